@@ -1,0 +1,1 @@
+"""Geometry-consistent augmentation for several calibrated cameras."""

@@ -1,0 +1,1 @@
+"""Camera geometry for several calibrated cameras: projection, triangulation, bounding boxes, calibration."""

@@ -1,0 +1,247 @@
+"""The one description of a rig that everything else takes: `CameraGroup`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from array_api_compat import array_namespace, is_numpy_array
+
+Array = Any
+"""A NumPy array or a torch tensor: whatever `array_api_compat.array_namespace` understands."""
+
+DISTORTION_LENGTHS = (0, 4, 5, 8, 12, 14)
+"""Numbers of coefficients of OpenCV's Brown-Conrady model; each is the longer ones with zeros, so padding is exact."""
+
+_ARRAY_FIELDS = ("sizes", "matrix", "distortion", "rotation", "translation")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CameraGroup:
+    """Named cameras with OpenCV's conventions: `x_cam = R X + t`, pixel (0, 0) is the centre of the top-left pixel.
+
+    All arrays share one library (NumPy or torch), floating dtype and device. Leading batch dimensions `...` are
+    allowed, for rigs that differ from sample to sample; names and lens models are then common to the batch.
+
+    Attributes:
+        names: V distinct names.
+        sizes: (..., V, 2) image width and height in px.
+        matrix: (..., V, 3, 3) intrinsics K in px; skew is allowed.
+        distortion: (..., V, n) coefficients in OpenCV's order, n one of 0, 4, 5, 8, 12, 14 (k1 k2 p1 p2 k3 ...). A list
+            of V rows of different lengths is padded with zeros. Fisheye cameras use the first four, the rest is zero.
+        rotation: (..., V, 3, 3) world to camera.
+        translation: (..., V, 3) world to camera, in the world's unit.
+        fisheye: V booleans, true where the lens follows the Kannala-Brandt model instead of Brown-Conrady.
+
+    Raises:
+        ValueError: when shapes do not agree, names repeat, or a NumPy array holds NaN or infinity. (Values that live on
+            a device are not inspected: that would wait for it.)
+    """
+
+    names: tuple[str, ...]
+    sizes: Array
+    matrix: Array
+    distortion: Array
+    rotation: Array
+    translation: Array
+    fisheye: tuple[bool, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = tuple(self.names)
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "fisheye", tuple(bool(f) for f in self.fisheye) or (False,) * len(names))
+        for field in _ARRAY_FIELDS:
+            value = getattr(self, field)
+            if isinstance(value, list | tuple):
+                value = _pad_rows(value) if field == "distortion" else np.asarray(value, dtype=np.float64)
+            object.__setattr__(self, field, value)
+        self._check()
+
+    def _check(self) -> None:
+        num_views = len(self.names)
+        if num_views == 0:
+            raise ValueError("a camera group needs at least one camera")
+        if len(set(self.names)) != num_views:
+            raise ValueError(f"camera names must be distinct, got {list(self.names)}")
+        if len(self.fisheye) != num_views:
+            raise ValueError(f"fisheye has {len(self.fisheye)} entries for {num_views} cameras {list(self.names)}")
+        tails = {"sizes": (2,), "matrix": (3, 3), "rotation": (3, 3), "translation": (3,)}
+        for field, tail in tails.items():
+            shape = tuple(getattr(self, field).shape)
+            if shape[-1 - len(tail) :] != (num_views, *tail):
+                raise ValueError(
+                    f"{field} must have shape (..., {num_views}, {', '.join(map(str, tail))}) for the cameras "
+                    f"{list(self.names)}, got {shape}"
+                )
+        shape = tuple(self.distortion.shape)
+        if len(shape) < 2 or shape[-2] != num_views or shape[-1] not in DISTORTION_LENGTHS:
+            raise ValueError(
+                f"distortion must have shape (..., {num_views}, n) with n one of {DISTORTION_LENGTHS}, got {shape}"
+            )
+        for field in _ARRAY_FIELDS:
+            value = getattr(self, field)
+            if is_numpy_array(value) and not np.isfinite(value).all():
+                bad = np.argwhere(~np.isfinite(value))[0]
+                view = self.names[int(bad[-1 if value.ndim == 1 else value.ndim - len(tails.get(field, (0,))) - 1])]
+                raise ValueError(f"{field} of camera {view!r} is not finite: {value.tolist()}")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Leading dimensions of the arrays: () for one rig."""
+        return tuple(self.translation.shape[:-2])
+
+    @property
+    def centers(self) -> Array:
+        """(..., V, 3) positions of the cameras in the world, -R'T."""
+        xp = array_namespace(self.rotation)
+        rotation_transposed = xp.matrix_transpose(self.rotation)
+        return -(rotation_transposed @ self.translation[..., None])[..., 0]
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields replaced; checked like a new group."""
+        return dataclasses.replace(self, **changes)
+
+    def index(self, names: Iterable[str]) -> list[int]:
+        """Positions of the named cameras.
+
+        Raises:
+            ValueError: for a name that is not in the group; the message lists the group's names.
+        """
+        wanted = [names] if isinstance(names, str) else list(names)
+        unknown = [name for name in wanted if name not in self.names]
+        if unknown:
+            raise ValueError(f"no camera named {', '.join(map(repr, unknown))}; the group has {list(self.names)}")
+        return [self.names.index(name) for name in wanted]
+
+    def select(self, names: Iterable[str]) -> Self:
+        """The named cameras, in the order asked for.
+
+        Raises:
+            ValueError: for a name that is not in the group.
+        """
+        rows = self.index(names)
+        picked = {
+            "sizes": self.sizes[..., rows, :],
+            "matrix": self.matrix[..., rows, :, :],
+            "distortion": self.distortion[..., rows, :],
+            "rotation": self.rotation[..., rows, :, :],
+            "translation": self.translation[..., rows, :],
+        }
+        return self.replace(
+            names=tuple(self.names[r] for r in rows), fisheye=tuple(self.fisheye[r] for r in rows), **picked
+        )
+
+    def crop(self, offset: Array) -> Self:
+        """Cameras of images cropped so that frame px `offset` (..., V, 2) becomes pixel (0, 0); sizes are kept."""
+        xp = array_namespace(self.matrix)
+        shift = xp.zeros_like(self.matrix) + xp.eye(3, dtype=self.matrix.dtype, device=self.matrix.device)
+        shift = _set_last_column(shift, -self._like(offset))
+        return self.replace(matrix=shift @ self.matrix)
+
+    def resize(self, sizes: Array) -> Self:
+        """Cameras of images resized to (..., V, 2) width and height; x becomes (x + 0.5) s - 0.5."""
+        xp = array_namespace(self.matrix)
+        sizes = xp.zeros_like(self.sizes) + self._like(sizes)
+        scale = sizes / self.sizes
+        eye = xp.eye(3, dtype=self.matrix.dtype, device=self.matrix.device)
+        one = xp.ones_like(scale[..., :1])
+        scaling = eye * xp.concat([scale, one], axis=-1)[..., None]
+        scaling = _set_last_column(scaling, 0.5 * scale - 0.5)
+        return self.replace(matrix=scaling @ self.matrix, sizes=sizes)
+
+    def to(self, *, like: Array = None, dtype: Any = None, device: Any = None) -> Self:
+        """The same cameras in another library, dtype or device.
+
+        Args:
+            like: an array whose library, dtype and device are taken over (dtype and device arguments come first).
+            dtype: of the library in question.
+            device: of the library in question.
+        """
+        return self.replace(**{field: _convert(getattr(self, field), like, dtype, device) for field in _ARRAY_FIELDS})
+
+    def _like(self, value: Array) -> Array:
+        return _convert(np.asarray(value) if isinstance(value, list | tuple) else value, self.matrix, None, None)
+
+    @classmethod
+    def stack(cls, groups: Sequence[CameraGroup]) -> CameraGroup:
+        """One batched group (B, V, ...) from B groups with the same names and lens models.
+
+        Raises:
+            ValueError: when the groups differ in names or lens models.
+        """
+        first = groups[0]
+        for group in groups[1:]:
+            if group.names != first.names or group.fisheye != first.fisheye:
+                raise ValueError(
+                    f"cannot stack cameras {list(group.names)} (fisheye {group.fisheye}) with {list(first.names)} "
+                    f"(fisheye {first.fisheye})"
+                )
+        xp = array_namespace(first.matrix)
+        longest = max(int(group.distortion.shape[-1]) for group in groups)
+        stacked = {
+            field: xp.stack([getattr(group, field) for group in groups])
+            for field in _ARRAY_FIELDS
+            if field != "distortion"
+        }
+        stacked["distortion"] = xp.stack([_pad_last(group.distortion, longest) for group in groups])
+        return cls(names=first.names, fisheye=first.fisheye, **stacked)
+
+    @classmethod
+    def load(cls, path: str | Path, **options: Any) -> CameraGroup:
+        """Read any supported calibration file; see `mvgeom.formats.load`."""
+        from mvgeom import formats
+
+        return formats.load(path, **options)
+
+    def save(self, path: str | Path, **options: Any) -> None:
+        """Write a calibration file in the format of the suffix; see `mvgeom.formats.save`."""
+        from mvgeom import formats
+
+        formats.save(self, path, **options)
+
+
+def _pad_rows(rows: Sequence[Any]) -> Array:
+    """(V, n) float64 from V rows of different lengths, n the next length OpenCV knows."""
+    arrays = [np.asarray(row, dtype=np.float64).reshape(-1) for row in rows]
+    longest = max((len(row) for row in arrays), default=0)
+    length = next((n for n in DISTORTION_LENGTHS if n >= longest), longest)
+    return np.stack([np.pad(row, (0, length - len(row))) for row in arrays]) if arrays else np.zeros((0, 0))
+
+
+def _pad_last(array: Array, length: int) -> Array:
+    xp = array_namespace(array)
+    missing = length - int(array.shape[-1])
+    if missing == 0:
+        return array
+    zeros = xp.zeros((*array.shape[:-1], missing), dtype=array.dtype, device=array.device)
+    return xp.concat([array, zeros], axis=-1)
+
+
+def _set_last_column(matrix: Array, column: Array) -> Array:
+    """3x3 matrices with the first two entries of the last column replaced."""
+    xp = array_namespace(matrix)
+    one = xp.ones_like(column[..., :1])
+    full = xp.concat([column, one], axis=-1)[..., None]
+    left, full = xp.broadcast_arrays(matrix[..., :2], full)
+    return xp.concat([left, full[..., :1]], axis=-1)
+
+
+def _convert(value: Array, like: Array, dtype: Any, device: Any) -> Array:
+    if like is not None:
+        xp = array_namespace(like)
+        dtype = like.dtype if dtype is None else dtype
+        device = like.device if device is None else device
+    else:
+        xp = array_namespace(value)
+        dtype = value.dtype if dtype is None else dtype
+        device = value.device if device is None else device
+    if is_numpy_array(value) and xp is array_namespace(value):
+        return xp.asarray(value, dtype=dtype)
+    return xp.asarray(value, dtype=dtype, device=device)
