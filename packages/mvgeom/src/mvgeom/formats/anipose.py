@@ -1,0 +1,146 @@
+"""Anipose TOML: one table `[cam_0]`, `[cam_1]`, ... per camera, and `[metadata]`.
+
+Convention: K as in OpenCV (not transposed), Brown-Conrady with 4 or 5 coefficients (fisheye: 4), extrinsics from world
+to camera, `rotation` a rotation vector in radians, `translation` in the unit of the calibration board. Pixel (0, 0) is
+the centre of the top-left pixel. Written by aniposelib, Lightning Pose's calibration app and Pose2Sim (which numbers
+from 1 and writes sizes as floats). aniposelib orders tables as text (cam_10 before cam_2); here the order is numeric.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from mvgeom.cameras import CameraGroup
+from mvgeom.formats import records
+from mvgeom.formats.files import read_text, write_text
+
+NAME = "anipose"
+DESCRIPTION = "anipose TOML"
+
+_TABLE = re.compile(r"cam_?(\d+)")
+_REQUIRED = ("name", "size", "matrix", "distortions", "rotation", "translation")
+
+
+def matches(path: Path) -> bool:
+    """Whether the file is TOML whose tables, `metadata` apart, are `cam_<number>`."""
+    if path.suffix.lower() != ".toml" or not path.is_file():
+        return False
+    tables = [key for key in parse_toml(path) if key != "metadata"]
+    return bool(tables) and all(_TABLE.fullmatch(key) for key in tables)
+
+
+def load(path: Path) -> CameraGroup:
+    """The cameras of the file, ordered by the number of their table.
+
+    Raises:
+        ValueError: for a file that is not TOML (with the line), a table without one of the fields, a field with a wrong
+            shape or a value that is not finite; the message names file, camera and field.
+    """
+    document = parse_toml(path)
+    tables = sorted((key for key in document if _TABLE.fullmatch(key)), key=_number)
+    return records.assemble([read_table(document[key], key, path) for key in tables], path)
+
+
+def save(cameras: CameraGroup, path: Path, *, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write the cameras as tables `[cam_0]`, `[cam_1]`, ...
+
+    Args:
+        cameras: one rig; its unit is kept.
+        path: the file, replaced whole.
+        metadata: goes into the table `[metadata]`; left out when None.
+
+    Raises:
+        ValueError: when a camera has more than 5 distortion coefficients that are not zero.
+    """
+    document: dict[str, Any] = {}
+    for row, record in enumerate(records.records_of(cameras)):
+        length = 4 if record.fisheye else 5
+        document[f"cam_{row}"] = table_of(record, records.fit_distortion(record, length, DESCRIPTION))
+    if metadata is not None:
+        document["metadata"] = dict(metadata)
+    write_text(path, tomli_w.dumps(document))
+
+
+def parse_toml(path: Path) -> dict[str, Any]:
+    """The TOML document.
+
+    Raises:
+        ValueError: when it is not TOML; the message has file, line and column.
+    """
+    try:
+        return tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: not valid TOML: {error}") from error
+
+
+def read_table(table: Any, key: str, path: Path) -> records.CameraRecord:
+    """One camera from its TOML table.
+
+    Args:
+        table: what stands under `key`.
+        key: the table's name, for messages about the name itself.
+        path: the file, for messages.
+
+    Raises:
+        ValueError: see `load`.
+    """
+    if not isinstance(table, dict):
+        raise ValueError(f"{path}: {key} must be a table of one camera, found {table!r}")
+    missing = [field for field in _REQUIRED if field not in table]
+    if missing:
+        raise ValueError(f"{path}: table [{key}] has no {' and no '.join(map(repr, missing))}")
+    name = table["name"]
+    if isinstance(name, int) and not isinstance(name, bool):
+        name = str(name)
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{path}: table [{key}]: name must be text, found {table['name']!r}")
+    fisheye = table.get("fisheye", False)
+    if not isinstance(fisheye, bool):
+        raise ValueError(f"{path}: camera {name!r}: fisheye must be true or false, found {fisheye!r}")
+    where = f"{path}: camera {name!r}: "
+    if np.ndim(_plain(table["matrix"])) == 3:
+        raise ValueError(f"{where}matrix has a row per frame; moving cameras are not supported, give one file per pose")
+    lengths = (4,) if fisheye else (4, 5, 8, 12, 14)
+    return records.CameraRecord(
+        name=name,
+        size=records.image_size(table["size"], f"{where}size"),
+        matrix=records.intrinsics(table["matrix"], f"{where}matrix"),
+        distortion=records.distortion_coefficients(table["distortions"], f"{where}distortions", lengths=lengths),
+        rotation=records.rotation_from_vector(table["rotation"], f"{where}rotation"),
+        translation=records.numbers(table["translation"], (3,), f"{where}translation", reshape=True),
+        fisheye=fisheye,
+    )
+
+
+def table_of(record: records.CameraRecord, distortion: records.Floats) -> dict[str, Any]:
+    """The TOML table of one camera; whole sizes are written as integers."""
+    return {
+        "name": record.name,
+        "size": [int(side) if side == int(side) else float(side) for side in record.size],
+        "matrix": record.matrix.tolist(),
+        "distortions": distortion.tolist(),
+        "rotation": records.rotation_to_vector(record.rotation).tolist(),
+        "translation": record.translation.tolist(),
+        "fisheye": record.fisheye,
+    }
+
+
+def _number(key: str) -> int:
+    match = _TABLE.fullmatch(key)
+    assert match is not None
+    return int(match[1])
+
+
+def _plain(value: Any) -> Any:
+    """The value where NumPy can tell its nesting, else 0: ragged lists get their message from the shape check."""
+    try:
+        return np.asarray(value)
+    except ValueError:
+        return 0

@@ -1,0 +1,244 @@
+"""One camera as a file describes it, checked field by field before it joins a `CameraGroup`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mvgeom.cameras import DISTORTION_LENGTHS, CameraGroup
+
+Floats = npt.NDArray[np.float64]
+
+ROTATION_TOLERANCE = 1e-3
+"""Largest entry of |R'R - I| that counts as rounding: files with 4 decimals stay below it, a wrong matrix does not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraRecord:
+    """A camera in `CameraGroup`'s conventions: K not transposed, `x_cam = R X + t`, OpenCV's distortion order."""
+
+    name: str
+    size: Floats
+    matrix: Floats
+    distortion: Floats
+    rotation: Floats
+    translation: Floats
+    fisheye: bool = False
+
+
+def assemble(records: Sequence[CameraRecord], where: object) -> CameraGroup:
+    """The group of the cameras, in their order.
+
+    Args:
+        records: cameras, names distinct.
+        where: the file, for messages.
+
+    Raises:
+        ValueError: without cameras, or for names that repeat.
+    """
+    if not records:
+        raise ValueError(f"{where}: no cameras found")
+    names = [record.name for record in records]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"{where}: camera names must be distinct, but {', '.join(map(repr, repeated))} repeats")
+    return CameraGroup(
+        names=tuple(names),
+        sizes=np.stack([record.size for record in records]),
+        matrix=np.stack([record.matrix for record in records]),
+        distortion=[record.distortion for record in records],
+        rotation=np.stack([record.rotation for record in records]),
+        translation=np.stack([record.translation for record in records]),
+        fisheye=tuple(record.fisheye for record in records),
+    )
+
+
+def numbers(value: Any, shape: tuple[int, ...] | None, where: str, *, reshape: bool = False) -> Floats:
+    """The value as float64 of the given shape.
+
+    Args:
+        value: nested lists of numbers, or an array.
+        shape: expected; None for a list of any length, nested or not.
+        where: file, camera and field, the start of every message.
+        reshape: accept any nesting with the right count of numbers, such as 3x1 or 1x3 for 3.
+
+    Raises:
+        ValueError: for what is not numbers, has another shape, or is NaN or infinite.
+    """
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "fiu":
+            raise TypeError
+        array = array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        expected = "a list of numbers" if shape is None else f"{'x'.join(map(str, shape))} numbers"
+        raise ValueError(f"{where} must be {expected}, found {_short(value)}") from error
+    if shape is None:
+        array = array.reshape(-1)
+    elif array.shape != shape:
+        if not (reshape and array.size == int(np.prod(shape))):
+            found = "x".join(map(str, array.shape)) or "a single number"
+            raise ValueError(f"{where} must be {'x'.join(map(str, shape))} numbers, found {found}")
+        array = array.reshape(shape)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{where} holds a value that is not finite: {array.tolist()}")
+    return array
+
+
+def intrinsics(value: Any, where: str) -> Floats:
+    """A 3x3 camera matrix K.
+
+    Raises:
+        ValueError: for another shape, a last row other than 0 0 1 (a transposed K, for example), or focal lengths that
+            are not positive.
+    """
+    matrix = numbers(value, (3, 3), where)
+    if not np.allclose(matrix[2], [0, 0, 1], rtol=0, atol=1e-9):
+        transposed = np.allclose(matrix[:, 2], [0, 0, 1], rtol=0, atol=1e-9)
+        hint = "; it seems to be stored transposed" if transposed else ""
+        raise ValueError(f"{where} must have the last row 0 0 1, found {matrix[2].tolist()}{hint}")
+    if matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
+        raise ValueError(f"{where} must have positive focal lengths, found {matrix[0, 0]:g} and {matrix[1, 1]:g}")
+    return matrix
+
+
+def image_size(value: Any, where: str) -> Floats:
+    """Width and height in px.
+
+    Raises:
+        ValueError: when these are not two positive numbers.
+    """
+    size = numbers(value, (2,), where, reshape=True)
+    if (size <= 0).any():
+        raise ValueError(f"{where} must be a positive width and height, found {size.tolist()}")
+    return size
+
+
+def distortion_coefficients(value: Any, where: str, *, lengths: Sequence[int] = DISTORTION_LENGTHS) -> Floats:
+    """Coefficients in OpenCV's order, from a list that may be nested (5x1 and 1x5 occur).
+
+    Raises:
+        ValueError: when their number is not one of `lengths`.
+    """
+    coefficients = numbers(value, None, where)
+    if len(coefficients) not in lengths:
+        expected = " or ".join(map(str, lengths))
+        raise ValueError(f"{where} must have {expected} coefficients, found {len(coefficients)}")
+    return coefficients
+
+
+def rotation_matrix(value: Any, where: str) -> Floats:
+    """A 3x3 rotation; what rounding in the file took away is restored (the nearest rotation).
+
+    Raises:
+        ValueError: for another shape, a matrix that is not orthonormal, or a reflection; the message says how far off.
+    """
+    matrix = numbers(value, (3, 3), where)
+    off = float(np.abs(matrix.T @ matrix - np.eye(3)).max())
+    if off > ROTATION_TOLERANCE:
+        raise ValueError(
+            f"{where} is not a rotation: R'R differs from the identity by {off:.2g}, more than {ROTATION_TOLERANCE:g}"
+        )
+    if np.linalg.det(matrix) < 0:
+        raise ValueError(f"{where} is a reflection (determinant -1), not a rotation; an axis of it is mirrored")
+    if off < 1e-9:
+        return matrix
+    left, _, right = np.linalg.svd(matrix)
+    return np.asarray(left @ right)
+
+
+def rotation_from_vector(value: Any, where: str) -> Floats:
+    """A 3x3 rotation from a rotation vector (axis times angle in radians).
+
+    Raises:
+        ValueError: when these are not three finite numbers.
+    """
+    from scipy.spatial.transform import Rotation
+
+    return np.asarray(Rotation.from_rotvec(numbers(value, (3,), where, reshape=True)).as_matrix())
+
+
+def rotation_to_vector(rotation: Floats) -> Floats:
+    """Rotation vectors (..., 3), axis times angle in radians, of (..., 3, 3) rotations."""
+    from scipy.spatial.transform import Rotation
+
+    return np.asarray(Rotation.from_matrix(rotation.reshape(-1, 3, 3)).as_rotvec()).reshape(rotation.shape[:-1])
+
+
+def records_of(cameras: CameraGroup) -> list[CameraRecord]:
+    """The cameras of one rig as float64 NumPy records, for writing.
+
+    Raises:
+        ValueError: for a batch of rigs; a file holds one.
+    """
+    if cameras.batch_shape:
+        raise ValueError(f"a calibration file holds one rig, got a batch of shape {cameras.batch_shape}")
+
+    def rows(array: Any) -> Floats:
+        if hasattr(array, "detach"):  # a torch tensor, maybe on a device or part of a graph
+            array = array.detach().cpu().numpy()
+        return np.asarray(array, dtype=np.float64)
+
+    fields = zip(
+        cameras.names,
+        rows(cameras.sizes),
+        rows(cameras.matrix),
+        rows(cameras.distortion),
+        rows(cameras.rotation),
+        rows(cameras.translation),
+        cameras.fisheye,
+        strict=True,
+    )
+    return [
+        CameraRecord(
+            name=name,
+            size=size,
+            matrix=matrix,
+            distortion=distortion,
+            rotation=rotation,
+            translation=translation,
+            fisheye=fisheye,
+        )
+        for name, size, matrix, distortion, rotation, translation, fisheye in fields
+    ]
+
+
+def fit_distortion(record: CameraRecord, length: int, format_name: str) -> Floats:
+    """Exactly `length` coefficients: padded with zeros, or cut where only zeros are cut.
+
+    Raises:
+        ValueError: when the format cannot hold a coefficient that is not zero.
+    """
+    coefficients = record.distortion
+    if coefficients[length:].any():
+        raise ValueError(
+            f"camera {record.name!r} has {int(np.flatnonzero(coefficients)[-1]) + 1} distortion coefficients, "
+            f"{format_name} holds {length}; save as JSON (.json) to keep them"
+        )
+    return np.pad(coefficients[:length], (0, max(0, length - len(coefficients))))
+
+
+def reject_fisheye(record: CameraRecord, format_name: str) -> None:
+    """Raise ValueError for a fisheye camera: the format cannot say that it is one."""
+    if record.fisheye:
+        raise ValueError(
+            f"camera {record.name!r} has a fisheye lens, which {format_name} cannot hold; save as anipose TOML or JSON"
+        )
+
+
+def reject_skew(record: CameraRecord, format_name: str) -> None:
+    """Raise ValueError for a camera with skew: the format cannot hold it."""
+    if record.matrix[0, 1] != 0:
+        raise ValueError(
+            f"camera {record.name!r} has skew {record.matrix[0, 1]:g} px, which {format_name} cannot hold; "
+            "save as anipose TOML or JSON"
+        )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mvgeom.cameras import CameraGroup
+
+SHARED = Path(__file__).parents[2].parent / "shared"
+
+CAMERA = """
+[cam_{number}]
+name = "{name}"
+size = [640.0, 480.0]
+matrix = [[500.0, 0.0, 320.0], [0.0, 500.0, 240.0], [0.0, 0.0, 1.0]]
+distortions = [0.1, 0.0, 0.0, 0.0, 0.0]
+rotation = [0.0, 0.0, 0.1]
+translation = [{number}.0, 0.0, 5.0]
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "calibration.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is absent")
+def test_real_project_file_reads_and_round_trips(tmp_path: Path) -> None:
+    cameras = CameraGroup.load(SHARED / "data" / "human4" / "calibration.toml")
+    assert cameras.names == ("cam1", "cam2", "cam3", "cam4")
+    np.testing.assert_array_equal(cameras.sizes, [[1088, 1920]] * 4)
+    assert cameras.matrix[0, 0, 2] == 532.97369384375
+    assert cameras.distortion.shape == (4, 4)
+    assert cameras.matrix.dtype == np.float64
+    cameras.save(tmp_path / "again.toml")
+    again = CameraGroup.load(tmp_path / "again.toml")
+    assert again.names == cameras.names
+    np.testing.assert_array_equal(again.matrix, cameras.matrix)
+    np.testing.assert_array_equal(again.distortion[:, :4], cameras.distortion)
+    np.testing.assert_allclose(again.rotation, cameras.rotation, rtol=0, atol=1e-14)
+    np.testing.assert_array_equal(again.translation, cameras.translation)
+
+
+def test_tables_come_in_numeric_order(tmp_path: Path) -> None:
+    path = write(tmp_path, "".join(CAMERA.format(number=n, name=f"view{n}") for n in (10, 2, 0)))
+    cameras = CameraGroup.load(path)
+    assert cameras.names == ("view0", "view2", "view10")
+    np.testing.assert_array_equal(cameras.translation[:, 0], [0, 2, 10])
+
+
+def test_missing_name_names_the_table(tmp_path: Path) -> None:
+    path = write(tmp_path, CAMERA.format(number=3, name="x").replace('name = "x"\n', ""))
+    with pytest.raises(ValueError, match=r"calibration\.toml: table \[cam_3\] has no 'name'"):
+        CameraGroup.load(path)
+
+
+@pytest.mark.parametrize("entry", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("field", ["matrix", "distortions", "rotation", "translation", "size"])
+def test_value_that_is_not_finite_names_file_camera_and_field(tmp_path: Path, field: str, entry: str) -> None:
+    good = CAMERA.format(number=0, name="top")
+    line = next(line for line in good.splitlines() if line.startswith(field))
+    head, _, tail = line.partition(".")  # the first float of the line
+    first = head.rstrip("0123456789")
+    bad = good.replace(line, f"{first}{entry}{tail.lstrip('0123456789')}")
+    with pytest.raises(ValueError, match=rf"calibration\.toml: camera 'top': {field} holds a value that is not finite"):
+        CameraGroup.load(write(tmp_path, bad))
+
+
+def test_wrong_matrix_shape_names_file_camera_and_shape(tmp_path: Path) -> None:
+    bad = CAMERA.format(number=0, name="top").replace(", [0.0, 0.0, 1.0]]", "]")
+    with pytest.raises(ValueError, match=r"camera 'top': matrix must be 3x3 numbers, found 2x3"):
+        CameraGroup.load(write(tmp_path, bad))
+
+
+def test_not_toml_says_the_line(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"calibration\.toml: not valid TOML: .*line 2"):
+        CameraGroup.load(write(tmp_path, "[cam_0]\nname: top\n"))
