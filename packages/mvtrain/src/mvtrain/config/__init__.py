@@ -1,0 +1,34 @@
+"""The config: what it may say (`schema`), how a file and command line overrides become one (`load`)."""
+
+from mvtrain.config.load import load_config, save_config
+from mvtrain.config.schema import (
+    LOSS_NAMES,
+    Config,
+    DataConfig,
+    EvalConfig,
+    ImageSizeConfig,
+    LossConfig,
+    ModelConfig,
+    MultiStepConfig,
+    OptimizerParamsConfig,
+    PatchMaskConfig,
+    SchedulerParamsConfig,
+    TrainingConfig,
+)
+
+__all__ = [
+    "LOSS_NAMES",
+    "Config",
+    "DataConfig",
+    "EvalConfig",
+    "ImageSizeConfig",
+    "LossConfig",
+    "ModelConfig",
+    "MultiStepConfig",
+    "OptimizerParamsConfig",
+    "PatchMaskConfig",
+    "SchedulerParamsConfig",
+    "TrainingConfig",
+    "load_config",
+    "save_config",
+]

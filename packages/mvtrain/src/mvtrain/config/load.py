@@ -1,0 +1,186 @@
+"""From a YAML file and command line overrides to a checked `Config`, and back to a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
+
+from mvtrain.config.foreign import is_foreign
+from mvtrain.config.keys import conform, expected_at
+from mvtrain.config.schema import Config
+
+PATH_KEYS = (
+    *("data.data_dir", "data.video_dir", "model.backbone_weights", "model.checkpoint"),
+    "eval.test_videos_directory",
+)
+"""Keys whose values are made absolute: relative to the file's folder, or to the current one for an override."""
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a config file, apply `key=value` overrides, resolve `${...}` and paths, and check every value.
+
+    Args:
+        path: YAML file; relative paths in it are relative to its folder.
+        overrides: such as `training.max_epochs=10` or `data.view_names=[top,side]`; values are YAML, a mapping replaces
+            the file's. Relative paths in them are relative to the current directory.
+
+    Returns:
+        The config; `Config.ignored` lists the keys of other systems, which have no effect here.
+
+    Raises:
+        ValueError: for a file that is missing or no YAML mapping, an unknown or misspelt key, a value of the wrong type
+            or out of range, an interpolation that leads nowhere, and a `???` that nothing replaces. The message names
+            the file and the full dotted key.
+    """
+    path = Path(path)
+    raw = _read_yaml(path)
+    bases = dict.fromkeys(PATH_KEYS, path.resolve().parent)
+    try:
+        for override in overrides:
+            _apply_override(raw, override, bases)
+        values, ignored = _resolve_known(raw)
+        values = conform(values)
+        _make_paths_absolute(values, bases)
+        merged = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.create({**values, "ignored": ignored}))
+        config = OmegaConf.to_object(merged)
+    except MissingMandatoryValue as error:
+        key = error.full_key
+        raise ValueError(f"{path}: {key} has no value; give it one there, or add {key}=VALUE to the command") from error
+    except ValidationError as error:
+        key = (error.full_key or "").split("[")[0]
+        raise ValueError(f"{path}: {key} must be {expected_at(key)}, found {_found(values, key)}") from error
+    except OmegaConfBaseException as error:
+        problem = str(error.msg or error).splitlines()[0]
+        raise ValueError(f"{path}: {error.full_key or 'interpolation'}: {problem}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    assert isinstance(config, Config)
+    return config
+
+
+def save_config(config: Config, path: str | Path) -> None:
+    """Write every value of a config, defaults included, as YAML that `load_config` reads back to an equal `Config`.
+
+    Paths are written absolute; keys of other systems (`Config.ignored`) are not written. The file is replaced as a
+    whole, never left half written.
+    """
+    path = Path(path)
+    values = _plain({key: value for key, value in dataclasses.asdict(config).items() if key != "ignored"})
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".tmp", delete=False) as file:
+        file.write(text)
+    Path(file.name).chmod(0o644)
+    Path(file.name).replace(path)
+
+
+def _read_yaml(path: Path) -> DictConfig:
+    if not path.is_file():
+        kind = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise ValueError(f"config file {path} {kind}")
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, yaml.SafeLoader)
+        if not isinstance(node, yaml.MappingNode):
+            found = "nothing" if node is None else f"{node.value!r}" if isinstance(node, yaml.ScalarNode) else "a list"
+            raise ValueError(f"{path} must hold a mapping of sections (data:, training:, ...), found {found}")
+        raw = OmegaConf.create(text)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text in UTF-8: {error}") from error
+    except yaml.constructor.ConstructorError as error:
+        raise ValueError(f"{path}, {_place(error)}: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {_place(error)}: {getattr(error, 'problem', None) or error}") from error
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{path}: {error.full_key}: {str(error.msg or error).splitlines()[0]}") from error
+    assert isinstance(raw, DictConfig)
+    return raw
+
+
+def _place(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f"line {mark.line + 1}, column {mark.column + 1}" if mark is not None else "somewhere"
+
+
+def _apply_override(raw: DictConfig, override: str, bases: dict[str, Path]) -> None:
+    """Set one `key=value` in place, and note which paths now count from the current directory."""
+    key, equals, text = override.partition("=")
+    key = key.strip()
+    if not equals or not key or not all(part.isidentifier() for part in key.split(".")):
+        raise ValueError(f"override {override!r} must look like training.max_epochs=10")
+    try:
+        value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)["value"]  # type: ignore[index, call-overload]
+    except yaml.YAMLError as error:
+        raise ValueError(f"override {override!r}: the value is not YAML: {getattr(error, 'problem', error)}") from error
+    here = Path.cwd()
+    for path_key in PATH_KEYS:
+        if path_key == key:
+            bases[path_key] = here
+            if isinstance(value, str) and "${" not in value and value != "???":
+                value = str(here / Path(value).expanduser())  # now, so that what interpolates it gets the same folder
+        elif path_key.startswith(f"{key}."):
+            bases[path_key] = here
+    OmegaConf.update(raw, key, value, merge=False, force_add=True)
+
+
+def _resolve_known(raw: DictConfig) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The sections with interpolations resolved, and the keys of other systems, which stay unresolved and unread."""
+    values: dict[str, Any] = {}
+    ignored: list[str] = []
+    for section_name in ("data", "training", "model", "losses", "eval"):  # before an interpolation into one fails
+        if raw.get(section_name) is not None and not isinstance(raw[section_name], DictConfig):
+            raise ValueError(f"{section_name} must be a section of keys, found {_container(raw[section_name])!r}")
+    for name in map(str, raw):
+        if is_foreign(name):
+            ignored.append(name)
+            continue
+        section = raw.get(name)
+        if not isinstance(section, DictConfig):
+            values[name] = _container(section)
+            continue
+        known: dict[str, Any] = {}
+        for key in map(str, section):
+            if is_foreign(f"{name}.{key}"):
+                ignored.append(f"{name}.{key}")
+            else:
+                known[key] = _container(section[key])
+        values[name] = known
+    return values, tuple(ignored)
+
+
+def _container(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if OmegaConf.is_config(value) else value
+
+
+def _make_paths_absolute(values: dict[str, Any], bases: dict[str, Path]) -> None:
+    for dotted, base in bases.items():
+        section, key = dotted.split(".")
+        value = values.get(section, {}).get(key)
+        if isinstance(value, str):
+            if not value.strip():
+                raise ValueError(f"{dotted} must be a path or null, found an empty text")
+            values[section][key] = str((base / Path(value).expanduser()).resolve())
+
+
+def _found(values: dict[str, Any], dotted: str) -> str:
+    value: Any = values
+    for part in dotted.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return "null" if value is None else f"{value!r} ({type(value).__name__})"
+
+
+def _plain(value: Any) -> Any:
+    """Values YAML knows; `${` in a text is escaped, so that reading it back does not take it for an interpolation."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, str | Path):
+        return str(value).replace("${", "\\${")
+    return value
