@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from array_api_compat import array_namespace, is_numpy_array
+
+if TYPE_CHECKING:
+    from mvgeom.projection import PreparedLens
 
 Array = Any
 """A NumPy array or a torch tensor: whatever `array_api_compat.array_namespace` understands."""
@@ -103,6 +107,13 @@ class CameraGroup:
         xp = array_namespace(self.rotation)
         rotation_transposed = xp.matrix_transpose(self.rotation)
         return -(rotation_transposed @ self.translation[..., None])[..., 0]
+
+    @cached_property
+    def lenses(self) -> tuple[PreparedLens, ...]:
+        """One entry per lens model in use, with the range in which it can be inverted; computed once per group."""
+        from mvgeom.projection import prepare_lenses
+
+        return prepare_lenses(self)
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields replaced; checked like a new group."""

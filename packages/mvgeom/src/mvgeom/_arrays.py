@@ -1,0 +1,88 @@
+"""What the Array API lacks and every geometric function needs: one dtype for cameras and points, gradients stopped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from mvgeom.cameras import Array, CameraGroup
+
+
+def common_namespace(points: Array, cams: CameraGroup) -> Any:
+    """The array library of points and cameras.
+
+    Raises:
+        ValueError: when one is NumPy and the other torch.
+    """
+    xp = array_namespace(points)
+    if array_namespace(cams.matrix) is not xp:
+        raise ValueError(
+            f"points are {type(points).__module__}.{type(points).__name__} but the cameras hold "
+            f"{type(cams.matrix).__module__}.{type(cams.matrix).__name__}; convert with cams.to(like=points)"
+        )
+    return xp
+
+
+def check_views(points: Array, cams: CameraGroup, name: str = "points") -> None:
+    """Raise a ValueError unless points are (..., V, K, 2) for the V cameras of the group."""
+    shape = tuple(points.shape)
+    if len(shape) < 3 or shape[-1] != 2 or shape[-3] != len(cams):
+        raise ValueError(
+            f"{name} must have shape (..., {len(cams)}, K, 2) for the cameras {list(cams.names)}, got {shape}"
+        )
+
+
+def as_floating(xp: Any, array: Array) -> Array:
+    """The array itself, or float64 where it holds integers."""
+    return array if xp.isdtype(array.dtype, "real floating") else xp.astype(array, xp.float64)
+
+
+def cast(xp: Any, array: Array, dtype: Any) -> Array:
+    """The array in another dtype, untouched where it has that already."""
+    return array if array.dtype == dtype else xp.astype(array, dtype)
+
+
+def wide_dtype(xp: Any, array: Array) -> Any:
+    """float64, or the array's own dtype on Apple's MPS device, which has no float64."""
+    return array.dtype if str(getattr(array, "device", "cpu")).startswith("mps") else xp.float64
+
+
+def stop_gradient(array: Array) -> Array:
+    """The same values, cut off from autograd; NumPy arrays are returned as they are."""
+    return array.detach() if hasattr(array, "detach") else array
+
+
+def solve_symmetric(entries: tuple[Array, ...], right: tuple[Array, Array, Array], usable: Array, xp: Any) -> tuple:
+    """Solve symmetric 3x3 systems by the adjugate: no decomposition, no loop, elementwise on any shape.
+
+    Args:
+        entries: unique entries m00, m01, m02, m11, m12, m22, arrays of one shape.
+        right: three components of the right-hand side.
+        usable: booleans; elsewhere the solution is 0 and gradients are 0.
+        xp: the array library.
+
+    Returns:
+        The three components of the solution.
+    """
+    adjugate, determinant = adjugate_symmetric(entries)
+    inverse = xp.where(usable, 1.0, 0.0) / xp.where(usable, determinant, 1.0)
+    c00, c01, c02, c11, c12, c22 = adjugate
+    b0, b1, b2 = right
+    return (
+        (c00 * b0 + c01 * b1 + c02 * b2) * inverse,
+        (c01 * b0 + c11 * b1 + c12 * b2) * inverse,
+        (c02 * b0 + c12 * b1 + c22 * b2) * inverse,
+    )
+
+
+def adjugate_symmetric(entries: tuple[Array, ...]) -> tuple[tuple[Array, ...], Array]:
+    """Unique entries of the adjugate of symmetric 3x3 matrices (order as in `solve_symmetric`), and the determinant."""
+    m00, m01, m02, m11, m12, m22 = entries
+    c00 = m11 * m22 - m12 * m12
+    c01 = m02 * m12 - m01 * m22
+    c02 = m01 * m12 - m02 * m11
+    c11 = m00 * m22 - m02 * m02
+    c12 = m01 * m02 - m00 * m12
+    c22 = m00 * m11 - m01 * m01
+    return (c00, c01, c02, c11, c12, c22), m00 * c00 + m01 * c01 + m02 * c02

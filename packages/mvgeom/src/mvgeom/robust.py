@@ -1,0 +1,93 @@
+"""Triangulation that finds and leaves out outlier views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+from mvgeom._arrays import as_floating, check_views, common_namespace, stop_gradient
+from mvgeom.cameras import Array, CameraGroup
+from mvgeom.triangulation import MIN_PARALLAX_DEG, reprojection_error, triangulate
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RobustTriangulation:
+    """What `triangulate_robust` found.
+
+    Attributes:
+        points: (..., K, 3) world; NaN where no two views agree.
+        inliers: (..., V, K) booleans, observations that the point was triangulated from.
+        error: (..., V, K) reprojection error in px, of outliers too; NaN where missing.
+    """
+
+    points: Array
+    inliers: Array
+    error: Array
+
+
+def triangulate_robust(
+    points: Array,
+    cams: CameraGroup,
+    weights: Array | None = None,
+    *,
+    threshold: float = 10.0,
+    refine_steps: int = 2,
+    min_parallax_deg: float = MIN_PARALLAX_DEG,
+) -> RobustTriangulation:
+    """Triangulate from the views that agree with each other, leaving out the others.
+
+    Every pair of views is triangulated and projected into all views; the pair with the smallest sum of squared errors,
+    each cut off at the threshold, wins (MSAC over all minimal subsets, so the result is not random). The point is then
+    triangulated from the observations within the threshold, and once more after these have been looked up again.
+
+    Args:
+        points: (..., V, K, 2) frame px; NaN is a missing observation.
+        cams: V cameras; batch dimensions broadcast with `...`.
+        weights: as in `triangulate`.
+        threshold: reprojection error in px beyond which an observation is an outlier.
+        refine_steps: Gauss-Newton steps of the final triangulation.
+        min_parallax_deg: as in `triangulate`.
+
+    Returns:
+        Points, inliers and reprojection errors. Two views that contradict each other by more than the threshold give
+        NaN: nothing tells which of them is wrong.
+
+    Raises:
+        ValueError: when shapes do not fit, or the threshold is not positive.
+    """
+    if not threshold > 0:
+        raise ValueError(f"threshold must be a positive number of px, got {threshold}")
+    xp = common_namespace(points, cams)
+    points = as_floating(xp, points)
+    check_views(points, cams)
+    fixed = stop_gradient(points)
+    present = xp.all(xp.isfinite(fixed), axis=-1)
+    weight = xp.where(present, 1.0, 0.0) if weights is None else xp.where(present & (weights > 0), weights, 0.0)
+    weight = xp.astype(weight, points.dtype)
+    counted = stop_gradient(weight)
+    best_score, best_error = None, None
+    for first, second in combinations(range(len(cams)), 2):
+        names = (cams.names[first], cams.names[second])
+        pair = xp.stack([fixed[..., first, :, :], fixed[..., second, :, :]], axis=-3)
+        pair_weight = xp.stack([counted[..., first, :], counted[..., second, :]], axis=-2)
+        candidate = triangulate(pair, cams.select(names), pair_weight, min_parallax_deg=min_parallax_deg)
+        error = stop_gradient(reprojection_error(candidate, fixed, cams))
+        error = xp.where(xp.isfinite(error), error, xp.inf)
+        score = xp.sum(counted * xp.clip(error, 0.0, threshold) ** 2, axis=-2)
+        score = xp.where(xp.isfinite(candidate[..., 0]), score, xp.inf)
+        if best_score is None:
+            best_score, best_error = score, error
+        else:
+            better = score < best_score
+            best_score = xp.where(better, score, best_score)
+            best_error = xp.where(better[..., None, :], error, best_error)
+    inliers = (best_error <= threshold) & (counted > 0)
+    for final in (False, True):
+        kept = xp.where(inliers, weight if final else counted, 0.0)
+        world = triangulate(
+            points if final else fixed, cams, kept, refine_steps=refine_steps, min_parallax_deg=min_parallax_deg
+        )
+        error = reprojection_error(world, points, cams)
+        if not final:
+            inliers = (xp.where(xp.isfinite(error), error, xp.inf) <= threshold) & (counted > 0)
+    return RobustTriangulation(points=world, inliers=inliers & xp.isfinite(world[..., None, :, 0]), error=error)
