@@ -1,0 +1,255 @@
+"""2D geometric augmentation: every transform is an affine map, so all of them become one matrix per view.
+
+A transform acts on the canvas: the part of the frame that the network sees, in frame px, so that a rotation is rigid in
+the scene even where the network's input is stretched. It returns its map and the canvas after it (cropping and padding
+change its size); at the end the canvas is resized to the network's input.
+
+Flips are drawn once for all views and swap left and right keypoints: a mirror image of one view alone would call the
+right hand left in that view only, and no rig sees that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from mvgeom import affine
+
+from mvaug.parameters import Draws, Parameter, Transform
+
+Canvas = tuple[float, float]
+"""Width and height in px."""
+
+GeometricFunction = Callable[[Canvas, Draws], tuple[np.ndarray, Canvas]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeometricSpecification:
+    """A transform by name: what it does and the parameters it takes, in imgaug's order.
+
+    Attributes:
+        function: (canvas, draws) to the (2, 3) map of canvas px and the canvas after it.
+        parameters: name to what is allowed.
+        mirrors: turns left into right, so it is drawn once for all views.
+    """
+
+    function: GeometricFunction
+    parameters: Mapping[str, Parameter]
+    mirrors: bool = False
+
+
+def draw_model_maps(
+    transforms: Sequence[Transform],
+    frame_to_model: np.ndarray,
+    size: tuple[int, int],
+    generator: np.random.Generator,
+) -> tuple[np.ndarray, bool]:
+    """One random map per view, from the px of the unaugmented network input to those of the augmented one.
+
+    Args:
+        transforms: geometric transforms in the order they apply.
+        frame_to_model: (V, 2, 3) frame px to model px without augmentation; only its scale is used.
+        size: width and height of the network input in px.
+        generator: source of all randomness.
+
+    Returns:
+        (V, 2, 3) float64 maps, and whether they mirror.
+    """
+    mirrored = {
+        index: generator.random() < transform.p and transform.draws(generator).flag("p")
+        for index, transform in enumerate(transforms)
+        if GEOMETRIC[transform.name].mirrors
+    }
+    maps = np.empty((len(frame_to_model), 2, 3))
+    for view, matrix in enumerate(frame_to_model):
+        scale = np.linalg.norm(matrix[:, :2], axis=0)
+        canvas: Canvas = (size[0] / scale[0], size[1] / scale[1])
+        total = affine.resize(size, canvas)
+        for index, transform in enumerate(transforms):
+            if mirrored.get(index, True) and (index in mirrored or generator.random() < transform.p):
+                step, canvas = GEOMETRIC[transform.name].function(canvas, transform.draws(generator))
+                total = affine.compose(step, total)
+        maps[view] = affine.compose(affine.resize(canvas, size), total)
+    return maps, sum(mirrored.values()) % 2 == 1
+
+
+def _about_center(canvas: Canvas, linear: np.ndarray, shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
+    """(2, 3) map that applies a (2, 2) linear map about the canvas's centre, then shifts."""
+    center = np.array([(canvas[0] - 1) / 2, (canvas[1] - 1) / 2])
+    return np.column_stack([linear, center + shift - linear @ center])
+
+
+def _rotation(degrees: float) -> np.ndarray:
+    angle = np.deg2rad(degrees)
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+def _affine(canvas: Canvas, draw: Draws) -> tuple[np.ndarray, Canvas]:
+    scale = draw.pair("scale") if draw.has_pair("scale") else (1.0, 1.0)
+    shear = draw.pair("shear") if draw.has_pair("shear") else (0.0, 0.0)
+    if "shear" in draw:
+        # imgaug's single number shears along x only.
+        shear = (shear[0], 0.0)
+    rotation = _rotation(draw.number("rotate")) if "rotate" in draw else np.eye(2)
+    shear_x, shear_y = np.tan(np.deg2rad(shear))
+    return _about_center(
+        canvas, rotation @ np.array([[1.0, shear_x], [shear_y, 1.0]]) @ np.diag(scale), _translation(canvas, draw)
+    ), canvas
+
+
+def _translation(canvas: Canvas, draw: Draws) -> tuple[float, float]:
+    x = y = 0.0
+    if draw.has_pair("translate_percent"):
+        percent = draw.pair("translate_percent")
+        x, y = percent[0] * canvas[0], percent[1] * canvas[1]
+    if draw.has_pair("translate_px"):
+        px = draw.pair("translate_px")
+        x, y = x + px[0], y + px[1]
+    return x, y
+
+
+def _rotate(canvas: Canvas, draw: Draws) -> tuple[np.ndarray, Canvas]:
+    return _about_center(canvas, _rotation(draw.number("rotate"))), canvas
+
+
+def _shear_x(canvas: Canvas, draw: Draws) -> tuple[np.ndarray, Canvas]:
+    return _about_center(canvas, np.array([[1.0, np.tan(np.deg2rad(draw.number("shear")))], [0.0, 1.0]])), canvas
+
+
+def _shear_y(canvas: Canvas, draw: Draws) -> tuple[np.ndarray, Canvas]:
+    return _about_center(canvas, np.array([[1.0, 0.0], [np.tan(np.deg2rad(draw.number("shear"))), 1.0]])), canvas
+
+
+def _scale_x(canvas: Canvas, draw: Draws) -> tuple[np.ndarray, Canvas]:
+    return _about_center(canvas, np.diag([draw.number("scale"), 1.0])), canvas
+
+
+def _scale_y(canvas: Canvas, draw: Draws) -> tuple[np.ndarray, Canvas]:
+    return _about_center(canvas, np.diag([1.0, draw.number("scale")])), canvas
+
+
+def _translate_x(canvas: Canvas, draw: Draws) -> tuple[np.ndarray, Canvas]:
+    shift = draw.number("px") if "px" in draw else draw.number("percent") * canvas[0]
+    return _about_center(canvas, np.eye(2), (shift, 0.0)), canvas
+
+
+def _translate_y(canvas: Canvas, draw: Draws) -> tuple[np.ndarray, Canvas]:
+    shift = draw.number("px") if "px" in draw else draw.number("percent") * canvas[1]
+    return _about_center(canvas, np.eye(2), (0.0, shift)), canvas
+
+
+def _crop_and_pad(sign: float) -> GeometricFunction:
+    def function(canvas: Canvas, draw: Draws) -> tuple[np.ndarray, Canvas]:
+        """Add (positive) or take away (negative) a margin, each side drawn on its own."""
+        name = "px" if "px" in draw else "percent"
+        num_draws = 4 if draw.flag("sample_independently") else 1
+        margins = np.resize([sign * draw.number(name) for _ in range(num_draws)], 4)
+        if name == "percent":
+            margins = margins * np.array([canvas[1], canvas[0], canvas[1], canvas[0]])
+        top, right, bottom, left = (float(margin) for margin in margins)
+        after = (canvas[0] + left + right, canvas[1] + top + bottom)
+        if min(after) < 1:
+            raise ValueError(
+                f"cropping by {-left:g}, {-top:g}, {-right:g}, {-bottom:g} px leaves nothing of a view of "
+                f"{canvas[0]:.0f} x {canvas[1]:.0f} frame px; lower imgaug's crop in px"
+            )
+        return affine.translate((left, top)), after
+
+    return function
+
+
+def _rot90(canvas: Canvas, draw: Draws) -> tuple[np.ndarray, Canvas]:
+    """Quarter turns clockwise; the turned canvas is stretched back by the final resize."""
+    width, height = canvas
+    turns = draw.integer("k") % 4
+    quarter = {
+        0: np.eye(2, 3),
+        1: np.array([[0, -1, height - 1], [1, 0, 0.0]]),
+        2: np.array([[-1, 0, width - 1], [0, -1, height - 1.0]]),
+        3: np.array([[0, 1, 0], [-1, 0, width - 1.0]]),
+    }
+    return quarter[turns], (height, width) if turns % 2 else canvas
+
+
+def _fliplr(canvas: Canvas, draw: Draws) -> tuple[np.ndarray, Canvas]:
+    return _about_center(canvas, np.diag([-1.0, 1.0])), canvas
+
+
+def _flipud(canvas: Canvas, draw: Draws) -> tuple[np.ndarray, Canvas]:
+    return _about_center(canvas, np.diag([1.0, -1.0])), canvas
+
+
+MAX_SHEAR = 75.0
+"""In degrees; tilting by more leaves a sliver of the image."""
+MIN_SCALE, MAX_SCALE = 0.05, 20.0
+"""Beyond these a dot of the image is left, or a dot fills it."""
+# The network input is what the canvas is resized to in the end, so both answers give the same image.
+_KEEP_SIZE = Parameter(default=True, flag=True)
+_FLIP = {"p": Parameter(default=1.0, flag=True)}
+_INDEPENDENT = Parameter(default=True, flag=True)
+
+GEOMETRIC: Mapping[str, GeometricSpecification] = {
+    "Affine": GeometricSpecification(
+        function=_affine,
+        parameters={
+            "scale": Parameter(axes=True, low=MIN_SCALE, high=MAX_SCALE),
+            "translate_percent": Parameter(axes=True),
+            "translate_px": Parameter(axes=True),
+            "rotate": Parameter(),
+            "shear": Parameter(axes=True, low=-MAX_SHEAR, high=MAX_SHEAR),
+        },
+    ),
+    "Rotate": GeometricSpecification(function=_rotate, parameters={"rotate": Parameter(default=(-30, 30))}),
+    "ShearX": GeometricSpecification(
+        function=_shear_x, parameters={"shear": Parameter(default=(-30, 30), low=-MAX_SHEAR, high=MAX_SHEAR)}
+    ),
+    "ShearY": GeometricSpecification(
+        function=_shear_y, parameters={"shear": Parameter(default=(-30, 30), low=-MAX_SHEAR, high=MAX_SHEAR)}
+    ),
+    "ScaleX": GeometricSpecification(
+        function=_scale_x, parameters={"scale": Parameter(default=(0.5, 1.5), low=MIN_SCALE, high=MAX_SCALE)}
+    ),
+    "ScaleY": GeometricSpecification(
+        function=_scale_y, parameters={"scale": Parameter(default=(0.5, 1.5), low=MIN_SCALE, high=MAX_SCALE)}
+    ),
+    "TranslateX": GeometricSpecification(
+        function=_translate_x, parameters={"percent": Parameter(default=(-0.25, 0.25)), "px": Parameter()}
+    ),
+    "TranslateY": GeometricSpecification(
+        function=_translate_y, parameters={"percent": Parameter(default=(-0.25, 0.25)), "px": Parameter()}
+    ),
+    "CropAndPad": GeometricSpecification(
+        function=_crop_and_pad(1.0),
+        parameters={
+            "px": Parameter(),
+            "percent": Parameter(default=(-0.1, 0.1), low=-0.45, high=2.0),
+            "keep_size": _KEEP_SIZE,
+            "sample_independently": _INDEPENDENT,
+        },
+    ),
+    "Crop": GeometricSpecification(
+        function=_crop_and_pad(-1.0),
+        parameters={
+            "px": Parameter(low=0.0),
+            "percent": Parameter(default=(0.0, 0.1), low=0.0, high=0.45),
+            "keep_size": _KEEP_SIZE,
+            "sample_independently": _INDEPENDENT,
+        },
+    ),
+    "Pad": GeometricSpecification(
+        function=_crop_and_pad(1.0),
+        parameters={
+            "px": Parameter(low=0.0),
+            "percent": Parameter(default=(0.0, 0.1), low=0.0, high=2.0),
+            "keep_size": _KEEP_SIZE,
+            "sample_independently": _INDEPENDENT,
+        },
+    ),
+    "Rot90": GeometricSpecification(
+        function=_rot90, parameters={"k": Parameter(default=1, integer=True), "keep_size": _KEEP_SIZE}
+    ),
+    "Fliplr": GeometricSpecification(function=_fliplr, parameters=_FLIP, mirrors=True),
+    "Flipud": GeometricSpecification(function=_flipud, parameters=_FLIP, mirrors=True),
+}
+"""Every geometric transform that a config may name."""

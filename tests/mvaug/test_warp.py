@@ -1,0 +1,137 @@
+"""Warping: positions to 0.05 px, torch like OpenCV, averaging where an image shrinks."""
+
+from __future__ import annotations
+
+import cv2
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from mvaug.warp import shrink_factors, warp_batch, warp_image
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def blob(size: tuple[int, int], center: np.ndarray, sigma: float) -> np.ndarray:
+    """A Gaussian of light on black, (H, W, 3) uint8."""
+    x, y = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
+    light = 250 * np.exp(-((x - center[0]) ** 2 + (y - center[1]) ** 2) / (2 * sigma**2))
+    return np.repeat(np.rint(light).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def centroid(image: np.ndarray) -> np.ndarray:
+    light = image[..., 0].astype(np.float64)
+    y, x = np.mgrid[: light.shape[0], : light.shape[1]]
+    return np.array([(light * x).sum(), (light * y).sum()]) / light.sum()
+
+
+def placing(linear: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The (2, 3) map with this linear part that takes source to target."""
+    return np.column_stack([linear, target - linear @ source])
+
+
+def rotation(angle: float) -> np.ndarray:
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+@given(
+    angle=st.floats(-np.pi, np.pi),
+    scale_x=st.floats(0.15, 2.0),
+    scale_y=st.floats(0.15, 2.0),
+    seed=seeds,
+)
+@settings(max_examples=60, deadline=None)
+def test_a_blob_lands_where_the_map_says(angle, scale_x, scale_y, seed):
+    generator = np.random.default_rng(seed)
+    source_size = tuple(int(n) for n in generator.integers(300, 420, 2))
+    source = np.array(source_size) / 2 + generator.uniform(-8, 8, 2)
+    target = np.array([100.0, 90.0]) + generator.uniform(-10, 10, 2)
+    matrix = placing(rotation(angle) @ np.diag([scale_x, scale_y]), source, target)
+    warped = warp_image(blob(source_size, source, sigma=10.0), matrix, (200, 180))
+    np.testing.assert_allclose(centroid(warped), target, atol=0.05)
+
+
+def test_resizing_follows_the_pixel_convention():
+    """x becomes (x + 0.5) s - 0.5: the same as OpenCV's area resize by a whole factor."""
+    image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    matrix = np.array([[0.25, 0, 0.5 * 0.25 - 0.5], [0, 0.25, 0.5 * 0.25 - 0.5]])
+    expected = cv2.resize(image, (40, 30), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(warp_image(image, matrix, (40, 30)), expected)
+
+
+@given(seed=seeds, scale=st.floats(0.1, 1.6), shape=st.tuples(st.integers(1, 70), st.integers(1, 70)))
+@settings(max_examples=60, deadline=None)
+def test_torch_agrees_with_opencv_within_a_grey_level(seed, scale, shape):
+    generator = np.random.default_rng(seed)
+    images = generator.integers(0, 256, (2, *shape, 3), dtype=np.uint8)
+    linear = rotation(generator.uniform(-np.pi, np.pi)) * scale
+    matrices = np.stack([placing(linear, np.array(shape[::-1]) / 2, generator.uniform(5, 30, 2)) for _ in images])
+    shrink = shrink_factors(matrices[0])
+    batch = torch.as_tensor(images).permute(0, 3, 1, 2)
+    result = warp_batch(batch, torch.as_tensor(matrices), (40, 30), shrink=shrink).permute(0, 2, 3, 1).numpy()
+    expected = np.stack([warp_image(image, matrix, (40, 30)) for image, matrix in zip(images, matrices, strict=True)])
+    difference = np.abs(result.astype(int) - expected)
+    # Averaged images are rounded to grey levels once more in OpenCV's path.
+    assert difference.max() <= 1
+
+
+def test_warp_is_differentiable_in_images_and_matrices():
+    images = torch.rand(1, 1, 6, 7, dtype=torch.float64, requires_grad=True)
+    matrices = torch.tensor([[[1.03, 0.2, 0.3], [-0.13, 0.9, 0.7]]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda i, m: warp_batch(i, m, (5, 4)), (images, matrices))
+
+
+def test_outside_is_black_and_fades_over_one_pixel():
+    image = np.full((10, 10, 3), 200, dtype=np.uint8)
+    warped = warp_image(image, np.array([[1, 0, 5.5], [0, 1, 0.0]]), (20, 10))
+    assert (warped[:, :5] == 0).all()
+    assert (warped[:, 5] == 100).all()
+    assert (warped[:, 6:15] == 200).all()
+    assert (warped[:, 16:] == 0).all()
+
+
+def test_shrinking_averages_instead_of_aliasing():
+    """A fine checkerboard becomes grey, not moiré."""
+    board = ((np.indices((512, 640)).sum(0) % 2) * 255).astype(np.uint8)
+    image = np.repeat(board[..., None], 3, axis=2)
+    matrix = placing(rotation(0.1) * 0.3, np.array([319.5, 255.5]), np.array([63.5, 63.5]))
+    smooth = warp_image(image, matrix, (128, 128))[30:98, 30:98]
+    assert smooth.std() < 12
+    assert warp_image(image, matrix, (128, 128), antialias=False)[30:98, 30:98].std() > 30
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"), [(2.0, 1), (1.0, 1), (0.51, 1), (0.5, 2), (0.34, 2), (1 / 3, 3), (0.1, 10)]
+)
+def test_averaging_starts_at_a_factor_of_two(scale, expected):
+    assert shrink_factors(placing(rotation(0.7) * scale, np.zeros(2), np.zeros(2))) == (expected, expected)
+
+
+@given(seed=seeds)
+@settings(max_examples=40, deadline=None)
+def test_reading_only_the_visible_part_changes_nothing(seed):
+    """The averaged path cuts out what the output shows; against averaging the whole image."""
+    generator = np.random.default_rng(seed)
+    image = generator.integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    linear = rotation(generator.uniform(-0.5, 0.5)) * 0.45
+    matrix = placing(linear, generator.uniform(0, 240, 2), np.array([20.0, 20.0]))
+    small = cv2.resize(image, (160, 120), interpolation=cv2.INTER_AREA)
+    from_small = np.column_stack([matrix[:, :2] * 2, matrix[:, 2] + matrix[:, :2] @ [0.5, 0.5]])
+    expected = warp_image(small, from_small, (40, 40), antialias=False)
+    np.testing.assert_allclose(warp_image(image, matrix, (40, 40)).astype(int), expected, atol=1)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (3, 200, 3), (200, 3, 3), (50, 60), (50, 60, 1)])
+@pytest.mark.parametrize("scale", [0.1, 1.0, 7.0])
+def test_any_shape_is_accepted_and_kept(shape, scale):
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    warped = warp_image(image, np.array([[scale, 0, 0], [0, scale, 0.0]]), (32, 24))
+    assert warped.shape == (24, 32, *shape[2:])
+    assert warped.dtype == np.uint8
+
+
+def test_an_image_far_outside_the_output_is_black():
+    image = np.full((64, 64, 3), 255, dtype=np.uint8)
+    for scale in (0.2, 1.0):
+        assert not warp_image(image, np.array([[scale, 0, 1e5], [0, scale, -1e5]]), (16, 16)).any()
