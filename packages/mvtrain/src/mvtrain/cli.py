@@ -1,0 +1,87 @@
+"""The `mvtrain` command. Heavy imports live inside the subcommands: `--help` answers at once."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    name="mvtrain",
+    help="Train a multi-view transformer on several calibrated cameras, and predict 2D and 3D keypoints.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.command()
+def fit(
+    config: Annotated[Path, typer.Argument(help="Config file of the run (YAML).")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the config, such as training.max_epochs=50.")
+    ] = None,
+    output_dir: Annotated[
+        Path | None, typer.Option(help="Run folder; must be new or empty. Default: runs/<config>-<time>.")
+    ] = None,
+) -> None:
+    """Train a model and write everything about it into a run folder."""
+    from mvtrain.config import load_config
+    from mvtrain.training.fit import fit as run_fit
+
+    console = Console()
+    loaded = load_config(config, overrides or ())
+    if loaded.ignored:
+        console.print(f"ignored, no counterpart here: {', '.join(loaded.ignored)}", highlight=False)
+    if output_dir is None:
+        stamp = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
+        output_dir = Path("runs") / f"{config.stem}-{stamp}"
+    run_fit(loaded, output_dir, console)
+
+
+@app.command()
+def synth(
+    out: Annotated[Path, typer.Argument(help="Project folder to write; must not exist.")],
+    views: Annotated[int, typer.Option(help="Number of cameras.")] = 4,
+    frames: Annotated[int, typer.Option(help="Number of labelled moments.")] = 200,
+    size: Annotated[int, typer.Option(help="Width and height of the images in px.")] = 256,
+    occlusion: Annotated[float, typer.Option(help="How much the moving occluder hides, 0 to 1.")] = 0.3,
+    label_noise: Annotated[float, typer.Option(help="Standard deviation of the labels' noise in px.")] = 0.0,
+    sessions: Annotated[int, typer.Option(help="Recordings, each with another animal and path.")] = 2,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+) -> None:
+    """Generate a project: a rendered animal seen by several cameras, with labels, videos, calibration and the truth."""
+    from rich.progress import Progress
+
+    from mvtrain.synth import SyntheticSpec, generate_project
+
+    spec = SyntheticSpec(
+        num_views=views,
+        num_frames=frames,
+        size=size,
+        occlusion=occlusion,
+        label_noise=label_noise,
+        num_sessions=sessions,
+        seed=seed,
+    )
+    with Progress(transient=True) as bar:
+        task = bar.add_task("rendering")
+        generate_project(out, spec, progress=lambda done, total: bar.update(task, completed=done, total=total))
+    Console().print(f"wrote {out}: {views} views, {frames} labelled frames; start with mvtrain fit {out}/config.yaml")
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line on standard error and exit status 2, without a traceback."""
+    try:
+        app()
+    except (ValueError, FileNotFoundError, PermissionError) as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False, markup=True, soft_wrap=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

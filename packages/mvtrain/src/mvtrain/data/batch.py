@@ -1,0 +1,117 @@
+"""What a step works on: the samples of a batch, stacked, and how they move to the device."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from mvgeom import CameraGroup
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """All views of one moment, ready for the network.
+
+    Attributes:
+        index: row of the project.
+        images: (V, H, W, 3) uint8 RGB in model px.
+        points: (V, K, 2) labels in model px, NaN where missing.
+        visibility: (V, K) 0 excluded, 1 occluded, 2 visible; always 0 where the label lies outside the image.
+        view_present: (V,) false where the view has no image.
+        to_model: (V, 2, 3) frame px to model px.
+        cameras: the rig, or None where the session has no calibration.
+        moved: whether the subject was moved in 3D.
+    """
+
+    index: int
+    images: np.ndarray
+    points: np.ndarray
+    visibility: np.ndarray
+    view_present: np.ndarray
+    to_model: np.ndarray
+    cameras: CameraGroup | None
+    moved: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """B samples of V views and K keypoints.
+
+    Attributes:
+        index: (B,) rows of the project.
+        images: (B, V, 3, H, W) uint8 RGB.
+        points: (B, V, K, 2) labels in model px, 0 where missing.
+        visibility: (B, V, K) 0 excluded, 1 occluded, 2 visible.
+        view_mask: (B, V) false where a view has no image; None where all have one.
+        to_model: (B, V, 2, 3) frame px to model px.
+        cameras: the rigs (B, V, ...), or None where no sample is calibrated. The world's origin is moved to the cameras'
+            centroid, so that float32 is enough wherever the rig stands.
+        calibrated: (B,) false where the sample's session has no calibration; its cameras are placeholders.
+        num_moved: how many samples were moved in 3D.
+    """
+
+    index: Tensor
+    images: Tensor
+    points: Tensor
+    visibility: Tensor
+    view_mask: Tensor | None
+    to_model: Tensor
+    cameras: CameraGroup | None
+    calibrated: Tensor
+    num_moved: int
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device; copies from pinned memory do not wait."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory (called by torch's data loader)."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, function) -> Batch:  # noqa: ANN001
+        changes = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                changes[field.name] = function(value)
+            elif isinstance(value, CameraGroup):
+                arrays = ("sizes", "matrix", "distortion", "rotation", "translation")
+                changes[field.name] = value.replace(**{name: function(getattr(value, name)) for name in arrays})
+        return dataclasses.replace(self, **changes)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack samples; everything is on the CPU, in float32."""
+    present = np.stack([sample.view_present for sample in samples])
+    points = np.stack([sample.points for sample in samples])
+    return Batch(
+        index=torch.tensor([sample.index for sample in samples]),
+        images=torch.from_numpy(np.stack([sample.images for sample in samples])).permute(0, 1, 4, 2, 3).contiguous(),
+        points=torch.from_numpy(np.nan_to_num(points).astype(np.float32)),
+        visibility=torch.from_numpy(np.stack([sample.visibility for sample in samples]).astype(np.int64)),
+        view_mask=None if present.all() else torch.from_numpy(present),
+        to_model=torch.from_numpy(np.stack([sample.to_model for sample in samples]).astype(np.float32)),
+        cameras=_stack_cameras([sample.cameras for sample in samples]),
+        calibrated=torch.tensor([sample.cameras is not None for sample in samples]),
+        num_moved=sum(sample.moved for sample in samples),
+    )
+
+
+def _stack_cameras(groups: Sequence[CameraGroup | None]) -> CameraGroup | None:
+    known = [group for group in groups if group is not None]
+    if not known:
+        return None
+    centered = [_center_world(group or known[0]) for group in groups]
+    return CameraGroup.stack(centered).to(like=torch.zeros(0, dtype=torch.float32))
+
+
+def _center_world(cameras: CameraGroup) -> CameraGroup:
+    centroid = cameras.centers.mean(-2)
+    return cameras.replace(translation=cameras.translation + cameras.rotation @ centroid)

@@ -1,0 +1,59 @@
+"""Decoded images of a project in memory that loader workers share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mvtrain.data.images import read_image
+from mvtrain.data.project import Project
+
+
+class ImageCache:
+    """Images by path: those that fit the budget decoded once and kept in one shared block, the others read every time.
+
+    Args:
+        paths: the images, in order of importance; the first ones that fit are kept.
+        sizes: (N, 2) width and height of each, from its header.
+        max_bytes: how much memory to use.
+    """
+
+    def __init__(self, paths: Sequence[Path], sizes: np.ndarray, max_bytes: float) -> None:
+        ends = np.cumsum(np.prod(np.asarray(sizes, dtype=np.int64).reshape(-1, 2), axis=-1) * 3)
+        num_kept = int(np.searchsorted(ends, max_bytes, side="right"))
+        self._place = {path: row for row, path in enumerate(paths[:num_kept])}
+        self._starts = np.concatenate([[0], ends])
+        self._shapes = [(int(height), int(width), 3) for width, height in np.asarray(sizes)[:num_kept]]
+        # Shared memory, so that spawned workers do not each hold a copy.
+        self._pixels = torch.empty(int(ends[num_kept - 1]) if num_kept else 0, dtype=torch.uint8).share_memory_()
+        with ThreadPoolExecutor() as pool:
+            for _ in pool.map(self._fill, self._place):
+                pass
+
+    @classmethod
+    def of_project(cls, project: Project, *, max_bytes: float) -> ImageCache:
+        """A cache of the project's images, frame by frame."""
+        places = [(row, view) for row, paths in enumerate(project.image_paths) for view, p in enumerate(paths) if p]
+        paths = [project.image_paths[row][view] for row, view in places]
+        sizes = np.array([project.file_sizes[row, view] for row, view in places])
+        return cls([path for path in paths if path is not None], sizes, max_bytes)
+
+    def _fill(self, path: Path) -> None:
+        image = read_image(path)
+        expected = self._shapes[self._place[path]]
+        if image.shape != expected:
+            raise ValueError(f"{path}: decodes to {image.shape[1]}x{image.shape[0]} px, its header says "
+                             f"{expected[1]}x{expected[0]}")
+        self._slot(path)[:] = image
+
+    def _slot(self, path: Path) -> np.ndarray:
+        row = self._place[path]
+        return self._pixels.numpy()[self._starts[row] : self._starts[row + 1]].reshape(self._shapes[row])
+
+    def read(self, path: Path) -> np.ndarray:
+        """(H, W, 3) uint8 RGB; not to be written to."""
+        return self._slot(path) if path in self._place else read_image(path)

@@ -1,0 +1,167 @@
+"""Frames of a project as samples for the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+import torch
+from mvaug import Augmentation, augment_sample
+from mvgeom import triangulate
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from mvtrain.data.batch import Batch, Sample, collate
+from mvtrain.data.cache import ImageCache
+from mvtrain.data.maps import frame_to_model
+from mvtrain.data.project import Project
+
+Key = tuple[int, int]
+"""Epoch and row of the project: all that a sample's randomness depends on, beside the seed."""
+
+
+class FrameDataset(Dataset[Sample]):
+    """Samples by (epoch, row).
+
+    Args:
+        project: where the frames are.
+        size: width and height in model px.
+        augmentation: what to do to them.
+        seed: of the augmentation.
+        cache: decoded images.
+    """
+
+    def __init__(
+        self, project: Project, *, size: tuple[int, int], augmentation: Augmentation, seed: int, cache: ImageCache
+    ) -> None:
+        self.project = project
+        self.size = size
+        self.augmentation = augmentation
+        self.seed = seed
+        self.cache = cache
+        self.points_frame = project.points_frame
+        self.points_3d = triangulate_labels(project)
+
+    def __getitem__(self, key: Key) -> Sample:
+        epoch, row = key
+        project = self.project
+        paths = project.image_paths[row]
+        images = [None if path is None else self.cache.read(path) for path in paths]
+        visibility = project.visibility[row].copy()
+        # A counter-based generator, keyed by what the sample is and not by who asks for it.
+        generator = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, row]))
+        augmented = augment_sample(
+            images,
+            file_to_frame=project.file_to_frame[row],
+            frame_to_model=frame_to_model(project, row, self.size),
+            points=np.where((visibility == 2)[..., None], self.points_frame[row], np.nan),
+            points_3d=self.points_3d[row],
+            cameras=project.cameras[row],
+            size=self.size,
+            augmentation=self.augmentation,
+            generator=generator,
+        )
+        outside = ~_inside(augmented.points, self.size)
+        visibility[(visibility == 2) & outside] = 0
+        return Sample(
+            index=row,
+            images=augmented.images,
+            points=augmented.points,
+            visibility=visibility,
+            view_present=np.array([image is not None for image in images]),
+            to_model=augmented.to_model,
+            cameras=project.cameras[row],
+            moved=augmented.moved,
+        )
+
+
+def triangulate_labels(project: Project) -> np.ndarray:
+    """(N, K, 3) visible labels of every frame in the world; NaN where fewer than two views see the keypoint."""
+    points = np.where((project.visibility == 2)[..., None], project.points_frame, np.nan)
+    points_3d = np.full((*points.shape[:1], *points.shape[2:3], 3), np.nan)
+    for cameras in {id(group): group for group in project.cameras if group is not None}.values():
+        rows = [row for row, group in enumerate(project.cameras) if group is cameras]
+        points_3d[rows] = triangulate(points[rows], cameras)
+    return points_3d
+
+
+def subject_size(points_3d: np.ndarray) -> float | None:
+    """Median over frames of the diagonal of the subject's 3D bounding box, in world units; None without 3D labels."""
+    known = points_3d[np.isfinite(points_3d).all(-1).sum(-1) >= 2]
+    if len(known) == 0:
+        return None
+    extent = np.nanmax(known, axis=1) - np.nanmin(known, axis=1)
+    return float(np.median(np.linalg.norm(extent, axis=-1)))
+
+
+def _inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return ((points >= -0.5) & (points <= np.array(size) - 0.5)).all(-1)
+
+
+class EpochSampler(Sampler[list[Key]]):
+    """Batches of (epoch, row), shuffled by (seed, epoch).
+
+    Args:
+        rows: of the project.
+        batch_size: frames per batch over all ranks; the last batch of an epoch may be smaller.
+        seed: of the order; None keeps the rows in order.
+        rank: which process of `num_ranks` this is: it gets every num_ranks-th frame of each batch.
+        num_ranks: processes that share the batches.
+
+    Raises:
+        ValueError: batches too small to share, or a last batch that would leave a process without a frame.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[int] | np.ndarray,
+        *,
+        batch_size: int,
+        seed: int | None,
+        rank: int = 0,
+        num_ranks: int = 1,
+    ) -> None:
+        self.rows = np.asarray(rows, dtype=np.int64)
+        smallest = min(batch_size, len(self.rows) % batch_size or batch_size, max(len(self.rows), 1))
+        if smallest < num_ranks:
+            raise ValueError(
+                f"{num_ranks} processes cannot share a batch of {smallest}: {len(self.rows)} frames in batches of "
+                f"{batch_size}; change training.train_batch_size or the number of devices"
+            )
+        self.rank, self.num_ranks = rank, num_ranks
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        rows = self.rows
+        if self.seed is not None:
+            rows = np.random.Generator(np.random.Philox(key=[self.seed, self.epoch])).permutation(rows)
+        for start in range(0, len(rows), self.batch_size):
+            batch = rows[start : start + self.batch_size]
+            yield [(self.epoch, int(row)) for row in batch[self.rank :: self.num_ranks]]
+
+
+def make_loader(dataset: FrameDataset, sampler: EpochSampler, *, num_workers: int, pin_memory: bool) -> DataLoader[Batch]:
+    """A loader whose batches depend on the sampler's epoch and the data set's seed, not on the number of workers."""
+    return DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        collate_fn=collate,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=pin_memory,
+        worker_init_fn=_init_worker,
+        # Without a generator of its own a loader draws its base seed from, and so advances, torch's global state.
+        generator=torch.Generator(),
+    )
+
+
+def _init_worker(worker: int) -> None:
+    del worker
+    # The workers themselves are the parallelism.
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

@@ -1,0 +1,146 @@
+"""Vision transformers from timm: which name means which, and where their weights come from."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.layers import resample_abs_pos_embed
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+BACKBONES = {
+    "vits_dino": "vit_small_patch16_224.dino",
+    "vitb_dino": "vit_base_patch16_224.dino",
+    "vits_dinov2": "vit_small_patch14_dinov2.lvd142m",
+    "vitb_dinov2": "vit_base_patch14_dinov2.lvd142m",
+    "vits_dinov3": "vit_small_patch16_dinov3.lvd1689m",
+    "vitb_dinov3": "vit_base_patch16_dinov3.lvd1689m",
+    "vitb_imagenet": "vit_base_patch16_224.mae",
+}
+"""Names that existing configs use, and timm's names for the same weights."""
+
+
+def build_backbone(
+    name: str,
+    *,
+    pretrained: bool = False,
+    weights: Path | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> VisionTransformer | Eva:
+    """A timm vision transformer that takes images of any size its patches divide.
+
+    Args:
+        name: a key of `BACKBONES`, or any timm model whose attention is global (`VisionTransformer` or `Eva`).
+        pretrained: take timm's weights, from its cache or the network. Not used where `weights` are given.
+        weights: a file with timm's parameter names, safetensors or a torch state dictionary.
+        arguments: further arguments of the architecture (`depth`, `embed_dim`, `patch_size`, ...), for training from
+            scratch.
+
+    Raises:
+        ValueError: unknown name, an architecture without global attention, weights that do not fit or cannot be had.
+    """
+    timm_name = BACKBONES.get(name, name)
+    if not timm.is_model(timm_name.split(".")[0]):
+        close = timm.list_models(f"*{name}*")[:5]
+        hint = f"; similar timm names: {', '.join(close)}" if close else ""
+        raise ValueError(
+            f"model.backbone: unknown backbone {name!r}; use one of {', '.join(BACKBONES)}, or the name of a timm "
+            f"vision transformer{hint}"
+        )
+    # Weights are read from a file by ourselves: an architecture changed by `arguments` then fails by name, not deep inside.
+    from_hub = pretrained and weights is None
+    try:
+        model = timm.create_model(
+            timm_name, pretrained=from_hub, num_classes=0, dynamic_img_size=True, **dict(arguments or {})
+        )
+    except (TypeError, AssertionError) as error:
+        raise ValueError(
+            f"model.backbone: {name!r} cannot be built as a multi-view backbone ({error}); it needs global attention over "
+            f"patches and takes {dict(arguments or {})!r} as model.backbone_args"
+        ) from error
+    except (OSError, RuntimeError) as error:
+        if not from_hub:
+            raise
+        raise ValueError(
+            f"model.backbone: the pretrained weights of {name!r} ({timm_name}) are neither cached nor can they be "
+            "downloaded. Give a local file with model.backbone_weights=PATH (safetensors with timm's names), or train from "
+            f"random weights with model.backbone_pretrained=false. The download said: {_last_line(error)}"
+        ) from error
+    if not isinstance(model, VisionTransformer | Eva):
+        raise ValueError(
+            f"model.backbone: {name!r} is a {type(model).__name__}; joint attention over views needs a plain vision "
+            f"transformer whose every block attends globally, such as {', '.join(BACKBONES)}"
+        )
+    if weights is not None:
+        load_weights(model, weights, name)
+    return model
+
+
+def load_weights(model: nn.Module, path: Path, name: str) -> None:
+    """Fill a backbone from a file with timm's parameter names; position embeddings are resampled to the model's grid.
+
+    Raises:
+        ValueError: the file is missing, unreadable, or of another architecture; the message names what differs.
+    """
+    state = read_state(path)
+    own = model.state_dict()
+    state = {key: value for key, value in state.items() if not key.startswith(("head.", "fc_norm."))}
+    if "pos_embed" in state and "pos_embed" in own and state["pos_embed"].ndim == 3:
+        prefix = 0 if getattr(model, "no_embed_class", False) else int(model.num_prefix_tokens)
+        state["pos_embed"] = resample_abs_pos_embed(
+            state["pos_embed"], new_size=list(model.patch_embed.grid_size), num_prefix_tokens=prefix
+        )
+    missing = sorted(own.keys() - state.keys())
+    unexpected = sorted(state.keys() - own.keys())
+    reshaped = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in sorted(own.keys() & state.keys())
+        if state[key].shape != own[key].shape
+    ]
+    if missing or unexpected or reshaped:
+        problems = [
+            f"{len(items)} {what} ({', '.join(items[:3])}{', ...' if len(items) > 3 else ''})"
+            for what, items in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
+            if items
+        ]
+        raise ValueError(
+            f"model.backbone_weights: {path} does not hold the weights of {name!r}: parameters {'; '.join(problems)}"
+        )
+    model.load_state_dict(state)
+
+
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors by name from a safetensors file or a torch state dictionary (never unpickling objects).
+
+    Raises:
+        ValueError: the file is missing or is neither.
+    """
+    if not path.is_file():
+        raise ValueError(f"model weights: there is no file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
+        raise ValueError(f"model weights: {path} cannot be read: {_last_line(error)}") from error
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"model weights: {path} is not a file of plain tensors, and files that could run code are refused"
+        ) from error
+    state = state.get("state_dict", state.get("model", state)) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(f"model weights: {path} does not hold tensors by name")
+    return state
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

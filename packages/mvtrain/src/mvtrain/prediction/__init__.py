@@ -1,0 +1,1 @@
+"""From a trained model to tables of keypoints."""

@@ -1,0 +1,93 @@
+"""A trained network over many batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mvtrain.data.batch import Batch
+from mvtrain.model.spec import ModelSpec
+from mvtrain.model.prediction import Prediction, normalize, to_prediction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A model with what its input and output mean, on a device.
+
+    Attributes:
+        model: images (B, V, 3, H, W) and view mask to heatmap logits.
+        mean: (3,) of the input's channels.
+        std: (3,) of the input's channels.
+        downsample_factor: heatmap px are 2 to this power model px wide.
+    """
+
+    model: torch.nn.Module
+    mean: Tensor
+    std: Tensor
+    downsample_factor: int
+
+    @classmethod
+    def of(cls, model: torch.nn.Module, spec: ModelSpec, device: torch.device) -> Network:
+        """The model with the normalisation its spec gives."""
+        mean, std = torch.tensor(spec.mean, device=device), torch.tensor(spec.std, device=device)
+        return cls(model=model, mean=mean, std=std, downsample_factor=spec.downsample_factor)
+
+    def __call__(self, batch: Batch, transform: Callable[[Tensor], Tensor] | None = None) -> Prediction:
+        """Keypoints of a batch; `transform` changes the normalised images first (patch masking)."""
+        images = normalize(batch.images, self.mean, self.std)
+        if transform is not None:
+            images = transform(images)
+        return to_prediction(self.model(images, batch.view_mask), batch, self.downsample_factor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FramePredictions:
+    """Predictions of many frames, in the order they came.
+
+    Attributes:
+        index: (N,) rows of the project.
+        points: (N, V, K, 2) frame px, NaN for views without an image.
+        confidence: (N, V, K) in [0, 1], NaN for views without an image.
+    """
+
+    index: np.ndarray
+    points: np.ndarray
+    confidence: np.ndarray
+
+
+@torch.inference_mode()
+def predict_frames(
+    network: Network, batches: Iterable[Batch], device: torch.device, on_batch: Callable[[Batch, Prediction], None] | None = None
+) -> FramePredictions:
+    """Run the network, in evaluation mode, over batches.
+
+    Args:
+        network: to run.
+        batches: to predict.
+        device: of the network.
+        on_batch: also called with each batch and its prediction, on the device (validation loss).
+    """
+    was_training = network.model.training
+    network.model.eval()
+    index, points, confidence = [], [], []
+    for batch in batches:
+        on_device = batch.to(device)
+        prediction = network(on_device)
+        if on_batch is not None:
+            on_batch(on_device, prediction)
+        present = torch.ones(batch.visibility.shape[:2], dtype=torch.bool) if batch.view_mask is None else batch.view_mask
+        index.append(batch.index.numpy())
+        points.append(_blank(prediction.frame_points.cpu(), present[..., None, None]))
+        confidence.append(_blank(prediction.confidence.cpu(), present[..., None]))
+    network.model.train(was_training)
+    return FramePredictions(
+        index=np.concatenate(index), points=np.concatenate(points), confidence=np.concatenate(confidence)
+    )
+
+
+def _blank(values: Tensor, present: Tensor) -> np.ndarray:
+    return torch.where(present, values, torch.nan).double().numpy()

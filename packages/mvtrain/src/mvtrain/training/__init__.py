@@ -1,0 +1,1 @@
+"""The training loop: schedules, the step, checkpoints, the log."""

@@ -1,0 +1,257 @@
+"""The training loop: the epochs, the step, validation."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.loggers import CSVLogger
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader
+
+from mvtrain.config import Config, LossConfig
+from mvtrain.data.batch import Batch
+from mvtrain.data.dataset import EpochSampler, FrameDataset
+from mvtrain.data.maps import to_file
+from mvtrain.evaluation.metrics import pixel_error
+from mvtrain.losses import GEOMETRIC_LOSSES, HEATMAP_LOSSES
+from mvtrain.losses.heatmap import EXCLUDED, VISIBLE, masked_mean, target_factors
+from mvtrain.masking import mask_patches
+from mvtrain.model.decode import model_to_heatmap
+from mvtrain.model.multiview import MultiviewTransformer
+from mvtrain.model.prediction import Prediction
+from mvtrain.prediction.predict import FramePredictions, Network, predict_frames
+from mvtrain.training.checkpoint import ModelSpec, save_checkpoint
+from mvtrain.training.progress import LogWindow, ProgressLine
+from mvtrain.training.schedules import Schedules
+
+
+@dataclass(kw_only=True)
+class Trainer:
+    """One run, from the first step to the last.
+
+    Attributes:
+        config: of the run.
+        fabric: launched.
+        model: as `fabric.setup` returned it.
+        averaged: running average of the weights, which then predicts in the model's place; None: no average.
+        optimizer: as `fabric.setup` returned it.
+        spec: what the checkpoints say about the model.
+        schedules: everything that changes over time.
+        train_loader: its batch sampler is an `EpochSampler`.
+        validation_loader: None where there are no validation frames.
+        run_dir: where checkpoints and the log go.
+        progress: shows where the run is.
+        logger: writes metrics.csv.
+        epoch: the epoch under way.
+        batches_done: of this epoch.
+        best_loss: lowest validation loss so far.
+        stale_validations: how many validations ago that was.
+    """
+
+    config: Config
+    fabric: Fabric
+    model: MultiviewTransformer
+    averaged: AveragedModel | None
+    optimizer: torch.optim.Optimizer
+    spec: ModelSpec
+    schedules: Schedules
+    train_loader: DataLoader[Batch]
+    validation_loader: DataLoader[Batch] | None
+    run_dir: Path
+    progress: ProgressLine
+    logger: CSVLogger
+    epoch: int = 0
+    batches_done: int = 0
+    best_loss: float = float("inf")
+    stale_validations: int = 0
+
+    def __post_init__(self) -> None:
+        self.network = Network.of(self.model, self.spec, self.fabric.device)
+        self.heatmap_loss = HEATMAP_LOSSES[self.config.model.heatmap_loss_type]
+        supervised = self.config.losses.get("heatmap_mse")
+        self.heatmap_weight = LossConfig(log_weight=0.0).weight if supervised is None else supervised.weight
+        self._window = LogWindow()
+
+    @property
+    def clock(self) -> float:
+        """Epochs since the start, in fractions."""
+        return self.epoch + self.batches_done / len(self.train_loader)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has its full length."""
+        return self.clock >= self.schedules.max_epochs - 1e-9
+
+    @property
+    def predictor(self) -> nn.Module:
+        """The model whose predictions count."""
+        return self.model if self.averaged is None else self.averaged.module
+
+    def fit(self) -> None:
+        """Train to the end, or until validation no longer improves; leaves the checkpoints `last` and `best`."""
+        training = self.config.training
+        while not self.finished:
+            self._train_epoch()
+            due = self.finished or self.epoch % training.check_val_every_n_epoch == 0
+            if due and self.validation_loader is not None:
+                self._validate(self.validation_loader)
+            if training.ckpt_every_n_epochs is not None and self.epoch % training.ckpt_every_n_epochs == 0:
+                self._save(f"epoch-{self.epoch:04d}")
+            patient = self.stale_validations < training.early_stop_patience or self.epoch < self.schedules.min_epochs
+            if training.early_stopping and not patient:
+                self.progress.say(f"early stopping: no lower validation loss in {self.stale_validations} validations")
+                break
+        self._save("last")
+        if self.validation_loader is None:
+            self._save("best")
+        self.logger.save()
+
+    def _train_epoch(self) -> None:
+        self.model.train()
+        sampler = self.train_loader.batch_sampler
+        assert isinstance(sampler, EpochSampler)
+        sampler.epoch = self.epoch
+        accumulate = self.config.training.accumulate_grad_batches
+        asked = time.perf_counter()
+        for batch in self.train_loader:
+            waited = time.perf_counter() - asked
+            self._set_learning_rates()
+            # The last batches of an epoch may be fewer than `accumulate`: they make a step of their own.
+            group_start = self.batches_done // accumulate * accumulate
+            group_end = min(group_start + accumulate, len(self.train_loader))
+            steps_now = self.batches_done + 1 == group_end
+            with self.fabric.no_backward_sync(self.model, enabled=not steps_now):
+                losses = self.train_step(batch.to(self.fabric.device))
+                self.fabric.backward(losses["loss"] / (group_end - group_start))
+            if steps_now:
+                self._optimizer_step()
+            self.batches_done += 1
+            self._log_step(losses, batch, waited)
+            if self.finished:
+                break
+            asked = time.perf_counter()
+        if self.batches_done == len(self.train_loader):
+            self.epoch, self.batches_done = self.epoch + 1, 0
+
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+        """The loss of a batch, with gradient, as `loss`; its parts and the error in model px, without."""
+        mask = partial(
+            mask_patches,
+            ratio=self.schedules.mask_ratio(self.clock),
+            patch_size=self.model.patch_size,
+            seed=self.config.training.rng_seed_data_pt,
+            epoch=self.epoch,
+            index=batch.index,
+        )
+        prediction = self.network(batch, transform=mask)
+        parts = {"heatmap": self._heatmap_loss(prediction, batch)}
+        total = self.heatmap_weight * parts["heatmap"]
+        for name, ramp in self.schedules.losses.items():
+            weight = ramp.at(self.clock)
+            # A batch none of whose samples is calibrated has no 3D loss.
+            if weight > 0 and batch.cameras is not None:
+                parts[name] = GEOMETRIC_LOSSES[name](prediction, batch, self._unit_of_length(name))
+                total = total + weight * parts[name]
+        distances = (prediction.model_points.detach() - batch.points).norm(dim=-1)
+        return {
+            "loss": total,
+            **{name: part.detach() for name, part in parts.items()},
+            "pixel_error": masked_mean(distances, batch.visibility == VISIBLE),
+        }
+
+    def _heatmap_loss(self, prediction: Prediction, batch: Batch) -> Tensor:
+        size = (prediction.logits.shape[-2], prediction.logits.shape[-1])
+        points = model_to_heatmap(batch.points, self.spec.downsample_factor)
+        target_x, target_y = target_factors(points, batch.visibility, size)
+        return self.heatmap_loss(prediction.logits, target_x, target_y, batch.visibility != EXCLUDED)
+
+    def _unit_of_length(self, loss_name: str) -> float:
+        if not self.config.losses[loss_name].normalize or self.spec.subject_size is None:
+            return 1.0
+        return self.spec.subject_size
+
+    def _optimizer_step(self) -> None:
+        max_norm = self.config.training.gradient_clip_norm
+        if max_norm is not None:
+            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=max_norm, error_if_nonfinite=False)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model)
+
+    def _set_learning_rates(self) -> None:
+        factor = self.schedules.learning_rate_factor(self.clock)
+        backbone_factor = self.schedules.backbone_factor(self.clock)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["full_learning_rate"] * factor
+            if group["name"] == "backbone":
+                group["lr"] *= backbone_factor
+                # Frozen means no gradient either: the backward pass then ends at the head.
+                for parameter in group["params"]:
+                    parameter.requires_grad_(backbone_factor > 0)
+
+    def _validate(self, loader: DataLoader[Batch]) -> None:
+        losses: list[Tensor] = []
+        counts: list[int] = []
+
+        def add_loss(batch: Batch, prediction: Prediction) -> None:
+            losses.append(self._heatmap_loss(prediction, batch))
+            counts.append(len(batch))
+
+        network = Network.of(self.predictor, self.spec, self.fabric.device)
+        predictions = predict_frames(network, loader, self.fabric.device, on_batch=add_loss)
+        weights = torch.tensor(counts, dtype=torch.float32, device=self.fabric.device)
+        loss = float((torch.stack(losses) * weights).sum() / weights.sum())
+        error = self._error_in_file_px(loader, predictions)
+        self.logger.log_metrics({"epoch": self.clock, "val_loss": loss, "val_pixel_error": error}, self.steps)
+        improved = loss < self.best_loss
+        self.stale_validations = 0 if improved else self.stale_validations + 1
+        if improved:
+            self.best_loss = loss
+            self._save("best")
+        mark = "  (best so far)" if improved else ""
+        self.progress.say(f"epoch {self.epoch:4d}: validation loss {loss:.4g}, error {error:.2f} px{mark}")
+
+    def _error_in_file_px(self, loader: DataLoader[Batch], predictions: FramePredictions) -> float:
+        dataset = loader.dataset
+        assert isinstance(dataset, FrameDataset)
+        project = dataset.project
+        rows = predictions.index
+        labels = np.where((project.visibility[rows] == VISIBLE)[..., None], project.points[rows], np.nan)
+        errors = pixel_error(to_file(project, rows, predictions.points), labels)
+        known = np.isfinite(errors)
+        return float(errors[known].mean()) if known.any() else float("nan")
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps since the start."""
+        accumulate = self.config.training.accumulate_grad_batches
+        per_epoch = -(-len(self.train_loader) // accumulate)
+        return self.epoch * per_epoch + -(-self.batches_done // accumulate)
+
+    def _save(self, name: str) -> None:
+        if self.fabric.is_global_zero:
+            state = {"epoch": round(self.clock, 4), "steps": self.steps, "best_validation_loss": self.best_loss}
+            save_checkpoint(self.run_dir / "checkpoints" / name, self.predictor, self.spec, state)
+
+    def _log_step(self, losses: dict[str, Tensor], batch: Batch, waited: float) -> None:
+        self._window.add(losses, num_samples=len(batch), num_moved=batch.num_moved, waited=waited)
+        self.progress.advance()
+        if self._window.num_steps < self.config.training.log_every_n_steps:
+            return
+        means = self._window.means()
+        self._window = LogWindow()
+        self.progress.show(means)
+        weights = {f"weight_{name}": ramp.at(self.clock) for name, ramp in self.schedules.losses.items()}
+        rates = {f"learning_rate_{group['name']}": group["lr"] for group in self.optimizer.param_groups}
+        self.logger.log_metrics(
+            {"epoch": self.clock, "mask_ratio": self.schedules.mask_ratio(self.clock), **means, **weights, **rates}, self.steps
+        )
+        self.logger.save()

@@ -1,0 +1,149 @@
+"""What changes over a run, as functions of one clock: epochs, counted in fractions.
+
+Configs count in epochs or in optimizer steps; steps become epochs here, once.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mvtrain.config import Config, LossConfig
+from mvtrain.masking import MaskingSchedule
+
+LOSS_INIT_SHARE = 0.25
+"""3D losses whose section says nothing set in after this share of the run ..."""
+LOSS_RAMP_SHARE = 0.25
+"""... and rise to their full weight over this share of it: heatmaps must have peaks before their peaks are triangulated."""
+
+BACKBONE_WARMUP_EPOCHS = 2.0
+"""An unfrozen backbone reaches its full learning rate after so many epochs: its first gradients come from a young head."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossRamp:
+    """The weight of a loss: 0 before `init`, linear to `weight` over `ramp` epochs, constant after."""
+
+    init: float
+    ramp: float
+    weight: float
+
+    def at(self, epoch: float) -> float:
+        """The weight at an epoch."""
+        if epoch < self.init:
+            return 0.0
+        if epoch >= self.init + self.ramp:
+            return self.weight
+        return self.weight * (epoch - self.init) / self.ramp
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedules:
+    """Everything that depends on the time of a run, in epochs.
+
+    Attributes:
+        max_epochs: length of the run.
+        min_epochs: early stopping does not end it before.
+        unfreeze: when the backbone starts to learn.
+        warmup: over how many epochs the learning rate rises from 0.
+        milestones: when the learning rate is multiplied by `gamma`.
+        gamma: see `milestones`.
+        cosine: whether the learning rate falls to 0 along a half cosine.
+        masking: the share of masked patches; None: never any.
+        losses: the 3D losses that are on.
+    """
+
+    max_epochs: float
+    min_epochs: float
+    unfreeze: float
+    warmup: float
+    milestones: tuple[float, ...]
+    gamma: float
+    cosine: bool
+    masking: MaskingSchedule | None
+    losses: dict[str, LossRamp]
+
+    def learning_rate_factor(self, epoch: float) -> float:
+        """What the configured learning rate is multiplied by."""
+        factor = min(1.0, epoch / self.warmup) if self.warmup > 0 else 1.0
+        factor *= self.gamma ** bisect_right(self.milestones, epoch)
+        if self.cosine:
+            progress = min(1.0, max(0.0, (epoch - self.warmup) / max(self.max_epochs - self.warmup, 1e-9)))
+            factor *= 0.5 * (1 + math.cos(math.pi * progress))
+        return factor
+
+    def backbone_factor(self, epoch: float) -> float:
+        """A further factor of the backbone's learning rate; 0 while it is frozen."""
+        if epoch < self.unfreeze:
+            return 0.0
+        if self.unfreeze == 0:
+            return 1.0
+        return min(1.0, 0.1 + 0.9 * (epoch - self.unfreeze) / BACKBONE_WARMUP_EPOCHS)
+
+    def mask_ratio(self, epoch: float) -> float:
+        """The share of masked patches."""
+        return 0.0 if self.masking is None else self.masking.ratio(epoch)
+
+
+def make_schedules(config: Config, steps_per_epoch: int) -> Schedules:
+    """The schedules a config asks for.
+
+    Args:
+        config: the run's.
+        steps_per_epoch: optimizer steps in an epoch.
+    """
+    training = config.training
+
+    def epochs(in_epochs: float | None, in_steps: float | None, default: float) -> float:
+        if in_epochs is not None:
+            return float(in_epochs)
+        return default if in_steps is None else in_steps / steps_per_epoch
+
+    max_epochs = epochs(training.max_epochs, training.max_steps, 300.0)
+    return Schedules(
+        max_epochs=max_epochs,
+        min_epochs=epochs(training.min_epochs, training.min_steps, 0.0),
+        unfreeze=epochs(training.unfreezing_epoch, training.unfreezing_step, 0.0),
+        warmup=training.warmup_epochs,
+        milestones=_milestones(config, steps_per_epoch, max_epochs),
+        gamma=training.lr_scheduler_params.multisteplr.gamma,
+        cosine=training.lr_scheduler == "cosine",
+        masking=_masking(config, epochs),
+        losses={
+            name: _ramp(loss, max_epochs) for name, loss in config.losses.items() if name != "heatmap_mse"
+        },
+    )
+
+
+def _milestones(config: Config, steps_per_epoch: int, max_epochs: float) -> tuple[float, ...]:
+    if config.training.lr_scheduler != "multisteplr":
+        return ()
+    multistep = config.training.lr_scheduler_params.multisteplr
+    if multistep.milestones is not None:
+        return tuple(float(epoch) for epoch in multistep.milestones)
+    if multistep.milestone_steps is not None:
+        return tuple(step / steps_per_epoch for step in multistep.milestone_steps)
+    return (max_epochs / 2, max_epochs * 2 / 3, max_epochs * 5 / 6)
+
+
+def _masking(config: Config, epochs: Callable[[float | None, float | None, float], float]) -> MaskingSchedule | None:
+    patch_mask = config.training.patch_mask
+    if patch_mask is None or patch_mask.final_ratio == 0:
+        return None
+    init = epochs(patch_mask.init_epoch, patch_mask.init_step, 0.0)
+    return MaskingSchedule(
+        init=init,
+        final=epochs(patch_mask.final_epoch, patch_mask.final_step, init),
+        init_ratio=patch_mask.init_ratio,
+        final_ratio=patch_mask.final_ratio,
+    )
+
+
+def _ramp(loss: LossConfig, max_epochs: float) -> LossRamp:
+    return LossRamp(
+        init=LOSS_INIT_SHARE * max_epochs if loss.init_epoch is None else loss.init_epoch,
+        ramp=LOSS_RAMP_SHARE * max_epochs if loss.ramp_epochs is None else loss.ramp_epochs,
+        weight=loss.weight,
+    )

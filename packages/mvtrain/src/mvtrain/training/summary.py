@@ -1,0 +1,62 @@
+"""What a run is going to do, said before its first step."""
+
+from __future__ import annotations
+
+from lightning_fabric import Fabric
+from rich.console import Console
+from rich.table import Table
+
+from mvtrain.config import Config
+from mvtrain.data.project import Project
+from mvtrain.data.splits import Split
+from mvtrain.model.multiview import MultiviewTransformer
+from mvtrain.model.spec import ModelSpec
+from mvtrain.training.schedules import Schedules
+
+
+def print_summary(
+    config: Config,
+    project: Project,
+    split: Split,
+    spec: ModelSpec,
+    model: MultiviewTransformer,
+    schedules: Schedules,
+    batches_per_epoch: int,
+    fabric: Fabric,
+    console: Console,
+) -> None:
+    """Print the data, the network and what is switched on when and with which weight."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    width, height = spec.image_size
+    backbone, head = _millions(model.backbone), _millions(model.head)
+    calibrated = sum(cameras is not None for cameras in project.cameras)
+    rows = {
+        "project": f"{project.root}: {len(project.view_names)} views, {len(project.keypoint_names)} keypoints, "
+        f"{len(project.cameras)} frames, {calibrated} of them calibrated",
+        "frames": f"{len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test "
+        f"(split: {config.data.split})",
+        "model": f"{spec.backbone} ({backbone:.1f} M) + head ({head:.1f} M), {spec.attention} attention, input {width}x{height}",
+        "device": f"{fabric.world_size} x {fabric.device.type}, {config.training.precision}",
+        "length": f"{schedules.max_epochs:g} epochs of {batches_per_epoch} batches of {config.training.train_batch_size}",
+        "backbone": "learns from the start" if schedules.unfreeze == 0 else f"frozen until epoch {schedules.unfreeze:g}",
+        "augmentation": f"imgaug {_short(config.training.imgaug)}, imgaug_3d {_short(config.training.imgaug_3d)}",
+        "patch mask": "off"
+        if schedules.masking is None
+        else f"from epoch {schedules.masking.init:g} ({schedules.masking.init_ratio:.0%}) to epoch "
+        f"{schedules.masking.final:g} ({schedules.masking.final_ratio:.0%})",
+        "heatmap loss": config.model.heatmap_loss_type,
+    }
+    for name, ramp in schedules.losses.items():
+        late = ", which is after the end of the run" if ramp.init >= schedules.max_epochs else ""
+        rows[name] = f"from epoch {ramp.init:g}{late}, full weight {ramp.weight:.3g} from epoch {ramp.init + ramp.ramp:g}"
+    for name, text in rows.items():
+        table.add_row(f"[bold]{name}[/]", text)
+    console.print(table, highlight=False)
+
+
+def _millions(module) -> float:  # noqa: ANN001
+    return sum(parameter.numel() for parameter in module.parameters()) / 1e6
+
+
+def _short(value: object) -> str:
+    return f"custom ({', '.join(map(str, value))})" if isinstance(value, dict) else str(value).lower()
