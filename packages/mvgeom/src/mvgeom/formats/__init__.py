@@ -1,25 +1,115 @@
 """Calibration files: `load` finds the format by content, `save` by name or suffix. One module per format.
 
-Whatever a file's own convention, what comes back is a `CameraGroup` in float64 NumPy with OpenCV's conventions.
+Whatever a file's own convention (stated in its module), what comes back is a `CameraGroup` in float64 NumPy with
+OpenCV's conventions, in the file's unit. A format that cannot hold a camera says so instead of dropping what it cannot
+hold.
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, Protocol, cast
 
 from mvgeom.cameras import CameraGroup
-from mvgeom.formats import anipose
-
-FORMATS: tuple[ModuleType, ...] = (anipose,)
+from mvgeom.formats import anipose, colmap, dannce, dlt, easymocap, jarvis, json_file, opencv, pose2sim, qualisys
 
 
-def load(path: str | Path, **options: Any) -> CameraGroup:
-    """Read a calibration."""
-    return anipose.load(Path(path), **options)
+class Format(Protocol):
+    """What a module of this package provides."""
+
+    NAME: str
+    DESCRIPTION: str
+    SUFFIXES: tuple[str, ...]
+    load: Callable[..., CameraGroup]
+    save: Callable[..., None]
+    matches: Callable[[Path], bool]
 
 
-def save(cameras: CameraGroup, path: str | Path, **options: Any) -> None:
-    """Write a calibration."""
-    anipose.save(cameras, Path(path), **options)
+# The first that matches reads the file: opencv comes after those who write OpenCV's YAML with their own entries.
+FORMATS: dict[str, Format] = {
+    module.NAME: cast(Format, module)
+    for module in (anipose, pose2sim, json_file, qualisys, easymocap, colmap, jarvis, dannce, opencv, dlt)
+}
+
+
+def load(path: str | Path, *, file_format: str | None = None, **options: Any) -> CameraGroup:
+    """Read the cameras of a calibration file or folder.
+
+    Args:
+        path: the file, or the folder of a format that is one.
+        file_format: a key of `FORMATS`; found by the content when None.
+        options: of the format's own `load`; most common is `sizes`, image width and height in px (for all cameras or by
+            name), for formats that do not store them.
+
+    Returns:
+        The cameras in float64 NumPy, in the file's unit.
+
+    Raises:
+        ValueError: when there is no such file, no format matches (the message lists them), an option does not belong to
+            the format, or the content is wrong (the message names file, camera and field).
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder")
+    chosen = _named(file_format) if file_format else identify(path)
+    _check_options(chosen, chosen.load, options)
+    return chosen.load(path, **options)
+
+
+def save(cameras: CameraGroup, path: str | Path, *, file_format: str | None = None, **options: Any) -> None:
+    """Write the cameras to a calibration file or folder, whole or not at all.
+
+    Args:
+        cameras: one rig, arrays of any backend; its unit is kept.
+        path: the file, or the folder for a format that is one.
+        file_format: a key of `FORMATS`; chosen by the suffix when None.
+        options: of the format's own `save`.
+
+    Raises:
+        ValueError: when the suffix belongs to no format, an option does not belong to the format, the format cannot
+            hold the cameras without loss, or the file cannot be written.
+    """
+    path = Path(path)
+    chosen = _named(file_format) if file_format else _by_suffix(path)
+    _check_options(chosen, chosen.save, options)
+    chosen.save(cameras, path, **options)
+
+
+def identify(path: Path) -> Format:
+    """The format of an existing file or folder, by its content.
+
+    Raises:
+        ValueError: when none matches; the message lists the known ones.
+    """
+    for candidate in FORMATS.values():
+        if candidate.matches(path):
+            return candidate
+    known = "; ".join(each.DESCRIPTION for each in FORMATS.values())
+    raise ValueError(f"{path}: not a calibration in a known format. Known are: {known}")
+
+
+def _named(name: str) -> Format:
+    if name not in FORMATS:
+        raise ValueError(f"no calibration format {name!r}; there are {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def _by_suffix(path: Path) -> Format:
+    for candidate in FORMATS.values():
+        if any(path.name.lower().endswith(suffix) for suffix in candidate.SUFFIXES):
+            return candidate
+    known = "; ".join(f"{name}: {each.DESCRIPTION}" for name, each in FORMATS.items())
+    raise ValueError(
+        f"{path}: the name does not tell the format to write; give file_format=, on the command line --to, "
+        f"one of: {known}"
+    )
+
+
+def _check_options(chosen: Format, function: Callable[..., Any], options: dict[str, Any]) -> None:
+    accepted = [name for name, each in inspect.signature(function).parameters.items() if each.kind is each.KEYWORD_ONLY]
+    unknown = [name for name in options if name not in accepted]
+    if unknown:
+        takes = f"it takes {', '.join(accepted)}" if accepted else "it takes none"
+        raise ValueError(f"{chosen.DESCRIPTION} has no option {', '.join(unknown)} here; {takes}")

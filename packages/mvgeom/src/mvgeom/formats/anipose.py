@@ -14,26 +14,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tomli_w
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.formats import records
-from mvgeom.formats.files import read_text, write_text
+from mvgeom.formats.files import head, read_text, write_text
 
 NAME = "anipose"
-DESCRIPTION = "anipose TOML"
+DESCRIPTION = "anipose TOML (.toml)"
+SUFFIXES = (".toml",)
 
 _TABLE = re.compile(r"cam_?(\d+)")
 _REQUIRED = ("name", "size", "matrix", "distortions", "rotation", "translation")
 
 
 def matches(path: Path) -> bool:
-    """Whether the file is TOML whose tables, `metadata` apart, are `cam_<number>`."""
-    if path.suffix.lower() != ".toml" or not path.is_file():
+    """Whether the file is TOML with tables `cam_<number>`, none of them Pose2Sim's moving cameras."""
+    if not looks_like_toml(path):
         return False
-    tables = [key for key in parse_toml(path) if key != "metadata"]
-    return bool(tables) and all(_TABLE.fullmatch(key) for key in tables)
+    tables = {key: table for key, table in parse_toml(path).items() if _TABLE.fullmatch(key)}
+    return bool(tables) and not any(isinstance(table, dict) and table.get("moving") for table in tables.values())
 
 
 def load(path: Path) -> CameraGroup:
@@ -62,10 +62,21 @@ def save(cameras: CameraGroup, path: Path, *, metadata: Mapping[str, Any] | None
     document: dict[str, Any] = {}
     for row, record in enumerate(records.records_of(cameras)):
         length = 4 if record.fisheye else 5
-        document[f"cam_{row}"] = table_of(record, records.fit_distortion(record, length, DESCRIPTION))
+        document[f"cam_{row}"] = table_of(record, records.fit_distortion(record, length, "anipose TOML"))
     if metadata is not None:
         document["metadata"] = dict(metadata)
     write_text(path, tomli_w.dumps(document))
+
+
+def looks_like_toml(path: Path) -> bool:
+    """Whether the suffix says TOML, or the first line that is neither empty nor a comment is a table's header."""
+    if not path.is_file():
+        return False
+    if path.suffix.lower() == ".toml":
+        return True
+    lines = (line.strip() for line in head(path).splitlines())
+    first = next((line for line in lines if line and not line.startswith("#")), "")
+    return re.fullmatch(r"\[[\w.\"' -]+\]", first) is not None
 
 
 def parse_toml(path: Path) -> dict[str, Any]:
@@ -105,8 +116,6 @@ def read_table(table: Any, key: str, path: Path) -> records.CameraRecord:
     if not isinstance(fisheye, bool):
         raise ValueError(f"{path}: camera {name!r}: fisheye must be true or false, found {fisheye!r}")
     where = f"{path}: camera {name!r}: "
-    if np.ndim(_plain(table["matrix"])) == 3:
-        raise ValueError(f"{where}matrix has a row per frame; moving cameras are not supported, give one file per pose")
     lengths = (4,) if fisheye else (4, 5, 8, 12, 14)
     return records.CameraRecord(
         name=name,
@@ -136,11 +145,3 @@ def _number(key: str) -> int:
     match = _TABLE.fullmatch(key)
     assert match is not None
     return int(match[1])
-
-
-def _plain(value: Any) -> Any:
-    """The value where NumPy can tell its nesting, else 0: ragged lists get their message from the shape check."""
-    try:
-        return np.asarray(value)
-    except ValueError:
-        return 0

@@ -22,6 +22,19 @@ def read_text(path: Path) -> str:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
 
 
+def head(path: Path, size: int = 4096) -> str:
+    """The first characters of a file, for guessing its format; what is not UTF-8 is replaced.
+
+    Raises:
+        ValueError: when the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(size).decode("utf-8-sig", errors="replace")
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace the file by `text`; what was there stays until the new file is complete.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,6 +115,39 @@ def image_size(value: Any, where: str) -> Floats:
     size = numbers(value, (2,), where, reshape=True)
     if (size <= 0).any():
         raise ValueError(f"{where} must be a positive width and height, found {size.tolist()}")
+    return size
+
+
+Sizes = tuple[float, float] | Mapping[str, tuple[float, float]]
+"""Image width and height for all cameras, or by camera name: for formats that do not store them."""
+
+
+def size_or_given(stored: Any, given: Sizes | None, name: str, matrix: Floats, where: str) -> Floats:
+    """The image size of a camera from the file, or from the caller where the file has none.
+
+    Args:
+        stored: width and height from the file; None where it has none.
+        given: the caller's sizes.
+        name: of the camera.
+        matrix: K, to say in the message what size its principal point suggests.
+        where: file and camera, the start of every message.
+
+    Raises:
+        ValueError: when there is no size at all, or the caller's differs from the file's.
+    """
+    if isinstance(given, Mapping) and name not in given and stored is None:
+        raise ValueError(f"{where}sizes has no entry for this camera, only for {sorted(given)}")
+    wanted = given.get(name) if isinstance(given, Mapping) else given
+    if stored is None:
+        if wanted is None:
+            raise ValueError(
+                f"{where}the file has no image size; give sizes=(width, height), on the command line --size WxH "
+                f"(its principal point suggests about {2 * matrix[0, 2] + 1:.0f}x{2 * matrix[1, 2] + 1:.0f})"
+            )
+        return image_size(wanted, f"{where}size")
+    size = image_size(stored, f"{where}size")
+    if wanted is not None and (size != image_size(wanted, f"{where}size")).any():
+        raise ValueError(f"{where}the file says {size.tolist()} px, sizes says {list(wanted)}")
     return size
 
 

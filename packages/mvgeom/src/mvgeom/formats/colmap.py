@@ -1,0 +1,203 @@
+"""COLMAP text: a folder with `cameras.txt` (intrinsics) and `images.txt` (one pose per image).
+
+Convention: world to camera, rotation as a unit quaternion w x y z; unit arbitrary. COLMAP puts pixel (0, 0) at the
+top-left CORNER of the image, so the centre of the first pixel is (0.5, 0.5): principal points are half a pixel larger
+than OpenCV's. Every image becomes a camera, named like the image without its extension, in the order of image ids. Read
+are the models SIMPLE_PINHOLE, PINHOLE, SIMPLE_RADIAL, RADIAL, OPENCV, FULL_OPENCV, OPENCV_FISHEYE,
+SIMPLE_RADIAL_FISHEYE and RADIAL_FISHEYE; written are OPENCV, FULL_OPENCV and OPENCV_FISHEYE, with images named
+`<camera>.png` without points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mvgeom.cameras import CameraGroup
+from mvgeom.formats import records
+from mvgeom.formats.files import read_text, write_text
+
+NAME = "colmap"
+DESCRIPTION = "COLMAP text (folder with cameras.txt and images.txt)"
+SUFFIXES = ()
+
+_CAMERAS, _IMAGES = "cameras.txt", "images.txt"
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Model:
+    """Where OpenCV's numbers stand among a model's parameters; a shared focal length has one place for both."""
+
+    focal: tuple[int, int]
+    center: tuple[int, int]
+    distortion: tuple[int, ...] = ()
+    fisheye: bool = False
+    num_parameters: int
+
+
+_MODELS = {
+    "SIMPLE_PINHOLE": _Model(focal=(0, 0), center=(1, 2), num_parameters=3),
+    "PINHOLE": _Model(focal=(0, 1), center=(2, 3), num_parameters=4),
+    "SIMPLE_RADIAL": _Model(focal=(0, 0), center=(1, 2), distortion=(3,), num_parameters=4),
+    "RADIAL": _Model(focal=(0, 0), center=(1, 2), distortion=(3, 4), num_parameters=5),
+    "OPENCV": _Model(focal=(0, 1), center=(2, 3), distortion=(4, 5, 6, 7), num_parameters=8),
+    "FULL_OPENCV": _Model(focal=(0, 1), center=(2, 3), distortion=tuple(range(4, 12)), num_parameters=12),
+    "SIMPLE_RADIAL_FISHEYE": _Model(focal=(0, 0), center=(1, 2), distortion=(3,), fisheye=True, num_parameters=4),
+    "RADIAL_FISHEYE": _Model(focal=(0, 0), center=(1, 2), distortion=(3, 4), fisheye=True, num_parameters=5),
+    "OPENCV_FISHEYE": _Model(focal=(0, 1), center=(2, 3), distortion=(4, 5, 6, 7), fisheye=True, num_parameters=8),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Lens:
+    size: records.Floats
+    matrix: records.Floats
+    distortion: records.Floats
+    fisheye: bool
+
+
+def matches(path: Path) -> bool:
+    """Whether the path is a folder with cameras.txt and images.txt, or one of these two files."""
+    if path.is_file():
+        return path.name in (_CAMERAS, _IMAGES)
+    return (path / _CAMERAS).is_file() and (path / _IMAGES).is_file()
+
+
+def load(path: Path) -> CameraGroup:
+    """One camera per image of the model.
+
+    Args:
+        path: the folder, or one of the two files in it.
+
+    Raises:
+        ValueError: for a line that does not have COLMAP's fields (with its number), a camera model that has no
+            counterpart in OpenCV, an image of a camera that cameras.txt does not have, images that share a name.
+    """
+    folder = path.parent if path.is_file() else path
+    lenses = _read_lenses(folder / _CAMERAS)
+    numbered = _read_images(folder / _IMAGES, lenses)
+    return records.assemble([record for _, record in sorted(numbered, key=lambda item: item[0])], folder)
+
+
+def save(cameras: CameraGroup, path: Path) -> None:
+    """Write cameras.txt, images.txt and an empty points3D.txt into the folder, which is made where it does not exist.
+
+    Raises:
+        ValueError: for skew, image sizes that are not whole, names with spaces, or more than 8 distortion coefficients.
+    """
+    lenses = ["# CAMERA_ID MODEL WIDTH HEIGHT PARAMS[]"]
+    images = ["# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME", "# POINTS2D[] as (X, Y, POINT3D_ID)"]
+    for number, record in enumerate(records.records_of(cameras), start=1):
+        model, parameters = _parameters(record)
+        width, height = (int(side) for side in record.size)
+        pose = [*_quaternion(record.rotation), *record.translation.tolist()]
+        lenses.append(f"{number} {model} {width} {height} {' '.join(map(repr, parameters))}")
+        images += [f"{number} {' '.join(map(repr, pose))} {number} {record.name}.png", ""]
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path}: a COLMAP model is a folder with {_CAMERAS} and {_IMAGES}, but this is a file")
+    path.mkdir(parents=True, exist_ok=True)
+    write_text(path / _CAMERAS, "\n".join(lenses) + "\n")
+    write_text(path / _IMAGES, "\n".join(images) + "\n")
+    write_text(path / "points3D.txt", "")
+
+
+def _read_lenses(file: Path) -> dict[str, _Lens]:
+    lenses = {}
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
+        fields = line.split()
+        if not fields or fields[0].startswith("#"):
+            continue
+        where = f"{file}: line {number}: "
+        if len(fields) < 4:
+            raise ValueError(f"{where}expected CAMERA_ID MODEL WIDTH HEIGHT PARAMS[], found {line!r}")
+        identity, name = fields[:2]
+        model = _MODELS.get(name)
+        if model is None:
+            raise ValueError(f"{where}camera model {name} has no counterpart in OpenCV; read are {', '.join(_MODELS)}")
+        values = _floats(fields[4:], f"{where}parameters of {name}")
+        if len(values) != model.num_parameters:
+            raise ValueError(f"{where}{name} has {model.num_parameters} parameters, found {len(values)}")
+        matrix = np.eye(3)
+        matrix[[0, 1], [0, 1]] = values[list(model.focal)]
+        matrix[:2, 2] = values[list(model.center)] - 0.5
+        distortion = np.zeros(8 if len(model.distortion) > 4 else 4)
+        distortion[: len(model.distortion)] = values[list(model.distortion)]
+        lenses[identity] = _Lens(
+            size=records.image_size(_floats(fields[2:4], f"{where}size"), f"{where}size"),
+            matrix=records.intrinsics(matrix, f"{where}parameters of {name}"),
+            distortion=distortion,
+            fisheye=model.fisheye,
+        )
+    return lenses
+
+
+def _read_images(file: Path, lenses: dict[str, _Lens]) -> list[tuple[int, records.CameraRecord]]:
+    """Image ids and cameras. Every second line lists 2D points, and may be empty."""
+    lines = [(n, line) for n, line in enumerate(read_text(file).splitlines(), start=1) if not line.startswith("#")]
+    while lines and not lines[0][1].strip():
+        del lines[0]
+    images = []
+    for number, line in lines[::2]:
+        if not line.strip():
+            continue
+        where = f"{file}: line {number}: "
+        fields = line.split(maxsplit=9)
+        if len(fields) != 10 or not fields[0].isdigit():
+            raise ValueError(f"{where}expected IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, found {line[:80]!r}")
+        lens = lenses.get(fields[8])
+        if lens is None:
+            raise ValueError(f"{where}camera {fields[8]} is not in {_CAMERAS}, which has {', '.join(lenses)}")
+        pose = _floats(fields[1:8], f"{where}pose")
+        image = Path(fields[9].strip())
+        name = image.with_suffix("") if image.suffix.lower() in _IMAGE_SUFFIXES else image
+        record = records.CameraRecord(
+            name=name.as_posix(),
+            size=lens.size,
+            matrix=lens.matrix,
+            distortion=lens.distortion,
+            rotation=_rotation(pose[:4], where),
+            translation=pose[4:],
+            fisheye=lens.fisheye,
+        )
+        images.append((int(fields[0]), record))
+    return images
+
+
+def _parameters(record: records.CameraRecord) -> tuple[str, list[float]]:
+    records.reject_skew(record, "COLMAP")
+    if record.name != record.name.strip() or "\n" in record.name:
+        raise ValueError(f"camera name {record.name!r} must not start or end with a space for COLMAP")
+    if (record.size != np.round(record.size)).any():
+        raise ValueError(f"camera {record.name!r}: COLMAP needs whole image sizes, got {record.size.tolist()}")
+    focal = [record.matrix[0, 0], record.matrix[1, 1], record.matrix[0, 2] + 0.5, record.matrix[1, 2] + 0.5]
+    full = not record.fisheye and bool(record.distortion[4:].any())
+    distortion = records.fit_distortion(record, 8 if full else 4, "COLMAP")
+    model = "OPENCV_FISHEYE" if record.fisheye else "FULL_OPENCV" if full else "OPENCV"
+    return model, [float(value) for value in (*focal, *distortion)]
+
+
+def _quaternion(rotation: records.Floats) -> list[float]:
+    from scipy.spatial.transform import Rotation
+
+    x, y, z, w = Rotation.from_matrix(rotation).as_quat(canonical=True).tolist()
+    return [w, x, y, z]
+
+
+def _rotation(quaternion: records.Floats, where: str) -> records.Floats:
+    from scipy.spatial.transform import Rotation
+
+    off = abs(float(np.linalg.norm(quaternion)) - 1)
+    if off > records.ROTATION_TOLERANCE:
+        raise ValueError(f"{where}quaternion {quaternion.tolist()} is not of length 1 but off by {off:.2g}")
+    return np.asarray(Rotation.from_quat(np.roll(quaternion, -1)).as_matrix())
+
+
+def _floats(fields: list[str], where: str) -> records.Floats:
+    try:
+        values = [float(field) for field in fields]
+    except ValueError as error:
+        raise ValueError(f"{where} must be numbers, found {' '.join(fields)!r}") from error
+    return records.numbers(values, None, where)

@@ -1,0 +1,138 @@
+"""DANNCE and Label3D MAT files: `params`, a cell array with one struct per camera, and `camnames`.
+
+Convention: MATLAB's row vectors, x = [X' 1] [r; t] K: `K` and `r` are the transposes of OpenCV's, `t` is a row, in mm;
+K may have skew. `RDistort` is k1 k2 (k3), `TDistort` p1 p2. MATLAB's first pixel is (1, 1), so principal points are one
+pixel larger than OpenCV's (`one_based=False` for files whose writer left that out). No image sizes. Read are a
+`*_dannce.mat` or Label3D file with all cameras, a file `*_params.mat` of one camera, and a folder of such files.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mvgeom.cameras import CameraGroup
+from mvgeom.formats import records
+from mvgeom.formats.files import head, replace_file
+
+NAME = "dannce"
+DESCRIPTION = "DANNCE or Label3D MAT (.mat, or a folder with *_params.mat)"
+SUFFIXES = (".mat",)
+
+
+def matches(path: Path) -> bool:
+    """Whether the path is a MAT file, or a folder with files `*_params.mat`."""
+    if path.is_dir():
+        return any(path.glob("*_params.mat"))
+    return path.is_file() and (path.suffix.lower() == ".mat" or head(path, 19).startswith("MATLAB "))
+
+
+def load(path: Path, *, sizes: records.Sizes | None = None, one_based: bool = True) -> CameraGroup:
+    """The cameras, named by `camnames`, else like the files without `hires_` and `_params`, else Camera1, Camera2, ...
+
+    Args:
+        path: the file or the folder.
+        sizes: image width and height in px, for all cameras or by name; needed.
+        one_based: whether the first pixel is (1, 1), as in MATLAB.
+
+    Raises:
+        ValueError: for a file that is not MAT, or saved with -v7.3; missing or wrong fields; a missing image size.
+    """
+    if path.is_dir():
+        files = sorted(path.glob("*_params.mat"), key=_natural)
+        return records.assemble([_camera(_read(file), _name(file), sizes, one_based, file) for file in files], path)
+    document = _read(path)
+    if "params" not in document:
+        if {"K", "t"} <= document.keys():
+            return records.assemble([_camera(document, _name(path), sizes, one_based, path)], path)
+        found = ", ".join(key for key in document if not key.startswith("__")) or "nothing"
+        raise ValueError(f"{path}: no variable params (a cell array of cameras), only {found}")
+    structs = list(np.atleast_1d(np.asarray(document["params"], dtype=object)).ravel())
+    names = [str(name) for name in np.atleast_1d(document.get("camnames", [])).ravel()]
+    names = names or [f"Camera{number}" for number in range(1, len(structs) + 1)]
+    if len(names) != len(structs):
+        raise ValueError(f"{path}: params has {len(structs)} cameras, camnames {len(names)}")
+    return records.assemble(
+        [_camera(struct, name, sizes, one_based, path) for struct, name in zip(structs, names, strict=True)], path
+    )
+
+
+def save(cameras: CameraGroup, path: Path, *, one_based: bool = True) -> None:
+    """Write `params` and `camnames`; translations must be in mm already.
+
+    Raises:
+        ValueError: for fisheye or more than 5 distortion coefficients.
+    """
+    from scipy.io import savemat
+
+    params = np.empty((len(cameras), 1), dtype=object)
+    names = np.empty((1, len(cameras)), dtype=object)
+    for row, record in enumerate(records.records_of(cameras)):
+        records.reject_fisheye(record, "DANNCE MAT")
+        k1, k2, p1, p2, k3 = records.fit_distortion(record, 5, "DANNCE MAT").tolist()
+        params[row, 0] = {
+            "K": (_shift(1.0 if one_based else 0.0) @ record.matrix).T,
+            "RDistort": np.array([[k1, k2, k3] if k3 else [k1, k2]]),
+            "TDistort": np.array([[p1, p2]]),
+            "r": record.rotation.T,
+            "t": record.translation[None],
+        }
+        names[0, row] = record.name
+    replace_file(path, lambda temporary: savemat(temporary, {"params": params, "camnames": names}))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        return dict(loadmat(file, simplify_cells=True))
+    except NotImplementedError as error:
+        raise ValueError(f"{file}: saved with -v7.3 (HDF5); in MATLAB, load it and save it with -v7") from error
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read: {error.strerror or error}") from error
+    except (MatReadError, TypeError, ValueError, EOFError) as error:
+        raise ValueError(f"{file}: not a MAT file: {error}") from error
+
+
+def _camera(struct: Any, name: str, sizes: records.Sizes | None, one_based: bool, file: Path) -> records.CameraRecord:
+    where = f"{file}: camera {name!r}: "
+    if not isinstance(struct, dict):
+        raise ValueError(f"{where}must be a struct with K, r, t, RDistort, TDistort, found {type(struct).__name__}")
+    fields = {"r" if key == "R" and "r" not in struct else key: value for key, value in struct.items()}
+    missing = [key for key in ("K", "r", "t", "RDistort", "TDistort") if key not in fields]
+    if missing:
+        raise ValueError(f"{where}no field {', '.join(missing)}")
+    stored = records.intrinsics(records.numbers(fields["K"], (3, 3), f"{where}K").T, f"{where}K, transposed,")
+    radial = records.numbers(fields["RDistort"], None, f"{where}RDistort")
+    k1, k2, k3 = np.append(radial, 0.0)[:3] if len(radial) in (2, 3) else _wrong(f"{where}RDistort", "2 or 3", radial)
+    p1, p2 = records.numbers(fields["TDistort"], (2,), f"{where}TDistort", reshape=True)
+    matrix = _shift(-1.0 if one_based else 0.0) @ stored
+    return records.CameraRecord(
+        name=name,
+        size=records.size_or_given(None, sizes, name, matrix, where),
+        matrix=matrix,
+        distortion=np.array([k1, k2, p1, p2, k3]),
+        rotation=records.rotation_matrix(records.numbers(fields["r"], (3, 3), f"{where}r").T, f"{where}r"),
+        translation=records.numbers(fields["t"], (3,), f"{where}t", reshape=True),
+    )
+
+
+def _wrong(where: str, expected: str, found: records.Floats) -> Any:
+    raise ValueError(f"{where} must have {expected} coefficients, found {len(found)}")
+
+
+def _shift(pixels: float) -> records.Floats:
+    return np.array([[1.0, 0.0, pixels], [0.0, 1.0, pixels], [0.0, 0.0, 1.0]])
+
+
+def _name(file: Path) -> str:
+    return file.stem.removesuffix("_params").removeprefix("hires_")
+
+
+def _natural(file: Path) -> list[Any]:
+    """cam2 before cam10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)]

@@ -1,0 +1,149 @@
+"""DLT coefficients as DLTdv, DLTcal and Argus write them: 11 rows, one column per camera, comma separated.
+
+Convention: u = (L1 x + L2 y + L3 z + L4) / (L9 x + L10 y + L11 z + 1), v likewise with L5 to L8, in px; world in the
+unit of the calibration object. Pixel (1, 1) is the centre of a pixel (MATLAB): of the top-left one since DLTdv8
+(`origin="upper-left"`), of the bottom-left one with v upward before that and in Argus (`origin="lower-left"`). No lens
+distortion, no names, no image sizes. The 11 numbers are a full projection matrix, so K may come out with skew.
+
+The 12th coefficient is 1, which fixes the sign of the depth: the world's origin lies in front of every camera. Reading
+coefficients with the wrong `origin` mirrors the scene and puts it behind, which is an error here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from mvgeom.cameras import CameraGroup
+from mvgeom.formats import records
+from mvgeom.formats.files import head, read_text, write_text
+
+NAME = "dlt"
+DESCRIPTION = "DLT coefficients, 11 rows with a column per camera (.csv)"
+SUFFIXES = (".csv",)
+
+NUM_COEFFICIENTS = 11
+
+Origin = Literal["upper-left", "lower-left"]
+
+
+def matches(path: Path) -> bool:
+    """Whether the file is text of exactly 11 lines of numbers."""
+    if not path.is_file():
+        return False
+    lines = [line for line in head(path, 65536).splitlines() if line.strip()]
+    return len(lines) == NUM_COEFFICIENTS and all(_is_numeric(line) for line in lines)
+
+
+def load(
+    path: Path,
+    *,
+    sizes: records.Sizes | None = None,
+    names: Sequence[str] | None = None,
+    origin: Origin = "upper-left",
+) -> CameraGroup:
+    """The cameras, from the RQ decomposition of each projection matrix.
+
+    Args:
+        path: the file.
+        sizes: image width and height in px, for all cameras or by name; needed.
+        names: of the cameras, in the order of the columns; cam1, cam2, ... by default.
+        origin: where the image's first pixel is.
+
+    Raises:
+        ValueError: for other than 11 rows, values that are not finite numbers, another number of names, a missing image
+            size, coefficients of no camera, or a world origin behind a camera.
+    """
+    rows = [line.replace(",", " ").split() for line in read_text(path).splitlines() if line.strip()]
+    if len(rows) != NUM_COEFFICIENTS or len({len(row) for row in rows}) != 1:
+        hint = "; it seems to be transposed" if {len(row) for row in rows} == {NUM_COEFFICIENTS} else ""
+        found = f"{len(rows)} rows of {sorted({len(row) for row in rows})}"
+        raise ValueError(f"{path}: DLT coefficients are 11 rows with a column per camera, found {found} numbers{hint}")
+    try:
+        values = np.array(rows, dtype=np.float64)
+    except ValueError as error:
+        raise ValueError(f"{path}: DLT coefficients must be numbers: {error}") from error
+    columns = records.numbers(values, values.shape, f"{path}: DLT coefficients").T
+    if origin not in ("upper-left", "lower-left"):
+        raise ValueError(f"origin must be upper-left or lower-left, got {origin!r}")
+    used = list(names) if names is not None else [f"cam{number}" for number in range(1, len(columns) + 1)]
+    if len(used) != len(columns):
+        raise ValueError(f"{path}: {len(columns)} cameras, but {len(used)} names: {used}")
+    return records.assemble(
+        [_camera(column, name, sizes, origin, path) for column, name in zip(columns, used, strict=True)], path
+    )
+
+
+def save(cameras: CameraGroup, path: Path, *, origin: Origin = "upper-left") -> None:
+    """Write the coefficients.
+
+    Raises:
+        ValueError: for lens distortion or fisheye, which DLT cannot hold, and where the world's origin is not in front
+            of every camera.
+    """
+    columns = []
+    for record in records.records_of(cameras):
+        records.reject_fisheye(record, "DLT")
+        records.fit_distortion(record, 0, "DLT")
+        scale = float(record.translation[2])
+        if scale <= 1e-9 * float(np.linalg.norm(record.translation)):
+            raise ValueError(
+                f"camera {record.name!r}: DLT needs the world's origin in front of the camera, it is at depth {scale:g}"
+            )
+        pose = np.column_stack([record.rotation, record.translation])
+        projection = _to_file_pixels(record.size, origin) @ record.matrix @ pose
+        columns.append(projection.ravel()[:NUM_COEFFICIENTS] / scale)
+    lines = (",".join(repr(float(value)) for value in row) for row in np.stack(columns, axis=1))
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _camera(
+    column: records.Floats, name: str, sizes: records.Sizes | None, origin: Origin, path: Path
+) -> records.CameraRecord:
+    from scipy.linalg import rq
+
+    where = f"{path}: camera {name!r}: "
+    in_file = np.append(column, 1.0).reshape(3, 4)
+    size = None if origin == "upper-left" else records.size_or_given(None, sizes, name, np.eye(3), where)
+    projection = np.linalg.inv(_to_file_pixels(size, origin)) @ in_file
+    if np.linalg.matrix_rank(projection[:, :3]) < 3:
+        raise ValueError(f"{where}the coefficients are not those of a camera (singular)")
+    projection *= np.sign(np.linalg.det(projection[:, :3]))
+    matrix, rotation = rq(projection[:, :3])
+    signs = np.diag(np.sign(np.diag(matrix)))
+    matrix, rotation = matrix @ signs, signs @ rotation
+    translation = np.linalg.solve(matrix, projection[:, 3])
+    if translation[2] <= 0:
+        other = "lower-left" if origin == "upper-left" else "upper-left"
+        raise ValueError(
+            f"{where}the world's origin lies behind the camera, as it does when the image's first pixel is taken for "
+            f"the wrong one; try origin={other!r} (command line: --origin {other})"
+        )
+    matrix = matrix / matrix[2, 2]
+    matrix[[1, 2, 2], [0, 0, 1]] = 0.0
+    return records.CameraRecord(
+        name=name,
+        size=records.size_or_given(None, sizes, name, matrix, where),
+        matrix=matrix,
+        distortion=np.zeros(0),
+        rotation=rotation,
+        translation=translation,
+    )
+
+
+def _to_file_pixels(size: records.Floats | None, origin: Origin) -> records.Floats:
+    """3x3 map from our pixels, (0, 0) at the top left, to the file's."""
+    if origin == "upper-left":
+        return np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0]])
+    assert size is not None
+    return np.array([[1.0, 0.0, 1.0], [0.0, -1.0, size[1]], [0.0, 0.0, 1.0]])
+
+
+def _is_numeric(line: str) -> bool:
+    try:
+        return bool([float(field) for field in line.replace(",", " ").split()])
+    except ValueError:
+        return False

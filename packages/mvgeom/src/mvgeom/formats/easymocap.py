@@ -1,0 +1,139 @@
+"""EasyMocap: `intri.yml` and `extri.yml` side by side in a folder, both OpenCV YAML.
+
+Convention: OpenCV's throughout (K not transposed, world to camera, pixel (0, 0) the centre of the top-left pixel),
+translations in metres. Per camera `K_<name>`, `dist_<name>` (4 or 5 coefficients), optional `W_<name>` and `H_<name>`;
+`R_<name>` is the rotation vector, `Rot_<name>` the same as a matrix, `T_<name>`. `names` lists the cameras.
+
+EasyMocap writes 6 decimals, so its rotations are good to about 1e-6. Cameras whose extrinsics are missing (a rig of
+which only some cameras were placed) are not loaded, with a warning that names them.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mvgeom.cameras import CameraGroup
+from mvgeom.formats import filestorage, records
+
+if TYPE_CHECKING:
+    import cv2
+
+NAME = "easymocap"
+DESCRIPTION = "EasyMocap (folder with intri.yml and extri.yml)"
+SUFFIXES = ()
+
+_INTRINSICS, _EXTRINSICS = "intri.yml", "extri.yml"
+_NAME = re.compile(r"[\w-]+", re.ASCII)
+
+
+def matches(path: Path) -> bool:
+    """Whether the path is a folder with intri.yml and extri.yml, or one of these two files."""
+    if path.is_file():
+        return path.name in (_INTRINSICS, _EXTRINSICS)
+    return (path / _INTRINSICS).is_file() and (path / _EXTRINSICS).is_file()
+
+
+def load(path: Path, *, sizes: records.Sizes | None = None) -> CameraGroup:
+    """The cameras that have extrinsics, in the order of extri.yml.
+
+    Args:
+        path: the folder, or one of the two files in it.
+        sizes: image width and height in px, for all cameras or by name, where intri.yml does not hold them.
+
+    Raises:
+        ValueError: for files that OpenCV cannot read, missing or wrong entries, a camera without intrinsics, a rotation
+            vector and matrix that disagree, a missing image size.
+    """
+    folder = path.parent if path.is_file() else path
+    with (
+        filestorage.reading(folder / _INTRINSICS) as intrinsics,
+        filestorage.reading(folder / _EXTRINSICS) as extrinsics,
+    ):
+        described = _names(intrinsics, folder / _INTRINSICS, "K_")
+        placed = _names(extrinsics, folder / _EXTRINSICS, "T_")
+        unknown = [name for name in placed if name not in described]
+        if unknown:
+            raise ValueError(f"{folder / _INTRINSICS}: no camera {', '.join(map(repr, unknown))}, which extri.yml has")
+        unplaced = [name for name in described if name not in placed]
+        if unplaced:
+            warnings.warn(f"{folder}: cameras without extrinsics are left out: {', '.join(unplaced)}", stacklevel=2)
+        return records.assemble([_read(intrinsics, extrinsics, name, sizes, folder) for name in placed], folder)
+
+
+def save(cameras: CameraGroup, path: Path) -> None:
+    """Write intri.yml and extri.yml into the folder, which is made where it does not exist.
+
+    Raises:
+        ValueError: for fisheye, more than 5 distortion coefficients, or names that cannot be part of a YAML key.
+    """
+    intrinsics: dict[str, Any] = {"names": list(cameras.names)}
+    extrinsics: dict[str, Any] = {"names": list(cameras.names)}
+    for record in records.records_of(cameras):
+        name = record.name
+        records.reject_fisheye(record, "EasyMocap")
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"camera name {name!r} must be letters, digits, - and _ only, for EasyMocap")
+        intrinsics[f"K_{name}"] = record.matrix
+        intrinsics[f"dist_{name}"] = records.fit_distortion(record, 5, "EasyMocap")[None]
+        intrinsics[f"H_{name}"] = _whole(record.size[1])
+        intrinsics[f"W_{name}"] = _whole(record.size[0])
+        extrinsics[f"R_{name}"] = records.rotation_to_vector(record.rotation)[:, None]
+        extrinsics[f"Rot_{name}"] = record.rotation
+        extrinsics[f"T_{name}"] = record.translation[:, None]
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path}: EasyMocap is a folder with {_INTRINSICS} and {_EXTRINSICS}, but this is a file")
+    path.mkdir(parents=True, exist_ok=True)
+    filestorage.write(path / _INTRINSICS, intrinsics)
+    filestorage.write(path / _EXTRINSICS, extrinsics)
+
+
+def _names(storage: cv2.FileStorage, file: Path, prefix: str) -> list[str]:
+    """The list `names`, or where it is missing every camera that has an entry with the prefix."""
+    listed = filestorage.strings(storage, "names")
+    names = listed or [key.removeprefix(prefix) for key in filestorage.keys(storage) if key.startswith(prefix)]
+    if not names:
+        raise ValueError(f"{file}: no cameras found (no entry names, no {prefix}<name>)")
+    return names
+
+
+def _read(
+    intrinsics: cv2.FileStorage, extrinsics: cv2.FileStorage, name: str, sizes: records.Sizes | None, folder: Path
+) -> records.CameraRecord:
+    where_in, where_ex = (f"{folder / file}: camera {name!r}: " for file in (_INTRINSICS, _EXTRINSICS))
+    matrix = records.intrinsics(filestorage.matrix(intrinsics, f"K_{name}", (3, 3), where_in), f"{where_in}K_{name}")
+    width, height = (filestorage.scalar(intrinsics, f"{side}_{name}") for side in "WH")
+    stored = None if width is None or height is None else (width, height)
+    return records.CameraRecord(
+        name=name,
+        size=records.size_or_given(stored, sizes, name, matrix, where_in),
+        matrix=matrix,
+        distortion=records.distortion_coefficients(
+            filestorage.matrix(intrinsics, f"dist_{name}", None, where_in), f"{where_in}dist_{name}"
+        ),
+        rotation=_rotation(extrinsics, name, where_ex),
+        translation=filestorage.matrix(extrinsics, f"T_{name}", (3,), where_ex),
+    )
+
+
+def _rotation(storage: cv2.FileStorage, name: str, where: str) -> records.Floats:
+    """From the vector, which EasyMocap reads too; the matrix must say the same."""
+    if storage.getNode(f"R_{name}").empty():
+        stored = filestorage.matrix(storage, f"Rot_{name}", (3, 3), where)
+        return records.rotation_matrix(stored, f"{where}Rot_{name}")
+    rotation = records.rotation_from_vector(filestorage.matrix(storage, f"R_{name}", (3,), where), f"{where}R_{name}")
+    if not storage.getNode(f"Rot_{name}").empty():
+        off = float(np.abs(filestorage.matrix(storage, f"Rot_{name}", (3, 3), where) - rotation).max())
+        if off > records.ROTATION_TOLERANCE:
+            raise ValueError(f"{where}R_{name} and Rot_{name} are different rotations (entries differ by {off:.2g})")
+    return rotation
+
+
+def _whole(side: float) -> int:
+    if side != int(side):
+        raise ValueError(f"EasyMocap needs whole image sizes, got {side:g}")
+    return int(side)

@@ -1,0 +1,101 @@
+"""JARVIS YAML: a folder with one OpenCV YAML file per camera, `<camera>.yaml`.
+
+Convention: MATLAB's row vectors, x = [X' 1] [R; T'] K: both `intrinsicMatrix` (principal point in the last row) and `R`
+are the transposes of OpenCV's, `T` is OpenCV's, in mm. `distortionCoefficients` are OpenCV's five; JARVIS itself uses
+the first two only. Pixel (0, 0) is the centre of the top-left pixel. Files of JARVIS hold no image size; ours add
+`image_width` and `image_height`, which JARVIS ignores.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mvgeom.cameras import CameraGroup
+from mvgeom.formats import filestorage, records
+
+NAME = "jarvis"
+DESCRIPTION = "JARVIS YAML (folder with one file per camera)"
+SUFFIXES = ()
+
+
+def matches(path: Path) -> bool:
+    """Whether the path is a folder with a JARVIS file, or such a file."""
+    return bool(_files(path))
+
+
+def load(path: Path, *, sizes: records.Sizes | None = None) -> CameraGroup:
+    """The cameras of all files in the folder (or of the one file), named like the files, in alphabetical order.
+
+    Args:
+        path: the folder.
+        sizes: image width and height in px, for all cameras or by name, where the files do not hold them.
+
+    Raises:
+        ValueError: for files that OpenCV cannot read, missing or wrong entries, a missing image size.
+    """
+    return records.assemble([_read(file, sizes) for file in _files(path)], path)
+
+
+def save(cameras: CameraGroup, path: Path) -> None:
+    """Write one file per camera into the folder, which is made where it does not exist.
+
+    Raises:
+        ValueError: for fisheye, more than 5 distortion coefficients, names that cannot be file names, or a folder that
+            holds JARVIS files of other cameras (they would be read as part of this rig).
+    """
+    rig = records.records_of(cameras)
+    coefficients = []
+    for record in rig:
+        records.reject_fisheye(record, "JARVIS YAML")
+        if Path(record.name).name != record.name or record.name.startswith("."):
+            raise ValueError(f"camera name {record.name!r} cannot be the name of a file, which JARVIS YAML needs")
+        coefficients.append(records.fit_distortion(record, 5, "JARVIS YAML"))
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path}: JARVIS YAML is a folder with one file per camera, but this is a file")
+    others = sorted({file.stem for file in _files(path)} - set(cameras.names))
+    if others:
+        raise ValueError(f"{path}: holds calibrations of other cameras ({', '.join(others)}); choose an empty folder")
+    path.mkdir(parents=True, exist_ok=True)
+    for record, distortion in zip(rig, coefficients, strict=True):
+        filestorage.write(
+            path / f"{record.name}.yaml",
+            {
+                "intrinsicMatrix": record.matrix.T,
+                "distortionCoefficients": distortion[None],
+                "R": record.rotation.T,
+                "T": record.translation[:, None],
+                "image_width": float(record.size[0]),
+                "image_height": float(record.size[1]),
+            },
+        )
+
+
+def _files(path: Path) -> list[Path]:
+    candidates = sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
+    return [file for file in candidates if filestorage.looks_like_storage(file) and "intrinsicMatrix" in _keys(file)]
+
+
+def _keys(file: Path) -> tuple[str, ...]:
+    with filestorage.reading(file) as storage:
+        return filestorage.keys(storage)
+
+
+def _read(file: Path, sizes: records.Sizes | None) -> records.CameraRecord:
+    name = file.stem
+    where = f"{file}: camera {name!r}: "
+    with filestorage.reading(file) as storage:
+        matrix = records.intrinsics(
+            filestorage.matrix(storage, "intrinsicMatrix", (3, 3), where).T, f"{where}intrinsicMatrix, transposed,"
+        )
+        width, height = filestorage.scalar(storage, "image_width"), filestorage.scalar(storage, "image_height")
+        stored = None if width is None or height is None else (width, height)
+        return records.CameraRecord(
+            name=name,
+            size=records.size_or_given(stored, sizes, name, matrix, where),
+            matrix=matrix,
+            distortion=records.distortion_coefficients(
+                filestorage.matrix(storage, "distortionCoefficients", None, where), f"{where}distortionCoefficients"
+            ),
+            rotation=records.rotation_matrix(filestorage.matrix(storage, "R", (3, 3), where).T, f"{where}R"),
+            translation=filestorage.matrix(storage, "T", (3,), where),
+        )

@@ -1,0 +1,93 @@
+"""JSON of our own: every field of `CameraGroup`, without loss.
+
+Convention: that of `CameraGroup` itself, unit as it is. Numbers are written with as many digits as bring the same
+float64 back. Any distortion length, fisheye and skew are kept; `{"format": "mvgeom cameras", "version": 1, "cameras":
+[...]}`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from mvgeom.cameras import CameraGroup
+from mvgeom.formats import records
+from mvgeom.formats.files import head, read_text, write_text
+
+NAME = "json"
+DESCRIPTION = "JSON of mvgeom (.json)"
+SUFFIXES = (".json",)
+
+_FORMAT, _VERSION = "mvgeom cameras", 1
+_REQUIRED = ("name", "size", "matrix", "distortion", "rotation", "translation", "fisheye")
+
+
+def matches(path: Path) -> bool:
+    """Whether the file is JSON that names our format."""
+    return path.is_file() and re.match(r'\s*\{\s*"format"\s*:\s*"mvgeom', head(path)) is not None
+
+
+def load(path: Path) -> CameraGroup:
+    """The cameras of the file.
+
+    Raises:
+        ValueError: for what is not JSON (with the line), another version, missing or wrong fields.
+    """
+    try:
+        document = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not valid JSON: {error}") from error
+    if not isinstance(document, dict) or document.get("format") != _FORMAT:
+        raise ValueError(f"{path}: not a JSON file of mvgeom cameras")
+    if document.get("version") != _VERSION:
+        raise ValueError(f"{path}: version {document.get('version')} of the format; this mvgeom reads {_VERSION}")
+    cameras = document.get("cameras")
+    if not isinstance(cameras, list):
+        raise ValueError(f"{path}: cameras must be a list, found {cameras!r}")
+    return records.assemble([_read(camera, row, path) for row, camera in enumerate(cameras)], path)
+
+
+def save(cameras: CameraGroup, path: Path) -> None:
+    """Write all fields; nothing is lost."""
+    document = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "cameras": [
+            {
+                "name": record.name,
+                "size": record.size.tolist(),
+                "matrix": record.matrix.tolist(),
+                "distortion": record.distortion.tolist(),
+                "rotation": record.rotation.tolist(),
+                "translation": record.translation.tolist(),
+                "fisheye": record.fisheye,
+            }
+            for record in records.records_of(cameras)
+        ],
+    }
+    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+    # One number per line is unreadable: lists of numbers go on one line.
+    text = re.sub(r"\[[\s\d.,eE+-]+\]", lambda found: re.sub(r"\s+", " ", found[0]), text)
+    write_text(path, text + "\n")
+
+
+def _read(camera: Any, row: int, path: Path) -> records.CameraRecord:
+    if not isinstance(camera, dict):
+        raise ValueError(f"{path}: camera number {row + 1} must be an object, found {camera!r}")
+    missing = [field for field in _REQUIRED if field not in camera]
+    if missing:
+        raise ValueError(f"{path}: camera number {row + 1} has no {', '.join(missing)}")
+    where = f"{path}: camera {camera['name']!r}: "
+    if not isinstance(camera["name"], str) or not isinstance(camera["fisheye"], bool):
+        raise ValueError(f"{where}name must be text and fisheye true or false")
+    return records.CameraRecord(
+        name=camera["name"],
+        size=records.image_size(camera["size"], f"{where}size"),
+        matrix=records.intrinsics(camera["matrix"], f"{where}matrix"),
+        distortion=records.distortion_coefficients(camera["distortion"], f"{where}distortion"),
+        rotation=records.rotation_matrix(camera["rotation"], f"{where}rotation"),
+        translation=records.numbers(camera["translation"], (3,), f"{where}translation"),
+        fisheye=camera["fisheye"],
+    )

@@ -1,0 +1,228 @@
+"""OpenCV's own YAML, XML or JSON files: those of its multi-view, stereo and single-camera calibration samples.
+
+Convention: K not transposed, `x_cam = R X + t`, distortion in OpenCV's order, pixel (0, 0) the centre of the top-left
+pixel, unit that of the calibration board. Three layouts are read:
+
+- multi-view (`multiview_calibration.py`): `Ks`, `distortions`, `rvecs` (rotation vectors), `Ts`, `is_fisheye`,
+  `image_sizes`, `cam_ids` (names joined by commas). This is what is written.
+- stereo (`stereo_calib.cpp`): `M1 D1 M2 D2` in intrinsics.yml; `R T` in extrinsics.yml next to it, from the first
+  camera to the second; the world is the first camera. Without names and image sizes.
+- one camera (`calibration.cpp`): `camera_matrix`, `distortion_coefficients`, `image_width`, `image_height`. The world
+  is the camera (R = I, t = 0): such a file has no extrinsics; the board poses it may hold are not those of a camera.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mvgeom.cameras import CameraGroup
+from mvgeom.formats import filestorage, records
+
+if TYPE_CHECKING:
+    import cv2
+
+NAME = "opencv"
+DESCRIPTION = "OpenCV YAML or XML (.yml, .yaml, .xml)"
+SUFFIXES = (".yml", ".yaml", ".xml")
+
+
+def matches(path: Path) -> bool:
+    """Whether the file is one of FileStorage."""
+    return filestorage.looks_like_storage(path)
+
+
+def load(
+    path: Path,
+    *,
+    sizes: records.Sizes | None = None,
+    extrinsics: str | Path | None = None,
+    names: Sequence[str] | None = None,
+) -> CameraGroup:
+    """The cameras of a multi-view, stereo or single-camera file.
+
+    Args:
+        path: the file; for a stereo pair the one with the intrinsics.
+        sizes: image width and height in px, for all cameras or by name, where the file does not hold them.
+        extrinsics: the stereo pair's file with R and T; by default the file next to `path` whose name says "extrinsics"
+            where that of `path` says "intrinsics".
+        names: of the cameras, where the file does not hold them; by default left and right, or the file's name.
+
+    Raises:
+        ValueError: for a file that OpenCV cannot read or that holds no calibration, missing or wrong entries, a stereo
+            pair without extrinsics, a missing image size.
+    """
+    with filestorage.reading(path) as storage:
+        present = filestorage.keys(storage)
+        if {"Ks", "rvecs", "Ts"} <= set(present):
+            return records.assemble(_read_multiview(storage, sizes, names, path), path)
+        if {"M1", "M2"} <= set(present):
+            return records.assemble(_read_stereo(storage, sizes, extrinsics, names, path), path)
+        if "camera_matrix" in present:
+            return records.assemble(_read_single(storage, sizes, names, path), path)
+    raise ValueError(
+        f"{path}: no calibration that OpenCV's samples write (Ks rvecs Ts; M1 D1 M2 D2; camera_matrix), only "
+        f"{', '.join(present) or 'nothing'}"
+    )
+
+
+def save(cameras: CameraGroup, path: Path) -> None:
+    """Write the multi-view layout; YAML, XML by the suffix.
+
+    Raises:
+        ValueError: for names with commas, which the file joins names with.
+    """
+    rig = records.records_of(cameras)
+    for record in rig:
+        if "," in record.name:
+            raise ValueError(f"camera name {record.name!r} must not have a comma for OpenCV's files")
+    length = max(4, int(cameras.distortion.shape[-1]))
+    size = np.stack([record.size for record in rig])
+    filestorage.write(
+        path,
+        {
+            "cam_ids": ",".join(cameras.names),
+            "is_fisheye": np.array([[record.fisheye] for record in rig], dtype=np.int32),
+            "image_sizes": size.astype(np.int32) if (size == np.round(size)).all() else size,
+            "Ks": np.stack([record.matrix for record in rig]),
+            "distortions": np.stack([records.fit_distortion(record, length, "OpenCV's file") for record in rig])[
+                :, None
+            ],
+            "rvecs": np.stack([records.rotation_to_vector(record.rotation) for record in rig])[..., None],
+            "Ts": np.stack([record.translation for record in rig])[..., None],
+        },
+    )
+
+
+def _read_multiview(
+    storage: cv2.FileStorage, sizes: records.Sizes | None, names: Sequence[str] | None, path: Path
+) -> list[records.CameraRecord]:
+    where = f"{path}: "
+    matrices = filestorage.matrix(storage, "Ks", None, where)
+    if matrices.size % 9:
+        raise ValueError(f"{where}Ks must be Nx3x3 numbers, found {matrices.size}")
+    num_views = matrices.size // 9
+    node = storage.getNode("cam_ids")
+    stored_names = node.string().split(",") if node.isString() else None
+    used = _names(stored_names or names or [str(view) for view in range(num_views)], num_views, path)
+    has_fisheye, has_sizes = (not storage.getNode(key).empty() for key in ("is_fisheye", "image_sizes"))
+    per_view = {
+        "Ks": matrices,
+        "distortions": filestorage.matrix(storage, "distortions", None, where),
+        "rvecs": filestorage.matrix(storage, "rvecs", (3 * num_views,), where),
+        "Ts": filestorage.matrix(storage, "Ts", (3 * num_views,), where),
+        "is_fisheye": filestorage.matrix(storage, "is_fisheye", (num_views,), where)
+        if has_fisheye
+        else np.zeros(num_views),
+    }
+    if per_view["distortions"].size % num_views:
+        raise ValueError(
+            f"{where}distortions must be Nxn numbers, found {per_view['distortions'].size} for {num_views}"
+        )
+    rows = {key: value.reshape(num_views, -1) for key, value in per_view.items()}
+    stored_sizes = filestorage.matrix(storage, "image_sizes", (2 * num_views,), where) if has_sizes else None
+    return [
+        _record(
+            name,
+            rows["Ks"][view].reshape(3, 3),
+            rows["distortions"][view],
+            records.rotation_from_vector(rows["rvecs"][view], f"{where}camera {name!r}: rvecs"),
+            rows["Ts"][view],
+            None if stored_sizes is None else stored_sizes.reshape(num_views, 2)[view],
+            sizes,
+            path,
+            fisheye=bool(rows["is_fisheye"][view][0]),
+        )
+        for view, name in enumerate(used)
+    ]
+
+
+def _read_stereo(
+    storage: cv2.FileStorage,
+    sizes: records.Sizes | None,
+    extrinsics: str | Path | None,
+    names: Sequence[str] | None,
+    path: Path,
+) -> list[records.CameraRecord]:
+    other = Path(extrinsics) if extrinsics else path.with_name(path.name.replace("intrinsics", "extrinsics"))
+    if other == path or not other.is_file():
+        looked = "" if other == path else f" (looked for {other})"
+        raise ValueError(
+            f"{path}: the intrinsics of a stereo pair; its extrinsics R, T are missing{looked}; give extrinsics=, "
+            "on the command line --extrinsics, the file that has them"
+        )
+    with filestorage.reading(other) as second:
+        rotation = records.rotation_matrix(filestorage.matrix(second, "R", (3, 3), f"{other}: "), f"{other}: R")
+        translation = filestorage.matrix(second, "T", (3,), f"{other}: ")
+    first_name, second_name = _names(names or ("left", "right"), 2, path)
+    poses = [(first_name, np.eye(3), np.zeros(3)), (second_name, rotation, translation)]
+    return [
+        _record(
+            name,
+            filestorage.matrix(storage, f"M{number}", (3, 3), f"{path}: camera {name!r}: "),
+            filestorage.matrix(storage, f"D{number}", None, f"{path}: camera {name!r}: "),
+            turn,
+            shift,
+            None,
+            sizes,
+            path,
+        )
+        for number, (name, turn, shift) in enumerate(poses, start=1)
+    ]
+
+
+def _read_single(
+    storage: cv2.FileStorage, sizes: records.Sizes | None, names: Sequence[str] | None, path: Path
+) -> list[records.CameraRecord]:
+    (name,) = _names(names or (path.stem,), 1, path)
+    where = f"{path}: camera {name!r}: "
+    width, height = filestorage.scalar(storage, "image_width"), filestorage.scalar(storage, "image_height")
+    return [
+        _record(
+            name,
+            filestorage.matrix(storage, "camera_matrix", (3, 3), where),
+            filestorage.matrix(storage, "distortion_coefficients", None, where),
+            np.eye(3),
+            np.zeros(3),
+            None if width is None or height is None else (width, height),
+            sizes,
+            path,
+        )
+    ]
+
+
+def _record(
+    name: str,
+    matrix: records.Floats,
+    distortion: records.Floats,
+    rotation: records.Floats,
+    translation: records.Floats,
+    stored_size: Any,
+    sizes: records.Sizes | None,
+    path: Path,
+    *,
+    fisheye: bool = False,
+) -> records.CameraRecord:
+    where = f"{path}: camera {name!r}: "
+    matrix = records.intrinsics(matrix, f"{where}camera matrix")
+    distortion = records.distortion_coefficients(distortion, f"{where}distortion")
+    if fisheye and distortion[4:].any():
+        raise ValueError(f"{where}a fisheye camera has 4 distortion coefficients, found {distortion.tolist()}")
+    return records.CameraRecord(
+        name=name,
+        size=records.size_or_given(stored_size, sizes, name, matrix, where),
+        matrix=matrix,
+        distortion=distortion,
+        rotation=rotation,
+        translation=translation,
+        fisheye=fisheye,
+    )
+
+
+def _names(names: Sequence[str], num_views: int, path: Path) -> Sequence[str]:
+    if len(names) != num_views:
+        raise ValueError(f"{path}: {num_views} cameras, but {len(names)} names: {list(names)}")
+    return names

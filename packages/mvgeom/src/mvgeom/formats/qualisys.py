@@ -1,0 +1,168 @@
+"""Qualisys Track Manager's calibration XML (.qca.txt, .xml).
+
+Convention: `<transform>` holds the camera's position x y z in mm and r11 ... r33, rows of the rotation from world to a
+camera that looks along -z with y up; OpenCV's camera is that one turned by 180 degrees about x. `<intrinsic>` is in
+1/64 px, except the distortion coefficients, which are OpenCV's own numbers (Pose2Sim divides them by 64 too, which real
+images of such a rig contradict). Edges of `<fov_video>` are inclusive pixel numbers: the image is right - left + 1
+wide, and its first pixel's centre is (left, top). Pixel (0, 0) is a pixel's centre. Cameras that are not `active` are
+left out.
+
+Written files keep the unit of the cameras, which Qualisys and its readers take for mm.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+
+from mvgeom.cameras import CameraGroup
+from mvgeom.formats import records
+from mvgeom.formats.files import head, read_text, write_text
+
+NAME = "qualisys"
+DESCRIPTION = "Qualisys XML (.qca.txt)"
+SUFFIXES = (".qca.txt",)
+
+SUBPIXELS = 64
+"""Qualisys counts sensor coordinates in 1/64 px."""
+
+_FLIP = np.diag([1.0, -1.0, -1.0])
+_ENTRIES = [f"r{row}{column}" for row in (1, 2, 3) for column in (1, 2, 3)]
+
+
+def matches(path: Path) -> bool:
+    """Whether the file is XML whose root is `<calibration>`."""
+    return path.is_file() and re.match(r"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<calibration\b", head(path)) is not None
+
+
+def load(path: Path) -> CameraGroup:
+    """The active cameras, named by their serial, translations in mm.
+
+    Raises:
+        ValueError: for a file that is not XML, a camera without one of the elements or attributes, a value that is not
+            a finite number, skew (whose unit is not known), or a rotation that is not one.
+    """
+    try:
+        root = ElementTree.fromstring(read_text(path))
+    except ElementTree.ParseError as error:
+        raise ValueError(f"{path}: not valid XML: {error}") from error
+    cameras = [camera for camera in root.iterfind("cameras/camera") if camera.get("active", "1") == "1"]
+    return records.assemble([_read(camera, row, path) for row, camera in enumerate(cameras)], path)
+
+
+def save(cameras: CameraGroup, path: Path) -> None:
+    """Write the cameras, their names as serials; translations must be in mm already.
+
+    Raises:
+        ValueError: for fisheye, skew, image sizes that are not whole, or more than 5 distortion coefficients.
+    """
+    root = ElementTree.Element("calibration", {"created": "mvgeom", "source": path.name, "type": "regular"})
+    parent = ElementTree.SubElement(root, "cameras")
+    for record in records.records_of(cameras):
+        _write(parent, record)
+    ElementTree.indent(root)
+    text = ElementTree.tostring(root, encoding="unicode")
+    write_text(path, f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n')
+
+
+def _read(camera: ElementTree.Element, row: int, path: Path) -> records.CameraRecord:
+    name = camera.get("serial")
+    if not name:
+        raise ValueError(f"{path}: camera number {row + 1} has no serial")
+    where = f"{path}: camera {name!r}: "
+    left, top, right, bottom = _floats(camera, "fov_video", ["left", "top", "right", "bottom"], where)
+    fu, fv, cu, cv, skew = _floats(
+        camera, "intrinsic", ["focalLengthU", "focalLengthV", "centerPointU", "centerPointV", "skew"], where
+    )
+    if skew != 0:
+        raise ValueError(f"{where}skew {skew:g} is not supported: Qualisys does not say its unit")
+    matrix = np.array(
+        [[fu / SUBPIXELS, 0.0, cu / SUBPIXELS - left], [0.0, fv / SUBPIXELS, cv / SUBPIXELS - top], [0.0, 0.0, 1.0]]
+    )
+    k1, k2, k3, p1, p2 = _floats(
+        camera,
+        "intrinsic",
+        [
+            "radialDistortion1",
+            "radialDistortion2",
+            "radialDistortion3",
+            "tangentalDistortion1",
+            "tangentalDistortion2",
+        ],
+        where,
+    )
+    rotation = records.rotation_matrix(
+        _FLIP @ np.reshape(_floats(camera, "transform", _ENTRIES, where), (3, 3)), f"{where}transform"
+    )
+    position = np.array(_floats(camera, "transform", ["x", "y", "z"], where))
+    return records.CameraRecord(
+        name=name,
+        size=records.image_size([right - left + 1, bottom - top + 1], f"{where}fov_video"),
+        matrix=records.intrinsics(matrix, f"{where}intrinsic"),
+        distortion=np.array([k1, k2, p1, p2, k3]),
+        rotation=rotation,
+        translation=-rotation @ position,
+    )
+
+
+def _write(parent: ElementTree.Element, record: records.CameraRecord) -> None:
+    records.reject_fisheye(record, "Qualisys XML")
+    records.reject_skew(record, "Qualisys XML")
+    if (record.size != np.round(record.size)).any():
+        raise ValueError(f"camera {record.name!r}: Qualisys XML needs whole image sizes, got {record.size.tolist()}")
+    k1, k2, p1, p2, k3 = records.fit_distortion(record, 5, "Qualisys XML").tolist()
+    camera = ElementTree.SubElement(parent, "camera", {"active": "1", "serial": record.name, "viewrotation": "0"})
+    right, bottom = (str(int(side) - 1) for side in record.size)
+    for field in ("fov_marker", "fov_marker_max", "fov_video", "fov_video_max"):
+        ElementTree.SubElement(camera, field, {"left": "0", "top": "0", "right": right, "bottom": bottom})
+    position = -record.rotation.T @ record.translation
+    rotation = _FLIP @ record.rotation
+    ElementTree.SubElement(
+        camera,
+        "transform",
+        {
+            **{axis: repr(float(value)) for axis, value in zip("xyz", position, strict=True)},
+            **{entry: repr(float(value)) for entry, value in zip(_ENTRIES, rotation.ravel(), strict=True)},
+        },
+    )
+    in_subpixels = {
+        "focalLengthU": record.matrix[0, 0] * SUBPIXELS,
+        "focalLengthV": record.matrix[1, 1] * SUBPIXELS,
+        "centerPointU": record.matrix[0, 2] * SUBPIXELS,
+        "centerPointV": record.matrix[1, 2] * SUBPIXELS,
+        "sensorMinU": 0.0,
+        "sensorMinV": 0.0,
+        "sensorMaxU": (record.size[0] - 1) * SUBPIXELS,
+        "sensorMaxV": (record.size[1] - 1) * SUBPIXELS,
+    }
+    plain = {
+        "skew": 0.0,
+        "radialDistortion1": k1,
+        "radialDistortion2": k2,
+        "radialDistortion3": k3,
+        "tangentalDistortion1": p1,
+        "tangentalDistortion2": p2,
+    }
+    ElementTree.SubElement(
+        camera, "intrinsic", {field: repr(float(value)) for field, value in {**in_subpixels, **plain}.items()}
+    )
+
+
+def _floats(camera: ElementTree.Element, tag: str, attributes: list[str], where: str) -> list[float]:
+    element = camera.find(tag)
+    if element is None:
+        raise ValueError(f"{where}no element <{tag}>")
+    values = []
+    for attribute in attributes:
+        text = element.get(attribute)
+        if text is None:
+            raise ValueError(f"{where}<{tag}> has no attribute {attribute}")
+        try:
+            value = float(text)
+        except ValueError as error:
+            raise ValueError(f"{where}{attribute} of <{tag}> must be a number, found {text!r}") from error
+        values.append(float(records.numbers(value, (), f"{where}{attribute} of <{tag}>")))
+    return values
