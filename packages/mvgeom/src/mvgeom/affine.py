@@ -7,6 +7,8 @@ dimensions; NaN points stay NaN.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from array_api_compat import array_namespace, is_array_api_obj
 
@@ -183,7 +185,7 @@ def _with_translation(scale: Array, translation: Array) -> Array:
     return xp.concat([diagonal, translation[..., None]], axis=-1)
 
 
-def _floating(value: Array | tuple[float, ...]) -> Array:
+def _floating(value: Any) -> Array:
     if not is_array_api_obj(value):
         return np.asarray(value, dtype=np.float64)
     xp = array_namespace(value)

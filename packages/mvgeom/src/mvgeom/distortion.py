@@ -288,8 +288,8 @@ def lens_range(distortion: Array, *, fisheye: bool) -> LensRange:
     """Where the lenses (..., V, n) are invertible, found in float64 by subdivision of the angle off the axis.
 
     Brown-Conrady: the largest disc on which the symmetric part of the Jacobian stays positive definite for every
-    direction. On a convex set that makes the map one-to-one, tangential and prism terms included; with radial terms only
-    it is the radius where r R(r^2) stops growing.
+    direction. On a convex set that makes the map one-to-one, tangential and prism terms included; with radial terms
+    only it is the radius where r R(r^2) stops growing.
     """
     xp = array_namespace(distortion)
     wide = wide_dtype(xp, distortion)

@@ -16,8 +16,8 @@ from mvgeom.distortion import (
     Lens,
     LensRange,
     apply_homography,
-    distort_with_jacobian,
     distort_components,
+    distort_with_jacobian,
     invert_components,
     lens_range,
     lens_terms,
@@ -109,7 +109,7 @@ def distort(points: Array, cams: CameraGroup) -> Array:
 
 
 def invertible_radius(cams: CameraGroup) -> Array:
-    """(..., V) normalized radius within which the lens model is one-to-one; at most 1e4 (89.99 degrees off the axis)."""
+    """(..., V) normalized radius within which the lens model is one-to-one, at most 1e4 (89.99 degrees off axis)."""
     xp = array_namespace(cams.matrix)
     return _join_views([lens.limits.radius for lens in cams.lenses], cams, xp)[..., 0]
 
@@ -193,7 +193,7 @@ def epipolar_distance(points: Array, cams: CameraGroup) -> Array:
         for views, ray, opposite in ((one, d_one, d_other), (other, d_other, d_one)):
             plane = _cross(baseline, opposite)
             axis = tuple(r[..., views, :] for r in rotation[6:])
-            # The line in this view is R n; its first two components have the length of n without its part along the axis.
+            # The line in this view is R n; its first two components are as long as n without its part along the axis.
             across = _dot(plane, plane) - _dot(plane, axis) ** 2
             # Directions are unit vectors: dividing by the depth puts the point on the plane z = 1.
             residual = volume / _dot(ray, axis)
@@ -211,7 +211,7 @@ def local_rig(cams: CameraGroup, like: Array, xp: Any) -> LocalRig:
     wide = wide_dtype(xp, like)
     rotation, translation = cast(xp, cams.rotation, wide), cast(xp, cams.translation, wide)
     centers = -xp.sum(stop_gradient(rotation) * stop_gradient(translation)[..., None], axis=-2)
-    # Rounded to the points' dtype first, so that subtracting it from points and adding it to R origin + t agree exactly.
+    # Rounded to the points' dtype first, so that what is subtracted from points is exactly what is added to t.
     origin = cast(xp, xp.mean(centers, axis=-2), like.dtype)
     moved = translation + xp.sum(rotation * cast(xp, origin, wide)[..., None, None, :], axis=-1)
     flat = xp.reshape(rotation, (*rotation.shape[:-2], 1, 9))

@@ -1,10 +1,10 @@
 """Points in the world from their images: linear, refined on reprojection error, and all pairs of views at once.
 
 A normalized observation (u, v) of the camera P = [R|t] gives two equations linear in the point. Each entry of their
-normal matrix is linear in [u^2 + v^2, u, v, 1] with coefficients that depend on the camera alone, so all of them are one
-small matrix product, and the solution is a 3x3 adjugate. The world is shifted to the centroid of the cameras first and
-this part runs in float64, so float32 input is safe far from the world's origin and at small parallax (and the product is
-never done in TF32 or bfloat16).
+normal matrix is linear in [u^2 + v^2, u, v, 1] with coefficients that depend on the camera alone, so all of them are
+one small matrix product, and the solution is a 3x3 adjugate. The world is shifted to the centroid of the cameras first
+and this part runs in float64, so float32 input is safe far from the world's origin and at small parallax (and the
+product is never done in TF32 or bfloat16).
 """
 
 from __future__ import annotations
