@@ -82,7 +82,10 @@ def _conform_losses(value: Any) -> Any:
         if name not in LOSS_NAMES:
             raise ValueError(f"unknown key losses.{name}; {_nearest(str(name), 'losses.', list(LOSS_NAMES))}")
     converted = {name: _conform_value(LossConfig | None, loss, f"losses.{name}") for name, loss in value.items()}
-    return {name: loss for name, loss in converted.items() if loss is not None}
+    # Existing configs turn a loss off by a weight of null.
+    return {
+        name: loss for name, loss in converted.items() if loss is not None and loss.get("log_weight", 0) is not None
+    }
 
 
 def _conform_list(hint: Any, value: Any, dotted: str) -> Any:

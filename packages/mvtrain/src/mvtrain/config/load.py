@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, Vali
 from mvtrain.config.foreign import is_foreign
 from mvtrain.config.keys import conform, expected_at
 from mvtrain.config.schema import Config
+from mvtrain.files import replacing
 
 PATH_KEYS = (
     *("data.data_dir", "data.video_dir", "model.backbone_weights", "model.checkpoint"),
@@ -71,13 +71,10 @@ def save_config(config: Config, path: str | Path) -> None:
     Paths are written absolute; keys of other systems (`Config.ignored`) are not written. The file is replaced as a
     whole, never left half written.
     """
-    path = Path(path)
     values = _plain({key: value for key, value in dataclasses.asdict(config).items() if key != "ignored"})
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".tmp", delete=False) as file:
-        file.write(text)
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(path)
+    with replacing(Path(path)) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _read_yaml(path: Path) -> DictConfig:
@@ -111,7 +108,7 @@ def _place(error: yaml.YAMLError) -> str:
 def _apply_override(raw: DictConfig, override: str, bases: dict[str, Path]) -> None:
     """Set one `key=value` in place, and note which paths now count from the current directory."""
     key, equals, text = override.partition("=")
-    key = key.strip()
+    key = key.strip().lstrip("+")  # Hydra's mark for a key that the file does not have; here every key may be set
     if not equals or not key or not all(part.isidentifier() for part in key.split(".")):
         raise ValueError(f"override {override!r} must look like training.max_epochs=10")
     try:

@@ -342,6 +342,8 @@ class ModelConfig:
     """heatmap_multiview_transformer: all views together; heatmap: every view on its own."""
     backbone: str = "vits_dino"
     """Name of the vision transformer."""
+    backbone_args: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the backbone's builder, such as its depth; the builder checks them."""
     backbone_pretrained: bool = True
     """Start the backbone from pretrained weights."""
     backbone_weights: Path | None = None

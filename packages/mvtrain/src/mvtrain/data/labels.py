@@ -1,0 +1,177 @@
+"""Reading one label table: three header rows (scorer, bodyparts, coords) and one row per image."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+_HEADER = ("scorer", "bodyparts", "coords")
+_COORDS = (["x", "y"], ["x", "y", "visible"])
+_MISSING = ("", "nan", "na")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelTable:
+    """The labels of one view.
+
+    Attributes:
+        path: where it was read.
+        image_names: N image paths relative to the project, as written; None for an empty cell.
+        lines: (N,) line of each row in the file, counted from 1.
+        keypoint_names: K names.
+        points: (N, K, 2) in file px; NaN where missing.
+        visible: (N, K) int8, 0 not labelled, 1 occluded, 2 visible; None where the table has no such column.
+    """
+
+    path: Path
+    image_names: tuple[str | None, ...]
+    lines: np.ndarray
+    keypoint_names: tuple[str, ...]
+    points: np.ndarray
+    visible: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.image_names)
+
+    def take(self, rows: Sequence[int]) -> LabelTable:
+        """The table with these rows only."""
+        return replace(
+            self,
+            image_names=tuple(self.image_names[row] for row in rows),
+            lines=self.lines[list(rows)],
+            points=self.points[list(rows)],
+            visible=None if self.visible is None else self.visible[list(rows)],
+        )
+
+
+def read_labels(path: Path) -> LabelTable:
+    """Read a label table.
+
+    Empty cells (also `nan`) are missing labels. An empty `visible` means 0 where x and y are empty too.
+
+    Raises:
+        ValueError: for a missing file, a header other than the three rows, a row of another length, a cell that is no
+            number, x without y, `visible` other than 0, 1, 2 or at odds with x and y, an image named twice, and labels
+            in a row without an image. The message names file, line and column.
+    """
+    cells, lines = _read_cells(path)
+    keypoint_names, coords = _read_header(cells[:3], path)
+    cells, lines = cells[3:], lines[3:]
+    image_names = tuple(name or None for name in cells[:, 0])
+    columns = [f"{keypoint} {coord}" for keypoint in keypoint_names for coord in coords]
+    values = _to_numbers(cells[:, 1:], path, lines, columns)
+    values = values.reshape(len(cells), len(keypoint_names), len(coords))
+    table = LabelTable(
+        path=path,
+        image_names=image_names,
+        lines=lines,
+        keypoint_names=keypoint_names,
+        points=values[..., :2],
+        visible=_read_visible(values, path, lines, keypoint_names) if len(coords) == 3 else None,
+    )
+    _check_rows(table)
+    return table
+
+
+def _read_cells(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, columns) stripped texts, and the line of each row; blank lines are left out."""
+    try:
+        # The csv module and not pandas, which pads short rows and drops blank lines: both would blur where a fault is.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            numbered = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
+    except FileNotFoundError as error:
+        raise ValueError(f"label table {path} does not exist") from error
+    except OSError as error:
+        raise ValueError(f"label table {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"label table {path} is not text in UTF-8: {error}") from error
+    except csv.Error as error:
+        raise ValueError(f"label table {path}, line {reader.line_num}: is not CSV: {error}") from error
+    if not numbered:
+        raise ValueError(f"label table {path} is empty")
+    for line, row in numbered:
+        if len(row) != len(numbered[0][1]):
+            raise ValueError(
+                f"label table {path}, line {line}: has {len(row)} cells, the first line has {len(numbered[0][1])}"
+            )
+    return np.array([row for _, row in numbered], dtype=object), np.array([line for line, _ in numbered])
+
+
+def _read_header(header: np.ndarray, path: Path) -> tuple[tuple[str, ...], list[str]]:
+    first = [str(row[0]).lower() for row in header]
+    if tuple(first) != _HEADER:
+        raise ValueError(
+            f"label table {path} must start with three header rows whose first cells are {', '.join(_HEADER)}, "
+            f"found {', '.join(map(repr, first))}"
+        )
+    bodyparts, coords = list(header[1, 1:]), [str(cell).lower() for cell in header[2, 1:]]
+    starts = [i for i in range(len(bodyparts)) if i == 0 or bodyparts[i] != bodyparts[i - 1]]
+    groups = [coords[start:stop] for start, stop in zip(starts, [*starts[1:], len(coords)], strict=True)]
+    names = tuple(bodyparts[start] for start in starts)
+    for name, start, group in zip(names, starts, groups, strict=True):
+        if not name or group not in _COORDS or group != groups[0]:
+            raise ValueError(
+                f"label table {path}, column {start + 2} ({name or 'no body part'}): coords must be x, y or x, y, "
+                f"visible, the same for every body part, found {', '.join(group)}"
+            )
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated or not names:
+        raise ValueError(f"label table {path} must name each body part once, found {repeated or 'none'}")
+    return names, groups[0]
+
+
+def _to_numbers(cells: np.ndarray, path: Path, lines: np.ndarray, columns: list[str]) -> np.ndarray:
+    """(N, C) float64, NaN for missing cells."""
+    values = np.full(cells.shape, np.nan)
+    for row, column in np.ndindex(*cells.shape):
+        text = str(cells[row, column])
+        if text.lower() in _MISSING:
+            continue
+        with suppress(ValueError):
+            values[row, column] = float(text)
+        if not np.isfinite(values[row, column]):
+            place = f"line {lines[row]}, column {column + 2} ({columns[column]})"
+            raise ValueError(f"label table {path}, {place}: {text!r} is not a number")
+    return values
+
+
+def _read_visible(values: np.ndarray, path: Path, lines: np.ndarray, keypoint_names: tuple[str, ...]) -> np.ndarray:
+    visible, located = values[..., 2], np.isfinite(values[..., 0])
+    visible = np.where(np.isnan(visible) & ~located, 0.0, visible)
+    problems = (
+        (~np.isin(visible, (0.0, 1.0, 2.0)), "visible must be 0, 1 or 2, found {}"),
+        ((visible == 2) & ~located, "visible is {} but x and y are empty"),
+    )
+    for wrong, message in problems:
+        if wrong.any():
+            row, keypoint = np.argwhere(wrong)[0]
+            found = "an empty cell" if np.isnan(visible[row, keypoint]) else f"{visible[row, keypoint]:g}"
+            raise ValueError(
+                f"label table {path}, line {lines[row]}, {keypoint_names[keypoint]}: {message.format(found)}"
+            )
+    return visible.astype(np.int8)
+
+
+def _check_rows(table: LabelTable) -> None:
+    half = np.isnan(table.points).sum(axis=-1) == 1
+    if half.any():
+        row, keypoint = np.argwhere(half)[0]
+        raise ValueError(
+            f"label table {table.path}, line {table.lines[row]}, {table.keypoint_names[keypoint]}: only one of x and y "
+            f"is given ({table.points[row, keypoint].tolist()})"
+        )
+    seen: dict[str, int] = {}
+    for name, line, points in zip(table.image_names, table.lines, table.points, strict=True):
+        if name is None:
+            if np.isfinite(points).any():
+                raise ValueError(f"label table {table.path}, line {line}: has labels but names no image")
+        elif name in seen:
+            raise ValueError(f"label table {table.path}: image {name} is named twice, in lines {seen[name]} and {line}")
+        else:
+            seen[name] = int(line)
