@@ -85,6 +85,12 @@ def _rotation(degrees: float) -> np.ndarray:
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
+def _shear(x_degrees: float, y_degrees: float) -> np.ndarray:
+    """imgaug's signs: a positive angle along x leans the top of the image to the right."""
+    x, y = np.tan(np.deg2rad((x_degrees, y_degrees)))
+    return np.array([[1.0, -x], [y, 1.0]])
+
+
 def _affine(canvas: Canvas, draw: Draws) -> tuple[np.ndarray, Canvas]:
     scale = draw.pair("scale") if draw.has_pair("scale") else (1.0, 1.0)
     shear = draw.pair("shear") if draw.has_pair("shear") else (0.0, 0.0)
@@ -92,10 +98,8 @@ def _affine(canvas: Canvas, draw: Draws) -> tuple[np.ndarray, Canvas]:
         # imgaug's single number shears along x only.
         shear = (shear[0], 0.0)
     rotation = _rotation(draw.number("rotate")) if "rotate" in draw else np.eye(2)
-    shear_x, shear_y = np.tan(np.deg2rad(shear))
-    return _about_center(
-        canvas, rotation @ np.array([[1.0, shear_x], [shear_y, 1.0]]) @ np.diag(scale), _translation(canvas, draw)
-    ), canvas
+    linear = rotation @ _shear(*shear) @ np.diag(scale)
+    return _about_center(canvas, linear, _translation(canvas, draw)), canvas
 
 
 def _translation(canvas: Canvas, draw: Draws) -> tuple[float, float]:
@@ -114,11 +118,11 @@ def _rotate(canvas: Canvas, draw: Draws) -> tuple[np.ndarray, Canvas]:
 
 
 def _shear_x(canvas: Canvas, draw: Draws) -> tuple[np.ndarray, Canvas]:
-    return _about_center(canvas, np.array([[1.0, np.tan(np.deg2rad(draw.number("shear")))], [0.0, 1.0]])), canvas
+    return _about_center(canvas, _shear(draw.number("shear"), 0.0)), canvas
 
 
 def _shear_y(canvas: Canvas, draw: Draws) -> tuple[np.ndarray, Canvas]:
-    return _about_center(canvas, np.array([[1.0, 0.0], [np.tan(np.deg2rad(draw.number("shear"))), 1.0]])), canvas
+    return _about_center(canvas, _shear(0.0, draw.number("shear"))), canvas
 
 
 def _scale_x(canvas: Canvas, draw: Draws) -> tuple[np.ndarray, Canvas]:

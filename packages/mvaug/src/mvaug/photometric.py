@@ -63,7 +63,7 @@ def _per_channel(draw: Draws, name: str) -> np.ndarray:
 def _motion_blur(image: np.ndarray, draw: Draws) -> np.ndarray:
     length, angle, direction = draw.integer("k"), np.deg2rad(draw.number("angle")), draw.number("direction")
     half = (length - 1) / 2
-    along = np.linspace(-half, half, 4 * length)
+    along = np.linspace(-half, half, length)
     weights = np.linspace(1.0 + direction, 1.0 - direction, len(along))
     # A blur that trails to one side would carry the subject away from its labels: its centre of mass stays put.
     along = along - np.average(along, weights=weights)

@@ -1,0 +1,180 @@
+"""What a config may say, what it becomes, and what a mistake is told."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from mvaug import Augmentation
+from mvaug.geometric import GEOMETRIC
+from mvaug.move import MoveRanges
+from mvaug.parameters import Draws, Parameter, Values, parse_values
+from mvaug.photometric import PHOTOMETRIC
+from mvaug.presets import PRESETS, parse_imgaug
+from omegaconf import OmegaConf
+
+
+def names(imgaug) -> list[str]:
+    pipeline = parse_imgaug(imgaug)
+    return [transform.name for transform in (*pipeline.geometric, *pipeline.photometric)]
+
+
+def test_presets_hold_the_transforms_that_existing_configs_expect():
+    photometric = [
+        "MotionBlur",
+        "CoarseDropout",
+        "CoarseSalt",
+        "CoarsePepper",
+        "AllChannelsHistogramEqualization",
+        "AllChannelsCLAHE",
+        "Emboss",
+    ]
+    with_elastic = [*photometric[:4], "ElasticTransformation", *photometric[4:]]
+    assert names("none") == names("default") == names(None) == names({}) == []
+    assert names("dlc-mv") == photometric
+    assert names("dlc") == ["Affine", "CropAndPad", *with_elastic]
+    assert names("dlc-lr") == names("dlc-top-down") == ["Rot90", "Affine", "CropAndPad", *with_elastic]
+
+
+def test_the_dlc_strengths():
+    by_name = {
+        t.name: (t.p, dict(t.parameters)) for p in ("geometric", "photometric") for t in getattr(parse_imgaug("dlc"), p)
+    }
+    assert by_name["Affine"] == (0.4, {"rotate": Values(kind="uniform", values=(-25.0, 25.0))})
+    assert by_name["CropAndPad"][0] == 0.4
+    assert by_name["CropAndPad"][1]["percent"] == Values(kind="uniform", values=(-0.15, 0.15))
+    assert by_name["MotionBlur"][1]["k"] == Values(kind="constant", values=(5,))
+    assert by_name["CoarseDropout"][1]["per_channel"] == Values(kind="constant", values=(0.5,))
+    turns = {name: dict(parse_imgaug(name).geometric[0].parameters)["k"] for name in ("dlc-lr", "dlc-top-down")}
+    assert turns["dlc-lr"] == Values(kind="choice", values=(0, 2))
+    assert turns["dlc-top-down"] == Values(kind="choice", values=(0, 1, 2, 3))
+
+
+def test_a_mapping_from_yaml_reads_like_a_plain_one():
+    text = """
+    Rotate: {p: 0.4, kwargs: {rotate: [-10, 10]}}
+    Affine: {kwargs: {scale: {x: [0.9, 1.1], y: 1.0}, shear: 5}}
+    MotionBlur: {p: 0.5, args: [5], kwargs: {angle: [-90, 90]}}
+    AllChannelsCLAHE: {p: 0.1}
+    Emboss:
+    """
+    config = OmegaConf.create(text)
+    pipeline = parse_imgaug(config)
+    assert pipeline == parse_imgaug(OmegaConf.to_container(config))
+    assert [t.name for t in pipeline.geometric] == ["Rotate", "Affine"]
+    assert [t.p for t in pipeline.photometric] == [0.5, 0.1, 0.5]
+    assert dict(pipeline.photometric[0].parameters)["k"] == Values(kind="constant", values=(5,))
+    assert dict(pipeline.geometric[1].parameters)["scale.x"] == Values(kind="uniform", values=(0.9, 1.1))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (5, Values(kind="constant", values=(5.0,))),
+        ([5], Values(kind="constant", values=(5.0,))),
+        ([1, 2], Values(kind="uniform", values=(1.0, 2.0))),
+        ((1, 2), Values(kind="uniform", values=(1.0, 2.0))),
+        ([1, 2, 4], Values(kind="choice", values=(1.0, 2.0, 4.0))),
+        ([[1, 2]], Values(kind="choice", values=(1.0, 2.0))),
+    ],
+)
+def test_notation_of_constants_ranges_and_choices(value, expected):
+    assert parse_values(value, Parameter(), "here") == expected
+
+
+def test_draws_stay_within_their_distribution():
+    parameters = {
+        "range": Values(kind="uniform", values=(-2.0, 3.0)),
+        "whole": Values(kind="uniform", values=(3, 5)),
+        "choice": Values(kind="choice", values=(0, 2)),
+    }
+    draw = Draws(parameters, np.random.default_rng(0))
+    numbers = [draw.number("range") for _ in range(200)]
+    assert -2 <= min(numbers) < -1.5
+    assert 2.5 < max(numbers) <= 3
+    assert {draw.integer("whole") for _ in range(100)} == {3, 4, 5}
+    assert {draw.integer("choice") for _ in range(100)} == {0, 2}
+
+
+@pytest.mark.parametrize(
+    ("imgaug", "message"),
+    [
+        ("dcl", r"training\.imgaug is 'dcl'; known presets are default, none, dlc,"),
+        (["dlc"], r"takes a preset's name or a mapping"),
+        ({"Rotat": {}}, r"training\.imgaug\.Rotat is not a known transform; known are Affine, .*MotionBlur"),
+        ({"Rotate": {"rotate": 5}}, r"Rotate has 'rotate'; it takes p, args and kwargs, .*\(rotate\) go under kwargs"),
+        ({"Rotate": {"kwargs": {"angle": 5}}}, r"Rotate has no parameter 'angle'; it has rotate"),
+        ({"Rotate": {"p": 1.5}}, r"Rotate\.p is a probability in \[0, 1\], got 1\.5"),
+        ({"Rotate": 0.5}, r"Rotate takes a mapping with p, args and kwargs, got 0\.5"),
+        ({"Rotate": {"args": 5}}, r"Rotate\.args takes a list, got 5"),
+        ({"Rotate": {"args": [5, 6]}}, r"Rotate\.args has 2 entries; it takes rotate"),
+        ({"Rotate": {"args": [5], "kwargs": {"rotate": 6}}}, r"'rotate' both in args and in kwargs"),
+        ({"Rotate": {"kwargs": {"rotate": "5 degrees"}}}, r"Rotate\.rotate takes numbers.*'5 degrees'"),
+        ({"Rotate": {"kwargs": {"rotate": [10, -10]}}}, r"Rotate\.rotate is the range \[10, -10\]"),
+        ({"Rotate": {"kwargs": {"rotate": []}}}, r"Rotate\.rotate is an empty list"),
+        ({"Affine": {"kwargs": {"scale": 0}}}, r"Affine\.scale must lie in \[0\.05, 20\], got 0"),
+        ({"Affine": {"kwargs": {"scale": {"z": 1}}}}, r"Affine\.scale takes numbers or lists under x and y"),
+        ({"Affine": {"kwargs": {"rotate": {"x": 1}}}}, r"Affine\.rotate takes a number or a list"),
+        ({"MotionBlur": {"kwargs": {"k": 2.5}}}, r"MotionBlur\.k takes whole numbers, got 2\.5"),
+        ({"MotionBlur": {"kwargs": {"k": True}}}, r"MotionBlur\.k takes numbers, got True"),
+        ({"CoarseDropout": {"kwargs": {"p": 2}}}, r"CoarseDropout\.p must lie in \[0, 1\], got 2"),
+        ({"Add": {"kwargs": {"value": float("nan")}}}, r"Add\.value takes numbers"),
+        (
+            {"ElasticTransformation": {"kwargs": {"alpha": [0, 40], "sigma": 5}}},
+            r"moves pixels by 1\.30 px .* at most 0\.5 px are allowed: lower alpha or raise sigma",
+        ),
+    ],
+)
+def test_mistakes_are_told_where_and_what_to_do(imgaug, message):
+    with pytest.raises(ValueError, match=message):
+        parse_imgaug(imgaug)
+
+
+def test_every_known_transform_has_defaults_that_parse():
+    for name in (*GEOMETRIC, *PHOTOMETRIC):
+        parse_imgaug({name: None})
+
+
+@pytest.mark.parametrize("imgaug", list(PRESETS))
+@pytest.mark.parametrize("imgaug_3d", [True, False, {"scale": [0.9, 1.1], "rotate": 180}])
+def test_an_augmentation_is_hashable_and_picklable(imgaug, imgaug_3d):
+    augmentation = Augmentation.from_config(imgaug, imgaug_3d, keypoint_names=["l_eye", "r_eye"], hflip=True)
+    assert pickle.loads(pickle.dumps(augmentation)) == augmentation
+    assert hash(augmentation) == hash(
+        Augmentation.from_config(imgaug, imgaug_3d, keypoint_names=["l_eye", "r_eye"], hflip=True)
+    )
+
+
+def test_imgaug_3d_false_is_really_none():
+    assert Augmentation.from_config("dlc", False).move is None
+    assert Augmentation.from_config("none", False) == Augmentation.none()
+    assert Augmentation.from_config(None, True).move == MoveRanges()
+
+
+def test_a_mapping_for_imgaug_3d_changes_what_it_names():
+    ranges = MoveRanges.from_config({"scale": [0.7, 1.3], "shift": 0.1, "rotate": [-5, 20], "axis": [0, 1, 0]})
+    assert ranges == MoveRanges(scale=(0.7, 1.3), shift=0.1, rotate=(-5.0, 20.0), axis=(0.0, 1.0, 0.0))
+    assert MoveRanges.from_config({"rotate": 30}).rotate == (-30.0, 30.0)
+    assert MoveRanges.from_config(OmegaConf.create({"rotate": [-1, 1]})).rotate == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("imgaug_3d", "message"),
+    [
+        ({"scales": [1, 2]}, r"imgaug_3d has 'scales'; known keys are scale, shift, rotate, axis, max_residual"),
+        ("yes", r"takes true, false or a mapping of ranges, got 'yes'"),
+        ({"scale": 1.2}, r"imgaug_3d\.scale takes 2 numbers, got 1\.2"),
+        ({"scale": [1.2, 0.8]}, r"imgaug_3d\.scale is \[low, high\] with 0 < low <= high"),
+        ({"scale": [0, 1]}, r"imgaug_3d\.scale is \[low, high\] with 0 < low <= high"),
+        ({"shift": -1}, r"imgaug_3d\.shift is a fraction of the extent, at least 0"),
+        ({"shift": [0, 1]}, r"imgaug_3d\.shift takes a number"),
+        ({"rotate": [5, -5]}, r"imgaug_3d\.rotate is \[low, high\] in degrees"),
+        ({"axis": [0, 0, 0]}, r"imgaug_3d\.axis is \[0, 0, 0\], which is no direction"),
+        ({"axis": "z"}, r"imgaug_3d\.axis takes 3 numbers"),
+        ({"max_residual": 0}, r"imgaug_3d\.max_residual must be positive"),
+    ],
+)
+def test_mistakes_in_imgaug_3d(imgaug_3d, message):
+    with pytest.raises(ValueError, match=message):
+        Augmentation.from_config("none", imgaug_3d)
