@@ -7,6 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import pytest
+
 from mvgeom.cameras import CameraGroup
 
 

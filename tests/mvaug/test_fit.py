@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
+
 from mvaug.fit import fit_affine, fit_residual, fit_similarity
 
 FITS = [fit_similarity, fit_affine]

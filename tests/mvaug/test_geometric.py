@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
+
 from mvaug.geometric import GEOMETRIC, draw_model_maps
 from mvaug.presets import parse_imgaug
 from mvgeom import affine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from mvaug import Augmentation
 from mvaug.mirror import mirrored_order
 

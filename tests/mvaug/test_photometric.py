@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+
 from mvaug.parameters import Transform
 from mvaug.photometric import PHOTOMETRIC, apply_photometric, elastic_displacement
 from mvaug.presets import PRESETS, parse_imgaug

@@ -6,13 +6,14 @@ import pickle
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
+
 from mvaug import Augmentation
 from mvaug.geometric import GEOMETRIC
 from mvaug.move import MoveRanges
 from mvaug.parameters import Draws, Parameter, Values, parse_values
 from mvaug.photometric import PHOTOMETRIC
 from mvaug.presets import PRESETS, parse_imgaug
-from omegaconf import OmegaConf
 
 
 def names(imgaug) -> list[str]:

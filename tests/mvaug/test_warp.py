@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
+
 from mvaug.warp import shrink_factors, warp_batch, warp_image
 
 seeds = st.integers(0, 2**32 - 1)

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
-from mvgeom import affine
-from mvgeom.cameras import CameraGroup
 
 from mvaug.geometric import draw_model_maps
 from mvaug.mirror import mirrored_order
@@ -17,6 +15,8 @@ from mvaug.parameters import Transform, Values
 from mvaug.photometric import apply_photometric
 from mvaug.presets import Pipeline, parse_imgaug
 from mvaug.warp import warp_image
+from mvgeom import affine
+from mvgeom.cameras import CameraGroup
 
 _HORIZONTAL_FLIP = Transform(name="Fliplr", p=0.5, parameters=(("p", Values(kind="constant", values=(1.0,))),))
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from mvgeom import affine
 
 from mvaug.parameters import Draws, Parameter, Transform
+from mvgeom import affine
 
 Canvas = tuple[float, float]
 """Width and height in px."""

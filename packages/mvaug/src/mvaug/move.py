@@ -14,10 +14,10 @@ from typing import Any, Self
 
 import cv2
 import numpy as np
-from mvgeom.cameras import CameraGroup
-from mvgeom.projection import in_image, project
 
 from mvaug.fit import fit_affine, fit_residual
+from mvgeom.cameras import CameraGroup
+from mvgeom.projection import in_image, project
 
 MIN_POINTS = 3
 """With fewer points in 3D there is no extent to speak of: the sample passes unmoved."""
