@@ -68,6 +68,10 @@ def _conform_value(hint: Any, value: Any, dotted: str) -> Any:
     lists = [member for member in members if typing.get_origin(member) is tuple]
     if lists and not (value is None and type(None) in members):
         return _conform_list(lists[0], value, dotted)
+    if isinstance(value, dict | list | tuple):
+        container = dict if isinstance(value, dict) else tuple
+        if not any(typing.get_origin(member) is container for member in members):
+            raise ValueError(f"{dotted} must be {_describe(hint)}, found {value!r}")
     if members == (bool,) and not isinstance(value, bool) and value not in (0, 1, "true", "false"):
         raise ValueError(f"{dotted} must be true or false, found {value!r}")  # OmegaConf takes any number for true
     return value
@@ -103,7 +107,7 @@ def _conform_list(hint: Any, value: Any, dotted: str) -> Any:
     for i, item in enumerate(value):
         if not isinstance(item, list | tuple) or len(item) != length:
             raise ValueError(f"{dotted}[{i}] must be a list of {length}, found {item!r}")
-    return tuple(tuple(item) for item in value)
+    return tuple(tuple(map(str, item)) for item in value)
 
 
 def _members(hint: Any) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -13,7 +13,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, Vali
 
 from mvtrain.config.foreign import is_foreign
 from mvtrain.config.keys import conform, expected_at
-from mvtrain.config.schema import Config
+from mvtrain.config.schema import Config, DataConfig, EvalConfig, LossConfig, ModelConfig, TrainingConfig
 from mvtrain.files import replacing
 
 PATH_KEYS = (
@@ -48,8 +48,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         values, ignored = _resolve_known(raw)
         values = conform(values)
         _make_paths_absolute(values, bases)
-        merged = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.create({**values, "ignored": ignored}))
-        config = OmegaConf.to_object(merged)
+        merged = OmegaConf.merge(_structure(values), _escaped(values))
+        sections = cast(dict[str, Any], OmegaConf.to_object(merged))
+        return Config(**sections, ignored=ignored)
     except MissingMandatoryValue as error:
         key = error.full_key
         raise ValueError(f"{path}: {key} has no value; give it one there, or add {key}=VALUE to the command") from error
@@ -61,8 +62,6 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise ValueError(f"{path}: {error.full_key or 'interpolation'}: {problem}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    assert isinstance(config, Config)
-    return config
 
 
 def save_config(config: Config, path: str | Path) -> None:
@@ -71,8 +70,9 @@ def save_config(config: Config, path: str | Path) -> None:
     Paths are written absolute; keys of other systems (`Config.ignored`) are not written. The file is replaced as a
     whole, never left half written.
     """
-    values = _plain({key: value for key, value in dataclasses.asdict(config).items() if key != "ignored"})
-    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
+    values = _escaped({key: value for key, value in dataclasses.asdict(config).items() if key != "ignored"})
+    # OmegaConf's writer, because it quotes texts that its reader would take for numbers, such as a keypoint "1e3".
+    text = OmegaConf.to_yaml(OmegaConf.create(values))
     with replacing(Path(path)) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -83,10 +83,6 @@ def _read_yaml(path: Path) -> DictConfig:
         raise ValueError(f"config file {path} {kind}")
     try:
         text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, yaml.SafeLoader)
-        if not isinstance(node, yaml.MappingNode):
-            found = "nothing" if node is None else f"{node.value!r}" if isinstance(node, yaml.ScalarNode) else "a list"
-            raise ValueError(f"{path} must hold a mapping of sections (data:, training:, ...), found {found}")
         raw = OmegaConf.create(text)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not text in UTF-8: {error}") from error
@@ -96,7 +92,9 @@ def _read_yaml(path: Path) -> DictConfig:
         raise ValueError(f"{path} is not YAML: {_place(error)}: {getattr(error, 'problem', None) or error}") from error
     except OmegaConfBaseException as error:
         raise ValueError(f"{path}: {error.full_key}: {str(error.msg or error).splitlines()[0]}") from error
-    assert isinstance(raw, DictConfig)
+    if not isinstance(raw, DictConfig) or len(raw) == 0:
+        found = "a list" if len(raw) else "nothing"
+        raise ValueError(f"{path} must hold a mapping of sections (data:, training:, ...), found {found}")
     return raw
 
 
@@ -155,6 +153,13 @@ def _container(value: Any) -> Any:
     return OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if OmegaConf.is_config(value) else value
 
 
+def _structure(values: dict[str, Any]) -> DictConfig:
+    """The schema's fields and types; by section, as a default `Config` would bring along what follows from defaults."""
+    sections = (("data", DataConfig), ("training", TrainingConfig), ("model", ModelConfig), ("eval", EvalConfig))
+    losses = {name: OmegaConf.structured(LossConfig) for name in values.get("losses", {})}
+    return OmegaConf.create({**{name: OmegaConf.structured(cls) for name, cls in sections}, "losses": losses})
+
+
 def _make_paths_absolute(values: dict[str, Any], bases: dict[str, Path]) -> None:
     for dotted, base in bases.items():
         section, key = dotted.split(".")
@@ -172,12 +177,12 @@ def _found(values: dict[str, Any], dotted: str) -> str:
     return "null" if value is None else f"{value!r} ({type(value).__name__})"
 
 
-def _plain(value: Any) -> Any:
-    """Values YAML knows; `${` in a text is escaped, so that reading it back does not take it for an interpolation."""
+def _escaped(value: Any) -> Any:
+    """The same values with `${` in texts escaped, so that OmegaConf does not take it for an interpolation (again)."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _escaped(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return type(value)(_escaped(item) for item in value)
     if isinstance(value, str | Path):
         return str(value).replace("${", "\\${")
     return value

@@ -73,7 +73,7 @@ class DataConfig:
     skeleton: tuple[tuple[str, str], ...] | None = None
     """Pairs of keypoint names that overlays join by a line."""
     synthetic: dict[str, Any] | None = None
-    """Parameters of a generated project to use in place of data_dir; the generator checks them."""
+    """Parameters of a project to generate in data_dir when that folder does not exist; the generator checks them."""
     split: Literal["random", "session", "block"] = "random"
     """How frames are divided: at random, by whole sessions, or by blocks of time in each session."""
     cache_gb: float = 4.0
@@ -346,6 +346,8 @@ class ModelConfig:
     """Further arguments of the backbone's builder, such as its depth; the builder checks them."""
     backbone_pretrained: bool = True
     """Start the backbone from pretrained weights."""
+    gradient_checkpointing: bool = False
+    """Recompute the backbone's blocks in the backward pass: less memory, about a third more time."""
     backbone_weights: Path | None = None
     """File of backbone weights to use in place of downloaded ones, absolute after loading."""
     attention: Literal["joint", "per_view"] | None = None

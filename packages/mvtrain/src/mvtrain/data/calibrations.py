@@ -105,8 +105,10 @@ def _read_table(table: Path) -> list[tuple[str, int, str]]:
         raise ValueError(f"calibration table {table} is not CSV: {error}") from error
     header = [cell.strip() for cell in rows[0][1]] if rows else []
     if "file" not in header[1:]:
-        raise ValueError(f"calibration table {table} needs image paths in the first column and a column `file`, found "
-                         f"{', '.join(header) or 'nothing'}")  # fmt: skip
+        raise ValueError(
+            f"calibration table {table} needs image paths in the first column and a column `file`, found columns "
+            f"{', '.join(header) or 'none'}"
+        )
     column = header.index("file", 1)
     for line, row in rows[1:]:
         if len(row) != len(header):

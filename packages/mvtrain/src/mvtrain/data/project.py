@@ -83,7 +83,7 @@ def read_project(config: Config) -> Project:
     root = config.data.data_dir
     if root is None or not root.is_dir():
         problem = "data.data_dir is not given" if root is None else f"data.data_dir {root} does not exist"
-        raise ValueError(f"{problem}; set it to the project folder, or use data.synthetic to generate a project")
+        raise ValueError(f"{problem}; set it to the project folder, or add data.synthetic to generate a project there")
     view_names, paths = find_tables(root, config.data)
     tables = read_tables(view_names, paths, config.data)
     image_names = tuple(zip(*(table.image_names for table in tables), strict=True))

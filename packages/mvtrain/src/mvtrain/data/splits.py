@@ -30,7 +30,6 @@ class Split:
     test: np.ndarray
     unused: np.ndarray
 
-    @property
     def names(self) -> np.ndarray:
         """(N,) the set of each row: train, validation, test or unused."""
         names = np.empty(sum(len(getattr(self, name)) for name in SET_NAMES), dtype=object)
