@@ -2,8 +2,8 @@
 
 import numpy as np
 import torch
-from mvgeom import CameraGroup, affine, project
 
+from mvgeom import CameraGroup, affine, project
 from mvtrain.data.batch import Batch
 from mvtrain.model.prediction import Prediction
 
@@ -32,7 +32,7 @@ def ring(num_views: int = 4, *, radius: float = 10.0, size: int = 200) -> Camera
 
 def make_batch(points_3d: np.ndarray, cameras: CameraGroup, *, model_size: int = 64) -> Batch:
     """A batch of float64 labels that are the projections of (B, K, 3) points; images are black."""
-    num_samples, num_keypoints = points_3d.shape[:2]
+    num_samples = len(points_3d)
     num_views = len(cameras)
     size = cameras.sizes[0, 0]
     frame_points = torch.from_numpy(project(points_3d, cameras))

@@ -4,13 +4,12 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from mvgeom import affine, pair_parallax, project, triangulate
 
+from helpers.rigs import make_batch, make_prediction, ring
+from mvgeom import affine, pair_parallax, project, triangulate
 from mvtrain.losses import GEOMETRIC_LOSSES
 from mvtrain.losses.heatmap import heatmap_mse, target_factors
 from mvtrain.model.decode import model_to_heatmap
-from helpers.rigs import make_batch, make_prediction, ring
-
 
 
 def pose(seed: int = 0, num_samples: int = 2, num_keypoints: int = 5) -> np.ndarray:

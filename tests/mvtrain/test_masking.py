@@ -11,14 +11,14 @@ def masked_patches(images: torch.Tensor, patch: int) -> torch.Tensor:
     return images.abs().sum(2).unfold(2, patch, patch).unfold(3, patch, patch).sum((-2, -1)) == 0
 
 
-def mask(images: torch.Tensor, ratio: float, *, patch: int = 4, seed: int = 0, epoch: int = 0, first: int = 0) -> torch.Tensor:
+def mask(
+    images: torch.Tensor, ratio: float, *, patch: int = 4, seed: int = 0, epoch: int = 0, first: int = 0
+) -> torch.Tensor:
     index = torch.arange(first, first + len(images))
     return mask_patches(images, ratio, patch_size=(patch, patch), seed=seed, epoch=epoch, index=index)
 
 
-@pytest.mark.parametrize(
-    ("epoch", "ratio"), [(0, 0.0), (39.99, 0.0), (40, 0.1), (170, 0.3), (300, 0.5), (1000, 0.5)]
-)
+@pytest.mark.parametrize(("epoch", "ratio"), [(0, 0.0), (39.99, 0.0), (40, 0.1), (170, 0.3), (300, 0.5), (1000, 0.5)])
 def test_schedule_is_zero_then_linear_then_constant(epoch: float, ratio: float) -> None:
     schedule = MaskingSchedule(init=40, final=300, init_ratio=0.1, final_ratio=0.5)
     assert schedule.ratio(epoch) == pytest.approx(ratio)

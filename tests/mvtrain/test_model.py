@@ -142,14 +142,16 @@ def test_weights_are_loaded_and_position_embeddings_resampled(tmp_path) -> None:
 def test_weights_of_another_architecture_are_refused_by_name(tmp_path) -> None:
     path = tmp_path / "weights.safetensors"
     save_file(build_backbone("vit_tiny_patch16_224", arguments=TINY).state_dict(), path)
-    with pytest.raises(ValueError, match=r"does not hold the weights of 'vits_dinov2': parameters \d+ missing \(blocks"):
+    with pytest.raises(
+        ValueError, match=r"does not hold the weights of 'vits_dinov2': parameters \d+ missing \(blocks"
+    ):
         build_backbone("vits_dinov2", weights=path)
     with pytest.raises(ValueError, match=r"of another shape \(blocks\.0\.attn\.proj\.bias \(48,\) instead of \(96,\)"):
         build_backbone("vit_tiny_patch16_224", weights=path, arguments={**TINY, "embed_dim": 96})
 
 
 def test_weights_that_cannot_be_read_are_refused(tmp_path) -> None:
-    with pytest.raises(ValueError, match="there is no file .*absent"):
+    with pytest.raises(ValueError, match=r"there is no file .*absent"):
         build_backbone("vit_tiny_patch16_224", weights=tmp_path / "absent.safetensors")
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(b"not a tensor file")

@@ -29,7 +29,9 @@ class MaskingSchedule:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"training.patch_mask.{name} must lie in [0, 1], got {getattr(self, name)}")
         if self.final < self.init:
-            raise ValueError(f"training.patch_mask: masking ends to grow at {self.final}, before it starts at {self.init}")
+            raise ValueError(
+                f"training.patch_mask: masking ends to grow at {self.final}, before it starts at {self.init}"
+            )
 
     def ratio(self, time: float) -> float:
         """The share of masked patches at an epoch or step."""
@@ -46,8 +48,8 @@ def mask_patches(
 ) -> Tensor:
     """Images with round(ratio * patches) patches of every view set to 0, the mean colour of normalised images.
 
-    Which patches is a function of (seed, epoch, index, view) alone: the same however the samples are batched, and on any
-    device.
+    Which patches is a function of (seed, epoch, index, view) alone: the same however the samples are batched, and on
+    any device.
 
     Args:
         images: (B, V, 3, H, W) normalised; a patch cut off by the border counts as one.

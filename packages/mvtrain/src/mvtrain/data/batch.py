@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from mvgeom import CameraGroup
 from torch import Tensor
+
+from mvgeom import CameraGroup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +49,8 @@ class Batch:
         visibility: (B, V, K) 0 excluded, 1 occluded, 2 visible.
         view_mask: (B, V) false where a view has no image; None where all have one.
         to_model: (B, V, 2, 3) frame px to model px.
-        cameras: the rigs (B, V, ...), or None where no sample is calibrated. The world's origin is moved to the cameras'
-            centroid, so that float32 is enough wherever the rig stands.
+        cameras: the rigs (B, V, ...), or None where no sample is calibrated. The world's origin is moved to the
+            cameras' centroid, so that float32 is enough wherever the rig stands.
         calibrated: (B,) false where the sample's session has no calibration; its cameras are placeholders.
         num_moved: how many samples were moved in 3D.
     """
@@ -75,16 +76,17 @@ class Batch:
         """The batch in page-locked memory (called by torch's data loader)."""
         return self._map(Tensor.pin_memory)
 
-    def _map(self, function) -> Batch:  # noqa: ANN001
-        changes = {}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Tensor):
-                changes[field.name] = function(value)
-            elif isinstance(value, CameraGroup):
-                arrays = ("sizes", "matrix", "distortion", "rotation", "translation")
-                changes[field.name] = value.replace(**{name: function(getattr(value, name)) for name in arrays})
-        return dataclasses.replace(self, **changes)
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        tensors = {
+            field.name: function(value)
+            for field in dataclasses.fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        cameras = self.cameras
+        if cameras is not None:
+            arrays = ("sizes", "matrix", "distortion", "rotation", "translation")
+            cameras = cameras.replace(**{name: function(getattr(cameras, name)) for name in arrays})
+        return dataclasses.replace(self, cameras=cameras, **tensors)  # type: ignore[arg-type]
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

@@ -46,8 +46,9 @@ class ImageCache:
         image = read_image(path)
         expected = self._shapes[self._place[path]]
         if image.shape != expected:
-            raise ValueError(f"{path}: decodes to {image.shape[1]}x{image.shape[0]} px, its header says "
-                             f"{expected[1]}x{expected[0]}")
+            raise ValueError(
+                f"{path}: decodes to {image.shape[1]}x{image.shape[0]} px, its header says {expected[1]}x{expected[0]}"
+            )
         self._slot(path)[:] = image
 
     def _slot(self, path: Path) -> np.ndarray:

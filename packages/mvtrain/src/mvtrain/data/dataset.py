@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 import torch
-from mvaug import Augmentation, augment_sample
-from mvgeom import triangulate
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from mvaug import Augmentation, augment_sample
+from mvgeom import triangulate
 from mvtrain.data.batch import Batch, Sample, collate
 from mvtrain.data.cache import ImageCache
 from mvtrain.data.maps import frame_to_model
@@ -61,6 +61,7 @@ class FrameDataset(Dataset[Sample]):
             augmentation=self.augmentation,
             generator=generator,
         )
+        visibility = visibility[:, augmented.keypoint_order]
         outside = ~_inside(augmented.points, self.size)
         visibility[(visibility == 2) & outside] = 0
         return Sample(
@@ -95,7 +96,7 @@ def subject_size(points_3d: np.ndarray) -> float | None:
 
 
 def _inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return ((points >= -0.5) & (points <= np.array(size) - 0.5)).all(-1)
+    return np.all((points >= -0.5) & (points <= np.array(size) - 0.5), axis=-1)
 
 
 class EpochSampler(Sampler[list[Key]]):
@@ -145,10 +146,12 @@ class EpochSampler(Sampler[list[Key]]):
             yield [(self.epoch, int(row)) for row in batch[self.rank :: self.num_ranks]]
 
 
-def make_loader(dataset: FrameDataset, sampler: EpochSampler, *, num_workers: int, pin_memory: bool) -> DataLoader[Batch]:
+def make_loader(
+    dataset: FrameDataset, sampler: EpochSampler, *, num_workers: int, pin_memory: bool
+) -> DataLoader[Batch]:
     """A loader whose batches depend on the sampler's epoch and the data set's seed, not on the number of workers."""
     return DataLoader(
-        dataset,
+        dataset,  # type: ignore[arg-type]  # samples in, batches out: collate_fn changes the type
         batch_sampler=sampler,
         collate_fn=collate,
         num_workers=num_workers,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from mvgeom import affine
 
+from mvgeom import affine
 from mvtrain.data.project import Project
 
 

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mvtrain.config import Config
-from mvtrain.synth import SyntheticSpec, generate_project
 
 
 def generate_if_missing(config: Config, console: Console) -> None:
@@ -21,6 +20,8 @@ def generate_if_missing(config: Config, console: Console) -> None:
     data = config.data
     if data.synthetic is None or data.data_dir is None or data.data_dir.exists():
         return
+    from mvtrain.synth import SyntheticSpec, generate_project
+
     known = [field.name for field in fields(SyntheticSpec)]
     for key in data.synthetic:
         if key not in known:
@@ -28,7 +29,11 @@ def generate_if_missing(config: Config, console: Console) -> None:
             hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
             raise ValueError(f"unknown key data.synthetic.{key}{hint}")
     spec = SyntheticSpec(**data.synthetic)
-    console.print(f"{data.data_dir} does not exist: generating the project that data.synthetic describes", highlight=False)
+    console.print(
+        f"{data.data_dir} does not exist: generating the project that data.synthetic describes", highlight=False
+    )
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("rendering")
-        generate_project(data.data_dir, spec, progress=lambda done, total: bar.update(task, completed=done, total=total))
+        generate_project(
+            data.data_dir, spec, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )

@@ -1,4 +1,5 @@
-"""What a run folder gets once training has ended: predictions of every labelled frame, their errors, predicted videos."""
+"""What a run folder gets once training has ended: predictions of every labelled frame, their errors, predicted
+videos."""
 
 from __future__ import annotations
 
@@ -6,24 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mvaug import Augmentation
-from mvgeom import triangulate
 from rich.console import Console
 from rich.table import Table
 
+from mvaug import Augmentation
+from mvgeom import triangulate
 from mvtrain.config import Config
 from mvtrain.data.cache import ImageCache
 from mvtrain.data.dataset import EpochSampler, FrameDataset, make_loader, triangulate_labels
 from mvtrain.data.maps import to_file
 from mvtrain.data.project import Project
-from mvtrain.data.splits import Split
+from mvtrain.data.splits import SET_NAMES, Split
+from mvtrain.data.truth import read_truth
 from mvtrain.evaluation.metrics import ErrorSummary, mean_pose, pixel_error, summarize
 from mvtrain.losses.heatmap import VISIBLE
 from mvtrain.model.spec import ModelSpec
 from mvtrain.prediction.predict import FramePredictions, Network, predict_frames
 from mvtrain.prediction.tables import write_pixel_errors, write_predictions
 from mvtrain.prediction.video import predict_videos
-from mvtrain.synth.truth import read_truth
 from mvtrain.training.checkpoint import load_checkpoint
 
 
@@ -74,16 +75,17 @@ def predict_project(
     return predict_frames(network, make_loader(dataset, sampler, num_workers=0, pin_memory=False), device)
 
 
-def print_errors(
-    console: Console, project: Project, split: Split, errors: np.ndarray, baseline: np.ndarray
-) -> None:
+def print_errors(console: Console, project: Project, split: Split, errors: np.ndarray, baseline: np.ndarray) -> None:
     """A table of pixel error (N, V, K) per view and split, beside the baseline's."""
-    table = Table(title="error in px of the labelled images, visible labels only; mean pose: the same pose for every frame")
+    table = Table(
+        title="error in px of the labelled images, visible labels only; mean pose: the same pose for every frame"
+    )
     for column in ("set", "view"):
         table.add_column(column)
     for column in ("labels", "mean error", "median", "mean pose", "times better"):
         table.add_column(column, justify="right")
-    for name, rows in split.items():
+    for name in SET_NAMES:
+        rows = split.names() == name
         for view in [*range(len(project.view_names)), slice(None)]:
             summary = summarize(errors[rows][:, view], baseline[rows][:, view])
             if summary is not None:
@@ -105,7 +107,8 @@ def print_errors_3d(console: Console, project: Project, split: Split, prediction
     table.add_column("set")
     for column in ("points", "mean", "median", "95 %"):
         table.add_column(column, justify="right")
-    for name, rows in split.items():
+    for name in SET_NAMES:
+        rows = split.names() == name
         known = errors[rows][np.isfinite(errors[rows])]
         if len(known):
             figures = (known.mean(), np.median(known), np.percentile(known, 95))

@@ -1,7 +1,7 @@
 """Losses, and the two tables that say which name in a config means which function.
 
-To add a 3D loss, write a function of (Prediction, Batch, scale) and enter it in `GEOMETRIC_LOSSES`; a heatmap loss goes into
-`HEATMAP_LOSSES` in `heatmap.py`. Weights and schedules come from the config, logging from the trainer.
+To add a 3D loss, write a function of (Prediction, Batch, scale) and enter it in `GEOMETRIC_LOSSES`; a heatmap loss
+goes into `HEATMAP_LOSSES` in `heatmap.py`. Weights and schedules come from the config, logging from the trainer.
 """
 
 from __future__ import annotations

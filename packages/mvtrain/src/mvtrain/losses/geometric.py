@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import combinations
 
 import torch
-from mvgeom import CameraGroup, affine, pair_parallax, project, triangulate, triangulate_pairs
 from torch import Tensor
 
+from mvgeom import CameraGroup, affine, pair_parallax, project, triangulate, triangulate_pairs
 from mvtrain.data.batch import Batch
 from mvtrain.losses.heatmap import VISIBLE, target_factors
 from mvtrain.losses.pairwise import pairwise_projection_loss
@@ -19,8 +19,8 @@ from mvtrain.model.prediction import Prediction
 def pairwise_projections(prediction: Prediction, batch: Batch, scale: float) -> Tensor:
     """`supervised_pairwise_projections` of a batch.
 
-    A pair counts by the confidence of both predictions and by sin^2 of its parallax at the label, to which the precision of
-    its depth is proportional: cameras that look along one line do not rule the mean.
+    A pair counts by the confidence of both predictions and by sin^2 of its parallax at the label, to which the
+    precision of its depth is proportional: cameras that look along one line do not rule the mean.
     """
     cameras = _cameras(batch)
     usable = (batch.visibility == VISIBLE) & batch.calibrated[:, None, None]

@@ -1,7 +1,7 @@
 """Losses between predicted heatmaps and the Gaussians they should be.
 
-A target is kept as its two factors along x and y: building it costs h + w numbers instead of h * w, and sums over its pixels
-factor too.
+A target is kept as its two factors along x and y: building it costs h + w numbers instead of h * w, and sums over its
+pixels factor too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ def gaussian_factors(points: Tensor, size: tuple[int, int], sigma: float = SIGMA
     """Gaussians over a heatmap as factors along x (..., w) and y (..., h); each sums to 1 over the pixels.
 
     Args:
-        points: (..., 2) centres in heatmap px, finite. Centres far outside give all the mass to the nearest border pixels.
+        points: (..., 2) centres in heatmap px, finite. Centres far outside give all the mass to the nearest border
+            pixels.
         size: height and width in heatmap px.
         sigma: standard deviation in heatmap px.
     """
@@ -86,7 +87,8 @@ def heatmap_js(logits: Tensor, target_x: Tensor, target_y: Tensor, valid: Tensor
     log_target = target.clamp(min=floor).log()
     log_mixture = torch.logaddexp(log_heatmap, log_target) - math.log(2)
     divergence = 0.5 * (
-        (log_heatmap.exp() * (log_heatmap - log_mixture)).sum((-2, -1)) + (target * (log_target - log_mixture)).sum((-2, -1))
+        (log_heatmap.exp() * (log_heatmap - log_mixture)).sum((-2, -1))
+        + (target * (log_target - log_mixture)).sum((-2, -1))
     )
     return masked_mean(divergence, valid)
 

@@ -1,4 +1,4 @@
-"""The 3D pairwise projection loss: every pair of views triangulates its predictions and its labels to the same place."""
+"""The 3D pairwise projection loss: each pair of views triangulates its predictions to where it does its labels."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ def pairwise_projection_loss(
 ) -> Tensor:
     """Mean squared 3D distance between the triangulated predictions and the triangulated labels of each pair of views.
 
-    Labels are triangulated pair by pair like the predictions, so that a camera whose pose is a little off displaces both
+    Labels are triangulated pair by pair like the predictions, so that a camera whose pose is a little off displaces
+    both
     alike: the loss is zero exactly where predictions equal labels.
 
     Args:
         predicted: (B, P, K, 3) world, from `mvgeom.triangulate_pairs` on the predictions.
         labelled: (B, P, K, 3) world, from the same on the labels; NaN where a label is missing.
-        weights: (B, P, K) at least 0: how well the pair constrains depth, and how far the predictions can be trusted. The
-            loss is the weighted mean, so that weights of another scale change nothing.
+        weights: (B, P, K) at least 0: how well the pair constrains depth, and how far the predictions can be trusted.
+            The loss is the weighted mean, so that weights of another scale change nothing.
         scale: the subject's size in world units; distances are divided by it. 1 gives calibration units.
         max_distance: distance, after division, beyond which the loss grows linearly instead of quadratically: one
             wild triangulation does not rule the batch.

@@ -20,8 +20,8 @@ def reprojection_heatmap_mse(
 ) -> Tensor:
     """Squared difference between the heatmap of the reprojected point and the target, reduced like `heatmap_mse`.
 
-    Both heatmaps are outer products, so the sum over pixels is one of products of sums over rows and columns, and no heatmap
-    is ever built.
+    Both heatmaps are outer products, so the sum over pixels is one of products of sums over rows and columns, and no
+    heatmap is ever built.
 
     Args:
         reprojected: (B, V, K, 2) heatmap px of the triangulated predictions in every view; NaN where there is none.

@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 from timm.layers import resample_abs_pos_embed
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
-from torch import nn
 
 BACKBONES = {
     "vits_dino": "vit_small_patch16_224.dino",
@@ -55,7 +54,8 @@ def build_backbone(
             f"model.backbone: unknown backbone {name!r}; use one of {', '.join(BACKBONES)}, or the name of a timm "
             f"vision transformer{hint}"
         )
-    # Weights are read from a file by ourselves: an architecture changed by `arguments` then fails by name, not deep inside.
+    # Weights are read from a file by ourselves: an architecture changed by `arguments` then fails by name, not deep
+    # inside.
     from_hub = pretrained and weights is None
     try:
         model = timm.create_model(
@@ -63,16 +63,16 @@ def build_backbone(
         )
     except (TypeError, AssertionError) as error:
         raise ValueError(
-            f"model.backbone: {name!r} cannot be built as a multi-view backbone ({error}); it needs global attention over "
-            f"patches and takes {dict(arguments or {})!r} as model.backbone_args"
+            f"model.backbone: {name!r} cannot be built as a multi-view backbone ({error}); it needs global attention "
+            f"over patches and takes {dict(arguments or {})!r} as model.backbone_args"
         ) from error
     except (OSError, RuntimeError) as error:
         if not from_hub:
             raise
         raise ValueError(
             f"model.backbone: the pretrained weights of {name!r} ({timm_name}) are neither cached nor can they be "
-            "downloaded. Give a local file with model.backbone_weights=PATH (safetensors with timm's names), or train from "
-            f"random weights with model.backbone_pretrained=false. The download said: {_last_line(error)}"
+            "downloaded. Give a local file with model.backbone_weights=PATH (safetensors with timm's names), or train "
+            f"from random weights with model.backbone_pretrained=false. The download said: {_last_line(error)}"
         ) from error
     if not isinstance(model, VisionTransformer | Eva):
         raise ValueError(
@@ -84,7 +84,7 @@ def build_backbone(
     return model
 
 
-def load_weights(model: nn.Module, path: Path, name: str) -> None:
+def load_weights(model: VisionTransformer | Eva, path: Path, name: str) -> None:
     """Fill a backbone from a file with timm's parameter names; position embeddings are resampled to the model's grid.
 
     Raises:

@@ -16,9 +16,9 @@ def decode(logits: Tensor, *, sigma: float = SIGMA, radius: int = WINDOW_RADIUS)
     """Keypoints and confidence from heatmap logits.
 
     The mean is taken in a window around the highest pixel: mass elsewhere, such as a flat background, cannot move the
-    point, so a diffuse heatmap is no way to satisfy a loss on coordinates. The image border cuts windows off, and the mean of
-    a cut Gaussian is biased; the bias is that of a Gaussian of the target's width, known in closed form, and is removed
-    by Newton's method.
+    point, so a diffuse heatmap is no way to satisfy a loss on coordinates. The image border cuts windows off, and the
+    mean of a cut Gaussian is biased; the bias is that of a Gaussian of the target's width, known in closed form, and
+    is removed by Newton's method.
 
     Args:
         logits: (..., h, w); the heatmap is their softmax.

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class HeatmapHead(nn.Module):
     """Upsamples patch features to heatmaps that lie exactly on the image.
 
-    Sub-pixel convolution doubles the resolution once; interpolation then reaches the heatmap's from any patch size, aligned
-    so that heatmap pixel i covers the image pixels i * 2**f to (i + 1) * 2**f - 1.
+    Sub-pixel convolution doubles the resolution once; interpolation then reaches the heatmap's from any patch size,
+    aligned so that heatmap pixel i covers the image pixels i * 2**f to (i + 1) * 2**f - 1.
 
     Args:
         embed_dim: channels of the features.
@@ -32,7 +32,9 @@ class HeatmapHead(nn.Module):
         super().__init__()
         self.stride = 2**downsample_factor
         self.scale = tuple(size / 2 / self.stride for size in patch_size)
-        self.expand = nn.Sequential(nn.Conv2d(embed_dim, 4 * width, 1), nn.PixelShuffle(2), nn.GroupNorm(8, width), nn.GELU())
+        self.expand = nn.Sequential(
+            nn.Conv2d(embed_dim, 4 * width, 1), nn.PixelShuffle(2), nn.GroupNorm(8, width), nn.GELU()
+        )
         self.refine = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(8, width), nn.GELU())
         self.to_heatmaps = nn.Conv2d(width, num_keypoints, 3, padding=1)
 

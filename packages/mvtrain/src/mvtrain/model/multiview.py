@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +20,8 @@ Attention = Literal["joint", "per_view"]
 class MultiviewTransformer(nn.Module):
     """Heatmap logits of V views from one pretrained vision transformer.
 
-    Patch tokens of all views, each with the learned embedding of its view, form one sequence, so that every block attends
-    over all views (`attention="joint"`), or every view is a sequence of its own (`"per_view"`).
+    Patch tokens of all views, each with the learned embedding of its view, form one sequence, so that every block
+    attends over all views (`attention="joint"`), or every view is a sequence of its own (`"per_view"`).
 
     Args:
         backbone: a timm transformer with global attention; class and register tokens are kept per view.
@@ -28,7 +29,8 @@ class MultiviewTransformer(nn.Module):
         num_keypoints: heatmaps per view.
         downsample_factor: heatmaps are the image size divided by 2 to this power.
         attention: see above.
-        gradient_checkpointing: recompute blocks in the backward pass, which saves memory and costs about a third more time.
+        gradient_checkpointing: recompute blocks in the backward pass, which saves memory and costs about a third more
+            time.
     """
 
     def __init__(
@@ -56,14 +58,15 @@ class MultiviewTransformer(nn.Module):
             # Rotary attention skips the prefix tokens by their number; here the prefix tokens of all views come first.
             views_in_sequence = num_views if attention == "joint" else 1
             for block in backbone.blocks:
-                block.attn.num_prefix_tokens = backbone.num_prefix_tokens * views_in_sequence
+                attention_layer: Any = block.attn
+                attention_layer.num_prefix_tokens = backbone.num_prefix_tokens * views_in_sequence
 
     def forward(self, images: Tensor, view_mask: Tensor | None = None) -> Tensor:
         """Heatmap logits.
 
         Args:
-            images: (B, V, 3, H, W) normalised; sizes that the patch does not divide are padded on the right and below with
-                zeros, the mean colour.
+            images: (B, V, 3, H, W) normalised; sizes that the patch does not divide are padded on the right and below
+                with zeros, the mean colour.
             view_mask: (B, V) true where the view exists; views that do not exist are not attended to. None: all exist.
 
         Returns:
@@ -101,11 +104,8 @@ class MultiviewTransformer(nn.Module):
             sequence = torch.cat([prefix, patches], dim=2).flatten(0, 1)
         sequence = self._blocks(self.backbone.norm_pre(sequence), rope, attention_mask)
         sequence = self.backbone.norm(sequence)
-        if self.attention == "joint":
-            patches = sequence[:, num_views * num_prefix :]
-        else:
-            patches = sequence[:, num_prefix:]
-        return patches.reshape(batch_size, num_views, num_patches, -1), grid
+        num_leading = num_prefix * (num_views if self.attention == "joint" else 1)
+        return sequence[:, num_leading:].reshape(batch_size, num_views, num_patches, -1), grid
 
     def _embed(self, images: Tensor) -> tuple[Tensor, Tensor | None, tuple[int, int]]:
         rows, columns = self.patch_size
@@ -119,12 +119,12 @@ class MultiviewTransformer(nn.Module):
         return self.backbone._pos_embed(tokens), None, grid
 
     def _blocks(self, sequence: Tensor, rope: Tensor | None, attention_mask: Tensor | None) -> Tensor:
-        extra = {"attn_mask": attention_mask}
+        extra: dict[str, Any] = {"attn_mask": attention_mask}
         if isinstance(self.backbone, Eva):
             extra["rope"] = rope
         for block in self.backbone.blocks:
             if self.gradient_checkpointing and self.training:
-                sequence = checkpoint(block, sequence, use_reentrant=False, **extra)
+                sequence = checkpoint(partial(block, **extra), sequence, use_reentrant=False)
             else:
                 sequence = block(sequence, **extra)
         return sequence

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from mvgeom import affine
 from torch import Tensor
 
+from mvgeom import affine
 from mvtrain.data.batch import Batch
 from mvtrain.model.decode import decode, heatmap_to_model
 
@@ -32,7 +32,8 @@ class Prediction:
 
 
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """(..., 3, H, W) uint8 to float32 with the backbone's mean and standard deviation (3,), given for values in [0, 1]."""
+    """(..., 3, H, W) uint8 to float32 with the backbone's mean and standard deviation (3,), given for values in [0,
+    1]."""
     mean, std = mean[:, None, None], std[:, None, None]
     return (images.float() / 255 - mean) / std
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from mvtrain.data.batch import Batch
-from mvtrain.model.spec import ModelSpec
 from mvtrain.model.prediction import Prediction, normalize, to_prediction
+from mvtrain.model.spec import ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,10 @@ class FramePredictions:
 
 @torch.inference_mode()
 def predict_frames(
-    network: Network, batches: Iterable[Batch], device: torch.device, on_batch: Callable[[Batch, Prediction], None] | None = None
+    network: Network,
+    batches: Iterable[Batch],
+    device: torch.device,
+    on_batch: Callable[[Batch, Prediction], None] | None = None,
 ) -> FramePredictions:
     """Run the network, in evaluation mode, over batches.
 
@@ -79,7 +82,9 @@ def predict_frames(
         prediction = network(on_device)
         if on_batch is not None:
             on_batch(on_device, prediction)
-        present = torch.ones(batch.visibility.shape[:2], dtype=torch.bool) if batch.view_mask is None else batch.view_mask
+        present = (
+            torch.ones(batch.visibility.shape[:2], dtype=torch.bool) if batch.view_mask is None else batch.view_mask
+        )
         index.append(batch.index.numpy())
         points.append(_blank(prediction.frame_points.cpu(), present[..., None, None]))
         confidence.append(_blank(prediction.confidence.cpu(), present[..., None]))

@@ -15,11 +15,11 @@ SCORER = "mvtrain"
 
 def write_predictions(
     path: Path,
-    index: Sequence[object],
+    index: Sequence[str] | Sequence[int] | range,
     keypoint_names: Sequence[str],
     points: np.ndarray,
     likelihood: np.ndarray,
-    sets: Sequence[str] | None = None,
+    sets: Sequence[str] | np.ndarray | None = None,
 ) -> None:
     """A table with three header rows (scorer, bodyparts, coords) and x, y, likelihood per keypoint.
 
@@ -36,7 +36,7 @@ def write_predictions(
         names=["scorer", "bodyparts", "coords"],
     )
     values = np.concatenate([points, likelihood[..., None]], axis=-1).reshape(len(points), -1)
-    table = pd.DataFrame(values, index=pd.Index(index), columns=columns)
+    table = pd.DataFrame(values, index=list(index), columns=columns)
     if sets is not None:
         table[("set", "", "")] = list(sets)
     with replacing(path) as temporary:
@@ -44,10 +44,14 @@ def write_predictions(
 
 
 def write_pixel_errors(
-    path: Path, index: Sequence[object], keypoint_names: Sequence[str], errors: np.ndarray, sets: Sequence[str]
+    path: Path,
+    index: Sequence[str] | Sequence[int] | range,
+    keypoint_names: Sequence[str],
+    errors: np.ndarray,
+    sets: Sequence[str] | np.ndarray,
 ) -> None:
     """A table of errors (N, K) in px with one header row, a row per image, and the set as last column."""
-    table = pd.DataFrame(errors, index=pd.Index(index), columns=list(keypoint_names))
+    table = pd.DataFrame(errors, index=list(index), columns=list(keypoint_names))
     table["set"] = list(sets)
     with replacing(path) as temporary:
         table.to_csv(temporary, float_format="%.4f")

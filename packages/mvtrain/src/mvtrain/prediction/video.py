@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from matplotlib import colormaps
-from mvaug import Augmentation, augment_sample
-from mvgeom import affine, boxes
 from rich.console import Console
 from rich.progress import track
 
+from mvaug import Augmentation, augment_sample
+from mvgeom import affine
+from mvgeom.box_files import read_video_boxes
 from mvtrain.config import Config
 from mvtrain.data.batch import Batch, Sample, collate
 from mvtrain.files import replacing
@@ -49,7 +50,8 @@ def predict_videos(
         missing = [view for view in spec.view_names if view not in paths]
         if missing:
             console.print(
-                f"[yellow]warning:[/] session {session!r} in {folder} has no video of {', '.join(missing)}: not predicted",
+                f"[yellow]warning:[/] not predicted: session {session!r} in {folder} has no video of "
+                f"{', '.join(missing)}",
                 highlight=False,
             )
             continue
@@ -75,9 +77,7 @@ def predict_session(
                 raise ValueError(f"{path} cannot be opened as a video")
         crops = [_video_boxes(path, capture) for path, capture in zip(videos, captures, strict=True)]
         expected = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) for capture in captures)
-        samples = track(
-            _read_samples(captures, crops, spec), "predicting", expected, console=console, transient=True
-        )
+        samples = track(_read_samples(captures, crops, spec), "predicting", expected, console=console, transient=True)
         return predict_frames(network, _in_batches(samples, batch_size), device)
     finally:
         for capture in captures:
@@ -125,11 +125,11 @@ def _video_boxes(path: Path, capture: cv2.VideoCapture) -> np.ndarray:
     """(T, 4) boxes of `<video>_bbox.csv`, or one box that is the whole frame."""
     table = path.with_name(f"{path.stem}_bbox.csv")
     if table.exists():
-        return boxes.read_video_boxes(table)
+        return read_video_boxes(table)
     return np.array([[0.0, 0.0, capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)]])
 
 
-def _in_batches(samples: Iterator[Sample], batch_size: int) -> Iterator[Batch]:
+def _in_batches(samples: Iterable[Sample], batch_size: int) -> Iterator[Batch]:
     group: list[Sample] = []
     for sample in samples:
         group.append(sample)
@@ -153,7 +153,9 @@ def draw_video(video: Path, out: Path, points: np.ndarray, likelihood: np.ndarra
                 break
             for point, confidence, color in zip(frame_points, frame_likelihood, colors, strict=True):
                 if confidence >= config.eval.confidence_thresh_for_vid:
-                    cv2.circle(image, (round(point[0]), round(point[1])), max(2, size[1] // 200), color, -1, cv2.LINE_AA)
+                    cv2.circle(
+                        image, (round(point[0]), round(point[1])), max(2, size[1] // 200), color, -1, cv2.LINE_AA
+                    )
             writer.write(image)
         writer.release()
     capture.release()

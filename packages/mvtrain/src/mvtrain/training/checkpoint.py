@@ -1,8 +1,8 @@
 """A model on disk: its weights in safetensors, and beside them what is needed to build it and to read its output.
 
-A checkpoint is a folder with `model.yaml` and the file of weights it names. New weights get a new name, the YAML is exchanged in
-one move, and only then the old weights go: whenever the process dies, the folder holds a whole checkpoint. The YAML also
-gives the weights' checksum, so that a damaged file is refused.
+A checkpoint is a folder with `model.yaml` and the file of weights it names. New weights get a new name, the YAML is
+exchanged in one move, and only then the old weights go: whenever the process dies, the folder holds a whole
+checkpoint. The YAML also gives the weights' checksum, so that a damaged file is refused.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def load_checkpoint(folder: Path) -> tuple[MultiviewTransformer, ModelSpec]:
     description = folder / "model.yaml"
     try:
         document = yaml.safe_load(description.read_text(encoding="utf-8"))
-        fields = {name: tuple(value) if isinstance(value, list) else value for name, value in document["spec"].items()}
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in document["spec"].items()
+        }
         spec = ModelSpec(**fields)
         weights, checksum = folder / document["weights"], document["sha256"]
     except FileNotFoundError as error:

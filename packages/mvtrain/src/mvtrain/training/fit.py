@@ -8,11 +8,13 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers import CSVLogger
-from mvaug import Augmentation
 from rich.console import Console
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
 
+from mvaug import Augmentation
 from mvtrain.config import Config, save_config
+from mvtrain.data.batch import Batch
 from mvtrain.data.cache import ImageCache
 from mvtrain.data.dataset import EpochSampler, FrameDataset, make_loader, subject_size, triangulate_labels
 from mvtrain.data.project import Project, read_project
@@ -24,7 +26,7 @@ from mvtrain.model.spec import ModelSpec, build_model, make_spec
 from mvtrain.training.checkpoint import load_checkpoint
 from mvtrain.training.loop import Trainer
 from mvtrain.training.progress import ProgressLine
-from mvtrain.training.schedules import Schedules, make_schedules
+from mvtrain.training.schedules import make_schedules
 from mvtrain.training.summary import print_summary
 
 
@@ -59,6 +61,8 @@ def fit(config: Config, run_dir: Path, console: Console) -> None:
     fabric.launch()
     trainer = _prepare(config, project, split, fabric, run_dir, console)
     if fabric.is_global_zero:
+        # The logger empties the folder's log when it starts, and warns of anything in the folder: so it comes first.
+        _ = trainer.logger.experiment
         run_dir.mkdir(parents=True, exist_ok=True)
         save_config(config, run_dir / "config.yaml")
     with trainer.progress:
@@ -121,17 +125,18 @@ def _prepare(
 
 def _make_model(config: Config, project: Project, split: Split) -> tuple[ModelSpec, MultiviewTransformer]:
     size = subject_size(triangulate_labels(project)[split.train])
-    spec = make_spec(
-        config, view_names=project.view_names, keypoint_names=project.keypoint_names, subject_size=size
-    )
-    if config.model.checkpoint is None:
+    spec = make_spec(config, view_names=project.view_names, keypoint_names=project.keypoint_names, subject_size=size)
+    start = config.model.checkpoint
+    if start is None:
         weights, pretrained = config.model.backbone_weights, config.model.backbone_pretrained
-        return spec, build_model(spec, pretrained=pretrained, weights=weights)
-    model, other = load_checkpoint(config.model.checkpoint)
-    for field in ("backbone", "backbone_args", "view_names", "keypoint_names", "downsample_factor"):
-        ours, theirs = getattr(spec, field), getattr(other, field)
-        if ours != theirs:
-            raise ValueError(f"model.checkpoint: {config.model.checkpoint} was trained with {field} {theirs}, not {ours}")
+        model = build_model(spec, pretrained=pretrained, weights=weights)
+    else:
+        model, other = load_checkpoint(start)
+        for field in ("backbone", "backbone_args", "view_names", "keypoint_names", "downsample_factor"):
+            ours, theirs = getattr(spec, field), getattr(other, field)
+            if ours != theirs:
+                raise ValueError(f"model.checkpoint: {start} was trained with {field} {theirs}, not {ours}")
+    model.gradient_checkpointing = config.model.gradient_checkpointing
     return spec, model
 
 
@@ -154,7 +159,9 @@ def _make_optimizer(config: Config, model: MultiviewTransformer) -> torch.optim.
     return {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}[training.optimizer](groups, **extra)
 
 
-def _make_loaders(config: Config, project: Project, split: Split, spec: ModelSpec, fabric: Fabric):  # noqa: ANN202
+def _make_loaders(
+    config: Config, project: Project, split: Split, spec: ModelSpec, fabric: Fabric
+) -> tuple[DataLoader[Batch], DataLoader[Batch] | None]:
     training = config.training
     cache = ImageCache.of_project(project, max_bytes=config.data.cache_gb * 1e9)
     seed = training.rng_seed_data_pt
@@ -166,22 +173,26 @@ def _make_loaders(config: Config, project: Project, split: Split, spec: ModelSpe
     )
     num_workers = default_num_workers() if training.num_workers is None else training.num_workers
     pin_memory = fabric.device.type == "cuda"
-    loaders = []
-    for rows, batch_size, order_seed, changes in (
-        (split.train, training.train_batch_size, seed, augmentation),
-        (split.validation, training.val_batch_size, None, Augmentation.none()),
-    ):
-        dataset = FrameDataset(project, size=spec.image_size, augmentation=changes, seed=seed, cache=cache)
-        sampler = EpochSampler(
-            rows,
-            batch_size=batch_size,
-            seed=order_seed,
-            rank=fabric.global_rank if order_seed is not None else 0,
-            num_ranks=fabric.world_size if order_seed is not None else 1,
-        )
-        workers = num_workers if order_seed is not None else 0
-        loaders.append(make_loader(dataset, sampler, num_workers=workers, pin_memory=pin_memory) if len(rows) else None)
-    return loaders
+
+    def dataset(changes: Augmentation) -> FrameDataset:
+        return FrameDataset(project, size=spec.image_size, augmentation=changes, seed=seed, cache=cache)
+
+    train_sampler = EpochSampler(
+        split.train,
+        batch_size=training.train_batch_size,
+        seed=seed,
+        rank=fabric.global_rank,
+        num_ranks=fabric.world_size,
+    )
+    train_loader = make_loader(dataset(augmentation), train_sampler, num_workers=num_workers, pin_memory=pin_memory)
+    if len(split.validation) == 0:
+        return train_loader, None
+    # Without augmentation a sample costs little: no workers of its own.
+    validation_sampler = EpochSampler(split.validation, batch_size=training.val_batch_size, seed=None)
+    validation_loader = make_loader(
+        dataset(Augmentation.none()), validation_sampler, num_workers=0, pin_memory=pin_memory
+    )
+    return train_loader, validation_loader
 
 
 def default_num_workers() -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers import CSVLogger
+from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
@@ -24,7 +25,6 @@ from mvtrain.losses import GEOMETRIC_LOSSES, HEATMAP_LOSSES
 from mvtrain.losses.heatmap import EXCLUDED, VISIBLE, masked_mean, target_factors
 from mvtrain.masking import mask_patches
 from mvtrain.model.decode import model_to_heatmap
-from mvtrain.model.multiview import MultiviewTransformer
 from mvtrain.model.prediction import Prediction
 from mvtrain.prediction.predict import FramePredictions, Network, predict_frames
 from mvtrain.training.checkpoint import ModelSpec, save_checkpoint
@@ -57,7 +57,7 @@ class Trainer:
 
     config: Config
     fabric: Fabric
-    model: MultiviewTransformer
+    model: _FabricModule
     averaged: AveragedModel | None
     optimizer: torch.optim.Optimizer
     spec: ModelSpec
@@ -252,6 +252,7 @@ class Trainer:
         weights = {f"weight_{name}": ramp.at(self.clock) for name, ramp in self.schedules.losses.items()}
         rates = {f"learning_rate_{group['name']}": group["lr"] for group in self.optimizer.param_groups}
         self.logger.log_metrics(
-            {"epoch": self.clock, "mask_ratio": self.schedules.mask_ratio(self.clock), **means, **weights, **rates}, self.steps
+            {"epoch": self.clock, "mask_ratio": self.schedules.mask_ratio(self.clock), **means, **weights, **rates},
+            self.steps,
         )
         self.logger.save()

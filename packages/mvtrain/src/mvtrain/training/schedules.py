@@ -16,10 +16,12 @@ from mvtrain.masking import MaskingSchedule
 LOSS_INIT_SHARE = 0.25
 """3D losses whose section says nothing set in after this share of the run ..."""
 LOSS_RAMP_SHARE = 0.25
-"""... and rise to their full weight over this share of it: heatmaps must have peaks before their peaks are triangulated."""
+"""... and rise to their full weight over this share of it: heatmaps must have peaks before their peaks are
+triangulated."""
 
 BACKBONE_WARMUP_EPOCHS = 2.0
-"""An unfrozen backbone reaches its full learning rate after so many epochs: its first gradients come from a young head."""
+"""An unfrozen backbone reaches its full learning rate after so many epochs: its first gradients come from a young
+head."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +113,7 @@ def make_schedules(config: Config, steps_per_epoch: int) -> Schedules:
         gamma=training.lr_scheduler_params.multisteplr.gamma,
         cosine=training.lr_scheduler == "cosine",
         masking=_masking(config, epochs),
-        losses={
-            name: _ramp(loss, max_epochs) for name, loss in config.losses.items() if name != "heatmap_mse"
-        },
+        losses={name: _ramp(loss, max_epochs) for name, loss in config.losses.items() if name != "heatmap_mse"},
     )
 
 

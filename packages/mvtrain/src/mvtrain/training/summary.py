@@ -5,6 +5,7 @@ from __future__ import annotations
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
 from mvtrain.config import Config
 from mvtrain.data.project import Project
@@ -35,10 +36,14 @@ def print_summary(
         f"{len(project.cameras)} frames, {calibrated} of them calibrated",
         "frames": f"{len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test "
         f"(split: {config.data.split})",
-        "model": f"{spec.backbone} ({backbone:.1f} M) + head ({head:.1f} M), {spec.attention} attention, input {width}x{height}",
+        "model": f"{spec.backbone} ({backbone:.1f} M) + head ({head:.1f} M), {spec.attention} attention, "
+        f"input {width}x{height}",
         "device": f"{fabric.world_size} x {fabric.device.type}, {config.training.precision}",
-        "length": f"{schedules.max_epochs:g} epochs of {batches_per_epoch} batches of {config.training.train_batch_size}",
-        "backbone": "learns from the start" if schedules.unfreeze == 0 else f"frozen until epoch {schedules.unfreeze:g}",
+        "length": f"{schedules.max_epochs:g} epochs of {batches_per_epoch} batches of "
+        f"{config.training.train_batch_size}",
+        "backbone": "learns from the start"
+        if schedules.unfreeze == 0
+        else f"frozen until epoch {schedules.unfreeze:g}",
         "augmentation": f"imgaug {_short(config.training.imgaug)}, imgaug_3d {_short(config.training.imgaug_3d)}",
         "patch mask": "off"
         if schedules.masking is None
@@ -48,13 +53,15 @@ def print_summary(
     }
     for name, ramp in schedules.losses.items():
         late = ", which is after the end of the run" if ramp.init >= schedules.max_epochs else ""
-        rows[name] = f"from epoch {ramp.init:g}{late}, full weight {ramp.weight:.3g} from epoch {ramp.init + ramp.ramp:g}"
+        rows[name] = (
+            f"from epoch {ramp.init:g}{late}, full weight {ramp.weight:.3g} from epoch {ramp.init + ramp.ramp:g}"
+        )
     for name, text in rows.items():
         table.add_row(f"[bold]{name}[/]", text)
     console.print(table, highlight=False)
 
 
-def _millions(module) -> float:  # noqa: ANN001
+def _millions(module: nn.Module) -> float:
     return sum(parameter.numel() for parameter in module.parameters()) / 1e6
 
 

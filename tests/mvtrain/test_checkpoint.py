@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from mvtrain.model.spec import ModelSpec, build_model
+from mvtrain.training.checkpoint import load_checkpoint, save_checkpoint
+
+SPEC = ModelSpec(
+    backbone="vit_tiny_patch16_224",
+    backbone_args={"depth": 1, "embed_dim": 24, "num_heads": 3},
+    attention="joint",
+    view_names=("left", "top"),
+    keypoint_names=("nose", "tail"),
+    image_size=(64, 48),
+    downsample_factor=2,
+    mean=(0.5, 0.5, 0.5),
+    std=(0.2, 0.2, 0.2),
+    subject_size=1.5,
+)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    folder = tmp_path / "best"
+    save_checkpoint(folder, build_model(SPEC), SPEC, {"epoch": 1})
+    return folder
+
+
+def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+    model = build_model(SPEC)
+    save_checkpoint(tmp_path, model, SPEC, {"epoch": 3.0})
+    loaded, spec = load_checkpoint(tmp_path)
+    assert spec == SPEC
+    for (name, ours), theirs in zip(model.state_dict().items(), loaded.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs), name
+
+
+def test_a_new_checkpoint_replaces_the_old_one_and_leaves_nothing_behind(checkpoint: Path) -> None:
+    model = build_model(SPEC)
+    save_checkpoint(checkpoint, model, SPEC, {"epoch": 2})
+    assert sorted(path.suffix for path in checkpoint.iterdir()) == [".safetensors", ".yaml"]
+    assert torch.equal(load_checkpoint(checkpoint)[0].view_embedding, model.view_embedding)
+
+
+def test_the_old_checkpoint_loads_when_the_new_one_was_cut_short(checkpoint: Path) -> None:
+    before = load_checkpoint(checkpoint)[0].view_embedding
+    # What a process leaves that dies after the new weights and before the new description.
+    (checkpoint / "weights-0123456789ab.safetensors").write_bytes(b"half")
+    assert torch.equal(load_checkpoint(checkpoint)[0].view_embedding, before)
+
+
+def test_the_old_checkpoint_survives_a_failed_write(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = load_checkpoint(checkpoint)[0].view_embedding
+
+    def full_disk(self: Path, content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(checkpoint, build_model(SPEC), SPEC, {"epoch": 2})
+    monkeypatch.undo()
+    assert torch.equal(load_checkpoint(checkpoint)[0].view_embedding, before)
+    assert not list(checkpoint.glob(".*"))
+
+
+def test_damaged_weights_are_refused(checkpoint: Path) -> None:
+    (weights,) = checkpoint.glob("*.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ValueError, match="damaged or was exchanged"):
+        load_checkpoint(checkpoint)
+    weights.unlink()
+    with pytest.raises(ValueError, match="which are not beside it"):
+        load_checkpoint(checkpoint)
+
+
+def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"is no checkpoint: it has no model\.yaml"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[not a mapping", "spec: {}", "!!python/object/apply:print ['ran']", "null"])
+def test_a_description_that_is_none_is_refused_and_never_run(
+    checkpoint: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (checkpoint / "model.yaml").write_text(text)
+    with pytest.raises(ValueError, match="does not describe a model"):
+        load_checkpoint(checkpoint)
+    assert "ran" not in capsys.readouterr().out
+
+
+def test_the_description_is_plain_yaml(checkpoint: Path) -> None:
+    document = yaml.safe_load((checkpoint / "model.yaml").read_text())
+    assert document["spec"]["view_names"] == ["left", "top"]
+    assert document["state"] == {"epoch": 1}
