@@ -1,0 +1,374 @@
+"""The command `mvgeom`. A command is a function with `@app.command()`; what it needs it imports itself.
+
+That keeps `mvgeom --help` fast. Mistakes of the user are ValueErrors from below: one line without traceback, exit code
+2.
+"""
+
+from __future__ import annotations
+
+import warnings
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import typer.core
+
+if TYPE_CHECKING:
+    import numpy as np
+    from rich.table import Table
+
+    from mvgeom.cameras import CameraGroup
+    from mvgeom.keypoint_tables import KeypointTable, ViewStack
+    from mvgeom.reconstruction import Reconstruction
+
+
+class _Commands(typer.core.TyperGroup):
+    """Prints a user's mistake, and warnings, as one line each."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: _print_problem("warning", "yellow", message)
+            try:
+                return super().invoke(ctx)
+            except ValueError as error:
+                _print_problem("error", "bold red", error)
+                raise typer.Exit(2) from error
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="Camera geometry for rigs of several calibrated cameras.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+class Method(StrEnum):
+    """How `mvgeom triangulate` combines the views."""
+
+    robust = "robust"
+    refined = "refined"
+    linear = "linear"
+
+
+CalibrationArgument = Annotated[Path, typer.Argument(help="Calibration file or folder, of any format that is known.")]
+SizeOption = Annotated[
+    list[str] | None,
+    typer.Option("--size", metavar="WxH", help="Image size where the file has none; NAME=WxH for one camera (repeat)."),
+]
+FormatOption = Annotated[
+    str | None,
+    typer.Option("--from", metavar="FORMAT", help="Format of the calibration; found by its content if left out."),
+]
+FrameOption = Annotated[int | None, typer.Option(help="Pose2Sim files with moving cameras: which frame.")]
+OriginOption = Annotated[
+    str | None, typer.Option(help="DLT files: where the first pixel is, upper-left or lower-left.")
+]
+ExtrinsicsOption = Annotated[Path | None, typer.Option(help="OpenCV stereo files: the file with R and T.")]
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Calibration file or folder.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="File or folder to write.")],
+    source_format: FormatOption = None,
+    target_format: Annotated[
+        str | None, typer.Option("--to", metavar="FORMAT", help="Format to write; found by the suffix if left out.")
+    ] = None,
+    scale: Annotated[float, typer.Option(help="Multiply translations: 0.001 for millimetres to metres.")] = 1.0,
+    size: SizeOption = None,
+    frame: FrameOption = None,
+    origin: OriginOption = None,
+    extrinsics: ExtrinsicsOption = None,
+) -> None:
+    """Convert a calibration from one format to another.
+
+    Formats: anipose, pose2sim, qualisys, opencv, jarvis, easymocap, colmap, dlt, dannce, json. What the target cannot
+        hold
+    (fisheye lenses, more distortion coefficients, skew) is an error.
+    """
+    from mvgeom import formats
+
+    if not scale > 0:
+        raise ValueError(f"--scale must be positive, got {scale:g}")
+    cameras = _load(source, source_format, size, frame, origin, extrinsics)
+    scaled = cameras.replace(translation=cameras.translation * scale)
+    formats.save(scaled, target, file_format=target_format)
+    written = formats.identify(target)
+    _print(f"{len(cameras)} cameras ({', '.join(cameras.names)}) -> {target} ({written.DESCRIPTION})")
+
+
+@app.command()
+def show(
+    calibration: CalibrationArgument,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Draw the rig: .png, .pdf or .svg.")] = None,
+    source_format: FormatOption = None,
+    size: SizeOption = None,
+    frame: FrameOption = None,
+    origin: OriginOption = None,
+    extrinsics: ExtrinsicsOption = None,
+) -> None:
+    """Show what a calibration says: a table of the cameras, and a picture of the rig."""
+    cameras = _load(calibration, source_format, size, frame, origin, extrinsics)
+    _print(_camera_table(cameras, str(calibration)))
+    for line in _rig_summary(cameras):
+        _print(line)
+    if output is not None:
+        from mvgeom.rig_figure import save_rig_figure
+
+        save_rig_figure(cameras, output, title=str(calibration))
+        _print(f"picture: {output}")
+
+
+@app.command()
+def triangulate(
+    calibration: CalibrationArgument,
+    views: Annotated[list[str], typer.Argument(metavar="VIEW=CSV...", help="Keypoints of each view, by camera name.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="3D table to write (.csv).")],
+    method: Annotated[
+        Method, typer.Option(help="robust leaves out views that disagree, refined uses all, linear is not refined.")
+    ] = Method.robust,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="robust: px of reprojection error that make an outlier; from the keypoints' noise if left out."
+        ),
+    ] = None,
+    min_likelihood: Annotated[float, typer.Option(help="Keypoints below this likelihood do not count.")] = 0.5,
+    noise: Annotated[
+        float | None, typer.Option(help="Keypoint noise in px for the standard deviations; estimated if left out.")
+    ] = None,
+    boxes: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VIEW=CSV", help="Bounding boxes (columns x, y, h, w), where keypoints are px of crops (repeat)."
+        ),
+    ] = None,
+    crop_size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Size of the crops as stored; needed with --boxes.")
+    ] = None,
+    source_format: FormatOption = None,
+    size: SizeOption = None,
+    frame: FrameOption = None,
+    origin: OriginOption = None,
+    extrinsics: ExtrinsicsOption = None,
+) -> None:
+    """Triangulate keypoint tables of several views.
+
+    The tables have three header rows (scorer, bodyparts, coords) and x, y(, likelihood) per keypoint; rows of all
+    views are
+    the same moments. The 3D table has x, y, z, their standard deviations, the mean reprojection error in px and the
+    number
+    of views per keypoint.
+    """
+    import numpy as np
+
+    from mvgeom.keypoint_tables import read_keypoints, stack_views, write_points_3d
+    from mvgeom.reconstruction import reconstruct
+
+    files = _by_view(views, "VIEW=CSV")
+    if len(files) < 2:
+        raise ValueError(f"triangulation needs keypoints of at least two views, got {len(files)}")
+    cameras = _load(calibration, source_format, size, frame, origin, extrinsics).select(files)
+    tables = {view: read_keypoints(path) for view, path in files.items()}
+    stack = stack_views(tables)
+    points = _to_frame(stack, tables, _by_view(boxes or [], "--boxes VIEW=CSV"), crop_size)
+    if stack.likelihood is not None:
+        points = np.where((stack.likelihood >= min_likelihood)[..., None], points, np.nan)
+    found = reconstruct(points, cameras, method=method.value, threshold=threshold, noise=noise)
+    write_points_3d(output, stack.rows, stack.keypoint_names, found.points, found.std, found.error, found.num_views)
+    _print_reconstruction(found, stack, points, tuple(files), output)
+
+
+def _load(
+    path: Path,
+    source_format: str | None,
+    size: list[str] | None,
+    frame: int | None,
+    origin: str | None,
+    extrinsics: Path | None,
+) -> CameraGroup:
+    from mvgeom import formats
+
+    options = {"sizes": _sizes(size), "frame": frame, "origin": origin, "extrinsics": extrinsics}
+    given = {name: value for name, value in options.items() if value is not None}
+    return formats.load(path, file_format=source_format, **given)
+
+
+def _sizes(values: list[str] | None) -> tuple[int, int] | dict[str, tuple[int, int]] | None:
+    """One size for all cameras, or sizes by name."""
+    if not values:
+        return None
+    if len(values) == 1 and "=" not in values[0]:
+        return _size(values[0], "--size")
+    return {name: _size(text, "--size") for name, text in _pairs(values, "--size NAME=WxH").items()}
+
+
+def _size(text: str, option: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise ValueError(f"{option} must be WIDTHxHEIGHT in px, such as 1280x1024, got {text!r}")
+    return int(width), int(height)
+
+
+def _pairs(values: list[str], form: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not (name and equals and text):
+            raise ValueError(f"expected {form}, got {value!r}")
+        if name in pairs:
+            raise ValueError(f"{form}: {name!r} is given twice")
+        pairs[name] = text
+    return pairs
+
+
+def _by_view(values: list[str], form: str) -> dict[str, Path]:
+    return {view: Path(text) for view, text in _pairs(values, form).items()}
+
+
+def _to_frame(
+    stack: ViewStack, tables: dict[str, KeypointTable], boxes: dict[str, Path], crop_size: str | None
+) -> np.ndarray:
+    """Keypoints (N, V, K, 2) in frame px: those of views with boxes come in px of the stored crop."""
+    import numpy as np
+
+    from mvgeom import affine
+    from mvgeom.box_files import read_labeled_boxes, read_video_boxes
+
+    unknown = [view for view in boxes if view not in tables]
+    if unknown:
+        raise ValueError(
+            f"--boxes for {', '.join(map(repr, unknown))}, but the views are {', '.join(map(repr, tables))}"
+        )
+    if not boxes:
+        return stack.points
+    if crop_size is None:
+        raise ValueError("--boxes needs --crop-size WxH, the size in px of the stored images that the keypoints are of")
+    size = _size(crop_size, "--crop-size")
+    points = stack.points.copy()
+    for row, (view, table) in enumerate(tables.items()):
+        if view not in boxes:
+            continue
+        of_images = any("/" in name or "." in name for name in table.rows)
+        found = (
+            read_labeled_boxes(boxes[view]).of(table.rows)
+            if of_images
+            else read_video_boxes(boxes[view], len(table.rows))
+        )
+        to_frame = affine.invert(affine.from_box(found, size))
+        points[:, row] = affine.apply(np.asarray(to_frame), points[:, row])
+    return points
+
+
+def _camera_table(cameras: CameraGroup, title: str) -> Table:
+    import numpy as np
+    from rich import box
+    from rich.table import Table
+
+    from mvgeom.projection import invertible_radius, undistort
+
+    corners = np.zeros((len(cameras), 4, 2))
+    corners[:, 0, 0], corners[:, 1, 0] = -0.5, cameras.sizes[:, 0] - 0.5
+    corners[:, :2, 1] = cameras.matrix[:, 1, 2:]
+    corners[:, 2, 1], corners[:, 3, 1] = -0.5, cameras.sizes[:, 1] - 0.5
+    corners[:, 2:, 0] = cameras.matrix[:, 0, 2:]
+    edges = np.rad2deg(np.arctan(np.abs(undistort(corners, cameras)[:, range(4), (0, 0, 1, 1)])))
+    fields = edges.reshape(-1, 2, 2).sum(-1)
+    limits = np.rad2deg(np.arctan(invertible_radius(cameras)))
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("camera", "image px", "focal px", "centre px", "view deg", "lens", "position"):
+        table.add_column(heading, justify="left" if heading in ("camera", "lens") else "right")
+    for view, name in enumerate(cameras.names):
+        matrix, used = cameras.matrix[view], np.flatnonzero(cameras.distortion[view])
+        square = np.isclose(matrix[0, 0], matrix[1, 1], rtol=1e-3)
+        lens = "fisheye" if cameras.fisheye[view] else f"{used[-1] + 1} coeff." if len(used) else "no distortion"
+        skew = f", skew {matrix[0, 1]:.2g}" if matrix[0, 1] else ""
+        valid = f", to {limits[view]:.0f} deg" if limits[view] < 80 else ""
+        table.add_row(
+            name,
+            "{:g}x{:g}".format(*cameras.sizes[view]),
+            f"{matrix[0, 0]:.1f}" if square else f"{matrix[0, 0]:.1f} {matrix[1, 1]:.1f}",
+            f"{matrix[0, 2]:.0f} {matrix[1, 2]:.0f}",
+            "x".join("?" if np.isnan(angle) else f"{angle:.0f}" for angle in fields[view]),
+            lens + skew + valid,
+            " ".join(f"{value:.3g}" for value in cameras.centers[view] + 0.0),
+        )
+    return table
+
+
+def _rig_summary(cameras: CameraGroup) -> list[str]:
+    """Lines about the cameras together: how far apart, where they look, from how different directions."""
+    from itertools import combinations
+
+    import numpy as np
+
+    from mvgeom.rig_figure import focus
+
+    if len(cameras) < 2:
+        return []
+    centers, target = cameras.centers, focus(cameras)
+    apart = [float(np.linalg.norm(centers[a] - centers[b])) for a, b in combinations(range(len(cameras)), 2)]
+    to_target = target - centers
+    away = np.linalg.norm(to_target, axis=1)
+    lines = [f"distances between cameras: {min(apart):.4g} to {max(apart):.4g} (the calibration's unit)"]
+    if away.min() > 0:
+        unit = to_target / away[:, None]
+        angles = [
+            float(np.rad2deg(np.arccos(np.clip(unit[a] @ unit[b], -1, 1))))
+            for a, b in combinations(range(len(cameras)), 2)
+        ]
+        missed = np.linalg.norm(
+            to_target - (to_target * cameras.rotation[:, 2]).sum(1)[:, None] * cameras.rotation[:, 2], axis=1
+        )
+        lines.append(
+            f"optical axes come nearest to each other at {', '.join(f'{value:.4g}' for value in target)} "
+            f"(they pass it at {missed.min():.2g} to {missed.max():.2g}), {away.min():.4g} to {away.max():.4g} away"
+        )
+        lines.append(f"angles between views, seen from there: {min(angles):.0f} to {max(angles):.0f} deg")
+    return lines
+
+
+def _print_reconstruction(
+    found: Reconstruction, stack: ViewStack, points: np.ndarray, views: tuple[str, ...], output: Path
+) -> None:
+    import numpy as np
+
+    solved = ~np.isnan(found.points).any(-1)
+    observed = ~np.isnan(points).any(-1)
+    given = int((~np.isnan(stack.points).any(-1)).sum())
+    _print(
+        f"{solved.sum()} of {solved.size} points triangulated from {int(found.num_views.sum())} of {given} keypoints "
+        f"({given - int(observed.sum())} below the likelihood) -> {output}"
+    )
+    if solved.any():
+        errors, deviations = found.error[solved], np.linalg.norm(found.std[solved], axis=-1)
+        _print(
+            f"reprojection error: median {np.median(errors):.2f} px, 95 % below {np.percentile(errors, 95):.2f} px; "
+            f"keypoint noise {found.noise:.2f} px; standard deviation: median {np.median(deviations):.3g} (world units)"
+        )
+        if np.isfinite(found.threshold):
+            _print(f"views more than {found.threshold:.1f} px off were left out")
+    else:
+        _print_problem("warning", "yellow", f"no point is seen by two of {', '.join(views)}; the table is empty")
+
+
+def _print(content: object) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=isinstance(content, str))
+    if not console.is_terminal:  # files and pipes have room
+        console.width = 160
+    console.print(content, markup=False)
+
+
+def _print_problem(kind: str, style: str, message: object) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    text = Text.assemble((f"{kind}:", style), " ", " ".join(str(message).split()))
+    Console(stderr=True, soft_wrap=True, highlight=False).print(text)

@@ -1,0 +1,240 @@
+"""Keypoint CSVs: 2D tables of one view (labels or predictions) and the 3D table made from them.
+
+Both have three header rows (scorer, bodyparts, coords) and an index column: frame numbers of a video, or image paths.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from mvgeom.formats.files import replace_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = npt.NDArray[np.float64]
+
+COORDS_3D = ("x", "y", "z", "x_std", "y_std", "z_std", "error", "num_views")
+
+_HEADER = ("scorer", "bodyparts", "coords")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KeypointTable:
+    """Keypoints of one view.
+
+    Attributes:
+        path: the file, for messages.
+        rows: N index entries as written: frame numbers or image paths.
+        keypoint_names: K names.
+        points: (N, K, 2) px of the file's own image; NaN where missing.
+        likelihood: (N, K); None where the table has none.
+    """
+
+    path: Path
+    rows: tuple[str, ...]
+    keypoint_names: tuple[str, ...]
+    points: Floats
+    likelihood: Floats | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ViewStack:
+    """Keypoints of all views, row by row at the same moments.
+
+    Attributes:
+        rows: N index entries, those of the first view.
+        keypoint_names: K names.
+        points: (N, V, K, 2) px; NaN where missing.
+        likelihood: (N, V, K); None where no table has one, 1 for the views that have none while others do.
+    """
+
+    rows: tuple[str, ...]
+    keypoint_names: tuple[str, ...]
+    points: Floats
+    likelihood: Floats | None
+
+
+def read_keypoints(path: str | Path) -> KeypointTable:
+    """Read a table of labels or predictions.
+
+    Columns other than x, y, likelihood and visible are left aside (ensembles write variances; predictions on labelled
+    images end with a column `set`). Labels whose `visible` is 0 or 1 (not labelled, occluded) count as missing.
+
+    Raises:
+        ValueError: for a missing file, another header, a keypoint without x or y, rows longer than the header, a cell
+            that is not a number, x without y. The message names file, line and column.
+    """
+    path = Path(path)
+    columns = _read_header(path)
+    values, rows = _read_body(path, columns)
+    position = {column: number for number, column in enumerate(columns)}
+    names = tuple(dict.fromkeys(name for name, coord in columns if coord == "x"))
+    incomplete = [
+        name for name, coord in columns if coord in ("x", "y") and not {(name, "x"), (name, "y")} <= position.keys()
+    ]
+    if not names or incomplete:
+        raise ValueError(
+            f"{path}: no keypoint with x and y" if not names else f"{path}: {incomplete[0]!r} lacks x or y"
+        )
+    points = np.stack([values[:, [position[name, "x"], position[name, "y"]]] for name in names], axis=1)
+    halves = np.argwhere(np.isnan(points).any(-1) & ~np.isnan(points).all(-1))
+    if len(halves):
+        row, keypoint = halves[0]
+        raise ValueError(f"{path}: line {row + 4}: {names[keypoint]!r} has only one of x and y")
+    if (names[0], "visible") in position:
+        visible = np.stack([values[:, position[name, "visible"]] for name in names], axis=1)
+        points = np.where((visible == 2)[..., None], points, np.nan)
+    scored = (names[0], "likelihood") in position
+    return KeypointTable(
+        path=path,
+        rows=rows,
+        keypoint_names=names,
+        points=points,
+        likelihood=np.stack([values[:, position[name, "likelihood"]] for name in names], axis=1) if scored else None,
+    )
+
+
+def stack_views(tables: Mapping[str, KeypointTable]) -> ViewStack:
+    """Put the tables of all views side by side.
+
+    Rows belong together by position. Frame numbers must then agree, and of image paths the file names (folders differ
+    from view to view).
+
+    Args:
+        tables: by view, at least one.
+
+    Raises:
+        ValueError: when the tables differ in keypoints (names or order), number of rows, or what the rows are.
+    """
+    (first_view, first), *others = tables.items()
+    for view, table in others:
+        if table.keypoint_names != first.keypoint_names:
+            differing = sorted(set(table.keypoint_names) ^ set(first.keypoint_names)) or "their order"
+            raise ValueError(
+                f"{table.path}: keypoints of view {view!r} differ from those of {first_view!r} ({first.path}): "
+                f"{differing}"
+            )
+        if len(table.rows) != len(first.rows):
+            raise ValueError(
+                f"{table.path}: view {view!r} has {len(table.rows)} rows, {first_view!r} has {len(first.rows)} "
+                f"({first.path})"
+            )
+        for number, (ours, theirs) in enumerate(zip(first.rows, table.rows, strict=True)):
+            if _moment(ours) != _moment(theirs):
+                raise ValueError(
+                    f"{table.path}: line {number + 4}: view {view!r} has {theirs!r} where {first_view!r} has {ours!r}; "
+                    "rows of all views must be the same moments"
+                )
+    likelihoods = [table.likelihood for table in tables.values()]
+    ones = np.ones(first.points.shape[:2])
+    return ViewStack(
+        rows=first.rows,
+        keypoint_names=first.keypoint_names,
+        points=np.stack([table.points for table in tables.values()], axis=1),
+        likelihood=None
+        if all(each is None for each in likelihoods)
+        else np.stack([ones if each is None else each for each in likelihoods], axis=1),
+    )
+
+
+def write_points_3d(
+    path: str | Path,
+    rows: Sequence[str],
+    keypoint_names: Sequence[str],
+    points: Floats,
+    std: Floats,
+    error: Floats,
+    num_views: npt.NDArray[np.int64],
+) -> None:
+    """Write the 3D table: x, y, z, x_std, y_std, z_std, error, num_views per keypoint; missing values are empty cells.
+
+    Args:
+        path: CSV file, replaced whole.
+        rows: N index entries.
+        keypoint_names: K names.
+        points: (N, K, 3) world, in the calibration's unit.
+        std: (N, K, 3) standard deviations, same unit.
+        error: (N, K) mean reprojection error over the views used, px.
+        num_views: (N, K) number of views used.
+
+    Raises:
+        ValueError: when the file cannot be written.
+    """
+    import pandas as pd
+
+    columns = pd.MultiIndex.from_tuples(
+        [("mvgeom", name, coord) for name in keypoint_names for coord in COORDS_3D], names=_HEADER
+    )
+    values = np.concatenate([points, std, error[..., None]], axis=-1)
+    table = pd.DataFrame(index=pd.Index(rows), columns=columns, dtype=np.float64)
+    table.iloc[:, :] = np.concatenate([values, num_views[..., None]], axis=-1).reshape(len(rows), -1)
+    table = table.astype({("mvgeom", name, "num_views"): np.int64 for name in keypoint_names})
+    replace_file(Path(path), lambda temporary: table.to_csv(temporary, float_format="%.6g"))
+
+
+def _read_header(path: Path) -> list[tuple[str, str]]:
+    """(keypoint, coord) of every column after the index."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            header = [next(reader, []) for _ in _HEADER]
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text file") from error
+    found = tuple(row[0] if row else "" for row in header)
+    if found[:2] == ("scorer", "individuals"):
+        raise ValueError(f"{path}: a table of several individuals; write one table per individual")
+    if found != _HEADER:
+        raise ValueError(
+            f"{path}: the first three rows must start with scorer, bodyparts, coords, found {', '.join(found)}"
+        )
+    if len({len(row) for row in header}) != 1:
+        raise ValueError(f"{path}: the three header rows have {', '.join(str(len(row)) for row in header)} cells")
+    columns = list(zip(header[1][1:], header[2][1:], strict=True))
+    repeated = [column for column in columns if columns.count(column) > 1 and column[1] in ("x", "y", "likelihood")]
+    if repeated:
+        raise ValueError(f"{path}: two columns for {repeated[0][1]} of {repeated[0][0]!r}")
+    return columns
+
+
+def _read_body(path: Path, columns: list[tuple[str, str]]) -> tuple[Floats, tuple[str, ...]]:
+    """Numbers (N, columns), NaN for empty cells and for columns of text, and the index."""
+    import pandas as pd
+
+    try:
+        body = pd.read_csv(path, header=None, skiprows=len(_HEADER), dtype={0: str}, encoding="utf-8-sig")
+    except pd.errors.EmptyDataError as error:
+        raise ValueError(f"{path}: no rows below the header") from error
+    except pd.errors.ParserError as error:
+        raise ValueError(f"{path}: rows of different length: {error}") from error
+    if body.shape[1] != len(columns) + 1:
+        raise ValueError(f"{path}: rows have {body.shape[1]} cells, the header has {len(columns) + 1}")
+    values = np.full((len(body), len(columns)), np.nan)
+    for number, (name, coord) in enumerate(columns):
+        if coord in ("x", "y", "likelihood", "visible"):
+            values[:, number] = _numbers(body[number + 1], f"{name} {coord}", path)
+    return values, tuple(body[0].fillna(""))
+
+
+def _numbers(column: pd.Series, name: str, path: Path) -> Floats:
+    import pandas as pd
+
+    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
+    wrong = np.flatnonzero(np.isnan(values) & column.notna().to_numpy() | np.isinf(values))
+    if len(wrong):
+        raise ValueError(f"{path}: line {wrong[0] + 4}: {name} must be a number, found {column.iloc[wrong[0]]!r}")
+    return np.asarray(values)
+
+
+def _moment(row: str) -> str:
+    """What must agree between views: a frame number, or the file name of an image."""
+    return PurePosixPath(row.replace("\\", "/")).name

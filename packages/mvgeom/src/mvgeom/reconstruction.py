@@ -1,0 +1,168 @@
+"""From keypoints of all views to world points, and how good they are: error, views used, uncertainty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mvgeom.cameras import CameraGroup
+from mvgeom.robust import triangulate_robust
+from mvgeom.triangulation import covariance, reprojection_error, triangulate
+
+Floats = npt.NDArray[np.float64]
+Method = Literal["robust", "refined", "linear"]
+
+CHUNK = 20_000
+"""Points triangulated at a time: bounds memory on long videos."""
+
+OUTLIER_SIGMAS = 4.0
+"""Views further off than this many standard deviations are outliers: of Gaussian keypoints, 3 in 10,000."""
+
+MIN_THRESHOLD = 1.0
+"""px; below this, differences are no outliers but rounding in the tables."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reconstruction:
+    """World points of N moments.
+
+    Attributes:
+        points: (N, K, 3) world; NaN where they cannot be had.
+        std: (N, K, 3) standard deviation along the world's axes for the noise below; NaN where there is no point.
+        error: (N, K) mean reprojection error in px over the views used; NaN where there is no point.
+        num_views: (N, K) views used; 0 where there is no point.
+        noise: standard deviation of the keypoints per pixel coordinate, that `std` is for.
+        threshold: reprojection error in px beyond which views were left out; infinite where none were.
+    """
+
+    points: Floats
+    std: Floats
+    error: Floats
+    num_views: npt.NDArray[np.int64]
+    noise: float
+    threshold: float
+
+
+def reconstruct(
+    points: Floats,
+    cams: CameraGroup,
+    *,
+    method: Method = "robust",
+    threshold: float | None = None,
+    noise: float | None = None,
+) -> Reconstruction:
+    """Triangulate keypoints of a whole video or label table.
+
+    Args:
+        points: (N, V, K, 2) frame px; NaN is missing.
+        cams: V cameras without batch dimensions, NumPy.
+        method: `robust` leaves out views that disagree with the others, `refined` minimizes the reprojection error over
+            all views, `linear` is the closed form without that.
+        threshold: reprojection error in px beyond which `robust` leaves a view out; None takes `OUTLIER_SIGMAS` times
+            the noise of these keypoints.
+        noise: standard deviation of the keypoints per pixel coordinate; None estimates it from the reprojection errors.
+
+    Raises:
+        ValueError: when shapes do not fit, the method is unknown, or the noise is not positive.
+    """
+    if noise is not None and not noise > 0:
+        raise ValueError(f"noise must be positive px, got {noise}")
+    if method not in ("robust", "refined", "linear"):
+        raise ValueError(f"method must be robust, refined or linear, got {method!r}")
+    num_rows, num_views, num_keypoints = points.shape[:3]
+    flat = np.ascontiguousarray(np.moveaxis(points, 1, 0).reshape(num_views, num_rows * num_keypoints, 2))
+    sigma = noise if noise is not None else keypoint_noise(flat, cams)
+    limit = float("inf")
+    if method == "robust":
+        limit = threshold if threshold is not None else _outlier_threshold(sigma)
+        world, errors = _from_agreeing_views(flat, cams, limit)
+    else:
+        world, errors = _from_all_views(flat, cams, refine_steps=0 if method == "linear" else 2)
+    used = ~np.isnan(errors)
+    counts = used.sum(axis=0)
+    found = ~np.isnan(world).any(-1)
+    variance = np.concatenate(
+        [
+            np.diagonal(covariance(world[chunk], cams, sigma, used[:, chunk]), axis1=-2, axis2=-1)
+            for chunk in _chunks(len(world))
+        ]
+    )
+    mean_error = np.where(found, np.where(used, errors, 0).sum(0) / np.maximum(counts, 1), np.nan)
+    return Reconstruction(
+        points=world.reshape(num_rows, num_keypoints, 3),
+        std=np.sqrt(variance).reshape(num_rows, num_keypoints, 3),
+        error=mean_error.reshape(num_rows, num_keypoints),
+        num_views=np.where(found, counts, 0).reshape(num_rows, num_keypoints),
+        noise=sigma,
+        threshold=limit,
+    )
+
+
+def keypoint_noise(points: Floats, cams: CameraGroup) -> float:
+    """Standard deviation of keypoints per pixel coordinate, from how well the views agree; outliers do not count.
+
+    Args:
+        points: (V, K, 2) frame px; NaN is missing. Of many points an even selection is used.
+        cams: V cameras without batch dimensions, NumPy.
+
+    Returns:
+        px; NaN where no point is seen by two views.
+    """
+    sample = points[:, :: max(1, points.shape[1] // CHUNK)]
+    sigma = noise_from_errors(_from_all_views(sample, cams, refine_steps=2)[1])
+    for _ in range(3):  # outliers in many points raise the first estimate
+        if not np.isfinite(sigma):
+            break
+        sigma = min(sigma, noise_from_errors(_from_agreeing_views(sample, cams, _outlier_threshold(sigma))[1]))
+    return sigma
+
+
+def noise_from_errors(errors: Floats) -> float:
+    """Standard deviation of keypoints per pixel coordinate from the reprojection errors they leave.
+
+    With n views, the squared errors of a point sum to sigma^2 times a chi-squared variable of 2 n - 3 degrees of
+    freedom. Each point's sum over the median of that variable (Wilson and Hilferty's approximation) estimates sigma^2;
+    the median over points is taken, so up to half of them may be wrong.
+
+    Args:
+        errors: (V, K) px; NaN for views that were not used.
+
+    Returns:
+        px; NaN where no point has two views.
+    """
+    freedom = 2 * (~np.isnan(errors)).sum(axis=0) - 3
+    usable = freedom > 0
+    if not usable.any():
+        return float("nan")
+    squares = np.nansum(errors[:, usable] ** 2, axis=0)
+    typical = freedom[usable] * (1 - 2 / (9 * freedom[usable])) ** 3
+    return float(np.sqrt(np.median(squares / typical)))
+
+
+def _outlier_threshold(noise: float) -> float:
+    """px; where no noise can be estimated (no point with two views) any threshold will do."""
+    return max(OUTLIER_SIGMAS * noise, MIN_THRESHOLD) if np.isfinite(noise) else MIN_THRESHOLD
+
+
+def _from_all_views(flat: Floats, cams: CameraGroup, refine_steps: int) -> tuple[Floats, Floats]:
+    """World points (K, 3) and reprojection errors (V, K)."""
+    parts = []
+    for chunk in _chunks(flat.shape[1]):
+        world = triangulate(flat[:, chunk], cams, refine_steps=refine_steps)
+        parts.append((world, reprojection_error(world, flat[:, chunk], cams)))
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts], axis=1)
+
+
+def _from_agreeing_views(flat: Floats, cams: CameraGroup, threshold: float) -> tuple[Floats, Floats]:
+    """World points (K, 3) and reprojection errors (V, K), NaN for the views that were left out."""
+    parts = [triangulate_robust(flat[:, chunk], cams, threshold=threshold) for chunk in _chunks(flat.shape[1])]
+    errors = [np.where(part.inliers, part.error, np.nan) for part in parts]
+    return np.concatenate([part.points for part in parts]), np.concatenate(errors, axis=1)
+
+
+def _chunks(length: int) -> list[slice]:
+    """At least one, so that a table without rows goes through the same code."""
+    return [slice(start, start + CHUNK) for start in range(0, max(1, length), CHUNK)]
