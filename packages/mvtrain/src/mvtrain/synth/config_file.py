@@ -1,0 +1,114 @@
+"""A ready-to-use `config.yaml` for a synthetic project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mvtrain.synth.skeleton import KEYPOINT_NAMES
+from mvtrain.synth.spec import SyntheticSpec
+
+LONGEST_INPUT = 256
+"""px of the network input's longer side; frames that are smaller are not enlarged."""
+
+_BONES = [
+    ["nose", "left_ear"],
+    ["nose", "right_ear"],
+    ["nose", "withers"],
+    ["withers", "spine"],
+    ["spine", "tail_base"],
+    ["tail_base", "tail_mid"],
+    ["tail_mid", "tail_tip"],
+    ["withers", "left_elbow"],
+    ["left_elbow", "left_front_paw"],
+    ["withers", "right_elbow"],
+    ["right_elbow", "right_front_paw"],
+    ["tail_base", "left_knee"],
+    ["left_knee", "left_hind_paw"],
+    ["tail_base", "right_knee"],
+    ["right_knee", "right_hind_paw"],
+]
+
+
+def write_config(path: Path, spec: SyntheticSpec) -> None:
+    """Write the config of a project, with the spec it was generated from as a comment."""
+    header = (
+        f"# Generated project: {spec.num_views} cameras, {spec.num_frames} labelled frames. "
+        "World unit: mm. True 3D keypoints: points_3d.csv.\n"
+        f"# {spec}\n"
+    )
+    body = yaml.safe_dump(_config(spec), sort_keys=False, default_flow_style=None, width=120)
+    path.write_text(header + body, encoding="utf-8", newline="\n")
+
+
+def _config(spec: SyntheticSpec) -> dict[str, Any]:
+    width, height = _input_size(spec)
+    return {
+        "data": {
+            "image_resize_dims": {"height": height, "width": width},
+            "data_dir": ".",
+            "video_dir": "videos",
+            "csv_file": [f"CollectedData_{view}.csv" for view in spec.view_names],
+            "bbox_file": [f"bboxes_{view}.csv" for view in spec.view_names] if spec.crop else None,
+            "view_names": list(spec.view_names),
+            "num_keypoints": len(KEYPOINT_NAMES),
+            "keypoint_names": list(KEYPOINT_NAMES),
+            "skeleton": _BONES,
+            "downsample_factor": 2,
+        },
+        "training": {
+            "imgaug": "dlc",
+            "imgaug_3d": True,
+            "train_batch_size": 8,
+            "val_batch_size": 16,
+            "test_batch_size": 16,
+            "train_prob": 0.8,
+            "val_prob": 0.1,
+            "train_frames": 1,
+            "num_gpus": 1,
+            "unfreezing_epoch": 5,
+            "min_epochs": 100,
+            "max_epochs": 100,
+            "log_every_n_steps": 10,
+            "check_val_every_n_epoch": 5,
+            "ckpt_every_n_epochs": None,
+            "early_stopping": False,
+            "rng_seed_data_pt": 0,
+            "rng_seed_model_pt": 0,
+            "optimizer": "AdamW",
+            "optimizer_params": {"learning_rate": 1e-4},
+            "lr_scheduler": "multisteplr",
+            "lr_scheduler_params": {"multisteplr": {"milestones": [60, 80, 90], "gamma": 0.5}},
+            "uniform_heatmaps_for_nan_keypoints": False,
+            "patch_mask": {"init_epoch": 20, "final_epoch": 100, "init_ratio": 0.0, "final_ratio": 0.5},
+        },
+        "model": {
+            "model_type": "heatmap_multiview_transformer",
+            "backbone": "vits_dino",
+            "heatmap_loss_type": "mse",
+            "losses_to_use": [],
+            "checkpoint": None,
+        },
+        "losses": {
+            "supervised_pairwise_projections": {"log_weight": 0.5},
+            "supervised_reprojection_heatmap_mse": {"log_weight": 3.0},
+        },
+        "eval": {
+            "predict_vids_after_training": True,
+            "test_videos_directory": "${data.video_dir}",
+            "save_vids_after_training": False,
+            "colormap": "cool",
+            "confidence_thresh_for_vid": 0.9,
+        },
+    }
+
+
+def _input_size(spec: SyntheticSpec) -> tuple[int, int]:
+    """Width and height of the network input: the stored images' shape, in whole multiples of 32 px."""
+    width, height = spec.frame_size
+    if spec.crop:
+        width = height = spec.crop_size or min(width, height)
+    scale = min(1.0, LONGEST_INPUT / max(width, height))
+    return max(32, 32 * round(width * scale / 32)), max(32, 32 * round(height * scale / 32))
