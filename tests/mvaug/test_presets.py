@@ -111,6 +111,7 @@ def test_draws_stay_within_their_distribution():
         ({"Rotate": {"args": 5}}, r"Rotate\.args takes a list, got 5"),
         ({"Rotate": {"args": [5, 6]}}, r"Rotate\.args has 2 entries; it takes rotate"),
         ({"Rotate": {"args": [5], "kwargs": {"rotate": 6}}}, r"'rotate' both in args and in kwargs"),
+        ({"Crop": {"kwargs": {"px": 5, "percent": 0.1}}}, r"Crop has both px and percent; give one of them"),
         ({"Rotate": {"kwargs": {"rotate": "5 degrees"}}}, r"Rotate\.rotate takes numbers.*'5 degrees'"),
         ({"Rotate": {"kwargs": {"rotate": [10, -10]}}}, r"Rotate\.rotate is the range \[10, -10\]"),
         ({"Rotate": {"kwargs": {"rotate": []}}}, r"Rotate\.rotate is an empty list"),
@@ -132,9 +133,11 @@ def test_mistakes_are_told_where_and_what_to_do(imgaug, message):
         parse_imgaug(imgaug)
 
 
-def test_every_known_transform_has_defaults_that_parse():
+def test_every_known_transform_does_something_without_parameters():
     for name in (*GEOMETRIC, *PHOTOMETRIC):
-        parse_imgaug({name: None})
+        (transform,) = getattr(parse_imgaug({name: None}), "geometric" if name in GEOMETRIC else "photometric")
+        specification = GEOMETRIC.get(name) or PHOTOMETRIC[name]
+        assert transform.parameters or not specification.parameters
 
 
 @pytest.mark.parametrize("imgaug", list(PRESETS))

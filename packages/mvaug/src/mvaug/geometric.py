@@ -11,7 +11,8 @@ right hand left in that view only, and no rig sees that.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -32,11 +33,13 @@ class GeometricSpecification:
         function: (canvas, draws) to the (2, 3) map of canvas px and the canvas after it.
         parameters: name to what is allowed.
         mirrors: turns left into right, so it is drawn once for all views.
+        bare: parameters that stand for none at all in the config, as imgaug has them.
     """
 
     function: GeometricFunction
     parameters: Mapping[str, Parameter]
     mirrors: bool = False
+    bare: Mapping[str, Any] = field(default_factory=dict)
 
 
 def draw_model_maps(
@@ -103,14 +106,10 @@ def _affine(canvas: Canvas, draw: Draws) -> tuple[np.ndarray, Canvas]:
 
 
 def _translation(canvas: Canvas, draw: Draws) -> tuple[float, float]:
-    x = y = 0.0
     if draw.has_pair("translate_percent"):
-        percent = draw.pair("translate_percent")
-        x, y = percent[0] * canvas[0], percent[1] * canvas[1]
-    if draw.has_pair("translate_px"):
-        px = draw.pair("translate_px")
-        x, y = x + px[0], y + px[1]
-    return x, y
+        x, y = draw.pair("translate_percent")
+        return x * canvas[0], y * canvas[1]
+    return draw.pair("translate_px") if draw.has_pair("translate_px") else (0.0, 0.0)
 
 
 def _rotate(canvas: Canvas, draw: Draws) -> tuple[np.ndarray, Canvas]:
@@ -202,6 +201,12 @@ GEOMETRIC: Mapping[str, GeometricSpecification] = {
             "translate_px": Parameter(axes=True),
             "rotate": Parameter(),
             "shear": Parameter(axes=True, low=-MAX_SHEAR, high=MAX_SHEAR),
+        },
+        bare={
+            "scale": {"x": (0.9, 1.1), "y": (0.9, 1.1)},
+            "translate_percent": {"x": (-0.1, 0.1), "y": (-0.1, 0.1)},
+            "rotate": (-15, 15),
+            "shear": {"x": (-10, 10), "y": (-10, 10)},
         },
     ),
     "Rotate": GeometricSpecification(function=_rotate, parameters={"rotate": Parameter(default=(-30, 30))}),

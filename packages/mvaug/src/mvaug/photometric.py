@@ -324,7 +324,7 @@ PHOTOMETRIC: Mapping[str, PhotometricSpecification] = {
         ("CoarseSalt", _peppered(_coarse_mask, "salt"), _COARSE_P),
         ("CoarsePepper", _peppered(_coarse_mask, "pepper"), _COARSE_P),
         ("CoarseSaltAndPepper", _peppered(_coarse_mask, "both"), _COARSE_P),
-        ("Dropout", _dropped(_fine_mask), _FINE),
+        ("Dropout", _dropped(_fine_mask), {**_FINE, "p": Parameter(default=(0.0, 0.05), low=0.0, high=1.0)}),
         ("Salt", _peppered(_fine_mask, "salt"), _FINE),
         ("Pepper", _peppered(_fine_mask, "pepper"), _FINE),
         ("SaltAndPepper", _peppered(_fine_mask, "both"), _FINE),

@@ -42,6 +42,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 DEFAULT_PROBABILITY = 0.5
 """Of a transform whose mapping has no `p`."""
 
+_EITHER_OR = (("px", "percent"), ("size_px", "size_percent"), ("translate_px", "translate_percent"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
@@ -108,9 +110,10 @@ def _parse_transform(name: str, options: Any) -> Transform:
     p = options.get("p", DEFAULT_PROBABILITY)
     if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1:
         raise ValueError(f"{where}.p is a probability in [0, 1], got {p!r}")
-    transform = Transform(
-        name=name, p=float(p), parameters=parse_parameters(_named(options, specification, where), specification, where)
-    )
+    named = _named(options, specification, where)
+    if not named and name in GEOMETRIC:
+        named = dict(GEOMETRIC[name].bare)
+    transform = Transform(name=name, p=float(p), parameters=parse_parameters(named, specification, where))
     _check_elastic(transform, where)
     return transform
 
@@ -128,7 +131,11 @@ def _named(options: Mapping[str, Any], specification: Mapping[str, Any], where: 
     twice = [key for key in kwargs if key in named]
     if twice:
         raise ValueError(f"{where} has {', '.join(map(repr, twice))} both in args and in kwargs")
-    return {**named, **{str(key): value for key, value in kwargs.items()}}
+    named |= {str(key): value for key, value in kwargs.items()}
+    for pair in _EITHER_OR:
+        if all(named.get(key) is not None for key in pair):
+            raise ValueError(f"{where} has both {pair[0]} and {pair[1]}; give one of them")
+    return named
 
 
 def _check_elastic(transform: Transform, where: str) -> None:

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from mvgeom import affine
+
 
 def shrink_factors(matrix: np.ndarray) -> tuple[int, int]:
     """By how many whole pixels of the source, along x and y, to average before a bilinear warp.
@@ -64,13 +66,8 @@ def _averaged(
         # The last block sticks out of the image; outside is black, here as everywhere.
         region = cv2.copyMakeBorder(region, 0, padding[0], 0, padding[1], cv2.BORDER_CONSTANT, value=(0, 0, 0, 0))
     small = cv2.resize(region, (num_columns, num_rows), interpolation=cv2.INTER_AREA)
-    # x_source = left + (x_small + 0.5) f - 0.5
-    scale = np.diag(np.array(factors, dtype=np.float64))
-    offset = np.array([left + 0.5 * factors[0] - 0.5, top + 0.5 * factors[1] - 0.5])
-    linear = matrix[:, :2]
-    return small.reshape(num_rows, num_columns, *image.shape[2:]), np.column_stack(
-        [linear @ scale, linear @ offset + matrix[:, 2]]
-    )
+    from_small = affine.compose(matrix, affine.translate((left, top)), affine.resize((1.0, 1.0), factors))
+    return small.reshape(num_rows, num_columns, *image.shape[2:]), from_small
 
 
 def _visible_region(
@@ -86,9 +83,9 @@ def _visible_region(
     bounds = []
     for axis, (length, factor) in enumerate(zip(image_size, factors, strict=True)):
         first = floor((source[:, axis].min() - factor) / factor) * factor
-        last = ceil((source[:, axis].max() + factor) / factor) * factor + 1
+        last = ceil((source[:, axis].max() + factor) / factor + 1) * factor
         start = int(np.clip(first, 0, (length - 1) // factor * factor))
-        bounds.append((start, int(np.clip(last, start + 1, length))))
+        bounds.append((start, min(max(last, start + factor), length)))
     return bounds[0][0], bounds[1][0], bounds[0][1], bounds[1][1]
 
 
@@ -112,21 +109,20 @@ def warp_batch(
     width, height = size
     is_uint8 = images.dtype == torch.uint8
     values = images.to(torch.float32) if is_uint8 else images
-    matrices = matrices.to(dtype=torch.float64)
     if shrink != (1, 1):
         padding = (-values.shape[-1] % shrink[0], -values.shape[-2] % shrink[1])
         values = F.avg_pool2d(F.pad(values, (0, padding[0], 0, padding[1])), (shrink[1], shrink[0]))
-        factors = matrices.new_tensor([shrink[0], shrink[1]])
-        offset = matrices[..., :2] @ (0.5 * factors - 0.5)
-        matrices = torch.cat([matrices[..., :2] * factors, (matrices[..., 2] + offset)[..., None]], dim=-1)
-    inverse = torch.linalg.inv(matrices[..., :2])
-    x = torch.arange(width, device=values.device, dtype=torch.float64)
-    y = torch.arange(height, device=values.device, dtype=torch.float64)
-    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
-    source = torch.einsum("bij,hwj->bhwi", inverse, grid) - (inverse @ matrices[..., 2:])[:, None, None, :, 0]
+        blocks = affine.resize((1.0, 1.0), shrink)
+        matrices = affine.compose(matrices, torch.as_tensor(blocks, dtype=matrices.dtype, device=matrices.device))
+    # By component instead of a matrix product: exact on GPUs with TF32.
+    inverse = affine.invert(matrices).to(values.dtype)[:, None, None]
+    x = torch.arange(width, device=values.device, dtype=values.dtype)
+    y = torch.arange(height, device=values.device, dtype=values.dtype)[:, None]
+    source = torch.stack(
+        [inverse[..., row, 0] * x + inverse[..., row, 1] * y + inverse[..., row, 2] for row in range(2)], dim=-1
+    )
     extent = source.new_tensor([values.shape[-1], values.shape[-2]])
-    normalized = (2.0 * source + 1.0) / extent - 1.0
     output = F.grid_sample(
-        values, normalized.to(values.dtype), mode="bilinear", padding_mode="zeros", align_corners=False
+        values, (2.0 * source + 1.0) / extent - 1.0, mode="bilinear", padding_mode="zeros", align_corners=False
     )
     return output.round().clamp(0, 255).to(torch.uint8) if is_uint8 else output
