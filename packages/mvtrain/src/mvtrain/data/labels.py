@@ -110,6 +110,8 @@ def _read_header(header: np.ndarray, path: Path) -> tuple[tuple[str, ...], list[
             f"label table {path} must start with three header rows whose first cells are {', '.join(_HEADER)}, "
             f"found {', '.join(map(repr, first))}"
         )
+    if header.shape[1] == 1:
+        raise ValueError(f"label table {path} has a single column; is it separated by commas?")
     bodyparts, coords = list(header[1, 1:]), [str(cell).lower() for cell in header[2, 1:]]
     starts = [i for i in range(len(bodyparts)) if i == 0 or bodyparts[i] != bodyparts[i - 1]]
     groups = [coords[start:stop] for start, stop in zip(starts, [*starts[1:], len(coords)], strict=True)]
@@ -121,8 +123,8 @@ def _read_header(header: np.ndarray, path: Path) -> tuple[tuple[str, ...], list[
                 f"visible, the same for every body part, found {', '.join(group)}"
             )
     repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated or not names:
-        raise ValueError(f"label table {path} must name each body part once, found {repeated or 'none'}")
+    if repeated:
+        raise ValueError(f"label table {path} names body parts twice: {', '.join(repeated)}")
     return names, groups[0]
 
 

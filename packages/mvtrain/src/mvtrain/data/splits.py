@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class Split:
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
-    unused: np.ndarray
+    unused: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def names(self) -> np.ndarray:
         """(N,) the set of each row: train, validation, test or unused."""
@@ -64,7 +64,7 @@ def split_frames(project: Project, config: Config) -> Split:
     else:
         num_frames = len(project.sessions)
         sets = np.empty(num_frames, dtype=np.int64)
-        sets[generator.permutation(num_frames)] = np.repeat(np.arange(3), _counts(num_frames, fractions))
+        sets[generator.permutation(num_frames)] = np.repeat(np.arange(3), _counts(num_frames, fractions))[:num_frames]
     _check_not_empty(sets, fractions, config.data.split, len(project.sessions))
     rows = generator.permutation(np.flatnonzero(sets == 0))
     kept = _num_kept(len(rows), training.train_frames)
@@ -82,7 +82,10 @@ def split_frames(project: Project, config: Config) -> Split:
 
 
 def _counts(total: int, fractions: np.ndarray) -> np.ndarray:
-    """(3,) whole numbers near total * fractions that add up to total; at least 1 where the fraction is above 0."""
+    """(3,) whole numbers near total * fractions, at least 1 where the fraction is above 0.
+
+    They add up to the total, except where it is too small for that: then the sum is larger and training gets 0.
+    """
     counts = np.floor(total * fractions + 1e-9).astype(np.int64)
     counts = np.maximum(counts, fractions > 0)
     # What rounding left over goes to training; what the minimum of 1 took too much comes from there.

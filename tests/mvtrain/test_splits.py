@@ -1,0 +1,165 @@
+"""Splits: every frame in exactly one set, the same again for the same seed, sizes near the fractions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mvtrain.config import Config, DataConfig, TrainingConfig
+from mvtrain.data.project import Project
+from mvtrain.data.splits import SET_NAMES, Split, split_frames
+
+SESSIONS = st.lists(st.integers(1, 30), min_size=1, max_size=8).map(
+    lambda sizes: tuple(f"s{i}" for i, size in enumerate(sizes) for _ in range(size))
+)
+FRACTIONS = st.sampled_from([(0.8, 0.1), (0.95, 0.05), (0.5, 0.25), (0.7, 0.3), (1.0, 0.0), (0.6, 0.0), (1 / 3, 1 / 3)])
+
+
+def project_of(sessions: tuple[str, ...], visible: int = 2) -> Project:
+    num_frames = len(sessions)
+    return Project(
+        root=Path("/nowhere"),
+        view_names=("a",),
+        keypoint_names=("k",),
+        image_names=tuple((f"{session}_a/{i}.png",) for i, session in enumerate(sessions)),
+        sessions=sessions,
+        points=np.zeros((num_frames, 1, 1, 2)),
+        visibility=np.full((num_frames, 1, 1), visible, dtype=np.int8),
+        file_sizes=np.full((num_frames, 1, 2), 8),
+        boxes=None,
+        cameras=(None,) * num_frames,
+        file_to_frame=np.tile(np.eye(2, 3), (num_frames, 1, 1, 1)),
+    )
+
+
+def split(sessions: tuple[str, ...], kind: Any = "random", **training: Any) -> Split:
+    config = Config(data=DataConfig(split=kind), training=TrainingConfig(**training))
+    return split_frames(project_of(sessions), config)
+
+
+def attempt(sessions: tuple[str, ...], kind: str, **training: Any) -> Split | None:
+    """The split, or None where a set that was asked for would stay empty."""
+    try:
+        return split(sessions, kind, **training)
+    except ValueError as error:
+        message = str(error)
+    assert "set is empty" in message or "data.split: session needs at least" in message
+    return None
+
+
+def sets_of(split: Split) -> list[np.ndarray]:
+    return [getattr(split, name) for name in SET_NAMES]
+
+
+@given(
+    sessions=SESSIONS,
+    kind=st.sampled_from(["random", "block", "session"]),
+    fractions=FRACTIONS,
+    seed=st.integers(0, 5),
+    train_frames=st.sampled_from([1, 0.3, 2, 5, 1000]),
+)
+@settings(max_examples=100, deadline=None)
+def test_every_frame_in_exactly_one_set(
+    sessions: tuple[str, ...], kind: str, fractions: tuple[float, float], seed: int, train_frames: float
+) -> None:
+    arguments = {"train_prob": fractions[0], "val_prob": fractions[1], "rng_seed_data_pt": seed}
+    result = attempt(sessions, kind, train_frames=train_frames, **arguments)
+    if result is None:
+        assert kind != "random" or len(sessions) < 4
+        return
+    rows = np.concatenate(sets_of(result))
+    assert sorted(rows) == list(range(len(sessions)))
+    for part in sets_of(result):
+        assert (np.diff(part) > 0).all()
+        assert part.dtype == np.int64
+    for name in SET_NAMES:
+        np.testing.assert_array_equal(np.flatnonzero(result.names() == name), getattr(result, name))
+    again = split(sessions, kind, train_frames=train_frames, **arguments)
+    for part, same in zip(sets_of(result), sets_of(again), strict=True):
+        np.testing.assert_array_equal(part, same)
+    whole = split(sessions, kind, **arguments)
+    np.testing.assert_array_equal(result.validation, whole.validation)
+    np.testing.assert_array_equal(result.test, whole.test)
+    assert len(result.validation) > 0 or fractions[1] == 0
+    assert len(result.test) > 0 or sum(fractions) > 1 - 1e-6
+
+
+@given(num_frames=st.integers(20, 300), fractions=FRACTIONS, seed=st.integers(0, 3))
+@settings(max_examples=50, deadline=None)
+def test_random_sizes(num_frames: int, fractions: tuple[float, float], seed: int) -> None:
+    result = split(("s",) * num_frames, train_prob=fractions[0], val_prob=fractions[1], rng_seed_data_pt=seed)
+    assert abs(len(result.train) - fractions[0] * num_frames) <= 2
+    assert abs(len(result.validation) - fractions[1] * num_frames) < 1
+    assert len(result.unused) == 0
+
+
+@given(sessions=SESSIONS, fractions=FRACTIONS)
+@settings(max_examples=50, deadline=None)
+def test_blocks_are_in_order_within_each_session(sessions: tuple[str, ...], fractions: tuple[float, float]) -> None:
+    """Also where the rows of the sessions are interleaved in the table."""
+    order = np.random.default_rng(0).permutation(len(sessions))
+    mixed = tuple(sessions[i] for i in order)
+    result = attempt(mixed, "block", train_prob=fractions[0], val_prob=fractions[1])
+    if result is None:
+        return
+    number = np.array([SET_NAMES.index(name) for name in result.names()])
+    for session in set(sessions):
+        rows = number[np.asarray(mixed) == session]
+        assert (np.diff(rows) >= 0).all()
+        assert abs((rows == 0).sum() - fractions[0] * len(rows)) <= 0.5 + 1e-9
+
+
+@given(sessions=SESSIONS, fractions=FRACTIONS, seed=st.integers(0, 5))
+@settings(max_examples=50, deadline=None)
+def test_sessions_stay_whole(sessions: tuple[str, ...], fractions: tuple[float, float], seed: int) -> None:
+    result = attempt(sessions, "session", train_prob=fractions[0], val_prob=fractions[1], rng_seed_data_pt=seed)
+    if result is None:
+        assert len(set(sessions)) < 3
+        return
+    names = result.names()
+    for session in set(sessions):
+        assert len(set(names[np.asarray(sessions) == session])) == 1
+
+
+def test_seed_changes_the_random_split() -> None:
+    one, other = (split(("s",) * 50, rng_seed_data_pt=seed, train_prob=0.5, val_prob=0.5) for seed in (0, 1))
+    assert one.train.tolist() != other.train.tolist()
+
+
+@pytest.mark.parametrize(("train_frames", "kept"), [(1, 80), (0.5, 40), (0.001, 1), (10, 10), (80, 80), (500, 80)])
+def test_train_frames(train_frames: float, kept: int) -> None:
+    result = split(("s",) * 100, train_prob=0.8, val_prob=0.1, train_frames=train_frames)
+    assert (len(result.train), len(result.unused)) == (kept, 80 - kept)
+    assert (len(result.validation), len(result.test)) == (10, 10)
+
+
+def test_fractions_that_add_up_to_one_leave_no_test_frames() -> None:
+    for train, validation in ((0.9, 0.1), (0.95, 0.05), (0.7, 0.3)):
+        assert len(split(("s",) * 37, train_prob=train, val_prob=validation).test) == 0
+
+
+@pytest.mark.parametrize(
+    ("sessions", "kind", "fractions", "expected"),
+    [
+        (("s",), "random", (0.95, 0.05), "the train set is empty: training.train_prob is 0.95 of 1 frames"),
+        (("s", "s"), "random", (0.5, 0.25), "the train set is empty: training.train_prob is 0.5 of 2 frames"),
+        (("s",) * 4, "block", (0.95, 0.05), "the validation set is empty: training.val_prob is 0.05 of 4 frames"),
+        (("s",) * 4, "block", (0.95, 0.0), "the test set is empty: 1 - train_prob - val_prob is 0.05 of 4 frames"),
+        (("a", "b"), "session", (0.5, 0.25), "needs at least 3 sessions for train, validation, test, found 2 (a, b)"),
+        (("a",), "session", (0.5, 0.5), "needs at least 2 sessions for train, validation, found 1 (a)"),
+    ],
+)
+def test_messages(sessions: tuple[str, ...], kind: str, fractions: tuple[float, float], expected: str) -> None:
+    with pytest.raises(ValueError, match=expected.split(":")[0].replace("(", r"\(").replace(")", r"\)")) as caught:
+        split(sessions, kind, train_prob=fractions[0], val_prob=fractions[1])
+    assert expected in str(caught.value)
+
+
+def test_training_frames_without_labels() -> None:
+    with pytest.raises(ValueError, match="none of the 95 training frames has a visible label"):
+        split_frames(project_of(("s",) * 100, visible=1), Config())
