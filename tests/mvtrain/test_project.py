@@ -1,0 +1,455 @@
+"""Projects on disk: what is read, how files belong together, and a message for everything that does not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from mvgeom import CameraGroup, boxes, project, reprojection_error, triangulate
+from mvtrain.config import Config, DataConfig, TrainingConfig, load_config
+from mvtrain.data.project import read_project
+
+HUMAN4 = Path(__file__).parents[2].parent / "shared" / "data" / "human4" / "config.yaml"
+VIEWS = ("top", "side_b")
+NAMES = ("nose", "tail", "ear")
+FRAMES = (("mon", "img1.png"), ("mon", "img2.png"), ("tue", "img1.png"))
+SIZES = {"top": (8, 6), "side_b": (12, 10)}
+
+
+def rig(names: Sequence[str] = VIEWS) -> CameraGroup:
+    """Cameras around the origin, 5 units away."""
+    num_views = len(names)
+    rotations = [cv2.Rodrigues(np.array([0.1, 0.8 * i, 0.0]))[0] for i in range(num_views)]
+    return CameraGroup(
+        names=tuple(names),
+        sizes=np.tile([640.0, 480.0], (num_views, 1)),
+        matrix=np.tile([[500.0, 0, 320], [0, 500, 240], [0, 0, 1]], (num_views, 1, 1)),
+        distortion=np.zeros((num_views, 5)),
+        rotation=np.stack(rotations),
+        translation=np.tile([0.0, 0, 5], (num_views, 1)),
+    )
+
+
+def image_name(frame: tuple[str, str], view: str) -> str:
+    return f"labeled-data/{frame[0]}_{view}/{frame[1]}"
+
+
+def write_table(path: Path, rows: Mapping[str, Sequence[Any]], coords: Sequence[str] = ("x", "y")) -> None:
+    header = [("scorer", ["me"]), ("bodyparts", NAMES), ("coords", coords)]
+    lines = [
+        ",".join([first, *(cells[0 if len(cells) == 1 else k] for k in range(len(NAMES)) for _ in coords)])
+        for first, cells in header[:2]
+    ]
+    lines.append(",".join(["coords", *(coord for _ in NAMES for coord in coords)]))
+    lines += [",".join([name, *("" if value is None else f"{value}" for value in row)]) for name, row in rows.items()]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_images(root: Path, frames: Sequence[tuple[str, str]] = FRAMES) -> None:
+    for view in VIEWS:
+        width, height = SIZES[view]
+        for frame in frames:
+            path = root / image_name(frame, view)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(cv2.imencode(".png", np.zeros((height, width, 3), np.uint8))[1].tobytes())
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two views, three frames of two sessions, every keypoint at (row + 0.5, keypoint); the last nose is missing."""
+    write_images(tmp_path)
+    for view in VIEWS:
+        rows = {
+            image_name(frame, view): [c for k in range(3) for c in ((None,) * 2 if (i, k) == (2, 0) else (i + 0.5, k))]
+            for i, frame in enumerate(FRAMES)
+        }
+        write_table(tmp_path / f"CollectedData_{view}.csv", rows)
+    return tmp_path
+
+
+def config_of(root: Path | None, uniform: bool = False, **data: Any) -> Config:
+    arguments = {"view_names": VIEWS, **data}
+    return Config(
+        data=DataConfig(data_dir=root, **arguments),
+        training=TrainingConfig(uniform_heatmaps_for_nan_keypoints=uniform),
+    )
+
+
+def message(config: Config) -> str:
+    with pytest.raises(ValueError, match=r".") as caught:
+        read_project(config)
+    return str(caught.value)
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def write_boxes(root: Path) -> dict[str, np.ndarray]:
+    """One box per image, of another size in every row."""
+    values = {}
+    for view in VIEWS:
+        images = [image_name(frame, view) for frame in FRAMES]
+        values[view] = np.array([[10.0 + i, 20.0, 40.0 + 2 * i, 30.0 + i] for i in range(len(images))])
+        boxes.write_labeled_boxes(root / f"bboxes_{view}.csv", images, values[view])
+    return values
+
+
+def test_plain_project(root: Path) -> None:
+    found = read_project(config_of(root))
+    assert len(found) == 3
+    assert found.view_names == VIEWS
+    assert found.keypoint_names == NAMES
+    assert found.sessions == ("mon", "mon", "tue")
+    assert found.image_names[2] == ("labeled-data/tue_top/img1.png", "labeled-data/tue_side_b/img1.png")
+    assert found.image_paths[0][1] == root / "labeled-data/mon_side_b/img1.png"
+    assert found.points.shape == (3, 2, 3, 2)
+    np.testing.assert_array_equal(found.points[1, 0], [[1.5, 0], [1.5, 1], [1.5, 2]])
+    np.testing.assert_array_equal(found.file_sizes[0], [[8, 6], [12, 10]])
+    assert found.boxes is None
+    assert found.cameras == (None, None, None)
+    assert found.warnings == ()
+    np.testing.assert_array_equal(found.points_frame, found.points)
+    np.testing.assert_array_equal(found.file_to_frame, np.broadcast_to(np.eye(2, 3), (3, 2, 2, 3)))
+
+
+@pytest.mark.parametrize(("uniform", "missing"), [(False, 0), (True, 1)])
+def test_missing_labels_without_a_visible_column(root: Path, uniform: bool, missing: int) -> None:
+    found = read_project(config_of(root, uniform))
+    expected = np.full((3, 2, 3), 2)
+    expected[2, :, 0] = missing
+    np.testing.assert_array_equal(found.visibility, expected)
+    assert found.visibility.dtype == np.int8
+
+
+@pytest.mark.parametrize("uniform", [False, True])
+def test_visible_column(root: Path, uniform: bool) -> None:
+    for view in VIEWS:
+        rows = {
+            image_name(frame, view): [1, 2, 2, 3, 4, 1, 5, 6, 0] if i else [None, None, 0, None, None, 1, 5, 6, 2]
+            for i, frame in enumerate(FRAMES)
+        }
+        write_table(root / f"CollectedData_{view}.csv", rows, ("x", "y", "visible"))
+    found = read_project(config_of(root, uniform))
+    np.testing.assert_array_equal(found.visibility[:2, 0], [[0, 1, 2], [2, 1, 0]])
+    # Occluded points keep their coordinates, points marked not labelled lose them.
+    np.testing.assert_array_equal(found.points[1, 0], [[1, 2], [3, 4], [np.nan, np.nan]])
+    assert np.isnan(found.points[0, 0, :2]).all()
+
+
+def test_a_view_without_an_image_of_a_moment(root: Path) -> None:
+    edit(root / "CollectedData_top.csv", "labeled-data/mon_top/img2.png,1.5,0,1.5,1,1.5,2", ",,,,,,")
+    rig().save(root / "calibration.toml")
+    found = read_project(config_of(root, uniform=True))
+    assert found.image_names[1] == (None, "labeled-data/mon_side_b/img2.png")
+    assert found.image_paths[1][0] is None
+    assert found.sessions[1] == "mon"
+    assert np.isnan(found.points[1, 0]).all()
+    assert (found.visibility[1, 0] == 0).all()
+    assert found.file_sizes[1, 0].tolist() == [0, 0]
+    assert np.isfinite(found.points[1, 1]).all()
+    assert np.isfinite(found.file_to_frame).all()
+
+
+def test_a_view_without_an_image_needs_no_box(root: Path) -> None:
+    values = write_boxes(root)
+    edit(root / "CollectedData_top.csv", "labeled-data/mon_top/img2.png,1.5,0,1.5,1,1.5,2", ",,,,,,")
+    edit(root / "bboxes_top.csv", "labeled-data/mon_top/img2.png,11,20,31,42\n", "")
+    found = read_project(config_of(root, bbox_file=("bboxes_top.csv", "bboxes_side_b.csv")))
+    assert found.boxes is not None
+    assert np.isnan(found.boxes[1, 0]).all()
+    np.testing.assert_array_equal(found.boxes[1, 1], values["side_b"][1])
+    assert np.isfinite(found.file_to_frame).all()
+
+
+def test_rows_that_are_empty_in_every_table_are_left_out(root: Path) -> None:
+    for view in VIEWS:
+        edit(root / f"CollectedData_{view}.csv", "x,y,x,y,x,y\n", "x,y,x,y,x,y\n,,,,,,\n")
+    assert read_project(config_of(root)).sessions == ("mon", "mon", "tue")
+
+
+def test_boxes_map_file_px_to_frame_px(root: Path) -> None:
+    values = write_boxes(root)
+    lines = (root / "bboxes_top.csv").read_text().splitlines()
+    (root / "bboxes_top.csv").write_text(
+        "\n".join([lines[0], *reversed(lines[1:])]) + "\n"
+    )  # rows go by image, not place
+    found = read_project(config_of(root, bbox_file=("bboxes_top.csv", "bboxes_side_b.csv")))
+    for row in range(3):
+        for view, name in enumerate(VIEWS):
+            x, y, width, height = values[name][row]
+            scale = np.array([width, height]) / found.file_sizes[row, view]
+            expected = (found.points[row, view] + 0.5) * scale - 0.5 + [x, y]
+            np.testing.assert_allclose(found.points_frame[row, view], expected, atol=1e-12)
+
+
+def test_tables_and_views_are_found_by_name(root: Path) -> None:
+    for data in (
+        {"view_names": None},
+        {"view_names": None, "csv_file": ("CollectedData_side_b.csv", "CollectedData_top.csv")},
+        {"view_names": ("side_b", "top")},
+    ):
+        assert read_project(config_of(root, **data)).view_names == ("side_b", "top")
+    (root / "CollectedData_top.csv").rename(root / "labels_top.csv")
+    found = read_project(config_of(root, view_names=None, csv_file=("labels_top.csv",)))
+    assert found.view_names == ("top",)
+
+
+def test_image_names_written_on_windows(root: Path) -> None:
+    path = root / "CollectedData_top.csv"
+    path.write_text(path.read_text().replace("labeled-data/mon_top/", "labeled-data\\mon_top\\"))
+    found = read_project(config_of(root))
+    assert found.sessions == ("mon", "mon", "tue")
+    assert found.image_paths[0][0] == root / "labeled-data/mon_top/img1.png"
+
+
+def test_one_view_without_its_name_in_the_folder(root: Path) -> None:
+    edit(root / "CollectedData_top.csv", "mon_top", "mon_side_b")
+    (root / "CollectedData_top.csv").rename(root / "CollectedData.csv")
+    found = read_project(config_of(root, view_names=None, csv_file=("CollectedData.csv",)))
+    assert found.view_names == ("CollectedData",)
+    assert found.sessions == ("mon_side_b", "mon_side_b", "tue_top")
+
+
+def test_calibration_by_session_then_common_then_none(root: Path) -> None:
+    (root / "calibrations").mkdir()
+    rig(VIEWS[::-1]).save(root / "calibrations" / "mon.toml")
+    found = read_project(config_of(root, bbox_file=None))
+    first, second, third = found.cameras
+    assert first is not None
+    assert first is second
+    assert first.names == VIEWS  # reordered by name
+    np.testing.assert_allclose(first.rotation, rig(VIEWS[::-1]).select(VIEWS).rotation, atol=1e-12)
+    assert third is None
+    assert any("no calibration for session tue: its 1 frames" in warning for warning in found.warnings)
+    rig(("other", *VIEWS)).save(root / "calibration.toml")
+    found = read_project(config_of(root))
+    assert found.cameras[2] is not None
+    assert found.cameras[2] is not found.cameras[0]
+    assert not any("no calibration" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("kind", ["by frame", "by position", "named in the config"])
+def test_calibration_table(root: Path, kind: str) -> None:
+    rig().save(root / "a.toml")
+    rig().save(root / "b.toml")
+    rig().save(root / "calibration.toml")
+    files = {("mon", "img1.png"): "b.toml", ("mon", "img2.png"): "", ("tue", "img1.png"): "a.toml"}
+    frames = FRAMES if kind == "by position" else FRAMES[::-1]
+    lines = [f"{'' if kind == 'by position' else f'labeled-data/{s}/'}{n},x,{files[s, n]}" for s, n in frames]
+    name = "which.csv" if kind == "named in the config" else "calibrations.csv"
+    (root / name).write_text("\n".join([",note,file", *lines]) + "\n")
+    found = read_project(config_of(root, camera_params_file=name if kind == "named in the config" else None))
+    assert [group is None for group in found.cameras] == [False, True, False]
+    assert found.cameras[0] is not found.cameras[2]
+    assert any("no calibration for session mon: its 1 frames" in warning for warning in found.warnings)
+
+
+def test_images_of_another_size_than_calibrated(root: Path) -> None:
+    cameras = rig()
+    rig().save(root / "calibration.toml")
+    (warning, other) = read_project(config_of(root)).warnings
+    assert "images of view top are 8x6 px, its calibration speaks of 640x480" in warning
+    assert "images of view side_b are 12x10 px" in other
+    dataclasses.replace(cameras, sizes=np.array([SIZES[view] for view in VIEWS], float)).save(root / "calibration.toml")
+    assert read_project(config_of(root)).warnings == ()
+    write_boxes(root)
+    rig().save(root / "calibration.toml")
+    assert read_project(config_of(root, bbox_file=("bboxes_top.csv", "bboxes_side_b.csv"))).warnings == ()
+
+
+def test_labels_boxes_and_calibration_agree_in_3d(root: Path) -> None:
+    """Project a subject into the frames, through the boxes into the files, read all back and triangulate."""
+    cameras = rig()
+    cameras.save(root / "calibration.toml")
+    values = write_boxes(root)
+    truth = np.random.default_rng(0).normal(0, 0.3, (3, 3, 3))
+    pixels = project(truth, cameras)
+    for view, name in enumerate(VIEWS):
+        corner, extent = values[name][:, None, :2], values[name][:, None, 2:]
+        in_file = (pixels[:, view] + 0.5 - corner) * SIZES[name] / extent - 0.5
+        rows = {image_name(frame, name): in_file[i].reshape(-1).tolist() for i, frame in enumerate(FRAMES)}
+        write_table(root / f"CollectedData_{name}.csv", rows)
+    found = read_project(config_of(root, bbox_file=("bboxes_top.csv", "bboxes_side_b.csv")))
+    assert found.cameras[0] is not None
+    np.testing.assert_allclose(triangulate(found.points_frame, found.cameras[0]), truth, atol=1e-9)
+
+
+@pytest.mark.skipif(not HUMAN4.is_file(), reason="../shared/data/human4 is absent")
+def test_human4() -> None:
+    found = read_project(load_config(HUMAN4))
+    assert found.points.shape == (100, 4, 19, 2)
+    assert set(found.sessions) == {"balancing"}
+    assert (found.file_sizes == 320).all()
+    assert found.boxes is not None
+    assert found.warnings == ()
+    assert all(group is found.cameras[0] for group in found.cameras)
+    np.testing.assert_array_equal(found.visibility == 2, np.isfinite(found.points).all(-1))
+    cameras = found.cameras[0]
+    assert cameras is not None
+    error = reprojection_error(triangulate(found.points_frame, cameras), found.points_frame, cameras)
+    # The rig's known quality (see ../shared/README.md); half a pixel of wrong crop would not show, wrong boxes would.
+    assert 9 < np.nanmedian(error) < 14
+
+
+def test_data_dir(tmp_path: Path) -> None:
+    found = message(config_of(None))
+    assert "data.data_dir is not given" in found
+    assert "data.synthetic" in found
+    found = message(config_of(tmp_path / "absent"))
+    assert f"data.data_dir {tmp_path / 'absent'} does not exist" in found
+    assert "data.synthetic" in found
+
+
+def test_missing_label_table(root: Path) -> None:
+    found = message(config_of(root, csv_file=("CollectedData_top.csv", "Collected_side.csv")))
+    assert f"label table Collected_side.csv does not exist in {root}" in found
+    assert "CSV files there: CollectedData_side_b.csv, CollectedData_top.csv" in found
+    for view in VIEWS:
+        (root / f"CollectedData_{view}.csv").unlink()
+    found = message(config_of(root, view_names=None))
+    assert "no label table CollectedData_<view>.csv" in found
+    assert "CSV files there: none" in found
+
+
+def test_views_that_cannot_be_told_apart(root: Path) -> None:
+    (root / "more").mkdir()
+    names = ("CollectedData_top.csv", "more/CollectedData_top.csv")
+    (root / names[1]).write_text((root / names[0]).read_text())
+    assert "do not tell the views apart; set data.view_names" in message(
+        config_of(root, view_names=None, csv_file=names)
+    )
+
+
+TOP_ROW = "labeled-data/mon_top/img2.png,1.5,0,1.5,1,1.5,2"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            TOP_ROW + "\n",
+            "",
+            "same number of rows, one per moment: CollectedData_top.csv has 2, CollectedData_side_b.csv",
+        ),
+        (
+            "mon_top/img2.png",
+            "mon_top/img9.png",
+            "row 2 of the label tables names different frames: labeled-data/mon_top/img9.png in CollectedData_top.csv "
+            "(line 5), labeled-data/mon_side_b/img2.png in CollectedData_side_b.csv (line 5)",
+        ),
+        (
+            "mon_top/img2.png",
+            "tue_top/img2.png",
+            "row 2 of the label tables names different frames: labeled-data/tue_top",
+        ),
+        ("tail,tail", "tails,tails", "keypoint 2 is 'tails' in"),
+        ("tail,tail", "nose,nose", "column 2 (nose): coords must be x, y or x, y, visible"),
+        ("scorer,me", "tracker,me", "three header rows whose first cells are scorer, bodyparts, coords"),
+        (TOP_ROW, TOP_ROW.replace("1.5,1,", "1.5,one,"), "line 5, column 5 (tail y): 'one' is not a number"),
+        (
+            "mon_top/img2.png",
+            "mon_top/img1.png",
+            "image labeled-data/mon_top/img1.png is named twice, in lines 4 and 5",
+        ),
+    ],
+)
+def test_tables_that_do_not_agree(root: Path, old: str, new: str, expected: str) -> None:
+    edit(root / "CollectedData_top.csv", old, new)
+    assert expected in message(config_of(root))
+
+
+def test_visible_column_in_one_view_only(root: Path) -> None:
+    rows = {image_name(frame, "top"): [1, 2, 2] * 3 for frame in FRAMES}
+    write_table(root / "CollectedData_top.csv", rows, ("x", "y", "visible"))
+    found = message(config_of(root))
+    assert "CollectedData_top.csv has a column `visible`" in found
+    assert "CollectedData_side_b.csv has none" in found
+
+
+def test_keypoints_that_disagree_with_the_config(root: Path) -> None:
+    assert "data.num_keypoints is 4, but" in message(config_of(root, num_keypoints=4))
+    found = message(config_of(root, keypoint_names=("nose", "ear", "tail")))
+    assert "keypoint 2 is 'ear' in data.keypoint_names and 'tail' in" in found
+    found = message(config_of(root, keypoint_names=("nose", "tail")))
+    assert "data.keypoint_names has 2 keypoints and" in found
+    assert read_project(config_of(root, num_keypoints=3, keypoint_names=NAMES)).keypoint_names == NAMES
+
+
+def test_projects_without_rows_or_labels(root: Path) -> None:
+    for view in VIEWS:
+        write_table(root / f"CollectedData_{view}.csv", {image_name(frame, view): [None] * 6 for frame in FRAMES})
+    assert "no label in any of" in message(config_of(root))
+    for view in VIEWS:
+        write_table(root / f"CollectedData_{view}.csv", {})
+    assert "no images below the header in" in message(config_of(root))
+
+
+def test_missing_and_unreadable_images(root: Path) -> None:
+    path = root / "labeled-data/tue_top/img1.png"
+    path.write_text("no image")
+    found = message(config_of(root))
+    assert f"CollectedData_top.csv, line 6: image {path} cannot be decoded" in found
+    path.unlink()
+    assert f"CollectedData_top.csv, line 6: image {path} does not exist" in message(config_of(root))
+
+
+def test_calibrations_that_do_not_fit(root: Path) -> None:
+    path = root / "calibration.toml"
+    rig(("top", "side")).save(path)
+    found = message(config_of(root))
+    assert f"calibration {path} has cameras ['top', 'side'], but the views are ['top', 'side_b']" in found
+    assert "no camera named 'side_b'" in found
+    path.write_text("[cam_0\n")
+    assert str(path) in message(config_of(root))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "needs image paths in the first column and a column `file`, found columns none"),
+        (",path\na,b\n", "needs image paths in the first column and a column `file`, found columns , path"),
+        (",file\nmon/img1.png\n", "line 2: has 1 cells, the header 2"),
+        (",file\nmon/img1.png,a.toml\nmon/img2.png,a.toml\n", "has no row for image img1.png of session 'tue'"),
+        (
+            ",file\nmon/img1.png,a.toml\nmon/img2.png,b.toml\ntue/img1.png,a.toml\n",
+            "line 3: {root}/b.toml does not exist",
+        ),
+    ],
+)
+def test_calibration_tables_that_do_not_fit(root: Path, text: str, expected: str) -> None:
+    rig().save(root / "a.toml")
+    (root / "calibrations.csv").write_text(text)
+    found = message(config_of(root))
+    assert f"calibration table {root / 'calibrations.csv'}" in found
+    assert expected.format(root=root) in found
+
+
+def test_named_calibration_table_is_missing(root: Path) -> None:
+    assert "calibration table" in message(config_of(root, camera_params_file="absent.csv"))
+    assert "absent.csv cannot be read: No such file" in message(config_of(root, camera_params_file="absent.csv"))
+
+
+def test_boxes_that_do_not_fit(root: Path) -> None:
+    write_boxes(root)
+    path = root / "bboxes_top.csv"
+    config = config_of(root, bbox_file=("bboxes_top.csv", "bboxes_side_b.csv"))
+    whole = path.read_text()
+    edit(path, "labeled-data/mon_top/img2.png", "labeled-data/mon_top/img8.png")
+    found = message(config)
+    assert str(path) in found
+    assert "labeled-data/mon_top/img2.png" in found
+    path.write_text(whole.replace("img2.png,11,20,31,42", "img2.png,11,20,0,42"))
+    found = message(config)
+    assert f"{path}, line 3" in found
+    assert "positive" in found
+    path.unlink()
+    assert "bboxes_top.csv" in message(config)
