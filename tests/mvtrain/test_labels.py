@@ -46,7 +46,9 @@ def test_table_written_by_pandas_is_read_back(points: np.ndarray, seed: int, wit
     images = [f"labeled-data/s_top/img{i}.png" for i in range(num_frames)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.csv"
-        pd.DataFrame(values.reshape(num_frames, num_keypoints * len(coords)), index=images, columns=columns).to_csv(path)
+        pd.DataFrame(values.reshape(num_frames, num_keypoints * len(coords)), index=images, columns=columns).to_csv(
+            path
+        )
         table = read_labels(path)
     assert table.keypoint_names == tuple(names)
     assert table.image_names == tuple(images)
@@ -68,7 +70,7 @@ def test_table_cut_off_anywhere_is_refused_or_shorter(length: int) -> None:
             table = read_labels(write(Path(folder), text[:length]))
         except ValueError:
             return
-    complete = text[:length].count("\n") - 3
+    complete = max(0, text[:length].count("\n") - 3)
     np.testing.assert_array_equal(table.points[:complete, 0, 0], [1, 5, 7][:complete])
     assert complete <= len(table) <= complete + 1
 

@@ -1,14 +1,8 @@
 """The config: what it may say (`schema`), how a file and command line overrides become one (`load`)."""
 
 from mvtrain.config.load import load_config, save_config
-from mvtrain.config.schema import (
-    LOSS_NAMES,
-    Config,
-    DataConfig,
-    EvalConfig,
-    ImageSizeConfig,
-    LossConfig,
-    ModelConfig,
+from mvtrain.config.schema import LOSS_NAMES, Config, DataConfig, EvalConfig, ImageSizeConfig, LossConfig, ModelConfig
+from mvtrain.config.training import (
     MultiStepConfig,
     OptimizerParamsConfig,
     PatchMaskConfig,

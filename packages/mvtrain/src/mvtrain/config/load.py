@@ -13,7 +13,8 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, Vali
 
 from mvtrain.config.foreign import is_foreign
 from mvtrain.config.keys import conform, expected_at
-from mvtrain.config.schema import Config, DataConfig, EvalConfig, LossConfig, ModelConfig, TrainingConfig
+from mvtrain.config.schema import Config, DataConfig, EvalConfig, LossConfig, ModelConfig
+from mvtrain.config.training import TrainingConfig
 from mvtrain.files import replacing
 
 PATH_KEYS = (

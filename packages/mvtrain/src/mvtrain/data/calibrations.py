@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mvgeom import CameraGroup
-
 from mvtrain.data.sessions import frame_of
 
 OVERRIDE_FILE = "calibrations.csv"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from mvgeom import CameraGroup, affine
 from mvgeom.boxes import read_labeled_boxes
-
 from mvtrain.config import Config
 from mvtrain.data.calibrations import find_calibrations, load_cameras
 from mvtrain.data.images import image_size
