@@ -24,13 +24,21 @@ def common_namespace(points: Array, cams: CameraGroup) -> Any:
     return xp
 
 
-def check_views(points: Array, cams: CameraGroup, name: str = "points") -> None:
-    """Raise a ValueError unless points are (..., V, K, 2) for the V cameras of the group."""
+def check_views(points: Array, cams: CameraGroup, at_least: int = 1) -> None:
+    """Raise a ValueError unless points are (..., V, K, 2) for the V cameras of the group, and V is large enough."""
+    if len(cams) < at_least:
+        raise ValueError(f"this needs at least {at_least} cameras, the group has {list(cams.names)}")
     shape = tuple(points.shape)
     if len(shape) < 3 or shape[-1] != 2 or shape[-3] != len(cams):
         raise ValueError(
-            f"{name} must have shape (..., {len(cams)}, K, 2) for the cameras {list(cams.names)}, got {shape}"
+            f"points must have shape (..., {len(cams)}, K, 2) for the cameras {list(cams.names)}, got {shape}"
         )
+
+
+def check_world(points: Array) -> None:
+    """Raise a ValueError unless points are (..., K, 3)."""
+    if len(points.shape) < 2 or points.shape[-1] != 3:
+        raise ValueError(f"points must have shape (..., K, 3) in the world, got {tuple(points.shape)}")
 
 
 def as_floating(xp: Any, array: Array) -> Array:
@@ -53,27 +61,31 @@ def stop_gradient(array: Array) -> Array:
     return array.detach() if hasattr(array, "detach") else array
 
 
-def solve_symmetric(entries: tuple[Array, ...], right: tuple[Array, Array, Array], usable: Array, xp: Any) -> tuple:
+def solve_symmetric(
+    entries: tuple[Array, ...], right: tuple[Array, ...], enough: Array, xp: Any
+) -> tuple[tuple[Array, Array, Array], Array]:
     """Solve symmetric 3x3 systems by the adjugate: no decomposition, no loop, elementwise on any shape.
 
     Args:
         entries: unique entries m00, m01, m02, m11, m12, m22, arrays of one shape.
         right: three components of the right-hand side.
-        usable: booleans; elsewhere the solution is 0 and gradients are 0.
+        enough: booleans, which systems to solve.
         xp: the array library.
 
     Returns:
-        The three components of the solution.
+        The three components of the solution, and booleans: which systems were solved, being positive definite. The
+        others have the solution 0, and pass no gradient.
     """
-    adjugate, determinant = adjugate_symmetric(entries)
-    inverse = xp.where(usable, 1.0, 0.0) / xp.where(usable, determinant, 1.0)
-    c00, c01, c02, c11, c12, c22 = adjugate
+    (c00, c01, c02, c11, c12, c22), determinant = adjugate_symmetric(entries)
+    solved = enough & (determinant > 0)
+    inverse = xp.where(solved, 1 / xp.where(solved, determinant, 1.0), 0.0)
     b0, b1, b2 = right
-    return (
+    solution = (
         (c00 * b0 + c01 * b1 + c02 * b2) * inverse,
         (c01 * b0 + c11 * b1 + c12 * b2) * inverse,
         (c02 * b0 + c12 * b1 + c22 * b2) * inverse,
     )
+    return solution, solved
 
 
 def adjugate_symmetric(entries: tuple[Array, ...]) -> tuple[tuple[Array, ...], Array]:

@@ -13,7 +13,7 @@ import numpy as np
 from array_api_compat import array_namespace, is_numpy_array
 
 if TYPE_CHECKING:
-    from mvgeom.projection import PreparedLens
+    from mvgeom._components import PreparedLens
 
 Array = Any
 """A NumPy array or a torch tensor: whatever `array_api_compat.array_namespace` understands."""
@@ -111,7 +111,7 @@ class CameraGroup:
     @cached_property
     def lenses(self) -> tuple[PreparedLens, ...]:
         """One entry per lens model in use, with the range in which it can be inverted; computed once per group."""
-        from mvgeom.projection import prepare_lenses
+        from mvgeom._components import prepare_lenses
 
         return prepare_lenses(self)
 

@@ -17,23 +17,29 @@ from mvgeom._arrays import (
     as_floating,
     cast,
     check_views,
+    check_world,
     common_namespace,
     solve_symmetric,
     stop_gradient,
     wide_dtype,
 )
-from mvgeom.cameras import Array, CameraGroup
-from mvgeom.projection import (
+from mvgeom._components import (
     LocalRig,
+    Vector,
     camera_components,
+    cross,
+    dot,
     local_rig,
     normalize,
     normalized_from_pixels,
+    pair_slices,
     pixels_from_normalized,
     pixels_with_jacobian,
-    project,
-    world_directions,
+    world_components,
+    world_rays,
 )
+from mvgeom.cameras import Array, CameraGroup
+from mvgeom.projection import project
 
 MIN_PARALLAX_DEG = 0.1
 
@@ -71,18 +77,16 @@ def triangulate(
     x, y, valid = normalized_from_pixels(points, cams, xp)
     valid, weight = _used(valid, weights, points, xp)
     rig = local_rig(cams, points, xp)
-    # A missing observation has weight 0 and so adds exactly nothing, whatever it was filled with.
-    features = _features(x, y, weight, xp)
-    coefficients = _coefficients(rig, features.dtype, xp)
-    entries = _sum_over_views(coefficients, features, xp)
-    enough = (xp.sum(xp.astype(valid, xp.int32), axis=-2) >= 2) & _parallax_reaches(
-        x, y, valid, rig, min_parallax_deg, xp
-    )
-    solution, usable = _solve(entries, enough, xp)
-    offsets = xp.stack([cast(xp, component, points.dtype) for component in solution], axis=-1)
+    features, coefficients = _features(x, y, weight, xp), _coefficients(rig, x, xp)
+    features = xp.reshape(features, (*features.shape[:-3], 4 * len(cams), features.shape[-1]))
+    coefficients = xp.reshape(coefficients, (*coefficients.shape[:-3], 4 * len(cams), 9))
+    entries = xp.matrix_transpose(coefficients) @ features
+    excess = _parallax_excess(x, y, valid, rig, min_parallax_deg, xp)
+    solution, usable = _solve(entries, xp.max(excess, axis=-2) > 0, xp)
+    offset = tuple(cast(xp, component, points.dtype) for component in solution)
     for _ in range(refine_steps):
-        offsets = _gauss_newton(offsets, points, weight, valid, usable, rig, cams, xp)
-    return xp.where(usable[..., None], offsets + rig.origin[..., None, :], xp.nan)
+        offset = _gauss_newton(offset, points, weight, valid, usable, rig, cams, xp)
+    return _from_local(offset, usable, rig.origin, xp)
 
 
 def triangulate_pairs(
@@ -109,22 +113,17 @@ def triangulate_pairs(
     """
     xp = common_namespace(points, cams)
     points = as_floating(xp, points)
-    check_views(points, cams)
-    _check_pairs(cams)
+    check_views(points, cams, at_least=2)
     x, y, valid = normalized_from_pixels(points, cams, xp)
     valid, weight = _used(valid, weights, points, xp)
     rig = local_rig(cams, points, xp)
-    features = _features(x, y, weight, xp)
-    coefficients = _coefficients(rig, features.dtype, xp)
-    per_view = xp.matrix_transpose(coefficients) @ features
-    entries = xp.concat(
-        [per_view[..., v : v + 1, :, :] + per_view[..., v + 1 :, :, :] for v in range(len(cams) - 1)], axis=-3
+    per_view = xp.matrix_transpose(_coefficients(rig, x, xp)) @ _features(x, y, weight, xp)
+    pairs = [per_view[..., one, :, :] + per_view[..., others, :, :] for one, others in pair_slices(len(cams))]
+    solution, usable = _solve(
+        xp.concat(pairs, axis=-3), _parallax_excess(x, y, valid, rig, min_parallax_deg, xp) > 0, xp
     )
-    cosine = _pair_cosines(x, y, rig, xp)
-    enough = _pair_valid(valid, xp) & (1 - cosine * cosine >= math.sin(math.radians(min_parallax_deg)) ** 2)
-    solution, usable = _solve(entries, enough, xp)
-    offsets = xp.stack([cast(xp, component, points.dtype) for component in solution], axis=-1)
-    return xp.where(usable[..., None], offsets + rig.origin[..., None, None, :], xp.nan)
+    offset = tuple(cast(xp, component, points.dtype) for component in solution)
+    return _from_local(offset, usable, tuple(component[..., None, :] for component in rig.origin), xp)
 
 
 def pair_parallax(points: Array, cams: CameraGroup) -> Array:
@@ -139,15 +138,17 @@ def pair_parallax(points: Array, cams: CameraGroup) -> Array:
         do, and neither pair determines depth. NaN where an observation is missing. No gradient.
     """
     xp = common_namespace(points, cams)
-    points = stop_gradient(as_floating(xp, points))
-    check_views(points, cams)
-    _check_pairs(cams)
+    points = as_floating(xp, points)
+    check_views(points, cams, at_least=2)
     x, y, valid = normalized_from_pixels(points, cams, xp)
-    rig = local_rig(cams, points, xp)
-    cosine = stop_gradient(_pair_cosines(x, y, rig, xp))
-    sine = xp.sqrt(xp.clip(1 - cosine * cosine, 0.0, 1.0))
-    angle = xp.atan2(sine, xp.abs(cosine)) * (180 / math.pi)
-    return xp.where(_pair_valid(valid, xp), cast(xp, angle, points.dtype), xp.nan)
+    rays, _ = _rays(x, y, valid, local_rig(cams, points, xp), xp)
+    angles = []
+    for one, others in pair_slices(len(cams)):
+        a, b = tuple(ray[..., one, :] for ray in rays), tuple(ray[..., others, :] for ray in rays)
+        normal = cross(a, b)
+        angle = xp.atan2(xp.sqrt(dot(normal, normal)), xp.abs(dot(a, b))) * (180 / math.pi)
+        angles.append(xp.where(valid[..., one, :] & valid[..., others, :], angle, xp.nan))
+    return xp.concat(angles, axis=-2)
 
 
 def reprojection_error(points_3d: Array, points: Array, cams: CameraGroup) -> Array:
@@ -189,22 +190,20 @@ def covariance(points_3d: Array, cams: CameraGroup, noise: Array | float = 1.0, 
     """
     xp = common_namespace(points_3d, cams)
     points_3d = as_floating(xp, points_3d)
+    check_world(points_3d)
     rig = local_rig(cams, points_3d, xp)
-    offsets = points_3d - rig.origin[..., None, :]
-    finite = xp.all(xp.isfinite(offsets), axis=-1)
-    _, jacobian, valid = _project_with_jacobian(xp.where(finite[..., None], offsets, 0.0), rig, cams, xp)
-    valid = valid & finite[..., None, :]
+    offset, present = world_components(points_3d, rig, xp)
+    _, jacobian, seen = _project_with_jacobian(offset, rig, cams, xp)
+    valid = seen & present[..., None, :]
     if observed is not None:
         valid = valid & observed
-    precision = xp.where(valid, xp.zeros_like(jacobian[0]) + 1 / (noise * noise), 0.0)
-    information = _information(jacobian, precision, points_3d, xp)
-    adjugate, determinant = adjugate_symmetric(information)
+    precision = xp.where(valid, xp.ones_like(jacobian[0]) / (noise * noise), 0.0)
+    adjugate, determinant = adjugate_symmetric(_information(jacobian, precision, xp))
     usable = (xp.sum(xp.astype(valid, xp.int32), axis=-2) >= 2) & (determinant > 0)
     inverse = 1 / xp.where(usable, determinant, 1.0)
-    c00, c01, c02, c11, c12, c22 = (entry * inverse for entry in adjugate)
-    rows = [xp.stack(row, axis=-1) for row in ((c00, c01, c02), (c01, c11, c12), (c02, c12, c22))]
-    matrix = cast(xp, xp.stack(rows, axis=-2), points_3d.dtype)
-    return xp.where(usable[..., None, None], matrix, xp.nan)
+    c00, c01, c02, c11, c12, c22 = (xp.where(usable, entry * inverse, xp.nan) for entry in adjugate)
+    matrix = xp.stack([c00, c01, c02, c01, c11, c12, c02, c12, c22], axis=-1)
+    return xp.reshape(cast(xp, matrix, points_3d.dtype), (*matrix.shape[:-1], 3, 3))
 
 
 def _used(valid: Array, weights: Array | None, points: Array, xp: Any) -> tuple[Array, Array]:
@@ -216,83 +215,70 @@ def _used(valid: Array, weights: Array | None, points: Array, xp: Any) -> tuple[
 
 
 def _features(x: Array, y: Array, weight: Array, xp: Any) -> Array:
-    """(..., V, 4, K): weight times [x^2 + y^2, x, y, 1], in float64."""
+    """(..., V, 4, K): weight times [x^2 + y^2, x, y, 1], in float64.
+
+    A missing observation has weight 0 and so adds exactly nothing, whatever it was filled with.
+    """
     wide = wide_dtype(xp, x)
     x, y, weight = (cast(xp, part, wide) for part in xp.broadcast_arrays(x, y, weight))
     wx, wy = weight * x, weight * y
     return xp.stack([wx * x + wy * y, wx, wy, weight], axis=-2)
 
 
-def _coefficients(rig: LocalRig, dtype: Any, xp: Any) -> Array:
+def _coefficients(rig: LocalRig, like: Array, xp: Any) -> Array:
     """(..., V, 4, 9): what each feature adds to m00, m01, m02, m03, m11, m12, m13, m22, m23 of [A|-b]'[A|-b]."""
-    rows = xp.stack(
-        [
-            *rig.rotation[:3],
-            rig.translation[0],
-            *rig.rotation[3:6],
-            rig.translation[1],
-            *rig.rotation[6:],
-            rig.translation[2],
-        ],
-        axis=-1,
-    )
-    rows = xp.reshape(cast(xp, rows, dtype), (*rows.shape[:-2], 3, 4))
-    outer = rows[..., :, None, :, None] * rows[..., None, :, None, :]
-    blocks = xp.stack(
-        [
-            outer[..., 2, 2, :, :],
-            -(outer[..., 2, 0, :, :] + outer[..., 0, 2, :, :]),
-            -(outer[..., 2, 1, :, :] + outer[..., 1, 2, :, :]),
-            outer[..., 0, 0, :, :] + outer[..., 1, 1, :, :],
-        ],
-        axis=-3,
-    )
+    (r00, r01, r02, r10, r11, r12, r20, r21, r22), (tx, ty, tz) = rig.rotation, rig.translation
+    rows = xp.concat([r00, r01, r02, tx, r10, r11, r12, ty, r20, r21, r22, tz], axis=-1)
+    rows = xp.reshape(cast(xp, rows, wide_dtype(xp, like)), (*rows.shape[:-1], 3, 4))
+    p1, p2, p3 = xp.unstack(rows[..., :, None], axis=-3)
+    p1t, p2t, p3t = xp.unstack(rows[..., None, :], axis=-3)
+    p13, p23 = p1 * p3t, p2 * p3t
+    blocks = [
+        p3 * p3t,
+        -(p13 + xp.matrix_transpose(p13)),
+        -(p23 + xp.matrix_transpose(p23)),
+        p1 * p1t + p2 * p2t,
+    ]
+    blocks = xp.stack(blocks, axis=-3)
     return xp.concat([blocks[..., 0, :], blocks[..., 1, 1:], blocks[..., 2, 2:]], axis=-1)
 
 
-def _sum_over_views(coefficients: Array, features: Array, xp: Any) -> Array:
-    """(..., 9, K) normal equations of all views, one matrix product over views and features."""
-    features = xp.reshape(features, (*features.shape[:-3], -1, features.shape[-1]))
-    coefficients = xp.reshape(coefficients, (*coefficients.shape[:-3], -1, 9))
-    return xp.matrix_transpose(coefficients) @ features
-
-
-def _solve(entries: Array, enough: Array, xp: Any) -> tuple[tuple[Array, ...], Array]:
+def _solve(entries: Array, enough: Array, xp: Any) -> tuple[Vector, Array]:
+    """Points relative to the rig's origin from normal equations (..., 9, K), and which could be solved for."""
     m00, m01, m02, m03, m11, m12, m13, m22, m23 = xp.unstack(entries, axis=-2)
-    matrix = (m00, m01, m02, m11, m12, m22)
-    _, determinant = adjugate_symmetric(tuple(stop_gradient(m) for m in matrix))
-    usable = enough & (determinant > 0)
-    return solve_symmetric(matrix, (-m03, -m13, -m23), usable, xp), usable
+    return solve_symmetric((m00, m01, m02, m11, m12, m22), (-m03, -m13, -m23), enough, xp)
+
+
+def _from_local(offset: Vector, usable: Array, origin: Vector, xp: Any) -> Array:
+    """World points (..., 3) from components relative to the rig's origin, NaN where they are not usable."""
+    world = [xp.where(usable, component + shift, xp.nan) for component, shift in zip(offset, origin, strict=True)]
+    return xp.stack(world, axis=-1)
 
 
 def _project_with_jacobian(
-    offsets: Array, rig: LocalRig, cams: CameraGroup, xp: Any
+    offset: Vector, rig: LocalRig, cams: CameraGroup, xp: Any
 ) -> tuple[tuple[Array, Array], tuple[Array, ...], Array]:
     """Pixels (..., V, K), their six derivatives with respect to the world point, and validity."""
-    cx, cy, cz = camera_components(offsets, rig)
-    x, y, valid = normalize(cx, cy, cz, cams, xp)
-    pixels, (ux, uy, vx, vy) = pixels_with_jacobian(x, y, cams, xp)
-    inverse = 1 / xp.where(valid, cz, 1.0)
-    ux, uy, vx, vy = ux * inverse, uy * inverse, vx * inverse, vy * inverse
-    uz, vz = -(ux * x + uy * y), -(vx * x + vy * y)
-    r = rig.rotation
-    du = tuple(ux * r[axis] + uy * r[3 + axis] + uz * r[6 + axis] for axis in range(3))
-    dv = tuple(vx * r[axis] + vy * r[3 + axis] + vz * r[6 + axis] for axis in range(3))
+    x, y, inverse_depth, valid = normalize(camera_components(offset, rig), cams, xp)
+    pixels, jacobian = pixels_with_jacobian(x, y, cams, xp)
+    ux, uy, vx, vy = (entry * inverse_depth for entry in jacobian)
+    du = world_rays(ux, uy, -(ux * x + uy * y), rig.rotation)
+    dv = world_rays(vx, vy, -(vx * x + vy * y), rig.rotation)
     return pixels, (*du, *dv), valid
 
 
-def _information(jacobian: tuple[Array, ...], weight: Array, like: Array, xp: Any) -> tuple[Array, ...]:
-    """Unique entries (..., K) of sum over views of weight J'J, in float64: its determinant has units of px^6."""
-    wide = wide_dtype(xp, like)
+def _information(jacobian: tuple[Array, ...], weight: Array, xp: Any) -> tuple[Array, ...]:
+    """Unique entries (..., K) of the sum over views of weight J'J, in float64: their product of three is px^6."""
     weighted = tuple(weight * entry for entry in jacobian)
+    wide = wide_dtype(xp, weight)
     return tuple(
-        xp.sum(cast(xp, weighted[i] * jacobian[j] + weighted[3 + i] * jacobian[3 + j], wide), axis=-2)
+        cast(xp, xp.sum(weighted[i] * jacobian[j] + weighted[3 + i] * jacobian[3 + j], axis=-2), wide)
         for i, j in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
     )
 
 
 def _gauss_newton(
-    offsets: Array,
+    offset: Vector,
     points: Array,
     weight: Array,
     valid: Array,
@@ -300,67 +286,57 @@ def _gauss_newton(
     rig: LocalRig,
     cams: CameraGroup,
     xp: Any,
-) -> Array:
+) -> Vector:
     """One step on the weighted squared reprojection error, where it does not increase that error."""
-    (u, v), jacobian, seen = _project_with_jacobian(offsets, rig, cams, xp)
-    counted = valid & seen
-    weight = xp.where(counted, weight, 0.0)
-    eu = xp.where(counted, u - points[..., 0], 0.0)
-    ev = xp.where(counted, v - points[..., 1], 0.0)
-    information = _information(jacobian, weight, points, xp)
-    wide = information[0].dtype
+    pixels, jacobian, seen = _project_with_jacobian(offset, rig, cams, xp)
+    eu, ev = _residuals(pixels, points, valid & seen, xp)
+    wide = wide_dtype(xp, points)
+    weighted_u, weighted_v = weight * eu, weight * ev
     gradient = tuple(
-        xp.sum(cast(xp, weight * (jacobian[axis] * eu + jacobian[3 + axis] * ev), wide), axis=-2) for axis in range(3)
+        cast(xp, xp.sum(weighted_u * jacobian[axis] + weighted_v * jacobian[3 + axis], axis=-2), wide)
+        for axis in range(3)
     )
-    _, determinant = adjugate_symmetric(tuple(stop_gradient(entry) for entry in information))
-    solvable = usable & (determinant > 0) & xp.all(seen | ~valid, axis=-2)
-    step = solve_symmetric(information, gradient, solvable, xp)
-    moved = offsets - xp.stack([cast(xp, component, offsets.dtype) for component in step], axis=-1)
-    before = stop_gradient(xp.sum(weight * (eu * eu + ev * ev), axis=-2))
-    after = _cost(stop_gradient(moved), points, weight, valid, rig, cams, xp)
-    better = solvable & (after <= before)
-    return xp.where(better[..., None], moved, offsets)
+    # Where a view that takes part does not see the first estimate the error is not defined, and the estimate stays.
+    solvable = usable & xp.all(seen | ~valid, axis=-2)
+    step, solved = solve_symmetric(_information(jacobian, weight, xp), gradient, solvable, xp)
+    moved = tuple(old - cast(xp, change, old.dtype) for old, change in zip(offset, step, strict=True))
+    before = stop_gradient(xp.sum(weighted_u * eu + weighted_v * ev, axis=-2))
+
+    x, y, _, seen = normalize(camera_components(tuple(stop_gradient(part) for part in moved), rig), cams, xp)
+    eu, ev = _residuals(pixels_from_normalized(x, y, cams, xp), points, valid & seen, xp)
+    after = stop_gradient(xp.sum(weight * (eu * eu + ev * ev), axis=-2))
+    # Rounding alone may raise an error that is at its minimum already.
+    better = solved & xp.all(seen | ~valid, axis=-2) & (after <= before * 1.0001 + 1e-9)
+    x, y, z = (xp.where(better, new, old) for new, old in zip(moved, offset, strict=True))
+    return x, y, z
 
 
-def _cost(
-    offsets: Array, points: Array, weight: Array, valid: Array, rig: LocalRig, cams: CameraGroup, xp: Any
-) -> Array:
-    """(..., K) weighted squared reprojection error, infinite where a view that takes part does not see the point."""
-    x, y, seen = normalize(*camera_components(offsets, rig), cams, xp)
-    u, v = pixels_from_normalized(x, y, cams, xp)
-    counted = valid & seen
-    eu, ev = xp.where(counted, u - points[..., 0], 0.0), xp.where(counted, v - points[..., 1], 0.0)
-    cost = stop_gradient(xp.sum(weight * (eu * eu + ev * ev), axis=-2))
-    return xp.where(xp.all(seen | ~valid, axis=-2), cost, xp.inf)
+def _residuals(pixels: tuple[Array, Array], points: Array, counted: Array, xp: Any) -> tuple[Array, Array]:
+    """Projection minus observation in px, 0 where it does not count."""
+    u, v = pixels
+    return xp.where(counted, u - points[..., 0], 0.0), xp.where(counted, v - points[..., 1], 0.0)
 
 
-def _pair_cosines(x: Array, y: Array, rig: LocalRig, xp: Any) -> Array:
-    """(..., P, K) cosine of the angle between the rays of each pair, without gradient, in float64."""
-    wide = wide_dtype(xp, x)
-    rotation = tuple(cast(xp, stop_gradient(entry), wide) for entry in rig.rotation)
-    rays = world_directions(cast(xp, stop_gradient(x), wide), cast(xp, stop_gradient(y), wide), rotation, xp)
-    cosines = []
-    for first in range(x.shape[-2] - 1):
-        products = [ray[..., first : first + 1, :] * ray[..., first + 1 :, :] for ray in rays]
-        cosines.append(products[0] + products[1] + products[2])
-    return xp.concat(cosines, axis=-2)
+def _parallax_excess(x: Array, y: Array, valid: Array, rig: LocalRig, min_parallax_deg: float, xp: Any) -> Array:
+    """(..., P, K) positive where the viewing lines of a pair make more than the angle, 0 where one is missing.
+
+    The sine comes from a vector product: 1 - cos^2 has no digits left for small angles in float32.
+    """
+    if x.shape[-2] == 1:
+        return xp.zeros_like(x)
+    rays, norms2 = _rays(x, y, valid, rig, xp)
+    smallest = math.sin(math.radians(min_parallax_deg)) ** 2
+    excess = []
+    for one, others in pair_slices(x.shape[-2]):
+        normal = cross(tuple(ray[..., one, :] for ray in rays), tuple(ray[..., others, :] for ray in rays))
+        excess.append(dot(normal, normal) - smallest * norms2[..., one, :] * norms2[..., others, :])
+    return xp.concat(excess, axis=-2)
 
 
-def _pair_valid(valid: Array, xp: Any) -> Array:
-    return xp.concat(
-        [valid[..., first : first + 1, :] & valid[..., first + 1 :, :] for first in range(valid.shape[-2] - 1)], axis=-2
-    )
-
-
-def _parallax_reaches(x: Array, y: Array, valid: Array, rig: LocalRig, min_parallax_deg: float, xp: Any) -> Array:
-    """(..., K) whether some pair of views that take part looks along lines at least that far apart."""
-    if valid.shape[-2] < 2:
-        return xp.zeros_like(valid[..., 0, :])
-    cosine = _pair_cosines(x, y, rig, xp)
-    reaches = 1 - cosine * cosine >= math.sin(math.radians(min_parallax_deg)) ** 2
-    return xp.any(reaches & _pair_valid(valid, xp), axis=-2)
-
-
-def _check_pairs(cams: CameraGroup) -> None:
-    if len(cams) < 2:
-        raise ValueError(f"pairs of views need at least two cameras, the group has {list(cams.names)}")
+def _rays(x: Array, y: Array, valid: Array, rig: LocalRig, xp: Any) -> tuple[Vector, Array]:
+    """Rays in the world, not normalized, and their squared lengths; 0 where invalid. No gradient."""
+    # Observations removed by their weight still have coordinates.
+    one = xp.astype(valid, x.dtype)
+    rotation = tuple(stop_gradient(entry) for entry in rig.rotation)
+    rays = world_rays(stop_gradient(x) * one, stop_gradient(y) * one, one, rotation)
+    return rays, dot(rays, rays)

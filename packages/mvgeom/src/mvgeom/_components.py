@@ -1,0 +1,228 @@
+"""World, camera, normalized and pixel coordinates component by component: what projection and triangulation share.
+
+A point of K is three arrays (..., K) in the world or (..., V, K) in the cameras, an observation two arrays (..., V, K),
+always with a boolean array of the same shape that tells where they mean anything; elsewhere they hold harmless numbers.
+Components instead of a last axis of two or three: elementwise operations then run on contiguous memory, and nothing is a
+matrix product, which GPUs (TF32) and autocast regions carry out in reduced precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from array_api_compat import array_namespace
+
+from mvgeom._arrays import cast, stop_gradient, wide_dtype
+from mvgeom.cameras import Array, CameraGroup
+from mvgeom.distortion import (
+    Jacobian,
+    apply_homography,
+    distort_components,
+    distort_with_jacobian,
+    homography_jacobian,
+    tilt_matrices,
+    undistort_components,
+)
+from mvgeom.lens_range import Lens, LensRange, lens_range, lens_terms
+
+LARGEST_COORDINATE = 1e12
+"""Coordinates beyond this count as missing, so that their powers stay finite."""
+
+Vector = tuple[Array, Array, Array]
+
+
+class PreparedLens(NamedTuple):
+    """The cameras that share one lens model: their positions in the group, and their range."""
+
+    views: tuple[int, ...]
+    fisheye: bool
+    limits: LensRange
+
+
+class LocalRig(NamedTuple):
+    """Cameras seen from an origin amid them, in the dtype of the points.
+
+    Attributes:
+        origin: three entries (..., 1), world, no gradient; points minus the origin are small where the rig is far out.
+        rotation: nine entries (..., V, 1).
+        translation: three entries (..., V, 1), R origin + t.
+    """
+
+    origin: Vector
+    rotation: tuple[Array, ...]
+    translation: Vector
+
+
+def local_rig(cams: CameraGroup, like: Array, xp: Any) -> LocalRig:
+    """The rig around the centroid of its cameras, computed in float64 where the device has it."""
+    wide = wide_dtype(xp, like)
+    rotation, translation = cast(xp, cams.rotation, wide), cast(xp, cams.translation, wide)
+    centers = -xp.sum(stop_gradient(rotation) * stop_gradient(translation)[..., None], axis=-2)
+    # Rounded to the points' dtype first, so that what is subtracted from points is exactly what is added to t.
+    origin = cast(xp, xp.mean(centers, axis=-2), like.dtype)
+    moved = translation + xp.sum(rotation * cast(xp, origin, wide)[..., None, None, :], axis=-1)
+    entries = xp.concat([xp.reshape(rotation, (*rotation.shape[:-2], 9)), moved], axis=-1)
+    entries = tuple(xp.unstack(cast(xp, entries, like.dtype)[..., None, :], axis=-1))
+    ox, oy, oz = xp.unstack(origin[..., None, :], axis=-1)
+    return LocalRig((ox, oy, oz), entries[:9], (entries[9], entries[10], entries[11]))
+
+
+def world_components(points: Array, rig: LocalRig, xp: Any) -> tuple[Vector, Array]:
+    """(..., K, 3) world points relative to the rig's origin, 0 where missing, and which are not missing."""
+    x, y, z = (points[..., axis] - rig.origin[axis] for axis in range(3))
+    # NaN compares false.
+    valid = xp.abs(x) + xp.abs(y) + xp.abs(z) < LARGEST_COORDINATE
+    return (xp.where(valid, x, 0.0), xp.where(valid, y, 0.0), xp.where(valid, z, 0.0)), valid
+
+
+def camera_components(offset: Vector, rig: LocalRig) -> Vector:
+    """World points relative to the rig's origin to components (..., V, K) in the cameras."""
+    x, y, z = (component[..., None, :] for component in offset)
+    r00, r01, r02, r10, r11, r12, r20, r21, r22 = rig.rotation
+    tx, ty, tz = rig.translation
+    return (
+        r00 * x + r01 * y + r02 * z + tx,
+        r10 * x + r11 * y + r12 * z + ty,
+        r20 * x + r21 * y + r22 * z + tz,
+    )
+
+
+def normalize(camera: Vector, cams: CameraGroup, xp: Any) -> tuple[Array, Array, Array, Array]:
+    """x / z, y / z and 1 / z, and which points are in front and within the lens's range; 0, 0, 1 elsewhere."""
+    x, y, z = camera
+    limit = cast(xp, invertible_radius(cams)[..., None], x.dtype) * z
+    # r < z radius without dividing by a depth near zero.
+    valid = (z > 0) & (x * x + y * y < limit * limit)
+    inverse = 1 / xp.where(valid, z, 1.0)
+    return xp.where(valid, x, 0.0) * inverse, xp.where(valid, y, 0.0) * inverse, inverse, valid
+
+
+def pixels_from_normalized(x: Array, y: Array, cams: CameraGroup, xp: Any) -> tuple[Array, Array]:
+    """Normalized coordinates within the lens's range to pixels."""
+
+    def bend(x: Array, y: Array, lens: Lens, limits: LensRange) -> tuple[Array, ...]:
+        xd, yd = distort_components(x, y, lens, xp)
+        return apply_homography(tilt_matrices(lens, xp)[0], xd, yd) if lens.tilt else (xd, yd)
+
+    xd, yd = _per_lens(bend, x, y, cams, xp)
+    fx, skew, cx, fy, cy = intrinsics(cams, xd.dtype, xp)
+    return fx * xd + skew * yd + cx, fy * yd + cy
+
+
+def pixels_with_jacobian(x: Array, y: Array, cams: CameraGroup, xp: Any) -> tuple[tuple[Array, Array], Jacobian]:
+    """`pixels_from_normalized` and its Jacobian."""
+
+    def bend(x: Array, y: Array, lens: Lens, limits: LensRange) -> tuple[Array, ...]:
+        (xd, yd), jacobian = distort_with_jacobian(x, y, lens, xp)
+        if not lens.tilt:
+            return (xd, yd, *jacobian)
+        matrix, _ = tilt_matrices(lens, xp)
+        return (*apply_homography(matrix, xd, yd), *homography_jacobian(matrix, xd, yd, jacobian))
+
+    xd, yd, xx, xy, yx, yy = _per_lens(bend, x, y, cams, xp)
+    fx, skew, cx, fy, cy = intrinsics(cams, xd.dtype, xp)
+    pixels = (fx * xd + skew * yd + cx, fy * yd + cy)
+    return pixels, Jacobian(fx * xx + skew * yx, fx * xy + skew * yy, fy * yx, fy * yy)
+
+
+def normalized_from_pixels(points: Array, cams: CameraGroup, xp: Any) -> tuple[Array, Array, Array]:
+    """(..., V, K, 2) pixels to normalized coordinates and which of them are valid; 0 elsewhere."""
+    u, v = points[..., 0], points[..., 1]
+    # NaN compares false.
+    present = xp.abs(u) + xp.abs(v) < LARGEST_COORDINATE
+    fx, skew, cx, fy, cy = intrinsics(cams, points.dtype, xp)
+    yd = xp.where(present, v - cy, 0.0) / fy
+    xd = xp.where(present, u - cx, 0.0) / fx - (skew / fx) * yd
+
+    def unbend(xd: Array, yd: Array, lens: Lens, limits: LensRange) -> tuple[Array, ...]:
+        if lens.tilt:
+            xd, yd = apply_homography(tilt_matrices(lens, xp)[1], xd, yd)
+        return undistort_components(xd, yd, lens, limits, xp)
+
+    x, y, valid = _per_lens(unbend, xd, yd, cams, xp)
+    return x, y, valid & present
+
+
+def world_rays(x: Array, y: Array, z: Array | float, rotation: tuple[Array, ...]) -> Vector:
+    """Directions R'(x, y, z) in the world, not normalized."""
+    r00, r01, r02, r10, r11, r12, r20, r21, r22 = rotation
+    return r00 * x + r10 * y + r20 * z, r01 * x + r11 * y + r21 * z, r02 * x + r12 * y + r22 * z
+
+
+def intrinsics(cams: CameraGroup, dtype: Any, xp: Any) -> tuple[Array, Array, Array, Array, Array]:
+    """fx, skew, cx, fy, cy, each (..., V, 1)."""
+    flat = xp.reshape(cast(xp, cams.matrix, dtype), (*cams.matrix.shape[:-2], 1, 9))
+    fx, skew, cx, _, fy, cy, *_ = xp.unstack(flat, axis=-1)
+    return fx, skew, cx, fy, cy
+
+
+def invertible_radius(cams: CameraGroup) -> Array:
+    """(..., V) normalized radius within which the lens model is one-to-one, at most 1e4 (89.99 degrees off axis)."""
+    return _join_views([lens.limits.radius for lens in cams.lenses], cams)[..., 0]
+
+
+def prepare_lenses(cams: CameraGroup) -> tuple[PreparedLens, ...]:
+    """One entry per lens model in use."""
+    prepared = []
+    for fisheye in sorted(set(cams.fisheye)):
+        views = tuple(view for view, is_fisheye in enumerate(cams.fisheye) if is_fisheye == fisheye)
+        prepared.append(PreparedLens(views, fisheye, lens_range(_pick(cams.distortion, views, cams), fisheye=fisheye)))
+    return tuple(prepared)
+
+
+def pair_slices(num_views: int) -> Iterator[tuple[slice, slice]]:
+    """Each view and those after it: concatenated, the pairs in the order of `itertools.combinations`.
+
+    Slices instead of index arrays, which would have to be copied to the device first.
+    """
+    for first in range(num_views - 1):
+        yield slice(first, first + 1), slice(first + 1, None)
+
+
+def dot(a: Vector, b: Vector) -> Array:
+    """Scalar products."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+def cross(a: Vector, b: Vector) -> Vector:
+    """Vector products."""
+    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
+
+
+def _per_lens(
+    function: Callable[[Array, Array, Lens, LensRange], tuple[Array, ...]],
+    x: Array,
+    y: Array,
+    cams: CameraGroup,
+    xp: Any,
+) -> tuple[Array, ...]:
+    """Apply a function of one lens model to the views that have it, and put the views back in order."""
+    results = []
+    for lens in cams.lenses:
+        terms = lens_terms(cast(xp, _pick(cams.distortion, lens.views, cams), x.dtype), fisheye=lens.fisheye)
+        limits = lens.limits.cast(x.dtype, xp)
+        results.append(function(_pick(x, lens.views, cams), _pick(y, lens.views, cams), terms, limits))
+    if len(results) == 1:
+        return results[0]
+    return tuple(_join_views(list(parts), cams) for parts in zip(*results, strict=True))
+
+
+def _pick(array: Array, views: tuple[int, ...], cams: CameraGroup) -> Array:
+    """The given views of an array (..., V, n)."""
+    if len(views) == len(cams):
+        return array
+    xp = array_namespace(array)
+    return xp.concat([array[..., view : view + 1, :] for view in views], axis=-2)
+
+
+def _join_views(parts: list[Array], cams: CameraGroup) -> Array:
+    """Arrays (..., views of one lens, n), one per lens model, put together in the group's order."""
+    if len(parts) == 1:
+        return parts[0]
+    source = {}
+    for lens, part in zip(cams.lenses, parts, strict=True):
+        for position, view in enumerate(lens.views):
+            source[view] = part[..., position : position + 1, :]
+    xp = array_namespace(parts[0])
+    return xp.concat([source[view] for view in range(len(cams))], axis=-2)

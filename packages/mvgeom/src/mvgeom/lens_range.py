@@ -1,0 +1,222 @@
+"""Where a lens model can be inverted, and a table from which its inversion starts.
+
+Beyond some radius most polynomials turn back, and one pixel has several rays; only the part around the axis means
+something. The range depends on the camera alone, so it is computed once per group of cameras.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from array_api_compat import array_namespace
+
+from mvgeom._arrays import stop_gradient, wide_dtype
+from mvgeom.cameras import Array
+
+MAX_RADIUS = 1e4
+"""Largest normalized radius taken as seen, 89.994 degrees off the axis: keeps powers of it finite in float32."""
+
+_NUM_CELLS = 64
+_FARTHEST_DISTORTED = 20.0
+
+
+class Lens(NamedTuple):
+    """Coefficients by meaning, each (..., V, 1); parts that the number of coefficients rules out are empty."""
+
+    fisheye: bool
+    numerator: tuple[Array, ...] = ()
+    denominator: tuple[Array, ...] = ()
+    tangential: tuple[Array, ...] = ()
+    prism: tuple[Array, ...] = ()
+    tilt: tuple[Array, ...] = ()
+
+    @property
+    def first(self) -> Array | float:
+        """k1, 0 for a lens without coefficients."""
+        return self.numerator[0] if self.numerator else 0.0
+
+    def without_gradients(self) -> Lens:
+        """The same lens, cut off from autograd."""
+        return Lens(self.fisheye, *(tuple(stop_gradient(c) for c in part) for part in self[1:]))
+
+
+class LensRange(NamedTuple):
+    """Where lenses are one-to-one, and a table Newton's method starts from; no gradients, the coefficients' dtype.
+
+    Attributes:
+        radius: (..., V, 1) normalized radius below which the model is monotone, at most `MAX_RADIUS`.
+        distorted: (..., V, 1) no point within `radius` is mapped farther out than this.
+        offset, factor: (..., V, 1); the table is uniform in (offset + factor * distorted radius)^(1/4).
+        table: (cameras * nodes,) ideal radius (angle for fisheye) divided by distorted radius.
+        first_node: (..., V, 1) integers, where a camera's nodes start in the table.
+    """
+
+    radius: Array
+    distorted: Array
+    offset: Array
+    factor: Array
+    table: Array
+    first_node: Array
+
+    def cast(self, dtype: Any, xp: Any) -> LensRange:
+        """The same range in the dtype of points."""
+        radius, distorted, offset, factor, table = (xp.astype(entry, dtype, copy=False) for entry in self[:-1])
+        return LensRange(radius, distorted, offset, factor, table, self.first_node)
+
+
+def lens_terms(distortion: Array, *, fisheye: bool) -> Lens:
+    """Split coefficients (..., V, n) in OpenCV's order by meaning."""
+    xp = array_namespace(distortion)
+    length = int(distortion.shape[-1])
+    terms = tuple(xp.unstack(distortion[..., None, :], axis=-1)) if length else ()
+    if fisheye:
+        return Lens(fisheye=True, numerator=terms[:4])
+    return Lens(
+        fisheye=False,
+        numerator=terms[:2] + terms[4:5],
+        denominator=terms[5:8],
+        tangential=terms[2:4],
+        prism=terms[8:12],
+        tilt=terms[12:14],
+    )
+
+
+def polynomial(t: Array, coefficients: tuple[Array, ...]) -> Array:
+    """1 + c1 t + c2 t^2 + ..."""
+    if not coefficients:
+        return 1 + 0 * t
+    value = coefficients[-1]
+    for coefficient in coefficients[-2::-1]:
+        value = coefficient + t * value
+    return 1 + t * value
+
+
+def polynomial_slope(t: Array, coefficients: tuple[Array, ...], factor: int = 1) -> Array:
+    """factor * (c1 + 2 c2 t + 3 c3 t^2 + ...)"""
+    if not coefficients:
+        return 0 * t
+    value = (factor * len(coefficients)) * coefficients[-1]
+    for order in range(len(coefficients) - 1, 0, -1):
+        value = (factor * order) * coefficients[order - 1] + t * value
+    return value
+
+
+def first_guess(distorted: Array, limits: LensRange, xp: Any) -> Array:
+    """Ideal radius (angle for fisheye) divided by the distorted one, interpolated in the cameras' tables."""
+    position = xp.clip(limits.offset + limits.factor * distorted, 0.0, 1 - 1e-6)
+    position = xp.sqrt(xp.sqrt(position)) * _NUM_CELLS
+    cell = xp.floor(position)
+    index = limits.first_node + xp.astype(cell, xp.int64)
+    flat = xp.reshape(index, (-1,))
+    low = xp.reshape(xp.take(limits.table, flat, axis=0), index.shape)
+    high = xp.reshape(xp.take(limits.table, flat + 1, axis=0), index.shape)
+    return low + (position - cell) * (high - low)
+
+
+def lens_range(distortion: Array, *, fisheye: bool) -> LensRange:
+    """Where the lenses (..., V, n) are invertible, found in float64 by subdivision of the angle off the axis.
+
+    Brown-Conrady: the largest disc on which the symmetric part of the Jacobian stays positive definite for every
+    direction. On a convex set that makes the map one-to-one, tangential and prism terms included; with radial terms
+    only it is the radius where r R(r^2) stops growing.
+    """
+    xp = array_namespace(distortion)
+    wide = wide_dtype(xp, distortion)
+    lens = lens_terms(xp.astype(stop_gradient(distortion), wide), fisheye=fisheye)
+    low = xp.zeros((*distortion.shape[:-1], 1), dtype=wide, device=distortion.device)
+    fractions = xp.arange(1, 65, dtype=wide, device=distortion.device) / 64
+    first, step = _first_failure(low, math.pi / 2, fractions, lens, xp), math.pi / 128
+    for _ in range(3):
+        # The last sample is the failure known before, up to rounding.
+        refined = _first_failure(xp.where(xp.isfinite(first), first - step, 0.0), step, fractions, lens, xp)
+        first = xp.where(refined < first, xp.where(xp.isfinite(first), refined, first), first)
+        step = step / 64
+    limit = xp.clip(first - step, 0.0, math.atan(MAX_RADIUS))
+    radius = xp.tan(limit)
+    distorted = _radial(limit if fisheye else radius, lens)
+    if lens.tangential:
+        distorted = distorted + 3 * radius**2 * _norm(lens.tangential, xp)
+    if lens.prism:
+        s1, s2, s3, s4 = lens.prism
+        distorted = distorted + radius**2 * (_norm((s1, s3), xp) + radius**2 * _norm((s2, s4), xp))
+    offset, factor, table = _inverse_table(limit, lens, xp)
+    nodes = xp.arange(math.prod(distortion.shape[:-1]), dtype=xp.int64, device=distortion.device) * (_NUM_CELLS + 1)
+    return LensRange(
+        radius,
+        # Rounding must not put a point of the range beyond its edge.
+        distorted * (1 + 1e-6),
+        offset,
+        factor,
+        xp.reshape(table, (-1,)),
+        xp.reshape(nodes, (*distortion.shape[:-1], 1)),
+    ).cast(distortion.dtype, xp)
+
+
+def _first_failure(low: Array, width: float, fractions: Array, lens: Lens, xp: Any) -> Array:
+    """First of the sampled angles in (low, low + width] where the lens is not monotone; infinity if there is none."""
+    angles = low + width * fractions
+    inside = angles < math.pi / 2 - 1e-5
+    angles = xp.where(inside, angles, 0.0)
+    margin = _monotone_margin(angles if lens.fisheye else xp.tan(angles), lens, xp)
+    return xp.min(xp.where(inside & ~(margin > 0), angles, xp.inf), axis=-1, keepdims=True)
+
+
+def _monotone_margin(radius: Array, lens: Lens, xp: Any) -> Array:
+    """A number that is positive as long as the model is monotone in every direction at this radius (or angle)."""
+    r2 = radius * radius
+    value, slope = polynomial(r2, lens.numerator), polynomial_slope(r2, lens.numerator, factor=2)
+    before_pole = True
+    if lens.denominator:
+        denominator = polynomial(r2, lens.denominator)
+        before_pole = denominator > 1e-9
+        inverse = 1 / xp.where(before_pole, denominator, 1.0)
+        value = value * inverse
+        slope = (slope - value * polynomial_slope(r2, lens.denominator, factor=2)) * inverse
+    radial, across = value + r2 * slope, value
+    if lens.tangential:
+        tangential = radius * _norm(lens.tangential, xp)
+        radial, across = radial - 6 * tangential, across - 2 * tangential
+    if lens.prism:
+        s1, s2, s3, s4 = lens.prism
+        prism = 2 * radius * (_norm((s1, s3), xp) + 2 * r2 * _norm((s2, s4), xp))
+        radial, across = radial - prism, across - prism
+    return xp.where(before_pole & (across > 0), radial, -1.0)
+
+
+def _inverse_table(limit: Array, lens: Lens, xp: Any) -> tuple[Array, Array, Array]:
+    """Offset, factor and table of `LensRange` by bisection of the radial model up to the angle `limit`.
+
+    The inverse of a model that folds back is a square root there: its table is denser towards the fold's image, and the
+    guess is as good at the fold as elsewhere. The table of others is denser towards the axis and ends at 20 focal
+    lengths off it, farther out than any sensor; beyond, the last cell serves.
+    """
+    edge = limit if lens.fisheye else xp.tan(limit)
+    edge_distorted = _radial(edge, lens)
+    folds = edge_distorted < _FARTHEST_DISTORTED
+    edge_distorted = xp.where(folds, edge_distorted, _FARTHEST_DISTORTED)
+    nodes = xp.arange(_NUM_CELLS + 1, dtype=limit.dtype, device=limit.device) / _NUM_CELLS
+    target = xp.where(folds, 1 - nodes**4, nodes**4) * edge_distorted
+    # The image of a radius without a fold may be smaller than the radius, but not by that much.
+    low, high = xp.zeros_like(target), xp.where(folds, edge, xp.clip(edge, 0.0, 5 * _FARTHEST_DISTORTED)) + 0 * target
+    for _ in range(10):
+        middle = (low + high) / 2
+        below = _radial(middle, lens) < target
+        low, high = xp.where(below, middle, low), xp.where(below, high, middle)
+    at_low, at_high = _radial(low, lens), _radial(high, lens)
+    share = (target - at_low) / xp.where(at_high > at_low, at_high - at_low, 1.0)
+    ideal = low + (high - low) * xp.clip(share, 0.0, 1.0)
+    off_axis = target > 1e-9
+    table = xp.where(off_axis, ideal / xp.where(off_axis, target, 1.0), 1.0)
+    return xp.where(folds, 1.0, 0.0) + 0 * limit, xp.where(folds, -1.0, 1.0) / edge_distorted, table
+
+
+def _radial(radius: Array, lens: Lens) -> Array:
+    """Distorted radius from the ideal radius (angle for fisheye), radial terms only."""
+    r2 = radius * radius
+    value = radius * polynomial(r2, lens.numerator)
+    return value / polynomial(r2, lens.denominator) if lens.denominator else value
+
+
+def _norm(components: tuple[Array, ...], xp: Any) -> Array:
+    return xp.sqrt(components[0] ** 2 + components[1] ** 2)
