@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom import affine
+from mvtrain.synth.bounds import pixel_bounds
 from mvtrain.synth.keyed import Purpose, generator
-from mvtrain.synth.raycast import View, pixel_bounds
 from mvtrain.synth.scene import Scene
 from mvtrain.synth.shapes import Floats
 from mvtrain.synth.spec import SyntheticSpec
+from mvtrain.synth.view import View
 from mvtrain.synth.visibility import keypoint_visibility
 
 BOX_MARGIN = 0.12

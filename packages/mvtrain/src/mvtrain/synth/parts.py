@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mvtrain.synth.materials import Material, paint, shade
-from mvtrain.synth.raycast import View
 from mvtrain.synth.shapes import Floats32, Shape, normals
+from mvtrain.synth.view import View
 
 
 @dataclass(frozen=True, kw_only=True)

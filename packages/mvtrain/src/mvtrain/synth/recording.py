@@ -12,13 +12,13 @@ import numpy as np
 
 from mvgeom.boxes import write_video_boxes
 from mvtrain.synth.annotate import Labels, animal_boxes, label
-from mvtrain.synth.raycast import make_view
 from mvtrain.synth.render import render
 from mvtrain.synth.scene import Scene
 from mvtrain.synth.sensor import Image
 from mvtrain.synth.shapes import Floats
 from mvtrain.synth.spec import SyntheticSpec
 from mvtrain.synth.tables import image_name
+from mvtrain.synth.view import make_view
 
 # Spelled out, so that another version's defaults do not change the bytes.
 _ENCODING = {

@@ -9,12 +9,13 @@ import numpy.typing as npt
 
 from mvtrain.synth.keyed import Purpose, generator
 from mvtrain.synth.parts import Part, light_of_hits
-from mvtrain.synth.raycast import View, rasterise
+from mvtrain.synth.raycast import rasterise
 from mvtrain.synth.room import floor_points, room_light
 from mvtrain.synth.scene import Scene
 from mvtrain.synth.sensor import Image, develop, expose, make_sensor
 from mvtrain.synth.shadows import casters_of, floor_shadow
 from mvtrain.synth.shapes import Floats, Floats32
+from mvtrain.synth.view import View
 
 CHUNK_PIXELS = 1_500_000
 """Pixels rendered at once: enough to spread NumPy's overhead, few enough for some 50 MB."""

@@ -9,9 +9,10 @@ import numpy as np
 from mvtrain.synth.keyed import Floats
 from mvtrain.synth.materials import FLOOR_LIGHT, plain, random_waves, stripes
 from mvtrain.synth.parts import Part, light_of_hits
-from mvtrain.synth.raycast import View, make_view, rasterise
+from mvtrain.synth.raycast import rasterise
 from mvtrain.synth.shapes import Floats32, ball, box, cone
 from mvtrain.synth.skeleton import orientation
+from mvtrain.synth.view import View, make_view
 
 ARENA_RADIUS = 420.0
 WALL_RADIUS = 2200.0

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mvtrain.synth.keyed import Purpose, generator
-from mvtrain.synth.raycast import View
 from mvtrain.synth.shapes import Floats32
+from mvtrain.synth.view import View
 
 Image = npt.NDArray[np.uint8]
 

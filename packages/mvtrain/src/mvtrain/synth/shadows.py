@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from mvtrain.synth.bounds import candidates
 from mvtrain.synth.materials import FLOOR_LIGHT, LAMP, TO_LIGHT
-from mvtrain.synth.raycast import View, candidates
 from mvtrain.synth.shapes import Floats, Floats32, Shape
 from mvtrain.synth.skeleton import Skeleton
+from mvtrain.synth.view import View
 
 _CASTERS = {
     "pelvis": 34.0,

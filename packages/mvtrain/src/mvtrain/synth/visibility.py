@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 import mvgeom
-from mvtrain.synth.raycast import View, first_hits
+from mvtrain.synth.raycast import first_hits
 from mvtrain.synth.shapes import Floats, Shape
+from mvtrain.synth.view import View
 
 
 def keypoint_visibility(
