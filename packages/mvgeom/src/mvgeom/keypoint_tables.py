@@ -231,7 +231,7 @@ def _numbers(column: pd.Series, name: str, path: Path) -> Floats:
     values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
     wrong = np.flatnonzero(np.isnan(values) & column.notna().to_numpy() | np.isinf(values))
     if len(wrong):
-        raise ValueError(f"{path}: line {wrong[0] + 4}: {name} must be a number, found {column.iloc[wrong[0]]!r}")
+        raise ValueError(f"{path}: line {wrong[0] + 4}: {name} must be a number, found {str(column.iloc[wrong[0]])!r}")
     return np.asarray(values)
 
 

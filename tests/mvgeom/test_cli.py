@@ -1,0 +1,234 @@
+"""The command mvgeom, through its real entry point object; start-up and exit codes through a real process."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.spatial.transform import Rotation
+from typer.testing import CliRunner, Result
+
+from mvgeom import project
+from mvgeom.boxes import write_labeled_boxes, write_video_boxes
+from mvgeom.cameras import CameraGroup
+from mvgeom.cli import app
+
+SHARED = Path(__file__).parents[2].parent / "shared"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def fails(*arguments: object) -> str:
+    """The one line on stderr of a run that must end with exit code 2 and without traceback."""
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("error: ")
+    return result.stderr
+
+
+@pytest.fixture
+def calibration(tmp_path: Path) -> Path:
+    turns = [Rotation.from_euler("yx", [angle, 15], degrees=True).inv().as_matrix() for angle in (0, 60, 130)]
+    CameraGroup(
+        names=("left", "right", "top"),
+        sizes=np.tile([1280.0, 1024.0], (3, 1)),
+        matrix=np.tile([[1200.0, 0, 640], [0, 1200, 512], [0, 0, 1]], (3, 1, 1)),
+        distortion=np.tile([-0.1, 0.05, 0.001, -0.001, 0], (3, 1)),
+        rotation=np.stack(turns),
+        translation=np.tile([0, 0, 4.0], (3, 1)),
+    ).save(tmp_path / "rig.toml")
+    return tmp_path / "rig.toml"
+
+
+def write_keypoints(
+    path: Path, points: np.ndarray, likelihood: np.ndarray | None = None, rows: list | None = None
+) -> None:
+    coords = ["x", "y"] if likelihood is None else ["x", "y", "likelihood"]
+    columns = pd.MultiIndex.from_product([["net"], ["nose", "tail"], coords], names=["scorer", "bodyparts", "coords"])
+    values = points if likelihood is None else np.concatenate([points, likelihood[..., None]], axis=-1)
+    pd.DataFrame(values.reshape(len(points), -1), columns=columns, index=rows).to_csv(path)
+
+
+def views(folder: Path, calibration: Path, **options: object) -> tuple[np.ndarray, list[str]]:
+    """World points (5, 2, 3), and the arguments VIEW=CSV of their exact observations."""
+    cameras = CameraGroup.load(calibration)
+    world = np.random.default_rng(0).uniform(-0.5, 0.5, (5, 2, 3))
+    pixels = project(world, cameras)
+    for view, name in enumerate(cameras.names):
+        write_keypoints(folder / f"{name}.csv", pixels[:, view], **options)  # type: ignore[arg-type]
+    return world, [f"{name}={folder / name}.csv" for name in cameras.names]
+
+
+def read_3d(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
+    table = pd.read_csv(path, header=[0, 1, 2], index_col=0)["mvgeom"]
+    return table, np.stack([table[name][["x", "y", "z"]].to_numpy() for name in ("nose", "tail")], axis=1)
+
+
+def test_help_is_fast_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from mvgeom.cli import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'cv2', 'scipy', 'matplotlib', 'pandas', 'torch'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    taken = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+        taken.append(time.perf_counter() - start)
+    assert min(taken) < 1.5, f"--help took {taken} s; it should take below 0.5 s on an idle machine"
+
+
+def test_convert_by_suffix_and_back(calibration: Path, tmp_path: Path) -> None:
+    result = run("convert", calibration, tmp_path / "rig.qca.txt", "--scale", 1000)
+    assert result.exit_code == 0
+    assert "3 cameras (left, right, top) -> " in result.stdout
+    assert "Qualisys XML" in result.stdout
+    back = run("convert", tmp_path / "rig.qca.txt", tmp_path / "folder", "--to", "easymocap", "--scale", 0.001)
+    assert back.exit_code == 0
+    again, cameras = CameraGroup.load(tmp_path / "folder"), CameraGroup.load(calibration)
+    np.testing.assert_allclose(again.translation, cameras.translation, atol=1e-9)
+    np.testing.assert_allclose(again.matrix, cameras.matrix, atol=1e-9)
+
+
+def test_convert_with_sizes(calibration: Path, tmp_path: Path) -> None:
+    run("convert", calibration, tmp_path / "rig.mat")
+    assert "give sizes=" in fails("convert", tmp_path / "rig.mat", tmp_path / "rig.json")
+    sizes = ["--size", "left=1280x1024", "--size", "right=1280x1024", "--size", "top=640x480"]
+    assert run("convert", tmp_path / "rig.mat", tmp_path / "rig.json", *sizes).exit_code == 0
+    np.testing.assert_array_equal(CameraGroup.load(tmp_path / "rig.json").sizes[2], [640, 480])
+
+
+def test_convert_mistakes(calibration: Path, tmp_path: Path) -> None:
+    assert "no such file" in fails("convert", tmp_path / "nothing.toml", tmp_path / "a.json")
+    assert "does not tell the format" in fails("convert", calibration, tmp_path / "a.bin")
+    assert "no calibration format 'anypose'" in fails("convert", calibration, tmp_path / "a.toml", "--to", "anypose")
+    assert "DLT holds 0" in fails("convert", calibration, tmp_path / "a.csv")
+    assert "--scale must be positive" in fails("convert", calibration, tmp_path / "a.json", "--scale", 0)
+    assert "has no option frame" in fails("convert", calibration, tmp_path / "a.json", "--frame", 1)
+    assert "--size must be WIDTHxHEIGHT" in fails("show", calibration, "--size", "big")
+
+
+def test_warnings_are_one_line(calibration: Path, tmp_path: Path) -> None:
+    run("convert", calibration, tmp_path / "folder", "--to", "easymocap")
+    text = (tmp_path / "folder" / "extri.yml").read_text()
+    (tmp_path / "folder" / "extri.yml").write_text(text.replace("   - top\n", ""))
+    result = run("show", tmp_path / "folder")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("warning: ")
+    assert "cameras without extrinsics are left out: top" in result.stderr
+
+
+def test_show(calibration: Path, tmp_path: Path) -> None:
+    result = run("show", calibration, "-o", tmp_path / "rig.png")
+    assert result.exit_code == 0
+    row = next(line for line in result.stdout.splitlines() if "right" in line)
+    assert "1280x1024" in row
+    assert "1200.0" in row
+    assert "4 coeff." in row
+    assert "57x47" in row  # 2 atan(640 / 1200) is 56 degrees, and the lens compresses the border
+    assert ", 4 to 4 away" in result.stdout
+    assert (tmp_path / "rig.png").stat().st_size > 10_000
+    assert "pictures are written as" in fails("show", calibration, "-o", tmp_path / "rig.doc")
+
+
+def test_triangulate_exact_points(calibration: Path, tmp_path: Path) -> None:
+    world, arguments = views(tmp_path, calibration)
+    result = run("triangulate", calibration, *arguments, "-o", tmp_path / "3d.csv")
+    assert result.exit_code == 0
+    assert "10 of 10 points triangulated from 30 of 30 keypoints" in result.stdout
+    table, points = read_3d(tmp_path / "3d.csv")
+    np.testing.assert_allclose(points, world, atol=1e-5)
+    assert (table["nose"]["num_views"] == 3).all()
+    assert (table["nose"]["error"] < 1e-6).all()
+
+
+@pytest.mark.parametrize("method", ["robust", "refined", "linear"])
+def test_triangulate_methods_and_likelihood(method: str, calibration: Path, tmp_path: Path) -> None:
+    likelihood = np.ones((5, 2))
+    likelihood[0, 0] = 0.4
+    world, arguments = views(tmp_path, calibration, likelihood=likelihood)
+    output = tmp_path / "3d.csv"
+    result = run("triangulate", calibration, *arguments, "-o", output, "--method", method)
+    assert result.exit_code == 0
+    assert "(3 below the likelihood)" in result.stdout
+    table, points = read_3d(output)
+    assert np.isnan(points[0, 0]).all()
+    assert table["nose"]["num_views"][0] == 0
+    np.testing.assert_allclose(points[1:], world[1:], atol=1e-5)
+    run("triangulate", calibration, *arguments, "-o", output, "--method", method, "--min-likelihood", 0.3)
+    np.testing.assert_allclose(read_3d(output)[1], world, atol=1e-5)
+
+
+def test_triangulate_keypoints_of_crops(calibration: Path, tmp_path: Path) -> None:
+    cameras = CameraGroup.load(calibration)
+    world = np.random.default_rng(0).uniform(-0.5, 0.5, (5, 2, 3))
+    pixels = project(world, cameras)
+    x, y, width, height = boxes = np.array([300.0, 200, 640, 480])
+    stored = (320, 480)
+    in_crop = (pixels - [x, y] + 0.5) * np.array(stored) / [width, height] - 0.5
+    names = [f"labeled-data/s/img{row}.png" for row in range(5)]
+    arguments: list[str] = []
+    for view, name in enumerate(cameras.names):
+        write_keypoints(tmp_path / f"{name}.csv", in_crop[:, view], rows=names)
+        write_labeled_boxes(tmp_path / f"{name}_boxes.csv", names, np.tile(boxes, (5, 1)))
+        arguments += [f"{name}={tmp_path / name}.csv", "--boxes", f"{name}={tmp_path / name}_boxes.csv"]
+    output = tmp_path / "3d.csv"
+    assert "--boxes needs --crop-size" in fails("triangulate", calibration, *arguments, "-o", output)
+    result = run("triangulate", calibration, *arguments, "-o", output, "--crop-size", "320x480")
+    assert result.exit_code == 0, result.output
+    np.testing.assert_allclose(read_3d(output)[1], world, atol=1e-4)
+
+    # The same as predictions on a video: one box per frame, frames by number.
+    for view, name in enumerate(cameras.names):
+        write_keypoints(tmp_path / f"{name}.csv", in_crop[:, view])
+        write_video_boxes(tmp_path / f"{name}_boxes.csv", np.tile(boxes, (5, 1)))
+    output.unlink()
+    assert run("triangulate", calibration, *arguments, "-o", output, "--crop-size", "320x480").exit_code == 0
+    np.testing.assert_allclose(read_3d(output)[1], world, atol=1e-4)
+
+
+def test_triangulate_mistakes(calibration: Path, tmp_path: Path) -> None:
+    _, arguments = views(tmp_path, calibration)
+    output = ["-o", tmp_path / "3d.csv"]
+    assert "at least two views, got 1" in fails("triangulate", calibration, arguments[0], *output)
+    assert "no camera named 'cam9'" in fails("triangulate", calibration, arguments[0], "cam9=a.csv", *output)
+    assert "expected VIEW=CSV, got 'left.csv'" in fails("triangulate", calibration, "left.csv", *output)
+    assert "'left' is given twice" in fails("triangulate", calibration, arguments[0], arguments[0], *output)
+    assert "missing.csv: cannot be read" in fails("triangulate", calibration, arguments[0], "top=missing.csv", *output)
+    assert "noise must be positive" in fails("triangulate", calibration, *arguments, *output, "--noise", 0)
+    assert "--boxes for 'side'" in fails("triangulate", calibration, *arguments, *output, "--boxes", "side=b.csv")
+    assert not (tmp_path / "3d.csv").exists()
+
+
+def test_triangulate_nothing_seen_twice(calibration: Path, tmp_path: Path) -> None:
+    _, arguments = views(tmp_path, calibration, likelihood=np.zeros((5, 2)))
+    result = run("triangulate", calibration, *arguments, "-o", tmp_path / "3d.csv")
+    assert result.exit_code == 0
+    assert "warning: no point is seen by two of left, right, top" in result.stderr
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is absent")
+def test_human4_from_crops_to_3d(tmp_path: Path) -> None:
+    folder = SHARED / "data" / "human4"
+    arguments: list[str] = []
+    for view in ("cam1", "cam2", "cam3", "cam4"):
+        arguments += [f"{view}={folder}/CollectedData_{view}.csv", "--boxes", f"{view}={folder}/bboxes_{view}.csv"]
+    output = tmp_path / "3d.csv"
+    result = run("triangulate", folder / "calibration.toml", *arguments, "--crop-size", "320x320", "-o", output)
+    assert result.exit_code == 0, result.output
+    table = pd.read_csv(output, header=[0, 1, 2], index_col=0)["mvgeom"]
+    errors = np.concatenate([table[name]["error"].dropna() for name in table.columns.levels[0]])
+    assert len(errors) > 1800
+    assert 8 < np.median(errors) < 15  # the labels and the pose of cam3 are no better than that
+    heights = table["Nose"]["z"].dropna()
+    assert heights.between(0, 2.5).all()
+    assert table.index[0] == "labeled-data/balancing_cam1/img00000000.jpg"

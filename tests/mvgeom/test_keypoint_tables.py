@@ -1,0 +1,148 @@
+"""2D keypoint tables in, 3D table out."""
+
+from pathlib import Path
+
+import hypothesis.extra.numpy as hnp
+import hypothesis.strategies as st
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+
+from mvgeom.keypoint_tables import COORDS_3D, read_keypoints, stack_views, write_points_3d
+
+SHARED = Path(__file__).parents[2].parent / "shared"
+
+LABELS = """scorer,me,me,me,me
+bodyparts,nose,nose,tail,tail
+coords,x,y,x,y
+labeled-data/s_top/img1.png,1.5,2.5,,
+labeled-data/s_top/img2.png,3,4,5,6
+"""
+PREDICTIONS = """scorer,net,net,net,net,net,net,set
+bodyparts,nose,nose,nose,tail,tail,tail,
+coords,x,y,likelihood,x,y,likelihood,
+0,1,2,0.9,3,4,0.1,train
+1,5,6,0.8,7,8,0.7,test
+"""
+
+
+def write(folder: Path, text: str, name: str = "table.csv") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_labels(tmp_path: Path) -> None:
+    table = read_keypoints(write(tmp_path, LABELS))
+    assert table.keypoint_names == ("nose", "tail")
+    assert table.rows == ("labeled-data/s_top/img1.png", "labeled-data/s_top/img2.png")
+    np.testing.assert_array_equal(table.points, [[[1.5, 2.5], [np.nan, np.nan]], [[3, 4], [5, 6]]])
+    assert table.likelihood is None
+
+
+def test_predictions_with_a_last_column_of_sets(tmp_path: Path) -> None:
+    table = read_keypoints(write(tmp_path, PREDICTIONS))
+    assert table.rows == ("0", "1")
+    assert table.likelihood is not None
+    np.testing.assert_array_equal(table.likelihood, [[0.9, 0.1], [0.8, 0.7]])
+    np.testing.assert_array_equal(table.points[:, 1], [[3, 4], [7, 8]])
+
+
+def test_tables_written_by_pandas_with_other_coords(tmp_path: Path) -> None:
+    columns = pd.MultiIndex.from_product(
+        [["eks"], ["nose"], ["x", "y", "likelihood", "x_var"]], names=["scorer", "bodyparts", "coords"]
+    )
+    pd.DataFrame([[1, 2, 0.5, 9.0]], columns=columns).to_csv(tmp_path / "eks.csv")
+    table = read_keypoints(tmp_path / "eks.csv")
+    np.testing.assert_array_equal(table.points, [[[1, 2]]])
+
+
+def test_labels_that_are_not_visible_are_missing(tmp_path: Path) -> None:
+    text = "scorer,m,m,m\nbodyparts,a,a,a\ncoords,x,y,visible\ni1,1,2,0\ni2,1,2,1\ni3,1,2,2\n"
+    points = read_keypoints(write(tmp_path, text)).points
+    assert np.isnan(points[:2]).all()
+    np.testing.assert_array_equal(points[2, 0], [1, 2])
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is absent")
+def test_real_label_tables() -> None:
+    folder = SHARED / "data" / "human4"
+    tables = {view: read_keypoints(folder / f"CollectedData_{view}.csv") for view in ("cam1", "cam2", "cam3", "cam4")}
+    stack = stack_views(tables)
+    assert stack.points.shape == (100, 4, 19, 2)
+    assert stack.likelihood is None
+    np.testing.assert_array_equal(stack.points[0, 0, 0], [172.956, 42.760])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n", r"must start with scorer, bodyparts, coords, found a, 1, $"),
+        ("", r"must start with scorer, bodyparts, coords"),
+        ("scorer,m\nindividuals,i\nbodyparts,a\ncoords,x\n", "a table of several individuals"),
+        ("scorer,m\nbodyparts,a,a\ncoords,x,y\n", "the three header rows have 2, 3, 3 cells"),
+        ("scorer,m,m\nbodyparts,a,a\ncoords,x,x\n0,1,2\n", "two columns for x of 'a'"),
+        ("scorer,m,m\nbodyparts,a,b\ncoords,x,y\n0,1,2\n", "'a' lacks x or y"),
+        ("scorer,m,m\nbodyparts,a,a\ncoords,u,v\n0,1,2\n", "no keypoint with x and y"),
+        ("scorer,m,m\nbodyparts,a,a\ncoords,x,y\n", "no rows below the header"),
+        ("scorer,m,m\nbodyparts,a,a\ncoords,x,y\n0,1,2\n1,x,2\n", "line 5: a x must be a number, found 'x'"),
+        ("scorer,m,m\nbodyparts,a,a\ncoords,x,y\n0,1,2\n1,inf,2\n", "line 5: a x must be a number, found 'inf'"),
+        ("scorer,m,m\nbodyparts,a,a\ncoords,x,y\n0,1,\n", "line 4: 'a' has only one of x and y"),
+        ("scorer,m,m\nbodyparts,a,a\ncoords,x,y\n0,1,2\n0,1,2,3\n", "rows of different length: .* line 5"),
+        ("scorer,m,m\nbodyparts,a,a\ncoords,x,y\n0,1,2,3\n", "rows have 4 cells, the header has 3"),
+    ],
+)
+def test_mistakes_are_named(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"table\.csv: {message}|table\.csv: .*{message}"):
+        read_keypoints(write(tmp_path, text))
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"nothing\.csv: cannot be read: No such file"):
+        read_keypoints(tmp_path / "nothing.csv")
+
+
+def test_views_must_be_the_same_moments(tmp_path: Path) -> None:
+    top = read_keypoints(write(tmp_path, LABELS))
+    side = read_keypoints(write(tmp_path, LABELS.replace("s_top", "s_side"), "side.csv"))
+    assert stack_views({"top": top, "side": side}).points.shape == (2, 2, 2, 2)
+    late = read_keypoints(write(tmp_path, LABELS.replace("img2", "img3"), "late.csv"))
+    with pytest.raises(
+        ValueError, match=r"late\.csv: line 5: view 'late' has '.*img3\.png' where 'top' has '.*img2\.png'"
+    ):
+        stack_views({"top": top, "late": late})
+    short = read_keypoints(write(tmp_path, "\n".join(LABELS.splitlines()[:-1]), "short.csv"))
+    with pytest.raises(ValueError, match=r"short\.csv: view 'short' has 1 rows, 'top' has 2"):
+        stack_views({"top": top, "short": short})
+    renamed = read_keypoints(write(tmp_path, LABELS.replace("tail", "paw"), "renamed.csv"))
+    with pytest.raises(ValueError, match=r"renamed\.csv: keypoints of view 'r' differ .*\['paw', 'tail'\]"):
+        stack_views({"top": top, "r": renamed})
+    swapped = LABELS.replace("nose,nose,tail,tail", "tail,tail,nose,nose")
+    with pytest.raises(ValueError, match=r"differ .*their order"):
+        stack_views({"top": top, "r": read_keypoints(write(tmp_path, swapped, "swapped.csv"))})
+
+
+def test_views_without_likelihood_count_as_certain(tmp_path: Path) -> None:
+    with_likelihood = read_keypoints(write(tmp_path, PREDICTIONS))
+    text = "scorer,m,m,m,m\nbodyparts,nose,nose,tail,tail\ncoords,x,y,x,y\n0,1,2,3,4\n1,1,2,3,4\n"
+    stack = stack_views({"a": with_likelihood, "b": read_keypoints(write(tmp_path, text, "b.csv"))})
+    assert stack.likelihood is not None
+    np.testing.assert_array_equal(stack.likelihood[:, 1], 1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(points=hnp.arrays(np.float64, (3, 2, 3), elements=st.floats(-1e4, 1e4)), missing=st.integers(0, 5))
+def test_3d_table_comes_back(points: np.ndarray, missing: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("table") / "out.csv"
+    points = points.copy()
+    points.reshape(6, 3)[missing] = np.nan
+    error = np.where(np.isnan(points[..., 0]), np.nan, 1.25)
+    views = np.where(np.isnan(error), 0, 3)
+    write_points_3d(path, ["a", "b", "c"], ["nose", "tail"], points, np.abs(points) / 10, error, views)
+    table = pd.read_csv(path, header=[0, 1, 2], index_col=0)
+    assert list(table.index) == ["a", "b", "c"]
+    assert tuple(table["mvgeom"]["tail"].columns) == COORDS_3D
+    back = np.stack([table["mvgeom"][name][["x", "y", "z"]].to_numpy() for name in ("nose", "tail")], axis=1)
+    np.testing.assert_allclose(back, points, rtol=1e-5, atol=1e-300)
+    np.testing.assert_array_equal(table["mvgeom"]["nose"]["num_views"], views[:, 0])

@@ -1,0 +1,113 @@
+"""Whole tables to 3D: outliers left out, noise estimated, uncertainty that holds."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from mvgeom import project, triangulate
+from mvgeom.cameras import CameraGroup
+from mvgeom.reconstruction import noise_from_errors, reconstruct
+
+
+@pytest.fixture(scope="module")
+def rig() -> CameraGroup:
+    """Five cameras on a ring of radius 4, looking at the origin."""
+    turns = [Rotation.from_euler("yx", [angle, 15], degrees=True).inv().as_matrix() for angle in (0, 60, 130, 200, 290)]
+    return CameraGroup(
+        names=tuple("abcde"),
+        sizes=np.tile([1280.0, 1024.0], (5, 1)),
+        matrix=np.tile([[1200.0, 0, 640], [0, 1200, 512], [0, 0, 1]], (5, 1, 1)),
+        distortion=np.tile([-0.1, 0.05, 0.001, -0.001, 0], (5, 1)),
+        rotation=np.stack(turns),
+        translation=np.tile([0, 0, 4.0], (5, 1)),
+    )
+
+
+def scene(rig: CameraGroup, noise: float, outliers: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """World points (N, K, 3) and observations (N, V, K, 2) with Gaussian noise and a fraction of wild ones."""
+    random = np.random.default_rng(seed)
+    world = random.uniform(-0.6, 0.6, (200, 5, 3))
+    pixels = project(world, rig) + random.normal(size=(200, 5, 5, 2)) * noise
+    wild = random.random(pixels.shape[:-1]) < outliers
+    return world, np.where(wild[..., None], pixels + random.uniform(-150, 150, pixels.shape), pixels)
+
+
+def test_noise_and_uncertainty_hold_with_and_without_outliers(rig: CameraGroup) -> None:
+    for outliers in (0.0, 0.1):
+        world, pixels = scene(rig, 1.5, outliers)
+        found = reconstruct(pixels, rig)
+        assert 1.35 < found.noise < 1.65
+        assert found.threshold == pytest.approx(4 * found.noise)
+        standardized = (found.points - world) / found.std
+        # The median of |z| of a normal variable is 0.6745.
+        assert np.nanmedian(np.abs(standardized)) == pytest.approx(0.6745, rel=0.1)
+        assert np.isnan(found.points).any(-1).mean() < 0.01
+        assert np.nanpercentile(np.linalg.norm(found.points - world, axis=-1), 99) < 0.03
+
+
+def test_outliers_spoil_the_other_methods_but_not_robust(rig: CameraGroup) -> None:
+    world, pixels = scene(rig, 1.0, 0.15)
+
+    def error(method: str) -> float:
+        found = reconstruct(pixels, rig, method=method)  # type: ignore[arg-type]
+        return float(np.nanpercentile(np.linalg.norm(found.points - world, axis=-1), 90))
+
+    assert error("robust") < 0.2 * min(error("refined"), error("linear"))
+
+
+def test_methods_are_those_of_triangulate(rig: CameraGroup) -> None:
+    _, pixels = scene(rig, 1.0, 0.0)
+    for method, steps in (("linear", 0), ("refined", 2)):
+        found = reconstruct(pixels, rig, method=method)  # type: ignore[arg-type]
+        np.testing.assert_allclose(found.points, triangulate(pixels, rig, refine_steps=steps), atol=1e-12)
+        assert found.threshold == np.inf
+
+
+def test_missing_observations(rig: CameraGroup) -> None:
+    _, pixels = scene(rig, 1.0, 0.0)
+    pixels[0, 1:, 0] = np.nan  # one view left
+    pixels[1, 2:, 0] = np.nan  # two views left
+    found = reconstruct(pixels, rig)
+    assert np.isnan(found.points[0, 0]).all()
+    assert np.isnan(found.std[0, 0]).all()
+    assert np.isnan(found.error[0, 0])
+    assert found.num_views[0, 0] == 0
+    assert found.num_views[1, 0] == 2
+    assert found.num_views[2, 0] == 5
+    assert np.median(found.std[1, 0] / found.std[2, 0]) > 1
+
+
+def test_nothing_observed(rig: CameraGroup) -> None:
+    for rows in (3, 0):
+        found = reconstruct(np.full((rows, 5, 2, 2), np.nan), rig)
+        assert found.points.shape == (rows, 2, 3)
+        assert np.isnan(found.points).all()
+        assert (found.num_views == 0).all()
+
+
+def test_long_tables_are_done_in_pieces(rig: CameraGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, pixels = scene(rig, 1.0, 0.1)
+    whole = reconstruct(pixels, rig, threshold=5, noise=1)
+    monkeypatch.setattr("mvgeom.reconstruction.CHUNK", 77)
+    pieces = reconstruct(pixels, rig, threshold=5, noise=1)
+    np.testing.assert_allclose(pieces.points, whole.points, atol=1e-10)
+    np.testing.assert_array_equal(pieces.num_views, whole.num_views)
+    np.testing.assert_allclose(pieces.std, whole.std, rtol=1e-6)
+
+
+def test_std_is_proportional_to_the_given_noise(rig: CameraGroup) -> None:
+    _, pixels = scene(rig, 1.0, 0.0)
+    one, three = (reconstruct(pixels, rig, method="linear", noise=noise) for noise in (1, 3))
+    np.testing.assert_allclose(three.std, 3 * one.std, rtol=1e-9)
+
+
+def test_wrong_options(rig: CameraGroup) -> None:
+    _, pixels = scene(rig, 1.0, 0.0)
+    with pytest.raises(ValueError, match="noise must be positive px, got 0"):
+        reconstruct(pixels, rig, noise=0)
+    with pytest.raises(ValueError, match="method must be robust, refined or linear, got 'best'"):
+        reconstruct(pixels, rig, method="best")  # type: ignore[arg-type]
+
+
+def test_noise_from_errors_without_two_views() -> None:
+    assert np.isnan(noise_from_errors(np.full((3, 4), np.nan)))
