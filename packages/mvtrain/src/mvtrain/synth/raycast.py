@@ -11,6 +11,9 @@ from mvtrain.synth.bounds import candidates
 from mvtrain.synth.shapes import Floats, Floats32, Shape, intersect
 from mvtrain.synth.view import View
 
+SAME_SURFACE = 0.02
+"""mm within which two solids count as one surface: of joints that share a ball, the first keeps it, without flicker."""
+
 
 def rasterise(shapes: Sequence[Shape], view: View) -> tuple[Floats32, npt.NDArray[np.int16]]:
     """The nearest solid behind each pixel.
@@ -31,7 +34,7 @@ def rasterise(shapes: Sequence[Shape], view: View) -> tuple[Floats32, npt.NDArra
         x, y, z = (component[pixels] for component in view.directions)
         distance = intersect(shape.at(frames), view.origin, (x, y, z)).ravel()
         flat = (frames[:, None] * depth.shape[1] + pixels).ravel()
-        nearer = np.flatnonzero(distance < depth.ravel()[flat])
+        nearer = np.flatnonzero(distance < depth.ravel()[flat] - SAME_SURFACE)
         depth.ravel()[flat[nearer]] = distance[nearer]
         owner.ravel()[flat[nearer]] = number
     return depth, owner

@@ -12,7 +12,7 @@ from mvtrain.synth.parts import Part, light_of_hits
 from mvtrain.synth.raycast import rasterise
 from mvtrain.synth.shapes import Floats32, ball, box, cone
 from mvtrain.synth.skeleton import orientation
-from mvtrain.synth.view import View, make_view
+from mvtrain.synth.view import View, between_pixels
 
 ARENA_RADIUS = 420.0
 WALL_RADIUS = 2200.0
@@ -85,7 +85,7 @@ def _draw_clutter(rng: np.random.Generator, number: int) -> Part:
 
 def room_light(room: Room, view: View) -> Floats32:
     """(H*W, 3) linear RGB of the empty room, the mean over four rays a pixel."""
-    samples = [_sampled(room, make_view(view.camera, offset)) for offset in _SUBPIXELS]
+    samples = [_sampled(room, between_pixels(view, offset)) for offset in _SUBPIXELS]
     return np.mean(samples, axis=0, dtype=np.float32)
 
 
