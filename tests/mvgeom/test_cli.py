@@ -107,13 +107,41 @@ def test_convert_with_sizes(calibration: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(CameraGroup.load(tmp_path / "rig.json").sizes[2], [640, 480])
 
 
+def test_options_of_formats_reach_them(calibration: Path, tmp_path: Path) -> None:
+    cameras = CameraGroup.load(calibration)
+    cameras = cameras.replace(distortion=np.zeros((3, 0)))
+    cameras.save(tmp_path / "rig.csv", origin="lower-left")
+    result = run(
+        "convert",
+        tmp_path / "rig.csv",
+        tmp_path / "rig.json",
+        "--size",
+        "1280x1024",
+        "-O",
+        "names=left,right,top",
+        "-O",
+        "origin=lower-left",
+    )
+    assert result.exit_code == 0, result.output
+    again = CameraGroup.load(tmp_path / "rig.json")
+    assert again.names == cameras.names
+    np.testing.assert_allclose(again.matrix, cameras.matrix, atol=1e-9)
+    cameras.save(tmp_path / "rig.mat")
+    options = ["--size", "1280x1024", "-O", "one_based=false"]
+    assert run("convert", tmp_path / "rig.mat", tmp_path / "rig.json", *options).exit_code == 0
+    np.testing.assert_allclose(CameraGroup.load(tmp_path / "rig.json").matrix[0, 0, 2], 641)
+
+
 def test_convert_mistakes(calibration: Path, tmp_path: Path) -> None:
     assert "no such file" in fails("convert", tmp_path / "nothing.toml", tmp_path / "a.json")
     assert "does not tell the format" in fails("convert", calibration, tmp_path / "a.bin")
     assert "no calibration format 'anypose'" in fails("convert", calibration, tmp_path / "a.toml", "--to", "anypose")
     assert "DLT holds 0" in fails("convert", calibration, tmp_path / "a.csv")
     assert "--scale must be positive" in fails("convert", calibration, tmp_path / "a.json", "--scale", 0)
-    assert "has no option frame" in fails("convert", calibration, tmp_path / "a.json", "--frame", 1)
+    assert "has no option frame" in fails("convert", calibration, tmp_path / "a.json", "-O", "frame=1")
+    assert "expected --option KEY=VALUE, got 'frame'" in fails("show", calibration, "-O", "frame")
+    assert "frame must be a whole number" in fails("show", calibration, "-O", "frame=first")
+    assert "one_based must be true or false" in fails("show", calibration, "-O", "one_based=1")
     assert "--size must be WIDTHxHEIGHT" in fails("show", calibration, "--size", "big")
 
 

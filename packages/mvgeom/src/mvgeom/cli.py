@@ -7,6 +7,7 @@ That keeps `mvgeom --help` fast. Mistakes of the user are ValueErrors from below
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,7 +43,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 
 
@@ -63,11 +64,16 @@ FormatOption = Annotated[
     str | None,
     typer.Option("--from", metavar="FORMAT", help="Format of the calibration; found by its content if left out."),
 ]
-FrameOption = Annotated[int | None, typer.Option(help="Pose2Sim files with moving cameras: which frame.")]
-OriginOption = Annotated[
-    str | None, typer.Option(help="DLT files: where the first pixel is, upper-left or lower-left.")
+ReadOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        "-O",
+        metavar="KEY=VALUE",
+        help="How to read the calibration (repeat): frame=3 (Pose2Sim, moving cameras); names=a,b origin=lower-left "
+        "(DLT); extrinsics=FILE names=a,b (OpenCV stereo); one_based=false (DANNCE).",
+    ),
 ]
-ExtrinsicsOption = Annotated[Path | None, typer.Option(help="OpenCV stereo files: the file with R and T.")]
 
 
 @app.command()
@@ -80,9 +86,7 @@ def convert(
     ] = None,
     scale: Annotated[float, typer.Option(help="Multiply translations: 0.001 for millimetres to metres.")] = 1.0,
     size: SizeOption = None,
-    frame: FrameOption = None,
-    origin: OriginOption = None,
-    extrinsics: ExtrinsicsOption = None,
+    option: ReadOption = None,
 ) -> None:
     """Convert a calibration from one format to another.
 
@@ -94,7 +98,7 @@ def convert(
 
     if not scale > 0:
         raise ValueError(f"--scale must be positive, got {scale:g}")
-    cameras = _load(source, source_format, size, frame, origin, extrinsics)
+    cameras = _load(source, source_format, size, option)
     scaled = cameras.replace(translation=cameras.translation * scale)
     formats.save(scaled, target, file_format=target_format)
     written = formats.identify(target)
@@ -107,12 +111,10 @@ def show(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Draw the rig: .png, .pdf or .svg.")] = None,
     source_format: FormatOption = None,
     size: SizeOption = None,
-    frame: FrameOption = None,
-    origin: OriginOption = None,
-    extrinsics: ExtrinsicsOption = None,
+    option: ReadOption = None,
 ) -> None:
     """Show what a calibration says: a table of the cameras, and a picture of the rig."""
-    cameras = _load(calibration, source_format, size, frame, origin, extrinsics)
+    cameras = _load(calibration, source_format, size, option)
     _print(_camera_table(cameras, str(calibration)))
     for line in _rig_summary(cameras):
         _print(line)
@@ -126,7 +128,7 @@ def show(
 @app.command()
 def triangulate(
     calibration: CalibrationArgument,
-    views: Annotated[list[str], typer.Argument(metavar="VIEW=CSV...", help="Keypoints of each view, by camera name.")],
+    views: Annotated[list[str], typer.Argument(metavar="VIEW=CSV", help="Keypoints of each view, by camera name.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="3D table to write (.csv).")],
     method: Annotated[
         Method, typer.Option(help="robust leaves out views that disagree, refined uses all, linear is not refined.")
@@ -152,9 +154,7 @@ def triangulate(
     ] = None,
     source_format: FormatOption = None,
     size: SizeOption = None,
-    frame: FrameOption = None,
-    origin: OriginOption = None,
-    extrinsics: ExtrinsicsOption = None,
+    option: ReadOption = None,
 ) -> None:
     """Triangulate keypoint tables of several views.
 
@@ -172,7 +172,7 @@ def triangulate(
     files = _by_view(views, "VIEW=CSV")
     if len(files) < 2:
         raise ValueError(f"triangulation needs keypoints of at least two views, got {len(files)}")
-    cameras = _load(calibration, source_format, size, frame, origin, extrinsics).select(files)
+    cameras = _load(calibration, source_format, size, option).select(files)
     tables = {view: read_keypoints(path) for view, path in files.items()}
     stack = stack_views(tables)
     points = _to_frame(stack, tables, _by_view(boxes or [], "--boxes VIEW=CSV"), crop_size)
@@ -184,24 +184,40 @@ def triangulate(
 
 
 def _load(
-    path: Path,
-    source_format: str | None,
-    size: list[str] | None,
-    frame: int | None,
-    origin: str | None,
-    extrinsics: Path | None,
+    path: Path, source_format: str | None = None, size: list[str] | None = None, option: list[str] | None = None
 ) -> CameraGroup:
+    """The calibration that a command names, with the options that `show` and the others share."""
     from mvgeom import formats
 
-    options = {"sizes": _sizes(size), "frame": frame, "origin": origin, "extrinsics": extrinsics}
-    given = {name: value for name, value in options.items() if value is not None}
-    return formats.load(path, file_format=source_format, **given)
+    options: dict[str, Any] = {
+        key: _OPTION_TYPES.get(key, str)(text) for key, text in _pairs(option or [], "--option KEY=VALUE").items()
+    }
+    if size:
+        options["sizes"] = _sizes(size)
+    return formats.load(path, file_format=source_format, **options)
 
 
-def _sizes(values: list[str] | None) -> tuple[int, int] | dict[str, tuple[int, int]] | None:
+def _frame(text: str) -> int:
+    if not text.isdigit():
+        raise ValueError(f"--option frame must be a whole number from 0, got {text!r}")
+    return int(text)
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(f"--option one_based must be true or false, got {text!r}")
+    return text.lower() == "true"
+
+
+_OPTION_TYPES: dict[str, Callable[[str], Any]] = {"frame": _frame, "names": _names, "one_based": _truth}
+
+
+def _sizes(values: list[str]) -> tuple[int, int] | dict[str, tuple[int, int]]:
     """One size for all cameras, or sizes by name."""
-    if not values:
-        return None
     if len(values) == 1 and "=" not in values[0]:
         return _size(values[0], "--size")
     return {name: _size(text, "--size") for name, text in _pairs(values, "--size NAME=WxH").items()}

@@ -120,7 +120,7 @@ def _camera(
         other = "lower-left" if origin == "upper-left" else "upper-left"
         raise ValueError(
             f"{where}the world's origin lies behind the camera, as it does when the image's first pixel is taken for "
-            f"the wrong one; try origin={other!r} (command line: --origin {other})"
+            f"the wrong one; try origin={other!r} (command line: -O origin={other})"
         )
     matrix = matrix / matrix[2, 2]
     matrix[[1, 2, 2], [0, 0, 1]] = 0.0

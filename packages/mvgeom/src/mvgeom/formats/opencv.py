@@ -152,7 +152,7 @@ def _read_stereo(
         looked = "" if other == path else f" (looked for {other})"
         raise ValueError(
             f"{path}: the intrinsics of a stereo pair; its extrinsics R, T are missing{looked}; give extrinsics=, "
-            "on the command line --extrinsics, the file that has them"
+            "on the command line -O extrinsics=FILE, with the file that has them"
         )
     with filestorage.reading(other) as second:
         rotation = records.rotation_matrix(filestorage.matrix(second, "R", (3, 3), f"{other}: "), f"{other}: R")

@@ -77,7 +77,7 @@ def _at_frame(table: dict[str, Any], key: str, frame: int | None, path: Path) ->
     length = len(table.get("rotation", ()))
     if frame is None:
         raise ValueError(
-            f"{path}: camera [{key}] moves ({length} frames); give frame=, on the command line --frame, for one pose"
+            f"{path}: camera [{key}] moves ({length} frames); give frame=, on the command line -O frame=0, for one pose"
         )
     if not 0 <= frame < length:
         raise ValueError(f"{path}: camera [{key}] has the frames 0 to {length - 1}, not {frame}")
