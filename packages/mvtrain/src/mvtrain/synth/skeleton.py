@@ -141,8 +141,8 @@ def _head(axes: dict[str, Floats], joints: dict[str, Floats], motion: Motion) ->
         "nose": _at(head, head_axes, 48.0, 0.0, -7.0),
         "left_eye": _at(head, head_axes, 19.0, 13.5, 9.0),
         "right_eye": _at(head, head_axes, 19.0, -13.5, 9.0),
-        "left_ear": _at(head, head_axes, -10.0, 22.0, 32.0),
-        "right_ear": _at(head, head_axes, -10.0, -22.0, 32.0),
+        "left_ear": _at(head, head_axes, -9.0, 18.0, 28.0),
+        "right_ear": _at(head, head_axes, -9.0, -18.0, 28.0),
     }
 
 
