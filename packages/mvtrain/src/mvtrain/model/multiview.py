@@ -75,12 +75,12 @@ class MultiviewTransformer(nn.Module):
         Raises:
             ValueError: another number of views than the model was built for.
         """
-        batch_size, num_views, _, height, width = images.shape
+        batch_size, num_views = images.shape[:2]
         if num_views != self.num_views:
             raise ValueError(f"this model was built for {self.num_views} views, the batch has {num_views}")
         patches, grid = self._features(images, view_mask)
         features = patches.transpose(-1, -2).reshape(batch_size * num_views, -1, *grid)
-        logits = self.head(features, (height, width))
+        logits = self.head(features, images.flatten(0, 1))
         return logits.reshape(batch_size, num_views, *logits.shape[1:])
 
     def _features(self, images: Tensor, view_mask: Tensor | None) -> tuple[Tensor, tuple[int, int]]:
