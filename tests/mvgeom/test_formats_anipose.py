@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from mvgeom.cameras import CameraGroup
 
 SHARED = Path(__file__).parents[2].parent / "shared"

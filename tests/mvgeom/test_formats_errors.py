@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import savemat
+
 from mvgeom import formats
 from mvgeom.cameras import CameraGroup
-from scipy.io import savemat
 
 CAMERA = {
     "name": "top",

@@ -9,9 +9,10 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from scipy.spatial.transform import Rotation
+
 from mvgeom import formats
 from mvgeom.cameras import CameraGroup
-from scipy.spatial.transform import Rotation
 
 SIZE = (640, 480)
 

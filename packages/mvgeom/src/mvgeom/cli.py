@@ -7,7 +7,6 @@ That keeps `mvgeom --help` fast. Mistakes of the user are ValueErrors from below
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,11 +14,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 
+from mvgeom.command_options import (
+    CalibrationArgument,
+    FormatOption,
+    ReadOption,
+    SizeOption,
+    load_calibration,
+    parse_size,
+    parse_view_files,
+)
+
 if TYPE_CHECKING:
     import numpy as np
-    from rich.table import Table
 
-    from mvgeom.cameras import CameraGroup
     from mvgeom.keypoint_tables import KeypointTable, ViewStack
     from mvgeom.reconstruction import Reconstruction
 
@@ -55,27 +62,6 @@ class Method(StrEnum):
     linear = "linear"
 
 
-CalibrationArgument = Annotated[Path, typer.Argument(help="Calibration file or folder, of any format that is known.")]
-SizeOption = Annotated[
-    list[str] | None,
-    typer.Option("--size", metavar="WxH", help="Image size where the file has none; NAME=WxH for one camera (repeat)."),
-]
-FormatOption = Annotated[
-    str | None,
-    typer.Option("--from", metavar="FORMAT", help="Format of the calibration; found by its content if left out."),
-]
-ReadOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--option",
-        "-O",
-        metavar="KEY=VALUE",
-        help="How to read the calibration (repeat): frame=3 (Pose2Sim, moving cameras); names=a,b origin=lower-left "
-        "(DLT); extrinsics=FILE names=a,b (OpenCV stereo); one_based=false (DANNCE).",
-    ),
-]
-
-
 @app.command()
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Calibration file or folder.")],
@@ -91,14 +77,13 @@ def convert(
     """Convert a calibration from one format to another.
 
     Formats: anipose, pose2sim, qualisys, opencv, jarvis, easymocap, colmap, dlt, dannce, json. What the target cannot
-        hold
-    (fisheye lenses, more distortion coefficients, skew) is an error.
+    hold (fisheye lenses, more distortion coefficients, skew) is an error.
     """
     from mvgeom import formats
 
     if not scale > 0:
         raise ValueError(f"--scale must be positive, got {scale:g}")
-    cameras = _load(source, source_format, size, option)
+    cameras = load_calibration(source, source_format, size, option)
     scaled = cameras.replace(translation=cameras.translation * scale)
     formats.save(scaled, target, file_format=target_format)
     written = formats.identify(target)
@@ -114,9 +99,11 @@ def show(
     option: ReadOption = None,
 ) -> None:
     """Show what a calibration says: a table of the cameras, and a picture of the rig."""
-    cameras = _load(calibration, source_format, size, option)
-    _print(_camera_table(cameras, str(calibration)))
-    for line in _rig_summary(cameras):
+    from mvgeom.rig_table import camera_table, rig_summary
+
+    cameras = load_calibration(calibration, source_format, size, option)
+    _print(camera_table(cameras, str(calibration)))
+    for line in rig_summary(cameras):
         _print(line)
     if output is not None:
         from mvgeom.rig_figure import save_rig_figure
@@ -159,91 +146,26 @@ def triangulate(
     """Triangulate keypoint tables of several views.
 
     The tables have three header rows (scorer, bodyparts, coords) and x, y(, likelihood) per keypoint; rows of all
-    views are
-    the same moments. The 3D table has x, y, z, their standard deviations, the mean reprojection error in px and the
-    number
-    of views per keypoint.
+    views are the same moments. The 3D table has x, y, z, their standard deviations, the mean reprojection error in px
+    and the number of views per keypoint.
     """
     import numpy as np
 
     from mvgeom.keypoint_tables import read_keypoints, stack_views, write_points_3d
     from mvgeom.reconstruction import reconstruct
 
-    files = _by_view(views, "VIEW=CSV")
+    files = parse_view_files(views, "VIEW=CSV")
     if len(files) < 2:
         raise ValueError(f"triangulation needs keypoints of at least two views, got {len(files)}")
-    cameras = _load(calibration, source_format, size, option).select(files)
+    cameras = load_calibration(calibration, source_format, size, option).select(files)
     tables = {view: read_keypoints(path) for view, path in files.items()}
     stack = stack_views(tables)
-    points = _to_frame(stack, tables, _by_view(boxes or [], "--boxes VIEW=CSV"), crop_size)
+    points = _to_frame(stack, tables, parse_view_files(boxes or [], "--boxes VIEW=CSV"), crop_size)
     if stack.likelihood is not None:
         points = np.where((stack.likelihood >= min_likelihood)[..., None], points, np.nan)
     found = reconstruct(points, cameras, method=method.value, threshold=threshold, noise=noise)
     write_points_3d(output, stack.rows, stack.keypoint_names, found.points, found.std, found.error, found.num_views)
     _print_reconstruction(found, stack, points, tuple(files), output)
-
-
-def _load(
-    path: Path, source_format: str | None = None, size: list[str] | None = None, option: list[str] | None = None
-) -> CameraGroup:
-    """The calibration that a command names, with the options that `show` and the others share."""
-    from mvgeom import formats
-
-    options: dict[str, Any] = {
-        key: _OPTION_TYPES.get(key, str)(text) for key, text in _pairs(option or [], "--option KEY=VALUE").items()
-    }
-    if size:
-        options["sizes"] = _sizes(size)
-    return formats.load(path, file_format=source_format, **options)
-
-
-def _frame(text: str) -> int:
-    if not text.isdigit():
-        raise ValueError(f"--option frame must be a whole number from 0, got {text!r}")
-    return int(text)
-
-
-def _names(text: str) -> list[str]:
-    return text.split(",")
-
-
-def _truth(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError(f"--option one_based must be true or false, got {text!r}")
-    return text.lower() == "true"
-
-
-_OPTION_TYPES: dict[str, Callable[[str], Any]] = {"frame": _frame, "names": _names, "one_based": _truth}
-
-
-def _sizes(values: list[str]) -> tuple[int, int] | dict[str, tuple[int, int]]:
-    """One size for all cameras, or sizes by name."""
-    if len(values) == 1 and "=" not in values[0]:
-        return _size(values[0], "--size")
-    return {name: _size(text, "--size") for name, text in _pairs(values, "--size NAME=WxH").items()}
-
-
-def _size(text: str, option: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and height.isdigit()):
-        raise ValueError(f"{option} must be WIDTHxHEIGHT in px, such as 1280x1024, got {text!r}")
-    return int(width), int(height)
-
-
-def _pairs(values: list[str], form: str) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for value in values:
-        name, equals, text = value.partition("=")
-        if not (name and equals and text):
-            raise ValueError(f"expected {form}, got {value!r}")
-        if name in pairs:
-            raise ValueError(f"{form}: {name!r} is given twice")
-        pairs[name] = text
-    return pairs
-
-
-def _by_view(values: list[str], form: str) -> dict[str, Path]:
-    return {view: Path(text) for view, text in _pairs(values, form).items()}
 
 
 def _to_frame(
@@ -264,12 +186,12 @@ def _to_frame(
         return stack.points
     if crop_size is None:
         raise ValueError("--boxes needs --crop-size WxH, the size in px of the stored images that the keypoints are of")
-    size = _size(crop_size, "--crop-size")
+    size = parse_size(crop_size, "--crop-size")
     points = stack.points.copy()
     for row, (view, table) in enumerate(tables.items()):
         if view not in boxes:
             continue
-        of_images = any("/" in name or "." in name for name in table.rows)
+        of_images = not all(name.isdigit() for name in table.rows)
         found = (
             read_labeled_boxes(boxes[view]).of(table.rows)
             if of_images
@@ -278,75 +200,6 @@ def _to_frame(
         to_frame = affine.invert(affine.from_box(found, size))
         points[:, row] = affine.apply(np.asarray(to_frame), points[:, row])
     return points
-
-
-def _camera_table(cameras: CameraGroup, title: str) -> Table:
-    import numpy as np
-    from rich import box
-    from rich.table import Table
-
-    from mvgeom.projection import invertible_radius, undistort
-
-    corners = np.zeros((len(cameras), 4, 2))
-    corners[:, 0, 0], corners[:, 1, 0] = -0.5, cameras.sizes[:, 0] - 0.5
-    corners[:, :2, 1] = cameras.matrix[:, 1, 2:]
-    corners[:, 2, 1], corners[:, 3, 1] = -0.5, cameras.sizes[:, 1] - 0.5
-    corners[:, 2:, 0] = cameras.matrix[:, 0, 2:]
-    edges = np.rad2deg(np.arctan(np.abs(undistort(corners, cameras)[:, range(4), (0, 0, 1, 1)])))
-    fields = edges.reshape(-1, 2, 2).sum(-1)
-    limits = np.rad2deg(np.arctan(invertible_radius(cameras)))
-
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("camera", "image px", "focal px", "centre px", "view deg", "lens", "position"):
-        table.add_column(heading, justify="left" if heading in ("camera", "lens") else "right")
-    for view, name in enumerate(cameras.names):
-        matrix, used = cameras.matrix[view], np.flatnonzero(cameras.distortion[view])
-        square = np.isclose(matrix[0, 0], matrix[1, 1], rtol=1e-3)
-        lens = "fisheye" if cameras.fisheye[view] else f"{used[-1] + 1} coeff." if len(used) else "no distortion"
-        skew = f", skew {matrix[0, 1]:.2g}" if matrix[0, 1] else ""
-        valid = f", to {limits[view]:.0f} deg" if limits[view] < 80 else ""
-        table.add_row(
-            name,
-            "{:g}x{:g}".format(*cameras.sizes[view]),
-            f"{matrix[0, 0]:.1f}" if square else f"{matrix[0, 0]:.1f} {matrix[1, 1]:.1f}",
-            f"{matrix[0, 2]:.0f} {matrix[1, 2]:.0f}",
-            "x".join("?" if np.isnan(angle) else f"{angle:.0f}" for angle in fields[view]),
-            lens + skew + valid,
-            " ".join(f"{value:.3g}" for value in cameras.centers[view] + 0.0),
-        )
-    return table
-
-
-def _rig_summary(cameras: CameraGroup) -> list[str]:
-    """Lines about the cameras together: how far apart, where they look, from how different directions."""
-    from itertools import combinations
-
-    import numpy as np
-
-    from mvgeom.rig_figure import focus
-
-    if len(cameras) < 2:
-        return []
-    centers, target = cameras.centers, focus(cameras)
-    apart = [float(np.linalg.norm(centers[a] - centers[b])) for a, b in combinations(range(len(cameras)), 2)]
-    to_target = target - centers
-    away = np.linalg.norm(to_target, axis=1)
-    lines = [f"distances between cameras: {min(apart):.4g} to {max(apart):.4g} (the calibration's unit)"]
-    if away.min() > 0:
-        unit = to_target / away[:, None]
-        angles = [
-            float(np.rad2deg(np.arccos(np.clip(unit[a] @ unit[b], -1, 1))))
-            for a, b in combinations(range(len(cameras)), 2)
-        ]
-        missed = np.linalg.norm(
-            to_target - (to_target * cameras.rotation[:, 2]).sum(1)[:, None] * cameras.rotation[:, 2], axis=1
-        )
-        lines.append(
-            f"optical axes come nearest to each other at {', '.join(f'{value:.4g}' for value in target)} "
-            f"(they pass it at {missed.min():.2g} to {missed.max():.2g}), {away.min():.4g} to {away.max():.4g} away"
-        )
-        lines.append(f"angles between views, seen from there: {min(angles):.0f} to {max(angles):.0f} deg")
-    return lines
 
 
 def _print_reconstruction(

@@ -59,7 +59,7 @@ def load(path: str | Path, *, file_format: str | None = None, **options: Any) ->
 
 
 def save(cameras: CameraGroup, path: str | Path, *, file_format: str | None = None, **options: Any) -> None:
-    """Write the cameras to a calibration file or folder, whole or not at all.
+    """Write the cameras to a calibration file or folder; every file is replaced whole or not at all.
 
     Args:
         cameras: one rig, arrays of any backend; its unit is kept.
