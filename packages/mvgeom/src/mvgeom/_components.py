@@ -1,9 +1,9 @@
 """World, camera, normalized and pixel coordinates component by component: what projection and triangulation share.
 
-A point of K is three arrays (..., K) in the world or (..., V, K) in the cameras, an observation two arrays (..., V, K),
-always with a boolean array of the same shape that tells where they mean anything; elsewhere they hold harmless numbers.
-Components instead of a last axis of two or three: elementwise operations then run on contiguous memory, and nothing is a
-matrix product, which GPUs (TF32) and autocast regions carry out in reduced precision.
+Points are three arrays (..., K) in the world or (..., V, K) in the cameras, observations two arrays (..., V, K), always
+with booleans of the same shape that tell where they mean anything; elsewhere they hold harmless numbers. Components
+instead of a last axis of two or three: elementwise operations then run on contiguous memory, and nothing is a matrix
+product, which GPUs (TF32) and autocast regions carry out in reduced precision.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,7 +20,8 @@ Array = Any
 DISTORTION_LENGTHS = (0, 4, 5, 8, 12, 14)
 """Numbers of coefficients of OpenCV's Brown-Conrady model; each is the longer ones with zeros, so padding is exact."""
 
-_ARRAY_FIELDS = ("sizes", "matrix", "distortion", "rotation", "translation")
+_NUM_TRAILING = {"sizes": 2, "matrix": 3, "distortion": 2, "rotation": 3, "translation": 2}
+_ARRAY_FIELDS = tuple(_NUM_TRAILING)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,11 +86,16 @@ class CameraGroup:
             raise ValueError(
                 f"distortion must have shape (..., {num_views}, n) with n one of {DISTORTION_LENGTHS}, got {shape}"
             )
+        try:
+            np.broadcast_shapes(*self._leading_shapes())
+        except ValueError:
+            shapes = {field: tuple(getattr(self, field).shape) for field in _ARRAY_FIELDS}
+            raise ValueError(f"the batch dimensions of the camera arrays do not broadcast: {shapes}") from None
         for field in _ARRAY_FIELDS:
             value = getattr(self, field)
             if is_numpy_array(value) and not np.isfinite(value).all():
                 bad = np.argwhere(~np.isfinite(value))[0]
-                view = self.names[int(bad[-1 if value.ndim == 1 else value.ndim - len(tails.get(field, (0,))) - 1])]
+                view = self.names[int(bad[value.ndim - _NUM_TRAILING[field]])]
                 raise ValueError(f"{field} of camera {view!r} is not finite: {value.tolist()}")
 
     def __len__(self) -> int:
@@ -98,8 +103,11 @@ class CameraGroup:
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
-        """Leading dimensions of the arrays: () for one rig."""
-        return tuple(self.translation.shape[:-2])
+        """Leading dimensions that the arrays broadcast to: () for one rig."""
+        return np.broadcast_shapes(*self._leading_shapes())
+
+    def _leading_shapes(self) -> list[tuple[int, ...]]:
+        return [tuple(getattr(self, field).shape)[:-tail] for field, tail in _NUM_TRAILING.items()]
 
     @property
     def centers(self) -> Array:
@@ -108,12 +116,17 @@ class CameraGroup:
         rotation_transposed = xp.matrix_transpose(self.rotation)
         return -(rotation_transposed @ self.translation[..., None])[..., 0]
 
-    @cached_property
+    @property
     def lenses(self) -> tuple[PreparedLens, ...]:
         """One entry per lens model in use, with the range in which it can be inverted; computed once per group."""
-        from mvgeom._components import prepare_lenses
+        # functools.cached_property holds a lock, at which torch.compile gives up.
+        prepared = self.__dict__.get("_lenses")
+        if prepared is None:
+            from mvgeom._components import prepare_lenses
 
-        return prepare_lenses(self)
+            prepared = prepare_lenses(self)
+            object.__setattr__(self, "_lenses", prepared)
+        return prepared
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields replaced; checked like a new group."""

@@ -14,9 +14,9 @@ from mvgeom._arrays import stop_gradient
 from mvgeom.cameras import Array
 from mvgeom.lens_range import MAX_RADIUS, Lens, LensRange, first_guess, polynomial, polynomial_slope
 
-_NEWTON_STEPS = {"float32": 3, "float64": 10}
+_NEWTON_STEPS = {"float32": 4, "float64": 10}
 _TOLERANCE = {"float32": 3e-4, "float64": 1.5e-8}
-"""Length of the last step and residual before it, at most about the root of the precision: what is left is its square."""
+"""For the last step's length and the residual before it, about the root of the precision: the rest is its square."""
 _SMALLEST_DETERMINANT = {"float32": 1e-5, "float64": 1e-10}
 _LONGEST_STEP = 0.2
 
@@ -116,7 +116,7 @@ def tilt_matrices(lens: Lens, xp: Any) -> tuple[tuple[Array, ...], tuple[Array, 
     """OpenCV's homography of a tilted sensor (tau_x, tau_y) and its inverse, nine entries (..., V, 1) each."""
     tau_x, tau_y = lens.tilt
     sx, cx, sy, cy = xp.sin(tau_x), xp.cos(tau_x), xp.sin(tau_y), xp.cos(tau_y)
-    # The rotation R_y R_x as in OpenCV's computeTiltProjectionMatrix, times [[r22, 0, -r02], [0, r22, -r12], [0, 0, 1]].
+    # R = R_y R_x as in OpenCV's computeTiltProjectionMatrix; forward is [[r22, 0, -r02], [0, r22, -r12], [0, 0, 1]] R.
     r00, r01, r02, r10, r11, r12, r20, r21, r22 = cy, sy * sx, -sy * cx, 0 * cx, cx, sx, sy, -cy * sx, cy * cx
     forward = (
         r22 * r00 - r02 * r20, r22 * r01 - r02 * r21, r22 * r02 - r02 * r22,

@@ -65,7 +65,8 @@ def triangulate_robust(
     weight = xp.where(present, 1.0, 0.0) if weights is None else xp.where(present & (weights > 0), weights, 0.0)
     weight = xp.astype(weight, points.dtype)
     counted = stop_gradient(weight)
-    best_score, best_error = None, None
+    best_score: Array = None
+    best_error: Array = None
     for first, second in combinations(range(len(cams)), 2):
         names = (cams.names[first], cams.names[second])
         pair = xp.stack([fixed[..., first, :, :], fixed[..., second, :, :]], axis=-3)
