@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from helpers.command import SHARED, Outcome, run_mvtrain
 
+from helpers.command import SHARED, Outcome, run_mvtrain
 from mvtrain.config import load_config
 from mvtrain.data.project import read_project
 from mvtrain.synth import SyntheticSpec, generate_project
@@ -334,7 +334,7 @@ def read_view_names(project: Path) -> list[str]:
     [
         ("data: [unclosed", "YAML"),
         ("- a\n- list\n", "mapping"),
-        ("!!python/object/apply:os.system ['echo ran']", "YAML"),
+        ("!!python/object/apply:os.system ['echo ran']", "python/object/apply:os.system"),
     ],
 )
 def test_a_config_that_is_none_is_refused(

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 app = typer.Typer(
     name="mvtrain",
@@ -36,7 +37,7 @@ def fit(
     console = Console()
     loaded = load_config(config, overrides or ())
     if loaded.ignored:
-        console.print(f"ignored, no counterpart here: {', '.join(loaded.ignored)}", highlight=False)
+        console.print(f"ignored, no counterpart here: {', '.join(loaded.ignored)}", soft_wrap=True, highlight=False)
     if output_dir is None:
         stamp = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
         output_dir = Path("runs") / f"{config.stem}-{stamp}"
@@ -52,6 +53,8 @@ def synth(
     occlusion: Annotated[float, typer.Option(help="How much the moving occluder hides, 0 to 1.")] = 0.3,
     label_noise: Annotated[float, typer.Option(help="Standard deviation of the labels' noise in px.")] = 0.0,
     sessions: Annotated[int, typer.Option(help="Recordings, each with another animal and path.")] = 2,
+    video_frames: Annotated[int, typer.Option(help="Length of each session's videos.")] = 200,
+    crop: Annotated[bool, typer.Option(help="Store crops around the animal, with their bounding boxes.")] = False,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
 ) -> None:
     """Generate a project: a rendered animal seen by several cameras, with labels, videos, calibration and the truth."""
@@ -66,6 +69,8 @@ def synth(
         occlusion=occlusion,
         label_noise=label_noise,
         num_sessions=sessions,
+        num_video_frames=video_frames,
+        crop=crop,
         seed=seed,
     )
     with Progress(transient=True) as bar:
@@ -78,8 +83,9 @@ def main() -> None:
     """Entry point: a user's mistake is one line on standard error and exit status 2, without a traceback."""
     try:
         app()
-    except (ValueError, FileNotFoundError, PermissionError) as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False, markup=True, soft_wrap=True)
+    except (ValueError, OSError) as error:
+        # Text, not markup: messages quote lists and paths, whose brackets are no markup.
+        Console(stderr=True).print(Text.assemble(("error:", "bold red"), f" {error}"), soft_wrap=True)
         sys.exit(2)
 
 

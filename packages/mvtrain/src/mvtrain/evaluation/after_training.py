@@ -1,5 +1,4 @@
-"""What a run folder gets once training has ended: predictions of every labelled frame, their errors, predicted
-videos."""
+"""What a run folder gets once training has ended: predictions of all labelled frames, their errors, videos."""
 
 from __future__ import annotations
 
@@ -77,9 +76,8 @@ def predict_project(
 
 def print_errors(console: Console, project: Project, split: Split, errors: np.ndarray, baseline: np.ndarray) -> None:
     """A table of pixel error (N, V, K) per view and split, beside the baseline's."""
-    table = Table(
-        title="error in px of the labelled images, visible labels only; mean pose: the same pose for every frame"
-    )
+    console.print("\nerror in px of the labelled images, visible labels only; mean pose: the same pose for every frame")
+    table = Table()
     for column in ("set", "view"):
         table.add_column(column)
     for column in ("labels", "mean error", "median", "mean pose", "times better"):
@@ -103,7 +101,8 @@ def print_errors_3d(console: Console, project: Project, split: Split, prediction
     errors = np.linalg.norm(predicted - (triangulate_labels(project) if truth is None else truth), axis=-1)
     if not np.isfinite(errors).any():
         return
-    table = Table(title=f"3D error of triangulated predictions against {against}, in units of the calibration")
+    console.print(f"\n3D error of triangulated predictions against {against}, in the calibration's unit")
+    table = Table()
     table.add_column("set")
     for column in ("points", "mean", "median", "95 %"):
         table.add_column(column, justify="right")

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 class HeatmapHead(nn.Module):
     """Upsamples patch features to heatmaps that lie exactly on the image.
 
-    Features know what is where to within a patch; the image knows its edges to the pixel. Sub-pixel convolution doubles the
-    features' resolution once; interpolation then reaches the heatmap's from any patch size, aligned so that heatmap pixel i
-    covers the image pixels i * 2**f to (i + 1) * 2**f - 1. There they meet a few convolutions of the image.
+    Features know what is where to within a patch; the image knows its edges to the pixel. Sub-pixel convolution doubles
+    the features' resolution once; interpolation then reaches the heatmap's from any patch size, aligned so that heatmap
+    pixel i covers the image pixels i * 2**f to (i + 1) * 2**f - 1. There they meet a few convolutions of the image.
 
     Args:
         embed_dim: channels of the features.
@@ -39,15 +39,15 @@ class HeatmapHead(nn.Module):
         self.expand = nn.Sequential(
             nn.Conv2d(embed_dim, 4 * width, 1), nn.PixelShuffle(2), nn.GroupNorm(8, width), nn.GELU()
         )
-        self.refine = _convolution(width, width, kernel_size=3, padding=1)
+        self.refine = _convolution(width, width, kernel_size=3)
         # Kernels of 4 with stride 2 lie symmetrically around the pixels they merge: no shift against the image.
         self.detail = nn.Sequential(
             *(
-                _convolution(3 if level == 0 else detail_width, detail_width, kernel_size=4, stride=2, padding=1)
+                _convolution(3 if level == 0 else detail_width, detail_width, kernel_size=4, stride=2)
                 for level in range(downsample_factor)
             )
         )
-        self.fuse = _convolution(width + detail_width, width, kernel_size=3, padding=1)
+        self.fuse = _convolution(width + detail_width, width, kernel_size=3)
         self.to_heatmaps = nn.Conv2d(width, num_keypoints, 1)
 
     def forward(self, features: Tensor, images: Tensor) -> Tensor:
@@ -70,5 +70,6 @@ class HeatmapHead(nn.Module):
         return self.to_heatmaps(self.fuse(torch.cat([hidden, detail], dim=1)))
 
 
-def _convolution(channels_in: int, channels_out: int, **options: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(channels_in, channels_out, **options), nn.GroupNorm(8, channels_out), nn.GELU())
+def _convolution(channels_in: int, channels_out: int, *, kernel_size: int, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(channels_in, channels_out, kernel_size, stride=stride, padding=1)
+    return nn.Sequential(convolution, nn.GroupNorm(8, channels_out), nn.GELU())

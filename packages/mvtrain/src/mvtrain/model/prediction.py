@@ -32,8 +32,7 @@ class Prediction:
 
 
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """(..., 3, H, W) uint8 to float32 with the backbone's mean and standard deviation (3,), given for values in [0,
-    1]."""
+    """(..., 3, H, W) uint8 to float32 with a mean and standard deviation (3,) for values in [0, 1]."""
     mean, std = mean[:, None, None], std[:, None, None]
     return (images.float() / 255 - mean) / std
 

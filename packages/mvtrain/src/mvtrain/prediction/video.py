@@ -11,6 +11,7 @@ import torch
 from matplotlib import colormaps
 from rich.console import Console
 from rich.progress import track
+from rich.text import Text
 
 from mvaug import Augmentation, augment_sample
 from mvgeom import affine
@@ -49,11 +50,8 @@ def predict_videos(
     for session, paths in find_sessions(folder, spec.view_names).items():
         missing = [view for view in spec.view_names if view not in paths]
         if missing:
-            console.print(
-                f"[yellow]warning:[/] not predicted: session {session!r} in {folder} has no video of "
-                f"{', '.join(missing)}",
-                highlight=False,
-            )
+            problem = f" session {session!r} in {folder} has no video of {', '.join(missing)}: not predicted"
+            console.print(Text.assemble(("warning:", "yellow"), problem), soft_wrap=True)
             continue
         videos = [paths[view] for view in spec.view_names]
         predictions = predict_session(network, spec, videos, config.training.test_batch_size, device, console)

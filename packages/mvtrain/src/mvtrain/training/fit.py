@@ -9,6 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers import CSVLogger
 from rich.console import Console
+from rich.text import Text
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
@@ -46,7 +47,7 @@ def fit(config: Config, run_dir: Path, console: Console) -> None:
     generate_if_missing(config, console)
     project = read_project(config)
     for warning in project.warnings:
-        console.print(f"[yellow]warning:[/] {warning}", highlight=False)
+        console.print(Text.assemble(("warning:", "yellow"), f" {warning}"), soft_wrap=True)
     split = split_frames(project, config)
     check_calibration(config, project)
 
