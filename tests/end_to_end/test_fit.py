@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -62,7 +63,12 @@ def config(project: Path, tmp_path: Path) -> Path:
         "training": TINY_TRAINING,
         "model": TINY_MODEL,
         "losses": LOSSES,
-        "eval": {"predict_vids_after_training": True, "test_videos_directory": "${data.video_dir}"},
+        "eval": {
+            "predict_vids_after_training": True,
+            "save_vids_after_training": True,
+            "confidence_thresh_for_vid": 0.0,
+            "test_videos_directory": "${data.video_dir}",
+        },
     }
     path.write_text(yaml.safe_dump(document))
     return path
@@ -113,6 +119,8 @@ def test_fit_writes_everything_it_promises(
         predicted = pd.read_csv(run / "video_preds" / f"{video.stem}.csv", header=[0, 1, 2], index_col=0)
         assert predicted.shape == (15, 3 * len(project.keypoint_names))
         assert np.isfinite(predicted.to_numpy()).all()
+        drawn = cv2.VideoCapture(str(run / "video_preds" / f"{video.stem}_labeled.mp4"))
+        assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 15
 
     assert "mean pose" in outcome.out
     assert "the true 3D" in outcome.out

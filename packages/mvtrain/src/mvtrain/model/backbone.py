@@ -11,6 +11,7 @@ import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import resample_abs_pos_embed
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
@@ -46,14 +47,7 @@ def build_backbone(
     Raises:
         ValueError: unknown name, an architecture without global attention, weights that do not fit or cannot be had.
     """
-    timm_name = BACKBONES.get(name, name)
-    if not timm.is_model(timm_name.split(".")[0]):
-        close = timm.list_models(f"*{name}*")[:5]
-        hint = f"; similar timm names: {', '.join(close)}" if close else ""
-        raise ValueError(
-            f"model.backbone: unknown backbone {name!r}; use one of {', '.join(BACKBONES)}, or the name of a timm "
-            f"vision transformer{hint}"
-        )
+    timm_name = _timm_name(name)
     # Weights are read from a file by ourselves: an architecture changed by `arguments` then fails by name, not deep
     # inside.
     from_hub = pretrained and weights is None
@@ -82,6 +76,19 @@ def build_backbone(
     if weights is not None:
         load_weights(model, weights, name)
     return model
+
+
+def input_normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of the channels that a backbone was pretrained with, for values in [0, 1].
+
+    Raises:
+        ValueError: unknown name.
+    """
+    timm_name = _timm_name(name)
+    pretrained_config = timm.get_pretrained_cfg(timm_name)
+    if pretrained_config is None:
+        return IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+    return tuple(pretrained_config.mean), tuple(pretrained_config.std)
 
 
 def load_weights(model: VisionTransformer | Eva, path: Path, name: str) -> None:
@@ -139,6 +146,18 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"model weights: {path} does not hold tensors by name")
     return state
+
+
+def _timm_name(name: str) -> str:
+    timm_name = BACKBONES.get(name, name)
+    if not timm.is_model(timm_name.split(".")[0]):
+        close = timm.list_models(f"*{name}*")[:5]
+        hint = f"; similar timm names: {', '.join(close)}" if close else ""
+        raise ValueError(
+            f"model.backbone: unknown backbone {name!r}; use one of {', '.join(BACKBONES)}, or the name of a timm "
+            f"vision transformer{hint}"
+        )
+    return timm_name
 
 
 def _last_line(error: BaseException) -> str:

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import timm.data
-
 from mvtrain.config import Config
-from mvtrain.model.backbone import build_backbone
+from mvtrain.model.backbone import build_backbone, input_normalization
 from mvtrain.model.multiview import Attention, MultiviewTransformer
 
 
@@ -37,8 +35,8 @@ class ModelSpec:
     keypoint_names: tuple[str, ...]
     image_size: tuple[int, int]
     downsample_factor: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     subject_size: float | None
 
 
@@ -63,9 +61,7 @@ def make_spec(
 ) -> ModelSpec:
     """The spec of the network a config asks for."""
     size = config.data.image_resize_dims
-    normalization = timm.data.resolve_data_config(
-        model=build_backbone(config.model.backbone, arguments=config.model.backbone_args)
-    )
+    normalization = input_normalization(config.model.backbone)
     return ModelSpec(
         backbone=config.model.backbone,
         backbone_args=dict(config.model.backbone_args),
@@ -74,7 +70,7 @@ def make_spec(
         keypoint_names=keypoint_names,
         image_size=(size.width, size.height),
         downsample_factor=config.data.downsample_factor,
-        mean=tuple(normalization["mean"]),
-        std=tuple(normalization["std"]),
+        mean=normalization[0],
+        std=normalization[1],
         subject_size=subject_size,
     )

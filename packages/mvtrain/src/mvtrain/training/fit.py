@@ -51,7 +51,7 @@ def fit(config: Config, run_dir: Path, console: Console) -> None:
     split = split_frames(project, config)
     check_calibration(config, project)
 
-    accelerator, devices = config.training.hardware
+    accelerator, devices = choose_hardware(config, console)
     fabric = Fabric(
         accelerator=accelerator,
         devices=devices,
@@ -91,6 +91,17 @@ def check_calibration(config: Config, project: Project) -> None:
             f"{', '.join(wanted)} need calibrated cameras, but {project.root} has neither calibration.toml nor "
             "calibrations/<session>.toml; add one, or take these keys out of the config"
         )
+
+
+def choose_hardware(config: Config, console: Console) -> tuple[str, int | str]:
+    """Fabric's accelerator and devices; where there is no GPU, one CPU process, and a config that wants GPUs is told."""
+    accelerator, devices = config.training.hardware
+    if accelerator == "auto" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        if config.training.num_gpus:
+            console.print("no GPU was found: training on the CPU", highlight=False)
+        # Several processes would share the same cores.
+        return "cpu", config.training.devices if config.training.devices is not None else 1
+    return accelerator, devices
 
 
 def _prepare(

@@ -99,9 +99,9 @@ class Trainer:
         training = self.config.training
         while not self.finished:
             self._train_epoch()
-            due = self.finished or self.epoch % training.check_val_every_n_epoch == 0
-            if due and self.validation_loader is not None:
-                self._validate(self.validation_loader)
+            at_epoch = training.val_check_interval is None and self.epoch % training.check_val_every_n_epoch == 0
+            if self.finished or at_epoch:
+                self._validate()
             if training.ckpt_every_n_epochs is not None and self.epoch % training.ckpt_every_n_epochs == 0:
                 self._save(f"epoch-{self.epoch:04d}")
             patient = self.stale_validations < training.early_stop_patience or self.epoch < self.schedules.min_epochs
@@ -134,6 +134,9 @@ class Trainer:
                 self._optimizer_step()
             self.batches_done += 1
             self._log_step(losses, batch, waited)
+            interval = self.config.training.val_check_interval
+            if interval is not None and steps_now and self.steps % interval == 0:
+                self._validate()
             if self.finished:
                 break
             asked = time.perf_counter()
@@ -197,7 +200,10 @@ class Trainer:
                 for parameter in group["params"]:
                     parameter.requires_grad_(backbone_factor > 0)
 
-    def _validate(self, loader: DataLoader[Batch]) -> None:
+    def _validate(self) -> None:
+        loader = self.validation_loader
+        if loader is None:
+            return
         losses: list[Tensor] = []
         counts: list[int] = []
 

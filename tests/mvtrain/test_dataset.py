@@ -1,0 +1,264 @@
+"""From a project on disk to batches."""
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mvaug import Augmentation
+from mvgeom import affine, project, triangulate
+from mvtrain.config import load_config
+from mvtrain.data.batch import Batch, collate
+from mvtrain.data.cache import ImageCache
+from mvtrain.data.dataset import EpochSampler, FrameDataset, make_loader, subject_size, triangulate_labels
+from mvtrain.data.maps import to_file
+from mvtrain.data.project import Project, read_project
+from mvtrain.data.truth import read_truth
+from mvtrain.synth import SyntheticSpec, generate_project
+
+SIZE = (72, 56)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "project"
+    spec = SyntheticSpec(
+        num_views=3, num_frames=6, num_sessions=2, num_video_frames=6, size=96, crop=True, crop_size=64
+    )
+    generate_project(path, spec)
+    return path
+
+
+@pytest.fixture(scope="module")
+def small(folder: Path) -> Project:
+    return read_project(load_config(folder / "config.yaml"))
+
+
+def make_dataset(source: Project, augmentation: Augmentation | None = None, max_bytes: float = 1e9) -> FrameDataset:
+    return FrameDataset(
+        source,
+        size=SIZE,
+        augmentation=augmentation or Augmentation.none(),
+        seed=3,
+        cache=ImageCache.of_project(source, max_bytes=max_bytes),
+    )
+
+
+STRONG = Augmentation.from_config("dlc", True)
+
+
+def test_labels_and_predictions_go_through_the_same_map(small: Project) -> None:
+    dataset = make_dataset(small)
+    for row in range(len(small)):
+        sample = dataset[0, row]
+        visible = sample.visibility == 2
+        assert visible.sum() > 10
+        frame = affine.apply(affine.invert(sample.to_model), sample.points)
+        back = to_file(small, np.array([row]), frame[None])[0]
+        np.testing.assert_allclose(back[visible], small.points[row][visible], atol=1e-9)
+
+
+def test_the_image_is_where_the_map_says(folder: Path, small: Project) -> None:
+    dataset = make_dataset(small)
+    sample = dataset[0, 2]
+    for view in range(3):
+        name = small.image_names[2][view]
+        assert name is not None
+        stored = cv2.cvtColor(cv2.imread(str(folder / name)), cv2.COLOR_BGR2RGB)
+        to_model = affine.compose(sample.to_model[view], small.file_to_frame[2, view])
+        expected = cv2.warpAffine(stored, to_model, SIZE, flags=cv2.INTER_LINEAR)
+        difference = np.abs(expected.astype(int) - sample.images[view])
+        assert np.median(difference) <= 1
+
+
+def test_a_sample_is_a_function_of_seed_epoch_and_row(small: Project) -> None:
+    first, second = make_dataset(small, STRONG), make_dataset(small, STRONG, max_bytes=0)
+    for row in (0, 3):
+        np.testing.assert_array_equal(first[1, row].images, second[1, row].images)
+        np.testing.assert_array_equal(first[1, row].points, second[1, row].points)
+    assert not np.array_equal(first[1, 0].to_model, first[2, 0].to_model)
+    assert not np.array_equal(first[1, 0].images, first[2, 0].images)
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_batches_do_not_depend_on_the_number_of_workers(small: Project, num_workers: int) -> None:
+    def batches(workers: int) -> list[Batch]:
+        sampler = EpochSampler(np.arange(6), batch_size=4, seed=0)
+        sampler.epoch = 5
+        return list(make_loader(make_dataset(small, STRONG), sampler, num_workers=workers, pin_memory=False))
+
+    for ours, theirs in zip(batches(0), batches(num_workers), strict=True):
+        assert torch.equal(ours.images, theirs.images)
+        assert torch.equal(ours.points, theirs.points)
+        assert torch.equal(ours.index, theirs.index)
+
+
+def test_labels_that_leave_the_image_are_excluded(small: Project) -> None:
+    dataset = make_dataset(small, STRONG)
+    left = 0
+    for epoch in range(12):
+        sample = dataset[epoch, 0]
+        visible = sample.visibility == 2
+        inside = ((sample.points >= -0.5) & (sample.points <= np.array(SIZE) - 0.5)).all(-1)
+        assert (inside | ~visible).all()
+        left += int(((small.visibility[0] == 2) & ~visible).sum())
+    assert left > 0
+
+
+def test_moved_subjects_are_seen_where_their_labels_are(small: Project) -> None:
+    # The 3D move stays within what one affine per view can express; labels are its exact image.
+    dataset = make_dataset(small, Augmentation.from_config("none", True))
+    errors, sizes = [], []
+    for epoch in range(5):
+        sample = dataset[epoch, 1]
+        assert sample.moved
+        assert sample.cameras is not None
+        frame = affine.apply(affine.invert(sample.to_model), sample.points)
+        frame = np.where((sample.visibility == 2)[..., None], frame, np.nan)
+        moved = triangulate(frame, sample.cameras)
+        errors.append(np.linalg.norm(project(moved, sample.cameras) - frame, axis=-1))
+        sizes.append(np.nanmax(frame, axis=1) - np.nanmin(frame, axis=1))
+    assert np.nanmedian(np.concatenate(errors)) < 0.03 * np.mean(sizes)
+
+
+def test_collated_cameras_see_the_same_pixels_from_a_moved_origin(small: Project) -> None:
+    far = tuple(
+        group.replace(translation=group.translation - group.rotation @ np.full(3, 1e6)) for group in small.cameras
+    )
+    samples = [make_dataset(small)[0, row] for row in (0, 5)]
+    batch = collate([type(s)(**{**vars(s), "cameras": far[s.index]}) for s in samples])
+    assert batch.cameras is not None
+    assert batch.cameras.translation.dtype == torch.float32
+    assert batch.cameras.centers.abs().max() < 1e5
+    centroid = far[0].centers.mean(0)
+    points = np.array([[10.0, 20.0, 30.0]]) + 1e6
+    expected = project(points, far[0])
+    actual = project(torch.from_numpy((points - centroid)[None]).float(), batch.cameras)[0]
+    np.testing.assert_allclose(actual.numpy(), expected, atol=1e-2)
+
+
+def test_samples_without_calibration_are_marked(small: Project) -> None:
+    sample = make_dataset(small)[0, 0]
+    bare = type(sample)(**{**vars(sample), "cameras": None})
+    batch = collate([bare, sample])
+    assert batch.calibrated.tolist() == [False, True]
+    assert batch.cameras is not None
+    assert torch.isfinite(batch.cameras.matrix).all()
+    assert collate([bare]).cameras is None
+
+
+def test_a_view_without_an_image_is_kept_and_masked(folder: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "project"
+    shutil.copytree(folder, copied)
+    for kind in ("CollectedData", "bboxes"):
+        path = copied / f"{kind}_cam2.csv"
+        lines = path.read_text().splitlines()
+        start = 3 if kind == "CollectedData" else 1
+        if kind == "CollectedData":
+            lines[start + 1] = "," * lines[start + 1].count(",")
+        else:
+            del lines[start + 1]
+        path.write_text("\n".join(lines) + "\n")
+    holed = read_project(load_config(copied / "config.yaml"))
+    dataset = make_dataset(holed, STRONG)
+    sample = dataset[0, 1]
+    assert sample.view_present.tolist() == [True, False, True]
+    assert (sample.images[1] == 0).all()
+    assert (sample.visibility[1] == 0).all()
+    batch = collate([dataset[0, 0], sample])
+    assert batch.view_mask is not None
+    assert batch.view_mask.tolist() == [[True, True, True], [True, False, True]]
+
+
+def test_labels_are_triangulated_to_the_truth(small: Project) -> None:
+    truth = read_truth(small)
+    assert truth is not None
+    labelled = triangulate_labels(small)
+    known = np.isfinite(labelled).all(-1)
+    assert known.mean() > 0.5
+    assert np.linalg.norm(labelled - truth, axis=-1)[known].max() < 0.1
+
+
+def test_the_subjects_size_is_that_of_its_bounding_box(small: Project) -> None:
+    truth = read_truth(small)
+    assert truth is not None
+    diagonal = np.linalg.norm(truth.max(1) - truth.min(1), axis=-1)
+    assert subject_size(truth) == pytest.approx(np.median(diagonal))
+    assert subject_size(np.full((3, 4, 3), np.nan)) is None
+
+
+def test_truth_for_other_keypoints_is_refused(folder: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "project"
+    shutil.copytree(folder, copied)
+    path = copied / "points_3d.csv"
+    path.write_text(path.read_text().replace("nose", "snout"))
+    with pytest.raises(ValueError, match=r"points_3d\.csv: keypoints are \['snout'"):
+        read_truth(read_project(load_config(copied / "config.yaml")))
+
+
+def test_the_cache_keeps_what_fits_and_reads_the_rest(small: Project) -> None:
+    whole, half, none = (ImageCache.of_project(small, max_bytes=size) for size in (1e9, 9 * 64 * 64 * 3, 0))
+    for paths in small.image_paths:
+        for path in paths:
+            assert path is not None
+            np.testing.assert_array_equal(whole.read(path), none.read(path))
+            np.testing.assert_array_equal(half.read(path), none.read(path))
+
+
+def test_an_image_damaged_behind_its_header_names_itself(folder: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "project"
+    shutil.copytree(folder, copied)
+    path = sorted(copied.glob("labeled-data/*/*.jpg"))[4]
+    path.write_bytes(path.read_bytes()[:-300])
+    damaged = read_project(load_config(copied / "config.yaml"))
+    with pytest.raises(ValueError, match=path.name):
+        ImageCache.of_project(damaged, max_bytes=1e9)
+
+
+@given(
+    num_rows=st.integers(1, 40),
+    batch_size=st.integers(1, 12),
+    epoch=st.integers(0, 5),
+    seed=st.one_of(st.none(), st.integers(0, 9)),
+)
+def test_every_row_comes_once_an_epoch(num_rows: int, batch_size: int, epoch: int, seed: int | None) -> None:
+    sampler = EpochSampler(np.arange(num_rows), batch_size=batch_size, seed=seed)
+    sampler.epoch = epoch
+    batches = list(sampler)
+    assert len(batches) == len(sampler)
+    assert all(key[0] == epoch for batch in batches for key in batch)
+    assert sorted(key[1] for batch in batches for key in batch) == list(range(num_rows))
+    if seed is None:
+        assert [key[1] for batch in batches for key in batch] == list(range(num_rows))
+
+
+def test_ranks_share_each_batch() -> None:
+    def batches(rank: int, num_ranks: int) -> list[list[tuple[int, int]]]:
+        return list(EpochSampler(np.arange(12), batch_size=4, seed=1, rank=rank, num_ranks=num_ranks))
+
+    for whole, first, second in zip(batches(0, 1), batches(0, 2), batches(1, 2), strict=True):
+        assert sorted(first + second) == sorted(whole)
+        assert len(first) == len(second)
+    with pytest.raises(ValueError, match=r"4 processes cannot share a batch of 1: 9 frames in batches of 8"):
+        EpochSampler(np.arange(9), batch_size=8, seed=0, rank=0, num_ranks=4)
+
+
+def test_the_order_changes_from_epoch_to_epoch() -> None:
+    sampler = EpochSampler(np.arange(20), batch_size=20, seed=0)
+    first = list(sampler)
+    sampler.epoch = 1
+    second = list(sampler)
+    assert [key[1] for key in first[0]] != [key[1] for key in second[0]]
+
+
+def test_generated_configs_name_what_they_hold(folder: Path) -> None:
+    document = yaml.safe_load((folder / "config.yaml").read_text())
+    table = pd.read_csv(folder / "CollectedData_cam1.csv", header=[0, 1, 2], index_col=0)
+    assert document["data"]["keypoint_names"] == list(dict.fromkeys(table.columns.get_level_values(1)))
