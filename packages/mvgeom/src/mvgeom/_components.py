@@ -158,7 +158,10 @@ def intrinsics(cams: CameraGroup, dtype: Any, xp: Any) -> tuple[Array, Array, Ar
 
 
 def invertible_radius(cams: CameraGroup) -> Array:
-    """(..., V) normalized radius within which the lens model is one-to-one, at most 1e4 (89.99 degrees off axis)."""
+    """(..., V) normalized radius within which the lens model is one-to-one.
+
+    At most 100 for Brown-Conrady lenses with coefficients, 10,000 for others (89.4 and 89.99 degrees off the axis).
+    """
     return _join_views([lens.limits.radius for lens in cams.lenses], cams)[..., 0]
 
 

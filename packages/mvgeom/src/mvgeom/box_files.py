@@ -145,15 +145,21 @@ def write_video_boxes(path: str | Path, boxes: np.ndarray) -> None:
 
 
 def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header and rows with their line numbers; blank lines are left out."""
+    """Header and rows with their line numbers; blank lines at the end are left out."""
     # The package of file formats is only needed, and only loaded, when a file is read.
     from mvgeom.formats.files import read_text
 
     reader = csv.reader(io.StringIO(read_text(path), newline=""))
     try:
-        lines = [(reader.line_num, cells) for cells in reader if any(cells)]
+        lines = [(reader.line_num, cells) for cells in reader]
     except csv.Error as error:
         raise ValueError(f"{path}, line {reader.line_num}: not a CSV table of bounding boxes: {error}") from error
+    while lines and not lines[-1][1]:
+        lines.pop()
+    for number, cells in lines:
+        if not cells:
+            # Rows of videos are matched by position: whether this one counts must not be guessed.
+            raise ValueError(f"{path}, line {number} is blank; remove it, or give its four cells as empty")
     if not lines:
         raise ValueError(f"{path} is empty; bounding boxes need a header with the columns {', '.join(_COLUMNS)}")
     return lines[0][1], lines[1:]

@@ -198,8 +198,10 @@ class CameraGroup:
         """One batched group (B, V, ...) from B groups with the same names and lens models.
 
         Raises:
-            ValueError: when the groups differ in names or lens models.
+            ValueError: when there is no group, or the groups differ in names or lens models.
         """
+        if not groups:
+            raise ValueError("cannot stack an empty sequence of camera groups")
         first = groups[0]
         for group in groups[1:]:
             if group.names != first.names or group.fisheye != first.fisheye:

@@ -181,7 +181,9 @@ def undistort_components(xd: Array, yd: Array, lens: Lens, limits: LensRange, xp
     scale = first_guess(radius, limits, xp)
     if lens.fisheye:
         scale, steps = _fisheye_inverse_scale(radius, scale, fixed, steps, xp), 1
-    x, y = x_target * scale, y_target * scale
+    # Only a pixel without an inverse is clipped; its powers must not overflow.
+    x = xp.minimum(xp.maximum(x_target * scale, -limits.radius), limits.radius)
+    y = xp.minimum(xp.maximum(y_target * scale, -limits.radius), limits.radius)
     for _ in range(steps):
         (fx, fy), jacobian = distort_with_jacobian(x, y, fixed, xp)
         dx, dy = _newton_step(fx - x_target, fy - y_target, jacobian, smallest, xp)
@@ -213,11 +215,12 @@ def _newton_step(ex: Array, ey: Array, jacobian: Jacobian, smallest: float, xp: 
 
 def _fisheye_inverse_scale(distorted: Array, scale: Array, lens: Lens, steps: int, xp: Any) -> Array:
     """tan(theta) / theta_d for theta_d = `distorted`, by Newton's method on the angle from theta = theta_d scale."""
-    theta = distorted * scale
+    theta = xp.clip(distorted * scale, 0.0, math.pi / 2)
     for _ in range(steps):
         theta2 = theta * theta
         value = polynomial(theta2, lens.numerator)
         slope = value + theta2 * polynomial_slope(theta2, lens.numerator, factor=2)
         theta = theta - (theta * value - distorted) / xp.clip(slope, 1e-6, None)
-        theta = xp.clip(theta, 0.0, math.atan(MAX_RADIUS))
+        theta = xp.clip(theta, 0.0, math.pi / 2)
+    theta = xp.clip(theta, 0.0, math.atan(MAX_RADIUS))
     return xp.where(distorted > 1e-6, xp.tan(theta) / xp.clip(distorted, 1e-6, None), 1.0)

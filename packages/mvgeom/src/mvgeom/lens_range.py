@@ -15,10 +15,13 @@ from mvgeom._arrays import stop_gradient, wide_dtype
 from mvgeom.cameras import Array
 
 MAX_RADIUS = 1e4
-"""Largest normalized radius taken as seen, 89.994 degrees off the axis: keeps powers of it finite in float32."""
+"""Largest normalized radius taken as seen, 89.994 degrees off the axis."""
+
+_MAX_POLYNOMIAL_RADIUS = 100.0
+"""The same for a model that is a polynomial in it, 89.4 degrees: products of its powers stay finite in float32."""
 
 _NUM_CELLS = 64
-_FARTHEST_DISTORTED = 20.0
+_FARTHEST_IN_TABLE = 20.0
 
 
 class Lens(NamedTuple):
@@ -45,7 +48,8 @@ class LensRange(NamedTuple):
     """Where lenses are one-to-one, and a table Newton's method starts from; no gradients, the coefficients' dtype.
 
     Attributes:
-        radius: (..., V, 1) normalized radius below which the model is monotone, at most `MAX_RADIUS`.
+        radius: (..., V, 1) normalized radius below which the model is monotone, at most `MAX_RADIUS`, and at most 100
+            for a polynomial.
         distorted: (..., V, 1) no point within `radius` is mapped farther out than this.
         offset, factor: (..., V, 1); the table is uniform in (offset + factor * distorted radius)^(1/4).
         table: (cameras * nodes,) ideal radius (angle for fisheye) divided by distorted radius.
@@ -132,7 +136,8 @@ def lens_range(distortion: Array, *, fisheye: bool) -> LensRange:
         refined = _first_failure(xp.where(xp.isfinite(first), first - step, 0.0), step, fractions, lens, xp)
         first = xp.where(refined < first, xp.where(xp.isfinite(first), refined, first), first)
         step = step / 64
-    limit = xp.clip(first - step, 0.0, math.atan(MAX_RADIUS))
+    polynomial_in_radius = bool(lens.numerator) and not fisheye
+    limit = xp.clip(first - step, 0.0, math.atan(_MAX_POLYNOMIAL_RADIUS if polynomial_in_radius else MAX_RADIUS))
     radius = xp.tan(limit)
     distorted = _radial(limit if fisheye else radius, lens)
     if lens.tangential:
@@ -193,12 +198,11 @@ def _inverse_table(limit: Array, lens: Lens, xp: Any) -> tuple[Array, Array, Arr
     """
     edge = limit if lens.fisheye else xp.tan(limit)
     edge_distorted = _radial(edge, lens)
-    folds = edge_distorted < _FARTHEST_DISTORTED
-    edge_distorted = xp.where(folds, edge_distorted, _FARTHEST_DISTORTED)
+    folds = edge_distorted < _FARTHEST_IN_TABLE
+    edge_distorted = xp.where(folds, edge_distorted, _FARTHEST_IN_TABLE)
     nodes = xp.arange(_NUM_CELLS + 1, dtype=limit.dtype, device=limit.device) / _NUM_CELLS
     target = xp.where(folds, 1 - nodes**4, nodes**4) * edge_distorted
-    # The image of a radius without a fold may be smaller than the radius, but not by that much.
-    low, high = xp.zeros_like(target), xp.where(folds, edge, xp.clip(edge, 0.0, 5 * _FARTHEST_DISTORTED)) + 0 * target
+    low, high = xp.zeros_like(target), edge + xp.zeros_like(target)
     for _ in range(10):
         middle = (low + high) / 2
         below = _radial(middle, lens) < target

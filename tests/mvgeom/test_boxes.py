@@ -1,0 +1,268 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.geometry import random_rig
+from mvgeom import affine, boxes, project
+
+SEEDS = st.integers(0, 2**32 - 1)
+SHARED = Path(__file__).parents[2].parent / "shared"
+
+
+def random_boxes(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return np.concatenate([rng.uniform(-50, 300, (*shape, 2)), rng.uniform(5, 200, (*shape, 2))], axis=-1)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "bboxes_top.csv"
+    path.write_text(text)
+    return path
+
+
+@settings(max_examples=50)
+@given(seed=SEEDS, margin=st.floats(0, 1), aspect=st.one_of(st.none(), st.floats(0.2, 5)))
+def test_a_box_from_keypoints_holds_them_all(seed: int, margin: float, aspect: float | None) -> None:
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(-500, 500, size=(3, 6, 2))
+    points[rng.random((3, 6)) < 0.3] = np.nan
+    points[0] = np.nan
+    found = boxes.from_keypoints(points, margin=margin, aspect=aspect)
+    assert found.shape == (3, 4)
+    assert np.isnan(found[0]).all()
+    for box, keypoints in zip(found[1:], points[1:], strict=True):
+        present = keypoints[np.isfinite(keypoints[:, 0])]
+        if len(present) == 0:
+            assert np.isnan(box).all()
+            continue
+        inside = affine.apply(affine.from_box(box, (100, 100)), present)
+        assert (inside >= -0.5 - 1e-9).all()
+        assert (inside <= 99.5 + 1e-9).all()
+        np.testing.assert_allclose((inside.min(0) + inside.max(0)) / 2, 49.5, rtol=0, atol=1e-6)
+        if aspect is not None:
+            assert box[2] / box[3] == pytest.approx(aspect)
+    np.testing.assert_allclose(boxes.from_keypoints(torch.tensor(points), margin=margin, aspect=aspect), found)
+
+
+def test_margin_and_least_size_of_a_box() -> None:
+    points = np.array([[10.0, 20.0], [30.0, 30.0]])
+    # The centres of the outermost pixels are 20 and 10 apart; the larger extent sets the margin on every side.
+    np.testing.assert_allclose(boxes.from_keypoints(points, margin=0.0), [10.5, 20.5, 20, 10])
+    np.testing.assert_allclose(boxes.from_keypoints(points, margin=0.1), [8.5, 18.5, 24, 14])
+    np.testing.assert_allclose(boxes.from_keypoints(points[:1], min_size=8.0), [6.5, 16.5, 8, 8])
+
+
+def test_boxes_from_world_points_are_boxes_of_their_projections() -> None:
+    rng = np.random.default_rng(0)
+    cams, points = random_rig(rng, 3), rng.uniform(-0.5, 0.5, size=(2, 5, 3))
+    points[0, 1] = np.nan
+    points[1] = 3 * cams.centers[0]
+    found = boxes.from_points_3d(points, cams, margin=0.2)
+    assert found.shape == (2, 3, 4)
+    np.testing.assert_array_equal(found, boxes.from_keypoints(project(points, cams), margin=0.2))
+    assert np.isfinite(found[0]).all()
+    assert np.isnan(found[1, 0]).all()
+
+
+@settings(max_examples=50)
+@given(seed=SEEDS)
+def test_clipped_boxes_lie_in_the_frame_and_in_themselves(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    original = random_boxes(rng, 20)
+    found = boxes.clip(original, (200, 150))
+    left = np.isfinite(found[:, 0])
+    np.testing.assert_array_equal(
+        left, (original[:, 0] < 200) & (original[:, 1] < 150) & (original[:, :2] + original[:, 2:] > 0).all(axis=1)
+    )
+    assert (found[left, :2] >= 0).all()
+    assert (found[left, :2] + found[left, 2:] <= [200 + 1e-9, 150 + 1e-9]).all()
+    np.testing.assert_array_equal(boxes.clip(found, (200, 150)), found)
+    frame = np.array([0.0, 0.0, 200.0, 150.0])
+    kept = found[left, 2] * found[left, 3] / (200 * 150)
+    union = boxes.iou(original[left], frame)
+    area = original[left, 2] * original[left, 3] / (200 * 150)
+    np.testing.assert_allclose(union, kept / (1 + area - kept), rtol=1e-9)
+
+
+@settings(max_examples=50)
+@given(seed=SEEDS, aspect=st.floats(0.1, 10))
+def test_aspect_grows_one_side_about_the_centre(seed: int, aspect: float) -> None:
+    original = random_boxes(np.random.default_rng(seed), 5)
+    found = boxes.with_aspect(original, aspect)
+    np.testing.assert_allclose(found[:, 2] / found[:, 3], aspect, rtol=1e-9)
+    np.testing.assert_allclose(
+        found[:, :2] + found[:, 2:] / 2, original[:, :2] + original[:, 2:] / 2, rtol=0, atol=1e-9
+    )
+    assert (found[:, 2:] >= original[:, 2:] * (1 - 1e-12)).all()
+    assert np.isclose(found[:, 2:], original[:, 2:], rtol=1e-9).any(axis=1).all()
+
+
+@settings(max_examples=50)
+@given(seed=SEEDS)
+def test_iou_is_symmetric_and_one_only_for_equal_boxes(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = random_boxes(rng, 8), random_boxes(rng, 8)
+    found = boxes.iou(first, second)
+    np.testing.assert_allclose(found, boxes.iou(second, first))
+    assert ((found >= 0) & (found < 1)).all()
+    np.testing.assert_allclose(boxes.iou(first, first), 1)
+    np.testing.assert_allclose(boxes.iou(torch.tensor(first), torch.tensor(second)), found)
+    assert boxes.iou(first[:, None], second).shape == (8, 8)
+
+
+def test_iou_of_known_and_missing_boxes() -> None:
+    box = np.array([0.0, 0.0, 10.0, 10.0])
+    assert boxes.iou(box, np.array([5.0, 0, 10, 10])) == pytest.approx(1 / 3)
+    assert boxes.iou(box, np.array([10.0, 0, 10, 10])) == 0
+    assert np.isnan(boxes.iou(box, np.full(4, np.nan)))
+
+
+def test_smoothing_keeps_steady_boxes_bridges_gaps_and_damps_jumps() -> None:
+    rng = np.random.default_rng(1)
+    steady = np.tile([10.0, 20.0, 100.0, 50.0], (30, 1))
+    np.testing.assert_allclose(boxes.smooth(steady, sigma=2.0), steady)
+    moving = steady + np.arange(30)[:, None] * [3.0, 1.0, 0.0, 0.0]
+    holed = moving.copy()
+    holed[10:14] = np.nan
+    np.testing.assert_allclose(boxes.smooth(holed, sigma=1.0)[6:24], moving[6:24], rtol=0, atol=1e-6)
+    jumpy = moving + rng.normal(size=(30, 4))
+    smoothed = boxes.smooth(jumpy, sigma=2.0)
+    assert np.abs(np.diff(smoothed, 2, axis=0)).mean() < 0.1 * np.abs(np.diff(jumpy, 2, axis=0)).mean()
+
+
+def test_long_gaps_stay_missing() -> None:
+    track = np.tile([10.0, 20.0, 100.0, 50.0], (12, 2, 1))
+    track[2:4, 0], track[5:9, 0], track[0, 0], track[:, 1] = np.nan, np.nan, np.nan, np.nan
+    found = boxes.smooth(track, sigma=1.0, max_gap=3)
+    np.testing.assert_array_equal(np.isnan(found[:, 0, 0]), [False] * 5 + [True] * 4 + [False] * 3)
+    assert np.isnan(found[:, 1]).all()
+    np.testing.assert_allclose(boxes.smooth(track, sigma=1.0)[:, 0], np.tile([10.0, 20.0, 100.0, 50.0], (12, 1)))
+
+
+@settings(max_examples=25)
+@given(seed=SEEDS)
+def test_files_round_trip(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    rng, folder = np.random.default_rng(seed), tmp_path_factory.mktemp("boxes")
+    original = random_boxes(rng, 6)
+    original[0] = [0, 306, 933, 900]
+    images = tuple(f"labeled-data/fly_top/img{index:08d}.png" for index in range(6))
+    boxes.write_labeled_boxes(folder / "bboxes_top.csv", images, original)
+    again = boxes.read_labeled_boxes(folder / "bboxes_top.csv")
+    assert again.images == images
+    np.testing.assert_array_equal(again.boxes, original)
+    np.testing.assert_array_equal(again.of([images[4], images[1]]), original[[4, 1]])
+    original[3] = np.nan
+    boxes.write_video_boxes(folder / "fly_top_bbox.csv", original)
+    np.testing.assert_array_equal(boxes.read_video_boxes(folder / "fly_top_bbox.csv", 6), original)
+    assert sorted(path.name for path in folder.iterdir()) == ["bboxes_top.csv", "fly_top_bbox.csv"]
+
+
+def test_height_comes_before_width_on_disk(tmp_path: Path) -> None:
+    boxes.write_video_boxes(tmp_path / "v_bbox.csv", np.array([[1.0, 2.0, 30.0, 40.5]]))
+    assert (tmp_path / "v_bbox.csv").read_text() == ",x,y,h,w\n0,1,2,40.5,30\n"
+
+
+def test_columns_are_found_by_name(tmp_path: Path) -> None:
+    path = write(tmp_path, "image, w,h,x,score,y\na.png,30,40,1,0.9,2\n")
+    np.testing.assert_array_equal(boxes.read_labeled_boxes(path).boxes, [[1, 2, 30, 40]])
+    path = write(tmp_path, "\ufeffx,y,h,w\n1,2,40,30\n,,,\n3,4,40,30\n")
+    np.testing.assert_array_equal(boxes.read_video_boxes(path), [[1, 2, 30, 40], [np.nan] * 4, [3, 4, 30, 40]])
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is absent")
+def test_real_project() -> None:
+    folder = SHARED / "data" / "human4"
+    labeled = boxes.read_labeled_boxes(folder / "bboxes_cam1.csv")
+    assert labeled.images[0] == "labeled-data/balancing_cam1/img00000000.jpg"
+    np.testing.assert_array_equal(labeled.boxes[0], [0, 306, 933, 933])
+    assert boxes.read_video_boxes(folder / "videos" / "balancing_cam4_bbox.csv").shape == (len(labeled.images), 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"bboxes_top.csv is empty; .* x, y, h, w"),
+        (
+            ",x,y,w\na.png,1,2,3\n",
+            r"bboxes_top.csv lacks the column h; .* need x, y, h, w, found \['', 'x', 'y', 'w'\]",
+        ),
+        (",x\na.png,1\n", r"lacks the columns y, h, w"),
+        (",x,y,h,w,w\na.png,1,2,3,4,4\n", r"has the column w 2 times"),
+        (
+            ",x,y,h,w\na.png,1,2,3,4\nb.png,1,two,3,4\n",
+            r"bboxes_top.csv, line 3, column y: expected a number, found 'two'",
+        ),
+        (",x,y,h,w\na.png,1,2,3\n", r"line 2, column w: expected a number, found ''"),
+        (",x,y,h,w\na.png,1,2,nan,4\n", r"line 2, column h: expected a number, found 'nan'"),
+        (",x,y,h,w\na.png,1,2,0,4\n", r"line 2, column h: the height of a box must be positive, found 0"),
+        (",x,y,h,w\na.png,1,2,3,-4\n", r"line 2, column w: the width of a box must be positive, found -4"),
+    ],
+)
+def test_messages_of_both_readers(text: str, message: str, tmp_path: Path) -> None:
+    path = write(tmp_path, text)
+    for read in (boxes.read_labeled_boxes, boxes.read_video_boxes):
+        with pytest.raises(ValueError, match=message):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x,y,h,w\n1,2,3,4\n", r"first column must hold image paths, found column 'x' there"),
+        (",x,y,h,w\n,1,2,3,4\n", r"line 2: the first column must hold the image path, it is empty"),
+        (
+            ",x,y,h,w\na.png,1,2,3,4\nb.png,1,2,3,4\na.png,1,2,3,4\n",
+            r"line 4: image 'a.png' has a box in line 2 already",
+        ),
+        (",x,y,h,w\na.png,,,,\n", r"line 2, column x: expected a number, found ''"),
+    ],
+)
+def test_messages_of_labeled_boxes(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        boxes.read_labeled_boxes(write(tmp_path, text))
+
+
+def test_messages_about_files_and_counts(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"bboxes_side.csv.*No such file"):
+        boxes.read_labeled_boxes(tmp_path / "bboxes_side.csv")
+    path = write(tmp_path, ",x,y,h,w\na.png,1,2,3,4\n")
+    with pytest.raises(ValueError, match=r"has 1 rows but the video has 7 frames; it needs one row per frame"):
+        boxes.read_video_boxes(path, 7)
+    with pytest.raises(ValueError, match=r"no box for 1 of 2 images, the first is 'b.png'; the file names 'a.png'"):
+        boxes.read_labeled_boxes(path).of(["a.png", "b.png"])
+    path = write(tmp_path, ",x,y,h,w\n0,1,2,3,4\n\n2,1,2,3,4\n")
+    with pytest.raises(ValueError, match=r"line 3 is blank"):
+        boxes.read_video_boxes(path)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda path: boxes.write_video_boxes(path, np.zeros((3, 4))),
+            r"box of frame 0 must be finite and of positive size",
+        ),
+        (lambda path: boxes.write_video_boxes(path, np.zeros(4)), r"shape \(T, 4\), got \(4,\)"),
+        (
+            lambda path: boxes.write_labeled_boxes(path, ["a"], np.ones((2, 4))),
+            r"1 images need boxes of shape \(1, 4\)",
+        ),
+        (
+            lambda path: boxes.write_labeled_boxes(path, ["a"], np.full((1, 4), np.nan)),
+            r"the box of 'a' must be finite",
+        ),
+        (lambda path: boxes.from_keypoints(np.zeros((3, 2)), margin=-1), r"margin must be at least 0 .* got -1"),
+        (lambda path: boxes.from_keypoints(np.zeros(3)), r"\(\.\.\., K, 2\), got \(3,\)"),
+        (lambda path: boxes.with_aspect(np.ones(4), 0), r"aspect \(width / height\) must be positive, got 0"),
+        (lambda path: boxes.smooth(np.ones((3, 4)), sigma=0), r"sigma must be a positive number of frames, got 0"),
+        (lambda path: boxes.iou(np.ones(3), np.ones(4)), r"\(\.\.\., 4\) for x, y, width, height, got \(3,\)"),
+    ],
+)
+def test_messages_of_arguments(call: object, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "boxes.csv"
+    with pytest.raises(ValueError, match=message):
+        call(path)
+    assert not path.exists()

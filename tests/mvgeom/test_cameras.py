@@ -1,0 +1,164 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.geometry import FISHEYE, LENSES, random_rig
+from mvgeom import CameraGroup, affine, project
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def valid(**changes: object) -> dict[str, object]:
+    """Arguments of a group of two cameras, some of them changed."""
+    arguments = {
+        "names": ["left", "right"],
+        "sizes": [[640, 480]] * 2,
+        "matrix": [[[500, 0, 320], [0, 500, 240], [0, 0, 1]]] * 2,
+        "distortion": [[]] * 2,
+        "rotation": [np.eye(3)] * 2,
+        "translation": [[0, 0, 0], [1, 0, 0]],
+    }
+    return arguments | changes
+
+
+def random_points(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.uniform(-0.8, 0.8, size=(*shape, 3))
+
+
+@settings(max_examples=25)
+@given(seed=SEEDS)
+def test_selected_cameras_project_as_before(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cams, points = random_rig(rng, 4, fisheye=(False, True, False, True)), random_points(rng, 5)
+    order = [int(view) for view in rng.permutation(4)[: rng.integers(1, 5)]]
+    chosen = cams.select([cams.names[view] for view in order])
+    assert chosen.names == tuple(cams.names[view] for view in order)
+    assert len(chosen) == len(order)
+    np.testing.assert_allclose(project(points, chosen), project(points, cams)[order], rtol=0, atol=1e-9)
+
+
+@settings(max_examples=25)
+@given(seed=SEEDS)
+def test_cropped_and_resized_cameras_project_to_mapped_pixels(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cams, points = random_rig(rng, 3), random_points(rng, 5)
+    pixels = project(points, cams)
+    offset = rng.uniform(-50, 200, size=(3, 2))
+    np.testing.assert_allclose(project(points, cams.crop(offset)), pixels - offset[:, None], rtol=0, atol=1e-9)
+    sizes = rng.integers(50, 2000, size=(3, 2)).astype(float)
+    resized = cams.resize(sizes)
+    np.testing.assert_array_equal(resized.sizes, sizes)
+    expected = affine.apply(affine.resize(cams.sizes, sizes), pixels)
+    np.testing.assert_allclose(project(points, resized), expected, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(project(points, resized.resize(cams.sizes)), pixels, rtol=0, atol=1e-8)
+
+
+def test_crops_may_differ_from_sample_to_sample() -> None:
+    rng = np.random.default_rng(0)
+    cams, points = random_rig(rng, 3), random_points(rng, 5)
+    offset = rng.uniform(0, 100, size=(4, 3, 2))
+    cropped = cams.crop(offset)
+    assert cropped.batch_shape == (4,)
+    np.testing.assert_allclose(project(points, cropped), project(points, cams) - offset[:, :, None], rtol=0, atol=1e-9)
+
+
+def test_centers_are_where_cameras_are() -> None:
+    rng = np.random.default_rng(1)
+    cams = random_rig(rng, 3)
+    at_center = np.einsum("vij,vj->vi", cams.rotation, cams.centers) + cams.translation
+    np.testing.assert_allclose(at_center, 0, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_cameras_move_to_torch_and_back(dtype: torch.dtype) -> None:
+    rng = np.random.default_rng(2)
+    cams, points = random_rig(rng, 3, fisheye=(True, False, False)), random_points(rng, 5)
+    there = cams.to(like=torch.zeros(0, dtype=dtype))
+    assert {getattr(there, field).dtype for field in ("sizes", "matrix", "distortion", "rotation")} == {dtype}
+    back = there.to(like=np.zeros(0))
+    assert back.matrix.dtype == np.float64
+    np.testing.assert_allclose(project(points, back), project(points, cams), rtol=0, atol=1e-2)
+    assert back.fisheye == cams.fisheye
+    assert cams.to(dtype=np.float32).matrix.dtype == np.float32
+
+
+def test_lists_become_float64_and_short_distortions_are_padded() -> None:
+    cams = CameraGroup(**valid(distortion=[LENSES[5], [0.1, 0, 0, 0]]))
+    assert cams.matrix.dtype == np.float64
+    np.testing.assert_array_equal(cams.distortion, [LENSES[5], [0.1, 0, 0, 0, 0]])
+    assert CameraGroup(**valid(distortion=[[0.1] * 6, []])).distortion.shape == (2, 8)
+    assert cams.fisheye == (False, False)
+    assert cams.batch_shape == ()
+
+
+def test_stacking_pads_distortion_and_keeps_projection() -> None:
+    rng = np.random.default_rng(3)
+    rigs = [random_rig(rng, 2, lens=length) for length in (0, 5, 14)]
+    stacked = CameraGroup.stack(rigs)
+    assert stacked.distortion.shape == (3, 2, 14)
+    points = random_points(rng, 4)
+    np.testing.assert_allclose(project(points, stacked), [project(points, rig) for rig in rigs], rtol=0, atol=1e-9)
+
+
+def test_groups_can_be_pickled_after_use() -> None:
+    rng = np.random.default_rng(4)
+    cams, points = random_rig(rng, 2), random_points(rng, 3)
+    pixels = project(points, cams)
+    np.testing.assert_array_equal(project(points, pickle.loads(pickle.dumps(cams))), pixels)
+
+
+def test_a_changed_group_does_not_keep_the_old_lens() -> None:
+    cams = CameraGroup(**valid(distortion=[[-0.4, 0, 0, 0]] * 2))
+    points = np.array([[2.0, 0.0, 1.5]])
+    assert np.isnan(project(points, cams)[0]).all()
+    assert np.isfinite(project(points, cams.replace(distortion=np.zeros((2, 4))))).all()
+
+
+def test_a_group_cannot_be_changed_in_place() -> None:
+    with pytest.raises(AttributeError):
+        CameraGroup(**valid()).names = ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"names": []}, r"needs at least one camera"),
+        ({"names": ["left", "left"]}, r"names must be distinct, got \['left', 'left'\]"),
+        ({"names": ["left"]}, r"sizes must have shape \(\.\.\., 1, 2\) for the cameras \['left'\], got \(2, 2\)"),
+        ({"matrix": [np.eye(2)] * 2}, r"matrix must have shape \(\.\.\., 2, 3, 3\)"),
+        (
+            {"distortion": np.zeros((2, 6))},
+            r"distortion must have shape \(\.\.\., 2, n\) with n one of .* got \(2, 6\)",
+        ),
+        ({"distortion": [[0.0] * 15] * 2}, r"n one of \(0, 4, 5, 8, 12, 14\), got \(2, 15\)"),
+        ({"fisheye": (True,)}, r"fisheye has 1 entries for 2 cameras"),
+        ({"translation": [[0, 0, 0], [1, np.nan, 0]]}, r"translation of camera 'right' is not finite"),
+        ({"matrix": [np.eye(3), np.full((3, 3), np.inf)]}, r"matrix of camera 'right' is not finite"),
+        ({"distortion": [[np.nan, 0, 0, 0], FISHEYE]}, r"distortion of camera 'left' is not finite"),
+        (
+            {"matrix": np.zeros((3, 2, 3, 3)), "translation": np.zeros((4, 2, 3))},
+            r"batch dimensions of the camera arrays do not broadcast: .*'matrix': \(3, 2, 3, 3\)",
+        ),
+    ],
+)
+def test_messages_of_wrong_groups(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CameraGroup(**valid(**changes))
+
+
+def test_messages_of_wrong_names_and_stacks() -> None:
+    cams = CameraGroup(**valid())
+    with pytest.raises(ValueError, match=r"no camera named 'top', 'back'; the group has \['left', 'right'\]"):
+        cams.select(["left", "top", "back"])
+    other = CameraGroup(**valid(names=["left", "top"]))
+    with pytest.raises(ValueError, match=r"cannot stack cameras \['left', 'top'\] .* with \['left', 'right'\]"):
+        CameraGroup.stack([cams, other])
+    fisheye = CameraGroup(**valid(fisheye=(True, False)))
+    with pytest.raises(ValueError, match=r"fisheye \(True, False\)"):
+        CameraGroup.stack([cams, fisheye])
+    with pytest.raises(ValueError, match=r"cannot stack an empty sequence of camera groups"):
+        CameraGroup.stack([])
