@@ -256,5 +256,5 @@ def test_lenses_of_both_kinds_mix_in_one_group() -> None:
 
 def test_half_precision_is_refused() -> None:
     cams = one_camera(LENSES[5]).to(like=torch.zeros(0))
-    with pytest.raises(ValueError, match=r"torch.bfloat16 are too coarse for geometry; convert them to float32"):
+    with pytest.raises(ValueError, match=r"torch.bfloat16 are too coarse for geometry; use float32"):
         undistort(torch.zeros(1, 3, 2, dtype=torch.bfloat16), cams)

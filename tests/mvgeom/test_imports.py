@@ -53,8 +53,8 @@ def test_mvgeom_and_all_its_modules_load_without_torch() -> None:
         f"for name in {['mvgeom', *modules]!r}: importlib.import_module(name)\n"
         "import numpy as np\n"
         "from mvgeom import CameraGroup, project, triangulate\n"
-        "cams = CameraGroup(names=['a', 'b'], sizes=[[9, 9]] * 2, matrix=[np.eye(3)] * 2, distortion=[[0.1, 0, 0, 0]] * 2,\n"
-        "    rotation=[np.eye(3)] * 2, translation=[[0, 0, 0], [1, 0, 0]])\n"
+        "cams = CameraGroup(names=['a', 'b'], sizes=[[9, 9]] * 2, matrix=[np.eye(3)] * 2, rotation=[np.eye(3)] * 2,\n"
+        "    distortion=[[0.1, 0, 0, 0]] * 2, translation=[[0, 0, 0], [1, 0, 0]])\n"
         "assert np.allclose(triangulate(project(np.ones((1, 3)), cams), cams), 1)\n"
         "assert 'torch' not in sys.modules, 'torch was imported'\n"
     )

@@ -56,10 +56,7 @@ def test_leading_dimensions_are_a_loop(batch: tuple[int, ...], library: str) -> 
     rng = np.random.default_rng(0)
     cams, points = random_rig(rng, 3, lens=14, fisheye=(False, True, False)), random_points(rng, *batch, 5)
     expected = np.stack([project(part, cams) for part in points.reshape(-1, 5, 3)]).reshape(*batch, 3, 5, 2)
-    if library == "torch":
-        found = project(torch.tensor(points), cams.to(like=DOUBLE)).numpy()
-    else:
-        found = project(points, cams)
+    found = project(torch.tensor(points), cams.to(like=DOUBLE)).numpy() if library == "torch" else project(points, cams)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
     np.testing.assert_allclose(
         undistort(found, cams),
@@ -213,12 +210,12 @@ def test_functions_compile_into_one_graph() -> None:
         (lambda cams: project(np.zeros((4, 2)), cams), r"\(\.\.\., K, 3\) in the world, got \(4, 2\)"),
         (
             lambda cams: undistort(np.zeros((3, 4, 2)), cams),
-            r"\(\.\.\., 2, K, 2\) for the cameras \['left', 'right'\], got",
+            r"\(\.\.\., 2, K, 2\) for the cameras \['left', 'right'\]",
         ),
         (lambda cams: distort(np.zeros((2, 4, 3)), cams), r"\(\.\.\., 2, K, 2\)"),
         (
             lambda cams: project(torch.zeros(4, 3), cams),
-            r"points are torch.*cameras hold numpy.*cams.to\(like=points\)",
+            r"points are torch.*cameras hold numpy.*cams.to\(like",
         ),
         (lambda cams: epipolar_distance(np.zeros((1, 4, 2)), cams.select(["left"])), r"at least 2 cameras.*'left'"),
     ],

@@ -450,12 +450,12 @@ def test_autocast_does_not_coarsen_anything() -> None:
     [
         (
             lambda cams: triangulate(np.zeros((2, 4, 2)), cams),
-            r"\(\.\.\., 3, K, 2\) for the cameras .*'view0'.* got \(2, 4, 2\)",
+            r"\(\.\.\., 3, K, 2\) for .*'view0'.* got \(2, 4, 2\)",
         ),
         (lambda cams: triangulate_pairs(np.zeros((1, 4, 2)), cams.select(["view1"])), r"at least 2 cameras.*'view1'"),
         (
             lambda cams: triangulate_robust(np.zeros((3, 4, 2)), cams, threshold=0.0),
-            r"threshold must be a positive .* 0.0",
+            r"threshold must be .* got 0.0",
         ),
         (lambda cams: triangulate(torch.zeros(3, 4, 2), cams), r"cams.to\(like=points\)"),
         (lambda cams: covariance(np.zeros((4, 2)), cams), r"\(\.\.\., K, 3\) in the world"),

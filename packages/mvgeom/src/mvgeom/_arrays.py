@@ -51,7 +51,7 @@ def as_floating(xp: Any, array: Array) -> Array:
         return array
     if xp.isdtype(array.dtype, "real floating"):
         raise ValueError(
-            f"coordinates in {array.dtype} are too coarse for geometry; convert them to float32 or float64"
+            f"coordinates in {array.dtype} are too coarse for geometry; use float32 or float64"
         )
     return xp.astype(array, xp.float64)
 
