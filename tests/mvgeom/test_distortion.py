@@ -81,6 +81,19 @@ def test_strong_lenses_are_inverted_up_to_the_fold(distortion: list[float], radi
     np.testing.assert_allclose(distort(again, cams), pixels, rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize(("dtype", "share"), [(np.float64, 0.9999), (np.float32, 0.85)])
+@settings(max_examples=60)
+@given(seed=SEEDS)
+def test_no_pixel_of_the_range_is_lost(dtype: type, share: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cams = one_camera(list(rng.uniform([-0.45, -0.2, -5e-3, -5e-3, -0.1], [0.2, 0.35, 5e-3, 5e-3, 0.1])))
+    pixels = distort(disc(min(share * float(invertible_radius(cams)[0]), 1.5)), cams)
+    again = undistort(pixels.astype(dtype), cams.to(dtype=dtype))
+    assert np.isfinite(again).all()
+    found = distort(again.astype(np.float64), cams)
+    np.testing.assert_allclose(found, pixels, rtol=0, atol=1e-9 if dtype == np.float64 else 2e-3)
+
+
 @pytest.mark.parametrize("distortion", [[-0.3, 0.1, 1e-3, -1e-3, 0.0], [0.1, 0.05, 0, 0, 0.02], LENSES[8], LENSES[14]])
 def test_float32_is_good_to_a_thousandth_of_a_pixel(distortion: list[float]) -> None:
     cams = one_camera(distortion)
@@ -115,6 +128,10 @@ def test_invertible_radius_ends_before_a_pole_of_the_rational_model() -> None:
     cams = one_camera([0.0, 0.0, 0.0, 0.0, 0.0, -0.25, 0.0, 0.0])
     assert float(invertible_radius(cams)[0]) == pytest.approx(2.0, rel=1e-6)
     assert np.isnan(distort(np.array([[[2.5, 0.0]]]), cams)).all()
+    far = one_camera([6.8, 1.6, 0.0, 0.0, 0.03, 5.0, 6.0, -0.001])
+    assert 70 < float(invertible_radius(far)[0]) < 80
+    points = disc(1.4)
+    np.testing.assert_allclose(undistort(distort(points, far), far), points, rtol=0, atol=1e-10)
 
 
 @settings(max_examples=25)

@@ -128,12 +128,12 @@ def pixels_with_jacobian(x: Array, y: Array, cams: CameraGroup, xp: Any) -> tupl
 
 def normalized_from_pixels(points: Array, cams: CameraGroup, xp: Any) -> tuple[Array, Array, Array]:
     """(..., V, K, 2) pixels to normalized coordinates and which of them are valid; 0 elsewhere."""
-    u, v = points[..., 0], points[..., 1]
+    fx, skew, cx, fy, cy = intrinsics(cams, points.dtype, xp)
+    u, v = points[..., 0] - cx, points[..., 1] - cy
     # NaN compares false.
     present = xp.abs(u) + xp.abs(v) < LARGEST_COORDINATE
-    fx, skew, cx, fy, cy = intrinsics(cams, points.dtype, xp)
-    yd = xp.where(present, v - cy, 0.0) / fy
-    xd = xp.where(present, u - cx, 0.0) / fx - (skew / fx) * yd
+    yd = xp.where(present, v, 0.0) / fy
+    xd = xp.where(present, u, 0.0) / fx - (skew / fx) * yd
 
     def unbend(xd: Array, yd: Array, lens: Lens, limits: LensRange) -> tuple[Array, ...]:
         if lens.tilt:

@@ -130,14 +130,14 @@ def lens_range(distortion: Array, *, fisheye: bool) -> LensRange:
     lens = lens_terms(xp.astype(stop_gradient(distortion), wide), fisheye=fisheye)
     low = xp.zeros((*distortion.shape[:-1], 1), dtype=wide, device=distortion.device)
     fractions = xp.arange(1, 65, dtype=wide, device=distortion.device) / 64
-    first, step = _first_failure(low, math.pi / 2, fractions, lens, xp), math.pi / 128
+    widest = math.atan(_MAX_POLYNOMIAL_RADIUS if lens.numerator and not fisheye else MAX_RADIUS)
+    first, step = _first_failure(low, widest, fractions, lens, xp), widest / 64
     for _ in range(3):
         # The last sample is the failure known before, up to rounding.
         refined = _first_failure(xp.where(xp.isfinite(first), first - step, 0.0), step, fractions, lens, xp)
         first = xp.where(refined < first, xp.where(xp.isfinite(first), refined, first), first)
         step = step / 64
-    polynomial_in_radius = bool(lens.numerator) and not fisheye
-    limit = xp.clip(first - step, 0.0, math.atan(_MAX_POLYNOMIAL_RADIUS if polynomial_in_radius else MAX_RADIUS))
+    limit = xp.clip(first - step, 0.0, widest)
     radius = xp.tan(limit)
     distorted = _radial(limit if fisheye else radius, lens)
     if lens.tangential:
@@ -161,10 +161,8 @@ def lens_range(distortion: Array, *, fisheye: bool) -> LensRange:
 def _first_failure(low: Array, width: float, fractions: Array, lens: Lens, xp: Any) -> Array:
     """First of the sampled angles in (low, low + width] where the lens is not monotone; infinity if there is none."""
     angles = low + width * fractions
-    inside = angles < math.pi / 2 - 1e-5
-    angles = xp.where(inside, angles, 0.0)
     margin = _monotone_margin(angles if lens.fisheye else xp.tan(angles), lens, xp)
-    return xp.min(xp.where(inside & ~(margin > 0), angles, xp.inf), axis=-1, keepdims=True)
+    return xp.min(xp.where(margin > 0, xp.inf, angles), axis=-1, keepdims=True)
 
 
 def _monotone_margin(radius: Array, lens: Lens, xp: Any) -> Array:

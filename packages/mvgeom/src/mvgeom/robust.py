@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from functools import partial
 
 from mvgeom._arrays import as_floating, check_views, common_namespace, stop_gradient
 from mvgeom.cameras import Array, CameraGroup
-from mvgeom.triangulation import MIN_PARALLAX_DEG, reprojection_error, triangulate
+from mvgeom.triangulation import MIN_PARALLAX_DEG, reprojection_error, triangulate, triangulate_pairs
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,30 +65,24 @@ def triangulate_robust(
     weight = xp.where(present, 1.0, 0.0) if weights is None else xp.where(present & (weights > 0), weights, 0.0)
     weight = xp.astype(weight, points.dtype)
     counted = stop_gradient(weight)
-    best_score: Array = None
-    best_error: Array = None
-    for first, second in combinations(range(len(cams)), 2):
-        names = (cams.names[first], cams.names[second])
-        pair = xp.stack([fixed[..., first, :, :], fixed[..., second, :, :]], axis=-3)
-        pair_weight = xp.stack([counted[..., first, :], counted[..., second, :]], axis=-2)
-        candidate = triangulate(pair, cams.select(names), pair_weight, min_parallax_deg=min_parallax_deg)
-        error = stop_gradient(reprojection_error(candidate, fixed, cams))
+    candidates = triangulate_pairs(fixed, cams, counted, min_parallax_deg=min_parallax_deg)
+    for index in range(candidates.shape[-3]):
+        candidate = candidates[..., index, :, :]
+        error = reprojection_error(candidate, fixed, cams)
         error = xp.where(xp.isfinite(error), error, xp.inf)
         score = xp.sum(counted * xp.clip(error, 0.0, threshold) ** 2, axis=-2)
         score = xp.where(xp.isfinite(candidate[..., 0]), score, xp.inf)
-        if best_score is None:
+        if index == 0:
             best_score, best_error = score, error
         else:
             better = score < best_score
             best_score = xp.where(better, score, best_score)
             best_error = xp.where(better[..., None, :], error, best_error)
     inliers = (best_error <= threshold) & (counted > 0)
-    for final in (False, True):
-        kept = xp.where(inliers, weight if final else counted, 0.0)
-        world = triangulate(
-            points if final else fixed, cams, kept, refine_steps=refine_steps, min_parallax_deg=min_parallax_deg
-        )
-        error = reprojection_error(world, points, cams)
-        if not final:
-            inliers = (xp.where(xp.isfinite(error), error, xp.inf) <= threshold) & (counted > 0)
+    refined = partial(triangulate, refine_steps=refine_steps, min_parallax_deg=min_parallax_deg)
+    first = refined(fixed, cams, xp.where(inliers, counted, 0.0))
+    error = reprojection_error(first, fixed, cams)
+    inliers = (xp.where(xp.isfinite(error), error, xp.inf) <= threshold) & (counted > 0)
+    world = refined(points, cams, xp.where(inliers, weight, 0.0))
+    error = reprojection_error(world, points, cams)
     return RobustTriangulation(points=world, inliers=inliers & xp.isfinite(world[..., None, :, 0]), error=error)
