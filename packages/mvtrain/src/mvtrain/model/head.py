@@ -19,8 +19,8 @@ class HeatmapHead(nn.Module):
         num_keypoints: heatmaps.
         patch_size: rows and columns of image pixels per feature.
         downsample_factor: heatmaps are the image size divided by 2 to this power.
-        width: channels of the upsampled features.
-        detail_width: channels of the image's detail.
+        width: channels of the features at twice the patches' resolution.
+        detail_width: channels at the heatmaps' resolution.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class HeatmapHead(nn.Module):
         self.expand = nn.Sequential(
             nn.Conv2d(embed_dim, 4 * width, 1), nn.PixelShuffle(2), nn.GroupNorm(8, width), nn.GELU()
         )
-        self.refine = _convolution(width, width, kernel_size=3)
+        self.refine = _convolution(width, detail_width, kernel_size=3)
         # Kernels of 4 with stride 2 lie symmetrically around the pixels they merge: no shift against the image.
         self.detail = nn.Sequential(
             *(
@@ -47,8 +47,9 @@ class HeatmapHead(nn.Module):
                 for level in range(downsample_factor)
             )
         )
-        self.fuse = _convolution(width + detail_width, width, kernel_size=3)
-        self.to_heatmaps = nn.Conv2d(width, num_keypoints, 1)
+        # Few channels here: at the heatmaps' resolution a wide convolution would cost more than the whole transformer.
+        self.fuse = _convolution(2 * detail_width, detail_width, kernel_size=3)
+        self.to_heatmaps = nn.Conv2d(detail_width, num_keypoints, 1)
 
     def forward(self, features: Tensor, images: Tensor) -> Tensor:
         """Heatmap logits.
