@@ -1,0 +1,62 @@
+"""How well the parameters of adjusted cameras are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mvgeom.calibration.boards import Floats
+from mvgeom.calibration.bundle import NUM_POSE
+from mvgeom.calibration.lens_jacobian import NUM_INTRINSICS
+from mvgeom.cameras import CameraGroup
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Deviations:
+    """Standard deviations, 0 for what was held fixed.
+
+    Attributes:
+        focal: (V, 2) fx and fy, px.
+        center: (V, 2) cx and cy, px.
+        distortion: (V, n).
+        rotation_deg: (V, 3) about the camera's x, y and z axes.
+        position: (V, 3) of the camera in the world's unit, along the axes of the reference camera's frame.
+    """
+
+    focal: Floats
+    center: Floats
+    distortion: Floats
+    rotation_deg: Floats
+    position: Floats
+
+
+def deviations(cameras: CameraGroup, covariance: Floats, noise: float) -> Deviations:
+    """Standard deviations of camera parameters, each with all others unknown.
+
+    Args:
+        cameras: V cameras, adjusted.
+        covariance: (V, C, V, C) of their parameters for residuals of variance 1; see `schur.Solution`.
+        noise: standard deviation of an observation per coordinate, px.
+    """
+    own = np.stack([covariance[view, :, view] for view in range(len(cameras))]) * noise**2
+    spread = np.sqrt(np.clip(np.diagonal(own, axis1=1, axis2=2), 0, None))
+    # The centre is -R't; with R <- exp(w) R and t <- t + d it moves by R'(w x t) - R'd = -R'[t] w - R'd.
+    turned = np.swapaxes(cameras.rotation, 1, 2)
+    by_pose = np.concatenate([-turned @ _cross(cameras.translation), -turned], axis=2)
+    position = by_pose @ own[:, :NUM_POSE, :NUM_POSE] @ np.swapaxes(by_pose, 1, 2)
+    lens = spread[:, NUM_POSE:]
+    return Deviations(
+        focal=lens[:, :2],
+        center=lens[:, 2:NUM_INTRINSICS],
+        distortion=lens[:, NUM_INTRINSICS:],
+        rotation_deg=np.rad2deg(spread[:, :3]),
+        position=np.sqrt(np.clip(np.diagonal(position, axis1=1, axis2=2), 0, None)),
+    )
+
+
+def _cross(vectors: Floats) -> Floats:
+    """(..., 3, 3) matrices [v] with [v] w = v x w."""
+    x, y, z = np.moveaxis(vectors, -1, 0)
+    zero = np.zeros_like(x)
+    return np.stack([np.stack(row, axis=-1) for row in ((zero, -z, y), (z, zero, -x), (-y, x, zero))], axis=-2)

@@ -1,0 +1,99 @@
+"""Poses of a board seen by one camera: candidates from its corners, since a plane seen from afar has two."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from mvgeom.calibration.boards import Floats, Ints
+from mvgeom.cameras import CameraGroup
+from mvgeom.projection import undistort
+
+NUM_CANDIDATES = 2
+
+
+def normalize_corners(points: Floats, cameras: CameraGroup) -> Floats:
+    """(V, F, K, 2) px to normalized coordinates, NaN where missing or outside of the lens model's range."""
+    return np.moveaxis(undistort(np.moveaxis(points, 1, 0), cameras), 0, 1)
+
+
+def pose_candidates(normalized: Floats, object_points: Floats) -> tuple[Floats, Floats]:
+    """Poses of the board in the frame of the camera.
+
+    Of a plane, both solutions of infinitesimal plane-based pose estimation (Collins and Bartoli 2014, in OpenCV); of
+    points in space, one.
+
+    Args:
+        normalized: (F, K, 2) normalized coordinates; NaN is missing.
+        object_points: (K, 3) board.
+
+    Returns:
+        (F, 2, 4, 4) board to camera, the better one first, and (F, 2) their root mean square error in normalized
+        coordinates. NaN where there is no solution with the board in front of the camera, or fewer than 4 points (6 in
+        space).
+    """
+    planar = is_planar(object_points)
+    poses = np.full((len(normalized), NUM_CANDIDATES, 4, 4), np.nan)
+    errors = np.full((len(normalized), NUM_CANDIDATES), np.nan)
+    for frame, corners in enumerate(normalized):
+        seen = np.isfinite(corners).all(-1)
+        if seen.sum() < (4 if planar else 6):
+            continue
+        solutions = []
+        for rotation, translation in _solve(object_points[seen], corners[seen], planar=planar):
+            pose = np.eye(4)
+            pose[:3, :3], pose[:3, 3] = rotation, translation
+            local = object_points[seen] @ rotation.T + translation
+            if (local[:, 2] > 0).all():
+                error = np.sqrt(((local[:, :2] / local[:, 2:] - corners[seen]) ** 2).sum(-1).mean())
+                solutions.append((float(error), pose))
+        for place, (error, pose) in enumerate(sorted(solutions, key=lambda pair: pair[0])[:NUM_CANDIDATES]):
+            poses[frame, place], errors[frame, place] = pose, error
+    return poses, errors
+
+
+def _solve(points: Floats, corners: Floats, *, planar: bool) -> list[tuple[Floats, Floats]]:
+    method = cv2.SOLVEPNP_IPPE if planar else cv2.SOLVEPNP_SQPNP
+    try:
+        count, turns, shifts, _ = cv2.solvePnPGeneric(points, corners, np.eye(3), np.zeros(4), flags=method)
+    except cv2.error:
+        return []  # OpenCV's word for corners in one line or another degenerate arrangement
+    solutions = []
+    for number in range(count):
+        turn, shift = turns[number], shifts[number]
+        if planar:  # SQPNP is optimal already
+            turn, shift = cv2.solvePnPRefineLM(points, corners, np.eye(3), np.zeros(4), turn, shift)
+        rotation = np.asarray(cv2.Rodrigues(turn)[0], dtype=np.float64)
+        translation = np.asarray(shift, dtype=np.float64).reshape(3)
+        if np.isfinite(rotation).all() and np.isfinite(translation).all():
+            solutions.append((rotation, translation))
+    return solutions
+
+
+def order_motions(object_points: Floats, orders: Ints) -> Floats:
+    """(G, 4, 4) rigid motions that carry corner `orders[g][k]` to where corner k was.
+
+    A camera that lists the board's corners in order g sees it at pose T order_motions[g], if T is the pose by the first
+    order. That a flat board mirrored in its plane is the board turned over makes all of them rotations.
+
+    Raises:
+        ValueError: when an order does not carry the board onto itself.
+    """
+    center = object_points.mean(axis=0)
+    local = object_points - center
+    motions = np.tile(np.eye(4), (len(orders), 1, 1))
+    for number, order in enumerate(orders):
+        left, _, right = np.linalg.svd(local[order].T @ local)
+        sign = np.sign(np.linalg.det(left @ right))
+        # Planar points have no third singular value: its direction is free and makes the motion a rotation.
+        rotation = left @ np.diag([1, 1, sign]) @ right
+        if not np.allclose(local[order], local @ rotation.T, atol=1e-6 * np.abs(local).max()):
+            raise ValueError(f"corner order {number} does not carry the board onto itself")
+        motions[number, :3, :3], motions[number, :3, 3] = rotation, center - rotation @ center
+    return motions
+
+
+def is_planar(object_points: Floats) -> bool:
+    """Whether the points lie in one plane."""
+    values = np.linalg.svd(object_points - object_points.mean(axis=0), compute_uv=False)
+    return bool(values[2] < 1e-6 * values[0])

@@ -1,0 +1,286 @@
+"""From boards in pictures to a calibrated rig: intrinsics, poses over the graph of pairs, adjustment of everything."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mvgeom.calibration.adjusted import Deviations, deviations
+from mvgeom.calibration.board_poses import normalize_corners
+from mvgeom.calibration.boards import Floats
+from mvgeom.calibration.bundle import Booleans, residuals
+from mvgeom.calibration.camera_pairs import Relation
+from mvgeom.calibration.detections import Detections
+from mvgeom.calibration.findings import CalibrationError, Finding, note, sort_findings, warning
+from mvgeom.calibration.intrinsics import Lens, calibrate_intrinsics, known_intrinsics
+from mvgeom.calibration.pose_graph import PoseGraph, build_pose_graph
+from mvgeom.calibration.quality import judge
+from mvgeom.calibration.rig_adjustment import RigAdjustment, adjust_rig, views_of_boards
+from mvgeom.calibration.schur import Loss
+from mvgeom.calibration.selection import select_frames
+from mvgeom.cameras import CameraGroup
+
+Progress = Callable[[str], None]
+"""Called with what is being done now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to calibrate.
+
+    Attributes:
+        lens: what is sought of each lens.
+        loss: of the residuals, see `schur.adjust`; robust losses give less weight beyond three standard deviations.
+        loss_scale: px where a robust loss begins to give less weight; None takes it from the residuals.
+        reference: camera that the others' poses are determined relative to, and whose frame is the world unless
+            `origin_frame` is given; None takes the first.
+        origin_frame: moment whose board is the world: x along its rows, y along its columns, z into it.
+        max_frames: adjust at most this many moments, those that together cover images and pairs of cameras best.
+    """
+
+    lens: Lens = dataclasses.field(default_factory=Lens)
+    loss: Loss = "huber"
+    loss_scale: float | None = None
+    reference: str | None = None
+    origin_frame: str | None = None
+    max_frames: int = 200
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Calibration:
+    """A calibrated rig and what speaks for it.
+
+    Attributes:
+        cameras: V cameras; the unit is the board's.
+        detections: the moments that were adjusted, corners put in the boards' order.
+        boards: (F, 4, 4) board to world.
+        used: (V, F) views that took part.
+        residuals: (V, F, K, 2) projection minus corner in px; NaN where not seen, also for views that were left out.
+        noise: standard deviation of the corners per pixel coordinate, estimated from the residuals.
+        deviations: standard deviations of the parameters for that noise.
+        relations: pairs of cameras, by index, as they agreed before the adjustment.
+        findings: what is wrong or worth knowing.
+    """
+
+    cameras: CameraGroup
+    detections: Detections
+    boards: Floats
+    used: Booleans
+    residuals: Floats
+    noise: float
+    deviations: Deviations
+    relations: dict[tuple[int, int], Relation]
+    findings: tuple[Finding, ...]
+
+    @property
+    def rms(self) -> float:
+        """Root mean square of the reprojection errors (lengths) in px over the views that took part."""
+        return float(np.sqrt(np.nanmean((self.residuals[self.used] ** 2).sum(-1))))
+
+    @property
+    def camera_rms(self) -> Floats:
+        """(V,) the same for each camera; NaN for one without views."""
+        return np.array(
+            [
+                np.sqrt(np.nanmean((errors[used] ** 2).sum(-1))) if used.any() else np.nan
+                for errors, used in zip(self.residuals, self.used, strict=True)
+            ]
+        )
+
+
+def calibrate(
+    detections: Detections,
+    options: Options | None = None,
+    *,
+    intrinsics: CameraGroup | None = None,
+    progress: Progress | None = None,
+) -> Calibration:
+    """Calibrate a rig.
+
+    Args:
+        detections: corners, see `detect_boards` and `from_points`.
+        options: see `Options`.
+        intrinsics: cameras whose intrinsics to start from (or to keep: `Lens.fix_intrinsics`, `fix_distortion`). They
+            are needed where a camera saw fewer than 3 boards.
+        progress: called at each stage.
+
+    Returns:
+        The rig with its report.
+
+    Raises:
+        CalibrationError: when the pictures do not allow it; its findings say why.
+        ValueError: for options that do not fit the detections.
+    """
+    options = options or Options()
+    say = progress or (lambda _: None)
+    _check(detections, options, intrinsics)
+    fatal = [each for each in detections.findings if each.severity == "error"]
+    if fatal:
+        raise CalibrationError(detections.findings)
+    say("intrinsics")
+    cameras, usable, findings = _intrinsics(detections, options, intrinsics)
+    points = np.where(usable[..., None, None], detections.points, np.nan)
+    chosen = select_frames(points, detections.sizes, options.max_frames, _origin_index(detections, options))
+    points, frames = points[:, chosen], tuple(detections.frames[frame] for frame in chosen)
+
+    say("poses")
+    reference = cameras.names.index(options.reference) if options.reference else 0
+    graph = build_pose_graph(
+        cameras.names, normalize_corners(points, cameras), detections.object_points, detections.orders, reference
+    )
+    points = _relabel(points, graph)
+    findings += _label_findings(cameras.names, frames, graph)
+    shown = dataclasses.replace(detections, points=points, frames=frames)
+    placed = shown.seen & np.isfinite(graph.boards).all((-1, -2))
+    used = placed & graph.agrees
+    findings += _contradictions(cameras.names, placed, used)
+
+    say("adjustment")
+    adjusted = adjust_rig(
+        cameras,
+        graph,
+        detections.object_points,
+        points,
+        used,
+        options.lens.free(len(cameras), cameras.distortion.shape[-1]),
+        reference=reference,
+        loss=options.loss,
+        loss_scale=options.loss_scale,
+    )
+    return _result(adjusted, shown, graph, options, [*detections.findings, *findings])
+
+
+def _check(detections: Detections, options: Options, intrinsics: CameraGroup | None) -> None:
+    lens = options.lens
+    if options.reference is not None and options.reference not in detections.names:
+        raise ValueError(f"no camera {options.reference!r} for the reference; there are {list(detections.names)}")
+    if intrinsics is None and (lens.fix_intrinsics or lens.fix_distortion):
+        raise ValueError("to keep intrinsics or distortion, give the cameras that have them (intrinsics)")
+    if options.max_frames < 1:
+        raise ValueError(f"max_frames must be at least 1, got {options.max_frames}")
+
+
+def _origin_index(detections: Detections, options: Options) -> int | None:
+    if options.origin_frame is None:
+        return None
+    if options.origin_frame not in detections.frames:
+        shown = ", ".join(detections.frames[:5])
+        raise ValueError(f"no board was found at {options.origin_frame!r}; frames with boards are {shown}, ...")
+    return detections.frames.index(options.origin_frame)
+
+
+def _intrinsics(
+    detections: Detections, options: Options, given: CameraGroup | None
+) -> tuple[CameraGroup, Booleans, list[Finding]]:
+    """All cameras at the origin, (V, F) boards that fit their lenses, and findings."""
+    usable = detections.seen
+    groups: list[CameraGroup] = []
+    findings: list[Finding] = []
+    errors: list[Finding] = []
+    for view, (name, size) in enumerate(zip(detections.names, detections.sizes, strict=True)):
+        if given is not None:
+            groups.append(known_intrinsics(name, size, given, options.lens))
+            continue
+        try:
+            one, used, said = calibrate_intrinsics(
+                name, size, detections.points[view], detections.object_points, options.lens
+            )
+        except CalibrationError as error:
+            errors += error.findings
+            continue
+        groups.append(one)
+        usable[view] = used
+        findings += said
+    if errors:
+        raise CalibrationError([*errors, *findings, *detections.findings])
+    longest = max(group.distortion.shape[-1] for group in groups)
+    distortion = [np.pad(group.distortion[0], (0, longest - group.distortion.shape[-1])) for group in groups]
+    cameras = CameraGroup(
+        names=detections.names,
+        sizes=detections.sizes,
+        matrix=np.concatenate([group.matrix for group in groups]),
+        distortion=np.stack(distortion),
+        rotation=np.tile(np.eye(3), (len(groups), 1, 1)),
+        translation=np.zeros((len(groups), 3)),
+        fisheye=tuple(group.fisheye[0] for group in groups),
+    )
+    return cameras, usable, findings
+
+
+def _relabel(points: Floats, graph: PoseGraph) -> Floats:
+    ordered = np.empty_like(points)
+    np.put_along_axis(ordered, graph.labels[..., None], points, axis=2)
+    return ordered
+
+
+def _label_findings(names: tuple[str, ...], frames: tuple[str, ...], graph: PoseGraph) -> list[Finding]:
+    turned = (graph.labels != np.arange(graph.labels.shape[-1])).any(-1)
+    findings = []
+    for view in np.flatnonzero(turned.any(axis=1)):
+        which = [frames[frame] for frame in np.flatnonzero(turned[view])]
+        shown = ", ".join(which[:5]) + (", ..." if len(which) > 5 else "")
+        text = (
+            f"camera {names[view]!r} listed the corners of {len(which)} boards turned or mirrored ({shown}); the "
+            "other cameras show how, and it was put right. A board with an odd number of corners along one side and "
+            "an even one along the other has no such doubt"
+        )
+        findings.append(note("turned_board", [names[view]], text, boards=len(which)))
+    return findings
+
+
+def _contradictions(names: tuple[str, ...], placed: Booleans, used: Booleans) -> list[Finding]:
+    findings = []
+    for view, name in enumerate(names):
+        out, all_seen = int((placed[view] & ~used[view]).sum()), int(placed[view].sum())
+        if out:
+            build = warning if out > 0.2 * all_seen else note
+            text = (
+                f"camera {name!r}: {out} of {all_seen} boards are not where the other cameras see them and were left "
+                "out; many of them mean that pictures are not of the same moments or the camera moved"
+            )
+            findings.append(build("contradicting_boards", [name], text, left_out=out, boards=all_seen))
+    return findings
+
+
+def _result(
+    adjusted: RigAdjustment, detections: Detections, graph: PoseGraph, options: Options, findings: list[Finding]
+) -> Calibration:
+    scene, placed = adjusted.solution.scene, adjusted.blocks >= 0
+    seen = detections.seen & placed
+    views = views_of_boards(detections.points, seen, adjusted.blocks)
+    found = residuals(scene, views)
+    errors = np.full(detections.points.shape, np.nan)
+    errors[seen] = np.where((views.weights > 0)[..., None] & np.isfinite(found), found, np.nan)
+    boards = np.full((len(placed), 4, 4), np.nan)
+    boards[placed] = np.eye(4)
+    boards[placed, :3, :3], boards[placed, :3, 3] = scene.rotation, scene.position
+    cameras = scene.cameras
+    if options.origin_frame is not None:
+        cameras, boards = _move_world(cameras, boards, detections, options.origin_frame)
+    calibration = Calibration(
+        cameras=cameras,
+        detections=detections,
+        boards=boards,
+        used=adjusted.used,
+        residuals=errors,
+        noise=adjusted.noise,
+        deviations=deviations(scene.cameras, adjusted.solution.covariance, adjusted.noise),
+        relations=graph.relations,
+        findings=(),
+    )
+    return dataclasses.replace(calibration, findings=sort_findings([*findings, *judge(calibration)]))
+
+
+def _move_world(
+    cameras: CameraGroup, boards: Floats, detections: Detections, origin_frame: str
+) -> tuple[CameraGroup, Floats]:
+    """The same rig in the frame of the board at a moment."""
+    origin = boards[detections.frames.index(origin_frame)]
+    if not np.isfinite(origin).all():
+        raise ValueError(f"the board at {origin_frame!r} could not be placed and cannot be the world's origin")
+    rotation = cameras.rotation @ origin[:3, :3]
+    translation = cameras.translation + cameras.rotation @ origin[:3, 3]
+    return cameras.replace(rotation=rotation, translation=translation), np.linalg.inv(origin) @ boards

@@ -1,0 +1,100 @@
+"""Finding ChArUco boards in images, and telling why one that should be there is not found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mvgeom.calibration.boards import CharucoBoard, Floats, dictionary_names, predefined_dictionary
+
+Image = npt.NDArray[np.uint8]
+
+_MIN_CORNERS = 6
+
+
+def find_charuco(image: Image, board: CharucoBoard) -> Floats | None:
+    """Inner corners of a ChArUco board in subpixel accuracy.
+
+    Args:
+        image: (H, W) grey.
+        board: what to look for.
+
+    Returns:
+        (K, 2) px, NaN for corners that are not seen; None where fewer than 6 are, or all of them in one line (a pose
+        cannot be had from those).
+    """
+    # OpenCV 4 gives (n, 1, 2) and (n, 1), OpenCV 5 (n, 2) and (n,), and either None for nothing.
+    corners, ids, _, _ = cv2.aruco.CharucoDetector(board.pattern()).detectBoard(image)
+    if ids is None or len(ids) < _MIN_CORNERS:
+        return None
+    columns, rows = board.grid
+    numbers = np.asarray(ids).reshape(-1)
+    if len(np.unique(numbers // columns)) < 2 or len(np.unique(numbers % columns)) < 2:
+        return None
+    points = np.full((columns * rows, 2), np.nan)
+    points[numbers] = np.asarray(corners, dtype=np.float64).reshape(-1, 2)
+    return points
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarkerEvidence:
+    """What markers are in images where the board was not found.
+
+    Attributes:
+        as_asked: markers of the board's dictionary, median per image that has any.
+        foreign: share of them whose number is not on the board.
+        best_dictionary: the dictionary that most markers belong to; None without markers.
+        in_best: markers of that dictionary.
+        mirrored: markers of the board's dictionary in the mirrored images.
+        negative: markers of the board's dictionary with black and white exchanged.
+        other_pattern: whether the board is found with the other value of `legacy`.
+    """
+
+    as_asked: int
+    foreign: float
+    best_dictionary: str | None
+    in_best: int
+    mirrored: int
+    negative: int
+    other_pattern: bool
+
+
+def examine_markers(images: list[Image], board: CharucoBoard) -> MarkerEvidence:
+    """Look for markers in other ways than the board asks for.
+
+    Args:
+        images: a few grey images of one camera.
+        board: what was asked for.
+    """
+    asked = _count_markers(images, board.dictionary)
+    ids = np.concatenate([_find_markers(image, board.dictionary) for image in images])
+    counts = {name: _count_markers(images, name) for name in dictionary_names()}
+    # Smaller dictionaries of a family are the first markers of the larger ones: the smallest that explains all is it.
+    best = max(counts, key=lambda name: (counts[name], -len(predefined_dictionary(name).bytesList)))
+    other = replace(board, legacy=not board.legacy)
+    return MarkerEvidence(
+        as_asked=asked,
+        foreign=float(np.mean(ids >= board.columns * board.rows // 2)) if len(ids) else 0.0,
+        best_dictionary=best if counts[best] > 0 else None,
+        in_best=counts[best],
+        mirrored=_count_markers([np.ascontiguousarray(image[:, ::-1]) for image in images], board.dictionary),
+        negative=_count_markers([255 - image for image in images], board.dictionary),
+        other_pattern=any(find_charuco(image, other) is not None for image in images),
+    )
+
+
+def _count_markers(images: list[Image], dictionary: str) -> int:
+    counts = [len(_find_markers(image, dictionary)) for image in images]
+    seen = [count for count in counts if count]
+    return int(np.median(seen)) if seen else 0
+
+
+def _find_markers(image: Image, dictionary: str) -> npt.NDArray[np.int64]:
+    parameters = cv2.aruco.DetectorParameters()
+    parameters.errorCorrectionRate = 0.0  # markers of other dictionaries must not be corrected into this one
+    detector = cv2.aruco.ArucoDetector(predefined_dictionary(dictionary), parameters)
+    _, ids, _ = detector.detectMarkers(image)
+    return np.zeros(0, dtype=np.int64) if ids is None else np.asarray(ids, dtype=np.int64).reshape(-1)

@@ -1,0 +1,134 @@
+"""Finding chessboards in images, checking that their squares alternate, and which sizes of board there are."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mvgeom.calibration.boards import Floats
+
+Image = npt.NDArray[np.uint8]
+Grid = tuple[int, int]
+
+_MIN_ALTERNATION = 0.8
+"""Correlation of the squares' brightness with black-white-black. True boards reach 0.9 to 1, false ones below 0.75."""
+_LARGE_SQUARE = 50
+"""px; above this the sector-based detector's own positions are better than corners refined in a window."""
+_PROBE_SIZE = 640
+
+
+def find_chessboard(image: Image, grid: Grid) -> Floats | None:
+    """Inner corners of a chessboard in subpixel accuracy.
+
+    The order is row by row, so that rows and columns turn clockwise in the image as on the board seen from the front,
+    and the square inside the first corner is black. Boards with an odd number of corners along one side and an even
+    one along the other have just one such order, others two (or four, if square).
+
+    Args:
+        image: (H, W) grey.
+        grid: inner corners along the two sides (columns, rows).
+
+    Returns:
+        (K, 2) px, or None where no such board is found. (A part of a larger board may pass for one: see `probe_grids`.)
+    """
+    # Neither detector finds all that the other does. The sector-based one is the more accurate.
+    found, corners = cv2.findChessboardCornersSB(image, grid, flags=cv2.CALIB_CB_EXHAUSTIVE)
+    oriented = _orient(image, corners, grid) if found else None
+    sector_based = oriented is not None
+    if oriented is None:
+        oriented = _find_quickly(image, grid)
+    if oriented is None or (sector_based and _smallest_square(oriented, grid) >= _LARGE_SQUARE):
+        return oriented
+    return _refine(image, oriented, grid)
+
+
+def probe_grids(images: list[Image], asked: Grid) -> dict[Grid, int]:
+    """Which sizes of board there are in images: the one asked for, and its neighbours.
+
+    Args:
+        images: a few grey images.
+        asked: inner corners along the two sides.
+
+    Returns:
+        Sizes (the longer side first) that are found, with the number of images, most frequent first; where that is
+        equal the larger one, since parts of a board pass for smaller ones. Up to two corners more or less along each
+        side are tried, which covers boards whose squares were counted instead of their inner corners.
+    """
+    longer, shorter = max(asked), min(asked)
+    sizes = {(longer + dx, shorter + dy) for dx, dy in product(range(-2, 3), repeat=2)}
+    sizes = {(max(size), min(size)) for size in sizes if min(size) >= 3}
+    small = [_shrink(image) for image in images]
+    counts = {size: sum(_find_quickly(image, size) is not None for image in small) for size in sizes}
+    order = sorted(counts, key=lambda size: (-counts[size], -size[0] * size[1], size))
+    return {size: counts[size] for size in order if counts[size]}
+
+
+def _find_quickly(image: Image, grid: Grid) -> Floats | None:
+    """Rough corners from the faster of the two detectors."""
+    flags = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_FAST_CHECK
+    found, corners = cv2.findChessboardCorners(image, grid, flags=flags)
+    return _orient(image, corners, grid) if found else None
+
+
+def _orient(image: Image, corners: npt.ArrayLike, grid: Grid) -> Floats | None:
+    """Corners in the order that `find_chessboard` promises; None where the squares do not alternate."""
+    columns, rows = grid
+    lattice = np.asarray(corners, dtype=np.float64).reshape(rows, columns, 2)
+    along, down = lattice[0, -1] - lattice[0, 0], lattice[-1, 0] - lattice[0, 0]
+    if along[0] * down[1] - along[1] * down[0] < 0:
+        lattice = lattice[:, ::-1]
+    values = _brightness(image, _centers(lattice))
+    if not np.isfinite(values).all():
+        return None
+    bright = 1.0 - 2.0 * (np.add.outer(np.arange(rows - 1), np.arange(columns - 1)) % 2)
+    spread = np.abs(values - values.mean()).sum()
+    alternation = (values * bright).sum() / spread if spread > 0 else 0.0
+    if abs(alternation) < _MIN_ALTERNATION:
+        return None
+    if alternation > 0:
+        if (rows + columns) % 2:
+            lattice = lattice[::-1, ::-1]
+        elif rows == columns and rows % 2:
+            lattice = np.swapaxes(lattice, 0, 1)[::-1]
+    return np.ascontiguousarray(lattice.reshape(-1, 2))
+
+
+def _centers(lattice: Floats) -> Floats:
+    """(R - 1, C - 1, 2) centres of the squares between (R, C, 2) corners."""
+    return (lattice[:-1, :-1] + lattice[1:, 1:] + lattice[1:, :-1] + lattice[:-1, 1:]) / 4
+
+
+def _brightness(image: Image, places: Floats) -> Floats:
+    """Grey values at (..., 2) px, NaN outside of the image."""
+    height, width = image.shape
+    columns, rows = places[..., 0].round(), places[..., 1].round()
+    inside = (columns >= 0) & (rows >= 0) & (columns <= width - 1) & (rows <= height - 1)
+    columns, rows = np.where(inside, columns, 0).astype(int), np.where(inside, rows, 0).astype(int)
+    return np.where(inside, image[rows, columns], np.nan)
+
+
+def _smallest_square(corners: Floats, grid: Grid) -> float:
+    lattice = corners.reshape(grid[1], grid[0], 2)
+    return min(float(np.linalg.norm(np.diff(lattice, axis=axis), axis=-1).min()) for axis in (0, 1))
+
+
+def _refine(image: Image, corners: Floats, grid: Grid) -> Floats:
+    """Subpixel corners from windows that reach a quarter of a square, so that neighbours stay outside."""
+    half = max(2, int(_smallest_square(corners, grid) / 4))
+    criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_COUNT, 50, 1e-4)
+    moved = cv2.cornerSubPix(image, corners.astype(np.float32).reshape(-1, 1, 2), (half, half), (-1, -1), criteria)
+    refined = np.asarray(moved, dtype=np.float64).reshape(-1, 2)
+    # A window with glare or blur may run off; the first position is then the better one.
+    ran_off = np.linalg.norm(refined - corners, axis=-1) > half
+    return np.where(ran_off[:, None], corners, refined)
+
+
+def _shrink(image: Image) -> Image:
+    scale = _PROBE_SIZE / max(image.shape)
+    if scale >= 1:
+        return image
+    small: Image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    return small

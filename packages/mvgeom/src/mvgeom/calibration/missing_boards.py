@@ -1,0 +1,123 @@
+"""Why a board was not found in pictures: another size, another dictionary, mirrored or negative images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from mvgeom.calibration.boards import Board, CharucoBoard, Chessboard
+from mvgeom.calibration.charuco import examine_markers
+from mvgeom.calibration.checkerboard import probe_grids
+from mvgeom.calibration.findings import Finding, error, warning
+
+Image = npt.NDArray[np.uint8]
+
+Reason = tuple[str, str, dict[str, float]]
+"""Code, text and evidence of a finding."""
+
+_SUSPICIOUS_SHARE = 0.5
+_NUM_PROBED = 6
+
+
+def explain_missing_boards(
+    samples: Mapping[str, list[Image]], board: Board, found: Mapping[str, int], looked: Mapping[str, int]
+) -> tuple[Finding, ...]:
+    """Look into the cameras that saw the board in fewer than half of their pictures.
+
+    Args:
+        samples: a few grey pictures of each camera.
+        board: what was asked for.
+        found: pictures of each camera in which it was found.
+        looked: pictures of each camera in all.
+
+    Returns:
+        An error for each camera that never saw the board, with the reason if one is found; a warning where the reason
+        explains few boards.
+    """
+    poor = [camera for camera in samples if found[camera] < _SUSPICIOUS_SHARE * looked[camera]]
+    findings: list[Finding] = []
+    if isinstance(board, CharucoBoard):
+        for camera in poor:
+            reason = _explain_markers(samples[camera], board, never=found[camera] == 0)
+            findings += _finding(camera, board, found[camera], looked[camera], reason)
+        return tuple(findings)
+    # All cameras film the same board, so a few pictures of them together answer for all.
+    pooled = [image for turn in range(_NUM_PROBED) for camera in poor for image in samples[camera][turn : turn + 1]]
+    reason = _explain_chessboard(pooled[:_NUM_PROBED], board) if poor else None
+    for camera in poor:
+        findings += _finding(camera, board, found[camera], looked[camera], reason)
+    return tuple(findings)
+
+
+def _finding(camera: str, board: Board, found: int, looked: int, reason: Reason | None) -> list[Finding]:
+    """At most one."""
+    if found and reason is None:
+        return []
+    code, text, evidence = reason or ("no_boards", "no reason was found; is it in the picture, in focus and whole?", {})
+    where = f"in none of {looked} pictures" if found == 0 else f"only in {found} of {looked} pictures"
+    build = error if found == 0 else warning
+    said = f"camera {camera!r}: the {board} was found {where}: {text}"
+    return [build(code, [camera], said, found=found, pictures=looked, **evidence)]
+
+
+def _explain_chessboard(images: list[Image], board: Chessboard) -> Reason | None:
+    counts = probe_grids(images, board.grid)
+    if not counts:
+        return None
+    asked = max(board.grid), min(board.grid)
+    best = next(iter(counts))
+    if best == asked or (counts[best] <= counts.get(asked, 0) and best[0] * best[1] < asked[0] * asked[1]):
+        return None
+    counted_squares = best == (asked[0] - 1, asked[1] - 1)
+    hint = " (the size counts inner corners, not squares)" if counted_squares else ""
+    return (
+        "other_board_size",
+        f"there is a board of {best[0]}x{best[1]} inner corners in {counts[best]} of {len(images)} pictures looked "
+        f"at{hint}; ask for that",
+        {"columns": best[0], "rows": best[1], "pictures_with_other_size": counts[best]},
+    )
+
+
+def _explain_markers(images: list[Image], board: CharucoBoard, *, never: bool) -> Reason | None:
+    seen = examine_markers(images, board)
+    if seen.other_pattern and never:
+        wanted = "the present pattern" if board.legacy else "the pattern of OpenCV before 4.6 (legacy)"
+        return "other_pattern", f"the board is printed in {wanted}; ask for that", {"markers": seen.as_asked}
+    if seen.mirrored > 2 * max(seen.as_asked, 2):
+        return (
+            "mirrored_images",
+            f"its markers are mirrored ({seen.mirrored} per picture once flipped); turn off mirroring in the camera's "
+            "software, or flip the pictures",
+            {"markers": seen.as_asked, "mirrored_markers": seen.mirrored},
+        )
+    if seen.negative > 2 * max(seen.as_asked, 2):
+        return (
+            "negative_board",
+            f"black and white are exchanged ({seen.negative} markers per picture in the negative); print the board as "
+            "the generator makes it, or invert the pictures",
+            {"markers": seen.as_asked, "negative_markers": seen.negative},
+        )
+    if seen.best_dictionary is not None and seen.in_best > 2 * max(seen.as_asked, 1):
+        return (
+            "wrong_dictionary",
+            f"its markers are of {seen.best_dictionary} ({seen.in_best} per picture), not of {board.dictionary} "
+            f"({seen.as_asked} per picture)",
+            {"markers": seen.as_asked, "markers_of_best": seen.in_best},
+        )
+    if seen.as_asked and seen.foreign > 0.1:
+        return (
+            "other_board_size",
+            f"{100 * seen.foreign:.0f} % of the markers have numbers that a board of {board.columns}x{board.rows} "
+            "squares does not have; ask for the board's own number of squares",
+            {"markers": seen.as_asked, "foreign_share": seen.foreign},
+        )
+    if never and seen.as_asked:
+        return (
+            "other_board_size",
+            f"there are {seen.as_asked} of its markers per picture, but they do not form that board; check the numbers "
+            "of squares (columns and rows exchanged?)",
+            {"markers": seen.as_asked},
+        )
+    return None

@@ -1,0 +1,70 @@
+"""What is weak about a finished calibration, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mvgeom.calibration.boards import Floats
+from mvgeom.calibration.findings import Finding, warning
+from mvgeom.calibration.selection import coverage_cells
+
+if TYPE_CHECKING:
+    from mvgeom.calibration.calibrate import Calibration
+
+_LOW_COVERAGE = 0.4
+_HIGH_RMS = 1.0
+_LOOSE_FOCAL = 0.005
+_UNEQUAL_FOCAL = 0.01
+
+
+def image_coverage(points: Floats, sizes: Floats) -> Floats:
+    """(V,) share of the cells of an 8x8 grid over each image that boards ever covered.
+
+    Args:
+        points: (V, F, K, 2) px; NaN is missing.
+        sizes: (V, 2) width and height in px.
+    """
+    return np.asarray(coverage_cells(points, sizes).any(axis=1).mean(axis=-1))
+
+
+def judge(calibration: Calibration) -> list[Finding]:
+    """Warnings about errors, coverage, uncertain or odd intrinsics, and pairs of cameras that hang by few boards."""
+    names = calibration.cameras.names
+    used = np.where(calibration.used[..., None, None], calibration.detections.points, np.nan)
+    coverage = image_coverage(used, calibration.detections.sizes)
+    focal = calibration.cameras.matrix[:, [0, 1], [0, 1]]
+    spread = calibration.deviations.focal
+    findings = []
+    for view, name in enumerate(names):
+        rms = calibration.camera_rms[view]
+        if rms > _HIGH_RMS:
+            text = (
+                f"camera {name!r}: the reprojection error is {rms:.2f} px; below 0.5 px is usual for sharp pictures "
+                "of a flat board"
+            )
+            findings.append(warning("high_error", [name], text, rms=rms))
+        if not spread[view].any():
+            continue  # intrinsics were kept as given
+        if coverage[view] < _LOW_COVERAGE:
+            text = (
+                f"camera {name!r}: boards cover {100 * coverage[view]:.0f} % of the image; its lens is a guess "
+                "elsewhere. Show the board towards the borders, too"
+            )
+            findings.append(warning("low_coverage", [name], text, coverage=coverage[view]))
+        relative = spread[view].max() / focal[view].min()
+        if relative > _LOOSE_FOCAL:
+            text = (
+                f"camera {name!r}: its focal length is known to {100 * relative:.1f} % only; tilt the board more (30 "
+                "to 50 degrees), in several directions"
+            )
+            findings.append(warning("uncertain_focal_length", [name], text, relative_deviation=relative))
+        ratio = focal[view, 0] / focal[view, 1]
+        if abs(ratio - 1) > max(_UNEQUAL_FOCAL, 5 * np.hypot(*spread[view]) / focal[view].min()):
+            text = (
+                f"camera {name!r}: fx and fy differ by {100 * (ratio - 1):.1f} %. Either its pixels are not square, "
+                "or the board's squares are not (check the print), or its images were stretched"
+            )
+            findings.append(warning("unequal_focal_lengths", [name], text, fx_over_fy=ratio))
+    return findings

@@ -1,0 +1,152 @@
+"""The last step of a calibration: cameras and boards adjusted together, views that do not fit left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mvgeom.calibration.boards import Floats, Ints, seen_corners
+from mvgeom.calibration.bundle import NUM_POSE, Booleans, Scene, Views, residuals
+from mvgeom.calibration.findings import CalibrationError, error
+from mvgeom.calibration.pose_graph import PoseGraph
+from mvgeom.calibration.schur import Loss, Solution, adjust
+from mvgeom.cameras import CameraGroup
+
+_OUTLIER_SIGMAS = 6.0
+_ROBUST_SIGMAS = 3.0
+_SMALLEST_SCALE = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RigAdjustment:
+    """Adjusted cameras and boards.
+
+    Attributes:
+        solution: of the bundle adjustment; one block for each board that is seen.
+        blocks: (F,) block of each moment, -1 without one.
+        used: (V, F) views that took part.
+        noise: standard deviation of the corners per pixel coordinate, estimated from the residuals.
+    """
+
+    solution: Solution
+    blocks: Ints
+    used: Booleans
+    noise: float
+
+
+def adjust_rig(
+    cameras: CameraGroup,
+    graph: PoseGraph,
+    object_points: Floats,
+    points: Floats,
+    used: Booleans,
+    free: Booleans,
+    *,
+    reference: int,
+    loss: Loss,
+    loss_scale: float | None,
+) -> RigAdjustment:
+    """Adjust poses first, then everything; leave out views that fit much worse than others, and adjust again.
+
+    Args:
+        cameras: V cameras with initial intrinsics.
+        graph: initial poses.
+        object_points: (K, 3) board.
+        points: (V, F, K, 2) px; NaN is missing.
+        used: (V, F) views to take part.
+        free: (V, C) camera parameters that may change; the reference's pose is held besides.
+        reference: camera whose frame is the world.
+        loss: of the residuals.
+        loss_scale: px; None takes three standard deviations of the residuals.
+
+    Raises:
+        CalibrationError: when the initial poses put boards behind cameras.
+    """
+    has_views = used.any(axis=0)
+    blocks = np.where(has_views, np.cumsum(has_views) - 1, -1)
+    boards = graph.boards[has_views]
+    scene = Scene(
+        cameras=cameras.replace(rotation=graph.cameras[:, :3, :3], translation=graph.cameras[:, :3, 3]),
+        rotation=boards[:, :3, :3],
+        position=boards[:, :3, 3],
+        object_points=object_points,
+    )
+    free = free.copy()
+    free[reference, :NUM_POSE] = False
+    poses = free.copy()
+    poses[:, NUM_POSE:] = False
+    used = used.copy()
+    views = views_of_boards(points, used, blocks)
+    _check_in_front(scene, views)
+    scene = adjust(scene, views, poses, loss="huber", loss_scale=3.0, tolerance=1e-4).scene
+    while True:
+        rough = adjust(scene, views, free, loss=loss, loss_scale=_scale(scene, views, loss_scale), tolerance=1e-6)
+        # Poses alone leave errors that are the intrinsics' fault, so the scale is taken again.
+        scale = _scale(rough.scene, views, loss_scale)
+        solution = adjust(rough.scene, views, free, loss=loss, loss_scale=scale)
+        outliers = _outliers(solution.scene, views)
+        if not outliers.any():
+            return RigAdjustment(
+                solution=solution, blocks=blocks, used=used, noise=_noise(solution.scene, views, free, loss, scale)
+            )
+        camera, frame = (index[outliers] for index in np.nonzero(used))
+        used[camera, frame] = False
+        scene, views = solution.scene, views_of_boards(points, used, blocks)
+
+
+def views_of_boards(points: Floats, used: Booleans, blocks: Ints) -> Views:
+    """The views (V, F) that are used, as the adjustment takes them, camera by camera.
+
+    Args:
+        points: (V, F, K, 2) px; NaN is missing.
+        used: (V, F) booleans.
+        blocks: (F,) block of each moment.
+    """
+    camera, frame = np.nonzero(used)
+    pixels = points[camera, frame]
+    seen = seen_corners(pixels)
+    return Views(
+        camera=camera,
+        block=blocks[frame],
+        pixels=np.where(seen[..., None], pixels, 0.0),
+        weights=seen.astype(np.float64),
+        num_cameras=len(points),
+        num_blocks=int(blocks.max(initial=-1)) + 1,
+    )
+
+
+def _scale(scene: Scene, views: Views, given: float | None) -> float:
+    """px beyond which a robust loss gives less weight: from the median length of the residuals (Rayleigh)."""
+    if given is not None:
+        return given
+    lengths = np.linalg.norm(residuals(scene, views), axis=-1)[views.weights > 0]
+    return max(_ROBUST_SIGMAS * float(np.median(lengths)) / np.sqrt(2 * np.log(2)), _SMALLEST_SCALE)
+
+
+def _outliers(scene: Scene, views: Views) -> Booleans:
+    """(G,) views that fit much worse than others; a board keeps the best of its views, or it would have no pose."""
+    squares = (residuals(scene, views) ** 2).sum((1, 2))
+    rms = np.sqrt(squares / views.weights.sum(1))
+    best = np.full(views.num_blocks, np.inf)
+    np.minimum.at(best, views.block, rms)
+    return (rms > _OUTLIER_SIGMAS * max(float(np.median(rms)), 0.1)) & (rms > best[views.block])
+
+
+def _noise(scene: Scene, views: Views, free: Booleans, loss: Loss, scale: float) -> float:
+    """Standard deviation per coordinate; with a robust loss, squares beyond its scale count as at it."""
+    squares = (residuals(scene, views) ** 2).sum(-1)[views.weights > 0]
+    if loss != "linear":
+        squares = np.minimum(squares, scale**2)
+    freedom = 2 * len(squares) - int(free.sum()) - scene.block_size * views.num_blocks
+    return float(np.sqrt(squares.sum() / max(freedom, 1)))
+
+
+def _check_in_front(scene: Scene, views: Views) -> None:
+    behind = ~np.isfinite(residuals(scene, views)).all((1, 2))
+    if behind.any():
+        names = tuple(scene.cameras.names[camera] for camera in np.unique(views.camera[behind]))
+        text = f"the poses of {', '.join(names)} put {int(behind.sum())} boards behind a camera"
+        raise CalibrationError(
+            [error("boards_behind", names, f"{text}; are the pictures of the same moments?", boards=int(behind.sum()))]
+        )

@@ -1,0 +1,263 @@
+"""Levenberg-Marquardt for bundle adjustment: blocks are eliminated (Schur complement), cameras are solved densely.
+
+Each block meets only its own views, so its part of the normal equations is a 3x3 or 6x6 matrix. What is left has one
+row per camera parameter: some dozens to hundreds, however many boards or points there are. Robust losses act on the
+length of each point's residual through weights that follow it (iteratively reweighted least squares).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from mvgeom.calibration.boards import Floats
+from mvgeom.calibration.bundle import Booleans, Scene, Views, linearize, residuals
+
+Loss = Literal["linear", "huber", "soft_l1", "cauchy"]
+
+_MAX_DAMPING = 1e16
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Solution:
+    """Where the adjustment ended.
+
+    Attributes:
+        scene: the adjusted scene.
+        cost: half the sum of the (robust) squared residuals in px^2.
+        iterations: steps tried.
+        converged: whether steps had become negligible.
+        covariance: (V, camera_size, V, camera_size) of the camera parameters for residuals of variance 1 px^2, boards
+            or points unknown; zeros for parameters that were fixed.
+        undetermined: combinations of camera parameters on which the residuals do not depend: 7 where neither scale nor
+            frame of the world is held.
+    """
+
+    scene: Scene
+    cost: float
+    iterations: int
+    converged: bool
+    covariance: Floats
+    undetermined: int
+
+
+def adjust(
+    scene: Scene,
+    views: Views,
+    free: Booleans,
+    *,
+    loss: Loss = "linear",
+    loss_scale: float = 1.0,
+    max_iterations: int = 100,
+    tolerance: float = 1e-10,
+    progress: Callable[[int, float], None] | None = None,
+) -> Solution:
+    """Minimize the reprojection errors.
+
+    Args:
+        scene: where to start; points that count must be in front of their cameras.
+        views: observations. Every block needs enough of them to be determined, given the cameras.
+        free: (V, camera_size) which camera parameters may change; blocks always do.
+        loss: of the length r of a residual, with s = (r / loss_scale)^2: linear s, huber (2 sqrt(s) - 1 beyond 1),
+            soft_l1 2 (sqrt(1 + s) - 1), cauchy ln(1 + s), as in scipy.optimize.least_squares.
+        loss_scale: px beyond which residuals lose weight.
+        max_iterations: steps to try.
+        tolerance: relative decrease of the cost below which to stop.
+        progress: called with the step and the cost.
+
+    Raises:
+        ValueError: when a point that counts starts behind its camera.
+    """
+    error = residuals(scene, views)
+    if not np.isfinite(error).all():
+        raise ValueError(f"{int((~np.isfinite(error).all(-1)).sum())} points start behind their cameras")
+    cost = _cost(error, views, loss, loss_scale)
+    damping, raise_by, converged, iteration = 1e-4, 2.0, False, 0
+    normal = _normal_equations(scene, views, free, loss, loss_scale)
+    for iteration in range(1, max_iterations + 1):
+        camera_step, block_step, predicted = normal.solve(damping)
+        moved = scene.moved(camera_step, block_step)
+        new_cost = _cost(residuals(moved, views), views, loss, loss_scale)
+        decrease = cost - new_cost
+        if np.isfinite(new_cost) and decrease >= 0:
+            scene, cost = moved, new_cost
+            if progress is not None:
+                progress(iteration, cost)
+            gain = decrease / predicted if predicted > 0 else 1.0
+            # A small decrease of a step that was held back says nothing.
+            negligible = tolerance * cost + 1e-18 * views.num_observations
+            converged = decrease <= negligible and (gain > 0.25 or predicted <= negligible)
+            normal = _normal_equations(scene, views, free, loss, loss_scale)
+            damping = max(damping * max(1 / 5, 1 - (2 * gain - 1) ** 3), 1e-12)
+            raise_by = 2.0
+        else:
+            # No step, however small, lowers the cost: rounding is all that is left.
+            converged = predicted <= tolerance * cost
+            damping, raise_by = damping * raise_by, raise_by * 2
+        if converged or damping > _MAX_DAMPING:
+            break
+    covariance, undetermined = normal.camera_covariance()
+    return Solution(
+        scene=scene,
+        cost=cost,
+        iterations=iteration,
+        converged=converged,
+        covariance=covariance,
+        undetermined=undetermined,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _NormalEquations:
+    """J'WJ and -J'Wr, split into cameras and blocks.
+
+    Attributes:
+        free: (V, C) parameters that may change.
+        cameras: (V, C, C) diagonal blocks of the cameras.
+        blocks: (B, q, q) diagonal blocks of the blocks.
+        mixed: (B, V * C, q).
+        camera_slope: (V * C,) negative gradient.
+        block_slope: (B, q).
+    """
+
+    free: Booleans
+    cameras: Floats
+    blocks: Floats
+    mixed: Floats
+    camera_slope: Floats
+    block_slope: Floats
+
+    def solve(self, damping: float) -> tuple[Floats, Floats, float]:
+        """Steps of cameras (V, C) and blocks (B, q), and the decrease of the cost they promise."""
+        used = self.free.reshape(-1)
+        camera_damping = damping * _diagonal(self.cameras).reshape(-1)
+        block_damping = damping * _diagonal(self.blocks)
+        reduced, eliminated = self._reduce(block_damping)
+        slope = (self.camera_slope - np.einsum("bcq,bq->c", eliminated, self.block_slope))[used]
+        system = reduced[np.ix_(used, used)] + np.diag(camera_damping[used])
+        camera_step = np.zeros(len(used))
+        camera_step[used] = _solve_scaled(system, slope)
+        right = self.block_slope - np.einsum("bcq,c->bq", self.mixed, camera_step)
+        block_step = np.linalg.solve(self.blocks + _diagonal_matrices(block_damping), right[..., None])[..., 0]
+        # For (H + D) x = g the model's decrease is x'g - x'Hx / 2 = x'(g + D x) / 2.
+        predicted = 0.5 * (
+            camera_step @ (self.camera_slope + camera_damping * camera_step)
+            + (block_step * (self.block_slope + block_damping * block_step)).sum()
+        )
+        return camera_step.reshape(self.free.shape), block_step, float(predicted)
+
+    def camera_covariance(self) -> tuple[Floats, int]:
+        """(V, C, V, C) inverse of the cameras' part, blocks unknown, and how many directions have no inverse."""
+        used = self.free.reshape(-1)
+        num_views, size = self.free.shape
+        covariance = np.zeros((len(used), len(used)))
+        undetermined = 0
+        if used.any():
+            reduced, _ = self._reduce(1e-12 * _diagonal(self.blocks))
+            system = reduced[np.ix_(used, used)]
+            scale = 1 / np.sqrt(_positive(np.diag(system)))
+            values, vectors = np.linalg.eigh(scale[:, None] * system * scale)
+            known = values > 1e-9 * values[-1]
+            undetermined = int((~known).sum())
+            inverse = (vectors[:, known] / values[known]) @ vectors[:, known].T
+            covariance[np.ix_(used, used)] = scale[:, None] * inverse * scale
+        return covariance.reshape(num_views, size, num_views, size), undetermined
+
+    def _reduce(self, block_damping: Floats) -> tuple[Floats, Floats]:
+        """Cameras' normal matrix with the blocks eliminated, and mixed / blocks."""
+        inverse = np.linalg.inv(self.blocks + _diagonal_matrices(block_damping))
+        eliminated = self.mixed @ inverse
+        size = self.mixed.shape[1]
+        flat = np.swapaxes(self.mixed, 0, 1).reshape(size, -1)
+        reduced = -np.swapaxes(eliminated, 0, 1).reshape(size, -1) @ flat.T
+        num_views, each = self.free.shape
+        for view in range(num_views):
+            part = slice(view * each, (view + 1) * each)
+            reduced[part, part] += self.cameras[view]
+        return reduced, eliminated
+
+
+def _normal_equations(scene: Scene, views: Views, free: Booleans, loss: Loss, loss_scale: float) -> _NormalEquations:
+    linear = linearize(scene, views)
+    weights = views.weights * _robust_weights(linear.residuals, loss, loss_scale)
+    root = np.sqrt(weights)[..., None, None]
+    num_views, size, block_size = len(scene.cameras), scene.camera_size, scene.block_size
+    rows = len(views.camera)
+    by_camera = (linear.by_camera * root).reshape(rows, -1, size)
+    by_block = (linear.by_block * root).reshape(rows, -1, block_size)
+    error = (linear.residuals * root[..., 0]).reshape(rows, -1, 1)
+    camera_matrix = np.zeros((num_views, size, size))
+    camera_slope = np.zeros((num_views, size))
+    for view in range(num_views):
+        part = by_camera[views.camera == view].reshape(-1, size)
+        camera_matrix[view] = part.T @ part
+        camera_slope[view] = -part.T @ error[views.camera == view].reshape(-1)
+    transposed = np.swapaxes(by_block, 1, 2)
+    blocks = np.zeros((views.num_blocks, block_size, block_size))
+    np.add.at(blocks, views.block, transposed @ by_block)
+    block_slope = np.zeros((views.num_blocks, block_size))
+    np.add.at(block_slope, views.block, -(transposed @ error)[..., 0])
+    mixed = np.zeros((views.num_blocks, num_views, size, block_size))
+    np.add.at(mixed, (views.block, views.camera), np.swapaxes(by_camera, 1, 2) @ by_block)
+    mixed *= free[None, :, :, None]
+    return _NormalEquations(
+        free=free,
+        cameras=camera_matrix,
+        blocks=blocks,
+        mixed=mixed.reshape(views.num_blocks, num_views * size, block_size),
+        camera_slope=camera_slope.reshape(-1),
+        block_slope=block_slope,
+    )
+
+
+def _cost(error: Floats, views: Views, loss: Loss, loss_scale: float) -> float:
+    s = (error * error).sum(-1) / loss_scale**2
+    if loss == "linear":
+        value = s
+    elif loss == "huber":
+        value = np.where(s <= 1, s, 2 * np.sqrt(s) - 1)
+    elif loss == "soft_l1":
+        value = 2 * (np.sqrt(1 + s) - 1)
+    elif loss == "cauchy":
+        value = np.log1p(s)
+    else:
+        raise ValueError(f"loss must be linear, huber, soft_l1 or cauchy, got {loss!r}")
+    return float(0.5 * loss_scale**2 * (views.weights * value).sum())
+
+
+def _robust_weights(error: Floats, loss: Loss, loss_scale: float) -> Floats:
+    """(G, P) derivative of the loss by s."""
+    s = (error * error).sum(-1) / loss_scale**2
+    if loss == "huber":
+        return 1 / np.sqrt(np.maximum(s, 1))
+    if loss == "soft_l1":
+        return 1 / np.sqrt(1 + s)
+    if loss == "cauchy":
+        return 1 / (1 + s)
+    return np.ones_like(s)
+
+
+def _solve_scaled(system: Floats, right: Floats) -> Floats:
+    """Solution of a symmetric system whose parameters are of very different size (px, radians, metres)."""
+    if len(right) == 0:
+        return right
+    scale = 1 / np.sqrt(_positive(np.diag(system)))
+    solution: Floats = scale * np.linalg.solve(scale[:, None] * system * scale, scale * right)
+    return solution
+
+
+def _diagonal(matrices: Floats) -> Floats:
+    """Diagonals (..., n), with what is no information at all replaced by a tiny part of the largest."""
+    return _positive(np.diagonal(matrices, axis1=-2, axis2=-1))
+
+
+def _positive(diagonal: Floats) -> Floats:
+    floor = 1e-12 * diagonal.max(axis=-1, keepdims=True)
+    return np.maximum(diagonal, np.where(floor > 0, floor, 1.0))
+
+
+def _diagonal_matrices(diagonals: Floats) -> Floats:
+    return diagonals[..., None] * np.eye(diagonals.shape[-1])

@@ -1,0 +1,72 @@
+"""Which moments to adjust when there are more than needed: those that cover images and pairs of cameras best."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mvgeom.calibration.boards import Floats, seen_corners
+
+_CELLS = 8
+
+
+def select_frames(points: Floats, sizes: Floats, count: int, always: int | None = None) -> npt.NDArray[np.int64]:
+    """Choose moments greedily.
+
+    A moment is worth what it adds: each cell of an 8x8 grid over an image whose middle the board covers, and each pair
+    of cameras that see the board together, the less the more often it is covered already.
+
+    Args:
+        points: (V, F, K, 2) px; NaN is missing.
+        sizes: (V, 2) width and height in px.
+        count: how many to take at most.
+        always: one that must be among them.
+
+    Returns:
+        Moments with at least one view, in order.
+    """
+    covered = coverage_cells(points, sizes)
+    seen = np.asarray(covered.any(-1))
+    candidates = np.flatnonzero(seen.any(axis=0))
+    if len(candidates) <= count:
+        return candidates
+    num_views, num_frames, _ = covered.shape
+    one, other = np.triu_indices(num_views, 1)
+    pairs = (seen[one] & seen[other]).T.astype(np.float64)
+    cells = np.moveaxis(covered, 1, 0).reshape(num_frames, -1).astype(np.float64)
+    # A pair counts as much as a board that fills about a quarter of an image.
+    features = np.concatenate([cells, pairs * _CELLS**2 / 4], axis=1)
+    times = np.zeros(features.shape[1])
+    free = np.asarray(seen.any(axis=0)).copy()
+    chosen: list[int] = []
+    while len(chosen) < count:
+        first = always is not None and not chosen
+        best = always if first else int(np.where(free, features @ (1 / (1 + times)), -1).argmax())
+        assert best is not None
+        chosen.append(best)
+        free[best] = False
+        times += features[best] > 0
+    return np.sort(np.array(chosen, dtype=np.int64))
+
+
+def coverage_cells(points: Floats, sizes: Floats) -> npt.NDArray[np.bool_]:
+    """(V, F, 64) cells of an 8x8 grid over each image whose middle the board covers (the hull of its corners).
+
+    Args:
+        points: (V, F, K, 2) px; NaN is missing.
+        sizes: (V, 2) width and height in px.
+    """
+    num_views, num_frames = points.shape[:2]
+    covered = np.zeros((num_views, num_frames, _CELLS * _CELLS), dtype=bool)
+    y, x = np.mgrid[:_CELLS, :_CELLS]
+    middles = np.stack([x, y], axis=-1).reshape(-1, 2) + 0.5
+    for view, frame in zip(*np.nonzero(seen_corners(points).sum(-1) >= 3), strict=True):
+        corners = points[view, frame]
+        places = (corners[seen_corners(corners)] + 0.5) / sizes[view] * _CELLS
+        hull = cv2.convexHull(places.astype(np.float32)).reshape(-1, 2).astype(np.float64)
+        edges = np.roll(hull, -1, axis=0) - hull
+        to_middles = middles[:, None] - hull
+        side = edges[:, 0] * to_middles[..., 1] - edges[:, 1] * to_middles[..., 0]
+        covered[view, frame] = (side >= 0).all(axis=1) | (side <= 0).all(axis=1)
+    return covered

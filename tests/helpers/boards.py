@@ -1,0 +1,85 @@
+"""Rigs that film a calibration board: poses, exact corners, and what a detector would see of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from mvgeom import CameraGroup, in_image, project
+from mvgeom.calibration.boards import Board, Chessboard, object_points
+
+BOARD = Chessboard(columns=9, rows=6, square_size=0.03)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Filmed:
+    """A rig, the poses of the board (F, 3, 3) and (F, 3), and its corners (V, F, K, 2), NaN out of the image."""
+
+    cameras: CameraGroup
+    rotation: np.ndarray
+    position: np.ndarray
+    points: np.ndarray
+
+
+def arc_of_cameras(
+    num_views: int = 4,
+    *,
+    distortion: tuple[float, ...] = (-0.2, 0.05, 0.001, -0.0005, 0.01),
+    radius: float = 1.5,
+    step_deg: float = 25.0,
+    fisheye: bool = False,
+) -> CameraGroup:
+    """Cameras on an arc around the origin that look at it; neighbours differ by `step_deg`."""
+    rng = np.random.default_rng(7)
+    rotation, translation = [], []
+    for view in range(num_views):
+        turn = Rotation.from_euler("yx", [-(view - (num_views - 1) / 2) * step_deg, 12 * (-1) ** view], degrees=True)
+        rotation.append((Rotation.from_rotvec(rng.normal(size=3) * 0.03) * turn.inv()).as_matrix())
+        translation.append([0.02 * view, 0.01, radius + 0.05 * view])
+    focal = 900 + 20 * np.arange(num_views)
+    matrix = np.zeros((num_views, 3, 3))
+    matrix[:, 0, 0], matrix[:, 1, 1], matrix[:, 2, 2] = focal, focal * 1.003, 1
+    matrix[:, 0, 2], matrix[:, 1, 2] = 650 + 3 * np.arange(num_views), 505 - 2 * np.arange(num_views)
+    return CameraGroup(
+        names=tuple(f"cam{view + 1}" for view in range(num_views)),
+        sizes=np.tile([1280.0, 1024.0], (num_views, 1)),
+        matrix=matrix,
+        distortion=np.tile(np.array(distortion, dtype=np.float64), (num_views, 1)),
+        rotation=np.array(rotation),
+        translation=np.array(translation),
+        fisheye=(fisheye,) * num_views,
+    )
+
+
+def film(
+    cameras: CameraGroup,
+    num_frames: int,
+    *,
+    board: Board = BOARD,
+    noise: float = 0.0,
+    seed: int = 0,
+    spread: float = 0.35,
+    tilt_deg: float = 35.0,
+) -> Filmed:
+    """Show the board in random poses about the origin, its front towards the middle of the arc of cameras."""
+    rng = np.random.default_rng(seed)
+    corners = object_points(board)
+    middle = corners.mean(axis=0)
+    angles = rng.uniform(-tilt_deg, tilt_deg, size=(num_frames, 2))
+    turns = Rotation.from_euler("xyz", np.column_stack([angles, rng.uniform(-180, 180, num_frames)]), degrees=True)
+    rotation = turns.as_matrix()
+    position = rng.uniform(-spread, spread, size=(num_frames, 3)) - rotation @ middle
+    world = corners @ np.swapaxes(rotation, 1, 2) + position[:, None]
+    pixels = np.moveaxis(project(world, cameras), 0, 1)
+    inside = np.moveaxis(in_image(np.moveaxis(pixels, 1, 0), cameras), 0, 1)
+    facing = np.einsum("vij,fj->vfi", cameras.rotation, rotation[:, :, 2])[..., 2] > 0.2
+    whole = inside.all(-1) & facing
+    pixels = pixels + noise * rng.normal(size=pixels.shape)
+    return Filmed(
+        cameras=cameras,
+        rotation=rotation,
+        position=position,
+        points=np.where(whole[..., None, None], pixels, np.nan),
+    )
