@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.optional import torch
 from mvgeom import affine
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.geometry import random_rig
+from helpers.optional import torch
 from mvgeom import affine, boxes, project
 
 SEEDS = st.integers(0, 2**32 - 1)

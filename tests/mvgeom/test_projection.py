@@ -2,11 +2,11 @@ import itertools
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.geometry import LENSES, moved_world, random_rig, random_rotation
+from helpers.optional import double_tensor, torch
 from mvgeom import (
     CameraGroup,
     distort,
@@ -20,7 +20,6 @@ from mvgeom import (
 )
 
 SEEDS = st.integers(0, 2**32 - 1)
-DOUBLE = torch.zeros(0, dtype=torch.float64)
 
 
 def random_points(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -56,7 +55,11 @@ def test_leading_dimensions_are_a_loop(batch: tuple[int, ...], library: str) -> 
     rng = np.random.default_rng(0)
     cams, points = random_rig(rng, 3, lens=14, fisheye=(False, True, False)), random_points(rng, *batch, 5)
     expected = np.stack([project(part, cams) for part in points.reshape(-1, 5, 3)]).reshape(*batch, 3, 5, 2)
-    found = project(torch.tensor(points), cams.to(like=DOUBLE)).numpy() if library == "torch" else project(points, cams)
+    found = (
+        project(torch.tensor(points), cams.to(like=double_tensor())).numpy()
+        if library == "torch"
+        else project(points, cams)
+    )
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
     np.testing.assert_allclose(
         undistort(found, cams),
@@ -176,7 +179,7 @@ def test_epipolar_distance_is_in_pixels_of_each_camera_and_in_the_order_of_combi
 
 def test_gradients_equal_finite_differences_and_are_zero_where_missing() -> None:
     rng = np.random.default_rng(5)
-    cams = random_rig(rng, 3, lens=14, fisheye=(False, True, False)).to(like=DOUBLE)
+    cams = random_rig(rng, 3, lens=14, fisheye=(False, True, False)).to(like=double_tensor())
     points = torch.tensor(random_points(rng, 4), requires_grad=True)
     poses = (cams.rotation.clone().requires_grad_(), cams.translation.clone().requires_grad_())
     assert torch.autograd.gradcheck(

@@ -3,11 +3,11 @@ import itertools
 import cv2
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.geometry import moved_world, random_rig, random_rotation, slow_triangulate
+from helpers.optional import double_tensor, torch
 from mvgeom import (
     CameraGroup,
     covariance,
@@ -22,7 +22,6 @@ from mvgeom import (
 )
 
 SEEDS = st.integers(0, 2**32 - 1)
-DOUBLE = torch.zeros(0, dtype=torch.float64)
 
 
 def random_points(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -195,7 +194,7 @@ def test_leading_dimensions_are_a_loop(batch: tuple[int, ...], library: str) -> 
     weights = rng.uniform(0.5, 1, size=(*batch, 3, 5))
     flat, flat_weights = pixels.reshape(-1, 3, 5, 2), weights.reshape(-1, 3, 5)
     if library == "torch":
-        args, rig = (torch.tensor(pixels), torch.tensor(weights)), cams.to(like=DOUBLE)
+        args, rig = (torch.tensor(pixels), torch.tensor(weights)), cams.to(like=double_tensor())
     else:
         args, rig = (pixels, weights), cams
     for function in (triangulate, triangulate_pairs):
@@ -238,6 +237,20 @@ def test_refinement_lowers_the_reprojection_error_to_its_minimum(seed: int) -> N
     for direction in np.eye(3):
         for step in (-1e-3, 1e-3):
             assert (cost(best + step * direction) >= costs[3] * (1 - 1e-6)).all()
+
+
+def test_no_step_raises_the_reprojection_error_of_contradictory_observations() -> None:
+    rng = np.random.default_rng(18)
+    cams, points = random_rig(rng, 3, distance=(2.0, 12.0)), random_points(rng, 500)
+    pixels = noisy(rng, points, cams, 150.0)
+    costs = []
+    for steps in range(4):
+        error = reprojection_error(triangulate(pixels, cams, refine_steps=steps), pixels, cams)
+        costs.append(np.sum(error**2, axis=0))
+    assert np.isfinite(costs[0]).mean() > 0.9
+    for before, after in itertools.pairwise(costs):
+        both = np.isfinite(before)
+        assert (after[both] <= before[both] * 1.001).all()
 
 
 def test_covariance_is_what_noise_does_to_the_points() -> None:
@@ -323,7 +336,7 @@ def test_reprojection_error_is_a_distance_in_pixels() -> None:
     assert np.isnan(found[1, 2, 3])
     np.testing.assert_allclose(found[np.isfinite(found)], 5.0, rtol=0, atol=1e-9)
     exact = torch.tensor(points, requires_grad=True)
-    reprojection_error(exact, torch.tensor(pixels), cams.to(like=DOUBLE)).sum().backward()
+    reprojection_error(exact, torch.tensor(pixels), cams.to(like=double_tensor())).sum().backward()
     assert torch.isfinite(exact.grad).all()
 
 
@@ -347,6 +360,14 @@ def test_robust_triangulation_finds_the_outlier_views(seed: int) -> None:
     np.testing.assert_allclose(result.points[agree], clean[agree], rtol=0, atol=1e-9)
     np.testing.assert_allclose(result.error, reprojection_error(result.points, pixels, cams), rtol=0, atol=1e-9)
     assert (result.error[result.inliers] <= 8.0 * 1.5).all()
+
+
+def test_inliers_are_looked_up_around_the_point_all_of_them_agree_on() -> None:
+    rng = np.random.default_rng(19)
+    cams, points = random_rig(rng, 5, distance=(3.0, 9.0)), random_points(rng, 400)
+    # Noise of 2 px leaves 1 % of the observations beyond 6 px of the true point, more of a point that two views give.
+    result = triangulate_robust(noisy(rng, points, cams, 2.0), cams, threshold=6.0)
+    assert result.inliers.mean() > 0.985
 
 
 def test_two_views_that_contradict_each_other_give_nan() -> None:
@@ -373,7 +394,7 @@ def test_golden_opencv_triangulate_points() -> None:
 @pytest.mark.parametrize("function", [triangulate, triangulate_pairs])
 def test_gradients_equal_finite_differences(function: object) -> None:
     rng = np.random.default_rng(12)
-    cams = random_rig(rng, 3, lens=14, fisheye=(False, True, False)).to(like=DOUBLE)
+    cams = random_rig(rng, 3, lens=14, fisheye=(False, True, False)).to(like=double_tensor())
     pixels = torch.tensor(noisy(rng, random_points(rng, 2), cams.to(like=np.zeros(0))))
     weights = torch.tensor(rng.uniform(0.5, 1, size=(3, 2)))
 

@@ -94,7 +94,7 @@ def check_calibration(config: Config, project: Project) -> None:
 
 
 def choose_hardware(config: Config, console: Console) -> tuple[str, int | str]:
-    """Fabric's accelerator and devices; where there is no GPU, one CPU process, and a config that wants GPUs is told."""
+    """Fabric's accelerator and devices; without a GPU one CPU process, and who asked for GPUs is told."""
     accelerator, devices = config.training.hardware
     if accelerator == "auto" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
         if config.training.num_gpus:
