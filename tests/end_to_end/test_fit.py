@@ -13,8 +13,8 @@ import yaml
 from helpers.command import SHARED, Outcome, run_mvtrain
 from mvtrain.config import load_config
 from mvtrain.data.project import read_project
+from mvtrain.model.checkpoint import load_checkpoint
 from mvtrain.synth import SyntheticSpec, generate_project
-from mvtrain.training.checkpoint import load_checkpoint
 
 TINY_MODEL = {
     "backbone": "vit_tiny_patch16_224",

@@ -20,11 +20,11 @@ from mvtrain.data.splits import SET_NAMES, Split
 from mvtrain.data.truth import read_truth
 from mvtrain.evaluation.metrics import ErrorSummary, mean_pose, pixel_error, summarize
 from mvtrain.losses.heatmap import VISIBLE
+from mvtrain.model.checkpoint import load_checkpoint
 from mvtrain.model.spec import ModelSpec
 from mvtrain.prediction.predict import FramePredictions, Network, predict_frames
 from mvtrain.prediction.tables import write_pixel_errors, write_predictions
 from mvtrain.prediction.video import predict_videos
-from mvtrain.training.checkpoint import load_checkpoint
 
 
 def evaluate_run(

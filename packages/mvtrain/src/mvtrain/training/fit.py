@@ -22,9 +22,9 @@ from mvtrain.data.project import Project, read_project
 from mvtrain.data.splits import Split, split_frames
 from mvtrain.data.synthetic import generate_if_missing
 from mvtrain.evaluation.after_training import evaluate_run
+from mvtrain.model.checkpoint import load_checkpoint
 from mvtrain.model.multiview import MultiviewTransformer
 from mvtrain.model.spec import ModelSpec, build_model, make_spec
-from mvtrain.training.checkpoint import load_checkpoint
 from mvtrain.training.loop import Trainer
 from mvtrain.training.progress import ProgressLine
 from mvtrain.training.schedules import make_schedules

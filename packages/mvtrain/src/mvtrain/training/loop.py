@@ -24,10 +24,10 @@ from mvtrain.evaluation.metrics import pixel_error
 from mvtrain.losses import GEOMETRIC_LOSSES, HEATMAP_LOSSES
 from mvtrain.losses.heatmap import EXCLUDED, VISIBLE, masked_mean, target_factors
 from mvtrain.masking import mask_patches
+from mvtrain.model.checkpoint import ModelSpec, save_checkpoint
 from mvtrain.model.decode import model_to_heatmap
 from mvtrain.model.prediction import Prediction
 from mvtrain.prediction.predict import FramePredictions, Network, predict_frames
-from mvtrain.training.checkpoint import ModelSpec, save_checkpoint
 from mvtrain.training.progress import LogWindow, ProgressLine
 from mvtrain.training.schedules import Schedules
 
