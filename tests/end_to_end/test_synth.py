@@ -1,0 +1,34 @@
+"""`mvtrain synth` from the command line."""
+
+from pathlib import Path
+
+import pytest
+from helpers.command import run_mvtrain
+
+from mvtrain.config import load_config
+from mvtrain.data.project import read_project
+
+
+def test_synth_writes_a_project_that_fit_can_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "project"
+    options = ("--views", 2, "--frames", 4, "--size", 64, "--occlusion", 0.5, "--label-noise", 1, "--seed", 7)
+    options += ("--sessions", 1, "--video-frames", 6, "--crop")
+    outcome = run_mvtrain(capsys, monkeypatch, "synth", out, *options)
+    assert outcome.status == 0, outcome.err
+    assert f"mvtrain fit {out}/config.yaml" in outcome.out
+    project = read_project(load_config(out / "config.yaml"))
+    assert len(project) == 4
+    assert len(project.view_names) == 2
+    assert len(project.keypoint_names) >= 12
+    assert project.boxes is not None
+    assert all(cameras is not None for cameras in project.cameras)
+
+    again = run_mvtrain(capsys, monkeypatch, "synth", out, *options)
+    assert again.status == 2
+    assert "already exists" in again.err
+    wrong = run_mvtrain(capsys, monkeypatch, "synth", tmp_path / "other", "--occlusion", 3)
+    assert wrong.status == 2
+    assert "occlusion" in wrong.err
+    assert not (tmp_path / "other").exists()
