@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from helpers.command import run_mvtrain
 
+from helpers.command import run_mvtrain
 from mvtrain.config import load_config
 from mvtrain.data.project import read_project
 

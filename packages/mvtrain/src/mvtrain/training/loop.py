@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -109,7 +110,8 @@ class Trainer:
                 self.progress.say(f"early stopping: no lower validation loss in {self.stale_validations} validations")
                 break
         self._save("last")
-        if self.validation_loader is None:
+        # Without validation frames, or when their loss was never a number, the last weights are the best there are.
+        if math.isinf(self.best_loss):
             self._save("best")
         self.logger.save()
 
