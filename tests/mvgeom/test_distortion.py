@@ -156,6 +156,11 @@ def test_outside_the_invertible_range_is_nan() -> None:
     far = np.array([[[640 + 1000 * fold * 0.6668, 500.0], [640 - 5000.0, 500.0], [np.nan, 500.0], [1e300, 0.0]]])
     assert np.isnan(undistort(far, cams)).all()
     assert np.isfinite(undistort(np.array([[[640 + 1000 * fold * 0.6665, 500.0]]]), cams)).all()
+    # This one turns back at 1.09, where it has reached 0.665, and outwards again at 1.68: 0.7 has one ray, beyond.
+    again = one_camera([-0.4, 0.06, 0.0, 0.0])
+    assert float(invertible_radius(again)[0]) == pytest.approx(1.0875, abs=1e-3)
+    assert np.isnan(undistort(np.array([[[640 + 700.0, 500.0], [640.0, 500 - 1010 * 0.68]]]), again)).all()
+    assert np.isfinite(undistort(np.array([[[640 + 660.0, 500.0]]]), again)).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -240,14 +240,15 @@ def test_refinement_lowers_the_reprojection_error_to_its_minimum(seed: int) -> N
 
 
 def test_no_step_raises_the_reprojection_error_of_contradictory_observations() -> None:
-    rng = np.random.default_rng(18)
-    cams, points = random_rig(rng, 3, distance=(2.0, 12.0)), random_points(rng, 500)
-    pixels = noisy(rng, points, cams, 150.0)
+    rng = np.random.default_rng(35)
+    # Fisheye cameras next to the subject and far from it: an unguarded step raises the error of several in a hundred.
+    cams, points = random_rig(rng, 4, fisheye=True, distance=(1.2, 20.0), focal=(300, 600)), random_points(rng, 2000)
+    pixels = noisy(rng, points, cams, 100.0)
     costs = []
     for steps in range(4):
         error = reprojection_error(triangulate(pixels, cams, refine_steps=steps), pixels, cams)
         costs.append(np.sum(error**2, axis=0))
-    assert np.isfinite(costs[0]).mean() > 0.9
+    assert np.isfinite(costs[0]).mean() > 0.5
     for before, after in itertools.pairwise(costs):
         both = np.isfinite(before)
         assert (after[both] <= before[both] * 1.001).all()
@@ -365,9 +366,9 @@ def test_robust_triangulation_finds_the_outlier_views(seed: int) -> None:
 def test_inliers_are_looked_up_around_the_point_all_of_them_agree_on() -> None:
     rng = np.random.default_rng(19)
     cams, points = random_rig(rng, 5, distance=(3.0, 9.0)), random_points(rng, 400)
-    # Noise of 2 px leaves 1 % of the observations beyond 6 px of the true point, more of a point that two views give.
     result = triangulate_robust(noisy(rng, points, cams, 2.0), cams, threshold=6.0)
-    assert result.inliers.mean() > 0.985
+    # The pair that won leaves one observation in a thousand on the wrong side of the threshold.
+    assert ((result.error <= 6.0) == result.inliers).mean() > 0.9995
 
 
 def test_two_views_that_contradict_each_other_give_nan() -> None:

@@ -188,7 +188,6 @@ def undistort_components(xd: Array, yd: Array, lens: Lens, limits: LensRange, xp
     r2 = x * x + y * y
     valid = (
         (xp.abs(dx) + xp.abs(dy) + xp.abs(ex) + xp.abs(ey) < _TOLERANCE[dtype] * (1 + r2))
-        & (radius < limits.distorted)
         & (r2 < limits.radius * limits.radius)
     )
     if not any(getattr(array, "requires_grad", False) for array in (xd, yd, *lens.numerator)):

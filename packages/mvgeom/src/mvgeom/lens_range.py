@@ -50,14 +50,12 @@ class LensRange(NamedTuple):
     Attributes:
         radius: (..., V, 1) normalized radius below which the model is monotone, at most `MAX_RADIUS`, and at most 100
             for a polynomial.
-        distorted: (..., V, 1) no point within `radius` is mapped farther out than this.
         offset, factor: (..., V, 1); the table is uniform in (offset + factor * distorted radius)^(1/4).
         table: (cameras * nodes,) ideal radius (angle for fisheye) divided by distorted radius.
         first_node: (..., V, 1) integers, where a camera's nodes start in the table.
     """
 
     radius: Array
-    distorted: Array
     offset: Array
     factor: Array
     table: Array
@@ -65,8 +63,8 @@ class LensRange(NamedTuple):
 
     def cast(self, dtype: Any, xp: Any) -> LensRange:
         """The same range in the dtype of points."""
-        radius, distorted, offset, factor, table = (xp.astype(entry, dtype, copy=False) for entry in self[:-1])
-        return LensRange(radius, distorted, offset, factor, table, self.first_node)
+        radius, offset, factor, table = (xp.astype(entry, dtype, copy=False) for entry in self[:-1])
+        return LensRange(radius, offset, factor, table, self.first_node)
 
 
 def lens_terms(distortion: Array, *, fisheye: bool) -> Lens:
@@ -138,19 +136,10 @@ def lens_range(distortion: Array, *, fisheye: bool) -> LensRange:
         first = xp.where(refined < first, xp.where(xp.isfinite(first), refined, first), first)
         step = step / 64
     limit = xp.clip(first - step, 0.0, widest)
-    radius = xp.tan(limit)
-    distorted = _radial(limit if fisheye else radius, lens)
-    if lens.tangential:
-        distorted = distorted + 3 * radius**2 * _norm(lens.tangential, xp)
-    if lens.prism:
-        s1, s2, s3, s4 = lens.prism
-        distorted = distorted + radius**2 * (_norm((s1, s3), xp) + radius**2 * _norm((s2, s4), xp))
     offset, factor, table = _inverse_table(limit, lens, xp)
     nodes = xp.arange(math.prod(distortion.shape[:-1]), dtype=xp.int64, device=distortion.device) * (_NUM_CELLS + 1)
     return LensRange(
-        radius,
-        # Rounding must not put a point of the range beyond its edge.
-        distorted * (1 + 1e-6),
+        xp.tan(limit),
         offset,
         factor,
         xp.reshape(table, (-1,)),
