@@ -58,7 +58,8 @@ def triangulate(
     reprojection error in px. A step that would increase that error is not taken.
 
     Args:
-        points: (..., V, K, 2) frame px; NaN is a missing observation.
+        points: (..., V, K, 2) frame px; NaN is a missing observation, and so is a pixel that no ray maps to (see
+            `undistort`).
         cams: V cameras; batch dimensions broadcast with `...`.
         weights: (..., V, K), not negative, broadcasting with the observations; 0 or NaN removes one. For independent
             noise the inverse variance in px.
