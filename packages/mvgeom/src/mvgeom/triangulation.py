@@ -26,20 +26,17 @@ from mvgeom._arrays import (
 from mvgeom._components import (
     LocalRig,
     Vector,
-    camera_components,
     cross,
     dot,
     local_rig,
-    normalize,
     normalized_from_pixels,
     pair_slices,
-    pixels_from_normalized,
-    pixels_with_jacobian,
     world_components,
     world_rays,
 )
 from mvgeom.cameras import Array, CameraGroup
 from mvgeom.projection import project
+from mvgeom.refinement import gauss_newton, information, project_with_jacobian
 
 MIN_PARALLAX_DEG = 0.1
 
@@ -86,7 +83,7 @@ def triangulate(
     solution, usable = _solve(entries, xp.max(excess, axis=-2) > 0, xp)
     offset = tuple(cast(xp, component, points.dtype) for component in solution)
     for _ in range(refine_steps):
-        offset = _gauss_newton(offset, points, weight, valid, usable, rig, cams, xp)
+        offset = gauss_newton(offset, points, weight, valid, usable, rig, cams, xp)
     return _from_local(offset, usable, rig.origin, xp)
 
 
@@ -194,12 +191,12 @@ def covariance(points_3d: Array, cams: CameraGroup, noise: Array | float = 1.0, 
     check_world(points_3d)
     rig = local_rig(cams, points_3d, xp)
     offset, present = world_components(points_3d, rig, xp)
-    _, jacobian, seen = _project_with_jacobian(offset, rig, cams, xp)
+    _, jacobian, seen = project_with_jacobian(offset, rig, cams, xp)
     valid = seen & present[..., None, :]
     if observed is not None:
         valid = valid & observed
     precision = xp.where(valid, xp.ones_like(jacobian[0]) / (noise * noise), 0.0)
-    adjugate, determinant = adjugate_symmetric(_information(jacobian, precision, xp))
+    adjugate, determinant = adjugate_symmetric(information(jacobian, precision, xp))
     usable = (xp.sum(xp.astype(valid, xp.int32), axis=-2) >= 2) & (determinant > 0)
     inverse = 1 / xp.where(usable, determinant, 1.0)
     c00, c01, c02, c11, c12, c22 = (xp.where(usable, entry * inverse, xp.nan) for entry in adjugate)
@@ -254,68 +251,6 @@ def _from_local(offset: Vector, usable: Array, origin: Vector, xp: Any) -> Array
     """World points (..., 3) from components relative to the rig's origin, NaN where they are not usable."""
     world = [xp.where(usable, component + shift, xp.nan) for component, shift in zip(offset, origin, strict=True)]
     return xp.stack(world, axis=-1)
-
-
-def _project_with_jacobian(
-    offset: Vector, rig: LocalRig, cams: CameraGroup, xp: Any
-) -> tuple[tuple[Array, Array], tuple[Array, ...], Array]:
-    """Pixels (..., V, K), their six derivatives with respect to the world point, and validity."""
-    x, y, inverse_depth, valid = normalize(camera_components(offset, rig), cams, xp)
-    pixels, jacobian = pixels_with_jacobian(x, y, cams, xp)
-    ux, uy, vx, vy = (entry * inverse_depth for entry in jacobian)
-    du = world_rays(ux, uy, -(ux * x + uy * y), rig.rotation)
-    dv = world_rays(vx, vy, -(vx * x + vy * y), rig.rotation)
-    return pixels, (*du, *dv), valid
-
-
-def _information(jacobian: tuple[Array, ...], weight: Array, xp: Any) -> tuple[Array, ...]:
-    """Unique entries (..., K) of the sum over views of weight J'J, in float64: their product of three is px^6."""
-    weighted = tuple(weight * entry for entry in jacobian)
-    wide = wide_dtype(xp, weight)
-    return tuple(
-        cast(xp, xp.sum(weighted[i] * jacobian[j] + weighted[3 + i] * jacobian[3 + j], axis=-2), wide)
-        for i, j in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
-    )
-
-
-def _gauss_newton(
-    offset: Vector,
-    points: Array,
-    weight: Array,
-    valid: Array,
-    usable: Array,
-    rig: LocalRig,
-    cams: CameraGroup,
-    xp: Any,
-) -> Vector:
-    """One step on the weighted squared reprojection error, where it does not increase that error."""
-    pixels, jacobian, seen = _project_with_jacobian(offset, rig, cams, xp)
-    eu, ev = _residuals(pixels, points, valid & seen, xp)
-    wide = wide_dtype(xp, points)
-    weighted_u, weighted_v = weight * eu, weight * ev
-    gradient = tuple(
-        cast(xp, xp.sum(weighted_u * jacobian[axis] + weighted_v * jacobian[3 + axis], axis=-2), wide)
-        for axis in range(3)
-    )
-    # Where a view that takes part does not see the first estimate the error is not defined, and the estimate stays.
-    solvable = usable & xp.all(seen | ~valid, axis=-2)
-    step, solved = solve_symmetric(_information(jacobian, weight, xp), gradient, solvable, xp)
-    moved = tuple(old - cast(xp, change, old.dtype) for old, change in zip(offset, step, strict=True))
-    before = stop_gradient(xp.sum(weighted_u * eu + weighted_v * ev, axis=-2))
-
-    x, y, _, seen = normalize(camera_components(tuple(stop_gradient(part) for part in moved), rig), cams, xp)
-    eu, ev = _residuals(pixels_from_normalized(x, y, cams, xp), points, valid & seen, xp)
-    after = stop_gradient(xp.sum(weight * (eu * eu + ev * ev), axis=-2))
-    # Rounding alone may raise an error that is at its minimum already.
-    better = solved & xp.all(seen | ~valid, axis=-2) & (after <= before * 1.0001 + 1e-9)
-    x, y, z = (xp.where(better, new, old) for new, old in zip(moved, offset, strict=True))
-    return x, y, z
-
-
-def _residuals(pixels: tuple[Array, Array], points: Array, counted: Array, xp: Any) -> tuple[Array, Array]:
-    """Projection minus observation in px, 0 where it does not count."""
-    u, v = pixels
-    return xp.where(counted, u - points[..., 0], 0.0), xp.where(counted, v - points[..., 1], 0.0)
 
 
 def _parallax_excess(x: Array, y: Array, valid: Array, rig: LocalRig, min_parallax_deg: float, xp: Any) -> Array:
