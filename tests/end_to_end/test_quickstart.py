@@ -37,7 +37,7 @@ def test_the_quickstart_learns(tmp_path: Path) -> None:
         view = path.stem.removeprefix("CollectedData_")
         labels = read_points(path, 3)
         points = np.where((labels[..., 2] == 2)[..., None], labels[..., :2], np.nan)
-        predictions = tmp_path / "run" / f"predictions_{view}.csv"
+        predictions = run / f"predictions_{view}.csv"
         sets = pd.read_csv(predictions, header=[0, 1, 2], index_col=0).iloc[:, -1].to_numpy()
         mean_pose = np.nanmean(points[sets == "train"], axis=0)
         test = sets == "test"

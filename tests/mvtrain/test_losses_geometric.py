@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from helpers.rigs import make_batch, make_prediction, ring
-from mvgeom import affine, pair_parallax, project, triangulate
+from mvgeom import affine, project, rays, triangulate
 from mvtrain.losses import GEOMETRIC_LOSSES
 from mvtrain.losses.heatmap import heatmap_mse, target_factors
 from mvtrain.model.decode import model_to_heatmap
@@ -48,7 +48,9 @@ def test_pairwise_loss_against_a_loop_over_pairs() -> None:
         two = cameras.select([cameras.names[view] for view in pair])
         truth = triangulate(labels[:, pair], two, refine_steps=0)
         predicted = triangulate(prediction.frame_points.numpy()[:, pair], two, refine_steps=0)
-        weights = np.sin(pair_parallax(labels[:, pair], two)[:, 0]) ** 2
+        _, directions = rays(labels[:, pair], two)
+        cosine = (directions[:, 0] * directions[:, 1]).sum(-1) / np.linalg.norm(directions, axis=-1).prod(1)
+        weights = 1 - cosine**2
         squared = ((truth - predicted) ** 2).sum(-1) / 4
         known = np.isfinite(squared)
         total += (weights[known] * squared[known]).sum()

@@ -56,7 +56,7 @@ def _trust(prediction: Prediction, batch: Batch) -> Tensor:
 def _pair_weights(trust: Tensor, labels: Tensor, cameras: CameraGroup) -> Tensor:
     """(B, P, K) product of the trust in both predictions and sin^2 of the parallax; 0 where a label is missing."""
     first, second = (list(views) for views in zip(*combinations(range(len(cameras)), 2), strict=True))
-    parallax = pair_parallax(labels, cameras)
+    parallax = torch.deg2rad(pair_parallax(labels, cameras))
     return (trust[:, first] * trust[:, second] * parallax.sin().square()).nan_to_num()
 
 
