@@ -21,16 +21,9 @@ def read_points(path: Path, num_columns: int) -> np.ndarray:
 @pytest.mark.slow
 def test_the_quickstart_learns(tmp_path: Path) -> None:
     document = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
-    project = tmp_path / "project"
-    command = [
-        "mvtrain",
-        "fit",
-        "examples/quickstart.yaml",
-        f"data.data_dir={project}",
-        "--output-dir",
-        tmp_path / "run",
-    ]
-    subprocess.run([*map(str, command)], cwd=ROOT, check=True)
+    project, run = tmp_path / "project", tmp_path / "run"
+    command = ["mvtrain", "fit", "examples/quickstart.yaml", f"data.data_dir={project}", "--output-dir", str(run)]
+    subprocess.run(command, cwd=ROOT, check=True)
 
     errors, baseline = [], []
     for path in sorted(project.glob("CollectedData_*.csv")):
