@@ -50,9 +50,7 @@ def as_floating(xp: Any, array: Array) -> Array:
     if array.dtype in (xp.float32, xp.float64):
         return array
     if xp.isdtype(array.dtype, "real floating"):
-        raise ValueError(
-            f"coordinates in {array.dtype} are too coarse for geometry; use float32 or float64"
-        )
+        raise ValueError(f"coordinates in {array.dtype} are too coarse for geometry; use float32 or float64")
     return xp.astype(array, xp.float64)
 
 

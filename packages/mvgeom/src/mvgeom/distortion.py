@@ -186,9 +186,8 @@ def undistort_components(xd: Array, yd: Array, lens: Lens, limits: LensRange, xp
     ex, ey = fx - x_target, fy - y_target
     dx, dy = _newton_step(ex, ey, jacobian, xp)
     r2 = x * x + y * y
-    valid = (
-        (xp.abs(dx) + xp.abs(dy) + xp.abs(ex) + xp.abs(ey) < _TOLERANCE[dtype] * (1 + r2))
-        & (r2 < limits.radius * limits.radius)
+    valid = (xp.abs(dx) + xp.abs(dy) + xp.abs(ex) + xp.abs(ey) < _TOLERANCE[dtype] * (1 + r2)) & (
+        r2 < limits.radius * limits.radius
     )
     if not any(getattr(array, "requires_grad", False) for array in (xd, yd, *lens.numerator)):
         return xp.where(valid, x - dx, 0.0), xp.where(valid, y - dy, 0.0), valid
