@@ -132,6 +132,8 @@ def _transfer(
         for candidate in np.flatnonzero(np.isfinite(first.errors[frame])):
             boards = hypotheses @ first.poses[frame, candidate]
             error = transfer_errors(boards, second.normalized[frame], object_points, orders).min(axis=1)
+            # Its own error decides between the candidates where a single frame leaves nothing else to.
+            error = np.hypot(error, first.errors[frame, candidate])
             errors[:, column] = np.minimum(errors[:, column], error)
     return errors
 

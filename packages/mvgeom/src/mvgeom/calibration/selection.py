@@ -14,8 +14,8 @@ _CELLS = 8
 def select_frames(points: Floats, sizes: Floats, count: int, always: int | None = None) -> npt.NDArray[np.int64]:
     """Choose moments greedily.
 
-    A moment is worth what it adds: each cell of an 8x8 grid over an image whose middle the board covers, and each pair
-    of cameras that see the board together, the less the more often it is covered already.
+    A moment is worth what it adds: each cell of an 8x8 grid over an image that the board covers, and each pair of
+    cameras that see the board together, the less the more often it is covered already.
 
     Args:
         points: (V, F, K, 2) px; NaN is missing.
@@ -51,7 +51,7 @@ def select_frames(points: Floats, sizes: Floats, count: int, always: int | None 
 
 
 def coverage_cells(points: Floats, sizes: Floats) -> npt.NDArray[np.bool_]:
-    """(V, F, 64) cells of an 8x8 grid over each image whose middle the board covers (the hull of its corners).
+    """(V, F, 64) cells of an 8x8 grid over each image that hold a corner, or whose middle is among the corners' hull.
 
     Args:
         points: (V, F, K, 2) px; NaN is missing.
@@ -61,12 +61,15 @@ def coverage_cells(points: Floats, sizes: Floats) -> npt.NDArray[np.bool_]:
     covered = np.zeros((num_views, num_frames, _CELLS * _CELLS), dtype=bool)
     y, x = np.mgrid[:_CELLS, :_CELLS]
     middles = np.stack([x, y], axis=-1).reshape(-1, 2) + 0.5
-    for view, frame in zip(*np.nonzero(seen_corners(points).sum(-1) >= 3), strict=True):
+    for view, frame in zip(*np.nonzero(seen_corners(points).any(-1)), strict=True):
         corners = points[view, frame]
         places = (corners[seen_corners(corners)] + 0.5) / sizes[view] * _CELLS
+        column, row = np.clip(places.astype(np.int64), 0, _CELLS - 1).T
+        covered[view, frame, row * _CELLS + column] = True
         hull = cv2.convexHull(places.astype(np.float32)).reshape(-1, 2).astype(np.float64)
         edges = np.roll(hull, -1, axis=0) - hull
         to_middles = middles[:, None] - hull
         side = edges[:, 0] * to_middles[..., 1] - edges[:, 1] * to_middles[..., 0]
-        covered[view, frame] = (side >= 0).all(axis=1) | (side <= 0).all(axis=1)
+        if len(hull) >= 3:
+            covered[view, frame] |= (side >= 0).all(axis=1) | (side <= 0).all(axis=1)
     return covered

@@ -1,0 +1,324 @@
+"""Checking a calibration by keypoints: which cameras disagree with the others, and what would explain it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from mvgeom.calibration.boards import Floats, seen_corners
+from mvgeom.calibration.bundle import NUM_POSE, Scene, Views
+from mvgeom.calibration.explanations import EXPLANATIONS, NO_AGREEMENT, explain
+from mvgeom.calibration.findings import Finding, error, sort_findings, warning
+from mvgeom.calibration.schur import adjust
+from mvgeom.cameras import CameraGroup
+from mvgeom.projection import in_image
+from mvgeom.reconstruction import noise_from_errors
+from mvgeom.triangulation import reprojection_error, triangulate
+
+_SAMPLE = 5_000
+_MIN_SHARED = 20
+_DISAGREES = 0.8
+"""Noise without a camera, in that with it: 1 where it is like the others, give or take a few percent of sampling."""
+_DISTINCT = 0.75
+"""Of three cameras any two agree better than all. The best two must stand out from the second best."""
+_POSE_EXPLAINS = 0.6
+_MUCH_WORSE = 3.0
+_POOR_AGREEMENT = 0.005
+_SMALLEST_GAIN = 0.3
+_SAME_ANGLE_DEG = 0.1
+_SAME_PLACE = 1e-3
+_OUTSIDE = 0.02
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Check:
+    """What keypoints say about a calibration.
+
+    Attributes:
+        names: V cameras.
+        num_points: (V,) keypoints that other cameras see, too.
+        error: (V,) median reprojection error in px of points triangulated from all cameras.
+        error_of_others: (V,) median error in px over the other cameras when this one is left out of the triangulation.
+        own_error: (V,) median error in px of this camera when it is left out.
+        noise: standard deviation of the keypoints per pixel coordinate that all cameras together suggest.
+        noise_without: (V,) the same without this camera; NaN with fewer than three cameras.
+        findings: what is wrong; empty where nothing is.
+    """
+
+    names: tuple[str, ...]
+    num_points: Floats
+    error: Floats
+    error_of_others: Floats
+    own_error: Floats
+    noise: float
+    noise_without: Floats
+    findings: tuple[Finding, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing speaks against the calibration (warnings aside)."""
+        return all(each.severity != "error" for each in self.findings)
+
+
+def check(cams: CameraGroup, points: Floats, *, image_sizes: Sequence[Sequence[float]] | None = None) -> Check:
+    """Look for cameras that disagree with the others, and for the usual mistakes behind it.
+
+    Each camera is left out of the triangulation in turn. If the others then agree much better among themselves, it is
+    the one that is wrong: its pose is determined anew from the others' points, which tells by how much. Two views
+    exchanged, keypoints of a resized or mirrored image, equal cameras and keypoints outside of the image are looked for
+    by trying.
+
+    Args:
+        cams: V cameras, NumPy, no batch dimensions.
+        points: (N, V, K, 2) frame px of K keypoints at N moments; NaN is missing. Of many, an even selection is taken.
+        image_sizes: (V, 2) true width and height of the images that the keypoints are of, where they are known.
+
+    Returns:
+        Errors with and without each camera, and findings with their evidence in numbers.
+
+    Raises:
+        ValueError: for wrong shapes, fewer than two cameras, or fewer than 20 points that two cameras see.
+    """
+    flat = _sample(cams, points)
+    table = _leave_one_out(cams, flat, list(range(len(cams))))
+    findings = [*_same_cameras(cams, flat), *_image_sizes(cams, flat, image_sizes), *explain(cams, flat)]
+    # What undoes the disagreement needs no second name.
+    if not any(each.code in EXPLANATIONS for each in findings):
+        findings += _disagreeing(cams, flat, float(table["noise"]))
+    return Check(names=cams.names, findings=sort_findings(findings), **table)  # type: ignore[arg-type]
+
+
+def _sample(cams: CameraGroup, points: Floats) -> Floats:
+    """(V, P, 2) keypoints that at least two cameras see."""
+    points = np.asarray(points, dtype=np.float64)
+    if points.ndim != 4 or points.shape[1] != len(cams) or points.shape[3] != 2:
+        raise ValueError(
+            f"keypoints must have shape (N, {len(cams)}, K, 2) for the cameras {list(cams.names)}, got {points.shape}"
+        )
+    if len(cams) < 2:
+        raise ValueError("keypoints of one camera cannot check anything; at least two cameras are needed")
+    flat = np.moveaxis(points, 1, 0).reshape(len(cams), -1, 2)
+    shared = np.flatnonzero(seen_corners(flat).sum(axis=0) >= 2)
+    if len(shared) < _MIN_SHARED:
+        raise ValueError(
+            f"only {len(shared)} keypoints are seen by two cameras or more; a check needs {_MIN_SHARED} at least"
+        )
+    return flat[:, shared[:: max(1, -(-len(shared) // _SAMPLE))]]
+
+
+def _leave_one_out(cams: CameraGroup, flat: Floats, views: list[int]) -> dict[str, Floats | float]:
+    """The numbers of `Check`, for the given views."""
+    group, flat = cams.select([cams.names[view] for view in views]), flat[views]
+    errors = _errors(group, flat)
+    count = len(views)
+    others_error, own_error, noise_without = (np.full(count, np.nan) for _ in range(3))
+    for view in range(count if count > 2 else 0):
+        rest = [other for other in range(count) if other != view]
+        world = triangulate(flat[rest], group.select([group.names[other] for other in rest]))
+        without = reprojection_error(world, flat, group)
+        others_error[view], own_error[view] = _median(without[rest]), _median(without[view])
+        noise_without[view] = noise_from_errors(without[rest])
+    seen = seen_corners(flat)
+    return {
+        "num_points": (seen & (seen.sum(axis=0) >= 2)).sum(axis=1),
+        "error": np.array([_median(row) for row in errors]),
+        "error_of_others": others_error,
+        "own_error": own_error,
+        "noise": noise_from_errors(errors),
+        "noise_without": noise_without,
+    }
+
+
+def _disagreeing(cams: CameraGroup, flat: Floats, noise: float) -> list[Finding]:
+    """One camera after another, the worst first, as long as those left agree much better without it."""
+    findings: list[Finding] = []
+    side = float(cams.sizes.max())
+    views = list(range(len(cams)))
+    left = noise
+    # Three cameras are left alone once a fourth has been found out: two always agree better than three.
+    while len(views) > (3 if findings else 2):
+        table = _leave_one_out(cams, flat, views)
+        without = np.asarray(table["noise_without"])
+        if not np.isfinite(without).any():
+            break
+        worst = int(np.nanargmin(without))
+        second = float(np.nanmin(np.delete(without, worst)))
+        distinct = len(views) > 3 or without[worst] < _DISTINCT * second
+        if not distinct or without[worst] > _DISAGREES * left or left - without[worst] < _SMALLEST_GAIN:
+            break
+        view = views.pop(worst)
+        numbers = _Evidence(
+            noise=left,
+            noise_without=float(without[worst]),
+            own_error=float(np.asarray(table["own_error"])[worst]),
+            error_of_others=float(np.asarray(table["error_of_others"])[worst]),
+        )
+        findings.append(_describe(cams, flat, view, views, numbers))
+        left = numbers.noise_without
+    if left > NO_AGREEMENT * side:
+        text = (
+            f"the keypoints agree to {left:.0f} px only ({100 * left / side:.0f} % of the image), whichever camera "
+            "is left out: keypoints of crops that were not mapped back to the frame, views in another order than "
+            "the cameras, or the calibration of another session?"
+        )
+        return [error("no_agreement", cams.names, text, noise=left)]
+    if not findings and left > _POOR_AGREEMENT * side:
+        text = (
+            f"the keypoints agree to {left:.1f} px only, and leaving out a camera does not tell which is wrong. "
+            "`mvgeom refine` may correct it"
+        )
+        return [warning("poor_agreement", cams.names, text, noise=left)]
+    return findings
+
+
+class _Evidence(NamedTuple):
+    """Noise with and without a camera, and median errors in px when it is left out, its own and the others'."""
+
+    noise: float
+    noise_without: float
+    own_error: float
+    error_of_others: float
+
+
+def _describe(cams: CameraGroup, flat: Floats, view: int, rest: list[int], numbers: _Evidence) -> Finding:
+    name = cams.names[view]
+    turn, shift, after = _solve_pose(cams, flat, view, rest, numbers.noise_without)
+    text = (
+        f"camera {name!r} disagrees with the others: without it their keypoints agree to {numbers.noise_without:.1f} "
+        f"px instead of {numbers.noise:.1f} px; points triangulated without it miss its keypoints by "
+        f"{numbers.own_error:.1f} px, those of the others by {numbers.error_of_others:.1f} px (median)."
+    )
+    by_pose = after < _POSE_EXPLAINS * numbers.own_error
+    if by_pose:
+        text += (
+            f" Turned by {turn:.2f} degrees and shifted by {shift:.3g} it would miss by {after:.1f} px: its pose is "
+            "wrong. `mvgeom refine` corrects it"
+        )
+    else:
+        text += (
+            f" No other pose helps (its best misses by {after:.1f} px): look at its keypoints, its synchronization "
+            "and its intrinsics"
+        )
+    # Keypoints that are merely worse in one view do not speak against its calibration.
+    build = error if by_pose or numbers.own_error > _MUCH_WORSE * numbers.error_of_others else warning
+    return build(
+        "camera_disagrees",
+        [name],
+        text,
+        **numbers._asdict(),
+        rotation_deg=turn,
+        shift=shift,
+        own_error_with_new_pose=after,
+    )
+
+
+def _solve_pose(
+    cams: CameraGroup, flat: Floats, view: int, rest: list[int], noise: float
+) -> tuple[float, float, float]:
+    """Turn in degrees, shift and median error in px of a camera whose pose is fitted to the others' points."""
+    world = triangulate(flat[rest], cams.select([cams.names[other] for other in rest]))
+    one = cams.select([cams.names[view]])
+    start = reprojection_error(world, flat[[view]], one)[0]
+    usable = np.flatnonzero(np.isfinite(start))
+    if len(usable) < _MIN_SHARED:
+        return 0.0, 0.0, _median(start)
+    # The points are one board at rest, whose pose in the frame of the camera is sought.
+    scene = Scene(
+        cameras=one.replace(rotation=np.eye(3)[None], translation=np.zeros((1, 3))),
+        rotation=one.rotation,
+        position=one.translation,
+        object_points=world[usable],
+    )
+    views = Views(
+        camera=np.zeros(1, dtype=np.int64),
+        block=np.zeros(1, dtype=np.int64),
+        pixels=flat[[view]][:, usable],
+        weights=np.ones((1, len(usable))),
+        num_cameras=1,
+        num_blocks=1,
+    )
+    nothing = np.zeros((1, scene.camera_size), dtype=bool)
+    fitted = adjust(scene, views, nothing, loss="cauchy", loss_scale=max(2 * noise, 1.0), tolerance=1e-8).scene
+    moved = one.replace(rotation=fitted.rotation, translation=fitted.position)
+    turn = Rotation.from_matrix(moved.rotation[0] @ one.rotation[0].T).magnitude()
+    return (
+        float(np.rad2deg(turn)),
+        float(np.linalg.norm(moved.centers - one.centers)),
+        _median(reprojection_error(world, flat[[view]], moved)),
+    )
+
+
+def _same_cameras(cams: CameraGroup, flat: Floats) -> list[Finding]:
+    """Pairs of cameras at one place, and views with the same keypoints."""
+    findings = []
+    centers, extent = cams.centers, float(np.ptp(cams.centers, axis=0).max())
+    for one, other in combinations(range(len(cams)), 2):
+        pair = cams.names[one], cams.names[other]
+        angle = float(np.rad2deg(Rotation.from_matrix(cams.rotation[one] @ cams.rotation[other].T).magnitude()))
+        apart = float(np.linalg.norm(centers[one] - centers[other]))
+        if angle < _SAME_ANGLE_DEG and apart <= _SAME_PLACE * max(extent, float(np.abs(centers).max())):
+            text = (
+                f"cameras {pair[0]!r} and {pair[1]!r} have the same pose ({angle:.3f} degrees and {apart:.2g} "
+                "apart): one of them was probably copied from the other"
+            )
+            findings.append(error("identical_cameras", pair, text, angle_deg=angle, distance=apart))
+        both = seen_corners(flat[one]) & seen_corners(flat[other])
+        equal = float(np.isclose(flat[one][both], flat[other][both], atol=1e-6).all(-1).mean()) if both.any() else 0.0
+        if equal > 0.5:
+            text = (
+                f"{100 * equal:.0f} % of the keypoints of {pair[0]!r} and {pair[1]!r} are the same: was one table "
+                "read twice?"
+            )
+            findings.append(error("identical_keypoints", pair, text, share=equal))
+    return findings
+
+
+def _image_sizes(cams: CameraGroup, flat: Floats, image_sizes: Sequence[Sequence[float]] | None) -> list[Finding]:
+    """Images of another size than the calibration says, and keypoints outside of it."""
+    findings = []
+    if image_sizes is not None:
+        sizes = np.asarray(image_sizes, dtype=np.float64)
+        if sizes.shape != (len(cams), 2):
+            raise ValueError(f"image_sizes must have shape ({len(cams)}, 2), got {sizes.shape}")
+        for name, expected, found in zip(cams.names, cams.sizes, sizes, strict=True):
+            if not np.array_equal(expected, found):
+                scale = found / expected
+                resized = np.isclose(scale[0], scale[1], rtol=2e-3)
+                hint = (
+                    f"they are resized by {scale[0]:.3g}: resize the calibration, too (CameraGroup.resize)"
+                    if resized
+                    else "that is no resizing but a crop or a stretch: find out which, the principal point moves with it"
+                )
+                text = (
+                    f"camera {name!r} was calibrated for images of {expected[0]:g}x{expected[1]:g} px, they are "
+                    f"{found[0]:g}x{found[1]:g} px; {hint}"
+                )
+                build = error if resized else warning
+                findings.append(build("image_size", [name], text, width_ratio=scale[0], height_ratio=scale[1]))
+    present = seen_corners(flat)
+    outside = present & ~np.asarray(in_image(flat, cams))
+    for view, name in enumerate(cams.names):
+        share = float(outside[view].sum() / max(present[view].sum(), 1))
+        if share > _OUTSIDE:
+            reach = flat[view][present[view]].max(axis=0)
+            text = (
+                f"camera {name!r}: {100 * share:.0f} % of its keypoints lie outside of its {cams.sizes[view, 0]:g}x"
+                f"{cams.sizes[view, 1]:g} px (up to {reach[0]:.0f}, {reach[1]:.0f}): keypoints of another image "
+                "size, or of crops that were not mapped back?"
+            )
+            findings.append(warning("outside_image", [name], text, share=share))
+    return findings
+
+
+def _errors(cams: CameraGroup, flat: Floats) -> Floats:
+    return np.asarray(reprojection_error(triangulate(flat, cams), flat, cams))
+
+
+def _median(values: Floats) -> float:
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if len(finite) else float("nan")

@@ -1,0 +1,94 @@
+"""Mistakes that make keypoints disagree as a whole, found by undoing them: exchanged views, resized or mirrored images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from mvgeom.calibration.boards import Floats
+from mvgeom.calibration.findings import Finding, error
+from mvgeom.cameras import CameraGroup
+from mvgeom.reconstruction import noise_from_errors
+from mvgeom.triangulation import reprojection_error, triangulate
+
+EXPLANATIONS = ("swapped_views", "image_size", "mirrored_images")
+"""Codes of these findings."""
+
+NO_AGREEMENT = 0.02
+"""Keypoints' noise, in the longer side of the image, above which they have nothing to do with each other."""
+
+_SCALES = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 4 / 3, 3 / 2, 2.0, 3.0, 4.0)
+_BETTER = 0.4
+_SMALLEST_NOISE = 1.0
+_ENOUGH = 0.5
+_MAX_POINTS = 1_000
+_MAX_MISTAKES = 4
+
+
+class _Hypothesis(NamedTuple):
+    """Keypoints with one mistake undone, and how to tell of it."""
+
+    code: str
+    views: tuple[int, ...]
+    points: Floats
+    what: str
+    parameter: float
+
+
+def explain(cams: CameraGroup, flat: Floats) -> list[Finding]:
+    """Mistakes whose undoing makes the keypoints agree, at less than 0.4 times the noise; the most telling first.
+
+    Args:
+        cams: V cameras.
+        flat: (V, P, 2) frame px; NaN is missing.
+
+    Returns:
+        Errors of code `swapped_views`, `image_size` or `mirrored_images`; none where nothing of this kind helps.
+    """
+    points = flat[:, :: max(1, -(-flat.shape[1] // _MAX_POINTS))]
+    noise, count = _noise(cams, points)
+    findings: list[Finding] = []
+    while len(findings) < _MAX_MISTAKES and not noise < _SMALLEST_NOISE:
+        best, best_noise = None, np.inf
+        for hypothesis in _hypotheses(cams, points):
+            undone, left = _noise(cams, hypothesis.points)
+            if left >= _ENOUGH * count and undone < best_noise:
+                best, best_noise = hypothesis, undone
+        if best is None or not best_noise < min(_BETTER * noise, NO_AGREEMENT * float(cams.sizes.max())):
+            break
+        names = [cams.names[view] for view in best.views]
+        text = f"{best.what}: with that undone the keypoints agree to {best_noise:.1f} px instead of {noise:.1f} px"
+        findings.append(error(best.code, names, text, noise=noise, noise_undone=best_noise, parameter=best.parameter))
+        points, (noise, count) = best.points, _noise(cams, best.points)
+    return findings
+
+
+def _hypotheses(cams: CameraGroup, points: Floats) -> Iterator[_Hypothesis]:
+    everyone = tuple(range(len(cams)))
+    for pair in combinations(everyone, 2):
+        swapped = points.copy()
+        swapped[list(pair)] = points[list(pair[::-1])]
+        names = " and ".join(repr(cams.names[view]) for view in pair)
+        yield _Hypothesis("swapped_views", pair, swapped, f"the keypoints of {names} are exchanged", 0.0)
+    # One wrong view of two looks like the other wrong in the opposite way; all at once comes first.
+    for views in (everyone, *((view,) for view in everyone)):
+        who = "all cameras" if views == everyone else f"camera {cams.names[views[0]]!r}"
+        for scale in _SCALES:
+            resized = points.copy()
+            resized[list(views)] = (points[list(views)] + 0.5) * scale - 0.5
+            what = f"the keypoints of {who} are px of images resized by {1 / scale:.3g}"
+            yield _Hypothesis("image_size", views, resized, what, 1 / scale)
+        mirrored = points.copy()
+        for view in views:
+            mirrored[view, :, 0] = cams.sizes[view, 0] - 1 - points[view, :, 0]
+        yield _Hypothesis("mirrored_images", views, mirrored, f"the images of {who} are mirrored left to right", 0.0)
+
+
+def _noise(cams: CameraGroup, points: Floats) -> tuple[float, int]:
+    """The keypoints' noise (infinite without points) and the number of keypoints it is from."""
+    errors = reprojection_error(triangulate(points, cams), points, cams)
+    noise = noise_from_errors(errors)
+    return (noise if np.isfinite(noise) else np.inf), int(np.isfinite(errors).sum())

@@ -1,0 +1,75 @@
+"""Keeping the world where it was when cameras are adjusted by points alone, which leaves its frame and size open."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mvgeom.calibration.boards import Floats
+from mvgeom.cameras import CameraGroup
+
+_ROUNDS = 100
+
+
+def keep_world(
+    adjusted: CameraGroup, given: CameraGroup, reach: float, *, hold: str | None = None
+) -> tuple[CameraGroup, float]:
+    """Adjusted cameras, moved by one similarity into the world of the given ones.
+
+    Args:
+        adjusted: V cameras, at least two, in a world of their own.
+        given: the same cameras before, in the same order.
+        reach: distance from cameras to what they film, in the given world: it weighs turns against shifts.
+        hold: camera that stays exactly where it was; the median distance from the other cameras to it is kept, too.
+            None lets all cameras decide: the sum of their changes (not squared) is smallest, so that a camera that was
+            wrong moves, and those that were right stay.
+
+    Returns:
+        The moved cameras, and the factor by which lengths grew.
+    """
+    if hold is not None:
+        view = given.names.index(hold)
+        others = np.arange(len(given)) != view
+        distances = [np.linalg.norm(group.centers[others] - group.centers[view], axis=1) for group in (given, adjusted)]
+        scale = float(np.median(distances[0] / distances[1]))
+        rotation = given.rotation[view].T @ adjusted.rotation[view]
+        shift = given.centers[view] - scale * rotation @ adjusted.centers[view]
+    else:
+        scale, rotation, shift = _least_change(adjusted, given, reach)
+    turned = adjusted.rotation @ rotation.T
+    moved = adjusted.replace(rotation=turned, translation=scale * adjusted.translation - turned @ shift)
+    return moved, scale
+
+
+def similarity(source: Floats, target: Floats, weights: Floats) -> tuple[float, Floats, Floats]:
+    """Scale s, rotation R and shift t that minimize the weighted sum of |s R x + t - y|^2 (Umeyama 1991).
+
+    Args:
+        source: (N, 3) x.
+        target: (N, 3) y.
+        weights: (N,) positive.
+    """
+    weights = weights / weights.sum()
+    source_mean, target_mean = weights @ source, weights @ target
+    centered_source, centered_target = source - source_mean, target - target_mean
+    left, values, right = np.linalg.svd((centered_target * weights[:, None]).T @ centered_source)
+    sign = np.array([1, 1, np.sign(np.linalg.det(left @ right))])
+    rotation = (left * sign) @ right
+    scale = float((values * sign).sum() / (weights @ (centered_source**2).sum(1)))
+    return scale, rotation, target_mean - scale * rotation @ source_mean
+
+
+def _least_change(adjusted: CameraGroup, given: CameraGroup, reach: float) -> tuple[float, Floats, Floats]:
+    """Iteratively reweighted least squares on the cameras' centres and on points ahead of and beside them."""
+    source, target = _probes(adjusted, reach), _probes(given, reach)
+    weights = np.ones(len(given))
+    for _ in range(_ROUNDS):
+        scale, rotation, shift = similarity(source.reshape(-1, 3), target.reshape(-1, 3), np.repeat(weights, 3))
+        change = np.sqrt(((scale * source @ rotation.T + shift - target) ** 2).sum(-1).mean(-1))
+        weights = 1 / np.maximum(change, 1e-6 * reach)
+    return scale, rotation, shift
+
+
+def _probes(cameras: CameraGroup, reach: float) -> Floats:
+    """(V, 3, 3) the centre, a point ahead and a point to the right of each camera."""
+    centers: Floats = cameras.centers[:, None]
+    return np.concatenate([centers, centers + reach * cameras.rotation[:, [2, 0]]], axis=1)
