@@ -1,1 +1,41 @@
-"""Calibration of rigs: from boards in pictures, and from keypoints of the subject itself."""
+"""Calibration of rigs: from boards in pictures, and from keypoints of the subject itself.
+
+`detect_boards` finds corners, `calibrate` makes a rig of them, `refine` corrects a calibration by keypoints, `check`
+tells which cameras disagree with the others. Each result says in `findings` what is wrong, in words and numbers.
+"""
+
+from mvgeom.calibration.boards import Board, CharucoBoard, Chessboard
+from mvgeom.calibration.calibrate import Calibration, Options, calibrate
+from mvgeom.calibration.detections import Detections, detect_boards, from_points
+from mvgeom.calibration.diagnosis import Check, check
+from mvgeom.calibration.findings import CalibrationError, Finding
+from mvgeom.calibration.intrinsics import Lens
+from mvgeom.calibration.keypoints import Refinement, refine
+from mvgeom.calibration.lenses import LensCalibration, calibrate_lenses
+from mvgeom.calibration.report import write_calibration_report, write_refinement_report
+from mvgeom.calibration.sources import Source, open_source
+
+__all__ = [
+    "Board",
+    "Calibration",
+    "CalibrationError",
+    "CharucoBoard",
+    "Check",
+    "Chessboard",
+    "Detections",
+    "Finding",
+    "Lens",
+    "LensCalibration",
+    "Options",
+    "Refinement",
+    "Source",
+    "calibrate",
+    "calibrate_lenses",
+    "check",
+    "detect_boards",
+    "from_points",
+    "open_source",
+    "refine",
+    "write_calibration_report",
+    "write_refinement_report",
+]

@@ -14,8 +14,9 @@ from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.bundle import Booleans, residuals
 from mvgeom.calibration.camera_pairs import Relation
 from mvgeom.calibration.detections import Detections
-from mvgeom.calibration.findings import CalibrationError, Finding, note, sort_findings, warning
-from mvgeom.calibration.intrinsics import Lens, calibrate_intrinsics, known_intrinsics
+from mvgeom.calibration.findings import Finding, note, sort_findings, warning
+from mvgeom.calibration.intrinsics import Lens
+from mvgeom.calibration.lenses import calibrate_lenses
 from mvgeom.calibration.pose_graph import PoseGraph, build_pose_graph
 from mvgeom.calibration.quality import judge
 from mvgeom.calibration.rig_adjustment import RigAdjustment, adjust_rig, views_of_boards
@@ -104,7 +105,7 @@ def calibrate(
         detections: corners, see `detect_boards` and `from_points`.
         options: see `Options`.
         intrinsics: cameras whose intrinsics to start from (or to keep: `Lens.fix_intrinsics`, `fix_distortion`). They
-            are needed where a camera saw fewer than 3 boards.
+            are needed where a camera sees fewer than 3 boards.
         progress: called at each stage.
 
     Returns:
@@ -117,12 +118,10 @@ def calibrate(
     options = options or Options()
     say = progress or (lambda _: None)
     _check(detections, options, intrinsics)
-    fatal = [each for each in detections.findings if each.severity == "error"]
-    if fatal:
-        raise CalibrationError(detections.findings)
     say("intrinsics")
-    cameras, usable, findings = _intrinsics(detections, options, intrinsics)
-    points = np.where(usable[..., None, None], detections.points, np.nan)
+    lenses = calibrate_lenses(detections, options.lens, known=intrinsics)
+    cameras, findings = lenses.cameras, list(lenses.findings)
+    points = np.where(lenses.used[..., None, None], detections.points, np.nan)
     chosen = select_frames(points, detections.sizes, options.max_frames, _origin_index(detections, options))
     points, frames = points[:, chosen], tuple(detections.frames[frame] for frame in chosen)
 
@@ -150,7 +149,7 @@ def calibrate(
         loss=options.loss,
         loss_scale=options.loss_scale,
     )
-    return _result(adjusted, shown, graph, options, [*detections.findings, *findings])
+    return _result(adjusted, shown, graph, options, findings)
 
 
 def _check(detections: Detections, options: Options, intrinsics: CameraGroup | None) -> None:
@@ -170,44 +169,6 @@ def _origin_index(detections: Detections, options: Options) -> int | None:
         shown = ", ".join(detections.frames[:5])
         raise ValueError(f"no board was found at {options.origin_frame!r}; frames with boards are {shown}, ...")
     return detections.frames.index(options.origin_frame)
-
-
-def _intrinsics(
-    detections: Detections, options: Options, given: CameraGroup | None
-) -> tuple[CameraGroup, Booleans, list[Finding]]:
-    """All cameras at the origin, (V, F) boards that fit their lenses, and findings."""
-    usable = detections.seen
-    groups: list[CameraGroup] = []
-    findings: list[Finding] = []
-    errors: list[Finding] = []
-    for view, (name, size) in enumerate(zip(detections.names, detections.sizes, strict=True)):
-        if given is not None:
-            groups.append(known_intrinsics(name, size, given, options.lens))
-            continue
-        try:
-            one, used, said = calibrate_intrinsics(
-                name, size, detections.points[view], detections.object_points, options.lens
-            )
-        except CalibrationError as error:
-            errors += error.findings
-            continue
-        groups.append(one)
-        usable[view] = used
-        findings += said
-    if errors:
-        raise CalibrationError([*errors, *findings, *detections.findings])
-    longest = max(group.distortion.shape[-1] for group in groups)
-    distortion = [np.pad(group.distortion[0], (0, longest - group.distortion.shape[-1])) for group in groups]
-    cameras = CameraGroup(
-        names=detections.names,
-        sizes=detections.sizes,
-        matrix=np.concatenate([group.matrix for group in groups]),
-        distortion=np.stack(distortion),
-        rotation=np.tile(np.eye(3), (len(groups), 1, 1)),
-        translation=np.zeros((len(groups), 3)),
-        fisheye=tuple(group.fisheye[0] for group in groups),
-    )
-    return cameras, usable, findings
 
 
 def _relabel(points: Floats, graph: PoseGraph) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from mvgeom.calibration.boards import Floats, seen_corners
-from mvgeom.calibration.bundle import NUM_POSE, Scene, Views
+from mvgeom.calibration.bundle import Scene, Views
 from mvgeom.calibration.explanations import EXPLANATIONS, NO_AGREEMENT, explain
 from mvgeom.calibration.findings import Finding, error, sort_findings, warning
 from mvgeom.calibration.schur import adjust
@@ -289,11 +289,9 @@ def _image_sizes(cams: CameraGroup, flat: Floats, image_sizes: Sequence[Sequence
             if not np.array_equal(expected, found):
                 scale = found / expected
                 resized = np.isclose(scale[0], scale[1], rtol=2e-3)
-                hint = (
-                    f"they are resized by {scale[0]:.3g}: resize the calibration, too (CameraGroup.resize)"
-                    if resized
-                    else "that is no resizing but a crop or a stretch: find out which, the principal point moves with it"
-                )
+                hint = "that is no resizing but a crop or a stretch: find out which, the principal point moves with it"
+                if resized:
+                    hint = f"they are resized by {scale[0]:.3g}: resize the calibration, too (CameraGroup.resize)"
                 text = (
                     f"camera {name!r} was calibrated for images of {expected[0]:g}x{expected[1]:g} px, they are "
                     f"{found[0]:g}x{found[1]:g} px; {hint}"

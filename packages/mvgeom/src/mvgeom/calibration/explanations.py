@@ -1,4 +1,4 @@
-"""Mistakes that make keypoints disagree as a whole, found by undoing them: exchanged views, resized or mirrored images."""
+"""Mistakes that spoil all keypoints of a view, found by undoing them: exchanged views, resized or mirrored images."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class Lens:
 
 def calibrate_intrinsics(
     name: str, size: Floats, points: Floats, object_points: Floats, lens: Lens
-) -> tuple[CameraGroup, Booleans, tuple[Finding, ...]]:
+) -> tuple[CameraGroup, Booleans, float, tuple[Finding, ...]]:
     """One camera on its own.
 
     The focal length is tried out, with the principal point in the middle and no distortion; then focal length and
@@ -84,7 +84,8 @@ def calibrate_intrinsics(
         lens: what is sought.
 
     Returns:
-        A group of this one camera at the world's origin, (F,) which boards were used, and what there is to say.
+        A group of this one camera at the world's origin, (F,) which boards were used, the root mean square of their
+        reprojection errors in px, and what there is to say.
 
     Raises:
         CalibrationError: with fewer than 3 boards.
@@ -119,7 +120,7 @@ def calibrate_intrinsics(
             "moving board) and were left out"
         )
         findings.append(note("boards_left_out", [name], text, left_out=left_out, boards=int(seen.sum())))
-    return camera, used, tuple(findings)
+    return camera, used, float(np.sqrt((rms[~outliers] ** 2).mean())), tuple(findings)
 
 
 def known_intrinsics(name: str, size: Floats, cameras: CameraGroup, lens: Lens) -> CameraGroup:

@@ -1,0 +1,197 @@
+"""A calibration's or a refinement's evidence on disk: numbers, residuals by camera and moment, a picture per camera."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mvgeom.calibration.adjusted import Deviations
+from mvgeom.calibration.boards import Floats
+from mvgeom.calibration.calibrate import Calibration
+from mvgeom.calibration.camera_figure import draw_residuals
+from mvgeom.calibration.findings import Finding
+from mvgeom.calibration.keypoints import Refinement
+from mvgeom.calibration.quality import image_coverage
+from mvgeom.cameras import CameraGroup
+from mvgeom.formats.files import replace_file, write_text
+
+
+def write_calibration_report(calibration: Calibration, folder: str | Path) -> list[Path]:
+    """Write `report.json`, `residuals.csv` (a row per camera and moment) and `<camera>.png` into a folder.
+
+    Args:
+        calibration: what `calibrate` gave.
+        folder: made if it does not exist; files in it are replaced.
+
+    Returns:
+        The files.
+
+    Raises:
+        ValueError: when the folder cannot be made or written to.
+    """
+    folder = _make(folder)
+    detections, names = calibration.detections, calibration.cameras.names
+    used = np.where(calibration.used[..., None, None], detections.points, np.nan)
+    numbers = {
+        "rms_px": calibration.rms,
+        "corner_noise_px": calibration.noise,
+        "camera_rms_px": _by_name(names, calibration.camera_rms),
+        "boards": _by_name(names, calibration.used.sum(axis=1)),
+        "image_coverage": _by_name(names, image_coverage(used, detections.sizes)),
+        "standard_deviations": _deviations(names, calibration.deviations),
+        "pairs": [
+            {
+                "cameras": [names[one], names[other]],
+                "boards_together": relation.common,
+                "agreeing": int(relation.agreeing.sum()),
+            }
+            for (one, other), relation in calibration.relations.items()
+        ],
+        "findings": _findings(calibration.findings),
+    }
+    rows = [
+        (
+            name,
+            frame,
+            detections.seen[view, number],
+            calibration.used[view, number],
+            calibration.residuals[view, number],
+        )
+        for view, name in enumerate(names)
+        for number, frame in enumerate(detections.frames)
+        if detections.seen[view, number]
+    ]
+    residuals = [(camera, frame, int(taken), *_errors(errors)) for camera, frame, _, taken, errors in rows]
+    return [
+        _write_json(folder / "report.json", numbers),
+        _write_csv(folder / "residuals.csv", ("camera", "frame", "used", "points", "rms_px", "max_px"), residuals),
+        *_draw(folder, calibration.cameras, detections.points, calibration.residuals),
+    ]
+
+
+def write_refinement_report(
+    refinement: Refinement, points: Floats, rows: Iterable[str], folder: str | Path
+) -> list[Path]:
+    """The same for a refinement by keypoints.
+
+    Args:
+        refinement: what `refine` gave.
+        points: (N, V, K, 2) keypoints it was given, px.
+        rows: N names of the moments.
+        folder: made if it does not exist; files in it are replaced.
+
+    Returns:
+        The files.
+
+    Raises:
+        ValueError: when the folder cannot be made or written to.
+    """
+    folder = _make(folder)
+    names, errors = refinement.cameras.names, refinement.errors
+    numbers = {
+        "median_error_before_px": errors.overall_before,
+        "median_error_after_px": errors.overall_after,
+        "camera_median_error_before_px": _by_name(names, errors.before),
+        "camera_median_error_after_px": _by_name(names, errors.after),
+        "turned_deg": _by_name(names, refinement.rotation_deg),
+        "moved": _by_name(names, refinement.shift),
+        "keypoint_noise_px": refinement.noise,
+        "standard_deviations": _deviations(names, refinement.deviations),
+        "iterations": refinement.iterations,
+        "converged": refinement.converged,
+    }
+    residuals = [
+        (name, row, *_errors(refinement.residuals[number, view]))
+        for view, name in enumerate(names)
+        for number, row in enumerate(rows)
+    ]
+    by_camera = np.moveaxis(points, 1, 0), np.moveaxis(refinement.residuals, 1, 0)
+    return [
+        _write_json(folder / "report.json", numbers),
+        _write_csv(folder / "residuals.csv", ("camera", "row", "points", "rms_px", "max_px"), residuals),
+        *_draw(folder, refinement.cameras, *by_camera),
+    ]
+
+
+def _make(folder: str | Path) -> Path:
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{folder}: the folder cannot be made: {error.strerror}") from error
+    return folder
+
+
+def _draw(folder: Path, cameras: CameraGroup, points: Floats, residuals: Floats) -> list[Path]:
+    """A picture per camera; points and residuals are (V, ..., 2)."""
+    files = []
+    for view, name in enumerate(cameras.names):
+        figure = draw_residuals(name, cameras.sizes[view], points[view].reshape(-1, 2), residuals[view].reshape(-1, 2))
+        path = folder / f"{name}.png"
+        replace_file(path, lambda temporary, figure=figure: figure.savefig(temporary, format="png", dpi=110))
+        files.append(path)
+    return files
+
+
+def _errors(residuals: Floats) -> tuple[int, str, str]:
+    """Number of points, root mean square and largest length; empty cells without points."""
+    lengths = np.linalg.norm(residuals, axis=-1)
+    lengths = lengths[np.isfinite(lengths)]
+    if len(lengths) == 0:
+        return 0, "", ""
+    return len(lengths), f"{np.sqrt((lengths**2).mean()):.4g}", f"{lengths.max():.4g}"
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> Path:
+    write_text(path, json.dumps(content, indent=2) + "\n")
+    return path
+
+
+def _write_csv(path: Path, header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Path:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+    return path
+
+
+def _by_name(names: tuple[str, ...], values: Floats) -> dict[str, Any]:
+    """JSON has no NaN: null stands for what is unknown."""
+    return {name: _plain(value) for name, value in zip(names, values, strict=True)}
+
+
+def _plain(value: Any) -> Any:
+    values = np.asarray(value, dtype=np.float64)
+    if values.ndim:
+        return [_plain(each) for each in values]
+    return float(values) if np.isfinite(values) else None
+
+
+def _deviations(names: tuple[str, ...], spread: Deviations) -> dict[str, Any]:
+    return {
+        "focal_px": _by_name(names, spread.focal),
+        "centre_px": _by_name(names, spread.center),
+        "distortion": _by_name(names, spread.distortion),
+        "rotation_deg": _by_name(names, spread.rotation_deg),
+        "position": _by_name(names, spread.position),
+    }
+
+
+def _findings(findings: Iterable[Finding]) -> list[dict[str, Any]]:
+    return [
+        {
+            "code": each.code,
+            "severity": each.severity,
+            "cameras": list(each.cameras),
+            "text": each.text,
+            "evidence": {name: _plain(value) for name, value in each.evidence.items()},
+        }
+        for each in findings
+    ]

@@ -1,0 +1,114 @@
+"""Calibrations, refinements and checks as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from mvgeom.calibration.calibrate import Calibration
+from mvgeom.calibration.diagnosis import Check
+from mvgeom.calibration.findings import Finding
+from mvgeom.calibration.keypoints import Refinement
+from mvgeom.calibration.quality import image_coverage
+
+
+def calibration_table(calibration: Calibration, title: str) -> Table:
+    """One row per camera: boards, error, how much of the image they cover, what is known of lens and pose."""
+    columns = ("camera", "boards", "rms px", "covered", "fx px", "fy px", "centre px", "pose ±deg", "±unit")
+    table = _table(title, columns)
+    used = calibration.used
+    points = np.where(used[..., None, None], calibration.detections.points, np.nan)
+    coverage = image_coverage(points, calibration.detections.sizes)
+    spread = calibration.deviations
+    for view, name in enumerate(calibration.cameras.names):
+        matrix = calibration.cameras.matrix[view]
+        table.add_row(
+            name,
+            str(int(used[view].sum())),
+            f"{calibration.camera_rms[view]:.3f}",
+            f"{100 * coverage[view]:.0f} %",
+            _with_spread(matrix[0, 0], spread.focal[view, 0]),
+            _with_spread(matrix[1, 1], spread.focal[view, 1]),
+            f"{matrix[0, 2]:.0f} {matrix[1, 2]:.0f} ±{spread.center[view].max():.1f}",
+            _or_dash(np.linalg.norm(spread.rotation_deg[view]), ".3f"),
+            _or_dash(np.linalg.norm(spread.position[view]), ".2g"),
+        )
+    return table
+
+
+def pair_table(calibration: Calibration) -> Table:
+    """One row per pair of cameras that see boards together: how many, and how many agreed before the adjustment."""
+    table = _table("pairs of cameras", ("pair", "boards together", "agree", "error px"))
+    names, focal = calibration.cameras.names, calibration.cameras.matrix[:, 0, 0]
+    for (one, other), relation in calibration.relations.items():
+        table.add_row(
+            f"{names[one]} - {names[other]}",
+            str(relation.common),
+            str(int(relation.agreeing.sum())),
+            f"{relation.error * focal[other]:.2f}",
+        )
+    return table
+
+
+def refinement_table(refinement: Refinement, title: str) -> Table:
+    """One row per camera: median error before and after, and how it moved."""
+    columns = ("camera", "keypoints", "before px", "after px", "turned deg", "moved", "pose ±deg", "±unit")
+    table = _table(title, columns)
+    count = np.isfinite(refinement.residuals).all(-1).sum(axis=(0, 2))
+    errors, spread = refinement.errors, refinement.deviations
+    for view, name in enumerate(refinement.cameras.names):
+        table.add_row(
+            name,
+            str(int(count[view])),
+            f"{errors.before[view]:.2f}",
+            f"{errors.after[view]:.2f}",
+            f"{refinement.rotation_deg[view]:.2f}",
+            f"{refinement.shift[view]:.3g}",
+            _or_dash(np.linalg.norm(spread.rotation_deg[view]), ".2f"),
+            _or_dash(np.linalg.norm(spread.position[view]), ".2g"),
+        )
+    table.add_row(
+        "all", str(int(count.sum())), f"{errors.overall_before:.2f}", f"{errors.overall_after:.2f}", *[""] * 4
+    )
+    return table
+
+
+def check_table(check: Check, title: str) -> Table:
+    """One row per camera: errors with it, and errors and noise when it is left out."""
+    columns = ("camera", "keypoints", "error px", "left out: own px", "others px", "noise px")
+    table = _table(title, columns)
+    for view, name in enumerate(check.names):
+        table.add_row(
+            name,
+            str(int(check.num_points[view])),
+            f"{check.error[view]:.2f}",
+            _or_dash(check.own_error[view], ".2f"),
+            _or_dash(check.error_of_others[view], ".2f"),
+            _or_dash(check.noise_without[view], ".2f"),
+        )
+    table.add_row("all", str(int(check.num_points.sum())), "", "", "", f"{check.noise:.2f}")
+    return table
+
+
+def finding_lines(findings: Iterable[Finding]) -> list[str]:
+    """`severity: text` for each finding."""
+    return [f"{each.severity}: {each.text}" for each in findings]
+
+
+def _table(title: str, columns: tuple[str, ...]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for number, heading in enumerate(columns):
+        table.add_column(heading, justify="left" if number == 0 else "right")
+    return table
+
+
+def _with_spread(value: float, spread: float) -> str:
+    return f"{value:.1f} ±{spread:.1f}" if spread > 0 else f"{value:.1f}"
+
+
+def _or_dash(value: float, form: str) -> str:
+    """`-` for what was held fixed, or cannot be had."""
+    return format(value, form) if np.isfinite(value) and value > 0 else "-"
