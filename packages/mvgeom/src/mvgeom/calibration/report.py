@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,19 +56,12 @@ def write_calibration_report(calibration: Calibration, folder: str | Path) -> li
         ],
         "findings": _findings(calibration.findings),
     }
-    rows = [
-        (
-            name,
-            frame,
-            detections.seen[view, number],
-            calibration.used[view, number],
-            calibration.residuals[view, number],
-        )
+    residuals = [
+        (name, frame, int(calibration.used[view, number]), *_errors(calibration.residuals[view, number]))
         for view, name in enumerate(names)
         for number, frame in enumerate(detections.frames)
         if detections.seen[view, number]
     ]
-    residuals = [(camera, frame, int(taken), *_errors(errors)) for camera, frame, _, taken, errors in rows]
     return [
         _write_json(folder / "report.json", numbers),
         _write_csv(folder / "residuals.csv", ("camera", "frame", "used", "points", "rms_px", "max_px"), residuals),
@@ -134,7 +128,7 @@ def _draw(folder: Path, cameras: CameraGroup, points: Floats, residuals: Floats)
     for view, name in enumerate(cameras.names):
         figure = draw_residuals(name, cameras.sizes[view], points[view].reshape(-1, 2), residuals[view].reshape(-1, 2))
         path = folder / f"{name}.png"
-        replace_file(path, lambda temporary, figure=figure: figure.savefig(temporary, format="png", dpi=110))
+        replace_file(path, partial(figure.savefig, format="png", dpi=110))
         files.append(path)
     return files
 

@@ -8,6 +8,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.calibrate import Calibration
 from mvgeom.calibration.diagnosis import Check
 from mvgeom.calibration.findings import Finding
@@ -17,24 +18,26 @@ from mvgeom.calibration.quality import image_coverage
 
 def calibration_table(calibration: Calibration, title: str) -> Table:
     """One row per camera: boards, error, how much of the image they cover, what is known of lens and pose."""
-    columns = ("camera", "boards", "rms px", "covered", "fx px", "fy px", "centre px", "pose ±deg", "±unit")
+    columns = ("camera", "boards", "rms px", "covered", "focal px", "centre px", "pose ±deg", "±unit")
     table = _table(title, columns)
     used = calibration.used
     points = np.where(used[..., None, None], calibration.detections.points, np.nan)
     coverage = image_coverage(points, calibration.detections.sizes)
     spread = calibration.deviations
     for view, name in enumerate(calibration.cameras.names):
-        matrix = calibration.cameras.matrix[view]
+        matrix, focal = calibration.cameras.matrix[view], spread.focal[view].max()
+        lengths = f"{matrix[0, 0]:.1f}"
+        if not np.isclose(matrix[0, 0], matrix[1, 1], rtol=5e-3):
+            lengths += f" {matrix[1, 1]:.1f}"
         table.add_row(
             name,
             str(int(used[view].sum())),
             f"{calibration.camera_rms[view]:.3f}",
             f"{100 * coverage[view]:.0f} %",
-            _with_spread(matrix[0, 0], spread.focal[view, 0]),
-            _with_spread(matrix[1, 1], spread.focal[view, 1]),
-            f"{matrix[0, 2]:.0f} {matrix[1, 2]:.0f} ±{spread.center[view].max():.1f}",
-            _or_dash(np.linalg.norm(spread.rotation_deg[view]), ".3f"),
-            _or_dash(np.linalg.norm(spread.position[view]), ".2g"),
+            lengths + _plus_minus(focal),
+            f"{matrix[0, 2]:.0f} {matrix[1, 2]:.0f}" + _plus_minus(spread.center[view].max()),
+            _length_or_dash(spread.rotation_deg[view], ".3f"),
+            _length_or_dash(spread.position[view], ".2g"),
         )
     return table
 
@@ -67,12 +70,11 @@ def refinement_table(refinement: Refinement, title: str) -> Table:
             f"{errors.after[view]:.2f}",
             f"{refinement.rotation_deg[view]:.2f}",
             f"{refinement.shift[view]:.3g}",
-            _or_dash(np.linalg.norm(spread.rotation_deg[view]), ".2f"),
-            _or_dash(np.linalg.norm(spread.position[view]), ".2g"),
+            _length_or_dash(spread.rotation_deg[view], ".2f"),
+            _length_or_dash(spread.position[view], ".2g"),
         )
-    table.add_row(
-        "all", str(int(count.sum())), f"{errors.overall_before:.2f}", f"{errors.overall_after:.2f}", *[""] * 4
-    )
+    overall = f"{errors.overall_before:.2f}", f"{errors.overall_after:.2f}"
+    table.add_row("all", str(int(count.sum())), *overall, *[""] * 4)
     return table
 
 
@@ -105,8 +107,12 @@ def _table(title: str, columns: tuple[str, ...]) -> Table:
     return table
 
 
-def _with_spread(value: float, spread: float) -> str:
-    return f"{value:.1f} ±{spread:.1f}" if spread > 0 else f"{value:.1f}"
+def _plus_minus(spread: float) -> str:
+    return f" ±{spread:.1f}" if spread > 0 else ""
+
+
+def _length_or_dash(values: Floats, form: str) -> str:
+    return _or_dash(float(np.linalg.norm(values)), form)
 
 
 def _or_dash(value: float, form: str) -> str:
