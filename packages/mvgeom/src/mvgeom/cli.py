@@ -14,20 +14,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 
+from mvgeom.calibration_commands import calibrate, check, refine
+from mvgeom.command_keypoints import BoxesOption, CropSizeOption, LikelihoodOption, ViewsArgument, read_views
 from mvgeom.command_options import (
     CalibrationArgument,
     FormatOption,
     ReadOption,
     SizeOption,
     load_calibration,
-    parse_size,
     parse_view_files,
 )
+from mvgeom.command_output import print_output, print_problem
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from mvgeom.keypoint_tables import KeypointTable, ViewStack
+    from mvgeom.keypoint_tables import ViewStack
     from mvgeom.reconstruction import Reconstruction
 
 
@@ -36,11 +38,11 @@ class _Commands(typer.core.TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: _print_problem("warning", "yellow", message)
+            warnings.showwarning = lambda message, *_, **__: print_problem("warning", "yellow", message)
             try:
                 return super().invoke(ctx)
             except ValueError as error:
-                _print_problem("error", "bold red", error)
+                print_problem("error", "bold red", error)
                 raise typer.Exit(2) from error
 
 
@@ -87,7 +89,7 @@ def convert(
     scaled = cameras.replace(translation=cameras.translation * scale)
     formats.save(scaled, target, file_format=target_format)
     written = formats.identify(target)
-    _print(f"{len(cameras)} cameras ({', '.join(cameras.names)}) -> {target} ({written.DESCRIPTION})")
+    print_output(f"{len(cameras)} cameras ({', '.join(cameras.names)}) -> {target} ({written.DESCRIPTION})")
 
 
 @app.command()
@@ -102,20 +104,20 @@ def show(
     from mvgeom.rig_table import camera_table, rig_summary
 
     cameras = load_calibration(calibration, source_format, size, option)
-    _print(camera_table(cameras, str(calibration)))
+    print_output(camera_table(cameras, str(calibration)))
     for line in rig_summary(cameras):
-        _print(line)
+        print_output(line)
     if output is not None:
         from mvgeom.rig_figure import save_rig_figure
 
         save_rig_figure(cameras, output, title=str(calibration))
-        _print(f"picture: {output}")
+        print_output(f"picture: {output}")
 
 
 @app.command()
 def triangulate(
     calibration: CalibrationArgument,
-    views: Annotated[list[str], typer.Argument(metavar="VIEW=CSV", help="Keypoints of each view, by camera name.")],
+    views: ViewsArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="3D table to write (.csv).")],
     method: Annotated[
         Method, typer.Option(help="robust leaves out views that disagree, refined uses all, linear is not refined.")
@@ -126,19 +128,12 @@ def triangulate(
             help="robust: px of reprojection error that make an outlier; from the keypoints' noise if left out."
         ),
     ] = None,
-    min_likelihood: Annotated[float, typer.Option(help="Keypoints below this likelihood do not count.")] = 0.5,
+    min_likelihood: LikelihoodOption = 0.5,
     noise: Annotated[
         float | None, typer.Option(help="Keypoint noise in px for the standard deviations; estimated if left out.")
     ] = None,
-    boxes: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="VIEW=CSV", help="Bounding boxes (columns x, y, h, w), where keypoints are px of crops (repeat)."
-        ),
-    ] = None,
-    crop_size: Annotated[
-        str | None, typer.Option(metavar="WxH", help="Size of the crops as stored; needed with --boxes.")
-    ] = None,
+    boxes: BoxesOption = None,
+    crop_size: CropSizeOption = None,
     source_format: FormatOption = None,
     size: SizeOption = None,
     option: ReadOption = None,
@@ -149,57 +144,16 @@ def triangulate(
     views are the same moments. The 3D table has x, y, z, their standard deviations, the mean reprojection error in px
     and the number of views per keypoint.
     """
-    import numpy as np
-
-    from mvgeom.keypoint_tables import read_keypoints, stack_views, write_points_3d
+    from mvgeom.keypoint_tables import write_points_3d
     from mvgeom.reconstruction import reconstruct
 
     files = parse_view_files(views, "VIEW=CSV")
-    if len(files) < 2:
-        raise ValueError(f"triangulation needs keypoints of at least two views, got {len(files)}")
     cameras = load_calibration(calibration, source_format, size, option).select(files)
-    tables = {view: read_keypoints(path) for view, path in files.items()}
-    stack = stack_views(tables)
-    points = _to_frame(stack, tables, parse_view_files(boxes or [], "--boxes VIEW=CSV"), crop_size)
-    if stack.likelihood is not None:
-        points = np.where((stack.likelihood >= min_likelihood)[..., None], points, np.nan)
+    keypoints = read_views(files, boxes, crop_size, min_likelihood)
+    stack, points = keypoints.stack, keypoints.points
     found = reconstruct(points, cameras, method=method.value, threshold=threshold, noise=noise)
     write_points_3d(output, stack.rows, stack.keypoint_names, found.points, found.std, found.error, found.num_views)
     _print_reconstruction(found, stack, points, tuple(files), output)
-
-
-def _to_frame(
-    stack: ViewStack, tables: dict[str, KeypointTable], boxes: dict[str, Path], crop_size: str | None
-) -> np.ndarray:
-    """Keypoints (N, V, K, 2) in frame px: those of views with boxes come in px of the stored crop."""
-    import numpy as np
-
-    from mvgeom import affine
-    from mvgeom.box_files import read_labeled_boxes, read_video_boxes
-
-    unknown = [view for view in boxes if view not in tables]
-    if unknown:
-        raise ValueError(
-            f"--boxes for {', '.join(map(repr, unknown))}, but the views are {', '.join(map(repr, tables))}"
-        )
-    if not boxes:
-        return stack.points
-    if crop_size is None:
-        raise ValueError("--boxes needs --crop-size WxH, the size in px of the stored images that the keypoints are of")
-    size = parse_size(crop_size, "--crop-size")
-    points = stack.points.copy()
-    for row, (view, table) in enumerate(tables.items()):
-        if view not in boxes:
-            continue
-        of_images = not all(name.isdigit() for name in table.rows)
-        found = (
-            read_labeled_boxes(boxes[view]).of(table.rows)
-            if of_images
-            else read_video_boxes(boxes[view], len(table.rows))
-        )
-        to_frame = affine.invert(affine.from_box(found, size))
-        points[:, row] = affine.apply(np.asarray(to_frame), points[:, row])
-    return points
 
 
 def _print_reconstruction(
@@ -210,34 +164,21 @@ def _print_reconstruction(
     solved = ~np.isnan(found.points).any(-1)
     observed = ~np.isnan(points).any(-1)
     given = int((~np.isnan(stack.points).any(-1)).sum())
-    _print(
+    print_output(
         f"{solved.sum()} of {solved.size} points triangulated from {int(found.num_views.sum())} of {given} keypoints "
         f"({given - int(observed.sum())} below the likelihood) -> {output}"
     )
     if solved.any():
         errors, deviations = found.error[solved], np.linalg.norm(found.std[solved], axis=-1)
-        _print(
+        print_output(
             f"reprojection error: median {np.median(errors):.2f} px, 95 % below {np.percentile(errors, 95):.2f} px; "
             f"keypoint noise {found.noise:.2f} px; standard deviation: median {np.median(deviations):.3g} (world units)"
         )
         if np.isfinite(found.threshold):
-            _print(f"views more than {found.threshold:.1f} px off were left out")
+            print_output(f"views more than {found.threshold:.1f} px off were left out")
     else:
-        _print_problem("warning", "yellow", f"no point is seen by two of {', '.join(views)}; the table is empty")
+        print_problem("warning", "yellow", f"no point is seen by two of {', '.join(views)}; the table is empty")
 
 
-def _print(content: object) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=isinstance(content, str))
-    if not console.is_terminal:  # files and pipes have room
-        console.width = 160
-    console.print(content, markup=False)
-
-
-def _print_problem(kind: str, style: str, message: object) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    text = Text.assemble((f"{kind}:", style), " ", " ".join(str(message).split()))
-    Console(stderr=True, soft_wrap=True, highlight=False).print(text)
+for command in (calibrate, refine, check):
+    app.command()(command)

@@ -18,6 +18,7 @@ _MIN_ALTERNATION = 0.8
 _LARGE_SQUARE = 50
 """px; above this the sector-based detector's own positions are better than corners refined in a window."""
 _PROBE_SIZE = 640
+_OFTEN = 0.6
 
 
 def find_chessboard(image: Image, grid: Grid) -> Floats | None:
@@ -53,16 +54,17 @@ def probe_grids(images: list[Image], asked: Grid) -> dict[Grid, int]:
         asked: inner corners along the two sides.
 
     Returns:
-        Sizes (the longer side first) that are found, with the number of images, most frequent first; where that is
-        equal the larger one, since parts of a board pass for smaller ones. Up to two corners more or less along each
-        side are tried, which covers boards whose squares were counted instead of their inner corners.
+        Sizes (the longer side first) that are found, with the number of images; first the most likely one: the largest
+        of those that are found nearly as often as any, since parts of a board pass for smaller ones. Up to two corners
+        more or less along each side are tried, which covers boards whose squares were counted instead of their corners.
     """
     longer, shorter = max(asked), min(asked)
     sizes = {(longer + dx, shorter + dy) for dx, dy in product(range(-2, 3), repeat=2)}
     sizes = {(max(size), min(size)) for size in sizes if min(size) >= 3}
     small = [_shrink(image) for image in images]
     counts = {size: sum(_find_quickly(image, size) is not None for image in small) for size in sizes}
-    order = sorted(counts, key=lambda size: (-counts[size], -size[0] * size[1], size))
+    often = _OFTEN * max(counts.values())
+    order = sorted(counts, key=lambda size: (counts[size] < often, -size[0] * size[1], size))
     return {size: counts[size] for size in order if counts[size]}
 
 

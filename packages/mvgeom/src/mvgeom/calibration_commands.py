@@ -1,0 +1,364 @@
+"""The commands `mvgeom calibrate`, `mvgeom refine` and `mvgeom check`; `mvgeom.cli` registers them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mvgeom.command_keypoints import BoxesOption, CropSizeOption, LikelihoodOption, ViewsArgument, read_views
+from mvgeom.command_options import (
+    CalibrationArgument,
+    FormatOption,
+    ReadOption,
+    SizeOption,
+    load_calibration,
+    parse_pairs,
+    parse_size,
+    parse_view_files,
+)
+from mvgeom.command_output import print_output, print_problem
+
+if TYPE_CHECKING:
+    from mvgeom.calibration import Board, Detections, Finding, Lens
+    from mvgeom.cameras import CameraGroup
+
+_STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+
+
+class Match(StrEnum):
+    """How images of different cameras are known to be of one moment."""
+
+    name = "name"
+    order = "order"
+
+
+class LossName(StrEnum):
+    """Losses of `mvgeom.calibration`."""
+
+    linear = "linear"
+    huber = "huber"
+    soft_l1 = "soft_l1"
+    cauchy = "cauchy"
+
+
+ReportOption = Annotated[
+    Path | None, typer.Option("--report", metavar="FOLDER", help="Write numbers, residuals and a picture per camera.")
+]
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Calibration to write; format by suffix.")]
+
+
+def calibrate(
+    pictures: Annotated[
+        list[str],
+        typer.Argument(metavar="CAMERA=PATH", help="A folder of images, a pattern in quotes ('left*.jpg'), a video."),
+    ],
+    output: OutputOption,
+    chessboard: Annotated[
+        str | None, typer.Option(metavar="COLUMNSxROWS", help="INNER CORNERS of a chessboard: one less than squares.")
+    ] = None,
+    charuco: Annotated[str | None, typer.Option(metavar="COLUMNSxROWS", help="SQUARES of a ChArUco board.")] = None,
+    square: Annotated[
+        float | None, typer.Option(help="Side of a square. Its unit becomes the calibration's unit.")
+    ] = None,
+    marker: Annotated[float | None, typer.Option(help="ChArUco: side of a marker, same unit.")] = None,
+    dictionary: Annotated[str, typer.Option(help="ChArUco: OpenCV's name of the dictionary.")] = "DICT_4X4_50",
+    legacy: Annotated[bool, typer.Option("--legacy", help="ChArUco: pattern of OpenCV before 4.6.")] = False,
+    coefficients: Annotated[
+        int | None, typer.Option(help="Distortion: 0, 1, 2, 4, 5, 8, 12 or 14 coefficients; 5 if left out.")
+    ] = None,
+    fisheye: Annotated[bool, typer.Option("--fisheye", help="Fisheye lenses (4 coefficients).")] = False,
+    intrinsics: Annotated[
+        Path | None, typer.Option(help="Calibration to take intrinsics from, for the same camera names.")
+    ] = None,
+    fix_intrinsics: Annotated[
+        bool, typer.Option("--fix-intrinsics", help="Keep focal lengths and centres of --intrinsics.")
+    ] = False,
+    fix_distortion: Annotated[
+        bool, typer.Option("--fix-distortion", help="Keep the distortion of --intrinsics.")
+    ] = False,
+    lenses_only: Annotated[
+        bool,
+        typer.Option("--lenses-only", help="Only intrinsics, each camera on its own; no poses."),
+    ] = False,
+    reference: Annotated[str | None, typer.Option(help="Camera at the world's origin; the first if left out.")] = None,
+    origin_frame: Annotated[
+        str | None, typer.Option(help="Moment whose board is the world: x along rows, y along columns, z into it.")
+    ] = None,
+    every: Annotated[int, typer.Option(help="Take every n-th frame of videos (or image).")] = 1,
+    match: Annotated[
+        Match, typer.Option(help="Images of one moment have the same name but for the camera's, or the same place.")
+    ] = Match.name,
+    max_frames: Annotated[int, typer.Option(help="Adjust at most this many moments, chosen to cover all well.")] = 200,
+    loss: Annotated[LossName, typer.Option(help="Of the residuals; all but linear bear outliers.")] = LossName.huber,
+    report: ReportOption = None,
+) -> None:
+    """Calibrate a rig from pictures of a chessboard or ChArUco board.
+
+    No board need be seen by all cameras, as long as pairs of cameras that see it together connect them all. Pictures
+    of one moment have the same frame number (videos) or the same name but for what all names of a camera share.
+    """
+    from mvgeom.calibration import CalibrationError, Lens
+
+    board = _board(chessboard, charuco, square, marker, dictionary, legacy=legacy)
+    lens = Lens(
+        num_coefficients=coefficients if coefficients is not None else 4 if fisheye else 5,
+        fisheye=fisheye,
+        fix_intrinsics=fix_intrinsics,
+        fix_distortion=fix_distortion,
+    )
+    known = load_calibration(intrinsics) if intrinsics is not None else None
+    files = parse_view_files(pictures, "CAMERA=PATH")
+    _check_output(output, tuple(files), lens)
+    try:
+        detections = _detect(files, board, every, Match.order if lenses_only else match)
+        if lenses_only:
+            _calibrate_lenses(detections, lens, output)
+        else:
+            _calibrate_rig(detections, lens, known, output, reference, origin_frame, max_frames, loss, report)
+    except CalibrationError as error:
+        _print_findings(error.findings, failed=True)
+        raise typer.Exit(2) from error
+
+
+def refine(
+    calibration: CalibrationArgument,
+    views: ViewsArgument,
+    output: OutputOption,
+    hold: Annotated[
+        str | None, typer.Option(help="Camera that stays as it is; otherwise the cameras together move least.")
+    ] = None,
+    free_intrinsics: Annotated[
+        bool,
+        typer.Option("--free-intrinsics", help="Adjust focal lengths and centres, too; wants spread keypoints."),
+    ] = False,
+    loss: Annotated[LossName, typer.Option(help="Of the errors; all but linear bear outliers.")] = LossName.cauchy,
+    min_likelihood: LikelihoodOption = 0.5,
+    boxes: BoxesOption = None,
+    crop_size: CropSizeOption = None,
+    report: ReportOption = None,
+    source_format: FormatOption = None,
+    size: SizeOption = None,
+    option: ReadOption = None,
+) -> None:
+    """Refine the poses of a calibration by keypoints: labels or predictions of the subject in all views.
+
+    The world stays where it is, and so does its size. Errors are medians over linearly triangulated points, in px.
+    """
+    from mvgeom.calibration import Lens, write_refinement_report
+    from mvgeom.calibration import refine as refine_cameras
+    from mvgeom.calibration.tables import refinement_table
+
+    files = parse_view_files(views, "VIEW=CSV")
+    cameras = _select(calibration, files, source_format, size, option)
+    keypoints = read_views(files, boxes, crop_size, min_likelihood)
+    _check_name(output)
+    lens = Lens(num_coefficients=0, fix_intrinsics=not free_intrinsics, fix_distortion=True)
+    with _status("refining") as say:
+        refined = refine_cameras(cameras, keypoints.points, lens=lens, loss=loss.value, hold=hold, progress=say)
+    refined.cameras.save(output)
+    print_output(refinement_table(refined, f"{calibration} -> {output}"))
+    print_output(
+        f"median reprojection error {refined.errors.overall_before:.2f} -> {refined.errors.overall_after:.2f} px; "
+        f"keypoint noise {refined.noise:.2f} px; {refined.iterations} steps"
+    )
+    if not refined.converged:
+        print_problem("warning", "yellow", "the adjustment did not settle; run it again from the file it wrote")
+    if report is not None:
+        write_refinement_report(refined, keypoints.points, keypoints.stack.rows, report)
+        print_output(f"report: {report}")
+
+
+def check(
+    calibration: CalibrationArgument,
+    views: ViewsArgument,
+    image_size: Annotated[
+        list[str] | None, typer.Option(metavar="VIEW=WxH", help="True size of a view's images or video (repeat).")
+    ] = None,
+    min_likelihood: LikelihoodOption = 0.5,
+    boxes: BoxesOption = None,
+    crop_size: CropSizeOption = None,
+    source_format: FormatOption = None,
+    size: SizeOption = None,
+    option: ReadOption = None,
+) -> None:
+    """Check a calibration by keypoints: which camera disagrees, are views exchanged or images of another size.
+
+    Exit code 0: nothing speaks against it. 1: a camera disagrees, or another error was found. 2: wrong input.
+    """
+    from mvgeom.calibration import check as check_cameras
+    from mvgeom.calibration.tables import check_table
+
+    files = parse_view_files(views, "VIEW=CSV")
+    cameras = _select(calibration, files, source_format, size, option)
+    keypoints = read_views(files, boxes, crop_size, min_likelihood)
+    found = check_cameras(cameras, keypoints.points, image_sizes=_image_sizes(cameras, image_size))
+    print_output(check_table(found, str(calibration)))
+    _print_findings(found.findings)
+    if not found.passed:
+        raise typer.Exit(1)
+    print_output("no camera disagrees with the others")
+
+
+def _board(
+    chessboard: str | None,
+    charuco: str | None,
+    square: float | None,
+    marker: float | None,
+    dictionary: str,
+    *,
+    legacy: bool,
+) -> Board:
+    from mvgeom.calibration import CharucoBoard, Chessboard
+
+    if (chessboard is None) == (charuco is None):
+        raise ValueError("give the board as either --chessboard COLUMNSxROWS or --charuco COLUMNSxROWS")
+    if square is None:
+        raise ValueError("--square is missing: the side of a square, in the unit the calibration shall have")
+    if chessboard is not None:
+        columns, rows = parse_size(chessboard, "--chessboard")
+        return Chessboard(columns=columns, rows=rows, square_size=square)
+    if marker is None:
+        raise ValueError("--marker is missing: the side of the ChArUco board's markers, in the unit of --square")
+    columns, rows = parse_size(charuco or "", "--charuco")
+    return CharucoBoard(
+        columns=columns, rows=rows, square_size=square, marker_size=marker, dictionary=dictionary, legacy=legacy
+    )
+
+
+def _check_output(output: Path, names: tuple[str, ...], lens: Lens) -> None:
+    """Save a rig of that kind elsewhere, so that a format that cannot hold it is found out before the work is done."""
+    import tempfile
+
+    import numpy as np
+
+    from mvgeom.cameras import CameraGroup
+
+    _check_name(output)
+    count = len(names)
+    rig = CameraGroup(
+        names=names,
+        sizes=np.full((count, 2), 100.0),
+        matrix=np.tile(np.diag([100.0, 100.0, 1.0]), (count, 1, 1)),
+        distortion=np.full((count, lens.stored_coefficients), 1e-9),
+        rotation=np.tile(np.eye(3), (count, 1, 1)),
+        translation=np.arange(3.0 * count).reshape(count, 3),
+        fisheye=(lens.fisheye,) * count,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        rig.save(Path(folder) / output.name)
+
+
+def _check_name(output: Path) -> None:
+    from mvgeom.formats import FORMATS
+
+    if not output.parent.is_dir():
+        raise ValueError(f"{output}: there is no folder {output.parent}")
+    known = [suffix for each in FORMATS.values() for suffix in each.SUFFIXES]
+    if not output.name.lower().endswith(tuple(known)):
+        raise ValueError(f"{output}: the name does not tell the format to write; end it with one of {', '.join(known)}")
+
+
+def _detect(files: dict[str, Path], board: Board, every: int, match: Match) -> Detections:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from mvgeom.calibration import detect_boards, open_source
+
+    sources = {name: open_source(name, path, step=every) for name, path in files.items()}
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    console = _stderr()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        tasks = {name: bar.add_task(f"boards of {name}", total=None) for name in sources}
+        return detect_boards(
+            sources,
+            board,
+            match=match.value,
+            progress=lambda name, done, total: bar.update(tasks[name], completed=done, total=total),
+        )
+
+
+def _calibrate_lenses(detections: Detections, lens: Lens, output: Path) -> None:
+    from mvgeom.calibration import calibrate_lenses
+    from mvgeom.rig_table import camera_table
+
+    with _status("intrinsics"):
+        found = calibrate_lenses(detections, lens)
+    found.cameras.save(output)
+    print_output(camera_table(found.cameras, str(output)))
+    for name, rms, used in zip(found.cameras.names, found.rms, found.used, strict=True):
+        print_output(f"{name}: rms {rms:.3f} px over {int(used.sum())} boards")
+    _print_findings(found.findings)
+
+
+def _calibrate_rig(
+    detections: Detections,
+    lens: Lens,
+    known: CameraGroup | None,
+    output: Path,
+    reference: str | None,
+    origin_frame: str | None,
+    max_frames: int,
+    loss: LossName,
+    report: Path | None,
+) -> None:
+    from mvgeom.calibration import Options, write_calibration_report
+    from mvgeom.calibration import calibrate as calibrate_cameras
+    from mvgeom.calibration.tables import calibration_table, pair_table
+
+    options = Options(lens=lens, loss=loss.value, reference=reference, origin_frame=origin_frame, max_frames=max_frames)
+    with _status("calibrating") as say:
+        found = calibrate_cameras(detections, options, intrinsics=known, progress=say)
+    found.cameras.save(output)
+    print_output(calibration_table(found, str(output)))
+    if found.relations:
+        print_output(pair_table(found))
+    boards = int(found.used.any(axis=0).sum())
+    print_output(f"rms {found.rms:.3f} px over {boards} boards; corner noise {found.noise:.3f} px -> {output}")
+    _print_findings(found.findings)
+    if report is not None:
+        write_calibration_report(found, report)
+        print_output(f"report: {report}")
+
+
+def _select(
+    calibration: Path,
+    files: dict[str, Path],
+    source_format: str | None,
+    size: list[str] | None,
+    option: list[str] | None,
+) -> CameraGroup:
+    return load_calibration(calibration, source_format, size, option).select(files)
+
+
+def _image_sizes(cameras: CameraGroup, values: list[str] | None) -> list[tuple[float, float]] | None:
+    """Sizes of all cameras; those not given are taken to be the calibration's."""
+    if not values:
+        return None
+    given = {
+        name: parse_size(text, "--image-size") for name, text in parse_pairs(values, "--image-size VIEW=WxH").items()
+    }
+    cameras.index(given)
+    return [given.get(name, tuple(size)) for name, size in zip(cameras.names, cameras.sizes, strict=True)]
+
+
+def _print_findings(findings: Iterable[Finding], *, failed: bool = False) -> None:
+    """Findings are part of the result, unless there is none."""
+    for each in findings:
+        print_problem(each.severity, _STYLES[each.severity], each.text, on_stderr=failed)
+
+
+def _stderr() -> Any:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+@contextmanager
+def _status(text: str) -> Iterator[Callable[[str], None]]:
+    """A line on the terminal that tells what is being done; nothing where there is no terminal."""
+    with _stderr().status(text) as status:
+        yield status.update

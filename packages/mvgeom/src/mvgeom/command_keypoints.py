@@ -1,0 +1,103 @@
+"""Keypoint tables as commands take them: VIEW=CSV arguments, bounding boxes, a smallest likelihood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mvgeom.command_options import parse_size, parse_view_files
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mvgeom.keypoint_tables import KeypointTable, ViewStack
+
+ViewsArgument = Annotated[list[str], typer.Argument(metavar="VIEW=CSV", help="Keypoints of each view, by camera name.")]
+LikelihoodOption = Annotated[float, typer.Option(help="Keypoints below this likelihood do not count.")]
+BoxesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="VIEW=CSV", help="Bounding boxes (columns x, y, h, w), where keypoints are px of crops (repeat)."
+    ),
+]
+CropSizeOption = Annotated[
+    str | None, typer.Option(metavar="WxH", help="Size of the crops as stored; needed with --boxes.")
+]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CommandKeypoints:
+    """Keypoints that a command was given.
+
+    Attributes:
+        stack: the tables as they are.
+        points: (N, V, K, 2) frame px; NaN where missing or below the likelihood.
+    """
+
+    stack: ViewStack
+    points: np.ndarray
+
+
+def read_views(
+    files: dict[str, Path], boxes: list[str] | None, crop_size: str | None, min_likelihood: float
+) -> CommandKeypoints:
+    """Read the keypoint tables of some views.
+
+    Args:
+        files: tables by view.
+        boxes: values of `BoxesOption`.
+        crop_size: value of `CropSizeOption`.
+        min_likelihood: value of `LikelihoodOption`.
+
+    Raises:
+        ValueError: for fewer than two views, tables that do not fit each other, boxes of other views or without a size.
+    """
+    import numpy as np
+
+    from mvgeom.keypoint_tables import read_keypoints, stack_views
+
+    if len(files) < 2:
+        raise ValueError(f"triangulation needs keypoints of at least two views, got {len(files)}")
+    tables = {view: read_keypoints(path) for view, path in files.items()}
+    stack = stack_views(tables)
+    points = _to_frame(stack, tables, parse_view_files(boxes or [], "--boxes VIEW=CSV"), crop_size)
+    if stack.likelihood is not None:
+        points = np.where((stack.likelihood >= min_likelihood)[..., None], points, np.nan)
+    return CommandKeypoints(stack=stack, points=points)
+
+
+def _to_frame(
+    stack: ViewStack, tables: dict[str, KeypointTable], boxes: dict[str, Path], crop_size: str | None
+) -> np.ndarray:
+    """Keypoints (N, V, K, 2) in frame px: those of views with boxes come in px of the stored crop."""
+    import numpy as np
+
+    from mvgeom import affine
+    from mvgeom.box_files import read_labeled_boxes, read_video_boxes
+
+    unknown = [view for view in boxes if view not in tables]
+    if unknown:
+        raise ValueError(
+            f"--boxes for {', '.join(map(repr, unknown))}, but the views are {', '.join(map(repr, tables))}"
+        )
+    if not boxes:
+        return stack.points
+    if crop_size is None:
+        raise ValueError("--boxes needs --crop-size WxH, the size in px of the stored images that the keypoints are of")
+    size = parse_size(crop_size, "--crop-size")
+    points = stack.points.copy()
+    for row, (view, table) in enumerate(tables.items()):
+        if view not in boxes:
+            continue
+        of_images = not all(name.isdigit() for name in table.rows)
+        found = (
+            read_labeled_boxes(boxes[view]).of(table.rows)
+            if of_images
+            else read_video_boxes(boxes[view], len(table.rows))
+        )
+        to_frame = affine.invert(affine.from_box(found, size))
+        points[:, row] = affine.apply(np.asarray(to_frame), points[:, row])
+    return points

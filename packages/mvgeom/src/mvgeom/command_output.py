@@ -1,0 +1,25 @@
+"""What commands print: results on standard output, problems as one line each, as a rule on standard error."""
+
+from __future__ import annotations
+
+PIPE_WIDTH = 160
+"""Columns of tables where the output is no terminal: files and pipes have room."""
+
+
+def print_output(content: object) -> None:
+    """Print a line of text, or a table."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=isinstance(content, str))
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    console.print(content, markup=False)
+
+
+def print_problem(kind: str, style: str, message: object, *, on_stderr: bool = True) -> None:
+    """Print `kind: message` in one line, the kind in a rich style."""
+    from rich.console import Console
+    from rich.text import Text
+
+    text = Text.assemble((f"{kind}:", style), " ", " ".join(str(message).split()))
+    Console(stderr=on_stderr, soft_wrap=True, highlight=False).print(text)
