@@ -19,8 +19,6 @@ class HeatmapHead(nn.Module):
         num_keypoints: heatmaps.
         patch_size: rows and columns of image pixels per feature.
         downsample_factor: heatmaps are the image size divided by 2 to this power.
-        width: channels of the features at twice the patches' resolution.
-        detail_width: channels at the heatmaps' resolution.
     """
 
     def __init__(
@@ -30,26 +28,25 @@ class HeatmapHead(nn.Module):
         *,
         patch_size: tuple[int, int],
         downsample_factor: int = 2,
-        width: int = 64,
-        detail_width: int = 32,
     ) -> None:
         super().__init__()
         stride = 2**downsample_factor
+        # In proportion to the transformer: a wide head at the heatmaps' resolution would outweigh a small backbone.
+        width = max(32, embed_dim // 6 // 8 * 8)
         self.scale = tuple(size / 2 / stride for size in patch_size)
         self.expand = nn.Sequential(
-            nn.Conv2d(embed_dim, 4 * width, 1), nn.PixelShuffle(2), nn.GroupNorm(8, width), nn.GELU()
+            nn.Conv2d(embed_dim, 8 * width, 1), nn.PixelShuffle(2), nn.GroupNorm(8, 2 * width), nn.GELU()
         )
-        self.refine = _convolution(width, detail_width, kernel_size=3)
+        self.refine = _convolution(2 * width, width, kernel_size=3)
         # Kernels of 4 with stride 2 lie symmetrically around the pixels they merge: no shift against the image.
         self.detail = nn.Sequential(
             *(
-                _convolution(3 if level == 0 else detail_width, detail_width, kernel_size=4, stride=2)
+                _convolution(3 if level == 0 else width, width, kernel_size=4, stride=2)
                 for level in range(downsample_factor)
             )
         )
-        # Few channels here: at the heatmaps' resolution a wide convolution would cost more than the whole transformer.
-        self.fuse = _convolution(2 * detail_width, detail_width, kernel_size=3)
-        self.to_heatmaps = nn.Conv2d(detail_width, num_keypoints, 1)
+        self.fuse = _convolution(2 * width, width, kernel_size=3)
+        self.to_heatmaps = nn.Conv2d(width, num_keypoints, 1)
 
     def forward(self, features: Tensor, images: Tensor) -> Tensor:
         """Heatmap logits.
