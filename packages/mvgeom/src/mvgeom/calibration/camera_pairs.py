@@ -13,6 +13,7 @@ _MAX_SCORED_FRAMES = 30
 _MAX_CORNERS = 12
 CAP = 0.02
 """Normalized coordinates (about 20 px) beyond which an error counts no more: such a frame contradicts."""
+_MIN_SHARE = 0.4
 _FIRST_ORDER_BONUS = 5e-4
 """About half a pixel: with few frames an order that needs no correction is preferred."""
 
@@ -55,16 +56,20 @@ class Relation:
     common: int
 
     @property
+    def share(self) -> float:
+        """Share of the common frames that agree."""
+        return float(self.agreeing.sum() / self.common)
+
+    @property
     def consistent(self) -> bool:
         """Whether enough frames agree; one or two common frames cannot contradict each other."""
-        agreeing = int(self.agreeing.sum())
-        return agreeing >= 1 if self.common <= 2 else agreeing >= max(2, 0.3 * self.common)
+        return self.agreeing.any() if self.common <= 2 else self.share >= _MIN_SHARE
 
     @property
     def cost(self) -> float:
         """For spanning trees: about the standard deviation of the pose; frames that contradict make it worse."""
         agreeing = int(self.agreeing.sum())
-        return (self.error + 1e-6) / np.sqrt(agreeing) * (self.common / agreeing) if agreeing else np.inf
+        return (self.error + 1e-6) / np.sqrt(agreeing) / self.share if agreeing else np.inf
 
 
 def relate(first: Observed, second: Observed, object_points: Floats, orders: Ints, motions: Floats) -> Relation | None:

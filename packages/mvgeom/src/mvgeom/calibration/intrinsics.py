@@ -22,7 +22,7 @@ MIN_BOARDS = 3
 _FEW_BOARDS = 10
 _FOCAL_TRIALS = np.geomspace(0.35, 6.0, 24)
 """In units of the longer side of the image: fields of view from 110 to 10 degrees."""
-_TRIAL_BOARDS = 12
+_TRIAL_BOARDS = 8
 _OUTLIER_SIGMAS = 6.0
 
 
@@ -151,7 +151,7 @@ def _first_guess(name: str, size: Floats, points: Floats, object_points: Floats,
             names=(name,),
             sizes=size[None],
             matrix=np.array([[[focal, 0, (size[0] - 1) / 2], [0, focal, (size[1] - 1) / 2], [0, 0, 1]]]),
-            distortion=np.zeros((1, lens.stored_coefficients)),
+            distortion=np.zeros((1, 4 if lens.fisheye else 0)),
             rotation=np.eye(3)[None],
             translation=np.zeros((1, 3)),
             fisheye=(lens.fisheye,),
@@ -163,7 +163,7 @@ def _first_guess(name: str, size: Floats, points: Floats, object_points: Floats,
     if best is None:
         text = f"camera {name!r}: no focal length explains its boards; is the number of corners right?"
         raise CalibrationError([error("no_pose", [name], text)])
-    return best
+    return best.replace(distortion=np.zeros((1, lens.stored_coefficients)))
 
 
 def _focal_only(camera: CameraGroup) -> Booleans:

@@ -20,6 +20,9 @@ from mvgeom.calibration.findings import CalibrationError, Finding, error
 
 Pair = tuple[int, int]
 
+_MOST = 0.8
+_CLEARLY_MORE = 0.2
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PoseGraph:
@@ -87,7 +90,8 @@ def _find_mirrored(
     motions: Floats,
 ) -> list[Finding]:
     """Cameras whose boards contradict those of others, and agree once the image is mirrored."""
-    bad = [pair for pair, relation in relations.items() if not relation.consistent]
+    # Boards that face the cameras agree by chance with their mirror images: some agreement proves nothing.
+    bad = [pair for pair, each in relations.items() if each.common > 2 and each.share < _MOST]
     suspects: dict[int, list[tuple[int, Relation]]] = {}
     for camera in sorted({camera for pair in bad for camera in pair}):
         flipped = _observe(observed[camera].normalized * [-1, 1], object_points)
@@ -95,7 +99,7 @@ def _find_mirrored(
             if camera in pair:
                 partner = pair[0] + pair[1] - camera
                 relation = relate(observed[partner], flipped, object_points, orders, motions)
-                if relation is not None and relation.consistent:
+                if relation is not None and relation.share > max(_MOST, relations[pair].share + _CLEARLY_MORE):
                     suspects.setdefault(camera, []).append((partner, relation))
     findings = []
     told: set[int] = set()

@@ -1,0 +1,262 @@
+"""The bundle adjuster: its Jacobian against finite differences, its optimum against SciPy's, robust losses, gauge."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import least_squares
+
+from helpers.boards import BOARD, arc_of_cameras, film
+from helpers.geometry import FISHEYE, LENSES
+from mvgeom import project
+from mvgeom.calibration.boards import object_points
+from mvgeom.calibration.bundle import NUM_POSE, Scene, Views, linearize, residuals
+from mvgeom.calibration.lens_jacobian import project_with_jacobian
+from mvgeom.calibration.schur import adjust
+
+lenses = st.sampled_from([*((length, False) for length in LENSES), (4, True)])
+
+
+def board_problem(lens: int = 5, *, fisheye: bool = False, frames: int = 4, noise: float = 0.0) -> tuple[Scene, Views]:
+    """Three cameras and some boards, some corners missing; the scene is the truth."""
+    coefficients = FISHEYE if fisheye else LENSES[lens]
+    cameras = arc_of_cameras(3, distortion=tuple(coefficients), fisheye=fisheye)
+    filmed = film(cameras, frames, noise=noise, seed=lens)
+    points = filmed.points[:, :, ::7]
+    points[0, 0, :2] = np.nan
+    camera, frame = np.nonzero(np.isfinite(points).all(-1).sum(-1) >= 4)
+    seen = np.isfinite(points[camera, frame]).all(-1)
+    views = Views(
+        camera=camera,
+        block=frame,
+        pixels=np.where(seen[..., None], points[camera, frame], 0),
+        weights=seen.astype(float),
+        num_cameras=3,
+        num_blocks=frames,
+    )
+    scene = Scene(
+        cameras=cameras,
+        rotation=filmed.rotation,
+        position=filmed.position,
+        object_points=object_points(BOARD)[::7],
+    )
+    return scene, views
+
+
+def point_problem(num_points: int = 30, *, noise: float = 0.0) -> tuple[Scene, Views]:
+    """Three cameras and single points, each point in two or three views."""
+    cameras = arc_of_cameras(3)
+    rng = np.random.default_rng(1)
+    world = rng.uniform(-0.3, 0.3, (num_points, 3))
+    pixels = project(world, cameras) + noise * rng.normal(size=(3, num_points, 2))
+    seen = rng.random((3, num_points)) < 0.8
+    seen[:2] = True
+    camera, point = np.nonzero(seen)
+    views = Views(
+        camera=camera,
+        block=point,
+        pixels=pixels[camera, point][:, None],
+        weights=np.ones((len(camera), 1)),
+        num_cameras=3,
+        num_blocks=num_points,
+    )
+    return Scene(cameras=cameras, rotation=None, position=world, object_points=np.zeros((1, 3))), views
+
+
+def moved(scene: Scene, seed: int, size: float = 1.0, *, reference: int | None = 0) -> Scene:
+    rng = np.random.default_rng(seed)
+    width = scene.camera_size
+    sizes = np.array([*[0.01] * NUM_POSE, *[8.0] * 4, *[0.01] * (width - NUM_POSE - 4)])
+    camera_step = size * sizes * rng.normal(size=(len(scene.cameras), width))
+    if reference is not None:
+        camera_step[reference, :NUM_POSE] = 0
+    return scene.moved(camera_step, size * 0.01 * rng.normal(size=(len(scene.position), scene.block_size)))
+
+
+@settings(max_examples=40)
+@given(lens=lenses, seed=st.integers(0, 10_000), scale=st.floats(0.2, 2.0))
+def test_lens_jacobian_is_that_of_finite_differences(lens: tuple[int, bool], seed: int, scale: float) -> None:
+    length, fisheye = lens
+    rng = np.random.default_rng(seed)
+    distortion = np.array(FISHEYE if fisheye else LENSES[length]) * scale
+    matrix = np.array([[900.0, 2.0, 640], [0, 950, 500], [0, 0, 1]])
+    points = np.column_stack([rng.uniform(-0.5, 0.5, (6, 2)), np.ones(6)]) * rng.uniform(1, 3, (6, 1))
+    points[0, :2] = 0  # the axis, where a fisheye's angle over radius needs care
+
+    def pixels(point_step: np.ndarray, lens_step: np.ndarray) -> np.ndarray:
+        changed = matrix.copy()
+        changed[[0, 1, 0, 1], [0, 1, 2, 2]] += lens_step[:4]
+        return project_with_jacobian(points + point_step, changed, distortion + lens_step[4:], fisheye=fisheye).pixels
+
+    found = project_with_jacobian(points, matrix, distortion, fisheye=fisheye)
+    none = np.zeros(4 + len(distortion))
+    for axis in range(3):
+        step = 1e-6 * np.eye(3)[axis]
+        slope = (pixels(step, none) - pixels(-step, none)) / 2e-6
+        np.testing.assert_allclose(found.by_point[..., axis], slope, rtol=1e-5, atol=1e-4)
+    for parameter in range(len(none)):
+        size = 1e-3 if parameter < 4 else 1e-6
+        step = size * np.eye(len(none))[parameter]
+        slope = (pixels(np.zeros(3), step) - pixels(np.zeros(3), -step)) / (2 * size)
+        np.testing.assert_allclose(found.by_lens[..., parameter], slope, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(("lens", "fisheye"), [*((length, False) for length in LENSES), (4, True)])
+def test_pixels_are_those_of_opencv_and_of_project(lens: int, fisheye: bool) -> None:
+    scene, _ = board_problem(lens, fisheye=fisheye)
+    cameras = scene.cameras.select(["cam1"])
+    world = scene.world_points(np.array([0]))[0]
+    local = world @ cameras.rotation[0].T + cameras.translation[0]
+    distortion = cameras.distortion[0]
+    found = project_with_jacobian(local, cameras.matrix[0], distortion, fisheye=fisheye).pixels
+    np.testing.assert_allclose(found, project(world, cameras)[0], atol=1e-8)
+    if fisheye:
+        expected, _ = cv2.fisheye.projectPoints(
+            local[:, None], np.zeros(3), np.zeros(3), cameras.matrix[0], distortion[:4]
+        )
+    else:
+        expected, _ = cv2.projectPoints(local, np.zeros(3), np.zeros(3), cameras.matrix[0], distortion)
+    np.testing.assert_allclose(found, expected.reshape(-1, 2), atol=1e-8)
+
+
+@settings(max_examples=25)
+@given(lens=lenses, seed=st.integers(0, 10_000), single=st.booleans())
+def test_bundle_jacobian_is_that_of_finite_differences(lens: tuple[int, bool], seed: int, single: bool) -> None:
+    scene, views = point_problem() if single else board_problem(lens[0], fisheye=lens[1])
+    scene = moved(scene, seed)
+    rng = np.random.default_rng(seed)
+    found = linearize(scene, views)
+    np.testing.assert_array_equal(found.residuals, residuals(scene, views))
+    assert (found.by_camera[views.weights == 0] == 0).all()
+    # A random direction at a time, in all parameters of all cameras and blocks.
+    scale = np.array([*[1e-6] * NUM_POSE, *[1e-3] * 4, *[1e-6] * (scene.camera_size - NUM_POSE - 4)])
+    for _ in range(3):
+        camera_step = scale * rng.normal(size=(3, scene.camera_size))
+        block_step = 1e-6 * rng.normal(size=(len(scene.position), scene.block_size))
+        ahead, behind = (residuals(scene.moved(s * camera_step, s * block_step), views) for s in (1, -1))
+        expected = np.einsum("gpij,gj->gpi", found.by_camera, camera_step[views.camera])
+        expected += np.einsum("gpij,gj->gpi", found.by_block, block_step[views.block])
+        np.testing.assert_allclose((ahead - behind) / 2, expected, rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize("lens", [0, 5, 14])
+def test_exact_observations_give_the_truth_back(lens: int) -> None:
+    truth, views = board_problem(lens, frames=12)
+    free = np.ones((3, truth.camera_size), dtype=bool)
+    free[0, :NUM_POSE] = False
+    # Higher coefficients trade with each other in views as few as these: what they predict is what counts.
+    free[:, NUM_POSE + 4 + min(lens, 5) :] = False
+    start = moved(truth, 3)
+    start = Scene(
+        cameras=start.cameras.replace(
+            distortion=np.concatenate([start.cameras.distortion[:, :5], truth.cameras.distortion[:, 5:]], axis=1)
+        ),
+        rotation=start.rotation,
+        position=start.position,
+        object_points=start.object_points,
+    )
+    solution = adjust(start, views, free)
+    assert solution.converged
+    assert solution.undetermined == 0
+    assert solution.cost < 1e-12
+    np.testing.assert_allclose(solution.scene.cameras.matrix, truth.cameras.matrix, atol=1e-3)
+    np.testing.assert_allclose(solution.scene.cameras.rotation, truth.cameras.rotation, atol=1e-6)
+    np.testing.assert_allclose(solution.scene.position, truth.position, atol=1e-6)
+
+
+def test_optimum_and_uncertainty_are_those_of_dense_least_squares() -> None:
+    truth, views = board_problem(4, frames=6, noise=0.5)
+    free = np.ones((3, truth.camera_size), dtype=bool)
+    free[0, :NUM_POSE] = False
+    free[:, NUM_POSE + 4 + 2 :] = False  # two coefficients
+    solution = adjust(moved(truth, 0, 0.3), views, free, tolerance=1e-14)
+    scene = solution.scene
+    used = np.flatnonzero(free)
+    num_blocks = len(scene.position)
+
+    def split(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        camera_step = np.zeros(free.size)
+        camera_step[used] = x[: len(used)]
+        return camera_step.reshape(free.shape), x[len(used) :].reshape(num_blocks, 6)
+
+    start = np.zeros(len(used) + 6 * num_blocks)
+    expected = least_squares(lambda x: residuals(scene.moved(*split(x)), views).ravel(), start)
+    assert solution.cost == pytest.approx(expected.cost, rel=1e-9)
+    reference = np.linalg.inv(expected.jac.T @ expected.jac)[: len(used), : len(used)]
+    covariance = solution.covariance.reshape(free.size, free.size)[np.ix_(used, used)]
+    scale = np.sqrt(np.diag(reference))
+    np.testing.assert_allclose(covariance / np.outer(scale, scale), reference / np.outer(scale, scale), atol=1e-3)
+    assert (solution.covariance.reshape(free.size, free.size)[~free.reshape(-1)] == 0).all()
+
+
+@pytest.mark.parametrize("loss", ["huber", "soft_l1", "cauchy"])
+def test_robust_losses_bear_outliers(loss: str) -> None:
+    truth, views = board_problem(4, frames=10, noise=0.2)
+    pixels = views.pixels.copy()
+    pixels[:, 0] += 60.0  # one corner of every view
+    views = Views(
+        camera=views.camera,
+        block=views.block,
+        pixels=pixels,
+        weights=views.weights,
+        num_cameras=3,
+        num_blocks=views.num_blocks,
+    )
+    free = np.zeros((3, truth.camera_size), dtype=bool)
+    free[1:, :NUM_POSE] = True
+    start = moved(truth, 0, 0.0)
+
+    def error(**options: object) -> float:
+        found = adjust(start, views, free, **options).scene.cameras  # type: ignore[arg-type]
+        return float(np.abs(found.rotation - truth.cameras.rotation).max())
+
+    assert error(loss=loss, loss_scale=0.5) < 0.25 * error()
+
+
+@pytest.mark.parametrize("loss", ["linear", "huber", "soft_l1", "cauchy"])
+def test_losses_are_those_of_scipy_on_the_length_of_residuals(loss: str) -> None:
+    truth, views = point_problem(noise=2.0)
+    free = np.zeros((3, truth.camera_size), dtype=bool)
+    free[1, :3] = True
+    solution = adjust(truth, views, free, loss=loss, loss_scale=1.5, tolerance=1e-13, max_iterations=500)  # type: ignore[arg-type]
+    num_points = len(truth.position)
+
+    def lengths(x: np.ndarray) -> np.ndarray:
+        step = np.zeros((3, truth.camera_size))
+        step[1, :3] = x[:3]
+        scene = solution.scene.moved(step, x[3:].reshape(num_points, 3))
+        return np.linalg.norm(residuals(scene, views), axis=-1).ravel()
+
+    start = np.zeros(3 + 3 * num_points)
+    here = least_squares(lengths, start, loss=loss, f_scale=1.5, max_nfev=1).cost
+    best = least_squares(lengths, start, loss=loss, f_scale=1.5, max_nfev=50).cost
+    assert solution.cost == pytest.approx(here, rel=1e-9)
+    assert solution.cost == pytest.approx(best, rel=1e-5)
+
+
+def test_points_alone_leave_seven_directions_open() -> None:
+    truth, views = point_problem(noise=0.5)
+    free = np.zeros((3, truth.camera_size), dtype=bool)
+    free[:, :NUM_POSE] = True
+    assert adjust(truth, views, free).undetermined == 7
+    free[0] = False
+    assert adjust(truth, views, free).undetermined == 1
+
+
+def test_mistakes() -> None:
+    truth, views = board_problem()
+    free = np.ones((3, truth.camera_size), dtype=bool)
+    with pytest.raises(ValueError, match="loss must be linear, huber, soft_l1 or cauchy, got 'l1'"):
+        adjust(truth, views, free, loss="l1")  # type: ignore[arg-type]
+    turned = truth.moved(np.zeros((3, truth.camera_size)), np.zeros((4, 6)))
+    away = Scene(
+        cameras=turned.cameras,
+        rotation=turned.rotation,
+        position=turned.position - 10 * turned.cameras.rotation[0, 2],
+        object_points=turned.object_points,
+    )
+    with pytest.raises(ValueError, match="points start behind their cameras"):
+        adjust(away, views, free)
