@@ -63,7 +63,7 @@ class Relation:
     @property
     def consistent(self) -> bool:
         """Whether enough frames agree; one or two common frames cannot contradict each other."""
-        return self.agreeing.any() if self.common <= 2 else self.share >= _MIN_SHARE
+        return bool(self.agreeing.any()) if self.common <= 2 else self.share >= _MIN_SHARE
 
     @property
     def cost(self) -> float:
