@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from mvgeom import CameraGroup, in_image, project
-from mvgeom.calibration.boards import Board, Chessboard, object_points
+from mvgeom.calibration.boards import Board, CharucoBoard, Chessboard, object_points
 
 BOARD = Chessboard(columns=9, rows=6, square_size=0.03)
 
@@ -83,3 +84,29 @@ def film(
         position=position,
         points=np.where(whole[..., None, None], pixels, np.nan),
     )
+
+
+def picture(board: Board, homography: np.ndarray, size: tuple[int, int], *, blur: float = 0.8) -> np.ndarray:
+    """(H, W) grey picture of a board with a white border, by its homography from board coordinates to pixels."""
+    columns, rows = board.grid
+    cell = 60
+    if isinstance(board, CharucoBoard):
+        pattern = board.pattern().generateImage(((columns + 1) * cell, (rows + 1) * cell), marginSize=0)
+    else:
+        y, x = np.mgrid[: (rows + 1) * cell, : (columns + 1) * cell] // cell
+        # The square inside the first corner is black, as `find_chessboard` promises.
+        pattern = (255 * ((x + y) % 2)).astype(np.uint8)
+    pattern = cv2.copyMakeBorder(pattern, cell, cell, cell, cell, cv2.BORDER_CONSTANT, value=255)
+    # The first inner corner lies two cells into the bordered pattern, on the edge between two of its pixels.
+    to_board = np.array([[1 / cell, 0, 0.5 / cell - 2], [0, 1 / cell, 0.5 / cell - 2], [0, 0, 1 / board.square_size]])
+    oversampled = 3
+    enlarge = np.array([[oversampled, 0, (oversampled - 1) / 2], [0, oversampled, (oversampled - 1) / 2], [0, 0, 1]])
+    large = cv2.warpPerspective(
+        pattern,
+        enlarge @ homography @ to_board,
+        (size[0] * oversampled, size[1] * oversampled),
+        flags=cv2.INTER_LINEAR,
+        borderValue=110,
+    )
+    small = cv2.resize(large, size, interpolation=cv2.INTER_AREA)
+    return cv2.GaussianBlur(small, (0, 0), blur)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 import cv2
@@ -13,6 +14,8 @@ from mvgeom.calibration.boards import CharucoBoard, Floats, dictionary_names, pr
 Image = npt.NDArray[np.uint8]
 
 _MIN_CORNERS = 6
+_EXAMINED = 3
+_SOME_MARKERS = 5
 
 
 def find_charuco(image: Image, board: CharucoBoard) -> Floats | None:
@@ -46,7 +49,8 @@ class MarkerEvidence:
     Attributes:
         as_asked: markers of the board's dictionary, median per image that has any.
         foreign: share of them whose number is not on the board.
-        best_dictionary: the dictionary that most markers belong to; None without markers.
+        best_dictionary: the dictionary that most markers belong to; None without markers, and not looked for where
+            there are markers of the board's own.
         in_best: markers of that dictionary.
         mirrored: markers of the board's dictionary in the mirrored images.
         negative: markers of the board's dictionary with black and white exchanged.
@@ -66,24 +70,42 @@ def examine_markers(images: list[Image], board: CharucoBoard) -> MarkerEvidence:
     """Look for markers in other ways than the board asks for.
 
     Args:
-        images: a few grey images of one camera.
+        images: a few grey images of one camera, of which three are looked at.
         board: what was asked for.
     """
+    images = images[:: max(1, len(images) // _EXAMINED)][:_EXAMINED]
     asked = _count_markers(images, board.dictionary)
     ids = np.concatenate([_find_markers(image, board.dictionary) for image in images])
-    counts = {name: _count_markers(images, name) for name in dictionary_names()}
-    # Smaller dictionaries of a family are the first markers of the larger ones: the smallest that explains all is it.
-    best = max(counts, key=lambda name: (counts[name], -len(predefined_dictionary(name).bytesList)))
+    mirrored = _count_markers([np.ascontiguousarray(image[:, ::-1]) for image in images], board.dictionary)
+    negative = _count_markers([255 - image for image in images], board.dictionary)
+    explained = max(asked, mirrored, negative) >= _SOME_MARKERS
+    best, in_best = (None, 0) if explained else _best_dictionary(images)
     other = replace(board, legacy=not board.legacy)
     return MarkerEvidence(
         as_asked=asked,
         foreign=float(np.mean(ids >= board.columns * board.rows // 2)) if len(ids) else 0.0,
-        best_dictionary=best if counts[best] > 0 else None,
-        in_best=counts[best],
-        mirrored=_count_markers([np.ascontiguousarray(image[:, ::-1]) for image in images], board.dictionary),
-        negative=_count_markers([255 - image for image in images], board.dictionary),
+        best_dictionary=best,
+        in_best=in_best,
+        mirrored=mirrored,
+        negative=negative,
         other_pattern=any(find_charuco(image, other) is not None for image in images),
     )
+
+
+def _best_dictionary(images: list[Image]) -> tuple[str | None, int]:
+    """The dictionary that most markers belong to, and how many; smaller ones of a family begin like the larger ones."""
+    families: dict[str, list[str]] = {}
+    for name in {name.casefold(): name for name in dictionary_names()}.values():
+        families.setdefault(re.sub(r"_(50|100|250|1000)$", "", name), []).append(name)
+    best, most = None, 0
+    for members in families.values():
+        by_size = sorted(members, key=lambda name: len(predefined_dictionary(name).bytesList))
+        count = _count_markers(images, by_size[-1])
+        if count > most:
+            highest = max(int(_find_markers(image, by_size[-1]).max(initial=0)) for image in images)
+            best = next(name for name in by_size if len(predefined_dictionary(name).bytesList) > highest)
+            most = count
+    return best, most
 
 
 def _count_markers(images: list[Image], dictionary: str) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import cv2
@@ -17,7 +19,7 @@ _MIN_ALTERNATION = 0.8
 """Correlation of the squares' brightness with black-white-black. True boards reach 0.9 to 1, false ones below 0.75."""
 _LARGE_SQUARE = 50
 """px; above this the sector-based detector's own positions are better than corners refined in a window."""
-_PROBE_SIZE = 640
+_PROBE_SIZE = 1280
 _OFTEN = 0.6
 
 
@@ -62,10 +64,14 @@ def probe_grids(images: list[Image], asked: Grid) -> dict[Grid, int]:
     sizes = {(longer + dx, shorter + dy) for dx, dy in product(range(-2, 3), repeat=2)}
     sizes = {(max(size), min(size)) for size in sizes if min(size) >= 3}
     small = [_shrink(image) for image in images]
-    counts = {size: sum(_find_quickly(image, size) is not None for image in small) for size in sizes}
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(lambda task: (task[0], _find_quickly(task[1], task[0]) is not None), product(sizes, small))
+        counts = Counter(size for size, there in found if there)
+    if not counts:
+        return {}
     often = _OFTEN * max(counts.values())
     order = sorted(counts, key=lambda size: (counts[size] < often, -size[0] * size[1], size))
-    return {size: counts[size] for size in order if counts[size]}
+    return {size: counts[size] for size in order}
 
 
 def _find_quickly(image: Image, grid: Grid) -> Floats | None:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from mvgeom.calibration.boards import Floats, seen_corners
-from mvgeom.calibration.bundle import Scene, Views
 from mvgeom.calibration.explanations import EXPLANATIONS, NO_AGREEMENT, explain
 from mvgeom.calibration.findings import Finding, error, sort_findings, warning
-from mvgeom.calibration.schur import adjust
+from mvgeom.calibration.input_checks import compare_sizes, find_copies
+from mvgeom.calibration.pose_fit import fit_pose
 from mvgeom.cameras import CameraGroup
-from mvgeom.projection import in_image
 from mvgeom.reconstruction import noise_from_errors
 from mvgeom.triangulation import reprojection_error, triangulate
 
@@ -27,12 +24,10 @@ _DISAGREES = 0.8
 _DISTINCT = 0.75
 """Of three cameras any two agree better than all. The best two must stand out from the second best."""
 _POSE_EXPLAINS = 0.6
-_MUCH_WORSE = 3.0
+_MUCH_WORSE = 6.0
+_REFINABLE_DEG = 10.0
 _POOR_AGREEMENT = 0.005
 _SMALLEST_GAIN = 0.3
-_SAME_ANGLE_DEG = 0.1
-_SAME_PLACE = 1e-3
-_OUTSIDE = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,7 +40,8 @@ class Check:
         error: (V,) median reprojection error in px of points triangulated from all cameras.
         error_of_others: (V,) median error in px over the other cameras when this one is left out of the triangulation.
         own_error: (V,) median error in px of this camera when it is left out.
-        noise: standard deviation of the keypoints per pixel coordinate that all cameras together suggest.
+        noise: standard deviation of the keypoints per pixel coordinate that all cameras together suggest; infinite
+            where no point can be triangulated.
         noise_without: (V,) the same without this camera; NaN with fewer than three cameras.
         findings: what is wrong; empty where nothing is.
     """
@@ -86,7 +82,7 @@ def check(cams: CameraGroup, points: Floats, *, image_sizes: Sequence[Sequence[f
     """
     flat = _sample(cams, points)
     table = _leave_one_out(cams, flat, list(range(len(cams))))
-    findings = [*_same_cameras(cams, flat), *_image_sizes(cams, flat, image_sizes), *explain(cams, flat)]
+    findings = [*find_copies(cams, flat), *compare_sizes(cams, flat, image_sizes), *explain(cams, flat)]
     # What undoes the disagreement needs no second name.
     if not any(each.code in EXPLANATIONS for each in findings):
         findings += _disagreeing(cams, flat, float(table["noise"]))
@@ -122,14 +118,14 @@ def _leave_one_out(cams: CameraGroup, flat: Floats, views: list[int]) -> dict[st
         world = triangulate(flat[rest], group.select([group.names[other] for other in rest]))
         without = reprojection_error(world, flat, group)
         others_error[view], own_error[view] = _median(without[rest]), _median(without[view])
-        noise_without[view] = noise_from_errors(without[rest])
+        noise_without[view] = _noise(without[rest])
     seen = seen_corners(flat)
     return {
         "num_points": (seen & (seen.sum(axis=0) >= 2)).sum(axis=1),
         "error": np.array([_median(row) for row in errors]),
         "error_of_others": others_error,
         "own_error": own_error,
-        "noise": noise_from_errors(errors),
+        "noise": _noise(errors),
         "noise_without": noise_without,
     }
 
@@ -155,7 +151,7 @@ def _disagreeing(cams: CameraGroup, flat: Floats, noise: float) -> list[Finding]
         numbers = _Evidence(
             noise=left,
             noise_without=float(without[worst]),
-            own_error=float(np.asarray(table["own_error"])[worst]),
+            own_error=float(np.nan_to_num(np.asarray(table["own_error"])[worst], nan=np.inf)),
             error_of_others=float(np.asarray(table["error_of_others"])[worst]),
         )
         findings.append(_describe(cams, flat, view, views, numbers))
@@ -187,17 +183,22 @@ class _Evidence(NamedTuple):
 
 def _describe(cams: CameraGroup, flat: Floats, view: int, rest: list[int], numbers: _Evidence) -> Finding:
     name = cams.names[view]
-    turn, shift, after = _solve_pose(cams, flat, view, rest, numbers.noise_without)
+    turn, shift, after = fit_pose(cams, flat, view, rest, numbers.noise_without)
+    together = f" instead of {numbers.noise:.1f} px" if np.isfinite(numbers.noise) else ", with it there are no points"
+    missed = f"miss its keypoints by {numbers.own_error:.1f} px"
+    if not np.isfinite(numbers.own_error):
+        missed = "lie where it cannot see them"
     text = (
-        f"camera {name!r} disagrees with the others: without it their keypoints agree to {numbers.noise_without:.1f} "
-        f"px instead of {numbers.noise:.1f} px; points triangulated without it miss its keypoints by "
-        f"{numbers.own_error:.1f} px, those of the others by {numbers.error_of_others:.1f} px (median)."
+        f"camera {name!r} disagrees with the others: without it their keypoints agree to {numbers.noise_without:.1f} px"
+        f"{together}; points triangulated without it {missed}, those of the others by {numbers.error_of_others:.1f} px "
+        "(median)."
     )
     by_pose = after < _POSE_EXPLAINS * numbers.own_error
     if by_pose:
+        remedy = ". `mvgeom refine` corrects it" if turn < _REFINABLE_DEG else ", too far for `mvgeom refine`"
         text += (
             f" Turned by {turn:.2f} degrees and shifted by {shift:.3g} it would miss by {after:.1f} px: its pose is "
-            "wrong. `mvgeom refine` corrects it"
+            f"wrong{remedy}"
         )
     else:
         text += (
@@ -217,104 +218,14 @@ def _describe(cams: CameraGroup, flat: Floats, view: int, rest: list[int], numbe
     )
 
 
-def _solve_pose(
-    cams: CameraGroup, flat: Floats, view: int, rest: list[int], noise: float
-) -> tuple[float, float, float]:
-    """Turn in degrees, shift and median error in px of a camera whose pose is fitted to the others' points."""
-    world = triangulate(flat[rest], cams.select([cams.names[other] for other in rest]))
-    one = cams.select([cams.names[view]])
-    start = reprojection_error(world, flat[[view]], one)[0]
-    usable = np.flatnonzero(np.isfinite(start))
-    if len(usable) < _MIN_SHARED:
-        return 0.0, 0.0, _median(start)
-    # The points are one board at rest, whose pose in the frame of the camera is sought.
-    scene = Scene(
-        cameras=one.replace(rotation=np.eye(3)[None], translation=np.zeros((1, 3))),
-        rotation=one.rotation,
-        position=one.translation,
-        object_points=world[usable],
-    )
-    views = Views(
-        camera=np.zeros(1, dtype=np.int64),
-        block=np.zeros(1, dtype=np.int64),
-        pixels=flat[[view]][:, usable],
-        weights=np.ones((1, len(usable))),
-        num_cameras=1,
-        num_blocks=1,
-    )
-    nothing = np.zeros((1, scene.camera_size), dtype=bool)
-    fitted = adjust(scene, views, nothing, loss="cauchy", loss_scale=max(2 * noise, 1.0), tolerance=1e-8).scene
-    moved = one.replace(rotation=fitted.rotation, translation=fitted.position)
-    turn = Rotation.from_matrix(moved.rotation[0] @ one.rotation[0].T).magnitude()
-    return (
-        float(np.rad2deg(turn)),
-        float(np.linalg.norm(moved.centers - one.centers)),
-        _median(reprojection_error(world, flat[[view]], moved)),
-    )
-
-
-def _same_cameras(cams: CameraGroup, flat: Floats) -> list[Finding]:
-    """Pairs of cameras at one place, and views with the same keypoints."""
-    findings = []
-    centers, extent = cams.centers, float(np.ptp(cams.centers, axis=0).max())
-    for one, other in combinations(range(len(cams)), 2):
-        pair = cams.names[one], cams.names[other]
-        angle = float(np.rad2deg(Rotation.from_matrix(cams.rotation[one] @ cams.rotation[other].T).magnitude()))
-        apart = float(np.linalg.norm(centers[one] - centers[other]))
-        if angle < _SAME_ANGLE_DEG and apart <= _SAME_PLACE * max(extent, float(np.abs(centers).max())):
-            text = (
-                f"cameras {pair[0]!r} and {pair[1]!r} have the same pose ({angle:.3f} degrees and {apart:.2g} "
-                "apart): one of them was probably copied from the other"
-            )
-            findings.append(error("identical_cameras", pair, text, angle_deg=angle, distance=apart))
-        both = seen_corners(flat[one]) & seen_corners(flat[other])
-        equal = float(np.isclose(flat[one][both], flat[other][both], atol=1e-6).all(-1).mean()) if both.any() else 0.0
-        if equal > 0.5:
-            text = (
-                f"{100 * equal:.0f} % of the keypoints of {pair[0]!r} and {pair[1]!r} are the same: was one table "
-                "read twice?"
-            )
-            findings.append(error("identical_keypoints", pair, text, share=equal))
-    return findings
-
-
-def _image_sizes(cams: CameraGroup, flat: Floats, image_sizes: Sequence[Sequence[float]] | None) -> list[Finding]:
-    """Images of another size than the calibration says, and keypoints outside of it."""
-    findings = []
-    if image_sizes is not None:
-        sizes = np.asarray(image_sizes, dtype=np.float64)
-        if sizes.shape != (len(cams), 2):
-            raise ValueError(f"image_sizes must have shape ({len(cams)}, 2), got {sizes.shape}")
-        for name, expected, found in zip(cams.names, cams.sizes, sizes, strict=True):
-            if not np.array_equal(expected, found):
-                scale = found / expected
-                resized = np.isclose(scale[0], scale[1], rtol=2e-3)
-                hint = "that is no resizing but a crop or a stretch: find out which, the principal point moves with it"
-                if resized:
-                    hint = f"they are resized by {scale[0]:.3g}: resize the calibration, too (CameraGroup.resize)"
-                text = (
-                    f"camera {name!r} was calibrated for images of {expected[0]:g}x{expected[1]:g} px, they are "
-                    f"{found[0]:g}x{found[1]:g} px; {hint}"
-                )
-                build = error if resized else warning
-                findings.append(build("image_size", [name], text, width_ratio=scale[0], height_ratio=scale[1]))
-    present = seen_corners(flat)
-    outside = present & ~np.asarray(in_image(flat, cams))
-    for view, name in enumerate(cams.names):
-        share = float(outside[view].sum() / max(present[view].sum(), 1))
-        if share > _OUTSIDE:
-            reach = flat[view][present[view]].max(axis=0)
-            text = (
-                f"camera {name!r}: {100 * share:.0f} % of its keypoints lie outside of its {cams.sizes[view, 0]:g}x"
-                f"{cams.sizes[view, 1]:g} px (up to {reach[0]:.0f}, {reach[1]:.0f}): keypoints of another image "
-                "size, or of crops that were not mapped back?"
-            )
-            findings.append(warning("outside_image", [name], text, share=share))
-    return findings
-
-
 def _errors(cams: CameraGroup, flat: Floats) -> Floats:
     return np.asarray(reprojection_error(triangulate(flat, cams), flat, cams))
+
+
+def _noise(errors: Floats) -> float:
+    """The keypoints' noise in px; infinite where no point can be triangulated in front of its cameras."""
+    noise = noise_from_errors(errors)
+    return noise if np.isfinite(noise) else float("inf")
 
 
 def _median(values: Floats) -> float:

@@ -51,19 +51,20 @@ def explain(cams: CameraGroup, flat: Floats) -> list[Finding]:
     points = flat[:, :: max(1, -(-flat.shape[1] // _MAX_POINTS))]
     noise, count = _noise(cams, points)
     findings: list[Finding] = []
-    while len(findings) < _MAX_MISTAKES and not noise < _SMALLEST_NOISE:
+    while len(findings) < _MAX_MISTAKES and noise > _SMALLEST_NOISE:
         best, best_noise = None, np.inf
         for hypothesis in _hypotheses(cams, points):
             undone, left = _noise(cams, hypothesis.points)
             if left >= _ENOUGH * count and undone < best_noise:
                 best, best_noise = hypothesis, undone
-        if best is None or not best_noise < min(_BETTER * noise, NO_AGREEMENT * float(cams.sizes.max())):
+        if best is None or best_noise > _BETTER * noise:
             break
         names = [cams.names[view] for view in best.views]
         text = f"{best.what}: with that undone the keypoints agree to {best_noise:.1f} px instead of {noise:.1f} px"
         findings.append(error(best.code, names, text, noise=noise, noise_undone=best_noise, parameter=best.parameter))
         points, (noise, count) = best.points, _noise(cams, best.points)
-    return findings
+    # What leaves keypoints that do not agree was no explanation.
+    return findings if noise < NO_AGREEMENT * float(cams.sizes.max()) else []
 
 
 def _hypotheses(cams: CameraGroup, points: Floats) -> Iterator[_Hypothesis]:

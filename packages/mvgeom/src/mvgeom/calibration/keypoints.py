@@ -28,6 +28,7 @@ _MAX_ROUNDS = 5
 _LOSS_SIGMAS = 2.0
 _SMALLEST_NOISE = 1e-6
 _SETTLED = 1e-3
+_FIRST_NOISE = 0.005
 _TOLERANCE = 1e-6
 _GATE_SCALES = 8.0
 _GATE_MEDIANS = 3.0
@@ -136,6 +137,8 @@ def refine(
 
     refined, iterations = cams, 0
     noise = keypoint_noise(flat[:, chosen], cams)
+    if not np.isfinite(noise):  # a camera so wrong that no point lies in front of all
+        noise = _FIRST_NOISE * float(cams.sizes.max())
     for turn in range(_MAX_ROUNDS):
         scale = loss_scale if loss_scale is not None else _LOSS_SIGMAS * max(noise, _SMALLEST_NOISE)
         scene, views = _start(refined, flat[:, chosen], weight[:, chosen], scale)

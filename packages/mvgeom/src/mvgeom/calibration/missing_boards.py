@@ -18,7 +18,7 @@ Reason = tuple[str, str, dict[str, float]]
 """Code, text and evidence of a finding."""
 
 _SUSPICIOUS_SHARE = 0.5
-_NUM_PROBED = 6
+_NUM_PROBED = 4
 
 
 def explain_missing_boards(

@@ -60,7 +60,8 @@ def similarity(source: Floats, target: Floats, weights: Floats) -> tuple[float, 
 
 def _least_change(adjusted: CameraGroup, given: CameraGroup, reach: float) -> tuple[float, Floats, Floats]:
     """Iteratively reweighted least squares on the cameras' centres and on points ahead of and beside them."""
-    source, target = _probes(adjusted, reach), _probes(given, reach)
+    lengths = [np.linalg.norm(group.centers[:, None] - group.centers, axis=-1).mean() for group in (adjusted, given)]
+    source, target = _probes(adjusted, reach * lengths[0] / lengths[1]), _probes(given, reach)
     weights = np.ones(len(given))
     for _ in range(_ROUNDS):
         scale, rotation, shift = similarity(source.reshape(-1, 3), target.reshape(-1, 3), np.repeat(weights, 3))
