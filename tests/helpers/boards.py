@@ -86,6 +86,20 @@ def film(
     )
 
 
+def photograph(cameras: CameraGroup, board: Board, filmed: Filmed) -> list[list[np.ndarray]]:
+    """Pictures of the board by each camera (which must have no distortion), moment by moment."""
+    pictures = []
+    for view in range(len(cameras)):
+        poses = [
+            np.column_stack([turn[:, :2], position])
+            for turn, position in zip(filmed.rotation, filmed.position, strict=True)
+        ]
+        seen = [cameras.rotation[view] @ pose + [0, 0, 1] * cameras.translation[view][:, None] for pose in poses]
+        size = tuple(int(length) for length in cameras.sizes[view])
+        pictures.append([picture(board, cameras.matrix[view] @ pose, size) for pose in seen])
+    return pictures
+
+
 def picture(board: Board, homography: np.ndarray, size: tuple[int, int], *, blur: float = 0.8) -> np.ndarray:
     """(H, W) grey picture of a board with a white border, by its homography from board coordinates to pixels."""
     columns, rows = board.grid

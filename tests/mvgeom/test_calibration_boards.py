@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.boards import arc_of_cameras, film, picture
+from helpers.boards import arc_of_cameras, film, photograph, picture
 from mvgeom.calibration import CharucoBoard, Chessboard, Lens, Options, Source, calibrate, detect_boards, open_source
 from mvgeom.calibration.boards import Board, object_points
 from mvgeom.calibration.charuco import find_charuco
@@ -263,16 +263,12 @@ def test_mistakes_in_boards() -> None:
 
 def test_from_pictures_to_a_rig(tmp_path: Path) -> None:
     """Rendered pictures of two cameras without distortion, through detection and calibration."""
-    truth = arc_of_cameras(2, distortion=())
-    board = Chessboard(columns=7, rows=4, square_size=0.04)
-    filmed = film(truth, 8, board=board, spread=0.25)
+    truth = arc_of_cameras(2, distortion=()).resize([640.0, 512.0])
+    board = Chessboard(columns=7, rows=4, square_size=0.06)
+    filmed = film(truth, 8, board=board, spread=0.2)
     given = {}
-    for view, name in enumerate(truth.names):
-        images = {}
-        for frame in range(8):
-            pose = np.column_stack([filmed.rotation[frame][:, :2], filmed.position[frame]])
-            pose = truth.rotation[view] @ pose + [0, 0, 1] * truth.translation[view][:, None]
-            images[f"{name}-{frame}.png"] = picture(board, truth.matrix[view] @ pose, (1280, 1024))
+    for name, pictures in zip(truth.names, photograph(truth, board, filmed), strict=True):
+        images = {f"{name}-{frame}.png": image for frame, image in enumerate(pictures)}
         given[name] = open_source(name, write(tmp_path / name, images))
     found = detect_boards(given, board)
     assert found.seen.sum() >= 0.9 * np.isfinite(filmed.points).all((-1, -2)).sum()

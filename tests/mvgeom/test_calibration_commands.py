@@ -13,13 +13,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from helpers.boards import BOARD as LARGER_BOARD
-from helpers.boards import arc_of_cameras, film, picture
+from helpers.boards import arc_of_cameras, film, photograph
 from helpers.human4 import CROP, FOLDER, human4
 from mvgeom import CameraGroup, project
 from mvgeom.calibration import CharucoBoard, Chessboard, calibrate, from_points, write_calibration_report
 from mvgeom.cli import app
 
-BOARD = Chessboard(columns=7, rows=4, square_size=0.04)
+BOARD = Chessboard(columns=7, rows=4, square_size=0.06)
 
 
 def run(*arguments: object) -> Result:
@@ -37,15 +37,13 @@ def fails(*arguments: object) -> str:
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[CameraGroup, list[str]]:
     """A rig of two cameras without distortion, and CAMERA=FOLDER arguments of pictures it took of a board."""
-    truth = arc_of_cameras(2, distortion=())
-    filmed = film(truth, 7, board=BOARD, spread=0.25)
+    truth = arc_of_cameras(2, distortion=()).resize([640.0, 512.0])
     arguments = []
-    for view, name in enumerate(truth.names):
+    for name, images in zip(
+        truth.names, photograph(truth, BOARD, film(truth, 7, board=BOARD, spread=0.2)), strict=True
+    ):
         folder = tmp_path_factory.mktemp(name)
-        for frame in range(7):
-            pose = np.column_stack([filmed.rotation[frame][:, :2], filmed.position[frame]])
-            pose = truth.rotation[view] @ pose + [0, 0, 1] * truth.translation[view][:, None]
-            image = picture(BOARD, truth.matrix[view] @ pose, (1280, 1024))
+        for frame, image in enumerate(images):
             cv2.imwrite(str(folder / f"{name}-{frame}.png"), image)
         arguments.append(f"{name}={folder}")
     return truth, arguments
@@ -76,7 +74,7 @@ def keypoints(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, lis
 
 def test_calibrate(pictures: tuple[CameraGroup, list[str]], tmp_path: Path) -> None:
     truth, arguments = pictures
-    board = ["--chessboard", "7x4", "--square", 0.04, "--coefficients", 0]
+    board = ["--chessboard", "7x4", "--square", 0.06, "--coefficients", 0]
     output, report = tmp_path / "rig.toml", tmp_path / "report"
     result = run("calibrate", *arguments, *board, "-o", output, "--report", report, "--origin-frame", 3)
     assert result.exit_code == 0, result.output
@@ -89,7 +87,7 @@ def test_calibrate(pictures: tuple[CameraGroup, list[str]], tmp_path: Path) -> N
     assert result.stderr.strip() == ""
     assert {path.name for path in report.iterdir()} == {"report.json", "residuals.csv", "cam1.png", "cam2.png"}
     content = json.loads((report / "report.json").read_text())
-    assert content["rms_px"] < 0.2
+    assert content["rms_px"] < 0.3
     assert content["pairs"][0]["cameras"] == ["cam1", "cam2"]
     assert {each["code"] for each in content["findings"]} >= {"too_few_boards"}
 
@@ -120,11 +118,9 @@ def test_calibrate_tells_why_it_cannot(pictures: tuple[CameraGroup, list[str]], 
 def test_calibrate_charuco(tmp_path: Path) -> None:
     board = CharucoBoard(columns=7, rows=5, square_size=0.04, marker_size=0.03)
     truth = arc_of_cameras(1, distortion=())
-    filmed = film(truth, 7, board=board, spread=0.2)
-    for frame in range(7):
-        pose = np.column_stack([filmed.rotation[frame][:, :2], filmed.position[frame]])
-        pose = truth.rotation[0] @ pose + [0, 0, 1] * truth.translation[0][:, None]
-        cv2.imwrite(str(tmp_path / f"{frame}.png"), picture(board, truth.matrix[0] @ pose, (1280, 1024)))
+    (images,) = photograph(truth, board, film(truth, 7, board=board, spread=0.2))
+    for frame, image in enumerate(images):
+        cv2.imwrite(str(tmp_path / f"{frame}.png"), image)
     options = ["--charuco", "7x5", "--square", 0.04, "--marker", 0.03, "--coefficients", 0, "-o", tmp_path / "rig.json"]
     result = run("calibrate", f"cam1={tmp_path}", *options)
     assert result.exit_code == 0, result.output
@@ -134,7 +130,7 @@ def test_calibrate_charuco(tmp_path: Path) -> None:
 
 def test_calibrate_mistakes(pictures: tuple[CameraGroup, list[str]], tmp_path: Path) -> None:
     _, arguments = pictures
-    board = ["--chessboard", "7x4", "--square", 0.04]
+    board = ["--chessboard", "7x4", "--square", 0.06]
     output = ["-o", tmp_path / "rig.toml"]
     assert "either --chessboard COLUMNSxROWS or --charuco" in fails("calibrate", *arguments, *output)
     assert "either --chessboard" in fails("calibrate", *arguments, *board, "--charuco", "7x5", *output)
