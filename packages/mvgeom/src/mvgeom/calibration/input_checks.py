@@ -1,0 +1,92 @@
+"""Mistakes that show before anything is triangulated: a camera or table twice, images of another size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from mvgeom.calibration.boards import Floats, seen_corners
+from mvgeom.calibration.findings import Finding, error, warning
+from mvgeom.cameras import CameraGroup
+from mvgeom.projection import in_image
+
+_SAME_ANGLE_DEG = 0.1
+_SAME_PLACE = 1e-3
+_OUTSIDE = 0.02
+
+
+def find_copies(cams: CameraGroup, flat: Floats) -> list[Finding]:
+    """Pairs of cameras at one place, and views with the same keypoints.
+
+    Args:
+        cams: V cameras.
+        flat: (V, P, 2) frame px; NaN is missing.
+    """
+    findings = []
+    centers, extent = cams.centers, float(np.ptp(cams.centers, axis=0).max())
+    for one, other in combinations(range(len(cams)), 2):
+        pair = cams.names[one], cams.names[other]
+        angle = float(np.rad2deg(Rotation.from_matrix(cams.rotation[one] @ cams.rotation[other].T).magnitude()))
+        apart = float(np.linalg.norm(centers[one] - centers[other]))
+        if angle < _SAME_ANGLE_DEG and apart <= _SAME_PLACE * max(extent, float(np.abs(centers).max())):
+            text = (
+                f"cameras {pair[0]!r} and {pair[1]!r} have the same pose ({angle:.3f} degrees and {apart:.2g} "
+                "apart): one of them was probably copied from the other"
+            )
+            findings.append(error("identical_cameras", pair, text, angle_deg=angle, distance=apart))
+        both = seen_corners(flat[one]) & seen_corners(flat[other])
+        equal = float(np.isclose(flat[one][both], flat[other][both], atol=1e-6).all(-1).mean()) if both.any() else 0.0
+        if equal > 0.5:
+            text = (
+                f"{100 * equal:.0f} % of the keypoints of {pair[0]!r} and {pair[1]!r} are the same: was one table "
+                "read twice?"
+            )
+            findings.append(error("identical_keypoints", pair, text, share=equal))
+    return findings
+
+
+def compare_sizes(cams: CameraGroup, flat: Floats, image_sizes: Sequence[Sequence[float]] | None) -> list[Finding]:
+    """Images of another size than the calibration says, and keypoints outside of it.
+
+    Args:
+        cams: V cameras.
+        flat: (V, P, 2) frame px; NaN is missing.
+        image_sizes: (V, 2) true width and height in px, where they are known.
+
+    Raises:
+        ValueError: when the sizes are not (V, 2).
+    """
+    findings = []
+    if image_sizes is not None:
+        sizes = np.asarray(image_sizes, dtype=np.float64)
+        if sizes.shape != (len(cams), 2):
+            raise ValueError(f"image_sizes must have shape ({len(cams)}, 2), got {sizes.shape}")
+        for name, expected, found in zip(cams.names, cams.sizes, sizes, strict=True):
+            if not np.array_equal(expected, found):
+                scale = found / expected
+                resized = np.isclose(scale[0], scale[1], rtol=2e-3)
+                hint = "that is no resizing but a crop or a stretch: find out which, the principal point moves with it"
+                if resized:
+                    hint = f"they are resized by {scale[0]:.3g}: resize the calibration, too (CameraGroup.resize)"
+                text = (
+                    f"camera {name!r} was calibrated for images of {expected[0]:g}x{expected[1]:g} px, they are "
+                    f"{found[0]:g}x{found[1]:g} px; {hint}"
+                )
+                build = error if resized else warning
+                findings.append(build("image_size", [name], text, width_ratio=scale[0], height_ratio=scale[1]))
+    present = seen_corners(flat)
+    outside = present & ~np.asarray(in_image(flat, cams))
+    for view, name in enumerate(cams.names):
+        share = float(outside[view].sum() / max(present[view].sum(), 1))
+        if share > _OUTSIDE:
+            reach = flat[view][present[view]].max(axis=0)
+            text = (
+                f"camera {name!r}: {100 * share:.0f} % of its keypoints lie outside of its {cams.sizes[view, 0]:g}x"
+                f"{cams.sizes[view, 1]:g} px (up to {reach[0]:.0f}, {reach[1]:.0f}): keypoints of another image "
+                "size, or of crops that were not mapped back?"
+            )
+            findings.append(warning("outside_image", [name], text, share=share))
+    return findings

@@ -1,0 +1,77 @@
+"""The pose a camera should have, from points that other cameras see."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from mvgeom.calibration.board_poses import normalize_corners, pose_candidates
+from mvgeom.calibration.boards import Floats, seen_corners
+from mvgeom.calibration.bundle import Scene, Views
+from mvgeom.calibration.schur import adjust
+from mvgeom.cameras import CameraGroup
+from mvgeom.triangulation import reprojection_error, triangulate
+
+_MIN_POINTS = 20
+
+
+def fit_pose(cams: CameraGroup, flat: Floats, view: int, rest: list[int], noise: float) -> tuple[float, float, float]:
+    """The pose with which a camera sees the points of the others best, from its own pose and from none.
+
+    Args:
+        cams: V cameras.
+        flat: (V, P, 2) frame px; NaN is missing.
+        view: the camera in question.
+        rest: those that the points are triangulated from.
+        noise: of the keypoints, px.
+
+    Returns:
+        By how many degrees it would turn, how far it would move, and the median error it would have in px (infinite if
+        none of the points is in front of it).
+    """
+    world = triangulate(flat[rest], cams.select([cams.names[other] for other in rest]))
+    one, pixels = cams.select([cams.names[view]]), flat[[view]]
+    best, smallest = one, _median_or_inf(reprojection_error(world, pixels, one))
+    usable = np.flatnonzero(np.isfinite(world).all(-1) & seen_corners(pixels[0]))
+    if len(usable) >= _MIN_POINTS:
+        poses, _ = pose_candidates(normalize_corners(pixels[:, None, usable], one)[0], world[usable])
+        for rotation, translation in ((one.rotation, one.translation), (poses[0, :1, :3, :3], poses[0, :1, :3, 3])):
+            if not np.isfinite(translation).all():
+                continue
+            start = one.replace(rotation=rotation, translation=translation)
+            moved = _adjust_pose(start, pixels, world, max(2 * noise, 1.0))
+            left = _median_or_inf(reprojection_error(world, pixels, moved))
+            if left < smallest:
+                best, smallest = moved, left
+    turn = Rotation.from_matrix(best.rotation[0] @ one.rotation[0].T).magnitude()
+    return float(np.rad2deg(turn)), float(np.linalg.norm(best.centers - one.centers)), smallest
+
+
+def _adjust_pose(start: CameraGroup, pixels: Floats, world: Floats, scale: float) -> CameraGroup:
+    """One camera at the pose with the smallest robust error; points that start behind it do not count."""
+    usable = np.isfinite(reprojection_error(world, pixels, start)[0])
+    if usable.sum() < _MIN_POINTS:
+        return start
+    # The points are one board at rest, whose pose in the frame of the camera is sought.
+    scene = Scene(
+        cameras=start.replace(rotation=np.eye(3)[None], translation=np.zeros((1, 3))),
+        rotation=start.rotation,
+        position=start.translation,
+        object_points=world[usable],
+    )
+    views = Views(
+        camera=np.zeros(1, dtype=np.int64),
+        block=np.zeros(1, dtype=np.int64),
+        pixels=pixels[:, usable],
+        weights=np.ones((1, int(usable.sum()))),
+        num_cameras=1,
+        num_blocks=1,
+    )
+    nothing = np.zeros((1, scene.camera_size), dtype=bool)
+    fitted = adjust(scene, views, nothing, loss="cauchy", loss_scale=scale, tolerance=1e-8).scene
+    return start.replace(rotation=fitted.rotation, translation=fitted.position)
+
+
+def _median_or_inf(values: Floats) -> float:
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if len(finite) else float("inf")
