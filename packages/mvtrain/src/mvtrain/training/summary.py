@@ -45,20 +45,32 @@ def print_summary(
         if schedules.unfreeze == 0
         else f"frozen until epoch {schedules.unfreeze:g}",
         "augmentation": f"imgaug {_short(config.training.imgaug)}, imgaug_3d {_short(config.training.imgaug_3d)}",
-        "patch mask": "off"
-        if schedules.masking is None
-        else f"from epoch {schedules.masking.init:g} ({schedules.masking.init_ratio:.0%}) to epoch "
-        f"{schedules.masking.final:g} ({schedules.masking.final_ratio:.0%})",
+        "patch mask": _describe_masking(schedules),
         "heatmap loss": config.model.heatmap_loss_type,
     }
     for name, ramp in schedules.losses.items():
-        late = ", which is after the end of the run" if ramp.init >= schedules.max_epochs else ""
         rows[name] = (
-            f"from epoch {ramp.init:g}{late}, full weight {ramp.weight:.3g} from epoch {ramp.init + ramp.ramp:g}"
+            f"from epoch {ramp.init:g}{_late(ramp.init, schedules)}, "
+            f"full weight {ramp.weight:.3g} from epoch {ramp.init + ramp.ramp:g}"
         )
     for name, text in rows.items():
         table.add_row(f"[bold]{name}[/]", text)
     console.print(table, highlight=False)
+
+
+def _describe_masking(schedules: Schedules) -> str:
+    masking = schedules.masking
+    if masking is None:
+        return "off"
+    return (
+        f"from epoch {masking.init:g}{_late(masking.init, schedules)} ({masking.init_ratio:.0%}) "
+        f"to epoch {masking.final:g} ({masking.final_ratio:.0%})"
+    )
+
+
+def _late(epoch: float, schedules: Schedules) -> str:
+    """What has to be said of something that is switched on and yet will not happen."""
+    return ", which is after the end of the run" if epoch >= schedules.max_epochs else ""
 
 
 def _millions(module: nn.Module) -> float:

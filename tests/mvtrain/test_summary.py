@@ -1,0 +1,31 @@
+"""What a run says about itself before its first step."""
+
+from pathlib import Path
+
+import pytest
+
+from helpers.command import run_mvtrain
+from mvtrain.synth import SyntheticSpec, generate_project
+
+
+def test_what_will_not_happen_within_the_run_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "project"
+    generate_project(project, SyntheticSpec(num_views=2, num_frames=6, num_sessions=1, num_video_frames=6, size=64))
+    changes = (
+        "model.backbone=vit_tiny_patch16_224",
+        "model.backbone_args={depth: 1}",
+        "model.backbone_pretrained=false",
+    )
+    changes += ("training.min_epochs=1", "training.max_epochs=1", "training.unfreezing_epoch=0")
+    changes += ("training.lr_scheduler=cosine", "training.lr_scheduler_params.multisteplr.milestones=null")
+    changes += ("losses.supervised_pairwise_projections.init_epoch=5", "eval.predict_vids_after_training=false")
+    run = tmp_path / "run"
+    outcome = run_mvtrain(capsys, monkeypatch, "fit", project / "config.yaml", *changes, "--output-dir", run)
+    assert outcome.status == 0, outcome.err
+    lines = {line.split("  ")[0]: line for line in outcome.out.splitlines()}
+    assert "from epoch 20, which is after the end of the run (0%)" in lines["patch mask"]
+    assert "from epoch 5, which is after the end of the run" in lines["supervised_pairwise_projections"]
+    assert "after the end" not in lines["supervised_reprojection_heatmap_mse"]
+    assert "4 train, 1 validation, 1 test" in lines["frames"]
