@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -87,6 +89,15 @@ def test_stereo_is_as_good_as_opencv(stereo: Detections) -> None:
     assert np.rad2deg(Rotation.from_matrix(default.cameras.rotation[1] @ rotation.T).magnitude()) < 0.1
     assert np.linalg.norm(default.cameras.translation[1]) == pytest.approx(83.2, abs=0.1)
     assert default.findings == ()
+
+
+def test_example_in_the_docs(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path(__file__).parents[2] / "docs" / "calibration.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    monkeypatch.chdir(STEREO)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["result"].rms == pytest.approx(0.2043, abs=5e-4)
 
 
 def test_checker_intrinsics_against_qualisys(checker: Detections) -> None:
