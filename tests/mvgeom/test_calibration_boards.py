@@ -67,13 +67,13 @@ def test_charuco_corners_are_exact_also_where_some_are_hidden() -> None:
     found = find_charuco(image, CHARUCO)
     assert found is not None
     assert np.isfinite(found).all()
-    assert np.abs(found - expected).max() < 0.3
+    assert np.abs(found - expected).max() < 0.15
     image[:, :250] = 128
     part = find_charuco(image, CHARUCO)
     assert part is not None
     visible = np.isfinite(part).all(-1)
     assert 6 <= visible.sum() < len(expected)
-    assert np.abs(part - expected)[visible].max() < 0.3
+    assert np.abs(part - expected)[visible].max() < 0.15
     image[:, :400] = 128
     assert find_charuco(image, CHARUCO) is None
 
