@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -81,6 +82,9 @@ def synth(
 
 def main() -> None:
     """Entry point: a user's mistake is one line on standard error and exit status 2, without a traceback."""
+    # Read by libgomp when torch is loaded, which is later. Threads that spin while they wait take the cores that loader
+    # workers need.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         app()
     except (ValueError, OSError) as error:
