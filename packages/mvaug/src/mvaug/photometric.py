@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -150,8 +151,8 @@ def _peppered(make_mask: Callable[[tuple[int, ...], Draws, int], np.ndarray], ki
     def function(image: np.ndarray, draw: Draws) -> np.ndarray:
         """Bright (salt) or dark (pepper) cells; the values are imgaug's, an arcsine law over that half of the range."""
         mask = make_mask(image.shape, draw, 3 if draw.flag("per_channel") else 1)
-        rows = np.nonzero(mask)
-        level = draw.generator.beta(0.5, 0.5, size=len(rows[0]))
+        chosen = np.flatnonzero(mask)
+        level = draw.generator.beta(0.5, 0.5, size=len(chosen))
         if kind == "salt":
             level = np.maximum(level, 1 - level)
         elif kind == "pepper":
@@ -159,9 +160,9 @@ def _peppered(make_mask: Callable[[tuple[int, ...], Draws, int], np.ndarray], ki
         output = image.copy()
         values = np.rint(255 * level).astype(np.uint8)
         if mask.shape[2] == 1:
-            output[rows[0], rows[1]] = values[:, None]
+            output.reshape(-1, 3)[chosen] = values[:, None]
         else:
-            output[rows] = values
+            output.reshape(-1)[chosen] = values
         return output
 
     return function
@@ -263,10 +264,20 @@ def _jpeg(image: np.ndarray, draw: Draws) -> np.ndarray:
 def _elastic(image: np.ndarray, draw: Draws) -> np.ndarray:
     height, width = image.shape[:2]
     alpha, sigma = draw.number("alpha"), draw.number("sigma")
-    noise = draw.generator.random((height, width, 2), dtype=np.float32) * 2 - 1
-    shift = alpha * cv2.GaussianBlur(noise, (0, 0), sigma)
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    return cv2.remap(image, x + shift[..., 0], y + shift[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    noise = draw.generator.random((height, width, 2), dtype=np.float32)
+    noise -= 0.5
+    source = cv2.GaussianBlur(noise, (0, 0), sigma)
+    source *= 2 * alpha
+    source += _positions(height, width)
+    return cv2.remap(image, source, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+@lru_cache(maxsize=8)
+def _positions(height: int, width: int) -> np.ndarray:
+    """(height, width, 2) x and y of every pixel; the same array for every caller, so not to be written to."""
+    positions = np.moveaxis(np.indices((height, width), dtype=np.float32)[::-1], 0, -1).copy()
+    positions.setflags(write=False)
+    return positions
 
 
 def elastic_displacement(alpha: float, sigma: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ class Project:
         """(N, V, K, 2) labels in frame px, NaN where missing."""
         return affine.apply(self.file_to_frame, self.points)
 
-    @property
+    @cached_property
     def image_paths(self) -> tuple[tuple[Path | None, ...], ...]:
         """N x V image files, None where a view has none."""
         return tuple(tuple(_image_path(self.root, name) for name in names) for names in self.image_names)
@@ -109,7 +110,7 @@ def read_project(config: Config) -> Project:
         boxes=boxes,
         cameras=cameras,
         file_to_frame=_file_to_frame(file_sizes, boxes),
-        warnings=(*warnings, *(_size_warnings(file_sizes, cameras, view_names) if boxes is None else ())),
+        warnings=(*warnings, *(size_mismatches(file_sizes, cameras, view_names).values() if boxes is None else ())),
     )
 
 
@@ -169,21 +170,30 @@ def _file_to_frame(file_sizes: np.ndarray, boxes: np.ndarray | None) -> np.ndarr
     return maps
 
 
-def _size_warnings(
+def size_mismatches(
     file_sizes: np.ndarray, cameras: Sequence[CameraGroup | None], view_names: Sequence[str]
-) -> tuple[str, ...]:
-    """Whole frames whose size is not the calibration's: labels and cameras then speak of different pixels."""
-    warnings = []
+) -> dict[str, str]:
+    """Whole frames whose size is not the calibration's: labels and cameras then speak of different pixels.
+
+    Args:
+        file_sizes: (N, V, 2) width and height in px, 0 where a view has no image.
+        cameras: N camera groups, None where there is no calibration.
+        view_names: V names.
+
+    Returns:
+        What is wrong, by view; views whose images have the calibrated size are not in it.
+    """
+    mismatches = {}
     for view, name in enumerate(view_names):
         for sizes, group in zip(file_sizes[:, view], cameras, strict=True):
             if group is None or (sizes == 0).any():
                 continue
             calibrated = np.asarray(group.sizes)[view]
             if (calibrated > 0).all() and (np.abs(sizes / calibrated - 1) > _SIZE_TOLERANCE).any():
-                warnings.append(
+                mismatches[name] = (
                     f"images of view {name} are {sizes[0]}x{sizes[1]} px, its calibration speaks of {calibrated[0]:g}x"
                     f"{calibrated[1]:g}: without bounding boxes they are taken as whole frames, so 3D will be wrong if "
                     "they were resized or cropped"
                 )
                 break
-    return tuple(warnings)
+    return mismatches
