@@ -266,10 +266,9 @@ def _elastic(image: np.ndarray, draw: Draws) -> np.ndarray:
     alpha, sigma = draw.number("alpha"), draw.number("sigma")
     noise = draw.generator.random((height, width, 2), dtype=np.float32)
     noise -= 0.5
-    source = cv2.GaussianBlur(noise, (0, 0), sigma)
-    source *= 2 * alpha
-    source += _positions(height, width)
-    return cv2.remap(image, source, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    source = cv2.GaussianBlur(noise, (0, 0), sigma) * np.float32(2 * alpha) + _positions(height, width)
+    # No second map: x and y are the channels of the first. OpenCV's type stubs do not know that.
+    return cv2.remap(image, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
 
 
 @lru_cache(maxsize=8)
