@@ -58,7 +58,7 @@ def test_the_old_checkpoint_survives_a_failed_write(checkpoint: Path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(ValueError, match="cannot be written: No space left"):
         save_checkpoint(checkpoint, build_model(SPEC), SPEC, {"epoch": 2})
     monkeypatch.undo()
     assert torch.equal(load_checkpoint(checkpoint)[0].view_embedding, before)

@@ -11,11 +11,11 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
+from mvgeom.formats.files import write_text
 from mvtrain.config.foreign import is_foreign
 from mvtrain.config.keys import conform, expected_at
 from mvtrain.config.schema import Config, DataConfig, EvalConfig, LossConfig, ModelConfig
 from mvtrain.config.training import TrainingConfig
-from mvtrain.files import replacing
 
 PATH_KEYS = (
     *("data.data_dir", "data.video_dir", "model.backbone_weights", "model.checkpoint"),
@@ -74,8 +74,9 @@ def save_config(config: Config, path: str | Path) -> None:
     values = _escaped({key: value for key, value in dataclasses.asdict(config).items() if key != "ignored"})
     # OmegaConf's writer, because it quotes texts that its reader would take for numbers, such as a keypoint "1e3".
     text = OmegaConf.to_yaml(OmegaConf.create(values))
-    with replacing(Path(path)) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, text)
 
 
 def _read_yaml(path: Path) -> DictConfig:

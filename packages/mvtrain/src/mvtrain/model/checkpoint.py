@@ -16,7 +16,7 @@ import safetensors.torch
 import yaml
 from torch import nn
 
-from mvtrain.files import replacing
+from mvgeom.formats.files import replace_file, write_text
 from mvtrain.model.multiview import MultiviewTransformer
 from mvtrain.model.spec import ModelSpec, build_model
 
@@ -34,11 +34,10 @@ def save_checkpoint(folder: Path, model: nn.Module, spec: ModelSpec, state: dict
     content = safetensors.torch.save(tensors)
     checksum = hashlib.sha256(content).hexdigest()
     weights = folder / f"weights-{checksum[:12]}.safetensors"
-    with replacing(weights) as temporary:
-        temporary.write_bytes(content)
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_file(weights, lambda temporary: temporary.write_bytes(content))
     document = {"spec": _plain(dataclasses.asdict(spec)), "state": state, "weights": weights.name, "sha256": checksum}
-    with replacing(folder / "model.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    write_text(folder / "model.yaml", yaml.safe_dump(document, sort_keys=False))
     for old in folder.glob("weights-*.safetensors"):
         if old != weights:
             old.unlink()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mvtrain.files import replacing
+from mvgeom.formats.files import write_text
 
 SCORER = "mvtrain"
 
@@ -39,8 +39,7 @@ def write_predictions(
     table = pd.DataFrame(values, index=list(index), columns=columns)
     if sets is not None:
         table[("set", "", "")] = list(sets)
-    with replacing(path) as temporary:
-        table.to_csv(temporary, float_format="%.4f")
+    _write_table(path, table)
 
 
 def write_pixel_errors(
@@ -53,5 +52,9 @@ def write_pixel_errors(
     """A table of errors (N, K) in px with one header row, a row per image, and the set as last column."""
     table = pd.DataFrame(errors, index=list(index), columns=list(keypoint_names))
     table["set"] = list(sets)
-    with replacing(path) as temporary:
-        table.to_csv(temporary, float_format="%.4f")
+    _write_table(path, table)
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, table.to_csv(float_format="%.4f", lineterminator="\n"))

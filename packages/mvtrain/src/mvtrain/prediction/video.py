@@ -16,9 +16,9 @@ from rich.text import Text
 from mvaug import Augmentation, augment_sample
 from mvgeom import affine
 from mvgeom.box_files import read_video_boxes
+from mvgeom.formats.files import replace_file
 from mvtrain.config import Config
 from mvtrain.data.batch import Batch, Sample, collate
-from mvtrain.files import replacing
 from mvtrain.model.spec import ModelSpec
 from mvtrain.prediction.predict import FramePredictions, Network, predict_frames
 from mvtrain.prediction.tables import write_predictions
@@ -140,20 +140,24 @@ def _in_batches(samples: Iterable[Sample], batch_size: int) -> Iterator[Batch]:
 
 def draw_video(video: Path, out: Path, points: np.ndarray, likelihood: np.ndarray, config: Config) -> None:
     """The video with its keypoints as dots, one colour per keypoint, those of low confidence left out."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(out, lambda temporary: _draw_frames(video, temporary, points, likelihood, config))
+
+
+def _draw_frames(video: Path, out: Path, points: np.ndarray, likelihood: np.ndarray, config: Config) -> None:
     capture = cv2.VideoCapture(str(video))
     colors = (colormaps[config.eval.colormap](np.linspace(0, 1, points.shape[1]))[:, 2::-1] * 255).tolist()
     size = (int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)))
-    with replacing(out) as temporary:
-        writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), capture.get(cv2.CAP_PROP_FPS), size)
-        for frame_points, frame_likelihood in zip(points, likelihood, strict=True):
-            success, image = capture.read()
-            if not success:
-                break
-            for point, confidence, color in zip(frame_points, frame_likelihood, colors, strict=True):
-                if confidence >= config.eval.confidence_thresh_for_vid:
-                    cv2.circle(
-                        image, (round(point[0]), round(point[1])), max(2, size[1] // 200), color, -1, cv2.LINE_AA
-                    )
-            writer.write(image)
-        writer.release()
+    writer = cv2.VideoWriter(str(out), cv2.VideoWriter.fourcc(*"mp4v"), capture.get(cv2.CAP_PROP_FPS), size)
+    if not writer.isOpened():
+        raise ValueError(f"OpenCV cannot write MP4 video of {size[0]}x{size[1]} px beside {video}'s predictions")
+    for frame_points, frame_likelihood in zip(points, likelihood, strict=True):
+        success, image = capture.read()
+        if not success:
+            break
+        for point, confidence, color in zip(frame_points, frame_likelihood, colors, strict=True):
+            if confidence >= config.eval.confidence_thresh_for_vid:
+                cv2.circle(image, (round(point[0]), round(point[1])), max(2, size[1] // 200), color, -1, cv2.LINE_AA)
+        writer.write(image)
+    writer.release()
     capture.release()
