@@ -1,0 +1,322 @@
+"""Does each part earn its place? The same small network with and without it, three seeds each, on unseen animals.
+
+    OMP_WAIT_POLICY=passive nice uv run python benchmarks/ablation.py --out ablation [--jobs 2] [--epochs 25]
+
+The project is generated: heavy occlusion, every session another animal and room, whole sessions held out for the test.
+Keypoints that a view cannot see carry no label there, as when people label what they see; the generator's truth tells
+the errors on them. Every row adds one part to `joint`, `all` has all of them, and `per_view` is the same network
+without attention between views. Printed per row, mean and standard deviation over the seeds:
+
+- error in px of the frame (the animal is 60 to 100 px long) of the keypoints a view sees, of those hidden from it, and
+  of a view whose image is blank altogether;
+- 3D error in mm of all keypoints: all rows go through one and the same robust triangulation, weighted by confidence;
+- reprojection: distance in px between predictions and the reprojection of the 3D point, consistency and not accuracy;
+- the 3D error's difference from `joint`, seed by seed.
+
+Runs that have a result in the output folder are not repeated; `--print-only` prints what there is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from mvaug import Augmentation
+from mvgeom import project as project_points
+from mvgeom import reprojection_error, triangulate, triangulate_robust
+from mvgeom.formats.files import write_text
+from mvtrain.config import Config, load_config
+from mvtrain.data.batch import Batch
+from mvtrain.data.cache import ImageCache
+from mvtrain.data.dataset import EpochSampler, FrameDataset, make_loader
+from mvtrain.data.labels import read_labels
+from mvtrain.data.project import Project, read_project
+from mvtrain.data.splits import split_frames
+from mvtrain.data.truth import read_truth
+from mvtrain.model.checkpoint import load_checkpoint
+from mvtrain.prediction.predict import FramePredictions, Network, predict_frames
+from mvtrain.synth import SyntheticSpec, generate_project
+from mvtrain.synth.tables import write_labels
+from mvtrain.training.fit import fit
+
+SPEC = SyntheticSpec(
+    num_views=4,
+    num_frames=576,
+    num_sessions=36,
+    num_video_frames=24,
+    fps=4.0,
+    size=192,
+    crop=True,
+    crop_size=64,
+    occlusion=0.8,
+    seed=7,
+)
+MASKING = {"patch_mask": {"init_epoch": 0.2, "final_epoch": 1.0, "init_ratio": 0.0, "final_ratio": 0.5}}
+"""Epochs as shares of the run."""
+PAIRWISE = {"supervised_pairwise_projections": {"log_weight": 0.5}}
+REPROJECTION = {"supervised_reprojection_heatmap_mse": {"log_weight": 0.5}}
+
+ROWS: dict[str, dict[str, dict]] = {
+    "per_view": {"model": {"attention": "per_view"}},
+    "joint": {},
+    "+ masking": {"training": MASKING},
+    "+ 3D augmentation": {"training": {"imgaug_3d": True}},
+    "+ pairwise": {"losses": PAIRWISE},
+    "+ reprojection": {"losses": REPROJECTION},
+    "all": {"training": {**MASKING, "imgaug_3d": True}, "losses": {**PAIRWISE, **REPROJECTION}},
+}
+THRESHOLD = 8.0
+"""px of the frame beyond which the robust triangulation takes a view for an outlier."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder of projects, runs and results")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
+    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--print-only", action="store_true")
+    parser.add_argument("--run", nargs=2, metavar=("ROW", "SEED"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.run:
+        run_one(arguments.out, arguments.run[0], int(arguments.run[1]), arguments.epochs)
+        return
+    if not arguments.print_only:
+        make_projects(arguments.out)
+        # Seed by seed: an interrupted benchmark has whole comparisons.
+        wanted = [(row, seed) for seed in range(arguments.seeds) for row in arguments.rows]
+        run_all(arguments.out, wanted, arguments.epochs, arguments.jobs)
+    print_table(arguments.out, arguments.rows, arguments.seeds)
+
+
+def make_projects(out: Path) -> None:
+    """`truth`, which knows all positions, and `project`, the same with the hidden keypoints unlabelled."""
+    if (out / "project").exists():
+        return
+    if not (out / "truth").exists():
+        generate_project(out / "truth", SPEC, num_workers=2)
+    unfinished = out / "project.unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(out / "truth", unfinished, ignore=shutil.ignore_patterns("videos"))
+    for view in SPEC.view_names:
+        table = read_labels(unfinished / f"CollectedData_{view}.csv")
+        assert table.visible is not None
+        seen = table.visible == 2
+        points = np.where(seen[..., None], table.points, np.nan)
+        names = [str(name) for name in table.image_names]
+        write_labels(table.path, names, points, np.where(seen, 2, 0).astype(np.int8))
+    unfinished.rename(out / "project")
+
+
+def run_all(out: Path, wanted: list[tuple[str, int]], epochs: int, jobs: int) -> None:
+    """Every run in a process of its own, `jobs` at a time."""
+    waiting = [(row, seed) for row, seed in wanted if not result_path(out, row, seed).exists()]
+    running: dict[subprocess.Popen[bytes], tuple[str, int]] = {}
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            row, seed = waiting.pop(0)
+            command = [sys.executable, __file__, "--out", str(out), "--epochs", str(epochs), "--run", row, str(seed)]
+            running[subprocess.Popen(command)] = (row, seed)
+        ended = next(iter(running))
+        for process in running:
+            try:
+                process.wait(timeout=1)
+                ended = process
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        else:
+            continue
+        row, seed = running.pop(ended)
+        if ended.returncode:
+            for process in running:
+                process.terminate()
+            raise SystemExit(f"the run {row}, seed {seed}, ended with status {ended.returncode}")
+        print(f"{row}, seed {seed}: {result_path(out, row, seed).read_text()}", flush=True)
+
+
+def result_path(out: Path, row: str, seed: int) -> Path:
+    return out / "results" / f"{row.replace('+ ', 'joint_').replace(' ', '_')}_{seed}.json"
+
+
+def run_one(out: Path, row: str, seed: int, epochs: int) -> None:
+    """Train one row with one seed, measure it, write the result."""
+    torch.set_num_threads(1)
+    result = result_path(out, row, seed)
+    run_dir = out / "runs" / result.stem
+    shutil.rmtree(run_dir, ignore_errors=True)
+    config = make_config(out, row, seed, epochs)
+    run_dir.parent.mkdir(parents=True, exist_ok=True)
+    with (run_dir.parent / f"{result.stem}.log").open("w") as log:
+        fit(config, run_dir, Console(file=log, width=120))
+    result.parent.mkdir(parents=True, exist_ok=True)
+    write_text(result, json.dumps(measure(run_dir, config, out / "truth")))
+
+
+def make_config(out: Path, row: str, seed: int, epochs: int) -> Config:
+    """The config of a row; only what the row names differs between rows."""
+    values: dict[str, dict] = {
+        "data": {
+            "data_dir": str((out / "project").resolve()),
+            "view_names": list(SPEC.view_names),
+            "bbox_file": [f"bboxes_{view}.csv" for view in SPEC.view_names],
+            "image_resize_dims": {"height": 64, "width": 64},
+            "downsample_factor": 1,
+            "split": "session",
+            "cache_gb": 1.0,
+        },
+        "training": {
+            "imgaug": "dlc",
+            "train_batch_size": 8,
+            "train_prob": 0.7,
+            "val_prob": 0.08,
+            "num_workers": 0,
+            "max_epochs": epochs,
+            "check_val_every_n_epoch": 5,
+            "optimizer": "AdamW",
+            "optimizer_params": {"learning_rate": 2e-3},
+            "warmup_epochs": 1,
+            "lr_scheduler": "cosine",
+            "gradient_clip_norm": 1.0,
+            "rng_seed_data_pt": seed,
+            "rng_seed_model_pt": seed,
+            "accelerator": "cpu",
+        },
+        "model": {
+            "model_type": "heatmap_multiview_transformer",
+            "backbone": "vit_tiny_patch16_224",
+            "backbone_args": {"depth": 4, "patch_size": 16},
+            "backbone_pretrained": False,
+            "heatmap_loss_type": "kl",
+        },
+        "losses": {},
+        "eval": {"predict_vids_after_training": False},
+    }
+    for section, keys in ROWS[row].items():
+        values[section] |= keys
+    masking = values["training"].get("patch_mask")
+    if masking is not None:
+        starts = {key: round(share * epochs) for key, share in masking.items() if key.endswith("_epoch")}
+        values["training"]["patch_mask"] = {**masking, **starts}
+    path = out / "configs" / f"{result_path(out, row, seed).stem}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(values))
+    return load_config(path)
+
+
+def measure(run_dir: Path, config: Config, truth_dir: Path) -> dict[str, float]:
+    """Errors of a run's best checkpoint on the test sessions, against the generator's truth."""
+    project = read_project(config)
+    rows = split_frames(project, config).test
+    with_truth = read_project(replace(config, data=replace(config.data, data_dir=truth_dir.resolve())))
+    world = read_truth(with_truth)
+    assert world is not None
+    visible = with_truth.visibility[rows] == 2
+    hidden = with_truth.visibility[rows] == 1
+    truth = np.stack([project_points(world[row], project.cameras[row]) for row in rows])
+
+    model, spec = load_checkpoint(run_dir / "checkpoints" / "best")
+    device = torch.device("cpu")
+    network = Network.of(model, spec, device)
+    dataset = FrameDataset(
+        project,
+        size=spec.image_size,
+        augmentation=Augmentation.none(),
+        seed=0,
+        cache=ImageCache.of_project(project, max_bytes=1e9),
+    )
+    loader = make_loader(dataset, EpochSampler(rows, batch_size=32, seed=None), num_workers=0, pin_memory=False)
+    predictions = predict_frames(network, loader, device)
+    error = np.linalg.norm(predictions.points - truth, axis=-1)
+    blank = [
+        np.linalg.norm(predict_frames(network, without_view(loader, view, spec.mean), device).points - truth, axis=-1)[
+            :, view
+        ][visible[:, view]]
+        for view in range(len(project.view_names))
+    ]
+    error_3d, reprojection = errors_3d(predictions, project, world[rows])
+    return {
+        "visible": float(error[visible].mean()),
+        "hidden": float(error[hidden].mean()),
+        "blank view": float(np.concatenate(blank).mean()),
+        "3D": float(np.nanmean(error_3d)),
+        "3D median": float(np.nanmedian(error_3d)),
+        "reprojection": float(np.nanmedian(reprojection)),
+        "share hidden": float(hidden.sum() / (hidden | visible).sum()),
+    }
+
+
+def without_view(batches: Iterable[Batch], view: int, mean: tuple[float, ...]) -> Iterator[Batch]:
+    """The same batches with one view's images replaced by the mean colour, which is 0 for the network."""
+    color = torch.tensor(mean).mul(255).round().to(torch.uint8)[:, None, None]
+    for batch in batches:
+        images = batch.images.clone()
+        images[:, view] = color
+        yield replace(batch, images=images)
+
+
+def errors_3d(predictions: FramePredictions, project: Project, world: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N, K) distance from the truth of robustly triangulated predictions, and (N, V, K) their reprojection error.
+
+    Where no two views agree the robust triangulation gives nothing; all views then make the point, so that every row is
+    judged on all keypoints and none gains by giving up.
+    """
+    errors, reprojections = [], []
+    for number, row in enumerate(predictions.index):
+        cameras = project.cameras[row]
+        assert cameras is not None
+        points, weights = predictions.points[number], predictions.confidence[number]
+        robust = triangulate_robust(points, cameras, weights, threshold=THRESHOLD).points
+        found = np.where(np.isfinite(robust), robust, triangulate(points, cameras, weights))
+        errors.append(np.linalg.norm(found - world[number], axis=-1))
+        reprojections.append(reprojection_error(found, points, cameras))
+    return np.stack(errors), np.stack(reprojections)
+
+
+def print_table(out: Path, rows: list[str], seeds: int) -> None:
+    """Mean and standard deviation over the seeds that have a result."""
+    results = {
+        row: {
+            seed: json.loads(path.read_text())
+            for seed in range(seeds)
+            if (path := result_path(out, row, seed)).exists()
+        }
+        for row in rows
+    }
+    table = Table()
+    columns = ("visible", "hidden", "blank view", "3D", "3D median", "reprojection")
+    for column in ("row", "seeds", *columns, "3D - joint"):
+        table.add_column(column, justify="left" if column == "row" else "right")
+    for row, by_seed in results.items():
+        if not by_seed:
+            continue
+        cells = [mean_and_spread([result[column] for result in by_seed.values()]) for column in columns]
+        paired = [
+            result["3D"] - results["joint"][seed]["3D"]
+            for seed, result in by_seed.items()
+            if seed in results.get("joint", {})
+        ]
+        table.add_row(row, str(len(by_seed)), *cells, mean_and_spread(paired) if paired and row != "joint" else "")
+    Console(width=140).print(table)
+
+
+def mean_and_spread(values: list[float]) -> str:
+    spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.2f}{spread}"
+
+
+if __name__ == "__main__":
+    main()
