@@ -254,16 +254,44 @@ def test_calibration_table(root: Path, kind: str) -> None:
 
 
 def test_images_of_another_size_than_calibrated(root: Path) -> None:
+    """The rule is in the docstring of mvtrain.data.frame_sizes."""
     cameras = rig()
-    rig().save(root / "calibration.toml")
+    cameras.save(root / "calibration.toml")
     (warning, other) = read_project(config_of(root)).warnings
-    assert "images of view top are 8x6 px, its calibration speaks of 640x480" in warning
-    assert "images of view side_b are 12x10 px" in other
+    assert (
+        "3 of 3 images of view top do not have the size of their calibration, such as 8x6 instead of 640x480 px: "
+        "without bounding boxes they are taken as whole frames, so 3D will be wrong"
+    ) in warning
+    assert "3 of 3 images of view side_b" in other
+    assert "such as 12x10 instead of 640x480 px" in other
     dataclasses.replace(cameras, sizes=np.array([SIZES[view] for view in VIEWS], float)).save(root / "calibration.toml")
     assert read_project(config_of(root)).warnings == ()
+    edit(root / "CollectedData_top.csv", "labeled-data/mon_top/img2.png,1.5,0,1.5,1,1.5,2", ",,,,,,")
+    assert read_project(config_of(root)).warnings == ()
+
+
+@pytest.mark.parametrize(("width", "is_right"), [(1088, True), (1078, True), (1077, False), (1098, True), (640, False)])
+def test_a_whole_frame_may_differ_from_its_calibration_by_one_percent(root: Path, width: int, is_right: bool) -> None:
+    path = root / image_name(FRAMES[1], "top")
+    path.write_bytes(cv2.imencode(".png", np.zeros((6, width, 3), np.uint8))[1].tobytes())
+    dataclasses.replace(rig(), sizes=np.array([(1088, 6), SIZES["side_b"]], float)).save(root / "calibration.toml")
+    (warning,) = read_project(config_of(root)).warnings
+    number = 2 if is_right else 3  # the other two images of this view are 8 px wide
+    assert f"{number} of 3 images of view top do not have the size of their calibration" in warning
+
+
+def test_boxes_outside_the_calibrated_frame(root: Path) -> None:
+    """Stored crops have any size, but their boxes lie in the frame."""
     write_boxes(root)
+    config = config_of(root, bbox_file=("bboxes_top.csv", "bboxes_side_b.csv"))
     rig().save(root / "calibration.toml")
-    assert read_project(config_of(root, bbox_file=("bboxes_top.csv", "bboxes_side_b.csv"))).warnings == ()
+    assert read_project(config).warnings == ()
+    dataclasses.replace(rig(), sizes=np.array([[64.0, 48.0], [31.0, 480.0]])).save(root / "calibration.toml")
+    (warning,) = read_project(config).warnings
+    assert (
+        "2 of 3 bounding boxes of view side_b have their centre outside of the 31x480 px that their calibration speaks "
+        "of, such as x, y, width, height = [11.0, 20.0, 42.0, 31.0]"
+    ) in warning
 
 
 def test_labels_boxes_and_calibration_agree_in_3d(root: Path) -> None:
@@ -422,6 +450,10 @@ def test_calibrations_that_do_not_fit(root: Path) -> None:
         (
             ",file\nmon/img1.png,a.toml\nmon/img2.png,b.toml\ntue/img1.png,a.toml\n",
             "line 3: {root}/b.toml does not exist",
+        ),
+        (
+            ",file\nmon/img1.png,a.toml\nmon/img2.png,a.toml\ntue/img1.png,a.toml\nmon/img1.png,b.toml\n",
+            "image mon/img1.png is named twice, with a.toml in line 2 and b.toml in line 5; remove one of them",
         ),
     ],
 )

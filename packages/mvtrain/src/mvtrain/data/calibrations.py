@@ -30,8 +30,8 @@ def find_calibrations(
         have one.
 
     Raises:
-        ValueError: when the table is missing though named, malformed, or has no row for a frame, or when a file that it
-            names does not exist.
+        ValueError: when the table is missing though named, malformed, has no row for a frame or two that contradict
+            each other, or when a file that it names does not exist.
     """
     table = root / (override or OVERRIDE_FILE)
     if override is not None or table.is_file():
@@ -77,6 +77,7 @@ def _from_table(root: Path, table: Path, frames: Sequence[tuple[str, str]]) -> t
     rows = _read_table(table)
     by_frame = {frame_of(image, ""): (line, file) for image, line, file in rows}
     if all(frame in by_frame for frame in frames):
+        _check_contradictions(table, rows)
         chosen = [by_frame[frame] for frame in frames]
     elif len(rows) == len(frames) and all(frame_of(r[0], "")[1] == f[1] for r, f in zip(rows, frames, strict=True)):
         chosen = [(line, file) for _, line, file in rows]  # file names without their folder: rows correspond in order
@@ -90,6 +91,17 @@ def _from_table(root: Path, table: Path, frames: Sequence[tuple[str, str]]) -> t
             raise ValueError(f"calibration table {table}, line {line}: {path} does not exist")
         paths.append(path)
     return tuple(paths)
+
+
+def _check_contradictions(table: Path, rows: Sequence[tuple[str, int, str]]) -> None:
+    first: dict[tuple[str, str], tuple[int, str]] = {}
+    for image, line, file in rows:
+        earlier_line, earlier_file = first.setdefault(frame_of(image, ""), (line, file))
+        if earlier_file != file:
+            raise ValueError(
+                f"calibration table {table}: image {image} is named twice, with {earlier_file or 'no file'} in line "
+                f"{earlier_line} and {file or 'no file'} in line {line}; remove one of them"
+            )
 
 
 def _read_table(table: Path) -> list[tuple[str, int, str]]:

@@ -14,12 +14,10 @@ from mvgeom import CameraGroup, affine
 from mvgeom.boxes import read_labeled_boxes
 from mvtrain.config import Config
 from mvtrain.data.calibrations import find_calibrations, load_cameras
+from mvtrain.data.frame_sizes import box_mismatches, size_mismatches
 from mvtrain.data.images import image_size
 from mvtrain.data.labels import LabelTable
 from mvtrain.data.tables import find_tables, frame_of_row, read_tables
-
-_SIZE_TOLERANCE = 0.01
-"""Share by which an image may differ from its calibration's size: encoders cut a few rows or columns."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -98,6 +96,10 @@ def read_project(config: Config) -> Project:
     points, visibility = _read_points(tables, uniform=config.training.uniform_heatmaps_for_nan_keypoints)
     if not np.isfinite(points).any():
         raise ValueError(f"no label in any of {', '.join(str(table.path) for table in tables)}")
+    if boxes is None:
+        mismatches = size_mismatches(file_sizes, cameras, view_names)
+    else:
+        mismatches = box_mismatches(boxes, cameras, view_names)
     return Project(
         root=root,
         view_names=view_names,
@@ -110,7 +112,7 @@ def read_project(config: Config) -> Project:
         boxes=boxes,
         cameras=cameras,
         file_to_frame=_file_to_frame(file_sizes, boxes),
-        warnings=(*warnings, *(size_mismatches(file_sizes, cameras, view_names).values() if boxes is None else ())),
+        warnings=(*warnings, *mismatches.values()),
     )
 
 
@@ -168,32 +170,3 @@ def _file_to_frame(file_sizes: np.ndarray, boxes: np.ndarray | None) -> np.ndarr
         known = np.isfinite(boxes).all(axis=-1) & (file_sizes > 0).all(axis=-1)
         maps[known] = affine.invert(affine.from_box(boxes[known], file_sizes[known].astype(np.float64)))
     return maps
-
-
-def size_mismatches(
-    file_sizes: np.ndarray, cameras: Sequence[CameraGroup | None], view_names: Sequence[str]
-) -> dict[str, str]:
-    """Whole frames whose size is not the calibration's: labels and cameras then speak of different pixels.
-
-    Args:
-        file_sizes: (N, V, 2) width and height in px, 0 where a view has no image.
-        cameras: N camera groups, None where there is no calibration.
-        view_names: V names.
-
-    Returns:
-        What is wrong, by view; views whose images have the calibrated size are not in it.
-    """
-    mismatches = {}
-    for view, name in enumerate(view_names):
-        for sizes, group in zip(file_sizes[:, view], cameras, strict=True):
-            if group is None or (sizes == 0).any():
-                continue
-            calibrated = np.asarray(group.sizes)[view]
-            if (calibrated > 0).all() and (np.abs(sizes / calibrated - 1) > _SIZE_TOLERANCE).any():
-                mismatches[name] = (
-                    f"images of view {name} are {sizes[0]}x{sizes[1]} px, its calibration speaks of {calibrated[0]:g}x"
-                    f"{calibrated[1]:g}: without bounding boxes they are taken as whole frames, so 3D will be wrong if "
-                    "they were resized or cropped"
-                )
-                break
-    return mismatches
