@@ -1,0 +1,111 @@
+"""`mvtrain check`: from a config to findings, tables and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from mvgeom.calibration.findings import Finding, error, sort_findings, warning
+from mvtrain.checking.calibrations import calibration_findings, check_calibrations, findings_in_3d
+from mvtrain.checking.contact_sheets import worst_frames, write_augmented_sheet, write_label_sheet
+from mvtrain.checking.counts import count_labels, read_rows
+from mvtrain.checking.duplicates import copy_findings, find_twins, twin_findings
+from mvtrain.checking.exchanged import exchange_findings
+from mvtrain.checking.images import ImageScan, image_findings, scan_images
+from mvtrain.checking.labels import label_findings
+from mvtrain.checking.report import print_results, print_verdict, write_json
+from mvtrain.checking.reprojection import error_findings, label_errors
+from mvtrain.checking.results import Results
+from mvtrain.config import Config
+from mvtrain.data.dataset import triangulate_labels
+from mvtrain.data.project import Project, read_project, size_mismatches
+from mvtrain.data.splits import Split, split_frames
+from mvtrain.data.synthetic import generate_if_missing
+from mvtrain.training.fit import check_calibration
+
+
+def check(config: Config, out_dir: Path, console: Console) -> bool:
+    """Read a whole project, say what is wrong with it, and write pictures of it.
+
+    Writes `labels.png`, `worst.png` (where a label is suspect), `augmented.png` and `check.json`.
+
+    Args:
+        config: of the project.
+        out_dir: folder to write to; files of an earlier check are replaced.
+        console: where to say what was found.
+
+    Returns:
+        Whether nothing speaks against training.
+
+    Raises:
+        ValueError: a config or a project that cannot be read at all.
+    """
+    generate_if_missing(config, console)
+    project = read_project(config)
+    split = split_frames(project, config)
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("decoding images")
+        scan = scan_images(project, lambda done, total: bar.update(task, completed=done, total=total))
+    results = _inspect(config, project, split, scan)
+    print_results(console, results)
+    written = ["check.json"]
+    write_json(out_dir / "check.json", results)
+    if write_label_sheet(out_dir / "labels.png", project, scan, results.errors):
+        written.append("labels.png")
+    if write_label_sheet(out_dir / "worst.png", project, scan, results.errors, worst_frames(results.errors)):
+        written.append("worst.png")
+    else:
+        (out_dir / "worst.png").unlink(missing_ok=True)  # an earlier check's labels are suspect no more
+    if write_augmented_sheet(out_dir / "augmented.png", project, config, results.split, scan):
+        written.append("augmented.png")
+    console.print(f"look at {', '.join(written)} in {out_dir}", highlight=False, soft_wrap=True)
+    print_verdict(console, results)
+    return results.passed
+
+
+def _inspect(config: Config, project: Project, split: Split, scan: ImageScan) -> Results:
+    rows = read_rows(config)
+    counts = count_labels(project, split, rows)
+    calibrations, notes = check_calibrations(project)
+    errors = label_errors(project, calibrations)
+    points_3d = triangulate_labels(project)
+    twins = find_twins(scan.thumbnails, scan.readable, project.sessions, split)
+    findings = [
+        *_reader_findings(project, config),
+        *image_findings(project, scan),
+        *copy_findings(project, split, scan),
+        *label_findings(project, split, counts, rows),
+        *calibration_findings(project, config, calibrations),
+        *findings_in_3d(project, config, split, points_3d),
+        *exchange_findings(project, calibrations, errors, rows.lines),
+        *error_findings(project, errors, calibrations),
+        *twin_findings(project, split, twins, config.data.split),
+        *notes,
+    ]
+    return Results(
+        config=config,
+        project=project,
+        split=split,
+        rows=rows,
+        counts=counts,
+        calibrations=calibrations,
+        points_3d=points_3d,
+        errors=errors,
+        twins=twins,
+        findings=sort_findings(findings),
+    )
+
+
+def _reader_findings(project: Project, config: Config) -> list[Finding]:
+    """What `mvtrain fit` says of a project before it trains on it."""
+    findings = []
+    try:
+        check_calibration(config, project)
+    except ValueError as problem:
+        findings.append(error("no_calibration", (), str(problem)))
+    sizes = size_mismatches(project.file_sizes, project.cameras, project.view_names).values()
+    # Sizes are judged beside the calibrations.
+    findings += [warning("project", (), text) for text in project.warnings if text not in sizes]
+    return findings

@@ -1,0 +1,175 @@
+"""Frames that look alike: near-twins across the split, the same image twice, one view's images in another's place."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from mvgeom.calibration.findings import Finding, error, note, warning
+from mvtrain.checking.images import ImageScan
+from mvtrain.data.project import Project
+from mvtrain.data.splits import Split
+from mvtrain.data.tables import frame_of_row
+
+NEAR = 0.35
+"""Distance of two frames, in the typical distance of frames of one session, below which they are near-twins.
+
+Held-out frames and the training frame next to them in time are 0.14 apart in the median on human4 (1/60 s), 0.29 on a
+generated project (1/15 s) and 0.56 on one with frames 1/2 s apart; the most alike frames that are not neighbours 0.6.
+"""
+
+_FLOOR = 0.5
+"""Grey levels below which thumbnails do not differ, whatever the typical distance."""
+
+_CHUNK = 256
+_FEW = {"random": 0.05, "block": 0.25, "session": 0.05}
+"""Share of the held-out frames up to which twins are only noted. Blocks of time meet somewhere."""
+
+_COPIED_VIEW = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Twin:
+    """A frame of validation or test and the training frame that it looks most like.
+
+    Attributes:
+        row: of the project, held out.
+        train_row: of the project, trained on.
+        distance: of their thumbnails over all views, 1 for two typical frames of a session.
+    """
+
+    row: int
+    train_row: int
+    distance: float
+
+
+def find_twins(
+    thumbnails: np.ndarray, readable: np.ndarray, sessions: tuple[str, ...], split: Split, *, near: float = NEAR
+) -> tuple[Twin, ...]:
+    """Held-out frames that have a near-twin among the training frames, nearest first.
+
+    Thumbnails are compared view by view, in units of how much frames of one session differ in that view: a mouse in a
+    large arena changes few pixels and yet is elsewhere. Frames are twins when they are alike over all views together.
+
+    Args:
+        thumbnails: (N, V, h, w) grey levels.
+        readable: (N, V) false where there is no image.
+        sessions: N sessions.
+        split: which rows are trained on, and which held out (validation and test).
+        near: largest distance.
+    """
+    pixels = thumbnails.reshape(*thumbnails.shape[:2], -1).astype(np.float64)
+    units = np.array([_typical_distance(pixels[:, v], readable[:, v], sessions) for v in range(pixels.shape[1])])
+    pixels = pixels / np.maximum(units, _FLOOR / near)[:, None]
+    held = np.concatenate([split.validation, split.test])
+    twins = []
+    for start in range(0, len(held) if len(split.train) else 0, _CHUNK):
+        rows = held[start : start + _CHUNK]
+        distances = _distances(pixels, readable, rows, split.train)
+        nearest = distances.argmin(axis=1)
+        for row, column, distance in zip(rows, nearest, distances.min(axis=1), strict=True):
+            if distance <= near:
+                twins.append(Twin(row=int(row), train_row=int(split.train[column]), distance=float(distance)))
+    return tuple(sorted(twins, key=lambda twin: twin.distance))
+
+
+def _typical_distance(pixels: np.ndarray, readable: np.ndarray, sessions: tuple[str, ...]) -> float:
+    """Root mean square difference of two typical frames of one session, in grey levels; 0 with nothing to compare.
+
+    Args:
+        pixels: (N, P) of one view.
+        readable: (N,).
+        sessions: N.
+    """
+    names = np.asarray(sessions, dtype=object)
+    groups = [np.flatnonzero((names == session) & readable) for session in dict.fromkeys(sessions)]
+    groups = [rows for rows in groups if len(rows) > 1] or [np.flatnonzero(readable)]
+    squares = [
+        ((pixels[rows] - pixels[rows].mean(axis=0)) ** 2).mean(axis=1) * len(rows) / max(len(rows) - 1, 1)
+        for rows in groups
+        if len(rows)
+    ]
+    return float(np.sqrt(2 * np.median(np.concatenate(squares)))) if squares else 0.0
+
+
+def _distances(pixels: np.ndarray, readable: np.ndarray, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(R, O) root mean square over pixels and the views that both frames have; infinite where they share none."""
+    total, count = np.zeros((len(rows), len(others))), np.zeros((len(rows), len(others)))
+    for view in range(pixels.shape[1]):
+        one, other = pixels[rows, view], pixels[others, view]
+        squares = (one**2).sum(1)[:, None] + (other**2).sum(1) - 2 * one @ other.T
+        both = readable[rows, view][:, None] & readable[others, view]
+        total += np.where(both, np.maximum(squares, 0) / pixels.shape[2], 0)
+        count += both
+    return np.sqrt(np.where(count > 0, total / np.maximum(count, 1), np.inf))
+
+
+def twin_findings(project: Project, split: Split, twins: tuple[Twin, ...], kind: str) -> list[Finding]:
+    """One finding about near-twins across the split: a warning where they are more than a few.
+
+    Args:
+        project: of the frames.
+        split: of the frames.
+        twins: found by `find_twins`.
+        kind: `data.split`.
+    """
+    if not twins:
+        return []
+    sets = {name: rows for name, rows in (("validation", split.validation), ("test", split.test)) if len(rows)}
+    counts = {name: sum(twin.row in set(rows.tolist()) for twin in twins) for name, rows in sets.items()}
+    told = " and ".join(f"{counts[name]} of {len(rows)} {name} frames" for name, rows in sets.items())
+    shown = "; ".join(
+        f"{frame_title(project, twin.row)} and {frame_title(project, twin.train_row)} ({twin.distance:.2f})"
+        for twin in twins[:3]
+    )
+    remedy = {
+        "random": "frames of one moment are on both sides, and errors on them flatter: hold out blocks of time with "
+        "data.split=block" + (", or whole sessions with data.split=session" if len(set(project.sessions)) > 1 else ""),
+        "block": "where blocks meet that cannot be helped; elsewhere the subject rests, or frames were labelled twice",
+        "session": "do two sessions share their footage?",
+    }[kind]
+    share = len(twins) / sum(len(rows) for rows in sets.values())
+    build = warning if share > _FEW[kind] else note
+    text = f"{told} have a near-twin in training (distance, in that of typical frames: {shown}): {remedy}"
+    return [build("near_duplicates", (), text, frames=len(twins), share=share)]
+
+
+def copy_findings(project: Project, split: Split, scan: ImageScan) -> list[Finding]:
+    """The very same pixels twice: in two rows of a view (a warning), or in two views for most moments (an error)."""
+    findings = []
+    sets = split.names()
+    for view, name in enumerate(project.view_names):
+        rows_of: dict[bytes, list[int]] = defaultdict(list)
+        for row, digests in enumerate(scan.digests):
+            digest = digests[view]
+            if digest is not None and not scan.blank[row, view]:
+                rows_of[digest].append(row)
+        groups = [rows for rows in rows_of.values() if len(rows) > 1]
+        if not groups:
+            continue
+        across = sum(len(set(sets[rows])) > 1 for rows in groups)
+        shown = "; ".join(" = ".join(str(project.image_names[row][view]) for row in rows[:3]) for rows in groups[:3])
+        text = (
+            f"view {name}: {len(groups)} images are there more than once under other names ({shown}), {across} of them "
+            "in more than one of training, validation and test: keep one row of each"
+        )
+        findings.append(warning("same_image", [name], text, images=len(groups), across_split=across))
+    for one, other in combinations(range(len(project.view_names)), 2):
+        rows = np.flatnonzero(scan.readable[:, [one, other]].all(axis=1) & ~scan.blank[:, [one, other]].any(axis=1))
+        same = sum(scan.digests[row][one] == scan.digests[row][other] for row in rows)
+        if same > _COPIED_VIEW * len(rows):
+            pair = (project.view_names[one], project.view_names[other])
+            text = (
+                f"views {pair[0]} and {pair[1]} show the same image in {same} of {len(rows)} frames: one view's images "
+                "were copied into the other's folder, or one table names the other's images"
+            )
+            findings.append(error("same_view", pair, text, frames=same))
+    return findings
+
+
+def frame_title(project: Project, row: int) -> str:
+    """Session and file name of a moment, which all views have in common."""
+    return "/".join(frame_of_row(project.image_names[row], project.view_names))

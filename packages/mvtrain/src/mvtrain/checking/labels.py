@@ -1,0 +1,151 @@
+"""What the label tables say by themselves, without cameras: keypoints without labels, labels without an image."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+
+from mvgeom.calibration.findings import Finding, error, warning
+from mvtrain.checking.counts import LabelCounts, TableRows
+from mvtrain.data.project import Project
+from mvtrain.data.splits import Split
+from mvtrain.losses.heatmap import VISIBLE
+
+_FEW_FRAMES = 20
+_FEW_LABELS = 10
+_MOSTLY_MISSING = 0.5
+_MANY_OUTSIDE = 0.1
+_SAME_LABELS = 0.5
+_NUM_EXAMPLES = 3
+
+
+def label_findings(project: Project, split: Split, counts: LabelCounts, rows: TableRows) -> list[Finding]:
+    """Keypoints that cannot be learned, that hardly can, and labels where no image is.
+
+    Args:
+        project: whose labels to judge.
+        split: of its frames.
+        counts: of its labels.
+        rows: of its label tables.
+    """
+    return [
+        *_unlearnable(project, counts),
+        *_few(project, split, counts),
+        *_missing(project, counts),
+        *_outside(project, counts, rows.lines),
+        *_copied(project),
+    ]
+
+
+def _unlearnable(project: Project, counts: LabelCounts) -> list[Finding]:
+    findings = []
+    never = counts.training.sum(axis=0) == 0
+    if never.any():
+        names = [project.keypoint_names[k] for k in np.flatnonzero(never)]
+        elsewhere = int(counts.visible[:, never].sum())
+        where = f"the {elsewhere} labels there are belong to other frames" if elsewhere else "nor anywhere else"
+        text = (
+            f"{', '.join(names)}: no visible label in any training frame ({where}), so nothing is learned of it. Label "
+            "it, take it out of the tables, or change the split"
+        )
+        findings.append(error("never_labelled", (), text, keypoints=len(names)))
+    empty = counts.training.sum(axis=1) == 0
+    for view in np.flatnonzero(empty):
+        name = project.view_names[view]
+        text = f"view {name} has no visible label in any training frame: label it, or take it out of data.view_names"
+        findings.append(error("view_not_labelled", [name], text))
+    # What is said of a keypoint or of a view as a whole is not repeated for each of them.
+    places = (counts.training == 0) & ~never & ~empty[:, None]
+    if places.any():
+        shown = _by_view(project, places)
+        text = f"no visible label in training, though other views have some: {shown}. The network learns to guess there"
+        names = [project.view_names[view] for view in np.flatnonzero(places.any(axis=1))]
+        findings.append(warning("never_labelled_in_view", names, text, places=int(places.sum())))
+    return findings
+
+
+def _few(project: Project, split: Split, counts: LabelCounts) -> list[Finding]:
+    findings = []
+    if len(split.train) < _FEW_FRAMES:
+        text = (
+            f"{len(split.train)} training frames are few, and results will hang on which they are: label more, or "
+            "raise training.train_prob"
+        )
+        findings.append(warning("few_frames", (), text, frames=len(split.train)))
+    total = counts.training.sum(axis=0)
+    few = (total > 0) & (total < _FEW_LABELS)
+    if few.any():
+        shown = ", ".join(f"{project.keypoint_names[k]} ({total[k]})" for k in np.flatnonzero(few))
+        text = f"fewer than {_FEW_LABELS} visible labels in training over all views: {shown}"
+        findings.append(warning("few_labels", (), text, keypoints=int(few.sum())))
+    visible = project.visibility == VISIBLE
+    for name, rows in (("validation", split.validation), ("test", split.test)):
+        if len(rows) and not visible[rows].any():
+            what = "the best weights are chosen by chance" if name == "validation" else "there is nothing to test on"
+            text = f"none of the {len(rows)} {name} frames has a visible label: {what}"
+            findings.append(warning("set_not_labelled", (), text, frames=len(rows)))
+    return findings
+
+
+def _missing(project: Project, counts: LabelCounts) -> list[Finding]:
+    """Places where most images lack a label; those never labelled in training are told of elsewhere."""
+    share = counts.missing / np.maximum(counts.images, 1)[:, None]
+    places = (share > _MOSTLY_MISSING) & (counts.training > 0)
+    if not places.any():
+        return []
+    order = np.argsort(np.where(places, -share, np.inf), axis=None)[: int(places.sum())]
+    worst = [np.unravel_index(place, places.shape) for place in order[:6]]
+    shown = ", ".join(f"{project.keypoint_names[k]} in {project.view_names[v]} ({share[v, k]:.0%})" for v, k in worst)
+    text = (
+        f"{len(order)} of {places.size} keypoints of a view lack a label in more than half of the images: {shown}"
+        f"{', ...' if len(order) > len(worst) else ''}. Label them where they can be seen, else mark them as occluded"
+    )
+    names = [project.view_names[view] for view in np.flatnonzero(places.any(axis=1))]
+    return [warning("missing_labels", names, text, places=len(order), largest_share=float(share[places].max()))]
+
+
+def _outside(project: Project, counts: LabelCounts, lines: np.ndarray) -> list[Finding]:
+    findings = []
+    for view, name in enumerate(project.view_names):
+        places = np.argwhere(counts.outside[:, view])
+        if not len(places):
+            continue
+        share = len(places) / int(counts.visible[view].sum())
+        examples = []
+        for row, keypoint in places[:_NUM_EXAMPLES]:
+            x, y = project.points[row, view, keypoint]
+            width, height = project.file_sizes[row, view]
+            examples.append(
+                f"line {lines[row, view]} {project.keypoint_names[keypoint]} at {x:.0f}, {y:.0f} of {width}x{height}"
+            )
+        what = "they are left out of training"
+        if share > _MANY_OUTSIDE:
+            what = "so many are labels in px of another image size, or of the full frame where images are crops"
+        text = (
+            f"view {name}: {len(places)} labels ({share:.1%}) lie outside of their image: {'; '.join(examples)}: {what}"
+        )
+        build = error if share > _MANY_OUTSIDE else warning
+        findings.append(build("label_outside", [name], text, labels=len(places), share=share))
+    return findings
+
+
+def _copied(project: Project) -> list[Finding]:
+    """Pairs of views whose label tables say the same; with a calibration mvgeom's check finds them as well."""
+    findings = []
+    visible = project.visibility == VISIBLE
+    for one, other in combinations(range(len(project.view_names)), 2):
+        both = visible[:, one] & visible[:, other]
+        same = int(np.isclose(project.points[:, one][both], project.points[:, other][both], atol=1e-6).all(-1).sum())
+        if same > _SAME_LABELS * both.sum():
+            pair = project.view_names[one], project.view_names[other]
+            text = f"{same} of {int(both.sum())} labels of {pair[0]} and {pair[1]} are equal: was one table copied?"
+            findings.append(error("same_labels", pair, text, labels=same))
+    return findings
+
+
+def _by_view(project: Project, places: np.ndarray) -> str:
+    return "; ".join(
+        f"{project.view_names[view]}: {', '.join(project.keypoint_names[k] for k in np.flatnonzero(places[view]))}"
+        for view in np.flatnonzero(places.any(axis=1))
+    )

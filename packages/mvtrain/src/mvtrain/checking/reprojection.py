@@ -1,0 +1,120 @@
+"""How well the labels of a moment fit each other through the cameras, and which labels do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mvgeom import affine, project, reprojection_error, triangulate, triangulate_robust
+from mvgeom.calibration.findings import Finding, note, warning
+from mvgeom.reconstruction import MIN_THRESHOLD, OUTLIER_SIGMAS, keypoint_noise
+from mvtrain.checking.calibrations import CalibratedFrames, visible_points
+from mvtrain.data.project import Project
+
+_SUSPECT_SIGMAS = 5.0
+_SUSPECT_SHARE = 0.005
+_SUSPECT_PX = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelErrors:
+    """Distances between labels and where the other views say they should be.
+
+    A keypoint is triangulated from the views that agree with each other, so a single wrong label does not spoil the
+    figures of the others, and without the cameras that disagree with the others as a whole. Where no two of the others
+    agree it is triangulated from all views.
+
+    Attributes:
+        expected: (N, V, K, 2) projections of the triangulated labels in file px; NaN where there are none.
+        error: (N, V, K) px of the full frame; NaN where there is no label, or no second view to compare it with.
+        limit: (N, V) px above which a label is suspect; infinite where labels cannot be judged one by one: in views
+            whose camera disagrees, where the labels contradict the calibration as a whole, and where there is none.
+        noise: (N,) standard deviation of the labels per pixel coordinate, from all frames of a calibration; NaN where
+            it cannot be had.
+    """
+
+    expected: np.ndarray
+    error: np.ndarray
+    limit: np.ndarray
+    noise: np.ndarray
+
+    @property
+    def judged(self) -> np.ndarray:
+        """(N, V, K) labels that can be judged one by one."""
+        return np.isfinite(self.error) & np.isfinite(self.limit)[..., None]
+
+    @property
+    def suspect(self) -> np.ndarray:
+        """(N, V, K) labels that are probably wrong."""
+        return np.nan_to_num(self.error) > self.limit[..., None]
+
+    def worst(self, count: int) -> list[tuple[int, int, int]]:
+        """Row, view and keypoint of the labels with the largest errors among those that can be judged, suspect or not.
+
+        Where none can be judged one by one, of all labels.
+        """
+        judged = self.judged if self.judged.any() else np.isfinite(self.error)
+        order = np.argsort(np.where(judged, -self.error, np.inf), axis=None)[: min(count, int(judged.sum()))]
+        places = np.stack(np.unravel_index(order, self.error.shape), axis=-1)
+        return [(int(row), int(view), int(keypoint)) for row, view, keypoint in places]
+
+
+def label_errors(project_: Project, groups: Iterable[CalibratedFrames]) -> LabelErrors:
+    """Triangulate the visible labels of every calibrated frame and project them back."""
+    points = visible_points(project_)
+    expected, error = np.full(points.shape, np.nan), np.full(points.shape[:3], np.nan)
+    limit, noise = np.full(points.shape[:2], np.inf), np.full(points.shape[0], np.nan)
+    for group in groups:
+        if len(group.cameras) < 2:
+            continue
+        own = points[group.rows]
+        others = own.copy()
+        others[:, list(group.disagreeing)] = np.nan
+        sigma = keypoint_noise(np.moveaxis(others, 1, 0).reshape(own.shape[1], -1, 2), group.cameras)
+        if not np.isfinite(sigma):
+            continue
+        threshold = max(OUTLIER_SIGMAS * sigma, MIN_THRESHOLD)
+        world = triangulate_robust(others, group.cameras, threshold=threshold).points
+        world = np.where(np.isnan(world), triangulate(own, group.cameras), world)
+        expected[group.rows] = project(world, group.cameras)
+        error[group.rows] = reprojection_error(world, own, group.cameras)
+        noise[group.rows] = sigma
+        if not group.contradicted:
+            longest = group.cameras.sizes.max(axis=-1)
+            limit[group.rows] = np.maximum(max(_SUSPECT_SIGMAS * sigma, _SUSPECT_PX), _SUSPECT_SHARE * longest)
+            limit[group.rows[:, None], list(group.disagreeing)] = np.inf
+    to_file = affine.invert(project_.file_to_frame)
+    return LabelErrors(expected=affine.apply(to_file, expected), error=error, limit=limit, noise=noise)
+
+
+def error_findings(project_: Project, errors: LabelErrors, groups: Iterable[CalibratedFrames]) -> list[Finding]:
+    """Single labels that lie far from where the other views say."""
+    findings = []
+    for group in groups:
+        if group.contradicted:
+            text = (
+                f"calibration of {group.name}: single labels were not judged, because it contradicts them as a whole; "
+                "put that right and check again"
+            )
+            findings.append(note("labels_not_judged", (), text))
+    suspect = errors.suspect
+    if suspect.any():
+        rows, views, _ = np.nonzero(suspect)
+        num_judged, largest = int(errors.judged.sum()), float(errors.error[suspect].max())
+        limits = errors.limit[rows, views]
+        text = (
+            f"{len(rows)} of {num_judged} labels in {len(set(rows.tolist()))} frames lie "
+            f"{_range(limits)} or more from where the other views say (the farthest {largest:.0f} px): "
+            "see the table of the worst labels and worst.png, and correct them"
+        )
+        names = [project_.view_names[view] for view in sorted(set(views.tolist()))]
+        share = len(rows) / num_judged
+        findings.append(warning("label_error", names, text, labels=len(rows), share=share, largest=largest))
+    return findings
+
+
+def _range(limits: np.ndarray) -> str:
+    low, high = f"{limits.min():.1f}", f"{limits.max():.1f}"
+    return f"{low} px" if low == high else f"{low} to {high} px (by view)"
