@@ -46,6 +46,28 @@ def fit(
 
 
 @app.command()
+def check(
+    config: Annotated[Path, typer.Argument(help="Config file of the project (YAML).")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the config, such as data.split=block.")
+    ] = None,
+    output_dir: Annotated[
+        Path | None, typer.Option(help="Folder for pictures and check.json. Default: runs/<config>-check.")
+    ] = None,
+) -> None:
+    """Read a whole project and say what is wrong with it; exit status 1 when training on it would be wrong."""
+    from mvtrain.checking.command import check as run_check
+    from mvtrain.config import load_config
+
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 120  # files and pipes have room
+    loaded = load_config(config, overrides or ())
+    if not run_check(loaded, output_dir or Path("runs") / f"{config.stem}-check", console):
+        raise typer.Exit(1)
+
+
+@app.command()
 def synth(
     out: Annotated[Path, typer.Argument(help="Project folder to write; must not exist.")],
     views: Annotated[int, typer.Option(help="Number of cameras.")] = 4,
