@@ -89,6 +89,27 @@ def test_image_and_labels_agree_through_any_composition(make_sample, seed, imgau
     assume(checked)
 
 
+@given(seed=seeds, order=st.permutations(range(3)))
+@settings(max_examples=30, deadline=None)
+def test_permuting_views_permutes_the_result(make_sample, seed, order):
+    """The 3D move is one for all views. (2D augmentation is drawn view by view, in their order.)"""
+    sample = make_sample(seed % 1000)
+    permuted = sample | {
+        **{name: sample[name][order] for name in ("file_to_frame", "frame_to_model", "points")},
+        "images": [sample["images"][view] for view in order],
+        "cameras": sample["cameras"].select([sample["cameras"].names[view] for view in order]),
+    }
+    augmentation = Augmentation.from_config({"Fliplr": {"p": 0.5}}, True, keypoint_names=NAMES)
+    one, other = (
+        augment_sample(**each, augmentation=augmentation, generator=np.random.default_rng(seed))
+        for each in (sample, permuted)
+    )
+    np.testing.assert_array_equal(other.points_3d, one.points_3d)
+    assert np.abs(other.images.astype(int) - one.images[order]).max() <= 1
+    for name in ("to_model", "points", "frame_to_moved", "fit_residual"):
+        np.testing.assert_allclose(getattr(other, name), getattr(one, name)[order], atol=1e-8)
+
+
 @given(seed=seeds)
 @settings(max_examples=30, deadline=None)
 def test_labels_come_back_through_the_inverse_of_to_model(make_sample, seed):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import cv2
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -34,6 +37,22 @@ def test_a_move_is_a_similarity_of_the_world_about_its_center(seed):
     after = np.linalg.norm(moved[:, None] - moved, axis=-1)
     np.testing.assert_allclose(after, move.scale * before, atol=1e-9)
     np.testing.assert_allclose(move.apply(move.center), move.center + move.shift, atol=1e-12)
+
+
+@given(seed=seeds)
+@settings(max_examples=40, deadline=None)
+def test_moving_the_subject_is_moving_the_cameras_the_other_way(make_rig, subject, seed):
+    """Scale about the center, turn and shift, projected: as unmoved points are by cameras that moved instead."""
+    generator = np.random.default_rng(seed)
+    move = replace(a_move(generator), shift=generator.uniform(-0.5, 0.5, 3), center=generator.uniform(-0.5, 0.5, 3))
+    rig, rotation = make_rig(), cv2.Rodrigues(move.rotation_vector)[0]
+    offset = move.center + move.shift - move.scale * rotation @ move.center
+    moved_rig = rig.replace(
+        rotation=rig.rotation @ rotation, translation=(rig.translation + rig.rotation @ offset) / move.scale
+    )
+    projected = project(move.apply(subject), rig)
+    assert np.isfinite(projected).all()
+    np.testing.assert_allclose(projected, project(subject, moved_rig), atol=1e-8)
 
 
 def test_halving_goes_to_the_identity():

@@ -133,6 +133,18 @@ def test_mistakes_are_told_where_and_what_to_do(imgaug, message):
         parse_imgaug(imgaug)
 
 
+def test_what_existing_configs_name_is_known():
+    geometric = ("Affine", "CropAndPad", "Rot90", "Fliplr", "Flipud")
+    occluding = ("CoarseDropout", "CoarseSalt", "CoarsePepper")
+    levels = ("AllChannelsHistogramEqualization", "AllChannelsCLAHE", "CLAHE", "Emboss", "Multiply", "GammaContrast")
+    others = ("MotionBlur", "ElasticTransformation", "LinearContrast", "AdditiveGaussianNoise", "JpegCompression")
+    mapping = {name: {"p": 1.0} for name in (*geometric, *occluding, *levels, *others)}
+    pipeline = parse_imgaug(mapping)
+    assert {transform.name for transform in pipeline.geometric} == set(geometric)
+    assert {transform.name for transform in pipeline.photometric} == {*occluding, *levels, *others}
+    assert set(PRESETS) == {"default", "none", "dlc", "dlc-lr", "dlc-top-down", "dlc-mv"}
+
+
 def test_every_known_transform_does_something_without_parameters():
     for name in (*GEOMETRIC, *PHOTOMETRIC):
         (transform,) = getattr(parse_imgaug({name: None}), "geometric" if name in GEOMETRIC else "photometric")

@@ -87,7 +87,8 @@ def test_a_sample_is_a_function_of_seed_epoch_and_row(small: Project) -> None:
     assert not np.array_equal(first[1, 0].images, first[2, 0].images)
 
 
-@pytest.mark.parametrize("num_workers", [1, 2])
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
+@pytest.mark.parametrize("num_workers", [1, 4])
 def test_batches_do_not_depend_on_the_number_of_workers(small: Project, num_workers: int) -> None:
     def batches(workers: int) -> list[Batch]:
         sampler = EpochSampler(np.arange(6), batch_size=4, seed=0)
@@ -95,9 +96,37 @@ def test_batches_do_not_depend_on_the_number_of_workers(small: Project, num_work
         return list(make_loader(make_dataset(small, STRONG), sampler, num_workers=workers, pin_memory=False))
 
     for ours, theirs in zip(batches(0), batches(num_workers), strict=True):
-        assert torch.equal(ours.images, theirs.images)
-        assert torch.equal(ours.points, theirs.points)
-        assert torch.equal(ours.index, theirs.index)
+        assert ours.images.dtype == torch.uint8
+        for field in ("index", "images", "points", "visibility", "to_model", "calibrated"):
+            assert torch.equal(getattr(ours, field), getattr(theirs, field)), field
+        assert ours.cameras is not None
+        assert theirs.cameras is not None
+        assert torch.equal(ours.cameras.translation, theirs.cameras.translation)
+        assert ours.num_moved == theirs.num_moved
+
+
+def test_everything_in_a_batch_goes_to_the_device_and_images_as_bytes(small: Project) -> None:
+    batch = collate([make_dataset(small, STRONG)[0, row] for row in range(2)]).to(torch.device("meta"))
+    assert batch.images.dtype == torch.uint8
+    assert batch.cameras is not None
+    tensors = {name: value for part in (batch, batch.cameras) for name, value in vars(part).items()}
+    devices = {name: value.device.type for name, value in tensors.items() if isinstance(value, torch.Tensor)}
+    assert {"images", "points", "visibility", "to_model", "rotation", "distortion"} <= set(devices)
+    assert set(devices.values()) == {"meta"}
+
+
+@pytest.mark.gpu
+def test_pinned_batches_reach_the_gpu_as_bytes(small: Project) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device on this machine")
+    sampler = EpochSampler(np.arange(4), batch_size=2, seed=0)
+    for batch in make_loader(make_dataset(small, STRONG), sampler, num_workers=1, pin_memory=True):
+        assert batch.cameras is not None
+        assert batch.images.is_pinned()
+        assert batch.cameras.rotation.is_pinned()
+        moved = batch.to(torch.device("cuda"))
+        assert moved.images.dtype == torch.uint8
+        assert torch.equal(moved.images.cpu(), batch.images)
 
 
 def test_labels_that_leave_the_image_are_excluded(small: Project) -> None:
@@ -220,6 +249,15 @@ def test_an_image_damaged_behind_its_header_names_itself(folder: Path, tmp_path:
     damaged = read_project(load_config(copied / "config.yaml"))
     with pytest.raises(ValueError, match=path.name):
         ImageCache.of_project(damaged, max_bytes=1e9)
+    # Without a cache it is found by a worker, whose error the loader passes on.
+    loader = make_loader(
+        make_dataset(damaged, max_bytes=0),
+        EpochSampler(np.arange(6), batch_size=6, seed=0),
+        num_workers=1,
+        pin_memory=False,
+    )
+    with pytest.raises(ValueError, match=f"image {path} cannot be decoded"):
+        next(iter(loader))
 
 
 @given(

@@ -87,6 +87,15 @@ def test_grey_palette_and_transparency(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "alpha.png"), image)
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "tif"])
+def test_cmyk_becomes_rgb(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"i.{suffix}"
+    Image.fromarray(photo()).convert("CMYK").save(path, **({"quality": 100} if suffix == "jpg" else {}))
+    difference = read_image(path).astype(int) - photo()
+    assert np.abs(difference).mean() < 2
+    assert image_size(path) == (90, 60)
+
+
 def test_orientation_is_ignored(tmp_path: Path) -> None:
     image = Image.fromarray(photo(60, 90))
     exif = image.getexif()

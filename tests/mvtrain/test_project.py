@@ -13,6 +13,7 @@ import pytest
 
 from mvgeom import CameraGroup, boxes, project, reprojection_error, triangulate
 from mvtrain.config import Config, DataConfig, TrainingConfig, load_config
+from mvtrain.data.images import read_image
 from mvtrain.data.project import read_project
 
 HUMAN4 = Path(__file__).parents[2].parent / "shared" / "data" / "human4" / "config.yaml"
@@ -201,6 +202,37 @@ def test_tables_and_views_are_found_by_name(root: Path) -> None:
     (root / "CollectedData_top.csv").rename(root / "labels_top.csv")
     found = read_project(config_of(root, view_names=None, csv_file=("labels_top.csv",)))
     assert found.view_names == ("top",)
+
+
+def test_names_beyond_ascii(tmp_path: Path) -> None:
+    """In the project's folder, sessions, image names, views and keypoints."""
+    root = tmp_path / "Mäuse 鼠 №1"
+    views, parts, frame = ("Süd", "上"), ("Öhrchen", "尾"), ("Käfig é", "bild ü.png")
+    for view in views:
+        path = root / image_name(frame, view)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(cv2.imencode(".png", np.full((6, 8, 3), 7, np.uint8))[1].tobytes())
+        header = f"scorer,ich,ich,ich,ich\nbodyparts,{parts[0]},{parts[0]},{parts[1]},{parts[1]}\ncoords,x,y,x,y\n"
+        table = header + f"{image_name(frame, view)},1,2,3,4\n"
+        (root / f"CollectedData_{view}.csv").write_text(table, encoding="utf-8")
+        boxes.write_labeled_boxes(root / f"bboxes_{view}.csv", [image_name(frame, view)], np.array([[1.0, 2, 80, 60]]))
+    (root / "calibrations").mkdir()
+    rig(views).save(root / "calibrations" / f"{frame[0]}.toml")
+    files = tuple(f"bboxes_{view}.csv" for view in views)
+    for table in (None, "welche é.csv"):
+        if table is not None:
+            text = f",file\n{frame[0]}/{frame[1]},calibrations/{frame[0]}.toml\n"
+            (root / table).write_text(text, encoding="utf-8")
+        found = read_project(config_of(root, view_names=views, bbox_file=files, camera_params_file=table))
+        assert found.keypoint_names == parts
+        assert found.sessions == (frame[0],)
+        assert found.boxes is not None
+        assert found.cameras[0] is not None
+        assert found.cameras[0].names == views
+        path = found.image_paths[0][1]
+        assert path is not None
+        assert (read_image(path) == 7).all()
+    assert read_project(config_of(root, view_names=None)).view_names == tuple(sorted(views))
 
 
 def test_image_names_written_on_windows(root: Path) -> None:
