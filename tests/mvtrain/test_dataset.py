@@ -1,6 +1,8 @@
 """From a project on disk to batches."""
 
+import multiprocessing
 import shutil
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import cv2
@@ -9,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mvaug import Augmentation
@@ -103,6 +105,22 @@ def test_batches_do_not_depend_on_the_number_of_workers(small: Project, num_work
         assert theirs.cameras is not None
         assert torch.equal(ours.cameras.translation, theirs.cameras.translation)
         assert ours.num_moved == theirs.num_moved
+
+
+@pytest.mark.slow
+def test_workers_that_are_spawned_read_the_same_cache(small: Project) -> None:
+    """As on macOS and Windows, where workers get the data set by pickling it."""
+    sampler = EpochSampler(np.arange(4), batch_size=4, seed=0)
+    expected = next(iter(make_loader(make_dataset(small, STRONG), sampler, num_workers=0, pin_memory=False)))
+    usual = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        dataset = make_dataset(small, STRONG)
+        assert len(ForkingPickler.dumps(dataset.cache)) < 5e4
+        batch = next(iter(make_loader(dataset, sampler, num_workers=1, pin_memory=False)))
+    finally:
+        multiprocessing.set_start_method(usual, force=True)
+    assert torch.equal(batch.images, expected.images)
 
 
 def test_everything_in_a_batch_goes_to_the_device_and_images_as_bytes(small: Project) -> None:
@@ -266,6 +284,7 @@ def test_an_image_damaged_behind_its_header_names_itself(folder: Path, tmp_path:
     epoch=st.integers(0, 5),
     seed=st.one_of(st.none(), st.integers(0, 9)),
 )
+@settings(max_examples=50)
 def test_every_row_comes_once_an_epoch(num_rows: int, batch_size: int, epoch: int, seed: int | None) -> None:
     sampler = EpochSampler(np.arange(num_rows), batch_size=batch_size, seed=seed)
     sampler.epoch = epoch

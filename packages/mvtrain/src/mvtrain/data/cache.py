@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,9 @@ class ImageCache:
         paths: the images, in order of importance; the first ones that fit are kept.
         sizes: (N, 2) width and height of each, from its header.
         max_bytes: how much memory to use.
+
+    Raises:
+        ValueError: for an image that is damaged, or where the system has less shared memory than asked for.
     """
 
     def __init__(self, paths: Sequence[Path], sizes: np.ndarray, max_bytes: float) -> None:
@@ -28,8 +32,7 @@ class ImageCache:
         self._place = {path: row for row, path in enumerate(paths[:num_kept])}
         self._starts = np.concatenate([[0], ends])
         self._shapes = [(int(height), int(width), 3) for width, height in np.asarray(sizes)[:num_kept]]
-        # Shared memory, so that spawned workers do not each hold a copy.
-        self._pixels = torch.empty(int(ends[num_kept - 1]) if num_kept else 0, dtype=torch.uint8).share_memory_()
+        self._pixels = _shared_block(int(ends[num_kept - 1]) if num_kept else 0)
         with ThreadPoolExecutor() as pool:
             for _ in pool.map(self._fill, self._place):
                 pass
@@ -58,3 +61,18 @@ class ImageCache:
     def read(self, path: Path) -> np.ndarray:
         """(H, W, 3) uint8 RGB; not to be written to."""
         return self._slot(path) if path in self._place else read_image(path)
+
+
+def _shared_block(num_bytes: int) -> torch.Tensor:
+    """(num_bytes,) uint8 that workers see without a copy of their own."""
+    block = torch.empty(num_bytes, dtype=torch.uint8)
+    # Forked workers see what their parent holds. Shared memory, which is scarce in containers, is for all others.
+    if multiprocessing.get_start_method() == "fork":
+        return block
+    try:
+        return block.share_memory_()
+    except RuntimeError as error:
+        raise ValueError(
+            f"data.cache_gb: {num_bytes / 1e9:.2f} GB of decoded images do not fit into shared memory ({error}); lower "
+            "data.cache_gb, or give the container more (docker run --shm-size)"
+        ) from error
