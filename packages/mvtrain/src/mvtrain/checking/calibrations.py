@@ -11,6 +11,7 @@ from mvgeom import CameraGroup
 from mvgeom.calibration import Check, check
 from mvgeom.calibration.findings import Finding, error, note, warning
 from mvtrain.config import Config
+from mvtrain.data.needs_3d import keys_in_3d
 from mvtrain.data.project import Project, size_mismatches
 from mvtrain.data.splits import Split
 from mvtrain.losses.heatmap import VISIBLE
@@ -91,13 +92,12 @@ def calibration_findings(project: Project, config: Config, groups: Iterable[Cali
         for view, text in size_mismatches(project.file_sizes, project.cameras, project.view_names).items()
         if project.boxes is None
     ]
+    # Said of the label tables, in words that fit them better.
+    known = {"identical_keypoints"} if project.boxes is not None else {"identical_keypoints", "outside_image"}
     for group in groups:
         found = group.check.findings if group.check else ()
         findings += [
-            replace(each, text=f"calibration of {group.name}: {each.text}")
-            for each in found
-            # Where images are whole frames, labels outside of them are told of as such.
-            if each.code != "outside_image" or project.boxes is not None
+            replace(each, text=f"calibration of {group.name}: {each.text}") for each in found if each.code not in known
         ]
     if keys_in_3d(config):
         return findings
@@ -145,12 +145,6 @@ def findings_in_3d(project: Project, config: Config, split: Split, points_3d: np
         )
         findings.append(warning("few_to_move", (), text, frames=movable))
     return findings
-
-
-def keys_in_3d(config: Config) -> list[str]:
-    """Keys of the config that need calibrated cameras."""
-    keys = [f"losses.{name}" for name in config.losses if name != "heatmap_mse"]
-    return keys if config.training.imgaug_3d is False else [*keys, "training.imgaug_3d"]
 
 
 def _shortened(sessions: Iterable[str]) -> str:

@@ -20,10 +20,10 @@ from mvtrain.checking.reprojection import error_findings, label_errors
 from mvtrain.checking.results import Results
 from mvtrain.config import Config
 from mvtrain.data.dataset import triangulate_labels
+from mvtrain.data.needs_3d import check_calibration
 from mvtrain.data.project import Project, read_project, size_mismatches
 from mvtrain.data.splits import Split, split_frames
 from mvtrain.data.synthetic import generate_if_missing
-from mvtrain.training.fit import check_calibration
 
 
 def check(config: Config, out_dir: Path, console: Console) -> bool:

@@ -131,7 +131,7 @@ def _outside(project: Project, counts: LabelCounts, lines: np.ndarray) -> list[F
 
 
 def _copied(project: Project) -> list[Finding]:
-    """Pairs of views whose label tables say the same; with a calibration mvgeom's check finds them as well."""
+    """Pairs of views whose label tables say the same."""
     findings = []
     visible = project.visibility == VISIBLE
     for one, other in combinations(range(len(project.view_names)), 2):

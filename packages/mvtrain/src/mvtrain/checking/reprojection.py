@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mvgeom import affine, project, reprojection_error, triangulate, triangulate_robust
+from mvgeom import CameraGroup, affine, project, reprojection_error, triangulate, triangulate_robust
 from mvgeom.calibration.findings import Finding, note, warning
 from mvgeom.reconstruction import MIN_THRESHOLD, OUTLIER_SIGMAS, keypoint_noise
 from mvtrain.checking.calibrations import CalibratedFrames, visible_points
@@ -76,7 +76,7 @@ def label_errors(project_: Project, groups: Iterable[CalibratedFrames]) -> Label
         if not np.isfinite(sigma):
             continue
         threshold = max(OUTLIER_SIGMAS * sigma, MIN_THRESHOLD)
-        world = triangulate_robust(others, group.cameras, threshold=threshold).points
+        world = _triangulate(others, group.cameras, threshold)
         world = np.where(np.isnan(world), triangulate(own, group.cameras), world)
         expected[group.rows] = project(world, group.cameras)
         error[group.rows] = reprojection_error(world, own, group.cameras)
@@ -87,6 +87,19 @@ def label_errors(project_: Project, groups: Iterable[CalibratedFrames]) -> Label
             limit[group.rows[:, None], list(group.disagreeing)] = np.inf
     to_file = affine.invert(project_.file_to_frame)
     return LabelErrors(expected=affine.apply(to_file, expected), error=error, limit=limit, noise=noise)
+
+
+def _triangulate(points: np.ndarray, cameras: CameraGroup, threshold: float) -> np.ndarray:
+    """(N, K, 3) world points from all views where these agree, else from those that do; NaN where no two do.
+
+    Robust triangulation alone would not do: where the views that are left hardly determine a point, a label left out
+    for a little too much noise seems far off.
+    """
+    world = triangulate(points, cameras)
+    largest = np.nan_to_num(reprojection_error(world, points, cameras), nan=-np.inf).max(axis=1)
+    robust = triangulate_robust(points, cameras, threshold=threshold).points
+    agreeing: np.ndarray = largest <= threshold
+    return np.where(agreeing[..., None], world, robust)
 
 
 def error_findings(project_: Project, errors: LabelErrors, groups: Iterable[CalibratedFrames]) -> list[Finding]:

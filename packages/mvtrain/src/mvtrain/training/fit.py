@@ -18,6 +18,7 @@ from mvtrain.config import Config, save_config
 from mvtrain.data.batch import Batch
 from mvtrain.data.cache import ImageCache
 from mvtrain.data.dataset import EpochSampler, FrameDataset, make_loader, subject_size, triangulate_labels
+from mvtrain.data.needs_3d import check_calibration
 from mvtrain.data.project import Project, read_project
 from mvtrain.data.splits import Split, split_frames
 from mvtrain.data.synthetic import generate_if_missing
@@ -71,26 +72,6 @@ def fit(config: Config, run_dir: Path, console: Console) -> None:
     fabric.barrier()
     if fabric.is_global_zero:
         evaluate_run(run_dir, config, project, split, fabric.device, console)
-
-
-def check_calibration(config: Config, project: Project) -> None:
-    """Whether what the config asks for in 3D can be had.
-
-    Raises:
-        ValueError: a 3D loss or 3D augmentation is on and no session has a calibration, or there is only one view.
-    """
-    wanted = [f"losses.{name}" for name in config.losses if name != "heatmap_mse"]
-    if config.training.imgaug_3d is not False:
-        wanted.append("training.imgaug_3d")
-    if not wanted:
-        return
-    if len(project.view_names) < 2:
-        raise ValueError(f"{', '.join(wanted)} need at least two views, the project has only {project.view_names[0]!r}")
-    if all(cameras is None for cameras in project.cameras):
-        raise ValueError(
-            f"{', '.join(wanted)} need calibrated cameras, but {project.root} has neither calibration.toml nor "
-            "calibrations/<session>.toml; add one, or take these keys out of the config"
-        )
 
 
 def choose_hardware(config: Config, console: Console) -> tuple[str, int | str]:

@@ -1,0 +1,30 @@
+"""What a config asks for in 3D, and whether a project has the cameras for it."""
+
+from __future__ import annotations
+
+from mvtrain.config import Config
+from mvtrain.data.project import Project
+
+
+def keys_in_3d(config: Config) -> list[str]:
+    """Keys of the config that need calibrated cameras."""
+    keys = [f"losses.{name}" for name in config.losses if name != "heatmap_mse"]
+    return keys if config.training.imgaug_3d is False else [*keys, "training.imgaug_3d"]
+
+
+def check_calibration(config: Config, project: Project) -> None:
+    """Whether what the config asks for in 3D can be had.
+
+    Raises:
+        ValueError: a 3D loss or 3D augmentation is on and no session has a calibration, or there is only one view.
+    """
+    wanted = keys_in_3d(config)
+    if not wanted:
+        return
+    if len(project.view_names) < 2:
+        raise ValueError(f"{', '.join(wanted)} need at least two views, the project has only {project.view_names[0]!r}")
+    if all(cameras is None for cameras in project.cameras):
+        raise ValueError(
+            f"{', '.join(wanted)} need calibrated cameras, but {project.root} has neither calibration.toml nor "
+            "calibrations/<session>.toml; add one, or take these keys out of the config"
+        )
