@@ -95,7 +95,7 @@ def _triangulate(points: np.ndarray, cameras: CameraGroup, threshold: float) -> 
     Robust triangulation alone would not do: where the views that are left hardly determine a point, a label left out
     for a little too much noise seems far off.
     """
-    world = triangulate(points, cameras)
+    world: np.ndarray = triangulate(points, cameras)
     largest = np.nan_to_num(reprojection_error(world, points, cameras), nan=-np.inf).max(axis=1)
     robust = triangulate_robust(points, cameras, threshold=threshold).points
     agreeing: np.ndarray = largest <= threshold
