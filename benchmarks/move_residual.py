@@ -3,7 +3,7 @@
     uv run python benchmarks/move_residual.py [PROJECT/config.yaml] [--draws 10]
 
 For every frame and draw the subject moves in 3D; each view then gets one 2D map. Printed is the distance in frame px
-between what the map makes of a point and where the moved point projects, median and 95th percentile:
+between what the map makes of a point and where the moved point projects, median, 95th percentile and root mean square:
 
 - `projections`: of the projected triangulated points, the error of the map alone;
 - `labels`: of the 2D labels, which adds how far labels lie from their own triangulation.
@@ -84,7 +84,9 @@ def main() -> None:
             size = np.sqrt(np.nanmean(((centered - np.nanmean(centered, 1, keepdims=True)) ** 2).sum(-1), axis=-1))
             relative.append(np.sqrt(np.nanmean(errors["affine over all 3D points (ours)"][0][-1] ** 2, axis=-1)) / size)
 
-    print(f"{len(frames)} frames, {arguments.draws} draws each, every draw taken as it is; frame px: median / 95 %")
+    print(
+        f"{len(frames)} frames, {arguments.draws} draws each, every draw taken as it is; frame px: median / 95 % / rms"
+    )
     for name, (of_projections, of_labels) in errors.items():
         print(f"  {name:34s} projections {percentiles(of_projections)}   labels {percentiles(of_labels)}")
     shares = np.percentile(relative, [50, 95, 99, 100])
@@ -104,7 +106,9 @@ def in_input(points: np.ndarray, to_model: np.ndarray) -> float:
 
 
 def percentiles(errors: list[np.ndarray]) -> str:
-    return "{:6.2f} / {:6.2f}".format(*np.nanpercentile(np.stack(errors), [50, 95]))
+    distances = np.stack(errors)
+    root_mean_square = np.sqrt(np.nanmean(distances**2))
+    return "{:6.2f} / {:6.2f} / {:6.2f}".format(*np.nanpercentile(distances, [50, 95]), root_mean_square)
 
 
 if __name__ == "__main__":
