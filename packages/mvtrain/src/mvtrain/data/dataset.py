@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -146,11 +147,25 @@ class EpochSampler(Sampler[list[Key]]):
             yield [(self.epoch, int(row)) for row in batch[self.rank :: self.num_ranks]]
 
 
+class _Loader(DataLoader[Batch]):
+    """Batches; an error in a worker reads as if there were no worker."""
+
+    def __iter__(self) -> Any:
+        try:
+            yield from super().__iter__()
+        except ValueError as error:
+            # torch puts the worker's traceback before the message, which alone tells the user what to do.
+            raise ValueError(str(error).rpartition("\nValueError: ")[2].rstrip()) from error
+
+
 def make_loader(
     dataset: FrameDataset, sampler: EpochSampler, *, num_workers: int, pin_memory: bool
 ) -> DataLoader[Batch]:
-    """A loader whose batches depend on the sampler's epoch and the data set's seed, not on the number of workers."""
-    return DataLoader(
+    """A loader whose batches depend on the sampler's epoch and the data set's seed, not on the number of workers.
+
+    Its iterator raises a ValueError that names the file when an image cannot be decoded.
+    """
+    return _Loader(
         dataset,  # type: ignore[arg-type]  # samples in, batches out: collate_fn changes the type
         batch_sampler=sampler,
         collate_fn=collate,
