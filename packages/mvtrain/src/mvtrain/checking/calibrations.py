@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,8 +11,9 @@ from mvgeom import CameraGroup
 from mvgeom.calibration import Check, check
 from mvgeom.calibration.findings import Finding, error, note, warning
 from mvtrain.config import Config
+from mvtrain.data.frame_sizes import box_mismatches, size_mismatches
 from mvtrain.data.needs_3d import keys_in_3d
-from mvtrain.data.project import Project, size_mismatches
+from mvtrain.data.project import Project
 from mvtrain.data.splits import Split
 from mvtrain.losses.heatmap import VISIBLE
 
@@ -60,6 +61,18 @@ def visible_points(project: Project) -> np.ndarray:
     return np.where((project.visibility == VISIBLE)[..., None], project.points_frame, np.nan)
 
 
+def without_disagreeing(points: np.ndarray, group: CalibratedFrames) -> np.ndarray:
+    """(n, V, K, 2) labels of a calibration's frames, those of cameras that disagree with the others taken away.
+
+    Args:
+        points: (N, V, K, 2) labels of all frames.
+        group: which frames.
+    """
+    own = points[group.rows]
+    own[:, list(group.disagreeing)] = np.nan
+    return own
+
+
 def check_calibrations(project: Project) -> tuple[tuple[CalibratedFrames, ...], list[Finding]]:
     """Check every calibration by the labels of its frames.
 
@@ -82,16 +95,12 @@ def check_calibrations(project: Project) -> tuple[tuple[CalibratedFrames, ...], 
     return tuple(groups), findings
 
 
-def calibration_findings(project: Project, config: Config, groups: Iterable[CalibratedFrames]) -> list[Finding]:
+def calibration_findings(project: Project, config: Config, groups: Sequence[CalibratedFrames]) -> list[Finding]:
     """Calibrations that contradict the labels or the images.
 
     They are errors where the config trains with 3D augmentation or 3D losses, and warnings where it does not.
     """
-    findings = [
-        error("image_size", [view], f"{text}. Give data.bbox_file, or calibrate for the size the images have")
-        for view, text in size_mismatches(project.file_sizes, project.cameras, project.view_names).items()
-        if project.boxes is None
-    ]
+    findings = _frame_findings(project, groups)
     # Said of the label tables, in words that fit them better.
     known = {"identical_keypoints"} if project.boxes is not None else {"identical_keypoints", "outside_image"}
     for group in groups:
@@ -107,6 +116,25 @@ def calibration_findings(project: Project, config: Config, groups: Iterable[Cali
         else each
         for each in findings
     ]
+
+
+def frame_mismatches(project: Project) -> dict[str, str]:
+    """Images or boxes that do not fit the frame of their calibration, by view; the project's warnings have them too."""
+    if project.boxes is None:
+        return size_mismatches(project.file_sizes, project.cameras, project.view_names)
+    return box_mismatches(project.boxes, project.cameras, project.view_names)
+
+
+def _frame_findings(project: Project, groups: Sequence[CalibratedFrames]) -> list[Finding]:
+    fitting = all(group.check is not None and not group.check.findings for group in groups)
+    if fitting:
+        advice = "The labels fit the calibration, so the frame size that it states is probably stale: correct that"
+    elif project.boxes is None:
+        advice = "Give data.bbox_file for crops, or a calibration for the size that the images have"
+    else:
+        advice = "Boxes must be in px of the frame that was calibrated"
+    build = warning if fitting else error
+    return [build("frame_size", [view], f"{text}. {advice}") for view, text in frame_mismatches(project).items()]
 
 
 def findings_in_3d(project: Project, config: Config, split: Split, points_3d: np.ndarray) -> list[Finding]:

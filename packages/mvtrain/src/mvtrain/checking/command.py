@@ -8,7 +8,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mvgeom.calibration.findings import Finding, error, sort_findings, warning
-from mvtrain.checking.calibrations import calibration_findings, check_calibrations, findings_in_3d
+from mvtrain.checking.calibrations import (
+    calibration_findings,
+    check_calibrations,
+    findings_in_3d,
+    frame_mismatches,
+)
 from mvtrain.checking.contact_sheets import worst_frames, write_augmented_sheet, write_label_sheet
 from mvtrain.checking.counts import count_labels, read_rows
 from mvtrain.checking.duplicates import copy_findings, find_twins, twin_findings
@@ -21,7 +26,7 @@ from mvtrain.checking.results import Results
 from mvtrain.config import Config
 from mvtrain.data.dataset import triangulate_labels
 from mvtrain.data.needs_3d import check_calibration
-from mvtrain.data.project import Project, read_project, size_mismatches
+from mvtrain.data.project import Project, read_project
 from mvtrain.data.splits import Split, split_frames
 from mvtrain.data.synthetic import generate_if_missing
 
@@ -105,7 +110,6 @@ def _reader_findings(project: Project, config: Config) -> list[Finding]:
         check_calibration(config, project)
     except ValueError as problem:
         findings.append(error("no_calibration", (), str(problem)))
-    sizes = size_mismatches(project.file_sizes, project.cameras, project.view_names).values()
-    # Sizes are judged beside the calibrations.
-    findings += [warning("project", (), text) for text in project.warnings if text not in sizes]
+    judged = frame_mismatches(project).values()  # beside the calibrations, and not always as a warning
+    findings += [warning("project", (), text) for text in project.warnings if text not in judged]
     return findings

@@ -140,23 +140,16 @@ def twin_findings(project: Project, split: Split, twins: tuple[Twin, ...], kind:
 def copy_findings(project: Project, split: Split, scan: ImageScan) -> list[Finding]:
     """The very same pixels twice: in two rows of a view (a warning), or in two views for most moments (an error)."""
     findings = []
-    sets = split.names()
-    for view, name in enumerate(project.view_names):
-        rows_of: dict[bytes, list[int]] = defaultdict(list)
-        for row, digests in enumerate(scan.digests):
-            digest = digests[view]
-            if digest is not None and not scan.blank[row, view]:
-                rows_of[digest].append(row)
-        groups = [rows for rows in rows_of.values() if len(rows) > 1]
-        if not groups:
-            continue
-        across = sum(len(set(sets[rows])) > 1 for rows in groups)
-        shown = "; ".join(" = ".join(str(project.image_names[row][view]) for row in rows[:3]) for rows in groups[:3])
+    sets, views_of = split.names(), _copies(scan)
+    if views_of:
+        across = sum(len(set(sets[list(rows)])) > 1 for rows in views_of)
+        shown = "; ".join(" = ".join(frame_title(project, row) for row in rows[:3]) for rows in list(views_of)[:3])
+        views = [project.view_names[view] for view in sorted(set().union(*views_of.values()))]
         text = (
-            f"view {name}: {len(groups)} images are there more than once under other names ({shown}), {across} of them "
-            "in more than one of training, validation and test: keep one row of each"
+            f"{len(views_of)} moments have the very same image more than once under other names ({shown}; views "
+            f"{', '.join(views)}), {across} of them in more than one of training, validation and test: keep one of each"
         )
-        findings.append(warning("same_image", [name], text, images=len(groups), across_split=across))
+        findings.append(warning("same_image", views, text, moments=len(views_of), across_split=across))
     for one, other in combinations(range(len(project.view_names)), 2):
         rows = np.flatnonzero(scan.readable[:, [one, other]].all(axis=1) & ~scan.blank[:, [one, other]].any(axis=1))
         same = sum(scan.digests[row][one] == scan.digests[row][other] for row in rows)
@@ -168,6 +161,21 @@ def copy_findings(project: Project, split: Split, scan: ImageScan) -> list[Findi
             )
             findings.append(error("same_view", pair, text, frames=same))
     return findings
+
+
+def _copies(scan: ImageScan) -> dict[tuple[int, ...], set[int]]:
+    """Rows that have the same image in a view, and the views in which they do."""
+    views_of: dict[tuple[int, ...], set[int]] = defaultdict(set)
+    for view in range(scan.blank.shape[1]):
+        rows_of: dict[bytes, list[int]] = defaultdict(list)
+        for row, digests in enumerate(scan.digests):
+            digest = digests[view]
+            if digest is not None and not scan.blank[row, view]:
+                rows_of[digest].append(row)
+        for rows in rows_of.values():
+            if len(rows) > 1:
+                views_of[tuple(rows)].add(view)
+    return views_of
 
 
 def frame_title(project: Project, row: int) -> str:

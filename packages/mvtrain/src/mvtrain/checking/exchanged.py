@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from mvaug.mirror import mirrored_order
 from mvgeom import CameraGroup, reprojection_error, triangulate
 from mvgeom.calibration.findings import Finding, error, note, warning
-from mvtrain.checking.calibrations import CalibratedFrames, visible_points
+from mvtrain.checking.calibrations import CalibratedFrames, visible_points, without_disagreeing
 from mvtrain.checking.reprojection import LabelErrors
 from mvtrain.data.project import Project
 
@@ -24,24 +23,26 @@ _DISTINCT = 2.0
 _NOISES = 4.0
 _SMALLEST_PX = 2.0
 _MOSTLY = 0.5
-_ENOUGH = 10
+_ENOUGH = 5
 
 
-@dataclass(frozen=True, kw_only=True)
-class Exchange:
-    """A moment at which one view seems to have left and right exchanged.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SideCheck:
+    """What the other views say about left and right in one view.
 
     Attributes:
-        row: of the project.
-        view: in which they are exchanged; of two views nothing tells which.
+        view: in which they may be exchanged; of two views nothing tells which.
         pair: the two keypoints.
-        error: root mean square reprojection error of the two in px as labelled.
-        error_exchanged: the same with the two exchanged in that view.
+        exchanged: rows in which the views agree once the two are exchanged.
+        right: number of frames in which they clearly agree as labelled, and not when exchanged.
+        error: median over these rows of the root mean square reprojection error in px, as labelled.
+        error_exchanged: the same with the two exchanged.
     """
 
-    row: int
     view: int
     pair: tuple[int, int]
+    exchanged: np.ndarray
+    right: int
     error: float
     error_exchanged: float
 
@@ -55,10 +56,10 @@ def sides(keypoint_names: Sequence[str]) -> list[tuple[int, int]]:
     return [(one, other) for one, other in enumerate(mirrored_order(keypoint_names)) if one < other]
 
 
-def find_exchanged(
+def check_sides(
     points: np.ndarray, cameras: CameraGroup, pairs: Iterable[tuple[int, int]], noise: float
-) -> list[Exchange]:
-    """Moments at which exchanging a pair in one view makes the views agree.
+) -> list[SideCheck]:
+    """Look for moments at which exchanging a pair in one view makes the views agree.
 
     Args:
         points: (N, V, K, 2) visible labels in frame px, NaN where missing.
@@ -67,30 +68,38 @@ def find_exchanged(
         noise: standard deviation of the labels in px; disagreement below a few of it proves nothing.
 
     Returns:
-        Exchanges with rows counted within `points`.
+        The views and pairs with such moments; rows are counted within `points`.
     """
     found = []
-    num_views = points.shape[1]
+    limit = max(_NOISES * noise, _SMALLEST_PX)
     for pair in pairs:
         both = points[:, :, list(pair)]
         before, count = _disagreement(both, cameras)
-        after = np.full((num_views, len(points)), np.inf)
-        for view in range(num_views):
+        after = np.full((points.shape[1], len(points)), np.inf)
+        for view in range(points.shape[1]):
             exchanged = both.copy()
             exchanged[:, view] = both[:, view, ::-1]
             left, count_left = _disagreement(exchanged, cameras)
             # A label that nothing can be compared with any more is no agreement.
             usable = (count_left >= count) & np.isfinite(both[:, view]).any(axis=(-2, -1))
             after[view] = np.where(usable, left, np.inf)
-        best = after.argmin(axis=0)
         smallest = after.min(axis=0)
-        clear = (before > max(_NOISES * noise, _SMALLEST_PX)) & (smallest < _BETTER * before)
-        if num_views > 2:
+        clear = (before > limit) & (smallest < _BETTER * before)
+        if points.shape[1] > 2:
             clear &= np.sort(after, axis=0)[1] > _DISTINCT * smallest
-        found += [
-            Exchange(row=int(row), view=int(best[row]), pair=pair, error=before[row], error_exchanged=smallest[row])
-            for row in np.flatnonzero(clear)
-        ]
+        for view in np.unique(after.argmin(axis=0)[clear]):
+            rows = np.flatnonzero(clear & (after.argmin(axis=0) == view))
+            right = np.isfinite(after[view]) & (after[view] > limit) & (before < _BETTER * after[view])
+            found.append(
+                SideCheck(
+                    view=int(view),
+                    pair=pair,
+                    exchanged=rows,
+                    right=int(right.sum()),
+                    error=float(np.median(before[rows])),
+                    error_exchanged=float(np.median(smallest[rows])),
+                )
+            )
     return found
 
 
@@ -121,27 +130,27 @@ def exchange_findings(
     except ValueError as problem:
         return [note("sides_not_checked", (), f"exchanged left and right were not looked for: {problem}")]
     points = visible_points(project)
-    found: list[Exchange] = []
-    for group in usable:
-        own = find_exchanged(points[group.rows], group.cameras, pairs, float(errors.noise[group.rows[0]]))
-        found += [replace(each, row=int(group.rows[each.row])) for each in own]
     findings = []
-    for (view, pair), number in Counter((each.view, each.pair) for each in found).most_common():
-        own = [each for each in found if (each.view, each.pair) == (view, pair)]
-        names = [project.keypoint_names[k] for k in pair]
-        where = project.view_names[view]
-        together = int(np.isfinite(errors.error[:, view][:, list(pair)]).all(axis=-1).sum())
-        before, after = (np.median([getattr(each, key) for each in own]) for key in ("error", "error_exchanged"))
-        shown = ", ".join(str(lines[each.row, view]) for each in own[:8]) + (", ..." if number > 8 else "")
-        unsure = " (or in the other view)" if len(project.view_names) == 2 else ""
-        text = (
-            f"{names[0]} and {names[1]} seem exchanged in view {where}{unsure} in {number} of {together} frames: "
-            f"exchanged back they fit the other views to {after:.1f} px instead of {before:.1f} px. Lines {shown} of "
-            "its label table"
-        )
-        mostly = together >= _ENOUGH and number > _MOSTLY * together
-        build = error if mostly else warning
-        findings.append(
-            build("exchanged_sides", [where], text, frames=number, error=float(before), error_exchanged=float(after))
-        )
-    return findings
+    for group in usable:
+        others, noise = without_disagreeing(points, group), float(errors.noise[group.rows[0]])
+        for each in check_sides(others, group.cameras, pairs, noise):
+            told = lines[group.rows[each.exchanged], each.view]
+            findings.append(_describe(project, each, group.name, told.tolist()))
+    return sorted(findings, key=lambda each: -each.evidence["frames"])
+
+
+def _describe(project: Project, found: SideCheck, session: str, lines: list[int]) -> Finding:
+    view, (one, other) = project.view_names[found.view], (project.keypoint_names[k] for k in found.pair)
+    number, total = len(lines), len(lines) + found.right
+    unsure = " (or in the other view)" if len(project.view_names) == 2 else ""
+    shown = ", ".join(map(str, lines[:8])) + (", ..." if number > 8 else "")
+    text = (
+        f"{session}: {one} and {other} seem exchanged in view {view}{unsure} in {number} of the {total} frames that "
+        f"can tell: exchanged back they fit the other views to {found.error_exchanged:.1f} px instead of "
+        f"{found.error:.1f} px. Look at lines {shown} of the view's label table"
+    )
+    evidence = {"frames": number, "frames_that_tell": total, "error": found.error}
+    mostly = total >= _ENOUGH and number > _MOSTLY * total
+    return (error if mostly else warning)(
+        "exchanged_sides", [view], text, **evidence, error_exchanged=found.error_exchanged
+    )

@@ -9,6 +9,7 @@ import numpy as np
 from mvgeom.calibration.findings import Finding, error, warning
 from mvtrain.checking.counts import LabelCounts, TableRows
 from mvtrain.data.project import Project
+from mvtrain.data.sessions import names_view
 from mvtrain.data.splits import Split
 from mvtrain.losses.heatmap import VISIBLE
 
@@ -35,6 +36,7 @@ def label_findings(project: Project, split: Split, counts: LabelCounts, rows: Ta
         *_missing(project, counts),
         *_outside(project, counts, rows.lines),
         *_copied(project),
+        *_other_views(project),
     ]
 
 
@@ -117,7 +119,7 @@ def _outside(project: Project, counts: LabelCounts, lines: np.ndarray) -> list[F
             x, y = project.points[row, view, keypoint]
             width, height = project.file_sizes[row, view]
             examples.append(
-                f"line {lines[row, view]} {project.keypoint_names[keypoint]} at {x:.0f}, {y:.0f} of {width}x{height}"
+                f"line {lines[row, view]} {project.keypoint_names[keypoint]} at {x:.1f}, {y:.1f} of {width}x{height}"
             )
         what = "they are left out of training"
         if share > _MANY_OUTSIDE:
@@ -141,6 +143,26 @@ def _copied(project: Project) -> list[Finding]:
             pair = project.view_names[one], project.view_names[other]
             text = f"{same} of {int(both.sum())} labels of {pair[0]} and {pair[1]} are equal: was one table copied?"
             findings.append(error("same_labels", pair, text, labels=same))
+    return findings
+
+
+def _other_views(project: Project) -> list[Finding]:
+    """Tables that name images of another view: csv_file and view_names are in different orders, or a table was renamed."""
+    findings = []
+    for view, name in enumerate(project.view_names):
+        images = [names[view] for names in project.image_names]
+        for other in project.view_names:
+            foreign = [
+                image
+                for image in images
+                if image is not None and names_view(image, other) and not names_view(image, name)
+            ]
+            if other != name and foreign:
+                text = (
+                    f"the label table of view {name} names {len(foreign)} images of view {other}, such as {foreign[0]}: "
+                    "are data.csv_file and data.view_names in the same order?"
+                )
+                findings.append(error("other_view", [name, other], text, images=len(foreign)))
     return findings
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from mvgeom import CameraGroup, affine, project, reprojection_error, triangulate, triangulate_robust
 from mvgeom.calibration.findings import Finding, note, warning
 from mvgeom.reconstruction import MIN_THRESHOLD, OUTLIER_SIGMAS, keypoint_noise
-from mvtrain.checking.calibrations import CalibratedFrames, visible_points
+from mvtrain.checking.calibrations import CalibratedFrames, visible_points, without_disagreeing
 from mvtrain.data.project import Project
 
 _SUSPECT_SIGMAS = 5.0
@@ -23,14 +23,15 @@ class LabelErrors:
     """Distances between labels and where the other views say they should be.
 
     A keypoint is triangulated from the views that agree with each other, so a single wrong label does not spoil the
-    figures of the others, and without the cameras that disagree with the others as a whole. Where no two of the others
-    agree it is triangulated from all views.
+    figures of the others, and without the cameras that disagree with the others as a whole. Where no two agree it is
+    triangulated from all of them; where only a disagreeing camera is left to compare with, from that, too.
 
     Attributes:
         expected: (N, V, K, 2) projections of the triangulated labels in file px; NaN where there are none.
         error: (N, V, K) px of the full frame; NaN where there is no label, or no second view to compare it with.
-        limit: (N, V) px above which a label is suspect; infinite where labels cannot be judged one by one: in views
-            whose camera disagrees, where the labels contradict the calibration as a whole, and where there is none.
+        limit: (N, V, K) px above which a label is suspect; infinite where labels cannot be judged one by one: where a
+            camera that disagrees is part of it, where the labels contradict the calibration as a whole, and where there
+            is none.
         noise: (N,) standard deviation of the labels per pixel coordinate, from all frames of a calibration; NaN where
             it cannot be had.
     """
@@ -43,12 +44,12 @@ class LabelErrors:
     @property
     def judged(self) -> np.ndarray:
         """(N, V, K) labels that can be judged one by one."""
-        return np.isfinite(self.error) & np.isfinite(self.limit)[..., None]
+        return np.isfinite(self.error) & np.isfinite(self.limit)
 
     @property
     def suspect(self) -> np.ndarray:
         """(N, V, K) labels that are probably wrong."""
-        return np.nan_to_num(self.error) > self.limit[..., None]
+        return np.nan_to_num(self.error) > self.limit
 
     def worst(self, count: int) -> list[tuple[int, int, int]]:
         """Row, view and keypoint of the labels with the largest errors among those that can be judged, suspect or not.
@@ -65,32 +66,31 @@ def label_errors(project_: Project, groups: Iterable[CalibratedFrames]) -> Label
     """Triangulate the visible labels of every calibrated frame and project them back."""
     points = visible_points(project_)
     expected, error = np.full(points.shape, np.nan), np.full(points.shape[:3], np.nan)
-    limit, noise = np.full(points.shape[:2], np.inf), np.full(points.shape[0], np.nan)
+    limit, noise = np.full(points.shape[:3], np.inf), np.full(points.shape[0], np.nan)
     for group in groups:
         if len(group.cameras) < 2:
             continue
-        own = points[group.rows]
-        others = own.copy()
-        others[:, list(group.disagreeing)] = np.nan
+        own, others = points[group.rows], without_disagreeing(points, group)
         sigma = keypoint_noise(np.moveaxis(others, 1, 0).reshape(own.shape[1], -1, 2), group.cameras)
         if not np.isfinite(sigma):
             continue
         threshold = max(OUTLIER_SIGMAS * sigma, MIN_THRESHOLD)
         world = _triangulate(others, group.cameras, threshold)
+        decided = np.isfinite(world).all(axis=-1)[:, None] & np.isfinite(others).all(axis=-1)
         world = np.where(np.isnan(world), triangulate(own, group.cameras), world)
         expected[group.rows] = project(world, group.cameras)
         error[group.rows] = reprojection_error(world, own, group.cameras)
         noise[group.rows] = sigma
         if not group.contradicted:
-            longest = group.cameras.sizes.max(axis=-1)
-            limit[group.rows] = np.maximum(max(_SUSPECT_SIGMAS * sigma, _SUSPECT_PX), _SUSPECT_SHARE * longest)
-            limit[group.rows[:, None], list(group.disagreeing)] = np.inf
+            longest = group.cameras.sizes.max(axis=-1)[:, None]
+            largest = np.maximum(max(_SUSPECT_SIGMAS * sigma, _SUSPECT_PX), _SUSPECT_SHARE * longest)
+            limit[group.rows] = np.where(decided, largest, np.inf)
     to_file = affine.invert(project_.file_to_frame)
     return LabelErrors(expected=affine.apply(to_file, expected), error=error, limit=limit, noise=noise)
 
 
 def _triangulate(points: np.ndarray, cameras: CameraGroup, threshold: float) -> np.ndarray:
-    """(N, K, 3) world points from all views where these agree, else from those that do; NaN where no two do.
+    """(N, K, 3) world points from all views where these agree, else from those that do, else from all.
 
     Robust triangulation alone would not do: where the views that are left hardly determine a point, a label left out
     for a little too much noise seems far off.
@@ -99,7 +99,7 @@ def _triangulate(points: np.ndarray, cameras: CameraGroup, threshold: float) -> 
     largest = np.nan_to_num(reprojection_error(world, points, cameras), nan=-np.inf).max(axis=1)
     robust = triangulate_robust(points, cameras, threshold=threshold).points
     agreeing: np.ndarray = largest <= threshold
-    return np.where(agreeing[..., None], world, robust)
+    return np.where(agreeing[..., None] | np.isnan(robust), world, robust)
 
 
 def error_findings(project_: Project, errors: LabelErrors, groups: Iterable[CalibratedFrames]) -> list[Finding]:
@@ -116,7 +116,7 @@ def error_findings(project_: Project, errors: LabelErrors, groups: Iterable[Cali
     if suspect.any():
         rows, views, _ = np.nonzero(suspect)
         num_judged, largest = int(errors.judged.sum()), float(errors.error[suspect].max())
-        limits = errors.limit[rows, views]
+        limits = errors.limit[suspect]
         text = (
             f"{len(rows)} of {num_judged} labels in {len(set(rows.tolist()))} frames lie "
             f"{_range(limits)} or more from where the other views say (the farthest {largest:.0f} px): "
