@@ -13,6 +13,11 @@ from mvtrain.data.tables import find_tables, read_tables
 from mvtrain.losses.heatmap import OCCLUDED, VISIBLE
 
 
+def counted(number: int, what: str) -> str:
+    """`1 label`, `2 labels`."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TableRows:
     """Where the label tables say what.

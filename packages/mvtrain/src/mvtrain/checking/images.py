@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from mvgeom.calibration.findings import Finding, error, warning
+from mvtrain.checking.counts import counted
 from mvtrain.data.images import read_image
 from mvtrain.data.project import Project
 
@@ -123,7 +124,7 @@ def image_findings(project: Project, scan: ImageScan) -> list[Finding]:
     if scan.blank.any():
         places = np.argwhere(scan.blank)
         shown = ", ".join(str(project.image_names[row][view]) for row, view in places[:_NUM_EXAMPLES])
-        text = f"{len(places)} images are of one colour and show nothing, such as {shown}"
+        text = f"{counted(len(places), 'image')} of one colour, which show nothing, such as {shown}"
         names = [project.view_names[view] for view in np.flatnonzero(scan.blank.any(axis=0))]
         findings.append(warning("blank_image", names, text, images=len(places)))
     return findings

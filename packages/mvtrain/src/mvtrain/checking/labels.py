@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from mvgeom.calibration.findings import Finding, error, warning
-from mvtrain.checking.counts import LabelCounts, TableRows
+from mvtrain.checking.counts import LabelCounts, TableRows, counted
 from mvtrain.data.project import Project
 from mvtrain.data.sessions import names_view
 from mvtrain.data.splits import Split
@@ -121,12 +121,11 @@ def _outside(project: Project, counts: LabelCounts, lines: np.ndarray) -> list[F
             examples.append(
                 f"line {lines[row, view]} {project.keypoint_names[keypoint]} at {x:.1f}, {y:.1f} of {width}x{height}"
             )
-        what = "they are left out of training"
+        what = "left out of training"
         if share > _MANY_OUTSIDE:
             what = "so many are labels in px of another image size, or of the full frame where images are crops"
-        text = (
-            f"view {name}: {len(places)} labels ({share:.1%}) lie outside of their image: {'; '.join(examples)}: {what}"
-        )
+        where = "; ".join(examples) + ("; ..." if len(places) > len(examples) else "")
+        text = f"view {name}: {counted(len(places), 'label')} ({share:.1%}) outside of the image ({where}): {what}"
         build = error if share > _MANY_OUTSIDE else warning
         findings.append(build("label_outside", [name], text, labels=len(places), share=share))
     return findings
@@ -147,7 +146,7 @@ def _copied(project: Project) -> list[Finding]:
 
 
 def _other_views(project: Project) -> list[Finding]:
-    """Tables that name images of another view: csv_file and view_names are in different orders, or a table was renamed."""
+    """Tables that name images of another view: csv_file and view_names in different orders, or a table renamed."""
     findings = []
     for view, name in enumerate(project.view_names):
         images = [names[view] for names in project.image_names]
@@ -159,8 +158,8 @@ def _other_views(project: Project) -> list[Finding]:
             ]
             if other != name and foreign:
                 text = (
-                    f"the label table of view {name} names {len(foreign)} images of view {other}, such as {foreign[0]}: "
-                    "are data.csv_file and data.view_names in the same order?"
+                    f"the label table of view {name} names {len(foreign)} images of view {other}, such as "
+                    f"{foreign[0]}: are data.csv_file and data.view_names in the same order?"
                 )
                 findings.append(error("other_view", [name, other], text, images=len(foreign)))
     return findings

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from mvgeom.calibration.tables import check_table
 from mvgeom.formats.files import write_text
+from mvtrain.checking.counts import counted
 from mvtrain.checking.results import Results, percentile
 from mvtrain.checking.tables import NUM_WORST, error_table, label_table, overview_table, worst_table
 from mvtrain.data.splits import SET_NAMES
@@ -49,7 +50,7 @@ def print_results(console: Console, results: Results) -> None:
 def print_verdict(console: Console, results: Results) -> None:
     """One line: how many findings there are, and whether to train."""
     numbers = {kind: sum(each.severity == kind for each in results.findings) for kind in _STYLES}
-    told = ", ".join(f"{number} {kind}{'s' * (number != 1)}" for kind, number in numbers.items() if number)
+    told = ", ".join(counted(number, kind) for kind, number in numbers.items() if number)
     verdict = "nothing speaks against training" if results.passed else "training would be wrong: correct the errors"
     console.print(f"{told + ': ' if told else ''}{verdict}", style="bold", highlight=False)
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from mvgeom import affine
 from mvtrain.checking.calibrations import MIN_POINTS_TO_MOVE
+from mvtrain.checking.counts import counted
 from mvtrain.checking.results import Results, percentile
 from mvtrain.config import Config
 from mvtrain.data.maps import frame_to_model
@@ -36,7 +37,7 @@ def overview_table(results: Results) -> Table:
     empty = int((~(project.visibility == VISIBLE).any(axis=(1, 2))).sum())
     rows = {
         "project": str(project.root),
-        "frames": f"{len(project)} from {_counted(len(set(project.sessions)), 'session')}, {calibrated} calibrated"
+        "frames": f"{len(project)} from {counted(len(set(project.sessions)), 'session')}, {calibrated} calibrated"
         + (f", {empty} without any visible label" if empty else ""),
         "split": f"{len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test"
         + (f", {len(split.unused)} unused" if len(split.unused) else "")
@@ -145,10 +146,6 @@ def _count_cell(visible: int, missing: int, images: int) -> str:
     """Number and share, in columns; a share that would be rounded to nothing is still shown to be there."""
     share = missing / images if images else 0.0
     return f"{visible} {f'{share:.0%}' if share >= 0.005 else '<1%':>4}" if missing else f"{visible}     "
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _views(project: Project) -> range:
