@@ -47,7 +47,7 @@ def test_a_new_checkpoint_replaces_the_old_one_and_leaves_nothing_behind(checkpo
 def test_the_old_checkpoint_loads_when_the_new_one_was_cut_short(checkpoint: Path) -> None:
     before = load_checkpoint(checkpoint)[0].view_embedding
     # What a process leaves that dies after the new weights and before the new description.
-    (checkpoint / "weights-0123456789ab.safetensors").write_bytes(b"half")
+    (checkpoint / "model-0123456789ab.safetensors").write_bytes(b"half")
     assert torch.equal(load_checkpoint(checkpoint)[0].view_embedding, before)
 
 
@@ -73,12 +73,12 @@ def test_damaged_weights_are_refused(checkpoint: Path) -> None:
     with pytest.raises(ValueError, match="damaged or was exchanged"):
         load_checkpoint(checkpoint)
     weights.unlink()
-    with pytest.raises(ValueError, match="which are not beside it"):
+    with pytest.raises(ValueError, match="which is not beside it"):
         load_checkpoint(checkpoint)
 
 
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"is no checkpoint: it has no model\.yaml"):
+    with pytest.raises(ValueError, match=r"holds no checkpoint: it has no model\.yaml"):
         load_checkpoint(tmp_path)
 
 
@@ -87,7 +87,7 @@ def test_a_description_that_is_none_is_refused_and_never_run(
     checkpoint: Path, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (checkpoint / "model.yaml").write_text(text)
-    with pytest.raises(ValueError, match="does not describe a model"):
+    with pytest.raises(ValueError, match="does not describe a checkpoint"):
         load_checkpoint(checkpoint)
     assert "ran" not in capsys.readouterr().out
 

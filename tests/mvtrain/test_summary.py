@@ -18,7 +18,12 @@ def test_what_will_not_happen_within_the_run_is_said(
         "model.backbone_args={depth: 1}",
         "model.backbone_pretrained=false",
     )
-    changes += ("training.min_epochs=1", "training.max_epochs=1", "training.unfreezing_epoch=0")
+    changes += (
+        "training.train_batch_size=4",
+        "training.min_epochs=1",
+        "training.max_epochs=1",
+        "training.unfreezing_epoch=0",
+    )
     changes += ("training.lr_scheduler=cosine", "training.lr_scheduler_params.multisteplr.milestones=null")
     changes += ("losses.supervised_pairwise_projections.init_epoch=5", "eval.predict_vids_after_training=false")
     run = tmp_path / "run"

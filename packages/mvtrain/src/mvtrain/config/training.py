@@ -141,6 +141,8 @@ class TrainingConfig:
     """Optimizer steps between validations, in place of check_val_every_n_epoch."""
     ckpt_every_n_epochs: int | None = None
     """Epochs between checkpoints that are kept; None: only the best and the last."""
+    save_every_minutes: float = 10.0
+    """Minutes between saves of the training state, from which a killed run goes on; 0: after every step."""
     early_stopping: bool = False
     """End the run when the validation loss no longer falls."""
     early_stop_patience: int = 3
@@ -180,7 +182,7 @@ class TrainingConfig:
             positive(f"training.{key}", getattr(self, key))
         for key in (
             *("num_gpus", "num_workers", "unfreezing_epoch", "unfreezing_step", "min_epochs", "min_steps"),
-            *("rng_seed_data_pt", "rng_seed_model_pt", "warmup_epochs"),
+            *("rng_seed_data_pt", "rng_seed_model_pt", "warmup_epochs", "save_every_minutes"),
         ):
             not_negative(f"training.{key}", getattr(self, key))
         for key in ("train_prob", "val_prob"):

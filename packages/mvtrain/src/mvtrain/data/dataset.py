@@ -110,6 +110,10 @@ class EpochSampler(Sampler[list[Key]]):
         rank: which process of `num_ranks` this is: it gets every num_ranks-th frame of each batch.
         num_ranks: processes that share the batches.
 
+    Attributes:
+        epoch: which order comes next.
+        first_batch: how many batches of that epoch are left out, because a run goes on from within it.
+
     Raises:
         ValueError: batches too small to share, or a last batch that would leave a process without a frame.
     """
@@ -134,6 +138,7 @@ class EpochSampler(Sampler[list[Key]]):
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
+        self.first_batch = 0
 
     def __len__(self) -> int:
         return -(-len(self.rows) // self.batch_size)
@@ -142,7 +147,7 @@ class EpochSampler(Sampler[list[Key]]):
         rows = self.rows
         if self.seed is not None:
             rows = np.random.Generator(np.random.Philox(key=[self.seed, self.epoch])).permutation(rows)
-        for start in range(0, len(rows), self.batch_size):
+        for start in range(self.first_batch * self.batch_size, len(rows), self.batch_size):
             batch = rows[start : start + self.batch_size]
             yield [(self.epoch, int(row)) for row in batch[self.rank :: self.num_ranks]]
 

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from mvaug import Augmentation
-from mvgeom import triangulate
 from mvtrain.config import Config
 from mvtrain.data.cache import ImageCache
 from mvtrain.data.dataset import EpochSampler, FrameDataset, make_loader, triangulate_labels
@@ -19,6 +18,7 @@ from mvtrain.data.project import Project
 from mvtrain.data.splits import SET_NAMES, Split
 from mvtrain.data.truth import read_truth
 from mvtrain.evaluation.metrics import ErrorSummary, mean_pose, pixel_error, summarize
+from mvtrain.evaluation.three_d import triangulate_predictions
 from mvtrain.losses.heatmap import VISIBLE
 from mvtrain.model.checkpoint import load_checkpoint
 from mvtrain.model.spec import ModelSpec
@@ -113,16 +113,6 @@ def print_errors_3d(console: Console, project: Project, split: Split, prediction
             figures = (known.mean(), np.median(known), np.percentile(known, 95))
             table.add_row(name, str(len(known)), *(f"{figure:.4g}" for figure in figures))
     console.print(table)
-
-
-def triangulate_predictions(project: Project, predictions: FramePredictions) -> np.ndarray:
-    """(N, K, 3) world points of predictions, weighted by their confidence; NaN for frames without calibration."""
-    points_3d = np.full((*predictions.points.shape[:1], *predictions.points.shape[2:3], 3), np.nan)
-    for cameras in {id(group): group for group in project.cameras if group is not None}.values():
-        rows = [row for row, group in enumerate(project.cameras) if group is cameras]
-        weights = np.nan_to_num(predictions.confidence[rows])
-        points_3d[rows] = triangulate(predictions.points[rows], cameras, weights=weights)
-    return points_3d
 
 
 def _cells(summary: ErrorSummary) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The training loop: the epochs, the step, validation."""
+"""The training loop: the epochs, the step, validation, and where a run can stop and go on."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.loggers import CSVLogger
 from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -20,8 +19,7 @@ from torch.utils.data import DataLoader
 from mvtrain.config import Config, LossConfig
 from mvtrain.data.batch import Batch
 from mvtrain.data.dataset import EpochSampler, FrameDataset
-from mvtrain.data.maps import to_file
-from mvtrain.evaluation.metrics import pixel_error
+from mvtrain.evaluation.validation import validation_columns, validation_figures
 from mvtrain.losses import GEOMETRIC_LOSSES, HEATMAP_LOSSES
 from mvtrain.losses.heatmap import EXCLUDED, VISIBLE, masked_mean, target_factors
 from mvtrain.masking import mask_patches
@@ -29,8 +27,12 @@ from mvtrain.model.checkpoint import ModelSpec, save_checkpoint
 from mvtrain.model.decode import model_to_heatmap
 from mvtrain.model.prediction import Prediction
 from mvtrain.prediction.predict import FramePredictions, Network, predict_frames
+from mvtrain.training.guards import FiniteWatch, explain_lack_of_memory, save_batch
+from mvtrain.training.interruption import Interruption, RunInterruptedError
+from mvtrain.training.metrics_log import MetricsLog
 from mvtrain.training.progress import LogWindow, ProgressLine
 from mvtrain.training.schedules import Schedules
+from mvtrain.training.state import load_state, save_state
 
 
 @dataclass(kw_only=True)
@@ -49,11 +51,12 @@ class Trainer:
         validation_loader: None where there are no validation frames.
         run_dir: where checkpoints and the log go.
         progress: shows where the run is.
-        logger: writes metrics.csv.
+        interruption: tells when somebody wants the run to stop.
         epoch: the epoch under way.
         batches_done: of this epoch.
         best_loss: lowest validation loss so far.
         stale_validations: how many validations ago that was.
+        stopped_early: whether early stopping has ended the run.
     """
 
     config: Config
@@ -67,11 +70,12 @@ class Trainer:
     validation_loader: DataLoader[Batch] | None
     run_dir: Path
     progress: ProgressLine
-    logger: CSVLogger
+    interruption: Interruption
     epoch: int = 0
     batches_done: int = 0
     best_loss: float = float("inf")
     stale_validations: int = 0
+    stopped_early: bool = False
 
     def __post_init__(self) -> None:
         self.network = Network.of(self.model, self.spec, self.fabric.device)
@@ -79,6 +83,9 @@ class Trainer:
         supervised = self.config.losses.get("heatmap_mse")
         self.heatmap_weight = LossConfig(log_weight=0.0).weight if supervised is None else supervised.weight
         self._window = LogWindow()
+        self._watch = FiniteWatch(self.fabric.device)
+        self._log: MetricsLog | None = None
+        self._saved = time.monotonic()
 
     @property
     def clock(self) -> float:
@@ -87,39 +94,66 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has its full length."""
-        return self.clock >= self.schedules.max_epochs - 1e-9
+        """Whether the run has its full length, or early stopping has ended it."""
+        return self.stopped_early or self.clock >= self.schedules.max_epochs - 1e-9
 
     @property
     def predictor(self) -> nn.Module:
         """The model whose predictions count."""
         return self.model if self.averaged is None else self.averaged.module
 
-    def fit(self) -> None:
-        """Train to the end, or until validation no longer improves; leaves the checkpoints `last` and `best`."""
-        training = self.config.training
-        while not self.finished:
-            self._train_epoch()
-            at_epoch = training.val_check_interval is None and self.epoch % training.check_val_every_n_epoch == 0
-            if self.finished or at_epoch:
-                self._validate()
-            if training.ckpt_every_n_epochs is not None and self.epoch % training.ckpt_every_n_epochs == 0:
-                self._save(f"epoch-{self.epoch:04d}")
-            patient = self.stale_validations < training.early_stop_patience or self.epoch < self.schedules.min_epochs
-            if training.early_stopping and not patient:
-                self.progress.say(f"early stopping: no lower validation loss in {self.stale_validations} validations")
-                break
+    def fit(self, *, resume: bool = False) -> None:
+        """Train to the end, or until validation no longer improves; leaves the checkpoints `last` and `best`.
+
+        Args:
+            resume: go on from the state in `run_dir`.
+
+        Raises:
+            RunInterruptedError: a signal asked to stop; the state is saved.
+            ValueError: the loss was no longer finite, memory was not enough, the disk is full, or there is no state
+                that fits.
+        """
+        log_position = self._load_state() if resume else None
+        if self.fabric.is_global_zero:
+            self._log = MetricsLog(self.run_dir, self._columns(), resume_at=log_position, first_step=self.steps)
+        self.progress.advance(self.epoch * len(self.train_loader) + self.batches_done)
+        with explain_lack_of_memory():
+            while not self.finished:
+                self._train_epoch()
+                self._end_epoch()
+                self._save_state_if_due()
         self._save("last")
         # Without validation frames, or when their loss was never a number, the last weights are the best there are.
         if math.isinf(self.best_loss):
             self._save("best")
-        self.logger.save()
+        self._save_state()
+        if self._log is not None:
+            self._log.close()
+
+    def try_step(self) -> None:
+        """Take the first batch forward and backward, and leave everything as it was."""
+        with explain_lack_of_memory():
+            batch = next(iter(self.train_loader))
+            self.fabric.backward(self.train_step(batch.to(self.fabric.device))["loss"])
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _end_epoch(self) -> None:
+        training = self.config.training
+        at_epoch = training.val_check_interval is None and self.epoch % training.check_val_every_n_epoch == 0
+        if self.finished or at_epoch:
+            self._validate()
+        if training.ckpt_every_n_epochs is not None and self.epoch % training.ckpt_every_n_epochs == 0:
+            self._save(f"epoch-{self.epoch:04d}")
+        patient = self.stale_validations < training.early_stop_patience or self.epoch < self.schedules.min_epochs
+        if training.early_stopping and not patient:
+            self.progress.say(f"early stopping: no lower validation loss in {self.stale_validations} validations")
+            self.stopped_early = True
 
     def _train_epoch(self) -> None:
         self.model.train()
         sampler = self.train_loader.batch_sampler
         assert isinstance(sampler, EpochSampler)
-        sampler.epoch = self.epoch
+        sampler.epoch, sampler.first_batch = self.epoch, self.batches_done
         accumulate = self.config.training.accumulate_grad_batches
         asked = time.perf_counter()
         for batch in self.train_loader:
@@ -134,6 +168,9 @@ class Trainer:
                 self.fabric.backward(losses["loss"] / (group_end - group_start))
             if steps_now:
                 self._optimizer_step()
+            self._watch.add(
+                losses["loss"], self.epoch * len(self.train_loader) + self.batches_done, self.epoch, batch.index
+            )
             self.batches_done += 1
             self._log_step(losses, batch, waited)
             interval = self.config.training.val_check_interval
@@ -141,6 +178,9 @@ class Trainer:
                 self._validate()
             if self.finished:
                 break
+            # At the end of an epoch validation comes first: a state says that everything before it has been done.
+            if steps_now and self.batches_done < len(self.train_loader):
+                self._save_state_if_due()
             asked = time.perf_counter()
         if self.batches_done == len(self.train_loader):
             self.epoch, self.batches_done = self.epoch + 1, 0
@@ -203,6 +243,7 @@ class Trainer:
                     parameter.requires_grad_(backbone_factor > 0)
 
     def _validate(self) -> None:
+        self._check_finite()
         loader = self.validation_loader
         if loader is None:
             return
@@ -217,25 +258,22 @@ class Trainer:
         predictions = predict_frames(network, loader, self.fabric.device, on_batch=add_loss)
         weights = torch.tensor(counts, dtype=torch.float32, device=self.fabric.device)
         loss = float((torch.stack(losses) * weights).sum() / weights.sum())
-        error = self._error_in_file_px(loader, predictions)
-        self.logger.log_metrics({"epoch": self.clock, "val_loss": loss, "val_pixel_error": error}, self.steps)
+        figures = self._validation_figures(loader, predictions)
+        self._write({"val_loss": loss, **figures})
         improved = loss < self.best_loss
         self.stale_validations = 0 if improved else self.stale_validations + 1
         if improved:
             self.best_loss = loss
             self._save("best")
         mark = "  (best so far)" if improved else ""
-        self.progress.say(f"epoch {self.epoch:4d}: validation loss {loss:.4g}, error {error:.2f} px{mark}")
+        self.progress.say(
+            f"epoch {self.epoch:4d}: validation loss {loss:.4g}, error {figures['val_pixel_error']:.2f} px{mark}"
+        )
 
-    def _error_in_file_px(self, loader: DataLoader[Batch], predictions: FramePredictions) -> float:
+    def _validation_figures(self, loader: DataLoader[Batch], predictions: FramePredictions) -> dict[str, float]:
         dataset = loader.dataset
         assert isinstance(dataset, FrameDataset)
-        project = dataset.project
-        rows = predictions.index
-        labels = np.where((project.visibility[rows] == VISIBLE)[..., None], project.points[rows], np.nan)
-        errors = pixel_error(to_file(project, rows, predictions.points), labels)
-        known = np.isfinite(errors)
-        return float(errors[known].mean()) if known.any() else float("nan")
+        return validation_figures(dataset.project, dataset.points_3d, predictions)
 
     @property
     def steps(self) -> int:
@@ -245,22 +283,112 @@ class Trainer:
         return self.epoch * per_epoch + -(-self.batches_done // accumulate)
 
     def _save(self, name: str) -> None:
+        self._check_finite()
         if self.fabric.is_global_zero:
             state = {"epoch": round(self.clock, 4), "steps": self.steps, "best_validation_loss": self.best_loss}
             save_checkpoint(self.run_dir / "checkpoints" / name, self.predictor, self.spec, state)
+
+    def _save_state_if_due(self) -> None:
+        """Save the state when its time has come, or because the run is to stop here."""
+        is_time = time.monotonic() - self._saved >= 60 * self.config.training.save_every_minutes
+        interrupted, is_time = self._agree(self.interruption.signal_number > 0), self._agree(is_time)
+        if interrupted or is_time:
+            self._save_state()
+        if interrupted and not self.finished:
+            raise RunInterruptedError(
+                f"stopped after step {self.steps} (epoch {self.clock:.2f}), the state is saved",
+                self.interruption.signal_number,
+            )
+
+    def _agree(self, wish: bool) -> bool:
+        """Whether any process wishes something: all must do it at the same step.
+
+        Several processes are asked only where a row of the log has just made them wait for their devices.
+        """
+        if self.fabric.world_size == 1:
+            return wish
+        if self._window.num_steps > 0:
+            return False
+        total = self.fabric.all_reduce(torch.tensor(float(wish), device=self.fabric.device), reduce_op="sum")
+        assert isinstance(total, Tensor)
+        return total.item() > 0
+
+    def _save_state(self) -> None:
+        self._check_finite()
+        state = {
+            **self._stateful(),
+            "epoch": self.epoch,
+            "batches_done": self.batches_done,
+            "best_loss": self.best_loss,
+            "stale_validations": self.stale_validations,
+            "stopped_early": self.stopped_early,
+            "window": self._window.state(),
+            "log_position": 0 if self._log is None else self._log.position,
+        }
+        facts = {"epoch": round(self.clock, 4), "steps": self.steps, "finished": self.finished}
+        save_state(self.run_dir, self.fabric, state, facts)
+        self._saved = time.monotonic()
+
+    def _load_state(self) -> int:
+        """Put everything back where the state in the run folder says; gives the length that the log had."""
+        plain = load_state(self.run_dir, self.fabric, self._stateful())
+        self.epoch, self.batches_done = plain["epoch"], plain["batches_done"]
+        self.best_loss, self.stale_validations = plain["best_loss"], plain["stale_validations"]
+        self.stopped_early = plain["stopped_early"]
+        self._window = LogWindow(**plain["window"])
+        position: int = plain["log_position"]
+        return position
+
+    def _stateful(self) -> dict[str, Any]:
+        """What takes its own part of a state."""
+        stateful: dict[str, Any] = {"model": self.model, "optimizer": self.optimizer}
+        if self.averaged is not None:
+            stateful["averaged"] = self.averaged
+        return stateful
+
+    def _check_finite(self) -> None:
+        """Stop the run if a loss since the last call was not finite; waits for the device."""
+        bad = self._watch.first_bad()
+        if bad is None:
+            return
+        number, epoch, rows = bad
+        dataset = self.train_loader.dataset
+        assert isinstance(dataset, FrameDataset)
+        # A sample is a function of seed, epoch and row, so the batch can be made again.
+        path = save_batch(self.run_dir, dataset, epoch, rows)
+        frames = [next(filter(None, dataset.project.image_names[row])) for row in rows.tolist()]
+        raise ValueError(
+            f"the loss was no longer a finite number at batch {number + 1} (epoch {epoch}), on the frames "
+            f"{', '.join(frames)}. The batch is in {path}; the checkpoints are from before. Often the learning rate is "
+            "too high: lower training.optimizer_params.learning_rate, set training.gradient_clip_norm or "
+            "training.warmup_epochs, or train with training.precision: 32-true"
+        )
+
+    def _columns(self) -> tuple[str, ...]:
+        losses = self.schedules.losses
+        return (
+            *("mask_ratio", "loss", "heatmap", "pixel_error"),
+            *losses,
+            *("samples_per_second", "share_waiting_for_data", "share_moved_in_3d"),
+            *(f"weight_{name}" for name in losses),
+            *(f"learning_rate_{group['name']}" for group in self.optimizer.param_groups),
+            "val_loss",
+            *validation_columns(self.spec.view_names, self.spec.keypoint_names),
+        )
+
+    def _write(self, figures: dict[str, float]) -> None:
+        if self._log is not None:
+            self._log.write({"epoch": self.clock, **figures}, self.steps)
 
     def _log_step(self, losses: dict[str, Tensor], batch: Batch, waited: float) -> None:
         self._window.add(losses, num_samples=len(batch), num_moved=batch.num_moved, waited=waited)
         self.progress.advance()
         if self._window.num_steps < self.config.training.log_every_n_steps:
             return
+        self._check_finite()
         means = self._window.means()
         self._window = LogWindow()
         self.progress.show(means)
         weights = {f"weight_{name}": ramp.at(self.clock) for name, ramp in self.schedules.losses.items()}
         rates = {f"learning_rate_{group['name']}": group["lr"] for group in self.optimizer.param_groups}
-        self.logger.log_metrics(
-            {"epoch": self.clock, "mask_ratio": self.schedules.mask_ratio(self.clock), **means, **weights, **rates},
-            self.steps,
-        )
-        self.logger.save()
+        self._write({"mask_ratio": self.schedules.mask_ratio(self.clock), **means, **weights, **rates})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -34,6 +34,16 @@ class LogWindow:
             value = value.detach()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
             self.counts[name] = self.counts.get(name, 0) + 1
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs in order to write the same row; not the times."""
+        return {
+            "num_steps": self.num_steps,
+            "num_samples": self.num_samples,
+            "num_moved": self.num_moved,
+            "sums": self.sums,
+            "counts": self.counts,
+        }
 
     def means(self) -> dict[str, float]:
         """Means over the window, its speed, and the share of time spent waiting for data; waits for the device."""
@@ -70,9 +80,9 @@ class ProgressLine:
     ) -> None:
         self._progress.stop()
 
-    def advance(self) -> None:
-        """One more step done."""
-        self._progress.advance(self._task)
+    def advance(self, steps: int = 1) -> None:
+        """More steps done."""
+        self._progress.advance(self._task, steps)
 
     def show(self, means: dict[str, float]) -> None:
         """The latest figures, beside the bar."""

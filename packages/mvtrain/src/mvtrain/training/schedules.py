@@ -117,6 +117,39 @@ def make_schedules(config: Config, steps_per_epoch: int) -> Schedules:
     )
 
 
+def check_lengths(config: Config, *, num_train: int, num_validation: int) -> None:
+    """Whether the numbers of a config fit the numbers of frames and each other.
+
+    Raises:
+        ValueError: a batch larger than the training set, early stopping without validation frames, milestones that the
+            run does not reach.
+    """
+    training = config.training
+    if training.train_batch_size > num_train:
+        raise ValueError(
+            f"training.train_batch_size is {training.train_batch_size}, but there are only {num_train} training "
+            "frames; make it smaller"
+        )
+    if training.early_stopping and num_validation == 0:
+        raise ValueError(
+            "training.early_stopping watches the validation loss, but there are no validation frames; set "
+            "training.val_prob above 0, or early_stopping to false"
+        )
+    if training.lr_scheduler != "multisteplr":
+        return
+    multistep = training.lr_scheduler_params.multisteplr
+    for key, milestones, end_key, end in (
+        ("milestones", multistep.milestones, "max_epochs", training.max_epochs),
+        ("milestone_steps", multistep.milestone_steps, "max_steps", training.max_steps),
+    ):
+        late = [milestone for milestone in milestones or () if end is not None and milestone >= end]
+        if late:
+            raise ValueError(
+                f"training.lr_scheduler_params.multisteplr.{key}: {late} come after the end of the run "
+                f"(training.{end_key} is {end}); null sets them to 1/2, 2/3 and 5/6 of the run"
+            )
+
+
 def _milestones(config: Config, steps_per_epoch: int, max_epochs: float) -> tuple[float, ...]:
     if config.training.lr_scheduler != "multisteplr":
         return ()

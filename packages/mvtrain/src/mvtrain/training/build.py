@@ -1,0 +1,104 @@
+"""The parts of a run, made from its config: model, optimizer, loaders."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from lightning_fabric import Fabric
+from torch.utils.data import DataLoader
+
+from mvaug import Augmentation
+from mvtrain.config import Config
+from mvtrain.data.batch import Batch
+from mvtrain.data.cache import ImageCache
+from mvtrain.data.dataset import EpochSampler, FrameDataset, make_loader, subject_size, triangulate_labels
+from mvtrain.data.project import Project
+from mvtrain.data.splits import Split
+from mvtrain.model.checkpoint import load_checkpoint
+from mvtrain.model.multiview import MultiviewTransformer
+from mvtrain.model.spec import ModelSpec, build_model, make_spec
+
+
+def make_model(config: Config, project: Project, split: Split) -> tuple[ModelSpec, MultiviewTransformer]:
+    """The network that the config asks for, with its first weights, and its description.
+
+    Raises:
+        ValueError: weights that cannot be had or do not fit.
+    """
+    size = subject_size(triangulate_labels(project)[split.train])
+    spec = make_spec(config, view_names=project.view_names, keypoint_names=project.keypoint_names, subject_size=size)
+    start = config.model.checkpoint
+    if start is None:
+        weights, pretrained = config.model.backbone_weights, config.model.backbone_pretrained
+        model = build_model(spec, pretrained=pretrained, weights=weights)
+    else:
+        model, other = load_checkpoint(start)
+        for field in ("backbone", "backbone_args", "view_names", "keypoint_names", "downsample_factor"):
+            ours, theirs = getattr(spec, field), getattr(other, field)
+            if ours != theirs:
+                raise ValueError(f"model.checkpoint: {start} was trained with {field} {theirs}, not {ours}")
+    model.gradient_checkpointing = config.model.gradient_checkpointing
+    return spec, model
+
+
+def make_optimizer(config: Config, model: MultiviewTransformer) -> torch.optim.Optimizer:
+    """The optimizer, with the groups `backbone` and `head`; their full learning rates stand beside the current ones."""
+    training = config.training
+    parameters = training.optimizer_params
+    backbone_rate = training.backbone_learning_rate or parameters.learning_rate
+    # The view embedding goes with the backbone: its gradient runs through every block, which freezing is to save.
+    with_backbone = [*model.backbone.parameters(), model.view_embedding]
+    groups = [
+        {"name": "backbone", "params": with_backbone, "lr": backbone_rate, "full_learning_rate": backbone_rate},
+        {
+            "name": "head",
+            "params": list(model.head.parameters()),
+            "lr": parameters.learning_rate,
+            "full_learning_rate": parameters.learning_rate,
+        },
+    ]
+    extra = {} if parameters.weight_decay is None else {"weight_decay": parameters.weight_decay}
+    return {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}[training.optimizer](groups, **extra)
+
+
+def make_loaders(
+    config: Config, project: Project, split: Split, spec: ModelSpec, fabric: Fabric
+) -> tuple[DataLoader[Batch], DataLoader[Batch] | None]:
+    """Loaders of the training frames of this process, and of the validation frames; None without any."""
+    training = config.training
+    cache = ImageCache.of_project(project, max_bytes=config.data.cache_gb * 1e9)
+    seed = training.rng_seed_data_pt
+    augmentation = Augmentation.from_config(
+        training.imgaug,
+        training.imgaug_3d,
+        keypoint_names=project.keypoint_names,
+        hflip=training.imgaug_hflip,
+    )
+    num_workers = default_num_workers() if training.num_workers is None else training.num_workers
+    pin_memory = fabric.device.type == "cuda"
+
+    def dataset(changes: Augmentation) -> FrameDataset:
+        return FrameDataset(project, size=spec.image_size, augmentation=changes, seed=seed, cache=cache)
+
+    train_sampler = EpochSampler(
+        split.train,
+        batch_size=training.train_batch_size,
+        seed=seed,
+        rank=fabric.global_rank,
+        num_ranks=fabric.world_size,
+    )
+    train_loader = make_loader(dataset(augmentation), train_sampler, num_workers=num_workers, pin_memory=pin_memory)
+    if len(split.validation) == 0:
+        return train_loader, None
+    # Without augmentation a sample costs little: no workers of its own.
+    validation_sampler = EpochSampler(split.validation, batch_size=training.val_batch_size, seed=None)
+    validation_loader = make_loader(
+        dataset(Augmentation.none()), validation_sampler, num_workers=0, pin_memory=pin_memory
+    )
+    return train_loader, validation_loader
+
+
+def default_num_workers() -> int:
+    """Loader processes when the config names no number: the cores this process may use, less one for training."""
+    return max(1, min(8, len(os.sched_getaffinity(0)) - 1 if hasattr(os, "sched_getaffinity") else 4))

@@ -1,0 +1,41 @@
+"""Which devices a run uses, and how they share the work."""
+
+from __future__ import annotations
+
+import torch
+from lightning_fabric import Fabric
+from rich.console import Console
+
+from mvtrain.config import Config
+
+
+def launch(config: Config, console: Console) -> Fabric:
+    """Fabric on the devices that the config names, its processes started."""
+    accelerator, devices = choose_hardware(config, console)
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=devices,
+        strategy=choose_strategy(config),
+        num_nodes=config.training.num_nodes,
+        precision=config.training.precision,  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric
+
+
+def choose_strategy(config: Config) -> str:
+    """Fabric's strategy. A backbone that is frozen at first needs DDP to expect parameters without gradient."""
+    strategy = config.training.strategy
+    frozen_at_first = bool(config.training.unfreezing_epoch or config.training.unfreezing_step)
+    return "ddp_find_unused_parameters_true" if strategy == "ddp" and frozen_at_first else strategy
+
+
+def choose_hardware(config: Config, console: Console) -> tuple[str, int | str]:
+    """Fabric's accelerator and devices; without a GPU one CPU process, and who asked for GPUs is told."""
+    accelerator, devices = config.training.hardware
+    if accelerator == "auto" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        if config.training.num_gpus:
+            console.print("no GPU was found: training on the CPU", highlight=False)
+        # Several processes would share the same cores.
+        return "cpu", config.training.devices if config.training.devices is not None else 1
+    return accelerator, devices

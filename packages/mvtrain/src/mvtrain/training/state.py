@@ -1,0 +1,78 @@
+"""The state of a run on disk: everything from which it goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from mvtrain.sealed import seal, unseal
+
+FOLDER = Path("checkpoints") / "state"
+
+
+def save_state(run_dir: Path, fabric: Fabric, state: dict[str, Any], facts: dict[str, Any]) -> None:
+    """Write the state of a run; the one before stays until this one is whole.
+
+    Args:
+        run_dir: of the run.
+        fabric: of the run; all its processes must call.
+        state: modules and optimizers as Fabric set them up, tensors, and plain values.
+        facts: for the reader of `state.yaml`.
+
+    Raises:
+        ValueError: the disk is full, or the folder cannot be written to.
+    """
+    folder = run_dir / FOLDER
+    gathered: Path = folder / ".gathered.pt"
+    if fabric.is_global_zero:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"{folder} cannot be made: {error.strerror}") from error
+    try:
+        fabric.save(gathered, {**state, "random": _random_state(), "precision": fabric.strategy.precision.state_dict()})
+        if fabric.is_global_zero:
+            seal(folder, "state", ".pt", lambda path: gathered.replace(path), facts)
+    except OSError as error:
+        raise ValueError(f"{folder}: the training state cannot be written: {error.strerror}") from error
+    finally:
+        gathered.unlink(missing_ok=True)
+
+
+def load_state(run_dir: Path, fabric: Fabric, state: dict[str, Any]) -> dict[str, Any]:
+    """Read the state of a run; modules and optimizers in `state` take theirs, and plain values are returned.
+
+    Args:
+        run_dir: of the run.
+        fabric: of the run; all its processes must call.
+        state: modules and optimizers under the names they were saved with, as Fabric set them up.
+
+    Raises:
+        ValueError: there is no state, it is damaged, or it does not fit.
+    """
+    _, path = unseal(run_dir / FOLDER, "state", "training state")
+    try:
+        # Tensors and plain values only: a pickle that would run code is refused.
+        rest = fabric.load(path, state, weights_only=True)
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} does not fit this run: {error}") from error
+    fabric.strategy.precision.load_state_dict(rest.pop("precision"))
+    _set_random_state(rest.pop("random"))
+    return rest
+
+
+def _random_state() -> dict[str, Any]:
+    """Of the global generators. Data and masks do not use them; dropout in a backbone would."""
+    state: dict[str, Any] = {"torch": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"].cpu())
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())
