@@ -77,10 +77,12 @@ def draw_cell(
     Returns:
         (height, width, 3) uint8 RGB.
     """
-    window = _window(marks, (image.shape[1], image.shape[0]), size[0] / size[1], zoom=zoom)
+    window = window_of(marks, (image.shape[1], image.shape[0]), size[0] / size[1], zoom=zoom)
     to_cell = affine.from_box(window, np.array(size, dtype=np.float64))
     cell = warp_image(image, to_cell, size)
-    points, expected = affine.apply(to_cell, marks.points), affine.apply(to_cell, marks.expected)
+    # OpenCV's integers end somewhere; what is this far outside is not seen anyway.
+    far = 4.0 * max(size)
+    points, expected = (np.clip(affine.apply(to_cell, each), -far, far) for each in (marks.points, marks.expected))
     for label, target, color in zip(points, expected, colors, strict=True):
         if np.isfinite(label).all() and np.isfinite(target).all():
             _line(cell, label, target, color)
@@ -156,8 +158,18 @@ def write(picture: np.ndarray, text: str, place: tuple[float, float], color: Col
     cv2.putText(picture, text, (x, y), _FONT, scale, color, 1, cv2.LINE_AA)
 
 
-def _window(marks: Marks, image_size: tuple[int, int], aspect: float, *, zoom: bool) -> np.ndarray:
-    """(4,) x, y, width, height in px of the part to show: the whole image, or what the marks fill of it."""
+def window_of(marks: Marks, image_size: tuple[int, int], aspect: float, *, zoom: bool) -> np.ndarray:
+    """The part of an image to show: all of it, or what the marks fill of it.
+
+    Args:
+        marks: in px of the image; those outside of it are not looked for.
+        image_size: width and height in px.
+        aspect: width over height of the part.
+        zoom: whether a part will do, where the marks fill only that.
+
+    Returns:
+        (4,) x, y, width, height in px; it may reach beyond the image only to have the aspect.
+    """
     whole = np.array([0.0, 0.0, *image_size])
     inside = np.concatenate([marks.points, marks.expected])
     inside = inside[((inside >= -0.5) & (inside <= np.array(image_size) - 0.5)).all(axis=-1)]
@@ -174,8 +186,8 @@ def _text_width(text: str) -> int:
 
 
 def _fixed(point: np.ndarray) -> tuple[int, int]:
-    """OpenCV's fixed-point coordinates; far points are cut off where its integers would overflow."""
-    x, y = np.clip(np.round(point * (1 << _FRACTION_BITS)), -1e6, 1e6).astype(int)
+    """OpenCV's fixed-point coordinates."""
+    x, y = np.round(point * (1 << _FRACTION_BITS)).astype(int)
     return int(x), int(y)
 
 

@@ -24,6 +24,12 @@ generated project (1/15 s) and 0.56 on one with frames 1/2 s apart; the most ali
 _FLOOR = 0.5
 """Grey levels below which thumbnails do not differ, whatever the typical distance."""
 
+_ENOUGH_FRAMES = 5
+"""Frames of a session from which it is told how much its frames differ."""
+
+_LEAST_UNIT = 1 / 3
+"""Least unit of a session, in the common one."""
+
 _CHUNK = 256
 _FEW = {"random": 0.05, "block": 0.25, "session": 0.05}
 """Share of the held-out frames up to which twins are only noted. Blocks of time meet somewhere."""
@@ -51,7 +57,7 @@ def find_twins(
 ) -> tuple[Twin, ...]:
     """Held-out frames that have a near-twin among the training frames, nearest first.
 
-    Thumbnails are compared view by view, in units of how much frames of one session differ in that view: a mouse in a
+    Thumbnails are compared view by view, in units of how much frames of the session differ in that view: a mouse in a
     large arena changes few pixels and yet is elsewhere. Frames are twins when they are alike over all views together.
 
     Args:
@@ -62,13 +68,13 @@ def find_twins(
         near: largest distance.
     """
     pixels = thumbnails.reshape(*thumbnails.shape[:2], -1).astype(np.float64)
-    units = np.array([_typical_distance(pixels[:, v], readable[:, v], sessions) for v in range(pixels.shape[1])])
-    pixels = pixels / np.maximum(units, _FLOOR / near)[:, None]
+    units = np.stack([_units(pixels[:, v], readable[:, v], sessions) for v in range(pixels.shape[1])], axis=1)
+    units = np.maximum(units, _FLOOR / near)
     held = np.concatenate([split.validation, split.test])
     twins = []
     for start in range(0, len(held) if len(split.train) else 0, _CHUNK):
         rows = held[start : start + _CHUNK]
-        distances = _distances(pixels, readable, rows, split.train)
+        distances = _distances(pixels, units, readable, rows, split.train)
         nearest = distances.argmin(axis=1)
         for row, column, distance in zip(rows, nearest, distances.min(axis=1), strict=True):
             if distance <= near:
@@ -76,33 +82,49 @@ def find_twins(
     return tuple(sorted(twins, key=lambda twin: twin.distance))
 
 
-def _typical_distance(pixels: np.ndarray, readable: np.ndarray, sessions: tuple[str, ...]) -> float:
-    """Root mean square difference of two typical frames of one session, in grey levels; 0 with nothing to compare.
+def _units(pixels: np.ndarray, readable: np.ndarray, sessions: tuple[str, ...]) -> np.ndarray:
+    """(N,) root mean square difference in grey levels of two typical frames of each row's session, in one view.
+
+    Sessions with few frames take that of the others; one in which the subject hardly stirs is not measured by itself
+    alone, so that its frames are found to be alike.
 
     Args:
-        pixels: (N, P) of one view.
+        pixels: (N, P) of the view.
         readable: (N,).
         sessions: N.
     """
     names = np.asarray(sessions, dtype=object)
-    groups = [np.flatnonzero((names == session) & readable) for session in dict.fromkeys(sessions)]
-    groups = [rows for rows in groups if len(rows) > 1] or [np.flatnonzero(readable)]
-    squares = [
-        ((pixels[rows] - pixels[rows].mean(axis=0)) ** 2).mean(axis=1) * len(rows) / max(len(rows) - 1, 1)
-        for rows in groups
-        if len(rows)
-    ]
-    return float(np.sqrt(2 * np.median(np.concatenate(squares)))) if squares else 0.0
+    own = {}
+    for session in dict.fromkeys(sessions):
+        rows = np.flatnonzero((names == session) & readable)
+        if len(rows) >= _ENOUGH_FRAMES:
+            own[session] = _typical_distance(pixels[rows])
+    common = float(np.median(list(own.values()))) if own else _typical_distance(pixels[readable])
+    return np.array([max(own.get(session, common), _LEAST_UNIT * common) for session in sessions])
 
 
-def _distances(pixels: np.ndarray, readable: np.ndarray, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(R, O) root mean square over pixels and the views that both frames have; infinite where they share none."""
+def _typical_distance(pixels: np.ndarray) -> float:
+    """Root mean square difference of two typical rows of (n, P); 0 with nothing to compare."""
+    if len(pixels) < 2:
+        return 0.0
+    squares = ((pixels - pixels.mean(axis=0)) ** 2).mean(axis=1) * len(pixels) / (len(pixels) - 1)
+    return float(np.sqrt(2 * np.median(squares)))
+
+
+def _distances(
+    pixels: np.ndarray, units: np.ndarray, readable: np.ndarray, rows: np.ndarray, others: np.ndarray
+) -> np.ndarray:
+    """(R, O) root mean square over pixels and the views that both frames have, in the units of the first.
+
+    Infinite where two frames share no view.
+    """
     total, count = np.zeros((len(rows), len(others))), np.zeros((len(rows), len(others)))
     for view in range(pixels.shape[1]):
         one, other = pixels[rows, view], pixels[others, view]
         squares = (one**2).sum(1)[:, None] + (other**2).sum(1) - 2 * one @ other.T
+        squares = np.maximum(squares, 0) / (pixels.shape[2] * units[rows, view, None] ** 2)
         both = readable[rows, view][:, None] & readable[others, view]
-        total += np.where(both, np.maximum(squares, 0) / pixels.shape[2], 0)
+        total += np.where(both, squares, 0)
         count += both
     return np.sqrt(np.where(count > 0, total / np.maximum(count, 1), np.inf))
 

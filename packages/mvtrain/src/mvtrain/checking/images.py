@@ -98,14 +98,18 @@ def _look_at(path: Path, header_size: tuple[int, int]) -> _Seen | str:
     height, width = image.shape[:2]
     if (width, height) != header_size:
         return f"image {path} decodes to {width}x{height} px, its header says {header_size[0]}x{header_size[1]}"
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     digest = blake2b(f"{width}x{height}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(image).data)
     return _Seen(
-        thumbnail=cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA),
+        thumbnail=thumbnail(image),
         digest=digest.digest(),
-        blank=float(cv2.meanStdDev(grey)[1].max()) < _BLANK,
+        blank=float(cv2.meanStdDev(image)[1].max()) < _BLANK,
     )
+
+
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """(SIDE, SIDE) uint8 grey: the mean over as many fields of an image (h, w, 3) uint8 RGB of any shape."""
+    return cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
 
 def image_findings(project: Project, scan: ImageScan) -> list[Finding]:

@@ -9,11 +9,14 @@ import numpy as np
 
 from mvgeom import CameraGroup, affine, project, reprojection_error, triangulate, triangulate_robust
 from mvgeom.calibration.findings import Finding, note, warning
-from mvgeom.reconstruction import MIN_THRESHOLD, OUTLIER_SIGMAS, keypoint_noise
+from mvgeom.reconstruction import MIN_THRESHOLD, keypoint_noise
 from mvtrain.checking.calibrations import CalibratedFrames, visible_points, without_disagreeing
 from mvtrain.data.project import Project
 
-_SUSPECT_SIGMAS = 5.0
+_LEFT_OUT_SIGMAS = 5.0
+"""Labels less far from what all views say take part: of Gaussian noise hardly one in a million is further off."""
+
+_SUSPECT_SIGMAS = 6.0
 _SUSPECT_SHARE = 0.005
 _SUSPECT_PX = 2.0
 
@@ -74,7 +77,7 @@ def label_errors(project_: Project, groups: Iterable[CalibratedFrames]) -> Label
         sigma = keypoint_noise(np.moveaxis(others, 1, 0).reshape(own.shape[1], -1, 2), group.cameras)
         if not np.isfinite(sigma):
             continue
-        threshold = max(OUTLIER_SIGMAS * sigma, MIN_THRESHOLD)
+        threshold = max(_LEFT_OUT_SIGMAS * sigma, MIN_THRESHOLD)
         world = _triangulate(others, group.cameras, threshold)
         decided = np.isfinite(world).all(axis=-1)[:, None] & np.isfinite(others).all(axis=-1)
         world = np.where(np.isnan(world), triangulate(own, group.cameras), world)
@@ -90,16 +93,32 @@ def label_errors(project_: Project, groups: Iterable[CalibratedFrames]) -> Label
 
 
 def _triangulate(points: np.ndarray, cameras: CameraGroup, threshold: float) -> np.ndarray:
-    """(N, K, 3) world points from all views where these agree, else from those that do, else from all.
+    """(N, K, 3) world points from all views where these agree, else from all but one, else from any that agree.
 
-    Robust triangulation alone would not do: where the views that are left hardly determine a point, a label left out
-    for a little too much noise seems far off.
+    Robust triangulation alone would not do: it starts from pairs of views, and where a pair hardly determines a point,
+    good labels of other views seem far off.
     """
     world: np.ndarray = triangulate(points, cameras)
-    largest = np.nan_to_num(reprojection_error(world, points, cameras), nan=-np.inf).max(axis=1)
     robust = triangulate_robust(points, cameras, threshold=threshold).points
-    agreeing: np.ndarray = largest <= threshold
-    return np.where(agreeing[..., None] | np.isnan(robust), world, robust)
+    best = np.where(np.isnan(robust), world, robust)
+    smallest = np.full(best.shape[:2], np.inf)
+    for view in range(len(cameras)):
+        rest = points.copy()
+        rest[:, view] = np.nan
+        candidate = triangulate(rest, cameras)
+        errors = reprojection_error(candidate, rest, cameras)
+        squares = np.nansum(errors**2, axis=1)
+        usable = _agree(errors, threshold) & (squares < smallest)
+        smallest = np.where(usable, squares, smallest)
+        best = np.where(usable[..., None], candidate, best)
+    agreeing = _agree(reprojection_error(world, points, cameras), threshold)
+    return np.where(agreeing[..., None], world, best)
+
+
+def _agree(errors: np.ndarray, threshold: float) -> np.ndarray:
+    """(N, K) whether there are errors (N, V, K), and all within the threshold."""
+    known = np.isfinite(errors)
+    return known.any(axis=1) & (np.where(known, errors, 0) <= threshold).all(axis=1)
 
 
 def error_findings(project_: Project, errors: LabelErrors, groups: Iterable[CalibratedFrames]) -> list[Finding]:
