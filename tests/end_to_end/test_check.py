@@ -304,6 +304,14 @@ def test_3d_without_what_it_needs(root: Path, run: Run) -> None:
     assert run(root / "config.yaml", "training.imgaug_3d=false", "losses={}").outcome.status == 0
 
 
+def test_left_without_right_is_said_and_is_no_error(root: Path, run: Run) -> None:
+    for path in [*root.glob("CollectedData_*.csv"), root / "config.yaml"]:
+        path.write_text(path.read_text().replace("right_ear", "other_ear"))
+    checked = run(root / "config.yaml")
+    assert checked.outcome.status == 0
+    assert checked.only("sides_not_checked")["severity"] == "note"
+
+
 def test_a_project_that_cannot_be_read_ends_with_2(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,6 +330,8 @@ def test_human4_names_cam3(tmp_path: Path, run: Run) -> None:
     checked = run(config)
     errors = [each for each in checked.document["findings"] if each["severity"] == "error"]
     assert [(each["code"], each["views"]) for each in errors] == [("camera_disagrees", ["cam3"])]
+    # The names of human4 are those of another skeleton than its columns have.
+    assert checked.findings["unequal_sides"]["severity"] == "warning"
     assert checked.findings["near_duplicates"]["severity"] == "warning"
     assert checked.findings["near_duplicates"]["evidence"]["frames"] >= 18
     assert checked.findings["label_error"]["evidence"]["share"] < 0.02

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from helpers.rigs import ring
 from mvgeom import CameraGroup, project
 from mvtrain.checking.calibrations import check_calibrations
-from mvtrain.checking.exchanged import check_sides, exchange_findings, sides
+from mvtrain.checking.exchanged import check_sides, exchange_findings
 from mvtrain.checking.reprojection import error_findings, label_errors
 from mvtrain.data.project import Project
 
@@ -57,7 +57,7 @@ def test_noise_is_no_finding(seed: int, noise: float, num_views: int) -> None:
     assert not errors.suspect.any()
     assert notes == error_findings(found, errors, groups) == []
     lines = np.zeros((NUM_FRAMES, num_views), dtype=int)
-    assert exchange_findings(found, groups, errors, lines) == []
+    assert exchange_findings(found, groups, errors, lines, [SIDES]) == []
     if num_views > 2 and noise > 0.1:
         assert errors.noise[0] == pytest.approx(noise, rel=0.35)
 
@@ -102,7 +102,7 @@ def test_without_calibration_nothing_is_judged() -> None:
     assert notes == []
     assert not np.isfinite(errors.error).any()
     assert errors.worst(5) == []
-    assert exchange_findings(found, groups, errors, np.zeros((NUM_FRAMES, 3), dtype=int)) == []
+    assert exchange_findings(found, groups, errors, np.zeros((NUM_FRAMES, 3), dtype=int), [SIDES]) == []
 
 
 @settings(max_examples=30, deadline=None)
@@ -132,14 +132,3 @@ def test_exchanged_sides_are_found_where_they_are(seed: int, view: int, rows: se
         assert each.error_exchanged < 0.4 * each.error
         assert each.right <= NUM_FRAMES - len(rows)
     assert found or not clear
-
-
-def test_sides_are_told_by_names() -> None:
-    assert sides(NAMES) == [SIDES]
-    assert sides(("nose", "tail")) == []
-    found = project_of(labels(ring(3), 0, 0.3), ring(3))
-    lopsided = Project(**{**vars(found), "keypoint_names": ("nose", "left_ear", "ear", "tail")})
-    groups, _ = check_calibrations(lopsided)
-    (finding,) = exchange_findings(lopsided, groups, label_errors(lopsided, groups), np.zeros((NUM_FRAMES, 3), int))
-    assert (finding.severity, finding.code) == ("note", "sides_not_checked")
-    assert "'left_ear' has no counterpart 'right_ear'" in finding.text or "left_ear" in finding.text

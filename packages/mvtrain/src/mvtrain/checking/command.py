@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from mvgeom.calibration.findings import Finding, error, sort_findings, warning
+from mvgeom.calibration.findings import Finding, error, note, sort_findings, warning
 from mvtrain.checking.calibrations import (
+    CalibratedFrames,
     calibration_findings,
     check_calibrations,
     findings_in_3d,
     frame_mismatches,
 )
 from mvtrain.checking.contact_sheets import worst_frames, write_augmented_sheet, write_label_sheet
-from mvtrain.checking.counts import count_labels, read_rows
+from mvtrain.checking.counts import TableRows, count_labels, read_rows
 from mvtrain.checking.duplicates import copy_findings, find_twins, twin_findings
 from mvtrain.checking.exchanged import exchange_findings
 from mvtrain.checking.images import ImageScan, image_findings, scan_images
 from mvtrain.checking.labels import label_findings
 from mvtrain.checking.report import print_results, print_verdict, write_json
-from mvtrain.checking.reprojection import error_findings, label_errors
+from mvtrain.checking.reprojection import LabelErrors, error_findings, label_errors
 from mvtrain.checking.results import Results
+from mvtrain.checking.symmetry import sides, symmetry_findings
 from mvtrain.config import Config
 from mvtrain.data.dataset import triangulate_labels
 from mvtrain.data.needs_3d import check_calibration
@@ -84,7 +87,7 @@ def _inspect(config: Config, project: Project, split: Split, scan: ImageScan) ->
         *label_findings(project, split, counts, rows),
         *calibration_findings(project, config, calibrations),
         *findings_in_3d(project, config, split, points_3d),
-        *exchange_findings(project, calibrations, errors, rows.lines),
+        *_side_findings(project, calibrations, errors, rows, points_3d),
         *error_findings(project, errors, calibrations),
         *twin_findings(project, split, twins, config.data.split),
         *notes,
@@ -101,6 +104,28 @@ def _inspect(config: Config, project: Project, split: Split, scan: ImageScan) ->
         twins=twins,
         findings=sort_findings(findings),
     )
+
+
+def _side_findings(
+    project: Project,
+    calibrations: tuple[CalibratedFrames, ...],
+    errors: LabelErrors,
+    rows: TableRows,
+    points_3d: np.ndarray,
+) -> list[Finding]:
+    """What 3D says about left and right; nothing where there is no calibration that fits."""
+    usable = [group for group in calibrations if not group.contradicted]
+    if not usable:
+        return []
+    try:
+        pairs = sides(project.keypoint_names)
+    except ValueError as problem:
+        return [note("sides_not_checked", (), f"left and right were not compared: {problem}")]
+    fitting = points_3d[np.concatenate([group.rows for group in usable])]
+    return [
+        *exchange_findings(project, usable, errors, rows.lines, pairs),
+        *symmetry_findings(project.keypoint_names, fitting, pairs),
+    ]
 
 
 def _reader_findings(project: Project, config: Config) -> list[Finding]:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mvaug.mirror import mirrored_order
 from mvgeom import CameraGroup, reprojection_error, triangulate
-from mvgeom.calibration.findings import Finding, error, note, warning
+from mvgeom.calibration.findings import Finding, error, warning
 from mvtrain.checking.calibrations import CalibratedFrames, visible_points, without_disagreeing
 from mvtrain.checking.reprojection import LabelErrors
 from mvtrain.data.project import Project
@@ -45,15 +44,6 @@ class SideCheck:
     right: int
     error: float
     error_exchanged: float
-
-
-def sides(keypoint_names: Sequence[str]) -> list[tuple[int, int]]:
-    """Pairs of keypoints that are each other's mirror image, told by their names.
-
-    Raises:
-        ValueError: a left or right keypoint without its counterpart.
-    """
-    return [(one, other) for one, other in enumerate(mirrored_order(keypoint_names)) if one < other]
 
 
 def check_sides(
@@ -112,7 +102,11 @@ def _disagreement(both: np.ndarray, cameras: CameraGroup) -> tuple[np.ndarray, n
 
 
 def exchange_findings(
-    project: Project, groups: Iterable[CalibratedFrames], errors: LabelErrors, lines: np.ndarray
+    project: Project,
+    groups: Iterable[CalibratedFrames],
+    errors: LabelErrors,
+    lines: np.ndarray,
+    pairs: Sequence[tuple[int, int]],
 ) -> list[Finding]:
     """One finding per view and pair of keypoints: an error where most frames have them exchanged, else a warning.
 
@@ -121,17 +115,13 @@ def exchange_findings(
         groups: its calibrations; those that contradict their labels are left out.
         errors: of the labels.
         lines: (N, V) line of each row in the label table of each view.
+        pairs: of keypoints that are each other's mirror image.
     """
-    usable = [group for group in groups if not group.contradicted and np.isfinite(errors.noise[group.rows[0]])]
-    if not usable:
-        return []
-    try:
-        pairs = sides(project.keypoint_names)
-    except ValueError as problem:
-        return [note("sides_not_checked", (), f"exchanged left and right were not looked for: {problem}")]
     points = visible_points(project)
     findings = []
-    for group in usable:
+    for group in groups:
+        if group.contradicted or not np.isfinite(errors.noise[group.rows[0]]):
+            continue
         others, noise = without_disagreeing(points, group), float(errors.noise[group.rows[0]])
         for each in check_sides(others, group.cameras, pairs, noise):
             told = lines[group.rows[each.exchanged], each.view]
