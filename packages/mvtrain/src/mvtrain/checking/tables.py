@@ -111,8 +111,8 @@ def worst_table(results: Results) -> Table | None:
             entry["view"],
             str(entry["line"]),
             "/".join(entry["image"].replace("\\", "/").split("/")[-2:]),
-            f"{x:.0f}, {y:.0f}",
-            f"{expected_x:.0f}, {expected_y:.0f}",
+            f"{x:.1f}, {y:.1f}",
+            f"{expected_x:.1f}, {expected_y:.1f}",
             f"{entry['error_px']:.1f}{' !' if entry['suspect'] else ''}",
         )
     return table
