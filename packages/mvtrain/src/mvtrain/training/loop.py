@@ -89,8 +89,11 @@ class Trainer:
 
     @property
     def clock(self) -> float:
-        """Epochs since the start, in fractions."""
-        return self.epoch + self.batches_done / len(self.train_loader)
+        """Epochs since the start, in fractions; batches whose gradients are summed share the time of the first."""
+        done, per_epoch = self.batches_done, len(self.train_loader)
+        if done < per_epoch:
+            done -= done % self.config.training.accumulate_grad_batches
+        return self.epoch + done / per_epoch
 
     @property
     def finished(self) -> bool:

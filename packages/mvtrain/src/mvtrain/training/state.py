@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def save_state(run_dir: Path, fabric: Fabric, state: dict[str, Any], facts: dict
     except OSError as error:
         raise ValueError(f"{folder}: the training state cannot be written: {error.strerror}") from error
     finally:
-        gathered.unlink(missing_ok=True)
+        if fabric.is_global_zero:
+            gathered.unlink(missing_ok=True)
 
 
 def load_state(run_dir: Path, fabric: Fabric, state: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +59,7 @@ def load_state(run_dir: Path, fabric: Fabric, state: dict[str, Any]) -> dict[str
     try:
         # Tensors and plain values only: a pickle that would run code is refused.
         rest = fabric.load(path, state, weights_only=True)
-    except (RuntimeError, KeyError, ValueError) as error:
+    except (RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
         raise ValueError(f"{path} does not fit this run: {error}") from error
     fabric.strategy.precision.load_state_dict(rest.pop("precision"))
     _set_random_state(rest.pop("random"))

@@ -1,0 +1,344 @@
+"""Runs that are killed, stopped, resumed, repeated, shared between processes: the result is always the same."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+import yaml
+from filelock import FileLock
+
+from helpers.command import Outcome, run_mvtrain
+from helpers.tiny import generate_tiny_project, write_tiny_config
+from mvtrain.model.checkpoint import load_checkpoint
+
+TIMES = ["samples_per_second", "share_waiting_for_data"]
+"""Columns of the log that say how long something took."""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return generate_tiny_project(tmp_path_factory.mktemp("generated") / "project")
+
+
+class Fit:
+    """`mvtrain fit` inside the test's process."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.capsys, self.monkeypatch = capsys, monkeypatch
+
+    def __call__(self, *arguments: object) -> Outcome:
+        return run_mvtrain(self.capsys, self.monkeypatch, "fit", *arguments)
+
+    def well(self, *arguments: object) -> str:
+        outcome = self(*arguments)
+        assert outcome.status == 0, outcome.err
+        return outcome.out
+
+
+@pytest.fixture
+def fit(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Fit:
+    return Fit(capsys, monkeypatch)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    (file,) = (run / "checkpoints" / "last").glob("*.safetensors")
+    return safetensors.torch.load_file(file)
+
+
+def weight_bytes(run: Path) -> list[bytes]:
+    return [next((run / "checkpoints" / name).glob("*.safetensors")).read_bytes() for name in ("last", "best")]
+
+
+def figures(run: Path) -> pd.DataFrame:
+    return pd.read_csv(run / "metrics.csv", dtype=str).drop(columns=TIMES)
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "mvtrain.cli", "fit", *map(str, arguments)]
+    return subprocess.Popen(
+        command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+
+
+def wait_for_rows(process: subprocess.Popen[str], run: Path, rows: int) -> None:
+    """Until the log has that many rows."""
+    path = run / "metrics.csv"
+    while not path.exists() or len(path.read_text().splitlines()) <= rows:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+
+
+def test_a_run_that_was_killed_and_stopped_ends_as_if_nothing_had_happened(
+    project: Path, tmp_path: Path, fit: Fit
+) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    config = write_tiny_config(
+        tmp_path / "tiny.yaml", project, log_every_n_steps=1, ema_decay=0.9, num_workers=1, save_every_minutes=0
+    )
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    fit.well(config, "--output-dir", whole)
+    rng = np.random.default_rng()
+    first, second = sorted(rng.choice(np.arange(1, 12), 2, replace=False))
+
+    process = start(config, "--output-dir", broken)
+    wait_for_rows(process, broken, first)
+    time.sleep(rng.uniform(0, 0.05))
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not (broken / "checkpoints" / "last").exists()
+
+    process = start("--resume", broken)
+    wait_for_rows(process, broken, second)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM, err
+    assert f"the state is saved; go on with: mvtrain fit --resume {broken}" in out
+    assert "Traceback" not in err
+
+    fit.well("--resume", broken)
+    torch.set_num_threads(threads)
+    assert weight_bytes(broken) == weight_bytes(whole), (first, second)
+    pd.testing.assert_frame_equal(figures(broken), figures(whole))
+    assert len(yaml.safe_load((broken / "run.yaml").read_text())) == 3
+    for name in ("predictions_cam1.csv", "predictions_cam1_pixel_error.csv"):
+        assert (broken / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_finished_run_resumed_changes_nothing(project: Path, tmp_path: Path, fit: Fit) -> None:
+    config = write_tiny_config(tmp_path / "tiny.yaml", project, max_epochs=1, unfreezing_epoch=0)
+    fit.well(config, "--output-dir", tmp_path / "run")
+    before = weight_bytes(tmp_path / "run"), (tmp_path / "run" / "metrics.csv").read_bytes()
+    fit.well("--resume", tmp_path / "run")
+    assert (weight_bytes(tmp_path / "run"), (tmp_path / "run" / "metrics.csv").read_bytes()) == before
+
+
+def visible_project(tmp_path: Path) -> Path:
+    """Every keypoint labelled in every view, so that every frame has the same share in a loss."""
+    project = generate_tiny_project(tmp_path / "visible", occlusion=0.0)
+    for path in project.glob("CollectedData_*.csv"):
+        table = pd.read_csv(path, header=[0, 1, 2], index_col=0)
+        for column in table.columns:
+            if column[2] == "visible":
+                table[column] = 2
+            else:
+                table[column] = table[column].fillna(30.0).clip(2, 60)
+        table.to_csv(path)
+    return project
+
+
+def test_half_batches_and_half_the_work_in_another_process_give_the_same_weights(tmp_path: Path, fit: Fit) -> None:
+    project = visible_project(tmp_path)
+    settings = {"max_epochs": 2, "unfreezing_epoch": 1, "imgaug": "none", "imgaug_3d": False, "optimizer": "Adam"}
+    config = write_tiny_config(tmp_path / "tiny.yaml", project, **settings)
+    document = yaml.safe_load(config.read_text())
+    document["losses"] = {}
+    config.write_text(yaml.safe_dump(document))
+    fit.well(config, "--output-dir", tmp_path / "one")
+    halves = ("training.train_batch_size=2", "training.accumulate_grad_batches=2")
+    fit.well(config, *halves, "--output-dir", tmp_path / "halves")
+    process = start(config, "training.strategy=ddp", "training.devices=2", "--output-dir", tmp_path / "two")
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert "2 x cpu" in out
+    expected = weights(tmp_path / "one")
+    for name in ("halves", "two"):
+        for key, value in weights(tmp_path / name).items():
+            # Adam divides by the gradient's size, so where a gradient is near zero its rounding is magnified.
+            torch.testing.assert_close(value, expected[key], rtol=1e-3, atol=2e-5, msg=f"{name}: {key}")
+
+
+def test_averaged_weights_are_the_exponential_moving_average(project: Path, tmp_path: Path, fit: Fit) -> None:
+    settings = {"lr_scheduler": None, "unfreezing_epoch": 0, "train_batch_size": 12, "patch_mask": None}
+    config = write_tiny_config(tmp_path / "tiny.yaml", project, **settings)
+    document = yaml.safe_load(config.read_text())
+    document["losses"] = {}
+    config.write_text(yaml.safe_dump(document))
+    by_epochs = []
+    for epochs in (1, 2, 3):
+        run = tmp_path / f"plain{epochs}"
+        fit.well(config, f"training.max_epochs={epochs}", "--output-dir", run)
+        by_epochs.append(weights(run))
+    fit.well(config, "training.max_epochs=3", "training.ema_decay=0.75", "--output-dir", tmp_path / "averaged")
+    for name, value in weights(tmp_path / "averaged").items():
+        # One step per epoch; the average starts at the weights after the first step.
+        average = by_epochs[0][name]
+        for later in by_epochs[1:]:
+            average = 0.75 * average + 0.25 * later[name]
+        torch.testing.assert_close(value, average, rtol=1e-5, atol=1e-7)
+
+
+def test_a_dry_run_writes_nothing(project: Path, tmp_path: Path, fit: Fit) -> None:
+    config = write_tiny_config(tmp_path / "tiny.yaml", project)
+    out = fit.well(config, "--dry-run", "--output-dir", tmp_path / "run")
+    assert "one batch went forward and backward, nothing was written" in out
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_that_can_learn_learns_one_frame_by_heart(project: Path, tmp_path: Path, fit: Fit) -> None:
+    changes = ("training.max_epochs=40", "training.unfreezing_epoch=0", "training.optimizer_params.learning_rate=5e-3")
+    config = write_tiny_config(tmp_path / "tiny.yaml", project)
+    out = fit.well(config, *changes, "--overfit", 1, "--output-dir", tmp_path / "run")
+    losses = pd.read_csv(tmp_path / "run" / "metrics.csv")["heatmap"].dropna()
+    assert losses.iloc[-1] < 0.5 * losses.iloc[0]
+    assert "imgaug none, imgaug_3d false" in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["training.train_batch_size=13"], "training.train_batch_size is 13, but there are only 12 training frames"),
+        (
+            ["training.early_stopping=true", "training.val_prob=0"],
+            "training.early_stopping watches the validation loss, but there are no validation frames",
+        ),
+        (
+            ["training.lr_scheduler=multisteplr", "training.lr_scheduler_params.multisteplr.milestones=[2, 9]"],
+            "multisteplr.milestones: [9] come after the end of the run (training.max_epochs is 4)",
+        ),
+        (["training.devices=5", "training.strategy=ddp", "--overfit=30"], "there are 12 training frames"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_refused_before_the_first_step(
+    changes: list[str], message: str, project: Path, tmp_path: Path, fit: Fit
+) -> None:
+    outcome = fit(write_tiny_config(tmp_path / "tiny.yaml", project), *changes, "--output-dir", tmp_path / "run")
+    assert outcome.status == 2
+    assert message in outcome.err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "needs either a config file, or --resume"),
+        (["tiny.yaml", "--resume", "run"], "needs either a config file, or --resume"),
+        (["--resume", "nothing"], "is no run folder: it has no config.yaml"),
+        (["--resume", "run", "--output-dir", "other"], "no overrides, no --output-dir"),
+        (["tiny.yaml", "--dry-run", "--overfit", "1"], "exclude each other"),
+    ],
+)
+def test_options_that_contradict_each_other(
+    arguments: list[str], message: str, tmp_path: Path, fit: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = fit(*arguments)
+    assert outcome.status == 2
+    assert message in outcome.err
+
+
+class TestFaults:
+    """What stops a run, and what is left of it."""
+
+    @pytest.fixture
+    def config(self, project: Path, tmp_path: Path) -> Path:
+        return write_tiny_config(tmp_path / "tiny.yaml", project, max_epochs=2, unfreezing_epoch=0)
+
+    @pytest.fixture
+    def run(self, config: Path, tmp_path: Path, fit: Fit) -> Path:
+        fit.well(config, "--output-dir", tmp_path / "run")
+        return tmp_path / "run"
+
+    def test_a_loss_that_is_no_number_names_the_frames_and_keeps_the_batch(
+        self, config: Path, tmp_path: Path, fit: Fit
+    ) -> None:
+        changes = ("training.optimizer_params.learning_rate=1e30", "training.log_every_n_steps=1")
+        outcome = fit(config, *changes, "--output-dir", tmp_path / "run")
+        assert outcome.status == 2
+        assert "the loss was no longer a finite number at batch " in outcome.err
+        assert "labeled-data/" in outcome.err
+        assert "training.optimizer_params.learning_rate" in outcome.err
+        batch = torch.load(tmp_path / "run" / "not_finite.pt", weights_only=True)
+        assert batch["images"].shape == (4, 3, 3, 32, 48)
+        assert not (tmp_path / "run" / "checkpoints" / "last").exists()
+
+    def test_a_folder_in_use_is_refused(self, run: Path, fit: Fit) -> None:
+        with FileLock(run / ".lock"):
+            outcome = fit("--resume", run)
+        assert outcome.status == 2
+        assert f"another process is training in {run}" in outcome.err
+
+    def test_a_run_folder_that_cannot_be_made(self, config: Path, tmp_path: Path, fit: Fit) -> None:
+        (tmp_path / "file").write_text("")
+        outcome = fit(config, "--output-dir", tmp_path / "file" / "run")
+        assert outcome.status == 2
+        assert "cannot be written to" in outcome.err
+
+    def test_a_damaged_state_is_refused(self, run: Path, fit: Fit) -> None:
+        (state,) = (run / "checkpoints" / "state").glob("*.pt")
+        content = state.read_bytes()
+        for damaged in (content[:-100], content[:-1] + bytes([content[-1] ^ 1])):
+            state.write_bytes(damaged)
+            outcome = fit("--resume", run)
+            assert outcome.status == 2
+            assert "it is damaged or was exchanged" in outcome.err
+
+    def test_a_state_that_would_run_code_is_refused(self, run: Path, tmp_path: Path, fit: Fit) -> None:
+        import hashlib
+
+        class Harmful:
+            def __reduce__(self) -> tuple[object, tuple[str]]:
+                return os.system, (f"touch {tmp_path / 'ran'}",)
+
+        (state,) = (run / "checkpoints" / "state").glob("*.pt")
+        torch.save({"model": Harmful()}, state)
+        description = run / "checkpoints" / "state" / "state.yaml"
+        document = yaml.safe_load(description.read_text())
+        document["sha256"] = hashlib.sha256(state.read_bytes()).hexdigest()
+        description.write_text(yaml.safe_dump(document))
+        outcome = fit("--resume", run)
+        assert outcome.status == 2
+        assert "does not fit this run" in outcome.err
+        assert not (tmp_path / "ran").exists()
+
+    def test_a_state_described_by_a_python_tag_is_refused(self, run: Path, fit: Fit) -> None:
+        (run / "checkpoints" / "state" / "state.yaml").write_text("!!python/object/apply:os.system ['echo ran']")
+        outcome = fit("--resume", run)
+        assert outcome.status == 2
+        assert "does not describe a training state" in outcome.err
+
+    def test_a_log_that_was_exchanged_is_refused(self, run: Path, fit: Fit) -> None:
+        (run / "metrics.csv").write_text("epoch,step\n")
+        outcome = fit("--resume", run)
+        assert outcome.status == 2
+        assert "is not the log that the training state was saved with" in outcome.err
+
+    def test_a_full_disk_leaves_the_checkpoint_before(self, run: Path) -> None:
+        # A real limit of the system on the size of files, in a process of its own.
+        code = (
+            "import resource, sys\n"
+            "from pathlib import Path\n"
+            "from mvtrain.model.checkpoint import load_checkpoint, save_checkpoint\n"
+            "folder = Path(sys.argv[1])\n"
+            "model, spec = load_checkpoint(folder)\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+            "try:\n    save_checkpoint(folder, model, spec, {'epoch': 9})\n"
+            "except ValueError as error:\n    print(error)\n"
+        )
+        folder = run / "checkpoints" / "last"
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        told = subprocess.run([sys.executable, "-c", code, folder], check=True, capture_output=True, text=True).stdout
+        assert "cannot be written: File too large" in told
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+        load_checkpoint(folder)
+
+    def test_a_loader_process_that_dies_is_told(self, config: Path, tmp_path: Path, project: Path) -> None:
+        changes = ("training.num_workers=1", "training.max_epochs=300", "training.log_every_n_steps=1")
+        process = start(config, *changes, "--output-dir", tmp_path / "run")
+        wait_for_rows(process, tmp_path / "run", 2)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert children
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
+        _, err = process.communicate()
+        assert process.returncode == 2, err
+        assert "a loader process died" in " ".join(err.split())
+        assert "Traceback" not in err
