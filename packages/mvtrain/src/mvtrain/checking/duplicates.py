@@ -17,8 +17,8 @@ from mvtrain.data.tables import frame_of_row
 NEAR = 0.35
 """Distance of two frames, in the typical distance of frames of one session, below which they are near-twins.
 
-Held-out frames and the training frame next to them in time are 0.14 apart in the median on human4 (1/60 s), 0.29 on a
-generated project (1/15 s) and 0.56 on one with frames 1/2 s apart; the most alike frames that are not neighbours 0.6.
+From held-out frames to the nearest training frame it is 0.15 in the median on human4 (1/60 s apart), 0.31 on a
+generated project (1/15 s) and 0.58 on one with frames 1/2 s apart; docs/check.md has more.
 """
 
 _FLOOR = 0.5
