@@ -1,5 +1,6 @@
 """2D keypoint tables in, 3D table out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis.extra.numpy as hnp
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from mvgeom.keypoint_tables import COORDS_3D, read_keypoints, stack_views, write_points_3d
+from mvgeom.reconstruction import Reconstruction
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 
@@ -139,7 +141,18 @@ def test_3d_table_comes_back(points: np.ndarray, missing: int, tmp_path_factory:
     points.reshape(6, 3)[missing] = np.nan
     error = np.where(np.isnan(points[..., 0]), np.nan, 1.25)
     views = np.where(np.isnan(error), 0, 3)
-    write_points_3d(path, ["a", "b", "c"], ["nose", "tail"], points, np.abs(points) / 10, error, views)
+    whole = Reconstruction(
+        points=points, std=np.abs(points) / 10, error=error, num_views=views, noise=1.0, threshold=np.inf
+    )
+    arrays = ("points", "std", "error", "num_views")
+    blocks = [
+        (rows, replace(whole, **{name: getattr(whole, name)[part] for name in arrays}))
+        for rows, part in ((["a", "b"], slice(0, 2)), (["c"], slice(2, 3)))
+    ]
+    write_points_3d(path, ["nose", "tail"], [(["a", "b", "c"], whole)])
+    in_one = path.read_bytes()
+    write_points_3d(path, ["nose", "tail"], blocks)
+    assert path.read_bytes() == in_one
     table = pd.read_csv(path, header=[0, 1, 2], index_col=0)
     assert list(table.index) == ["a", "b", "c"]
     assert tuple(table["mvgeom"]["tail"].columns) == COORDS_3D

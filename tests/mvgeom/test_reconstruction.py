@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from mvgeom import project, triangulate
 from mvgeom.cameras import CameraGroup
-from mvgeom.reconstruction import noise_from_errors, reconstruct
+from mvgeom.reconstruction import Method, noise_from_errors, reconstruct
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,41 @@ def test_std_is_proportional_to_the_given_noise(rig: CameraGroup) -> None:
     _, pixels = scene(rig, 1.0, 0.0)
     one, three = (reconstruct(pixels, rig, method="linear", noise=noise) for noise in (1, 3))
     np.testing.assert_allclose(three.std, 3 * one.std, rtol=1e-9)
+
+
+def test_weights_are_inverse_variances(rig: CameraGroup) -> None:
+    world, exact = scene(rig, 0.0, 0.0)
+    random = np.random.default_rng(3)
+    weights = random.choice([0.05, 1.0], exact.shape[:-1])
+    pixels = exact + 1.5 * random.normal(size=exact.shape) / np.sqrt(weights)[..., None]
+    weighted, plain = reconstruct(pixels, rig, weights=weights), reconstruct(pixels, rig)
+    assert 1.3 < weighted.noise < 1.7
+    standardized = np.abs((weighted.points - world) / weighted.std)
+    assert np.nanmedian(standardized) == pytest.approx(0.6745, rel=0.1)
+
+    def error(points: np.ndarray) -> float:
+        return float(np.nanmedian(np.linalg.norm(points - world, axis=-1)))
+
+    assert error(weighted.points) < 0.8 * error(plain.points)
+    ones = reconstruct(pixels, rig, weights=np.ones(weights.shape))
+    np.testing.assert_allclose(ones.points, plain.points, atol=1e-9)
+    np.testing.assert_allclose(ones.std, plain.std, rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["robust", "refined", "linear"])
+def test_a_view_without_weight_is_a_missing_view(rig: CameraGroup, method: Method) -> None:
+    _, pixels = scene(rig, 1.0, 0.0)
+    weights = np.ones(pixels.shape[:-1])
+    weights[:, 1], weights[:, 3] = 0.0, np.nan
+    missing = np.where((weights > 0)[..., None], pixels, np.nan)
+    without, expected = (
+        reconstruct(pixels, rig, method=method, weights=weights),
+        reconstruct(missing, rig, method=method),
+    )
+    for name in ("points", "std", "error"):
+        np.testing.assert_allclose(getattr(without, name), getattr(expected, name), rtol=1e-7, atol=1e-9)
+    np.testing.assert_array_equal(without.num_views, expected.num_views)
+    assert without.num_views.max() == 3
 
 
 def test_wrong_options(rig: CameraGroup) -> None:

@@ -152,7 +152,7 @@ def triangulate(
     keypoints = read_views(files, boxes, crop_size, min_likelihood)
     stack, points = keypoints.stack, keypoints.points
     found = reconstruct(points, cameras, method=method.value, threshold=threshold, noise=noise)
-    write_points_3d(output, stack.rows, stack.keypoint_names, found.points, found.std, found.error, found.num_views)
+    write_points_3d(output, stack.keypoint_names, [(stack.rows, found)])
     _print_reconstruction(found, stack, points, tuple(files), output)
 
 

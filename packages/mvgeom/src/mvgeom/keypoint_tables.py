@@ -6,7 +6,7 @@ Both have three header rows (scorer, bodyparts, coords) and an index column: fra
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -18,6 +18,8 @@ from mvgeom.formats.files import replace_file
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from mvgeom.reconstruction import Reconstruction
 
 Floats = npt.NDArray[np.float64]
 
@@ -146,24 +148,15 @@ def stack_views(tables: Mapping[str, KeypointTable]) -> ViewStack:
 
 
 def write_points_3d(
-    path: str | Path,
-    rows: Sequence[str],
-    keypoint_names: Sequence[str],
-    points: Floats,
-    std: Floats,
-    error: Floats,
-    num_views: npt.NDArray[np.int64],
+    path: str | Path, keypoint_names: Sequence[str], blocks: Iterable[tuple[Sequence[str], Reconstruction]]
 ) -> None:
     """Write the 3D table: x, y, z, x_std, y_std, z_std, error, num_views per keypoint; missing values are empty cells.
 
     Args:
         path: CSV file, replaced whole.
-        rows: N index entries.
         keypoint_names: K names.
-        points: (N, K, 3) world, in the calibration's unit.
-        std: (N, K, 3) standard deviations, same unit.
-        error: (N, K) mean reprojection error over the views used, px.
-        num_views: (N, K) number of views used.
+        blocks: consecutive parts of the table, each with its index entries; only one is held in memory. Points and
+            standard deviations are in the calibration's unit, errors in px.
 
     Raises:
         ValueError: when the file cannot be written.
@@ -173,11 +166,19 @@ def write_points_3d(
     columns = pd.MultiIndex.from_tuples(
         [("mvgeom", name, coord) for name in keypoint_names for coord in COORDS_3D], names=_HEADER
     )
-    values = np.concatenate([points, std, error[..., None]], axis=-1)
-    table = pd.DataFrame(index=pd.Index(rows), columns=columns, dtype=np.float64)
-    table.iloc[:, :] = np.concatenate([values, num_views[..., None]], axis=-1).reshape(len(rows), -1)
-    table = table.astype({("mvgeom", name, "num_views"): np.int64 for name in keypoint_names})
-    replace_file(Path(path), lambda temporary: table.to_csv(temporary, float_format="%.6g"))
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            pd.DataFrame(columns=columns).to_csv(file)
+            for rows, found in blocks:
+                values = np.concatenate(
+                    [found.points, found.std, found.error[..., None], found.num_views[..., None]], axis=-1
+                )
+                table = pd.DataFrame(values.reshape(len(rows), -1), index=pd.Index(rows), columns=columns)
+                table = table.astype({("mvgeom", name, "num_views"): np.int64 for name in keypoint_names})
+                table.to_csv(file, header=False, float_format="%.6g")
+
+    replace_file(Path(path), write)
 
 
 def _read_header(path: Path) -> list[tuple[str, str]]:

@@ -34,8 +34,8 @@ class Reconstruction:
         std: (N, K, 3) standard deviation along the world's axes for the noise below; NaN where there is no point.
         error: (N, K) mean reprojection error in px over the views used; NaN where there is no point.
         num_views: (N, K) views used; 0 where there is no point.
-        noise: standard deviation of the keypoints per pixel coordinate, that `std` is for.
-        threshold: reprojection error in px beyond which views were left out; infinite where none were.
+        noise: standard deviation per pixel coordinate of a keypoint of weight 1, that `std` is for.
+        threshold: reprojection error in px beyond which views of weight 1 were left out; infinite where none were.
     """
 
     points: Floats
@@ -53,6 +53,7 @@ def reconstruct(
     method: Method = "robust",
     threshold: float | None = None,
     noise: float | None = None,
+    weights: Floats | None = None,
 ) -> Reconstruction:
     """Triangulate keypoints of a whole video or label table.
 
@@ -61,9 +62,11 @@ def reconstruct(
         cams: V cameras without batch dimensions, NumPy.
         method: `robust` leaves out views that disagree with the others, `refined` minimizes the reprojection error over
             all views, `linear` is the closed form without that.
-        threshold: reprojection error in px beyond which `robust` leaves a view out; None takes `OUTLIER_SIGMAS` times
-            the noise of these keypoints.
+        threshold: reprojection error in px beyond which `robust` leaves out a view of weight 1; None takes
+            `OUTLIER_SIGMAS` times the noise of these keypoints.
         noise: standard deviation of the keypoints per pixel coordinate; None estimates it from the reprojection errors.
+        weights: (N, V, K) inverse variances of the keypoints relative to one of weight 1, whose standard deviation is
+            the noise; that and the threshold grow where a weight is less. 0 or NaN removes a keypoint. None: all are 1.
 
     Raises:
         ValueError: when shapes do not fit, the method is unknown, or the noise is not positive.
@@ -74,19 +77,21 @@ def reconstruct(
         raise ValueError(f"method must be robust, refined or linear, got {method!r}")
     num_rows, num_views, num_keypoints = points.shape[:3]
     flat = np.ascontiguousarray(np.moveaxis(points, 1, 0).reshape(num_views, num_rows * num_keypoints, 2))
-    sigma = noise if noise is not None else keypoint_noise(flat, cams)
+    flat_weights = None if weights is None else np.moveaxis(weights, 1, 0).reshape(num_views, -1)
+    sigma = noise if noise is not None else keypoint_noise(flat, cams, flat_weights)
     limit = float("inf")
     if method == "robust":
         limit = threshold if threshold is not None else _outlier_threshold(sigma)
-        world, errors = _from_agreeing_views(flat, cams, limit)
+        world, errors = _from_agreeing_views(flat, cams, limit, flat_weights)
     else:
-        world, errors = _from_all_views(flat, cams, refine_steps=0 if method == "linear" else 2)
+        world, errors = _from_all_views(flat, cams, flat_weights, refine_steps=0 if method == "linear" else 2)
     used = ~np.isnan(errors)
     counts = used.sum(axis=0)
     found = ~np.isnan(world).any(-1)
+    spread = np.full(used.shape, sigma) if flat_weights is None else sigma / np.sqrt(np.where(used, flat_weights, 1.0))
     variance = np.concatenate(
         [
-            np.diagonal(covariance(world[chunk], cams, sigma, used[:, chunk]), axis1=-2, axis2=-1)
+            np.diagonal(covariance(world[chunk], cams, spread[:, chunk], used[:, chunk]), axis1=-2, axis2=-1)
             for chunk in _chunks(len(world))
         ]
     )
@@ -101,22 +106,28 @@ def reconstruct(
     )
 
 
-def keypoint_noise(points: Floats, cams: CameraGroup) -> float:
+def keypoint_noise(points: Floats, cams: CameraGroup, weights: Floats | None = None) -> float:
     """Standard deviation of keypoints per pixel coordinate, from how well the views agree; outliers do not count.
 
     Args:
         points: (V, K, 2) frame px; NaN is missing. Of many points an even selection is used.
         cams: V cameras without batch dimensions, NumPy.
+        weights: (V, K) as in `reconstruct`; the result is that of a keypoint of weight 1.
 
     Returns:
         px; NaN where no point is seen by two views.
     """
-    sample = points[:, :: max(1, points.shape[1] // CHUNK)]
-    sigma = noise_from_errors(_from_all_views(sample, cams, refine_steps=2)[1])
+    step = max(1, points.shape[1] // CHUNK)
+    sample, scale = points[:, ::step], None if weights is None else weights[:, ::step]
+
+    def noise(errors: Floats) -> float:
+        return noise_from_errors(errors if scale is None else errors * np.sqrt(scale))
+
+    sigma = noise(_from_all_views(sample, cams, scale, refine_steps=2)[1])
     for _ in range(3):  # outliers in many points raise the first estimate
         if not np.isfinite(sigma):
             break
-        sigma = min(sigma, noise_from_errors(_from_agreeing_views(sample, cams, _outlier_threshold(sigma))[1]))
+        sigma = min(sigma, noise(_from_agreeing_views(sample, cams, _outlier_threshold(sigma), scale)[1]))
     return sigma
 
 
@@ -147,18 +158,28 @@ def _outlier_threshold(noise: float) -> float:
     return max(OUTLIER_SIGMAS * noise, MIN_THRESHOLD) if np.isfinite(noise) else MIN_THRESHOLD
 
 
-def _from_all_views(flat: Floats, cams: CameraGroup, refine_steps: int) -> tuple[Floats, Floats]:
-    """World points (K, 3) and reprojection errors (V, K)."""
+def _from_all_views(
+    flat: Floats, cams: CameraGroup, weights: Floats | None, refine_steps: int
+) -> tuple[Floats, Floats]:
+    """World points (K, 3) and reprojection errors (V, K), NaN for the views that have no weight."""
     parts = []
     for chunk in _chunks(flat.shape[1]):
-        world = triangulate(flat[:, chunk], cams, refine_steps=refine_steps)
-        parts.append((world, reprojection_error(world, flat[:, chunk], cams)))
+        weight = None if weights is None else weights[:, chunk]
+        world = triangulate(flat[:, chunk], cams, weight, refine_steps=refine_steps)
+        error = reprojection_error(world, flat[:, chunk], cams)
+        parts.append((world, error if weight is None else np.where(weight > 0, error, np.nan)))
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts], axis=1)
 
 
-def _from_agreeing_views(flat: Floats, cams: CameraGroup, threshold: float) -> tuple[Floats, Floats]:
+def _from_agreeing_views(
+    flat: Floats, cams: CameraGroup, threshold: float, weights: Floats | None
+) -> tuple[Floats, Floats]:
     """World points (K, 3) and reprojection errors (V, K), NaN for the views that were left out."""
-    parts = [triangulate_robust(flat[:, chunk], cams, threshold=threshold) for chunk in _chunks(flat.shape[1])]
+    parts = []
+    for chunk in _chunks(flat.shape[1]):
+        weight = None if weights is None else weights[:, chunk]
+        limit = threshold if weight is None else threshold / np.sqrt(np.where(weight > 0, weight, 1.0))
+        parts.append(triangulate_robust(flat[:, chunk], cams, weight, threshold=limit))
     errors = [np.where(part.inliers, part.error, np.nan) for part in parts]
     return np.concatenate([part.points for part in parts]), np.concatenate(errors, axis=1)
 

@@ -30,7 +30,7 @@ def triangulate_robust(
     cams: CameraGroup,
     weights: Array | None = None,
     *,
-    threshold: float = 10.0,
+    threshold: Array | float = 10.0,
     refine_steps: int = 2,
     min_parallax_deg: float = MIN_PARALLAX_DEG,
 ) -> RobustTriangulation:
@@ -44,7 +44,7 @@ def triangulate_robust(
         points: (..., V, K, 2) frame px; NaN is a missing observation.
         cams: V cameras; batch dimensions broadcast with `...`.
         weights: as in `triangulate`.
-        threshold: reprojection error in px beyond which an observation is an outlier.
+        threshold: reprojection error in px beyond which an observation is an outlier, one number or (..., V, K).
         refine_steps: Gauss-Newton steps of the final triangulation.
         min_parallax_deg: as in `triangulate`.
 
@@ -55,7 +55,7 @@ def triangulate_robust(
     Raises:
         ValueError: when shapes do not fit, or the threshold is not positive.
     """
-    if not threshold > 0:
+    if isinstance(threshold, int | float) and not threshold > 0:
         raise ValueError(f"threshold must be a positive number of px, got {threshold}")
     xp = common_namespace(points, cams)
     points = as_floating(xp, points)
@@ -70,7 +70,7 @@ def triangulate_robust(
         candidate = candidates[..., index, :, :]
         error = reprojection_error(candidate, fixed, cams)
         error = xp.where(xp.isfinite(error), error, xp.inf)
-        score = xp.sum(counted * xp.clip(error, 0.0, threshold) ** 2, axis=-2)
+        score = xp.sum(counted * xp.where(error < threshold, error, threshold) ** 2, axis=-2)
         score = xp.where(xp.isfinite(candidate[..., 0]), score, xp.inf)
         if index == 0:
             best_score, best_error = score, error
