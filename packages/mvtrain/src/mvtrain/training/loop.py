@@ -32,7 +32,7 @@ from mvtrain.training.interruption import Interruption, RunInterruptedError
 from mvtrain.training.metrics_log import MetricsLog
 from mvtrain.training.progress import LogWindow, ProgressLine
 from mvtrain.training.schedules import Schedules
-from mvtrain.training.state import load_state, save_state
+from mvtrain.training.state import has_state, load_state, save_state
 
 
 @dataclass(kw_only=True)
@@ -109,13 +109,16 @@ class Trainer:
         """Train to the end, or until validation no longer improves; leaves the checkpoints `last` and `best`.
 
         Args:
-            resume: go on from the state in `run_dir`.
+            resume: go on from the state in `run_dir`; from the start if the run did not come to save one.
 
         Raises:
             RunInterruptedError: a signal asked to stop; the state is saved.
             ValueError: the loss was no longer finite, memory was not enough, the disk is full, or there is no state
                 that fits.
         """
+        if resume and not has_state(self.run_dir):
+            self.progress.say("the run had not saved a state yet: it starts from the beginning")
+            resume = False
         log_position = self._load_state() if resume else None
         if self.fabric.is_global_zero:
             self._log = MetricsLog(self.run_dir, self._columns(), resume_at=log_position, first_step=self.steps)

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from mvtrain.sealed import seal, unseal
 
 FOLDER = Path("checkpoints") / "state"
+STEM = "state"
 
 
 def save_state(run_dir: Path, fabric: Fabric, state: dict[str, Any], facts: dict[str, Any]) -> None:
@@ -36,12 +37,17 @@ def save_state(run_dir: Path, fabric: Fabric, state: dict[str, Any], facts: dict
     try:
         fabric.save(gathered, {**state, "random": _random_state(), "precision": fabric.strategy.precision.state_dict()})
         if fabric.is_global_zero:
-            seal(folder, "state", ".pt", lambda path: gathered.replace(path), facts)
+            seal(folder, STEM, ".pt", lambda path: gathered.replace(path), facts)
     except OSError as error:
         raise ValueError(f"{folder}: the training state cannot be written: {error.strerror}") from error
     finally:
         if fabric.is_global_zero:
             gathered.unlink(missing_ok=True)
+
+
+def has_state(run_dir: Path) -> bool:
+    """Whether a state of the run was ever saved, be it damaged since."""
+    return (run_dir / FOLDER / f"{STEM}.yaml").exists()
 
 
 def load_state(run_dir: Path, fabric: Fabric, state: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +61,7 @@ def load_state(run_dir: Path, fabric: Fabric, state: dict[str, Any]) -> dict[str
     Raises:
         ValueError: there is no state, it is damaged, or it does not fit.
     """
-    _, path = unseal(run_dir / FOLDER, "state", "training state")
+    _, path = unseal(run_dir / FOLDER, STEM, "training state")
     try:
         # Tensors and plain values only: a pickle that would run code is refused.
         rest = fabric.load(path, state, weights_only=True)
