@@ -1,4 +1,4 @@
-"""Heatmaps to coordinates and confidence."""
+"""Heatmaps to coordinates, confidence and covariance."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ SIGMA = 1.25
 
 WINDOW_RADIUS = 4
 """Half the side of the decoding window in heatmap px: beyond three sigma of a target."""
+
+COVARIANCE_RADIUS = 8
+"""Half the side of the window of the covariance in heatmap px: wide enough for heatmaps of twice a target's width."""
 
 
 def decode(logits: Tensor, *, sigma: float = SIGMA, radius: int = WINDOW_RADIUS) -> tuple[Tensor, Tensor]:
@@ -28,18 +31,8 @@ def decode(logits: Tensor, *, sigma: float = SIGMA, radius: int = WINDOW_RADIUS)
     Returns:
         points (..., 2) in heatmap px, differentiable; confidence (...) in [0, 1], the mass inside the window.
     """
-    height, width = logits.shape[-2:]
-    flat = logits.flatten(-2).float()
-    heatmap = flat.softmax(-1)
-    peak = flat.argmax(-1)
-    offsets = torch.arange(-radius, radius + 1, device=logits.device)
-    rows = (peak // width)[..., None] + offsets
-    columns = (peak % width)[..., None] + offsets
-    rows_inside = (rows >= 0) & (rows < height)
-    columns_inside = (columns >= 0) & (columns < width)
-    pixels = rows.clamp(0, height - 1)[..., :, None] * width + columns.clamp(0, width - 1)[..., None, :]
-    inside = rows_inside[..., :, None] & columns_inside[..., None, :]
-    window = heatmap.gather(-1, pixels.flatten(-2)).reshape(inside.shape) * inside
+    peak = logits.flatten(-2).argmax(-1)
+    window, (rows, rows_inside), (columns, columns_inside) = _cut_window(logits, peak, radius)
     mass = window.sum((-2, -1))
     # The peak is at least 1 / (h w), so the division is safe.
     window = window / mass[..., None, None]
@@ -53,6 +46,59 @@ def decode(logits: Tensor, *, sigma: float = SIGMA, radius: int = WINDOW_RADIUS)
     return points, mass.clamp(max=1)
 
 
+def heatmap_covariance(
+    logits: Tensor, points: Tensor, *, sigma: float = SIGMA, radius: int = COVARIANCE_RADIUS
+) -> Tensor:
+    """Covariance of heatmaps around their decoded points.
+
+    Like the points it is of a window: mass elsewhere, a second peak or a flat background, is what confidence tells of.
+    What the window and the image border cut off a Gaussian of the target's width is made good in closed form, so the
+    covariance of a target is sigma^2 anywhere; the target's own width is thus part of it. Of wider heatmaps the window
+    loses more: 4 % of the variance at 2.4 sigma, 18 % at 3.2 sigma.
+
+    Args:
+        logits: (..., h, w); the heatmap is their softmax.
+        points: (..., 2) in heatmap px, from `decode`; finite, inside the image or at most a pixel outside.
+        sigma: width of the target Gaussians in heatmap px.
+        radius: half the side of the window in heatmap px.
+
+    Returns:
+        (..., 2, 2) in heatmap px^2, symmetric, x before y.
+    """
+    height, width = logits.shape[-2:]
+    center = points.detach().round().long()
+    peak = center[..., 1].clamp(0, height - 1) * width + center[..., 0].clamp(0, width - 1)
+    window, (rows, rows_inside), (columns, columns_inside) = _cut_window(logits, peak, radius)
+    window = window / window.sum((-2, -1), keepdim=True).clamp(min=torch.finfo(window.dtype).tiny)
+    along_x, along_y = window.sum(-2), window.sum(-1)
+    x = columns - (along_x * columns).sum(-1, keepdim=True)
+    y = rows - (along_y * rows).sum(-1, keepdim=True)
+    # A cut Gaussian is narrower than a whole one: each axis is stretched by what the target would need there.
+    stretch_x = _lost_width(points[..., 0], columns, columns_inside, sigma)
+    stretch_y = _lost_width(points[..., 1], rows, rows_inside, sigma)
+    xx = (along_x * x.square()).sum(-1) * stretch_x.square()
+    yy = (along_y * y.square()).sum(-1) * stretch_y.square()
+    xy = ((window * x[..., None, :]).sum(-1) * y).sum(-1) * stretch_x * stretch_y
+    return torch.stack([torch.stack([xx, xy], dim=-1), torch.stack([xy, yy], dim=-1)], dim=-2)
+
+
+def _cut_window(
+    logits: Tensor, peak: Tensor, radius: int
+) -> tuple[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """The heatmap (..., n, n) around a pixel, 0 outside the image; its rows and columns, and which are inside."""
+    height, width = logits.shape[-2:]
+    heatmap = logits.flatten(-2).float().softmax(-1)
+    offsets = torch.arange(-radius, radius + 1, device=logits.device)
+    rows = (peak // width)[..., None] + offsets
+    columns = (peak % width)[..., None] + offsets
+    rows_inside = (rows >= 0) & (rows < height)
+    columns_inside = (columns >= 0) & (columns < width)
+    pixels = rows.clamp(0, height - 1)[..., :, None] * width + columns.clamp(0, width - 1)[..., None, :]
+    inside = rows_inside[..., :, None] & columns_inside[..., None, :]
+    window = heatmap.gather(-1, pixels.flatten(-2)).reshape(inside.shape) * inside
+    return window, (rows, rows_inside), (columns, columns_inside)
+
+
 def _undo_truncation(mean: Tensor, pixels: Tensor, inside: Tensor, sigma: float, steps: int = 3) -> Tensor:
     """The centre of a Gaussian whose mean over the pixels inside the image is `mean`.
 
@@ -63,13 +109,24 @@ def _undo_truncation(mean: Tensor, pixels: Tensor, inside: Tensor, sigma: float,
     lowest = torch.where(inside, pixels, pixels.amax(-1, keepdim=True)).amin(-1) - 0.5
     highest = torch.where(inside, pixels, pixels.amin(-1, keepdim=True)).amax(-1) + 0.5
     for _ in range(steps):
-        weights = torch.exp(-0.5 * ((pixels - center[..., None]) / sigma) ** 2) * inside
-        weights = weights / weights.sum(-1, keepdim=True)
-        expected = (weights * pixels).sum(-1)
-        variance = (weights * (pixels - expected[..., None]) ** 2).sum(-1)
+        expected, variance = _cut_moments(center, pixels, inside, sigma)
         center = center + (mean - expected) * sigma**2 / variance.clamp(min=0.1)
         center = torch.minimum(torch.maximum(center, lowest), highest)
     return center
+
+
+def _lost_width(center: Tensor, pixels: Tensor, inside: Tensor, sigma: float) -> Tensor:
+    """How many times wider a Gaussian around `center` is than what of it falls on the pixels inside the image."""
+    _, variance = _cut_moments(center, pixels, inside, sigma)
+    return sigma / variance.clamp(min=0.1).sqrt()
+
+
+def _cut_moments(center: Tensor, pixels: Tensor, inside: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+    """Mean and variance over the pixels inside the image of a Gaussian around `center`."""
+    weights = torch.exp(-0.5 * ((pixels - center[..., None]) / sigma) ** 2) * inside
+    weights = weights / weights.sum(-1, keepdim=True)
+    expected = (weights * pixels).sum(-1)
+    return expected, (weights * (pixels - expected[..., None]) ** 2).sum(-1)
 
 
 def heatmap_to_model(points: Tensor, downsample_factor: int) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mvgeom import affine
 from mvtrain.data.batch import Batch
-from mvtrain.model.decode import decode, heatmap_to_model
+from mvtrain.model.decode import decode, heatmap_covariance, heatmap_to_model, model_to_heatmap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,17 @@ class Prediction:
     frame_points: Tensor
     confidence: Tensor
     downsample_factor: int
+
+    @property
+    def model_covariance(self) -> Tensor:
+        """(B, V, K, 2, 2) covariance of each keypoint in model px^2, x before y; see `heatmap_covariance`.
+
+        Computed anew at every call, and so never in a training step, which has no use for it. For a view that has no
+        image it means as little as the point.
+        """
+        stride = 2**self.downsample_factor
+        points = model_to_heatmap(self.model_points, self.downsample_factor)
+        return heatmap_covariance(self.logits, points) * stride**2
 
 
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
