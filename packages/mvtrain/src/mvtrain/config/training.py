@@ -117,6 +117,10 @@ class TrainingConfig:
     """Machines that train together."""
     precision: str = "32-true"
     """Fabric's precision: 32-true, bf16-mixed, 16-mixed, ..."""
+    compile: bool = False
+    """torch.compile the network: a minute or more at the start, faster steps after it."""
+    float32_matmul_precision: Literal["highest", "high", "medium"] = "highest"
+    """Precision of float32 matrix products on a GPU; high allows TF32. Geometry and losses are not touched by it."""
     num_workers: int | None = None
     """Loader processes; None: as many as the machine has cores for."""
     accumulate_grad_batches: int = 1

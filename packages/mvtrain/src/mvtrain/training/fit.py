@@ -141,6 +141,9 @@ def _prepare(
         averaged = AveragedModel(model, device=fabric.device, multi_avg_fn=average, use_buffers=True)
     total = round(schedules.max_epochs * len(train_loader))
     print_summary(config, project, split, spec, model, schedules, len(train_loader), fabric, console)
+    # In place: a compiled module's parameters would have other names in checkpoints.
+    if training.compile:
+        model.compile()
     wrapped, optimizer = fabric.setup(model, make_optimizer(config, model))
     return Trainer(
         config=config,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from lightning_fabric import Fabric
 from rich.console import Console
@@ -21,6 +24,17 @@ def launch(config: Config, console: Console) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+@contextmanager
+def float32_matmul_precision(precision: str) -> Iterator[None]:
+    """Within the block float32 matrix products have this precision; what triangulates stays outside of it."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def choose_strategy(config: Config) -> str:

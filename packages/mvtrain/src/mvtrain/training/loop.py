@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from mvtrain.model.decode import model_to_heatmap
 from mvtrain.model.prediction import Prediction
 from mvtrain.prediction.predict import FramePredictions, Network, predict_frames
 from mvtrain.training.guards import FiniteWatch, explain_lack_of_memory, save_batch
+from mvtrain.training.hardware import float32_matmul_precision
 from mvtrain.training.interruption import Interruption, RunInterruptedError
 from mvtrain.training.metrics_log import MetricsLog
 from mvtrain.training.progress import LogWindow, ProgressLine
@@ -171,7 +173,8 @@ class Trainer:
             steps_now = self.batches_done + 1 == group_end
             with self.fabric.no_backward_sync(self.model, enabled=not steps_now):
                 losses = self.train_step(batch.to(self.fabric.device))
-                self.fabric.backward(losses["loss"] / (group_end - group_start))
+                with self._matmul_precision():
+                    self.fabric.backward(losses["loss"] / (group_end - group_start))
             if steps_now:
                 self._optimizer_step()
             self._watch.add(
@@ -201,7 +204,8 @@ class Trainer:
             epoch=self.epoch,
             index=batch.index,
         )
-        prediction = self.network(batch, transform=mask)
+        with self._matmul_precision():
+            prediction = self.network(batch, transform=mask)
         parts = {"heatmap": self._heatmap_loss(prediction, batch)}
         total = self.heatmap_weight * parts["heatmap"]
         for name, ramp in self.schedules.losses.items():
@@ -216,6 +220,9 @@ class Trainer:
             **{name: part.detach() for name, part in parts.items()},
             "pixel_error": masked_mean(distances, batch.visibility == VISIBLE),
         }
+
+    def _matmul_precision(self) -> AbstractContextManager[None]:
+        return float32_matmul_precision(self.config.training.float32_matmul_precision)
 
     def _heatmap_loss(self, prediction: Prediction, batch: Batch) -> Tensor:
         size = (prediction.logits.shape[-2], prediction.logits.shape[-1])
