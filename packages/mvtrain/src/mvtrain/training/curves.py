@@ -51,6 +51,6 @@ def draw_learning_curves(run_dir: Path) -> None:
             # Errors and losses fall by factors.
             positive = all((table[name].dropna() > 0).all() for name in names)
             axis.set_yscale("log" if positive and title != "share of masked patches" else "linear")
-            axis.legend(loc="upper right", frameon=False)
+            axis.legend(frameon=False)
         axes[-1].set_xlabel("epoch")
         replace_file(run_dir / "learning_curves.png", lambda temporary: figure.savefig(temporary, dpi=120))
