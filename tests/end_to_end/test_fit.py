@@ -106,6 +106,18 @@ def test_fit_writes_everything_it_promises(
     assert metrics["val_loss"].notna().sum() == 4
     assert np.isfinite(metrics["loss"].dropna()).all()
 
+    for name in (*project.view_names, "all"):
+        column = "val_pixel_error" if name == "all" else f"val_pixel_error_view_{name}"
+        assert metrics[column].notna().sum() == 4
+    assert metrics["val_pixel_error_keypoint_nose"].notna().any()
+    assert metrics["val_error_3d"].notna().any()
+    assert metrics["val_reprojection_error"].notna().any()
+    assert cv2.imread(str(run / "learning_curves.png")).shape[1] == 960
+    assert list((run / "tensorboard").glob("events.out.tfevents.*"))
+    (conditions,) = yaml.safe_load((run / "run.yaml").read_text())
+    assert conditions["packages"]["torch"]
+    assert conditions["seeds"] == {"data": 0, "model": 0}
+
     for view, name in enumerate(project.view_names):
         table, points, sets = read_predictions(run / f"predictions_{name}.csv")
         assert list(table.index) == [names[view] for names in project.image_names]

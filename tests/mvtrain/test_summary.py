@@ -34,3 +34,4 @@ def test_what_will_not_happen_within_the_run_is_said(
     assert "from epoch 5, which is after the end of the run" in lines["supervised_pairwise_projections"]
     assert "after the end" not in lines["supervised_reprojection_heatmap_mse"]
     assert "4 train, 1 validation, 1 test" in lines["frames"]
+    assert "per device" in lines["memory"]

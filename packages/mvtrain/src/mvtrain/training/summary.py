@@ -12,6 +12,7 @@ from mvtrain.data.project import Project
 from mvtrain.data.splits import Split
 from mvtrain.model.multiview import MultiviewTransformer
 from mvtrain.model.spec import ModelSpec
+from mvtrain.training.memory import estimate_memory
 from mvtrain.training.schedules import Schedules
 
 
@@ -39,6 +40,7 @@ def print_summary(
         "model": f"{spec.backbone} ({backbone:.1f} M) + head ({head:.1f} M), {spec.attention} attention, "
         f"input {width}x{height}",
         "device": f"{fabric.world_size} x {fabric.device.type}, {config.training.precision}",
+        "memory": _describe_memory(config, spec, model, fabric),
         "length": f"{schedules.max_epochs:g} epochs of {batches_per_epoch} batches of "
         f"{config.training.train_batch_size}",
         "backbone": "learns from the start"
@@ -56,6 +58,19 @@ def print_summary(
     for name, text in rows.items():
         table.add_row(f"[bold]{name}[/]", text)
     console.print(table, highlight=False)
+
+
+def _describe_memory(config: Config, spec: ModelSpec, model: MultiviewTransformer, fabric: Fabric) -> str:
+    estimate = estimate_memory(
+        model,
+        batch_size=-(-config.training.train_batch_size // fabric.world_size),
+        image_size=spec.image_size,
+        precision=config.training.precision,
+    )
+    return (
+        f"about {estimate.total / 1e9:.1f} GB per device: {estimate.fixed / 1e9:.2g} for weights and optimizer, "
+        f"{estimate.activations / 1e9:.2g} for a batch"
+    )
 
 
 def _describe_masking(schedules: Schedules) -> str:

@@ -1,0 +1,65 @@
+"""How much memory a training step will take, found before it is taken."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mvtrain.model.multiview import MultiviewTransformer
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryEstimate:
+    """Bytes on each device.
+
+    Attributes:
+        fixed: weights, their gradients, and the two moments of Adam.
+        activations: what the forward pass keeps for the backward pass.
+    """
+
+    fixed: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of it. Libraries take some hundred megabytes more."""
+        return self.fixed + self.activations
+
+
+def estimate_memory(
+    model: MultiviewTransformer, *, batch_size: int, image_size: tuple[int, int], precision: str
+) -> MemoryEstimate:
+    """Memory of a training step with Adam.
+
+    The network runs once, for one sample, on tensors without content, and what it keeps is counted; so attention,
+    gradient checkpointing and the head count as they are. 3D losses and heatmap losses keep little beside.
+
+    Args:
+        model: on any device.
+        batch_size: samples per device.
+        image_size: width and height in model px.
+        precision: Fabric's; in mixed precision most of what is kept has half the size.
+    """
+    empty = copy.deepcopy(model).to("meta").train()
+    width, height = image_size
+    images = torch.empty(1, model.num_views, 3, height, width, device="meta")
+    weights = {parameter.untyped_storage()._cdata for parameter in empty.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()._cdata
+        if storage not in weights:
+            kept[storage] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        logits = empty(images)
+        # Every heatmap loss keeps the softmax of the logits.
+        logits.flatten(-2).log_softmax(-1)
+    per_sample = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    numbers = sum(parameter.numel() for parameter in model.parameters())
+    smaller = 2 if "16" in precision else 1
+    return MemoryEstimate(fixed=16 * numbers, activations=batch_size * per_sample // smaller)
