@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from helpers.command import run_mvtrain
+from helpers.tiny import generate_tiny_project, write_tiny_config
+from mvtrain.data.batch import Batch
 
 
 @pytest.mark.gpu
@@ -28,3 +30,30 @@ def test_fit_on_a_gpu(
     metrics = pd.read_csv(run / "metrics.csv")
     assert metrics["loss"].dropna().map(float).abs().lt(1e6).all()
     assert (run / "predictions_cam1.csv").exists()
+
+
+@pytest.mark.gpu
+def test_a_step_does_not_wait_for_the_gpu(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device on this machine")
+    from mvtrain.training.loop import Trainer
+
+    plain_step = Trainer.train_step
+    counted = []
+
+    def watched_step(self: Trainer, batch: Batch) -> dict[str, torch.Tensor]:
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            counted.append(1)
+            return plain_step(self, batch)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(Trainer, "train_step", watched_step)
+    project = generate_tiny_project(tmp_path / "project")
+    config = write_tiny_config(tmp_path / "tiny.yaml", project, accelerator="cuda", unfreezing_epoch=0)
+    outcome = run_mvtrain(capsys, monkeypatch, "fit", config, "--output-dir", tmp_path / "run")
+    assert outcome.status == 0, outcome.err
+    assert len(counted) == 12
