@@ -7,7 +7,7 @@ import torch
 
 from helpers.rigs import make_batch, make_prediction, ring
 from mvgeom import affine, project, rays, triangulate
-from mvtrain.losses import GEOMETRIC_LOSSES
+from mvtrain.losses import LOSSES
 from mvtrain.losses.heatmap import heatmap_mse, target_factors
 from mvtrain.model.decode import model_to_heatmap
 
@@ -16,11 +16,11 @@ def pose(seed: int = 0, num_samples: int = 2, num_keypoints: int = 5) -> np.ndar
     return np.random.default_rng(seed).uniform(-1, 1, (num_samples, num_keypoints, 3))
 
 
-@pytest.mark.parametrize("name", GEOMETRIC_LOSSES)
+@pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("num_views", [2, 4])
 def test_labels_as_predictions_cost_nothing(name: str, num_views: int) -> None:
     batch = make_batch(pose(), ring(num_views))
-    assert GEOMETRIC_LOSSES[name](make_prediction(batch, batch.points), batch, 1.0).item() == pytest.approx(0, abs=1e-9)
+    assert LOSSES[name](make_prediction(batch, batch.points), batch, 1.0).item() == pytest.approx(0, abs=1e-9)
 
 
 def test_a_pose_error_of_one_camera_does_not_make_right_predictions_wrong() -> None:
@@ -30,7 +30,7 @@ def test_a_pose_error_of_one_camera_does_not_make_right_predictions_wrong() -> N
     shift = torch.zeros_like(batch.cameras.translation)
     shift[:, 2] = 0.3
     batch = dataclasses.replace(batch, cameras=batch.cameras.replace(translation=batch.cameras.translation + shift))
-    loss = GEOMETRIC_LOSSES["supervised_pairwise_projections"](make_prediction(batch, batch.points), batch, 1.0)
+    loss = LOSSES["supervised_pairwise_projections"](make_prediction(batch, batch.points), batch, 1.0)
     assert loss.item() == pytest.approx(0, abs=1e-9)
 
 
@@ -55,7 +55,7 @@ def test_pairwise_loss_against_a_loop_over_pairs() -> None:
         known = np.isfinite(squared)
         total += (weights[known] * squared[known]).sum()
         weight_sum += weights[known].sum()
-    loss = GEOMETRIC_LOSSES["supervised_pairwise_projections"](prediction, batch, 2.0)
+    loss = LOSSES["supervised_pairwise_projections"](prediction, batch, 2.0)
     assert loss.item() == pytest.approx(total / weight_sum, rel=1e-6)
 
 
@@ -71,24 +71,24 @@ def test_reprojection_loss_against_its_definition() -> None:
     own_x, own_y = target_factors(model_to_heatmap(reprojected, 2), batch.visibility, size)
     logits = (own_y[..., :, None] * own_x[..., None, :]).log()
     expected = heatmap_mse(logits, target_x, target_y, batch.visibility == 2)
-    loss = GEOMETRIC_LOSSES["supervised_reprojection_heatmap_mse"](prediction, batch, 1.0)
+    loss = LOSSES["supervised_reprojection_heatmap_mse"](prediction, batch, 1.0)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
-@pytest.mark.parametrize("name", GEOMETRIC_LOSSES)
+@pytest.mark.parametrize("name", LOSSES)
 def test_gradient_matches_finite_differences(name: str) -> None:
     batch = make_batch(pose(num_samples=1, num_keypoints=2), ring(3))
     batch.visibility[0, 0, 0] = 0
     noise = 0.5 * torch.randn(batch.points.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
     def loss(points: torch.Tensor) -> torch.Tensor:
-        return GEOMETRIC_LOSSES[name](make_prediction(batch, points), batch, 1.0)
+        return LOSSES[name](make_prediction(batch, points), batch, 1.0)
 
     # Undistortion iterates without a gradient and takes one differentiable step: fast mode compares along directions.
     assert torch.autograd.gradcheck(loss, (batch.points + noise).requires_grad_(), eps=1e-4, atol=1e-5, rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", GEOMETRIC_LOSSES)
+@pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("case", ["no label", "one view", "a view missing", "uncalibrated", "wild predictions"])
 def test_missing_data_gives_finite_losses_and_gradients(name: str, case: str) -> None:
     batch = make_batch(pose(), ring())
@@ -107,7 +107,7 @@ def test_missing_data_gives_finite_losses_and_gradients(name: str, case: str) ->
     else:
         start = start * 50 - 700
     points = (start + 0.3).requires_grad_()
-    loss = GEOMETRIC_LOSSES[name](make_prediction(batch, points), batch, 1.0)
+    loss = LOSSES[name](make_prediction(batch, points), batch, 1.0)
     loss.backward()
     assert torch.isfinite(loss)
     assert points.grad is not None
@@ -128,9 +128,9 @@ def test_normalized_pairwise_loss_means_the_same_in_any_unit(unit: float) -> Non
     scaled = cameras.replace(translation=cameras.translation * unit)
     batch = make_batch(pose() * unit, scaled)
     prediction = make_prediction(batch, batch.points + 0.5)
-    loss = GEOMETRIC_LOSSES["supervised_pairwise_projections"](prediction, batch, unit)
+    loss = LOSSES["supervised_pairwise_projections"](prediction, batch, unit)
     reference = make_batch(pose(), cameras)
-    expected = GEOMETRIC_LOSSES["supervised_pairwise_projections"](
+    expected = LOSSES["supervised_pairwise_projections"](
         make_prediction(reference, reference.points + 0.5), reference, 1.0
     )
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
@@ -141,7 +141,7 @@ def test_permuting_samples_changes_nothing() -> None:
     points = batch.points + torch.randn(batch.points.shape, generator=torch.Generator().manual_seed(0)).double()
     order = torch.tensor([2, 0, 3, 1])
     shuffled = dataclasses.replace(batch, points=batch.points[order])
-    for loss in GEOMETRIC_LOSSES.values():
+    for loss in LOSSES.values():
         first = loss(make_prediction(batch, points), batch, 1.0)
         second = loss(make_prediction(shuffled, points[order]), shuffled, 1.0)
         assert first.item() == pytest.approx(second.item(), rel=1e-9)

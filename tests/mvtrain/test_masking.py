@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mvtrain.masking import MaskingSchedule, mask_patches, random_scores
+from mvtrain.masking import MaskingSchedule, PatchMask, draw_mask, random_scores
 
 
 def masked_patches(images: torch.Tensor, patch: int) -> torch.Tensor:
@@ -14,8 +14,22 @@ def masked_patches(images: torch.Tensor, patch: int) -> torch.Tensor:
 def mask(
     images: torch.Tensor, ratio: float, *, patch: int = 4, seed: int = 0, epoch: int = 0, first: int = 0
 ) -> torch.Tensor:
-    index = torch.arange(first, first + len(images))
-    return mask_patches(images, ratio, patch_size=(patch, patch), seed=seed, epoch=epoch, index=index)
+    drawn = draw(images, ratio, patch=patch, seed=seed, epoch=epoch, first=first)
+    return images if drawn is None else drawn.blank(images)
+
+
+def draw(
+    images: torch.Tensor, ratio: float, *, patch: int = 4, first: int = 0, epoch: int = 0, **options
+) -> PatchMask | None:
+    return draw_mask(
+        tuple(images.shape[-2:]),
+        (patch, patch),
+        ratio=ratio,
+        num_views=images.shape[1],
+        epoch=epoch,
+        index=torch.arange(first, first + len(images)),
+        **{"seed": 0, **options},
+    )
 
 
 @pytest.mark.parametrize(("epoch", "ratio"), [(0, 0.0), (39.99, 0.0), (40, 0.1), (170, 0.3), (300, 0.5), (1000, 0.5)])

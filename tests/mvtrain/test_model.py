@@ -2,7 +2,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mvtrain.model.backbone import BACKBONES, build_backbone
+from mvtrain.model.backbone import BACKBONES, build_backbone, input_normalization
 from mvtrain.model.multiview import MultiviewTransformer
 
 TINY = {"depth": 2, "embed_dim": 48, "num_heads": 3}
@@ -122,11 +122,40 @@ def test_unknown_backbones_are_refused_with_the_known_ones() -> None:
         build_backbone("vits_dinov9")
 
 
-def test_backbones_without_global_attention_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"'resnet18' (is a ResNet|cannot be built)"):
-        build_backbone("resnet18")
-    with pytest.raises(ValueError, match=r"'samvit_base_patch16' .*attention"):
-        build_backbone("samvit_base_patch16")
+@pytest.mark.parametrize("name", ["vitb_sam", "samvit_base_patch16"])
+def test_windowed_sam_is_refused_with_the_reason(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"'{name}' \(SAM\) cannot attend over several views: .*windows"):
+        build_backbone(name)
+    with pytest.raises(ValueError, match="windows"):
+        input_normalization(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("resnet18", "is from timm.models.resnet"),
+        ("beit_base_patch16_224", "is from timm.models.beit"),
+        ("swin_tiny_patch4_window7_224", "is a SwinTransformer"),
+        ("vit_tiny_r_s16_p8_224", "makes its tokens of more than one patch"),
+    ],
+)
+def test_backbones_without_global_attention_are_refused(name: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=rf"'{name}' {reason}.*whose every block attends over all patches"):
+        build_backbone(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("vit_tiny_patch16_224", {"dept": 2}, r"model\.backbone_args \{'dept': 2\}: .*unexpected keyword argument"),
+        ("vit_tiny_patch16_224", {"embed_dim": 50}, "divisible"),
+        ("vit_tiny_patch16_224", {"patch_drop_rate": 0.5}, "mode: tokens"),
+        ("vit_small_patch16_224.best", {}, r"no weights 'vit_small_patch16_224.best'; .* comes as .*dino"),
+    ],
+)
+def test_what_a_backbone_cannot_be_is_said(name: str, arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_backbone(name, arguments=arguments)
 
 
 def test_weights_are_loaded_and_position_embeddings_resampled(tmp_path) -> None:

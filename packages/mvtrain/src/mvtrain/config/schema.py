@@ -14,8 +14,16 @@ from typing import Any, Literal
 from mvtrain.config.checks import fraction, not_negative, positive, require
 from mvtrain.config.training import TrainingConfig
 
-LOSS_NAMES = ("heatmap_mse", "supervised_pairwise_projections", "supervised_reprojection_heatmap_mse")
-"""Losses whose section the trainer reads; `heatmap_mse` is always on, the others when their section is present."""
+LOSS_NAMES = {
+    "heatmap_mse": False,
+    "supervised_pairwise_projections": True,
+    "supervised_reprojection_heatmap_mse": True,
+}
+"""Losses whose section the trainer reads, and whether they need calibrated cameras; plugins add theirs.
+
+`heatmap_mse` is always on, the others when their section is present. Their functions are in `mvtrain.losses`, since a
+config is read without torch.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +120,8 @@ class ModelConfig:
     """Supervised heatmap loss."""
     losses_to_use: tuple[str, ...] = ()
     """Unsupervised losses: none is available yet."""
+    plugins: tuple[Path, ...] = ()
+    """Python files that register losses and backbones, run when the config is read; absolute after loading."""
     checkpoint: Path | None = None
     """Checkpoint whose weights the run starts from, absolute after loading."""
 

@@ -24,21 +24,27 @@ class PatchMaskConfig:
     """Share of masked patches at the start."""
     final_ratio: float = 0.0
     """Share of masked patches at the end; 0.0 turns masking off."""
+    view_ratio: float = 0.0
+    """Share of views hidden as a whole at the end, rising from 0 at the start; at least one view is left."""
+    mode: Literal["pixels", "tokens"] = "pixels"
+    """pixels: masked patches are blank; tokens: they also skip all blocks but the last, which makes steps cheaper."""
 
     def __post_init__(self) -> None:
         fraction("training.patch_mask.init_ratio", self.init_ratio)
         fraction("training.patch_mask.final_ratio", self.final_ratio)
+        fraction("training.patch_mask.view_ratio", self.view_ratio)
         for unit in ("epoch", "step"):
             init, final = getattr(self, f"init_{unit}"), getattr(self, f"final_{unit}")
             not_negative(f"training.patch_mask.init_{unit}", init)
             not_negative(f"training.patch_mask.final_{unit}", final)
             if init is not None and final is not None and final < init:
                 raise ValueError(f"training.patch_mask.final_{unit} ({final}) comes before init_{unit} ({init})")
-        if self.final_ratio > 0 and self.final_epoch is None and self.final_step is None:
-            raise ValueError(
-                f"training.patch_mask.final_ratio is {self.final_ratio}, so final_epoch or final_step must say when it "
-                "is reached"
-            )
+        for key in ("final_ratio", "view_ratio"):
+            if getattr(self, key) > 0 and self.final_epoch is None and self.final_step is None:
+                raise ValueError(
+                    f"training.patch_mask.{key} is {getattr(self, key)}, so final_epoch or final_step must say when it "
+                    "is reached"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from mvtrain.config import Config
+from mvtrain.config import LOSS_NAMES, Config
 from mvtrain.data.project import Project
 
 
 def keys_in_3d(config: Config) -> list[str]:
     """Keys of the config that need calibrated cameras."""
-    keys = [f"losses.{name}" for name in config.losses if name != "heatmap_mse"]
+    keys = [f"losses.{name}" for name in config.losses if LOSS_NAMES[name]]
     return keys if config.training.imgaug_3d is False else [*keys, "training.imgaug_3d"]
 
 

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.layers import resample_abs_pos_embed
+from timm.layers import PatchEmbed, resample_abs_pos_embed
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 
@@ -26,6 +26,9 @@ BACKBONES = {
     "vitb_imagenet": "vit_base_patch16_224.mae",
 }
 """Names that existing configs use, and timm's names for the same weights."""
+
+WINDOWED = ("vitb_sam", "samvit_")
+"""How the names of SAM's image encoders begin."""
 
 
 def build_backbone(
@@ -56,9 +59,10 @@ def build_backbone(
             timm_name, pretrained=from_hub, num_classes=0, dynamic_img_size=True, **dict(arguments or {})
         )
     except (TypeError, AssertionError) as error:
+        if "dynamic_img_size" in str(error):
+            raise _not_plain(name, f"is from {timm.models.model_entrypoint(timm_name).__module__}") from error
         raise ValueError(
-            f"model.backbone: {name!r} cannot be built as a multi-view backbone ({error}); it needs global attention "
-            f"over patches and takes {dict(arguments or {})!r} as model.backbone_args"
+            f"model.backbone: {name!r} cannot be built with model.backbone_args {dict(arguments or {})!r}: {error}"
         ) from error
     except (OSError, RuntimeError) as error:
         if not from_hub:
@@ -69,13 +73,26 @@ def build_backbone(
             f"from random weights with model.backbone_pretrained=false. The download said: {_last_line(error)}"
         ) from error
     if not isinstance(model, VisionTransformer | Eva):
+        raise _not_plain(name, f"is a {type(model).__name__}")
+    if not isinstance(model.patch_embed, PatchEmbed):
+        raise _not_plain(name, "makes its tokens of more than one patch of the image each, by convolutions")
+    if getattr(model, "patch_drop", None) is not None and not isinstance(model.patch_drop, torch.nn.Identity):
         raise ValueError(
-            f"model.backbone: {name!r} is a {type(model).__name__}; joint attention over views needs a plain vision "
-            f"transformer whose every block attends globally, such as {', '.join(BACKBONES)}"
+            "model.backbone_args: patch_drop_rate would drop other patches in every view; to drop patches use "
+            "training.patch_mask with mode: tokens"
         )
+    # What would pool the tokens for a classifier: parameters that no gradient reaches stop training on several GPUs.
+    model.attn_pool, model.fc_norm = None, torch.nn.Identity()  # type: ignore[assignment]
     if weights is not None:
         load_weights(model, weights, name)
     return model
+
+
+def _not_plain(name: str, what: str) -> ValueError:
+    return ValueError(
+        f"model.backbone: {name!r} {what}; joint attention over views needs a plain vision transformer, whose every "
+        f"block attends over all patches, such as {', '.join(BACKBONES)}"
+    )
 
 
 def input_normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -99,7 +116,7 @@ def load_weights(model: VisionTransformer | Eva, path: Path, name: str) -> None:
     """
     state = read_state(path)
     own = model.state_dict()
-    state = {key: value for key, value in state.items() if not key.startswith(("head.", "fc_norm."))}
+    state = {key: value for key, value in state.items() if not key.startswith(("head.", "fc_norm.", "attn_pool."))}
     if "pos_embed" in state and "pos_embed" in own and state["pos_embed"].ndim == 3:
         prefix = 0 if getattr(model, "no_embed_class", False) else int(model.num_prefix_tokens)
         state["pos_embed"] = resample_abs_pos_embed(
@@ -149,6 +166,12 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _timm_name(name: str) -> str:
+    if name.startswith(WINDOWED):
+        raise ValueError(
+            f"model.backbone: {name!r} (SAM) cannot attend over several views: most of its blocks attend within "
+            "windows of 14 x 14 patches, by their relative positions in one image, and a patch of another view is in "
+            f"no window. Use one of {', '.join(BACKBONES)}"
+        )
     timm_name = BACKBONES.get(name, name)
     if not timm.is_model(timm_name.split(".")[0]):
         close = timm.list_models(f"*{name}*")[:5]
@@ -157,6 +180,14 @@ def _timm_name(name: str) -> str:
             f"model.backbone: unknown backbone {name!r}; use one of {', '.join(BACKBONES)}, or the name of a timm "
             f"vision transformer{hint}"
         )
+    try:
+        timm.get_pretrained_cfg(timm_name)
+    except RuntimeError as error:
+        architecture = timm_name.split(".")[0]
+        known = ", ".join(timm.models.get_arch_pretrained_cfgs(architecture))
+        raise ValueError(
+            f"model.backbone: timm has no weights {timm_name!r}; {architecture} comes as {known}"
+        ) from error
     return timm_name
 
 

@@ -54,6 +54,7 @@ class MultiviewTransformer(nn.Module):
         self.head = HeatmapHead(
             backbone.embed_dim, num_keypoints, patch_size=self.patch_size, downsample_factor=downsample_factor
         )
+        self.table_per_block = bool(getattr(backbone, "rope_mixed", False))
         if isinstance(backbone, Eva):
             # Rotary attention skips the prefix tokens by their number; here the prefix tokens of all views come first.
             views_in_sequence = num_views if attention == "joint" else 1
@@ -61,13 +62,16 @@ class MultiviewTransformer(nn.Module):
                 attention_layer: Any = block.attn
                 attention_layer.num_prefix_tokens = backbone.num_prefix_tokens * views_in_sequence
 
-    def forward(self, images: Tensor, view_mask: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, view_mask: Tensor | None = None, kept_patches: Tensor | None = None) -> Tensor:
         """Heatmap logits.
 
         Args:
             images: (B, V, 3, H, W) normalised; sizes that the patch does not divide are padded on the right and below
                 with zeros, the mean colour.
             view_mask: (B, V) true where the view exists; views that do not exist are not attended to. None: all exist.
+            kept_patches: (B, V, M) which patches, counted row by row, go through all blocks. The others join them
+                before the last block, as they were embedded: there they learn from the rest, at a fraction of the cost.
+                None: all do.
 
         Returns:
             (B, V, K, H / 2**f, W / 2**f) logits; their softmax over the pixels is the heatmap.
@@ -78,53 +82,96 @@ class MultiviewTransformer(nn.Module):
         batch_size, num_views = images.shape[:2]
         if num_views != self.num_views:
             raise ValueError(f"this model was built for {self.num_views} views, the batch has {num_views}")
-        patches, grid = self._features(images, view_mask)
+        if view_mask is not None:
+            # Attention to nothing at all would be NaN; what a sample without any view gives is of no account.
+            view_mask = view_mask | ~view_mask.any(1, keepdim=True)
+        patches, grid = self._features(images, view_mask, kept_patches)
         features = patches.transpose(-1, -2).reshape(batch_size * num_views, -1, *grid)
         logits = self.head(features, images.flatten(0, 1))
         return logits.reshape(batch_size, num_views, *logits.shape[1:])
 
-    def _features(self, images: Tensor, view_mask: Tensor | None) -> tuple[Tensor, tuple[int, int]]:
+    def _features(
+        self, images: Tensor, view_mask: Tensor | None, kept: Tensor | None = None
+    ) -> tuple[Tensor, tuple[int, int]]:
         """Normalised patch tokens (B, V, N, D) after the last block, and their rows and columns."""
         batch_size, num_views = images.shape[:2]
-        tokens, rope, grid = self._embed(images.flatten(0, 1))
-        num_prefix = self.backbone.num_prefix_tokens
+        tokens, ropes, grid = self._embed(images.flatten(0, 1))
         tokens = tokens.reshape(batch_size, num_views, *tokens.shape[1:]) + self.view_embedding
+        tokens = self.backbone.norm_pre(tokens)
+        num_prefix = self.backbone.num_prefix_tokens
         prefix, patches = tokens[:, :, :num_prefix], tokens[:, :, num_prefix:]
-        num_patches = patches.shape[2]
-        attention_mask = None
-        if self.attention == "joint":
-            sequence = torch.cat([prefix.flatten(1, 2), patches.flatten(1, 2)], dim=1)
-            if rope is not None:
-                rope = rope.repeat(*(1,) * (rope.ndim - 2), num_views, 1)
-            if view_mask is not None:
-                attention_mask = torch.cat(
-                    [view_mask.repeat_interleave(num_prefix, 1), view_mask.repeat_interleave(num_patches, 1)], dim=1
-                )[:, None, None, :]
+        blocks = list(self.backbone.blocks)
+        if kept is None:
+            sequence = self._attend(blocks, prefix, patches, view_mask, self._spread(ropes))
         else:
-            sequence = torch.cat([prefix, patches], dim=2).flatten(0, 1)
-        sequence = self._blocks(self.backbone.norm_pre(sequence), rope, attention_mask)
-        sequence = self.backbone.norm(sequence)
-        num_leading = num_prefix * (num_views if self.attention == "joint" else 1)
-        return sequence[:, num_leading:].reshape(batch_size, num_views, num_patches, -1), grid
+            places = kept[..., None].expand(-1, -1, -1, patches.shape[-1])
+            first = self._attend(
+                blocks[:-1], prefix, patches.gather(2, places), view_mask, self._spread(ropes[:-1], kept)
+            )
+            prefix, some = self._split(first, batch_size, num_prefix)
+            patches = patches.scatter(2, places, some.to(patches.dtype))
+            sequence = self._attend(blocks[-1:], prefix, patches, view_mask, self._spread(ropes[-1:]))
+        return self._split(self.backbone.norm(sequence), batch_size, num_prefix)[1], grid
 
-    def _embed(self, images: Tensor) -> tuple[Tensor, Tensor | None, tuple[int, int]]:
+    def _embed(self, images: Tensor) -> tuple[Tensor, list[Tensor | None], tuple[int, int]]:
+        """Tokens of each view, the rotary table of each block (..., N, channels), rows and columns of the patches."""
         rows, columns = self.patch_size
         height, width = images.shape[-2:]
         images = F.pad(images, (0, -width % columns, 0, -height % rows))
         grid = (images.shape[-2] // rows, images.shape[-1] // columns)
         tokens = self.backbone.patch_embed(images)
-        if isinstance(self.backbone, Eva):
-            tokens, rope = self.backbone._pos_embed(tokens)
-            return tokens, rope, grid
-        return self.backbone._pos_embed(tokens), None, grid
+        depth = len(self.backbone.blocks)
+        if not isinstance(self.backbone, Eva):
+            return self.backbone._pos_embed(tokens), [None] * depth, grid
+        tokens, rope = self.backbone._pos_embed(tokens)
+        if rope is not None and self.table_per_block:
+            return tokens, list(rope), grid
+        return tokens, [rope] * depth, grid
 
-    def _blocks(self, sequence: Tensor, rope: Tensor | None, attention_mask: Tensor | None) -> Tensor:
-        extra: dict[str, Any] = {"attn_mask": attention_mask}
-        if isinstance(self.backbone, Eva):
-            extra["rope"] = rope
-        for block in self.backbone.blocks:
+    def _spread(self, ropes: list[Tensor | None], kept: Tensor | None = None) -> list[Tensor | None]:
+        """Rotary tables of one view's patches as tables of the sequence, each view by its own positions."""
+
+        def spread(rope: Tensor | None) -> Tensor | None:
+            if rope is None:
+                return None
+            if kept is not None:
+                # (heads or nothing, B, V, M, channels) to (B, heads or 1, V, M, channels)
+                rope = rope[..., kept, :]
+                rope = rope[:, None] if rope.ndim == 4 else rope.movedim(0, 1)
+                return rope.flatten(2, 3) if self.attention == "joint" else rope.transpose(1, 2).flatten(0, 1)
+            return rope.repeat(*(1,) * (rope.ndim - 2), self.num_views, 1) if self.attention == "joint" else rope
+
+        if not ropes or self.table_per_block:
+            return [spread(rope) for rope in ropes]
+        return [spread(ropes[0])] * len(ropes)
+
+    def _attend(
+        self, blocks: list[nn.Module], prefix: Tensor, patches: Tensor, view_mask: Tensor | None, ropes: list[Any]
+    ) -> Tensor:
+        """The sequence of prefix tokens (B, V, n, D) and patches (B, V, N, D), through blocks."""
+        attention_mask = None
+        if self.attention == "joint":
+            sequence = torch.cat([prefix.flatten(1, 2), patches.flatten(1, 2)], dim=1)
+            if view_mask is not None:
+                counts = (prefix.shape[2], patches.shape[2])
+                attention_mask = torch.cat([view_mask.repeat_interleave(count, 1) for count in counts], dim=1)
+                attention_mask = attention_mask[:, None, None, :]
+        else:
+            sequence = torch.cat([prefix, patches], dim=2).flatten(0, 1)
+        for block, rope in zip(blocks, ropes, strict=True):
+            extra: dict[str, Any] = {"attn_mask": attention_mask}
+            if isinstance(self.backbone, Eva):
+                extra["rope"] = rope
             if self.gradient_checkpointing and self.training:
                 sequence = checkpoint(partial(block, **extra), sequence, use_reentrant=False)
             else:
                 sequence = block(sequence, **extra)
         return sequence
+
+    def _split(self, sequence: Tensor, batch_size: int, num_prefix: int) -> tuple[Tensor, Tensor]:
+        """A sequence as prefix tokens (B, V, n, D) and patches (B, V, N, D)."""
+        num_leading = num_prefix * (self.num_views if self.attention == "joint" else 1)
+        shape = (batch_size, self.num_views, -1, sequence.shape[-1])
+        if num_leading == 0:
+            return sequence.new_empty((batch_size, self.num_views, 0, sequence.shape[-1])), sequence.reshape(shape)
+        return sequence[:, :num_leading].reshape(shape), sequence[:, num_leading:].reshape(shape)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mvtrain.data.batch import Batch
+from mvtrain.masking import PatchMask
 from mvtrain.model.prediction import Prediction, normalize, to_prediction
 from mvtrain.model.spec import ModelSpec
 
@@ -36,12 +37,19 @@ class Network:
         mean, std = torch.tensor(spec.mean, device=device), torch.tensor(spec.std, device=device)
         return cls(model=model, mean=mean, std=std, downsample_factor=spec.downsample_factor)
 
-    def __call__(self, batch: Batch, transform: Callable[[Tensor], Tensor] | None = None) -> Prediction:
-        """Keypoints of a batch; `transform` changes the normalised images first (patch masking)."""
+    def __call__(self, batch: Batch, mask: PatchMask | None = None, *, drop_patches: bool = False) -> Prediction:
+        """Keypoints of a batch.
+
+        Args:
+            batch: on the device.
+            mask: patches to hide, in training.
+            drop_patches: hidden patches skip all blocks of the transformer but the last.
+        """
         images = normalize(batch.images, self.mean, self.std)
-        if transform is not None:
-            images = transform(images)
-        return to_prediction(self.model(images, batch.view_mask), batch, self.downsample_factor)
+        if mask is not None:
+            images = mask.blank(images)
+        kept = mask.kept if mask is not None and drop_patches else None
+        return to_prediction(self.model(images, batch.view_mask, kept), batch, self.downsample_factor)
 
 
 @dataclass(frozen=True, kw_only=True)

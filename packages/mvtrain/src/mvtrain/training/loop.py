@@ -1,4 +1,4 @@
-"""The training loop: the epochs, the step, validation, and where a run can stop and go on."""
+"""The training loop: epochs, validation, and where a run can stop and go on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
-from mvtrain.config import Config, LossConfig
+from mvtrain.config import Config
 from mvtrain.data.batch import Batch
 from mvtrain.data.dataset import EpochSampler, FrameDataset
 from mvtrain.evaluation.validation import validation_columns, validation_figures
-from mvtrain.losses import GEOMETRIC_LOSSES, HEATMAP_LOSSES
-from mvtrain.losses.heatmap import EXCLUDED, VISIBLE, masked_mean, target_factors
-from mvtrain.masking import mask_patches
 from mvtrain.model.checkpoint import ModelSpec, save_checkpoint
-from mvtrain.model.decode import model_to_heatmap
 from mvtrain.model.prediction import Prediction
 from mvtrain.prediction.predict import FramePredictions, Network, predict_frames
 from mvtrain.training.guards import FiniteWatch, explain_lack_of_memory, save_batch
@@ -35,6 +30,7 @@ from mvtrain.training.metrics_log import MetricsLog
 from mvtrain.training.progress import LogWindow, ProgressLine
 from mvtrain.training.schedules import Schedules
 from mvtrain.training.state import has_state, load_state, save_state
+from mvtrain.training.step import TrainingStep
 
 
 @dataclass(kw_only=True)
@@ -80,10 +76,8 @@ class Trainer:
     stopped_early: bool = False
 
     def __post_init__(self) -> None:
-        self.network = Network.of(self.model, self.spec, self.fabric.device)
-        self.heatmap_loss = HEATMAP_LOSSES[self.config.model.heatmap_loss_type]
-        supervised = self.config.losses.get("heatmap_mse")
-        self.heatmap_weight = LossConfig(log_weight=0.0).weight if supervised is None else supervised.weight
+        network = Network.of(self.model, self.spec, self.fabric.device)
+        self.step = TrainingStep.of(self.config, self.spec, self.schedules, network, self.model.patch_size)
         self._window = LogWindow()
         self._watch = FiniteWatch(self.fabric.device)
         self._log: MetricsLog | None = None
@@ -171,6 +165,7 @@ class Trainer:
             group_start = self.batches_done // accumulate * accumulate
             group_end = min(group_start + accumulate, len(self.train_loader))
             steps_now = self.batches_done + 1 == group_end
+            clock = self.clock
             with self.fabric.no_backward_sync(self.model, enabled=not steps_now):
                 losses = self.train_step(batch.to(self.fabric.device))
                 with self._matmul_precision():
@@ -181,7 +176,7 @@ class Trainer:
                 losses["loss"], self.epoch * len(self.train_loader) + self.batches_done, self.epoch, batch.index
             )
             self.batches_done += 1
-            self._log_step(losses, batch, waited)
+            self._log_step(losses, batch, waited, clock)
             interval = self.config.training.val_check_interval
             if interval is not None and steps_now and self.steps % interval == 0:
                 self._validate()
@@ -195,45 +190,11 @@ class Trainer:
             self.epoch, self.batches_done = self.epoch + 1, 0
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
-        """The loss of a batch, with gradient, as `loss`; its parts and the error in model px, without."""
-        mask = partial(
-            mask_patches,
-            ratio=self.schedules.mask_ratio(self.clock),
-            patch_size=self.model.patch_size,
-            seed=self.config.training.rng_seed_data_pt,
-            epoch=self.epoch,
-            index=batch.index,
-        )
-        with self._matmul_precision():
-            prediction = self.network(batch, transform=mask)
-        parts = {"heatmap": self._heatmap_loss(prediction, batch)}
-        total = self.heatmap_weight * parts["heatmap"]
-        for name, ramp in self.schedules.losses.items():
-            weight = ramp.at(self.clock)
-            # A batch none of whose samples is calibrated has no 3D loss.
-            if weight > 0 and batch.cameras is not None:
-                parts[name] = GEOMETRIC_LOSSES[name](prediction, batch, self._unit_of_length(name))
-                total = total + weight * parts[name]
-        distances = (prediction.model_points.detach() - batch.points).norm(dim=-1)
-        return {
-            "loss": total,
-            **{name: part.detach() for name, part in parts.items()},
-            "pixel_error": masked_mean(distances, batch.visibility == VISIBLE),
-        }
+        """What `TrainingStep` gives for a batch at this time."""
+        return self.step(batch, epoch=self.epoch, clock=self.clock)
 
     def _matmul_precision(self) -> AbstractContextManager[None]:
         return float32_matmul_precision(self.config.training.float32_matmul_precision)
-
-    def _heatmap_loss(self, prediction: Prediction, batch: Batch) -> Tensor:
-        size = (prediction.logits.shape[-2], prediction.logits.shape[-1])
-        points = model_to_heatmap(batch.points, self.spec.downsample_factor)
-        target_x, target_y = target_factors(points, batch.visibility, size)
-        return self.heatmap_loss(prediction.logits, target_x, target_y, batch.visibility != EXCLUDED)
-
-    def _unit_of_length(self, loss_name: str) -> float:
-        if not self.config.losses[loss_name].normalize or self.spec.subject_size is None:
-            return 1.0
-        return self.spec.subject_size
 
     def _optimizer_step(self) -> None:
         max_norm = self.config.training.gradient_clip_norm
@@ -264,7 +225,7 @@ class Trainer:
         counts: list[int] = []
 
         def add_loss(batch: Batch, prediction: Prediction) -> None:
-            losses.append(self._heatmap_loss(prediction, batch))
+            losses.append(self.step.heatmap(prediction, batch))
             counts.append(len(batch))
 
         network = Network.of(self.predictor, self.spec, self.fabric.device)
@@ -380,7 +341,7 @@ class Trainer:
     def _columns(self) -> tuple[str, ...]:
         losses = self.schedules.losses
         return (
-            *("mask_ratio", "loss", "heatmap", "pixel_error"),
+            *("mask_ratio", "view_mask_ratio", "loss", "heatmap", "pixel_error"),
             *losses,
             *("samples_per_second", "share_waiting_for_data", "share_moved_in_3d"),
             *(f"weight_{name}" for name in losses),
@@ -393,7 +354,8 @@ class Trainer:
         if self._log is not None:
             self._log.write({"epoch": self.clock, **figures}, self.steps)
 
-    def _log_step(self, losses: dict[str, Tensor], batch: Batch, waited: float) -> None:
+    def _log_step(self, losses: dict[str, Tensor], batch: Batch, waited: float, clock: float) -> None:
+        """Count a step taken at `clock`; writes a row when its time has come, with what held at that step."""
         self._window.add(losses, num_samples=len(batch), num_moved=batch.num_moved, waited=waited)
         self.progress.advance()
         if self._window.num_steps < self.config.training.log_every_n_steps:
@@ -402,6 +364,7 @@ class Trainer:
         means = self._window.means()
         self._window = LogWindow()
         self.progress.show(means)
-        weights = {f"weight_{name}": ramp.at(self.clock) for name, ramp in self.schedules.losses.items()}
+        weights = {f"weight_{name}": ramp.at(clock) for name, ramp in self.schedules.losses.items()}
         rates = {f"learning_rate_{group['name']}": group["lr"] for group in self.optimizer.param_groups}
-        self._write({"mask_ratio": self.schedules.mask_ratio(self.clock), **means, **weights, **rates})
+        masked = {"mask_ratio": self.schedules.mask_ratio(clock), "view_mask_ratio": self.schedules.view_ratio(clock)}
+        self._write({**masked, **means, **weights, **rates})

@@ -88,6 +88,10 @@ class Schedules:
         """The share of masked patches."""
         return 0.0 if self.masking is None else self.masking.ratio(epoch)
 
+    def view_ratio(self, epoch: float) -> float:
+        """The share of views hidden as a whole."""
+        return 0.0 if self.masking is None else self.masking.views(epoch)
+
 
 def make_schedules(config: Config, steps_per_epoch: int) -> Schedules:
     """The schedules a config asks for.
@@ -163,7 +167,7 @@ def _milestones(config: Config, steps_per_epoch: int, max_epochs: float) -> tupl
 
 def _masking(config: Config, epochs: Callable[[float | None, float | None, float], float]) -> MaskingSchedule | None:
     patch_mask = config.training.patch_mask
-    if patch_mask is None or patch_mask.final_ratio == 0:
+    if patch_mask is None or patch_mask.final_ratio == patch_mask.view_ratio == 0:
         return None
     init = epochs(patch_mask.init_epoch, patch_mask.init_step, 0.0)
     return MaskingSchedule(
@@ -171,6 +175,7 @@ def _masking(config: Config, epochs: Callable[[float | None, float | None, float
         final=epochs(patch_mask.final_epoch, patch_mask.final_step, init),
         init_ratio=patch_mask.init_ratio,
         final_ratio=patch_mask.final_ratio,
+        view_ratio=patch_mask.view_ratio,
     )
 
 

@@ -77,9 +77,11 @@ def _describe_masking(schedules: Schedules) -> str:
     masking = schedules.masking
     if masking is None:
         return "off"
+    views = f", and {masking.view_ratio:.0%} of the views" if masking.view_ratio > 0 else ""
+    init_ratio = masking.init_ratio if masking.final_ratio > 0 else 0.0
     return (
-        f"from epoch {masking.init:g}{_late(masking.init, schedules)} ({masking.init_ratio:.0%}) "
-        f"to epoch {masking.final:g} ({masking.final_ratio:.0%})"
+        f"from epoch {masking.init:g}{_late(masking.init, schedules)} ({init_ratio:.0%}) "
+        f"to epoch {masking.final:g} ({masking.final_ratio:.0%}{views})"
     )
 
 

@@ -1,0 +1,119 @@
+"""One training step: from a batch to its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from mvtrain.config import Config, LossConfig
+from mvtrain.data.batch import Batch
+from mvtrain.losses import HEATMAP_LOSSES, LOSS_NAMES, LOSSES, HeatmapLoss, Loss
+from mvtrain.losses.heatmap import EXCLUDED, VISIBLE, masked_mean, target_factors
+from mvtrain.masking import PatchMask, draw_mask
+from mvtrain.model.decode import model_to_heatmap
+from mvtrain.model.prediction import Prediction
+from mvtrain.model.spec import ModelSpec
+from mvtrain.prediction.predict import Network
+from mvtrain.training.hardware import float32_matmul_precision
+from mvtrain.training.schedules import Schedules
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingStep:
+    """What is done with every batch.
+
+    Attributes:
+        network: images to predictions.
+        patch_size: rows and columns of pixels, those of the backbone.
+        schedules: everything that changes over time.
+        seed: of the masks.
+        drops_patches: whether masked patches skip the transformer but for its last block.
+        heatmap_loss: of the labels.
+        heatmap_weight: its factor in the total.
+        losses: functions of the other losses, by the names in `schedules.losses`.
+        units: their units of length.
+        matmul_precision: of float32 matrix products in the network.
+    """
+
+    network: Network
+    patch_size: tuple[int, int]
+    schedules: Schedules
+    seed: int
+    drops_patches: bool
+    heatmap_loss: HeatmapLoss
+    heatmap_weight: float
+    losses: Mapping[str, Loss]
+    units: Mapping[str, float]
+    matmul_precision: str
+
+    @classmethod
+    def of(
+        cls, config: Config, spec: ModelSpec, schedules: Schedules, network: Network, patch_size: tuple[int, int]
+    ) -> TrainingStep:
+        """The step a config asks for."""
+        supervised = config.losses.get("heatmap_mse", LossConfig(log_weight=0.0))
+        mask = config.training.patch_mask
+        return cls(
+            network=network,
+            patch_size=patch_size,
+            schedules=schedules,
+            seed=config.training.rng_seed_data_pt,
+            drops_patches=mask is not None and mask.mode == "tokens",
+            heatmap_loss=HEATMAP_LOSSES[config.model.heatmap_loss_type],
+            heatmap_weight=supervised.weight,
+            losses={name: LOSSES[name] for name in schedules.losses},
+            units={
+                name: spec.subject_size if config.losses[name].normalize and spec.subject_size is not None else 1.0
+                for name in schedules.losses
+            },
+            matmul_precision=config.training.float32_matmul_precision,
+        )
+
+    def __call__(self, batch: Batch, *, epoch: int, clock: float) -> dict[str, Tensor]:
+        """The loss of a batch, with gradient, as `loss`; its parts and the error in model px, without.
+
+        Args:
+            batch: on the device.
+            epoch: under way, which decides what is masked.
+            clock: epochs since the start, in fractions, which decide how much is masked and what the losses weigh.
+        """
+        mask = self._draw_mask(batch, epoch, clock)
+        with float32_matmul_precision(self.matmul_precision):
+            prediction = self.network(batch, mask, drop_patches=self.drops_patches)
+        parts = {"heatmap": self.heatmap(prediction, batch)}
+        total = self.heatmap_weight * parts["heatmap"]
+        for name, ramp in self.schedules.losses.items():
+            weight = ramp.at(clock)
+            # A batch none of whose samples is calibrated has no 3D loss.
+            if weight > 0 and (batch.cameras is not None or not LOSS_NAMES[name]):
+                parts[name] = self.losses[name](prediction, batch, self.units[name])
+                total = total + weight * parts[name]
+        distances = (prediction.model_points.detach() - batch.points).norm(dim=-1)
+        return {
+            "loss": total,
+            **{name: part.detach() for name, part in parts.items()},
+            "pixel_error": masked_mean(distances, batch.visibility == VISIBLE),
+        }
+
+    def heatmap(self, prediction: Prediction, batch: Batch) -> Tensor:
+        """The heatmap loss of a batch, without its weight."""
+        size = (prediction.logits.shape[-2], prediction.logits.shape[-1])
+        points = model_to_heatmap(batch.points, prediction.downsample_factor)
+        target_x, target_y = target_factors(points, batch.visibility, size)
+        return self.heatmap_loss(prediction.logits, target_x, target_y, batch.visibility != EXCLUDED)
+
+    def _draw_mask(self, batch: Batch, epoch: int, clock: float) -> PatchMask | None:
+        height, width = batch.images.shape[-2:]
+        return draw_mask(
+            (height, width),
+            self.patch_size,
+            ratio=self.schedules.mask_ratio(clock),
+            view_ratio=self.schedules.view_ratio(clock),
+            num_views=batch.images.shape[1],
+            view_mask=batch.view_mask,
+            seed=self.seed,
+            epoch=epoch,
+            index=batch.index,
+        )
