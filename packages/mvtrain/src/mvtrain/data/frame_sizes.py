@@ -34,8 +34,7 @@ def size_mismatches(
     """
     calibrated = _calibrated_sizes(cameras, len(view_names))
     present = np.all(file_sizes > 0, axis=-1)
-    wrong = np.any(np.abs(file_sizes - calibrated) > _TOLERANCE * calibrated, axis=-1)
-    wrong = wrong & present & np.all(calibrated > 0, axis=-1)
+    wrong = ~fits_calibration(file_sizes, calibrated) & present & np.all(calibrated > 0, axis=-1)
     mismatches = {}
     for view, row in _first_rows(wrong):
         name = view_names[view]
@@ -45,6 +44,11 @@ def size_mismatches(
             "without bounding boxes they are taken as whole frames, so 3D will be wrong if they were resized or cropped"
         )
     return mismatches
+
+
+def fits_calibration(sizes: np.ndarray, calibrated: np.ndarray) -> np.ndarray:
+    """(...) whether whole frames of these sizes (..., 2) can be those that a calibration of the other sizes means."""
+    return np.all(np.abs(sizes - calibrated) <= _TOLERANCE * calibrated, axis=-1)
 
 
 def box_mismatches(

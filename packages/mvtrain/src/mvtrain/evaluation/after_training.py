@@ -9,10 +9,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from mvaug import Augmentation
 from mvtrain.config import Config
-from mvtrain.data.cache import ImageCache
-from mvtrain.data.dataset import EpochSampler, FrameDataset, make_loader, triangulate_labels
+from mvtrain.data.dataset import triangulate_labels
 from mvtrain.data.maps import to_file
 from mvtrain.data.project import Project
 from mvtrain.data.splits import SET_NAMES, Split
@@ -20,58 +18,35 @@ from mvtrain.data.truth import read_truth
 from mvtrain.evaluation.metrics import ErrorSummary, mean_pose, pixel_error, summarize
 from mvtrain.evaluation.three_d import triangulate_predictions
 from mvtrain.losses.heatmap import VISIBLE
-from mvtrain.model.checkpoint import load_checkpoint
-from mvtrain.model.spec import ModelSpec
-from mvtrain.prediction.predict import FramePredictions, Network, predict_frames
-from mvtrain.prediction.tables import write_pixel_errors, write_predictions
-from mvtrain.prediction.video import predict_videos
+from mvtrain.prediction.command import predict_videos
+from mvtrain.prediction.predict import FramePredictions
+from mvtrain.prediction.predictor import Predictor
+from mvtrain.prediction.project import predict_project, table_index, write_project_predictions
+from mvtrain.prediction.run_folder import load_run
+from mvtrain.prediction.tables import write_pixel_errors
 
 
 def evaluate_run(
     run_dir: Path, config: Config, project: Project, split: Split, device: torch.device, console: Console
 ) -> None:
     """Predict every labelled frame with the best checkpoint, write the tables, print the errors, predict the videos."""
-    model, spec = load_checkpoint(run_dir / "checkpoints" / "best")
-    network = Network.of(model.to(device), spec, device)
-    predictions = predict_project(network, spec, project, config, device)
+    run = load_run(run_dir)
+    predictor = Predictor.of(run, device, config.training.test_batch_size)
+    predictions = predict_project(predictor, project)
     file_points = to_file(project, predictions.index, predictions.points)
     labels = np.where((project.visibility == VISIBLE)[..., None], project.points, np.nan)
     errors = pixel_error(file_points, labels)
     sets = split.names()
+    write_project_predictions(run_dir, project, predictions, list(sets))
     for view, name in enumerate(project.view_names):
-        index = [names[view] or f"frame {row}" for row, names in enumerate(project.image_names)]
-        write_predictions(
-            run_dir / f"predictions_{name}.csv",
-            index,
-            project.keypoint_names,
-            file_points[:, view],
-            predictions.confidence[:, view],
-            sets,
-        )
-        write_pixel_errors(
-            run_dir / f"predictions_{name}_pixel_error.csv", index, project.keypoint_names, errors[:, view], sets
-        )
+        path, index = run_dir / f"predictions_{name}_pixel_error.csv", table_index(project, view)
+        write_pixel_errors(path, index, project.keypoint_names, errors[:, view], sets)
     baseline = pixel_error(np.broadcast_to(mean_pose(labels[split.train]), labels.shape), labels)
     print_errors(console, project, split, errors, baseline)
     print_errors_3d(console, project, split, predictions)
     console.print(f"everything about this run is in {run_dir}", highlight=False)
     if config.eval.predict_vids_after_training:
-        predict_videos(network, spec, config, run_dir / "video_preds", device, console)
-
-
-def predict_project(
-    network: Network, spec: ModelSpec, project: Project, config: Config, device: torch.device
-) -> FramePredictions:
-    """Predictions of every labelled frame, in the project's order."""
-    dataset = FrameDataset(
-        project,
-        size=spec.image_size,
-        augmentation=Augmentation.none(),
-        seed=0,
-        cache=ImageCache.of_project(project, max_bytes=0),
-    )
-    sampler = EpochSampler(np.arange(len(project.cameras)), batch_size=config.training.test_batch_size, seed=None)
-    return predict_frames(network, make_loader(dataset, sampler, num_workers=0, pin_memory=False), device)
+        predict_videos(predictor, config, run_dir / "video_preds", console)
 
 
 def print_errors(console: Console, project: Project, split: Split, errors: np.ndarray, baseline: np.ndarray) -> None:

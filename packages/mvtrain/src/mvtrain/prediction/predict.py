@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,13 +68,13 @@ class FramePredictions:
 
 
 @torch.inference_mode()
-def predict_frames(
+def predict_batches(
     network: Network,
     batches: Iterable[Batch],
     device: torch.device,
     on_batch: Callable[[Batch, Prediction], None] | None = None,
-) -> FramePredictions:
-    """Run the network, in evaluation mode, over batches.
+) -> Generator[FramePredictions]:
+    """Run the network, in evaluation mode, over batches, and give what it says about each.
 
     Args:
         network: to run.
@@ -84,21 +84,36 @@ def predict_frames(
     """
     was_training = network.model.training
     network.model.eval()
-    index, points, confidence = [], [], []
-    for batch in batches:
-        on_device = batch.to(device)
-        prediction = network(on_device)
-        if on_batch is not None:
-            on_batch(on_device, prediction)
-        present = (
-            torch.ones(batch.visibility.shape[:2], dtype=torch.bool) if batch.view_mask is None else batch.view_mask
-        )
-        index.append(batch.index.numpy())
-        points.append(_blank(prediction.frame_points.cpu(), present[..., None, None]))
-        confidence.append(_blank(prediction.confidence.cpu(), present[..., None]))
-    network.model.train(was_training)
+    try:
+        for batch in batches:
+            on_device = batch.to(device)
+            prediction = network(on_device)
+            if on_batch is not None:
+                on_batch(on_device, prediction)
+            present = (
+                torch.ones(batch.visibility.shape[:2], dtype=torch.bool) if batch.view_mask is None else batch.view_mask
+            )
+            yield FramePredictions(
+                index=batch.index.numpy(),
+                points=_blank(prediction.frame_points.cpu(), present[..., None, None]),
+                confidence=_blank(prediction.confidence.cpu(), present[..., None]),
+            )
+    finally:
+        network.model.train(was_training)
+
+
+def predict_frames(
+    network: Network,
+    batches: Iterable[Batch],
+    device: torch.device,
+    on_batch: Callable[[Batch, Prediction], None] | None = None,
+) -> FramePredictions:
+    """What `predict_batches` gives, put together."""
+    parts = list(predict_batches(network, batches, device, on_batch))
     return FramePredictions(
-        index=np.concatenate(index), points=np.concatenate(points), confidence=np.concatenate(confidence)
+        index=np.concatenate([part.index for part in parts]),
+        points=np.concatenate([part.points for part in parts]),
+        confidence=np.concatenate([part.confidence for part in parts]),
     )
 
 

@@ -1,163 +1,123 @@
-"""Keypoints of synchronized videos: one table per video, in px of its frames."""
+"""One video, frame by frame, with every frame at its place also where some cannot be decoded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
-from matplotlib import colormaps
-from rich.console import Console
-from rich.progress import track
-from rich.text import Text
 
-from mvaug import Augmentation, augment_sample
-from mvgeom import affine
-from mvgeom.box_files import read_video_boxes
-from mvgeom.formats.files import replace_file
-from mvtrain.config import Config
-from mvtrain.data.batch import Batch, Sample, collate
-from mvtrain.model.spec import ModelSpec
-from mvtrain.prediction.predict import FramePredictions, Network, predict_frames
-from mvtrain.prediction.tables import write_predictions
-
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".webm")
+_RAW_PACKETS = -1
+_SAME_TIME = 0.01
 
 
-def find_sessions(folder: Path, view_names: tuple[str, ...]) -> dict[str, dict[str, Path]]:
-    """Videos `<session>_<view>.<suffix>` in a folder, by session and view; other files are not ours."""
-    sessions: dict[str, dict[str, Path]] = {}
-    for path in sorted(folder.iterdir()):
-        session, separator, view = path.stem.rpartition("_")
-        if path.suffix.lower() in VIDEO_SUFFIXES and separator and view in view_names:
-            sessions.setdefault(session, {})[view] = path
-    return sessions
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Video:
+    """What the container says about a video.
 
-
-def predict_videos(
-    network: Network, spec: ModelSpec, config: Config, out_dir: Path, device: torch.device, console: Console
-) -> None:
-    """Predict every complete session of `eval.test_videos_directory`; says which ones are not complete.
-
-    Writes `<video>.csv` per video, and with `eval.save_vids_after_training` also `<video>_labeled.mp4`.
+    Attributes:
+        path: the file.
+        size: width and height in px, as decoded (a rotation that the file asks for is done).
+        fps: frames per second; 0 where the file does not say.
+        num_frames: how many frames it announces; the last ones may turn out not to be there.
+        times: their distinct times in ms, ascending; a single one where the file gives no times.
     """
-    folder = config.eval.test_videos_directory or config.data.video_dir
-    if folder is None or not folder.is_dir():
-        console.print(f"no videos to predict: there is no folder {folder}", highlight=False)
-        return
-    for session, paths in find_sessions(folder, spec.view_names).items():
-        missing = [view for view in spec.view_names if view not in paths]
-        if missing:
-            problem = f" session {session!r} in {folder} has no video of {', '.join(missing)}: not predicted"
-            console.print(Text.assemble(("warning:", "yellow"), problem), soft_wrap=True)
-            continue
-        videos = [paths[view] for view in spec.view_names]
-        predictions = predict_session(network, spec, videos, config.training.test_batch_size, device, console)
-        for view, path in enumerate(videos):
-            length = int(np.isfinite(predictions.confidence[:, view, 0]).sum())
-            points, likelihood = predictions.points[:length, view], predictions.confidence[:length, view]
-            write_predictions(out_dir / f"{path.stem}.csv", range(length), spec.keypoint_names, points, likelihood)
-            if config.eval.save_vids_after_training:
-                draw_video(path, out_dir / f"{path.stem}_labeled.mp4", points, likelihood, config)
-        console.print(f"predicted {session}: {len(predictions.index)} frames of {len(videos)} views", highlight=False)
+
+    path: Path
+    size: tuple[int, int]
+    fps: float
+    num_frames: int
+    times: np.ndarray
+
+    def place(self, time: float) -> int:
+        """How many frames come before a time in ms."""
+        return int(np.searchsorted(self.times, time - _SAME_TIME))
 
 
-def predict_session(
-    network: Network, spec: ModelSpec, videos: list[Path], batch_size: int, device: torch.device, console: Console
-) -> FramePredictions:
-    """Keypoints of one session's videos, frame by frame; a view that ends early counts as absent from then on."""
-    captures = [cv2.VideoCapture(str(path)) for path in videos]
+def open_video(path: Path) -> Video:
+    """Read a video's headers and list its frames, without decoding them (8 bytes of memory per frame).
+
+    Raises:
+        ValueError: the file cannot be opened as a video, or holds no frame.
+    """
+    packets = _open(path, cv2.CAP_PROP_FORMAT, _RAW_PACKETS)
+    times = []
+    while packets.grab():
+        times.append(packets.get(cv2.CAP_PROP_POS_MSEC))
+    packets.release()
+    if not times:
+        raise ValueError(f"{path} is a video without frames")
+    decoder = _open(path)
+    width, height = decoder.get(cv2.CAP_PROP_FRAME_WIDTH), decoder.get(cv2.CAP_PROP_FRAME_HEIGHT)
+    fps = decoder.get(cv2.CAP_PROP_FPS)
+    decoder.release()
+    # Frames that a cut without re-encoding keeps for the decoder only are told by a time they share.
+    distinct = np.unique(times)
+    return Video(
+        path=path,
+        size=(int(width), int(height)),
+        fps=fps if np.isfinite(fps) and fps > 0 else 0.0,
+        num_frames=len(distinct) if len(distinct) > 1 else len(times),
+        times=distinct,
+    )
+
+
+def read_frames(video: Video, start: int = 0) -> Generator[np.ndarray | None]:
+    """Frames in order: (H, W, 3) uint8 BGR as OpenCV gives them, None for one that cannot be decoded.
+
+    The last frame yielded is the last one that can be decoded. What a decoder patches up (a damaged part of a frame) is
+    taken as it is.
+
+    Args:
+        video: to read.
+        start: first frame wanted; those before are decoded and dropped, because seeking is not exact.
+
+    Raises:
+        ValueError: a frame has another size than the video.
+    """
+    capture = _open(video.path)
     try:
-        for path, capture in zip(videos, captures, strict=True):
-            if not capture.isOpened():
-                raise ValueError(f"{path} cannot be opened as a video")
-        crops = [_video_boxes(path, capture) for path, capture in zip(videos, captures, strict=True)]
-        expected = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) for capture in captures)
-        samples = track(_read_samples(captures, crops, spec), "predicting", expected, console=console, transient=True)
-        return predict_frames(network, _in_batches(samples, batch_size), device)
+        position, offset, failures = -1, 0, 0
+        # OpenCV fails once for each packet that the decoder rejects, and forever at the end of the file.
+        while failures <= max(video.num_frames - position, 1):
+            if not capture.grab():
+                failures += 1
+                continue
+            previous, place = position, video.place(capture.get(cv2.CAP_PROP_POS_MSEC))
+            if previous < 0 and failures == 0:
+                offset = place  # some containers' times are all late by a frame or two
+            # Frames may be missing without a failure next to them, because they are not stored in the order of time.
+            position = max(place - offset, previous + 1)
+            failures = 0
+            for _ in range(max(previous + 1, start), position):
+                yield None
+            if position >= start:
+                success, image = capture.retrieve()
+                yield _checked(image, position, video) if success else None
     finally:
-        for capture in captures:
-            capture.release()
+        capture.release()
 
 
-def _read_samples(captures: list[cv2.VideoCapture], crops: list[np.ndarray], spec: ModelSpec) -> Iterator[Sample]:
-    size = np.array(spec.image_size, dtype=np.float64)
-    identity = np.broadcast_to(np.eye(2, 3), (len(captures), 2, 3))
-    nothing = np.full((len(captures), len(spec.keypoint_names), 2), np.nan)
-    index = 0
-    while True:
-        images = []
-        for capture in captures:
-            success, image = capture.read()
-            images.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if success else None)
-        if all(image is None for image in images):
-            return
-        windows = np.stack([crop[min(index, len(crop) - 1)] for crop in crops])
-        sample = augment_sample(
-            images,
-            file_to_frame=identity,
-            frame_to_model=affine.from_box(windows, size),
-            points=nothing,
-            points_3d=np.full((len(spec.keypoint_names), 3), np.nan),
-            cameras=None,
-            size=spec.image_size,
-            augmentation=Augmentation.none(),
-            generator=np.random.default_rng(0),
+def count_frames(video: Video) -> int:
+    """Number of frames up to the last one that can be decoded; decodes the whole video."""
+    return sum(1 for _ in read_frames(video))
+
+
+def _open(path: Path, *parameters: int) -> cv2.VideoCapture:
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, parameters)
+    if not capture.isOpened():
+        what = "is empty" if path.is_file() and path.stat().st_size == 0 else "is no video, or damaged or cut off"
+        raise ValueError(f"{path} cannot be opened as a video: it {what if path.exists() else 'does not exist'}")
+    return capture
+
+
+def _checked(image: np.ndarray, position: int, video: Video) -> np.ndarray:
+    found = (image.shape[1], image.shape[0])
+    if found != video.size:
+        raise ValueError(
+            f"{video.path}: frame {position} is {found[0]}x{found[1]} px, the video {video.size[0]}x{video.size[1]}; "
+            "a video must keep its size"
         )
-        yield Sample(
-            index=index,
-            images=sample.images,
-            points=nothing,
-            visibility=np.zeros(nothing.shape[:2], dtype=np.int8),
-            view_present=np.array([image is not None for image in images]),
-            to_model=sample.to_model,
-            cameras=None,
-            moved=False,
-        )
-        index += 1
-
-
-def _video_boxes(path: Path, capture: cv2.VideoCapture) -> np.ndarray:
-    """(T, 4) boxes of `<video>_bbox.csv`, or one box that is the whole frame."""
-    table = path.with_name(f"{path.stem}_bbox.csv")
-    if table.exists():
-        return read_video_boxes(table)
-    return np.array([[0.0, 0.0, capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)]])
-
-
-def _in_batches(samples: Iterable[Sample], batch_size: int) -> Iterator[Batch]:
-    group: list[Sample] = []
-    for sample in samples:
-        group.append(sample)
-        if len(group) == batch_size:
-            yield collate(group)
-            group = []
-    if group:
-        yield collate(group)
-
-
-def draw_video(video: Path, out: Path, points: np.ndarray, likelihood: np.ndarray, config: Config) -> None:
-    """The video with its keypoints as dots, one colour per keypoint, those of low confidence left out."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(out, lambda temporary: _draw_frames(video, temporary, points, likelihood, config))
-
-
-def _draw_frames(video: Path, out: Path, points: np.ndarray, likelihood: np.ndarray, config: Config) -> None:
-    capture = cv2.VideoCapture(str(video))
-    colors = (colormaps[config.eval.colormap](np.linspace(0, 1, points.shape[1]))[:, 2::-1] * 255).tolist()
-    size = (int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)))
-    writer = cv2.VideoWriter(str(out), cv2.VideoWriter.fourcc(*"mp4v"), capture.get(cv2.CAP_PROP_FPS), size)
-    if not writer.isOpened():
-        raise ValueError(f"OpenCV cannot write MP4 video of {size[0]}x{size[1]} px beside {video}'s predictions")
-    for frame_points, frame_likelihood in zip(points, likelihood, strict=True):
-        success, image = capture.read()
-        if not success:
-            break
-        for point, confidence, color in zip(frame_points, frame_likelihood, colors, strict=True):
-            if confidence >= config.eval.confidence_thresh_for_vid:
-                cv2.circle(image, (round(point[0]), round(point[1])), max(2, size[1] // 200), color, -1, cv2.LINE_AA)
-        writer.write(image)
-    writer.release()
-    capture.release()
+    return image

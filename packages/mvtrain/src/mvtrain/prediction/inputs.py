@@ -1,0 +1,126 @@
+"""Which synchronized videos the inputs of a prediction name: `<session>_<view>.mp4`, the views being the run's."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mvgeom.calibration.sources import VIDEO_SUFFIXES
+
+_SHOWN = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """One recording.
+
+    Attributes:
+        name: what its videos' names have in common.
+        videos: one per view, in the order of the run's views.
+    """
+
+    name: str
+    videos: tuple[Path, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundSessions:
+    """What some inputs hold.
+
+    Attributes:
+        complete: sessions with a video of every view.
+        incomplete: for each session that lacks a view, a sentence that says which.
+    """
+
+    complete: tuple[Session, ...]
+    incomplete: tuple[str, ...]
+
+
+def find_sessions(inputs: Iterable[Path], view_names: Sequence[str]) -> FoundSessions:
+    """Group videos into sessions.
+
+    Args:
+        inputs: folders, whose videos count as far as their names end in a view; videos, each of which stands for its
+            whole session, the other views being looked for beside it; patterns such as `videos/mouse*_cam1.mp4`.
+        view_names: of the run.
+
+    Raises:
+        ValueError: an input that does not exist or matches nothing, a named video whose name ends in no view, no video
+            of any view at all, and two videos of one view of one session.
+    """
+    files: dict[Path, None] = {}
+    for path in inputs:
+        files.update(dict.fromkeys(_videos_of(path, view_names)))
+    sessions: dict[str, dict[str, Path]] = {}
+    for file in files:
+        session, view = _split_name(file, view_names) or ("", "")
+        other = sessions.setdefault(session, {}).setdefault(view, file)
+        if other != file:
+            raise ValueError(f"two videos of view {view} of session {session!r}: {other} and {file}")
+    incomplete = []
+    for name, videos in sessions.items():
+        missing = [view for view in view_names if view not in videos]
+        if missing:
+            found = ", ".join(path.name for path in videos.values())
+            folder = next(iter(videos.values())).parent
+            incomplete.append(
+                f"session {name!r} in {folder} has no video of view {', '.join(missing)}; the run's views are "
+                f"{', '.join(view_names)}, found {found}"
+            )
+    complete = [
+        Session(name=name, videos=tuple(videos[view] for view in view_names))
+        for name, videos in sessions.items()
+        if len(videos) == len(view_names)
+    ]
+    return FoundSessions(complete=tuple(complete), incomplete=tuple(incomplete))
+
+
+def _videos_of(path: Path, view_names: Sequence[str]) -> list[Path]:
+    if path.is_dir():
+        return _named_videos(path, view_names)
+    if path.is_file():
+        return _siblings(path, view_names)
+    matches = sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 (pathlib refuses absolute patterns)
+    if not matches:
+        what = "matches nothing" if glob.has_magic(str(path)) else "does not exist"
+        raise ValueError(f"input {path} {what}; give folders, videos or patterns of videos, or a project's config.yaml")
+    return [video for match in matches for video in _videos_of(match, view_names)]
+
+
+def _named_videos(folder: Path, view_names: Sequence[str]) -> list[Path]:
+    videos = [path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES]
+    named = [path for path in videos if _split_name(path, view_names)]
+    if not named:
+        shown = ", ".join(path.name for path in videos[:_SHOWN]) + (", ..." if len(videos) > _SHOWN else "")
+        raise ValueError(
+            f"no session in {folder}: videos must be named <session>_<view>.mp4 with the run's views "
+            f"{', '.join(view_names)}; found {shown or 'no videos'}"
+        )
+    return named
+
+
+def _siblings(path: Path, view_names: Sequence[str]) -> list[Path]:
+    """The videos of the session that a video belongs to, in the same folder."""
+    split = _split_name(path, view_names)
+    if split is None or path.suffix.lower() not in VIDEO_SUFFIXES:
+        raise ValueError(
+            f"input {path} is no video of a session: its name must be <session>_<view>{VIDEO_SUFFIXES[0]} (or "
+            f"{', '.join(VIDEO_SUFFIXES[1:])}) with one of the run's views {', '.join(view_names)}"
+        )
+    others = [
+        video
+        for video in _named_videos(path.parent, view_names)
+        if (other := _split_name(video, view_names)) and other[0] == split[0] and other[1] != split[1]
+    ]
+    return [path, *others]
+
+
+def _split_name(path: Path, view_names: Sequence[str]) -> tuple[str, str] | None:
+    """Session and view; the longest view that fits, because one view's name may end in another's."""
+    fitting = [view for view in view_names if path.stem.endswith(f"_{view}") and len(path.stem) > len(view) + 1]
+    if not fitting:
+        return None
+    view = max(fitting, key=len)
+    return path.stem.removesuffix(f"_{view}"), view

@@ -1,0 +1,221 @@
+"""From the records of a session to what a user finds: tables per view, the 3D table, a summary."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mvgeom.formats.files import write_text
+from mvgeom.keypoint_tables import write_points_3d
+from mvgeom.reconstruction import OUTLIER_SIGMAS, Reconstruction
+from mvtrain.prediction.calibration import Calibration
+from mvtrain.prediction.inputs import Session
+from mvtrain.prediction.moments import Status
+from mvtrain.prediction.records import Records
+from mvtrain.prediction.tables import PredictionRows, write_predictions
+from mvtrain.prediction.three_d import KeypointNoise, estimate_noise, sample_rows, to_3d
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewCounts:
+    """What became of the frames of one view.
+
+    Attributes:
+        name: of the view.
+        num_frames: moments until the view ends.
+        not_decodable: frames that could not be decoded.
+        first_not_decodable: the first of them, None without any.
+        without_box: frames without a bounding box.
+    """
+
+    name: str
+    num_frames: int
+    not_decodable: int
+    first_not_decodable: int | None
+    without_box: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionSummary:
+    """What a session's prediction consists of.
+
+    Attributes:
+        num_frames: moments, as many as the longest view has.
+        views: one per view.
+        noise: of the keypoints, None without calibration.
+    """
+
+    num_frames: int
+    views: tuple[ViewCounts, ...]
+    noise: KeypointNoise | None
+
+
+def table_path(video: Path, out_dir: Path) -> Path:
+    """The table of a video's predictions."""
+    return out_dir / f"{video.stem}.csv"
+
+
+def table_3d_path(session: Session, out_dir: Path) -> Path:
+    """The table of a session's 3D points."""
+    return out_dir / f"{session.name}_3d.csv"
+
+
+def overlay_path(session: Session, out_dir: Path) -> Path:
+    """The video of all views with predictions drawn in."""
+    return out_dir / f"{session.name}_overlay.mp4"
+
+
+def still_path(session: Session, out_dir: Path) -> Path:
+    """The picture of one moment in all views with predictions drawn in."""
+    return out_dir / f"{session.name}_overlay.png"
+
+
+def labeled_path(video: Path, out_dir: Path) -> Path:
+    """The video of one view with predictions drawn in."""
+    return out_dir / f"{video.stem}_labeled.mp4"
+
+
+def is_done(session: Session, out_dir: Path, identity: dict[str, Any], *, in_3d: bool) -> bool:
+    """Whether a session has been predicted into a folder, with the same in everything that matters."""
+    path = _summary_path(session, out_dir)
+    tables = [table_path(video, out_dir) for video in session.videos]
+    tables += [table_3d_path(session, out_dir)] if in_3d else []
+    if not path.is_file() or not all(table.is_file() for table in tables):
+        return False
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8"))["made_with"] == identity)
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not the summary of a prediction; remove it or choose another folder") from error
+
+
+def write_outputs(
+    session: Session,
+    records: Records,
+    out_dir: Path,
+    *,
+    view_names: Sequence[str],
+    keypoint_names: Sequence[str],
+    calibration: Calibration | None,
+    identity: dict[str, Any],
+) -> SessionSummary:
+    """Write all tables of a session from its records; each appears whole, and the summary last.
+
+    What an earlier prediction left in the folder is replaced, and its pictures and 3D table are removed.
+
+    Args:
+        session: the recording.
+        records: of all its moments.
+        out_dir: where the tables go.
+        view_names: V names.
+        keypoint_names: K names.
+        calibration: None: no 3D table.
+        identity: plain values that determine every byte of the tables.
+    """
+    tables = [table_path(video, out_dir) for video in session.videos]
+    table_3d = table_3d_path(session, out_dir)
+    # First into the folder of the unfinished prediction, where nothing of a killed one stays behind.
+    for view, table in enumerate(tables):
+        write_predictions(records.folder / table.name, keypoint_names, _view_rows(records, view))
+    noise = None
+    if calibration is not None:
+        noise = _noise(records, calibration, len(keypoint_names))
+        write_points_3d(records.folder / table_3d.name, keypoint_names, _rows_3d(records, calibration, noise))
+        tables.append(table_3d)
+    labeled = [labeled_path(video, out_dir) for video in session.videos]
+    summary_path = _summary_path(session, out_dir)
+    for old in (summary_path, table_3d, overlay_path(session, out_dir), still_path(session, out_dir), *labeled):
+        old.unlink(missing_ok=True)
+    for table in tables:
+        os.replace(records.folder / table.name, table)  # noqa: PTH105
+    summary = SessionSummary(num_frames=len(records), views=_count(records, view_names), noise=noise)
+    write_text(summary_path, json.dumps(_to_json(session, summary, calibration, identity), indent=1) + "\n")
+    return summary
+
+
+def file_checksum(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _summary_path(session: Session, out_dir: Path) -> Path:
+    return out_dir / f"{session.name}_prediction.json"
+
+
+def _view_rows(records: Records, view: int) -> Iterator[PredictionRows]:
+    for block in records.blocks():
+        keypoints = block["keypoints"][:, view].astype(np.float64)
+        first = int(block["row"][0])
+        yield PredictionRows(
+            index=range(first, first + len(block)), points=keypoints[..., :2], likelihood=keypoints[..., 2]
+        )
+
+
+def _noise(records: Records, calibration: Calibration, num_keypoints: int) -> KeypointNoise:
+    rows = sample_rows(len(records), num_keypoints)
+    sample = np.concatenate([records.read(row, row + 1) for row in rows])["keypoints"].astype(np.float64)
+    return estimate_noise(sample[..., :2], sample[..., 2], calibration.cameras)
+
+
+def _rows_3d(
+    records: Records, calibration: Calibration, noise: KeypointNoise
+) -> Iterator[tuple[Sequence[str], Reconstruction]]:
+    for block in records.blocks():
+        keypoints = block["keypoints"].astype(np.float64)
+        rows = [str(row) for row in block["row"]]
+        yield rows, to_3d(keypoints[..., :2], keypoints[..., 2], calibration.cameras, noise)
+
+
+def _count(records: Records, view_names: Sequence[str]) -> tuple[ViewCounts, ...]:
+    num_views = len(view_names)
+    counts = np.zeros((len(Status), num_views), dtype=np.int64)
+    first: list[int | None] = [None] * num_views
+    for block in records.blocks():
+        for status in Status:
+            counts[status] += (block["status"] == status).sum(axis=0)
+        for view in range(num_views):
+            rows = block["row"][block["status"][:, view] == Status.NOT_DECODABLE]
+            if first[view] is None and len(rows):
+                first[view] = int(rows[0])
+    return tuple(
+        ViewCounts(
+            name=name,
+            num_frames=len(records) - int(counts[Status.ENDED, view]),
+            not_decodable=int(counts[Status.NOT_DECODABLE, view]),
+            first_not_decodable=first[view],
+            without_box=int(counts[Status.NO_BOX, view]),
+        )
+        for view, name in enumerate(view_names)
+    )
+
+
+def _to_json(
+    session: Session, summary: SessionSummary, calibration: Calibration | None, identity: dict[str, Any]
+) -> dict[str, Any]:
+    views = [
+        {
+            "name": view.name,
+            "video": str(video),
+            "frames": view.num_frames,
+            "not_decodable": view.not_decodable,
+            "without_box": view.without_box,
+        }
+        for view, video in zip(summary.views, session.videos, strict=True)
+    ]
+    document: dict[str, Any] = {"session": session.name, "frames": summary.num_frames, "views": views}
+    if calibration is not None and summary.noise is not None:
+        known = np.isfinite(summary.noise.sigma)
+        document["calibration"] = {
+            "file": str(calibration.path),
+            "keypoint_noise_px": round(summary.noise.sigma, 4) if known else None,
+            "typical_confidence": round(summary.noise.typical_confidence, 4) if known else None,
+            "outlier_threshold_px": round(OUTLIER_SIGMAS * summary.noise.sigma, 4) if known else None,
+        }
+    return {**document, "made_with": identity}

@@ -1,0 +1,145 @@
+"""A prediction on its way: one fixed-size record per moment in a file that grows, so that a killed one goes on.
+
+The folder `.partial/<session>` of the output holds the records and a manifest of what they were made with. Records are
+kept in whole batches, because what a batch is made of may change the last bits of a prediction. Whoever predicts holds
+a lock, which goes with the process however it ends.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from mvgeom.formats.files import write_text
+
+PARTIAL = ".partial"
+_BLOCK = 4096
+
+
+class Records:
+    """The moments of one session that have been predicted so far.
+
+    Args:
+        folder: of this session's unfinished prediction.
+        num_views: V.
+        num_keypoints: K.
+
+    Attributes:
+        folder: as given; files in it disappear with it.
+        dtype: of a record: `row` (the moment), `keypoints` (V, K, 3) x, y in frame px and confidence, NaN where there
+            is none, and `status` (V,), see `moments.Status`.
+    """
+
+    def __init__(self, folder: Path, num_views: int, num_keypoints: int) -> None:
+        self.folder = folder
+        self.dtype = np.dtype(
+            [
+                ("row", np.int64),
+                ("keypoints", np.float32, (num_views, num_keypoints, 3)),
+                ("status", np.uint8, (num_views,)),
+            ]
+        )
+        self._path = folder / "records"
+        self._manifest = folder / "manifest.json"
+
+    def __len__(self) -> int:
+        return self._path.stat().st_size // self.dtype.itemsize if self._path.exists() else 0
+
+    def resume(self, identity: dict[str, Any], batch_size: int) -> int:
+        """Keep what there is in whole batches if it was made with the same; otherwise start with nothing.
+
+        Args:
+            identity: plain values that determine every byte of the records.
+            batch_size: moments per batch.
+
+        Returns:
+            The number of moments that are done.
+        """
+        text = json.dumps(identity, indent=1)
+        if not (self._manifest.is_file() and self._manifest.read_text(encoding="utf-8") == text):
+            self._path.unlink(missing_ok=True)
+            write_text(self._manifest, text)
+        done = self._num_consecutive() // batch_size * batch_size
+        with self._path.open("ab") as file:
+            file.truncate(done * self.dtype.itemsize)
+        return done
+
+    @contextmanager
+    def appending(self) -> Iterator[BinaryIO]:
+        """The file to write further records to with `append`."""
+        with self._path.open("ab") as file:
+            yield file
+
+    def append(self, file: BinaryIO, row: int, keypoints: np.ndarray, status: np.ndarray) -> None:
+        """Add a batch.
+
+        Args:
+            file: from `appending`.
+            row: its first moment.
+            keypoints: (B, V, K, 3) x, y and confidence.
+            status: (B, V).
+        """
+        records = np.empty(len(keypoints), dtype=self.dtype)
+        records["row"] = np.arange(row, row + len(keypoints))
+        records["keypoints"], records["status"] = keypoints, status
+        file.write(records.tobytes())
+        file.flush()
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """(stop - start,) records."""
+        size = self.dtype.itemsize
+        return np.fromfile(self._path, dtype=self.dtype, count=max(stop - start, 0), offset=start * size)
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """All records in consecutive parts; one is in memory at a time."""
+        total = len(self)
+        for start in range(0, total, _BLOCK):
+            yield self.read(start, min(start + _BLOCK, total))
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.folder)
+
+    def _num_consecutive(self) -> int:
+        """How many records are as they should be: after a power cut the end of a file may be zeros."""
+        number = 0
+        for block in self.blocks():
+            right = block["row"] == np.arange(number, number + len(block))
+            number += len(block) if right.all() else int(np.argmin(right))
+            if not right.all():
+                break
+        return number
+
+
+@contextmanager
+def exclusive(out_dir: Path, session: str) -> Iterator[Path]:
+    """The folder of a session's unfinished prediction, for one process at a time.
+
+    Raises:
+        ValueError: the output folder cannot be written to, or another process predicts the session into it.
+    """
+    folder = out_dir / PARTIAL / session
+    lock = FileLock(folder.with_name(f"{session}.lock"), timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise ValueError(f"another process is predicting session {session!r} into {out_dir}") from error
+    except OSError as error:
+        raise ValueError(f"the output folder {out_dir} cannot be written to: {error.strerror}") from error
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # records to go on from may be in it
+            folder.rmdir()
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+        with suppress(OSError):  # other sessions may be in it
+            folder.parent.rmdir()

@@ -1,0 +1,198 @@
+"""One session from its videos to its tables, going on where an earlier attempt stopped."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import Progress
+
+from mvtrain.data.batch import Batch
+from mvtrain.prediction.calibration import Calibration
+from mvtrain.prediction.crops import read_crops
+from mvtrain.prediction.drawing import Style
+from mvtrain.prediction.inputs import Session
+from mvtrain.prediction.moments import read_moments
+from mvtrain.prediction.outputs import SessionSummary, file_checksum, is_done, write_outputs
+from mvtrain.prediction.predict import predict_batches
+from mvtrain.prediction.predictor import Predictor
+from mvtrain.prediction.records import Records, exclusive
+from mvtrain.prediction.stopwatch import Stopwatch
+from mvtrain.prediction.video import Video, open_video
+from mvtrain.training.interruption import Interruption, RunInterruptedError
+
+_RATE_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """A session with what belongs to it.
+
+    Attributes:
+        session: the videos.
+        boxes: files of bounding boxes, None where the whole frame is looked at.
+        calibration: None: no 3D.
+        out_dir: where its tables go.
+        same_rate: whether videos with different frame rates are refused.
+        overlay: how to draw all views into one video; None: no such video.
+        labeled: how to draw each view into a video of its own; None: no such videos.
+    """
+
+    session: Session
+    boxes: tuple[Path | None, ...]
+    calibration: Calibration | None
+    out_dir: Path
+    same_rate: bool = True
+    overlay: Style | None = None
+    labeled: Style | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """What predicting a session came to.
+
+    Attributes:
+        summary: what it consists of.
+        videos: what was read.
+        num_before: moments that an earlier attempt had predicted.
+        seconds: it took in all.
+        work: seconds of processor time for `decoding` and `preparing`, which run beside the rest, and of time for
+            `waiting` (for frames), `model` and `writing`, which follow each other.
+    """
+
+    summary: SessionSummary
+    videos: tuple[Video, ...]
+    num_before: int
+    seconds: float
+    work: dict[str, float]
+
+
+def predict_session(predictor: Predictor, job: Job, progress: Progress, interruption: Interruption) -> Outcome | None:
+    """Predict a session, or what is left of it.
+
+    Args:
+        predictor: what predicts.
+        job: what is predicted.
+        progress: where to show how far it is.
+        interruption: looked at after every batch.
+
+    Returns:
+        What it came to; None when it had been predicted before with the same in everything.
+
+    Raises:
+        ValueError: whatever is wrong with the videos, boxes or the output folder; a full disk.
+        RunInterruptedError: a signal came; the same call goes on from there.
+    """
+    started = time.perf_counter()
+    session, spec = job.session, predictor.spec
+    identity = _identity(predictor, job)
+    of_all = identity | {"calibration": None if job.calibration is None else file_checksum(job.calibration.path)}
+    with exclusive(job.out_dir, session.name) as folder:
+        records = Records(folder, len(spec.view_names), len(spec.keypoint_names))
+        if is_done(session, job.out_dir, of_all, in_3d=job.calibration is not None):
+            records.remove()
+            return None
+        videos = tuple(open_video(path) for path in session.videos)
+        if job.same_rate:
+            _check_rates(session, videos)
+        crops = read_crops(videos, job.boxes)
+        stopwatch = Stopwatch()
+        try:
+            done = records.resume(identity, predictor.batch_size)
+            _predict(predictor, videos, crops, records, done, session.name, progress, interruption, stopwatch)
+            with stopwatch.of("writing", time.perf_counter):
+                summary = write_outputs(
+                    session,
+                    records,
+                    job.out_dir,
+                    view_names=spec.view_names,
+                    keypoint_names=spec.keypoint_names,
+                    calibration=job.calibration,
+                    identity=of_all,
+                )
+            records.remove()
+        except OSError as error:
+            raise ValueError(f"{job.out_dir} cannot be written to: {error.strerror}") from error
+    return Outcome(
+        summary=summary,
+        videos=videos,
+        num_before=done,
+        seconds=time.perf_counter() - started,
+        work=dict(stopwatch.seconds),
+    )
+
+
+def _predict(
+    predictor: Predictor,
+    videos: Sequence[Video],
+    crops: Sequence[np.ndarray],
+    records: Records,
+    done: int,
+    name: str,
+    progress: Progress,
+    interruption: Interruption,
+    stopwatch: Stopwatch,
+) -> None:
+    """Append the records of all moments that are not done."""
+    expected = max(video.num_frames for video in videos)
+    task = progress.add_task(name, total=expected, completed=done)
+    moments = read_moments(
+        videos, crops, predictor.spec, batch_size=predictor.batch_size, start=done, stopwatch=stopwatch
+    )
+    status: deque[np.ndarray] = deque()
+
+    def batches() -> Iterator[Batch]:
+        for part in waited:
+            status.append(part.status)
+            yield part.batch
+
+    with closing(stopwatch.each("waiting", moments, time.perf_counter)) as waited, records.appending() as file:
+        predictions = predict_batches(predictor.network, batches(), predictor.device)
+        with closing(predictions), stopwatch.of("model", time.perf_counter):
+            for part in predictions:
+                keypoints = np.concatenate([part.points, part.confidence[..., None]], axis=-1)
+                with stopwatch.of("writing", time.perf_counter):
+                    records.append(file, done, keypoints, status.popleft())
+                done += len(keypoints)
+                progress.update(task, completed=done)
+                if interruption.signal_number:
+                    raise RunInterruptedError(
+                        f"{name}: stopped after {done} of {expected} frames", interruption.signal_number
+                    )
+    progress.remove_task(task)
+    stopwatch.seconds["model"] -= stopwatch.seconds["waiting"] + stopwatch.seconds["writing"]
+
+
+def _identity(predictor: Predictor, job: Job) -> dict[str, Any]:
+    """What determines every byte of the records, in plain values."""
+    views = []
+    for video, boxes in zip(job.session.videos, job.boxes, strict=True):
+        try:
+            facts = video.stat()
+        except OSError as error:
+            raise ValueError(f"{video} cannot be opened as a video: {error.strerror}") from error
+        checksum = None if boxes is None else file_checksum(boxes)
+        views.append({"video": video.name, "bytes": facts.st_size, "modified": facts.st_mtime_ns, "boxes": checksum})
+    return {
+        "checkpoint": predictor.checksum,
+        "views": views,
+        "batch_size": predictor.batch_size,
+        "device": predictor.device.type,
+    }
+
+
+def _check_rates(session: Session, videos: Sequence[Video]) -> None:
+    known = [video.fps for video in videos if video.fps > 0]
+    if known and max(known) > min(known) * (1 + _RATE_TOLERANCE):
+        rates = ", ".join(f"{video.path.name} has {video.fps:g}" for video in videos)
+        raise ValueError(
+            f"session {session.name!r}: the videos have different frame rates ({rates} frames/s), so frame n is not "
+            "the same moment in all views; bring them to one rate, or say --ignore-frame-rates if the files are wrong "
+            "about it and frames of the same number do belong together"
+        )

@@ -1,0 +1,71 @@
+"""Predictions in 3D: triangulated with their confidence as weight, views that disagree left out.
+
+A keypoint's variance is taken to be inversely proportional to its confidence; how large it is follows from how well
+the views agree over the whole recording, outliers aside. From that come the standard deviations, and the distance
+beyond which a view counts as an outlier.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mvgeom import CameraGroup
+from mvgeom.reconstruction import Reconstruction, keypoint_noise, reconstruct
+
+_SAMPLE = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeypointNoise:
+    """How exact the keypoints of a recording are.
+
+    Attributes:
+        sigma: standard deviation per pixel coordinate of a keypoint of typical confidence; NaN where no two views see
+            any keypoint.
+        typical_confidence: median over the recording.
+    """
+
+    sigma: float
+    typical_confidence: float
+
+
+def estimate_noise(points: np.ndarray, confidence: np.ndarray, cameras: CameraGroup) -> KeypointNoise:
+    """How exact predicted keypoints are, from how well the views agree.
+
+    Args:
+        points: (N, V, K, 2) frame px, NaN where missing: an even sample of the recording is enough.
+        confidence: (N, V, K).
+        cameras: V cameras, at least two.
+    """
+    known = confidence[np.isfinite(points).all(-1) & (confidence > 0)]
+    typical = float(np.median(known)) if len(known) else float("nan")
+    num_views = points.shape[1]
+    flat_points = np.moveaxis(points, 1, 0).reshape(num_views, -1, 2)
+    flat_weights = np.moveaxis(confidence / typical, 1, 0).reshape(num_views, -1)
+    sigma = keypoint_noise(flat_points, cameras, flat_weights)
+    return KeypointNoise(sigma=sigma, typical_confidence=typical)
+
+
+def to_3d(points: np.ndarray, confidence: np.ndarray, cameras: CameraGroup, noise: KeypointNoise) -> Reconstruction:
+    """World points of predictions, with standard deviation, reprojection error and number of views.
+
+    Args:
+        points: (N, V, K, 2) frame px, NaN where missing.
+        confidence: (N, V, K).
+        cameras: V cameras, at least two.
+        noise: of the whole recording.
+    """
+    known = np.isfinite(noise.sigma) and noise.sigma > 0
+    return reconstruct(
+        points,
+        cameras,
+        noise=noise.sigma if known else 1.0,  # no point can be had then, or all views agree exactly
+        weights=confidence / noise.typical_confidence,
+    )
+
+
+def sample_rows(num_rows: int, num_keypoints: int) -> range:
+    """Evenly spread rows of a long recording, enough to estimate its noise from."""
+    return range(0, num_rows, max(1, num_rows * num_keypoints // _SAMPLE))
