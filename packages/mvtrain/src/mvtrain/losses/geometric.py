@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-
 import torch
 from torch import Tensor
 
@@ -55,9 +53,10 @@ def _trust(prediction: Prediction, batch: Batch) -> Tensor:
 
 def _pair_weights(trust: Tensor, labels: Tensor, cameras: CameraGroup) -> Tensor:
     """(B, P, K) product of the trust in both predictions and sin^2 of the parallax; 0 where a label is missing."""
-    first, second = (list(views) for views in zip(*combinations(range(len(cameras)), 2), strict=True))
+    # Slices, not index lists, which would be copied to the device while the host waits.
+    both = torch.cat([trust[:, one : one + 1] * trust[:, one + 1 :] for one in range(len(cameras) - 1)], dim=1)
     parallax = torch.deg2rad(pair_parallax(labels, cameras))
-    return (trust[:, first] * trust[:, second] * parallax.sin().square()).nan_to_num()
+    return (both * parallax.sin().square()).nan_to_num()
 
 
 def _cameras(batch: Batch) -> CameraGroup:
