@@ -18,6 +18,7 @@ from filelock import FileLock
 from helpers.command import Outcome, run_mvtrain
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvtrain.model.checkpoint import load_checkpoint
+from mvtrain.training.guards import explain_failures
 
 TIMES = ["samples_per_second", "share_waiting_for_data"]
 """Columns of the log that say how long something took."""
@@ -329,6 +330,13 @@ class TestFaults:
         assert "cannot be written: File too large" in told
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
         load_checkpoint(folder)
+
+    def test_lack_of_memory_names_the_settings_that_help(self) -> None:
+        with pytest.raises(ValueError, match=r"out of memory.*train_batch_size.*gradient_checkpointing.*image_resize"):
+            with explain_failures():
+                torch.empty(2**50)
+        with pytest.raises(RuntimeError, match="another matter"), explain_failures():
+            raise RuntimeError("another matter")
 
     def test_a_loader_process_that_dies_is_told(self, config: Path, tmp_path: Path, project: Path) -> None:
         changes = ("training.num_workers=1", "training.max_epochs=300", "training.log_every_n_steps=1")

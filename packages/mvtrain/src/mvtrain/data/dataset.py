@@ -161,13 +161,6 @@ class _Loader(DataLoader[Batch]):
         except ValueError as error:
             # torch puts the worker's traceback before the message, which alone tells the user what to do.
             raise ValueError(str(error).rpartition("\nValueError: ")[2].rstrip()) from error
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise ValueError(
-                f"a loader process died ({error}); most often memory ran out: lower training.num_workers, "
-                "data.cache_gb or training.train_batch_size"
-            ) from error
 
 
 def make_loader(

@@ -20,6 +20,7 @@ from mvtrain.data.synthetic import generate_if_missing
 from mvtrain.evaluation.after_training import evaluate_run
 from mvtrain.training.build import make_loaders, make_model, make_optimizer
 from mvtrain.training.curves import draw_learning_curves
+from mvtrain.training.guards import explain_failures
 from mvtrain.training.hardware import launch
 from mvtrain.training.interruption import Interruption
 from mvtrain.training.loop import Trainer
@@ -99,7 +100,7 @@ def _fit(
     check_calibration(config, project)
     check_lengths(config, num_train=len(split.train), num_validation=len(split.validation))
     fabric = launch(config, console)
-    with Interruption() as interruption:
+    with Interruption() as interruption, explain_failures():
         trainer = _prepare(config, project, split, fabric, run_dir, interruption, console)
         if dry_run:
             trainer.try_step()

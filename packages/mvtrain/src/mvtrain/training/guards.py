@@ -60,8 +60,8 @@ def save_batch(run_dir: Path, dataset: FrameDataset, epoch: int, rows: Tensor) -
 
 
 @contextmanager
-def explain_lack_of_memory() -> Iterator[None]:
-    """Turn an out-of-memory error of the block into one that names the settings that help.
+def explain_failures() -> Iterator[None]:
+    """Turn what the machine does to a run, too little memory or a killed loader process, into words that help.
 
     Raises:
         ValueError: in place of torch's or Python's error.
@@ -71,10 +71,16 @@ def explain_lack_of_memory() -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise _lack_of_memory(error) from error
     except RuntimeError as error:
-        # The allocator of the CPU has no exception of its own.
-        if "DefaultCPUAllocator" not in str(error):
-            raise
-        raise _lack_of_memory(error) from error
+        # Neither the allocator of the CPU nor the watch over loader processes has an exception of its own. The latter
+        # is raised by a signal handler, wherever the process happens to be.
+        if "DefaultCPUAllocator" in str(error):
+            raise _lack_of_memory(error) from error
+        if "DataLoader worker" in str(error):
+            raise ValueError(
+                f"a loader process died ({str(error).strip()}); most often memory ran out: lower training.num_workers, "
+                "data.cache_gb or training.train_batch_size"
+            ) from error
+        raise
 
 
 def _lack_of_memory(error: BaseException) -> ValueError:

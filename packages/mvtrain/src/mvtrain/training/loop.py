@@ -23,7 +23,7 @@ from mvtrain.evaluation.validation import validation_columns, validation_figures
 from mvtrain.model.checkpoint import ModelSpec, save_checkpoint
 from mvtrain.model.prediction import Prediction
 from mvtrain.prediction.predict import FramePredictions, Network, predict_frames
-from mvtrain.training.guards import FiniteWatch, explain_lack_of_memory, save_batch
+from mvtrain.training.guards import FiniteWatch, save_batch
 from mvtrain.training.hardware import float32_matmul_precision
 from mvtrain.training.interruption import Interruption, RunInterruptedError
 from mvtrain.training.metrics_log import MetricsLog
@@ -119,11 +119,10 @@ class Trainer:
         if self.fabric.is_global_zero:
             self._log = MetricsLog(self.run_dir, self._columns(), resume_at=log_position, first_step=self.steps)
         self.progress.advance(self.epoch * len(self.train_loader) + self.batches_done)
-        with explain_lack_of_memory():
-            while not self.finished:
-                self._train_epoch()
-                self._end_epoch()
-                self._save_state_if_due()
+        while not self.finished:
+            self._train_epoch()
+            self._end_epoch()
+            self._save_state_if_due()
         self._save("last")
         # Without validation frames, or when their loss was never a number, the last weights are the best there are.
         if math.isinf(self.best_loss):
@@ -134,9 +133,8 @@ class Trainer:
 
     def try_step(self) -> None:
         """Take the first batch forward and backward, and leave everything as it was."""
-        with explain_lack_of_memory():
-            batch = next(iter(self.train_loader))
-            self.fabric.backward(self.train_step(batch.to(self.fabric.device))["loss"])
+        batch = next(iter(self.train_loader))
+        self.fabric.backward(self.train_step(batch.to(self.fabric.device))["loss"])
         self.optimizer.zero_grad(set_to_none=True)
 
     def _end_epoch(self) -> None:
