@@ -82,18 +82,28 @@ def _videos_of(path: Path, view_names: Sequence[str]) -> list[Path]:
         return _named_videos(path, view_names)
     if path.is_file():
         return _siblings(path, view_names)
+    if not glob.has_magic(str(path)):
+        raise ValueError(f"input {path} does not exist; give folders, videos or patterns of them, or a config.yaml")
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 (pathlib refuses absolute patterns)
-    if not matches:
-        what = "matches nothing" if glob.has_magic(str(path)) else "does not exist"
-        raise ValueError(f"input {path} {what}; give folders, videos or patterns of videos, or a project's config.yaml")
-    return [video for match in matches for video in _videos_of(match, view_names)]
+    videos = [match for match in matches if match.is_dir() or _is_named_video(match, view_names)]
+    if not videos:
+        raise ValueError(
+            f"input {path} matches no folder and no video <session>_<view>.mp4 with the run's views "
+            f"{', '.join(view_names)}"
+        )
+    return [video for match in videos for video in _videos_of(match, view_names)]
+
+
+def _is_named_video(path: Path, view_names: Sequence[str]) -> bool:
+    return path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES and _split_name(path, view_names) is not None
 
 
 def _named_videos(folder: Path, view_names: Sequence[str]) -> list[Path]:
-    videos = [path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES]
-    named = [path for path in videos if _split_name(path, view_names)]
+    files = sorted(folder.iterdir())
+    named = [path for path in files if _is_named_video(path, view_names)]
     if not named:
-        shown = ", ".join(path.name for path in videos[:_SHOWN]) + (", ..." if len(videos) > _SHOWN else "")
+        videos = [path.name for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
+        shown = ", ".join(videos[:_SHOWN]) + (", ..." if len(videos) > _SHOWN else "")
         raise ValueError(
             f"no session in {folder}: videos must be named <session>_<view>.mp4 with the run's views "
             f"{', '.join(view_names)}; found {shown or 'no videos'}"

@@ -152,7 +152,7 @@ def _summary_path(session: Session, out_dir: Path) -> Path:
 def _view_rows(records: Records, view: int) -> Iterator[PredictionRows]:
     for block in records.blocks():
         keypoints = block["keypoints"][:, view].astype(np.float64)
-        first = int(block["row"][0])
+        first = int(block["count"][0]) - 1
         yield PredictionRows(
             index=range(first, first + len(block)), points=keypoints[..., :2], likelihood=keypoints[..., 2]
         )
@@ -169,7 +169,7 @@ def _rows_3d(
 ) -> Iterator[tuple[Sequence[str], Reconstruction]]:
     for block in records.blocks():
         keypoints = block["keypoints"].astype(np.float64)
-        rows = [str(row) for row in block["row"]]
+        rows = [str(count - 1) for count in block["count"]]
         yield rows, to_3d(keypoints[..., :2], keypoints[..., 2], calibration.cameras, noise)
 
 
@@ -181,7 +181,7 @@ def _count(records: Records, view_names: Sequence[str]) -> tuple[ViewCounts, ...
         for status in Status:
             counts[status] += (block["status"] == status).sum(axis=0)
         for view in range(num_views):
-            rows = block["row"][block["status"][:, view] == Status.NOT_DECODABLE]
+            rows = block["count"][block["status"][:, view] == Status.NOT_DECODABLE] - 1
             if first[view] is None and len(rows):
                 first[view] = int(rows[0])
     return tuple(

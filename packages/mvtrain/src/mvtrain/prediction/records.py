@@ -33,17 +33,18 @@ class Records:
 
     Attributes:
         folder: as given; files in it disappear with it.
-        dtype: of a record: `row` (the moment), `keypoints` (V, K, 3) x, y in frame px and confidence, NaN where there
-            is none, and `status` (V,), see `moments.Status`.
+        dtype: of a record: `keypoints` (V, K, 3) x, y in frame px and confidence, NaN where there is none; `status`
+            (V,), see `moments.Status`; `count` of records with this one. After a power cut the end of a file may be
+            zeros: a record that is not whole has another count.
     """
 
     def __init__(self, folder: Path, num_views: int, num_keypoints: int) -> None:
         self.folder = folder
         self.dtype = np.dtype(
             [
-                ("row", np.int64),
                 ("keypoints", np.float32, (num_views, num_keypoints, 3)),
                 ("status", np.uint8, (num_views,)),
+                ("count", "<i8"),
             ]
         )
         self._path = folder / "records"
@@ -66,7 +67,7 @@ class Records:
         if not (self._manifest.is_file() and self._manifest.read_text(encoding="utf-8") == text):
             self._path.unlink(missing_ok=True)
             write_text(self._manifest, text)
-        done = self._num_consecutive() // batch_size * batch_size
+        done = self._num_whole() // batch_size * batch_size
         with self._path.open("ab") as file:
             file.truncate(done * self.dtype.itemsize)
         return done
@@ -87,8 +88,8 @@ class Records:
             status: (B, V).
         """
         records = np.empty(len(keypoints), dtype=self.dtype)
-        records["row"] = np.arange(row, row + len(keypoints))
         records["keypoints"], records["status"] = keypoints, status
+        records["count"] = np.arange(row, row + len(keypoints)) + 1
         file.write(records.tobytes())
         file.flush()
 
@@ -107,14 +108,14 @@ class Records:
         """Delete the folder."""
         shutil.rmtree(self.folder)
 
-    def _num_consecutive(self) -> int:
-        """How many records are as they should be: after a power cut the end of a file may be zeros."""
+    def _num_whole(self) -> int:
+        """How many records are as they should be, up to the first that is not."""
         number = 0
         for block in self.blocks():
-            right = block["row"] == np.arange(number, number + len(block))
-            number += len(block) if right.all() else int(np.argmin(right))
+            right = block["count"] == np.arange(number, number + len(block)) + 1
             if not right.all():
-                break
+                return number + int(np.argmin(right))
+            number += len(block)
         return number
 
 

@@ -76,7 +76,8 @@ def write_pixel_errors(
 
 def _format(block: PredictionRows) -> str:
     """Rows as CSV; three times as fast as pandas, which would be felt beside a GPU."""
-    values = np.concatenate([block.points, block.likelihood[..., None]], axis=-1).reshape(len(block.index), -1)
+    values = np.concatenate([block.points, block.likelihood[..., None]], axis=-1)
+    values = values.reshape(len(values), 3 * values.shape[1])
     pattern = ",".join(["%.4f"] * values.shape[1])
     rows = [(pattern % tuple(row)).replace("nan", "") for row in values.tolist()]
     ends = [""] * len(rows) if block.sets is None else [f",{name}" for name in block.sets]

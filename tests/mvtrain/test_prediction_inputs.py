@@ -1,0 +1,91 @@
+"""Videos grouped into sessions by their names."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+
+from mvtrain.prediction.inputs import find_sessions
+
+VIEWS = ("top", "left")
+
+
+def touch(folder: Path, *names: str) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+    return [folder / name for name in names]
+
+
+def names_of(inputs: Sequence[Path], views: Sequence[str] = VIEWS) -> dict[str, list[str]]:
+    return {session.name: [path.name for path in session.videos] for session in find_sessions(inputs, views).complete}
+
+
+@settings(max_examples=25)
+@given(order=st.permutations(range(6)), session=st.sampled_from(["a", "day_1", "x.y", "top"]))
+def test_the_order_of_files_does_not_matter(
+    order: list[int], session: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("videos")
+    names = [f"{name}_{view}.mp4" for name in (session, "b", "c") for view in VIEWS]
+    files = touch(folder, *names)
+    expected = {name: [f"{name}_top.mp4", f"{name}_left.mp4"] for name in (session, "b", "c")}
+    assert names_of([files[number] for number in order]) == expected
+    assert names_of([folder]) == expected
+
+
+def test_folders_files_and_patterns_name_the_same(tmp_path: Path) -> None:
+    folder = tmp_path / "videos"
+    touch(folder, "a_top.mp4", "a_left.AVI", "b_top.mkv", "b_left.mkv", "a_top.csv", "a_overlay.mp4", "notes.mp4")
+    both = {"a": ["a_top.mp4", "a_left.AVI"], "b": ["b_top.mkv", "b_left.mkv"]}
+    assert names_of([folder]) == both
+    assert names_of([folder / "*_top.*"]) == both
+    assert names_of([folder / "a_top.mp4", folder]) == both
+    # One video stands for its session.
+    assert names_of([folder / "a_left.AVI"]) == {"a": both["a"]}
+    assert names_of([tmp_path / "**" / "b_*.mkv"]) == {"b": both["b"]}
+
+
+def test_views_with_underscores_and_views_that_end_in_another(tmp_path: Path) -> None:
+    touch(tmp_path, "a_cam_1.mp4", "a_1.mp4")
+    assert names_of([tmp_path], ("1", "cam_1")) == {"a": ["a_1.mp4", "a_cam_1.mp4"]}
+
+
+def test_a_session_that_lacks_a_view_is_told_of_and_others_are_kept(tmp_path: Path) -> None:
+    touch(tmp_path, "a_top.mp4", "a_left.mp4", "b_top.mp4")
+    found = find_sessions([tmp_path], VIEWS)
+    assert [session.name for session in found.complete] == ["a"]
+    (problem,) = found.incomplete
+    assert problem == (
+        f"session 'b' in {tmp_path} has no video of view left; the run's views are top, left, found b_top.mp4"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("absent", "absent does not exist; give folders, videos or patterns of them"),
+        ("*.mov", "*.mov matches no folder and no video"),
+        ("readme.txt", "readme.txt is no video of a session: its name must be <session>_<view>.mp4"),
+        ("c_side.mp4", "c_side.mp4 is no video of a session"),
+        ("_top.mp4", "_top.mp4 is no video of a session"),
+        ("empty", "videos must be named <session>_<view>.mp4 with the run's views top, left; found no videos"),
+        ("other", "found x.mp4, y_side.mp4"),
+    ],
+)
+def test_what_names_no_session(name: str, message: str, tmp_path: Path) -> None:
+    touch(tmp_path, "readme.txt", "c_side.mp4", "_top.mp4")
+    touch(tmp_path / "empty")
+    touch(tmp_path / "other", "x.mp4", "y_side.mp4", "table.csv")
+    with pytest.raises(ValueError, match=re.escape(message)):
+        find_sessions([tmp_path / name], VIEWS)
+
+
+def test_two_videos_of_one_view(tmp_path: Path) -> None:
+    touch(tmp_path / "monday", "a_top.mp4", "a_left.mp4")
+    touch(tmp_path / "tuesday", "a_top.mp4", "a_left.mp4")
+    with pytest.raises(ValueError, match=r"two videos of view left of session 'a': .*monday.* and .*tuesday"):
+        find_sessions([tmp_path / "monday", tmp_path / "tuesday"], VIEWS)
