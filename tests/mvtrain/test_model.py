@@ -1,11 +1,25 @@
+import dataclasses
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from mvtrain.masking import PatchMask, draw_mask
 from mvtrain.model.backbone import BACKBONES, build_backbone, input_normalization
-from mvtrain.model.multiview import MultiviewTransformer
+from mvtrain.model.head import HeatmapHead
+from mvtrain.model.multiview import Attention, MultiviewTransformer
 
 TINY = {"depth": 2, "embed_dim": 48, "num_heads": 3}
+OTHERS = (
+    "vit_small_patch14_reg4_dinov2",
+    "vit_small_patch16_rope_mixed_224",  # a rotary table per block
+    "eva02_tiny_patch14_224",  # rotary and absolute positions
+    "vit_base_patch16_siglip_224",  # pools by attention, which is left out
+    "vit_base_patch16_clip_224",  # a norm before the blocks
+    "deit3_small_patch16_224",  # no position for the class token
+    "vit_base_patch16_xp_224",  # parallel blocks
+)
+"""Vision transformers by timm's own names, each with something the named ones do not have."""
 
 
 def tiny_model(name: str = "vit_tiny_patch16_224", num_views: int = 3, **options) -> MultiviewTransformer:
@@ -29,14 +43,40 @@ def test_every_backbone_trains_a_step_at_any_image_size(name: str, size: tuple[i
             assert torch.isfinite(parameter.grad).all(), parameter_name
 
 
-@pytest.mark.parametrize("name", ["vits_dino", "vits_dinov2", "vits_dinov3", "vit_small_patch14_reg4_dinov2"])
-def test_with_one_view_joint_attention_is_timms_own_forward(name: str) -> None:
-    model = tiny_model(name, 1).eval()
-    torch.nn.init.zeros_(model.view_embedding)
-    images = torch.randn(2, 1, 3, 56 if "14" in name or name == "vits_dinov2" else 64, 112)
-    features, _ = model._features(images, None)
-    expected = model.backbone.forward_features(images[:, 0])[:, model.backbone.num_prefix_tokens :]
-    torch.testing.assert_close(features[:, 0], expected)
+@pytest.mark.parametrize("name", [*BACKBONES, *OTHERS])
+@pytest.mark.parametrize("attention", ["joint", "per_view"])
+@pytest.mark.parametrize("num_views", [1, 3])
+def test_copies_of_one_view_give_timms_own_forward(name: str, attention: Attention, num_views: int) -> None:
+    # Tokens that are all there several times weigh as much as those that are there once: with the same image in every
+    # view, class token, registers and positions per view, each view must come out as if it were alone.
+    torch.manual_seed(0)
+    backbone = build_backbone(name, arguments=TINY)
+    columns = 3 * backbone.patch_embed.patch_size[1]
+    rows = 2 * backbone.patch_embed.patch_size[0]
+    image = torch.randn(2, 1, 3, rows, columns)
+    with torch.no_grad():
+        expected = backbone.eval().forward_features(image[:, 0])[:, backbone.num_prefix_tokens :]
+        model = MultiviewTransformer(backbone, num_views=num_views, num_keypoints=5, attention=attention).eval()
+        torch.nn.init.zeros_(model.view_embedding)
+        features, grid = model._features(image.expand(-1, num_views, -1, -1, -1), None)
+    assert grid == (2, 3)
+    for view in range(num_views):
+        torch.testing.assert_close(features[:, view], expected)
+
+
+@pytest.mark.parametrize("name", [*BACKBONES, *OTHERS])
+def test_attention_is_fused(name: str) -> None:
+    layers = [layer for layer in build_backbone(name, arguments=TINY).modules() if hasattr(layer, "fused_attn")]
+    assert layers
+    assert all(layer.fused_attn for layer in layers)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_no_parameter_is_left_without_gradient(name: str) -> None:
+    # On several GPUs a parameter that no gradient reaches stops the run.
+    model = tiny_model(name, 2)
+    model(torch.randn(1, 2, 3, *(2 * size for size in model.patch_size))).square().sum().backward()
+    assert [key for key, parameter in model.named_parameters() if parameter.grad is None] == []
 
 
 @pytest.mark.parametrize("name", ["vits_dino", "vits_dinov3"])
@@ -73,6 +113,94 @@ def test_an_absent_view_is_not_attended_to(name: str) -> None:
     assert not torch.allclose(first[1, :2], second[1, :2])
 
 
+def test_a_sample_without_any_view_is_finite_and_poisons_nothing() -> None:
+    model = tiny_model()
+    images = torch.randn(2, 3, 3, 32, 32)
+    logits = model(images, torch.tensor([[False, False, False], [True, True, False]]))
+    alone = model(images[1:], torch.tensor([[True, True, False]]))
+    torch.testing.assert_close(logits[1:], alone)
+    logits[1].square().sum().backward()
+    for parameter in model.parameters():
+        assert parameter.grad is not None
+        assert torch.isfinite(parameter.grad).all()
+
+
+@pytest.mark.parametrize("drops", [False, True])
+@pytest.mark.parametrize("name", ["vits_dino", "vits_dinov3"])
+def test_a_masked_view_gets_its_gradient_from_the_pixels_of_the_others(name: str, drops: bool) -> None:
+    model = tiny_model(name)
+    images = torch.randn(1, 3, 3, 64, 64, requires_grad=True)
+    mask = drawn_mask(images, 0.5)
+    mask = dataclasses.replace(mask, hidden=mask.hidden | torch.tensor([True, False, False])[None, :, None, None])
+    model(mask.blank(images), None, mask.kept if drops else None)[0, 0].square().sum().backward()
+    assert images.grad is not None
+    assert (images.grad[0, 0] == 0).all()
+    assert (images.grad[0, 1] != 0).any()
+    assert (images.grad[0, 2] != 0).any()
+
+
+@pytest.mark.parametrize("drops", [False, True])
+def test_hidden_pixels_have_no_influence(drops: bool) -> None:
+    model = tiny_model().eval()
+    images = torch.randn(2, 3, 3, 64, 48)
+    mask = drawn_mask(images, 0.6)
+    kept = mask.kept if drops else None
+    changed = images + 5 * torch.randn_like(images) * (mask.blank(torch.ones_like(images)) == 0)
+    assert not torch.equal(images, changed)
+    assert torch.equal(model(mask.blank(images), None, kept), model(mask.blank(changed), None, kept))
+
+
+@pytest.mark.parametrize("attention", ["joint", "per_view"])
+@pytest.mark.parametrize("name", ["vits_dino", "vits_dinov2", "vits_dinov3", "vit_small_patch16_rope_mixed_224"])
+def test_patches_that_are_kept_may_come_in_any_order(name: str, attention: Attention) -> None:
+    # Also: each keeps its own position, absolute or rotary.
+    model = tiny_model(name, attention=attention).eval()
+    images = torch.randn(2, 3, 3, 32, 48)
+    num_patches = (32 // model.patch_size[0] + (32 % model.patch_size[0] > 0)) * -(-48 // model.patch_size[1])
+    order = torch.rand(2, 3, num_patches).argsort(-1)
+    torch.testing.assert_close(model(images, None, order), model(images))
+
+
+@pytest.mark.parametrize("attention", ["joint", "per_view"])
+@pytest.mark.parametrize("present", [None, torch.tensor([[True, False, True], [True, True, True]])])
+def test_dropped_patches_skip_all_blocks_but_the_last(attention: Attention, present: torch.Tensor | None) -> None:
+    model = tiny_model("vit_small_patch14_reg4_dinov2", attention=attention)
+    lengths = []
+    for block in model.backbone.blocks:
+        block.register_forward_hook(lambda _, inputs, __: lengths.append(inputs[0].shape[1]))
+    images = torch.randn(2, 3, 3, 56, 56)
+    mask = drawn_mask(images, 0.75, patch=14)
+    model(mask.blank(images), present, mask.kept).square().sum().backward()
+    views = 3 if attention == "joint" else 1
+    assert lengths == [views * (5 + 4), views * (5 + 16)]
+    for parameter in model.parameters():
+        assert parameter.grad is not None
+        assert torch.isfinite(parameter.grad).all()
+
+
+def test_in_a_single_block_nothing_is_dropped() -> None:
+    torch.manual_seed(0)
+    backbone = build_backbone("vits_dinov3", arguments={**TINY, "depth": 1})
+    model = MultiviewTransformer(backbone, num_views=3, num_keypoints=5).eval()
+    images = torch.randn(2, 3, 3, 64, 64)
+    mask = drawn_mask(images, 0.5)
+    torch.testing.assert_close(model(mask.blank(images), None, mask.kept), model(mask.blank(images)))
+
+
+def drawn_mask(images: torch.Tensor, ratio: float, *, patch: int = 16) -> PatchMask:
+    mask = draw_mask(
+        (images.shape[-2], images.shape[-1]),
+        (patch, patch),
+        ratio=ratio,
+        num_views=images.shape[1],
+        seed=0,
+        epoch=0,
+        index=torch.arange(len(images)),
+    )
+    assert mask is not None
+    return mask
+
+
 def test_views_are_told_apart_by_their_embedding() -> None:
     model = tiny_model().eval()
     logits = model(torch.randn(1, 1, 3, 32, 32).expand(1, 3, 3, 32, 32))
@@ -103,18 +231,70 @@ def test_another_number_of_views_is_an_error() -> None:
         tiny_model()(torch.randn(3, 2, 3, 32, 32))
 
 
-def test_heatmaps_lie_on_the_image() -> None:
-    # A head that only upsamples: a feature that is the column of its patch gives heatmaps that grow with the model px.
-    model = tiny_model("vits_dinov2", 1)
-    head = model.head
-    grid = (10, 19)
-    columns = (torch.arange(2 * grid[1]) + 0.5) * 7 - 0.5
-    hidden = columns.expand(1, 64, 2 * grid[0], -1)
-    upsampled = torch.nn.functional.interpolate(
-        hidden, scale_factor=head.scale, mode="bilinear", align_corners=False, recompute_scale_factor=False
+@pytest.mark.parametrize("factor", [1, 2, 3])
+@pytest.mark.parametrize("patch", [14, 16])
+def test_heatmaps_lie_where_the_features_do(patch: int, factor: int) -> None:
+    head = blurring_head(patch, factor)
+    rows, columns, stride = 6, 9, 2**factor
+    size = (rows * patch, columns * patch)
+    for row, column in [(2, 2), (3, 6), (2, 5)]:
+        features = torch.zeros(1, 16, rows, columns)
+        features[0, :, row, column] = 1
+        x, y = centroid(head(features, torch.zeros(1, 3, *size))[0, 0])
+        middle = (torch.tensor([column, row]) + 0.5) * patch - 0.5
+        # Patches of 14 px are sampled down to heatmap pixels of 8: not exactly.
+        torch.testing.assert_close(torch.stack([x, y]), (middle + 0.5) / stride - 0.5, atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+@pytest.mark.parametrize(("x", "y"), [(40.0, 50.0), (61.3, 44.2)])
+def test_heatmaps_lie_where_the_image_does(factor: int, x: float, y: float) -> None:
+    head = blurring_head(16, factor)
+    columns, rows = torch.arange(112), torch.arange(96)
+    blob = torch.exp(-((columns - x) ** 2 + (rows[:, None] - y) ** 2) / (2 * 7.0**2))
+    heatmap = head(torch.zeros(1, 16, 6, 7), blob.expand(1, 3, -1, -1))[0, 0]
+    expected = (torch.tensor([x, y]) + 0.5) / 2**factor - 0.5
+    torch.testing.assert_close(torch.stack(centroid(heatmap)), expected, atol=0.02, rtol=0)
+
+
+def blurring_head(patch: int, factor: int) -> HeatmapHead:
+    """A head whose convolutions average, so that its output is bright where its input is."""
+    head = HeatmapHead(16, 1, patch_size=(patch, patch), downsample_factor=factor)
+    for layer in head.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.constant_(layer.weight, 1 / layer.weight[0].numel())
+            torch.nn.init.zeros_(layer.bias)
+        if isinstance(layer, torch.nn.GroupNorm):  # keeps what is zero at zero
+            layer.num_groups = 1
+            layer.forward = torch.nn.Identity().forward
+        if isinstance(layer, torch.nn.Sequential):
+            for number, child in enumerate(layer):
+                if isinstance(child, torch.nn.GELU):
+                    layer[number] = torch.nn.ReLU()
+    return head
+
+
+def centroid(heatmap: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    weights = heatmap / heatmap.sum()
+    rows, columns = (torch.arange(length) for length in heatmap.shape)
+    return (weights.sum(0) * columns).sum(), (weights.sum(1) * rows).sum()
+
+
+def test_a_head_of_real_weights_looks_where_it_answers() -> None:
+    # Gradients of one heatmap pixel, averaged over random weights: their centre is the pixel's place in the image.
+    total = torch.zeros(96, 128)
+    for seed in range(12):
+        torch.manual_seed(seed)
+        head = HeatmapHead(16, 1, patch_size=(16, 16), downsample_factor=2)
+        images = torch.randn(1, 3, 96, 128, requires_grad=True)
+        head(torch.randn(1, 16, 6, 8), images)[0, 0, 11, 17].backward()
+        assert images.grad is not None
+        # Group normalisation spreads a little of the gradient over the whole image.
+        strength = images.grad[0].abs().sum(0)
+        total += torch.where(strength > 0.05 * strength.max(), strength, 0)
+    torch.testing.assert_close(
+        torch.stack(centroid(total)), torch.tensor([17.5 * 4 - 0.5, 11.5 * 4 - 0.5]), atol=1.0, rtol=0
     )
-    expected = (torch.arange(64) + 0.5) * 4 - 0.5
-    torch.testing.assert_close(upsampled[0, 0, 0, 1:64], expected[1:], atol=1e-3, rtol=0)
 
 
 def test_unknown_backbones_are_refused_with_the_known_ones() -> None:

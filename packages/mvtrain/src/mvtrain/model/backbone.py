@@ -16,6 +16,8 @@ from timm.layers import PatchEmbed, resample_abs_pos_embed
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 
+from mvtrain.model.rotary import RotaryTables
+
 BACKBONES = {
     "vits_dino": "vit_small_patch16_224.dino",
     "vitb_dino": "vit_base_patch16_224.dino",
@@ -85,6 +87,8 @@ def build_backbone(
     model.attn_pool, model.fc_norm = None, torch.nn.Identity()  # type: ignore[assignment]
     if weights is not None:
         load_weights(model, weights, name)
+    if isinstance(model, Eva) and model.rope is not None and RotaryTables.fit(model.rope):
+        model.rope = RotaryTables(model.rope)
     return model
 
 
