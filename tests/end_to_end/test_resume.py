@@ -332,9 +332,9 @@ class TestFaults:
         load_checkpoint(folder)
 
     def test_lack_of_memory_names_the_settings_that_help(self) -> None:
-        with pytest.raises(ValueError, match=r"out of memory.*train_batch_size.*gradient_checkpointing.*image_resize"):
-            with explain_failures():
-                torch.empty(2**50)
+        named = r"out of memory.*train_batch_size.*gradient_checkpointing.*image_resize"
+        with pytest.raises(ValueError, match=named), explain_failures():
+            torch.empty(2**50)
         with pytest.raises(RuntimeError, match="another matter"), explain_failures():
             raise RuntimeError("another matter")
 
