@@ -1,9 +1,17 @@
+import math
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mvtrain.config import load_config
 from mvtrain.masking import MaskingSchedule, PatchMask, draw_mask, random_scores
+from mvtrain.training.schedules import Schedules, make_schedules
 
 
 def masked_patches(images: torch.Tensor, patch: int) -> torch.Tensor:
@@ -45,6 +53,38 @@ def test_schedule_corners() -> None:
     assert [off.ratio(t) for t in (0, 3, 9)] == [0, 0, 0]
 
 
+def test_schedule_of_equal_ratios_is_a_step() -> None:
+    schedule = MaskingSchedule(init=2, final=8, init_ratio=0.4, final_ratio=0.4)
+    assert [schedule.ratio(t) for t in (0, 1.999, 2, 5, 8, 100)] == pytest.approx([0, 0, 0.4, 0.4, 0.4, 0.4])
+
+
+def test_schedule_from_nothing_to_everything_and_back() -> None:
+    rising = MaskingSchedule(init=0, final=4, init_ratio=0, final_ratio=1)
+    assert [rising.ratio(t) for t in (0, 1, 2, 4, 5)] == [0, 0.25, 0.5, 1, 1]
+    falling = MaskingSchedule(init=0, final=4, init_ratio=1, final_ratio=0.5)
+    assert [falling.ratio(t) for t in (0, 2, 4, 9)] == [1, 0.75, 0.5, 0.5]
+
+
+@given(
+    init=st.floats(0, 50),
+    length=st.floats(0, 50),
+    ratios=st.tuples(st.floats(0, 1), st.floats(0.001, 1)),
+    time=st.floats(0, 200),
+)
+def test_schedule_stays_between_its_ends(init: float, length: float, ratios: tuple[float, float], time: float) -> None:
+    schedule = MaskingSchedule(init=init, final=init + length, init_ratio=ratios[0], final_ratio=ratios[1])
+    ratio = schedule.ratio(time)
+    assert ratio == 0 if time < init else min(ratios) - 1e-9 <= ratio <= max(ratios) + 1e-9
+
+
+def test_schedule_of_views_rises_from_nothing_also_without_patches() -> None:
+    schedule = MaskingSchedule(init=10, final=20, init_ratio=0.3, final_ratio=0.0, view_ratio=0.5)
+    assert [schedule.views(t) for t in (0, 9.9, 10, 15, 20, 99)] == [0, 0, 0, 0.25, 0.5, 0.5]
+    assert [schedule.ratio(t) for t in (0, 15, 99)] == [0, 0, 0]
+    without = MaskingSchedule(init=10, final=20, init_ratio=0.3, final_ratio=0.5)
+    assert [without.views(t) for t in (0, 15, 99)] == [0, 0, 0]
+
+
 def test_schedule_refuses_what_makes_no_sense() -> None:
     with pytest.raises(ValueError, match=r"patch_mask\.final_ratio must lie in \[0, 1\], got 1.5"):
         MaskingSchedule(init=0, final=1, init_ratio=0, final_ratio=1.5)
@@ -64,6 +104,27 @@ def test_every_view_loses_exactly_its_share(ratio: float, num_views: int, rows: 
     images = torch.ones(3, num_views, 3, rows * 4, columns * 4)
     hidden = masked_patches(mask(images, ratio, seed=seed), 4)
     assert (hidden.sum((-2, -1)) == round(ratio * rows * columns)).all()
+
+
+def test_nothing_and_everything() -> None:
+    images = torch.randn(2, 3, 3, 16, 16)
+    assert draw(images, 0.0) is None
+    everything = draw(images, 1.0)
+    assert everything is not None
+    assert everything.hidden.all()
+    assert everything.kept.shape == (2, 3, 0)
+    assert (everything.blank(images) == 0).all()
+
+
+@settings(max_examples=25)
+@given(ratio=st.floats(0.05, 1), rows=st.integers(1, 5), columns=st.integers(1, 6), seed=st.integers(0, 100))
+def test_kept_patches_are_those_not_hidden(ratio: float, rows: int, columns: int, seed: int) -> None:
+    mask = draw(torch.ones(3, 2, 3, rows * 4, columns * 4), ratio, seed=seed)
+    if mask is None:
+        assert round(ratio * rows * columns) == 0
+        return
+    counted = torch.zeros(3, 2, rows * columns).scatter_add(2, mask.kept, torch.ones(mask.kept.shape))
+    assert torch.equal(counted.reshape(mask.hidden.shape), 1.0 * ~mask.hidden)
 
 
 def test_pixels_that_are_not_masked_stay() -> None:
@@ -87,13 +148,95 @@ def test_no_repeats_between_epochs_samples_views_and_seeds() -> None:
     assert len(set(patterns)) == len(patterns)
 
 
-@given(split=st.integers(1, 7))
-@settings(max_examples=7)
-def test_the_batch_a_sample_is_in_does_not_matter(split: int) -> None:
-    images = torch.randn(8, 2, 3, 16, 16)
-    whole = mask(images, 0.4, epoch=3)
-    parts = torch.cat([mask(images[:split], 0.4, epoch=3), mask(images[split:], 0.4, epoch=3, first=split)])
-    assert torch.equal(whole, parts)
+def test_no_repeats_over_the_steps_of_a_run() -> None:
+    # 10 epochs of 4 steps of 4 samples of 3 views: no two of the 480 views are masked alike.
+    images = torch.ones(4, 3, 3, 32, 32)
+    patterns = [
+        tuple(pattern.flatten().tolist())
+        for epoch in range(10)
+        for step in range(4)
+        for pattern in masked_patches(mask(images, 0.5, epoch=epoch, first=4 * step), 4).flatten(0, 1)
+    ]
+    assert len(set(patterns)) == len(patterns) == 480
+
+
+@given(order=st.permutations(range(8)), cuts=st.sets(st.integers(1, 7)), view_ratio=st.sampled_from([0.0, 0.4]))
+@settings(max_examples=25)
+def test_the_batch_a_sample_is_in_does_not_matter(order: list[int], cuts: set[int], view_ratio: float) -> None:
+    def hidden(index: list[int]) -> torch.Tensor:
+        drawn = draw_mask(
+            (16, 24), (4, 4), ratio=0.4, view_ratio=view_ratio, num_views=3, seed=1, epoch=3, index=torch.tensor(index)
+        )
+        assert drawn is not None
+        return drawn.hidden
+
+    ends = [0, *sorted(cuts), 8]
+    batches = [order[start:end] for start, end in pairwise(ends)]
+    assert torch.equal(torch.cat([hidden(batch) for batch in batches]), hidden(list(range(8)))[order])
+
+
+def hidden_views(ratio: float, num_samples: int, num_views: int, present: torch.Tensor | None = None) -> torch.Tensor:
+    drawn = draw_mask(
+        (16, 16),
+        (4, 4),
+        ratio=0.0,
+        view_ratio=ratio,
+        num_views=num_views,
+        view_mask=present,
+        seed=0,
+        epoch=2,
+        index=torch.arange(num_samples),
+    )
+    assert drawn is not None
+    whole = drawn.hidden.flatten(2)
+    assert torch.equal(whole.all(-1), whole.any(-1))
+    assert drawn.kept.shape == (num_samples, num_views, 16)
+    return whole.all(-1)
+
+
+@pytest.mark.parametrize(("ratio", "num_views"), [(0.1, 4), (0.25, 4), (0.3, 3), (0.5, 2), (0.5, 5)])
+def test_as_many_views_are_hidden_as_asked_for_on_average(ratio: float, num_views: int) -> None:
+    hidden = hidden_views(ratio, 4000, num_views)
+    # A sample hides one of two neighbouring numbers of views.
+    assert set(hidden.sum(1).tolist()) <= {math.floor(ratio * num_views), math.ceil(ratio * num_views)}
+    assert hidden.float().mean().item() == pytest.approx(ratio, abs=0.02)
+    assert hidden.float().mean(0).tolist() == pytest.approx([ratio] * num_views, abs=0.04)
+
+
+@pytest.mark.parametrize("num_views", [1, 2, 4])
+def test_at_least_one_view_is_left(num_views: int) -> None:
+    assert (hidden_views(1.0, 50, num_views).sum(1) == num_views - 1).all()
+
+
+def test_views_that_do_not_exist_are_not_counted() -> None:
+    present = torch.rand(400, 4, generator=torch.Generator().manual_seed(0)) < 0.6
+    hidden = hidden_views(0.5, 400, 4, present)
+    assert not (hidden & ~present).any()
+    num_present = present.sum(1)
+    assert (hidden.sum(1) <= torch.clamp(num_present - 1, min=0)).all()
+    assert (hidden.sum(1) >= torch.minimum(num_present // 2, num_present - 1).clamp(min=0)).all()
+
+
+def test_hidden_views_differ_between_epochs_and_samples_and_are_not_tied_to_the_patches() -> None:
+    def hidden(epoch: int, ratio: float) -> torch.Tensor:
+        drawn = draw_mask(
+            (16, 16), (4, 4), ratio=ratio, view_ratio=0.5, num_views=4, seed=0, epoch=epoch, index=torch.arange(64)
+        )
+        assert drawn is not None
+        return drawn.hidden.flatten(2).all(-1)
+
+    first = hidden(0, 0.0)
+    assert len({tuple(row) for row in first.tolist()}) == 6
+    assert not torch.equal(first, hidden(1, 0.0))
+    assert torch.equal(first, hidden(0, 0.5))
+
+
+def test_patches_of_views_that_are_left_are_masked_exactly_too() -> None:
+    drawn = draw_mask(
+        (16, 16), (4, 4), ratio=0.25, view_ratio=0.5, num_views=4, seed=0, epoch=0, index=torch.arange(20)
+    )
+    assert drawn is not None
+    assert set(drawn.hidden.flatten(2).sum(-1).flatten().tolist()) == {4, 16}
 
 
 def test_every_patch_is_masked_equally_often() -> None:
@@ -102,3 +245,42 @@ def test_every_patch_is_masked_equally_often() -> None:
     # 250 expected per patch, standard deviation 15.3: five of them on either side.
     assert first.min() > 173
     assert first.max() < 327
+
+
+def schedules_of(tmp_path: Path, training: dict[str, Any]) -> Schedules:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({"data": {"data_dir": "."}, "training": training}))
+    return make_schedules(load_config(path), steps_per_epoch=10)
+
+
+def test_a_curriculum_in_steps_is_the_one_in_epochs(tmp_path: Path) -> None:
+    shared = {"init_ratio": 0.1, "final_ratio": 0.5, "view_ratio": 0.2}
+    in_epochs = schedules_of(tmp_path, {"max_epochs": 30, "patch_mask": {"init_epoch": 4, "final_epoch": 20, **shared}})
+    in_steps = schedules_of(tmp_path, {"max_steps": 300, "patch_mask": {"init_step": 40, "final_step": 200, **shared}})
+    assert in_epochs.masking == in_steps.masking
+    assert [in_steps.mask_ratio(t) for t in (3.9, 4, 12, 20, 29)] == pytest.approx([0, 0.1, 0.3, 0.5, 0.5])
+    assert [in_steps.view_ratio(t) for t in (3.9, 4, 12, 20, 29)] == pytest.approx([0, 0, 0.1, 0.2, 0.2])
+
+
+def test_views_can_be_hidden_without_patches(tmp_path: Path) -> None:
+    made = schedules_of(tmp_path, {"patch_mask": {"final_epoch": 10, "view_ratio": 0.4}})
+    assert made.view_ratio(5) == pytest.approx(0.2)
+    assert made.mask_ratio(5) == 0
+
+
+@pytest.mark.parametrize(
+    ("patch_mask", "message"),
+    [
+        ({"view_ratio": 0.5}, r"patch_mask\.view_ratio is 0\.5, so final_epoch or final_step must say when"),
+        (
+            {"view_ratio": 1.5, "final_epoch": 3},
+            r"training\.patch_mask\.view_ratio must be between 0 and 1, found 1\.5",
+        ),
+        ({"mode": "blocks"}, r"training\.patch_mask\.mode must be one of pixels, tokens, found 'blocks'"),
+        ({"init_epoch": 3, "final_step": 30, "final_ratio": 0.5}, "epochs and steps are mixed"),
+        ({"init_step": 9, "final_step": 3, "final_ratio": 0.5}, r"final_step \(3\) comes before init_step \(9\)"),
+    ],
+)
+def test_a_curriculum_that_makes_no_sense_is_refused(tmp_path: Path, patch_mask: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        schedules_of(tmp_path, {"patch_mask": patch_mask})
