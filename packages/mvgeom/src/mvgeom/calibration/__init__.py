@@ -5,7 +5,7 @@ tells which cameras disagree with the others. Each result says in `findings` wha
 """
 
 from mvgeom.calibration.boards import Board, CharucoBoard, Chessboard
-from mvgeom.calibration.calibrate import Calibration, Options, calibrate
+from mvgeom.calibration.calibrate import Options, calibrate
 from mvgeom.calibration.detections import Detections, detect_boards, from_points
 from mvgeom.calibration.diagnosis import Check, check
 from mvgeom.calibration.findings import CalibrationError, Finding
@@ -13,6 +13,7 @@ from mvgeom.calibration.intrinsics import Lens
 from mvgeom.calibration.keypoints import Refinement, refine
 from mvgeom.calibration.lenses import LensCalibration, calibrate_lenses
 from mvgeom.calibration.report import write_calibration_report, write_refinement_report
+from mvgeom.calibration.result import Calibration
 from mvgeom.calibration.sources import Source, open_source
 
 __all__ = [

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.findings import Finding, warning
+from mvgeom.calibration.result import Calibration
 from mvgeom.calibration.selection import coverage_cells
-
-if TYPE_CHECKING:
-    from mvgeom.calibration.calibrate import Calibration
 
 _LOW_COVERAGE = 0.4
 _HIGH_RMS = 1.0

@@ -14,11 +14,11 @@ import numpy as np
 
 from mvgeom.calibration.adjusted import Deviations
 from mvgeom.calibration.boards import Floats
-from mvgeom.calibration.calibrate import Calibration
 from mvgeom.calibration.camera_figure import draw_residuals
 from mvgeom.calibration.findings import Finding
 from mvgeom.calibration.keypoints import Refinement
 from mvgeom.calibration.quality import image_coverage
+from mvgeom.calibration.result import Calibration
 from mvgeom.cameras import CameraGroup
 from mvgeom.formats.files import replace_file, write_text
 

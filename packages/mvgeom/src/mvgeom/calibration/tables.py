@@ -9,11 +9,11 @@ from rich import box
 from rich.table import Table
 
 from mvgeom.calibration.boards import Floats
-from mvgeom.calibration.calibrate import Calibration
 from mvgeom.calibration.diagnosis import Check
 from mvgeom.calibration.findings import Finding
 from mvgeom.calibration.keypoints import Refinement
 from mvgeom.calibration.quality import image_coverage
+from mvgeom.calibration.result import Calibration
 
 
 def calibration_table(calibration: Calibration, title: str) -> Table:
