@@ -1,0 +1,68 @@
+"""Run folders without training: a small network with random weights, whose answers depend on the image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import yaml
+
+from helpers.rigs import ring
+from mvgeom import CameraGroup
+from mvtrain.config import load_config, save_config
+from mvtrain.model.checkpoint import save_checkpoint
+from mvtrain.model.spec import build_model, make_spec
+
+VIEWS = ("top", "left", "right")
+KEYPOINTS = ("nose", "spine", "tail", "paw")
+INPUT = (48, 32)
+
+
+def make_run(folder: Path, *, seed: int = 0, **data: object) -> Path:
+    """A run folder with the checkpoints `best` and `last` of the views and keypoints above.
+
+    Args:
+        folder: of the run.
+        seed: of the weights.
+        data: further keys of the config's section `data`.
+    """
+    folder.mkdir(parents=True)
+    document = {
+        "data": {
+            "data_dir": str(folder / "project"),
+            "image_resize_dims": {"width": INPUT[0], "height": INPUT[1]},
+            "view_names": list(VIEWS),
+            "keypoint_names": list(KEYPOINTS),
+            "skeleton": [["nose", "spine"], ["spine", "tail"]],
+            **data,
+        },
+        "training": {"test_batch_size": 4, "accelerator": "cpu"},
+        "model": {
+            "backbone": "vit_tiny_patch16_224",
+            "backbone_args": {"depth": 1, "embed_dim": 24, "num_heads": 3},
+            "backbone_pretrained": False,
+        },
+    }
+    (folder / "draft.yaml").write_text(yaml.safe_dump(document))
+    config = load_config(folder / "draft.yaml")
+    (folder / "draft.yaml").unlink()
+    save_config(config, folder / "config.yaml")
+    spec = make_spec(config, view_names=VIEWS, keypoint_names=KEYPOINTS, subject_size=None)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = build_model(spec)
+        # Heatmaps with peaks that the image decides about, as those of a trained network.
+        with torch.no_grad():
+            for parameter in model.head.parameters():
+                parameter.mul_(3.0)
+    for name in ("best", "last"):
+        save_checkpoint(folder / "checkpoints" / name, model, spec, {"epoch": 1})
+        with torch.no_grad():
+            model.view_embedding.add_(1.0)
+    return folder
+
+
+def cameras(size: tuple[int, int]) -> CameraGroup:
+    """A rig of the views above, with images of this size."""
+    width, _ = size
+    return ring(len(VIEWS), size=width).replace(names=VIEWS, sizes=[[float(length) for length in size]] * len(VIEWS))

@@ -1,0 +1,179 @@
+"""Synchronized videos as batches: the pixels that training sees, absent views, threads that end."""
+
+import threading
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from helpers.runs import INPUT, KEYPOINTS, VIEWS
+from helpers.tiny import generate_tiny_project, write_tiny_config
+from helpers.videos import damage_frames, write_session
+from mvaug import Augmentation
+from mvgeom.box_files import write_video_boxes
+from mvtrain.config import load_config
+from mvtrain.data.batch import Batch
+from mvtrain.data.cache import ImageCache
+from mvtrain.data.dataset import FrameDataset
+from mvtrain.data.project import read_project
+from mvtrain.model.spec import ModelSpec
+from mvtrain.prediction.crops import find_boxes, read_crops
+from mvtrain.prediction.moments import Moments, Status, read_moments, to_sample, view_image
+from mvtrain.prediction.stopwatch import Stopwatch
+from mvtrain.prediction.video import open_video
+
+SPEC = ModelSpec(
+    backbone="vit_tiny_patch16_224",
+    backbone_args={},
+    attention="joint",
+    view_names=VIEWS,
+    keypoint_names=KEYPOINTS,
+    image_size=INPUT,
+    downsample_factor=2,
+    mean=(0.5, 0.5, 0.5),
+    std=(0.2, 0.2, 0.2),
+    subject_size=None,
+)
+
+
+def read_all(paths: list[Path], *, batch_size: int = 4, start: int = 0, boxes: Path | None = None) -> list[Moments]:
+    videos = [open_video(path) for path in paths]
+    crops = read_crops(videos, find_boxes(paths, boxes))
+    return list(read_moments(videos, crops, SPEC, batch_size=batch_size, start=start, stopwatch=Stopwatch()))
+
+
+def joined(parts: list[Moments]) -> tuple[torch.Tensor, np.ndarray]:
+    return torch.cat([part.batch.images for part in parts]), np.concatenate([part.status for part in parts])
+
+
+@pytest.mark.parametrize("crop", [False, True])
+def test_the_network_sees_what_it_saw_in_training(crop: bool, tmp_path: Path) -> None:
+    folder = generate_tiny_project(tmp_path / "project", num_frames=4, num_video_frames=4, crop=crop)
+    config = load_config(write_tiny_config(tmp_path / "config.yaml", folder))
+    if crop:
+        boxes = tuple(path.name for path in sorted(folder.glob("bboxes_*.csv")))
+        config = replace(config, data=replace(config.data, bbox_file=boxes))
+    project = read_project(config)
+    cache = ImageCache.of_project(project, max_bytes=0)
+    dataset = FrameDataset(project, size=INPUT, augmentation=Augmentation.none(), seed=0, cache=cache)
+    for row in range(len(project)):
+        expected = dataset[0, row]
+        stored = [cv2.imread(str(path)) for path in project.image_paths[row]]
+        if project.boxes is None:
+            views = [view_image(image, np.array([0.0, 0.0, *image.shape[1::-1]]), INPUT) for image in stored]
+            sample = to_sample(row, views, len(project.keypoint_names))
+            np.testing.assert_array_equal(sample.images, expected.images)
+            np.testing.assert_array_equal(sample.view_present, expected.view_present)
+        else:
+            # The project has crops and not frames: what can be compared is where in the frame the network looks.
+            frame = np.zeros((64, 64, 3), np.uint8)
+            views = [view_image(frame, box, INPUT) for box in project.boxes[row]]
+        np.testing.assert_allclose(np.stack([view.to_model for view in views]), expected.to_model, atol=1e-9)
+
+
+def test_views_that_end_or_cannot_be_decoded_are_absent(tmp_path: Path) -> None:
+    paths = write_session(tmp_path, VIEWS, (10, 7, 10), sizes=((64, 48), (80, 40), (48, 64)))
+    damage_frames(paths[2], [3])
+    parts = read_all(paths)
+    images, status = joined(parts)
+    assert images.shape == (10, 3, 3, INPUT[1], INPUT[0])
+    expected = np.full((10, 3), Status.PREDICTED)
+    expected[7:, 1], expected[3, 2] = Status.ENDED, Status.NOT_DECODABLE
+    np.testing.assert_array_equal(status, expected)
+    for part in parts:
+        mask = part.batch.view_mask
+        present = torch.ones(part.status.shape, dtype=torch.bool) if mask is None else mask
+        np.testing.assert_array_equal(present.numpy(), part.status == Status.PREDICTED)
+    assert (images[status != Status.PREDICTED] == 0).all()
+    assert (images[status == Status.PREDICTED].float().std((1, 2, 3)) > 1).all()
+    np.testing.assert_array_equal(np.concatenate([part.batch.index for part in parts]), np.arange(10))
+
+
+@pytest.mark.parametrize("start", [4, 8, 12])
+def test_starting_later_gives_the_same_batches(start: int, tmp_path: Path) -> None:
+    paths = write_session(tmp_path, VIEWS, (13, 9, 13))
+    damage_frames(paths[0], [2, 9])
+    whole, rest = read_all(paths), read_all(paths, start=start)
+    assert len(rest) == len(whole) - start // 4
+    for ours, theirs in zip(rest, whole[start // 4 :], strict=True):
+        np.testing.assert_array_equal(ours.status, theirs.status)
+        for name in ("index", "images", "to_model"):
+            assert torch.equal(getattr(ours.batch, name), getattr(theirs.batch, name))
+        assert same_mask(ours.batch, theirs.batch)
+
+
+def same_mask(one: Batch, other: Batch) -> bool:
+    if one.view_mask is None or other.view_mask is None:
+        return one.view_mask is other.view_mask
+    return torch.equal(one.view_mask, other.view_mask)
+
+
+def test_boxes_cut_out_their_part_and_empty_ones_are_absent(tmp_path: Path) -> None:
+    paths = write_session(tmp_path, VIEWS, (6, 6, 6))
+    boxes = np.tile([8.0, 4.0, 48.0, 32.0], (6, 1))
+    boxes[2] = np.nan
+    for path in paths:
+        write_video_boxes(tmp_path / f"{path.stem}_bbox.csv", boxes)
+    images, status = joined(read_all(paths))
+    assert (status[2] == Status.NO_BOX).all()
+    assert (np.delete(status, 2, axis=0) == Status.PREDICTED).all()
+    capture = cv2.VideoCapture(str(paths[1]))
+    frame = cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2RGB)
+    # The box has the size of the network's input, so its pixels are taken as they are.
+    np.testing.assert_array_equal(images[0, 1].numpy(), frame[4:36, 8:56].transpose(2, 0, 1))
+
+
+def test_boxes_that_do_not_fit(tmp_path: Path) -> None:
+    paths = write_session(tmp_path, VIEWS, (6, 6, 6))
+    for path in paths[:2]:
+        write_video_boxes(tmp_path / f"{path.stem}_bbox.csv", np.tile([8.0, 4.0, 48.0, 32.0], (6, 1)))
+    with pytest.raises(
+        ValueError, match=r"bounding boxes are missing in .*: mouse_right_bbox.csv; all views need them"
+    ):
+        find_boxes(paths, None)
+    with pytest.raises(ValueError, match=r"missing in .*nowhere: mouse_top_bbox.csv, mouse_left_bbox.csv, mouse_right"):
+        find_boxes(paths, tmp_path / "nowhere")
+    write_video_boxes(tmp_path / "mouse_right_bbox.csv", np.tile([8.0, 4.0, 48.0, 32.0], (5, 1)))
+    with pytest.raises(ValueError, match=r"mouse_right_bbox.csv has 5 rows but the video has 6 frames"):
+        read_all(paths)
+    # A video whose last frame is damaged is as long as its boxes.
+    damage_frames(paths[2], [5])
+    assert joined(read_all(paths))[1][5].tolist() == [Status.PREDICTED, Status.PREDICTED, Status.ENDED]
+
+
+def test_stopping_early_ends_all_threads(tmp_path: Path) -> None:
+    paths = write_session(tmp_path, VIEWS, (40, 40, 40))
+    before = threading.active_count()
+    videos = [open_video(path) for path in paths]
+    moments = read_moments(videos, read_crops(videos, (None,) * 3), SPEC, batch_size=2, start=0, stopwatch=Stopwatch())
+    with closing(moments):
+        next(moments)
+        assert threading.active_count() > before
+    assert threading.active_count() == before
+
+
+def test_an_error_in_a_view_arrives(tmp_path: Path) -> None:
+    paths = write_session(tmp_path, VIEWS, (6, 6, 6))
+    videos = [open_video(path) for path in paths]
+    videos[1] = replace(videos[1], size=(640, 480))
+    moments = read_moments(videos, read_crops(videos, (None,) * 3), SPEC, batch_size=4, start=0, stopwatch=Stopwatch())
+    with pytest.raises(ValueError, match=r"mouse_left.avi: frame 0 is 64x48 px, the video 640x480"):
+        list(moments)
+
+
+def test_the_stopwatch_tells_work_from_waiting() -> None:
+    stopwatch = Stopwatch()
+
+    def work():
+        for _ in range(3):
+            sum(range(200_000))
+            yield 1
+
+    assert sum(stopwatch.each("work", work())) == 3
+    with stopwatch.of("other"):
+        pass
+    assert stopwatch.seconds["work"] > 20 * stopwatch.seconds["other"] >= 0

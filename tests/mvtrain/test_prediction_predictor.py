@@ -1,0 +1,146 @@
+"""`mvtrain.load(RUN).predict(images)` on arrays."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mvtrain
+from helpers.runs import INPUT, KEYPOINTS, VIEWS, cameras, make_run
+from helpers.videos import moving_dot
+from mvgeom import reprojection_error
+
+SIZE = (64, 48)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("run") / "run")
+
+
+@pytest.fixture(scope="module")
+def predictor(run: Path) -> mvtrain.Predictor:
+    return mvtrain.load(run)
+
+
+def stacks(length: int = 6) -> list[np.ndarray]:
+    """(N, H, W, 3) RGB per view, noise over a moving square."""
+    random = np.random.default_rng(0)
+    frames = [[moving_dot(number, view, SIZE)[..., ::-1] for number in range(length)] for view in range(len(VIEWS))]
+    noise = random.integers(0, 60, (len(VIEWS), length, SIZE[1], SIZE[0], 3), dtype=np.uint8)
+    return list(np.stack(frames) // 2 + noise)
+
+
+def test_many_moments_and_one(predictor: mvtrain.Predictor) -> None:
+    images = stacks()
+    found = predictor.predict(images)
+    assert found.points.shape == (6, 3, 4, 2)
+    assert found.confidence.shape == (6, 3, 4)
+    assert (found.view_names, found.keypoint_names) == (VIEWS, KEYPOINTS)
+    assert found.points_3d is found.std is found.reprojection_error is found.num_views is None
+    assert np.isfinite(found.points).all()
+    assert ((found.confidence >= 0) & (found.confidence <= 1)).all()
+    # The answer depends on the images, else nothing here could fail.
+    assert found.points.std(axis=0).max() > 1
+    one = predictor.predict([stack[2] for stack in images])
+    assert one.points.shape == (1, 3, 4, 2)
+    np.testing.assert_allclose(one.points[0], found.points[2], atol=1e-3)
+
+
+def test_points_are_in_px_of_each_views_own_images(predictor: mvtrain.Predictor) -> None:
+    images = [stack[:, : INPUT[1], : INPUT[0]] for stack in stacks()]
+    enlarged = [stack.repeat(n, axis=1).repeat(n, axis=2) for n, stack in zip((2, 1, 3), images, strict=True)]
+    found, larger = predictor.predict(images), predictor.predict(enlarged)
+    for view, scale in enumerate((2, 1, 3)):
+        # Blocks of equal pixels are averaged to the very same picture.
+        expected = (found.points[:, view] + 0.5) * scale - 0.5
+        np.testing.assert_allclose(larger.points[:, view], expected, atol=1e-3)
+
+
+def test_a_box_is_a_crop(predictor: mvtrain.Predictor) -> None:
+    random = np.random.default_rng(1)
+    images = [random.integers(0, 255, (5, 100, 150, 3), dtype=np.uint8) for _ in VIEWS]
+    corners = np.array([[10, 20], [31, 7], [50, 40]])
+    crops = [image[:, y : y + 48, x : x + 72] for image, (x, y) in zip(images, corners, strict=True)]
+    boxes = np.concatenate([corners, np.tile([72, 48], (3, 1))], axis=1)
+    found, expected = predictor.predict(images, boxes=boxes), predictor.predict(crops)
+    # At the rim of a crop there is black, in the image the next pixel.
+    distance = np.linalg.norm(found.points - (expected.points + corners[:, None]), axis=-1)
+    assert np.median(distance) < 0.2
+    per_frame = predictor.predict(images, boxes=np.tile(boxes, (5, 1, 1)))
+    np.testing.assert_array_equal(per_frame.points, found.points)
+
+
+def test_absent_views_are_nan_and_the_others_are_found(predictor: mvtrain.Predictor) -> None:
+    images = stacks()
+    found = predictor.predict([images[0], None, images[2]])
+    assert np.isnan(found.points[:, 1]).all()
+    assert np.isnan(found.confidence[:, 1]).all()
+    assert np.isfinite(found.points[:, [0, 2]]).all()
+    boxes = np.tile([0.0, 0.0, *SIZE], (6, 3, 1))
+    boxes[2, 0], boxes[4] = np.nan, np.nan
+    found = predictor.predict(images, boxes=boxes)
+    absent = np.isnan(found.points).any((-1, -2))
+    np.testing.assert_array_equal(np.argwhere(absent), [[2, 0], [4, 0], [4, 1], [4, 2]])
+
+
+def test_cameras_give_3d_in_whatever_order(predictor: mvtrain.Predictor) -> None:
+    images, rig = stacks(), cameras(SIZE)
+    found = predictor.predict(images, rig)
+    assert found.points_3d is not None
+    assert found.std is not None
+    assert found.reprojection_error is not None
+    assert found.num_views is not None
+    assert found.points_3d.shape == found.std.shape == (6, 4, 3)
+    np.testing.assert_array_equal(np.isnan(found.points_3d).any(-1), found.num_views == 0)
+    assert (found.num_views > 0).any()
+    errors = reprojection_error(found.points_3d, found.points, rig)
+    of_all = found.num_views == 3
+    np.testing.assert_allclose(found.reprojection_error[of_all], errors.mean(1)[of_all], rtol=1e-6)
+    shuffled = predictor.predict(images, rig.select(["right", "top", "left"]))
+    np.testing.assert_array_equal(shuffled.points_3d, found.points_3d)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": stacks()[:2]}, "images of 2 views were given, the network has 3: top, left, right"),
+        ({"images": [*stacks()[:2], stacks()[2] / 255]}, "images of view right must be uint8 RGB"),
+        ({"images": [*stacks()[:2], stacks()[2][..., 0]]}, "got uint8 (6, 48, 64)"),
+        ({"images": [*stacks()[:2], stacks()[2][:4]]}, "same number of images, at least one: top has 6, left has 6, "),
+        ({"images": [None, None, None]}, "at least one: none has any"),
+        ({"boxes": np.zeros((2, 4))}, "boxes must have shape (3, 4) or (6, 3, 4)"),
+        ({"boxes": np.zeros((3, 4))}, "a box needs a positive width and height"),
+        ({"cameras": cameras(SIZE).select(["top", "left"])}, "no camera named right"),
+    ],
+)
+def test_what_does_not_fit(predictor: mvtrain.Predictor, change: dict[str, object], message: str) -> None:
+    arguments: dict[str, object] = {"images": stacks(), **change}
+    with pytest.raises(ValueError, match=re.escape(message)):
+        predictor.predict(**arguments)  # type: ignore[arg-type]
+
+
+def test_run_folders_that_are_none(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"nothing is no run folder: it does not exist"):
+        mvtrain.load(tmp_path / "nothing")
+    with pytest.raises(ValueError, match=r"is no run folder: it has no config.yaml"):
+        mvtrain.load(tmp_path)
+    (tmp_path / "config.yaml").write_text((run / "config.yaml").read_text())
+    with pytest.raises(ValueError, match=r"has no checkpoint: .* mvtrain fit --resume"):
+        mvtrain.load(tmp_path)
+    with pytest.raises(ValueError, match=r"has no checkpoint 'first'; it has best, last"):
+        mvtrain.load(run, checkpoint="first")
+
+
+def test_checkpoints_differ(run: Path, predictor: mvtrain.Predictor) -> None:
+    last = mvtrain.load(run, checkpoint="last", device="cpu")
+    assert last.checksum != predictor.checksum
+    assert np.abs(last.predict(stacks()).points - predictor.predict(stacks()).points).max() > 0
+
+
+def test_importing_the_package_is_quick() -> None:
+    code = "import sys, mvtrain; assert 'torch' not in sys.modules; assert not hasattr(mvtrain, 'nothing')"
+    subprocess.run([sys.executable, "-c", code], check=True)
