@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from array_api_compat import array_namespace
 
-from mvgeom._arrays import cast, stop_gradient, wide_dtype
-from mvgeom.cameras import Array, CameraGroup
+from mvgeom._arrays import Array, cast, stop_gradient, wide_dtype
+from mvgeom.cameras import CameraGroup
 from mvgeom.distortion import (
     Jacobian,
     apply_homography,
@@ -24,20 +24,12 @@ from mvgeom.distortion import (
     tilt_matrices,
     undistort_components,
 )
-from mvgeom.lens_range import Lens, LensRange, lens_range, lens_terms
+from mvgeom.lens_range import Lens, LensRange, lens_terms, pick_views
 
 LARGEST_COORDINATE = 1e12
 """Coordinates beyond this count as missing, so that their powers stay finite."""
 
 Vector = tuple[Array, Array, Array]
-
-
-class PreparedLens(NamedTuple):
-    """The cameras that share one lens model: their positions in the group, and their range."""
-
-    views: tuple[int, ...]
-    fisheye: bool
-    limits: LensRange
 
 
 class LocalRig(NamedTuple):
@@ -165,15 +157,6 @@ def invertible_radius(cams: CameraGroup) -> Array:
     return _join_views([lens.limits.radius for lens in cams.lenses], cams)[..., 0]
 
 
-def prepare_lenses(cams: CameraGroup) -> tuple[PreparedLens, ...]:
-    """One entry per lens model in use."""
-    prepared = []
-    for fisheye in sorted(set(cams.fisheye)):
-        views = tuple(view for view, is_fisheye in enumerate(cams.fisheye) if is_fisheye == fisheye)
-        prepared.append(PreparedLens(views, fisheye, lens_range(_pick(cams.distortion, views, cams), fisheye=fisheye)))
-    return tuple(prepared)
-
-
 def pair_slices(num_views: int) -> Iterator[tuple[slice, slice]]:
     """Each view and those after it: concatenated, the pairs in the order of `itertools.combinations`.
 
@@ -203,20 +186,12 @@ def _per_lens(
     """Apply a function of one lens model to the views that have it, and put the views back in order."""
     results = []
     for lens in cams.lenses:
-        terms = lens_terms(cast(xp, _pick(cams.distortion, lens.views, cams), x.dtype), fisheye=lens.fisheye)
+        terms = lens_terms(cast(xp, pick_views(cams.distortion, lens.views), x.dtype), fisheye=lens.fisheye)
         limits = lens.limits.cast(x.dtype, xp)
-        results.append(function(_pick(x, lens.views, cams), _pick(y, lens.views, cams), terms, limits))
+        results.append(function(pick_views(x, lens.views), pick_views(y, lens.views), terms, limits))
     if len(results) == 1:
         return results[0]
     return tuple(_join_views(list(parts), cams) for parts in zip(*results, strict=True))
-
-
-def _pick(array: Array, views: tuple[int, ...], cams: CameraGroup) -> Array:
-    """The given views of an array (..., V, n)."""
-    if len(views) == len(cams):
-        return array
-    xp = array_namespace(array)
-    return xp.concat([array[..., view : view + 1, :] for view in views], axis=-2)
 
 
 def _join_views(parts: list[Array], cams: CameraGroup) -> Array:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, is_array_api_obj
 
-from mvgeom.cameras import Array
+from mvgeom._arrays import Array
 
 
 def identity(like: Array | None = None) -> Array:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from mvgeom._arrays import as_floating
+from mvgeom._arrays import Array, as_floating
 from mvgeom.box_files import (
     LabeledBoxes,
     read_labeled_boxes,
@@ -20,7 +20,7 @@ from mvgeom.box_files import (
     write_labeled_boxes,
     write_video_boxes,
 )
-from mvgeom.cameras import Array, CameraGroup
+from mvgeom.cameras import CameraGroup
 from mvgeom.projection import project
 
 __all__ = [

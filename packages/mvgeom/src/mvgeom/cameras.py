@@ -6,16 +6,13 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from array_api_compat import array_namespace, is_numpy_array
 
-if TYPE_CHECKING:
-    from mvgeom._components import PreparedLens
-
-Array = Any
-"""A NumPy array or a torch tensor: whatever `array_api_compat.array_namespace` understands."""
+from mvgeom._arrays import Array
+from mvgeom.lens_range import PreparedLens, prepare_lenses
 
 DISTORTION_LENGTHS = (0, 4, 5, 8, 12, 14)
 """Numbers of coefficients of OpenCV's Brown-Conrady model; each is the longer ones with zeros, so padding is exact."""
@@ -122,9 +119,7 @@ class CameraGroup:
         # functools.cached_property holds a lock, at which torch.compile gives up.
         prepared = self.__dict__.get("_lenses")
         if prepared is None:
-            from mvgeom._components import prepare_lenses
-
-            prepared = prepare_lenses(self)
+            prepared = prepare_lenses(self.distortion, self.fisheye)
             object.__setattr__(self, "_lenses", prepared)
         return prepared
 

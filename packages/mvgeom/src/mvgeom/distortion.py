@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from mvgeom._arrays import stop_gradient
-from mvgeom.cameras import Array
+from mvgeom._arrays import Array, stop_gradient
 from mvgeom.lens_range import MAX_RADIUS, Lens, LensRange, first_guess, polynomial, polynomial_slope
 
 _NEWTON_STEPS = {"float32": 4, "float64": 16}

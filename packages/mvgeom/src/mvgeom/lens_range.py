@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 from array_api_compat import array_namespace
 
-from mvgeom._arrays import stop_gradient, wide_dtype
-from mvgeom.cameras import Array
+from mvgeom._arrays import Array, stop_gradient, wide_dtype
 
 MAX_RADIUS = 1e4
 """Largest normalized radius taken as seen, 89.994 degrees off the axis."""
@@ -65,6 +64,31 @@ class LensRange(NamedTuple):
         """The same range in the dtype of points."""
         radius, offset, factor, table = (xp.astype(entry, dtype, copy=False) for entry in self[:-1])
         return LensRange(radius, offset, factor, table, self.first_node)
+
+
+class PreparedLens(NamedTuple):
+    """The cameras that share one lens model: their positions in the group, and their range."""
+
+    views: tuple[int, ...]
+    fisheye: bool
+    limits: LensRange
+
+
+def prepare_lenses(distortion: Array, fisheye: tuple[bool, ...]) -> tuple[PreparedLens, ...]:
+    """One entry per lens model in use, from coefficients (..., V, n) and which of the V lenses are fisheye."""
+    prepared = []
+    for model in sorted(set(fisheye)):
+        views = tuple(view for view, is_fisheye in enumerate(fisheye) if is_fisheye == model)
+        prepared.append(PreparedLens(views, model, lens_range(pick_views(distortion, views), fisheye=model)))
+    return tuple(prepared)
+
+
+def pick_views(array: Array, views: tuple[int, ...]) -> Array:
+    """The given views of an array (..., V, n)."""
+    if len(views) == array.shape[-2]:
+        return array
+    xp = array_namespace(array)
+    return xp.concat([array[..., view : view + 1, :] for view in views], axis=-2)
 
 
 def lens_terms(distortion: Array, *, fisheye: bool) -> Lens:

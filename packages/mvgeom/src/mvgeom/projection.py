@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mvgeom._arrays import as_floating, cast, check_views, check_world, common_namespace
+from mvgeom._arrays import Array, as_floating, cast
+from mvgeom._checks import check_views, check_world, common_namespace
 from mvgeom._components import (
     camera_components,
     cross,
@@ -23,7 +24,7 @@ from mvgeom._components import (
     world_components,
     world_rays,
 )
-from mvgeom.cameras import Array, CameraGroup
+from mvgeom.cameras import CameraGroup
 
 __all__ = [
     "distort",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mvgeom._arrays import cast, solve_symmetric, stop_gradient, wide_dtype
+from mvgeom._arrays import Array, cast, solve_symmetric, stop_gradient, wide_dtype
 from mvgeom._components import (
     LocalRig,
     Vector,
@@ -14,7 +14,7 @@ from mvgeom._components import (
     pixels_with_jacobian,
     world_rays,
 )
-from mvgeom.cameras import Array, CameraGroup
+from mvgeom.cameras import CameraGroup
 
 
 def project_with_jacobian(

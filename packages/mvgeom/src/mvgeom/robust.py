@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from mvgeom._arrays import as_floating, check_views, common_namespace, stop_gradient
-from mvgeom.cameras import Array, CameraGroup
+from mvgeom._arrays import Array, as_floating, stop_gradient
+from mvgeom._checks import check_views, common_namespace
+from mvgeom.cameras import CameraGroup
 from mvgeom.triangulation import MIN_PARALLAX_DEG, reprojection_error, triangulate, triangulate_pairs
 
 

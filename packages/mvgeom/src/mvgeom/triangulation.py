@@ -13,16 +13,15 @@ import math
 from typing import Any
 
 from mvgeom._arrays import (
+    Array,
     adjugate_symmetric,
     as_floating,
     cast,
-    check_views,
-    check_world,
-    common_namespace,
     solve_symmetric,
     stop_gradient,
     wide_dtype,
 )
+from mvgeom._checks import check_views, check_world, common_namespace
 from mvgeom._components import (
     LocalRig,
     Vector,
@@ -34,7 +33,7 @@ from mvgeom._components import (
     world_components,
     world_rays,
 )
-from mvgeom.cameras import Array, CameraGroup
+from mvgeom.cameras import CameraGroup
 from mvgeom.projection import project
 from mvgeom.refinement import gauss_newton, information, project_with_jacobian
 
