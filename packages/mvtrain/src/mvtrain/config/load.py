@@ -14,12 +14,13 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, Vali
 from mvgeom.formats.files import write_text
 from mvtrain.config.foreign import is_foreign
 from mvtrain.config.keys import conform, expected_at
+from mvtrain.config.plugins import load_plugins
 from mvtrain.config.schema import Config, DataConfig, EvalConfig, LossConfig, ModelConfig
 from mvtrain.config.training import TrainingConfig
 
 PATH_KEYS = (
     *("data.data_dir", "data.video_dir", "model.backbone_weights", "model.checkpoint"),
-    "eval.test_videos_directory",
+    *("model.plugins", "eval.test_videos_directory"),
 )
 """Keys whose values are made absolute: relative to the file's folder, or to the current one for an override."""
 
@@ -38,7 +39,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ValueError: for a file that is missing or no YAML mapping, an unknown or misspelt key, a value of the wrong type
             or out of range, an interpolation that leads nowhere, and a `???` that nothing replaces. The message names
-            the file and the full dotted key.
+            the file and the full dotted key. Errors of other kinds are those of a file in `model.plugins`.
     """
     path = Path(path)
     raw = _read_yaml(path)
@@ -47,6 +48,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         for override in overrides:
             _apply_override(raw, override, bases)
         values, ignored = _resolve_known(raw)
+        _load_plugins(values, bases["model.plugins"])  # first: they add to the losses that a config may name
         values = conform(values)
         _make_paths_absolute(values, bases)
         merged = OmegaConf.merge(_structure(values), _escaped(values))
@@ -162,14 +164,31 @@ def _structure(values: dict[str, Any]) -> DictConfig:
     return OmegaConf.create({**{name: OmegaConf.structured(cls) for name, cls in sections}, "losses": losses})
 
 
+def _load_plugins(values: dict[str, Any], base: Path) -> None:
+    section = values.get("model")
+    listed = section.get("plugins") if isinstance(section, dict) else None
+    paths = [listed] if isinstance(listed, str) and listed else listed
+    # Anything but a list is told by the check of the schema, which comes next.
+    if isinstance(paths, list):
+        load_plugins(_absolute("model.plugins", path, base) for path in paths)
+
+
+def _absolute(dotted: str, value: object, base: Path) -> Path:
+    if not isinstance(value, str):
+        raise ValueError(f"{dotted} must be {expected_at(dotted)}, found {value!r} in it")
+    if not value.strip():
+        raise ValueError(f"{dotted} must be a path or null, found an empty text")
+    return (base / Path(value).expanduser()).resolve()
+
+
 def _make_paths_absolute(values: dict[str, Any], bases: dict[str, Path]) -> None:
     for dotted, base in bases.items():
         section, key = dotted.split(".")
         value = values.get(section, {}).get(key)
         if isinstance(value, str):
-            if not value.strip():
-                raise ValueError(f"{dotted} must be a path or null, found an empty text")
-            values[section][key] = str((base / Path(value).expanduser()).resolve())
+            values[section][key] = str(_absolute(dotted, value, base))
+        elif isinstance(value, tuple):
+            values[section][key] = tuple(str(_absolute(dotted, item, base)) for item in value)
 
 
 def _found(values: dict[str, Any], dotted: str) -> str:

@@ -20,12 +20,10 @@ def pairwise_projections(prediction: Prediction, batch: Batch, scale: float) -> 
     A pair counts by the confidence of both predictions and by sin^2 of its parallax at the label, to which the
     precision of its depth is proportional: cameras that look along one line do not rule the mean.
     """
-    cameras = _cameras(batch)
-    usable = (batch.visibility == VISIBLE) & batch.calibrated[:, None, None]
-    labels = torch.where(usable[..., None], affine.apply(affine.invert(batch.to_model), batch.points), torch.nan)
+    cameras, labels = _cameras(batch), frame_labels(batch)
     truth = triangulate_pairs(labels, cameras)
     predicted = triangulate_pairs(prediction.frame_points, cameras)
-    weights = _pair_weights(_trust(prediction, batch), labels, cameras)
+    weights = _pair_weights(trust(prediction, batch), labels, cameras)
     return pairwise_projection_loss(predicted, truth, weights, scale=scale)
 
 
@@ -33,7 +31,7 @@ def reprojection_heatmaps(prediction: Prediction, batch: Batch, scale: float) ->
     """`supervised_reprojection_heatmap_mse` of a batch; it is measured in heatmaps, so `scale` plays no part."""
     del scale
     cameras = _cameras(batch)
-    points_3d = triangulate(prediction.frame_points, cameras, weights=_trust(prediction, batch))
+    points_3d = triangulate(prediction.frame_points, cameras, weights=trust(prediction, batch))
     reprojected = affine.apply(batch.to_model, project(points_3d, cameras))
     factor = prediction.downsample_factor
     size = (prediction.logits.shape[-2], prediction.logits.shape[-1])
@@ -42,7 +40,13 @@ def reprojection_heatmaps(prediction: Prediction, batch: Batch, scale: float) ->
     return reprojection_heatmap_mse(model_to_heatmap(reprojected, factor), target_x, target_y, valid, size=size)
 
 
-def _trust(prediction: Prediction, batch: Batch) -> Tensor:
+def frame_labels(batch: Batch) -> Tensor:
+    """(B, V, K, 2) visible labels of calibrated samples in frame px, as augmented; NaN where there is none."""
+    usable = (batch.visibility == VISIBLE) & batch.calibrated[:, None, None]
+    return torch.where(usable[..., None], affine.apply(affine.invert(batch.to_model), batch.points), torch.nan)
+
+
+def trust(prediction: Prediction, batch: Batch) -> Tensor:
     """(B, V, K) weights of predictions in a triangulation: their confidence, 0 for views without an image.
 
     Without gradient: a network must not lower a loss by doubting itself.

@@ -1,0 +1,214 @@
+"""docs/extending.md does what it says: its files and configs are taken from the page and run."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from omegaconf import OmegaConf
+
+from helpers.command import run_mvtrain
+from helpers.tiny import generate_tiny_project, write_tiny_config
+from mvtrain.config import LOSS_NAMES, load_config
+from mvtrain.data.needs_3d import keys_in_3d
+from mvtrain.losses import LOSSES, register_loss
+from mvtrain.model.checkpoint import load_checkpoint
+
+PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def write_files(folder: Path) -> list[Path]:
+    """The page's Python files, each named by its first line."""
+    paths = []
+    for text in blocks("python"):
+        paths.append(folder / text.splitlines()[0].removeprefix("# "))
+        paths[-1].write_text(text)
+    return paths
+
+
+def write_config(folder: Path, project: Path, **training: object) -> Path:
+    """A tiny config with all of the page's sections merged into it, and all of its plugins."""
+    path = write_tiny_config(folder / "config.yaml", project, **training)
+    own = yaml.safe_load(path.read_text())
+    own["model"].pop("backbone_args")
+    sections = [yaml.safe_load(text) for text in blocks("yaml")]
+    merged = OmegaConf.to_container(OmegaConf.merge(own, *sections))
+    assert isinstance(merged, dict)
+    merged["model"]["plugins"] = [name for section in sections for name in section["model"]["plugins"]]
+    path.write_text(yaml.safe_dump(merged))
+    return path
+
+
+def mvtrain(*arguments: object) -> subprocess.CompletedProcess[str]:
+    # A process of its own: what a plugin registers stays for as long as the process lives.
+    command = [sys.executable, "-m", "mvtrain.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return generate_tiny_project(tmp_path_factory.mktemp("extending") / "project")
+
+
+@pytest.fixture
+def registries() -> Iterator[None]:
+    """What a test registers is gone after it."""
+    before = dict(LOSSES), dict(LOSS_NAMES)
+    yield
+    for table, old in zip((LOSSES, LOSS_NAMES), before, strict=True):
+        table.clear()
+        table.update(old)
+
+
+def test_the_loss_and_the_backbone_of_the_page_train(tmp_path: Path, project: Path) -> None:
+    write_files(tmp_path)
+    config, run = write_config(tmp_path, project, max_epochs=2), tmp_path / "run"
+    outcome = mvtrain("fit", config, "--output-dir", run)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "bone_length" in outcome.stdout
+    assert "vit_patch8" in outcome.stdout
+    metrics = pd.read_csv(run / "metrics.csv")
+    # Like every loss without an init_epoch it sets in after a quarter of the run.
+    assert (metrics["bone_length"].notna() == (metrics["weight_bone_length"] > 0)).all()
+    assert metrics["bone_length"].dropna().gt(0).any()
+    # The run folder knows the plugins, wherever it is used from.
+    saved = yaml.safe_load((run / "config.yaml").read_text())
+    assert saved["model"]["plugins"] == [str(tmp_path / "bone_length.py"), str(tmp_path / "vit_patch8.py")]
+    again = mvtrain("fit", "--resume", run)
+    assert again.returncode == 0, again.stderr
+
+
+def test_the_loss_of_the_page_is_finite_without_labels_and_zero_for_labels(registries: None, tmp_path: Path) -> None:
+    import dataclasses
+
+    import numpy as np
+
+    from helpers.rigs import make_batch, make_prediction, ring
+
+    (path,) = (path for path in write_files(tmp_path) if path.stem == "bone_length")
+    exec(compile(path.read_text(), path, "exec"), {})
+    batch = make_batch(np.random.default_rng(0).uniform(-1, 1, (2, 5, 3)), ring(3))
+    assert LOSSES["bone_length"](make_prediction(batch, batch.points), batch, 2.0).item() == pytest.approx(0, abs=1e-12)
+    points = (batch.points + torch.randn_like(batch.points)).requires_grad_()
+    assert LOSSES["bone_length"](make_prediction(batch, points), batch, 2.0) > 0
+    batch = dataclasses.replace(batch, visibility=torch.zeros_like(batch.visibility))
+    loss = LOSSES["bone_length"](make_prediction(batch, points), batch, 2.0)
+    loss.backward()
+    assert loss == 0
+    assert points.grad is not None
+    assert (points.grad == 0).all()
+
+
+def test_a_loss_is_named_in_messages_and_asks_for_cameras(registries: None, tmp_path: Path) -> None:
+    @register_loss("flat", needs_cameras=False)
+    def flat(prediction: object, batch: object, unit: float) -> torch.Tensor:
+        return torch.zeros(())
+
+    @register_loss("deep", needs_cameras=True)
+    def deep(prediction: object, batch: object, unit: float) -> torch.Tensor:
+        return torch.zeros(())
+
+    path = tmp_path / "config.yaml"
+    path.write_text("data: {data_dir: .}\nlosses: {flat: {log_weight: 0}, deep: {log_weight: 0}}\n")
+    config = load_config(path)
+    assert keys_in_3d(config) == ["losses.deep"]
+    with pytest.raises(ValueError, match=r"unknown key losses\.depe; did you mean losses\.deep\?"):
+        load_config(path, ["losses={depe: {log_weight: 0}}"])
+
+
+def test_a_name_can_be_taken_once(registries: None) -> None:
+    for name in ("supervised_pairwise_projections", "heatmap_mse"):
+        with pytest.raises(ValueError, match=f"there is a loss '{name}' already"):
+            register_loss(name, needs_cameras=True)
+
+
+@pytest.mark.parametrize(
+    ("plugins", "message"),
+    [
+        ("[absent.py]", r"model\.plugins: .*absent\.py does not exist"),
+        ("[notes.txt]", r"model\.plugins: .*notes\.txt is no Python file"),
+        ("[{a: b}]", r"model\.plugins must be a list \(a path each\), found \{'a': 'b'\} in it"),
+        ("3", r"model\.plugins must be a list \(a path each\), found 3"),
+    ],
+)
+def test_plugins_that_are_none_are_refused(
+    plugins: str,
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "notes.txt").write_text("to do")
+    config = tmp_path / "config.yaml"
+    config.write_text(f"data: {{data_dir: .}}\nmodel: {{plugins: {plugins}}}\n")
+    outcome = run_mvtrain(capsys, monkeypatch, "fit", config)
+    assert outcome.status == 2
+    assert re.search(message, outcome.err), outcome.err
+
+
+def test_an_error_in_a_plugin_is_shown_where_it_is_and_the_plugin_can_be_mended(tmp_path: Path) -> None:
+    plugin = tmp_path / "broken.py"
+    plugin.write_text("import no_such_module\n")
+    config = tmp_path / "config.yaml"
+    config.write_text("data: {data_dir: .}\nmodel: {plugins: broken.py}\n")
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        load_config(config)
+    plugin.write_text("raise ValueError('bones must be positive')\n")
+    with pytest.raises(ValueError, match="bones must be positive"):
+        load_config(config)
+    plugin.write_text("")
+    assert load_config(config).model.plugins == (plugin,)
+
+
+def test_paths_of_plugins_count_from_the_config_or_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    for path in (tmp_path / "one.py", tmp_path / "elsewhere" / "one.py"):
+        path.write_text("")
+    config = tmp_path / "config.yaml"
+    config.write_text("data: {data_dir: .}\nmodel: {plugins: [one.py]}\n")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert load_config(config).model.plugins == (tmp_path / "one.py",)
+    assert load_config(config, ["model.plugins=[one.py]"]).model.plugins == (tmp_path / "elsewhere" / "one.py",)
+
+
+def test_a_run_that_needs_a_plugin_which_is_gone_says_so(tmp_path: Path, project: Path) -> None:
+    files = write_files(tmp_path)
+    config = write_config(tmp_path, project)
+    for path in files:
+        path.unlink()
+    with pytest.raises(ValueError, match=r"model\.plugins: .*bone_length\.py does not exist"):
+        load_config(config)
+
+
+def test_a_checkpoint_of_a_backbone_that_nobody_registered_is_refused(tmp_path: Path) -> None:
+    from mvtrain.model.checkpoint import save_checkpoint
+    from mvtrain.model.spec import ModelSpec, build_model
+
+    spec = ModelSpec(
+        backbone="vit_tiny_patch16_224",
+        backbone_args={"depth": 1, "embed_dim": 24, "num_heads": 3},
+        attention="joint",
+        view_names=("left",),
+        keypoint_names=("nose",),
+        image_size=(32, 32),
+        downsample_factor=2,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.2, 0.2, 0.2),
+        subject_size=None,
+    )
+    save_checkpoint(tmp_path, build_model(spec), spec, {})
+    description = tmp_path / "model.yaml"
+    description.write_text(description.read_text().replace("vit_tiny_patch16_224", "vit_nobody_knows"))
+    with pytest.raises(ValueError, match="unknown backbone 'vit_nobody_knows'"):
+        load_checkpoint(tmp_path)
