@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -18,23 +19,16 @@ KEYPOINTS = ("nose", "spine", "tail", "paw")
 INPUT = (48, 32)
 
 
-def make_run(folder: Path, *, seed: int = 0, **data: object) -> Path:
-    """A run folder with the checkpoints `best` and `last` of the views and keypoints above.
-
-    Args:
-        folder: of the run.
-        seed: of the weights.
-        data: further keys of the config's section `data`.
-    """
+def make_run(folder: Path, views: Sequence[str] = VIEWS, keypoints: Sequence[str] = KEYPOINTS) -> Path:
+    """A run folder with the checkpoints `best` and `last`, which differ."""
     folder.mkdir(parents=True)
     document = {
         "data": {
             "data_dir": str(folder / "project"),
             "image_resize_dims": {"width": INPUT[0], "height": INPUT[1]},
-            "view_names": list(VIEWS),
-            "keypoint_names": list(KEYPOINTS),
-            "skeleton": [["nose", "spine"], ["spine", "tail"]],
-            **data,
+            "view_names": list(views),
+            "keypoint_names": list(keypoints),
+            "skeleton": [list(keypoints[:2]), list(keypoints[1:3])],
         },
         "training": {"test_batch_size": 4, "accelerator": "cpu"},
         "model": {
@@ -47,9 +41,9 @@ def make_run(folder: Path, *, seed: int = 0, **data: object) -> Path:
     config = load_config(folder / "draft.yaml")
     (folder / "draft.yaml").unlink()
     save_config(config, folder / "config.yaml")
-    spec = make_spec(config, view_names=VIEWS, keypoint_names=KEYPOINTS, subject_size=None)
+    spec = make_spec(config, view_names=tuple(views), keypoint_names=tuple(keypoints), subject_size=None)
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(0)
         model = build_model(spec)
         # Heatmaps with peaks that the image decides about, as those of a trained network.
         with torch.no_grad():

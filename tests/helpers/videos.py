@@ -62,11 +62,14 @@ def damage_frames(path: Path, numbers: Iterable[int]) -> None:
             break
         packets.append(packet.tobytes())
     capture.release()
-    content = path.read_bytes()
+    content, start, places = path.read_bytes(), 0, []
+    for packet in packets:  # stored in this order, and some are the same
+        places.append(content.index(packet, start))
+        start = places[-1] + len(packet)
+    changed = bytearray(content)
     for number in numbers:
-        assert content.count(packets[number]) == 1
-        content = content.replace(packets[number], bytes(len(packets[number])))
-    path.write_bytes(content)
+        changed[places[number] : places[number] + len(packets[number])] = bytes(len(packets[number]))
+    path.write_bytes(changed)
 
 
 def cut_off(path: Path, share: float) -> None:

@@ -1,0 +1,459 @@
+"""`mvtrain predict` from the command line to the tables: what it writes, what it survives, what it refuses."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import mvtrain
+from helpers.command import Outcome, run_mvtrain
+from helpers.runs import KEYPOINTS, VIEWS, cameras, make_run
+from helpers.tiny import generate_tiny_project
+from helpers.videos import SIZE, damage_frames, write_session
+from mvgeom import CameraGroup
+from mvgeom.box_files import write_video_boxes
+from mvgeom.keypoint_tables import read_keypoints
+from mvtrain.config import load_config, save_config
+from mvtrain.prediction.three_d import estimate_noise, to_3d
+
+LENGTH = 11
+TABLES = ["mouse_left.csv", "mouse_right.csv", "mouse_top.csv"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("run") / "run")
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder with the videos of one session and their calibration."""
+    folder = tmp_path_factory.mktemp("recorded")
+    write_session(folder / "videos", VIEWS, (LENGTH,) * 3)
+    (folder / "calibrations").mkdir()
+    cameras(SIZE).save(folder / "calibrations" / "mouse.toml")
+    return folder
+
+
+@pytest.fixture
+def predict(run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """`mvtrain predict RUN ...`; options may name another run first."""
+
+    def command(*arguments: object, run_dir: Path = run) -> Outcome:
+        return run_mvtrain(capsys, monkeypatch, "predict", run_dir, *arguments, "--accelerator", "cpu")
+
+    return command
+
+
+def read(folder: Path, session: str = "mouse") -> tuple[np.ndarray, np.ndarray]:
+    """Points (N, V, K, 2) and likelihood (N, V, K) of a session's tables."""
+    tables = [read_keypoints(folder / f"{session}_{view}.csv") for view in VIEWS]
+    assert all(table.keypoint_names == KEYPOINTS for table in tables)
+    assert all(table.rows == tuple(map(str, range(len(table.rows)))) for table in tables)
+    return np.stack([table.points for table in tables], 1), np.stack([table.likelihood for table in tables], 1)  # type: ignore[arg-type]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def decoded(path: Path) -> np.ndarray:
+    """(N, H, W, 3) RGB."""
+    capture, images = cv2.VideoCapture(str(path)), []
+    while (frame := capture.read())[0]:
+        images.append(frame[1][..., ::-1])
+    return np.stack(images)
+
+
+def test_a_session_becomes_tables_in_2d_and_3d(run: Path, recorded: Path, tmp_path: Path, predict) -> None:
+    out = tmp_path / "new" / "out"
+    outcome = predict(recorded / "videos", "--output-dir", out)
+    assert outcome.status == 0, outcome.err
+    assert sorted(contents(out)) == ["mouse_3d.csv", *TABLES[:1], "mouse_prediction.json", *TABLES[1:]]
+    assert f"predicted mouse: {LENGTH} frames of 3 views" in outcome.out
+    assert "3D with" in outcome.out
+    assert str(Path("calibrations") / "mouse.toml") in outcome.out
+
+    points, likelihood = read(out)
+    images = [decoded(recorded / "videos" / f"mouse_{view}.avi") for view in VIEWS]
+    expected = mvtrain.load(run).predict(images, cameras(SIZE))
+    np.testing.assert_allclose(points, expected.points, atol=6e-5)
+    np.testing.assert_allclose(likelihood, expected.confidence, atol=6e-5)
+
+    table = (out / "mouse_3d.csv").read_text().splitlines()
+    assert table[2] == "coords" + ",x,y,z,x_std,y_std,z_std,error,num_views" * len(KEYPOINTS)
+    values = np.array([[float(cell or "nan") for cell in row.split(",")[1:]] for row in table[3:]])
+    values = values.reshape(LENGTH, len(KEYPOINTS), 8)
+    assert expected.points_3d is not None
+    np.testing.assert_allclose(values[..., :3], expected.points_3d, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(values[..., 3:6], expected.std, rtol=1e-3)
+    np.testing.assert_allclose(values[..., 6], expected.reprojection_error, rtol=1e-3)
+    np.testing.assert_array_equal(values[..., 7], expected.num_views)
+
+    summary = json.loads((out / "mouse_prediction.json").read_text())
+    assert summary["frames"] == LENGTH
+    assert [view["name"] for view in summary["views"]] == list(VIEWS)
+    assert summary["calibration"]["file"].endswith("mouse.toml")
+
+
+def test_without_calibration_there_is_no_3d_and_it_is_said(recorded: Path, tmp_path: Path, predict) -> None:
+    shutil.copytree(recorded / "videos", tmp_path / "videos")
+    outcome = predict(tmp_path / "videos", "--output-dir", tmp_path / "out")
+    assert outcome.status == 0, outcome.err
+    assert "mouse: no calibration, so no 3D; give one with --calibration" in outcome.out
+    assert sorted(contents(tmp_path / "out")) == sorted([*TABLES, "mouse_prediction.json"])
+
+
+def test_what_was_predicted_before_is_left_alone_and_what_changed_is_not(
+    recorded: Path, tmp_path: Path, predict
+) -> None:
+    shutil.copytree(recorded, tmp_path / "project")
+    videos, out = tmp_path / "project" / "videos", tmp_path / "out"
+    command = (videos, "--output-dir", out, "--overlay")
+    assert predict(*command).status == 0
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    again = predict(*command)
+    assert "mouse: predicted before, nothing to do" in again.out
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
+
+    def redone(*arguments: object) -> bool:
+        first = contents(out)
+        outcome = predict(*command, *arguments)
+        assert outcome.status == 0, outcome.err
+        return "predicted mouse" in outcome.out and "drew" in outcome.out and contents(out) != first
+
+    assert redone("--checkpoint", "last")
+    turned = cameras(SIZE).select(VIEWS).replace(translation=cameras(SIZE).translation + 0.1)
+    turned.save(videos.parent / "calibrations" / "mouse.toml")
+    assert redone("--checkpoint", "last")
+    write_session(videos, VIEWS, (LENGTH + 1,) * 3)
+    assert redone("--checkpoint", "last")
+    # Without calibration an old 3D table must not stay beside new tables.
+    shutil.rmtree(videos.parent / "calibrations")
+    assert redone("--checkpoint", "last")
+    assert not (out / "mouse_3d.csv").exists()
+
+
+def test_views_that_end_and_frames_that_are_damaged_lose_nothing_else(recorded: Path, tmp_path: Path, predict) -> None:
+    shutil.copytree(recorded, tmp_path / "project")
+    videos = tmp_path / "project" / "videos"
+    assert predict(videos, "--output-dir", tmp_path / "sound").status == 0
+    write_session(videos, ["left"], [LENGTH - 2])
+    # The view number decides about the picture, so take the recorded one, shortened.
+    shutil.copy(recorded / "videos" / "mouse_left.avi", videos / "mouse_left.avi")
+    damage_frames(videos / "mouse_left.avi", range(LENGTH - 2, LENGTH))
+    damage_frames(videos / "mouse_top.avi", [5])
+    outcome = predict(videos, "--output-dir", tmp_path / "out")
+    assert outcome.status == 0, outcome.err
+    assert "mouse_top.avi: 1 frames could not be decoded, the first is number 5: empty rows" in outcome.out
+    assert f"mouse_left.avi announces {LENGTH} frames but ends after {LENGTH - 2}" in outcome.out
+    assert f"mouse_left.avi ends after {LENGTH - 2} of {LENGTH} frames: absent from then on" in outcome.out
+
+    (sound, _), (points, likelihood) = read(tmp_path / "sound"), read(tmp_path / "out")
+    assert points.shape == sound.shape
+    absent = np.zeros((LENGTH, 3), dtype=bool)
+    absent[5, 0], absent[LENGTH - 2 :, 1] = True, True
+    np.testing.assert_array_equal(np.isnan(points).all((-1, -2)), absent)
+    np.testing.assert_array_equal(np.isnan(likelihood).any(-1), absent)
+    # The other views see less, so they may say something else; all other moments must be as they were.
+    whole = ~absent.any(1)
+    np.testing.assert_allclose(points[whole], sound[whole], atol=2e-3)
+    summary = json.loads((tmp_path / "out" / "mouse_prediction.json").read_text())
+    assert [view["not_decodable"] for view in summary["views"]] == [1, 0, 0]
+    assert [view["frames"] for view in summary["views"]] == [LENGTH, LENGTH - 2, LENGTH]
+
+
+def test_boxes_give_keypoints_of_the_full_frame(run: Path, recorded: Path, tmp_path: Path, predict) -> None:
+    boxes = np.tile([6.0, 4.0, 48.0, 32.0], (LENGTH, 1))
+    boxes[:, 0] += np.arange(LENGTH) % 5
+    boxes[3] = np.nan
+    for view in VIEWS:
+        write_video_boxes(tmp_path / f"mouse_{view}_bbox.csv", boxes)
+    outcome = predict(recorded / "videos", "--output-dir", tmp_path / "out", "--boxes", tmp_path)
+    assert outcome.status == 0, outcome.err
+    assert "mouse_top.avi: 1 frames without a bounding box: empty rows" in outcome.out
+    points, _ = read(tmp_path / "out")
+    images = [decoded(recorded / "videos" / f"mouse_{view}.avi") for view in VIEWS]
+    expected = mvtrain.load(run).predict(images, boxes=np.stack([boxes] * 3, axis=1))
+    np.testing.assert_allclose(points, expected.points, atol=6e-5)
+    assert np.isnan(points[3]).all()
+
+    # Beside the videos they are found without being named, and can be left aside.
+    shutil.copytree(recorded / "videos", tmp_path / "videos")
+    for view in VIEWS:
+        shutil.copy(tmp_path / f"mouse_{view}_bbox.csv", tmp_path / "videos")
+    assert predict(tmp_path / "videos", "--output-dir", tmp_path / "beside").status == 0
+    np.testing.assert_array_equal(read(tmp_path / "beside")[0], points)
+    assert predict(tmp_path / "videos", "--output-dir", tmp_path / "whole", "--whole-frames").status == 0
+    assert np.isfinite(read(tmp_path / "whole")[0]).all()
+
+
+def test_a_killed_prediction_goes_on_to_the_same_bytes(run: Path, tmp_path: Path, predict) -> None:
+    videos = tmp_path / "videos"
+    write_session(videos, VIEWS, (600, 600, 590))
+    damage_frames(videos / "mouse_right.avi", [100, 101])
+    cameras(SIZE).save(tmp_path / "calibration.toml")
+    options = (videos, "--batch-size", "2", "--accelerator", "cpu")
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "mvtrain.cli", "predict", run, *options, "--output-dir", out]
+    # The last bits depend on the number of threads, on a CPU.
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    process = subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+    )
+    records = out / ".partial" / "mouse" / "records"
+    deadline = time.monotonic() + 120
+    while not (records.exists() and records.stat().st_size > 20_000) and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    process.stderr.close()  # type: ignore[union-attr]
+    assert not any(path.suffix == ".csv" for path in out.iterdir())
+
+    assert predict(videos, "--batch-size", 2, "--output-dir", tmp_path / "whole").status == 0
+    outcome = predict(videos, "--batch-size", 2, "--output-dir", out)
+    assert outcome.status == 0, outcome.err
+    number = int(re.search(r"600 frames of 3 views \((\d+) of them before\)", outcome.out)[1])  # type: ignore[index]
+    assert 0 < number < 600
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_ctrl_c_stops_after_a_batch_and_the_same_command_goes_on(run: Path, tmp_path: Path, predict) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    write_session(videos, VIEWS, (400, 400, 400))
+    command = (videos, "--batch-size", 1, "--output-dir", out)
+    records = out / ".partial" / "mouse" / "records"
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + 60
+        while not (records.exists() and records.stat().st_size > 0) and time.monotonic() < deadline:
+            time.sleep(0.002)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    outcome = predict(*command)
+    thread.join()
+    assert outcome.status == 130
+    assert re.search(r"mouse: stopped after \d+ of 400 frames; the same command goes on from there", outcome.out)
+    assert records.exists()
+    again = predict(*command)
+    assert again.status == 0, again.err
+    assert re.search(r"400 frames of 3 views \(\d+ of them before\)", again.out)
+    assert not (out / ".partial").exists()
+    assert np.isfinite(read(out)[0]).all()
+
+
+def test_overlays_show_all_views(recorded: Path, tmp_path: Path, predict) -> None:
+    out = tmp_path / "out"
+    outcome = predict(recorded / "videos", "--output-dir", out, "--overlay")
+    assert outcome.status == 0, outcome.err
+    video = cv2.VideoCapture(str(out / "mouse_overlay.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == LENGTH
+    assert video.get(cv2.CAP_PROP_FPS) == 25
+    still = cv2.imread(str(out / "mouse_overlay.png"))
+    assert (video.get(cv2.CAP_PROP_FRAME_WIDTH), video.get(cv2.CAP_PROP_FRAME_HEIGHT)) == still.shape[1::-1]
+    assert f"drew {out / 'mouse_overlay.mp4'}" in outcome.out
+    # Drawn anew when it is gone, from the tables.
+    before = (out / "mouse_overlay.png").read_bytes()
+    for name in ("mouse_overlay.mp4", "mouse_overlay.png"):
+        (out / name).unlink()
+    assert predict(recorded / "videos", "--output-dir", out, "--overlay").status == 0
+    assert (out / "mouse_overlay.png").read_bytes() == before
+
+
+def test_labelled_images_of_a_project(tmp_path: Path, predict) -> None:
+    project = generate_tiny_project(tmp_path / "project", num_frames=6, num_video_frames=6)
+    config = load_config(project / "config.yaml")
+    views, keypoints = config.data.view_names, config.data.keypoint_names
+    assert views is not None
+    assert keypoints is not None
+    own = make_run(tmp_path / "own", views, keypoints)
+    for number, path in enumerate((project / "config.yaml", project)):
+        out = tmp_path / f"out{number}"
+        outcome = predict(path, "--output-dir", out, run_dir=own)
+        assert outcome.status == 0, outcome.err
+        assert f"predicted the 6 labelled frames of {project} into {out / 'project'}" in outcome.out
+        tables = [read_keypoints(out / "project" / f"predictions_{name}.csv") for name in views]
+        images = [np.stack([cv2.imread(str(project / row))[..., ::-1] for row in table.rows]) for table in tables]
+        expected = mvtrain.load(own).predict(images)
+        assert expected.points.shape == (6, 3, len(keypoints), 2)
+        np.testing.assert_allclose(np.stack([table.points for table in tables], 1), expected.points, atol=6e-5)
+        rows = (out / "project" / "predictions_3d.csv").read_text().splitlines()
+        assert [row.split(",")[0] for row in rows[3:]] == list(tables[0].rows)
+    outcome = predict(project, "--output-dir", tmp_path / "other")
+    assert outcome.status == 2
+    assert f"the project {project} has the views cam1, cam2, cam3, but the run was trained on top, left" in outcome.err
+
+
+def test_frame_rates_that_differ(tmp_path: Path, predict) -> None:
+    write_session(tmp_path / "videos", VIEWS, (4, 4, 4), fps=(25, 25, 50))
+    command = (tmp_path / "videos", "--output-dir", tmp_path / "out")
+    outcome = predict(*command)
+    assert outcome.status == 2
+    assert "session 'mouse': the videos have different frame rates" in outcome.err
+    assert "mouse_right.avi has 50" in outcome.err
+    assert predict(*command, "--ignore-frame-rates").status == 0
+
+
+def test_a_calibration_file_or_a_folder_of_them(recorded: Path, tmp_path: Path, predict) -> None:
+    file = tmp_path / "rig.toml"
+    cameras(SIZE).save(file)
+    tables = []
+    for number, given in enumerate((file, recorded / "calibrations")):
+        out = tmp_path / f"out{number}"
+        outcome = predict(recorded / "videos" / "mouse_top.avi", "--output-dir", out, "--calibration", given)
+        assert outcome.status == 0, outcome.err
+        tables.append((out / "mouse_3d.csv").read_bytes())
+    assert tables[0] == tables[1]
+    sizes = np.tile([1280.0, 720.0], (3, 1))
+    cameras(SIZE).replace(sizes=sizes).save(file)
+    outcome = predict(recorded / "videos", "--output-dir", tmp_path / "sizes", "--calibration", file)
+    assert outcome.status == 0
+    assert "mouse_top.avi is 64x48 px, but camera top of" in outcome.out
+
+
+def test_the_project_of_the_run_lends_its_calibration(recorded: Path, tmp_path: Path, predict) -> None:
+    own = make_run(tmp_path / "own")
+    project = tmp_path / "own" / "project"
+    project.mkdir()
+    cameras(SIZE).save(project / "calibration.toml")
+    shutil.copytree(recorded / "videos", tmp_path / "elsewhere" / "videos")
+    outcome = predict(tmp_path / "elsewhere" / "videos", run_dir=own)
+    assert outcome.status == 0, outcome.err
+    assert f"3D with {project / 'calibration.toml'}" in outcome.out
+    points, likelihood = read(tmp_path / "own" / "video_preds")
+    rig = CameraGroup.load(project / "calibration.toml").select(VIEWS)
+    found = to_3d(points, likelihood, rig, estimate_noise(points, likelihood, rig))
+    rows = (tmp_path / "own" / "video_preds" / "mouse_3d.csv").read_text().splitlines()[3:]
+    first = np.array([float(cell or "nan") for cell in rows[0].split(",")[1:4]])
+    np.testing.assert_allclose(first, found.points[0, 0], rtol=1e-3, atol=1e-3)
+
+
+def no_checkpoint(project: Path, run: Path) -> None:
+    del project
+    shutil.rmtree(run / "checkpoints")
+
+
+def damaged_checkpoint(project: Path, run: Path) -> None:
+    del project
+    (weights,) = (run / "checkpoints" / "best").glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-10])
+
+
+def a_view_less(project: Path, run: Path) -> None:
+    del run
+    (project / "videos" / "mouse_left.avi").unlink()
+
+
+def a_broken_video(project: Path, run: Path) -> None:
+    del run
+    (project / "videos" / "mouse_left.avi").write_bytes(b"nothing")
+
+
+def other_cameras(project: Path, run: Path) -> None:
+    del run
+    rig = cameras(SIZE)
+    rig.replace(names=("a", "b", "top")).save(project / "calibrations" / "mouse.toml")
+
+
+def short_boxes(project: Path, run: Path) -> None:
+    del run
+    for view in VIEWS:
+        write_video_boxes(project / "videos" / f"mouse_{view}_bbox.csv", np.tile([1.0, 2, 30, 30], (LENGTH - 1, 1)))
+
+
+def no_videos(project: Path, run: Path) -> None:
+    del run
+    for path in (project / "videos").iterdir():
+        path.rename(path.with_suffix(".dat"))
+
+
+def nothing(project: Path, run: Path) -> None:
+    del project, run
+
+
+def blocked_output(project: Path, run: Path) -> None:
+    del run
+    (project / "out").write_text("a file")
+
+
+def an_unknown_bone(project: Path, run: Path) -> None:
+    del project
+    config = load_config(run / "config.yaml", ["data.skeleton=[[nose, wing]]"])
+    save_config(config, run / "config.yaml")
+
+
+@pytest.mark.parametrize(
+    ("damage", "options", "messages"),
+    [
+        (no_checkpoint, [], ["has no checkpoint", "mvtrain fit --resume"]),
+        (damaged_checkpoint, [], ["best", "it is damaged or was exchanged"]),
+        (a_view_less, [], ["session 'mouse' in", "has no video of view left", "found mouse_right.avi, mouse_top.avi"]),
+        (a_broken_video, [], ["mouse_left.avi cannot be opened as a video: it is no video, or damaged"]),
+        (
+            other_cameras,
+            [],
+            ["calibrations/mouse.toml has cameras ['a', 'b', 'top']", "no camera named 'left', 'right'"],
+        ),
+        (short_boxes, [], [f"has {LENGTH - 1} rows but the video has {LENGTH} frames"]),
+        (no_videos, [], ["no session in", "<session>_<view>.mp4 with the run's views top, left, right"]),
+        (blocked_output, [], ["the output folder", "cannot be written to: Not a directory"]),
+        (nothing, ["--calibration", "/nowhere"], ["calibration /nowhere does not exist"]),
+        (nothing, ["--calibration", "{project}/videos"], ["has neither mouse.toml nor calibration.toml"]),
+        (nothing, ["--boxes", "{project}"], ["bounding boxes are missing in", "mouse_top_bbox.csv"]),
+        (nothing, ["--checkpoint", "first"], ["has no checkpoint 'first'; it has best, last"]),
+        (nothing, ["--boxes", "{project}", "--whole-frames"], ["--boxes and --whole-frames exclude each other"]),
+        (an_unknown_bone, ["--overlay"], ["data.skeleton joins nose and wing, but there is no keypoint wing"]),
+    ],
+)
+def test_what_a_user_gets_wrong_is_said_in_one_line(
+    damage: Callable[[Path, Path], None],
+    options: list[str],
+    messages: list[str],
+    run: Path,
+    recorded: Path,
+    tmp_path: Path,
+    predict,
+) -> None:
+    project, own = tmp_path / "project", tmp_path / "own"
+    shutil.copytree(recorded, project)
+    shutil.copytree(run, own)
+    damage(project, own)
+    options = [option.format(project=project) for option in options]
+    outcome = predict(project / "videos", "--output-dir", project / "out", *options, run_dir=own)
+    assert outcome.status == 2
+    assert outcome.err.startswith("error: ")
+    assert outcome.err.count("\n") == 1
+    for message in messages:
+        assert message in outcome.err
+    # Nothing was predicted, and nothing is left behind.
+    assert not (project / "out").is_dir() or not any((project / "out").iterdir())
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_sessions(run: Path, tmp_path: Path, predict) -> None:
+    for session in ("a", "b", "c"):
+        write_session(tmp_path / "videos", VIEWS, (6, 6, 6), session=session)
+    options = (tmp_path / "videos", "--accelerator", "cpu", "--output-dir")
+    command = [sys.executable, "-m", "mvtrain.cli", "predict", run, *options, tmp_path / "two", "--devices", "2"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True, timeout=300)
+    assert sorted(re.findall(r"predicted (\w): 6 frames", done.stdout)) == ["a", "b", "c"]
+    assert predict(tmp_path / "videos", "--output-dir", tmp_path / "one").status == 0
+    assert contents(tmp_path / "one").keys() == contents(tmp_path / "two").keys()
+    for session in ("a", "b", "c"):
+        ours, theirs = read(tmp_path / "one", session), read(tmp_path / "two", session)
+        np.testing.assert_allclose(np.array(ours[0]), np.array(theirs[0]), atol=2e-4)
