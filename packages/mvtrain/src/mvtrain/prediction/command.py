@@ -204,12 +204,9 @@ def _report(job: Job, outcome: Outcome, console: Console) -> None:
         f"predicted {job.session.name}: {summary.num_frames} frames of {len(summary.views)} views{before} in "
         f"{outcome.seconds:.1f} s ({number / outcome.seconds:.1f} frames/s){in_3d}",
     )
-    shares = ", ".join(f"{name} {work[name] / outcome.seconds:.0%}" for name in ("model", "waiting", "writing"))
-    _say(
-        console,
-        f"  time: {shares}; beside it decoding and preparing took {work['decoding']:.1f} s and "
-        f"{work['preparing']:.1f} s of processor time",
-    )
+    names = {"model": "model", "waiting": "waiting for frames", "writing": "writing"}
+    shares = ", ".join(f"{name} {work[key] / outcome.seconds:.0%}" for key, name in names.items())
+    _say(console, f"  time: {shares}")
     for view, video in zip(summary.views, outcome.videos, strict=True):
         if view.not_decodable:
             first = view.first_not_decodable

@@ -17,7 +17,6 @@ from mvtrain.data.batch import Batch, Sample, collate
 from mvtrain.model.spec import ModelSpec
 from mvtrain.prediction.ahead import run_ahead
 from mvtrain.prediction.crops import crop_at
-from mvtrain.prediction.stopwatch import Stopwatch
 from mvtrain.prediction.video import Video, read_frames
 
 _BATCHES_AHEAD = 2
@@ -93,13 +92,7 @@ def to_sample(index: int, views: Sequence[ViewImage], num_keypoints: int) -> Sam
 
 
 def read_moments(
-    videos: Sequence[Video],
-    crops: Sequence[np.ndarray],
-    spec: ModelSpec,
-    *,
-    batch_size: int,
-    start: int,
-    stopwatch: Stopwatch,
+    videos: Sequence[Video], crops: Sequence[np.ndarray], spec: ModelSpec, *, batch_size: int, start: int
 ) -> Generator[Moments]:
     """Batches of a session, prepared ahead; memory does not depend on the videos' length.
 
@@ -111,58 +104,37 @@ def read_moments(
         spec: of the network.
         batch_size: moments per batch; the last may have fewer.
         start: first moment wanted.
-        stopwatch: counts what decoding and preparing take.
     """
-    return run_ahead(
-        _batches(videos, crops, spec, batch_size=batch_size, start=start, stopwatch=stopwatch), _BATCHES_AHEAD
-    )
+    return run_ahead(_batches(videos, crops, spec, batch_size, start), _BATCHES_AHEAD)
 
 
 def _batches(
-    videos: Sequence[Video],
-    crops: Sequence[np.ndarray],
-    spec: ModelSpec,
-    *,
-    batch_size: int,
-    start: int,
-    stopwatch: Stopwatch,
+    videos: Sequence[Video], crops: Sequence[np.ndarray], spec: ModelSpec, batch_size: int, start: int
 ) -> Generator[Moments]:
-    ended = ViewImage(
-        image=np.zeros((spec.image_size[1], spec.image_size[0], 3), np.uint8),
-        to_model=np.eye(2, 3),
-        status=Status.ENDED,
-    )
+    black = np.zeros((spec.image_size[1], spec.image_size[0], 3), np.uint8)
+    ended = ViewImage(image=black, to_model=np.eye(2, 3), status=Status.ENDED)
     with ExitStack() as stack:
         streams = [
-            stack.enter_context(
-                closing(run_ahead(_view_images(video, crop, spec.image_size, start, stopwatch), batch_size))
-            )
+            stack.enter_context(closing(run_ahead(_view_images(video, crop, spec.image_size, start), batch_size)))
             for video, crop in zip(videos, crops, strict=True)
         ]
         group: list[tuple[ViewImage, ...]] = []
         for views in zip_longest(*streams, fillvalue=ended):
             group.append(views)
             if len(group) == batch_size:
-                yield _to_moments(group, start, spec, stopwatch)
+                yield _to_moments(group, start, spec)
                 start, group = start + batch_size, []
         if group:
-            yield _to_moments(group, start, spec, stopwatch)
+            yield _to_moments(group, start, spec)
 
 
-def _view_images(
-    video: Video, crops: np.ndarray, size: tuple[int, int], start: int, stopwatch: Stopwatch
-) -> Generator[ViewImage]:
-    with closing(stopwatch.each("decoding", read_frames(video, start))) as frames:
+def _view_images(video: Video, crops: np.ndarray, size: tuple[int, int], start: int) -> Generator[ViewImage]:
+    with closing(read_frames(video, start)) as frames:
         for position, frame in enumerate(frames, start):
-            with stopwatch.of("preparing"):
-                view = view_image(frame, crop_at(crops, position), size)
-            yield view
+            yield view_image(frame, crop_at(crops, position), size)
 
 
-def _to_moments(group: Sequence[tuple[ViewImage, ...]], start: int, spec: ModelSpec, stopwatch: Stopwatch) -> Moments:
-    with stopwatch.of("preparing"):
-        samples = [to_sample(start + row, views, len(spec.keypoint_names)) for row, views in enumerate(group)]
-        return Moments(
-            batch=collate(samples),
-            status=np.array([[view.status for view in views] for views in group], dtype=np.uint8),
-        )
+def _to_moments(group: Sequence[tuple[ViewImage, ...]], start: int, spec: ModelSpec) -> Moments:
+    samples = [to_sample(start + row, views, len(spec.keypoint_names)) for row, views in enumerate(group)]
+    status = np.array([[view.status for view in views] for views in group], dtype=np.uint8)
+    return Moments(batch=collate(samples), status=status)

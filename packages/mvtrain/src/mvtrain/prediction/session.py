@@ -62,8 +62,7 @@ class Outcome:
         videos: what was read.
         num_before: moments that an earlier attempt had predicted.
         seconds: it took in all.
-        work: seconds of processor time for `decoding` and `preparing`, which run beside the rest, and of time for
-            `waiting` (for frames), `model` and `writing`, which follow each other.
+        work: seconds for `model`, `waiting` (for frames, which are decoded and prepared beside it) and `writing`.
     """
 
     summary: SessionSummary
@@ -106,7 +105,7 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
         try:
             done = records.resume(identity, predictor.batch_size)
             _predict(predictor, videos, crops, records, done, session.name, progress, interruption, stopwatch)
-            with stopwatch.of("writing", time.perf_counter):
+            with stopwatch.of("writing"):
                 summary = write_outputs(
                     session,
                     records,
@@ -142,9 +141,7 @@ def _predict(
     """Append the records of all moments that are not done."""
     expected = max(video.num_frames for video in videos)
     task = progress.add_task(name, total=expected, completed=done)
-    moments = read_moments(
-        videos, crops, predictor.spec, batch_size=predictor.batch_size, start=done, stopwatch=stopwatch
-    )
+    moments = read_moments(videos, crops, predictor.spec, batch_size=predictor.batch_size, start=done)
     status: deque[np.ndarray] = deque()
 
     def batches() -> Iterator[Batch]:
@@ -152,12 +149,12 @@ def _predict(
             status.append(part.status)
             yield part.batch
 
-    with closing(stopwatch.each("waiting", moments, time.perf_counter)) as waited, records.appending() as file:
+    with closing(stopwatch.each("waiting", moments)) as waited, records.appending() as file:
         predictions = predict_batches(predictor.network, batches(), predictor.device)
-        with closing(predictions), stopwatch.of("model", time.perf_counter):
+        with closing(predictions), stopwatch.of("model"):
             for part in predictions:
                 keypoints = np.concatenate([part.points, part.confidence[..., None]], axis=-1)
-                with stopwatch.of("writing", time.perf_counter):
+                with stopwatch.of("writing"):
                     records.append(file, done, keypoints, status.popleft())
                 done += len(keypoints)
                 progress.update(task, completed=done)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from threading import Lock
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -15,33 +14,25 @@ _END = object()
 
 
 class Stopwatch:
-    """Seconds by kind of work, summed over threads."""
+    """Seconds by kind of work, of one thread."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
-    def of(self, work: str, clock: Callable[[], float] = time.thread_time) -> Iterator[None]:
-        """Count the block as this kind of work.
-
-        Args:
-            work: what it is.
-            clock: the thread's processor time, or `time.perf_counter` where waiting counts.
-        """
-        start = clock()
+    def of(self, work: str) -> Iterator[None]:
+        """Count the block as this kind of work."""
+        start = time.perf_counter()
         try:
             yield
         finally:
-            elapsed = clock() - start
-            with self._lock:
-                self.seconds[work] += elapsed
+            self.seconds[work] += time.perf_counter() - start
 
-    def each(self, work: str, items: Generator[T], clock: Callable[[], float] = time.thread_time) -> Generator[T]:
-        """The items of a generator, what it takes to get each counted as this kind of work; closing it closes that."""
+    def each(self, work: str, items: Generator[T]) -> Generator[T]:
+        """The items of a generator, the time until each comes counted as this kind of work; closing it closes that."""
         try:
             while True:
-                with self.of(work, clock):
+                with self.of(work):
                     item = next(items, _END)
                 if item is _END:
                     return
