@@ -207,8 +207,8 @@ def main() -> None:
     # Read by libgomp when torch is loaded, which is later. Threads that spin while they wait take the cores that loader
     # workers need.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # Read by OpenCV with the first video: what FFmpeg says about damaged frames would tear the progress bar, and is said
-    # better afterwards.
+    # Read by OpenCV with the first video: what FFmpeg says about damaged frames would tear the progress bar, and is
+    # said better afterwards.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
         app()
