@@ -1,8 +1,11 @@
 import dataclasses
+from pathlib import Path
 
 import pytest
+import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from timm.models.vision_transformer import checkpoint_filter_fn
 
 from mvtrain.masking import PatchMask, draw_mask
 from mvtrain.model.backbone import BACKBONES, build_backbone, input_normalization
@@ -113,8 +116,11 @@ def test_an_absent_view_is_not_attended_to(name: str) -> None:
     assert not torch.allclose(first[1, :2], second[1, :2])
 
 
-def test_a_sample_without_any_view_is_finite_and_poisons_nothing() -> None:
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_sample_without_any_view_is_finite_and_poisons_nothing(fused: bool) -> None:
     model = tiny_model()
+    for block in model.backbone.blocks:
+        block.attn.fused_attn = fused
     images = torch.randn(2, 3, 3, 32, 32)
     logits = model(images, torch.tensor([[False, False, False], [True, True, False]]))
     alone = model(images[1:], torch.tensor([[True, True, False]]))
@@ -346,6 +352,39 @@ def test_weights_are_loaded_and_position_embeddings_resampled(tmp_path) -> None:
     torch.testing.assert_close(loaded.blocks[1].mlp.fc1.weight, source.blocks[1].mlp.fc1.weight)
     assert loaded.pos_embed.shape[1] == 14 * 14 + 1
     torch.testing.assert_close(loaded.pos_embed.mean(1), source.pos_embed.mean(1), atol=0.02, rtol=0)
+
+
+def test_rectangular_position_embeddings_go_where_they_came_from(tmp_path) -> None:
+    source = build_backbone("vit_tiny_patch16_224", arguments={**TINY, "img_size": (64, 96)})
+    path = tmp_path / "weights.safetensors"
+    save_file(source.state_dict(), path)
+    loaded = build_backbone("vit_tiny_patch16_224", weights=path, arguments={**TINY, "img_size": (64, 96)})
+    assert torch.equal(loaded.pos_embed, source.pos_embed)
+    with pytest.raises(ValueError, match=r"of another shape \(pos_embed \(1, 25, 48\) instead of \(1, 197, 48\)\)"):
+        build_backbone("vit_tiny_patch16_224", weights=path, arguments=TINY)
+
+
+@pytest.mark.parametrize("attention", ["joint", "per_view"])
+def test_pretrained_features_of_rectangular_images_are_timms(attention: Attention) -> None:
+    path = Path(__file__).parents[2].parent / "shared" / "weights" / "vit_small_patch14_dinov2.safetensors"
+    if not path.exists():
+        pytest.skip(f"{path} is absent")
+    image = torch.rand(1, 1, 3, 56, 112, generator=torch.Generator().manual_seed(0))
+    own = timm.create_model("vit_small_patch14_dinov2", img_size=(56, 112), num_classes=0).eval()
+    own.load_state_dict(load_pretrained(path, own))
+    backbone = build_backbone("vits_dinov2", weights=path)
+    model = MultiviewTransformer(backbone, num_views=2, num_keypoints=3, attention=attention).eval()
+    torch.nn.init.zeros_(model.view_embedding)
+    with torch.no_grad():
+        expected = own.forward_features(image[:, 0])[:, 1:]
+        features, _ = model._features(image.expand(-1, 2, -1, -1, -1), None)
+    for view in range(2):
+        torch.testing.assert_close(features[:, view], expected, atol=2e-4, rtol=1e-4)
+
+
+def load_pretrained(path: Path, model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """As timm itself fits weights to a model of another size."""
+    return checkpoint_filter_fn(load_file(path), model)
 
 
 def test_weights_of_another_architecture_are_refused_by_name(tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -123,9 +124,15 @@ def load_weights(model: VisionTransformer | Eva, path: Path, name: str) -> None:
     state = {key: value for key, value in state.items() if not key.startswith(("head.", "fc_norm.", "attn_pool."))}
     if "pos_embed" in state and "pos_embed" in own and state["pos_embed"].ndim == 3:
         prefix = 0 if getattr(model, "no_embed_class", False) else int(model.num_prefix_tokens)
-        state["pos_embed"] = resample_abs_pos_embed(
-            state["pos_embed"], new_size=list(model.patch_embed.grid_size), num_prefix_tokens=prefix
-        )
+        side = math.isqrt(max(0, state["pos_embed"].shape[1] - prefix))
+        # Pretrained grids are square; the rows and columns of another one cannot be told from their product.
+        if state["pos_embed"].shape[1] == side**2 + prefix:
+            state["pos_embed"] = resample_abs_pos_embed(
+                state["pos_embed"],
+                new_size=list(model.patch_embed.grid_size),
+                old_size=[side, side],
+                num_prefix_tokens=prefix,
+            )
     missing = sorted(own.keys() - state.keys())
     unexpected = sorted(state.keys() - own.keys())
     reshaped = [
