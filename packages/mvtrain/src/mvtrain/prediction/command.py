@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
+import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.text import Text
@@ -134,7 +135,13 @@ def predict_jobs(predictor: Predictor, jobs: Sequence[Job], console: Console, *,
     cv2.setNumThreads(1)  # every view has a thread of its own, and the network the rest
     with Interruption() as interruption, frame_progress(console, quiet=quiet) as progress:
         for job in jobs:
-            outcome = predict_session(predictor, job, progress, interruption)
+            try:
+                outcome = predict_session(predictor, job, progress, interruption)
+            except torch.OutOfMemoryError as error:
+                raise ValueError(
+                    f"the device ran out of memory with {predictor.batch_size} moments per batch; use a smaller "
+                    "--batch-size"
+                ) from error
             if outcome is None:
                 _say(console, f"{job.session.name}: predicted before, nothing to do")
             else:
