@@ -361,6 +361,7 @@ def a_view_less(project: Path, run: Path) -> None:
 
 def a_broken_video(project: Path, run: Path) -> None:
     del run
+    write_session(project / "videos", VIEWS, (3, 3, 3), session="another")
     (project / "videos" / "mouse_left.avi").write_bytes(b"nothing")
 
 

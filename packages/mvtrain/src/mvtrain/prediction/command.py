@@ -25,6 +25,7 @@ from mvtrain.prediction.progress import frame_progress
 from mvtrain.prediction.project import check_project, predict_project, project_config, write_project_predictions
 from mvtrain.prediction.run_folder import load_run
 from mvtrain.prediction.session import Job, Outcome, predict_session
+from mvtrain.prediction.video import check_video
 from mvtrain.training.hardware import choose_hardware
 from mvtrain.training.interruption import Interruption
 
@@ -158,10 +159,16 @@ def _make_jobs(
     options: PredictOptions,
     console: Console,
 ) -> list[Job]:
-    """The sessions with their boxes and calibrations; what is missing is said."""
+    """The sessions with their boxes and calibrations; what is missing is said.
+
+    Raises:
+        ValueError: a file that cannot be opened as a video, boxes of some views only, a calibration of other views.
+    """
     jobs = []
     overlay = style_of(config, spec.keypoint_names, min_confidence=0.0) if options.overlay else None
     for session in sessions:
+        for video in session.videos:
+            check_video(video)
         nothing = (None,) * len(session.videos)
         boxes = nothing if options.whole_frames else find_boxes(session.videos, options.boxes)
         if boxes == nothing and config.data.bbox_file is not None and not options.whole_frames:

@@ -36,6 +36,15 @@ class Video:
         return int(np.searchsorted(self.times, time - _SAME_TIME))
 
 
+def check_video(path: Path) -> None:
+    """Whether a file can be opened as a video; reads its headers only.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    _open(path).release()
+
+
 def open_video(path: Path) -> Video:
     """Read a video's headers and list its frames, without decoding them (8 bytes of memory per frame).
 
