@@ -199,6 +199,27 @@ def test_the_order_of_the_samples_does_not_matter(mode: Any, backbone: str) -> N
         torch.testing.assert_close(value, second[name], rtol=1e-4, atol=1e-6, msg=name)
 
 
+@pytest.mark.parametrize("mask", [MASKED, PatchMaskConfig(final_epoch=1, view_ratio=0.5)])
+def test_every_epoch_masks_other_patches(mask: PatchMaskConfig) -> None:
+    step, batch = make_step(patch_mask=mask), make_images()
+    losses = [float(step(batch, epoch=epoch, clock=5.0)["loss"].detach()) for epoch in (0, 1, 2, 1)]
+    assert len(set(losses)) == 3
+    assert losses[1] == losses[3]
+
+
+def test_as_much_is_masked_as_the_clock_says() -> None:
+    mask = PatchMaskConfig(init_epoch=2, final_epoch=6, init_ratio=0.25, final_ratio=0.75)
+    step, batch = make_step(patch_mask=mask), make_images()
+    seen = []
+    step.network.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    for clock in (1.9, 2.0, 4.0, 6.0, 9.0):
+        step(batch, epoch=int(clock), clock=clock)
+    hidden = [
+        (images[:, :, 0].unfold(2, 16, 16).unfold(3, 16, 16) == 0).all(-1).all(-1).sum((-2, -1)) for images in seen
+    ]
+    assert [set(counts.flatten().tolist()) for counts in hidden] == [{0}, {4}, {8}, {12}, {12}]
+
+
 def test_dropping_patches_trains_every_parameter() -> None:
     step = make_step(patch_mask=dataclasses.replace(MASKED, mode="tokens"))
     result = step(make_images(), epoch=0, clock=1.0)
