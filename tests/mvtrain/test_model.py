@@ -33,7 +33,7 @@ def tiny_model(name: str = "vit_tiny_patch16_224", num_views: int = 3, **options
 
 
 def sharpen(backbone: torch.nn.Module) -> None:
-    """Attention that depends on content and place, and counts: with fresh weights it hardly does, and hides mistakes."""
+    """Attention that depends on content and place, and counts: that of fresh weights does not, and hides mistakes."""
     with torch.no_grad():
         for name, parameter in backbone.named_parameters():
             if any(part in name for part in ("qkv.weight", "q_proj.weight", "k_proj.weight", "in_proj.weight")):
