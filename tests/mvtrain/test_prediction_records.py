@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from mvtrain.prediction.records import Records, exclusive
+from mvtrain.prediction.records import Records, unfinished_folder
 
 VIEWS, KEYPOINTS = 2, 3
 IDENTITY = {"checkpoint": "abc", "batch_size": 4}
@@ -79,18 +79,18 @@ def test_other_circumstances_start_anew(key: str, value: object, tmp_path: Path)
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
-    with exclusive(tmp_path, "a") as folder:
+    with unfinished_folder(tmp_path, "a") as folder:
         assert folder.is_dir()
         with (
             pytest.raises(ValueError, match=rf"another process is predicting session 'a' into {tmp_path}"),
-            exclusive(tmp_path, "a"),
+            unfinished_folder(tmp_path, "a"),
         ):
             pass
-        with exclusive(tmp_path, "b"):
+        with unfinished_folder(tmp_path, "b"):
             pass
         (folder / "records").touch()
     assert (tmp_path / ".partial" / "a" / "records").is_file()
-    with exclusive(tmp_path, "a") as folder:
+    with unfinished_folder(tmp_path, "a") as folder:
         Records(folder, VIEWS, KEYPOINTS).remove()
     assert list(tmp_path.iterdir()) == []
 
@@ -99,6 +99,6 @@ def test_an_output_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(ValueError, match=r"the output folder .*file.out cannot be written to: Not a directory"),
-        exclusive(tmp_path / "file" / "out", "a"),
+        unfinished_folder(tmp_path / "file" / "out", "a"),
     ):
         pass

@@ -13,7 +13,7 @@ from mvtrain.prediction.crops import read_crops
 from mvtrain.prediction.drawing import Style
 from mvtrain.prediction.outputs import labeled_path, overlay_path, still_path, table_path
 from mvtrain.prediction.overlay import Layout, alone, draw_overlay, tiled
-from mvtrain.prediction.records import exclusive
+from mvtrain.prediction.records import unfinished_folder
 from mvtrain.prediction.session import Job
 from mvtrain.prediction.video import Video, open_video
 from mvtrain.training.interruption import Interruption, RunInterruptedError
@@ -47,7 +47,7 @@ def draw_pictures(job: Job, view_names: Sequence[str], progress: Progress, inter
     made = []
     videos = [open_video(path) for path in job.session.videos]
     crops = read_crops(videos, job.boxes)
-    with exclusive(job.out_dir, job.session.name) as folder:
+    with unfinished_folder(job.out_dir, job.session.name) as folder:
         for view in unlabeled:
             assert job.labeled is not None
             path = labeled_path(videos[view].path, job.out_dir)

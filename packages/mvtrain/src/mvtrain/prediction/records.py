@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from mvgeom.formats.files import write_text
+from mvtrain.locking import exclusive
 
 PARTIAL = ".partial"
 _BLOCK = 4096
@@ -120,27 +120,22 @@ class Records:
 
 
 @contextmanager
-def exclusive(out_dir: Path, session: str) -> Iterator[Path]:
+def unfinished_folder(out_dir: Path, session: str) -> Iterator[Path]:
     """The folder of a session's unfinished prediction, for one process at a time.
 
     Raises:
         ValueError: the output folder cannot be written to, or another process predicts the session into it.
     """
     folder = out_dir / PARTIAL / session
-    lock = FileLock(folder.with_name(f"{session}.lock"), timeout=0)
+    busy = f"another process is predicting session {session!r} into {out_dir}"
+    lock_file = folder.with_name(f"{session}.lock")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as error:
-        raise ValueError(f"another process is predicting session {session!r} into {out_dir}") from error
-    except OSError as error:
-        raise ValueError(f"the output folder {out_dir} cannot be written to: {error.strerror}") from error
-    try:
-        yield folder
+        with exclusive(folder, lock_file, what=f"the output folder {out_dir}", busy=busy):
+            try:
+                yield folder
+            finally:
+                with suppress(OSError):  # records to go on from may be in it
+                    folder.rmdir()
     finally:
-        with suppress(OSError):  # records to go on from may be in it
-            folder.rmdir()
-        lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
         with suppress(OSError):  # other sessions may be in it
             folder.parent.rmdir()

@@ -22,7 +22,7 @@ from mvtrain.prediction.moments import read_moments
 from mvtrain.prediction.outputs import SessionSummary, file_checksum, is_done, write_outputs
 from mvtrain.prediction.predict import predict_batches
 from mvtrain.prediction.predictor import Predictor
-from mvtrain.prediction.records import Records, exclusive
+from mvtrain.prediction.records import Records, unfinished_folder
 from mvtrain.prediction.stopwatch import Stopwatch
 from mvtrain.prediction.video import Video, open_video
 from mvtrain.training.interruption import Interruption, RunInterruptedError
@@ -92,7 +92,7 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
     session, spec = job.session, predictor.spec
     identity = _identity(predictor, job)
     of_all = identity | {"calibration": None if job.calibration is None else file_checksum(job.calibration.path)}
-    with exclusive(job.out_dir, session.name) as folder:
+    with unfinished_folder(job.out_dir, session.name) as folder:
         records = Records(folder, len(spec.view_names), len(spec.keypoint_names))
         if is_done(session, job.out_dir, of_all, in_3d=job.calibration is not None):
             records.remove()

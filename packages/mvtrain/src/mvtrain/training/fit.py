@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from mvtrain.data.project import Project, read_project
 from mvtrain.data.splits import Split, split_frames
 from mvtrain.data.synthetic import generate_if_missing
 from mvtrain.evaluation.after_training import evaluate_run
+from mvtrain.locking import exclusive
 from mvtrain.training.build import make_loaders, make_model, make_optimizer
 from mvtrain.training.curves import draw_learning_curves
 from mvtrain.training.guards import explain_failures
@@ -25,7 +27,7 @@ from mvtrain.training.hardware import launch
 from mvtrain.training.interruption import Interruption
 from mvtrain.training.loop import Trainer
 from mvtrain.training.progress import ProgressLine
-from mvtrain.training.run_info import add_run_info, exclusive
+from mvtrain.training.run_info import add_run_info
 from mvtrain.training.schedules import check_lengths, make_schedules
 from mvtrain.training.summary import print_summary
 
@@ -106,7 +108,7 @@ def _fit(
             trainer.try_step()
             console.print("dry run: one batch went forward and backward, nothing was written")
             return
-        with exclusive(run_dir, fabric):
+        with _alone_in(run_dir) if fabric.is_global_zero else nullcontext():
             if fabric.is_global_zero:
                 if not resume:
                     save_config(config, run_dir / "config.yaml")
@@ -120,6 +122,11 @@ def _fit(
     fabric.barrier()
     if fabric.is_global_zero:
         evaluate_run(run_dir, config, project, split, fabric.device, console)
+
+
+def _alone_in(run_dir: Path) -> AbstractContextManager[None]:
+    busy = f"another process is training in {run_dir}"
+    return exclusive(run_dir, run_dir / ".lock", what=f"the run folder {run_dir}", busy=busy)
 
 
 def _prepare(

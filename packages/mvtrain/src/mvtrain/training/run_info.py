@@ -1,4 +1,4 @@
-"""What a run folder says about where its results come from, and who may write into it."""
+"""What a run folder says about where its results come from."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
 
 from mvgeom.formats.files import write_text
@@ -26,32 +23,6 @@ _PACKAGES = (
     *("mvtrain", "mvaug", "mvgeom", "torch", "torchvision", "timm", "lightning-fabric", "numpy", "scipy"),
     *("opencv-python", "pandas", "omegaconf", "safetensors"),
 )
-
-
-@contextmanager
-def exclusive(run_dir: Path, fabric: Fabric) -> Iterator[None]:
-    """Keep other processes from training in the same folder; the lock goes with the process, however it ends.
-
-    Raises:
-        ValueError: another process trains there, or the folder cannot be made or written to.
-    """
-    if not fabric.is_global_zero:
-        with nullcontext():
-            yield
-        return
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(run_dir / ".lock", timeout=0)
-        lock.acquire()
-    except Timeout as error:
-        raise ValueError(f"another process is training in {run_dir}") from error
-    except OSError as error:
-        raise ValueError(f"the run folder {run_dir} cannot be written to: {error.strerror}") from error
-    try:
-        yield
-    finally:
-        lock.release()
-        (run_dir / ".lock").unlink(missing_ok=True)
 
 
 def add_run_info(run_dir: Path, config: Config, fabric: Fabric) -> None:
