@@ -29,7 +29,7 @@ def filled(folder: Path, number: int, batch_size: int = 4) -> Records:
     with records.appending() as file:
         for start in range(0, number, batch_size):
             part = slice(start, start + batch_size)
-            records.append(file, start, keypoints[part], status[part])
+            records.append(file, start, {"keypoints": keypoints[part], "status": status[part]})
     return records
 
 

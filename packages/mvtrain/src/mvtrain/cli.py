@@ -126,6 +126,9 @@ def predict(
     boxes: Annotated[
         Path | None, typer.Option(help="Folder of <video>_bbox.csv. Default: beside the videos, if there.")
     ] = None,
+    track: Annotated[
+        bool, typer.Option("--track", help="Needs no boxes: crop each view about the projection of the last 3D pose.")
+    ] = False,
     whole_frames: Annotated[
         bool, typer.Option("--whole-frames", help="Look at whole frames also where there are bounding boxes.")
     ] = False,
@@ -151,6 +154,7 @@ def predict(
         output_dir=output_dir,
         calibration=calibration,
         boxes=boxes,
+        track=track,
         whole_frames=whole_frames,
         overlay=overlay,
         checkpoint=checkpoint,

@@ -25,6 +25,7 @@ from mvtrain.prediction.progress import frame_progress
 from mvtrain.prediction.project import check_project, predict_project, project_config, write_project_predictions
 from mvtrain.prediction.run_folder import load_run
 from mvtrain.prediction.session import Job, Outcome, predict_session
+from mvtrain.prediction.tracking import learn_reference
 from mvtrain.prediction.video import check_video
 from mvtrain.training.hardware import choose_hardware
 from mvtrain.training.interruption import Interruption
@@ -39,6 +40,7 @@ class PredictOptions:
         checkpoint: `best` or `last`.
         calibration: a file for all sessions, or a folder with one per session; None: where the project has it.
         boxes: folder of `<video>_bbox.csv`; None: beside the videos, if there.
+        track: follow the subject by its 3D pose, without boxes.
         whole_frames: look at whole frames also where there are boxes beside the videos.
         batch_size: moments per batch; None: `training.test_batch_size` of the run.
         same_rate: refuse videos of one session that have different frame rates.
@@ -51,6 +53,7 @@ class PredictOptions:
     checkpoint: str = "best"
     calibration: Path | None = None
     boxes: Path | None = None
+    track: bool = False
     whole_frames: bool = False
     batch_size: int | None = None
     same_rate: bool = True
@@ -74,8 +77,9 @@ def predict(run_dir: Path, inputs: Sequence[Path], options: PredictOptions, cons
         RunInterruptedError: a signal came; the same command goes on from there.
     """
     run = load_run(run_dir, options.checkpoint)
-    if options.boxes is not None and options.whole_frames:
-        raise ValueError("--boxes and --whole-frames exclude each other")
+    given = {"--boxes": options.boxes is not None, "--track": options.track, "--whole-frames": options.whole_frames}
+    if sum(given.values()) > 1:
+        raise ValueError(f"{' and '.join(name for name, is_given in given.items() if is_given)} exclude each other")
     out_dir = options.output_dir or run_dir / "video_preds"
     project_configs = [project_config(path, run.config) for path in inputs]
     recordings = [path for path, config in zip(inputs, project_configs, strict=True) if config is None]
@@ -89,6 +93,9 @@ def predict(run_dir: Path, inputs: Sequence[Path], options: PredictOptions, cons
 
     fabric = _launch(run.config, options, console)
     predictor = Predictor.of(run, fabric.device, options.batch_size)
+    if options.track and jobs:
+        reference = learn_reference(predictor, read_project(run.config))
+        jobs = [replace(job, reference=reference) for job in jobs]
     if fabric.is_global_zero:
         for project in projects:
             folder = (options.output_dir or run_dir / "image_preds") / project.root.name
@@ -170,18 +177,24 @@ def _make_jobs(
         for video in session.videos:
             check_video(video)
         nothing = (None,) * len(session.videos)
-        boxes = nothing if options.whole_frames else find_boxes(session.videos, options.boxes)
-        if boxes == nothing and config.data.bbox_file is not None and not options.whole_frames:
+        without = options.whole_frames or options.track
+        boxes = nothing if without else find_boxes(session.videos, options.boxes)
+        if boxes == nothing and config.data.bbox_file is not None and not without:
             _warn(
                 console,
                 f"the run was trained on crops, but there are no bounding boxes {session.videos[0].stem}_bbox.csv: "
-                "whole frames are looked at; give boxes with --boxes",
+                "whole frames are looked at; give boxes with --boxes, or follow the subject with --track",
             )
         path = None
         if len(spec.view_names) > 1:
             path = find_calibration(session, options.calibration, config.data.data_dir)
-            if path is None:
+            if path is None and not options.track:
                 _say(console, f"{session.name}: no calibration, so no 3D; give one with --calibration")
+        if path is None and options.track:
+            raise ValueError(
+                f"--track follows the subject by its 3D pose, but session {session.name!r} has no calibration; give "
+                "one with --calibration, or boxes with --boxes"
+            )
         calibration = None if path is None else load_calibration(path, spec.view_names)
         jobs.append(
             Job(
@@ -235,6 +248,10 @@ def _report(job: Job, outcome: Outcome, console: Console) -> None:
             )
         if view.without_box:
             _say(console, f"  {video.path.name}: {view.without_box} frames without a bounding box: empty rows")
+    not_found = max(view.not_found for view in summary.views)
+    if not_found:
+        share = not_found / summary.num_frames
+        _warn(console, f"{job.session.name}: the subject was not found in {not_found} frames ({share:.1%}): empty rows")
     if job.calibration is not None and all(boxes is None for boxes in job.boxes):
         for warning in size_warnings(job.calibration, outcome.videos):
             _warn(console, warning)

@@ -29,6 +29,7 @@ class Status(IntEnum):
     NOT_DECODABLE = 1
     NO_BOX = 2
     ENDED = 3
+    LOST = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mvgeom.box_files import write_video_boxes
 from mvgeom.formats.files import write_text
 from mvgeom.keypoint_tables import write_points_3d
 from mvgeom.reconstruction import OUTLIER_SIGMAS, Reconstruction
@@ -33,6 +34,7 @@ class ViewCounts:
         not_decodable: frames that could not be decoded.
         first_not_decodable: the first of them, None without any.
         without_box: frames without a bounding box.
+        not_found: frames in which the subject that was to be followed was not found.
     """
 
     name: str
@@ -40,6 +42,7 @@ class ViewCounts:
     not_decodable: int
     first_not_decodable: int | None
     without_box: int
+    not_found: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,11 @@ def table_path(video: Path, out_dir: Path) -> Path:
 def table_3d_path(session: Session, out_dir: Path) -> Path:
     """The table of a session's 3D points."""
     return out_dir / f"{session.name}_3d.csv"
+
+
+def track_path(video: Path, out_dir: Path) -> Path:
+    """The table of the boxes in which a subject was followed."""
+    return out_dir / f"{video.stem}_track.csv"
 
 
 def overlay_path(session: Session, out_dir: Path) -> Path:
@@ -107,7 +115,7 @@ def write_outputs(
 ) -> SessionSummary:
     """Write all tables of a session from its records; each appears whole, and the summary last.
 
-    What an earlier prediction left in the folder is replaced, and its pictures and 3D table are removed.
+    What an earlier prediction left in the folder is replaced, and its pictures, 3D table and tracks are removed.
 
     Args:
         session: the recording.
@@ -128,13 +136,21 @@ def write_outputs(
         noise = _noise(records, calibration, len(keypoint_names))
         write_points_3d(records.folder / table_3d.name, keypoint_names, _rows_3d(records, calibration, noise))
         tables.append(table_3d)
+    views = _count(records, view_names)
+    tracks = [track_path(video, out_dir) for video in session.videos]
+    if "windows" in (records.dtype.names or ()):
+        for view, track in enumerate(tracks):
+            windows = np.concatenate([block["windows"][:, view] for block in records.blocks()])
+            write_video_boxes(records.folder / track.name, windows[: views[view].num_frames])
+        tables += tracks
     labeled = [labeled_path(video, out_dir) for video in session.videos]
     summary_path = _summary_path(session, out_dir)
-    for old in (summary_path, table_3d, overlay_path(session, out_dir), still_path(session, out_dir), *labeled):
+    pictures = (overlay_path(session, out_dir), still_path(session, out_dir), *labeled)
+    for old in (summary_path, table_3d, *tracks, *pictures):
         old.unlink(missing_ok=True)
     for table in tables:
         os.replace(records.folder / table.name, table)  # noqa: PTH105
-    summary = SessionSummary(num_frames=len(records), views=_count(records, view_names), noise=noise)
+    summary = SessionSummary(num_frames=len(records), views=views, noise=noise)
     write_text(summary_path, json.dumps(_to_json(session, summary, calibration, identity), indent=1) + "\n")
     return summary
 
@@ -191,6 +207,7 @@ def _count(records: Records, view_names: Sequence[str]) -> tuple[ViewCounts, ...
             not_decodable=int(counts[Status.NOT_DECODABLE, view]),
             first_not_decodable=first[view],
             without_box=int(counts[Status.NO_BOX, view]),
+            not_found=int(counts[Status.LOST, view]),
         )
         for view, name in enumerate(view_names)
     )
@@ -206,6 +223,7 @@ def _to_json(
             "frames": view.num_frames,
             "not_decodable": view.not_decodable,
             "without_box": view.without_box,
+            "not_found": view.not_found,
         }
         for view, video in zip(summary.views, session.videos, strict=True)
     ]

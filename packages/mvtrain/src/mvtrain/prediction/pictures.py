@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
+from mvgeom.box_files import read_video_boxes
 from mvtrain.prediction.crops import read_crops
 from mvtrain.prediction.drawing import Style
-from mvtrain.prediction.outputs import labeled_path, overlay_path, still_path, table_path
+from mvtrain.prediction.outputs import labeled_path, overlay_path, still_path, table_path, track_path
 from mvtrain.prediction.overlay import Layout, alone, draw_overlay, tiled
 from mvtrain.prediction.records import unfinished_folder
 from mvtrain.prediction.session import Job
@@ -46,7 +47,7 @@ def draw_pictures(job: Job, view_names: Sequence[str], progress: Progress, inter
         return []
     made = []
     videos = [open_video(path) for path in job.session.videos]
-    crops = read_crops(videos, job.boxes)
+    crops = read_crops(videos, job.boxes) if job.reference is None else _tracks(job)
     with unfinished_folder(job.out_dir, job.session.name) as folder:
         for view in unlabeled:
             assert job.labeled is not None
@@ -62,6 +63,11 @@ def draw_pictures(job: Job, view_names: Sequence[str], progress: Progress, inter
             _draw(job, videos, crops, views, folder / overlay.name, job.overlay, layout, folder / still.name, report)
             made += [_publish(folder, still), _publish(folder, overlay)]
     return made
+
+
+def _tracks(job: Job) -> tuple[np.ndarray, ...]:
+    """(T, 4) the boxes in which the subject was followed, per view."""
+    return tuple(read_video_boxes(track_path(video, job.out_dir)) for video in job.session.videos)
 
 
 def _draw(

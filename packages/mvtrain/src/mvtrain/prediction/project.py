@@ -62,6 +62,11 @@ def check_project(project: Project, spec: ModelSpec) -> None:
 
 def predict_project(predictor: Predictor, project: Project) -> FramePredictions:
     """Predictions of every labelled frame, in the project's order."""
+    return predict_rows(predictor, project, np.arange(len(project)))
+
+
+def predict_rows(predictor: Predictor, project: Project, rows: np.ndarray) -> FramePredictions:
+    """Predictions of some labelled frames, in the order asked for."""
     dataset = FrameDataset(
         project,
         size=predictor.spec.image_size,
@@ -69,7 +74,7 @@ def predict_project(predictor: Predictor, project: Project) -> FramePredictions:
         seed=0,
         cache=ImageCache.of_project(project, max_bytes=0),
     )
-    sampler = EpochSampler(np.arange(len(project)), batch_size=predictor.batch_size, seed=None)
+    sampler = EpochSampler(rows, batch_size=predictor.batch_size, seed=None)
     loader = make_loader(dataset, sampler, num_workers=0, pin_memory=False)
     return predict_frames(predictor.network, loader, predictor.device)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,6 +30,7 @@ class Records:
         folder: of this session's unfinished prediction.
         num_views: V.
         num_keypoints: K.
+        extra: further fields of a record, as NumPy describes them.
 
     Attributes:
         folder: as given; files in it disappear with it.
@@ -38,12 +39,15 @@ class Records:
             zeros: a record that is not whole has another count.
     """
 
-    def __init__(self, folder: Path, num_views: int, num_keypoints: int) -> None:
+    def __init__(
+        self, folder: Path, num_views: int, num_keypoints: int, extra: Sequence[tuple[str, Any, tuple[int, ...]]] = ()
+    ) -> None:
         self.folder = folder
         self.dtype = np.dtype(
             [
                 ("keypoints", np.float32, (num_views, num_keypoints, 3)),
                 ("status", np.uint8, (num_views,)),
+                *extra,
                 ("count", "<i8"),
             ]
         )
@@ -78,18 +82,19 @@ class Records:
         with self._path.open("ab") as file:
             yield file
 
-    def append(self, file: BinaryIO, row: int, keypoints: np.ndarray, status: np.ndarray) -> None:
+    def append(self, file: BinaryIO, row: int, fields: Mapping[str, np.ndarray]) -> None:
         """Add a batch.
 
         Args:
             file: from `appending`.
             row: its first moment.
-            keypoints: (B, V, K, 3) x, y and confidence.
-            status: (B, V).
+            fields: (B, ...) arrays, one for each field of a record but the count.
         """
-        records = np.empty(len(keypoints), dtype=self.dtype)
-        records["keypoints"], records["status"] = keypoints, status
-        records["count"] = np.arange(row, row + len(keypoints)) + 1
+        records = np.empty(len(fields["keypoints"]), dtype=self.dtype)
+        for name in records.dtype.names or ():
+            if name != "count":
+                records[name] = fields[name]
+        records["count"] = np.arange(row, row + len(records)) + 1
         file.write(records.tobytes())
         file.flush()
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from mvtrain.prediction.predict import predict_batches
 from mvtrain.prediction.predictor import Predictor
 from mvtrain.prediction.records import Records, unfinished_folder
 from mvtrain.prediction.stopwatch import Stopwatch
+from mvtrain.prediction.tracking import Tracker, TrackingReference, state_of, track_fields, track_moments
 from mvtrain.prediction.video import Video, open_video
 from mvtrain.training.interruption import Interruption, RunInterruptedError
 
@@ -40,6 +42,7 @@ class Job:
         calibration: None: no 3D.
         out_dir: where its tables go.
         same_rate: whether videos with different frame rates are refused.
+        reference: follow the subject instead of looking at boxes or whole frames; needs a calibration.
         overlay: how to draw all views into one video; None: no such video.
         labeled: how to draw each view into a video of its own; None: no such videos.
     """
@@ -49,6 +52,7 @@ class Job:
     calibration: Calibration | None
     out_dir: Path
     same_rate: bool = True
+    reference: TrackingReference | None = None
     overlay: Style | None = None
     labeled: Style | None = None
 
@@ -93,7 +97,8 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
     identity = _identity(predictor, job)
     of_all = identity | {"calibration": None if job.calibration is None else file_checksum(job.calibration.path)}
     with unfinished_folder(job.out_dir, session.name) as folder:
-        records = Records(folder, len(spec.view_names), len(spec.keypoint_names))
+        shape = (len(spec.view_names), len(spec.keypoint_names))
+        records = Records(folder, *shape, extra=() if job.reference is None else track_fields(*shape))
         if is_done(session, job.out_dir, of_all, in_3d=job.calibration is not None):
             records.remove()
             return None
@@ -103,8 +108,13 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
         crops = read_crops(videos, job.boxes)
         stopwatch = Stopwatch()
         try:
-            done = records.resume(identity, predictor.batch_size)
-            _predict(predictor, videos, crops, records, done, session.name, progress, interruption, stopwatch)
+            done = records.resume(identity, predictor.batch_size if job.reference is None else 1)
+            if job.reference is None:
+                steps = _predict_moments(predictor, videos, crops, done, stopwatch)
+            else:
+                steps = track_moments(_tracker(predictor, job, records, done), videos, done, stopwatch)
+            expected = max(video.num_frames for video in videos)
+            _append(steps, records, done, expected, session.name, progress, interruption, stopwatch)
             with stopwatch.of("writing"):
                 summary = write_outputs(
                     session,
@@ -127,21 +137,11 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
     )
 
 
-def _predict(
-    predictor: Predictor,
-    videos: Sequence[Video],
-    crops: Sequence[np.ndarray],
-    records: Records,
-    done: int,
-    name: str,
-    progress: Progress,
-    interruption: Interruption,
-    stopwatch: Stopwatch,
-) -> None:
-    """Append the records of all moments that are not done."""
-    expected = max(video.num_frames for video in videos)
-    task = progress.add_task(name, total=expected, completed=done)
-    moments = read_moments(videos, crops, predictor.spec, batch_size=predictor.batch_size, start=done)
+def _predict_moments(
+    predictor: Predictor, videos: Sequence[Video], crops: Sequence[np.ndarray], start: int, stopwatch: Stopwatch
+) -> Generator[dict[str, np.ndarray]]:
+    """The fields of the records of one batch after the other."""
+    moments = read_moments(videos, crops, predictor.spec, batch_size=predictor.batch_size, start=start)
     status: deque[np.ndarray] = deque()
 
     def batches() -> Iterator[Batch]:
@@ -149,19 +149,45 @@ def _predict(
             status.append(part.status)
             yield part.batch
 
-    with closing(stopwatch.each("waiting", moments)) as waited, records.appending() as file:
-        predictions = predict_batches(predictor.network, batches(), predictor.device)
-        with closing(predictions), stopwatch.of("model"):
-            for part in predictions:
-                keypoints = np.concatenate([part.points, part.confidence[..., None]], axis=-1)
-                with stopwatch.of("writing"):
-                    records.append(file, done, keypoints, status.popleft())
-                done += len(keypoints)
-                progress.update(task, completed=done)
-                if interruption.signal_number:
-                    raise RunInterruptedError(
-                        f"{name}: stopped after {done} of {expected} frames", interruption.signal_number
-                    )
+    with (
+        closing(stopwatch.each("waiting", moments)) as waited,
+        closing(predict_batches(predictor.network, batches(), predictor.device)) as predictions,
+    ):
+        for part in predictions:
+            keypoints = np.concatenate([part.points, part.confidence[..., None]], axis=-1)
+            yield {"keypoints": keypoints, "status": status.popleft()}
+
+
+def _tracker(predictor: Predictor, job: Job, records: Records, done: int) -> Tracker:
+    """A tracker that goes on after the moments that are done."""
+    assert job.calibration is not None
+    assert job.reference is not None
+    state = state_of(records.read(done - 1, done)[0]) if done else None
+    return Tracker(predictor, job.calibration.cameras, job.reference, state)
+
+
+def _append(
+    steps: Generator[dict[str, np.ndarray]],
+    records: Records,
+    done: int,
+    expected: int,
+    name: str,
+    progress: Progress,
+    interruption: Interruption,
+    stopwatch: Stopwatch,
+) -> None:
+    """Append the records of all moments that are not done."""
+    task = progress.add_task(name, total=expected, completed=done)
+    with closing(steps), records.appending() as file, stopwatch.of("model"):
+        for fields in steps:
+            with stopwatch.of("writing"):
+                records.append(file, done, fields)
+            done += len(fields["keypoints"])
+            progress.update(task, completed=done)
+            if interruption.signal_number:
+                raise RunInterruptedError(
+                    f"{name}: stopped after {done} of {expected} frames", interruption.signal_number
+                )
     progress.remove_task(task)
     stopwatch.seconds["model"] -= stopwatch.seconds["waiting"] + stopwatch.seconds["writing"]
 
@@ -176,12 +202,17 @@ def _identity(predictor: Predictor, job: Job) -> dict[str, Any]:
             raise ValueError(f"{video} cannot be opened as a video: {error.strerror}") from error
         checksum = None if boxes is None else file_checksum(boxes)
         views.append({"video": video.name, "bytes": facts.st_size, "modified": facts.st_mtime_ns, "boxes": checksum})
-    return {
+    identity: dict[str, Any] = {
         "checkpoint": predictor.checksum,
         "views": views,
         "batch_size": predictor.batch_size,
         "device": predictor.device.type,
     }
+    if job.reference is not None:
+        assert job.calibration is not None
+        # What is cropped depends on the cameras.
+        identity["tracking"] = dataclasses.asdict(job.reference) | {"cameras": file_checksum(job.calibration.path)}
+    return identity
 
 
 def _check_rates(session: Session, videos: Sequence[Video]) -> None:
