@@ -23,7 +23,7 @@ from helpers.runs import KEYPOINTS, VIEWS, cameras, make_run
 from helpers.tiny import generate_tiny_project
 from helpers.videos import SIZE, damage_frames, write_session
 from mvgeom import CameraGroup
-from mvgeom.box_files import write_video_boxes
+from mvgeom.box_files import read_video_boxes, write_video_boxes
 from mvgeom.keypoint_tables import read_keypoints
 from mvtrain.config import load_config, save_config
 from mvtrain.prediction.three_d import estimate_noise, to_3d
@@ -297,6 +297,51 @@ def test_labelled_images_of_a_project(tmp_path: Path, predict) -> None:
     outcome = predict(project, "--output-dir", tmp_path / "other")
     assert outcome.status == 2
     assert f"the project {project} has the views cam1, cam2, cam3, but the run was trained on top, left" in outcome.err
+
+
+def test_a_subject_is_followed_without_boxes(run: Path, recorded: Path, tmp_path: Path, predict) -> None:
+    project = generate_tiny_project(tmp_path / "project", num_frames=8, num_video_frames=8, crop=True)
+    config = load_config(project / "config.yaml")
+    views, keypoints, tables = config.data.view_names, config.data.keypoint_names, config.data.bbox_file
+    assert views is not None
+    assert keypoints is not None
+    assert tables is not None
+    own = make_run(tmp_path / "own", views, keypoints, {"data_dir": str(project), "bbox_file": list(tables)})
+    videos, out = project / "videos", tmp_path / "out"
+    outcome = predict(videos, "--track", "--output-dir", out, "--overlay", run_dir=own)
+    assert outcome.status == 0, outcome.err
+    (session,) = [path.name.removesuffix("_prediction.json") for path in out.glob("*.json")]
+    made_with = json.loads((out / f"{session}_prediction.json").read_text())["made_with"]
+    assert made_with["tracking"]["framing"]["aspect"] > 0
+    for view in views:
+        windows = read_video_boxes(out / f"{session}_{view}_track.csv", 8)
+        points = read_keypoints(out / f"{session}_{view}.csv").points
+        # A network of random weights finds something or nothing; either way both tables say the same.
+        np.testing.assert_array_equal(np.isnan(points).all((-1, -2)), np.isnan(windows).any(-1))
+        inside = np.isfinite(windows[:, 0])
+        corner, extent = windows[inside, None, :2], windows[inside, None, 2:]
+        assert (np.abs(points[inside] + 0.5 - corner - extent / 2) <= extent / 2 + 1).all()
+    assert "predicted before" in predict(videos, "--track", "--output-dir", out, run_dir=own).out
+
+    # Boxes in place of tracks: nothing of the tracks stays behind.
+    again = predict(videos, "--output-dir", out, run_dir=own)
+    assert again.status == 0, again.err
+    assert not list(out.glob("*_track.csv"))
+    assert not list(out.glob("*_overlay.mp4"))
+
+    for arguments, message in (
+        ((videos, "--track", "--boxes", videos), "--boxes and --track exclude each other"),
+        ((videos, "--track", "--whole-frames"), "--track and --whole-frames exclude each other"),
+    ):
+        outcome = predict(*arguments, "--output-dir", out, run_dir=own)
+        assert (outcome.status, outcome.err) == (2, f"error: {message}\n")
+    shutil.rmtree(project / "calibrations")
+    outcome = predict(videos, "--track", "--output-dir", tmp_path / "none", run_dir=own)
+    assert outcome.status == 2
+    assert f"by its 3D pose, but session {session!r} has no calibration; give one with --calibration" in outcome.err
+    outcome = predict(recorded / "videos", "--track", "--output-dir", tmp_path / "none")
+    assert outcome.status == 2
+    assert "--track learns from the run's project how its images were cropped: data.data_dir" in outcome.err
 
 
 def test_frame_rates_that_differ(tmp_path: Path, predict) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -19,8 +19,13 @@ KEYPOINTS = ("nose", "spine", "tail", "paw")
 INPUT = (48, 32)
 
 
-def make_run(folder: Path, views: Sequence[str] = VIEWS, keypoints: Sequence[str] = KEYPOINTS) -> Path:
-    """A run folder with the checkpoints `best` and `last`, which differ."""
+def make_run(
+    folder: Path,
+    views: Sequence[str] = VIEWS,
+    keypoints: Sequence[str] = KEYPOINTS,
+    data: Mapping[str, object] | None = None,
+) -> Path:
+    """A run folder with the checkpoints `best` and `last`, which differ; `data` are further keys of that section."""
     folder.mkdir(parents=True)
     document = {
         "data": {
@@ -29,6 +34,7 @@ def make_run(folder: Path, views: Sequence[str] = VIEWS, keypoints: Sequence[str
             "view_names": list(views),
             "keypoint_names": list(keypoints),
             "skeleton": [list(keypoints[:2]), list(keypoints[1:3])],
+            **(data or {}),
         },
         "training": {"test_batch_size": 4, "accelerator": "cpu"},
         "model": {

@@ -94,7 +94,11 @@ def predict(run_dir: Path, inputs: Sequence[Path], options: PredictOptions, cons
     fabric = _launch(run.config, options, console)
     predictor = Predictor.of(run, fabric.device, options.batch_size)
     if options.track and jobs:
-        reference = learn_reference(predictor, read_project(run.config))
+        try:
+            labelled = read_project(run.config)
+        except ValueError as error:
+            raise ValueError(f"--track learns from the run's project how its images were cropped: {error}") from error
+        reference = learn_reference(predictor, labelled)
         jobs = [replace(job, reference=reference) for job in jobs]
     if fabric.is_global_zero:
         for project in projects:

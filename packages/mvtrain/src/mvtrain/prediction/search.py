@@ -17,6 +17,9 @@ _SPACING = 0.4
 """Of places in a grid, as a fraction of a typical box: training moves subjects about as far from the middle."""
 
 _MOST_PLACES = 1500
+_COARSE, _FINEST = 10, 40
+"""Places along each axis from the middle of the grid outwards, in a first count and at most."""
+
 _STEPS_CLOSER = 3
 _BEST = 4
 _GOOD = 1.5
@@ -97,12 +100,17 @@ def seen_together(cameras: CameraGroup, step: float) -> np.ndarray:
     center = focus(cameras)
     reach = float(np.linalg.norm(cameras.centers - center, axis=-1).max())
     needed = max(2, len(cameras) // 2)
-    while True:
-        grid = center + step * _cube(int(np.ceil(reach / step)))
-        grid = grid[visible(grid, cameras).sum(axis=0) >= needed]
-        if len(grid) <= _MOST_PLACES:
-            return np.asarray(grid)
-        step *= 1.2
+
+    def seen_on_grid(distance: float) -> np.ndarray:
+        grid = center + distance * _cube(int(np.ceil(reach / distance)))
+        return np.asarray(grid[visible(grid, cameras).sum(axis=0) >= needed])
+
+    coarse = reach / _COARSE
+    volume = len(seen_on_grid(coarse)) * coarse**3
+    step = max(step, (volume / _MOST_PLACES) ** (1 / 3), reach / _FINEST)
+    while len(places := seen_on_grid(step)) > _MOST_PLACES:
+        step *= 1.1
+    return places
 
 
 def _cube(reach: int) -> np.ndarray:
