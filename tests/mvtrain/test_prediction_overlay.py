@@ -12,7 +12,7 @@ from helpers.runs import KEYPOINTS
 from helpers.videos import write_video
 from mvtrain.config import Config, DataConfig, EvalConfig
 from mvtrain.prediction.drawing import Style, draw_keypoints, style_of
-from mvtrain.prediction.overlay import alone, draw_overlay, tiled
+from mvtrain.prediction.overlay import PredictedView, alone, draw_overlay, tiled
 from mvtrain.prediction.tables import PredictionRows, write_predictions
 from mvtrain.prediction.video import Video, open_video
 
@@ -113,16 +113,12 @@ def test_every_frame_gets_its_own_row_in_its_own_cell(view: int, tmp_path: Path)
     layout = tiled(videos, ["", ""])
     style = Style(colors=((0.0, 0.0, 255.0),), edges=(), min_confidence=0.0)
     seen: list[int] = []
-    draw_overlay(
-        videos,
-        [tmp_path / "s_0.csv", tmp_path / "s_1.csv"],
-        [np.array([[0.0, 0.0, *size]]) for size in sizes],
-        tmp_path / "out.mp4",
-        style=style,
-        layout=layout,
-        still=tmp_path / "still.png",
-        on_frame=seen.append,
-    )
+    views = [
+        PredictedView(video=video, table=tmp_path / f"s_{number}.csv", crops=np.array([[0.0, 0.0, *video.size]]))
+        for number, video in enumerate(videos)
+    ]
+    out, still_file = tmp_path / "out.mp4", tmp_path / "still.png"
+    draw_overlay(views, out, style, layout, still=still_file, on_frame=seen.append)
     assert seen == list(range(1, length + 1))
     capture = cv2.VideoCapture(str(tmp_path / "out.mp4"))
     scale = min(layout.cell[0] / sizes[view][0], layout.cell[1] / sizes[view][1])

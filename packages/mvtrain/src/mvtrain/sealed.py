@@ -35,7 +35,7 @@ def seal(folder: Path, stem: str, suffix: str, write: Callable[[Path], object], 
         raise ValueError(f"{folder} cannot be made: {error.strerror}") from error
     unnamed = folder / f"{stem}{suffix}"
     replace_file(unnamed, write)
-    checksum = _sha256(unnamed)
+    checksum = file_checksum(unnamed)
     named = folder / f"{stem}-{checksum[:12]}{suffix}"
     unnamed.replace(named)
     write_text(
@@ -62,11 +62,12 @@ def unseal(folder: Path, stem: str, what: str) -> tuple[dict[str, Any], Path]:
         raise ValueError(f"{description} does not describe a {what}: {error}") from error
     if not path.is_file():
         raise ValueError(f"{description} names {path.name}, which is not beside it")
-    if _sha256(path) != checksum:
+    if file_checksum(path) != checksum:
         raise ValueError(f"{path} is not the file that {description.name} describes: it is damaged or was exchanged")
     return facts, path
 
 
-def _sha256(path: Path) -> str:
+def file_checksum(path: Path) -> str:
+    """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,12 +10,11 @@ import cv2
 import torch
 from lightning_fabric import Fabric
 from rich.console import Console
-from rich.text import Text
 
 from mvtrain.config import Config
 from mvtrain.data.project import read_project
 from mvtrain.model.spec import ModelSpec
-from mvtrain.prediction.calibration import find_calibration, load_calibration, size_warnings
+from mvtrain.prediction.calibration import find_calibration, load_calibration
 from mvtrain.prediction.crops import find_boxes
 from mvtrain.prediction.drawing import style_of
 from mvtrain.prediction.inputs import Session, find_sessions
@@ -23,8 +22,9 @@ from mvtrain.prediction.pictures import draw_pictures
 from mvtrain.prediction.predictor import Predictor
 from mvtrain.prediction.progress import frame_progress
 from mvtrain.prediction.project import check_project, predict_project, project_config, write_project_predictions
+from mvtrain.prediction.report import report, say, warn
 from mvtrain.prediction.run_folder import load_run
-from mvtrain.prediction.session import Job, Outcome, predict_session
+from mvtrain.prediction.session import Job, predict_session
 from mvtrain.prediction.tracking import learn_reference
 from mvtrain.prediction.video import check_video
 from mvtrain.training.hardware import choose_hardware
@@ -105,7 +105,7 @@ def predict(run_dir: Path, inputs: Sequence[Path], options: PredictOptions, cons
             folder = (options.output_dir or run_dir / "image_preds") / project.root.name
             predictions = predict_project(predictor, project)
             write_project_predictions(folder, project, predictions, None)
-            _say(console, f"predicted the {len(project)} labelled frames of {project.root} into {folder}")
+            say(console, f"predicted the {len(project)} labelled frames of {project.root} into {folder}")
     predict_jobs(predictor, jobs[fabric.global_rank :: fabric.world_size], console, quiet=not fabric.is_global_zero)
     fabric.barrier()
 
@@ -124,11 +124,11 @@ def predict_videos(predictor: Predictor, config: Config, out_dir: Path, console:
     """
     folder = config.eval.test_videos_directory or config.data.video_dir
     if folder is None or not folder.is_dir():
-        _say(console, f"no videos to predict: there is no folder {folder}")
+        say(console, f"no videos to predict: there is no folder {folder}")
         return
     found = find_sessions([folder], predictor.spec.view_names)
     for problem in found.incomplete:
-        _warn(console, f"{problem}: not predicted")
+        warn(console, f"{problem}: not predicted")
     jobs = _make_jobs(found.complete, config, predictor.spec, out_dir, PredictOptions(), console)
     if config.eval.save_vids_after_training:
         least = config.eval.confidence_thresh_for_vid
@@ -155,11 +155,11 @@ def predict_jobs(predictor: Predictor, jobs: Sequence[Job], console: Console, *,
                     "--batch-size"
                 ) from error
             if outcome is None:
-                _say(console, f"{job.session.name}: predicted before, nothing to do")
+                say(console, f"{job.session.name}: predicted before, nothing to do")
             else:
-                _report(job, outcome, console)
+                report(job, outcome, console)
             for path in draw_pictures(job, predictor.spec.view_names, progress, interruption):
-                _say(console, f"drew {path}")
+                say(console, f"drew {path}")
 
 
 def _make_jobs(
@@ -184,7 +184,7 @@ def _make_jobs(
         without = options.whole_frames or options.track
         boxes = nothing if without else find_boxes(session.videos, options.boxes)
         if boxes == nothing and config.data.bbox_file is not None and not without:
-            _warn(
+            warn(
                 console,
                 f"the run was trained on crops, but there are no bounding boxes {session.videos[0].stem}_bbox.csv: "
                 "whole frames are looked at; give boxes with --boxes, or follow the subject with --track",
@@ -193,7 +193,7 @@ def _make_jobs(
         if len(spec.view_names) > 1:
             path = find_calibration(session, options.calibration, config.data.data_dir)
             if path is None and not options.track:
-                _say(console, f"{session.name}: no calibration, so no 3D; give one with --calibration")
+                say(console, f"{session.name}: no calibration, so no 3D; give one with --calibration")
         if path is None and options.track:
             raise ValueError(
                 f"--track follows the subject by its 3D pose, but session {session.name!r} has no calibration; give "
@@ -221,49 +221,3 @@ def _launch(config: Config, options: PredictOptions, console: Console) -> Fabric
     fabric = Fabric(accelerator=accelerator, devices=devices)
     fabric.launch()
     return fabric
-
-
-def _report(job: Job, outcome: Outcome, console: Console) -> None:
-    summary, work = outcome.summary, outcome.work
-    number = summary.num_frames - outcome.num_before
-    before = f" ({outcome.num_before} of them before)" if outcome.num_before else ""
-    in_3d = ""
-    if job.calibration is not None and summary.noise is not None:
-        in_3d = f"; 3D with {job.calibration.path}, keypoint noise {summary.noise.sigma:.2g} px"
-    _say(
-        console,
-        f"predicted {job.session.name}: {summary.num_frames} frames of {len(summary.views)} views{before} in "
-        f"{outcome.seconds:.1f} s ({number / outcome.seconds:.1f} frames/s){in_3d}",
-    )
-    names = {"model": "model", "waiting": "waiting for frames", "writing": "writing"}
-    shares = ", ".join(f"{name} {work[key] / outcome.seconds:.0%}" for key, name in names.items())
-    _say(console, f"  time: {shares}")
-    for view, video in zip(summary.views, outcome.videos, strict=True):
-        if view.not_decodable:
-            first = view.first_not_decodable
-            problem = f"{view.not_decodable} frames could not be decoded, the first is number {first}: empty rows"
-            _warn(console, f"{video.path}: {problem}")
-        if view.num_frames < video.num_frames:
-            _warn(console, f"{video.path} announces {video.num_frames} frames but ends after {view.num_frames}")
-        if view.num_frames < summary.num_frames:
-            _warn(
-                console,
-                f"{video.path} ends after {view.num_frames} of {summary.num_frames} frames: absent from then on",
-            )
-        if view.without_box:
-            _say(console, f"  {video.path.name}: {view.without_box} frames without a bounding box: empty rows")
-    not_found = max(view.not_found for view in summary.views)
-    if not_found:
-        share = not_found / summary.num_frames
-        _warn(console, f"{job.session.name}: the subject was not found in {not_found} frames ({share:.1%}): empty rows")
-    if job.calibration is not None and all(boxes is None for boxes in job.boxes):
-        for warning in size_warnings(job.calibration, outcome.videos):
-            _warn(console, warning)
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _warn(console: Console, problem: str) -> None:
-    console.print(Text.assemble(("warning:", "yellow"), f" {problem}"), soft_wrap=True)

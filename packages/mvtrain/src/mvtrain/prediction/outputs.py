@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from mvgeom.reconstruction import OUTLIER_SIGMAS, Reconstruction
 from mvtrain.prediction.calibration import Calibration
 from mvtrain.prediction.inputs import Session
 from mvtrain.prediction.moments import Status
+from mvtrain.prediction.paths import OutputPaths
 from mvtrain.prediction.records import Records
 from mvtrain.prediction.tables import PredictionRows, write_predictions
 from mvtrain.prediction.three_d import KeypointNoise, estimate_noise, sample_rows, to_3d
@@ -60,42 +60,13 @@ class SessionSummary:
     noise: KeypointNoise | None
 
 
-def table_path(video: Path, out_dir: Path) -> Path:
-    """The table of a video's predictions."""
-    return out_dir / f"{video.stem}.csv"
-
-
-def table_3d_path(session: Session, out_dir: Path) -> Path:
-    """The table of a session's 3D points."""
-    return out_dir / f"{session.name}_3d.csv"
-
-
-def track_path(video: Path, out_dir: Path) -> Path:
-    """The table of the boxes in which a subject was followed."""
-    return out_dir / f"{video.stem}_track.csv"
-
-
-def overlay_path(session: Session, out_dir: Path) -> Path:
-    """The video of all views with predictions drawn in."""
-    return out_dir / f"{session.name}_overlay.mp4"
-
-
-def still_path(session: Session, out_dir: Path) -> Path:
-    """The picture of one moment in all views with predictions drawn in."""
-    return out_dir / f"{session.name}_overlay.png"
-
-
-def labeled_path(video: Path, out_dir: Path) -> Path:
-    """The video of one view with predictions drawn in."""
-    return out_dir / f"{video.stem}_labeled.mp4"
-
-
-def is_done(session: Session, out_dir: Path, identity: dict[str, Any], *, in_3d: bool) -> bool:
+def is_done(session: Session, out_dir: Path, identity: dict[str, Any]) -> bool:
     """Whether a session has been predicted into a folder, with the same in everything that matters."""
-    path = _summary_path(session, out_dir)
-    tables = [table_path(video, out_dir) for video in session.videos]
-    tables += [table_3d_path(session, out_dir)] if in_3d else []
-    if not path.is_file() or not all(table.is_file() for table in tables):
+    paths = OutputPaths.of(session, out_dir)
+    path, needed = paths.summary, [paths.summary, *paths.tables]
+    needed += [paths.table_3d] if identity["calibration"] is not None else []
+    needed += paths.tracks if "tracking" in identity else ()
+    if not all(file.is_file() for file in needed):
         return False
     try:
         return bool(json.loads(path.read_text(encoding="utf-8"))["made_with"] == identity)
@@ -126,43 +97,31 @@ def write_outputs(
         calibration: None: no 3D table.
         identity: plain values that determine every byte of the tables.
     """
-    tables = [table_path(video, out_dir) for video in session.videos]
-    table_3d = table_3d_path(session, out_dir)
+    paths = OutputPaths.of(session, out_dir)
+    written = list(paths.tables)
     # First into the folder of the unfinished prediction, where nothing of a killed one stays behind.
-    for view, table in enumerate(tables):
+    for view, table in enumerate(paths.tables):
         write_predictions(records.folder / table.name, keypoint_names, _view_rows(records, view))
     noise = None
     if calibration is not None:
         noise = _noise(records, calibration, len(keypoint_names))
-        write_points_3d(records.folder / table_3d.name, keypoint_names, _rows_3d(records, calibration, noise))
-        tables.append(table_3d)
+        rows = _rows_3d(records, calibration, noise)
+        write_points_3d(records.folder / paths.table_3d.name, keypoint_names, rows)
+        written.append(paths.table_3d)
     views = _count(records, view_names)
-    tracks = [track_path(video, out_dir) for video in session.videos]
     if "windows" in (records.dtype.names or ()):
-        for view, track in enumerate(tracks):
+        for view, track in enumerate(paths.tracks):
             windows = np.concatenate([block["windows"][:, view] for block in records.blocks()])
             write_video_boxes(records.folder / track.name, windows[: views[view].num_frames])
-        tables += tracks
-    labeled = [labeled_path(video, out_dir) for video in session.videos]
-    summary_path = _summary_path(session, out_dir)
-    pictures = (overlay_path(session, out_dir), still_path(session, out_dir), *labeled)
-    for old in (summary_path, table_3d, *tracks, *pictures):
+        written += paths.tracks
+    pictures = (paths.overlay, paths.still, *paths.labeled)
+    for old in (paths.summary, paths.table_3d, *paths.tracks, *pictures):
         old.unlink(missing_ok=True)
-    for table in tables:
+    for table in written:
         os.replace(records.folder / table.name, table)  # noqa: PTH105
     summary = SessionSummary(num_frames=len(records), views=views, noise=noise)
-    write_text(summary_path, json.dumps(_to_json(session, summary, calibration, identity), indent=1) + "\n")
+    write_text(paths.summary, json.dumps(_to_json(session, summary, calibration, identity), indent=1) + "\n")
     return summary
-
-
-def file_checksum(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _summary_path(session: Session, out_dir: Path) -> Path:
-    return out_dir / f"{session.name}_prediction.json"
 
 
 def _view_rows(records: Records, view: int) -> Iterator[PredictionRows]:

@@ -32,6 +32,21 @@ _DEFAULT_FPS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class PredictedView:
+    """A video with what was predicted for it.
+
+    Attributes:
+        video: the frames.
+        table: its keypoints, see `write_predictions`.
+        crops: (T, 4) boxes that were looked at, which are outlined; (1, 4) where it was the whole frame.
+    """
+
+    video: Video
+    table: Path
+    crops: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Layout:
     """Cells side by side.
 
@@ -65,22 +80,18 @@ def alone(video: Video) -> Layout:
 
 
 def draw_overlay(
-    videos: Sequence[Video],
-    tables: Sequence[Path],
-    crops: Sequence[np.ndarray],
+    views: Sequence[PredictedView],
     out: Path,
-    *,
     style: Style,
     layout: Layout,
+    *,
     still: Path | None,
     on_frame: Callable[[int], None],
 ) -> None:
     """Write an MP4 video of all views with their predictions; memory does not depend on its length.
 
     Args:
-        videos: one per view.
-        tables: predictions of each view, see `write_predictions`.
-        crops: of each video, see `read_crops`; boxes are outlined.
+        views: to be drawn.
         out: the video.
         style: of the keypoints.
         layout: of the views.
@@ -90,18 +101,18 @@ def draw_overlay(
     Raises:
         ValueError: OpenCV cannot write such a video.
     """
-    num_rows = ceil(len(videos) / layout.num_columns)
+    num_rows = ceil(len(views) / layout.num_columns)
     size = (layout.cell[0] * layout.num_columns, layout.cell[1] * num_rows)
-    fps = next((video.fps for video in videos if video.fps > 0), _DEFAULT_FPS)
-    middle = max(video.num_frames for video in videos) // 2
+    fps = next((view.video.fps for view in views if view.video.fps > 0), _DEFAULT_FPS)
+    middle = max(view.video.num_frames for view in views) // 2
     writer = cv2.VideoWriter(str(out), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
     if not writer.isOpened():
         raise ValueError(f"OpenCV cannot write MP4 video of {size[0]}x{size[1]} px to {out}")
     try:
         with ExitStack() as stack:
             streams = [
-                stack.enter_context(closing(run_ahead(_cells(*view, style, layout.cell), _AHEAD)))
-                for view in zip(videos, tables, crops, layout.titles, strict=True)
+                stack.enter_context(closing(run_ahead(_cells(view, title, style, layout.cell), _AHEAD)))
+                for view, title in zip(views, layout.titles, strict=True)
             ]
             for number, cells in enumerate(zip_longest(*streams)):
                 picture = np.zeros((size[1], size[0], 3), dtype=np.uint8)
@@ -120,18 +131,17 @@ def draw_overlay(
         writer.release()
 
 
-def _cells(
-    video: Video, table: Path, crops: np.ndarray, title: str, style: Style, cell: tuple[int, int]
-) -> Generator[np.ndarray]:
+def _cells(view: PredictedView, title: str, style: Style, cell: tuple[int, int]) -> Generator[np.ndarray]:
     """The frames of a view with its predictions, in the size of a cell."""
-    whole = boxes.with_aspect(np.array([0.0, 0.0, *video.size]), cell[0] / cell[1])
+    whole = boxes.with_aspect(np.array([0.0, 0.0, *view.video.size]), cell[0] / cell[1])
     to_cell = affine.from_box(whole, np.array(cell, dtype=np.float64))
     radius = max(2.0, _RADIUS * min(cell))
-    with closing(read_frames(video)) as frames, closing(_read_rows(table)) as rows:
+    with closing(read_frames(view.video)) as frames, closing(_read_rows(view.table)) as rows:
+        # A view that ends before the others has fewer frames than rows.
         for position, (frame, keypoints) in enumerate(zip(frames, rows, strict=False)):
             picture = np.zeros((cell[1], cell[0], 3), np.uint8) if frame is None else warp_image(frame, to_cell, cell)
-            box = crop_at(crops, position)
-            if len(crops) > 1 and np.isfinite(box).all():
+            box = crop_at(view.crops, position)
+            if len(view.crops) > 1 and np.isfinite(box).all():
                 corners = affine.apply(to_cell, np.stack([box[:2], box[:2] + box[2:] - 1]))
                 (left, top), (right, bottom) = np.round(corners).astype(int).tolist()
                 cv2.rectangle(picture, (left, top), (right, bottom), _BOX_COLOR, 1, cv2.LINE_AA)

@@ -20,13 +20,14 @@ from mvtrain.prediction.crops import read_crops
 from mvtrain.prediction.drawing import Style
 from mvtrain.prediction.inputs import Session
 from mvtrain.prediction.moments import read_moments
-from mvtrain.prediction.outputs import SessionSummary, file_checksum, is_done, write_outputs
+from mvtrain.prediction.outputs import SessionSummary, is_done, write_outputs
 from mvtrain.prediction.predict import predict_batches
 from mvtrain.prediction.predictor import Predictor
 from mvtrain.prediction.records import Records, unfinished_folder
 from mvtrain.prediction.stopwatch import Stopwatch
 from mvtrain.prediction.tracking import Tracker, TrackingReference, state_of, track_fields, track_moments
 from mvtrain.prediction.video import Video, open_video
+from mvtrain.sealed import file_checksum
 from mvtrain.training.interruption import Interruption, RunInterruptedError
 
 _RATE_TOLERANCE = 0.01
@@ -99,7 +100,7 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
     with unfinished_folder(job.out_dir, session.name) as folder:
         shape = (len(spec.view_names), len(spec.keypoint_names))
         records = Records(folder, *shape, extra=() if job.reference is None else track_fields(*shape))
-        if is_done(session, job.out_dir, of_all, in_3d=job.calibration is not None):
+        if is_done(session, job.out_dir, of_all):
             records.remove()
             return None
         videos = tuple(open_video(path) for path in session.videos)
