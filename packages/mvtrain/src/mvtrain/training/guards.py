@@ -70,17 +70,24 @@ def explain_failures() -> Iterator[None]:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise _lack_of_memory(error) from error
+    except (ConnectionError, EOFError) as error:
+        # The pipe to a loader process broke before torch noticed its death.
+        raise _dead_loader(error) from error
     except RuntimeError as error:
         # Neither the allocator of the CPU nor the watch over loader processes has an exception of its own. The latter
         # is raised by a signal handler, wherever the process happens to be.
         if "DefaultCPUAllocator" in str(error):
             raise _lack_of_memory(error) from error
         if "DataLoader worker" in str(error):
-            raise ValueError(
-                f"a loader process died ({str(error).strip()}); most often memory ran out: lower training.num_workers, "
-                "data.cache_gb or training.train_batch_size"
-            ) from error
+            raise _dead_loader(error) from error
         raise
+
+
+def _dead_loader(error: BaseException) -> ValueError:
+    return ValueError(
+        f"a loader process died ({str(error).strip()}); most often memory ran out: lower training.num_workers, "
+        "data.cache_gb or training.train_batch_size"
+    )
 
 
 def _lack_of_memory(error: BaseException) -> ValueError:
