@@ -191,6 +191,9 @@ def test_a_network_that_can_learn_learns_one_frame_by_heart(project: Path, tmp_p
     losses = pd.read_csv(tmp_path / "run" / "metrics.csv")["heatmap"].dropna()
     assert losses.iloc[-1] < 0.5 * losses.iloc[0]
     assert "imgaug none, imgaug_3d false" in out
+    outcome = fit("--resume", tmp_path / "run")
+    assert outcome.status == 2
+    assert "was trained on other frames than the project's training set is now" in outcome.err
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule
@@ -295,6 +296,7 @@ class Trainer:
             "stale_validations": self.stale_validations,
             "stopped_early": self.stopped_early,
             "window": self._window.state(),
+            "train_rows": self._train_rows().tolist(),
             "log_position": 0 if self._log is None else self._log.position,
         }
         facts = {"epoch": round(self.clock, 4), "steps": self.steps, "finished": self.finished}
@@ -304,12 +306,23 @@ class Trainer:
     def _load_state(self) -> int:
         """Put everything back where the state in the run folder says; gives the length that the log had."""
         plain = load_state(self.run_dir, self.fabric, self._stateful())
+        if plain["train_rows"] != self._train_rows().tolist():
+            raise ValueError(
+                f"{self.run_dir} was trained on other frames than the project's training set is now (labels were added "
+                "or removed, or it was --overfit): it cannot be resumed. Start a new run; model.checkpoint keeps "
+                "its weights"
+            )
         self.epoch, self.batches_done = plain["epoch"], plain["batches_done"]
         self.best_loss, self.stale_validations = plain["best_loss"], plain["stale_validations"]
         self.stopped_early = plain["stopped_early"]
         self._window = LogWindow(**plain["window"])
         position: int = plain["log_position"]
         return position
+
+    def _train_rows(self) -> np.ndarray:
+        sampler = self.train_loader.batch_sampler
+        assert isinstance(sampler, EpochSampler)
+        return sampler.rows
 
     def _stateful(self) -> dict[str, Any]:
         """What takes its own part of a state."""
