@@ -83,12 +83,19 @@ def test_a_run_that_was_killed_and_stopped_ends_as_if_nothing_had_happened(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     config = write_tiny_config(
-        tmp_path / "tiny.yaml", project, log_every_n_steps=1, ema_decay=0.9, num_workers=1, save_every_minutes=0
+        tmp_path / "tiny.yaml",
+        project,
+        train_batch_size=2,
+        log_every_n_steps=1,
+        ema_decay=0.9,
+        num_workers=1,
+        save_every_minutes=0,
     )
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     fit.well(config, "--output-dir", whole)
     rng = np.random.default_rng()
-    first, second = sorted(rng.choice(np.arange(1, 12), 2, replace=False))
+    # Rows of the log: 6 steps and a validation per epoch. Within epochs, since between them there is less to get wrong.
+    first, second = rng.integers(1, 4), 7 + rng.integers(1, 4)
 
     process = start(config, "--output-dir", broken)
     wait_for_rows(process, broken, first)
@@ -96,12 +103,16 @@ def test_a_run_that_was_killed_and_stopped_ends_as_if_nothing_had_happened(
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert not (broken / "checkpoints" / "last").exists()
+    with (broken / "metrics.csv").open("a") as log:
+        log.write("a row that was written after the last state, cut off in the mid")
 
     process = start("--resume", broken)
     wait_for_rows(process, broken, second)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM, err
+    state = yaml.safe_load((broken / "checkpoints" / "state" / "state.yaml").read_text())
+    assert 6 < state["steps"] < 24
     assert f"the state is saved; go on with: mvtrain fit --resume {broken}" in out
     assert "Traceback" not in err
 
