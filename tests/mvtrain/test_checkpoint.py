@@ -24,13 +24,13 @@ SPEC = ModelSpec(
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     folder = tmp_path / "best"
-    save_checkpoint(folder, build_model(SPEC), SPEC, {"epoch": 1})
+    save_checkpoint(folder, build_model(SPEC).state_dict(), SPEC, {"epoch": 1})
     return folder
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     model = build_model(SPEC)
-    save_checkpoint(tmp_path, model, SPEC, {"epoch": 3.0})
+    save_checkpoint(tmp_path, model.state_dict(), SPEC, {"epoch": 3.0})
     loaded, spec = load_checkpoint(tmp_path)
     assert spec == SPEC
     for (name, ours), theirs in zip(model.state_dict().items(), loaded.state_dict().values(), strict=True):
@@ -39,7 +39,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
 
 def test_a_new_checkpoint_replaces_the_old_one_and_leaves_nothing_behind(checkpoint: Path) -> None:
     model = build_model(SPEC)
-    save_checkpoint(checkpoint, model, SPEC, {"epoch": 2})
+    save_checkpoint(checkpoint, model.state_dict(), SPEC, {"epoch": 2})
     assert sorted(path.suffix for path in checkpoint.iterdir()) == [".safetensors", ".yaml"]
     assert torch.equal(load_checkpoint(checkpoint)[0].view_embedding, model.view_embedding)
 
@@ -59,7 +59,7 @@ def test_the_old_checkpoint_survives_a_failed_write(checkpoint: Path, monkeypatc
 
     monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(ValueError, match="cannot be written: No space left"):
-        save_checkpoint(checkpoint, build_model(SPEC), SPEC, {"epoch": 2})
+        save_checkpoint(checkpoint, build_model(SPEC).state_dict(), SPEC, {"epoch": 2})
     monkeypatch.undo()
     assert torch.equal(load_checkpoint(checkpoint)[0].view_embedding, before)
     assert not list(checkpoint.glob(".*"))

@@ -211,7 +211,7 @@ def test_a_checkpoint_of_a_backbone_that_nobody_registered_is_refused(tmp_path: 
         std=(0.2, 0.2, 0.2),
         subject_size=None,
     )
-    save_checkpoint(tmp_path, build_model(spec), spec, {})
+    save_checkpoint(tmp_path, build_model(spec).state_dict(), spec, {})
     description = tmp_path / "model.yaml"
     description.write_text(description.read_text().replace("vit_tiny_patch16_224", "vit_nobody_knows"))
     with pytest.raises(ValueError, match="unknown backbone 'vit_nobody_knows'"):

@@ -44,6 +44,7 @@ def fit(
     from mvtrain.config import load_config
     from mvtrain.training.fit import fit as run_fit
     from mvtrain.training.fit import overfit as run_overfit
+    from mvtrain.training.hardware import first_process_console
     from mvtrain.training.interruption import RunInterruptedError
 
     if (config is None) == (resume is None):
@@ -56,7 +57,7 @@ def fit(
         )
     if dry_run and overfit is not None:
         raise ValueError("--dry-run and --overfit exclude each other")
-    console = Console()
+    console = first_process_console()
     path = config if config is not None else _config_of(resume)
     loaded = load_config(path, overrides or ())
     if loaded.ignored:

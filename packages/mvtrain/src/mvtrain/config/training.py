@@ -118,7 +118,7 @@ class TrainingConfig:
     devices: int | str | None = None
     """Fabric's devices; None: num_gpus, or auto where that is not given either."""
     strategy: str = "auto"
-    """Fabric's strategy: auto, ddp, ..."""
+    """auto; ddp: every device has the whole model; fsdp: the devices share out its weights; or another of Fabric's."""
     num_nodes: int = 1
     """Machines that train together."""
     precision: str = "32-true"
@@ -211,6 +211,11 @@ class TrainingConfig:
             )
         if self.ema_decay is not None:
             require(0 < self.ema_decay < 1, "training.ema_decay", "between 0 and 1 (both excluded)", self.ema_decay)
+            if self.strategy == "fsdp":
+                raise ValueError(
+                    "training.ema_decay needs the whole model on every device, which training.strategy: fsdp is there "
+                    "to avoid; set training.strategy: ddp, or training.ema_decay: null"
+                )
         self._check_units()
         if self.max_epochs is None and self.max_steps is None:
             object.__setattr__(self, "max_epochs", 300)

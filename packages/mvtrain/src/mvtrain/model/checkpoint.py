@@ -6,30 +6,31 @@ A checkpoint is a folder with `model.yaml` and the file of weights it names (see
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-from torch import nn
+from torch import Tensor
 
 from mvtrain.model.multiview import MultiviewTransformer
 from mvtrain.model.spec import ModelSpec, build_model
 from mvtrain.sealed import seal, unseal
 
 
-def save_checkpoint(folder: Path, model: nn.Module, spec: ModelSpec, state: dict[str, Any]) -> None:
+def save_checkpoint(folder: Path, weights: Mapping[str, Tensor], spec: ModelSpec, state: dict[str, Any]) -> None:
     """Write a checkpoint; an older one in the folder is replaced.
 
     Args:
         folder: of the checkpoint.
-        model: the network.
+        weights: the network's state dict.
         spec: what it is.
         state: plain facts for the reader, such as epoch and validation error.
 
     Raises:
         ValueError: the folder cannot be written to, or the disk is full; an older checkpoint is then still whole.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     facts = {"spec": _plain(dataclasses.asdict(spec)), "state": state}
     seal(folder, "model", ".safetensors", lambda path: path.write_bytes(safetensors.torch.save(tensors)), facts)
 

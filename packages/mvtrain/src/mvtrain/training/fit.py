@@ -152,7 +152,9 @@ def _prepare(
     # In place: a compiled module's parameters would have other names in checkpoints.
     if training.compile:
         model.compile()
-    wrapped, optimizer = fabric.setup(model, make_optimizer(config, model))
+    wrapped = fabric.setup_module(model)
+    optimizer = fabric.setup_optimizers(make_optimizer(config, model))
+    assert isinstance(optimizer, torch.optim.Optimizer)
     return Trainer(
         config=config,
         fabric=fabric,

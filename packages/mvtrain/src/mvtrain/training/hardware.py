@@ -7,9 +7,12 @@ from contextlib import contextmanager
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import Strategy
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
 from mvtrain.config import Config
+from mvtrain.training.sharding import fully_sharded
 
 
 def launch(config: Config, console: Console) -> Fabric:
@@ -26,6 +29,11 @@ def launch(config: Config, console: Console) -> Fabric:
     return fabric
 
 
+def first_process_console() -> Console:
+    """Where to say what happens: of several processes, started by whatever means, the first speaks for all."""
+    return Console(quiet=getattr(rank_zero_only, "rank", 0) != 0)
+
+
 @contextmanager
 def float32_matmul_precision(precision: str) -> Iterator[None]:
     """Within the block float32 matrix products have this precision; what triangulates stays outside of it."""
@@ -37,9 +45,11 @@ def float32_matmul_precision(precision: str) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def choose_strategy(config: Config) -> str:
+def choose_strategy(config: Config) -> str | Strategy:
     """Fabric's strategy. A backbone that is frozen at first needs DDP to expect parameters without gradient."""
     strategy = config.training.strategy
+    if strategy == "fsdp":
+        return fully_sharded()
     frozen_at_first = bool(config.training.unfreezing_epoch or config.training.unfreezing_step)
     return "ddp_find_unused_parameters_true" if strategy == "ddp" and frozen_at_first else strategy
 

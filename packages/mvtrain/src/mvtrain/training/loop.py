@@ -30,6 +30,7 @@ from mvtrain.training.interruption import Interruption, RunInterruptedError
 from mvtrain.training.metrics_log import MetricsLog
 from mvtrain.training.progress import LogWindow, ProgressLine
 from mvtrain.training.schedules import Schedules
+from mvtrain.training.sharding import whole_weights
 from mvtrain.training.state import has_state, load_state, save_state
 from mvtrain.training.step import TrainingStep
 
@@ -257,9 +258,10 @@ class Trainer:
 
     def _save(self, name: str) -> None:
         self._check_finite()
+        weights = whole_weights(self.model.module if self.averaged is None else self.averaged.module)
         if self.fabric.is_global_zero:
             state = {"epoch": round(self.clock, 4), "steps": self.steps, "best_validation_loss": self.best_loss}
-            save_checkpoint(self.run_dir / "checkpoints" / name, self.predictor, self.spec, state)
+            save_checkpoint(self.run_dir / "checkpoints" / name, weights, self.spec, state)
 
     def _save_state_if_due(self) -> None:
         """Save the state when its time has come, or because the run is to stop here."""

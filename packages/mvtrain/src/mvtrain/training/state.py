@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from mvtrain.sealed import seal, unseal
+from mvtrain.training.sharding import is_sharded
 
 FOLDER = Path("checkpoints") / "state"
 STEM = "state"
@@ -56,7 +60,7 @@ def load_state(run_dir: Path, fabric: Fabric, state: dict[str, Any]) -> dict[str
     Args:
         run_dir: of the run.
         fabric: of the run; all its processes must call.
-        state: modules and optimizers under the names they were saved with, as Fabric set them up.
+        state: modules and optimizers under the names they were saved with, as Fabric set them up; one is `model`.
 
     Raises:
         ValueError: there is no state, it is damaged, or it does not fit.
@@ -64,12 +68,31 @@ def load_state(run_dir: Path, fabric: Fabric, state: dict[str, Any]) -> dict[str
     _, path = unseal(run_dir / FOLDER, STEM, "training state")
     try:
         # Tensors and plain values only: a pickle that would run code is refused.
-        rest = fabric.load(path, state, weights_only=True)
+        with _frozen_where_never_trained(state["model"].module, path):
+            rest = fabric.load(path, state, weights_only=True)
     except (RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
         raise ValueError(f"{path} does not fit this run: {error}") from error
     fabric.strategy.precision.load_state_dict(rest.pop("precision"))
     _set_random_state(rest.pop("random"))
     return rest
+
+
+@contextmanager
+def _frozen_where_never_trained(model: nn.Module, path: Path) -> Iterator[None]:
+    """Within the block only those weights of a sharded model learn that have an optimizer state in the file.
+
+    PyTorch gives all weights that learn a first optimizer state before it loads the saved one, and weights that were
+    frozen so far would keep theirs, one step ahead.
+    """
+    trained = torch.load(path, mmap=True, weights_only=True)["optimizer"]["state"] if is_sharded(model) else None
+    idle = [] if trained is None else [weight for name, weight in model.named_parameters() if name not in trained]
+    for weight in idle:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in idle:
+            weight.requires_grad_(True)
 
 
 def _random_state() -> dict[str, Any]:
