@@ -1,0 +1,104 @@
+"""The `config.yaml` of an imported project: what `mvtrain fit` needs to run on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mvgeom.formats.files import write_text
+
+LONGEST_INPUT = 256
+"""px of the network input's longer side; smaller images are not enlarged."""
+
+_MULTIPLE = 32
+_LARGEST_BATCH = 8
+
+
+def write_config(
+    path: Path,
+    *,
+    origin: str,
+    view_names: Sequence[str],
+    keypoint_names: Sequence[str],
+    skeleton: Sequence[tuple[str, str]],
+    num_moments: int,
+    image_sizes: Sequence[tuple[int, int]],
+    with_boxes: bool,
+    calibrated: bool,
+    with_videos: bool,
+) -> None:
+    """Write a config with the values that existing multi-view projects start from.
+
+    Args:
+        path: of the config, in the project folder.
+        origin: what was imported, for a comment.
+        view_names: V names.
+        keypoint_names: K names.
+        skeleton: pairs of keypoints.
+        num_moments: rows of the label tables; batches are not larger than what is left for training.
+        image_sizes: width and height of images; the network's input gets their usual shape.
+        with_boxes: whether there are tables of boxes.
+        calibrated: whether 3D augmentation and 3D losses are switched on.
+        with_videos: whether the folder `videos` has any.
+    """
+    width, height = _input_size(image_sizes)
+    data: dict[str, Any] = {
+        "image_resize_dims": {"height": height, "width": width},
+        "data_dir": ".",
+        "csv_file": [f"CollectedData_{view}.csv" for view in view_names],
+        "view_names": list(view_names),
+        "num_keypoints": len(keypoint_names),
+        "keypoint_names": list(keypoint_names),
+    }
+    data |= {"bbox_file": [f"bboxes_{view}.csv" for view in view_names]} if with_boxes else {}
+    data |= {"skeleton": [list(pair) for pair in skeleton]} if skeleton else {}
+    data |= {"video_dir": "videos"} if with_videos else {}
+    document: dict[str, Any] = {"data": data, "training": _training(num_moments, calibrated), "model": _MODEL}
+    if calibrated:
+        document["losses"] = {
+            "supervised_pairwise_projections": {"log_weight": 0.5},
+            "supervised_reprojection_heatmap_mse": {"log_weight": 3.0},
+        }
+    document["eval"] = {"predict_vids_after_training": with_videos}
+    document["eval"] |= {"test_videos_directory": "${data.video_dir}"} if with_videos else {}
+    body = yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
+    write_text(path, f"# Imported by mvtrain import from {origin}\n{body}")
+
+
+_MODEL = {
+    "model_type": "heatmap_multiview_transformer",
+    "backbone": "vits_dino",
+    "heatmap_loss_type": "mse",
+}
+
+
+def _training(num_moments: int, calibrated: bool) -> dict[str, Any]:
+    held_out = 2 * max(1, num_moments // 10)
+    return {
+        "imgaug": "dlc",
+        "imgaug_3d": calibrated,
+        "train_batch_size": max(1, min(_LARGEST_BATCH, num_moments - held_out)),
+        "val_batch_size": 16,
+        "test_batch_size": 16,
+        "train_prob": 0.8,
+        "val_prob": 0.1,
+        "unfreezing_epoch": 20,
+        "max_epochs": 300,
+        "optimizer": "AdamW",
+        "optimizer_params": {"learning_rate": 5e-5},
+        "lr_scheduler": "multisteplr",
+        "lr_scheduler_params": {"multisteplr": {"milestones": [150, 200, 250], "gamma": 0.5}},
+        "uniform_heatmaps_for_nan_keypoints": False,
+        "patch_mask": {"init_epoch": 40, "final_epoch": 300, "init_ratio": 0.0, "final_ratio": 0.5},
+    }
+
+
+def _input_size(image_sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Width and height of the network input: the middle image's shape, in whole multiples of 32 px."""
+    middle = sorted(image_sizes, key=lambda size: size[0] / size[1])[len(image_sizes) // 2]
+    scale = min(1.0, LONGEST_INPUT / max(middle))
+    width, height = (max(_MULTIPLE, _MULTIPLE * round(side * scale / _MULTIPLE)) for side in middle)
+    return width, height

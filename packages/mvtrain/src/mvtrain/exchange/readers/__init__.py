@@ -1,0 +1,1 @@
+"""One module per foreign kind of project; each gives `ForeignLabels`."""

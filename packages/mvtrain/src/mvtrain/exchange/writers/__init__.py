@@ -1,0 +1,1 @@
+"""One module per foreign kind of file that predictions are converted to."""
