@@ -13,8 +13,12 @@ import pandas as pd
 import tomli_w
 import yaml
 
+from mvgeom import CameraGroup
+from mvgeom.keypoint_tables import write_points_3d
 from mvtrain.config import load_config
 from mvtrain.data.project import Project, read_project
+from mvtrain.prediction.tables import PredictionRows, write_predictions
+from mvtrain.prediction.three_d import estimate_noise, to_3d
 
 SCORER = "someone"
 
@@ -161,3 +165,42 @@ def write_coco(path: Path, project: Project) -> Path:
     path.write_text(json.dumps(document))
     (path.parent / "images").symlink_to(project.root / "labeled-data")
     return path
+
+
+def write_prediction(
+    folder: Path,
+    points: np.ndarray,
+    likelihood: np.ndarray,
+    *,
+    session: str,
+    view_names: Sequence[str],
+    keypoint_names: Sequence[str],
+    cameras: CameraGroup | None = None,
+    calibration: Path | None = None,
+    videos: Path = Path("gone"),
+) -> Path:
+    """What `mvtrain predict` writes about a recording, by the functions that it writes it with.
+
+    Args:
+        folder: where to.
+        points: (T, V, K, 2) frame px.
+        likelihood: (T, V, K).
+        session: its name.
+        view_names: V names.
+        keypoint_names: K names.
+        cameras: None: no 3D.
+        calibration: file they are from.
+        videos: folder of the videos, which need not be there.
+    """
+    views = []
+    for view, name in enumerate(view_names):
+        rows = PredictionRows(index=range(len(points)), points=points[:, view], likelihood=likelihood[:, view])
+        write_predictions(folder / f"{session}_{name}.csv", keypoint_names, [rows])
+        views.append({"name": name, "video": str(videos / f"{session}_{name}.mp4"), "frames": len(points)})
+    document: dict[str, Any] = {"session": session, "frames": len(points), "views": views}
+    if cameras is not None:
+        found = to_3d(points, likelihood, cameras, estimate_noise(points, likelihood, cameras))
+        write_points_3d(folder / f"{session}_3d.csv", keypoint_names, [(list(map(str, range(len(points)))), found)])
+        document["calibration"] = {"file": str(calibration)}
+    (folder / f"{session}_prediction.json").write_text(json.dumps(document))
+    return folder

@@ -206,7 +206,7 @@ def import_(
     options = ImportOptions(
         out=out,
         views=tuple(view or ()),
-        view_names=tuple(name.strip() for name in views.split(",")) if views else (),
+        view_names=_names(views),
         pattern=pattern,
         individual=individual,
         calibration=calibration,
@@ -215,6 +215,48 @@ def import_(
         copy_videos=copy_videos,
     )
     import_project(file_format, sources or (), options, Console())
+
+
+@app.command()
+def convert(
+    file_format: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="anipose, deeplabcut, eks, movement or pose2sim.")
+    ],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="SOURCE...", help="Folders that mvtrain predict wrote; for eks one for each model."),
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder to write; must not exist.")],
+    views: Annotated[
+        str | None, typer.Option(help="Names of the views, for tables without <session>_prediction.json.")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(min=1e-6, help="Frames per second. Default: those of the videos, if still there.")
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Calibration file. Default: the one that was used, if still there.")
+    ] = None,
+    unit: Annotated[str | None, typer.Option(help="Unit of the calibration, m, cm or mm; Pose2Sim needs it.")] = None,
+    up: Annotated[str, typer.Option(help="Axis of the world that points up, for Pose2Sim: y or z.")] = "z",
+) -> None:
+    """Turn predictions into files of anipose, DeepLabCut, the ensemble Kalman smoother, movement or Pose2Sim."""
+    from mvtrain.exchange.convert_command import ConvertOptions
+    from mvtrain.exchange.convert_command import convert as run_convert
+
+    options = ConvertOptions(
+        out=out,
+        view_names=_names(views),
+        frame_rate=fps,
+        calibration=calibration,
+        unit=unit,
+        up=up,
+    )
+    run_convert(file_format, sources, options, Console())
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",")) if text else ()
 
 
 @app.command()
