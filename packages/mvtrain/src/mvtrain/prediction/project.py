@@ -109,17 +109,24 @@ def write_project_predictions(
     if len(project.view_names) > 1 and any(cameras is not None for cameras in project.cameras):
         rows_3d = [next(filter(None, names)) for names in project.image_names]
         write_points_3d(
-            out_dir / "predictions_3d.csv", project.keypoint_names, [(rows_3d, _reconstruct(project, predictions))]
+            out_dir / "predictions_3d.csv", project.keypoint_names, [(rows_3d, reconstruct_project(project, predictions))]
         )
 
 
-def _reconstruct(project: Project, predictions: FramePredictions) -> Reconstruction:
-    """World points of all frames; NaN for those without calibration."""
+def reconstruct_project(project: Project, predictions: FramePredictions) -> Reconstruction:
+    """World points of predicted frames of a project; NaN for those without calibration, and where no two views agree.
+
+    Args:
+        project: that the frames are from.
+        predictions: of N of its frames, in any order; how exact they are is estimated from all of them together.
+    """
     shape = (len(predictions.points), predictions.points.shape[2])
+    cameras_of = [project.cameras[row] for row in predictions.index]
     points, std = np.full((*shape, 3), np.nan), np.full((*shape, 3), np.nan)
     error, num_views = np.full(shape, np.nan), np.zeros(shape, dtype=np.int64)
-    for cameras in {id(group): group for group in project.cameras if group is not None}.values():
-        rows = [row for row, group in enumerate(project.cameras) if group is cameras]
+    groups = {id(group): group for group in cameras_of if group is not None and len(group) > 1}
+    for cameras in groups.values():
+        rows = [number for number, group in enumerate(cameras_of) if group is cameras]
         keypoints, confidence = predictions.points[rows], predictions.confidence[rows]
         found = to_3d(keypoints, confidence, cameras, estimate_noise(keypoints, confidence, cameras))
         points[rows], std[rows], error[rows], num_views[rows] = found.points, found.std, found.error, found.num_views
