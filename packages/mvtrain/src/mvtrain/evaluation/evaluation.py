@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mvgeom import reprojection_error
 from mvgeom import project as project_points
+from mvgeom import reprojection_error
 from mvtrain.data.dataset import triangulate_labels
 from mvtrain.data.maps import to_file
 from mvtrain.data.project import Project

@@ -109,7 +109,9 @@ def write_project_predictions(
     if len(project.view_names) > 1 and any(cameras is not None for cameras in project.cameras):
         rows_3d = [next(filter(None, names)) for names in project.image_names]
         write_points_3d(
-            out_dir / "predictions_3d.csv", project.keypoint_names, [(rows_3d, reconstruct_project(project, predictions))]
+            out_dir / "predictions_3d.csv",
+            project.keypoint_names,
+            [(rows_3d, reconstruct_project(project, predictions))],
         )
 
 
