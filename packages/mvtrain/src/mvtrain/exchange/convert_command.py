@@ -77,7 +77,11 @@ def convert(file_format: str, sources: Sequence[Path], options: ConvertOptions, 
     unfinished = options.out.parent / f".{options.out.name}.{os.getpid()}.tmp"
     try:
         unfinished.mkdir(parents=True)
-        notes = [note for models in recordings.values() for note in _convert(file_format, models, unfinished, options)]
+        notes = [
+            f"{name}: {note}"
+            for name, models in recordings.items()
+            for note in _convert(file_format, models, unfinished, options)
+        ]
         unfinished.rename(options.out)
     except OSError as error:
         raise ValueError(f"{options.out} cannot be written: {error.strerror}: {error.filename}") from error

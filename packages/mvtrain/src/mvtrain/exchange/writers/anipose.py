@@ -12,6 +12,7 @@ import tomli_w
 from mvgeom.formats.files import write_text
 from mvtrain.exchange.optional import need
 from mvtrain.exchange.predictions import Points3D, PredictedSession
+from mvtrain.exchange.writers.cameras import write_cameras
 from mvtrain.exchange.writers.deeplabcut import H5_KEY, view_table
 from mvtrain.exchange.writers.options import WriteOptions
 
@@ -24,16 +25,14 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
         What the user should know.
 
     Raises:
-        ValueError: the library that writes h5 files is not installed, or anipose's TOML cannot hold the cameras.
+        ValueError: the library that writes h5 files is not installed.
     """
     need("tables", "convert anipose")
     home = folder / session.name
     (home / "pose-2d").mkdir(parents=True)
     for view, name in enumerate(session.view_names):
         view_table(session, view).to_hdf(home / "pose-2d" / f"{session.name}_{name}.h5", key=H5_KEY, mode="w")
-    if options.cameras is not None:
-        (home / "calibration").mkdir()
-        options.cameras.save(home / "calibration" / "calibration.toml", file_format="anipose")
+    notes = write_cameras(options.cameras, home / "calibration" / "calibration.toml", "anipose")
     if session.in_3d is not None:
         (home / "pose-3d").mkdir()
         table = _table_3d(session, session.in_3d)
@@ -46,7 +45,7 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
         "triangulation": {"cam_regex": f"_({names})$", "triangulate": True, "optim": False},
     }
     write_text(folder / "config.toml", tomli_w.dumps(config))
-    return [] if options.cameras is not None else [f"{session.name}: no calibration written: none is known"]
+    return notes
 
 
 def _table_3d(session: PredictedSession, in_3d: Points3D) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mvtrain.exchange.predictions import PredictedSession
+from mvtrain.exchange.writers.cameras import write_cameras
 from mvtrain.exchange.writers.options import WriteOptions
 from mvtrain.prediction.tables import PredictionRows, write_predictions
 
@@ -25,7 +26,7 @@ def write(models: Sequence[PredictedSession], folder: Path, options: WriteOption
         What the user should know.
 
     Raises:
-        ValueError: the models differ in views or keypoints, or anipose's TOML cannot hold the cameras.
+        ValueError: the models differ in views, keypoints or number of frames.
     """
     first = models[0]
     for other in models[1:]:
@@ -45,25 +46,22 @@ def write(models: Sequence[PredictedSession], folder: Path, options: WriteOption
                 index=range(len(model)), points=model.points[:, view], likelihood=model.likelihood[:, view]
             )
             write_predictions(folder / first.name / f"{name}_{number}.csv", model.keypoint_names, [rows])
-    if options.cameras is not None:
-        (folder / "calibrations").mkdir(exist_ok=True)
-        options.cameras.save(folder / "calibrations" / f"{first.name}.toml", file_format="anipose")
-    return _notes(first, len(models))
+    notes = write_cameras(options.cameras, folder / "calibrations" / f"{first.name}.toml", "anipose")
+    return notes + _notes(first, len(models))
 
 
 def _notes(session: PredictedSession, num_models: int) -> list[str]:
     notes = []
     if num_models == 1:
         notes.append(
-            f"{session.name}: an ensemble of one; give the predictions of several runs, each with its own "
-            "training.rng_seed_model_pt"
+            "an ensemble of one; give the predictions of several runs, each with its own training.rng_seed_model_pt"
         )
     files = [f"{view}_{number}.csv" for view in session.view_names for number in range(num_models)]
     for view in session.view_names:
         strangers = [name for name in files if view in name and not name.startswith(f"{view}_")]
         if strangers:
             notes.append(
-                f"{session.name}: eks would take {strangers[0]} for a file of view {view}, because its name contains "
+                f"eks would take {strangers[0]} for a file of view {view}, because its name contains "
                 f"that; without a calibration --camera-names {view}_ tells them apart"
             )
     return notes

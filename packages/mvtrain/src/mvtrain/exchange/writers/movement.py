@@ -52,7 +52,7 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
             found[name] = (("time", "keypoints", "individuals"), values[..., None])
         _save(found, folder / f"{session.name}_3d.nc")
     if options.frame_rate is None:
-        return [f"{session.name}: frame rate not known, so time is in frames; --fps gives it"]
+        return ["frame rate not known, so time is in frames; --fps gives it"]
     return []
 
 

@@ -15,6 +15,7 @@ import tomli_w
 
 from mvgeom.formats.files import write_text
 from mvtrain.exchange.predictions import Points3D, PredictedSession
+from mvtrain.exchange.writers.cameras import write_cameras
 from mvtrain.exchange.writers.options import METRES, WriteOptions
 
 MODEL = "CUSTOM"
@@ -30,8 +31,7 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
         What the user should know.
 
     Raises:
-        ValueError: the unit is not known though there are 3D points or cameras, the frame rate is not known, or
-            Pose2Sim's TOML cannot hold the cameras.
+        ValueError: the unit is not known though there are 3D points or cameras, or the frame rate is not known.
     """
     if options.frame_rate is None:
         raise ValueError(
@@ -48,15 +48,15 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
         _write_frames(home / "pose", session, view)
     write_text(home / "Config.toml", tomli_w.dumps(_config(session.keypoint_names, options.frame_rate)))
     scale = METRES[options.unit] if options.unit is not None else 1.0
-    if options.cameras is not None:
-        (home / "calibration").mkdir()
-        cameras = options.cameras.replace(translation=options.cameras.translation * scale)
-        cameras.save(home / "calibration" / "Calib.toml", file_format="pose2sim")
+    cameras = options.cameras
+    if cameras is not None:
+        cameras = cameras.replace(translation=cameras.translation * scale)
+    notes = write_cameras(cameras, home / "calibration" / "Calib.toml", "pose2sim")
     if session.in_3d is not None:
         (home / "pose-3d").mkdir()
         name = f"{session.name}_0-{len(session) - 1}.trc"
         write_text(home / "pose-3d" / name, _trc(name, session, session.in_3d, scale, options))
-    return [] if options.cameras is not None else [f"{session.name}: no calibration written: none is known"]
+    return notes
 
 
 def _write_frames(folder: Path, session: PredictedSession, view: int) -> None:

@@ -1,0 +1,236 @@
+"""`mvtrain import` and `mvtrain convert` as a user runs them, with files made and read by the foreign libraries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import sleap_io
+from movement.io import load_dataset
+
+from helpers.command import Outcome, run_mvtrain
+from helpers.foreign import (
+    frame_number,
+    read,
+    sleap_labels,
+    visible_points,
+    write_anipose,
+    write_coco,
+    write_deeplabcut,
+    write_prediction,
+)
+from helpers.tiny import TINY_MODEL, generate_tiny_project
+from mvtrain.data.project import Project
+
+FEW = {0: range(10), 1: range(2, 12), 2: range(0, 12, 2)}
+"""Rows that are labelled in each view, so that most moments lack some view."""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    folder = tmp_path_factory.mktemp("original") / "project"
+    return read(generate_tiny_project(folder, num_frames=12, num_sessions=2, image_format="png", occlusion=0.2))
+
+
+@pytest.fixture
+def mvtrain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    def run(*arguments: object) -> Outcome:
+        return run_mvtrain(capsys, monkeypatch, *arguments)
+
+    return run
+
+
+def assert_equal(imported: Project, original: Project, points: np.ndarray) -> None:
+    """The same views, moments, labels and cameras."""
+    assert imported.view_names == original.view_names
+    assert imported.keypoint_names == original.keypoint_names
+    assert imported.sessions == original.sessions
+    numbers = [[frame_number(name) for name in names] for names in imported.image_names]
+    assert numbers == [[frame_number(name) for name in names] for names in original.image_names]
+    np.testing.assert_allclose(imported.points, points, atol=1e-3)
+    for ours, theirs in zip(imported.cameras, original.cameras, strict=True):
+        assert ours is not None
+        assert theirs is not None
+        np.testing.assert_allclose(ours.matrix, theirs.matrix)
+        np.testing.assert_allclose(ours.translation, theirs.translation)
+
+
+def assert_same_images(imported: Project, original: Project, *, atol: int = 0) -> None:
+    for ours, theirs in zip(imported.image_paths, original.image_paths, strict=True):
+        for path, other in zip(ours, theirs, strict=True):
+            difference = cv2.absdiff(cv2.imread(str(path)), cv2.imread(str(other)))
+            assert difference.mean() <= atol, (path, other)
+
+
+def test_anipose_project_passes_check_and_fits(project: Project, tmp_path: Path, mvtrain) -> None:
+    source, out = write_anipose(tmp_path / "anipose", project), tmp_path / "out"
+    outcome = mvtrain("import", "anipose", source, "--out", out, "--copy-videos")
+    assert outcome.status == 0, outcome.err
+    assert "3 views (cam1, cam2, cam3), 2 sessions (2 calibrated), 12 moments, 16 keypoints" in outcome.out
+    imported = read(out)
+    assert_equal(imported, project, visible_points(project))
+    assert_same_images(imported, project)
+    assert sorted(path.name for path in (out / "videos").iterdir()) == sorted(
+        f"{session}_{view}.mp4" for session in set(project.sessions) for view in project.view_names
+    )
+    checked = mvtrain("check", out / "config.yaml", "--output-dir", tmp_path / "check")
+    assert checked.status == 0, checked.out + checked.err
+    tiny = [f"model.{key}={value}" for key, value in TINY_MODEL.items() if key != "backbone_args"]
+    tiny.append("model.backbone_args={depth: 1, embed_dim: 24, num_heads: 3}")
+    tiny += ["training.accelerator=cpu", "training.num_workers=0", "training.train_batch_size=2"]
+    fitted = mvtrain("fit", out / "config.yaml", *tiny, "--dry-run")
+    assert fitted.status == 0, fitted.out + fitted.err
+
+
+@pytest.mark.parametrize(
+    ("index", "formats"), [("path", ("csv",)), ("levels", ("csv",)), ("levels", ("h5",)), ("path", ("h5",))]
+)
+def test_deeplabcut_project_of_all_views(
+    project: Project, tmp_path: Path, mvtrain, index: str, formats: tuple[str, ...]
+) -> None:
+    source = write_deeplabcut(tmp_path / "dlc", project, index=index, formats=formats)
+    calibrations = project.root / "calibrations"
+    outcome = mvtrain("import", "deeplabcut", source, "--out", tmp_path / "out", "--calibration", calibrations)
+    assert outcome.status == 0, outcome.err
+    imported = read(tmp_path / "out")
+    assert_equal(imported, project, visible_points(project))
+    assert_same_images(imported, project)
+
+
+def test_views_labelled_in_a_project_each_are_completed_from_their_videos(
+    project: Project, tmp_path: Path, mvtrain
+) -> None:
+    arguments: list[object] = ["import", "deeplabcut", "--calibration", project.root / "calibrations"]
+    for view, name in enumerate(project.view_names):
+        path = write_deeplabcut(tmp_path / name, project, views=[view], rows={view: FEW[view]}, name="{session}")
+        arguments += ["--view", f"{name}={path}"]
+    outcome = mvtrain(*arguments, "--out", tmp_path / "out")
+    assert outcome.status == 0, outcome.err
+    expected = np.full_like(project.points, np.nan)
+    for view, rows in FEW.items():
+        expected[list(rows), view] = visible_points(project)[list(rows), view]
+    imported = read(tmp_path / "out")
+    assert_equal(imported, project, expected)
+    assert "10 images from videos" in outcome.out
+    assert_same_images(imported, project, atol=6)  # videos are compressed with loss; another frame differs by more
+
+
+@pytest.mark.parametrize("embed", [False, True])
+def test_sleap_labels_with_videos_or_images_inside(project: Project, tmp_path: Path, mvtrain, embed: bool) -> None:
+    path = tmp_path / ("labels.pkg.slp" if embed else "labels.slp")
+    sleap_io.save_slp(sleap_labels(project), str(path), embed=embed, verbose=False)
+    calibrations = project.root / "calibrations"
+    outcome = mvtrain("import", "sleap", path, "--out", tmp_path / "out", "--calibration", calibrations)
+    assert outcome.status == 0, outcome.err
+    imported = read(tmp_path / "out")
+    assert_equal(imported, project, project.points)
+    np.testing.assert_array_equal(imported.visibility, project.visibility)
+    assert (project.visibility == 1).any(), "nothing was tested about occluded labels"
+    assert_same_images(imported, project, atol=6)
+    assert ("0 images from videos" in outcome.out) == embed
+
+
+def test_coco_file_of_all_views(project: Project, tmp_path: Path, mvtrain) -> None:
+    source = write_coco(tmp_path / "coco" / "annotations.json", project)
+    calibrations = project.root / "calibrations"
+    outcome = mvtrain("import", "coco", source, "--out", tmp_path / "out", "--calibration", calibrations)
+    assert outcome.status == 0, outcome.err
+    imported = read(tmp_path / "out")
+    assert_equal(imported, project, project.points)
+    np.testing.assert_array_equal(imported.visibility, project.visibility)
+    assert_same_images(imported, project)
+
+
+def test_converted_predictions_say_the_same_in_every_format(project: Project, tmp_path: Path, mvtrain) -> None:
+    rng = np.random.default_rng(0)
+    session = project.sessions[0]
+    rows = [row for row, name in enumerate(project.sessions) if name == session]
+    points, likelihood = project.points[rows].copy(), rng.uniform(size=project.points[rows].shape[:3])
+    points[1, 1] = likelihood[1, 1] = np.nan
+    source = write_prediction(
+        tmp_path / "video_preds",
+        points,
+        likelihood,
+        session=session,
+        view_names=project.view_names,
+        keypoint_names=project.keypoint_names,
+        cameras=project.cameras[0],
+        calibration=project.root / "calibrations" / f"{session}.toml",
+        videos=project.root / "videos",
+    )
+    written = pd.read_csv(source / f"{session}_cam2.csv", header=[0, 1, 2], index_col=0).to_numpy()
+    written_3d = pd.read_csv(source / f"{session}_3d.csv", header=[0, 1, 2], index_col=0).to_numpy()
+    written_3d = written_3d.reshape(len(rows), -1, 8)[..., :3]
+    assert np.isfinite(written_3d).mean() > 0.5
+    for name in ("deeplabcut", "anipose", "movement", "eks", "pose2sim"):
+        outcome = mvtrain("convert", name, tmp_path, "--out", tmp_path / name, "--unit", "mm")
+        assert outcome.status == 0, outcome.err
+    dlc = load_dataset(tmp_path / "deeplabcut" / f"{session}_cam2DLC_mvtrain.h5", source_software="DeepLabCut")
+    eks = load_dataset(tmp_path / "eks" / session / "cam2_0.csv", source_software="LightningPose")
+    for dataset in (dlc, eks):
+        found = np.concatenate([dataset.position.values, dataset.confidence.values[:, None]], axis=1)
+        np.testing.assert_array_equal(np.swapaxes(found[..., 0], 1, 2).reshape(len(rows), -1), written)
+    anipose = load_dataset(tmp_path / "anipose" / session / "pose-3d" / f"{session}.csv", source_software="Anipose")
+    anipose = anipose.sel(keypoints=list(project.keypoint_names))  # movement puts anipose's keypoints in another order
+    np.testing.assert_array_equal(np.swapaxes(anipose.position.values[..., 0], 1, 2), written_3d)
+
+
+MISTAKES = {
+    "unknown format": (
+        ["import", "maDLC", "{dlc}"],
+        "unknown format 'maDLC'; formats that can be imported are anipose",
+    ),
+    "no such source": (["import", "sleap", "{tmp}/none.slp"], "none.slp does not exist"),
+    "nothing": (["import", "sleap"], "nothing to import: give a SOURCE"),
+    "view without path": (["import", "sleap", "--view", "top"], "--view 'top' must look like top=path/to/source"),
+    "out exists": (["import", "deeplabcut", "{dlc}", "--out", "{dlc}"], "already exists; remove it or choose another"),
+    "no media": (["import", "deeplabcut", "{dlc}", "--media", "{tmp}/none"], "none is no folder"),
+    "no calibration": (["import", "deeplabcut", "{dlc}", "--calibration", "{tmp}/c.toml"], "c.toml does not exist"),
+    "other cameras": (
+        ["import", "deeplabcut", "{dlc}", "--calibration", "{root}/calibrations", "--pattern", "<session>_cam<view>"],
+        "has the cameras cam1, cam2, cam3, but the views are 1, 2, 3",
+    ),
+    "other views": (["import", "deeplabcut", "{dlc}", "--views", "cam1,cam2"], "cannot tell session and view from"),
+    "unknown target": (["convert", "bvh", "{tmp}"], "unknown format 'bvh'; predictions can be converted to anipose"),
+    "no prediction": (["convert", "eks", "{tmp}"], "no <session>_prediction.json of mvtrain predict"),
+    "unknown unit": (["convert", "pose2sim", "{tmp}", "--unit", "inch"], "--unit must be one of m, cm, mm, got 'inch'"),
+    "unknown axis": (["convert", "pose2sim", "{tmp}", "--up", "x"], "--up must be y or z, got 'x'"),
+}
+
+
+@pytest.fixture(scope="module")
+def dlc(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_deeplabcut(tmp_path_factory.mktemp("foreign") / "dlc", project)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_one_line_and_leave_nothing(
+    project: Project, dlc: Path, tmp_path: Path, mvtrain, mistake: str
+) -> None:
+    arguments, message = MISTAKES[mistake]
+    filled = [part.format(tmp=tmp_path, dlc=dlc, root=project.root) for part in arguments]
+    out = [] if "--out" in filled else ["--out", tmp_path / "out"]
+    outcome = mvtrain(*filled, *out)
+    assert outcome.status == 2
+    assert message in outcome.err
+    assert "Traceback" not in outcome.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_images_are_named_and_can_be_left_out(project: Project, tmp_path: Path, mvtrain) -> None:
+    source = write_deeplabcut(tmp_path / "dlc", project, rows=FEW, with_videos=False)
+    outcome = mvtrain("import", "deeplabcut", source, "--out", tmp_path / "out")
+    assert outcome.status == 2
+    assert "10 images are missing, and there is no video to take them from: " in outcome.err
+    lacking = frame_number(project.image_names[0][1])
+    assert f"{project.sessions[0]}, view cam2, frame {lacking}; " in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["dlc"]
+    outcome = mvtrain("import", "deeplabcut", source, "--out", tmp_path / "empty", "--allow-absent")
+    assert outcome.status == 0, outcome.err
+    assert sum(name is None for names in read(tmp_path / "empty").image_names for name in names) == 10
+    outcome = mvtrain(*("import", "deeplabcut", source, "--out", tmp_path / "full", "--media", project.root / "videos"))
+    assert outcome.status == 0, outcome.err
+    assert "10 images from videos" in outcome.out
