@@ -1,0 +1,33 @@
+"""How Sphinx builds the site: uv run --group docs sphinx-build -W docs site."""
+
+import re
+
+from sphinx.application import Sphinx
+
+project = "multiview-pose"
+copyright = "MIT licence"  # noqa: A001 (Sphinx's name)
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+
+exclude_patterns = ["figures"]
+html_theme = "furo"
+html_title = "multiview-pose"
+html_show_sphinx = False
+html_copy_source = False
+
+myst_heading_anchors = 3
+
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True}
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+
+
+def link_to_package_pages(app: Sphinx, page: str, source: list[str]) -> None:
+    """Links to the folders of the packages, which a reader of the repository wants, lead to their pages on the site."""
+    source[0] = re.sub(r"\]\(\.\./packages/(\w+)\)", r"](api/\1.md)", source[0])
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("source-read", link_to_package_pages)
