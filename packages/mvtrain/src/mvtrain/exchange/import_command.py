@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -11,7 +11,6 @@ from rich.progress import Progress
 
 from mvtrain.exchange.calibration import find_calibrations
 from mvtrain.exchange.labels import ForeignLabels, ReadOptions, Source, merge
-from mvtrain.exchange.media import videos_by_view, videos_in
 from mvtrain.exchange.moments import Moments, align
 from mvtrain.exchange.names import DEFAULT_PATTERN, pattern_rule
 from mvtrain.exchange.project_folder import ImportedProject, write_project
@@ -33,7 +32,7 @@ class ImportOptions:
         out: project folder to write; must not exist.
         views: `NAME=PATH`, sources that are one view each.
         view_names: the views, in their order; empty: those there are.
-        pattern: how foreign names tell session and view.
+        pattern: how foreign names tell session and view; None: `DEFAULT_PATTERN`.
         individual: which animal to take where there are several.
         calibration: file, or folder of `<session>.toml`; None: what lies in the sources.
         media: folder with videos and images that are not where the foreign project says.
@@ -44,7 +43,7 @@ class ImportOptions:
     out: Path
     views: tuple[str, ...] = ()
     view_names: tuple[str, ...] = ()
-    pattern: str = DEFAULT_PATTERN
+    pattern: str | None = None
     individual: str | None = None
     calibration: Path | None = None
     media: Path | None = None
@@ -71,14 +70,16 @@ def import_project(file_format: str, paths: Sequence[Path], options: ImportOptio
     if options.media is not None and not options.media.is_dir():
         raise ValueError(f"--media {options.media} is no folder")
     sources = _sources(paths, options.views)
-    rule = pattern_rule(options.pattern, options.view_names)
+    if options.pattern is not None and file_format == "anipose":
+        raise ValueError("--pattern is not for anipose, whose config.toml says by cam_regex how names are made")
+    rule = pattern_rule(options.pattern or DEFAULT_PATTERN, options.view_names)
     read_options = ReadOptions(rule=rule, individual=options.individual, media=options.media)
     labels = merge(READERS[file_format](sources, read_options))
-    labels = replace(labels, videos={**videos_by_view(videos_in(options.media), None, rule), **labels.videos})
     calibrations = find_calibrations([source.path for source in sources], options.calibration)
     if options.calibration is None:
         calibrations |= labels.calibrations
-    order = options.view_names or tuple(dict.fromkeys(source.view for source in sources if source.view is not None))
+    said = tuple(dict.fromkeys(source.view for source in sources if source.view is not None))
+    order = options.view_names or (said if all(source.view is not None for source in sources) else ())
     moments = align(labels, order, allow_absent=options.allow_absent)
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("images")

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from mvgeom.calibration.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from mvtrain.exchange.names import NameRule, split_name
+from mvtrain.exchange.labels import ReadOptions
+from mvtrain.exchange.names import split_name
 
 
 def find_file(name: str, folders: Sequence[Path | None]) -> Path | None:
@@ -34,18 +35,21 @@ def images_in(folder: Path | None) -> list[Path]:
     return _with_suffix(folder, IMAGE_SUFFIXES)
 
 
-def videos_by_view(videos: Iterable[Path], view: str | None, rule: NameRule) -> dict[tuple[str, str], Path]:
-    """Videos by session and view; of two with the same the first, and none whose name tells no view.
+def videos_by_view(videos: Iterable[Path], view: str | None, options: ReadOptions) -> dict[tuple[str, str], Path]:
+    """Videos of a source and of the folder of media by session and view.
+
+    Of two videos of the same session and view the first counts, and the source's before those of the folder. Those
+    whose name tells no view are left aside.
 
     Args:
-        videos: files.
-        view: that the user said they are.
-        rule: how their names are made.
+        videos: of the source.
+        view: that the user said the source is.
+        options: has the rule by which names are made, and the folder of media.
     """
     found: dict[tuple[str, str], Path] = {}
-    for video in videos:
-        if view is not None or rule.split(video.stem) is not None:
-            parts = split_name(video.stem, view, rule, str(video))
+    for video, said in [*((video, view) for video in videos), *((video, None) for video in videos_in(options.media))]:
+        if said is not None or options.rule.split(video.stem) is not None:
+            parts = split_name(video.stem, said, options.rule, str(video))
             found.setdefault((parts.session, parts.view), video)
     return found
 

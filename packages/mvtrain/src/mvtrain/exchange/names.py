@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -52,7 +52,7 @@ def pattern_rule(template: str, views: Sequence[str] = ()) -> NameRule:
 
     Args:
         template: text with `<view>`, and possibly `<session>` and `<frame>`; everything else stands for itself.
-        views: the names that views can have; empty: any.
+        views: the names that views can have, of which the longest that fits counts; empty: any.
 
     Raises:
         ValueError: a field is unknown, given twice, or `<view>` is missing.
@@ -64,16 +64,12 @@ def pattern_rule(template: str, views: Sequence[str] = ()) -> NameRule:
             f"pattern {template!r} must have <view>, may have <session> and <frame>, each once, such as "
             f"{DEFAULT_PATTERN!r} or '<view>-<session>_<frame>'"
         )
-    expressions = dict(_FIELDS)
-    if views:
-        longest_first = sorted(views, key=len, reverse=True)
-        expressions["view"] = f"(?P<view>{'|'.join(map(re.escape, longest_first))})"
-    regex = re.compile(
-        "".join(expressions[part] if number % 2 else re.escape(part) for number, part in enumerate(parts))
-    )
+    # One expression per view, the longest first, because one view's name may end in another's.
+    alternatives = [f"(?P<view>{re.escape(view)})" for view in sorted(views, key=len, reverse=True)]
+    regexes = [re.compile(_expression(parts, {**_FIELDS, "view": view})) for view in alternatives or [_FIELDS["view"]]]
 
     def split(name: str) -> NameParts | None:
-        match = regex.fullmatch(name)
+        match = next((match for regex in regexes if (match := regex.fullmatch(name))), None)
         if match is None:
             return None
         found = match.groupdict()
@@ -83,6 +79,11 @@ def pattern_rule(template: str, views: Sequence[str] = ()) -> NameRule:
         )
 
     return NameRule(description=repr(template), split=split, has_frame="frame" in fields)
+
+
+def _expression(parts: Sequence[str], fields: Mapping[str, str]) -> str:
+    """A regular expression of texts, at even places, and names of fields between them."""
+    return "".join(fields[part] if number % 2 else re.escape(part) for number, part in enumerate(parts))
 
 
 def camera_regex_rule(expression: str) -> NameRule:

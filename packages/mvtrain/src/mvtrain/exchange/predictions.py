@@ -202,7 +202,7 @@ def _read_3d(path: Path, keypoint_names: Sequence[str], num_frames: int) -> Poin
         table = pd.read_csv(path, header=[0, 1, 2], index_col=0)
         columns = list(zip(table.columns.get_level_values(1), table.columns.get_level_values(2), strict=True))
         values = table.to_numpy(dtype=np.float64)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, IndexError) as error:
         raise ValueError(f"{path}: is no table of 3D keypoints: {error}") from error
     expected = [(name, coord) for name in keypoint_names for coord in COORDS_3D]
     if columns != expected or len(values) != num_frames:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mvgeom.formats.files import read_text
 from mvtrain.exchange.labels import ForeignLabels, ImageFile, LabelledImage, Place, ReadOptions, Source
-from mvtrain.exchange.media import find_file
+from mvtrain.exchange.media import find_file, videos_by_view
 from mvtrain.exchange.names import split_image_name
 
 _SECTIONS = ("images", "annotations", "categories")
@@ -35,7 +35,7 @@ def read(sources: Sequence[Source], options: ReadOptions) -> list[ForeignLabels]
 def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
     path = source.path
     document = _parse(path)
-    annotations = [each for each in document["annotations"] if each.get("keypoints")]
+    annotations = [each for each in document["annotations"] if isinstance(each.get("keypoints"), list)]
     category = _category(path, document["categories"], annotations)
     names = tuple(str(name) for name in category["keypoints"])
     by_image = _by_image(path, annotations, options.individual)
@@ -67,6 +67,7 @@ def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
         images=tuple(labelled),
         has_visibility=True,
         skeleton=_skeleton(category, names),
+        videos=videos_by_view([], source.view, options),
         notes=(note,) if binary else (),
     )
 

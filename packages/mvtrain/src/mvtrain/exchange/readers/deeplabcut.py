@@ -75,7 +75,7 @@ def read_source(source: Source, options: ReadOptions) -> ForeignLabels:
         images=merged.images,
         skeleton=_known(project.skeleton, merged.keypoint_names),
         unlabelled=merged.unlabelled,
-        videos=videos_by_view(all_videos, source.view, options.rule),
+        videos=videos_by_view(all_videos, source.view, options),
     )
 
 

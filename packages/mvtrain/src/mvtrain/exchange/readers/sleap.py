@@ -52,7 +52,10 @@ def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
             num_predicted += 1
         else:
             images.append(_labelled(frame, instance, names, source, options))
-    notes = [f"{source.path}: {num_predicted} frames with predictions only are left out"] if num_predicted else []
+    if options.individual is not None and not images:
+        tracks = ", ".join(repr(track.name) for track in labels.tracks) or "none"
+        raise ValueError(f"{source.path}: nothing is labelled of {options.individual!r}; tracks are {tracks}")
+    notes = [f"{source.path}: {num_predicted} frames without labels by hand are left out"] if num_predicted else []
     videos = [_find_video(video, source.path, options.media) for video in labels.videos]
     return ForeignLabels(
         origin=str(source.path),
@@ -60,7 +63,7 @@ def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
         images=tuple(images),
         has_visibility=True,
         skeleton=tuple((str(edge.source.name), str(edge.destination.name)) for edge in skeleton.edges),
-        videos=videos_by_view([video for video in videos if video is not None], source.view, options.rule),
+        videos=videos_by_view([video for video in videos if video is not None], source.view, options),
         notes=tuple(notes),
     )
 

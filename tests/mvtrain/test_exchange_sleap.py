@@ -1,0 +1,117 @@
+"""SLEAP's labels through sleap-io, and what is wrong with them."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sleap_io
+
+from helpers.videos import moving_dot, write_video
+from mvtrain.exchange.labels import DecodedImage, ForeignLabels, ReadOptions, Source, VideoFrame
+from mvtrain.exchange.names import pattern_rule
+from mvtrain.exchange.readers import sleap
+
+RULE = pattern_rule("<session>_<view>")
+SKELETON = sleap_io.Skeleton(["tail", "nose"], edges=[("nose", "tail")])
+
+
+def instance(offset: float = 0.0, track: sleap_io.Track | None = None) -> sleap_io.Instance:
+    points = np.array([[1.0, 2.0], [3.0, 4.0]]) + offset
+    return sleap_io.Instance.from_numpy(points, skeleton=SKELETON, track=track)
+
+
+def save(folder: Path, *frames: list[sleap_io.Instance], embed: bool = False, tracks=()) -> Path:
+    """Labels of the frames 0, 2, 4, ... of one video beside the file."""
+    video = write_video(folder / "mouse_top.avi", [moving_dot(number) for number in range(8)])
+    opened = sleap_io.Video.from_filename(str(video), grayscale=False)
+    labelled = [
+        sleap_io.LabeledFrame(video=opened, frame_idx=2 * number, instances=instances)
+        for number, instances in enumerate(frames)
+    ]
+    labels = sleap_io.Labels(labelled, skeletons=[SKELETON], videos=[opened], tracks=list(tracks))
+    path = folder / ("labels.pkg.slp" if embed else "labels.slp")
+    sleap_io.save_slp(labels, str(path), embed=embed, verbose=False)
+    return path
+
+
+def read(path: Path, individual: str | None = None, media: Path | None = None) -> ForeignLabels:
+    options = ReadOptions(rule=RULE, individual=individual, media=media)
+    return sleap.read([Source(path=path)], options)[0]
+
+
+def test_labels_by_hand_are_taken_and_predictions_left_out(tmp_path: Path) -> None:
+    predicted = sleap_io.PredictedInstance.from_numpy(np.ones((2, 2)), skeleton=SKELETON)
+    labels = read(save(tmp_path, [instance()], [predicted], [predicted, instance(5.0)]))
+    assert labels.keypoint_names == ("tail", "nose")
+    assert labels.skeleton == (("nose", "tail"),)
+    assert [image.place for image in labels.images] == [("mouse", "top", 0), ("mouse", "top", 4)]
+    np.testing.assert_array_equal(labels.images[1].points, [[6, 7], [8, 9]])
+    assert labels.notes == (f"{tmp_path / 'labels.slp'}: 1 frames without labels by hand are left out",)
+
+
+def test_a_placed_node_that_is_not_visible_is_occluded_and_keeps_its_place(tmp_path: Path) -> None:
+    hidden, missing = instance(), instance()
+    hidden.points["visible"][1] = False
+    missing.points["xy"][0] = np.nan
+    first, second = read(save(tmp_path, [hidden], [missing])).images
+    assert first.visibility.tolist() == [2, 1]
+    np.testing.assert_array_equal(first.points, [[1, 2], [3, 4]])
+    assert second.visibility.tolist() == [0, 2]
+    assert np.isnan(second.points[0]).all()
+
+
+def test_images_are_in_the_video_or_inside_the_package(tmp_path: Path) -> None:
+    (image,) = read(save(tmp_path, [instance()])).images
+    assert image.image == VideoFrame(path=tmp_path / "mouse_top.avi", number=0)
+    (_, second) = read(save(tmp_path, [instance()], [instance()], embed=True)).images
+    assert isinstance(second.image, DecodedImage)
+    # SLEAP's package is RGB, OpenCV's video BGR.
+    difference = second.image.read()[..., ::-1].astype(int) - moving_dot(2)
+    assert np.abs(difference).mean() < 3
+
+
+def test_a_video_that_moved_is_looked_for_beside_the_file_and_in_media(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    path = save(tmp_path / "a", [instance()])
+    path = path.rename(tmp_path / "labels.slp")
+    moved = (tmp_path / "a" / "mouse_top.avi").rename(tmp_path / "b" / "mouse_top.avi")
+    assert read(path).images[0].image is None
+    assert read(path, media=tmp_path / "b").images[0].image == VideoFrame(path=moved, number=0)
+    beside = moved.rename(tmp_path / "mouse_top.avi")
+    labels = read(path)
+    assert labels.images[0].image == VideoFrame(path=beside, number=0)
+    assert labels.videos == {("mouse", "top"): beside}
+
+
+def test_several_animals(tmp_path: Path) -> None:
+    tracks = [sleap_io.Track("alice"), sleap_io.Track("bob")]
+    path = save(tmp_path, [instance(0.0, tracks[0]), instance(9.0, tracks[1])], tracks=tracks)
+    np.testing.assert_array_equal(read(path, "bob").images[0].points, [[10, 11], [12, 13]])
+    message = "mouse_top.avi, frame 0: 2 animals are labelled (tracks: 'alice', 'bob'), but a project here has one"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read(path)
+    with pytest.raises(ValueError, match=re.escape("nothing is labelled of 'eve'; tracks are 'alice', 'bob'")):
+        read(path, "eve")
+
+
+def test_no_labels_file(tmp_path: Path) -> None:
+    path = tmp_path / "labels.slp"
+    path.write_bytes(b"no HDF5")
+    with pytest.raises(ValueError, match=re.escape(f"{path}: is no labels file of SLEAP (.slp), or damaged")):
+        read(path)
+    with pytest.raises(ValueError, match="is no labels file of SLEAP"):
+        read(tmp_path)
+
+
+def test_without_sleap_io(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path, [instance()])
+    monkeypatch.setitem(sys.modules, "sleap_io", None)
+    message = "import sleap needs the library sleap_io, which cannot be imported"
+    with pytest.raises(ValueError, match=message) as caught:
+        read(path)
+    assert 'pip install "mvtrain[exchange]"' in str(caught.value)
