@@ -7,9 +7,9 @@ from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvtrain.config import load_config
 from mvtrain.data.dataset import triangulate_labels
 from mvtrain.data.project import Project, read_project
-from mvtrain.evaluation.three_d import triangulate_predictions
 from mvtrain.evaluation.validation import validation_columns, validation_figures
 from mvtrain.prediction.predict import FramePredictions
+from mvtrain.prediction.project import reconstruct_project
 
 ROWS = np.array([9, 0, 7, 4])
 """Of both sessions, which have rigs of their own, and not in the project's order."""
@@ -43,7 +43,7 @@ def test_exact_predictions_have_no_error(project: Project) -> None:
     for name, value in figures.items():
         if name != "val_reprojection_error":  # hidden keypoints, of no weight, were put anywhere
             assert value == pytest.approx(0, abs=1e-6), name
-    points_3d = triangulate_predictions(project, exact_predictions(project))
+    points_3d = reconstruct_project(project, exact_predictions(project)).points
     np.testing.assert_allclose(points_3d, labels_3d[ROWS], atol=1e-6)
 
 

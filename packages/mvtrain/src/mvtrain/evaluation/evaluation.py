@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mvgeom import project as project_points
-from mvgeom import reprojection_error
 from mvtrain.data.dataset import triangulate_labels
 from mvtrain.data.maps import to_file
 from mvtrain.data.project import Project
 from mvtrain.data.truth import read_truth
-from mvtrain.evaluation.metrics import pixel_error
+from mvtrain.evaluation.metrics import mean_pose, pixel_error, subject_sizes
 from mvtrain.evaluation.sets import sets_of
+from mvtrain.evaluation.three_d import project_into_images, reprojection_errors
 from mvtrain.losses.heatmap import VISIBLE
+from mvtrain.prediction.confidence import ConfidenceMap, calibrated
 from mvtrain.prediction.predict import FramePredictions
 from mvtrain.prediction.predictor import Predictor
 from mvtrain.prediction.project import check_project, predict_project, reconstruct_project
@@ -28,6 +28,9 @@ class Evaluation:
 
     "Frame px" are those of the whole camera image, "file px" those of the stored image: the same unless images are
     crops. Errors in 2D are in file px, as in `predictions_<view>_pixel_error.csv` and `metrics.csv`.
+
+    A keypoint is hidden in a view where it has no visible label although it lies in the image: it is behind something,
+    or nobody labelled it.
 
     Attributes:
         view_names: V names.
@@ -42,6 +45,13 @@ class Evaluation:
         raw_confidence: (N, V, K) the network's own, by which predictions are triangulated.
         labels: (N, V, K, 2) visible labels in frame px, NaN elsewhere.
         pixel_error: (N, V, K) distance between prediction and label in file px, NaN where there is no visible label.
+        mean_pose_error: (N, V, K) the same of the mean pose of the training moments, which looks at no image; NaN also
+            where no moment is of the training set.
+        hidden_error: (N, V, K) distance in file px between a prediction and where the labels say that a hidden keypoint
+            is: the projection of the labels of other views, triangulated, or else the coordinates that the label table
+            gives for an occluded keypoint. NaN elsewhere.
+        subject_size: (V,) px of the file: median over moments of the diagonal of the box around the keypoints whose
+            place is known, hidden or not; NaN for a view without labels.
         points_3d: (N, K, 3) triangulated predictions, as `predictions_3d.csv` has them; NaN without calibration, and
             where no two views agree.
         labels_3d: (N, K, 3) triangulated visible labels; NaN without calibration or with fewer than two labels.
@@ -50,8 +60,8 @@ class Evaluation:
             predictions triangulate to; NaN without that.
         truth_3d: (N, K, 3) the generator's truth; None where the project has none.
         truth_error_3d: (N, K) distance between `points_3d` and `truth_3d`; None without truth.
-        hidden_error: (N, V, K) distance in file px between a prediction and the projection of the true keypoint, where
-            that lies in the image but has no visible label; NaN elsewhere. None without truth.
+        hidden_truth_error: (N, V, K) distance in file px between a prediction and the projected truth of a hidden
+            keypoint, NaN elsewhere; None without truth.
     """
 
     view_names: tuple[str, ...]
@@ -65,13 +75,22 @@ class Evaluation:
     raw_confidence: np.ndarray
     labels: np.ndarray
     pixel_error: np.ndarray
+    mean_pose_error: np.ndarray
+    hidden_error: np.ndarray
+    subject_size: np.ndarray
     points_3d: np.ndarray
     labels_3d: np.ndarray
     error_3d: np.ndarray
     reprojection_error: np.ndarray
     truth_3d: np.ndarray | None
     truth_error_3d: np.ndarray | None
-    hidden_error: np.ndarray | None
+    hidden_truth_error: np.ndarray | None
+
+    @property
+    def relative_error(self) -> np.ndarray:
+        """(N, V, K) distance to where the keypoint is known to be, hidden or not, as share of the subject's size."""
+        known = np.where(np.isfinite(self.pixel_error), self.pixel_error, self.hidden_error)
+        return known / self.subject_size[:, None]
 
 
 def evaluate(
@@ -93,25 +112,35 @@ def evaluate(
     """
     check_project(project, run.spec)
     predictor = Predictor.of(run, device or torch.device("cpu"), batch_size)
-    return compare(project, predict_project(predictor, project), sets_of(run, project))
+    return compare(project, predict_project(predictor, project), sets_of(run, project), run.confidence_map)
 
 
-def compare(project: Project, predictions: FramePredictions, sets: np.ndarray) -> Evaluation:
+def compare(
+    project: Project, predictions: FramePredictions, sets: np.ndarray, confidence_map: ConfidenceMap | None = None
+) -> Evaluation:
     """Set predictions beside what a project knows about their moments.
 
     Args:
         project: that was predicted.
-        predictions: of N of its moments, in any order.
-        sets: the set of every moment of the project, as `Split.names` gives them.
+        predictions: of N of its moments, in any order, with the network's own confidence.
+        sets: (len(project),) the set of every moment of the project, as `Split.names` gives them.
+        confidence_map: calibration of the confidence, if there is one.
     """
     rows = predictions.index
     visible = project.visibility[rows] == VISIBLE
     file_points = to_file(project, rows, predictions.points)
-    labels_file = np.where(visible[..., None], project.points[rows], np.nan)
-    points_3d = reconstruct_project(project, predictions).points
+    all_labels = np.where((project.visibility == VISIBLE)[..., None], project.points, np.nan)
+    labels = all_labels[rows]
     labels_3d = triangulate_labels(project)[rows]
+    hidden = _hidden_labels(project, rows, labels_3d)
+    points_3d = reconstruct_project(project, predictions).points
     truth = read_truth(project)
-    truth_3d = None if truth is None else truth[rows]
+    truth_3d = truth_error_3d = hidden_truth_error = None
+    if truth is not None:
+        truth_3d = truth[rows]
+        truth_error_3d = np.linalg.norm(points_3d - truth_3d, axis=-1)
+        projected = project_into_images(project, rows, truth_3d)
+        hidden_truth_error = np.where(visible, np.nan, pixel_error(file_points, projected))
     return Evaluation(
         view_names=project.view_names,
         keypoint_names=project.keypoint_names,
@@ -120,40 +149,25 @@ def compare(project: Project, predictions: FramePredictions, sets: np.ndarray) -
         sessions=tuple(project.sessions[row] for row in rows),
         image_names=tuple(project.image_names[row] for row in rows),
         points=predictions.points,
-        confidence=predictions.confidence,
+        confidence=calibrated(predictions.confidence, confidence_map),
         raw_confidence=predictions.confidence,
         labels=np.where(visible[..., None], project.points_frame[rows], np.nan),
-        pixel_error=pixel_error(file_points, labels_file),
+        pixel_error=pixel_error(file_points, labels),
+        mean_pose_error=pixel_error(mean_pose(all_labels[np.asarray(sets) == "train"]), labels),
+        hidden_error=pixel_error(file_points, hidden),
+        subject_size=subject_sizes(np.where(visible[..., None], labels, hidden)),
         points_3d=points_3d,
         labels_3d=labels_3d,
         error_3d=np.linalg.norm(points_3d - labels_3d, axis=-1),
-        reprojection_error=_reprojection_error(project, predictions, points_3d),
+        reprojection_error=reprojection_errors(project, predictions, points_3d),
         truth_3d=truth_3d,
-        truth_error_3d=None if truth_3d is None else np.linalg.norm(points_3d - truth_3d, axis=-1),
-        hidden_error=None if truth_3d is None else _hidden_error(project, rows, file_points, truth_3d, visible),
+        truth_error_3d=truth_error_3d,
+        hidden_truth_error=hidden_truth_error,
     )
 
 
-def _reprojection_error(project: Project, predictions: FramePredictions, points_3d: np.ndarray) -> np.ndarray:
-    """(N, V, K) frame px, NaN without calibration or 3D point."""
-    errors = np.full(predictions.confidence.shape, np.nan)
-    for number, row in enumerate(predictions.index):
-        cameras = project.cameras[row]
-        if cameras is not None:
-            errors[number] = reprojection_error(points_3d[number], predictions.points[number], cameras)
-    return errors
-
-
-def _hidden_error(
-    project: Project, rows: np.ndarray, file_points: np.ndarray, truth_3d: np.ndarray, visible: np.ndarray
-) -> np.ndarray:
-    """(N, V, K) file px between predictions and the projected truth of keypoints in the image but without a label."""
-    truth = np.full(file_points.shape, np.nan)
-    for number, row in enumerate(rows):
-        cameras = project.cameras[row]
-        if cameras is not None:
-            truth[number] = project_points(truth_3d[number], cameras)
-    truth = to_file(project, rows, truth)
-    # Not where the whole frame ends but where the stored image does: beyond it there is nothing to go by.
-    inside = ((truth >= -0.5) & (truth <= project.file_sizes[rows][:, :, None] - 0.5)).all(-1)
-    return np.where(inside & ~visible, pixel_error(file_points, truth), np.nan)
+def _hidden_labels(project: Project, rows: np.ndarray, labels_3d: np.ndarray) -> np.ndarray:
+    """(N, V, K, 2) file px of keypoints without visible label, as far as labels tell; NaN elsewhere."""
+    projected = project_into_images(project, rows, labels_3d)
+    known = np.where(np.isfinite(projected), projected, project.points[rows])
+    return np.where((project.visibility[rows] == VISIBLE)[..., None], np.nan, known)

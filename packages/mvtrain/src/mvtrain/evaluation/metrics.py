@@ -1,8 +1,6 @@
-"""Errors of predicted keypoints, beside those of a baseline that looks at no image."""
+"""Errors of predicted keypoints, a baseline that looks at no image, and the sizes that errors are measured by."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,38 +32,22 @@ def mean_pose(labels: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(by_keypoint), by_keypoint, by_view)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ErrorSummary:
-    """Errors of one view (or all) in one split.
+def subject_sizes(points: np.ndarray) -> np.ndarray:
+    """How large the subject is in each view's images.
 
-    Attributes:
-        count: labels compared.
-        mean: mean error.
-        median: median error.
-        baseline: mean error of the mean pose on the same labels.
+    Args:
+        points: (N, V, K, 2) px, NaN where unknown.
+
+    Returns:
+        (V,) px: median over moments of the diagonal of the box around the keypoints, of moments that have at least two;
+        NaN for a view without such a moment.
     """
-
-    count: int
-    mean: float
-    median: float
-    baseline: float
-
-    @property
-    def ratio(self) -> float:
-        """How many times smaller the error is than the baseline's."""
-        return self.baseline / self.mean if self.mean > 0 else float("inf")
-
-
-def summarize(errors: np.ndarray, baseline_errors: np.ndarray) -> ErrorSummary | None:
-    """Summary over all entries where both are known; None where there are none."""
-    known = np.isfinite(errors) & np.isfinite(baseline_errors)
-    if not known.any():
-        return None
-    return ErrorSummary(
-        count=int(known.sum()),
-        mean=float(errors[known].mean()),
-        median=float(np.median(errors[known])),
-        baseline=float(baseline_errors[known].mean()),
+    known = np.isfinite(points)
+    extent = np.where(known, points, -np.inf).max(axis=2) - np.where(known, points, np.inf).min(axis=2)
+    enough = known.all(-1).sum(-1) >= 2
+    diagonal = np.linalg.norm(np.where(enough[..., None], extent, 0.0), axis=-1)
+    return np.array(
+        [np.median(diagonal[enough[:, v], v]) if enough[:, v].any() else np.nan for v in range(points.shape[1])]
     )
 
 

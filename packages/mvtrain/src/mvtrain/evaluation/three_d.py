@@ -1,25 +1,45 @@
-"""Predictions of labelled frames in 3D."""
+"""World points against images: how far predictions are from the projections of what they triangulate to."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from mvgeom import triangulate
+from mvgeom import project as project_points
+from mvgeom import reprojection_error
+from mvtrain.data.maps import to_file
 from mvtrain.data.project import Project
 from mvtrain.prediction.predict import FramePredictions
 
 
-def triangulate_predictions(project: Project, predictions: FramePredictions) -> np.ndarray:
-    """(N, K, 3) world points of predicted frames, weighted by confidence; NaN for frames without calibration.
+def reprojection_errors(project: Project, predictions: FramePredictions, points_3d: np.ndarray) -> np.ndarray:
+    """(N, V, K) distances in frame px between predictions and projected world points; NaN without either.
 
     Args:
         project: that the frames are from.
         predictions: of N of its frames, in any order.
+        points_3d: (N, K, 3) world points of the same frames, NaN where missing.
     """
-    points_3d = np.full((*predictions.points.shape[:1], *predictions.points.shape[2:3], 3), np.nan)
-    cameras_of = [project.cameras[row] for row in predictions.index]
-    for cameras in {id(group): group for group in cameras_of if group is not None}.values():
-        numbers = [number for number, group in enumerate(cameras_of) if group is cameras]
-        weights = np.nan_to_num(predictions.confidence[numbers])
-        points_3d[numbers] = triangulate(predictions.points[numbers], cameras, weights=weights)
-    return points_3d
+    errors = np.full(predictions.confidence.shape, np.nan)
+    for number, row in enumerate(predictions.index):
+        cameras = project.cameras[row]
+        if cameras is not None:
+            errors[number] = reprojection_error(points_3d[number], predictions.points[number], cameras)
+    return errors
+
+
+def project_into_images(project: Project, rows: np.ndarray, points_3d: np.ndarray) -> np.ndarray:
+    """(N, V, K, 2) world points in px of the stored images; NaN where they fall outside, or nothing is known.
+
+    Args:
+        project: that the frames are from.
+        rows: (N,) which frames.
+        points_3d: (N, K, 3) world points of the same frames, NaN where missing.
+    """
+    points = np.full((len(rows), len(project.view_names), points_3d.shape[1], 2), np.nan)
+    for number, row in enumerate(rows):
+        cameras = project.cameras[row]
+        if cameras is not None:
+            points[number] = project_points(points_3d[number], cameras)
+    points = to_file(project, rows, points)
+    inside = (points >= -0.5) & (points <= project.file_sizes[rows][:, :, None] - 0.5)
+    return np.where(inside.all(-1, keepdims=True), points, np.nan)

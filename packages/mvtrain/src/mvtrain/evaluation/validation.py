@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from mvgeom import reprojection_error
 from mvtrain.data.maps import to_file
 from mvtrain.data.project import Project
 from mvtrain.evaluation.metrics import pixel_error
-from mvtrain.evaluation.three_d import triangulate_predictions
+from mvtrain.evaluation.three_d import reprojection_errors
 from mvtrain.losses.heatmap import VISIBLE
 from mvtrain.prediction.predict import FramePredictions
+from mvtrain.prediction.project import reconstruct_project
 
 
 def validation_columns(view_names: tuple[str, ...], keypoint_names: tuple[str, ...]) -> tuple[str, ...]:
@@ -24,6 +24,8 @@ def validation_columns(view_names: tuple[str, ...], keypoint_names: tuple[str, .
 
 def validation_figures(project: Project, labels_3d: np.ndarray, predictions: FramePredictions) -> dict[str, float]:
     """Figures of predicted frames; those for which there is nothing to compare are left out, but for the first.
+
+    The same errors as `evaluation.compare` gives, but for what takes long or is wanted only once.
 
     Args:
         project: that the frames are from.
@@ -43,14 +45,9 @@ def validation_figures(project: Project, labels_3d: np.ndarray, predictions: Fra
     figures |= {
         f"val_pixel_error_keypoint_{name}": _mean(errors[..., k]) for k, name in enumerate(project.keypoint_names)
     }
-    points_3d = triangulate_predictions(project, predictions)
+    points_3d = reconstruct_project(project, predictions).points
     figures["val_error_3d"] = _mean(np.linalg.norm(points_3d - labels_3d[rows], axis=-1))
-    reprojection = [
-        reprojection_error(points_3d[number], predictions.points[number], cameras)
-        for number, row in enumerate(rows)
-        if (cameras := project.cameras[row]) is not None
-    ]
-    consistency = np.stack(reprojection) if reprojection else np.full(1, np.nan)
+    consistency = reprojection_errors(project, predictions, points_3d)
     known = np.isfinite(consistency)
     figures["val_reprojection_error"] = float(np.median(consistency[known])) if known.any() else float("nan")
     return {name: value for name, value in figures.items() if np.isfinite(value) or name == "val_pixel_error"}

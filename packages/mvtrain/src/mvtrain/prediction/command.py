@@ -15,6 +15,7 @@ from mvtrain.config import Config
 from mvtrain.data.project import read_project
 from mvtrain.model.spec import ModelSpec
 from mvtrain.prediction.calibration import find_calibration, load_calibration
+from mvtrain.prediction.confidence import describe_likelihood
 from mvtrain.prediction.crops import find_boxes
 from mvtrain.prediction.drawing import style_of
 from mvtrain.prediction.inputs import Session, find_sessions
@@ -93,6 +94,8 @@ def predict(run_dir: Path, inputs: Sequence[Path], options: PredictOptions, cons
 
     fabric = _launch(run.config, options, console)
     predictor = Predictor.of(run, fabric.device, options.batch_size)
+    if fabric.is_global_zero:
+        say(console, describe_likelihood(run.confidence_map))
     if options.track and jobs:
         try:
             labelled = read_project(run.config)
@@ -104,7 +107,7 @@ def predict(run_dir: Path, inputs: Sequence[Path], options: PredictOptions, cons
         for project in projects:
             folder = (options.output_dir or run_dir / "image_preds") / project.root.name
             predictions = predict_project(predictor, project)
-            write_project_predictions(folder, project, predictions, None)
+            write_project_predictions(folder, project, predictions, None, predictor.confidence_map)
             say(console, f"predicted the {len(project)} labelled frames of {project.root} into {folder}")
     predict_jobs(predictor, jobs[fabric.global_rank :: fabric.world_size], console, quiet=not fabric.is_global_zero)
     fabric.barrier()

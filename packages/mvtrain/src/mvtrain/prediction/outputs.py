@@ -16,6 +16,7 @@ from mvgeom.formats.files import write_text
 from mvgeom.keypoint_tables import write_points_3d
 from mvgeom.reconstruction import OUTLIER_SIGMAS, Reconstruction
 from mvtrain.prediction.calibration import Calibration
+from mvtrain.prediction.confidence import ConfidenceMap, calibrated
 from mvtrain.prediction.inputs import Session
 from mvtrain.prediction.moments import Status
 from mvtrain.prediction.paths import OutputPaths
@@ -82,6 +83,7 @@ def write_outputs(
     view_names: Sequence[str],
     keypoint_names: Sequence[str],
     calibration: Calibration | None,
+    confidence_map: ConfidenceMap | None,
     identity: dict[str, Any],
 ) -> SessionSummary:
     """Write all tables of a session from its records; each appears whole, and the summary last.
@@ -95,13 +97,14 @@ def write_outputs(
         view_names: V names.
         keypoint_names: K names.
         calibration: None: no 3D table.
+        confidence_map: what turns confidence into likelihood, None: nothing; 3D is weighted by confidence.
         identity: plain values that determine every byte of the tables.
     """
     paths = OutputPaths.of(session, out_dir)
     written = list(paths.tables)
     # First into the folder of the unfinished prediction, where nothing of a killed one stays behind.
     for view, table in enumerate(paths.tables):
-        write_predictions(records.folder / table.name, keypoint_names, _view_rows(records, view))
+        write_predictions(records.folder / table.name, keypoint_names, _view_rows(records, view, confidence_map))
     noise = None
     if calibration is not None:
         noise = _noise(records, calibration, len(keypoint_names))
@@ -124,12 +127,14 @@ def write_outputs(
     return summary
 
 
-def _view_rows(records: Records, view: int) -> Iterator[PredictionRows]:
+def _view_rows(records: Records, view: int, confidence_map: ConfidenceMap | None) -> Iterator[PredictionRows]:
     for block in records.blocks():
         keypoints = block["keypoints"][:, view].astype(np.float64)
         first = int(block["count"][0]) - 1
         yield PredictionRows(
-            index=range(first, first + len(block)), points=keypoints[..., :2], likelihood=keypoints[..., 2]
+            index=range(first, first + len(block)),
+            points=keypoints[..., :2],
+            likelihood=calibrated(keypoints[..., 2], confidence_map),
         )
 
 

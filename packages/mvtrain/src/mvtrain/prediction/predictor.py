@@ -13,6 +13,7 @@ import torch
 from mvgeom import CameraGroup
 from mvtrain.data.batch import Batch, collate
 from mvtrain.model.spec import ModelSpec
+from mvtrain.prediction.confidence import ConfidenceMap, calibrated
 from mvtrain.prediction.moments import to_sample, view_image
 from mvtrain.prediction.predict import Network, predict_frames
 from mvtrain.prediction.run_folder import Run, load_run
@@ -25,7 +26,7 @@ class Keypoints:
 
     Attributes:
         points: (N, V, K, 2) px of the images given, NaN where a view is absent.
-        confidence: (N, V, K) in [0, 1], NaN where a view is absent.
+        confidence: (N, V, K) in [0, 1], calibrated where the run has a calibration; NaN where a view is absent.
         points_3d: (N, K, 3) in the cameras' unit, NaN where no two views agree; None without cameras, as what follows.
         std: (N, K, 3) standard deviation of `points_3d` along the world's axes.
         reprojection_error: (N, K) mean distance in px between keypoints and projections, over the views used.
@@ -54,6 +55,8 @@ class Predictor:
         device: where it is.
         checksum: of its weights.
         batch_size: moments per batch.
+        confidence_map: what turns the network's confidence into the likelihoods that are given out, None: nothing.
+            Triangulation and tracking weigh by the network's own.
     """
 
     network: Network
@@ -61,6 +64,7 @@ class Predictor:
     device: torch.device
     checksum: str
     batch_size: int
+    confidence_map: ConfidenceMap | None = None
 
     @classmethod
     def of(cls, run: Run, device: torch.device, batch_size: int | None = None) -> Predictor:
@@ -71,6 +75,7 @@ class Predictor:
             device=device,
             checksum=run.checksum,
             batch_size=batch_size or run.config.training.test_batch_size,
+            confidence_map=run.confidence_map,
         )
 
     def predict(
@@ -105,7 +110,7 @@ class Predictor:
             reconstruction = to_3d(found.points, found.confidence, rig, noise)
         return Keypoints(
             points=found.points,
-            confidence=found.confidence,
+            confidence=calibrated(found.confidence, self.confidence_map),
             points_3d=None if reconstruction is None else reconstruction.points,
             std=None if reconstruction is None else reconstruction.std,
             reprojection_error=None if reconstruction is None else reconstruction.error,
@@ -136,9 +141,21 @@ def load(run: str | Path, *, checkpoint: str = "best", device: str | torch.devic
     Raises:
         ValueError: no run folder, or no such checkpoint in it.
     """
+    return Predictor.of(load_run(Path(run), checkpoint), choose_device(device))
+
+
+def choose_device(device: str | torch.device | None) -> torch.device:
+    """The device of this name; None: a GPU if there is one.
+
+    Raises:
+        ValueError: no device has this name.
+    """
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    return Predictor.of(load_run(Path(run), checkpoint), torch.device(device))
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"no device is called {device!r}; give cpu, cuda, cuda:1 or mps") from error
 
 
 def _checked_images(images: Sequence[np.ndarray | None], view_names: Sequence[str]) -> tuple[np.ndarray | None, ...]:

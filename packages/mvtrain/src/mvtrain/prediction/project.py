@@ -17,6 +17,7 @@ from mvtrain.data.dataset import EpochSampler, FrameDataset, make_loader
 from mvtrain.data.maps import to_file
 from mvtrain.data.project import Project
 from mvtrain.model.spec import ModelSpec
+from mvtrain.prediction.confidence import ConfidenceMap, calibrated
 from mvtrain.prediction.predict import FramePredictions, predict_frames
 from mvtrain.prediction.predictor import Predictor
 from mvtrain.prediction.tables import PredictionRows, write_predictions
@@ -85,7 +86,11 @@ def table_index(project: Project, view: int) -> list[str]:
 
 
 def write_project_predictions(
-    out_dir: Path, project: Project, predictions: FramePredictions, sets: Sequence[str] | None
+    out_dir: Path,
+    project: Project,
+    predictions: FramePredictions,
+    sets: Sequence[str] | None,
+    confidence_map: ConfidenceMap | None,
 ) -> None:
     """Write `predictions_<view>.csv`, in px of the stored images, and with calibration `predictions_3d.csv`.
 
@@ -94,13 +99,14 @@ def write_project_predictions(
         project: that was predicted.
         predictions: of all its frames.
         sets: train, validation or test for each frame; None leaves the column out.
+        confidence_map: what turns confidence into likelihood, None: nothing.
     """
     file_points = to_file(project, predictions.index, predictions.points)
     for view, name in enumerate(project.view_names):
         rows = PredictionRows(
             index=table_index(project, view),
             points=file_points[:, view],
-            likelihood=predictions.confidence[:, view],
+            likelihood=calibrated(predictions.confidence[:, view], confidence_map),
             sets=sets,
         )
         write_predictions(

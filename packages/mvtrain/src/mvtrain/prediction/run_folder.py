@@ -11,6 +11,7 @@ import yaml
 from mvtrain.config import Config, load_config
 from mvtrain.model.checkpoint import load_checkpoint
 from mvtrain.model.spec import ModelSpec
+from mvtrain.prediction.confidence import ConfidenceMap, load_confidence
 from mvtrain.prediction.predict import Network
 
 
@@ -24,6 +25,8 @@ class Run:
         spec: of the network.
         model: the network, on the CPU.
         checksum: of its weights.
+        checkpoint: folder of the checkpoint.
+        confidence_map: calibration of these weights' confidence, None where none was fitted.
     """
 
     folder: Path
@@ -31,6 +34,8 @@ class Run:
     spec: ModelSpec
     model: torch.nn.Module
     checksum: str
+    checkpoint: Path
+    confidence_map: ConfidenceMap | None
 
     def network(self, device: torch.device) -> Network:
         """The network on a device, ready to predict."""
@@ -45,7 +50,8 @@ def load_run(folder: Path, checkpoint: str = "best") -> Run:
         checkpoint: name of the one to take: `best` or `last`.
 
     Raises:
-        ValueError: no run folder, no such checkpoint in it, or one that is damaged.
+        ValueError: no run folder, no such checkpoint in it, or one that is damaged, as may be the
+            calibration of its confidence.
     """
     config_file = folder / "config.yaml"
     if not config_file.is_file():
@@ -65,10 +71,13 @@ def load_run(folder: Path, checkpoint: str = "best") -> Run:
         )
     model, spec = load_checkpoint(checkpoints / checkpoint)
     description = yaml.safe_load((checkpoints / checkpoint / "model.yaml").read_text(encoding="utf-8"))
+    checksum = str(description["sha256"])
     return Run(
         folder=folder,
         config=load_config(config_file),
         spec=spec,
         model=model,
-        checksum=str(description["sha256"]),
+        checksum=checksum,
+        checkpoint=checkpoints / checkpoint,
+        confidence_map=load_confidence(checkpoints / checkpoint, checksum),
     )

@@ -97,6 +97,8 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
     session, spec = job.session, predictor.spec
     identity = _identity(predictor, job)
     of_all = identity | {"calibration": None if job.calibration is None else file_checksum(job.calibration.path)}
+    if predictor.confidence_map is not None:
+        of_all["confidence_map"] = dataclasses.asdict(predictor.confidence_map)
     with unfinished_folder(job.out_dir, session.name) as folder:
         shape = (len(spec.view_names), len(spec.keypoint_names))
         records = Records(folder, *shape, extra=() if job.reference is None else track_fields(*shape))
@@ -124,6 +126,7 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
                     view_names=spec.view_names,
                     keypoint_names=spec.keypoint_names,
                     calibration=job.calibration,
+                    confidence_map=predictor.confidence_map,
                     identity=of_all,
                 )
             records.remove()
