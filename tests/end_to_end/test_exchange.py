@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sleap_io
+import xarray as xr
 from movement.io import load_dataset
 
 from helpers.command import Outcome, run_mvtrain
@@ -22,7 +23,10 @@ from helpers.foreign import (
     write_deeplabcut,
     write_prediction,
 )
+from helpers.runs import VIEWS, cameras, make_run
 from helpers.tiny import TINY_MODEL, generate_tiny_project
+from helpers.videos import write_session
+from mvgeom import CameraGroup
 from mvtrain.data.project import Project
 
 FEW = {0: range(10), 1: range(2, 12), 2: range(0, 12, 2)}
@@ -178,6 +182,35 @@ def test_converted_predictions_say_the_same_in_every_format(project: Project, tm
     np.testing.assert_array_equal(np.swapaxes(anipose.position.values[..., 0], 1, 2), written_3d)
 
 
+def test_what_predict_writes_is_converted(tmp_path: Path, mvtrain) -> None:
+    run = make_run(tmp_path / "run")
+    write_session(tmp_path / "videos", VIEWS, [4, 4, 3], suffix=".mp4")
+    cameras((64, 48)).save(tmp_path / "videos" / "calibration.toml")
+    assert mvtrain("predict", run, tmp_path / "videos").status == 0
+    outcome = mvtrain("convert", "movement", run, "--out", tmp_path / "nc")
+    assert outcome.status == 0, outcome.err
+    assert "1 recordings for movement (mouse)" in outcome.out
+    with xr.load_dataset(tmp_path / "nc" / "mouse.nc") as dataset:
+        for view in VIEWS:
+            written = pd.read_csv(run / "video_preds" / f"mouse_{view}.csv", header=[0, 1, 2], index_col=0)
+            found = dataset.sel(view=view, keypoints="spine", individuals="subject")
+            expected = written["mvtrain"]["spine"].reindex(range(4))
+            np.testing.assert_array_equal(found.position, expected[["x", "y"]])
+            np.testing.assert_array_equal(found.confidence, expected["likelihood"])
+        assert dataset.attrs["fps"] == 25.0
+    outcome = mvtrain("convert", "anipose", run, "--out", tmp_path / "anipose")
+    assert outcome.status == 0, outcome.err
+    assert CameraGroup.load(tmp_path / "anipose" / "mouse" / "calibration" / "calibration.toml").names == VIEWS
+    twice = mvtrain("convert", "deeplabcut", run, run, "--out", tmp_path / "dlc")
+    assert twice.status == 2
+    assert "session 'mouse' is in several sources; convert them one by one" in twice.err
+    ensemble = mvtrain("convert", "eks", run, run, "--out", tmp_path / "eks")
+    assert ensemble.status == 0, ensemble.err
+    assert {path.name for path in (tmp_path / "eks" / "mouse").iterdir()} == {
+        f"{view}_{number}.csv" for view in VIEWS for number in range(2)
+    }
+
+
 MISTAKES = {
     "unknown format": (
         ["import", "maDLC", "{dlc}"],
@@ -194,6 +227,10 @@ MISTAKES = {
         "has the cameras cam1, cam2, cam3, but the views are 1, 2, 3",
     ),
     "other views": (["import", "deeplabcut", "{dlc}", "--views", "cam1,cam2"], "cannot tell session and view from"),
+    "pattern of anipose": (
+        ["import", "anipose", "{dlc}", "--pattern", "<view>"],
+        "--pattern is not for anipose, whose",
+    ),
     "unknown target": (["convert", "bvh", "{tmp}"], "unknown format 'bvh'; predictions can be converted to anipose"),
     "no prediction": (["convert", "eks", "{tmp}"], "no <session>_prediction.json of mvtrain predict"),
     "unknown unit": (["convert", "pose2sim", "{tmp}", "--unit", "inch"], "--unit must be one of m, cm, mm, got 'inch'"),
