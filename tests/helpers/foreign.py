@@ -158,7 +158,8 @@ def write_coco(path: Path, project: Project) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     sleap_io.save_coco(labels, str(path), image_filenames=files)
     document = json.loads(path.read_text())
-    flags = project.visibility.reshape(len(files), -1)
+    located = np.isfinite(project.points).all(axis=-1)
+    flags = np.where(located, project.visibility, 0).reshape(len(files), -1)
     for annotation in document["annotations"]:
         row = flags[annotation["image_id"] - 1]
         annotation["keypoints"][2::3] = [int(flag) for flag in row]
