@@ -1,11 +1,14 @@
 """docs/extending.md does what it says: its files and configs are taken from the page and run."""
 
+import dataclasses
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -13,9 +16,14 @@ import yaml
 from omegaconf import OmegaConf
 
 from helpers.command import run_mvtrain
+from helpers.rigs import make_batch, make_prediction, ring
 from helpers.tiny import generate_tiny_project, write_tiny_config
+from mvgeom import CameraGroup
+from mvgeom.formats import FORMATS
 from mvtrain.config import LOSS_NAMES, load_config
+from mvtrain.config.plugins import load_plugins
 from mvtrain.data.needs_3d import keys_in_3d
+from mvtrain.data.project import read_project
 from mvtrain.losses import LOSSES, register_loss
 from mvtrain.model.checkpoint import load_checkpoint
 
@@ -62,9 +70,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def registries() -> Iterator[None]:
     """What a test registers is gone after it."""
-    before = dict(LOSSES), dict(LOSS_NAMES)
+    tables: tuple[dict[str, Any], ...] = (LOSSES, LOSS_NAMES, FORMATS)
+    before = [dict(table) for table in tables]
     yield
-    for table, old in zip((LOSSES, LOSS_NAMES), before, strict=True):
+    for table, old in zip(tables, before, strict=True):
         table.clear()
         table.update(old)
 
@@ -86,18 +95,13 @@ def test_the_loss_and_the_backbone_of_the_page_train(tmp_path: Path, project: Pa
     assert metrics["mask_ratio"][rows].tolist() == pytest.approx(expected.tolist())
     # The run folder knows the plugins, wherever it is used from.
     saved = yaml.safe_load((run / "config.yaml").read_text())
-    assert saved["model"]["plugins"] == [str(tmp_path / "bone_length.py"), str(tmp_path / "vit_patch8.py")]
+    names = ("bone_length.py", "vit_patch8.py", "lab_cameras.py")
+    assert saved["model"]["plugins"] == [str(tmp_path / name) for name in names]
     again = mvtrain("fit", "--resume", run)
     assert again.returncode == 0, again.stderr
 
 
 def test_the_loss_of_the_page_is_finite_without_labels_and_zero_for_labels(registries: None, tmp_path: Path) -> None:
-    import dataclasses
-
-    import numpy as np
-
-    from helpers.rigs import make_batch, make_prediction, ring
-
     (path,) = (path for path in write_files(tmp_path) if path.stem == "bone_length")
     exec(compile(path.read_text(), path, "exec"), {})
     batch = make_batch(np.random.default_rng(0).uniform(-1, 1, (2, 5, 3)), ring(3))
@@ -110,6 +114,42 @@ def test_the_loss_of_the_page_is_finite_without_labels_and_zero_for_labels(regis
     assert loss == 0
     assert points.grad is not None
     assert (points.grad == 0).all()
+
+
+def test_the_calibration_format_of_the_page_reads_what_it_writes(
+    registries: None, tmp_path: Path, project: Path
+) -> None:
+    write_files(tmp_path)
+    rig = ring(3).replace(distortion=np.array([[-0.1, 0.02, 0.001, -0.001]] * 3))
+    config = tmp_path / "config.yaml"
+    config.write_text(f"data: {{data_dir: {project}}}\nmodel: {{plugins: [lab_cameras.py]}}\n")
+    load_config(config)
+    rig.save(tmp_path / "rig.cameras")
+    again = CameraGroup.load(tmp_path / "rig.cameras")
+    assert again.names == rig.names
+    for field in ("sizes", "matrix", "distortion", "rotation", "translation"):
+        np.testing.assert_allclose(getattr(again, field), getattr(rig, field), rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match=r"view1.*distortion coefficients, lab cameras"):
+        rig.replace(distortion=np.array([[0.0] * 5, [0.0] * 4 + [0.1], [0.0] * 5])).save(tmp_path / "rig.cameras")
+    lines = (tmp_path / "rig.cameras").read_text().splitlines()
+    (tmp_path / "rig.cameras").write_text("\n".join([*lines[:2], lines[2].rsplit(maxsplit=1)[0]]))
+    with pytest.raises(ValueError, match=r"line 3: camera 'view1': .* must be 16 numbers, found 15"):
+        CameraGroup.load(tmp_path / "rig.cameras")
+
+
+def test_a_project_can_name_files_of_the_format_of_the_page(registries: None, tmp_path: Path) -> None:
+    write_files(tmp_path)
+    project = generate_tiny_project(tmp_path / "project", num_frames=2, num_video_frames=2)
+    exact = CameraGroup.load(project / "calibrations" / "session1.toml")
+    other = exact.replace(distortion=exact.distortion[:, :4], translation=exact.translation + 5.0)
+    load_plugins([tmp_path / "lab_cameras.py"])
+    other.save(project / "rig.cameras")
+    images = pd.read_csv(project / "CollectedData_cam1.csv", header=[0, 1, 2], index_col=0).index
+    rows = [f"{image.replace('_cam1', '')},rig.cameras" for image in images]
+    (project / "calibrations.csv").write_text("\n".join([",file", *rows, ""]))
+    cameras = read_project(load_config(project / "config.yaml")).cameras[0]
+    assert cameras is not None
+    np.testing.assert_allclose(cameras.translation, exact.translation + 5.0, atol=1e-9)
 
 
 def test_a_loss_is_named_in_messages_and_asks_for_cameras(registries: None, tmp_path: Path) -> None:
