@@ -80,6 +80,9 @@ def test_damaged_weights_are_refused(checkpoint: Path) -> None:
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no checkpoint: it has no model\.yaml"):
         load_checkpoint(tmp_path)
+    (tmp_path / "epoch=299.ckpt").write_bytes(b"of another system")
+    with pytest.raises(ValueError, match=r"epoch=299\.ckpt is a file; a checkpoint is a folder with model\.yaml"):
+        load_checkpoint(tmp_path / "epoch=299.ckpt")
 
 
 @pytest.mark.parametrize("text", ["[not a mapping", "spec: {}", "!!python/object/apply:print ['ran']", "null"])

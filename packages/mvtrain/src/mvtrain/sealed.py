@@ -53,6 +53,8 @@ def unseal(folder: Path, stem: str, what: str) -> tuple[dict[str, Any], Path]:
         ValueError: `what` is not there, is damaged, or is not described by YAML without tags.
     """
     description = folder / f"{stem}.yaml"
+    if folder.is_file():
+        raise ValueError(f"{folder} is a file; a {what} is a folder with {description.name} and the file it names")
     try:
         facts = yaml.safe_load(description.read_text(encoding="utf-8"))
         path, checksum = folder / facts["file"], facts["sha256"]
