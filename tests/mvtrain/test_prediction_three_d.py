@@ -30,7 +30,7 @@ def test_noise_and_standard_deviation_hold() -> None:
     confidence[:, :, 0] = 0.6  # most are typical
     points[:, :, 0] = project(world[:, :1], cameras(SIZE))[..., 0, :]
     noise = estimate_noise(points[:, :, 1:], confidence[:, :, 1:], cameras(SIZE))
-    sigma = noise.sigma * np.sqrt(noise.typical_confidence / 0.6)
+    sigma = noise.sigma * np.sqrt(noise.typical_weight / 0.6)
     assert sigma == pytest.approx(SIGMA, rel=0.15)
     found = to_3d(points[:, :, 1:], confidence[:, :, 1:], cameras(SIZE), noise)
     standardized = np.abs((found.points - world[:, 1:]) / found.std)

@@ -43,7 +43,7 @@ def test_exact_predictions_have_no_error(project: Project) -> None:
     for name, value in figures.items():
         if name != "val_reprojection_error":  # hidden keypoints, of no weight, were put anywhere
             assert value == pytest.approx(0, abs=1e-6), name
-    points_3d = reconstruct_project(project, exact_predictions(project)).points
+    points_3d = reconstruct_project(project, exact_predictions(project), None).points
     np.testing.assert_allclose(points_3d, labels_3d[ROWS], atol=1e-6)
 
 

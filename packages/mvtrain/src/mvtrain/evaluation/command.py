@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 
@@ -18,7 +19,7 @@ from mvtrain.evaluation.confidence import (
     fit_confidence,
     outcomes,
 )
-from mvtrain.evaluation.evaluation import Evaluation, evaluate
+from mvtrain.evaluation.evaluation import Evaluation, compare
 from mvtrain.evaluation.figures import draw_evaluation
 from mvtrain.evaluation.report import (
     print_calibration,
@@ -27,11 +28,11 @@ from mvtrain.evaluation.report import (
     print_errors_3d,
     print_keypoints,
 )
-from mvtrain.evaluation.sets import is_own_project
+from mvtrain.evaluation.sets import is_own_project, sets_of
 from mvtrain.evaluation.tables import error_3d_table, error_table, pck_table
-from mvtrain.prediction.confidence import ConfidenceMap, calibrated, describe_likelihood, save_confidence
-from mvtrain.prediction.predictor import choose_device
-from mvtrain.prediction.project import project_config
+from mvtrain.prediction.confidence import ConfidenceMap, describe_likelihood, save_confidence
+from mvtrain.prediction.predictor import Predictor, choose_device
+from mvtrain.prediction.project import check_project, predict_project, project_config
 from mvtrain.prediction.report import say
 from mvtrain.prediction.run_folder import Run, load_run
 
@@ -69,29 +70,30 @@ def evaluate_command(run_dir: Path, options: EvaluateOptions, console: Console) 
     run = load_run(run_dir, options.checkpoint)
     share = _share(options, run)
     project = read_project(_config_of(run, options.project))
-    own = is_own_project(run, project)
-    if options.fit_confidence and not own:
-        raise ValueError(
-            f"--fit-confidence fits to the validation split of the run's own project, but {project.root} is another; "
-            "leave the project out"
-        )
-    evaluation = evaluate(run, project, device=choose_device(options.device), batch_size=options.batch_size)
+    check_project(project, run.spec)
+    own, sets = is_own_project(run, project), sets_of(run, project)
     if not own:
         trained_on = run.config.data.data_dir
         say(console, f"{project.root} is not the project of the run ({trained_on}): all its moments count as test")
     if options.fit_confidence:
-        confidence_map = _fit(evaluation, share, run_dir)
+        _check_validation(run, sets, None if own else project.root)
+    predictor = Predictor.of(run, choose_device(options.device), options.batch_size)
+    predictions = predict_project(predictor, project)
+    confidence_map = run.confidence_map
+    if options.fit_confidence:
+        confidence_map = _fit(compare(project, predictions, sets), share, run_dir)
         path = save_confidence(run.checkpoint, run.checksum, confidence_map)
         say(console, f"fitted the calibration of confidence to the validation split: {path}")
-        run = replace(run, confidence_map=confidence_map)
-        evaluation = replace(evaluation, confidence=calibrated(evaluation.raw_confidence, confidence_map))
+    evaluation = compare(project, predictions, sets, confidence_map)
     out_dir = options.output_dir or run_dir / ("evaluation" if own else f"evaluation_{project.root.name}")
-    _write(evaluation, run.confidence_map, share, out_dir, console)
-    say(console, describe_likelihood(run.confidence_map))
+    _write(evaluation, confidence_map, share, out_dir, console)
+    say(console, describe_likelihood(confidence_map))
     say(console, f"tables and evaluation.png are in {out_dir}")
 
 
 def _share(options: EvaluateOptions, run: Run) -> float:
+    if options.within is not None and not options.within > 0:
+        raise ValueError(f"--within {options.within:g} must be above 0: a share of the subject's size, such as 0.1")
     fitted = None if run.confidence_map is None else run.confidence_map.share
     if options.within is not None and fitted is not None and not options.fit_confidence and options.within != fitted:
         raise ValueError(
@@ -112,13 +114,21 @@ def _config_of(run: Run, path: Path | None) -> Config:
     return config
 
 
-def _fit(evaluation: Evaluation, share: float, run_dir: Path) -> ConfidenceMap:
-    rows = evaluation.split == "validation"
-    if not rows.any():
+def _check_validation(run: Run, sets: np.ndarray, other: Path | None) -> None:
+    if other is not None:
         raise ValueError(
-            f"--fit-confidence needs moments of the validation split, and {run_dir} has none: train with "
+            f"--fit-confidence fits to the validation split of the run's own project, but {other} is another; leave "
+            "the project out"
+        )
+    if not (sets == "validation").any():
+        raise ValueError(
+            f"--fit-confidence needs moments of the validation split, and {run.folder} has none: train with "
             "training.val_prob above 0"
         )
+
+
+def _fit(evaluation: Evaluation, share: float, run_dir: Path) -> ConfidenceMap:
+    rows = evaluation.split == "validation"
     try:
         return fit_confidence(evaluation.raw_confidence[rows], outcomes(evaluation, share)[rows], share)
     except ValueError as error:

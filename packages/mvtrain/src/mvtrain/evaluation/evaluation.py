@@ -42,7 +42,7 @@ class Evaluation:
         points: (N, V, K, 2) predictions in frame px, NaN for views without an image.
         confidence: (N, V, K) in [0, 1] as tables of predictions have it: calibrated where the run has a calibration of
             its confidence. NaN for views without an image.
-        raw_confidence: (N, V, K) the network's own, by which predictions are triangulated.
+        raw_confidence: (N, V, K) the network's own.
         labels: (N, V, K, 2) visible labels in frame px, NaN elsewhere.
         pixel_error: (N, V, K) distance between prediction and label in file px, NaN where there is no visible label.
         mean_pose_error: (N, V, K) the same of the mean pose of the training moments, which looks at no image; NaN also
@@ -133,7 +133,7 @@ def compare(
     labels = all_labels[rows]
     labels_3d = triangulate_labels(project)[rows]
     hidden = _hidden_labels(project, rows, labels_3d)
-    points_3d = reconstruct_project(project, predictions).points
+    points_3d = reconstruct_project(project, predictions, confidence_map).points
     truth = read_truth(project)
     truth_3d = truth_error_3d = hidden_truth_error = None
     if truth is not None:

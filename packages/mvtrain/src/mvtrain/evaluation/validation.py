@@ -45,7 +45,7 @@ def validation_figures(project: Project, labels_3d: np.ndarray, predictions: Fra
     figures |= {
         f"val_pixel_error_keypoint_{name}": _mean(errors[..., k]) for k, name in enumerate(project.keypoint_names)
     }
-    points_3d = reconstruct_project(project, predictions).points
+    points_3d = reconstruct_project(project, predictions, None).points
     figures["val_error_3d"] = _mean(np.linalg.norm(points_3d - labels_3d[rows], axis=-1))
     consistency = reprojection_errors(project, predictions, points_3d)
     known = np.isfinite(consistency)

@@ -92,6 +92,19 @@ def calibrated(confidence: np.ndarray, confidence_map: ConfidenceMap | None) -> 
     return confidence if confidence_map is None else confidence_map(confidence)
 
 
+def view_weights(confidence: np.ndarray, confidence_map: ConfidenceMap | None) -> np.ndarray:
+    """What predictions weigh in a triangulation: their inverse variances up to a common factor.
+
+    Without a calibration that is the confidence itself. With one it is -ln(1 - p): the inverse variance of an isotropic
+    Gaussian that has probability p within a circle of given radius r, since p = 1 - exp(-r^2 / (2 sigma^2)).
+
+    Args:
+        confidence: (...) of the network; NaN stays NaN.
+        confidence_map: its calibration, if there is one.
+    """
+    return confidence if confidence_map is None else -np.log1p(-confidence_map(confidence))
+
+
 def save_confidence(checkpoint: Path, checksum: str, confidence_map: ConfidenceMap) -> Path:
     """Keep a map beside the weights that it was fitted to; maps of older weights go.
 

@@ -16,7 +16,7 @@ from mvgeom.formats.files import write_text
 from mvgeom.keypoint_tables import write_points_3d
 from mvgeom.reconstruction import OUTLIER_SIGMAS, Reconstruction
 from mvtrain.prediction.calibration import Calibration
-from mvtrain.prediction.confidence import ConfidenceMap, calibrated
+from mvtrain.prediction.confidence import ConfidenceMap, calibrated, view_weights
 from mvtrain.prediction.inputs import Session
 from mvtrain.prediction.moments import Status
 from mvtrain.prediction.paths import OutputPaths
@@ -97,7 +97,7 @@ def write_outputs(
         view_names: V names.
         keypoint_names: K names.
         calibration: None: no 3D table.
-        confidence_map: what turns confidence into likelihood, None: nothing; 3D is weighted by confidence.
+        confidence_map: what turns confidence into likelihood, None: nothing.
         identity: plain values that determine every byte of the tables.
     """
     paths = OutputPaths.of(session, out_dir)
@@ -107,8 +107,8 @@ def write_outputs(
         write_predictions(records.folder / table.name, keypoint_names, _view_rows(records, view, confidence_map))
     noise = None
     if calibration is not None:
-        noise = _noise(records, calibration, len(keypoint_names))
-        rows = _rows_3d(records, calibration, noise)
+        noise = _noise(records, calibration, len(keypoint_names), confidence_map)
+        rows = _rows_3d(records, calibration, noise, confidence_map)
         write_points_3d(records.folder / paths.table_3d.name, keypoint_names, rows)
         written.append(paths.table_3d)
     views = _count(records, view_names)
@@ -138,19 +138,22 @@ def _view_rows(records: Records, view: int, confidence_map: ConfidenceMap | None
         )
 
 
-def _noise(records: Records, calibration: Calibration, num_keypoints: int) -> KeypointNoise:
+def _noise(
+    records: Records, calibration: Calibration, num_keypoints: int, confidence_map: ConfidenceMap | None
+) -> KeypointNoise:
     rows = sample_rows(len(records), num_keypoints)
     sample = np.concatenate([records.read(row, row + 1) for row in rows])["keypoints"].astype(np.float64)
-    return estimate_noise(sample[..., :2], sample[..., 2], calibration.cameras)
+    return estimate_noise(sample[..., :2], view_weights(sample[..., 2], confidence_map), calibration.cameras)
 
 
 def _rows_3d(
-    records: Records, calibration: Calibration, noise: KeypointNoise
+    records: Records, calibration: Calibration, noise: KeypointNoise, confidence_map: ConfidenceMap | None
 ) -> Iterator[tuple[Sequence[str], Reconstruction]]:
     for block in records.blocks():
         keypoints = block["keypoints"].astype(np.float64)
         rows = [str(count - 1) for count in block["count"]]
-        yield rows, to_3d(keypoints[..., :2], keypoints[..., 2], calibration.cameras, noise)
+        weights = view_weights(keypoints[..., 2], confidence_map)
+        yield rows, to_3d(keypoints[..., :2], weights, calibration.cameras, noise)
 
 
 def _count(records: Records, view_names: Sequence[str]) -> tuple[ViewCounts, ...]:
@@ -197,7 +200,7 @@ def _to_json(
         document["calibration"] = {
             "file": str(calibration.path),
             "keypoint_noise_px": round(summary.noise.sigma, 4) if known else None,
-            "typical_confidence": round(summary.noise.typical_confidence, 4) if known else None,
+            "typical_weight": round(summary.noise.typical_weight, 4) if known else None,
             "outlier_threshold_px": round(OUTLIER_SIGMAS * summary.noise.sigma, 4) if known else None,
         }
     return {**document, "made_with": identity}

@@ -13,7 +13,7 @@ import torch
 from mvgeom import CameraGroup
 from mvtrain.data.batch import Batch, collate
 from mvtrain.model.spec import ModelSpec
-from mvtrain.prediction.confidence import ConfidenceMap, calibrated
+from mvtrain.prediction.confidence import ConfidenceMap, calibrated, view_weights
 from mvtrain.prediction.moments import to_sample, view_image
 from mvtrain.prediction.predict import Network, predict_frames
 from mvtrain.prediction.run_folder import Run, load_run
@@ -56,7 +56,7 @@ class Predictor:
         checksum: of its weights.
         batch_size: moments per batch.
         confidence_map: what turns the network's confidence into the likelihoods that are given out, None: nothing.
-            Triangulation and tracking weigh by the network's own.
+            Tracking judges by the network's own.
     """
 
     network: Network
@@ -106,8 +106,9 @@ class Predictor:
         found = predict_frames(self.network, self._batches(stacks, windows), self.device)
         reconstruction = None
         if rig is not None:
-            noise = estimate_noise(found.points, found.confidence, rig)
-            reconstruction = to_3d(found.points, found.confidence, rig, noise)
+            weights = view_weights(found.confidence, self.confidence_map)
+            noise = estimate_noise(found.points, weights, rig)
+            reconstruction = to_3d(found.points, weights, rig, noise)
         return Keypoints(
             points=found.points,
             confidence=calibrated(found.confidence, self.confidence_map),

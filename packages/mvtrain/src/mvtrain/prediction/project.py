@@ -17,7 +17,7 @@ from mvtrain.data.dataset import EpochSampler, FrameDataset, make_loader
 from mvtrain.data.maps import to_file
 from mvtrain.data.project import Project
 from mvtrain.model.spec import ModelSpec
-from mvtrain.prediction.confidence import ConfidenceMap, calibrated
+from mvtrain.prediction.confidence import ConfidenceMap, calibrated, view_weights
 from mvtrain.prediction.predict import FramePredictions, predict_frames
 from mvtrain.prediction.predictor import Predictor
 from mvtrain.prediction.tables import PredictionRows, write_predictions
@@ -117,16 +117,19 @@ def write_project_predictions(
         write_points_3d(
             out_dir / "predictions_3d.csv",
             project.keypoint_names,
-            [(rows_3d, reconstruct_project(project, predictions))],
+            [(rows_3d, reconstruct_project(project, predictions, confidence_map))],
         )
 
 
-def reconstruct_project(project: Project, predictions: FramePredictions) -> Reconstruction:
+def reconstruct_project(
+    project: Project, predictions: FramePredictions, confidence_map: ConfidenceMap | None
+) -> Reconstruction:
     """World points of predicted frames of a project; NaN for those without calibration, and where no two views agree.
 
     Args:
         project: that the frames are from.
         predictions: of N of its frames, in any order; how exact they are is estimated from all of them together.
+        confidence_map: calibration of their confidence, if there is one.
     """
     shape = (len(predictions.points), predictions.points.shape[2])
     cameras_of = [project.cameras[row] for row in predictions.index]
@@ -135,8 +138,8 @@ def reconstruct_project(project: Project, predictions: FramePredictions) -> Reco
     groups = {id(group): group for group in cameras_of if group is not None and len(group) > 1}
     for cameras in groups.values():
         rows = [number for number, group in enumerate(cameras_of) if group is cameras]
-        keypoints, confidence = predictions.points[rows], predictions.confidence[rows]
-        found = to_3d(keypoints, confidence, cameras, estimate_noise(keypoints, confidence, cameras))
+        keypoints, weights = predictions.points[rows], view_weights(predictions.confidence[rows], confidence_map)
+        found = to_3d(keypoints, weights, cameras, estimate_noise(keypoints, weights, cameras))
         points[rows], std[rows], error[rows], num_views[rows] = found.points, found.std, found.error, found.num_views
     return Reconstruction(
         points=points, std=std, error=error, num_views=num_views, noise=float("nan"), threshold=float("nan")

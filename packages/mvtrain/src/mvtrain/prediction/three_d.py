@@ -1,8 +1,8 @@
-"""Predictions in 3D: triangulated with their confidence as weight, views that disagree left out.
+"""Predictions in 3D: triangulated with weights that follow from their confidence, views that disagree left out.
 
-A keypoint's variance is taken to be inversely proportional to its confidence; how large it is follows from how well
-the views agree over the whole recording, outliers aside. From that come the standard deviations, and the distance
-beyond which a view counts as an outlier.
+A keypoint's variance is taken to be inversely proportional to its weight (`confidence.view_weights`); how large it is
+follows from how well the views agree over the whole recording, outliers aside. From that come the standard deviations,
+and the distance beyond which a view counts as an outlier.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ class KeypointNoise:
     """How exact the keypoints of a recording are.
 
     Attributes:
-        sigma: standard deviation per pixel coordinate of a keypoint of typical confidence; NaN where no two views see
+        sigma: standard deviation per pixel coordinate of a keypoint of typical weight; NaN where no two views see
             any keypoint.
-        typical_confidence: median over the recording.
+        typical_weight: median over the recording.
     """
 
     sigma: float
-    typical_confidence: float
+    typical_weight: float
 
 
-def estimate_noise(points: np.ndarray, confidence: np.ndarray, cameras: CameraGroup) -> KeypointNoise:
+def estimate_noise(points: np.ndarray, weights: np.ndarray, cameras: CameraGroup) -> KeypointNoise:
     """How exact predicted keypoints are, from how well the views agree.
 
     Args:
         points: (N, V, K, 2) frame px, NaN where missing: an even sample of the recording is enough.
-        confidence: (N, V, K).
+        weights: (N, V, K) inverse variances up to a common factor; 0 or NaN removes a keypoint.
         cameras: V cameras, at least two.
     """
-    known = confidence[np.isfinite(points).all(-1) & (confidence > 0)]
+    known = weights[np.isfinite(points).all(-1) & (weights > 0)]
     typical = float(np.median(known)) if len(known) else float("nan")
     num_views = points.shape[1]
     flat_points = np.moveaxis(points, 1, 0).reshape(num_views, -1, 2)
-    flat_weights = np.moveaxis(confidence / typical, 1, 0).reshape(num_views, -1)
+    flat_weights = np.moveaxis(weights / typical, 1, 0).reshape(num_views, -1)
     sigma = keypoint_noise(flat_points, cameras, flat_weights)
-    return KeypointNoise(sigma=sigma, typical_confidence=typical)
+    return KeypointNoise(sigma=sigma, typical_weight=typical)
 
 
-def to_3d(points: np.ndarray, confidence: np.ndarray, cameras: CameraGroup, noise: KeypointNoise) -> Reconstruction:
+def to_3d(points: np.ndarray, weights: np.ndarray, cameras: CameraGroup, noise: KeypointNoise) -> Reconstruction:
     """World points of predictions, with standard deviation, reprojection error and number of views.
 
     Args:
         points: (N, V, K, 2) frame px, NaN where missing.
-        confidence: (N, V, K).
+        weights: (N, V, K) as for `estimate_noise`.
         cameras: V cameras, at least two.
         noise: of the whole recording.
     """
@@ -62,7 +62,7 @@ def to_3d(points: np.ndarray, confidence: np.ndarray, cameras: CameraGroup, nois
         points,
         cameras,
         noise=noise.sigma if known else 1.0,  # no point can be had then, or all views agree exactly
-        weights=confidence / noise.typical_confidence,
+        weights=weights / noise.typical_weight,
     )
 
 
