@@ -1,0 +1,293 @@
+"""`mvtrain evaluate` from the command line to its files, and what a fitted calibration changes in `mvtrain predict`."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+import mvtrain
+from helpers.command import Outcome, run_mvtrain
+from helpers.runs import make_run
+from helpers.tiny import generate_tiny_project
+from helpers.videos import SIZE, moving_dot, write_session
+from mvgeom import CameraGroup
+from mvgeom.keypoint_tables import read_keypoints
+from mvtrain.prediction.run_folder import load_run
+from mvtrain.prediction.three_d import estimate_noise, to_3d
+from mvtrain.synth.skeleton import KEYPOINT_NAMES
+
+VIEWS = ("cam1", "cam2", "cam3")
+NUM_FRAMES = 12
+FILES = [
+    "confidence_calibration.csv",
+    "confidence_summary.csv",
+    "errors.csv",
+    "errors_3d.csv",
+    "evaluation.png",
+    "pck.csv",
+]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return generate_tiny_project(tmp_path_factory.mktemp("evaluate") / "project", num_frames=NUM_FRAMES)
+
+
+@pytest.fixture(scope="module")
+def untouched_run(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that knows nothing; half of the moments are of its validation split."""
+    folder = make_run(
+        tmp_path_factory.mktemp("run") / "run",
+        VIEWS,
+        KEYPOINT_NAMES,
+        {"data_dir": str(project), "skeleton": []},
+    )
+    set_in_config(folder, train_prob=0.25, val_prob=0.5)
+    return folder
+
+
+@pytest.fixture
+def run(untouched_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(untouched_run, tmp_path / "run"))
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    return lambda *arguments: run_mvtrain(capsys, monkeypatch, *arguments)
+
+
+def set_in_config(run: Path, **training: object) -> None:
+    document = yaml.safe_load((run / "config.yaml").read_text())
+    document["training"].update(training)
+    (run / "config.yaml").write_text(yaml.safe_dump(document))
+
+
+def test_the_tables_are_what_a_recount_from_csv_files_gives(run: Path, project: Path, command) -> None:
+    outcome = command("evaluate", run)
+    assert outcome.status == 0, outcome.err
+    assert sorted(path.name for path in (run / "evaluation").iterdir()) == FILES
+    assert "not calibrated" in outcome.out
+    command("predict", run, project / "config.yaml", "--accelerator", "cpu")
+    errors = []
+    for view in VIEWS:
+        predicted = read_keypoints(run / "image_preds" / "project" / f"predictions_{view}.csv")
+        labels = pd.read_csv(project / f"CollectedData_{view}.csv", header=[0, 1, 2], index_col=0)
+        scorer = labels.columns[0][0]
+        for row, image in enumerate(labels.index):
+            assert predicted.rows[row] == image
+            for k, keypoint in enumerate(KEYPOINT_NAMES):
+                cells = labels.loc[image, scorer][keypoint]
+                if cells["visible"] == 2:
+                    x, y = predicted.points[row, k]
+                    errors.append((view, keypoint, ((x - cells["x"]) ** 2 + (y - cells["y"]) ** 2) ** 0.5))
+    slow = pd.DataFrame(errors, columns=["view", "keypoint", "error"])
+    table = pd.read_csv(run / "evaluation" / "errors.csv")
+    table = table[table["error"] == "label"]
+    assert set(table["split"]) == {"train", "validation", "test"}
+    for view in VIEWS:
+        rows = table[(table["view"] == view) & (table["keypoint"] == "all")]
+        own = slow[slow["view"] == view]["error"]
+        assert rows["count"].sum() == len(own)
+        assert (rows["mean"] * rows["count"]).sum() / len(own) == pytest.approx(own.mean(), abs=1e-3)
+    for keypoint in KEYPOINT_NAMES:
+        rows = table[(table["view"] == "all") & (table["keypoint"] == keypoint)]
+        own = slow[slow["keypoint"] == keypoint]["error"]
+        assert (rows["mean"] * rows["count"]).sum() / rows["count"].sum() == pytest.approx(own.mean(), abs=1e-3)
+
+
+def test_the_sets_written_down_after_training_count(run: Path, command) -> None:
+    command("evaluate", run)
+    before = pd.read_csv(run / "evaluation" / "errors_3d.csv")
+    # As if all moments but the first had been trained on; the first was labelled later.
+    for view in VIEWS:
+        labels = pd.read_csv(load_run(run).config.data.data_dir / f"CollectedData_{view}.csv", skiprows=3, header=None)
+        rows = "".join(f"{image},1,train\n" for image in labels.iloc[1:, 0])
+        (run / f"predictions_{view}.csv").write_text(f"scorer,a,set\nbodyparts,b,\ncoords,x,\n{rows}")
+    command("evaluate", run)
+    after = pd.read_csv(run / "evaluation" / "errors_3d.csv")
+    known = after[(after["keypoint"] == "all") & (after["against"] == "truth")].set_index("split")["known"]
+    assert known.to_dict() == {"train": 16 * (NUM_FRAMES - 1), "test": 16}
+    assert set(before["split"]) == {"train", "validation", "test"}
+
+
+def test_a_table_of_predictions_without_sets_is_an_error(run: Path, command) -> None:
+    for view in VIEWS:
+        (run / f"predictions_{view}.csv").write_text("scorer,a\nbodyparts,b\ncoords,x\nimage,1.5\n")
+    outcome = command("evaluate", run)
+    assert outcome.status == 2
+    assert "the last column must be one of train, validation, test, unused, found '1.5'" in outcome.err
+
+
+def test_another_project_is_all_test(run: Path, tmp_path: Path, command) -> None:
+    other = generate_tiny_project(tmp_path / "other", num_frames=4, seed=5)
+    outcome = command("evaluate", run, other)
+    assert outcome.status == 0, outcome.err
+    assert "is not the project of the run" in outcome.out
+    table = pd.read_csv(run / "evaluation_other" / "errors.csv")
+    assert set(table["split"]) == {"test"}
+    assert "mean_pose" not in set(table["error"])
+    refused = command("evaluate", run, other, "--fit-confidence")
+    assert refused.status == 2
+    assert "leave the project out" in refused.err
+
+
+def test_a_fitted_calibration_reaches_every_prediction(run: Path, project: Path, tmp_path: Path, command) -> None:
+    write_session(tmp_path / "videos", VIEWS, (5, 5, 5))
+    cameras = CameraGroup.load(next((project / "calibrations").glob("*.toml")))
+    cameras.replace(sizes=np.tile(np.array(SIZE, dtype=float), (3, 1))).save(tmp_path / "videos" / "calibration.toml")
+    inputs = (project / "config.yaml", tmp_path / "videos", "--calibration", tmp_path / "videos" / "calibration.toml")
+    before = command("predict", run, *inputs, "--accelerator", "cpu", "--output-dir", tmp_path / "before")
+    assert "not calibrated" in before.out
+    fitted = command("evaluate", run, "--fit-confidence")
+    assert fitted.status == 0, fitted.err
+    confidence_map = load_run(run).confidence_map
+    assert confidence_map is not None
+    assert load_run(run, "last").confidence_map is None
+    after = command("predict", run, *inputs, "--accelerator", "cpu", "--output-dir", tmp_path / "after")
+    assert after.status == 0, after.err
+    assert f"calibrated: the probability that a keypoint lies within {confidence_map.share} of the" in after.out
+    for name in (*(f"project/predictions_{view}.csv" for view in VIEWS), *(f"mouse_{view}.csv" for view in VIEWS)):
+        raw, likely = (read_keypoints(tmp_path / folder / name) for folder in ("before", "after"))
+        np.testing.assert_array_equal(raw.points, likely.points)
+        rounding = 0.6e-4  # both tables have four decimals
+        assert (likely.likelihood >= confidence_map(raw.likelihood - rounding) - rounding).all()
+        assert (likely.likelihood <= confidence_map(raw.likelihood + rounding) + rounding).all()
+        assert np.abs(likely.likelihood - raw.likelihood).max() > 0.05
+    for name in ("project/predictions_3d.csv", "mouse_3d.csv"):
+        assert (tmp_path / "before" / name).read_bytes() != (tmp_path / "after" / name).read_bytes()
+    again = command("predict", run, *inputs, "--accelerator", "cpu", "--output-dir", tmp_path / "before")
+    assert "predicted before" not in again.out  # with other likelihoods
+
+
+def test_a_fitted_calibration_reaches_python(run: Path, project: Path, command) -> None:
+    images = [moving_dot(0, view, (64, 64))[..., ::-1].copy() for view in range(3)]
+    cameras = CameraGroup.load(next((project / "calibrations").glob("*.toml")))
+    raw = mvtrain.load(run, device="cpu").predict(images, cameras)
+    command("evaluate", run, "--fit-confidence")
+    predictor = mvtrain.load(run, device="cpu")
+    likely = predictor.predict(images, cameras)
+    assert predictor.confidence_map is not None
+    np.testing.assert_array_equal(likely.points, raw.points)
+    np.testing.assert_allclose(likely.confidence, predictor.confidence_map(raw.confidence))
+    weights = -np.log(1 - likely.confidence)
+    assert likely.points_3d is not None
+    expected = to_3d(raw.points, weights, cameras, estimate_noise(raw.points, weights, cameras))
+    np.testing.assert_allclose(likely.points_3d, expected.points)
+
+
+def test_fitting_makes_likelihoods_of_the_validation_split_reliable(run: Path, command) -> None:
+    command("evaluate", run, "--fit-confidence", "--within", "0.3")
+    summary = pd.read_csv(run / "evaluation" / "confidence_summary.csv")
+    chosen = summary[(summary["split"] == "validation") & (summary["points"] == "all")].set_index("confidence")
+    assert chosen.loc["calibrated", "calibration_error"] < chosen.loc["raw", "calibration_error"]
+    assert chosen.loc["calibrated", "predicted"] == pytest.approx(chosen.loc["calibrated", "observed"], abs=0.02)
+    bins = pd.read_csv(run / "evaluation" / "confidence_calibration.csv")
+    bins = bins[(bins["split"] == "validation") & (bins["points"] == "all")]
+    assert bins.groupby("confidence")["count"].sum().to_dict() == chosen["count"].to_dict()
+    # Asked again without saying, the run's own definition holds; another one is refused.
+    assert "within 0.3 of" in command("evaluate", run).out
+    refused = command("evaluate", run, "--within", "0.1")
+    assert refused.status == 2
+    assert "calibrated to 0.3 of the subject's size" in refused.err
+
+
+def test_weights_that_were_trained_on_lose_their_calibration(run: Path, command) -> None:
+    command("evaluate", run, "--fit-confidence")
+    fitted = next((run / "checkpoints" / "best").glob("confidence-*.yaml"))
+    fitted.rename(fitted.with_name("confidence-000000000000.yaml"))
+    outcome = command("evaluate", run)
+    assert outcome.status == 0
+    assert "not calibrated" in outcome.out
+
+
+def test_without_calibration_of_cameras_there_is_no_3d(run: Path, project: Path, tmp_path: Path, command) -> None:
+    bare = Path(shutil.copytree(project, tmp_path / "bare"))
+    shutil.rmtree(bare / "calibrations")
+    outcome = command("evaluate", run, bare)
+    assert outcome.status == 0, outcome.err
+    assert "3D error" not in outcome.out
+    assert "reprojection" not in outcome.out
+    assert (run / "evaluation_bare" / "errors_3d.csv").read_text().count("\n") == 1
+    assert "reprojection" not in set(pd.read_csv(run / "evaluation_bare" / "errors.csv")["error"])
+
+
+def test_a_run_without_validation_moments_cannot_be_fitted(run: Path, command) -> None:
+    set_in_config(run, train_prob=0.5, val_prob=0.0)
+    outcome = command("evaluate", run, "--fit-confidence")
+    assert outcome.status == 2
+    assert "needs moments of the validation split" in outcome.err
+    assert "training.val_prob above 0" in outcome.err
+
+
+def test_validation_moments_without_labels_cannot_be_fitted_to(
+    run: Path, project: Path, tmp_path: Path, command
+) -> None:
+    bare = Path(shutil.copytree(project, tmp_path / "bare"))
+    document = yaml.safe_load((run / "config.yaml").read_text())
+    document["data"] |= {"data_dir": str(bare), "split": "block"}
+    document["training"] |= {"train_prob": 0.5, "val_prob": 0.5}
+    (run / "config.yaml").write_text(yaml.safe_dump(document))
+    for view in VIEWS:
+        path = bare / f"CollectedData_{view}.csv"
+        lines = path.read_text().splitlines()
+        empty = [line.split(",")[0] + ",,,0" * 16 for line in lines[3 + NUM_FRAMES // 2 :]]
+        path.write_text("\n".join([*lines[: 3 + NUM_FRAMES // 2], *empty]) + "\n")
+    outcome = command("evaluate", run, "--fit-confidence")
+    assert outcome.status == 2
+    assert "the validation split of" in outcome.err
+    assert "no keypoint of known place" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("keypoints", "has the keypoints snout, left_ear"),
+        ("views", "has the views top, cam2, cam3, but the run was trained on cam1, cam2, cam3"),
+    ],
+)
+def test_a_project_of_others_is_refused(
+    run: Path, project: Path, tmp_path: Path, change: str, message: str, command
+) -> None:
+    other = Path(shutil.copytree(project, tmp_path / "other"))
+    document = yaml.safe_load((other / "config.yaml").read_text())
+    if change == "keypoints":
+        for view in VIEWS:
+            path = other / f"CollectedData_{view}.csv"
+            path.write_text(path.read_text().replace("nose", "snout"))
+        document["data"].pop("keypoint_names", None)
+    else:
+        table = other / "CollectedData_cam1.csv"
+        (other / "CollectedData_top.csv").write_text(table.read_text().replace("_cam1/", "_top/"))
+        table.unlink()
+        for folder in (other / "labeled-data").glob("*_cam1"):
+            folder.rename(folder.with_name(folder.name.replace("_cam1", "_top")))
+        for file in (other / "calibrations").glob("*.toml"):
+            file.write_text(file.read_text().replace('"cam1"', '"top"'))
+        document["data"] |= {"view_names": ["top", "cam2", "cam3"]}
+        document["data"]["csv_file"] = [f"CollectedData_{view}.csv" for view in ("top", "cam2", "cam3")]
+    (other / "config.yaml").write_text(yaml.safe_dump(document))
+    outcome = command("evaluate", run, other)
+    assert outcome.status == 2
+    assert message in outcome.err
+
+
+def test_what_is_no_run_or_no_project_is_refused(run: Path, tmp_path: Path, command) -> None:
+    for arguments, message in (
+        ((tmp_path / "nowhere",), "it does not exist"),
+        ((run, tmp_path), "is no project"),
+        ((run, "--checkpoint", "first"), "no checkpoint 'first'"),
+        ((run, "--within", "0"), "must be above 0"),
+        ((run, "--device", "abacus"), "no device is called 'abacus'"),
+    ):
+        outcome = command("evaluate", *arguments)
+        assert outcome.status == 2, arguments
+        assert message in outcome.err
+    shutil.rmtree(run / "checkpoints")
+    outcome = command("evaluate", run)
+    assert outcome.status == 2
+    assert "has no checkpoint" in outcome.err
+    assert f"mvtrain fit --resume {run}" in outcome.err
