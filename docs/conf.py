@@ -23,11 +23,12 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 
 
-def link_to_package_pages(app: Sphinx, page: str, source: list[str]) -> None:
-    """Links to the folders of the packages, which a reader of the repository wants, lead to their pages on the site."""
-    source[0] = re.sub(r"\]\(\.\./packages/(\w+)\)", r"](api/\1.md)", source[0])
+def keep_links_inside(app: Sphinx, page: str, source: list[str]) -> None:
+    """Links to folders of the repository: those of the packages lead to their pages, others become plain text."""
+    linked = re.sub(r"\]\(\.\./packages/(\w+)\)", r"](api/\1.md)", source[0])
+    source[0] = re.sub(r"(?<!!)\[([^\]]*)\]\(\.\./(?!\.)[^)]*\)", r"\1", linked)
 
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
-    app.connect("source-read", link_to_package_pages)
+    app.connect("source-read", keep_links_inside)
