@@ -173,6 +173,21 @@ def predict(
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder of a trained model.")],
+    file_format: Annotated[
+        list[str] | None, typer.Option("--format", help="onnx or torch; can be given twice. Default: both.")
+    ] = None,
+    output_dir: Annotated[Path | None, typer.Option(help="Folder for the files. Default: RUN/export.")] = None,
+    checkpoint: Annotated[str, typer.Option(help="Which weights of the run: best or last.")] = "best",
+) -> None:
+    """Write the network as one graph from images to keypoints, for ONNX runtimes and torch.export."""
+    from mvtrain.exporting.command import WRITERS, export_run
+
+    export_run(run, tuple(file_format or WRITERS), checkpoint, output_dir, Console())
+
+
+@app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder that mvtrain fit wrote.")],
     project: Annotated[
@@ -212,6 +227,23 @@ def evaluate(
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 120
     evaluate_command(run, options, console)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder that mvtrain fit wrote.")],
+    out: Annotated[Path | None, typer.Option(help="HTML file. Default: report.html in the run folder.")] = None,
+    checkpoint: Annotated[str, typer.Option(help="Which weights of the run: best or last.")] = "best",
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Moments per batch. Default: the run's test_batch_size.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Such as cuda:1. Default: a GPU if there is one.")] = None,
+) -> None:
+    """Write a run as one HTML file: curves, errors, worst frames, the pose in 3D with the cameras, likelihoods."""
+    from mvtrain.report.command import ReportOptions, report_command
+
+    options = ReportOptions(out=out, checkpoint=checkpoint, batch_size=batch_size, device=device)
+    report_command(run, options, Console())
 
 
 @app.command(name="import")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mvtrain.exchange.optional import need
+from mvtrain.optional import need
 
 _LEVELS = ("scorer", "individuals", "bodyparts", "coords")
 _MISSING = ("", "nan", "na")

@@ -22,7 +22,7 @@ from mvtrain.exchange.labels import (
 )
 from mvtrain.exchange.media import find_file, videos_by_view
 from mvtrain.exchange.names import split_image_name, split_name
-from mvtrain.exchange.optional import need
+from mvtrain.optional import need
 
 
 def read(sources: Sequence[Source], options: ReadOptions) -> list[ForeignLabels]:

@@ -10,11 +10,11 @@ import pandas as pd
 import tomli_w
 
 from mvgeom.formats.files import write_text
-from mvtrain.exchange.optional import need
 from mvtrain.exchange.predictions import Points3D, PredictedSession
 from mvtrain.exchange.writers.cameras import write_cameras
 from mvtrain.exchange.writers.deeplabcut import H5_KEY, view_table
 from mvtrain.exchange.writers.options import WriteOptions
+from mvtrain.optional import need
 
 
 def write(session: PredictedSession, folder: Path, options: WriteOptions) -> list[str]:

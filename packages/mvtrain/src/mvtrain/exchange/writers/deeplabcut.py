@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mvtrain.exchange.optional import need
 from mvtrain.exchange.predictions import PredictedSession
 from mvtrain.exchange.writers.options import WriteOptions
+from mvtrain.optional import need
 
 SCORER = "DLC_mvtrain"
 """DeepLabCut looks for `<video><scorer>.h5`."""

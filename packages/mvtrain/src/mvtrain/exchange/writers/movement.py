@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from mvtrain.exchange.optional import need
 from mvtrain.exchange.predictions import PredictedSession
 from mvtrain.exchange.writers.options import WriteOptions
+from mvtrain.optional import need
 
 INDIVIDUAL = "subject"
 SOURCE = "mvtrain"
