@@ -54,7 +54,7 @@ def draw_rig(cameras: CameraGroup, title: str = "") -> Figure:
     upright = upright_rotation(cameras)
     centers = cameras.centers @ upright.T
     target = focus(cameras) @ upright.T
-    frusta = [(points @ upright.T) for points in frustum_corners(cameras, _frustum_depth(cameras))]
+    frusta = [(points @ upright.T) for points in frustum_corners(cameras, frustum_depth(cameras))]
     axes_end = upright.T * _nice(_extent(cameras) / 8)
     colors = _colors(len(cameras))
 
@@ -145,7 +145,7 @@ def _draw_perspective(
     axes.set_xlim(start[0], stop[0])
     axes.set_ylim(start[1], stop[1])
     axes.set_zlim(floor, high[2])
-    axes.view_init(elev=22, azim=_quiet_azimuth(centers - target))
+    axes.view_init(elev=22, azim=quiet_azimuth(centers - target))
     axes.set_axis_off()
     corners = np.array([(x, y, z) for x in (start[0], stop[0]) for y in (start[1], stop[1]) for z in (floor, high[2])])
     _fill(axes, np.vstack([everything, corners[::2]]), [*(stop - start)[:2], max(high[2] - floor, 1e-9)])
@@ -237,7 +237,7 @@ def _extent(cameras: CameraGroup) -> float:
     return float(np.linalg.norm(np.ptp(points, axis=0))) or 1.0
 
 
-def _frustum_depth(cameras: CameraGroup) -> float:
+def frustum_depth(cameras: CameraGroup) -> float:
     """So that frusta are seen well and do not reach each other."""
     centers = cameras.centers
     apart = [float(np.linalg.norm(a - b)) for i, a in enumerate(centers) for b in centers[:i]]
@@ -245,7 +245,7 @@ def _frustum_depth(cameras: CameraGroup) -> float:
     return min(_extent(cameras) / 8, 0.6 * nearest)
 
 
-def _quiet_azimuth(directions: Floats) -> float:
+def quiet_azimuth(directions: Floats) -> float:
     """Degrees from which to look so that as few cameras as possible hide each other: amid the widest gap."""
     angles = np.sort(np.arctan2(directions[:, 1], directions[:, 0]))
     gaps = np.diff(np.append(angles, angles[0] + 2 * np.pi))

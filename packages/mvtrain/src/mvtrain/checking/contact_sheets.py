@@ -53,7 +53,7 @@ def write_label_sheet(
     rows = [row for row in rows if row in drawable]
     if not rows:
         return False
-    size = _cell_size(project)
+    size = cell_size(project)
     colors = palette(len(project.keypoint_names))
     paths = project.image_paths
 
@@ -144,7 +144,7 @@ def _sample_cells(sample: Sample, colors: list[tuple[int, int, int]], size: tupl
     return cells
 
 
-def _cell_size(project: Project) -> tuple[int, int]:
+def cell_size(project: Project) -> tuple[int, int]:
     """Width and height of cells for images of a typical shape."""
     sizes = project.file_sizes.reshape(-1, 2)
     sizes = sizes[(sizes > 0).all(axis=-1)]

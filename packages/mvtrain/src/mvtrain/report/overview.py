@@ -1,0 +1,152 @@
+"""The head of the page: what the run is, and its errors in a few figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mvtrain.data.project import Project
+from mvtrain.data.splits import SET_NAMES
+from mvtrain.evaluation.confidence import calibration_errors
+from mvtrain.evaluation.evaluation import Evaluation
+from mvtrain.evaluation.tables import ALL, statistics
+from mvtrain.prediction.run_folder import Run
+from mvtrain.report.held_out import held_out_set
+from mvtrain.report.html import card, escape, facts, grid, number, significant
+
+_UNKNOWN = "not known: the run folder has no run.yaml"
+_SHOWN_SESSIONS = 6
+
+
+def overview_html(
+    run: Run,
+    project: Project,
+    evaluation: Evaluation,
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    info: list[dict[str, Any]],
+    metrics: pd.DataFrame | None,
+    share: float,
+) -> str:
+    """The name of the run, cards with its errors, a list of what it is.
+
+    Args:
+        run: of the report.
+        project: it was evaluated on.
+        evaluation: of it.
+        tables: `pck` and `calibration` of the evaluation.
+        info: from `run_files.read_run_info`.
+        metrics: from `run_files.read_metrics`.
+        share: of the subject's size that likelihoods are about.
+    """
+    return (
+        f"<h1>{escape(run.folder.resolve().name)}</h1>\n"
+        + grid(_cards(evaluation, tables, share), "cards")
+        + facts(_facts(run, project, evaluation, info, metrics))
+    )
+
+
+def _cards(evaluation: Evaluation, tables: Mapping[str, pd.DataFrame], share: float) -> list[str]:
+    split = held_out_set(evaluation)
+    rows = evaluation.split == split
+    error = statistics(evaluation.pixel_error[rows])
+    baseline = statistics(evaluation.mean_pose_error[rows])["mean"]
+    cards = [
+        card(
+            "card-error",
+            f"error, {split} set",
+            f"{number(error['median'])} px",
+            f"median; mean {number(error['mean'])}, 95\u00a0% {number(error['percentile_95'])} px",
+        )
+    ]
+    if np.isfinite(baseline) and error["mean"] > 0:
+        better = f"{baseline / error['mean']:.1f} times"
+        cards.append(card("card-baseline", "better than the mean pose", better, f"its mean error: {baseline:.2f} px"))
+    if np.isfinite(evaluation.error_3d[rows]).any():
+        errors_3d, against = evaluation.error_3d, "triangulated labels"
+        if evaluation.truth_error_3d is not None:
+            errors_3d, against = evaluation.truth_error_3d, "the truth"
+        found = statistics(errors_3d[rows])
+        detail = f"median to {against}, in the calibration's unit; 95\u00a0% {significant(found['percentile_95'])}"
+        cards.append(card("card-error-3d", f"3D error, {split} set", significant(found["median"]), detail))
+        consistency = statistics(evaluation.reprojection_error[rows])
+        detail = f"median; 95\u00a0% {number(consistency['percentile_95'])} px"
+        cards.append(
+            card("card-reprojection", f"reprojection error, {split} set", f"{number(consistency['median'])} px", detail)
+        )
+    return [*cards, *_cards_of_tables(tables, split, share)]
+
+
+def _cards_of_tables(tables: Mapping[str, pd.DataFrame], split: str, share: float) -> list[str]:
+    cards = []
+    pck = tables["pck"]
+    chosen = pck[(pck[["view", "keypoint"]] == ALL).all(axis=1) & (pck["split"] == split) & (pck["unit"] == "share")]
+    found = chosen[chosen["threshold"] == _PCK_SHARE]["pck"]
+    if len(found):
+        detail = f"of visible labels within {100 * _PCK_SHARE:g} % of the subject's size"
+        cards.append(card("card-pck", f"found, {split} set", f"{100 * found.iloc[0]:.1f} %", detail))
+    summary = calibration_errors(tables["calibration"])
+    summary = summary[(summary["split"] == split) & (summary["points"] == ALL)]
+    if len(summary):
+        last = summary.iloc[-1]  # the calibrated likelihood where there is one
+        detail = f"mean difference between likelihood and share found within {100 * share:.3g} %, {last['confidence']}"
+        cards.append(card("card-likelihood", "likelihood is off by", number(last["calibration_error"], 3), detail))
+    return cards
+
+
+_PCK_SHARE = 0.1
+
+
+def _facts(
+    run: Run,
+    project: Project,
+    evaluation: Evaluation,
+    info: list[dict[str, Any]],
+    metrics: pd.DataFrame | None,
+) -> dict[str, str]:
+    counts = {name: int((evaluation.split == name).sum()) for name in SET_NAMES}
+    width, height = run.spec.image_size
+    sessions = list(dict.fromkeys(evaluation.sessions))
+    more = f" and {len(sessions) - _SHOWN_SESSIONS} more" if len(sessions) > _SHOWN_SESSIONS else ""
+    calibrated = sum(cameras is not None for cameras in project.cameras)
+    length = (
+        ""
+        if metrics is None or metrics.empty
+        else f", {metrics['epoch'].max():g} epochs, {metrics['step'].max():g} steps"
+    )
+    return {
+        "run folder": str(run.folder.resolve()),
+        "project": str(project.root),
+        "frames": ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        + f" (split: {run.config.data.split}), {calibrated} of {len(project)} calibrated",
+        "sessions": ", ".join(sessions[:_SHOWN_SESSIONS]) + more,
+        "views": ", ".join(project.view_names),
+        "keypoints": f"{len(project.keypoint_names)}: {', '.join(project.keypoint_names)}",
+        "model": f"{run.spec.backbone}, {run.spec.attention} attention, input {width}x{height} px, "
+        f"checkpoint {run.checkpoint.name} ({run.checksum[:12]}){length}",
+        **_conditions(info),
+    }
+
+
+def _conditions(info: list[dict[str, Any]]) -> dict[str, str]:
+    if not info:
+        return {"trained": _UNKNOWN}
+    first, packages = info[0], info[0].get("packages") or {}
+    hardware = first.get("hardware") or {}
+    resumed = f", gone on with {len(info) - 1} times" if len(info) > 1 else ""
+    device = hardware.get("device", "an unknown device")
+    versions = (f"{name} {packages[name]}" for name in ("mvtrain", "torch", "timm") if name in packages)
+    return {
+        "trained": f"{_time(first.get('started', 'at an unknown time'))}{resumed}, on {device}",
+        "git revision": str(first.get("git") or "none: not run from a checkout"),
+        "command": str(first.get("command", "unknown")),
+        "versions": ", ".join(versions) or "unknown",
+    }
+
+
+def _time(started: object) -> str:
+    """A time of `run.yaml` for readers."""
+    return str(started).replace("T", " ").replace("+00:00", " UTC")

@@ -1,0 +1,81 @@
+"""How figures look, and how they get into the page."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import plotly.graph_objects as go  # type: ignore[import-untyped]
+from plotly.colors import qualitative  # type: ignore[import-untyped]
+
+INK = "#1f2933"
+FAINT = "#7b8794"
+GRID = "#e4e7eb"
+PREDICTED = "#1f6feb"
+KNOWN = "#d9730d"
+SET_COLORS = {"train": "#9aa5b1", "validation": "#d9730d", "test": "#1f6feb", "unused": "#57a773"}
+"""Colours of the sets of a split, the same in every figure."""
+
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+_AXIS: dict[str, Any] = {
+    "gridcolor": GRID,
+    "linecolor": GRID,
+    "zeroline": False,
+    "automargin": True,
+    "title": {"standoff": 8, "font": {"size": 13}},
+}
+_CONFIG = {
+    "responsive": True,
+    "displaylogo": False,
+    "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"],
+}
+_TEMPLATE = go.layout.Template(
+    layout={
+        "font": {"family": _FONT, "size": 13, "color": INK},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "colorway": qualitative.D3,
+        "margin": {"l": 50, "r": 16, "t": 40, "b": 44},
+        "hovermode": "closest",
+        "legend": {"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0},
+        "title": {"x": 0, "xref": "container", "font": {"size": 14}, "pad": {"l": 4}},
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+    }
+)
+
+
+def figure(title: str, **layout: Any) -> go.Figure:
+    """An empty figure in the page's style; `layout` is plotly's."""
+    return go.Figure(layout={"template": _TEMPLATE, "title": {"text": title}, **layout})
+
+
+def plain(text: object) -> str:
+    """A user's string for a figure: plotly takes texts for a kind of HTML."""
+    return html.escape(str(text), quote=False)
+
+
+def color(position: int) -> str:
+    """Colours for things of no colour of their own, such as views."""
+    palette = qualitative.D3
+    return str(palette[position % len(palette)])
+
+
+def figure_html(drawn: go.Figure, anchor: str, height: int) -> str:
+    """The figure as part of a page that has plotly's script, as wide as there is room.
+
+    Args:
+        drawn: the figure.
+        anchor: its id is `plot-` and this.
+        height: in CSS px.
+    """
+    content = drawn.to_html(
+        full_html=False,
+        include_plotlyjs=False,
+        include_mathjax=False,
+        div_id=f"plot-{anchor}",
+        auto_play=False,
+        config=_CONFIG,
+        default_height=f"{height}px",
+    )
+    return f'<div class="plot">{content}</div>'

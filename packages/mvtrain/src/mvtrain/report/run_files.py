@@ -1,0 +1,63 @@
+"""What a run folder says about the training: its log of figures and its conditions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from mvgeom.formats.files import read_text
+from mvtrain.training import metrics_log, run_info
+
+_NEEDED = ("epoch", "step")
+
+
+def read_metrics(run_dir: Path) -> pd.DataFrame | None:
+    """The table `metrics.csv`, NaN where a row has no such figure; None where there is no file.
+
+    Raises:
+        ValueError: the file is damaged; the message names line and column.
+    """
+    path = run_dir / metrics_log.FILE_NAME
+    if not path.exists():
+        return None
+    remedy = "put the original back, or remove it to get a report without learning curves"
+    read_text(path)
+    try:
+        cells = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise ValueError(f"{path} is damaged: {error}; {remedy}") from error
+    missing = [name for name in _NEEDED if name not in cells]
+    if missing:
+        raise ValueError(f"{path} is no log of a training: it has no column {', '.join(missing)}; {remedy}")
+    numbers = cells.apply(pd.to_numeric, errors="coerce")
+    for name in cells:
+        empty = (cells[name] == "") | cells[name].isna()
+        wrong = numbers[name].isna() & ~empty & (cells[name] != "nan")
+        if name in _NEEDED:
+            wrong |= empty
+        if wrong.any():
+            row = int(wrong.to_numpy().argmax())
+            found = repr(cells[name].iloc[row])
+            raise ValueError(f"{path}, line {row + 2}, column {name}: must be a number, found {found}; {remedy}")
+    return numbers
+
+
+def read_run_info(run_dir: Path) -> list[dict[str, Any]]:
+    """Under which conditions each process trained, the first one first; empty where there is no `run.yaml`.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = run_dir / run_info.FILE_NAME
+    if not path.exists():
+        return []
+    try:
+        entries = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is damaged: {error}; put the original back, or remove it") from error
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(f"{path} is damaged: it must be a list with an entry per process; put the original back")
+    return entries

@@ -1,0 +1,106 @@
+"""The section of the worst frames: pictures with labels and predictions drawn on them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mvtrain.checking.contact_sheets import cell_size
+from mvtrain.checking.drawing import Color, Marks, draw_cell, palette
+from mvtrain.checking.duplicates import frame_title
+from mvtrain.data.images import read_image
+from mvtrain.data.maps import to_file
+from mvtrain.data.project import Project
+from mvtrain.evaluation.confidence import DEFAULT_SHARE
+from mvtrain.evaluation.evaluation import Evaluation
+from mvtrain.evaluation.tables import statistics
+from mvtrain.report.held_out import held_out_set
+from mvtrain.report.html import Section, escape, grid, jpeg, number, paragraph
+
+_NUM_MOMENTS = 6
+_NEAR = 3
+"""Rows of the label table."""
+_MAX_PICTURES = 32
+"""What the page has room for."""
+_SHARPNESS = 1.5
+"""Pixels of a picture beside those of the sheets of `mvtrain check`: dense screens show more than one per CSS px."""
+
+
+def worst_frames_section(evaluation: Evaluation, project: Project) -> Section:
+    """The moments of the held-out set with the largest errors, all their views.
+
+    Raises:
+        ValueError: an image cannot be read.
+    """
+    split = held_out_set(evaluation)
+    worst = worst_moments(evaluation, max(1, min(_NUM_MOMENTS, _MAX_PICTURES // len(evaluation.view_names))))
+    colors = palette(len(evaluation.keypoint_names))
+    if worst:
+        body = _legend(evaluation, colors) + "\n".join(_moment(evaluation, project, n, colors) for n in worst)
+    else:
+        body = paragraph(f"The {split} set has no visible label.", "note")
+    return Section(
+        anchor="worst-frames",
+        title="Worst frames",
+        how_to_read=(
+            f"The moments of the {split} set with the largest mean error, of those close in time the worst. A dot is a "
+            "label, the cross joined to it its prediction, a cross alone the prediction of a keypoint without visible "
+            f"label; red circles mark errors above {100 * DEFAULT_SHARE:g} % of the subject's size. Look for wrong "
+            "labels first, then for what these frames have in common."
+        ),
+        body_html=body,
+    )
+
+
+def worst_moments(evaluation: Evaluation, count: int) -> list[int]:
+    """Positions in the evaluation of the moments of the held-out set with the largest mean error, the worst first.
+
+    Of moments that are near each other in a session only the worst is taken: they look alike.
+    """
+    means = np.array([statistics(errors)["mean"] for errors in evaluation.pixel_error])
+    candidates = np.flatnonzero((evaluation.split == held_out_set(evaluation)) & np.isfinite(means))
+    chosen: list[int] = []
+    for moment in candidates[np.argsort(-means[candidates], kind="stable")].tolist():
+        distances = np.abs(evaluation.rows[chosen] - evaluation.rows[moment])
+        if not any(
+            distance <= _NEAR and evaluation.sessions[other] == evaluation.sessions[moment]
+            for distance, other in zip(distances, chosen, strict=True)
+        ):
+            chosen.append(moment)
+    return chosen[:count]
+
+
+def _legend(evaluation: Evaluation, colors: list[Color]) -> str:
+    entries = "".join(
+        f'<li><span style="background: rgb({red}, {green}, {blue})"></span>{position + 1} {escape(name)}</li>'
+        for position, (name, (red, green, blue)) in enumerate(zip(evaluation.keypoint_names, colors, strict=True))
+    )
+    return f'<ul class="legend">{entries}</ul>'
+
+
+def _moment(evaluation: Evaluation, project: Project, moment: int, colors: list[Color]) -> str:
+    row = int(evaluation.rows[moment])
+    width, height = cell_size(project)
+    size = round(_SHARPNESS * width), round(_SHARPNESS * height)
+    pictures = []
+    for view, name in enumerate(evaluation.view_names):
+        path = project.image_paths[row][view]
+        if path is None:
+            continue
+        picture = draw_cell(read_image(path), _marks(evaluation, project, moment, view), colors, size)
+        mean = statistics(evaluation.pixel_error[moment, view])["mean"]
+        caption = f"{name}: mean {number(mean)} px"
+        pictures.append(f"<figure>{jpeg(picture, caption)}<figcaption>{escape(caption)}</figcaption></figure>")
+    title = f"{frame_title(project, row)}: mean {number(statistics(evaluation.pixel_error[moment])['mean'])} px"
+    return f'<h3 class="moment">{escape(title)}</h3>' + grid(pictures, "pictures")
+
+
+def _marks(evaluation: Evaluation, project: Project, moment: int, view: int) -> Marks:
+    """Labels and predictions in px of the stored image."""
+    row = evaluation.rows[[moment]]
+    labels = to_file(project, row, evaluation.labels[[moment]])[0, view]
+    return Marks(
+        points=labels,
+        filled=np.ones(len(labels), dtype=bool),
+        expected=to_file(project, row, evaluation.points[[moment]])[0, view],
+        alarming=evaluation.pixel_error[moment, view] > DEFAULT_SHARE * evaluation.subject_size[view],
+    )
