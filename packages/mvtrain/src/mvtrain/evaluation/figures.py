@@ -14,6 +14,7 @@ from mvtrain.evaluation.tables import ALL
 
 _COLORS = {"train": "tab:gray", "validation": "tab:blue", "test": "tab:orange", "unused": "tab:green"}
 _LARGEST_SHARE = 0.3
+_PIXEL_TICKS = (0.5, 1, 2, 5, 10, 20, 50)
 
 
 def draw_evaluation(path: Path, pck: pd.DataFrame, calibration: pd.DataFrame, share: float) -> None:
@@ -30,6 +31,8 @@ def draw_evaluation(path: Path, pck: pd.DataFrame, calibration: pd.DataFrame, sh
         in_px, in_size, reliable = figure.subplots(1, 3)
         _draw_pck(in_px, pck, "px", "distance to the label in px")
         in_px.set_xscale("log")
+        in_px.set_xticks(_PIXEL_TICKS, labels=map(str, _PIXEL_TICKS))
+        in_px.minorticks_off()
         _draw_pck(in_size, pck, "share", "distance to the label / size of the subject")
         in_size.set_xlim(0, _LARGEST_SHARE)
         _draw_reliability(reliable, calibration, share)
@@ -58,6 +61,6 @@ def _draw_reliability(axes: Axes, calibration: pd.DataFrame, share: float) -> No
             markersize=3,
             label=f"{split}, {confidence}",
         )
-    axes.set(xlabel="likelihood", ylabel=f"share within {share:.3g} of the subject's size", xlim=(0, 1), ylim=(0, 1))
+    axes.set(xlabel="likelihood", ylabel=f"within {share:.3g} of the subject's size, hidden ones as well", xlim=(0, 1), ylim=(0, 1))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

@@ -33,9 +33,9 @@ def print_errors(console: Console, errors: pd.DataFrame) -> None:
 
 
 def print_keypoints(console: Console, errors: pd.DataFrame) -> None:
-    """Median pixel error per keypoint and split, of visible and of hidden ones."""
+    """Median pixel error per keypoint and split (but that of unused moments), of visible and of hidden ones."""
     chosen = errors[(errors["view"] == ALL) & errors["error"].isin(["label", "hidden"])]
-    splits = [split for split in SET_NAMES if (chosen["split"] == split).any()]
+    splits = [split for split in SET_NAMES if split != "unused" and (chosen["split"] == split).any()]
     console.print("\nmedian error in px by keypoint; hidden: where other views' labels say that it is")
     columns = [f"{split} {kind}" for split in splits for kind in ("visible", "hidden")]
     table = _table(("keypoint",), columns)
@@ -82,7 +82,7 @@ def print_consistency(console: Console, errors: pd.DataFrame) -> None:
 
 
 def print_calibration(console: Console, summary: pd.DataFrame, share: float) -> None:
-    """What likelihoods say beside what came true.
+    """What likelihoods say beside what came true, on moments that were not learned from.
 
     Args:
         console: where to.
@@ -94,7 +94,8 @@ def print_calibration(console: Console, summary: pd.DataFrame, share: float) -> 
         "difference between said and true",
     )
     table = _table(("set", "confidence", "points"), ("count", "said", "true", "calibration error"))
-    for row in summary.to_dict("records"):
+    held_out = summary[summary["split"].isin(["validation", "test"])]
+    for row in held_out.to_dict("records"):
         figures = (f"{value:.3f}" for value in (row["predicted"], row["observed"], row["calibration_error"]))
         table.add_row(
             row["split"],
