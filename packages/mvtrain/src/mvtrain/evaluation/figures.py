@@ -61,6 +61,11 @@ def _draw_reliability(axes: Axes, calibration: pd.DataFrame, share: float) -> No
             markersize=3,
             label=f"{split}, {confidence}",
         )
-    axes.set(xlabel="likelihood", ylabel=f"within {share:.3g} of the subject's size, hidden ones as well", xlim=(0, 1), ylim=(0, 1))
+    axes.set(
+        xlabel="likelihood",
+        ylabel=f"within {share:.3g} of the subject's size, hidden ones as well",
+        xlim=(0, 1),
+        ylim=(0, 1),
+    )
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
