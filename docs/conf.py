@@ -5,12 +5,12 @@ import re
 from sphinx.application import Sphinx
 
 project = "multiview-pose"
-copyright = "MIT licence"  # noqa: A001 (Sphinx's name)
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 
 exclude_patterns = ["figures"]
 html_theme = "furo"
 html_title = "multiview-pose"
+html_show_copyright = False
 html_show_sphinx = False
 html_copy_source = False
 
@@ -24,9 +24,10 @@ napoleon_numpy_docstring = False
 
 
 def keep_links_inside(app: Sphinx, page: str, source: list[str]) -> None:
-    """Links to folders of the repository: those of the packages lead to their pages, others become plain text."""
-    linked = re.sub(r"\]\(\.\./packages/(\w+)\)", r"](api/\1.md)", source[0])
-    source[0] = re.sub(r"(?<!!)\[([^\]]*)\]\(\.\./(?!\.)[^)]*\)", r"\1", linked)
+    """Links out of docs/: those to the folders of packages lead to the packages' pages, others become plain text."""
+    if "/" not in page:
+        linked = re.sub(r"\]\(\.\./packages/(\w+)\)", r"](api/\1.md)", source[0])
+        source[0] = re.sub(r"\[([^\]]*)\]\(\.\./[^)]*\)", r"\1", linked)
 
 
 def setup(app: Sphinx) -> None:
