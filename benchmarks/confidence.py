@@ -5,8 +5,8 @@
 The map from confidence to likelihood is fitted to the validation split of each run's project, which must know the true
 3D, and everything is measured on the test split, once for each run:
 
-- the expected calibration error of the network's confidence and of the calibrated likelihood, by labels (hidden
-  keypoints by the triangulated labels of other views) and by truth;
+- the expected calibration error of the network's confidence and of likelihoods calibrated on visible keypoints only and
+  on all, by labels (hidden keypoints by the triangulated labels of other views) and by truth;
 - the 3D error against truth of the robust triangulation that `mvtrain predict` does, with all views weighted alike, by
   the network's confidence, by the likelihood p, and by the precision -ln(1 - p) that follows from it.
 
@@ -26,7 +26,6 @@ from rich.table import Table
 from mvtrain.data.project import read_project
 from mvtrain.evaluation.confidence import DEFAULT_SHARE, calibration_error, fit_confidence, outcomes, reliability
 from mvtrain.evaluation.evaluation import Evaluation, evaluate
-from mvtrain.prediction.confidence import ConfidenceMap
 from mvtrain.prediction.predict import FramePredictions
 from mvtrain.prediction.project import reconstruct_project
 from mvtrain.prediction.run_folder import load_run
@@ -42,13 +41,20 @@ def main() -> None:
         run = load_run(folder)
         project = read_project(run.config)
         evaluation = evaluate(run, project)
-        rows = evaluation.split == "validation"
-        found = outcomes(evaluation, DEFAULT_SHARE)
-        confidence_map = fit_confidence(evaluation.raw_confidence[rows], found[rows], DEFAULT_SHARE)
-        for name, figures in calibration_figures(evaluation, found, confidence_map).items():
-            likelihoods.add_row(folder.name, name, *(f"{figure:.3f}" for figure in figures))
         raw = evaluation.raw_confidence
-        likelihood = confidence_map(raw)
+        found = outcomes(evaluation, DEFAULT_SHARE)
+        visible = np.isfinite(evaluation.pixel_error)
+        validation = evaluation.split == "validation"
+        likelihood = fit_confidence(raw[validation], found[validation], DEFAULT_SHARE)(raw)
+        seen = np.where(visible, found, np.nan)
+        said = {
+            "network's confidence": raw,
+            "calibrated on visible keypoints": fit_confidence(raw[validation], seen[validation], DEFAULT_SHARE)(raw),
+            "calibrated on all: what is kept": likelihood,
+        }
+        for name, confidence in said.items():
+            figures = calibration_figures(evaluation, found, confidence)
+            likelihoods.add_row(folder.name, name, *(f"{figure:.3f}" for figure in figures))
         weights = {
             "equal": np.where(np.isfinite(raw), 1.0, np.nan),
             "confidence": raw,
@@ -67,9 +73,7 @@ def main() -> None:
     console.print(errors_3d)
 
 
-def calibration_figures(
-    evaluation: Evaluation, found: np.ndarray, confidence_map: ConfidenceMap
-) -> dict[str, list[float]]:
+def calibration_figures(evaluation: Evaluation, found: np.ndarray, confidence: np.ndarray) -> list[float]:
     """ECE on the test split by labels of all, of visible and of hidden keypoints, and by truth of all."""
     test = evaluation.split == "test"
     visible = np.isfinite(evaluation.pixel_error)
@@ -77,14 +81,7 @@ def calibration_figures(
     true_error = true_error / evaluation.subject_size[:, None]
     truly_found = np.where(np.isfinite(true_error), true_error <= DEFAULT_SHARE, np.nan)
     chosen = [found, np.where(visible, found, np.nan), np.where(visible, np.nan, found), truly_found]
-    said = {
-        "network's confidence": evaluation.raw_confidence,
-        "calibrated": confidence_map(evaluation.raw_confidence),
-    }
-    return {
-        name: [calibration_error(reliability(likelihood[test], outcome[test])) for outcome in chosen]
-        for name, likelihood in said.items()
-    }
+    return [calibration_error(reliability(confidence[test], outcome[test])) for outcome in chosen]
 
 
 def figures_3d(points_3d: np.ndarray, truth_3d: np.ndarray) -> list[str]:
