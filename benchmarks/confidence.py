@@ -30,6 +30,8 @@ from mvtrain.prediction.predict import FramePredictions
 from mvtrain.prediction.project import reconstruct_project
 from mvtrain.prediction.run_folder import load_run
 
+KEPT = "calibrated on all: what is kept"
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -41,47 +43,60 @@ def main() -> None:
         run = load_run(folder)
         project = read_project(run.config)
         evaluation = evaluate(run, project)
-        raw = evaluation.raw_confidence
+        if evaluation.truth_3d is None or evaluation.hidden_truth_error is None:
+            raise SystemExit(f"{project.root} has no true 3D: give runs of generated projects")
         found = outcomes(evaluation, DEFAULT_SHARE)
-        visible = np.isfinite(evaluation.pixel_error)
-        validation = evaluation.split == "validation"
-        likelihood = fit_confidence(raw[validation], found[validation], DEFAULT_SHARE)(raw)
-        seen = np.where(visible, found, np.nan)
-        said = {
-            "network's confidence": raw,
-            "calibrated on visible keypoints": fit_confidence(raw[validation], seen[validation], DEFAULT_SHARE)(raw),
-            "calibrated on all: what is kept": likelihood,
-        }
+        truly_found = _truly_found(evaluation, evaluation.hidden_truth_error)
+        said = likelihoods_of(evaluation, found)
         for name, confidence in said.items():
-            figures = calibration_figures(evaluation, found, confidence)
+            figures = calibration_figures(evaluation, confidence, found, truly_found)
             likelihoods.add_row(folder.name, name, *(f"{figure:.3f}" for figure in figures))
-        weights = {
-            "equal": np.where(np.isfinite(raw), 1.0, np.nan),
-            "confidence": raw,
-            "likelihood p": likelihood,
-            "-ln(1 - p)": -np.log1p(-likelihood),
-        }
-        for name, weight in weights.items():
-            test = np.flatnonzero(evaluation.split == "test")
-            predictions = FramePredictions(
-                index=evaluation.rows[test], points=evaluation.points[test], confidence=weight[test]
-            )
-            points_3d = reconstruct_project(project, predictions, None).points
+        test = np.flatnonzero(evaluation.split == "test")
+        for name, weights in weights_of(evaluation.raw_confidence[test], said[KEPT][test]).items():
+            moments = FramePredictions(index=evaluation.rows[test], points=evaluation.points[test], confidence=weights)
+            points_3d = reconstruct_project(project, moments, None).points
             errors_3d.add_row(folder.name, name, *figures_3d(points_3d, evaluation.truth_3d[test]))
     console = Console(width=120)
     console.print(likelihoods)
     console.print(errors_3d)
 
 
-def calibration_figures(evaluation: Evaluation, found: np.ndarray, confidence: np.ndarray) -> list[float]:
+def likelihoods_of(evaluation: Evaluation, found: np.ndarray) -> dict[str, np.ndarray]:
+    """(N, V, K) likelihoods before and after calibration on the validation split."""
+    validation = evaluation.split == "validation"
+    confidence = evaluation.raw_confidence
+
+    def after(known: np.ndarray) -> np.ndarray:
+        return fit_confidence(confidence[validation], known[validation], DEFAULT_SHARE)(confidence)
+
+    seen = np.where(np.isfinite(evaluation.pixel_error), found, np.nan)
+    return {"network's confidence": confidence, "calibrated on visible keypoints": after(seen), KEPT: after(found)}
+
+
+def weights_of(confidence: np.ndarray, likelihood: np.ndarray) -> dict[str, np.ndarray]:
+    """What views may weigh in the triangulation."""
+    return {
+        "equal": np.where(np.isfinite(confidence), 1.0, np.nan),
+        "confidence": confidence,
+        "likelihood p": likelihood,
+        "-ln(1 - p)": -np.log1p(-likelihood),
+    }
+
+
+def calibration_figures(
+    evaluation: Evaluation, confidence: np.ndarray, found: np.ndarray, truly_found: np.ndarray
+) -> list[float]:
     """ECE on the test split by labels of all, of visible and of hidden keypoints, and by truth of all."""
     test = evaluation.split == "test"
     visible = np.isfinite(evaluation.pixel_error)
-    true_error = np.where(visible, evaluation.pixel_error, evaluation.hidden_truth_error)
-    true_error = true_error / evaluation.subject_size[:, None]
-    truly_found = np.where(np.isfinite(true_error), true_error <= DEFAULT_SHARE, np.nan)
     chosen = [found, np.where(visible, found, np.nan), np.where(visible, np.nan, found), truly_found]
     return [calibration_error(reliability(confidence[test], outcome[test])) for outcome in chosen]
+
+
+def _truly_found(evaluation: Evaluation, hidden_error: np.ndarray) -> np.ndarray:
+    visible = np.isfinite(evaluation.pixel_error)
+    error = np.where(visible, evaluation.pixel_error, hidden_error) / evaluation.subject_size[:, None]
+    return np.where(np.isfinite(error), error <= DEFAULT_SHARE, np.nan)
 
 
 def figures_3d(points_3d: np.ndarray, truth_3d: np.ndarray) -> list[str]:
