@@ -16,6 +16,7 @@ from helpers.tiny import generate_tiny_project
 from helpers.videos import SIZE, moving_dot, write_session
 from mvgeom import CameraGroup
 from mvgeom.keypoint_tables import read_keypoints
+from mvtrain.prediction.confidence import view_weights
 from mvtrain.prediction.run_folder import load_run
 from mvtrain.prediction.three_d import estimate_noise, to_3d
 from mvtrain.synth.skeleton import KEYPOINT_NAMES
@@ -64,6 +65,13 @@ def set_in_config(run: Path, **training: object) -> None:
     document = yaml.safe_load((run / "config.yaml").read_text())
     document["training"].update(training)
     (run / "config.yaml").write_text(yaml.safe_dump(document))
+
+
+def read_world(path: Path) -> np.ndarray:
+    """(N, K, 3) points of a 3D table."""
+    table = pd.read_csv(path, header=[0, 1, 2], index_col=0)
+    chosen = table.loc[:, table.columns.get_level_values(2).isin(["x", "y", "z"])]
+    return chosen.to_numpy(dtype=float).reshape(len(table), -1, 3)
 
 
 def test_the_tables_are_what_a_recount_from_csv_files_gives(run: Path, project: Path, command) -> None:
@@ -138,7 +146,8 @@ def test_another_project_is_all_test(run: Path, tmp_path: Path, command) -> None
 def test_a_fitted_calibration_reaches_every_prediction(run: Path, project: Path, tmp_path: Path, command) -> None:
     write_session(tmp_path / "videos", VIEWS, (5, 5, 5))
     cameras = CameraGroup.load(next((project / "calibrations").glob("*.toml")))
-    cameras.replace(sizes=np.tile(np.array(SIZE, dtype=float), (3, 1))).save(tmp_path / "videos" / "calibration.toml")
+    rig = cameras.replace(sizes=np.tile(np.array(SIZE, dtype=float), (3, 1)))
+    rig.save(tmp_path / "videos" / "calibration.toml")
     inputs = (project / "config.yaml", tmp_path / "videos", "--calibration", tmp_path / "videos" / "calibration.toml")
     before = command("predict", run, *inputs, "--accelerator", "cpu", "--output-dir", tmp_path / "before")
     assert "not calibrated" in before.out
@@ -157,8 +166,14 @@ def test_a_fitted_calibration_reaches_every_prediction(run: Path, project: Path,
         assert (likely.likelihood >= confidence_map(raw.likelihood - rounding) - rounding).all()
         assert (likely.likelihood <= confidence_map(raw.likelihood + rounding) + rounding).all()
         assert np.abs(likely.likelihood - raw.likelihood).max() > 0.05
-    for name in ("project/predictions_3d.csv", "mouse_3d.csv"):
-        assert (tmp_path / "before" / name).read_bytes() != (tmp_path / "after" / name).read_bytes()
+    for stem, name in (("project/predictions", "project/predictions_3d.csv"), ("mouse", "mouse_3d.csv")):
+        tables = [read_keypoints(tmp_path / "before" / f"{stem}_{view}.csv") for view in VIEWS]
+        points = np.stack([table.points for table in tables], axis=1)
+        weights = view_weights(np.stack([table.likelihood for table in tables], axis=1), confidence_map)
+        expected = to_3d(points, weights, rig, estimate_noise(points, weights, rig)).points
+        unweighted, weighted = (read_world(tmp_path / folder / name) for folder in ("before", "after"))
+        # Rounded keypoints of a network that knows nothing triangulate to about the same, but for a few.
+        assert np.median(np.abs(weighted - expected)) < 0.1 * np.median(np.abs(weighted - unweighted))
     again = command("predict", run, *inputs, "--accelerator", "cpu", "--output-dir", tmp_path / "before")
     assert "predicted before" not in again.out  # with other likelihoods
 
