@@ -104,7 +104,7 @@ def test_checker_intrinsics_against_qualisys(checker: Detections) -> None:
     qualisys = CameraGroup.load(CHECKER / "Calib_qualisys.toml")
     found = calibrate_lenses(checker, Lens(num_coefficients=2))
     assert (found.rms < 0.17).all()
-    # Pictures of another day than the file: focal lengths agree to half a percent, principal points do not.
+    # One camera took the pictures of all four: focal lengths agree to half a percent, principal points do not.
     np.testing.assert_allclose(found.cameras.matrix[:, 0, 0], qualisys.matrix[:, 0, 0], rtol=5e-3)
     centers = found.cameras.matrix[:, :2, 2] - qualisys.matrix[:, :2, 2]
     assert (np.abs(centers) < 50).all()
