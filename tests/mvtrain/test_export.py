@@ -1,8 +1,14 @@
 """Exported networks give the keypoints of the network they come from, without this package."""
 
+import dataclasses
+import os
+import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,15 +17,21 @@ import yaml
 import mvtrain
 from helpers.command import run_mvtrain
 from helpers.runs import INPUT, KEYPOINTS, VIEWS, make_run
-from mvtrain.exporting import files
-from mvtrain.exporting.files import write_description, write_onnx, write_torch
-from mvtrain.exporting.graph import KeypointGraph, example_inputs
+from helpers.tiny import generate_tiny_project, write_tiny_config
+from mvtrain.data.images import read_image
+from mvtrain.exporting.files import Exported, write_checked, write_description, write_onnx, write_torch
+from mvtrain.exporting.graph import KeypointGraph, calibrate, example_inputs
 from mvtrain.model.backbone import input_normalization
 from mvtrain.model.spec import ModelSpec, build_model
+from mvtrain.prediction.confidence import ConfidenceMap, save_confidence
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
+PAGE = Path(__file__).parents[2] / "docs" / "prediction.md"
 TINY = {"depth": 2, "embed_dim": 48, "num_heads": 3}
+CALIBRATION = ConfidenceMap(
+    share=0.1, low_power=0.7, high_power=0.2, offset=0.4, lowest=0.01, highest=0.9, num_points=500
+)
 
 
 def make_graph(**changes: object) -> tuple[KeypointGraph, ModelSpec]:
@@ -43,7 +55,7 @@ def make_graph(**changes: object) -> tuple[KeypointGraph, ModelSpec]:
     with torch.no_grad():
         for parameter in model.head.parameters():
             parameter.mul_(3.0)
-    return KeypointGraph(model, spec).eval(), spec
+    return KeypointGraph(model, spec, None).eval(), spec
 
 
 def compare_onnx(graph: KeypointGraph, spec: ModelSpec, path: Path) -> None:
@@ -94,45 +106,113 @@ def test_an_exported_program_gives_the_keypoints_of_the_network(tmp_path: Path) 
             torch.testing.assert_close(found[present], expected[present], atol=1e-3, rtol=1e-4)
 
 
-def test_keypoints_that_are_not_the_networks_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(0.06, r"up to 0\.0[5-9]\d* px"), (float("nan"), "up to nan px"), (float("inf"), "up to inf px")],
+)
+def test_keypoints_that_are_not_the_networks_are_not_written(error: float, message: str, tmp_path: Path) -> None:
     graph, spec = make_graph()
-    monkeypatch.setattr(files, "TOLERANCE", -1.0)
-    with pytest.raises(ValueError, match=r"network.pt2 was not written: its keypoints are up to .* px from"):
-        write_torch(graph, spec, tmp_path / "network.pt2")
-    assert list(tmp_path.iterdir()) == []
+    path = tmp_path / "network.onnx"
+    path.write_text("of the last export")
+
+    def wrong(_: Path) -> Exported:
+        def run(images: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+            points = graph(images, present)[0].clone()
+            # One keypoint of one moment, and not of the first batch only.
+            if len(points) > 1:
+                points[-1, 0, 0, 0] += error
+            return points
+
+        return run
+
+    with pytest.raises(ValueError, match=rf"network.onnx was not written: its keypoints are {message} from"):
+        write_checked(graph, spec, path, lambda temporary: temporary.write_text("wrong"), wrong)
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["of the last export"]
+
+
+def test_graphs_calibrate_confidence_as_prediction_does() -> None:
+    confidence = np.concatenate([np.linspace(0, 1, 201), [1e-9, 1 - 1e-7]])
+    whole_range = dataclasses.replace(CALIBRATION, lowest=0.0, highest=1.0)
+    from_one_point = dataclasses.replace(CALIBRATION, low_power=0.0, num_points=1)
+    for confidence_map in (CALIBRATION, whole_range, from_one_point):
+        found = calibrate(torch.from_numpy(confidence).float(), confidence_map)
+        np.testing.assert_allclose(found, confidence_map(confidence), atol=1e-5)
+
+
+def crop(frame: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    x, y, width, height = box.astype(int)
+    return cv2.resize(frame[y : y + height, x : x + width], size, interpolation=cv2.INTER_AREA)
 
 
 def test_the_files_alone_tell_how_to_use_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(tmp_path / "run")
+    checkpoint = run / "checkpoints" / "best"
+    save_confidence(checkpoint, yaml.safe_load((checkpoint / "model.yaml").read_text())["sha256"], CALIBRATION)
     outcome = run_mvtrain(capsys, monkeypatch, "export", run, "--format", "onnx")
     assert outcome.status == 0, outcome.err
-    assert not (run / "export" / "network.pt2").exists()
+    assert sorted(path.name for path in (run / "export").iterdir()) == ["network.onnx", "network.yaml"]
     rng = np.random.default_rng(0)
-    frames = [rng.integers(0, 256, (60, 90, 3), dtype=np.uint8) for _ in VIEWS]
-    boxes = np.array([[5, 3, *INPUT], [20, 10, *INPUT], [0, 0, *INPUT]], dtype=np.float64)
+    frames = [rng.integers(0, 256, (150, 190, 3), dtype=np.uint8) for _ in VIEWS]
+    # Scales differ in x and y and between views, so half a pixel in the wrong place shows. They are whole, as are the
+    # offsets in resized pixels: there all ways of shrinking an image agree, which noise would tell apart.
+    factors = np.array([[2, 2], [3, 4], [1, 3]])
+    boxes = np.concatenate([factors * [[4, 3], [7, 2], [0, 5]], factors * INPUT], axis=-1).astype(np.float64)
 
     # From here on as somebody who has only the files.
     description = yaml.safe_load((run / "export" / "network.yaml").read_text())
-    width, height = (description["image_size"][side] for side in ("width", "height"))
-    crops = [
-        frame[int(y) : int(y) + height, int(x) : int(x) + width]
-        for frame, (x, y, *_) in zip(frames, boxes, strict=True)
-    ]
+    size = (description["image_size"]["width"], description["image_size"]["height"])
     session = onnxruntime.InferenceSession(run / "export" / "network.onnx", providers=["CPUExecutionProvider"])
     assert [each.name for each in session.get_inputs()] == list(description["inputs"])
     assert [each.name for each in session.get_outputs()] == list(description["outputs"])
+    crops = [crop(frame, box, size) for frame, box in zip(frames, boxes, strict=True)]
     images = np.stack(crops).transpose(0, 3, 1, 2)[None]
-    assert list(images.shape[1:]) == description["inputs"]["images"]["shape"][1:]
-    points, confidence, _ = session.run(None, {"images": images, "present": np.ones((1, len(crops)), dtype=bool)})
-    points = boxes[:, None, :2] + (points + 0.5) * boxes[:, None, 2:] / [width, height] - 0.5
+    inputs = {"images": images, "present": np.ones((1, len(crops)), dtype=bool)}
+    for name, value in inputs.items():
+        assert list(value.shape[1:]) == description["inputs"][name]["shape"][1:]
+        assert str(value.dtype) == description["inputs"][name]["type"]
+    outputs = dict(zip(description["outputs"], session.run(None, inputs), strict=True))
+    for name, value in outputs.items():
+        assert list(value.shape[1:]) == description["outputs"][name]["shape"][1:]
+    points = boxes[:, None, :2] + (outputs["points"] + 0.5) * boxes[:, None, 2:] / size - 0.5
 
     expected = mvtrain.load(run, device="cpu").predict(frames, boxes=boxes)
     assert description["view_names"] == list(expected.view_names)
     assert description["keypoint_names"] == list(expected.keypoint_names)
+    assert "likelihood is calibrated" in description["outputs"]["confidence"]["is"]
     np.testing.assert_allclose(points, expected.points, atol=0.05)
-    np.testing.assert_allclose(confidence, expected.confidence, atol=1e-3)
+    np.testing.assert_allclose(outputs["confidence"], expected.confidence, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_the_pages_program_finds_what_a_trained_run_finds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = generate_tiny_project(tmp_path / "project")
+    config = write_tiny_config(tmp_path / "config.yaml", project)
+    run = tmp_path / "run"
+    fitted = run_mvtrain(capsys, monkeypatch, "fit", config, "--output-dir", run)
+    assert fitted.status == 0, fitted.err
+    exported = run_mvtrain(capsys, monkeypatch, "export", run)
+    assert exported.status == 0, exported.err
+    predictor = mvtrain.load(run, device="cpu")
+    for view in predictor.spec.view_names:
+        shutil.copy(min(project.glob(f"labeled-data/*_{view}/*")), run / f"{view}.png")
+    (program,) = re.findall(
+        r"^```python\n(import cv2\n.*?session\.run.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE
+    )
+    # In a process of its own, where nothing is imported but what the program imports.
+    program += "assert 'torch' not in __import__('sys').modules\nnp.save('points.npy', points)\n"
+    subprocess.run([sys.executable, "-c", program], cwd=run, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+    frames = [read_image(run / f"{view}.png") for view in predictor.spec.view_names]
+    np.testing.assert_allclose(np.load(run / "points.npy"), predictor.predict(frames).points, atol=0.05)
+    images, present = example_inputs(predictor.spec, 2)
+    from_torch = torch.export.load(run / "export" / "network.pt2").module()(images, present)[0]
+    session = onnxruntime.InferenceSession(run / "export" / "network.onnx")
+    from_onnx = session.run(["points"], {"images": images.numpy(), "present": present.numpy()})[0]
+    np.testing.assert_allclose(from_onnx[present.numpy()], from_torch[present].detach(), atol=0.05)
 
 
 def test_mistakes_are_named(
@@ -160,4 +240,4 @@ def test_mistakes_are_named(
 
 def test_a_description_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be written"):
-        write_description(make_graph()[1], tmp_path / "nowhere" / "network.yaml", {})
+        write_description(make_graph()[1], None, tmp_path / "nowhere" / "network.yaml", {})

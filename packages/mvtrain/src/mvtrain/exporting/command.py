@@ -34,7 +34,7 @@ def export_run(run_dir: Path, formats: tuple[str, ...], checkpoint: str, out: Pa
             raise ValueError(f"unknown format {name!r}; formats are {', '.join(WRITERS)}")
     run = load_run(run_dir, checkpoint)
     assert isinstance(run.model, MultiviewTransformer)
-    graph = KeypointGraph(run.model, run.spec).eval()
+    graph = KeypointGraph(run.model, run.spec, run.confidence_map).eval()
     folder = run_dir / "export" if out is None else out
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -51,5 +51,5 @@ def export_run(run_dir: Path, formats: tuple[str, ...], checkpoint: str, out: Pa
             highlight=False,
         )
     facts = {"checkpoint": checkpoint, "sha256": run.checksum, "mvtrain": version("mvtrain")}
-    write_description(run.spec, folder / "network.yaml", facts)
+    write_description(run.spec, run.confidence_map, folder / "network.yaml", facts)
     console.print(f"wrote {folder / 'network.yaml'}: what goes in and comes out", soft_wrap=True, highlight=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -9,25 +10,28 @@ from mvtrain.model.decode import decode, heatmap_covariance, heatmap_to_model
 from mvtrain.model.multiview import MultiviewTransformer
 from mvtrain.model.prediction import normalize
 from mvtrain.model.spec import ModelSpec
+from mvtrain.prediction.confidence import ConfidenceMap, log_odds_terms
 
 INPUTS = ("images", "present")
 OUTPUTS = ("points", "confidence", "covariance")
 
 
 class KeypointGraph(nn.Module):
-    """Normalisation, network and decoding.
+    """Normalisation, network, decoding, and the calibration of confidence.
 
     Args:
         model: the network.
         spec: what its input and output mean.
+        confidence_map: calibration of its confidence; None: the network's own.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: MultiviewTransformer, spec: ModelSpec) -> None:
+    def __init__(self, model: MultiviewTransformer, spec: ModelSpec, confidence_map: ConfidenceMap | None) -> None:
         super().__init__()
         self.model = model
+        self.confidence_map = confidence_map
         self.downsample_factor = spec.downsample_factor
         self.register_buffer("mean", torch.tensor(spec.mean))
         self.register_buffer("std", torch.tensor(spec.std))
@@ -46,7 +50,20 @@ class KeypointGraph(nn.Module):
         logits = self.model(normalize(images, self.mean, self.std), present).float()
         points, confidence = decode(logits)
         covariance = heatmap_covariance(logits, points) * 4**self.downsample_factor
+        if self.confidence_map is not None:
+            confidence = calibrate(confidence, self.confidence_map)
         return heatmap_to_model(points, self.downsample_factor), confidence, covariance
+
+
+def calibrate(confidence: Tensor, confidence_map: ConfidenceMap) -> Tensor:
+    """What a `ConfidenceMap` says, in operations that a graph can hold: (...) likelihoods of (...) confidence."""
+    low_ends, high_ends = log_odds_terms(np.array([confidence_map.lowest, confidence_map.highest]))
+    # Limits on the logarithms instead of the confidence: float32 has no number between 1 - 1e-8 and 1.
+    low = confidence.log().clamp(min=float(low_ends[0]), max=float(low_ends[1]))
+    high = torch.log1p(-confidence).clamp(min=float(high_ends[1]), max=float(high_ends[0]))
+    logit = confidence_map.low_power * low - confidence_map.high_power * high + confidence_map.offset
+    bound = 1 / (confidence_map.num_points + 2)
+    return logit.sigmoid().clamp(bound, 1 - bound)
 
 
 def example_inputs(spec: ModelSpec, batch_size: int, seed: int = 0) -> tuple[Tensor, Tensor]:
