@@ -88,7 +88,7 @@ def report_command(run_dir: Path, options: ReportOptions, console: Console) -> N
         pose_section(
             scenes_of(evaluation, project, recordings.complete), project.keypoint_names, edges, recordings.omitted
         ),
-        reprojection_section(evaluation, project, errors, recordings),
+        reprojection_section(evaluation, errors, recordings),
         reliability_section(pck, calibration, share, run.confidence_map),
         _config_section(run_dir),
     ]

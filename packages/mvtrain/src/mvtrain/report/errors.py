@@ -31,7 +31,7 @@ def errors_section(evaluation: Evaluation, errors: pd.DataFrame, errors_3d: pd.D
         "<h3>By view</h3>",
         _view_table(errors),
         "<h3>By keypoint</h3>",
-        figure_html(_heat_map(evaluation, errors), "error-heat-map", height),
+        figure_html(draw_heat_map(evaluation, errors), "error-heat-map", height),
         _keypoint_table(evaluation, errors, errors_3d, held_out),
     ]
     if len(errors_3d):
@@ -61,7 +61,7 @@ def _view_table(errors: pd.DataFrame) -> str:
     return table("errors-by-view", head, rows, num_text_columns=2)
 
 
-def _heat_map(evaluation: Evaluation, errors: pd.DataFrame) -> go.Figure:
+def draw_heat_map(evaluation: Evaluation, errors: pd.DataFrame) -> go.Figure:
     """Median by keypoint (rows) and view (columns), a button for each set."""
     labelled = errors[errors["error"] == "label"]
     columns, rows = (*evaluation.view_names, ALL), (*evaluation.keypoint_names, ALL)

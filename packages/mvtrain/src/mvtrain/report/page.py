@@ -24,6 +24,10 @@ $style
 <script>
 $plotly
 </script>
+<script>
+// Plotly ends an animation for another one, such as Pause, by a rejection without reason that nobody catches.
+window.addEventListener("unhandledrejection", event => { if (event.reason === undefined) event.preventDefault(); });
+</script>
 </head>
 <body>
 <header>

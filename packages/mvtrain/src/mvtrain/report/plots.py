@@ -38,7 +38,7 @@ _TEMPLATE = go.layout.Template(
         "margin": {"l": 50, "r": 16, "t": 40, "b": 44},
         "hovermode": "closest",
         "legend": {"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0},
-        "title": {"x": 0, "xref": "container", "font": {"size": 14}, "pad": {"l": 4}},
+        "title": {"x": 0, "y": 1, "yanchor": "top", "font": {"size": 14}, "pad": {"l": 4, "t": 10}},
         "xaxis": _AXIS,
         "yaxis": _AXIS,
     }

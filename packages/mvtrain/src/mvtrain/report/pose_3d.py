@@ -19,9 +19,10 @@ _PERCENTILES = (2, 98)
 _MARGIN = 0.04
 _FIELD_OF_VIEW = np.deg2rad(45)
 """Of plotly's 3D figures, from their lower to their upper edge."""
-_ASPECT = 1.1
+_ASPECT = 0.95
 """Width over height of the narrowest figure, that of a phone."""
 _ROOM = 1.1
+_NEAREST = 0.05
 _MILLISECONDS = 80
 
 Edges = Sequence[tuple[int, int]]
@@ -76,7 +77,7 @@ def draw_scene(scene: Scene, keypoint_names: Sequence[str], edges: Edges) -> go.
         scene=_axes(low, high, rig_view),
         sliders=[_slider(scene.moments)],
         updatemenus=[_play_buttons(), _view_buttons(rig_view, subject_view)],
-        margin={"l": 0, "r": 0, "t": 92, "b": 0},
+        margin={"l": 0, "r": 0, "t": 88, "b": 0},
         legend={"y": 1.0, "yanchor": "top", "x": 0, "itemsizing": "constant"},
         showlegend=True,
     )
@@ -156,7 +157,7 @@ def _viewpoint(look: Outlook, points: np.ndarray) -> dict[str, Any]:
     middle = (seen.min(axis=0) + seen.max(axis=0)) / 2
     half_height = np.maximum(np.abs(seen - middle)[:, 0] / _ASPECT, np.abs(seen - middle)[:, 1])
     depth = (seen - middle)[:, 2]
-    distance = _ROOM * float((half_height / np.tan(_FIELD_OF_VIEW / 2) + depth).max())
+    distance = max(_NEAREST, _ROOM * float((half_height / np.tan(_FIELD_OF_VIEW / 2) + depth).max()))
     center = middle @ axes
     vectors = {"up": look.up, "center": center, "eye": center + distance * look.towards_eye}
     return {name: dict(zip("xyz", vector.round(5).tolist(), strict=True)) for name, vector in vectors.items()}

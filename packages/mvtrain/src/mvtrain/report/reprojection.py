@@ -7,7 +7,6 @@ import re
 import numpy as np
 import pandas as pd
 
-from mvtrain.data.project import Project
 from mvtrain.evaluation.evaluation import Evaluation
 from mvtrain.evaluation.tables import ALL, statistics
 from mvtrain.report.html import Section, number, paragraph, table
@@ -20,26 +19,23 @@ _MAX_RECORDINGS = 8
 _HEIGHT = 340
 
 
-def reprojection_section(
-    evaluation: Evaluation, project: Project, errors: pd.DataFrame, recordings: Recordings
-) -> Section:
+def reprojection_section(evaluation: Evaluation, errors: pd.DataFrame, recordings: Recordings) -> Section:
     """How far the views are from what all of them together say, over time.
 
     Args:
         evaluation: of the labelled moments.
-        project: that was evaluated.
         errors: its table, from `evaluation.tables.error_table`.
         recordings: the predicted videos.
     """
     parts = []
     if np.isfinite(evaluation.reprojection_error).any():
-        parts += [figure_html(_of_labelled(evaluation, project), "reprojection-labelled", _HEIGHT), _by_view(errors)]
+        parts += [figure_html(draw_labelled(evaluation), "reprojection-labelled", _HEIGHT), _by_view(errors)]
     else:
         parts.append(
             paragraph("Nothing for labelled moments: the project has no calibration of two views or more.", "note")
         )
     parts += [
-        figure_html(_of_recording(recording), f"reprojection-video-{position}", _HEIGHT)
+        figure_html(draw_recording(recording), f"reprojection-video-{position}", _HEIGHT)
         for position, recording in enumerate(recordings.complete[:_MAX_RECORDINGS])
     ]
     left_out = [recording.session for recording in recordings.complete[_MAX_RECORDINGS:]]
@@ -60,7 +56,7 @@ def reprojection_section(
     )
 
 
-def _of_labelled(evaluation: Evaluation, project: Project) -> go.Figure:
+def draw_labelled(evaluation: Evaluation) -> go.Figure:
     """Median of every moment over its frame number, a curve per session."""
     medians = np.array([statistics(errors)["median"] for errors in evaluation.reprojection_error])
     numbers = [_frame_number(next(filter(None, names))) for names in evaluation.image_names]
@@ -104,7 +100,7 @@ def _by_view(errors: pd.DataFrame) -> str:
     return table("reprojection-by-view", ("set", "view", "points", "mean", "median", "95 %"), rows, num_text_columns=2)
 
 
-def _of_recording(recording: Recording) -> go.Figure:
+def draw_recording(recording: Recording) -> go.Figure:
     """Median over the keypoints of each view, over the frames."""
     num_frames, num_views, num_keypoints = recording.reprojection_error.shape
     step = -(-num_frames // _MAX_PLACES)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -24,25 +27,23 @@ def read_metrics(run_dir: Path) -> pd.DataFrame | None:
     if not path.exists():
         return None
     remedy = "put the original back, or remove it to get a report without learning curves"
-    read_text(path)
-    try:
-        cells = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise ValueError(f"{path} is damaged: {error}; {remedy}") from error
-    missing = [name for name in _NEEDED if name not in cells]
+    head, *lines = list(csv.reader(io.StringIO(read_text(path)))) or [[]]
+    missing = [name for name in _NEEDED if name not in head]
     if missing:
         raise ValueError(f"{path} is no log of a training: it has no column {', '.join(missing)}; {remedy}")
-    numbers = cells.apply(pd.to_numeric, errors="coerce")
-    for name in cells:
-        empty = (cells[name] == "") | cells[name].isna()
-        wrong = numbers[name].isna() & ~empty & (cells[name] != "nan")
-        if name in _NEEDED:
-            wrong |= empty
-        if wrong.any():
-            row = int(wrong.to_numpy().argmax())
-            found = repr(cells[name].iloc[row])
-            raise ValueError(f"{path}, line {row + 2}, column {name}: must be a number, found {found}; {remedy}")
-    return numbers
+    numbers = np.full((len(lines), len(head)), np.nan)
+    for row, cells in enumerate(lines):
+        if len(cells) != len(head):
+            raise ValueError(f"{path}, line {row + 2}: has {len(cells)} cells, the header {len(head)}; {remedy}")
+        for column, (name, cell) in enumerate(zip(head, cells, strict=True)):
+            if cell == "" and name not in _NEEDED:
+                continue
+            try:
+                numbers[row, column] = float(cell)
+            except ValueError as error:
+                problem = f"column {name}: must be a number, found {cell!r}"
+                raise ValueError(f"{path}, line {row + 2}, {problem}; {remedy}") from error
+    return pd.DataFrame(numbers, columns=head)
 
 
 def read_run_info(run_dir: Path) -> list[dict[str, Any]]:

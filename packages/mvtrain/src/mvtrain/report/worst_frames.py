@@ -86,7 +86,7 @@ def _moment(evaluation: Evaluation, project: Project, moment: int, colors: list[
         path = project.image_paths[row][view]
         if path is None:
             continue
-        picture = draw_cell(read_image(path), _marks(evaluation, project, moment, view), colors, size)
+        picture = draw_cell(read_image(path), marks_of(evaluation, project, moment, view), colors, size)
         mean = statistics(evaluation.pixel_error[moment, view])["mean"]
         caption = f"{name}: mean {number(mean)} px"
         pictures.append(f"<figure>{jpeg(picture, caption)}<figcaption>{escape(caption)}</figcaption></figure>")
@@ -94,8 +94,8 @@ def _moment(evaluation: Evaluation, project: Project, moment: int, colors: list[
     return f'<h3 class="moment">{escape(title)}</h3>' + grid(pictures, "pictures")
 
 
-def _marks(evaluation: Evaluation, project: Project, moment: int, view: int) -> Marks:
-    """Labels and predictions in px of the stored image."""
+def marks_of(evaluation: Evaluation, project: Project, moment: int, view: int) -> Marks:
+    """Labels and predictions of a moment in a view, in px of the stored image."""
     row = evaluation.rows[[moment]]
     labels = to_file(project, row, evaluation.labels[[moment]])[0, view]
     return Marks(

@@ -1,0 +1,123 @@
+"""The tables and the heat map of errors: every figure is the evaluation's."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from helpers.evaluations import made_up_evaluation
+from helpers.page import Page
+from mvtrain.evaluation.confidence import calibration_table
+from mvtrain.evaluation.evaluation import Evaluation
+from mvtrain.evaluation.tables import error_3d_table, error_table, pck_table
+from mvtrain.report.errors import draw_heat_map, errors_section
+from mvtrain.report.held_out import held_out_first, held_out_set
+from mvtrain.report.reliability import reliability_section
+
+VIEWS, KEYPOINTS = ("top", "left"), ("nose", "tail & <b>tip</b>", "paw")
+SETS = ["train"] * 6 + ["validation"] * 3 + ["test"] * 4
+Statistic = Callable[[np.ndarray], float]
+STATISTICS: tuple[Statistic, ...] = (np.nanmean, np.nanmedian, lambda values: float(np.nanpercentile(values, 95)))
+
+
+@pytest.fixture(scope="module")
+def evaluation() -> Evaluation:
+    return made_up_evaluation(views=VIEWS, keypoints=KEYPOINTS, sets=SETS)
+
+
+@pytest.fixture(scope="module")
+def page(evaluation: Evaluation) -> Page:
+    errors, errors_3d = held_out_first(error_table(evaluation)), error_3d_table(evaluation)
+    return Page(errors_section(evaluation, errors, errors_3d).body_html)
+
+
+def selected(evaluation: Evaluation, values: np.ndarray, split: str, view: str, keypoint: str = "all") -> np.ndarray:
+    found = values[evaluation.split == split]
+    found = found if view == "all" else found[:, [VIEWS.index(view)]]
+    return found if keypoint == "all" else found[..., [KEYPOINTS.index(keypoint)]]
+
+
+def test_the_table_by_view_has_the_evaluations_figures(evaluation: Evaluation, page: Page) -> None:
+    head, *rows = page.tables["errors-by-view"]
+    assert head == ["set", "view", "labels", "mean", "median", "95 %", "mean pose"]
+    assert [tuple(row[:2]) for row in rows] == [
+        (split, view) for split in ("test", "validation", "train") for view in (*VIEWS, "all")
+    ]
+    for split, view, count, *figures in rows:
+        errors = selected(evaluation, evaluation.pixel_error, split, view)
+        baseline = selected(evaluation, evaluation.mean_pose_error, split, view)
+        assert int(count) == np.isfinite(errors).sum()
+        expected = [*(statistic(errors) for statistic in STATISTICS), np.nanmean(baseline)]
+        assert figures == [f"{value:.2f}" for value in expected]
+
+
+def test_the_table_by_keypoint_has_the_figures_of_the_test_set(evaluation: Evaluation, page: Page) -> None:
+    head, *rows = page.tables["errors-by-keypoint"]
+    assert head[:3] == ["keypoint", *VIEWS]
+    assert [row[0] for row in rows] == [*KEYPOINTS, "all"]
+    for keypoint, *figures in rows:
+        by_view = [np.nanmedian(selected(evaluation, evaluation.pixel_error, "test", view, keypoint)) for view in VIEWS]
+        everywhere = selected(evaluation, evaluation.pixel_error, "test", "all", keypoint)
+        hidden = np.nanmedian(selected(evaluation, evaluation.hidden_error, "test", "all", keypoint))
+        expected = [
+            f"{value:.2f}" for value in (*by_view, *np.array([STATISTICS[i](everywhere) for i in (1, 0, 2)]), hidden)
+        ]
+        in_3d = evaluation.error_3d[evaluation.split == "test"]
+        in_3d = in_3d if keypoint == "all" else in_3d[:, KEYPOINTS.index(keypoint)]
+        assert figures == [*expected, f"{np.nanmedian(in_3d):.4g}"]
+
+
+def test_the_heat_map_shows_the_medians_of_one_set_at_a_time(evaluation: Evaluation) -> None:
+    drawn = draw_heat_map(evaluation, held_out_first(error_table(evaluation)))
+    assert [(trace.name, trace.visible) for trace in drawn.data] == [
+        ("test", True),
+        ("validation", False),
+        ("train", False),
+    ]
+    for trace in drawn.data:
+        for row, keypoint in enumerate((*KEYPOINTS, "all")):
+            for column, view in enumerate((*VIEWS, "all")):
+                errors = selected(evaluation, evaluation.pixel_error, trace.name, view, keypoint)
+                assert trace.z[row][column] == pytest.approx(np.nanmedian(errors))
+    buttons = drawn.layout.updatemenus[0].buttons
+    assert [button.args[0]["visible"].index(True) for button in buttons] == [0, 1, 2]
+    assert drawn.data[0].y[1] == "tail &amp; &lt;b&gt;tip&lt;/b&gt;"
+
+
+def test_a_cell_without_a_label_is_a_dash_and_a_gap() -> None:
+    unlabelled = made_up_evaluation(views=VIEWS, keypoints=KEYPOINTS, sets=SETS, missing=0.0)
+    unlabelled.pixel_error[:, 1, 2] = np.nan
+    errors = error_table(unlabelled)
+    section = Page(errors_section(unlabelled, errors, error_3d_table(unlabelled)).body_html)
+    assert section.tables["errors-by-keypoint"][3][2] == "\u2013"
+    assert np.isnan(draw_heat_map(unlabelled, errors).data[0].z[2][1])
+
+
+def test_without_calibration_it_is_said_that_there_is_no_3d() -> None:
+    flat = made_up_evaluation(views=VIEWS, keypoints=KEYPOINTS, sets=SETS)
+    for values in (flat.points_3d, flat.labels_3d, flat.error_3d, flat.reprojection_error):
+        values[:] = np.nan
+    section = errors_section(flat, error_table(flat), error_3d_table(flat))
+    assert "errors-3d" not in Page(section.body_html).tables
+    assert "No errors in 3D: the project has no calibration" in section.body_html
+
+
+@pytest.mark.parametrize(("sets", "expected"), [(["train", "test"], "test"), (["train", "validation"], "validation")])
+def test_the_headline_set_is_the_one_that_tells_most(sets: list[str], expected: str) -> None:
+    assert held_out_set(made_up_evaluation(views=VIEWS, keypoints=KEYPOINTS, sets=sets)) == expected
+
+
+def test_correct_keypoints_and_likelihoods_are_the_evaluations(evaluation: Evaluation) -> None:
+    share = 0.1
+    calibration = calibration_table(evaluation, share, None)
+    page = Page(reliability_section(pck_table(evaluation), calibration, share, None).body_html)
+    for split, view, count, *figures in page.tables["pck-table"][1:]:
+        relative = evaluation.pixel_error / evaluation.subject_size[:, None]
+        found = selected(evaluation, relative, split, view)
+        found = found[np.isfinite(found)]
+        assert int(count) == len(found)
+        assert figures == [f"{100 * (found <= limit).mean():.1f} %" for limit in (0.02, 0.05, 0.1, 0.2)]
+    known = np.isfinite(evaluation.relative_error) & (evaluation.split == "test")[:, None, None]
+    (row,) = (row for row in page.tables["likelihood-table"] if row[0] == "test" and row[2] == "all")
+    said, true = evaluation.confidence[known].mean(), (evaluation.relative_error[known] <= share).mean()
+    assert row[3:6] == [str(known.sum()), f"{said:.3f}", f"{true:.3f}"]
