@@ -15,6 +15,8 @@ from mvtrain.report.plots import figure, figure_html, go, plain
 
 _SCALE = [[0.0, "#f5f9ff"], [0.35, "#9ecae9"], [0.7, "#3182bd"], [1.0, "#08306b"]]
 _ROW_HEIGHT = 26
+_KNOWN = {"truth": "true points", "labels": "triangulated labels"}
+"""What 3D errors are distances to."""
 
 
 def errors_section(evaluation: Evaluation, errors: pd.DataFrame, errors_3d: pd.DataFrame) -> Section:
@@ -71,7 +73,8 @@ def draw_heat_map(evaluation: Evaluation, errors: pd.DataFrame) -> go.Figure:
     }
     if not medians:
         return figure("no visible label")
-    shown = next((name for name in (held_out_set(evaluation),) if name in medians), next(iter(medians)))
+    held_out = held_out_set(evaluation)
+    shown = held_out if held_out in medians else next(iter(medians))
     drawn = figure(f"median error in px, {shown} set")
     largest = float(max(np.nanmax(values.to_numpy()) for values in medians.values()))
     for split, values in medians.items():
@@ -138,9 +141,6 @@ def _keypoint_table(evaluation: Evaluation, errors: pd.DataFrame, errors_3d: pd.
         "caption",
     )
     return table("errors-by-keypoint", head, rows) + caption
-
-
-_KNOWN = {"truth": "true points", "labels": "triangulated labels"}
 
 
 def _table_3d(errors_3d: pd.DataFrame) -> str:

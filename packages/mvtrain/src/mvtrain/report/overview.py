@@ -19,6 +19,8 @@ from mvtrain.report.html import card, escape, facts, grid, number, significant
 
 _UNKNOWN = "not known: the run folder has no run.yaml"
 _SHOWN_SESSIONS = 6
+_PCK_SHARE = 0.1
+"""Of the subject's size, at which correct keypoints are usually counted."""
 
 
 def overview_html(
@@ -95,9 +97,6 @@ def _cards_of_tables(tables: Mapping[str, pd.DataFrame], split: str, share: floa
         detail = f"mean difference between likelihood and share found within {100 * share:.3g} %, {last['confidence']}"
         cards.append(card("card-likelihood", "likelihood is off by", number(last["calibration_error"], 3), detail))
     return cards
-
-
-_PCK_SHARE = 0.1
 
 
 def _facts(

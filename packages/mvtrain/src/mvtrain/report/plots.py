@@ -37,6 +37,7 @@ _TEMPLATE = go.layout.Template(
         "colorway": qualitative.D3,
         "margin": {"l": 50, "r": 16, "t": 40, "b": 44},
         "hovermode": "closest",
+        "modebar": {"bgcolor": "rgba(255,255,255,0.8)", "color": FAINT, "activecolor": INK},
         "legend": {"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0},
         "title": {"x": 0, "y": 1, "yanchor": "top", "font": {"size": 14}, "pad": {"l": 4, "t": 10}},
         "xaxis": _AXIS,

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 from typing import Any
 
 import numpy as np
 
 from mvtrain.report.html import Section, grid, paragraph
 from mvtrain.report.plots import FAINT, GRID, INK, KNOWN, PREDICTED, figure, figure_html, go, plain
-from mvtrain.report.rig_traces import Outlook, camera_traces, coordinates, outlook, rig_points
+from mvtrain.report.rig_traces import camera_traces, coordinates
 from mvtrain.report.scenes import Scene
+from mvtrain.report.viewpoints import bounds, viewpoints
 
 _HEIGHT = 520
-_PERCENTILES = (2, 98)
-"""Of the poses' coordinates, that are sure to be inside: a failed triangulation can be anywhere."""
-_MARGIN = 0.04
-_FIELD_OF_VIEW = np.deg2rad(45)
-"""Of plotly's 3D figures, from their lower to their upper edge."""
-_ASPECT = 0.95
-"""Width over height of the narrowest figure, that of a phone."""
-_ROOM = 1.1
-_NEAREST = 0.05
 _MILLISECONDS = 80
+_HOVER = "%{text}<br>%{x:.4g}, %{y:.4g}, %{z:.4g}"
 
 Edges = Sequence[tuple[int, int]]
 
@@ -62,17 +54,21 @@ def pose_section(
 
 def draw_scene(scene: Scene, keypoint_names: Sequence[str], edges: Edges) -> go.Figure:
     """A scene as a figure with a frame for every moment, a slider, and buttons to play and to come nearer."""
-    rigs = scene.rigs
     drawn = figure(plain(scene.title))
-    pose = _pose_traces(scene, 0, keypoint_names, edges)
+    styles = _styles(scene, keypoint_names, edges)
+    pose = [{**style, **coordinates(place)} for style, place in zip(styles, _places(scene, 0, edges), strict=True)]
     drawn.add_traces([*pose, *camera_traces(scene.cameras[0])])
-    moving = list(range(len(drawn.data))) if len(rigs) > 1 else list(range(len(pose)))
-    drawn.frames = [
-        go.Frame(name=str(moment), data=_moved(scene, moment, edges, with_cameras=len(rigs) > 1), traces=moving)
-        for moment in range(len(scene.moments))
-    ]
-    low, high = _bounds(scene)
-    rig_view, subject_view = _viewpoints(scene, low, high)
+    cameras_move = len(scene.rigs) > 1
+    moving = list(range(len(drawn.data) if cameras_move else len(pose)))
+    frames = []
+    for moment in range(len(scene.moments)):
+        moved = [{"type": "scatter3d", **coordinates(place)} for place in _places(scene, moment, edges)]
+        if cameras_move:
+            moved += camera_traces(scene.cameras[moment])
+        frames.append(go.Frame(name=str(moment), data=moved, traces=moving))
+    drawn.frames = frames
+    low, high = bounds(scene)
+    rig_view, subject_view = viewpoints(scene, low, high)
     drawn.update_layout(
         scene=_axes(low, high, rig_view),
         sliders=[_slider(scene.moments)],
@@ -84,83 +80,32 @@ def draw_scene(scene: Scene, keypoint_names: Sequence[str], edges: Edges) -> go.
     return drawn
 
 
-def _pose_traces(scene: Scene, moment: int, keypoint_names: Sequence[str], edges: Edges) -> list[dict[str, Any]]:
-    """Points, and lines where there is a skeleton: what is known, then the prediction."""
-    hover = [plain(name) for name in keypoint_names]
-    traces = []
-    for name, color, size, points in _layers(scene):
-        shared: dict[str, Any] = {"type": "scatter3d", "name": name, "legendgroup": name}
-        marker = {"size": size, "color": color, "line": {"width": 0}}
-        places = {
-            "mode": "markers",
-            "marker": marker,
-            "text": hover,
-            "hovertemplate": "%{text}<br>%{x:.4g}, %{y:.4g}, %{z:.4g}",
-        }
-        traces.append({**shared, **places, **coordinates(points[moment])})
-        if edges:
-            line = {"mode": "lines", "line": {"color": color, "width": 5}, "hoverinfo": "skip", "showlegend": False}
-            traces.append({**shared, **line, **coordinates(_bones(points[moment], edges))})
-    return traces
+def _styles(scene: Scene, keypoint_names: Sequence[str], edges: Edges) -> list[dict[str, Any]]:
+    """Traces without coordinates: what is known, then the prediction; of each the points, and lines for a skeleton."""
+    layers = [] if scene.known is None else [(scene.known_name, KNOWN, 3)]
+    styles: list[dict[str, Any]] = []
+    for name, color, size in [*layers, ("prediction", PREDICTED, 4)]:
+        shared = {"type": "scatter3d", "name": name, "legendgroup": name}
+        points = {"mode": "markers", "marker": {"size": size, "color": color, "line": {"width": 0}}}
+        hover = {"text": [plain(each) for each in keypoint_names], "hovertemplate": _HOVER}
+        lines = {"mode": "lines", "line": {"color": color, "width": 5}, "hoverinfo": "skip", "showlegend": False}
+        styles += [{**shared, **points, **hover}, {**shared, **lines}] if edges else [{**shared, **points, **hover}]
+    return styles
 
 
-def _moved(scene: Scene, moment: int, edges: Edges, *, with_cameras: bool) -> list[dict[str, Any]]:
-    """What of the traces is different in a moment."""
-    traces: list[dict[str, Any]] = []
-    for _, _, _, points in _layers(scene):
-        traces.append({"type": "scatter3d", **coordinates(points[moment])})
-        if edges:
-            traces.append({"type": "scatter3d", **coordinates(_bones(points[moment], edges))})
-    return [*traces, *camera_traces(scene.cameras[moment])] if with_cameras else traces
-
-
-def _layers(scene: Scene) -> list[tuple[str, str, float, np.ndarray]]:
-    predicted = ("prediction", PREDICTED, 4.0, scene.points)
-    return [predicted] if scene.known is None else [(scene.known_name, KNOWN, 3.0, scene.known), predicted]
+def _places(scene: Scene, moment: int, edges: Edges) -> list[np.ndarray]:
+    """The coordinates of a moment, in the order of `_styles`."""
+    layers = [scene.points] if scene.known is None else [scene.known, scene.points]
+    places = []
+    for points in layers:
+        places += [points[moment], _bones(points[moment], edges)] if edges else [points[moment]]
+    return places
 
 
 def _bones(points: np.ndarray, edges: Edges) -> np.ndarray:
     """(3 E, 3) the ends of each line and a gap."""
     gap = np.full(3, np.nan)
     return np.array([each for a, b in edges for each in (points[a], points[b], gap)])
-
-
-def _bounds(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """(3,) lowest and highest coordinates that are shown."""
-    poses = scene.points[np.isfinite(scene.points).all(-1)]
-    everything = np.concatenate([np.percentile(poses, _PERCENTILES, axis=0), *(rig_points(rig) for rig in scene.rigs)])
-    low, high = everything.min(axis=0), everything.max(axis=0)
-    # A rig in a plane still needs some room.
-    margin = np.maximum(_MARGIN * (high - low), 0.02 * (high - low).max())
-    return low - margin, high + margin
-
-
-def _viewpoints(scene: Scene, low: np.ndarray, high: np.ndarray) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Plotly's cameras that see the whole rig, and the subject.
-
-    Their unit is the longest side of the scene, their origin its middle.
-    """
-    unit, middle = (high - low).max(), (high + low) / 2
-    look = outlook(scene.cameras[0])
-    subject = np.percentile(scene.points[np.isfinite(scene.points).all(-1)], _PERCENTILES, axis=0)
-    corners = np.array(list(product(*subject.T)))
-    everything = np.concatenate([corners, *(rig_points(rig) for rig in scene.rigs)])
-    return _viewpoint(look, (everything - middle) / unit), _viewpoint(look, (corners - middle) / unit)
-
-
-def _viewpoint(look: Outlook, points: np.ndarray) -> dict[str, Any]:
-    """From where all points (M, 3) are seen, as near as can be."""
-    right = np.cross(look.up, look.towards_eye)
-    axes = np.stack([right / np.linalg.norm(right), np.cross(look.towards_eye, right), look.towards_eye])
-    axes[1] /= np.linalg.norm(axes[1])
-    seen = points @ axes.T
-    middle = (seen.min(axis=0) + seen.max(axis=0)) / 2
-    half_height = np.maximum(np.abs(seen - middle)[:, 0] / _ASPECT, np.abs(seen - middle)[:, 1])
-    depth = (seen - middle)[:, 2]
-    distance = max(_NEAREST, _ROOM * float((half_height / np.tan(_FIELD_OF_VIEW / 2) + depth).max()))
-    center = middle @ axes
-    vectors = {"up": look.up, "center": center, "eye": center + distance * look.towards_eye}
-    return {name: dict(zip("xyz", vector.round(5).tolist(), strict=True)) for name, vector in vectors.items()}
 
 
 def _axes(low: np.ndarray, high: np.ndarray, camera: dict[str, Any]) -> dict[str, Any]:

@@ -61,6 +61,7 @@ def _of_labelled(evaluation: Evaluation, project: Project) -> Scene | None:
     places = np.linspace(0, len(shown) - 1, min(len(shown), _num_moments(len(evaluation.keypoint_names))))
     chosen = [shown[place] for place in np.unique(places.round().astype(int))]
     rows = evaluation.rows[chosen]
+    # Moments without cameras have no points in 3D.
     by_truth = evaluation.truth_3d is not None
     known = evaluation.truth_3d if evaluation.truth_3d is not None else evaluation.labels_3d
     some = "" if len(chosen) == len(order) else f", {len(chosen)} of {len(order)}"
