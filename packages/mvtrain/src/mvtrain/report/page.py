@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib import resources
 from string import Template
 
-from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+from plotly.offline import get_plotlyjs
 
 from mvtrain.report.html import Section, escape
 

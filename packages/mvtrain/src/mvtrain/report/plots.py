@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 from typing import Any
 
-import plotly.graph_objects as go  # type: ignore[import-untyped]
-from plotly.colors import qualitative  # type: ignore[import-untyped]
+import plotly.graph_objects as go
+from plotly.colors import qualitative
 
 INK = "#1f2933"
 FAINT = "#7b8794"
