@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -43,7 +44,10 @@ def make_model(config: Config, project: Project, split: Split) -> tuple[ModelSpe
 
 
 def make_optimizer(config: Config, model: MultiviewTransformer) -> torch.optim.Optimizer:
-    """The optimizer, with the groups `backbone` and `head`; their full learning rates stand beside the current ones."""
+    """The optimizer, with the groups `backbone` and `head`; their full learning rates stand beside the current ones.
+
+    The model must be on its device already.
+    """
     training = config.training
     parameters = training.optimizer_params
     backbone_rate = training.backbone_learning_rate or parameters.learning_rate
@@ -58,7 +62,11 @@ def make_optimizer(config: Config, model: MultiviewTransformer) -> torch.optim.O
             "full_learning_rate": parameters.learning_rate,
         },
     ]
-    extra = {} if parameters.weight_decay is None else {"weight_decay": parameters.weight_decay}
+    extra: dict[str, Any] = {} if parameters.weight_decay is None else {"weight_decay": parameters.weight_decay}
+    # One kernel for all parameters takes less than half the time. Gradients that were scaled for float16 it unscales by
+    # itself, which is too late for clipping.
+    device = model.view_embedding.device.type
+    extra["fused"] = device in ("cpu", "cuda") and training.precision not in ("16-mixed", "16")
     return {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}[training.optimizer](groups, **extra)
 
 
