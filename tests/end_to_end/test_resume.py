@@ -161,6 +161,7 @@ def heatmap_loss_only(config: Path) -> Path:
     return config
 
 
+@pytest.mark.slow
 def test_half_batches_and_half_the_work_in_another_process_give_the_same_weights(tmp_path: Path, fit: Fit) -> None:
     project = visible_project(tmp_path)
     settings = {"max_epochs": 2, "unfreezing_epoch": 1, "imgaug": "none", "imgaug_3d": False, "optimizer": "Adam"}
