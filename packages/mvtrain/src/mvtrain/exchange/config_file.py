@@ -9,11 +9,8 @@ from typing import Any
 import yaml
 
 from mvgeom.formats.files import write_text
+from mvtrain.config.input_size import suggest_input_size
 
-LONGEST_INPUT = 256
-"""px of the network input's longer side; smaller images are not enlarged."""
-
-_MULTIPLE = 32
 _LARGEST_BATCH = 8
 
 
@@ -97,8 +94,5 @@ def _training(num_moments: int, calibrated: bool) -> dict[str, Any]:
 
 
 def _input_size(image_sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """Width and height of the network input: the middle image's shape, in whole multiples of 32 px."""
-    middle = sorted(image_sizes, key=lambda size: size[0] / size[1])[len(image_sizes) // 2]
-    scale = min(1.0, LONGEST_INPUT / max(middle))
-    width, height = (max(_MULTIPLE, _MULTIPLE * round(side * scale / _MULTIPLE)) for side in middle)
-    return width, height
+    """Width and height of the network's input for images of the middle shape."""
+    return suggest_input_size(*sorted(image_sizes, key=lambda size: size[0] / size[1])[len(image_sizes) // 2])

@@ -7,11 +7,9 @@ from typing import Any
 
 import yaml
 
+from mvtrain.config.input_size import suggest_input_size
 from mvtrain.synth.skeleton import KEYPOINT_NAMES
 from mvtrain.synth.spec import SyntheticSpec
-
-LONGEST_INPUT = 256
-"""px of the network input's longer side; frames that are smaller are not enlarged."""
 
 _BONES = [
     ["nose", "left_ear"],
@@ -106,9 +104,8 @@ def _config(spec: SyntheticSpec) -> dict[str, Any]:
 
 
 def _input_size(spec: SyntheticSpec) -> tuple[int, int]:
-    """Width and height of the network input: the stored images' shape, in whole multiples of 32 px."""
+    """Width and height of the network's input for the stored images."""
     width, height = spec.frame_size
     if spec.crop:
         width = height = spec.crop_size or min(width, height)
-    scale = min(1.0, LONGEST_INPUT / max(width, height))
-    return max(32, 32 * round(width * scale / 32)), max(32, 32 * round(height * scale / 32))
+    return suggest_input_size(width, height)
