@@ -9,7 +9,7 @@ from mvtrain.config.input_size import LONGEST, suggest_input_size
 
 @pytest.mark.parametrize(
     ("image", "expected"),
-    [((1920, 1080), (256, 160)), ((1088, 1920), (160, 256)), ((96, 96), (96, 96)), ((200, 90), (192, 96))],
+    [((1920, 1080), (256, 128)), ((1088, 1920), (160, 256)), ((96, 96), (96, 96)), ((200, 90), (192, 96))],
 )
 def test_the_longer_side_is_at_most_256_px(image: tuple[int, int], expected: tuple[int, int]) -> None:
     assert suggest_input_size(*image) == expected
