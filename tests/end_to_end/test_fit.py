@@ -374,9 +374,10 @@ def test_3d_losses_without_calibration_are_refused_before_training(
     copied = copy_project(project, tmp_path)
     shutil.rmtree(copied / "calibrations", ignore_errors=True)
     (copied / "calibration.toml").unlink(missing_ok=True)
-    outcome = run_mvtrain(capsys, monkeypatch, "fit", config, f"data.data_dir={copied}")
+    outcome = run_mvtrain(capsys, monkeypatch, "fit", config, f"data.data_dir={copied}", "training.labels_from_3d=true")
     assert outcome.status == 2
     assert "losses.supervised_pairwise_projections" in outcome.err
+    assert "training.labels_from_3d" in outcome.err
     assert "need calibrated cameras" in outcome.err
 
 

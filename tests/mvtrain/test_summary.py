@@ -25,7 +25,11 @@ def test_what_will_not_happen_within_the_run_is_said(
         "training.unfreezing_epoch=0",
     )
     changes += ("training.lr_scheduler=cosine", "training.lr_scheduler_params.multisteplr.milestones=null")
-    changes += ("losses.supervised_pairwise_projections.init_epoch=5", "eval.predict_vids_after_training=false")
+    changes += (
+        "training.labels_from_3d=true",
+        "losses.supervised_pairwise_projections.init_epoch=5",
+        "eval.predict_vids_after_training=false",
+    )
     run = tmp_path / "run"
     outcome = run_mvtrain(capsys, monkeypatch, "fit", project / "config.yaml", *changes, "--output-dir", run)
     assert outcome.status == 0, outcome.err
@@ -35,3 +39,5 @@ def test_what_will_not_happen_within_the_run_is_said(
     assert "after the end" not in lines["supervised_reprojection_heatmap_mse"]
     assert "4 train, 1 validation, 1 test" in lines["frames"]
     assert "per device" in lines["memory"]
+    # Two views: who is hidden from one is not in 3D.
+    assert "0 in views that do not see the keypoint" in lines["labels from 3D"]

@@ -114,6 +114,7 @@ def write_augmented_sheet(path: Path, project: Project, config: Config, split: S
             augmentation=each,
             seed=training.rng_seed_data_pt,
             cache=ImageCache.of_project(project, max_bytes=0),
+            labels_from_3d=training.labels_from_3d,
         )
         for each in (Augmentation.none(), augmentation)
     )

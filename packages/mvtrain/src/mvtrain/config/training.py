@@ -179,6 +179,8 @@ class TrainingConfig:
     """Parameters of the schedules."""
     uniform_heatmaps_for_nan_keypoints: bool = False
     """Tables without `visible`: True gives a missing label a uniform target, False leaves it out of the loss."""
+    labels_from_3d: bool = False
+    """Views that do not see a keypoint learn where the labels of the others, triangulated, project to."""
     patch_mask: PatchMaskConfig | None = None
     """Curriculum of masked patches; None: no masking."""
 

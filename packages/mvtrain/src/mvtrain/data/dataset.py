@@ -14,6 +14,7 @@ from mvaug import Augmentation, augment_sample
 from mvgeom import triangulate
 from mvtrain.data.batch import Batch, Sample, collate
 from mvtrain.data.cache import ImageCache
+from mvtrain.data.completion import complete_labels
 from mvtrain.data.maps import frame_to_model
 from mvtrain.data.project import Project
 
@@ -30,25 +31,39 @@ class FrameDataset(Dataset[Sample]):
         augmentation: what to do to them.
         seed: of the augmentation.
         cache: decoded images.
+        labels_from_3d: whether views that do not see a keypoint get its projection as label; see `complete_labels`.
     """
 
     def __init__(
-        self, project: Project, *, size: tuple[int, int], augmentation: Augmentation, seed: int, cache: ImageCache
+        self,
+        project: Project,
+        *,
+        size: tuple[int, int],
+        augmentation: Augmentation,
+        seed: int,
+        cache: ImageCache,
+        labels_from_3d: bool = False,
     ) -> None:
         self.project = project
         self.size = size
         self.augmentation = augmentation
         self.seed = seed
         self.cache = cache
-        self.points_frame = project.points_frame
         self.points_3d = triangulate_labels(project)
+        targets = complete_labels(project, self.points_3d, size) if labels_from_3d else project
+        self.points_frame, self.visibility = targets.points_frame, targets.visibility
+
+    @property
+    def num_labels_from_3d(self) -> int:
+        """How many labels, over all frames, views do not have themselves."""
+        return int((self.visibility != self.project.visibility).sum())
 
     def __getitem__(self, key: Key) -> Sample:
         epoch, row = key
         project = self.project
         paths = project.image_paths[row]
         images = [None if path is None else self.cache.read(path) for path in paths]
-        visibility = project.visibility[row].copy()
+        visibility = self.visibility[row].copy()
         # A counter-based generator, keyed by what the sample is and not by who asks for it.
         generator = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, row]))
         augmented = augment_sample(

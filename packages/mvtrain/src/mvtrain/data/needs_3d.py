@@ -9,7 +9,11 @@ from mvtrain.data.project import Project
 def keys_in_3d(config: Config) -> list[str]:
     """Keys of the config that need calibrated cameras."""
     keys = [f"losses.{name}" for name in config.losses if LOSS_NAMES[name]]
-    return keys if config.training.imgaug_3d is False else [*keys, "training.imgaug_3d"]
+    training = config.training
+    for key, wanted in (("imgaug_3d", training.imgaug_3d is not False), ("labels_from_3d", training.labels_from_3d)):
+        if wanted:
+            keys.append(f"training.{key}")
+    return keys
 
 
 def check_calibration(config: Config, project: Project) -> None:

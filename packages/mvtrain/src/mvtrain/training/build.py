@@ -34,11 +34,14 @@ def make_model(config: Config, project: Project, split: Split) -> tuple[ModelSpe
         weights, pretrained = config.model.backbone_weights, config.model.backbone_pretrained
         model = build_model(spec, pretrained=pretrained, weights=weights)
     else:
-        model, other = load_checkpoint(start)
+        loaded, other = load_checkpoint(start)
         for field in ("backbone", "backbone_args", "view_names", "keypoint_names", "downsample_factor"):
             ours, theirs = getattr(spec, field), getattr(other, field)
             if ours != theirs:
                 raise ValueError(f"model.checkpoint: {start} was trained with {field} {theirs}, not {ours}")
+        # Attention has no weights of its own: the config may ask for another than the checkpoint was trained with.
+        model = build_model(spec)
+        model.load_state_dict(loaded.state_dict())
     model.gradient_checkpointing = config.model.gradient_checkpointing
     return spec, model
 
@@ -87,7 +90,14 @@ def make_loaders(
     pin_memory = fabric.device.type == "cuda"
 
     def dataset(changes: Augmentation) -> FrameDataset:
-        return FrameDataset(project, size=spec.image_size, augmentation=changes, seed=seed, cache=cache)
+        return FrameDataset(
+            project,
+            size=spec.image_size,
+            augmentation=changes,
+            seed=seed,
+            cache=cache,
+            labels_from_3d=training.labels_from_3d,
+        )
 
     train_sampler = EpochSampler(
         split.train,

@@ -148,7 +148,7 @@ def _prepare(
         average = get_ema_multi_avg_fn(training.ema_decay)
         averaged = AveragedModel(model, device=fabric.device, multi_avg_fn=average, use_buffers=True)
     total = round(schedules.max_epochs * len(train_loader))
-    print_summary(config, project, split, spec, model, schedules, len(train_loader), fabric, console)
+    print_summary(config, project, split, spec, model, schedules, train_loader, fabric, console)
     # In place: a compiled module's parameters would have other names in checkpoints.
     if training.compile:
         model.compile()

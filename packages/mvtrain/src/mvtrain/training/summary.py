@@ -6,8 +6,11 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from rich.table import Table
 from torch import nn
+from torch.utils.data import DataLoader
 
 from mvtrain.config import Config
+from mvtrain.data.batch import Batch
+from mvtrain.data.dataset import FrameDataset
 from mvtrain.data.project import Project
 from mvtrain.data.splits import Split
 from mvtrain.model.multiview import MultiviewTransformer
@@ -23,11 +26,13 @@ def print_summary(
     spec: ModelSpec,
     model: MultiviewTransformer,
     schedules: Schedules,
-    batches_per_epoch: int,
+    train_loader: DataLoader[Batch],
     fabric: Fabric,
     console: Console,
 ) -> None:
     """Print the data, the network and what is switched on when and with which weight."""
+    dataset = train_loader.dataset
+    assert isinstance(dataset, FrameDataset)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     width, height = spec.image_size
     backbone, head = _millions(model.backbone), _millions(model.head)
@@ -41,12 +46,15 @@ def print_summary(
         f"input {width}x{height}",
         "device": f"{fabric.world_size} x {fabric.device.type}, {config.training.precision}",
         "memory": _describe_memory(config, spec, model, fabric),
-        "length": f"{schedules.max_epochs:g} epochs of {batches_per_epoch} batches of "
+        "length": f"{schedules.max_epochs:g} epochs of {len(train_loader)} batches of "
         f"{config.training.train_batch_size}",
         "backbone": "learns from the start"
         if schedules.unfreeze == 0
         else f"frozen until epoch {schedules.unfreeze:g}",
         "augmentation": f"imgaug {_short(config.training.imgaug)}, imgaug_3d {_short(config.training.imgaug_3d)}",
+        "labels from 3D": f"{dataset.num_labels_from_3d} in views that do not see the keypoint"
+        if config.training.labels_from_3d
+        else "off",
         "patch mask": _describe_masking(schedules),
         "heatmap loss": config.model.heatmap_loss_type,
     }

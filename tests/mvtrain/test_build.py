@@ -1,0 +1,59 @@
+"""The network a run starts with."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from helpers.tiny import generate_tiny_project, write_tiny_config
+from mvtrain.config import load_config
+from mvtrain.data.project import Project, read_project
+from mvtrain.data.splits import split_frames
+from mvtrain.model.checkpoint import save_checkpoint
+from mvtrain.model.multiview import MultiviewTransformer
+from mvtrain.training.build import make_model
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("build")
+    return write_tiny_config(folder / "config.yaml", generate_tiny_project(folder / "project"))
+
+
+@pytest.fixture(scope="module")
+def project(config: Path) -> Project:
+    return read_project(load_config(config))
+
+
+def build(config: Path, project: Project, *changes: str) -> MultiviewTransformer:
+    settings = load_config(config, list(changes))
+    return make_model(settings, project, split_frames(project, settings))[1]
+
+
+def save(config: Path, project: Project, folder: Path, *changes: str) -> MultiviewTransformer:
+    settings = load_config(config, list(changes))
+    spec, model = make_model(settings, project, split_frames(project, settings))
+    save_checkpoint(folder, model.state_dict(), spec, {})
+    return model
+
+
+@pytest.mark.parametrize(("trained", "wanted"), [("per_view", "joint"), ("joint", "per_view")])
+def test_a_run_from_a_checkpoint_has_its_weights_and_the_configs_attention(
+    config: Path, project: Project, tmp_path: Path, trained: str, wanted: str
+) -> None:
+    saved = save(config, project, tmp_path, f"model.attention={trained}")
+    model = build(config, project, f"model.attention={wanted}", f"model.checkpoint={tmp_path}")
+    assert model.attention == wanted
+    for (name, ours), theirs in zip(saved.state_dict().items(), model.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs), name
+    plain = build(config, project, f"model.attention={wanted}")
+    plain.load_state_dict(saved.state_dict())
+    images = torch.randn(1, 3, 3, 32, 48)
+    assert torch.equal(model.eval()(images), plain.eval()(images))
+    assert not torch.allclose(model(images), saved.eval()(images), atol=1e-4)
+
+
+def test_a_checkpoint_of_another_network_is_refused(config: Path, project: Project, tmp_path: Path) -> None:
+    save(config, project, tmp_path, "data.downsample_factor=1")
+    with pytest.raises(ValueError, match="was trained with downsample_factor 1, not 2"):
+        build(config, project, f"model.checkpoint={tmp_path}")
