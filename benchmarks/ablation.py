@@ -1,17 +1,23 @@
 """Does each part earn its place? The same small network with and without it, three seeds each, on unseen animals.
 
-    OMP_WAIT_POLICY=passive nice uv run python benchmarks/ablation.py --out ablation [--jobs 2] [--epochs 16]
+    OMP_WAIT_POLICY=passive nice uv run python benchmarks/ablation.py --out ablation [--jobs 2]
 
 The project is generated: heavy occlusion, every session another animal and room, whole sessions held out for the test,
-600 labelled frames to learn from, and photometric augmentation in every row, as existing multi-view projects have it:
-without any, 2400 steps learn the training frames by heart, and what a part does to that is all that one would see.
-Keypoints that a view cannot see carry no label there, as when people label what they see; the generator's truth tells
-the errors on them. The network is the first four blocks of a pretrained DINOv2 ViT-S: from random weights it learns
-hardly anything in the time there is. Every row adds one part to `joint`, `all` has all of them, and `per_view` is the
-same network without attention between views. Printed per row, mean and standard deviation over the seeds:
+420 labelled frames to learn from, and 2D augmentation in every row (`imgaug: dlc`), as existing projects have it; 3D
+augmentation takes the place of its rotations and crops (`dlc-mv`).
+Keypoints that a view cannot see (44 %) carry no label there, as when people label what they see; the generator's truth
+tells the errors on them. The network is the first four blocks of a pretrained DINOv2 ViT-S, in bfloat16 (slow on
+processors that do not have it): from random weights it learns hardly anything in the time there is.
+
+Every row adds one part to `joint`, `all` has the four parts of the mission, and `per_view` is the same network without
+attention between views. Masking and 3D losses are for a network that has found the keypoints, and set in late in real
+runs of 300 epochs; here the first part of a run, without them, is the same for all rows of a seed (but for `per_view`,
+which has its own) and trained once: every row starts from its checkpoint. The rows with labels from 3D
+(`training.labels_from_3d`) differ in that alone from the row they name. Printed per row, mean and standard deviation
+over the seeds, each of which holds out other sessions:
 
 - error in px of the frame (the animal is 60 to 100 px long) of the keypoints a view sees, of those hidden from it, and
-  of a view whose image is blank altogether;
+  of a view whose image is blank altogether (one view of each test frame, in turn);
 - 3D error in mm of all keypoints: all rows go through one and the same robust triangulation, weighted by confidence;
 - reprojection: distance in px between predictions and the reprojection of the 3D point, consistency and not accuracy;
 - the 3D error's difference from `joint`, seed by seed.
@@ -57,8 +63,8 @@ from mvtrain.training.fit import fit
 
 SPEC = SyntheticSpec(
     num_views=4,
-    num_frames=1440,
-    num_sessions=36,
+    num_frames=640,
+    num_sessions=32,
     num_video_frames=40,
     fps=4.0,
     size=192,
@@ -67,21 +73,34 @@ SPEC = SyntheticSpec(
     occlusion=0.8,
     seed=7,
 )
-MASKING = {"patch_mask": {"init_epoch": 0.2, "final_epoch": 1.0, "init_ratio": 0.0, "final_ratio": 0.5}}
-"""Epochs as shares of the run."""
+START_EPOCHS = 14
+"""Of what the rows of a seed have in common."""
+
+MASKING = {"patch_mask": {"init_epoch": 0.0, "final_epoch": 1.0, "init_ratio": 0.0, "final_ratio": 0.5}}
+"""Epochs as shares of the row's own part of the run."""
+MOVE_3D = {"imgaug": "dlc-mv", "imgaug_3d": True}
 PAIRWISE = {"supervised_pairwise_projections": {"log_weight": 0.5}}
 REPROJECTION = {"supervised_reprojection_heatmap_mse": {"log_weight": 0.5}}
+LABELS_FROM_3D = {"labels_from_3d": True}
 
 ROWS: dict[str, dict[str, dict]] = {
     "per_view": {"model": {"attention": "per_view"}},
     "joint": {},
     "+ masking": {"training": MASKING},
-    "+ 3D augmentation": {"training": {"imgaug_3d": True}},
+    "+ 3D augmentation": {"training": MOVE_3D},
     "+ pairwise": {"losses": PAIRWISE},
     "+ reprojection": {"losses": REPROJECTION},
-    "all": {"training": {**MASKING, "imgaug_3d": True}, "losses": {**PAIRWISE, **REPROJECTION}},
+    "all": {"training": {**MASKING, **MOVE_3D}, "losses": {**PAIRWISE, **REPROJECTION}},
+    "per_view + labels from 3D": {"training": LABELS_FROM_3D, "model": {"attention": "per_view"}},
+    "+ labels from 3D": {"training": LABELS_FROM_3D},
+    "all + labels from 3D": {
+        "training": {**MASKING, **MOVE_3D, **LABELS_FROM_3D},
+        "losses": {**PAIRWISE, **REPROJECTION},
+    },
 }
 WEIGHTS = Path(__file__).parents[2] / "shared" / "weights" / "vit_small_patch14_dinov2.safetensors"
+STARTS = {"joint": {}, "per_view": ROWS["per_view"]}
+"""What rows start from: the one of their attention."""
 NUM_BLOCKS = 4
 BACKBONE_FILE = "backbone.safetensors"
 THRESHOLD = 8.0
@@ -92,7 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of projects, runs and results")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
-    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=8, help="after the common start")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="of vit_small_patch14_dinov2, safetensors")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
@@ -106,8 +125,9 @@ def main() -> None:
         make_projects(arguments.out)
         keep_first_blocks(arguments.weights, arguments.out / BACKBONE_FILE)
         # Seed by seed: an interrupted benchmark has whole comparisons.
-        wanted = [(row, seed) for seed in range(arguments.seeds) for row in arguments.rows]
-        run_all(arguments.out, wanted, arguments.epochs, arguments.jobs)
+        for seed in range(arguments.seeds):
+            for rows in ([start_name(attention) for attention in STARTS], arguments.rows):
+                run_all(arguments.out, [(row, seed) for row in rows], arguments.epochs, arguments.jobs)
     print_table(arguments.out, arguments.rows, arguments.seeds)
 
 
@@ -167,8 +187,13 @@ def run_all(out: Path, wanted: list[tuple[str, int]], epochs: int, jobs: int) ->
         print(f"{row}, seed {seed}: {result_path(out, row, seed).read_text()}", flush=True)
 
 
+def start_name(attention: str) -> str:
+    """What the common start of all rows with an attention is called among the runs."""
+    return f"start {attention}"
+
+
 def result_path(out: Path, row: str, seed: int) -> Path:
-    return out / "results" / f"{row.replace('+ ', 'joint_').replace(' ', '_')}_{seed}.json"
+    return out / "results" / f"{row.replace('+', 'with').replace(' ', '_')}_{seed}.json"
 
 
 def run_one(out: Path, row: str, seed: int, epochs: int) -> None:
@@ -177,7 +202,7 @@ def run_one(out: Path, row: str, seed: int, epochs: int) -> None:
     result = result_path(out, row, seed)
     run_dir = out / "runs" / result.stem
     shutil.rmtree(run_dir, ignore_errors=True)
-    config = make_config(out, row, seed, epochs)
+    config = make_start(out, row, seed) if row.startswith("start ") else make_config(out, row, seed, epochs)
     run_dir.parent.mkdir(parents=True, exist_ok=True)
     with (run_dir.parent / f"{result.stem}.log").open("w") as log:
         fit(config, run_dir, Console(file=log, width=120))
@@ -185,8 +210,42 @@ def run_one(out: Path, row: str, seed: int, epochs: int) -> None:
     write_text(result, json.dumps(measure(run_dir, config, out / "truth")))
 
 
+def make_start(out: Path, name: str, seed: int) -> Config:
+    """The config of a common start: at its end the learning rate is still what it was."""
+    values = common_values(out, seed, START_EPOCHS)
+    values["training"]["lr_scheduler"] = None
+    add(values, STARTS[name.removeprefix("start ")])
+    return write_config(out, name, seed, values)
+
+
 def make_config(out: Path, row: str, seed: int, epochs: int) -> Config:
     """The config of a row; only what the row names differs between rows."""
+    values = common_values(out, seed, epochs)
+    add(values, ROWS[row])
+    attention = values["model"].get("attention", "joint")
+    start = out / "runs" / result_path(out, start_name(attention), seed).stem
+    values["model"]["checkpoint"] = str((start / "checkpoints" / "last").resolve())
+    masking = values["training"].get("patch_mask")
+    if masking is not None:
+        starts = {key: round(share * epochs, 3) for key, share in masking.items() if key.endswith("_epoch")}
+        values["training"]["patch_mask"] = {**masking, **starts}
+    return write_config(out, row, seed, values)
+
+
+def add(values: dict[str, dict], changes: dict[str, dict]) -> None:
+    for section, keys in changes.items():
+        values[section] |= keys
+
+
+def write_config(out: Path, row: str, seed: int, values: dict[str, dict]) -> Config:
+    path = out / "configs" / f"{result_path(out, row, seed).stem}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(values))
+    return load_config(path)
+
+
+def common_values(out: Path, seed: int, epochs: int) -> dict[str, dict]:
+    """What the configs of all rows say."""
     values: dict[str, dict] = {
         "data": {
             "data_dir": str((out / "project").resolve()),
@@ -198,23 +257,23 @@ def make_config(out: Path, row: str, seed: int, epochs: int) -> Config:
             "cache_gb": 1.0,
         },
         "training": {
-            "imgaug": "dlc-mv",
+            "imgaug": "dlc",
             "train_batch_size": 4,
-            "train_prob": 0.7,
-            "train_frames": 600,
-            "val_prob": 0.08,
+            "train_prob": 0.66,
+            "val_prob": 0.06,
             "num_workers": 0,
             "max_epochs": epochs,
-            "check_val_every_n_epoch": 5,
+            "check_val_every_n_epoch": 4,
             "optimizer": "AdamW",
             "optimizer_params": {"learning_rate": 2e-3},
             "backbone_learning_rate": 3e-4,
-            "warmup_epochs": 1,
+            "warmup_epochs": 0.5,
             "lr_scheduler": "cosine",
             "gradient_clip_norm": 1.0,
             "rng_seed_data_pt": seed,
             "rng_seed_model_pt": seed,
             "accelerator": "cpu",
+            "precision": "bf16-mixed",
         },
         "model": {
             "model_type": "heatmap_multiview_transformer",
@@ -226,16 +285,7 @@ def make_config(out: Path, row: str, seed: int, epochs: int) -> Config:
         "losses": {},
         "eval": {"predict_vids_after_training": False},
     }
-    for section, keys in ROWS[row].items():
-        values[section] |= keys
-    masking = values["training"].get("patch_mask")
-    if masking is not None:
-        starts = {key: round(share * epochs, 3) for key, share in masking.items() if key.endswith("_epoch")}
-        values["training"]["patch_mask"] = {**masking, **starts}
-    path = out / "configs" / f"{result_path(out, row, seed).stem}.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(values))
-    return load_config(path)
+    return values
 
 
 def measure(run_dir: Path, config: Config, truth_dir: Path) -> dict[str, float]:
@@ -262,17 +312,15 @@ def measure(run_dir: Path, config: Config, truth_dir: Path) -> dict[str, float]:
     loader = make_loader(dataset, EpochSampler(rows, batch_size=32, seed=None), num_workers=0, pin_memory=False)
     predictions = predict_frames(network, loader, device)
     error = np.linalg.norm(predictions.points - truth, axis=-1)
-    blank = [
-        np.linalg.norm(predict_frames(network, without_view(loader, view, spec.mean), device).points - truth, axis=-1)[
-            :, view
-        ][visible[:, view]]
-        for view in range(len(project.view_names))
-    ]
+    blank = rows % len(project.view_names)
+    without_view = predict_frames(network, blank_views(loader, blank, spec.mean), device)
+    error_blank = np.linalg.norm(without_view.points - truth, axis=-1)
+    frame = np.arange(len(rows))
     error_3d, reprojection = errors_3d(predictions, project, world[rows])
     return {
         "visible": float(error[visible].mean()),
         "hidden": float(error[hidden].mean()),
-        "blank view": float(np.concatenate(blank).mean()),
+        "blank view": float(error_blank[frame, blank][visible[frame, blank]].mean()),
         "3D": float(np.nanmean(error_3d)),
         "3D median": float(np.nanmedian(error_3d)),
         "reprojection": float(np.nanmedian(reprojection)),
@@ -280,12 +328,20 @@ def measure(run_dir: Path, config: Config, truth_dir: Path) -> dict[str, float]:
     }
 
 
-def without_view(batches: Iterable[Batch], view: int, mean: tuple[float, ...]) -> Iterator[Batch]:
-    """The same batches with one view's images replaced by the mean colour, which is 0 for the network."""
+def blank_views(batches: Iterable[Batch], views: np.ndarray, mean: tuple[float, ...]) -> Iterator[Batch]:
+    """The same batches with one view of each frame replaced by the mean colour, which is 0 for the network.
+
+    Args:
+        batches: of all frames, in their order.
+        views: (N,) which view of each frame.
+        mean: of the channels, in [0, 1].
+    """
     color = torch.tensor(mean).mul(255).round().to(torch.uint8)[:, None, None]
+    first = 0
     for batch in batches:
         images = batch.images.clone()
-        images[:, view] = color
+        images[torch.arange(len(batch)), torch.from_numpy(views[first : first + len(batch)])] = color
+        first += len(batch)
         yield replace(batch, images=images)
 
 
