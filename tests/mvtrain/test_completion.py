@@ -24,7 +24,7 @@ HUMAN4 = Path(__file__).parents[2].parent / "shared" / "data" / "human4" / "conf
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project all of whose keypoints are labelled, and visible, in every view."""
+    """A project all of whose keypoints are labelled, and visible, in every view, a few of them outside its image."""
     path = tmp_path_factory.mktemp("data") / "project"
     generate_project(path, SyntheticSpec(num_views=4, num_frames=4, num_video_frames=4, size=96, crop=True))
     source = read_project(load_config(path / "config.yaml"))
@@ -45,7 +45,7 @@ def hide(source: Project, hidden: np.ndarray, visibility: int = 0) -> Project:
 
 
 def complete(source: Project) -> Project:
-    return complete_labels(source, triangulate_labels(source), SIZE)
+    return complete_labels(source, triangulate_labels(source))
 
 
 @given(seed=st.integers(0, 10**6), share=st.floats(0, 1), visibility=st.sampled_from([0, 1]))
@@ -56,10 +56,11 @@ def test_hidden_labels_come_back_where_two_views_have_them(
     hidden = np.random.default_rng(seed).random(whole.visibility.shape) < share
     labelled = hide(whole, hidden, visibility)
     completed = complete(labelled)
-    known = np.broadcast_to((~hidden).sum(1, keepdims=True) >= 2, hidden.shape)
+    inside = (whole.points >= -0.5) & (whole.points <= whole.file_sizes[:, :, None] - 0.5)
+    known = ((~hidden).sum(1, keepdims=True) >= 2) & inside.all(-1)
     np.testing.assert_allclose(completed.points[known], whole.points[known], atol=1e-4)
     assert (completed.visibility[known] == 2).all()
-    # What was labelled is not touched, and neither is what nobody knows.
+    # What was labelled is not touched, and neither is what nobody knows or lies outside of the image.
     same = ~hidden | ~known
     np.testing.assert_array_equal(completed.points[same], labelled.points[same])
     np.testing.assert_array_equal(completed.visibility[same], labelled.visibility[same])
@@ -81,10 +82,12 @@ def test_views_without_an_image_or_calibration_get_nothing(whole: Project) -> No
     hidden = np.zeros(whole.visibility.shape, dtype=bool)
     hidden[:, 1] = True
     labelled = hide(whole, hidden)
-    names = [list(row) for row in labelled.image_names]
-    names[0][1] = None
+    names, file_sizes = [list(row) for row in labelled.image_names], labelled.file_sizes.copy()
+    names[0][1], file_sizes[0, 1] = None, 0
     cameras = (labelled.cameras[0], None, *labelled.cameras[2:])
-    completed = complete(replace(labelled, image_names=tuple(map(tuple, names)), cameras=cameras))
+    completed = complete(
+        replace(labelled, image_names=tuple(map(tuple, names)), file_sizes=file_sizes, cameras=cameras)
+    )
     assert (completed.visibility[:, 1] == 2).all(1).tolist() == [False, False, True, True]
     assert (completed.visibility[:2, 1] == 0).all()
 
@@ -123,7 +126,7 @@ def test_real_labels_that_fit_badly_are_left_alone() -> None:
     """cam3 of this recording is off by a degree: where it takes part, labels disagree."""
     source = read_project(load_config(HUMAN4))
     points_3d = triangulate_labels(source)
-    completed = complete_labels(source, points_3d, (256, 256))
+    completed = complete_labels(source, points_3d)
     new = (completed.visibility == 2) & (source.visibility != 2)
     candidates = (source.visibility != 2) & np.isfinite(points_3d).all(-1)[:, None]
     assert 0 < new.sum() < candidates.sum()

@@ -7,12 +7,12 @@ import pytest
 
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvtrain.config import load_config
+from mvtrain.data.maps import project_into_images
 from mvtrain.data.project import Project, read_project
 from mvtrain.data.truth import read_truth
 from mvtrain.evaluation.evaluation import Evaluation, compare
 from mvtrain.evaluation.metrics import subject_sizes
 from mvtrain.evaluation.tables import ALL, error_3d_table, error_table, pck_table
-from mvtrain.evaluation.three_d import project_into_images
 from mvtrain.prediction.predict import FramePredictions
 
 NUM_FRAMES = 10

@@ -50,7 +50,7 @@ class FrameDataset(Dataset[Sample]):
         self.seed = seed
         self.cache = cache
         self.points_3d = triangulate_labels(project)
-        targets = complete_labels(project, self.points_3d, size) if labels_from_3d else project
+        targets = complete_labels(project, self.points_3d) if labels_from_3d else project
         self.points_frame, self.visibility = targets.points_frame, targets.visibility
 
     @property

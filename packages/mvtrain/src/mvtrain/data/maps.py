@@ -1,10 +1,11 @@
-"""The affine maps between the three kinds of pixels of a labelled image: file, frame and model."""
+"""Between the pixels of a labelled image, file, frame and model, and from the world into them."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from mvgeom import affine
+from mvgeom import project as project_points
 from mvtrain.data.project import Project
 
 
@@ -30,3 +31,21 @@ def frame_to_model(project: Project, row: int, size: tuple[int, int]) -> np.ndar
 def to_file(project: Project, rows: np.ndarray, frame_points: np.ndarray) -> np.ndarray:
     """Points (N, V, K, 2) in frame px of the given rows, in px of the stored images; NaN where an image is absent."""
     return affine.apply(affine.invert(project.file_to_frame[rows]), frame_points)
+
+
+def project_into_images(project: Project, rows: np.ndarray, points_3d: np.ndarray) -> np.ndarray:
+    """(N, V, K, 2) world points in px of the stored images; NaN where they fall outside, or nothing is known.
+
+    Args:
+        project: that the frames are from.
+        rows: (N,) which frames.
+        points_3d: (N, K, 3) world points of the same frames, NaN where missing.
+    """
+    points = np.full((len(rows), len(project.view_names), points_3d.shape[1], 2), np.nan)
+    for number, row in enumerate(rows):
+        cameras = project.cameras[row]
+        if cameras is not None:
+            points[number] = project_points(points_3d[number], cameras)
+    points = to_file(project, rows, points)
+    inside = (points >= -0.5) & (points <= project.file_sizes[rows][:, :, None] - 0.5)
+    return np.where(inside.all(-1, keepdims=True), points, np.nan)

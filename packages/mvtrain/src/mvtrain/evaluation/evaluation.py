@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from mvtrain.data.dataset import triangulate_labels
-from mvtrain.data.maps import to_file
+from mvtrain.data.maps import project_into_images, to_file
 from mvtrain.data.project import Project
 from mvtrain.data.truth import read_truth
 from mvtrain.evaluation.metrics import mean_pose, pixel_error, subject_sizes
 from mvtrain.evaluation.sets import sets_of
-from mvtrain.evaluation.three_d import project_into_images, reprojection_errors
+from mvtrain.evaluation.three_d import reprojection_errors
 from mvtrain.losses.heatmap import VISIBLE
 from mvtrain.prediction.confidence import ConfidenceMap, calibrated
 from mvtrain.prediction.predict import FramePredictions
