@@ -79,8 +79,10 @@ START_EPOCHS = 14
 MASKING = {"patch_mask": {"init_epoch": 0.0, "final_epoch": 1.0, "init_ratio": 0.0, "final_ratio": 0.5}}
 """Epochs as shares of the row's own part of the run."""
 MOVE_3D = {"imgaug": "dlc-mv", "imgaug_3d": True}
-PAIRWISE = {"supervised_pairwise_projections": {"log_weight": 0.5}}
-REPROJECTION = {"supervised_reprojection_heatmap_mse": {"log_weight": 0.5}}
+LOG_WEIGHT = -3.5
+"""Of 3D losses: beside the `kl` heatmap loss what 0.5 is beside `mse`, by the size of their gradients."""
+PAIRWISE = {"supervised_pairwise_projections": {"log_weight": LOG_WEIGHT}}
+REPROJECTION = {"supervised_reprojection_heatmap_mse": {"log_weight": LOG_WEIGHT}}
 LABELS_FROM_3D = {"labels_from_3d": True}
 
 ROWS: dict[str, dict[str, dict]] = {

@@ -18,6 +18,7 @@ from helpers.command import SHARED, Outcome, run_mvtrain
 from mvgeom import CameraGroup
 from mvtrain.synth import SyntheticSpec, generate_project
 
+IN_2D = ("training.imgaug_3d=false", "training.labels_from_3d=false", "losses={}")
 VIEWS = ("cam1", "cam2", "cam3", "cam4")
 SPEC = SyntheticSpec(
     num_views=4, num_frames=24, num_sessions=1, num_video_frames=200, size=96, label_noise=0.2, image_format="png"
@@ -156,7 +157,7 @@ def test_a_turned_camera_is_named(root: Path, run: Run) -> None:
     assert medians["cam3"] > 4
     assert max(medians[view] for view in VIEWS if view != "cam3") < 0.5
 
-    in_2d = run(root / "config.yaml", "training.imgaug_3d=false", "losses={}")
+    in_2d = run(root / "config.yaml", *IN_2D)
     assert in_2d.outcome.status == 0
     assert in_2d.only("camera_disagrees")["severity"] == "warning"
     assert "trains in 2D" in in_2d.findings["camera_disagrees"]["text"]
@@ -301,7 +302,7 @@ def test_3d_without_what_it_needs(root: Path, run: Run) -> None:
     findings = run(root / "config.yaml").findings
     assert findings["no_calibration"]["severity"] == "error"
     assert "nothing_in_3d" not in findings
-    assert run(root / "config.yaml", "training.imgaug_3d=false", "losses={}").outcome.status == 0
+    assert run(root / "config.yaml", *IN_2D).outcome.status == 0
 
 
 def test_left_without_right_is_said_and_is_no_error(root: Path, run: Run) -> None:

@@ -38,7 +38,7 @@ def write_config(
         num_moments: rows of the label tables; batches are not larger than what is left for training.
         image_sizes: width and height of images; the network's input gets their usual shape.
         with_boxes: whether there are tables of boxes.
-        calibrated: whether 3D augmentation and 3D losses are switched on.
+        calibrated: whether 3D augmentation, 3D losses and labels from 3D are switched on.
         with_videos: whether the folder `videos` has any.
     """
     width, height = _input_size(image_sizes)
@@ -89,6 +89,7 @@ def _training(num_moments: int, calibrated: bool) -> dict[str, Any]:
         "lr_scheduler": "multisteplr",
         "lr_scheduler_params": {"multisteplr": {"milestones": [150, 200, 250], "gamma": 0.5}},
         "uniform_heatmaps_for_nan_keypoints": False,
+        "labels_from_3d": calibrated,
         "patch_mask": {"init_epoch": 40, "final_epoch": 300, "init_ratio": 0.0, "final_ratio": 0.5},
     }
 

@@ -80,6 +80,7 @@ def _config(spec: SyntheticSpec) -> dict[str, Any]:
             "lr_scheduler": "multisteplr",
             "lr_scheduler_params": {"multisteplr": {"milestones": [60, 80, 90], "gamma": 0.5}},
             "uniform_heatmaps_for_nan_keypoints": False,
+            "labels_from_3d": True,
             "patch_mask": {"init_epoch": 20, "final_epoch": 100, "init_ratio": 0.0, "final_ratio": 0.5},
         },
         "model": {
