@@ -84,6 +84,8 @@ LOG_WEIGHT = -3.5
 PAIRWISE = {"supervised_pairwise_projections": {"log_weight": LOG_WEIGHT}}
 REPROJECTION = {"supervised_reprojection_heatmap_mse": {"log_weight": LOG_WEIGHT}}
 LABELS_FROM_3D = {"labels_from_3d": True}
+EPIPOLAR = {"epipolar_attention": True}
+HIDDEN_VIEWS = {"patch_mask": {"init_epoch": 0.0, "final_epoch": 0.125, "view_ratio": 0.3}}
 
 ROWS: dict[str, dict[str, dict]] = {
     "per_view": {"model": {"attention": "per_view"}},
@@ -92,9 +94,12 @@ ROWS: dict[str, dict[str, dict]] = {
     "+ 3D augmentation": {"training": MOVE_3D},
     "+ pairwise": {"losses": PAIRWISE},
     "+ reprojection": {"losses": REPROJECTION},
+    "+ epipolar": {"model": EPIPOLAR},
     "all": {"training": {**MASKING, **MOVE_3D}, "losses": {**PAIRWISE, **REPROJECTION}},
     "per_view + labels from 3D": {"training": LABELS_FROM_3D, "model": {"attention": "per_view"}},
     "+ labels from 3D": {"training": LABELS_FROM_3D},
+    "+ epipolar + labels from 3D": {"training": LABELS_FROM_3D, "model": EPIPOLAR},
+    "+ epipolar + labels from 3D + hidden views": {"training": {**LABELS_FROM_3D, **HIDDEN_VIEWS}, "model": EPIPOLAR},
     "all + labels from 3D": {
         "training": {**MASKING, **MOVE_3D, **LABELS_FROM_3D},
         "losses": {**PAIRWISE, **REPROJECTION},

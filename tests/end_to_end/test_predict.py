@@ -116,6 +116,30 @@ def test_without_calibration_there_is_no_3d_and_it_is_said(recorded: Path, tmp_p
     assert sorted(contents(tmp_path / "out")) == sorted([*TABLES, "mouse_prediction.json"])
 
 
+def test_a_network_that_looks_along_epipolar_lines_needs_and_uses_the_calibration(
+    run: Path, recorded: Path, tmp_path: Path, predict, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    epipolar = make_run(tmp_path / "run", model={"epipolar_attention": True})
+    outcome = predict(recorded / "videos", "--output-dir", tmp_path / "out", run_dir=epipolar)
+    assert outcome.status == 0, outcome.err
+    points, _ = read(tmp_path / "out")
+    images = [decoded(recorded / "videos" / f"mouse_{view}.avi") for view in VIEWS]
+    expected = mvtrain.load(epipolar).predict(images, cameras(SIZE))
+    np.testing.assert_allclose(points, expected.points, atol=6e-5)
+    assert np.abs(points - mvtrain.load(run).predict(images, cameras(SIZE)).points).max() > 0.01
+
+    shutil.copytree(recorded / "videos", tmp_path / "videos")
+    outcome = predict(tmp_path / "videos", "--output-dir", tmp_path / "none", run_dir=epipolar)
+    assert outcome.status == 2
+    assert "the videos of session 'mouse' have no calibration" in outcome.err
+    assert "model.epipolar_attention" in outcome.err
+    with pytest.raises(ValueError, match="these images have no calibration"):
+        mvtrain.load(epipolar).predict(images)
+    outcome = run_mvtrain(capsys, monkeypatch, "export", epipolar)
+    assert outcome.status == 2
+    assert "cannot be exported yet" in outcome.err
+
+
 def test_what_was_predicted_before_is_left_alone_and_what_changed_is_not(
     recorded: Path, tmp_path: Path, predict
 ) -> None:

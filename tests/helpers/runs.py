@@ -24,8 +24,9 @@ def make_run(
     views: Sequence[str] = VIEWS,
     keypoints: Sequence[str] = KEYPOINTS,
     data: Mapping[str, object] | None = None,
+    model: Mapping[str, object] | None = None,
 ) -> Path:
-    """A run folder with the checkpoints `best` and `last`, which differ; `data` are further keys of that section."""
+    """A run folder with the checkpoints `best` and `last`, which differ; `data`, `model` are further keys there."""
     folder.mkdir(parents=True)
     document = {
         "data": {
@@ -41,6 +42,7 @@ def make_run(
             "backbone": "vit_tiny_patch16_224",
             "backbone_args": {"depth": 1, "embed_dim": 24, "num_heads": 3},
             "backbone_pretrained": False,
+            **(model or {}),
         },
     }
     (folder / "draft.yaml").write_text(yaml.safe_dump(document))
@@ -50,15 +52,15 @@ def make_run(
     spec = make_spec(config, view_names=tuple(views), keypoint_names=tuple(keypoints), subject_size=None)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = build_model(spec)
+        network = build_model(spec)
         # Heatmaps with peaks that the image decides about, as those of a trained network.
         with torch.no_grad():
-            for parameter in model.head.parameters():
+            for parameter in network.head.parameters():
                 parameter.mul_(3.0)
     for name in ("best", "last"):
-        save_checkpoint(folder / "checkpoints" / name, model.state_dict(), spec, {"epoch": 1})
+        save_checkpoint(folder / "checkpoints" / name, network.state_dict(), spec, {"epoch": 1})
         with torch.no_grad():
-            model.view_embedding.add_(1.0)
+            network.view_embedding.add_(1.0)
     return folder
 
 

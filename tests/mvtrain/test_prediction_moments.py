@@ -45,7 +45,7 @@ SPEC = ModelSpec(
 def read_all(paths: list[Path], *, batch_size: int = 4, start: int = 0, boxes: Path | None = None) -> list[Moments]:
     videos = [open_video(path) for path in paths]
     crops = read_crops(videos, find_boxes(paths, boxes))
-    return list(read_moments(videos, crops, SPEC, batch_size=batch_size, start=start))
+    return list(read_moments(videos, crops, SPEC, None, batch_size=batch_size, start=start))
 
 
 def joined(parts: list[Moments]) -> tuple[torch.Tensor, np.ndarray]:
@@ -67,7 +67,7 @@ def test_the_network_sees_what_it_saw_in_training(crop: bool, tmp_path: Path) ->
         stored = [cv2.imread(str(path)) for path in project.image_paths[row]]
         if project.boxes is None:
             views = [view_image(image, np.array([0.0, 0.0, *image.shape[1::-1]]), INPUT) for image in stored]
-            sample = to_sample(row, views, len(project.keypoint_names))
+            sample = to_sample(row, views, len(project.keypoint_names), None)
             np.testing.assert_array_equal(sample.images, expected.images)
             np.testing.assert_array_equal(sample.view_present, expected.view_present)
         else:
@@ -151,7 +151,7 @@ def test_stopping_early_ends_all_threads(tmp_path: Path) -> None:
     paths = write_session(tmp_path, VIEWS, (40, 40, 40))
     before = threading.active_count()
     videos = [open_video(path) for path in paths]
-    moments = read_moments(videos, read_crops(videos, (None,) * 3), SPEC, batch_size=2, start=0)
+    moments = read_moments(videos, read_crops(videos, (None,) * 3), SPEC, None, batch_size=2, start=0)
     with closing(moments):
         next(moments)
         assert threading.active_count() > before
@@ -162,7 +162,7 @@ def test_an_error_in_a_view_arrives(tmp_path: Path) -> None:
     paths = write_session(tmp_path, VIEWS, (6, 6, 6))
     videos = [open_video(path) for path in paths]
     videos[1] = replace(videos[1], size=(640, 480))
-    moments = read_moments(videos, read_crops(videos, (None,) * 3), SPEC, batch_size=4, start=0)
+    moments = read_moments(videos, read_crops(videos, (None,) * 3), SPEC, None, batch_size=4, start=0)
     with pytest.raises(ValueError, match=r"mouse_left.avi: frame 0 is 64x48 px, the video 640x480"):
         list(moments)
 

@@ -48,8 +48,8 @@ REFERENCE = TrackingReference(framing=FRAMING, score=0.9)
 class DotFinder(torch.nn.Module):
     """Heatmaps of where an image is red, green or blue."""
 
-    def forward(self, images: Tensor, view_mask: Tensor | None, kept: Tensor | None) -> Tensor:
-        del view_mask, kept
+    def forward(self, images: Tensor, view_mask: Tensor | None, kept: Tensor | None, bias: Tensor | None) -> Tensor:
+        del view_mask, kept, bias
         batch, views = images.shape[:2]
         colour = images.flatten(0, 1) - images.flatten(0, 1).mean(1, keepdim=True)
         return 60 * F.avg_pool2d(colour, 2).reshape(batch, views, 3, images.shape[-2] // 2, images.shape[-1] // 2)

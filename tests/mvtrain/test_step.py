@@ -33,6 +33,7 @@ def make_step(
     patch_mask: PatchMaskConfig | None = None,
     subject_size: float | None = 1.5,
     kind: Any = "mse",
+    epipolar: bool = False,
 ) -> TrainingStep:
     config = Config(
         training=TrainingConfig(max_epochs=10, patch_mask=patch_mask),
@@ -50,6 +51,7 @@ def make_step(
         mean=(0.5, 0.5, 0.5),
         std=(0.2, 0.2, 0.2),
         subject_size=subject_size,
+        epipolar_attention=epipolar,
     )
     torch.manual_seed(0)
     model = build_model(spec).train()
@@ -228,6 +230,23 @@ def test_dropping_patches_trains_every_parameter() -> None:
     assert all(torch.isfinite(gradient).all() for gradient in found)
 
 
+@pytest.mark.parametrize("mode", ["pixels", "tokens"])
+def test_attention_along_epipolar_lines_trains_with_and_without_calibration(mode: Any) -> None:
+    mask = dataclasses.replace(MASKED, mode=mode)
+    step, plain, batch = make_step(epipolar=True, patch_mask=mask), make_step(patch_mask=mask), make_images()
+    result = step(batch, epoch=0, clock=1.0)
+    assert all(torch.isfinite(gradient).all() for gradient in gradients(step, result["loss"]))
+    assert result["heatmap"] != plain(batch, epoch=0, clock=1.0)["heatmap"]
+    # Samples without calibration have plain attention, whether others of the batch are calibrated or not.
+    one = dataclasses.replace(batch, calibrated=torch.tensor([True, False]))
+    none = dataclasses.replace(batch, cameras=None, calibrated=torch.zeros(2, dtype=torch.bool))
+    with torch.no_grad():
+        found, expected = step.network(one).logits, plain.network(one).logits
+        torch.testing.assert_close(found[1], expected[1], atol=1e-5, rtol=1e-5)
+        assert not torch.equal(found[0], expected[0])
+        assert torch.equal(step.network(none).logits, plain.network(none).logits)
+
+
 def test_units_of_length_come_from_the_subject_unless_told_otherwise() -> None:
     raw = {**AT_ONCE, "supervised_pairwise_projections": LossConfig(log_weight=0.0, normalize=False)}
     assert make_step().units["supervised_pairwise_projections"] == 1.5
@@ -259,11 +278,16 @@ def _tensors(tree: Any) -> Iterator[torch.Tensor]:
     return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor))
 
 
+@pytest.mark.parametrize("epipolar", [False, True])
 @pytest.mark.parametrize("mode", ["pixels", "tokens"])
 @pytest.mark.parametrize("backbone", ["vits_dino", "vits_dinov2", "vits_dinov3", "vit_small_patch16_rope_mixed_224"])
-def test_a_step_never_waits_for_the_device(backbone: str, mode: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_never_waits_for_the_device(
+    backbone: str, mode: Any, epipolar: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # On tensors that only claim to lie on a GPU: every operation runs for its shapes and devices.
-    step = make_step(patch_mask=dataclasses.replace(MASKED, view_ratio=0.3, mode=mode), backbone=backbone)
+    step = make_step(
+        patch_mask=dataclasses.replace(MASKED, view_ratio=0.3, mode=mode), backbone=backbone, epipolar=epipolar
+    )
     batch = dataclasses.replace(make_images(), view_mask=torch.ones(2, 3, dtype=torch.bool))
     model = step.network.model
     monkeypatch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)

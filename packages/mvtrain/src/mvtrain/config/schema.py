@@ -116,6 +116,8 @@ class ModelConfig:
     """File of backbone weights to use in place of downloaded ones, absolute after loading."""
     attention: Literal["joint", "per_view"] | None = None
     """joint: attention over the patches of all views; per_view: within a view; None: as model_type says."""
+    epipolar_attention: bool = False
+    """Attention between views keeps to patches that can show the same point; needs a calibration, to predict too."""
     heatmap_loss_type: Literal["mse", "kl", "js"] = "mse"
     """Supervised heatmap loss."""
     losses_to_use: tuple[str, ...] = ()
@@ -138,6 +140,11 @@ class ModelConfig:
             raise ValueError(
                 "model.attention is joint, but model.model_type heatmap sees every view on its own; use per_view, or "
                 "model_type heatmap_multiview_transformer"
+            )
+        if self.epipolar_attention and self.attention == "per_view":
+            raise ValueError(
+                "model.epipolar_attention is about attention between views, but model.attention is per_view; use "
+                "joint, or set epipolar_attention: false"
             )
 
 

@@ -13,6 +13,8 @@ def keys_in_3d(config: Config) -> list[str]:
     for key, wanted in (("imgaug_3d", training.imgaug_3d is not False), ("labels_from_3d", training.labels_from_3d)):
         if wanted:
             keys.append(f"training.{key}")
+    if config.model.epipolar_attention:
+        keys.append("model.epipolar_attention")
     return keys
 
 

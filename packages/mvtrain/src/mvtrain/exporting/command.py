@@ -27,13 +27,19 @@ def export_run(run_dir: Path, formats: tuple[str, ...], checkpoint: str, out: Pa
 
     Raises:
         ValueError: an unknown format, no run or checkpoint, a library that is missing, a file that cannot be written,
-            or one whose keypoints are not the network's.
+            one whose keypoints are not the network's, or a network that needs
+            cameras.
     """
     for name in formats:
         if name not in WRITERS:
             raise ValueError(f"unknown format {name!r}; formats are {', '.join(WRITERS)}")
     run = load_run(run_dir, checkpoint)
     assert isinstance(run.model, MultiviewTransformer)
+    if run.spec.epipolar_attention:
+        raise ValueError(
+            f"{run_dir} was trained with model.epipolar_attention, whose network takes cameras beside images; that "
+            "cannot be exported yet. Predict with mvtrain predict or mvtrain.load, or train without it"
+        )
     graph = KeypointGraph(run.model, run.spec, run.confidence_map).eval()
     folder = run_dir / "export" if out is None else out
     try:

@@ -62,7 +62,13 @@ class MultiviewTransformer(nn.Module):
                 attention_layer: Any = block.attn
                 attention_layer.num_prefix_tokens = backbone.num_prefix_tokens * views_in_sequence
 
-    def forward(self, images: Tensor, view_mask: Tensor | None = None, kept_patches: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        images: Tensor,
+        view_mask: Tensor | None = None,
+        kept_patches: Tensor | None = None,
+        attention_bias: Tensor | None = None,
+    ) -> Tensor:
         """Heatmap logits.
 
         Args:
@@ -72,6 +78,8 @@ class MultiviewTransformer(nn.Module):
             kept_patches: (B, V, M) which patches, counted row by row, go through all blocks. The others join them
                 before the last block, as they were embedded: there they learn from the rest, at a fraction of the cost.
                 None: all do.
+            attention_bias: (B, V * N, V * N) added to the joint attention between patches in every block, before the
+                softmax; see `epipolar_bias`. None: nothing.
 
         Returns:
             (B, V, K, H / 2**f, W / 2**f) logits; their softmax over the pixels is the heatmap.
@@ -85,13 +93,13 @@ class MultiviewTransformer(nn.Module):
         if view_mask is not None:
             # Attention to nothing at all would be NaN; what a sample without any view gives is of no account.
             view_mask = view_mask | ~view_mask.any(1, keepdim=True)
-        patches, grid = self._features(images, view_mask, kept_patches)
+        patches, grid = self._features(images, view_mask, kept_patches, attention_bias)
         features = patches.transpose(-1, -2).reshape(batch_size * num_views, -1, *grid)
         logits = self.head(features, images.flatten(0, 1))
         return logits.reshape(batch_size, num_views, *logits.shape[1:])
 
     def _features(
-        self, images: Tensor, view_mask: Tensor | None, kept: Tensor | None = None
+        self, images: Tensor, view_mask: Tensor | None, kept: Tensor | None, bias: Tensor | None
     ) -> tuple[Tensor, tuple[int, int]]:
         """Normalised patch tokens (B, V, N, D) after the last block, and their rows and columns."""
         batch_size, num_views = images.shape[:2]
@@ -102,15 +110,20 @@ class MultiviewTransformer(nn.Module):
         prefix, patches = tokens[:, :, :num_prefix], tokens[:, :, num_prefix:]
         blocks = list(self.backbone.blocks)
         if kept is None:
-            sequence = self._attend(blocks, prefix, patches, view_mask, self._spread(ropes))
+            sequence = self._attend(blocks, prefix, patches, self._spread(ropes), view_mask, bias)
         else:
             places = kept[..., None].expand(-1, -1, -1, patches.shape[-1])
             first = self._attend(
-                blocks[:-1], prefix, patches.gather(2, places), view_mask, self._spread(ropes[:-1], kept)
+                blocks[:-1],
+                prefix,
+                patches.gather(2, places),
+                self._spread(ropes[:-1], kept),
+                view_mask,
+                None if bias is None else _bias_between(bias, kept),
             )
             prefix, some = self._split(first, batch_size, num_prefix)
             patches = patches.scatter(2, places, some.to(patches.dtype))
-            sequence = self._attend(blocks[-1:], prefix, patches, view_mask, self._spread(ropes[-1:]))
+            sequence = self._attend(blocks[-1:], prefix, patches, self._spread(ropes[-1:]), view_mask, bias)
         return self._split(self.backbone.norm(sequence), batch_size, num_prefix)[1], grid
 
     def _embed(self, images: Tensor) -> tuple[Tensor, list[Tensor | None], tuple[int, int]]:
@@ -146,7 +159,13 @@ class MultiviewTransformer(nn.Module):
         return [spread(ropes[0])] * len(ropes)
 
     def _attend(
-        self, blocks: list[nn.Module], prefix: Tensor, patches: Tensor, view_mask: Tensor | None, ropes: list[Any]
+        self,
+        blocks: list[nn.Module],
+        prefix: Tensor,
+        patches: Tensor,
+        ropes: list[Any],
+        view_mask: Tensor | None,
+        bias: Tensor | None,
     ) -> Tensor:
         """The sequence of prefix tokens (B, V, n, D) and patches (B, V, N, D), through blocks."""
         attention_mask = None
@@ -156,6 +175,10 @@ class MultiviewTransformer(nn.Module):
                 counts = (prefix.shape[2], patches.shape[2])
                 attention_mask = torch.cat([view_mask.repeat_interleave(count, 1) for count in counts], dim=1)
                 attention_mask = attention_mask[:, None, None, :]
+            if bias is not None:
+                num_leading = self.num_views * prefix.shape[2]
+                bias = F.pad(bias, (num_leading, 0, num_leading, 0))[:, None].to(sequence.dtype)
+                attention_mask = bias if attention_mask is None else bias.masked_fill(~attention_mask, float("-inf"))
         else:
             sequence = torch.cat([prefix, patches], dim=2).flatten(0, 1)
         for block, rope in zip(blocks, ropes, strict=True):
@@ -175,3 +198,12 @@ class MultiviewTransformer(nn.Module):
         if num_leading == 0:
             return sequence.new_empty((batch_size, self.num_views, 0, sequence.shape[-1])), sequence.reshape(shape)
         return sequence[:, :num_leading].reshape(shape), sequence[:, num_leading:].reshape(shape)
+
+
+def _bias_between(bias: Tensor, kept: Tensor) -> Tensor:
+    """The bias (B, V * N, V * N) between the patches (B, V, M) that are kept of each view, (B, V * M, V * M)."""
+    num_views, num_patches = kept.shape[1], bias.shape[-1] // kept.shape[1]
+    first = torch.arange(num_views, device=kept.device)[:, None] * num_patches
+    places = (kept + first).flatten(1)
+    queries = bias.gather(1, places[:, :, None].expand(-1, -1, bias.shape[-1]))
+    return queries.gather(2, places[:, None].expand(-1, places.shape[1], -1))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mvgeom import CameraGroup
 from mvtrain.config import Config
 from mvtrain.model.backbone import build_backbone, input_normalization
 from mvtrain.model.multiview import Attention, MultiviewTransformer
@@ -26,6 +27,7 @@ class ModelSpec:
         mean: of the input's channels, for values in [0, 1].
         std: of the input's channels.
         subject_size: the subject's median size in world units; None without calibration.
+        epipolar_attention: whether attention between views keeps to epipolar lines, and so needs cameras.
     """
 
     backbone: str
@@ -38,6 +40,23 @@ class ModelSpec:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     subject_size: float | None
+    epipolar_attention: bool = False
+
+    def cameras_needed(self, cameras: CameraGroup) -> CameraGroup | None:
+        """The cameras, if the network looks at them; None spares batches the copies."""
+        return cameras if self.epipolar_attention else None
+
+    def check_needs_no_cameras(self, what: str) -> None:
+        """Whether the network can predict what has no cameras.
+
+        Raises:
+            ValueError: it has learned to look along epipolar lines; the message begins with `what`.
+        """
+        if self.epipolar_attention:
+            raise ValueError(
+                f"{what} have no calibration, and this network, trained with model.epipolar_attention, needs one; give "
+                "a calibration, or take a network that was trained without it"
+            )
 
 
 def build_model(spec: ModelSpec, *, pretrained: bool = False, weights: Path | None = None) -> MultiviewTransformer:
@@ -73,4 +92,5 @@ def make_spec(
         mean=normalization[0],
         std=normalization[1],
         subject_size=subject_size,
+        epipolar_attention=config.model.epipolar_attention,
     )

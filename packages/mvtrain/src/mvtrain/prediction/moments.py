@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from mvaug.warp import warp_image
-from mvgeom import affine
+from mvgeom import CameraGroup, affine
 from mvtrain.data.batch import Batch, Sample, collate
 from mvtrain.model.spec import ModelSpec
 from mvtrain.prediction.ahead import run_ahead
@@ -78,7 +78,7 @@ def view_image(image: np.ndarray | None, box: np.ndarray, size: tuple[int, int])
     return ViewImage(image=warped, to_model=to_model, status=Status.PREDICTED)
 
 
-def to_sample(index: int, views: Sequence[ViewImage], num_keypoints: int) -> Sample:
+def to_sample(index: int, views: Sequence[ViewImage], num_keypoints: int, cameras: CameraGroup | None) -> Sample:
     """The views of one moment as a sample without labels."""
     return Sample(
         index=index,
@@ -87,13 +87,19 @@ def to_sample(index: int, views: Sequence[ViewImage], num_keypoints: int) -> Sam
         visibility=np.zeros((len(views), num_keypoints), dtype=np.int8),
         view_present=np.array([view.status is Status.PREDICTED for view in views]),
         to_model=np.stack([view.to_model for view in views]),
-        cameras=None,
+        cameras=cameras,
         moved=False,
     )
 
 
 def read_moments(
-    videos: Sequence[Video], crops: Sequence[np.ndarray], spec: ModelSpec, *, batch_size: int, start: int
+    videos: Sequence[Video],
+    crops: Sequence[np.ndarray],
+    spec: ModelSpec,
+    cameras: CameraGroup | None,
+    *,
+    batch_size: int,
+    start: int,
 ) -> Generator[Moments]:
     """Batches of a session, prepared ahead; memory does not depend on the videos' length.
 
@@ -103,14 +109,20 @@ def read_moments(
         videos: one per view.
         crops: of each video, see `read_crops`.
         spec: of the network.
+        cameras: of the videos, None where they are not known.
         batch_size: moments per batch; the last may have fewer.
         start: first moment wanted.
     """
-    return run_ahead(_batches(videos, crops, spec, batch_size, start), _BATCHES_AHEAD)
+    return run_ahead(_batches(videos, crops, spec, cameras, batch_size, start), _BATCHES_AHEAD)
 
 
 def _batches(
-    videos: Sequence[Video], crops: Sequence[np.ndarray], spec: ModelSpec, batch_size: int, start: int
+    videos: Sequence[Video],
+    crops: Sequence[np.ndarray],
+    spec: ModelSpec,
+    cameras: CameraGroup | None,
+    batch_size: int,
+    start: int,
 ) -> Generator[Moments]:
     black = np.zeros((spec.image_size[1], spec.image_size[0], 3), np.uint8)
     ended = ViewImage(image=black, to_model=np.eye(2, 3), status=Status.ENDED)
@@ -123,10 +135,10 @@ def _batches(
         for views in zip_longest(*streams, fillvalue=ended):
             group.append(views)
             if len(group) == batch_size:
-                yield _to_moments(group, start, spec)
+                yield _to_moments(group, start, spec, cameras)
                 start, group = start + batch_size, []
         if group:
-            yield _to_moments(group, start, spec)
+            yield _to_moments(group, start, spec, cameras)
 
 
 def _view_images(video: Video, crops: np.ndarray, size: tuple[int, int], start: int) -> Generator[ViewImage]:
@@ -135,7 +147,9 @@ def _view_images(video: Video, crops: np.ndarray, size: tuple[int, int], start: 
             yield view_image(frame, crop_at(crops, position), size)
 
 
-def _to_moments(group: Sequence[tuple[ViewImage, ...]], start: int, spec: ModelSpec) -> Moments:
-    samples = [to_sample(start + row, views, len(spec.keypoint_names)) for row, views in enumerate(group)]
+def _to_moments(
+    group: Sequence[tuple[ViewImage, ...]], start: int, spec: ModelSpec, cameras: CameraGroup | None
+) -> Moments:
+    samples = [to_sample(start + row, views, len(spec.keypoint_names), cameras) for row, views in enumerate(group)]
     status = np.array([[view.status for view in views] for views in group], dtype=np.uint8)
     return Moments(batch=collate(samples), status=status)

@@ -44,6 +44,7 @@ def look(predictor: Predictor, frames: Sequence[np.ndarray | None], windows: np.
         cameras: V cameras.
     """
     samples_status: list[list[Status]] = []
+    needed = predictor.spec.cameras_needed(cameras)
 
     def batches() -> Iterator[Batch]:
         for start in range(0, len(windows), predictor.batch_size):
@@ -52,7 +53,7 @@ def look(predictor: Predictor, frames: Sequence[np.ndarray | None], windows: np.
                 views = [
                     view_image(frame, box, predictor.spec.image_size) for frame, box in zip(frames, boxes, strict=True)
                 ]
-                samples.append(to_sample(len(samples_status), views, len(predictor.spec.keypoint_names)))
+                samples.append(to_sample(len(samples_status), views, len(predictor.spec.keypoint_names), needed))
                 samples_status.append([view.status for view in views])
             yield collate(samples)
 

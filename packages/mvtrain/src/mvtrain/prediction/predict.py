@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mvtrain.data.batch import Batch
 from mvtrain.masking import PatchMask
+from mvtrain.model.epipolar import epipolar_bias
 from mvtrain.model.prediction import Prediction, normalize, to_prediction
 from mvtrain.model.spec import ModelSpec
 
@@ -24,24 +25,33 @@ class Network:
         mean: (3,) of the input's channels.
         std: (3,) of the input's channels.
         downsample_factor: heatmap px are 2 to this power model px wide.
+        epipolar_patch: rows and columns of pixels of a patch, where attention keeps to epipolar lines; None: it does
+            not.
     """
 
     model: torch.nn.Module
     mean: Tensor
     std: Tensor
     downsample_factor: int
+    epipolar_patch: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, model: torch.nn.Module, spec: ModelSpec, device: torch.device) -> Network:
         """The model with the normalisation its spec gives."""
         mean, std = torch.tensor(spec.mean, device=device), torch.tensor(spec.std, device=device)
-        return cls(model=model, mean=mean, std=std, downsample_factor=spec.downsample_factor)
+        return cls(
+            model=model,
+            mean=mean,
+            std=std,
+            downsample_factor=spec.downsample_factor,
+            epipolar_patch=model.patch_size if spec.epipolar_attention else None,  # type: ignore[arg-type]
+        )
 
     def __call__(self, batch: Batch, mask: PatchMask | None = None, *, drop_patches: bool = False) -> Prediction:
         """Keypoints of a batch.
 
         Args:
-            batch: on the device.
+            batch: on the device; samples that are not calibrated have plain attention.
             mask: patches to hide, in training.
             drop_patches: hidden patches skip all blocks of the transformer but the last.
         """
@@ -49,7 +59,18 @@ class Network:
         if mask is not None:
             images = mask.blank(images)
         kept = mask.kept if mask is not None and drop_patches else None
-        return to_prediction(self.model(images, batch.view_mask, kept), batch, self.downsample_factor)
+        bias = None
+        if self.epipolar_patch is not None and batch.cameras is not None:
+            height, width = images.shape[-2:]
+            bias = epipolar_bias(
+                batch.cameras,
+                batch.to_model,
+                batch.calibrated,
+                image_size=(height, width),
+                patch_size=self.epipolar_patch,
+            )
+        logits = self.model(images, batch.view_mask, kept, bias)
+        return to_prediction(logits, batch, self.downsample_factor)
 
 
 @dataclass(frozen=True, kw_only=True)

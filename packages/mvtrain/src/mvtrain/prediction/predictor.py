@@ -97,13 +97,20 @@ class Predictor:
             The keypoints, with N = 1 for single images.
 
         Raises:
-            ValueError: images, cameras or boxes that do not fit the views or each other.
+            ValueError: images, cameras or boxes that do not fit the views or each other; no cameras for a network
+                whose attention keeps to epipolar lines.
         """
+        if cameras is None:
+            self.spec.check_needs_no_cameras("these images")
         stacks = _checked_images(images, self.spec.view_names)
         num_frames = next(len(stack) for stack in stacks if stack is not None)
         windows = _windows(stacks, boxes, num_frames)
         rig = None if cameras is None else _rig(cameras, self.spec.view_names)
-        found = predict_frames(self.network, self._batches(stacks, windows), self.device)
+        found = predict_frames(
+            self.network,
+            self._batches(stacks, windows, None if rig is None else self.spec.cameras_needed(rig)),
+            self.device,
+        )
         reconstruction = None
         if rig is not None:
             weights = view_weights(found.confidence, self.confidence_map)
@@ -120,14 +127,16 @@ class Predictor:
             keypoint_names=self.spec.keypoint_names,
         )
 
-    def _batches(self, stacks: Sequence[np.ndarray | None], windows: np.ndarray) -> Iterator[Batch]:
+    def _batches(
+        self, stacks: Sequence[np.ndarray | None], windows: np.ndarray, rig: CameraGroup | None
+    ) -> Iterator[Batch]:
         for start in range(0, len(windows), self.batch_size):
             samples = []
             for row in range(start, min(start + self.batch_size, len(windows))):
                 # The same code as for videos, whose frames are BGR.
                 frames = [None if stack is None else cv2.cvtColor(stack[row], cv2.COLOR_RGB2BGR) for stack in stacks]
                 views = [view_image(*view, self.spec.image_size) for view in zip(frames, windows[row], strict=True)]
-                samples.append(to_sample(row, views, len(self.spec.keypoint_names)))
+                samples.append(to_sample(row, views, len(self.spec.keypoint_names), rig))
             yield collate(samples)
 
 

@@ -95,6 +95,8 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
     """
     started = time.perf_counter()
     session, spec = job.session, predictor.spec
+    if job.calibration is None:
+        spec.check_needs_no_cameras(f"the videos of session {session.name!r}")
     identity = _identity(predictor, job)
     of_all = identity | {"calibration": None if job.calibration is None else file_checksum(job.calibration.path)}
     if predictor.confidence_map is not None:
@@ -113,7 +115,7 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
         try:
             done = records.resume(identity, predictor.batch_size if job.reference is None else 1)
             if job.reference is None:
-                steps = _predict_moments(predictor, videos, crops, done, stopwatch)
+                steps = _predict_moments(predictor, job, videos, crops, done, stopwatch)
             else:
                 steps = track_moments(_tracker(predictor, job, records, done), videos, done, stopwatch)
             expected = max(video.num_frames for video in videos)
@@ -142,10 +144,16 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
 
 
 def _predict_moments(
-    predictor: Predictor, videos: Sequence[Video], crops: Sequence[np.ndarray], start: int, stopwatch: Stopwatch
+    predictor: Predictor,
+    job: Job,
+    videos: Sequence[Video],
+    crops: Sequence[np.ndarray],
+    start: int,
+    stopwatch: Stopwatch,
 ) -> Generator[dict[str, np.ndarray]]:
     """The fields of the records of one batch after the other."""
-    moments = read_moments(videos, crops, predictor.spec, batch_size=predictor.batch_size, start=start)
+    cameras = None if job.calibration is None else predictor.spec.cameras_needed(job.calibration.cameras)
+    moments = read_moments(videos, crops, predictor.spec, cameras, batch_size=predictor.batch_size, start=start)
     status: deque[np.ndarray] = deque()
 
     def batches() -> Iterator[Batch]:
@@ -212,6 +220,8 @@ def _identity(predictor: Predictor, job: Job) -> dict[str, Any]:
         "batch_size": predictor.batch_size,
         "device": predictor.device.type,
     }
+    if predictor.spec.epipolar_attention and job.calibration is not None:
+        identity["cameras"] = file_checksum(job.calibration.path)
     if job.reference is not None:
         assert job.calibration is not None
         # What is cropped depends on the cameras.
