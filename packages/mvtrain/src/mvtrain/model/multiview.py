@@ -99,7 +99,11 @@ class MultiviewTransformer(nn.Module):
         return logits.reshape(batch_size, num_views, *logits.shape[1:])
 
     def _features(
-        self, images: Tensor, view_mask: Tensor | None, kept: Tensor | None, bias: Tensor | None
+        self,
+        images: Tensor,
+        view_mask: Tensor | None = None,
+        kept: Tensor | None = None,
+        bias: Tensor | None = None,
     ) -> tuple[Tensor, tuple[int, int]]:
         """Normalised patch tokens (B, V, N, D) after the last block, and their rows and columns."""
         batch_size, num_views = images.shape[:2]
