@@ -10,7 +10,8 @@ tells the errors on them. The network is the first four blocks of a pretrained D
 processors that do not have it): from random weights it learns hardly anything in the time there is.
 
 Every row adds one part to `joint`, `all` has the four parts of the mission, and `per_view` is the same network without
-attention between views. Masking and 3D losses are for a network that has found the keypoints, and set in late in real
+attention between views; `epipolar` is `model.epipolar_attention`, `hidden views` hides three of ten views in training.
+Masking and 3D losses are for a network that has found the keypoints, and set in late in real
 runs of 300 epochs; here the first part of a run, without them, is the same for all rows of a seed (but for `per_view`,
 which has its own) and trained once: every row starts from its checkpoint. The rows with labels from 3D
 (`training.labels_from_3d`) differ in that alone from the row they name. Printed per row, mean and standard deviation
