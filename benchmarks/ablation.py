@@ -99,6 +99,7 @@ ROWS: dict[str, dict[str, dict]] = {
     "all": {"training": {**MASKING, **MOVE_3D}, "losses": {**PAIRWISE, **REPROJECTION}},
     "per_view + labels from 3D": {"training": LABELS_FROM_3D, "model": {"attention": "per_view"}},
     "+ labels from 3D": {"training": LABELS_FROM_3D},
+    "+ labels from 3D + hidden views": {"training": {**LABELS_FROM_3D, **HIDDEN_VIEWS}},
     "+ epipolar + labels from 3D": {"training": LABELS_FROM_3D, "model": EPIPOLAR},
     "+ epipolar + labels from 3D + hidden views": {"training": {**LABELS_FROM_3D, **HIDDEN_VIEWS}, "model": EPIPOLAR},
     "all + labels from 3D": {

@@ -10,12 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.rigs import make_batch, ring
+from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvgeom import affine, undistort
 from mvtrain.config import load_config
 from mvtrain.data.batch import Batch
+from mvtrain.data.project import read_project
 from mvtrain.model.backbone import build_backbone
 from mvtrain.model.epipolar import LOWEST, WIDTH, epipolar_bias
 from mvtrain.model.multiview import MultiviewTransformer
+from mvtrain.model.spec import make_spec
+from mvtrain.prediction.project import check_project
 
 PATCH = (16, 16)
 GRID = (4, 4)
@@ -209,6 +213,18 @@ def test_under_autocast_it_still_runs() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rough = model(images, None, None, bias)
     torch.testing.assert_close(rough.float(), model(images, None, None, bias), atol=0.3, rtol=0.1)
+
+
+def test_a_project_without_calibration_is_not_predicted(tmp_path: Path) -> None:
+    config = load_config(write_tiny_config(tmp_path / "config.yaml", generate_tiny_project(tmp_path / "project")))
+    project = read_project(config)
+    plain = make_spec(config, view_names=project.view_names, keypoint_names=project.keypoint_names, subject_size=None)
+    epipolar = dataclasses.replace(plain, epipolar_attention=True)
+    bare = dataclasses.replace(project, cameras=(None,) * len(project))
+    for known, spec in ((project, plain), (project, epipolar), (bare, plain)):
+        check_project(known, spec)
+    with pytest.raises(ValueError, match="have no calibration, and this network"):
+        check_project(bare, epipolar)
 
 
 def test_it_is_about_attention_between_views(tmp_path: Path) -> None:

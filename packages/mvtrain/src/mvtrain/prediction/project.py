@@ -48,7 +48,7 @@ def check_project(project: Project, spec: ModelSpec) -> None:
     """Whether a network can predict a project.
 
     Raises:
-        ValueError: it has other views, or other keypoints.
+        ValueError: it has other views, or other keypoints, or no calibration where the network needs one.
     """
     for what, found, expected in (
         ("views", project.view_names, spec.view_names),
@@ -59,6 +59,8 @@ def check_project(project: Project, spec: ModelSpec) -> None:
                 f"the project {project.root} has the {what} {', '.join(found)}, but the run was trained on "
                 f"{', '.join(expected)}"
             )
+    if all(cameras is None for cameras in project.cameras):
+        spec.check_needs_no_cameras(f"the frames of {project.root}")
 
 
 def predict_project(predictor: Predictor, project: Project) -> FramePredictions:
