@@ -255,10 +255,8 @@ def test_a_killed_prediction_goes_on_to_the_same_bytes(run: Path, tmp_path: Path
     assert contents(out) == contents(tmp_path / "whole")
 
 
-def test_ctrl_c_stops_after_a_batch_and_the_same_command_goes_on(run: Path, tmp_path: Path, predict) -> None:
-    videos, out = tmp_path / "videos", tmp_path / "out"
-    write_session(videos, VIEWS, (400, 400, 400))
-    command = (videos, "--batch-size", 1, "--output-dir", out)
+def interrupted(predict, out: Path, *arguments: object, **options: Path) -> Outcome:
+    """`predict` into `out`, stopped by Ctrl-C as soon as a batch is written."""
     records = out / ".partial" / "mouse" / "records"
 
     def interrupt() -> None:
@@ -269,16 +267,40 @@ def test_ctrl_c_stops_after_a_batch_and_the_same_command_goes_on(run: Path, tmp_
 
     thread = threading.Thread(target=interrupt)
     thread.start()
-    outcome = predict(*command)
+    outcome = predict(*arguments, "--output-dir", out, **options)
     thread.join()
     assert outcome.status == 130
-    assert re.search(r"mouse: stopped after \d+ of 400 frames; the same command goes on from there", outcome.out)
     assert records.exists()
-    again = predict(*command)
+    return outcome
+
+
+def test_ctrl_c_stops_after_a_batch_and_the_same_command_goes_on(run: Path, tmp_path: Path, predict) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    write_session(videos, VIEWS, (400, 400, 400))
+    command = (videos, "--batch-size", 1)
+    outcome = interrupted(predict, out, *command)
+    assert re.search(r"mouse: stopped after \d+ of 400 frames; the same command goes on from there", outcome.out)
+    again = predict(*command, "--output-dir", out)
     assert again.status == 0, again.err
     assert re.search(r"400 frames of 3 views \(\d+ of them before\)", again.out)
     assert not (out / ".partial").exists()
     assert np.isfinite(read(out)[0]).all()
+
+
+@pytest.mark.parametrize("epipolar", [True, False])
+def test_other_cameras_start_a_stopped_prediction_over_where_the_network_sees_them(
+    epipolar: bool, tmp_path: Path, predict
+) -> None:
+    run = make_run(tmp_path / "run", model={"epipolar_attention": epipolar})
+    write_session(tmp_path / "videos", VIEWS, (150, 150, 150))
+    calibration, out = tmp_path / "calibration.toml", tmp_path / "out"
+    command = (tmp_path / "videos", "--batch-size", 1, "--calibration", calibration)
+    cameras(SIZE).save(calibration)
+    interrupted(predict, out, *command, run_dir=run)
+    calibration.write_text(calibration.read_text() + "\n")
+    again = predict(*command, "--output-dir", out, run_dir=run)
+    assert again.status == 0, again.err
+    assert ("of them before" in again.out) is not epipolar
 
 
 def test_overlays_show_all_views(recorded: Path, tmp_path: Path, predict) -> None:
