@@ -166,12 +166,14 @@ def test_half_batches_and_half_the_work_in_another_process_give_the_same_weights
     project = visible_project(tmp_path)
     settings = {"max_epochs": 2, "unfreezing_epoch": 1, "imgaug": "none", "imgaug_3d": False, "optimizer": "Adam"}
     config = heatmap_loss_only(write_tiny_config(tmp_path / "tiny.yaml", project, **settings))
-    fit.well(config, "--output-dir", tmp_path / "one")
+    # With all that a step can hold: attention along epipolar lines goes through the strategies' wrappers too.
+    model = "model.epipolar_attention=true"
+    fit.well(config, model, "--output-dir", tmp_path / "one")
     halves = ("training.train_batch_size=2", "training.accumulate_grad_batches=2")
-    fit.well(config, *halves, "--output-dir", tmp_path / "halves")
+    fit.well(config, model, *halves, "--output-dir", tmp_path / "halves")
     for strategy in ("ddp", "fsdp"):
         shared = (f"training.strategy={strategy}", "training.devices=2", "--output-dir", tmp_path / strategy)
-        out = start_well(config, *shared)
+        out = start_well(config, model, *shared)
         assert "2 x cpu" in out
         assert out.count("(best so far)") == 2, "every process says what only the first should"
     expected = weights(tmp_path / "one")
