@@ -9,13 +9,16 @@ Keypoints that a view cannot see (44 %) carry no label there, as when people lab
 tells the errors on them. The network is the first four blocks of a pretrained DINOv2 ViT-S, in bfloat16 (slow on
 processors that do not have it): from random weights it learns hardly anything in the time there is.
 
-Every row adds one part to `joint`, `all` has the four parts of the mission, and `per_view` is the same network without
-attention between views; `epipolar` is `model.epipolar_attention`, `hidden views` hides three of ten views in training.
-Masking and 3D losses are for a network that has found the keypoints, and set in late in real
-runs of 300 epochs; here the first part of a run, without them, is the same for all rows of a seed (but for `per_view`,
-which has its own) and trained once: every row starts from its checkpoint. The rows with labels from 3D
-(`training.labels_from_3d`) differ in that alone from the row they name. Printed per row, mean and standard deviation
-over the seeds, each of which holds out other sessions:
+`joint` is attention over all views as this project recommends it: along epipolar lines (`model.epipolar_attention`) and
+with labels from 3D (`training.labels_from_3d`). Every other row differs from it in what its name says: `+ ...` adds a
+part, `all` has the four parts of the mission, and `per_view` is the same network without attention between views. The
+last three lack what `joint` has beyond plain attention and the labels of people. `hidden views` hides one of five views
+in training.
+
+Masking and 3D losses are for a network that has found the keypoints, and set in late in real runs of 300 epochs. Here
+the first part of a run, with the labels of people and each view on its own, is the same for all rows of a seed and
+trained once: every row starts from its checkpoint. Printed per row, mean and standard deviation over the seeds, each of
+which holds out other sessions:
 
 - error in px of the frame (the animal is 60 to 100 px long) of the keypoints a view sees, of those hidden from it, and
   of a view whose image is blank altogether (one view of each test frame, in turn);
@@ -75,7 +78,7 @@ SPEC = SyntheticSpec(
     seed=7,
 )
 START_EPOCHS = 14
-"""Of what the rows of a seed have in common."""
+"""Of what all rows of a seed start from."""
 
 MASKING = {"patch_mask": {"init_epoch": 0.0, "final_epoch": 1.0, "init_ratio": 0.0, "final_ratio": 0.5}}
 """Epochs as shares of the row's own part of the run."""
@@ -84,32 +87,28 @@ LOG_WEIGHT = -3.5
 """Of 3D losses: beside the `kl` heatmap loss what 0.5 is beside `mse`, by the size of their gradients."""
 PAIRWISE = {"supervised_pairwise_projections": {"log_weight": LOG_WEIGHT}}
 REPROJECTION = {"supervised_reprojection_heatmap_mse": {"log_weight": LOG_WEIGHT}}
-LABELS_FROM_3D = {"labels_from_3d": True}
-EPIPOLAR = {"epipolar_attention": True}
-HIDDEN_VIEWS = {"patch_mask": {"init_epoch": 0.0, "final_epoch": 0.125, "view_ratio": 0.3}}
+HIDDEN_VIEWS = {"patch_mask": {"init_epoch": 0.0, "final_epoch": 0.125, "view_ratio": 0.2}}
+EACH_VIEW_ALONE = {"model": {"attention": "per_view", "epipolar_attention": False}}
+PLAIN_ATTENTION = {"model": {"epipolar_attention": False}}
+LABELS_OF_PEOPLE = {"training": {"labels_from_3d": False}}
 
 ROWS: dict[str, dict[str, dict]] = {
-    "per_view": {"model": {"attention": "per_view"}},
+    "per_view": EACH_VIEW_ALONE,
     "joint": {},
     "+ masking": {"training": MASKING},
     "+ 3D augmentation": {"training": MOVE_3D},
     "+ pairwise": {"losses": PAIRWISE},
     "+ reprojection": {"losses": REPROJECTION},
-    "+ epipolar": {"model": EPIPOLAR},
     "all": {"training": {**MASKING, **MOVE_3D}, "losses": {**PAIRWISE, **REPROJECTION}},
-    "per_view + labels from 3D": {"training": LABELS_FROM_3D, "model": {"attention": "per_view"}},
-    "+ labels from 3D": {"training": LABELS_FROM_3D},
-    "+ labels from 3D + hidden views": {"training": {**LABELS_FROM_3D, **HIDDEN_VIEWS}},
-    "+ epipolar + labels from 3D": {"training": LABELS_FROM_3D, "model": EPIPOLAR},
-    "+ epipolar + labels from 3D + hidden views": {"training": {**LABELS_FROM_3D, **HIDDEN_VIEWS}, "model": EPIPOLAR},
-    "all + labels from 3D": {
-        "training": {**MASKING, **MOVE_3D, **LABELS_FROM_3D},
-        "losses": {**PAIRWISE, **REPROJECTION},
-    },
+    "+ hidden views": {"training": HIDDEN_VIEWS},
+    "plain attention": PLAIN_ATTENTION,
+    "plain attention + hidden views": {**PLAIN_ATTENTION, "training": HIDDEN_VIEWS},
+    "labels of people only": LABELS_OF_PEOPLE,
 }
 WEIGHTS = Path(__file__).parents[2] / "shared" / "weights" / "vit_small_patch14_dinov2.safetensors"
-STARTS = {"joint": {}, "per_view": ROWS["per_view"]}
-"""What rows start from: the one of their attention."""
+START = "start"
+"""The name, among the runs, of what all rows of a seed start from."""
+START_CHANGES = {**EACH_VIEW_ALONE, **LABELS_OF_PEOPLE}
 NUM_BLOCKS = 4
 BACKBONE_FILE = "backbone.safetensors"
 THRESHOLD = 8.0
@@ -133,10 +132,10 @@ def main() -> None:
     if not arguments.print_only:
         make_projects(arguments.out)
         keep_first_blocks(arguments.weights, arguments.out / BACKBONE_FILE)
+        run_all(arguments.out, [(START, seed) for seed in range(arguments.seeds)], arguments.epochs, arguments.jobs)
         # Seed by seed: an interrupted benchmark has whole comparisons.
-        for seed in range(arguments.seeds):
-            for rows in ([start_name(attention) for attention in STARTS], arguments.rows):
-                run_all(arguments.out, [(row, seed) for row in rows], arguments.epochs, arguments.jobs)
+        runs = [(row, seed) for seed in range(arguments.seeds) for row in arguments.rows]
+        run_all(arguments.out, runs, arguments.epochs, arguments.jobs)
     print_table(arguments.out, arguments.rows, arguments.seeds)
 
 
@@ -196,11 +195,6 @@ def run_all(out: Path, wanted: list[tuple[str, int]], epochs: int, jobs: int) ->
         print(f"{row}, seed {seed}: {result_path(out, row, seed).read_text()}", flush=True)
 
 
-def start_name(attention: str) -> str:
-    """What the common start of all rows with an attention is called among the runs."""
-    return f"start {attention}"
-
-
 def result_path(out: Path, row: str, seed: int) -> Path:
     return out / "results" / f"{row.replace('+', 'with').replace(' ', '_')}_{seed}.json"
 
@@ -211,7 +205,7 @@ def run_one(out: Path, row: str, seed: int, epochs: int) -> None:
     result = result_path(out, row, seed)
     run_dir = out / "runs" / result.stem
     shutil.rmtree(run_dir, ignore_errors=True)
-    config = make_start(out, row, seed) if row.startswith("start ") else make_config(out, row, seed, epochs)
+    config = make_start(out, seed) if row == START else make_config(out, row, seed, epochs)
     run_dir.parent.mkdir(parents=True, exist_ok=True)
     with (run_dir.parent / f"{result.stem}.log").open("w") as log:
         fit(config, run_dir, Console(file=log, width=120))
@@ -219,20 +213,19 @@ def run_one(out: Path, row: str, seed: int, epochs: int) -> None:
     write_text(result, json.dumps(measure(run_dir, config, out / "truth")))
 
 
-def make_start(out: Path, name: str, seed: int) -> Config:
-    """The config of a common start: at its end the learning rate is still what it was."""
+def make_start(out: Path, seed: int) -> Config:
+    """The config of the common start: at its end the learning rate is still what it was."""
     values = common_values(out, seed, START_EPOCHS)
     values["training"]["lr_scheduler"] = None
-    add(values, STARTS[name.removeprefix("start ")])
-    return write_config(out, name, seed, values)
+    add(values, START_CHANGES)
+    return write_config(out, START, seed, values)
 
 
 def make_config(out: Path, row: str, seed: int, epochs: int) -> Config:
     """The config of a row; only what the row names differs between rows."""
     values = common_values(out, seed, epochs)
     add(values, ROWS[row])
-    attention = values["model"].get("attention", "joint")
-    start = out / "runs" / result_path(out, start_name(attention), seed).stem
+    start = out / "runs" / result_path(out, START, seed).stem
     values["model"]["checkpoint"] = str((start / "checkpoints" / "last").resolve())
     masking = values["training"].get("patch_mask")
     if masking is not None:
@@ -283,6 +276,7 @@ def common_values(out: Path, seed: int, epochs: int) -> dict[str, dict]:
             "rng_seed_model_pt": seed,
             "accelerator": "cpu",
             "precision": "bf16-mixed",
+            "labels_from_3d": True,
         },
         "model": {
             "model_type": "heatmap_multiview_transformer",
@@ -290,6 +284,7 @@ def common_values(out: Path, seed: int, epochs: int) -> dict[str, dict]:
             "backbone_args": {"depth": NUM_BLOCKS},
             "backbone_weights": str((out / BACKBONE_FILE).resolve()),
             "heatmap_loss_type": "kl",
+            "epipolar_attention": True,
         },
         "losses": {},
         "eval": {"predict_vids_after_training": False},

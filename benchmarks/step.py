@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -42,8 +43,10 @@ from mvtrain.config import Config, LossConfig, ModelConfig, PatchMaskConfig, Tra
 from mvtrain.data.batch import Batch, Sample, collate
 from mvtrain.losses import LOSSES
 from mvtrain.model.decode import decode
+from mvtrain.model.epipolar import epipolar_bias
 from mvtrain.model.prediction import Prediction
 from mvtrain.model.spec import ModelSpec, build_model
+from mvtrain.prediction import predict
 from mvtrain.prediction.predict import Network
 from mvtrain.synth import SyntheticSpec
 from mvtrain.synth.rig import TARGET_HEIGHT, make_rig
@@ -53,6 +56,7 @@ from mvtrain.training.step import TrainingStep
 
 PARTS = {
     "choosing patches": "masking",
+    "epipolar lines": "geometry",
     "normalising, blanking": "masking",
     "backbone": "backbone",
     "head": "head",
@@ -80,6 +84,7 @@ class Setting:
     num_keypoints: int = 17
     backbone: str = "vits_dino"
     attention: Any = "joint"
+    epipolar: bool = False
     mask_mode: Any = "pixels"
     precision: Any = "32-true"
 
@@ -136,6 +141,7 @@ class Bench:
             backbone=setting.backbone,
             backbone_args={},
             attention=setting.attention,
+            epipolar_attention=setting.epipolar,
             view_names=tuple(f"view{view}" for view in range(setting.num_views)),
             keypoint_names=tuple(f"keypoint{number}" for number in range(setting.num_keypoints)),
             image_size=(setting.size, setting.size),
@@ -184,6 +190,12 @@ class Bench:
 
             return call
 
+        def marked_bias(*arguments: Any, **options: Any) -> Tensor:
+            marks("normalising, blanking")
+            bias = epipolar_bias(*arguments, **options)
+            marks("epipolar lines")
+            return bias
+
         def before_head(_: Any, inputs: tuple[Tensor, ...]) -> None:
             marks("backbone")
             inputs[0].register_hook(lambda _: marks("backward: head"))
@@ -193,12 +205,13 @@ class Bench:
             head.register_forward_pre_hook(before_head),
             head.register_forward_hook(lambda *_: marks("head")),
         ]
-        yield dataclasses.replace(
-            self.step,
-            network=marked_network,  # type: ignore[arg-type]
-            heatmap_loss=marked("heatmap loss", self.step.heatmap_loss),
-            losses={name: marked(name, loss) for name, loss in self.step.losses.items()},
-        )
+        with mock.patch.object(predict, "epipolar_bias", marked_bias):
+            yield dataclasses.replace(
+                self.step,
+                network=marked_network,  # type: ignore[arg-type]
+                heatmap_loss=marked("heatmap loss", self.step.heatmap_loss),
+                losses={name: marked(name, loss) for name, loss in self.step.losses.items()},
+            )
         for handle in handles:
             handle.remove()
 
@@ -265,7 +278,7 @@ def measure(setting: Setting, device: torch.device, repeats: int) -> Result:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         timed.append(marks.seconds())
-    seconds = {part: statistics.median(times[part] for times in timed) for part in PARTS}
+    seconds = {part: statistics.median(times.get(part, 0.0) for times in timed) for part in PARTS}
     # Weights and two moments in float32.
     held = 12 * sum(parameter.numel() for parameter in bench.model.parameters())
     return Result(seconds=seconds, peaks=peaks_of(bench, device), held=held)
@@ -301,7 +314,9 @@ def print_parts(result: Result, console: Console) -> None:
     table = Table("part", "counts as", "ms", "share of the step", "peak MiB", box=None)
     for part, kind in PARTS.items():
         share = "" if kind == "optimizer" else f"{result.seconds[part] / result.total():.1%}"
-        table.add_row(part, kind, f"{1e3 * result.seconds[part]:.1f}", share, f"{result.peaks[part] / 2**20:.0f}")
+        table.add_row(
+            part, kind, f"{1e3 * result.seconds[part]:.1f}", share, f"{result.peaks.get(part, 0) / 2**20:.0f}"
+        )
     table.add_section()
     for kind in ("backbone", "head", "masking", "decoding", "losses", "geometry"):
         table.add_row(
@@ -391,6 +406,7 @@ def main() -> None:
         "variant": {
             "joint, half of the patches blank": {},
             "joint, half of the patches dropped": {"mask_mode": "tokens"},
+            "joint, along epipolar lines": {"epipolar": True},
             "per view": {"attention": "per_view"},
         },
     }

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functional_call
 
 from mvtrain.model.multiview import MultiviewTransformer
 
@@ -30,11 +32,16 @@ class MemoryEstimate:
 
 
 def estimate_memory(
-    model: MultiviewTransformer, *, batch_size: int, image_size: tuple[int, int], precision: str
+    model: MultiviewTransformer,
+    *,
+    batch_size: int,
+    image_size: tuple[int, int],
+    precision: str,
+    epipolar_attention: bool = False,
 ) -> MemoryEstimate:
     """Memory of a training step with Adam.
 
-    The network runs once, for one sample, on tensors without content, and what it keeps is counted; so attention,
+    The network runs once, for one sample, on tensors without content, and what it keeps is counted; so fused attention,
     gradient checkpointing and the head count as they are. 3D losses and heatmap losses keep little beside.
 
     Args:
@@ -42,11 +49,17 @@ def estimate_memory(
         batch_size: samples per device.
         image_size: width and height in model px.
         precision: Fabric's; in mixed precision most of what is kept has half the size.
+        epipolar_attention: whether attention has a bias, a number per pair of patches of all views.
     """
-    empty = copy.deepcopy(model).to("meta").train()
     width, height = image_size
-    images = torch.empty(1, model.num_views, 3, height, width, device="meta")
-    weights = {parameter.untyped_storage()._cdata for parameter in empty.parameters()}
+    device = next(model.parameters()).device
+    # A copy: backbones keep tables of positions that they have computed, which would here have no content.
+    copied = copy.deepcopy(model).train()
+    mode = FakeTensorMode()
+    state: dict[str, Tensor] = {
+        name: mode.from_tensor(tensor) for name, tensor in (*copied.named_parameters(), *copied.named_buffers())
+    }
+    weights = {tensor.untyped_storage()._cdata for tensor in state.values()}
     kept: dict[int, Tensor] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -55,8 +68,15 @@ def estimate_memory(
             kept[storage] = tensor
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        logits = empty(images)
+    with mode, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        images = torch.empty(1, model.num_views, 3, height, width, device=device)
+        bias = None
+        if epipolar_attention:
+            rows, columns = (
+                -(-length // patch) for length, patch in zip((height, width), model.patch_size, strict=True)
+            )
+            bias = torch.empty(1, *(model.num_views * rows * columns,) * 2, device=device)
+        logits = functional_call(copied, state, (images,), {"attention_bias": bias})
         # Every heatmap loss keeps the softmax of the logits.
         logits.flatten(-2).log_softmax(-1)
     per_sample = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())

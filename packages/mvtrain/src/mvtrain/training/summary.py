@@ -74,6 +74,7 @@ def _describe_memory(config: Config, spec: ModelSpec, model: MultiviewTransforme
         batch_size=-(-config.training.train_batch_size // fabric.world_size),
         image_size=spec.image_size,
         precision=config.training.precision,
+        epipolar_attention=spec.epipolar_attention,
     )
     return (
         f"about {estimate.total / 1e9:.1f} GB per device: {estimate.fixed / 1e9:.2g} for weights and optimizer, "
