@@ -83,10 +83,10 @@ START_EPOCHS = 14
 MASKING = {"patch_mask": {"init_epoch": 0.0, "final_epoch": 1.0, "init_ratio": 0.0, "final_ratio": 0.5}}
 """Epochs as shares of the row's own part of the run."""
 MOVE_3D = {"imgaug": "dlc-mv", "imgaug_3d": True}
-LOG_WEIGHT = -3.5
-"""Of 3D losses: beside the `kl` heatmap loss what 0.5 is beside `mse`, by the size of their gradients."""
-PAIRWISE = {"supervised_pairwise_projections": {"log_weight": LOG_WEIGHT}}
-REPROJECTION = {"supervised_reprojection_heatmap_mse": {"log_weight": LOG_WEIGHT}}
+PAIRWISE = {"supervised_pairwise_projections": {"log_weight": -4.7}}
+REPROJECTION = {"supervised_reprojection_heatmap_mse": {"log_weight": -3.5}}
+"""Either loss pulls two thirds as strongly as the heatmap loss `kl` on what rows start from, by
+`benchmarks/loss_gradients.py`; the usual 0.5 would be a hundredth and less."""
 HIDDEN_VIEWS = {"patch_mask": {"init_epoch": 0.0, "final_epoch": 0.125, "view_ratio": 0.2}}
 EACH_VIEW_ALONE = {"model": {"attention": "per_view", "epipolar_attention": False}}
 PLAIN_ATTENTION = {"model": {"epipolar_attention": False}}
