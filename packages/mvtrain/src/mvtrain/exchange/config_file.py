@@ -10,6 +10,7 @@ import yaml
 
 from mvgeom.formats.files import write_text
 from mvtrain.config.input_size import suggest_input_size
+from mvtrain.config.recommended import recommended
 
 _LARGEST_BATCH = 8
 
@@ -38,7 +39,7 @@ def write_config(
         num_moments: rows of the label tables; batches are not larger than what is left for training.
         image_sizes: width and height of images; the network's input gets their usual shape.
         with_boxes: whether there are tables of boxes.
-        calibrated: whether 3D augmentation, 3D losses and labels from 3D are switched on.
+        calibrated: whether what needs a calibration is switched on.
         with_videos: whether the folder `videos` has any.
     """
     width, height = _input_size(image_sizes)
@@ -53,12 +54,13 @@ def write_config(
     data |= {"bbox_file": [f"bboxes_{view}.csv" for view in view_names]} if with_boxes else {}
     data |= {"skeleton": [list(pair) for pair in skeleton]} if skeleton else {}
     data |= {"video_dir": "videos"} if with_videos else {}
-    document: dict[str, Any] = {"data": data, "training": _training(num_moments, calibrated), "model": _MODEL}
-    if calibrated:
-        document["losses"] = {
-            "supervised_pairwise_projections": {"log_weight": 0.5},
-            "supervised_reprojection_heatmap_mse": {"log_weight": 3.0},
-        }
+    advice = recommended(in_3d=calibrated and len(view_names) > 1, init_epoch=40, final_epoch=80)
+    document: dict[str, Any] = {
+        "data": data,
+        "training": _training(num_moments) | advice["training"],
+        "model": _MODEL | advice["model"],
+        "losses": advice["losses"],
+    }
     document["eval"] = {"predict_vids_after_training": with_videos}
     document["eval"] |= {"test_videos_directory": "${data.video_dir}"} if with_videos else {}
     body = yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
@@ -72,11 +74,10 @@ _MODEL = {
 }
 
 
-def _training(num_moments: int, calibrated: bool) -> dict[str, Any]:
+def _training(num_moments: int) -> dict[str, Any]:
     held_out = 2 * max(1, num_moments // 10)
     return {
         "imgaug": "dlc",
-        "imgaug_3d": calibrated,
         "train_batch_size": max(1, min(_LARGEST_BATCH, num_moments - held_out)),
         "val_batch_size": 16,
         "test_batch_size": 16,
@@ -89,8 +90,6 @@ def _training(num_moments: int, calibrated: bool) -> dict[str, Any]:
         "lr_scheduler": "multisteplr",
         "lr_scheduler_params": {"multisteplr": {"milestones": [150, 200, 250], "gamma": 0.5}},
         "uniform_heatmaps_for_nan_keypoints": False,
-        "labels_from_3d": calibrated,
-        "patch_mask": {"init_epoch": 40, "final_epoch": 300, "init_ratio": 0.0, "final_ratio": 0.5},
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from mvtrain.config.input_size import suggest_input_size
+from mvtrain.config.recommended import recommended
 from mvtrain.synth.skeleton import KEYPOINT_NAMES
 from mvtrain.synth.spec import SyntheticSpec
 
@@ -43,6 +44,7 @@ def write_config(path: Path, spec: SyntheticSpec) -> None:
 
 def _config(spec: SyntheticSpec) -> dict[str, Any]:
     width, height = _input_size(spec)
+    advice = recommended(in_3d=spec.num_views > 1, init_epoch=20, final_epoch=40)
     return {
         "data": {
             "image_resize_dims": {"height": height, "width": width},
@@ -58,7 +60,6 @@ def _config(spec: SyntheticSpec) -> dict[str, Any]:
         },
         "training": {
             "imgaug": "dlc",
-            "imgaug_3d": True,
             "train_batch_size": 8,
             "val_batch_size": 16,
             "test_batch_size": 16,
@@ -80,8 +81,7 @@ def _config(spec: SyntheticSpec) -> dict[str, Any]:
             "lr_scheduler": "multisteplr",
             "lr_scheduler_params": {"multisteplr": {"milestones": [60, 80, 90], "gamma": 0.5}},
             "uniform_heatmaps_for_nan_keypoints": False,
-            "labels_from_3d": True,
-            "patch_mask": {"init_epoch": 20, "final_epoch": 100, "init_ratio": 0.0, "final_ratio": 0.5},
+            **advice["training"],
         },
         "model": {
             "model_type": "heatmap_multiview_transformer",
@@ -89,11 +89,9 @@ def _config(spec: SyntheticSpec) -> dict[str, Any]:
             "heatmap_loss_type": "mse",
             "losses_to_use": [],
             "checkpoint": None,
+            **advice["model"],
         },
-        "losses": {
-            "supervised_pairwise_projections": {"log_weight": 0.5},
-            "supervised_reprojection_heatmap_mse": {"log_weight": 3.0},
-        },
+        "losses": advice["losses"],
         "eval": {
             "predict_vids_after_training": True,
             "test_videos_directory": "${data.video_dir}",

@@ -1,0 +1,59 @@
+"""Configs that we write: what they switch on, and that they ask for no calibration where there is none."""
+
+from pathlib import Path
+
+import pytest
+
+from mvtrain.config import Config, load_config
+from mvtrain.data.needs_3d import keys_in_3d
+from mvtrain.exchange.config_file import write_config
+from mvtrain.synth import SyntheticSpec
+from mvtrain.synth.config_file import write_config as write_generated
+
+
+def imported(folder: Path, *, calibrated: bool, view_names: tuple[str, ...] = ("a", "b")) -> Config:
+    path = folder / "config.yaml"
+    write_config(
+        path,
+        origin="here",
+        view_names=view_names,
+        keypoint_names=["nose", "tail"],
+        skeleton=[],
+        num_moments=40,
+        image_sizes=[(320, 256)],
+        with_boxes=False,
+        calibrated=calibrated,
+        with_videos=False,
+    )
+    return load_config(path)
+
+
+def generated(folder: Path, num_views: int = 3) -> Config:
+    write_generated(folder / "config.yaml", SyntheticSpec(num_views=num_views))
+    return load_config(folder / "config.yaml")
+
+
+@pytest.mark.parametrize("make", [generated, lambda folder: imported(folder, calibrated=True)])
+def test_what_the_ablation_found_to_help_is_on(make, tmp_path: Path) -> None:
+    config = make(tmp_path)
+    assert config.model.epipolar_attention
+    assert config.training.labels_from_3d
+    assert config.training.patch_mask is not None
+    assert config.training.patch_mask.view_ratio > 0
+    assert config.training.patch_mask.final_epoch < config.training.max_epochs / 2
+    assert "supervised_reprojection_heatmap_mse" in config.losses
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda folder: imported(folder, calibrated=False),
+        lambda folder: imported(folder, calibrated=True, view_names=("a",)),
+        lambda folder: generated(folder, num_views=1),
+    ],
+)
+def test_without_a_calibration_or_with_one_view_nothing_needs_3d(make, tmp_path: Path) -> None:
+    config = make(tmp_path)
+    assert keys_in_3d(config) == []
+    assert config.training.patch_mask is not None
+    assert config.training.patch_mask.view_ratio > 0
