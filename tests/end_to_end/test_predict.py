@@ -117,7 +117,7 @@ def test_without_calibration_there_is_no_3d_and_it_is_said(recorded: Path, tmp_p
 
 
 def test_a_network_that_looks_along_epipolar_lines_needs_and_uses_the_calibration(
-    run: Path, recorded: Path, tmp_path: Path, predict, capsys: pytest.CaptureFixture[str], monkeypatch
+    run: Path, recorded: Path, tmp_path: Path, predict
 ) -> None:
     epipolar = make_run(tmp_path / "run", model={"epipolar_attention": True})
     outcome = predict(recorded / "videos", "--output-dir", tmp_path / "out", run_dir=epipolar)
@@ -135,9 +135,6 @@ def test_a_network_that_looks_along_epipolar_lines_needs_and_uses_the_calibratio
     assert "model.epipolar_attention" in outcome.err
     with pytest.raises(ValueError, match="these images have no calibration"):
         mvtrain.load(epipolar).predict(images)
-    outcome = run_mvtrain(capsys, monkeypatch, "export", epipolar)
-    assert outcome.status == 2
-    assert "cannot be exported yet" in outcome.err
 
 
 def test_what_was_predicted_before_is_left_alone_and_what_changed_is_not(

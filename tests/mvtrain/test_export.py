@@ -16,14 +16,16 @@ import yaml
 
 import mvtrain
 from helpers.command import run_mvtrain
-from helpers.runs import INPUT, KEYPOINTS, VIEWS, make_run
+from helpers.runs import INPUT, KEYPOINTS, VIEWS, cameras, make_run
 from helpers.tiny import generate_tiny_project, write_tiny_config
+from mvgeom import rays
 from mvtrain.data.images import read_image
 from mvtrain.exporting.files import Exported, write_checked, write_description, write_onnx, write_torch
-from mvtrain.exporting.graph import KeypointGraph, calibrate, example_inputs
+from mvtrain.exporting.graph import KeypointGraph, calibrate, example_inputs, input_names
 from mvtrain.model.backbone import input_normalization
 from mvtrain.model.spec import ModelSpec, build_model
 from mvtrain.prediction.confidence import ConfidenceMap, save_confidence
+from mvtrain.prediction.run_folder import load_run
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -34,7 +36,7 @@ CALIBRATION = ConfidenceMap(
 )
 
 
-def make_graph(**changes: object) -> tuple[KeypointGraph, ModelSpec]:
+def make_graph(**changes: object) -> KeypointGraph:
     """A network whose heatmaps have peaks that the image decides about."""
     mean, std = input_normalization("vits_dino")
     values: dict[str, object] = {
@@ -55,17 +57,23 @@ def make_graph(**changes: object) -> tuple[KeypointGraph, ModelSpec]:
     with torch.no_grad():
         for parameter in model.head.parameters():
             parameter.mul_(3.0)
-    return KeypointGraph(model, spec, None).eval(), spec
+        # Attention of fresh weights adds next to nothing, and would hide that it is wrong.
+        for name, parameter in model.backbone.named_parameters():
+            if "qkv.weight" in name:
+                parameter.mul_(12.0)
+    return KeypointGraph(model, spec, None).eval()
 
 
-def compare_onnx(graph: KeypointGraph, spec: ModelSpec, path: Path) -> None:
-    write_onnx(graph, spec, path)
+def compare_onnx(graph: KeypointGraph, path: Path) -> None:
+    write_onnx(graph, path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for batch_size in (1, 2, 5):
-        images, present = example_inputs(spec, batch_size, seed=100 + batch_size)
-        found = session.run(None, {"images": images.numpy(), "present": present.numpy()})
+        inputs = example_inputs(graph, batch_size, seed=100 + batch_size)
+        present = inputs[1]
+        names = input_names(graph.spec)
+        found = session.run(None, {name: value.numpy() for name, value in zip(names, inputs, strict=True)})
         with torch.no_grad():
-            expected = graph(images, present)
+            expected = graph(*inputs)
         for value, reference, tolerance in zip(found, expected, (0.05, 1e-3, 0.05), strict=True):
             assert value.shape == tuple(reference.shape)
             np.testing.assert_allclose(value[present.numpy()], reference[present].numpy(), atol=tolerance)
@@ -73,11 +81,11 @@ def compare_onnx(graph: KeypointGraph, spec: ModelSpec, path: Path) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"backbone": "vits_dinov3", "downsample_factor": 1}],
-    ids=["joint", "rotary"],
+    [{}, {"backbone": "vits_dinov3", "downsample_factor": 1}, {"epipolar_attention": True}],
+    ids=["joint", "rotary", "epipolar"],
 )
 def test_onnxruntime_gives_the_keypoints_of_the_network(changes: dict[str, object], tmp_path: Path) -> None:
-    compare_onnx(*make_graph(**changes), tmp_path / "network.onnx")
+    compare_onnx(make_graph(**changes), tmp_path / "network.onnx")
 
 
 @pytest.mark.slow
@@ -93,17 +101,23 @@ def test_onnxruntime_gives_the_keypoints_of_the_network(changes: dict[str, objec
     ids=str,
 )
 def test_onnxruntime_gives_the_keypoints_of_other_networks(changes: dict[str, object], tmp_path: Path) -> None:
-    compare_onnx(*make_graph(**changes), tmp_path / "network.onnx")
+    compare_onnx(make_graph(**changes), tmp_path / "network.onnx")
 
 
-def test_an_exported_program_gives_the_keypoints_of_the_network(tmp_path: Path) -> None:
-    graph, spec = make_graph()
-    write_torch(graph, spec, tmp_path / "network.pt2")
+@pytest.mark.parametrize("epipolar", [False, True])
+def test_an_exported_program_gives_the_keypoints_of_the_network(epipolar: bool, tmp_path: Path) -> None:
+    graph = make_graph(epipolar_attention=epipolar)
+    write_torch(graph, tmp_path / "network.pt2")
     program = torch.export.load(tmp_path / "network.pt2").module()
-    images, present = example_inputs(spec, 4, seed=9)
+    inputs = example_inputs(graph, 4, seed=9)
+    present = inputs[1]
     with torch.no_grad():
-        for found, expected in zip(program(images, present), graph(images, present), strict=True):
+        for found, expected in zip(program(*inputs), graph(*inputs), strict=True):
             torch.testing.assert_close(found[present], expected[present], atol=1e-3, rtol=1e-4)
+        if epipolar:
+            without_rays = graph(*inputs[:3], torch.zeros_like(inputs[3]))[0]
+            assert (without_rays - graph(*inputs)[0])[present].abs().max() > 0.1, "cameras change nothing"
+            torch.testing.assert_close(without_rays, graph(*inputs[:2])[0])
 
 
 @pytest.mark.parametrize(
@@ -111,7 +125,7 @@ def test_an_exported_program_gives_the_keypoints_of_the_network(tmp_path: Path) 
     [(0.06, r"up to 0\.0[5-9]\d* px"), (float("nan"), "up to nan px"), (float("inf"), "up to inf px")],
 )
 def test_keypoints_that_are_not_the_networks_are_not_written(error: float, message: str, tmp_path: Path) -> None:
-    graph, spec = make_graph()
+    graph = make_graph()
     path = tmp_path / "network.onnx"
     path.write_text("of the last export")
 
@@ -126,7 +140,7 @@ def test_keypoints_that_are_not_the_networks_are_not_written(error: float, messa
         return run
 
     with pytest.raises(ValueError, match=rf"network.onnx was not written: its keypoints are {message} from"):
-        write_checked(graph, spec, path, lambda temporary: temporary.write_text("wrong"), wrong)
+        write_checked(graph, path, lambda temporary: temporary.write_text("wrong"), wrong)
     assert [each.read_text() for each in tmp_path.iterdir()] == ["of the last export"]
 
 
@@ -185,6 +199,40 @@ def test_the_files_alone_tell_how_to_use_them(
     np.testing.assert_allclose(outputs["confidence"], expected.confidence, atol=1e-3)
 
 
+def test_the_files_alone_tell_how_to_give_cameras_to_a_network_that_needs_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path / "run", model={"epipolar_attention": True})
+    outcome = run_mvtrain(capsys, monkeypatch, "export", run, "--format", "onnx")
+    assert outcome.status == 0, outcome.err
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 256, (2 * INPUT[1], 2 * INPUT[0], 3), dtype=np.uint8) for _ in VIEWS]
+    rig = cameras((2 * INPUT[0], 2 * INPUT[1]))
+
+    description = yaml.safe_load((run / "export" / "network.yaml").read_text())
+    session = onnxruntime.InferenceSession(run / "export" / "network.onnx", providers=["CPUExecutionProvider"])
+    assert [each.name for each in session.get_inputs()] == list(description["inputs"])
+    images = np.stack([cv2.resize(frame, INPUT, interpolation=cv2.INTER_AREA) for frame in frames])
+    points = (np.array(description["inputs"]["rays"]["points"]) + 0.5) * 2 - 0.5
+    centers, directions = rays(np.tile(points, (len(VIEWS), 1, 1)), rig)
+    inputs = {
+        "images": images.transpose(0, 3, 1, 2)[None],
+        "present": np.ones((1, len(VIEWS)), dtype=bool),
+        "centers": centers[None].astype(np.float32),
+        "rays": directions[None].astype(np.float32),
+    }
+    for name, value in inputs.items():
+        assert list(value.shape[1:]) == description["inputs"][name]["shape"][1:]
+        assert str(value.dtype) == description["inputs"][name]["type"]
+    found = (session.run(["points"], inputs)[0] + 0.5) * 2 - 0.5
+    predictor = mvtrain.load(run, device="cpu")
+    expected = predictor.predict(frames, rig).points
+    np.testing.assert_allclose(found, expected, atol=0.002)
+    inputs["rays"][:] = 0
+    plain = (session.run(["points"], inputs)[0] + 0.5) * 2 - 0.5
+    assert np.abs(plain - expected).max() > 0.02, "cameras change nothing"
+
+
 @pytest.mark.slow
 def test_the_pages_program_finds_what_a_trained_run_finds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -208,7 +256,7 @@ def test_the_pages_program_finds_what_a_trained_run_finds(
 
     frames = [read_image(run / f"{view}.png") for view in predictor.spec.view_names]
     np.testing.assert_allclose(np.load(run / "points.npy"), predictor.predict(frames).points, atol=0.05)
-    images, present = example_inputs(predictor.spec, 2)
+    images, present = example_inputs(KeypointGraph(load_run(run, "best").model, predictor.spec, None), 2)
     from_torch = torch.export.load(run / "export" / "network.pt2").module()(images, present)[0]
     session = onnxruntime.InferenceSession(run / "export" / "network.onnx")
     from_onnx = session.run(["points"], {"images": images.numpy(), "present": present.numpy()})[0]
@@ -240,4 +288,4 @@ def test_mistakes_are_named(
 
 def test_a_description_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be written"):
-        write_description(make_graph()[1], None, tmp_path / "nowhere" / "network.yaml", {})
+        write_description(make_graph(), tmp_path / "nowhere" / "network.yaml", {})

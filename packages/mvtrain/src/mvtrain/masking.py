@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mvtrain.model.patches import patch_grid
+
 
 @dataclass(frozen=True, kw_only=True)
 class MaskingSchedule:
@@ -101,7 +103,7 @@ def draw_mask(
         epoch: of the run.
         index: (B,) which sample of the data set each one is.
     """
-    rows, columns = (-(-length // size) for length, size in zip(image_size, patch_size, strict=True))
+    rows, columns = patch_grid(image_size, patch_size)
     num_patches = rows * columns
     num_masked = round(ratio * num_patches)
     if num_masked == 0 and view_ratio == 0:

@@ -27,19 +27,13 @@ def export_run(run_dir: Path, formats: tuple[str, ...], checkpoint: str, out: Pa
 
     Raises:
         ValueError: an unknown format, no run or checkpoint, a library that is missing, a file that cannot be written,
-            one whose keypoints are not the network's, or a network that needs
-            cameras.
+            one whose keypoints are not the network's.
     """
     for name in formats:
         if name not in WRITERS:
             raise ValueError(f"unknown format {name!r}; formats are {', '.join(WRITERS)}")
     run = load_run(run_dir, checkpoint)
     assert isinstance(run.model, MultiviewTransformer)
-    if run.spec.epipolar_attention:
-        raise ValueError(
-            f"{run_dir} was trained with model.epipolar_attention, whose network takes cameras beside images; that "
-            "cannot be exported yet. Predict with mvtrain predict or mvtrain.load, or train without it"
-        )
     graph = KeypointGraph(run.model, run.spec, run.confidence_map).eval()
     folder = run_dir / "export" if out is None else out
     try:
@@ -49,7 +43,7 @@ def export_run(run_dir: Path, formats: tuple[str, ...], checkpoint: str, out: Pa
     for name in formats:
         write, file_name = WRITERS[name]
         path = folder / file_name
-        largest = write(graph, run.spec, path)
+        largest = write(graph, path)
         size = path.stat().st_size / 1e6
         console.print(
             f"wrote {path} ({size:.1f} MB); its keypoints are within {largest:.2g} px of the network's",
@@ -57,5 +51,5 @@ def export_run(run_dir: Path, formats: tuple[str, ...], checkpoint: str, out: Pa
             highlight=False,
         )
     facts = {"checkpoint": checkpoint, "sha256": run.checksum, "mvtrain": version("mvtrain")}
-    write_description(run.spec, run.confidence_map, folder / "network.yaml", facts)
+    write_description(graph, folder / "network.yaml", facts)
     console.print(f"wrote {folder / 'network.yaml'}: what goes in and comes out", soft_wrap=True, highlight=False)

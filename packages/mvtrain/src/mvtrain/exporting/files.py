@@ -11,17 +11,17 @@ from typing import Any
 
 import torch
 import yaml
-from torch import Tensor, nn
+from torch import Tensor
 from torch.export import Dim
 
 from mvgeom.formats.files import replace_file, write_text
-from mvtrain.exporting.graph import INPUTS, OUTPUTS, example_inputs
-from mvtrain.model.spec import ModelSpec
+from mvtrain.exporting.graph import OUTPUTS, KeypointGraph, example_inputs, input_names
+from mvtrain.model.patches import patch_centers
 from mvtrain.optional import need
-from mvtrain.prediction.confidence import ConfidenceMap, describe_likelihood
+from mvtrain.prediction.confidence import describe_likelihood
 
-Exported = Callable[[Tensor, Tensor], Tensor]
-"""An exported graph at work: images (B, V, 3, H, W) and present views (B, V) to points (B, V, K, 2)."""
+Exported = Callable[..., Tensor]
+"""An exported graph at work: what goes into a `KeypointGraph` to points (B, V, K, 2)."""
 
 TOLERANCE = 0.05
 """px between keypoints of the exported graph and of the network it came from."""
@@ -32,7 +32,7 @@ CHECKED_BATCHES = (1, 3)
 _EXPORTED_BATCH = 2
 
 
-def write_torch(graph: nn.Module, spec: ModelSpec, path: Path) -> float:
+def write_torch(graph: KeypointGraph, path: Path) -> float:
     """Write a program of torch.export (.pt2), which `torch.export.load(path).module()` runs without this package.
 
     Returns:
@@ -42,16 +42,18 @@ def write_torch(graph: nn.Module, spec: ModelSpec, path: Path) -> float:
         ValueError: the file cannot be written, or its keypoints are not the network's.
     """
     with _quiet():
-        program = torch.export.export(graph, example_inputs(spec, _EXPORTED_BATCH), dynamic_shapes=_dynamic_batch())
+        program = torch.export.export(
+            graph, example_inputs(graph, _EXPORTED_BATCH), dynamic_shapes=_dynamic_batch(graph)
+        )
 
     def run(path: Path) -> Exported:
         module = torch.export.load(path).module()
-        return lambda images, present: module(images, present)[0]
+        return lambda *inputs: module(*inputs)[0]
 
-    return write_checked(graph, spec, path, lambda temporary: torch.export.save(program, temporary), run)
+    return write_checked(graph, path, lambda temporary: torch.export.save(program, temporary), run)
 
 
-def write_onnx(graph: nn.Module, spec: ModelSpec, path: Path) -> float:
+def write_onnx(graph: KeypointGraph, path: Path) -> float:
     """Write an ONNX file, whole in itself.
 
     Returns:
@@ -63,13 +65,14 @@ def write_onnx(graph: nn.Module, spec: ModelSpec, path: Path) -> float:
     """
     for library in ("onnx", "onnxscript", "onnxruntime"):
         need(library, "export to ONNX (--format torch does without)", "export")
+    names = input_names(graph.spec)
     with _quiet():
         program = torch.onnx.export(
             graph,
-            example_inputs(spec, _EXPORTED_BATCH),
-            input_names=INPUTS,
+            example_inputs(graph, _EXPORTED_BATCH),
+            input_names=names,
             output_names=OUTPUTS,
-            dynamic_shapes=_dynamic_batch(),
+            dynamic_shapes=_dynamic_batch(graph),
             dynamo=True,
             optimize=True,
             verbose=False,
@@ -80,21 +83,20 @@ def write_onnx(graph: nn.Module, spec: ModelSpec, path: Path) -> float:
         session = need("onnxruntime", "export to ONNX", "export").InferenceSession(
             path, providers=["CPUExecutionProvider"]
         )
-        return lambda images, present: torch.from_numpy(
-            session.run(["points"], {"images": images.numpy(), "present": present.numpy()})[0]
+        return lambda *inputs: torch.from_numpy(
+            session.run(["points"], {name: value.numpy() for name, value in zip(names, inputs, strict=True)})[0]
         )
 
-    return write_checked(graph, spec, path, lambda temporary: program.save(temporary, external_data=False), run)
+    return write_checked(graph, path, lambda temporary: program.save(temporary, external_data=False), run)
 
 
 def write_checked(
-    graph: nn.Module, spec: ModelSpec, path: Path, write: Callable[[Path], object], run: Callable[[Path], Exported]
+    graph: KeypointGraph, path: Path, write: Callable[[Path], object], run: Callable[[Path], Exported]
 ) -> float:
     """Write a graph, run what was written, and keep it only if its keypoints are the network's.
 
     Args:
         graph: the network from images to keypoints.
-        spec: of the network.
         path: of the file; what is there stays unless the new file is good.
         write: writes the graph to the path it is given.
         run: reads it from there.
@@ -110,7 +112,7 @@ def write_checked(
     def write_and_compare(temporary: Path) -> None:
         nonlocal largest
         write(temporary)
-        largest = _largest_distance(graph, run(temporary), spec)
+        largest = _largest_distance(graph, run(temporary))
         # Not a number is not below the tolerance either.
         if not largest <= TOLERANCE:
             raise ValueError(
@@ -122,42 +124,53 @@ def write_checked(
     return largest
 
 
-def _largest_distance(graph: nn.Module, exported: Exported, spec: ModelSpec) -> float:
+def _largest_distance(graph: KeypointGraph, exported: Exported) -> float:
     """In px between two graphs' keypoints of present views; NaN where any is not a number."""
     distances = []
     for batch_size in CHECKED_BATCHES:
-        images, present = example_inputs(spec, batch_size, seed=batch_size)
+        inputs = example_inputs(graph, batch_size, seed=batch_size)
+        present = inputs[1]
         with torch.no_grad():
-            distances.append((exported(images, present) - graph(images, present)[0])[present].norm(dim=-1).flatten())
+            distances.append((exported(*inputs) - graph(*inputs)[0])[present].norm(dim=-1).flatten())
     # Unlike Python's, this maximum is NaN as soon as one distance is.
     return float(torch.cat(distances).max())
 
 
-def write_description(spec: ModelSpec, confidence_map: ConfidenceMap | None, path: Path, facts: dict[str, Any]) -> None:
+def write_description(graph: KeypointGraph, path: Path, facts: dict[str, Any]) -> None:
     """Write what a program needs to know to use the graphs, as YAML.
 
     Args:
-        spec: of the network.
-        confidence_map: that the graphs' confidence went through, if any.
+        graph: what was written.
         path: of the file.
         facts: where it comes from.
 
     Raises:
         ValueError: the file cannot be written.
     """
+    spec, confidence_map = graph.spec, graph.confidence_map
     width, height = spec.image_size
     views, keypoints = len(spec.view_names), len(spec.keypoint_names)
-    document = {
-        "inputs": {
-            "images": {
-                "shape": ["batch", views, 3, height, width],
-                "type": "uint8",
-                "is": "RGB, 0 to 255; (images / 255 - mean) / std is part of the graph",
-                "mean": list(spec.mean),
-                "std": list(spec.std),
-            },
-            "present": {"shape": ["batch", views], "type": "bool", "is": "which views there are"},
+    inputs: dict[str, dict[str, Any]] = {
+        "images": {
+            "shape": ["batch", views, 3, height, width],
+            "type": "uint8",
+            "is": "RGB, 0 to 255; (images / 255 - mean) / std is part of the graph",
+            "mean": list(spec.mean),
+            "std": list(spec.std),
         },
+        "present": {"shape": ["batch", views], "type": "bool", "is": "which views there are"},
+    }
+    if spec.epipolar_attention:
+        patches = patch_centers(graph.grid, graph.model.patch_size)
+        inputs["centers"] = {"shape": ["batch", views, 3], "type": "float32", "is": "where the cameras are"}
+        inputs["rays"] = {
+            "shape": ["batch", views, len(patches), 3],
+            "type": "float32",
+            "is": "unit vectors from the centers through these points (x, y in px) of the images; zeros: unknown",
+            "points": [[float(x), float(y)] for x, y in patches],
+        }
+    document = {
+        "inputs": inputs,
         "outputs": {
             "points": {"shape": ["batch", views, keypoints, 2], "type": "float32", "is": "x, y in px of the images"},
             "confidence": {
@@ -184,9 +197,9 @@ def write_description(spec: ModelSpec, confidence_map: ConfidenceMap | None, pat
     write_text(path, yaml.safe_dump(document, sort_keys=False, width=120, default_flow_style=None))
 
 
-def _dynamic_batch() -> dict[str, dict[int, Dim]]:
+def _dynamic_batch(graph: KeypointGraph) -> dict[str, dict[int, Dim]]:
     batch = Dim("batch", min=1)
-    return {"images": {0: batch}, "present": {0: batch}}
+    return {name: {0: batch} for name in input_names(graph.spec)}
 
 
 @contextmanager

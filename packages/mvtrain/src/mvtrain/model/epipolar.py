@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mvgeom import CameraGroup, affine, rays
+from mvtrain.model.patches import patch_centers, patch_grid
 
 WIDTH = 0.7
 """Standard deviation of the bias across an epipolar line, in patches: a patch is wide, and so is its line."""
@@ -28,11 +29,7 @@ def epipolar_bias(
     image_size: tuple[int, int],
     patch_size: tuple[int, int],
 ) -> Tensor:
-    """What is added to the attention between the patches of all views, before the softmax.
-
-    -d^2 / (2 WIDTH^2), no lower than LOWEST, with d the distance of either patch's centre from the epipolar line of the
-    other, in patches: angles from the epipolar plane over the angle between neighbouring patches, root mean square of
-    the two. 0 within a view. No gradient.
+    """What is added to the attention between the patches of all views, before the softmax; see `bias_between_rays`.
 
     Args:
         cameras: (B, V) rigs with distinct centres.
@@ -42,32 +39,46 @@ def epipolar_bias(
         patch_size: rows and columns of pixels.
 
     Returns:
-        (B, V * N, V * N) float32 for the N patches of each view, counted row by row, views one after another;
-        symmetric. Patches that no ray reaches (beyond the lens's range) have the bias 0.
+        (B, V * N, V * N) float32. Patches that no ray reaches (beyond the lens's range) have the bias 0.
     """
-    rows, columns = (-(-length // size) for length, size in zip(image_size, patch_size, strict=True))
+    grid = patch_grid(image_size, patch_size)
     batch_size, num_views = to_model.shape[:2]
-    y = (torch.arange(rows, device=to_model.device) + 0.5) * patch_size[0] - 0.5
-    x = (torch.arange(columns, device=to_model.device) + 0.5) * patch_size[1] - 0.5
-    centers = torch.stack([x.expand(rows, columns), y[:, None].expand(rows, columns)], dim=-1).flatten(0, 1)
+    centers = patch_centers(grid, patch_size).to(to_model.device)
     frame = affine.apply(affine.invert(to_model), centers.expand(batch_size, num_views, -1, 2))
     origins, directions = rays(frame, cameras)
-    known = directions.isfinite().all(-1)
-    directions = torch.where(known[..., None], directions, 0)
+    known = directions.isfinite().all(-1) & calibrated[:, None, None]
+    return bias_between_rays(origins, torch.where(known[..., None], directions, 0), grid)
 
+
+def bias_between_rays(origins: Tensor, directions: Tensor, grid: tuple[int, int]) -> Tensor:
+    """The bias of attention, by the rays through the patches' centres.
+
+    -d^2 / (2 WIDTH^2), no lower than LOWEST, with d the distance of either patch's centre from the epipolar line of the
+    other, in patches: angles from the epipolar plane over the angle between neighbouring patches, root mean square of
+    the two. 0 within a view, and where a ray is unknown. No gradient.
+
+    Args:
+        origins: (B, V, 3) centres of the cameras, in any one frame and unit.
+        directions: (B, V, N, 3) unit vectors, patches row by row; zeros where a ray is unknown.
+        grid: rows and columns of the N patches.
+
+    Returns:
+        (B, V * N, V * N) float32, views one after another; symmetric.
+    """
+    num_views = origins.shape[1]
+    known = (directions != 0).any(-1)
     baselines = origins[:, None, :] - origins[:, :, None]
     # (B, V, N, V, 3) normal of the plane through a patch's ray and another view's camera.
     normals = torch.linalg.cross(baselines[:, :, None], directions[:, :, :, None], dim=-1)
     normals = torch.nn.functional.normalize(normals, dim=-1)
     angles = torch.einsum("bvnwc,bwmc->bvnwm", normals, directions)
-    distances = angles / _patch_angle(directions, known, (rows, columns))[:, None, None, :, None]
+    distances = angles / _patch_angle(directions, known, grid)[:, None, None, :, None]
     squared = (distances.square() + distances.square().permute(0, 3, 4, 1, 2)) / 2
     bias = (-squared / (2 * WIDTH**2)).clamp(min=LOWEST)
 
     other = ~torch.eye(num_views, dtype=torch.bool, device=bias.device)[:, None, :, None]
     both = known[:, :, :, None, None] & known[:, None, None]
-    bias = torch.where(other & both & calibrated[:, None, None, None, None], bias, 0)
-    return bias.flatten(3, 4).flatten(1, 2)
+    return torch.where(other & both, bias, 0).flatten(3, 4).flatten(1, 2)
 
 
 def _patch_angle(directions: Tensor, known: Tensor, grid: tuple[int, int]) -> Tensor:

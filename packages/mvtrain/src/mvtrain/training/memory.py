@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 
 from mvtrain.model.multiview import MultiviewTransformer
+from mvtrain.model.patches import patch_grid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +73,7 @@ def estimate_memory(
         images = torch.empty(1, model.num_views, 3, height, width, device=device)
         bias = None
         if epipolar_attention:
-            rows, columns = (
-                -(-length // patch) for length, patch in zip((height, width), model.patch_size, strict=True)
-            )
+            rows, columns = patch_grid((height, width), model.patch_size)
             bias = torch.empty(1, *(model.num_views * rows * columns,) * 2, device=device)
         logits = functional_call(copied, state, (images,), {"attention_bias": bias})
         # Every heatmap loss keeps the softmax of the logits.
