@@ -18,7 +18,7 @@ from helpers.command import SHARED, Outcome, run_mvtrain
 from mvgeom import CameraGroup
 from mvtrain.synth import SyntheticSpec, generate_project
 
-IN_2D = ("training.imgaug_3d=false", "training.labels_from_3d=false", "losses={}")
+IN_2D = ("training.imgaug_3d=false", "training.labels_from_3d=false", "model.epipolar_attention=false", "losses={}")
 VIEWS = ("cam1", "cam2", "cam3", "cam4")
 SPEC = SyntheticSpec(
     num_views=4, num_frames=24, num_sessions=1, num_video_frames=200, size=96, label_noise=0.2, image_format="png"

@@ -27,6 +27,7 @@ def test_what_will_not_happen_within_the_run_is_said(
     changes += ("training.lr_scheduler=cosine", "training.lr_scheduler_params.multisteplr.milestones=null")
     changes += (
         "training.labels_from_3d=true",
+        "losses.supervised_pairwise_projections.log_weight=0.5",
         "losses.supervised_pairwise_projections.init_epoch=5",
         "eval.predict_vids_after_training=false",
     )

@@ -43,7 +43,7 @@ def epipolar_bias(
     """
     grid = patch_grid(image_size, patch_size)
     batch_size, num_views = to_model.shape[:2]
-    centers = patch_centers(grid, patch_size).to(to_model.device)
+    centers = patch_centers(grid, patch_size, to_model.device)
     frame = affine.apply(affine.invert(to_model), centers.expand(batch_size, num_views, -1, 2))
     origins, directions = rays(frame, cameras)
     known = directions.isfinite().all(-1) & calibrated[:, None, None]
