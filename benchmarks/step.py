@@ -56,8 +56,8 @@ from mvtrain.training.step import TrainingStep
 
 PARTS = {
     "choosing patches": "masking",
-    "epipolar lines": "geometry",
     "normalising, blanking": "masking",
+    "epipolar lines": "geometry",
     "backbone": "backbone",
     "head": "head",
     "decoding": "decoding",

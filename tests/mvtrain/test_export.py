@@ -18,7 +18,7 @@ import mvtrain
 from helpers.command import run_mvtrain
 from helpers.runs import INPUT, KEYPOINTS, VIEWS, cameras, make_run
 from helpers.tiny import generate_tiny_project, write_tiny_config
-from mvgeom import rays
+from mvgeom import CameraGroup, rays
 from mvtrain.data.images import read_image
 from mvtrain.exporting.files import Exported, write_checked, write_description, write_onnx, write_torch
 from mvtrain.exporting.graph import KeypointGraph, calibrate, example_inputs, input_names
@@ -234,13 +234,15 @@ def test_the_files_alone_tell_how_to_give_cameras_to_a_network_that_needs_them(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("epipolar", [False, True])
 def test_the_pages_program_finds_what_a_trained_run_finds(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    epipolar: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = generate_tiny_project(tmp_path / "project")
     config = write_tiny_config(tmp_path / "config.yaml", project)
     run = tmp_path / "run"
-    fitted = run_mvtrain(capsys, monkeypatch, "fit", config, "--output-dir", run)
+    model = f"model.epipolar_attention={str(epipolar).lower()}"
+    fitted = run_mvtrain(capsys, monkeypatch, "fit", config, model, "--output-dir", run)
     assert fitted.status == 0, fitted.err
     exported = run_mvtrain(capsys, monkeypatch, "export", run)
     assert exported.status == 0, exported.err
@@ -250,17 +252,29 @@ def test_the_pages_program_finds_what_a_trained_run_finds(
     (program,) = re.findall(
         r"^```python\n(import cv2\n.*?session\.run.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE
     )
+    rig = None
+    if epipolar:
+        (calibration,) = project.glob("calibrations/*.toml")
+        shutil.copy(calibration, run / "calibration.toml")
+        rig = CameraGroup.load(calibration)
+        (with_cameras,) = re.findall(
+            r"^```python\n(import mvgeom\n.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE
+        )
+        before, found, after = program.partition("points, confidence, covariance = session.run")
+        program = before + with_cameras + found + after
     # In a process of its own, where nothing is imported but what the program imports.
     program += "assert 'torch' not in __import__('sys').modules\nnp.save('points.npy', points)\n"
     subprocess.run([sys.executable, "-c", program], cwd=run, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
     frames = [read_image(run / f"{view}.png") for view in predictor.spec.view_names]
-    np.testing.assert_allclose(np.load(run / "points.npy"), predictor.predict(frames).points, atol=0.05)
-    images, present = example_inputs(KeypointGraph(load_run(run, "best").model, predictor.spec, None), 2)
-    from_torch = torch.export.load(run / "export" / "network.pt2").module()(images, present)[0]
+    np.testing.assert_allclose(np.load(run / "points.npy"), predictor.predict(frames, rig).points, atol=0.05)
+    inputs = example_inputs(KeypointGraph(load_run(run, "best").model, predictor.spec, None), 2)
+    present = inputs[1].numpy()
+    from_torch = torch.export.load(run / "export" / "network.pt2").module()(*inputs)[0]
     session = onnxruntime.InferenceSession(run / "export" / "network.onnx")
-    from_onnx = session.run(["points"], {"images": images.numpy(), "present": present.numpy()})[0]
-    np.testing.assert_allclose(from_onnx[present.numpy()], from_torch[present].detach(), atol=0.05)
+    names = input_names(predictor.spec)
+    from_onnx = session.run(["points"], {name: value.numpy() for name, value in zip(names, inputs, strict=True)})[0]
+    np.testing.assert_allclose(from_onnx[present], from_torch.detach().numpy()[present], atol=0.05)
 
 
 def test_mistakes_are_named(

@@ -53,6 +53,24 @@ def test_the_bias_of_epipolar_attention_counts() -> None:
     assert estimate.activations >= without.activations + bias.nbytes
 
 
+class Shift(torch.nn.Module):
+    """Holds a tensor that is no buffer, as a backbone of a user may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = torch.ones(1)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return tokens + self.shift
+
+
+def test_tensors_that_are_no_buffers_do_not_stop_it() -> None:
+    model = make_model()
+    model.backbone.norm_pre = Shift()
+    estimate = estimate_memory(model, batch_size=1, image_size=SIZE, precision="32-true")
+    assert estimate.activations == pytest.approx(kept_bytes(model, 1), rel=0.01)
+
+
 def test_checkpointing_and_half_precision_make_it_smaller() -> None:
     deep, checkpointing = make_model(depth=12), make_model(depth=12, gradient_checkpointing=True)
     plain = estimate_memory(deep, batch_size=2, image_size=SIZE, precision="32-true")

@@ -11,7 +11,8 @@ from mvtrain.synth import SyntheticSpec
 from mvtrain.synth.config_file import write_config as write_generated
 
 
-def imported(folder: Path, *, calibrated: bool, view_names: tuple[str, ...] = ("a", "b")) -> Config:
+def imported(folder: Path, num_calibrated: int, view_names: tuple[str, ...] = ("a", "b")) -> Config:
+    """A config as `mvtrain import` writes it for two sessions."""
     path = folder / "config.yaml"
     write_config(
         path,
@@ -22,7 +23,8 @@ def imported(folder: Path, *, calibrated: bool, view_names: tuple[str, ...] = ("
         num_moments=40,
         image_sizes=[(320, 256)],
         with_boxes=False,
-        calibrated=calibrated,
+        num_sessions=2,
+        num_calibrated=num_calibrated,
         with_videos=False,
     )
     return load_config(path)
@@ -33,8 +35,8 @@ def generated(folder: Path, num_views: int = 3) -> Config:
     return load_config(folder / "config.yaml")
 
 
-@pytest.mark.parametrize("make", [generated, lambda folder: imported(folder, calibrated=True)])
-def test_what_the_ablation_found_to_help_is_on(make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [generated, lambda folder: imported(folder, 2)])
+def test_where_all_is_calibrated_everything_is_on(make, tmp_path: Path) -> None:
     config = make(tmp_path)
     assert config.model.epipolar_attention
     assert config.training.labels_from_3d
@@ -44,11 +46,19 @@ def test_what_the_ablation_found_to_help_is_on(make, tmp_path: Path) -> None:
     assert "supervised_reprojection_heatmap_mse" in config.losses
 
 
+def test_a_network_that_has_to_predict_what_is_not_calibrated_does_not_look_along_epipolar_lines(
+    tmp_path: Path,
+) -> None:
+    config = imported(tmp_path, 1)
+    assert not config.model.epipolar_attention
+    assert config.training.labels_from_3d
+
+
 @pytest.mark.parametrize(
     "make",
     [
-        lambda folder: imported(folder, calibrated=False),
-        lambda folder: imported(folder, calibrated=True, view_names=("a",)),
+        lambda folder: imported(folder, 0),
+        lambda folder: imported(folder, 2, view_names=("a",)),
         lambda folder: generated(folder, num_views=1),
     ],
 )

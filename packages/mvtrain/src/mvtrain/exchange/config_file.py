@@ -25,7 +25,8 @@ def write_config(
     num_moments: int,
     image_sizes: Sequence[tuple[int, int]],
     with_boxes: bool,
-    calibrated: bool,
+    num_sessions: int,
+    num_calibrated: int,
     with_videos: bool,
 ) -> None:
     """Write a config with the values that existing multi-view projects start from.
@@ -39,7 +40,8 @@ def write_config(
         num_moments: rows of the label tables; batches are not larger than what is left for training.
         image_sizes: width and height of images; the network's input gets their usual shape.
         with_boxes: whether there are tables of boxes.
-        calibrated: whether what needs a calibration is switched on.
+        num_sessions: sessions of the project.
+        num_calibrated: how many of them have a calibration, which decides what is switched on in 3D.
         with_videos: whether the folder `videos` has any.
     """
     width, height = _input_size(image_sizes)
@@ -54,7 +56,12 @@ def write_config(
     data |= {"bbox_file": [f"bboxes_{view}.csv" for view in view_names]} if with_boxes else {}
     data |= {"skeleton": [list(pair) for pair in skeleton]} if skeleton else {}
     data |= {"video_dir": "videos"} if with_videos else {}
-    advice = recommended(in_3d=calibrated and len(view_names) > 1, init_epoch=40, final_epoch=80)
+    advice = recommended(
+        in_3d=num_calibrated > 0 and len(view_names) > 1,
+        everywhere=num_calibrated == num_sessions,
+        init_epoch=40,
+        final_epoch=80,
+    )
     document: dict[str, Any] = {
         "data": data,
         "training": _training(num_moments) | advice["training"],

@@ -114,7 +114,8 @@ def _fill(
         num_moments=len(moments),
         image_sizes=[image_size(path) for path in images],
         with_boxes=_has_crops(moments),
-        calibrated=num_calibrated > 0 and len(moments.view_names) > 1,
+        num_sessions=len(sessions),
+        num_calibrated=num_calibrated,
         with_videos=videos > 0,
     )
     project = read_project(load_config(folder / "config.yaml"))

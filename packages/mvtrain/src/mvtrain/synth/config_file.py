@@ -44,7 +44,7 @@ def write_config(path: Path, spec: SyntheticSpec) -> None:
 
 def _config(spec: SyntheticSpec) -> dict[str, Any]:
     width, height = _input_size(spec)
-    advice = recommended(in_3d=spec.num_views > 1, init_epoch=20, final_epoch=40)
+    advice = recommended(in_3d=spec.num_views > 1, everywhere=True, init_epoch=20, final_epoch=40)
     return {
         "data": {
             "image_resize_dims": {"height": height, "width": width},

@@ -56,7 +56,8 @@ def estimate_memory(
     device = next(model.parameters()).device
     # A copy: backbones keep tables of positions that they have computed, which would here have no content.
     copied = copy.deepcopy(model).train()
-    mode = FakeTensorMode()
+    # Backbones of users may hold tensors that are no buffers.
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
     state: dict[str, Tensor] = {
         name: mode.from_tensor(tensor) for name, tensor in (*copied.named_parameters(), *copied.named_buffers())
     }
