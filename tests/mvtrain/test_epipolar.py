@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from helpers.rigs import make_batch, ring
 from helpers.tiny import generate_tiny_project, write_tiny_config
-from mvgeom import affine, undistort
+from mvgeom import affine, rays, undistort
 from mvtrain.config import load_config
 from mvtrain.data.batch import Batch
 from mvtrain.data.project import read_project
 from mvtrain.model.backbone import build_backbone
-from mvtrain.model.epipolar import LOWEST, WIDTH, epipolar_bias
+from mvtrain.model.epipolar import LOWEST, WIDTH, bias_between_rays, epipolar_bias
 from mvtrain.model.multiview import MultiviewTransformer
+from mvtrain.model.patches import patch_centers
 from mvtrain.model.spec import make_spec
 from mvtrain.prediction.project import check_project
 
@@ -148,6 +149,22 @@ def test_rays_beyond_the_lens_leave_finite_biases() -> None:
     bias = bias_of(dataclasses.replace(batch, cameras=folded))
     assert torch.isfinite(bias).all()
     assert (bias.reshape(2, 3, 16, 3, 16)[:, 0, 0] == 0).all()  # a corner that no ray reaches
+
+
+def test_rays_that_are_unknown_have_no_bias_and_leave_the_others_theirs() -> None:
+    batch = make_batch(points(3), ring(3))
+    assert batch.cameras is not None
+    frame = affine.apply(affine.invert(batch.to_model), patch_centers(GRID, PATCH).double().expand(2, 3, -1, 2))
+    centers, directions = rays(frame, batch.cameras)
+    whole = bias_between_rays(centers, directions, GRID)
+    torch.testing.assert_close(whole, bias_of(batch))
+    unknown = torch.zeros(3, 16, dtype=torch.bool)
+    unknown[0, [0, 5, 10]] = unknown[2, [3, 4]] = True
+    some = bias_between_rays(centers, directions.masked_fill(unknown[..., None], 0), GRID)
+    pairs = unknown.flatten()[:, None] | unknown.flatten()
+    assert (some[:, pairs] == 0).all()
+    # The angle of a patch is a mean over the rays that are left.
+    torch.testing.assert_close(some[:, ~pairs], whole[:, ~pairs], rtol=0.1, atol=1e-3)
 
 
 def tiny(name: str, attention: str, **arguments: object) -> MultiviewTransformer:

@@ -66,25 +66,25 @@ def bias_between_rays(origins: Tensor, directions: Tensor, grid: tuple[int, int]
         (B, V * N, V * N) float32, views one after another; symmetric.
     """
     num_views = origins.shape[1]
-    known = (directions != 0).any(-1)
     baselines = origins[:, None, :] - origins[:, :, None]
     # (B, V, N, V, 3) normal of the plane through a patch's ray and another view's camera.
     normals = torch.linalg.cross(baselines[:, :, None], directions[:, :, :, None], dim=-1)
     normals = torch.nn.functional.normalize(normals, dim=-1)
     angles = torch.einsum("bvnwc,bwmc->bvnwm", normals, directions)
-    distances = angles / _patch_angle(directions, known, grid)[:, None, None, :, None]
+    distances = angles / _patch_angle(directions, grid)[:, None, None, :, None]
     squared = (distances.square() + distances.square().permute(0, 3, 4, 1, 2)) / 2
     bias = (-squared / (2 * WIDTH**2)).clamp(min=LOWEST)
 
+    # A ray of zeros has no plane and lies in every other: it is at distance 0 already.
     other = ~torch.eye(num_views, dtype=torch.bool, device=bias.device)[:, None, :, None]
-    both = known[:, :, :, None, None] & known[:, None, None]
-    return torch.where(other & both, bias, 0).flatten(3, 4).flatten(1, 2)
+    return torch.where(other, bias, 0).flatten(3, 4).flatten(1, 2)
 
 
-def _patch_angle(directions: Tensor, known: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(B, V) mean angle between the rays of neighbouring patches, in rad."""
+def _patch_angle(directions: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(B, V) mean angle between the known rays of neighbouring patches, in rad."""
     rows, columns = grid
-    directions, known = directions.unflatten(2, (rows, columns)), known.unflatten(2, (rows, columns))
+    directions = directions.unflatten(2, (rows, columns))
+    known = (directions != 0).any(-1)
     total, count = directions.new_zeros(directions.shape[:2]), directions.new_zeros(directions.shape[:2])
     for axis, length in ((2, rows), (3, columns)):
         here, there = slice(0, length - 1), slice(1, length)
