@@ -3,8 +3,9 @@
     uv run python benchmarks/loss_gradients.py RUN [--batches 4]
 
 Printed for every loss there is, without its weight: its value and the norm of its gradient in all parameters, the mean
-over batches of the run's training frames without augmentation or masking, and the `log_weight` at which it pulls a
-quarter as strongly as the heatmap losses do at their usual weight of 1/2. Nothing is written.
+over batches of the run's training frames without augmentation or masking; for heatmap losses that norm beside `mse`'s
+and the number that `mvtrain.losses.heatmap.GRADIENT_SCALES` has for it; for the others the `log_weight` at which they
+pull a quarter as strongly as each heatmap loss does at its usual weight of 1/2. Nothing is written.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from mvtrain.data.dataset import EpochSampler, FrameDataset, make_loader
 from mvtrain.data.project import read_project
 from mvtrain.data.splits import split_frames
 from mvtrain.losses import HEATMAP_LOSSES, LOSSES
+from mvtrain.losses.heatmap import GRADIENT_SCALES
 from mvtrain.prediction.predict import Network
 from mvtrain.prediction.run_folder import load_run
 from mvtrain.training.schedules import make_schedules
@@ -78,13 +80,23 @@ def pull(network: Network, loss: Tensor) -> tuple[float, float]:
 def print_table(figures: dict[str, np.ndarray]) -> None:
     table = Table()
     table.add_column("loss")
-    for column in ("value", "gradient", *(f"log_weight beside {name}" for name in HEATMAP_LOSSES)):
+    for column in (
+        "value",
+        "gradient",
+        "beside mse",
+        "scale",
+        *(f"log_weight beside {name}" for name in HEATMAP_LOSSES),
+    ):
         table.add_column(column, justify="right")
     for name, (value, gradient) in figures.items():
-        cells = []
         if name in LOSSES:
-            # weight = 1/2 exp(-log_weight), and the heatmap loss has 1/2.
-            cells = [f"{math.log(gradient / (SHARE * figures[other][1])):.1f}" for other in HEATMAP_LOSSES]
+            # weight = scale / 2 exp(-log_weight), and the heatmap loss has 1/2.
+            cells = ["", ""] + [
+                f"{math.log(GRADIENT_SCALES[other] * gradient / (SHARE * figures[other][1])):.1f}"
+                for other in HEATMAP_LOSSES
+            ]
+        else:
+            cells = [f"{gradient / figures['mse'][1]:.1f}", f"{GRADIENT_SCALES[name]:g}"]
         table.add_row(name, f"{value:.4f}", f"{gradient:.4f}", *cells)
     Console(width=120).print(table)
 

@@ -101,13 +101,32 @@ def recomputed(project: Path, run: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(errors, axis=1), sets
 
 
+def recomputed_occluded(project: Path, run: Path) -> np.ndarray:
+    """(N, V, K) distances to the true points, projected by OpenCV, of keypoints in the image without visible label."""
+    truth = read(project / "points_3d.csv", 3)
+    (calibration,) = (project / "calibrations").glob("*.toml")
+    cameras = CameraGroup.load(calibration).select(VIEWS)
+    errors = []
+    for view, name in enumerate(VIEWS):
+        rotation, _ = cv2.Rodrigues(cameras.rotation[view])
+        camera = (cameras.matrix[view], cameras.distortion[view])
+        flat, _ = cv2.projectPoints(truth.reshape(-1, 1, 3), rotation, cameras.translation[view], *camera)
+        places = flat.reshape(*truth.shape[:2], 2)
+        counts = (places >= -0.5).all(-1) & (places <= 63.5).all(-1)
+        counts &= read(project / f"CollectedData_{name}.csv", 3)[..., 2] != 2
+        distance = np.linalg.norm(read(run / f"predictions_{name}.csv", 3)[..., :2] - places, axis=-1)
+        errors.append(np.where(counts, distance, np.nan))
+    return np.stack(errors, axis=1)
+
+
 def test_errors_are_those_of_the_tables(project: Path, trained: Path, html: Path) -> None:
     errors, sets = recomputed(project, trained)
+    occluded = recomputed_occluded(project, trained)
     page = Page(html.read_text(encoding="utf-8"))
     _, *rows = page.tables["errors-by-view"]
-    assert len(rows) == 3 * (len(VIEWS) + 1)
-    for split, view, count, *figures in rows:
-        found = errors[sets == split]
+    assert len(rows) == 3 * (len(VIEWS) + 1) * 2
+    for split, view, visibility, count, *figures in rows:
+        found = (errors if visibility == "visible" else occluded)[sets == split]
         found = found if view == "all" else found[:, VIEWS.index(view)]
         assert int(count) == np.isfinite(found).sum()
         assert [float(figure) for figure in figures[:3]] == pytest.approx(statistics(found), abs=0.006)
@@ -122,6 +141,9 @@ def test_errors_are_those_of_the_tables(project: Path, trained: Path, html: Path
         assert shown == pytest.approx(medians.tolist(), abs=0.006, nan_ok=True)
         mean, median, worst = statistics(found)
         assert [float(cell) for cell in row[4:7]] == pytest.approx([median, mean, worst], abs=0.006)
+    mean, median, worst = statistics(occluded[sets == "test"])
+    assert [float(cell) for cell in rows[-1][7:10]] == pytest.approx([median, mean, worst], abs=0.006)
+    assert f"{median:.2f} px" in page.texts["card-occluded"]
     median = np.nanmedian(errors[sets == "test"])
     assert f"{median:.2f} px" in page.texts["card-error"]
     counts = {name: int((sets == name).sum()) for name in ("train", "validation", "test")}
@@ -189,7 +211,14 @@ def test_a_browser_shows_plays_and_turns_it(html: Path, width: int) -> None:
             "Array.from(document.querySelectorAll('.plotly-graph-div')).filter(d => !d.querySelector('svg.main-svg'))"
         )
         page.wait_for_function(f"{unfinished}.length === 0")
-        for anchor in ("error-heat-map", "pck", "reliability", "reprojection-labelled", "reprojection-video-0"):
+        for anchor in (
+            "error-heat-map",
+            "error-heat-map-occluded",
+            "pck",
+            "reliability",
+            "reprojection-labelled",
+            "reprojection-video-0",
+        ):
             assert page.locator(f"#plot-{anchor} svg.main-svg").first.bounding_box()["height"] > 200  # type: ignore[index]
         assert page.locator("#plot-curves-0 .scatterlayer .js-line").count() >= 2
         assert page.locator("#errors-by-keypoint tbody tr").count() == 17

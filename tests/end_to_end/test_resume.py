@@ -244,10 +244,6 @@ def test_a_network_that_can_learn_learns_one_frame_by_heart(project: Path, tmp_p
             ["training.early_stopping=true", "training.val_prob=0"],
             "training.early_stopping watches the validation loss, but there are no validation frames",
         ),
-        (
-            ["training.lr_scheduler=multisteplr", "training.lr_scheduler_params.multisteplr.milestones=[2, 9]"],
-            "multisteplr.milestones: [9] come after the end of the run (training.max_epochs is 4)",
-        ),
         (["training.strategy=fsdp", "training.ema_decay=0.9"], "ema_decay needs the whole model on every device"),
         (["training.devices=5", "training.strategy=ddp", "--overfit=30"], "there are 12 training frames"),
     ],

@@ -34,9 +34,24 @@ def noisy_evaluation(source: Project, sets: Sequence[str], *, noise: float, seed
 
 
 def made_up_evaluation(
-    *, views: Sequence[str], keypoints: Sequence[str], sets: Sequence[str], missing: float = 0.3, seed: int = 0
+    *,
+    views: Sequence[str],
+    keypoints: Sequence[str],
+    sets: Sequence[str],
+    missing: float = 0.3,
+    occluded: float = 0.8,
+    seed: int = 0,
 ) -> Evaluation:
-    """Figures drawn at random, some of them missing, all of them in one session without truth."""
+    """Figures drawn at random, some of them missing, all of them in one session without truth.
+
+    Args:
+        views: V names.
+        keypoints: K names.
+        sets: The split of each of the N frames.
+        missing: Share of keypoints without a visible label.
+        occluded: Share of these with a known place.
+        seed: Random seed of the figures.
+    """
     generator = np.random.default_rng(seed)
     shape = (len(sets), len(views), len(keypoints))
 
@@ -47,6 +62,9 @@ def made_up_evaluation(
     pixel_error = some(*shape)
     visible = np.isfinite(pixel_error)
     confidence = generator.uniform(size=shape)
+    others = np.random.default_rng([seed, 1])
+    known = ~visible & (others.uniform(size=shape) < occluded)
+    occluded_error = np.where(known, others.gamma(2.0, 7.0, size=shape), np.nan)
     return Evaluation(
         view_names=tuple(views),
         keypoint_names=tuple(keypoints),
@@ -63,6 +81,8 @@ def made_up_evaluation(
         pixel_error=pixel_error,
         mean_pose_error=np.where(visible, 4 * pixel_error, np.nan),
         hidden_error=np.where(visible, np.nan, generator.gamma(2.0, 9.0, size=shape)),
+        occluded_error=occluded_error,
+        occluded_mean_pose_error=3 * occluded_error,
         subject_size=generator.uniform(50, 80, size=len(views)),
         points_3d=generator.normal(size=(len(sets), len(keypoints), 3)),
         labels_3d=generator.normal(size=(len(sets), len(keypoints), 3)),

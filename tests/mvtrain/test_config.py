@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from mvtrain.config import Config, LossConfig, load_config, save_config
 from mvtrain.config.foreign import FOREIGN_KEYS
+from mvtrain.config.recommended import learning_rates
 
 HUMAN4 = Path(__file__).parents[2].parent / "shared" / "data" / "human4" / "config.yaml"
 
@@ -209,11 +210,28 @@ def test_human4_runs_as_it_stands() -> None:
 def test_defaults(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, "data:\ntraining:\nlosses:\n"))
     assert config == Config()
-    assert config.training.max_epochs == 300
+    assert config.training.max_epochs is None
+    assert learning_rates(config) == (1e-3, 1e-4)
     assert config.data.downsample_factor == 2
     assert config.model.heatmap_loss_type == "mse"
     assert config.model.attention == "joint"
     assert config.losses == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "rates"),
+    [
+        ("training: {optimizer_params: {learning_rate: 5e-5}}", (5e-5, 5e-5)),
+        ("training: {optimizer_params: {learning_rate: 5e-5}, backbone_learning_rate: 1e-6}", (5e-5, 1e-6)),
+        ("training: {backbone_learning_rate: 1e-6}", (1e-3, 1e-6)),
+        ("model: {backbone_pretrained: false}", (1e-3, 1e-3)),
+        ("model: {backbone_pretrained: false, backbone_weights: a.safetensors}", (1e-3, 1e-4)),
+    ],
+)
+def test_a_learning_rate_that_is_given_means_what_it_says(
+    tmp_path: Path, text: str, rates: tuple[float, float]
+) -> None:
+    assert learning_rates(load_config(write(tmp_path, text))) == rates
 
 
 def test_paths_count_from_the_file_or_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,8 +356,8 @@ def test_hardware(tmp_path: Path, text: str, hardware: tuple[str, int | str]) ->
         ("training: {train_frames: 0}", ["training.train_frames must be greater than 0, found 0"]),
         ("training: {ema_decay: 1.0}", ["training.ema_decay must be between 0 and 1 (both excluded), found 1.0"]),
         (
-            "training: {min_epochs: 9, max_epochs: 5}",
-            ["training.min_epochs (9) is greater than training.max_epochs (5)"],
+            "training: {patch_mask: {clear_share: 1.5}}",
+            ["training.patch_mask.clear_share must be between 0 and 1, found 1.5"],
         ),
         (
             "training: {max_epochs: 9, max_steps: 9}",

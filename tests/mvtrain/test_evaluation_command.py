@@ -79,6 +79,9 @@ def test_the_tables_are_what_a_recount_from_csv_files_gives(run: Path, project: 
     assert outcome.status == 0, outcome.err
     assert sorted(path.name for path in (run / "evaluation").iterdir()) == FILES
     assert "not calibrated" in outcome.out
+    assert "\u2026" not in outcome.out  # nothing is cut off at 80 columns
+    assert "validation  cam1  visible " in outcome.out
+    assert "validation  cam1  occluded " in outcome.out
     command("predict", run, project / "config.yaml", "--accelerator", "cpu")
     errors = []
     for view in VIEWS:

@@ -102,6 +102,8 @@ def test_every_row_of_the_error_table_is_that_of_a_slow_count(evaluation: Evalua
         "hidden": evaluation.hidden_error,
         "hidden_truth": evaluation.hidden_truth_error,
         "reprojection": evaluation.reprojection_error,
+        "occluded": evaluation.occluded_error,
+        "mean_pose_occluded": evaluation.occluded_mean_pose_error,
     }
     assert set(table["error"]) == set(arrays)
     assert list(table["split"].unique()) == ["train", "validation", "test"]
@@ -134,14 +136,15 @@ def test_the_table_in_3d_counts_what_was_not_predicted(evaluation: Evaluation) -
 def test_correct_keypoints_are_counted_within_the_threshold(evaluation: Evaluation) -> None:
     table = pck_table(evaluation)
     sizes = dict(zip(evaluation.view_names, evaluation.subject_size, strict=True))
-    chosen = table[(table["keypoint"] == ALL) & (table["view"] != ALL)].sample(40, random_state=0)
+    visible = table[table["visibility"] == "visible"]
+    chosen = visible[(visible["keypoint"] == ALL) & (visible["view"] != ALL)].sample(40, random_state=0)
     for row in chosen.to_dict("records"):
         view = evaluation.view_names.index(row["view"])
         errors = evaluation.pixel_error[evaluation.split == row["split"], view]
         errors = errors[np.isfinite(errors)] / (sizes[row["view"]] if row["unit"] == "share" else 1)
         assert row["count"] == len(errors)
         assert row["pck"] == pytest.approx(np.mean([error <= row["threshold"] for error in errors]))
-    for _, curve in table.groupby(["split", "view", "keypoint", "unit"]):
+    for _, curve in table.groupby(["split", "view", "keypoint", "unit", "visibility"]):
         assert curve["threshold"].is_monotonic_increasing
         assert curve["pck"].is_monotonic_increasing
     assert set(table["unit"]) == {"px", "share"}
@@ -178,5 +181,6 @@ def test_rows_may_come_in_any_order(project: Project, evaluation: Evaluation) ->
     np.testing.assert_array_equal(part.split, SETS[order])
     np.testing.assert_array_equal(part.pixel_error, evaluation.pixel_error[order])
     np.testing.assert_array_equal(part.hidden_error, evaluation.hidden_error[order])
+    np.testing.assert_array_equal(part.occluded_error, evaluation.occluded_error[order])
     np.testing.assert_array_equal(part.mean_pose_error, evaluation.mean_pose_error[order])
     assert part.sessions == tuple(project.sessions[row] for row in order)

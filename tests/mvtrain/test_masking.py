@@ -258,8 +258,21 @@ def test_a_curriculum_in_steps_is_the_one_in_epochs(tmp_path: Path) -> None:
     in_epochs = schedules_of(tmp_path, {"max_epochs": 30, "patch_mask": {"init_epoch": 4, "final_epoch": 20, **shared}})
     in_steps = schedules_of(tmp_path, {"max_steps": 300, "patch_mask": {"init_step": 40, "final_step": 200, **shared}})
     assert in_epochs.masking == in_steps.masking
-    assert [in_steps.mask_ratio(t) for t in (3.9, 4, 12, 20, 29)] == pytest.approx([0, 0.1, 0.3, 0.5, 0.5])
-    assert [in_steps.view_ratio(t) for t in (3.9, 4, 12, 20, 29)] == pytest.approx([0, 0, 0.1, 0.2, 0.2])
+    assert [in_steps.mask_ratio(t) for t in (3.9, 4, 12, 20, 23)] == pytest.approx([0, 0.1, 0.3, 0.5, 0.5])
+    assert [in_steps.view_ratio(t) for t in (3.9, 4, 12, 20, 23)] == pytest.approx([0, 0, 0.1, 0.2, 0.2])
+
+
+@pytest.mark.parametrize(("share", "clear_from"), [(None, 24), (0.5, 15), (0.0, 30)])
+def test_the_end_of_a_run_sees_whole_images(tmp_path: Path, share: float | None, clear_from: float) -> None:
+    mask = {
+        "final_epoch": 10,
+        "final_ratio": 0.5,
+        "view_ratio": 0.2,
+        **({} if share is None else {"clear_share": share}),
+    }
+    made = schedules_of(tmp_path, {"max_epochs": 30, "patch_mask": mask})
+    assert (made.mask_ratio(clear_from - 0.01), made.view_ratio(clear_from - 0.01)) == (0.5, 0.2)
+    assert (made.mask_ratio(clear_from), made.view_ratio(clear_from)) == (0, 0)
 
 
 def test_views_can_be_hidden_without_patches(tmp_path: Path) -> None:

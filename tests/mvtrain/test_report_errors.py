@@ -3,15 +3,16 @@
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from helpers.evaluations import made_up_evaluation
 from helpers.page import Page
 from mvtrain.evaluation.confidence import calibration_table
 from mvtrain.evaluation.evaluation import Evaluation
+from mvtrain.evaluation.held_out import held_out_first, held_out_set
 from mvtrain.evaluation.tables import error_3d_table, error_table, pck_table
 from mvtrain.report.errors import draw_heat_map, errors_section
-from mvtrain.report.held_out import held_out_first, held_out_set
 from mvtrain.report.reliability import reliability_section
 
 VIEWS, KEYPOINTS = ("top", "left"), ("nose", "tail & <b>tip</b>", "paw")
@@ -39,13 +40,19 @@ def selected(evaluation: Evaluation, values: np.ndarray, split: str, view: str, 
 
 def test_the_table_by_view_has_the_evaluations_figures(evaluation: Evaluation, page: Page) -> None:
     head, *rows = page.tables["errors-by-view"]
-    assert head == ["set", "view", "labels", "mean", "median", "95 %", "mean pose"]
-    assert [tuple(row[:2]) for row in rows] == [
-        (split, view) for split in ("test", "validation", "train") for view in (*VIEWS, "all")
+    assert head == ["set", "view", "visibility", "count", "mean", "median", "95 %", "mean pose"]
+    assert [tuple(row[:3]) for row in rows] == [
+        (split, view, visibility)
+        for split in ("test", "validation", "train")
+        for view in (*VIEWS, "all")
+        for visibility in ("visible", "occluded")
     ]
-    for split, view, count, *figures in rows:
-        errors = selected(evaluation, evaluation.pixel_error, split, view)
-        baseline = selected(evaluation, evaluation.mean_pose_error, split, view)
+    arrays = {
+        "visible": (evaluation.pixel_error, evaluation.mean_pose_error),
+        "occluded": (evaluation.occluded_error, evaluation.occluded_mean_pose_error),
+    }
+    for split, view, visibility, count, *figures in rows:
+        errors, baseline = (selected(evaluation, values, split, view) for values in arrays[visibility])
         assert int(count) == np.isfinite(errors).sum()
         expected = [*(statistic(errors) for statistic in STATISTICS), np.nanmean(baseline)]
         assert figures == [f"{value:.2f}" for value in expected]
@@ -53,22 +60,26 @@ def test_the_table_by_view_has_the_evaluations_figures(evaluation: Evaluation, p
 
 def test_the_table_by_keypoint_has_the_figures_of_the_test_set(evaluation: Evaluation, page: Page) -> None:
     head, *rows = page.tables["errors-by-keypoint"]
-    assert head[:3] == ["keypoint", *VIEWS]
+    assert head == [
+        *("keypoint", *VIEWS, "all: median", "mean", "95 %"),
+        *("occluded: median", "mean", "95 %", "3D: median"),
+    ]
     assert [row[0] for row in rows] == [*KEYPOINTS, "all"]
     for keypoint, *figures in rows:
         by_view = [np.nanmedian(selected(evaluation, evaluation.pixel_error, "test", view, keypoint)) for view in VIEWS]
         everywhere = selected(evaluation, evaluation.pixel_error, "test", "all", keypoint)
-        hidden = np.nanmedian(selected(evaluation, evaluation.hidden_error, "test", "all", keypoint))
-        expected = [
-            f"{value:.2f}" for value in (*by_view, *np.array([STATISTICS[i](everywhere) for i in (1, 0, 2)]), hidden)
-        ]
+        occluded = selected(evaluation, evaluation.occluded_error, "test", "all", keypoint)
+        overall = [STATISTICS[i](values) for values in (everywhere, occluded) for i in (1, 0, 2)]
+        expected = [f"{value:.2f}" for value in (*by_view, *overall)]
         in_3d = evaluation.error_3d[evaluation.split == "test"]
         in_3d = in_3d if keypoint == "all" else in_3d[:, KEYPOINTS.index(keypoint)]
         assert figures == [*expected, f"{np.nanmedian(in_3d):.4g}"]
 
 
-def test_the_heat_map_shows_the_medians_of_one_set_at_a_time(evaluation: Evaluation) -> None:
-    drawn = draw_heat_map(evaluation, held_out_first(error_table(evaluation)))
+@pytest.mark.parametrize("visibility", ["visible", "occluded"])
+def test_the_heat_map_shows_the_medians_of_one_set_at_a_time(evaluation: Evaluation, visibility: str) -> None:
+    drawn = draw_heat_map(evaluation, held_out_first(error_table(evaluation)), visibility)
+    values = evaluation.pixel_error if visibility == "visible" else evaluation.occluded_error
     assert [(trace.name, trace.visible) for trace in drawn.data] == [
         ("test", True),
         ("validation", False),
@@ -77,8 +88,9 @@ def test_the_heat_map_shows_the_medians_of_one_set_at_a_time(evaluation: Evaluat
     for trace in drawn.data:
         for row, keypoint in enumerate((*KEYPOINTS, "all")):
             for column, view in enumerate((*VIEWS, "all")):
-                errors = selected(evaluation, evaluation.pixel_error, trace.name, view, keypoint)
-                assert trace.z[row][column] == pytest.approx(np.nanmedian(errors))
+                errors = selected(evaluation, values, trace.name, view, keypoint)
+                median = pd.Series(errors.ravel()).median()  # NaN of nothing, without a warning
+                assert trace.z[row][column] == pytest.approx(median, nan_ok=True)
     buttons = drawn.layout.updatemenus[0].buttons
     assert [button.args[0]["visible"].index(True) for button in buttons] == [0, 1, 2]
     assert drawn.data[0].y[1] == "tail &amp; &lt;b&gt;tip&lt;/b&gt;"
@@ -91,6 +103,18 @@ def test_a_cell_without_a_label_is_a_dash_and_a_gap() -> None:
     section = Page(errors_section(unlabelled, errors, error_3d_table(unlabelled)).body_html)
     assert section.tables["errors-by-keypoint"][3][2] == "\u2013"
     assert np.isnan(draw_heat_map(unlabelled, errors).data[0].z[2][1])
+
+
+def test_without_occluded_keypoints_only_visible_ones_are_shown() -> None:
+    evaluation = made_up_evaluation(views=VIEWS, keypoints=KEYPOINTS, sets=SETS, occluded=0.0)
+    errors, pck = error_table(evaluation), pck_table(evaluation)
+    section = errors_section(evaluation, errors, error_3d_table(evaluation))
+    page = Page(
+        section.body_html + reliability_section(pck, calibration_table(evaluation, 0.1, None), 0.1, None).body_html
+    )
+    assert page.tables["errors-by-view"][0][:3] == page.tables["pck-table"][0][:3] == ["set", "view", "count"]
+    assert "ccluded" not in section.body_html + section.how_to_read
+    assert len(page.tables["errors-by-view"]) == 1 + 3 * 3
 
 
 def test_without_calibration_it_is_said_that_there_is_no_3d() -> None:
@@ -111,8 +135,12 @@ def test_correct_keypoints_and_likelihoods_are_the_evaluations(evaluation: Evalu
     share = 0.1
     calibration = calibration_table(evaluation, share, None)
     page = Page(reliability_section(pck_table(evaluation), calibration, share, None).body_html)
-    for split, view, count, *figures in page.tables["pck-table"][1:]:
-        relative = evaluation.pixel_error / evaluation.subject_size[:, None]
+    head, *rows = page.tables["pck-table"]
+    assert head[:4] == ["set", "view", "visibility", "count"]
+    assert len(rows) == 3 * 3 * 2
+    for split, view, visibility, count, *figures in rows:
+        errors = evaluation.pixel_error if visibility == "visible" else evaluation.occluded_error
+        relative = errors / evaluation.subject_size[:, None]
         found = selected(evaluation, relative, split, view)
         found = found[np.isfinite(found)]
         assert int(count) == len(found)

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from mvtrain.config import Config, load_config
+from mvtrain.losses.heatmap import GRADIENT_SCALES
 from mvtrain.training.schedules import Schedules, make_schedules
 
 
@@ -62,7 +63,40 @@ def test_the_backbone_is_frozen_and_then_warmed_up(tmp_path: Path) -> None:
     assert made.backbone_factor(4.99) == 0
     assert 0 < made.backbone_factor(5) < 0.2
     assert made.backbone_factor(8) == 1
-    assert schedules(tmp_path, training={"max_epochs": 30}).backbone_factor(0) == 1
+    random_weights = {"backbone_pretrained": False}
+    assert schedules(tmp_path, training={"max_epochs": 30}, model=random_weights).backbone_factor(0) == 1
+    pretrained = schedules(tmp_path, training={"max_epochs": 30})
+    assert pretrained.backbone_factor(0.99) == 0 < pretrained.backbone_factor(1)
+    assert schedules(tmp_path, training={"max_epochs": 2}).backbone_factor(0.5) > 0
+    assert schedules(tmp_path, training={"max_epochs": 30, "unfreezing_epoch": 0}).backbone_factor(0) == 1
+
+
+@pytest.mark.parametrize(("steps_per_epoch", "epochs"), [(1, 300), (10, 300), (40, 75), (1000, 20)])
+def test_a_run_without_a_length_has_a_budget_of_steps(tmp_path: Path, steps_per_epoch: int, epochs: int) -> None:
+    assert schedules(tmp_path, steps_per_epoch, training={}).max_epochs == epochs
+
+
+def test_a_config_without_a_schedule_has_a_cosine_and_one_with_milestones_steps(tmp_path: Path) -> None:
+    milestones = {"multisteplr": {"milestones": [10]}}
+    assert schedules(tmp_path, training={"max_epochs": 30}).cosine
+    assert schedules(tmp_path, training={"max_epochs": 30, "lr_scheduler_params": milestones}).milestones == (10,)
+    named = schedules(tmp_path, training={"max_epochs": 30, "lr_scheduler": "multisteplr"})
+    assert (named.cosine, named.milestones) == (False, (15, 20, 25))
+    assert schedules(tmp_path, training={"max_epochs": 30, "lr_scheduler": None}).learning_rate_factor(29) == 1
+
+
+@pytest.mark.parametrize("end", [{"max_epochs": 2, "min_epochs": 300}, {"max_steps": 20, "min_steps": 300}])
+def test_a_shortened_run_ends_where_it_was_shortened_to(tmp_path: Path, end: dict[str, int]) -> None:
+    made = schedules(tmp_path, training=end)
+    assert made.max_epochs == made.min_epochs == 2
+
+
+@pytest.mark.parametrize("heatmap_loss", GRADIENT_SCALES)
+def test_a_log_weight_is_as_strong_beside_any_heatmap_loss(tmp_path: Path, heatmap_loss: str) -> None:
+    losses = {"supervised_pairwise_projections": {"log_weight": 0.5, "init_epoch": 0, "ramp_epochs": 0}}
+    made = schedules(tmp_path, model={"heatmap_loss_type": heatmap_loss}, losses=losses)
+    weight = made.losses["supervised_pairwise_projections"].at(1)
+    assert weight == pytest.approx(GRADIENT_SCALES[heatmap_loss] / (2 * math.exp(0.5)))
 
 
 def test_3d_losses_wait_for_the_heatmaps_unless_told_otherwise(tmp_path: Path) -> None:

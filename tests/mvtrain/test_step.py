@@ -15,10 +15,11 @@ from helpers.rigs import make_batch, ring
 from mvtrain.config import Config, LossConfig, ModelConfig, PatchMaskConfig, TrainingConfig
 from mvtrain.data.batch import Batch
 from mvtrain.losses import LOSSES
+from mvtrain.losses.heatmap import GUIDE_WEIGHT
 from mvtrain.model.spec import ModelSpec, build_model
 from mvtrain.prediction.predict import Network
 from mvtrain.training.schedules import make_schedules
-from mvtrain.training.step import TrainingStep
+from mvtrain.training.step import GUIDE, TrainingStep
 
 NUM_KEYPOINTS = 4
 AT_ONCE = {name: LossConfig(log_weight=0.0, init_epoch=0, ramp_epochs=0) for name in LOSSES}
@@ -88,6 +89,7 @@ def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
         parts = [result["heatmap"], *(result.get(name, torch.tensor(0.0)) for name in LOSSES)]
         assert [name in result for name in LOSSES] == [share > 0 for share in shares[1:]]
         expected = sum(weight * share * float(part) for weight, share, part in zip(half, shares, parts, strict=True))
+        expected += half[0] * GUIDE_WEIGHT * float(result[GUIDE])
         assert float(result["loss"].detach()) == pytest.approx(expected, rel=1e-6)
 
 
@@ -140,7 +142,7 @@ def test_one_view_alone_trains() -> None:
 
 
 def test_samples_without_calibration_are_left_out_of_the_3d_losses() -> None:
-    step, batch = make_step(), make_images()
+    step, batch = make_step(kind="kl"), make_images()
     known = make_images(num_samples=1)
     some = step(dataclasses.replace(batch, calibrated=torch.tensor([True, False])), epoch=0, clock=1.0)
     alone = step(
@@ -214,12 +216,12 @@ def test_as_much_is_masked_as_the_clock_says() -> None:
     step, batch = make_step(patch_mask=mask), make_images()
     seen = []
     step.network.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    for clock in (1.9, 2.0, 4.0, 6.0, 9.0):
+    for clock in (1.9, 2.0, 4.0, 6.0, 7.9, 8.0):  # of 10 epochs, of which the last fifth is clear
         step(batch, epoch=int(clock), clock=clock)
     hidden = [
         (images[:, :, 0].unfold(2, 16, 16).unfold(3, 16, 16) == 0).all(-1).all(-1).sum((-2, -1)) for images in seen
     ]
-    assert [set(counts.flatten().tolist()) for counts in hidden] == [{0}, {4}, {8}, {12}, {12}]
+    assert [set(counts.flatten().tolist()) for counts in hidden] == [{0}, {4}, {8}, {12}, {12}, {0}]
 
 
 def test_dropping_patches_trains_every_parameter() -> None:

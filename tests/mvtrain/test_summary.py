@@ -20,13 +20,15 @@ def test_what_will_not_happen_within_the_run_is_said(
     )
     changes += (
         "training.train_batch_size=4",
-        "training.min_epochs=1",
         "training.max_epochs=1",
         "training.unfreezing_epoch=0",
     )
-    changes += ("training.lr_scheduler=cosine", "training.lr_scheduler_params.multisteplr.milestones=null")
+    # An existing config's milestones and least length, shortened by whoever only wants to try it.
+    changes += ("training.lr_scheduler=multisteplr", "training.lr_scheduler_params.multisteplr.milestones=[150, 200]")
     changes += (
-        "training.labels_from_3d=true",
+        "training.min_epochs=300",
+        "training.labels_from_3d=null",
+        "model.heatmap_loss_type=mse",
         "losses.supervised_pairwise_projections.log_weight=0.5",
         "losses.supervised_pairwise_projections.init_epoch=5",
         "eval.predict_vids_after_training=false",
@@ -35,10 +37,14 @@ def test_what_will_not_happen_within_the_run_is_said(
     outcome = run_mvtrain(capsys, monkeypatch, "fit", project / "config.yaml", *changes, "--output-dir", run)
     assert outcome.status == 0, outcome.err
     lines = {line.split("  ")[0]: line for line in outcome.out.splitlines()}
-    assert "from epoch 20, which is after the end of the run (0%)" in lines["patch mask"]
+    assert "from epoch 60, which is after the end of the run (0%)" in lines["patch mask"]
     assert "from epoch 5, which is after the end of the run" in lines["supervised_pairwise_projections"]
     assert "after the end" not in lines["supervised_reprojection_heatmap_mse"]
     assert "4 train, 1 validation, 1 test" in lines["frames"]
     assert "per device" in lines["memory"]
     # Two views: who is hidden from one is not in 3D.
-    assert "0 in views that do not see the keypoint" in lines["labels from 3D"]
+    assert "0 in views that do not see the keypoint (training.labels_from_3d=false" in lines["labels from 3D"]
+    assert "guide" in lines["heatmap loss"]
+    warnings = [line for line in outcome.out.splitlines() if line.startswith("warning:")]
+    assert any("milestones" in line and "[150, 200]" in line for line in warnings)
+    assert any("min_epochs is 300" in line for line in warnings)

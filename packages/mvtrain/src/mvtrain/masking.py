@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from mvtrain.model.patches import patch_grid
 
 @dataclass(frozen=True, kw_only=True)
 class MaskingSchedule:
-    """The share of masked patches over training: 0 before `init`, linear to `final`, constant after.
+    """The share of masked patches over training: 0 before `init`, linear to `final`, constant until `clear`, then 0.
 
     Attributes:
         init: epoch or step at which masking starts.
@@ -20,6 +21,7 @@ class MaskingSchedule:
         init_ratio: the ratio at `init`.
         final_ratio: the ratio from `final` on; 0 masks no patches at all.
         view_ratio: the share of whole views hidden from `final` on; rises from 0 at `init`.
+        clear: epoch or step from which nothing is masked: the last and smallest steps see what prediction sees.
     """
 
     init: float
@@ -27,6 +29,7 @@ class MaskingSchedule:
     init_ratio: float
     final_ratio: float
     view_ratio: float = 0.0
+    clear: float = math.inf
 
     def __post_init__(self) -> None:
         for name in ("init_ratio", "final_ratio", "view_ratio"):
@@ -46,7 +49,7 @@ class MaskingSchedule:
         return self._at(time, 0.0, self.view_ratio)
 
     def _at(self, time: float, first: float, last: float) -> float:
-        if time < self.init:
+        if time < self.init or time >= self.clear:
             return 0.0
         if time >= self.final:
             return last

@@ -17,6 +17,7 @@ from mvtrain.data.batch import Sample
 from mvtrain.data.cache import ImageCache
 from mvtrain.data.dataset import FrameDataset
 from mvtrain.data.images import read_image
+from mvtrain.data.needs_3d import uses_labels_from_3d
 from mvtrain.data.project import Project
 from mvtrain.data.splits import Split
 from mvtrain.losses.heatmap import VISIBLE
@@ -114,7 +115,7 @@ def write_augmented_sheet(path: Path, project: Project, config: Config, split: S
             augmentation=each,
             seed=training.rng_seed_data_pt,
             cache=ImageCache.of_project(project, max_bytes=0),
-            labels_from_3d=training.labels_from_3d,
+            labels_from_3d=uses_labels_from_3d(config, project),
         )
         for each in (Augmentation.none(), augmentation)
     )

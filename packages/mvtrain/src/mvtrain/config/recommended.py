@@ -1,25 +1,90 @@
-"""What configs that we write switch on, by what the ablation says (docs/ablation.md).
-
-An existing config is not touched by it: what it does not name stays off.
-"""
+"""The recommended recipe: what generated configs name, and what a config without a key gets (docs/results.md)."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mvtrain.config.schema import Config
+
+HEAD_LEARNING_RATE = 1e-3
+BACKBONE_LEARNING_RATE = 1e-4
+"""Of a pretrained backbone; a backbone of random weights learns as fast as the head."""
+UNFREEZING_EPOCH = 1
+"""A pretrained backbone waits for the head to tell one keypoint from another."""
+BATCH_SIZE = 8
+STEPS = 3000
+"""Optimizer steps of a run; few frames make many epochs of it, many frames few."""
+LEAST_EPOCHS, MOST_EPOCHS = 20, 300
 
 
-def recommended(*, in_3d: bool, everywhere: bool, init_epoch: int, final_epoch: int) -> dict[str, dict[str, Any]]:
-    """Keys of the sections `training`, `model` and `losses`, for the heatmap loss `mse`.
+def recommended(*, num_frames: int, in_3d: bool, everywhere: bool) -> dict[str, dict[str, Any]]:
+    """Return the recommended keys of the sections `training`, `model` and `losses`.
 
     Args:
-        in_3d: whether there are several views, calibrated in some session at least.
-        everywhere: whether they are in every session: a network with epipolar attention predicts nothing else.
-        init_epoch: when whole views begin to be hidden; a network has to find the keypoints first.
-        final_epoch: when a fifth of them is.
+        num_frames: Labeled frames of the project, of which a fifth is held out.
+        in_3d: True if there are several views, calibrated in at least one session.
+        everywhere: True if every session is calibrated: a network with epipolar attention predicts no other.
     """
-    hidden_views = {"init_epoch": init_epoch, "final_epoch": final_epoch, "final_ratio": 0.0, "view_ratio": 0.2}
+    held_out = 2 * max(1, num_frames // 10)
+    num_train = max(1, num_frames - held_out)
+    batch_size = min(BATCH_SIZE, num_train)
+    max_epochs = epochs_of_budget(-(-num_train // batch_size))
     return {
-        "training": {"imgaug_3d": in_3d, "labels_from_3d": in_3d, "patch_mask": hidden_views},
-        "model": {"epipolar_attention": in_3d and everywhere},
+        "training": {
+            "imgaug": "dlc",
+            "imgaug_3d": in_3d,
+            "labels_from_3d": in_3d,
+            "train_batch_size": batch_size,
+            "val_batch_size": 16,
+            "test_batch_size": 16,
+            "train_prob": 0.8,
+            "val_prob": 0.1,
+            "unfreezing_epoch": UNFREEZING_EPOCH,
+            "max_epochs": max_epochs,
+            "optimizer": "AdamW",
+            "optimizer_params": {"learning_rate": HEAD_LEARNING_RATE},
+            "backbone_learning_rate": BACKBONE_LEARNING_RATE,
+            "lr_scheduler": "cosine",
+            "precision": "auto",
+            "uniform_heatmaps_for_nan_keypoints": False,
+            # Whole views, not patches; only once the network has found the keypoints.
+            "patch_mask": {
+                "init_epoch": max_epochs // 5,
+                "final_epoch": 2 * max_epochs // 5,
+                "final_ratio": 0.0,
+                "view_ratio": 0.2,
+            },
+        },
+        "model": {
+            "model_type": "heatmap_multiview_transformer",
+            "backbone": "vits_dino",
+            "heatmap_loss_type": "kl",
+            "epipolar_attention": in_3d and everywhere,
+        },
         "losses": {"supervised_reprojection_heatmap_mse": {"log_weight": 0.5}} if in_3d else {},
     }
+
+
+def epochs_of_budget(steps_per_epoch: int) -> int:
+    """Return the number of epochs of a run whose config names no length: as many as make `STEPS`, within bounds."""
+    return min(MOST_EPOCHS, max(LEAST_EPOCHS, math.ceil(STEPS / steps_per_epoch)))
+
+
+def learning_rates(config: Config) -> tuple[float, float]:
+    """Return the full learning rates of the head and of the backbone."""
+    head, backbone = config.training.optimizer_params.learning_rate, config.training.backbone_learning_rate
+    default = BACKBONE_LEARNING_RATE if head is None and is_pretrained(config) else head or HEAD_LEARNING_RATE
+    return head or HEAD_LEARNING_RATE, default if backbone is None else backbone
+
+
+def default_unfreezing_epoch(config: Config, max_epochs: float) -> float:
+    """Return the epoch from which a backbone learns whose config names none; no later than a tenth of the run."""
+    return min(UNFREEZING_EPOCH, max_epochs / 10) if is_pretrained(config) else 0.0
+
+
+def is_pretrained(config: Config) -> bool:
+    """Return True if the backbone starts from weights that have learned something."""
+    model = config.model
+    return model.backbone_pretrained or model.backbone_weights is not None or model.checkpoint is not None

@@ -26,6 +26,8 @@ class PatchMaskConfig:
     """Share of masked patches at the end; 0.0 turns masking off."""
     view_ratio: float = 0.0
     """Share of views hidden as a whole at the end, rising from 0 at the start; at least one view is left."""
+    clear_share: float = 0.2
+    """Share of the run, at its end, without masks: the lowest learning rates see whole images; 0: masks to the end."""
     mode: Literal["pixels", "tokens"] = "pixels"
     """pixels: masked patches are blank; tokens: they also skip all blocks but the last, which makes steps cheaper."""
 
@@ -33,6 +35,7 @@ class PatchMaskConfig:
         fraction("training.patch_mask.init_ratio", self.init_ratio)
         fraction("training.patch_mask.final_ratio", self.final_ratio)
         fraction("training.patch_mask.view_ratio", self.view_ratio)
+        fraction("training.patch_mask.clear_share", self.clear_share)
         for unit in ("epoch", "step"):
             init, final = getattr(self, f"init_{unit}"), getattr(self, f"final_{unit}")
             not_negative(f"training.patch_mask.init_{unit}", init)
@@ -51,8 +54,8 @@ class PatchMaskConfig:
 class OptimizerParamsConfig:
     """Numbers of the optimizer."""
 
-    learning_rate: float = 5e-5
-    """Learning rate after the warm-up."""
+    learning_rate: float | None = None
+    """Learning rate after the warm-up; None: 1e-3, and 1e-4 for a pretrained backbone without a rate of its own."""
     weight_decay: float | None = None
     """Weight decay; None: PyTorch's default for the optimizer (Adam 0, AdamW 0.01)."""
 
@@ -99,7 +102,7 @@ class TrainingConfig:
     """Move the subject in 3D; a mapping sets the ranges."""
     imgaug_hflip: bool = False
     """Mirror images left to right, where that keeps the geometry."""
-    train_batch_size: int = 16
+    train_batch_size: int = 8
     """Moments per training batch; all views of a moment count as one."""
     val_batch_size: int = 32
     """Moments per validation batch."""
@@ -122,7 +125,7 @@ class TrainingConfig:
     num_nodes: int = 1
     """Machines that train together."""
     precision: str = "32-true"
-    """Fabric's precision: 32-true, bf16-mixed, 16-mixed, ..."""
+    """Fabric's precision: 32-true, bf16-mixed, 16-mixed, ...; auto: bf16-mixed where the device computes in it."""
     compile: bool = False
     """torch.compile the network: a minute or more at the start, faster steps after it."""
     float32_matmul_precision: Literal["highest", "high", "medium"] = "highest"
@@ -132,13 +135,13 @@ class TrainingConfig:
     accumulate_grad_batches: int = 1
     """Batches whose gradients are summed before an optimizer step."""
     unfreezing_epoch: float | None = None
-    """Epoch from which the backbone learns; None without unfreezing_step: from the start."""
+    """Epoch from which the backbone learns; None without unfreezing_step: 1 if pretrained, else from the start."""
     unfreezing_step: int | None = None
     """Optimizer step from which the backbone learns, in place of unfreezing_epoch."""
     min_epochs: int | None = None
     """Epochs before early stopping may end the run."""
     max_epochs: int | None = None
-    """Length of the run in epochs; None without max_steps: 300."""
+    """Length of the run in epochs; None without max_steps: as many as make 3000 steps, from 20 to 300."""
     min_steps: int | None = None
     """Optimizer steps before early stopping may end the run, in place of min_epochs."""
     max_steps: int | None = None
@@ -166,21 +169,21 @@ class TrainingConfig:
     optimizer_params: OptimizerParamsConfig = field(default_factory=OptimizerParamsConfig)
     """Numbers of the optimizer."""
     backbone_learning_rate: float | None = None
-    """Learning rate of the backbone; None: optimizer_params.learning_rate."""
+    """Learning rate of the backbone; None: optimizer_params.learning_rate, or its default."""
     warmup_epochs: float = 0.0
     """Epochs over which the learning rate rises linearly from 0."""
     gradient_clip_norm: float | None = None
     """Largest norm of the gradient; None: not clipped."""
     ema_decay: float | None = None
     """Decay of a running average of the weights, used for prediction; None: no average."""
-    lr_scheduler: Literal["multisteplr", "cosine"] | None = "multisteplr"
-    """Learning rate schedule; None: constant."""
+    lr_scheduler: Literal["auto", "multisteplr", "cosine"] | None = "auto"
+    """Learning rate schedule; None: constant; auto: multisteplr where its milestones are given, else cosine."""
     lr_scheduler_params: SchedulerParamsConfig = field(default_factory=SchedulerParamsConfig)
     """Parameters of the schedules."""
     uniform_heatmaps_for_nan_keypoints: bool = False
     """Tables without `visible`: True gives a missing label a uniform target, False leaves it out of the loss."""
-    labels_from_3d: bool = False
-    """Views that do not see a keypoint learn where the labels of the others, triangulated, project to."""
+    labels_from_3d: bool | None = None
+    """Views without a keypoint's label learn the projection of the others' labels; None: where there are cameras."""
     patch_mask: PatchMaskConfig | None = None
     """Curriculum of masked patches; None: no masking."""
 
@@ -219,12 +222,10 @@ class TrainingConfig:
                     "to avoid; set training.strategy: ddp, or training.ema_decay: null"
                 )
         self._check_units()
-        if self.max_epochs is None and self.max_steps is None:
-            object.__setattr__(self, "max_epochs", 300)
-        for unit in ("epochs", "steps"):
-            least, most = getattr(self, f"min_{unit}"), getattr(self, f"max_{unit}")
-            if least is not None and most is not None and least > most:
-                raise ValueError(f"training.min_{unit} ({least}) is greater than training.max_{unit} ({most})")
+        if self.lr_scheduler == "auto":
+            multistep = self.lr_scheduler_params.multisteplr
+            given = multistep.milestones is not None or multistep.milestone_steps is not None
+            object.__setattr__(self, "lr_scheduler", "multisteplr" if given else "cosine")
 
     def _check_units(self) -> None:
         """Epochs or steps, not both: the two clocks need not agree, so a mixture has no clear order of events."""

@@ -34,3 +34,11 @@ def check_calibration(config: Config, project: Project) -> None:
             f"{', '.join(wanted)} need calibrated cameras, but {project.root} has neither calibration.toml nor "
             "calibrations/<session>.toml; add one, or take these keys out of the config"
         )
+
+
+def uses_labels_from_3d(config: Config, project: Project) -> bool:
+    """Return True if views learn the projection of labels that they lack; unless the config says, where cameras are."""
+    wanted = config.training.labels_from_3d
+    if wanted is not None:
+        return wanted
+    return len(project.view_names) > 1 and any(cameras is not None for cameras in project.cameras)

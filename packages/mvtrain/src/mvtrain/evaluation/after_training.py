@@ -13,6 +13,7 @@ from mvtrain.data.splits import Split
 from mvtrain.evaluation.evaluation import compare
 from mvtrain.evaluation.report import print_errors, print_errors_3d
 from mvtrain.evaluation.tables import error_3d_table, error_table
+from mvtrain.evaluation.unlearned import describe_unlearned
 from mvtrain.prediction.command import predict_videos
 from mvtrain.prediction.predictor import Predictor
 from mvtrain.prediction.project import predict_project, table_index, write_project_predictions
@@ -38,3 +39,6 @@ def evaluate_run(
     console.print(f"everything about this run is in {run_dir}", highlight=False)
     if config.eval.predict_vids_after_training:
         predict_videos(predictor, config, run_dir / "video_preds", console)
+    # Last, where it is read.
+    for line in describe_unlearned(evaluation, run.spec.heatmap_size, config.model.heatmap_loss_type):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

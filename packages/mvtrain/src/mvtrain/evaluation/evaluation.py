@@ -12,6 +12,7 @@ from mvtrain.data.maps import project_into_images, to_file
 from mvtrain.data.project import Project
 from mvtrain.data.truth import read_truth
 from mvtrain.evaluation.metrics import mean_pose, pixel_error, subject_sizes
+from mvtrain.evaluation.occluded import occluded_points
 from mvtrain.evaluation.sets import sets_of
 from mvtrain.evaluation.three_d import reprojection_errors
 from mvtrain.losses.heatmap import VISIBLE
@@ -30,7 +31,8 @@ class Evaluation:
     crops. Errors in 2D are in file px, as in `predictions_<view>_pixel_error.csv` and `metrics.csv`.
 
     A keypoint is hidden in a view where it has no visible label although it lies in the image: it is behind something,
-    or nobody labelled it.
+    or nobody labelled it. It is occluded where, besides, its place is known from the truth or from the other views
+    (`occluded.occluded_points`): the errors that tables and pages show beside those of visible labels.
 
     Attributes:
         view_names: V names.
@@ -50,6 +52,9 @@ class Evaluation:
         hidden_error: (N, V, K) distance in file px between a prediction and where the labels say that a hidden keypoint
             is: the projection of the labels of other views, triangulated, or else the coordinates that the label table
             gives for an occluded keypoint. NaN elsewhere.
+        occluded_error: (N, V, K) distance in file px between a prediction and the place of an occluded keypoint: the
+            projected truth, or else the projection of the 3D label that the other views agree about. NaN elsewhere.
+        occluded_mean_pose_error: (N, V, K) the same of the mean pose of the training moments, as `mean_pose_error`.
         subject_size: (V,) px of the file: median over moments of the diagonal of the box around the keypoints whose
             place is known, hidden or not; NaN for a view without labels.
         points_3d: (N, K, 3) triangulated predictions, as `predictions_3d.csv` has them; NaN without calibration, and
@@ -77,6 +82,8 @@ class Evaluation:
     pixel_error: np.ndarray
     mean_pose_error: np.ndarray
     hidden_error: np.ndarray
+    occluded_error: np.ndarray
+    occluded_mean_pose_error: np.ndarray
     subject_size: np.ndarray
     points_3d: np.ndarray
     labels_3d: np.ndarray
@@ -131,10 +138,13 @@ def compare(
     file_points = to_file(project, rows, predictions.points)
     all_labels = np.where((project.visibility == VISIBLE)[..., None], project.points, np.nan)
     labels = all_labels[rows]
-    labels_3d = triangulate_labels(project)[rows]
+    all_labels_3d = triangulate_labels(project)
+    labels_3d = all_labels_3d[rows]
     hidden = _hidden_labels(project, rows, labels_3d)
     points_3d = reconstruct_project(project, predictions, confidence_map).points
     truth = read_truth(project)
+    occluded = occluded_points(project, all_labels_3d, truth)[rows]
+    baseline = mean_pose(all_labels[np.asarray(sets) == "train"])
     truth_3d = truth_error_3d = hidden_truth_error = None
     if truth is not None:
         truth_3d = truth[rows]
@@ -153,8 +163,10 @@ def compare(
         raw_confidence=predictions.confidence,
         labels=np.where(visible[..., None], project.points_frame[rows], np.nan),
         pixel_error=pixel_error(file_points, labels),
-        mean_pose_error=pixel_error(mean_pose(all_labels[np.asarray(sets) == "train"]), labels),
+        mean_pose_error=pixel_error(baseline, labels),
         hidden_error=pixel_error(file_points, hidden),
+        occluded_error=pixel_error(file_points, occluded),
+        occluded_mean_pose_error=pixel_error(baseline, occluded),
         subject_size=subject_sizes(np.where(visible[..., None], labels, hidden)),
         points_3d=points_3d,
         labels_3d=labels_3d,

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mvgeom.formats.files import replace_file
-from mvtrain.evaluation.tables import ALL
+from mvtrain.evaluation.tables import ALL, OCCLUDED
 
 _COLORS = {"train": "tab:gray", "validation": "tab:blue", "test": "tab:orange", "unused": "tab:green"}
 _LARGEST_SHARE = 0.3
@@ -29,11 +29,11 @@ def draw_evaluation(path: Path, pck: pd.DataFrame, calibration: pd.DataFrame, sh
     with matplotlib.rc_context({"font.size": 9}):
         figure = Figure(figsize=(13, 4), layout="constrained")
         in_px, in_size, reliable = figure.subplots(1, 3)
-        _draw_pck(in_px, pck, "px", "distance to the label in px")
+        _draw_pck(in_px, pck, "px", "distance to the keypoint in px")
         in_px.set_xscale("log")
         in_px.set_xticks(_PIXEL_TICKS, labels=map(str, _PIXEL_TICKS))
         in_px.minorticks_off()
-        _draw_pck(in_size, pck, "share", "distance to the label / size of the subject")
+        _draw_pck(in_size, pck, "share", "distance to the keypoint / size of the subject")
         in_size.set_xlim(0, _LARGEST_SHARE)
         _draw_reliability(reliable, calibration, share)
         replace_file(path, lambda temporary: figure.savefig(temporary, dpi=120))
@@ -41,9 +41,16 @@ def draw_evaluation(path: Path, pck: pd.DataFrame, calibration: pd.DataFrame, sh
 
 def _draw_pck(axes: Axes, pck: pd.DataFrame, unit: str, label: str) -> None:
     overall = pck[(pck["unit"] == unit) & (pck["view"] == ALL) & (pck["keypoint"] == ALL)]
-    for split, curve in overall.groupby("split", sort=False):
-        axes.plot(curve["threshold"], curve["pck"], color=_COLORS[str(split)], label=str(split))
-    axes.set(xlabel=label, ylabel="share of visible labels found", ylim=(0, 1))
+    for (split, visibility), curve in overall.groupby(["split", "visibility"], sort=False):
+        is_occluded = visibility == OCCLUDED
+        axes.plot(
+            curve["threshold"],
+            curve["pck"],
+            color=_COLORS[str(split)],
+            linestyle="--" if is_occluded else "-",
+            label=f"{split}, occluded" if is_occluded else str(split),
+        )
+    axes.set(xlabel=label, ylabel="share of keypoints found", ylim=(0, 1))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
 

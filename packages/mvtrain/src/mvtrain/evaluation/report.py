@@ -2,46 +2,56 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from mvtrain.data.splits import SET_NAMES
-from mvtrain.evaluation.tables import ALL
+from mvtrain.evaluation.occluded import OCCLUDED_SOURCE
+from mvtrain.evaluation.tables import ALL, OCCLUDED, errors_by_view
 
 
 def print_errors(console: Console, errors: pd.DataFrame) -> None:
-    """Pixel error of visible labels per split and view, beside the mean pose's.
+    """Print the pixel error of visible and of occluded keypoints per split and view, beside the mean pose's.
 
     Args:
-        console: where to.
-        errors: from `tables.error_table`.
+        console: Console to print on.
+        errors: Table from `tables.error_table`.
     """
-    console.print("\nerror in px of the labelled images, visible labels only; mean pose: the same pose for every frame")
-    table = _table(("set", "view"), ("labels", "mean error", "median", "95 %", "mean pose", "times better"))
-    overall = errors[errors["keypoint"] == ALL]
-    baselines = overall[overall["error"] == "mean_pose"].set_index(["split", "view"])["mean"].to_dict()
-    found = overall[overall["error"] == "label"]
-    for row in found.to_dict("records"):
-        baseline = baselines.get((row["split"], row["view"]))
-        compared = ("", "") if baseline is None else (f"{baseline:.2f}", _ratio(baseline, row["mean"]))
-        is_last = row["view"] == ALL
-        view = "[bold]all[/]" if is_last else str(row["view"])
+    found = errors_by_view(errors)
+    has_occluded = (found["visibility"] == OCCLUDED).any()
+    which = "" if has_occluded else ", visible labels only"
+    console.print(f"\nerror in px of the labeled images{which}; mean pose: the same pose for every frame")
+    if has_occluded:
+        console.print(OCCLUDED_SOURCE)
+    names = ("set", "view", "visibility") if has_occluded else ("set", "view")
+    table = _table(names, ("count", "mean\nerror", "median", "95 %", "mean\npose", "times\nbetter"))
+    splits = found["split"].to_list()
+    for place, row in enumerate(found.to_dict("records")):
+        baseline = row["mean_pose"]
+        compared = (f"{baseline:.2f}", _ratio(baseline, row["mean"])) if np.isfinite(baseline) else ("", "")
+        view = "[bold]all[/]" if row["view"] == ALL else str(row["view"])
+        head = (row["split"], view, row["visibility"]) if has_occluded else (row["split"], view)
         figures = (f"{row['mean']:.2f}", f"{row['median']:.2f}", f"{row['percentile_95']:.2f}", *compared)
-        table.add_row(row["split"], view, str(row["count"]), *figures, end_section=is_last)
+        is_last = splits[place + 1 : place + 2] != [row["split"]]
+        table.add_row(*head, str(row["count"]), *figures, end_section=is_last)
     console.print(table)
 
 
 def print_keypoints(console: Console, errors: pd.DataFrame) -> None:
-    """Median pixel error per keypoint and split (but that of unused moments), of visible and of hidden ones."""
-    chosen = errors[(errors["view"] == ALL) & errors["error"].isin(["label", "hidden"])]
-    splits = [split for split in SET_NAMES if split != "unused" and (chosen["split"] == split).any()]
-    console.print("\nmedian error in px by keypoint; hidden: where other views' labels say that it is")
-    columns = [f"{split} {kind}" for split in splits for kind in ("visible", "hidden")]
-    table = _table(("keypoint",), columns)
+    """Print the median pixel error per keypoint and split (but that of unused frames), visible beside occluded."""
+    kinds = {"label": "visible", "occluded": "occluded"}
+    chosen = errors[(errors["view"] == ALL) & errors["error"].isin(list(kinds)) & (errors["split"] != "unused")]
+    shown = set(zip(chosen["split"], chosen["error"], strict=True))
+    columns = [(split, kind) for split in SET_NAMES for kind in kinds if (split, kind) in shown]
+    console.print("\nmedian error in px by keypoint")
+    table = _table(("keypoint",), [f"{split}\n{kinds[kind]}" for split, kind in columns])
     medians = chosen.set_index(["split", "error", "keypoint"])["median"].to_dict()
-    for keypoint in dict.fromkeys(chosen["keypoint"]):
-        cells = [medians.get((split, kind, keypoint)) for split in splits for kind in ("label", "hidden")]
+    names = [name for name in dict.fromkeys(chosen["keypoint"]) if name != ALL]
+    for keypoint in (*names, ALL):
+        cells = [medians.get((split, kind, keypoint)) for split, kind in columns]
         table.add_row(keypoint, *("" if cell is None else f"{cell:.2f}" for cell in cells))
     console.print(table)
 
@@ -93,7 +103,7 @@ def print_calibration(console: Console, summary: pd.DataFrame, share: float) -> 
         f"\nlikelihood as the probability of lying within {share:.3g} of the subject's size; calibration error: mean "
         "difference between said and true",
     )
-    table = _table(("set", "confidence", "points"), ("count", "said", "true", "calibration error"))
+    table = _table(("set", "confidence", "points"), ("count", "said", "true", "calibration\nerror"))
     held_out = summary[summary["split"].isin(["validation", "test"])]
     for row in held_out.to_dict("records"):
         figures = (f"{value:.3f}" for value in (row["predicted"], row["observed"], row["calibration_error"]))
@@ -109,11 +119,12 @@ def print_calibration(console: Console, summary: pd.DataFrame, share: float) -> 
 
 
 def _table(names: tuple[str, ...], figures: tuple[str, ...] | list[str]) -> Table:
-    table = Table()
+    """Make a table that fits 80 columns: long names of views and keypoints are folded, nothing is cut off."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name in names:
-        table.add_column(name)
+        table.add_column(name, overflow="fold", no_wrap=name not in ("view", "keypoint"))
     for name in figures:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 

@@ -12,8 +12,6 @@ from mvgeom.formats.files import write_text
 from mvtrain.config.input_size import suggest_input_size
 from mvtrain.config.recommended import recommended
 
-_LARGEST_BATCH = 8
-
 
 def write_config(
     path: Path,
@@ -29,7 +27,7 @@ def write_config(
     num_calibrated: int,
     with_videos: bool,
 ) -> None:
-    """Write a config with the values that existing multi-view projects start from.
+    """Write a config with the recommended recipe.
 
     Args:
         path: of the config, in the project folder.
@@ -37,7 +35,7 @@ def write_config(
         view_names: V names.
         keypoint_names: K names.
         skeleton: pairs of keypoints.
-        num_moments: rows of the label tables; batches are not larger than what is left for training.
+        num_moments: rows of the label tables, which decide batch and length of the training.
         image_sizes: width and height of images; the network's input gets their usual shape.
         with_boxes: whether there are tables of boxes.
         num_sessions: sessions of the project.
@@ -56,48 +54,16 @@ def write_config(
     data |= {"bbox_file": [f"bboxes_{view}.csv" for view in view_names]} if with_boxes else {}
     data |= {"skeleton": [list(pair) for pair in skeleton]} if skeleton else {}
     data |= {"video_dir": "videos"} if with_videos else {}
-    advice = recommended(
+    recipe = recommended(
+        num_frames=num_moments,
         in_3d=num_calibrated > 0 and len(view_names) > 1,
         everywhere=num_calibrated == num_sessions,
-        init_epoch=40,
-        final_epoch=80,
     )
-    document: dict[str, Any] = {
-        "data": data,
-        "training": _training(num_moments) | advice["training"],
-        "model": _MODEL | advice["model"],
-        "losses": advice["losses"],
-    }
+    document: dict[str, Any] = {"data": data, **recipe}
     document["eval"] = {"predict_vids_after_training": with_videos}
     document["eval"] |= {"test_videos_directory": "${data.video_dir}"} if with_videos else {}
     body = yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
     write_text(path, f"# Imported by mvtrain import from {origin}\n{body}")
-
-
-_MODEL = {
-    "model_type": "heatmap_multiview_transformer",
-    "backbone": "vits_dino",
-    "heatmap_loss_type": "mse",
-}
-
-
-def _training(num_moments: int) -> dict[str, Any]:
-    held_out = 2 * max(1, num_moments // 10)
-    return {
-        "imgaug": "dlc",
-        "train_batch_size": max(1, min(_LARGEST_BATCH, num_moments - held_out)),
-        "val_batch_size": 16,
-        "test_batch_size": 16,
-        "train_prob": 0.8,
-        "val_prob": 0.1,
-        "unfreezing_epoch": 20,
-        "max_epochs": 300,
-        "optimizer": "AdamW",
-        "optimizer_params": {"learning_rate": 5e-5},
-        "lr_scheduler": "multisteplr",
-        "lr_scheduler_params": {"multisteplr": {"milestones": [150, 200, 250], "gamma": 0.5}},
-        "uniform_heatmaps_for_nan_keypoints": False,
-    }
 
 
 def _input_size(image_sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -97,7 +97,31 @@ def _entropy(probabilities: Tensor) -> Tensor:
     return -torch.xlogy(probabilities, probabilities).sum(-1)
 
 
+def starvation_guide(logits: Tensor, target_x: Tensor, target_y: Tensor, valid: Tensor) -> Tensor:
+    """Divergence that keeps heatmaps without a peak learning under `heatmap_mse`; arguments as for `heatmap_mse`.
+
+    The gradient of the squared difference through the softmax is proportional to the probability, 1 / (h w) on a flat
+    heatmap, so keypoints that have no peak yet get a hundredth of the gradient of those that have one, and may never
+    learn. The Kullback-Leibler divergence has no such factor. Here each keypoint's divergence is weighted by the total
+    variation distance of prediction and target, without gradient: 1 where they do not overlap, 0 where they are equal,
+    so that it fades where there is a peak in the right place.
+    """
+    log_heatmap = logits.flatten(-2).log_softmax(-1).reshape(logits.shape)
+    target = target_y[..., :, None] * target_x[..., None, :]
+    distance = 0.5 * (log_heatmap.detach().exp() - target).abs().sum((-2, -1))
+    cross_entropy = -(target * log_heatmap).sum((-2, -1))
+    return masked_mean(distance * (cross_entropy - _entropy(target_x) - _entropy(target_y)), valid)
+
+
 HeatmapLoss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 HEATMAP_LOSSES: dict[str, HeatmapLoss] = {"mse": heatmap_mse, "kl": heatmap_kl, "js": heatmap_js}
 """What `model.heatmap_loss_type` may name."""
+
+GRADIENT_SCALES = {"mse": 1.0, "kl": 40.0, "js": 8.0}
+"""Size of each loss's gradient relative to that of `mse`, in a network that has found its keypoints (measured by
+`benchmarks/loss_gradients.py`). Weights of all other losses are multiplied by it, so that `log_weight` means the same
+strength beside any heatmap loss."""
+
+GUIDE_WEIGHT = 0.05
+"""Of `starvation_guide` beside `mse`: flat heatmaps then get as much gradient as those with a peak get from `mse`."""

@@ -42,6 +42,12 @@ class ModelSpec:
     subject_size: float | None
     epipolar_attention: bool = False
 
+    @property
+    def heatmap_size(self) -> tuple[int, int]:
+        """Height and width of heatmaps in heatmap px."""
+        width, height = self.image_size
+        return height // 2**self.downsample_factor, width // 2**self.downsample_factor
+
     def cameras_needed(self, cameras: CameraGroup) -> CameraGroup | None:
         """The cameras, if the network looks at them; None spares batches the copies."""
         return cameras if self.epipolar_attention else None

@@ -13,13 +13,13 @@ from mvgeom.formats.files import read_text, write_text
 from mvtrain.data.project import Project, read_project
 from mvtrain.evaluation.confidence import DEFAULT_SHARE, calibration_table
 from mvtrain.evaluation.evaluation import evaluate
+from mvtrain.evaluation.held_out import held_out_first
 from mvtrain.evaluation.tables import error_3d_table, error_table, pck_table
 from mvtrain.prediction.drawing import style_of
 from mvtrain.prediction.predictor import choose_device
 from mvtrain.prediction.report import say, warn
 from mvtrain.prediction.run_folder import Run, load_run
 from mvtrain.report.errors import errors_section
-from mvtrain.report.held_out import held_out_first
 from mvtrain.report.html import Section, escape, folded
 from mvtrain.report.learning_curves import learning_curves_section
 from mvtrain.report.overview import overview_html

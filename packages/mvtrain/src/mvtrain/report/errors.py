@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from mvtrain.evaluation.evaluation import Evaluation
-from mvtrain.evaluation.tables import ALL
-from mvtrain.report.held_out import held_out_set
-from mvtrain.report.html import Section, number, paragraph, significant, table
+from mvtrain.evaluation.held_out import held_out_set
+from mvtrain.evaluation.occluded import OCCLUDED_SOURCE
+from mvtrain.evaluation.tables import ALL, OCCLUDED, VISIBLE, errors_by_view
+from mvtrain.report.html import Section, number, paragraph, sentence, significant, table
 from mvtrain.report.plots import figure, figure_html, go, plain
 
 _SCALE = [[0.0, "#f5f9ff"], [0.35, "#9ecae9"], [0.7, "#3182bd"], [1.0, "#08306b"]]
@@ -20,7 +21,7 @@ _KNOWN = {"truth": "true points", "labels": "triangulated labels"}
 
 
 def errors_section(evaluation: Evaluation, errors: pd.DataFrame, errors_3d: pd.DataFrame) -> Section:
-    """How far predictions are from labels, by view and by keypoint.
+    """Show the errors of visible and of occluded keypoints, by view and by keypoint.
 
     Args:
         evaluation: that the tables are of.
@@ -28,12 +29,14 @@ def errors_section(evaluation: Evaluation, errors: pd.DataFrame, errors_3d: pd.D
         errors_3d: from `evaluation.tables.error_3d_table`.
     """
     held_out = held_out_set(evaluation)
+    beside = ", and beside them to the known places of occluded keypoints" if _has_occluded(errors) else ""
     height = 150 + _ROW_HEIGHT * len(evaluation.keypoint_names)
     parts = [
         "<h3>By view</h3>",
         _view_table(errors),
         "<h3>By keypoint</h3>",
         figure_html(draw_heat_map(evaluation, errors), "error-heat-map", height),
+        *_occluded_heat_map(evaluation, errors, height),
         _keypoint_table(evaluation, errors, errors_3d, held_out),
     ]
     if len(errors_3d):
@@ -44,38 +47,58 @@ def errors_section(evaluation: Evaluation, errors: pd.DataFrame, errors_3d: pd.D
         anchor="errors",
         title="Error by view and keypoint",
         how_to_read=(
-            "Distances in px of the stored images between prediction and visible label: the median is the usual "
-            "case, the 95 % column the bad one; mean pose is what a predictor gets that says the same for every image."
+            f"Distances in px of the stored images between prediction and visible label{beside}: the median is the "
+            "usual case, the 95 % column the bad one; mean pose is what a predictor gets that says the same for every "
+            "image."
         ),
         body_html="\n".join(parts),
     )
 
 
+def _has_occluded(errors: pd.DataFrame) -> bool:
+    """Return True if the table has errors of occluded keypoints."""
+    return bool((errors["error"] == "occluded").any())
+
+
 def _view_table(errors: pd.DataFrame) -> str:
-    overall = errors[errors["keypoint"] == ALL]
-    baselines = overall[overall["error"] == "mean_pose"].set_index(["split", "view"])["mean"].to_dict()
+    has_occluded = _has_occluded(errors)
     rows = []
-    for row in overall[overall["error"] == "label"].to_dict("records"):
-        baseline = baselines.get((row["split"], row["view"]), np.nan)
-        figures = (row["mean"], row["median"], row["percentile_95"], baseline)
-        rows.append([row["split"], row["view"], str(row["count"]), *map(number, figures)])
-    head = ("set", "view", "labels", "mean", "median", "95 %", "mean pose")
-    return table("errors-by-view", head, rows, num_text_columns=2)
+    for row in errors_by_view(errors).to_dict("records"):
+        names = [row["split"], row["view"], *([row["visibility"]] if has_occluded else [])]
+        figures = (row["mean"], row["median"], row["percentile_95"], row["mean_pose"])
+        rows.append([*names, str(row["count"]), *map(number, figures)])
+    names = ["set", "view", *(["visibility"] if has_occluded else [])]
+    head = (*names, "count", "mean", "median", "95 %", "mean pose")
+    caption = paragraph(sentence(OCCLUDED_SOURCE), "caption") if has_occluded else ""
+    return table("errors-by-view", head, rows, num_text_columns=len(names)) + caption
 
 
-def draw_heat_map(evaluation: Evaluation, errors: pd.DataFrame) -> go.Figure:
-    """Median by keypoint (rows) and view (columns), a button for each set."""
-    labelled = errors[errors["error"] == "label"]
+def _occluded_heat_map(evaluation: Evaluation, errors: pd.DataFrame, height: int) -> list[str]:
+    """The figure of occluded keypoints; nothing without any."""
+    if not _has_occluded(errors):
+        return []
+    return [figure_html(draw_heat_map(evaluation, errors, OCCLUDED), "error-heat-map-occluded", height)]
+
+
+def draw_heat_map(evaluation: Evaluation, errors: pd.DataFrame, visibility: str = VISIBLE) -> go.Figure:
+    """Draw medians by keypoint (rows) and view (columns), with a button for each set.
+
+    Args:
+        evaluation: Evaluation that the table is of.
+        errors: Table from `evaluation.tables.error_table`.
+        visibility: `visible` or `occluded`: keypoints that the figure shows.
+    """
+    chosen = errors[errors["error"] == {VISIBLE: "label", OCCLUDED: "occluded"}[visibility]]
     columns, rows = (*evaluation.view_names, ALL), (*evaluation.keypoint_names, ALL)
     medians = {
         str(split): part.pivot(index="keypoint", columns="view", values="median").reindex(index=rows, columns=columns)
-        for split, part in labelled.groupby("split", sort=False)
+        for split, part in chosen.groupby("split", sort=False)
     }
     if not medians:
         return figure("no visible label")
     held_out = held_out_set(evaluation)
     shown = held_out if held_out in medians else next(iter(medians))
-    drawn = figure(f"median error in px, {shown} set")
+    drawn = figure(_title(shown, visibility))
     largest = float(max(np.nanmax(values.to_numpy()) for values in medians.values()))
     for split, values in medians.items():
         drawn.add_heatmap(
@@ -95,18 +118,22 @@ def draw_heat_map(evaluation: Evaluation, errors: pd.DataFrame) -> go.Figure:
         )
     drawn.update_yaxes(autorange="reversed", showgrid=False, type="category")
     drawn.update_xaxes(side="top", showgrid=False, type="category")
-    drawn.update_layout(margin={"t": 124, "b": 10}, updatemenus=[_set_buttons(list(medians), shown)])
+    drawn.update_layout(margin={"t": 124, "b": 10}, updatemenus=[_set_buttons(list(medians), shown, visibility)])
     return drawn
 
 
-def _set_buttons(splits: list[str], shown: str) -> dict[str, Any]:
+def _title(split: str, visibility: str) -> str:
+    return f"median error in px, {split} set" + (", occluded keypoints" if visibility == OCCLUDED else "")
+
+
+def _set_buttons(splits: list[str], shown: str, visibility: str) -> dict[str, Any]:
     buttons = [
         {
             "label": split,
             "method": "update",
             "args": [
                 {"visible": [name == split for name in splits]},
-                {"title.text": f"median error in px, {split} set"},
+                {"title.text": _title(split, visibility)},
             ],
         }
         for split in splits
@@ -124,20 +151,24 @@ def _keypoint_table(evaluation: Evaluation, errors: pd.DataFrame, errors_3d: pd.
     def cell(statistic: str, kind: str, view: str, keypoint: str) -> str:
         return number(figures[statistic].get((kind, view, keypoint), np.nan))
 
+    kinds = {"label": "all"}
+    if _has_occluded(errors[errors["split"] == split]):
+        kinds["occluded"] = "occluded"
     rows = [
         [
             keypoint,
             *(cell("median", "label", view, keypoint) for view in evaluation.view_names),
-            *(cell(statistic, "label", ALL, keypoint) for statistic in ("median", "mean", "percentile_95")),
-            cell("median", "hidden", ALL, keypoint),
+            *(cell(statistic, kind, ALL, keypoint) for kind in kinds for statistic in figures),
             significant(found_3d.get((against, keypoint), np.nan)),
         ]
         for keypoint in (*evaluation.keypoint_names, ALL)
     ]
-    head = ("keypoint", *evaluation.view_names, "all: median", "mean", "95 %", "hidden: median", "3D: median")
+    titles = [title for name in kinds.values() for title in (f"{name}: median", "mean", "95 %")]
+    head = ("keypoint", *evaluation.view_names, *titles, "3D: median")
+    occluded = "" if "occluded" not in kinds else "Occluded: as in the table by view, of all views. "
     caption = paragraph(
-        f"The {split} set; by view medians. Hidden: distance to where the labels of other views say that a keypoint "
-        f"without visible label is. 3D: distance to the {_KNOWN[against]}, in the calibration's unit.",
+        f"The {split} set; visible labels, by view medians. {occluded}3D: distance to the {_KNOWN[against]}, in the "
+        "calibration's unit.",
         "caption",
     )
     return table("errors-by-keypoint", head, rows) + caption

@@ -48,6 +48,11 @@ def significant(value: float) -> str:
     return f"{value:.4g}" if math.isfinite(value) else "\u2013"
 
 
+def sentence(phrase: str) -> str:
+    """A phrase with a capital letter and a full stop."""
+    return phrase[:1].upper() + phrase[1:] + "."
+
+
 def paragraph(text: str, kind: str = "") -> str:
     """A paragraph; `kind` is a class of the style sheet, such as `note`."""
     return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"

@@ -12,9 +12,10 @@ from mvtrain.data.project import Project
 from mvtrain.data.splits import SET_NAMES
 from mvtrain.evaluation.confidence import calibration_errors
 from mvtrain.evaluation.evaluation import Evaluation
-from mvtrain.evaluation.tables import ALL, statistics
+from mvtrain.evaluation.held_out import held_out_set
+from mvtrain.evaluation.tables import ALL, VISIBLE, statistics
+from mvtrain.evaluation.unlearned import describe_unlearned
 from mvtrain.prediction.run_folder import Run
-from mvtrain.report.held_out import held_out_set
 from mvtrain.report.html import card, escape, facts, grid, number, significant
 
 _UNKNOWN = "not known: the run folder has no run.yaml"
@@ -64,6 +65,11 @@ def _cards(evaluation: Evaluation, tables: Mapping[str, pd.DataFrame], share: fl
             f"median; mean {number(error['mean'])}, 95\u00a0% {number(error['percentile_95'])} px",
         )
     ]
+    occluded = statistics(evaluation.occluded_error[rows])
+    if occluded["count"]:
+        detail = f"median; mean {number(occluded['mean'])}, 95\u00a0% {number(occluded['percentile_95'])} px"
+        title = f"error of occluded keypoints, {split} set"
+        cards.append(card("card-occluded", title, f"{number(occluded['median'])} px", detail))
     if np.isfinite(baseline) and error["mean"] > 0:
         better = f"{baseline / error['mean']:.1f} times"
         cards.append(card("card-baseline", "better than the mean pose", better, f"its mean error: {baseline:.2f} px"))
@@ -85,6 +91,7 @@ def _cards(evaluation: Evaluation, tables: Mapping[str, pd.DataFrame], share: fl
 def _cards_of_tables(tables: Mapping[str, pd.DataFrame], split: str, share: float) -> list[str]:
     cards = []
     pck = tables["pck"]
+    pck = pck[pck["visibility"] == VISIBLE]
     chosen = pck[(pck[["view", "keypoint"]] == ALL).all(axis=1) & (pck["split"] == split) & (pck["unit"] == "share")]
     found = chosen[chosen["threshold"] == _PCK_SHARE]["pck"]
     if len(found):
@@ -111,6 +118,7 @@ def _facts(
     sessions = list(dict.fromkeys(evaluation.sessions))
     more = f" and {len(sessions) - _SHOWN_SESSIONS} more" if len(sessions) > _SHOWN_SESSIONS else ""
     calibrated = sum(cameras is not None for cameras in project.cameras)
+    unlearned = describe_unlearned(evaluation, run.spec.heatmap_size, run.config.model.heatmap_loss_type)
     length = (
         ""
         if metrics is None or metrics.empty
@@ -127,6 +135,7 @@ def _facts(
         "model": f"{run.spec.backbone}, {run.spec.attention} attention, input {width}x{height} px, "
         f"checkpoint {run.checkpoint.name} ({run.checksum[:12]}){length}",
         **_conditions(info),
+        **({"not learned": "; ".join(unlearned)} if unlearned else {}),
     }
 
 

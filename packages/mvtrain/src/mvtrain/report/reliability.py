@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from mvtrain.evaluation.confidence import calibration_errors
-from mvtrain.evaluation.tables import ALL
+from mvtrain.evaluation.tables import ALL, OCCLUDED, in_view_order
 from mvtrain.prediction.confidence import ConfidenceMap, describe_likelihood
-from mvtrain.report.html import Section, grid, number, paragraph, table
+from mvtrain.report.html import Section, grid, number, paragraph, sentence, table
 from mvtrain.report.plots import FAINT, SET_COLORS, figure, figure_html, go
 
 _LARGEST_SHARE = 0.3
@@ -30,7 +30,7 @@ def reliability_section(
         figure_html(_correct(pck), "pck", _HEIGHT),
         figure_html(_reliability(calibration, share), "reliability", _HEIGHT),
     ]
-    meaning = paragraph(_sentence(describe_likelihood(confidence_map)), "caption")
+    meaning = paragraph(sentence(describe_likelihood(confidence_map)), "caption")
     tables = [
         "<h3>Keypoints found</h3>",
         _pck_table(pck),
@@ -42,9 +42,10 @@ def reliability_section(
         anchor="reliability",
         title="Correct keypoints and likelihood",
         how_to_read=(
-            "First the share of visible labels whose prediction is nearer than a distance. Then, of the keypoints with "
-            f"some likelihood, the share found within {100 * share:.3g} % of the subject's size, hidden ones included: "
-            "on the diagonal a likelihood is what it says, below it the network is too sure of itself."
+            "First the share of keypoints whose prediction is nearer than a distance: of visible labels, and of "
+            "occluded keypoints where their place is known. Then, of the keypoints with some likelihood, the share "
+            f"found within {100 * share:.3g} % of the subject's size, hidden ones included: on the diagonal a "
+            "likelihood is what it says, below it the network is too sure of itself."
         ),
         body_html="\n".join([grid(plots), *tables]),
     )
@@ -54,17 +55,18 @@ def _correct(pck: pd.DataFrame) -> go.Figure:
     drawn = figure(
         "keypoints found (PCK)",
         xaxis={"title_text": "distance, % of the subject's size", "range": [0, 100 * _LARGEST_SHARE]},
-        yaxis={"title_text": "% of the labels", "range": [0, 102]},
+        yaxis={"title_text": "% of the keypoints", "range": [0, 102]},
         showlegend=True,
     )
     overall = pck[(pck["view"] == ALL) & (pck["keypoint"] == ALL) & (pck["unit"] == "share")]
-    for split, curve in overall.groupby("split", sort=False):
+    for (split, visibility), curve in overall.groupby(["split", "visibility"], sort=False):
+        is_occluded = visibility == OCCLUDED
         drawn.add_scatter(
             x=100 * curve["threshold"].to_numpy(),
             y=100 * curve["pck"].to_numpy(),
-            name=str(split),
+            name=f"{split}, occluded" if is_occluded else str(split),
             mode="lines",
-            line={"color": SET_COLORS[str(split)], "width": 2},
+            line={"color": SET_COLORS[str(split)], "width": 2, "dash": "dash" if is_occluded else "solid"},
             hovertemplate="%{y:.1f} % within %{x:.0f} %",
         )
     return drawn
@@ -95,13 +97,15 @@ def _reliability(calibration: pd.DataFrame, share: float) -> go.Figure:
 
 def _pck_table(pck: pd.DataFrame) -> str:
     chosen = pck[(pck["keypoint"] == ALL) & (pck["unit"] == "share") & pck["threshold"].isin(_LISTED_SHARES)]
+    has_occluded = (chosen["visibility"] == OCCLUDED).any()
     rows = []
-    for (split, view), part in chosen.groupby(["split", "view"], sort=False):
+    for (split, view, visibility), part in in_view_order(chosen).groupby(["split", "view", "visibility"], sort=False):
         found = dict(zip(part["threshold"], part["pck"], strict=True))
-        cells = [f"{100 * found[each]:.1f} %" for each in _LISTED_SHARES]
-        rows.append([str(split), str(view), str(part["count"].iloc[0]), *cells])
-    head = ("set", "view", "labels", *(f"within {100 * each:g} %" for each in _LISTED_SHARES))
-    return table("pck-table", head, rows, num_text_columns=2)
+        names = [str(split), str(view), *([str(visibility)] if has_occluded else [])]
+        rows.append([*names, str(part["count"].iloc[0]), *(f"{100 * found[each]:.1f} %" for each in _LISTED_SHARES)])
+    names = ["set", "view", *(["visibility"] if has_occluded else [])]
+    head = (*names, "count", *(f"within {100 * each:g} %" for each in _LISTED_SHARES))
+    return table("pck-table", head, rows, num_text_columns=len(names))
 
 
 def _likelihood_table(calibration: pd.DataFrame) -> str:
@@ -117,7 +121,3 @@ def _likelihood_table(calibration: pd.DataFrame) -> str:
     ]
     head = ("set", "confidence", "keypoints", "number", "said", "true", "calibration error")
     return table("likelihood-table", head, rows, num_text_columns=3)
-
-
-def _sentence(phrase: str) -> str:
-    return phrase[:1].upper() + phrase[1:] + "."

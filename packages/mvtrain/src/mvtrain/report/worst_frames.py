@@ -12,8 +12,8 @@ from mvtrain.data.maps import to_file
 from mvtrain.data.project import Project
 from mvtrain.evaluation.confidence import DEFAULT_SHARE
 from mvtrain.evaluation.evaluation import Evaluation
+from mvtrain.evaluation.held_out import held_out_set
 from mvtrain.evaluation.tables import statistics
-from mvtrain.report.held_out import held_out_set
 from mvtrain.report.html import Section, escape, grid, jpeg, number, paragraph
 
 _NUM_MOMENTS = 6

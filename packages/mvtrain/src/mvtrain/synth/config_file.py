@@ -44,7 +44,7 @@ def write_config(path: Path, spec: SyntheticSpec) -> None:
 
 def _config(spec: SyntheticSpec) -> dict[str, Any]:
     width, height = _input_size(spec)
-    advice = recommended(in_3d=spec.num_views > 1, everywhere=True, init_epoch=20, final_epoch=40)
+    recipe = recommended(num_frames=spec.num_frames, in_3d=spec.num_views > 1, everywhere=True)
     return {
         "data": {
             "image_resize_dims": {"height": height, "width": width},
@@ -58,40 +58,7 @@ def _config(spec: SyntheticSpec) -> dict[str, Any]:
             "skeleton": _BONES,
             "downsample_factor": 2,
         },
-        "training": {
-            "imgaug": "dlc",
-            "train_batch_size": 8,
-            "val_batch_size": 16,
-            "test_batch_size": 16,
-            "train_prob": 0.8,
-            "val_prob": 0.1,
-            "train_frames": 1,
-            "num_gpus": 1,
-            "unfreezing_epoch": 5,
-            "min_epochs": 100,
-            "max_epochs": 100,
-            "log_every_n_steps": 10,
-            "check_val_every_n_epoch": 5,
-            "ckpt_every_n_epochs": None,
-            "early_stopping": False,
-            "rng_seed_data_pt": 0,
-            "rng_seed_model_pt": 0,
-            "optimizer": "AdamW",
-            "optimizer_params": {"learning_rate": 1e-4},
-            "lr_scheduler": "multisteplr",
-            "lr_scheduler_params": {"multisteplr": {"milestones": [60, 80, 90], "gamma": 0.5}},
-            "uniform_heatmaps_for_nan_keypoints": False,
-            **advice["training"],
-        },
-        "model": {
-            "model_type": "heatmap_multiview_transformer",
-            "backbone": "vits_dino",
-            "heatmap_loss_type": "mse",
-            "losses_to_use": [],
-            "checkpoint": None,
-            **advice["model"],
-        },
-        "losses": advice["losses"],
+        **recipe,
         "eval": {
             "predict_vids_after_training": True,
             "test_videos_directory": "${data.video_dir}",

@@ -11,9 +11,11 @@ from torch.utils.data import DataLoader
 
 from mvaug import Augmentation
 from mvtrain.config import Config
+from mvtrain.config.recommended import learning_rates
 from mvtrain.data.batch import Batch
 from mvtrain.data.cache import ImageCache
 from mvtrain.data.dataset import EpochSampler, FrameDataset, make_loader, subject_size, triangulate_labels
+from mvtrain.data.needs_3d import uses_labels_from_3d
 from mvtrain.data.project import Project
 from mvtrain.data.splits import Split
 from mvtrain.model.checkpoint import load_checkpoint
@@ -53,7 +55,7 @@ def make_optimizer(config: Config, model: MultiviewTransformer) -> torch.optim.O
     """
     training = config.training
     parameters = training.optimizer_params
-    backbone_rate = training.backbone_learning_rate or parameters.learning_rate
+    head_rate, backbone_rate = learning_rates(config)
     # The view embedding goes with the backbone: its gradient runs through every block, which freezing is to save.
     with_backbone = [*model.backbone.parameters(), model.view_embedding]
     groups = [
@@ -61,8 +63,8 @@ def make_optimizer(config: Config, model: MultiviewTransformer) -> torch.optim.O
         {
             "name": "head",
             "params": list(model.head.parameters()),
-            "lr": parameters.learning_rate,
-            "full_learning_rate": parameters.learning_rate,
+            "lr": head_rate,
+            "full_learning_rate": head_rate,
         },
     ]
     extra: dict[str, Any] = {} if parameters.weight_decay is None else {"weight_decay": parameters.weight_decay}
@@ -96,7 +98,7 @@ def make_loaders(
             augmentation=changes,
             seed=seed,
             cache=cache,
-            labels_from_3d=training.labels_from_3d,
+            labels_from_3d=uses_labels_from_3d(config, project),
         )
 
     train_sampler = EpochSampler(

@@ -23,7 +23,7 @@ from mvtrain.locking import exclusive
 from mvtrain.training.build import make_loaders, make_model, make_optimizer
 from mvtrain.training.curves import draw_learning_curves
 from mvtrain.training.guards import explain_failures
-from mvtrain.training.hardware import launch
+from mvtrain.training.hardware import choose_precision, launch
 from mvtrain.training.interruption import Interruption
 from mvtrain.training.loop import Trainer
 from mvtrain.training.progress import ProgressLine
@@ -56,7 +56,7 @@ def fit(config: Config, run_dir: Path, console: Console, *, resume: bool = False
     generate_if_missing(config, console)
     project = read_project(config)
     for warning in project.warnings:
-        console.print(Text.assemble(("warning:", "yellow"), f" {warning}"), soft_wrap=True)
+        _warn(console, warning)
     split = split_frames(project, config)
     _fit(config, project, split, run_dir, console, resume=resume, dry_run=dry_run)
 
@@ -100,7 +100,10 @@ def _fit(
     config: Config, project: Project, split: Split, run_dir: Path, console: Console, *, resume: bool, dry_run: bool
 ) -> None:
     check_calibration(config, project)
-    check_lengths(config, num_train=len(split.train), num_validation=len(split.validation))
+    for warning in check_lengths(config, num_train=len(split.train), num_validation=len(split.validation)):
+        _warn(console, warning)
+    # The run's config.yaml names what was chosen: a resumed run computes as it did before, wherever it goes on.
+    config = replace(config, training=replace(config.training, precision=choose_precision(config)))
     fabric = launch(config, console)
     with Interruption() as interruption, explain_failures():
         trainer = _prepare(config, project, split, fabric, run_dir, interruption, console)
@@ -122,6 +125,10 @@ def _fit(
     fabric.barrier()
     if fabric.is_global_zero:
         evaluate_run(run_dir, config, project, split, fabric.device, console)
+
+
+def _warn(console: Console, warning: str) -> None:
+    console.print(Text.assemble(("warning:", "yellow"), f" {warning}"), soft_wrap=True)
 
 
 def _alone_in(run_dir: Path) -> AbstractContextManager[None]:

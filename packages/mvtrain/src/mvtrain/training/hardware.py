@@ -12,6 +12,7 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
 from mvtrain.config import Config
+from mvtrain.config.recommended import is_pretrained
 from mvtrain.training.sharding import fully_sharded
 
 
@@ -45,12 +46,32 @@ def float32_matmul_precision(precision: str) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+def choose_precision(config: Config) -> str:
+    """Return Fabric's precision; `auto` is bfloat16 where the device has instructions for it, else float32.
+
+    Emulated bfloat16 takes longer than float32, so it is not enough that the device can compute in it.
+    """
+    precision = config.training.precision
+    if precision != "auto":
+        return precision
+    accelerator = config.training.hardware[0]
+    if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif accelerator == "cpu" or (accelerator == "auto" and not torch.backends.mps.is_available()):
+        capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        fast = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+    else:
+        fast = False
+    return "bf16-mixed" if fast else "32-true"
+
+
 def choose_strategy(config: Config) -> str | Strategy:
     """Fabric's strategy. A backbone that is frozen at first needs DDP to expect parameters without gradient."""
     strategy = config.training.strategy
     if strategy == "fsdp":
         return fully_sharded()
-    frozen_at_first = bool(config.training.unfreezing_epoch or config.training.unfreezing_step)
+    named = (config.training.unfreezing_epoch, config.training.unfreezing_step)
+    frozen_at_first = any(named) or (named == (None, None) and is_pretrained(config))
     return "ddp_find_unused_parameters_true" if strategy == "ddp" and frozen_at_first else strategy
 
 

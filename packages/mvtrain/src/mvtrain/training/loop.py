@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,9 @@ from torch.utils.data import DataLoader
 from mvtrain.config import Config
 from mvtrain.data.batch import Batch
 from mvtrain.data.dataset import EpochSampler, FrameDataset
+from mvtrain.evaluation.unlearned import describe_starving, starving_keypoints
 from mvtrain.evaluation.validation import validation_columns, validation_figures
+from mvtrain.losses.heatmap import VISIBLE
 from mvtrain.model.checkpoint import ModelSpec, save_checkpoint
 from mvtrain.model.prediction import Prediction
 from mvtrain.prediction.predict import FramePredictions, Network, predict_frames
@@ -32,7 +35,7 @@ from mvtrain.training.progress import LogWindow, ProgressLine
 from mvtrain.training.schedules import Schedules
 from mvtrain.training.sharding import whole_weights
 from mvtrain.training.state import has_state, load_state, save_state
-from mvtrain.training.step import TrainingStep
+from mvtrain.training.step import GUIDE, TrainingStep
 
 
 @dataclass(kw_only=True)
@@ -83,6 +86,7 @@ class Trainer:
         self._window = LogWindow()
         self._watch = FiniteWatch(self.fabric.device)
         self._log: MetricsLog | None = None
+        self._starving: Set[int] = set()
         self._saved = time.monotonic()
 
     @property
@@ -234,6 +238,7 @@ class Trainer:
         loss = float((torch.stack(losses) * weights).sum() / weights.sum())
         figures = self._validation_figures(loader, predictions)
         self._write({"val_loss": loss, **figures})
+        self._name_starving(loader, predictions)
         improved = loss < self.best_loss
         self.stale_validations = 0 if improved else self.stale_validations + 1
         if improved:
@@ -243,6 +248,18 @@ class Trainer:
         self.progress.say(
             f"epoch {self.epoch:4d}: validation loss {loss:.4g}, error {figures['val_pixel_error']:.2f} px{mark}"
         )
+
+    def _name_starving(self, loader: DataLoader[Batch], predictions: FramePredictions) -> None:
+        """Name the keypoints without a peak, once a third of the run is over and whenever they have changed."""
+        dataset = loader.dataset
+        assert isinstance(dataset, FrameDataset)
+        visible = dataset.project.visibility[predictions.index] == VISIBLE
+        starving = starving_keypoints(predictions.confidence, visible, self.spec.heatmap_size)
+        if self.clock >= self.schedules.max_epochs / 3 and starving.keys() != self._starving:
+            self._starving = starving.keys()
+            if starving:
+                loss = self.config.model.heatmap_loss_type
+                self.progress.say(describe_starving(starving, self.spec.keypoint_names, loss))
 
     def _validation_figures(self, loader: DataLoader[Batch], predictions: FramePredictions) -> dict[str, float]:
         dataset = loader.dataset
@@ -355,6 +372,7 @@ class Trainer:
         losses = self.schedules.losses
         return (
             *("mask_ratio", "view_mask_ratio", "loss", "heatmap", "pixel_error"),
+            *((GUIDE,) if self.step.guided else ()),
             *losses,
             *("samples_per_second", "share_waiting_for_data", "share_moved_in_3d"),
             *(f"weight_{name}" for name in losses),

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mvtrain.config import Config, LossConfig
+from mvtrain.config.recommended import default_unfreezing_epoch, epochs_of_budget
+from mvtrain.losses.heatmap import GRADIENT_SCALES
 from mvtrain.masking import MaskingSchedule
 
 LOSS_INIT_SHARE = 0.25
@@ -107,26 +109,34 @@ def make_schedules(config: Config, steps_per_epoch: int) -> Schedules:
             return float(in_epochs)
         return default if in_steps is None else in_steps / steps_per_epoch
 
-    max_epochs = epochs(training.max_epochs, training.max_steps, 300.0)
+    max_epochs = epochs(training.max_epochs, training.max_steps, epochs_of_budget(steps_per_epoch))
     return Schedules(
         max_epochs=max_epochs,
-        min_epochs=epochs(training.min_epochs, training.min_steps, 0.0),
-        unfreeze=epochs(training.unfreezing_epoch, training.unfreezing_step, 0.0),
+        min_epochs=min(max_epochs, epochs(training.min_epochs, training.min_steps, 0.0)),
+        unfreeze=epochs(
+            training.unfreezing_epoch, training.unfreezing_step, default_unfreezing_epoch(config, max_epochs)
+        ),
         warmup=training.warmup_epochs,
         milestones=_milestones(config, steps_per_epoch, max_epochs),
         gamma=training.lr_scheduler_params.multisteplr.gamma,
         cosine=training.lr_scheduler == "cosine",
-        masking=_masking(config, epochs),
-        losses={name: _ramp(loss, max_epochs) for name, loss in config.losses.items() if name != "heatmap_mse"},
+        masking=_masking(config, max_epochs, epochs),
+        losses={
+            name: _ramp(loss, max_epochs, GRADIENT_SCALES[config.model.heatmap_loss_type])
+            for name, loss in config.losses.items()
+            if name != "heatmap_mse"
+        },
     )
 
 
-def check_lengths(config: Config, *, num_train: int, num_validation: int) -> None:
-    """Whether the numbers of a config fit the numbers of frames and each other.
+def check_lengths(config: Config, *, num_train: int, num_validation: int) -> list[str]:
+    """Check that the numbers of a config fit the numbers of frames and each other.
+
+    Returns:
+        Warnings, a line each: what will not happen because the run ends before it.
 
     Raises:
-        ValueError: a batch larger than the training set, early stopping without validation frames, milestones that the
-            run does not reach.
+        ValueError: a batch larger than the training set, early stopping without validation frames.
     """
     training = config.training
     if training.train_batch_size > num_train:
@@ -139,19 +149,25 @@ def check_lengths(config: Config, *, num_train: int, num_validation: int) -> Non
             "training.early_stopping watches the validation loss, but there are no validation frames; set "
             "training.val_prob above 0, or early_stopping to false"
         )
-    if training.lr_scheduler != "multisteplr":
-        return
     multistep = training.lr_scheduler_params.multisteplr
-    for key, milestones, end_key, end in (
-        ("milestones", multistep.milestones, "max_epochs", training.max_epochs),
-        ("milestone_steps", multistep.milestone_steps, "max_steps", training.max_steps),
+    warnings = []
+    for unit, milestones_key, milestones in (
+        ("epochs", "milestones", multistep.milestones),
+        ("steps", "milestone_steps", multistep.milestone_steps),
     ):
-        late = [milestone for milestone in milestones or () if end is not None and milestone >= end]
-        if late:
-            raise ValueError(
-                f"training.lr_scheduler_params.multisteplr.{key}: {late} come after the end of the run "
-                f"(training.{end_key} is {end}); null sets them to 1/2, 2/3 and 5/6 of the run"
+        least, most = getattr(training, f"min_{unit}"), getattr(training, f"max_{unit}")
+        if most is None:
+            continue
+        if least is not None and least > most:
+            warnings.append(f"training.min_{unit} is {least}, but the run ends after {most} (training.max_{unit})")
+        late = [milestone for milestone in milestones or () if milestone >= most]
+        if late and training.lr_scheduler == "multisteplr":
+            warnings.append(
+                f"training.lr_scheduler_params.multisteplr.{milestones_key}: {late} come after the end of the run "
+                f"(training.max_{unit} is {most}), so the learning rate does not fall there; null sets them to 1/2, "
+                "2/3 and 5/6 of the run"
             )
+    return warnings
 
 
 def _milestones(config: Config, steps_per_epoch: int, max_epochs: float) -> tuple[float, ...]:
@@ -165,7 +181,9 @@ def _milestones(config: Config, steps_per_epoch: int, max_epochs: float) -> tupl
     return (max_epochs / 2, max_epochs * 2 / 3, max_epochs * 5 / 6)
 
 
-def _masking(config: Config, epochs: Callable[[float | None, float | None, float], float]) -> MaskingSchedule | None:
+def _masking(
+    config: Config, max_epochs: float, epochs: Callable[[float | None, float | None, float], float]
+) -> MaskingSchedule | None:
     patch_mask = config.training.patch_mask
     if patch_mask is None or patch_mask.final_ratio == patch_mask.view_ratio == 0:
         return None
@@ -176,12 +194,13 @@ def _masking(config: Config, epochs: Callable[[float | None, float | None, float
         init_ratio=patch_mask.init_ratio,
         final_ratio=patch_mask.final_ratio,
         view_ratio=patch_mask.view_ratio,
+        clear=max_epochs * (1 - patch_mask.clear_share),
     )
 
 
-def _ramp(loss: LossConfig, max_epochs: float) -> LossRamp:
+def _ramp(loss: LossConfig, max_epochs: float, scale: float) -> LossRamp:
     return LossRamp(
         init=LOSS_INIT_SHARE * max_epochs if loss.init_epoch is None else loss.init_epoch,
         ramp=LOSS_RAMP_SHARE * max_epochs if loss.ramp_epochs is None else loss.ramp_epochs,
-        weight=loss.weight,
+        weight=scale * loss.weight,
     )

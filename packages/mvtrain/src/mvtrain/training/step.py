@@ -10,7 +10,7 @@ from torch import Tensor
 from mvtrain.config import Config, LossConfig
 from mvtrain.data.batch import Batch
 from mvtrain.losses import HEATMAP_LOSSES, LOSS_NAMES, LOSSES, HeatmapLoss, Loss
-from mvtrain.losses.heatmap import EXCLUDED, VISIBLE, masked_mean, target_factors
+from mvtrain.losses.heatmap import EXCLUDED, GUIDE_WEIGHT, VISIBLE, masked_mean, starvation_guide, target_factors
 from mvtrain.masking import PatchMask, draw_mask
 from mvtrain.model.decode import model_to_heatmap
 from mvtrain.model.prediction import Prediction
@@ -18,6 +18,9 @@ from mvtrain.model.spec import ModelSpec
 from mvtrain.prediction.predict import Network
 from mvtrain.training.hardware import float32_matmul_precision
 from mvtrain.training.schedules import Schedules
+
+GUIDE = "starvation_guide"
+"""Name of the guide among the parts of the loss and the columns of the log."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,7 @@ class TrainingStep:
         drops_patches: whether masked patches skip the transformer but for its last block.
         heatmap_loss: of the labels.
         heatmap_weight: its factor in the total.
+        guided: True if keypoints without a peak need `starvation_guide` beside the heatmap loss.
         losses: functions of the other losses, by the names in `schedules.losses`.
         units: their units of length.
         matmul_precision: of float32 matrix products in the network.
@@ -44,6 +48,7 @@ class TrainingStep:
     drops_patches: bool
     heatmap_loss: HeatmapLoss
     heatmap_weight: float
+    guided: bool
     losses: Mapping[str, Loss]
     units: Mapping[str, float]
     matmul_precision: str
@@ -63,6 +68,7 @@ class TrainingStep:
             drops_patches=mask is not None and mask.mode == "tokens",
             heatmap_loss=HEATMAP_LOSSES[config.model.heatmap_loss_type],
             heatmap_weight=supervised.weight,
+            guided=config.model.heatmap_loss_type == "mse",
             losses={name: LOSSES[name] for name in schedules.losses},
             units={
                 name: spec.subject_size if config.losses[name].normalize and spec.subject_size is not None else 1.0
@@ -82,8 +88,12 @@ class TrainingStep:
         mask = self._draw_mask(batch, epoch, clock)
         with float32_matmul_precision(self.matmul_precision):
             prediction = self.network(batch, mask, drop_patches=self.drops_patches)
-        parts = {"heatmap": self.heatmap(prediction, batch)}
+        target = self._target(prediction, batch)
+        parts = {"heatmap": self.heatmap_loss(prediction.logits, *target)}
         total = self.heatmap_weight * parts["heatmap"]
+        if self.guided:
+            parts[GUIDE] = starvation_guide(prediction.logits, *target)
+            total = total + self.heatmap_weight * GUIDE_WEIGHT * parts[GUIDE]
         for name, ramp in self.schedules.losses.items():
             weight = ramp.at(clock)
             # A batch none of whose samples is calibrated has no 3D loss.
@@ -98,11 +108,14 @@ class TrainingStep:
         }
 
     def heatmap(self, prediction: Prediction, batch: Batch) -> Tensor:
-        """The heatmap loss of a batch, without its weight."""
+        """The heatmap loss of a batch, without its weight and without the guide."""
+        return self.heatmap_loss(prediction.logits, *self._target(prediction, batch))
+
+    def _target(self, prediction: Prediction, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Factors of the target heatmaps along x and y, and which keypoints count."""
         size = (prediction.logits.shape[-2], prediction.logits.shape[-1])
         points = model_to_heatmap(batch.points, prediction.downsample_factor)
-        target_x, target_y = target_factors(points, batch.visibility, size)
-        return self.heatmap_loss(prediction.logits, target_x, target_y, batch.visibility != EXCLUDED)
+        return *target_factors(points, batch.visibility, size), batch.visibility != EXCLUDED
 
     def _draw_mask(self, batch: Batch, epoch: int, clock: float) -> PatchMask | None:
         height, width = batch.images.shape[-2:]

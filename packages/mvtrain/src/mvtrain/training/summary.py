@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from mvtrain.config import Config
 from mvtrain.data.batch import Batch
 from mvtrain.data.dataset import FrameDataset
+from mvtrain.data.needs_3d import uses_labels_from_3d
 from mvtrain.data.project import Project
 from mvtrain.data.splits import Split
 from mvtrain.model.multiview import MultiviewTransformer
@@ -52,11 +53,9 @@ def print_summary(
         if schedules.unfreeze == 0
         else f"frozen until epoch {schedules.unfreeze:g}",
         "augmentation": f"imgaug {_short(config.training.imgaug)}, imgaug_3d {_short(config.training.imgaug_3d)}",
-        "labels from 3D": f"{dataset.num_labels_from_3d} in views that do not see the keypoint"
-        if config.training.labels_from_3d
-        else "off",
+        "labels from 3D": _describe_labels_from_3d(config, project, dataset),
         "patch mask": _describe_masking(schedules),
-        "heatmap loss": config.model.heatmap_loss_type,
+        "heatmap loss": _describe_heatmap_loss(config.model.heatmap_loss_type),
     }
     for name, ramp in schedules.losses.items():
         rows[name] = (
@@ -82,6 +81,18 @@ def _describe_memory(config: Config, spec: ModelSpec, model: MultiviewTransforme
     )
 
 
+def _describe_labels_from_3d(config: Config, project: Project, dataset: FrameDataset) -> str:
+    if not uses_labels_from_3d(config, project):
+        return "off"
+    count = f"{dataset.num_labels_from_3d} in views that do not see the keypoint"
+    automatic = config.training.labels_from_3d is None
+    return f"{count} (training.labels_from_3d=false turns them off)" if automatic else count
+
+
+def _describe_heatmap_loss(name: str) -> str:
+    return f"{name}, with a guide for keypoints without a peak" if name == "mse" else name
+
+
 def _describe_masking(schedules: Schedules) -> str:
     masking = schedules.masking
     if masking is None:
@@ -91,6 +102,7 @@ def _describe_masking(schedules: Schedules) -> str:
     return (
         f"from epoch {masking.init:g}{_late(masking.init, schedules)} ({init_ratio:.0%}) "
         f"to epoch {masking.final:g} ({masking.final_ratio:.0%}{views})"
+        + ("" if masking.clear >= schedules.max_epochs else f", none from epoch {masking.clear:g}")
     )
 
 
