@@ -18,7 +18,7 @@ SIZE = (24, 32)
 @given(st.integers(4, 80), st.integers(4, 80))
 @settings(max_examples=30, deadline=None)
 def test_a_flat_heatmap_has_the_confidence_of_its_window(height: int, width: int) -> None:
-    # A flat heatmap whose highest pixel is in its center: decoding cuts nothing off but what is smaller than the window.
+    # Decoding cuts off only what is smaller than its window.
     logits = torch.zeros(1, height, width, dtype=torch.float64)
     logits[0, height // 2, width // 2] = 1e-9
     _, confidence = decode(logits)

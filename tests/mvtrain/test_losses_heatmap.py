@@ -6,7 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mvtrain.losses.heatmap import HEATMAP_LOSSES, gaussian_factors, heatmap_mse, target_factors
+from mvtrain.losses.heatmap import (
+    GUIDE_WEIGHT,
+    HEATMAP_LOSSES,
+    gaussian_factors,
+    heatmap_mse,
+    starvation_guide,
+    target_factors,
+)
 from mvtrain.losses.pairwise import pairwise_projection_loss
 from mvtrain.losses.reprojection import reprojection_heatmap_mse
 
@@ -89,6 +96,60 @@ def test_gradient_is_finite_for_extreme_heatmaps(kind: str, peak: float) -> None
     assert torch.isfinite(loss)
     assert logits.grad is not None
     assert torch.isfinite(logits.grad).all()
+
+
+def guide_gradient(logits: torch.Tensor, target_x: torch.Tensor, target_y: torch.Tensor) -> torch.Tensor:
+    logits = logits.clone().requires_grad_()
+    valid = torch.ones(logits.shape[:-2], dtype=torch.bool)
+    starvation_guide(logits, target_x, target_y, valid).backward()
+    assert logits.grad is not None
+    return logits.grad
+
+
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=10)
+def test_the_guide_is_the_divergence_times_the_share_of_the_target_that_is_missed(seed: int) -> None:
+    logits, points, visibility = random_case(seed)
+    target_x, target_y = target_factors(points, visibility, (9, 12))
+    loss = starvation_guide(logits, target_x, target_y, visibility > 0)
+    heatmaps = torch.softmax(logits.flatten(-2), -1).reshape(logits.shape).numpy()
+    expected = []
+    for place in np.ndindex(2, 3, 4):
+        if visibility[place] > 0:
+            target = slow_target(points[place].numpy(), int(visibility[place]), 9, 12)
+            missed = np.maximum(target - heatmaps[place], 0).sum()
+            expected.append(missed * slow_loss("kl", heatmaps[place], target))
+    assert loss.item() == pytest.approx(np.mean(expected) if expected else 0, rel=1e-9)
+
+
+@pytest.mark.parametrize("side", [16, 32, 64, 128])
+def test_the_guide_keeps_the_gradient_of_flat_heatmaps_whatever_their_size(side: int) -> None:
+    # Without it the gradient of mse is proportional to 1 / (h w).
+    target_x, target_y = target_factors(torch.full((1, 2), side / 2), torch.tensor([2]), (side, side))
+    flat = torch.zeros(1, side, side)
+    target = target_y[..., :, None] * target_x[..., None, :]
+    # A heatmap with a peak, a standard deviation beside the target's.
+    beside_x, beside_y = gaussian_factors(torch.full((1, 2), side / 2 + 1.25), (side, side))
+    peaked = (beside_y[..., :, None] * beside_x[..., None, :]).clamp(min=1e-30).log().requires_grad_()
+    heatmap_mse(peaked, target_x, target_y, torch.ones(1, dtype=torch.bool)).backward()
+    assert peaked.grad is not None
+    alive = GUIDE_WEIGHT * guide_gradient(flat, target_x, target_y).norm()
+    assert 0.1 < alive / peaked.grad.norm() < 10
+    # It pulls towards the target: downhill means up where the target is above the heatmap.
+    assert (guide_gradient(flat, target_x, target_y)[target > 2 / side**2] < 0).all()
+
+
+def test_the_guide_fades_where_the_peak_is_right() -> None:
+    target_x, target_y = target_factors(torch.tensor([[10.3, 7.6]]), torch.tensor([2]), (24, 24))
+    target = (target_y[..., :, None] * target_x[..., None, :]).double()
+    strengths = []
+    for share in (0.0, 0.5, 0.9, 1.0):
+        mixed = share * target + (1 - share) / 24**2
+        strengths.append(guide_gradient(mixed.log(), target_x.double(), target_y.double()).norm().item())
+    # Twice as near is a fourth of the pull: the divergence's gradient and its weight both shrink.
+    assert strengths[1] == pytest.approx(strengths[0] / 4, rel=0.01)
+    assert strengths[2] == pytest.approx(strengths[0] / 100, rel=0.02)
+    assert strengths[3] == pytest.approx(0, abs=1e-6)
 
 
 @given(x=st.floats(-1e4, 1e4), y=st.floats(-1e4, 1e4))

@@ -3,12 +3,16 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mvtrain.config import Config, load_config
+from mvtrain.config.recommended import LEAST_EPOCHS, MOST_EPOCHS, STEPS, recommended
 from mvtrain.data.needs_3d import keys_in_3d
 from mvtrain.exchange.config_file import write_config
 from mvtrain.synth import SyntheticSpec
 from mvtrain.synth.config_file import write_config as write_generated
+
+ROOT = Path(__file__).parents[2]
 
 
 def imported(folder: Path, num_calibrated: int, view_names: tuple[str, ...] = ("a", "b")) -> Config:
@@ -67,3 +71,26 @@ def test_without_a_calibration_or_with_one_view_nothing_needs_3d(make, tmp_path:
     assert keys_in_3d(config) == []
     assert config.training.patch_mask is not None
     assert config.training.patch_mask.view_ratio > 0
+
+
+def test_the_example_of_a_real_training_is_the_recommended_recipe() -> None:
+    example = yaml.safe_load((ROOT / "examples" / "human4" / "config.yaml").read_text())
+    recipe = recommended(num_frames=100, in_3d=True, everywhere=True)
+    # Of this project: a detector leaves out what it does not see; and its README compares with DINOv2.
+    recipe["training"]["uniform_heatmaps_for_nan_keypoints"] = True
+    recipe["model"]["backbone"] = "vits_dinov2"
+    assert {section: example[section] for section in recipe} == recipe
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 5, 40, 100, 1000, 100_000])
+def test_a_run_takes_about_the_steps_of_the_budget_and_a_batch_has_no_more_than_the_training_frames(
+    num_frames: int,
+) -> None:
+    training = recommended(num_frames=num_frames, in_3d=False, everywhere=False)["training"]
+    num_train = max(1, num_frames - 2 * max(1, num_frames // 10))
+    assert 1 <= training["train_batch_size"] <= num_train
+    steps = training["max_epochs"] * -(-num_train // training["train_batch_size"])
+    assert steps >= STEPS or training["max_epochs"] == MOST_EPOCHS
+    assert steps <= 1.1 * STEPS or training["max_epochs"] == LEAST_EPOCHS
+    mask = training["patch_mask"]
+    assert 0 <= mask["init_epoch"] < mask["final_epoch"] <= training["max_epochs"] / 2

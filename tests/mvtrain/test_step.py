@@ -93,6 +93,16 @@ def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
         assert float(result["loss"].detach()) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["mse", "kl", "js"])
+def test_only_mse_has_a_guide_and_its_logged_value_stays_its_own(kind: str) -> None:
+    step, batch = make_step(kind=kind, losses={}), make_images()
+    result = step(batch, epoch=0, clock=0.0)
+    assert (GUIDE in result) == (kind == "mse")
+    assert result["heatmap"] == step.heatmap(step.network(batch), batch).detach()
+    if kind == "mse":
+        assert result["loss"] > 0.5 * result["heatmap"]
+
+
 def test_the_error_is_the_distance_between_points() -> None:
     # And not that distance over the square root of 2.
     step, batch = make_step(losses={}), make_images()

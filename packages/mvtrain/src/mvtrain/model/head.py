@@ -6,19 +6,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+SUBPIXELS = 2
+"""Rows and columns that the head makes of each patch before it interpolates."""
+
 
 class HeatmapHead(nn.Module):
-    """Upsamples patch features to heatmaps that lie exactly on the image.
+    """Upsample patch features to heatmaps that lie exactly on the image.
 
-    Features know what is where to within a patch; the image knows its edges to the pixel. Sub-pixel convolution doubles
-    the features' resolution once; interpolation then reaches the heatmap's from any patch size, aligned so that heatmap
-    pixel i covers the image pixels i * 2**f to (i + 1) * 2**f - 1. There they meet a few convolutions of the image.
+    Logits are the sum of two maps. The coarse map is a convolution of the features at twice the resolution of the
+    patches, with weights of its own for each keypoint: keypoints share no narrow layer there, so none has to wait until
+    the others are learned. The fine map is made at the resolution of the heatmaps, from a few channels of the features
+    and a few of the image, which knows its edges to the pixel. Features are interpolated to the heatmaps from any patch
+    size, aligned so that heatmap pixel i covers the image pixels i * 2**f to (i + 1) * 2**f - 1.
 
     Args:
-        embed_dim: channels of the features.
-        num_keypoints: heatmaps.
-        patch_size: rows and columns of image pixels per feature.
-        downsample_factor: heatmaps are the image size divided by 2 to this power.
+        embed_dim: Channels of the features.
+        num_keypoints: Heatmaps per image.
+        patch_size: Rows and columns of image pixels per feature.
+        downsample_factor: Heatmaps are the image size divided by 2 to this power.
     """
 
     def __init__(
@@ -31,43 +36,56 @@ class HeatmapHead(nn.Module):
     ) -> None:
         super().__init__()
         stride = 2**downsample_factor
-        # In proportion to the transformer: a wide head at the heatmaps' resolution would outweigh a small backbone.
-        width = max(32, embed_dim // 6 // 8 * 8)
-        self.scale = tuple(size / 2 / stride for size in patch_size)
-        self.expand = nn.Sequential(
-            nn.Conv2d(embed_dim, 8 * width, 1), nn.PixelShuffle(2), nn.GroupNorm(8, 2 * width), nn.GELU()
-        )
-        self.refine = _convolution(2 * width, width, kernel_size=3)
-        # Kernels of 4 with stride 2 lie symmetrically around the pixels they merge: no shift against the image.
+        # In proportion to the transformer, and narrow where there are many pixels: the cost of the head is at the
+        # heatmaps' resolution.
+        wide = max(64, embed_dim // 3 // 16 * 16)
+        fine, edges = wide // 4, wide // 8
+        self.channels = (num_keypoints, fine)
+        self.scale = tuple(size / SUBPIXELS / stride for size in patch_size)
+        self.expand = nn.Linear(embed_dim, SUBPIXELS**2 * wide)
+        self.expanded = _activation(wide)
+        # One convolution for both: the coarse maps of the keypoints, and what the fine maps get from the features.
+        self.split = nn.Conv2d(wide, num_keypoints + fine, 3, padding=1)
+        self.coarse = _activation(fine)
+        # Kernels of twice the stride lie symmetrically around the pixels they merge: no shift against the image.
         self.detail = nn.Sequential(
-            *(
-                _convolution(3 if level == 0 else width, width, kernel_size=4, stride=2)
-                for level in range(downsample_factor)
-            )
+            nn.Conv2d(3, edges, 2 * stride, stride=stride, padding=stride // 2), _activation(edges)
         )
-        self.fuse = _convolution(2 * width, width, kernel_size=3)
-        self.to_heatmaps = nn.Conv2d(width, num_keypoints, 1)
+        self.fuse = nn.Sequential(nn.Conv2d(fine + edges, fine, 3, padding=1), _activation(fine))
+        self.to_heatmaps = nn.Conv2d(fine, num_keypoints, 1)
 
     def forward(self, features: Tensor, images: Tensor) -> Tensor:
-        """Heatmap logits.
+        """Return heatmap logits.
 
         Args:
-            features: (N, D, rows, columns) of the images' patches.
-            images: (N, 3, H, W) normalised.
+            features: (N, D, rows, columns) of the images' patches; fastest with channels last in memory.
+            images: (N, 3, H, W) normalized.
 
         Returns:
             (N, K, H / 2**f, W / 2**f).
         """
-        hidden = self.refine(self.expand(features))
+        expanded = self.expanded(_to_subpixels(self.expand(features.permute(0, 2, 3, 1))))
+        maps, coarse = self.split(expanded).split(self.channels, dim=1)
         # scale_factor rather than size: the size may be cut off below, the alignment must not change by that.
-        hidden = F.interpolate(
-            hidden, scale_factor=self.scale, mode="bilinear", align_corners=False, recompute_scale_factor=False
+        upsampled = F.interpolate(
+            torch.cat([maps, self.coarse(coarse)], dim=1),
+            scale_factor=self.scale,
+            mode="bilinear",
+            align_corners=False,
+            recompute_scale_factor=False,
         )
         detail = self.detail(images)
-        hidden = hidden[..., : detail.shape[-2], : detail.shape[-1]]
-        return self.to_heatmaps(self.fuse(torch.cat([hidden, detail], dim=1)))
+        upsampled = upsampled[..., : detail.shape[-2], : detail.shape[-1]]
+        maps, coarse = upsampled.split(self.channels, dim=1)
+        return maps + self.to_heatmaps(self.fuse(torch.cat([coarse, detail], dim=1)))
 
 
-def _convolution(channels_in: int, channels_out: int, *, kernel_size: int, stride: int = 1) -> nn.Sequential:
-    convolution = nn.Conv2d(channels_in, channels_out, kernel_size, stride=stride, padding=1)
-    return nn.Sequential(convolution, nn.GroupNorm(8, channels_out), nn.GELU())
+def _to_subpixels(tokens: Tensor) -> Tensor:
+    """Turn tokens (N, rows, columns, s * s * C) into (N, C, rows * s, columns * s), channels last in memory."""
+    batch_size, rows, columns, channels = tokens.shape
+    cells = tokens.reshape(batch_size, rows, columns, SUBPIXELS, SUBPIXELS, channels // SUBPIXELS**2)
+    return cells.transpose(2, 3).reshape(batch_size, rows * SUBPIXELS, columns * SUBPIXELS, -1).permute(0, 3, 1, 2)
+
+
+def _activation(channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.GroupNorm(8, channels), nn.GELU())

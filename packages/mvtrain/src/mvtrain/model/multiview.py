@@ -94,7 +94,8 @@ class MultiviewTransformer(nn.Module):
             # Attention to nothing at all would be NaN; what a sample without any view gives is of no account.
             view_mask = view_mask | ~view_mask.any(1, keepdim=True)
         patches, grid = self._features(images, view_mask, kept_patches, attention_bias)
-        features = patches.transpose(-1, -2).reshape(batch_size * num_views, -1, *grid)
+        # Channels last in memory, as the tokens are: the head takes them without another copy.
+        features = patches.flatten(0, 1).unflatten(1, grid).permute(0, 3, 1, 2)
         logits = self.head(features, images.flatten(0, 1))
         return logits.reshape(batch_size, num_views, *logits.shape[1:])
 
