@@ -1,27 +1,26 @@
-"""Does each part earn its place? The same small network with and without it, three seeds each, on unseen animals.
+"""Does each part earn its place? The same small network with and without it, three seeds each, on two projects.
 
     OMP_WAIT_POLICY=passive nice uv run python benchmarks/ablation.py --out ablation [--jobs 2]
 
-The project is generated: heavy occlusion, every session another animal and room, whole sessions held out for the test,
-420 labelled frames to learn from, and 2D augmentation in every row (`imgaug: dlc`), as existing projects have it; 3D
-augmentation takes the place of its rotations and crops (`dlc-mv`).
-Keypoints that a view cannot see (44 %) carry no label there, as when people label what they see; the generator's truth
-tells the errors on them. The network is the first four blocks of a pretrained DINOv2 ViT-S, in bfloat16 (slow on
-processors that do not have it): from random weights it learns hardly anything in the time there is.
+`generated`: heavy occlusion, every session another animal and room, whole sessions held out for the test, 420 labeled
+frames to learn from. Keypoints that a view cannot see (44 %) carry no label there, as when people label what they see;
+the generator's truth tells the errors on them. Each seed holds out other sessions. `human4`: a real recording of four
+cameras with a detector's labels, of which the last 20 frames are the test for every seed; hidden keypoints are known
+where the other views' labels agree, and 3D errors are distances to the triangulated labels.
 
-`joint` is attention over all views as this project recommends it: along epipolar lines (`model.epipolar_attention`) and
-with labels from 3D (`training.labels_from_3d`). Every other row differs from it in what its name says: `+ ...` adds a
-part, `all` has the four parts of the mission, and `per_view` is the same network without attention between views. The
-last three lack what `joint` has beyond plain attention and the labels of people. `hidden views` hides one of five views
-in training.
+The network is the first four blocks of a pretrained DINOv2 ViT-S: from random weights it learns hardly anything in the
+time there is. 2D augmentation is on in every row (`imgaug: dlc`); 3D augmentation takes the place of its rotations and
+crops (`dlc-mv`). `joint` is attention over all views along epipolar lines (`model.epipolar_attention`) with labels from
+3D (`training.labels_from_3d`). Every other row differs from it in what its name says: `+ ...` adds a part, `all` has
+the four parts of the mission, and `per_view` is the same network without attention between views. The last three lack
+what `joint` has beyond plain attention and the labels of people. `hidden views` hides one of five views in training.
 
-Masking and 3D losses are for a network that has found the keypoints, and set in late in real runs of 300 epochs. Here
-the first part of a run, with the labels of people and each view on its own, is the same for all rows of a seed and
-trained once: every row starts from its checkpoint. Printed per row, mean and standard deviation over the seeds, each of
-which holds out other sessions:
+Masking and 3D losses are for a network that has found the keypoints, and set in late in real runs. Here the first part
+of a run, with the labels of people and each view on its own, is the same for all rows of a seed and trained once: every
+row starts from its checkpoint. Printed per row, mean and standard deviation over the seeds:
 
-- error in px of the frame (the animal is 60 to 100 px long) of the keypoints a view sees, of those hidden from it, and
-  of a view whose image is blank altogether (one view of each test frame, in turn);
+- error in px of the camera's image (the animal is 60 to 100 px long, the person some 800) of the keypoints a view sees,
+  of those hidden from it, and of a view whose image is blank altogether (one view of each test frame, in turn);
 - 3D error in mm of all keypoints: all rows go through one and the same robust triangulation, weighted by confidence;
 - reprojection: distance in px between predictions and the reprojection of the 3D point, consistency and not accuracy;
 - the 3D error's difference from `joint`, seed by seed.
@@ -37,8 +36,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,17 +48,18 @@ from rich.table import Table
 from safetensors.torch import load_file, save_file
 
 from mvaug import Augmentation
+from mvgeom import affine, reprojection_error, triangulate, triangulate_robust
 from mvgeom import project as project_points
-from mvgeom import reprojection_error, triangulate, triangulate_robust
 from mvgeom.formats.files import write_text
 from mvtrain.config import Config, load_config
 from mvtrain.data.batch import Batch
 from mvtrain.data.cache import ImageCache
-from mvtrain.data.dataset import EpochSampler, FrameDataset, make_loader
+from mvtrain.data.dataset import EpochSampler, FrameDataset, make_loader, triangulate_labels
 from mvtrain.data.labels import read_labels
 from mvtrain.data.project import Project, read_project
 from mvtrain.data.splits import split_frames
 from mvtrain.data.truth import read_truth
+from mvtrain.evaluation.occluded import occluded_points
 from mvtrain.model.checkpoint import load_checkpoint
 from mvtrain.prediction.predict import FramePredictions, Network, predict_frames
 from mvtrain.synth import SyntheticSpec, generate_project
@@ -77,16 +78,58 @@ SPEC = SyntheticSpec(
     occlusion=0.8,
     seed=7,
 )
-START_EPOCHS = 14
-"""Of what all rows of a seed start from."""
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What differs between the two projects.
+
+    Attributes:
+        size: Side of the network's input in px.
+        start_epochs: Length of what all rows of a seed start from.
+        epochs: Length of the rest of a run.
+        data: Further keys of the section `data`.
+        training: Further keys of the section `training`.
+        threshold: px of the camera's image beyond which the robust triangulation takes a view for an outlier.
+        unit: Length of the calibration's unit in mm.
+    """
+
+    size: int
+    start_epochs: int
+    epochs: int
+    data: dict[str, Any]
+    training: dict[str, Any]
+    threshold: float
+    unit: float
+
+
+SETTINGS = {
+    "generated": Setting(
+        size=70,
+        start_epochs=14,
+        epochs=8,
+        data={"split": "session"},
+        training={"train_prob": 0.66, "val_prob": 0.06},
+        threshold=8.0,
+        unit=1.0,
+    ),
+    "human4": Setting(
+        size=98,
+        start_epochs=8,
+        epochs=8,
+        data={"split": "block"},
+        training={"train_prob": 0.7, "val_prob": 0.1, "uniform_heatmaps_for_nan_keypoints": True},
+        threshold=40.0,
+        unit=1000.0,
+    ),
+}
 
 MASKING = {"patch_mask": {"init_epoch": 0.0, "final_epoch": 1.0, "init_ratio": 0.0, "final_ratio": 0.5}}
 """Epochs as shares of the row's own part of the run."""
 MOVE_3D = {"imgaug": "dlc-mv", "imgaug_3d": True}
-PAIRWISE = {"supervised_pairwise_projections": {"log_weight": -4.7}}
-REPROJECTION = {"supervised_reprojection_heatmap_mse": {"log_weight": -3.5}}
-"""Either loss pulls two thirds as strongly as the heatmap loss `kl` on what rows start from, by
-`benchmarks/loss_gradients.py`; the usual 0.5 would be a hundredth and less."""
+PAIRWISE = {"supervised_pairwise_projections": {"log_weight": 0.5}}
+REPROJECTION = {"supervised_reprojection_heatmap_mse": {"log_weight": 0.5}}
 HIDDEN_VIEWS = {"patch_mask": {"init_epoch": 0.0, "final_epoch": 0.125, "view_ratio": 0.2}}
 EACH_VIEW_ALONE = {"model": {"attention": "per_view", "epipolar_attention": False}}
 PLAIN_ATTENTION = {"model": {"epipolar_attention": False}}
@@ -105,38 +148,41 @@ ROWS: dict[str, dict[str, dict]] = {
     "plain attention + hidden views": {**PLAIN_ATTENTION, "training": HIDDEN_VIEWS},
     "labels of people only": LABELS_OF_PEOPLE,
 }
-WEIGHTS = Path(__file__).parents[2] / "shared" / "weights" / "vit_small_patch14_dinov2.safetensors"
+WEIGHTS = SHARED / "weights" / "vit_small_patch14_dinov2.safetensors"
 START = "start"
 """The name, among the runs, of what all rows of a seed start from."""
 START_CHANGES = {**EACH_VIEW_ALONE, **LABELS_OF_PEOPLE}
 NUM_BLOCKS = 4
 BACKBONE_FILE = "backbone.safetensors"
-THRESHOLD = 8.0
-"""px of the frame beyond which the robust triangulation takes a view for an outlier."""
+Run = tuple[str, str, int]
+"""Project, row, seed."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of projects, runs and results")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
-    parser.add_argument("--epochs", type=int, default=8, help="after the common start")
+    parser.add_argument("--projects", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="of vit_small_patch14_dinov2, safetensors")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--print-only", action="store_true")
-    parser.add_argument("--run", nargs=2, metavar=("ROW", "SEED"), help=argparse.SUPPRESS)
+    parser.add_argument("--run", nargs=3, metavar=("PROJECT", "ROW", "SEED"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    out, seeds = arguments.out, range(arguments.seeds)
     if arguments.run:
-        run_one(arguments.out, arguments.run[0], int(arguments.run[1]), arguments.epochs)
+        project, row, seed = arguments.run
+        run_one(out, (project, row, int(seed)))
         return
     if not arguments.print_only:
-        make_projects(arguments.out)
-        keep_first_blocks(arguments.weights, arguments.out / BACKBONE_FILE)
-        run_all(arguments.out, [(START, seed) for seed in range(arguments.seeds)], arguments.epochs, arguments.jobs)
+        make_projects(out)
+        keep_first_blocks(arguments.weights, out / BACKBONE_FILE)
+        run_all(out, [(project, START, seed) for seed in seeds for project in arguments.projects], arguments.jobs)
         # Seed by seed: an interrupted benchmark has whole comparisons.
-        runs = [(row, seed) for seed in range(arguments.seeds) for row in arguments.rows]
-        run_all(arguments.out, runs, arguments.epochs, arguments.jobs)
-    print_table(arguments.out, arguments.rows, arguments.seeds)
+        runs = [(project, row, seed) for seed in seeds for project in arguments.projects for row in arguments.rows]
+        run_all(out, runs, arguments.jobs)
+    for project in arguments.projects:
+        print_table(out, project, arguments.rows, arguments.seeds)
 
 
 def make_projects(out: Path) -> None:
@@ -168,15 +214,15 @@ def keep_first_blocks(weights: Path, out: Path) -> None:
     save_file(kept, out)
 
 
-def run_all(out: Path, wanted: list[tuple[str, int]], epochs: int, jobs: int) -> None:
+def run_all(out: Path, wanted: list[Run], jobs: int) -> None:
     """Every run in a process of its own, `jobs` at a time."""
-    waiting = [(row, seed) for row, seed in wanted if not result_path(out, row, seed).exists()]
-    running: dict[subprocess.Popen[bytes], tuple[str, int]] = {}
+    waiting = [run for run in wanted if not result_path(out, run).exists()]
+    running: dict[subprocess.Popen[bytes], Run] = {}
     while waiting or running:
         while waiting and len(running) < jobs:
-            row, seed = waiting.pop(0)
-            command = [sys.executable, __file__, "--out", str(out), "--epochs", str(epochs), "--run", row, str(seed)]
-            running[subprocess.Popen(command)] = (row, seed)
+            run = waiting.pop(0)
+            command = [sys.executable, __file__, "--out", str(out), "--run", *map(str, run)]
+            running[subprocess.Popen(command)] = run
         ended = next(iter(running))
         for process in running:
             try:
@@ -187,51 +233,54 @@ def run_all(out: Path, wanted: list[tuple[str, int]], epochs: int, jobs: int) ->
                 continue
         else:
             continue
-        row, seed = running.pop(ended)
+        run = running.pop(ended)
         if ended.returncode:
             for process in running:
                 process.terminate()
-            raise SystemExit(f"the run {row}, seed {seed}, ended with status {ended.returncode}")
-        print(f"{row}, seed {seed}: {result_path(out, row, seed).read_text()}", flush=True)
+            raise SystemExit(f"the run {', '.join(map(str, run))} ended with status {ended.returncode}")
+        print(f"{', '.join(map(str, run))}: {result_path(out, run).read_text()}", flush=True)
 
 
-def result_path(out: Path, row: str, seed: int) -> Path:
-    return out / "results" / f"{row.replace('+', 'with').replace(' ', '_')}_{seed}.json"
+def result_path(out: Path, run: Run) -> Path:
+    project, row, seed = run
+    return out / "results" / f"{project}_{row.replace('+', 'with').replace(' ', '_')}_{seed}.json"
 
 
-def run_one(out: Path, row: str, seed: int, epochs: int) -> None:
+def run_one(out: Path, run: Run) -> None:
     """Train one row with one seed, measure it, write the result."""
     torch.set_num_threads(1)
-    result = result_path(out, row, seed)
+    result = result_path(out, run)
     run_dir = out / "runs" / result.stem
     shutil.rmtree(run_dir, ignore_errors=True)
-    config = make_start(out, seed) if row == START else make_config(out, row, seed, epochs)
+    config = make_start(out, run) if run[1] == START else make_config(out, run)
     run_dir.parent.mkdir(parents=True, exist_ok=True)
     with (run_dir.parent / f"{result.stem}.log").open("w") as log:
         fit(config, run_dir, Console(file=log, width=120))
     result.parent.mkdir(parents=True, exist_ok=True)
-    write_text(result, json.dumps(measure(run_dir, config, out / "truth")))
+    write_text(result, json.dumps(measure(run_dir, config, out / "truth", SETTINGS[run[0]])))
 
 
-def make_start(out: Path, seed: int) -> Config:
+def make_start(out: Path, run: Run) -> Config:
     """The config of the common start: at its end the learning rate is still what it was."""
-    values = common_values(out, seed, START_EPOCHS)
+    values = common_values(out, run, SETTINGS[run[0]].start_epochs)
     values["training"]["lr_scheduler"] = None
     add(values, START_CHANGES)
-    return write_config(out, START, seed, values)
+    return write_config(out, run, values)
 
 
-def make_config(out: Path, row: str, seed: int, epochs: int) -> Config:
+def make_config(out: Path, run: Run) -> Config:
     """The config of a row; only what the row names differs between rows."""
-    values = common_values(out, seed, epochs)
+    project, row, seed = run
+    epochs = SETTINGS[project].epochs
+    values = common_values(out, run, epochs)
     add(values, ROWS[row])
-    start = out / "runs" / result_path(out, START, seed).stem
+    start = out / "runs" / result_path(out, (project, START, seed)).stem
     values["model"]["checkpoint"] = str((start / "checkpoints" / "last").resolve())
     masking = values["training"].get("patch_mask")
     if masking is not None:
         starts = {key: round(share * epochs, 3) for key, share in masking.items() if key.endswith("_epoch")}
         values["training"]["patch_mask"] = {**masking, **starts}
-    return write_config(out, row, seed, values)
+    return write_config(out, run, values)
 
 
 def add(values: dict[str, dict], changes: dict[str, dict]) -> None:
@@ -239,30 +288,32 @@ def add(values: dict[str, dict], changes: dict[str, dict]) -> None:
         values[section] |= keys
 
 
-def write_config(out: Path, row: str, seed: int, values: dict[str, dict]) -> Config:
-    path = out / "configs" / f"{result_path(out, row, seed).stem}.yaml"
+def write_config(out: Path, run: Run, values: dict[str, dict]) -> Config:
+    path = out / "configs" / f"{result_path(out, run).stem}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(values))
     return load_config(path)
 
 
-def common_values(out: Path, seed: int, epochs: int) -> dict[str, dict]:
-    """What the configs of all rows say."""
+def common_values(out: Path, run: Run, epochs: int) -> dict[str, dict]:
+    """What the configs of all rows of a project say."""
+    project, _, seed = run
+    setting = SETTINGS[project]
+    folder = out / "project" if project == "generated" else SHARED / "data" / "human4"
+    views = [path.stem.removeprefix("CollectedData_") for path in sorted(folder.glob("CollectedData_*.csv"))]
     values: dict[str, dict] = {
         "data": {
-            "data_dir": str((out / "project").resolve()),
-            "view_names": list(SPEC.view_names),
-            "bbox_file": [f"bboxes_{view}.csv" for view in SPEC.view_names],
-            "image_resize_dims": {"height": 70, "width": 70},
+            "data_dir": str(folder.resolve()),
+            "view_names": views,
+            "bbox_file": [f"bboxes_{view}.csv" for view in views],
+            "image_resize_dims": {"height": setting.size, "width": setting.size},
             "downsample_factor": 1,
-            "split": "session",
             "cache_gb": 1.0,
+            **setting.data,
         },
         "training": {
             "imgaug": "dlc",
             "train_batch_size": 4,
-            "train_prob": 0.66,
-            "val_prob": 0.06,
             "num_workers": 0,
             "max_epochs": epochs,
             "check_val_every_n_epoch": 4,
@@ -275,8 +326,9 @@ def common_values(out: Path, seed: int, epochs: int) -> dict[str, dict]:
             "rng_seed_data_pt": seed,
             "rng_seed_model_pt": seed,
             "accelerator": "cpu",
-            "precision": "bf16-mixed",
+            "precision": "auto",
             "labels_from_3d": True,
+            **setting.training,
         },
         "model": {
             "model_type": "heatmap_multiview_transformer",
@@ -292,16 +344,11 @@ def common_values(out: Path, seed: int, epochs: int) -> dict[str, dict]:
     return values
 
 
-def measure(run_dir: Path, config: Config, truth_dir: Path) -> dict[str, float]:
-    """Errors of a run's best checkpoint on the test sessions, against the generator's truth."""
+def measure(run_dir: Path, config: Config, truth_dir: Path, setting: Setting) -> dict[str, float]:
+    """Errors of a run's best checkpoint on the test frames, against the generator's truth or against labels."""
     project = read_project(config)
     rows = split_frames(project, config).test
-    with_truth = read_project(replace(config, data=replace(config.data, data_dir=truth_dir.resolve())))
-    world = read_truth(with_truth)
-    assert world is not None
-    visible = with_truth.visibility[rows] == 2
-    hidden = with_truth.visibility[rows] == 1
-    truth = np.stack([project_points(world[row], project.cameras[row]) for row in rows])
+    truth, world, visible, hidden = known_places(config, project, rows, truth_dir)
 
     model, spec = load_checkpoint(run_dir / "checkpoints" / "best")
     device = torch.device("cpu")
@@ -320,16 +367,33 @@ def measure(run_dir: Path, config: Config, truth_dir: Path) -> dict[str, float]:
     without_view = predict_frames(network, blank_views(loader, blank, spec.mean), device)
     error_blank = np.linalg.norm(without_view.points - truth, axis=-1)
     frame = np.arange(len(rows))
-    error_3d, reprojection = errors_3d(predictions, project, world[rows])
+    error_3d, reprojection = errors_3d(predictions, project, world, setting.threshold)
     return {
         "visible": float(error[visible].mean()),
         "hidden": float(error[hidden].mean()),
         "blank view": float(error_blank[frame, blank][visible[frame, blank]].mean()),
-        "3D": float(np.nanmean(error_3d)),
-        "3D median": float(np.nanmedian(error_3d)),
+        "3D": setting.unit * float(np.nanmean(error_3d)),
+        "3D median": setting.unit * float(np.nanmedian(error_3d)),
         "reprojection": float(np.nanmedian(reprojection)),
         "share hidden": float(hidden.sum() / (hidden | visible).sum()),
     }
+
+
+def known_places(
+    config: Config, project: Project, rows: np.ndarray, truth_dir: Path
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return full-image px (N, V, K, 2) and world points (N, K, 3) of some rows; where visible, where hidden."""
+    labels_3d = triangulate_labels(project)
+    if config.data.split == "session":
+        with_truth = read_project(replace(config, data=replace(config.data, data_dir=truth_dir.resolve())))
+        world = read_truth(with_truth)
+        assert world is not None
+        truth = np.stack([project_points(world[row], project.cameras[row]) for row in rows])
+        return truth, world[rows], with_truth.visibility[rows] == 2, with_truth.visibility[rows] == 1
+    visible = project.visibility == 2
+    occluded = affine.apply(project.file_to_frame, occluded_points(project, labels_3d, None))
+    places = np.where(visible[..., None], project.points_frame, occluded)
+    return places[rows], labels_3d[rows], visible[rows], np.isfinite(occluded).all(-1)[rows]
 
 
 def blank_views(batches: Iterable[Batch], views: np.ndarray, mean: tuple[float, ...]) -> Iterator[Batch]:
@@ -349,7 +413,9 @@ def blank_views(batches: Iterable[Batch], views: np.ndarray, mean: tuple[float, 
         yield replace(batch, images=images)
 
 
-def errors_3d(predictions: FramePredictions, project: Project, world: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def errors_3d(
+    predictions: FramePredictions, project: Project, world: np.ndarray, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
     """(N, K) distance from the truth of robustly triangulated predictions, and (N, V, K) their reprojection error.
 
     Where no two views agree the robust triangulation gives nothing; all views then make the point, so that every row is
@@ -360,24 +426,24 @@ def errors_3d(predictions: FramePredictions, project: Project, world: np.ndarray
         cameras = project.cameras[row]
         assert cameras is not None
         points, weights = predictions.points[number], predictions.confidence[number]
-        robust = triangulate_robust(points, cameras, weights, threshold=THRESHOLD).points
+        robust = triangulate_robust(points, cameras, weights, threshold=threshold).points
         found = np.where(np.isfinite(robust), robust, triangulate(points, cameras, weights))
         errors.append(np.linalg.norm(found - world[number], axis=-1))
         reprojections.append(reprojection_error(found, points, cameras))
     return np.stack(errors), np.stack(reprojections)
 
 
-def print_table(out: Path, rows: list[str], seeds: int) -> None:
+def print_table(out: Path, project: str, rows: list[str], seeds: int) -> None:
     """Mean and standard deviation over the seeds that have a result."""
     results = {
         row: {
             seed: json.loads(path.read_text())
             for seed in range(seeds)
-            if (path := result_path(out, row, seed)).exists()
+            if (path := result_path(out, (project, row, seed))).exists()
         }
         for row in rows
     }
-    table = Table()
+    table = Table(title=project)
     columns = ("visible", "hidden", "blank view", "3D", "3D median", "reprojection")
     for column in ("row", "seeds", *columns, "3D - joint"):
         table.add_column(column, justify="left" if column == "row" else "right")

@@ -45,6 +45,7 @@ from mvtrain.config import load_config
 from mvtrain.config.recommended import recommended
 from mvtrain.data.project import Project, read_project
 from mvtrain.data.truth import read_truth
+from mvtrain.evaluation.metrics import mean_pose
 from mvtrain.prediction.predictor import Predictor
 from mvtrain.prediction.project import predict_project, write_project_predictions
 from mvtrain.prediction.run_folder import load_run
@@ -321,6 +322,9 @@ def make_config(out: Path, name: str, row: str, seed: int, steps: int) -> dict[s
         rate = float(training["optimizer_params"]["learning_rate"])
         training["optimizer_params"]["learning_rate"] = rate
     values["training"] = training
+    if row == "peer":
+        # It takes multiples of 128 px only.
+        values["data"]["image_resize_dims"] = dict.fromkeys(("height", "width"), round(source.size / 128) * 128)
     values["model"]["backbone"] = "vits_dinov2"
     if row != "peer":
         values["model"]["backbone_weights"] = str(WEIGHTS.resolve())
@@ -336,10 +340,10 @@ def score(out: Path, name: str, config_file: Path, tables: list[Path]) -> dict[s
         for part in ("train", "heldout")
     )
     predicted = np.stack([read_predictions(table, held_out.points.shape[2]) for table in tables], axis=1)
-    labels, seen_in_training = visible_points(held_out), visible_points(train)
+    labels = visible_points(held_out)
     error = np.linalg.norm(predicted - labels, axis=-1)
-    mean_pose = np.linalg.norm(np.nanmean(seen_in_training, axis=0) - labels, axis=-1)
-    medians, bounds = (np.nanmedian(values, axis=(0, 1)) for values in (error, mean_pose))
+    baseline = np.linalg.norm(mean_pose(visible_points(train)) - labels, axis=-1)
+    medians, bounds = (np.nanmedian(values, axis=(0, 1)) for values in (error, baseline))
     found: dict[str, Any] = {
         "mean": float(np.nanmean(error)),
         "median": float(np.nanmedian(error)),

@@ -275,11 +275,19 @@ def test_heatmaps_lie_where_the_image_does(factor: int, x: float, y: float) -> N
     torch.testing.assert_close(torch.stack(centroid(heatmap)), expected, atol=0.02, rtol=0)
 
 
+def test_the_memory_format_of_features_and_images_does_not_matter() -> None:
+    torch.manual_seed(0)
+    head = HeatmapHead(48, 5, patch_size=(16, 16))
+    features, images = torch.randn(2, 48, 3, 4), torch.randn(2, 3, 48, 64)
+    last = [tensor.contiguous(memory_format=torch.channels_last) for tensor in (features, images)]
+    torch.testing.assert_close(head(*last), head(features, images))
+
+
 def blurring_head(patch: int, factor: int) -> HeatmapHead:
     """A head whose convolutions average, so that its output is bright where its input is."""
     head = HeatmapHead(16, 1, patch_size=(patch, patch), downsample_factor=factor)
     for layer in head.modules():
-        if isinstance(layer, torch.nn.Conv2d):
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
             torch.nn.init.constant_(layer.weight, 1 / layer.weight[0].numel())
             torch.nn.init.zeros_(layer.bias)
         if isinstance(layer, torch.nn.GroupNorm):  # keeps what is zero at zero

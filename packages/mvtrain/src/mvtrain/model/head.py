@@ -1,4 +1,4 @@
-"""From patch features, and the image itself for its detail, to heatmap logits."""
+"""Head that turns patch features and the detail of the image into heatmap logits."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ class HeatmapHead(nn.Module):
         stride = 2**downsample_factor
         # In proportion to the transformer, and narrow where there are many pixels: the cost of the head is at the
         # heatmaps' resolution.
-        wide = max(64, embed_dim // 3 // 16 * 16)
-        fine, edges = wide // 4, wide // 8
+        wide = max(64, embed_dim // 3 // 64 * 64)
+        fine = edges = max(16, wide // 8)
         self.channels = (num_keypoints, fine)
         self.scale = tuple(size / SUBPIXELS / stride for size in patch_size)
         self.expand = nn.Linear(embed_dim, SUBPIXELS**2 * wide)
         self.expanded = _activation(wide)
-        # One convolution for both: the coarse maps of the keypoints, and what the fine maps get from the features.
-        self.split = nn.Conv2d(wide, num_keypoints + fine, 3, padding=1)
-        self.coarse = _activation(fine)
+        # One convolution for both: the coarse maps, and the channels of the features that the fine maps begin with.
+        self.coarse = nn.Conv2d(wide, num_keypoints + fine, 3, padding=1)
+        self.hidden = _activation(fine)
         # Kernels of twice the stride lie symmetrically around the pixels they merge: no shift against the image.
         self.detail = nn.Sequential(
             nn.Conv2d(3, edges, 2 * stride, stride=stride, padding=stride // 2), _activation(edges)
         )
         self.fuse = nn.Sequential(nn.Conv2d(fine + edges, fine, 3, padding=1), _activation(fine))
-        self.to_heatmaps = nn.Conv2d(fine, num_keypoints, 1)
+        self.fine = nn.Conv2d(fine, num_keypoints, 1)
 
     def forward(self, features: Tensor, images: Tensor) -> Tensor:
         """Return heatmap logits.
@@ -65,10 +65,10 @@ class HeatmapHead(nn.Module):
             (N, K, H / 2**f, W / 2**f).
         """
         expanded = self.expanded(_to_subpixels(self.expand(features.permute(0, 2, 3, 1))))
-        maps, coarse = self.split(expanded).split(self.channels, dim=1)
+        coarse, hidden = self.coarse(expanded).split(self.channels, dim=1)
         # scale_factor rather than size: the size may be cut off below, the alignment must not change by that.
         upsampled = F.interpolate(
-            torch.cat([maps, self.coarse(coarse)], dim=1),
+            torch.cat([coarse, self.hidden(hidden)], dim=1),
             scale_factor=self.scale,
             mode="bilinear",
             align_corners=False,
@@ -76,8 +76,8 @@ class HeatmapHead(nn.Module):
         )
         detail = self.detail(images)
         upsampled = upsampled[..., : detail.shape[-2], : detail.shape[-1]]
-        maps, coarse = upsampled.split(self.channels, dim=1)
-        return maps + self.to_heatmaps(self.fuse(torch.cat([coarse, detail], dim=1)))
+        coarse, hidden = upsampled.split(self.channels, dim=1)
+        return coarse + self.fine(self.fuse(torch.cat([hidden, detail], dim=1)))
 
 
 def _to_subpixels(tokens: Tensor) -> Tensor:

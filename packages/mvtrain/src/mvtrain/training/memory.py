@@ -1,4 +1,4 @@
-"""How much memory a training step will take, found before it is taken."""
+"""Estimate of the memory of a training step, made before the first step."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def estimate_memory(
     precision: str,
     epipolar_attention: bool = False,
 ) -> MemoryEstimate:
-    """Memory of a training step with Adam.
+    """Estimate the memory of a training step with Adam.
 
-    The network runs once, for one sample, on tensors without content, and what it keeps is counted; so fused attention,
-    gradient checkpointing and the head count as they are. 3D losses and heatmap losses keep little beside.
+    The network runs for one sample and for two, on tensors without content, and what it keeps is counted; so fused
+    attention, gradient checkpointing and the head count as they are. 3D losses and heatmap losses keep little beside.
 
     Args:
         model: on any device.
@@ -52,6 +52,19 @@ def estimate_memory(
         precision: Fabric's; in mixed precision most of what is kept has half the size.
         epipolar_attention: whether attention has a bias, a number per pair of patches of all views.
     """
+    samples = min(batch_size, 2)
+    kept = [_kept_bytes(model, count, image_size, epipolar_attention) for count in range(1, samples + 1)]
+    # Some of it, such as tables of positions, is there once for all samples.
+    activations = kept[0] + (batch_size - 1) * (kept[-1] - kept[0])
+    numbers = sum(parameter.numel() for parameter in model.parameters())
+    smaller = 2 if "16" in precision else 1
+    return MemoryEstimate(fixed=16 * numbers, activations=activations // smaller)
+
+
+def _kept_bytes(
+    model: MultiviewTransformer, num_samples: int, image_size: tuple[int, int], epipolar_attention: bool
+) -> int:
+    """Count the bytes that the forward pass of some samples keeps for the backward pass, in full precision."""
     width, height = image_size
     device = next(model.parameters()).device
     # A copy: backbones keep tables of positions that they have computed, which would here have no content.
@@ -71,15 +84,12 @@ def estimate_memory(
         return tensor
 
     with mode, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        images = torch.empty(1, model.num_views, 3, height, width, device=device)
+        images = torch.empty(num_samples, model.num_views, 3, height, width, device=device)
         bias = None
         if epipolar_attention:
             rows, columns = patch_grid((height, width), model.patch_size)
-            bias = torch.empty(1, *(model.num_views * rows * columns,) * 2, device=device)
+            bias = torch.empty(num_samples, *(model.num_views * rows * columns,) * 2, device=device)
         logits = functional_call(copied, state, (images,), {"attention_bias": bias})
         # Every heatmap loss keeps the softmax of the logits.
         logits.flatten(-2).log_softmax(-1)
-    per_sample = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    numbers = sum(parameter.numel() for parameter in model.parameters())
-    smaller = 2 if "16" in precision else 1
-    return MemoryEstimate(fixed=16 * numbers, activations=batch_size * per_sample // smaller)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
