@@ -77,6 +77,15 @@ def test_damaged_weights_are_refused(checkpoint: Path) -> None:
         load_checkpoint(checkpoint)
 
 
+def test_the_weights_of_another_version_are_refused_in_one_line(tmp_path: Path) -> None:
+    weights = build_model(SPEC).state_dict()
+    other = {name.replace("head.", "head.old_"): tensor for name, tensor in weights.items()}
+    save_checkpoint(tmp_path / "other", other, SPEC, {"epoch": 1})
+    with pytest.raises(ValueError, match=r"does not fit the model .*head\.coarse") as raised:
+        load_checkpoint(tmp_path / "other")
+    assert "\n" not in str(raised.value)
+
+
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no checkpoint: it has no model\.yaml"):
         load_checkpoint(tmp_path)

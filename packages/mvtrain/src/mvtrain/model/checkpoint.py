@@ -51,9 +51,20 @@ def load_checkpoint(folder: Path) -> tuple[MultiviewTransformer, ModelSpec]:
         raise ValueError(f"{folder / 'model.yaml'} does not describe a checkpoint: {error}") from error
     model = build_model(spec)
     try:
-        model.load_state_dict(safetensors.torch.load_file(weights))
-    except (RuntimeError, safetensors.SafetensorError) as error:
+        state = safetensors.torch.load_file(weights)
+    except safetensors.SafetensorError as error:
         raise ValueError(f"{weights} does not fit the model that model.yaml describes: {error}") from error
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    found = {name: tensor.shape for name, tensor in state.items()}
+    others = sorted(name for name in shapes.keys() | found.keys() if shapes.get(name) != found.get(name))
+    if others:
+        named = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        raise ValueError(
+            f"{weights} does not fit the model that model.yaml describes: {len(others)} parameters are missing, "
+            f"unknown or of another shape ({named}). If another version of mvtrain wrote it, use that version, or "
+            "train again"
+        )
+    model.load_state_dict(state)
     return model, spec
 
 

@@ -71,7 +71,10 @@ def load_state(run_dir: Path, fabric: Fabric, state: dict[str, Any]) -> dict[str
         with _frozen_where_never_trained(state["model"].module, path):
             rest = fabric.load(path, state, weights_only=True)
     except (RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path} does not fit this run: {error}") from error
+        raise ValueError(
+            f"{path} does not fit this run: {str(error).splitlines()[0]} If another version of mvtrain wrote it, go on "
+            "with that version, or start a new run"
+        ) from error
     fabric.strategy.precision.load_state_dict(rest.pop("precision"))
     _set_random_state(rest.pop("random"))
     return rest
