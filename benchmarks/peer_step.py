@@ -1,6 +1,6 @@
 """Forward and backward pass of our model beside those of the peer, Lightning Pose 2.4.3.
 
-    uv run python benchmarks/peer_step.py --peer-python /work/peer-env/bin/python [--threads 2] [--repeats 7]
+    uv run python benchmarks/peer_step.py --peer-python ../peer-env/bin/python [--threads 2] [--repeats 7]
 
 Both models are a ViT-S/16 of random weights with joint attention over 4 views of 256 x 256 px, 17 keypoints, 2 frames;
 both end in heatmaps that sum to 1. Each runs in a process of its own: ours in this environment, the peer's in its own

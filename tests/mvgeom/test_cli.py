@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +70,7 @@ def read_3d(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
     return table, np.stack([table[name][["x", "y", "z"]].to_numpy() for name in ("nose", "tail")], axis=1)
 
 
-def test_help_is_fast_and_imports_nothing_heavy() -> None:
+def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from mvgeom.cli import app\n"
         "try: app(['--help'])\n"
@@ -79,12 +78,7 @@ def test_help_is_fast_and_imports_nothing_heavy() -> None:
         "heavy = {'cv2', 'scipy', 'matplotlib', 'pandas', 'torch'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    taken = []
-    for _ in range(3):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-        taken.append(time.perf_counter() - start)
-    assert min(taken) < 1.5, f"--help took {taken} s; it should take below 0.5 s on an idle machine"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_convert_by_suffix_and_back(calibration: Path, tmp_path: Path) -> None:
