@@ -215,13 +215,10 @@ def test_fit_on_real_frames_with_the_config_as_it_is(
         "data.image_resize_dims.height=56",
         "data.image_resize_dims.width=56",
         "training.train_frames=8",
-        "training.min_epochs=1",
+        # All that it takes to try it for two epochs, although milestones and min_epochs come later.
         "training.max_epochs=2",
         "training.unfreezing_epoch=0",
         "training.log_every_n_steps=1",
-        "training.lr_scheduler_params.multisteplr.milestones=[1]",
-        "training.patch_mask.init_epoch=0",
-        "training.patch_mask.final_epoch=2",
         "eval.predict_vids_after_training=false",
         "--output-dir",
         run,
@@ -230,6 +227,17 @@ def test_fit_on_real_frames_with_the_config_as_it_is(
     assert "ignored, no counterpart here: " in outcome.out
     for key in ("dali", "callbacks", "hydra", "model.model_name"):
         assert key in outcome.out.splitlines()[0]
+    metrics = pd.read_csv(run / "metrics.csv")
+    assert metrics["epoch"].max() == 2
+    # The loss of the config's name, and beside it what keeps keypoints without a peak learning.
+    logged = metrics.dropna(subset=["heatmap", "starvation_guide"])
+    assert (logged["heatmap"] < 0.2).all()
+    assert (logged["starvation_guide"] > 0.1).all()
+    # With a calibration hidden keypoints are learned although the config does not name them.
+    (labels_from_3d,) = [line for line in outcome.out.splitlines() if line.startswith("labels from 3D")]
+    assert int(labels_from_3d.split("labels from 3D")[1].split()[0]) > 100
+    # Two epochs teach nothing, and the last line says so.
+    assert "no better than the mean pose" in outcome.out.splitlines()[-1]
     for view in ("cam1", "cam2", "cam3", "cam4"):
         _, points, sets = read_predictions(run / f"predictions_{view}.csv")
         assert points.shape == (100, 19, 2)
