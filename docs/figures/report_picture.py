@@ -40,6 +40,8 @@ def take_picture(report: Path, out: Path) -> None:
         page.evaluate(_LEAVE)
         page.evaluate(f"Plotly.animate('plot-pose-1', ['{_PLAYED}'], {{mode: 'immediate', frame: {{duration: 0}}}})")
         page.wait_for_timeout(3000)
+        # Images below the window are loaded when they are scrolled to, which a picture of the whole page does not do.
+        page.evaluate("Promise.all([...document.images].map(i => { i.loading = 'eager'; return i.decode(); }))")
         content = page.screenshot(full_page=True)
         browser.close()
     picture = Image.open(io.BytesIO(content)).convert("RGB")
