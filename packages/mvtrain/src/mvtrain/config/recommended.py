@@ -74,9 +74,12 @@ def epochs_of_budget(steps_per_epoch: int) -> int:
 
 def learning_rates(config: Config) -> tuple[float, float]:
     """Return the full learning rates of the head and of the backbone."""
-    head, backbone = config.training.optimizer_params.learning_rate, config.training.backbone_learning_rate
-    default = BACKBONE_LEARNING_RATE if head is None and is_pretrained(config) else head or HEAD_LEARNING_RATE
-    return head or HEAD_LEARNING_RATE, default if backbone is None else backbone
+    named, backbone = config.training.optimizer_params.learning_rate, config.training.backbone_learning_rate
+    head = HEAD_LEARNING_RATE if named is None else named
+    if backbone is None:
+        # A rate that is given without another is that of the whole network, as in existing configs.
+        backbone = BACKBONE_LEARNING_RATE if named is None and is_pretrained(config) else head
+    return head, backbone
 
 
 def default_unfreezing_epoch(config: Config, max_epochs: float) -> float:

@@ -97,6 +97,8 @@ def _describe_masking(schedules: Schedules) -> str:
     masking = schedules.masking
     if masking is None:
         return "off"
+    if masking.clear <= masking.init < schedules.max_epochs:
+        return f"never: it would start at epoch {masking.init:g}, and none is masked from epoch {masking.clear:g}"
     views = f", and {masking.view_ratio:.0%} of the views" if masking.view_ratio > 0 else ""
     init_ratio = masking.init_ratio if masking.final_ratio > 0 else 0.0
     return (
