@@ -13,6 +13,7 @@ import yaml
 from helpers.command import SHARED, Outcome, run_mvtrain
 from mvtrain.config import load_config
 from mvtrain.data.project import read_project
+from mvtrain.data.splits import split_frames
 from mvtrain.model.checkpoint import load_checkpoint
 from mvtrain.synth import SyntheticSpec, generate_project
 
@@ -401,3 +402,33 @@ def test_help_answers_at_once_without_torch() -> None:
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env={**os.environ})
+
+
+def test_a_keypoint_that_stays_without_a_peak_is_named(
+    config: Path, project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = tmp_path / "project"
+    shutil.copytree(project, copied)
+    changes = (f"data.data_dir={copied}", "training.max_epochs=60", "training.check_val_every_n_epoch=10")
+    changes += ("training.imgaug=none", "training.imgaug_3d=false", "training.patch_mask=null", "losses={}")
+    changes += ("training.labels_from_3d=false", "model.heatmap_loss_type=js", "data.downsample_factor=1")
+    changes += ("training.optimizer_params.learning_rate=3e-3", "training.unfreezing_epoch=0")
+    changes += ("eval.predict_vids_after_training=false",)
+    loaded = load_config(config, changes)
+    training_rows = split_frames(read_project(loaded), loaded).train
+    for path in copied.glob("CollectedData_*.csv"):
+        lines = path.read_text().splitlines()
+        for row in training_rows:
+            cells = lines[3 + row].split(",")
+            # The first keypoint is occluded in every training frame: its target is flat.
+            cells[3] = "1"
+            lines[3 + row] = ",".join(cells)
+        path.write_text("\n".join(lines) + "\n")
+    outcome = run_mvtrain(capsys, monkeypatch, "fit", config, *changes, "--output-dir", tmp_path / "run")
+    assert outcome.status == 0, outcome.err
+    named = [line for line in outcome.out.splitlines() if line.startswith("keypoints without a peak")]
+    # In a validation once, not in each, and at the end.
+    assert len(named) == 2, outcome.out
+    assert all(" nose (" in line and "model.heatmap_loss_type=kl" in line for line in named)
+    first = outcome.out.splitlines().index(named[0])
+    assert not any(line.startswith("epoch   10") for line in outcome.out.splitlines()[first:])

@@ -1,0 +1,77 @@
+"""What a config that leaves the choice gets on a device."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from helpers.command import run_mvtrain
+from helpers.tiny import generate_tiny_project, write_tiny_config
+from mvtrain.config import Config, ModelConfig, TrainingConfig, load_config
+from mvtrain.training.hardware import choose_precision, choose_strategy
+
+FIND_UNUSED = "ddp_find_unused_parameters_true"
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"avx2": True}, "32-true"),
+        ({"avx512_bf16": True}, "bf16-mixed"),
+        ({"amx_bf16": True, "avx512_bf16": False}, "bf16-mixed"),
+        ({}, "32-true"),
+    ],
+)
+def test_auto_is_bfloat16_only_where_the_processor_computes_in_it(
+    capabilities: dict[str, bool], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert choose_precision(Config(training=TrainingConfig(precision="auto", accelerator="cpu"))) == expected
+
+
+@pytest.mark.parametrize("emulated", [True, False])
+def test_auto_is_bfloat16_only_where_the_gpu_does_not_emulate_it(
+    emulated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation or not emulated
+    )
+    chosen = choose_precision(Config(training=TrainingConfig(precision="auto", accelerator="cuda")))
+    assert chosen == ("32-true" if emulated else "bf16-mixed")
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
+def test_a_precision_that_is_named_is_kept(precision: str) -> None:
+    assert choose_precision(Config(training=TrainingConfig(precision=precision))) == precision
+
+
+@pytest.mark.parametrize(
+    ("training", "pretrained", "frozen_at_first"),
+    [
+        ({}, True, True),
+        ({}, False, False),
+        ({"unfreezing_epoch": 0}, True, False),
+        ({"unfreezing_epoch": 3}, False, True),
+        ({"unfreezing_step": 0}, True, False),
+        ({"unfreezing_step": 9}, False, True),
+    ],
+)
+def test_ddp_expects_parameters_without_gradient_where_the_backbone_is_frozen_at_first(
+    training: dict[str, Any], pretrained: bool, frozen_at_first: bool
+) -> None:
+    model = ModelConfig(backbone_pretrained=pretrained)
+    config = Config(training=TrainingConfig(strategy="ddp", **training), model=model)
+    assert choose_strategy(config) == (FIND_UNUSED if frozen_at_first else "ddp")
+
+
+def test_the_choice_is_written_where_a_resumed_run_reads_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = generate_tiny_project(tmp_path / "project", num_frames=8, num_video_frames=8)
+    config = write_tiny_config(tmp_path / "tiny.yaml", project, precision="auto", max_epochs=1)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    outcome = run_mvtrain(capsys, monkeypatch, "fit", config, "--output-dir", tmp_path / "run")
+    assert outcome.status == 0, outcome.err
+    assert load_config(tmp_path / "run" / "config.yaml").training.precision == "bf16-mixed"
