@@ -33,7 +33,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -43,6 +42,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from jobs import run_jobs
 from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file, save_file
@@ -216,29 +216,8 @@ def keep_first_blocks(weights: Path, out: Path) -> None:
 
 def run_all(out: Path, wanted: list[Run], jobs: int) -> None:
     """Every run in a process of its own, `jobs` at a time."""
-    waiting = [run for run in wanted if not result_path(out, run).exists()]
-    running: dict[subprocess.Popen[bytes], Run] = {}
-    while waiting or running:
-        while waiting and len(running) < jobs:
-            run = waiting.pop(0)
-            command = [sys.executable, __file__, "--out", str(out), "--run", *map(str, run)]
-            running[subprocess.Popen(command)] = run
-        ended = next(iter(running))
-        for process in running:
-            try:
-                process.wait(timeout=1)
-                ended = process
-                break
-            except subprocess.TimeoutExpired:
-                continue
-        else:
-            continue
-        run = running.pop(ended)
-        if ended.returncode:
-            for process in running:
-                process.terminate()
-            raise SystemExit(f"the run {', '.join(map(str, run))} ended with status {ended.returncode}")
-        print(f"{', '.join(map(str, run))}: {result_path(out, run).read_text()}", flush=True)
+    command = [sys.executable, __file__, "--out", str(out), "--run"]
+    run_jobs({result_path(out, run): [*command, *map(str, run)] for run in wanted}, jobs)
 
 
 def result_path(out: Path, run: Run) -> Path:

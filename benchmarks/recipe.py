@@ -28,7 +28,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ import numpy as np
 import pandas as pd
 import torch
 import yaml
+from jobs import run_jobs
 from rich.console import Console
 from rich.table import Table
 
@@ -120,29 +121,21 @@ OPEN = SyntheticSpec(num_views=2, num_frames=100, num_sessions=5, num_video_fram
 OCCLUDED = SyntheticSpec(
     num_views=3, num_frames=100, num_sessions=5, num_video_frames=40, size=256, crop=True, occlusion=0.8, seed=11
 )
+HUMAN4 = Source(make=copy_human4, size=126, batch_size=4, in_3d=True, seeds=1, held_out=(10, False), unit=1000.0)
+GENERATED = Source(
+    make=generate(OCCLUDED, calibrated=True, hide=True),
+    size=252,
+    batch_size=2,
+    in_3d=True,
+    seeds=1,
+    held_out=(20, True),
+    unit=1.0,
+)
 PROJECTS = {
-    "human4": Source(make=copy_human4, size=126, batch_size=4, in_3d=True, seeds=1, held_out=(10, False), unit=1000.0),
-    "human4-block": Source(
-        make=copy_human4, size=126, batch_size=4, in_3d=True, seeds=3, held_out=(20, True), unit=1000.0
-    ),
-    "open": Source(
-        make=generate(OPEN, calibrated=False, hide=False),
-        size=252,
-        batch_size=2,
-        in_3d=False,
-        seeds=1,
-        held_out=(20, True),
-        unit=1.0,
-    ),
-    "occluded": Source(
-        make=generate(OCCLUDED, calibrated=True, hide=True),
-        size=252,
-        batch_size=2,
-        in_3d=True,
-        seeds=1,
-        held_out=(20, True),
-        unit=1.0,
-    ),
+    "human4": HUMAN4,
+    "human4-block": replace(HUMAN4, seeds=3, held_out=(20, True)),
+    "open": replace(GENERATED, make=generate(OPEN, calibrated=False, hide=False), in_3d=False),
+    "occluded": GENERATED,
 }
 ROWS = ("peer", "existing", "recommended")
 
@@ -200,35 +193,20 @@ def make_project(out: Path, name: str) -> None:
 
 
 def run_all(out: Path, projects: list[str], rows: list[str], steps: int, jobs: int, peer: Path | None) -> None:
-    """Every run in a process of its own, `jobs` at a time."""
-    waiting = [
-        (project, row, seed)
+    """Train and score every row of every project, the first seed of each first."""
+    runs = [
+        (seed, project, row)
         for project in projects
         for row in rows
         for seed in range(1 if row == "peer" else PROJECTS[project].seeds)
-        if (row != "peer" or peer is not None) and not result_path(out, project, row, seed).exists()
+        if row != "peer" or peer is not None
     ]
-    waiting.sort(key=lambda run: run[2])
-    running: dict[subprocess.Popen[bytes], tuple[str, str, int]] = {}
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
-    while waiting or running:
-        while waiting and len(running) < jobs:
-            project, row, seed = waiting.pop(0)
-            command = [sys.executable, __file__, "--out", str(out), "--steps", str(steps)]
-            command += [] if peer is None else ["--peer", str(peer)]
-            command += ["--run", project, row, str(seed)]
-            running[subprocess.Popen(command, env=environment)] = (project, row, seed)
-        for process in list(running):
-            try:
-                process.wait(timeout=1)
-            except subprocess.TimeoutExpired:
-                continue
-            project, row, seed = running.pop(process)
-            if process.returncode:
-                print(f"{project}, {row}, seed {seed}: ended with status {process.returncode}", flush=True)
-                continue
-            found = json.loads(result_path(out, project, row, seed).read_text())
-            print(f"{project}, {row}, seed {seed}: {found}", flush=True)
+    commands = {}
+    for seed, project, row in sorted(runs, key=lambda run: run[0]):
+        command = [sys.executable, __file__, "--out", str(out), "--steps", str(steps)]
+        command += [] if peer is None else ["--peer", str(peer)]
+        commands[result_path(out, project, row, seed)] = [*command, "--run", project, row, str(seed)]
+    run_jobs(commands, jobs)
 
 
 def result_path(out: Path, project: str, row: str, seed: int) -> Path:
