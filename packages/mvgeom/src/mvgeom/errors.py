@@ -1,0 +1,35 @@
+"""The exception for inputs that a user can put right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class InputError(ValueError):
+    """An input that the user can put right: a file, an argument, a config key.
+
+    The commands print its message as one line and exit with status 2. Any other exception, a `ValueError` of NumPy
+    included, is a bug and shows a traceback.
+
+    Args:
+        message: `<where>: <what is wrong>, found <value>, expected <value>. <What to do.>`
+        code: Short, stable name of the kind of error in kebab case, such as "missing-view". Programs test for it; the
+            message may change.
+        **facts: What a caller can use, such as `path`, `view` or `key`; each becomes an attribute of the error.
+
+    Attributes:
+        code: As given.
+        facts: All facts by name.
+    """
+
+    def __init__(self, message: str, *, code: str = "invalid-input", **facts: Any) -> None:
+        super().__init__(message)
+        self.code = code
+        self.facts = facts
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the fact of that name."""
+        facts = self.__dict__.get("facts", {})
+        if name in facts:
+            return facts[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute or fact {name!r}")
