@@ -53,18 +53,17 @@ from mvgeom import project as project_points
 from mvgeom.formats.files import write_text
 from mvtrain.config import Config, load_config
 from mvtrain.data.batch import Batch
-from mvtrain.data.cache import ImageCache
-from mvtrain.data.dataset import EpochSampler, FrameDataset, make_loader, triangulate_labels
-from mvtrain.data.labels import read_labels
-from mvtrain.data.project import Project, read_project
-from mvtrain.data.splits import split_frames
-from mvtrain.data.truth import read_truth
-from mvtrain.evaluation.occluded import occluded_points
+from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader
+from mvtrain.metrics.errors import occluded_points
 from mvtrain.model.checkpoint import load_checkpoint
-from mvtrain.prediction.predict import FramePredictions, Network, predict_frames
+from mvtrain.model.inference import FramePredictions, Network, predict_frames
+from mvtrain.project.label_tables import read_labels
+from mvtrain.project.labels_3d import read_truth, triangulate_labels
+from mvtrain.project.project import Project, read_project
+from mvtrain.project.splits import split_frames
+from mvtrain.project.writer import write_labels
 from mvtrain.synth import SyntheticSpec, generate_project
-from mvtrain.synth.tables import write_labels
-from mvtrain.training.fit import fit
+from mvtrain.training.train import train
 
 SPEC = SyntheticSpec(
     num_views=4,
@@ -200,7 +199,15 @@ def make_projects(out: Path) -> None:
         seen = table.visible == 2
         points = np.where(seen[..., None], table.points, np.nan)
         names = [str(name) for name in table.image_names]
-        write_labels(table.path, names, points, np.where(seen, 2, 0).astype(np.int8))
+        write_labels(
+            table.path,
+            names,
+            table.keypoint_names,
+            points,
+            np.where(seen, 2, 0).astype(np.int8),
+            scorer="synthetic",
+            float_format="%.4f",
+        )
     unfinished.rename(out / "project")
 
 
@@ -234,7 +241,7 @@ def run_one(out: Path, run: Run) -> None:
     config = make_start(out, run) if run[1] == START else make_config(out, run)
     run_dir.parent.mkdir(parents=True, exist_ok=True)
     with (run_dir.parent / f"{result.stem}.log").open("w") as log:
-        fit(config, run_dir, Console(file=log, width=120))
+        train(config, run_dir, Console(file=log, width=120))
     result.parent.mkdir(parents=True, exist_ok=True)
     write_text(result, json.dumps(measure(run_dir, config, out / "truth", SETTINGS[run[0]])))
 

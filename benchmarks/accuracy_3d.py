@@ -26,8 +26,8 @@ from scipy.spatial.transform import Rotation
 from mvgeom import CameraGroup
 from mvgeom.keypoint_tables import read_keypoints
 from mvgeom.reconstruction import reconstruct
-from mvtrain.prediction.run_folder import load_run
-from mvtrain.prediction.three_d import estimate_noise, to_3d
+from mvtrain.model.reconstruction import estimate_noise, to_3d
+from mvtrain.model.run_folder import load_run
 
 
 def main() -> None:
@@ -84,7 +84,7 @@ def middle(count: int) -> range:
 def predict(run: Path, videos: Path, project: Path, out: Path) -> None:
     """By the command, as users do."""
     options = ("--output-dir", str(out), "--calibration", str(project / "calibrations"))
-    subprocess.run([sys.executable, "-m", "mvtrain.cli", "predict", str(run), str(videos), *options], check=True)
+    subprocess.run([sys.executable, "-m", "mvtrain.cli.app", "predict", str(run), str(videos), *options], check=True)
 
 
 def errors(

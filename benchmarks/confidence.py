@@ -23,12 +23,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from mvtrain.data.project import read_project
-from mvtrain.evaluation.confidence import DEFAULT_SHARE, calibration_error, fit_confidence, outcomes, reliability
-from mvtrain.evaluation.evaluation import Evaluation, evaluate
-from mvtrain.prediction.predict import FramePredictions
-from mvtrain.prediction.project import reconstruct_project
-from mvtrain.prediction.run_folder import load_run
+from mvtrain.evaluate.evaluation import Evaluation, evaluate
+from mvtrain.evaluate.likelihood_fit import DEFAULT_SHARE, calibration_error, fit_confidence, outcomes, reliability
+from mvtrain.model.inference import FramePredictions
+from mvtrain.model.reconstruction import reconstruct_project
+from mvtrain.model.run_folder import load_run
+from mvtrain.project.project import read_project
 
 KEPT = "calibrated on all: what is kept"
 

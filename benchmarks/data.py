@@ -31,10 +31,9 @@ from mvaug import Augmentation, fit_affine, fit_similarity, warp_batch, warp_ima
 from mvaug.move import MoveRanges, move_subject
 from mvtrain.config import load_config
 from mvtrain.data.batch import collate
-from mvtrain.data.cache import ImageCache
-from mvtrain.data.dataset import EpochSampler, FrameDataset, make_loader
-from mvtrain.data.images import read_image
-from mvtrain.data.project import Project, read_project
+from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader
+from mvtrain.project.images import read_image
+from mvtrain.project.project import Project, read_project
 from mvtrain.synth import SyntheticSpec, generate_project
 
 SIZE = (256, 256)

@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from mvtrain.config import load_config
-from mvtrain.training.fit import fit
 from mvtrain.training.loop import Trainer
 from mvtrain.training.progress import LogWindow
+from mvtrain.training.train import train
 
 
 class Clock:
@@ -89,7 +89,7 @@ def main() -> None:
     console = Console(width=100)
     config = load_config(arguments.config, ["eval.predict_vids_after_training=false", *arguments.overrides])
     with tempfile.TemporaryDirectory() as folder:
-        fit(config, Path(folder) / "run", console)
+        train(config, Path(folder) / "run", console)
     total = clock.seconds.pop("everything else")
     clock.seconds["everything else"] = total - sum(clock.seconds.values())
     table = Table("part", "ms per step", "share", title=f"{clock.steps} steps")

@@ -24,14 +24,13 @@ from torch import Tensor
 
 from mvaug import Augmentation
 from mvtrain.data.batch import Batch
-from mvtrain.data.cache import ImageCache
-from mvtrain.data.dataset import EpochSampler, FrameDataset, make_loader
-from mvtrain.data.project import read_project
-from mvtrain.data.splits import split_frames
+from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader
 from mvtrain.losses import HEATMAP_LOSSES, LOSSES
 from mvtrain.losses.heatmap import GRADIENT_SCALES
-from mvtrain.prediction.predict import Network
-from mvtrain.prediction.run_folder import load_run
+from mvtrain.model.inference import Network
+from mvtrain.model.run_folder import load_run
+from mvtrain.project.project import read_project
+from mvtrain.project.splits import split_frames
 from mvtrain.training.schedules import make_schedules
 from mvtrain.training.step import TrainingStep
 

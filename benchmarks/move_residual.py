@@ -25,8 +25,7 @@ from mvaug.fit import fit_affine, fit_similarity
 from mvaug.move import MoveOutcome, MoveRanges, draw_move, move_subject
 from mvgeom import affine, project, triangulate
 from mvtrain.config import load_config
-from mvtrain.data.maps import frame_to_model
-from mvtrain.data.project import read_project
+from mvtrain.project.project import frame_to_model, read_project
 
 DEFAULT = Path(__file__).parents[2] / "shared" / "data" / "human4" / "config.yaml"
 SIZE = (256, 256)

@@ -21,16 +21,14 @@ import cv2
 import torch
 from rich.console import Console
 
-from mvtrain.prediction.calibration import find_calibration, load_calibration
-from mvtrain.prediction.crops import find_boxes, read_crops
-from mvtrain.prediction.inputs import Session, find_sessions
-from mvtrain.prediction.moments import read_moments
-from mvtrain.prediction.predictor import Predictor
-from mvtrain.prediction.progress import frame_progress
-from mvtrain.prediction.run_folder import load_run
-from mvtrain.prediction.session import Job, predict_session
-from mvtrain.prediction.video import count_frames, open_video
-from mvtrain.training.interruption import Interruption
+from mvtrain.model.run_folder import load_run
+from mvtrain.predict.predictor import Predictor
+from mvtrain.predict.recordings import Session, find_calibration, find_sessions, load_calibration
+from mvtrain.predict.session import Job, predict_session
+from mvtrain.predict.timing import frame_progress
+from mvtrain.predict.video import count_frames, find_boxes, open_video, read_crops
+from mvtrain.predict.video_batches import read_moments
+from mvtrain.runtime.process import Interruption
 
 
 def lengthened(session: Session, folder: Path, times: int) -> Session:
@@ -107,7 +105,7 @@ def peak_memory(run_dir: Path, session: Session, out_dir: Path) -> float:
     code = (
         "import atexit, sys\n"
         "atexit.register(lambda: print([line for line in open('/proc/self/status') if line.startswith('VmHWM')][0]))\n"
-        "from mvtrain.cli import main\n"
+        "from mvtrain.cli.app import main\n"
         "main()\n"
     )
     arguments = ["predict", run_dir, session.videos[0], "--output-dir", out_dir, "--accelerator", "cpu"]

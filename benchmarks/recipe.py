@@ -44,14 +44,14 @@ from mvgeom import affine, triangulate
 from mvgeom.formats.files import write_text
 from mvtrain.config import load_config
 from mvtrain.config.recommended import recommended
-from mvtrain.data.project import Project, read_project
-from mvtrain.data.truth import read_truth
-from mvtrain.evaluation.metrics import mean_pose
-from mvtrain.prediction.predictor import Predictor
-from mvtrain.prediction.project import predict_project, write_project_predictions
-from mvtrain.prediction.run_folder import load_run
+from mvtrain.metrics.errors import mean_pose
+from mvtrain.model.run_folder import load_run
+from mvtrain.predict.labeled_images import predict_project, write_project_predictions
+from mvtrain.predict.predictor import Predictor
+from mvtrain.project.labels_3d import read_truth
+from mvtrain.project.project import Project, read_project
 from mvtrain.synth import SyntheticSpec, generate_project
-from mvtrain.training.fit import fit
+from mvtrain.training.train import train
 
 SHARED = Path(__file__).parents[2] / "shared"
 WEIGHTS = SHARED / "weights" / "vit_small_patch14_dinov2.safetensors"
@@ -233,7 +233,7 @@ def run_one(out: Path, name: str, row: str, seed: int, steps: int, peer: Path | 
             subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
             tables = [run_dir / f"predictions_{view}_new.csv" for view in views]
         else:
-            fit(load_config(config_file), run_dir, Console(file=log, width=120))
+            train(load_config(config_file), run_dir, Console(file=log, width=120))
             run = load_run(run_dir)
             held_out = read_project(load_config(config_file, [f"data.data_dir={out / 'projects' / name / 'heldout'}"]))
             predictor = Predictor.of(run, torch.device("cpu"), 8)

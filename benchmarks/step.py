@@ -42,14 +42,13 @@ from mvgeom import project
 from mvtrain.config import Config, LossConfig, ModelConfig, PatchMaskConfig, TrainingConfig
 from mvtrain.data.batch import Batch, Sample, collate
 from mvtrain.losses import LOSSES
+from mvtrain.model import inference as predict
+from mvtrain.model.checkpoint import ModelSpec, build_model
 from mvtrain.model.decode import decode
 from mvtrain.model.epipolar import epipolar_bias
-from mvtrain.model.prediction import Prediction
-from mvtrain.model.spec import ModelSpec, build_model
-from mvtrain.prediction import predict
-from mvtrain.prediction.predict import Network
+from mvtrain.model.inference import Network, Prediction
 from mvtrain.synth import SyntheticSpec
-from mvtrain.synth.rig import TARGET_HEIGHT, make_rig
+from mvtrain.synth.scene import TARGET_HEIGHT, make_rig
 from mvtrain.training.build import make_optimizer
 from mvtrain.training.schedules import make_schedules
 from mvtrain.training.step import TrainingStep

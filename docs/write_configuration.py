@@ -18,8 +18,7 @@ import yaml
 
 from mvaug.move import MoveRanges
 from mvtrain.config import LOSS_NAMES, Config, LossConfig
-from mvtrain.config.foreign import FOREIGN_KEYS
-from mvtrain.config.keys import expected_at
+from mvtrain.config.keys import FOREIGN_KEYS, expected_at
 from mvtrain.config.load import PATH_KEYS
 from mvtrain.model.backbone import BACKBONES
 from mvtrain.synth import SyntheticSpec

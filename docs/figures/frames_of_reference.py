@@ -21,11 +21,10 @@ from mvaug import warp_image
 from mvgeom import CameraGroup, affine, project, undistort, world_to_camera
 from mvgeom.rig_figure import frustum_corners
 from mvtrain.config import Config, load_config
-from mvtrain.data.images import read_image
-from mvtrain.data.maps import frame_to_model
-from mvtrain.data.project import Project, read_project
-from mvtrain.data.truth import read_truth
 from mvtrain.losses.heatmap import gaussian_factors
+from mvtrain.project.images import read_image
+from mvtrain.project.labels_3d import read_truth
+from mvtrain.project.project import Project, frame_to_model, read_project
 from mvtrain.synth import SyntheticSpec, generate_project
 
 IMAGES = Path(__file__).parents[1] / "images"

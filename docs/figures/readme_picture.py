@@ -23,11 +23,11 @@ import mvtrain
 from mvgeom import CameraGroup
 from mvgeom.rig_figure import frustum_corners
 from mvtrain.config import load_config
-from mvtrain.prediction.drawing import Style, draw_keypoints, style_of
+from mvtrain.drawing.keypoints import Style, draw_keypoints, style_of
 from mvtrain.synth import SyntheticSpec
+from mvtrain.synth.raycast import make_view
 from mvtrain.synth.render import render
 from mvtrain.synth.scene import Scene, make_scene
-from mvtrain.synth.view import make_view
 
 PICTURE = Path(__file__).parents[1] / "images" / "readme.png"
 ENLARGED = 4

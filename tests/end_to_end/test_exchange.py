@@ -27,7 +27,7 @@ from helpers.runs import VIEWS, cameras, make_run
 from helpers.tiny import TINY_MODEL, generate_tiny_project
 from helpers.videos import write_session
 from mvgeom import CameraGroup
-from mvtrain.data.project import Project
+from mvtrain.project.project import Project
 
 FEW = {0: range(10), 1: range(2, 12), 2: range(0, 12, 2)}
 """Rows that are labelled in each view, so that most moments lack some view."""

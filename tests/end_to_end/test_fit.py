@@ -12,9 +12,9 @@ import yaml
 
 from helpers.command import SHARED, Outcome, run_mvtrain
 from mvtrain.config import load_config
-from mvtrain.data.project import read_project
-from mvtrain.data.splits import split_frames
 from mvtrain.model.checkpoint import load_checkpoint
+from mvtrain.project.project import read_project
+from mvtrain.project.splits import split_frames
 from mvtrain.synth import SyntheticSpec, generate_project
 
 TINY_MODEL = {
@@ -396,7 +396,7 @@ def test_help_answers_at_once_without_torch() -> None:
 
     code = (
         "import sys; sys.argv = ['mvtrain', '--help']\n"
-        "from mvtrain.cli import main\n"
+        "from mvtrain.cli.app import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'cv2', 'pandas', 'timm', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

@@ -26,7 +26,7 @@ from mvgeom import CameraGroup
 from mvgeom.box_files import read_video_boxes, write_video_boxes
 from mvgeom.keypoint_tables import read_keypoints
 from mvtrain.config import load_config, save_config
-from mvtrain.prediction.three_d import estimate_noise, to_3d
+from mvtrain.model.reconstruction import estimate_noise, to_3d
 
 LENGTH = 11
 TABLES = ["mouse_left.csv", "mouse_right.csv", "mouse_top.csv"]
@@ -228,7 +228,7 @@ def test_a_killed_prediction_goes_on_to_the_same_bytes(run: Path, tmp_path: Path
     cameras(SIZE).save(tmp_path / "calibration.toml")
     options = (videos, "--batch-size", "2", "--accelerator", "cpu")
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "mvtrain.cli", "predict", run, *options, "--output-dir", out]
+    command = [sys.executable, "-m", "mvtrain.cli.app", "predict", run, *options, "--output-dir", out]
     # The last bits depend on the number of threads, on a CPU.
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     process = subprocess.Popen(
@@ -538,7 +538,7 @@ def test_two_processes_share_the_sessions(run: Path, tmp_path: Path, predict) ->
     for session in ("a", "b", "c"):
         write_session(tmp_path / "videos", VIEWS, (6, 6, 6), session=session)
     options = (tmp_path / "videos", "--accelerator", "cpu", "--output-dir")
-    command = [sys.executable, "-m", "mvtrain.cli", "predict", run, *options, tmp_path / "two", "--devices", "2"]
+    command = [sys.executable, "-m", "mvtrain.cli.app", "predict", run, *options, tmp_path / "two", "--devices", "2"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True, timeout=300)
     assert sorted(re.findall(r"predicted (\w): 6 frames", done.stdout)) == ["a", "b", "c"]
     assert predict(tmp_path / "videos", "--output-dir", tmp_path / "one").status == 0

@@ -20,8 +20,9 @@ from helpers.page import Page
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvgeom import CameraGroup
 from mvtrain.config import load_config
-from mvtrain.prediction.command import PredictOptions, predict
-from mvtrain.training.fit import fit
+from mvtrain.evaluate.run_evaluate import evaluate_trained
+from mvtrain.predict.run_predict import PredictOptions, predict
+from mvtrain.training.train import train
 
 VIEWS = ("cam1", "cam2", "cam3")
 NUM_VIDEO_FRAMES = 120
@@ -43,7 +44,9 @@ def trained(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     document["data"]["skeleton"] = [list(edge) for edge in skeleton]
     config.write_text(yaml.safe_dump(document))
     run, console = folder / "run", Console(quiet=True)
-    fit(load_config(config, ()), run, console)
+    trained = train(load_config(config, ()), run, console)
+    assert trained is not None
+    evaluate_trained(trained, console)
     predict(run, [project / "videos"], PredictOptions(accelerator="cpu"), console)
     return run
 
@@ -58,7 +61,7 @@ def report(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(scope="module")
 def html(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from mvtrain.report.command import ReportOptions, report_command
+    from mvtrain.report.write_report import ReportOptions, report_command
 
     out = tmp_path_factory.mktemp("report") / "a page.html"
     report_command(trained, ReportOptions(out=out, device="cpu"), Console(quiet=True))

@@ -63,7 +63,7 @@ def figures(run: Path) -> pd.DataFrame:
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "mvtrain.cli", "fit", *map(str, arguments)]
+    command = [sys.executable, "-m", "mvtrain.cli.app", "fit", *map(str, arguments)]
     return subprocess.Popen(
         command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )

@@ -6,7 +6,7 @@ import pytest
 
 from helpers.command import run_mvtrain
 from mvtrain.config import load_config
-from mvtrain.data.project import read_project
+from mvtrain.project.project import read_project
 
 
 def test_synth_writes_a_project_that_fit_can_read(

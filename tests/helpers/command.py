@@ -22,7 +22,7 @@ class Outcome:
 
 def run_mvtrain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Outcome:
     """`mvtrain ARGUMENTS`, on a terminal wide enough that no line is wrapped."""
-    from mvtrain.cli import main
+    from mvtrain.cli.app import main
 
     monkeypatch.setattr("sys.argv", ["mvtrain", *map(str, arguments)])
     monkeypatch.setenv("COLUMNS", "400")

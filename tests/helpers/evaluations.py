@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from mvgeom import affine, project
-from mvtrain.data.project import Project
-from mvtrain.data.truth import read_truth
-from mvtrain.evaluation.evaluation import Evaluation, compare
-from mvtrain.prediction.predict import FramePredictions
+from mvtrain.evaluate.evaluation import Evaluation, compare
+from mvtrain.model.inference import FramePredictions
+from mvtrain.project.labels_3d import read_truth
+from mvtrain.project.project import Project
 
 
 def noisy_evaluation(source: Project, sets: Sequence[str], *, noise: float, seed: int = 0) -> Evaluation:

@@ -16,9 +16,9 @@ import yaml
 from mvgeom import CameraGroup
 from mvgeom.keypoint_tables import write_points_3d
 from mvtrain.config import load_config
-from mvtrain.data.project import Project, read_project
-from mvtrain.prediction.tables import PredictionRows, write_predictions
-from mvtrain.prediction.three_d import estimate_noise, to_3d
+from mvtrain.model.reconstruction import estimate_noise, to_3d
+from mvtrain.predict.outputs import PredictionRows, write_predictions
+from mvtrain.project.project import Project, read_project
 
 SCORER = "someone"
 

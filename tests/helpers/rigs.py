@@ -5,7 +5,7 @@ import torch
 
 from mvgeom import CameraGroup, affine, project
 from mvtrain.data.batch import Batch
-from mvtrain.model.prediction import Prediction
+from mvtrain.model.inference import Prediction
 
 
 def ring(num_views: int = 4, *, radius: float = 10.0, size: int = 200) -> CameraGroup:

@@ -11,8 +11,7 @@ import yaml
 from helpers.rigs import ring
 from mvgeom import CameraGroup
 from mvtrain.config import load_config, save_config
-from mvtrain.model.checkpoint import save_checkpoint
-from mvtrain.model.spec import build_model, make_spec
+from mvtrain.model.checkpoint import build_model, make_spec, save_checkpoint
 
 VIEWS = ("top", "left", "right")
 KEYPOINTS = ("nose", "spine", "tail", "paw")

@@ -7,10 +7,10 @@ import torch
 
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvtrain.config import load_config
-from mvtrain.data.project import Project, read_project
-from mvtrain.data.splits import split_frames
 from mvtrain.model.checkpoint import save_checkpoint
 from mvtrain.model.multiview import MultiviewTransformer
+from mvtrain.project.project import Project, read_project
+from mvtrain.project.splits import split_frames
 from mvtrain.training.build import make_model
 
 

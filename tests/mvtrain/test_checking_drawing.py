@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mvtrain.checking.drawing import BACKGROUND, LINE_HEIGHT, Marks, draw_cell, palette, save_png, sheet, window_of
+from mvtrain.drawing.sheets import BACKGROUND, LINE_HEIGHT, Marks, draw_cell, palette, save_png, sheet, window_of
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 NOWHERE = np.full((1, 2), np.nan)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mvtrain.checking.duplicates import Twin, find_twins
-from mvtrain.checking.images import thumbnail
-from mvtrain.data.splits import Split
+from mvtrain.check.duplicates import Twin, find_twins
+from mvtrain.check.image_scan import thumbnail
+from mvtrain.project.splits import Split
 
 NUM_VIEWS = 2
 NUM_TRAIN, NUM_HELD = 12, 4

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from mvgeom.calibration.findings import Finding
-from mvtrain.checking.counts import TableRows, count_labels, counted
-from mvtrain.checking.labels import label_findings
-from mvtrain.data.project import Project
-from mvtrain.data.splits import Split
+from mvtrain.check.label_checks import TableRows, count_labels, counted, label_findings
+from mvtrain.project.project import Project
+from mvtrain.project.splits import Split
 
 NUM_FRAMES, VIEWS, NAMES = 40, ("top", "side"), ("nose", "tail", "ear")
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from helpers.rigs import ring
 from mvgeom import CameraGroup, project
-from mvtrain.checking.calibrations import check_calibrations
-from mvtrain.checking.exchanged import check_sides, exchange_findings
-from mvtrain.checking.reprojection import error_findings, label_errors
-from mvtrain.data.project import Project
+from mvtrain.check.calibration_checks import check_calibrations
+from mvtrain.check.label_errors import error_findings, label_errors
+from mvtrain.check.left_right import check_sides, exchange_findings
+from mvtrain.project.project import Project
 
 NAMES = ("nose", "left_ear", "right_ear", "tail")
 NUM_FRAMES = 20

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from mvtrain.checking.symmetry import compare_sides, sides, symmetry_findings
+from mvtrain.check.left_right import compare_sides, sides, symmetry_findings
 
 NAMES = ("nose", *(f"{side}_{part}" for part in ("ear", "elbow", "paw", "knee") for side in ("left", "right")))
 PAIRS = sides(NAMES)

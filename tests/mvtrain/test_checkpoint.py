@@ -4,8 +4,7 @@ import pytest
 import torch
 import yaml
 
-from mvtrain.model.checkpoint import load_checkpoint, save_checkpoint
-from mvtrain.model.spec import ModelSpec, build_model
+from mvtrain.model.checkpoint import ModelSpec, build_model, load_checkpoint, save_checkpoint
 
 SPEC = ModelSpec(
     backbone="vit_tiny_patch16_224",

@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 from mvaug import Augmentation
 from mvgeom import affine, project
 from mvtrain.config import load_config
-from mvtrain.data.cache import ImageCache
-from mvtrain.data.completion import complete_labels
-from mvtrain.data.dataset import FrameDataset, triangulate_labels
-from mvtrain.data.project import Project, read_project
-from mvtrain.data.truth import read_truth
+from mvtrain.data.dataset import FrameDataset, ImageCache
+from mvtrain.project.labels_3d import complete_labels, read_truth, triangulate_labels
+from mvtrain.project.project import Project, read_project
 from mvtrain.synth import SyntheticSpec, generate_project
 
 SIZE = (72, 56)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mvtrain.config import Config, LossConfig, load_config, save_config
-from mvtrain.config.foreign import FOREIGN_KEYS
+from mvtrain.config.keys import FOREIGN_KEYS
 from mvtrain.config.recommended import learning_rates
 
 HUMAN4 = Path(__file__).parents[2].parent / "shared" / "data" / "human4" / "config.yaml"

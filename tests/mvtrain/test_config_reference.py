@@ -11,7 +11,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from mvtrain.config import Config, LossConfig, PatchMaskConfig
-from mvtrain.config.foreign import FOREIGN_KEYS
+from mvtrain.config.keys import FOREIGN_KEYS
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "configuration.md").read_text(encoding="utf-8")

@@ -18,11 +18,9 @@ from mvaug import Augmentation
 from mvgeom import affine, project, triangulate
 from mvtrain.config import load_config
 from mvtrain.data.batch import Batch, collate
-from mvtrain.data.cache import ImageCache
-from mvtrain.data.dataset import EpochSampler, FrameDataset, make_loader, subject_size, triangulate_labels
-from mvtrain.data.maps import to_file
-from mvtrain.data.project import Project, read_project
-from mvtrain.data.truth import read_truth
+from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader, subject_size
+from mvtrain.project.labels_3d import read_truth, triangulate_labels
+from mvtrain.project.project import Project, read_project, to_file
 from mvtrain.synth import SyntheticSpec, generate_project
 
 SIZE = (72, 56)

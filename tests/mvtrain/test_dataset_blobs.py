@@ -14,10 +14,8 @@ from mvaug import Augmentation
 from mvgeom import affine, project
 from mvgeom.boxes import write_labeled_boxes
 from mvtrain.config import Config, DataConfig
-from mvtrain.data.cache import ImageCache
-from mvtrain.data.dataset import FrameDataset
-from mvtrain.data.maps import to_file
-from mvtrain.data.project import Project, read_project
+from mvtrain.data.dataset import FrameDataset, ImageCache
+from mvtrain.project.project import Project, read_project, to_file
 
 SIZE = (224, 160)
 NUM_FRAMES = 3

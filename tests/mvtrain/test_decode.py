@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from helpers.rigs import make_batch, ring
 from mvtrain.losses.heatmap import target_factors
 from mvtrain.model.decode import SIGMA, decode, heatmap_covariance, heatmap_to_model, model_to_heatmap
-from mvtrain.model.prediction import to_prediction
+from mvtrain.model.inference import to_prediction
 
 
 def gaussian_logits(x: float, y: float, height: int, width: int, sigma: float = SIGMA) -> torch.Tensor:

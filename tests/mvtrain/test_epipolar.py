@@ -14,13 +14,12 @@ from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvgeom import affine, rays, undistort
 from mvtrain.config import load_config
 from mvtrain.data.batch import Batch
-from mvtrain.data.project import read_project
-from mvtrain.model.backbone import build_backbone
+from mvtrain.model.backbone import build_backbone, patch_centers
+from mvtrain.model.checkpoint import make_spec
 from mvtrain.model.epipolar import LOWEST, WIDTH, bias_between_rays, epipolar_bias
 from mvtrain.model.multiview import MultiviewTransformer
-from mvtrain.model.patches import patch_centers
-from mvtrain.model.spec import make_spec
-from mvtrain.prediction.project import check_project
+from mvtrain.predict.labeled_images import check_project
+from mvtrain.project.project import read_project
 
 PATCH = (16, 16)
 GRID = (4, 4)

@@ -16,9 +16,9 @@ from helpers.tiny import generate_tiny_project
 from helpers.videos import SIZE, moving_dot, write_session
 from mvgeom import CameraGroup
 from mvgeom.keypoint_tables import read_keypoints
-from mvtrain.prediction.confidence import view_weights
-from mvtrain.prediction.run_folder import load_run
-from mvtrain.prediction.three_d import estimate_noise, to_3d
+from mvtrain.model.likelihood import view_weights
+from mvtrain.model.reconstruction import estimate_noise, to_3d
+from mvtrain.model.run_folder import load_run
 from mvtrain.synth.skeleton import KEYPOINT_NAMES
 
 VIEWS = ("cam1", "cam2", "cam3")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mvtrain.evaluation.confidence import NUM_BINS, calibration_error, fit_confidence, reliability
-from mvtrain.prediction.confidence import ConfidenceMap, load_confidence, save_confidence
+from mvtrain.evaluate.likelihood_fit import NUM_BINS, calibration_error, fit_confidence, reliability
+from mvtrain.model.likelihood import ConfidenceMap, load_confidence, save_confidence
 
 POWERS = st.floats(0, 5)
 CONFIDENCES = st.floats(0, 1)

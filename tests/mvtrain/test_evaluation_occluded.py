@@ -18,22 +18,20 @@ from helpers.evaluations import in_file, made_up_evaluation, noisy_evaluation
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvgeom import CameraGroup
 from mvtrain.config import load_config
-from mvtrain.data.dataset import triangulate_labels
-from mvtrain.data.maps import project_into_images
-from mvtrain.data.project import Project, read_project
-from mvtrain.data.truth import read_truth
-from mvtrain.evaluation.confidence import calibration_errors, calibration_table
-from mvtrain.evaluation.evaluation import Evaluation, compare
-from mvtrain.evaluation.occluded import occluded_points
-from mvtrain.evaluation.report import (
+from mvtrain.evaluate.error_tables import ALL, error_3d_table, error_table, errors_by_view, pck_table
+from mvtrain.evaluate.evaluation import Evaluation, compare
+from mvtrain.evaluate.likelihood_fit import calibration_errors, calibration_table
+from mvtrain.evaluate.presentation import (
     print_calibration,
     print_consistency,
     print_errors,
     print_errors_3d,
     print_keypoints,
 )
-from mvtrain.evaluation.tables import ALL, error_3d_table, error_table, errors_by_view, pck_table
-from mvtrain.prediction.predict import FramePredictions
+from mvtrain.metrics.errors import occluded_points
+from mvtrain.model.inference import FramePredictions
+from mvtrain.project.labels_3d import read_truth, triangulate_labels
+from mvtrain.project.project import Project, project_into_images, read_project
 
 VIEWS = ("cam1", "cam2", "cam3")
 SIZE = 64

@@ -7,13 +7,12 @@ import pytest
 
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvtrain.config import load_config
-from mvtrain.data.maps import project_into_images
-from mvtrain.data.project import Project, read_project
-from mvtrain.data.truth import read_truth
-from mvtrain.evaluation.evaluation import Evaluation, compare
-from mvtrain.evaluation.metrics import subject_sizes
-from mvtrain.evaluation.tables import ALL, error_3d_table, error_table, pck_table
-from mvtrain.prediction.predict import FramePredictions
+from mvtrain.evaluate.error_tables import ALL, error_3d_table, error_table, pck_table
+from mvtrain.evaluate.evaluation import Evaluation, compare
+from mvtrain.metrics.errors import subject_sizes
+from mvtrain.model.inference import FramePredictions
+from mvtrain.project.labels_3d import read_truth
+from mvtrain.project.project import Project, project_into_images, read_project
 
 NUM_FRAMES = 10
 SETS = np.array(["train"] * 5 + ["validation"] * 2 + ["test"] * 3)

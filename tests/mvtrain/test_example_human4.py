@@ -19,7 +19,7 @@ from helpers.rigs import ring
 from helpers.videos import write_video
 from mvgeom import CameraGroup, affine, project, triangulate
 from mvtrain.config import load_config
-from mvtrain.data.project import read_project
+from mvtrain.project.project import read_project
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "human4" / "make_project.py"
 NUM_FRAMES = 6

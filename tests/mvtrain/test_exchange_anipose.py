@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import tomli_w
 
-from mvtrain.exchange.labels import ForeignLabels, ReadOptions, Source
-from mvtrain.exchange.names import pattern_rule
-from mvtrain.exchange.readers import anipose
+from mvtrain.exchange import from_anipose as anipose
+from mvtrain.exchange.foreign_labels import ForeignLabels, ReadOptions, Source
+from mvtrain.project.names import pattern_rule
 
 
 def make(folder: Path, config: dict[str, object] | None = None) -> Path:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mvtrain.exchange.labels import ForeignLabels, ReadOptions, Source
-from mvtrain.exchange.names import pattern_rule
-from mvtrain.exchange.readers import coco
+from mvtrain.exchange import from_coco as coco
+from mvtrain.exchange.foreign_labels import ForeignLabels, ReadOptions, Source
+from mvtrain.project.names import pattern_rule
 
 
 def annotation(number: int, keypoints: list[float], **more: object) -> dict[str, Any]:

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from mvtrain.exchange.labels import ForeignLabels, ReadOptions, Source
-from mvtrain.exchange.names import pattern_rule
-from mvtrain.exchange.readers import deeplabcut
-from mvtrain.exchange.readers.deeplabcut_table import read_table
+from mvtrain.exchange import from_deeplabcut as deeplabcut
+from mvtrain.exchange.deeplabcut_tables import read_table
+from mvtrain.exchange.foreign_labels import ForeignLabels, ReadOptions, Source
+from mvtrain.project.names import pattern_rule
 
 OPTIONS = ReadOptions(rule=pattern_rule("<session>_<view>"))
 LEVELS = ["scorer", "bodyparts", "coords"]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from helpers.videos import damage_frames, moving_dot, write_video
-from mvtrain.exchange.images import write_images
-from mvtrain.exchange.labels import DecodedImage, ImageFile, ImageSource, VideoFrame
+from mvtrain.exchange.foreign_labels import DecodedImage, ImageFile, ImageSource, VideoFrame
+from mvtrain.exchange.media import write_images
 
 
 def write(folder: Path, *images: ImageSource) -> list[np.ndarray]:

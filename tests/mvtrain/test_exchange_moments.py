@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mvtrain.exchange.labels import (
+from mvtrain.exchange.alignment import align
+from mvtrain.exchange.foreign_labels import (
     ForeignLabels,
     ImageFile,
     LabelledImage,
@@ -20,7 +21,6 @@ from mvtrain.exchange.labels import (
     merge,
     plain_visibility,
 )
-from mvtrain.exchange.moments import align
 
 NAMES = ("nose", "tail", "paw")
 PLACES = st.builds(Place, st.sampled_from(["day1", "day2"]), st.sampled_from(["top", "side", "far"]), st.integers(0, 4))

@@ -8,14 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mvtrain.exchange.names import (
-    NameParts,
-    camera_regex_rule,
-    frame_number,
-    pattern_rule,
-    split_image_name,
-    split_name,
-)
+from mvtrain.project.names import NameParts, camera_regex_rule, frame_number, pattern_rule, split_image_name, split_name
 
 WORDS = st.text(alphabet="abcXYZ019", min_size=1, max_size=6)
 

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from helpers.foreign import write_prediction
 from helpers.videos import write_session
-from mvtrain.exchange.predictions import find_predictions, load_predictions
+from mvtrain.predict.saved_predictions import find_predictions, load_predictions
 
 VIEWS, KEYPOINTS = ("top", "far_top"), ("nose", "tail")
 

@@ -11,9 +11,9 @@ import pytest
 import sleap_io
 
 from helpers.videos import moving_dot, write_video
-from mvtrain.exchange.labels import DecodedImage, ForeignLabels, ReadOptions, Source, VideoFrame
-from mvtrain.exchange.names import pattern_rule
-from mvtrain.exchange.readers import sleap
+from mvtrain.exchange import from_sleap as sleap
+from mvtrain.exchange.foreign_labels import DecodedImage, ForeignLabels, ReadOptions, Source, VideoFrame
+from mvtrain.project.names import pattern_rule
 
 RULE = pattern_rule("<session>_<view>")
 SKELETON = sleap_io.Skeleton(["tail", "nose"], edges=[("nose", "tail")])

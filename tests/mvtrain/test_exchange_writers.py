@@ -21,9 +21,13 @@ from helpers.human4 import FOLDER, human4
 from helpers.runs import VIEWS, cameras
 from mvgeom import CameraGroup, project, triangulate
 from mvgeom.keypoint_tables import read_keypoints
-from mvtrain.exchange.predictions import Points3D, PredictedSession, find_predictions, load_predictions
-from mvtrain.exchange.writers import anipose, deeplabcut, eks, movement, pose2sim
-from mvtrain.exchange.writers.options import WriteOptions
+from mvtrain.exchange import to_anipose as anipose
+from mvtrain.exchange import to_deeplabcut as deeplabcut
+from mvtrain.exchange import to_eks as eks
+from mvtrain.exchange import to_movement as movement
+from mvtrain.exchange import to_pose2sim as pose2sim
+from mvtrain.exchange.write_options import WriteOptions
+from mvtrain.predict.saved_predictions import Points3D, PredictedSession, find_predictions, load_predictions
 
 KEYPOINTS = ("nose", "tail_base", "paw")
 RIG = cameras((64, 64))

@@ -19,13 +19,13 @@ from helpers.command import run_mvtrain
 from helpers.runs import INPUT, KEYPOINTS, VIEWS, cameras, make_run
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvgeom import CameraGroup, rays
-from mvtrain.data.images import read_image
-from mvtrain.exporting.files import Exported, write_checked, write_description, write_onnx, write_torch
-from mvtrain.exporting.graph import KeypointGraph, calibrate, example_inputs, input_names
+from mvtrain.export.graph import KeypointGraph, calibrate, example_inputs, input_names
+from mvtrain.export.runtime_files import Exported, write_checked, write_description, write_onnx, write_torch
 from mvtrain.model.backbone import input_normalization
-from mvtrain.model.spec import ModelSpec, build_model
-from mvtrain.prediction.confidence import ConfidenceMap, save_confidence
-from mvtrain.prediction.run_folder import load_run
+from mvtrain.model.checkpoint import ModelSpec, build_model
+from mvtrain.model.likelihood import ConfidenceMap, save_confidence
+from mvtrain.model.run_folder import load_run
+from mvtrain.project.images import read_image
 
 onnxruntime = pytest.importorskip("onnxruntime")
 

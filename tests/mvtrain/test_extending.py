@@ -21,11 +21,11 @@ from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvgeom import CameraGroup
 from mvgeom.formats import FORMATS
 from mvtrain.config import LOSS_NAMES, load_config
-from mvtrain.config.plugins import load_plugins
-from mvtrain.data.needs_3d import keys_in_3d
-from mvtrain.data.project import read_project
+from mvtrain.config.load import load_plugins
 from mvtrain.losses import LOSSES, register_loss
 from mvtrain.model.checkpoint import load_checkpoint
+from mvtrain.project.labels_3d import keys_in_3d
+from mvtrain.project.project import read_project
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 
@@ -58,7 +58,7 @@ def write_config(folder: Path, project: Path, **training: object) -> Path:
 
 def mvtrain(*arguments: object) -> subprocess.CompletedProcess[str]:
     # A process of its own: what a plugin registers stays for as long as the process lives.
-    command = [sys.executable, "-m", "mvtrain.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "mvtrain.cli.app", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -237,8 +237,7 @@ def test_a_run_that_needs_a_plugin_which_is_gone_says_so(tmp_path: Path, project
 
 
 def test_a_checkpoint_of_a_backbone_that_nobody_registered_is_refused(tmp_path: Path) -> None:
-    from mvtrain.model.checkpoint import save_checkpoint
-    from mvtrain.model.spec import ModelSpec, build_model
+    from mvtrain.model.checkpoint import ModelSpec, build_model, save_checkpoint
 
     spec = ModelSpec(
         backbone="vit_tiny_patch16_224",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from mvtrain.data.images import image_size, read_image
+from mvtrain.project.images import image_size, read_image
 
 SHAPES = st.tuples(st.integers(1, 20), st.integers(1, 20), st.just(3))
 

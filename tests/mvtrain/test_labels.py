@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mvtrain.data.labels import read_labels
+from mvtrain.project.label_tables import read_labels
 
 HEADER = "scorer,me,me,me,me\nbodyparts,nose,nose,tail,tail\ncoords,x,y,x,y\n"
 WITH_VISIBLE = "scorer,me,me,me\nbodyparts,nose,nose,nose\ncoords,x,y,visible\n"

@@ -13,10 +13,10 @@ from helpers.rigs import make_batch, make_prediction, ring
 from mvgeom import CameraGroup, affine, project, rays, triangulate
 from mvtrain.data.batch import Batch
 from mvtrain.losses import LOSSES
+from mvtrain.losses.geometric import reprojection_heatmap_mse
 from mvtrain.losses.heatmap import target_factors
-from mvtrain.losses.reprojection import reprojection_heatmap_mse
 from mvtrain.model.decode import model_to_heatmap
-from mvtrain.model.prediction import Prediction
+from mvtrain.model.inference import Prediction
 
 
 def pose(seed: int = 0, num_samples: int = 2, num_keypoints: int = 5) -> np.ndarray:

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mvtrain.losses.geometric import pairwise_projection_loss, reprojection_heatmap_mse
 from mvtrain.losses.heatmap import (
     GUIDE_WEIGHT,
     HEATMAP_LOSSES,
@@ -14,8 +15,6 @@ from mvtrain.losses.heatmap import (
     starvation_guide,
     target_factors,
 )
-from mvtrain.losses.pairwise import pairwise_projection_loss
-from mvtrain.losses.reprojection import reprojection_heatmap_mse
 
 
 def slow_target(point: np.ndarray, visibility: int, height: int, width: int, sigma: float = 1.25) -> np.ndarray:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mvtrain.config import load_config
-from mvtrain.masking import MaskingSchedule, PatchMask, draw_mask, random_scores
+from mvtrain.model.masking import MaskingSchedule, PatchMask, draw_mask, random_scores
 from mvtrain.training.schedules import Schedules, make_schedules
 
 

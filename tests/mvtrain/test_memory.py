@@ -5,7 +5,7 @@ import torch
 
 from mvtrain.model.backbone import build_backbone
 from mvtrain.model.multiview import MultiviewTransformer
-from mvtrain.training.memory import estimate_memory
+from mvtrain.training.summary import estimate_memory
 
 SIZE = (320, 192)
 ROTARY = ("vit_small_patch16_rope_mixed_224", "eva02_tiny_patch14_224")

@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import checkpoint_filter_fn
 
-from mvtrain.masking import PatchMask, draw_mask
 from mvtrain.model.backbone import BACKBONES, build_backbone, input_normalization
 from mvtrain.model.head import HeatmapHead
+from mvtrain.model.masking import PatchMask, draw_mask
 from mvtrain.model.multiview import Attention, MultiviewTransformer
 
 TINY = {"depth": 2, "embed_dim": 48, "num_heads": 3}

@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from mvtrain.prediction.ahead import run_ahead
+from mvtrain.runtime.prefetch import run_ahead
 
 
 class Source:

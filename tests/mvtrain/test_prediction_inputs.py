@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from mvtrain.prediction.inputs import find_sessions
+from mvtrain.predict.recordings import find_sessions
 
 VIEWS = ("top", "left")
 

@@ -19,14 +19,12 @@ from mvaug import Augmentation
 from mvgeom.box_files import write_video_boxes
 from mvtrain.config import load_config
 from mvtrain.data.batch import Batch
-from mvtrain.data.cache import ImageCache
-from mvtrain.data.dataset import FrameDataset
-from mvtrain.data.project import read_project
-from mvtrain.model.spec import ModelSpec
-from mvtrain.prediction.crops import find_boxes, read_crops
-from mvtrain.prediction.moments import Moments, Status, read_moments, to_sample, view_image
-from mvtrain.prediction.stopwatch import Stopwatch
-from mvtrain.prediction.video import open_video
+from mvtrain.data.dataset import FrameDataset, ImageCache
+from mvtrain.model.checkpoint import ModelSpec
+from mvtrain.predict.timing import Stopwatch
+from mvtrain.predict.video import find_boxes, open_video, read_crops
+from mvtrain.predict.video_batches import Moments, Status, read_moments, to_sample, view_image
+from mvtrain.project.project import read_project
 
 SPEC = ModelSpec(
     backbone="vit_tiny_patch16_224",

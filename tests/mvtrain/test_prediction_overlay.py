@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from helpers.runs import KEYPOINTS
 from helpers.videos import write_video
 from mvtrain.config import Config, DataConfig, EvalConfig
-from mvtrain.prediction.drawing import Style, draw_keypoints, style_of
-from mvtrain.prediction.overlay import PredictedView, alone, draw_overlay, tiled
-from mvtrain.prediction.tables import PredictionRows, write_predictions
-from mvtrain.prediction.video import Video, open_video
+from mvtrain.drawing.keypoints import Style, draw_keypoints, style_of
+from mvtrain.predict.outputs import PredictionRows, write_predictions
+from mvtrain.predict.overlay import PredictedView, alone, draw_overlay, tiled
+from mvtrain.predict.video import Video, open_video
 
 RED = Style(colors=((0.0, 0.0, 255.0),) * 2, edges=((0, 1),), min_confidence=0.0)
 

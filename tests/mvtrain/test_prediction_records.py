@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from mvtrain.prediction.records import Records, unfinished_folder
+from mvtrain.predict.records import Records, unfinished_folder
 
 VIEWS, KEYPOINTS = 2, 3
 IDENTITY = {"checkpoint": "abc", "batch_size": 4}

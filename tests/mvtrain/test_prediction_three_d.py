@@ -5,7 +5,7 @@ import pytest
 
 from helpers.runs import cameras
 from mvgeom import project
-from mvtrain.prediction.three_d import estimate_noise, sample_rows, to_3d
+from mvtrain.model.reconstruction import estimate_noise, sample_rows, to_3d
 
 SIZE = (640, 480)
 SIGMA = 1.5

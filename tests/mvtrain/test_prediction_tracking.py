@@ -15,18 +15,13 @@ from helpers.tiny import generate_tiny_project
 from helpers.videos import write_video
 from mvgeom import boxes, project
 from mvtrain.config import load_config
-from mvtrain.data.dataset import triangulate_labels
-from mvtrain.data.project import read_project
-from mvtrain.model.spec import ModelSpec
-from mvtrain.prediction.framing import Framing, learn_framing
-from mvtrain.prediction.moments import Status
-from mvtrain.prediction.pose_score import look
-from mvtrain.prediction.predict import Network
-from mvtrain.prediction.predictor import Predictor
-from mvtrain.prediction.records import Records
-from mvtrain.prediction.search import find_subject, seen_together
-from mvtrain.prediction.stopwatch import Stopwatch
-from mvtrain.prediction.tracking import (
+from mvtrain.model.checkpoint import ModelSpec
+from mvtrain.model.inference import Network
+from mvtrain.predict.predictor import Predictor
+from mvtrain.predict.records import Records
+from mvtrain.predict.search import Framing, find_subject, learn_framing, look, seen_together
+from mvtrain.predict.timing import Stopwatch
+from mvtrain.predict.tracking import (
     Tracker,
     TrackingReference,
     TrackState,
@@ -35,7 +30,10 @@ from mvtrain.prediction.tracking import (
     track_fields,
     track_moments,
 )
-from mvtrain.prediction.video import open_video
+from mvtrain.predict.video import open_video
+from mvtrain.predict.video_batches import Status
+from mvtrain.project.labels_3d import triangulate_labels
+from mvtrain.project.project import read_project
 
 SIZE = (640, 480)
 RIG = cameras(SIZE)

@@ -13,8 +13,8 @@ import pytest
 
 from mvgeom import CameraGroup, boxes, project, reprojection_error, triangulate
 from mvtrain.config import Config, DataConfig, TrainingConfig, load_config
-from mvtrain.data.images import read_image
-from mvtrain.data.project import read_project
+from mvtrain.project.images import read_image
+from mvtrain.project.project import read_project
 
 HUMAN4 = Path(__file__).parents[2].parent / "shared" / "data" / "human4" / "config.yaml"
 VIEWS = ("top", "side_b")
@@ -286,7 +286,7 @@ def test_calibration_table(root: Path, kind: str) -> None:
 
 
 def test_images_of_another_size_than_calibrated(root: Path) -> None:
-    """The rule is in the docstring of mvtrain.data.frame_sizes."""
+    """The rule is in the docstring of mvtrain.project.calibrations."""
     cameras = rig()
     cameras.save(root / "calibration.toml")
     (warning, other) = read_project(config_of(root)).warnings

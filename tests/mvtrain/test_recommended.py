@@ -6,11 +6,9 @@ import pytest
 import yaml
 
 from mvtrain.config import Config, load_config
-from mvtrain.config.recommended import LEAST_EPOCHS, MOST_EPOCHS, STEPS, recommended
-from mvtrain.data.needs_3d import keys_in_3d
-from mvtrain.exchange.config_file import write_config
-from mvtrain.synth import SyntheticSpec
-from mvtrain.synth.config_file import write_config as write_generated
+from mvtrain.config.recommended import LEAST_EPOCHS, MOST_EPOCHS, STEPS, recommended, write_project_config
+from mvtrain.project.labels_3d import keys_in_3d
+from mvtrain.synth import SyntheticSpec, generate_project
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,14 +16,14 @@ ROOT = Path(__file__).parents[2]
 def imported(folder: Path, num_calibrated: int, view_names: tuple[str, ...] = ("a", "b")) -> Config:
     """A config as `mvtrain import` writes it for two sessions."""
     path = folder / "config.yaml"
-    write_config(
+    write_project_config(
         path,
-        origin="here",
+        comment="here",
         view_names=view_names,
         keypoint_names=["nose", "tail"],
         skeleton=[],
-        num_moments=40,
-        image_sizes=[(320, 256)],
+        num_frames=40,
+        image_size=(320, 256),
         with_boxes=False,
         num_sessions=2,
         num_calibrated=num_calibrated,
@@ -35,8 +33,9 @@ def imported(folder: Path, num_calibrated: int, view_names: tuple[str, ...] = ("
 
 
 def generated(folder: Path, num_views: int = 3) -> Config:
-    write_generated(folder / "config.yaml", SyntheticSpec(num_views=num_views))
-    return load_config(folder / "config.yaml")
+    spec = SyntheticSpec(num_views=num_views, num_frames=2, num_sessions=1, num_video_frames=2, size=64)
+    generate_project(folder / "project", spec)
+    return load_config(folder / "project" / "config.yaml")
 
 
 @pytest.mark.parametrize("make", [generated, lambda folder: imported(folder, 2)])

@@ -8,11 +8,10 @@ import pytest
 
 from helpers.evaluations import made_up_evaluation
 from helpers.page import Page
-from mvtrain.evaluation.confidence import calibration_table
-from mvtrain.evaluation.evaluation import Evaluation
-from mvtrain.evaluation.held_out import held_out_first, held_out_set
-from mvtrain.evaluation.tables import error_3d_table, error_table, pck_table
-from mvtrain.report.errors import draw_heat_map, errors_section
+from mvtrain.evaluate.error_tables import error_3d_table, error_table, pck_table
+from mvtrain.evaluate.evaluation import Evaluation, held_out_first, held_out_set
+from mvtrain.evaluate.likelihood_fit import calibration_table
+from mvtrain.report.keypoint_errors import draw_heat_map, errors_section
 from mvtrain.report.reliability import reliability_section
 
 VIEWS, KEYPOINTS = ("top", "left"), ("nose", "tail & <b>tip</b>", "paw")

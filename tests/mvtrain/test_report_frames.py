@@ -16,11 +16,11 @@ from helpers.page import Page
 from helpers.rigs import ring
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvtrain.config import load_config
-from mvtrain.data.project import Project, read_project
-from mvtrain.evaluation.evaluation import Evaluation
-from mvtrain.evaluation.tables import error_table
-from mvtrain.report.recordings import Recording, Recordings
-from mvtrain.report.reprojection import draw_labelled, draw_recording, reprojection_section
+from mvtrain.evaluate.error_tables import error_table
+from mvtrain.evaluate.evaluation import Evaluation
+from mvtrain.project.project import Project, read_project
+from mvtrain.report.predicted_videos import Recording, Recordings
+from mvtrain.report.reprojection_section import draw_labelled, draw_recording, reprojection_section
 from mvtrain.report.worst_frames import marks_of, worst_frames_section, worst_moments
 
 NOTHING = Recordings(complete=(), omitted=())

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from helpers.page import Page
 from mvtrain.report.html import Section, card, facts, jpeg, number, paragraph, significant, table
-from mvtrain.report.learning_curves import learning_curves_section, log_ticks
-from mvtrain.report.page import page_html
+from mvtrain.report.learning_curves import learning_curves_section, log_ticks, read_metrics, read_run_info
 from mvtrain.report.plots import figure, figure_html, plain
-from mvtrain.report.run_files import read_metrics, read_run_info
+from mvtrain.report.write_report import page_html
 
 NASTY = '</script><script>alert("1")</script><img src=x onerror=alert(1)>&amp;\'$plotly'
 TEXT = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=30)

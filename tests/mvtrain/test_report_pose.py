@@ -17,11 +17,10 @@ from helpers.rigs import ring
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvgeom import CameraGroup
 from mvtrain.config import load_config
-from mvtrain.data.project import Project, read_project
+from mvtrain.project.project import Project, read_project
 from mvtrain.report.pose_3d import draw_scene, pose_section
-from mvtrain.report.recordings import Recording
-from mvtrain.report.rig_traces import camera_traces, rig_points
-from mvtrain.report.scenes import Scene, scenes_of
+from mvtrain.report.predicted_videos import Recording
+from mvtrain.report.scenes import Scene, camera_traces, rig_points, scenes_of
 
 NAMES = ("nose", "<b>tail</b>", "paw")
 EDGES = ((0, 1), (1, 2))

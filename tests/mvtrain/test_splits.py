@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mvtrain.config import Config, DataConfig, TrainingConfig
-from mvtrain.data.project import Project
-from mvtrain.data.splits import SET_NAMES, Split, split_frames
+from mvtrain.project.project import Project
+from mvtrain.project.splits import SET_NAMES, Split, split_frames
 
 SESSIONS = st.lists(st.integers(1, 30), min_size=1, max_size=8).map(
     lambda sizes: tuple(f"s{i}" for i, size in enumerate(sizes) for _ in range(size))

@@ -16,8 +16,8 @@ from mvtrain.config import Config, LossConfig, ModelConfig, PatchMaskConfig, Tra
 from mvtrain.data.batch import Batch
 from mvtrain.losses import LOSSES
 from mvtrain.losses.heatmap import GUIDE_WEIGHT
-from mvtrain.model.spec import ModelSpec, build_model
-from mvtrain.prediction.predict import Network
+from mvtrain.model.checkpoint import ModelSpec, build_model
+from mvtrain.model.inference import Network
 from mvtrain.training.schedules import make_schedules
 from mvtrain.training.step import GUIDE, TrainingStep
 

@@ -18,17 +18,21 @@ import mvgeom
 from mvgeom import CameraGroup, affine
 from mvgeom.boxes import read_labeled_boxes, read_video_boxes
 from mvtrain.config import load_config
-from mvtrain.data.project import read_project
+from mvtrain.project.project import read_project
 from mvtrain.synth import KEYPOINT_NAMES, SyntheticSpec, generate_project
-from mvtrain.synth.annotate import label
-from mvtrain.synth.bounds import pixel_bounds
-from mvtrain.synth.raycast import SAME_SURFACE, rasterise
-from mvtrain.synth.rig import make_rig
-from mvtrain.synth.scene import Scene, make_scene
-from mvtrain.synth.sensor import Sensor, expose
+from mvtrain.synth.raycast import (
+    SAME_SURFACE,
+    View,
+    between_pixels,
+    keypoint_visibility,
+    make_view,
+    pixel_bounds,
+    rasterise,
+)
+from mvtrain.synth.recording import label
+from mvtrain.synth.render import Sensor, expose
+from mvtrain.synth.scene import Scene, make_rig, make_scene
 from mvtrain.synth.shapes import Shape, ball, box, cone, intersect, normals
-from mvtrain.synth.view import View, between_pixels, make_view
-from mvtrain.synth.visibility import keypoint_visibility
 
 TINY = {"num_views": 2, "num_frames": 3, "size": 64, "num_sessions": 1, "num_video_frames": 6}
 

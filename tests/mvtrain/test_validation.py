@@ -5,11 +5,11 @@ import pytest
 
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvtrain.config import load_config
-from mvtrain.data.dataset import triangulate_labels
-from mvtrain.data.project import Project, read_project
-from mvtrain.evaluation.validation import validation_columns, validation_figures
-from mvtrain.prediction.predict import FramePredictions
-from mvtrain.prediction.project import reconstruct_project
+from mvtrain.metrics.errors import validation_columns, validation_figures
+from mvtrain.model.inference import FramePredictions
+from mvtrain.model.reconstruction import reconstruct_project
+from mvtrain.project.labels_3d import triangulate_labels
+from mvtrain.project.project import Project, read_project
 
 ROWS = np.array([9, 0, 7, 4])
 """Of both sessions, which have rigs of their own, and not in the project's order."""

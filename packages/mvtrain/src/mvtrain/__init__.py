@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mvtrain.prediction.predictor import Keypoints, Predictor, load
+    from mvtrain.predict.predictor import Keypoints, Predictor, load
 
 __all__ = ["Keypoints", "Predictor", "load"]
 
@@ -11,7 +11,7 @@ __all__ = ["Keypoints", "Predictor", "load"]
 def __getattr__(name: str) -> Any:
     # On demand, because they bring torch along, and `mvtrain --help` has to answer at once.
     if name in __all__:
-        from mvtrain.prediction import predictor
+        from mvtrain.predict import predictor
 
         return getattr(predictor, name)
     raise AttributeError(f"module 'mvtrain' has no attribute {name!r}")

@@ -2,7 +2,7 @@
 
 from mvtrain.config.load import load_config, save_config
 from mvtrain.config.schema import LOSS_NAMES, Config, DataConfig, EvalConfig, ImageSizeConfig, LossConfig, ModelConfig
-from mvtrain.config.training import (
+from mvtrain.config.training_section import (
     MultiStepConfig,
     OptimizerParamsConfig,
     PatchMaskConfig,

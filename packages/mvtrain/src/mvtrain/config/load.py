@@ -1,9 +1,12 @@
-"""From a YAML file and command line overrides to a checked `Config`, and back to a file."""
+"""Python files of users that register losses and backbones."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,11 +15,39 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
 from mvgeom.formats.files import write_text
-from mvtrain.config.foreign import is_foreign
-from mvtrain.config.keys import conform, expected_at
-from mvtrain.config.plugins import load_plugins
+from mvtrain.config.keys import conform, expected_at, is_foreign
 from mvtrain.config.schema import Config, DataConfig, EvalConfig, LossConfig, ModelConfig
-from mvtrain.config.training import TrainingConfig
+from mvtrain.config.training_section import TrainingConfig
+
+
+def load_plugins(paths: Iterable[Path]) -> None:
+    """Run Python files, each once per process; what they raise is not caught.
+
+    Args:
+        paths: absolute.
+
+    Raises:
+        ValueError: a file does not exist or is not Python's.
+    """
+    for path in paths:
+        if not path.is_file() or path.suffix != ".py":
+            kind = "is no Python file (.py)" if path.exists() else "does not exist"
+            raise ValueError(f"model.plugins: {path} {kind}")
+        name = f"mvtrain_plugin_{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
+        if name in sys.modules:
+            continue
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        # Before it runs: dataclasses, pickle and timm's registry look up the module that a function is from.
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+
 
 PATH_KEYS = (
     *("data.data_dir", "data.video_dir", "model.backbone_weights", "model.checkpoint"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mvtrain.config.checks import fraction, not_negative, positive, require
-from mvtrain.config.training import TrainingConfig
+from mvtrain.config.training_section import TrainingConfig
 
 LOSS_NAMES = {
     "heatmap_mse": False,

@@ -1,1 +1,1 @@
-"""From a project folder to batches: labels, images, cameras and splits; samples and their loaders."""
+"""Samples, batches and loaders."""

@@ -1,22 +1,108 @@
-"""Frames of a project as samples for the network."""
+"""Decoded images of a project in memory that loader workers share."""
 
 from __future__ import annotations
 
+import multiprocessing
+
+from collections.abc import Sequence
+
+from concurrent.futures import ThreadPoolExecutor
+
+from pathlib import Path
+
+import numpy as np
+
+import torch
+
+from mvtrain.project.images import read_image
+
+from mvtrain.project.project import Project
+
 from collections.abc import Iterator, Sequence
+
 from typing import Any
 
 import cv2
-import numpy as np
-import torch
+
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mvaug import Augmentation, augment_sample
+
 from mvgeom import triangulate
+
 from mvtrain.data.batch import Batch, Sample, collate
-from mvtrain.data.cache import ImageCache
-from mvtrain.data.completion import complete_labels
-from mvtrain.data.maps import frame_to_model
-from mvtrain.data.project import Project
+
+from mvtrain.project.labels_3d import complete_labels, triangulate_labels
+
+from mvtrain.project.project import frame_to_model
+
+
+
+
+
+class ImageCache:
+    """Images by path: those that fit the budget decoded once and kept in one shared block, the others read every time.
+
+    Args:
+        paths: the images, in order of importance; the first ones that fit are kept.
+        sizes: (N, 2) width and height of each, from its header.
+        max_bytes: how much memory to use.
+
+    Raises:
+        ValueError: for an image that is damaged, or where the system has less shared memory than asked for.
+    """
+
+    def __init__(self, paths: Sequence[Path], sizes: np.ndarray, max_bytes: float) -> None:
+        ends = np.cumsum(np.prod(np.asarray(sizes, dtype=np.int64).reshape(-1, 2), axis=-1) * 3)
+        num_kept = int(np.searchsorted(ends, max_bytes, side="right"))
+        self._place = {path: row for row, path in enumerate(paths[:num_kept])}
+        self._starts = np.concatenate([[0], ends])
+        self._shapes = [(int(height), int(width), 3) for width, height in np.asarray(sizes)[:num_kept]]
+        self._pixels = _shared_block(int(ends[num_kept - 1]) if num_kept else 0)
+        with ThreadPoolExecutor() as pool:
+            for _ in pool.map(self._fill, self._place):
+                pass
+
+    @classmethod
+    def of_project(cls, project: Project, *, max_bytes: float) -> ImageCache:
+        """A cache of the project's images, frame by frame."""
+        places = [(row, view) for row, paths in enumerate(project.image_paths) for view, p in enumerate(paths) if p]
+        paths = [project.image_paths[row][view] for row, view in places]
+        sizes = np.array([project.file_sizes[row, view] for row, view in places])
+        return cls([path for path in paths if path is not None], sizes, max_bytes)
+
+    def _fill(self, path: Path) -> None:
+        image = read_image(path)
+        expected = self._shapes[self._place[path]]
+        if image.shape != expected:
+            raise ValueError(
+                f"{path}: decodes to {image.shape[1]}x{image.shape[0]} px, its header says {expected[1]}x{expected[0]}"
+            )
+        self._slot(path)[:] = image
+
+    def _slot(self, path: Path) -> np.ndarray:
+        row = self._place[path]
+        return self._pixels.numpy()[self._starts[row] : self._starts[row + 1]].reshape(self._shapes[row])
+
+    def read(self, path: Path) -> np.ndarray:
+        """(H, W, 3) uint8 RGB; not to be written to."""
+        return self._slot(path) if path in self._place else read_image(path)
+
+
+def _shared_block(num_bytes: int) -> torch.Tensor:
+    """(num_bytes,) uint8 that workers see without a copy of their own."""
+    block = torch.empty(num_bytes, dtype=torch.uint8)
+    # Forked workers see what their parent holds. Shared memory, which is scarce in containers, is for all others.
+    if multiprocessing.get_start_method() == "fork":
+        return block
+    try:
+        return block.share_memory_()
+    except RuntimeError as error:
+        raise ValueError(
+            f"data.cache_gb: {num_bytes / 1e9:.2f} GB of decoded images do not fit into shared memory ({error}); lower "
+            "data.cache_gb, or give the container more (docker run --shm-size)"
+        ) from error
+
 
 Key = tuple[int, int]
 """Epoch and row of the project: all that a sample's randomness depends on, beside the seed."""
@@ -90,16 +176,6 @@ class FrameDataset(Dataset[Sample]):
             cameras=project.cameras[row],
             moved=augmented.moved,
         )
-
-
-def triangulate_labels(project: Project) -> np.ndarray:
-    """(N, K, 3) visible labels of every frame in the world; NaN where fewer than two views see the keypoint."""
-    points = np.where((project.visibility == 2)[..., None], project.points_frame, np.nan)
-    points_3d = np.full((*points.shape[:1], *points.shape[2:3], 3), np.nan)
-    for cameras in {id(group): group for group in project.cameras if group is not None}.values():
-        rows = [row for row, group in enumerate(project.cameras) if group is cameras]
-        points_3d[rows] = triangulate(points[rows], cameras)
-    return points_3d
 
 
 def subject_size(points_3d: np.ndarray) -> float | None:

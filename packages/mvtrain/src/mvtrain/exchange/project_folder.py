@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from mvgeom.boxes import write_labeled_boxes
 from mvtrain.config import load_config
-from mvtrain.data.images import image_size
-from mvtrain.data.project import read_project
-from mvtrain.exchange.calibration import write_calibrations
-from mvtrain.exchange.config_file import write_config
-from mvtrain.exchange.images import write_images
-from mvtrain.exchange.labels import ForeignLabels, ImageSource, VideoFrame
-from mvtrain.exchange.moments import Moments
+from mvtrain.config.recommended import write_project_config
+from mvtrain.exchange.alignment import Moments
+from mvtrain.exchange.foreign_labels import ForeignLabels, ImageSource, VideoFrame
+from mvtrain.exchange.media import write_calibrations, write_images
+from mvtrain.project.images import image_size
+from mvtrain.project.project import read_project
+from mvtrain.project.writer import image_name, write_labels
+from mvtrain.runtime.new_folder import new_folder
 
 SCORER = "imported"
 
@@ -68,18 +67,8 @@ def write_project(
         ValueError: `out` exists or cannot be written, an image cannot be had, a calibration does not fit, or what was
             written is no valid project.
     """
-    if out.exists():
-        raise ValueError(f"{out} already exists; remove it or choose another folder")
-    unfinished = out.parent / f".{out.name}.{os.getpid()}.tmp"
-    try:
-        unfinished.mkdir(parents=True)
-        written = _fill(unfinished, moments, labels, calibrations, copy_videos, progress)
-        unfinished.rename(out)
-    except OSError as error:
-        raise ValueError(f"{out} cannot be written: {error.strerror}: {error.filename}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return written
+    with new_folder(out) as folder:
+        return _fill(folder, moments, labels, calibrations, copy_videos, progress)
 
 
 def _fill(
@@ -94,28 +83,29 @@ def _fill(
     # First, because it is quick and may fail.
     num_calibrated = write_calibrations(folder / "calibrations", calibrations, sessions, moments.view_names)
     images = {
-        folder / _image_name(session, view, number): image
+        folder / image_name(session, view, number): image
         for (session, number), row in zip(moments.frames, moments.images, strict=True)
         for view, image in zip(moments.view_names, row, strict=True)
         if image is not None
     }
     _write_images(images, progress)
     for number, view in enumerate(moments.view_names):
-        write_labels(folder, moments, number, with_visibility=labels.has_visibility)
+        write_view_labels(folder, moments, number, with_visibility=labels.has_visibility)
         if _has_crops(moments):
             _write_boxes(folder / f"bboxes_{view}.csv", folder, moments, number)
     videos = _copy_videos(folder / "videos", labels, sessions, moments.view_names) if copy_videos else 0
-    write_config(
+    sizes = sorted((image_size(path) for path in images), key=lambda size: size[0] / size[1])
+    write_project_config(
         folder / "config.yaml",
-        origin=labels.origin,
+        comment=f"Imported by mvtrain import from {labels.origin}",
         view_names=moments.view_names,
         keypoint_names=moments.keypoint_names,
         skeleton=labels.skeleton,
-        num_moments=len(moments),
-        image_sizes=[image_size(path) for path in images],
-        with_boxes=_has_crops(moments),
+        num_frames=len(moments),
+        image_size=sizes[len(sizes) // 2],
         num_sessions=len(sessions),
         num_calibrated=num_calibrated,
+        with_boxes=_has_crops(moments),
         with_videos=videos > 0,
     )
     project = read_project(load_config(folder / "config.yaml"))
@@ -129,7 +119,7 @@ def _fill(
     )
 
 
-def write_labels(folder: Path, moments: Moments, view: int, *, with_visibility: bool) -> None:
+def write_view_labels(folder: Path, moments: Moments, view: int, *, with_visibility: bool) -> None:
     """Write `CollectedData_<view>.csv` with every digit; a view without an image of a moment has an empty row.
 
     Args:
@@ -140,23 +130,17 @@ def write_labels(folder: Path, moments: Moments, view: int, *, with_visibility: 
     """
     name = moments.view_names[view]
     rows = [
-        "" if images[view] is None else _image_name(session, name, number)
+        "" if images[view] is None else image_name(session, name, number)
         for (session, number), images in zip(moments.frames, moments.images, strict=True)
     ]
-    points, visible = moments.points[:, view], moments.visibility[:, view]
-    columns: dict[tuple[str, str, str], np.ndarray] = {}
-    for k, keypoint in enumerate(moments.keypoint_names):
-        columns[SCORER, keypoint, "x"] = points[:, k, 0]
-        columns[SCORER, keypoint, "y"] = points[:, k, 1]
-        if with_visibility:
-            columns[SCORER, keypoint, "visible"] = visible[:, k]
-    table = pd.DataFrame(columns, index=rows)
-    table.columns = table.columns.set_names(["scorer", "bodyparts", "coords"])
-    table.to_csv(folder / f"CollectedData_{name}.csv", lineterminator="\n")
-
-
-def _image_name(session: str, view: str, number: int) -> str:
-    return f"labeled-data/{session}_{view}/img{number:08d}.png"
+    write_labels(
+        folder / f"CollectedData_{name}.csv",
+        rows,
+        moments.keypoint_names,
+        moments.points[:, view],
+        moments.visibility[:, view] if with_visibility else None,
+        scorer=SCORER,
+    )
 
 
 def _write_images(images: Mapping[Path, ImageSource], progress: Callable[[int, int], object]) -> None:
@@ -179,7 +163,7 @@ def _write_boxes(path: Path, folder: Path, moments: Moments, view: int) -> None:
     names, boxes = [], []
     for (session, number), images, crops in zip(moments.frames, moments.images, moments.crops, strict=True):
         if images[view] is not None:
-            name = _image_name(session, moments.view_names[view], number)
+            name = image_name(session, moments.view_names[view], number)
             names.append(name)
             boxes.append((*(crops[view] or (0, 0)), *image_size(folder / name)))
     write_labeled_boxes(path, names, np.array(boxes, dtype=np.float64).reshape(-1, 4))

@@ -15,7 +15,7 @@ from mvtrain.config.schema import LOSS_NAMES
 from mvtrain.data.batch import Batch
 from mvtrain.losses.geometric import pairwise_projections, reprojection_heatmaps
 from mvtrain.losses.heatmap import HEATMAP_LOSSES, HeatmapLoss
-from mvtrain.model.prediction import Prediction
+from mvtrain.model.inference import Prediction
 
 Loss = Callable[[Prediction, Batch, float], Tensor]
 """Prediction, batch, unit of length (the subject's size, in the calibration's unit) to a scalar."""

@@ -1,4 +1,4 @@
-"""From predicted keypoints to the 3D losses: triangulate, compare, project back."""
+"""The 3D pairwise projection loss: each pair of views triangulates its predictions to where it does its labels."""
 
 from __future__ import annotations
 
@@ -7,11 +7,79 @@ from torch import Tensor
 
 from mvgeom import CameraGroup, affine, pair_parallax, project, triangulate, triangulate_pairs
 from mvtrain.data.batch import Batch
-from mvtrain.losses.heatmap import VISIBLE, target_factors
-from mvtrain.losses.pairwise import pairwise_projection_loss
-from mvtrain.losses.reprojection import reprojection_heatmap_mse
-from mvtrain.model.decode import model_to_heatmap
-from mvtrain.model.prediction import Prediction
+from mvtrain.losses.heatmap import gaussian_factors, masked_mean, target_factors
+from mvtrain.model.decode import SIGMA, model_to_heatmap
+from mvtrain.model.inference import Prediction
+from mvtrain.project.label_tables import VISIBLE
+
+
+def pairwise_projection_loss(
+    predicted: Tensor, labelled: Tensor, weights: Tensor, *, scale: Tensor | float = 1.0, max_distance: float = 1.0
+) -> Tensor:
+    """Mean squared 3D distance between the triangulated predictions and the triangulated labels of each pair of views.
+
+    Labels are triangulated pair by pair like the predictions, so that a camera whose pose is a little off displaces
+    both
+    alike: the loss is zero exactly where predictions equal labels.
+
+    Args:
+        predicted: (B, P, K, 3) world, from `mvgeom.triangulate_pairs` on the predictions.
+        labelled: (B, P, K, 3) world, from the same on the labels; NaN where a label is missing.
+        weights: (B, P, K) at least 0: how well the pair constrains depth, and how far the predictions can be trusted.
+            The loss is the weighted mean, so that weights of another scale change nothing.
+        scale: the subject's size in world units; distances are divided by it. 1 gives calibration units.
+        max_distance: distance, after division, beyond which the loss grows linearly instead of quadratically: one
+            wild triangulation does not rule the batch.
+
+    Returns:
+        A scalar; 0 with zero gradient where no pair has both.
+    """
+    valid = torch.isfinite(labelled).all(-1) & torch.isfinite(predicted).all(-1) & (weights > 0)
+    # Fill before subtracting: NaN times zero is NaN in the backward pass.
+    difference = torch.where(valid[..., None], predicted, 0) - torch.where(valid[..., None], labelled, 0)
+    squared = (difference / scale).square().sum(-1)
+    # Huber on the distance, written on its square so that the gradient at distance 0 is 0 and finite.
+    beyond = squared > max_distance**2
+    distance = torch.where(beyond, squared, 1).sqrt()
+    robust = torch.where(beyond, max_distance * (2 * distance - max_distance), squared)
+    weights = torch.where(valid, weights, 0)
+    normalized = weights * valid.sum() / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+    return masked_mean(robust * normalized, valid)
+
+
+def reprojection_heatmap_mse(
+    reprojected: Tensor,
+    target_x: Tensor,
+    target_y: Tensor,
+    valid: Tensor,
+    *,
+    size: tuple[int, int],
+    sigma: float = SIGMA,
+) -> Tensor:
+    """Squared difference between the heatmap of the reprojected point and the target, reduced like `heatmap_mse`.
+
+    Both heatmaps are outer products, so the sum over pixels is one of products of sums over rows and columns, and no
+    heatmap is ever built.
+
+    Args:
+        reprojected: (B, V, K, 2) heatmap px of the triangulated predictions in every view; NaN where there is none.
+        target_x: (B, V, K, w) target along x.
+        target_y: (B, V, K, h) target along y.
+        valid: (B, V, K) labels that count.
+        size: height and width in heatmap px.
+        sigma: of the heatmaps.
+
+    Returns:
+        A scalar; 0 with zero gradient where nothing counts.
+    """
+    valid = valid & torch.isfinite(reprojected).all(-1)
+    along_x, along_y = gaussian_factors(torch.where(valid[..., None], reprojected, 0), size, sigma)
+    squared = (
+        along_x.square().sum(-1) * along_y.square().sum(-1)
+        - 2 * (along_x * target_x).sum(-1) * (along_y * target_y).sum(-1)
+        + target_x.square().sum(-1) * target_y.square().sum(-1)
+    )
+    return masked_mean(squared, valid)
 
 
 def pairwise_projections(prediction: Prediction, batch: Batch, scale: float) -> Tensor:

@@ -13,9 +13,7 @@ import torch
 from torch import Tensor
 
 from mvtrain.model.decode import SIGMA
-
-EXCLUDED, OCCLUDED, VISIBLE = 0, 1, 2
-"""Visibility of a label: no target, a uniform target, a Gaussian target."""
+from mvtrain.project.label_tables import OCCLUDED
 
 
 def gaussian_factors(points: Tensor, size: tuple[int, int], sigma: float = SIGMA) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Vision transformers from timm: which name means which, and where their weights come from."""
+"""Where the patches of an image lie."""
 
 from __future__ import annotations
 
@@ -16,8 +16,59 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import PatchEmbed, resample_abs_pos_embed
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
 
-from mvtrain.model.rotary import RotaryTables
+
+def patch_grid(image_size: tuple[int, int], patch_size: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of the patches of an image; those that the border cuts off count.
+
+    Args:
+        image_size: height and width in px.
+        patch_size: rows and columns of pixels.
+    """
+    return -(-image_size[0] // patch_size[0]), -(-image_size[1] // patch_size[1])
+
+
+def patch_centers(grid: tuple[int, int], patch_size: tuple[int, int], device: torch.device | None = None) -> Tensor:
+    """(N, 2) x and y in px of the patches' centres, row by row; the centre of the first pixel is (0, 0)."""
+    y = (torch.arange(grid[0], device=device) + 0.5) * patch_size[0] - 0.5
+    x = (torch.arange(grid[1], device=device) + 0.5) * patch_size[1] - 0.5
+    return torch.stack([x.expand(grid), y[:, None].expand(grid)], dim=-1).flatten(0, 1)
+
+
+class RotaryTables(nn.Module):
+    """Stands in for a rotary embedding of timm, which builds its table on the CPU and copies it at every call.
+
+    That copy makes the host wait for the GPU.
+
+    Args:
+        rope: a rotary embedding without parameters, whose table depends on the patches' rows and columns alone.
+    """
+
+    def __init__(self, rope: nn.Module) -> None:
+        super().__init__()
+        self.rope = rope
+        self._tables: dict[tuple[int, int, torch.device], Tensor] = {}
+
+    @staticmethod
+    def fit(rope: nn.Module) -> bool:
+        """Whether an embedding's table is always the same: not learned, and not varied at random in training."""
+        fixed = not list(rope.parameters()) and not getattr(rope, "aug_active", False)
+        return fixed and next(rope.buffers(), None) is not None
+
+    def get_embed(self, shape: tuple[int, int]) -> Tensor:
+        """(N, channels) table of the patches of an image, row by row.
+
+        Args:
+            shape: rows and columns of patches.
+        """
+        key = (*shape, next(self.rope.buffers()).device)
+        if key not in self._tables:
+            # What inference mode makes cannot take part in training, which may come later.
+            with torch.inference_mode(False):
+                self._tables[key] = self.rope.get_embed(shape)  # type: ignore[operator]
+        return self._tables[key]
+
 
 BACKBONES = {
     "vits_dino": "vit_small_patch16_224.dino",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mvgeom import CameraGroup, affine, rays
-from mvtrain.model.patches import patch_centers, patch_grid
+from mvtrain.model.backbone import patch_centers, patch_grid
 
 WIDTH = 0.7
 """Standard deviation of the bias across an epipolar line, in patches: a patch is wide, and so is its line."""

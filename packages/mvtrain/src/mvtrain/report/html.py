@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mvtrain.evaluation.tables import ALL
+from mvtrain.evaluate.error_tables import ALL
 
 _JPEG_QUALITY = 82
 

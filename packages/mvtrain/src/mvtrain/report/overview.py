@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mvtrain.data.project import Project
-from mvtrain.data.splits import SET_NAMES
-from mvtrain.evaluation.confidence import calibration_errors
-from mvtrain.evaluation.evaluation import Evaluation
-from mvtrain.evaluation.held_out import held_out_set
-from mvtrain.evaluation.tables import ALL, VISIBLE, statistics
-from mvtrain.evaluation.unlearned import describe_unlearned
-from mvtrain.prediction.run_folder import Run
+from mvtrain.evaluate.error_tables import ALL, VISIBLE, statistics
+from mvtrain.evaluate.evaluation import Evaluation, describe_unlearned, held_out_set
+from mvtrain.evaluate.likelihood_fit import calibration_errors
+from mvtrain.model.run_folder import Run
+from mvtrain.project.project import Project
+from mvtrain.project.splits import SET_NAMES
 from mvtrain.report.html import card, escape, facts, grid, number, significant
 
 _UNKNOWN = "not known: the run folder has no run.yaml"

@@ -9,9 +9,7 @@ import numpy as np
 
 from mvtrain.report.html import Section, grid, paragraph
 from mvtrain.report.plots import FAINT, GRID, INK, KNOWN, PREDICTED, figure, figure_html, go, plain
-from mvtrain.report.rig_traces import camera_traces, coordinates
-from mvtrain.report.scenes import Scene
-from mvtrain.report.viewpoints import bounds, viewpoints
+from mvtrain.report.scenes import Scene, bounds, camera_traces, coordinates, viewpoints
 
 _HEIGHT = 520
 _MILLISECONDS = 80

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from mvtrain.evaluation.confidence import calibration_errors
-from mvtrain.evaluation.tables import ALL, OCCLUDED, in_view_order
-from mvtrain.prediction.confidence import ConfidenceMap, describe_likelihood
+from mvtrain.evaluate.error_tables import ALL, OCCLUDED, in_view_order
+from mvtrain.evaluate.likelihood_fit import calibration_errors
+from mvtrain.model.likelihood import ConfidenceMap, describe_likelihood
 from mvtrain.report.html import Section, grid, number, paragraph, sentence, table
 from mvtrain.report.plots import FAINT, SET_COLORS, figure, figure_html, go
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from mvtrain.checking.contact_sheets import cell_size
-from mvtrain.checking.drawing import Color, Marks, draw_cell, palette
-from mvtrain.checking.duplicates import frame_title
-from mvtrain.data.images import read_image
-from mvtrain.data.maps import to_file
-from mvtrain.data.project import Project
-from mvtrain.evaluation.confidence import DEFAULT_SHARE
-from mvtrain.evaluation.evaluation import Evaluation
-from mvtrain.evaluation.held_out import held_out_set
-from mvtrain.evaluation.tables import statistics
+from mvtrain.drawing.sheets import Color, Marks, cell_size, draw_cell, frame_title, palette
+from mvtrain.evaluate.error_tables import statistics
+from mvtrain.evaluate.evaluation import Evaluation, held_out_set
+from mvtrain.evaluate.likelihood_fit import DEFAULT_SHARE
+from mvtrain.project.images import read_image
+from mvtrain.project.project import Project, to_file
 from mvtrain.report.html import Section, escape, grid, jpeg, number, paragraph
 
 _NUM_MOMENTS = 6

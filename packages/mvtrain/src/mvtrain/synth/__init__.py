@@ -3,7 +3,7 @@
 For quickstarts, tests and ablations: same spec, same bytes. The world's unit is mm, its floor is z = 0, z points up.
 """
 
-from mvtrain.synth.project import generate_project
+from mvtrain.synth.generate import generate_project
 from mvtrain.synth.skeleton import KEYPOINT_NAMES
 from mvtrain.synth.spec import SyntheticSpec
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mvtrain.synth.materials import Material, plain, random_waves
-from mvtrain.synth.parts import Part
+from mvtrain.synth.materials import Material, Part, plain, random_waves
 from mvtrain.synth.shapes import Floats, ball, cone
 from mvtrain.synth.skeleton import LEGS, TRUNK_RADII, Skeleton
 

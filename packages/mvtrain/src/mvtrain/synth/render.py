@@ -1,21 +1,151 @@
-"""One camera's pictures of a scene, chunk by chunk."""
+"""From light to the pixels of one camera: exposure, colour cast, vignetting, tone curve, blur and noise."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from mvtrain.synth.keyed import Purpose, generator
-from mvtrain.synth.parts import Part, light_of_hits
-from mvtrain.synth.raycast import rasterise
+from mvtrain.synth.materials import FLOOR_LIGHT, LAMP, TO_LIGHT, Part, light_of_hits
+from mvtrain.synth.raycast import View, candidates, rasterise
 from mvtrain.synth.room import floor_points, room_light
 from mvtrain.synth.scene import Scene
-from mvtrain.synth.sensor import Image, develop, expose, make_sensor
-from mvtrain.synth.shadows import casters_of, floor_shadow
-from mvtrain.synth.shapes import Floats, Floats32
-from mvtrain.synth.view import View
+from mvtrain.synth.shapes import Floats, Floats32, Shape
+from mvtrain.synth.skeleton import Skeleton
+
+Image = npt.NDArray[np.uint8]
+
+_CURVE_STEPS = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensor:
+    """How one camera turns light into numbers.
+
+    Attributes:
+        gain: (H*W, 3) float32 on linear RGB: exposure, colour cast and vignetting.
+        curve: (4096,) uint8, grey level of linear values from 0 to 1.
+        blur: standard deviation in px.
+        noise: (n,) int16 a long strip of noise, from which each frame takes a piece.
+    """
+
+    gain: Floats32
+    curve: Image
+    blur: float
+    noise: npt.NDArray[np.int16]
+
+
+def make_sensor(view: View, seed: int, session: int, number: int, noise: float) -> Sensor:
+    """The sensor of camera `number`; its settings differ a little from session to session.
+
+    Args:
+        view: of the camera.
+        seed: of the spec.
+        session: its position.
+        number: the camera's position.
+        noise: standard deviation in grey levels.
+    """
+    rng = generator(seed, Purpose.SENSOR, session, number)
+    exposure, cast, gamma = rng.uniform(0.88, 1.15), rng.uniform(0.94, 1.06, 3), rng.uniform(2.0, 2.3)
+    middle = view.camera.rotation[0, 2]
+    off_axis = (view.directions.T @ middle.astype(np.float32)) ** rng.uniform(2.0, 4.0)
+    levels = (np.arange(_CURVE_STEPS) + 0.5) / _CURVE_STEPS
+    strip = generator(seed, Purpose.SENSOR_NOISE, session, number).normal(0, noise, 4 * 3 * view.width * view.height)
+    return Sensor(
+        gain=(off_axis[:, None] * (exposure * cast)).astype(np.float32),
+        curve=np.round(255 * levels ** (1 / gamma)).astype(np.uint8),
+        blur=float(rng.uniform(0.45, 0.75)),
+        noise=np.round(strip).astype(np.int16),
+    )
+
+
+def develop(sensor: Sensor, light: Floats32, pixels: npt.NDArray[np.intp] | slice) -> Image:
+    """(N, 3) BGR grey levels of (N, 3) linear RGB that falls on the given pixels; neither blur nor noise yet."""
+    level = light * sensor.gain[pixels] * np.float32(_CURVE_STEPS)
+    return sensor.curve[np.clip(level, 0, _CURVE_STEPS - 1).astype(np.intp)][:, ::-1]
+
+
+def expose(sensor: Sensor, sharp: Image, rng: np.random.Generator) -> Image:
+    """The frame as recorded: (H, W, 3) blurred and noisy.
+
+    Args:
+        sensor: of the camera.
+        sharp: (H, W, 3) developed.
+        rng: of this frame.
+    """
+    blurred = cv2.GaussianBlur(sharp, (5, 5), sensor.blur, borderType=cv2.BORDER_REPLICATE)
+    start = int(rng.integers(0, len(sensor.noise) - sharp.size))
+    piece = sensor.noise[start : start + sharp.size].reshape(sharp.shape)
+    return np.asarray(cv2.add(blurred, piece, dtype=cv2.CV_8U), dtype=np.uint8)
+
+
+_CASTERS = {
+    "pelvis": 34.0,
+    "trunk_middle": 36.0,
+    "chest": 34.0,
+    "neck": 24.0,
+    "head": 22.0,
+    "nose": 9.0,
+    "tail_1": 9.0,
+    "tail_mid": 8.0,
+    "tail_3": 7.0,
+    "tail_tip": 6.0,
+    "left_knee": 15.0,
+    "right_knee": 15.0,
+    "left_elbow": 12.0,
+    "right_elbow": 12.0,
+    "left_front_paw": 10.0,
+    "right_front_paw": 10.0,
+    "left_hind_paw": 11.0,
+    "right_hind_paw": 11.0,
+}
+"""mm, for an animal of size 1."""
+
+_DEEPEST = float((LAMP * TO_LIGHT[2] / FLOOR_LIGHT).mean())
+"""Part of the floor's light that comes from the lamp, and that a shadow can take away."""
+
+
+def casters_of(skeleton: Skeleton) -> list[tuple[Floats, float]]:
+    """Centres (T, 3) and radii of the balls that stand for the animal."""
+    return [(skeleton.joints[name], radius * skeleton.size) for name, radius in _CASTERS.items()]
+
+
+def floor_shadow(casters: list[tuple[Floats, float]], floor: Floats32, view: View) -> Floats32:
+    """(T, H*W) factor on the floor's light, 1 away from all shadows.
+
+    Args:
+        casters: centres (T, 3) in the world and radii of balls.
+        floor: (H*W, 2) where the pixels' rays meet the floor.
+        view: of the camera.
+    """
+    spots, depths = zip(*[_patch(center, radius) for center, radius in casters], strict=True)
+    lit = np.ones((len(casters[0][0]), len(floor)), dtype=np.float32)
+    for spot, depth, (frames, pixels) in zip(spots, depths, candidates(spots, view), strict=True):
+        if len(frames) == 0:
+            continue
+        center, reach = spot.center[frames, :2].astype(np.float32), spot.extent[frames, :1].astype(np.float32)
+        x, y = (((floor[:, i][pixels] - center[:, i, None]) / reach) ** 2 for i in range(2))
+        weight = np.maximum(1 - x - y, 0) ** 2
+        flat = (frames[:, None] * lit.shape[1] + pixels).ravel()
+        lit.ravel()[flat] *= (1 - depth[frames, None] * weight).ravel()
+    return 1 - np.float32(_DEEPEST) * (1 - lit)
+
+
+def _patch(center: Floats, radius: float) -> tuple[Shape, Floats32]:
+    """Where the shadow of a ball falls, as a flat disc; (T,) how much of the lamp's light it takes in its middle."""
+    height = center[:, 2]
+    # The lamp is not a point: the higher the ball, the wider and paler its shadow.
+    spread = 0.75 * radius + 0.16 * height
+    spot = center - height[:, None] * TO_LIGHT / TO_LIGHT[2]
+    extent = np.stack([2.4 * spread, 2.4 * spread, np.full_like(height, 0.5)], axis=-1)
+    axes = np.broadcast_to(np.eye(3), (len(center), 3, 3))
+    depth = 0.9 * np.minimum((radius / spread) ** 2, 1.0)
+    return Shape(kind="ball", center=spot, axes=axes, extent=extent), depth.astype(np.float32)
+
 
 CHUNK_PIXELS = 1_500_000
 """Pixels rendered at once: enough to spread NumPy's overhead, few enough for some 50 MB."""

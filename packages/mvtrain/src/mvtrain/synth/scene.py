@@ -1,4 +1,4 @@
-"""Everything of one session that exists before a camera looks at it, over all frames of its videos."""
+"""The cameras: on a ring at different heights, each with its own lens, all looking at the middle of the arena."""
 
 from __future__ import annotations
 
@@ -9,14 +9,70 @@ import numpy.typing as npt
 
 from mvgeom import CameraGroup
 from mvtrain.synth.animal import build_body, draw_individual
-from mvtrain.synth.keyed import Purpose, generator
+from mvtrain.synth.keyed import Floats, Purpose, generator
+from mvtrain.synth.materials import Part
 from mvtrain.synth.motion import wander
-from mvtrain.synth.occluders import make_occluders
-from mvtrain.synth.parts import Part
-from mvtrain.synth.rig import make_rig
-from mvtrain.synth.room import Room, draw_room
+from mvtrain.synth.room import Room, draw_room, make_occluders
 from mvtrain.synth.skeleton import Skeleton, pose
 from mvtrain.synth.spec import SyntheticSpec
+
+HALF_VIEW = 330.0
+"""mm to each side of the middle that the shorter side of a frame covers."""
+
+TARGET_HEIGHT = 55.0
+"""mm above the floor at which the cameras look."""
+
+
+def make_rig(spec: SyntheticSpec, session: int) -> CameraGroup:
+    """The rig of one session: the spec's rig, each camera knocked by a few mm and half a degree.
+
+    Lenses have five Brown-Conrady coefficients, k1 from -0.15 to 0.1, and principal points off the middle by up to 4 %.
+    """
+    width, height = spec.frame_size
+    side = min(width, height)
+    count = spec.num_views
+    matrices, distortions, rotations, translations = [], [], [], []
+    for view in range(count):
+        rng = generator(spec.seed, Purpose.RIG, view)
+        focal = rng.uniform(0.95, 1.35)
+        # Opposite cameras cannot tell depth: a pair stands at about a right angle instead of sharing out the ring.
+        azimuth = 2 * np.pi * view / max(count, 4) + rng.uniform(-0.2, 0.2)
+        elevation = np.radians(34 + (11 if view % 2 else -11) + rng.uniform(-6, 6))
+        distance = 2 * HALF_VIEW * focal * rng.uniform(0.95, 1.08)
+        aim = np.array([0.0, 0.0, TARGET_HEIGHT]) + rng.uniform(-15, 15, 3)
+        roll = rng.uniform(-0.06, 0.06)
+        center = aim + distance * np.array(
+            [np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)]
+        )
+        aspect = rng.uniform(0.995, 1.005)
+        middle = np.array([width, height]) / 2 - 0.5 + side * rng.uniform(-0.04, 0.04, 2)
+        k1 = -0.15 + 0.25 * ((view * 0.618 + rng.random() * 0.3) % 1)
+        distortions.append([k1, rng.uniform(-0.02, 0.03), *rng.uniform(-2e-3, 2e-3, 2), rng.uniform(-0.01, 0.01)])
+        matrices.append([[focal * side, 0.0, middle[0]], [0.0, focal * side * aspect, middle[1]], [0.0, 0.0, 1.0]])
+
+        knock = generator(spec.seed, Purpose.RIG_SHIFT, session, view)
+        center = center + knock.normal(0, 4.0, 3)
+        rotation = look_at(center, aim + knock.normal(0, 4.0, 3), roll + knock.normal(0, 0.01))
+        rotations.append(rotation)
+        translations.append(-rotation @ center)
+    return CameraGroup(
+        names=spec.view_names,
+        sizes=np.tile([float(width), float(height)], (count, 1)),
+        matrix=np.array(matrices),
+        distortion=np.array(distortions),
+        rotation=np.array(rotations),
+        translation=np.array(translations),
+    )
+
+
+def look_at(center: Floats, target: Floats, roll: float) -> Floats:
+    """(3, 3) rotation world to camera that looks from `center` to `target` (not straight above it), rolled by rad."""
+    forward = (target - center) / np.linalg.norm(target - center)
+    right = np.cross(forward, [0.0, 0.0, 1.0])
+    right /= np.linalg.norm(right)
+    down = np.cross(forward, right)
+    cos, sin = np.cos(roll), np.sin(roll)
+    return np.stack([cos * right + sin * down, cos * down - sin * right, forward])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""The training loop: schedules, the step, checkpoints, the log."""
+"""Train a network: schedules, the step, the loop, checkpoints, the log."""

@@ -13,14 +13,12 @@ from mvaug import Augmentation
 from mvtrain.config import Config
 from mvtrain.config.recommended import learning_rates
 from mvtrain.data.batch import Batch
-from mvtrain.data.cache import ImageCache
-from mvtrain.data.dataset import EpochSampler, FrameDataset, make_loader, subject_size, triangulate_labels
-from mvtrain.data.needs_3d import uses_labels_from_3d
-from mvtrain.data.project import Project
-from mvtrain.data.splits import Split
-from mvtrain.model.checkpoint import load_checkpoint
+from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader, subject_size
+from mvtrain.model.checkpoint import ModelSpec, build_model, load_checkpoint, make_spec
 from mvtrain.model.multiview import MultiviewTransformer
-from mvtrain.model.spec import ModelSpec, build_model, make_spec
+from mvtrain.project.labels_3d import triangulate_labels, uses_labels_from_3d
+from mvtrain.project.project import Project
+from mvtrain.project.splits import Split
 
 
 def make_model(config: Config, project: Project, split: Split) -> tuple[ModelSpec, MultiviewTransformer]:

@@ -21,19 +21,17 @@ from torch.utils.data import DataLoader
 from mvtrain.config import Config
 from mvtrain.data.batch import Batch
 from mvtrain.data.dataset import EpochSampler, FrameDataset
-from mvtrain.evaluation.unlearned import describe_starving, starving_keypoints
-from mvtrain.evaluation.validation import validation_columns, validation_figures
-from mvtrain.losses.heatmap import VISIBLE
+from mvtrain.metrics.errors import validation_columns, validation_figures
+from mvtrain.metrics.unlearned import describe_starving, starving_keypoints
 from mvtrain.model.checkpoint import ModelSpec, save_checkpoint
-from mvtrain.model.prediction import Prediction
-from mvtrain.prediction.predict import FramePredictions, Network, predict_frames
+from mvtrain.model.inference import FramePredictions, Network, Prediction, predict_frames
+from mvtrain.project.label_tables import VISIBLE
+from mvtrain.runtime.process import Interruption, RunInterruptedError
 from mvtrain.training.guards import FiniteWatch, save_batch
-from mvtrain.training.hardware import float32_matmul_precision
-from mvtrain.training.interruption import Interruption, RunInterruptedError
+from mvtrain.training.hardware import float32_matmul_precision, whole_weights
 from mvtrain.training.metrics_log import MetricsLog
 from mvtrain.training.progress import LogWindow, ProgressLine
 from mvtrain.training.schedules import Schedules
-from mvtrain.training.sharding import whole_weights
 from mvtrain.training.state import has_state, load_state, save_state
 from mvtrain.training.step import GUIDE, TrainingStep
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from mvtrain.config import Config, LossConfig
 from mvtrain.config.recommended import default_unfreezing_epoch, epochs_of_budget
 from mvtrain.losses.heatmap import GRADIENT_SCALES
-from mvtrain.masking import MaskingSchedule
+from mvtrain.model.masking import MaskingSchedule
 
 LOSS_INIT_SHARE = 0.25
 """3D losses whose section says nothing set in after this share of the run ..."""

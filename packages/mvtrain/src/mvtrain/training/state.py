@@ -12,8 +12,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from mvtrain.sealed import seal, unseal
-from mvtrain.training.sharding import is_sharded
+from mvtrain.runtime.checksums import seal, unseal
+from mvtrain.training.hardware import is_sharded
 
 FOLDER = Path("checkpoints") / "state"
 STEM = "state"

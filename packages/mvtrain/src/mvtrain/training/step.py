@@ -10,12 +10,12 @@ from torch import Tensor
 from mvtrain.config import Config, LossConfig
 from mvtrain.data.batch import Batch
 from mvtrain.losses import HEATMAP_LOSSES, LOSS_NAMES, LOSSES, HeatmapLoss, Loss
-from mvtrain.losses.heatmap import EXCLUDED, GUIDE_WEIGHT, VISIBLE, masked_mean, starvation_guide, target_factors
-from mvtrain.masking import PatchMask, draw_mask
+from mvtrain.losses.heatmap import GUIDE_WEIGHT, masked_mean, starvation_guide, target_factors
+from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.model.decode import model_to_heatmap
-from mvtrain.model.prediction import Prediction
-from mvtrain.model.spec import ModelSpec
-from mvtrain.prediction.predict import Network
+from mvtrain.model.inference import Network, Prediction
+from mvtrain.model.masking import PatchMask, draw_mask
+from mvtrain.project.label_tables import EXCLUDED, VISIBLE
 from mvtrain.training.hardware import float32_matmul_precision
 from mvtrain.training.schedules import Schedules
 

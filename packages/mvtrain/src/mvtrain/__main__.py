@@ -1,0 +1,5 @@
+"""`python -m mvtrain`."""
+
+from mvtrain.cli.app import main
+
+main()

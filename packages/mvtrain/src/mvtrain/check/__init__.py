@@ -1,0 +1,1 @@
+"""Find faults of a project before anything is trained on it."""

@@ -1,1 +1,0 @@
-"""`mvtrain check`: what is wrong with a project, before anything is trained on it."""

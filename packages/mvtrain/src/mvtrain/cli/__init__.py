@@ -1,0 +1,1 @@
+"""The command `mvtrain`: one module per subcommand."""

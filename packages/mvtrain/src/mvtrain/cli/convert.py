@@ -1,0 +1,48 @@
+"""`mvtrain convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from mvtrain.cli.options import split_names
+
+
+def convert(
+    file_format: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="anipose, deeplabcut, eks, movement or pose2sim.")
+    ],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="SOURCE...", help="Folders that mvtrain predict wrote; for eks one for each model."),
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder to write; must not exist.")],
+    views: Annotated[
+        str | None, typer.Option(help="Names of the views, for tables without <session>_prediction.json.")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(min=1e-6, help="Frames per second. Default: those of the videos, if still there.")
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Calibration file. Default: the one that was used, if still there.")
+    ] = None,
+    unit: Annotated[str | None, typer.Option(help="Unit of the calibration, m, cm or mm; Pose2Sim needs it.")] = None,
+    up: Annotated[str, typer.Option(help="Axis of the world that points up, for Pose2Sim: y or z.")] = "z",
+) -> None:
+    """Turn predictions into files of anipose, DeepLabCut, the ensemble Kalman smoother, movement or Pose2Sim."""
+    from mvtrain.exchange.run_convert import ConvertOptions
+    from mvtrain.exchange.run_convert import convert as run_convert
+
+    options = ConvertOptions(
+        out=out,
+        view_names=split_names(views),
+        frame_rate=fps,
+        calibration=calibration,
+        unit=unit,
+        up=up,
+    )
+    run_convert(file_format, sources, options, Console())

@@ -1,0 +1,57 @@
+"""`mvtrain import`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from mvtrain.cli.options import split_names
+
+
+def import_project(
+    file_format: Annotated[str, typer.Argument(metavar="FORMAT", help="deeplabcut, sleap, anipose or coco.")],
+    sources: Annotated[
+        list[Path] | None, typer.Argument(metavar="SOURCE...", help="Foreign projects or label files.")
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option(help="Project folder to write; must not exist.")],
+    view: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=PATH", help="A source that is this view; once for each view.")
+    ] = None,
+    views: Annotated[str | None, typer.Option(help="Names of the views in their order, as top,left,right.")] = None,
+    pattern: Annotated[
+        str | None,
+        typer.Option(help="How foreign names tell session and view, possibly <frame>. Default: <session>_<view>."),
+    ] = None,
+    individual: Annotated[str | None, typer.Option(help="Which animal to take where several are labelled.")] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Calibration file, or folder of <session>.toml. Default: what lies in the sources."),
+    ] = None,
+    media: Annotated[
+        Path | None, typer.Option(help="Folder with videos or images that are not where the foreign project says.")
+    ] = None,
+    allow_absent: Annotated[
+        bool, typer.Option("--allow-absent", help="Leave a view empty where there is no image of a moment.")
+    ] = False,
+    copy_videos: Annotated[bool, typer.Option("--copy-videos", help="Copy the videos into the project, too.")] = False,
+) -> None:
+    """Turn a labelled project of DeepLabCut, SLEAP, anipose or COCO keypoints into a project folder."""
+    from mvtrain.exchange.run_import import ImportOptions
+    from mvtrain.exchange.run_import import import_project as run_import
+
+    options = ImportOptions(
+        out=out,
+        views=tuple(view or ()),
+        view_names=split_names(views),
+        pattern=pattern,
+        individual=individual,
+        calibration=calibration,
+        media=media,
+        allow_absent=allow_absent,
+        copy_videos=copy_videos,
+    )
+    run_import(file_format, sources or (), options, Console())

@@ -1,0 +1,1 @@
+"""Keypoints drawn into images, and contact sheets."""

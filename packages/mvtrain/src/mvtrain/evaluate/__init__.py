@@ -1,0 +1,1 @@
+"""Compare a run's predictions with labels, and fit the map from confidence to likelihood."""

@@ -1,0 +1,186 @@
+"""An evaluation as tables: errors by split, view and keypoint, and the share of keypoints found within a distance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from mvtrain.evaluate.evaluation import Evaluation
+from mvtrain.project.splits import SET_NAMES
+
+ALL = "all"
+"""Stands for all views or all keypoints together."""
+
+VISIBLE, OCCLUDED = "visible", "occluded"
+"""Values of the column `visibility`."""
+
+_VISIBILITY_OF = {
+    "label": VISIBLE,
+    "mean_pose": VISIBLE,
+    "hidden": OCCLUDED,
+    "hidden_truth": OCCLUDED,
+    "reprojection": ALL,
+    "occluded": OCCLUDED,
+    "mean_pose_occluded": OCCLUDED,
+}
+"""Which keypoints an `error` is of. What is new comes last, so that the rows of before stay where they were."""
+
+_BASELINE_OF = {"label": "mean_pose", "occluded": "mean_pose_occluded"}
+"""The `error` of predictions, and that of the mean pose for the same keypoints."""
+
+PIXEL_THRESHOLDS = (0.5, 1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50)
+SHARE_THRESHOLDS = tuple(round(0.01 * step, 2) for step in (*range(31), 40, 50))
+
+
+def error_table(evaluation: Evaluation) -> pd.DataFrame:
+    """Errors in 2D by split, view and keypoint.
+
+    Returns:
+        Columns `split`; `error`: `label` (distance to visible labels), `mean_pose` (that of the mean training pose),
+        `hidden` and `hidden_truth` (distance of hidden keypoints to where labels or truth say that they are),
+        `occluded` and `mean_pose_occluded` (as the first two, of occluded keypoints), all in px of the stored images,
+        and `reprojection` (distance to the projection of the 3D point) in px of the frame; `view` and `keypoint`, or
+        `all`; `count`, `mean`, `median`, `percentile_95`; `visibility`: `visible`, `occluded` or `all`, the keypoints
+        that count. Nothing to compare, no row.
+    """
+    errors = {
+        "label": evaluation.pixel_error,
+        "mean_pose": evaluation.mean_pose_error,
+        "hidden": evaluation.hidden_error,
+        "hidden_truth": evaluation.hidden_truth_error,
+        "reprojection": evaluation.reprojection_error,
+        "occluded": evaluation.occluded_error,
+        "mean_pose_occluded": evaluation.occluded_mean_pose_error,
+    }
+    rows = [
+        {"split": split, "error": kind, "view": view, "keypoint": keypoint}
+        | statistics(found)
+        | {"visibility": _VISIBILITY_OF[kind]}
+        for kind, values in errors.items()
+        if values is not None
+        for split, part in _by_split(evaluation, values)
+        for view, of_view in _by_name(part, 1, evaluation.view_names)
+        for keypoint, found in _by_name(of_view, 2, evaluation.keypoint_names)
+    ]
+    return _table(rows, ("split", "error", "view", "keypoint", *statistics(np.zeros(1)), "visibility"))
+
+
+def errors_by_view(errors: pd.DataFrame) -> pd.DataFrame:
+    """Select the errors of all keypoints together: of each split and view the visible ones, then the occluded ones.
+
+    Args:
+        errors: Table from `error_table`.
+
+    Returns:
+        Columns `split`, `view`, `visibility` (`visible` or `occluded`), `count`, `mean`, `median`, `percentile_95`,
+        `mean_pose`: the mean error of the mean pose, NaN without.
+    """
+    overall = errors[errors["keypoint"] == ALL]
+    means = overall.set_index(["split", "view", "error"])["mean"].to_dict()
+    chosen = in_view_order(overall[overall["error"].isin(list(_BASELINE_OF))])
+    keys = zip(chosen["split"], chosen["view"], chosen["error"].map(_BASELINE_OF), strict=True)
+    columns = ["split", "view", "visibility", "count", "mean", "median", "percentile_95"]
+    return chosen[columns].assign(mean_pose=[means.get(key, np.nan) for key in keys])
+
+
+def in_view_order(table: pd.DataFrame) -> pd.DataFrame:
+    """Sort rows by split and view in their order of appearance, `all` last, and visible before occluded."""
+    splits = list(dict.fromkeys(table["split"]))
+    views = [name for name in dict.fromkeys(table["view"]) if name != ALL]
+    ranks = (
+        table["visibility"].map([VISIBLE, OCCLUDED].index),
+        table["view"].map([*views, ALL].index),
+        table["split"].map(splits.index),
+    )
+    return table.iloc[np.lexsort(ranks)].reset_index(drop=True)
+
+
+def error_3d_table(evaluation: Evaluation) -> pd.DataFrame:
+    """Errors in 3D by split and keypoint.
+
+    Returns:
+        Columns `split`; `against`: `labels` (triangulated) or `truth`; `keypoint`, or `all`; `known`, how many places
+        are known; `count`, how many of them were also predicted, which those without two agreeing views are not;
+        `mean`, `median`, `percentile_95` in the calibration's unit. Nothing to compare, no row.
+    """
+    pairs = {"labels": (evaluation.error_3d, evaluation.labels_3d)}
+    if evaluation.truth_error_3d is not None and evaluation.truth_3d is not None:
+        pairs["truth"] = (evaluation.truth_error_3d, evaluation.truth_3d)
+    rows = []
+    for against, (errors, places) in pairs.items():
+        known = np.isfinite(places).all(-1)
+        for split, part in _by_split(evaluation, np.stack([errors, known], axis=-1)):
+            for keypoint, found in _by_name(part, 1, evaluation.keypoint_names):
+                figures = {"known": int(found[..., 1].sum())} | statistics(found[..., 0])
+                rows.append({"split": split, "against": against, "keypoint": keypoint} | figures)
+    return _table(rows, ("split", "against", "keypoint", "known", *statistics(np.zeros(1))))
+
+
+def pck_table(evaluation: Evaluation) -> pd.DataFrame:
+    """Percentage of correct keypoints (PCK): the share of keypoints with a prediction within a distance.
+
+    Returns:
+        Columns `split`; `view` and `keypoint`, at least one of which is `all`; `unit`: `px` of the stored images, or
+        `share` of the subject's size in the view; `threshold`; `count`, `pck` from 0 to 1; `visibility`: `visible`, or
+        `occluded` in the rows after all visible ones.
+    """
+    rows = []
+    for visibility, errors in ((VISIBLE, evaluation.pixel_error), (OCCLUDED, evaluation.occluded_error)):
+        relative = errors / evaluation.subject_size[:, None]
+        for unit, values, thresholds in (("px", errors, PIXEL_THRESHOLDS), ("share", relative, SHARE_THRESHOLDS)):
+            for split, view, keypoint, found in _by_view_or_keypoint(evaluation, values):
+                known = found[np.isfinite(found)]
+                head = {"split": split, "view": view, "keypoint": keypoint, "unit": unit}
+                rows += [
+                    head
+                    | {"threshold": threshold, "count": len(known), "pck": float((known <= threshold).mean())}
+                    | {"visibility": visibility}
+                    for threshold in thresholds
+                    if len(known)
+                ]
+    return _table(rows, ("split", "view", "keypoint", "unit", "threshold", "count", "pck", "visibility"))
+
+
+def statistics(errors: np.ndarray) -> dict[str, float]:
+    """Count, mean, median and 95th percentile of errors of any shape; NaN is missing."""
+    known = errors[np.isfinite(errors)]
+    if len(known) == 0:
+        return {"count": 0, "mean": np.nan, "median": np.nan, "percentile_95": np.nan}
+    return {
+        "count": len(known),
+        "mean": float(known.mean()),
+        "median": float(np.median(known)),
+        "percentile_95": float(np.percentile(known, 95)),
+    }
+
+
+def _table(rows: Sequence[Mapping[str, object]], columns: tuple[str, ...]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=list(columns))
+    return table[table["count"] > 0].reset_index(drop=True)
+
+
+def _by_split(evaluation: Evaluation, values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """The moments of each split that has any."""
+    for split in SET_NAMES:
+        rows = evaluation.split == split
+        if rows.any():
+            yield split, values[rows]
+
+
+def _by_view_or_keypoint(evaluation: Evaluation, values: np.ndarray) -> Iterator[tuple[str, str, str, np.ndarray]]:
+    """Split, view, keypoint and values: each view of all keypoints, all of both, each keypoint of all views."""
+    for split, part in _by_split(evaluation, values):
+        for view, found in _by_name(part, 1, evaluation.view_names):
+            yield split, view, ALL, found
+        for keypoint, found in _by_name(part, 2, evaluation.keypoint_names):
+            if keypoint != ALL:
+                yield split, ALL, keypoint, found
+
+
+def _by_name(values: np.ndarray, axis: int, names: tuple[str, ...]) -> Iterator[tuple[str, np.ndarray]]:
+    """Each position along an axis (which stays, with length 1), then all of it."""
+    for number, name in enumerate(names):
+        yield name, np.take(values, [number], axis=axis)
+    yield ALL, values

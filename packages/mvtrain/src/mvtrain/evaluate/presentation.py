@@ -1,0 +1,204 @@
+"""An evaluation as tables on the console."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from mvgeom.formats.files import replace_file
+from mvtrain.evaluate.error_tables import ALL, OCCLUDED, errors_by_view
+from mvtrain.metrics.errors import OCCLUDED_SOURCE
+from mvtrain.project.splits import SET_NAMES
+
+
+def print_errors(console: Console, errors: pd.DataFrame) -> None:
+    """Print the pixel error of visible and of occluded keypoints per split and view, beside the mean pose's.
+
+    Args:
+        console: Console to print on.
+        errors: Table from `tables.error_table`.
+    """
+    found = errors_by_view(errors)
+    has_occluded = (found["visibility"] == OCCLUDED).any()
+    which = "" if has_occluded else ", visible labels only"
+    console.print(f"\nerror in px of the labeled images{which}; mean pose: the same pose for every frame")
+    if has_occluded:
+        console.print(OCCLUDED_SOURCE)
+    names = ("set", "view", "visibility") if has_occluded else ("set", "view")
+    table = _table(names, ("count", "mean\nerror", "median", "95 %", "mean\npose", "times\nbetter"))
+    splits = found["split"].to_list()
+    for place, row in enumerate(found.to_dict("records")):
+        baseline = row["mean_pose"]
+        compared = (f"{baseline:.2f}", _ratio(baseline, row["mean"])) if np.isfinite(baseline) else ("", "")
+        view = "[bold]all[/]" if row["view"] == ALL else str(row["view"])
+        head = (row["split"], view, row["visibility"]) if has_occluded else (row["split"], view)
+        figures = (f"{row['mean']:.2f}", f"{row['median']:.2f}", f"{row['percentile_95']:.2f}", *compared)
+        is_last = splits[place + 1 : place + 2] != [row["split"]]
+        table.add_row(*head, str(row["count"]), *figures, end_section=is_last)
+    console.print(table)
+
+
+def print_keypoints(console: Console, errors: pd.DataFrame) -> None:
+    """Print the median pixel error per keypoint and split (but that of unused frames), visible beside occluded."""
+    kinds = {"label": "visible", "occluded": "occluded"}
+    chosen = errors[(errors["view"] == ALL) & errors["error"].isin(list(kinds)) & (errors["split"] != "unused")]
+    shown = set(zip(chosen["split"], chosen["error"], strict=True))
+    columns = [(split, kind) for split in SET_NAMES for kind in kinds if (split, kind) in shown]
+    console.print("\nmedian error in px by keypoint")
+    table = _table(("keypoint",), [f"{split}\n{kinds[kind]}" for split, kind in columns])
+    medians = chosen.set_index(["split", "error", "keypoint"])["median"].to_dict()
+    names = [name for name in dict.fromkeys(chosen["keypoint"]) if name != ALL]
+    for keypoint in (*names, ALL):
+        cells = [medians.get((split, kind, keypoint)) for split, kind in columns]
+        table.add_row(keypoint, *("" if cell is None else f"{cell:.2f}" for cell in cells))
+    console.print(table)
+
+
+def print_errors_3d(console: Console, errors_3d: pd.DataFrame) -> None:
+    """The 3D error of triangulated predictions per split, and how many of the known points they give.
+
+    Args:
+        console: where to.
+        errors_3d: from `tables.error_3d_table`; without a row nothing is printed.
+    """
+    overall = errors_3d[errors_3d["keypoint"] == ALL]
+    names = {"truth": "the true 3D", "labels": "the triangulated labels"}
+    for against in ("labels", "truth"):
+        chosen = overall[overall["against"] == against]
+        if chosen.empty:
+            continue
+        console.print(f"\n3D error of triangulated predictions against {names[against]}, in the calibration's unit")
+        table = _table(("set",), ("points", "predicted", "mean", "median", "95 %"))
+        for row in chosen.to_dict("records"):
+            figures = (f"{value:.4g}" for value in (row["mean"], row["median"], row["percentile_95"]))
+            table.add_row(row["split"], str(row["known"]), f"{row['count'] / row['known']:.1%}", *figures)
+        console.print(table)
+
+
+def print_consistency(console: Console, errors: pd.DataFrame) -> None:
+    """Reprojection error per split; nothing without calibration."""
+    chosen = errors[(errors["error"] == "reprojection") & (errors["view"] == ALL) & (errors["keypoint"] == ALL)]
+    if chosen.empty:
+        return
+    console.print("\nreprojection error in px of the frame: how far views are from what all of them triangulate to")
+    table = _table(("set",), ("points", "mean", "median", "95 %"))
+    for row in chosen.to_dict("records"):
+        table.add_row(
+            row["split"], str(row["count"]), *(f"{v:.2f}" for v in (row["mean"], row["median"], row["percentile_95"]))
+        )
+    console.print(table)
+
+
+def print_calibration(console: Console, summary: pd.DataFrame, share: float) -> None:
+    """What likelihoods say beside what came true, on moments that were not learned from.
+
+    Args:
+        console: where to.
+        summary: from `confidence.calibration_errors`.
+        share: of the subject's size that likelihoods are about.
+    """
+    console.print(
+        f"\nlikelihood as the probability of lying within {share:.3g} of the subject's size; calibration error: mean "
+        "difference between said and true",
+    )
+    table = _table(("set", "confidence", "points"), ("count", "said", "true", "calibration\nerror"))
+    held_out = summary[summary["split"].isin(["validation", "test"])]
+    for row in held_out.to_dict("records"):
+        figures = (f"{value:.3f}" for value in (row["predicted"], row["observed"], row["calibration_error"]))
+        table.add_row(
+            row["split"],
+            row["confidence"],
+            row["points"],
+            str(row["count"]),
+            *figures,
+            end_section=row["points"] == "all",
+        )
+    console.print(table)
+
+
+def _table(names: tuple[str, ...], figures: tuple[str, ...] | list[str]) -> Table:
+    """Make a table that fits 80 columns: long names of views and keypoints are folded, nothing is cut off."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in names:
+        table.add_column(name, overflow="fold", no_wrap=name not in ("view", "keypoint"))
+    for name in figures:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _ratio(baseline: float, mean: float) -> str:
+    return f"{baseline / mean:.2f}" if mean > 0 else "inf"
+
+
+_COLORS = {"train": "tab:gray", "validation": "tab:blue", "test": "tab:orange", "unused": "tab:green"}
+_LARGEST_SHARE = 0.3
+_PIXEL_TICKS = (0.5, 1, 2, 5, 10, 20, 50)
+
+
+def draw_evaluation(path: Path, pck: pd.DataFrame, calibration: pd.DataFrame, share: float) -> None:
+    """Write the PNG.
+
+    Args:
+        path: of the PNG.
+        pck: from `tables.pck_table`.
+        calibration: from `confidence.calibration_table`.
+        share: of the subject's size that likelihoods are about.
+    """
+    with matplotlib.rc_context({"font.size": 9}):
+        figure = Figure(figsize=(13, 4), layout="constrained")
+        in_px, in_size, reliable = figure.subplots(1, 3)
+        _draw_pck(in_px, pck, "px", "distance to the keypoint in px")
+        in_px.set_xscale("log")
+        in_px.set_xticks(_PIXEL_TICKS, labels=map(str, _PIXEL_TICKS))
+        in_px.minorticks_off()
+        _draw_pck(in_size, pck, "share", "distance to the keypoint / size of the subject")
+        in_size.set_xlim(0, _LARGEST_SHARE)
+        _draw_reliability(reliable, calibration, share)
+        replace_file(path, lambda temporary: figure.savefig(temporary, dpi=120))
+
+
+def _draw_pck(axes: Axes, pck: pd.DataFrame, unit: str, label: str) -> None:
+    overall = pck[(pck["unit"] == unit) & (pck["view"] == ALL) & (pck["keypoint"] == ALL)]
+    for (split, visibility), curve in overall.groupby(["split", "visibility"], sort=False):
+        is_occluded = visibility == OCCLUDED
+        axes.plot(
+            curve["threshold"],
+            curve["pck"],
+            color=_COLORS[str(split)],
+            linestyle="--" if is_occluded else "-",
+            label=f"{split}, occluded" if is_occluded else str(split),
+        )
+    axes.set(xlabel=label, ylabel="share of keypoints found", ylim=(0, 1))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+
+
+def _draw_reliability(axes: Axes, calibration: pd.DataFrame, share: float) -> None:
+    axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
+    chosen = calibration[(calibration["points"] == "all") & calibration["split"].isin(["validation", "test"])]
+    for (split, confidence), bins in chosen.groupby(["split", "confidence"], sort=False):
+        axes.plot(
+            bins["predicted"],
+            bins["observed"],
+            color=_COLORS[str(split)],
+            linestyle="--" if confidence == "raw" else "-",
+            marker="o",
+            markersize=3,
+            label=f"{split}, {confidence}",
+        )
+    axes.set(
+        xlabel="likelihood",
+        ylabel=f"within {share:.3g} of the subject's size, hidden ones as well",
+        xlim=(0, 1),
+        ylim=(0, 1),
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)

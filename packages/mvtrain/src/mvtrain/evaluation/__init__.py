@@ -1,1 +1,0 @@
-"""How good predictions are: errors against labels, against a baseline, and in 3D."""

@@ -1,1 +1,0 @@
-"""One module per foreign kind of project; each gives `ForeignLabels`."""

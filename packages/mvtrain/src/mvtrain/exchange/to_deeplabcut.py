@@ -1,0 +1,53 @@
+"""DeepLabCut's tables of predictions: h5 and CSV of every view, and of 3D."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mvtrain.exchange.write_options import WriteOptions
+from mvtrain.predict.saved_predictions import PredictedSession
+from mvtrain.runtime.optional_imports import need
+
+SCORER = "DLC_mvtrain"
+"""DeepLabCut looks for `<video><scorer>.h5`."""
+
+H5_KEY = "df_with_missing"
+
+
+def write(session: PredictedSession, folder: Path, options: WriteOptions) -> list[str]:
+    """Write `<session>_<view>DLC_mvtrain.h5` and `.csv`, and with 3D `<session>_3dDLC_mvtrain.h5` and `.csv`.
+
+    Returns:
+        What the user should know.
+
+    Raises:
+        ValueError: the library that writes h5 files is not installed.
+    """
+    need("tables", "convert deeplabcut")
+    for view, name in enumerate(session.view_names):
+        _write_both(folder / f"{session.name}_{name}{SCORER}", view_table(session, view))
+    if session.in_3d is not None:
+        _write_both(folder / f"{session.name}_3d{SCORER}", _table(session.keypoint_names, "xyz", session.in_3d.points))
+    return []
+
+
+def view_table(session: PredictedSession, view: int) -> pd.DataFrame:
+    """DeepLabCut's table of one view: x, y, likelihood per keypoint under three header rows, a row per frame."""
+    values = np.concatenate([session.points[:, view], session.likelihood[:, view, :, None]], axis=-1)
+    return _table(session.keypoint_names, ("x", "y", "likelihood"), values)
+
+
+def _table(keypoint_names: Sequence[str], coords: Sequence[str], values: np.ndarray) -> pd.DataFrame:
+    columns = pd.MultiIndex.from_product(
+        [[SCORER], keypoint_names, list(coords)], names=["scorer", "bodyparts", "coords"]
+    )
+    return pd.DataFrame(values.reshape(len(values), -1), columns=columns)
+
+
+def _write_both(stem: Path, table: pd.DataFrame) -> None:
+    table.to_hdf(f"{stem}.h5", key=H5_KEY, mode="w")
+    table.to_csv(f"{stem}.csv", lineterminator="\n")

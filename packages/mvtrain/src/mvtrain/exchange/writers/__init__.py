@@ -1,1 +1,0 @@
-"""One module per foreign kind of file that predictions are converted to."""

@@ -1,0 +1,1 @@
+"""Export a trained network as one graph for other runtimes."""

@@ -1,0 +1,111 @@
+"""The whole way from images to keypoints as one module, so that a runtime without this package can take it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize as unit
+
+from mvtrain.model.backbone import patch_grid
+from mvtrain.model.checkpoint import ModelSpec
+from mvtrain.model.decode import decode, heatmap_covariance, heatmap_to_model
+from mvtrain.model.epipolar import bias_between_rays
+from mvtrain.model.inference import normalize
+from mvtrain.model.likelihood import ConfidenceMap, log_odds_terms
+from mvtrain.model.multiview import MultiviewTransformer
+
+OUTPUTS = ("points", "confidence", "covariance")
+
+
+def input_names(spec: ModelSpec) -> tuple[str, ...]:
+    """What goes into the graph of a network, in its order."""
+    return ("images", "present", "centers", "rays") if spec.epipolar_attention else ("images", "present")
+
+
+class KeypointGraph(nn.Module):
+    """Normalisation, network, decoding, and the calibration of confidence.
+
+    Args:
+        model: the network.
+        spec: what its input and output mean.
+        confidence_map: calibration of its confidence; None: the network's own.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: MultiviewTransformer, spec: ModelSpec, confidence_map: ConfidenceMap | None) -> None:
+        super().__init__()
+        self.model = model
+        self.confidence_map = confidence_map
+        self.downsample_factor = spec.downsample_factor
+        self.spec = spec
+        width, height = spec.image_size
+        self.grid = patch_grid((height, width), model.patch_size)
+        self.register_buffer("mean", torch.tensor(spec.mean))
+        self.register_buffer("std", torch.tensor(spec.std))
+
+    def forward(
+        self, images: Tensor, present: Tensor, centers: Tensor | None = None, rays: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Keypoints of B moments.
+
+        Args:
+            images: (B, V, 3, H, W) uint8 RGB in model px; of a view that is absent whatever there is.
+            present: (B, V) bool, which views there are.
+            centers: (B, V, 3) of the cameras, for a network whose attention keeps to epipolar lines.
+            rays: (B, V, N, 3) unit vectors from there through the centres of the patches, row by row; zeros where
+                there is none.
+
+        Returns:
+            (B, V, K, 2) x and y in model px; (B, V, K) confidence in [0, 1]; (B, V, K, 2, 2) covariance in model px^2.
+            Of absent views they mean nothing.
+        """
+        bias = None if centers is None or rays is None else bias_between_rays(centers, rays, self.grid)
+        logits = self.model(normalize(images, self.mean, self.std), present, None, bias).float()
+        points, confidence = decode(logits)
+        covariance = heatmap_covariance(logits, points) * 4**self.downsample_factor
+        if self.confidence_map is not None:
+            confidence = calibrate(confidence, self.confidence_map)
+        return heatmap_to_model(points, self.downsample_factor), confidence, covariance
+
+
+def calibrate(confidence: Tensor, confidence_map: ConfidenceMap) -> Tensor:
+    """What a `ConfidenceMap` says, in operations that a graph can hold: (...) likelihoods of (...) confidence."""
+    low_ends, high_ends = log_odds_terms(np.array([confidence_map.lowest, confidence_map.highest]))
+    # Limits on the logarithms instead of the confidence: float32 has no number between 1 - 1e-8 and 1.
+    low = confidence.log().clamp(min=float(low_ends[0]), max=float(low_ends[1]))
+    high = torch.log1p(-confidence).clamp(min=float(high_ends[1]), max=float(high_ends[0]))
+    logit = confidence_map.low_power * low - confidence_map.high_power * high + confidence_map.offset
+    bound = 1 / (confidence_map.num_points + 2)
+    return logit.sigmoid().clamp(bound, 1 - bound)
+
+
+def example_inputs(graph: KeypointGraph, batch_size: int, seed: int = 0) -> tuple[Tensor, ...]:
+    """Random images, some of them smooth, and views of which some are absent where there are several.
+
+    For a network whose attention keeps to epipolar lines also cameras about the origin, which look at it; the last one
+    of every moment but the first has no rays.
+    """
+    spec = graph.spec
+    generator = torch.Generator().manual_seed(seed)
+    width, height = spec.image_size
+    shape = (batch_size, len(spec.view_names), 3, height, width)
+    images = torch.rand(shape, generator=generator)
+    smooth = torch.nn.functional.avg_pool2d(images.flatten(0, 1), 9, stride=1, padding=4).reshape(shape)
+    images = torch.where(torch.arange(batch_size)[:, None, None, None, None] % 2 == 0, (smooth - 0.3) * 2.5, images)
+    present = torch.rand(shape[:2], generator=generator) < 0.8
+    present[:, 0] = True
+    inputs = (images.clamp(0, 1) * 255).to(torch.uint8), present
+    if not spec.epipolar_attention:
+        return inputs
+    centers = unit(torch.randn((*shape[:2], 3), generator=generator), dim=-1)
+    rows, columns = graph.grid
+    y, x = torch.meshgrid(torch.linspace(-0.3, 0.3, rows), torch.linspace(-0.3, 0.3, columns), indexing="ij")
+    right = unit(torch.linalg.cross(centers, torch.tensor([0.3, 0.2, 0.9]).expand_as(centers)), dim=-1)
+    down = torch.linalg.cross(right, centers)
+    rays = x.reshape(-1, 1) * right[..., None, :] + y.reshape(-1, 1) * down[..., None, :] - centers[..., None, :]
+    rays = unit(rays, dim=-1)
+    rays[1:, -1] = 0
+    return *inputs, centers, rays

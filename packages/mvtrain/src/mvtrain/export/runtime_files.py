@@ -1,0 +1,262 @@
+"""Graphs on disk: ONNX, PyTorch's exported program, and a description that says what goes in and comes out."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from rich.console import Console
+from torch import Tensor
+from torch.export import Dim
+
+from mvgeom.formats.files import replace_file, write_text
+from mvtrain.export.graph import OUTPUTS, KeypointGraph, example_inputs, input_names
+from mvtrain.model.backbone import patch_centers
+from mvtrain.model.likelihood import describe_likelihood
+from mvtrain.model.multiview import MultiviewTransformer
+from mvtrain.model.run_folder import load_run
+from mvtrain.runtime.optional_imports import need
+
+Exported = Callable[..., Tensor]
+"""An exported graph at work: what goes into a `KeypointGraph` to points (B, V, K, 2)."""
+
+TOLERANCE = 0.05
+"""px between keypoints of the exported graph and of the network it came from."""
+
+CHECKED_BATCHES = (1, 3)
+"""Moments per batch in the check; the graph is exported with another number."""
+
+_EXPORTED_BATCH = 2
+
+
+def write_torch(graph: KeypointGraph, path: Path) -> float:
+    """Write a program of torch.export (.pt2), which `torch.export.load(path).module()` runs without this package.
+
+    Returns:
+        The largest distance in px between its keypoints and the network's.
+
+    Raises:
+        ValueError: the file cannot be written, or its keypoints are not the network's.
+    """
+    with _quiet():
+        program = torch.export.export(
+            graph, example_inputs(graph, _EXPORTED_BATCH), dynamic_shapes=_dynamic_batch(graph)
+        )
+
+    def run(path: Path) -> Exported:
+        module = torch.export.load(path).module()
+        return lambda *inputs: module(*inputs)[0]
+
+    return write_checked(graph, path, lambda temporary: torch.export.save(program, temporary), run)
+
+
+def write_onnx(graph: KeypointGraph, path: Path) -> float:
+    """Write an ONNX file, whole in itself.
+
+    Returns:
+        The largest distance in px between onnxruntime's keypoints and the network's.
+
+    Raises:
+        ValueError: the libraries of the extra `export` are not installed, the file cannot be written, or its keypoints
+            are not the network's.
+    """
+    for library in ("onnx", "onnxscript", "onnxruntime"):
+        need(library, "export to ONNX (--format torch does without)", "export")
+    names = input_names(graph.spec)
+    with _quiet():
+        program = torch.onnx.export(
+            graph,
+            example_inputs(graph, _EXPORTED_BATCH),
+            input_names=names,
+            output_names=OUTPUTS,
+            dynamic_shapes=_dynamic_batch(graph),
+            dynamo=True,
+            optimize=True,
+            verbose=False,
+        )
+    assert program is not None
+
+    def run(path: Path) -> Exported:
+        session = need("onnxruntime", "export to ONNX", "export").InferenceSession(
+            path, providers=["CPUExecutionProvider"]
+        )
+        return lambda *inputs: torch.from_numpy(
+            session.run(["points"], {name: value.numpy() for name, value in zip(names, inputs, strict=True)})[0]
+        )
+
+    return write_checked(graph, path, lambda temporary: program.save(temporary, external_data=False), run)
+
+
+def write_checked(
+    graph: KeypointGraph, path: Path, write: Callable[[Path], object], run: Callable[[Path], Exported]
+) -> float:
+    """Write a graph, run what was written, and keep it only if its keypoints are the network's.
+
+    Args:
+        graph: the network from images to keypoints.
+        path: of the file; what is there stays unless the new file is good.
+        write: writes the graph to the path it is given.
+        run: reads it from there.
+
+    Returns:
+        The largest distance in px between its keypoints and the network's.
+
+    Raises:
+        ValueError: the file cannot be written, or its keypoints are further off than `TOLERANCE`, or not finite.
+    """
+    largest = float("nan")
+
+    def write_and_compare(temporary: Path) -> None:
+        nonlocal largest
+        write(temporary)
+        largest = _largest_distance(graph, run(temporary))
+        # Not a number is not below the tolerance either.
+        if not largest <= TOLERANCE:
+            raise ValueError(
+                f"{path.name} was not written: its keypoints are up to {largest:.3g} px from the network's, more than "
+                f"{TOLERANCE} px; try another version of torch (here {torch.__version__}) or of onnxruntime"
+            )
+
+    replace_file(path, write_and_compare)
+    return largest
+
+
+def _largest_distance(graph: KeypointGraph, exported: Exported) -> float:
+    """In px between two graphs' keypoints of present views; NaN where any is not a number."""
+    distances = []
+    for batch_size in CHECKED_BATCHES:
+        inputs = example_inputs(graph, batch_size, seed=batch_size)
+        present = inputs[1]
+        with torch.no_grad():
+            distances.append((exported(*inputs) - graph(*inputs)[0])[present].norm(dim=-1).flatten())
+    # Unlike Python's, this maximum is NaN as soon as one distance is.
+    return float(torch.cat(distances).max())
+
+
+def write_description(graph: KeypointGraph, path: Path, facts: dict[str, Any]) -> None:
+    """Write what a program needs to know to use the graphs, as YAML.
+
+    Args:
+        graph: what was written.
+        path: of the file.
+        facts: where it comes from.
+
+    Raises:
+        ValueError: the file cannot be written.
+    """
+    spec, confidence_map = graph.spec, graph.confidence_map
+    width, height = spec.image_size
+    views, keypoints = len(spec.view_names), len(spec.keypoint_names)
+    inputs: dict[str, dict[str, Any]] = {
+        "images": {
+            "shape": ["batch", views, 3, height, width],
+            "type": "uint8",
+            "is": "RGB, 0 to 255; (images / 255 - mean) / std is part of the graph",
+            "mean": list(spec.mean),
+            "std": list(spec.std),
+        },
+        "present": {"shape": ["batch", views], "type": "bool", "is": "which views there are"},
+    }
+    if spec.epipolar_attention:
+        patches = patch_centers(graph.grid, graph.model.patch_size)
+        inputs["centers"] = {"shape": ["batch", views, 3], "type": "float32", "is": "where the cameras are"}
+        inputs["rays"] = {
+            "shape": ["batch", views, len(patches), 3],
+            "type": "float32",
+            "is": "unit vectors from the centers through these points (x, y in px) of the images; zeros: unknown",
+            "points": [[float(x), float(y)] for x, y in patches],
+        }
+    document = {
+        "inputs": inputs,
+        "outputs": {
+            "points": {"shape": ["batch", views, keypoints, 2], "type": "float32", "is": "x, y in px of the images"},
+            "confidence": {
+                "shape": ["batch", views, keypoints],
+                "type": "float32",
+                "is": f"0 to 1; {describe_likelihood(confidence_map)}",
+            },
+            "covariance": {"shape": ["batch", views, keypoints, 2, 2], "type": "float32", "is": "px^2, x before y"},
+        },
+        "view_names": list(spec.view_names),
+        "keypoint_names": list(spec.keypoint_names),
+        "image_size": {"width": width, "height": height},
+        "resizing": (
+            "As in training, for width and height each: blocks of floor(length in the frame / length of the image) "
+            "pixels are averaged first where that is 2 or more; the rest of the way is bilinear."
+        ),
+        "pixels": (
+            "The centre of the top-left pixel is (0, 0). An image that shows the box (x, y, w, h) of a frame, resized "
+            "to the image size: x_frame = x + (x_points + 0.5) * w / width - 0.5, likewise y with h and height. "
+            "Without boxes the box is the whole frame."
+        ),
+        "from": facts,
+    }
+    write_text(path, yaml.safe_dump(document, sort_keys=False, width=120, default_flow_style=None))
+
+
+def _dynamic_batch(graph: KeypointGraph) -> dict[str, dict[int, Dim]]:
+    batch = Dim("batch", min=1)
+    return {name: {0: batch} for name in input_names(graph.spec)}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporters' remarks on their own insides."""
+    level = logging.getLogger("torch").level
+    logging.getLogger("torch").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.getLogger("torch").setLevel(level)
+
+
+WRITERS = {"onnx": (write_onnx, "network.onnx"), "torch": (write_torch, "network.pt2")}
+
+
+def export_run(run_dir: Path, formats: tuple[str, ...], checkpoint: str, out: Path | None, console: Console) -> None:
+    """Write a run's network in other formats, and what goes in and comes out.
+
+    Args:
+        run_dir: that `mvtrain fit` wrote.
+        formats: `onnx`, `torch`.
+        checkpoint: `best` or `last`.
+        out: folder for the files, which are replaced; None: `export` in the run folder.
+        console: where to say what was written.
+
+    Raises:
+        ValueError: an unknown format, no run or checkpoint, a library that is missing, a file that cannot be written,
+            one whose keypoints are not the network's.
+    """
+    for name in formats:
+        if name not in WRITERS:
+            raise ValueError(f"unknown format {name!r}; formats are {', '.join(WRITERS)}")
+    run = load_run(run_dir, checkpoint)
+    assert isinstance(run.model, MultiviewTransformer)
+    graph = KeypointGraph(run.model, run.spec, run.confidence_map).eval()
+    folder = run_dir / "export" if out is None else out
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be made: {error.strerror}") from error
+    for name in formats:
+        write, file_name = WRITERS[name]
+        path = folder / file_name
+        largest = write(graph, path)
+        size = path.stat().st_size / 1e6
+        console.print(
+            f"wrote {path} ({size:.1f} MB); its keypoints are within {largest:.2g} px of the network's",
+            soft_wrap=True,
+            highlight=False,
+        )
+    facts = {"checkpoint": checkpoint, "sha256": run.checksum, "mvtrain": version("mvtrain")}
+    write_description(graph, folder / "network.yaml", facts)
+    console.print(f"wrote {folder / 'network.yaml'}: what goes in and comes out", soft_wrap=True, highlight=False)

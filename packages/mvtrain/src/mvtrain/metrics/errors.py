@@ -1,0 +1,159 @@
+"""Errors of predicted keypoints, a baseline that looks at no image, and the sizes that errors are measured by."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mvgeom import reprojection_error
+from mvtrain.model.inference import FramePredictions
+from mvtrain.model.reconstruction import reconstruct_project
+from mvtrain.project.label_tables import VISIBLE
+from mvtrain.project.labels_3d import complete_labels
+from mvtrain.project.project import Project, project_into_images, to_file
+
+
+def pixel_error(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Euclidean distance in px.
+
+    Args:
+        predicted: (..., 2).
+        labels: (..., 2), NaN where missing.
+
+    Returns:
+        (...) distances, NaN where either is missing.
+    """
+    return np.linalg.norm(predicted - labels, axis=-1)
+
+
+def mean_pose(labels: np.ndarray) -> np.ndarray:
+    """The average label of every view and keypoint: what a predictor says that looks at no image.
+
+    Args:
+        labels: (N, V, K, 2) of the training frames, NaN where missing.
+
+    Returns:
+        (V, K, 2); the view's mean over keypoints where a keypoint has no label, NaN where a view has none.
+    """
+    by_keypoint = _nanmean(labels, axis=0)
+    by_view = _nanmean(labels, axis=(0, 2))[:, None, :]
+    return np.where(np.isfinite(by_keypoint), by_keypoint, by_view)
+
+
+def subject_sizes(points: np.ndarray) -> np.ndarray:
+    """How large the subject is in each view's images.
+
+    Args:
+        points: (N, V, K, 2) px, NaN where unknown.
+
+    Returns:
+        (V,) px: median over moments of the diagonal of the box around the keypoints, of moments that have at least two;
+        NaN for a view without such a moment.
+    """
+    known = np.isfinite(points)
+    extent = np.where(known, points, -np.inf).max(axis=2) - np.where(known, points, np.inf).min(axis=2)
+    enough = known.all(-1).sum(-1) >= 2
+    diagonal = np.linalg.norm(np.where(enough[..., None], extent, 0.0), axis=-1)
+    return np.array(
+        [np.median(diagonal[enough[:, v], v]) if enough[:, v].any() else np.nan for v in range(points.shape[1])]
+    )
+
+
+def _nanmean(values: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
+    known = np.isfinite(values)
+    total = np.where(known, values, 0).sum(axis=axis)
+    count = known.sum(axis=axis)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+OCCLUDED_SOURCE = (
+    "occluded: without a visible label in this view (visible = 1, 0 or empty), inside the image; its place is the "
+    "project's true 3D point, or else the 3D label that at least two other views agree about, projected"
+)
+"""Definition of an occluded keypoint and the source of its place, for captions."""
+
+
+def occluded_points(project: Project, labels_3d: np.ndarray, truth_3d: np.ndarray | None) -> np.ndarray:
+    """Return the places of all keypoints without a visible label, as far as they are known.
+
+    The x and y that a label table gives for an occluded keypoint are not used: they may be anything.
+
+    Args:
+        project: with N frames, V views and K keypoints.
+        labels_3d: (N, K, 3) triangulated visible labels in the world, NaN where missing.
+        truth_3d: (N, K, 3) true keypoints in the world, NaN where missing; None where the project has none.
+
+    Returns:
+        (N, V, K, 2) px of the stored images. NaN for visible keypoints, where the place is outside the image, without a
+        calibration, and where neither truth nor agreeing labels of two other views tell it.
+    """
+    completed = complete_labels(project, labels_3d)
+    from_labels = (completed.visibility == VISIBLE) & (project.visibility != VISIBLE)
+    places = np.where(from_labels[..., None], completed.points, np.nan)
+    if truth_3d is None:
+        return places
+    # A true place outside the image is known as well: no label of another view overrules it.
+    has_truth = np.isfinite(truth_3d).all(-1)[:, None, :]
+    projected = project_into_images(project, np.arange(len(project)), truth_3d)
+    places = np.where(has_truth[..., None], projected, places)
+    return np.where((project.visibility == VISIBLE)[..., None], np.nan, places)
+
+
+def reprojection_errors(project: Project, predictions: FramePredictions, points_3d: np.ndarray) -> np.ndarray:
+    """(N, V, K) distances in frame px between predictions and projected world points; NaN without either.
+
+    Args:
+        project: that the frames are from.
+        predictions: of N of its frames, in any order.
+        points_3d: (N, K, 3) world points of the same frames, NaN where missing.
+    """
+    errors = np.full(predictions.confidence.shape, np.nan)
+    for number, row in enumerate(predictions.index):
+        cameras = project.cameras[row]
+        if cameras is not None:
+            errors[number] = reprojection_error(points_3d[number], predictions.points[number], cameras)
+    return errors
+
+
+def validation_columns(view_names: tuple[str, ...], keypoint_names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of all figures that `validation_figures` may give."""
+    return (
+        *("val_pixel_error", "val_error_3d", "val_reprojection_error"),
+        *(f"val_pixel_error_view_{name}" for name in view_names),
+        *(f"val_pixel_error_keypoint_{name}" for name in keypoint_names),
+    )
+
+
+def validation_figures(project: Project, labels_3d: np.ndarray, predictions: FramePredictions) -> dict[str, float]:
+    """Figures of predicted frames; those for which there is nothing to compare are left out, but for the first.
+
+    The same errors as `evaluation.compare` gives, but for what takes long or is wanted only once.
+
+    Args:
+        project: that the frames are from.
+        labels_3d: (N, K, 3) world, the project's triangulated labels, NaN where there is none.
+        predictions: of some of its frames.
+
+    Returns:
+        Mean error in px of the stored images over visible labels, of all (NaN without labels), by view and by keypoint;
+        mean distance between triangulated predictions and triangulated labels in world units; median distance in px of
+        the frame between predictions and the reprojection of what they triangulate to.
+    """
+    rows = predictions.index
+    labels = np.where((project.visibility[rows] == VISIBLE)[..., None], project.points[rows], np.nan)
+    errors = pixel_error(to_file(project, rows, predictions.points), labels)
+    figures = {"val_pixel_error": _mean(errors)}
+    figures |= {f"val_pixel_error_view_{name}": _mean(errors[:, v]) for v, name in enumerate(project.view_names)}
+    figures |= {
+        f"val_pixel_error_keypoint_{name}": _mean(errors[..., k]) for k, name in enumerate(project.keypoint_names)
+    }
+    points_3d = reconstruct_project(project, predictions, None).points
+    figures["val_error_3d"] = _mean(np.linalg.norm(points_3d - labels_3d[rows], axis=-1))
+    consistency = reprojection_errors(project, predictions, points_3d)
+    known = np.isfinite(consistency)
+    figures["val_reprojection_error"] = float(np.median(consistency[known])) if known.any() else float("nan")
+    return {name: value for name, value in figures.items() if np.isfinite(value) or name == "val_pixel_error"}
+
+
+def _mean(values: np.ndarray) -> float:
+    known = np.isfinite(values)
+    return float(values[known].mean()) if known.any() else float("nan")

@@ -1,0 +1,99 @@
+"""Predictions in 3D: triangulated with weights that follow from their confidence, views that disagree left out.
+
+A keypoint's variance is taken to be inversely proportional to its weight (`confidence.view_weights`); how large it is
+follows from how well the views agree over the whole recording, outliers aside. From that come the standard deviations,
+and the distance beyond which a view counts as an outlier.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mvgeom import CameraGroup
+from mvgeom.reconstruction import Reconstruction, keypoint_noise, reconstruct
+from mvtrain.model.inference import FramePredictions
+from mvtrain.model.likelihood import ConfidenceMap, view_weights
+from mvtrain.project.project import Project
+
+_SAMPLE = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeypointNoise:
+    """How exact the keypoints of a recording are.
+
+    Attributes:
+        sigma: standard deviation per pixel coordinate of a keypoint of typical weight; NaN where no two views see
+            any keypoint.
+        typical_weight: median over the recording.
+    """
+
+    sigma: float
+    typical_weight: float
+
+
+def estimate_noise(points: np.ndarray, weights: np.ndarray, cameras: CameraGroup) -> KeypointNoise:
+    """How exact predicted keypoints are, from how well the views agree.
+
+    Args:
+        points: (N, V, K, 2) frame px, NaN where missing: an even sample of the recording is enough.
+        weights: (N, V, K) inverse variances up to a common factor; 0 or NaN removes a keypoint.
+        cameras: V cameras, at least two.
+    """
+    known = weights[np.isfinite(points).all(-1) & (weights > 0)]
+    typical = float(np.median(known)) if len(known) else float("nan")
+    num_views = points.shape[1]
+    flat_points = np.moveaxis(points, 1, 0).reshape(num_views, -1, 2)
+    flat_weights = np.moveaxis(weights / typical, 1, 0).reshape(num_views, -1)
+    sigma = keypoint_noise(flat_points, cameras, flat_weights)
+    return KeypointNoise(sigma=sigma, typical_weight=typical)
+
+
+def to_3d(points: np.ndarray, weights: np.ndarray, cameras: CameraGroup, noise: KeypointNoise) -> Reconstruction:
+    """World points of predictions, with standard deviation, reprojection error and number of views.
+
+    Args:
+        points: (N, V, K, 2) frame px, NaN where missing.
+        weights: (N, V, K) as for `estimate_noise`.
+        cameras: V cameras, at least two.
+        noise: of the whole recording.
+    """
+    known = np.isfinite(noise.sigma) and noise.sigma > 0
+    return reconstruct(
+        points,
+        cameras,
+        noise=noise.sigma if known else 1.0,  # no point can be had then, or all views agree exactly
+        weights=weights / noise.typical_weight,
+    )
+
+
+def sample_rows(num_rows: int, num_keypoints: int) -> range:
+    """Evenly spread rows of a long recording, enough to estimate its noise from."""
+    return range(0, num_rows, max(1, num_rows * num_keypoints // _SAMPLE))
+
+
+def reconstruct_project(
+    project: Project, predictions: FramePredictions, confidence_map: ConfidenceMap | None
+) -> Reconstruction:
+    """World points of predicted frames of a project; NaN for those without calibration, and where no two views agree.
+
+    Args:
+        project: that the frames are from.
+        predictions: of N of its frames, in any order; how exact they are is estimated from all of them together.
+        confidence_map: calibration of their confidence, if there is one.
+    """
+    shape = (len(predictions.points), predictions.points.shape[2])
+    cameras_of = [project.cameras[row] for row in predictions.index]
+    points, std = np.full((*shape, 3), np.nan), np.full((*shape, 3), np.nan)
+    error, num_views = np.full(shape, np.nan), np.zeros(shape, dtype=np.int64)
+    groups = {id(group): group for group in cameras_of if group is not None and len(group) > 1}
+    for cameras in groups.values():
+        rows = [number for number, group in enumerate(cameras_of) if group is cameras]
+        keypoints, weights = predictions.points[rows], view_weights(predictions.confidence[rows], confidence_map)
+        found = to_3d(keypoints, weights, cameras, estimate_noise(keypoints, weights, cameras))
+        points[rows], std[rows], error[rows], num_views[rows] = found.points, found.std, found.error, found.num_views
+    return Reconstruction(
+        points=points, std=std, error=error, num_views=num_views, noise=float("nan"), threshold=float("nan")
+    )

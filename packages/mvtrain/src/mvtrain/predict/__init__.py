@@ -1,0 +1,1 @@
+"""Predict keypoints of videos and of a project's labeled images."""

@@ -1,0 +1,281 @@
+"""The tables that people's scripts read: predictions and pixel errors."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mvgeom.box_files import write_video_boxes
+from mvgeom.formats.files import replace_file, write_text
+from mvgeom.keypoint_tables import write_points_3d
+from mvgeom.reconstruction import OUTLIER_SIGMAS, Reconstruction
+from mvtrain.model.likelihood import ConfidenceMap, calibrated, view_weights
+from mvtrain.model.reconstruction import KeypointNoise, estimate_noise, sample_rows, to_3d
+from mvtrain.predict.recordings import Calibration, OutputPaths, Session
+from mvtrain.predict.records import Records
+from mvtrain.predict.video_batches import Status
+
+SCORER = "mvtrain"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PredictionRows:
+    """Consecutive rows of a table of predictions.
+
+    Attributes:
+        index: N image names or frame numbers.
+        points: (N, K, 2) px; NaN leaves a cell empty.
+        likelihood: (N, K); NaN leaves a cell empty.
+        sets: N of train, validation, test: the last column; None leaves it out.
+    """
+
+    index: Sequence[str] | range
+    points: np.ndarray
+    likelihood: np.ndarray
+    sets: Sequence[str] | None = None
+
+
+def write_predictions(
+    path: Path, keypoint_names: Sequence[str], blocks: Iterable[PredictionRows], *, with_sets: bool = False
+) -> None:
+    """A table with three header rows (scorer, bodyparts, coords) and x, y, likelihood per keypoint.
+
+    Args:
+        path: of the table, replaced as a whole.
+        keypoint_names: K names.
+        blocks: its rows; one block is held in memory at a time.
+        with_sets: whether the rows have sets.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    header = (
+        ("scorer", [SCORER] * 3 * len(keypoint_names), "set"),
+        ("bodyparts", [name for name in keypoint_names for _ in range(3)], ""),
+        ("coords", ["x", "y", "likelihood"] * len(keypoint_names), ""),
+    )
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            for first, cells, last in header:
+                file.write(",".join([first, *map(_cell, cells), *([last] if with_sets else [])]) + "\n")
+            for block in blocks:
+                file.write(_format(block))
+
+    replace_file(path, write)
+
+
+def write_pixel_errors(
+    path: Path,
+    index: Sequence[str] | Sequence[int] | range,
+    keypoint_names: Sequence[str],
+    errors: np.ndarray,
+    sets: Sequence[str] | np.ndarray,
+) -> None:
+    """A table of errors (N, K) in px with one header row, a row per image, and the set as last column."""
+    table = pd.DataFrame(errors, index=list(index), columns=list(keypoint_names))
+    table["set"] = list(sets)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, table.to_csv(float_format="%.4f", lineterminator="\n"))
+
+
+def _format(block: PredictionRows) -> str:
+    """Rows as CSV; three times as fast as pandas, which would be felt beside a GPU."""
+    values = np.concatenate([block.points, block.likelihood[..., None]], axis=-1)
+    values = values.reshape(len(values), 3 * values.shape[1])
+    pattern = ",".join(["%.4f"] * values.shape[1])
+    rows = [(pattern % tuple(row)).replace("nan", "") for row in values.tolist()]
+    ends = [""] * len(rows) if block.sets is None else [f",{name}" for name in block.sets]
+    return "".join(f"{_cell(name)},{row}{end}\n" for name, row, end in zip(block.index, rows, ends, strict=True))
+
+
+def _cell(value: object) -> str:
+    text = str(value)
+    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewCounts:
+    """What became of the frames of one view.
+
+    Attributes:
+        name: of the view.
+        num_frames: moments until the view ends.
+        not_decodable: frames that could not be decoded.
+        first_not_decodable: the first of them, None without any.
+        without_box: frames without a bounding box.
+        not_found: frames in which the subject that was to be followed was not found.
+    """
+
+    name: str
+    num_frames: int
+    not_decodable: int
+    first_not_decodable: int | None
+    without_box: int
+    not_found: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionSummary:
+    """What a session's prediction consists of.
+
+    Attributes:
+        num_frames: moments, as many as the longest view has.
+        views: one per view.
+        noise: of the keypoints, None without calibration.
+    """
+
+    num_frames: int
+    views: tuple[ViewCounts, ...]
+    noise: KeypointNoise | None
+
+
+def is_done(session: Session, out_dir: Path, identity: dict[str, Any]) -> bool:
+    """Whether a session has been predicted into a folder, with the same in everything that matters."""
+    paths = OutputPaths.of(session, out_dir)
+    path, needed = paths.summary, [paths.summary, *paths.tables]
+    needed += [paths.table_3d] if identity["calibration"] is not None else []
+    needed += paths.tracks if "tracking" in identity else ()
+    if not all(file.is_file() for file in needed):
+        return False
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8"))["made_with"] == identity)
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not the summary of a prediction; remove it or choose another folder") from error
+
+
+def write_outputs(
+    session: Session,
+    records: Records,
+    out_dir: Path,
+    *,
+    view_names: Sequence[str],
+    keypoint_names: Sequence[str],
+    calibration: Calibration | None,
+    confidence_map: ConfidenceMap | None,
+    identity: dict[str, Any],
+) -> SessionSummary:
+    """Write all tables of a session from its records; each appears whole, and the summary last.
+
+    What an earlier prediction left in the folder is replaced, and its pictures, 3D table and tracks are removed.
+
+    Args:
+        session: the recording.
+        records: of all its moments.
+        out_dir: where the tables go.
+        view_names: V names.
+        keypoint_names: K names.
+        calibration: None: no 3D table.
+        confidence_map: what turns confidence into likelihood, None: nothing.
+        identity: plain values that determine every byte of the tables.
+    """
+    paths = OutputPaths.of(session, out_dir)
+    written = list(paths.tables)
+    # First into the folder of the unfinished prediction, where nothing of a killed one stays behind.
+    for view, table in enumerate(paths.tables):
+        write_predictions(records.folder / table.name, keypoint_names, _view_rows(records, view, confidence_map))
+    noise = None
+    if calibration is not None:
+        noise = _noise(records, calibration, len(keypoint_names), confidence_map)
+        rows = _rows_3d(records, calibration, noise, confidence_map)
+        write_points_3d(records.folder / paths.table_3d.name, keypoint_names, rows)
+        written.append(paths.table_3d)
+    views = _count(records, view_names)
+    if "windows" in (records.dtype.names or ()):
+        for view, track in enumerate(paths.tracks):
+            windows = np.concatenate([block["windows"][:, view] for block in records.blocks()])
+            write_video_boxes(records.folder / track.name, windows[: views[view].num_frames])
+        written += paths.tracks
+    pictures = (paths.overlay, paths.still, *paths.labeled)
+    for old in (paths.summary, paths.table_3d, *paths.tracks, *pictures):
+        old.unlink(missing_ok=True)
+    for table in written:
+        os.replace(records.folder / table.name, table)  # noqa: PTH105
+    summary = SessionSummary(num_frames=len(records), views=views, noise=noise)
+    write_text(paths.summary, json.dumps(_to_json(session, summary, calibration, identity), indent=1) + "\n")
+    return summary
+
+
+def _view_rows(records: Records, view: int, confidence_map: ConfidenceMap | None) -> Iterator[PredictionRows]:
+    for block in records.blocks():
+        keypoints = block["keypoints"][:, view].astype(np.float64)
+        first = int(block["count"][0]) - 1
+        yield PredictionRows(
+            index=range(first, first + len(block)),
+            points=keypoints[..., :2],
+            likelihood=calibrated(keypoints[..., 2], confidence_map),
+        )
+
+
+def _noise(
+    records: Records, calibration: Calibration, num_keypoints: int, confidence_map: ConfidenceMap | None
+) -> KeypointNoise:
+    rows = sample_rows(len(records), num_keypoints)
+    sample = np.concatenate([records.read(row, row + 1) for row in rows])["keypoints"].astype(np.float64)
+    return estimate_noise(sample[..., :2], view_weights(sample[..., 2], confidence_map), calibration.cameras)
+
+
+def _rows_3d(
+    records: Records, calibration: Calibration, noise: KeypointNoise, confidence_map: ConfidenceMap | None
+) -> Iterator[tuple[Sequence[str], Reconstruction]]:
+    for block in records.blocks():
+        keypoints = block["keypoints"].astype(np.float64)
+        rows = [str(count - 1) for count in block["count"]]
+        weights = view_weights(keypoints[..., 2], confidence_map)
+        yield rows, to_3d(keypoints[..., :2], weights, calibration.cameras, noise)
+
+
+def _count(records: Records, view_names: Sequence[str]) -> tuple[ViewCounts, ...]:
+    num_views = len(view_names)
+    counts = np.zeros((len(Status), num_views), dtype=np.int64)
+    first: list[int | None] = [None] * num_views
+    for block in records.blocks():
+        for status in Status:
+            counts[status] += (block["status"] == status).sum(axis=0)
+        for view in range(num_views):
+            rows = block["count"][block["status"][:, view] == Status.NOT_DECODABLE] - 1
+            if first[view] is None and len(rows):
+                first[view] = int(rows[0])
+    return tuple(
+        ViewCounts(
+            name=name,
+            num_frames=len(records) - int(counts[Status.ENDED, view]),
+            not_decodable=int(counts[Status.NOT_DECODABLE, view]),
+            first_not_decodable=first[view],
+            without_box=int(counts[Status.NO_BOX, view]),
+            not_found=int(counts[Status.LOST, view]),
+        )
+        for view, name in enumerate(view_names)
+    )
+
+
+def _to_json(
+    session: Session, summary: SessionSummary, calibration: Calibration | None, identity: dict[str, Any]
+) -> dict[str, Any]:
+    views = [
+        {
+            "name": view.name,
+            "video": str(video),
+            "frames": view.num_frames,
+            "not_decodable": view.not_decodable,
+            "without_box": view.without_box,
+            "not_found": view.not_found,
+        }
+        for view, video in zip(summary.views, session.videos, strict=True)
+    ]
+    document: dict[str, Any] = {"session": session.name, "frames": summary.num_frames, "views": views}
+    if calibration is not None and summary.noise is not None:
+        known = np.isfinite(summary.noise.sigma)
+        document["calibration"] = {
+            "file": str(calibration.path),
+            "keypoint_noise_px": round(summary.noise.sigma, 4) if known else None,
+            "typical_weight": round(summary.noise.typical_weight, 4) if known else None,
+            "outlier_threshold_px": round(OUTLIER_SIGMAS * summary.noise.sigma, 4) if known else None,
+        }
+    return {**document, "made_with": identity}

@@ -1,0 +1,273 @@
+"""What is said about a session once it has been predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import torch
+from lightning_fabric import Fabric
+from rich.console import Console
+from rich.text import Text
+
+from mvtrain.config import Config
+from mvtrain.drawing.keypoints import style_of
+from mvtrain.model.checkpoint import ModelSpec
+from mvtrain.model.likelihood import describe_likelihood
+from mvtrain.model.run_folder import load_run
+from mvtrain.predict.labeled_images import check_project, predict_project, project_config, write_project_predictions
+from mvtrain.predict.overlay import draw_pictures
+from mvtrain.predict.predictor import Predictor
+from mvtrain.predict.recordings import Session, find_calibration, find_sessions, load_calibration, size_warnings
+from mvtrain.predict.session import Job, Outcome, predict_session
+from mvtrain.predict.timing import frame_progress
+from mvtrain.predict.tracking import learn_reference
+from mvtrain.predict.video import check_video, find_boxes
+from mvtrain.project.project import read_project
+from mvtrain.runtime.process import Interruption
+from mvtrain.training.hardware import choose_hardware
+
+
+def report(job: Job, outcome: Outcome, console: Console) -> None:
+    """How long it took, what 3D was made with, and everything that is not as it should be."""
+    summary, work = outcome.summary, outcome.work
+    number = summary.num_frames - outcome.num_before
+    before = f" ({outcome.num_before} of them before)" if outcome.num_before else ""
+    in_3d = ""
+    if job.calibration is not None and summary.noise is not None:
+        in_3d = f"; 3D with {job.calibration.path}, keypoint noise {summary.noise.sigma:.2g} px"
+    say(
+        console,
+        f"predicted {job.session.name}: {summary.num_frames} frames of {len(summary.views)} views{before} in "
+        f"{outcome.seconds:.1f} s ({number / outcome.seconds:.1f} frames/s){in_3d}",
+    )
+    names = {"model": "model", "waiting": "waiting for frames", "writing": "writing"}
+    shares = ", ".join(f"{name} {work[key] / outcome.seconds:.0%}" for key, name in names.items())
+    say(console, f"  time: {shares}")
+    for view, video in zip(summary.views, outcome.videos, strict=True):
+        if view.not_decodable:
+            first = view.first_not_decodable
+            problem = f"{view.not_decodable} frames could not be decoded, the first is number {first}: empty rows"
+            warn(console, f"{video.path}: {problem}")
+        if view.num_frames < video.num_frames:
+            warn(console, f"{video.path} announces {video.num_frames} frames but ends after {view.num_frames}")
+        if view.num_frames < summary.num_frames:
+            warn(
+                console,
+                f"{video.path} ends after {view.num_frames} of {summary.num_frames} frames: absent from then on",
+            )
+        if view.without_box:
+            say(console, f"  {video.path.name}: {view.without_box} frames without a bounding box: empty rows")
+    not_found = max(view.not_found for view in summary.views)
+    if not_found:
+        share = not_found / summary.num_frames
+        warn(console, f"{job.session.name}: the subject was not found in {not_found} frames ({share:.1%}): empty rows")
+    if job.calibration is not None and all(boxes is None for boxes in job.boxes):
+        for warning in size_warnings(job.calibration, outcome.videos):
+            warn(console, warning)
+
+
+def say(console: Console, line: str) -> None:
+    """A line as it is: not wrapped, brackets in paths are no markup."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def warn(console: Console, problem: str) -> None:
+    """A line that something may be wrong."""
+    console.print(Text.assemble(("warning:", "yellow"), f" {problem}"), soft_wrap=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """How to predict.
+
+    Attributes:
+        output_dir: where the tables go; None: `video_preds` in the run folder.
+        checkpoint: `best` or `last`.
+        calibration: a file for all sessions, or a folder with one per session; None: where the project has it.
+        boxes: folder of `<video>_bbox.csv`; None: beside the videos, if there.
+        track: follow the subject by its 3D pose, without boxes.
+        whole_frames: look at whole frames also where there are boxes beside the videos.
+        batch_size: moments per batch; None: `training.test_batch_size` of the run.
+        same_rate: refuse videos of one session that have different frame rates.
+        accelerator: Fabric's.
+        devices: how many; they share the sessions.
+        overlay: also draw all views of a session into one video, and a still image.
+    """
+
+    output_dir: Path | None = None
+    checkpoint: str = "best"
+    calibration: Path | None = None
+    boxes: Path | None = None
+    track: bool = False
+    whole_frames: bool = False
+    batch_size: int | None = None
+    same_rate: bool = True
+    accelerator: str = "auto"
+    devices: int = 1
+    overlay: bool = False
+
+
+def predict(run_dir: Path, inputs: Sequence[Path], options: PredictOptions, console: Console) -> None:
+    """Predict recordings and labelled images.
+
+    Args:
+        run_dir: that `mvtrain fit` wrote.
+        inputs: folders, videos and patterns of videos; config files and folders of projects, for their images.
+        options: how.
+        console: where to say what happens.
+
+    Raises:
+        ValueError: whatever is wrong with the run folder, the inputs, or what belongs to them: as far as it can be
+            known, before anything is predicted.
+        RunInterruptedError: a signal came; the same command goes on from there.
+    """
+    run = load_run(run_dir, options.checkpoint)
+    given = {"--boxes": options.boxes is not None, "--track": options.track, "--whole-frames": options.whole_frames}
+    if sum(given.values()) > 1:
+        raise ValueError(f"{' and '.join(name for name, is_given in given.items() if is_given)} exclude each other")
+    out_dir = options.output_dir or run_dir / "video_preds"
+    project_configs = [project_config(path, run.config) for path in inputs]
+    recordings = [path for path, config in zip(inputs, project_configs, strict=True) if config is None]
+    found = find_sessions(recordings, run.spec.view_names)
+    if found.incomplete:
+        raise ValueError("; ".join(found.incomplete))
+    jobs = _make_jobs(found.complete, run.config, run.spec, out_dir, options, console)
+    projects = [read_project(config) for config in project_configs if config is not None]
+    for project in projects:
+        check_project(project, run.spec)
+
+    fabric = _launch(run.config, options, console)
+    predictor = Predictor.of(run, fabric.device, options.batch_size)
+    if fabric.is_global_zero:
+        say(console, describe_likelihood(run.confidence_map))
+    if options.track and jobs:
+        try:
+            labelled = read_project(run.config)
+        except ValueError as error:
+            raise ValueError(f"--track learns from the run's project how its images were cropped: {error}") from error
+        reference = learn_reference(predictor, labelled)
+        jobs = [replace(job, reference=reference) for job in jobs]
+    if fabric.is_global_zero:
+        for project in projects:
+            folder = (options.output_dir or run_dir / "image_preds") / project.root.name
+            predictions = predict_project(predictor, project)
+            write_project_predictions(folder, project, predictions, None, predictor.confidence_map)
+            say(console, f"predicted the {len(project)} labelled frames of {project.root} into {folder}")
+    predict_jobs(predictor, jobs[fabric.global_rank :: fabric.world_size], console, quiet=not fabric.is_global_zero)
+    fabric.barrier()
+
+
+def predict_videos(predictor: Predictor, config: Config, out_dir: Path, console: Console) -> None:
+    """Predict every complete session of `eval.test_videos_directory`; says which ones are not complete.
+
+    Args:
+        predictor: what predicts.
+        config: of the run.
+        out_dir: where the tables go.
+        console: where to say what happens.
+
+    Raises:
+        ValueError: as for `predict`.
+    """
+    folder = config.eval.test_videos_directory or config.data.video_dir
+    if folder is None or not folder.is_dir():
+        say(console, f"no videos to predict: there is no folder {folder}")
+        return
+    found = find_sessions([folder], predictor.spec.view_names)
+    for problem in found.incomplete:
+        warn(console, f"{problem}: not predicted")
+    jobs = _make_jobs(found.complete, config, predictor.spec, out_dir, PredictOptions(), console)
+    if config.eval.save_vids_after_training:
+        least = config.eval.confidence_thresh_for_vid
+        style = style_of(config, predictor.spec.keypoint_names, min_confidence=least)
+        jobs = [replace(job, labeled=style) for job in jobs]
+    predict_jobs(predictor, jobs, console)
+
+
+def predict_jobs(predictor: Predictor, jobs: Sequence[Job], console: Console, *, quiet: bool = False) -> None:
+    """Predict sessions one after the other, and say what came of each.
+
+    Raises:
+        ValueError: see `predict_session`.
+        RunInterruptedError: see `predict_session`.
+    """
+    cv2.setNumThreads(1)  # every view has a thread of its own, and the network the rest
+    with Interruption() as interruption, frame_progress(console, quiet=quiet) as progress:
+        for job in jobs:
+            try:
+                outcome = predict_session(predictor, job, progress, interruption)
+            except torch.OutOfMemoryError as error:
+                raise ValueError(
+                    f"the device ran out of memory with {predictor.batch_size} moments per batch; use a smaller "
+                    "--batch-size"
+                ) from error
+            if outcome is None:
+                say(console, f"{job.session.name}: predicted before, nothing to do")
+            else:
+                report(job, outcome, console)
+            for path in draw_pictures(job, predictor.spec.view_names, progress, interruption):
+                say(console, f"drew {path}")
+
+
+def _make_jobs(
+    sessions: Sequence[Session],
+    config: Config,
+    spec: ModelSpec,
+    out_dir: Path,
+    options: PredictOptions,
+    console: Console,
+) -> list[Job]:
+    """The sessions with their boxes and calibrations; what is missing is said.
+
+    Raises:
+        ValueError: a file that cannot be opened as a video, boxes of some views only, a calibration of other views.
+    """
+    jobs = []
+    overlay = style_of(config, spec.keypoint_names, min_confidence=0.0) if options.overlay else None
+    for session in sessions:
+        for video in session.videos:
+            check_video(video)
+        nothing = (None,) * len(session.videos)
+        without = options.whole_frames or options.track
+        boxes = nothing if without else find_boxes(session.videos, options.boxes)
+        if boxes == nothing and config.data.bbox_file is not None and not without:
+            warn(
+                console,
+                f"the run was trained on crops, but there are no bounding boxes {session.videos[0].stem}_bbox.csv: "
+                "whole frames are looked at; give boxes with --boxes, or follow the subject with --track",
+            )
+        path = None
+        if len(spec.view_names) > 1:
+            path = find_calibration(session, options.calibration, config.data.data_dir)
+            if path is None and not options.track:
+                say(console, f"{session.name}: no calibration, so no 3D; give one with --calibration")
+        if path is None and options.track:
+            raise ValueError(
+                f"--track follows the subject by its 3D pose, but session {session.name!r} has no calibration; give "
+                "one with --calibration, or boxes with --boxes"
+            )
+        calibration = None if path is None else load_calibration(path, spec.view_names)
+        jobs.append(
+            Job(
+                session=session,
+                boxes=boxes,
+                calibration=calibration,
+                out_dir=out_dir,
+                same_rate=options.same_rate,
+                overlay=overlay,
+            )
+        )
+    return jobs
+
+
+def _launch(config: Config, options: PredictOptions, console: Console) -> Fabric:
+    training = replace(
+        config.training, num_gpus=None, accelerator=options.accelerator, devices=options.devices, strategy="auto"
+    )
+    accelerator, devices = choose_hardware(replace(config, training=training), console)
+    fabric = Fabric(accelerator=accelerator, devices=devices)
+    fabric.launch()
+    return fabric

@@ -1,0 +1,1 @@
+"""Read and write a project: label tables, images, boxes, calibrations, splits."""

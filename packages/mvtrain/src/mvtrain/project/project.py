@@ -1,0 +1,213 @@
+"""A project on disk, read and checked once: labels of every view, images, boxes, cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from mvgeom import CameraGroup, affine
+from mvgeom import project as project_points
+from mvgeom.boxes import read_labeled_boxes
+from mvtrain.config import Config
+from mvtrain.project.calibrations import box_mismatches, find_calibrations, load_cameras, size_mismatches
+from mvtrain.project.images import image_size
+from mvtrain.project.label_tables import LabelTable, find_tables, frame_of_row, read_tables
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Project:
+    """N moments seen by V views with K keypoints.
+
+    A view that has no image of a moment has image_names None, NaN points, visibility 0, size 0 and the identity as map.
+
+    Attributes:
+        root: project folder, absolute.
+        view_names: V names.
+        keypoint_names: K names.
+        image_names: N x V image paths relative to `root`, as the label tables write them; None where missing.
+        sessions: N session names.
+        points: (N, V, K, 2) labels in file px, NaN where missing. Points marked occluded keep their coordinates where
+            the table gives them (true positions, useful for 3D labels and pixel errors): 2D losses must go by
+            `visibility`. Points marked not labelled are NaN.
+        visibility: (N, V, K) int8: 0 excluded, 1 occluded (uniform target), 2 visible.
+        file_sizes: (N, V, 2) width and height of the stored images in px.
+        boxes: (N, V, 4) x, y, width, height of the stored images in frame px, NaN where missing; None where the project
+            has no boxes and images are whole frames.
+        cameras: N camera groups in the order of the views, one shared object per calibration file; None where a session
+            has no calibration.
+        file_to_frame: (N, V, 2, 3) maps from file px to frame px.
+        warnings: what the user should know although it stops nothing.
+    """
+
+    root: Path
+    view_names: tuple[str, ...]
+    keypoint_names: tuple[str, ...]
+    image_names: tuple[tuple[str | None, ...], ...]
+    sessions: tuple[str, ...]
+    points: np.ndarray
+    visibility: np.ndarray
+    file_sizes: np.ndarray
+    boxes: np.ndarray | None
+    cameras: tuple[CameraGroup | None, ...]
+    file_to_frame: np.ndarray
+    warnings: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.image_names)
+
+    @property
+    def points_frame(self) -> np.ndarray:
+        """(N, V, K, 2) labels in frame px, NaN where missing."""
+        return affine.apply(self.file_to_frame, self.points)
+
+    @cached_property
+    def image_paths(self) -> tuple[tuple[Path | None, ...], ...]:
+        """N x V image files, None where a view has none."""
+        return tuple(tuple(_image_path(self.root, name) for name in names) for names in self.image_names)
+
+
+def read_project(config: Config) -> Project:
+    """Read the project a config describes. Of the images only the headers are read.
+
+    Raises:
+        ValueError: for anything missing or contradictory in the project; the message names file, line, view, what was
+            expected and what was found.
+    """
+    root = config.data.data_dir
+    if root is None or not root.is_dir():
+        problem = "data.data_dir is not given" if root is None else f"data.data_dir {root} does not exist"
+        raise ValueError(f"{problem}; set it to the project folder, or add data.synthetic to generate a project there")
+    view_names, paths = find_tables(root, config.data)
+    tables = read_tables(view_names, paths, config.data)
+    image_names = tuple(zip(*(table.image_names for table in tables), strict=True))
+    file_sizes = _read_sizes(root, image_names, tables)
+    boxes = None
+    if config.data.bbox_file is not None:
+        boxes = _read_boxes([root / name for name in config.data.bbox_file], tables)
+    frames = [frame_of_row(names, view_names) for names in image_names]
+    files, warnings = find_calibrations(root, frames, config.data.camera_params_file)
+    cameras = load_cameras(files, view_names)
+    points, visibility = _read_points(tables, uniform=config.training.uniform_heatmaps_for_nan_keypoints)
+    if not np.isfinite(points).any():
+        raise ValueError(f"no label in any of {', '.join(str(table.path) for table in tables)}")
+    if boxes is None:
+        mismatches = size_mismatches(file_sizes, cameras, view_names)
+    else:
+        mismatches = box_mismatches(boxes, cameras, view_names)
+    return Project(
+        root=root,
+        view_names=view_names,
+        keypoint_names=tables[0].keypoint_names,
+        image_names=image_names,
+        sessions=tuple(session for session, _ in frames),
+        points=points,
+        visibility=visibility,
+        file_sizes=file_sizes,
+        boxes=boxes,
+        cameras=cameras,
+        file_to_frame=_file_to_frame(file_sizes, boxes),
+        warnings=(*warnings, *mismatches.values()),
+    )
+
+
+def _image_path(root: Path, name: str | None) -> Path | None:
+    return None if name is None else root / name.replace("\\", "/")  # tables written on Windows
+
+
+def _read_sizes(root: Path, image_names: Sequence[Sequence[str | None]], tables: Sequence[LabelTable]) -> np.ndarray:
+    """(N, V, 2) int64 width and height, 0 where a view has no image."""
+
+    def size(place: tuple[int, int]) -> tuple[int, int]:
+        row, view = place
+        path = _image_path(root, image_names[row][view])
+        if path is None:
+            return 0, 0
+        try:
+            return image_size(path)
+        except ValueError as error:
+            table = tables[view]
+            raise ValueError(f"label table {table.path}, line {table.lines[row]}: {error}") from error
+
+    num_frames, num_views = len(image_names), len(tables)
+    # Threads, because a project on a network drive is bound by latency.
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        sizes = list(pool.map(size, np.ndindex(num_frames, num_views)))
+    return np.array(sizes, dtype=np.int64).reshape(num_frames, num_views, 2)
+
+
+def _read_points(tables: Sequence[LabelTable], *, uniform: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(N, V, K, 2) points and (N, V, K) visibility; `uniform` is what a missing label means without `visible`."""
+    points = np.stack([table.points for table in tables], axis=1)
+    located = np.isfinite(points).all(axis=-1)
+    if all(table.visible is not None for table in tables):
+        visibility = np.stack([table.visible for table in tables if table.visible is not None], axis=1)
+        points = np.where((visibility == 0)[..., None], np.nan, points)
+    else:
+        visibility = np.where(located, 2, 1 if uniform else 0).astype(np.int8)
+    absent = np.array([[name is None for name in table.image_names] for table in tables]).T
+    return points, np.where(absent[..., None], 0, visibility).astype(np.int8)
+
+
+def _read_boxes(paths: Sequence[Path], tables: Sequence[LabelTable]) -> np.ndarray:
+    """(N, V, 4) x, y, width, height in frame px, NaN where a view has no image."""
+    boxes = np.full((len(tables[0]), len(tables), 4), np.nan)
+    for view, (path, table) in enumerate(zip(paths, tables, strict=True)):
+        rows = [row for row, name in enumerate(table.image_names) if name is not None]
+        boxes[rows, view] = read_labeled_boxes(path).of(name for name in table.image_names if name is not None)
+    return boxes
+
+
+def _file_to_frame(file_sizes: np.ndarray, boxes: np.ndarray | None) -> np.ndarray:
+    """(N, V, 2, 3) maps; the identity where images are whole frames or missing."""
+    maps = np.broadcast_to(np.eye(2, 3), (*file_sizes.shape[:2], 2, 3)).copy()
+    if boxes is not None:
+        known = np.isfinite(boxes).all(axis=-1) & (file_sizes > 0).all(axis=-1)
+        maps[known] = affine.invert(affine.from_box(boxes[known], file_sizes[known].astype(np.float64)))
+    return maps
+
+
+def frame_to_model(project: Project, row: int, size: tuple[int, int]) -> np.ndarray:
+    """(V, 2, 3) maps of the views' boxes, or of the whole images where there are no boxes, onto the network's input.
+
+    Args:
+        project: of the frame.
+        row: which frame.
+        size: width and height in model px.
+    """
+    if project.boxes is not None:
+        boxes = project.boxes[row]
+    else:
+        sizes = project.file_sizes[row].astype(np.float64)
+        boxes = np.concatenate([np.zeros_like(sizes), sizes], axis=-1)
+    # An absent view has no box; its image is black and any map will do.
+    present = np.isfinite(boxes).all(-1) & (boxes[:, 2:] > 0).all(-1)
+    boxes = np.where(present[:, None], boxes, np.array([0.0, 0.0, *size]))
+    return affine.from_box(boxes, np.array(size, dtype=np.float64))
+
+
+def to_file(project: Project, rows: np.ndarray, frame_points: np.ndarray) -> np.ndarray:
+    """Points (N, V, K, 2) in frame px of the given rows, in px of the stored images; NaN where an image is absent."""
+    return affine.apply(affine.invert(project.file_to_frame[rows]), frame_points)
+
+
+def project_into_images(project: Project, rows: np.ndarray, points_3d: np.ndarray) -> np.ndarray:
+    """(N, V, K, 2) world points in px of the stored images; NaN where they fall outside, or nothing is known.
+
+    Args:
+        project: that the frames are from.
+        rows: (N,) which frames.
+        points_3d: (N, K, 3) world points of the same frames, NaN where missing.
+    """
+    points = np.full((len(rows), len(project.view_names), points_3d.shape[1], 2), np.nan)
+    for number, row in enumerate(rows):
+        cameras = project.cameras[row]
+        if cameras is not None:
+            points[number] = project_points(points_3d[number], cameras)
+    points = to_file(project, rows, points)
+    inside = (points >= -0.5) & (points <= project.file_sizes[rows][:, :, None] - 0.5)
+    return np.where(inside.all(-1, keepdims=True), points, np.nan)

@@ -1,0 +1,141 @@
+"""Dividing the frames of a project into training, validation and test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mvtrain.config import Config
+from mvtrain.project.project import Project
+
+SET_NAMES = ("train", "validation", "test", "unused")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Split:
+    """Rows of a project, each in exactly one set, in ascending order.
+
+    Attributes:
+        train: rows to learn from.
+        validation: rows that choose the best weights.
+        test: rows for the final figures.
+        unused: rows of the training share that `training.train_frames` leaves out; in no other set, so that figures do
+            not depend on how many frames were learned from.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    unused: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    def names(self) -> np.ndarray:
+        """(N,) the set of each row: train, validation, test or unused."""
+        names = np.empty(sum(len(getattr(self, name)) for name in SET_NAMES), dtype=object)
+        for name in SET_NAMES:
+            names[getattr(self, name)] = name
+        return names
+
+
+def split_frames(project: Project, config: Config) -> Split:
+    """Divide the frames as `data.split` says; the same seed, project and fractions give the same sets.
+
+    - random: a random choice of frames. Neighbours in time are near-twins, so test figures flatter.
+    - block: within each session, in file order, the first frames for training, then validation, the last for test.
+    - session: whole sessions, at random, each to the set that lacks most frames.
+
+    A fraction above 0 gets at least one frame (or session). `training.train_frames` then keeps a random part of the
+    training share: all for 1, a fraction below 1, a number above 1 (at most all there are).
+
+    Raises:
+        ValueError: when there are too few frames or sessions for the sets asked for, or when no training frame has a
+            visible label.
+    """
+    training = config.training
+    train, validation = training.train_prob, training.val_prob
+    test = 1.0 - train - validation
+    fractions = np.array([train, validation, test if test > 1e-6 else 0.0])
+    generator = np.random.default_rng(training.rng_seed_data_pt)
+    if config.data.split == "session":
+        sets = _by_session(project.sessions, fractions, generator)
+    elif config.data.split == "block":
+        sets = _by_block(project.sessions, fractions)
+    else:
+        num_frames = len(project.sessions)
+        sets = np.empty(num_frames, dtype=np.int64)
+        sets[generator.permutation(num_frames)] = np.repeat(np.arange(3), _counts(num_frames, fractions))[:num_frames]
+    _check_not_empty(sets, fractions, config.data.split, len(project.sessions))
+    rows = generator.permutation(np.flatnonzero(sets == 0))
+    kept = _num_kept(len(rows), training.train_frames)
+    split = Split(
+        train=np.sort(rows[:kept]),
+        validation=np.flatnonzero(sets == 1),
+        test=np.flatnonzero(sets == 2),
+        unused=np.sort(rows[kept:]),
+    )
+    if not (project.visibility[split.train] == 2).any():
+        raise ValueError(
+            f"none of the {kept} training frames has a visible label; change training.train_prob or the split"
+        )
+    return split
+
+
+def _counts(total: int, fractions: np.ndarray) -> np.ndarray:
+    """(3,) whole numbers near total * fractions, at least 1 where the fraction is above 0.
+
+    They add up to the total, except where it is too small for that: then the sum is larger and training gets 0.
+    """
+    counts = np.floor(total * fractions + 1e-9).astype(np.int64)
+    counts = np.maximum(counts, fractions > 0)
+    # What rounding left over goes to training; what the minimum of 1 took too much comes from there.
+    counts[0] += total - counts.sum()
+    return np.maximum(counts, 0)
+
+
+def _by_block(sessions: Sequence[str], fractions: np.ndarray) -> np.ndarray:
+    names = np.asarray(sessions, dtype=object)
+    ends = np.cumsum(fractions)[:2]
+    sets = np.empty(len(names), dtype=np.int64)
+    for session in dict.fromkeys(sessions):
+        rows = np.flatnonzero(names == session)
+        # Position of each frame's middle within the session, in 0 to 1.
+        sets[rows] = np.searchsorted(ends, (np.arange(len(rows)) + 0.5) / len(rows), side="right")
+    sets[sets == 2] = 2 if fractions[2] > 0 else 1
+    return sets
+
+
+def _by_session(sessions: Sequence[str], fractions: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    names = np.asarray(sessions, dtype=object)
+    distinct = list(dict.fromkeys(sessions))
+    wanted = np.flatnonzero(fractions > 0)
+    if len(distinct) < len(wanted):
+        raise ValueError(
+            f"data.split: session needs at least {len(wanted)} sessions for {', '.join(SET_NAMES[i] for i in wanted)}, "
+            f"found {len(distinct)} ({', '.join(distinct)}); use data.split: block, or set fractions to 0"
+        )
+    sets = np.full(len(names), -1)
+    order = generator.permutation(len(distinct))
+    for done, i in enumerate(order):
+        sizes = np.array([(sets == s).sum() for s in range(3)])
+        empty = [s for s in wanted if sizes[s] == 0]
+        lacking = fractions * len(names) - sizes
+        candidates = empty if len(empty) == len(order) - done else list(wanted)
+        sets[names == distinct[i]] = max(candidates, key=lambda s: lacking[s])
+    return sets
+
+
+def _check_not_empty(sets: np.ndarray, fractions: np.ndarray, kind: str, num_frames: int) -> None:
+    keys = ("training.train_prob", "training.val_prob", "1 - train_prob - val_prob")
+    for number, (fraction, key) in enumerate(zip(fractions, keys, strict=True)):
+        if fraction > 0 and not (sets == number).any():
+            raise ValueError(
+                f"the {SET_NAMES[number]} set is empty: {key} is {fraction:g} of {num_frames} frames with data.split "
+                f"{kind}; set the fraction to 0 or label more frames"
+            )
+
+
+def _num_kept(total: int, train_frames: float) -> int:
+    if train_frames == 1:
+        return total
+    return min(total, max(1, round(train_frames * total if train_frames < 1 else train_frames)))

@@ -1,0 +1,1 @@
+"""Locks, interruption, checksummed files, prefetching and optional imports."""

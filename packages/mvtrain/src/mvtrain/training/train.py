@@ -1,0 +1,199 @@
+"""Train a network from a config into a run folder."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from rich.console import Console
+from rich.text import Text
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from mvtrain.config import Config, save_config
+from mvtrain.project.labels_3d import check_calibration
+from mvtrain.project.project import Project, read_project
+from mvtrain.project.splits import Split, split_frames
+from mvtrain.runtime.new_folder import check_new_run_folder
+from mvtrain.runtime.process import Interruption, exclusive
+from mvtrain.training.build import make_loaders, make_model, make_optimizer
+from mvtrain.training.guards import explain_failures
+from mvtrain.training.hardware import choose_precision, launch
+from mvtrain.training.loop import Trainer
+from mvtrain.training.metrics_log import draw_learning_curves
+from mvtrain.training.progress import ProgressLine
+from mvtrain.training.run_info import add_run_info
+from mvtrain.training.schedules import check_lengths, make_schedules
+from mvtrain.training.summary import print_summary
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainedRun:
+    """A run whose training has ended, as the process that goes on with it needs it.
+
+    Attributes:
+        folder: Run folder.
+        config: Config with which the network was trained.
+        project: Project on which it was trained.
+        split: Split of the project's frames.
+        device: Device of this process.
+    """
+
+    folder: Path
+    config: Config
+    project: Project
+    split: Split
+    device: torch.device
+
+
+def train(
+    config: Config, run_dir: Path, console: Console, *, resume: bool = False, dry_run: bool = False
+) -> TrainedRun | None:
+    """Train a model and write everything about it into a run folder.
+
+    Args:
+        config: what to train on and how.
+        run_dir: must not exist, or be empty; with `resume` the folder of the run that goes on.
+        console: where to say what happens.
+        resume: go on from the run's last saved state; on the CPU the results are those of a run that never stopped, bit
+            by bit.
+        dry_run: do everything up to the first step, and take one batch forward and backward; nothing is written.
+
+    Returns:
+        The run in the process of global rank 0; None in the others and after a dry run.
+
+    Raises:
+        ValueError: whatever is wrong with the config or the project, before the first step; later a loss that is no
+            number, too little memory, a full disk.
+        RunInterruptedError: a signal asked the run to stop.
+    """
+    if not resume:
+        check_new_run_folder(run_dir)
+    project = read_project(config)
+    for warning in project.warnings:
+        _warn(console, warning)
+    split = split_frames(project, config)
+    return _train(config, project, split, run_dir, console, resume=resume, dry_run=dry_run)
+
+
+def overfit(config: Config, num_frames: int, run_dir: Path, console: Console) -> TrainedRun | None:
+    """Train on a few frames and report the error on these: whether the network can learn the project at all.
+
+    Augmentation and masking are off, there is no validation, and a batch holds all frames if it can.
+
+    Args:
+        config: what to train on and how.
+        num_frames: how many frames, spread over the training set.
+        run_dir: as for `train`.
+        console: as for `train`.
+
+    Returns:
+        As `train` does.
+
+    Raises:
+        ValueError: as for `train`, and when there are not so many training frames.
+    """
+    project = read_project(config)
+    split = split_frames(project, config)
+    if not 1 <= num_frames <= len(split.train):
+        raise ValueError(f"--overfit {num_frames}: there are {len(split.train)} training frames")
+    rows = split.train[np.linspace(0, len(split.train) - 1, num_frames).round().astype(int)]
+    nothing = np.zeros(0, dtype=np.int64)
+    others = np.setdiff1d(np.arange(len(project.sessions)), rows)
+    training = replace(
+        config.training,
+        imgaug="none",
+        imgaug_3d=False,
+        imgaug_hflip=False,
+        patch_mask=None,
+        early_stopping=False,
+        train_batch_size=min(config.training.train_batch_size, num_frames),
+    )
+    few = Split(train=rows, validation=nothing, test=nothing, unused=others)
+    return _train(replace(config, training=training), project, few, run_dir, console, resume=False, dry_run=False)
+
+
+def _train(
+    config: Config, project: Project, split: Split, run_dir: Path, console: Console, *, resume: bool, dry_run: bool
+) -> TrainedRun | None:
+    check_calibration(config, project)
+    for warning in check_lengths(config, num_train=len(split.train), num_validation=len(split.validation)):
+        _warn(console, warning)
+    # The run's config.yaml names what was chosen: a resumed run computes as it did before, wherever it goes on.
+    config = replace(config, training=replace(config.training, precision=choose_precision(config)))
+    fabric = launch(config, console)
+    with Interruption() as interruption, explain_failures():
+        trainer = _prepare(config, project, split, fabric, run_dir, interruption, console)
+        if dry_run:
+            trainer.try_step()
+            console.print("dry run: one batch went forward and backward, nothing was written")
+            return None
+        with _alone_in(run_dir) if fabric.is_global_zero else nullcontext():
+            if fabric.is_global_zero:
+                if not resume:
+                    save_config(config, run_dir / "config.yaml")
+                add_run_info(run_dir, config, fabric)
+            try:
+                with trainer.progress:
+                    trainer.fit(resume=resume)
+            finally:
+                if fabric.is_global_zero:
+                    draw_learning_curves(run_dir)
+    fabric.barrier()
+    if not fabric.is_global_zero:
+        return None
+    return TrainedRun(folder=run_dir, config=config, project=project, split=split, device=fabric.device)
+
+
+def _warn(console: Console, warning: str) -> None:
+    console.print(Text.assemble(("warning:", "yellow"), f" {warning}"), soft_wrap=True)
+
+
+def _alone_in(run_dir: Path) -> AbstractContextManager[None]:
+    busy = f"another process is training in {run_dir}"
+    return exclusive(run_dir, run_dir / ".lock", what=f"the run folder {run_dir}", busy=busy)
+
+
+def _prepare(
+    config: Config,
+    project: Project,
+    split: Split,
+    fabric: Fabric,
+    run_dir: Path,
+    interruption: Interruption,
+    console: Console,
+) -> Trainer:
+    training = config.training
+    torch.manual_seed(training.rng_seed_model_pt)
+    spec, model = make_model(config, project, split)
+    train_loader, validation_loader = make_loaders(config, project, split, spec, fabric)
+    schedules = make_schedules(config, -(-len(train_loader) // training.accumulate_grad_batches))
+    averaged = None
+    if training.ema_decay is not None:
+        average = get_ema_multi_avg_fn(training.ema_decay)
+        averaged = AveragedModel(model, device=fabric.device, multi_avg_fn=average, use_buffers=True)
+    total = round(schedules.max_epochs * len(train_loader))
+    print_summary(config, project, split, spec, model, schedules, train_loader, fabric, console)
+    # In place: a compiled module's parameters would have other names in checkpoints.
+    if training.compile:
+        model.compile()
+    wrapped = fabric.setup_module(model)
+    optimizer = fabric.setup_optimizers(make_optimizer(config, model))
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    return Trainer(
+        config=config,
+        fabric=fabric,
+        model=wrapped,
+        averaged=averaged,
+        optimizer=optimizer,
+        spec=spec,
+        schedules=schedules,
+        train_loader=train_loader,
+        validation_loader=validation_loader,
+        run_dir=run_dir,
+        progress=ProgressLine(console, total),
+        interruption=interruption,
+    )
