@@ -338,13 +338,13 @@ def measure(run_dir: Path, config: Config, truth_dir: Path, setting: Setting) ->
 
     model, spec = load_checkpoint(run_dir / "checkpoints" / "best")
     device = torch.device("cpu")
-    network = Network.of(model, spec, device)
+    network = Network.from_model(model, spec, device)
     dataset = FrameDataset(
         project,
         size=spec.image_size,
         augmentation=Augmentation.none(),
         seed=0,
-        cache=ImageCache.of_project(project, max_bytes=1e9),
+        cache=ImageCache.from_project(project, max_bytes=1e9),
     )
     loader = make_loader(dataset, EpochSampler(rows, batch_size=32, seed=None), num_workers=0, pin_memory=False)
     predictions = predict_frames(network, loader, device)
@@ -377,8 +377,8 @@ def known_places(
         truth = np.stack([project_points(world[row], project.cameras[row]) for row in rows])
         return truth, world[rows], with_truth.visibility[rows] == 2, with_truth.visibility[rows] == 1
     visible = project.visibility == 2
-    occluded = affine.apply(project.file_to_frame, occluded_points(project, labels_3d, None))
-    places = np.where(visible[..., None], project.points_frame, occluded)
+    occluded = affine.apply(project.crop_to_full, occluded_points(project, labels_3d, None))
+    places = np.where(visible[..., None], project.points_full, occluded)
     return places[rows], labels_3d[rows], visible[rows], np.isfinite(occluded).all(-1)[rows]
 
 

@@ -74,7 +74,7 @@ def make_dataset(project: Project, imgaug: str, cache_gb: float) -> FrameDataset
         size=SIZE,
         augmentation=Augmentation.from_config(imgaug, True, keypoint_names=project.keypoint_names),
         seed=0,
-        cache=ImageCache.of_project(project, max_bytes=cache_gb * 1e9),
+        cache=ImageCache.from_project(project, max_bytes=cache_gb * 1e9),
     )
 
 

@@ -49,12 +49,12 @@ def main() -> None:
         size=run.spec.image_size,
         augmentation=Augmentation.none(),
         seed=0,
-        cache=ImageCache.of_project(project, max_bytes=0),
+        cache=ImageCache.from_project(project, max_bytes=0),
     )
     sampler = EpochSampler(split_frames(project, run.config).train, batch_size=8, seed=0)
     batches = islice(make_loader(dataset, sampler, num_workers=0, pin_memory=False), arguments.batches)
-    network = Network.of(run.model, run.spec, torch.device("cpu"))
-    step = TrainingStep.of(run.config, run.spec, make_schedules(run.config, 1), network, run.model.patch_size)
+    network = Network.from_model(run.model, run.spec, torch.device("cpu"))
+    step = TrainingStep.from_config(run.config, run.spec, make_schedules(run.config, 1), network, run.model.patch_size)
     unit = run.spec.subject_size or 1.0
     figures = np.mean([[pull(network, loss) for loss in losses(step, batch, unit).values()] for batch in batches], 0)
     print_table(dict(zip((*HEATMAP_LOSSES, *LOSSES), figures, strict=True)))

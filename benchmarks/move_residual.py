@@ -25,7 +25,7 @@ from mvaug.fit import fit_affine, fit_similarity
 from mvaug.move import MoveOutcome, MoveRanges, draw_move, move_subject
 from mvgeom import affine, project, triangulate
 from mvtrain.config import load_config
-from mvtrain.project.project import frame_to_model, read_project
+from mvtrain.project.project import full_to_model, read_project
 
 DEFAULT = Path(__file__).parents[2] / "shared" / "data" / "human4" / "config.yaml"
 SIZE = (256, 256)
@@ -57,12 +57,12 @@ def main() -> None:
     for row, cameras in enumerate(frames.cameras):
         if cameras is None:
             continue
-        labels = np.where((frames.visibility[row] == 2)[..., None], frames.points_frame[row], np.nan)
+        labels = np.where((frames.visibility[row] == 2)[..., None], frames.points_full[row], np.nan)
         points_3d = triangulate(labels, cameras)
         if np.isfinite(points_3d).all(-1).sum() < 3:
             continue
         source = project(points_3d, cameras)
-        to_model = frame_to_model(frames, row, SIZE)
+        to_model = full_to_model(frames, row, SIZE)
         inside_before.append(in_input(labels, to_model))
         for _ in range(arguments.draws):
             subject = move_subject(points_3d, cameras, MoveRanges(), generator)

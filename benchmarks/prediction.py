@@ -27,7 +27,7 @@ from mvtrain.predict.recordings import Session, find_calibration, find_sessions,
 from mvtrain.predict.session import Job, predict_session
 from mvtrain.predict.timing import frame_progress
 from mvtrain.predict.video import count_frames, find_boxes, open_video, read_crops
-from mvtrain.predict.video_batches import read_moments
+from mvtrain.predict.video_batches import read_video_batches
 from mvtrain.runtime.process import Interruption
 
 
@@ -63,7 +63,7 @@ def processor_seconds(work: Callable[[], object]) -> float:
 def measure(run_dir: Path, session: Session, out_dir: Path) -> None:
     """Print where the processor's time goes."""
     run = load_run(run_dir)
-    predictor = Predictor.of(run, torch.device("cpu"))
+    predictor = Predictor.from_run(run, torch.device("cpu"))
     found = find_calibration(session, None, run.config.data.data_dir)
     job = Job(
         session=session,
@@ -75,7 +75,7 @@ def measure(run_dir: Path, session: Session, out_dir: Path) -> None:
     crops = read_crops(videos, job.boxes)
 
     def prepare() -> None:
-        for _ in read_moments(videos, crops, run.spec, batch_size=predictor.batch_size, start=0):
+        for _ in read_video_batches(videos, crops, run.spec, batch_size=predictor.batch_size, start=0):
             pass
 
     def predict() -> None:

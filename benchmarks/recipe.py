@@ -236,7 +236,7 @@ def run_one(out: Path, name: str, row: str, seed: int, steps: int, peer: Path | 
             train(load_config(config_file), run_dir, Console(file=log, width=120))
             run = load_run(run_dir)
             held_out = read_project(load_config(config_file, [f"data.data_dir={out / 'projects' / name / 'heldout'}"]))
-            predictor = Predictor.of(run, torch.device("cpu"), 8)
+            predictor = Predictor.from_run(run, torch.device("cpu"), 8)
             write_project_predictions(
                 run_dir / "heldout", held_out, predict_project(predictor, held_out), ["test"] * len(held_out), None
             )
@@ -333,8 +333,8 @@ def score(out: Path, name: str, config_file: Path, tables: list[Path]) -> dict[s
     truth = read_truth(held_out)
     errors = []
     for row, cameras in enumerate(held_out.cameras):
-        frame = affine.apply(held_out.file_to_frame[row], predicted[row])
-        known = affine.apply(held_out.file_to_frame[row], labels[row])
+        frame = affine.apply(held_out.crop_to_full[row], predicted[row])
+        known = affine.apply(held_out.crop_to_full[row], labels[row])
         target = triangulate(known, cameras) if truth is None else truth[row]
         errors.append(source.unit * np.linalg.norm(triangulate(frame, cameras) - target, axis=-1))
     return found | {"3D mean": float(np.nanmean(errors)), "3D median": float(np.nanmedian(errors))}

@@ -153,8 +153,8 @@ class Bench:
         model = build_model(spec).train()
         self.model, self.optimizer = self.fabric.setup(model, make_optimizer(config, model))
         self.batch = make_batch(setting).to(device)
-        network = Network.of(self.model, spec, device)
-        self.step = TrainingStep.of(config, spec, make_schedules(config, 100), network, model.patch_size)
+        network = Network.from_model(self.model, spec, device)
+        self.step = TrainingStep.from_config(config, spec, make_schedules(config, 100), network, model.patch_size)
 
     def take(self, marks: Marks) -> None:
         """One step, forward, backward and optimizer."""
@@ -177,7 +177,7 @@ class Bench:
             marks("choosing patches")
             prediction = network(batch, mask, **options)
             marks("decoding")
-            prediction.frame_points.register_hook(lambda _: marks("backward: 3D losses"))
+            prediction.full_points.register_hook(lambda _: marks("backward: 3D losses"))
             prediction.logits.register_hook(lambda _: marks("backward: heatmap loss, decoding"))
             return prediction
 

@@ -24,7 +24,7 @@ from mvtrain.config import Config, load_config
 from mvtrain.losses.heatmap import gaussian_factors
 from mvtrain.project.images import read_image
 from mvtrain.project.labels_3d import read_truth
-from mvtrain.project.project import Project, frame_to_model, read_project
+from mvtrain.project.project import Project, full_to_model, read_project
 from mvtrain.synth import SyntheticSpec, generate_project
 
 IMAGES = Path(__file__).parents[1] / "images"
@@ -55,7 +55,7 @@ class Moment:
     to_model: np.ndarray
 
     @property
-    def frame_points(self) -> np.ndarray:
+    def full_points(self) -> np.ndarray:
         """(K, 2) true keypoints in frame px."""
         return project(self.points_3d, self.cameras)[VIEW]
 
@@ -81,8 +81,8 @@ def read_moment(folder: Path) -> Moment:
         cameras=cameras,
         points_3d=truth[0],
         bones=[(names.index(a), names.index(b)) for a, b in config.data.skeleton or ()],
-        to_frame=read.file_to_frame[0, VIEW],
-        to_model=frame_to_model(read, 0, INPUT)[VIEW],
+        to_frame=read.crop_to_full[0, VIEW],
+        to_model=full_to_model(read, 0, INPUT)[VIEW],
     )
 
 
@@ -108,7 +108,7 @@ def new_figure(width: float = 5.2, height: float = 4.3) -> tuple[Figure, Axes]:
 def draw_frame(moment: Moment) -> Figure:
     """The camera's full image with the bounding box."""
     figure, axes = new_figure()
-    draw_pixels(axes, moment.frame, moment.frame_points, "frame")
+    draw_pixels(axes, moment.frame, moment.full_points, "frame")
     x, y, width, height = moment.box
     # A box covers whole pixels: x and y are the index of its first, whose left and upper edge is half a pixel before.
     axes.add_patch(Rectangle((x - 0.5, y - 0.5), width, height, fill=False, edgecolor="#00d0ff", linewidth=1.5))
@@ -120,7 +120,7 @@ def draw_frame(moment: Moment) -> Figure:
 def draw_file(moment: Moment) -> Figure:
     """The stored crop."""
     figure, axes = new_figure(4.4)
-    draw_pixels(axes, moment.file, affine.apply(affine.invert(moment.to_frame), moment.frame_points), "file")
+    draw_pixels(axes, moment.file, affine.apply(affine.invert(moment.to_frame), moment.full_points), "file")
     return figure
 
 
@@ -128,7 +128,7 @@ def draw_model(moment: Moment) -> Figure:
     """The network's input with its patches."""
     figure, axes = new_figure(5.2, 3.9)
     image = warp_image(moment.file, affine.compose(moment.to_model, moment.to_frame), INPUT)
-    draw_pixels(axes, image, affine.apply(moment.to_model, moment.frame_points), "model")
+    draw_pixels(axes, image, affine.apply(moment.to_model, moment.full_points), "model")
     for draw, length in ((axes.axvline, INPUT[0]), (axes.axhline, INPUT[1])):
         for edge in range(PATCH, length, PATCH):
             draw(edge - 0.5, color="white", linewidth=0.4, alpha=0.6)
@@ -140,7 +140,7 @@ def draw_heatmap(moment: Moment) -> Figure:
     figure, axes = new_figure(5.2, 3.9)
     size = (INPUT[0] // DOWNSAMPLING, INPUT[1] // DOWNSAMPLING)
     to_heatmap = affine.compose(affine.resize(INPUT, size), moment.to_model)
-    points = affine.apply(to_heatmap, moment.frame_points)
+    points = affine.apply(to_heatmap, moment.full_points)
     along_x, along_y = gaussian_factors(torch.from_numpy(points[NOSE]), (size[1], size[0]))
     draw_pixels(axes, (along_y[:, None] * along_x).numpy(), points, "heatmap")
     return figure
@@ -159,7 +159,7 @@ def draw_normalized(moment: Moment) -> Figure:
     )
     border = undistort(np.vstack([around, around[:1]])[None], camera)[0]
     straight = undistort(np.vstack([around, around[:1]])[None], camera.replace(distortion=0 * camera.distortion))[0]
-    points = undistort(moment.frame_points[None], camera)[0]
+    points = undistort(moment.full_points[None], camera)[0]
     axes.plot(*straight.T, color="#9a9a9a", linewidth=1, linestyle="--", label="image border, if the lens were ideal")
     axes.plot(*border.T, color="#1f77b4", linewidth=1.5, label="image border")
     for one, other in moment.bones:

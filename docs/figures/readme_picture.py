@@ -81,7 +81,7 @@ def main(run: Path) -> None:
     scene, frame = make_scene(spec, 0), middle_test_frame(run, spec.view_names[0])
     images = render_moment(scene, spec, frame)
 
-    predictor = mvtrain.load(run, device="cpu")
+    predictor = mvtrain.load_predictor(run, device="cpu")
     found = predictor.predict([image[..., ::-1].copy() for image in images], cameras=scene.cameras)
     assert found.points_3d is not None
     project = load_config(config.data.data_dir / "config.yaml")  # that of the generator, which has the skeleton

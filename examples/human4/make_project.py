@@ -220,16 +220,16 @@ def write_view(project: Path, view: str, points: np.ndarray) -> None:
         raise ValueError(f"the video of {view} has {len(frames)} frames, but there are detections of {len(points)}")
     around = np.asarray(boxes.from_keypoints(points, margin=MARGIN, aspect=1.0))
     around = np.round(boxes.smooth(around, sigma=BOX_SMOOTHING))
-    to_file = np.asarray(affine.from_box(around, CROP_SIZE))
+    to_crop = np.asarray(affine.from_box(around, CROP_SIZE))
     images = [f"labeled-data/{SESSION}_{view}/img{number:08d}.jpg" for number in range(len(frames))]
     (project / images[0]).parent.mkdir(parents=True)
-    for name, frame, matrix in zip(images, frames, to_file, strict=True):
+    for name, frame, matrix in zip(images, frames, to_crop, strict=True):
         if frame is None:
             raise ValueError(f"the video of {view} cannot be decoded at {name}; download pose2sim {VERSION} anew")
         cv2.imwrite(str(project / name), warp_image(frame, matrix, CROP_SIZE), [cv2.IMWRITE_JPEG_QUALITY, 95])
     boxes.write_labeled_boxes(project / f"bboxes_{view}.csv", images, around)
     boxes.write_video_boxes(project / "videos" / f"{SESSION}_{view}_bbox.csv", around)
-    write_labels(project / f"CollectedData_{view}.csv", images, np.asarray(affine.apply(to_file, points)))
+    write_labels(project / f"CollectedData_{view}.csv", images, np.asarray(affine.apply(to_crop, points)))
 
 
 def write_labels(path: Path, images: Sequence[str], points: np.ndarray) -> None:

@@ -88,7 +88,7 @@ def test_a_session_becomes_tables_in_2d_and_3d(run: Path, recorded: Path, tmp_pa
 
     points, likelihood = read(out)
     images = [decoded(recorded / "videos" / f"mouse_{view}.avi") for view in VIEWS]
-    expected = mvtrain.load(run).predict(images, cameras(SIZE))
+    expected = mvtrain.load_predictor(run).predict(images, cameras(SIZE))
     np.testing.assert_allclose(points, expected.points, atol=6e-5)
     np.testing.assert_allclose(likelihood, expected.confidence, atol=6e-5)
 
@@ -124,9 +124,9 @@ def test_a_network_that_looks_along_epipolar_lines_needs_and_uses_the_calibratio
     assert outcome.status == 0, outcome.err
     points, _ = read(tmp_path / "out")
     images = [decoded(recorded / "videos" / f"mouse_{view}.avi") for view in VIEWS]
-    expected = mvtrain.load(epipolar).predict(images, cameras(SIZE))
+    expected = mvtrain.load_predictor(epipolar).predict(images, cameras(SIZE))
     np.testing.assert_allclose(points, expected.points, atol=6e-5)
-    assert np.abs(points - mvtrain.load(run).predict(images, cameras(SIZE)).points).max() > 0.01
+    assert np.abs(points - mvtrain.load_predictor(run).predict(images, cameras(SIZE)).points).max() > 0.01
 
     shutil.copytree(recorded / "videos", tmp_path / "videos")
     outcome = predict(tmp_path / "videos", "--output-dir", tmp_path / "none", run_dir=epipolar)
@@ -134,7 +134,7 @@ def test_a_network_that_looks_along_epipolar_lines_needs_and_uses_the_calibratio
     assert "the videos of session 'mouse' have no calibration" in outcome.err
     assert "model.epipolar_attention" in outcome.err
     with pytest.raises(ValueError, match="these images have no calibration"):
-        mvtrain.load(epipolar).predict(images)
+        mvtrain.load_predictor(epipolar).predict(images)
 
 
 def test_what_was_predicted_before_is_left_alone_and_what_changed_is_not(
@@ -207,7 +207,7 @@ def test_boxes_give_keypoints_of_the_full_frame(run: Path, recorded: Path, tmp_p
     assert "mouse_top.avi: 1 frames without a bounding box: empty rows" in outcome.out
     points, _ = read(tmp_path / "out")
     images = [decoded(recorded / "videos" / f"mouse_{view}.avi") for view in VIEWS]
-    expected = mvtrain.load(run).predict(images, boxes=np.stack([boxes] * 3, axis=1))
+    expected = mvtrain.load_predictor(run).predict(images, boxes=np.stack([boxes] * 3, axis=1))
     np.testing.assert_allclose(points, expected.points, atol=6e-5)
     assert np.isnan(points[3]).all()
 
@@ -332,7 +332,7 @@ def test_labelled_images_of_a_project(tmp_path: Path, predict) -> None:
         assert f"predicted the 6 labelled frames of {project} into {out / 'project'}" in outcome.out
         tables = [read_keypoints(out / "project" / f"predictions_{name}.csv") for name in views]
         images = [np.stack([cv2.imread(str(project / row))[..., ::-1] for row in table.rows]) for table in tables]
-        expected = mvtrain.load(own).predict(images)
+        expected = mvtrain.load_predictor(own).predict(images)
         assert expected.points.shape == (6, 3, len(keypoints), 2)
         np.testing.assert_allclose(np.stack([table.points for table in tables], 1), expected.points, atol=6e-5)
         rows = (out / "project" / "predictions_3d.csv").read_text().splitlines()

@@ -96,4 +96,4 @@ def made_up_evaluation(
 
 def in_file(source: Project, points: np.ndarray) -> np.ndarray:
     """(N, V, K, 2) frame px of all moments in px of the stored images."""
-    return np.asarray(affine.apply(affine.invert(source.file_to_frame), points))
+    return np.asarray(affine.apply(affine.invert(source.crop_to_full), points))

@@ -35,15 +35,15 @@ def make_batch(points_3d: np.ndarray, cameras: CameraGroup, *, model_size: int =
     num_samples = len(points_3d)
     num_views = len(cameras)
     size = cameras.sizes[0, 0]
-    frame_points = torch.from_numpy(project(points_3d, cameras))
+    full_points = torch.from_numpy(project(points_3d, cameras))
     box = torch.tensor([3.0, 2.0, size - 9, size - 5], dtype=torch.float64)
     to_model = affine.from_box(box, torch.tensor([model_size, model_size], dtype=torch.float64))
     to_model = to_model.expand(num_samples, num_views, 2, 3)
-    visible = torch.isfinite(frame_points).all(-1)
+    visible = torch.isfinite(full_points).all(-1)
     return Batch(
         index=torch.arange(num_samples),
         images=torch.zeros(num_samples, num_views, 3, model_size, model_size, dtype=torch.uint8),
-        points=torch.where(visible[..., None], affine.apply(to_model, frame_points), 0),
+        points=torch.where(visible[..., None], affine.apply(to_model, full_points), 0),
         visibility=torch.where(visible, 2, 0),
         view_mask=None,
         to_model=to_model,
@@ -59,7 +59,7 @@ def make_prediction(batch: Batch, model_points: torch.Tensor, *, confidence: flo
     return Prediction(
         logits=torch.zeros(*batch.visibility.shape, size, size, dtype=model_points.dtype),
         model_points=model_points,
-        frame_points=affine.apply(affine.invert(batch.to_model), model_points),
+        full_points=affine.apply(affine.invert(batch.to_model), model_points),
         confidence=torch.full(batch.visibility.shape, confidence, dtype=model_points.dtype),
         downsample_factor=2,
     )

@@ -31,7 +31,7 @@ def make_project() -> Project:
         file_sizes=np.full((*shape, 2), (80, 64)),
         boxes=None,
         cameras=(None,) * NUM_FRAMES,
-        file_to_frame=np.broadcast_to(np.eye(2, 3), (*shape, 2, 3)),
+        crop_to_full=np.broadcast_to(np.eye(2, 3), (*shape, 2, 3)),
     )
 
 

@@ -36,7 +36,7 @@ def project_of(points: np.ndarray, cameras: CameraGroup | None) -> Project:
         file_sizes=np.full((num_frames, num_views, 2), 200),
         boxes=None,
         cameras=(cameras,) * num_frames,
-        file_to_frame=np.broadcast_to(np.eye(2, 3), (num_frames, num_views, 2, 3)),
+        crop_to_full=np.broadcast_to(np.eye(2, 3), (num_frames, num_views, 2, 3)),
     )
 
 

@@ -29,7 +29,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Project:
     truth = read_truth(source)
     assert truth is not None
     frame = np.stack([project(points, cameras) for points, cameras in zip(truth, source.cameras, strict=True)])
-    points = affine.apply(affine.invert(source.file_to_frame), frame)
+    points = affine.apply(affine.invert(source.crop_to_full), frame)
     return replace(source, points=points, visibility=np.full(points.shape[:3], 2, dtype=np.int8))
 
 
@@ -96,7 +96,7 @@ def test_samples_have_the_labels_only_where_they_are_asked_for(whole: Project) -
     labelled = hide(whole, hidden)
 
     def dataset(augmentation: Augmentation, labels_from_3d: bool) -> FrameDataset:
-        cache = ImageCache.of_project(labelled, max_bytes=1e9)
+        cache = ImageCache.from_project(labelled, max_bytes=1e9)
         return FrameDataset(
             labelled, size=SIZE, augmentation=augmentation, seed=0, cache=cache, labels_from_3d=labels_from_3d
         )

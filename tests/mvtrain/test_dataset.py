@@ -20,7 +20,7 @@ from mvtrain.config import load_config
 from mvtrain.data.batch import Batch, collate
 from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader, subject_size
 from mvtrain.project.labels_3d import read_truth, triangulate_labels
-from mvtrain.project.project import Project, read_project, to_file
+from mvtrain.project.project import Project, read_project, to_crop
 from mvtrain.synth import SyntheticSpec, generate_project
 
 SIZE = (72, 56)
@@ -47,7 +47,7 @@ def make_dataset(source: Project, augmentation: Augmentation | None = None, max_
         size=SIZE,
         augmentation=augmentation or Augmentation.none(),
         seed=3,
-        cache=ImageCache.of_project(source, max_bytes=max_bytes),
+        cache=ImageCache.from_project(source, max_bytes=max_bytes),
     )
 
 
@@ -61,7 +61,7 @@ def test_labels_and_predictions_go_through_the_same_map(small: Project) -> None:
         visible = sample.visibility == 2
         assert visible.sum() > 10
         frame = affine.apply(affine.invert(sample.to_model), sample.points)
-        back = to_file(small, np.array([row]), frame[None])[0]
+        back = to_crop(small, np.array([row]), frame[None])[0]
         np.testing.assert_allclose(back[visible], small.points[row][visible], atol=1e-9)
 
 
@@ -72,7 +72,7 @@ def test_the_image_is_where_the_map_says(folder: Path, small: Project) -> None:
         name = small.image_names[2][view]
         assert name is not None
         stored = cv2.cvtColor(cv2.imread(str(folder / name)), cv2.COLOR_BGR2RGB)
-        to_model = affine.compose(sample.to_model[view], small.file_to_frame[2, view])
+        to_model = affine.compose(sample.to_model[view], small.crop_to_full[2, view])
         expected = cv2.warpAffine(stored, to_model, SIZE, flags=cv2.INTER_LINEAR)
         difference = np.abs(expected.astype(int) - sample.images[view])
         assert np.median(difference) <= 1
@@ -249,7 +249,7 @@ def test_truth_for_other_keypoints_is_refused(folder: Path, tmp_path: Path) -> N
 
 
 def test_the_cache_keeps_what_fits_and_reads_the_rest(small: Project) -> None:
-    whole, half, none = (ImageCache.of_project(small, max_bytes=size) for size in (1e9, 9 * 64 * 64 * 3, 0))
+    whole, half, none = (ImageCache.from_project(small, max_bytes=size) for size in (1e9, 9 * 64 * 64 * 3, 0))
     for paths in small.image_paths:
         for path in paths:
             assert path is not None
@@ -264,7 +264,7 @@ def test_an_image_damaged_behind_its_header_names_itself(folder: Path, tmp_path:
     path.write_bytes(path.read_bytes()[:-300])
     damaged = read_project(load_config(copied / "config.yaml"))
     with pytest.raises(ValueError, match=path.name):
-        ImageCache.of_project(damaged, max_bytes=1e9)
+        ImageCache.from_project(damaged, max_bytes=1e9)
     # Without a cache it is found later, perhaps by a worker; the message is the same.
     messages = []
     for num_workers in (0, 1):

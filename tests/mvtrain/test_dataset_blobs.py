@@ -15,7 +15,7 @@ from mvgeom import affine, project
 from mvgeom.boxes import write_labeled_boxes
 from mvtrain.config import Config, DataConfig
 from mvtrain.data.dataset import FrameDataset, ImageCache
-from mvtrain.project.project import Project, read_project, to_file
+from mvtrain.project.project import Project, read_project, to_crop
 
 SIZE = (224, 160)
 NUM_FRAMES = 3
@@ -68,7 +68,7 @@ def blobs(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def dataset_of(source: Project, imgaug_3d: bool, seed: int) -> FrameDataset:
     augmentation = Augmentation.from_config(GEOMETRY, imgaug_3d, keypoint_names=NAMES)
-    cache = ImageCache.of_project(source, max_bytes=0)
+    cache = ImageCache.from_project(source, max_bytes=0)
     return FrameDataset(source, size=SIZE, augmentation=augmentation, seed=seed, cache=cache)
 
 
@@ -107,7 +107,7 @@ def test_blobs_stay_under_their_labels(blobs: Project, seed: int, epoch: int, ro
 def test_predictions_return_exactly_to_the_stored_image(blobs: Project, seed: int, epoch: int, row: int) -> None:
     """Through the inverse of `to_model`, whatever crop, resize and 2D augmentation a sample went through."""
     sample = dataset_of(blobs, False, seed)[epoch, row]
-    back = to_file(blobs, np.array([row]), affine.apply(affine.invert(sample.to_model), sample.points)[None])[0]
+    back = to_crop(blobs, np.array([row]), affine.apply(affine.invert(sample.to_model), sample.points)[None])[0]
     mirrored = np.linalg.det(sample.to_model[0, :, :2]) < 0
     expected = blobs.points[row][:, [0, 2, 1, 3] if mirrored else [0, 1, 2, 3]]
     np.testing.assert_allclose(back, expected, atol=1e-9)

@@ -184,9 +184,9 @@ def test_a_fitted_calibration_reaches_every_prediction(run: Path, project: Path,
 def test_a_fitted_calibration_reaches_python(run: Path, project: Path, command) -> None:
     images = [moving_dot(0, view, (64, 64))[..., ::-1].copy() for view in range(3)]
     cameras = CameraGroup.load(next((project / "calibrations").glob("*.toml")))
-    raw = mvtrain.load(run, device="cpu").predict(images, cameras)
+    raw = mvtrain.load_predictor(run, device="cpu").predict(images, cameras)
     command("evaluate", run, "--fit-confidence")
-    predictor = mvtrain.load(run, device="cpu")
+    predictor = mvtrain.load_predictor(run, device="cpu")
     likely = predictor.predict(images, cameras)
     assert predictor.confidence_map is not None
     np.testing.assert_array_equal(likely.points, raw.points)

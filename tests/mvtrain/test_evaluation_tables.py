@@ -31,7 +31,7 @@ def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def to_frame(project: Project, points: np.ndarray) -> np.ndarray:
-    maps = project.file_to_frame
+    maps = project.crop_to_full
     return np.einsum("nvij,nvkj->nvki", maps[..., :2], points) + maps[..., None, :, 2]
 
 

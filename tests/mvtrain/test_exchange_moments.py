@@ -15,7 +15,7 @@ from mvtrain.exchange.alignment import align
 from mvtrain.exchange.foreign_labels import (
     ForeignLabels,
     ImageFile,
-    LabelledImage,
+    LabeledImage,
     Place,
     VideoFrame,
     merge,
@@ -27,11 +27,11 @@ PLACES = st.builds(Place, st.sampled_from(["day1", "day2"]), st.sampled_from(["t
 COORDINATES = st.lists(st.one_of(st.just(np.nan), st.floats(0, 100)), min_size=6, max_size=6)
 
 
-def labelled(place: Place, coordinates: list[float] | None = None, **changes: object) -> LabelledImage:
+def labelled(place: Place, coordinates: list[float] | None = None, **changes: object) -> LabeledImage:
     points = np.array(range(6) if coordinates is None else coordinates, dtype=np.float64).reshape(3, 2)
     points[np.isnan(points).any(axis=1)] = np.nan
     path = Path(f"{place.session}_{place.view}/{place.number}.png")
-    image = LabelledImage(
+    image = LabeledImage(
         place=place,
         points=points,
         visibility=plain_visibility(points),
@@ -41,7 +41,7 @@ def labelled(place: Place, coordinates: list[float] | None = None, **changes: ob
     return replace(image, **changes)
 
 
-def labels(*images: LabelledImage, origin: str = "source", names: tuple[str, ...] = NAMES, **more) -> ForeignLabels:
+def labels(*images: LabeledImage, origin: str = "source", names: tuple[str, ...] = NAMES, **more) -> ForeignLabels:
     return ForeignLabels(origin=origin, keypoint_names=names, images=images, **more)
 
 

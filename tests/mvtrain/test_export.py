@@ -191,7 +191,7 @@ def test_the_files_alone_tell_how_to_use_them(
         assert list(value.shape[1:]) == description["outputs"][name]["shape"][1:]
     points = boxes[:, None, :2] + (outputs["points"] + 0.5) * boxes[:, None, 2:] / size - 0.5
 
-    expected = mvtrain.load(run, device="cpu").predict(frames, boxes=boxes)
+    expected = mvtrain.load_predictor(run, device="cpu").predict(frames, boxes=boxes)
     assert description["view_names"] == list(expected.view_names)
     assert description["keypoint_names"] == list(expected.keypoint_names)
     assert "likelihood is calibrated" in description["outputs"]["confidence"]["is"]
@@ -225,7 +225,7 @@ def test_the_files_alone_tell_how_to_give_cameras_to_a_network_that_needs_them(
         assert list(value.shape[1:]) == description["inputs"][name]["shape"][1:]
         assert str(value.dtype) == description["inputs"][name]["type"]
     found = (session.run(["points"], inputs)[0] + 0.5) * 2 - 0.5
-    predictor = mvtrain.load(run, device="cpu")
+    predictor = mvtrain.load_predictor(run, device="cpu")
     expected = predictor.predict(frames, rig).points
     np.testing.assert_allclose(found, expected, atol=0.002)
     inputs["rays"][:] = 0
@@ -246,7 +246,7 @@ def test_the_pages_program_finds_what_a_trained_run_finds(
     assert fitted.status == 0, fitted.err
     exported = run_mvtrain(capsys, monkeypatch, "export", run)
     assert exported.status == 0, exported.err
-    predictor = mvtrain.load(run, device="cpu")
+    predictor = mvtrain.load_predictor(run, device="cpu")
     for view in predictor.spec.view_names:
         shutil.copy(min(project.glob(f"labeled-data/*_{view}/*")), run / f"{view}.png")
     (program,) = re.findall(

@@ -86,7 +86,7 @@ def incomplete(seed: int, num_views: int) -> Case:
 @given(seed=st.integers(0, 10_000), num_views=st.integers(2, 5), scale=st.sampled_from([0.3, 1.0, 4.0]))
 def test_pairwise_loss_equals_a_slow_reference_with_missing_data(seed: int, num_views: int, scale: float) -> None:
     case = incomplete(seed, num_views)
-    labels, trust, predicted = case.frame_labels, case.trust, case.prediction.frame_points.numpy()
+    labels, trust, predicted = case.frame_labels, case.trust, case.prediction.full_points.numpy()
     total = weight_sum = 0.0
     for first, second in combinations(range(num_views), 2):
         two = case.cameras.select([case.cameras.names[first], case.cameras.names[second]])
@@ -114,7 +114,7 @@ def test_pairwise_loss_equals_a_slow_reference_with_missing_data(seed: int, num_
 @given(seed=st.integers(0, 10_000), num_views=st.integers(2, 5))
 def test_reprojection_loss_equals_a_slow_reference_with_missing_data(seed: int, num_views: int) -> None:
     case = incomplete(seed, num_views)
-    batch, predicted = case.batch, case.prediction.frame_points.numpy()
+    batch, predicted = case.batch, case.prediction.full_points.numpy()
     points_3d = triangulate(predicted, case.cameras, weights=case.trust)
     size = case.prediction.logits.shape[-1]
     squared = []

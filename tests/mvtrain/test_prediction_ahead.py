@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from mvtrain.runtime.prefetch import run_ahead
+from mvtrain.runtime.prefetch import prefetch
 
 
 class Source:
@@ -35,14 +35,14 @@ def test_all_items_in_order(length: int, depth: int, layers: int) -> None:
     source = Source(length)
     items = source.numbers()
     for _ in range(layers):
-        items = run_ahead(items, depth)
+        items = prefetch(items, depth)
     assert list(items) == list(range(length))
     assert source.closed
 
 
 def test_it_runs_ahead_but_no_further_than_asked() -> None:
     source = Source(100)
-    items = run_ahead(source.numbers(), 3)
+    items = prefetch(source.numbers(), 3)
     assert next(items) == 0
     deadline = time.monotonic() + 5
     while source.given < 5 and time.monotonic() < deadline:
@@ -54,7 +54,7 @@ def test_it_runs_ahead_but_no_further_than_asked() -> None:
 
 
 def test_errors_arrive_after_what_came_before() -> None:
-    items = run_ahead(run_ahead(Source(10, fails_at=4).numbers(), 2), 2)
+    items = prefetch(prefetch(Source(10, fails_at=4).numbers(), 2), 2)
     assert [next(items) for _ in range(4)] == [0, 1, 2, 3]
     with pytest.raises(ValueError, match="number 4 is broken"):
         next(items)
@@ -63,7 +63,7 @@ def test_errors_arrive_after_what_came_before() -> None:
 def test_closing_ends_all_threads() -> None:
     before = threading.active_count()
     sources = [Source(10**9) for _ in range(3)]
-    items = [run_ahead(run_ahead(source.numbers(), 2), 2) for source in sources]
+    items = [prefetch(prefetch(source.numbers(), 2), 2) for source in sources]
     for each in items:
         assert next(each) == 0
     assert threading.active_count() == before + 6

@@ -23,7 +23,7 @@ from mvtrain.data.dataset import FrameDataset, ImageCache
 from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.predict.timing import Stopwatch
 from mvtrain.predict.video import find_boxes, open_video, read_crops
-from mvtrain.predict.video_batches import Moments, Status, read_moments, to_sample, view_image
+from mvtrain.predict.video_batches import Status, VideoBatch, read_video_batches, to_sample, view_image
 from mvtrain.project.project import read_project
 
 SPEC = ModelSpec(
@@ -40,13 +40,13 @@ SPEC = ModelSpec(
 )
 
 
-def read_all(paths: list[Path], *, batch_size: int = 4, start: int = 0, boxes: Path | None = None) -> list[Moments]:
+def read_all(paths: list[Path], *, batch_size: int = 4, start: int = 0, boxes: Path | None = None) -> list[VideoBatch]:
     videos = [open_video(path) for path in paths]
     crops = read_crops(videos, find_boxes(paths, boxes))
-    return list(read_moments(videos, crops, SPEC, None, batch_size=batch_size, start=start))
+    return list(read_video_batches(videos, crops, SPEC, None, batch_size=batch_size, start=start))
 
 
-def joined(parts: list[Moments]) -> tuple[torch.Tensor, np.ndarray]:
+def joined(parts: list[VideoBatch]) -> tuple[torch.Tensor, np.ndarray]:
     return torch.cat([part.batch.images for part in parts]), np.concatenate([part.status for part in parts])
 
 
@@ -58,7 +58,7 @@ def test_the_network_sees_what_it_saw_in_training(crop: bool, tmp_path: Path) ->
         boxes = tuple(path.name for path in sorted(folder.glob("bboxes_*.csv")))
         config = replace(config, data=replace(config.data, bbox_file=boxes))
     project = read_project(config)
-    cache = ImageCache.of_project(project, max_bytes=0)
+    cache = ImageCache.from_project(project, max_bytes=0)
     dataset = FrameDataset(project, size=INPUT, augmentation=Augmentation.none(), seed=0, cache=cache)
     for row in range(len(project)):
         expected = dataset[0, row]
@@ -149,7 +149,7 @@ def test_stopping_early_ends_all_threads(tmp_path: Path) -> None:
     paths = write_session(tmp_path, VIEWS, (40, 40, 40))
     before = threading.active_count()
     videos = [open_video(path) for path in paths]
-    moments = read_moments(videos, read_crops(videos, (None,) * 3), SPEC, None, batch_size=2, start=0)
+    moments = read_video_batches(videos, read_crops(videos, (None,) * 3), SPEC, None, batch_size=2, start=0)
     with closing(moments):
         next(moments)
         assert threading.active_count() > before
@@ -160,7 +160,7 @@ def test_an_error_in_a_view_arrives(tmp_path: Path) -> None:
     paths = write_session(tmp_path, VIEWS, (6, 6, 6))
     videos = [open_video(path) for path in paths]
     videos[1] = replace(videos[1], size=(640, 480))
-    moments = read_moments(videos, read_crops(videos, (None,) * 3), SPEC, None, batch_size=4, start=0)
+    moments = read_video_batches(videos, read_crops(videos, (None,) * 3), SPEC, None, batch_size=4, start=0)
     with pytest.raises(ValueError, match=r"mouse_left.avi: frame 0 is 64x48 px, the video 640x480"):
         list(moments)
 
@@ -174,6 +174,6 @@ def test_the_stopwatch_tells_work_from_waiting() -> None:
             yield 1
 
     assert sum(stopwatch.each("work", work())) == 3
-    with stopwatch.of("other"):
+    with stopwatch.measure("other"):
         pass
     assert stopwatch.seconds["work"] >= 0.06 > stopwatch.seconds["other"] >= 0

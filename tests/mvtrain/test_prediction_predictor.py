@@ -1,4 +1,4 @@
-"""`mvtrain.load(RUN).predict(images)` on arrays."""
+"""`mvtrain.load_predictor(RUN).predict(images)` on arrays."""
 
 import re
 import subprocess
@@ -23,7 +23,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def predictor(run: Path) -> mvtrain.Predictor:
-    return mvtrain.load(run)
+    return mvtrain.load_predictor(run)
 
 
 def stacks(length: int = 6) -> list[np.ndarray]:
@@ -125,18 +125,18 @@ def test_what_does_not_fit(predictor: mvtrain.Predictor, change: dict[str, objec
 
 def test_run_folders_that_are_none(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nothing is no run folder: it does not exist"):
-        mvtrain.load(tmp_path / "nothing")
+        mvtrain.load_predictor(tmp_path / "nothing")
     with pytest.raises(ValueError, match=r"is no run folder: it has no config.yaml"):
-        mvtrain.load(tmp_path)
+        mvtrain.load_predictor(tmp_path)
     (tmp_path / "config.yaml").write_text((run / "config.yaml").read_text())
     with pytest.raises(ValueError, match=r"has no checkpoint: .* mvtrain fit --resume"):
-        mvtrain.load(tmp_path)
+        mvtrain.load_predictor(tmp_path)
     with pytest.raises(ValueError, match=r"has no checkpoint 'first'; it has best, last"):
-        mvtrain.load(run, checkpoint="first")
+        mvtrain.load_predictor(run, checkpoint="first")
 
 
 def test_checkpoints_differ(run: Path, predictor: mvtrain.Predictor) -> None:
-    last = mvtrain.load(run, checkpoint="last", device="cpu")
+    last = mvtrain.load_predictor(run, checkpoint="last", device="cpu")
     assert last.checksum != predictor.checksum
     assert np.abs(last.predict(stacks()).points - predictor.predict(stacks()).points).max() > 0
 

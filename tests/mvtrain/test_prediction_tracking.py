@@ -28,7 +28,7 @@ from mvtrain.predict.tracking import (
     learn_reference,
     state_of,
     track_fields,
-    track_moments,
+    track_frames,
 )
 from mvtrain.predict.video import open_video
 from mvtrain.predict.video_batches import Status
@@ -68,7 +68,7 @@ def predictor() -> Predictor:
         subject_size=None,
     )
     device = torch.device("cpu")
-    network = Network.of(DotFinder(), spec, device)
+    network = Network.from_model(DotFinder(), spec, device)
     return Predictor(network=network, spec=spec, device=device, checksum="dots", batch_size=16)
 
 
@@ -265,7 +265,7 @@ def test_going_on_from_a_record_changes_nothing(predictor: Predictor, cut: int, 
         records.resume({}, 1)
         tracker = Tracker(predictor, RIG, REFERENCE, state)
         with records.appending() as file:
-            for number, fields in enumerate(track_moments(tracker, videos, start, Stopwatch())):
+            for number, fields in enumerate(track_frames(tracker, videos, start, Stopwatch())):
                 records.append(file, start + number, fields)
         return records.read(0, len(records))
 

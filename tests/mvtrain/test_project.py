@@ -118,8 +118,8 @@ def test_plain_project(root: Path) -> None:
     assert found.boxes is None
     assert found.cameras == (None, None, None)
     assert found.warnings == ()
-    np.testing.assert_array_equal(found.points_frame, found.points)
-    np.testing.assert_array_equal(found.file_to_frame, np.broadcast_to(np.eye(2, 3), (3, 2, 2, 3)))
+    np.testing.assert_array_equal(found.points_full, found.points)
+    np.testing.assert_array_equal(found.crop_to_full, np.broadcast_to(np.eye(2, 3), (3, 2, 2, 3)))
 
 
 @pytest.mark.parametrize(("uniform", "missing"), [(False, 0), (True, 1)])
@@ -157,7 +157,7 @@ def test_a_view_without_an_image_of_a_moment(root: Path) -> None:
     assert (found.visibility[1, 0] == 0).all()
     assert found.file_sizes[1, 0].tolist() == [0, 0]
     assert np.isfinite(found.points[1, 1]).all()
-    assert np.isfinite(found.file_to_frame).all()
+    assert np.isfinite(found.crop_to_full).all()
 
 
 def test_a_view_without_an_image_needs_no_box(root: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_view_without_an_image_needs_no_box(root: Path) -> None:
     assert found.boxes is not None
     assert np.isnan(found.boxes[1, 0]).all()
     np.testing.assert_array_equal(found.boxes[1, 1], values["side_b"][1])
-    assert np.isfinite(found.file_to_frame).all()
+    assert np.isfinite(found.crop_to_full).all()
 
 
 def test_rows_that_are_empty_in_every_table_are_left_out(root: Path) -> None:
@@ -189,7 +189,7 @@ def test_boxes_map_file_px_to_frame_px(root: Path) -> None:
             x, y, width, height = values[name][row]
             scale = np.array([width, height]) / found.file_sizes[row, view]
             expected = (found.points[row, view] + 0.5) * scale - 0.5 + [x, y]
-            np.testing.assert_allclose(found.points_frame[row, view], expected, atol=1e-12)
+            np.testing.assert_allclose(found.points_full[row, view], expected, atol=1e-12)
 
 
 def test_tables_and_views_are_found_by_name(root: Path) -> None:
@@ -340,7 +340,7 @@ def test_labels_boxes_and_calibration_agree_in_3d(root: Path) -> None:
         write_table(root / f"CollectedData_{name}.csv", rows)
     found = read_project(config_of(root, bbox_file=("bboxes_top.csv", "bboxes_side_b.csv")))
     assert found.cameras[0] is not None
-    np.testing.assert_allclose(triangulate(found.points_frame, found.cameras[0]), truth, atol=1e-9)
+    np.testing.assert_allclose(triangulate(found.points_full, found.cameras[0]), truth, atol=1e-9)
 
 
 @pytest.mark.skipif(not HUMAN4.is_file(), reason="../shared/data/human4 is absent")
@@ -355,7 +355,7 @@ def test_human4() -> None:
     np.testing.assert_array_equal(found.visibility == 2, np.isfinite(found.points).all(-1))
     cameras = found.cameras[0]
     assert cameras is not None
-    error = reprojection_error(triangulate(found.points_frame, cameras), found.points_frame, cameras)
+    error = reprojection_error(triangulate(found.points_full, cameras), found.points_full, cameras)
     # The rig's known quality (see ../shared/README.md); half a pixel of wrong crop would not show, wrong boxes would.
     assert 9 < np.nanmedian(error) < 14
 

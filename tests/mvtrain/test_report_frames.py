@@ -20,8 +20,8 @@ from mvtrain.evaluate.error_tables import error_table
 from mvtrain.evaluate.evaluation import Evaluation
 from mvtrain.project.project import Project, read_project
 from mvtrain.report.predicted_videos import Recording, Recordings
-from mvtrain.report.reprojection_section import draw_labelled, draw_recording, reprojection_section
-from mvtrain.report.worst_frames import marks_of, worst_frames_section, worst_moments
+from mvtrain.report.reprojection_section import draw_labeled, draw_recording, reprojection_section
+from mvtrain.report.worst_frames import marks_of, worst_frames_section, worst_rows
 
 NOTHING = Recordings(complete=(), omitted=())
 
@@ -46,7 +46,7 @@ def test_the_worst_moments_are_of_the_test_set_and_not_near_each_other() -> None
         views=("a", "b"), keypoints=("nose",), sets=["train"] * 5 + ["test"] * 35, missing=0.0
     )
     means = evaluation.pixel_error.mean(axis=(1, 2))
-    worst = worst_moments(evaluation, 5)
+    worst = worst_rows(evaluation, 5)
     assert worst[0] == 5 + means[5:].argmax()
     assert np.diff(means[worst]).max() < 0
     assert np.diff(np.sort(worst)).min() > 3
@@ -55,7 +55,7 @@ def test_the_worst_moments_are_of_the_test_set_and_not_near_each_other() -> None
         if moment not in worst and means[moment] > means[worst[-1]]:
             assert np.abs(np.array(worst) - moment).min() <= 3
     in_turns = replace(evaluation, sessions=tuple("xy"[n % 2] for n in range(40)))
-    assert np.diff(np.sort(worst_moments(in_turns, 10))).min() == 1
+    assert np.diff(np.sort(worst_rows(in_turns, 10))).min() == 1
 
 
 def test_a_set_without_labels_has_no_worst_frame(project: Project) -> None:
@@ -81,7 +81,7 @@ def test_marks_are_in_px_of_the_stored_image(project: Project, evaluation: Evalu
 def test_the_pictures_show_the_labels(project: Project, evaluation: Evaluation) -> None:
     section = worst_frames_section(evaluation, project)
     pictures = re.findall(r"base64,([^\"]*)\"", section.body_html)
-    worst = worst_moments(evaluation, 6)
+    worst = worst_rows(evaluation, 6)
     assert len(pictures) == 3 * len(worst)
     images = [cv2.imdecode(np.frombuffer(base64.b64decode(each), np.uint8), cv2.IMREAD_COLOR) for each in pictures]
     assert all(image.shape[1] == 480 for image in images)
@@ -98,7 +98,7 @@ def test_the_pictures_show_the_labels(project: Project, evaluation: Evaluation) 
 
 
 def test_curves_of_labelled_moments_are_medians_by_session(project: Project, evaluation: Evaluation) -> None:
-    drawn = draw_labelled(evaluation)
+    drawn = draw_labeled(evaluation)
     assert [trace.name for trace in drawn.data] == list(dict.fromkeys(evaluation.sessions))
     for trace in drawn.data:
         rows = [row for row, session in enumerate(evaluation.sessions) if session == trace.name]
@@ -113,7 +113,7 @@ def test_curves_of_labelled_moments_are_medians_by_session(project: Project, eva
 def test_moments_without_a_number_are_in_the_order_of_the_table() -> None:
     evaluation = made_up_evaluation(views=("a", "b"), keypoints=("nose",), sets=["test"] * 3)
     named = replace(evaluation, image_names=(("x/one.png", None), ("x/two.png", None), ("x/3.png", None)))
-    drawn = draw_labelled(named)
+    drawn = draw_labeled(named)
     assert list(drawn.data[0].x) == [0, 1, 2]
     assert drawn.layout.xaxis.title.text == "place in the label table"
 

@@ -33,7 +33,7 @@ def project_of(sessions: tuple[str, ...], visible: int = 2) -> Project:
         file_sizes=np.full((num_frames, 1, 2), 8),
         boxes=None,
         cameras=(None,) * num_frames,
-        file_to_frame=np.tile(np.eye(2, 3), (num_frames, 1, 1, 1)),
+        crop_to_full=np.tile(np.eye(2, 3), (num_frames, 1, 1, 1)),
     )
 
 

@@ -56,8 +56,8 @@ def make_step(
     )
     torch.manual_seed(0)
     model = build_model(spec).train()
-    network = Network.of(model, spec, torch.device("cpu"))
-    return TrainingStep.of(config, spec, make_schedules(config, 10), network, model.patch_size)
+    network = Network.from_model(model, spec, torch.device("cpu"))
+    return TrainingStep.from_config(config, spec, make_schedules(config, 10), network, model.patch_size)
 
 
 def make_images(num_samples: int = 2, num_views: int = 3, seed: int = 0) -> Batch:

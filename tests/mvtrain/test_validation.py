@@ -25,7 +25,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def exact_predictions(project: Project) -> FramePredictions:
     """The labels, certain where they are visible and of no weight elsewhere."""
     visible = project.visibility[ROWS] == 2
-    points = np.where(np.isfinite(project.points_frame[ROWS]), project.points_frame[ROWS], 30.0)
+    points = np.where(np.isfinite(project.points_full[ROWS]), project.points_full[ROWS], 30.0)
     return FramePredictions(index=ROWS, points=points, confidence=visible.astype(float))
 
 

@@ -58,7 +58,7 @@ class CalibratedFrames:
 
 def visible_points(project: Project) -> np.ndarray:
     """(N, V, K, 2) visible labels in frame px; NaN where there is none."""
-    return np.where((project.visibility == VISIBLE)[..., None], project.points_frame, np.nan)
+    return np.where((project.visibility == VISIBLE)[..., None], project.points_full, np.nan)
 
 
 def without_disagreeing(points: np.ndarray, group: CalibratedFrames) -> np.ndarray:

@@ -22,7 +22,7 @@ from mvtrain.check.label_checks import counted
 from mvtrain.check.results import Results, percentile
 from mvtrain.config import Config
 from mvtrain.project.label_tables import VISIBLE
-from mvtrain.project.project import Project, frame_to_model
+from mvtrain.project.project import Project, full_to_model
 from mvtrain.project.splits import SET_NAMES
 
 NUM_WORST = 10
@@ -129,7 +129,7 @@ def _heatmap_pixel(project: Project, config: Config) -> float:
     dims = config.data.image_resize_dims
     widths = []
     for row in range(len(project)):
-        maps = affine.compose(frame_to_model(project, row, (dims.width, dims.height)), project.file_to_frame[row])
+        maps = affine.compose(full_to_model(project, row, (dims.width, dims.height)), project.crop_to_full[row])
         present = (project.file_sizes[row] > 0).all(-1)
         widths.append(np.hypot(maps[present, 0, 0], maps[present, 1, 0]))
     return float(2**config.data.downsample_factor / np.median(np.concatenate(widths)))

@@ -111,7 +111,7 @@ def write_augmented_sheet(path: Path, project: Project, config: Config, split: S
             size=(dims.width, dims.height),
             augmentation=each,
             seed=training.rng_seed_data_pt,
-            cache=ImageCache.of_project(project, max_bytes=0),
+            cache=ImageCache.from_project(project, max_bytes=0),
             labels_from_3d=uses_labels_from_3d(config, project),
         )
         for each in (Augmentation.none(), augmentation)

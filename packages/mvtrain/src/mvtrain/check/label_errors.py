@@ -88,8 +88,8 @@ def label_errors(project_: Project, groups: Iterable[CalibratedFrames]) -> Label
             longest = group.cameras.sizes.max(axis=-1)[:, None]
             largest = np.maximum(max(_SUSPECT_SIGMAS * sigma, _SUSPECT_PX), _SUSPECT_SHARE * longest)
             limit[group.rows] = np.where(decided, largest, np.inf)
-    to_file = affine.invert(project_.file_to_frame)
-    return LabelErrors(expected=affine.apply(to_file, expected), error=error, limit=limit, noise=noise)
+    to_crop = affine.invert(project_.crop_to_full)
+    return LabelErrors(expected=affine.apply(to_crop, expected), error=error, limit=limit, noise=noise)
 
 
 def _triangulate(points: np.ndarray, cameras: CameraGroup, threshold: float) -> np.ndarray:

@@ -39,7 +39,7 @@ def predict(
     ] = False,
     checkpoint: Annotated[str, typer.Option(help="Which weights of the run: best or last.")] = "best",
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Moments per batch. Default: the run's test_batch_size.")
+        int | None, typer.Option(min=1, help="Frames per batch. Default: the run's test_batch_size.")
     ] = None,
     ignore_frame_rates: Annotated[
         bool, typer.Option("--ignore-frame-rates", help="Match frames by number though the videos' rates differ.")

@@ -14,7 +14,7 @@ def report(
     out: Annotated[Path | None, typer.Option(help="HTML file. Default: report.html in the run folder.")] = None,
     checkpoint: Annotated[str, typer.Option(help="Which weights of the run: best or last.")] = "best",
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Moments per batch. Default: the run's test_batch_size.")
+        int | None, typer.Option(min=1, help="Frames per batch. Default: the run's test_batch_size.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="Such as cuda:1. Default: a GPU if there is one.")] = None,
 ) -> None:

@@ -103,11 +103,11 @@ class TrainingConfig:
     imgaug_hflip: bool = False
     """Mirror images left to right, where that keeps the geometry."""
     train_batch_size: int = 8
-    """Moments per training batch; all views of a moment count as one."""
+    """Frames per training batch; all views of a moment count as one."""
     val_batch_size: int = 32
-    """Moments per validation batch."""
+    """Frames per validation batch."""
     test_batch_size: int = 32
-    """Moments per batch in prediction."""
+    """Frames per batch in prediction."""
     train_prob: float = 0.95
     """Fraction of the frames used for training."""
     val_prob: float = 0.05

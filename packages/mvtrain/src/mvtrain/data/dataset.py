@@ -34,7 +34,7 @@ from mvtrain.data.batch import Batch, Sample, collate
 
 from mvtrain.project.labels_3d import complete_labels, triangulate_labels
 
-from mvtrain.project.project import frame_to_model
+from mvtrain.project.project import full_to_model
 
 
 
@@ -64,7 +64,7 @@ class ImageCache:
                 pass
 
     @classmethod
-    def of_project(cls, project: Project, *, max_bytes: float) -> ImageCache:
+    def from_project(cls, project: Project, *, max_bytes: float) -> ImageCache:
         """A cache of the project's images, frame by frame."""
         places = [(row, view) for row, paths in enumerate(project.image_paths) for view, p in enumerate(paths) if p]
         paths = [project.image_paths[row][view] for row, view in places]
@@ -137,7 +137,7 @@ class FrameDataset(Dataset[Sample]):
         self.cache = cache
         self.points_3d = triangulate_labels(project)
         targets = complete_labels(project, self.points_3d) if labels_from_3d else project
-        self.points_frame, self.visibility = targets.points_frame, targets.visibility
+        self.points_full, self.visibility = targets.points_full, targets.visibility
 
     @property
     def num_labels_from_3d(self) -> int:
@@ -154,9 +154,9 @@ class FrameDataset(Dataset[Sample]):
         generator = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, row]))
         augmented = augment_sample(
             images,
-            file_to_frame=project.file_to_frame[row],
-            frame_to_model=frame_to_model(project, row, self.size),
-            points=np.where((visibility == 2)[..., None], self.points_frame[row], np.nan),
+            file_to_frame=project.crop_to_full[row],
+            frame_to_model=full_to_model(project, row, self.size),
+            points=np.where((visibility == 2)[..., None], self.points_full[row], np.nan),
             points_3d=self.points_3d[row],
             cameras=project.cameras[row],
             size=self.size,

@@ -19,7 +19,7 @@ from mvtrain.predict.labeled_images import check_project, predict_project
 from mvtrain.predict.predictor import Predictor
 from mvtrain.project.label_tables import VISIBLE
 from mvtrain.project.labels_3d import read_truth, triangulate_labels
-from mvtrain.project.project import Project, project_into_images, to_file
+from mvtrain.project.project import Project, project_into_images, to_crop
 from mvtrain.project.splits import SET_NAMES, split_frames
 
 
@@ -160,7 +160,7 @@ def evaluate(
         ValueError: the project has other views or keypoints than the run, or an image cannot be decoded.
     """
     check_project(project, run.spec)
-    predictor = Predictor.of(run, device or torch.device("cpu"), batch_size)
+    predictor = Predictor.from_run(run, device or torch.device("cpu"), batch_size)
     return compare(project, predict_project(predictor, project), sets_of(run, project), run.confidence_map)
 
 
@@ -177,7 +177,7 @@ def compare(
     """
     rows = predictions.index
     visible = project.visibility[rows] == VISIBLE
-    file_points = to_file(project, rows, predictions.points)
+    file_points = to_crop(project, rows, predictions.points)
     all_labels = np.where((project.visibility == VISIBLE)[..., None], project.points, np.nan)
     labels = all_labels[rows]
     all_labels_3d = triangulate_labels(project)
@@ -203,7 +203,7 @@ def compare(
         points=predictions.points,
         confidence=calibrated(predictions.confidence, confidence_map),
         raw_confidence=predictions.confidence,
-        labels=np.where(visible[..., None], project.points_frame[rows], np.nan),
+        labels=np.where(visible[..., None], project.points_full[rows], np.nan),
         pixel_error=pixel_error(file_points, labels),
         mean_pose_error=pixel_error(baseline, labels),
         hidden_error=pixel_error(file_points, hidden),

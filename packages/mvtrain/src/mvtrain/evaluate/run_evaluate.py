@@ -48,7 +48,7 @@ def evaluate_trained(trained: TrainedRun, console: Console) -> None:
     """Predict every labeled frame with the best checkpoint, write the tables, print the errors, predict the videos."""
     run_dir, config, project, split = trained.folder, trained.config, trained.project, trained.split
     run = load_run(run_dir)
-    predictor = Predictor.of(run, trained.device, config.training.test_batch_size)
+    predictor = Predictor.from_run(run, trained.device, config.training.test_batch_size)
     predictions = predict_project(predictor, project)
     sets = split.names()
     evaluation = compare(project, predictions, sets, run.confidence_map)
@@ -98,7 +98,7 @@ def evaluate_command(run_dir: Path, options: EvaluateOptions, console: Console) 
     """
     run = load_run(run_dir, options.checkpoint)
     share = _share(options, run)
-    project = read_project(_config_of(run, options.project))
+    project = read_project(config_of_project(run, options.project))
     check_project(project, run.spec)
     own, sets = is_own_project(run, project), sets_of(run, project)
     if not own:
@@ -106,7 +106,7 @@ def evaluate_command(run_dir: Path, options: EvaluateOptions, console: Console) 
         say(console, f"{project.root} is not the project of the run ({trained_on}): all its moments count as test")
     if options.fit_confidence:
         _check_validation(run, sets, None if own else project.root)
-    predictor = Predictor.of(run, choose_device(options.device), options.batch_size)
+    predictor = Predictor.from_run(run, choose_device(options.device), options.batch_size)
     predictions = predict_project(predictor, project)
     confidence_map = run.confidence_map
     if options.fit_confidence:
@@ -132,7 +132,8 @@ def _share(options: EvaluateOptions, run: Run) -> float:
     return next(share for share in (options.within, fitted, DEFAULT_SHARE) if share is not None)
 
 
-def _config_of(run: Run, path: Path | None) -> Config:
+def config_of_project(run: Run, path: Path | None) -> Config:
+    """Return the config of the project at a path, its config file or folder; None: of the run's own project."""
     if path is None:
         return run.config
     config = project_config(path, run.config)

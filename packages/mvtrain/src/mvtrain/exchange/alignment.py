@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mvtrain.exchange.foreign_labels import ForeignLabels, ImageSource, LabelledImage, Place, VideoFrame
+from mvtrain.exchange.foreign_labels import ForeignLabels, ImageSource, LabeledImage, Place, VideoFrame
 
 _SHOWN = 6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Moments:
+class AlignedFrames:
     """N moments, V views, K keypoints.
 
     Attributes:
@@ -40,7 +40,7 @@ class Moments:
         return len(self.frames)
 
 
-def align(labels: ForeignLabels, view_names: Sequence[str] = (), *, allow_absent: bool = False) -> Moments:
+def align(labels: ForeignLabels, view_names: Sequence[str] = (), *, allow_absent: bool = False) -> AlignedFrames:
     """Match the views by session and frame number.
 
     A moment that is not labelled in a view has no points there; its image is one that the foreign project has without
@@ -78,7 +78,7 @@ def align(labels: ForeignLabels, view_names: Sequence[str] = (), *, allow_absent
         crops.append(tuple(None if entry is None else entry.crop for entry in entries))
     if not allow_absent:
         _check_images(labels, frames, views, images)
-    return Moments(
+    return AlignedFrames(
         view_names=views,
         keypoint_names=labels.keypoint_names,
         frames=frames,
@@ -116,7 +116,7 @@ def _check_shared(labels: ForeignLabels, views: tuple[str, ...]) -> None:
         )
 
 
-def _image(labels: ForeignLabels, place: Place, entry: LabelledImage | None) -> ImageSource | None:
+def _image(labels: ForeignLabels, place: Place, entry: LabeledImage | None) -> ImageSource | None:
     if entry is not None and (entry.image is not None or entry.crop is not None):
         return entry.image
     if place in labels.unlabelled:

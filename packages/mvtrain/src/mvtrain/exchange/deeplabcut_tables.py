@@ -17,7 +17,7 @@ _MISSING = ("", "nan", "na")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LabelledRows:
+class LabeledRows:
     """The labels of one animal.
 
     Attributes:
@@ -40,7 +40,7 @@ class _Table:
     values: np.ndarray
 
 
-def read_table(path: Path, individual: str | None) -> LabelledRows:
+def read_table(path: Path, individual: str | None) -> LabeledRows:
     """Read `CollectedData_<scorer>.csv` or `.h5`, whose rows are image paths in one cell or in three.
 
     Args:
@@ -64,7 +64,7 @@ def read_table(path: Path, individual: str | None) -> LabelledRows:
     if len(halves):
         row, keypoint = halves[0]
         raise ValueError(f"{path}: {table.images[row]}: {names[keypoint]!r} has only one of x and y")
-    return LabelledRows(images=table.images, keypoint_names=names, points=points)
+    return LabeledRows(images=table.images, keypoint_names=names, points=points)
 
 
 def _choose(path: Path, table: _Table, individual: str | None) -> dict[tuple[str | None, str, str], int]:

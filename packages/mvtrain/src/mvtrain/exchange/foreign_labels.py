@@ -55,7 +55,7 @@ ImageSource = ImageFile | VideoFrame | DecodedImage
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LabelledImage:
+class LabeledImage:
     """The labels of one image.
 
     Attributes:
@@ -93,7 +93,7 @@ class ForeignLabels:
 
     origin: str
     keypoint_names: tuple[str, ...]
-    images: tuple[LabelledImage, ...]
+    images: tuple[LabeledImage, ...]
     has_visibility: bool = False
     skeleton: tuple[tuple[str, str], ...] = ()
     unlabelled: Mapping[Place, ImageSource] = field(default_factory=dict)
@@ -139,7 +139,7 @@ def merge(parts: Sequence[ForeignLabels]) -> ForeignLabels:
     first = parts[0]
     parts = [first, *(_reorder(part, first) for part in parts[1:])]
     images = tuple(image for part in parts for image in part.images)
-    seen: dict[Place, LabelledImage] = {}
+    seen: dict[Place, LabeledImage] = {}
     for image in images:
         other = seen.setdefault(image.place, image)
         if other is not image:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mvgeom.formats.files import read_text
-from mvtrain.exchange.foreign_labels import ForeignLabels, ImageFile, LabelledImage, Place, ReadOptions, Source
+from mvtrain.exchange.foreign_labels import ForeignLabels, ImageFile, LabeledImage, Place, ReadOptions, Source
 from mvtrain.exchange.media import find_file, videos_by_view
 from mvtrain.project.names import split_image_name
 
@@ -52,7 +52,7 @@ def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
             points, visibility = _decode(annotation["keypoints"], len(names), origin)
             file = find_file(name, [*(path.parent / folder for folder in _FOLDERS), options.media])
             labelled.append(
-                LabelledImage(
+                LabeledImage(
                     place=Place(parts.session, parts.view, parts.frame),
                     points=points,
                     visibility=np.where(visibility > 0, 2, 0).astype(np.int8) if binary else visibility,

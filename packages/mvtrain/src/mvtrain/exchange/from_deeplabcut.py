@@ -19,7 +19,7 @@ from mvtrain.exchange.foreign_labels import (
     ForeignLabels,
     ImageFile,
     ImageSource,
-    LabelledImage,
+    LabeledImage,
     Place,
     ReadOptions,
     Source,
@@ -160,7 +160,7 @@ def _read_labels(table: Path, source: Source, project: _Project, options: ReadOp
         assert parts.frame is not None
         path = _find_image(name, table, options.media)
         labelled.append(
-            LabelledImage(
+            LabeledImage(
                 place=Place(parts.session, parts.view, parts.frame),
                 points=points,
                 visibility=plain_visibility(points),
@@ -173,7 +173,7 @@ def _read_labels(table: Path, source: Source, project: _Project, options: ReadOp
         origin=str(table),
         keypoint_names=rows.keypoint_names,
         images=tuple(labelled),
-        unlabelled=_unlabelled(table.parent, source, options),
+        unlabelled=_unlabeled(table.parent, source, options),
     )
 
 
@@ -194,7 +194,7 @@ def _crop_of(image: Path | None, crop: tuple[int, int, int, int] | None) -> tupl
     return (x1, y1) if image_size(image) == (x2 - x1, y2 - y1) else None
 
 
-def _unlabelled(folder: Path, source: Source, options: ReadOptions) -> dict[Place, ImageSource]:
+def _unlabeled(folder: Path, source: Source, options: ReadOptions) -> dict[Place, ImageSource]:
     """The images of a folder of `labeled-data` by place, labelled ones among them."""
     found: dict[Place, ImageSource] = {}
     for path in images_in(folder):

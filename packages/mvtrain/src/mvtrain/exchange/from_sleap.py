@@ -14,7 +14,7 @@ from mvtrain.exchange.foreign_labels import (
     ForeignLabels,
     ImageFile,
     ImageSource,
-    LabelledImage,
+    LabeledImage,
     Place,
     ReadOptions,
     Source,
@@ -51,7 +51,7 @@ def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
         if instance is None:
             num_predicted += 1
         else:
-            images.append(_labelled(frame, instance, names, source, options))
+            images.append(_labeled(frame, instance, names, source, options))
     if options.individual is not None and not images:
         tracks = ", ".join(repr(track.name) for track in labels.tracks) or "none"
         raise ValueError(f"{source.path}: nothing is labelled of {options.individual!r}; tracks are {tracks}")
@@ -82,14 +82,14 @@ def _choose(frame: Any, path: Path, individual: str | None) -> Any | None:
     return instances[0] if instances else None
 
 
-def _labelled(frame: Any, instance: Any, names: Sequence[str], source: Source, options: ReadOptions) -> LabelledImage:
+def _labeled(frame: Any, instance: Any, names: Sequence[str], source: Source, options: ReadOptions) -> LabeledImage:
     points = np.asarray(instance.points["xy"], dtype=np.float64)
     located = np.asarray(np.isfinite(points).all(axis=-1))
     # A node that SLEAP has a place for but that is not visible was placed by a person who knew it to be hidden.
     visible = np.asarray(instance.points["visible"], dtype=bool)
     number = int(frame.frame_idx)
     origin = f"{source.path}, {_video_name(frame.video)}, frame {number}"
-    return LabelledImage(
+    return LabeledImage(
         place=_place(frame.video, number, source, options, origin),
         points=np.where(located[:, None], points, np.nan),
         visibility=np.where(located, np.where(visible, 2, 1), 0).astype(np.int8),

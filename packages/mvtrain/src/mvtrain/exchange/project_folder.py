@@ -12,7 +12,7 @@ import numpy as np
 from mvgeom.boxes import write_labeled_boxes
 from mvtrain.config import load_config
 from mvtrain.config.recommended import write_project_config
-from mvtrain.exchange.alignment import Moments
+from mvtrain.exchange.alignment import AlignedFrames
 from mvtrain.exchange.foreign_labels import ForeignLabels, ImageSource, VideoFrame
 from mvtrain.exchange.media import write_calibrations, write_images
 from mvtrain.project.images import image_size
@@ -28,7 +28,7 @@ class ImportedProject:
     """What was written.
 
     Attributes:
-        num_moments: rows of the label tables.
+        num_frames: rows of the label tables.
         num_labels: keypoints with a label, over all views.
         num_from_video: images taken from videos.
         sessions: names.
@@ -36,7 +36,7 @@ class ImportedProject:
         warnings: what reading the project again says.
     """
 
-    num_moments: int
+    num_frames: int
     num_labels: int
     num_from_video: int
     sessions: tuple[str, ...]
@@ -46,7 +46,7 @@ class ImportedProject:
 
 def write_project(
     out: Path,
-    moments: Moments,
+    moments: AlignedFrames,
     labels: ForeignLabels,
     calibrations: Mapping[str | None, Path],
     *,
@@ -73,7 +73,7 @@ def write_project(
 
 def _fill(
     folder: Path,
-    moments: Moments,
+    moments: AlignedFrames,
     labels: ForeignLabels,
     calibrations: Mapping[str | None, Path],
     copy_videos: bool,
@@ -110,7 +110,7 @@ def _fill(
     )
     project = read_project(load_config(folder / "config.yaml"))
     return ImportedProject(
-        num_moments=len(moments),
+        num_frames=len(moments),
         num_labels=int((moments.visibility > 0).sum()),
         num_from_video=sum(isinstance(image, VideoFrame) for image in images.values()),
         sessions=sessions,
@@ -119,7 +119,7 @@ def _fill(
     )
 
 
-def write_view_labels(folder: Path, moments: Moments, view: int, *, with_visibility: bool) -> None:
+def write_view_labels(folder: Path, moments: AlignedFrames, view: int, *, with_visibility: bool) -> None:
     """Write `CollectedData_<view>.csv` with every digit; a view without an image of a moment has an empty row.
 
     Args:
@@ -154,11 +154,11 @@ def _write_images(images: Mapping[Path, ImageSource], progress: Callable[[int, i
     write_images(images, advance)
 
 
-def _has_crops(moments: Moments) -> bool:
+def _has_crops(moments: AlignedFrames) -> bool:
     return any(crop is not None for row in moments.crops for crop in row)
 
 
-def _write_boxes(path: Path, folder: Path, moments: Moments, view: int) -> None:
+def _write_boxes(path: Path, folder: Path, moments: AlignedFrames, view: int) -> None:
     """Write the boxes of one view; an image that is the whole frame has a box of its own size."""
     names, boxes = [], []
     for (session, number), images, crops in zip(moments.frames, moments.images, moments.crops, strict=True):

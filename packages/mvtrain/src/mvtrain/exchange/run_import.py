@@ -13,7 +13,7 @@ from mvtrain.exchange import from_anipose as anipose
 from mvtrain.exchange import from_coco as coco
 from mvtrain.exchange import from_deeplabcut as deeplabcut
 from mvtrain.exchange import from_sleap as sleap
-from mvtrain.exchange.alignment import Moments, align
+from mvtrain.exchange.alignment import AlignedFrames, align
 from mvtrain.exchange.foreign_labels import ForeignLabels, ReadOptions, Source, merge
 from mvtrain.exchange.media import find_calibrations
 from mvtrain.exchange.project_folder import ImportedProject, write_project
@@ -112,7 +112,9 @@ def _sources(paths: Sequence[Path], views: Sequence[str]) -> list[Source]:
     return sources
 
 
-def _report(out: Path, moments: Moments, labels: ForeignLabels, written: ImportedProject, console: Console) -> None:
+def _report(
+    out: Path, moments: AlignedFrames, labels: ForeignLabels, written: ImportedProject, console: Console
+) -> None:
     lines = [f"note: {note}" for note in labels.notes]
     if moments.num_empty:
         lines.append(f"note: {moments.num_empty} moments without any label are left out")
@@ -121,7 +123,7 @@ def _report(out: Path, moments: Moments, labels: ForeignLabels, written: Importe
         lines.append("note: no calibration found, so 3D is off in config.yaml; --calibration names one")
     lines.append(
         f"wrote {out}: {len(moments.view_names)} views ({', '.join(moments.view_names)}), "
-        f"{len(written.sessions)} sessions ({written.num_calibrated} calibrated), {written.num_moments} moments, "
+        f"{len(written.sessions)} sessions ({written.num_calibrated} calibrated), {written.num_frames} moments, "
         f"{len(moments.keypoint_names)} keypoints, {written.num_labels} labels, {written.num_from_video} images from "
         "videos"
     )

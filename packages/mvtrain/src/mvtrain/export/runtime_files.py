@@ -31,7 +31,7 @@ TOLERANCE = 0.05
 """px between keypoints of the exported graph and of the network it came from."""
 
 CHECKED_BATCHES = (1, 3)
-"""Moments per batch in the check; the graph is exported with another number."""
+"""Frames per batch in the check; the graph is exported with another number."""
 
 _EXPORTED_BATCH = 2
 

@@ -90,7 +90,7 @@ def pairwise_projections(prediction: Prediction, batch: Batch, scale: float) -> 
     """
     cameras, labels = _cameras(batch), frame_labels(batch)
     truth = triangulate_pairs(labels, cameras)
-    predicted = triangulate_pairs(prediction.frame_points, cameras)
+    predicted = triangulate_pairs(prediction.full_points, cameras)
     weights = _pair_weights(trust(prediction, batch), labels, cameras)
     return pairwise_projection_loss(predicted, truth, weights, scale=scale)
 
@@ -99,7 +99,7 @@ def reprojection_heatmaps(prediction: Prediction, batch: Batch, scale: float) ->
     """`supervised_reprojection_heatmap_mse` of a batch; it is measured in heatmaps, so `scale` plays no part."""
     del scale
     cameras = _cameras(batch)
-    points_3d = triangulate(prediction.frame_points, cameras, weights=trust(prediction, batch))
+    points_3d = triangulate(prediction.full_points, cameras, weights=trust(prediction, batch))
     reprojected = affine.apply(batch.to_model, project(points_3d, cameras))
     factor = prediction.downsample_factor
     size = (prediction.logits.shape[-2], prediction.logits.shape[-1])

@@ -9,7 +9,7 @@ from mvtrain.model.inference import FramePredictions
 from mvtrain.model.reconstruction import reconstruct_project
 from mvtrain.project.label_tables import VISIBLE
 from mvtrain.project.labels_3d import complete_labels
-from mvtrain.project.project import Project, project_into_images, to_file
+from mvtrain.project.project import Project, project_into_images, to_crop
 
 
 def pixel_error(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -140,7 +140,7 @@ def validation_figures(project: Project, labels_3d: np.ndarray, predictions: Fra
     """
     rows = predictions.index
     labels = np.where((project.visibility[rows] == VISIBLE)[..., None], project.points[rows], np.nan)
-    errors = pixel_error(to_file(project, rows, predictions.points), labels)
+    errors = pixel_error(to_crop(project, rows, predictions.points), labels)
     figures = {"val_pixel_error": _mean(errors)}
     figures |= {f"val_pixel_error_view_{name}": _mean(errors[:, v]) for v, name in enumerate(project.view_names)}
     figures |= {

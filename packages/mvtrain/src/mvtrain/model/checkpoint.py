@@ -15,7 +15,7 @@ from mvgeom import CameraGroup
 from mvtrain.config import Config
 from mvtrain.model.backbone import build_backbone, input_normalization
 from mvtrain.model.multiview import Attention, MultiviewTransformer
-from mvtrain.runtime.checksums import seal, unseal
+from mvtrain.runtime.checksums import read_checksummed, write_checksummed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,9 @@ def save_checkpoint(folder: Path, weights: Mapping[str, Tensor], spec: ModelSpec
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     facts = {"spec": _plain(dataclasses.asdict(spec)), "state": state}
-    seal(folder, "model", ".safetensors", lambda path: path.write_bytes(safetensors.torch.save(tensors)), facts)
+    write_checksummed(
+        folder, "model", ".safetensors", lambda path: path.write_bytes(safetensors.torch.save(tensors)), facts
+    )
 
 
 def load_checkpoint(folder: Path) -> tuple[MultiviewTransformer, ModelSpec]:
@@ -131,7 +133,7 @@ def load_checkpoint(folder: Path) -> tuple[MultiviewTransformer, ModelSpec]:
     Raises:
         ValueError: no checkpoint there, or one that is damaged or does not fit itself.
     """
-    document, weights = unseal(folder, "model", "checkpoint")
+    document, weights = read_checksummed(folder, "model", "checkpoint")
     try:
         fields: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in document["spec"].items()

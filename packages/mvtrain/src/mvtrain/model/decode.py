@@ -109,7 +109,7 @@ def _undo_truncation(mean: Tensor, pixels: Tensor, inside: Tensor, sigma: float,
     lowest = torch.where(inside, pixels, pixels.amax(-1, keepdim=True)).amin(-1) - 0.5
     highest = torch.where(inside, pixels, pixels.amin(-1, keepdim=True)).amax(-1) + 0.5
     for _ in range(steps):
-        expected, variance = _cut_moments(center, pixels, inside, sigma)
+        expected, variance = _cut_frames(center, pixels, inside, sigma)
         center = center + (mean - expected) * sigma**2 / variance.clamp(min=0.1)
         center = torch.minimum(torch.maximum(center, lowest), highest)
     return center
@@ -117,11 +117,11 @@ def _undo_truncation(mean: Tensor, pixels: Tensor, inside: Tensor, sigma: float,
 
 def _lost_width(center: Tensor, pixels: Tensor, inside: Tensor, sigma: float) -> Tensor:
     """How many times wider a Gaussian around `center` is than what of it falls on the pixels inside the image."""
-    _, variance = _cut_moments(center, pixels, inside, sigma)
+    _, variance = _cut_frames(center, pixels, inside, sigma)
     return sigma / variance.clamp(min=0.1).sqrt()
 
 
-def _cut_moments(center: Tensor, pixels: Tensor, inside: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+def _cut_frames(center: Tensor, pixels: Tensor, inside: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
     """Mean and variance over the pixels inside the image of a Gaussian around `center`."""
     weights = torch.exp(-0.5 * ((pixels - center[..., None]) / sigma) ** 2) * inside
     weights = weights / weights.sum(-1, keepdim=True)

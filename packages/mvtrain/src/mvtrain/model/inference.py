@@ -24,14 +24,14 @@ class Prediction:
     Attributes:
         logits: (B, V, K, h, w) heatmap logits, float32.
         model_points: (B, V, K, 2) keypoints in model px.
-        frame_points: (B, V, K, 2) keypoints in px of the full frame, the one calibration speaks of.
+        full_points: (B, V, K, 2) keypoints in px of the full frame, the one calibration speaks of.
         confidence: (B, V, K) in [0, 1].
         downsample_factor: heatmap px are 2 to this power model px wide.
     """
 
     logits: Tensor
     model_points: Tensor
-    frame_points: Tensor
+    full_points: Tensor
     confidence: Tensor
     downsample_factor: int
 
@@ -59,11 +59,11 @@ def to_prediction(logits: Tensor, batch: Batch, downsample_factor: int) -> Predi
         logits = logits.float()
         heatmap_points, confidence = decode(logits)
         model_points = heatmap_to_model(heatmap_points, downsample_factor)
-        frame_points = affine.apply(affine.invert(batch.to_model), model_points)
+        full_points = affine.apply(affine.invert(batch.to_model), model_points)
     return Prediction(
         logits=logits,
         model_points=model_points,
-        frame_points=frame_points,
+        full_points=full_points,
         confidence=confidence,
         downsample_factor=downsample_factor,
     )
@@ -89,7 +89,7 @@ class Network:
     epipolar_patch: tuple[int, int] | None = None
 
     @classmethod
-    def of(cls, model: torch.nn.Module, spec: ModelSpec, device: torch.device) -> Network:
+    def from_model(cls, model: torch.nn.Module, spec: ModelSpec, device: torch.device) -> Network:
         """The model with the normalisation its spec gives."""
         mean, std = torch.tensor(spec.mean, device=device), torch.tensor(spec.std, device=device)
         return cls(
@@ -169,7 +169,7 @@ def predict_batches(
             )
             yield FramePredictions(
                 index=batch.index.numpy(),
-                points=_blank(prediction.frame_points.cpu(), present[..., None, None]),
+                points=_blank(prediction.full_points.cpu(), present[..., None, None]),
                 confidence=_blank(prediction.confidence.cpu(), present[..., None]),
             )
     finally:

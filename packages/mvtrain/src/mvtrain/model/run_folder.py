@@ -36,9 +36,22 @@ class Run:
     checkpoint: Path
     confidence_map: ConfidenceMap | None
 
+    def __repr__(self) -> str:
+        spec = self.spec
+        height, width = spec.image_size
+        rows = {
+            "project": self.config.data.data_dir,
+            "views": f"{len(spec.view_names)}: {', '.join(spec.view_names)}",
+            "keypoints": f"{len(spec.keypoint_names)}: {', '.join(spec.keypoint_names)}",
+            "network": f"{spec.backbone}, input {width} x {height} px",
+            "checkpoint": f"{self.checkpoint.name} ({self.checksum[:12]})",
+            "confidence": "as the network gives it" if self.confidence_map is None else "calibrated",
+        }
+        return "\n".join([f"Run({self.folder})", *(f"  {name:<10}  {value}" for name, value in rows.items())])
+
     def network(self, device: torch.device) -> Network:
         """The network on a device, ready to predict."""
-        return Network.of(self.model.to(device).eval(), self.spec, device)
+        return Network.from_model(self.model.to(device).eval(), self.spec, device)
 
 
 def load_run(folder: Path, checkpoint: str = "best") -> Run:

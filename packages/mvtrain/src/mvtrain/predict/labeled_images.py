@@ -18,7 +18,7 @@ from mvtrain.model.likelihood import ConfidenceMap, calibrated
 from mvtrain.model.reconstruction import reconstruct_project
 from mvtrain.predict.outputs import PredictionRows, write_predictions
 from mvtrain.predict.predictor import Predictor
-from mvtrain.project.project import Project, to_file
+from mvtrain.project.project import Project, to_crop
 
 
 def project_config(path: Path, run_config: Config) -> Config | None:
@@ -72,7 +72,7 @@ def predict_rows(predictor: Predictor, project: Project, rows: np.ndarray) -> Fr
         size=predictor.spec.image_size,
         augmentation=Augmentation.none(),
         seed=0,
-        cache=ImageCache.of_project(project, max_bytes=0),
+        cache=ImageCache.from_project(project, max_bytes=0),
     )
     sampler = EpochSampler(rows, batch_size=predictor.batch_size, seed=None)
     loader = make_loader(dataset, sampler, num_workers=0, pin_memory=False)
@@ -100,7 +100,7 @@ def write_project_predictions(
         sets: train, validation or test for each frame; None leaves the column out.
         confidence_map: what turns confidence into likelihood, None: nothing.
     """
-    file_points = to_file(project, predictions.index, predictions.points)
+    file_points = to_crop(project, predictions.index, predictions.points)
     for view, name in enumerate(project.view_names):
         rows = PredictionRows(
             index=table_index(project, view),

@@ -138,7 +138,7 @@ class SessionSummary:
 
 def is_done(session: Session, out_dir: Path, identity: dict[str, Any]) -> bool:
     """Whether a session has been predicted into a folder, with the same in everything that matters."""
-    paths = OutputPaths.of(session, out_dir)
+    paths = OutputPaths.from_session(session, out_dir)
     path, needed = paths.summary, [paths.summary, *paths.tables]
     needed += [paths.table_3d] if identity["calibration"] is not None else []
     needed += paths.tracks if "tracking" in identity else ()
@@ -175,7 +175,7 @@ def write_outputs(
         confidence_map: what turns confidence into likelihood, None: nothing.
         identity: plain values that determine every byte of the tables.
     """
-    paths = OutputPaths.of(session, out_dir)
+    paths = OutputPaths.from_session(session, out_dir)
     written = list(paths.tables)
     # First into the folder of the unfinished prediction, where nothing of a killed one stays behind.
     for view, table in enumerate(paths.tables):

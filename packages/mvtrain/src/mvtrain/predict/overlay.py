@@ -24,7 +24,7 @@ from mvtrain.predict.recordings import OutputPaths
 from mvtrain.predict.records import unfinished_folder
 from mvtrain.predict.session import Job
 from mvtrain.predict.video import Video, crop_at, open_video, read_crops, read_frames
-from mvtrain.runtime.prefetch import run_ahead
+from mvtrain.runtime.prefetch import prefetch
 from mvtrain.runtime.process import Interruption, RunInterruptedError
 
 _CANVAS = (1920, 1080)
@@ -117,7 +117,7 @@ def draw_overlay(
     try:
         with ExitStack() as stack:
             streams = [
-                stack.enter_context(closing(run_ahead(_cells(view, title, style, layout.cell), _AHEAD)))
+                stack.enter_context(closing(prefetch(_cells(view, title, style, layout.cell), _AHEAD)))
                 for view, title in zip(views, layout.titles, strict=True)
             ]
             for number, cells in enumerate(zip_longest(*streams)):
@@ -186,7 +186,7 @@ def draw_pictures(job: Job, view_names: Sequence[str], progress: Progress, inter
         ValueError: a video cannot be written.
         RunInterruptedError: a signal came; an unfinished picture is made anew by the next call.
     """
-    paths = OutputPaths.of(job.session, job.out_dir)
+    paths = OutputPaths.from_session(job.session, job.out_dir)
     wants_overlay = job.overlay is not None and not paths.overlay.is_file()
     unlabeled = [] if job.labeled is None else [view for view, path in enumerate(paths.labeled) if not path.is_file()]
     if not wants_overlay and not unlabeled:

@@ -67,7 +67,7 @@ class Predictor:
     confidence_map: ConfidenceMap | None = None
 
     @classmethod
-    def of(cls, run: Run, device: torch.device, batch_size: int | None = None) -> Predictor:
+    def from_run(cls, run: Run, device: torch.device, batch_size: int | None = None) -> Predictor:
         """The network of a run on a device; the batch size is that of the run's config unless given."""
         return cls(
             network=run.network(device),
@@ -140,7 +140,7 @@ class Predictor:
             yield collate(samples)
 
 
-def load(run: str | Path, *, checkpoint: str = "best", device: str | torch.device | None = None) -> Predictor:
+def load_predictor(run: str | Path, *, checkpoint: str = "best", device: str | torch.device | None = None) -> Predictor:
     """A trained network, ready to predict arrays.
 
     Args:
@@ -151,7 +151,7 @@ def load(run: str | Path, *, checkpoint: str = "best", device: str | torch.devic
     Raises:
         ValueError: no run folder, or no such checkpoint in it.
     """
-    return Predictor.of(load_run(Path(run), checkpoint), choose_device(device))
+    return Predictor.from_run(load_run(Path(run), checkpoint), choose_device(device))
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:

@@ -164,7 +164,7 @@ class OutputPaths:
     summary: Path
 
     @classmethod
-    def of(cls, session: Session, out_dir: Path) -> OutputPaths:
+    def from_session(cls, session: Session, out_dir: Path) -> OutputPaths:
         """The files of a session."""
 
         def per_view(ending: str) -> tuple[Path, ...]:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from mvgeom.formats.files import write_text
-from mvtrain.runtime.process import exclusive
+from mvtrain.runtime.process import locked_folder
 
 PARTIAL = ".partial"
 _BLOCK = 4096
@@ -135,7 +135,7 @@ def unfinished_folder(out_dir: Path, session: str) -> Iterator[Path]:
     busy = f"another process is predicting session {session!r} into {out_dir}"
     lock_file = folder.with_name(f"{session}.lock")
     try:
-        with exclusive(folder, lock_file, what=f"the output folder {out_dir}", busy=busy):
+        with locked_folder(folder, lock_file, what=f"the output folder {out_dir}", busy=busy):
             try:
                 yield folder
             finally:

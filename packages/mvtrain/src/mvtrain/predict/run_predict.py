@@ -140,7 +140,7 @@ def predict(run_dir: Path, inputs: Sequence[Path], options: PredictOptions, cons
         check_project(project, run.spec)
 
     fabric = _launch(run.config, options, console)
-    predictor = Predictor.of(run, fabric.device, options.batch_size)
+    predictor = Predictor.from_run(run, fabric.device, options.batch_size)
     if fabric.is_global_zero:
         say(console, describe_likelihood(run.confidence_map))
     if options.track and jobs:

@@ -78,8 +78,8 @@ def learn_framing(labelled: Project) -> Framing:
             "are whole frames (no data.bbox_file); it needs a run that was trained on crops"
         )
     points_3d = triangulate_labels(labelled)
-    seen = np.isfinite(labelled.points_frame).all(-1)
-    extents = np.asarray(boxes.from_keypoints(labelled.points_frame, margin=0.0))[..., 2:].max(-1)
+    seen = np.isfinite(labelled.points_full).all(-1)
+    extents = np.asarray(boxes.from_keypoints(labelled.points_full, margin=0.0))[..., 2:].max(-1)
     enough = (seen.mean(-1) >= _LEAST_LABELLED) & (extents > 1) & np.isfinite(labelled.boxes).all(-1)
     sides = []
     for row, cameras in enumerate(labelled.cameras):

@@ -22,9 +22,9 @@ from mvtrain.predict.predictor import Predictor
 from mvtrain.predict.recordings import Calibration, Session
 from mvtrain.predict.records import Records, unfinished_folder
 from mvtrain.predict.timing import Stopwatch
-from mvtrain.predict.tracking import Tracker, TrackingReference, state_of, track_fields, track_moments
+from mvtrain.predict.tracking import Tracker, TrackingReference, state_of, track_fields, track_frames
 from mvtrain.predict.video import Video, open_video, read_crops
-from mvtrain.predict.video_batches import read_moments
+from mvtrain.predict.video_batches import read_video_batches
 from mvtrain.runtime.checksums import file_checksum
 from mvtrain.runtime.process import Interruption, RunInterruptedError
 
@@ -113,12 +113,12 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
         try:
             done = records.resume(identity, predictor.batch_size if job.reference is None else 1)
             if job.reference is None:
-                steps = _predict_moments(predictor, job, videos, crops, done, stopwatch)
+                steps = _predict_frames(predictor, job, videos, crops, done, stopwatch)
             else:
-                steps = track_moments(_tracker(predictor, job, records, done), videos, done, stopwatch)
+                steps = track_frames(_tracker(predictor, job, records, done), videos, done, stopwatch)
             expected = max(video.num_frames for video in videos)
             _append(steps, records, done, expected, session.name, progress, interruption, stopwatch)
-            with stopwatch.of("writing"):
+            with stopwatch.measure("writing"):
                 summary = write_outputs(
                     session,
                     records,
@@ -141,7 +141,7 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
     )
 
 
-def _predict_moments(
+def _predict_frames(
     predictor: Predictor,
     job: Job,
     videos: Sequence[Video],
@@ -151,7 +151,7 @@ def _predict_moments(
 ) -> Generator[dict[str, np.ndarray]]:
     """The fields of the records of one batch after the other."""
     cameras = None if job.calibration is None else predictor.spec.cameras_needed(job.calibration.cameras)
-    moments = read_moments(videos, crops, predictor.spec, cameras, batch_size=predictor.batch_size, start=start)
+    moments = read_video_batches(videos, crops, predictor.spec, cameras, batch_size=predictor.batch_size, start=start)
     status: deque[np.ndarray] = deque()
 
     def batches() -> Iterator[Batch]:
@@ -188,9 +188,9 @@ def _append(
 ) -> None:
     """Append the records of all moments that are not done."""
     task = progress.add_task(name, total=expected, completed=done)
-    with closing(steps), records.appending() as file, stopwatch.of("model"):
+    with closing(steps), records.appending() as file, stopwatch.measure("model"):
         for fields in steps:
-            with stopwatch.of("writing"):
+            with stopwatch.measure("writing"):
                 records.append(file, done, fields)
             done += len(fields["keypoints"])
             progress.update(task, completed=done)

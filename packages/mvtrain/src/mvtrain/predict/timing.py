@@ -32,7 +32,7 @@ class Stopwatch:
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
-    def of(self, work: str) -> Iterator[None]:
+    def measure(self, work: str) -> Iterator[None]:
         """Count the block as this kind of work."""
         start = time.perf_counter()
         try:
@@ -44,7 +44,7 @@ class Stopwatch:
         """The items of a generator, the time until each comes counted as this kind of work; closing it closes that."""
         try:
             while True:
-                with self.of(work):
+                with self.measure(work):
                     item = next(items, _END)
                 if item is _END:
                     return

@@ -18,7 +18,7 @@ from mvtrain.predict.timing import Stopwatch
 from mvtrain.predict.video import Video, read_frames
 from mvtrain.predict.video_batches import Status
 from mvtrain.project.project import Project
-from mvtrain.runtime.prefetch import run_ahead
+from mvtrain.runtime.prefetch import prefetch
 
 _FRAMES_AHEAD = 4
 _NUM_REFERENCES = 32
@@ -89,7 +89,7 @@ class TrackState:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class TrackedMoment:
+class TrackedFrame:
     """What tracking says about a moment.
 
     Attributes:
@@ -126,7 +126,7 @@ class Tracker:
         num_keypoints = len(predictor.spec.keypoint_names)
         self.state = state or TrackState(pose=np.full((num_keypoints, 3), np.nan))
 
-    def step(self, frames: Sequence[np.ndarray | None], missing: Sequence[Status]) -> TrackedMoment:
+    def step(self, frames: Sequence[np.ndarray | None], missing: Sequence[Status]) -> TrackedFrame:
         """Predict the next moment.
 
         Args:
@@ -144,7 +144,7 @@ class Tracker:
         self._update(found.poses[0], float(found.scores[0]))
         absent = np.array([frame is None for frame in frames])
         status = np.where(absent, missing, found.status[0]).astype(np.uint8)
-        return TrackedMoment(keypoints=found.keypoints[0], status=status, windows=windows)
+        return TrackedFrame(keypoints=found.keypoints[0], status=status, windows=windows)
 
     def _search(self, frames: Sequence[np.ndarray | None]) -> None:
         state = self.state
@@ -178,10 +178,10 @@ class Tracker:
         if state.doubts >= _PATIENCE:
             state.known, state.countdown = False, 0
 
-    def _nothing(self, frames: Sequence[np.ndarray | None], missing: Sequence[Status]) -> TrackedMoment:
+    def _nothing(self, frames: Sequence[np.ndarray | None], missing: Sequence[Status]) -> TrackedFrame:
         shape = (len(frames), len(self.state.pose), 3)
         status = [why if frame is None else Status.LOST for frame, why in zip(frames, missing, strict=True)]
-        return TrackedMoment(
+        return TrackedFrame(
             keypoints=np.full(shape, np.nan),
             status=np.array(status, dtype=np.uint8),
             windows=np.full((len(frames), 4), np.nan),
@@ -209,7 +209,7 @@ def state_of(record: np.ndarray) -> TrackState:
     )
 
 
-def track_moments(
+def track_frames(
     tracker: Tracker, videos: Sequence[Video], start: int, stopwatch: Stopwatch
 ) -> Generator[dict[str, np.ndarray]]:
     """Follow the subject through videos, which are decoded ahead in threads of their own.
@@ -236,7 +236,7 @@ _Frame = tuple[np.ndarray | None, Status]
 
 def _read_together(videos: Sequence[Video], start: int) -> Generator[tuple[_Frame, ...]]:
     with ExitStack() as stack:
-        streams = [stack.enter_context(closing(run_ahead(_read(video, start), _FRAMES_AHEAD))) for video in videos]
+        streams = [stack.enter_context(closing(prefetch(_read(video, start), _FRAMES_AHEAD))) for video in videos]
         yield from zip_longest(*streams, fillvalue=(None, Status.ENDED))
 
 

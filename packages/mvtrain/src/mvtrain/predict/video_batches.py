@@ -16,7 +16,7 @@ from mvgeom import CameraGroup, affine
 from mvtrain.data.batch import Batch, Sample, collate
 from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.predict.video import Video, crop_at, read_frames
-from mvtrain.runtime.prefetch import run_ahead
+from mvtrain.runtime.prefetch import prefetch
 
 _BATCHES_AHEAD = 2
 
@@ -47,7 +47,7 @@ class ViewImage:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Moments:
+class VideoBatch:
     """Consecutive moments, ready for the network.
 
     Attributes:
@@ -91,7 +91,7 @@ def to_sample(index: int, views: Sequence[ViewImage], num_keypoints: int, camera
     )
 
 
-def read_moments(
+def read_video_batches(
     videos: Sequence[Video],
     crops: Sequence[np.ndarray],
     spec: ModelSpec,
@@ -99,7 +99,7 @@ def read_moments(
     *,
     batch_size: int,
     start: int,
-) -> Generator[Moments]:
+) -> Generator[VideoBatch]:
     """Batches of a session, prepared ahead; memory does not depend on the videos' length.
 
     A view that ends before the others counts as absent from then on.
@@ -112,7 +112,7 @@ def read_moments(
         batch_size: moments per batch; the last may have fewer.
         start: first moment wanted.
     """
-    return run_ahead(_batches(videos, crops, spec, cameras, batch_size, start), _BATCHES_AHEAD)
+    return prefetch(_batches(videos, crops, spec, cameras, batch_size, start), _BATCHES_AHEAD)
 
 
 def _batches(
@@ -122,22 +122,22 @@ def _batches(
     cameras: CameraGroup | None,
     batch_size: int,
     start: int,
-) -> Generator[Moments]:
+) -> Generator[VideoBatch]:
     black = np.zeros((spec.image_size[1], spec.image_size[0], 3), np.uint8)
     ended = ViewImage(image=black, to_model=np.eye(2, 3), status=Status.ENDED)
     with ExitStack() as stack:
         streams = [
-            stack.enter_context(closing(run_ahead(_view_images(video, crop, spec.image_size, start), batch_size)))
+            stack.enter_context(closing(prefetch(_view_images(video, crop, spec.image_size, start), batch_size)))
             for video, crop in zip(videos, crops, strict=True)
         ]
         group: list[tuple[ViewImage, ...]] = []
         for views in zip_longest(*streams, fillvalue=ended):
             group.append(views)
             if len(group) == batch_size:
-                yield _to_moments(group, start, spec, cameras)
+                yield _to_frames(group, start, spec, cameras)
                 start, group = start + batch_size, []
         if group:
-            yield _to_moments(group, start, spec, cameras)
+            yield _to_frames(group, start, spec, cameras)
 
 
 def _view_images(video: Video, crops: np.ndarray, size: tuple[int, int], start: int) -> Generator[ViewImage]:
@@ -146,9 +146,9 @@ def _view_images(video: Video, crops: np.ndarray, size: tuple[int, int], start: 
             yield view_image(frame, crop_at(crops, position), size)
 
 
-def _to_moments(
+def _to_frames(
     group: Sequence[tuple[ViewImage, ...]], start: int, spec: ModelSpec, cameras: CameraGroup | None
-) -> Moments:
+) -> VideoBatch:
     samples = [to_sample(start + row, views, len(spec.keypoint_names), cameras) for row, views in enumerate(group)]
     status = np.array([[view.status for view in views] for views in group], dtype=np.uint8)
-    return Moments(batch=collate(samples), status=status)
+    return VideoBatch(batch=collate(samples), status=status)

@@ -119,7 +119,7 @@ def triangulate_labels(project: Project) -> np.ndarray:
     Returns:
         (N, K, 3) world points, read-only because callers share them; NaN where fewer than two views see the keypoint.
     """
-    points = np.where((project.visibility == 2)[..., None], project.points_frame, np.nan)
+    points = np.where((project.visibility == 2)[..., None], project.points_full, np.nan)
     points_3d = np.full((*points.shape[:1], *points.shape[2:3], 3), np.nan)
     for cameras in {id(group): group for group in project.cameras if group is not None}.values():
         rows = [row for row, group in enumerate(project.cameras) if group is cameras]

@@ -40,7 +40,7 @@ class Project:
             has no boxes and images are whole frames.
         cameras: N camera groups in the order of the views, one shared object per calibration file; None where a session
             has no calibration.
-        file_to_frame: (N, V, 2, 3) maps from file px to frame px.
+        crop_to_full: (N, V, 2, 3) maps from file px to frame px.
         warnings: what the user should know although it stops nothing.
     """
 
@@ -54,16 +54,16 @@ class Project:
     file_sizes: np.ndarray
     boxes: np.ndarray | None
     cameras: tuple[CameraGroup | None, ...]
-    file_to_frame: np.ndarray
+    crop_to_full: np.ndarray
     warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.image_names)
 
     @property
-    def points_frame(self) -> np.ndarray:
+    def points_full(self) -> np.ndarray:
         """(N, V, K, 2) labels in frame px, NaN where missing."""
-        return affine.apply(self.file_to_frame, self.points)
+        return affine.apply(self.crop_to_full, self.points)
 
     @cached_property
     def image_paths(self) -> tuple[tuple[Path | None, ...], ...]:
@@ -110,7 +110,7 @@ def read_project(config: Config) -> Project:
         file_sizes=file_sizes,
         boxes=boxes,
         cameras=cameras,
-        file_to_frame=_file_to_frame(file_sizes, boxes),
+        crop_to_full=_crop_to_full(file_sizes, boxes),
         warnings=(*warnings, *mismatches.values()),
     )
 
@@ -162,7 +162,7 @@ def _read_boxes(paths: Sequence[Path], tables: Sequence[LabelTable]) -> np.ndarr
     return boxes
 
 
-def _file_to_frame(file_sizes: np.ndarray, boxes: np.ndarray | None) -> np.ndarray:
+def _crop_to_full(file_sizes: np.ndarray, boxes: np.ndarray | None) -> np.ndarray:
     """(N, V, 2, 3) maps; the identity where images are whole frames or missing."""
     maps = np.broadcast_to(np.eye(2, 3), (*file_sizes.shape[:2], 2, 3)).copy()
     if boxes is not None:
@@ -171,7 +171,7 @@ def _file_to_frame(file_sizes: np.ndarray, boxes: np.ndarray | None) -> np.ndarr
     return maps
 
 
-def frame_to_model(project: Project, row: int, size: tuple[int, int]) -> np.ndarray:
+def full_to_model(project: Project, row: int, size: tuple[int, int]) -> np.ndarray:
     """(V, 2, 3) maps of the views' boxes, or of the whole images where there are no boxes, onto the network's input.
 
     Args:
@@ -190,9 +190,9 @@ def frame_to_model(project: Project, row: int, size: tuple[int, int]) -> np.ndar
     return affine.from_box(boxes, np.array(size, dtype=np.float64))
 
 
-def to_file(project: Project, rows: np.ndarray, frame_points: np.ndarray) -> np.ndarray:
+def to_crop(project: Project, rows: np.ndarray, full_points: np.ndarray) -> np.ndarray:
     """Points (N, V, K, 2) in frame px of the given rows, in px of the stored images; NaN where an image is absent."""
-    return affine.apply(affine.invert(project.file_to_frame[rows]), frame_points)
+    return affine.apply(affine.invert(project.crop_to_full[rows]), full_points)
 
 
 def project_into_images(project: Project, rows: np.ndarray, points_3d: np.ndarray) -> np.ndarray:
@@ -208,6 +208,6 @@ def project_into_images(project: Project, rows: np.ndarray, points_3d: np.ndarra
         cameras = project.cameras[row]
         if cameras is not None:
             points[number] = project_points(points_3d[number], cameras)
-    points = to_file(project, rows, points)
+    points = to_crop(project, rows, points)
     inside = (points >= -0.5) & (points <= project.file_sizes[rows][:, :, None] - 0.5)
     return np.where(inside.all(-1, keepdims=True), points, np.nan)

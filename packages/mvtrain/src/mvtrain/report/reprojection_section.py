@@ -29,7 +29,7 @@ def reprojection_section(evaluation: Evaluation, errors: pd.DataFrame, recording
     """
     parts = []
     if np.isfinite(evaluation.reprojection_error).any():
-        parts += [figure_html(draw_labelled(evaluation), "reprojection-labelled", _HEIGHT), _by_view(errors)]
+        parts += [figure_html(draw_labeled(evaluation), "reprojection-labelled", _HEIGHT), _by_view(errors)]
     else:
         parts.append(
             paragraph("Nothing for labelled moments: the project has no calibration of two views or more.", "note")
@@ -56,7 +56,7 @@ def reprojection_section(evaluation: Evaluation, errors: pd.DataFrame, recording
     )
 
 
-def draw_labelled(evaluation: Evaluation) -> go.Figure:
+def draw_labeled(evaluation: Evaluation) -> go.Figure:
     """Median of every moment over its frame number, a curve per session."""
     medians = np.array([statistics(errors)["median"] for errors in evaluation.reprojection_error])
     numbers = [_frame_number(next(filter(None, names))) for names in evaluation.image_names]

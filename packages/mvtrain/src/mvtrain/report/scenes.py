@@ -101,20 +101,20 @@ class Scene:
 
 def scenes_of(evaluation: Evaluation, project: Project, recordings: Sequence[Recording]) -> list[Scene]:
     """A scene of the labelled moments and one for each of some recordings; those without any 3D point are left out."""
-    scenes = [_of_labelled(evaluation, project), *(_of_recording(each) for each in recordings[:_MAX_RECORDINGS])]
+    scenes = [_of_labeled(evaluation, project), *(_of_recording(each) for each in recordings[:_MAX_RECORDINGS])]
     return [scene for scene in scenes if scene is not None]
 
 
-def _of_labelled(evaluation: Evaluation, project: Project) -> Scene | None:
+def _of_labeled(evaluation: Evaluation, project: Project) -> Scene | None:
     """Session by session, evenly chosen where there are too many."""
     order = sorted(range(len(evaluation.rows)), key=lambda n: (evaluation.sessions[n], evaluation.rows[n]))
     shown = [n for n in order if np.isfinite(evaluation.points_3d[n]).any()]
     if not shown:
         return None
-    places = np.linspace(0, len(shown) - 1, min(len(shown), _num_moments(len(evaluation.keypoint_names))))
+    places = np.linspace(0, len(shown) - 1, min(len(shown), _num_frames(len(evaluation.keypoint_names))))
     chosen = [shown[place] for place in np.unique(places.round().astype(int))]
     rows = evaluation.rows[chosen]
-    # Moments without cameras have no points in 3D.
+    # Frames without cameras have no points in 3D.
     by_truth = evaluation.truth_3d is not None
     known = evaluation.truth_3d if evaluation.truth_3d is not None else evaluation.labels_3d
     some = "" if len(chosen) == len(order) else f", {len(chosen)} of {len(order)}"
@@ -135,7 +135,7 @@ def _of_recording(recording: Recording) -> Scene | None:
     num_frames, num_keypoints = recording.points_3d.shape[:2]
     if not np.isfinite(recording.points_3d).any():
         return None
-    count = min(num_frames, _num_moments(num_keypoints))
+    count = min(num_frames, _num_frames(num_keypoints))
     first = (num_frames - count) // 2
     frames = range(first, first + count)
     some = "" if count == num_frames else f", frames {first} to {first + count - 1} of {num_frames}"
@@ -149,7 +149,7 @@ def _of_recording(recording: Recording) -> Scene | None:
     )
 
 
-def _num_moments(num_keypoints: int) -> int:
+def _num_frames(num_keypoints: int) -> int:
     return max(_FEWEST, min(_MOST, _MAX_COORDINATES // num_keypoints))
 
 

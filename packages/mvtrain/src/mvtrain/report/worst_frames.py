@@ -9,7 +9,7 @@ from mvtrain.evaluate.error_tables import statistics
 from mvtrain.evaluate.evaluation import Evaluation, held_out_set
 from mvtrain.evaluate.likelihood_fit import DEFAULT_SHARE
 from mvtrain.project.images import read_image
-from mvtrain.project.project import Project, to_file
+from mvtrain.project.project import Project, to_crop
 from mvtrain.report.html import Section, escape, grid, jpeg, number, paragraph
 
 _NUM_MOMENTS = 6
@@ -28,7 +28,7 @@ def worst_frames_section(evaluation: Evaluation, project: Project) -> Section:
         ValueError: an image cannot be read.
     """
     split = held_out_set(evaluation)
-    worst = worst_moments(evaluation, max(1, min(_NUM_MOMENTS, _MAX_PICTURES // len(evaluation.view_names))))
+    worst = worst_rows(evaluation, max(1, min(_NUM_MOMENTS, _MAX_PICTURES // len(evaluation.view_names))))
     colors = palette(len(evaluation.keypoint_names))
     if worst:
         body = _legend(evaluation, colors) + "\n".join(_moment(evaluation, project, n, colors) for n in worst)
@@ -47,7 +47,7 @@ def worst_frames_section(evaluation: Evaluation, project: Project) -> Section:
     )
 
 
-def worst_moments(evaluation: Evaluation, count: int) -> list[int]:
+def worst_rows(evaluation: Evaluation, count: int) -> list[int]:
     """Positions in the evaluation of the moments of the held-out set with the largest mean error, the worst first.
 
     Of moments that are near each other in a session only the worst is taken: they look alike.
@@ -93,10 +93,10 @@ def _moment(evaluation: Evaluation, project: Project, moment: int, colors: list[
 def marks_of(evaluation: Evaluation, project: Project, moment: int, view: int) -> Marks:
     """Labels and predictions of a moment in a view, in px of the stored image."""
     row = evaluation.rows[[moment]]
-    labels = to_file(project, row, evaluation.labels[[moment]])[0, view]
+    labels = to_crop(project, row, evaluation.labels[[moment]])[0, view]
     return Marks(
         points=labels,
         filled=np.ones(len(labels), dtype=bool),
-        expected=to_file(project, row, evaluation.points[[moment]])[0, view],
+        expected=to_crop(project, row, evaluation.points[[moment]])[0, view],
         alarming=evaluation.pixel_error[moment, view] > DEFAULT_SHARE * evaluation.subject_size[view],
     )

@@ -16,7 +16,9 @@ import yaml
 from mvgeom.formats.files import replace_file, write_text
 
 
-def seal(folder: Path, stem: str, suffix: str, write: Callable[[Path], object], facts: dict[str, Any]) -> None:
+def write_checksummed(
+    folder: Path, stem: str, suffix: str, write: Callable[[Path], object], facts: dict[str, Any]
+) -> None:
     """Write `<stem>-<checksum><suffix>` and the YAML `<stem>.yaml` that makes it valid; an older pair goes.
 
     Args:
@@ -46,7 +48,7 @@ def seal(folder: Path, stem: str, suffix: str, write: Callable[[Path], object], 
             old.unlink()
 
 
-def unseal(folder: Path, stem: str, what: str) -> tuple[dict[str, Any], Path]:
+def read_checksummed(folder: Path, stem: str, what: str) -> tuple[dict[str, Any], Path]:
     """The facts of a sealed file, and its path once its checksum has been found right.
 
     Raises:

@@ -14,7 +14,7 @@ _END = object()
 _PATIENCE = 0.1
 
 
-def run_ahead(items: Generator[T], depth: int) -> Generator[T]:
+def prefetch(items: Generator[T], depth: int) -> Generator[T]:
     """The items of a generator, which runs in a thread of its own up to `depth` items ahead.
 
     What the generator raises is raised here. Closing this generator ends the thread and closes the other one.

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 
 @contextmanager
-def exclusive(folder: Path, lock_file: Path, *, what: str, busy: str) -> Iterator[None]:
+def locked_folder(folder: Path, lock_file: Path, *, what: str, busy: str) -> Iterator[None]:
     """Make a folder and keep other processes out of it; the lock goes with the process, however it ends.
 
     Args:

@@ -126,7 +126,7 @@ def _write_view(
     images = [
         image_name(spec.session_names[scene.number], view, frame, spec.image_format)
         for scene in scenes
-        for frame in scene.labelled
+        for frame in scene.labeled
     ]
     labels = Labels(
         points=np.concatenate([recording.labels.points for recording in recordings]),
@@ -154,8 +154,8 @@ def _write_truth(folder: Path, spec: SyntheticSpec, scenes: Sequence[Scene]) -> 
         keypoints = scene.skeleton.keypoints
         path = folder / "videos" / f"{session}_3d.csv"
         write_points_3d(path, range(len(keypoints)), KEYPOINT_NAMES, keypoints, scorer=SCORER)
-        rows += [image_name(session, None, frame, spec.image_format) for frame in scene.labelled]
-        labelled.append(keypoints[scene.labelled])
+        rows += [image_name(session, None, frame, spec.image_format) for frame in scene.labeled]
+        labelled.append(keypoints[scene.labeled])
     write_points_3d(folder / "points_3d.csv", rows, KEYPOINT_NAMES, np.concatenate(labelled), scorer=SCORER)
 
 

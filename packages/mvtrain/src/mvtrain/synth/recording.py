@@ -51,7 +51,7 @@ def label(scene: Scene, view: View, number: int, boxes: Floats, spec: SyntheticS
         boxes: (N, 4) x, y, width, height in frame px of the stored images, one for each labelled frame.
         spec: for noise, missing labels and the size of stored crops.
     """
-    rows = scene.labelled
+    rows = scene.labeled
     keypoints = scene.skeleton.keypoints[rows]
     shapes = [part.shape.at(rows) for part in scene.body + scene.occluders]
     points, visible = keypoint_visibility(keypoints, scene.skeleton.tolerances, shapes, view)
@@ -121,7 +121,7 @@ def record(folder: Path, spec: SyntheticSpec, scene: Scene, number: int, advance
     else:
         boxes = np.tile([0.0, 0.0, view.width, view.height], (spec.num_video_frames, 1))
     (folder / "labeled-data" / f"{session}_{name}").mkdir()
-    labelled = set(scene.labelled.tolist())
+    labelled = set(scene.labeled.tolist())
     frames = render(scene, view, seed=spec.seed, number=number, sensor_noise=spec.sensor_noise)
     with _video(folder / "videos" / f"{session}_{name}.mp4", spec) as write:
         for frame, image in enumerate(frames):
@@ -130,7 +130,7 @@ def record(folder: Path, spec: SyntheticSpec, scene: Scene, number: int, advance
                 path = folder / image_name(session, name, frame, spec.image_format)
                 _write_image(path, _cut(image, boxes[frame], spec.crop_size), spec.image_format)
             advance()
-    boxes = boxes[scene.labelled]
+    boxes = boxes[scene.labeled]
     return Recording(labels=label(scene, view, number, boxes, spec), boxes=boxes)
 
 

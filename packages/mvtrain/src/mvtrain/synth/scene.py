@@ -86,7 +86,7 @@ class Scene:
         body: the animal's solids.
         occluders: solids that pass between the cameras and the animal.
         room: what stands still.
-        labelled: positions in the video of the labelled frames, ascending.
+        labeled: positions in the video of the labelled frames, ascending.
     """
 
     number: int
@@ -95,7 +95,7 @@ class Scene:
     body: list[Part]
     occluders: list[Part]
     room: Room
-    labelled: npt.NDArray[np.intp]
+    labeled: npt.NDArray[np.intp]
 
 
 def make_scene(spec: SyntheticSpec, session: int) -> Scene:
@@ -119,11 +119,11 @@ def make_scene(spec: SyntheticSpec, session: int) -> Scene:
             spec.occlusion,
         ),
         room=draw_room(generator(spec.seed, Purpose.ROOM, session)),
-        labelled=_labelled_frames(spec, session),
+        labeled=_labeled_frames(spec, session),
     )
 
 
-def _labelled_frames(spec: SyntheticSpec, session: int) -> npt.NDArray[np.intp]:
+def _labeled_frames(spec: SyntheticSpec, session: int) -> npt.NDArray[np.intp]:
     """One frame at random out of each of as many equal stretches of the video as this session has labels."""
     count = spec.num_frames // spec.num_sessions + (session < spec.num_frames % spec.num_sessions)
     edges = np.arange(count + 1) * spec.num_video_frames // count

@@ -78,7 +78,7 @@ def make_loaders(
 ) -> tuple[DataLoader[Batch], DataLoader[Batch] | None]:
     """Loaders of the training frames of this process, and of the validation frames; None without any."""
     training = config.training
-    cache = ImageCache.of_project(project, max_bytes=config.data.cache_gb * 1e9)
+    cache = ImageCache.from_project(project, max_bytes=config.data.cache_gb * 1e9)
     seed = training.rng_seed_data_pt
     augmentation = Augmentation.from_config(
         training.imgaug,

@@ -79,8 +79,8 @@ class Trainer:
     stopped_early: bool = False
 
     def __post_init__(self) -> None:
-        network = Network.of(self.model, self.spec, self.fabric.device)
-        self.step = TrainingStep.of(self.config, self.spec, self.schedules, network, self.model.patch_size)
+        network = Network.from_model(self.model, self.spec, self.fabric.device)
+        self.step = TrainingStep.from_config(self.config, self.spec, self.schedules, network, self.model.patch_size)
         self._window = LogWindow()
         self._watch = FiniteWatch(self.fabric.device)
         self._log: MetricsLog | None = None
@@ -230,7 +230,7 @@ class Trainer:
             losses.append(self.step.heatmap(prediction, batch))
             counts.append(len(batch))
 
-        network = Network.of(self.predictor, self.spec, self.fabric.device)
+        network = Network.from_model(self.predictor, self.spec, self.fabric.device)
         predictions = predict_frames(network, loader, self.fabric.device, on_batch=add_loss)
         weights = torch.tensor(counts, dtype=torch.float32, device=self.fabric.device)
         loss = float((torch.stack(losses) * weights).sum() / weights.sum())

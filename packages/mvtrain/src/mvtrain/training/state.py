@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from mvtrain.runtime.checksums import seal, unseal
+from mvtrain.runtime.checksums import read_checksummed, write_checksummed
 from mvtrain.training.hardware import is_sharded
 
 FOLDER = Path("checkpoints") / "state"
@@ -41,7 +41,7 @@ def save_state(run_dir: Path, fabric: Fabric, state: dict[str, Any], facts: dict
     try:
         fabric.save(gathered, {**state, "random": _random_state(), "precision": fabric.strategy.precision.state_dict()})
         if fabric.is_global_zero:
-            seal(folder, STEM, ".pt", lambda path: gathered.replace(path), facts)
+            write_checksummed(folder, STEM, ".pt", lambda path: gathered.replace(path), facts)
     except OSError as error:
         raise ValueError(f"{folder}: the training state cannot be written: {error.strerror}") from error
     finally:
@@ -65,7 +65,7 @@ def load_state(run_dir: Path, fabric: Fabric, state: dict[str, Any]) -> dict[str
     Raises:
         ValueError: there is no state, it is damaged, or it does not fit.
     """
-    _, path = unseal(run_dir / FOLDER, STEM, "training state")
+    _, path = read_checksummed(run_dir / FOLDER, STEM, "training state")
     try:
         # Tensors and plain values only: a pickle that would run code is refused.
         with _frozen_where_never_trained(state["model"].module, path):

@@ -54,7 +54,7 @@ class TrainingStep:
     matmul_precision: str
 
     @classmethod
-    def of(
+    def from_config(
         cls, config: Config, spec: ModelSpec, schedules: Schedules, network: Network, patch_size: tuple[int, int]
     ) -> TrainingStep:
         """The step a config asks for."""

@@ -18,7 +18,7 @@ from mvtrain.project.labels_3d import check_calibration
 from mvtrain.project.project import Project, read_project
 from mvtrain.project.splits import Split, split_frames
 from mvtrain.runtime.new_folder import check_new_run_folder
-from mvtrain.runtime.process import Interruption, exclusive
+from mvtrain.runtime.process import Interruption, locked_folder
 from mvtrain.training.build import make_loaders, make_model, make_optimizer
 from mvtrain.training.guards import explain_failures
 from mvtrain.training.hardware import choose_precision, launch
@@ -154,7 +154,7 @@ def _warn(console: Console, warning: str) -> None:
 
 def _alone_in(run_dir: Path) -> AbstractContextManager[None]:
     busy = f"another process is training in {run_dir}"
-    return exclusive(run_dir, run_dir / ".lock", what=f"the run folder {run_dir}", busy=busy)
+    return locked_folder(run_dir, run_dir / ".lock", what=f"the run folder {run_dir}", busy=busy)
 
 
 def _prepare(
