@@ -14,7 +14,7 @@ import tomli_w
 import yaml
 
 from mvgeom import CameraGroup
-from mvgeom.keypoint_tables import write_points_3d
+from mvgeom.tables import write_points_3d
 from mvtrain.config import load_config
 from mvtrain.data.project import Project, read_project
 from mvtrain.prediction.tables import PredictionRows, write_predictions

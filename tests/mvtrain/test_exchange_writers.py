@@ -20,7 +20,7 @@ from helpers.foreign import write_prediction
 from helpers.human4 import FOLDER, human4
 from helpers.runs import VIEWS, cameras
 from mvgeom import CameraGroup, project, triangulate
-from mvgeom.keypoint_tables import read_keypoints
+from mvgeom.tables import read_keypoints
 from mvtrain.exchange.predictions import Points3D, PredictedSession, find_predictions, load_predictions
 from mvtrain.exchange.writers import anipose, deeplabcut, eks, movement, pose2sim
 from mvtrain.exchange.writers.options import WriteOptions

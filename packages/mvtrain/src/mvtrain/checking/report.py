@@ -12,8 +12,8 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from mvgeom.calibration.tables import check_table
-from mvgeom.formats.files import write_text
+from mvgeom.calibration.result_tables import check_table
+from mvgeom.files import write_text
 from mvtrain.checking.counts import counted
 from mvtrain.checking.results import Results, percentile
 from mvtrain.checking.tables import NUM_WORST, error_table, label_table, overview_table, worst_table

@@ -11,7 +11,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
-from mvgeom.formats.files import write_text
+from mvgeom.files import write_text
 from mvtrain.config.foreign import is_foreign
 from mvtrain.config.keys import conform, expected_at
 from mvtrain.config.plugins import load_plugins

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mvgeom import CameraGroup, affine
-from mvgeom.boxes import read_labeled_boxes
+from mvgeom.tables import read_labeled_boxes
 from mvtrain.config import Config
 from mvtrain.data.calibrations import find_calibrations, load_cameras
 from mvtrain.data.frame_sizes import box_mismatches, size_mismatches
@@ -159,7 +159,7 @@ def _read_boxes(paths: Sequence[Path], tables: Sequence[LabelTable]) -> np.ndarr
     boxes = np.full((len(tables[0]), len(tables), 4), np.nan)
     for view, (path, table) in enumerate(zip(paths, tables, strict=True)):
         rows = [row for row, name in enumerate(table.image_names) if name is not None]
-        boxes[rows, view] = read_labeled_boxes(path).of(name for name in table.image_names if name is not None)
+        boxes[rows, view] = read_labeled_boxes(path).select(name for name in table.image_names if name is not None)
     return boxes
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from mvgeom.formats.files import write_text
+from mvgeom.files import write_text
 from mvtrain.config import Config
 from mvtrain.data.project import read_project
 from mvtrain.evaluation.confidence import (

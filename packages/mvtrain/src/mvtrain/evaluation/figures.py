@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mvgeom.formats.files import replace_file
+from mvgeom.files import replace_file
 from mvtrain.evaluation.tables import ALL, OCCLUDED
 
 _COLORS = {"train": "tab:gray", "validation": "tab:blue", "test": "tab:orange", "unused": "tab:green"}

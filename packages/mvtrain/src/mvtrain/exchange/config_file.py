@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from mvgeom.formats.files import write_text
+from mvgeom.files import write_text
 from mvtrain.config.input_size import suggest_input_size
 from mvtrain.config.recommended import recommended
 

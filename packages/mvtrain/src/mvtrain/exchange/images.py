@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mvgeom.formats.files import replace_file
+from mvgeom.files import replace_file
 from mvtrain.data.images import image_size, read_image
 from mvtrain.exchange.labels import DecodedImage, ImageFile, ImageSource, VideoFrame
 from mvtrain.prediction.video import open_video, read_frames

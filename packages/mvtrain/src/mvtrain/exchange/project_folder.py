@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mvgeom.boxes import write_labeled_boxes
+from mvgeom.tables import write_labeled_boxes
 from mvtrain.config import load_config
 from mvtrain.data.images import image_size
 from mvtrain.data.project import read_project

@@ -14,7 +14,7 @@ import yaml
 from torch import Tensor
 from torch.export import Dim
 
-from mvgeom.formats.files import replace_file, write_text
+from mvgeom.files import replace_file, write_text
 from mvtrain.exporting.graph import OUTPUTS, KeypointGraph, example_inputs, input_names
 from mvtrain.model.patches import patch_centers
 from mvtrain.optional import need

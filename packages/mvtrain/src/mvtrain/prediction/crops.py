@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mvgeom.box_files import read_video_boxes
+from mvgeom.tables import read_video_boxes
 from mvtrain.prediction.video import Video, count_frames
 
 

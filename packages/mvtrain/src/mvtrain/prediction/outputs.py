@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from mvgeom.box_files import write_video_boxes
-from mvgeom.formats.files import write_text
-from mvgeom.keypoint_tables import write_points_3d
+from mvgeom.files import write_text
 from mvgeom.reconstruction import OUTLIER_SIGMAS, Reconstruction
+from mvgeom.tables import write_points_3d, write_video_boxes
 from mvtrain.prediction.calibration import Calibration
 from mvtrain.prediction.confidence import ConfidenceMap, calibrated, view_weights
 from mvtrain.prediction.inputs import Session

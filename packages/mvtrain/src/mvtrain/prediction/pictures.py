@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from mvgeom.box_files import read_video_boxes
+from mvgeom.tables import read_video_boxes
 from mvtrain.prediction.crops import read_crops
 from mvtrain.prediction.overlay import PredictedView, alone, draw_overlay, tiled
 from mvtrain.prediction.paths import OutputPaths

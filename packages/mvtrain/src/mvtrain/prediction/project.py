@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from mvaug import Augmentation
-from mvgeom.keypoint_tables import write_points_3d
 from mvgeom.reconstruction import Reconstruction
+from mvgeom.tables import write_points_3d
 from mvtrain.config import Config, load_config
 from mvtrain.data.cache import ImageCache
 from mvtrain.data.dataset import EpochSampler, FrameDataset, make_loader

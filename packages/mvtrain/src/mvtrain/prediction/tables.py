@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mvgeom.formats.files import replace_file, write_text
+from mvgeom.files import replace_file, write_text
 
 SCORER = "mvtrain"
 

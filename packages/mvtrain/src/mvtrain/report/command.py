@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mvgeom.formats.files import read_text, write_text
+from mvgeom.files import read_text, write_text
 from mvtrain.data.project import Project, read_project
 from mvtrain.evaluation.confidence import DEFAULT_SHARE, calibration_table
 from mvtrain.evaluation.evaluation import evaluate

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from mvgeom.formats.files import read_text
+from mvgeom.files import read_text
 from mvtrain.training import metrics_log, run_info
 
 _NEEDED = ("epoch", "step")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mvgeom.boxes import write_labeled_boxes
+from mvgeom.tables import write_labeled_boxes
 from mvtrain.synth.annotate import Labels
 from mvtrain.synth.config_file import write_config
 from mvtrain.synth.recording import Recording, record

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mvgeom.boxes import write_video_boxes
+from mvgeom.tables import write_video_boxes
 from mvtrain.synth.annotate import Labels, animal_boxes, label
 from mvtrain.synth.render import render
 from mvtrain.synth.scene import Scene

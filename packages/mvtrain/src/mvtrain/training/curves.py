@@ -8,7 +8,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mvgeom.formats.files import replace_file
+from mvgeom.files import replace_file
 from mvtrain.training.metrics_log import FILE_NAME
 
 PANELS = {

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from mvgeom.formats.files import read_text
+from mvgeom.files import read_text
 from mvtrain.data.images import image_size
 from mvtrain.exchange.labels import (
     ForeignLabels,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import tomli_w
 
-from mvgeom.formats.files import write_text
+from mvgeom.files import write_text
 from mvtrain.exchange.predictions import Points3D, PredictedSession
 from mvtrain.exchange.writers.cameras import write_cameras
 from mvtrain.exchange.writers.deeplabcut import H5_KEY, view_table

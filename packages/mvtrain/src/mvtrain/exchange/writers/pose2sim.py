@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from mvgeom.formats.files import write_text
+from mvgeom.files import write_text
 from mvtrain.exchange.predictions import Points3D, PredictedSession
 from mvtrain.exchange.writers.cameras import write_cameras
 from mvtrain.exchange.writers.options import METRES, WriteOptions
