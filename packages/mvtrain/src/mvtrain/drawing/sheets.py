@@ -12,7 +12,7 @@ import numpy as np
 
 from mvaug.warp import warp_image
 from mvgeom import affine, boxes
-from mvgeom.formats.files import replace_file
+from mvgeom.files import replace_file
 from mvtrain.project.label_tables import frame_of_row
 from mvtrain.project.project import Project
 
