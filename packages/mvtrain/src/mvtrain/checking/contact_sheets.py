@@ -13,6 +13,7 @@ from mvtrain.checking.duplicates import frame_title
 from mvtrain.checking.images import ImageScan
 from mvtrain.checking.reprojection import LabelErrors
 from mvtrain.config import Config
+from mvtrain.data.augmentation import make_augmentation
 from mvtrain.data.batch import Sample
 from mvtrain.data.cache import ImageCache
 from mvtrain.data.dataset import FrameDataset
@@ -105,9 +106,7 @@ def write_augmented_sheet(path: Path, project: Project, config: Config, split: S
     if not len(usable):
         return False
     training, dims = config.training, config.data.image_resize_dims
-    augmentation = Augmentation.from_config(
-        training.imgaug, training.imgaug_3d, keypoint_names=project.keypoint_names, hflip=training.imgaug_hflip
-    )
+    augmentation = make_augmentation(training, project.keypoint_names)
     plain, augmented = (
         FrameDataset(
             project,

@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from mvaug.mirror import mirrored_order
+from mvaug import mirrored_order
 from mvgeom.calibration.findings import Finding, warning
 
 _ENOUGH_FRAMES = 5

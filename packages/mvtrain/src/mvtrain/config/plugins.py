@@ -1,4 +1,4 @@
-"""Python files of users that register losses and backbones."""
+"""Python files of users that register losses, backbones, image transforms and calibration formats."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import importlib.util
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+
+_PREFIX = "mvtrain_plugin_"
 
 
 def load_plugins(paths: Iterable[Path]) -> None:
@@ -22,7 +24,7 @@ def load_plugins(paths: Iterable[Path]) -> None:
         if not path.is_file() or path.suffix != ".py":
             kind = "is no Python file (.py)" if path.exists() else "does not exist"
             raise ValueError(f"model.plugins: {path} {kind}")
-        name = f"mvtrain_plugin_{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
+        name = f"{_PREFIX}{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
         if name in sys.modules:
             continue
         spec = importlib.util.spec_from_file_location(name, path)
@@ -36,3 +38,9 @@ def load_plugins(paths: Iterable[Path]) -> None:
         except BaseException:
             del sys.modules[name]
             raise
+
+
+def loaded_plugins() -> tuple[Path, ...]:
+    """Return the files that `load_plugins` ran in this process, in the order in which it did."""
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith(_PREFIX)]
+    return tuple(Path(module.__file__) for module in modules if module.__file__)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -12,6 +15,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mvaug import Augmentation, augment_sample
 from mvgeom import triangulate
+from mvgeom.errors import InputError
+from mvtrain.config.plugins import load_plugins, loaded_plugins
+from mvtrain.data.augmentation import with_config_key
 from mvtrain.data.batch import Batch, Sample, collate
 from mvtrain.data.cache import ImageCache
 from mvtrain.data.completion import complete_labels
@@ -66,17 +72,20 @@ class FrameDataset(Dataset[Sample]):
         visibility = self.visibility[row].copy()
         # A counter-based generator, keyed by what the sample is and not by who asks for it.
         generator = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, row]))
-        augmented = augment_sample(
-            images,
-            file_to_frame=project.file_to_frame[row],
-            frame_to_model=frame_to_model(project, row, self.size),
-            points=np.where((visibility == 2)[..., None], self.points_frame[row], np.nan),
-            points_3d=self.points_3d[row],
-            cameras=project.cameras[row],
-            size=self.size,
-            augmentation=self.augmentation,
-            generator=generator,
-        )
+        try:
+            augmented = augment_sample(
+                images,
+                crop_to_full=project.file_to_frame[row],
+                full_to_model=frame_to_model(project, row, self.size),
+                points=np.where((visibility == 2)[..., None], self.points_frame[row], np.nan),
+                points_3d=self.points_3d[row],
+                cameras=project.cameras[row],
+                size=self.size,
+                augmentation=self.augmentation,
+                generator=generator,
+            )
+        except InputError as error:
+            raise with_config_key(error) from error
         visibility = visibility[:, augmented.keypoint_order]
         outside = ~_inside(augmented.points, self.size)
         visibility[(visibility == 2) & outside] = 0
@@ -167,6 +176,10 @@ class EpochSampler(Sampler[list[Key]]):
             yield [(self.epoch, int(row)) for row in batch[self.rank :: self.num_ranks]]
 
 
+_BEFORE_MESSAGE = re.compile(r"\n(?:[\w.]+\.)?(?:ValueError|InputError): ")
+"""End of a traceback: what stands between it and the error's message."""
+
+
 class _Loader(DataLoader[Batch]):
     """Batches; an error in a worker reads as if there were no worker."""
 
@@ -175,7 +188,7 @@ class _Loader(DataLoader[Batch]):
             yield from super().__iter__()
         except ValueError as error:
             # torch puts the worker's traceback before the message, which alone tells the user what to do.
-            raise ValueError(str(error).rpartition("\nValueError: ")[2].rstrip()) from error
+            raise InputError(_BEFORE_MESSAGE.split(str(error))[-1].rstrip()) from error
 
 
 def make_loader(
@@ -192,14 +205,16 @@ def make_loader(
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=pin_memory,
-        worker_init_fn=_init_worker,
+        # A worker that is not forked has not run the plugins, which register transforms.
+        worker_init_fn=partial(_init_worker, plugins=loaded_plugins()),
         # Without a generator of its own a loader draws its base seed from, and so advances, torch's global state.
         generator=torch.Generator(),
     )
 
 
-def _init_worker(worker: int) -> None:
+def _init_worker(worker: int, *, plugins: tuple[Path, ...]) -> None:
     del worker
+    load_plugins(plugins)
     # The workers themselves are the parallelism.
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

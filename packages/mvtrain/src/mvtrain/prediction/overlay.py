@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from mvaug.warp import warp_image
+from mvaug import warp_image
 from mvgeom import affine, boxes
 from mvtrain.checking.drawing import save_png, write
 from mvtrain.prediction.ahead import run_ahead
