@@ -188,7 +188,10 @@ class _Loader(DataLoader[Batch]):
             yield from super().__iter__()
         except ValueError as error:
             # torch puts the worker's traceback before the message, which alone tells the user what to do.
-            raise InputError(_BEFORE_MESSAGE.split(str(error))[-1].rstrip()) from error
+            *before, message = _BEFORE_MESSAGE.split(str(error))
+            if not before:
+                raise
+            raise (InputError if isinstance(error, InputError) else ValueError)(message.rstrip()) from error
 
 
 def make_loader(
