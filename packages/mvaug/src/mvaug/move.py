@@ -135,7 +135,8 @@ class Move:
     def apply(self, points: np.ndarray) -> np.ndarray:
         """Move (..., 3) world points; NaN stays NaN."""
         rotation, _ = cv2.Rodrigues(self.rotation_vector)
-        return self.center + self.scale * (points - self.center) @ rotation.T + self.shift
+        moved: np.ndarray = self.center + self.scale * (points - self.center) @ rotation.T + self.shift
+        return moved
 
     def halved(self) -> Self:
         """Return the move half way between this one and none."""
@@ -231,7 +232,8 @@ def _size_in_view(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
     mean = (weights[..., None] * filled).sum(axis=-2, keepdims=True)
     squared = (weights * ((filled - mean) ** 2).sum(axis=-1)).sum(axis=-1)
     # Rounding leaves a residual of 1e-10 px even where a fit is perfect.
-    return np.sqrt(squared) + 1e-6
+    size: np.ndarray = np.sqrt(squared) + 1e-6
+    return size
 
 
 def _is_number(value: Any) -> bool:

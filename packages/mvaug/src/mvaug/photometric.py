@@ -269,7 +269,8 @@ def _elastic(image: np.ndarray, draw: Draws) -> np.ndarray:
     noise -= 0.5
     source = cv2.GaussianBlur(noise, (0, 0), sigma) * np.float32(2 * alpha) + _positions(height, width)
     # No second map: x and y are the channels of the first. OpenCV's type stubs do not know that.
-    return cv2.remap(image, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    result: np.ndarray = cv2.remap(image, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    return result
 
 
 @lru_cache(maxsize=8)
@@ -290,7 +291,7 @@ def elastic_displacement(alpha: float, sigma: float) -> float:
     Returns:
         Root mean square displacement per axis in px.
     """
-    return alpha / np.sqrt(3) / max(2 * np.sqrt(np.pi) * sigma, 1.0)
+    return float(alpha / np.sqrt(3) / max(2 * np.sqrt(np.pi) * sigma, 1.0))
 
 
 _PER_CHANNEL = Parameter(default=False, flag=True)

@@ -190,5 +190,5 @@ def _check_elastic(transform: Transform, where: str) -> None:
             f"Lower alpha or raise sigma.",
             code="elastic-too-strong",
             argument=where,
-            displacement=float(displacement),
+            displacement=displacement,
         )
