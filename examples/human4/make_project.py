@@ -27,7 +27,7 @@ import pandas as pd
 from mvaug.warp import warp_image
 from mvgeom import CameraGroup, affine, boxes
 from mvgeom.tables import write_labeled_boxes, write_video_boxes
-from mvtrain.prediction.video import open_video, read_frames
+from mvtrain.predict.video import open_video, read_frames
 
 VERSION = "0.8.4"
 """The last version of pose2sim whose wheel holds detections; later ones want a detector to be run."""

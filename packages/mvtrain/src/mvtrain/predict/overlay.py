@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from rich.progress import Progress
 
-from mvaug.warp import warp_image
+from mvaug import warp_image
 from mvgeom import affine, boxes
 from mvgeom.tables import read_video_boxes
 from mvtrain.drawing.keypoints import Style, draw_keypoints
