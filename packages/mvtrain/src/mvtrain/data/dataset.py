@@ -137,17 +137,6 @@ class FrameDataset(Dataset[Sample]):
         visibility = self.visibility[row].copy()
         # A counter-based generator, keyed by what the sample is and not by who asks for it.
         generator = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, row]))
-        augmented = augment_sample(
-            images,
-            crop_to_full=project.crop_to_full[row],
-            full_to_model=full_to_model(project, row, self.size),
-            points=np.where((visibility == 2)[..., None], self.points_full[row], np.nan),
-            points_3d=self.points_3d[row],
-            cameras=project.cameras[row],
-            size=self.size,
-            augmentation=self.augmentation,
-            generator=generator,
-        )
         try:
             augmented = augment_sample(
                 images,
