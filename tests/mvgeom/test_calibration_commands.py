@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from helpers.boards import BOARD as LARGER_BOARD
 from helpers.boards import arc_of_cameras, film, photograph
+from helpers.errors import raises_input
 from helpers.human4 import CROP, FOLDER, human4
 from mvgeom import CameraGroup, project
 from mvgeom.calibration import CharucoBoard, Chessboard, calibrate, from_points, write_calibration_report
@@ -214,7 +215,7 @@ def test_report_of_a_calibration_with_views_left_out(tmp_path: Path) -> None:
     assert float(left_out["rms_px"]) > 10
     assert all(float(row["rms_px"]) < 1 for row in rows if row["used"] == "1")
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="the folder cannot be made"):
+    with raises_input("unwritable-file", path="x"):
         write_calibration_report(result, tmp_path / "file" / "x")
 
 

@@ -300,7 +300,7 @@ def _first_rig(array: Array, trailing: int) -> npt.NDArray[np.float64]:
     """Return the array of the first rig of a batch, as NumPy."""
     if hasattr(array, "detach"):
         array = array.detach().cpu().numpy()
-    return np.asarray(array, dtype=np.float64).reshape(-1, *array.shape[-trailing:])[0]
+    return np.asarray(np.asarray(array, dtype=np.float64).reshape(-1, *array.shape[-trailing:])[0])
 
 
 def _pad_rows(rows: Sequence[Any]) -> Array:

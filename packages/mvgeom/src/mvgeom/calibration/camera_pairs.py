@@ -169,4 +169,4 @@ def _spread(values: Ints, count: int) -> Ints:
     """At most `count` of the values, evenly spread."""
     if len(values) <= count:
         return values
-    return values[np.linspace(0, len(values) - 1, count).round().astype(int)]
+    return np.asarray(values[np.linspace(0, len(values) - 1, count).round().astype(int)])

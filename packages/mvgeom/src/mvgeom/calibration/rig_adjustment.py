@@ -121,7 +121,7 @@ def _scale(scene: Scene, views: Views, given: float | None) -> float:
     if given is not None:
         return given
     lengths = np.linalg.norm(residuals(scene, views), axis=-1)[views.weights > 0]
-    return max(_ROBUST_SIGMAS * float(np.median(lengths)) / np.sqrt(2 * np.log(2)), _SMALLEST_SCALE)
+    return float(max(_ROBUST_SIGMAS * float(np.median(lengths)) / np.sqrt(2 * np.log(2)), _SMALLEST_SCALE))
 
 
 def _outliers(scene: Scene, views: Views) -> Booleans:
@@ -130,7 +130,7 @@ def _outliers(scene: Scene, views: Views) -> Booleans:
     rms = np.sqrt(squares / views.weights.sum(1))
     best = np.full(views.num_blocks, np.inf)
     np.minimum.at(best, views.block, rms)
-    return (rms > _OUTLIER_SIGMAS * max(float(np.median(rms)), 0.1)) & (rms > best[views.block])
+    return np.asarray((rms > _OUTLIER_SIGMAS * max(float(np.median(rms)), 0.1)) & (rms > best[views.block]))
 
 
 def _noise(scene: Scene, views: Views, free: Booleans, loss: Loss, scale: float) -> float:

@@ -238,11 +238,11 @@ def _robust_weights(error: Floats, loss: Loss, loss_scale: float) -> Floats:
     """(G, P) derivative of the loss by s."""
     s = (error * error).sum(-1) / loss_scale**2
     if loss == "huber":
-        return 1 / np.sqrt(np.maximum(s, 1))
+        return np.asarray(1 / np.sqrt(np.maximum(s, 1)))
     if loss == "soft_l1":
-        return 1 / np.sqrt(1 + s)
+        return np.asarray(1 / np.sqrt(1 + s))
     if loss == "cauchy":
-        return 1 / (1 + s)
+        return np.asarray(1 / (1 + s))
     return np.ones_like(s)
 
 

@@ -13,7 +13,9 @@ from mvgeom.errors import InputError
 if TYPE_CHECKING:
     from mvgeom.cameras import CameraGroup
 
-CalibrationArgument = Annotated[Path, typer.Argument(help="Calibration file or folder, of any format that is known.")]
+CalibrationArgument = Annotated[
+    Path, typer.Argument(metavar="CALIBRATION", help="Calibration file or folder, of any format that is known.")
+]
 SizeOption = Annotated[
     list[str] | None,
     typer.Option("--size", metavar="WxH", help="Image size where the file has none; NAME=WxH for one camera (repeat)."),
