@@ -155,7 +155,7 @@ def test_files_round_trip(seed: int, tmp_path_factory: pytest.TempPathFactory) -
     again = read_labeled_boxes(folder / "bboxes_top.csv")
     assert again.images == images
     np.testing.assert_array_equal(again.boxes, original)
-    np.testing.assert_array_equal(again.of([images[4], images[1]]), original[[4, 1]])
+    np.testing.assert_array_equal(again.select([images[4], images[1]]), original[[4, 1]])
     original[3] = np.nan
     write_video_boxes(folder / "fly_top_bbox.csv", original)
     np.testing.assert_array_equal(read_video_boxes(folder / "fly_top_bbox.csv", 6), original)

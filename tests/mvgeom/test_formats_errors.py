@@ -50,8 +50,9 @@ def write_json(folder: Path, **changes: object) -> Path:
     ],
 )
 def test_wrong_field_is_named(changes: dict[str, object], expected: Expectation, tmp_path: Path) -> None:
-    with expected:
+    with expected as caught:
         CameraGroup.load(write_json(tmp_path, **changes))
+    assert str(caught.value).startswith(f"{tmp_path / 'rig.json'}: camera 'top': ")
 
 
 def test_rounded_rotation_is_made_exact(tmp_path: Path) -> None:
