@@ -1,4 +1,4 @@
-"""Whether points and cameras fit each other."""
+"""Checks that points and cameras fit each other."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mvgeom.errors import InputError
 
 
 def common_namespace(points: Array, cams: CameraGroup) -> Any:
-    """The array library of points and cameras.
+    """Return the array library of points and cameras.
 
     Raises:
-        ValueError: when one is NumPy and the other torch.
+        InputError: when one is NumPy and the other torch.
     """
     xp = array_namespace(points)
     if array_namespace(cams.matrix) is not xp:
@@ -28,7 +28,7 @@ def common_namespace(points: Array, cams: CameraGroup) -> Any:
 
 
 def check_views(points: Array, cams: CameraGroup, at_least: int = 1) -> None:
-    """Raise a ValueError unless points are (..., V, K, 2) for the V cameras of the group, and V is large enough."""
+    """Raise an InputError unless points are (..., V, K, 2) for the V cameras of the group, and V is large enough."""
     if len(cams) < at_least:
         raise InputError(
             f"this needs at least {at_least} cameras, the group has {list(cams.names)}",
@@ -47,7 +47,7 @@ def check_views(points: Array, cams: CameraGroup, at_least: int = 1) -> None:
 
 
 def check_world(points: Array) -> None:
-    """Raise a ValueError unless points are (..., K, 3)."""
+    """Raise an InputError unless points are (..., K, 3)."""
     if len(points.shape) < 2 or points.shape[-1] != 3:
         raise InputError(
             f"points must have shape (..., K, 3) in the world, got {tuple(points.shape)}",

@@ -1,4 +1,4 @@
-"""What a calibration board is: chessboard and ChArUco, where their corners lie, and which corner orders look alike."""
+"""Calibration boards: chessboard and ChArUco, positions of their corners, and corner orders that look alike."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Chessboard:
         square_size: side of a square; its unit becomes the unit of the calibration.
 
     Raises:
-        ValueError: for fewer than 3 inner corners along a side, or a size that is not positive.
+        InputError: for fewer than 3 inner corners along a side, or a size that is not positive.
     """
 
     columns: int
@@ -64,7 +64,7 @@ class CharucoBoard:
         legacy: the pattern of OpenCV before 4.6, which differs where the number of rows is even.
 
     Raises:
-        ValueError: for fewer than 3 squares along a side, sizes that are not positive, markers larger than the squares,
+        InputError: for fewer than 3 squares along a side, sizes that are not positive, markers larger than the squares,
             an unknown dictionary, or one with too few markers.
     """
 
@@ -118,7 +118,7 @@ class CharucoBoard:
         return self.columns - 1, self.rows - 1
 
     def pattern(self) -> Any:
-        """OpenCV's object for this board."""
+        """Return OpenCV's object for this board."""
         board = cv2.aruco.CharucoBoard(
             (self.columns, self.rows), self.square_size, self.marker_size, predefined_dictionary(self.dictionary)
         )
@@ -130,7 +130,7 @@ Board = Chessboard | CharucoBoard
 
 
 def object_points(board: Board) -> Floats:
-    """(K, 3) inner corners in the board's frame and unit: row by row, x along a row, y along a column, z = 0.
+    """Return (K, 3) inner corners in the board's frame and unit: row by row, x along a row, y along a column, z = 0.
 
     Seen from the front, x is right, y is down, and z points into the board.
     """
@@ -140,7 +140,7 @@ def object_points(board: Board) -> Floats:
 
 
 def corner_orders(board: Board) -> Ints:
-    """(G, K) orders in which a detector may list the corners without noticing, the given one first.
+    """Return (G, K) orders in which a detector may list the corners without noticing, the given one first.
 
     Labels `corners[order]` are those of the board turned or mirrored onto itself. A plain chessboard has 4 (8 if it is
     square), of which the turn by half tells itself from the first only where one number of corners is odd and the other
@@ -157,17 +157,17 @@ def corner_orders(board: Board) -> Ints:
 
 
 def seen_corners(points: Floats) -> npt.NDArray[np.bool_]:
-    """(...) which of the points (..., 2) are there, not NaN."""
+    """Return (...) which of the points (..., 2) are there, not NaN."""
     return np.asarray(np.isfinite(points).all(axis=-1))
 
 
 def dictionary_names() -> tuple[str, ...]:
-    """Names of OpenCV's predefined ArUco dictionaries."""
+    """Return the names of OpenCV's predefined ArUco dictionaries."""
     return tuple(name for name in dir(cv2.aruco) if name.startswith("DICT_"))
 
 
 def predefined_dictionary(name: str) -> Any:
-    """OpenCV's dictionary of a name out of `dictionary_names`."""
+    """Return OpenCV's dictionary of a name out of `dictionary_names`."""
     return cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, name))
 
 

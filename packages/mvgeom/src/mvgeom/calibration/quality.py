@@ -1,4 +1,4 @@
-"""What is weak about a finished calibration, in words."""
+"""Weaknesses of a finished calibration, as findings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNEQUAL_FOCAL = 0.01
 
 
 def image_coverage(points: Floats, sizes: Floats) -> Floats:
-    """(V,) share of the cells of an 8x8 grid over each image that boards ever covered.
+    """Return (V,) share of the cells of an 8x8 grid over each image that boards ever covered.
 
     Args:
         points: (V, F, K, 2) px; NaN is missing.
@@ -26,7 +26,7 @@ def image_coverage(points: Floats, sizes: Floats) -> Floats:
 
 
 def judge(calibration: Calibration) -> list[Finding]:
-    """Warnings about errors, coverage, uncertain or odd intrinsics, and pairs of cameras that hang by few boards."""
+    """Find large errors, low coverage, uncertain or odd intrinsics, and pairs of cameras that hang by few boards."""
     names = calibration.cameras.names
     used = np.where(calibration.used[..., None, None], calibration.detections.points, np.nan)
     coverage = image_coverage(used, calibration.detections.sizes)
@@ -37,7 +37,7 @@ def judge(calibration: Calibration) -> list[Finding]:
         rms = calibration.camera_rms[view]
         if rms > _HIGH_RMS:
             text = (
-                f"camera {name!r}: the reprojection error is {rms:.2f} px; below 0.5 px is usual for sharp pictures "
+                f"camera {name!r}: the reprojection error is {rms:.2f} px; below 0.5 px is usual for sharp images "
                 "of a flat board"
             )
             findings.append(warning("high_error", [name], text, rms=rms))

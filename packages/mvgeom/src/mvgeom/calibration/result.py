@@ -21,7 +21,7 @@ class Calibration:
 
     Attributes:
         cameras: V cameras; the unit is the board's.
-        detections: the moments that were adjusted, corners put in the boards' order.
+        detections: the frames that were adjusted, corners put in the boards' order.
         boards: (F, 4, 4) board to world.
         used: (V, F) views that took part.
         residuals: (V, F, K, 2) projection minus corner in px; NaN where not seen, also for views that were left out.

@@ -35,7 +35,7 @@ class CommandKeypoints:
 
     Attributes:
         stack: the tables as they are.
-        points: (N, V, K, 2) frame px; NaN where missing or below the likelihood.
+        points: (N, V, K, 2) full-image px; NaN where missing or below the likelihood.
     """
 
     stack: ViewStack
@@ -54,7 +54,7 @@ def read_views(
         min_likelihood: value of `LikelihoodOption`.
 
     Raises:
-        ValueError: for fewer than two views, tables that do not fit each other, boxes of other views or without a size.
+        InputError: for fewer than two views, tables that do not fit each other, boxes of other views or without a size.
     """
     import numpy as np
 
@@ -78,7 +78,7 @@ def read_views(
 def _to_frame(
     stack: ViewStack, tables: dict[str, KeypointTable], boxes: dict[str, Path], crop_size: str | None
 ) -> np.ndarray:
-    """Keypoints (N, V, K, 2) in frame px: those of views with boxes come in px of the stored crop."""
+    """Return keypoints (N, V, K, 2) in full-image px: those of views with boxes come in px of the stored crop."""
     import numpy as np
 
     from mvgeom import affine

@@ -54,7 +54,7 @@ def check_output(path: Path | None) -> None:
 def load_calibration(
     path: Path, source_format: str | None = None, size: list[str] | None = None, option: list[str] | None = None
 ) -> CameraGroup:
-    """The calibration that a command names.
+    """Load the calibration that a command names.
 
     Args:
         path: file or folder.
@@ -63,7 +63,7 @@ def load_calibration(
         option: values of `ReadOption`.
 
     Raises:
-        ValueError: for options that are not of their form or not of the format; see `mvgeom.formats.load`.
+        InputError: for options that are not of their form or not of the format; see `mvgeom.formats.load`.
     """
     from mvgeom import formats
 
@@ -107,17 +107,17 @@ _OPTION_TYPES: dict[str, Callable[[str], Any]] = {"frame": _frame, "names": _nam
 
 
 def _sizes(values: list[str]) -> tuple[int, int] | dict[str, tuple[int, int]]:
-    """One size for all cameras, or sizes by name."""
+    """Parse one size for all cameras, or sizes by name."""
     if len(values) == 1 and "=" not in values[0]:
         return parse_size(values[0], "--size")
     return {name: parse_size(text, "--size") for name, text in parse_pairs(values, "--size NAME=WxH").items()}
 
 
 def parse_size(text: str, option: str) -> tuple[int, int]:
-    """Width and height from `1280x1024`.
+    """Parse width and height from `1280x1024`.
 
     Raises:
-        ValueError: for another form; the message names the option.
+        InputError: for another form; the message names the option.
     """
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal()):
@@ -131,10 +131,10 @@ def parse_size(text: str, option: str) -> tuple[int, int]:
 
 
 def parse_pairs(values: list[str], form: str) -> dict[str, str]:
-    """A mapping from `NAME=TEXT` arguments.
+    """Parse a mapping from `NAME=TEXT` arguments.
 
     Raises:
-        ValueError: for another form (the message repeats `form`), or a name that is given twice.
+        InputError: for another form (the message repeats `form`), or a name that is given twice.
     """
     pairs: dict[str, str] = {}
     for value in values:
@@ -148,5 +148,5 @@ def parse_pairs(values: list[str], form: str) -> dict[str, str]:
 
 
 def parse_view_files(values: list[str], form: str) -> dict[str, Path]:
-    """Files by view from `VIEW=FILE` arguments; errors as in `parse_pairs`."""
+    """Parse files by view from `VIEW=FILE` arguments; errors as in `parse_pairs`."""
     return {view: Path(text) for view, text in parse_pairs(values, form).items()}

@@ -18,7 +18,7 @@ from mvgeom.formats import anipose, colmap, dannce, dlt, easymocap, jarvis, json
 
 
 class Format(Protocol):
-    """What a module of this package provides."""
+    """Interface of a module of this package."""
 
     NAME: str
     DESCRIPTION: str
@@ -48,7 +48,7 @@ def load(path: str | Path, *, file_format: str | None = None, **options: Any) ->
         The cameras in float64 NumPy, in the file's unit.
 
     Raises:
-        ValueError: when there is no such file, no format matches (the message lists them), an option does not belong to
+        InputError: when there is no such file, no format matches (the message lists them), an option does not belong to
             the format, or the content is wrong (the message names file, camera and field).
     """
     path = Path(path)
@@ -69,7 +69,7 @@ def save(cameras: CameraGroup, path: str | Path, *, file_format: str | None = No
         options: of the format's own `save`.
 
     Raises:
-        ValueError: when the suffix belongs to no format, an option does not belong to the format, the format cannot
+        InputError: when the suffix belongs to no format, an option does not belong to the format, the format cannot
             hold the cameras without loss, or the file cannot be written.
     """
     path = Path(path)
@@ -79,10 +79,10 @@ def save(cameras: CameraGroup, path: str | Path, *, file_format: str | None = No
 
 
 def identify(path: Path) -> Format:
-    """The format of an existing file or folder, by its content.
+    """Identify the format of an existing file or folder by its content.
 
     Raises:
-        ValueError: when none matches; the message lists the known ones.
+        InputError: when none matches; the message lists the known ones.
     """
     for candidate in FORMATS.values():
         if candidate.matches(path):

@@ -26,15 +26,15 @@ _REQUIRED = ("name", "size", "matrix", "distortion", "rotation", "translation", 
 
 
 def matches(path: Path) -> bool:
-    """Whether the file is JSON that names our format."""
+    """Return True if the file is JSON that names our format."""
     return path.is_file() and re.match(r'\s*\{\s*"format"\s*:\s*"mvgeom', head(path)) is not None
 
 
 def load(path: Path) -> CameraGroup:
-    """The cameras of the file.
+    """Load the cameras of the file.
 
     Raises:
-        ValueError: for what is not JSON (with the line), another version, missing or wrong fields.
+        InputError: for what is not JSON (with the line), another version, missing or wrong fields.
     """
     try:
         document = json.loads(read_text(path))

@@ -1,4 +1,4 @@
-"""Bounding boxes on disk: CSV with columns x, y, h, w (h before w), one row per labelled image or per video frame."""
+"""Bounding boxes on disk: CSV with columns x, y, h, w (h before w), one row per labeled image or per video frame."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _COLUMNS = ("x", "y", "h", "w")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabeledBoxes:
-    """Boxes of labelled images.
+    """Boxes of labeled images.
 
     Attributes:
         images: N distinct image paths as written in the file.
-        boxes: (N, 4) x, y, width, height in frame px.
+        boxes: (N, 4) x, y, width, height in full-image px.
         path: file they were read from, for messages.
     """
 
@@ -35,7 +35,7 @@ class LabeledBoxes:
         """Return the boxes (M, 4) of the named images, in the order asked for.
 
         Raises:
-            ValueError: for images without a box.
+            InputError: for images without a box.
         """
         row_of = {image: row for row, image in enumerate(self.images)}
         wanted = list(images)
@@ -59,10 +59,10 @@ def read_labeled_boxes(path: str | Path) -> LabeledBoxes:
         path: CSV file.
 
     Returns:
-        Image paths and boxes (N, 4) as x, y, width, height in frame px.
+        Image paths and boxes (N, 4) as x, y, width, height in full-image px.
 
     Raises:
-        ValueError: for a missing file, missing columns, cells that are empty or no numbers, sizes that are not
+        InputError: for a missing file, missing columns, cells that are empty or no numbers, sizes that are not
             positive, or an image named twice; the message names file, row and column.
     """
     path = Path(path)
@@ -107,10 +107,10 @@ def read_video_boxes(path: str | Path, num_frames: int | None = None) -> np.ndar
         num_frames: of the video; when given, the number of rows must agree.
 
     Returns:
-        (T, 4) x, y, width, height in frame px; NaN for rows whose four cells are all empty.
+        (T, 4) x, y, width, height in full-image px; NaN for rows whose four cells are all empty.
 
     Raises:
-        ValueError: for a missing file, missing columns, cells that are no numbers, sizes that are not positive, or a
+        InputError: for a missing file, missing columns, cells that are no numbers, sizes that are not positive, or a
             number of rows that is not the number of frames; the message names file, row and column.
     """
     path = Path(path)
@@ -134,10 +134,10 @@ def write_labeled_boxes(path: str | Path, images: Sequence[str], boxes: np.ndarr
     Args:
         path: CSV file, replaced if it exists.
         images: N image paths.
-        boxes: (N, 4) x, y, width, height in frame px, finite.
+        boxes: (N, 4) x, y, width, height in full-image px, finite.
 
     Raises:
-        ValueError: when the numbers of images and boxes differ, or a box is not finite and of positive size.
+        InputError: when the numbers of images and boxes differ, or a box is not finite and of positive size.
     """
     boxes = np.asarray(boxes, dtype=np.float64)
     if boxes.shape != (len(images), 4):
@@ -163,10 +163,10 @@ def write_video_boxes(path: str | Path, boxes: np.ndarray) -> None:
 
     Args:
         path: CSV file, replaced if it exists.
-        boxes: (T, 4) x, y, width, height in frame px; a box with NaN is written as empty cells.
+        boxes: (T, 4) x, y, width, height in full-image px; a box with NaN is written as empty cells.
 
     Raises:
-        ValueError: for boxes of a wrong shape or of a size that is not positive.
+        InputError: for boxes of a wrong shape or of a size that is not positive.
     """
     boxes = np.asarray(boxes, dtype=np.float64)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
@@ -188,7 +188,7 @@ def write_video_boxes(path: str | Path, boxes: np.ndarray) -> None:
 
 
 def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header and rows with their line numbers; blank lines at the end are left out."""
+    """Read header and rows with their line numbers; blank lines at the end are left out."""
     reader = csv.reader(io.StringIO(read_text(path), newline=""))
     try:
         lines = [(reader.line_num, cells) for cells in reader]
