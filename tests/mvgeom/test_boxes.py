@@ -236,7 +236,7 @@ def test_messages_about_files_and_counts(tmp_path: Path) -> None:
     with raises_input("missing-row", row="b.png", path="bboxes_top.csv"):
         read_labeled_boxes(path).select(["a.png", "b.png"])
     path = write(tmp_path, ",x,y,h,w\n0,1,2,3,4\n\n2,1,2,3,4\n")
-    with raises_input("empty-row", line=3, path="bboxes_top.csv"):
+    with raises_input("empty-cell", line=3, path="bboxes_top.csv"):
         read_video_boxes(path)
 
 

@@ -205,11 +205,11 @@ def test_moments_by_order() -> None:
         camera: Source(name=camera, images=tuple(Path(f"{stem}.png") for stem in stems))
         for camera, stems in (("a", ["x1", "x2"]), ("b", ["y7", "y8"]))
     }
-    with raises_input("no-shared-frame", views=("a", "b")):
+    with raises_input("unmatched-frames", views=("a", "b")):
         frame_names(given)
     assert frame_names(given, "order") == {"a": ["0", "1"], "b": ["0", "1"]}
     mixed = {"a": given["a"], "b": Source(name="b", video=Path("b.mp4"))}
-    with raises_input("mixed-sources"):
+    with raises_input("unmatched-frames"):
         frame_names(mixed)
 
 

@@ -125,9 +125,9 @@ def test_calibrate_mistakes(pictures: tuple[CameraGroup, list[str]], tmp_path: P
     output = ["-o", tmp_path / "rig.toml"]
     fails("bad-option", "calibrate", *arguments, *output, option="--chessboard")
     fails("bad-option", "calibrate", *arguments, *board, "--charuco", "7x5", *output, option="--chessboard")
-    fails("missing-option", "calibrate", *arguments, "--chessboard", "7x4", *output, option="--square")
+    fails("missing-argument", "calibrate", *arguments, "--chessboard", "7x4", *output, option="--square")
     charuco = ["--charuco", "7x4", "--square", 1]
-    fails("missing-option", "calibrate", *arguments, *charuco, *output, option="--marker")
+    fails("missing-argument", "calibrate", *arguments, *charuco, *output, option="--marker")
     fails("bad-option", "calibrate", *arguments, "--chessboard", "7", *board[2:], *output, option="--chessboard")
     fails("missing-file", "calibrate", "cam1=nowhere", *board, *output, path="nowhere")
     fails("bad-option", "calibrate", "nowhere", *board, *output, option="CAMERA=PATH")

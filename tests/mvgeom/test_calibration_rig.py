@@ -337,7 +337,7 @@ def test_mistakes(filmed: Filmed) -> None:
     half = filmed.cameras.resize(filmed.cameras.sizes / 2)
     with raises_input("size-mismatch", view="cam1"):
         calibrate(given, intrinsics=half)
-    with raises_input("lens-mismatch", view="cam1"):
+    with raises_input("cameras-differ", view="cam1"):
         calibrate(given, Options(lens=Lens(num_coefficients=4, fisheye=True)), intrinsics=filmed.cameras)
     with raises_input("unknown-choice", argument="num_coefficients", found=3):
         Lens(num_coefficients=3)

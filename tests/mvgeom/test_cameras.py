@@ -159,10 +159,10 @@ def test_messages_of_wrong_names_and_stacks() -> None:
     with raises_input("missing-view", view="top", found=("left", "right")):
         cams.select(["left", "top", "back"])
     other = CameraGroup(**valid(names=["left", "top"]))
-    with raises_input("groups-differ"):
+    with raises_input("cameras-differ"):
         CameraGroup.stack([cams, other])
     fisheye = CameraGroup(**valid(fisheye=(True, False)))
-    with raises_input("groups-differ"):
+    with raises_input("cameras-differ"):
         CameraGroup.stack([cams, fisheye])
     with raises_input("too-few-views", argument="groups", found=0, expected=1):
         CameraGroup.stack([])

@@ -199,12 +199,12 @@ def test_commands_name_what_they_wrote_and_what_comes_next(calibration: Path, tm
 def test_convert_mistakes(calibration: Path, tmp_path: Path) -> None:
     fails("missing-file", "convert", tmp_path / "nothing.toml", "-o", tmp_path / "a.json", path="nothing.toml")
     fails("missing-file", "convert", calibration, "-o", tmp_path / "no" / "a.json", path="no")
-    fails("missing-option", "convert", calibration, option="--output")
+    fails("missing-argument", "convert", calibration, option="--output")
     fails("unknown-format", "convert", calibration, tmp_path / "a.bin", path="a.bin")
     fails("unknown-format", "convert", calibration, tmp_path / "a.toml", "--to", "anypose", found="anypose")
     fails("unsupported-camera", "convert", calibration, tmp_path / "a.csv", view="left", field="distortion")
     fails("bad-option", "convert", calibration, tmp_path / "a.json", "--scale", 0, option="--scale")
-    fails("unknown-argument", "convert", calibration, tmp_path / "a.json", "-O", "frame=1", argument="frame")
+    fails("unknown-choice", "convert", calibration, tmp_path / "a.json", "-O", "frame=1", argument="frame")
     fails("bad-option", "show", calibration, "-O", "frame", option="--option KEY=VALUE")
     fails("bad-option", "show", calibration, "-O", "frame=first", key="frame")
     fails("bad-option", "show", calibration, "-O", "frame=²", key="frame")
@@ -277,7 +277,7 @@ def test_triangulate_keypoints_of_crops(calibration: Path, tmp_path: Path) -> No
         write_labeled_boxes(tmp_path / f"{name}_boxes.csv", names, np.tile(boxes, (5, 1)))
         arguments += [f"{name}={tmp_path / name}.csv", "--boxes", f"{name}={tmp_path / name}_boxes.csv"]
     output = tmp_path / "3d.csv"
-    fails("missing-option", "triangulate", calibration, *arguments, "-o", output, option="--crop-size")
+    fails("missing-argument", "triangulate", calibration, *arguments, "-o", output, option="--crop-size")
     result = run("triangulate", calibration, *arguments, "-o", output, "--crop-size", "320x480")
     assert result.exit_code == 0, result.output
     np.testing.assert_allclose(read_3d(output)[1], world, atol=1e-4)

@@ -279,5 +279,5 @@ def test_lenses_of_both_kinds_mix_in_one_group() -> None:
 
 def test_half_precision_is_refused() -> None:
     cams = one_camera(LENSES[5]).to(like=torch.zeros(0))
-    with raises_input("wrong-dtype", dtype="torch.bfloat16"):
+    with raises_input("wrong-array", dtype="torch.bfloat16"):
         undistort(torch.zeros(1, 3, 2, dtype=torch.bfloat16), cams)

@@ -77,12 +77,12 @@ def test_names_that_repeat(tmp_path: Path) -> None:
         (
             "a.json",
             '{"format": "mvgeom cameras", "version": 9, "cameras": []}',
-            raises_input("unknown-version", found=9, expected=1, path="a.json"),
+            raises_input("unsupported-file", found=9, expected=1, path="a.json"),
         ),
         (
             "a.json",
             '{"format": "mvgeom cameras", "version": 1, "cameras": []}',
-            raises_input("no-cameras", path="a.json"),
+            raises_input("too-few-views", path="a.json"),
         ),
         (
             "a.json",
@@ -124,7 +124,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def test_option_of_another_format(tmp_path: Path) -> None:
-    with raises_input("unknown-argument", argument="sizez", expected=()):
+    with raises_input("unknown-choice", argument="sizez", expected=()):
         CameraGroup.load(write_json(tmp_path), sizez=(1, 2))
     with raises_input("unknown-format", argument="file_format", found="anypose"):
         CameraGroup.load(write_json(tmp_path), file_format="anypose")
@@ -146,15 +146,15 @@ def colmap(folder: Path, camera: str, image: str) -> Path:
         ),
         ("1 PINHOLE 640 480 500", "", raises_input("wrong-count", line=2, found=1, expected=4, path="cameras.txt")),
         ("1 PINHOLE 640 480 5 5 3 x", "", raises_input("bad-number", found="5 5 3 x")),
-        ("1 PINHOLE 640", "", raises_input("bad-line", line=2, path="cameras.txt")),
+        ("1 PINHOLE 640", "", raises_input("invalid-syntax", line=2, path="cameras.txt")),
         (
             "1 PINHOLE 640 480 5 5 3 2",
             "1 1 0 0 0 0 0 0 2 a.png",
             raises_input("missing-view", line=2, view="2", path="images.txt"),
         ),
         ("1 PINHOLE 640 480 5 5 3 2", "1 2 0 0 0 0 0 0 1 a.png", raises_input("not-a-rotation")),
-        ("1 PINHOLE 640 480 5 5 3 2", "1 1 0 0 a.png", raises_input("bad-line", line=2, path="images.txt")),
-        ("1 PINHOLE 640 480 5 5 3 2", "", raises_input("no-cameras")),
+        ("1 PINHOLE 640 480 5 5 3 2", "1 1 0 0 a.png", raises_input("invalid-syntax", line=2, path="images.txt")),
+        ("1 PINHOLE 640 480 5 5 3 2", "", raises_input("too-few-views")),
     ],
 )
 def test_colmap_errors_name_the_line(camera: str, image: str, expected: Expectation, tmp_path: Path) -> None:

@@ -221,7 +221,7 @@ def test_dlt_pixels_follow_the_formula_of_dltdv(origin: str, tmp_path: Path) -> 
 
 def test_dlt_with_the_wrong_origin_is_an_error(tmp_path: Path) -> None:
     formats.save(rig(), tmp_path / "rig.csv", origin="lower-left")
-    with raises_input("wrong-origin", view="cam1", found="upper-left", expected="lower-left", path="rig.csv"):
+    with raises_input("not-a-camera", view="cam1", found="upper-left", expected="lower-left", path="rig.csv"):
         formats.load(tmp_path / "rig.csv", sizes=SIZE)
 
 

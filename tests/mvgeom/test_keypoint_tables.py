@@ -83,7 +83,7 @@ def test_real_label_tables() -> None:
     [
         ("a,b\n1,2\n", raises_input("bad-header", path="table.csv")),
         ("", raises_input("bad-header", path="table.csv")),
-        ("scorer,m\nindividuals,i\nbodyparts,a\ncoords,x\n", raises_input("several-individuals", path="table.csv")),
+        ("scorer,m\nindividuals,i\nbodyparts,a\ncoords,x\n", raises_input("unsupported-file", path="table.csv")),
         ("scorer,m\nbodyparts,a,a\ncoords,x,y\n", raises_input("bad-header", path="table.csv")),
         ("scorer,m,m\nbodyparts,a,a\ncoords,x,x\n0,1,2\n", raises_input("duplicate-name", name="a", path="table.csv")),
         ("scorer,m,m\nbodyparts,a,b\ncoords,x,y\n0,1,2\n", raises_input("missing-column", path="table.csv")),

@@ -483,7 +483,7 @@ def test_autocast_does_not_coarsen_anything() -> None:
             lambda cams: triangulate_robust(np.zeros((3, 4, 2)), cams, threshold=0.0),
             raises_input("out-of-range", argument="threshold"),
         ),
-        (lambda cams: triangulate(torch.zeros(3, 4, 2), cams), raises_input("mixed-libraries")),
+        (lambda cams: triangulate(torch.zeros(3, 4, 2), cams), raises_input("wrong-array")),
         (lambda cams: covariance(np.zeros((4, 2)), cams), raises_input("wrong-shape", argument="points", found=(4, 2))),
     ],
 )

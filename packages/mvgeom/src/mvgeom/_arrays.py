@@ -21,7 +21,7 @@ def as_floating(xp: Any, array: Array) -> Array:
     if xp.isdtype(array.dtype, "real floating"):
         raise InputError(
             f"coordinates in {array.dtype} are too coarse for geometry; use float32 or float64",
-            code="wrong-dtype",
+            code="wrong-array",
             dtype=str(array.dtype),
         )
     return xp.astype(array, xp.float64)

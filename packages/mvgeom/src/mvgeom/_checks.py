@@ -22,7 +22,7 @@ def common_namespace(points: Array, cams: CameraGroup) -> Any:
         raise InputError(
             f"points are {type(points).__module__}.{type(points).__name__} but the cameras hold "
             f"{type(cams.matrix).__module__}.{type(cams.matrix).__name__}; convert with cams.to(like=points)",
-            code="mixed-libraries",
+            code="wrong-array",
         )
     return xp
 

@@ -15,6 +15,8 @@ from array_api_compat import array_namespace, is_array_api_obj
 from mvgeom._arrays import Array
 from mvgeom.errors import InputError
 
+__all__ = ["apply", "compose", "from_3x3", "from_box", "identity", "invert", "resize", "to_3x3", "translate"]
+
 
 def identity(like: Array | None = None) -> Array:
     """Return the identity (2, 3), in the library, dtype and device of `like` (NumPy float64 without it)."""
@@ -99,7 +101,7 @@ def invert(matrix: Array) -> Array:
     if isinstance(matrix, np.ndarray) and not np.all(np.abs(determinant) > 0):
         raise InputError(
             f"an affine map with determinant 0 or NaN has no inverse: {matrix.tolist()}",
-            code="not-invertible",
+            code="bad-matrix",
             argument="matrix",
         )
     a, b, c, d = d / determinant, -b / determinant, -c / determinant, a / determinant
@@ -191,7 +193,7 @@ def from_3x3(matrix: Array) -> Array:
     if isinstance(matrix, np.ndarray) and not np.allclose(matrix[..., 2, :], [0.0, 0.0, 1.0], atol=1e-6):
         raise InputError(
             f"not affine: the last row must be 0, 0, 1, got {matrix[..., 2, :].tolist()}",
-            code="not-affine",
+            code="bad-matrix",
             argument="matrix",
         )
     return matrix[..., :2, :]

@@ -16,6 +16,8 @@ from mvgeom._arrays import Array
 from mvgeom.errors import InputError
 from mvgeom.lens_range import PreparedLens, prepare_lenses
 
+__all__ = ["DISTORTION_LENGTHS", "CameraGroup"]
+
 DISTORTION_LENGTHS = (0, 4, 5, 8, 12, 14)
 """Numbers of coefficients of OpenCV's Brown-Conrady model; each is the longer ones with zeros, so padding is exact."""
 
@@ -270,7 +272,7 @@ class CameraGroup:
                 raise InputError(
                     f"cannot stack cameras {list(group.names)} (fisheye {group.fisheye}) with {list(first.names)} "
                     f"(fisheye {first.fisheye})",
-                    code="groups-differ",
+                    code="cameras-differ",
                 )
         xp = array_namespace(first.matrix)
         longest = max(int(group.distortion.shape[-1]) for group in groups)

@@ -13,6 +13,16 @@ from typing import Any, NamedTuple
 from mvgeom._arrays import Array, stop_gradient
 from mvgeom.lens_range import MAX_RADIUS, Lens, LensRange, first_guess, polynomial, polynomial_slope
 
+__all__ = [
+    "Jacobian",
+    "apply_homography",
+    "distort_components",
+    "distort_with_jacobian",
+    "homography_jacobian",
+    "tilt_matrices",
+    "undistort_components",
+]
+
 _NEWTON_STEPS = {"float32": 4, "float64": 16}
 _TOLERANCE = {"float32": 3e-4, "float64": 1.5e-8}
 """For the last step's length and the residual before it, about the root of the precision: the rest is its square."""

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from mvgeom.errors import InputError
 
+__all__ = ["head", "read_text", "replace_file", "write_text"]
+
 
 def read_text(path: Path) -> str:
     """Read a file as text.

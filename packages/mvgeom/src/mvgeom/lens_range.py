@@ -13,6 +13,20 @@ from array_api_compat import array_namespace
 
 from mvgeom._arrays import Array, stop_gradient, wide_dtype
 
+__all__ = [
+    "MAX_RADIUS",
+    "Lens",
+    "LensRange",
+    "PreparedLens",
+    "first_guess",
+    "lens_range",
+    "lens_terms",
+    "pick_views",
+    "polynomial",
+    "polynomial_slope",
+    "prepare_lenses",
+]
+
 MAX_RADIUS = 1e4
 """Largest normalized radius taken as seen, 89.994 degrees off the axis."""
 

@@ -13,6 +13,18 @@ from mvgeom.errors import InputError
 from mvgeom.robust import triangulate_robust
 from mvgeom.triangulation import covariance, reprojection_error, triangulate
 
+__all__ = [
+    "CHUNK",
+    "MIN_THRESHOLD",
+    "OUTLIER_SIGMAS",
+    "Floats",
+    "Method",
+    "Reconstruction",
+    "keypoint_noise",
+    "noise_from_errors",
+    "reconstruct",
+]
+
 Floats = npt.NDArray[np.float64]
 Method = Literal["robust", "refined", "linear"]
 

@@ -16,6 +16,8 @@ from mvgeom._components import (
 )
 from mvgeom.cameras import CameraGroup
 
+__all__ = ["gauss_newton", "information", "project_with_jacobian"]
+
 
 def project_with_jacobian(
     offset: Vector, rig: LocalRig, cams: CameraGroup, xp: Any

@@ -15,6 +15,18 @@ from mvgeom.files import replace_file
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = [
+    "SNAP_DEGREES",
+    "Floats",
+    "draw_rig",
+    "focus",
+    "frustum_corners",
+    "frustum_depth",
+    "quiet_azimuth",
+    "save_rig_figure",
+    "upright_rotation",
+]
+
 Floats = npt.NDArray[np.float64]
 
 SNAP_DEGREES = 30

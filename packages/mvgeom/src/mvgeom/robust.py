@@ -11,6 +11,8 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.triangulation import MIN_PARALLAX_DEG, reprojection_error, triangulate, triangulate_pairs
 
+__all__ = ["RobustTriangulation", "triangulate_robust"]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RobustTriangulation:

@@ -37,6 +37,8 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.projection import project
 from mvgeom.refinement import gauss_newton, information, project_with_jacobian
 
+__all__ = ["MIN_PARALLAX_DEG", "covariance", "pair_parallax", "reprojection_error", "triangulate", "triangulate_pairs"]
+
 MIN_PARALLAX_DEG = 0.1
 
 

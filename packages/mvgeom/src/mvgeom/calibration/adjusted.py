@@ -11,6 +11,8 @@ from mvgeom.calibration.bundle import NUM_POSE
 from mvgeom.calibration.lens_jacobian import NUM_INTRINSICS
 from mvgeom.cameras import CameraGroup
 
+__all__ = ["Deviations", "deviations"]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Deviations:

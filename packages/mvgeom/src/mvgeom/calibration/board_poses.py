@@ -9,6 +9,8 @@ from mvgeom.calibration.boards import Floats, Ints
 from mvgeom.cameras import CameraGroup
 from mvgeom.projection import undistort
 
+__all__ = ["NUM_CANDIDATES", "is_planar", "normalize_corners", "order_motions", "pose_candidates"]
+
 NUM_CANDIDATES = 2
 
 

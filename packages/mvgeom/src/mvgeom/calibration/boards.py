@@ -11,6 +11,19 @@ import numpy.typing as npt
 
 from mvgeom.errors import InputError
 
+__all__ = [
+    "Board",
+    "CharucoBoard",
+    "Chessboard",
+    "Floats",
+    "Ints",
+    "corner_orders",
+    "dictionary_names",
+    "object_points",
+    "predefined_dictionary",
+    "seen_corners",
+]
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 

@@ -18,6 +18,8 @@ from mvgeom.calibration.boards import Floats, Ints
 from mvgeom.calibration.lens_jacobian import NUM_INTRINSICS, project_with_jacobian
 from mvgeom.cameras import CameraGroup
 
+__all__ = ["NUM_POSE", "Booleans", "Linearization", "Scene", "Views", "linearize", "residuals"]
+
 Booleans = npt.NDArray[np.bool_]
 
 NUM_POSE = 6

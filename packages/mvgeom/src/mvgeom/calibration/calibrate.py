@@ -25,6 +25,8 @@ from mvgeom.calibration.selection import select_frames
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 
+__all__ = ["Options", "Progress", "calibrate"]
+
 Progress = Callable[[str], None]
 """Called with what is being done now."""
 

@@ -11,6 +11,8 @@ from mvgeom.calibration.boards import Floats, seen_corners
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["draw_residuals"]
+
 _MAX_ARROWS = 4_000
 _ARROW_SHARE = 0.04
 """Length of a typical arrow in the longer side of the image."""

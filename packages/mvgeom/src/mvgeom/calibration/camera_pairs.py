@@ -8,6 +8,8 @@ import numpy as np
 
 from mvgeom.calibration.boards import Floats, Ints
 
+__all__ = ["CAP", "Observed", "Relation", "relate", "transfer_errors"]
+
 _MAX_HYPOTHESES_FRAMES = 20
 _MAX_SCORED_FRAMES = 30
 _MAX_CORNERS = 12

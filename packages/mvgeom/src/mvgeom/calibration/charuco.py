@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from mvgeom.calibration.boards import CharucoBoard, Floats, dictionary_names, predefined_dictionary, seen_corners
 
+__all__ = ["Image", "MarkerEvidence", "examine_markers", "find_charuco"]
+
 Image = npt.NDArray[np.uint8]
 
 _MIN_CORNERS = 6

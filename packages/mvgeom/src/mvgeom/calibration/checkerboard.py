@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from mvgeom.calibration.boards import Floats
 
+__all__ = ["Grid", "Image", "find_chessboard", "probe_grids"]
+
 Image = npt.NDArray[np.uint8]
 Grid = tuple[int, int]
 

@@ -20,6 +20,8 @@ from mvgeom.calibration.missing_boards import explain_missing_boards
 from mvgeom.calibration.sources import Source, count_frames, frame_names, read_frames
 from mvgeom.errors import InputError
 
+__all__ = ["Detections", "Image", "Progress", "detect_boards", "from_points"]
+
 Image = npt.NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]
 """Called with the camera, the images done and the images in all."""

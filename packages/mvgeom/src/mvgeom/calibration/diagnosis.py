@@ -18,6 +18,8 @@ from mvgeom.errors import InputError
 from mvgeom.reconstruction import noise_from_errors
 from mvgeom.triangulation import reprojection_error, triangulate
 
+__all__ = ["Check", "check"]
+
 _SAMPLE = 5_000
 _MIN_SHARED = 20
 _DISAGREES = 0.8

@@ -14,6 +14,8 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.reconstruction import noise_from_errors
 from mvgeom.triangulation import reprojection_error, triangulate
 
+__all__ = ["EXPLANATIONS", "NO_AGREEMENT", "explain"]
+
 EXPLANATIONS = ("swapped_views", "image_size", "mirrored_images")
 """Codes of these findings."""
 

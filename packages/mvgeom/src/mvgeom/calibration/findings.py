@@ -8,6 +8,8 @@ from typing import Literal
 
 from mvgeom.errors import InputError
 
+__all__ = ["CalibrationError", "Finding", "Severity", "error", "note", "sort_findings", "warning"]
+
 Severity = Literal["error", "warning", "note"]
 
 

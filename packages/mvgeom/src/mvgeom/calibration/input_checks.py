@@ -14,6 +14,8 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.projection import in_image
 
+__all__ = ["compare_sizes", "find_copies"]
+
 _SAME_ANGLE_DEG = 0.1
 _SAME_PLACE = 1e-3
 _OUTSIDE = 0.02

@@ -16,6 +16,8 @@ from mvgeom.calibration.schur import adjust
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 
+__all__ = ["LENSES", "MIN_BOARDS", "Lens", "calibrate_intrinsics", "known_intrinsics"]
+
 LENSES = (0, 1, 2, 4, 5, 8, 12, 14)
 """Numbers of distortion coefficients that may be asked for: 1 and 2 are radial ones only."""
 
@@ -150,7 +152,7 @@ def known_intrinsics(name: str, size: Floats, cameras: CameraGroup, lens: Lens) 
     if one.fisheye[0] != lens.fisheye and not lens.fix_distortion:
         raise InputError(
             f"camera {name!r}: the given intrinsics have {'a' if one.fisheye[0] else 'no'} fisheye lens",
-            code="lens-mismatch",
+            code="cameras-differ",
             view=name,
         )
     return one.replace(rotation=np.eye(3)[None], translation=np.zeros((1, 3)))

@@ -22,6 +22,8 @@ from mvgeom.reconstruction import keypoint_noise
 from mvgeom.robust import triangulate_robust
 from mvgeom.triangulation import reprojection_error, triangulate
 
+__all__ = ["KEEP_INTRINSICS", "MIN_POINTS", "Errors", "Refinement", "refine"]
+
 MIN_POINTS = 20
 """Per camera. Six parameters of a pose need a few points; that outliers among them show needs more."""
 

@@ -15,6 +15,8 @@ from mvgeom.distortion import (
 )
 from mvgeom.lens_range import Lens, lens_terms, polynomial
 
+__all__ = ["NUM_INTRINSICS", "ProjectionJacobian", "project_with_jacobian"]
+
 NUM_INTRINSICS = 4
 """fx, fy, cx, cy come first among the parameters of a lens; the distortion coefficients follow in OpenCV's order."""
 

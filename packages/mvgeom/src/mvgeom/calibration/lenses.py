@@ -13,6 +13,8 @@ from mvgeom.calibration.findings import CalibrationError, Finding
 from mvgeom.calibration.intrinsics import Lens, calibrate_intrinsics, known_intrinsics
 from mvgeom.cameras import CameraGroup
 
+__all__ = ["LensCalibration", "calibrate_lenses"]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LensCalibration:

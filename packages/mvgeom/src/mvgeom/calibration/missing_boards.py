@@ -12,6 +12,8 @@ from mvgeom.calibration.charuco import examine_markers
 from mvgeom.calibration.checkerboard import probe_grids
 from mvgeom.calibration.findings import Finding, error, warning
 
+__all__ = ["Image", "Reason", "explain_missing_boards"]
+
 Image = npt.NDArray[np.uint8]
 
 Reason = tuple[str, str, dict[str, float]]

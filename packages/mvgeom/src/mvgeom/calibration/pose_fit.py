@@ -12,6 +12,8 @@ from mvgeom.calibration.schur import adjust
 from mvgeom.cameras import CameraGroup
 from mvgeom.triangulation import reprojection_error, triangulate
 
+__all__ = ["fit_pose"]
+
 _MIN_POINTS = 20
 
 

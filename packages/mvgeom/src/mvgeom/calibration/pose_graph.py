@@ -18,6 +18,8 @@ from mvgeom.calibration.boards import Floats, Ints
 from mvgeom.calibration.camera_pairs import CAP, Observed, Relation, relate, transfer_errors
 from mvgeom.calibration.findings import CalibrationError, Finding, error
 
+__all__ = ["Pair", "PoseGraph", "build_pose_graph"]
+
 Pair = tuple[int, int]
 
 _MOST = 0.8

@@ -9,6 +9,8 @@ from mvgeom.calibration.findings import Finding, warning
 from mvgeom.calibration.result import Calibration
 from mvgeom.calibration.selection import coverage_cells
 
+__all__ = ["image_coverage", "judge"]
+
 _LOW_COVERAGE = 0.4
 _HIGH_RMS = 1.0
 _LOOSE_FOCAL = 0.005

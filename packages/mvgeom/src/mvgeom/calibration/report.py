@@ -23,6 +23,8 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.files import replace_file, write_text
 
+__all__ = ["write_calibration_report", "write_refinement_report"]
+
 
 def write_calibration_report(calibration: Calibration, folder: str | Path) -> list[Path]:
     """Write `report.json`, `residuals.csv` (a row per camera and frame) and `<camera>.png` into a folder.

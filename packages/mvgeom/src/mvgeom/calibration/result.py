@@ -14,6 +14,8 @@ from mvgeom.calibration.detections import Detections
 from mvgeom.calibration.findings import Finding
 from mvgeom.cameras import CameraGroup
 
+__all__ = ["Calibration"]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Calibration:

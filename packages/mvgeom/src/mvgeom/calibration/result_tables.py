@@ -15,6 +15,8 @@ from mvgeom.calibration.keypoint_refinement import Refinement
 from mvgeom.calibration.quality import image_coverage
 from mvgeom.calibration.result import Calibration
 
+__all__ = ["calibration_table", "check_table", "finding_lines", "pair_table", "refinement_table"]
+
 
 def calibration_table(calibration: Calibration, title: str) -> Table:
     """Make a table of a calibration: per camera boards, error, covered part of the image, lens and pose."""

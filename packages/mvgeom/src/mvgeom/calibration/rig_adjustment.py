@@ -13,6 +13,8 @@ from mvgeom.calibration.pose_graph import PoseGraph
 from mvgeom.calibration.schur import Loss, Solution, adjust
 from mvgeom.cameras import CameraGroup
 
+__all__ = ["RigAdjustment", "adjust_rig", "views_of_boards"]
+
 _OUTLIER_SIGMAS = 6.0
 _ROBUST_SIGMAS = 3.0
 _SMALLEST_SCALE = 1e-6

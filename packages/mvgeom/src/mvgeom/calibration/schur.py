@@ -17,6 +17,8 @@ from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.bundle import Booleans, Scene, Views, linearize, residuals
 from mvgeom.errors import InputError
 
+__all__ = ["Loss", "Solution", "adjust"]
+
 Loss = Literal["linear", "huber", "soft_l1", "cauchy"]
 
 _MAX_DAMPING = 1e16

@@ -8,6 +8,8 @@ import numpy.typing as npt
 
 from mvgeom.calibration.boards import Floats, seen_corners
 
+__all__ = ["coverage_cells", "select_frames"]
+
 _CELLS = 8
 
 

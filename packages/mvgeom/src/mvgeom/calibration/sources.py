@@ -14,6 +14,17 @@ import numpy.typing as npt
 
 from mvgeom.errors import InputError
 
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "Image",
+    "Source",
+    "count_frames",
+    "frame_names",
+    "open_source",
+    "read_frames",
+]
+
 Image = npt.NDArray[np.uint8]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm")
@@ -150,7 +161,7 @@ def frame_names(sources: Mapping[str, Source], match: Literal["name", "order"] =
         raise InputError(
             f"cameras {', '.join(videos)} have videos and {', '.join(images)} images; frames can only be matched "
             "between videos or between images",
-            code="mixed-sources",
+            code="unmatched-frames",
             views=videos,
         )
     if videos:
@@ -168,7 +179,7 @@ def frame_names(sources: Mapping[str, Source], match: Literal["name", "order"] =
         raise InputError(
             f"no image of one camera has the same name as an image of another, so no frame is shared ({shown}). Name "
             "them alike (cam1_007.png, cam2_007.png), or match them by order",
-            code="no-shared-frame",
+            code="unmatched-frames",
             views=tuple(names),
         )
     return names

@@ -7,6 +7,8 @@ import numpy as np
 from mvgeom.calibration.boards import Floats
 from mvgeom.cameras import CameraGroup
 
+__all__ = ["keep_world", "similarity"]
+
 _ROUNDS = 100
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from mvgeom.calibration import Board, Detections, Finding, Lens
     from mvgeom.cameras import CameraGroup
 
+__all__ = ["LossName", "Match", "OutputOption", "ReportOption", "calibrate", "check", "refine"]
+
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
@@ -129,7 +131,7 @@ def calibrate(
     except CalibrationError as error:
         *_, last = (each for each in error.findings if each.severity == "error")
         _print_findings((each for each in error.findings if each is not last), failed=True)
-        raise InputError(last.text, code=error.code, findings=error.findings) from error
+        raise InputError(last.text, code="no-calibration", findings=error.findings) from error
 
 
 def refine(
@@ -237,7 +239,7 @@ def _board(
     if square is None:
         raise InputError(
             "--square is missing: the side of a square, in the unit the calibration shall have",
-            code="missing-option",
+            code="missing-argument",
             option="--square",
         )
     if chessboard is not None:
@@ -246,7 +248,7 @@ def _board(
     if marker is None:
         raise InputError(
             "--marker is missing: the side of the ChArUco board's markers, in the unit of --square",
-            code="missing-option",
+            code="missing-argument",
             option="--marker",
         )
     columns, rows = parse_size(charuco or "", "--charuco")

@@ -72,7 +72,7 @@ def convert(
     hold (fisheye lenses, more distortion coefficients, skew) is an error.
     """
     if (output is None) == (target is None):
-        raise InputError("--output is missing: the calibration to write", code="missing-option", option="--output")
+        raise InputError("--output is missing: the calibration to write", code="missing-argument", option="--output")
     written = output or target
     assert written is not None
     if not scale > 0:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from mvgeom.tables import KeypointTable, ViewStack
 
+__all__ = ["BoxesOption", "CommandKeypoints", "CropSizeOption", "LikelihoodOption", "ViewsArgument", "read_views"]
+
 ViewsArgument = Annotated[list[str], typer.Argument(metavar="VIEW=CSV", help="Keypoints of each view, by camera name.")]
 LikelihoodOption = Annotated[float, typer.Option(help="Keypoints below this likelihood do not count.")]
 BoxesOption = Annotated[
@@ -97,7 +99,7 @@ def _to_frame(
     if crop_size is None:
         raise InputError(
             "--boxes needs --crop-size WxH, the size in px of the stored images that the keypoints are of",
-            code="missing-option",
+            code="missing-argument",
             option="--crop-size",
         )
     size = parse_size(crop_size, "--crop-size")

@@ -13,6 +13,19 @@ from mvgeom.errors import InputError
 if TYPE_CHECKING:
     from mvgeom.cameras import CameraGroup
 
+__all__ = [
+    "CalibrationArgument",
+    "FormatOption",
+    "ReadOption",
+    "SizeOption",
+    "check_inputs",
+    "check_output",
+    "load_calibration",
+    "parse_pairs",
+    "parse_size",
+    "parse_view_files",
+]
+
 CalibrationArgument = Annotated[
     Path, typer.Argument(metavar="CALIBRATION", help="Calibration file or folder, of any format that is known.")
 ]

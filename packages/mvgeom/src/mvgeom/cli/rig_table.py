@@ -12,6 +12,8 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.projection import invertible_radius, undistort
 from mvgeom.rig_figure import focus
 
+__all__ = ["camera_table", "rig_summary"]
+
 
 def camera_table(cameras: CameraGroup, title: str) -> Table:
     """Make a table of cameras: image, focal length, principal point, field of view, lens and position.

@@ -16,6 +16,8 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.formats import anipose, colmap, dannce, dlt, easymocap, jarvis, json_file, opencv, pose2sim, qualisys
 
+__all__ = ["FORMATS", "Format", "identify", "load", "save"]
+
 
 class Format(Protocol):
     """Interface of a module of this package."""
@@ -124,7 +126,7 @@ def _check_options(chosen: Format, function: Callable[..., Any], options: dict[s
         takes = f"it takes {', '.join(accepted)}" if accepted else "it takes none"
         raise InputError(
             f"{chosen.DESCRIPTION} has no option {', '.join(unknown)} here; {takes}",
-            code="unknown-argument",
+            code="unknown-choice",
             argument=unknown[0],
             expected=tuple(accepted),
         )

@@ -21,6 +21,19 @@ from mvgeom.errors import InputError
 from mvgeom.files import head, read_text, write_text
 from mvgeom.formats import records
 
+__all__ = [
+    "DESCRIPTION",
+    "NAME",
+    "SUFFIXES",
+    "load",
+    "looks_like_toml",
+    "matches",
+    "parse_toml",
+    "read_table",
+    "save",
+    "table_of",
+]
+
 NAME = "anipose"
 DESCRIPTION = "anipose TOML (.toml)"
 SUFFIXES = (".toml",)

@@ -20,6 +20,8 @@ from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
 from mvgeom.formats import records
 
+__all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
+
 NAME = "colmap"
 DESCRIPTION = "COLMAP text (folder with cameras.txt and images.txt)"
 SUFFIXES = ()
@@ -119,7 +121,7 @@ def _read_lenses(file: Path) -> dict[str, _Lens]:
         if len(fields) < 4:
             raise InputError(
                 f"{where}expected CAMERA_ID MODEL WIDTH HEIGHT PARAMS[], found {line!r}",
-                code="bad-line",
+                code="invalid-syntax",
                 path=file,
                 line=number,
             )
@@ -171,7 +173,7 @@ def _read_images(file: Path, lenses: dict[str, _Lens]) -> list[tuple[int, record
         if len(fields) != 10 or not fields[0].isdecimal():
             raise InputError(
                 f"{where}expected IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, found {line[:80]!r}",
-                code="bad-line",
+                code="invalid-syntax",
                 path=file,
                 line=number,
             )

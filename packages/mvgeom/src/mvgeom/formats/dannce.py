@@ -19,6 +19,8 @@ from mvgeom.errors import InputError
 from mvgeom.files import head, replace_file
 from mvgeom.formats import records
 
+__all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
+
 NAME = "dannce"
 DESCRIPTION = "DANNCE or Label3D MAT (.mat, or a folder with *_params.mat)"
 SUFFIXES = (".mat",)

@@ -22,6 +22,8 @@ from mvgeom.errors import InputError
 from mvgeom.files import head, read_text, write_text
 from mvgeom.formats import records
 
+__all__ = ["DESCRIPTION", "NAME", "NUM_COEFFICIENTS", "SUFFIXES", "Origin", "load", "matches", "save"]
+
 NAME = "dlt"
 DESCRIPTION = "DLT coefficients, 11 rows with a column per camera (.csv)"
 SUFFIXES = (".csv",)
@@ -146,7 +148,7 @@ def _camera(
         raise InputError(
             f"{where}the world's origin lies behind the camera, as it does when the image's first pixel is taken for "
             f"the wrong one; try origin={other!r} (command line: -O origin={other})",
-            code="wrong-origin",
+            code="not-a-camera",
             path=path,
             view=name,
             found=origin,

@@ -24,6 +24,8 @@ from mvgeom.formats import filestorage, records
 if TYPE_CHECKING:
     import cv2
 
+__all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
+
 NAME = "easymocap"
 DESCRIPTION = "EasyMocap (folder with intri.yml and extri.yml)"
 SUFFIXES = ()
@@ -109,7 +111,7 @@ def _names(storage: cv2.FileStorage, file: Path, prefix: str) -> list[str]:
     listed = filestorage.strings(storage, "names")
     names = listed or [key.removeprefix(prefix) for key in filestorage.keys(storage) if key.startswith(prefix)]
     if not names:
-        raise InputError(f"{file}: no cameras found (no entry names, no {prefix}<name>)", code="no-cameras", path=file)
+        raise InputError(f"{file}: no cameras found, neither names nor {prefix}<name>", code="too-few-views", path=file)
     return names
 
 

@@ -17,6 +17,8 @@ from mvgeom.formats.records import Floats, numbers
 if TYPE_CHECKING:
     import cv2
 
+__all__ = ["keys", "looks_like_storage", "matrix", "reading", "scalar", "strings", "write"]
+
 
 def looks_like_storage(path: Path) -> bool:
     """Return True if the file starts as FileStorage writes YAML, XML or JSON."""

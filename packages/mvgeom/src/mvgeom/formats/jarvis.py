@@ -14,6 +14,8 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.formats import filestorage, records
 
+__all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
+
 NAME = "jarvis"
 DESCRIPTION = "JARVIS YAML (folder with one file per camera)"
 SUFFIXES = ()

@@ -17,6 +17,8 @@ from mvgeom.errors import InputError
 from mvgeom.files import head, read_text, write_text
 from mvgeom.formats import records
 
+__all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
+
 NAME = "json"
 DESCRIPTION = "JSON of mvgeom (.json)"
 SUFFIXES = (".json",)
@@ -45,7 +47,7 @@ def load(path: Path) -> CameraGroup:
     if document.get("version") != _VERSION:
         raise InputError(
             f"{path}: version {document.get('version')} of the format; this mvgeom reads {_VERSION}",
-            code="unknown-version",
+            code="unsupported-file",
             path=path,
             found=document.get("version"),
             expected=_VERSION,

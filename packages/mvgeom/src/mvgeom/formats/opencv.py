@@ -26,6 +26,8 @@ from mvgeom.formats import filestorage, records
 if TYPE_CHECKING:
     import cv2
 
+__all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
+
 NAME = "opencv"
 DESCRIPTION = "OpenCV YAML or XML (.yml, .yaml, .xml)"
 SUFFIXES = (".yml", ".yaml", ".xml")

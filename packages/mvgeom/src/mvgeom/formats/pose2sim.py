@@ -20,6 +20,8 @@ from mvgeom.errors import InputError
 from mvgeom.files import write_text
 from mvgeom.formats import anipose, records
 
+__all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
+
 NAME = "pose2sim"
 DESCRIPTION = "Pose2Sim TOML (.toml)"
 SUFFIXES = ()

@@ -23,6 +23,8 @@ from mvgeom.errors import InputError
 from mvgeom.files import head, read_text, write_text
 from mvgeom.formats import records
 
+__all__ = ["DESCRIPTION", "NAME", "SUBPIXELS", "SUFFIXES", "load", "matches", "save"]
+
 NAME = "qualisys"
 DESCRIPTION = "Qualisys XML (.qca.txt)"
 SUFFIXES = (".qca.txt",)

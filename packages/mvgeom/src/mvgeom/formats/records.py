@@ -12,6 +12,26 @@ import numpy.typing as npt
 from mvgeom.cameras import DISTORTION_LENGTHS, CameraGroup
 from mvgeom.errors import InputError
 
+__all__ = [
+    "ROTATION_TOLERANCE",
+    "CameraRecord",
+    "Floats",
+    "Sizes",
+    "assemble",
+    "distortion_coefficients",
+    "fit_distortion",
+    "image_size",
+    "intrinsics",
+    "numbers",
+    "records_of",
+    "reject_fisheye",
+    "reject_skew",
+    "rotation_from_vector",
+    "rotation_matrix",
+    "rotation_to_vector",
+    "size_or_given",
+]
+
 Floats = npt.NDArray[np.float64]
 
 ROTATION_TOLERANCE = 1e-3
@@ -42,7 +62,7 @@ def assemble(records: Sequence[CameraRecord], where: object) -> CameraGroup:
         InputError: without cameras, or for names that repeat.
     """
     if not records:
-        raise InputError(f"{where}: no cameras found", code="no-cameras", path=where)
+        raise InputError(f"{where}: no cameras found", code="too-few-views", path=where)
     names = [record.name for record in records]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:

@@ -14,6 +14,8 @@ import numpy as np
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
 
+__all__ = ["LabeledBoxes", "read_labeled_boxes", "read_video_boxes", "write_labeled_boxes", "write_video_boxes"]
+
 _COLUMNS = ("x", "y", "h", "w")
 
 
@@ -206,7 +208,7 @@ def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             # Rows of videos are matched by position: whether this one counts must not be guessed.
             raise InputError(
                 f"{path}, line {number} is blank; remove it, or give its four cells as empty",
-                code="empty-row",
+                code="empty-cell",
                 path=path,
                 line=number,
             )

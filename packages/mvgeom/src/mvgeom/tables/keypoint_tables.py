@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from mvgeom.reconstruction import Reconstruction
 
+__all__ = ["COORDS_3D", "Floats", "KeypointTable", "ViewStack", "read_keypoints", "stack_views", "write_points_3d"]
+
 Floats = npt.NDArray[np.float64]
 
 COORDS_3D = ("x", "y", "z", "x_std", "y_std", "z_std", "error", "num_views")
@@ -217,7 +219,7 @@ def _read_header(path: Path) -> list[tuple[str, str]]:
     if found[:2] == ("scorer", "individuals"):
         raise InputError(
             f"{path}: a table of several individuals; write one table per individual",
-            code="several-individuals",
+            code="unsupported-file",
             path=path,
         )
     if found != _HEADER:
