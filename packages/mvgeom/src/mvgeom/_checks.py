@@ -39,7 +39,7 @@ def check_views(points: Array, cams: CameraGroup, at_least: int = 1) -> None:
     shape = tuple(points.shape)
     if len(shape) < 3 or shape[-1] != 2 or shape[-3] != len(cams):
         raise InputError(
-            f"points must have shape (..., {len(cams)}, K, 2) for the cameras {list(cams.names)}, got {shape}",
+            f"points must have shape (..., {len(cams)}, K, 2) for the cameras {list(cams.names)}, found {shape}",
             code="wrong-shape",
             argument="points",
             found=shape,
@@ -50,7 +50,7 @@ def check_world(points: Array) -> None:
     """Raise an InputError unless points are (..., K, 3)."""
     if len(points.shape) < 2 or points.shape[-1] != 3:
         raise InputError(
-            f"points must have shape (..., K, 3) in the world, got {tuple(points.shape)}",
+            f"points must have shape (..., K, 3) in the world, found {tuple(points.shape)}",
             code="wrong-shape",
             argument="points",
             found=tuple(points.shape),

@@ -39,7 +39,7 @@ def apply(matrix: Array, points: Array) -> Array:
     _check_matrix(matrix)
     if len(points.shape) < 2 or points.shape[-1] != 2:
         raise InputError(
-            f"points must have shape (..., K, 2), got {tuple(points.shape)}",
+            f"points must have shape (..., K, 2), found {tuple(points.shape)}",
             code="wrong-shape",
             argument="points",
             found=tuple(points.shape),
@@ -126,14 +126,14 @@ def from_box(box: Array, size: Array | tuple[float, float]) -> Array:
     box = _floating(box)
     if box.shape[-1] != 4:
         raise InputError(
-            f"a box is x, y, width, height: expected shape (..., 4), got {tuple(box.shape)}",
+            f"a box is x, y, width, height: expected shape (..., 4), found {tuple(box.shape)}",
             code="wrong-shape",
             argument="box",
             found=tuple(box.shape),
         )
     if isinstance(box, np.ndarray) and np.any(box[..., 2:] <= 0):
         raise InputError(
-            f"a box needs a positive width and height, got x, y, width, height = {box.tolist()}",
+            f"a box needs a positive width and height, found x, y, width, height = {box.tolist()}",
             code="out-of-range",
             argument="box",
         )
@@ -156,7 +156,7 @@ def resize(old: Array | tuple[float, float], new: Array | tuple[float, float]) -
     old = _floating(old)
     if isinstance(old, np.ndarray) and np.any(old <= 0):
         raise InputError(
-            f"an image size must be positive, got width, height = {old.tolist()}", code="out-of-range", argument="old"
+            f"an image size must be positive, found width, height = {old.tolist()}", code="out-of-range", argument="old"
         )
     xp = array_namespace(old)
     return _scale_about_corner(xp.zeros_like(old), old, new)
@@ -185,14 +185,14 @@ def from_3x3(matrix: Array) -> Array:
     """
     if len(matrix.shape) < 2 or tuple(matrix.shape[-2:]) != (3, 3):
         raise InputError(
-            f"expected homogeneous matrices (..., 3, 3), got {tuple(matrix.shape)}",
+            f"expected homogeneous matrices (..., 3, 3), found {tuple(matrix.shape)}",
             code="wrong-shape",
             argument="matrix",
             found=tuple(matrix.shape),
         )
     if isinstance(matrix, np.ndarray) and not np.allclose(matrix[..., 2, :], [0.0, 0.0, 1.0], atol=1e-6):
         raise InputError(
-            f"not affine: the last row must be 0, 0, 1, got {matrix[..., 2, :].tolist()}",
+            f"not affine: the last row must be 0, 0, 1, found {matrix[..., 2, :].tolist()}",
             code="bad-matrix",
             argument="matrix",
         )
@@ -204,12 +204,12 @@ def _scale_about_corner(corner: Array, extent: Array, size: Array | tuple[float,
     if not is_array_api_obj(size):
         if not all(number > 0 for number in np.ravel(size)):
             raise InputError(
-                f"an image size must be positive, got width, height = {size}", code="out-of-range", argument="size"
+                f"an image size must be positive, found width, height = {size}", code="out-of-range", argument="size"
             )
         size = xp.asarray(size, dtype=corner.dtype, device=corner.device)
     elif isinstance(size, np.ndarray) and np.any(size <= 0):
         raise InputError(
-            f"an image size must be positive, got width, height = {size.tolist()}", code="out-of-range", argument="size"
+            f"an image size must be positive, found width, height = {size.tolist()}", code="out-of-range", argument="size"
         )
     scale = size / extent
     return _with_translation(scale, (0.5 - corner) * scale - 0.5)
@@ -231,7 +231,7 @@ def _floating(value: Any) -> Array:
 def _check_matrix(matrix: Array) -> None:
     if len(matrix.shape) < 2 or tuple(matrix.shape[-2:]) != (2, 3):
         raise InputError(
-            f"an affine map has shape (..., 2, 3), got {tuple(matrix.shape)}",
+            f"an affine map has shape (..., 2, 3), found {tuple(matrix.shape)}",
             code="wrong-shape",
             argument="matrix",
             found=tuple(matrix.shape),

@@ -46,14 +46,14 @@ def from_keypoints(points: Array, *, margin: float = 0.1, min_size: float = 1.0,
     points = as_floating(xp, points)
     if len(points.shape) < 2 or points.shape[-1] != 2:
         raise InputError(
-            f"points must have shape (..., K, 2), got {tuple(points.shape)}",
+            f"points must have shape (..., K, 2), found {tuple(points.shape)}",
             code="wrong-shape",
             argument="points",
             found=tuple(points.shape),
         )
     if not (margin >= 0 and min_size > 0):
         raise InputError(
-            f"margin must be at least 0 and min_size positive, got {margin} and {min_size}",
+            f"margin must be at least 0 and min_size positive, found {margin} and {min_size}",
             code="out-of-range",
             argument="margin",
         )
@@ -122,7 +122,7 @@ def with_aspect(boxes: Array, aspect: float) -> Array:
     boxes = as_floating(xp, boxes)
     if not aspect > 0:
         raise InputError(
-            f"aspect (width / height) must be positive, got {aspect}", code="out-of-range", argument="aspect"
+            f"aspect (width / height) must be positive, found {aspect}", code="out-of-range", argument="aspect"
         )
     extent = boxes[..., 2:]
     center = boxes[..., :2] + extent / 2
@@ -174,7 +174,7 @@ def smooth(boxes: np.ndarray, *, sigma: float, max_gap: int | None = None) -> np
     _check(boxes)
     if not sigma > 0:
         raise InputError(
-            f"sigma must be a positive number of frames, got {sigma}", code="out-of-range", argument="sigma"
+            f"sigma must be a positive number of frames, found {sigma}", code="out-of-range", argument="sigma"
         )
     boxes = np.asarray(boxes, dtype=np.float64)
     present = np.isfinite(boxes).all(axis=-1)
@@ -207,7 +207,7 @@ def _in_long_gap(known: np.ndarray, max_gap: int) -> np.ndarray:
 def _check(boxes: Array) -> Any:
     if len(boxes.shape) < 1 or boxes.shape[-1] != 4:
         raise InputError(
-            f"boxes must have shape (..., 4) for x, y, width, height, got {tuple(boxes.shape)}",
+            f"boxes must have shape (..., 4) for x, y, width, height, found {tuple(boxes.shape)}",
             code="wrong-shape",
             argument="boxes",
             found=tuple(boxes.shape),

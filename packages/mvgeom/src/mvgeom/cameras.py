@@ -79,7 +79,7 @@ class CameraGroup:
             raise InputError("a camera group needs at least one camera", code="too-few-views", found=0, expected=1)
         if len(set(self.names)) != num_views:
             raise InputError(
-                f"camera names must be distinct, got {list(self.names)}", code="duplicate-name", argument="names"
+                f"camera names must be distinct, found {list(self.names)}", code="duplicate-name", argument="names"
             )
         if len(self.fisheye) != num_views:
             raise InputError(
@@ -94,7 +94,7 @@ class CameraGroup:
             if shape[-1 - len(tail) :] != (num_views, *tail):
                 raise InputError(
                     f"{field} must have shape (..., {num_views}, {', '.join(map(str, tail))}) for the cameras "
-                    f"{list(self.names)}, got {shape}",
+                    f"{list(self.names)}, found {shape}",
                     code="wrong-shape",
                     argument=field,
                     found=shape,
@@ -102,7 +102,7 @@ class CameraGroup:
         shape = tuple(self.distortion.shape)
         if len(shape) < 2 or shape[-2] != num_views or shape[-1] not in DISTORTION_LENGTHS:
             raise InputError(
-                f"distortion must have shape (..., {num_views}, n) with n one of {DISTORTION_LENGTHS}, got {shape}",
+                f"distortion must have shape (..., {num_views}, n) with n one of {DISTORTION_LENGTHS}, found {shape}",
                 code="wrong-shape",
                 argument="distortion",
                 found=shape,

@@ -85,10 +85,12 @@ def reconstruct(
         InputError: when shapes do not fit, the method is unknown, or the noise is not positive.
     """
     if noise is not None and not noise > 0:
-        raise InputError(f"noise must be positive px, got {noise}", code="out-of-range", argument="noise", found=noise)
+        raise InputError(
+            f"noise must be positive px, found {noise}", code="out-of-range", argument="noise", found=noise
+        )
     if method not in ("robust", "refined", "linear"):
         raise InputError(
-            f"method must be robust, refined or linear, got {method!r}",
+            f"method must be robust, refined or linear, found {method!r}",
             code="unknown-choice",
             argument="method",
             found=method,

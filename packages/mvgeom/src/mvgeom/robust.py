@@ -61,7 +61,7 @@ def triangulate_robust(
     """
     if isinstance(threshold, int | float) and not threshold > 0:
         raise InputError(
-            f"threshold must be a positive number of px, got {threshold}",
+            f"threshold must be a positive number of px, found {threshold}",
             code="out-of-range",
             argument="threshold",
             found=threshold,

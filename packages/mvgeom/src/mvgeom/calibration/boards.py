@@ -48,7 +48,7 @@ class Chessboard:
     def __post_init__(self) -> None:
         if min(self.columns, self.rows) < 3:
             raise InputError(
-                f"a chessboard needs at least 3x3 inner corners, got {self.columns}x{self.rows} (inner corners are one "
+                f"a chessboard needs at least 3x3 inner corners, found {self.columns}x{self.rows} (inner corners: one "
                 "less than the squares along each side)",
                 code="out-of-range",
                 argument="columns",
@@ -91,7 +91,7 @@ class CharucoBoard:
     def __post_init__(self) -> None:
         if min(self.columns, self.rows) < 3:
             raise InputError(
-                f"a ChArUco board needs at least 3x3 squares, got {self.columns}x{self.rows}",
+                f"a ChArUco board needs at least 3x3 squares, found {self.columns}x{self.rows}",
                 code="out-of-range",
                 argument="columns",
             )
@@ -187,5 +187,5 @@ def predefined_dictionary(name: str) -> Any:
 def _check_positive(name: str, value: float) -> None:
     if not (np.isfinite(value) and value > 0):
         raise InputError(
-            f"{name} must be a positive number, got {value}", code="out-of-range", argument=name, found=value
+            f"{name} must be a positive number, found {value}", code="out-of-range", argument=name, found=value
         )

@@ -130,7 +130,7 @@ def _check(detections: Detections, options: Options, intrinsics: CameraGroup | N
         )
     if options.max_frames < 1:
         raise InputError(
-            f"max_frames must be at least 1, got {options.max_frames}",
+            f"max_frames must be at least 1, found {options.max_frames}",
             code="out-of-range",
             argument="max_frames",
             found=options.max_frames,

@@ -66,7 +66,7 @@ class Detections:
             if np.shape(getattr(self, field)) != shape:
                 raise InputError(
                     f"{field} must have shape {shape} for {num_views} cameras, {num_frames} frames and {num_points} "
-                    f"corners, got {np.shape(getattr(self, field))}",
+                    f"corners, found {np.shape(getattr(self, field))}",
                     code="wrong-shape",
                     argument=field,
                     found=np.shape(getattr(self, field)),

@@ -97,7 +97,7 @@ def _sample(cams: CameraGroup, points: Floats) -> Floats:
     points = np.asarray(points, dtype=np.float64)
     if points.ndim != 4 or points.shape[1] != len(cams) or points.shape[3] != 2:
         raise InputError(
-            f"keypoints must have shape (N, {len(cams)}, K, 2) for the cameras {list(cams.names)}, got {points.shape}",
+            f"keypoints must have shape (N, {len(cams)}, K, 2) for cameras {list(cams.names)}, found {points.shape}",
             code="wrong-shape",
             argument="points",
             found=points.shape,

@@ -67,7 +67,7 @@ def compare_sizes(cams: CameraGroup, flat: Floats, image_sizes: Sequence[Sequenc
         sizes = np.asarray(image_sizes, dtype=np.float64)
         if sizes.shape != (len(cams), 2):
             raise InputError(
-                f"image_sizes must have shape ({len(cams)}, 2), got {sizes.shape}",
+                f"image_sizes must have shape ({len(cams)}, 2), found {sizes.shape}",
                 code="wrong-shape",
                 argument="image_sizes",
                 found=sizes.shape,

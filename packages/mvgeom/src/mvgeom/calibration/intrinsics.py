@@ -51,14 +51,14 @@ class Lens:
     def __post_init__(self) -> None:
         if self.num_coefficients not in LENSES:
             raise InputError(
-                f"the number of distortion coefficients must be one of {LENSES}, got {self.num_coefficients}",
+                f"the number of distortion coefficients must be one of {LENSES}, found {self.num_coefficients}",
                 code="unknown-choice",
                 argument="num_coefficients",
                 found=self.num_coefficients,
             )
         if self.fisheye and self.num_coefficients != 4:
             raise InputError(
-                f"a fisheye lens has 4 distortion coefficients, got {self.num_coefficients}",
+                f"a fisheye lens has 4 distortion coefficients, found {self.num_coefficients}",
                 code="unknown-choice",
                 argument="num_coefficients",
                 found=self.num_coefficients,

@@ -178,7 +178,7 @@ def _observations(cams: CameraGroup, points: Floats, weights: Floats | None) -> 
     points = np.asarray(points, dtype=np.float64)
     if points.ndim != 4 or points.shape[1] != len(cams) or points.shape[3] != 2:
         raise InputError(
-            f"keypoints must have shape (N, {len(cams)}, K, 2) for the cameras {list(cams.names)}, got {points.shape}",
+            f"keypoints must have shape (N, {len(cams)}, K, 2) for cameras {list(cams.names)}, found {points.shape}",
             code="wrong-shape",
             argument="points",
             found=points.shape,
@@ -195,7 +195,7 @@ def _observations(cams: CameraGroup, points: Floats, weights: Floats | None) -> 
         return points, present.astype(np.float64)
     if np.shape(weights) != points.shape[:3]:
         raise InputError(
-            f"weights must have the keypoints' shape {points.shape[:3]}, got {np.shape(weights)}",
+            f"weights must have the keypoints' shape {points.shape[:3]}, found {np.shape(weights)}",
             code="wrong-shape",
             argument="weights",
             found=np.shape(weights),

@@ -228,7 +228,7 @@ def _cost(error: Floats, views: Views, loss: Loss, loss_scale: float) -> float:
         value = np.log1p(s)
     else:
         raise InputError(
-            f"loss must be linear, huber, soft_l1 or cauchy, got {loss!r}",
+            f"loss must be linear, huber, soft_l1 or cauchy, found {loss!r}",
             code="unknown-choice",
             argument="loss",
             found=loss,

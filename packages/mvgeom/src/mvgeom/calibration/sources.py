@@ -60,7 +60,7 @@ def open_source(name: str, path: str | Path, *, step: int = 1) -> Source:
         InputError: when there is nothing there, or no image; the message names the camera and the path.
     """
     if step < 1:
-        raise InputError(f"step must be at least 1, got {step}", code="out-of-range", argument="step", found=step)
+        raise InputError(f"step must be at least 1, found {step}", code="out-of-range", argument="step", found=step)
     path = Path(path)
     if path.is_dir():
         files = [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]

@@ -108,6 +108,7 @@ def calibrate(
     of one frame have the same frame number (videos) or the same name but for what all names of a camera share.
     """
     files = parse_view_files(images, "CAMERA=PATH")
+    check_inputs(*(path for path in files.values() if not any(character in path.name for character in "*?[")))
     if intrinsics is not None:
         check_inputs(intrinsics)
     check_output(output)
@@ -347,7 +348,7 @@ def _calibrate_rig(
     if found.relations:
         print_output(pair_table(found))
     boards = int(found.used.any(axis=0).sum())
-    print_output(f"rms {found.rms:.3f} px over {boards} boards; corner noise {found.noise:.3f} px -> {output}")
+    print_output(f"rms {found.rms:.3f} px over {boards} boards; corner noise {found.noise:.3f} px")
     _print_findings(found.findings)
     if report is not None:
         write_calibration_report(found, report)

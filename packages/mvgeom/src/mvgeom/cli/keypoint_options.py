@@ -64,7 +64,7 @@ def read_views(
 
     if len(files) < 2:
         raise InputError(
-            f"triangulation needs keypoints of at least two views, got {len(files)}",
+            f"triangulation needs keypoints of at least two views, found {len(files)}",
             code="too-few-views",
             found=len(files),
             expected=2,

@@ -91,7 +91,7 @@ def load_calibration(
 def _frame(text: str) -> int:
     if not text.isdecimal():
         raise InputError(
-            f"--option frame must be a whole number from 0, got {text!r}",
+            f"--option frame must be a whole number from 0, found {text!r}",
             code="bad-option",
             option="--option",
             key="frame",
@@ -107,7 +107,7 @@ def _names(text: str) -> list[str]:
 def _truth(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise InputError(
-            f"--option one_based must be true or false, got {text!r}",
+            f"--option one_based must be true or false, found {text!r}",
             code="bad-option",
             option="--option",
             key="one_based",
@@ -135,7 +135,7 @@ def parse_size(text: str, option: str) -> tuple[int, int]:
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal()):
         raise InputError(
-            f"{option} must be WIDTHxHEIGHT in px, such as 1280x1024, got {text!r}",
+            f"{option} must be WIDTHxHEIGHT in px, such as 1280x1024, found {text!r}",
             code="bad-option",
             option=option,
             found=text,
@@ -153,7 +153,7 @@ def parse_pairs(values: list[str], form: str) -> dict[str, str]:
     for value in values:
         name, equals, text = value.partition("=")
         if not (name and equals and text):
-            raise InputError(f"expected {form}, got {value!r}", code="bad-option", option=form, found=value)
+            raise InputError(f"expected {form}, found {value!r}", code="bad-option", option=form, found=value)
         if name in pairs:
             raise InputError(f"{form}: {name!r} is given twice", code="duplicate-name", option=form, name=name)
         pairs[name] = text

@@ -212,7 +212,7 @@ def _parameters(record: records.CameraRecord) -> tuple[str, list[float]]:
         )
     if (record.size != np.round(record.size)).any():
         raise InputError(
-            f"camera {record.name!r}: COLMAP needs whole image sizes, got {record.size.tolist()}",
+            f"camera {record.name!r}: COLMAP needs whole image sizes, found {record.size.tolist()}",
             code="unsupported-camera",
             view=record.name,
             field="sizes",

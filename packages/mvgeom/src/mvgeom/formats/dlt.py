@@ -78,7 +78,7 @@ def load(
     columns = records.numbers(values, values.shape, f"{path}: DLT coefficients").T
     if origin not in ("upper-left", "lower-left"):
         raise InputError(
-            f"origin must be upper-left or lower-left, got {origin!r}",
+            f"origin must be upper-left or lower-left, found {origin!r}",
             code="unknown-choice",
             argument="origin",
             found=origin,

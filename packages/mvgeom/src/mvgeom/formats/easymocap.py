@@ -154,6 +154,6 @@ def _rotation(storage: cv2.FileStorage, name: str, where: str) -> records.Floats
 def _whole(side: float) -> int:
     if side != int(side):
         raise InputError(
-            f"EasyMocap needs whole image sizes, got {side:g}", code="unsupported-camera", field="sizes", found=side
+            f"EasyMocap needs whole image sizes, found {side:g}", code="unsupported-camera", field="sizes", found=side
         )
     return int(side)

@@ -124,7 +124,7 @@ def _write(parent: ElementTree.Element, record: records.CameraRecord) -> None:
     records.reject_skew(record, "Qualisys XML")
     if (record.size != np.round(record.size)).any():
         raise InputError(
-            f"camera {record.name!r}: Qualisys XML needs whole image sizes, got {record.size.tolist()}",
+            f"camera {record.name!r}: Qualisys XML needs whole image sizes, found {record.size.tolist()}",
             code="unsupported-camera",
             view=record.name,
             field="sizes",

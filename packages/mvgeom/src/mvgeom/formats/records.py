@@ -262,7 +262,7 @@ def records_of(cameras: CameraGroup) -> list[CameraRecord]:
     """
     if cameras.batch_shape:
         raise InputError(
-            f"a calibration file holds one rig, got a batch of shape {cameras.batch_shape}",
+            f"a calibration file holds one rig, found a batch of shape {cameras.batch_shape}",
             code="wrong-shape",
             argument="cameras",
             found=cameras.batch_shape,

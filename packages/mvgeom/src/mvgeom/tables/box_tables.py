@@ -144,7 +144,7 @@ def write_labeled_boxes(path: str | Path, images: Sequence[str], boxes: np.ndarr
     boxes = np.asarray(boxes, dtype=np.float64)
     if boxes.shape != (len(images), 4):
         raise InputError(
-            f"{len(images)} images need boxes of shape ({len(images)}, 4), got {boxes.shape}",
+            f"{len(images)} images need boxes of shape ({len(images)}, 4), found {boxes.shape}",
             code="wrong-shape",
             argument="boxes",
             found=boxes.shape,
@@ -152,7 +152,7 @@ def write_labeled_boxes(path: str | Path, images: Sequence[str], boxes: np.ndarr
     for image, box in zip(images, boxes, strict=True):
         if not (np.isfinite(box).all() and (box[2:] > 0).all()):
             raise InputError(
-                f"cannot write {path}: the box of {image!r} must be finite and of positive size, got {box}",
+                f"{path}: the box of {image!r} must be finite and of positive size, found {box}",
                 code="out-of-range",
                 argument="boxes",
                 row=image,
@@ -173,7 +173,7 @@ def write_video_boxes(path: str | Path, boxes: np.ndarray) -> None:
     boxes = np.asarray(boxes, dtype=np.float64)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise InputError(
-            f"boxes of a video have shape (T, 4), got {boxes.shape}",
+            f"boxes of a video have shape (T, 4), found {boxes.shape}",
             code="wrong-shape",
             argument="boxes",
             found=boxes.shape,
@@ -181,7 +181,7 @@ def write_video_boxes(path: str | Path, boxes: np.ndarray) -> None:
     bad = np.flatnonzero((boxes[:, 2:] <= 0).any(axis=1) | np.isinf(boxes).any(axis=1))
     if len(bad):
         raise InputError(
-            f"cannot write {path}: the box of frame {bad[0]} must be finite and of positive size, got {boxes[bad[0]]}",
+            f"{path}: the box of frame {bad[0]} must be finite and of positive size, found {boxes[bad[0]]}",
             code="out-of-range",
             argument="boxes",
             row=int(bad[0]),
