@@ -209,7 +209,9 @@ def _scale_about_corner(corner: Array, extent: Array, size: Array | tuple[float,
         size = xp.asarray(size, dtype=corner.dtype, device=corner.device)
     elif isinstance(size, np.ndarray) and np.any(size <= 0):
         raise InputError(
-            f"an image size must be positive, found width, height = {size.tolist()}", code="out-of-range", argument="size"
+            f"an image size must be positive, found width, height = {size.tolist()}",
+            code="out-of-range",
+            argument="size",
         )
     scale = size / extent
     return _with_translation(scale, (0.5 - corner) * scale - 0.5)
