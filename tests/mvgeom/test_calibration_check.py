@@ -7,6 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from helpers.boards import arc_of_cameras
+from helpers.errors import raises_input
 from helpers.human4 import human4
 from mvgeom import CameraGroup, project
 from mvgeom.calibration import Check, check, refine
@@ -171,7 +172,7 @@ def test_given_image_sizes(rig: CameraGroup) -> None:
     assert "they are resized by 0.5: resize the calibration, too" in resized.text
     assert (cropped.severity, cropped.cameras) == ("warning", ("cam3",))
     assert "1280x1024 px, they are 1272x1024 px" in cropped.text
-    with pytest.raises(ValueError, match=r"image_sizes must have shape \(4, 2\), got \(2,\)"):
+    with raises_input("wrong-shape", argument="image_sizes", found=(2,)):
         check(rig, keypoints(rig), image_sizes=[1280, 1024])  # type: ignore[list-item]
 
 
@@ -202,12 +203,12 @@ def test_a_camera_that_looks_the_other_way(rig: CameraGroup) -> None:
 
 def test_mistakes(rig: CameraGroup) -> None:
     points = keypoints(rig)
-    with pytest.raises(ValueError, match=r"keypoints must have shape \(N, 4, K, 2\)"):
+    with raises_input("wrong-shape", argument="points", found=(60, 3, 10, 2)):
         check(rig, points[:, :3])
-    with pytest.raises(ValueError, match="at least two cameras are needed"):
+    with raises_input("too-few-views", found=1, expected=2):
         check(rig.select(["cam1"]), points[:, :1])
     points[1:] = np.nan
-    with pytest.raises(ValueError, match="a check needs 20 at least"):
+    with raises_input("too-few-points", found=8, expected=20):
         check(rig, points)
 
 

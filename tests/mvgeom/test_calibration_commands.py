@@ -10,28 +10,16 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner, Result
 
 from helpers.boards import BOARD as LARGER_BOARD
 from helpers.boards import arc_of_cameras, film, photograph
+from helpers.errors import check_error, raises_input
 from helpers.human4 import CROP, FOLDER, human4
+from helpers.mvgeom_command import fails, run
 from mvgeom import CameraGroup, project
 from mvgeom.calibration import CharucoBoard, Chessboard, calibrate, from_points, write_calibration_report
-from mvgeom.cli import app
 
 BOARD = Chessboard(columns=7, rows=4, square_size=0.06)
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def fails(*arguments: object) -> str:
-    result = run(*arguments)
-    assert result.exit_code == 2, result.output
-    assert isinstance(result.exception, SystemExit)
-    assert result.stderr.startswith("error: ")
-    return result.stderr
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +97,10 @@ def test_calibrate(pictures: tuple[CameraGroup, list[str]], tmp_path: Path) -> N
 def test_calibrate_tells_why_it_cannot(pictures: tuple[CameraGroup, list[str]], tmp_path: Path) -> None:
     _, arguments = pictures
     output = tmp_path / "rig.toml"
-    lines = fails("calibrate", *arguments, "--chessboard", "8x5", "--square", 1, "-o", output).splitlines()
+    result = run("calibrate", *arguments, "--chessboard", "8x5", "--square", 1, "-o", output)
+    assert result.exit_code == 2
+    check_error(result.error, "no-calibration")
+    lines = result.stderr.splitlines()
     assert [line[:21] for line in lines] == ["error: camera 'cam1':", "error: camera 'cam2':"]
     assert all("there is a board of 7x4 inner corners" in line for line in lines)
     assert not output.exists()
@@ -132,21 +123,21 @@ def test_calibrate_mistakes(pictures: tuple[CameraGroup, list[str]], tmp_path: P
     _, arguments = pictures
     board = ["--chessboard", "7x4", "--square", 0.06]
     output = ["-o", tmp_path / "rig.toml"]
-    assert "either --chessboard COLUMNSxROWS or --charuco" in fails("calibrate", *arguments, *output)
-    assert "either --chessboard" in fails("calibrate", *arguments, *board, "--charuco", "7x5", *output)
-    assert "--square is missing" in fails("calibrate", *arguments, "--chessboard", "7x4", *output)
-    assert "--marker is missing" in fails("calibrate", *arguments, "--charuco", "7x4", "--square", 1, *output)
-    assert "--chessboard must be WIDTHxHEIGHT" in fails(
-        "calibrate", *arguments, "--chessboard", "7", *board[2:], *output
-    )
-    assert "no such file or folder: nowhere" in fails("calibrate", "cam1=nowhere", *board, *output)
-    assert "expected CAMERA=PATH, got 'nowhere'" in fails("calibrate", "nowhere", *board, *output)
-    assert "end it with one of .toml, .json" in fails("calibrate", *arguments, *board, "-o", tmp_path / "rig.bin")
-    assert "there is no folder" in fails("calibrate", *arguments, *board, "-o", tmp_path / "no" / "rig.toml")
-    assert "anipose TOML holds 5" in fails("calibrate", *arguments, *board, "--coefficients", 8, *output)
-    assert "must be one of (0, 1, 2" in fails("calibrate", *arguments, *board, "--coefficients", 3, *output)
+    fails("bad-option", "calibrate", *arguments, *output, option="--chessboard")
+    fails("bad-option", "calibrate", *arguments, *board, "--charuco", "7x5", *output, option="--chessboard")
+    fails("missing-argument", "calibrate", *arguments, "--chessboard", "7x4", *output, option="--square")
+    charuco = ["--charuco", "7x4", "--square", 1]
+    fails("missing-argument", "calibrate", *arguments, *charuco, *output, option="--marker")
+    fails("bad-option", "calibrate", *arguments, "--chessboard", "7", *board[2:], *output, option="--chessboard")
+    fails("missing-file", "calibrate", "cam1=nowhere", *board, *output, path="nowhere")
+    fails("bad-option", "calibrate", "nowhere", *board, *output, option="CAMERA=PATH")
+    fails("unknown-format", "calibrate", *arguments, *board, "-o", tmp_path / "rig.bin", path="rig.bin")
+    fails("missing-file", "calibrate", *arguments, *board, "-o", tmp_path / "no" / "rig.toml", path="no")
+    coefficients = [*board, "--coefficients"]
+    fails("unsupported-camera", "calibrate", *arguments, *coefficients, 8, *output, field="distortion")
+    fails("unknown-choice", "calibrate", *arguments, *coefficients, 3, *output, argument="num_coefficients")
     fixed = ["--fix-intrinsics", "--every", 6]
-    assert "give the cameras that have them" in fails("calibrate", *arguments, *board, *fixed, *output)
+    fails("missing-argument", "calibrate", *arguments, *board, *fixed, *output, argument="intrinsics")
 
 
 def test_check(keypoints: tuple[Path, Path, list[str]]) -> None:
@@ -189,13 +180,13 @@ def test_refine(keypoints: tuple[Path, Path, list[str]], tmp_path: Path) -> None
 def test_refine_and_check_mistakes(keypoints: tuple[Path, Path, list[str]], tmp_path: Path) -> None:
     good, _, arguments = keypoints
     output = ["-o", tmp_path / "refined.toml"]
-    assert "no camera named 'cam9'" in fails("refine", good, *arguments, *output, "--hold", "cam9")
-    assert "at least two views" in fails("refine", good, arguments[0], *output)
-    assert "end it with one of" in fails("refine", good, *arguments, "-o", tmp_path / "a.bin")
-    assert "cannot be read" in fails("check", good, arguments[0], "cam2=none.csv")
-    assert "no camera named 'side'" in fails("check", good, arguments[0], "side=none.csv")
-    assert "--image-size must be WIDTHxHEIGHT" in fails("check", good, *arguments, "--image-size", "cam1=big")
-    assert "no camera named 'top'" in fails("check", good, *arguments, "--image-size", "top=10x10")
+    fails("missing-view", "refine", good, *arguments, *output, "--hold", "cam9", view="cam9")
+    fails("too-few-views", "refine", good, arguments[0], *output, found=1)
+    fails("unknown-format", "refine", good, *arguments, "-o", tmp_path / "a.bin", path="a.bin")
+    fails("missing-file", "check", good, arguments[0], "cam2=none.csv", path="none.csv")
+    fails("missing-view", "check", good, arguments[0], arguments[1].replace("cam2=", "side="), view="side")
+    fails("bad-option", "check", good, *arguments, "--image-size", "cam1=big", option="--image-size")
+    fails("missing-view", "check", good, *arguments, "--image-size", "top=10x10", view="top")
 
 
 def test_report_of_a_calibration_with_views_left_out(tmp_path: Path) -> None:
@@ -214,7 +205,7 @@ def test_report_of_a_calibration_with_views_left_out(tmp_path: Path) -> None:
     assert float(left_out["rms_px"]) > 10
     assert all(float(row["rms_px"]) < 1 for row in rows if row["used"] == "1")
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="the folder cannot be made"):
+    with raises_input("unwritable-file", path="x"):
         write_calibration_report(result, tmp_path / "file" / "x")
 
 

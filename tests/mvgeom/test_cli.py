@@ -1,5 +1,6 @@
 """The command mvgeom, through its real entry point object; start-up and exit codes through a real process."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -8,28 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.spatial.transform import Rotation
-from typer.testing import CliRunner, Result
 
+import mvgeom
+from helpers.mvgeom_command import fails, run
 from mvgeom import project
 from mvgeom.cameras import CameraGroup
-from mvgeom.cli import app
+from mvgeom.cli.entry import create_app, run_program
 from mvgeom.tables import write_labeled_boxes, write_video_boxes
 
 SHARED = Path(__file__).parents[2].parent / "shared"
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def fails(*arguments: object) -> str:
-    """The one line on stderr of a run that must end with exit code 2 and without traceback."""
-    result = run(*arguments)
-    assert result.exit_code == 2, result.output
-    assert isinstance(result.exception, SystemExit)
-    assert result.stderr.count("\n") == 1
-    assert result.stderr.startswith("error: ")
-    return result.stderr
 
 
 @pytest.fixture
@@ -72,8 +60,8 @@ def read_3d(path: Path) -> tuple[pd.DataFrame, np.ndarray]:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from mvgeom.cli import app\n"
-        "try: app(['--help'])\n"
+        "import sys; from mvgeom.cli import main; sys.argv = ['mvgeom', '--help']\n"
+        "try: main()\n"
         "except SystemExit: pass\n"
         "heavy = {'cv2', 'scipy', 'matplotlib', 'pandas', 'torch'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
@@ -95,7 +83,7 @@ def test_convert_by_suffix_and_back(calibration: Path, tmp_path: Path) -> None:
 
 def test_convert_with_sizes(calibration: Path, tmp_path: Path) -> None:
     run("convert", calibration, tmp_path / "rig.mat")
-    assert "give sizes=" in fails("convert", tmp_path / "rig.mat", tmp_path / "rig.json")
+    fails("missing-size", "convert", tmp_path / "rig.mat", tmp_path / "rig.json", view="left")
     sizes = ["--size", "left=1280x1024", "--size", "right=1280x1024", "--size", "top=640x480"]
     assert run("convert", tmp_path / "rig.mat", tmp_path / "rig.json", *sizes).exit_code == 0
     np.testing.assert_array_equal(CameraGroup.load(tmp_path / "rig.json").sizes[2], [640, 480])
@@ -126,21 +114,106 @@ def test_options_of_formats_reach_them(calibration: Path, tmp_path: Path) -> Non
     np.testing.assert_allclose(CameraGroup.load(tmp_path / "rig.json").matrix[0, 0, 2], 641)
 
 
+def test_a_bug_is_not_the_users_mistake(calibration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.setattr(np, "isclose", broken)
+    result = run("show", calibration)
+    assert result.exit_code == 1
+    assert "Traceback (most recent call last)" in result.stderr
+    assert "operands could not be broadcast together" in result.stderr
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith(f"bug: mvgeom {mvgeom.__version__} failed")
+
+
+def test_a_wrong_command_line_is_one_line() -> None:
+    for arguments in (["show"], ["shows"], ["show", "a.toml", "--colour", "red"], ["triangulate", "a", "b=c"]):
+        result = run(*arguments)
+        assert result.exit_code == 2
+        assert result.stderr.count("\n") == 1
+        assert result.stderr.startswith("error: ")
+        assert "--help" in result.stderr
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_debug_shows_the_traceback_of_every_error(place: int) -> None:
+    arguments = ["show", "nothing.toml"]
+    result = run(*arguments[:place], "--debug", *arguments[place:])
+    assert result.exit_code == 2
+    assert "Traceback (most recent call last)" in result.stderr
+    assert result.stderr.endswith("error: nothing.toml: no such file or folder\n")
+
+
+def test_paths_with_brackets_are_printed_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "rig[bold].toml"
+    assert fails("missing-file", "show", path) == f"error: {path}: no such file or folder\n"
+    path.mkdir()
+    assert "rig[bold].toml" in fails("unknown-format", "show", path)
+
+
+def test_an_error_of_the_system_is_one_line(calibration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "rig.png")
+
+    monkeypatch.setattr("mvgeom.rig_figure.save_rig_figure", full)
+    result = run("show", calibration, "-o", "rig.png")
+    assert (result.exit_code, result.stderr) == (2, "error: rig.png: No space left on device\n")
+
+
+def test_programs_explain_their_own_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    app = create_app("mvgeom", "A program.")
+
+    @app.command()
+    def run_out() -> None:
+        raise MemoryError("of the device")
+
+    @app.command()
+    def other() -> None:
+        pass
+
+    with pytest.raises(SystemExit) as ended:
+        run_program(
+            app,
+            "mvgeom",
+            explain=[lambda error: "too little memory" if isinstance(error, MemoryError) else None],
+            arguments=["run-out"],
+        )
+    assert (ended.value.code, capsys.readouterr().err) == (2, "error: too little memory\n")
+
+
+def test_version_and_short_help() -> None:
+    assert run("--version").stdout == f"mvgeom {mvgeom.__version__}\n"
+    assert run("show", "-h").stdout == run("show", "--help").stdout
+    module = [sys.executable, "-m", "mvgeom", "--version"]
+    assert subprocess.run(module, check=True, capture_output=True, text=True).stdout == f"mvgeom {mvgeom.__version__}\n"
+
+
+def test_commands_name_what_they_wrote_and_what_comes_next(calibration: Path, tmp_path: Path) -> None:
+    result = run("convert", calibration, "--output", tmp_path / "rig.json")
+    *_, written, following = result.stdout.splitlines()
+    assert str(tmp_path / "rig.json") in written
+    assert following == f"next: mvgeom show {tmp_path / 'rig.json'}"
+
+
 def test_convert_mistakes(calibration: Path, tmp_path: Path) -> None:
-    assert "no such file" in fails("convert", tmp_path / "nothing.toml", tmp_path / "a.json")
-    assert "does not tell the format" in fails("convert", calibration, tmp_path / "a.bin")
-    assert "no calibration format 'anypose'" in fails("convert", calibration, tmp_path / "a.toml", "--to", "anypose")
-    assert "DLT holds 0" in fails("convert", calibration, tmp_path / "a.csv")
-    assert "--scale must be positive" in fails("convert", calibration, tmp_path / "a.json", "--scale", 0)
-    assert "has no option frame" in fails("convert", calibration, tmp_path / "a.json", "-O", "frame=1")
-    assert "expected --option KEY=VALUE, got 'frame'" in fails("show", calibration, "-O", "frame")
-    assert "frame must be a whole number" in fails("show", calibration, "-O", "frame=first")
-    assert "one_based must be true or false" in fails("show", calibration, "-O", "one_based=1")
-    assert "--size must be WIDTHxHEIGHT" in fails("show", calibration, "--size", "big")
+    fails("missing-file", "convert", tmp_path / "nothing.toml", "-o", tmp_path / "a.json", path="nothing.toml")
+    fails("missing-file", "convert", calibration, "-o", tmp_path / "no" / "a.json", path="no")
+    fails("missing-argument", "convert", calibration, option="--output")
+    fails("unknown-format", "convert", calibration, tmp_path / "a.bin", path="a.bin")
+    fails("unknown-format", "convert", calibration, tmp_path / "a.toml", "--to", "anypose", found="anypose")
+    fails("unsupported-camera", "convert", calibration, tmp_path / "a.csv", view="left", field="distortion")
+    fails("bad-option", "convert", calibration, tmp_path / "a.json", "--scale", 0, option="--scale")
+    fails("unknown-choice", "convert", calibration, tmp_path / "a.json", "-O", "frame=1", argument="frame")
+    fails("bad-option", "show", calibration, "-O", "frame", option="--option KEY=VALUE")
+    fails("bad-option", "show", calibration, "-O", "frame=first", key="frame")
+    fails("bad-option", "show", calibration, "-O", "frame=²", key="frame")
+    fails("bad-option", "show", calibration, "-O", "one_based=1", key="one_based")
+    fails("bad-option", "show", calibration, "--size", "big", option="--size")
 
 
 def test_warnings_are_one_line(calibration: Path, tmp_path: Path) -> None:
-    run("convert", calibration, tmp_path / "folder", "--to", "easymocap")
+    run("convert", calibration, "-o", tmp_path / "folder", "--to", "easymocap")
     text = (tmp_path / "folder" / "extri.yml").read_text()
     (tmp_path / "folder" / "extri.yml").write_text(text.replace("   - top\n", ""))
     result = run("show", tmp_path / "folder")
@@ -159,7 +232,7 @@ def test_show(calibration: Path, tmp_path: Path) -> None:
     assert "57x47" in row  # 2 atan(640 / 1200) is 56 degrees, and the lens compresses the border
     assert ", 4 to 4 away" in result.stdout
     assert (tmp_path / "rig.png").stat().st_size > 10_000
-    assert "pictures are written as" in fails("show", calibration, "-o", tmp_path / "rig.doc")
+    fails("unknown-format", "show", calibration, "-o", tmp_path / "rig.doc", path="rig.doc")
 
 
 def test_triangulate_exact_points(calibration: Path, tmp_path: Path) -> None:
@@ -204,7 +277,7 @@ def test_triangulate_keypoints_of_crops(calibration: Path, tmp_path: Path) -> No
         write_labeled_boxes(tmp_path / f"{name}_boxes.csv", names, np.tile(boxes, (5, 1)))
         arguments += [f"{name}={tmp_path / name}.csv", "--boxes", f"{name}={tmp_path / name}_boxes.csv"]
     output = tmp_path / "3d.csv"
-    assert "--boxes needs --crop-size" in fails("triangulate", calibration, *arguments, "-o", output)
+    fails("missing-argument", "triangulate", calibration, *arguments, "-o", output, option="--crop-size")
     result = run("triangulate", calibration, *arguments, "-o", output, "--crop-size", "320x480")
     assert result.exit_code == 0, result.output
     np.testing.assert_allclose(read_3d(output)[1], world, atol=1e-4)
@@ -221,13 +294,15 @@ def test_triangulate_keypoints_of_crops(calibration: Path, tmp_path: Path) -> No
 def test_triangulate_mistakes(calibration: Path, tmp_path: Path) -> None:
     _, arguments = views(tmp_path, calibration)
     output = ["-o", tmp_path / "3d.csv"]
-    assert "at least two views, got 1" in fails("triangulate", calibration, arguments[0], *output)
-    assert "no camera named 'cam9'" in fails("triangulate", calibration, arguments[0], "cam9=a.csv", *output)
-    assert "expected VIEW=CSV, got 'left.csv'" in fails("triangulate", calibration, "left.csv", *output)
-    assert "'left' is given twice" in fails("triangulate", calibration, arguments[0], arguments[0], *output)
-    assert "missing.csv: cannot be read" in fails("triangulate", calibration, arguments[0], "top=missing.csv", *output)
-    assert "noise must be positive" in fails("triangulate", calibration, *arguments, *output, "--noise", 0)
-    assert "--boxes for 'side'" in fails("triangulate", calibration, *arguments, *output, "--boxes", "side=b.csv")
+    fails("too-few-views", "triangulate", calibration, arguments[0], *output, found=1, expected=2)
+    cam9 = arguments[1].replace("right=", "cam9=")
+    fails("missing-view", "triangulate", calibration, arguments[0], cam9, *output, view="cam9")
+    fails("bad-option", "triangulate", calibration, "left.csv", *output, option="VIEW=CSV")
+    fails("duplicate-name", "triangulate", calibration, arguments[0], arguments[0], *output, name="left")
+    fails("missing-file", "triangulate", calibration, arguments[0], "top=missing.csv", *output, path="missing.csv")
+    fails("out-of-range", "triangulate", calibration, *arguments, *output, "--noise", 0, argument="noise")
+    boxes = ["--boxes", arguments[0].replace("left=", "side=")]
+    fails("missing-view", "triangulate", calibration, *arguments, *output, *boxes, view="side", option="--boxes")
     assert not (tmp_path / "3d.csv").exists()
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from helpers.errors import raises_input
 from mvgeom import project, triangulate
 from mvgeom.cameras import CameraGroup
 from mvgeom.reconstruction import Method, noise_from_errors, reconstruct
@@ -138,9 +139,9 @@ def test_a_view_without_weight_is_a_missing_view(rig: CameraGroup, method: Metho
 
 def test_wrong_options(rig: CameraGroup) -> None:
     _, pixels = scene(rig, 1.0, 0.0)
-    with pytest.raises(ValueError, match="noise must be positive px, got 0"):
+    with raises_input("out-of-range", argument="noise", found=0):
         reconstruct(pixels, rig, noise=0)
-    with pytest.raises(ValueError, match="method must be robust, refined or linear, got 'best'"):
+    with raises_input("unknown-choice", argument="method", found="best"):
         reconstruct(pixels, rig, method="best")  # type: ignore[arg-type]
 
 

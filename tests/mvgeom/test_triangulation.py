@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.errors import Expectation, raises_input
 from helpers.geometry import moved_world, random_rig, random_rotation, slow_triangulate
 from helpers.optional import double_tensor, torch
 from mvgeom import (
@@ -468,21 +469,24 @@ def test_autocast_does_not_coarsen_anything() -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("call", "expected"),
     [
         (
             lambda cams: triangulate(np.zeros((2, 4, 2)), cams),
-            r"\(\.\.\., 3, K, 2\) for .*'view0'.* got \(2, 4, 2\)",
+            raises_input("wrong-shape", argument="points", found=(2, 4, 2)),
         ),
-        (lambda cams: triangulate_pairs(np.zeros((1, 4, 2)), cams.select(["view1"])), r"at least 2 cameras.*'view1'"),
+        (
+            lambda cams: triangulate_pairs(np.zeros((1, 4, 2)), cams.select(["view1"])),
+            raises_input("too-few-views", found=1, expected=2),
+        ),
         (
             lambda cams: triangulate_robust(np.zeros((3, 4, 2)), cams, threshold=0.0),
-            r"threshold must be .* got 0.0",
+            raises_input("out-of-range", argument="threshold"),
         ),
-        (lambda cams: triangulate(torch.zeros(3, 4, 2), cams), r"cams.to\(like=points\)"),
-        (lambda cams: covariance(np.zeros((4, 2)), cams), r"\(\.\.\., K, 3\) in the world"),
+        (lambda cams: triangulate(torch.zeros(3, 4, 2), cams), raises_input("wrong-array")),
+        (lambda cams: covariance(np.zeros((4, 2)), cams), raises_input("wrong-shape", argument="points", found=(4, 2))),
     ],
 )
-def test_messages(call: object, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_messages(call: object, expected: Expectation) -> None:
+    with expected:
         call(random_rig(np.random.default_rng(17), 3))

@@ -1,4 +1,4 @@
-"""What the Array API lacks and every geometric function needs: dtypes, gradients stopped, small linear systems."""
+"""Helpers that the Array API lacks: dtypes, stopped gradients, small linear systems."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ Array = Any
 
 
 def as_floating(xp: Any, array: Array) -> Array:
-    """The array itself, or float64 where it holds integers.
+    """Return the array itself, or float64 where it holds integers.
 
     Raises:
-        ValueError: for half precision: bfloat16 resolves 2 px at x = 500.
+        InputError: for half precision: bfloat16 resolves 2 px at x = 500.
     """
     if array.dtype in (xp.float32, xp.float64):
         return array
     if xp.isdtype(array.dtype, "real floating"):
         raise InputError(
             f"coordinates in {array.dtype} are too coarse for geometry; use float32 or float64",
-            code="wrong-dtype",
+            code="wrong-array",
             dtype=str(array.dtype),
         )
     return xp.astype(array, xp.float64)
 
 
 def cast(xp: Any, array: Array, dtype: Any) -> Array:
-    """The array in another dtype, untouched where it has that already."""
+    """Return the array in another dtype, untouched where it has that already."""
     return array if array.dtype == dtype else xp.astype(array, dtype)
 
 
 def wide_dtype(xp: Any, array: Array) -> Any:
-    """float64, or the array's own dtype on Apple's MPS device, which has no float64."""
+    """Return float64, or the array's own dtype on Apple's MPS device, which has no float64."""
     return array.dtype if str(getattr(array, "device", "cpu")).startswith("mps") else xp.float64
 
 
 def stop_gradient(array: Array) -> Array:
-    """The same values, cut off from autograd; NumPy arrays are returned as they are."""
+    """Return the same values, cut off from autograd; NumPy arrays are returned as they are."""
     return array.detach() if hasattr(array, "detach") else array
 
 
@@ -70,7 +70,7 @@ def solve_symmetric(
 
 
 def adjugate_symmetric(entries: tuple[Array, ...]) -> tuple[tuple[Array, ...], Array]:
-    """Unique entries of the adjugate of symmetric 3x3 matrices (order as in `solve_symmetric`), and the determinant."""
+    """Return adjugates of symmetric 3x3 matrices, entries ordered as in `solve_symmetric`, and the determinants."""
     m00, m01, m02, m11, m12, m22 = entries
     c00 = m11 * m22 - m12 * m12
     c01 = m02 * m12 - m01 * m22

@@ -47,7 +47,7 @@ class LocalRig(NamedTuple):
 
 
 def local_rig(cams: CameraGroup, like: Array, xp: Any) -> LocalRig:
-    """The rig around the centroid of its cameras, computed in float64 where the device has it."""
+    """Return the rig around the centroid of its cameras, computed in float64 where the device has it."""
     wide = wide_dtype(xp, like)
     rotation, translation = cast(xp, cams.rotation, wide), cast(xp, cams.translation, wide)
     centers = -xp.sum(stop_gradient(rotation) * stop_gradient(translation)[..., None], axis=-2)
@@ -61,7 +61,7 @@ def local_rig(cams: CameraGroup, like: Array, xp: Any) -> LocalRig:
 
 
 def world_components(points: Array, rig: LocalRig, xp: Any) -> tuple[Vector, Array]:
-    """(..., K, 3) world points relative to the rig's origin, 0 where missing, and which are not missing."""
+    """Return (..., K, 3) world points relative to the rig's origin, 0 where missing, and which are not missing."""
     x, y, z = (points[..., axis] - rig.origin[axis] for axis in range(3))
     # NaN compares false.
     valid = xp.abs(x) + xp.abs(y) + xp.abs(z) < LARGEST_COORDINATE
@@ -69,7 +69,7 @@ def world_components(points: Array, rig: LocalRig, xp: Any) -> tuple[Vector, Arr
 
 
 def camera_components(offset: Vector, rig: LocalRig) -> Vector:
-    """World points relative to the rig's origin to components (..., V, K) in the cameras."""
+    """Convert world points relative to the rig's origin to components (..., V, K) in the cameras."""
     x, y, z = (component[..., None, :] for component in offset)
     r00, r01, r02, r10, r11, r12, r20, r21, r22 = rig.rotation
     tx, ty, tz = rig.translation
@@ -81,7 +81,7 @@ def camera_components(offset: Vector, rig: LocalRig) -> Vector:
 
 
 def normalize(camera: Vector, cams: CameraGroup, xp: Any) -> tuple[Array, Array, Array, Array]:
-    """x / z, y / z and 1 / z, and which points are in front and within the lens's range; 0, 0, 1 elsewhere."""
+    """Return x / z, y / z and 1 / z, and which points are in front and within the lens's range; 0, 0, 1 elsewhere."""
     x, y, z = camera
     limit = cast(xp, invertible_radius(cams)[..., None], x.dtype) * z
     # r < z radius without dividing by a depth near zero.
@@ -91,7 +91,7 @@ def normalize(camera: Vector, cams: CameraGroup, xp: Any) -> tuple[Array, Array,
 
 
 def pixels_from_normalized(x: Array, y: Array, cams: CameraGroup, xp: Any) -> tuple[Array, Array]:
-    """Normalized coordinates within the lens's range to pixels."""
+    """Convert normalized coordinates within the lens's range to pixels."""
 
     def bend(x: Array, y: Array, lens: Lens, limits: LensRange) -> tuple[Array, ...]:
         xd, yd = distort_components(x, y, lens, xp)
@@ -103,7 +103,7 @@ def pixels_from_normalized(x: Array, y: Array, cams: CameraGroup, xp: Any) -> tu
 
 
 def pixels_with_jacobian(x: Array, y: Array, cams: CameraGroup, xp: Any) -> tuple[tuple[Array, Array], Jacobian]:
-    """`pixels_from_normalized` and its Jacobian."""
+    """Return `pixels_from_normalized` and its Jacobian."""
 
     def bend(x: Array, y: Array, lens: Lens, limits: LensRange) -> tuple[Array, ...]:
         (xd, yd), jacobian = distort_with_jacobian(x, y, lens, xp)
@@ -119,7 +119,7 @@ def pixels_with_jacobian(x: Array, y: Array, cams: CameraGroup, xp: Any) -> tupl
 
 
 def normalized_from_pixels(points: Array, cams: CameraGroup, xp: Any) -> tuple[Array, Array, Array]:
-    """(..., V, K, 2) pixels to normalized coordinates and which of them are valid; 0 elsewhere."""
+    """Convert pixels (..., V, K, 2) to normalized coordinates and which of them are valid; 0 elsewhere."""
     fx, skew, cx, fy, cy = intrinsics(cams, points.dtype, xp)
     u, v = points[..., 0] - cx, points[..., 1] - cy
     # NaN compares false.
@@ -137,20 +137,20 @@ def normalized_from_pixels(points: Array, cams: CameraGroup, xp: Any) -> tuple[A
 
 
 def world_rays(x: Array, y: Array, z: Array | float, rotation: tuple[Array, ...]) -> Vector:
-    """Directions R'(x, y, z) in the world, not normalized."""
+    """Return directions R'(x, y, z) in the world, not normalized."""
     r00, r01, r02, r10, r11, r12, r20, r21, r22 = rotation
     return r00 * x + r10 * y + r20 * z, r01 * x + r11 * y + r21 * z, r02 * x + r12 * y + r22 * z
 
 
 def intrinsics(cams: CameraGroup, dtype: Any, xp: Any) -> tuple[Array, Array, Array, Array, Array]:
-    """fx, skew, cx, fy, cy, each (..., V, 1)."""
+    """Return fx, skew, cx, fy, cy, each (..., V, 1)."""
     flat = xp.reshape(cast(xp, cams.matrix, dtype), (*cams.matrix.shape[:-2], 1, 9))
     fx, skew, cx, _, fy, cy, *_ = xp.unstack(flat, axis=-1)
     return fx, skew, cx, fy, cy
 
 
 def invertible_radius(cams: CameraGroup) -> Array:
-    """(..., V) normalized radius within which the lens model is one-to-one.
+    """Return (..., V) normalized radius within which the lens model is one-to-one.
 
     At most 100 for Brown-Conrady lenses with coefficients, 10,000 for others (89.4 and 89.99 degrees off the axis).
     """
@@ -158,7 +158,7 @@ def invertible_radius(cams: CameraGroup) -> Array:
 
 
 def pair_slices(num_views: int) -> Iterator[tuple[slice, slice]]:
-    """Each view and those after it: concatenated, the pairs in the order of `itertools.combinations`.
+    """Yield each view and those after it: concatenated, the pairs in the order of `itertools.combinations`.
 
     Slices instead of index arrays, which would have to be copied to the device first.
     """
@@ -167,12 +167,12 @@ def pair_slices(num_views: int) -> Iterator[tuple[slice, slice]]:
 
 
 def dot(a: Vector, b: Vector) -> Array:
-    """Scalar products."""
+    """Return scalar products."""
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 def cross(a: Vector, b: Vector) -> Vector:
-    """Vector products."""
+    """Return vector products."""
     return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
 
 
@@ -195,7 +195,7 @@ def _per_lens(
 
 
 def _join_views(parts: list[Array], cams: CameraGroup) -> Array:
-    """Arrays (..., views of one lens, n), one per lens model, put together in the group's order."""
+    """Put arrays (..., views of one lens, n), one per lens model, together in the group's order."""
     if len(parts) == 1:
         return parts[0]
     source = {}

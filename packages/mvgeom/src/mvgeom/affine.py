@@ -1,6 +1,6 @@
 """2D affine maps as matrices (..., 2, 3): crops, resizes and augmentation all compose into one.
 
-A map A takes the point p to A[:, :2] p + A[:, 2]. Pixel convention: the centre of the top-left pixel is (0, 0), so
+A map A takes the point p to A[:, :2] p + A[:, 2]. Pixel convention: the center of the top-left pixel is (0, 0), so
 resizing by s takes x to (x + 0.5) s - 0.5. Every function takes NumPy arrays or torch tensors and any leading batch
 dimensions; NaN points stay NaN.
 """
@@ -15,9 +15,11 @@ from array_api_compat import array_namespace, is_array_api_obj
 from mvgeom._arrays import Array
 from mvgeom.errors import InputError
 
+__all__ = ["apply", "compose", "from_3x3", "from_box", "identity", "invert", "resize", "to_3x3", "translate"]
+
 
 def identity(like: Array | None = None) -> Array:
-    """The (2, 3) map that changes nothing, in the library, dtype and device of `like` (NumPy float64 without it)."""
+    """Return the identity (2, 3), in the library, dtype and device of `like` (NumPy float64 without it)."""
     if like is None:
         return np.eye(2, 3)
     xp = array_namespace(like)
@@ -37,7 +39,7 @@ def apply(matrix: Array, points: Array) -> Array:
     _check_matrix(matrix)
     if len(points.shape) < 2 or points.shape[-1] != 2:
         raise InputError(
-            f"points must have shape (..., K, 2), got {tuple(points.shape)}",
+            f"points must have shape (..., K, 2), found {tuple(points.shape)}",
             code="wrong-shape",
             argument="points",
             found=tuple(points.shape),
@@ -56,7 +58,7 @@ def apply(matrix: Array, points: Array) -> Array:
 
 
 def compose(outer: Array, *inner: Array) -> Array:
-    """The map that applies `inner` first and `outer` last: compose(A, B, C) is A(B(C(p))).
+    """Compose maps, `inner` applied first and `outer` last: compose(A, B, C) is A(B(C(p))).
 
     Args:
         outer: (..., 2, 3).
@@ -80,7 +82,7 @@ def compose(outer: Array, *inner: Array) -> Array:
 
 
 def invert(matrix: Array) -> Array:
-    """The map back: compose(invert(A), A) is the identity.
+    """Invert maps: compose(invert(A), A) is the identity.
 
     Args:
         matrix: (..., 2, 3).
@@ -89,7 +91,7 @@ def invert(matrix: Array) -> Array:
         (..., 2, 3).
 
     Raises:
-        ValueError: for a NumPy matrix that collapses the plane (tensors are not inspected; they give infinities).
+        InputError: for a NumPy matrix that collapses the plane (tensors are not inspected; they give infinities).
     """
     _check_matrix(matrix)
     xp = array_namespace(matrix)
@@ -99,7 +101,7 @@ def invert(matrix: Array) -> Array:
     if isinstance(matrix, np.ndarray) and not np.all(np.abs(determinant) > 0):
         raise InputError(
             f"an affine map with determinant 0 or NaN has no inverse: {matrix.tolist()}",
-            code="not-invertible",
+            code="bad-matrix",
             argument="matrix",
         )
     a, b, c, d = d / determinant, -b / determinant, -c / determinant, a / determinant
@@ -109,29 +111,29 @@ def invert(matrix: Array) -> Array:
 
 
 def from_box(box: Array, size: Array | tuple[float, float]) -> Array:
-    """The map from frame px to the px of the box's content resized to `size`: x to (x + 0.5 - box_x) w / box_w - 0.5.
+    """Map full-image px to crop px, a box's content resized to `size`: x to (x + 0.5 - box_x) w / box_w - 0.5.
 
     Args:
-        box: (..., 4) x, y, width, height in frame px, x and y the upper left corner's pixel index.
+        box: (..., 4) x, y, width, height in full-image px, x and y the upper left corner's pixel index.
         size: width and height of the resized crop, two numbers or (..., 2).
 
     Returns:
         (..., 2, 3) in the box's library and dtype (float64 for lists and integers).
 
     Raises:
-        ValueError: for a NumPy box or a size that is not positive.
+        InputError: for a NumPy box or a size that is not positive.
     """
     box = _floating(box)
     if box.shape[-1] != 4:
         raise InputError(
-            f"a box is x, y, width, height: expected shape (..., 4), got {tuple(box.shape)}",
+            f"a box is x, y, width, height: expected shape (..., 4), found {tuple(box.shape)}",
             code="wrong-shape",
             argument="box",
             found=tuple(box.shape),
         )
     if isinstance(box, np.ndarray) and np.any(box[..., 2:] <= 0):
         raise InputError(
-            f"a box needs a positive width and height, got x, y, width, height = {box.tolist()}",
+            f"a box needs a positive width and height, found x, y, width, height = {box.tolist()}",
             code="out-of-range",
             argument="box",
         )
@@ -139,7 +141,7 @@ def from_box(box: Array, size: Array | tuple[float, float]) -> Array:
 
 
 def resize(old: Array | tuple[float, float], new: Array | tuple[float, float]) -> Array:
-    """The map of an image resized from width and height `old` to `new`: x to (x + 0.5) s - 0.5.
+    """Return the map of an image resized from width and height `old` to `new`: x to (x + 0.5) s - 0.5.
 
     Args:
         old: width and height, two numbers or (..., 2).
@@ -149,26 +151,26 @@ def resize(old: Array | tuple[float, float], new: Array | tuple[float, float]) -
         (..., 2, 3) in the library and dtype of `old` (float64 for tuples and integers).
 
     Raises:
-        ValueError: for sizes that are not positive.
+        InputError: for sizes that are not positive.
     """
     old = _floating(old)
     if isinstance(old, np.ndarray) and np.any(old <= 0):
         raise InputError(
-            f"an image size must be positive, got width, height = {old.tolist()}", code="out-of-range", argument="old"
+            f"an image size must be positive, found width, height = {old.tolist()}", code="out-of-range", argument="old"
         )
     xp = array_namespace(old)
     return _scale_about_corner(xp.zeros_like(old), old, new)
 
 
 def translate(offset: Array | tuple[float, float]) -> Array:
-    """The map that adds `offset`, two numbers or (..., 2); (..., 2, 3)."""
+    """Return the map that adds `offset`, two numbers or (..., 2); (..., 2, 3)."""
     offset = _floating(offset)
     xp = array_namespace(offset)
     return _with_translation(xp.ones_like(offset), offset)
 
 
 def to_3x3(matrix: Array) -> Array:
-    """(..., 2, 3) with the row 0, 0, 1 added: (..., 3, 3)."""
+    """Add the row 0, 0, 1: (..., 2, 3) to (..., 3, 3)."""
     _check_matrix(matrix)
     xp = array_namespace(matrix)
     last = xp.zeros_like(matrix[..., :1, :]) + xp.eye(3, dtype=matrix.dtype, device=matrix.device)[2:]
@@ -176,22 +178,22 @@ def to_3x3(matrix: Array) -> Array:
 
 
 def from_3x3(matrix: Array) -> Array:
-    """The (..., 2, 3) part of homogeneous (..., 3, 3) matrices.
+    """Return the (..., 2, 3) part of homogeneous (..., 3, 3) matrices.
 
     Raises:
-        ValueError: when the shape is wrong, or a NumPy matrix's last row is not 0, 0, 1.
+        InputError: when the shape is wrong, or a NumPy matrix's last row is not 0, 0, 1.
     """
     if len(matrix.shape) < 2 or tuple(matrix.shape[-2:]) != (3, 3):
         raise InputError(
-            f"expected homogeneous matrices (..., 3, 3), got {tuple(matrix.shape)}",
+            f"expected homogeneous matrices (..., 3, 3), found {tuple(matrix.shape)}",
             code="wrong-shape",
             argument="matrix",
             found=tuple(matrix.shape),
         )
     if isinstance(matrix, np.ndarray) and not np.allclose(matrix[..., 2, :], [0.0, 0.0, 1.0], atol=1e-6):
         raise InputError(
-            f"not affine: the last row must be 0, 0, 1, got {matrix[..., 2, :].tolist()}",
-            code="not-affine",
+            f"not affine: the last row must be 0, 0, 1, found {matrix[..., 2, :].tolist()}",
+            code="bad-matrix",
             argument="matrix",
         )
     return matrix[..., :2, :]
@@ -202,12 +204,14 @@ def _scale_about_corner(corner: Array, extent: Array, size: Array | tuple[float,
     if not is_array_api_obj(size):
         if not all(number > 0 for number in np.ravel(size)):
             raise InputError(
-                f"an image size must be positive, got width, height = {size}", code="out-of-range", argument="size"
+                f"an image size must be positive, found width, height = {size}", code="out-of-range", argument="size"
             )
         size = xp.asarray(size, dtype=corner.dtype, device=corner.device)
     elif isinstance(size, np.ndarray) and np.any(size <= 0):
         raise InputError(
-            f"an image size must be positive, got width, height = {size.tolist()}", code="out-of-range", argument="size"
+            f"an image size must be positive, found width, height = {size.tolist()}",
+            code="out-of-range",
+            argument="size",
         )
     scale = size / extent
     return _with_translation(scale, (0.5 - corner) * scale - 0.5)
@@ -229,7 +233,7 @@ def _floating(value: Any) -> Array:
 def _check_matrix(matrix: Array) -> None:
     if len(matrix.shape) < 2 or tuple(matrix.shape[-2:]) != (2, 3):
         raise InputError(
-            f"an affine map has shape (..., 2, 3), got {tuple(matrix.shape)}",
+            f"an affine map has shape (..., 2, 3), found {tuple(matrix.shape)}",
             code="wrong-shape",
             argument="matrix",
             found=tuple(matrix.shape),

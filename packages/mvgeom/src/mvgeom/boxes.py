@@ -1,7 +1,7 @@
-"""Bounding boxes in frame px, as (..., 4) x, y, width, height.
+"""Bounding boxes in full-image px, as (..., 4) x, y, width, height.
 
 x and y are the index of the upper left pixel, so a box covers the continuous range from x - 0.5 to x + width - 0.5 (the
-centre of a pixel has whole coordinates). A missing box is NaN. The map a box induces is `affine.from_box`. Files
+center of a pixel has whole coordinates). A missing box is NaN. The map a box induces is `affine.from_box`. Files
 of boxes are read and written by `mvgeom.tables`.
 """
 
@@ -28,32 +28,32 @@ __all__ = [
 
 
 def from_keypoints(points: Array, *, margin: float = 0.1, min_size: float = 1.0, aspect: float | None = None) -> Array:
-    """The box around keypoints.
+    """Compute the box around keypoints.
 
     Args:
-        points: (..., K, 2) frame px; missing ones (NaN) are left out.
+        points: (..., K, 2) full-image px; missing ones (NaN) are left out.
         margin: added on every side, as a fraction of the larger extent of the points.
         min_size: least width and height in px.
-        aspect: width divided by height; the shorter side grows about the centre. None: as the points are.
+        aspect: width divided by height; the shorter side grows about the center. None: as the points are.
 
     Returns:
         (..., 4) x, y, width, height; NaN where all points are missing. The box is not clipped to the frame.
 
     Raises:
-        ValueError: for a shape that does not end in (K, 2), a negative margin, or sizes that are not positive.
+        InputError: for a shape that does not end in (K, 2), a negative margin, or sizes that are not positive.
     """
     xp = array_namespace(points)
     points = as_floating(xp, points)
     if len(points.shape) < 2 or points.shape[-1] != 2:
         raise InputError(
-            f"points must have shape (..., K, 2), got {tuple(points.shape)}",
+            f"points must have shape (..., K, 2), found {tuple(points.shape)}",
             code="wrong-shape",
             argument="points",
             found=tuple(points.shape),
         )
     if not (margin >= 0 and min_size > 0):
         raise InputError(
-            f"margin must be at least 0 and min_size positive, got {margin} and {min_size}",
+            f"margin must be at least 0 and min_size positive, found {margin} and {min_size}",
             code="out-of-range",
             argument="margin",
         )
@@ -65,7 +65,7 @@ def from_keypoints(points: Array, *, margin: float = 0.1, min_size: float = 1.0,
     center, extent = (low + high) / 2, high - low
     extent = extent + 2 * margin * xp.max(extent, axis=-1, keepdims=True)
     extent = xp.clip(extent, min_size, None)
-    # A pixel's centre is whole, so the range from x - 0.5 belongs to the box that starts at x.
+    # A pixel's center is whole, so the range from x - 0.5 belongs to the box that starts at x.
     box = xp.concat([center - extent / 2 + 0.5, extent], axis=-1)
     box = xp.where(some, box, xp.nan)
     return box if aspect is None else with_aspect(box, aspect)
@@ -74,7 +74,7 @@ def from_keypoints(points: Array, *, margin: float = 0.1, min_size: float = 1.0,
 def from_points_3d(
     points: Array, cams: CameraGroup, *, margin: float = 0.1, min_size: float = 1.0, aspect: float | None = None
 ) -> Array:
-    """The box around world points in every view.
+    """Compute the box around world points in every view.
 
     Args:
         points: (..., K, 3) world; missing ones and those a camera cannot see (behind it, beyond its lens) are left out.
@@ -84,16 +84,16 @@ def from_points_3d(
         aspect: as in `from_keypoints`.
 
     Returns:
-        (..., V, 4) x, y, width, height in frame px; NaN where a view has no point. Not clipped to the frame.
+        (..., V, 4) x, y, width, height in full-image px; NaN where a view has no point. Not clipped to the frame.
     """
     return from_keypoints(project(points, cams), margin=margin, min_size=min_size, aspect=aspect)
 
 
 def clip(boxes: Array, size: Array | tuple[float, float]) -> Array:
-    """The part of boxes inside the frame.
+    """Clip boxes to the image.
 
     Args:
-        boxes: (..., 4) x, y, width, height in frame px.
+        boxes: (..., 4) x, y, width, height in full-image px.
         size: width and height of the frame, two numbers or (..., 2).
 
     Returns:
@@ -109,10 +109,10 @@ def clip(boxes: Array, size: Array | tuple[float, float]) -> Array:
 
 
 def with_aspect(boxes: Array, aspect: float) -> Array:
-    """Boxes grown about their centre until width divided by height is `aspect`.
+    """Grow boxes about their center until width divided by height is `aspect`.
 
     Args:
-        boxes: (..., 4) x, y, width, height in frame px.
+        boxes: (..., 4) x, y, width, height in full-image px.
         aspect: width / height, positive.
 
     Returns:
@@ -122,7 +122,7 @@ def with_aspect(boxes: Array, aspect: float) -> Array:
     boxes = as_floating(xp, boxes)
     if not aspect > 0:
         raise InputError(
-            f"aspect (width / height) must be positive, got {aspect}", code="out-of-range", argument="aspect"
+            f"aspect (width / height) must be positive, found {aspect}", code="out-of-range", argument="aspect"
         )
     extent = boxes[..., 2:]
     center = boxes[..., :2] + extent / 2
@@ -132,7 +132,7 @@ def with_aspect(boxes: Array, aspect: float) -> Array:
 
 
 def iou(first: Array, second: Array) -> Array:
-    """Intersection over union.
+    """Compute the intersection over union.
 
     Args:
         first: (..., 4) x, y, width, height.
@@ -155,11 +155,11 @@ def iou(first: Array, second: Array) -> Array:
 def smooth(boxes: np.ndarray, *, sigma: float, max_gap: int | None = None) -> np.ndarray:
     """Smooth boxes over time with a Gaussian, and fill gaps.
 
-    Gaps are bridged by straight lines (their ends at the video's ends repeat the nearest box), then centre and size are
+    Gaps are bridged by straight lines (their ends at the video's ends repeat the nearest box), then center and size are
     smoothed.
 
     Args:
-        boxes: (T, ..., 4) x, y, width, height in frame px, first dimension time; NumPy.
+        boxes: (T, ..., 4) x, y, width, height in full-image px, first dimension time; NumPy.
         sigma: standard deviation of the Gaussian in frames, positive.
         max_gap: gaps of more frames in a row than this stay NaN; None fills all of them.
 
@@ -167,14 +167,14 @@ def smooth(boxes: np.ndarray, *, sigma: float, max_gap: int | None = None) -> np
         (T, ..., 4); NaN in gaps longer than `max_gap`, and everywhere if no frame has a box.
 
     Raises:
-        ValueError: for a sigma that is not positive.
+        InputError: for a sigma that is not positive.
     """
     from scipy.ndimage import gaussian_filter1d
 
     _check(boxes)
     if not sigma > 0:
         raise InputError(
-            f"sigma must be a positive number of frames, got {sigma}", code="out-of-range", argument="sigma"
+            f"sigma must be a positive number of frames, found {sigma}", code="out-of-range", argument="sigma"
         )
     boxes = np.asarray(boxes, dtype=np.float64)
     present = np.isfinite(boxes).all(axis=-1)
@@ -196,7 +196,7 @@ def smooth(boxes: np.ndarray, *, sigma: float, max_gap: int | None = None) -> np
 
 
 def _in_long_gap(known: np.ndarray, max_gap: int) -> np.ndarray:
-    """(T,) frames that belong to more than `max_gap` missing frames in a row."""
+    """Return (T,) frames that belong to more than `max_gap` missing frames in a row."""
     edges = np.flatnonzero(np.diff(np.concatenate([[True], known, [True]]).astype(np.int8)))
     long = np.zeros(len(known), dtype=bool)
     for start, stop in edges.reshape(-1, 2):
@@ -207,7 +207,7 @@ def _in_long_gap(known: np.ndarray, max_gap: int) -> np.ndarray:
 def _check(boxes: Array) -> Any:
     if len(boxes.shape) < 1 or boxes.shape[-1] != 4:
         raise InputError(
-            f"boxes must have shape (..., 4) for x, y, width, height, got {tuple(boxes.shape)}",
+            f"boxes must have shape (..., 4) for x, y, width, height, found {tuple(boxes.shape)}",
             code="wrong-shape",
             argument="boxes",
             found=tuple(boxes.shape),

@@ -16,6 +16,8 @@ from mvgeom._arrays import Array
 from mvgeom.errors import InputError
 from mvgeom.lens_range import PreparedLens, prepare_lenses
 
+__all__ = ["DISTORTION_LENGTHS", "CameraGroup"]
+
 DISTORTION_LENGTHS = (0, 4, 5, 8, 12, 14)
 """Numbers of coefficients of OpenCV's Brown-Conrady model; each is the longer ones with zeros, so padding is exact."""
 
@@ -25,7 +27,7 @@ _ARRAY_FIELDS = tuple(_NUM_TRAILING)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CameraGroup:
-    """Named cameras with OpenCV's conventions: `x_cam = R X + t`, pixel (0, 0) is the centre of the top-left pixel.
+    """Named cameras with OpenCV's conventions: `x_cam = R X + t`, pixel (0, 0) is the center of the top-left pixel.
 
     All arrays share one library (NumPy or torch), floating dtype and device. Leading batch dimensions `...` are
     allowed, for rigs that differ from sample to sample; names and lens models are then common to the batch.
@@ -41,7 +43,7 @@ class CameraGroup:
         fisheye: V booleans, true where the lens follows the Kannala-Brandt model instead of Brown-Conrady.
 
     Raises:
-        ValueError: when shapes do not agree, names repeat, or a NumPy array holds NaN or infinity. (Values that live on
+        InputError: when shapes do not agree, names repeat, or a NumPy array holds NaN or infinity. (Values that live on
             a device are not inspected: that would wait for it.)
     """
 
@@ -77,7 +79,7 @@ class CameraGroup:
             raise InputError("a camera group needs at least one camera", code="too-few-views", found=0, expected=1)
         if len(set(self.names)) != num_views:
             raise InputError(
-                f"camera names must be distinct, got {list(self.names)}", code="duplicate-name", argument="names"
+                f"camera names must be distinct, found {list(self.names)}", code="duplicate-name", argument="names"
             )
         if len(self.fisheye) != num_views:
             raise InputError(
@@ -92,7 +94,7 @@ class CameraGroup:
             if shape[-1 - len(tail) :] != (num_views, *tail):
                 raise InputError(
                     f"{field} must have shape (..., {num_views}, {', '.join(map(str, tail))}) for the cameras "
-                    f"{list(self.names)}, got {shape}",
+                    f"{list(self.names)}, found {shape}",
                     code="wrong-shape",
                     argument=field,
                     found=shape,
@@ -100,7 +102,7 @@ class CameraGroup:
         shape = tuple(self.distortion.shape)
         if len(shape) < 2 or shape[-2] != num_views or shape[-1] not in DISTORTION_LENGTHS:
             raise InputError(
-                f"distortion must have shape (..., {num_views}, n) with n one of {DISTORTION_LENGTHS}, got {shape}",
+                f"distortion must have shape (..., {num_views}, n) with n one of {DISTORTION_LENGTHS}, found {shape}",
                 code="wrong-shape",
                 argument="distortion",
                 found=shape,
@@ -171,7 +173,7 @@ class CameraGroup:
 
     @property
     def lenses(self) -> tuple[PreparedLens, ...]:
-        """One entry per lens model in use, with the range in which it can be inverted; computed once per group."""
+        """Lens models in use, one entry each, with the range in which they can be inverted; computed once per group."""
         # functools.cached_property holds a lock, at which torch.compile gives up.
         prepared = self.__dict__.get("_lenses")
         if prepared is None:
@@ -180,14 +182,14 @@ class CameraGroup:
         return prepared
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with some fields replaced; checked like a new group."""
+        """Return a copy with some fields replaced; it is checked like a new group."""
         return dataclasses.replace(self, **changes)
 
     def index(self, names: Iterable[str]) -> list[int]:
-        """Positions of the named cameras.
+        """Return the positions of the named cameras.
 
         Raises:
-            ValueError: for a name that is not in the group; the message lists the group's names.
+            InputError: for a name that is not in the group; the message lists the group's names.
         """
         wanted = [names] if isinstance(names, str) else list(names)
         unknown = [name for name in wanted if name not in self.names]
@@ -201,10 +203,10 @@ class CameraGroup:
         return [self.names.index(name) for name in wanted]
 
     def select(self, names: Iterable[str]) -> Self:
-        """The named cameras, in the order asked for.
+        """Return the named cameras, in the order asked for.
 
         Raises:
-            ValueError: for a name that is not in the group.
+            InputError: for a name that is not in the group.
         """
         rows = self.index(names)
         picked = {
@@ -219,14 +221,14 @@ class CameraGroup:
         )
 
     def crop(self, offset: Array) -> Self:
-        """Cameras of images cropped so that frame px `offset` (..., V, 2) becomes pixel (0, 0); sizes are kept."""
+        """Return cameras of images cropped at full-image px `offset` (..., V, 2), the new (0, 0); sizes are kept."""
         xp = array_namespace(self.matrix)
         shift = xp.zeros_like(self.matrix) + xp.eye(3, dtype=self.matrix.dtype, device=self.matrix.device)
         shift = _set_last_column(shift, -self._like(offset))
         return self.replace(matrix=shift @ self.matrix)
 
     def resize(self, sizes: Array) -> Self:
-        """Cameras of images resized to (..., V, 2) width and height; x becomes (x + 0.5) s - 0.5."""
+        """Return cameras of images resized to (..., V, 2) width and height; x becomes (x + 0.5) s - 0.5."""
         xp = array_namespace(self.matrix)
         sizes = xp.zeros_like(self.sizes) + self._like(sizes)
         scale = sizes / self.sizes
@@ -237,7 +239,7 @@ class CameraGroup:
         return self.replace(matrix=scaling @ self.matrix, sizes=sizes)
 
     def to(self, *, like: Array = None, dtype: Any = None, device: Any = None) -> Self:
-        """The same cameras in another library, dtype or device.
+        """Convert the cameras to another library, dtype or device.
 
         Args:
             like: an array whose library, dtype and device are taken over (dtype and device arguments come first).
@@ -251,10 +253,10 @@ class CameraGroup:
 
     @classmethod
     def stack(cls, groups: Sequence[CameraGroup]) -> CameraGroup:
-        """One batched group (B, V, ...) from B groups with the same names and lens models.
+        """Stack B groups with the same names and lens models into one batched group (B, V, ...).
 
         Raises:
-            ValueError: when there is no group, or the groups differ in names or lens models.
+            InputError: when there is no group, or the groups differ in names or lens models.
         """
         if not groups:
             raise InputError(
@@ -270,7 +272,7 @@ class CameraGroup:
                 raise InputError(
                     f"cannot stack cameras {list(group.names)} (fisheye {group.fisheye}) with {list(first.names)} "
                     f"(fisheye {first.fisheye})",
-                    code="groups-differ",
+                    code="cameras-differ",
                 )
         xp = array_namespace(first.matrix)
         longest = max(int(group.distortion.shape[-1]) for group in groups)
@@ -300,11 +302,11 @@ def _first_rig(array: Array, trailing: int) -> npt.NDArray[np.float64]:
     """Return the array of the first rig of a batch, as NumPy."""
     if hasattr(array, "detach"):
         array = array.detach().cpu().numpy()
-    return np.asarray(array, dtype=np.float64).reshape(-1, *array.shape[-trailing:])[0]
+    return np.asarray(np.asarray(array, dtype=np.float64).reshape(-1, *array.shape[-trailing:])[0])
 
 
 def _pad_rows(rows: Sequence[Any]) -> Array:
-    """(V, n) float64 from V rows of different lengths, n the next length OpenCV knows."""
+    """Pad V rows of different lengths to (V, n) float64, n the next length OpenCV knows."""
     arrays = [np.asarray(row, dtype=np.float64).reshape(-1) for row in rows]
     longest = max((len(row) for row in arrays), default=0)
     length = next((n for n in DISTORTION_LENGTHS if n >= longest), longest)
@@ -321,7 +323,7 @@ def _pad_last(array: Array, length: int) -> Array:
 
 
 def _set_last_column(matrix: Array, column: Array) -> Array:
-    """3x3 matrices with the first two entries of the last column replaced."""
+    """Return 3x3 matrices with the first two entries of the last column replaced."""
     xp = array_namespace(matrix)
     one = xp.ones_like(column[..., :1])
     full = xp.concat([column, one], axis=-1)[..., None]

@@ -13,6 +13,16 @@ from typing import Any, NamedTuple
 from mvgeom._arrays import Array, stop_gradient
 from mvgeom.lens_range import MAX_RADIUS, Lens, LensRange, first_guess, polynomial, polynomial_slope
 
+__all__ = [
+    "Jacobian",
+    "apply_homography",
+    "distort_components",
+    "distort_with_jacobian",
+    "homography_jacobian",
+    "tilt_matrices",
+    "undistort_components",
+]
+
 _NEWTON_STEPS = {"float32": 4, "float64": 16}
 _TOLERANCE = {"float32": 3e-4, "float64": 1.5e-8}
 """For the last step's length and the residual before it, about the root of the precision: the rest is its square."""
@@ -30,7 +40,7 @@ class Jacobian(NamedTuple):
 
 
 def distort_components(x: Array, y: Array, lens: Lens, xp: Any) -> tuple[Array, Array]:
-    """Ideal to distorted normalized coordinates, without the tilt of the sensor."""
+    """Convert ideal to distorted normalized coordinates, without the tilt of the sensor."""
     if not lens.numerator and not lens.fisheye:
         return x, y
     r2 = x * x + y * y
@@ -47,7 +57,7 @@ def distort_components(x: Array, y: Array, lens: Lens, xp: Any) -> tuple[Array, 
 
 
 def distort_with_jacobian(x: Array, y: Array, lens: Lens, xp: Any) -> tuple[tuple[Array, Array], Jacobian]:
-    """`distort_components` and its Jacobian."""
+    """Return `distort_components` and its Jacobian."""
     if not lens.numerator and not lens.fisheye:
         one = xp.ones_like(x)
         return (x, y), Jacobian(one, 0 * one, 0 * one, one)
@@ -75,7 +85,7 @@ def distort_with_jacobian(x: Array, y: Array, lens: Lens, xp: Any) -> tuple[tupl
 
 
 def _scale(r2: Array, lens: Lens, xp: Any) -> Array:
-    """Brown-Conrady's R(r2), or fisheye's theta_d / r."""
+    """Return Brown-Conrady's R(r2), or fisheye's theta_d / r."""
     if lens.fisheye:
         return _fisheye_scale(r2, lens, xp)[0]
     value = polynomial(r2, lens.numerator)
@@ -83,7 +93,7 @@ def _scale(r2: Array, lens: Lens, xp: Any) -> Array:
 
 
 def _scale_and_growth(r2: Array, lens: Lens, xp: Any) -> tuple[Array, Array]:
-    """The scale and twice its derivative with respect to r2."""
+    """Return the scale and twice its derivative with respect to r2."""
     if lens.fisheye:
         scale, angle_slope, safe, near = _fisheye_scale(r2, lens, xp)
         growth = (angle_slope / (1 + safe) - scale) / safe
@@ -97,7 +107,7 @@ def _scale_and_growth(r2: Array, lens: Lens, xp: Any) -> tuple[Array, Array]:
 
 
 def _fisheye_scale(r2: Array, lens: Lens, xp: Any) -> tuple[Array, Array, Array, Array]:
-    """theta_d / r, d theta_d / d theta, r2 without zeros, and where r2 is near 0.
+    """Return theta_d / r, d theta_d / d theta, r2 without zeros, and where r2 is near 0.
 
     There the series 1 + (k1 - 1/3) r2 is taken: the root of r2 has no derivative at the axis.
     """
@@ -112,7 +122,7 @@ def _fisheye_scale(r2: Array, lens: Lens, xp: Any) -> tuple[Array, Array, Array,
 
 
 def tilt_matrices(lens: Lens, xp: Any) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """OpenCV's homography of a tilted sensor (tau_x, tau_y) and its inverse, nine entries (..., V, 1) each."""
+    """Return OpenCV's homography of a tilted sensor (tau_x, tau_y) and its inverse, nine entries (..., V, 1) each."""
     tau_x, tau_y = lens.tilt
     sx, cx, sy, cy = xp.sin(tau_x), xp.cos(tau_x), xp.sin(tau_y), xp.cos(tau_y)
     # R = R_y R_x as in OpenCV's computeTiltProjectionMatrix; forward is [[r22, 0, -r02], [0, r22, -r12], [0, 0, 1]] R.
@@ -139,7 +149,7 @@ def apply_homography(matrix: tuple[Array, ...], x: Array, y: Array) -> tuple[Arr
 
 
 def homography_jacobian(matrix: tuple[Array, ...], x: Array, y: Array, inner: Jacobian) -> Jacobian:
-    """Jacobian of `apply_homography` at (x, y) after a map that has the Jacobian `inner`."""
+    """Return jacobian of `apply_homography` at (x, y) after a map that has the Jacobian `inner`."""
     m00, m01, _, m10, m11, _, m20, m21, m22 = matrix
     u, v = apply_homography(matrix, x, y)
     inverse = 1 / (m20 * x + m21 * y + m22)
@@ -154,7 +164,7 @@ def homography_jacobian(matrix: tuple[Array, ...], x: Array, y: Array, inner: Ja
 
 
 def undistort_components(xd: Array, yd: Array, lens: Lens, limits: LensRange, xp: Any) -> tuple[Array, Array, Array]:
-    """Distorted to ideal normalized coordinates (tilt already undone) by Newton's method, residual checked.
+    """Convert distorted to ideal normalized coordinates (tilt already undone) by Newton's method; check the residual.
 
     The iterations run outside autograd. The last step, in both coordinates at the solution, carries the exact implicit
     first derivative, also with respect to the coefficients; its Jacobian is a constant, so second derivatives are not
@@ -208,9 +218,9 @@ def _newton_step(ex: Array, ey: Array, jacobian: Jacobian, xp: Any) -> tuple[Arr
 def _solve_brown_conrady(
     distorted: Array, ux: Array, uy: Array, lens: Lens, limits: LensRange, steps: int, xp: Any
 ) -> tuple[Array, Array]:
-    """The ideal point for the distorted one at `distorted` along the unit vector (ux, uy), up to a small error.
+    """Return the ideal point for the distorted one at `distorted` along the unit vector (ux, uy), up to a small error.
 
-    In the axes along and across that vector the point is (r, t) with a t that decentring alone makes, and with
+    In the axes along and across that vector the point is (r, t) with a t that decentering alone makes, and with
     q = (a, b) in these axes the model is S r + a r2 = distorted, S t + b r2 = 0, S = R(r2) + 2 (a r + b t). Newton's
     method solves the first for r, with the t that the second gives for the r before: half the work of Newton's method
     in the plane, and as fast where it matters, since t is small.
@@ -246,7 +256,7 @@ def _solve_brown_conrady(
 def _solve_fisheye(
     distorted: Array, ux: Array, uy: Array, lens: Lens, limits: LensRange, steps: int, xp: Any
 ) -> tuple[Array, Array]:
-    """The ideal point for the distorted one at theta_d = `distorted` along (ux, uy): Newton's method on the angle."""
+    """Return the ideal point for the distorted one at theta_d = `distorted` along (ux, uy), by Newton's method."""
     theta = xp.clip(distorted * first_guess(distorted, limits, xp), 0.0, math.pi / 2)
     for _ in range(steps):
         theta2 = theta * theta

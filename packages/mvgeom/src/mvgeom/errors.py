@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+__all__ = ["InputError"]
+
 
 class InputError(ValueError):
     """An input that the user can put right: a file, an argument, a config key.

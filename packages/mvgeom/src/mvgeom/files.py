@@ -9,12 +9,14 @@ from pathlib import Path
 
 from mvgeom.errors import InputError
 
+__all__ = ["head", "read_text", "replace_file", "write_text"]
+
 
 def read_text(path: Path) -> str:
-    """The file as text.
+    """Read a file as text.
 
     Raises:
-        ValueError: when there is no such file, it cannot be read, or it is not UTF-8.
+        InputError: when there is no such file, it cannot be read, or it is not UTF-8.
     """
     try:
         return path.read_bytes().decode("utf-8-sig")
@@ -27,10 +29,10 @@ def read_text(path: Path) -> str:
 
 
 def head(path: Path, size: int = 4096) -> str:
-    """The first characters of a file, for guessing its format; what is not UTF-8 is replaced.
+    """Read the first characters of a file, for guessing its format; what is not UTF-8 is replaced.
 
     Raises:
-        ValueError: when the file cannot be read.
+        InputError: when the file cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -43,7 +45,7 @@ def write_text(path: Path, text: str) -> None:
     """Replace the file by `text`; what was there stays until the new file is complete.
 
     Raises:
-        ValueError: when the folder does not exist or cannot be written to.
+        InputError: when the folder does not exist or cannot be written to.
     """
     replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
 
@@ -54,7 +56,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     The temporary file keeps the suffix, because writers such as OpenCV's choose the syntax by it.
 
     Raises:
-        ValueError: when the folder does not exist or cannot be written to.
+        InputError: when the folder does not exist or cannot be written to.
     """
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
@@ -73,7 +75,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _umask() -> int:
-    """The process's mask for new files; mkstemp ignores it, and others in the lab want to read calibrations."""
+    """Return the process's mask for new files; mkstemp ignores it, and others in the lab want to read calibrations."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

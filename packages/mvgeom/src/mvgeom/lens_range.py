@@ -1,4 +1,4 @@
-"""Where a lens model can be inverted, and a table from which its inversion starts.
+"""Range in which a lens model can be inverted, and a table from which its inversion starts.
 
 Beyond some radius most polynomials turn back, and one pixel has several rays; only the part around the axis means
 something. The range depends on the camera alone, so it is computed once per group of cameras.
@@ -12,6 +12,20 @@ from typing import Any, NamedTuple
 from array_api_compat import array_namespace
 
 from mvgeom._arrays import Array, stop_gradient, wide_dtype
+
+__all__ = [
+    "MAX_RADIUS",
+    "Lens",
+    "LensRange",
+    "PreparedLens",
+    "first_guess",
+    "lens_range",
+    "lens_terms",
+    "pick_views",
+    "polynomial",
+    "polynomial_slope",
+    "prepare_lenses",
+]
 
 MAX_RADIUS = 1e4
 """Largest normalized radius taken as seen, 89.994 degrees off the axis."""
@@ -39,12 +53,12 @@ class Lens(NamedTuple):
         return self.numerator[0] if self.numerator else 0.0
 
     def without_gradients(self) -> Lens:
-        """The same lens, cut off from autograd."""
+        """Return the same lens, cut off from autograd."""
         return Lens(self.fisheye, *(tuple(stop_gradient(c) for c in part) for part in self[1:]))
 
 
 class LensRange(NamedTuple):
-    """Where lenses are one-to-one, and a table Newton's method starts from; no gradients, the coefficients' dtype.
+    """Range in which lenses are one-to-one, and a table for Newton's method; no gradients, the coefficients' dtype.
 
     Attributes:
         radius: (..., V, 1) normalized radius below which the model is monotone, at most `MAX_RADIUS`, and at most 100
@@ -61,7 +75,7 @@ class LensRange(NamedTuple):
     first_node: Array
 
     def cast(self, dtype: Any, xp: Any) -> LensRange:
-        """The same range in the dtype of points."""
+        """Convert the range to the dtype of points."""
         radius, offset, factor, table = (xp.astype(entry, dtype, copy=False) for entry in self[:-1])
         return LensRange(radius, offset, factor, table, self.first_node)
 
@@ -75,7 +89,7 @@ class PreparedLens(NamedTuple):
 
 
 def prepare_lenses(distortion: Array, fisheye: tuple[bool, ...]) -> tuple[PreparedLens, ...]:
-    """One entry per lens model in use, from coefficients (..., V, n) and which of the V lenses are fisheye."""
+    """Return one entry per lens model in use, from coefficients (..., V, n) and which of the V lenses are fisheye."""
     prepared = []
     for model in sorted(set(fisheye)):
         views = tuple(view for view, is_fisheye in enumerate(fisheye) if is_fisheye == model)
@@ -84,7 +98,7 @@ def prepare_lenses(distortion: Array, fisheye: tuple[bool, ...]) -> tuple[Prepar
 
 
 def pick_views(array: Array, views: tuple[int, ...]) -> Array:
-    """The given views of an array (..., V, n)."""
+    """Return the given views of an array (..., V, n)."""
     if len(views) == array.shape[-2]:
         return array
     xp = array_namespace(array)
@@ -109,7 +123,7 @@ def lens_terms(distortion: Array, *, fisheye: bool) -> Lens:
 
 
 def polynomial(t: Array, coefficients: tuple[Array, ...]) -> Array:
-    """1 + c1 t + c2 t^2 + ..."""
+    """Evaluate 1 + c1 t + c2 t^2 + ..."""
     if not coefficients:
         return 1 + 0 * t
     value = coefficients[-1]
@@ -119,7 +133,7 @@ def polynomial(t: Array, coefficients: tuple[Array, ...]) -> Array:
 
 
 def polynomial_slope(t: Array, coefficients: tuple[Array, ...], factor: int = 1) -> Array:
-    """factor * (c1 + 2 c2 t + 3 c3 t^2 + ...)"""
+    """Evaluate factor * (c1 + 2 c2 t + 3 c3 t^2 + ...)"""
     if not coefficients:
         return 0 * t
     value = (factor * len(coefficients)) * coefficients[-1]
@@ -129,7 +143,7 @@ def polynomial_slope(t: Array, coefficients: tuple[Array, ...], factor: int = 1)
 
 
 def first_guess(distorted: Array, limits: LensRange, xp: Any) -> Array:
-    """Ideal radius (angle for fisheye) divided by the distorted one, interpolated in the cameras' tables."""
+    """Interpolate the ideal radius (angle for fisheye) divided by the distorted one in the cameras' tables."""
     position = xp.clip(limits.offset + limits.factor * distorted, 0.0, 1 - 1e-6)
     position = xp.sqrt(xp.sqrt(position)) * _NUM_CELLS
     cell = xp.floor(position)
@@ -141,7 +155,7 @@ def first_guess(distorted: Array, limits: LensRange, xp: Any) -> Array:
 
 
 def lens_range(distortion: Array, *, fisheye: bool) -> LensRange:
-    """Where the lenses (..., V, n) are invertible, found in float64 by subdivision of the angle off the axis.
+    """Find the range in which lenses (..., V, n) are invertible, in float64 by subdivision of the angle off the axis.
 
     Brown-Conrady: the largest disc on which the symmetric part of the Jacobian stays positive definite for every
     direction. On a convex set that makes the map one-to-one, tangential and prism terms included; with radial terms
@@ -172,14 +186,14 @@ def lens_range(distortion: Array, *, fisheye: bool) -> LensRange:
 
 
 def _first_failure(low: Array, width: float, fractions: Array, lens: Lens, xp: Any) -> Array:
-    """First of the sampled angles in (low, low + width] where the lens is not monotone; infinity if there is none."""
+    """Return the first sampled angle in (low, low + width] where the lens is not monotone; infinity without one."""
     angles = low + width * fractions
     margin = _monotone_margin(angles if lens.fisheye else xp.tan(angles), lens, xp)
     return xp.min(xp.where(margin > 0, xp.inf, angles), axis=-1, keepdims=True)
 
 
 def _monotone_margin(radius: Array, lens: Lens, xp: Any) -> Array:
-    """A number that is positive as long as the model is monotone in every direction at this radius (or angle)."""
+    """Return a number that is positive if the model is monotone in every direction at this radius (or angle)."""
     r2 = radius * radius
     value, slope = polynomial(r2, lens.numerator), polynomial_slope(r2, lens.numerator, factor=2)
     before_pole = True
@@ -201,7 +215,7 @@ def _monotone_margin(radius: Array, lens: Lens, xp: Any) -> Array:
 
 
 def _inverse_table(limit: Array, lens: Lens, xp: Any) -> tuple[Array, Array, Array]:
-    """Offset, factor and table of `LensRange` by bisection of the radial model up to the angle `limit`.
+    """Return offset, factor and table of `LensRange` by bisection of the radial model up to the angle `limit`.
 
     The inverse of a model that folds back is a square root there: its table is denser towards the fold's image, and the
     guess is as good at the fold as elsewhere. The table of others is denser towards the axis and ends at 20 focal
@@ -227,7 +241,7 @@ def _inverse_table(limit: Array, lens: Lens, xp: Any) -> tuple[Array, Array, Arr
 
 
 def _radial(radius: Array, lens: Lens) -> Array:
-    """Distorted radius from the ideal radius (angle for fisheye), radial terms only."""
+    """Return distorted radius from the ideal radius (angle for fisheye), radial terms only."""
     r2 = radius * radius
     value = radius * polynomial(r2, lens.numerator)
     return value / polynomial(r2, lens.denominator) if lens.denominator else value

@@ -47,11 +47,11 @@ def project(points: Array, cams: CameraGroup) -> Array:
         cams: V cameras; batch dimensions broadcast with `...`.
 
     Returns:
-        (..., V, K, 2) frame px; NaN for missing points, points behind a camera, and points outside the radius within
-        which its lens model is invertible (see `invertible_radius`).
+        (..., V, K, 2) full-image px; NaN for missing points, points behind a camera, and points outside the radius
+        within which its lens model is invertible (see `invertible_radius`).
 
     Raises:
-        ValueError: for a wrong shape, or cameras of another array library.
+        InputError: for a wrong shape, or cameras of another array library.
     """
     xp = common_namespace(points, cams)
     points = as_floating(xp, points)
@@ -64,21 +64,21 @@ def project(points: Array, cams: CameraGroup) -> Array:
 
 
 def undistort(points: Array, cams: CameraGroup) -> Array:
-    """Pixels to normalized coordinates (undistorted, on the plane z = 1).
+    """Undistort pixels to normalized coordinates on the plane z = 1.
 
     Newton's method from a start that is good up to the edge of the invertible range; the residual is checked. For
     autograd, one step at the solution gives the exact first derivative, also with respect to intrinsics and
     distortion, without unrolling the iterations (second derivatives are not meaningful).
 
     Args:
-        points: (..., V, K, 2) frame px.
+        points: (..., V, K, 2) full-image px.
         cams: V cameras; batch dimensions broadcast with `...`.
 
     Returns:
         (..., V, K, 2) normalized; NaN for missing points and for pixels that no point in the invertible range maps to.
 
     Raises:
-        ValueError: for a wrong shape, or cameras of another array library.
+        InputError: for a wrong shape, or cameras of another array library.
     """
     xp = common_namespace(points, cams)
     points = as_floating(xp, points)
@@ -88,17 +88,17 @@ def undistort(points: Array, cams: CameraGroup) -> Array:
 
 
 def distort(points: Array, cams: CameraGroup) -> Array:
-    """Normalized coordinates to pixels, the inverse of `undistort`.
+    """Distort normalized coordinates to pixels, the inverse of `undistort`.
 
     Args:
         points: (..., V, K, 2) normalized.
         cams: V cameras; batch dimensions broadcast with `...`.
 
     Returns:
-        (..., V, K, 2) frame px; NaN for missing points and outside the invertible radius.
+        (..., V, K, 2) full-image px; NaN for missing points and outside the invertible radius.
 
     Raises:
-        ValueError: for a wrong shape, or cameras of another array library.
+        InputError: for a wrong shape, or cameras of another array library.
     """
     xp = common_namespace(points, cams)
     points = as_floating(xp, points)
@@ -115,32 +115,32 @@ def distort(points: Array, cams: CameraGroup) -> Array:
 
 
 def in_image(points: Array, cams: CameraGroup) -> Array:
-    """Which pixels lie inside the frame.
+    """Return True for pixels inside the image.
 
     Args:
-        points: (..., V, K, 2) frame px.
+        points: (..., V, K, 2) full-image px.
         cams: V cameras; batch dimensions broadcast with `...`.
 
     Returns:
         (..., V, K) booleans; false for NaN.
 
     Raises:
-        ValueError: for a wrong shape, or cameras of another array library.
+        InputError: for a wrong shape, or cameras of another array library.
     """
     xp = common_namespace(points, cams)
     check_views(points, cams)
-    # The frame reaches half a pixel beyond the centres of its first and last pixels.
+    # The image reaches half a pixel beyond the centers of its first and last pixels.
     sizes = xp.astype(cams.sizes, as_floating(xp, points).dtype)[..., None, :]
     return xp.all((points >= -0.5) & (points <= sizes - 0.5), axis=-1)
 
 
 def visible(points: Array, cams: CameraGroup) -> Array:
-    """(..., V, K) booleans: which world points (..., K, 3) a camera has in front of it and inside its frame."""
+    """Return booleans (..., V, K), True for world points (..., K, 3) in front of a camera and inside its image."""
     return in_image(project(points, cams), cams)
 
 
 def world_to_camera(points: Array, cams: CameraGroup) -> Array:
-    """World points in the frame of each camera.
+    """Transform world points into the coordinate frame of each camera.
 
     Args:
         points: (..., K, 3) world.
@@ -150,7 +150,7 @@ def world_to_camera(points: Array, cams: CameraGroup) -> Array:
         (..., V, K, 3) camera; NaN for missing points.
 
     Raises:
-        ValueError: for a wrong shape, or cameras of another array library.
+        InputError: for a wrong shape, or cameras of another array library.
     """
     xp = common_namespace(points, cams)
     points = as_floating(xp, points)
@@ -162,18 +162,18 @@ def world_to_camera(points: Array, cams: CameraGroup) -> Array:
 
 
 def rays(points: Array, cams: CameraGroup) -> tuple[Array, Array]:
-    """Viewing rays of pixels.
+    """Compute the viewing rays of pixels.
 
     Args:
-        points: (..., V, K, 2) frame px.
+        points: (..., V, K, 2) full-image px.
         cams: V cameras; batch dimensions broadcast with `...`.
 
     Returns:
-        Camera centres (..., V, 3) and unit directions (..., V, K, 3), both in the world; directions are NaN where
+        Camera centers (..., V, 3) and unit directions (..., V, K, 3), both in the world; directions are NaN where
         `undistort` gives NaN.
 
     Raises:
-        ValueError: for a wrong shape, or cameras of another array library.
+        InputError: for a wrong shape, or cameras of another array library.
     """
     xp = common_namespace(points, cams)
     points = as_floating(xp, points)
@@ -185,11 +185,11 @@ def rays(points: Array, cams: CameraGroup) -> tuple[Array, Array]:
 
 
 def epipolar_distance(points: Array, cams: CameraGroup) -> Array:
-    """How far the two observations of each pair of views are from each other's epipolar line.
+    """Compute how far the two observations of each pair of views are from each other's epipolar line.
 
     Args:
-        points: (..., V, K, 2) frame px.
-        cams: V cameras, at least 2, with distinct centres; batch dimensions broadcast with `...`.
+        points: (..., V, K, 2) full-image px.
+        cams: V cameras, at least 2, with distinct centers; batch dimensions broadcast with `...`.
 
     Returns:
         (..., P, K) px, root mean square of the two distances on the undistorted images with each camera's own focal
@@ -197,14 +197,14 @@ def epipolar_distance(points: Array, cams: CameraGroup) -> Array:
         or lies on the epipole of the other.
 
     Raises:
-        ValueError: for a wrong shape, fewer than two cameras, or cameras of another array library.
+        InputError: for a wrong shape, fewer than two cameras, or cameras of another array library.
     """
     xp = common_namespace(points, cams)
     points = as_floating(xp, points)
     check_views(points, cams, at_least=2)
     x, y, valid = normalized_from_pixels(points, cams, xp)
     rig = local_rig(cams, points, xp)
-    # With depth 1 in its camera, so that a ray's distance from a plane through the centre is a distance at z = 1.
+    # With depth 1 in its camera, so that a ray's distance from a plane through the center is a distance at z = 1.
     directions = world_rays(x, y, 1.0, rig.rotation)
     centers = tuple(-component for component in world_rays(*rig.translation, rig.rotation))
     fx, _, _, fy, _ = intrinsics(cams, points.dtype, xp)

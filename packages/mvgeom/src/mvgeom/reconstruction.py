@@ -13,6 +13,18 @@ from mvgeom.errors import InputError
 from mvgeom.robust import triangulate_robust
 from mvgeom.triangulation import covariance, reprojection_error, triangulate
 
+__all__ = [
+    "CHUNK",
+    "MIN_THRESHOLD",
+    "OUTLIER_SIGMAS",
+    "Floats",
+    "Method",
+    "Reconstruction",
+    "keypoint_noise",
+    "noise_from_errors",
+    "reconstruct",
+]
+
 Floats = npt.NDArray[np.float64]
 Method = Literal["robust", "refined", "linear"]
 
@@ -28,7 +40,7 @@ MIN_THRESHOLD = 1.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reconstruction:
-    """World points of N moments.
+    """World points of N frames.
 
     Attributes:
         points: (N, K, 3) world; NaN where they cannot be had.
@@ -59,7 +71,7 @@ def reconstruct(
     """Triangulate keypoints of a whole video or label table.
 
     Args:
-        points: (N, V, K, 2) frame px; NaN is missing.
+        points: (N, V, K, 2) full-image px; NaN is missing.
         cams: V cameras without batch dimensions, NumPy.
         method: `robust` leaves out views that disagree with the others, `refined` minimizes the reprojection error over
             all views, `linear` is the closed form without that.
@@ -70,13 +82,15 @@ def reconstruct(
             the noise; that and the threshold grow where a weight is less. 0 or NaN removes a keypoint. None: all are 1.
 
     Raises:
-        ValueError: when shapes do not fit, the method is unknown, or the noise is not positive.
+        InputError: when shapes do not fit, the method is unknown, or the noise is not positive.
     """
     if noise is not None and not noise > 0:
-        raise InputError(f"noise must be positive px, got {noise}", code="out-of-range", argument="noise", found=noise)
+        raise InputError(
+            f"noise must be positive px, found {noise}", code="out-of-range", argument="noise", found=noise
+        )
     if method not in ("robust", "refined", "linear"):
         raise InputError(
-            f"method must be robust, refined or linear, got {method!r}",
+            f"method must be robust, refined or linear, found {method!r}",
             code="unknown-choice",
             argument="method",
             found=method,
@@ -127,10 +141,10 @@ def reconstruct(
 
 
 def keypoint_noise(points: Floats, cams: CameraGroup, weights: Floats | None = None) -> float:
-    """Standard deviation of keypoints per pixel coordinate, from how well the views agree; outliers do not count.
+    """Estimate the standard deviation of keypoints per pixel coordinate from the agreement of views, without outliers.
 
     Args:
-        points: (V, K, 2) frame px; NaN is missing. Of many points an even selection is used.
+        points: (V, K, 2) full-image px; NaN is missing. Of many points an even selection is used.
         cams: V cameras without batch dimensions, NumPy.
         weights: (V, K) as in `reconstruct`; the result is that of a keypoint of weight 1.
 
@@ -152,7 +166,7 @@ def keypoint_noise(points: Floats, cams: CameraGroup, weights: Floats | None = N
 
 
 def noise_from_errors(errors: Floats) -> float:
-    """Standard deviation of keypoints per pixel coordinate from the reprojection errors they leave.
+    """Estimate the standard deviation of keypoints per pixel coordinate from the reprojection errors they leave.
 
     With n views, the squared errors of a point sum to sigma^2 times a chi-squared variable of 2 n - 3 degrees of
     freedom. Each point's sum over the median of that variable (Wilson and Hilferty's approximation) estimates sigma^2;
@@ -174,14 +188,14 @@ def noise_from_errors(errors: Floats) -> float:
 
 
 def _outlier_threshold(noise: float) -> float:
-    """px; where no noise can be estimated (no point with two views) any threshold will do."""
+    """Return the threshold in px; where no noise can be estimated (no point with two views) any will do."""
     return max(OUTLIER_SIGMAS * noise, MIN_THRESHOLD) if np.isfinite(noise) else MIN_THRESHOLD
 
 
 def _from_all_views(
     flat: Floats, cams: CameraGroup, weights: Floats | None, refine_steps: int
 ) -> tuple[Floats, Floats]:
-    """World points (K, 3) and reprojection errors (V, K), NaN for the views that have no weight."""
+    """Return world points (K, 3) and reprojection errors (V, K), NaN for the views that have no weight."""
     parts = []
     for chunk in _chunks(flat.shape[1]):
         weight = None if weights is None else weights[:, chunk]
@@ -194,7 +208,7 @@ def _from_all_views(
 def _from_agreeing_views(
     flat: Floats, cams: CameraGroup, threshold: float, weights: Floats | None
 ) -> tuple[Floats, Floats]:
-    """World points (K, 3) and reprojection errors (V, K), NaN for the views that were left out."""
+    """Return world points (K, 3) and reprojection errors (V, K), NaN for the views that were left out."""
     parts = []
     for chunk in _chunks(flat.shape[1]):
         weight = None if weights is None else weights[:, chunk]
@@ -205,5 +219,5 @@ def _from_agreeing_views(
 
 
 def _chunks(length: int) -> list[slice]:
-    """At least one, so that a table without rows goes through the same code."""
+    """Return at least one slice, so that a table without rows goes through the same code."""
     return [slice(start, start + CHUNK) for start in range(0, max(1, length), CHUNK)]

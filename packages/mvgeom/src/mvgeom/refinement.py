@@ -16,11 +16,13 @@ from mvgeom._components import (
 )
 from mvgeom.cameras import CameraGroup
 
+__all__ = ["gauss_newton", "information", "project_with_jacobian"]
+
 
 def project_with_jacobian(
     offset: Vector, rig: LocalRig, cams: CameraGroup, xp: Any
 ) -> tuple[tuple[Array, Array], tuple[Array, ...], Array]:
-    """Pixels (..., V, K), their six derivatives with respect to the world point, and validity."""
+    """Project points: pixels (..., V, K), their six derivatives with respect to the world point, and validity."""
     x, y, inverse_depth, valid = normalize(camera_components(offset, rig), cams, xp)
     pixels, jacobian = pixels_with_jacobian(x, y, cams, xp)
     ux, uy, vx, vy = (entry * inverse_depth for entry in jacobian)
@@ -30,7 +32,7 @@ def project_with_jacobian(
 
 
 def information(jacobian: tuple[Array, ...], weight: Array, xp: Any) -> tuple[Array, ...]:
-    """Unique entries (..., K) of the sum over views of weight J'J, in float64: their product of three is px^6."""
+    """Sum weight J'J over views, as unique entries (..., K) in float64: their product of three is px^6."""
     weighted = tuple(weight * entry for entry in jacobian)
     wide = wide_dtype(xp, weight)
     return tuple(
@@ -49,7 +51,7 @@ def gauss_newton(
     cams: CameraGroup,
     xp: Any,
 ) -> Vector:
-    """One step on the weighted squared reprojection error, where it does not increase that error."""
+    """Take one step on the weighted squared reprojection error, where it does not increase that error."""
     pixels, jacobian, seen = project_with_jacobian(offset, rig, cams, xp)
     eu, ev = _residuals(pixels, points, valid & seen, xp)
     wide = wide_dtype(xp, points)
@@ -74,6 +76,6 @@ def gauss_newton(
 
 
 def _residuals(pixels: tuple[Array, Array], points: Array, counted: Array, xp: Any) -> tuple[Array, Array]:
-    """Projection minus observation in px, 0 where it does not count."""
+    """Return projection minus observation in px, 0 where it does not count."""
     u, v = pixels
     return xp.where(counted, u - points[..., 0], 0.0), xp.where(counted, v - points[..., 1], 0.0)

@@ -1,4 +1,4 @@
-"""A picture of a rig: where the cameras stand, where they look, how large it all is."""
+"""Figure of a rig: positions and frusta of the cameras, world axes, scale."""
 
 from __future__ import annotations
 
@@ -15,6 +15,18 @@ from mvgeom.files import replace_file
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = [
+    "SNAP_DEGREES",
+    "Floats",
+    "draw_rig",
+    "focus",
+    "frustum_corners",
+    "frustum_depth",
+    "quiet_azimuth",
+    "save_rig_figure",
+    "upright_rotation",
+]
+
 Floats = npt.NDArray[np.float64]
 
 SNAP_DEGREES = 30
@@ -29,7 +41,7 @@ def save_rig_figure(cameras: CameraGroup, path: str | Path, title: str = "") -> 
     """Draw the rig and write it as PNG, PDF or SVG, by the suffix.
 
     Raises:
-        ValueError: for a suffix that matplotlib cannot write, or a folder that does not exist.
+        InputError: for a suffix that matplotlib cannot write, or a folder that does not exist.
     """
     path = Path(path)
     figure = draw_rig(cameras, title)
@@ -37,7 +49,7 @@ def save_rig_figure(cameras: CameraGroup, path: str | Path, title: str = "") -> 
     kind = path.suffix.lower().removeprefix(".")
     if kind not in known:
         raise InputError(
-            f"{path}: pictures are written as {', '.join('.' + each for each in sorted(known))}",
+            f"{path}: figures are written as {', '.join('.' + each for each in sorted(known))}",
             code="unknown-format",
             path=path,
         )
@@ -45,13 +57,13 @@ def save_rig_figure(cameras: CameraGroup, path: str | Path, title: str = "") -> 
 
 
 def draw_rig(cameras: CameraGroup, title: str = "") -> Figure:
-    """The rig in perspective and from above: frusta with names, world axes, the point the cameras look at, a scale.
+    """Draw the rig in perspective and from above: frusta with names, world axes, the point looked at, a scale.
 
     Upright is the world axis nearest to what most cameras have as up, or that direction itself where none is near.
 
     Args:
         cameras: one rig, NumPy.
-        title: above the picture.
+        title: above the figure.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -74,7 +86,7 @@ def draw_rig(cameras: CameraGroup, title: str = "") -> Figure:
 
 
 def focus(cameras: CameraGroup) -> Floats:
-    """(3,) world point nearest to all optical axes; the centre of the cameras where the axes are parallel."""
+    """Find the world point (3,) nearest to all optical axes; the center of the cameras where the axes are parallel."""
     direction = cameras.rotation[:, 2]
     across = np.eye(3) - direction[:, :, None] * direction[:, None, :]
     matrix = across.sum(axis=0)
@@ -84,7 +96,7 @@ def focus(cameras: CameraGroup) -> Floats:
 
 
 def upright_rotation(cameras: CameraGroup) -> Floats:
-    """(3, 3) rotation of the world after which the third coordinate points up, as the cameras see it."""
+    """Find the rotation (3, 3) of the world after which the third coordinate points up, as the cameras see it."""
     up = -cameras.rotation[:, 1].sum(axis=0)  # image rows count downward
     length = float(np.linalg.norm(up))
     if length < 0.2 * len(cameras):  # cameras that look straight down or up do not tell
@@ -102,7 +114,7 @@ def upright_rotation(cameras: CameraGroup) -> Floats:
 
 
 def frustum_corners(cameras: CameraGroup, depth: float) -> list[Floats]:
-    """Per camera (5, 3) world points: its centre and the corners of its undistorted image at this depth."""
+    """Return (5, 3) world points per camera: its center and the corners of its undistorted image at this depth."""
     frusta = []
     for view in range(len(cameras)):
         width, height = cameras.sizes[view]
@@ -237,13 +249,13 @@ def _hull(points: Floats) -> Floats:
 
 
 def _extent(cameras: CameraGroup) -> float:
-    """Size of the rig: of the cameras and what they look at; 1 for a single camera without either."""
+    """Return size of the rig: of the cameras and what they look at; 1 for a single camera without either."""
     points = np.vstack([cameras.centers, focus(cameras)])
     return float(np.linalg.norm(np.ptp(points, axis=0))) or 1.0
 
 
 def frustum_depth(cameras: CameraGroup) -> float:
-    """So that frusta are seen well and do not reach each other."""
+    """Choose a depth at which frusta are seen well and do not reach each other."""
     centers = cameras.centers
     apart = [float(np.linalg.norm(a - b)) for i, a in enumerate(centers) for b in centers[:i]]
     nearest = min((distance for distance in apart if distance > 0), default=_extent(cameras))
@@ -251,7 +263,7 @@ def frustum_depth(cameras: CameraGroup) -> float:
 
 
 def quiet_azimuth(directions: Floats) -> float:
-    """Degrees from which to look so that as few cameras as possible hide each other: amid the widest gap."""
+    """Choose degrees from which to look so that as few cameras as possible hide each other: amid the widest gap."""
     angles = np.sort(np.arctan2(directions[:, 1], directions[:, 0]))
     gaps = np.diff(np.append(angles, angles[0] + 2 * np.pi))
     widest = int(gaps.argmax())
@@ -259,7 +271,7 @@ def quiet_azimuth(directions: Floats) -> float:
 
 
 def _nice(value: float) -> float:
-    """The largest of 1, 2, 5 times a power of ten that is not above the value."""
+    """Return the largest of 1, 2, 5 times a power of ten that is not above the value."""
     power = 10.0 ** np.floor(np.log10(value))
     return float(max(factor for factor in (1, 2, 5) if factor * power <= value * (1 + 1e-9)) * power)
 

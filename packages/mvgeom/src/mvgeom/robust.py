@@ -11,10 +11,12 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.triangulation import MIN_PARALLAX_DEG, reprojection_error, triangulate, triangulate_pairs
 
+__all__ = ["RobustTriangulation", "triangulate_robust"]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RobustTriangulation:
-    """What `triangulate_robust` found.
+    """Result of `triangulate_robust`.
 
     Attributes:
         points: (..., K, 3) world; NaN where no two views agree.
@@ -43,7 +45,7 @@ def triangulate_robust(
     triangulated from the observations within the threshold, and once more after these have been looked up again.
 
     Args:
-        points: (..., V, K, 2) frame px; NaN is a missing observation.
+        points: (..., V, K, 2) full-image px; NaN is a missing observation.
         cams: V cameras; batch dimensions broadcast with `...`.
         weights: as in `triangulate`.
         threshold: reprojection error in px beyond which an observation is an outlier, one number or (..., V, K).
@@ -55,11 +57,11 @@ def triangulate_robust(
         NaN: nothing tells which of them is wrong.
 
     Raises:
-        ValueError: when shapes do not fit, or the threshold is not positive.
+        InputError: when shapes do not fit, or the threshold is not positive.
     """
     if isinstance(threshold, int | float) and not threshold > 0:
         raise InputError(
-            f"threshold must be a positive number of px, got {threshold}",
+            f"threshold must be a positive number of px, found {threshold}",
             code="out-of-range",
             argument="threshold",
             found=threshold,

@@ -37,6 +37,8 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.projection import project
 from mvgeom.refinement import gauss_newton, information, project_with_jacobian
 
+__all__ = ["MIN_PARALLAX_DEG", "covariance", "pair_parallax", "reprojection_error", "triangulate", "triangulate_pairs"]
+
 MIN_PARALLAX_DEG = 0.1
 
 
@@ -48,13 +50,13 @@ def triangulate(
     refine_steps: int = 1,
     min_parallax_deg: float = MIN_PARALLAX_DEG,
 ) -> Array:
-    """World points from their observations in several views.
+    """Triangulate world points from their observations in several views.
 
     Weighted linear least squares on normalized coordinates, then Gauss-Newton steps on the weighted squared
     reprojection error in px. A step that would increase that error is not taken.
 
     Args:
-        points: (..., V, K, 2) frame px; NaN is a missing observation, and so is a pixel that no ray maps to (see
+        points: (..., V, K, 2) full-image px; NaN is a missing observation, and so is a pixel that no ray maps to (see
             `undistort`).
         cams: V cameras; batch dimensions broadcast with `...`.
         weights: (..., V, K), not negative, broadcasting with the observations; 0 or NaN removes one. For independent
@@ -66,7 +68,7 @@ def triangulate(
         (..., K, 3) world; NaN with fewer than two observations or too little parallax.
 
     Raises:
-        ValueError: when shapes do not fit, or cameras and points are of different libraries.
+        InputError: when shapes do not fit, or cameras and points are of different libraries.
     """
     xp = common_namespace(points, cams)
     points = as_floating(xp, points)
@@ -93,10 +95,10 @@ def triangulate_pairs(
     *,
     min_parallax_deg: float = MIN_PARALLAX_DEG,
 ) -> Array:
-    """World points from every pair of views, by weighted linear least squares.
+    """Triangulate world points from every pair of views, by weighted linear least squares.
 
     Args:
-        points: (..., V, K, 2) frame px; NaN is a missing observation.
+        points: (..., V, K, 2) full-image px; NaN is a missing observation.
         cams: V cameras, at least 2; batch dimensions broadcast with `...`.
         weights: as in `triangulate`.
         min_parallax_deg: as in `triangulate`, for each pair.
@@ -106,7 +108,7 @@ def triangulate_pairs(
         observation or parallax, whatever the other pairs are.
 
     Raises:
-        ValueError: when shapes do not fit, or there is only one camera.
+        InputError: when shapes do not fit, or there is only one camera.
     """
     xp = common_namespace(points, cams)
     points = as_floating(xp, points)
@@ -124,10 +126,10 @@ def triangulate_pairs(
 
 
 def pair_parallax(points: Array, cams: CameraGroup) -> Array:
-    """Angle between the two viewing lines of each pair of views.
+    """Compute the angle between the two viewing lines of each pair of views.
 
     Args:
-        points: (..., V, K, 2) frame px.
+        points: (..., V, K, 2) full-image px.
         cams: V cameras, at least 2; batch dimensions broadcast with `...`.
 
     Returns:
@@ -149,11 +151,11 @@ def pair_parallax(points: Array, cams: CameraGroup) -> Array:
 
 
 def reprojection_error(points_3d: Array, points: Array, cams: CameraGroup) -> Array:
-    """Distance between observations and the projections of world points.
+    """Compute the distance between observations and the projections of world points.
 
     Args:
         points_3d: (..., K, 3) world.
-        points: (..., V, K, 2) frame px.
+        points: (..., V, K, 2) full-image px.
         cams: V cameras; batch dimensions broadcast with `...`.
 
     Returns:
@@ -171,7 +173,7 @@ def reprojection_error(points_3d: Array, points: Array, cams: CameraGroup) -> Ar
 
 
 def covariance(points_3d: Array, cams: CameraGroup, noise: Array | float = 1.0, observed: Array | None = None) -> Array:
-    """Covariance of triangulated points from the noise of their observations: the inverse of sum J'J / noise^2.
+    """Compute the covariance of triangulated points from the observations' noise: the inverse of sum J'J / noise^2.
 
     That is the Cramer-Rao bound for independent Gaussian noise; J is the Jacobian of the projection in px.
 
@@ -204,7 +206,7 @@ def covariance(points_3d: Array, cams: CameraGroup, noise: Array | float = 1.0, 
 
 
 def _used(valid: Array, weights: Array | None, points: Array, xp: Any) -> tuple[Array, Array]:
-    """Which observations take part, and their weights, 0 for the others."""
+    """Return the observations that take part, as booleans, and their weights, 0 for the others."""
     if weights is None:
         return valid, xp.astype(valid, points.dtype)
     valid = valid & (weights > 0)
@@ -212,7 +214,7 @@ def _used(valid: Array, weights: Array | None, points: Array, xp: Any) -> tuple[
 
 
 def _features(x: Array, y: Array, weight: Array, xp: Any) -> Array:
-    """(..., V, 4, K): weight times [x^2 + y^2, x, y, 1], in float64.
+    """Return (..., V, 4, K): weight times [x^2 + y^2, x, y, 1], in float64.
 
     A missing observation has weight 0 and so adds exactly nothing, whatever it was filled with.
     """
@@ -223,7 +225,7 @@ def _features(x: Array, y: Array, weight: Array, xp: Any) -> Array:
 
 
 def _coefficients(rig: LocalRig, like: Array, xp: Any) -> Array:
-    """(..., V, 4, 9): what each feature adds to m00, m01, m02, m03, m11, m12, m13, m22, m23 of [A|-b]'[A|-b]."""
+    """Return (..., V, 4, 9): what each feature adds to m00, m01, m02, m03, m11, m12, m13, m22, m23 of [A|-b]'[A|-b]."""
     (r00, r01, r02, r10, r11, r12, r20, r21, r22), (tx, ty, tz) = rig.rotation, rig.translation
     rows = xp.concat([r00, r01, r02, tx, r10, r11, r12, ty, r20, r21, r22, tz], axis=-1)
     rows = xp.reshape(cast(xp, rows, wide_dtype(xp, like)), (*rows.shape[:-1], 3, 4))
@@ -241,19 +243,19 @@ def _coefficients(rig: LocalRig, like: Array, xp: Any) -> Array:
 
 
 def _solve(entries: Array, enough: Array, xp: Any) -> tuple[Vector, Array]:
-    """Points relative to the rig's origin from normal equations (..., 9, K), and which could be solved for."""
+    """Return points relative to the rig's origin from normal equations (..., 9, K), and which could be solved for."""
     m00, m01, m02, m03, m11, m12, m13, m22, m23 = xp.unstack(entries, axis=-2)
     return solve_symmetric((m00, m01, m02, m11, m12, m22), (-m03, -m13, -m23), enough, xp)
 
 
 def _from_local(offset: Vector, usable: Array, origin: Vector, xp: Any) -> Array:
-    """World points (..., 3) from components relative to the rig's origin, NaN where they are not usable."""
+    """Return world points (..., 3) from components relative to the rig's origin, NaN where they are not usable."""
     world = [xp.where(usable, component + shift, xp.nan) for component, shift in zip(offset, origin, strict=True)]
     return xp.stack(world, axis=-1)
 
 
 def _parallax_excess(x: Array, y: Array, valid: Array, rig: LocalRig, min_parallax_deg: float, xp: Any) -> Array:
-    """(..., P, K) positive where the viewing lines of a pair make more than the angle, 0 where one is missing.
+    """Return (..., P, K) positive where the viewing lines of a pair make more than the angle, 0 where one is missing.
 
     The sine comes from a vector product: 1 - cos^2 has no digits left for small angles in float32.
     """
@@ -269,7 +271,7 @@ def _parallax_excess(x: Array, y: Array, valid: Array, rig: LocalRig, min_parall
 
 
 def _rays(x: Array, y: Array, valid: Array, rig: LocalRig, xp: Any) -> tuple[Vector, Array]:
-    """Rays in the world, not normalized, and their squared lengths; 0 where invalid. No gradient."""
+    """Return rays in the world, not normalized, and their squared lengths; 0 where invalid. No gradient."""
     # Observations removed by their weight still have coordinates.
     one = xp.astype(valid, x.dtype)
     rotation = tuple(stop_gradient(entry) for entry in rig.rotation)

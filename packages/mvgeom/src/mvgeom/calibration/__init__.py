@@ -1,4 +1,4 @@
-"""Calibration of rigs: from boards in pictures, and from keypoints of the subject itself.
+"""Calibration of rigs: from boards in images, and from keypoints of the subject itself.
 
 `detect_boards` finds corners, `calibrate` makes a rig of them, `refine` corrects a calibration by keypoints, `check`
 tells which cameras disagree with the others. Each result says in `findings` what is wrong, in words and numbers.

@@ -1,4 +1,4 @@
-"""How well the parameters of adjusted cameras are known."""
+"""Standard deviations of the parameters of adjusted cameras."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.bundle import NUM_POSE
 from mvgeom.calibration.lens_jacobian import NUM_INTRINSICS
 from mvgeom.cameras import CameraGroup
+
+__all__ = ["Deviations", "deviations"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,7 +34,7 @@ class Deviations:
 
 
 def deviations(cameras: CameraGroup, covariance: Floats, noise: float) -> Deviations:
-    """Standard deviations of camera parameters, each with all others unknown.
+    """Compute standard deviations of camera parameters, each with all others unknown.
 
     Args:
         cameras: V cameras, adjusted.
@@ -41,7 +43,7 @@ def deviations(cameras: CameraGroup, covariance: Floats, noise: float) -> Deviat
     """
     own = np.stack([covariance[view, :, view] for view in range(len(cameras))]) * noise**2
     spread = np.sqrt(np.clip(np.diagonal(own, axis1=1, axis2=2), 0, None))
-    # The centre is -R't; with R <- exp(w) R and t <- t + d it moves by R'(w x t) - R'd = -R'[t] w - R'd.
+    # The center is -R't; with R <- exp(w) R and t <- t + d it moves by R'(w x t) - R'd = -R'[t] w - R'd.
     turned = np.swapaxes(cameras.rotation, 1, 2)
     by_pose = np.concatenate([-turned @ _cross(cameras.translation), -turned], axis=2)
     position = by_pose @ own[:, :NUM_POSE, :NUM_POSE] @ np.swapaxes(by_pose, 1, 2)
@@ -56,7 +58,7 @@ def deviations(cameras: CameraGroup, covariance: Floats, noise: float) -> Deviat
 
 
 def _cross(vectors: Floats) -> Floats:
-    """(..., 3, 3) matrices [v] with [v] w = v x w."""
+    """Return (..., 3, 3) matrices [v] with [v] w = v x w."""
     x, y, z = np.moveaxis(vectors, -1, 0)
     zero = np.zeros_like(x)
     return np.stack([np.stack(row, axis=-1) for row in ((zero, -z, y), (z, zero, -x), (-y, x, zero))], axis=-2)

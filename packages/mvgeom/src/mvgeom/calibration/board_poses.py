@@ -9,16 +9,18 @@ from mvgeom.calibration.boards import Floats, Ints
 from mvgeom.cameras import CameraGroup
 from mvgeom.projection import undistort
 
+__all__ = ["NUM_CANDIDATES", "is_planar", "normalize_corners", "order_motions", "pose_candidates"]
+
 NUM_CANDIDATES = 2
 
 
 def normalize_corners(points: Floats, cameras: CameraGroup) -> Floats:
-    """(V, F, K, 2) px to normalized coordinates, NaN where missing or outside of the lens model's range."""
+    """Convert px (V, F, K, 2) to normalized coordinates, NaN where missing or outside of the lens model's range."""
     return np.moveaxis(undistort(np.moveaxis(points, 1, 0), cameras), 0, 1)
 
 
 def pose_candidates(normalized: Floats, object_points: Floats) -> tuple[Floats, Floats]:
-    """Poses of the board in the frame of the camera.
+    """Estimate poses of the board in the camera's coordinate frame.
 
     Of a plane, both solutions of infinitesimal plane-based pose estimation (Collins and Bartoli 2014, in OpenCV); of
     points in space, one.
@@ -71,7 +73,7 @@ def _solve(points: Floats, corners: Floats, *, planar: bool) -> list[tuple[Float
 
 
 def order_motions(object_points: Floats, orders: Ints) -> Floats:
-    """(G, 4, 4) rigid motions that carry corner `orders[g][k]` to where corner k was.
+    """Return (G, 4, 4) rigid motions that carry corner `orders[g][k]` to where corner k was.
 
     A camera that lists the board's corners in order g sees it at pose T order_motions[g], if T is the pose by the first
     order. That a flat board mirrored in its plane is the board turned over makes all of them rotations.
@@ -94,6 +96,6 @@ def order_motions(object_points: Floats, orders: Ints) -> Floats:
 
 
 def is_planar(object_points: Floats) -> bool:
-    """Whether the points lie in one plane."""
+    """Return True if the points lie in one plane."""
     values = np.linalg.svd(object_points - object_points.mean(axis=0), compute_uv=False)
     return bool(values[2] < 1e-6 * values[0])

@@ -1,4 +1,4 @@
-"""What a calibration board is: chessboard and ChArUco, where their corners lie, and which corner orders look alike."""
+"""Calibration boards: chessboard and ChArUco, positions of their corners, and corner orders that look alike."""
 
 from __future__ import annotations
 
@@ -10,6 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom.errors import InputError
+
+__all__ = [
+    "Board",
+    "CharucoBoard",
+    "Chessboard",
+    "Floats",
+    "Ints",
+    "corner_orders",
+    "dictionary_names",
+    "object_points",
+    "predefined_dictionary",
+    "seen_corners",
+]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -25,7 +38,7 @@ class Chessboard:
         square_size: side of a square; its unit becomes the unit of the calibration.
 
     Raises:
-        ValueError: for fewer than 3 inner corners along a side, or a size that is not positive.
+        InputError: for fewer than 3 inner corners along a side, or a size that is not positive.
     """
 
     columns: int
@@ -35,7 +48,7 @@ class Chessboard:
     def __post_init__(self) -> None:
         if min(self.columns, self.rows) < 3:
             raise InputError(
-                f"a chessboard needs at least 3x3 inner corners, got {self.columns}x{self.rows} (inner corners are one "
+                f"a chessboard needs at least 3x3 inner corners, found {self.columns}x{self.rows} (inner corners: one "
                 "less than the squares along each side)",
                 code="out-of-range",
                 argument="columns",
@@ -64,7 +77,7 @@ class CharucoBoard:
         legacy: the pattern of OpenCV before 4.6, which differs where the number of rows is even.
 
     Raises:
-        ValueError: for fewer than 3 squares along a side, sizes that are not positive, markers larger than the squares,
+        InputError: for fewer than 3 squares along a side, sizes that are not positive, markers larger than the squares,
             an unknown dictionary, or one with too few markers.
     """
 
@@ -78,7 +91,7 @@ class CharucoBoard:
     def __post_init__(self) -> None:
         if min(self.columns, self.rows) < 3:
             raise InputError(
-                f"a ChArUco board needs at least 3x3 squares, got {self.columns}x{self.rows}",
+                f"a ChArUco board needs at least 3x3 squares, found {self.columns}x{self.rows}",
                 code="out-of-range",
                 argument="columns",
             )
@@ -118,7 +131,7 @@ class CharucoBoard:
         return self.columns - 1, self.rows - 1
 
     def pattern(self) -> Any:
-        """OpenCV's object for this board."""
+        """Return OpenCV's object for this board."""
         board = cv2.aruco.CharucoBoard(
             (self.columns, self.rows), self.square_size, self.marker_size, predefined_dictionary(self.dictionary)
         )
@@ -130,7 +143,7 @@ Board = Chessboard | CharucoBoard
 
 
 def object_points(board: Board) -> Floats:
-    """(K, 3) inner corners in the board's frame and unit: row by row, x along a row, y along a column, z = 0.
+    """Return (K, 3) inner corners in the board's frame and unit: row by row, x along a row, y along a column, z = 0.
 
     Seen from the front, x is right, y is down, and z points into the board.
     """
@@ -140,7 +153,7 @@ def object_points(board: Board) -> Floats:
 
 
 def corner_orders(board: Board) -> Ints:
-    """(G, K) orders in which a detector may list the corners without noticing, the given one first.
+    """Return (G, K) orders in which a detector may list the corners without noticing, the given one first.
 
     Labels `corners[order]` are those of the board turned or mirrored onto itself. A plain chessboard has 4 (8 if it is
     square), of which the turn by half tells itself from the first only where one number of corners is odd and the other
@@ -157,22 +170,22 @@ def corner_orders(board: Board) -> Ints:
 
 
 def seen_corners(points: Floats) -> npt.NDArray[np.bool_]:
-    """(...) which of the points (..., 2) are there, not NaN."""
+    """Return (...) which of the points (..., 2) are there, not NaN."""
     return np.asarray(np.isfinite(points).all(axis=-1))
 
 
 def dictionary_names() -> tuple[str, ...]:
-    """Names of OpenCV's predefined ArUco dictionaries."""
+    """Return the names of OpenCV's predefined ArUco dictionaries."""
     return tuple(name for name in dir(cv2.aruco) if name.startswith("DICT_"))
 
 
 def predefined_dictionary(name: str) -> Any:
-    """OpenCV's dictionary of a name out of `dictionary_names`."""
+    """Return OpenCV's dictionary of a name out of `dictionary_names`."""
     return cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, name))
 
 
 def _check_positive(name: str, value: float) -> None:
     if not (np.isfinite(value) and value > 0):
         raise InputError(
-            f"{name} must be a positive number, got {value}", code="out-of-range", argument=name, found=value
+            f"{name} must be a positive number, found {value}", code="out-of-range", argument=name, found=value
         )

@@ -1,6 +1,6 @@
 """Bundle adjustment: cameras and what they look at, moved until the reprojection errors are smallest.
 
-What the cameras look at comes in blocks: a rigid board at one moment (its known points, rotation and position are
+What the cameras look at comes in blocks: a rigid board in one frame (its known points, rotation and position are
 sought) or a single point (its position is sought). A camera's observations of one block are a `view`. Rotations are
 changed by small rotation vectors applied from the left, R <- exp(w) R, so derivatives are always taken at w = 0.
 """
@@ -18,6 +18,8 @@ from mvgeom.calibration.boards import Floats, Ints
 from mvgeom.calibration.lens_jacobian import NUM_INTRINSICS, project_with_jacobian
 from mvgeom.cameras import CameraGroup
 
+__all__ = ["NUM_POSE", "Booleans", "Linearization", "Scene", "Views", "linearize", "residuals"]
+
 Booleans = npt.NDArray[np.bool_]
 
 NUM_POSE = 6
@@ -30,7 +32,7 @@ class Views:
     Attributes:
         camera: (G,) index of the camera.
         block: (G,) index of the block.
-        pixels: (G, P, 2) frame px; anything finite where the weight is 0.
+        pixels: (G, P, 2) full-image px; anything finite where the weight is 0.
         weights: (G, P) of the squared residuals; 0 removes an observation.
         num_cameras: V.
         num_blocks: B.
@@ -49,13 +51,13 @@ class Views:
         return int((self.weights > 0).sum())
 
     def reweigh(self, factor: Floats) -> Views:
-        """The same views with weights multiplied by (G, P) factors."""
+        """Return the same views with weights multiplied by (G, P) factors."""
         return dataclasses.replace(self, weights=self.weights * factor)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scene:
-    """What is adjusted.
+    """Scene to adjust: cameras, and boards or points.
 
     Attributes:
         cameras: V cameras, NumPy, no batch dimensions.
@@ -80,13 +82,13 @@ class Scene:
         return NUM_POSE + NUM_INTRINSICS + int(self.cameras.distortion.shape[-1])
 
     def world_points(self, block: Ints) -> Floats:
-        """(G, P, 3) points of the given blocks in the world."""
+        """Return (G, P, 3) points of the given blocks in the world."""
         if self.rotation is None:
             return self.position[block][:, None] + self.object_points
         return self.object_points @ np.swapaxes(self.rotation[block], 1, 2) + self.position[block][:, None]
 
     def moved(self, camera_step: Floats, block_step: Floats) -> Scene:
-        """The scene after steps (V, camera_size) and (B, block_size) of all parameters."""
+        """Return the scene after steps (V, camera_size) and (B, block_size) of all parameters."""
         cameras = self.cameras
         matrix = cameras.matrix.copy()
         lens = camera_step[:, NUM_POSE:]
@@ -121,7 +123,7 @@ class Linearization:
 
 
 def residuals(scene: Scene, views: Views) -> Floats:
-    """(G, P, 2) projection minus observation in px.
+    """Return (G, P, 2) projection minus observation in px.
 
     0 where the weight is 0; infinite where a point that counts is behind its camera.
     """
@@ -129,7 +131,7 @@ def residuals(scene: Scene, views: Views) -> Floats:
 
 
 def linearize(scene: Scene, views: Views) -> Linearization:
-    """Residuals and their analytic derivatives; points that count must be in front of their cameras."""
+    """Compute residuals and their analytic derivatives; points that count must be in front of their cameras."""
     return _evaluate(scene, views, with_jacobian=True)
 
 
@@ -173,7 +175,7 @@ def _evaluate(scene: Scene, views: Views, *, with_jacobian: bool) -> Linearizati
 
 
 def _cross_matrices(vectors: Floats) -> Floats:
-    """(..., 3, 3) matrices [v] with [v] w = v x w; d(exp(w) v) / dw at 0 is -[v]."""
+    """Return (..., 3, 3) matrices [v] with [v] w = v x w; d(exp(w) v) / dw at 0 is -[v]."""
     x, y, z = np.moveaxis(vectors, -1, 0)
     zero = np.zeros_like(x)
     rows = [np.stack(row, axis=-1) for row in ((zero, -z, y), (z, zero, -x), (-y, x, zero))]

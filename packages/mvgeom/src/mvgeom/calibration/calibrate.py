@@ -1,4 +1,4 @@
-"""From boards in pictures to a calibrated rig: intrinsics, poses over the graph of pairs, adjustment of everything."""
+"""From boards in images to a calibrated rig: intrinsics, poses over the graph of pairs, adjustment of everything."""
 
 from __future__ import annotations
 
@@ -25,13 +25,15 @@ from mvgeom.calibration.selection import select_frames
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 
+__all__ = ["Options", "Progress", "calibrate"]
+
 Progress = Callable[[str], None]
 """Called with what is being done now."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to calibrate.
+    """Options of a calibration.
 
     Attributes:
         lens: what is sought of each lens.
@@ -39,8 +41,8 @@ class Options:
         loss_scale: px where a robust loss begins to give less weight; None takes it from the residuals.
         reference: camera that the others' poses are determined relative to, and whose frame is the world unless
             `origin_frame` is given; None takes the first.
-        origin_frame: moment whose board is the world: x along its rows, y along its columns, z into it.
-        max_frames: adjust at most this many moments, those that together cover images and pairs of cameras best.
+        origin_frame: frame whose board is the world: x along its rows, y along its columns, z into it.
+        max_frames: adjust at most this many frames, those that together cover images and pairs of cameras best.
     """
 
     lens: Lens = dataclasses.field(default_factory=Lens)
@@ -71,8 +73,8 @@ def calibrate(
         The rig with its report.
 
     Raises:
-        CalibrationError: when the pictures do not allow it; its findings say why.
-        ValueError: for options that do not fit the detections.
+        CalibrationError: when the images do not allow it; its findings say why.
+        InputError: for options that do not fit the detections.
     """
     options = options or Options()
     say = progress or (lambda _: None)
@@ -128,7 +130,7 @@ def _check(detections: Detections, options: Options, intrinsics: CameraGroup | N
         )
     if options.max_frames < 1:
         raise InputError(
-            f"max_frames must be at least 1, got {options.max_frames}",
+            f"max_frames must be at least 1, found {options.max_frames}",
             code="out-of-range",
             argument="max_frames",
             found=options.max_frames,
@@ -178,7 +180,7 @@ def _contradictions(names: tuple[str, ...], placed: Booleans, used: Booleans) ->
             build = warning if out > 0.2 * all_seen else note
             text = (
                 f"camera {name!r}: {out} of {all_seen} boards are not where the other cameras see them and were left "
-                "out; many of them mean that pictures are not of the same moments or the camera moved"
+                "out; many of them mean that images are not of the same frames or the camera moved"
             )
             findings.append(build("contradicting_boards", [name], text, left_out=out, boards=all_seen))
     return findings
@@ -216,7 +218,7 @@ def _result(
 def _move_world(
     cameras: CameraGroup, boards: Floats, detections: Detections, origin_frame: str
 ) -> tuple[CameraGroup, Floats]:
-    """The same rig in the frame of the board at a moment."""
+    """Move the rig into the coordinate frame of a frame's board."""
     origin = boards[detections.frames.index(origin_frame)]
     if not np.isfinite(origin).all():
         raise InputError(

@@ -1,4 +1,4 @@
-"""A picture of one camera's residuals: where in the image the points were, and how far off."""
+"""Figure of one camera's residuals over its image."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from mvgeom.calibration.boards import Floats, seen_corners
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["draw_residuals"]
+
 _MAX_ARROWS = 4_000
 _ARROW_SHARE = 0.04
 """Length of a typical arrow in the longer side of the image."""
 
 
 def draw_residuals(name: str, size: Floats, points: Floats, residuals: Floats) -> Figure:
-    """Left the image with enlarged arrows from each point to its projection, right the residuals on top of each other.
+    """Draw residuals: left enlarged arrows from each point to its projection, right all of them at one origin.
 
     Arrows that point the same way in a region speak of the lens or the pose, arrows that point anywhere of noise.
 
@@ -67,6 +69,6 @@ def draw_residuals(name: str, size: Floats, points: Floats, residuals: Floats) -
 
 
 def _nice(value: float) -> float:
-    """The largest of 1, 2, 5, 10, 20, 50, ... that is not above the value."""
+    """Return the largest of 1, 2, 5, 10, 20, 50, ... that is not above the value."""
     power = 10.0 ** np.floor(np.log10(value))
     return float(max(factor for factor in (1, 2, 5) if factor * power <= value * (1 + 1e-9)) * power)

@@ -1,4 +1,4 @@
-"""How two cameras stand to each other, from boards that both see, some of which may be labelled or posed wrongly."""
+"""Relative poses of two cameras, from boards that both see, some of which may be labeled or posed wrongly."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mvgeom.calibration.boards import Floats, Ints
+
+__all__ = ["CAP", "Observed", "Relation", "relate", "transfer_errors"]
 
 _MAX_HYPOTHESES_FRAMES = 20
 _MAX_SCORED_FRAMES = 30
@@ -62,7 +64,7 @@ class Relation:
 
     @property
     def consistent(self) -> bool:
-        """Whether enough frames agree; one or two common frames cannot contradict each other."""
+        """True if enough frames agree; one or two common frames cannot contradict each other."""
         return bool(self.agreeing.any()) if self.common <= 2 else self.share >= _MIN_SHARE
 
     @property
@@ -73,7 +75,7 @@ class Relation:
 
 
 def relate(first: Observed, second: Observed, object_points: Floats, orders: Ints, motions: Floats) -> Relation | None:
-    """The relative pose that most boards agree on.
+    """Find the relative pose that most boards agree on.
 
     Every candidate pose in one camera and the other, and every order of corners, of some frames are hypotheses; each is
     scored by its transfer errors in all frames, cut off at a cap, with the best candidate and order there.
@@ -116,7 +118,7 @@ def relate(first: Observed, second: Observed, object_points: Floats, orders: Int
 
 
 def _hypotheses(first: Observed, second: Observed, frames: Ints, motions: Floats) -> Floats:
-    """(H, 4, 4): T_second M_order T_first^-1."""
+    """Return (H, 4, 4): T_second M_order T_first^-1."""
     inverse = np.linalg.inv(np.where(np.isfinite(first.poses[frames]), first.poses[frames], np.eye(4)))
     turned = second.poses[frames][:, :, None] @ motions
     products = turned[:, :, :, None] @ inverse[:, None, None]
@@ -131,7 +133,7 @@ def _hypotheses(first: Observed, second: Observed, frames: Ints, motions: Floats
 def _transfer(
     hypotheses: Floats, first: Observed, second: Observed, frames: Ints, object_points: Floats, orders: Ints
 ) -> Floats:
-    """(H, N) errors with the best candidate pose by the first camera, and the best order, of each frame."""
+    """Return (H, N) errors with the best candidate pose by the first camera, and the best order, of each frame."""
     errors = np.full((len(hypotheses), len(frames)), np.inf)
     for column, frame in enumerate(frames):
         for candidate in np.flatnonzero(np.isfinite(first.errors[frame])):
@@ -144,7 +146,7 @@ def _transfer(
 
 
 def transfer_errors(boards: Floats, normalized: Floats, object_points: Floats, orders: Ints) -> Floats:
-    """How far corners are from where a board should show them.
+    """Compute how far corners are from where a board should show them.
 
     Args:
         boards: (H, 4, 4) poses board to camera.
@@ -166,7 +168,7 @@ def transfer_errors(boards: Floats, normalized: Floats, object_points: Floats, o
 
 
 def _spread(values: Ints, count: int) -> Ints:
-    """At most `count` of the values, evenly spread."""
+    """Return at most `count` of the values, evenly spread."""
     if len(values) <= count:
         return values
-    return values[np.linspace(0, len(values) - 1, count).round().astype(int)]
+    return np.asarray(values[np.linspace(0, len(values) - 1, count).round().astype(int)])

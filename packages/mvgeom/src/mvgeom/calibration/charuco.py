@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from mvgeom.calibration.boards import CharucoBoard, Floats, dictionary_names, predefined_dictionary, seen_corners
 
+__all__ = ["Image", "MarkerEvidence", "examine_markers", "find_charuco"]
+
 Image = npt.NDArray[np.uint8]
 
 _MIN_CORNERS = 6
@@ -20,10 +22,10 @@ _LARGEST_WINDOW = 10
 
 
 def find_charuco(image: Image, board: CharucoBoard) -> Floats | None:
-    """Inner corners of a ChArUco board in subpixel accuracy.
+    """Find the inner corners of a ChArUco board with subpixel accuracy.
 
     Args:
-        image: (H, W) grey.
+        image: (H, W) gray.
         board: what to look for.
 
     Returns:
@@ -46,7 +48,7 @@ def find_charuco(image: Image, board: CharucoBoard) -> Floats | None:
 
 @dataclass(frozen=True, kw_only=True)
 class MarkerEvidence:
-    """What markers are in images where the board was not found.
+    """Markers in images where the board was not found.
 
     Attributes:
         as_asked: markers of the board's dictionary, median per image that has any.
@@ -72,7 +74,7 @@ def examine_markers(images: list[Image], board: CharucoBoard) -> MarkerEvidence:
     """Look for markers in other ways than the board asks for.
 
     Args:
-        images: a few grey images of one camera, of which three are looked at.
+        images: a few gray images of one camera, of which three are looked at.
         board: what was asked for.
     """
     images = images[:: max(1, len(images) // _EXAMINED)][:_EXAMINED]
@@ -95,7 +97,7 @@ def examine_markers(images: list[Image], board: CharucoBoard) -> MarkerEvidence:
 
 
 def _refine(image: Image, points: Floats, board: CharucoBoard) -> Floats:
-    """Subpixel corners from windows that end before the markers.
+    """Refine corners to subpixels in windows that end before the markers.
 
     OpenCV's detector refines as well, but up to 4.12 returns corners half a pixel to the right and below.
     """
@@ -118,7 +120,7 @@ def _refine(image: Image, points: Floats, board: CharucoBoard) -> Floats:
 
 
 def _best_dictionary(images: list[Image]) -> tuple[str | None, int]:
-    """The dictionary that most markers belong to, and how many; smaller ones of a family begin like the larger ones."""
+    """Return the dictionary of most markers, and how many; small ones of a family begin like the large ones."""
     families: dict[str, list[str]] = {}
     for name in {name.casefold(): name for name in dictionary_names()}.values():
         families.setdefault(re.sub(r"_(50|100|250|1000)$", "", name), []).append(name)

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from mvgeom.calibration.boards import Floats
 
+__all__ = ["Grid", "Image", "find_chessboard", "probe_grids"]
+
 Image = npt.NDArray[np.uint8]
 Grid = tuple[int, int]
 
@@ -24,14 +26,14 @@ _OFTEN = 0.6
 
 
 def find_chessboard(image: Image, grid: Grid) -> Floats | None:
-    """Inner corners of a chessboard in subpixel accuracy.
+    """Find the inner corners of a chessboard with subpixel accuracy.
 
     The order is row by row, so that rows and columns turn clockwise in the image as on the board seen from the front,
     and the square inside the first corner is black. Boards with an odd number of corners along one side and an even
     one along the other have just one such order, others two (or four, if square).
 
     Args:
-        image: (H, W) grey.
+        image: (H, W) gray.
         grid: inner corners along the two sides (columns, rows).
 
     Returns:
@@ -49,10 +51,10 @@ def find_chessboard(image: Image, grid: Grid) -> Floats | None:
 
 
 def probe_grids(images: list[Image], asked: Grid) -> dict[Grid, int]:
-    """Which sizes of board there are in images: the one asked for, and its neighbours.
+    """Find the sizes of board that there are in images: the one asked for, and its neighbors.
 
     Args:
-        images: a few grey images.
+        images: a few gray images.
         asked: inner corners along the two sides.
 
     Returns:
@@ -75,14 +77,14 @@ def probe_grids(images: list[Image], asked: Grid) -> dict[Grid, int]:
 
 
 def _find_quickly(image: Image, grid: Grid) -> Floats | None:
-    """Rough corners from the faster of the two detectors."""
+    """Find rough corners by the faster of the two detectors."""
     flags = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_FAST_CHECK
     found, corners = cv2.findChessboardCorners(image, grid, flags=flags)
     return _orient(image, corners, grid) if found else None
 
 
 def _orient(image: Image, corners: npt.ArrayLike, grid: Grid) -> Floats | None:
-    """Corners in the order that `find_chessboard` promises; None where the squares do not alternate."""
+    """Put corners in the order that `find_chessboard` promises; None where the squares do not alternate."""
     columns, rows = grid
     lattice = np.asarray(corners, dtype=np.float64).reshape(rows, columns, 2)
     along, down = lattice[0, -1] - lattice[0, 0], lattice[-1, 0] - lattice[0, 0]
@@ -105,12 +107,12 @@ def _orient(image: Image, corners: npt.ArrayLike, grid: Grid) -> Floats | None:
 
 
 def _centers(lattice: Floats) -> Floats:
-    """(R - 1, C - 1, 2) centres of the squares between (R, C, 2) corners."""
+    """Return (R - 1, C - 1, 2) centers of the squares between (R, C, 2) corners."""
     return (lattice[:-1, :-1] + lattice[1:, 1:] + lattice[1:, :-1] + lattice[:-1, 1:]) / 4
 
 
 def _brightness(image: Image, places: Floats) -> Floats:
-    """Grey values at (..., 2) px, NaN outside of the image."""
+    """Return gray values at (..., 2) px, NaN outside of the image."""
     height, width = image.shape
     columns, rows = places[..., 0].round(), places[..., 1].round()
     inside = (columns >= 0) & (rows >= 0) & (columns <= width - 1) & (rows <= height - 1)
@@ -124,7 +126,7 @@ def _smallest_square(corners: Floats, grid: Grid) -> float:
 
 
 def _refine(image: Image, corners: Floats, grid: Grid) -> Floats:
-    """Subpixel corners from windows that reach a quarter of a square, so that neighbours stay outside."""
+    """Refine corners to subpixels in windows that reach a quarter of a square, so that neighbors stay outside."""
     half = max(2, int(_smallest_square(corners, grid) / 4))
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_COUNT, 50, 1e-4)
     moved = cv2.cornerSubPix(image, corners.astype(np.float32).reshape(-1, 1, 2), (half, half), (-1, -1), criteria)

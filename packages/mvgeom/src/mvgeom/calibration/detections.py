@@ -1,4 +1,4 @@
-"""Corners of a board in the pictures of all cameras, moment by moment."""
+"""Corners of a board in the images of all cameras, frame by frame."""
 
 from __future__ import annotations
 
@@ -20,28 +20,30 @@ from mvgeom.calibration.missing_boards import explain_missing_boards
 from mvgeom.calibration.sources import Source, count_frames, frame_names, read_frames
 from mvgeom.errors import InputError
 
+__all__ = ["Detections", "Image", "Progress", "detect_boards", "from_points"]
+
 Image = npt.NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]
-"""Called with the camera, the pictures done and the pictures in all."""
+"""Called with the camera, the images done and the images in all."""
 
 _NUM_SAMPLES = 6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Detections:
-    """What the cameras saw of the board.
+    """Corners of the board in the images of all cameras.
 
     Attributes:
         names: V cameras.
         sizes: (V, 2) width and height of the images in px.
         object_points: (K, 3) corners in the board's frame and unit.
         points: (V, F, K, 2) px; NaN where a corner was not found. Boards with fewer than 4 corners do not count.
-        frames: F names of the moments.
+        frames: F names of the frames.
         orders: (G, K) orders in which corners may be listed without a detector noticing; see `corner_orders`.
-        findings: what is wrong with the pictures.
+        findings: what is wrong with the images.
 
     Raises:
-        ValueError: when shapes do not agree.
+        InputError: when shapes do not agree.
     """
 
     names: tuple[str, ...]
@@ -64,7 +66,7 @@ class Detections:
             if np.shape(getattr(self, field)) != shape:
                 raise InputError(
                     f"{field} must have shape {shape} for {num_views} cameras, {num_frames} frames and {num_points} "
-                    f"corners, got {np.shape(getattr(self, field))}",
+                    f"corners, found {np.shape(getattr(self, field))}",
                     code="wrong-shape",
                     argument=field,
                     found=np.shape(getattr(self, field)),
@@ -79,7 +81,7 @@ class Detections:
 def from_points(
     names: tuple[str, ...], sizes: Floats, board: Board | Floats, points: Floats, frames: tuple[str, ...] | None = None
 ) -> Detections:
-    """Detections from corners found elsewhere, or from scene points of known position.
+    """Make detections from corners found elsewhere, or from scene points of known position.
 
     Args:
         names: V cameras.
@@ -89,7 +91,7 @@ def from_points(
         frames: F names; numbers if left out.
 
     Raises:
-        ValueError: when shapes do not agree.
+        InputError: when shapes do not agree.
     """
     positions, orders = (
         (np.asarray(board, dtype=np.float64), np.arange(len(board))[None])
@@ -113,20 +115,20 @@ def detect_boards(
     match: Literal["name", "order"] = "name",
     progress: Progress | None = None,
 ) -> Detections:
-    """Find the board in the pictures of all cameras.
+    """Find the board in the images of all cameras.
 
     Args:
         sources: by camera.
         board: what to look for.
         match: how images of different cameras are matched; see `frame_names`.
-        progress: called after each picture.
+        progress: called after each image.
 
     Returns:
-        Corners of all moments that at least one camera saw the board at. A camera that saw it in few pictures, or in
+        Corners of all frames that at least one camera saw the board at. A camera that saw it in few images, or in
         none, is looked into, and the reason found is in the findings.
 
     Raises:
-        ValueError: when pictures cannot be read or matched, or differ in size within a camera.
+        InputError: when images cannot be read or matched, or differ in size within a camera.
     """
     names = frame_names(sources, match)
     find = _finder(board)
@@ -146,8 +148,8 @@ def detect_boards(
                 if sizes.setdefault(camera, size) != size:
                     first = "x".join(map(str, sizes[camera]))
                     raise InputError(
-                        f"camera {camera!r}: picture {number} is {size[0]}x{size[1]} px, the first is {first}; all "
-                        "pictures of a camera must be of one size",
+                        f"camera {camera!r}: image {number} is {size[0]}x{size[1]} px, the first is {first}; all "
+                        "images of a camera must be of one size",
                         code="size-mismatch",
                         view=camera,
                     )
@@ -188,12 +190,12 @@ def _finder(board: Board) -> Callable[[Image], Floats | None]:
 def _detect_all(
     pool: ThreadPoolExecutor, find: Callable[[Image], Floats | None], source: Source
 ) -> Iterator[tuple[int, Image, Floats | None]]:
-    """Pictures and corners in order; only a few pictures are held at a time. OpenCV works outside of Python's lock."""
-    pictures = read_frames(source)
+    """Yield images and corners in order; few images are held at a time. OpenCV works outside of Python's lock."""
+    images = read_frames(source)
     waiting: list[tuple[int, Image, Future[Floats | None]]] = []
     ahead = 2 * (os.cpu_count() or 1)
     while True:
-        for number, image in islice(pictures, ahead - len(waiting)):
+        for number, image in islice(images, ahead - len(waiting)):
             waiting.append((number, image, pool.submit(find, image)))
         if not waiting:
             return

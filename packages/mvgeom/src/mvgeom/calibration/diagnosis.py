@@ -18,6 +18,8 @@ from mvgeom.errors import InputError
 from mvgeom.reconstruction import noise_from_errors
 from mvgeom.triangulation import reprojection_error, triangulate
 
+__all__ = ["Check", "check"]
+
 _SAMPLE = 5_000
 _MIN_SHARED = 20
 _DISAGREES = 0.8
@@ -33,7 +35,7 @@ _SMALLEST_GAIN = 0.3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Check:
-    """What keypoints say about a calibration.
+    """Result of checking a calibration by keypoints.
 
     Attributes:
         names: V cameras.
@@ -58,7 +60,7 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing speaks against the calibration (warnings aside)."""
+        """True if no error was found (warnings aside)."""
         return all(each.severity != "error" for each in self.findings)
 
 
@@ -72,14 +74,14 @@ def check(cams: CameraGroup, points: Floats, *, image_sizes: Sequence[Sequence[f
 
     Args:
         cams: V cameras, NumPy, no batch dimensions.
-        points: (N, V, K, 2) frame px of K keypoints at N moments; NaN is missing. Of many, an even selection is taken.
+        points: (N, V, K, 2) full-image px of K keypoints in N frames; NaN is missing. Of many, some are taken evenly.
         image_sizes: (V, 2) true width and height of the images that the keypoints are of, where they are known.
 
     Returns:
         Errors with and without each camera, and findings with their evidence in numbers.
 
     Raises:
-        ValueError: for wrong shapes, fewer than two cameras, or fewer than 20 points that two cameras see.
+        InputError: for wrong shapes, fewer than two cameras, or fewer than 20 points that two cameras see.
     """
     flat = _sample(cams, points)
     table = _leave_one_out(cams, flat, list(range(len(cams))))
@@ -91,11 +93,11 @@ def check(cams: CameraGroup, points: Floats, *, image_sizes: Sequence[Sequence[f
 
 
 def _sample(cams: CameraGroup, points: Floats) -> Floats:
-    """(V, P, 2) keypoints that at least two cameras see."""
+    """Return (V, P, 2) keypoints that at least two cameras see."""
     points = np.asarray(points, dtype=np.float64)
     if points.ndim != 4 or points.shape[1] != len(cams) or points.shape[3] != 2:
         raise InputError(
-            f"keypoints must have shape (N, {len(cams)}, K, 2) for the cameras {list(cams.names)}, got {points.shape}",
+            f"keypoints must have shape (N, {len(cams)}, K, 2) for cameras {list(cams.names)}, found {points.shape}",
             code="wrong-shape",
             argument="points",
             found=points.shape,
@@ -120,7 +122,7 @@ def _sample(cams: CameraGroup, points: Floats) -> Floats:
 
 
 def _leave_one_out(cams: CameraGroup, flat: Floats, views: list[int]) -> dict[str, Floats | float]:
-    """The numbers of `Check`, for the given views."""
+    """Return the numbers of `Check`, for the given views."""
     group, flat = cams.select([cams.names[view] for view in views]), flat[views]
     errors = _errors(group, flat)
     count = len(views)
@@ -143,7 +145,7 @@ def _leave_one_out(cams: CameraGroup, flat: Floats, views: list[int]) -> dict[st
 
 
 def _disagreeing(cams: CameraGroup, flat: Floats, noise: float) -> list[Finding]:
-    """One camera after another, the worst first, as long as those left agree much better without it."""
+    """Find disagreeing cameras, the worst first, as long as those left agree much better without it."""
     findings: list[Finding] = []
     side = float(cams.sizes.max())
     views = list(range(len(cams)))
@@ -235,7 +237,7 @@ def _errors(cams: CameraGroup, flat: Floats) -> Floats:
 
 
 def _noise(errors: Floats) -> float:
-    """The keypoints' noise in px; infinite where no point can be triangulated in front of its cameras."""
+    """Return the keypoints' noise in px; infinite where no point can be triangulated in front of its cameras."""
     noise = noise_from_errors(errors)
     return noise if np.isfinite(noise) else float("inf")
 

@@ -14,6 +14,8 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.reconstruction import noise_from_errors
 from mvgeom.triangulation import reprojection_error, triangulate
 
+__all__ = ["EXPLANATIONS", "NO_AGREEMENT", "explain"]
+
 EXPLANATIONS = ("swapped_views", "image_size", "mirrored_images")
 """Codes of these findings."""
 
@@ -39,11 +41,11 @@ class _Hypothesis(NamedTuple):
 
 
 def explain(cams: CameraGroup, flat: Floats) -> list[Finding]:
-    """Mistakes whose undoing makes the keypoints agree, at less than 0.4 times the noise; the most telling first.
+    """Find mistakes whose undoing makes the keypoints agree, at less than 0.4 times the noise; the most telling first.
 
     Args:
         cams: V cameras.
-        flat: (V, P, 2) frame px; NaN is missing.
+        flat: (V, P, 2) full-image px; NaN is missing.
 
     Returns:
         Errors of code `swapped_views`, `image_size` or `mirrored_images`; none where nothing of this kind helps.
@@ -89,7 +91,7 @@ def _hypotheses(cams: CameraGroup, points: Floats) -> Iterator[_Hypothesis]:
 
 
 def _noise(cams: CameraGroup, points: Floats) -> tuple[float, int]:
-    """The keypoints' noise (infinite without points) and the number of keypoints it is from."""
+    """Return the keypoints' noise (infinite without points) and the number of keypoints it is from."""
     errors = reprojection_error(triangulate(points, cams), points, cams)
     noise = noise_from_errors(errors)
     return (noise if np.isfinite(noise) else np.inf), int(np.isfinite(errors).sum())

@@ -8,6 +8,8 @@ from typing import Literal
 
 from mvgeom.errors import InputError
 
+__all__ = ["CalibrationError", "Finding", "Severity", "error", "note", "sort_findings", "warning"]
+
 Severity = Literal["error", "warning", "note"]
 
 
@@ -35,17 +37,17 @@ class Finding:
 
 
 def error(code: str, cameras: Sequence[str], text: str, **evidence: float) -> Finding:
-    """A finding that makes the result useless or impossible; evidence by name."""
+    """Make a finding that makes the result useless or impossible; evidence by name."""
     return Finding(code=code, severity="error", cameras=tuple(cameras), text=text, evidence=evidence)
 
 
 def warning(code: str, cameras: Sequence[str], text: str, **evidence: float) -> Finding:
-    """A finding that makes the result worse than it could be; evidence by name."""
+    """Make a finding that makes the result worse than it could be; evidence by name."""
     return Finding(code=code, severity="warning", cameras=tuple(cameras), text=text, evidence=evidence)
 
 
 def note(code: str, cameras: Sequence[str], text: str, **evidence: float) -> Finding:
-    """A finding that tells what was done; evidence by name."""
+    """Make a finding that tells what was done; evidence by name."""
     return Finding(code=code, severity="note", cameras=tuple(cameras), text=text, evidence=evidence)
 
 
@@ -68,5 +70,5 @@ class CalibrationError(InputError):
 
 
 def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Errors first, then warnings, then notes; the order is kept within each."""
+    """Sort findings: errors first, then warnings, then notes; the order is kept within each."""
     return tuple(sorted(findings, key=lambda each: ("error", "warning", "note").index(each.severity)))

@@ -14,17 +14,19 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.projection import in_image
 
+__all__ = ["compare_sizes", "find_copies"]
+
 _SAME_ANGLE_DEG = 0.1
 _SAME_PLACE = 1e-3
 _OUTSIDE = 0.02
 
 
 def find_copies(cams: CameraGroup, flat: Floats) -> list[Finding]:
-    """Pairs of cameras at one place, and views with the same keypoints.
+    """Find pairs of cameras at one place, and views with the same keypoints.
 
     Args:
         cams: V cameras.
-        flat: (V, P, 2) frame px; NaN is missing.
+        flat: (V, P, 2) full-image px; NaN is missing.
     """
     findings = []
     centers, extent = cams.centers, float(np.ptp(cams.centers, axis=0).max())
@@ -50,22 +52,22 @@ def find_copies(cams: CameraGroup, flat: Floats) -> list[Finding]:
 
 
 def compare_sizes(cams: CameraGroup, flat: Floats, image_sizes: Sequence[Sequence[float]] | None) -> list[Finding]:
-    """Images of another size than the calibration says, and keypoints outside of it.
+    """Find images of another size than the calibration says, and keypoints outside of it.
 
     Args:
         cams: V cameras.
-        flat: (V, P, 2) frame px; NaN is missing.
+        flat: (V, P, 2) full-image px; NaN is missing.
         image_sizes: (V, 2) true width and height in px, where they are known.
 
     Raises:
-        ValueError: when the sizes are not (V, 2).
+        InputError: when the sizes are not (V, 2).
     """
     findings = []
     if image_sizes is not None:
         sizes = np.asarray(image_sizes, dtype=np.float64)
         if sizes.shape != (len(cams), 2):
             raise InputError(
-                f"image_sizes must have shape ({len(cams)}, 2), got {sizes.shape}",
+                f"image_sizes must have shape ({len(cams)}, 2), found {sizes.shape}",
                 code="wrong-shape",
                 argument="image_sizes",
                 found=sizes.shape,

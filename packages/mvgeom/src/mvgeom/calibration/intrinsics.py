@@ -16,6 +16,8 @@ from mvgeom.calibration.schur import adjust
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 
+__all__ = ["LENSES", "MIN_BOARDS", "Lens", "calibrate_intrinsics", "known_intrinsics"]
+
 LENSES = (0, 1, 2, 4, 5, 8, 12, 14)
 """Numbers of distortion coefficients that may be asked for: 1 and 2 are radial ones only."""
 
@@ -29,7 +31,7 @@ _OUTLIER_SIGMAS = 6.0
 
 @dataclass(frozen=True, kw_only=True)
 class Lens:
-    """What is sought of a lens.
+    """Parameters of a lens that a calibration estimates.
 
     Attributes:
         num_coefficients: 0, 1 or 2 (radial), 4, 5, 8, 12 or 14 of OpenCV's Brown-Conrady model; 4 for fisheye.
@@ -38,7 +40,7 @@ class Lens:
         fix_distortion: keep the coefficients as given.
 
     Raises:
-        ValueError: for a number of coefficients that no model has.
+        InputError: for a number of coefficients that no model has.
     """
 
     num_coefficients: int = 5
@@ -49,14 +51,14 @@ class Lens:
     def __post_init__(self) -> None:
         if self.num_coefficients not in LENSES:
             raise InputError(
-                f"the number of distortion coefficients must be one of {LENSES}, got {self.num_coefficients}",
+                f"the number of distortion coefficients must be one of {LENSES}, found {self.num_coefficients}",
                 code="unknown-choice",
                 argument="num_coefficients",
                 found=self.num_coefficients,
             )
         if self.fisheye and self.num_coefficients != 4:
             raise InputError(
-                f"a fisheye lens has 4 distortion coefficients, got {self.num_coefficients}",
+                f"a fisheye lens has 4 distortion coefficients, found {self.num_coefficients}",
                 code="unknown-choice",
                 argument="num_coefficients",
                 found=self.num_coefficients,
@@ -68,7 +70,7 @@ class Lens:
         return {1: 4, 2: 4}.get(self.num_coefficients, self.num_coefficients)
 
     def free(self, num_views: int, stored: int) -> Booleans:
-        """(V, 6 + 4 + stored) camera parameters that may change: all of the pose, and of the lens what is sought."""
+        """Return which parameters (V, 6 + 4 + stored) may change: all of the pose, and of the lens what is sought."""
         free = np.ones((num_views, NUM_POSE + NUM_INTRINSICS + stored), dtype=bool)
         free[:, NUM_POSE : NUM_POSE + NUM_INTRINSICS] = not self.fix_intrinsics
         free[:, NUM_POSE + NUM_INTRINSICS :] = not self.fix_distortion
@@ -79,7 +81,7 @@ class Lens:
 def calibrate_intrinsics(
     name: str, size: Floats, points: Floats, object_points: Floats, lens: Lens
 ) -> tuple[CameraGroup, Booleans, float, tuple[Finding, ...]]:
-    """One camera on its own.
+    """Calibrate the intrinsics of one camera on its own.
 
     The focal length is tried out, with the principal point in the middle and no distortion; then focal length and
     board poses are adjusted, then all that the lens leaves free, with a robust loss. Boards that fit much worse than
@@ -133,31 +135,31 @@ def calibrate_intrinsics(
 
 
 def known_intrinsics(name: str, size: Floats, cameras: CameraGroup, lens: Lens) -> CameraGroup:
-    """A group of one camera at the world's origin with the intrinsics of the camera of that name.
+    """Return a group of one camera at the world's origin with the intrinsics of the camera of that name.
 
     Raises:
-        ValueError: when there is none, the image size differs, or the lens model differs while it may change.
+        InputError: when there is none, the image size differs, or the lens model differs while it may change.
     """
     one = cameras.select([name])
     if not np.array_equal(one.sizes[0], size):
         given, found = ("{:g}x{:g}".format(*each) for each in (one.sizes[0], size))
         raise InputError(
-            f"camera {name!r}: the given intrinsics are for images of {given} px, the pictures are {found} px; resize "
-            "the calibration (CameraGroup.resize) or use pictures of that size",
+            f"camera {name!r}: the given intrinsics are for images of {given} px, the images are {found} px; resize "
+            "the calibration (CameraGroup.resize) or use images of that size",
             code="size-mismatch",
             view=name,
         )
     if one.fisheye[0] != lens.fisheye and not lens.fix_distortion:
         raise InputError(
             f"camera {name!r}: the given intrinsics have {'a' if one.fisheye[0] else 'no'} fisheye lens",
-            code="lens-mismatch",
+            code="cameras-differ",
             view=name,
         )
     return one.replace(rotation=np.eye(3)[None], translation=np.zeros((1, 3)))
 
 
 def _first_guess(name: str, size: Floats, points: Floats, object_points: Floats, lens: Lens) -> CameraGroup:
-    """The focal length with which the boards, spread evenly over those there are, fit a plane best."""
+    """Find the focal length with which the boards, spread evenly over those there are, fit a plane best."""
     chosen = np.unique(np.linspace(0, len(points) - 1, min(_TRIAL_BOARDS, len(points))).astype(int))
     best, smallest = None, np.inf
     for factor in _FOCAL_TRIALS:
@@ -204,7 +206,7 @@ def _alone(camera: CameraGroup, points: Floats, object_points: Floats, poses: Fl
 def _too_few(name: str, count: int, build: Callable[..., Finding]) -> Finding:
     needed = f"at least {MIN_BOARDS} are needed" if build is error else "20 or more give better intrinsics"
     text = (
-        f"camera {name!r} saw the board in {count} pictures; {needed}, at different places and tilts (or give its "
+        f"camera {name!r} saw the board in {count} images; {needed}, at different places and tilts (or give its "
         "intrinsics from an earlier calibration)"
     )
     return build("too_few_boards", [name], text, boards=count)

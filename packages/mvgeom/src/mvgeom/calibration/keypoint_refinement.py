@@ -22,6 +22,8 @@ from mvgeom.reconstruction import keypoint_noise
 from mvgeom.robust import triangulate_robust
 from mvgeom.triangulation import reprojection_error, triangulate
 
+__all__ = ["KEEP_INTRINSICS", "MIN_POINTS", "Errors", "Refinement", "refine"]
+
 MIN_POINTS = 20
 """Per camera. Six parameters of a pose need a few points; that outliers among them show needs more."""
 
@@ -64,7 +66,7 @@ class Refinement:
         residuals: (N, V, K, 2) projection of these points minus keypoint in px; NaN where there is none.
         errors: before and after, judged alike.
         rotation_deg: (V,) by how much each camera turned.
-        shift: (V,) by how much each camera's centre moved, in the world's unit.
+        shift: (V,) by how much each camera's center moved, in the world's unit.
         noise: standard deviation of the keypoints per pixel coordinate after the refinement.
         deviations: standard deviations of what was adjusted, for that noise.
         iterations: steps of the adjustment.
@@ -95,7 +97,7 @@ def refine(
     max_points: int = 20_000,
     progress: Callable[[str], None] | None = None,
 ) -> Refinement:
-    """Adjust the cameras so that keypoints of a subject, seen at many moments, agree.
+    """Adjust the cameras so that keypoints of a subject, seen in many frames, agree.
 
     Points start where the views that agree triangulate them. Cameras and points are then adjusted together with a
     robust loss, and points triangulated anew with the new cameras, until the keypoints' noise changes no more: points
@@ -106,7 +108,7 @@ def refine(
 
     Args:
         cams: V cameras to start from, NumPy, no batch dimensions; within a few degrees of the truth.
-        points: (N, V, K, 2) frame px of K keypoints at N moments, labels or predictions; NaN is missing.
+        points: (N, V, K, 2) full-image px of K keypoints in N frames, labels or predictions; NaN is missing.
         weights: (N, V, K) of the squared errors, such as confidences; None for equal ones. 0 or NaN removes a keypoint.
         lens: which intrinsics may change; none by default. Distortion changes up to `num_coefficients`.
         loss: of the errors, see `schur.adjust`.
@@ -119,7 +121,7 @@ def refine(
         The refined cameras, points and errors.
 
     Raises:
-        ValueError: for wrong shapes, an unknown camera, fewer than two cameras, or a camera that shares fewer than 20
+        InputError: for wrong shapes, an unknown camera, fewer than two cameras, or a camera that shares fewer than 20
             points with others (the message names it and the number).
     """
     say = progress or (lambda _: None)
@@ -172,11 +174,11 @@ def refine(
 
 
 def _observations(cams: CameraGroup, points: Floats, weights: Floats | None) -> tuple[Floats, Floats]:
-    """Keypoints in float64, NaN where they do not count, and weights (N, V, K), 0 there."""
+    """Return keypoints in float64, NaN where they do not count, and weights (N, V, K), 0 there."""
     points = np.asarray(points, dtype=np.float64)
     if points.ndim != 4 or points.shape[1] != len(cams) or points.shape[3] != 2:
         raise InputError(
-            f"keypoints must have shape (N, {len(cams)}, K, 2) for the cameras {list(cams.names)}, got {points.shape}",
+            f"keypoints must have shape (N, {len(cams)}, K, 2) for cameras {list(cams.names)}, found {points.shape}",
             code="wrong-shape",
             argument="points",
             found=points.shape,
@@ -193,7 +195,7 @@ def _observations(cams: CameraGroup, points: Floats, weights: Floats | None) -> 
         return points, present.astype(np.float64)
     if np.shape(weights) != points.shape[:3]:
         raise InputError(
-            f"weights must have the keypoints' shape {points.shape[:3]}, got {np.shape(weights)}",
+            f"weights must have the keypoints' shape {points.shape[:3]}, found {np.shape(weights)}",
             code="wrong-shape",
             argument="weights",
             found=np.shape(weights),
@@ -229,7 +231,7 @@ def _check_views(cams: CameraGroup, views: Views) -> None:
 
 
 def _start(cams: CameraGroup, flat: Floats, weight: Floats, scale: float) -> tuple[Scene, Views]:
-    """Points where agreeing views triangulate them, else where all do, and their observations, one view each.
+    """Return points where agreeing views triangulate them, else where all do, and their observations, one view each.
 
     Keypoints behind their camera do not count, nor those that are off by more than the loss would notice, unless the
     camera is off by as much everywhere.

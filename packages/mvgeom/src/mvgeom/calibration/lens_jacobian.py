@@ -15,6 +15,8 @@ from mvgeom.distortion import (
 )
 from mvgeom.lens_range import Lens, lens_terms, polynomial
 
+__all__ = ["NUM_INTRINSICS", "ProjectionJacobian", "project_with_jacobian"]
+
 NUM_INTRINSICS = 4
 """fx, fy, cx, cy come first among the parameters of a lens; the distortion coefficients follow in OpenCV's order."""
 
@@ -23,7 +25,7 @@ class ProjectionJacobian(NamedTuple):
     """Pixels and derivatives.
 
     Attributes:
-        pixels: (N, 2) frame px.
+        pixels: (N, 2) full-image px.
         by_point: (N, 2, 3) by the point in the camera's frame.
         by_lens: (N, 2, 4 + n) by fx, fy, cx, cy and n distortion coefficients. Skew is a constant.
     """
@@ -76,7 +78,7 @@ def project_with_jacobian(points: Floats, matrix: Floats, distortion: Floats, *,
 
 
 def _by_coefficients(x: Floats, y: Floats, lens: Lens, num_coefficients: int) -> Floats:
-    """(N, 2, n) derivatives of the distorted normalized coordinates, before the tilt, by the coefficients."""
+    """Return (N, 2, n) derivatives of the distorted normalized coordinates, before the tilt, by the coefficients."""
     result = np.zeros((len(x), 2, num_coefficients))
     if num_coefficients == 0:
         return result
@@ -110,7 +112,7 @@ def _by_coefficients(x: Floats, y: Floats, lens: Lens, num_coefficients: int) ->
 
 
 def _by_tilt(x: Floats, y: Floats, tau_x: float, tau_y: float) -> Floats:
-    """(N, 2, 2) derivatives of the tilted coordinates by tau_x and tau_y; see OpenCV's computeTiltProjectionMatrix."""
+    """Return derivatives (N, 2, 2) of tilted coordinates by tau_x, tau_y; see OpenCV's computeTiltProjectionMatrix."""
     sx, cx, sy, cy = np.sin(tau_x), np.cos(tau_x), np.sin(tau_y), np.cos(tau_y)
     turn_x, slope_x = (
         np.array([[1, 0, 0], [0, cx, sx], [0, -sx, cx]]),

@@ -1,4 +1,4 @@
-"""The lenses of all cameras, each from its own pictures: these need not be of the same moments."""
+"""The lenses of all cameras, each from its own images: these need not be of the same frames."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from mvgeom.calibration.findings import CalibrationError, Finding
 from mvgeom.calibration.intrinsics import Lens, calibrate_intrinsics, known_intrinsics
 from mvgeom.cameras import CameraGroup
 
+__all__ = ["LensCalibration", "calibrate_lenses"]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LensCalibration:
@@ -22,7 +24,7 @@ class LensCalibration:
         cameras: V cameras, all at the world's origin.
         used: (V, F) boards that fit their camera's lens.
         rms: (V,) root mean square of the reprojection errors in px; NaN where intrinsics were given.
-        findings: what is wrong or worth knowing, also about the pictures.
+        findings: what is wrong or worth knowing, also about the images.
     """
 
     cameras: CameraGroup
@@ -32,16 +34,16 @@ class LensCalibration:
 
 
 def calibrate_lenses(detections: Detections, lens: Lens, *, known: CameraGroup | None = None) -> LensCalibration:
-    """Intrinsics of each camera on its own.
+    """Calibrate the intrinsics of each camera on its own.
 
     Args:
-        detections: corners; moments of different cameras may have nothing to do with each other.
+        detections: corners; frames of different cameras may have nothing to do with each other.
         lens: what is sought.
         known: cameras with intrinsics to take instead.
 
     Raises:
         CalibrationError: when a camera saw no board or too few; its findings say of all such cameras why.
-        ValueError: when the known cameras do not fit the pictures.
+        InputError: when the known cameras do not fit the images.
     """
     names = detections.names
     errors = [each for each in detections.findings if each.severity == "error"]

@@ -1,4 +1,4 @@
-"""Why a board was not found in pictures: another size, another dictionary, mirrored or negative images."""
+"""Reasons for a board that was not found in images: another size, another dictionary, mirrored or negative images."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from mvgeom.calibration.charuco import examine_markers
 from mvgeom.calibration.checkerboard import probe_grids
 from mvgeom.calibration.findings import Finding, error, warning
 
+__all__ = ["Image", "Reason", "explain_missing_boards"]
+
 Image = npt.NDArray[np.uint8]
 
 Reason = tuple[str, str, dict[str, float]]
@@ -24,13 +26,13 @@ _NUM_PROBED = 4
 def explain_missing_boards(
     samples: Mapping[str, list[Image]], board: Board, found: Mapping[str, int], looked: Mapping[str, int]
 ) -> tuple[Finding, ...]:
-    """Look into the cameras that saw the board in fewer than half of their pictures.
+    """Look into the cameras that saw the board in fewer than half of their images.
 
     Args:
-        samples: a few grey pictures of each camera.
+        samples: a few gray images of each camera.
         board: what was asked for.
-        found: pictures of each camera in which it was found.
-        looked: pictures of each camera in all.
+        found: images of each camera in which it was found.
+        looked: images of each camera in all.
 
     Returns:
         An error for each camera that never saw the board, with the reason if one is found; a warning where the reason
@@ -43,7 +45,7 @@ def explain_missing_boards(
             reason = _explain_markers(samples[camera], board, never=found[camera] == 0)
             findings += _finding(camera, board, found[camera], looked[camera], reason)
         return tuple(findings)
-    # All cameras film the same board, so a few pictures of them together answer for all.
+    # All cameras film the same board, so a few images of them together answer for all.
     pooled = [image for turn in range(_NUM_PROBED) for camera in poor for image in samples[camera][turn : turn + 1]]
     reason = _explain_chessboard(pooled[:_NUM_PROBED], board) if poor else None
     for camera in poor:
@@ -52,11 +54,11 @@ def explain_missing_boards(
 
 
 def _finding(camera: str, board: Board, found: int, looked: int, reason: Reason | None) -> list[Finding]:
-    """At most one."""
+    """Return the finding about one camera, or none."""
     if found and reason is None:
         return []
-    code, text, evidence = reason or ("no_boards", "no reason was found; is it in the picture, in focus and whole?", {})
-    where = f"in none of {looked} pictures" if found == 0 else f"only in {found} of {looked} pictures"
+    code, text, evidence = reason or ("no_boards", "no reason was found; is it in the image, in focus and whole?", {})
+    where = f"in none of {looked} images" if found == 0 else f"only in {found} of {looked} images"
     build = error if found == 0 else warning
     said = f"camera {camera!r}: the {board} was found {where}: {text}"
     return [build(code, [camera], said, found=found, pictures=looked, **evidence)]
@@ -74,7 +76,7 @@ def _explain_chessboard(images: list[Image], board: Chessboard) -> Reason | None
     hint = " (the size counts inner corners, not squares)" if counted_squares else ""
     return (
         "other_board_size",
-        f"there is a board of {best[0]}x{best[1]} inner corners in {counts[best]} of {len(images)} pictures looked "
+        f"there is a board of {best[0]}x{best[1]} inner corners in {counts[best]} of {len(images)} images looked "
         f"at{hint}; ask for that",
         {"columns": best[0], "rows": best[1], "pictures_with_other_size": counts[best]},
     )
@@ -88,22 +90,22 @@ def _explain_markers(images: list[Image], board: CharucoBoard, *, never: bool) -
     if seen.mirrored > 2 * max(seen.as_asked, 2):
         return (
             "mirrored_images",
-            f"its markers are mirrored ({seen.mirrored} per picture once flipped); turn off mirroring in the camera's "
-            "software, or flip the pictures",
+            f"its markers are mirrored ({seen.mirrored} per image once flipped); turn off mirroring in the camera's "
+            "software, or flip the images",
             {"markers": seen.as_asked, "mirrored_markers": seen.mirrored},
         )
     if seen.negative > 2 * max(seen.as_asked, 2):
         return (
             "negative_board",
-            f"black and white are exchanged ({seen.negative} markers per picture in the negative); print the board as "
-            "the generator makes it, or invert the pictures",
+            f"black and white are exchanged ({seen.negative} markers per image in the negative); print the board as "
+            "the generator makes it, or invert the images",
             {"markers": seen.as_asked, "negative_markers": seen.negative},
         )
     if seen.best_dictionary is not None and seen.in_best > 2 * max(seen.as_asked, 1):
         return (
             "wrong_dictionary",
-            f"its markers are of {seen.best_dictionary} ({seen.in_best} per picture), not of {board.dictionary} "
-            f"({seen.as_asked} per picture)",
+            f"its markers are of {seen.best_dictionary} ({seen.in_best} per image), not of {board.dictionary} "
+            f"({seen.as_asked} per image)",
             {"markers": seen.as_asked, "markers_of_best": seen.in_best},
         )
     if seen.as_asked and seen.foreign > 0.1:
@@ -116,7 +118,7 @@ def _explain_markers(images: list[Image], board: CharucoBoard, *, never: bool) -
     if never and seen.as_asked:
         return (
             "other_board_size",
-            f"there are {seen.as_asked} of its markers per picture, but they do not form that board; check the numbers "
+            f"there are {seen.as_asked} of its markers per image, but they do not form that board; check the numbers "
             "of squares (columns and rows exchanged?)",
             {"markers": seen.as_asked},
         )

@@ -12,15 +12,17 @@ from mvgeom.calibration.schur import adjust
 from mvgeom.cameras import CameraGroup
 from mvgeom.triangulation import reprojection_error, triangulate
 
+__all__ = ["fit_pose"]
+
 _MIN_POINTS = 20
 
 
 def fit_pose(cams: CameraGroup, flat: Floats, view: int, rest: list[int], noise: float) -> tuple[float, float, float]:
-    """The pose with which a camera sees the points of the others best, from its own pose and from none.
+    """Fit the pose with which a camera sees the points of the others best, from its own pose and from none.
 
     Args:
         cams: V cameras.
-        flat: (V, P, 2) frame px; NaN is missing.
+        flat: (V, P, 2) full-image px; NaN is missing.
         view: the camera in question.
         rest: those that the points are triangulated from.
         noise: of the keypoints, px.
@@ -48,7 +50,7 @@ def fit_pose(cams: CameraGroup, flat: Floats, view: int, rest: list[int], noise:
 
 
 def _adjust_pose(start: CameraGroup, pixels: Floats, world: Floats, scale: float) -> CameraGroup:
-    """One camera at the pose with the smallest robust error; points that start behind it do not count."""
+    """Move one camera to the pose with the smallest robust error; points that start behind it do not count."""
     usable = np.isfinite(reprojection_error(world, pixels, start)[0])
     if usable.sum() < _MIN_POINTS:
         return start

@@ -1,4 +1,4 @@
-"""Where all cameras and boards are, from pairs of cameras that see a board at the same moment.
+"""Initial poses of all cameras and boards, from pairs of cameras that see a board in the same frame.
 
 No board need be seen by all cameras: a spanning tree over the pairs that agree best connects them.
 """
@@ -17,6 +17,8 @@ from mvgeom.calibration.board_poses import order_motions, pose_candidates
 from mvgeom.calibration.boards import Floats, Ints
 from mvgeom.calibration.camera_pairs import CAP, Observed, Relation, relate, transfer_errors
 from mvgeom.calibration.findings import CalibrationError, Finding, error
+
+__all__ = ["Pair", "PoseGraph", "build_pose_graph"]
 
 Pair = tuple[int, int]
 
@@ -47,7 +49,7 @@ class PoseGraph:
 def build_pose_graph(
     names: Sequence[str], normalized: Floats, object_points: Floats, orders: Ints, root: int
 ) -> PoseGraph:
-    """Poses of cameras and boards.
+    """Estimate the poses of cameras and boards.
 
     Args:
         names: V cameras.
@@ -89,7 +91,7 @@ def _find_mirrored(
     orders: Ints,
     motions: Floats,
 ) -> list[Finding]:
-    """Cameras whose boards contradict those of others, and agree once the image is mirrored."""
+    """Find cameras whose boards contradict those of others, and agree once the image is mirrored."""
     # Boards that face the cameras agree by chance with their mirror images: some agreement proves nothing.
     bad = [pair for pair, each in relations.items() if each.common > 2 and each.share < _MOST]
     suspects: dict[int, list[tuple[int, Relation]]] = {}
@@ -117,7 +119,7 @@ def _find_mirrored(
         who = f"the images of camera {' or '.join(map(repr, concerned))} are mirrored"
         text = (
             f"{who}: {before} of {common} boards shared with other cameras agree as it is, {after} once it is "
-            "flipped left to right. Turn off mirroring in the camera's software, or flip its pictures"
+            "flipped left to right. Turn off mirroring in the camera's software, or flip its images"
         )
         findings.append(
             error("mirrored_images", concerned, text, agreeing=before, agreeing_mirrored=after, common=common)
@@ -139,12 +141,12 @@ def _check_connected(names: Sequence[str], good: dict[Pair, Relation], relations
     if doubted:
         text = (
             f"the cameras fall into groups without boards they agree on: {described}. Between the groups "
-            f"{'; '.join(doubted)} boards: are the pictures of the same moments (synchronized, and matched rightly), "
+            f"{'; '.join(doubted)} boards: are the images of the same frames (synchronized, and matched rightly), "
             "and did the cameras stand still?"
         )
         raise CalibrationError([error("contradicting_boards", names, text, groups=count)])
     text = (
-        f"the cameras fall into groups that share no board at any moment: {described}. Show the board where cameras of "
+        f"the cameras fall into groups that share no board in any frame: {described}. Show the board where cameras of "
         "both groups see it together, and check that file names match"
     )
     raise CalibrationError([error("disconnected_cameras", names, text, groups=count)])
@@ -157,7 +159,7 @@ def _graph(num_views: int, relations: dict[Pair, Relation]) -> csr_array:
 
 
 def _walk(num_views: int, relations: dict[Pair, Relation], root: int) -> Floats:
-    """(V, 4, 4) root camera to camera along the spanning tree."""
+    """Return (V, 4, 4) root camera to camera along the spanning tree."""
     tree = minimum_spanning_tree(_graph(num_views, relations))
     order, before = breadth_first_order(tree, root, directed=False)
     poses = np.tile(np.eye(4), (num_views, 1, 1))
@@ -176,7 +178,7 @@ def _place_boards(
     motions: Floats,
     relations: dict[Pair, Relation],
 ) -> PoseGraph:
-    """Each board where the camera says whose pose the others agree with best; who disagrees is marked."""
+    """Place each board where the camera says whose pose the others agree with best; mark who disagrees."""
     num_views, num_frames = len(observed), len(observed[0].normalized)
     boards = np.full((num_frames, 4, 4), np.nan)
     labels = np.tile(np.arange(len(object_points)), (num_views, num_frames, 1))

@@ -1,4 +1,4 @@
-"""What is weak about a finished calibration, in words."""
+"""Weaknesses of a finished calibration, as findings."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from mvgeom.calibration.findings import Finding, warning
 from mvgeom.calibration.result import Calibration
 from mvgeom.calibration.selection import coverage_cells
 
+__all__ = ["image_coverage", "judge"]
+
 _LOW_COVERAGE = 0.4
 _HIGH_RMS = 1.0
 _LOOSE_FOCAL = 0.005
@@ -16,7 +18,7 @@ _UNEQUAL_FOCAL = 0.01
 
 
 def image_coverage(points: Floats, sizes: Floats) -> Floats:
-    """(V,) share of the cells of an 8x8 grid over each image that boards ever covered.
+    """Return (V,) share of the cells of an 8x8 grid over each image that boards ever covered.
 
     Args:
         points: (V, F, K, 2) px; NaN is missing.
@@ -26,7 +28,7 @@ def image_coverage(points: Floats, sizes: Floats) -> Floats:
 
 
 def judge(calibration: Calibration) -> list[Finding]:
-    """Warnings about errors, coverage, uncertain or odd intrinsics, and pairs of cameras that hang by few boards."""
+    """Find large errors, low coverage, uncertain or odd intrinsics, and pairs of cameras that hang by few boards."""
     names = calibration.cameras.names
     used = np.where(calibration.used[..., None, None], calibration.detections.points, np.nan)
     coverage = image_coverage(used, calibration.detections.sizes)
@@ -37,7 +39,7 @@ def judge(calibration: Calibration) -> list[Finding]:
         rms = calibration.camera_rms[view]
         if rms > _HIGH_RMS:
             text = (
-                f"camera {name!r}: the reprojection error is {rms:.2f} px; below 0.5 px is usual for sharp pictures "
+                f"camera {name!r}: the reprojection error is {rms:.2f} px; below 0.5 px is usual for sharp images "
                 "of a flat board"
             )
             findings.append(warning("high_error", [name], text, rms=rms))

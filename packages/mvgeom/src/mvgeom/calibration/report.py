@@ -1,4 +1,4 @@
-"""A calibration's or a refinement's evidence on disk: numbers, residuals by camera and moment, a picture per camera."""
+"""Reports of calibrations and refinements in a folder: numbers, residuals by camera and frame, a figure per camera."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.files import replace_file, write_text
 
+__all__ = ["write_calibration_report", "write_refinement_report"]
+
 
 def write_calibration_report(calibration: Calibration, folder: str | Path) -> list[Path]:
-    """Write `report.json`, `residuals.csv` (a row per camera and moment) and `<camera>.png` into a folder.
+    """Write `report.json`, `residuals.csv` (a row per camera and frame) and `<camera>.png` into a folder.
 
     Args:
         calibration: what `calibrate` gave.
@@ -35,7 +37,7 @@ def write_calibration_report(calibration: Calibration, folder: str | Path) -> li
         The files.
 
     Raises:
-        ValueError: when the folder cannot be made or written to.
+        InputError: when the folder cannot be made or written to.
     """
     folder = _make(folder)
     detections, names = calibration.detections, calibration.cameras.names
@@ -73,19 +75,19 @@ def write_calibration_report(calibration: Calibration, folder: str | Path) -> li
 def write_refinement_report(
     refinement: Refinement, points: Floats, rows: Iterable[str], folder: str | Path
 ) -> list[Path]:
-    """The same for a refinement by keypoints.
+    """Write the same files for a refinement by keypoints.
 
     Args:
         refinement: what `refine` gave.
         points: (N, V, K, 2) keypoints it was given, px.
-        rows: N names of the moments.
+        rows: N names of the frames.
         folder: made if it does not exist; files in it are replaced.
 
     Returns:
         The files.
 
     Raises:
-        ValueError: when the folder cannot be made or written to.
+        InputError: when the folder cannot be made or written to.
     """
     folder = _make(folder)
     names, errors = refinement.cameras.names, refinement.errors
@@ -126,7 +128,7 @@ def _make(folder: str | Path) -> Path:
 
 
 def _draw(folder: Path, cameras: CameraGroup, points: Floats, residuals: Floats) -> list[Path]:
-    """A picture per camera; points and residuals are (V, ..., 2)."""
+    """Draw a figure per camera; points and residuals are (V, ..., 2)."""
     files = []
     for view, name in enumerate(cameras.names):
         figure = draw_residuals(name, cameras.sizes[view], points[view].reshape(-1, 2), residuals[view].reshape(-1, 2))
@@ -137,7 +139,7 @@ def _draw(folder: Path, cameras: CameraGroup, points: Floats, residuals: Floats)
 
 
 def _errors(residuals: Floats) -> tuple[int, str, str]:
-    """Number of points, root mean square and largest length; empty cells without points."""
+    """Return number of points, root mean square and largest length; empty cells without points."""
     lengths = np.linalg.norm(residuals, axis=-1)
     lengths = lengths[np.isfinite(lengths)]
     if len(lengths) == 0:
@@ -160,7 +162,7 @@ def _write_csv(path: Path, header: tuple[str, ...], rows: list[tuple[Any, ...]])
 
 
 def _by_name(names: tuple[str, ...], values: Floats) -> dict[str, Any]:
-    """JSON has no NaN: null stands for what is unknown."""
+    """Return values by camera name; null stands for what is unknown, since JSON has no NaN."""
     return {name: _plain(value) for name, value in zip(names, values, strict=True)}
 
 

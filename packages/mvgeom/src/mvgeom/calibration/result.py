@@ -14,6 +14,8 @@ from mvgeom.calibration.detections import Detections
 from mvgeom.calibration.findings import Finding
 from mvgeom.cameras import CameraGroup
 
+__all__ = ["Calibration"]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Calibration:
@@ -21,7 +23,7 @@ class Calibration:
 
     Attributes:
         cameras: V cameras; the unit is the board's.
-        detections: the moments that were adjusted, corners put in the boards' order.
+        detections: the frames that were adjusted, corners put in the boards' order.
         boards: (F, 4, 4) board to world.
         used: (V, F) views that took part.
         residuals: (V, F, K, 2) projection minus corner in px; NaN where not seen, also for views that were left out.

@@ -15,10 +15,12 @@ from mvgeom.calibration.keypoint_refinement import Refinement
 from mvgeom.calibration.quality import image_coverage
 from mvgeom.calibration.result import Calibration
 
+__all__ = ["calibration_table", "check_table", "finding_lines", "pair_table", "refinement_table"]
+
 
 def calibration_table(calibration: Calibration, title: str) -> Table:
-    """One row per camera: boards, error, how much of the image they cover, what is known of lens and pose."""
-    columns = ("camera", "boards", "rms px", "covered", "focal px", "centre px", "pose ±deg", "±unit")
+    """Make a table of a calibration: per camera boards, error, covered part of the image, lens and pose."""
+    columns = ("camera", "boards", "rms px", "covered", "focal px", "center px", "pose ±deg", "±unit")
     table = _table(title, columns)
     used = calibration.used
     points = np.where(used[..., None, None], calibration.detections.points, np.nan)
@@ -43,7 +45,7 @@ def calibration_table(calibration: Calibration, title: str) -> Table:
 
 
 def pair_table(calibration: Calibration) -> Table:
-    """One row per pair of cameras that see boards together: how many, and how many agreed before the adjustment."""
+    """Make a table of camera pairs that see boards together: how many, and how many agreed before the adjustment."""
     table = _table("pairs of cameras", ("pair", "boards together", "agree", "error px"))
     names, focal = calibration.cameras.names, calibration.cameras.matrix[:, 0, 0]
     for (one, other), relation in calibration.relations.items():
@@ -57,7 +59,7 @@ def pair_table(calibration: Calibration) -> Table:
 
 
 def refinement_table(refinement: Refinement, title: str) -> Table:
-    """One row per camera: median error before and after, and how it moved."""
+    """Make a table of a refinement: per camera the median error before and after, and how it moved."""
     columns = ("camera", "keypoints", "before px", "after px", "turned deg", "moved", "pose ±deg", "±unit")
     table = _table(title, columns)
     count = np.isfinite(refinement.residuals).all(-1).sum(axis=(0, 2))
@@ -79,7 +81,7 @@ def refinement_table(refinement: Refinement, title: str) -> Table:
 
 
 def check_table(check: Check, title: str) -> Table:
-    """One row per camera: errors with it, and errors and noise when it is left out."""
+    """Make a table of a check: per camera errors with it, and errors and noise when it is left out."""
     columns = ("camera", "keypoints", "error px", "left out: own px", "others px", "noise px")
     table = _table(title, columns)
     for view, name in enumerate(check.names):
@@ -96,7 +98,7 @@ def check_table(check: Check, title: str) -> Table:
 
 
 def finding_lines(findings: Iterable[Finding]) -> list[str]:
-    """`severity: text` for each finding."""
+    """Return `severity: text` for each finding."""
     return [f"{each.severity}: {each.text}" for each in findings]
 
 
@@ -116,5 +118,5 @@ def _length_or_dash(values: Floats, form: str) -> str:
 
 
 def _or_dash(value: float, form: str) -> str:
-    """`-` for what was held fixed, or cannot be had."""
+    """Return `-` for what was held fixed, or cannot be had."""
     return format(value, form) if np.isfinite(value) and value > 0 else "-"

@@ -13,6 +13,8 @@ from mvgeom.calibration.pose_graph import PoseGraph
 from mvgeom.calibration.schur import Loss, Solution, adjust
 from mvgeom.cameras import CameraGroup
 
+__all__ = ["RigAdjustment", "adjust_rig", "views_of_boards"]
+
 _OUTLIER_SIGMAS = 6.0
 _ROBUST_SIGMAS = 3.0
 _SMALLEST_SCALE = 1e-6
@@ -24,7 +26,7 @@ class RigAdjustment:
 
     Attributes:
         solution: of the bundle adjustment; one block for each board that is seen.
-        blocks: (F,) block of each moment, -1 without one.
+        blocks: (F,) block of each frame, -1 without one.
         used: (V, F) views that took part.
         noise: standard deviation of the corners per pixel coordinate, estimated from the residuals.
     """
@@ -96,12 +98,12 @@ def adjust_rig(
 
 
 def views_of_boards(points: Floats, used: Booleans, blocks: Ints) -> Views:
-    """The views (V, F) that are used, as the adjustment takes them, camera by camera.
+    """Return the views (V, F) that are used, as the adjustment takes them, camera by camera.
 
     Args:
         points: (V, F, K, 2) px; NaN is missing.
         used: (V, F) booleans.
-        blocks: (F,) block of each moment.
+        blocks: (F,) block of each frame.
     """
     camera, frame = np.nonzero(used)
     pixels = points[camera, frame]
@@ -117,24 +119,24 @@ def views_of_boards(points: Floats, used: Booleans, blocks: Ints) -> Views:
 
 
 def _scale(scene: Scene, views: Views, given: float | None) -> float:
-    """px beyond which a robust loss gives less weight: from the median length of the residuals (Rayleigh)."""
+    """Return the px beyond which a robust loss gives less weight, by the median length of the residuals (Rayleigh)."""
     if given is not None:
         return given
     lengths = np.linalg.norm(residuals(scene, views), axis=-1)[views.weights > 0]
-    return max(_ROBUST_SIGMAS * float(np.median(lengths)) / np.sqrt(2 * np.log(2)), _SMALLEST_SCALE)
+    return float(max(_ROBUST_SIGMAS * float(np.median(lengths)) / np.sqrt(2 * np.log(2)), _SMALLEST_SCALE))
 
 
 def _outliers(scene: Scene, views: Views) -> Booleans:
-    """(G,) views that fit much worse than others; a board keeps the best of its views, or it would have no pose."""
+    """Return views (G,) that fit much worse than others; a board keeps its best view, or it would have no pose."""
     squares = (residuals(scene, views) ** 2).sum((1, 2))
     rms = np.sqrt(squares / views.weights.sum(1))
     best = np.full(views.num_blocks, np.inf)
     np.minimum.at(best, views.block, rms)
-    return (rms > _OUTLIER_SIGMAS * max(float(np.median(rms)), 0.1)) & (rms > best[views.block])
+    return np.asarray((rms > _OUTLIER_SIGMAS * max(float(np.median(rms)), 0.1)) & (rms > best[views.block]))
 
 
 def _noise(scene: Scene, views: Views, free: Booleans, loss: Loss, scale: float) -> float:
-    """Standard deviation per coordinate; with a robust loss, squares beyond its scale count as at it."""
+    """Return standard deviation per coordinate; with a robust loss, squares beyond its scale count as at it."""
     squares = (residuals(scene, views) ** 2).sum(-1)[views.weights > 0]
     if loss != "linear":
         squares = np.minimum(squares, scale**2)
@@ -148,5 +150,5 @@ def _check_in_front(scene: Scene, views: Views) -> None:
         names = tuple(scene.cameras.names[camera] for camera in np.unique(views.camera[behind]))
         text = f"the poses of {', '.join(names)} put {int(behind.sum())} boards behind a camera"
         raise CalibrationError(
-            [error("boards_behind", names, f"{text}; are the pictures of the same moments?", boards=int(behind.sum()))]
+            [error("boards_behind", names, f"{text}; are the images of the same frames?", boards=int(behind.sum()))]
         )

@@ -17,6 +17,8 @@ from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.bundle import Booleans, Scene, Views, linearize, residuals
 from mvgeom.errors import InputError
 
+__all__ = ["Loss", "Solution", "adjust"]
+
 Loss = Literal["linear", "huber", "soft_l1", "cauchy"]
 
 _MAX_DAMPING = 1e16
@@ -24,7 +26,7 @@ _MAX_DAMPING = 1e16
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Solution:
-    """Where the adjustment ended.
+    """Result of the adjustment.
 
     Attributes:
         scene: the adjusted scene.
@@ -132,7 +134,7 @@ class _NormalEquations:
     block_slope: Floats
 
     def solve(self, damping: float) -> tuple[Floats, Floats, float]:
-        """Steps of cameras (V, C) and blocks (B, q), and the decrease of the cost they promise."""
+        """Return steps of cameras (V, C) and blocks (B, q), and the decrease of the cost they promise."""
         used = self.free.reshape(-1)
         camera_damping = damping * _diagonal(self.cameras).reshape(-1)
         block_damping = damping * _diagonal(self.blocks)
@@ -151,7 +153,7 @@ class _NormalEquations:
         return camera_step.reshape(self.free.shape), block_step, float(predicted)
 
     def camera_covariance(self) -> tuple[Floats, int]:
-        """(V, C, V, C) inverse of the cameras' part, blocks unknown, and how many directions have no inverse."""
+        """Return (V, C, V, C) inverse of the cameras' part, blocks unknown, and how many directions have no inverse."""
         used = self.free.reshape(-1)
         num_views, size = self.free.shape
         covariance = np.zeros((len(used), len(used)))
@@ -168,7 +170,7 @@ class _NormalEquations:
         return covariance.reshape(num_views, size, num_views, size), undetermined
 
     def _reduce(self, block_damping: Floats) -> tuple[Floats, Floats]:
-        """Cameras' normal matrix with the blocks eliminated, and mixed / blocks."""
+        """Return Cameras' normal matrix with the blocks eliminated, and mixed / blocks."""
         inverse = np.linalg.inv(self.blocks + _diagonal_matrices(block_damping))
         eliminated = self.mixed @ inverse
         size = self.mixed.shape[1]
@@ -226,7 +228,7 @@ def _cost(error: Floats, views: Views, loss: Loss, loss_scale: float) -> float:
         value = np.log1p(s)
     else:
         raise InputError(
-            f"loss must be linear, huber, soft_l1 or cauchy, got {loss!r}",
+            f"loss must be linear, huber, soft_l1 or cauchy, found {loss!r}",
             code="unknown-choice",
             argument="loss",
             found=loss,
@@ -235,19 +237,19 @@ def _cost(error: Floats, views: Views, loss: Loss, loss_scale: float) -> float:
 
 
 def _robust_weights(error: Floats, loss: Loss, loss_scale: float) -> Floats:
-    """(G, P) derivative of the loss by s."""
+    """Return (G, P) derivative of the loss by s."""
     s = (error * error).sum(-1) / loss_scale**2
     if loss == "huber":
-        return 1 / np.sqrt(np.maximum(s, 1))
+        return np.asarray(1 / np.sqrt(np.maximum(s, 1)))
     if loss == "soft_l1":
-        return 1 / np.sqrt(1 + s)
+        return np.asarray(1 / np.sqrt(1 + s))
     if loss == "cauchy":
-        return 1 / (1 + s)
+        return np.asarray(1 / (1 + s))
     return np.ones_like(s)
 
 
 def _solve_scaled(system: Floats, right: Floats) -> Floats:
-    """Solution of a symmetric system whose parameters are of very different size (px, radians, metres)."""
+    """Solve a symmetric system whose parameters are of very different size (px, radians, meters)."""
     if len(right) == 0:
         return right
     scale = 1 / np.sqrt(_positive(np.diag(system)))
@@ -256,7 +258,7 @@ def _solve_scaled(system: Floats, right: Floats) -> Floats:
 
 
 def _diagonal(matrices: Floats) -> Floats:
-    """Diagonals (..., n), with what is no information at all replaced by a tiny part of the largest."""
+    """Return diagonals (..., n), with what is no information at all replaced by a tiny part of the largest."""
     return _positive(np.diagonal(matrices, axis1=-2, axis2=-1))
 
 

@@ -1,4 +1,4 @@
-"""Which moments to adjust when there are more than needed: those that cover images and pairs of cameras best."""
+"""Selection of the frames to adjust when there are many: those that cover images and pairs of cameras best."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import numpy.typing as npt
 
 from mvgeom.calibration.boards import Floats, seen_corners
 
+__all__ = ["coverage_cells", "select_frames"]
+
 _CELLS = 8
 
 
 def select_frames(points: Floats, sizes: Floats, count: int, always: int | None = None) -> npt.NDArray[np.int64]:
-    """Choose moments greedily.
+    """Choose frames greedily.
 
-    A moment is worth what it adds: each cell of an 8x8 grid over an image that the board covers, and each pair of
+    A frame is worth what it adds: each cell of an 8x8 grid over an image that the board covers, and each pair of
     cameras that see the board together, the less the more often it is covered already.
 
     Args:
@@ -24,7 +26,7 @@ def select_frames(points: Floats, sizes: Floats, count: int, always: int | None 
         always: one that must be among them.
 
     Returns:
-        Moments with at least one view, in order.
+        Frames with at least one view, in order.
     """
     covered = coverage_cells(points, sizes)
     seen = np.asarray(covered.any(-1))
@@ -51,7 +53,7 @@ def select_frames(points: Floats, sizes: Floats, count: int, always: int | None 
 
 
 def coverage_cells(points: Floats, sizes: Floats) -> npt.NDArray[np.bool_]:
-    """(V, F, 64) cells of an 8x8 grid over each image that hold a corner, or whose middle is among the corners' hull.
+    """Return cells (V, F, 64) of an 8x8 grid over each image with a corner, or whose middle is in the corners' hull.
 
     Args:
         points: (V, F, K, 2) px; NaN is missing.

@@ -1,4 +1,4 @@
-"""Where a camera's pictures come from, a folder of images or a video, and which of them are the same moment."""
+"""Sources of a camera's images, a folder or a video, and the matching of images to frames."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ import numpy.typing as npt
 
 from mvgeom.errors import InputError
 
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "Image",
+    "Source",
+    "count_frames",
+    "frame_names",
+    "open_source",
+    "read_frames",
+]
+
 Image = npt.NDArray[np.uint8]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm")
@@ -22,7 +33,7 @@ VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".web
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The pictures of one camera.
+    """Images of one camera.
 
     Attributes:
         name: of the camera.
@@ -38,7 +49,7 @@ class Source:
 
 
 def open_source(name: str, path: str | Path, *, step: int = 1) -> Source:
-    """Find a camera's pictures.
+    """Find a camera's images.
 
     Args:
         name: of the camera.
@@ -46,10 +57,10 @@ def open_source(name: str, path: str | Path, *, step: int = 1) -> Source:
         step: of a video (or of many images) take every step-th.
 
     Raises:
-        ValueError: when there is nothing there, or no image; the message names the camera and the path.
+        InputError: when there is nothing there, or no image; the message names the camera and the path.
     """
     if step < 1:
-        raise InputError(f"step must be at least 1, got {step}", code="out-of-range", argument="step", found=step)
+        raise InputError(f"step must be at least 1, found {step}", code="out-of-range", argument="step", found=step)
     path = Path(path)
     if path.is_dir():
         files = [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
@@ -82,10 +93,10 @@ def open_source(name: str, path: str | Path, *, step: int = 1) -> Source:
 
 
 def read_frames(source: Source) -> Iterator[tuple[int, Image]]:
-    """Grey pictures of one camera, with their number: of the image in the list, or of the frame in the video.
+    """Yield gray images of one camera, with their number: of the image in the list, or of the frame in the video.
 
     Raises:
-        ValueError: when a file cannot be read; the message names it.
+        InputError: when a file cannot be read; the message names it.
     """
     if source.video is None:
         for number, file in enumerate(source.images):
@@ -104,10 +115,10 @@ def read_frames(source: Source) -> Iterator[tuple[int, Image]]:
         number = 0
         while capture.grab():
             if number % source.step == 0:
-                decoded, picture = capture.retrieve()
+                decoded, image = capture.retrieve()
                 if decoded:
-                    grey = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-                    yield number, np.asarray(grey, dtype=np.uint8)
+                    gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+                    yield number, np.asarray(gray, dtype=np.uint8)
             number += 1
         if number == 0:
             raise InputError(
@@ -121,7 +132,7 @@ def read_frames(source: Source) -> Iterator[tuple[int, Image]]:
 
 
 def count_frames(source: Source) -> int:
-    """How many pictures `read_frames` will give; for a video what its header says, which may be wrong."""
+    """Count the images that `read_frames` will give; for a video what its header says, which may be wrong."""
     if source.video is None:
         return len(source.images)
     capture = cv2.VideoCapture(str(source.video))
@@ -131,7 +142,7 @@ def count_frames(source: Source) -> int:
 
 
 def frame_names(sources: Mapping[str, Source], match: Literal["name", "order"] = "name") -> dict[str, list[str] | None]:
-    """Names by which the images of different cameras are the same moment; None for videos, whose frame number is it.
+    """Return names by which images of different cameras belong to one frame; None for videos, whose frame number it is.
 
     With `name`, what all file names of one camera begin and end with is left out: cam1_007.png and cam2_007.png are
     both 007. With `order`, the n-th image of each camera belongs to the n-th of the others.
@@ -141,16 +152,16 @@ def frame_names(sources: Mapping[str, Source], match: Literal["name", "order"] =
         match: how images are matched.
 
     Raises:
-        ValueError: when some cameras have videos and others images, or images of more than one camera have no name in
+        InputError: when some cameras have videos and others images, or images of more than one camera have no name in
             common; the message shows the names.
     """
     videos = [name for name, source in sources.items() if source.video is not None]
     if videos and len(videos) != len(sources):
         images = [name for name in sources if name not in videos]
         raise InputError(
-            f"cameras {', '.join(videos)} have videos and {', '.join(images)} images; moments can only be matched "
+            f"cameras {', '.join(videos)} have videos and {', '.join(images)} images; frames can only be matched "
             "between videos or between images",
-            code="mixed-sources",
+            code="unmatched-frames",
             views=videos,
         )
     if videos:
@@ -166,16 +177,16 @@ def frame_names(sources: Mapping[str, Source], match: Literal["name", "order"] =
     if len(sources) > 1 and len(set(seen)) == len(seen):
         shown = "; ".join(f"{name}: {', '.join((each or [])[:3])}" for name, each in names.items())
         raise InputError(
-            f"no image of one camera has the same name as an image of another, so no moment is shared ({shown}). Name "
+            f"no image of one camera has the same name as an image of another, so no frame is shared ({shown}). Name "
             "them alike (cam1_007.png, cam2_007.png), or match them by order",
-            code="no-shared-frame",
+            code="unmatched-frames",
             views=tuple(names),
         )
     return names
 
 
 def _distinguishing(stems: list[str]) -> list[str]:
-    """The part of each name in which names differ, not cutting numbers in two; all of it if there is just one name."""
+    """Return the part of each name in which names differ, with whole numbers; all of it if there is just one name."""
     if len(stems) == 1:
         digits = re.findall(r"\d+", stems[0])
         return [digits[-1].lstrip("0") or "0"] if digits else stems
@@ -195,5 +206,5 @@ def _distinguishing(stems: list[str]) -> list[str]:
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """Sorts img10 behind img9."""
+    """Return a key that sorts img10 behind img9."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path.name) if part]

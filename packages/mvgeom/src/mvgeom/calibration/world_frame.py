@@ -7,13 +7,15 @@ import numpy as np
 from mvgeom.calibration.boards import Floats
 from mvgeom.cameras import CameraGroup
 
+__all__ = ["keep_world", "similarity"]
+
 _ROUNDS = 100
 
 
 def keep_world(
     adjusted: CameraGroup, given: CameraGroup, reach: float, *, hold: str | None = None
 ) -> tuple[CameraGroup, float]:
-    """Adjusted cameras, moved by one similarity into the world of the given ones.
+    """Move adjusted cameras by one similarity into the world of the given ones.
 
     Args:
         adjusted: V cameras, at least two, in a world of their own.
@@ -41,7 +43,7 @@ def keep_world(
 
 
 def similarity(source: Floats, target: Floats, weights: Floats) -> tuple[float, Floats, Floats]:
-    """Scale s, rotation R and shift t that minimize the weighted sum of |s R x + t - y|^2 (Umeyama 1991).
+    """Fit scale s, rotation R and shift t that minimize the weighted sum of |s R x + t - y|^2 (Umeyama 1991).
 
     Args:
         source: (N, 3) x.
@@ -59,7 +61,7 @@ def similarity(source: Floats, target: Floats, weights: Floats) -> tuple[float, 
 
 
 def _least_change(adjusted: CameraGroup, given: CameraGroup, reach: float) -> tuple[float, Floats, Floats]:
-    """Iteratively reweighted least squares on the cameras' centres and on points ahead of and beside them."""
+    """Fit a similarity by iteratively reweighted least squares on the centers and points ahead of and beside them."""
     lengths = [np.linalg.norm(group.centers[:, None] - group.centers, axis=-1).mean() for group in (adjusted, given)]
     source, target = _probes(adjusted, reach * lengths[0] / lengths[1]), _probes(given, reach)
     weights = np.ones(len(given))
@@ -71,6 +73,6 @@ def _least_change(adjusted: CameraGroup, given: CameraGroup, reach: float) -> tu
 
 
 def _probes(cameras: CameraGroup, reach: float) -> Floats:
-    """(V, 3, 3) the centre, a point ahead and a point to the right of each camera."""
+    """Return (V, 3, 3) the center, a point ahead and a point to the right of each camera."""
     centers: Floats = cameras.centers[:, None]
     return np.concatenate([centers, centers + reach * cameras.rotation[:, [2, 0]]], axis=1)

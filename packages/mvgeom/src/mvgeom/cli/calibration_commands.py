@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from mvgeom.calibration import Board, Detections, Finding, Lens
     from mvgeom.cameras import CameraGroup
 
+__all__ = ["LossName", "Match", "OutputOption", "ReportOption", "calibrate", "check", "refine"]
+
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
@@ -106,6 +108,7 @@ def calibrate(
     of one frame have the same frame number (videos) or the same name but for what all names of a camera share.
     """
     files = parse_view_files(images, "CAMERA=PATH")
+    check_inputs(*(path for path in files.values() if not any(character in path.name for character in "*?[")))
     if intrinsics is not None:
         check_inputs(intrinsics)
     check_output(output)
@@ -129,7 +132,7 @@ def calibrate(
     except CalibrationError as error:
         *_, last = (each for each in error.findings if each.severity == "error")
         _print_findings((each for each in error.findings if each is not last), failed=True)
-        raise InputError(last.text, code=error.code, findings=error.findings) from error
+        raise InputError(last.text, code="no-calibration", findings=error.findings) from error
 
 
 def refine(
@@ -237,7 +240,7 @@ def _board(
     if square is None:
         raise InputError(
             "--square is missing: the side of a square, in the unit the calibration shall have",
-            code="missing-option",
+            code="missing-argument",
             option="--square",
         )
     if chessboard is not None:
@@ -246,7 +249,7 @@ def _board(
     if marker is None:
         raise InputError(
             "--marker is missing: the side of the ChArUco board's markers, in the unit of --square",
-            code="missing-option",
+            code="missing-argument",
             option="--marker",
         )
     columns, rows = parse_size(charuco or "", "--charuco")
@@ -345,7 +348,7 @@ def _calibrate_rig(
     if found.relations:
         print_output(pair_table(found))
     boards = int(found.used.any(axis=0).sum())
-    print_output(f"rms {found.rms:.3f} px over {boards} boards; corner noise {found.noise:.3f} px -> {output}")
+    print_output(f"rms {found.rms:.3f} px over {boards} boards; corner noise {found.noise:.3f} px")
     _print_findings(found.findings)
     if report is not None:
         write_calibration_report(found, report)

@@ -72,7 +72,7 @@ def convert(
     hold (fisheye lenses, more distortion coefficients, skew) is an error.
     """
     if (output is None) == (target is None):
-        raise InputError("--output is missing: the calibration to write", code="missing-option", option="--output")
+        raise InputError("--output is missing: the calibration to write", code="missing-argument", option="--output")
     written = output or target
     assert written is not None
     if not scale > 0:
@@ -167,7 +167,7 @@ def _print_reconstruction(
     given = int((~np.isnan(stack.points).any(-1)).sum())
     print_output(
         f"{solved.sum()} of {solved.size} points triangulated from {int(found.num_views.sum())} of {given} keypoints "
-        f"({given - int(observed.sum())} below the likelihood) -> {output}"
+        f"({given - int(observed.sum())} below the likelihood)"
     )
     if solved.any():
         errors, deviations = found.error[solved], np.linalg.norm(found.std[solved], axis=-1)
@@ -179,6 +179,7 @@ def _print_reconstruction(
             print_output(f"views more than {found.threshold:.1f} px off were left out")
     else:
         print_problem("warning", "yellow", f"no point is seen by two of {', '.join(views)}; the table is empty")
+    print_output(f"3D keypoints: {output}")
 
 
 for command in (calibrate, refine, check):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from mvgeom.tables import KeypointTable, ViewStack
 
+__all__ = ["BoxesOption", "CommandKeypoints", "CropSizeOption", "LikelihoodOption", "ViewsArgument", "read_views"]
+
 ViewsArgument = Annotated[list[str], typer.Argument(metavar="VIEW=CSV", help="Keypoints of each view, by camera name.")]
 LikelihoodOption = Annotated[float, typer.Option(help="Keypoints below this likelihood do not count.")]
 BoxesOption = Annotated[
@@ -35,7 +37,7 @@ class CommandKeypoints:
 
     Attributes:
         stack: the tables as they are.
-        points: (N, V, K, 2) frame px; NaN where missing or below the likelihood.
+        points: (N, V, K, 2) full-image px; NaN where missing or below the likelihood.
     """
 
     stack: ViewStack
@@ -54,7 +56,7 @@ def read_views(
         min_likelihood: value of `LikelihoodOption`.
 
     Raises:
-        ValueError: for fewer than two views, tables that do not fit each other, boxes of other views or without a size.
+        InputError: for fewer than two views, tables that do not fit each other, boxes of other views or without a size.
     """
     import numpy as np
 
@@ -62,7 +64,7 @@ def read_views(
 
     if len(files) < 2:
         raise InputError(
-            f"triangulation needs keypoints of at least two views, got {len(files)}",
+            f"triangulation needs keypoints of at least two views, found {len(files)}",
             code="too-few-views",
             found=len(files),
             expected=2,
@@ -78,7 +80,7 @@ def read_views(
 def _to_frame(
     stack: ViewStack, tables: dict[str, KeypointTable], boxes: dict[str, Path], crop_size: str | None
 ) -> np.ndarray:
-    """Keypoints (N, V, K, 2) in frame px: those of views with boxes come in px of the stored crop."""
+    """Return keypoints (N, V, K, 2) in full-image px: those of views with boxes come in px of the stored crop."""
     import numpy as np
 
     from mvgeom import affine
@@ -97,7 +99,7 @@ def _to_frame(
     if crop_size is None:
         raise InputError(
             "--boxes needs --crop-size WxH, the size in px of the stored images that the keypoints are of",
-            code="missing-option",
+            code="missing-argument",
             option="--crop-size",
         )
     size = parse_size(crop_size, "--crop-size")

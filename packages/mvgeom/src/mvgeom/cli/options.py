@@ -13,7 +13,22 @@ from mvgeom.errors import InputError
 if TYPE_CHECKING:
     from mvgeom.cameras import CameraGroup
 
-CalibrationArgument = Annotated[Path, typer.Argument(help="Calibration file or folder, of any format that is known.")]
+__all__ = [
+    "CalibrationArgument",
+    "FormatOption",
+    "ReadOption",
+    "SizeOption",
+    "check_inputs",
+    "check_output",
+    "load_calibration",
+    "parse_pairs",
+    "parse_size",
+    "parse_view_files",
+]
+
+CalibrationArgument = Annotated[
+    Path, typer.Argument(metavar="CALIBRATION", help="Calibration file or folder, of any format that is known.")
+]
 SizeOption = Annotated[
     list[str] | None,
     typer.Option("--size", metavar="WxH", help="Image size where the file has none; NAME=WxH for one camera (repeat)."),
@@ -52,7 +67,7 @@ def check_output(path: Path | None) -> None:
 def load_calibration(
     path: Path, source_format: str | None = None, size: list[str] | None = None, option: list[str] | None = None
 ) -> CameraGroup:
-    """The calibration that a command names.
+    """Load the calibration that a command names.
 
     Args:
         path: file or folder.
@@ -61,7 +76,7 @@ def load_calibration(
         option: values of `ReadOption`.
 
     Raises:
-        ValueError: for options that are not of their form or not of the format; see `mvgeom.formats.load`.
+        InputError: for options that are not of their form or not of the format; see `mvgeom.formats.load`.
     """
     from mvgeom import formats
 
@@ -76,7 +91,7 @@ def load_calibration(
 def _frame(text: str) -> int:
     if not text.isdecimal():
         raise InputError(
-            f"--option frame must be a whole number from 0, got {text!r}",
+            f"--option frame must be a whole number from 0, found {text!r}",
             code="bad-option",
             option="--option",
             key="frame",
@@ -92,7 +107,7 @@ def _names(text: str) -> list[str]:
 def _truth(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise InputError(
-            f"--option one_based must be true or false, got {text!r}",
+            f"--option one_based must be true or false, found {text!r}",
             code="bad-option",
             option="--option",
             key="one_based",
@@ -105,22 +120,22 @@ _OPTION_TYPES: dict[str, Callable[[str], Any]] = {"frame": _frame, "names": _nam
 
 
 def _sizes(values: list[str]) -> tuple[int, int] | dict[str, tuple[int, int]]:
-    """One size for all cameras, or sizes by name."""
+    """Parse one size for all cameras, or sizes by name."""
     if len(values) == 1 and "=" not in values[0]:
         return parse_size(values[0], "--size")
     return {name: parse_size(text, "--size") for name, text in parse_pairs(values, "--size NAME=WxH").items()}
 
 
 def parse_size(text: str, option: str) -> tuple[int, int]:
-    """Width and height from `1280x1024`.
+    """Parse width and height from `1280x1024`.
 
     Raises:
-        ValueError: for another form; the message names the option.
+        InputError: for another form; the message names the option.
     """
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal()):
         raise InputError(
-            f"{option} must be WIDTHxHEIGHT in px, such as 1280x1024, got {text!r}",
+            f"{option} must be WIDTHxHEIGHT in px, such as 1280x1024, found {text!r}",
             code="bad-option",
             option=option,
             found=text,
@@ -129,16 +144,16 @@ def parse_size(text: str, option: str) -> tuple[int, int]:
 
 
 def parse_pairs(values: list[str], form: str) -> dict[str, str]:
-    """A mapping from `NAME=TEXT` arguments.
+    """Parse a mapping from `NAME=TEXT` arguments.
 
     Raises:
-        ValueError: for another form (the message repeats `form`), or a name that is given twice.
+        InputError: for another form (the message repeats `form`), or a name that is given twice.
     """
     pairs: dict[str, str] = {}
     for value in values:
         name, equals, text = value.partition("=")
         if not (name and equals and text):
-            raise InputError(f"expected {form}, got {value!r}", code="bad-option", option=form, found=value)
+            raise InputError(f"expected {form}, found {value!r}", code="bad-option", option=form, found=value)
         if name in pairs:
             raise InputError(f"{form}: {name!r} is given twice", code="duplicate-name", option=form, name=name)
         pairs[name] = text
@@ -146,5 +161,5 @@ def parse_pairs(values: list[str], form: str) -> dict[str, str]:
 
 
 def parse_view_files(values: list[str], form: str) -> dict[str, Path]:
-    """Files by view from `VIEW=FILE` arguments; errors as in `parse_pairs`."""
+    """Parse files by view from `VIEW=FILE` arguments; errors as in `parse_pairs`."""
     return {view: Path(text) for view, text in parse_pairs(values, form).items()}

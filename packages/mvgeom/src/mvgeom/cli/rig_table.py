@@ -12,9 +12,11 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.projection import invertible_radius, undistort
 from mvgeom.rig_figure import focus
 
+__all__ = ["camera_table", "rig_summary"]
+
 
 def camera_table(cameras: CameraGroup, title: str) -> Table:
-    """One row per camera: image, focal length, principal point, field of view, lens and position.
+    """Make a table of cameras: image, focal length, principal point, field of view, lens and position.
 
     Fields of view are those of undistorted lines through the principal point; `?` where the image reaches beyond what
     the lens model describes, whose limit then stands beside the lens.
@@ -33,7 +35,7 @@ def camera_table(cameras: CameraGroup, title: str) -> Table:
     limits = np.rad2deg(np.arctan(invertible_radius(cameras)))
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("camera", "image px", "focal px", "centre px", "view deg", "lens", "position"):
+    for heading in ("camera", "image px", "focal px", "center px", "view deg", "lens", "position"):
         table.add_column(heading, justify="left" if heading in ("camera", "lens") else "right")
     for view, name in enumerate(cameras.names):
         matrix, used = cameras.matrix[view], np.flatnonzero(cameras.distortion[view])
@@ -54,7 +56,7 @@ def camera_table(cameras: CameraGroup, title: str) -> Table:
 
 
 def rig_summary(cameras: CameraGroup) -> list[str]:
-    """Lines about the cameras together: how far apart, where they look, from how different directions.
+    """Describe the cameras together: how far apart, where they look, from how different directions.
 
     Args:
         cameras: one rig, NumPy; a single camera has no lines.

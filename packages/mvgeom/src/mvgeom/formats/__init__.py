@@ -16,9 +16,11 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.formats import anipose, colmap, dannce, dlt, easymocap, jarvis, json_file, opencv, pose2sim, qualisys
 
+__all__ = ["FORMATS", "Format", "identify", "load", "save"]
+
 
 class Format(Protocol):
-    """What a module of this package provides."""
+    """Interface of a module of this package."""
 
     NAME: str
     DESCRIPTION: str
@@ -48,7 +50,7 @@ def load(path: str | Path, *, file_format: str | None = None, **options: Any) ->
         The cameras in float64 NumPy, in the file's unit.
 
     Raises:
-        ValueError: when there is no such file, no format matches (the message lists them), an option does not belong to
+        InputError: when there is no such file, no format matches (the message lists them), an option does not belong to
             the format, or the content is wrong (the message names file, camera and field).
     """
     path = Path(path)
@@ -69,7 +71,7 @@ def save(cameras: CameraGroup, path: str | Path, *, file_format: str | None = No
         options: of the format's own `save`.
 
     Raises:
-        ValueError: when the suffix belongs to no format, an option does not belong to the format, the format cannot
+        InputError: when the suffix belongs to no format, an option does not belong to the format, the format cannot
             hold the cameras without loss, or the file cannot be written.
     """
     path = Path(path)
@@ -79,10 +81,10 @@ def save(cameras: CameraGroup, path: str | Path, *, file_format: str | None = No
 
 
 def identify(path: Path) -> Format:
-    """The format of an existing file or folder, by its content.
+    """Identify the format of an existing file or folder by its content.
 
     Raises:
-        ValueError: when none matches; the message lists the known ones.
+        InputError: when none matches; the message lists the known ones.
     """
     for candidate in FORMATS.values():
         if candidate.matches(path):
@@ -124,7 +126,7 @@ def _check_options(chosen: Format, function: Callable[..., Any], options: dict[s
         takes = f"it takes {', '.join(accepted)}" if accepted else "it takes none"
         raise InputError(
             f"{chosen.DESCRIPTION} has no option {', '.join(unknown)} here; {takes}",
-            code="unknown-argument",
+            code="unknown-choice",
             argument=unknown[0],
             expected=tuple(accepted),
         )

@@ -2,7 +2,7 @@
 
 Convention: K as in OpenCV (not transposed), Brown-Conrady with 4 or 5 coefficients (fisheye: 4), extrinsics from world
 to camera, `rotation` a rotation vector in radians, `translation` in the unit of the calibration board. Pixel (0, 0) is
-the centre of the top-left pixel. Written by aniposelib, Lightning Pose's calibration app and Pose2Sim (which numbers
+the center of the top-left pixel. Written by aniposelib, Lightning Pose's calibration app and Pose2Sim (which numbers
 from 1 and writes sizes as floats). aniposelib orders tables as text (cam_10 before cam_2); here the order is numeric.
 """
 
@@ -21,6 +21,19 @@ from mvgeom.errors import InputError
 from mvgeom.files import head, read_text, write_text
 from mvgeom.formats import records
 
+__all__ = [
+    "DESCRIPTION",
+    "NAME",
+    "SUFFIXES",
+    "load",
+    "looks_like_toml",
+    "matches",
+    "parse_toml",
+    "read_table",
+    "save",
+    "table_of",
+]
+
 NAME = "anipose"
 DESCRIPTION = "anipose TOML (.toml)"
 SUFFIXES = (".toml",)
@@ -30,7 +43,7 @@ _REQUIRED = ("name", "size", "matrix", "distortions", "rotation", "translation")
 
 
 def matches(path: Path) -> bool:
-    """Whether the file is TOML with tables `cam_<number>`, none of them Pose2Sim's moving cameras."""
+    """Return True if the file is TOML with tables `cam_<number>`, none of them Pose2Sim's moving cameras."""
     if not looks_like_toml(path):
         return False
     tables = {key: table for key, table in parse_toml(path).items() if _TABLE.fullmatch(key)}
@@ -38,10 +51,10 @@ def matches(path: Path) -> bool:
 
 
 def load(path: Path) -> CameraGroup:
-    """The cameras of the file, ordered by the number of their table.
+    """Load the cameras of the file, ordered by the number of their table.
 
     Raises:
-        ValueError: for a file that is not TOML (with the line), a table without one of the fields, a field with a wrong
+        InputError: for a file that is not TOML (with the line), a table without one of the fields, a field with a wrong
             shape or a value that is not finite; the message names file, camera and field.
     """
     document = parse_toml(path)
@@ -58,7 +71,7 @@ def save(cameras: CameraGroup, path: Path, *, metadata: Mapping[str, Any] | None
         metadata: goes into the table `[metadata]`; left out when None.
 
     Raises:
-        ValueError: when a camera has more than 5 distortion coefficients that are not zero.
+        InputError: when a camera has more than 5 distortion coefficients that are not zero.
     """
     document: dict[str, Any] = {}
     for row, record in enumerate(records.records_of(cameras)):
@@ -70,7 +83,7 @@ def save(cameras: CameraGroup, path: Path, *, metadata: Mapping[str, Any] | None
 
 
 def looks_like_toml(path: Path) -> bool:
-    """Whether the suffix says TOML, or the first line that is neither empty nor a comment is a table's header."""
+    """Return True if the suffix is that of TOML, or the first line besides empty ones and comments a table's header."""
     if not path.is_file():
         return False
     if path.suffix.lower() == ".toml":
@@ -81,10 +94,10 @@ def looks_like_toml(path: Path) -> bool:
 
 
 def parse_toml(path: Path) -> dict[str, Any]:
-    """The TOML document.
+    """Parse the TOML document.
 
     Raises:
-        ValueError: when it is not TOML; the message has file, line and column.
+        InputError: when it is not TOML; the message has file, line and column.
     """
     try:
         return tomllib.loads(read_text(path))
@@ -93,7 +106,7 @@ def parse_toml(path: Path) -> dict[str, Any]:
 
 
 def read_table(table: Any, key: str, path: Path) -> records.CameraRecord:
-    """One camera from its TOML table.
+    """Read one camera from its TOML table.
 
     Args:
         table: what stands under `key`.
@@ -101,7 +114,7 @@ def read_table(table: Any, key: str, path: Path) -> records.CameraRecord:
         path: the file, for messages.
 
     Raises:
-        ValueError: see `load`.
+        InputError: see `load`.
     """
     if not isinstance(table, dict):
         raise InputError(
@@ -148,7 +161,7 @@ def read_table(table: Any, key: str, path: Path) -> records.CameraRecord:
 
 
 def table_of(record: records.CameraRecord, distortion: records.Floats) -> dict[str, Any]:
-    """The TOML table of one camera; whole sizes are written as integers."""
+    """Make the TOML table of one camera; whole sizes are written as integers."""
     return {
         "name": record.name,
         "size": [int(side) if side == int(side) else float(side) for side in record.size],

@@ -1,7 +1,7 @@
 """COLMAP text: a folder with `cameras.txt` (intrinsics) and `images.txt` (one pose per image).
 
 Convention: world to camera, rotation as a unit quaternion w x y z; unit arbitrary. COLMAP puts pixel (0, 0) at the
-top-left CORNER of the image, so the centre of the first pixel is (0.5, 0.5): principal points are half a pixel larger
+top-left CORNER of the image, so the center of the first pixel is (0.5, 0.5): principal points are half a pixel larger
 than OpenCV's. Every image becomes a camera, named like the image without its extension, in the order of image ids. Read
 are the models SIMPLE_PINHOLE, PINHOLE, SIMPLE_RADIAL, RADIAL, OPENCV, FULL_OPENCV, OPENCV_FISHEYE,
 SIMPLE_RADIAL_FISHEYE and RADIAL_FISHEYE; written are OPENCV, FULL_OPENCV and OPENCV_FISHEYE, with images named
@@ -20,6 +20,8 @@ from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
 from mvgeom.formats import records
 
+__all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
+
 NAME = "colmap"
 DESCRIPTION = "COLMAP text (folder with cameras.txt and images.txt)"
 SUFFIXES = ()
@@ -30,7 +32,7 @@ _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
 @dataclass(frozen=True, kw_only=True)
 class _Model:
-    """Where OpenCV's numbers stand among a model's parameters; a shared focal length has one place for both."""
+    """Positions of OpenCV's numbers among a model's parameters; a shared focal length has one place for both."""
 
     focal: tuple[int, int]
     center: tuple[int, int]
@@ -61,20 +63,20 @@ class _Lens:
 
 
 def matches(path: Path) -> bool:
-    """Whether the path is a folder with cameras.txt and images.txt, or one of these two files."""
+    """Return True if the path is a folder with cameras.txt and images.txt, or one of these two files."""
     if path.is_file():
         return path.name in (_CAMERAS, _IMAGES)
     return (path / _CAMERAS).is_file() and (path / _IMAGES).is_file()
 
 
 def load(path: Path) -> CameraGroup:
-    """One camera per image of the model.
+    """Load one camera per image of the model.
 
     Args:
         path: the folder, or one of the two files in it.
 
     Raises:
-        ValueError: for a line that does not have COLMAP's fields (with its number), a camera model that has no
+        InputError: for a line that does not have COLMAP's fields (with its number), a camera model that has no
             counterpart in OpenCV, an image of a camera that cameras.txt does not have, images that share a name.
     """
     folder = path.parent if path.is_file() else path
@@ -87,7 +89,7 @@ def save(cameras: CameraGroup, path: Path) -> None:
     """Write cameras.txt, images.txt and an empty points3D.txt into the folder, which is made where it does not exist.
 
     Raises:
-        ValueError: for skew, image sizes that are not whole, names with spaces, or more than 8 distortion coefficients.
+        InputError: for skew, image sizes that are not whole, names with spaces, or more than 8 distortion coefficients.
     """
     lenses = ["# CAMERA_ID MODEL WIDTH HEIGHT PARAMS[]"]
     images = ["# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME", "# POINTS2D[] as (X, Y, POINT3D_ID)"]
@@ -119,7 +121,7 @@ def _read_lenses(file: Path) -> dict[str, _Lens]:
         if len(fields) < 4:
             raise InputError(
                 f"{where}expected CAMERA_ID MODEL WIDTH HEIGHT PARAMS[], found {line!r}",
-                code="bad-line",
+                code="invalid-syntax",
                 path=file,
                 line=number,
             )
@@ -158,7 +160,7 @@ def _read_lenses(file: Path) -> dict[str, _Lens]:
 
 
 def _read_images(file: Path, lenses: dict[str, _Lens]) -> list[tuple[int, records.CameraRecord]]:
-    """Image ids and cameras. Every second line lists 2D points, and may be empty."""
+    """Read image ids and cameras. Every second line lists 2D points, and may be empty."""
     lines = [(n, line) for n, line in enumerate(read_text(file).splitlines(), start=1) if not line.startswith("#")]
     while lines and not lines[0][1].strip():
         del lines[0]
@@ -171,7 +173,7 @@ def _read_images(file: Path, lenses: dict[str, _Lens]) -> list[tuple[int, record
         if len(fields) != 10 or not fields[0].isdecimal():
             raise InputError(
                 f"{where}expected IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, found {line[:80]!r}",
-                code="bad-line",
+                code="invalid-syntax",
                 path=file,
                 line=number,
             )
@@ -210,7 +212,7 @@ def _parameters(record: records.CameraRecord) -> tuple[str, list[float]]:
         )
     if (record.size != np.round(record.size)).any():
         raise InputError(
-            f"camera {record.name!r}: COLMAP needs whole image sizes, got {record.size.tolist()}",
+            f"camera {record.name!r}: COLMAP needs whole image sizes, found {record.size.tolist()}",
             code="unsupported-camera",
             view=record.name,
             field="sizes",

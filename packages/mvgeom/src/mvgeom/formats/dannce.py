@@ -19,20 +19,22 @@ from mvgeom.errors import InputError
 from mvgeom.files import head, replace_file
 from mvgeom.formats import records
 
+__all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
+
 NAME = "dannce"
 DESCRIPTION = "DANNCE or Label3D MAT (.mat, or a folder with *_params.mat)"
 SUFFIXES = (".mat",)
 
 
 def matches(path: Path) -> bool:
-    """Whether the path is a MAT file, or a folder with files `*_params.mat`."""
+    """Return True if the path is a MAT file, or a folder with files `*_params.mat`."""
     if path.is_dir():
         return any(path.glob("*_params.mat"))
     return path.is_file() and (path.suffix.lower() == ".mat" or head(path, 19).startswith("MATLAB "))
 
 
 def load(path: Path, *, sizes: records.Sizes | None = None, one_based: bool = True) -> CameraGroup:
-    """The cameras, named by `camnames`, else like the files without `hires_` and `_params`, else Camera1, Camera2, ...
+    """Load the cameras, named by `camnames`, else like the files without `hires_` and `_params`, else Camera1, ...
 
     Args:
         path: the file or the folder.
@@ -40,7 +42,7 @@ def load(path: Path, *, sizes: records.Sizes | None = None, one_based: bool = Tr
         one_based: whether the first pixel is (1, 1), as in MATLAB.
 
     Raises:
-        ValueError: for a file that is not MAT, or saved with -v7.3; missing or wrong fields; a missing image size.
+        InputError: for a file that is not MAT, or saved with -v7.3; missing or wrong fields; a missing image size.
     """
     if path.is_dir():
         files = sorted(path.glob("*_params.mat"), key=_natural)
@@ -76,7 +78,7 @@ def save(cameras: CameraGroup, path: Path, *, one_based: bool = True) -> None:
     """Write `params` and `camnames`; translations must be in mm already.
 
     Raises:
-        ValueError: for fisheye or more than 5 distortion coefficients.
+        InputError: for fisheye or more than 5 distortion coefficients.
     """
     from scipy.io import savemat
 
@@ -161,5 +163,5 @@ def _name(file: Path) -> str:
 
 
 def _natural(file: Path) -> list[Any]:
-    """cam2 before cam10."""
+    """Return a key that sorts cam2 before cam10."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)]

@@ -1,7 +1,7 @@
 """DLT coefficients as DLTdv, DLTcal and Argus write them: 11 rows, one column per camera, comma separated.
 
 Convention: u = (L1 x + L2 y + L3 z + L4) / (L9 x + L10 y + L11 z + 1), v likewise with L5 to L8, in px; world in the
-unit of the calibration object. Pixel (1, 1) is the centre of a pixel (MATLAB): of the top-left one since DLTdv8
+unit of the calibration object. Pixel (1, 1) is the center of a pixel (MATLAB): of the top-left one since DLTdv8
 (`origin="upper-left"`), of the bottom-left one with v upward before that and in Argus (`origin="lower-left"`). No lens
 distortion, no names, no image sizes. The 11 numbers are a full projection matrix, so K may come out with skew.
 
@@ -22,6 +22,8 @@ from mvgeom.errors import InputError
 from mvgeom.files import head, read_text, write_text
 from mvgeom.formats import records
 
+__all__ = ["DESCRIPTION", "NAME", "NUM_COEFFICIENTS", "SUFFIXES", "Origin", "load", "matches", "save"]
+
 NAME = "dlt"
 DESCRIPTION = "DLT coefficients, 11 rows with a column per camera (.csv)"
 SUFFIXES = (".csv",)
@@ -32,7 +34,7 @@ Origin = Literal["upper-left", "lower-left"]
 
 
 def matches(path: Path) -> bool:
-    """Whether the file is text of exactly 11 lines of numbers."""
+    """Return True if the file is text of exactly 11 lines of numbers."""
     if not path.is_file():
         return False
     lines = [line for line in head(path, 65536).splitlines() if line.strip()]
@@ -46,7 +48,7 @@ def load(
     names: Sequence[str] | None = None,
     origin: Origin = "upper-left",
 ) -> CameraGroup:
-    """The cameras, from the RQ decomposition of each projection matrix.
+    """Load the cameras by the RQ decomposition of each projection matrix.
 
     Args:
         path: the file.
@@ -55,7 +57,7 @@ def load(
         origin: where the image's first pixel is.
 
     Raises:
-        ValueError: for other than 11 rows, values that are not finite numbers, another number of names, a missing image
+        InputError: for other than 11 rows, values that are not finite numbers, another number of names, a missing image
             size, coefficients of no camera, or a world origin behind a camera.
     """
     rows = [line.replace(",", " ").split() for line in read_text(path).splitlines() if line.strip()]
@@ -76,7 +78,7 @@ def load(
     columns = records.numbers(values, values.shape, f"{path}: DLT coefficients").T
     if origin not in ("upper-left", "lower-left"):
         raise InputError(
-            f"origin must be upper-left or lower-left, got {origin!r}",
+            f"origin must be upper-left or lower-left, found {origin!r}",
             code="unknown-choice",
             argument="origin",
             found=origin,
@@ -100,7 +102,7 @@ def save(cameras: CameraGroup, path: Path, *, origin: Origin = "upper-left") -> 
     """Write the coefficients.
 
     Raises:
-        ValueError: for lens distortion or fisheye, which DLT cannot hold, and where the world's origin is not in front
+        InputError: for lens distortion or fisheye, which DLT cannot hold, and where the world's origin is not in front
             of every camera.
     """
     columns = []
@@ -146,7 +148,7 @@ def _camera(
         raise InputError(
             f"{where}the world's origin lies behind the camera, as it does when the image's first pixel is taken for "
             f"the wrong one; try origin={other!r} (command line: -O origin={other})",
-            code="wrong-origin",
+            code="not-a-camera",
             path=path,
             view=name,
             found=origin,
@@ -165,7 +167,7 @@ def _camera(
 
 
 def _to_file_pixels(size: records.Floats | None, origin: Origin) -> records.Floats:
-    """3x3 map from our pixels, (0, 0) at the top left, to the file's."""
+    """Return 3x3 map from our pixels, (0, 0) at the top left, to the file's."""
     if origin == "upper-left":
         return np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0]])
     assert size is not None

@@ -1,7 +1,7 @@
 """EasyMocap: `intri.yml` and `extri.yml` side by side in a folder, both OpenCV YAML.
 
-Convention: OpenCV's throughout (K not transposed, world to camera, pixel (0, 0) the centre of the top-left pixel),
-translations in metres. Per camera `K_<name>`, `dist_<name>` (4 or 5 coefficients), optional `W_<name>` and `H_<name>`;
+Convention: OpenCV's throughout (K not transposed, world to camera, pixel (0, 0) the center of the top-left pixel),
+translations in meters. Per camera `K_<name>`, `dist_<name>` (4 or 5 coefficients), optional `W_<name>` and `H_<name>`;
 `R_<name>` is the rotation vector, `Rot_<name>` the same as a matrix, `T_<name>`. `names` lists the cameras.
 
 EasyMocap writes 6 decimals, so its rotations are good to about 1e-6. Cameras whose extrinsics are missing (a rig of
@@ -24,6 +24,8 @@ from mvgeom.formats import filestorage, records
 if TYPE_CHECKING:
     import cv2
 
+__all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
+
 NAME = "easymocap"
 DESCRIPTION = "EasyMocap (folder with intri.yml and extri.yml)"
 SUFFIXES = ()
@@ -33,21 +35,21 @@ _NAME = re.compile(r"[\w-]+", re.ASCII)
 
 
 def matches(path: Path) -> bool:
-    """Whether the path is a folder with intri.yml and extri.yml, or one of these two files."""
+    """Return True if the path is a folder with intri.yml and extri.yml, or one of these two files."""
     if path.is_file():
         return path.name in (_INTRINSICS, _EXTRINSICS)
     return (path / _INTRINSICS).is_file() and (path / _EXTRINSICS).is_file()
 
 
 def load(path: Path, *, sizes: records.Sizes | None = None) -> CameraGroup:
-    """The cameras that have extrinsics, in the order of extri.yml.
+    """Load the cameras that have extrinsics, in the order of extri.yml.
 
     Args:
         path: the folder, or one of the two files in it.
         sizes: image width and height in px, for all cameras or by name, where intri.yml does not hold them.
 
     Raises:
-        ValueError: for files that OpenCV cannot read, missing or wrong entries, a camera without intrinsics, a rotation
+        InputError: for files that OpenCV cannot read, missing or wrong entries, a camera without intrinsics, a rotation
             vector and matrix that disagree, a missing image size.
     """
     folder = path.parent if path.is_file() else path
@@ -75,7 +77,7 @@ def save(cameras: CameraGroup, path: Path) -> None:
     """Write intri.yml and extri.yml into the folder, which is made where it does not exist.
 
     Raises:
-        ValueError: for fisheye, more than 5 distortion coefficients, or names that cannot be part of a YAML key.
+        InputError: for fisheye, more than 5 distortion coefficients, or names that cannot be part of a YAML key.
     """
     intrinsics: dict[str, Any] = {"names": list(cameras.names)}
     extrinsics: dict[str, Any] = {"names": list(cameras.names)}
@@ -105,11 +107,11 @@ def save(cameras: CameraGroup, path: Path) -> None:
 
 
 def _names(storage: cv2.FileStorage, file: Path, prefix: str) -> list[str]:
-    """The list `names`, or where it is missing every camera that has an entry with the prefix."""
+    """Return the list `names`, or where it is missing every camera that has an entry with the prefix."""
     listed = filestorage.strings(storage, "names")
     names = listed or [key.removeprefix(prefix) for key in filestorage.keys(storage) if key.startswith(prefix)]
     if not names:
-        raise InputError(f"{file}: no cameras found (no entry names, no {prefix}<name>)", code="no-cameras", path=file)
+        raise InputError(f"{file}: no cameras found, neither names nor {prefix}<name>", code="too-few-views", path=file)
     return names
 
 
@@ -133,7 +135,7 @@ def _read(
 
 
 def _rotation(storage: cv2.FileStorage, name: str, where: str) -> records.Floats:
-    """From the vector, which EasyMocap reads too; the matrix must say the same."""
+    """Read the rotation from the vector, which EasyMocap reads too; the matrix must be the same."""
     if storage.getNode(f"R_{name}").empty():
         stored = filestorage.matrix(storage, f"Rot_{name}", (3, 3), where)
         return records.rotation_matrix(stored, f"{where}Rot_{name}")
@@ -152,6 +154,6 @@ def _rotation(storage: cv2.FileStorage, name: str, where: str) -> records.Floats
 def _whole(side: float) -> int:
     if side != int(side):
         raise InputError(
-            f"EasyMocap needs whole image sizes, got {side:g}", code="unsupported-camera", field="sizes", found=side
+            f"EasyMocap needs whole image sizes, found {side:g}", code="unsupported-camera", field="sizes", found=side
         )
     return int(side)

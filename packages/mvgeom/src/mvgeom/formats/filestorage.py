@@ -17,9 +17,11 @@ from mvgeom.formats.records import Floats, numbers
 if TYPE_CHECKING:
     import cv2
 
+__all__ = ["keys", "looks_like_storage", "matrix", "reading", "scalar", "strings", "write"]
+
 
 def looks_like_storage(path: Path) -> bool:
-    """Whether the file starts as FileStorage writes YAML, XML or JSON."""
+    """Return True if the file starts as FileStorage writes YAML, XML or JSON."""
     if not path.is_file():
         return False
     start = head(path)
@@ -33,10 +35,10 @@ def looks_like_storage(path: Path) -> bool:
 
 @contextmanager
 def reading(path: Path) -> Iterator[cv2.FileStorage]:
-    """The opened file.
+    """Open a file for reading.
 
     Raises:
-        ValueError: for a file that FileStorage cannot parse, with the line where OpenCV says it.
+        InputError: for a file that FileStorage cannot parse, with the line where OpenCV says it.
     """
     import cv2
 
@@ -65,7 +67,7 @@ def keys(storage: cv2.FileStorage) -> tuple[str, ...]:
 
 
 def matrix(storage: cv2.FileStorage, key: str, shape: tuple[int, ...] | None, where: str) -> Floats:
-    """A matrix node as float64.
+    """Read a matrix node as float64.
 
     Args:
         storage: from `reading`.
@@ -74,7 +76,7 @@ def matrix(storage: cv2.FileStorage, key: str, shape: tuple[int, ...] | None, wh
         where: file and camera, the start of every message.
 
     Raises:
-        ValueError: when there is no such node, it is not a matrix, or see `mvgeom.formats.records.numbers`.
+        InputError: when there is no such node, it is not a matrix, or see `mvgeom.formats.records.numbers`.
     """
     node = storage.getNode(key)
     if node.empty():
@@ -91,13 +93,13 @@ def matrix(storage: cv2.FileStorage, key: str, shape: tuple[int, ...] | None, wh
 
 
 def scalar(storage: cv2.FileStorage, key: str) -> float | None:
-    """A number, or None where the file has none under this key."""
+    """Read a number, or None where the file has none under this key."""
     node = storage.getNode(key)
     return float(node.real()) if node.isInt() or node.isReal() else None
 
 
 def strings(storage: cv2.FileStorage, key: str) -> list[str]:
-    """A list of strings; whole numbers in it become text. Empty where the file has none under this key."""
+    """Read a list of strings; whole numbers in it become text. Empty where the file has none under this key."""
     node = storage.getNode(key)
     items = [node.at(row) for row in range(node.size())] if node.isSeq() else []
     return [item.string() if item.isString() else str(int(item.real())) for item in items]

@@ -2,7 +2,7 @@
 
 Convention: MATLAB's row vectors, x = [X' 1] [R; T'] K: both `intrinsicMatrix` (principal point in the last row) and `R`
 are the transposes of OpenCV's, `T` is OpenCV's, in mm. `distortionCoefficients` are OpenCV's five; JARVIS itself uses
-the first two only. Pixel (0, 0) is the centre of the top-left pixel. Files of JARVIS hold no image size; ours add
+the first two only. Pixel (0, 0) is the center of the top-left pixel. Files of JARVIS hold no image size; ours add
 `image_width` and `image_height`, which JARVIS ignores.
 """
 
@@ -14,25 +14,27 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.formats import filestorage, records
 
+__all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
+
 NAME = "jarvis"
 DESCRIPTION = "JARVIS YAML (folder with one file per camera)"
 SUFFIXES = ()
 
 
 def matches(path: Path) -> bool:
-    """Whether the path is a folder with a JARVIS file, or such a file."""
+    """Return True if the path is a folder with a JARVIS file, or such a file."""
     return bool(_files(path))
 
 
 def load(path: Path, *, sizes: records.Sizes | None = None) -> CameraGroup:
-    """The cameras of all files in the folder (or of the one file), named like the files, in alphabetical order.
+    """Load the cameras of all files in the folder (or of the one file), named like the files, in alphabetical order.
 
     Args:
         path: the folder.
         sizes: image width and height in px, for all cameras or by name, where the files do not hold them.
 
     Raises:
-        ValueError: for files that OpenCV cannot read, missing or wrong entries, a missing image size.
+        InputError: for files that OpenCV cannot read, missing or wrong entries, a missing image size.
     """
     return records.assemble([_read(file, sizes) for file in _files(path)], path)
 
@@ -41,7 +43,7 @@ def save(cameras: CameraGroup, path: Path) -> None:
     """Write one file per camera into the folder, which is made where it does not exist.
 
     Raises:
-        ValueError: for fisheye, more than 5 distortion coefficients, names that cannot be file names, or a folder that
+        InputError: for fisheye, more than 5 distortion coefficients, names that cannot be file names, or a folder that
             holds JARVIS files of other cameras (they would be read as part of this rig).
     """
     rig = records.records_of(cameras)

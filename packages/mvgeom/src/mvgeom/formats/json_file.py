@@ -17,6 +17,8 @@ from mvgeom.errors import InputError
 from mvgeom.files import head, read_text, write_text
 from mvgeom.formats import records
 
+__all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
+
 NAME = "json"
 DESCRIPTION = "JSON of mvgeom (.json)"
 SUFFIXES = (".json",)
@@ -26,15 +28,15 @@ _REQUIRED = ("name", "size", "matrix", "distortion", "rotation", "translation", 
 
 
 def matches(path: Path) -> bool:
-    """Whether the file is JSON that names our format."""
+    """Return True if the file is JSON that names our format."""
     return path.is_file() and re.match(r'\s*\{\s*"format"\s*:\s*"mvgeom', head(path)) is not None
 
 
 def load(path: Path) -> CameraGroup:
-    """The cameras of the file.
+    """Load the cameras of the file.
 
     Raises:
-        ValueError: for what is not JSON (with the line), another version, missing or wrong fields.
+        InputError: for what is not JSON (with the line), another version, missing or wrong fields.
     """
     try:
         document = json.loads(read_text(path))
@@ -45,7 +47,7 @@ def load(path: Path) -> CameraGroup:
     if document.get("version") != _VERSION:
         raise InputError(
             f"{path}: version {document.get('version')} of the format; this mvgeom reads {_VERSION}",
-            code="unknown-version",
+            code="unsupported-file",
             path=path,
             found=document.get("version"),
             expected=_VERSION,

@@ -1,6 +1,6 @@
 """OpenCV's own YAML, XML or JSON files: those of its multi-view, stereo and single-camera calibration samples.
 
-Convention: K not transposed, `x_cam = R X + t`, distortion in OpenCV's order, pixel (0, 0) the centre of the top-left
+Convention: K not transposed, `x_cam = R X + t`, distortion in OpenCV's order, pixel (0, 0) the center of the top-left
 pixel, unit that of the calibration board. Three layouts are read:
 
 - multi-view (`multiview_calibration.py`): `Ks`, `distortions`, `rvecs` (rotation vectors), `Ts`, `is_fisheye`,
@@ -26,13 +26,15 @@ from mvgeom.formats import filestorage, records
 if TYPE_CHECKING:
     import cv2
 
+__all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
+
 NAME = "opencv"
 DESCRIPTION = "OpenCV YAML or XML (.yml, .yaml, .xml)"
 SUFFIXES = (".yml", ".yaml", ".xml")
 
 
 def matches(path: Path) -> bool:
-    """Whether the file is one of FileStorage."""
+    """Return True if the file is one of FileStorage."""
     return filestorage.looks_like_storage(path)
 
 
@@ -43,7 +45,7 @@ def load(
     extrinsics: str | Path | None = None,
     names: Sequence[str] | None = None,
 ) -> CameraGroup:
-    """The cameras of a multi-view, stereo or single-camera file.
+    """Load the cameras of a multi-view, stereo or single-camera file.
 
     Args:
         path: the file; for a stereo pair the one with the intrinsics.
@@ -53,7 +55,7 @@ def load(
         names: of the cameras, where the file does not hold them; by default left and right, or the file's name.
 
     Raises:
-        ValueError: for a file that OpenCV cannot read or that holds no calibration, missing or wrong entries, a stereo
+        InputError: for a file that OpenCV cannot read or that holds no calibration, missing or wrong entries, a stereo
             pair without extrinsics, a missing image size.
     """
     with filestorage.reading(path) as storage:
@@ -77,7 +79,7 @@ def save(cameras: CameraGroup, path: Path) -> None:
     """Write the multi-view layout; YAML, XML by the suffix.
 
     Raises:
-        ValueError: for names with commas, which the file joins names with.
+        InputError: for names with commas, which the file joins names with.
     """
     rig = records.records_of(cameras)
     for record in rig:

@@ -1,7 +1,7 @@
 """Pose2Sim TOML: one table per camera, named like the camera, and `[metadata]`.
 
 Convention: that of anipose TOML (K not transposed, rotation vector, world to camera), with 4 distortion coefficients,
-sizes as floats, and translations in metres. A table with `moving = true` has one entry per frame in every field.
+sizes as floats, and translations in meters. A table with `moving = true` has one entry per frame in every field.
 
 Files that Pose2Sim converted from Qualisys hold distortion coefficients divided by 64, as if they were pixels: real
 images of such a rig are fitted by 64 times the stored values (`mvgeom.formats.qualisys` reads them undivided). They are
@@ -20,6 +20,8 @@ from mvgeom.errors import InputError
 from mvgeom.files import write_text
 from mvgeom.formats import anipose, records
 
+__all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
+
 NAME = "pose2sim"
 DESCRIPTION = "Pose2Sim TOML (.toml)"
 SUFFIXES = ()
@@ -28,19 +30,19 @@ _PER_FRAME = ("size", "matrix", "distortions", "rotation", "translation")
 
 
 def matches(path: Path) -> bool:
-    """Whether the file is TOML with at least one table of a camera."""
+    """Return True if the file is TOML with at least one table of a camera."""
     return anipose.looks_like_toml(path) and bool(_tables(anipose.parse_toml(path)))
 
 
 def load(path: Path, *, frame: int | None = None) -> CameraGroup:
-    """The cameras of the file, in its order.
+    """Load the cameras of the file, in its order.
 
     Args:
         path: the file.
         frame: which entry to take from cameras that move; counted from 0.
 
     Raises:
-        ValueError: see `mvgeom.formats.anipose.load`; also for a moving camera without `frame`, or with one it does not
+        InputError: see `mvgeom.formats.anipose.load`; also for a moving camera without `frame`, or with one it does not
             reach.
     """
     tables = _tables(anipose.parse_toml(path))
@@ -51,10 +53,10 @@ def load(path: Path, *, frame: int | None = None) -> CameraGroup:
 
 
 def save(cameras: CameraGroup, path: Path) -> None:
-    """Write the cameras as tables named after them; translations must be in metres already.
+    """Write the cameras as tables named after them; translations must be in meters already.
 
     Raises:
-        ValueError: when a camera is fisheye or has more than 4 distortion coefficients that are not zero.
+        InputError: when a camera is fisheye or has more than 4 distortion coefficients that are not zero.
     """
     document: dict[str, Any] = {}
     for record in records.records_of(cameras):
@@ -74,7 +76,7 @@ def _tables(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _at_frame(table: dict[str, Any], key: str, frame: int | None, path: Path) -> dict[str, Any]:
-    """The table of a moving camera with every field at one frame."""
+    """Return the table of a moving camera with every field at one frame."""
     rotations = table.get("rotation")
     length = len(rotations) if isinstance(rotations, list) else 0
     if frame is None:

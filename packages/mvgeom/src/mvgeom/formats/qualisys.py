@@ -4,7 +4,7 @@ Convention: `<transform>` holds the camera's position x y z in mm and r11 ... r3
 camera that looks along -z with y up; OpenCV's camera is that one turned by 180 degrees about x. `<intrinsic>` is in
 1/64 px, except the distortion coefficients, which are OpenCV's own numbers (Pose2Sim divides them by 64 too, which real
 images of such a rig contradict). Edges of `<fov_video>` are inclusive pixel numbers: the image is right - left + 1
-wide, and its first pixel's centre is (left, top). Pixel (0, 0) is a pixel's centre. Cameras that are not `active` are
+wide, and its first pixel's center is (left, top). Pixel (0, 0) is a pixel's center. Cameras that are not `active` are
 left out.
 
 Written files keep the unit of the cameras, which Qualisys and its readers take for mm.
@@ -23,6 +23,8 @@ from mvgeom.errors import InputError
 from mvgeom.files import head, read_text, write_text
 from mvgeom.formats import records
 
+__all__ = ["DESCRIPTION", "NAME", "SUBPIXELS", "SUFFIXES", "load", "matches", "save"]
+
 NAME = "qualisys"
 DESCRIPTION = "Qualisys XML (.qca.txt)"
 SUFFIXES = (".qca.txt",)
@@ -35,15 +37,15 @@ _ENTRIES = [f"r{row}{column}" for row in (1, 2, 3) for column in (1, 2, 3)]
 
 
 def matches(path: Path) -> bool:
-    """Whether the file is XML whose root is `<calibration>`."""
+    """Return True if the file is XML whose root is `<calibration>`."""
     return path.is_file() and re.match(r"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<calibration\b", head(path)) is not None
 
 
 def load(path: Path) -> CameraGroup:
-    """The active cameras, named by their serial, translations in mm.
+    """Load the active cameras, named by their serial, translations in mm.
 
     Raises:
-        ValueError: for a file that is not XML, a camera without one of the elements or attributes, a value that is not
+        InputError: for a file that is not XML, a camera without one of the elements or attributes, a value that is not
             a finite number, skew (whose unit is not known), or a rotation that is not one.
     """
     try:
@@ -58,7 +60,7 @@ def save(cameras: CameraGroup, path: Path) -> None:
     """Write the cameras, their names as serials; translations must be in mm already.
 
     Raises:
-        ValueError: for fisheye, skew, image sizes that are not whole, or more than 5 distortion coefficients.
+        InputError: for fisheye, skew, image sizes that are not whole, or more than 5 distortion coefficients.
     """
     root = ElementTree.Element("calibration", {"created": "mvgeom", "source": path.name, "type": "regular"})
     parent = ElementTree.SubElement(root, "cameras")
@@ -122,7 +124,7 @@ def _write(parent: ElementTree.Element, record: records.CameraRecord) -> None:
     records.reject_skew(record, "Qualisys XML")
     if (record.size != np.round(record.size)).any():
         raise InputError(
-            f"camera {record.name!r}: Qualisys XML needs whole image sizes, got {record.size.tolist()}",
+            f"camera {record.name!r}: Qualisys XML needs whole image sizes, found {record.size.tolist()}",
             code="unsupported-camera",
             view=record.name,
             field="sizes",

@@ -12,6 +12,26 @@ import numpy.typing as npt
 from mvgeom.cameras import DISTORTION_LENGTHS, CameraGroup
 from mvgeom.errors import InputError
 
+__all__ = [
+    "ROTATION_TOLERANCE",
+    "CameraRecord",
+    "Floats",
+    "Sizes",
+    "assemble",
+    "distortion_coefficients",
+    "fit_distortion",
+    "image_size",
+    "intrinsics",
+    "numbers",
+    "records_of",
+    "reject_fisheye",
+    "reject_skew",
+    "rotation_from_vector",
+    "rotation_matrix",
+    "rotation_to_vector",
+    "size_or_given",
+]
+
 Floats = npt.NDArray[np.float64]
 
 ROTATION_TOLERANCE = 1e-3
@@ -32,17 +52,17 @@ class CameraRecord:
 
 
 def assemble(records: Sequence[CameraRecord], where: object) -> CameraGroup:
-    """The group of the cameras, in their order.
+    """Assemble the group of the cameras, in their order.
 
     Args:
         records: cameras, names distinct.
         where: the file, for messages.
 
     Raises:
-        ValueError: without cameras, or for names that repeat.
+        InputError: without cameras, or for names that repeat.
     """
     if not records:
-        raise InputError(f"{where}: no cameras found", code="no-cameras", path=where)
+        raise InputError(f"{where}: no cameras found", code="too-few-views", path=where)
     names = [record.name for record in records]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -64,7 +84,7 @@ def assemble(records: Sequence[CameraRecord], where: object) -> CameraGroup:
 
 
 def numbers(value: Any, shape: tuple[int, ...] | None, where: str, *, reshape: bool = False) -> Floats:
-    """The value as float64 of the given shape.
+    """Check a value and return it as float64 of the given shape.
 
     Args:
         value: nested lists of numbers, or an array.
@@ -73,7 +93,7 @@ def numbers(value: Any, shape: tuple[int, ...] | None, where: str, *, reshape: b
         reshape: accept any nesting with the right count of numbers, such as 3x1 or 1x3 for 3.
 
     Raises:
-        ValueError: for what is not numbers, has another shape, or is NaN or infinite.
+        InputError: for what is not numbers, has another shape, or is NaN or infinite.
     """
     try:
         array = np.asarray(value)
@@ -100,10 +120,10 @@ def numbers(value: Any, shape: tuple[int, ...] | None, where: str, *, reshape: b
 
 
 def intrinsics(value: Any, where: str) -> Floats:
-    """A 3x3 camera matrix K.
+    """Check a 3x3 camera matrix K.
 
     Raises:
-        ValueError: for another shape, a last row other than 0 0 1 (a transposed K, for example), or focal lengths that
+        InputError: for another shape, a last row other than 0 0 1 (a transposed K, for example), or focal lengths that
             are not positive.
     """
     matrix = numbers(value, (3, 3), where)
@@ -120,10 +140,10 @@ def intrinsics(value: Any, where: str) -> Floats:
 
 
 def image_size(value: Any, where: str) -> Floats:
-    """Width and height in px.
+    """Check a width and height in px.
 
     Raises:
-        ValueError: when these are not two positive numbers.
+        InputError: when these are not two positive numbers.
     """
     size = numbers(value, (2,), where, reshape=True)
     if (size <= 0).any():
@@ -140,7 +160,7 @@ Sizes = tuple[float, float] | Mapping[str, tuple[float, float]]
 
 
 def size_or_given(stored: Any, given: Sizes | None, name: str, matrix: Floats, where: str) -> Floats:
-    """The image size of a camera from the file, or from the caller where the file has none.
+    """Choose the image size of a camera from the file, or from the caller where the file has none.
 
     Args:
         stored: width and height from the file; None where it has none.
@@ -150,7 +170,7 @@ def size_or_given(stored: Any, given: Sizes | None, name: str, matrix: Floats, w
         where: file and camera, the start of every message.
 
     Raises:
-        ValueError: when there is no size at all, or the caller's differs from the file's.
+        InputError: when there is no size at all, or the caller's differs from the file's.
     """
     if isinstance(given, Mapping) and name not in given and stored is None:
         raise InputError(
@@ -175,10 +195,10 @@ def size_or_given(stored: Any, given: Sizes | None, name: str, matrix: Floats, w
 
 
 def distortion_coefficients(value: Any, where: str, *, lengths: Sequence[int] = DISTORTION_LENGTHS) -> Floats:
-    """Coefficients in OpenCV's order, from a list that may be nested (5x1 and 1x5 occur).
+    """Check coefficients in OpenCV's order, from a list that may be nested (5x1 and 1x5 occur).
 
     Raises:
-        ValueError: when their number is not one of `lengths`.
+        InputError: when their number is not one of `lengths`.
     """
     coefficients = numbers(value, None, where)
     if len(coefficients) not in lengths:
@@ -193,10 +213,10 @@ def distortion_coefficients(value: Any, where: str, *, lengths: Sequence[int] = 
 
 
 def rotation_matrix(value: Any, where: str) -> Floats:
-    """A 3x3 rotation; what rounding in the file took away is restored (the nearest rotation).
+    """Check a 3x3 rotation; what rounding in the file took away is restored (the nearest rotation).
 
     Raises:
-        ValueError: for another shape, a matrix that is not orthonormal, or a reflection; the message says how far off.
+        InputError: for another shape, a matrix that is not orthonormal, or a reflection; the message says how far off.
     """
     matrix = numbers(value, (3, 3), where)
     off = float(np.abs(matrix.T @ matrix - np.eye(3)).max())
@@ -217,10 +237,10 @@ def rotation_matrix(value: Any, where: str) -> Floats:
 
 
 def rotation_from_vector(value: Any, where: str) -> Floats:
-    """A 3x3 rotation from a rotation vector (axis times angle in radians).
+    """Convert a rotation vector (axis times angle in radians) to a 3x3 rotation.
 
     Raises:
-        ValueError: when these are not three finite numbers.
+        InputError: when these are not three finite numbers.
     """
     from scipy.spatial.transform import Rotation
 
@@ -228,21 +248,21 @@ def rotation_from_vector(value: Any, where: str) -> Floats:
 
 
 def rotation_to_vector(rotation: Floats) -> Floats:
-    """Rotation vectors (..., 3), axis times angle in radians, of (..., 3, 3) rotations."""
+    """Convert rotations (..., 3, 3) to rotation vectors (..., 3), axis times angle in radians."""
     from scipy.spatial.transform import Rotation
 
     return np.asarray(Rotation.from_matrix(rotation.reshape(-1, 3, 3)).as_rotvec()).reshape(rotation.shape[:-1])
 
 
 def records_of(cameras: CameraGroup) -> list[CameraRecord]:
-    """The cameras of one rig as float64 NumPy records, for writing.
+    """Return the cameras of one rig as float64 NumPy records, for writing.
 
     Raises:
-        ValueError: for a batch of rigs; a file holds one.
+        InputError: for a batch of rigs; a file holds one.
     """
     if cameras.batch_shape:
         raise InputError(
-            f"a calibration file holds one rig, got a batch of shape {cameras.batch_shape}",
+            f"a calibration file holds one rig, found a batch of shape {cameras.batch_shape}",
             code="wrong-shape",
             argument="cameras",
             found=cameras.batch_shape,
@@ -278,10 +298,10 @@ def records_of(cameras: CameraGroup) -> list[CameraRecord]:
 
 
 def fit_distortion(record: CameraRecord, length: int, format_name: str) -> Floats:
-    """Exactly `length` coefficients: padded with zeros, or cut where only zeros are cut.
+    """Fit coefficients to exactly `length`: padded with zeros, or cut where only zeros are cut.
 
     Raises:
-        ValueError: when the format cannot hold a coefficient that is not zero.
+        InputError: when the format cannot hold a coefficient that is not zero.
     """
     coefficients = record.distortion
     if coefficients[length:].any():
@@ -296,7 +316,7 @@ def fit_distortion(record: CameraRecord, length: int, format_name: str) -> Float
 
 
 def reject_fisheye(record: CameraRecord, format_name: str) -> None:
-    """Raise ValueError for a fisheye camera: the format cannot say that it is one."""
+    """Raise InputError for a fisheye camera: the format cannot say that it is one."""
     if record.fisheye:
         raise InputError(
             f"camera {record.name!r} has a fisheye lens, which {format_name} cannot hold; save as anipose TOML or JSON",
@@ -307,7 +327,7 @@ def reject_fisheye(record: CameraRecord, format_name: str) -> None:
 
 
 def reject_skew(record: CameraRecord, format_name: str) -> None:
-    """Raise ValueError for a camera with skew: the format cannot hold it."""
+    """Raise InputError for a camera with skew: the format cannot hold it."""
     if record.matrix[0, 1] != 0:
         raise InputError(
             f"camera {record.name!r} has skew {record.matrix[0, 1]:g} px, which {format_name} cannot hold; "

@@ -1,4 +1,4 @@
-"""Bounding boxes on disk: CSV with columns x, y, h, w (h before w), one row per labelled image or per video frame."""
+"""Bounding boxes on disk: CSV with columns x, y, h, w (h before w), one row per labeled image or per video frame."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ import numpy as np
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
 
+__all__ = ["LabeledBoxes", "read_labeled_boxes", "read_video_boxes", "write_labeled_boxes", "write_video_boxes"]
+
 _COLUMNS = ("x", "y", "h", "w")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabeledBoxes:
-    """Boxes of labelled images.
+    """Boxes of labeled images.
 
     Attributes:
         images: N distinct image paths as written in the file.
-        boxes: (N, 4) x, y, width, height in frame px.
+        boxes: (N, 4) x, y, width, height in full-image px.
         path: file they were read from, for messages.
     """
 
@@ -35,7 +37,7 @@ class LabeledBoxes:
         """Return the boxes (M, 4) of the named images, in the order asked for.
 
         Raises:
-            ValueError: for images without a box.
+            InputError: for images without a box.
         """
         row_of = {image: row for row, image in enumerate(self.images)}
         wanted = list(images)
@@ -59,10 +61,10 @@ def read_labeled_boxes(path: str | Path) -> LabeledBoxes:
         path: CSV file.
 
     Returns:
-        Image paths and boxes (N, 4) as x, y, width, height in frame px.
+        Image paths and boxes (N, 4) as x, y, width, height in full-image px.
 
     Raises:
-        ValueError: for a missing file, missing columns, cells that are empty or no numbers, sizes that are not
+        InputError: for a missing file, missing columns, cells that are empty or no numbers, sizes that are not
             positive, or an image named twice; the message names file, row and column.
     """
     path = Path(path)
@@ -107,10 +109,10 @@ def read_video_boxes(path: str | Path, num_frames: int | None = None) -> np.ndar
         num_frames: of the video; when given, the number of rows must agree.
 
     Returns:
-        (T, 4) x, y, width, height in frame px; NaN for rows whose four cells are all empty.
+        (T, 4) x, y, width, height in full-image px; NaN for rows whose four cells are all empty.
 
     Raises:
-        ValueError: for a missing file, missing columns, cells that are no numbers, sizes that are not positive, or a
+        InputError: for a missing file, missing columns, cells that are no numbers, sizes that are not positive, or a
             number of rows that is not the number of frames; the message names file, row and column.
     """
     path = Path(path)
@@ -134,15 +136,15 @@ def write_labeled_boxes(path: str | Path, images: Sequence[str], boxes: np.ndarr
     Args:
         path: CSV file, replaced if it exists.
         images: N image paths.
-        boxes: (N, 4) x, y, width, height in frame px, finite.
+        boxes: (N, 4) x, y, width, height in full-image px, finite.
 
     Raises:
-        ValueError: when the numbers of images and boxes differ, or a box is not finite and of positive size.
+        InputError: when the numbers of images and boxes differ, or a box is not finite and of positive size.
     """
     boxes = np.asarray(boxes, dtype=np.float64)
     if boxes.shape != (len(images), 4):
         raise InputError(
-            f"{len(images)} images need boxes of shape ({len(images)}, 4), got {boxes.shape}",
+            f"{len(images)} images need boxes of shape ({len(images)}, 4), found {boxes.shape}",
             code="wrong-shape",
             argument="boxes",
             found=boxes.shape,
@@ -150,7 +152,7 @@ def write_labeled_boxes(path: str | Path, images: Sequence[str], boxes: np.ndarr
     for image, box in zip(images, boxes, strict=True):
         if not (np.isfinite(box).all() and (box[2:] > 0).all()):
             raise InputError(
-                f"cannot write {path}: the box of {image!r} must be finite and of positive size, got {box}",
+                f"{path}: the box of {image!r} must be finite and of positive size, found {box}",
                 code="out-of-range",
                 argument="boxes",
                 row=image,
@@ -163,15 +165,15 @@ def write_video_boxes(path: str | Path, boxes: np.ndarray) -> None:
 
     Args:
         path: CSV file, replaced if it exists.
-        boxes: (T, 4) x, y, width, height in frame px; a box with NaN is written as empty cells.
+        boxes: (T, 4) x, y, width, height in full-image px; a box with NaN is written as empty cells.
 
     Raises:
-        ValueError: for boxes of a wrong shape or of a size that is not positive.
+        InputError: for boxes of a wrong shape or of a size that is not positive.
     """
     boxes = np.asarray(boxes, dtype=np.float64)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise InputError(
-            f"boxes of a video have shape (T, 4), got {boxes.shape}",
+            f"boxes of a video have shape (T, 4), found {boxes.shape}",
             code="wrong-shape",
             argument="boxes",
             found=boxes.shape,
@@ -179,7 +181,7 @@ def write_video_boxes(path: str | Path, boxes: np.ndarray) -> None:
     bad = np.flatnonzero((boxes[:, 2:] <= 0).any(axis=1) | np.isinf(boxes).any(axis=1))
     if len(bad):
         raise InputError(
-            f"cannot write {path}: the box of frame {bad[0]} must be finite and of positive size, got {boxes[bad[0]]}",
+            f"{path}: the box of frame {bad[0]} must be finite and of positive size, found {boxes[bad[0]]}",
             code="out-of-range",
             argument="boxes",
             row=int(bad[0]),
@@ -188,7 +190,7 @@ def write_video_boxes(path: str | Path, boxes: np.ndarray) -> None:
 
 
 def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header and rows with their line numbers; blank lines at the end are left out."""
+    """Read header and rows with their line numbers; blank lines at the end are left out."""
     reader = csv.reader(io.StringIO(read_text(path), newline=""))
     try:
         lines = [(reader.line_num, cells) for cells in reader]
@@ -206,7 +208,7 @@ def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             # Rows of videos are matched by position: whether this one counts must not be guessed.
             raise InputError(
                 f"{path}, line {number} is blank; remove it, or give its four cells as empty",
-                code="empty-row",
+                code="empty-cell",
                 path=path,
                 line=number,
             )

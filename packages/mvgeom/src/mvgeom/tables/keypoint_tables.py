@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from mvgeom.reconstruction import Reconstruction
 
+__all__ = ["COORDS_3D", "Floats", "KeypointTable", "ViewStack", "read_keypoints", "stack_views", "write_points_3d"]
+
 Floats = npt.NDArray[np.float64]
 
 COORDS_3D = ("x", "y", "z", "x_std", "y_std", "z_std", "error", "num_views")
@@ -50,7 +52,7 @@ class KeypointTable:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ViewStack:
-    """Keypoints of all views, row by row at the same moments.
+    """Keypoints of all views, row by row in the same frames.
 
     Attributes:
         rows: N index entries, those of the first view.
@@ -68,11 +70,11 @@ class ViewStack:
 def read_keypoints(path: str | Path) -> KeypointTable:
     """Read a table of labels or predictions.
 
-    Columns other than x, y, likelihood and visible are left aside (ensembles write variances; predictions on labelled
-    images end with a column `set`). Labels whose `visible` is 0 or 1 (not labelled, occluded) count as missing.
+    Columns other than x, y, likelihood and visible are left aside (ensembles write variances; predictions on labeled
+    images end with a column `set`). Labels whose `visible` is 0 or 1 (not labeled, occluded) count as missing.
 
     Raises:
-        ValueError: for a missing file, another header, a keypoint without x or y, rows longer than the header, a cell
+        InputError: for a missing file, another header, a keypoint without x or y, rows longer than the header, a cell
             that is not a number, x without y. The message names file, line and column.
     """
     path = Path(path)
@@ -122,7 +124,7 @@ def stack_views(tables: Mapping[str, KeypointTable]) -> ViewStack:
         tables: by view, at least one.
 
     Raises:
-        ValueError: when the tables differ in keypoints (names or order), number of rows, or what the rows are.
+        InputError: when the tables differ in keypoints (names or order), number of rows, or what the rows are.
     """
     if not tables:
         raise InputError("tables must not be empty", code="too-few-views", found=0, expected=1)
@@ -179,7 +181,7 @@ def write_points_3d(
             standard deviations are in the calibration's unit, errors in px.
 
     Raises:
-        ValueError: when the file cannot be written.
+        InputError: when the file cannot be written.
     """
     import pandas as pd
 
@@ -202,7 +204,7 @@ def write_points_3d(
 
 
 def _read_header(path: Path) -> list[tuple[str, str]]:
-    """(keypoint, coord) of every column after the index."""
+    """Return (keypoint, coord) of every column after the index."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
@@ -217,7 +219,7 @@ def _read_header(path: Path) -> list[tuple[str, str]]:
     if found[:2] == ("scorer", "individuals"):
         raise InputError(
             f"{path}: a table of several individuals; write one table per individual",
-            code="several-individuals",
+            code="unsupported-file",
             path=path,
         )
     if found != _HEADER:
@@ -245,7 +247,7 @@ def _read_header(path: Path) -> list[tuple[str, str]]:
 
 
 def _read_body(path: Path, columns: list[tuple[str, str]]) -> tuple[Floats, tuple[str, ...]]:
-    """Numbers (N, columns), NaN for empty cells and for columns of text, and the index."""
+    """Return numbers (N, columns), NaN for empty cells and for columns of text, and the index."""
     import pandas as pd
 
     try:
