@@ -141,7 +141,7 @@ def test_a_finished_run_resumed_changes_nothing(project: Path, tmp_path: Path, f
 
 
 def visible_project(tmp_path: Path) -> Path:
-    """Every keypoint labelled in every view, so that every frame has the same share in a loss."""
+    """Every keypoint labeled in every view, so that every frame has the same share in a loss."""
     project = generate_tiny_project(tmp_path / "visible", occlusion=0.0)
     for path in project.glob("CollectedData_*.csv"):
         table = pd.read_csv(path, header=[0, 1, 2], index_col=0)

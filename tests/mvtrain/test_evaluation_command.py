@@ -113,7 +113,7 @@ def test_the_tables_are_what_a_recount_from_csv_files_gives(run: Path, project: 
 def test_the_sets_written_down_after_training_count(run: Path, command) -> None:
     command("evaluate", run)
     before = pd.read_csv(run / "evaluation" / "errors_3d.csv")
-    # As if all moments but the first had been trained on; the first was labelled later.
+    # As if all moments but the first had been trained on; the first was labeled later.
     for view in VIEWS:
         labels = pd.read_csv(load_run(run).config.data.data_dir / f"CollectedData_{view}.csv", skiprows=3, header=None)
         rows = "".join(f"{image},1,train\n" for image in labels.iloc[1:, 0])

@@ -111,7 +111,7 @@ def test_every_occluded_row_is_that_of_csv_files_and_opencv(folder: Path, projec
                     assert figures == pytest.approx(expected, abs=1e-3)
                     checked += 1
     assert checked == len(occluded)
-    # The mean pose of keypoints that are labelled in the view, beside the same places.
+    # The mean pose of keypoints that are labeled in the view, beside the same places.
     baseline = np.linalg.norm(pose - places, axis=-1)
     own = np.isfinite(baseline)
     np.testing.assert_allclose(evaluation.occluded_mean_pose_error[own], baseline[own], atol=1e-3)
@@ -163,9 +163,9 @@ def test_a_hidden_label_is_known_where_two_other_views_have_it(
     generator = np.random.default_rng(seed)
     hidden = (generator.random(whole.visibility.shape) < share) & (whole.visibility == 2)
     anything = generator.uniform(0, SIZE, size=whole.points.shape) if is_garbage else np.nan
-    labelled = hide(whole, hidden, visibility, anything)
-    places = occluded_points(labelled, triangulate_labels(labelled), None)
-    known = hidden & ((labelled.visibility == 2).sum(1, keepdims=True) >= 2)
+    labeled = hide(whole, hidden, visibility, anything)
+    places = occluded_points(labeled, triangulate_labels(labeled), None)
+    known = hidden & ((labeled.visibility == 2).sum(1, keepdims=True) >= 2)
     np.testing.assert_array_equal(np.isfinite(places).all(-1), known)
     np.testing.assert_allclose(places[known], whole.points[known], atol=1e-4)
 
@@ -175,11 +175,11 @@ def test_labels_that_contradict_each_other_tell_no_place(project: Project, witho
     frame, keypoint = map(int, np.argwhere((whole.visibility == 2).all(1))[0])
     hidden = np.zeros(whole.visibility.shape, dtype=bool)
     hidden[frame, 2, keypoint] = True
-    labelled = hide(whole, hidden, 0, np.nan)
-    assert np.isfinite(occluded_points(labelled, triangulate_labels(labelled), None)).all(-1)[hidden].all()
-    moved = labelled.points.copy()
+    labeled = hide(whole, hidden, 0, np.nan)
+    assert np.isfinite(occluded_points(labeled, triangulate_labels(labeled), None)).all(-1)[hidden].all()
+    moved = labeled.points.copy()
     moved[frame, 1, keypoint] += 0.5 * SIZE * np.array([0.7, -0.7])
-    wrong = replace(labelled, points=moved)
+    wrong = replace(labeled, points=moved)
     assert np.isnan(occluded_points(wrong, triangulate_labels(wrong), None)).all()
     # The truth needs no label.
     truth = read_truth(project)
@@ -194,14 +194,14 @@ def test_a_true_place_outside_the_image_is_not_counted_whatever_labels_say(proje
     assert truth is not None
     hidden = np.zeros(whole.visibility.shape, dtype=bool)
     hidden[:, 0] = whole.visibility[:, 0] == 2
-    labelled = hide(whole, hidden, 0, np.nan)
-    labels_3d = triangulate_labels(labelled)
+    labeled = hide(whole, hidden, 0, np.nan)
+    labels_3d = triangulate_labels(labeled)
     far = np.broadcast_to(1e6, truth.shape)
-    assert np.isnan(occluded_points(labelled, labels_3d, far)).all()
+    assert np.isnan(occluded_points(labeled, labels_3d, far)).all()
     # A frame that the truth does not list falls back on labels.
     partly = np.where(np.arange(NUM_FRAMES)[:, None, None] < 3, np.nan, truth)
-    places = occluded_points(labelled, labels_3d, partly)
-    known = hidden & ((labelled.visibility == 2).sum(1, keepdims=True) >= 2)
+    places = occluded_points(labeled, labels_3d, partly)
+    known = hidden & ((labeled.visibility == 2).sum(1, keepdims=True) >= 2)
     np.testing.assert_array_equal(np.isfinite(places[:3]).all(-1), known[:3])
     np.testing.assert_array_equal(np.isfinite(places[3:]).all(-1), hidden[3:])
 

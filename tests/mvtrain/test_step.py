@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from helpers.errors import raises_input
 from helpers.rigs import make_batch, ring
 from mvtrain.config import Config, LossConfig, ModelConfig, PatchMaskConfig, TrainingConfig
 from mvtrain.data.batch import Batch
@@ -179,7 +180,7 @@ def test_an_error_in_a_loss_ends_the_step() -> None:
 
 
 def test_a_batch_of_another_number_of_views_is_an_error() -> None:
-    with pytest.raises(ValueError, match="built for 2 views, the batch has 3"):
+    with raises_input("wrong-count", found=3, expected=2):
         make_step(num_views=2)(make_images(num_views=3), epoch=0, clock=1.0)
 
 

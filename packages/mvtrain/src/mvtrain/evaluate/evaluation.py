@@ -67,13 +67,13 @@ def _written_sets(path: Path) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
-    """N labelled moments of a project as they were predicted, and how far off.
+    """N labeled moments of a project as they were predicted, and how far off.
 
     "Frame px" are those of the whole camera image, "file px" those of the stored image: the same unless images are
     crops. Errors in 2D are in file px, as in `predictions_<view>_pixel_error.csv` and `metrics.csv`.
 
     A keypoint is hidden in a view where it has no visible label although it lies in the image: it is behind something,
-    or nobody labelled it. It is occluded where, besides, its place is known from the truth or from the other views
+    or nobody labeled it. It is occluded where, besides, its place is known from the truth or from the other views
     (`occluded.occluded_points`): the errors that tables and pages show beside those of visible labels.
 
     Attributes:
@@ -145,7 +145,7 @@ class Evaluation:
 def evaluate(
     run: Run, project: Project, *, device: torch.device | None = None, batch_size: int | None = None
 ) -> Evaluation:
-    """Predict every labelled moment of a project with a run's network, and compare.
+    """Predict every labeled moment of a project with a run's network, and compare.
 
     Args:
         run: from `load_run`.
