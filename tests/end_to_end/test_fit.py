@@ -147,7 +147,8 @@ def test_a_second_run_into_the_same_folder_is_refused(
     (tmp_path / "run" / "precious.txt").write_text("mine")
     outcome = run_mvtrain(capsys, monkeypatch, "fit", config, "--output-dir", tmp_path / "run")
     assert outcome.status == 2
-    assert "is not empty; choose another with --output-dir" in outcome.err
+    assert str(tmp_path / "run") in outcome.err
+    assert "--output-dir" in outcome.err
 
 
 def test_the_same_seed_gives_the_same_weights_whatever_the_number_of_workers(
@@ -197,7 +198,8 @@ def test_a_config_with_data_synthetic_generates_its_project_and_says_so(
     config.write_text(yaml.safe_dump(document))
     third = run_mvtrain(capsys, monkeypatch, "fit", config, "--output-dir", tmp_path / "third")
     assert third.status == 2
-    assert "unknown key data.synthetic.num_view; did you mean num_views?" in third.err
+    assert "data.synthetic.num_view" in third.err
+    assert "num_views" in third.err
 
 
 @pytest.mark.skipif(not (SHARED / "data" / "human4").exists(), reason="../shared/data/human4 is not on this machine")
@@ -387,7 +389,6 @@ def test_3d_losses_without_calibration_are_refused_before_training(
     assert outcome.status == 2
     assert "losses.supervised_pairwise_projections" in outcome.err
     assert "training.labels_from_3d" in outcome.err
-    assert "need calibrated cameras" in outcome.err
 
 
 def test_help_answers_at_once_without_torch() -> None:

@@ -73,8 +73,8 @@ def fit(
 
 
 def _config_of(run_dir: Path | None) -> Path:
+    from mvtrain.model.run_folder import check_run_folder
+
     assert run_dir is not None
-    path = run_dir / "config.yaml"
-    if not path.is_file():
-        raise ValueError(f"{run_dir} is no run folder: it has no config.yaml")
-    return path
+    check_run_folder(run_dir)
+    return run_dir / "config.yaml"
