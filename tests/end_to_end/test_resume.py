@@ -167,7 +167,7 @@ def test_half_batches_and_half_the_work_in_another_process_give_the_same_weights
     project = visible_project(tmp_path)
     settings = {"max_epochs": 2, "unfreezing_epoch": 1, "imgaug": "none", "imgaug_3d": False, "optimizer": "Adam"}
     config = heatmap_loss_only(write_tiny_config(tmp_path / "tiny.yaml", project, **settings))
-    # With all that a step can hold: attention along epipolar lines goes through the strategies' wrappers too.
+    # With every part of a step: attention along epipolar lines passes through the strategies' wrappers, too.
     model = "model.epipolar_attention=true"
     fit.well(config, model, "--output-dir", tmp_path / "one")
     halves = ("training.train_batch_size=2", "training.accumulate_grad_batches=2")
@@ -176,7 +176,7 @@ def test_half_batches_and_half_the_work_in_another_process_give_the_same_weights
         shared = (f"training.strategy={strategy}", "training.devices=2", "--output-dir", tmp_path / strategy)
         out = start_well(config, model, *shared)
         assert "2 x cpu" in out
-        assert out.count("(best so far)") == 2, "every process says what only the first should"
+        assert out.count("(best so far)") == 2, "every process prints lines that only the first should"
     expected = weights(tmp_path / "one")
     for name in ("halves", "ddp", "fsdp"):
         assert weights(tmp_path / name).keys() == expected.keys()
@@ -225,7 +225,7 @@ def test_a_dry_run_writes_nothing(project: Path, tmp_path: Path, fit: Fit) -> No
     assert not (tmp_path / "run").exists()
 
 
-def test_a_network_that_can_learn_learns_one_frame_by_heart(project: Path, tmp_path: Path, fit: Fit) -> None:
+def test_a_network_that_can_learn_overfits_one_frame(project: Path, tmp_path: Path, fit: Fit) -> None:
     changes = ("training.max_epochs=40", "training.unfreezing_epoch=0", "training.optimizer_params.learning_rate=5e-3")
     config = write_tiny_config(tmp_path / "tiny.yaml", project)
     out = fit.well(config, *changes, "--overfit", 1, "--output-dir", tmp_path / "run")
@@ -377,8 +377,10 @@ class TestFaults:
         )
         folder = run / "checkpoints" / "last"
         before = {path.name: path.read_bytes() for path in folder.iterdir()}
-        told = subprocess.run([sys.executable, "-c", code, folder], check=True, capture_output=True, text=True).stdout
-        assert "File too large" in told
+        printed = subprocess.run(
+            [sys.executable, "-c", code, folder], check=True, capture_output=True, text=True
+        ).stdout
+        assert "File too large" in printed
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
         load_checkpoint(folder)
 
@@ -390,7 +392,7 @@ class TestFaults:
         with pytest.raises(RuntimeError, match="another matter"), explain_failures():
             raise RuntimeError("another matter")
 
-    def test_a_loader_process_that_dies_is_told(self, config: Path, tmp_path: Path, project: Path) -> None:
+    def test_a_loader_process_that_dies_is_reported(self, config: Path, tmp_path: Path, project: Path) -> None:
         changes = ("training.num_workers=1", "training.max_epochs=300", "training.log_every_n_steps=1")
         process = start(config, *changes, "--output-dir", tmp_path / "run")
         wait_for_rows(process, tmp_path / "run", 2)

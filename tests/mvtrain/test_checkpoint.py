@@ -28,7 +28,7 @@ def checkpoint(tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+def test_a_saved_checkpoint_is_loaded_unchanged(tmp_path: Path) -> None:
     model = build_model(SPEC)
     save_checkpoint(tmp_path, model.state_dict(), SPEC, {"epoch": 3.0})
     loaded, spec = load_checkpoint(tmp_path)

@@ -46,7 +46,7 @@ def test_the_first_process_decides(own: float, first: float) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_whose_losses_differ_decide_alike() -> None:
+def test_two_processes_whose_losses_differ_decide_the_same() -> None:
     rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

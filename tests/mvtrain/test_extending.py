@@ -1,4 +1,4 @@
-"""docs/extending.md does what it says: its files and configs are taken from the page and run."""
+"""Files and configs of docs/extending.md, taken from the page and run."""
 
 import dataclasses
 import re
@@ -36,7 +36,7 @@ def blocks(language: str) -> list[str]:
 
 
 def write_files(folder: Path) -> list[Path]:
-    """The page's Python files, each named by its first line."""
+    """Write the page's Python files, each named by its first line."""
     paths = []
     for text in blocks("python"):
         paths.append(folder / text.splitlines()[0].removeprefix("# "))
@@ -45,7 +45,7 @@ def write_files(folder: Path) -> list[Path]:
 
 
 def write_config(folder: Path, project: Path, **training: object) -> Path:
-    """A tiny config with all of the page's sections merged into it, and all of its plugins."""
+    """Write a tiny config with all of the page's sections merged into it, and all of its plugins."""
     path = write_tiny_config(folder / "config.yaml", project, **training)
     own = yaml.safe_load(path.read_text())
     own["model"].pop("backbone_args")
@@ -70,7 +70,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def registries() -> Iterator[None]:
-    """What a test registers is gone after it."""
+    """Restore the registries after a test."""
     tables: tuple[dict[str, Any], ...] = (LOSSES, LOSS_NAMES, FORMATS)
     before = [dict(table) for table in tables]
     yield
@@ -229,7 +229,7 @@ def test_paths_of_plugins_count_from_the_config_or_from_the_current_folder(
     assert load_config(config, ["model.plugins=[one.py]"]).model.plugins == (tmp_path / "elsewhere" / "one.py",)
 
 
-def test_a_run_that_needs_a_plugin_which_is_gone_says_so(tmp_path: Path, project: Path) -> None:
+def test_a_run_that_needs_a_plugin_which_is_gone_is_refused(tmp_path: Path, project: Path) -> None:
     files = write_files(tmp_path)
     config = write_config(tmp_path, project)
     for path in files:
@@ -238,7 +238,7 @@ def test_a_run_that_needs_a_plugin_which_is_gone_says_so(tmp_path: Path, project
         load_config(config)
 
 
-def test_a_checkpoint_of_a_backbone_that_nobody_registered_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_a_backbone_that_is_not_registered_is_refused(tmp_path: Path) -> None:
     from mvtrain.model.checkpoint import ModelSpec, build_model, save_checkpoint
 
     spec = ModelSpec(
@@ -255,6 +255,6 @@ def test_a_checkpoint_of_a_backbone_that_nobody_registered_is_refused(tmp_path: 
     )
     save_checkpoint(tmp_path, build_model(spec).state_dict(), spec, {})
     description = tmp_path / "model.yaml"
-    description.write_text(description.read_text().replace("vit_tiny_patch16_224", "vit_nobody_knows"))
-    with raises_input("unknown-choice", key="model.backbone", backbone="vit_nobody_knows"):
+    description.write_text(description.read_text().replace("vit_tiny_patch16_224", "vit_unknown"))
+    with raises_input("unknown-choice", key="model.backbone", backbone="vit_unknown"):
         load_checkpoint(tmp_path)

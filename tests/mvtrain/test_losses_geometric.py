@@ -51,7 +51,7 @@ class Case:
 
     @property
     def frame_labels(self) -> np.ndarray:
-        """(B, V, K, 2) frame px, NaN where a label does not count."""
+        """(B, V, K, 2) full-image px, NaN where a label does not count."""
         labels = affine.apply(affine.invert(self.batch.to_model), self.batch.points).numpy()
         counts = (self.batch.visibility.numpy() == 2) & self.batch.calibrated.numpy()[:, None, None]
         return np.where(counts[..., None], labels, np.nan)
@@ -173,7 +173,7 @@ def test_gradient_matches_finite_differences(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("case", ["no label", "one view", "a view missing", "uncalibrated", "wild predictions"])
+@pytest.mark.parametrize("case", ["no label", "one view", "a view missing", "uncalibrated", "far predictions"])
 def test_missing_data_gives_finite_losses_and_gradients(name: str, case: str) -> None:
     batch = make_batch(pose(), ring())
     start = batch.points.clone()

@@ -230,7 +230,7 @@ def test_one_poisoned_pair_does_not_poison_the_mean() -> None:
     assert (predicted.grad[0, 1] == 0).all()
 
 
-def test_a_wild_triangulation_counts_linearly() -> None:
+def test_a_triangulation_that_is_far_off_counts_linearly() -> None:
     def loss(distance: float) -> float:
         predicted = torch.tensor([distance, 0, 0]).reshape(1, 1, 1, 3)
         return pairwise_projection_loss(predicted, torch.zeros(1, 1, 1, 3), torch.ones(1, 1, 1)).item()

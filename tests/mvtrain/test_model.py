@@ -221,7 +221,7 @@ def drawn_mask(images: torch.Tensor, ratio: float, *, patch: int = 16) -> PatchM
     return mask
 
 
-def test_views_are_told_apart_by_their_embedding() -> None:
+def test_views_differ_by_their_embedding() -> None:
     model = tiny_model().eval()
     logits = model(torch.randn(1, 1, 3, 32, 32).expand(1, 3, 3, 32, 32))
     assert not torch.allclose(logits[0, 0], logits[0, 1])

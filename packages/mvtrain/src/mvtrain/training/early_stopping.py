@@ -1,4 +1,4 @@
-"""The lowest validation loss of a run, and the number of validations since."""
+"""Lowest validation loss of a run, and the number of validations since."""
 
 from __future__ import annotations
 

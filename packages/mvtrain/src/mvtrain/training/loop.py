@@ -185,7 +185,7 @@ class Trainer:
                 self._validate()
             if self.finished:
                 break
-            # At the end of an epoch validation comes first: a state says that everything before it has been done.
+            # At the end of an epoch validation comes first: a state means that everything before it has been done.
             if steps_now and self.batches_done < len(self.train_loader):
                 self._save_state_if_due()
             asked = time.perf_counter()
