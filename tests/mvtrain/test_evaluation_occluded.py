@@ -215,7 +215,7 @@ def test_without_calibration_no_occluded_keypoint_is_known(project: Project, wit
 
 
 def test_a_project_of_lightning_pose_may_give_anything_for_occluded_labels(folder: Path, tmp_path: Path) -> None:
-    """Compare projects: x and y of labels with `visible` 1 are empty in one project and random in the other; there is no truth."""
+    """Compare projects without truth: x and y of labels with `visible` 1 are empty in one and random in the other."""
     known = {}
     for kind in ("empty", "random"):
         other = Path(shutil.copytree(folder, tmp_path / kind))

@@ -42,9 +42,9 @@ def test_schedules_beyond_the_end_of_the_run_are_named(
     assert "after the end" not in lines["supervised_reprojection_heatmap_mse"]
     assert "4 train, 1 validation, 1 test" in lines["frames"]
     assert "per device" in lines["memory"]
-    # Two views: who is hidden from one is not in 3D.
+    # Two views: a keypoint that one does not see has no 3D point.
     assert "0 in views that do not see the keypoint (training.labels_from_3d=false" in lines["labels from 3D"]
     assert "guide" in lines["heatmap loss"]
     warnings = [line for line in outcome.out.splitlines() if line.startswith("warning:")]
     assert any("milestones" in line and "[150, 200]" in line for line in warnings)
-    assert any("min_epochs is 300" in line for line in warnings)
+    assert any("min_epochs: 300" in line for line in warnings)
