@@ -328,11 +328,11 @@ def test_a_run_without_a_checkpoint_can_be_resumed(run: Path, command) -> None:
     with raises_input("no-checkpoint", path=run, checkpoint="first"):
         load_run(run, "first")
     shutil.rmtree(run / "checkpoints")
-    with raises_input("not-a-run", path=run):
-        load_run(run)
-    (run / "run.yaml").write_text("[]\n")
     with raises_input("no-checkpoint", path=run, checkpoint="best"):
         load_run(run)
     outcome = command("evaluate", run)
     assert outcome.status == 2
     assert f"mvtrain fit --resume {run}" in outcome.err
+    (run / "run.yaml").unlink()
+    with raises_input("not-a-run", path=run):
+        load_run(run)

@@ -74,7 +74,7 @@ def load_run(folder: Path, checkpoint: str = "best") -> Run:
     present = sorted(path.parent.name for path in checkpoints.glob("*/model.yaml"))
     if not present:
         raise InputError(
-            f"{folder}: this run has no checkpoint, it ended before its first validation. Go on with it: mvtrain fit "
+            f"{folder} has no checkpoint: the run ended before its first validation. Go on with it: mvtrain fit "
             f"--resume {folder}",
             code="no-checkpoint",
             path=folder,
@@ -82,8 +82,7 @@ def load_run(folder: Path, checkpoint: str = "best") -> Run:
         )
     if checkpoint not in present:
         raise InputError(
-            f"{folder}: this run has no checkpoint {checkpoint!r}, expected one of {', '.join(present)}. Choose with "
-            "--checkpoint.",
+            f"{folder} has no checkpoint {checkpoint!r}; it has {', '.join(present)}. Choose one with --checkpoint.",
             code="no-checkpoint",
             path=folder,
             checkpoint=checkpoint,
