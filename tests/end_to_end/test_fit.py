@@ -76,7 +76,7 @@ def config(project: Path, tmp_path: Path) -> Path:
 
 
 def read_predictions(path: Path) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """The table, its points (N, K, 2) and its sets."""
+    """Read a table, its points (N, K, 2) and its splits."""
     table = pd.read_csv(path, header=[0, 1, 2], index_col=0)
     assert table.columns[-1][0] == "set"
     values = table.iloc[:, :-1].to_numpy(dtype=float).reshape(len(table), -1, 3)
@@ -147,7 +147,8 @@ def test_a_second_run_into_the_same_folder_is_refused(
     (tmp_path / "run" / "precious.txt").write_text("mine")
     outcome = run_mvtrain(capsys, monkeypatch, "fit", config, "--output-dir", tmp_path / "run")
     assert outcome.status == 2
-    assert "is not empty; choose another with --output-dir" in outcome.err
+    assert str(tmp_path / "run") in outcome.err
+    assert "--output-dir" in outcome.err
 
 
 def test_the_same_seed_gives_the_same_weights_whatever_the_number_of_workers(
@@ -167,7 +168,7 @@ def test_the_same_seed_gives_the_same_weights_whatever_the_number_of_workers(
     assert weights[0] == weights[1] == weights[2]
 
 
-def test_a_config_with_data_synthetic_generates_its_project_and_says_so(
+def test_a_config_with_data_synthetic_generates_its_project(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = yaml.safe_load(config.read_text())
@@ -197,7 +198,8 @@ def test_a_config_with_data_synthetic_generates_its_project_and_says_so(
     config.write_text(yaml.safe_dump(document))
     third = run_mvtrain(capsys, monkeypatch, "fit", config, "--output-dir", tmp_path / "third")
     assert third.status == 2
-    assert "unknown key data.synthetic.num_view; did you mean num_views?" in third.err
+    assert "data.synthetic.num_view" in third.err
+    assert "num_views" in third.err
 
 
 @pytest.mark.skipif(not (SHARED / "data" / "human4").exists(), reason="../shared/data/human4 is not on this machine")
@@ -230,20 +232,20 @@ def test_fit_on_real_frames_with_the_config_as_it_is(
         assert key in outcome.out.splitlines()[0]
     metrics = pd.read_csv(run / "metrics.csv")
     assert metrics["epoch"].max() == 2
-    # The loss of the config's name, and beside it what keeps keypoints without a peak learning.
+    # The loss of the config's name, and beside it the guide for keypoints without a peak.
     logged = metrics.dropna(subset=["heatmap", "starvation_guide"])
     assert (logged["heatmap"] < 0.2).all()
     assert (logged["starvation_guide"] > 0.1).all()
     # With a calibration hidden keypoints are learned although the config does not name them.
     (labels_from_3d,) = [line for line in outcome.out.splitlines() if line.startswith("labels from 3D")]
     assert int(labels_from_3d.split("labels from 3D")[1].split()[0]) > 100
-    # Two epochs teach nothing, and the last line says so.
+    # Two epochs are too few, as the last line states.
     assert "no better than the mean pose" in outcome.out.splitlines()[-1]
     for view in ("cam1", "cam2", "cam3", "cam4"):
         _, points, sets = read_predictions(run / f"predictions_{view}.csv")
         assert points.shape == (100, 19, 2)
         assert (sets == "test").sum() == 10
-        # In px of the stored 320x320 crops, not of the 1088x1920 frames and not of the network's 56x56.
+        # In px of the stored 320x320 crops, not of the full 1088x1920 images and not of the network's 56x56.
         assert -60 < points.min() < 60
         assert 200 < points.max() < 420
 
@@ -267,7 +269,7 @@ def drop_a_row(project: Path) -> None:
     table.write_text("\n".join(table.read_text().splitlines()[:-1]) + "\n")
 
 
-def rename_a_frame(project: Path) -> None:
+def rename_an_image(project: Path) -> None:
     table = sorted(project.glob("CollectedData_*.csv"))[0]
     lines = table.read_text().splitlines()
     path = Path(lines[5].split(",")[0])
@@ -309,19 +311,19 @@ def empty_the_tables(project: Path) -> None:
     [
         (remove_table, [], ["CollectedData_"]),
         (drop_a_row, [], ["15", "14"]),
-        (rename_a_frame, [], ["img99999999"]),
+        (rename_an_image, [], ["img99999999"]),
         (rename_a_keypoint, [], ["snout"]),
         (remove_an_image, [], [".jpg"]),
         (truncate_an_image, [], [".jpg"]),
         (forget_a_camera, [], ["calibration"]),
         (empty_the_tables, [], ["CollectedData_"]),
-        (damage_nothing, ["model.backbone=vits_dinov9"], ["unknown backbone 'vits_dinov9'", "vits_dino,"]),
+        (damage_nothing, ["model.backbone=vits_dinov9"], ["model.backbone", "'vits_dinov9'", "vits_dino,"]),
         (damage_nothing, ["training.max_epoch=3"], ["training.max_epoch", "max_epochs"]),
         (damage_nothing, ["data.data_dir=/nowhere/at/all"], ["/nowhere/at/all"]),
-        (damage_nothing, ["model.losses_to_use=[pca_multiview]"], ["pca_multiview", "not available yet"]),
+        (damage_nothing, ["model.losses_to_use=[pca_multiview]"], ["model.losses_to_use", "pca_multiview"]),
     ],
 )
-def test_what_a_user_gets_wrong_is_said_in_one_line(
+def test_a_mistake_of_the_user_is_one_line_on_standard_error(
     project: Path,
     config: Path,
     tmp_path: Path,
@@ -366,7 +368,7 @@ def read_view_names(project: Path) -> list[str]:
         ("!!python/object/apply:os.system ['echo ran']", "python/object/apply:os.system"),
     ],
 )
-def test_a_config_that_is_none_is_refused(
+def test_a_file_that_is_not_a_config_is_refused(
     text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "broken.yaml"
@@ -387,7 +389,6 @@ def test_3d_losses_without_calibration_are_refused_before_training(
     assert outcome.status == 2
     assert "losses.supervised_pairwise_projections" in outcome.err
     assert "training.labels_from_3d" in outcome.err
-    assert "need calibrated cameras" in outcome.err
 
 
 def test_help_answers_at_once_without_torch() -> None:

@@ -16,6 +16,7 @@ import yaml
 from filelock import FileLock
 
 from helpers.command import Outcome, run_mvtrain
+from helpers.errors import raises_input
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvtrain.model.checkpoint import load_checkpoint
 from mvtrain.training.guards import explain_failures
@@ -141,7 +142,7 @@ def test_a_finished_run_resumed_changes_nothing(project: Path, tmp_path: Path, f
 
 
 def visible_project(tmp_path: Path) -> Path:
-    """Every keypoint labelled in every view, so that every frame has the same share in a loss."""
+    """Every keypoint labeled in every view, so that every frame has the same share in a loss."""
     project = generate_tiny_project(tmp_path / "visible", occlusion=0.0)
     for path in project.glob("CollectedData_*.csv"):
         table = pd.read_csv(path, header=[0, 1, 2], index_col=0)
@@ -166,7 +167,7 @@ def test_half_batches_and_half_the_work_in_another_process_give_the_same_weights
     project = visible_project(tmp_path)
     settings = {"max_epochs": 2, "unfreezing_epoch": 1, "imgaug": "none", "imgaug_3d": False, "optimizer": "Adam"}
     config = heatmap_loss_only(write_tiny_config(tmp_path / "tiny.yaml", project, **settings))
-    # With all that a step can hold: attention along epipolar lines goes through the strategies' wrappers too.
+    # With every part of a step: attention along epipolar lines passes through the strategies' wrappers, too.
     model = "model.epipolar_attention=true"
     fit.well(config, model, "--output-dir", tmp_path / "one")
     halves = ("training.train_batch_size=2", "training.accumulate_grad_batches=2")
@@ -175,7 +176,7 @@ def test_half_batches_and_half_the_work_in_another_process_give_the_same_weights
         shared = (f"training.strategy={strategy}", "training.devices=2", "--output-dir", tmp_path / strategy)
         out = start_well(config, model, *shared)
         assert "2 x cpu" in out
-        assert out.count("(best so far)") == 2, "every process says what only the first should"
+        assert out.count("(best so far)") == 2, "every process prints lines that only the first should"
     expected = weights(tmp_path / "one")
     for name in ("halves", "ddp", "fsdp"):
         assert weights(tmp_path / name).keys() == expected.keys()
@@ -224,7 +225,7 @@ def test_a_dry_run_writes_nothing(project: Path, tmp_path: Path, fit: Fit) -> No
     assert not (tmp_path / "run").exists()
 
 
-def test_a_network_that_can_learn_learns_one_frame_by_heart(project: Path, tmp_path: Path, fit: Fit) -> None:
+def test_a_network_that_can_learn_overfits_one_frame(project: Path, tmp_path: Path, fit: Fit) -> None:
     changes = ("training.max_epochs=40", "training.unfreezing_epoch=0", "training.optimizer_params.learning_rate=5e-3")
     config = write_tiny_config(tmp_path / "tiny.yaml", project)
     out = fit.well(config, *changes, "--overfit", 1, "--output-dir", tmp_path / "run")
@@ -233,19 +234,20 @@ def test_a_network_that_can_learn_learns_one_frame_by_heart(project: Path, tmp_p
     assert "imgaug none, imgaug_3d false" in out
     outcome = fit("--resume", tmp_path / "run")
     assert outcome.status == 2
-    assert "was trained on other frames than the project's training set is now" in outcome.err
+    assert "--overfit" in outcome.err
+    assert "model.checkpoint=" in outcome.err
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["training.train_batch_size=13"], "training.train_batch_size is 13, but there are only 12 training frames"),
+        (["training.train_batch_size=13"], "training.train_batch_size"),
         (
             ["training.early_stopping=true", "training.val_prob=0"],
-            "training.early_stopping watches the validation loss, but there are no validation frames",
+            "training.early_stopping",
         ),
-        (["training.strategy=fsdp", "training.ema_decay=0.9"], "ema_decay needs the whole model on every device"),
-        (["training.devices=5", "training.strategy=ddp", "--overfit=30"], "there are 12 training frames"),
+        (["training.strategy=fsdp", "training.ema_decay=0.9"], "training.ema_decay"),
+        (["training.devices=5", "training.strategy=ddp", "--overfit=30"], "expected 1 to 12"),
     ],
 )
 def test_numbers_that_do_not_fit_are_refused_before_the_first_step(
@@ -260,11 +262,11 @@ def test_numbers_that_do_not_fit_are_refused_before_the_first_step(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "needs either a config file, or --resume"),
-        (["tiny.yaml", "--resume", "run"], "needs either a config file, or --resume"),
-        (["--resume", "nothing"], "is no run folder: it has no config.yaml"),
-        (["--resume", "run", "--output-dir", "other"], "no overrides, no --output-dir"),
-        (["tiny.yaml", "--dry-run", "--overfit", "1"], "exclude each other"),
+        ([], "--resume"),
+        (["tiny.yaml", "--resume", "run"], "--resume"),
+        (["--resume", "nothing"], "nothing"),
+        (["--resume", "run", "--output-dir", "other"], "--output-dir"),
+        (["tiny.yaml", "--dry-run", "--overfit", "1"], "--overfit"),
     ],
 )
 def test_options_that_contradict_each_other(
@@ -276,8 +278,16 @@ def test_options_that_contradict_each_other(
     assert message in outcome.err
 
 
+def test_a_project_is_not_resumed(project: Path, fit: Fit) -> None:
+    before = sorted(project.rglob("*"))
+    outcome = fit("--resume", project)
+    assert outcome.status == 2
+    assert f"mvtrain fit {project / 'config.yaml'}" in outcome.err
+    assert sorted(project.rglob("*")) == before
+
+
 class TestFaults:
-    """What stops a run, and what is left of it."""
+    """Faults that stop a run, and the files that stay."""
 
     @pytest.fixture
     def config(self, project: Path, tmp_path: Path) -> Path:
@@ -288,13 +298,13 @@ class TestFaults:
         fit.well(config, "--output-dir", tmp_path / "run")
         return tmp_path / "run"
 
-    def test_a_loss_that_is_no_number_names_the_frames_and_keeps_the_batch(
+    def test_a_loss_that_is_not_finite_names_the_frames_and_keeps_the_batch(
         self, config: Path, tmp_path: Path, fit: Fit
     ) -> None:
         changes = ("training.optimizer_params.learning_rate=1e30", "training.log_every_n_steps=1")
         outcome = fit(config, *changes, "--output-dir", tmp_path / "run")
         assert outcome.status == 2
-        assert "the loss was no longer a finite number at batch " in outcome.err
+        assert str(tmp_path / "run" / "not_finite.pt") in outcome.err
         assert "labeled-data/" in outcome.err
         assert "training.optimizer_params.learning_rate" in outcome.err
         batch = torch.load(tmp_path / "run" / "not_finite.pt", weights_only=True)
@@ -305,13 +315,13 @@ class TestFaults:
         with FileLock(run / ".lock"):
             outcome = fit("--resume", run)
         assert outcome.status == 2
-        assert f"another process is training in {run}" in outcome.err
+        assert str(run) in outcome.err
 
     def test_a_run_folder_that_cannot_be_made(self, config: Path, tmp_path: Path, fit: Fit) -> None:
         (tmp_path / "file").write_text("")
         outcome = fit(config, "--output-dir", tmp_path / "file" / "run")
         assert outcome.status == 2
-        assert "cannot be written to" in outcome.err
+        assert str(tmp_path / "file" / "run") in outcome.err
 
     def test_a_damaged_state_is_refused(self, run: Path, fit: Fit) -> None:
         (state,) = (run / "checkpoints" / "state").glob("*.pt")
@@ -320,7 +330,7 @@ class TestFaults:
             state.write_bytes(damaged)
             outcome = fit("--resume", run)
             assert outcome.status == 2
-            assert "it is damaged or was exchanged" in outcome.err
+            assert str(state) in outcome.err
 
     def test_a_state_that_would_run_code_is_refused(self, run: Path, tmp_path: Path, fit: Fit) -> None:
         import hashlib
@@ -337,20 +347,21 @@ class TestFaults:
         description.write_text(yaml.safe_dump(document))
         outcome = fit("--resume", run)
         assert outcome.status == 2
-        assert "does not fit this run" in outcome.err
+        assert str(state.parent) in outcome.err
         assert not (tmp_path / "ran").exists()
 
     def test_a_state_described_by_a_python_tag_is_refused(self, run: Path, fit: Fit) -> None:
-        (run / "checkpoints" / "state" / "state.yaml").write_text("!!python/object/apply:os.system ['echo ran']")
+        description = run / "checkpoints" / "state" / "state.yaml"
+        description.write_text("!!python/object/apply:os.system ['echo ran']")
         outcome = fit("--resume", run)
         assert outcome.status == 2
-        assert "does not describe a training state" in outcome.err
+        assert str(description) in outcome.err
 
-    def test_a_log_that_was_exchanged_is_refused(self, run: Path, fit: Fit) -> None:
+    def test_a_log_that_was_replaced_is_refused(self, run: Path, fit: Fit) -> None:
         (run / "metrics.csv").write_text("epoch,step\n")
         outcome = fit("--resume", run)
         assert outcome.status == 2
-        assert "is not the log that the training state was saved with" in outcome.err
+        assert str(run / "metrics.csv") in outcome.err
 
     def test_a_full_disk_leaves_the_checkpoint_before(self, run: Path) -> None:
         # A real limit of the system on the size of files, in a process of its own.
@@ -366,19 +377,22 @@ class TestFaults:
         )
         folder = run / "checkpoints" / "last"
         before = {path.name: path.read_bytes() for path in folder.iterdir()}
-        told = subprocess.run([sys.executable, "-c", code, folder], check=True, capture_output=True, text=True).stdout
-        assert "cannot be written: File too large" in told
+        printed = subprocess.run(
+            [sys.executable, "-c", code, folder], check=True, capture_output=True, text=True
+        ).stdout
+        assert "File too large" in printed
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
         load_checkpoint(folder)
 
     def test_lack_of_memory_names_the_settings_that_help(self) -> None:
-        named = r"out of memory.*train_batch_size.*gradient_checkpointing.*image_resize"
-        with pytest.raises(ValueError, match=named), explain_failures():
+        keys = ("training.train_batch_size", "model.gradient_checkpointing", "data.image_resize_dims")
+        with raises_input("out-of-memory", keys=keys) as raised, explain_failures():
             torch.empty(2**50)
+        assert all(key in str(raised.value) for key in keys)
         with pytest.raises(RuntimeError, match="another matter"), explain_failures():
             raise RuntimeError("another matter")
 
-    def test_a_loader_process_that_dies_is_told(self, config: Path, tmp_path: Path, project: Path) -> None:
+    def test_a_loader_process_that_dies_is_reported(self, config: Path, tmp_path: Path, project: Path) -> None:
         changes = ("training.num_workers=1", "training.max_epochs=300", "training.log_every_n_steps=1")
         process = start(config, *changes, "--output-dir", tmp_path / "run")
         wait_for_rows(process, tmp_path / "run", 2)
@@ -388,5 +402,5 @@ class TestFaults:
             os.kill(int(child), signal.SIGKILL)
         _, err = process.communicate()
         assert process.returncode == 2, err
-        assert "a loader process died" in " ".join(err.split())
+        assert "training.num_workers" in " ".join(err.split())
         assert "Traceback" not in err

@@ -48,6 +48,7 @@ def make_run(
     config = load_config(folder / "draft.yaml")
     (folder / "draft.yaml").unlink()
     save_config(config, folder / "config.yaml")
+    (folder / "run.yaml").write_text("[]\n")
     spec = make_spec(config, view_names=tuple(views), keypoint_names=tuple(keypoints), subject_size=None)
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -1,10 +1,11 @@
-"""The network a run starts with."""
+"""Network that a run starts with."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
+from helpers.errors import raises_input
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvtrain.config import load_config
 from mvtrain.model.checkpoint import save_checkpoint
@@ -55,5 +56,5 @@ def test_a_run_from_a_checkpoint_has_its_weights_and_the_configs_attention(
 
 def test_a_checkpoint_of_another_network_is_refused(config: Path, project: Project, tmp_path: Path) -> None:
     save(config, project, tmp_path, "data.downsample_factor=1")
-    with pytest.raises(ValueError, match="was trained with downsample_factor 1, not 2"):
+    with raises_input("bad-value", key="model.checkpoint", field="downsample_factor", found=1, expected=2):
         build(config, project, f"model.checkpoint={tmp_path}")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from helpers.errors import raises_input
 from mvtrain.evaluate.likelihood_fit import NUM_BINS, calibration_error, fit_confidence, reliability
 from mvtrain.model.likelihood import ConfidenceMap, load_confidence, save_confidence
 
@@ -20,9 +21,9 @@ def make_map(**changes: float) -> ConfidenceMap:
     return ConfidenceMap(share=0.1, **(fields | changes))
 
 
-def drawn(said: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Outcomes that have the probabilities said."""
-    return (np.random.default_rng(seed).uniform(size=said.shape) < said).astype(float)
+def drawn(predicted: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Draw outcomes with the given probabilities."""
+    return (np.random.default_rng(seed).uniform(size=predicted.shape) < predicted).astype(float)
 
 
 @settings(max_examples=50, deadline=None)
@@ -58,8 +59,8 @@ def test_the_map_keeps_missing_values_and_does_not_extrapolate() -> None:
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 10**6))
 def test_calibrated_confidence_stays_as_it_is(seed: int) -> None:
-    said = np.random.default_rng(seed).uniform(0.02, 0.98, size=20_000)
-    confidence_map = fit_confidence(said, drawn(said, seed + 1), 0.1)
+    predicted = np.random.default_rng(seed).uniform(0.02, 0.98, size=20_000)
+    confidence_map = fit_confidence(predicted, drawn(predicted, seed + 1), 0.1)
     between = np.linspace(0.05, 0.95, 19)
     np.testing.assert_allclose(confidence_map(between), between, atol=0.04)
 
@@ -69,21 +70,21 @@ def test_calibrated_confidence_stays_as_it_is(seed: int) -> None:
 @example(0.5, 1.0, 2.0)
 def test_a_distortion_of_the_family_is_undone(low: float, high: float, offset: float) -> None:
     distortion = make_map(low_power=low, high_power=high, offset=offset)
-    said = np.random.default_rng(1).uniform(0.02, 0.98, size=20_000)
-    fitted = fit_confidence(said, drawn(distortion(said)), 0.1)
+    predicted = np.random.default_rng(1).uniform(0.02, 0.98, size=20_000)
+    fitted = fit_confidence(predicted, drawn(distortion(predicted)), 0.1)
     # At the ends of steep maps few points say little: a fit from 20,000 draws may be off by more there.
-    difference = np.abs(fitted(said) - distortion(said))
+    difference = np.abs(fitted(predicted) - distortion(predicted))
     assert difference.mean() < 0.02
     assert np.percentile(difference, 98) < 0.05
 
 
 def test_overconfidence_outside_the_family_becomes_reliable_on_other_points() -> None:
-    said = np.random.default_rng(2).uniform(size=(2, 20_000))
-    true = 0.1 + 0.5 * said**2  # never surer than 0.6
+    predicted = np.random.default_rng(2).uniform(size=(2, 20_000))
+    true = 0.1 + 0.5 * predicted**2  # never above 0.6
     found = np.stack([drawn(true[0], 3), drawn(true[1], 4)])
-    confidence_map = fit_confidence(said[0], found[0], 0.1)
-    before = calibration_error(reliability(said[1], found[1]))
-    after = calibration_error(reliability(confidence_map(said[1]), found[1]))
+    confidence_map = fit_confidence(predicted[0], found[0], 0.1)
+    before = calibration_error(reliability(predicted[1], found[1]))
+    after = calibration_error(reliability(confidence_map(predicted[1]), found[1]))
     assert before > 0.2
     assert after < 0.03
 
@@ -106,15 +107,15 @@ def test_ten_found_of_ten_are_not_certain() -> None:
 
 
 def test_points_whose_place_is_unknown_do_not_count() -> None:
-    said = np.random.default_rng(5).uniform(size=500)
-    found = drawn(said)
-    more_said = np.concatenate([said, said, [np.nan]])
+    predicted = np.random.default_rng(5).uniform(size=500)
+    found = drawn(predicted)
+    more_predicted = np.concatenate([predicted, predicted, [np.nan]])
     more_found = np.concatenate([found, np.full(500, np.nan), [1.0]])
-    assert fit_confidence(more_said, more_found, 0.1) == fit_confidence(said, found, 0.1)
+    assert fit_confidence(more_predicted, more_found, 0.1) == fit_confidence(predicted, found, 0.1)
 
 
-def test_nothing_to_fit_to_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no keypoint of known place"):
+def test_fitting_without_known_places_is_an_error() -> None:
+    with raises_input("no-labels"):
         fit_confidence(np.array([0.3, np.nan]), np.array([np.nan, 1.0]), 0.1)
 
 
@@ -123,17 +124,17 @@ def test_nothing_to_fit_to_is_an_error() -> None:
 def test_reliability_is_that_of_a_slow_count(points: list[tuple[float, float]]) -> None:
     confidence, found = np.array(points).T
     bins: dict[int, list[tuple[float, float]]] = {}
-    for said, success in points:
+    for predicted, success in points:
         if success == success:
-            bins.setdefault(min(int(said * NUM_BINS), NUM_BINS - 1), []).append((said, success))
+            bins.setdefault(min(int(predicted * NUM_BINS), NUM_BINS - 1), []).append((predicted, success))
     table = reliability(confidence, found)
     assert list(table["lower"]) == pytest.approx([number / NUM_BINS for number in sorted(bins)])
     assert list(table["count"]) == [len(bins[number]) for number in sorted(bins)]
     for row, number in zip(table.to_dict("records"), sorted(bins), strict=True):
-        assert row["predicted"] == pytest.approx(sum(said for said, _ in bins[number]) / len(bins[number]))
+        assert row["predicted"] == pytest.approx(sum(predicted for predicted, _ in bins[number]) / len(bins[number]))
         assert row["observed"] == pytest.approx(sum(success for _, success in bins[number]) / len(bins[number]))
     total = sum(map(len, bins.values()))
-    slow = sum(abs(sum(said - success for said, success in part)) / total for part in bins.values())
+    slow = sum(abs(sum(predicted - success for predicted, success in part)) / total for part in bins.values())
     assert calibration_error(table) == pytest.approx(slow if total else np.nan, nan_ok=True)
 
 
@@ -157,8 +158,10 @@ def test_a_kept_map_comes_back_for_the_same_weights_only(tmp_path: Path) -> None
         ("{share: 0.1, low_power: 1, high_power: 1, offset: 0, lowest: 0.9, highest: 0.1, num_points: 5}", "lowest"),
     ],
 )
-def test_a_damaged_file_says_what_to_do(tmp_path: Path, content: str, problem: str) -> None:
+def test_a_damaged_file_is_named_with_the_remedy(tmp_path: Path, content: str, problem: str) -> None:
     path = save_confidence(tmp_path, CHECKSUM, make_map())
     path.write_text(content)
-    with pytest.raises(ValueError, match=f"{path.name} does not describe (.|\n)*{problem}(.|\n)*--fit-confidence"):
+    with raises_input("damaged-file", path=path) as raised:
         load_confidence(tmp_path, CHECKSUM)
+    assert problem in str(raised.value)
+    assert "--fit-confidence" in str(raised.value)

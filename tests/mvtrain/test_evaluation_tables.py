@@ -36,7 +36,7 @@ def to_frame(project: Project, points: np.ndarray) -> np.ndarray:
 
 
 def true_points(project: Project) -> np.ndarray:
-    """(N, V, K, 2) file px of every keypoint, hidden or not; NaN outside the image."""
+    """(N, V, K, 2) crop px of every keypoint, hidden or not; NaN outside the image."""
     truth = read_truth(project)
     assert truth is not None
     return project_into_images(project, np.arange(NUM_FRAMES), truth)
@@ -65,11 +65,11 @@ def test_a_known_offset_is_the_error_of_visible_and_of_hidden_keypoints(project:
     assert off.hidden_truth_error is not None
     np.testing.assert_allclose(off.hidden_truth_error[hidden], 5, atol=1e-6)
     assert np.isnan(off.hidden_truth_error[~hidden]).all()
-    # Without knowing the truth, other views' labels tell the same about most of them.
-    told = np.isfinite(off.hidden_error)
-    assert (told & ~visible)[hidden].mean() > 0.8
-    assert not (told & visible).any()
-    assert np.median(off.hidden_error[told]) == pytest.approx(5, abs=0.1)
+    # Without knowing the truth, other views' labels give the same places for most of them.
+    placed = np.isfinite(off.hidden_error)
+    assert (placed & ~visible)[hidden].mean() > 0.8
+    assert not (placed & visible).any()
+    assert np.median(off.hidden_error[placed]) == pytest.approx(5, abs=0.1)
 
 
 def test_exact_predictions_have_no_error_in_3d(project: Project) -> None:
@@ -168,7 +168,7 @@ def test_without_calibration_there_is_no_3d_but_everything_else(project: Project
     errors = error_table(evaluation)
     assert (errors["error"] == "label").any()
     assert not errors["error"].isin(["reprojection", "hidden_truth"]).any()
-    # The label table still tells where occluded keypoints are.
+    # The label table still has the places of occluded keypoints.
     located = np.isfinite(project.points).all(-1) & (project.visibility == 1)
     assert np.isfinite(evaluation.hidden_error).sum() == located.sum() > 0
 

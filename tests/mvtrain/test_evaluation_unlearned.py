@@ -33,17 +33,17 @@ def test_keypoints_without_a_peak_are_found_where_others_have_one() -> None:
     confidence = np.tile([0.9, flat * 1.1, 0.8, flat, 0.7], (6, 2, 1))
     visible = np.ones(confidence.shape, dtype=bool)
     assert list(starving_keypoints(confidence, visible, SIZE)) == [3, 1]
-    # What is not labeled, or has no image, tells nothing.
+    # Keypoints without a label or an image do not count.
     visible[..., 3] = False
     confidence[:, 0] = np.nan
     assert list(starving_keypoints(confidence, visible, SIZE)) == [1]
-    # A young network has no peak at all, and an unsure keypoint has one.
+    # A network at the start of training has no peak at all, and a keypoint of low confidence has one.
     assert starving_keypoints(np.full((6, 2, 5), flat), visible, SIZE) == {}
     assert starving_keypoints(np.tile([0.9, 0.35, 0.8, 0.9, 0.7], (6, 2, 1)), visible, SIZE) == {}
     assert starving_keypoints(np.full((6, 2, 5), np.nan), visible, SIZE) == {}
 
 
-def test_a_run_that_is_no_better_than_the_mean_pose_is_told() -> None:
+def test_a_run_that_is_no_better_than_the_mean_pose_is_reported() -> None:
     evaluation = made_up_evaluation(views=("a", "b"), keypoints=("nose", "tail", "paw"), sets=("train", "test", "test"))
     rows = evaluation.split == "test"
     better = dataclasses.replace(evaluation, mean_pose_error=evaluation.pixel_error * 2)

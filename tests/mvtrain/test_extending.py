@@ -1,4 +1,4 @@
-"""docs/extending.md does what it says: its files and configs are taken from the page and run."""
+"""Files and configs of docs/extending.md, taken from the page and run."""
 
 import dataclasses
 import re
@@ -39,7 +39,7 @@ def blocks(language: str) -> list[str]:
 
 
 def write_files(folder: Path) -> list[Path]:
-    """The page's Python files, each named by its first line."""
+    """Write the page's Python files, each named by its first line."""
     paths = []
     for text in blocks("python"):
         paths.append(folder / text.splitlines()[0].removeprefix("# "))
@@ -48,7 +48,7 @@ def write_files(folder: Path) -> list[Path]:
 
 
 def write_config(folder: Path, project: Path, **training: object) -> Path:
-    """A tiny config with all of the page's sections merged into it, and all of its plugins."""
+    """Write a tiny config with all of the page's sections merged into it, and all of its plugins."""
     path = write_tiny_config(folder / "config.yaml", project, **training)
     own = yaml.safe_load(path.read_text())
     own["model"].pop("backbone_args")
@@ -73,7 +73,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def registries() -> Iterator[None]:
-    """What a test registers is gone after it."""
+    """Restore the registries after a test."""
     tables: tuple[dict[str, Any], ...] = (LOSSES, LOSS_NAMES, FORMATS, GEOMETRIC, PHOTOMETRIC)
     before = [dict(table) for table in tables]
     yield
@@ -167,11 +167,11 @@ def test_the_calibration_format_of_the_page_reads_what_it_writes(
     assert again.names == rig.names
     for field in ("sizes", "matrix", "distortion", "rotation", "translation"):
         np.testing.assert_allclose(getattr(again, field), getattr(rig, field), rtol=0, atol=1e-12)
-    with pytest.raises(ValueError, match=r"view1.*distortion coefficients, lab cameras"):
+    with pytest.raises(ValueError, match="view1"):
         rig.replace(distortion=np.array([[0.0] * 5, [0.0] * 4 + [0.1], [0.0] * 5])).save(tmp_path / "rig.cameras")
     lines = (tmp_path / "rig.cameras").read_text().splitlines()
     (tmp_path / "rig.cameras").write_text("\n".join([*lines[:2], lines[2].rsplit(maxsplit=1)[0]]))
-    with pytest.raises(ValueError, match=r"line 3: camera 'view1': .* must be 16 numbers, found 15"):
+    with pytest.raises(ValueError, match=r"line 3: .*view1.*16.*15"):
         CameraGroup.load(tmp_path / "rig.cameras")
 
 
@@ -203,28 +203,28 @@ def test_a_loss_is_named_in_messages_and_asks_for_cameras(registries: None, tmp_
     path.write_text("data: {data_dir: .}\nlosses: {flat: {log_weight: 0}, deep: {log_weight: 0}}\n")
     config = load_config(path)
     assert keys_in_3d(config) == ["losses.deep"]
-    with pytest.raises(ValueError, match=r"unknown key losses\.depe; did you mean losses\.deep\?"):
+    with pytest.raises(ValueError, match=r"losses\.depe.*losses\.deep"):
         load_config(path, ["losses={depe: {log_weight: 0}}"])
 
 
 def test_a_name_can_be_taken_once(registries: None) -> None:
     for name in ("supervised_pairwise_projections", "heatmap_mse"):
-        with pytest.raises(ValueError, match=f"there is a loss '{name}' already"):
+        with raises_input("duplicate-name", name=name):
             register_loss(name, needs_cameras=True)
 
 
 @pytest.mark.parametrize(
-    ("plugins", "message"),
+    ("plugins", "named"),
     [
-        ("[absent.py]", r"model\.plugins: .*absent\.py does not exist"),
-        ("[notes.txt]", r"model\.plugins: .*notes\.txt is no Python file"),
-        ("[{a: b}]", r"model\.plugins must be a list \(a path each\), found \{'a': 'b'\} in it"),
-        ("3", r"model\.plugins must be a list \(a path each\), found 3"),
+        ("[absent.py]", "absent.py"),
+        ("[notes.txt]", "notes.txt"),
+        ("[{a: b}]", "{'a': 'b'}"),
+        ("3", "found 3"),
     ],
 )
-def test_plugins_that_are_none_are_refused(
+def test_plugins_that_are_not_python_files_are_refused(
     plugins: str,
-    message: str,
+    named: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -234,7 +234,8 @@ def test_plugins_that_are_none_are_refused(
     config.write_text(f"data: {{data_dir: .}}\nmodel: {{plugins: {plugins}}}\n")
     outcome = run_mvtrain(capsys, monkeypatch, "fit", config)
     assert outcome.status == 2
-    assert re.search(message, outcome.err), outcome.err
+    assert "model.plugins" in outcome.err
+    assert named in outcome.err
 
 
 def test_an_error_in_a_plugin_is_shown_where_it_is_and_the_plugin_can_be_mended(tmp_path: Path) -> None:
@@ -264,16 +265,16 @@ def test_paths_of_plugins_count_from_the_config_or_from_the_current_folder(
     assert load_config(config, ["model.plugins=[one.py]"]).model.plugins == (tmp_path / "elsewhere" / "one.py",)
 
 
-def test_a_run_that_needs_a_plugin_which_is_gone_says_so(tmp_path: Path, project: Path) -> None:
+def test_a_run_that_needs_a_plugin_which_is_gone_is_refused(tmp_path: Path, project: Path) -> None:
     files = write_files(tmp_path)
     config = write_config(tmp_path, project)
     for path in files:
         path.unlink()
-    with pytest.raises(ValueError, match=r"model\.plugins: .*bone_length\.py does not exist"):
+    with pytest.raises(ValueError, match=r"model\.plugins.*bone_length\.py"):
         load_config(config)
 
 
-def test_a_checkpoint_of_a_backbone_that_nobody_registered_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_a_backbone_that_is_not_registered_is_refused(tmp_path: Path) -> None:
     from mvtrain.model.checkpoint import ModelSpec, build_model, save_checkpoint
 
     spec = ModelSpec(
@@ -290,6 +291,6 @@ def test_a_checkpoint_of_a_backbone_that_nobody_registered_is_refused(tmp_path: 
     )
     save_checkpoint(tmp_path, build_model(spec).state_dict(), spec, {})
     description = tmp_path / "model.yaml"
-    description.write_text(description.read_text().replace("vit_tiny_patch16_224", "vit_nobody_knows"))
-    with pytest.raises(ValueError, match="unknown backbone 'vit_nobody_knows'"):
+    description.write_text(description.read_text().replace("vit_tiny_patch16_224", "vit_unknown"))
+    with raises_input("unknown-choice", key="model.backbone", backbone="vit_unknown"):
         load_checkpoint(tmp_path)

@@ -1,15 +1,19 @@
-"""What a config that leaves the choice gets on a device."""
+"""Choice of precision, strategy and devices, and their errors."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 from helpers.command import run_mvtrain
+from helpers.errors import raises_input
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvtrain.config import Config, ModelConfig, TrainingConfig, load_config
-from mvtrain.training.hardware import choose_precision, choose_strategy
+from mvtrain.training.hardware import choose_precision, choose_strategy, is_device_error, launch
 
 FIND_UNUSED = "ddp_find_unused_parameters_true"
 
@@ -75,3 +79,67 @@ def test_the_choice_is_written_where_a_resumed_run_reads_it(
     outcome = run_mvtrain(capsys, monkeypatch, "fit", config, "--output-dir", tmp_path / "run")
     assert outcome.status == 0, outcome.err
     assert load_config(tmp_path / "run" / "config.yaml").training.precision == "bf16-mixed"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+        RuntimeError("Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU"),
+        RuntimeError("CUDA error: invalid device ordinal\nCUDA kernel errors might be asynchronously reported"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
+        AssertionError("Torch not compiled with CUDA enabled"),
+    ],
+)
+def test_errors_of_devices_are_recognized(error: BaseException) -> None:
+    assert is_device_error(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: device-side assert triggered"),
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied (3x4 and 5x6)"),
+        ValueError("No CUDA GPUs are available"),
+        AssertionError(),
+    ],
+)
+def test_other_errors_are_not_taken_for_errors_of_devices(error: BaseException) -> None:
+    assert not is_device_error(error)
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_the_error_of_an_absent_device_is_recognized(device: str) -> None:
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises((RuntimeError, AssertionError)) as raised:
+        torch.ones(1).to(device)
+    assert is_device_error(raised.value), raised.value
+
+
+def test_recognizing_errors_does_not_import_torch() -> None:
+    code = (
+        "import sys\n"
+        "from mvtrain.training.device_errors import is_device_error\n"
+        "assert not is_device_error(RuntimeError('No CUDA GPUs are available'))\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("training", "code", "facts"),
+    [
+        ({"accelerator": "cuda", "devices": 1}, "no-device", {"accelerator": "cuda", "devices": 1}),
+        ({"accelerator": "tpu", "devices": 1}, "bad-value", {"accelerator": "tpu"}),
+        ({"accelerator": "abacus"}, "bad-value", {"accelerator": "abacus"}),
+        ({"accelerator": "cpu", "strategy": "telepathy"}, "bad-value", {"strategy": "telepathy"}),
+        ({"accelerator": "cpu", "precision": "7-mixed"}, "bad-value", {"precision": "7-mixed"}),
+        ({"accelerator": "cpu", "devices": "many"}, "bad-value", {"devices": "many"}),
+    ],
+)
+def test_hardware_that_fabric_refuses_is_named(training: dict[str, Any], code: str, facts: dict[str, Any]) -> None:
+    if code == "no-device" and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with raises_input(code, **facts):
+        launch(Config(training=TrainingConfig(**training)), Console(quiet=True))

@@ -51,13 +51,13 @@ class Case:
 
     @property
     def frame_labels(self) -> np.ndarray:
-        """(B, V, K, 2) frame px, NaN where a label does not count."""
+        """(B, V, K, 2) full-image px, NaN where a label does not count."""
         labels = affine.apply(affine.invert(self.batch.to_model), self.batch.points).numpy()
         counts = (self.batch.visibility.numpy() == 2) & self.batch.calibrated.numpy()[:, None, None]
         return np.where(counts[..., None], labels, np.nan)
 
     @property
-    def trust(self) -> np.ndarray:
+    def weights(self) -> np.ndarray:
         """(B, V, K) confidence, 0 for views without an image."""
         assert self.batch.view_mask is not None
         return self.prediction.confidence.numpy() * self.batch.view_mask.numpy()[..., None]
@@ -86,7 +86,7 @@ def incomplete(seed: int, num_views: int) -> Case:
 @given(seed=st.integers(0, 10_000), num_views=st.integers(2, 5), scale=st.sampled_from([0.3, 1.0, 4.0]))
 def test_pairwise_loss_equals_a_slow_reference_with_missing_data(seed: int, num_views: int, scale: float) -> None:
     case = incomplete(seed, num_views)
-    labels, trust, predicted = case.frame_labels, case.trust, case.prediction.full_points.numpy()
+    labels, weights, predicted = case.frame_labels, case.weights, case.prediction.full_points.numpy()
     total = weight_sum = 0.0
     for first, second in combinations(range(num_views), 2):
         two = case.cameras.select([case.cameras.names[first], case.cameras.names[second]])
@@ -101,7 +101,7 @@ def test_pairwise_loss_equals_a_slow_reference_with_missing_data(seed: int, num_
             _, directions = rays(labels[pair], two)
             one, other = directions[0, :, 0]
             cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
-            weight = trust[sample, first, keypoint] * trust[sample, second, keypoint] * (1 - cosine**2)
+            weight = weights[sample, first, keypoint] * weights[sample, second, keypoint] * (1 - cosine**2)
             distance = np.linalg.norm(found - truth) / scale
             total += weight * (distance**2 if distance < 1 else 2 * distance - 1)
             weight_sum += weight
@@ -115,7 +115,7 @@ def test_pairwise_loss_equals_a_slow_reference_with_missing_data(seed: int, num_
 def test_reprojection_loss_equals_a_slow_reference_with_missing_data(seed: int, num_views: int) -> None:
     case = incomplete(seed, num_views)
     batch, predicted = case.batch, case.prediction.full_points.numpy()
-    points_3d = triangulate(predicted, case.cameras, weights=case.trust)
+    points_3d = triangulate(predicted, case.cameras, weights=case.weights)
     size = case.prediction.logits.shape[-1]
     squared = []
     for sample, view, keypoint in np.argwhere(np.isfinite(case.frame_labels).all(-1)):
@@ -173,7 +173,7 @@ def test_gradient_matches_finite_differences(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("case", ["no label", "one view", "a view missing", "uncalibrated", "wild predictions"])
+@pytest.mark.parametrize("case", ["no label", "one view", "a view missing", "uncalibrated", "far predictions"])
 def test_missing_data_gives_finite_losses_and_gradients(name: str, case: str) -> None:
     batch = make_batch(pose(), ring())
     start = batch.points.clone()

@@ -191,16 +191,16 @@ def test_reprojection_loss_ignores_points_that_could_not_be_triangulated() -> No
 
 def test_pairwise_loss_against_the_slow_reference() -> None:
     generator = torch.Generator().manual_seed(0)
-    labelled = torch.randn(2, 3, 4, 3, dtype=torch.float64, generator=generator)
-    predicted = labelled + 0.2 * torch.randn(2, 3, 4, 3, dtype=torch.float64, generator=generator)
-    labelled[0, 1, 2] = torch.nan
+    labeled = torch.randn(2, 3, 4, 3, dtype=torch.float64, generator=generator)
+    predicted = labeled + 0.2 * torch.randn(2, 3, 4, 3, dtype=torch.float64, generator=generator)
+    labeled[0, 1, 2] = torch.nan
     predicted[1, 0, 0] = torch.nan
     weights = torch.rand(2, 3, 4, dtype=torch.float64, generator=generator)
     weights[1, 2, 3] = 0
-    loss = pairwise_projection_loss(predicted, labelled, weights, scale=2.0)
+    loss = pairwise_projection_loss(predicted, labeled, weights, scale=2.0)
     total = weight_sum = 0.0
     for place in np.ndindex(2, 3, 4):
-        squared = float((((predicted[place] - labelled[place]) / 2) ** 2).sum())
+        squared = float((((predicted[place] - labeled[place]) / 2) ** 2).sum())
         if math.isfinite(squared):
             total += float(weights[place]) * squared
             weight_sum += float(weights[place])
@@ -208,9 +208,9 @@ def test_pairwise_loss_against_the_slow_reference() -> None:
 
 
 def test_pairwise_loss_is_zero_with_zero_gradient_where_predictions_equal_labels() -> None:
-    labelled = torch.randn(1, 3, 4, 3)
-    predicted = labelled.clone().requires_grad_()
-    loss = pairwise_projection_loss(predicted, labelled, torch.ones(1, 3, 4))
+    labeled = torch.randn(1, 3, 4, 3)
+    predicted = labeled.clone().requires_grad_()
+    loss = pairwise_projection_loss(predicted, labeled, torch.ones(1, 3, 4))
     loss.backward()
     assert loss == 0
     assert predicted.grad is not None
@@ -218,11 +218,11 @@ def test_pairwise_loss_is_zero_with_zero_gradient_where_predictions_equal_labels
 
 
 def test_one_poisoned_pair_does_not_poison_the_mean() -> None:
-    labelled = torch.zeros(1, 3, 1, 3)
+    labeled = torch.zeros(1, 3, 1, 3)
     predicted = torch.full((1, 3, 1, 3), 0.1)
-    labelled[0, 1] = torch.nan
+    labeled[0, 1] = torch.nan
     predicted.requires_grad_()
-    loss = pairwise_projection_loss(predicted, labelled, torch.ones(1, 3, 1))
+    loss = pairwise_projection_loss(predicted, labeled, torch.ones(1, 3, 1))
     loss.backward()
     assert loss.item() == pytest.approx(0.03)
     assert predicted.grad is not None
@@ -230,7 +230,7 @@ def test_one_poisoned_pair_does_not_poison_the_mean() -> None:
     assert (predicted.grad[0, 1] == 0).all()
 
 
-def test_a_wild_triangulation_counts_linearly() -> None:
+def test_a_triangulation_that_is_far_off_counts_linearly() -> None:
     def loss(distance: float) -> float:
         predicted = torch.tensor([distance, 0, 0]).reshape(1, 1, 1, 3)
         return pairwise_projection_loss(predicted, torch.zeros(1, 1, 1, 3), torch.ones(1, 1, 1)).item()
@@ -243,9 +243,9 @@ def test_a_wild_triangulation_counts_linearly() -> None:
 @pytest.mark.parametrize("poison", ["labels", "weights"])
 def test_no_valid_pair_costs_nothing(poison: str) -> None:
     predicted = torch.randn(1, 3, 2, 3, requires_grad=True)
-    labelled = torch.full((1, 3, 2, 3), torch.nan if poison == "labels" else 0.0)
+    labeled = torch.full((1, 3, 2, 3), torch.nan if poison == "labels" else 0.0)
     weights = torch.zeros(1, 3, 2) if poison == "weights" else torch.ones(1, 3, 2)
-    loss = pairwise_projection_loss(predicted, labelled, weights)
+    loss = pairwise_projection_loss(predicted, labeled, weights)
     loss.backward()
     assert loss == 0
     assert predicted.grad is not None

@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.errors import raises_input
 from mvtrain.config import load_config
 from mvtrain.model.masking import MaskingSchedule, PatchMask, draw_mask, random_scores
 from mvtrain.training.schedules import Schedules, make_schedules
@@ -85,10 +86,10 @@ def test_schedule_of_views_rises_from_nothing_also_without_patches() -> None:
     assert [without.views(t) for t in (0, 15, 99)] == [0, 0, 0]
 
 
-def test_schedule_refuses_what_makes_no_sense() -> None:
-    with pytest.raises(ValueError, match=r"patch_mask\.final_ratio must lie in \[0, 1\], got 1.5"):
+def test_schedule_refuses_impossible_values() -> None:
+    with raises_input("bad-value", key="training.patch_mask.final_ratio"):
         MaskingSchedule(init=0, final=1, init_ratio=0, final_ratio=1.5)
-    with pytest.raises(ValueError, match="before it starts at 9"):
+    with raises_input("bad-value", key="training.patch_mask"):
         MaskingSchedule(init=9, final=1, init_ratio=0, final_ratio=0.5)
 
 
@@ -197,7 +198,7 @@ def hidden_views(ratio: float, num_samples: int, num_views: int, present: torch.
 @pytest.mark.parametrize(("ratio", "num_views"), [(0.1, 4), (0.25, 4), (0.3, 3), (0.5, 2), (0.5, 5)])
 def test_as_many_views_are_hidden_as_asked_for_on_average(ratio: float, num_views: int) -> None:
     hidden = hidden_views(ratio, 4000, num_views)
-    # A sample hides one of two neighbouring numbers of views.
+    # A sample hides one of two neighboring numbers of views.
     assert set(hidden.sum(1).tolist()) <= {math.floor(ratio * num_views), math.ceil(ratio * num_views)}
     assert hidden.float().mean().item() == pytest.approx(ratio, abs=0.02)
     assert hidden.float().mean(0).tolist() == pytest.approx([ratio] * num_views, abs=0.04)
@@ -282,18 +283,15 @@ def test_views_can_be_hidden_without_patches(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("patch_mask", "message"),
+    ("patch_mask", "key"),
     [
-        ({"view_ratio": 0.5}, r"patch_mask\.view_ratio is 0\.5, so final_epoch or final_step must say when"),
-        (
-            {"view_ratio": 1.5, "final_epoch": 3},
-            r"training\.patch_mask\.view_ratio must be between 0 and 1, found 1\.5",
-        ),
-        ({"mode": "blocks"}, r"training\.patch_mask\.mode must be one of pixels, tokens, found 'blocks'"),
-        ({"init_epoch": 3, "final_step": 30, "final_ratio": 0.5}, "epochs and steps are mixed"),
-        ({"init_step": 9, "final_step": 3, "final_ratio": 0.5}, r"final_step \(3\) comes before init_step \(9\)"),
+        ({"view_ratio": 0.5}, r"patch_mask.*view_ratio"),
+        ({"view_ratio": 1.5, "final_epoch": 3}, r"training\.patch_mask\.view_ratio"),
+        ({"mode": "blocks"}, r"training\.patch_mask\.mode"),
+        ({"init_epoch": 3, "final_step": 30, "final_ratio": 0.5}, "patch_mask"),
+        ({"init_step": 9, "final_step": 3, "final_ratio": 0.5}, r"patch_mask.*final_step"),
     ],
 )
-def test_a_curriculum_that_makes_no_sense_is_refused(tmp_path: Path, patch_mask: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_an_impossible_curriculum_is_refused(tmp_path: Path, patch_mask: dict[str, Any], key: str) -> None:
+    with pytest.raises(ValueError, match=key):
         schedules_of(tmp_path, {"patch_mask": patch_mask})

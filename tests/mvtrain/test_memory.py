@@ -1,4 +1,4 @@
-"""The estimate of memory, against what a real forward pass keeps."""
+"""Estimate of memory, against the tensors that a real forward pass keeps."""
 
 import pytest
 import torch

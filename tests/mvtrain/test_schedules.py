@@ -35,7 +35,7 @@ def test_cosine_with_warm_up_rises_then_falls_to_zero(tmp_path: Path) -> None:
     assert made.learning_rate_factor(20) == pytest.approx(0, abs=1e-12)
 
 
-def test_steps_and_epochs_say_the_same(tmp_path: Path) -> None:
+def test_steps_and_epochs_are_equivalent(tmp_path: Path) -> None:
     in_epochs = schedules(
         tmp_path,
         training={
@@ -99,7 +99,7 @@ def test_a_log_weight_is_as_strong_beside_any_heatmap_loss(tmp_path: Path, heatm
     assert weight == pytest.approx(GRADIENT_SCALES[heatmap_loss] / (2 * math.exp(0.5)))
 
 
-def test_3d_losses_wait_for_the_heatmaps_unless_told_otherwise(tmp_path: Path) -> None:
+def test_3d_losses_wait_for_the_heatmaps_by_default(tmp_path: Path) -> None:
     losses = {
         "supervised_pairwise_projections": {"log_weight": 0.5},
         "supervised_reprojection_heatmap_mse": {"log_weight": 0.0, "init_epoch": 0, "ramp_epochs": 0},

@@ -1,4 +1,4 @@
-"""The training step as a whole: what it adds up, what must not matter to it, and that it never waits for the device."""
+"""Training step as a whole: its sum, its invariances, and that it never waits for the device."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from helpers.errors import raises_input
 from helpers.rigs import make_batch, ring
 from mvtrain.config import Config, LossConfig, ModelConfig, PatchMaskConfig, TrainingConfig
 from mvtrain.data.batch import Batch
@@ -162,9 +163,9 @@ def test_samples_without_calibration_are_left_out_of_the_3d_losses() -> None:
     )
     for name in LOSSES:
         assert float(some[name]) == pytest.approx(float(alone[name]), rel=1e-4)
-    nobody = step(dataclasses.replace(batch, cameras=None), epoch=0, clock=1.0)
-    assert not nobody.keys() & LOSSES.keys()
-    assert float(nobody["loss"].detach()) == pytest.approx(0.5 * float(nobody["heatmap"]))
+    without = step(dataclasses.replace(batch, cameras=None), epoch=0, clock=1.0)
+    assert not without.keys() & LOSSES.keys()
+    assert float(without["loss"].detach()) == pytest.approx(0.5 * float(without["heatmap"]))
 
 
 def test_an_error_in_a_loss_ends_the_step() -> None:
@@ -179,7 +180,7 @@ def test_an_error_in_a_loss_ends_the_step() -> None:
 
 
 def test_a_batch_of_another_number_of_views_is_an_error() -> None:
-    with pytest.raises(ValueError, match="built for 2 views, the batch has 3"):
+    with raises_input("wrong-count", found=3, expected=2):
         make_step(num_views=2)(make_images(num_views=3), epoch=0, clock=1.0)
 
 
@@ -221,7 +222,7 @@ def test_every_epoch_masks_other_patches(mask: PatchMaskConfig) -> None:
     assert losses[1] == losses[3]
 
 
-def test_as_much_is_masked_as_the_clock_says() -> None:
+def test_the_share_of_masked_patches_follows_the_clock() -> None:
     mask = PatchMaskConfig(init_epoch=2, final_epoch=6, init_ratio=0.25, final_ratio=0.75)
     step, batch = make_step(patch_mask=mask), make_images()
     seen = []
@@ -259,7 +260,7 @@ def test_attention_along_epipolar_lines_trains_with_and_without_calibration(mode
         assert torch.equal(step.network(none).logits, plain.network(none).logits)
 
 
-def test_units_of_length_come_from_the_subject_unless_told_otherwise() -> None:
+def test_units_of_length_come_from_the_subject_by_default() -> None:
     raw = {**AT_ONCE, "supervised_pairwise_projections": LossConfig(log_weight=0.0, normalize=False)}
     assert make_step().units["supervised_pairwise_projections"] == 1.5
     assert make_step(losses=raw).units["supervised_pairwise_projections"] == 1.0

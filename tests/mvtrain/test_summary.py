@@ -1,4 +1,4 @@
-"""What a run says about itself before its first step."""
+"""Summary of a run before its first step."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from helpers.command import run_mvtrain
 from mvtrain.synth import SyntheticSpec, generate_project
 
 
-def test_what_will_not_happen_within_the_run_is_said(
+def test_schedules_beyond_the_end_of_the_run_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = tmp_path / "project"
@@ -23,7 +23,7 @@ def test_what_will_not_happen_within_the_run_is_said(
         "training.max_epochs=1",
         "training.unfreezing_epoch=0",
     )
-    # An existing config's milestones and least length, shortened by whoever only wants to try it.
+    # An existing config's milestones and least length, shortened to try it.
     changes += ("training.lr_scheduler=multisteplr", "training.lr_scheduler_params.multisteplr.milestones=[150, 200]")
     changes += (
         "training.min_epochs=300",
@@ -42,9 +42,9 @@ def test_what_will_not_happen_within_the_run_is_said(
     assert "after the end" not in lines["supervised_reprojection_heatmap_mse"]
     assert "4 train, 1 validation, 1 test" in lines["frames"]
     assert "per device" in lines["memory"]
-    # Two views: who is hidden from one is not in 3D.
+    # Two views: a keypoint that one does not see has no 3D point.
     assert "0 in views that do not see the keypoint (training.labels_from_3d=false" in lines["labels from 3D"]
     assert "guide" in lines["heatmap loss"]
     warnings = [line for line in outcome.out.splitlines() if line.startswith("warning:")]
     assert any("milestones" in line and "[150, 200]" in line for line in warnings)
-    assert any("min_epochs is 300" in line for line in warnings)
+    assert any("min_epochs: 300" in line for line in warnings)

@@ -69,12 +69,12 @@ def test_an_error_counts_for_its_keypoint(project: Project) -> None:
 
 def test_frames_without_labels_have_no_figures_but_the_first(project: Project) -> None:
     labels = np.full_like(triangulate_labels(project), np.nan)
-    unlabelled = project.visibility.copy()
+    unlabeled = project.visibility.copy()
     project.visibility[ROWS] = 0
     try:
         figures = validation_figures(project, labels, exact_predictions(project))
     finally:
-        project.visibility[:] = unlabelled
+        project.visibility[:] = unlabeled
     assert np.isnan(figures["val_pixel_error"])
     assert not [name for name in figures if name.startswith("val_pixel_error_")]
     assert "val_error_3d" not in figures

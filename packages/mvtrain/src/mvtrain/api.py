@@ -31,7 +31,7 @@ def train(config: Config, run_dir: str | Path, *, resume: bool = False, console:
         The run with its best checkpoint.
 
     Raises:
-        InputError: The config or the project is not as it should be.
+        InputError: A fault of the config or the project.
         RunInterruptedError: A signal asked the run to stop; `resume` goes on with it.
     """
     console = console or Console(quiet=True)
@@ -55,7 +55,7 @@ def evaluate(
     Args:
         run: Run from `train` or `load_run`, or its folder.
         project: Config file or folder of another labeled project; None takes the run's own.
-        checkpoint: `best` or `last`; counts where `run` is a folder.
+        checkpoint: Name of the checkpoint, `best` or `last`, if `run` is a folder.
         device: Device, such as "cuda:1"; None takes a GPU if there is one.
 
     Returns:

@@ -51,9 +51,7 @@ def main() -> NoReturn:
 
 def _explain_device_error(error: Exception) -> str | None:
     """Return the line for an error of torch about a full or absent device, None for any other."""
-    if "torch" not in sys.modules:
-        return None
-    from mvtrain.training.hardware import is_device_error
+    from mvtrain.training.device_errors import is_device_error
 
     return str(error).strip().splitlines()[0] if is_device_error(error) else None
 

@@ -13,9 +13,9 @@ from mvtrain.cli.options import (
     DeviceOption,
     RunArgument,
     check_inputs,
-    check_run_folder,
     wide_console,
 )
+from mvtrain.runtime.folders import check_run_folder
 
 
 def evaluate(

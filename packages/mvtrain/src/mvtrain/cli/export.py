@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mvtrain.cli.options import CheckpointOption, RunArgument, check_run_folder
+from mvtrain.cli.options import CheckpointOption, RunArgument
+from mvtrain.runtime.folders import check_run_folder
 
 
 def export(

@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 
 from mvgeom.errors import InputError
-from mvtrain.cli.options import check_config_file, check_run_folder
+from mvtrain.cli.options import check_config_file
+from mvtrain.runtime.folders import check_new_run_folder, check_run_folder
 
 
 def fit(
@@ -94,8 +95,6 @@ def _config_and_run_folder(
     if output is None:
         stamp = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
         return config, Path("runs") / f"{config.stem}-{stamp}"
-    from mvtrain.runtime.new_folder import check_new_run_folder
-
     check_new_run_folder(output)
     return config, output
 

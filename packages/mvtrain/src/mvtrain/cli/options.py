@@ -67,19 +67,6 @@ def check_config_file(path: Path) -> None:
         raise InputError(f"{path}: {what}{hint}", code="missing-file", path=path)
 
 
-def check_run_folder(path: Path) -> None:
-    """Check that a run folder has a config and a checkpoint, before anything heavy is imported.
-
-    Raises:
-        InputError: `not-a-run`.
-    """
-    if not (path / "config.yaml").is_file():
-        found = "it has no config.yaml" if path.is_dir() else "there is no such folder"
-        raise InputError(
-            f"{path}: not a run folder: {found}. Give a folder that `mvtrain fit` wrote.", code="not-a-run", path=path
-        )
-
-
 def check_inputs(*paths: Path | None) -> None:
     """Check that files and folders exist; None stands for one that was not given.
 

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mvtrain.cli.options import BatchSizeOption, CheckpointOption, DeviceOption, RunArgument, check_run_folder
+from mvtrain.cli.options import BatchSizeOption, CheckpointOption, DeviceOption, RunArgument
+from mvtrain.runtime.folders import check_run_folder
 
 
 def report(

@@ -1,4 +1,4 @@
-"""An evaluation as tables: errors by split, view and keypoint, and the share of keypoints found within a distance."""
+"""Tables of an evaluation: errors by split, view and keypoint, and percentages of correct keypoints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mvtrain.evaluate.evaluation import Evaluation
 from mvtrain.project.splits import SET_NAMES
 
 ALL = "all"
-"""Stands for all views or all keypoints together."""
+"""Name for all views or all keypoints together."""
 
 VISIBLE, OCCLUDED = "visible", "occluded"
 """Values of the column `visibility`."""
@@ -25,25 +25,28 @@ _VISIBILITY_OF = {
     "occluded": OCCLUDED,
     "mean_pose_occluded": OCCLUDED,
 }
-"""Which keypoints an `error` is of. What is new comes last, so that the rows of before stay where they were."""
+"""Visibility of the keypoints of each `error`. New ones come last, so that existing rows keep their place."""
 
 _BASELINE_OF = {"label": "mean_pose", "occluded": "mean_pose_occluded"}
-"""The `error` of predictions, and that of the mean pose for the same keypoints."""
+"""Name of an `error` of predictions to that of the mean pose for the same keypoints."""
 
 PIXEL_THRESHOLDS = (0.5, 1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50)
+"""Distances in crop px within which a keypoint counts as correct."""
+
 SHARE_THRESHOLDS = tuple(round(0.01 * step, 2) for step in (*range(31), 40, 50))
+"""Distances as share of the subject's size within which a keypoint counts as correct."""
 
 
 def error_table(evaluation: Evaluation) -> pd.DataFrame:
-    """Errors in 2D by split, view and keypoint.
+    """Make the table of errors in 2D by split, view and keypoint.
 
     Returns:
         Columns `split`; `error`: `label` (distance to visible labels), `mean_pose` (that of the mean training pose),
-        `hidden` and `hidden_truth` (distance of hidden keypoints to where labels or truth say that they are),
-        `occluded` and `mean_pose_occluded` (as the first two, of occluded keypoints), all in px of the stored images,
-        and `reprojection` (distance to the projection of the 3D point) in px of the frame; `view` and `keypoint`, or
+        `hidden` and `hidden_truth` (distance of hidden keypoints to their place by labels or truth),
+        `occluded` and `mean_pose_occluded` (as the first two, of occluded keypoints), all in crop px, and
+        `reprojection` (distance to the projection of the 3D point) in full-image px; `view` and `keypoint`, or
         `all`; `count`, `mean`, `median`, `percentile_95`; `visibility`: `visible`, `occluded` or `all`, the keypoints
-        that count. Nothing to compare, no row.
+        that count. There is no row without anything to compare.
     """
     errors = {
         "label": evaluation.pixel_error,
@@ -98,12 +101,12 @@ def in_view_order(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def error_3d_table(evaluation: Evaluation) -> pd.DataFrame:
-    """Errors in 3D by split and keypoint.
+    """Make the table of errors in 3D by split and keypoint.
 
     Returns:
-        Columns `split`; `against`: `labels` (triangulated) or `truth`; `keypoint`, or `all`; `known`, how many places
-        are known; `count`, how many of them were also predicted, which those without two agreeing views are not;
-        `mean`, `median`, `percentile_95` in the calibration's unit. Nothing to compare, no row.
+        Columns `split`; `against`: `labels` (triangulated) or `truth`; `keypoint`, or `all`; `known`, the number of
+        known places; `count`, the number of them with a prediction, which needs two agreeing views; `mean`, `median`,
+        `percentile_95` in world units. There is no row without anything to compare.
     """
     pairs = {"labels": (evaluation.error_3d, evaluation.labels_3d)}
     if evaluation.truth_error_3d is not None and evaluation.truth_3d is not None:
@@ -119,10 +122,10 @@ def error_3d_table(evaluation: Evaluation) -> pd.DataFrame:
 
 
 def pck_table(evaluation: Evaluation) -> pd.DataFrame:
-    """Percentage of correct keypoints (PCK): the share of keypoints with a prediction within a distance.
+    """Make the table of percentages of correct keypoints (PCK): shares with a prediction within a distance.
 
     Returns:
-        Columns `split`; `view` and `keypoint`, at least one of which is `all`; `unit`: `px` of the stored images, or
+        Columns `split`; `view` and `keypoint`, at least one of which is `all`; `unit`: `px` for crop px, or
         `share` of the subject's size in the view; `threshold`; `count`, `pck` from 0 to 1; `visibility`: `visible`, or
         `occluded` in the rows after all visible ones.
     """
@@ -144,7 +147,7 @@ def pck_table(evaluation: Evaluation) -> pd.DataFrame:
 
 
 def statistics(errors: np.ndarray) -> dict[str, float]:
-    """Count, mean, median and 95th percentile of errors of any shape; NaN is missing."""
+    """Compute count, mean, median and 95th percentile of errors of any shape; NaN is missing."""
     known = errors[np.isfinite(errors)]
     if len(known) == 0:
         return {"count": 0, "mean": np.nan, "median": np.nan, "percentile_95": np.nan}
@@ -162,7 +165,7 @@ def _table(rows: Sequence[Mapping[str, object]], columns: tuple[str, ...]) -> pd
 
 
 def _by_split(evaluation: Evaluation, values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """The moments of each split that has any."""
+    """Yield the frames of each split that has any."""
     for split in SET_NAMES:
         rows = evaluation.split == split
         if rows.any():
@@ -170,7 +173,7 @@ def _by_split(evaluation: Evaluation, values: np.ndarray) -> Iterator[tuple[str,
 
 
 def _by_view_or_keypoint(evaluation: Evaluation, values: np.ndarray) -> Iterator[tuple[str, str, str, np.ndarray]]:
-    """Split, view, keypoint and values: each view of all keypoints, all of both, each keypoint of all views."""
+    """Yield split, view, keypoint and values: each view of all keypoints, all of both, each keypoint of all views."""
     for split, part in _by_split(evaluation, values):
         for view, found in _by_name(part, 1, evaluation.view_names):
             yield split, view, ALL, found
@@ -180,7 +183,7 @@ def _by_view_or_keypoint(evaluation: Evaluation, values: np.ndarray) -> Iterator
 
 
 def _by_name(values: np.ndarray, axis: int, names: tuple[str, ...]) -> Iterator[tuple[str, np.ndarray]]:
-    """Each position along an axis (which stays, with length 1), then all of it."""
+    """Yield each position along an axis (which stays, with length 1), then all of it."""
     for number, name in enumerate(names):
         yield name, np.take(values, [number], axis=axis)
     yield ALL, values

@@ -1,4 +1,4 @@
-"""What a run did with each moment of a project: learn from it, choose the best weights by it, or nothing."""
+"""Evaluation of a run: predictions of a project's frames beside the labels, by split."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from mvgeom.errors import InputError
 from mvtrain.metrics.errors import mean_pose, occluded_points, pixel_error, reprojection_errors, subject_sizes
 from mvtrain.metrics.unlearned import describe_starving, starving_keypoints
 from mvtrain.model.inference import FramePredictions
@@ -22,25 +23,28 @@ from mvtrain.project.labels_3d import read_truth, triangulate_labels
 from mvtrain.project.project import Project, project_into_images, to_crop
 from mvtrain.project.splits import SET_NAMES, split_frames
 
+_ORDER = ("test", "validation", "train", "unused")
+"""Splits by their value for the error on new images, highest first."""
+
 
 def is_own_project(run: Run, project: Project) -> bool:
-    """Whether a project lies where the one did that the run was trained on."""
+    """Return True if a project's folder is that of the project that the run was trained on."""
     folder = run.config.data.data_dir
     return folder is not None and folder.resolve() == project.root.resolve()
 
 
 def sets_of(run: Run, project: Project) -> np.ndarray:
-    """The set of every moment: train, validation, test or unused.
+    """Assign every frame of a project its split: train, validation, test or unused.
 
-    Of the run's own project it is the set written down when training ended (`predictions_<view>.csv`), since labels
-    that were added later would divide it anew; moments added later are test. A run that has not ended divides the
-    project as its config says. All moments of another project are test.
+    For the run's own project it is the split written when training ended (`predictions_<view>.csv`), since labels that
+    were added later would change a new division; frames added later are test. For a run that has not ended it is the
+    division by its config. All frames of another project are test.
 
     Returns:
         (N,) strings.
 
     Raises:
-        ValueError: a table of predictions in the run folder that has no sets.
+        InputError: `damaged-file` for a table of predictions in the run folder without splits.
     """
     if not is_own_project(run, project):
         return np.full(len(project), "test")
@@ -56,58 +60,66 @@ def sets_of(run: Run, project: Project) -> np.ndarray:
 
 
 def _written_sets(path: Path) -> dict[str, str]:
-    """Set by image name."""
-    table = pd.read_csv(path, header=None, skiprows=3, dtype=str)
+    """Read the split of each image name."""
+    try:
+        table = pd.read_csv(path, header=None, skiprows=3, dtype=str)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a table of predictions: {error}", code="damaged-file", path=path) from error
     sets = dict(zip(table.iloc[:, 0], table.iloc[:, -1], strict=True))
     strange = next((name for name in sets.values() if name not in SET_NAMES), None)
     if strange is not None:
-        raise ValueError(f"{path}: the last column must be one of {', '.join(SET_NAMES)}, found {strange!r}")
+        raise InputError(
+            f"{path}: in the last column found {strange!r}, expected one of {', '.join(SET_NAMES)}",
+            code="damaged-file",
+            path=path,
+            value=strange,
+        )
     return sets
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
-    """N labelled moments of a project as they were predicted, and how far off.
+    """Predictions of N labeled frames of a project, and their errors.
 
-    "Frame px" are those of the whole camera image, "file px" those of the stored image: the same unless images are
-    crops. Errors in 2D are in file px, as in `predictions_<view>_pixel_error.csv` and `metrics.csv`.
+    Full-image px are those of the whole camera image, crop px those of the stored image: the same unless images are
+    crops. Errors in 2D are in crop px, as in `predictions_<view>_pixel_error.csv` and `metrics.csv`.
 
     A keypoint is hidden in a view where it has no visible label although it lies in the image: it is behind something,
-    or nobody labelled it. It is occluded where, besides, its place is known from the truth or from the other views
-    (`occluded.occluded_points`): the errors that tables and pages show beside those of visible labels.
+    or it was not labeled. It is occluded where, besides, its place is known from the truth or from the other views
+    (`errors.occluded_points`): the errors that tables and pages show beside those of visible labels.
 
     Attributes:
-        view_names: V names.
-        keypoint_names: K names.
+        view_names: Names of V views.
+        keypoint_names: Names of K keypoints.
         rows: (N,) rows of the project.
-        split: (N,) `train`, `validation`, `test` or `unused`: what the run did with the moment.
-        sessions: N session names.
-        image_names: N x V image paths as the label tables write them; None where a view has none.
-        points: (N, V, K, 2) predictions in frame px, NaN for views without an image.
+        split: (N,) `train`, `validation`, `test` or `unused`: split of each frame in the run.
+        sessions: Names of N sessions.
+        image_names: N x V image paths, as the label tables write them; None where a view has none.
+        points: (N, V, K, 2) predictions in full-image px, NaN for views without an image.
         confidence: (N, V, K) in [0, 1] as tables of predictions have it: calibrated where the run has a calibration of
             its confidence. NaN for views without an image.
-        raw_confidence: (N, V, K) the network's own.
-        labels: (N, V, K, 2) visible labels in frame px, NaN elsewhere.
-        pixel_error: (N, V, K) distance between prediction and label in file px, NaN where there is no visible label.
-        mean_pose_error: (N, V, K) the same of the mean pose of the training moments, which looks at no image; NaN also
-            where no moment is of the training set.
-        hidden_error: (N, V, K) distance in file px between a prediction and where the labels say that a hidden keypoint
-            is: the projection of the labels of other views, triangulated, or else the coordinates that the label table
-            gives for an occluded keypoint. NaN elsewhere.
-        occluded_error: (N, V, K) distance in file px between a prediction and the place of an occluded keypoint: the
-            projected truth, or else the projection of the 3D label that the other views agree about. NaN elsewhere.
-        occluded_mean_pose_error: (N, V, K) the same of the mean pose of the training moments, as `mean_pose_error`.
-        subject_size: (V,) px of the file: median over moments of the diagonal of the box around the keypoints whose
+        raw_confidence: (N, V, K) the network's own confidence.
+        labels: (N, V, K, 2) visible labels in full-image px, NaN elsewhere.
+        pixel_error: (N, V, K) distance between prediction and label in crop px, NaN where there is no visible label.
+        mean_pose_error: (N, V, K) the same of the mean pose of the training frames, which uses no image; NaN also
+            where no frame is of the training split.
+        hidden_error: (N, V, K) distance in crop px between a prediction and the place of a hidden keypoint by the
+            labels: the projection of the labels of other views, triangulated, or else the coordinates of an occluded
+            keypoint in the label table. NaN elsewhere.
+        occluded_error: (N, V, K) distance in crop px between a prediction and the place of an occluded keypoint: the
+            projected truth, or else the projection of the 3D label on which the other views agree. NaN elsewhere.
+        occluded_mean_pose_error: (N, V, K) the same of the mean pose of the training frames, as `mean_pose_error`.
+        subject_size: (V,) crop px: median over frames of the diagonal of the box around the keypoints whose
             place is known, hidden or not; NaN for a view without labels.
         points_3d: (N, K, 3) triangulated predictions, as `predictions_3d.csv` has them; NaN without calibration, and
             where no two views agree.
         labels_3d: (N, K, 3) triangulated visible labels; NaN without calibration or with fewer than two labels.
-        error_3d: (N, K) distance between the two in the calibration's unit, NaN where either is missing.
-        reprojection_error: (N, V, K) distance in frame px between a prediction and the projection of what all views'
-            predictions triangulate to; NaN without that.
+        error_3d: (N, K) distance between the two in world units, NaN where either is missing.
+        reprojection_error: (N, V, K) distance in full-image px between a prediction and the projection of the point
+            that all views' predictions triangulate to; NaN without one.
         truth_3d: (N, K, 3) the generator's truth; None where the project has none.
         truth_error_3d: (N, K) distance between `points_3d` and `truth_3d`; None without truth.
-        hidden_truth_error: (N, V, K) distance in file px between a prediction and the projected truth of a hidden
+        hidden_truth_error: (N, V, K) distance in crop px between a prediction and the projected truth of a hidden
             keypoint, NaN elsewhere; None without truth.
     """
 
@@ -137,7 +149,7 @@ class Evaluation:
 
     @property
     def relative_error(self) -> np.ndarray:
-        """(N, V, K) distance to where the keypoint is known to be, hidden or not, as share of the subject's size."""
+        """Return (N, V, K) distances to known places of keypoints, hidden or not, as share of the subject's size."""
         known = np.where(np.isfinite(self.pixel_error), self.pixel_error, self.hidden_error)
         return known / self.subject_size[:, None]
 
@@ -145,19 +157,19 @@ class Evaluation:
 def evaluate(
     run: Run, project: Project, *, device: torch.device | None = None, batch_size: int | None = None
 ) -> Evaluation:
-    """Predict every labelled moment of a project with a run's network, and compare.
+    """Predict every labeled frame of a project with a run's network, and compare.
 
     Args:
-        run: from `load_run`.
-        project: with the run's views and keypoints; the one it was trained on, or another.
-        device: where to compute; None: the CPU.
-        batch_size: moments per batch; None: the run's `training.test_batch_size`.
+        run: Run from `load_run`.
+        project: Project with the run's views and keypoints; the one it was trained on, or another.
+        device: Device of the network; None: the CPU.
+        batch_size: Frames per batch; None: the run's `training.test_batch_size`.
 
     Returns:
         One entry per row of the project, in its order.
 
     Raises:
-        ValueError: the project has other views or keypoints than the run, or an image cannot be decoded.
+        InputError: The project has other views or keypoints than the run, or an image cannot be decoded.
     """
     check_project(project, run.spec)
     predictor = Predictor.from_run(run, device or torch.device("cpu"), batch_size)
@@ -167,17 +179,17 @@ def evaluate(
 def compare(
     project: Project, predictions: FramePredictions, sets: np.ndarray, confidence_map: ConfidenceMap | None = None
 ) -> Evaluation:
-    """Set predictions beside what a project knows about their moments.
+    """Compare predictions with the labels and the truth of a project.
 
     Args:
-        project: that was predicted.
-        predictions: of N of its moments, in any order, with the network's own confidence.
-        sets: (len(project),) the set of every moment of the project, as `Split.names` gives them.
-        confidence_map: calibration of the confidence, if there is one.
+        project: Project that was predicted.
+        predictions: Predictions of N of its frames, in any order, with the network's own confidence.
+        sets: (len(project),) split of every frame of the project, as `Split.names` gives them.
+        confidence_map: Calibration of the confidence, if there is one.
     """
     rows = predictions.index
     visible = project.visibility[rows] == VISIBLE
-    file_points = to_crop(project, rows, predictions.points)
+    crop_points = to_crop(project, rows, predictions.points)
     all_labels = np.where((project.visibility == VISIBLE)[..., None], project.points, np.nan)
     labels = all_labels[rows]
     all_labels_3d = triangulate_labels(project)
@@ -192,7 +204,7 @@ def compare(
         truth_3d = truth[rows]
         truth_error_3d = np.linalg.norm(points_3d - truth_3d, axis=-1)
         projected = project_into_images(project, rows, truth_3d)
-        hidden_truth_error = np.where(visible, np.nan, pixel_error(file_points, projected))
+        hidden_truth_error = np.where(visible, np.nan, pixel_error(crop_points, projected))
     return Evaluation(
         view_names=project.view_names,
         keypoint_names=project.keypoint_names,
@@ -204,10 +216,10 @@ def compare(
         confidence=calibrated(predictions.confidence, confidence_map),
         raw_confidence=predictions.confidence,
         labels=np.where(visible[..., None], project.points_full[rows], np.nan),
-        pixel_error=pixel_error(file_points, labels),
+        pixel_error=pixel_error(crop_points, labels),
         mean_pose_error=pixel_error(baseline, labels),
-        hidden_error=pixel_error(file_points, hidden),
-        occluded_error=pixel_error(file_points, occluded),
+        hidden_error=pixel_error(crop_points, hidden),
+        occluded_error=pixel_error(crop_points, occluded),
         occluded_mean_pose_error=pixel_error(baseline, occluded),
         subject_size=subject_sizes(np.where(visible[..., None], labels, hidden)),
         points_3d=points_3d,
@@ -221,22 +233,19 @@ def compare(
 
 
 def _hidden_labels(project: Project, rows: np.ndarray, labels_3d: np.ndarray) -> np.ndarray:
-    """(N, V, K, 2) file px of keypoints without visible label, as far as labels tell; NaN elsewhere."""
+    """Return (N, V, K, 2) crop px of keypoints without visible label, as far as labels give them; NaN elsewhere."""
     projected = project_into_images(project, rows, labels_3d)
     known = np.where(np.isfinite(projected), projected, project.points[rows])
     return np.where((project.visibility[rows] == VISIBLE)[..., None], np.nan, known)
 
 
-_ORDER = ("test", "validation", "train", "unused")
-
-
 def held_out_set(evaluation: Evaluation) -> str:
-    """The set that tells most about new images, of those that have any moment: test, else validation, else train."""
+    """Return the split whose errors are closest to those on new images: test, else validation, else train."""
     return next(name for name in _ORDER if (evaluation.split == name).any())
 
 
 def held_out_first(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a table with a column `split`, test before validation before train, else as they were."""
+    """Sort a table with a column `split`: test before validation before train, else in the given order."""
     return table.iloc[table["split"].map(_ORDER.index).argsort(kind="stable").to_numpy()].reset_index(drop=True)
 
 
@@ -244,7 +253,7 @@ def describe_unlearned(evaluation: Evaluation, heatmap_size: tuple[int, int], he
     """Name what a run has not learned, a line each: starving keypoints, and errors no better than the mean pose's.
 
     Args:
-        evaluation: Of the run on its own project.
+        evaluation: Evaluation of the run on its own project.
         heatmap_size: Height and width in heatmap px.
         heatmap_loss: The config's `model.heatmap_loss_type`.
     """
@@ -260,6 +269,6 @@ def describe_unlearned(evaluation: Evaluation, heatmap_size: tuple[int, int], he
         lines.append(
             f"this run is no better than the mean pose on the {split} frames: mean error {error[known].mean():.2f} px, "
             f"mean pose {baseline[known].mean():.2f} px. Check the project (mvtrain check), try mvtrain fit --overfit "
-            "10, or train longer"
+            "10, or train longer."
         )
     return lines

@@ -1,10 +1,10 @@
-"""Whether a likelihood is what it says, and fitting the map that makes it so.
+"""Calibration of likelihoods: the fit of the map from confidence, and its reliability.
 
-A likelihood p says: of such keypoints a share p lies within `share` of the subject's size of where they truly are.
-The distance is relative to the subject, so that p means the same at any image size and in every view; unless asked
-otherwise it is 0.1, at which percentages of correct keypoints are usually given: the point is on the right part of the
-body. Hidden keypoints count as well, as far as labels tell where they are: recordings are full of them, and at the same
-confidence they are further off than visible ones.
+A likelihood p states that of such keypoints a share p lies within `share` of the subject's size of their true places.
+The distance is relative to the subject, so that p means the same at any image size and in every view. Its default is
+0.1, at which percentages of correct keypoints are usually given: the point is on the right part of the body. Hidden
+keypoints count as well, as far as labels give their places: recordings have many of them, and at the same confidence
+their errors are larger than those of visible ones.
 """
 
 from __future__ import annotations
@@ -14,39 +14,46 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from mvgeom.errors import InputError
 from mvtrain.evaluate.evaluation import Evaluation
 from mvtrain.model.likelihood import ConfidenceMap, log_odds_terms
 from mvtrain.project.splits import SET_NAMES
 
 DEFAULT_SHARE = 0.1
+"""Share of the subject's size within which a keypoint counts as found."""
+
 NUM_BINS = 10
+"""Number of bins of confidence."""
+
 _PRIOR = 1.0
-"""How much departing from powers of 1 costs, in nats: decides where few points do not, and fades with more."""
+"""Cost of a departure from powers of 1, in nats: it matters for few points, and hardly for many."""
 
 
 def outcomes(evaluation: Evaluation, share: float) -> np.ndarray:
-    """(N, V, K) 1 where a keypoint was found within a share of the subject's size, 0 where not, NaN where unknown."""
+    """Return (N, V, K) 1 where a keypoint lies within a share of the subject's size, 0 where not, NaN where unknown."""
     error = evaluation.relative_error
     return np.where(np.isfinite(error), error <= share, np.nan)
 
 
 def fit_confidence(confidence: np.ndarray, found: np.ndarray, share: float) -> ConfidenceMap:
-    """The map from confidence to the probability of being found, by maximum likelihood.
+    """Fit the map from confidence to the probability of being found, by maximum likelihood.
 
-    Few points give no extremes: what they should be is not 0 and 1 but Platt's (1999) (n1 + 1) / (n1 + 2) and
-    1 / (n0 + 2), and powers of 1, the network's own shape, are preferred a little.
+    Few points must not give extreme probabilities: the targets are not 0 and 1 but Platt's (1999) (n1 + 1) / (n1 + 2)
+    and 1 / (n0 + 2), and powers of 1, the network's own shape, are preferred slightly.
 
     Args:
-        confidence: (...) of the network, in [0, 1].
+        confidence: (...) confidence of the network, in [0, 1].
         found: (...) 1 where the keypoint was found, 0 where not, NaN where that is not known.
-        share: what found means.
+        share: Share of the subject's size within which a keypoint counts as found.
 
     Raises:
-        ValueError: no point of which both are known.
+        InputError: `no-labels` if there is no point with both.
     """
     known = np.isfinite(confidence) & np.isfinite(found)
     if not known.any():
-        raise ValueError("no keypoint of known place to fit the calibration of confidence to")
+        raise InputError(
+            "calibration of confidence: found no keypoint with a known place, expected at least one", code="no-labels"
+        )
     seen, success = confidence[known], found[known] > 0.5
     num_found, num_lost = int(success.sum()), int((~success).sum())
     target = np.where(success, (num_found + 1) / (num_found + 2), 1 / (num_lost + 2))
@@ -75,7 +82,7 @@ def fit_confidence(confidence: np.ndarray, found: np.ndarray, share: float) -> C
 
 
 def reliability(confidence: np.ndarray, found: np.ndarray) -> pd.DataFrame:
-    """Predicted beside observed, in bins of confidence.
+    """Compare predicted with observed shares in bins of confidence.
 
     Args:
         confidence: (...) in [0, 1].
@@ -86,14 +93,14 @@ def reliability(confidence: np.ndarray, found: np.ndarray) -> pd.DataFrame:
         are left out.
     """
     known = np.isfinite(confidence) & np.isfinite(found)
-    said, success = confidence[known], found[known]
-    bins = np.minimum((said * NUM_BINS).astype(int), NUM_BINS - 1)
+    given, success = confidence[known], found[known]
+    bins = np.minimum((given * NUM_BINS).astype(int), NUM_BINS - 1)
     rows = [
         {
             "lower": number / NUM_BINS,
             "upper": (number + 1) / NUM_BINS,
             "count": int((bins == number).sum()),
-            "predicted": float(said[bins == number].mean()),
+            "predicted": float(given[bins == number].mean()),
             "observed": float(success[bins == number].mean()),
         }
         for number in np.unique(bins)
@@ -102,28 +109,28 @@ def reliability(confidence: np.ndarray, found: np.ndarray) -> pd.DataFrame:
 
 
 def calibration_error(bins: pd.DataFrame) -> float:
-    """Expected calibration error (ECE): mean distance between predicted and observed, bins weighted by count."""
+    """Compute the expected calibration error (ECE): mean |predicted - observed|, bins weighted by count."""
     if bins["count"].sum() == 0:
         return float("nan")
     return float(np.average((bins["predicted"] - bins["observed"]).abs(), weights=bins["count"]))
 
 
 def calibration_table(evaluation: Evaluation, share: float, confidence_map: ConfidenceMap | None) -> pd.DataFrame:
-    """The reliability of every split, of the network's own confidence and of the calibrated one where there is one.
+    """Make the table of reliability by split, of the network's own confidence and, if there is one, the calibrated.
 
     Returns:
         Columns `split`; `confidence`: `raw` or `calibrated`; `points`: `visible`, `hidden` or `all`; those of
         `reliability`.
     """
-    said = {"raw": evaluation.raw_confidence}
+    given = {"raw": evaluation.raw_confidence}
     if confidence_map is not None:
-        said["calibrated"] = confidence_map(evaluation.raw_confidence)
+        given["calibrated"] = confidence_map(evaluation.raw_confidence)
     found = outcomes(evaluation, share)
     visible = np.isfinite(evaluation.pixel_error)
     parts = []
     for split in SET_NAMES:
         rows = evaluation.split == split
-        for name, confidence in said.items():
+        for name, confidence in given.items():
             for points, chosen in (("visible", visible), ("hidden", ~visible), ("all", np.ones_like(visible))):
                 bins = reliability(confidence[rows], np.where(chosen, found, np.nan)[rows])
                 parts.append(bins.assign(split=split, confidence=name, points=points))
@@ -132,7 +139,7 @@ def calibration_table(evaluation: Evaluation, share: float, confidence_map: Conf
 
 
 def calibration_errors(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per split, confidence and points of a `calibration_table`.
+    """Summarize a `calibration_table` in one row per split, confidence and points.
 
     Returns:
         Columns `split`, `confidence`, `points`, `count`, `predicted`, `observed`, `calibration_error`.

@@ -1,4 +1,4 @@
-"""An evaluation as tables on the console."""
+"""Console tables and the figure of an evaluation."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -18,21 +19,27 @@ from mvtrain.evaluate.error_tables import ALL, OCCLUDED, errors_by_view
 from mvtrain.metrics.errors import OCCLUDED_SOURCE
 from mvtrain.project.splits import SET_NAMES
 
+_COLORS = {"train": "tab:gray", "validation": "tab:blue", "test": "tab:orange", "unused": "tab:green"}
+_LARGEST_SHARE = 0.3
+_PIXEL_TICKS = (0.5, 1, 2, 5, 10, 20, 50)
+_FOLDED_WIDTH = 8
+"""Least width, in characters, of a column whose names are folded."""
+
 
 def print_errors(console: Console, errors: pd.DataFrame) -> None:
     """Print the pixel error of visible and of occluded keypoints per split and view, beside the mean pose's.
 
     Args:
         console: Console to print on.
-        errors: Table from `tables.error_table`.
+        errors: Table from `error_tables.error_table`.
     """
     found = errors_by_view(errors)
     has_occluded = (found["visibility"] == OCCLUDED).any()
-    which = "" if has_occluded else ", visible labels only"
-    console.print(f"\nerror in px of the labeled images{which}; mean pose: the same pose for every frame")
+    restriction = "" if has_occluded else ", visible labels only"
+    console.print(f"\nerror in px of the labeled images{restriction}; mean pose: the same pose for every frame")
     if has_occluded:
         console.print(OCCLUDED_SOURCE)
-    names = ("set", "view", "visibility") if has_occluded else ("set", "view")
+    names = ("split", "view", "visibility") if has_occluded else ("split", "view")
     table = _table(names, ("count", "mean\nerror", "median", "95 %", "mean\npose", "times\nbetter"))
     splits = found["split"].to_list()
     for place, row in enumerate(found.to_dict("records")):
@@ -43,7 +50,7 @@ def print_errors(console: Console, errors: pd.DataFrame) -> None:
         figures = (f"{row['mean']:.2f}", f"{row['median']:.2f}", f"{row['percentile_95']:.2f}", *compared)
         is_last = splits[place + 1 : place + 2] != [row["split"]]
         table.add_row(*head, str(row["count"]), *figures, end_section=is_last)
-    console.print(table)
+    _print_table(console, table)
 
 
 def print_keypoints(console: Console, errors: pd.DataFrame) -> None:
@@ -59,15 +66,15 @@ def print_keypoints(console: Console, errors: pd.DataFrame) -> None:
     for keypoint in (*names, ALL):
         cells = [medians.get((split, kind, keypoint)) for split, kind in columns]
         table.add_row(keypoint, *("" if cell is None else f"{cell:.2f}" for cell in cells))
-    console.print(table)
+    _print_table(console, table)
 
 
 def print_errors_3d(console: Console, errors_3d: pd.DataFrame) -> None:
-    """The 3D error of triangulated predictions per split, and how many of the known points they give.
+    """Print the 3D error of triangulated predictions per split, and the share of known keypoints with a prediction.
 
     Args:
-        console: where to.
-        errors_3d: from `tables.error_3d_table`; without a row nothing is printed.
+        console: Console to print on.
+        errors_3d: Table from `error_tables.error_3d_table`; without a row nothing is printed.
     """
     overall = errors_3d[errors_3d["keypoint"] == ALL]
     names = {"truth": "the true 3D", "labels": "the triangulated labels"}
@@ -75,41 +82,41 @@ def print_errors_3d(console: Console, errors_3d: pd.DataFrame) -> None:
         chosen = overall[overall["against"] == against]
         if chosen.empty:
             continue
-        console.print(f"\n3D error of triangulated predictions against {names[against]}, in the calibration's unit")
-        table = _table(("set",), ("points", "predicted", "mean", "median", "95 %"))
+        console.print(f"\n3D error of triangulated predictions against {names[against]}, in world units")
+        table = _table(("split",), ("keypoints", "predicted", "mean", "median", "95 %"))
         for row in chosen.to_dict("records"):
             figures = (f"{value:.4g}" for value in (row["mean"], row["median"], row["percentile_95"]))
             table.add_row(row["split"], str(row["known"]), f"{row['count'] / row['known']:.1%}", *figures)
-        console.print(table)
+        _print_table(console, table)
 
 
 def print_consistency(console: Console, errors: pd.DataFrame) -> None:
-    """Reprojection error per split; nothing without calibration."""
+    """Print the reprojection error per split; nothing without calibration."""
     chosen = errors[(errors["error"] == "reprojection") & (errors["view"] == ALL) & (errors["keypoint"] == ALL)]
     if chosen.empty:
         return
-    console.print("\nreprojection error in px of the frame: how far views are from what all of them triangulate to")
-    table = _table(("set",), ("points", "mean", "median", "95 %"))
+    console.print("\nreprojection error in full-image px: distance to the projection of the triangulated point")
+    table = _table(("split",), ("keypoints", "mean", "median", "95 %"))
     for row in chosen.to_dict("records"):
         table.add_row(
             row["split"], str(row["count"]), *(f"{v:.2f}" for v in (row["mean"], row["median"], row["percentile_95"]))
         )
-    console.print(table)
+    _print_table(console, table)
 
 
 def print_calibration(console: Console, summary: pd.DataFrame, share: float) -> None:
-    """What likelihoods say beside what came true, on moments that were not learned from.
+    """Print predicted and observed shares of found keypoints, on validation and test frames.
 
     Args:
-        console: where to.
-        summary: from `confidence.calibration_errors`.
-        share: of the subject's size that likelihoods are about.
+        console: Console to print on.
+        summary: Table from `likelihood_fit.calibration_errors`.
+        share: Share of the subject's size within which a keypoint counts as found.
     """
     console.print(
         f"\nlikelihood as the probability of lying within {share:.3g} of the subject's size; calibration error: mean "
-        "difference between said and true",
+        "difference between predicted and observed",
     )
-    table = _table(("set", "confidence", "points"), ("count", "said", "true", "calibration\nerror"))
+    table = _table(("split", "confidence", "keypoints"), ("count", "predicted", "observed", "calibration\nerror"))
     held_out = summary[summary["split"].isin(["validation", "test"])]
     for row in held_out.to_dict("records"):
         figures = (f"{value:.3f}" for value in (row["predicted"], row["observed"], row["calibration_error"]))
@@ -121,11 +128,11 @@ def print_calibration(console: Console, summary: pd.DataFrame, share: float) -> 
             *figures,
             end_section=row["points"] == "all",
         )
-    console.print(table)
+    _print_table(console, table)
 
 
 def _table(names: tuple[str, ...], figures: tuple[str, ...] | list[str]) -> Table:
-    """Make a table that fits 80 columns: long names of views and keypoints are folded, nothing is cut off."""
+    """Make a table whose columns of views and keypoints may be folded, and no other."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name in names:
         table.add_column(name, overflow="fold", no_wrap=name not in ("view", "keypoint"))
@@ -134,23 +141,33 @@ def _table(names: tuple[str, ...], figures: tuple[str, ...] | list[str]) -> Tabl
     return table
 
 
+def _print_table(console: Console, table: Table) -> None:
+    """Print a table without cutting any cell; if nothing else helps, its lines are longer than the console."""
+    fixed = [column for column in table.columns if column.no_wrap]
+    folded = len(table.columns) - len(fixed)
+    lines = [[line for cell in (column.header, *column.cells) for line in str(cell).splitlines()] for column in fixed]
+    content = sum(max(map(cell_len, cells), default=0) for cells in lines) + folded * _FOLDED_WIDTH
+    gaps = len(table.columns) - 1
+    # Two columns apart, or else one.
+    if content + 2 * gaps > console.width:
+        table.padding = (0, 0)
+    if content + gaps > console.width:
+        table.width = content + gaps
+    console.print(table, crop=False)
+
+
 def _ratio(baseline: float, mean: float) -> str:
     return f"{baseline / mean:.2f}" if mean > 0 else "inf"
 
 
-_COLORS = {"train": "tab:gray", "validation": "tab:blue", "test": "tab:orange", "unused": "tab:green"}
-_LARGEST_SHARE = 0.3
-_PIXEL_TICKS = (0.5, 1, 2, 5, 10, 20, 50)
-
-
 def draw_evaluation(path: Path, pck: pd.DataFrame, calibration: pd.DataFrame, share: float) -> None:
-    """Write the PNG.
+    """Draw the percentages of correct keypoints and the reliability of likelihoods as a PNG.
 
     Args:
-        path: of the PNG.
-        pck: from `tables.pck_table`.
-        calibration: from `confidence.calibration_table`.
-        share: of the subject's size that likelihoods are about.
+        path: Path of the PNG.
+        pck: Table from `error_tables.pck_table`.
+        calibration: Table from `likelihood_fit.calibration_table`.
+        share: Share of the subject's size within which a keypoint counts as found.
     """
     with matplotlib.rc_context({"font.size": 9}):
         figure = Figure(figsize=(13, 4), layout="constrained")
@@ -196,7 +213,7 @@ def _draw_reliability(axes: Axes, calibration: pd.DataFrame, share: float) -> No
         )
     axes.set(
         xlabel="likelihood",
-        ylabel=f"within {share:.3g} of the subject's size, hidden ones as well",
+        ylabel=f"share within {share:.3g} of the subject's size, hidden included",
         xlim=(0, 1),
         ylim=(0, 1),
     )

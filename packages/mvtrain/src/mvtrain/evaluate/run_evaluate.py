@@ -1,4 +1,4 @@
-"""Evaluate a run: after its training, and with `mvtrain evaluate`."""
+"""Evaluation after training and by `mvtrain evaluate`: tables, figure and printed summary."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from mvgeom.errors import InputError
 from mvgeom.files import write_text
 from mvtrain.config import Config
 from mvtrain.evaluate.error_tables import error_3d_table, error_table, pck_table
@@ -61,24 +62,24 @@ def evaluate_trained(trained: TrainedRun, console: Console) -> None:
     console.print(f"everything about this run is in {run_dir}", highlight=False)
     if config.eval.predict_vids_after_training:
         predict_videos(predictor, config, run_dir / "video_preds", console)
-    # Last, where it is read.
+    # Last, where readers notice it.
     for line in describe_unlearned(evaluation, run.spec.heatmap_size, config.model.heatmap_loss_type):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
-    """How to evaluate.
+    """Options of `mvtrain evaluate`.
 
     Attributes:
-        project: config file or folder of the project to evaluate on; None: the run's own.
-        output_dir: where the tables go; None: `evaluation` or `evaluation_<project>` in the run folder.
-        fit_confidence: fit the calibration of confidence to the validation split and keep it in the run.
-        within: share of the subject's size within which a keypoint counts as found; None: that of the run's
+        project: Config file or folder of the project to evaluate on; None: the run's own.
+        output_dir: Folder of the tables; None: `evaluation` or `evaluation_<project>` in the run folder.
+        fit_confidence: Fit the calibration of confidence to the validation split and save it in the run.
+        within: Share of the subject's size within which a keypoint counts as found; None: that of the run's
             calibration, or 0.1.
-        checkpoint: `best` or `last`.
-        batch_size: moments per batch; None: `training.test_batch_size` of the run.
-        device: where to compute; None: a GPU if there is one.
+        checkpoint: Name of the checkpoint, `best` or `last`.
+        batch_size: Frames per batch; None: `training.test_batch_size` of the run.
+        device: Device of the network; None: a GPU if there is one.
     """
 
     project: Path | None = None
@@ -91,10 +92,10 @@ class EvaluateOptions:
 
 
 def evaluate_command(run_dir: Path, options: EvaluateOptions, console: Console) -> None:
-    """Evaluate a run, write the tables and the picture, print the tables.
+    """Evaluate a run, write the tables and the figure, print the tables.
 
     Raises:
-        ValueError: no run folder or checkpoint, a project that does not fit the run, nothing to fit to.
+        InputError: No run folder or checkpoint, a project that does not fit the run, or no labels to fit to.
     """
     run = load_run(run_dir, options.checkpoint)
     share = _share(options, run)
@@ -103,7 +104,7 @@ def evaluate_command(run_dir: Path, options: EvaluateOptions, console: Console) 
     own, sets = is_own_project(run, project), sets_of(run, project)
     if not own:
         trained_on = run.config.data.data_dir
-        say(console, f"{project.root} is not the project of the run ({trained_on}): all its moments count as test")
+        say(console, f"{project.root} is not the project of the run ({trained_on}): all its frames count as test")
     if options.fit_confidence:
         _check_validation(run, sets, None if own else project.root)
     predictor = Predictor.from_run(run, choose_device(options.device), options.batch_size)
@@ -122,38 +123,56 @@ def evaluate_command(run_dir: Path, options: EvaluateOptions, console: Console) 
 
 def _share(options: EvaluateOptions, run: Run) -> float:
     if options.within is not None and not options.within > 0:
-        raise ValueError(f"--within {options.within:g} must be above 0: a share of the subject's size, such as 0.1")
+        raise InputError(
+            f"--within: found {options.within:g}, expected a share of the subject's size above 0, such as 0.1",
+            code="bad-option",
+            option="--within",
+        )
     fitted = None if run.confidence_map is None else run.confidence_map.share
     if options.within is not None and fitted is not None and not options.fit_confidence and options.within != fitted:
-        raise ValueError(
-            f"--within {options.within:g}: the likelihoods of {run.folder} are calibrated to {fitted:g} of the "
-            "subject's size; leave it out, or fit anew with --fit-confidence"
+        raise InputError(
+            f"--within: found {options.within:g}, expected {fitted:g}, the share of the subject's size to which the "
+            f"likelihoods of {run.folder} are calibrated. Leave --within out, or fit again with --fit-confidence.",
+            code="bad-option",
+            option="--within",
         )
     return next(share for share in (options.within, fitted, DEFAULT_SHARE) if share is not None)
 
 
 def config_of_project(run: Run, path: Path | None) -> Config:
-    """Return the config of the project at a path, its config file or folder; None: of the run's own project."""
+    """Return the config of the project at a path, which is its config file or folder; None: of the run's project.
+
+    Raises:
+        InputError: `not-a-project`.
+    """
     if path is None:
         return run.config
     config = project_config(path, run.config)
     if config is None:
-        raise ValueError(
-            f"{path} is no project: give its config.yaml, or a folder with config.yaml or CollectedData_<view>.csv"
+        raise InputError(
+            f"{path} is not a project. Give its config.yaml, or a folder with config.yaml or CollectedData_<view>.csv.",
+            code="not-a-project",
+            path=path,
         )
     return config
 
 
 def _check_validation(run: Run, sets: np.ndarray, other: Path | None) -> None:
     if other is not None:
-        raise ValueError(
-            f"--fit-confidence fits to the validation split of the run's own project, but {other} is another; leave "
-            "the project out"
+        raise InputError(
+            f"--fit-confidence: found the project {other}, expected the run's own, whose validation split it needs. "
+            "Leave the project out.",
+            code="excluded-options",
+            option="--fit-confidence",
+            path=other,
         )
     if not (sets == "validation").any():
-        raise ValueError(
-            f"--fit-confidence needs moments of the validation split, and {run.folder} has none: train with "
-            "training.val_prob above 0"
+        raise InputError(
+            f"--fit-confidence: {run.folder} has no frames of the validation split. Train with training.val_prob above "
+            "0.",
+            code="no-labels",
+            option="--fit-confidence",
+            path=run.folder,
         )
 
 
@@ -161,8 +180,13 @@ def _fit(evaluation: Evaluation, share: float, run_dir: Path) -> ConfidenceMap:
     rows = evaluation.split == "validation"
     try:
         return fit_confidence(evaluation.raw_confidence[rows], outcomes(evaluation, share)[rows], share)
-    except ValueError as error:
-        raise ValueError(f"--fit-confidence: the validation split of {run_dir} has {error}") from error
+    except InputError as error:
+        raise InputError(
+            f"--fit-confidence: the validation split of {run_dir} has no keypoint with a known place",
+            code="no-labels",
+            option="--fit-confidence",
+            path=run_dir,
+        ) from error
 
 
 def _write(

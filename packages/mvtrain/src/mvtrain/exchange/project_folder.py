@@ -18,7 +18,7 @@ from mvtrain.exchange.media import write_calibrations, write_images
 from mvtrain.project.images import image_size
 from mvtrain.project.project import read_project
 from mvtrain.project.writer import image_name, write_labels
-from mvtrain.runtime.new_folder import new_folder
+from mvtrain.runtime.folders import new_folder
 
 SCORER = "imported"
 

@@ -16,7 +16,7 @@ from mvtrain.exchange import to_movement as movement
 from mvtrain.exchange import to_pose2sim as pose2sim
 from mvtrain.exchange.write_options import METRES, WriteOptions
 from mvtrain.predict.saved_predictions import PredictedSession, PredictionFiles, find_predictions, load_predictions
-from mvtrain.runtime.new_folder import new_folder
+from mvtrain.runtime.folders import new_folder
 
 Writer = Callable[[PredictedSession, Path, WriteOptions], list[str]]
 

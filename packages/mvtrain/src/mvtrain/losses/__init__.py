@@ -1,4 +1,4 @@
-"""Losses, and the two tables that say which name in a config means which function.
+"""Losses, and the two tables of their names in a config.
 
 A heatmap loss compares heatmaps with targets, and `model.heatmap_loss_type` names the one in use. Any number of further
 losses is added to it: functions of (Prediction, Batch, unit of length), on when the config's `losses` has a section of
@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from mvgeom.errors import InputError
 from mvtrain.config.schema import LOSS_NAMES
 from mvtrain.data.batch import Batch
 from mvtrain.losses.geometric import pairwise_projections, reprojection_heatmaps
@@ -18,7 +19,7 @@ from mvtrain.losses.heatmap import HEATMAP_LOSSES, HeatmapLoss
 from mvtrain.model.inference import Prediction
 
 Loss = Callable[[Prediction, Batch, float], Tensor]
-"""Prediction, batch, unit of length (the subject's size, in the calibration's unit) to a scalar."""
+"""Function from prediction, batch and unit of length (the subject's size in world units) to a scalar."""
 
 LOSSES: dict[str, Loss] = {
     "supervised_pairwise_projections": pairwise_projections,
@@ -28,18 +29,22 @@ LOSSES: dict[str, Loss] = {
 
 
 def register_loss(name: str, *, needs_cameras: bool) -> Callable[[Loss], Loss]:
-    """Make a function a loss that configs can name; to be used as a decorator, in a file that `model.plugins` lists.
+    """Decorate a function as a loss that configs can name, in a file that `model.plugins` lists.
 
     Args:
-        name: its key in the config's `losses`.
-        needs_cameras: whether it is a 3D loss. Then a project without calibration is refused before training, and it is
-            not called for batches without calibrated samples; `batch.calibrated` tells which samples are.
+        name: Key of the loss in the config's `losses`.
+        needs_cameras: True for a 3D loss. Then a project without calibration is refused before training, and the loss
+            is not called for batches without calibrated samples; `batch.calibrated` marks those that are.
 
     Raises:
-        ValueError: there is a loss of that name already.
+        InputError: `duplicate-name`.
     """
     if name in LOSS_NAMES:
-        raise ValueError(f"there is a loss {name!r} already; give the new one another name")
+        raise InputError(
+            f"register_loss: there is a loss {name!r} already. Give the new one another name.",
+            code="duplicate-name",
+            name=name,
+        )
 
     def register(function: Loss) -> Loss:
         LOSSES[name], LOSS_NAMES[name] = function, needs_cameras

@@ -1,4 +1,4 @@
-"""Errors of predicted keypoints, a baseline that looks at no image, and the sizes that errors are measured by."""
+"""Errors of predicted keypoints, the mean-pose baseline, and the subject sizes that errors are divided by."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from mvtrain.project.label_tables import VISIBLE
 from mvtrain.project.labels_3d import complete_labels
 from mvtrain.project.project import Project, project_into_images, to_crop
 
+OCCLUDED_SOURCE = (
+    "occluded: without a visible label in this view (visible = 1, 0 or empty), inside the image; its place is the "
+    "project's true 3D point, or else the 3D label that at least two other views agree about, projected"
+)
+"""Definition of an occluded keypoint and the source of its place, for captions."""
+
 
 def pixel_error(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Euclidean distance in px.
+    """Compute Euclidean distances in px.
 
     Args:
-        predicted: (..., 2).
-        labels: (..., 2), NaN where missing.
+        predicted: (..., 2) px, NaN where missing.
+        labels: (..., 2) px, NaN where missing.
 
     Returns:
         (...) distances, NaN where either is missing.
@@ -26,7 +32,7 @@ def pixel_error(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def mean_pose(labels: np.ndarray) -> np.ndarray:
-    """The average label of every view and keypoint: what a predictor says that looks at no image.
+    """Average the labels of every view and keypoint: a prediction that uses no image.
 
     Args:
         labels: (N, V, K, 2) of the training frames, NaN where missing.
@@ -40,14 +46,14 @@ def mean_pose(labels: np.ndarray) -> np.ndarray:
 
 
 def subject_sizes(points: np.ndarray) -> np.ndarray:
-    """How large the subject is in each view's images.
+    """Measure the subject in each view's images.
 
     Args:
         points: (N, V, K, 2) px, NaN where unknown.
 
     Returns:
-        (V,) px: median over moments of the diagonal of the box around the keypoints, of moments that have at least two;
-        NaN for a view without such a moment.
+        (V,) px: median over frames of the diagonal of the box around the keypoints, of frames that have at least two;
+        NaN for a view without such a frame.
     """
     known = np.isfinite(points)
     extent = np.where(known, points, -np.inf).max(axis=2) - np.where(known, points, np.inf).min(axis=2)
@@ -58,33 +64,19 @@ def subject_sizes(points: np.ndarray) -> np.ndarray:
     )
 
 
-def _nanmean(values: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
-    known = np.isfinite(values)
-    total = np.where(known, values, 0).sum(axis=axis)
-    count = known.sum(axis=axis)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-OCCLUDED_SOURCE = (
-    "occluded: without a visible label in this view (visible = 1, 0 or empty), inside the image; its place is the "
-    "project's true 3D point, or else the 3D label that at least two other views agree about, projected"
-)
-"""Definition of an occluded keypoint and the source of its place, for captions."""
-
-
 def occluded_points(project: Project, labels_3d: np.ndarray, truth_3d: np.ndarray | None) -> np.ndarray:
     """Return the places of all keypoints without a visible label, as far as they are known.
 
-    The x and y that a label table gives for an occluded keypoint are not used: they may be anything.
+    The x and y that a label table gives for an occluded keypoint are not used: they are not reliable.
 
     Args:
-        project: with N frames, V views and K keypoints.
+        project: Project with N frames, V views and K keypoints.
         labels_3d: (N, K, 3) triangulated visible labels in the world, NaN where missing.
         truth_3d: (N, K, 3) true keypoints in the world, NaN where missing; None where the project has none.
 
     Returns:
-        (N, V, K, 2) px of the stored images. NaN for visible keypoints, where the place is outside the image, without a
-        calibration, and where neither truth nor agreeing labels of two other views tell it.
+        (N, V, K, 2) crop px. NaN for visible keypoints, where the place is outside the image, without a
+        calibration, and where neither truth nor agreeing labels of two other views give the place.
     """
     completed = complete_labels(project, labels_3d)
     from_labels = (completed.visibility == VISIBLE) & (project.visibility != VISIBLE)
@@ -99,11 +91,11 @@ def occluded_points(project: Project, labels_3d: np.ndarray, truth_3d: np.ndarra
 
 
 def reprojection_errors(project: Project, predictions: FramePredictions, points_3d: np.ndarray) -> np.ndarray:
-    """(N, V, K) distances in frame px between predictions and projected world points; NaN without either.
+    """Compute (N, V, K) distances in full-image px between predictions and projected world points; NaN without either.
 
     Args:
-        project: that the frames are from.
-        predictions: of N of its frames, in any order.
+        project: Project that the frames are from.
+        predictions: Predictions of N of its frames, in any order.
         points_3d: (N, K, 3) world points of the same frames, NaN where missing.
     """
     errors = np.full(predictions.confidence.shape, np.nan)
@@ -115,7 +107,7 @@ def reprojection_errors(project: Project, predictions: FramePredictions, points_
 
 
 def validation_columns(view_names: tuple[str, ...], keypoint_names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names of all figures that `validation_figures` may give."""
+    """List the names of all figures that `validation_figures` may return."""
     return (
         *("val_pixel_error", "val_error_3d", "val_reprojection_error"),
         *(f"val_pixel_error_view_{name}" for name in view_names),
@@ -124,19 +116,19 @@ def validation_columns(view_names: tuple[str, ...], keypoint_names: tuple[str, .
 
 
 def validation_figures(project: Project, labels_3d: np.ndarray, predictions: FramePredictions) -> dict[str, float]:
-    """Figures of predicted frames; those for which there is nothing to compare are left out, but for the first.
+    """Compute the figures of predicted frames; those without anything to compare are left out, except the first.
 
-    The same errors as `evaluation.compare` gives, but for what takes long or is wanted only once.
+    They are the errors of `evaluation.compare` without those that take long or are needed only once.
 
     Args:
-        project: that the frames are from.
+        project: Project that the frames are from.
         labels_3d: (N, K, 3) world, the project's triangulated labels, NaN where there is none.
-        predictions: of some of its frames.
+        predictions: Predictions of some of its frames.
 
     Returns:
-        Mean error in px of the stored images over visible labels, of all (NaN without labels), by view and by keypoint;
-        mean distance between triangulated predictions and triangulated labels in world units; median distance in px of
-        the frame between predictions and the reprojection of what they triangulate to.
+        Mean error in crop px over visible labels, of all (NaN without labels), by view and by keypoint;
+        mean distance between triangulated predictions and triangulated labels in world units; median distance in
+        full-image px between predictions and the reprojection of the points that they triangulate to.
     """
     rows = predictions.index
     labels = np.where((project.visibility[rows] == VISIBLE)[..., None], project.points[rows], np.nan)
@@ -152,6 +144,13 @@ def validation_figures(project: Project, labels_3d: np.ndarray, predictions: Fra
     known = np.isfinite(consistency)
     figures["val_reprojection_error"] = float(np.median(consistency[known])) if known.any() else float("nan")
     return {name: value for name, value in figures.items() if np.isfinite(value) or name == "val_pixel_error"}
+
+
+def _nanmean(values: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
+    known = np.isfinite(values)
+    total = np.where(known, values, 0).sum(axis=axis)
+    count = known.sum(axis=axis)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _mean(values: np.ndarray) -> float:

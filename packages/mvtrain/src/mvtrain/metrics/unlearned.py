@@ -8,7 +8,7 @@ from mvtrain.model.decode import WINDOW_RADIUS
 
 _FLAT, _PEAKED = 0.1, 0.3
 """Confidence above that of a flat heatmap, from 0 to 1: below the first a keypoint has no peak; the best quarter of the
-keypoints must lie above the second, or the network as a whole is too young to single out a keypoint."""
+keypoints must lie above the second, or the network as a whole has not trained long enough to single out a keypoint."""
 
 
 def flat_confidence(heatmap_size: tuple[int, int]) -> float:
@@ -49,10 +49,10 @@ def starving_keypoints(confidence: np.ndarray, visible: np.ndarray, heatmap_size
 
 
 def describe_starving(starving: dict[int, float], keypoint_names: tuple[str, ...], heatmap_loss: str) -> str:
-    """Name the starving keypoints and what helps, in one line."""
+    """Name the starving keypoints and the remedies, in one line."""
     named = ", ".join(f"{keypoint_names[keypoint]} ({median:.2f})" for keypoint, median in starving.items())
     other_loss = "" if heatmap_loss == "kl" else "model.heatmap_loss_type=kl, "
     return (
-        f"keypoints without a peak while others have one (median confidence): {named}. What helps: {other_loss}"
-        "training.optimizer_params.learning_rate=1e-3, more epochs; also check their labels (mvtrain check)"
+        f"keypoints without a peak while others have one (median confidence): {named}. Try {other_loss}"
+        "training.optimizer_params.learning_rate=1e-3 or more epochs, and check their labels (mvtrain check)."
     )

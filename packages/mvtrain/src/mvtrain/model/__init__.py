@@ -1,1 +1,1 @@
-"""The multi-view transformer: a pretrained ViT over the patches of all views, a heatmap head, and its decoding."""
+"""Multi-view transformer: a pretrained ViT over the patches of all views, a heatmap head, and its decoding."""

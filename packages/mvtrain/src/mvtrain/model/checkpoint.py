@@ -1,4 +1,4 @@
-"""What a network is, in plain values: enough to build it again and to read its output."""
+"""Checkpoints: the weights of a network, and the spec from which it is built again."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import safetensors.torch
 from torch import Tensor
 
 from mvgeom import CameraGroup
+from mvgeom.errors import InputError
 from mvtrain.config import Config
 from mvtrain.model.backbone import build_backbone, input_normalization
 from mvtrain.model.multiview import Attention, MultiviewTransformer
@@ -20,20 +21,20 @@ from mvtrain.runtime.checksums import read_checksummed, write_checksummed
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """All that a network's weights do not say about it.
+    """Description of a network beside its weights.
 
     Attributes:
-        backbone: name of the transformer.
-        backbone_args: further arguments of its architecture.
-        attention: over all views or within each.
-        view_names: the views, in the order of the model's input.
-        keypoint_names: the keypoints, in the order of its output.
-        image_size: width and height of its input in model px.
-        downsample_factor: heatmap px are 2 to this power model px wide.
-        mean: of the input's channels, for values in [0, 1].
-        std: of the input's channels.
-        subject_size: the subject's median size in world units; None without calibration.
-        epipolar_attention: whether attention between views keeps to epipolar lines, and so needs cameras.
+        backbone: Name of the transformer.
+        backbone_args: Further arguments of its architecture.
+        attention: `joint` over all views, or `per_view`.
+        view_names: View names, in the order of the model's input.
+        keypoint_names: Keypoint names, in the order of its output.
+        image_size: Width and height of its input in model px.
+        downsample_factor: Heatmap px are 2 to this power model px wide.
+        mean: Mean of the input's channels, for values in [0, 1].
+        std: Standard deviation of the input's channels, for values in [0, 1].
+        subject_size: Median size of the subject in world units; None without calibration.
+        epipolar_attention: True if attention between views keeps to epipolar lines, and so needs cameras.
     """
 
     backbone: str
@@ -50,32 +51,42 @@ class ModelSpec:
 
     @property
     def heatmap_size(self) -> tuple[int, int]:
-        """Height and width of heatmaps in heatmap px."""
+        """Return height and width of heatmaps in heatmap px."""
         width, height = self.image_size
         return height // 2**self.downsample_factor, width // 2**self.downsample_factor
 
     def cameras_needed(self, cameras: CameraGroup) -> CameraGroup | None:
-        """The cameras, if the network looks at them; None spares batches the copies."""
+        """Return the cameras if the network uses them, else None, so that batches need no copies."""
         return cameras if self.epipolar_attention else None
 
     def check_needs_no_cameras(self, what: str) -> None:
-        """Whether the network can predict what has no cameras.
+        """Check that the network can predict images without cameras.
+
+        Args:
+            what: First words of the message, such as "the videos of session1".
 
         Raises:
-            ValueError: it has learned to look along epipolar lines; the message begins with `what`.
+            InputError: `no-calibration` if the network attends along epipolar lines.
         """
         if self.epipolar_attention:
-            raise ValueError(
-                f"{what} have no calibration, and this network, trained with model.epipolar_attention, needs one; give "
-                "a calibration, or take a network that was trained without it"
+            raise InputError(
+                f"{what} have no calibration, and this network, trained with model.epipolar_attention, needs one. Give "
+                "a calibration, or take a network that was trained without it.",
+                code="no-calibration",
+                key="model.epipolar_attention",
             )
 
 
 def build_model(spec: ModelSpec, *, pretrained: bool = False, weights: Path | None = None) -> MultiviewTransformer:
-    """The network a spec describes; its backbone with the weights asked for, the rest random.
+    """Build the network that a spec describes, its backbone with the weights asked for, the rest random.
+
+    Args:
+        spec: Description of the network.
+        pretrained: Take timm's weights for the backbone.
+        weights: File with weights of the backbone.
 
     Raises:
-        ValueError: see `build_backbone`.
+        InputError: See `build_backbone`.
     """
     backbone = build_backbone(spec.backbone, pretrained=pretrained, weights=weights, arguments=spec.backbone_args)
     return MultiviewTransformer(
@@ -90,7 +101,7 @@ def build_model(spec: ModelSpec, *, pretrained: bool = False, weights: Path | No
 def make_spec(
     config: Config, *, view_names: tuple[str, ...], keypoint_names: tuple[str, ...], subject_size: float | None
 ) -> ModelSpec:
-    """The spec of the network a config asks for."""
+    """Make the spec of the network that a config asks for."""
     size = config.data.image_resize_dims
     normalization = input_normalization(config.model.backbone)
     return ModelSpec(
@@ -112,13 +123,13 @@ def save_checkpoint(folder: Path, weights: Mapping[str, Tensor], spec: ModelSpec
     """Write a checkpoint; an older one in the folder is replaced.
 
     Args:
-        folder: of the checkpoint.
-        weights: the network's state dict.
-        spec: what it is.
-        state: plain facts for the reader, such as epoch and validation error.
+        folder: Folder of the checkpoint.
+        weights: State dict of the network.
+        spec: Description of the network.
+        state: Plain facts for the reader, such as epoch and validation error.
 
     Raises:
-        ValueError: the folder cannot be written to, or the disk is full; an older checkpoint is then still whole.
+        InputError: The folder cannot be written, or the disk is full; an older checkpoint is then still whole.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     facts = {"spec": _plain(dataclasses.asdict(spec)), "state": state}
@@ -128,38 +139,77 @@ def save_checkpoint(folder: Path, weights: Mapping[str, Tensor], spec: ModelSpec
 
 
 def load_checkpoint(folder: Path) -> tuple[MultiviewTransformer, ModelSpec]:
-    """The network of a checkpoint folder, on the CPU.
+    """Read the network of a checkpoint folder, on the CPU.
 
     Raises:
-        ValueError: no checkpoint there, or one that is damaged or does not fit itself.
+        InputError: No checkpoint there; `damaged-file`; `unsupported-file` for weights that do not fit the spec.
     """
     document, weights = read_checksummed(folder, "model", "checkpoint")
+    spec = _read_spec(document, folder / "model.yaml")
+    model = build_model(spec)
+    try:
+        state = safetensors.torch.load_file(weights)
+    except safetensors.SafetensorError as error:
+        raise InputError(
+            f"{weights}: not the weights that model.yaml describes: {error}", code="damaged-file", path=weights
+        ) from error
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    found = {name: tensor.shape for name, tensor in state.items()}
+    others = sorted(name for name in shapes.keys() | found.keys() if shapes.get(name) != found.get(name))
+    if others:
+        named = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        raise InputError(
+            f"{weights}: not the weights that model.yaml describes: {len(others)} parameters are missing, unknown or "
+            f"of another shape ({named}). If another version of mvtrain wrote it, use that version, or train again.",
+            code="unsupported-file",
+            path=weights,
+            parameters=others,
+        )
+    model.load_state_dict(state)
+    return model, spec
+
+
+def _read_spec(document: dict[str, Any], path: Path) -> ModelSpec:
     try:
         fields: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in document["spec"].items()
         }
         spec = ModelSpec(**fields)
     except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{folder / 'model.yaml'} does not describe a checkpoint: {error}") from error
-    model = build_model(spec)
-    try:
-        state = safetensors.torch.load_file(weights)
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{weights} does not fit the model that model.yaml describes: {error}") from error
-    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    found = {name: tensor.shape for name, tensor in state.items()}
-    others = sorted(name for name in shapes.keys() | found.keys() if shapes.get(name) != found.get(name))
-    if others:
-        named = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-        raise ValueError(
-            f"{weights} does not fit the model that model.yaml describes: {len(others)} parameters are missing, "
-            f"unknown or of another shape ({named}). If another version of mvtrain wrote it, use that version, or "
-            "train again"
+        raise InputError(f"{path}: does not describe a checkpoint: {error}", code="damaged-file", path=path) from error
+    wrong = [name for name, is_valid in _check_fields(spec).items() if not is_valid]
+    if wrong:
+        raise InputError(
+            f"{path}: does not describe a checkpoint: spec.{wrong[0]} is {fields.get(wrong[0])!r}",
+            code="damaged-file",
+            path=path,
+            field=wrong[0],
         )
-    model.load_state_dict(state)
-    return model, spec
+    return spec
+
+
+def _check_fields(spec: ModelSpec) -> dict[str, bool]:
+    """Return by field True if the value that a file gave it is of the right type."""
+    return {
+        "backbone": isinstance(spec.backbone, str),
+        "backbone_args": isinstance(spec.backbone_args, dict),
+        "attention": spec.attention in get_args(Attention),
+        "view_names": _are_all(spec.view_names, str),
+        "keypoint_names": _are_all(spec.keypoint_names, str),
+        "image_size": _are_all(spec.image_size, int) and len(spec.image_size) == 2 and min(spec.image_size) > 0,
+        "downsample_factor": isinstance(spec.downsample_factor, int) and spec.downsample_factor > 0,
+        "mean": _are_all(spec.mean, float) and len(spec.mean) == 3,
+        "std": _are_all(spec.std, float) and len(spec.std) == 3,
+        "subject_size": spec.subject_size is None or isinstance(spec.subject_size, int | float),
+        "epipolar_attention": isinstance(spec.epipolar_attention, bool),
+    }
+
+
+def _are_all(values: object, kind: type) -> bool:
+    kinds = (int, float) if kind is float else (kind,)
+    return isinstance(values, tuple) and len(values) > 0 and all(isinstance(value, kinds) for value in values)
 
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:
-    """Tuples as lists: YAML has no tuples, and a tag of its own for them would not be safe to load."""
+    """Turn tuples into lists: YAML has no tuples, and a tag for them would not be safe to load."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}

@@ -1,4 +1,4 @@
-"""Heatmaps to coordinates, confidence and covariance."""
+"""Coordinates, confidence and covariance of keypoints from their heatmaps."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ COVARIANCE_RADIUS = 8
 
 
 def decode(logits: Tensor, *, sigma: float = SIGMA, radius: int = WINDOW_RADIUS) -> tuple[Tensor, Tensor]:
-    """Keypoints and confidence from heatmap logits.
+    """Decode heatmap logits into keypoints and confidence.
 
     The mean is taken in a window around the highest pixel: mass elsewhere, such as a flat background, cannot move the
-    point, so a diffuse heatmap is no way to satisfy a loss on coordinates. The image border cuts windows off, and the
+    point, so a diffuse heatmap cannot satisfy a loss on coordinates. The image border cuts windows off, and the
     mean of a cut Gaussian is biased; the bias is that of a Gaussian of the target's width, known in closed form, and
     is removed by Newton's method.
 
     Args:
         logits: (..., h, w); the heatmap is their softmax.
-        sigma: width of the target Gaussians in heatmap px.
-        radius: half the side of the window in heatmap px.
+        sigma: Standard deviation of the target Gaussians in heatmap px.
+        radius: Half the side of the window in heatmap px.
 
     Returns:
-        points (..., 2) in heatmap px, differentiable; confidence (...) in [0, 1], the mass inside the window.
+        Points (..., 2) in heatmap px, differentiable; confidence (...) in [0, 1], the mass inside the window.
     """
     peak = logits.flatten(-2).argmax(-1)
     window, (rows, rows_inside), (columns, columns_inside) = _cut_window(logits, peak, radius)
@@ -49,18 +49,18 @@ def decode(logits: Tensor, *, sigma: float = SIGMA, radius: int = WINDOW_RADIUS)
 def heatmap_covariance(
     logits: Tensor, points: Tensor, *, sigma: float = SIGMA, radius: int = COVARIANCE_RADIUS
 ) -> Tensor:
-    """Covariance of heatmaps around their decoded points.
+    """Compute the covariance of heatmaps around their decoded points.
 
-    Like the points it is of a window: mass elsewhere, a second peak or a flat background, is what confidence tells of.
-    What the window and the image border cut off a Gaussian of the target's width is made good in closed form, so the
-    covariance of a target is sigma^2 anywhere; the target's own width is thus part of it. Of wider heatmaps the window
-    loses more: 4 % of the variance at 2.4 sigma, 18 % at 3.2 sigma.
+    Like the points it is that of a window: mass elsewhere, a second peak or a flat background, lowers the confidence
+    instead. The part of a Gaussian of the target's width that the window and the image border cut off is restored in
+    closed form, so the covariance of a target is sigma^2 anywhere; the target's own width is thus part of it. Of wider
+    heatmaps the window loses more: 4 % of the variance at 2.4 sigma, 18 % at 3.2 sigma.
 
     Args:
         logits: (..., h, w); the heatmap is their softmax.
         points: (..., 2) in heatmap px, from `decode`; finite, inside the image or at most a pixel outside.
-        sigma: width of the target Gaussians in heatmap px.
-        radius: half the side of the window in heatmap px.
+        sigma: Standard deviation of the target Gaussians in heatmap px.
+        radius: Half the side of the window in heatmap px.
 
     Returns:
         (..., 2, 2) in heatmap px^2, symmetric, x before y.
@@ -73,7 +73,7 @@ def heatmap_covariance(
     along_x, along_y = window.sum(-2), window.sum(-1)
     x = columns - (along_x * columns).sum(-1, keepdim=True)
     y = rows - (along_y * rows).sum(-1, keepdim=True)
-    # A cut Gaussian is narrower than a whole one: each axis is stretched by what the target would need there.
+    # A cut Gaussian is narrower than a whole one: each axis is stretched by the factor that the target needs there.
     stretch_x = _lost_width(points[..., 0], columns, columns_inside, sigma)
     stretch_y = _lost_width(points[..., 1], rows, rows_inside, sigma)
     xx = (along_x * x.square()).sum(-1) * stretch_x.square()
@@ -82,10 +82,21 @@ def heatmap_covariance(
     return torch.stack([torch.stack([xx, xy], dim=-1), torch.stack([xy, yy], dim=-1)], dim=-2)
 
 
+def heatmap_to_model(points: Tensor, downsample_factor: int) -> Tensor:
+    """Convert heatmap px to model px."""
+    stride = 2**downsample_factor
+    return (points + 0.5) * stride - 0.5
+
+
+def model_to_heatmap(points: Tensor, downsample_factor: int) -> Tensor:
+    """Convert model px to heatmap px."""
+    return (points + 0.5) / 2**downsample_factor - 0.5
+
+
 def _cut_window(
     logits: Tensor, peak: Tensor, radius: int
 ) -> tuple[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """The heatmap (..., n, n) around a pixel, 0 outside the image; its rows and columns, and which are inside."""
+    """Cut the heatmap (..., n, n) around a pixel, 0 outside the image; also its rows and columns."""
     height, width = logits.shape[-2:]
     heatmap = logits.flatten(-2).float().softmax(-1)
     offsets = torch.arange(-radius, radius + 1, device=logits.device)
@@ -100,41 +111,30 @@ def _cut_window(
 
 
 def _undo_truncation(mean: Tensor, pixels: Tensor, inside: Tensor, sigma: float, steps: int = 3) -> Tensor:
-    """The centre of a Gaussian whose mean over the pixels inside the image is `mean`.
+    """Find the center of a Gaussian whose mean over the pixels inside the image is `mean`.
 
     Newton's method on f(c) = sum x g(x - c) / sum g(x - c), whose derivative is the variance over sigma^2.
     """
     center = mean
-    # A peak at the border may belong to a Gaussian whose centre lies up to half a pixel outside the image.
+    # A peak at the border may belong to a Gaussian whose center lies up to half a pixel outside the image.
     lowest = torch.where(inside, pixels, pixels.amax(-1, keepdim=True)).amin(-1) - 0.5
     highest = torch.where(inside, pixels, pixels.amin(-1, keepdim=True)).amax(-1) + 0.5
     for _ in range(steps):
-        expected, variance = _cut_frames(center, pixels, inside, sigma)
+        expected, variance = _cut_gaussian(center, pixels, inside, sigma)
         center = center + (mean - expected) * sigma**2 / variance.clamp(min=0.1)
         center = torch.minimum(torch.maximum(center, lowest), highest)
     return center
 
 
 def _lost_width(center: Tensor, pixels: Tensor, inside: Tensor, sigma: float) -> Tensor:
-    """How many times wider a Gaussian around `center` is than what of it falls on the pixels inside the image."""
-    _, variance = _cut_frames(center, pixels, inside, sigma)
+    """Compute how many times wider a Gaussian around `center` is than its part on the pixels inside the image."""
+    _, variance = _cut_gaussian(center, pixels, inside, sigma)
     return sigma / variance.clamp(min=0.1).sqrt()
 
 
-def _cut_frames(center: Tensor, pixels: Tensor, inside: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
-    """Mean and variance over the pixels inside the image of a Gaussian around `center`."""
+def _cut_gaussian(center: Tensor, pixels: Tensor, inside: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+    """Compute mean and variance, over the pixels inside the image, of a Gaussian around `center`."""
     weights = torch.exp(-0.5 * ((pixels - center[..., None]) / sigma) ** 2) * inside
     weights = weights / weights.sum(-1, keepdim=True)
     expected = (weights * pixels).sum(-1)
     return expected, (weights * (pixels - expected[..., None]) ** 2).sum(-1)
-
-
-def heatmap_to_model(points: Tensor, downsample_factor: int) -> Tensor:
-    """Heatmap px to model px."""
-    stride = 2**downsample_factor
-    return (points + 0.5) * stride - 0.5
-
-
-def model_to_heatmap(points: Tensor, downsample_factor: int) -> Tensor:
-    """Model px to heatmap px."""
-    return (points + 0.5) / 2**downsample_factor - 0.5

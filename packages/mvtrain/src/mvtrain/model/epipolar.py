@@ -1,9 +1,9 @@
-"""Which patches of two views can show the same point: a bias that keeps attention near epipolar lines.
+"""Attention bias that keeps attention between views near epipolar lines.
 
 A point that a patch of one view shows lies, in every other view, on the epipolar line of that patch. Plain attention
-over all views has to find out which patches belong together; with known cameras it can be told. The idea of looking
-along epipolar lines is that of Epipolar Transformers (He, Yan, Fragkiadaki and Yu, CVPR 2020); here it is an additive
-bias on the attention of every block, and so costs no parameters.
+over all views has to learn which patches belong together; known cameras give it. The idea of attending along epipolar
+lines is that of Epipolar Transformers (He, Yan, Fragkiadaki and Yu, CVPR 2020); here it is an additive bias on the
+attention of every block, and so costs no parameters.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ WIDTH = 0.7
 """Standard deviation of the bias across an epipolar line, in patches: a patch is wide, and so is its line."""
 
 LOWEST = -8.0
-"""Bias of patches far from the line: e^-8 of the weight, as good as nothing, but never nothing at all."""
+"""Bias of patches far from the line: e^-8 of the weight, which is nearly nothing but never zero."""
 
 
 def epipolar_bias(
@@ -29,14 +29,14 @@ def epipolar_bias(
     image_size: tuple[int, int],
     patch_size: tuple[int, int],
 ) -> Tensor:
-    """What is added to the attention between the patches of all views, before the softmax; see `bias_between_rays`.
+    """Compute the term that is added to the attention logits between patches of all views; see `bias_between_rays`.
 
     Args:
-        cameras: (B, V) rigs with distinct centres.
-        to_model: (B, V, 2, 3) frame px to model px.
-        calibrated: (B,) false where the cameras are placeholders: the bias is 0 there, plain attention.
-        image_size: height and width in model px.
-        patch_size: rows and columns of pixels.
+        cameras: (B, V) cameras with distinct centers.
+        to_model: (B, V, 2, 3) full-image px to model px.
+        calibrated: (B,) False where the cameras are placeholders: the bias is 0 there, plain attention.
+        image_size: Height and width in model px.
+        patch_size: Rows and columns of pixels.
 
     Returns:
         (B, V * N, V * N) float32. Patches that no ray reaches (beyond the lens's range) have the bias 0.
@@ -44,23 +44,23 @@ def epipolar_bias(
     grid = patch_grid(image_size, patch_size)
     batch_size, num_views = to_model.shape[:2]
     centers = patch_centers(grid, patch_size, to_model.device)
-    frame = affine.apply(affine.invert(to_model), centers.expand(batch_size, num_views, -1, 2))
-    origins, directions = rays(frame, cameras)
+    full = affine.apply(affine.invert(to_model), centers.expand(batch_size, num_views, -1, 2))
+    origins, directions = rays(full, cameras)
     known = directions.isfinite().all(-1) & calibrated[:, None, None]
     return bias_between_rays(origins, torch.where(known[..., None], directions, 0), grid)
 
 
 def bias_between_rays(origins: Tensor, directions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """The bias of attention, by the rays through the patches' centres.
+    """Compute the attention bias from the rays through the patches' centers.
 
-    -d^2 / (2 WIDTH^2), no lower than LOWEST, with d the distance of either patch's centre from the epipolar line of the
-    other, in patches: angles from the epipolar plane over the angle between neighbouring patches, root mean square of
+    -d^2 / (2 WIDTH^2), no lower than LOWEST, with d the distance of either patch's center from the epipolar line of the
+    other, in patches: angles from the epipolar plane over the angle between neighboring patches, root mean square of
     the two. 0 within a view, and where a ray is unknown. No gradient.
 
     Args:
-        origins: (B, V, 3) centres of the cameras, in any one frame and unit.
+        origins: (B, V, 3) centers of the cameras, in any one coordinate frame and unit.
         directions: (B, V, N, 3) unit vectors, patches row by row; zeros where a ray is unknown.
-        grid: rows and columns of the N patches.
+        grid: Rows and columns of the N patches.
 
     Returns:
         (B, V * N, V * N) float32, views one after another; symmetric.
@@ -81,7 +81,7 @@ def bias_between_rays(origins: Tensor, directions: Tensor, grid: tuple[int, int]
 
 
 def _patch_angle(directions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(B, V) mean angle between the known rays of neighbouring patches, in rad."""
+    """Compute the (B, V) mean angle between the known rays of neighboring patches, in rad."""
     rows, columns = grid
     directions = directions.unflatten(2, (rows, columns))
     known = (directions != 0).any(-1)
@@ -92,5 +92,5 @@ def _patch_angle(directions: Tensor, grid: tuple[int, int]) -> Tensor:
         usable = known.movedim(axis, 2)[:, :, here] & known.movedim(axis, 2)[:, :, there]
         total = total + ((second - first).norm(dim=-1) * usable).sum((2, 3))
         count = count + usable.sum((2, 3))
-    # A single patch has no neighbour: no line is then far from it.
+    # A single patch has no neighbor: no line is then far from it.
     return torch.where(count > 0, total / count.clamp(min=1), 2.0).clamp(min=1e-9)

@@ -1,4 +1,4 @@
-"""One forward pass, from uint8 images to keypoints in frame px."""
+"""Forward pass of a network, from uint8 images to keypoints in full-image px."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from mvtrain.model.masking import PatchMask
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What the model says about a batch; everything is differentiable.
+    """Output of the model for a batch; all of it is differentiable.
 
     Attributes:
         logits: (B, V, K, h, w) heatmap logits, float32.
         model_points: (B, V, K, 2) keypoints in model px.
-        full_points: (B, V, K, 2) keypoints in px of the full frame, the one calibration speaks of.
+        full_points: (B, V, K, 2) keypoints in full-image px, those of the calibration.
         confidence: (B, V, K) in [0, 1].
-        downsample_factor: heatmap px are 2 to this power model px wide.
+        downsample_factor: Heatmap px are 2 to this power model px wide.
     """
 
     logits: Tensor
@@ -37,10 +37,10 @@ class Prediction:
 
     @property
     def model_covariance(self) -> Tensor:
-        """(B, V, K, 2, 2) covariance of each keypoint in model px^2, x before y; see `heatmap_covariance`.
+        """Compute the (B, V, K, 2, 2) covariance of each keypoint in model px^2, x before y; see `heatmap_covariance`.
 
-        Computed anew at every call, and so never in a training step, which has no use for it. For a view that has no
-        image it means as little as the point.
+        It is computed at every call; training steps do not need it. For a view without an image it has no meaning, like
+        the point.
         """
         stride = 2**self.downsample_factor
         points = model_to_heatmap(self.model_points, self.downsample_factor)
@@ -48,13 +48,13 @@ class Prediction:
 
 
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """(..., 3, H, W) uint8 to float32 with a mean and standard deviation (3,) for values in [0, 1]."""
+    """Normalize (..., 3, H, W) uint8 to float32, by a mean and standard deviation (3,) for values in [0, 1]."""
     mean, std = mean[:, None, None], std[:, None, None]
     return (images.float() / 255 - mean) / std
 
 
 def to_prediction(logits: Tensor, batch: Batch, downsample_factor: int) -> Prediction:
-    """Decode heatmap logits and undo the batch's image maps, in float32 whatever the precision of the model."""
+    """Decode heatmap logits and invert the batch's image maps, in float32 whatever the precision of the model."""
     with torch.autocast(logits.device.type, enabled=False):
         logits = logits.float()
         heatmap_points, confidence = decode(logits)
@@ -71,15 +71,14 @@ def to_prediction(logits: Tensor, batch: Batch, downsample_factor: int) -> Predi
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """A model with what its input and output mean, on a device.
+    """A model on a device, with the normalization of its input and the scale of its output.
 
     Attributes:
-        model: images (B, V, 3, H, W) and view mask to heatmap logits.
-        mean: (3,) of the input's channels.
-        std: (3,) of the input's channels.
-        downsample_factor: heatmap px are 2 to this power model px wide.
-        epipolar_patch: rows and columns of pixels of a patch, where attention keeps to epipolar lines; None: it does
-            not.
+        model: Module from images (B, V, 3, H, W) and view mask to heatmap logits.
+        mean: (3,) mean of the input's channels.
+        std: (3,) standard deviation of the input's channels.
+        downsample_factor: Heatmap px are 2 to this power model px wide.
+        epipolar_patch: Rows and columns of pixels of a patch, if attention keeps to epipolar lines; else None.
     """
 
     model: torch.nn.Module
@@ -90,7 +89,7 @@ class Network:
 
     @classmethod
     def from_model(cls, model: torch.nn.Module, spec: ModelSpec, device: torch.device) -> Network:
-        """The model with the normalisation its spec gives."""
+        """Make a network from a model and the normalization that its spec gives."""
         mean, std = torch.tensor(spec.mean, device=device), torch.tensor(spec.std, device=device)
         return cls(
             model=model,
@@ -101,12 +100,12 @@ class Network:
         )
 
     def __call__(self, batch: Batch, mask: PatchMask | None = None, *, drop_patches: bool = False) -> Prediction:
-        """Keypoints of a batch.
+        """Predict the keypoints of a batch.
 
         Args:
-            batch: on the device; samples that are not calibrated have plain attention.
-            mask: patches to hide, in training.
-            drop_patches: hidden patches skip all blocks of the transformer but the last.
+            batch: Batch on the device; samples that are not calibrated get plain attention.
+            mask: Patches to hide, in training.
+            drop_patches: Let hidden patches skip all blocks of the transformer but the last.
         """
         images = normalize(batch.images, self.mean, self.std)
         if mask is not None:
@@ -128,11 +127,11 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class FramePredictions:
-    """Predictions of many frames, in the order they came.
+    """Predictions of many frames, in the order of the batches.
 
     Attributes:
         index: (N,) rows of the project.
-        points: (N, V, K, 2) frame px, NaN for views without an image.
+        points: (N, V, K, 2) full-image px, NaN for views without an image.
         confidence: (N, V, K) in [0, 1], NaN for views without an image.
     """
 
@@ -148,13 +147,13 @@ def predict_batches(
     device: torch.device,
     on_batch: Callable[[Batch, Prediction], None] | None = None,
 ) -> Generator[FramePredictions]:
-    """Run the network, in evaluation mode, over batches, and give what it says about each.
+    """Predict batches with the network in evaluation mode, one after another.
 
     Args:
-        network: to run.
-        batches: to predict.
-        device: of the network.
-        on_batch: also called with each batch and its prediction, on the device (validation loss).
+        network: Network to run.
+        batches: Batches to predict.
+        device: Device of the network.
+        on_batch: Function that is also called with each batch and its prediction, on the device (validation loss).
     """
     was_training = network.model.training
     network.model.eval()
@@ -182,7 +181,7 @@ def predict_frames(
     device: torch.device,
     on_batch: Callable[[Batch, Prediction], None] | None = None,
 ) -> FramePredictions:
-    """What `predict_batches` gives, put together."""
+    """Predict batches as `predict_batches` does, and join their predictions."""
     parts = list(predict_batches(network, batches, device, on_batch))
     return FramePredictions(
         index=np.concatenate([part.index for part in parts]),

@@ -1,4 +1,4 @@
-"""Patch masking: how many patches, and how many whole views, are hidden when, and which ones."""
+"""Patch masking: the schedule of hidden patches and views, and their random choice."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mvgeom.errors import InputError
 from mvtrain.model.backbone import patch_grid
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskingSchedule:
-    """The share of masked patches over training: 0 before `init`, linear to `final`, constant until `clear`, then 0.
+    """Share of masked patches over training: 0 before `init`, linear to `final`, constant until `clear`, then 0.
 
     Attributes:
-        init: epoch or step at which masking starts.
-        final: epoch or step from which the ratio is `final_ratio`.
-        init_ratio: the ratio at `init`.
-        final_ratio: the ratio from `final` on; 0 masks no patches at all.
-        view_ratio: the share of whole views hidden from `final` on; rises from 0 at `init`.
-        clear: epoch or step from which nothing is masked: the last and smallest steps see what prediction sees.
+        init: Epoch or step at which masking starts.
+        final: Epoch or step from which the ratio is `final_ratio`.
+        init_ratio: Ratio at `init`.
+        final_ratio: Ratio from `final` on; 0 masks no patches at all.
+        view_ratio: Share of whole views hidden from `final` on; rises from 0 at `init`.
+        clear: Epoch or step from which nothing is masked: the last and smallest steps get the same input as prediction.
     """
 
     init: float
@@ -34,18 +35,24 @@ class MaskingSchedule:
     def __post_init__(self) -> None:
         for name in ("init_ratio", "final_ratio", "view_ratio"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"training.patch_mask.{name} must lie in [0, 1], got {getattr(self, name)}")
+                raise InputError(
+                    f"training.patch_mask.{name}: expected a number in [0, 1], found {getattr(self, name)}",
+                    code="bad-value",
+                    key=f"training.patch_mask.{name}",
+                )
         if self.final < self.init:
-            raise ValueError(
-                f"training.patch_mask: masking ends to grow at {self.final}, before it starts at {self.init}"
+            raise InputError(
+                f"training.patch_mask: masking reaches its full ratio at {self.final}, before it starts at {self.init}",
+                code="bad-value",
+                key="training.patch_mask",
             )
 
     def ratio(self, time: float) -> float:
-        """The share of masked patches at an epoch or step."""
+        """Return the share of masked patches at an epoch or step."""
         return 0.0 if self.final_ratio == 0 else self._at(time, self.init_ratio, self.final_ratio)
 
     def views(self, time: float) -> float:
-        """The share of hidden views at an epoch or step."""
+        """Return the share of hidden views at an epoch or step."""
         return self._at(time, 0.0, self.view_ratio)
 
     def _at(self, time: float, first: float, last: float) -> float:
@@ -58,13 +65,13 @@ class MaskingSchedule:
 
 @dataclass(frozen=True, kw_only=True)
 class PatchMask:
-    """Which patches of a batch are hidden.
+    """Choice of the hidden patches of a batch.
 
     Attributes:
-        hidden: (B, V, rows, columns) true where a patch is hidden; a patch cut off by the border counts as one.
+        hidden: (B, V, rows, columns) True where a patch is hidden; a patch cut off by the border counts as one.
         kept: (B, V, M) numbers of the patches, counted row by row, that were not chosen one by one, in any order; a
             view that is hidden as a whole has them too.
-        patch_size: rows and columns of pixels.
+        patch_size: Rows and columns of pixels.
     """
 
     hidden: Tensor
@@ -72,7 +79,7 @@ class PatchMask:
     patch_size: tuple[int, int]
 
     def blank(self, images: Tensor) -> Tensor:
-        """Normalised images (B, V, 3, H, W) with the hidden patches set to 0, the mean colour."""
+        """Set the hidden patches of normalized images (B, V, 3, H, W) to 0, the mean color."""
         rows, columns = self.patch_size
         keep = (~self.hidden).repeat_interleave(rows, -2).repeat_interleave(columns, -1)
         return images * keep[:, :, None, : images.shape[-2], : images.shape[-1]]
@@ -92,19 +99,19 @@ def draw_mask(
 ) -> PatchMask | None:
     """Choose round(ratio * patches) patches of every view, and some views as a whole; None when that is nothing.
 
-    Which ones is a function of (seed, epoch, index, view) alone: the same however the samples are batched, and on any
+    The choice is a function of (seed, epoch, index, view) alone: the same however the samples are batched, and on any
     device.
 
     Args:
-        image_size: height and width in px.
-        patch_size: rows and columns of pixels, those of the backbone.
-        ratio: share of patches to hide.
-        view_ratio: share of a sample's views to hide as a whole, on average over samples; at least one is left.
-        num_views: V.
-        view_mask: (B, V) true where the view exists; others are not counted. None: all exist.
-        seed: of the run.
-        epoch: of the run.
-        index: (B,) which sample of the data set each one is.
+        image_size: Height and width in px.
+        patch_size: Rows and columns of pixels, those of the backbone.
+        ratio: Share of patches to hide.
+        view_ratio: Share of a sample's views to hide as a whole, on average over samples; at least one is left.
+        num_views: Number V of views.
+        view_mask: (B, V) True where the view exists; others are not counted. None: all exist.
+        seed: Random seed of the masks.
+        epoch: Epoch of the run.
+        index: (B,) numbers of the samples in the data set.
     """
     rows, columns = patch_grid(image_size, patch_size)
     num_patches = rows * columns
@@ -122,8 +129,8 @@ def draw_mask(
 def _hidden_views(
     ratio: float, num_views: int, view_mask: Tensor | None, seed: int, epoch: int, index: Tensor
 ) -> Tensor:
-    """(B, V) which views are hidden."""
-    # Epochs below 0 are no run's: a stream of its own. The last number rounds at random, so that the mean is exact.
+    """Return (B, V) True where a view is hidden."""
+    # No run has epochs below 0: a random stream of its own. The last number rounds at random: the mean is exact.
     scores = random_scores(seed, -1 - epoch, index, 1, num_views + 1)[:, 0]
     fraction = _shift_right(scores[:, -1:], 40) / 2.0**24
     scores = scores[:, :-1]
@@ -134,7 +141,7 @@ def _hidden_views(
 
 
 def random_scores(seed: int, epoch: int, index: Tensor, num_views: int, num_patches: int) -> Tensor:
-    """(B, V, N) pseudo-random int64, each a hash of (seed, epoch, index, view, patch)."""
+    """Return (B, V, N) pseudo-random int64, each a hash of (seed, epoch, index, view, patch)."""
     state = torch.full_like(index, seed, dtype=torch.int64)
     state = _hash(_hash(state) + epoch)
     state = _hash(state + index.long())[:, None]
@@ -143,7 +150,7 @@ def random_scores(seed: int, epoch: int, index: Tensor, num_views: int, num_patc
 
 
 def _hash(value: Tensor) -> Tensor:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), on int64, which wraps around like uint64."""
+    """Hash int64, which wraps around like uint64, by the finalizer of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014)."""
     value = value + _signed(0x9E3779B97F4A7C15)
     value = (value ^ _shift_right(value, 30)) * _signed(0xBF58476D1CE4E5B9)
     value = (value ^ _shift_right(value, 27)) * _signed(0x94D049BB133111EB)

@@ -1,4 +1,4 @@
-"""One transformer over the patches of every view, and a heatmap for each keypoint and view."""
+"""Multi-view transformer over the patches of all views, with a heatmap for each keypoint and view."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mvgeom.errors import InputError
 from mvtrain.model.head import HeatmapHead
 
 Attention = Literal["joint", "per_view"]
@@ -24,12 +25,12 @@ class MultiviewTransformer(nn.Module):
     attends over all views (`attention="joint"`), or every view is a sequence of its own (`"per_view"`).
 
     Args:
-        backbone: a timm transformer with global attention; class and register tokens are kept per view.
-        num_views: views of every sample; another number is an error.
-        num_keypoints: heatmaps per view.
-        downsample_factor: heatmaps are the image size divided by 2 to this power.
-        attention: see above.
-        gradient_checkpointing: recompute blocks in the backward pass, which saves memory and costs about a third more
+        backbone: Timm transformer with global attention; class and register tokens are kept per view.
+        num_views: Views of every sample; another number is an error.
+        num_keypoints: Heatmaps per view.
+        downsample_factor: Heatmaps are the image size divided by 2 to this power.
+        attention: `joint` or `per_view`, as above.
+        gradient_checkpointing: Recompute blocks in the backward pass, which saves memory and costs about a third more
             time.
     """
 
@@ -69,29 +70,34 @@ class MultiviewTransformer(nn.Module):
         kept_patches: Tensor | None = None,
         attention_bias: Tensor | None = None,
     ) -> Tensor:
-        """Heatmap logits.
+        """Predict heatmap logits.
 
         Args:
-            images: (B, V, 3, H, W) normalised; sizes that the patch does not divide are padded on the right and below
-                with zeros, the mean colour.
-            view_mask: (B, V) true where the view exists; views that do not exist are not attended to. None: all exist.
-            kept_patches: (B, V, M) which patches, counted row by row, go through all blocks. The others join them
-                before the last block, as they were embedded: there they learn from the rest, at a fraction of the cost.
-                None: all do.
-            attention_bias: (B, V * N, V * N) added to the joint attention between patches in every block, before the
-                softmax; see `epipolar_bias`. None: nothing.
+            images: (B, V, 3, H, W) normalized; sizes that the patch does not divide are padded on the right and below
+                with zeros, the mean color.
+            view_mask: (B, V) True where the view exists; views that do not exist are not attended to. None: all exist.
+            kept_patches: (B, V, M) numbers of the patches, counted row by row, that go through all blocks. The others
+                join them before the last block, as they were embedded: there they learn from the rest, at a fraction of
+                the cost. None: all do.
+            attention_bias: (B, V * N, V * N) term of the joint attention between patches in every block, added before
+                the softmax; see `epipolar_bias`. None: nothing.
 
         Returns:
             (B, V, K, H / 2**f, W / 2**f) logits; their softmax over the pixels is the heatmap.
 
         Raises:
-            ValueError: another number of views than the model was built for.
+            InputError: `wrong-count` for another number of views than the model was built for.
         """
         batch_size, num_views = images.shape[:2]
         if num_views != self.num_views:
-            raise ValueError(f"this model was built for {self.num_views} views, the batch has {num_views}")
+            raise InputError(
+                f"images: found {num_views} views, expected {self.num_views} as the model was built for",
+                code="wrong-count",
+                found=num_views,
+                expected=self.num_views,
+            )
         if view_mask is not None:
-            # Attention to nothing at all would be NaN; what a sample without any view gives is of no account.
+            # Attention to nothing at all would be NaN; the output of a sample without any view is not used.
             view_mask = view_mask | ~view_mask.any(1, keepdim=True)
         patches, grid = self._features(images, view_mask, kept_patches, attention_bias)
         # Channels last in memory, as the tokens are: the head takes them without another copy.
@@ -106,7 +112,7 @@ class MultiviewTransformer(nn.Module):
         kept: Tensor | None = None,
         bias: Tensor | None = None,
     ) -> tuple[Tensor, tuple[int, int]]:
-        """Normalised patch tokens (B, V, N, D) after the last block, and their rows and columns."""
+        """Return normalized patch tokens (B, V, N, D) after the last block, and their rows and columns."""
         batch_size, num_views = images.shape[:2]
         tokens, ropes, grid = self._embed(images.flatten(0, 1))
         tokens = tokens.reshape(batch_size, num_views, *tokens.shape[1:]) + self.view_embedding
@@ -132,7 +138,7 @@ class MultiviewTransformer(nn.Module):
         return self._split(self.backbone.norm(sequence), batch_size, num_prefix)[1], grid
 
     def _embed(self, images: Tensor) -> tuple[Tensor, list[Tensor | None], tuple[int, int]]:
-        """Tokens of each view, the rotary table of each block (..., N, channels), rows and columns of the patches."""
+        """Return tokens of each view, rotary table of each block (..., N, channels), rows and columns of patches."""
         rows, columns = self.patch_size
         height, width = images.shape[-2:]
         images = F.pad(images, (0, -width % columns, 0, -height % rows))
@@ -147,7 +153,7 @@ class MultiviewTransformer(nn.Module):
         return tokens, [rope] * depth, grid
 
     def _spread(self, ropes: list[Tensor | None], kept: Tensor | None = None) -> list[Tensor | None]:
-        """Rotary tables of one view's patches as tables of the sequence, each view by its own positions."""
+        """Extend rotary tables of one view's patches to the sequence of all views, each view by its own positions."""
 
         def spread(rope: Tensor | None) -> Tensor | None:
             if rope is None:
@@ -172,7 +178,7 @@ class MultiviewTransformer(nn.Module):
         view_mask: Tensor | None,
         bias: Tensor | None,
     ) -> Tensor:
-        """The sequence of prefix tokens (B, V, n, D) and patches (B, V, N, D), through blocks."""
+        """Pass the sequence of prefix tokens (B, V, n, D) and patches (B, V, N, D) through blocks."""
         attention_mask = None
         if self.attention == "joint":
             sequence = torch.cat([prefix.flatten(1, 2), patches.flatten(1, 2)], dim=1)
@@ -197,7 +203,7 @@ class MultiviewTransformer(nn.Module):
         return sequence
 
     def _split(self, sequence: Tensor, batch_size: int, num_prefix: int) -> tuple[Tensor, Tensor]:
-        """A sequence as prefix tokens (B, V, n, D) and patches (B, V, N, D)."""
+        """Split a sequence into prefix tokens (B, V, n, D) and patches (B, V, N, D)."""
         num_leading = num_prefix * (self.num_views if self.attention == "joint" else 1)
         shape = (batch_size, self.num_views, -1, sequence.shape[-1])
         if num_leading == 0:
@@ -206,7 +212,7 @@ class MultiviewTransformer(nn.Module):
 
 
 def _bias_between(bias: Tensor, kept: Tensor) -> Tensor:
-    """The bias (B, V * N, V * N) between the patches (B, V, M) that are kept of each view, (B, V * M, V * M)."""
+    """Select from the bias (B, V * N, V * N) that between the kept patches (B, V, M): (B, V * M, V * M)."""
     num_views, num_patches = kept.shape[1], bias.shape[-1] // kept.shape[1]
     first = torch.arange(num_views, device=kept.device)[:, None] * num_patches
     places = (kept + first).flatten(1)

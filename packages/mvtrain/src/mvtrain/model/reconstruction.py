@@ -1,8 +1,8 @@
-"""Predictions in 3D: triangulated with weights that follow from their confidence, views that disagree left out.
+"""Predictions in 3D: triangulation with weights from confidence, without outlier views.
 
-A keypoint's variance is taken to be inversely proportional to its weight (`confidence.view_weights`); how large it is
-follows from how well the views agree over the whole recording, outliers aside. From that come the standard deviations,
-and the distance beyond which a view counts as an outlier.
+A keypoint's variance is taken to be inversely proportional to its weight (`likelihood.view_weights`); its scale follows
+from the agreement of the views over the whole recording, outliers aside. From that come the standard deviations, and
+the distance beyond which a view counts as an outlier.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from mvtrain.model.likelihood import ConfidenceMap, view_weights
 from mvtrain.project.project import Project
 
 _SAMPLE = 20_000
+"""Keypoints of a recording from which its noise is estimated."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeypointNoise:
-    """How exact the keypoints of a recording are.
+    """Noise of the keypoints of a recording.
 
     Attributes:
-        sigma: standard deviation per pixel coordinate of a keypoint of typical weight; NaN where no two views see
-            any keypoint.
-        typical_weight: median over the recording.
+        sigma: Standard deviation in full-image px, per coordinate, of a keypoint of typical weight; NaN where no two
+            views see any keypoint.
+        typical_weight: Median weight over the recording.
     """
 
     sigma: float
@@ -35,12 +36,12 @@ class KeypointNoise:
 
 
 def estimate_noise(points: np.ndarray, weights: np.ndarray, cameras: CameraGroup) -> KeypointNoise:
-    """How exact predicted keypoints are, from how well the views agree.
+    """Estimate the noise of predicted keypoints from the agreement of the views.
 
     Args:
-        points: (N, V, K, 2) frame px, NaN where missing: an even sample of the recording is enough.
+        points: (N, V, K, 2) full-image px, NaN where missing: an even sample of the recording is enough.
         weights: (N, V, K) inverse variances up to a common factor; 0 or NaN removes a keypoint.
-        cameras: V cameras, at least two.
+        cameras: Group of V cameras, at least two.
     """
     known = weights[np.isfinite(points).all(-1) & (weights > 0)]
     typical = float(np.median(known)) if len(known) else float("nan")
@@ -52,37 +53,37 @@ def estimate_noise(points: np.ndarray, weights: np.ndarray, cameras: CameraGroup
 
 
 def to_3d(points: np.ndarray, weights: np.ndarray, cameras: CameraGroup, noise: KeypointNoise) -> Reconstruction:
-    """World points of predictions, with standard deviation, reprojection error and number of views.
+    """Triangulate predictions into world points, with standard deviation, reprojection error and number of views.
 
     Args:
-        points: (N, V, K, 2) frame px, NaN where missing.
+        points: (N, V, K, 2) full-image px, NaN where missing.
         weights: (N, V, K) as for `estimate_noise`.
-        cameras: V cameras, at least two.
-        noise: of the whole recording.
+        cameras: Group of V cameras, at least two.
+        noise: Noise of the whole recording.
     """
     known = np.isfinite(noise.sigma) and noise.sigma > 0
     return reconstruct(
         points,
         cameras,
-        noise=noise.sigma if known else 1.0,  # no point can be had then, or all views agree exactly
+        noise=noise.sigma if known else 1.0,  # otherwise there is no point, or all views agree exactly
         weights=weights / noise.typical_weight,
     )
 
 
 def sample_rows(num_rows: int, num_keypoints: int) -> range:
-    """Evenly spread rows of a long recording, enough to estimate its noise from."""
+    """Choose evenly spread rows of a long recording, enough to estimate its noise."""
     return range(0, num_rows, max(1, num_rows * num_keypoints // _SAMPLE))
 
 
 def reconstruct_project(
     project: Project, predictions: FramePredictions, confidence_map: ConfidenceMap | None
 ) -> Reconstruction:
-    """World points of predicted frames of a project; NaN for those without calibration, and where no two views agree.
+    """Triangulate predicted frames of a project; NaN without calibration, and where no two views agree.
 
     Args:
-        project: that the frames are from.
-        predictions: of N of its frames, in any order; how exact they are is estimated from all of them together.
-        confidence_map: calibration of their confidence, if there is one.
+        project: Project that the frames are from.
+        predictions: Predictions of N of its frames, in any order; their noise is estimated from all of them together.
+        confidence_map: Calibration of their confidence, if there is one.
     """
     shape = (len(predictions.points), predictions.points.shape[2])
     cameras_of = [project.cameras[row] for row in predictions.index]

@@ -17,7 +17,7 @@ from mvgeom.tables import write_labeled_boxes
 from mvtrain.config import Config
 from mvtrain.config.recommended import write_project_config
 from mvtrain.project.writer import image_name, write_labels, write_points_3d
-from mvtrain.runtime.new_folder import new_folder
+from mvtrain.runtime.folders import new_folder
 from mvtrain.synth.recording import Labels, Recording, record
 from mvtrain.synth.scene import Scene, make_scene
 from mvtrain.synth.skeleton import KEYPOINT_NAMES

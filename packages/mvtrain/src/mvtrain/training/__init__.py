@@ -1,1 +1,1 @@
-"""Train a network: schedules, the step, the loop, checkpoints, the log."""
+"""Training of a network: schedules, the step, the loop, checkpoints, the log."""

@@ -1,4 +1,4 @@
-"""The parts of a run, made from its config: model, optimizer, loaders."""
+"""Model, optimizer and loaders of a run, built from its config."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 from torch.utils.data import DataLoader
 
 from mvaug import Augmentation
+from mvgeom.errors import InputError
 from mvtrain.config import Config
 from mvtrain.config.recommended import learning_rates
 from mvtrain.data.augmentation import make_augmentation
@@ -23,10 +24,10 @@ from mvtrain.project.splits import Split
 
 
 def make_model(config: Config, project: Project, split: Split) -> tuple[ModelSpec, MultiviewTransformer]:
-    """The network that the config asks for, with its first weights, and its description.
+    """Build the network that the config asks for, with its first weights, and its description.
 
     Raises:
-        ValueError: weights that cannot be had or do not fit.
+        InputError: Weights that cannot be had or do not fit; `bad-value` for `model.checkpoint` of another network.
     """
     size = subject_size(triangulate_labels(project)[split.train])
     spec = make_spec(config, view_names=project.view_names, keypoint_names=project.keypoint_names, subject_size=size)
@@ -39,8 +40,15 @@ def make_model(config: Config, project: Project, split: Split) -> tuple[ModelSpe
         for field in ("backbone", "backbone_args", "view_names", "keypoint_names", "downsample_factor"):
             ours, theirs = getattr(spec, field), getattr(other, field)
             if ours != theirs:
-                raise ValueError(f"model.checkpoint: {start} was trained with {field} {theirs}, not {ours}")
-        # Attention has no weights of its own: the config may ask for another than the checkpoint was trained with.
+                raise InputError(
+                    f"model.checkpoint: {start} was trained with another {field}, found {theirs}, expected {ours}",
+                    code="bad-value",
+                    key="model.checkpoint",
+                    field=field,
+                    found=theirs,
+                    expected=ours,
+                )
+        # Attention has no weights of its own: the config may ask for another attention than the checkpoint's.
         model = build_model(spec)
         model.load_state_dict(loaded.state_dict())
     model.gradient_checkpointing = config.model.gradient_checkpointing
@@ -48,14 +56,14 @@ def make_model(config: Config, project: Project, split: Split) -> tuple[ModelSpe
 
 
 def make_optimizer(config: Config, model: MultiviewTransformer) -> torch.optim.Optimizer:
-    """The optimizer, with the groups `backbone` and `head`; their full learning rates stand beside the current ones.
+    """Make the optimizer with the groups `backbone` and `head`, each with its full learning rate and the current one.
 
     The model must be on its device already.
     """
     training = config.training
     parameters = training.optimizer_params
     head_rate, backbone_rate = learning_rates(config)
-    # The view embedding goes with the backbone: its gradient runs through every block, which freezing is to save.
+    # The view embedding goes with the backbone: its gradient runs through every block, a cost that freezing avoids.
     with_backbone = [*model.backbone.parameters(), model.view_embedding]
     groups = [
         {"name": "backbone", "params": with_backbone, "lr": backbone_rate, "full_learning_rate": backbone_rate},
@@ -67,8 +75,8 @@ def make_optimizer(config: Config, model: MultiviewTransformer) -> torch.optim.O
         },
     ]
     extra: dict[str, Any] = {} if parameters.weight_decay is None else {"weight_decay": parameters.weight_decay}
-    # One kernel for all parameters takes less than half the time. Gradients that were scaled for float16 it unscales by
-    # itself, which is too late for clipping.
+    # One kernel for all parameters takes less than half the time. It unscales gradients that were scaled for float16
+    # by itself, which is too late for clipping.
     device = model.view_embedding.device.type
     extra["fused"] = device in ("cpu", "cuda") and training.precision not in ("16-mixed", "16")
     return {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}[training.optimizer](groups, **extra)
@@ -77,7 +85,7 @@ def make_optimizer(config: Config, model: MultiviewTransformer) -> torch.optim.O
 def make_loaders(
     config: Config, project: Project, split: Split, spec: ModelSpec, fabric: Fabric
 ) -> tuple[DataLoader[Batch], DataLoader[Batch] | None]:
-    """Loaders of the training frames of this process, and of the validation frames; None without any."""
+    """Make the loaders of this process's training frames and of the validation frames; None without validation."""
     training = config.training
     cache = ImageCache.from_project(project, max_bytes=config.data.cache_gb * 1e9)
     seed = training.rng_seed_data_pt
@@ -114,5 +122,5 @@ def make_loaders(
 
 
 def default_num_workers() -> int:
-    """Loader processes when the config names no number: the cores this process may use, less one for training."""
+    """Count the loader processes if the config gives no number: the cores of this process, less one for training."""
     return max(1, min(8, len(os.sched_getaffinity(0)) - 1 if hasattr(os, "sched_getaffinity") else 4))

@@ -1,4 +1,4 @@
-"""What stops a run that cannot go on, with words that help: a loss that is no number, memory that is not enough."""
+"""Errors with a remedy for runs that cannot go on: a loss that is not finite, out of memory, dead loader processes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mvgeom.errors import InputError
 from mvgeom.files import replace_file
 from mvtrain.data.batch import collate
 from mvtrain.data.dataset import FrameDataset
@@ -17,7 +18,7 @@ _NEVER = torch.iinfo(torch.int64).max
 
 
 class FiniteWatch:
-    """Notes the first step whose loss was not finite, on the device, so that no step has to wait for its loss."""
+    """Record of the first step whose loss was not finite, on the device, so that no step waits for its loss."""
 
     def __init__(self, device: torch.device) -> None:
         self._first = torch.tensor(_NEVER, device=device)
@@ -27,16 +28,16 @@ class FiniteWatch:
         """Note one step.
 
         Args:
-            loss: of the step.
-            step: its number, increasing.
-            epoch: in which its samples were drawn.
+            loss: Loss of the step.
+            step: Number of the step, increasing.
+            epoch: Epoch in which its samples were drawn.
             index: (B,) rows of its samples, on the CPU.
         """
         self._batches[step] = (epoch, index)
         self._first = torch.where(loss.detach().isfinite(), self._first, self._first.clamp(max=step))
 
     def first_bad(self) -> tuple[int, int, Tensor] | None:
-        """Step, epoch and rows of the first step that was not finite, since the last call; waits for the device."""
+        """Return step, epoch, rows of the first step since the last call that was not finite; waits for the device."""
         step = int(self._first)
         found = None if step == _NEVER else (step, *self._batches[step])
         self._batches.clear()
@@ -47,10 +48,10 @@ def save_batch(run_dir: Path, dataset: FrameDataset, epoch: int, rows: Tensor) -
     """Make a batch again and write it to `run_dir`, as tensors that `torch.load(path, weights_only=True)` reads.
 
     Args:
-        run_dir: of the run.
-        dataset: that the batch came from.
-        epoch: in which its samples were drawn.
-        rows: (B,) of the project.
+        run_dir: Run folder.
+        dataset: Data set that the batch came from.
+        epoch: Epoch in which its samples were drawn.
+        rows: (B,) rows of the project.
     """
     batch = collate([dataset[epoch, row] for row in rows.tolist()])
     names = ("index", "images", "points", "visibility", "view_mask", "to_model")
@@ -61,10 +62,10 @@ def save_batch(run_dir: Path, dataset: FrameDataset, epoch: int, rows: Tensor) -
 
 @contextmanager
 def explain_failures() -> Iterator[None]:
-    """Turn what the machine does to a run, too little memory or a killed loader process, into words that help.
+    """Replace torch's and Python's errors of too little memory or a dead loader process by errors with a remedy.
 
     Raises:
-        ValueError: in place of torch's or Python's error.
+        InputError: `out-of-memory` or `dead-loader`.
     """
     try:
         yield
@@ -75,7 +76,7 @@ def explain_failures() -> Iterator[None]:
         raise _dead_loader(error) from error
     except RuntimeError as error:
         # Neither the allocator of the CPU nor the watch over loader processes has an exception of its own. The latter
-        # is raised by a signal handler, wherever the process happens to be.
+        # is raised by a signal handler, at any place of the process.
         if "DefaultCPUAllocator" in str(error):
             raise _lack_of_memory(error) from error
         if "DataLoader worker" in str(error):
@@ -83,16 +84,21 @@ def explain_failures() -> Iterator[None]:
         raise
 
 
-def _dead_loader(error: BaseException) -> ValueError:
-    return ValueError(
-        f"a loader process died ({str(error).strip()}); most often memory ran out: lower training.num_workers, "
-        "data.cache_gb or training.train_batch_size"
+def _dead_loader(error: BaseException) -> InputError:
+    return InputError(
+        f"training: a loader process died ({str(error).strip()}), most often because memory ran out. Lower "
+        "training.num_workers, data.cache_gb or training.train_batch_size.",
+        code="dead-loader",
+        keys=("training.num_workers", "data.cache_gb", "training.train_batch_size"),
     )
 
 
-def _lack_of_memory(error: BaseException) -> ValueError:
-    return ValueError(
-        "out of memory. Three settings help: a smaller training.train_batch_size (with a larger "
-        "training.accumulate_grad_batches the steps stay the same), model.gradient_checkpointing: true, and smaller "
-        f"data.image_resize_dims. On a GPU training.precision: bf16-mixed halves it too. ({str(error).splitlines()[0]})"
+def _lack_of_memory(error: BaseException) -> InputError:
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    return InputError(
+        f"training: out of memory ({reason}). Lower training.train_batch_size (with a larger "
+        "training.accumulate_grad_batches the steps stay the same), set model.gradient_checkpointing: true, or lower "
+        "data.image_resize_dims. On a GPU training.precision: bf16-mixed halves the memory, too.",
+        code="out-of-memory",
+        keys=("training.train_batch_size", "model.gradient_checkpointing", "data.image_resize_dims"),
     )

@@ -1,4 +1,4 @@
-"""Strategy `fsdp`: the processes of a machine share out the weights, gradients and optimizer state between them."""
+"""Devices, precision and strategy of a run, and the processes that train it."""
 
 from __future__ import annotations
 
@@ -10,81 +10,97 @@ from typing import TYPE_CHECKING, cast
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import ModelParallelStrategy, Strategy
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
+from mvgeom.errors import InputError
 from mvtrain.config import Config
 from mvtrain.config.recommended import is_pretrained
 from mvtrain.model.multiview import MultiviewTransformer
+from mvtrain.training.device_errors import is_device_error
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
 
+def launch(config: Config, console: Console) -> Fabric:
+    """Start Fabric, with its processes, on the devices that the config names.
+
+    Raises:
+        InputError: `no-device`, or `bad-value` for devices, strategy, number of nodes or precision that Fabric refuses.
+    """
+    accelerator, devices = choose_hardware(config, console)
+    training = config.training
+    try:
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=devices,
+            strategy=choose_strategy(config),
+            num_nodes=training.num_nodes,
+            precision=training.precision,  # type: ignore[arg-type]
+        )
+    except (ValueError, TypeError, RuntimeError, ImportError, MisconfigurationException) as error:
+        chosen = {
+            "accelerator": accelerator,
+            "devices": devices,
+            "strategy": training.strategy,
+            "num_nodes": training.num_nodes,
+            "precision": training.precision,
+        }
+        listed = ", ".join(f"{key}: {value}" for key, value in chosen.items())
+        message = f"training: no run is possible with {listed}: {error}"
+        if is_device_error(error):
+            raise InputError(message, code="no-device", key="training.accelerator", **chosen) from error
+        raise InputError(message, code="bad-value", key="training", **chosen) from error
+    fabric.launch()
+    return fabric
+
+
+def choose_hardware(config: Config, console: Console) -> tuple[str, int | str]:
+    """Return Fabric's accelerator and devices; without a GPU one CPU process, and a line if GPUs were asked for."""
+    accelerator, devices = config.training.hardware
+    if accelerator == "auto" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        if config.training.num_gpus:
+            console.print("training.num_gpus: no GPU was found, training on the CPU", highlight=False)
+        # Several processes would share the same cores.
+        return "cpu", config.training.devices if config.training.devices is not None else 1
+    return accelerator, devices
+
+
+def choose_strategy(config: Config) -> str | Strategy:
+    """Return Fabric's strategy; with a backbone frozen at first, DDP must expect parameters without gradient."""
+    strategy = config.training.strategy
+    if strategy == "fsdp":
+        return fully_sharded()
+    named = (config.training.unfreezing_epoch, config.training.unfreezing_step)
+    frozen_at_first = any(named) or (named == (None, None) and is_pretrained(config))
+    return "ddp_find_unused_parameters_true" if strategy == "ddp" and frozen_at_first else strategy
+
+
 def fully_sharded() -> ModelParallelStrategy:
-    """Fabric's strategy for PyTorch's second FSDP; states are saved whole, as those of any other strategy are."""
-    # The network's output is a view, and it is a fault only to change such a one in place, which nobody does.
+    """Make Fabric's strategy for PyTorch's second FSDP: processes of a machine share weights, gradients and states.
+
+    States are saved as a whole, like those of any other strategy.
+    """
+    # The network's output is a view; it would be a fault only to change it in place, which nothing does.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     return ModelParallelStrategy(_shard, save_distributed_checkpoint=False)
 
 
 def _shard(model: MultiviewTransformer, mesh: DeviceMesh) -> MultiviewTransformer:
-    """Every block is gathered when its turn comes, the rest of the network for the whole step.
+    """Shard the blocks, each gathered when its turn comes, and the rest of the network, gathered for the whole step.
 
-    The strategy's mesh is machines by processes of a machine: weights are shared out within a machine, where the
+    The strategy's mesh is machines by processes of a machine: weights are divided within a machine, where the
     connection is fast, and every machine has all of them.
     """
     for block in model.backbone.blocks:
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
     return model
-
-
-def is_sharded(model: nn.Module) -> bool:
-    """Whether a process holds only a share of the model's weights."""
-    return any(isinstance(module, FSDPModule) for module in model.modules())
-
-
-def whole_weights(model: nn.Module) -> dict[str, Tensor]:
-    """The state dict on the CPU, sharded or not; of a sharded model all processes must call, and the first gets it."""
-    if not is_sharded(model):
-        return {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-    with torch.no_grad():
-        weights = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
-    return cast(dict[str, Tensor], weights)
-
-
-def launch(config: Config, console: Console) -> Fabric:
-    """Fabric on the devices that the config names, its processes started."""
-    accelerator, devices = choose_hardware(config, console)
-    fabric = Fabric(
-        accelerator=accelerator,
-        devices=devices,
-        strategy=choose_strategy(config),
-        num_nodes=config.training.num_nodes,
-        precision=config.training.precision,  # type: ignore[arg-type]
-    )
-    fabric.launch()
-    return fabric
-
-
-def first_process_console() -> Console:
-    """Where to say what happens: of several processes, started by whatever means, the first speaks for all."""
-    return Console(quiet=getattr(rank_zero_only, "rank", 0) != 0)
-
-
-@contextmanager
-def float32_matmul_precision(precision: str) -> Iterator[None]:
-    """Within the block float32 matrix products have this precision; what triangulates stays outside of it."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(precision)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def choose_precision(config: Config) -> str:
@@ -106,30 +122,31 @@ def choose_precision(config: Config) -> str:
     return "bf16-mixed" if fast else "32-true"
 
 
-def choose_strategy(config: Config) -> str | Strategy:
-    """Fabric's strategy. A backbone that is frozen at first needs DDP to expect parameters without gradient."""
-    strategy = config.training.strategy
-    if strategy == "fsdp":
-        return fully_sharded()
-    named = (config.training.unfreezing_epoch, config.training.unfreezing_step)
-    frozen_at_first = any(named) or (named == (None, None) and is_pretrained(config))
-    return "ddp_find_unused_parameters_true" if strategy == "ddp" and frozen_at_first else strategy
+def first_process_console() -> Console:
+    """Make the console of a process: of several processes, started by any means, only the first one prints."""
+    return Console(quiet=getattr(rank_zero_only, "rank", 0) != 0)
 
 
-def choose_hardware(config: Config, console: Console) -> tuple[str, int | str]:
-    """Fabric's accelerator and devices; without a GPU one CPU process, and who asked for GPUs is told."""
-    accelerator, devices = config.training.hardware
-    if accelerator == "auto" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
-        if config.training.num_gpus:
-            console.print("no GPU was found: training on the CPU", highlight=False)
-        # Several processes would share the same cores.
-        return "cpu", config.training.devices if config.training.devices is not None else 1
-    return accelerator, devices
+@contextmanager
+def float32_matmul_precision(precision: str) -> Iterator[None]:
+    """Set the precision of float32 matrix products within the block; triangulation stays outside of it."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
-def is_device_error(error: BaseException) -> bool:
-    """Return True if torch reports a device that is full or absent: the user's to put right, not a bug."""
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    signs = ("CUDA error", "No CUDA GPUs", "not compiled with CUDA", "NVIDIA driver", "MPS backend", "invalid device")
-    return isinstance(error, RuntimeError | AssertionError) and any(sign in str(error) for sign in signs)
+def is_sharded(model: nn.Module) -> bool:
+    """Return True if a process holds only a share of the model's weights."""
+    return any(isinstance(module, FSDPModule) for module in model.modules())
+
+
+def whole_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Gather the state dict on the CPU; for a sharded model all processes must call, and the first one gets it."""
+    if not is_sharded(model):
+        return {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    with torch.no_grad():
+        weights = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    return cast(dict[str, Tensor], weights)

@@ -1,4 +1,4 @@
-"""The training loop: epochs, validation, and where a run can stop and go on."""
+"""Training loop: epochs, validation, checkpoints, and the states from which a run can go on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Set
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
+from mvgeom.errors import InputError
 from mvtrain.config import Config
 from mvtrain.data.batch import Batch
 from mvtrain.data.dataset import EpochSampler, FrameDataset
@@ -27,6 +28,7 @@ from mvtrain.model.checkpoint import ModelSpec, save_checkpoint
 from mvtrain.model.inference import FramePredictions, Network, Prediction, predict_frames
 from mvtrain.project.label_tables import VISIBLE
 from mvtrain.runtime.process import Interruption, RunInterruptedError
+from mvtrain.training.early_stopping import ValidationRecord
 from mvtrain.training.guards import FiniteWatch, save_batch
 from mvtrain.training.hardware import float32_matmul_precision, whole_weights
 from mvtrain.training.metrics_log import MetricsLog
@@ -38,26 +40,25 @@ from mvtrain.training.step import GUIDE, TrainingStep
 
 @dataclass(kw_only=True)
 class Trainer:
-    """One run, from the first step to the last.
+    """Trainer of one run, from the first step to the last.
 
     Attributes:
-        config: of the run.
-        fabric: launched.
-        model: as `fabric.setup` returned it.
-        averaged: running average of the weights, which then predicts in the model's place; None: no average.
-        optimizer: as `fabric.setup` returned it.
-        spec: what the checkpoints say about the model.
-        schedules: everything that changes over time.
-        train_loader: its batch sampler is an `EpochSampler`.
-        validation_loader: None where there are no validation frames.
-        run_dir: where checkpoints and the log go.
-        progress: shows where the run is.
-        interruption: tells when somebody wants the run to stop.
-        epoch: the epoch under way.
-        batches_done: of this epoch.
-        best_loss: lowest validation loss so far.
-        stale_validations: how many validations ago that was.
-        stopped_early: whether early stopping has ended the run.
+        config: Config of the run.
+        fabric: Fabric, launched.
+        model: Model as `fabric.setup_module` returned it.
+        averaged: Running average of the weights, which then predicts in the model's place; None: no average.
+        optimizer: Optimizer as `fabric.setup_optimizers` returned it.
+        spec: Description of the model in its checkpoints.
+        schedules: Values that change over time.
+        train_loader: Loader of training frames, whose batch sampler is an `EpochSampler`.
+        validation_loader: Loader of validation frames; None without any.
+        run_dir: Run folder, for checkpoints and the log.
+        progress: Progress bar of the run.
+        interruption: Record of a signal that asks the run to stop.
+        epoch: Number of the current epoch.
+        batches_done: Number of batches of this epoch that are done.
+        validations: Lowest validation loss so far, and the number of validations since.
+        stopped_early: True once early stopping has ended the run.
     """
 
     config: Config
@@ -74,8 +75,7 @@ class Trainer:
     interruption: Interruption
     epoch: int = 0
     batches_done: int = 0
-    best_loss: float = float("inf")
-    stale_validations: int = 0
+    validations: ValidationRecord = field(default_factory=ValidationRecord)
     stopped_early: bool = False
 
     def __post_init__(self) -> None:
@@ -89,7 +89,7 @@ class Trainer:
 
     @property
     def clock(self) -> float:
-        """Epochs since the start, in fractions; batches whose gradients are summed share the time of the first."""
+        """Return the epochs since the start, in fractions; batches whose gradients are summed share the first one's."""
         done, per_epoch = self.batches_done, len(self.train_loader)
         if done < per_epoch:
             done -= done % self.config.training.accumulate_grad_batches
@@ -97,27 +97,27 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has its full length, or early stopping has ended it."""
+        """Return True if the run has its full length, or early stopping has ended it."""
         return self.stopped_early or self.clock >= self.schedules.max_epochs - 1e-9
 
     @property
     def predictor(self) -> nn.Module:
-        """The model whose predictions count."""
+        """Return the model whose predictions count."""
         return self.model if self.averaged is None else self.averaged.module
 
     def fit(self, *, resume: bool = False) -> None:
-        """Train to the end, or until validation no longer improves; leaves the checkpoints `last` and `best`.
+        """Train to the end, or until validation no longer improves; write the checkpoints `last` and `best`.
 
         Args:
-            resume: go on from the state in `run_dir`; from the start if the run did not come to save one.
+            resume: Go on from the state in `run_dir`; from the start if the run had not saved one.
 
         Raises:
-            RunInterruptedError: a signal asked to stop; the state is saved.
-            ValueError: the loss was no longer finite, memory was not enough, the disk is full, or there is no state
-                that fits.
+            RunInterruptedError: A signal asked to stop; the state is saved.
+            InputError: `not-finite` for the loss, memory was not enough, the disk is full, or a state that is damaged
+                or does not fit.
         """
         if resume and not has_state(self.run_dir):
-            self.progress.say("the run had not saved a state yet: it starts from the beginning")
+            self.progress.print_line("the run had not saved a state yet: it starts from the beginning")
             resume = False
         log_position = self._load_state() if resume else None
         if self.fabric.is_global_zero:
@@ -128,15 +128,15 @@ class Trainer:
             self._end_epoch()
             self._save_state_if_due()
         self._save("last")
-        # Without validation frames, or when their loss was never a number, the last weights are the best there are.
-        if math.isinf(self.best_loss):
+        # Without validation frames, or if their loss was never finite, the last weights count as the best.
+        if math.isinf(self.validations.best_loss):
             self._save("best")
         self._save_state()
         if self._log is not None:
             self._log.close()
 
     def try_step(self) -> None:
-        """Take the first batch forward and backward, and leave everything as it was."""
+        """Take the first batch forward and backward, and change nothing."""
         batch = next(iter(self.train_loader))
         self.fabric.backward(self.train_step(batch.to(self.fabric.device))["loss"])
         self.optimizer.zero_grad(set_to_none=True)
@@ -148,9 +148,10 @@ class Trainer:
             self._validate()
         if training.ckpt_every_n_epochs is not None and self.epoch % training.ckpt_every_n_epochs == 0:
             self._save(f"epoch-{self.epoch:04d}")
-        patient = self.stale_validations < training.early_stop_patience or self.epoch < self.schedules.min_epochs
+        stale = self.validations.stale_validations
+        patient = stale < training.early_stop_patience or self.epoch < self.schedules.min_epochs
         if training.early_stopping and not patient:
-            self.progress.say(f"early stopping: no lower validation loss in {self.stale_validations} validations")
+            self.progress.print_line(f"early stopping: no lower validation loss in {stale} validations")
             self.stopped_early = True
 
     def _train_epoch(self) -> None:
@@ -184,7 +185,7 @@ class Trainer:
                 self._validate()
             if self.finished:
                 break
-            # At the end of an epoch validation comes first: a state says that everything before it has been done.
+            # At the end of an epoch validation comes first: a state means that everything before it has been done.
             if steps_now and self.batches_done < len(self.train_loader):
                 self._save_state_if_due()
             asked = time.perf_counter()
@@ -192,7 +193,7 @@ class Trainer:
             self.epoch, self.batches_done = self.epoch + 1, 0
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
-        """What `TrainingStep` gives for a batch at this time."""
+        """Return the losses of `TrainingStep` for a batch at this time."""
         return self.step(batch, epoch=self.epoch, clock=self.clock)
 
     def _matmul_precision(self) -> AbstractContextManager[None]:
@@ -237,13 +238,11 @@ class Trainer:
         figures = self._validation_figures(loader, predictions)
         self._write({"val_loss": loss, **figures})
         self._name_starving(loader, predictions)
-        improved = loss < self.best_loss
-        self.stale_validations = 0 if improved else self.stale_validations + 1
+        improved = self.validations.add(loss, self.fabric)
         if improved:
-            self.best_loss = loss
             self._save("best")
         mark = "  (best so far)" if improved else ""
-        self.progress.say(
+        self.progress.print_line(
             f"epoch {self.epoch:4d}: validation loss {loss:.4g}, error {figures['val_pixel_error']:.2f} px{mark}"
         )
 
@@ -257,7 +256,7 @@ class Trainer:
             self._starving = starving.keys()
             if starving:
                 loss = self.config.model.heatmap_loss_type
-                self.progress.say(describe_starving(starving, self.spec.keypoint_names, loss))
+                self.progress.print_line(describe_starving(starving, self.spec.keypoint_names, loss))
 
     def _validation_figures(self, loader: DataLoader[Batch], predictions: FramePredictions) -> dict[str, float]:
         dataset = loader.dataset
@@ -266,7 +265,7 @@ class Trainer:
 
     @property
     def steps(self) -> int:
-        """Optimizer steps since the start."""
+        """Return the optimizer steps since the start."""
         accumulate = self.config.training.accumulate_grad_batches
         per_epoch = -(-len(self.train_loader) // accumulate)
         return self.epoch * per_epoch + -(-self.batches_done // accumulate)
@@ -275,11 +274,15 @@ class Trainer:
         self._check_finite()
         weights = whole_weights(self.model.module if self.averaged is None else self.averaged.module)
         if self.fabric.is_global_zero:
-            state = {"epoch": round(self.clock, 4), "steps": self.steps, "best_validation_loss": self.best_loss}
+            state = {
+                "epoch": round(self.clock, 4),
+                "steps": self.steps,
+                "best_validation_loss": self.validations.best_loss,
+            }
             save_checkpoint(self.run_dir / "checkpoints" / name, weights, self.spec, state)
 
     def _save_state_if_due(self) -> None:
-        """Save the state when its time has come, or because the run is to stop here."""
+        """Save the state if it is due, or because the run is to stop here."""
         is_time = time.monotonic() - self._saved >= 60 * self.config.training.save_every_minutes
         interrupted, is_time = self._agree(self.interruption.signal_number > 0), self._agree(is_time)
         if interrupted or is_time:
@@ -291,9 +294,9 @@ class Trainer:
             )
 
     def _agree(self, wish: bool) -> bool:
-        """Whether any process wishes something: all must do it at the same step.
+        """Return True if any process wishes something, which all must do at the same step.
 
-        Several processes are asked only where a row of the log has just made them wait for their devices.
+        Several processes exchange their wishes only after a row of the log, which has made them wait for their devices.
         """
         if self.fabric.world_size == 1:
             return wish
@@ -309,8 +312,8 @@ class Trainer:
             **self._stateful(),
             "epoch": self.epoch,
             "batches_done": self.batches_done,
-            "best_loss": self.best_loss,
-            "stale_validations": self.stale_validations,
+            "best_loss": self.validations.best_loss,
+            "stale_validations": self.validations.stale_validations,
             "stopped_early": self.stopped_early,
             "window": self._window.state(),
             "train_rows": self._train_rows().tolist(),
@@ -321,16 +324,18 @@ class Trainer:
         self._saved = time.monotonic()
 
     def _load_state(self) -> int:
-        """Put everything back where the state in the run folder says; gives the length that the log had."""
+        """Restore everything from the state in the run folder; return the length that the log had."""
         plain = load_state(self.run_dir, self.fabric, self._stateful())
         if plain["train_rows"] != self._train_rows().tolist():
-            raise ValueError(
-                f"{self.run_dir} was trained on other frames than the project's training set is now (labels were added "
-                "or removed, or it was --overfit): it cannot be resumed. Start a new run; model.checkpoint keeps "
-                "its weights"
+            raise InputError(
+                f"{self.run_dir}: trained on other frames than the project's training split has now (labels "
+                "were added or removed, or it was --overfit), so it cannot be resumed. Start a new run; "
+                f"model.checkpoint={self.run_dir / 'checkpoints' / 'last'} keeps its weights.",
+                code="frames-differ",
+                path=self.run_dir,
             )
         self.epoch, self.batches_done = plain["epoch"], plain["batches_done"]
-        self.best_loss, self.stale_validations = plain["best_loss"], plain["stale_validations"]
+        self.validations = ValidationRecord(plain["best_loss"], plain["stale_validations"])
         self.stopped_early = plain["stopped_early"]
         self._window = LogWindow(**plain["window"])
         position: int = plain["log_position"]
@@ -342,7 +347,7 @@ class Trainer:
         return sampler.rows
 
     def _stateful(self) -> dict[str, Any]:
-        """What takes its own part of a state."""
+        """Return the objects that save and load their own part of a state."""
         stateful: dict[str, Any] = {"model": self.model, "optimizer": self.optimizer}
         if self.averaged is not None:
             stateful["averaged"] = self.averaged
@@ -359,11 +364,15 @@ class Trainer:
         # A sample is a function of seed, epoch and row, so the batch can be made again.
         path = save_batch(self.run_dir, dataset, epoch, rows)
         frames = [next(filter(None, dataset.project.image_names[row])) for row in rows.tolist()]
-        raise ValueError(
-            f"the loss was no longer a finite number at batch {number + 1} (epoch {epoch}), on the frames "
+        raise InputError(
+            f"training: the loss is not finite at batch {number + 1} (epoch {epoch}), on the frames "
             f"{', '.join(frames)}. The batch is in {path}; the checkpoints are from before. Often the learning rate is "
             "too high: lower training.optimizer_params.learning_rate, set training.gradient_clip_norm or "
-            "training.warmup_epochs, or train with training.precision: 32-true"
+            "training.warmup_epochs, or train with training.precision: 32-true.",
+            code="not-finite",
+            path=path,
+            epoch=epoch,
+            frames=frames,
         )
 
     def _columns(self) -> tuple[str, ...]:
@@ -384,7 +393,7 @@ class Trainer:
             self._log.write({"epoch": self.clock, **figures}, self.steps)
 
     def _log_step(self, losses: dict[str, Tensor], batch: Batch, waited: float, clock: float) -> None:
-        """Count a step taken at `clock`; writes a row when its time has come, with what held at that step."""
+        """Count a step taken at `clock`; write a row if one is due, with the schedules' values at that step."""
         self._window.add(losses, num_samples=len(batch), num_moved=batch.num_moved, waited=waited)
         self.progress.advance()
         if self._window.num_steps < self.config.training.log_every_n_steps:

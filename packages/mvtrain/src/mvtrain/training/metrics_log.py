@@ -1,4 +1,4 @@
-"""The figures of a run: rows of metrics.csv, which only grows, and the same for TensorBoard."""
+"""Log of a run's figures: rows of metrics.csv, the same for TensorBoard, and their picture."""
 
 from __future__ import annotations
 
@@ -13,26 +13,36 @@ import pandas as pd
 from lightning_fabric.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 
+from mvgeom.errors import InputError
 from mvgeom.files import replace_file
 
 FILE_NAME = "metrics.csv"
 
+PANELS = {
+    "loss": ("loss", "heatmap", "val_loss"),
+    "error in px": ("pixel_error", "val_pixel_error", "val_reprojection_error"),
+    "3D error, world units": ("val_error_3d",),
+    "learning rate": ("learning_rate_backbone", "learning_rate_head"),
+    "share of masked patches": ("mask_ratio",),
+}
+"""Columns of `metrics.csv` by panel of the learning curves."""
+
 
 class MetricsLog:
-    """Writes figures; each row is on disk when `write` returns.
+    """Log of figures; each row is on disk when `write` returns.
 
-    Fabric's own CSV logger starts its file anew, while a resumed run has to go on in it, byte for byte as if it had
-    never stopped; hence the few lines here.
+    Fabric's own CSV logger starts a new file, while a resumed run has to go on in the old one, byte for byte as if it
+    had never stopped.
 
     Args:
-        run_dir: of the run, an existing folder.
-        columns: every figure that will ever be written; the file has one header, and cells without a figure are empty.
-        resume_at: length in bytes that `metrics.csv` had when the state was saved from which the run goes on; what
-            came after it is cut off. None starts a new file.
-        first_step: the step from which the run goes on; TensorBoard drops what an earlier process wrote after it.
+        run_dir: Run folder, which exists.
+        columns: Names of all figures; the file has one header, and cells without a figure are empty.
+        resume_at: Length in bytes that `metrics.csv` had in the saved state from which the run goes on; the rest is cut
+            off. None starts a new file.
+        first_step: Step from which the run goes on; TensorBoard drops later rows of an earlier process.
 
     Raises:
-        ValueError: `metrics.csv` to be continued is missing, shorter, or of other columns.
+        InputError: `unreadable-file`, or `damaged-file` if `metrics.csv` is shorter or has other columns.
     """
 
     def __init__(
@@ -53,11 +63,11 @@ class MetricsLog:
 
     @property
     def position(self) -> int:
-        """Length of `metrics.csv` in bytes."""
+        """Return the length of `metrics.csv` in bytes."""
         return self._file.tell()
 
     def write(self, figures: dict[str, float], step: int) -> None:
-        """Add a row; `figures` has its keys among the columns."""
+        """Add a row; the keys of `figures` are columns."""
         row = {"step": step, **figures}
         unknown = row.keys() - set(self.columns)
         assert not unknown, f"figures without a column: {unknown}"
@@ -67,7 +77,7 @@ class MetricsLog:
         self._tensorboard.log_metrics(finite, step)
 
     def close(self) -> None:
-        """Nothing more will be written."""
+        """Close the log."""
         self._file.close()
         self._tensorboard.finalize("success")
 
@@ -76,10 +86,14 @@ class MetricsLog:
             with self.path.open("rb") as file:
                 start = file.read(len(header.encode()))
         except OSError as error:
-            raise ValueError(f"{self.path} cannot be continued: {error.strerror}") from error
+            raise InputError(
+                f"{self.path}: cannot be continued: {error.strerror}", code="unreadable-file", path=self.path
+            ) from error
         if start != header.encode() or self.path.stat().st_size < resume_at:
-            raise ValueError(
-                f"{self.path} is not the log that the training state was saved with: it was changed or exchanged"
+            raise InputError(
+                f"{self.path}: not the log that the training state was saved with, it was changed or replaced",
+                code="damaged-file",
+                path=self.path,
             )
 
     @staticmethod
@@ -89,25 +103,16 @@ class MetricsLog:
         return text.getvalue()
 
 
-def _cell(value: float | None) -> str:
-    return "" if value is None else repr(value)
-
-
-PANELS = {
-    "loss": ("loss", "heatmap", "val_loss"),
-    "error in px": ("pixel_error", "val_pixel_error", "val_reprojection_error"),
-    "3D error, world units": ("val_error_3d",),
-    "learning rate": ("learning_rate_backbone", "learning_rate_head"),
-    "share of masked patches": ("mask_ratio",),
-}
-
-
 def draw_learning_curves(run_dir: Path) -> None:
-    """Draw `metrics.csv` as `learning_curves.png`; without rows there is no picture."""
+    """Draw `metrics.csv` as `learning_curves.png`; without rows there is no picture.
+
+    Raises:
+        InputError: `damaged-file` if `metrics.csv` is not a table of numbers.
+    """
     path = run_dir / FILE_NAME
     if not path.exists():
         return
-    table = pd.read_csv(path)
+    table = _read_figures(path)
     panels = {
         title: [name for name in names if name in table and table[name].notna().any()]
         for title, names in PANELS.items()
@@ -136,3 +141,20 @@ def draw_learning_curves(run_dir: Path) -> None:
             axis.legend(frameon=False)
         axes[-1].set_xlabel("epoch")
         replace_file(run_dir / "learning_curves.png", lambda temporary: figure.savefig(temporary, dpi=120))
+
+
+def _read_figures(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a table of figures: {error}", code="damaged-file", path=path) from error
+    drawn = ["epoch", *(name for names in PANELS.values() for name in names if name in table)]
+    if table.empty:
+        return table
+    if "epoch" not in table or not all(pd.api.types.is_numeric_dtype(table[name]) for name in drawn):
+        raise InputError(f"{path}: not a table of figures", code="damaged-file", path=path)
+    return table
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else repr(value)

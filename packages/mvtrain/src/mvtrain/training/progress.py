@@ -1,4 +1,4 @@
-"""What one sees of a run while it runs."""
+"""Progress bar of a run, and the figures between two rows of its log."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LogWindow:
             self.counts[name] = self.counts.get(name, 0) + 1
 
     def state(self) -> dict[str, Any]:
-        """What a resumed run needs in order to write the same row; not the times."""
+        """Return the sums that a resumed run needs in order to write the same row; not the times."""
         return {
             "num_steps": self.num_steps,
             "num_samples": self.num_samples,
@@ -46,7 +46,7 @@ class LogWindow:
         }
 
     def means(self) -> dict[str, float]:
-        """Means over the window, its speed, and the share of time spent waiting for data; waits for the device."""
+        """Compute means over the window, its speed, and the share of time waiting for data; waits for the device."""
         means = {name: total.item() / self.counts[name] for name, total in self.sums.items()}
         elapsed = time.perf_counter() - self.started
         means["samples_per_second"] = self.num_samples / elapsed
@@ -56,7 +56,7 @@ class LogWindow:
 
 
 class ProgressLine:
-    """A progress bar over the steps of a run, with its latest figures; lines can be printed above it."""
+    """Progress bar over the steps of a run, with its latest figures; lines can be printed above it."""
 
     def __init__(self, console: Console, total: int) -> None:
         self._console = console
@@ -81,17 +81,17 @@ class ProgressLine:
         self._progress.stop()
 
     def advance(self, steps: int = 1) -> None:
-        """More steps done."""
+        """Advance the bar by steps."""
         self._progress.advance(self._task, steps)
 
     def show(self, means: dict[str, float]) -> None:
-        """The latest figures, beside the bar."""
+        """Show the latest figures beside the bar."""
         self._progress.update(
             self._task,
             figures=f"loss {means['loss']:.4g}  error {means['pixel_error']:.1f} px  "
             f"{means['samples_per_second']:.1f} samples/s",
         )
 
-    def say(self, line: str) -> None:
-        """A line above the bar."""
+    def print_line(self, line: str) -> None:
+        """Print a line above the bar."""
         self._console.print(line, highlight=False)

@@ -1,4 +1,4 @@
-"""What a run folder says about where its results come from."""
+"""Conditions of a training, recorded in its run folder."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ import torch
 import yaml
 from lightning_fabric import Fabric
 
-from mvgeom.files import write_text
+from mvgeom.errors import InputError
+from mvgeom.files import read_text, write_text
 from mvtrain.config import Config
+from mvtrain.runtime.folders import RUN_INFO
 
-FILE_NAME = "run.yaml"
+FILE_NAME = RUN_INFO
 _PACKAGES = (
     *("mvtrain", "mvaug", "mvgeom", "torch", "torchvision", "timm", "lightning-fabric", "numpy", "scipy"),
     *("opencv-python", "pandas", "omegaconf", "safetensors"),
@@ -26,9 +28,18 @@ _PACKAGES = (
 
 
 def add_run_info(run_dir: Path, config: Config, fabric: Fabric) -> None:
-    """Add to `run.yaml` under which conditions this process trains; a resumed run has several entries."""
+    """Add the conditions of this process's training to `run.yaml`; a resumed run has several entries.
+
+    Raises:
+        InputError: `damaged-file` if an existing file is not a list of entries.
+    """
     path = run_dir / FILE_NAME
-    entries = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else []
+    try:
+        entries = yaml.safe_load(read_text(path)) if path.exists() else []
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML: {error}", code="damaged-file", path=path) from error
+    if not isinstance(entries, list):
+        raise InputError(f"{path}: not a list of entries, found {entries!r}", code="damaged-file", path=path)
     entries.append(_describe(config, fabric))
     write_text(path, yaml.safe_dump(entries, sort_keys=False, width=120))
 
@@ -55,7 +66,7 @@ def _describe(config: Config, fabric: Fabric) -> dict[str, Any]:
 
 
 def _git_revision() -> str | None:
-    """Revision of the checkout that this package runs from, with a mark where files differ; None outside of one."""
+    """Return the revision of the checkout of this package, with a mark where files differ; None outside of one."""
     here = Path(__file__).parent
     try:
         described = subprocess.run(
@@ -73,5 +84,5 @@ def _git_revision() -> str | None:
         )
     except FileNotFoundError:
         return None
-    # Installed into somebody's project, the revision found would be that project's.
+    # For a package installed inside another project, the revision would be that project's.
     return described.stdout.strip() if described.returncode == 0 == tracked.returncode else None

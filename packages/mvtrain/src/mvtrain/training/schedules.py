@@ -1,6 +1,6 @@
-"""What changes over a run, as functions of one clock: epochs, counted in fractions.
+"""Schedules of a run as functions of one clock: epochs, counted in fractions.
 
-Configs count in epochs or in optimizer steps; steps become epochs here, once.
+Configs count in epochs or in optimizer steps; steps are converted to epochs here.
 """
 
 from __future__ import annotations
@@ -10,32 +10,34 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mvgeom.errors import InputError
 from mvtrain.config import Config, LossConfig
 from mvtrain.config.recommended import default_unfreezing_epoch, epochs_of_budget
 from mvtrain.losses.heatmap import GRADIENT_SCALES
 from mvtrain.model.masking import MaskingSchedule
 
 LOSS_INIT_SHARE = 0.25
-"""3D losses whose section says nothing set in after this share of the run ..."""
+"""Share of the run after which 3D losses start, unless their section gives an epoch: heatmaps must have peaks before
+their peaks are triangulated."""
+
 LOSS_RAMP_SHARE = 0.25
-"""... and rise to their full weight over this share of it: heatmaps must have peaks before their peaks are
-triangulated."""
+"""Share of the run over which 3D losses rise to their full weight, unless their section gives a number of epochs."""
 
 BACKBONE_WARMUP_EPOCHS = 2.0
-"""An unfrozen backbone reaches its full learning rate after so many epochs: its first gradients come from a young
-head."""
+"""Epochs over which an unfrozen backbone reaches its full learning rate: its first gradients come from a head that is
+not trained yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossRamp:
-    """The weight of a loss: 0 before `init`, linear to `weight` over `ramp` epochs, constant after."""
+    """Weight of a loss: 0 before `init`, linear to `weight` over `ramp` epochs, constant after."""
 
     init: float
     ramp: float
     weight: float
 
     def at(self, epoch: float) -> float:
-        """The weight at an epoch."""
+        """Return the weight at an epoch."""
         if epoch < self.init:
             return 0.0
         if epoch >= self.init + self.ramp:
@@ -45,18 +47,18 @@ class LossRamp:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedules:
-    """Everything that depends on the time of a run, in epochs.
+    """Schedules of all values that depend on the time of a run, in epochs.
 
     Attributes:
-        max_epochs: length of the run.
-        min_epochs: early stopping does not end it before.
-        unfreeze: when the backbone starts to learn.
-        warmup: over how many epochs the learning rate rises from 0.
-        milestones: when the learning rate is multiplied by `gamma`.
-        gamma: see `milestones`.
-        cosine: whether the learning rate falls to 0 along a half cosine.
-        masking: the share of masked patches; None: never any.
-        losses: the 3D losses that are on.
+        max_epochs: Length of the run.
+        min_epochs: Epoch before which early stopping does not end the run.
+        unfreeze: Epoch at which the backbone starts to learn.
+        warmup: Epochs over which the learning rate rises from 0.
+        milestones: Epochs at which the learning rate is multiplied by `gamma`.
+        gamma: Factor at each of the milestones.
+        cosine: True if the learning rate falls to 0 along a half cosine.
+        masking: Share of masked patches; None: never any.
+        losses: Weights of the 3D losses that are on.
     """
 
     max_epochs: float
@@ -70,7 +72,7 @@ class Schedules:
     losses: dict[str, LossRamp]
 
     def learning_rate_factor(self, epoch: float) -> float:
-        """What the configured learning rate is multiplied by."""
+        """Return the factor of the configured learning rate."""
         factor = min(1.0, epoch / self.warmup) if self.warmup > 0 else 1.0
         factor *= self.gamma ** bisect_right(self.milestones, epoch)
         if self.cosine:
@@ -79,7 +81,7 @@ class Schedules:
         return factor
 
     def backbone_factor(self, epoch: float) -> float:
-        """A further factor of the backbone's learning rate; 0 while it is frozen."""
+        """Return a further factor of the backbone's learning rate; 0 while it is frozen."""
         if epoch < self.unfreeze:
             return 0.0
         if self.unfreeze == 0:
@@ -87,20 +89,20 @@ class Schedules:
         return min(1.0, 0.1 + 0.9 * (epoch - self.unfreeze) / BACKBONE_WARMUP_EPOCHS)
 
     def mask_ratio(self, epoch: float) -> float:
-        """The share of masked patches."""
+        """Return the share of masked patches."""
         return 0.0 if self.masking is None else self.masking.ratio(epoch)
 
     def view_ratio(self, epoch: float) -> float:
-        """The share of views hidden as a whole."""
+        """Return the share of views hidden as a whole."""
         return 0.0 if self.masking is None else self.masking.views(epoch)
 
 
 def make_schedules(config: Config, steps_per_epoch: int) -> Schedules:
-    """The schedules a config asks for.
+    """Make the schedules that a config asks for.
 
     Args:
-        config: the run's.
-        steps_per_epoch: optimizer steps in an epoch.
+        config: Config of the run.
+        steps_per_epoch: Optimizer steps in an epoch.
     """
     training = config.training
 
@@ -133,21 +135,26 @@ def check_lengths(config: Config, *, num_train: int, num_validation: int) -> lis
     """Check that the numbers of a config fit the numbers of frames and each other.
 
     Returns:
-        Warnings, a line each: what will not happen because the run ends before it.
+        Warnings, a line each, about values that have no effect because the run ends before.
 
     Raises:
-        ValueError: a batch larger than the training set, early stopping without validation frames.
+        InputError: `bad-value` for a batch larger than the training split, or early stopping without validation frames.
     """
     training = config.training
     if training.train_batch_size > num_train:
-        raise ValueError(
-            f"training.train_batch_size is {training.train_batch_size}, but there are only {num_train} training "
-            "frames; make it smaller"
+        raise InputError(
+            f"training.train_batch_size: found {training.train_batch_size}, expected at most {num_train}, the number "
+            "of training frames",
+            code="bad-value",
+            key="training.train_batch_size",
+            num_frames=num_train,
         )
     if training.early_stopping and num_validation == 0:
-        raise ValueError(
-            "training.early_stopping watches the validation loss, but there are no validation frames; set "
-            "training.val_prob above 0, or early_stopping to false"
+        raise InputError(
+            "training.early_stopping: found true without validation frames, whose loss it needs. Set training.val_prob "
+            "above 0, or training.early_stopping to false.",
+            code="bad-value",
+            key="training.early_stopping",
         )
     multistep = training.lr_scheduler_params.multisteplr
     warnings = []
@@ -159,7 +166,7 @@ def check_lengths(config: Config, *, num_train: int, num_validation: int) -> lis
         if most is None:
             continue
         if least is not None and least > most:
-            warnings.append(f"training.min_{unit} is {least}, but the run ends after {most} (training.max_{unit})")
+            warnings.append(f"training.min_{unit}: {least}, but the run ends after {most} (training.max_{unit})")
         late = [milestone for milestone in milestones or () if milestone >= most]
         if late and training.lr_scheduler == "multisteplr":
             warnings.append(

@@ -1,4 +1,4 @@
-"""The state of a run on disk: everything from which it goes on as if it had never stopped."""
+"""Training state on disk, from which a run goes on as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from mvgeom.errors import InputError
 from mvtrain.runtime.checksums import read_checksummed, write_checksummed
 from mvtrain.training.hardware import is_sharded
 
@@ -20,16 +21,16 @@ STEM = "state"
 
 
 def save_state(run_dir: Path, fabric: Fabric, state: dict[str, Any], facts: dict[str, Any]) -> None:
-    """Write the state of a run; the one before stays until this one is whole.
+    """Write the state of a run; the previous state stays until this one is complete.
 
     Args:
-        run_dir: of the run.
-        fabric: of the run; all its processes must call.
-        state: modules and optimizers as Fabric set them up, tensors, and plain values.
-        facts: for the reader of `state.yaml`.
+        run_dir: Run folder.
+        fabric: Fabric of the run; all its processes must call.
+        state: Modules and optimizers as Fabric set them up, tensors, and plain values.
+        facts: Facts for the reader of `state.yaml`.
 
     Raises:
-        ValueError: the disk is full, or the folder cannot be written to.
+        InputError: `unwritable-folder`, or the disk is full.
     """
     folder = run_dir / FOLDER
     gathered: Path = folder / ".gathered.pt"
@@ -37,55 +38,64 @@ def save_state(run_dir: Path, fabric: Fabric, state: dict[str, Any], facts: dict
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ValueError(f"{folder} cannot be made: {error.strerror}") from error
+            raise InputError(
+                f"{folder}: cannot be made: {error.strerror}", code="unwritable-folder", path=folder
+            ) from error
     try:
         fabric.save(gathered, {**state, "random": _random_state(), "precision": fabric.strategy.precision.state_dict()})
         if fabric.is_global_zero:
             write_checksummed(folder, STEM, ".pt", lambda path: gathered.replace(path), facts)
     except OSError as error:
-        raise ValueError(f"{folder}: the training state cannot be written: {error.strerror}") from error
+        raise InputError(
+            f"{folder}: the training state cannot be written: {error.strerror}", code="unwritable-folder", path=folder
+        ) from error
     finally:
         if fabric.is_global_zero:
             gathered.unlink(missing_ok=True)
 
 
 def has_state(run_dir: Path) -> bool:
-    """Whether a state of the run was ever saved, be it damaged since."""
+    """Return True if a training-state file exists, readable or not."""
     return (run_dir / FOLDER / f"{STEM}.yaml").exists()
 
 
 def load_state(run_dir: Path, fabric: Fabric, state: dict[str, Any]) -> dict[str, Any]:
-    """Read the state of a run; modules and optimizers in `state` take theirs, and plain values are returned.
+    """Read the state of a run; load modules and optimizers in `state`, and return plain values.
 
     Args:
-        run_dir: of the run.
-        fabric: of the run; all its processes must call.
-        state: modules and optimizers under the names they were saved with, as Fabric set them up; one is `model`.
+        run_dir: Run folder.
+        fabric: Fabric of the run; all its processes must call.
+        state: Modules and optimizers under the names they were saved with, as Fabric set them up; one is `model`.
 
     Raises:
-        ValueError: there is no state, it is damaged, or it does not fit.
+        InputError: There is no state, it is damaged, or `unsupported-file` for one that does not fit the run.
     """
     _, path = read_checksummed(run_dir / FOLDER, STEM, "training state")
     try:
         # Tensors and plain values only: a pickle that would run code is refused.
         with _frozen_where_never_trained(state["model"].module, path):
             rest = fabric.load(path, state, weights_only=True)
+        precision, random_state = rest.pop("precision"), rest.pop("random")
+    # Of Fabric, and of the modules and optimizers that take their part of the state.
     except (RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
-        raise ValueError(
-            f"{path} does not fit this run: {str(error).splitlines()[0]} If another version of mvtrain wrote it, go on "
-            "with that version, or start a new run"
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(
+            f"{path}: does not fit this run: {reason} If another version of mvtrain wrote it, go on with that version, "
+            "or start a new run.",
+            code="unsupported-file",
+            path=path,
         ) from error
-    fabric.strategy.precision.load_state_dict(rest.pop("precision"))
-    _set_random_state(rest.pop("random"))
+    fabric.strategy.precision.load_state_dict(precision)
+    _set_random_state(random_state)
     return rest
 
 
 @contextmanager
 def _frozen_where_never_trained(model: nn.Module, path: Path) -> Iterator[None]:
-    """Within the block only those weights of a sharded model learn that have an optimizer state in the file.
+    """Let, within the block, only those weights of a sharded model learn that have an optimizer state in the file.
 
-    PyTorch gives all weights that learn a first optimizer state before it loads the saved one, and weights that were
-    frozen so far would keep theirs, one step ahead.
+    PyTorch makes a first optimizer state for all weights that learn before it loads the saved one. Weights that were
+    frozen so far would keep it, one step ahead.
     """
     trained = torch.load(path, mmap=True, weights_only=True)["optimizer"]["state"] if is_sharded(model) else None
     idle = [] if trained is None else [weight for name, weight in model.named_parameters() if name not in trained]
@@ -99,7 +109,7 @@ def _frozen_where_never_trained(model: nn.Module, path: Path) -> Iterator[None]:
 
 
 def _random_state() -> dict[str, Any]:
-    """Of the global generators. Data and masks do not use them; dropout in a backbone would."""
+    """Return the state of the global generators. Data and masks do not use them; dropout in a backbone does."""
     state: dict[str, Any] = {"torch": torch.get_rng_state()}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()

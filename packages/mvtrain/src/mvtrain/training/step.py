@@ -1,4 +1,4 @@
-"""One training step: from a batch to its loss."""
+"""Training step: from a batch to its loss."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ GUIDE = "starvation_guide"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingStep:
-    """What is done with every batch.
+    """Training step: masks a batch, predicts it, and sums its losses.
 
     Attributes:
-        network: images to predictions.
-        patch_size: rows and columns of pixels, those of the backbone.
-        schedules: everything that changes over time.
-        seed: of the masks.
-        drops_patches: whether masked patches skip the transformer but for its last block.
-        heatmap_loss: of the labels.
-        heatmap_weight: its factor in the total.
+        network: Network from images to predictions.
+        patch_size: Rows and columns of pixels of a patch of the backbone.
+        schedules: Values that change over time.
+        seed: Random seed of the masks.
+        drops_patches: True if masked patches skip all blocks of the transformer but the last.
+        heatmap_loss: Heatmap loss of the labels.
+        heatmap_weight: Factor of the heatmap loss in the total.
         guided: True if keypoints without a peak need `starvation_guide` beside the heatmap loss.
-        losses: functions of the other losses, by the names in `schedules.losses`.
-        units: their units of length.
-        matmul_precision: of float32 matrix products in the network.
+        losses: Functions of the other losses, by the names in `schedules.losses`.
+        units: Their units of length, in world units.
+        matmul_precision: Precision of float32 matrix products in the network.
     """
 
     network: Network
@@ -57,7 +57,7 @@ class TrainingStep:
     def from_config(
         cls, config: Config, spec: ModelSpec, schedules: Schedules, network: Network, patch_size: tuple[int, int]
     ) -> TrainingStep:
-        """The step a config asks for."""
+        """Make the step that a config asks for."""
         supervised = config.losses.get("heatmap_mse", LossConfig(log_weight=0.0))
         mask = config.training.patch_mask
         return cls(
@@ -78,12 +78,13 @@ class TrainingStep:
         )
 
     def __call__(self, batch: Batch, *, epoch: int, clock: float) -> dict[str, Tensor]:
-        """The loss of a batch, with gradient, as `loss`; its parts and the error in model px, without.
+        """Compute the loss of a batch, with gradient, as `loss`; its parts and the error in model px, without.
 
         Args:
-            batch: on the device.
-            epoch: under way, which decides what is masked.
-            clock: epochs since the start, in fractions, which decide how much is masked and what the losses weigh.
+            batch: Batch on the device.
+            epoch: Current epoch, which determines the choice of masked patches.
+            clock: Epochs since the start, in fractions, which determine the share of masked patches and the weights of
+                the losses.
         """
         mask = self._draw_mask(batch, epoch, clock)
         with float32_matmul_precision(self.matmul_precision):
@@ -108,11 +109,11 @@ class TrainingStep:
         }
 
     def heatmap(self, prediction: Prediction, batch: Batch) -> Tensor:
-        """The heatmap loss of a batch, without its weight and without the guide."""
+        """Compute the heatmap loss of a batch, without its weight and without the guide."""
         return self.heatmap_loss(prediction.logits, *self._target(prediction, batch))
 
     def _target(self, prediction: Prediction, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Factors of the target heatmaps along x and y, and which keypoints count."""
+        """Return factors of the target heatmaps along x and y, and the mask of keypoints that count."""
         size = (prediction.logits.shape[-2], prediction.logits.shape[-1])
         points = model_to_heatmap(batch.points, prediction.downsample_factor)
         return *target_factors(points, batch.visibility, size), batch.visibility != EXCLUDED

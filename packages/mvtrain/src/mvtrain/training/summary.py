@@ -1,4 +1,4 @@
-"""Estimate of the memory of a training step, made before the first step."""
+"""Summary of a run before its first step, with an estimate of its memory."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from mvtrain.training.schedules import Schedules
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryEstimate:
-    """Bytes on each device.
+    """Memory of a training step on each device, in bytes.
 
     Attributes:
-        fixed: weights, their gradients, and the two moments of Adam.
-        activations: what the forward pass keeps for the backward pass.
+        fixed: Bytes of weights, their gradients, and the two moments of Adam.
+        activations: Bytes that the forward pass keeps for the backward pass.
     """
 
     fixed: int
@@ -40,7 +40,7 @@ class MemoryEstimate:
 
     @property
     def total(self) -> int:
-        """All of it. Libraries take some hundred megabytes more."""
+        """Return the sum; libraries take some hundred megabytes more."""
         return self.fixed + self.activations
 
 
@@ -54,19 +54,19 @@ def estimate_memory(
 ) -> MemoryEstimate:
     """Estimate the memory of a training step with Adam.
 
-    The network runs for one sample and for two, on tensors without content, and what it keeps is counted; so fused
-    attention, gradient checkpointing and the head count as they are. 3D losses and heatmap losses keep little beside.
+    The network runs for one sample and for two, on tensors without content, and the bytes that it keeps are counted;
+    so fused attention, gradient checkpointing and the head count as they are. 3D losses and heatmap losses keep little.
 
     Args:
-        model: on any device.
-        batch_size: samples per device.
+        model: Model on any device.
+        batch_size: Samples per device.
         image_size: width and height in model px.
         precision: Fabric's; in mixed precision most of what is kept has half the size.
         epipolar_attention: whether attention has a bias, a number per pair of patches of all views.
     """
     samples = min(batch_size, 2)
     kept = [_kept_bytes(model, count, image_size, epipolar_attention) for count in range(1, samples + 1)]
-    # Some of it, such as tables of positions, is there once for all samples.
+    # Some tensors, such as tables of positions, exist once for all samples.
     activations = kept[0] + (batch_size - 1) * (kept[-1] - kept[0])
     numbers = sum(parameter.numel() for parameter in model.parameters())
     smaller = 2 if "16" in precision else 1
@@ -79,7 +79,7 @@ def _kept_bytes(
     """Count the bytes that the forward pass of some samples keeps for the backward pass, in full precision."""
     width, height = image_size
     device = next(model.parameters()).device
-    # A copy: backbones keep tables of positions that they have computed, which would here have no content.
+    # A copy: backbones keep tables of positions, which would be computed without content here.
     copied = copy.deepcopy(model).train()
     # Backbones of users may hold tensors that are no buffers.
     mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -118,7 +118,7 @@ def print_summary(
     fabric: Fabric,
     console: Console,
 ) -> None:
-    """Print the data, the network and what is switched on when and with which weight."""
+    """Print the data, the network and the schedules of a run."""
     dataset = train_loader.dataset
     assert isinstance(dataset, FrameDataset)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
@@ -196,7 +196,7 @@ def _describe_masking(schedules: Schedules) -> str:
 
 
 def _late(epoch: float, schedules: Schedules) -> str:
-    """What has to be said of something that is switched on and yet will not happen."""
+    """Describe an epoch that the run does not reach."""
     return ", which is after the end of the run" if epoch >= schedules.max_epochs else ""
 
 

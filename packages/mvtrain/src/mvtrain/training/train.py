@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.text import Text
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from mvgeom.errors import InputError
 from mvtrain.config import Config, save_config
 from mvtrain.project.labels_3d import check_calibration
 from mvtrain.project.project import Project, read_project
 from mvtrain.project.splits import Split, split_frames
-from mvtrain.runtime.new_folder import check_new_run_folder
+from mvtrain.runtime.folders import check_new_run_folder
 from mvtrain.runtime.process import Interruption, locked_folder
 from mvtrain.training.build import make_loaders, make_model, make_optimizer
 from mvtrain.training.guards import explain_failures
@@ -32,7 +33,7 @@ from mvtrain.training.summary import print_summary
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainedRun:
-    """A run whose training has ended, as the process that goes on with it needs it.
+    """Run whose training has ended, for the process that evaluates it.
 
     Attributes:
         folder: Run folder.
@@ -55,20 +56,20 @@ def train(
     """Train a model and write everything about it into a run folder.
 
     Args:
-        config: what to train on and how.
-        run_dir: must not exist, or be empty; with `resume` the folder of the run that goes on.
-        console: where to say what happens.
-        resume: go on from the run's last saved state; on the CPU the results are those of a run that never stopped, bit
+        config: Config of the run.
+        run_dir: Run folder, new or empty; with `resume` the folder of the run that goes on.
+        console: Console for progress and tables.
+        resume: Go on from the run's last saved state; on the CPU the results are those of a run that never stopped, bit
             by bit.
-        dry_run: do everything up to the first step, and take one batch forward and backward; nothing is written.
+        dry_run: Do everything up to the first step, and take one batch forward and backward; nothing is written.
 
     Returns:
         The run in the process of global rank 0; None in the others and after a dry run.
 
     Raises:
-        ValueError: whatever is wrong with the config or the project, before the first step; later a loss that is no
-            number, too little memory, a full disk.
-        RunInterruptedError: a signal asked the run to stop.
+        InputError: A fault of the config or the project, before the first step; later a loss that is not finite, too
+            little memory, a full disk.
+        RunInterruptedError: A signal asked the run to stop.
     """
     if not resume:
         check_new_run_folder(run_dir)
@@ -80,26 +81,31 @@ def train(
 
 
 def overfit(config: Config, num_frames: int, run_dir: Path, console: Console) -> TrainedRun | None:
-    """Train on a few frames and report the error on these: whether the network can learn the project at all.
+    """Overfit a few frames, as a sanity check that the network can learn the project at all.
 
     Augmentation and masking are off, there is no validation, and a batch holds all frames if it can.
 
     Args:
-        config: what to train on and how.
-        num_frames: how many frames, spread over the training set.
-        run_dir: as for `train`.
-        console: as for `train`.
+        config: Config of the run.
+        num_frames: Number of frames, spread over the training split.
+        run_dir: Run folder, new or empty.
+        console: Console for progress and tables.
 
     Returns:
         As `train` does.
 
     Raises:
-        ValueError: as for `train`, and when there are not so many training frames.
+        InputError: As for `train`; `out-of-range` if there are fewer training frames.
     """
     project = read_project(config)
     split = split_frames(project, config)
     if not 1 <= num_frames <= len(split.train):
-        raise ValueError(f"--overfit {num_frames}: there are {len(split.train)} training frames")
+        raise InputError(
+            f"--overfit: found {num_frames}, expected 1 to {len(split.train)}, the number of training frames",
+            code="out-of-range",
+            option="--overfit",
+            num_frames=len(split.train),
+        )
     rows = split.train[np.linspace(0, len(split.train) - 1, num_frames).round().astype(int)]
     nothing = np.zeros(0, dtype=np.int64)
     others = np.setdiff1d(np.arange(len(project.sessions)), rows)
@@ -133,9 +139,10 @@ def _train(
             return None
         with _alone_in(run_dir) if fabric.is_global_zero else nullcontext():
             if fabric.is_global_zero:
+                # Before config.yaml: a folder with config.yaml alone is a project.
+                add_run_info(run_dir, config, fabric)
                 if not resume:
                     save_config(config, run_dir / "config.yaml")
-                add_run_info(run_dir, config, fabric)
             try:
                 with trainer.progress:
                     trainer.fit(resume=resume)

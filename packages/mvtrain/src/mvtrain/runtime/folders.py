@@ -1,0 +1,83 @@
+"""Folders: new ones that appear when they are complete, and checks of run folders."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mvgeom.errors import InputError
+
+RUN_INFO = "run.yaml"
+"""File of a run folder with the conditions of its training."""
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder to fill, and rename it to `path` at the end of the block.
+
+    The temporary folder is hidden and beside `path`, so that renaming it is one step on one file system. If the block
+    raises, nothing is left.
+
+    Args:
+        path: Folder that must not exist yet; missing parents are made.
+
+    Raises:
+        InputError: `occupied-folder`, or `unwritable-folder` if it cannot be written, also by the block.
+    """
+    if path.exists():
+        raise InputError(
+            f"{path} already exists. Remove it, or choose another folder", code="occupied-folder", path=path
+        )
+    unfinished = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    try:
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        unfinished.rename(path)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written: {error.strerror}: {error.filename}", code="unwritable-folder", path=path
+        ) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def check_new_run_folder(path: Path) -> None:
+    """Check that a run folder is new or empty.
+
+    Raises:
+        InputError: `occupied-folder`.
+    """
+    if path.exists() and any(path.iterdir()):
+        raise InputError(
+            f"the run folder {path} is not empty; choose another with --output-dir, remove it, or go on with the run "
+            "in it by --resume",
+            code="occupied-folder",
+            path=path,
+        )
+
+
+def check_run_folder(folder: Path) -> None:
+    """Check that a folder is one that `mvtrain fit` wrote, and not the folder of a project.
+
+    Raises:
+        InputError: `not-a-run`.
+    """
+    config = folder / "config.yaml"
+    if not config.is_file():
+        problem = "it has no config.yaml" if folder.is_dir() else "it does not exist"
+        raise InputError(
+            f"{folder} is not a run folder: {problem}. Give a folder that mvtrain fit wrote.",
+            code="not-a-run",
+            path=folder,
+        )
+    # A project has a config.yaml too.
+    if not (folder / RUN_INFO).is_file() and not (folder / "checkpoints").is_dir():
+        raise InputError(
+            f"{folder} is not a run folder but looks like a project: it has config.yaml, but neither {RUN_INFO} nor "
+            f"checkpoints. Train a network with mvtrain fit {config}, and give the run folder that it prints.",
+            code="not-a-run",
+            path=folder,
+        )
