@@ -56,7 +56,7 @@ class DataConfig:
     view_names: tuple[str, ...] | None = None
     """Names of the views in the order of csv_file and bbox_file; None: from the names of the label tables."""
     bbox_file: tuple[str, ...] | None = None
-    """Tables of bounding boxes, one per view, relative to data_dir; None: images are whole frames."""
+    """Tables of bounding boxes, one per view, relative to data_dir; None: images are full images."""
     camera_params_file: str | None = None
     """CSV that names a calibration file per image, relative to data_dir; None: calibrations/<session>.toml, ..."""
     num_keypoints: int | None = None

@@ -102,7 +102,7 @@ class SchedulerParamsConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How the model is trained."""
+    """Training of the model."""
 
     imgaug: str | dict[str, Any] = "dlc"
     """Augmentation preset, or a mapping of transforms to {p, args, kwargs}."""

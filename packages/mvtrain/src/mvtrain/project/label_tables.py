@@ -30,7 +30,7 @@ _MISSING = ("", "nan", "na")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabelTable:
-    """The labels of one view.
+    """Labels of one view.
 
     Attributes:
         path: Path of the file.

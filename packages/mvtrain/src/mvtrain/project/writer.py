@@ -1,4 +1,4 @@
-"""The writer of label tables and of tables of 3D keypoints."""
+"""Writing of label tables and of tables of 3D keypoints."""
 
 from __future__ import annotations
 

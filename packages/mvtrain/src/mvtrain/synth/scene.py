@@ -1,4 +1,4 @@
-"""The cameras: on a ring at different heights, each with its own lens, all looking at the middle of the arena."""
+"""Scene of one session: the animal, its surroundings, and cameras on a ring, at different heights, each with its lens."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def intersect(shape: Shape, origin: Floats, directions: tuple[Floats32, Floats32
     Args:
         shape: Solid over T frames.
         origin: (3,) origin of the rays in the world, outside the solid.
-        directions: x, y and z of (T, N) or (1, N) unit vectors in the world.
+        directions: Components x, y and z of (T, N) or (1, N) unit vectors in the world.
 
     Returns:
         (T, N) float32 mm; infinity where the ray misses.
