@@ -1,9 +1,9 @@
-"""Builds a four-camera project from the demo inside the PyPI package pose2sim (BSD-3-Clause).
+"""Build a four-camera project from the demo inside the PyPI package pose2sim (BSD-3-Clause).
 
     uv run python examples/human4/make_project.py data/human4
 
-The wheel holds four synchronized videos, pictures of a chessboard, a calibration, and what the detector OpenPose found
-in every frame. Its detections become labels; frames become crops around the subject. README.md says more.
+The wheel has four synchronized videos, images of a chessboard, a calibration, and the detections of OpenPose in every
+frame. Detections become labels; images become crops around the subject. See README.md.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 from email.parser import HeaderParser
 from pathlib import Path
@@ -26,11 +27,12 @@ import pandas as pd
 
 from mvaug.warp import warp_image
 from mvgeom import CameraGroup, affine, boxes
+from mvgeom.errors import InputError
 from mvgeom.tables import write_labeled_boxes, write_video_boxes
 from mvtrain.predict.video import open_video, read_frames
 
 VERSION = "0.8.4"
-"""The last version of pose2sim whose wheel holds detections; later ones want a detector to be run."""
+"""Last version of pose2sim whose wheel has detections; with later ones a detector has to be run."""
 
 DEMO = "Pose2Sim/S00_Demo_BatchSession"
 TRIAL = f"{DEMO}/S00_P00_SingleParticipant/S00_P00_T01_BalancingTrial"
@@ -44,10 +46,10 @@ BODY_25B = (
     *("LHip", "RHip", "LKnee", "RKnee", "LAnkle", "RAnkle", "Neck", "Head"),
     *("LBigToe", "LSmallToe", "LHeel", "RBigToe", "RSmallToe", "RHeel"),
 )
-"""What OpenPose's network of that name finds, in its order."""
+"""Keypoints of OpenPose's network of that name, in its order."""
 
 BLURRED = ("LEye", "REye", "LEar", "REar")
-"""Left out, since faces are blurred in the videos."""
+"""Keypoints that are left out, because faces are blurred in the videos."""
 
 KEYPOINTS = {name: place for place, name in enumerate(BODY_25B) if name not in BLURRED}
 """The project's keypoints, and their places in `BODY_25B`."""
@@ -55,36 +57,36 @@ KEYPOINTS = {name: place for place, name in enumerate(BODY_25B) if name not in B
 MIN_CONFIDENCE = 0.4
 CROP_SIZE = (320, 320)
 MARGIN = 0.15
-"""Of the subject's extent, left free around it on every side of a crop."""
+"""Margin on every side of a crop, as a fraction of the subject's extent."""
 BOX_SMOOTHING = 3.0
-"""Frames; a crop whose border jumps with every uncertain toe would jump with it."""
+"""Standard deviation in frames: crops do not follow every uncertain keypoint."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point: a mistake is one line on standard error and exit status 2."""
+    """Run the command; a user's error is one line on standard error and exit status 2."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path, help="project folder to write; must not exist")
     parser.add_argument("--wheel", type=Path, help=f"wheel of pose2sim {VERSION}; downloaded with pip if left out")
     options = parser.parse_args(arguments)
     try:
         make_project(options.out, options.wheel)
-    except (ValueError, OSError) as error:
+    except (InputError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
-    print(f"wrote {options.out}: {len(VIEWS)} views; look at it with: mvtrain check {options.out}/config.yaml")
+    print(f"wrote {options.out}: {len(VIEWS)} views. Check it with: mvtrain check {options.out}/config.yaml")
 
 
 def make_project(out: Path, wheel: Path | None = None) -> None:
     """Write the project; its folder appears when it is complete.
 
     Args:
-        out: folder to write, which must not exist; missing parents are made.
-        wheel: of pose2sim; None downloads it.
+        out: Folder to write, which must not exist; missing parents are made.
+        wheel: Path of the wheel of pose2sim; None downloads it.
 
     Raises:
-        ValueError: `out` exists, or the wheel cannot be had, is another one, or lacks something.
+        InputError: `out` exists, or the wheel cannot be downloaded, is another one, or is incomplete.
     """
     if out.exists():
-        raise ValueError(f"{out} already exists; remove it or choose another folder")
+        raise InputError(f"{out} already exists. Remove it, or choose another folder", code="occupied-folder", path=out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
         if wheel is None:
@@ -100,64 +102,87 @@ def make_project(out: Path, wheel: Path | None = None) -> None:
 
 
 def download_wheel(folder: Path) -> Path:
-    """`pip download` from whatever index the user's pip is set up for.
+    """Download the wheel with pip, from the index that the user's pip is configured for.
 
     Raises:
-        ValueError: there is no pip, or it failed; the message ends with what pip said.
+        InputError: There is no pip (`missing-library`), or it failed (`failed-download`); the message ends with pip's.
     """
-    elsewhere = f"get it with `pip download --no-deps pose2sim=={VERSION}` elsewhere, and give it with --wheel"
+    elsewhere = f"Get it with `pip download --no-deps pose2sim=={VERSION}` elsewhere, and give it with --wheel"
     pip = [sys.executable, "-m", "pip"] if importlib.util.find_spec("pip") else [shutil.which("pip")]
     if pip == [None]:
-        raise ValueError(f"there is no pip to download pose2sim with; {elsewhere}")
+        raise InputError(
+            f"there is no pip to download pose2sim with. {elsewhere}", code="missing-library", library="pip"
+        )
     requirement = ["--no-deps", "--only-binary", ":all:", f"pose2sim=={VERSION}"]
     command = [*pip, "download", "--quiet", "--disable-pip-version-check", *requirement, "--dest", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise ValueError(f"pip cannot download pose2sim {VERSION} (no network?); {elsewhere}. pip says: {said[-1]}")
+        raise InputError(
+            f"pip cannot download pose2sim {VERSION} (no network?). {elsewhere}. pip says: {said[-1]}",
+            code="failed-download",
+            version=VERSION,
+        )
     return next(folder.glob("*.whl"))
 
 
 def open_wheel(path: Path) -> zipfile.ZipFile:
-    """The wheel as an archive, after a look at what it says it is.
+    """Open the wheel as an archive, and check its name and version.
 
     Raises:
-        ValueError: no such file, no wheel, another package, another version.
+        InputError: The file is missing (`missing-file`), not a wheel (`damaged-file`), or of another package or version
+            (`unknown-version`).
     """
     try:
         archive = zipfile.ZipFile(path)
     except FileNotFoundError as error:
-        raise ValueError(f"{path} does not exist") from error
+        raise InputError(f"{path} does not exist", code="missing-file", path=path) from error
     except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is no wheel, or its download was cut off: {error}") from error
+        raise InputError(
+            f"{path} is not a wheel, or its download was cut off: {error}", code="damaged-file", path=path
+        ) from error
     about = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
     if len(about) != 1:
-        raise ValueError(f"{path} is no wheel: it has no .dist-info/METADATA")
+        raise InputError(f"{path} is not a wheel: it has no .dist-info/METADATA", code="damaged-file", path=path)
     fields = HeaderParser().parsestr(archive.read(about[0]).decode())
     if str(fields["Name"]).lower() != "pose2sim" or fields["Version"] != VERSION:
-        raise ValueError(
+        raise InputError(
             f"{path} is {fields['Name']} {fields['Version']}, but the detections are only in pose2sim {VERSION}: "
-            f"pip download --no-deps pose2sim=={VERSION}"
+            f"pip download --no-deps pose2sim=={VERSION}",
+            code="unknown-version",
+            path=path,
+            found=(fields["Name"], fields["Version"]),
+            expected=("pose2sim", VERSION),
         )
     return archive
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """One file of the wheel.
+    """Read one file of the wheel.
 
     Raises:
-        ValueError: it is not there, or damaged.
+        InputError: The file is missing (`missing-file`) or damaged (`damaged-file`); its name is the fact `member`.
     """
     try:
         return archive.read(name)
     except KeyError as error:
-        raise ValueError(f"{archive.filename} lacks {name}; download pose2sim {VERSION} anew") from error
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{archive.filename}: {name} is damaged; download pose2sim {VERSION} anew") from error
+        raise InputError(
+            f"{archive.filename} has no {name}. Download pose2sim {VERSION} again",
+            code="missing-file",
+            path=archive.filename,
+            member=name,
+        ) from error
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise InputError(
+            f"{archive.filename}: {name} is damaged. Download pose2sim {VERSION} again",
+            code="damaged-file",
+            path=archive.filename,
+            member=name,
+        ) from error
 
 
 def unpack(archive: zipfile.ZipFile, project: Path) -> None:
-    """What is taken as it is: videos, pictures of the board and of the scene, the licence; and the calibration."""
+    """Write the files that need no change, videos, images of board and scene, license, and the calibration."""
     copies = {f"pose2sim-{VERSION}.dist-info/LICENSE": "LICENSE"}
     for view in VIEWS:
         copies[f"{TRIAL}/videos/{view}.mp4"] = f"videos/{SESSION}_{view}.mp4"
@@ -171,7 +196,7 @@ def unpack(archive: zipfile.ZipFile, project: Path) -> None:
     qualisys = project / "qualisys.qca.txt"
     qualisys.write_bytes(read_member(archive, f"{DEMO}/S00_Calibration/Calib.qca.txt"))
     cameras = CameraGroup.load(qualisys)
-    # Pose2Sim writes cam_01 and millimetres; from here on it is cam01, as in the videos' names, and metres.
+    # Pose2Sim writes cam_01 and millimeters; the project has cam01, as in the videos' names, and meters.
     names = tuple(name.replace("_", "") for name in cameras.names)
     cameras.replace(names=names, translation=cameras.translation * 0.001).select(VIEWS).save(
         project / "calibration.toml"
@@ -179,28 +204,37 @@ def unpack(archive: zipfile.ZipFile, project: Path) -> None:
 
 
 def read_detections(archive: zipfile.ZipFile, view: str) -> np.ndarray:
-    """The subject's keypoints in every frame, from OpenPose's files, one per frame in the order of their names.
+    """Read the subject's keypoints in every frame, from OpenPose's files, one per frame in the order of their names.
 
     Returns:
-        (T, K, 2) frame px; NaN below `MIN_CONFIDENCE`.
+        (T, K, 2) full-image px; NaN below `MIN_CONFIDENCE`.
 
     Raises:
-        ValueError: no files, or one that is no output of OpenPose.
+        InputError: There are no files (`missing-file`), or one is not an output of OpenPose (`unsupported-file`).
     """
     folder = f"{TRIAL}/pose/{view}_json/"
     files = sorted(name for name in archive.namelist() if name.startswith(folder) and name.endswith(".json"))
     if not files:
-        raise ValueError(f"{archive.filename} lacks the detections {folder}*.json; download pose2sim {VERSION} anew")
+        raise InputError(
+            f"{archive.filename} has no detections {folder}*.json. Download pose2sim {VERSION} again",
+            code="missing-file",
+            path=archive.filename,
+            member=folder,
+        )
     return np.stack([_subject(read_member(archive, name), f"{archive.filename}: {name}") for name in files])
 
 
 def _subject(text: bytes, place: str) -> np.ndarray:
-    """(K, 2) of the largest person: a bystander stands farther off."""
+    """Return the keypoints (K, 2) of the largest person: bystanders are farther away."""
     try:
         people = json.loads(text)["people"]
         found = np.array([person["pose_keypoints_2d"] for person in people], dtype=np.float64).reshape(-1, 25, 3)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{place} is no output of OpenPose with 25 keypoints a person: {error!r}") from error
+        raise InputError(
+            f"{place} is not an output of OpenPose with 25 keypoints per person: {error!r}",
+            code="unsupported-file",
+            member=place.rpartition(": ")[2],
+        ) from error
     found = found[:, list(KEYPOINTS.values())]
     points = np.where(found[..., 2:] >= MIN_CONFIDENCE, found[..., :2], np.nan)
     if np.isnan(points).all():
@@ -210,15 +244,22 @@ def _subject(text: bytes, place: str) -> np.ndarray:
 
 
 def write_view(project: Path, view: str, points: np.ndarray) -> None:
-    """Crops, boxes and labels of one view.
+    """Write crops, boxes and labels of one view.
 
     Raises:
-        ValueError: the video has another number of frames than there are detections, or a frame that is damaged.
+        InputError: The video has another number of frames than there are detections (`wrong-count`), or a damaged frame
+            (`damaged-file`).
     """
     video = open_video(project / "videos" / f"{SESSION}_{view}.mp4")
     frames = list(read_frames(video))
     if len(frames) != len(points):
-        raise ValueError(f"the video of {view} has {len(frames)} frames, but there are detections of {len(points)}")
+        raise InputError(
+            f"the video of {view} has {len(frames)} frames, but there are detections of {len(points)}",
+            code="wrong-count",
+            view=view,
+            found=len(frames),
+            expected=len(points),
+        )
     around = np.asarray(boxes.from_keypoints(points, margin=MARGIN, aspect=1.0))
     around = np.round(boxes.smooth(around, sigma=BOX_SMOOTHING))
     to_crop = np.asarray(affine.from_box(around, CROP_SIZE))
@@ -226,7 +267,11 @@ def write_view(project: Path, view: str, points: np.ndarray) -> None:
     (project / images[0]).parent.mkdir(parents=True)
     for name, frame, matrix in zip(images, frames, to_crop, strict=True):
         if frame is None:
-            raise ValueError(f"the video of {view} cannot be decoded at {name}; download pose2sim {VERSION} anew")
+            raise InputError(
+                f"the video of {view} cannot be decoded at {name}. Download pose2sim {VERSION} again",
+                code="damaged-file",
+                view=view,
+            )
         cv2.imwrite(str(project / name), warp_image(frame, matrix, CROP_SIZE), [cv2.IMWRITE_JPEG_QUALITY, 95])
     write_labeled_boxes(project / f"bboxes_{view}.csv", images, around)
     write_video_boxes(project / "videos" / f"{SESSION}_{view}_bbox.csv", around)
@@ -234,7 +279,7 @@ def write_view(project: Path, view: str, points: np.ndarray) -> None:
 
 
 def write_labels(path: Path, images: Sequence[str], points: np.ndarray) -> None:
-    """A label table (three header rows; x, y per keypoint) of points (T, K, 2) in px of the crops; NaN leaves empty."""
+    """Write a label table (three header rows; x, y per keypoint) of points (T, K, 2) in crop px; NaN leaves empty."""
     columns = pd.MultiIndex.from_product([["openpose"], KEYPOINTS, ["x", "y"]], names=["scorer", "bodyparts", "coords"])
     table = pd.DataFrame(points.reshape(len(points), -1), index=list(images), columns=columns)
     table.to_csv(path, float_format="%.3f", lineterminator="\n")

@@ -27,7 +27,7 @@ def test_synth_writes_a_project_that_fit_can_read(
 
     again = run_mvtrain(capsys, monkeypatch, "synth", out, *options)
     assert again.status == 2
-    assert "already exists" in again.err
+    assert str(out) in again.err
     wrong = run_mvtrain(capsys, monkeypatch, "synth", tmp_path / "other", "--occlusion", 3)
     assert wrong.status == 2
     assert "occlusion" in wrong.err

@@ -22,7 +22,7 @@ HUMAN4 = Path(__file__).parents[2].parent / "shared" / "data" / "human4" / "conf
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project all of whose keypoints are labelled, and visible, in every view, a few of them outside its image."""
+    """Make a project with a visible label of every keypoint in every view, a few of them outside the image."""
     path = tmp_path_factory.mktemp("data") / "project"
     generate_project(path, SyntheticSpec(num_views=4, num_frames=4, num_video_frames=4, size=96, crop=True))
     source = read_project(load_config(path / "config.yaml"))
@@ -34,7 +34,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def hide(source: Project, hidden: np.ndarray, visibility: int = 0) -> Project:
-    """The project without the labels where `hidden` (N, V, K) is true."""
+    """Return the project without the labels where `hidden` (N, V, K) is True."""
     return replace(
         source,
         points=np.where(hidden[..., None], np.nan, source.points),
@@ -64,7 +64,7 @@ def test_hidden_labels_come_back_where_two_views_have_them(
     np.testing.assert_array_equal(completed.visibility[same], labelled.visibility[same])
 
 
-def test_labels_that_contradict_each_other_are_not_carried_over(whole: Project) -> None:
+def test_labels_that_contradict_each_other_are_not_projected(whole: Project) -> None:
     hidden = np.zeros(whole.visibility.shape, dtype=bool)
     hidden[:, 3, :2] = True
     labelled = hide(whole, hidden)
@@ -121,7 +121,7 @@ def test_samples_have_the_labels_only_where_they_are_asked_for(whole: Project) -
 
 @pytest.mark.skipif(not HUMAN4.is_file(), reason="../shared/data/human4 is absent")
 def test_real_labels_that_fit_badly_are_left_alone() -> None:
-    """cam3 of this recording is off by a degree: where it takes part, labels disagree."""
+    """The calibration of cam3 is wrong by a degree: its labels disagree with the others'."""
     source = read_project(load_config(HUMAN4))
     points_3d = triangulate_labels(source)
     completed = complete_labels(source, points_3d)

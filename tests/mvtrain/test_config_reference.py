@@ -23,7 +23,7 @@ def writer() -> dict[str, Any]:
 
 
 def rows_of_the_page() -> dict[str, list[str]]:
-    """The cells after the key, by the dotted key."""
+    """Return the cells after the key, by the dotted key."""
     rows, section = {}, ""
     for line in PAGE.splitlines():
         if line.startswith("## "):
@@ -44,7 +44,7 @@ def leaves(values: dict[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def defaults() -> dict[str, Any]:
-    """Every key's default as OmegaConf reads it from the dataclasses; `???` where there is none."""
+    """Return every key's default as OmegaConf reads it from the dataclasses; `???` where there is none."""
     sections = {field.name: field.default_factory for field in dataclasses.fields(Config)}
     del sections["losses"], sections["ignored"]
     sections |= {"training.patch_mask": PatchMaskConfig, "losses.<name>": LossConfig}

@@ -1,4 +1,4 @@
-"""The network's input that a new config starts from."""
+"""Size of the network's input in new configs."""
 
 import pytest
 from hypothesis import given

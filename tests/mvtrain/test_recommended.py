@@ -1,4 +1,4 @@
-"""Configs that we write: what they switch on, and that they ask for no calibration where there is none."""
+"""Generated configs: their recipe, which needs no calibration where there is none."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def imported(folder: Path, num_calibrated: int, view_names: tuple[str, ...] = ("a", "b")) -> Config:
-    """A config as `mvtrain import` writes it for two sessions."""
+    """Write a config as `mvtrain import` does for two sessions."""
     path = folder / "config.yaml"
     write_project_config(
         path,
@@ -39,7 +39,7 @@ def generated(folder: Path, num_views: int = 3) -> Config:
 
 
 @pytest.mark.parametrize("make", [generated, lambda folder: imported(folder, 2)])
-def test_where_all_is_calibrated_everything_is_on(make, tmp_path: Path) -> None:
+def test_calibrated_projects_have_the_whole_recipe(make, tmp_path: Path) -> None:
     config = make(tmp_path)
     assert config.model.epipolar_attention
     assert config.training.labels_from_3d
@@ -49,7 +49,7 @@ def test_where_all_is_calibrated_everything_is_on(make, tmp_path: Path) -> None:
     assert "supervised_reprojection_heatmap_mse" in config.losses
 
 
-def test_a_network_that_has_to_predict_what_is_not_calibrated_does_not_look_along_epipolar_lines(
+def test_projects_with_an_uncalibrated_session_have_no_epipolar_attention(
     tmp_path: Path,
 ) -> None:
     config = imported(tmp_path, 1)

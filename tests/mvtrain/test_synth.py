@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,17 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from scipy.spatial.transform import Rotation
 
 import mvgeom
+from helpers.errors import raises_input
 from mvgeom import CameraGroup, affine
 from mvgeom.tables import read_labeled_boxes, read_video_boxes
-from mvtrain.config import load_config
+from mvtrain.config import Config, DataConfig, load_config
 from mvtrain.project.project import read_project
 from mvtrain.synth import KEYPOINT_NAMES, SyntheticSpec, generate_project
+from mvtrain.synth.generate import generate_if_missing
 from mvtrain.synth.raycast import (
     SAME_SURFACE,
     View,
@@ -27,7 +31,7 @@ from mvtrain.synth.raycast import (
     keypoint_visibility,
     make_view,
     pixel_bounds,
-    rasterise,
+    rasterize,
 )
 from mvtrain.synth.recording import label
 from mvtrain.synth.render import Sensor, expose
@@ -47,7 +51,7 @@ def digest(folder: Path) -> dict[str, str]:
 
 
 def read_table(path: Path, depth: int) -> tuple[list[str], np.ndarray]:
-    """Index and (N, K, depth) values of a table with three header rows, keypoints in the generator's order."""
+    """Return index and (N, K, depth) values of a table with three header rows, keypoints in the generator's order."""
     table = pd.read_csv(path, header=[0, 1, 2], index_col=0)
     assert list(table.columns.get_level_values(1)[::depth]) == list(KEYPOINT_NAMES)
     return [str(name) for name in table.index], table.to_numpy(dtype=float).reshape(len(table), -1, depth)
@@ -66,7 +70,7 @@ def random_shape(rng: np.random.Generator, kind: str) -> Shape:
 
 
 def depth_inside(shape: Shape, frame: int, points: np.ndarray) -> np.ndarray:
-    """How far points (N, 3) are inside the solid, in mm (roughly, for balls), from its definition; negative outside."""
+    """Return the depth of points (N, 3) inside the solid in mm (roughly, for balls), negative outside."""
     axes, extent = shape.axes[frame], shape.extent[frame]
     local = (points - shape.center[frame]) @ axes
     if shape.kind == "ball":
@@ -129,7 +133,7 @@ def test_depth_buffer_agrees_with_testing_every_pixel_against_every_solid() -> N
     scene = make_scene(spec, 0)
     view = view_of(spec, scene, 1)
     shapes = [part.shape for part in scene.body + scene.occluders]
-    depth, owner = rasterise(shapes, view)
+    depth, owner = rasterize(shapes, view)
     every = np.stack([intersect(shape, view.origin, tuple(view.directions[:, None])) for shape in shapes])
     nearest, second = np.sort(every, axis=0)[:2]
     hit = np.isfinite(nearest)
@@ -159,7 +163,7 @@ def test_a_ball_is_seen_where_opencv_projects_it() -> None:
         # Nine rays a pixel: with one, the ragged edge alone moves the centroid of such a disc by 0.1 px.
         thirds = np.stack(np.meshgrid(*[[-1 / 3, 0, 1 / 3]] * 2), axis=-1).reshape(-1, 2)
         views = [make_view(cameras.select([name]).crop(third[None])) for third in thirds]
-        seen = np.mean([np.isfinite(rasterise([ball(centers, 9.0)], view)[0]) for view in views], axis=0)
+        seen = np.mean([np.isfinite(rasterize([ball(centers, 9.0)], view)[0]) for view in views], axis=0)
         expected, _ = cv2.projectPoints(
             centers,
             cameras.rotation[number],
@@ -270,9 +274,9 @@ def test_label_noise_and_missing_labels_are_as_asked() -> None:
     assert np.isnan(labels["sparse"].points[labels["sparse"].visible == 0]).all()
 
 
-def test_labelled_frames_are_spread_over_the_video() -> None:
+def test_labeled_frames_are_spread_over_the_video() -> None:
     spec = tiny(num_frames=21, num_sessions=2, num_video_frames=100)
-    first, second = (make_scene(spec, session).labelled for session in range(2))
+    first, second = (make_scene(spec, session).labeled for session in range(2))
     assert (len(first), len(second)) == (11, 10)
     for rows in (first, second):
         assert (np.diff(rows) > 0).all()
@@ -296,7 +300,7 @@ def test_same_seed_same_bytes_whatever_the_number_of_workers(project: Path, tmp_
     assert digest(tmp_path / "again") == digest(project)
 
 
-def test_another_seed_changes_every_picture_and_label(project: Path, tmp_path: Path) -> None:
+def test_another_seed_changes_every_image_and_label(project: Path, tmp_path: Path) -> None:
     generate_project(tmp_path / "other", tiny(seed=1))
     first, second = digest(project), digest(tmp_path / "other")
     common = set(first) & set(second)
@@ -336,15 +340,15 @@ def test_labels_are_the_projections_of_the_truth(project: Path) -> None:
     for number, view in enumerate(cameras.names):
         images, values = read_table(project / f"CollectedData_{view}.csv", 3)
         assert images == [row.replace("session1/", f"session1_{view}/") for row in rows]
-        labelled = values[..., 2] > 0
-        assert labelled.mean() > 0.8
-        assert np.abs(values[..., :2] - expected[:, number])[labelled].max() < 0.01
-        assert np.isnan(values[..., :2][~labelled]).all()
+        labeled = values[..., 2] > 0
+        assert labeled.mean() > 0.8
+        assert np.abs(values[..., :2] - expected[:, number])[labeled].max() < 0.01
+        assert np.isnan(values[..., :2][~labeled]).all()
         size = cv2.imread(str(project / images[0])).shape
         assert size == (64, 64, 3)
 
 
-def test_labelled_images_and_truth_belong_to_their_video_frames(project: Path) -> None:
+def test_labeled_images_and_truth_belong_to_their_video_frames(project: Path) -> None:
     images, _ = read_table(project / "CollectedData_cam2.csv", 3)
     _, by_frame = read_table(project / "videos" / "session1_3d.csv", 3)
     _, truth = read_table(project / "points_3d.csv", 3)
@@ -378,12 +382,12 @@ def test_crops_hold_the_animal_and_their_labels_lead_back_to_the_frame(tmp_path:
         assert (boxes[:, :2] + boxes[:, 2:] <= [128, 96]).all()
         sizes = np.array([cv2.imread(str(folder / image)).shape[1::-1] for image in images], dtype=float)
         np.testing.assert_array_equal(sizes, boxes[:, 2:] if crop_size is None else np.full((3, 2), 48.0))
-        labelled = values[..., 2] > 0
-        assert labelled.any()
-        assert (values[..., :2][labelled] > -0.5).all()
-        assert (values[..., :2] < sizes[:, None])[labelled].all()
+        labeled = values[..., 2] > 0
+        assert labeled.any()
+        assert (values[..., :2][labeled] > -0.5).all()
+        assert (values[..., :2] < sizes[:, None])[labeled].all()
         back = affine.apply(affine.invert(affine.from_box(boxes, sizes)), values[..., :2])
-        assert np.abs(back - expected[:, number])[labelled].max() < 0.01
+        assert np.abs(back - expected[:, number])[labeled].max() < 0.01
     assert read_project(load_config(folder / "config.yaml")).boxes is not None
 
 
@@ -405,8 +409,8 @@ def test_sessions_have_their_own_animal_and_cameras_and_views_any_number(tmp_pat
 # Mistakes
 
 
-def test_an_existing_folder_is_left_alone(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="already exists; remove it or choose another"):
+def test_an_existing_folder_is_not_changed(tmp_path: Path) -> None:
+    with raises_input("occupied-folder", path=tmp_path):
         generate_project(tmp_path, tiny())
     assert not list(tmp_path.iterdir())
 
@@ -422,31 +426,49 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="file/project cannot be written: Not a directory"):
+    with raises_input("unwritable-file", path=tmp_path / "file" / "project"):
         generate_project(tmp_path / "file" / "project", tiny())
 
 
+def test_workers_below_one(tmp_path: Path) -> None:
+    with raises_input("out-of-range", argument="num_workers", found=0):
+        generate_project(tmp_path / "project", tiny(), num_workers=0)
+
+
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "code", "argument"),
     [
-        ({"num_views": 0}, "num_views must be a whole number of at least 1, got 0"),
-        ({"num_frames": 2.5}, "num_frames must be a whole number of at least 1, got 2.5"),
-        ({"size": 63}, "size must be one even number of px"),
-        ({"size": (64, 16)}, "each at least 32, got \\(64, 16\\)"),
-        ({"size": "64"}, "size must be one even number of px"),
-        ({"occlusion": 1.5}, "occlusion must be a number of at least 0 and at most 1, got 1.5"),
-        ({"label_noise": -1}, "label_noise must be a number of at least 0, got -1"),
-        ({"label_noise": float("nan")}, "label_noise must be a number of at least 0, got nan"),
-        ({"missing_labels": 2}, "missing_labels must be a number of at least 0 and at most 1"),
-        ({"sensor_noise": True}, "sensor_noise must be a number of at least 0, got True"),
-        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
-        ({"fps": 0}, "fps must be a number above 0"),
-        ({"crop_size": 64}, "crop_size is 64 but crop is False: set crop=True"),
-        ({"image_format": "bmp"}, "image_format must be 'jpg' or 'png', got 'bmp'"),
-        ({"num_sessions": 4}, "num_frames is 3, fewer than num_sessions 4"),
-        ({"num_frames": 7}, "7 labelled frames a session, more than num_video_frames 6: lengthen the videos"),
+        ({"num_views": 0}, "bad-value", "num_views"),
+        ({"num_frames": 2.5}, "bad-value", "num_frames"),
+        ({"size": 63}, "bad-value", "size"),
+        ({"size": (64, 16)}, "bad-value", "size"),
+        ({"size": "64"}, "bad-value", "size"),
+        ({"size": [None, 64]}, "bad-value", "size"),
+        ({"occlusion": 1.5}, "bad-value", "occlusion"),
+        ({"label_noise": -1}, "bad-value", "label_noise"),
+        ({"label_noise": float("nan")}, "bad-value", "label_noise"),
+        ({"missing_labels": 2}, "bad-value", "missing_labels"),
+        ({"sensor_noise": True}, "bad-value", "sensor_noise"),
+        ({"seed": -1}, "bad-value", "seed"),
+        ({"fps": 0}, "bad-value", "fps"),
+        ({"crop_size": 64}, "excluded-options", "crop_size"),
+        ({"image_format": "bmp"}, "bad-value", "image_format"),
+        ({"num_sessions": 4}, "out-of-range", "num_frames"),
+        ({"num_frames": 7}, "out-of-range", "num_video_frames"),
     ],
 )
-def test_a_wrong_field_is_named(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_a_wrong_field_is_named(tmp_path: Path, changes: dict[str, Any], code: str, argument: str) -> None:
+    with raises_input(code, argument=argument) as caught:
         tiny(**changes)
+    assert argument in str(caught.value)
+    data = DataConfig(data_dir=tmp_path / "project", synthetic={**dataclasses.asdict(tiny()), **changes})
+    with raises_input(code, argument=argument, key=f"data.synthetic.{argument}"):
+        generate_if_missing(Config(data=data), Console(quiet=True))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_field_is_named(tmp_path: Path) -> None:
+    data = DataConfig(data_dir=tmp_path / "project", synthetic={"num_view": 3})
+    with raises_input("bad-key", key="data.synthetic.num_view") as caught:
+        generate_if_missing(Config(data=data), Console(quiet=True))
+    assert "num_views" in str(caught.value)

@@ -25,7 +25,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         path: Folder that must not exist yet; missing parents are made.
 
     Raises:
-        InputError: `occupied-folder`, or `unwritable-folder` if it cannot be written, also by the block.
+        InputError: `occupied-folder`, or `unwritable-file` if it cannot be written, also by the block.
     """
     if path.exists():
         raise InputError(
@@ -38,7 +38,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         unfinished.rename(path)
     except OSError as error:
         raise InputError(
-            f"{path} cannot be written: {error.strerror}: {error.filename}", code="unwritable-folder", path=path
+            f"{path} cannot be written: {error.strerror}: {error.filename}", code="unwritable-file", path=path
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -48,12 +48,14 @@ def check_new_run_folder(path: Path) -> None:
     """Check that a run folder is new or empty.
 
     Raises:
-        InputError: `occupied-folder`.
+        InputError: The folder has files in it (`occupied-folder`), or is a file (`not-a-folder`).
     """
+    if path.exists() and not path.is_dir():
+        raise InputError(f"the run folder {path} is a file.", code="not-a-folder", path=path)
     if path.exists() and any(path.iterdir()):
         raise InputError(
-            f"the run folder {path} is not empty; choose another with --output-dir, remove it, or go on with the run "
-            "in it by --resume",
+            f"the run folder {path} is not empty. Choose another with --output, remove it, or continue the run in it "
+            "with --resume.",
             code="occupied-folder",
             path=path,
         )

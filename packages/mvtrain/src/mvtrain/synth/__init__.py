@@ -1,6 +1,7 @@
-"""Synthetic projects: a textured quadruped, walking among calibrated cameras, with exact 2D and 3D truth.
+"""Synthetic projects: a textured quadruped that walks among calibrated cameras, with exact 2D and 3D labels.
 
-For quickstarts, tests and ablations: same spec, same bytes. The world's unit is mm, its floor is z = 0, z points up.
+For quickstarts, tests and ablations: the same spec gives the same bytes. The world's unit is mm, its floor is z = 0, z
+points up.
 """
 
 from mvtrain.synth.generate import generate_project

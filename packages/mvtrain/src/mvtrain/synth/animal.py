@@ -1,4 +1,4 @@
-"""The animal's body: solids around the skeleton, and the coat of one individual."""
+"""The animal's body: solids around the skeleton, and the coat of an individual."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _DARK = np.array([0.02, 0.018, 0.02])
 
 @dataclass(frozen=True, kw_only=True)
 class Individual:
-    """What tells one animal from another.
+    """Properties that differ from animal to animal.
 
     Attributes:
-        size: factor on all lengths.
+        size: Factor on all lengths.
         coat: (3, 3) linear RGB of back, spots and belly.
         waves: (J, 4) pattern of the spots; see `Material.waves`.
-        threshold: how rare spots are.
+        threshold: Value of the pattern above which spots begin; the higher, the fewer.
     """
 
     size: float
@@ -43,7 +43,7 @@ class Individual:
 
 
 def draw_individual(rng: np.random.Generator, number: int) -> Individual:
-    """The animal of a session; consecutive numbers have different coats."""
+    """Draw the animal of a session; consecutive numbers have different coats."""
     return Individual(
         size=float(rng.uniform(0.88, 1.14)),
         coat=_COATS[number % len(_COATS)] * rng.uniform(0.85, 1.15, (3, 1)) * rng.uniform(0.95, 1.05, (1, 3)),
@@ -53,7 +53,7 @@ def draw_individual(rng: np.random.Generator, number: int) -> Individual:
 
 
 def build_body(skeleton: Skeleton, individual: Individual) -> list[Part]:
-    """The animal's parts over the skeleton's T frames."""
+    """Return the animal's parts over the skeleton's T frames."""
     body = _Body(skeleton)
     fur, trunk = _coat(individual), TRUNK_RADII
     body.add_tube("pelvis", "trunk_middle", (trunk["pelvis"], trunk["spine"]), "pelvis", fur)
@@ -77,7 +77,7 @@ def build_body(skeleton: Skeleton, individual: Individual) -> list[Part]:
 
 
 class _Body:
-    """Collects parts; radii are for an animal of size 1, `axes` names the body axes that orient a part."""
+    """Collection of parts; radii are for an animal of size 1, `axes` is the name of the body axes of a part."""
 
     def __init__(self, skeleton: Skeleton) -> None:
         self.skeleton = skeleton
@@ -95,7 +95,7 @@ class _Body:
 
 
 def _add_legs(body: _Body, individual: Individual) -> None:
-    """Legs differ by side in tone and socks: enough to tell them apart when seen well, not at a glance."""
+    """Add the legs, whose tone and white ends differ by side, little enough that sides are hard to tell apart."""
     for leg in LEGS:
         side, end = leg.split("_")
         tone, sock = (1.1, 0.5) if side == "left" else (0.72, 0.0)
@@ -109,7 +109,7 @@ def _add_legs(body: _Body, individual: Individual) -> None:
 
 
 def _coat(individual: Individual, *, tone: float = 1.0, white: float = 0.0) -> Material:
-    """The coat, lighter or darker by `tone`, and mixed with white."""
+    """Return the coat, lighter or darker by `tone`, and mixed with white."""
     back, spots, belly = individual.coat * tone * (1 - white) + 0.85 * white
     return Material(
         color=back,

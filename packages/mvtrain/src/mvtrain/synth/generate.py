@@ -1,4 +1,4 @@
-"""Whole synthetic projects on disk."""
+"""Synthetic projects on disk: videos, labels, boxes, calibrations, 3D truth and config."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from mvgeom.errors import InputError
 from mvgeom.tables import write_labeled_boxes
 from mvtrain.config import Config
 from mvtrain.config.recommended import write_project_config
@@ -24,7 +25,7 @@ from mvtrain.synth.skeleton import KEYPOINT_NAMES
 from mvtrain.synth.spec import SyntheticSpec
 
 SCORER = "synthetic"
-
+"""Scorer in the tables of generated projects."""
 
 _BONES = [
     ("nose", "left_ear"),
@@ -45,32 +46,6 @@ _BONES = [
 ]
 
 
-def _write_config(path: Path, spec: SyntheticSpec) -> None:
-    """Write the config of a project, with the spec it was generated from as a comment."""
-    write_project_config(
-        path,
-        comment=f"Generated project: {spec.num_views} cameras, {spec.num_frames} labelled frames. "
-        f"World unit: mm. True 3D keypoints: points_3d.csv.\n{spec}",
-        view_names=spec.view_names,
-        keypoint_names=KEYPOINT_NAMES,
-        skeleton=_BONES,
-        num_frames=spec.num_frames,
-        image_size=_image_size(spec),
-        num_sessions=spec.num_sessions,
-        num_calibrated=spec.num_sessions,
-        with_boxes=spec.crop,
-        with_videos=True,
-        more_data={"downsample_factor": 2},
-        more_eval={"save_vids_after_training": False, "colormap": "cool", "confidence_thresh_for_vid": 0.9},
-    )
-
-
-def _image_size(spec: SyntheticSpec) -> tuple[int, int]:
-    """Return width and height of the stored images in px."""
-    width, height = spec.frame_size
-    return (spec.crop_size or min(width, height),) * 2 if spec.crop else (width, height)
-
-
 def generate_project(
     out_dir: Path,
     spec: SyntheticSpec,
@@ -83,19 +58,56 @@ def generate_project(
     The folder appears when it is complete. World unit: mm.
 
     Args:
-        out_dir: the project's folder, which must not exist yet; missing parents are made.
-        spec: what to generate.
-        progress: called with the numbers of frames rendered so far and in total, over all views and sessions.
-        num_workers: threads, each at one camera of one session.
+        out_dir: Folder of the project, which must not exist yet; missing parents are made.
+        spec: Spec of the project.
+        progress: Function that is called with the numbers of images rendered so far and in total, over all views and
+            sessions.
+        num_workers: Number of threads, each of which renders one camera of one session.
 
     Raises:
-        ValueError: when `out_dir` exists, `num_workers` is below 1, or a file cannot be written.
+        InputError: `out_dir` exists (`occupied-folder`), `num_workers` is below 1 (`out-of-range`), or a file cannot be
+            written.
     """
     out_dir = Path(out_dir)
     if num_workers < 1:
-        raise ValueError(f"num_workers must be at least 1, got {num_workers}")
+        raise InputError(
+            f"num_workers must be at least 1, found {num_workers}",
+            code="out-of-range",
+            argument="num_workers",
+            found=num_workers,
+        )
     with new_folder(out_dir) as folder:
         _fill(folder, spec, progress or (lambda done, total: None), num_workers)
+
+
+def generate_if_missing(config: Config, console: Console) -> None:
+    """Generate the project of a config with `data.synthetic` whose `data.data_dir` does not exist; print a message.
+
+    Raises:
+        InputError: A key of `data.synthetic` is unknown (`bad-key`), or its value is not valid.
+    """
+    data = config.data
+    if data.synthetic is None or data.data_dir is None or data.data_dir.exists():
+        return
+    known = [field.name for field in fields(SyntheticSpec)]
+    for key in data.synthetic:
+        if key not in known:
+            close = get_close_matches(key, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
+            raise InputError(f"unknown key data.synthetic.{key}{hint}", code="bad-key", key=f"data.synthetic.{key}")
+    try:
+        spec = SyntheticSpec(**data.synthetic)
+    except InputError as error:
+        key = f"data.synthetic.{error.argument}"
+        raise InputError(f"data.synthetic: {error}", code=error.code, **{**error.facts, "key": key}) from error
+    console.print(
+        f"{data.data_dir} does not exist: generating the project that data.synthetic describes", highlight=False
+    )
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("rendering")
+        generate_project(
+            data.data_dir, spec, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )
 
 
 def _fill(folder: Path, spec: SyntheticSpec, progress: Callable[[int, int], None], num_workers: int) -> None:
@@ -122,7 +134,7 @@ def _fill(folder: Path, spec: SyntheticSpec, progress: Callable[[int, int], None
 def _write_view(
     folder: Path, spec: SyntheticSpec, view: str, scenes: Sequence[Scene], recordings: Sequence[Recording]
 ) -> None:
-    """The label table of one view, and its table of boxes; sessions one below the other."""
+    """Write the label table of one view, and its table of boxes; sessions one below the other."""
     images = [
         image_name(spec.session_names[scene.number], view, frame, spec.image_format)
         for scene in scenes
@@ -147,41 +159,39 @@ def _write_view(
 
 
 def _write_truth(folder: Path, spec: SyntheticSpec, scenes: Sequence[Scene]) -> None:
-    """Calibrations, and the true 3D keypoints of labelled frames and of videos."""
-    rows, labelled = [], []
+    """Write calibrations, and the true 3D keypoints of labeled frames and of videos."""
+    rows, labeled = [], []
     for scene, session in zip(scenes, spec.session_names, strict=True):
         scene.cameras.save(folder / "calibrations" / f"{session}.toml")
         keypoints = scene.skeleton.keypoints
         path = folder / "videos" / f"{session}_3d.csv"
         write_points_3d(path, range(len(keypoints)), KEYPOINT_NAMES, keypoints, scorer=SCORER)
         rows += [image_name(session, None, frame, spec.image_format) for frame in scene.labeled]
-        labelled.append(keypoints[scene.labeled])
-    write_points_3d(folder / "points_3d.csv", rows, KEYPOINT_NAMES, np.concatenate(labelled), scorer=SCORER)
+        labeled.append(keypoints[scene.labeled])
+    write_points_3d(folder / "points_3d.csv", rows, KEYPOINT_NAMES, np.concatenate(labeled), scorer=SCORER)
 
 
-def generate_if_missing(config: Config, console: Console) -> None:
-    """Generate the project of a config with `data.synthetic` whose `data.data_dir` does not exist, and say so.
-
-    Raises:
-        ValueError: a key of `data.synthetic` that the generator does not know, or a value it refuses.
-    """
-    data = config.data
-    if data.synthetic is None or data.data_dir is None or data.data_dir.exists():
-        return
-    from mvtrain.synth import SyntheticSpec, generate_project
-
-    known = [field.name for field in fields(SyntheticSpec)]
-    for key in data.synthetic:
-        if key not in known:
-            close = get_close_matches(key, known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
-            raise ValueError(f"unknown key data.synthetic.{key}{hint}")
-    spec = SyntheticSpec(**data.synthetic)
-    console.print(
-        f"{data.data_dir} does not exist: generating the project that data.synthetic describes", highlight=False
+def _write_config(path: Path, spec: SyntheticSpec) -> None:
+    """Write the config of a project, with the spec it was generated from as a comment."""
+    write_project_config(
+        path,
+        comment=f"Generated project: {spec.num_views} cameras, {spec.num_frames} labeled frames. "
+        f"World unit: mm. True 3D keypoints: points_3d.csv.\n{spec}",
+        view_names=spec.view_names,
+        keypoint_names=KEYPOINT_NAMES,
+        skeleton=_BONES,
+        num_frames=spec.num_frames,
+        image_size=_image_size(spec),
+        num_sessions=spec.num_sessions,
+        num_calibrated=spec.num_sessions,
+        with_boxes=spec.crop,
+        with_videos=True,
+        more_data={"downsample_factor": 2},
+        more_eval={"save_vids_after_training": False, "colormap": "cool", "confidence_thresh_for_vid": 0.9},
     )
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("rendering")
-        generate_project(
-            data.data_dir, spec, progress=lambda done, total: bar.update(task, completed=done, total=total)
-        )
+
+
+def _image_size(spec: SyntheticSpec) -> tuple[int, int]:
+    """Return width and height of the stored images in px."""
+    width, height = spec.frame_size
+    return (spec.crop_size or min(width, height),) * 2 if spec.crop else (width, height)

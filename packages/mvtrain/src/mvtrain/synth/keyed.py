@@ -1,7 +1,7 @@
-"""Random numbers that depend on what they are for, and on nothing else.
+"""Random numbers keyed by their purpose.
 
-Each purpose has its own counter-based stream, so the order of the work, the number of workers and the length of other
-streams change nothing.
+Each purpose has its own counter-based stream, so that the order of the work, the number of workers and the length of
+other streams have no effect.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class Purpose(enum.IntEnum):
-    """What a stream is drawn for. The numbers are part of what a seed means: new ones go to the end."""
+    """Purpose of a stream. The numbers belong to a seed's results: new purposes go to the end."""
 
     RIG = 0
     RIG_SHIFT = 1
@@ -25,24 +25,24 @@ class Purpose(enum.IntEnum):
     ROOM = 5
     SENSOR = 6
     SENSOR_NOISE = 7
-    LABELLED_FRAMES = 8
+    LABELED_FRAMES = 8
     LABEL_NOISE = 9
     MISSING_LABELS = 10
 
 
 def generator(seed: int, purpose: Purpose, *where: int) -> np.random.Generator:
-    """The stream of one purpose at one place, say (session, camera, frame)."""
+    """Make the stream of one purpose at one place, such as (session, camera, frame)."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(int(purpose), *where))))
 
 
 def smooth_noise(rng: np.random.Generator, times: Floats, fastest: float, num_waves: int = 6) -> Floats:
-    """A smooth random function of time with mean 0 and standard deviation 1 over all such functions.
+    """Draw a smooth random function of time with mean 0 and standard deviation 1 over all such functions.
 
     Args:
-        rng: draws the waves; the same number of draws whatever `times` holds.
-        times: (T,) s.
-        fastest: highest frequency in it, Hz.
-        num_waves: sinusoids in the sum.
+        rng: Generator of the waves; the number of draws does not depend on `times`.
+        times: (T,) times in s.
+        fastest: Highest frequency in Hz.
+        num_waves: Number of sinusoids in the sum.
 
     Returns:
         (T,) values, within 2 of 0 most of the time.

@@ -1,4 +1,4 @@
-"""What solids are painted with: two colours in a procedural pattern, and how light falls on them."""
+"""Paint of solids, two colors in a procedural pattern, and its shading."""
 
 from __future__ import annotations
 
@@ -15,29 +15,31 @@ TO_LIGHT = np.array([0.38, -0.30, 0.87]) / np.linalg.norm([0.38, -0.30, 0.87])
 """Direction to the lamp, in the world."""
 
 LAMP = np.array([0.98, 0.93, 0.86])
+
 SKY = np.array([0.36, 0.38, 0.42])
+
 GROUND = np.array([0.20, 0.18, 0.16])
-"""Linear RGB of the lamp, and of what comes from above and from the floor."""
+"""Linear RGB of the lamp, and of the light from above and from the floor."""
 
 FLOOR_LIGHT = LAMP * TO_LIGHT[2] + SKY
-"""What reaches the floor where nothing stands in the way."""
+"""Light on the floor away from all shadows."""
 
 _GRAIN = np.array([[1.9, 0.7, -0.4, 0.3], [-0.5, 1.7, 1.1, 1.9], [0.8, -1.2, 1.6, 4.1]])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """Paint of one solid; colours are linear RGB.
+    """Paint of one solid; colors are linear RGB.
 
     Attributes:
-        color: (3,) ground colour.
-        second: (3,) colour of spots or stripes.
-        under: (3,) colour of surfaces that face down.
+        color: (3,) ground color.
+        second: (3,) color of spots or stripes.
+        under: (3,) color of surfaces that face down.
         waves: (J, 4) sinusoids, three frequencies in rad/mm along the solid's axes and a phase; the pattern is their
             mean.
-        threshold: value of the pattern above which the second colour begins, between -1 and 1.
-        grain: relative amplitude of fine streaks, such as fur.
-        gloss: strength of the highlight.
+        threshold: Value of the pattern above which the second color begins, between -1 and 1.
+        grain: Relative amplitude of fine streaks, such as fur.
+        gloss: Strength of the highlight.
     """
 
     color: Floats
@@ -49,20 +51,74 @@ class Material:
     gloss: float = 0.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A solid and its paint."""
+
+    shape: Shape
+    material: Material
+
+    def at(self, frames: slice) -> Part:
+        """Return the part in some of its frames."""
+        return Part(shape=self.shape.at(frames), material=self.material)
+
+
 def plain(color: Floats, *, gloss: float = 0.0, grain: float = 0.0) -> Material:
-    """One colour all over."""
+    """Return a paint of one color."""
     return Material(color=color, second=color, under=color, gloss=gloss, grain=grain)
 
 
 def stripes(color: Floats, second: Floats, axis: int, width: float) -> Material:
-    """Stripes of `width` mm across one of the solid's axes."""
+    """Return a paint with stripes of `width` mm across one of the solid's axes."""
     wave = np.zeros((1, 4))
     wave[0, axis] = np.pi / width
     return Material(color=color, second=second, under=color, waves=wave, threshold=0.0, gloss=0.1)
 
 
+def random_waves(rng: np.random.Generator, wavelength: float, num_waves: int = 5) -> Floats:
+    """Draw (J, 4) waves in random directions with wavelengths around the given number of mm."""
+    direction = rng.normal(size=(num_waves, 3))
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    frequency = 2 * np.pi / (wavelength * rng.uniform(0.7, 1.4, (num_waves, 1)))
+    return np.concatenate([direction * frequency, 2 * np.pi * rng.random((num_waves, 1))], axis=1)
+
+
+def light_of_hits(
+    parts: Sequence[Part],
+    depth: Floats32,
+    owner: npt.NDArray[np.int16],
+    frames: npt.NDArray[np.intp],
+    pixels: npt.NDArray[np.intp],
+    view: View,
+) -> Floats32:
+    """Return (N, 3) linear RGB of N pixels that see a solid.
+
+    Args:
+        parts: Parts over T frames.
+        depth: (N,) distance along the ray in mm.
+        owner: (N,) position in `parts`, none negative.
+        frames: (N,) frame of each pixel.
+        pixels: (N,) pixels, counted row by row.
+        view: View of the camera.
+    """
+    light = np.empty((len(depth), 3), dtype=np.float32)
+    order = np.argsort(owner, kind="stable")
+    bounds = np.searchsorted(owner[order], np.arange(len(parts) + 1))
+    origin = view.origin.astype(np.float32)
+    for part, start, stop in zip(parts, bounds[:-1], bounds[1:], strict=True):
+        if start == stop:
+            continue
+        mine = order[start:stop]
+        ray = view.directions[:, pixels[mine]].T
+        points = origin + depth[mine, None] * ray
+        outward, local = normals(part.shape, frames[mine], points)
+        color = paint(part.material, local, outward)
+        light[mine] = shade(color, outward, -ray, points[:, 2], part.material.gloss)
+    return light
+
+
 def paint(material: Material, local: Floats32, world_normals: Floats32) -> Floats32:
-    """(N, 3) linear RGB at surface points (N, 3) in mm along the solid's axes."""
+    """Return (N, 3) linear RGB at surface points (N, 3) in mm along the solid's axes."""
     color = np.broadcast_to(material.color.astype(np.float32), local.shape)
     if material.threshold < 1:
         pattern = _wave_mean(material.waves, local)
@@ -75,14 +131,14 @@ def paint(material: Material, local: Floats32, world_normals: Floats32) -> Float
 
 
 def shade(color: Floats32, normals: Floats32, to_camera: Floats32, height: Floats32, gloss: float) -> Floats32:
-    """(N, 3) light that a surface sends to the camera: lamp, sky, floor, a highlight; darker close to the floor.
+    """Return (N, 3) light from a surface to the camera: lamp, sky, floor, a highlight; darker close to the floor.
 
     Args:
-        color: (N, 3) linear RGB.
-        normals: (N, 3) world.
-        to_camera: (N, 3) world, unit length.
-        height: (N,) mm above the floor.
-        gloss: strength of the highlight.
+        color: (N, 3) linear RGB of the surface.
+        normals: (N, 3) normals in the world.
+        to_camera: (N, 3) unit vectors to the camera in the world.
+        height: (N,) height above the floor in mm.
+        gloss: Strength of the highlight.
     """
     light, lamp = TO_LIGHT.astype(np.float32), LAMP.astype(np.float32)
     facing = _dot(normals, light)
@@ -102,14 +158,6 @@ def shade(color: Floats32, normals: Floats32, to_camera: Floats32, height: Float
     return result
 
 
-def random_waves(rng: np.random.Generator, wavelength: float, num_waves: int = 5) -> Floats:
-    """(J, 4) waves in random directions with wavelengths around the given number of mm."""
-    direction = rng.normal(size=(num_waves, 3))
-    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    frequency = 2 * np.pi / (wavelength * rng.uniform(0.7, 1.4, (num_waves, 1)))
-    return np.concatenate([direction * frequency, 2 * np.pi * rng.random((num_waves, 1))], axis=1)
-
-
 def _wave_mean(waves: Floats, points: Floats32) -> Floats32:
     # Written out: a matrix product's rounding could depend on the number of rows.
     total = np.zeros(len(points), dtype=np.float32)
@@ -123,7 +171,7 @@ def _mix(first: Floats32, second: Floats, amount: Floats32) -> Floats32:
 
 
 def _step(value: Floats32) -> Floats32:
-    """Smooth step from 0 at 0 to 1 at 1."""
+    """Return the smooth step from 0 at 0 to 1 at 1."""
     value = np.clip(value, 0, 1)
     return value * value * (3 - 2 * value)
 
@@ -131,49 +179,3 @@ def _step(value: Floats32) -> Floats32:
 def _dot(first: Floats32, second: Floats32) -> Floats32:
     product = first * second
     return product[..., 0] + product[..., 1] + product[..., 2]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """A solid and its paint."""
-
-    shape: Shape
-    material: Material
-
-    def at(self, frames: slice) -> Part:
-        """The part in some of its frames."""
-        return Part(shape=self.shape.at(frames), material=self.material)
-
-
-def light_of_hits(
-    parts: Sequence[Part],
-    depth: Floats32,
-    owner: npt.NDArray[np.int16],
-    frames: npt.NDArray[np.intp],
-    pixels: npt.NDArray[np.intp],
-    view: View,
-) -> Floats32:
-    """(N, 3) linear RGB that N pixels receive from the solids they see.
-
-    Args:
-        parts: over T frames.
-        depth: (N,) mm along the ray.
-        owner: (N,) position in `parts`, none negative.
-        frames: (N,) in which frame.
-        pixels: (N,) at which pixel, counted row by row.
-        view: of the camera.
-    """
-    light = np.empty((len(depth), 3), dtype=np.float32)
-    order = np.argsort(owner, kind="stable")
-    bounds = np.searchsorted(owner[order], np.arange(len(parts) + 1))
-    origin = view.origin.astype(np.float32)
-    for part, start, stop in zip(parts, bounds[:-1], bounds[1:], strict=True):
-        if start == stop:
-            continue
-        mine = order[start:stop]
-        ray = view.directions[:, pixels[mine]].T
-        points = origin + depth[mine, None] * ray
-        outward, local = normals(part.shape, frames[mine], points)
-        color = paint(part.material, local, outward)
-        light[mine] = shade(color, outward, -ray, points[:, 2], part.material.gloss)
-    return light

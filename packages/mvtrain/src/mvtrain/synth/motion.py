@@ -1,4 +1,4 @@
-"""How the animal moves: where it wanders, how it turns, bends, looks around and rears, as functions of time."""
+"""Motion of the animal: path, turns, bends, head and tail, rearing, as functions of time."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from mvtrain.synth.keyed import Floats, smooth_noise
 
 WANDER_RADIUS = 165.0
-"""mm from the middle of the arena beyond which the animal turns back."""
+"""Distance from the middle of the arena in mm beyond which the animal turns back."""
 
 TOP_SPEED = 300.0
-"""mm/s."""
+"""Highest speed in mm/s."""
 
 LONGEST_STRIDE = 95.0
-"""mm a paw moves against the body in one step at top speed."""
+"""Distance in mm that a paw moves relative to the body in one step at top speed."""
 
 STANCE = 0.6
 """Fraction of a step during which the paw is on the floor."""
@@ -29,7 +29,7 @@ class Motion:
     """Movement of one animal over T frames; angles in rad, lengths in mm.
 
     Attributes:
-        position: (T, 2) the trunk's middle on the floor.
+        position: (T, 2) middle of the trunk on the floor.
         heading: (T,) direction of the trunk, counterclockwise from x.
         stride: (T,) length of the step.
         phase: (T,) steps taken so far; whole numbers begin a step of the left front paw.
@@ -38,7 +38,7 @@ class Motion:
         rear: (T,) from 0 (all paws on the floor) to 1 (upright on the hind legs).
         neck_yaw, neck_pitch, head_yaw, head_pitch, head_roll: (T,) against the chest; pitch is up.
         tail_yaw, tail_pitch: (T, 4) of each piece of the tail against the one before; the first against the pelvis.
-        weight_shift: (T, 4, 2) how far each paw strays from its place, forward and to the left.
+        weight_shift: (T, 4, 2) offset of each paw from its place, forward and to the left.
     """
 
     position: Floats
@@ -59,11 +59,11 @@ class Motion:
 
 
 def wander(rng: np.random.Generator, times: Floats) -> Motion:
-    """A random movement.
+    """Draw a random movement.
 
     Args:
-        rng: of this session.
-        times: (T,) s, evenly spaced.
+        rng: Generator of the session.
+        times: (T,) times in s, evenly spaced.
     """
     speed = TOP_SPEED * np.clip(0.55 + 0.45 * smooth_noise(rng, times, 0.5), 0.0, 1.0)
     turning = 1.1 * smooth_noise(rng, times, 0.45)
@@ -97,7 +97,7 @@ def wander(rng: np.random.Generator, times: Floats) -> Motion:
 
 
 def _walk(rng: np.random.Generator, times: Floats, speed: Floats, turning: Floats) -> tuple[Floats, Floats, Floats]:
-    """Position (T, 2), heading (T,) and turning rate (T,) of a walker who turns back where the arena ends."""
+    """Return position (T, 2), heading (T,) and turning rate (T,) of a walk that turns back where the arena ends."""
     angle, radius, heading = 2 * np.pi * rng.random(), 0.6 * WANDER_RADIUS * math.sqrt(rng.random()), rng.random()
     x, y, direction = radius * math.cos(angle), radius * math.sin(angle), 2 * np.pi * heading
     step = (times[1] - times[0]) / _SUBSTEPS if len(times) > 1 else 0.0

@@ -1,4 +1,4 @@
-"""One camera as the renderer needs it: with the exact ray of each of its pixels, distortion included."""
+"""Ray casting: the exact ray of each pixel of a camera, and the solids that rays meet."""
 
 from __future__ import annotations
 
@@ -12,16 +12,25 @@ import mvgeom
 from mvgeom import CameraGroup
 from mvtrain.synth.shapes import Floats, Floats32, Shape, intersect
 
+Integers = npt.NDArray[np.intp]
+
+Booleans = npt.NDArray[np.bool_]
+
+Bounds = tuple[Floats, Floats, Floats, Floats, Booleans, Booleans]
+
+SAME_SURFACE = 0.02
+"""Distance in mm within which two solids are one surface: of joints that share a ball, always the first is seen."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class View:
     """One camera, with the ray of each of its pixels.
 
     Attributes:
-        camera: a group of one.
-        origin: (3,) world, the camera's centre.
-        directions: (3, H*W) float32 unit vectors in the world, through the centres of the pixels, row by row.
-        width, height: of the frame in px.
+        camera: Camera group of one camera.
+        origin: (3,) center of the camera in the world.
+        directions: (3, H*W) float32 unit vectors in the world, through the centers of the pixels, row by row.
+        width, height: Size of the image in px.
     """
 
     camera: CameraGroup
@@ -32,17 +41,17 @@ class View:
 
 
 def make_view(camera: CameraGroup) -> View:
-    """The view of a group of one camera.
+    """Make the view of a group of one camera.
 
     Raises:
-        ValueError: when the camera's lens model cannot be inverted over the whole frame.
+        ValueError: The camera's lens model cannot be inverted over the whole image.
     """
     width, height = (int(side) for side in camera.sizes[0])
     columns, rows = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
     pixels = np.stack([columns.ravel(), rows.ravel()], axis=-1)
     origin, directions = mvgeom.rays(pixels[None], camera)
     if not np.isfinite(directions).all():
-        raise ValueError(f"camera {camera.names[0]!r}: its distortion cannot be inverted over the whole frame")
+        raise ValueError(f"camera {camera.names[0]!r}: its distortion cannot be inverted over the whole image")
     return View(
         camera=camera,
         origin=origin[0],
@@ -53,9 +62,9 @@ def make_view(camera: CameraGroup) -> View:
 
 
 def between_pixels(view: View, offset: tuple[float, float]) -> View:
-    """The view with its rays through the pixels' centres plus an offset in px.
+    """Return the view with its rays through the pixels' centers plus an offset in px.
 
-    To first order, which for parts of a pixel is exact to 0.01 px, and much faster than undistorting anew.
+    To first order, which for parts of a pixel is exact to 0.01 px, and much faster than undistorting again.
     """
     grid = view.directions.reshape(3, view.height, view.width)
     across, down = (np.asarray(np.gradient(grid, axis=axis)) for axis in (2, 1))
@@ -63,17 +72,37 @@ def between_pixels(view: View, offset: tuple[float, float]) -> View:
     return replace(view, directions=(moved / np.sqrt((moved**2).sum(axis=0))).reshape(3, -1))
 
 
-Integers = npt.NDArray[np.intp]
-Booleans = npt.NDArray[np.bool_]
-Bounds = tuple[Floats, Floats, Floats, Floats, Booleans, Booleans]
+def rasterize(shapes: Sequence[Shape], view: View) -> tuple[Floats32, npt.NDArray[np.int16]]:
+    """Find the nearest solid at each pixel.
+
+    Args:
+        shapes: Solids over T frames, none of which contains the camera.
+        view: View of one camera.
+
+    Returns:
+        (T, H*W) float32 distance along the ray in mm, infinity without a solid; and its position in `shapes`, or -1.
+    """
+    count = len(shapes[0].center)
+    depth = np.full((count, view.width * view.height), np.inf, dtype=np.float32)
+    owner = np.full(depth.shape, -1, dtype=np.int16)
+    for number, (shape, (frames, pixels)) in enumerate(zip(shapes, candidates(shapes, view), strict=True)):
+        if len(frames) == 0:
+            continue
+        x, y, z = (component[pixels] for component in view.directions)
+        distance = intersect(shape.at(frames), view.origin, (x, y, z)).ravel()
+        flat = (frames[:, None] * depth.shape[1] + pixels).ravel()
+        nearer = np.flatnonzero(distance < depth.ravel()[flat] - SAME_SURFACE)
+        depth.ravel()[flat[nearer]] = distance[nearer]
+        owner.ravel()[flat[nearer]] = number
+    return depth, owner
 
 
 def candidates(shapes: Sequence[Shape], view: View) -> list[tuple[Integers, Integers]]:
-    """Pixels that may see each of the solids.
+    """Find the pixels that can see each of the solids.
 
     Returns:
-        For each solid the frames (F,) in which it may be in the picture, and (F, n) pixels counted row by row. All
-        frames of a solid get boxes of the same size inside the frame, so that everything after is one array.
+        For each solid the frames (F,) in which it can be in the image, and (F, n) pixels counted row by row. All frames
+        of a solid get boxes of the same size inside the image, so that all following steps work on one array.
     """
     results = []
     for left, top, right, bottom in pixel_bounds(shapes, view):
@@ -90,10 +119,10 @@ def candidates(shapes: Sequence[Shape], view: View) -> list[tuple[Integers, Inte
 
 
 def pixel_bounds(shapes: Sequence[Shape], view: View) -> Integers:
-    """(S, 4, T) boxes that hold the images of the solids, clipped to the frame: left, top, right, bottom in px.
+    """Return (S, 4, T) boxes around the projected solids, clipped to the image: left, top, right, bottom in px.
 
     Right and bottom are exclusive; a box is empty (right <= left or bottom <= top) where the solid is behind the camera
-    or out of the frame.
+    or outside the image.
     """
     x0, y0, x1, y1, behind, crossing = (
         np.stack(parts) for parts in zip(*[_normalized_bounds(s, view) for s in shapes], strict=True)
@@ -101,7 +130,7 @@ def pixel_bounds(shapes: Sequence[Shape], view: View) -> Integers:
     x, y = (x0 + x1) / 2, (y0 + y1) / 2
     edge = np.stack([x0, x, x1, x0, x1, x0, x, x1, y0, y0, y0, y, y, y1, y1, y1], axis=-1).reshape(*x.shape, 2, 8)
     pixels = mvgeom.distort(np.moveaxis(edge, -2, -1).reshape(1, -1, 2), view.camera)[0].reshape(*x.shape, 8, 2)
-    # Partly behind the camera, or where the lens model ends: no box but the whole frame is safe.
+    # Partly behind the camera, or where the lens model ends: only the whole image is a safe box.
     whole = (crossing | ~np.isfinite(pixels).all(axis=(-1, -2)))[..., None]
     pixels = np.where(whole[..., None], 0.0, pixels)
     lowest, highest = pixels.min(axis=-2), pixels.max(axis=-2)
@@ -114,8 +143,42 @@ def pixel_bounds(shapes: Sequence[Shape], view: View) -> Integers:
     return np.moveaxis(np.concatenate([start, stop], axis=-1), -1, 1).astype(np.intp)
 
 
+def first_hits(shapes: Sequence[Shape], origin: Floats, directions: Floats) -> Floats32:
+    """Return (T, N) float32 mm to the first solid along rays (T, N, 3) from one origin; infinity without a solid."""
+    x, y, z = np.moveaxis(directions.astype(np.float32), -1, 0)
+    nearest = np.full(x.shape, np.inf, dtype=np.float32)
+    for shape in shapes:
+        nearest = np.minimum(nearest, intersect(shape, origin, (x, y, z)))
+    return nearest
+
+
+def keypoint_visibility(
+    keypoints: Floats, tolerances: Floats, shapes: Sequence[Shape], view: View
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Project keypoints, and find those that solids hide.
+
+    The ray runs exactly through the keypoint, so the result does not depend on the resolution.
+
+    Args:
+        keypoints: (T, K, 3) world points.
+        tolerances: (K,) distance in mm of a visible keypoint behind the first surface on its ray, at most.
+        shapes: All solids that can hide a keypoint, over the same T frames.
+        view: View of the camera.
+
+    Returns:
+        (T, K, 2) full-image px, NaN outside the image, and (T, K) 2 (visible), 1 (hidden) or 0 (outside).
+    """
+    pixels = mvgeom.project(keypoints, view.camera)[:, 0]
+    inside = mvgeom.in_image(pixels[:, None], view.camera)[:, 0]
+    offset = keypoints - view.origin
+    distance = np.linalg.norm(offset, axis=-1)
+    hidden = first_hits(shapes, view.origin, offset / distance[..., None]) < distance - tolerances
+    visibility = np.where(inside, np.where(hidden, 1, 2), 0)
+    return np.where(inside[..., None], pixels, np.nan), visibility
+
+
 def _normalized_bounds(shape: Shape, view: View) -> Bounds:
-    """Lowest x and y, highest x and y of the solid on the plane z = 1, whether it is behind the camera or beside it."""
+    """Return lowest x and y, highest x and y of the solid on the plane z = 1, and masks: behind, beside the camera."""
     rotation = view.camera.rotation[0]
 
     def in_camera(points: Floats) -> Floats:
@@ -146,7 +209,9 @@ def _normalized_bounds(shape: Shape, view: View) -> Bounds:
 
 
 def _ellipsoid_bounds(center: Floats, spread: Floats) -> Bounds:
-    """As `_normalized_bounds`, of ellipsoids {c + A u, |u| <= 1} with `spread` AA' (T, 3, 3) in the camera.
+    """Return the bounds of `_normalized_bounds` for ellipsoids {c + A u, |u| <= 1}, in the camera.
+
+    `center` is c (T, 3), `spread` is AA' (T, 3, 3).
 
     The outline's dual conic is AA' - cc'; the lines x = const that touch it solve a quadratic equation.
     """
@@ -161,66 +226,3 @@ def _ellipsoid_bounds(center: Floats, spread: Floats) -> Bounds:
         edges.append(((mixed + root) / last, (mixed - root) / last))
     (left, right), (top, bottom) = edges
     return left, top, right, bottom, behind, crossing
-
-
-SAME_SURFACE = 0.02
-"""mm within which two solids count as one surface: of joints that share a ball, the first keeps it, without flicker."""
-
-
-def rasterise(shapes: Sequence[Shape], view: View) -> tuple[Floats32, npt.NDArray[np.int16]]:
-    """The nearest solid behind each pixel.
-
-    Args:
-        shapes: solids over T frames, none of which holds the camera.
-        view: of one camera.
-
-    Returns:
-        (T, H*W) float32 mm along the ray, infinity where nothing is; and the position in `shapes`, -1 for nothing.
-    """
-    count = len(shapes[0].center)
-    depth = np.full((count, view.width * view.height), np.inf, dtype=np.float32)
-    owner = np.full(depth.shape, -1, dtype=np.int16)
-    for number, (shape, (frames, pixels)) in enumerate(zip(shapes, candidates(shapes, view), strict=True)):
-        if len(frames) == 0:
-            continue
-        x, y, z = (component[pixels] for component in view.directions)
-        distance = intersect(shape.at(frames), view.origin, (x, y, z)).ravel()
-        flat = (frames[:, None] * depth.shape[1] + pixels).ravel()
-        nearer = np.flatnonzero(distance < depth.ravel()[flat] - SAME_SURFACE)
-        depth.ravel()[flat[nearer]] = distance[nearer]
-        owner.ravel()[flat[nearer]] = number
-    return depth, owner
-
-
-def first_hits(shapes: Sequence[Shape], origin: Floats, directions: Floats) -> Floats32:
-    """(T, N) float32 mm to the first solid along any rays (T, N, 3) from one origin; infinity where there is none."""
-    x, y, z = np.moveaxis(directions.astype(np.float32), -1, 0)
-    nearest = np.full(x.shape, np.inf, dtype=np.float32)
-    for shape in shapes:
-        nearest = np.minimum(nearest, intersect(shape, origin, (x, y, z)))
-    return nearest
-
-
-def keypoint_visibility(
-    keypoints: Floats, tolerances: Floats, shapes: Sequence[Shape], view: View
-) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """Where a camera images the keypoints, and whether it sees them.
-
-    The ray runs exactly through the keypoint, so the answer does not depend on the resolution.
-
-    Args:
-        keypoints: (T, K, 3) world.
-        tolerances: (K,) mm by which a keypoint may lie behind the first surface on its ray and still be seen.
-        shapes: everything that can hide it, over the same T frames.
-        view: of the camera.
-
-    Returns:
-        (T, K, 2) frame px, NaN outside the frame, and (T, K) 2, 1 or 0.
-    """
-    pixels = mvgeom.project(keypoints, view.camera)[:, 0]
-    inside = mvgeom.in_image(pixels[:, None], view.camera)[:, 0]
-    offset = keypoints - view.origin
-    distance = np.linalg.norm(offset, axis=-1)
-    hidden = first_hits(shapes, view.origin, offset / distance[..., None]) < distance - tolerances
-    visibility = np.where(inside, np.where(hidden, 1, 2), 0)
-    return np.where(inside[..., None], pixels, np.nan), visibility

@@ -1,4 +1,4 @@
-"""What an annotator and a detector would say about one camera's frames: 2D labels and boxes around the animal."""
+"""Recording of one camera: its video, stored images, 2D labels and boxes around the animal."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom import affine
+from mvgeom.errors import InputError
 from mvgeom.tables import write_video_boxes
 from mvtrain.project.writer import image_name
 from mvtrain.synth.keyed import Purpose, generator
@@ -22,10 +23,16 @@ from mvtrain.synth.shapes import Floats
 from mvtrain.synth.spec import SyntheticSpec
 
 BOX_MARGIN = 0.12
-"""Added on every side of the animal's box, as a fraction of its longer side."""
+"""Margin on every side of the animal's box, as a fraction of its longer side."""
 
 SMALLEST_BOX = 24
-"""px; also the box of a frame without the animal."""
+"""Smallest side of a box in px; also the side of the box of an image without the animal."""
+
+_ENCODING = {
+    "jpg": [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_OPTIMIZE, 0, cv2.IMWRITE_JPEG_PROGRESSIVE, 0],
+    "png": [cv2.IMWRITE_PNG_COMPRESSION, 3],
+}
+"""OpenCV's parameters, in full, so that other defaults of another version do not change the bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,29 +40,73 @@ class Labels:
     """Labels of N frames of one camera.
 
     Attributes:
-        points: (N, K, 2) px of the stored images, NaN where not labelled.
-        visible: (N, K) 2 visible, 1 occluded, 0 not labelled.
+        points: (N, K, 2) labels in crop px, NaN where not labeled.
+        visible: (N, K) 2 visible, 1 occluded, 0 not labeled.
     """
 
     points: Floats
     visible: npt.NDArray[np.int64]
 
 
-def label(scene: Scene, view: View, number: int, boxes: Floats, spec: SyntheticSpec) -> Labels:
-    """The labels of the scene's labelled frames.
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """Labels and boxes of one camera in one session.
+
+    Attributes:
+        labels: Labels of the N labeled frames, in crop px.
+        boxes: (N, 4) x, y, width, height of the stored images in full-image px.
+    """
+
+    labels: Labels
+    boxes: Floats
+
+
+def record(folder: Path, spec: SyntheticSpec, scene: Scene, number: int, advance: Callable[[], None]) -> Recording:
+    """Render, and write the video, the labeled images and, for crops, the video's boxes.
 
     Args:
-        scene: one session.
-        view: of the camera.
-        number: the camera's position.
-        boxes: (N, 4) x, y, width, height in frame px of the stored images, one for each labelled frame.
-        spec: for noise, missing labels and the size of stored crops.
+        folder: Folder of the project.
+        spec: Spec of the project.
+        scene: Scene of the session.
+        number: Position of the camera.
+        advance: Function that is called after each image.
+    """
+    session, name = spec.session_names[scene.number], spec.view_names[number]
+    view = make_view(scene.cameras.select([name]))
+    if spec.crop:
+        boxes = animal_boxes(scene, view)
+        write_video_boxes(folder / "videos" / f"{session}_{name}_bbox.csv", boxes)
+    else:
+        boxes = np.tile([0.0, 0.0, view.width, view.height], (spec.num_video_frames, 1))
+    (folder / "labeled-data" / f"{session}_{name}").mkdir()
+    labeled = set(scene.labeled.tolist())
+    frames = render(scene, view, seed=spec.seed, number=number, sensor_noise=spec.sensor_noise)
+    with _video(folder / "videos" / f"{session}_{name}.mp4", spec) as write:
+        for frame, image in enumerate(frames):
+            write(image)
+            if frame in labeled:
+                path = folder / image_name(session, name, frame, spec.image_format)
+                _write_image(path, _cut(image, boxes[frame], spec.crop_size), spec.image_format)
+            advance()
+    boxes = boxes[scene.labeled]
+    return Recording(labels=label(scene, view, number, boxes, spec), boxes=boxes)
+
+
+def label(scene: Scene, view: View, number: int, boxes: Floats, spec: SyntheticSpec) -> Labels:
+    """Make the labels of the scene's labeled frames.
+
+    Args:
+        scene: Scene of one session.
+        view: View of the camera.
+        number: Position of the camera.
+        boxes: (N, 4) x, y, width, height of the stored images in full-image px, one for each labeled frame.
+        spec: Spec with noise, missing labels and the size of stored crops.
     """
     rows = scene.labeled
     keypoints = scene.skeleton.keypoints[rows]
     shapes = [part.shape.at(rows) for part in scene.body + scene.occluders]
     points, visible = keypoint_visibility(keypoints, scene.skeleton.tolerances, shapes, view)
-    # One stream a frame: what another frame is given does not depend on how many there are.
+    # One stream per frame: it does not depend on the number of frames.
     for row, frame in enumerate(rows):
         place = (scene.number, number, int(frame))
         points[row] += (
@@ -69,7 +120,7 @@ def label(scene: Scene, view: View, number: int, boxes: Floats, spec: SyntheticS
 
 
 def animal_boxes(scene: Scene, view: View) -> Floats:
-    """(T, 4) x, y, width, height in whole frame px: squares inside the frame, around what it holds of the animal."""
+    """Return (T, 4) x, y, width, height in whole full-image px: squares inside the image, around the visible animal."""
     left, top, right, bottom = np.moveaxis(pixel_bounds([part.shape for part in scene.body], view), 1, 0)
     outside = (right <= left) | (bottom <= top)
     size = np.array([view.width, view.height])
@@ -81,57 +132,6 @@ def animal_boxes(scene: Scene, view: View) -> Floats:
     side = np.clip(side, SMALLEST_BOX, min(view.width, view.height))[:, None]
     corner = np.clip((start + stop - side) // 2, 0, size - side)
     return np.concatenate([corner, side, side], axis=1).astype(np.float64)
-
-
-# Spelled out, so that another version's defaults do not change the bytes.
-_ENCODING = {
-    "jpg": [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_OPTIMIZE, 0, cv2.IMWRITE_JPEG_PROGRESSIVE, 0],
-    "png": [cv2.IMWRITE_PNG_COMPRESSION, 3],
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recording:
-    """What one camera has to say about the labelled frames of one session.
-
-    Attributes:
-        labels: of the N labelled frames, in px of the stored images.
-        boxes: (N, 4) x, y, width, height in frame px of the stored images.
-    """
-
-    labels: Labels
-    boxes: Floats
-
-
-def record(folder: Path, spec: SyntheticSpec, scene: Scene, number: int, advance: Callable[[], None]) -> Recording:
-    """Render, and write the video, the labelled images and, for crops, the video's boxes.
-
-    Args:
-        folder: of the project.
-        spec: what to generate.
-        scene: the session.
-        number: the camera's position.
-        advance: called after each frame.
-    """
-    session, name = spec.session_names[scene.number], spec.view_names[number]
-    view = make_view(scene.cameras.select([name]))
-    if spec.crop:
-        boxes = animal_boxes(scene, view)
-        write_video_boxes(folder / "videos" / f"{session}_{name}_bbox.csv", boxes)
-    else:
-        boxes = np.tile([0.0, 0.0, view.width, view.height], (spec.num_video_frames, 1))
-    (folder / "labeled-data" / f"{session}_{name}").mkdir()
-    labelled = set(scene.labeled.tolist())
-    frames = render(scene, view, seed=spec.seed, number=number, sensor_noise=spec.sensor_noise)
-    with _video(folder / "videos" / f"{session}_{name}.mp4", spec) as write:
-        for frame, image in enumerate(frames):
-            write(image)
-            if frame in labelled:
-                path = folder / image_name(session, name, frame, spec.image_format)
-                _write_image(path, _cut(image, boxes[frame], spec.crop_size), spec.image_format)
-            advance()
-    boxes = boxes[scene.labeled]
-    return Recording(labels=label(scene, view, number, boxes, spec), boxes=boxes)
 
 
 def _cut(image: Image, box: Floats, side: int | None) -> Image:
@@ -153,11 +153,16 @@ def _write_image(path: Path, image: Image, image_format: str) -> None:
 
 @contextmanager
 def _video(path: Path, spec: SyntheticSpec) -> Iterator[Callable[[Image], object]]:
-    """A function that appends frames to an MPEG-4 video; its container holds no time of creation."""
+    """Give a function that appends images to an MPEG-4 video; its container has no time of creation."""
     fourcc = cv2.VideoWriter.fourcc(*"mp4v")
     writer = cv2.VideoWriter(str(path), fourcc, spec.fps, spec.frame_size)
     if not writer.isOpened():
-        raise ValueError(f"{path}: this OpenCV cannot write MPEG-4 video (mp4v); install opencv-python with FFmpeg")
+        raise InputError(
+            f"{path}: this OpenCV cannot write MPEG-4 video (mp4v). Install opencv-python with FFmpeg",
+            code="missing-library",
+            library="opencv-python",
+            path=path,
+        )
     try:
         yield writer.write
     finally:

@@ -1,4 +1,4 @@
-"""The still part of the picture: a tiled arena on a floor, a round wall with posters, and clutter along it."""
+"""Surroundings of the animal: a tiled arena on a floor, a round wall with posters, clutter, and moving occluders."""
 
 from __future__ import annotations
 
@@ -9,31 +9,42 @@ import numpy as np
 from mvgeom import CameraGroup
 from mvtrain.synth.keyed import Floats, smooth_noise
 from mvtrain.synth.materials import FLOOR_LIGHT, Part, light_of_hits, plain, random_waves, stripes
-from mvtrain.synth.raycast import View, between_pixels, rasterise
+from mvtrain.synth.raycast import View, between_pixels, rasterize
 from mvtrain.synth.shapes import Floats32, ball, box, cone
 from mvtrain.synth.skeleton import orientation
 
 ARENA_RADIUS = 420.0
+
 WALL_RADIUS = 2200.0
+
 CLUTTER_RADII = (1150.0, 1900.0)
-"""mm. Clutter stands behind the cameras, so it fills the backgrounds without hiding the animal."""
+"""Radii in mm. Clutter is behind the cameras, so it fills the backgrounds without hiding the animal."""
 
 NUM_CLUTTER = 26
+"""Number of solids along the wall."""
+
+NUM_OCCLUDERS = 2
+
+CAMERAS_PER_SECOND = 0.45
+
+MIDWAY = 0.5
+"""Number of signs, their speed along the ring of cameras, and their place between animal (0) and cameras (1)."""
+
 _SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """One session's surroundings; colours are linear RGB.
+    """Surroundings of one session; colors are linear RGB.
 
     Attributes:
-        tiles: (2, 3) colours of the arena's tiles.
-        tile: side of a tile in mm.
-        boards: (3,) colour of the floor around the arena.
-        wall: (2, 3) colours of the wall, low and high.
-        posters: (P, 5) posters' angle, half width in rad, and colour.
-        waves: (J, 4) stains on the floor.
-        clutter: solids along the wall, one frame each.
+        tiles: (2, 3) colors of the arena's tiles.
+        tile: Side of a tile in mm.
+        boards: (3,) color of the floor around the arena.
+        wall: (2, 3) colors of the wall, low and high.
+        posters: (P, 5) angle, half width in rad, and color of the posters.
+        waves: (J, 4) pattern of the stains on the floor.
+        clutter: Solids along the wall, one frame each.
     """
 
     tiles: Floats
@@ -46,7 +57,7 @@ class Room:
 
 
 def draw_room(rng: np.random.Generator) -> Room:
-    """The room of a session."""
+    """Draw the room of a session."""
     base = rng.uniform(0.28, 0.5) * rng.uniform(0.85, 1.15, 3)
     angle = np.sort(rng.uniform(-np.pi, np.pi, 12))
     return Room(
@@ -58,6 +69,60 @@ def draw_room(rng: np.random.Generator) -> Room:
         waves=random_waves(rng, 170.0, 6),
         clutter=[_draw_clutter(rng, n) for n in range(NUM_CLUTTER)],
     )
+
+
+def make_occluders(
+    rng: np.random.Generator, times: Floats, cameras: CameraGroup, target: Floats, strength: float
+) -> list[Part]:
+    """Make signs on posts that move along the ring of cameras and pause before each.
+
+    Args:
+        rng: Generator of the session.
+        times: (T,) times in s.
+        cameras: Cameras whose lines of sight they cross.
+        target: (T, 3) middle of the animal in the world.
+        strength: Strength of the occlusion, 0 for no occluders; up to 1 they grow and pause longer.
+    """
+    parts: list[Part] = []
+    if strength == 0:
+        return parts
+    for number in range(NUM_OCCLUDERS):
+        pace = (1 if number % 2 else -1) * CAMERAS_PER_SECOND * rng.uniform(0.8, 1.2)
+        stop = len(cameras) * rng.random() + pace * times + 0.2 * smooth_noise(rng, times, 0.2)
+        goal = _along_ring(cameras, stop, pause=0.75 * strength)
+        sway = np.stack([30.0 * smooth_noise(rng, times, 0.35) for _ in range(3)], axis=-1) * [1.0, 1.0, 0.6]
+        center = target + MIDWAY * (goal - target) + sway
+        outward = goal - target
+        turn = np.arctan2(outward[:, 1], outward[:, 0]) + 0.4 * smooth_noise(rng, times, 0.3)
+        axes = orientation(turn, np.zeros_like(turn))
+        half = (4.0, 16.0 + 46.0 * strength, 12.0 + 34.0 * strength)
+        colors = rng.uniform(0.05, 0.6, (2, 3))
+        parts.append(Part(shape=box(center, half, axes), material=stripes(colors[0], colors[1], 1, 14.0)))
+        thickness = 4.0 + 8.0 * strength
+        foot = np.stack([center[:, 0], center[:, 1], np.zeros(len(center))], axis=-1)
+        post = cone(foot, center, thickness, thickness, axes[:, :, 1])
+        parts.append(Part(shape=post, material=plain(np.array([0.35, 0.33, 0.30]), gloss=0.15)))
+    return parts
+
+
+def room_light(room: Room, view: View) -> Floats32:
+    """Return (H*W, 3) linear RGB of the empty room, the mean over four rays per pixel."""
+    samples = [_sampled(room, between_pixels(view, offset)) for offset in _SUBPIXELS]
+    return np.mean(samples, axis=0, dtype=np.float32)
+
+
+def floor_points(view: View) -> Floats32:
+    """Return (H*W, 2) points in mm where the pixels' rays meet the floor; infinity where they do not."""
+    x, y, z = view.directions
+    down = z < -1e-4
+    distance = np.where(down, np.float32(view.origin[2]) / np.where(down, -z, 1), np.float32(np.inf))
+    return np.stack(
+        [
+            np.where(down, np.float32(o) + distance * d, np.float32(np.inf))
+            for o, d in zip(view.origin[:2], (x, y), strict=True)
+        ],
+        axis=-1,
+    ).astype(np.float32)
 
 
 def _draw_clutter(rng: np.random.Generator, number: int) -> Part:
@@ -82,26 +147,6 @@ def _draw_clutter(rng: np.random.Generator, number: int) -> Part:
     return Part(shape=cone(spot, top, half[0] * 0.6, half[1] * 0.4, axes[:, :, 1]), material=material)
 
 
-def room_light(room: Room, view: View) -> Floats32:
-    """(H*W, 3) linear RGB of the empty room, the mean over four rays a pixel."""
-    samples = [_sampled(room, between_pixels(view, offset)) for offset in _SUBPIXELS]
-    return np.mean(samples, axis=0, dtype=np.float32)
-
-
-def floor_points(view: View) -> Floats32:
-    """(H*W, 2) mm: where the pixels' rays meet the floor; infinity where they do not."""
-    x, y, z = view.directions
-    down = z < -1e-4
-    distance = np.where(down, np.float32(view.origin[2]) / np.where(down, -z, 1), np.float32(np.inf))
-    return np.stack(
-        [
-            np.where(down, np.float32(o) + distance * d, np.float32(np.inf))
-            for o, d in zip(view.origin[:2], (x, y), strict=True)
-        ],
-        axis=-1,
-    ).astype(np.float32)
-
-
 def _sampled(room: Room, view: View) -> Floats32:
     floor = floor_points(view)
     radius = np.hypot(floor[:, 0], floor[:, 1])
@@ -109,7 +154,7 @@ def _sampled(room: Room, view: View) -> Floats32:
     light = np.empty((len(floor), 3), dtype=np.float32)
     light[on_floor] = _floor(room, floor[on_floor])
     light[~on_floor] = _wall(room, view.origin, view.directions[:, ~on_floor])
-    depth, owner = rasterise([part.shape for part in room.clutter], view)
+    depth, owner = rasterize([part.shape for part in room.clutter], view)
     _, pixels = np.nonzero(owner >= 0)
     frames = np.zeros_like(pixels)
     light[pixels] = light_of_hits(room.clutter, depth[0, pixels], owner[0, pixels], frames, pixels, view)
@@ -155,53 +200,13 @@ def _wall(room: Room, origin: Floats, directions: Floats32) -> Floats32:
     return (color * FLOOR_LIGHT * 0.75).astype(np.float32)
 
 
-NUM_OCCLUDERS = 2
-CAMERAS_PER_SECOND = 0.45
-MIDWAY = 0.5
-"""Where a sign stands on the way from the animal to the camera."""
-
-
-def make_occluders(
-    rng: np.random.Generator, times: Floats, cameras: CameraGroup, target: Floats, strength: float
-) -> list[Part]:
-    """Signs on posts that go round the ring of cameras and pause before each.
-
-    Args:
-        rng: of this session.
-        times: (T,) s.
-        cameras: whose lines of sight they cross.
-        target: (T, 3) world, the animal's middle.
-        strength: 0 for no occluders; up to 1 they grow and pause longer.
-    """
-    parts: list[Part] = []
-    if strength == 0:
-        return parts
-    for number in range(NUM_OCCLUDERS):
-        pace = (1 if number % 2 else -1) * CAMERAS_PER_SECOND * rng.uniform(0.8, 1.2)
-        stop = len(cameras) * rng.random() + pace * times + 0.2 * smooth_noise(rng, times, 0.2)
-        goal = _along_ring(cameras, stop, pause=0.75 * strength)
-        sway = np.stack([30.0 * smooth_noise(rng, times, 0.35) for _ in range(3)], axis=-1) * [1.0, 1.0, 0.6]
-        center = target + MIDWAY * (goal - target) + sway
-        outward = goal - target
-        turn = np.arctan2(outward[:, 1], outward[:, 0]) + 0.4 * smooth_noise(rng, times, 0.3)
-        axes = orientation(turn, np.zeros_like(turn))
-        half = (4.0, 16.0 + 46.0 * strength, 12.0 + 34.0 * strength)
-        colors = rng.uniform(0.05, 0.6, (2, 3))
-        parts.append(Part(shape=box(center, half, axes), material=stripes(colors[0], colors[1], 1, 14.0)))
-        thickness = 4.0 + 8.0 * strength
-        foot = np.stack([center[:, 0], center[:, 1], np.zeros(len(center))], axis=-1)
-        post = cone(foot, center, thickness, thickness, axes[:, :, 1])
-        parts.append(Part(shape=post, material=plain(np.array([0.35, 0.33, 0.30]), gloss=0.15)))
-    return parts
-
-
 def _along_ring(cameras: CameraGroup, stop: Floats, pause: float) -> Floats:
-    """(T, 3) world, places on a ring through the cameras' centres.
+    """Return (T, 3) places in the world on a ring through the cameras' centers.
 
     Args:
-        cameras: V of them.
-        stop: (T,) whole numbers are cameras in the order of their azimuth, modulo V; what is between is between them.
-        pause: fraction of the way from one whole number to the next that is spent at them.
+        cameras: V cameras.
+        stop: (T,) places: whole numbers are cameras in the order of their azimuth, modulo V, others are between them.
+        pause: Fraction of the way from one whole number to the next that is spent at them.
     """
     centers = cameras.centers
     azimuth = np.arctan2(centers[:, 1], centers[:, 0])

@@ -1,4 +1,4 @@
-"""The cameras: on a ring at different heights, each with its own lens, all looking at the middle of the arena."""
+"""Scene of one session: the animal, its surroundings, and a ring of cameras at different heights, each with its lens."""
 
 from __future__ import annotations
 
@@ -17,16 +17,64 @@ from mvtrain.synth.skeleton import Skeleton, pose
 from mvtrain.synth.spec import SyntheticSpec
 
 HALF_VIEW = 330.0
-"""mm to each side of the middle that the shorter side of a frame covers."""
+"""Half of the distance in mm that the shorter side of an image covers."""
 
 TARGET_HEIGHT = 55.0
-"""mm above the floor at which the cameras look."""
+"""Height in mm above the floor of the point that the cameras look at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """One session.
+
+    Attributes:
+        number: Position among the sessions.
+        cameras: Cameras of the session.
+        skeleton: Joints of the animal over the video's frames.
+        body: Solids of the animal.
+        occluders: Solids that pass between the cameras and the animal.
+        room: Surroundings that do not move.
+        labeled: Frame numbers in the video of the labeled frames, ascending.
+    """
+
+    number: int
+    cameras: CameraGroup
+    skeleton: Skeleton
+    body: list[Part]
+    occluders: list[Part]
+    room: Room
+    labeled: npt.NDArray[np.intp]
+
+
+def make_scene(spec: SyntheticSpec, session: int) -> Scene:
+    """Make the scene of one session of a spec."""
+    times = np.arange(spec.num_video_frames) / spec.fps
+    cameras = make_rig(spec, session)
+    # The first coat depends on the seed, and the sessions run through the others.
+    first = int(generator(spec.seed, Purpose.ANIMAL).integers(0, 1000))
+    individual = draw_individual(generator(spec.seed, Purpose.ANIMAL, session), first + session)
+    skeleton = pose(wander(generator(spec.seed, Purpose.MOTION, session), times), individual.size)
+    return Scene(
+        number=session,
+        cameras=cameras,
+        skeleton=skeleton,
+        body=build_body(skeleton, individual),
+        occluders=make_occluders(
+            generator(spec.seed, Purpose.OCCLUDERS, session),
+            times,
+            cameras,
+            skeleton.joints["trunk_middle"],
+            spec.occlusion,
+        ),
+        room=draw_room(generator(spec.seed, Purpose.ROOM, session)),
+        labeled=_labeled_frames(spec, session),
+    )
 
 
 def make_rig(spec: SyntheticSpec, session: int) -> CameraGroup:
-    """The rig of one session: the spec's rig, each camera knocked by a few mm and half a degree.
+    """Make the rig of one session: the spec's rig, each camera moved by a few mm and half a degree.
 
-    Lenses have five Brown-Conrady coefficients, k1 from -0.15 to 0.1, and principal points off the middle by up to 4 %.
+    Lenses have five Brown-Conrady coefficients, k1 from -0.15 to 0.1, and principal points up to 4 % from the middle.
     """
     width, height = spec.frame_size
     side = min(width, height)
@@ -35,7 +83,7 @@ def make_rig(spec: SyntheticSpec, session: int) -> CameraGroup:
     for view in range(count):
         rng = generator(spec.seed, Purpose.RIG, view)
         focal = rng.uniform(0.95, 1.35)
-        # Opposite cameras cannot tell depth: a pair stands at about a right angle instead of sharing out the ring.
+        # Opposite cameras do not determine depth: two are at about a right angle, not evenly spaced on the ring.
         azimuth = 2 * np.pi * view / max(count, 4) + rng.uniform(-0.2, 0.2)
         elevation = np.radians(34 + (11 if view % 2 else -11) + rng.uniform(-6, 6))
         distance = 2 * HALF_VIEW * focal * rng.uniform(0.95, 1.08)
@@ -66,7 +114,10 @@ def make_rig(spec: SyntheticSpec, session: int) -> CameraGroup:
 
 
 def look_at(center: Floats, target: Floats, roll: float) -> Floats:
-    """(3, 3) rotation world to camera that looks from `center` to `target` (not straight above it), rolled by rad."""
+    """Return the (3, 3) rotation, world to camera, of a camera at `center` towards `target`, not straight above it.
+
+    `roll` is in rad.
+    """
     forward = (target - center) / np.linalg.norm(target - center)
     right = np.cross(forward, [0.0, 0.0, 1.0])
     right /= np.linalg.norm(right)
@@ -75,56 +126,8 @@ def look_at(center: Floats, target: Floats, roll: float) -> Floats:
     return np.stack([cos * right + sin * down, cos * down - sin * right, forward])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scene:
-    """One session.
-
-    Attributes:
-        number: its position among the sessions.
-        cameras: its rig.
-        skeleton: the animal's joints over the video's frames.
-        body: the animal's solids.
-        occluders: solids that pass between the cameras and the animal.
-        room: what stands still.
-        labeled: positions in the video of the labelled frames, ascending.
-    """
-
-    number: int
-    cameras: CameraGroup
-    skeleton: Skeleton
-    body: list[Part]
-    occluders: list[Part]
-    room: Room
-    labeled: npt.NDArray[np.intp]
-
-
-def make_scene(spec: SyntheticSpec, session: int) -> Scene:
-    """The scene of one session of a spec."""
-    times = np.arange(spec.num_video_frames) / spec.fps
-    cameras = make_rig(spec, session)
-    # The first coat depends on the seed, and the sessions run through the others.
-    first = int(generator(spec.seed, Purpose.ANIMAL).integers(0, 1000))
-    individual = draw_individual(generator(spec.seed, Purpose.ANIMAL, session), first + session)
-    skeleton = pose(wander(generator(spec.seed, Purpose.MOTION, session), times), individual.size)
-    return Scene(
-        number=session,
-        cameras=cameras,
-        skeleton=skeleton,
-        body=build_body(skeleton, individual),
-        occluders=make_occluders(
-            generator(spec.seed, Purpose.OCCLUDERS, session),
-            times,
-            cameras,
-            skeleton.joints["trunk_middle"],
-            spec.occlusion,
-        ),
-        room=draw_room(generator(spec.seed, Purpose.ROOM, session)),
-        labeled=_labeled_frames(spec, session),
-    )
-
-
 def _labeled_frames(spec: SyntheticSpec, session: int) -> npt.NDArray[np.intp]:
-    """One frame at random out of each of as many equal stretches of the video as this session has labels."""
+    """Draw the labeled frames: one at random from each of equal parts of the video."""
     count = spec.num_frames // spec.num_sessions + (session < spec.num_frames % spec.num_sessions)
     edges = np.arange(count + 1) * spec.num_video_frames // count
-    return generator(spec.seed, Purpose.LABELLED_FRAMES, session).integers(edges[:-1], edges[1:]).astype(np.intp)
+    return generator(spec.seed, Purpose.LABELED_FRAMES, session).integers(edges[:-1], edges[1:]).astype(np.intp)

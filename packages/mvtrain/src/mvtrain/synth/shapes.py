@@ -1,6 +1,6 @@
-"""Moving solids and where rays meet them: ellipsoids, boxes and cones with round ends, in closed form.
+"""Moving solids, and their intersections with rays: ellipsoids, boxes and cones with round ends, in closed form.
 
-Everything is solved in the solid's own coordinates, in which the ball has radius 1, the box runs from -1 to 1 and the
+Equations are solved in the solid's own coordinates, in which the ball has radius 1, the box runs from -1 to 1 and the
 cone starts at the origin along the first axis. Rays keep their parameter t there, which is mm along the ray.
 """
 
@@ -22,9 +22,9 @@ class Shape:
     """One solid over T frames, in the world.
 
     Attributes:
-        kind: "ball" (ellipsoid), "box", or "cone" (the hull of two balls).
-        center: (T, 3) mm; of a cone, the centre of its first ball.
-        axes: (T, 3, 3) whose columns are its axes; a cone runs along the first.
+        kind: Kind of solid: "ball" (ellipsoid), "box", or "cone" (the hull of two balls).
+        center: (T, 3) mm; of a cone, the center of its first ball.
+        axes: (T, 3, 3) whose columns are the solid's axes; a cone runs along the first.
         extent: (T, 3) mm: radii of a ball, half sides of a box, and of a cone its length, first and second radius.
     """
 
@@ -35,33 +35,33 @@ class Shape:
 
     @property
     def scale(self) -> Floats:
-        """(T, 3) mm per unit of the solid's own coordinates."""
+        """Return (T, 3) mm per unit of the solid's own coordinates."""
         return np.ones_like(self.extent) if self.kind == "cone" else self.extent
 
     @property
     def to_local(self) -> Floats:
-        """(T, 3, 3) matrix from world offsets against `center` to the solid's own coordinates."""
+        """Return the (T, 3, 3) matrix from world offsets to `center` to the solid's own coordinates."""
         return np.swapaxes(self.axes, -1, -2) / self.scale[..., None]
 
     def at(self, frames: slice | npt.NDArray[np.intp]) -> Shape:
-        """The solid in some of the frames."""
+        """Return the solid in some of the frames."""
         return Shape(kind=self.kind, center=self.center[frames], axes=self.axes[frames], extent=self.extent[frames])
 
 
 def ball(center: Floats, radii: Sequence[float] | float, axes: Floats | None = None) -> Shape:
-    """An ellipsoid at (T, 3); radii in mm along the columns of `axes` (T, 3, 3), which are the world's when None."""
+    """Make an ellipsoid at (T, 3); radii in mm along the columns of `axes` (T, 3, 3), by default the world's."""
     count = len(center)
     axes = np.broadcast_to(np.eye(3), (count, 3, 3)) if axes is None else axes
     return Shape(kind="ball", center=center, axes=axes, extent=np.broadcast_to(np.asarray(radii, float), (count, 3)))
 
 
 def box(center: Floats, half_sides: tuple[float, float, float], axes: Floats) -> Shape:
-    """A box around (T, 3) with half sides in mm along the columns of `axes` (T, 3, 3)."""
+    """Make a box around (T, 3) with half sides in mm along the columns of `axes` (T, 3, 3)."""
     return Shape(kind="box", center=center, axes=axes, extent=np.broadcast_to(np.array(half_sides), (len(center), 3)))
 
 
 def cone(start: Floats, end: Floats, radius_start: float, radius_end: float, sideways: Floats) -> Shape:
-    """The hull of two balls at (T, 3); `sideways` (T, 3) sets its second axis (made perpendicular to the first)."""
+    """Make the hull of two balls at (T, 3); `sideways` (T, 3), made perpendicular to the first axis, is the second."""
     along = end - start
     length = np.linalg.norm(along, axis=-1, keepdims=True)
     along = along / length
@@ -73,12 +73,12 @@ def cone(start: Floats, end: Floats, radius_start: float, radius_end: float, sid
 
 
 def intersect(shape: Shape, origin: Floats, directions: tuple[Floats32, Floats32, Floats32]) -> Floats32:
-    """Distance from the origin to where rays enter the solid.
+    """Return the distance from the origin to the points where rays enter the solid.
 
     Args:
-        shape: over T frames.
-        origin: (3,) world, outside the solid.
-        directions: x, y and z of (T, N) or (1, N) unit vectors in the world.
+        shape: Solid over T frames.
+        origin: (3,) origin of the rays in the world, outside the solid.
+        directions: Components x, y and z of (T, N) or (1, N) unit vectors in the world.
 
     Returns:
         (T, N) float32 mm; infinity where the ray misses.
@@ -95,12 +95,12 @@ def intersect(shape: Shape, origin: Floats, directions: tuple[Floats32, Floats32
 
 
 def normals(shape: Shape, frames: npt.NDArray[np.intp], points: Floats32) -> tuple[Floats32, Floats32]:
-    """Outward normals on the solid's surface, and where that is in its own coordinates.
+    """Return outward normals at points of the solid's surface, and the points in its own coordinates.
 
     Args:
-        shape: over T frames.
+        shape: Solid over T frames.
         frames: (N,) frame of each point.
-        points: (N, 3) world.
+        points: (N, 3) world points.
 
     Returns:
         (N, 3) unit normals in the world, and (N, 3) mm along the solid's axes.
@@ -124,9 +124,9 @@ def normals(shape: Shape, frames: npt.NDArray[np.intp], points: Floats32) -> tup
 
 
 def _nearest(start: Floats32, direction: list[Floats32]) -> tuple[Floats32, list[Floats32], Floats32]:
-    """Squared length of the direction, the ray's point nearest to the local origin, and t there.
+    """Return the squared length of the direction, the ray's point nearest to the local origin, and t there.
 
-    Solving from that point keeps float32 exact to 1e-4 mm; from a camera a metre away the squares would cost 0.1 mm².
+    Solving from that point is exact to 1e-4 mm in float32; from a camera a meter away the error would be 0.1 mm.
     """
     squared = direction[0] ** 2 + direction[1] ** 2 + direction[2] ** 2
     along = -(start[:, 0] * direction[0] + start[:, 1] * direction[1] + start[:, 2] * direction[2]) / squared
@@ -151,10 +151,10 @@ def _enter_box(start: Floats32, direction: list[Floats32]) -> Floats32:
 
 
 def _enter_cone(start: Floats32, direction: list[Floats32], extent: Floats32) -> Floats32:
-    """The hull of two balls is the balls and the part of the tangent cone between the circles where it touches them.
+    """Return the distance to the hull of two balls: the balls, and the tangent cone between its circles of contact.
 
     With slope k = (r1 - r2) / length, a point at distance rho from the axis and x along it lies on the tangent cone
-    where sqrt(1 - k²) rho = r1 - k x, and touches the ball whose centre is at (x - k r1) / (1 - k²) along the axis.
+    where sqrt(1 - k²) rho = r1 - k x, and touches the ball whose center is at (x - k r1) / (1 - k²) along the axis.
     """
     length, first, second = extent[:, 0:1], extent[:, 1:2], extent[:, 2:3]
     nearest = _nearest(start, direction)

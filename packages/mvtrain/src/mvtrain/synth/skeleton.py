@@ -1,4 +1,4 @@
-"""From movement to joints: where every joint and body axis is in the world, and which of them are keypoints."""
+"""Skeleton of the animal: its joints and body axes in the world, from its motion, and the keypoints among them."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ KEYPOINT_NAMES = (
     "right_knee",
     "right_hind_paw",
 )
-"""In the order of all tables. The first three are on the head, the next five along the back, the rest on the legs."""
+"""Keypoints in the order of all tables: three on the head, five along the back, the others on the legs."""
 
 KEYPOINT_TOLERANCES = np.array(
     [9.0, 14.0, 14.0, 12.0, 12.0, 14.0, 14.0, 14.0, 16.0, 18.0, 16.0, 18.0, 20.0, 18.0, 20.0, 18.0]
 )
-"""(K,) mm, for an animal of size 1, by which a keypoint may lie under the surface and still count as seen.
+"""(K,) largest depth in mm of a visible keypoint under the surface, for an animal of size 1.
 
-Somewhat more than its own part's radius there: a joint inside its limb is visible when that limb's front is what one
-sees, and hidden when something else is."""
+Somewhat more than the radius of its part there: a joint inside a limb is visible if the limb's front is, and hidden if
+another solid is in front."""
 
 LEGS = ("left_front", "right_front", "left_hind", "right_hind")
-"""In the order of `Motion.weight_shift`."""
+"""Legs in the order of `Motion.weight_shift`."""
 
 TRUNK_RADII = {"pelvis": 34.0, "spine": 37.0, "chest": 33.0}
-"""mm, for an animal of size 1."""
+"""Radii in mm, for an animal of size 1."""
 
 _GAIT_OFFSETS = (0.0, 0.5, 0.56, 0.06)
 _SEGMENTS = {"front": (50.0, 48.0), "hind": (55.0, 54.0)}
@@ -56,9 +56,9 @@ class Skeleton:
     """Joints and body axes of one animal over T frames, in the world.
 
     Attributes:
-        size: factor on all lengths.
-        joints: name to (T, 3) mm.
-        axes: "pelvis", "chest" and "head" to (T, 3, 3) whose columns point forward, to the left and up.
+        size: Factor on all lengths.
+        joints: Joints (T, 3) in mm by name.
+        axes: Axes (T, 3, 3) of "pelvis", "chest" and "head", whose columns point forward, to the left and up.
     """
 
     size: float
@@ -67,29 +67,29 @@ class Skeleton:
 
     @property
     def keypoints(self) -> Floats:
-        """(T, K, 3) mm, in the order of `KEYPOINT_NAMES`."""
+        """Return (T, K, 3) keypoints in mm, in the order of `KEYPOINT_NAMES`."""
         return np.stack([self.joints[name] for name in KEYPOINT_NAMES], axis=1)
 
     @property
     def tolerances(self) -> Floats:
-        """(K,) mm; see `KEYPOINT_TOLERANCES`."""
+        """Return (K,) tolerances in mm; see `KEYPOINT_TOLERANCES`."""
         return KEYPOINT_TOLERANCES * self.size
 
 
 def pose(motion: Motion, size: float) -> Skeleton:
-    """The skeleton of an animal of the given size (1: trunk of 144 mm) that moves so."""
+    """Make the skeleton of a motion, for an animal of the given size (1: trunk of 144 mm)."""
     axes, joints = _trunk(motion)
     joints |= _head(axes, joints, motion)
     joints |= _tail(axes["pelvis"], joints["pelvis"], motion)
     for number, leg in enumerate(LEGS):
         joints |= _leg(number, leg, axes, joints, motion)
     base = np.concatenate([motion.position, np.zeros((len(motion.position), 1))], axis=1)
-    # Lengths grow about the point of the floor under the trunk, so that the paws stay on the floor.
+    # Lengths scale about the point of the floor under the trunk, so that the paws stay on the floor.
     return Skeleton(size=size, axes=axes, joints={name: base + size * point for name, point in joints.items()})
 
 
 def orientation(yaw: Floats, pitch: Floats, roll: Floats | float = 0.0) -> Floats:
-    """(..., 3, 3) axes (columns: forward, left, up) turned by yaw to the left, then pitched up, then rolled right."""
+    """Return (..., 3, 3) axes (columns: forward, left, up) turned by yaw left, then pitched up, then rolled right."""
     yaw, pitch, roll = np.broadcast_arrays(yaw, pitch, roll)
     sin_yaw, cos_yaw, sin_pitch, cos_pitch = np.sin(yaw), np.cos(yaw), np.sin(pitch), np.cos(pitch)
     forward = np.stack([cos_yaw * cos_pitch, sin_yaw * cos_pitch, sin_pitch], axis=-1)
@@ -100,13 +100,13 @@ def orientation(yaw: Floats, pitch: Floats, roll: Floats | float = 0.0) -> Float
 
 
 def _at(start: Floats, axes: Floats, *offset: float | Floats) -> Floats:
-    """(T, 3): `start` plus an offset along (forward, left, up)."""
+    """Return (T, 3) `start` plus an offset along (forward, left, up)."""
     parts = np.stack(np.broadcast_arrays(*offset, start[:, 0])[:3], axis=-1)
     return start + np.einsum("tij,tj->ti", axes, parts)
 
 
 def _trunk(motion: Motion) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """Axes and joints of the trunk, with the middle of the trunk over the origin of the floor."""
+    """Return axes and joints of the trunk, with the middle of the trunk over the origin of the floor."""
     pelvis_axes = orientation(motion.heading - motion.bend / 2, 0.85 * motion.rear)
     chest_axes = orientation(motion.heading + motion.bend / 2, 0.05 + 0.75 * motion.rear)
     level = orientation(motion.heading, np.zeros_like(motion.heading))
@@ -187,7 +187,7 @@ def _leg(
 
 
 def _step(phase: Floats) -> tuple[Floats, Floats]:
-    """Place of the paw along the stride, from 0.5 (front) to -0.5, and height from 0 to 1, at a phase of the step."""
+    """Return the place of a paw along the stride, from 0.5 (front) to -0.5, and height from 0 to 1, at a phase."""
     part = phase % 1.0
     swing = np.clip((part - STANCE) / (1 - STANCE), 0.0, 1.0)
     along = np.where(part < STANCE, 0.5 - part / STANCE, -0.5 * np.cos(np.pi * swing))
@@ -195,7 +195,7 @@ def _step(phase: Floats) -> tuple[Floats, Floats]:
 
 
 def _two_bones(hip: Floats, paw: Floats, towards: Floats, upper: float, lower: float) -> tuple[Floats, Floats]:
-    """Knee of a leg of two bones that bends `towards` (T, 3), and the paw, drawn in where the leg is too short."""
+    """Return the knee of a two-bone leg that bends `towards` (T, 3), and the paw, closer if the leg is too short."""
     reach = paw - hip
     distance = np.linalg.norm(reach, axis=-1, keepdims=True)
     direction = reach / distance

@@ -1,4 +1,4 @@
-"""`SyntheticSpec`: everything that decides what a synthetic project holds."""
+"""Spec of a synthetic project, with the checks of its values."""
 
 from __future__ import annotations
 
@@ -8,30 +8,38 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Literal
 
+from mvgeom.errors import InputError
+
 SMALLEST_SIDE = 32
-"""Below this many px the animal is a few pixels long and its keypoints fall together."""
+"""Smallest side of an image in px: in smaller ones the animal is a few pixels long and its keypoints coincide."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticSpec:
-    """What to generate; checked on construction. Two equal specs give the same bytes.
+    """Spec of a synthetic project; two equal specs give the same bytes.
 
     Attributes:
-        num_views: cameras on a ring around the arena, at least 1.
-        num_frames: labelled moments over all sessions; each has an image in every view.
-        size: frame width and height in px, one number for squares; even, because the video codec wants that. Becomes a
-            tuple (width, height).
-        occlusion: from 0 (nothing moves between camera and animal) to 1 (large obstacles often do).
-        label_noise: standard deviation in px, per coordinate, of the noise on the 2D labels; 3D truth has none.
-        missing_labels: fraction of the 2D labels taken away at random, as if the annotator had skipped them.
-        sensor_noise: standard deviation of the images' noise in grey levels.
-        seed: not negative; another seed is another rig, other animals and other movements.
-        num_sessions: recordings; each has its own animal (size, coat, movement), room, and a slightly shifted rig.
-        num_video_frames: length of each session's videos; the labelled frames are drawn from them, spread in time.
-        fps: frames per second of the videos.
-        crop: store the labelled images as square crops around the animal, with `bboxes_<view>.csv`.
-        crop_size: side in px to which stored crops are resized; None keeps each box's own size.
-        image_format: "jpg" (quality 95) or "png".
+        num_views: Number of cameras on a ring around the arena, at least 1.
+        num_frames: Number of labeled frames over all sessions; each has an image in every view.
+        size: Width and height of the images in px, one number for squares; even, because the video codec requires it.
+            Becomes a tuple (width, height).
+        occlusion: Strength of the occlusion, from 0 (nothing moves between camera and animal) to 1 (large obstacles
+            often do).
+        label_noise: Standard deviation in px, per coordinate, of the noise on the 2D labels; 3D truth has none.
+        missing_labels: Fraction of the 2D labels that are missing at random, as if the annotator had skipped them.
+        sensor_noise: Standard deviation of the images' noise in gray levels.
+        seed: Random seed, not negative; it decides the rig, the animals and their movements.
+        num_sessions: Number of sessions; each has its own animal (size, coat, movement), room, and a slightly shifted
+            rig.
+        num_video_frames: Number of frames of each session's videos; the labeled frames are drawn from them, spread in
+            time.
+        fps: Frames per second of the videos.
+        crop: True to store the labeled images as square crops around the animal, with `bboxes_<view>.csv`.
+        crop_size: Side in px to which stored crops are resized; None keeps each box's own size.
+        image_format: Format of the labeled images, "jpg" (quality 95) or "png".
+
+    Raises:
+        InputError: A field is not valid; the fact `argument` is its name.
     """
 
     num_views: int = 4
@@ -62,41 +70,58 @@ class SyntheticSpec:
         ):
             _check_number(field, getattr(self, field), highest)
         if not (_is_number(self.fps) and 0 < self.fps <= 1000):
-            raise ValueError(f"fps must be a number above 0 and at most 1000, got {self.fps!r}")
+            raise _bad_field("fps", "a number above 0 and at most 1000", self.fps)
         if self.crop_size is not None:
             _check_integer("crop_size", self.crop_size, SMALLEST_SIDE)
             if not self.crop:
-                raise ValueError(f"crop_size is {self.crop_size} but crop is False: set crop=True to store crops")
+                raise InputError(
+                    f"crop_size is {self.crop_size} but crop is False. Set crop to True to store crops",
+                    code="excluded-options",
+                    argument="crop_size",
+                    other="crop",
+                )
         if self.image_format not in ("jpg", "png"):
-            raise ValueError(f"image_format must be 'jpg' or 'png', got {self.image_format!r}")
+            raise _bad_field("image_format", "'jpg' or 'png'", self.image_format)
         if self.num_frames < self.num_sessions:
-            raise ValueError(
+            raise InputError(
                 f"num_frames is {self.num_frames}, fewer than num_sessions {self.num_sessions}: "
-                "every session needs a labelled frame"
+                "every session needs a labeled frame",
+                code="out-of-range",
+                argument="num_frames",
+                found=self.num_frames,
+                expected=self.num_sessions,
             )
         most = -(-self.num_frames // self.num_sessions)
         if most > self.num_video_frames:
-            raise ValueError(
-                f"num_frames {self.num_frames} over {self.num_sessions} sessions is {most} labelled frames a session, "
-                f"more than num_video_frames {self.num_video_frames}: lengthen the videos or add sessions"
+            raise InputError(
+                f"num_frames {self.num_frames} over {self.num_sessions} sessions is {most} labeled frames per session, "
+                f"more than num_video_frames {self.num_video_frames}. Lengthen the videos or add sessions",
+                code="out-of-range",
+                argument="num_video_frames",
+                found=self.num_video_frames,
+                expected=most,
             )
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        """Width and height of the frames in px."""
+        """Return width and height of the full images in px."""
         assert isinstance(self.size, tuple)
         width, height = self.size
         return width, height
 
     @property
     def view_names(self) -> tuple[str, ...]:
-        """Names of the cameras: cam1, cam2, ..."""
+        """Return the names of the cameras: cam1, cam2, ..."""
         return tuple(f"cam{n + 1}" for n in range(self.num_views))
 
     @property
     def session_names(self) -> tuple[str, ...]:
-        """Names of the recordings: session1, session2, ..."""
+        """Return the names of the sessions: session1, session2, ..."""
         return tuple(f"session{n + 1}" for n in range(self.num_sessions))
+
+
+def _bad_field(field: str, expected: str, found: object) -> InputError:
+    return InputError(f"{field} must be {expected}, found {found!r}", code="bad-value", argument=field, found=found)
 
 
 def _is_number(value: Any) -> bool:
@@ -105,21 +130,19 @@ def _is_number(value: Any) -> bool:
 
 def _check_integer(field: str, value: Any, lowest: int) -> None:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < lowest:
-        raise ValueError(f"{field} must be a whole number of at least {lowest}, got {value!r}")
+        raise _bad_field(field, f"a whole number of at least {lowest}", value)
 
 
 def _check_number(field: str, value: Any, highest: float) -> None:
     if not _is_number(value) or not 0 <= value <= highest:
         upper = "" if math.isinf(highest) else f" and at most {highest:g}"
-        raise ValueError(f"{field} must be a number of at least 0{upper}, got {value!r}")
+        raise _bad_field(field, f"a number of at least 0{upper}", value)
 
 
 def _width_and_height(size: Any) -> tuple[int, int]:
     sides = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else (size, size)
     whole = all(isinstance(side, Integral) and not isinstance(side, bool) for side in sides)
     if len(sides) != 2 or not whole or any(side < SMALLEST_SIDE or side % 2 for side in sides):
-        raise ValueError(
-            f"size must be one even number of px or a pair of them (width, height), each at least {SMALLEST_SIDE}, "
-            f"got {size!r}"
-        )
+        expected = f"one even number of px or a pair of them (width, height), each at least {SMALLEST_SIDE}"
+        raise _bad_field("size", expected, size)
     return int(sides[0]), int(sides[1])
