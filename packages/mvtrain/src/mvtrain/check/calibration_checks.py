@@ -150,7 +150,7 @@ def findings_in_3d(project: Project, config: Config, split: Split, points_3d: np
     if not keys or len(project.view_names) < 2 or all(cameras is None for cameras in project.cameras):
         return []  # said by `mvtrain fit` and here in its words
     known = np.isfinite(points_3d[split.train]).all(axis=-1)
-    labelled = (project.visibility[split.train] == VISIBLE).any(axis=1)
+    labeled = (project.visibility[split.train] == VISIBLE).any(axis=1)
     if not known.any():
         text = (
             f"no label of a training frame can be triangulated, which {', '.join(keys)} need: label the same "
@@ -158,10 +158,10 @@ def findings_in_3d(project: Project, config: Config, split: Split, points_3d: np
         )
         return [error("nothing_in_3d", (), text)]
     findings = []
-    share = float(known.sum() / max(int(labelled.sum()), 1))
+    share = float(known.sum() / max(int(labeled.sum()), 1))
     if share < _FEW_IN_3D:
         text = (
-            f"only {share:.0%} of the keypoints labelled in training can be triangulated: {', '.join(keys)} will do "
+            f"only {share:.0%} of the keypoints labeled in training can be triangulated: {', '.join(keys)} will do "
             "little; label the same keypoints in several views"
         )
         findings.append(warning("few_in_3d", (), text, share=share))

@@ -1,4 +1,4 @@
-"""A project in tables for the terminal: what there is, how much is labelled, how well labels fit each other."""
+"""A project in tables for the terminal: what there is, how much is labeled, how well labels fit each other."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ generated project (1/15 s) and 0.58 on one with frames 1/2 s apart; docs/check.m
 """
 
 _FLOOR = 0.5
-"""Grey levels below which thumbnails do not differ, whatever the typical distance."""
+"""Gray levels below which thumbnails do not differ, whatever the typical distance."""
 
 _ENOUGH_FRAMES = 5
 """Frames of a session from which it is told how much its frames differ."""
@@ -61,7 +61,7 @@ def find_twins(
     large arena changes few pixels and yet is elsewhere. Frames are twins when they are alike over all views together.
 
     Args:
-        thumbnails: (N, V, h, w) grey levels.
+        thumbnails: (N, V, h, w) gray levels.
         readable: (N, V) false where there is no image.
         sessions: N sessions.
         split: which rows are trained on, and which held out (validation and test).
@@ -83,7 +83,7 @@ def find_twins(
 
 
 def _units(pixels: np.ndarray, readable: np.ndarray, sessions: tuple[str, ...]) -> np.ndarray:
-    """(N,) root mean square difference in grey levels of two typical frames of each row's session, in one view.
+    """(N,) root mean square difference in gray levels of two typical frames of each row's session, in one view.
 
     Sessions with few frames take that of the others; one in which the subject hardly stirs is not measured by itself
     alone, so that its frames are found to be alike.
@@ -150,7 +150,7 @@ def twin_findings(project: Project, split: Split, twins: tuple[Twin, ...], kind:
     remedy = {
         "random": "frames of one moment are on both sides, and errors on them flatter: hold out blocks of time with "
         "data.split=block" + (", or whole sessions with data.split=session" if len(set(project.sessions)) > 1 else ""),
-        "block": "where blocks meet that cannot be helped; elsewhere the subject rests, or frames were labelled twice",
+        "block": "where blocks meet that cannot be helped; elsewhere the subject rests, or frames were labeled twice",
         "session": "do two sessions share their footage?",
     }[kind]
     share = len(twins) / sum(len(rows) for rows in sets.values())

@@ -20,7 +20,7 @@ SIDE = 16
 """Side of the thumbnails. Coarse, so that a subject that moved by a few pixels still looks the same."""
 
 _BLANK = 0.5
-"""Standard deviation in grey levels below which an image shows nothing."""
+"""Standard deviation in gray levels below which an image shows nothing."""
 
 _NUM_EXAMPLES = 3
 
@@ -30,10 +30,10 @@ class ImageScan:
     """What the pixels of a project's images say.
 
     Attributes:
-        thumbnails: (N, V, SIDE, SIDE) uint8 grey; 0 where there is no image or it cannot be decoded.
+        thumbnails: (N, V, SIDE, SIDE) uint8 gray; 0 where there is no image or it cannot be decoded.
         readable: (N, V) whether there is an image that can be decoded.
         digests: N x V hashes of size and pixels; None where not readable.
-        blank: (N, V) images of one colour.
+        blank: (N, V) images of one color.
         problems: what is wrong with each image that cannot be decoded, by (row, view).
     """
 
@@ -108,7 +108,7 @@ def _look_at(path: Path, header_size: tuple[int, int]) -> _Seen | str:
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
-    """(SIDE, SIDE) uint8 grey: the mean over as many fields of an image (h, w, 3) uint8 RGB of any shape."""
+    """(SIDE, SIDE) uint8 gray: the mean over as many fields of an image (h, w, 3) uint8 RGB of any shape."""
     return cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
 
@@ -128,7 +128,7 @@ def image_findings(project: Project, scan: ImageScan) -> list[Finding]:
     if scan.blank.any():
         places = np.argwhere(scan.blank)
         shown = ", ".join(str(project.image_names[row][view]) for row, view in places[:_NUM_EXAMPLES])
-        text = f"{counted(len(places), 'image')} of one colour, which show nothing, such as {shown}"
+        text = f"{counted(len(places), 'image')} of one color, which show nothing, such as {shown}"
         names = [project.view_names[view] for view in np.flatnonzero(scan.blank.any(axis=0))]
         findings.append(warning("blank_image", names, text, images=len(places)))
     return findings

@@ -164,7 +164,7 @@ def _few(project: Project, split: Split, counts: LabelCounts) -> list[Finding]:
 
 
 def _missing(project: Project, counts: LabelCounts) -> list[Finding]:
-    """Places where most images lack a label; those never labelled in training are told of elsewhere."""
+    """Places where most images lack a label; those never labeled in training are told of elsewhere."""
     share = counts.missing / np.maximum(counts.images, 1)[:, None]
     places = (share > _MOSTLY_MISSING) & (counts.training > 0)
     if not places.any():

@@ -35,8 +35,8 @@ class SideCheck:
         view: in which they may be exchanged; of two views nothing tells which.
         pair: the two keypoints.
         exchanged: rows in which the views agree once the two are exchanged.
-        right: number of frames in which they clearly agree as labelled, and not when exchanged.
-        error: median over these rows of the root mean square reprojection error in px, as labelled.
+        right: number of frames in which they clearly agree as labeled, and not when exchanged.
+        error: median over these rows of the root mean square reprojection error in px, as labeled.
         error_exchanged: the same with the two exchanged.
     """
 

@@ -24,7 +24,7 @@ def input_names(spec: ModelSpec) -> tuple[str, ...]:
 
 
 class KeypointGraph(nn.Module):
-    """Normalisation, network, decoding, and the calibration of confidence.
+    """Normalization, network, decoding, and the calibration of confidence.
 
     Args:
         model: the network.
@@ -55,7 +55,7 @@ class KeypointGraph(nn.Module):
             images: (B, V, 3, H, W) uint8 RGB in model px; of a view that is absent whatever there is.
             present: (B, V) bool, which views there are.
             centers: (B, V, 3) of the cameras, for a network whose attention keeps to epipolar lines.
-            rays: (B, V, N, 3) unit vectors from there through the centres of the patches, row by row; zeros where
+            rays: (B, V, N, 3) unit vectors from there through the centers of the patches, row by row; zeros where
                 there is none.
 
         Returns:

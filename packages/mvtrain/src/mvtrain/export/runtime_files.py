@@ -192,7 +192,7 @@ def write_description(graph: KeypointGraph, path: Path, facts: dict[str, Any]) -
             "pixels are averaged first where that is 2 or more; the rest of the way is bilinear."
         ),
         "pixels": (
-            "The centre of the top-left pixel is (0, 0). An image that shows the box (x, y, w, h) of a frame, resized "
+            "The center of the top-left pixel is (0, 0). An image that shows the box (x, y, w, h) of a frame, resized "
             "to the image size: x_frame = x + (x_points + 0.5) * w / width - 0.5, likewise y with h and height. "
             "Without boxes the box is the whole frame."
         ),
