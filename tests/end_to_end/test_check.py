@@ -28,7 +28,7 @@ Run = Callable[..., "Checked"]
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """What the command did and the findings it wrote."""
+    """Outcome of the command, and the findings it wrote."""
 
     outcome: Outcome
     findings: dict[str, dict[str, Any]]
@@ -48,7 +48,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def root(original: Path, tmp_path: Path) -> Path:
-    """A copy to damage."""
+    """Copy the project, to damage the copy."""
     shutil.copytree(original, tmp_path / "project", ignore=shutil.ignore_patterns("videos"))
     return tmp_path / "project"
 
@@ -72,7 +72,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 
 
 def edit_table(root: Path, view: str, change: Callable[[pd.DataFrame, str], None]) -> None:
-    """Rewrite a label table; `change` gets its rows, to alter in place, and the name of the scorer."""
+    """Rewrite a label table; `change` gets its rows, to change in place, and the name of the scorer."""
     path = root / f"CollectedData_{view}.csv"
     table = pd.read_csv(path, header=[0, 1, 2], index_col=0)
     change(table, table.columns[0][0])
@@ -110,9 +110,9 @@ def test_a_clean_project_passes(root: Path, tmp_path: Path, run: Run) -> None:
     assert "nothing speaks against training" in checked.outcome.out
     assert checked.document["frames"] == {"train": 20, "validation": 2, "test": 2, "unused": 0}
     for name in ("labels.png", "augmented.png"):
-        picture = cv2.imread(str(tmp_path / "check" / name))
-        assert picture.shape[0] > 6 * 320
-        assert picture.shape[1] > 4 * 320
+        sheet = cv2.imread(str(tmp_path / "check" / name))
+        assert sheet.shape[0] > 6 * 320
+        assert sheet.shape[1] > 4 * 320
     assert not (tmp_path / "check" / "worst.png").exists()
     for view, labels in checked.document["labels"].items():
         table = pd.read_csv(root / f"CollectedData_{view}.csv", header=[0, 1, 2], index_col=0)
@@ -131,7 +131,7 @@ def test_labels_of_two_views_exchanged(root: Path, run: Run) -> None:
     findings = run(root / "config.yaml").findings
     assert findings["swapped_views"]["severity"] == "error"
     assert findings["swapped_views"]["views"] == ["cam1", "cam2"]
-    # Labels one by one, and left and right, cannot be judged then.
+    # Single labels, and left and right, cannot be checked then.
     assert set(findings) == {"swapped_views", "labels_not_judged"}
 
 
@@ -139,7 +139,7 @@ def test_tables_in_another_order_than_the_views(root: Path, run: Run) -> None:
     names = ",".join(f"CollectedData_{view}.csv" for view in ("cam2", "cam1", "cam3", "cam4"))
     finding = run(root / "config.yaml", f"data.csv_file=[{names}]").findings["other_view"]
     assert finding["severity"] == "error"
-    assert "data.csv_file and data.view_names" in finding["text"]
+    assert sorted(finding["views"]) == ["cam1", "cam2"]
 
 
 def test_a_turned_camera_is_named(root: Path, run: Run) -> None:
@@ -149,7 +149,7 @@ def test_a_turned_camera_is_named(root: Path, run: Run) -> None:
     finding = checked.only("camera_disagrees")
     assert (finding["severity"], finding["views"]) == ("error", ["cam3"])
     assert finding["evidence"]["rotation_deg"] == pytest.approx(3.3, abs=0.3)
-    # Its labels are far from where the others say, the others' labels are not.
+    # Its labels have large reprojection errors, those of the other cameras do not.
     medians = {
         view: np.nanmedian([counts["median_error_px"] or np.nan for counts in labels.values()])
         for view, labels in checked.document["labels"].items()
@@ -160,7 +160,6 @@ def test_a_turned_camera_is_named(root: Path, run: Run) -> None:
     in_2d = run(root / "config.yaml", *IN_2D)
     assert in_2d.outcome.status == 0
     assert in_2d.only("camera_disagrees")["severity"] == "warning"
-    assert "trains in 2D" in in_2d.findings["camera_disagrees"]["text"]
 
 
 def test_two_cameras_with_one_pose(root: Path, run: Run) -> None:
@@ -173,7 +172,8 @@ def test_a_calibration_of_larger_images(root: Path, run: Run) -> None:
     edit_calibration(root, lambda c: c.resize(2 * c.sizes))
     checked = run(root / "config.yaml")
     assert checked.findings["frame_size"]["severity"] == "error"
-    assert "96x96 instead of 192x192" in checked.findings["frame_size"]["text"]
+    for size in ("96x96", "192x192"):
+        assert size in checked.findings["frame_size"]["text"]
     assert checked.findings["image_size"]["views"] == list(VIEWS)
 
 
@@ -181,7 +181,7 @@ def test_a_stale_frame_size_is_no_error(root: Path, run: Run) -> None:
     edit_calibration(root, lambda c: c.replace(sizes=2 * c.sizes))
     checked = run(root / "config.yaml")
     assert checked.outcome.status == 0
-    assert "probably stale" in checked.only("frame_size")["text"]
+    assert checked.only("frame_size")["severity"] == "warning"
 
 
 def test_labels_in_pixels_of_another_image_size(root: Path, run: Run) -> None:
@@ -201,7 +201,7 @@ def test_a_keypoint_that_training_never_sees(root: Path, run: Run) -> None:
         edit_table(root, view, lambda table, scorer: table.__setitem__((scorer, "nose", "visible"), 0))
     finding = run(root / "config.yaml").only("never_labelled")
     assert finding["severity"] == "error"
-    assert finding["text"].startswith("nose: no visible label in any training frame")
+    assert finding["text"].startswith("nose: ")
 
 
 def test_a_damaged_image(root: Path, run: Run) -> None:
@@ -278,7 +278,8 @@ def test_left_and_right_exchanged_in_one_view(root: Path, run: Run) -> None:
     assert some.outcome.status == 0
     finding = some.findings["exchanged_sides"]
     assert (finding["severity"], finding["views"]) == ("warning", ["cam4"])
-    assert "left_front_paw and right_front_paw seem exchanged in view cam4" in finding["text"]
+    for part in ("left_front_paw and right_front_paw", "view cam4"):
+        assert part in finding["text"]
     assert 2 <= finding["evidence"]["frames"] <= 6
     exchange(root, "cam4", slice(6, 24))
     every = run(root / "config.yaml").findings["exchanged_sides"]
@@ -297,7 +298,7 @@ def test_3d_without_what_it_needs(root: Path, run: Run) -> None:
         edit_table(root, view, keep_every_fourth)
     findings = run(root / "config.yaml").findings
     assert findings["nothing_in_3d"]["severity"] == "error"
-    assert "a check needs 20 at least" in findings["calibration_not_checked"]["text"]
+    assert findings["calibration_not_checked"]["severity"] == "note"
     shutil.rmtree(root / "calibrations")
     findings = run(root / "config.yaml").findings
     assert findings["no_calibration"]["severity"] == "error"
@@ -305,7 +306,7 @@ def test_3d_without_what_it_needs(root: Path, run: Run) -> None:
     assert run(root / "config.yaml", *IN_2D).outcome.status == 0
 
 
-def test_left_without_right_is_said_and_is_no_error(root: Path, run: Run) -> None:
+def test_left_without_right_is_a_note(root: Path, run: Run) -> None:
     for path in [*root.glob("CollectedData_*.csv"), root / "config.yaml"]:
         path.write_text(path.read_text().replace("right_ear", "other_ear"))
     checked = run(root / "config.yaml")
@@ -331,7 +332,7 @@ def test_human4_names_cam3(tmp_path: Path, run: Run) -> None:
     checked = run(config)
     errors = [each for each in checked.document["findings"] if each["severity"] == "error"]
     assert [(each["code"], each["views"]) for each in errors] == [("camera_disagrees", ["cam3"])]
-    # The names of human4 are those of another skeleton than its columns have.
+    # The names of human4 belong to another skeleton than its columns.
     assert checked.findings["unequal_sides"]["severity"] == "warning"
     assert checked.findings["near_duplicates"]["severity"] == "warning"
     assert checked.findings["near_duplicates"]["evidence"]["frames"] >= 18

@@ -1,4 +1,4 @@
-"""`mvtrain predict` from the command line to the tables: what it writes, what it survives, what it refuses."""
+"""`mvtrain predict` from the command line to the tables: outputs, damaged inputs, interruptions, refused inputs."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def predict(run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
 
 
 def read(folder: Path, session: str = "mouse") -> tuple[np.ndarray, np.ndarray]:
-    """Points (N, V, K, 2) and likelihood (N, V, K) of a session's tables."""
+    """Read the points (N, V, K, 2) and likelihood (N, V, K) of a session's tables."""
     tables = [read_keypoints(folder / f"{session}_{view}.csv") for view in VIEWS]
     assert all(table.keypoint_names == KEYPOINTS for table in tables)
     assert all(table.rows == tuple(map(str, range(len(table.rows)))) for table in tables)
@@ -69,7 +69,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def decoded(path: Path) -> np.ndarray:
-    """(N, H, W, 3) RGB."""
+    """Decode a video to (N, H, W, 3) RGB."""
     capture, images = cv2.VideoCapture(str(path)), []
     while (frame := capture.read())[0]:
         images.append(frame[1][..., ::-1])
@@ -107,15 +107,15 @@ def test_a_session_becomes_tables_in_2d_and_3d(run: Path, recorded: Path, tmp_pa
     assert summary["calibration"]["file"].endswith("mouse.toml")
 
 
-def test_without_calibration_there_is_no_3d_and_it_is_said(recorded: Path, tmp_path: Path, predict) -> None:
+def test_without_calibration_there_is_no_3d_and_it_is_printed(recorded: Path, tmp_path: Path, predict) -> None:
     shutil.copytree(recorded / "videos", tmp_path / "videos")
     outcome = predict(tmp_path / "videos", "--output-dir", tmp_path / "out")
     assert outcome.status == 0, outcome.err
-    assert "mouse: no calibration, so no 3D; give one with --calibration" in outcome.out
+    assert re.search(r"^mouse: .*--calibration", outcome.out, re.MULTILINE)
     assert sorted(contents(tmp_path / "out")) == sorted([*TABLES, "mouse_prediction.json"])
 
 
-def test_a_network_that_looks_along_epipolar_lines_needs_and_uses_the_calibration(
+def test_a_network_with_epipolar_attention_needs_and_uses_the_calibration(
     run: Path, recorded: Path, tmp_path: Path, predict
 ) -> None:
     epipolar = make_run(tmp_path / "run", model={"epipolar_attention": True})
@@ -130,15 +130,13 @@ def test_a_network_that_looks_along_epipolar_lines_needs_and_uses_the_calibratio
     shutil.copytree(recorded / "videos", tmp_path / "videos")
     outcome = predict(tmp_path / "videos", "--output-dir", tmp_path / "none", run_dir=epipolar)
     assert outcome.status == 2
-    assert "the videos of session 'mouse' have no calibration" in outcome.err
+    assert "'mouse'" in outcome.err
     assert "model.epipolar_attention" in outcome.err
-    with pytest.raises(ValueError, match="these images have no calibration"):
+    with pytest.raises(ValueError, match=r"model\.epipolar_attention"):
         mvtrain.load_predictor(epipolar).predict(images)
 
 
-def test_what_was_predicted_before_is_left_alone_and_what_changed_is_not(
-    recorded: Path, tmp_path: Path, predict
-) -> None:
+def test_predicted_sessions_are_skipped_and_changed_ones_are_not(recorded: Path, tmp_path: Path, predict) -> None:
     shutil.copytree(recorded, tmp_path / "project")
     videos, out = tmp_path / "project" / "videos", tmp_path / "out"
     command = (videos, "--output-dir", out, "--overlay")
@@ -148,30 +146,30 @@ def test_what_was_predicted_before_is_left_alone_and_what_changed_is_not(
     assert "mouse: predicted before, nothing to do" in again.out
     assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
 
-    def redone(*arguments: object) -> bool:
+    def repeats(*arguments: object) -> bool:
         first = contents(out)
         outcome = predict(*command, *arguments)
         assert outcome.status == 0, outcome.err
         return "predicted mouse" in outcome.out and "drew" in outcome.out and contents(out) != first
 
-    assert redone("--checkpoint", "last")
+    assert repeats("--checkpoint", "last")
     turned = cameras(SIZE).select(VIEWS).replace(translation=cameras(SIZE).translation + 0.1)
     turned.save(videos.parent / "calibrations" / "mouse.toml")
-    assert redone("--checkpoint", "last")
+    assert repeats("--checkpoint", "last")
     write_session(videos, VIEWS, (LENGTH + 1,) * 3)
-    assert redone("--checkpoint", "last")
+    assert repeats("--checkpoint", "last")
     # Without calibration an old 3D table must not stay beside new tables.
     shutil.rmtree(videos.parent / "calibrations")
-    assert redone("--checkpoint", "last")
+    assert repeats("--checkpoint", "last")
     assert not (out / "mouse_3d.csv").exists()
 
 
 def test_views_that_end_and_frames_that_are_damaged_lose_nothing_else(recorded: Path, tmp_path: Path, predict) -> None:
     shutil.copytree(recorded, tmp_path / "project")
     videos = tmp_path / "project" / "videos"
-    assert predict(videos, "--output-dir", tmp_path / "sound").status == 0
+    assert predict(videos, "--output-dir", tmp_path / "intact").status == 0
     write_session(videos, ["left"], [LENGTH - 2])
-    # The view number decides about the picture, so take the recorded one, shortened.
+    # The images depend on the view's number, so take the recorded video, shortened.
     shutil.copy(recorded / "videos" / "mouse_left.avi", videos / "mouse_left.avi")
     damage_frames(videos / "mouse_left.avi", range(LENGTH - 2, LENGTH))
     damage_frames(videos / "mouse_top.avi", [5])
@@ -181,21 +179,21 @@ def test_views_that_end_and_frames_that_are_damaged_lose_nothing_else(recorded: 
     assert f"mouse_left.avi announces {LENGTH} frames but ends after {LENGTH - 2}" in outcome.out
     assert f"mouse_left.avi ends after {LENGTH - 2} of {LENGTH} frames: absent from then on" in outcome.out
 
-    (sound, _), (points, likelihood) = read(tmp_path / "sound"), read(tmp_path / "out")
-    assert points.shape == sound.shape
+    (intact, _), (points, likelihood) = read(tmp_path / "intact"), read(tmp_path / "out")
+    assert points.shape == intact.shape
     absent = np.zeros((LENGTH, 3), dtype=bool)
     absent[5, 0], absent[LENGTH - 2 :, 1] = True, True
     np.testing.assert_array_equal(np.isnan(points).all((-1, -2)), absent)
     np.testing.assert_array_equal(np.isnan(likelihood).any(-1), absent)
-    # The other views see less, so they may say something else; all other moments must be as they were.
+    # The other views' predictions may differ in these frames; all other frames must be as they were.
     whole = ~absent.any(1)
-    np.testing.assert_allclose(points[whole], sound[whole], atol=2e-3)
+    np.testing.assert_allclose(points[whole], intact[whole], atol=2e-3)
     summary = json.loads((tmp_path / "out" / "mouse_prediction.json").read_text())
     assert [view["not_decodable"] for view in summary["views"]] == [1, 0, 0]
     assert [view["frames"] for view in summary["views"]] == [LENGTH, LENGTH - 2, LENGTH]
 
 
-def test_boxes_give_keypoints_of_the_full_frame(run: Path, recorded: Path, tmp_path: Path, predict) -> None:
+def test_boxes_give_keypoints_in_full_image_px(run: Path, recorded: Path, tmp_path: Path, predict) -> None:
     boxes = np.tile([6.0, 4.0, 48.0, 32.0], (LENGTH, 1))
     boxes[:, 0] += np.arange(LENGTH) % 5
     boxes[3] = np.nan
@@ -210,7 +208,7 @@ def test_boxes_give_keypoints_of_the_full_frame(run: Path, recorded: Path, tmp_p
     np.testing.assert_allclose(points, expected.points, atol=6e-5)
     assert np.isnan(points[3]).all()
 
-    # Beside the videos they are found without being named, and can be left aside.
+    # Beside the videos they are found without being named, and can be ignored.
     shutil.copytree(recorded / "videos", tmp_path / "videos")
     for view in VIEWS:
         shutil.copy(tmp_path / f"mouse_{view}_bbox.csv", tmp_path / "videos")
@@ -220,7 +218,7 @@ def test_boxes_give_keypoints_of_the_full_frame(run: Path, recorded: Path, tmp_p
     assert np.isfinite(read(tmp_path / "whole")[0]).all()
 
 
-def test_a_killed_prediction_goes_on_to_the_same_bytes(run: Path, tmp_path: Path, predict) -> None:
+def test_a_killed_prediction_resumes_to_the_same_bytes(run: Path, tmp_path: Path, predict) -> None:
     videos = tmp_path / "videos"
     write_session(videos, VIEWS, (600, 600, 590))
     damage_frames(videos / "mouse_right.avi", [100, 101])
@@ -252,7 +250,7 @@ def test_a_killed_prediction_goes_on_to_the_same_bytes(run: Path, tmp_path: Path
 
 
 def interrupted(predict, out: Path, *arguments: object, **options: Path) -> Outcome:
-    """`predict` into `out`, stopped by Ctrl-C as soon as a batch is written."""
+    """Run `predict` into `out`, stopped by Ctrl-C as soon as a batch is written."""
     records = out / ".partial" / "mouse" / "records"
 
     def interrupt() -> None:
@@ -270,12 +268,12 @@ def interrupted(predict, out: Path, *arguments: object, **options: Path) -> Outc
     return outcome
 
 
-def test_ctrl_c_stops_after_a_batch_and_the_same_command_goes_on(run: Path, tmp_path: Path, predict) -> None:
+def test_ctrl_c_stops_after_a_batch_and_the_same_command_resumes(run: Path, tmp_path: Path, predict) -> None:
     videos, out = tmp_path / "videos", tmp_path / "out"
     write_session(videos, VIEWS, (400, 400, 400))
     command = (videos, "--batch-size", 1)
     outcome = interrupted(predict, out, *command)
-    assert re.search(r"mouse: stopped after \d+ of 400 frames; the same command goes on from there", outcome.out)
+    assert re.search(r"mouse: stopped after \d+ of 400 frames", outcome.out)
     again = predict(*command, "--output-dir", out)
     assert again.status == 0, again.err
     assert re.search(r"400 frames of 3 views \(\d+ of them before\)", again.out)
@@ -284,7 +282,7 @@ def test_ctrl_c_stops_after_a_batch_and_the_same_command_goes_on(run: Path, tmp_
 
 
 @pytest.mark.parametrize("epipolar", [True, False])
-def test_other_cameras_start_a_stopped_prediction_over_where_the_network_sees_them(
+def test_other_cameras_restart_a_stopped_prediction_if_the_network_uses_them(
     epipolar: bool, tmp_path: Path, predict
 ) -> None:
     run = make_run(tmp_path / "run", model={"epipolar_attention": epipolar})
@@ -309,7 +307,7 @@ def test_overlays_show_all_views(recorded: Path, tmp_path: Path, predict) -> Non
     still = cv2.imread(str(out / "mouse_overlay.png"))
     assert (video.get(cv2.CAP_PROP_FRAME_WIDTH), video.get(cv2.CAP_PROP_FRAME_HEIGHT)) == still.shape[1::-1]
     assert f"drew {out / 'mouse_overlay.mp4'}" in outcome.out
-    # Drawn anew when it is gone, from the tables.
+    # Drawn again from the tables when they were deleted.
     before = (out / "mouse_overlay.png").read_bytes()
     for name in ("mouse_overlay.mp4", "mouse_overlay.png"):
         (out / name).unlink()
@@ -317,7 +315,7 @@ def test_overlays_show_all_views(recorded: Path, tmp_path: Path, predict) -> Non
     assert (out / "mouse_overlay.png").read_bytes() == before
 
 
-def test_labelled_images_of_a_project(tmp_path: Path, predict) -> None:
+def test_labeled_images_of_a_project(tmp_path: Path, predict) -> None:
     project = generate_tiny_project(tmp_path / "project", num_frames=6, num_video_frames=6)
     config = load_config(project / "config.yaml")
     views, keypoints = config.data.view_names, config.data.keypoint_names
@@ -328,7 +326,7 @@ def test_labelled_images_of_a_project(tmp_path: Path, predict) -> None:
         out = tmp_path / f"out{number}"
         outcome = predict(path, "--output-dir", out, run_dir=own)
         assert outcome.status == 0, outcome.err
-        assert f"predicted the 6 labelled frames of {project} into {out / 'project'}" in outcome.out
+        assert f"predicted the 6 labeled frames of {project} into {out / 'project'}" in outcome.out
         tables = [read_keypoints(out / "project" / f"predictions_{name}.csv") for name in views]
         images = [np.stack([cv2.imread(str(project / row))[..., ::-1] for row in table.rows]) for table in tables]
         expected = mvtrain.load_predictor(own).predict(images)
@@ -338,10 +336,11 @@ def test_labelled_images_of_a_project(tmp_path: Path, predict) -> None:
         assert [row.split(",")[0] for row in rows[3:]] == list(tables[0].rows)
     outcome = predict(project, "--output-dir", tmp_path / "other")
     assert outcome.status == 2
-    assert f"the project {project} has the views cam1, cam2, cam3, but the run was trained on top, left" in outcome.err
+    for part in (str(project), "cam1, cam2, cam3", "top, left, right"):
+        assert part in outcome.err
 
 
-def test_a_subject_is_followed_without_boxes(run: Path, recorded: Path, tmp_path: Path, predict) -> None:
+def test_a_subject_is_tracked_without_boxes(run: Path, recorded: Path, tmp_path: Path, predict) -> None:
     project = generate_tiny_project(tmp_path / "project", num_frames=8, num_video_frames=8, crop=True)
     config = load_config(project / "config.yaml")
     views, keypoints, tables = config.data.view_names, config.data.keypoint_names, config.data.bbox_file
@@ -358,41 +357,45 @@ def test_a_subject_is_followed_without_boxes(run: Path, recorded: Path, tmp_path
     for view in views:
         windows = read_video_boxes(out / f"{session}_{view}_track.csv", 8)
         points = read_keypoints(out / f"{session}_{view}.csv").points
-        # A network of random weights finds something or nothing; either way both tables say the same.
+        # A network of random weights finds the subject or not; either way both tables agree.
         np.testing.assert_array_equal(np.isnan(points).all((-1, -2)), np.isnan(windows).any(-1))
         inside = np.isfinite(windows[:, 0])
         corner, extent = windows[inside, None, :2], windows[inside, None, 2:]
         assert (np.abs(points[inside] + 0.5 - corner - extent / 2) <= extent / 2 + 1).all()
     assert "predicted before" in predict(videos, "--track", "--output-dir", out, run_dir=own).out
 
-    # Boxes in place of tracks: nothing of the tracks stays behind.
+    # Boxes in place of tracks: the files of the tracks are removed.
     again = predict(videos, "--output-dir", out, run_dir=own)
     assert again.status == 0, again.err
     assert not list(out.glob("*_track.csv"))
     assert not list(out.glob("*_overlay.mp4"))
 
-    for arguments, message in (
-        ((videos, "--track", "--boxes", videos), "--boxes and --track exclude each other"),
-        ((videos, "--track", "--whole-frames"), "--track and --whole-frames exclude each other"),
+    for arguments, excluded in (
+        ((videos, "--track", "--boxes", videos), "--boxes and --track"),
+        ((videos, "--track", "--whole-frames"), "--track and --whole-frames"),
     ):
         outcome = predict(*arguments, "--output-dir", out, run_dir=own)
-        assert (outcome.status, outcome.err) == (2, f"error: {message}\n")
+        assert outcome.status == 2
+        assert outcome.err.startswith(f"error: {excluded}")
+        assert outcome.err.count("\n") == 1
     shutil.rmtree(project / "calibrations")
     outcome = predict(videos, "--track", "--output-dir", tmp_path / "none", run_dir=own)
     assert outcome.status == 2
-    assert f"by its 3D pose, but session {session!r} has no calibration; give one with --calibration" in outcome.err
+    assert repr(session) in outcome.err
+    assert "--calibration" in outcome.err
     outcome = predict(recorded / "videos", "--track", "--output-dir", tmp_path / "none")
     assert outcome.status == 2
-    assert "--track learns from the run's project how its images were cropped: data.data_dir" in outcome.err
+    assert "--track" in outcome.err
+    assert "data.data_dir" in outcome.err
 
 
-def test_frame_rates_that_differ(tmp_path: Path, predict) -> None:
+def test_frame_rates_that_differ_are_refused(tmp_path: Path, predict) -> None:
     write_session(tmp_path / "videos", VIEWS, (4, 4, 4), fps=(25, 25, 50))
     command = (tmp_path / "videos", "--output-dir", tmp_path / "out")
     outcome = predict(*command)
     assert outcome.status == 2
-    assert "session 'mouse': the videos have different frame rates" in outcome.err
-    assert "mouse_right.avi has 50" in outcome.err
+    for part in ("'mouse'", "mouse_right.avi 50", "--ignore-frame-rates"):
+        assert part in outcome.err
     assert predict(*command, "--ignore-frame-rates").status == 0
 
 
@@ -410,10 +413,10 @@ def test_a_calibration_file_or_a_folder_of_them(recorded: Path, tmp_path: Path, 
     cameras(SIZE).replace(sizes=sizes).save(file)
     outcome = predict(recorded / "videos", "--output-dir", tmp_path / "sizes", "--calibration", file)
     assert outcome.status == 0
-    assert "mouse_top.avi is 64x48 px, but camera top of" in outcome.out
+    assert re.search(r"mouse_top\.avi: .*camera top of .*64x48 px.*1280x720 px", outcome.out)
 
 
-def test_the_project_of_the_run_lends_its_calibration(recorded: Path, tmp_path: Path, predict) -> None:
+def test_the_calibration_of_the_runs_project_is_used(recorded: Path, tmp_path: Path, predict) -> None:
     own = make_run(tmp_path / "own")
     project = tmp_path / "own" / "project"
     project.mkdir()
@@ -479,39 +482,35 @@ def blocked_output(project: Path, run: Path) -> None:
     (project / "out").write_text("a file")
 
 
-def an_unknown_bone(project: Path, run: Path) -> None:
+def an_unknown_edge(project: Path, run: Path) -> None:
     del project
     config = load_config(run / "config.yaml", ["data.skeleton=[[nose, wing]]"])
     save_config(config, run / "config.yaml")
 
 
 @pytest.mark.parametrize(
-    ("damage", "options", "messages"),
+    ("damage", "options", "parts"),
     [
-        (no_checkpoint, [], ["has no checkpoint", "mvtrain fit --resume"]),
-        (damaged_checkpoint, [], ["best", "it is damaged or was exchanged"]),
-        (a_view_less, [], ["session 'mouse' in", "has no video of view left", "found mouse_right.avi, mouse_top.avi"]),
-        (a_broken_video, [], ["mouse_left.avi cannot be opened as a video: it is no video, or damaged"]),
-        (
-            other_cameras,
-            [],
-            ["calibrations/mouse.toml has cameras ['a', 'b', 'top']", "no camera named 'left', 'right'"],
-        ),
-        (short_boxes, [], [f"has {LENGTH - 1} rows but the video has {LENGTH} frames"]),
-        (no_videos, [], ["no session in", "<session>_<view>.mp4 with the run's views top, left, right"]),
-        (blocked_output, [], ["the output folder", "cannot be written to: Not a directory"]),
-        (nothing, ["--calibration", "/nowhere"], ["calibration /nowhere does not exist"]),
-        (nothing, ["--calibration", "{project}/videos"], ["has neither mouse.toml nor calibration.toml"]),
-        (nothing, ["--boxes", "{project}"], ["bounding boxes are missing in", "mouse_top_bbox.csv"]),
-        (nothing, ["--checkpoint", "first"], ["has no checkpoint 'first'; it has best, last"]),
-        (nothing, ["--boxes", "{project}", "--whole-frames"], ["--boxes and --whole-frames exclude each other"]),
-        (an_unknown_bone, ["--overlay"], ["data.skeleton joins nose and wing, but there is no keypoint wing"]),
+        (no_checkpoint, [], ["mvtrain fit --resume"]),
+        (damaged_checkpoint, [], ["best"]),
+        (a_view_less, [], ["'mouse'", "view left", "mouse_right.avi, mouse_top.avi"]),
+        (a_broken_video, [], ["mouse_left.avi"]),
+        (other_cameras, [], ["calibrations/mouse.toml", "'a', 'b', 'top'", "'left', 'right'"]),
+        (short_boxes, [], ["_bbox.csv", f" {LENGTH - 1} ", f" {LENGTH} "]),
+        (no_videos, [], ["{project}/videos", "<session>_<view>.mp4", "top, left, right"]),
+        (blocked_output, [], ["{project}/out", "Not a directory"]),
+        (nothing, ["--calibration", "/nowhere"], ["calibration /nowhere"]),
+        (nothing, ["--calibration", "{project}/videos"], ["{project}/videos", "mouse.toml", "calibration.toml"]),
+        (nothing, ["--boxes", "{project}"], ["{project}", "mouse_top_bbox.csv"]),
+        (nothing, ["--checkpoint", "first"], ["'first'", "best, last"]),
+        (nothing, ["--boxes", "{project}", "--whole-frames"], ["--boxes and --whole-frames"]),
+        (an_unknown_edge, ["--overlay"], ["data.skeleton", "wing", "nose"]),
     ],
 )
-def test_what_a_user_gets_wrong_is_said_in_one_line(
+def test_a_users_mistakes_are_reported_in_one_line(
     damage: Callable[[Path, Path], None],
     options: list[str],
-    messages: list[str],
+    parts: list[str],
     run: Path,
     recorded: Path,
     tmp_path: Path,
@@ -526,8 +525,8 @@ def test_what_a_user_gets_wrong_is_said_in_one_line(
     assert outcome.status == 2
     assert outcome.err.startswith("error: ")
     assert outcome.err.count("\n") == 1
-    for message in messages:
-        assert message in outcome.err
+    for part in parts:
+        assert part.format(project=project) in outcome.err
     # Nothing was predicted, and nothing is left behind.
     assert not (project / "out").is_dir() or not any((project / "out").iterdir())
 

@@ -1,4 +1,4 @@
-"""What the labels say about the calibrations: mvgeom's check for each, and whether 3D can be had at all."""
+"""Checks of the calibrations by the labels, and of the labels that can be triangulated."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from mvgeom import CameraGroup
 from mvgeom.calibration import Check, check
 from mvgeom.calibration.findings import Finding, error, note, warning
+from mvgeom.errors import InputError
 from mvtrain.config import Config
 from mvtrain.project.calibrations import box_mismatches, size_mismatches
 from mvtrain.project.label_tables import VISIBLE
@@ -18,10 +19,13 @@ from mvtrain.project.project import Project
 from mvtrain.project.splits import Split
 
 MIN_POINTS_TO_MOVE = 3
-"""3D points a frame needs to be moved by the 3D augmentation."""
+"""Number of 3D points that a frame needs to be moved by the 3D augmentation."""
 
 _FEW_IN_3D = 0.25
+"""Share of the labeled keypoints below which few can be triangulated."""
+
 _FEW_TO_MOVE = 0.5
+"""Share of the training frames below which few can be moved in 3D."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,10 +33,10 @@ class CalibratedFrames:
     """Frames that share a calibration.
 
     Attributes:
-        rows: of the project.
-        cameras: theirs, in the order of the views.
-        name: of their sessions.
-        check: what their labels say about it; None where they are too few.
+        rows: Rows of the frames in the project.
+        cameras: Cameras of the frames, in the order of the views.
+        name: Names of their sessions.
+        check: Check of the calibration by the labels; None where they are too few.
     """
 
     rows: np.ndarray
@@ -42,31 +46,34 @@ class CalibratedFrames:
 
     @property
     def disagreeing(self) -> tuple[int, ...]:
-        """Views whose camera disagrees with the others."""
+        """Return the views whose camera disagrees with the others."""
         found = [each for each in self.check.findings if each.code == "camera_disagrees"] if self.check else []
         return tuple(self.cameras.index(name for each in found for name in each.cameras))
 
     @property
     def contradicted(self) -> bool:
-        """Whether the labels do not fit the calibration at all, so that none of them can be told from the others.
+        """Return True if the labels contradict the calibration as a whole, so that single labels cannot be checked.
 
-        A single camera that disagrees is another matter: the others still say where its points are.
+        A single camera that disagrees is not such a case: the others still determine the points.
         """
         codes = {each.code for each in self.check.findings if each.severity == "error"} if self.check else set()
         return bool(codes - {"camera_disagrees"})
 
 
 def visible_points(project: Project) -> np.ndarray:
-    """(N, V, K, 2) visible labels in frame px; NaN where there is none."""
+    """Return the visible labels (N, V, K, 2) in full-image px; NaN where there is none."""
     return np.where((project.visibility == VISIBLE)[..., None], project.points_full, np.nan)
 
 
 def without_disagreeing(points: np.ndarray, group: CalibratedFrames) -> np.ndarray:
-    """(n, V, K, 2) labels of a calibration's frames, those of cameras that disagree with the others taken away.
+    """Select the labels of a calibration's frames, without those of cameras that disagree with the others.
 
     Args:
         points: (N, V, K, 2) labels of all frames.
-        group: which frames.
+        group: Frames to select.
+
+    Returns:
+        (n, V, K, 2) labels; NaN in views whose camera disagrees.
     """
     own = points[group.rows]
     own[:, list(group.disagreeing)] = np.nan
@@ -77,36 +84,36 @@ def check_calibrations(project: Project) -> tuple[tuple[CalibratedFrames, ...], 
     """Check every calibration by the labels of its frames.
 
     Returns:
-        The calibrations, and findings about those that could not be checked.
+        The groups of frames with one calibration, and findings about calibrations that could not be checked.
     """
     groups, findings = [], []
     points = visible_points(project)
     for cameras in {id(group): group for group in project.cameras if group is not None}.values():
         rows = np.array([row for row, group in enumerate(project.cameras) if group is cameras])
-        name = _shortened(dict.fromkeys(project.sessions[row] for row in rows))
-        found = None
+        name = _join_names(dict.fromkeys(project.sessions[row] for row in rows))
+        result = None
         if len(cameras) > 1:
             try:
-                found = check(cameras, points[rows])
-            except ValueError as problem:
+                result = check(cameras, points[rows])
+            except InputError as problem:
                 text = f"the calibration of {name} cannot be checked by its labels: {problem}"
                 findings.append(note("calibration_not_checked", (), text))
-        groups.append(CalibratedFrames(rows=rows, cameras=cameras, name=name, check=found))
+        groups.append(CalibratedFrames(rows=rows, cameras=cameras, name=name, check=result))
     return tuple(groups), findings
 
 
 def calibration_findings(project: Project, config: Config, groups: Sequence[CalibratedFrames]) -> list[Finding]:
-    """Calibrations that contradict the labels or the images.
+    """Collect findings about calibrations that contradict the labels or the images.
 
     They are errors where the config trains with 3D augmentation or 3D losses, and warnings where it does not.
     """
-    findings = _frame_findings(project, groups)
-    # Said of the label tables, in words that fit them better.
-    known = {"identical_keypoints"} if project.boxes is not None else {"identical_keypoints", "outside_image"}
+    findings = _size_findings(project, groups)
+    # The checks of the label tables report these with more detail.
+    reported = {"identical_keypoints"} if project.boxes is not None else {"identical_keypoints", "outside_image"}
     for group in groups:
-        found = group.check.findings if group.check else ()
+        own = group.check.findings if group.check else ()
         findings += [
-            replace(each, text=f"calibration of {group.name}: {each.text}") for each in found if each.code not in known
+            replace(each, text=f"calibration of {group.name}: {each.text}") for each in own if each.code not in reported
         ]
     if keys_in_3d(config):
         return findings
@@ -119,62 +126,65 @@ def calibration_findings(project: Project, config: Config, groups: Sequence[Cali
 
 
 def frame_mismatches(project: Project) -> dict[str, str]:
-    """Images or boxes that do not fit the frame of their calibration, by view; the project's warnings have them too."""
+    """Describe images or boxes that do not fit the image size of their calibration, by view.
+
+    The warnings of the project have the same texts.
+    """
     if project.boxes is None:
         return size_mismatches(project.file_sizes, project.cameras, project.view_names)
     return box_mismatches(project.boxes, project.cameras, project.view_names)
 
 
-def _frame_findings(project: Project, groups: Sequence[CalibratedFrames]) -> list[Finding]:
-    fitting = all(group.check is not None and not group.check.findings for group in groups)
-    if fitting:
-        advice = "The labels fit the calibration, so the frame size that it states is probably stale: correct that"
-    elif project.boxes is None:
-        advice = "Give data.bbox_file for crops, or a calibration for the size that the images have"
-    else:
-        advice = "Boxes must be in px of the frame that was calibrated"
-    build = warning if fitting else error
-    return [build("frame_size", [view], f"{text}. {advice}") for view, text in frame_mismatches(project).items()]
-
-
-def findings_in_3d(project: Project, config: Config, split: Split, points_3d: np.ndarray) -> list[Finding]:
-    """Whether the labels can be triangulated, where the config asks for something in 3D.
+def triangulation_findings(project: Project, config: Config, split: Split, points_3d: np.ndarray) -> list[Finding]:
+    """Collect findings about labels that cannot be triangulated, where the config uses 3D.
 
     Args:
-        project: whose labels.
-        config: what it asks for.
-        split: of its frames.
-        points_3d: (N, K, 3) labels as training triangulates them, NaN where that cannot be done.
+        project: Project with the labels.
+        config: Config of the project.
+        split: Split of its frames.
+        points_3d: (N, K, 3) labels as training triangulates them, NaN where that is not possible.
     """
     keys = keys_in_3d(config)
     if not keys or len(project.view_names) < 2 or all(cameras is None for cameras in project.cameras):
-        return []  # said by `mvtrain fit` and here in its words
+        return []  # `labels_3d.check_calibration` reports missing calibrations
     known = np.isfinite(points_3d[split.train]).all(axis=-1)
-    labelled = (project.visibility[split.train] == VISIBLE).any(axis=1)
+    labeled = (project.visibility[split.train] == VISIBLE).any(axis=1)
     if not known.any():
         text = (
-            f"no label of a training frame can be triangulated, which {', '.join(keys)} need: label the same "
-            "keypoint in two calibrated views, or take these keys out of the config"
+            f"no label of a training frame can be triangulated, which {', '.join(keys)} need. Label the same keypoint "
+            "in two calibrated views, or remove these keys from the config"
         )
         return [error("nothing_in_3d", (), text)]
     findings = []
-    share = float(known.sum() / max(int(labelled.sum()), 1))
+    share = float(known.sum() / max(int(labeled.sum()), 1))
     if share < _FEW_IN_3D:
         text = (
-            f"only {share:.0%} of the keypoints labelled in training can be triangulated: {', '.join(keys)} will do "
-            "little; label the same keypoints in several views"
+            f"only {share:.0%} of the keypoints labeled in training frames can be triangulated, so {', '.join(keys)} "
+            "have little effect. Label the same keypoints in several views"
         )
         findings.append(warning("few_in_3d", (), text, share=share))
     movable = int((known.sum(axis=-1) >= MIN_POINTS_TO_MOVE).sum())
     if config.training.imgaug_3d is not False and movable < _FEW_TO_MOVE * len(split.train):
         text = (
-            f"training.imgaug_3d can move only {movable} of {len(split.train)} training frames: it needs "
-            f"{MIN_POINTS_TO_MOVE} keypoints in 3D"
+            f"training.imgaug_3d can move only {movable} of {len(split.train)} training frames, because it needs "
+            f"{MIN_POINTS_TO_MOVE} keypoints in 3D. Label the same keypoints in several views"
         )
         findings.append(warning("few_to_move", (), text, frames=movable))
     return findings
 
 
-def _shortened(sessions: Iterable[str]) -> str:
+def _size_findings(project: Project, groups: Sequence[CalibratedFrames]) -> list[Finding]:
+    fitting = all(group.check is not None and not group.check.findings for group in groups)
+    if fitting:
+        advice = "The labels fit the calibration, so the image size that it states is probably stale: correct it"
+    elif project.boxes is None:
+        advice = "Give data.bbox_file for crops, or a calibration for the size of the images"
+    else:
+        advice = "Give boxes in px of the image size that was calibrated"
+    build = warning if fitting else error
+    return [build("frame_size", [view], f"{text}. {advice}") for view, text in frame_mismatches(project).items()]
+
+
+def _join_names(sessions: Iterable[str]) -> str:
     names = list(sessions)
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more sessions" if len(names) > 3 else "")

@@ -1,4 +1,4 @@
-"""A project in tables for the terminal: what there is, how much is labelled, how well labels fit each other."""
+"""Tables of a checked project for the terminal, the printed findings, and `check.json`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mvgeom import affine
 from mvgeom.calibration.result_tables import check_table
 from mvgeom.files import write_text
 from mvtrain.check.calibration_checks import MIN_POINTS_TO_MOVE
-from mvtrain.check.label_checks import counted
+from mvtrain.check.label_checks import pluralize
 from mvtrain.check.results import Results, percentile
 from mvtrain.config import Config
 from mvtrain.project.label_tables import VISIBLE
@@ -26,34 +26,40 @@ from mvtrain.project.project import Project, full_to_model
 from mvtrain.project.splits import SET_NAMES
 
 NUM_WORST = 10
-"""Labels in the table of the worst."""
+"""Number of labels in the table of the largest errors."""
 
-_WORTH_A_LOOK_PX = 1.0
+_MIN_SHOWN_PX = 1.0
+"""Error in px below which a label is not in the table of the largest errors."""
+
+_MAX_CALIBRATIONS = 3
+"""Number of calibrations up to which each is shown; of more, only this many with findings."""
+
+_STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
 def overview_table(results: Results) -> Table:
-    """The project in a few lines."""
+    """Build the table that describes the project in a few lines."""
     project, config, split = results.project, results.config, results.split
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     sizes = project.file_sizes[(project.file_sizes > 0).all(-1)]
     shapes = " to ".join(f"{w:.0f}x{h:.0f}" for w, h in dict.fromkeys((tuple(sizes.min(0)), tuple(sizes.max(0)))))
-    stored = "crops with bounding boxes" if project.boxes is not None else "whole frames"
+    stored = "crops with bounding boxes" if project.boxes is not None else "whole images"
     calibrated = sum(cameras is not None for cameras in project.cameras)
     dims = config.data.image_resize_dims
     empty = int((~(project.visibility == VISIBLE).any(axis=(1, 2))).sum())
     rows = {
         "project": str(project.root),
-        "frames": f"{len(project)} from {counted(len(set(project.sessions)), 'session')}, {calibrated} calibrated"
+        "frames": f"{len(project)} from {pluralize(len(set(project.sessions)), 'session')}, {calibrated} calibrated"
         + (f", {empty} without any visible label" if empty else ""),
         "split": f"{len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test"
         + (f", {len(split.unused)} unused" if len(split.unused) else "")
         + f" (data.split: {config.data.split})",
         "images": f"{len(sizes)} in {len(project.view_names)} views, {shapes} px, {stored}",
-        "network": f"input {dims.width}x{dims.height}; one heatmap pixel is {_heatmap_pixel(project, config):.1f} px "
+        "network": f"input {dims.width}x{dims.height}; one heatmap pixel is {_heatmap_scale(project, config):.1f} px "
         "of a stored image",
         "labels": f"{int(results.counts.visible.sum())} visible, {int(results.counts.occluded.sum())} occluded, "
         f"{int(results.counts.missing.sum())} missing"
-        + _about_missing(results)
+        + _missing_note(results)
         + f", {int(results.counts.outside.sum())} outside of their image",
     }
     noise = results.errors.noise[np.isfinite(results.errors.noise)]
@@ -70,7 +76,7 @@ def overview_table(results: Results) -> Table:
 
 
 def label_table(results: Results) -> Table:
-    """Visible labels per keypoint and view, and what share of the images lacks one."""
+    """Build the table of visible labels per keypoint and view, with the share of images where the label is missing."""
     project, counts = results.project, results.counts
     table = _table(project.view_names)
     for k, name in enumerate(project.keypoint_names):
@@ -85,31 +91,31 @@ def label_table(results: Results) -> Table:
 
 
 def error_table(results: Results) -> Table:
-    """Median distance of labels from where the other views say, per keypoint and view."""
+    """Build the table of the median distances between labels and their reprojections, per keypoint and view."""
     project, error = results.project, results.errors.error
     table = _table([*project.view_names, "all", "95 %", "largest"])
 
     def cells(values: np.ndarray) -> list[str]:
-        by_view = [_figure(percentile(values[:, v], 50)) for v in _views(project)]
-        return [*by_view, *(_figure(percentile(values, q)) for q in (50, 95, 100))]
+        by_view = [_format(percentile(values[:, v], 50)) for v in _views(project)]
+        return [*by_view, *(_format(percentile(values, q)) for q in (50, 95, 100))]
 
     for k, name in enumerate(project.keypoint_names):
         table.add_row(name, *cells(error[:, :, k]))
     table.add_section()
     table.add_row("all", *cells(error))
     for label, q in (("95 %", 95), ("largest", 100)):
-        table.add_row(label, *(_figure(percentile(error[:, v], q)) for v in _views(project)), "", "", "")
+        table.add_row(label, *(_format(percentile(error[:, v], q)) for v in _views(project)), "", "", "")
     return table
 
 
 def worst_table(results: Results) -> Table | None:
-    """The labels with the largest errors, and where the other views say they should be; None where all fit."""
-    places = [place for place in results.errors.worst(NUM_WORST) if results.errors.error[place] >= _WORTH_A_LOOK_PX]
+    """Build the table of the labels with the largest errors, with their reprojections; None if all are small."""
+    places = [place for place in results.errors.worst(NUM_WORST) if results.errors.error[place] >= _MIN_SHOWN_PX]
     if not places:
         return None
     table = _table(["view", "line", "image", "label", "expected", "error px"], first="keypoint")
     for place in places:
-        entry = results.label(place)
+        entry = results.describe_label(place)
         x, y = entry["label"]
         expected_x, expected_y = entry["expected"]
         table.add_row(
@@ -124,66 +130,22 @@ def worst_table(results: Results) -> Table | None:
     return table
 
 
-def _heatmap_pixel(project: Project, config: Config) -> float:
-    """Median width of a heatmap pixel in px of the stored images."""
-    dims = config.data.image_resize_dims
-    widths = []
-    for row in range(len(project)):
-        maps = affine.compose(full_to_model(project, row, (dims.width, dims.height)), project.crop_to_full[row])
-        present = (project.file_sizes[row] > 0).all(-1)
-        widths.append(np.hypot(maps[present, 0, 0], maps[present, 1, 0]))
-    return float(2**config.data.downsample_factor / np.median(np.concatenate(widths)))
-
-
-def _about_missing(results: Results) -> str:
-    uniform = results.config.training.uniform_heatmaps_for_nan_keypoints and not results.rows.tell_occluded
-    return " (trained as occluded)" if uniform and results.counts.missing.any() else ""
-
-
-def _table(columns: Sequence[str], *, first: str = "keypoint") -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(first)
-    for column in columns:
-        table.add_column(column, justify="right")
-    return table
-
-
-def _count_cell(visible: int, missing: int, images: int) -> str:
-    """Number and share, in columns; a share that would be rounded to nothing is still shown to be there."""
-    share = missing / images if images else 0.0
-    return f"{visible} {f'{share:.0%}' if share >= 0.005 else '<1%':>4}" if missing else f"{visible}     "
-
-
-def _views(project: Project) -> range:
-    return range(len(project.view_names))
-
-
-def _figure(value: float) -> str:
-    return f"{value:.1f}" if math.isfinite(value) else "-"
-
-
-_MAX_CALIBRATIONS = 3
-_STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
-
-
 def print_results(console: Console, results: Results) -> None:
-    """Print tables of what there is, then the findings, errors first."""
+    """Print the tables of the project, then the findings, errors first."""
     console.print(overview_table(results), highlight=False)
     # Titles as lines of their own: a table's own title is wrapped to the table's width.
     console.print("\nvisible labels, and the share of images where the label is missing", style="bold")
     console.print(label_table(results))
     if np.isfinite(results.errors.error).any():
-        console.print("label reprojection error in px of the full frame: medians", style="bold")
+        console.print("label reprojection error in full-image px: medians", style="bold")
         console.print(error_table(results))
         worst = worst_table(results)
         if worst is not None:
-            console.print(
-                "labels farthest from where the other views say, in px of the image (! suspect)", style="bold"
-            )
+            console.print("labels with the largest errors, in px of the stored image (! suspect)", style="bold")
             console.print(worst)
     checked = [group for group in results.calibrations if group.check is not None]
-    troubled = [group for group in checked if group.check is not None and group.check.findings]
-    for group in checked if len(checked) <= _MAX_CALIBRATIONS else troubled[:_MAX_CALIBRATIONS]:
+    with_findings = [group for group in checked if group.check is not None and group.check.findings]
+    for group in checked if len(checked) <= _MAX_CALIBRATIONS else with_findings[:_MAX_CALIBRATIONS]:
         assert group.check is not None
         console.print(check_table(group.check, f"calibration of {group.name} by its labels"))
     for each in results.findings:
@@ -191,15 +153,19 @@ def print_results(console: Console, results: Results) -> None:
 
 
 def print_verdict(console: Console, results: Results) -> None:
-    """One line: how many findings there are, and whether to train."""
+    """Print one line with the number of findings and whether the project is ready for training."""
     numbers = {kind: sum(each.severity == kind for each in results.findings) for kind in _STYLES}
-    told = ", ".join(counted(number, kind) for kind, number in numbers.items() if number)
-    verdict = "nothing speaks against training" if results.passed else "training would be wrong: correct the errors"
-    console.print(f"{told + ': ' if told else ''}{verdict}", style="bold", highlight=False)
+    counts = ", ".join(pluralize(number, kind) for kind, number in numbers.items() if number)
+    verdict = "nothing speaks against training" if results.passed else "correct the errors before training"
+    console.print(f"{counts + ': ' if counts else ''}{verdict}", style="bold", highlight=False)
 
 
 def write_json(path: Path, results: Results) -> None:
-    """Write the findings with their evidence, and the figures of the tables; what is unknown is null."""
+    """Write the findings with their evidence, and the numbers of the tables; unknown numbers are null.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
     project, counts, errors = results.project, results.counts, results.errors
     document = {
         "passed": results.passed,
@@ -230,22 +196,60 @@ def write_json(path: Path, results: Results) -> None:
             }
             for v, view in enumerate(project.view_names)
         },
-        "worst_labels": [results.label(place) for place in errors.worst(10 * NUM_WORST)],
+        "worst_labels": [results.describe_label(place) for place in errors.worst(10 * NUM_WORST)],
         "near_duplicates": [
             {
-                "held_out": project.image_names[twin.row],
-                "training": project.image_names[twin.train_row],
-                "distance": twin.distance,
+                "held_out": project.image_names[pair.row],
+                "training": project.image_names[pair.train_row],
+                "distance": pair.distance,
             }
-            for twin in results.twins
+            for pair in results.near_duplicates
         ],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(_plain(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def _heatmap_scale(project: Project, config: Config) -> float:
+    """Return the median width of a heatmap pixel in px of the stored images."""
+    dims = config.data.image_resize_dims
+    widths = []
+    for row in range(len(project)):
+        maps = affine.compose(full_to_model(project, row, (dims.width, dims.height)), project.crop_to_full[row])
+        present = (project.file_sizes[row] > 0).all(-1)
+        widths.append(np.hypot(maps[present, 0, 0], maps[present, 1, 0]))
+    return float(2**config.data.downsample_factor / np.median(np.concatenate(widths)))
+
+
+def _missing_note(results: Results) -> str:
+    uniform = results.config.training.uniform_heatmaps_for_nan_keypoints and not results.rows.marks_occluded
+    return " (trained as occluded)" if uniform and results.counts.missing.any() else ""
+
+
+def _table(columns: Sequence[str], *, first: str = "keypoint") -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(first)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _count_cell(visible: int, missing: int, images: int) -> str:
+    """Format a number and a share in columns; a share above 0 that would be rounded to 0 is shown as <1%."""
+    share = missing / images if images else 0.0
+    return f"{visible} {f'{share:.0%}' if share >= 0.005 else '<1%':>4}" if missing else f"{visible}     "
+
+
+def _views(project: Project) -> range:
+    return range(len(project.view_names))
+
+
+def _format(value: float) -> str:
+    return f"{value:.1f}" if math.isfinite(value) else "-"
+
+
 def _plain(value: Any) -> Any:
-    """The same in types that JSON knows; NaN and infinity become null."""
+    """Convert a value to types of JSON; NaN and infinity become null."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

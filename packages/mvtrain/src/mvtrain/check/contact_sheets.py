@@ -1,4 +1,4 @@
-"""Pictures to look at: labels, the worst labels, and samples as training sees them."""
+"""Contact sheets of a checked project: labels, suspect labels, and augmented training samples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ from mvtrain.config import Config
 from mvtrain.data.augmentation import make_augmentation
 from mvtrain.data.batch import Sample
 from mvtrain.data.dataset import FrameDataset, ImageCache
-from mvtrain.drawing.sheets import CELL_WIDTH, Marks, cell_size, draw_cell, frame_title, palette, save_png, sheet
+from mvtrain.drawing.sheets import (
+    CELL_WIDTH,
+    Marks,
+    assemble_sheet,
+    cell_size,
+    draw_cell,
+    frame_title,
+    palette,
+    save_png,
+)
 from mvtrain.project.images import read_image
 from mvtrain.project.label_tables import VISIBLE
 from mvtrain.project.labels_3d import uses_labels_from_3d
@@ -22,29 +31,29 @@ from mvtrain.project.project import Project
 from mvtrain.project.splits import Split
 
 NUM_FRAMES = 6
-"""Rows of the sheets of labels."""
+"""Number of rows of the sheets of labels."""
 
 NUM_AUGMENTED = 3
-"""Frames on the sheet of augmented samples, each plain and as the first epochs draw it."""
+"""Number of frames on the sheet of augmented samples, each unaugmented and as augmented in the first epochs."""
 
-_EPOCHS = 2
+_NUM_EPOCHS = 2
 _KEY = ("", "dot: label", "ring: occluded", "x: other views", "red: suspect")
 
 
 def write_label_sheet(
     path: Path, project: Project, scan: ImageScan, errors: LabelErrors, rows: Sequence[int] | None = None
 ) -> bool:
-    """Draw the labels of some moments, and where the other views say they should be.
+    """Draw the labels of some frames, and their reprojections from the other views.
 
     Args:
-        path: of the PNG.
-        project: whose labels to draw.
-        scan: which of its images can be read.
-        errors: of its labels.
-        rows: which moments; None takes some at even distances.
+        path: Path of the PNG.
+        project: Project with the labels.
+        scan: Scan of its images, which tells the readable ones.
+        errors: Errors of its labels.
+        rows: Rows of the frames; None takes some at even distances.
 
     Returns:
-        Whether there was anything to draw; without it nothing is written.
+        True if there was anything to draw; otherwise nothing is written.
     """
     drawable = np.flatnonzero((scan.readable[..., None] & np.isfinite(project.points).all(-1)).any(axis=(1, 2)))
     if rows is None:
@@ -71,32 +80,32 @@ def write_label_sheet(
     views = range(len(project.view_names))
     lines = [(frame_title(project, row), [cell(row, view) for view in views]) for row in rows]
     legend = list(zip(project.keypoint_names, colors, strict=True))
-    save_png(path, sheet(lines, project.view_names, legend, _KEY, size))
+    save_png(path, assemble_sheet(lines, project.view_names, legend, _KEY, size))
     return True
 
 
 def worst_frames(errors: LabelErrors) -> list[int]:
-    """Rows of the suspect labels with the largest errors, the worst first; empty where no label is suspect."""
+    """Return the rows of the suspect labels with the largest errors, the worst first; empty if no label is suspect."""
     places = np.argwhere(errors.suspect)
     order = np.argsort(-errors.error[errors.suspect])
     return list(dict.fromkeys(places[order, 0].tolist()))[:NUM_FRAMES]
 
 
 def write_augmented_sheet(path: Path, project: Project, config: Config, split: Split, scan: ImageScan) -> bool:
-    """Draw training samples: as they are, and as the first epochs of `mvtrain fit` draw them.
+    """Draw training samples without augmentation, and as `mvtrain fit` augments them in the first epochs.
 
     Args:
-        path: of the PNG.
-        project: of the samples.
-        config: says how they are augmented.
-        split: which rows are trained on.
-        scan: which images can be read.
+        path: Path of the PNG.
+        project: Project of the samples.
+        config: Config with the augmentation.
+        split: Split of the project's frames.
+        scan: Scan of the project's images, which tells the readable ones.
 
     Returns:
-        Whether there was anything to draw; without it nothing is written.
+        True if there was anything to draw; otherwise nothing is written.
 
     Raises:
-        ValueError: an augmentation that is not understood.
+        InputError: The config's augmentation has an unknown transform or parameter.
     """
     present = np.array([[name is not None for name in names] for names in project.image_names])
     usable = split.train[(scan.readable | ~present)[split.train].all(axis=1)]
@@ -120,18 +129,18 @@ def write_augmented_sheet(path: Path, project: Project, config: Config, split: S
     rows = usable[np.unique(np.linspace(0, len(usable) - 1, NUM_AUGMENTED).round().astype(int))].tolist()
     lines = []
     for row in rows:
-        lines.append((f"{frame_title(project, row)}: as it is", _sample_cells(plain[0, row], colors, size)))
-        for epoch in range(_EPOCHS):
+        lines.append((f"{frame_title(project, row)}: not augmented", _sample_cells(plain[0, row], colors, size)))
+        for epoch in range(_NUM_EPOCHS):
             sample = augmented[epoch, row]
             moved = ", moved in 3D" if sample.moved else ""
             lines.append((f"epoch {epoch}{moved}", _sample_cells(sample, colors, size)))
     legend = list(zip(project.keypoint_names, colors, strict=True))
-    save_png(path, sheet(lines, project.view_names, legend, (), size))
+    save_png(path, assemble_sheet(lines, project.view_names, legend, (), size))
     return True
 
 
 def _sample_cells(sample: Sample, colors: list[tuple[int, int, int]], size: tuple[int, int]) -> list[np.ndarray | None]:
-    """The views of a sample; only labels that training learns from are drawn."""
+    """Draw the views of a sample with the labels that training uses."""
     cells: list[np.ndarray | None] = []
     for view, image in enumerate(sample.images):
         visible = sample.visibility[view] == VISIBLE

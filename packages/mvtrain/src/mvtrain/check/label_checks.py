@@ -1,4 +1,4 @@
-"""How many labels there are, of which kind, and where the tables have them."""
+"""Counts of the labels, and checks of the label tables alone: missing, few, outside, copied or exchanged labels."""
 
 from __future__ import annotations
 
@@ -14,50 +14,48 @@ from mvtrain.project.names import names_view
 from mvtrain.project.project import Project
 from mvtrain.project.splits import Split
 
+_FEW_FRAMES = 20
+"""Number of training frames below which they are few."""
 
-def counted(number: int, what: str) -> str:
-    """`1 label`, `2 labels`."""
-    return f"{number} {what}{'s' * (number != 1)}"
+_FEW_LABELS = 10
+"""Number of visible training labels of a keypoint below which they are few."""
+
+_MOSTLY_MISSING = 0.5
+"""Share of a view's images above which a keypoint is mostly missing."""
+
+_MANY_OUTSIDE = 0.1
+"""Share of a view's labels above which those outside of the image are an error."""
+
+_SAME_LABELS = 0.5
+"""Share of the labels above which two views' tables are copies."""
+
+_NUM_EXAMPLES = 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TableRows:
-    """Where the label tables say what.
+    """Lines and columns of the label tables.
 
     Attributes:
         lines: (N, V) line of each row in the table of each view, counted from 1.
-        tell_occluded: whether the tables have a column `visible`, so that an occluded label is no missing one.
+        marks_occluded: True if the tables have a column `visible`, which distinguishes occluded and missing labels.
     """
 
     lines: np.ndarray
-    tell_occluded: bool
-
-
-def read_rows(config: Config) -> TableRows:
-    """Read the label tables of a project once more; the project itself does not keep where it was read.
-
-    Raises:
-        ValueError: see `read_tables`.
-    """
-    assert config.data.data_dir is not None
-    tables = read_tables(*find_tables(config.data.data_dir, config.data), config.data)
-    return TableRows(
-        lines=np.stack([table.lines for table in tables], axis=1),
-        tell_occluded=all(table.visible is not None for table in tables),
-    )
+    marks_occluded: bool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabelCounts:
-    """How many labels there are.
+    """Numbers of labels.
 
     Attributes:
-        images: (V,) images.
-        visible: (V, K) labels with a position to learn.
-        occluded: (V, K) labels marked occluded.
-        missing: (V, K) images with neither.
-        training: (V, K) visible labels of the training frames.
-        outside: (N, V, K) visible labels that lie outside of their image; training leaves them out.
+        images: (V,) numbers of images.
+        visible: (V, K) numbers of visible labels, which have a position.
+        occluded: (V, K) numbers of labels marked as occluded.
+        missing: (V, K) numbers of images with neither.
+        training: (V, K) numbers of visible labels in the training frames.
+        outside: (N, V, K) True for visible labels outside of their image, which training leaves out.
     """
 
     images: np.ndarray
@@ -68,11 +66,25 @@ class LabelCounts:
     outside: np.ndarray
 
 
+def read_rows(config: Config) -> TableRows:
+    """Read the label tables of a project again, because the project does not keep their lines.
+
+    Raises:
+        InputError: As for `read_tables`.
+    """
+    assert config.data.data_dir is not None
+    tables = read_tables(*find_tables(config.data.data_dir, config.data), config.data)
+    return TableRows(
+        lines=np.stack([table.lines for table in tables], axis=1),
+        marks_occluded=all(table.visible is not None for table in tables),
+    )
+
+
 def count_labels(project: Project, split: Split, rows: TableRows) -> LabelCounts:
     """Count the labels of a project."""
     visible = project.visibility == VISIBLE
-    # Without a column `visible`, what is trained as occluded is missing in the table.
-    occluded = (project.visibility == OCCLUDED).sum(axis=0) * rows.tell_occluded
+    # Without a column `visible`, labels that are trained as occluded are missing in the table.
+    occluded = (project.visibility == OCCLUDED).sum(axis=0) * rows.marks_occluded
     images = (project.file_sizes > 0).all(axis=-1).sum(axis=0)
     limits = project.file_sizes[:, :, None, :] - 0.5
     inside = ((project.points >= -0.5) & (project.points <= limits)).all(axis=-1)
@@ -86,85 +98,81 @@ def count_labels(project: Project, split: Split, rows: TableRows) -> LabelCounts
     )
 
 
-_FEW_FRAMES = 20
-_FEW_LABELS = 10
-_MOSTLY_MISSING = 0.5
-_MANY_OUTSIDE = 0.1
-_SAME_LABELS = 0.5
-_NUM_EXAMPLES = 3
-
-
 def label_findings(project: Project, split: Split, counts: LabelCounts, rows: TableRows) -> list[Finding]:
-    """Keypoints that cannot be learned, that hardly can, and labels where no image is.
+    """Report keypoints without labels or with few, labels outside of their image, and copied or exchanged tables.
 
     Args:
-        project: whose labels to judge.
-        split: of its frames.
-        counts: of its labels.
-        rows: of its label tables.
+        project: Project with the labels.
+        split: Split of its frames.
+        counts: Counts of its labels.
+        rows: Lines and columns of its label tables.
     """
     return [
-        *_unlearnable(project, counts),
-        *_few(project, split, counts),
-        *_missing(project, counts),
-        *_outside(project, counts, rows.lines),
-        *_copied(project),
-        *_other_views(project),
+        *_unlabeled_findings(project, counts),
+        *_few_findings(project, split, counts),
+        *_missing_findings(project, counts),
+        *_outside_findings(project, counts, rows.lines),
+        *_copy_findings(project),
+        *_other_view_findings(project),
     ]
 
 
-def _unlearnable(project: Project, counts: LabelCounts) -> list[Finding]:
+def pluralize(number: int, noun: str) -> str:
+    """Return the number with the noun, such as `1 label` or `2 labels`."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def _unlabeled_findings(project: Project, counts: LabelCounts) -> list[Finding]:
     findings = []
     never = counts.training.sum(axis=0) == 0
     if never.any():
         names = [project.keypoint_names[k] for k in np.flatnonzero(never)]
         elsewhere = int(counts.visible[:, never].sum())
-        where = f"the {elsewhere} labels there are belong to other frames" if elsewhere else "nor anywhere else"
         text = (
-            f"{', '.join(names)}: no visible label in any training frame ({where}), so nothing is learned of it. Label "
-            "it, take it out of the tables, or change the split"
+            f"{', '.join(names)}: no visible label in any training frame ({elsewhere} in other frames), so training "
+            "cannot learn it. Label it, remove it from the tables, or change the split"
         )
         findings.append(error("never_labelled", (), text, keypoints=len(names)))
     empty = counts.training.sum(axis=1) == 0
     for view in np.flatnonzero(empty):
         name = project.view_names[view]
-        text = f"view {name} has no visible label in any training frame: label it, or take it out of data.view_names"
+        text = f"view {name} has no visible label in any training frame. Label it, or remove it from data.view_names"
         findings.append(error("view_not_labelled", [name], text))
-    # What is said of a keypoint or of a view as a whole is not repeated for each of them.
+    # A keypoint or a view without any label is not reported again for each of its places.
     places = (counts.training == 0) & ~never & ~empty[:, None]
     if places.any():
-        shown = _by_view(project, places)
-        text = f"no visible label in training, though other views have some: {shown}. The network learns to guess there"
+        shown = _format_by_view(project, places)
+        text = f"no visible label in any training frame, though other views have some: {shown}. Label some there"
         names = [project.view_names[view] for view in np.flatnonzero(places.any(axis=1))]
         findings.append(warning("never_labelled_in_view", names, text, places=int(places.sum())))
     return findings
 
 
-def _few(project: Project, split: Split, counts: LabelCounts) -> list[Finding]:
+def _few_findings(project: Project, split: Split, counts: LabelCounts) -> list[Finding]:
     findings = []
     if len(split.train) < _FEW_FRAMES:
         text = (
-            f"{len(split.train)} training frames are few, and results will hang on which they are: label more, or "
-            "raise training.train_prob"
+            f"{len(split.train)} training frames are few, so results depend on their choice. Label more, or raise "
+            "training.train_prob"
         )
         findings.append(warning("few_frames", (), text, frames=len(split.train)))
     total = counts.training.sum(axis=0)
     few = (total > 0) & (total < _FEW_LABELS)
     if few.any():
         shown = ", ".join(f"{project.keypoint_names[k]} ({total[k]})" for k in np.flatnonzero(few))
-        text = f"fewer than {_FEW_LABELS} visible labels in training over all views: {shown}"
+        text = f"fewer than {_FEW_LABELS} visible labels in the training frames over all views: {shown}"
         findings.append(warning("few_labels", (), text, keypoints=int(few.sum())))
     visible = project.visibility == VISIBLE
     for name, rows in (("validation", split.validation), ("test", split.test)):
         if len(rows) and not visible[rows].any():
-            what = "the best weights are chosen by chance" if name == "validation" else "there is nothing to test on"
-            text = f"none of the {len(rows)} {name} frames has a visible label: {what}"
+            effect = "the best weights cannot be chosen" if name == "validation" else "there are no test errors"
+            text = f"none of the {len(rows)} {name} frames has a visible label, so {effect}"
             findings.append(warning("set_not_labelled", (), text, frames=len(rows)))
     return findings
 
 
-def _missing(project: Project, counts: LabelCounts) -> list[Finding]:
-    """Places where most images lack a label; those never labelled in training are told of elsewhere."""
+def _missing_findings(project: Project, counts: LabelCounts) -> list[Finding]:
+    """Report keypoints of a view that most images lack; those never labeled in training have findings of their own."""
     share = counts.missing / np.maximum(counts.images, 1)[:, None]
     places = (share > _MOSTLY_MISSING) & (counts.training > 0)
     if not places.any():
@@ -174,13 +182,13 @@ def _missing(project: Project, counts: LabelCounts) -> list[Finding]:
     shown = ", ".join(f"{project.keypoint_names[k]} in {project.view_names[v]} ({share[v, k]:.0%})" for v, k in worst)
     text = (
         f"{len(order)} of {places.size} keypoints of a view lack a label in more than half of the images: {shown}"
-        f"{', ...' if len(order) > len(worst) else ''}. Label them where they can be seen, else mark them as occluded"
+        f"{', ...' if len(order) > len(worst) else ''}. Label them where they are visible, else mark them as occluded"
     )
     names = [project.view_names[view] for view in np.flatnonzero(places.any(axis=1))]
     return [warning("missing_labels", names, text, places=len(order), largest_share=float(share[places].max()))]
 
 
-def _outside(project: Project, counts: LabelCounts, lines: np.ndarray) -> list[Finding]:
+def _outside_findings(project: Project, counts: LabelCounts, lines: np.ndarray) -> list[Finding]:
     findings = []
     for view, name in enumerate(project.view_names):
         places = np.argwhere(counts.outside[:, view])
@@ -194,18 +202,19 @@ def _outside(project: Project, counts: LabelCounts, lines: np.ndarray) -> list[F
             examples.append(
                 f"line {lines[row, view]} {project.keypoint_names[keypoint]} at {x:.1f}, {y:.1f} of {width}x{height}"
             )
-        what = "left out of training"
+        conclusion = "Training leaves them out"
         if share > _MANY_OUTSIDE:
-            what = "so many are labels in px of another image size, or of the full frame where images are crops"
+            conclusion = "Probably they are in px of another image size, or in full-image px where images are crops"
         where = "; ".join(examples) + ("; ..." if len(places) > len(examples) else "")
-        text = f"view {name}: {counted(len(places), 'label')} ({share:.1%}) outside of the image ({where}): {what}"
+        number = pluralize(len(places), "label")
+        text = f"view {name}: {number} ({share:.1%}) outside of the image ({where}). {conclusion}"
         build = error if share > _MANY_OUTSIDE else warning
         findings.append(build("label_outside", [name], text, labels=len(places), share=share))
     return findings
 
 
-def _copied(project: Project) -> list[Finding]:
-    """Pairs of views whose label tables say the same."""
+def _copy_findings(project: Project) -> list[Finding]:
+    """Report pairs of views with the same labels."""
     findings = []
     visible = project.visibility == VISIBLE
     for one, other in combinations(range(len(project.view_names)), 2):
@@ -213,13 +222,16 @@ def _copied(project: Project) -> list[Finding]:
         same = int(np.isclose(project.points[:, one][both], project.points[:, other][both], atol=1e-6).all(-1).sum())
         if same > _SAME_LABELS * both.sum():
             pair = project.view_names[one], project.view_names[other]
-            text = f"{same} of {int(both.sum())} labels of {pair[0]} and {pair[1]} are equal: was one table copied?"
+            text = (
+                f"{same} of {int(both.sum())} labels of {pair[0]} and {pair[1]} are equal. Check if one table is a "
+                "copy of the other"
+            )
             findings.append(error("same_labels", pair, text, labels=same))
     return findings
 
 
-def _other_views(project: Project) -> list[Finding]:
-    """Tables that name images of another view: csv_file and view_names in different orders, or a table renamed."""
+def _other_view_findings(project: Project) -> list[Finding]:
+    """Report tables that name images of another view: csv_file and view_names in other orders, or a renamed table."""
     findings = []
     for view, name in enumerate(project.view_names):
         images = [names[view] for names in project.image_names]
@@ -232,13 +244,13 @@ def _other_views(project: Project) -> list[Finding]:
             if other != name and foreign:
                 text = (
                     f"the label table of view {name} names {len(foreign)} images of view {other}, such as "
-                    f"{foreign[0]}: are data.csv_file and data.view_names in the same order?"
+                    f"{foreign[0]}. Check that data.csv_file and data.view_names are in the same order"
                 )
                 findings.append(error("other_view", [name, other], text, images=len(foreign)))
     return findings
 
 
-def _by_view(project: Project, places: np.ndarray) -> str:
+def _format_by_view(project: Project, places: np.ndarray) -> str:
     return "; ".join(
         f"{project.view_names[view]}: {', '.join(project.keypoint_names[k] for k in np.flatnonzero(places[view]))}"
         for view in np.flatnonzero(places.any(axis=1))

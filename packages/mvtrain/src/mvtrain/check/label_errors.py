@@ -1,4 +1,4 @@
-"""How well the labels of a moment fit each other through the cameras, and which labels do not."""
+"""Reprojection errors of the labels through the calibrated cameras, and suspect labels."""
 
 from __future__ import annotations
 
@@ -14,29 +14,34 @@ from mvtrain.check.calibration_checks import CalibratedFrames, visible_points, w
 from mvtrain.project.project import Project
 
 _LEFT_OUT_SIGMAS = 5.0
-"""Labels less far from what all views say take part: of Gaussian noise hardly one in a million is further off."""
+"""Error, in standard deviations of the labels, up to which labels are inliers; noise exceeds it once in a million."""
 
 _SUSPECT_SIGMAS = 6.0
+"""Error, in standard deviations of the labels, above which a label is suspect."""
+
 _SUSPECT_SHARE = 0.005
+"""Error, as a fraction of the longer side of the full image, below which no label is suspect."""
+
 _SUSPECT_PX = 2.0
+"""Error in px below which no label is suspect."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabelErrors:
-    """Distances between labels and where the other views say they should be.
+    """Distances between labels and the projections of the triangulated labels.
 
-    A keypoint is triangulated from the views that agree with each other, so a single wrong label does not spoil the
-    figures of the others, and without the cameras that disagree with the others as a whole. Where no two agree it is
-    triangulated from all of them; where only a disagreeing camera is left to compare with, from that, too.
+    A keypoint is triangulated from the views that agree with each other, so that a single wrong label does not change
+    the errors of the others, and without the cameras that disagree with the others as a whole. Where no two views agree
+    it is triangulated from all of them; where only a disagreeing camera is left to compare with, that camera is used.
 
     Attributes:
-        expected: (N, V, K, 2) projections of the triangulated labels in file px; NaN where there are none.
-        error: (N, V, K) px of the full frame; NaN where there is no label, or no second view to compare it with.
-        limit: (N, V, K) px above which a label is suspect; infinite where labels cannot be judged one by one: where a
-            camera that disagrees is part of it, where the labels contradict the calibration as a whole, and where there
-            is none.
+        expected: (N, V, K, 2) projections of the triangulated labels in crop px; NaN where there are none.
+        error: (N, V, K) reprojection errors in full-image px; NaN where there is no label, or no second view.
+        limit: (N, V, K) errors in px above which a label is suspect; infinite where single labels cannot be checked:
+            where a camera that disagrees is part of the triangulation, where the labels contradict the calibration as a
+            whole, and where there is no calibration.
         noise: (N,) standard deviation of the labels per pixel coordinate, from all frames of a calibration; NaN where
-            it cannot be had.
+            it cannot be estimated.
     """
 
     expected: np.ndarray
@@ -45,22 +50,22 @@ class LabelErrors:
     noise: np.ndarray
 
     @property
-    def judged(self) -> np.ndarray:
-        """(N, V, K) labels that can be judged one by one."""
+    def checked(self) -> np.ndarray:
+        """Return (N, V, K) True for labels that can be checked one by one."""
         return np.isfinite(self.error) & np.isfinite(self.limit)
 
     @property
     def suspect(self) -> np.ndarray:
-        """(N, V, K) labels that are probably wrong."""
+        """Return (N, V, K) True for labels that are probably wrong."""
         return np.nan_to_num(self.error) > self.limit
 
     def worst(self, count: int) -> list[tuple[int, int, int]]:
-        """Row, view and keypoint of the labels with the largest errors among those that can be judged, suspect or not.
+        """Return row, view and keypoint of the labels with the largest errors among those that can be checked.
 
-        Where none can be judged one by one, of all labels.
+        Where none can be checked one by one, all labels count.
         """
-        judged = self.judged if self.judged.any() else np.isfinite(self.error)
-        order = np.argsort(np.where(judged, -self.error, np.inf), axis=None)[: min(count, int(judged.sum()))]
+        checked = self.checked if self.checked.any() else np.isfinite(self.error)
+        order = np.argsort(np.where(checked, -self.error, np.inf), axis=None)[: min(count, int(checked.sum()))]
         places = np.stack(np.unravel_index(order, self.error.shape), axis=-1)
         return [(int(row), int(view), int(keypoint)) for row, view, keypoint in places]
 
@@ -92,11 +97,37 @@ def label_errors(project_: Project, groups: Iterable[CalibratedFrames]) -> Label
     return LabelErrors(expected=affine.apply(to_crop, expected), error=error, limit=limit, noise=noise)
 
 
-def _triangulate(points: np.ndarray, cameras: CameraGroup, threshold: float) -> np.ndarray:
-    """(N, K, 3) world points from all views where these agree, else from all but one, else from any that agree.
+def error_findings(project_: Project, errors: LabelErrors, groups: Iterable[CalibratedFrames]) -> list[Finding]:
+    """Report suspect labels, and calibrations whose labels could not be checked one by one."""
+    findings = []
+    for group in groups:
+        if group.contradicted:
+            text = (
+                f"calibration of {group.name}: single labels were not checked, because the calibration contradicts "
+                "them as a whole. Correct it and check again"
+            )
+            findings.append(note("labels_not_judged", (), text))
+    suspect = errors.suspect
+    if suspect.any():
+        rows, views, _ = np.nonzero(suspect)
+        num_checked, largest = int(errors.checked.sum()), float(errors.error[suspect].max())
+        limits = errors.limit[suspect]
+        text = (
+            f"{len(rows)} of {num_checked} labels in {len(set(rows.tolist()))} frames have a reprojection error of "
+            f"{_format_range(limits)} or more (the largest {largest:.0f} px). See the table of the largest errors and "
+            "worst.png, and correct them"
+        )
+        names = [project_.view_names[view] for view in sorted(set(views.tolist()))]
+        share = len(rows) / num_checked
+        findings.append(warning("label_error", names, text, labels=len(rows), share=share, largest=largest))
+    return findings
 
-    Robust triangulation alone would not do: it starts from pairs of views, and where a pair hardly determines a point,
-    good labels of other views seem far off.
+
+def _triangulate(points: np.ndarray, cameras: CameraGroup, threshold: float) -> np.ndarray:
+    """Triangulate points (N, K, 3) from all views where these agree, else from all but one, else from any that do.
+
+    Robust triangulation alone is not enough: it starts from pairs of views, and where a pair hardly determines a point,
+    correct labels of other views have large errors.
     """
     world: np.ndarray = triangulate(points, cameras)
     robust = triangulate_robust(points, cameras, threshold=threshold).points
@@ -116,37 +147,11 @@ def _triangulate(points: np.ndarray, cameras: CameraGroup, threshold: float) -> 
 
 
 def _agree(errors: np.ndarray, threshold: float) -> np.ndarray:
-    """(N, K) whether there are errors (N, V, K), and all within the threshold."""
+    """Return (N, K) True where there are errors (N, V, K) and all are within the threshold."""
     known = np.isfinite(errors)
     return known.any(axis=1) & (np.where(known, errors, 0) <= threshold).all(axis=1)
 
 
-def error_findings(project_: Project, errors: LabelErrors, groups: Iterable[CalibratedFrames]) -> list[Finding]:
-    """Single labels that lie far from where the other views say."""
-    findings = []
-    for group in groups:
-        if group.contradicted:
-            text = (
-                f"calibration of {group.name}: single labels were not judged, because it contradicts them as a whole; "
-                "put that right and check again"
-            )
-            findings.append(note("labels_not_judged", (), text))
-    suspect = errors.suspect
-    if suspect.any():
-        rows, views, _ = np.nonzero(suspect)
-        num_judged, largest = int(errors.judged.sum()), float(errors.error[suspect].max())
-        limits = errors.limit[suspect]
-        text = (
-            f"{len(rows)} of {num_judged} labels in {len(set(rows.tolist()))} frames lie "
-            f"{_range(limits)} or more from where the other views say (the farthest {largest:.0f} px): "
-            "see the table of the worst labels and worst.png, and correct them"
-        )
-        names = [project_.view_names[view] for view in sorted(set(views.tolist()))]
-        share = len(rows) / num_judged
-        findings.append(warning("label_error", names, text, labels=len(rows), share=share, largest=largest))
-    return findings
-
-
-def _range(limits: np.ndarray) -> str:
+def _format_range(limits: np.ndarray) -> str:
     low, high = f"{limits.min():.1f}", f"{limits.max():.1f}"
     return f"{low} px" if low == high else f"{low} to {high} px (by view)"

@@ -1,4 +1,4 @@
-"""Everything that a check found out about a project."""
+"""The results of checking a project."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from mvgeom.calibration.findings import Finding
 from mvtrain.check.calibration_checks import CalibratedFrames
-from mvtrain.check.duplicates import Twin
+from mvtrain.check.duplicates import NearDuplicate
 from mvtrain.check.label_checks import LabelCounts, TableRows
 from mvtrain.check.label_errors import LabelErrors
 from mvtrain.config import Config
@@ -19,19 +19,19 @@ from mvtrain.project.splits import Split
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Results:
-    """All that a check found out.
+    """Results of checking a project.
 
     Attributes:
-        config: of the project.
-        project: checked.
-        split: of its frames.
-        rows: of its label tables.
-        counts: of its labels.
-        calibrations: its calibrations.
-        points_3d: (N, K, 3) labels as training triangulates them; NaN where that cannot be done.
-        errors: of its labels.
-        twins: held-out frames that look like training frames.
-        findings: errors first.
+        config: Config of the project.
+        project: Project that was checked.
+        split: Split of its frames.
+        rows: Lines and columns of its label tables.
+        counts: Counts of its labels.
+        calibrations: Frames of each of its calibrations.
+        points_3d: (N, K, 3) labels as training triangulates them; NaN where that is not possible.
+        errors: Errors of its labels.
+        near_duplicates: Held-out frames that are similar to training frames.
+        findings: Findings, errors first.
     """
 
     config: Config
@@ -42,16 +42,16 @@ class Results:
     calibrations: tuple[CalibratedFrames, ...]
     points_3d: np.ndarray
     errors: LabelErrors
-    twins: tuple[Twin, ...]
+    near_duplicates: tuple[NearDuplicate, ...]
     findings: tuple[Finding, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether training may start: no finding is an error."""
+        """Return True if no finding is an error."""
         return all(each.severity != "error" for each in self.findings)
 
-    def label(self, place: tuple[int, int, int]) -> dict[str, Any]:
-        """What is known of one label (row, view, keypoint): where it is, where it should be, by how much it is off."""
+    def describe_label(self, place: tuple[int, int, int]) -> dict[str, Any]:
+        """Describe one label (row, view, keypoint): its table and image, its position, its reprojection and error."""
         row, view, keypoint = place
         return {
             "view": self.project.view_names[view],
@@ -66,6 +66,6 @@ class Results:
 
 
 def percentile(values: np.ndarray, q: float) -> float:
-    """Percentile of the known values; NaN without any."""
+    """Return a percentile of the finite values; NaN if there are none."""
     known = values[np.isfinite(values)]
     return float(np.percentile(known, q)) if len(known) else float("nan")

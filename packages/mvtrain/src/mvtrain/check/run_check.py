@@ -1,4 +1,4 @@
-"""`mvtrain check`: from a config to findings, tables and pictures."""
+"""The command `mvtrain check`: from a config to findings, tables and contact sheets."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mvgeom.calibration.findings import Finding, error, note, sort_findings, warning
+from mvgeom.errors import InputError
 from mvtrain.check.calibration_checks import (
     CalibratedFrames,
     calibration_findings,
     check_calibrations,
-    findings_in_3d,
     frame_mismatches,
+    triangulation_findings,
 )
 from mvtrain.check.check_tables import print_results, print_verdict, write_json
 from mvtrain.check.contact_sheets import worst_frames, write_augmented_sheet, write_label_sheet
-from mvtrain.check.duplicates import copy_findings, find_twins, twin_findings
+from mvtrain.check.duplicates import copy_findings, find_near_duplicates, near_duplicate_findings
 from mvtrain.check.image_scan import ImageScan, image_findings, scan_images
 from mvtrain.check.label_checks import TableRows, count_labels, label_findings, read_rows
 from mvtrain.check.label_errors import LabelErrors, error_findings, label_errors
-from mvtrain.check.left_right import exchange_findings, sides, symmetry_findings
+from mvtrain.check.left_right import exchange_findings, mirrored_pairs, symmetry_findings
 from mvtrain.check.results import Results
 from mvtrain.config import Config
 from mvtrain.project.labels_3d import check_calibration, triangulate_labels
@@ -31,20 +32,20 @@ from mvtrain.project.splits import Split, split_frames
 
 
 def check(config: Config, out_dir: Path, console: Console) -> bool:
-    """Read a whole project, say what is wrong with it, and write pictures of it.
+    """Check a whole project, print the findings, and write contact sheets of it.
 
-    Writes `labels.png`, `worst.png` (where a label is suspect), `augmented.png` and `check.json`.
+    Writes `labels.png`, `worst.png` (if a label is suspect), `augmented.png` and `check.json`.
 
     Args:
-        config: of the project.
-        out_dir: folder to write to; files of an earlier check are replaced.
-        console: where to say what was found.
+        config: Config of the project.
+        out_dir: Output folder; files of an earlier check are replaced.
+        console: Console for tables and findings.
 
     Returns:
-        Whether nothing speaks against training.
+        True if no finding is an error.
 
     Raises:
-        ValueError: a config or a project that cannot be read at all.
+        InputError: The project cannot be read, the config has a wrong value, or a file cannot be written.
     """
     project = read_project(config)
     split = split_frames(project, config)
@@ -60,10 +61,10 @@ def check(config: Config, out_dir: Path, console: Console) -> bool:
     if write_label_sheet(out_dir / "worst.png", project, scan, results.errors, worst_frames(results.errors)):
         written.append("worst.png")
     else:
-        (out_dir / "worst.png").unlink(missing_ok=True)  # an earlier check's labels are suspect no more
+        (out_dir / "worst.png").unlink(missing_ok=True)  # an earlier check may have found suspect labels
     if write_augmented_sheet(out_dir / "augmented.png", project, config, results.split, scan):
         written.append("augmented.png")
-    console.print(f"look at {', '.join(written)} in {out_dir}", highlight=False, soft_wrap=True)
+    console.print(f"wrote {', '.join(written)} to {out_dir}", highlight=False, soft_wrap=True)
     print_verdict(console, results)
     return results.passed
 
@@ -74,17 +75,17 @@ def _inspect(config: Config, project: Project, split: Split, scan: ImageScan) ->
     calibrations, notes = check_calibrations(project)
     errors = label_errors(project, calibrations)
     points_3d = triangulate_labels(project)
-    twins = find_twins(scan.thumbnails, scan.readable, project.sessions, split)
+    near_duplicates = find_near_duplicates(scan.thumbnails, scan.readable, project.sessions, split)
     findings = [
         *_reader_findings(project, config),
         *image_findings(project, scan),
         *copy_findings(project, split, scan),
         *label_findings(project, split, counts, rows),
         *calibration_findings(project, config, calibrations),
-        *findings_in_3d(project, config, split, points_3d),
+        *triangulation_findings(project, config, split, points_3d),
         *_side_findings(project, calibrations, errors, rows, points_3d),
         *error_findings(project, errors, calibrations),
-        *twin_findings(project, split, twins, config.data.split),
+        *near_duplicate_findings(project, split, near_duplicates, config.data.split),
         *notes,
     ]
     return Results(
@@ -96,7 +97,7 @@ def _inspect(config: Config, project: Project, split: Split, scan: ImageScan) ->
         calibrations=calibrations,
         points_3d=points_3d,
         errors=errors,
-        twins=twins,
+        near_duplicates=near_duplicates,
         findings=sort_findings(findings),
     )
 
@@ -108,13 +109,13 @@ def _side_findings(
     rows: TableRows,
     points_3d: np.ndarray,
 ) -> list[Finding]:
-    """What 3D says about left and right; nothing where there is no calibration that fits."""
+    """Report left and right exchanged or unequal in 3D; nothing if no calibration fits the labels."""
     usable = [group for group in calibrations if not group.contradicted]
     if not usable:
         return []
     try:
-        pairs = sides(project.keypoint_names)
-    except ValueError as problem:
+        pairs = mirrored_pairs(project.keypoint_names)
+    except InputError as problem:
         return [note("sides_not_checked", (), f"left and right were not compared: {problem}")]
     fitting = points_3d[np.concatenate([group.rows for group in usable])]
     return [
@@ -124,12 +125,12 @@ def _side_findings(
 
 
 def _reader_findings(project: Project, config: Config) -> list[Finding]:
-    """What `mvtrain fit` says of a project before it trains on it."""
+    """Report what `mvtrain fit` reports before training."""
     findings = []
     try:
         check_calibration(config, project)
-    except ValueError as problem:
+    except InputError as problem:
         findings.append(error("no_calibration", (), str(problem)))
-    judged = frame_mismatches(project).values()  # beside the calibrations, and not always as a warning
-    findings += [warning("project", (), text) for text in project.warnings if text not in judged]
+    reported = frame_mismatches(project).values()  # `calibration_findings` reports them, not always as a warning
+    findings += [warning("project", (), text) for text in project.warnings if text not in reported]
     return findings

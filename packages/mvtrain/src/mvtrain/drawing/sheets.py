@@ -1,4 +1,4 @@
-"""Keypoints drawn onto an image, and images put together to one sheet."""
+"""Contact sheets: cells with an image and its keypoints, put together to one image with titles and a legend."""
 
 from __future__ import annotations
 
@@ -22,28 +22,36 @@ BACKGROUND: Color = (24, 24, 24)
 TEXT: Color = (230, 230, 230)
 ALARM: Color = (255, 40, 40)
 LINE_HEIGHT = 20
+CELL_WIDTH = 320
 _GAP = 4
-_LOOKS = ((1.0, 1.0), (0.45, 1.0), (0.9, 0.75))
+_SHADES = ((1.0, 1.0), (0.45, 1.0), (0.9, 0.75))
+"""Saturation and value of the colors of a palette, in turn."""
+
 _LUMINANCE = np.array([0.3, 0.59, 0.11])
-_DARKEST = 0.35
+_MIN_LIGHTNESS = 0.35
 _BLACK: Color = (0, 0, 0)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _FRACTION_BITS = 4
+"""Fraction bits of OpenCV's fixed-point coordinates."""
+
 _RADIUS = 4
 _ZOOM_MARGIN = 0.25
+"""Margin around the marks of an enlarged part, as a fraction of their extent."""
+
 _ZOOM_BELOW = 0.6
-CELL_WIDTH = 320
+"""Share of an image's width and height below which a part is shown enlarged."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Marks:
-    """What to draw into one image, in its px; NaN is not drawn.
+    """Marks to draw into one image.
 
     Attributes:
-        points: (K, 2) labels.
-        filled: (K,) true for a dot, false for a ring.
-        expected: (K, 2) where the other views say that the labels should be: a cross, joined to the label by a line.
-        alarming: (K,) labels to draw a large circle around.
+        points: (K, 2) labels in px of the image; NaN is not drawn.
+        filled: (K,) True for a dot, False for a ring.
+        expected: (K, 2) labels in px as the other views place them, drawn as a cross with a line to the label; NaN is
+            not drawn.
+        alarming: (K,) True for labels with a large circle around them.
     """
 
     points: np.ndarray
@@ -53,13 +61,13 @@ class Marks:
 
 
 def palette(count: int) -> list[Color]:
-    """Distinct RGB colours: hues around the circle, neighbours of different lightness, none too dark to read."""
+    """Return distinct RGB colors: hues around the circle, neighbors of different lightness, none too dark to read."""
     colors: list[Color] = []
     for number in range(count):
-        saturation, value = _LOOKS[number % len(_LOOKS)]
+        saturation, value = _SHADES[number % len(_SHADES)]
         rgb = np.array(colorsys.hsv_to_rgb(number / count, saturation, value))
         lightness = float(rgb @ _LUMINANCE)
-        white = max(0.0, (_DARKEST - lightness) / (1 - lightness))
+        white = max(0.0, (_MIN_LIGHTNESS - lightness) / (1 - lightness))
         red, green, blue = (255 * (rgb + white * (1 - rgb))).round().astype(int).tolist()
         colors.append((red, green, blue))
     return colors
@@ -68,22 +76,22 @@ def palette(count: int) -> list[Color]:
 def draw_cell(
     image: np.ndarray, marks: Marks, colors: Sequence[Color], size: tuple[int, int], *, zoom: bool = True
 ) -> np.ndarray:
-    """An image with its keypoints, enlarged or reduced to the size of a cell.
+    """Draw an image with its keypoints, enlarged or reduced to the size of a cell.
 
     Args:
         image: (h, w, 3) uint8 RGB.
-        marks: in its px.
-        colors: of the K keypoints.
-        size: width and height of the cell in px.
-        zoom: where the keypoints fill only a small part of the image, show that part.
+        marks: Marks in px of the image.
+        colors: Colors of the K keypoints.
+        size: Width and height of the cell in px.
+        zoom: True shows only a part of the image where the keypoints fill only a small part of it.
 
     Returns:
         (height, width, 3) uint8 RGB.
     """
-    window = window_of(marks, (image.shape[1], image.shape[0]), size[0] / size[1], zoom=zoom)
+    window = shown_window(marks, (image.shape[1], image.shape[0]), size[0] / size[1], zoom=zoom)
     to_cell = affine.from_box(window, np.array(size, dtype=np.float64))
     cell = warp_image(image, to_cell, size)
-    # OpenCV's integers end somewhere; what is this far outside is not seen anyway.
+    # OpenCV's integers would overflow; points this far outside are not visible.
     far = 4.0 * max(size)
     points, expected = (np.clip(affine.apply(to_cell, each), -far, far) for each in (marks.points, marks.expected))
     for label, target, color in zip(points, expected, colors, strict=True):
@@ -97,25 +105,25 @@ def draw_cell(
             _dot(cell, label, color, filled=bool(marks.filled[number]))
             if marks.alarming[number]:
                 cv2.circle(cell, _fixed(label), 12 << _FRACTION_BITS, ALARM, 2, cv2.LINE_AA, _FRACTION_BITS)
-            write(cell, str(number + 1), (label[0] + 6, label[1] - 4), color, scale=0.4)
+            draw_text(cell, str(number + 1), (label[0] + 6, label[1] - 4), color, scale=0.4)
     return cell
 
 
-def sheet(
+def assemble_sheet(
     rows: Sequence[tuple[str, Sequence[np.ndarray | None]]],
     column_titles: Sequence[str],
     legend: Sequence[tuple[str, Color]],
     key: Sequence[str],
     size: tuple[int, int],
 ) -> np.ndarray:
-    """Cells in rows and columns, with a title over each row and column, and a legend at the right.
+    """Put cells together in rows and columns, with a title over each row and column, and a legend at the right.
 
     Args:
-        rows: title and one cell per column; None leaves a gap.
-        column_titles: one per column.
-        legend: numbered entries at the right.
-        key: lines below them.
-        size: width and height of a cell in px.
+        rows: Title of each row and its cells, one per column; None leaves a gap.
+        column_titles: Titles of the columns.
+        legend: Names and colors of the numbered entries at the right.
+        key: Lines of text below the legend.
+        size: Width and height of a cell in px.
 
     Returns:
         (height, width, 3) uint8 RGB.
@@ -129,46 +137,50 @@ def sheet(
     legend_width = 24 + max((_text_width(text) for text, _ in entries), default=0)
     right = (width + _GAP) * len(column_titles)
     columns = -(-len(entries) // per_column)
-    picture = np.full((total, right + legend_width * columns, 3), BACKGROUND, dtype=np.uint8)
+    sheet = np.full((total, right + legend_width * columns, 3), BACKGROUND, dtype=np.uint8)
     for column, title in enumerate(column_titles):
-        write(picture, title, (column * (width + _GAP) + 6, top - 6), TEXT)
+        draw_text(sheet, title, (column * (width + _GAP) + 6, top - 6), TEXT)
     for row, (title, cells) in enumerate(rows):
         start = top + row * row_height
-        write(picture, title, (6, start + LINE_HEIGHT - 6), TEXT)
+        draw_text(sheet, title, (6, start + LINE_HEIGHT - 6), TEXT)
         for column, cell in enumerate(cells):
             if cell is not None:
                 left = column * (width + _GAP)
-                picture[start + LINE_HEIGHT : start + row_height, left : left + width] = cell
+                sheet[start + LINE_HEIGHT : start + row_height, left : left + width] = cell
     for number, (text, color) in enumerate(entries):
         left = right + 6 + legend_width * (number // per_column)
-        write(picture, text, (left, LINE_HEIGHT * (number % per_column + 1) - 6), color)
-    return picture
+        draw_text(sheet, text, (left, LINE_HEIGHT * (number % per_column + 1) - 6), color)
+    return sheet
 
 
-def save_png(path: Path, picture: np.ndarray) -> None:
-    """Write an RGB image as PNG, whole or not at all."""
-    encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
+def save_png(path: Path, image: np.ndarray) -> None:
+    """Write an RGB image as PNG, whole or not at all.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, lambda temporary: temporary.write_bytes(encoded.tobytes()))
 
 
-def write(picture: np.ndarray, text: str, place: tuple[float, float], color: Color, *, scale: float = 0.45) -> None:
-    """Text with a dark border, its lower left corner at `place` in px."""
+def draw_text(image: np.ndarray, text: str, place: tuple[float, float], color: Color, *, scale: float = 0.45) -> None:
+    """Draw text with a dark border into an image, its lower left corner at `place` in px."""
     x, y = round(place[0]), round(place[1])
     # Shifted copies and not thicker letters for the border: in OpenCV 5 thicker letters are also wider.
     for shift_x, shift_y in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-        cv2.putText(picture, text, (x + shift_x, y + shift_y), _FONT, scale, _BLACK, 1, cv2.LINE_AA)
-    cv2.putText(picture, text, (x, y), _FONT, scale, color, 1, cv2.LINE_AA)
+        cv2.putText(image, text, (x + shift_x, y + shift_y), _FONT, scale, _BLACK, 1, cv2.LINE_AA)
+    cv2.putText(image, text, (x, y), _FONT, scale, color, 1, cv2.LINE_AA)
 
 
-def window_of(marks: Marks, image_size: tuple[int, int], aspect: float, *, zoom: bool) -> np.ndarray:
-    """The part of an image to show: all of it, or what the marks fill of it.
+def shown_window(marks: Marks, image_size: tuple[int, int], aspect: float, *, zoom: bool) -> np.ndarray:
+    """Return the part of an image to show: all of it, or the part that the marks fill.
 
     Args:
-        marks: in px of the image; those outside of it are not looked for.
-        image_size: width and height in px.
-        aspect: width over height of the part.
-        zoom: whether a part will do, where the marks fill only that.
+        marks: Marks in px of the image; those outside of it are ignored.
+        image_size: Width and height of the image in px.
+        aspect: Width of the part divided by its height.
+        zoom: True allows a part where the marks fill only that.
 
     Returns:
         (4,) x, y, width, height in px; it may reach beyond the image only to have the aspect.
@@ -184,12 +196,25 @@ def window_of(marks: Marks, image_size: tuple[int, int], aspect: float, *, zoom:
     return np.asarray(boxes.with_aspect(whole, aspect))
 
 
+def frame_title(project: Project, row: int) -> str:
+    """Return the session and the file name of a frame, which all views have in common."""
+    return "/".join(frame_of_row(project.image_names[row], project.view_names))
+
+
+def cell_size(project: Project) -> tuple[int, int]:
+    """Return the width and height of cells for images of a project's median aspect."""
+    sizes = project.file_sizes.reshape(-1, 2)
+    sizes = sizes[(sizes > 0).all(axis=-1)]
+    ratio = float(np.clip(np.median(sizes[:, 1] / sizes[:, 0]), 0.5, 1.5))
+    return CELL_WIDTH, round(CELL_WIDTH * ratio)
+
+
 def _text_width(text: str) -> int:
     return int(cv2.getTextSize(text, _FONT, 0.45, 1)[0][0])
 
 
 def _fixed(point: np.ndarray) -> tuple[int, int]:
-    """OpenCV's fixed-point coordinates."""
+    """Convert a point to OpenCV's fixed-point coordinates."""
     x, y = np.round(point * (1 << _FRACTION_BITS)).astype(int)
     return int(x), int(y)
 
@@ -209,16 +234,3 @@ def _dot(cell: np.ndarray, center: np.ndarray, color: Color, *, filled: bool) ->
     radius = _RADIUS << _FRACTION_BITS
     cv2.circle(cell, _fixed(center), radius + 8, _BLACK, -1 if filled else 3, cv2.LINE_AA, _FRACTION_BITS)
     cv2.circle(cell, _fixed(center), radius - 8, color, -1 if filled else 1, cv2.LINE_AA, _FRACTION_BITS)
-
-
-def frame_title(project: Project, row: int) -> str:
-    """Session and file name of a moment, which all views have in common."""
-    return "/".join(frame_of_row(project.image_names[row], project.view_names))
-
-
-def cell_size(project: Project) -> tuple[int, int]:
-    """Width and height of cells for images of a typical shape."""
-    sizes = project.file_sizes.reshape(-1, 2)
-    sizes = sizes[(sizes > 0).all(axis=-1)]
-    ratio = float(np.clip(np.median(sizes[:, 1] / sizes[:, 0]), 0.5, 1.5))
-    return CELL_WIDTH, round(CELL_WIDTH * ratio)

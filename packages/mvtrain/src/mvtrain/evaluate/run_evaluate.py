@@ -40,7 +40,7 @@ from mvtrain.predict.labeled_images import (
 )
 from mvtrain.predict.outputs import write_pixel_errors
 from mvtrain.predict.predictor import Predictor, choose_device
-from mvtrain.predict.run_predict import predict_videos, say
+from mvtrain.predict.run_predict import predict_videos, print_line
 from mvtrain.project.project import read_project
 from mvtrain.training.train import TrainedRun
 
@@ -104,7 +104,9 @@ def evaluate_command(run_dir: Path, options: EvaluateOptions, console: Console) 
     own, sets = is_own_project(run, project), sets_of(run, project)
     if not own:
         trained_on = run.config.data.data_dir
-        say(console, f"{project.root} is not the project of the run ({trained_on}): all its frames count as test")
+        print_line(
+            console, f"{project.root} is not the project of the run ({trained_on}): all its frames count as test"
+        )
     if options.fit_confidence:
         _check_validation(run, sets, None if own else project.root)
     predictor = Predictor.from_run(run, choose_device(options.device), options.batch_size)
@@ -113,12 +115,12 @@ def evaluate_command(run_dir: Path, options: EvaluateOptions, console: Console) 
     if options.fit_confidence:
         confidence_map = _fit(compare(project, predictions, sets), share, run_dir)
         path = save_confidence(run.checkpoint, run.checksum, confidence_map)
-        say(console, f"fitted the calibration of confidence to the validation split: {path}")
+        print_line(console, f"fitted the calibration of confidence to the validation split: {path}")
     evaluation = compare(project, predictions, sets, confidence_map)
     out_dir = options.output_dir or run_dir / ("evaluation" if own else f"evaluation_{project.root.name}")
     _write(evaluation, confidence_map, share, out_dir, console)
-    say(console, describe_likelihood(confidence_map))
-    say(console, f"tables and evaluation.png are in {out_dir}")
+    print_line(console, describe_likelihood(confidence_map))
+    print_line(console, f"tables and evaluation.png are in {out_dir}")
 
 
 def _share(options: EvaluateOptions, run: Run) -> float:

@@ -1,4 +1,4 @@
-"""The whole way from images to keypoints as one module, so that a runtime without this package can take it."""
+"""The module that computes keypoints from images, for export to runtimes without this package."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ OUTPUTS = ("points", "confidence", "covariance")
 
 
 def input_names(spec: ModelSpec) -> tuple[str, ...]:
-    """What goes into the graph of a network, in its order."""
+    """Return the names of a graph's inputs, in their order."""
     return ("images", "present", "centers", "rays") if spec.epipolar_attention else ("images", "present")
 
 
 class KeypointGraph(nn.Module):
-    """Normalisation, network, decoding, and the calibration of confidence.
+    """Module of the normalization, the network, the decoding, and the calibration of confidence.
 
     Args:
-        model: the network.
-        spec: what its input and output mean.
-        confidence_map: calibration of its confidence; None: the network's own.
+        model: Network.
+        spec: Description of the network.
+        confidence_map: Map from confidence to likelihood; None returns the network's own confidence.
     """
 
     mean: Tensor
@@ -49,18 +49,18 @@ class KeypointGraph(nn.Module):
     def forward(
         self, images: Tensor, present: Tensor, centers: Tensor | None = None, rays: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Keypoints of B moments.
+        """Predict the keypoints of B frames.
 
         Args:
-            images: (B, V, 3, H, W) uint8 RGB in model px; of a view that is absent whatever there is.
-            present: (B, V) bool, which views there are.
-            centers: (B, V, 3) of the cameras, for a network whose attention keeps to epipolar lines.
-            rays: (B, V, N, 3) unit vectors from there through the centres of the patches, row by row; zeros where
-                there is none.
+            images: (B, V, 3, H, W) uint8 RGB in model px; any values for an absent view.
+            present: (B, V) bool, True for views that are present.
+            centers: (B, V, 3) centers of the cameras, for a network whose attention is limited to epipolar lines.
+            rays: (B, V, N, 3) unit vectors from the camera centers through the centers of the patches, row by row;
+                zeros where they are not known.
 
         Returns:
             (B, V, K, 2) x and y in model px; (B, V, K) confidence in [0, 1]; (B, V, K, 2, 2) covariance in model px^2.
-            Of absent views they mean nothing.
+            Those of absent views have no meaning.
         """
         bias = None if centers is None or rays is None else bias_between_rays(centers, rays, self.grid)
         logits = self.model(normalize(images, self.mean, self.std), present, None, bias).float()
@@ -72,7 +72,7 @@ class KeypointGraph(nn.Module):
 
 
 def calibrate(confidence: Tensor, confidence_map: ConfidenceMap) -> Tensor:
-    """What a `ConfidenceMap` says, in operations that a graph can hold: (...) likelihoods of (...) confidence."""
+    """Map confidence (...) to likelihoods (...) as a `ConfidenceMap` does, with operations that can be exported."""
     low_ends, high_ends = log_odds_terms(np.array([confidence_map.lowest, confidence_map.highest]))
     # Limits on the logarithms instead of the confidence: float32 has no number between 1 - 1e-8 and 1.
     low = confidence.log().clamp(min=float(low_ends[0]), max=float(low_ends[1]))
@@ -83,10 +83,15 @@ def calibrate(confidence: Tensor, confidence_map: ConfidenceMap) -> Tensor:
 
 
 def example_inputs(graph: KeypointGraph, batch_size: int, seed: int = 0) -> tuple[Tensor, ...]:
-    """Random images, some of them smooth, and views of which some are absent where there are several.
+    """Generate random inputs: images, some of them smooth, and some absent views where there are several views.
 
-    For a network whose attention keeps to epipolar lines also cameras about the origin, which look at it; the last one
-    of every moment but the first has no rays.
+    For a network whose attention is limited to epipolar lines there are also cameras around the origin, which face it;
+    in every frame except the first, the last camera has no rays.
+
+    Args:
+        graph: Graph that gets the inputs.
+        batch_size: Number of frames.
+        seed: Random seed of the inputs.
     """
     spec = graph.spec
     generator = torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Graphs on disk: ONNX, PyTorch's exported program, and a description that says what goes in and comes out."""
+"""The command `mvtrain export`: graphs as ONNX and as PyTorch programs, and a description of their inputs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.console import Console
 from torch import Tensor
 from torch.export import Dim
 
+from mvgeom.errors import InputError
 from mvgeom.files import replace_file, write_text
 from mvtrain.export.graph import OUTPUTS, KeypointGraph, example_inputs, input_names
 from mvtrain.model.backbone import patch_centers
@@ -25,15 +26,64 @@ from mvtrain.model.run_folder import load_run
 from mvtrain.runtime.optional_imports import need
 
 Exported = Callable[..., Tensor]
-"""An exported graph at work: what goes into a `KeypointGraph` to points (B, V, K, 2)."""
+"""Function of an exported graph: from the inputs of a `KeypointGraph` to points (B, V, K, 2)."""
 
 TOLERANCE = 0.05
-"""px between keypoints of the exported graph and of the network it came from."""
+"""Largest distance in px between keypoints of an exported graph and of its network."""
 
 CHECKED_BATCHES = (1, 3)
 """Frames per batch in the check; the graph is exported with another number."""
 
 _EXPORTED_BATCH = 2
+"""Frames per batch with which a graph is exported."""
+
+
+def export_run(run_dir: Path, formats: tuple[str, ...], checkpoint: str, out: Path | None, console: Console) -> None:
+    """Write a run's network in other formats, with a description of the inputs and outputs.
+
+    Args:
+        run_dir: Run folder that `mvtrain fit` wrote.
+        formats: Names of formats: `onnx`, `torch`.
+        checkpoint: `best` or `last`.
+        out: Folder for the files, which are replaced; None takes `export` in the run folder.
+        console: Console for the paths written.
+
+    Raises:
+        InputError: A format is unknown, the run has no such checkpoint, a library is missing, a file cannot be written,
+            or its keypoints differ from the network's.
+    """
+    for name in formats:
+        if name not in WRITERS:
+            raise InputError(
+                f"--format: unknown format, found {name!r}, expected {', '.join(WRITERS)}",
+                code="unknown-format",
+                argument="--format",
+                found=name,
+                expected=tuple(WRITERS),
+            )
+    run = load_run(run_dir, checkpoint)
+    assert isinstance(run.model, MultiviewTransformer)
+    graph = KeypointGraph(run.model, run.spec, run.confidence_map).eval()
+    folder = run_dir / "export" if out is None else out
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"output folder {folder}: cannot be made: {error.strerror}", code="unwritable-folder", path=folder
+        ) from error
+    for name in formats:
+        write, file_name = WRITERS[name]
+        path = folder / file_name
+        largest = write(graph, path)
+        size = path.stat().st_size / 1e6
+        console.print(
+            f"wrote {path} ({size:.1f} MB); its keypoints are within {largest:.2g} px of the network's",
+            soft_wrap=True,
+            highlight=False,
+        )
+    facts = {"checkpoint": checkpoint, "sha256": run.checksum, "mvtrain": version("mvtrain")}
+    write_description(graph, folder / "network.yaml", facts)
+    console.print(f"wrote {folder / 'network.yaml'}: the inputs and outputs", soft_wrap=True, highlight=False)
 
 
 def write_torch(graph: KeypointGraph, path: Path) -> float:
@@ -43,7 +93,7 @@ def write_torch(graph: KeypointGraph, path: Path) -> float:
         The largest distance in px between its keypoints and the network's.
 
     Raises:
-        ValueError: the file cannot be written, or its keypoints are not the network's.
+        InputError: The file cannot be written, or its keypoints differ from the network's.
     """
     with _quiet():
         program = torch.export.export(
@@ -58,14 +108,14 @@ def write_torch(graph: KeypointGraph, path: Path) -> float:
 
 
 def write_onnx(graph: KeypointGraph, path: Path) -> float:
-    """Write an ONNX file, whole in itself.
+    """Write an ONNX file that needs no other file.
 
     Returns:
         The largest distance in px between onnxruntime's keypoints and the network's.
 
     Raises:
-        ValueError: the libraries of the extra `export` are not installed, the file cannot be written, or its keypoints
-            are not the network's.
+        InputError: The libraries of the extra `export` are not installed, the file cannot be written, or its keypoints
+            differ from the network's.
     """
     for library in ("onnx", "onnxscript", "onnxruntime"):
         need(library, "export to ONNX (--format torch does without)", "export")
@@ -97,19 +147,19 @@ def write_onnx(graph: KeypointGraph, path: Path) -> float:
 def write_checked(
     graph: KeypointGraph, path: Path, write: Callable[[Path], object], run: Callable[[Path], Exported]
 ) -> float:
-    """Write a graph, run what was written, and keep it only if its keypoints are the network's.
+    """Write a graph, run the written file, and keep it only if its keypoints are the network's.
 
     Args:
-        graph: the network from images to keypoints.
-        path: of the file; what is there stays unless the new file is good.
-        write: writes the graph to the path it is given.
-        run: reads it from there.
+        graph: Graph of the network.
+        path: Path of the file; an earlier file stays unless the new one passes the check.
+        write: Function that writes the graph to a path.
+        run: Function that reads the graph from a path.
 
     Returns:
         The largest distance in px between its keypoints and the network's.
 
     Raises:
-        ValueError: the file cannot be written, or its keypoints are further off than `TOLERANCE`, or not finite.
+        InputError: The file cannot be written, or its keypoints differ by more than `TOLERANCE` or are not finite.
     """
     largest = float("nan")
 
@@ -117,39 +167,29 @@ def write_checked(
         nonlocal largest
         write(temporary)
         largest = _largest_distance(graph, run(temporary))
-        # Not a number is not below the tolerance either.
-        if not largest <= TOLERANCE:
-            raise ValueError(
-                f"{path.name} was not written: its keypoints are up to {largest:.3g} px from the network's, more than "
-                f"{TOLERANCE} px; try another version of torch (here {torch.__version__}) or of onnxruntime"
+        if not largest <= TOLERANCE:  # true also for NaN
+            raise InputError(
+                f"{path}: not written: its keypoints differ from the network's, found {largest:.3g} px, expected at "
+                f"most {TOLERANCE} px. Try another version of torch (found {torch.__version__}) or of onnxruntime",
+                code="export-differs",
+                path=path,
+                found=largest,
             )
 
     replace_file(path, write_and_compare)
     return largest
 
 
-def _largest_distance(graph: KeypointGraph, exported: Exported) -> float:
-    """In px between two graphs' keypoints of present views; NaN where any is not a number."""
-    distances = []
-    for batch_size in CHECKED_BATCHES:
-        inputs = example_inputs(graph, batch_size, seed=batch_size)
-        present = inputs[1]
-        with torch.no_grad():
-            distances.append((exported(*inputs) - graph(*inputs)[0])[present].norm(dim=-1).flatten())
-    # Unlike Python's, this maximum is NaN as soon as one distance is.
-    return float(torch.cat(distances).max())
-
-
 def write_description(graph: KeypointGraph, path: Path, facts: dict[str, Any]) -> None:
-    """Write what a program needs to know to use the graphs, as YAML.
+    """Write the description of the inputs and outputs that a program needs to use the graphs, as YAML.
 
     Args:
-        graph: what was written.
-        path: of the file.
-        facts: where it comes from.
+        graph: Graph that was written.
+        path: Path of the YAML file.
+        facts: Values that identify the network, for the key `from`.
 
     Raises:
-        ValueError: the file cannot be written.
+        InputError: The file cannot be written.
     """
     spec, confidence_map = graph.spec, graph.confidence_map
     width, height = spec.image_size
@@ -162,15 +202,15 @@ def write_description(graph: KeypointGraph, path: Path, facts: dict[str, Any]) -
             "mean": list(spec.mean),
             "std": list(spec.std),
         },
-        "present": {"shape": ["batch", views], "type": "bool", "is": "which views there are"},
+        "present": {"shape": ["batch", views], "type": "bool", "is": "true for views that are present"},
     }
     if spec.epipolar_attention:
         patches = patch_centers(graph.grid, graph.model.patch_size)
-        inputs["centers"] = {"shape": ["batch", views, 3], "type": "float32", "is": "where the cameras are"}
+        inputs["centers"] = {"shape": ["batch", views, 3], "type": "float32", "is": "centers of the cameras"}
         inputs["rays"] = {
             "shape": ["batch", views, len(patches), 3],
             "type": "float32",
-            "is": "unit vectors from the centers through these points (x, y in px) of the images; zeros: unknown",
+            "is": "unit vectors from the centers through these points (x, y in px) of the images; zeros if unknown",
             "points": [[float(x), float(y)] for x, y in patches],
         }
     document = {
@@ -188,17 +228,29 @@ def write_description(graph: KeypointGraph, path: Path, facts: dict[str, Any]) -
         "keypoint_names": list(spec.keypoint_names),
         "image_size": {"width": width, "height": height},
         "resizing": (
-            "As in training, for width and height each: blocks of floor(length in the frame / length of the image) "
-            "pixels are averaged first where that is 2 or more; the rest of the way is bilinear."
+            "As in training, for width and height each: blocks of floor(length in the full image / length of the input "
+            "image) pixels are averaged first where that is 2 or more; the rest of the resizing is bilinear."
         ),
         "pixels": (
-            "The centre of the top-left pixel is (0, 0). An image that shows the box (x, y, w, h) of a frame, resized "
-            "to the image size: x_frame = x + (x_points + 0.5) * w / width - 0.5, likewise y with h and height. "
-            "Without boxes the box is the whole frame."
+            "The center of the top-left pixel is (0, 0). If an input image is the box (x, y, w, h) of a full image, "
+            "resized to the image size: x_full = x + (x_points + 0.5) * w / width - 0.5, likewise y with h and height. "
+            "Without boxes the box is the whole image."
         ),
         "from": facts,
     }
     write_text(path, yaml.safe_dump(document, sort_keys=False, width=120, default_flow_style=None))
+
+
+def _largest_distance(graph: KeypointGraph, exported: Exported) -> float:
+    """Return the largest distance in px between two graphs' keypoints in present views; NaN if any is NaN."""
+    distances = []
+    for batch_size in CHECKED_BATCHES:
+        inputs = example_inputs(graph, batch_size, seed=batch_size)
+        present = inputs[1]
+        with torch.no_grad():
+            distances.append((exported(*inputs) - graph(*inputs)[0])[present].norm(dim=-1).flatten())
+    # Unlike Python's, this maximum is NaN if one distance is.
+    return float(torch.cat(distances).max())
 
 
 def _dynamic_batch(graph: KeypointGraph) -> dict[str, dict[int, Dim]]:
@@ -208,7 +260,7 @@ def _dynamic_batch(graph: KeypointGraph) -> dict[str, dict[int, Dim]]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporters' remarks on their own insides."""
+    """Suppress warnings of the exporters about their internals."""
     level = logging.getLogger("torch").level
     logging.getLogger("torch").setLevel(logging.ERROR)
     try:
@@ -220,43 +272,4 @@ def _quiet() -> Iterator[None]:
 
 
 WRITERS = {"onnx": (write_onnx, "network.onnx"), "torch": (write_torch, "network.pt2")}
-
-
-def export_run(run_dir: Path, formats: tuple[str, ...], checkpoint: str, out: Path | None, console: Console) -> None:
-    """Write a run's network in other formats, and what goes in and comes out.
-
-    Args:
-        run_dir: that `mvtrain fit` wrote.
-        formats: `onnx`, `torch`.
-        checkpoint: `best` or `last`.
-        out: folder for the files, which are replaced; None: `export` in the run folder.
-        console: where to say what was written.
-
-    Raises:
-        ValueError: an unknown format, no run or checkpoint, a library that is missing, a file that cannot be written,
-            one whose keypoints are not the network's.
-    """
-    for name in formats:
-        if name not in WRITERS:
-            raise ValueError(f"unknown format {name!r}; formats are {', '.join(WRITERS)}")
-    run = load_run(run_dir, checkpoint)
-    assert isinstance(run.model, MultiviewTransformer)
-    graph = KeypointGraph(run.model, run.spec, run.confidence_map).eval()
-    folder = run_dir / "export" if out is None else out
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"{folder} cannot be made: {error.strerror}") from error
-    for name in formats:
-        write, file_name = WRITERS[name]
-        path = folder / file_name
-        largest = write(graph, path)
-        size = path.stat().st_size / 1e6
-        console.print(
-            f"wrote {path} ({size:.1f} MB); its keypoints are within {largest:.2g} px of the network's",
-            soft_wrap=True,
-            highlight=False,
-        )
-    facts = {"checkpoint": checkpoint, "sha256": run.checksum, "mvtrain": version("mvtrain")}
-    write_description(graph, folder / "network.yaml", facts)
-    console.print(f"wrote {folder / 'network.yaml'}: what goes in and comes out", soft_wrap=True, highlight=False)
+"""Function and file name of each format."""

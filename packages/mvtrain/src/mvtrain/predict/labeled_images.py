@@ -1,4 +1,4 @@
-"""Predictions of a project's labelled images, in the tables that `mvtrain fit` writes."""
+"""Prediction of a project's labeled images, and the tables of it that `mvtrain fit` and `mvtrain predict` write."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mvaug import Augmentation
+from mvgeom.errors import InputError
 from mvgeom.tables import write_points_3d
 from mvtrain.config import Config, load_config
 from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader
@@ -22,15 +23,18 @@ from mvtrain.project.project import Project, to_crop
 
 
 def project_config(path: Path, run_config: Config) -> Config | None:
-    """The config of the project that an input is, None where it is none.
+    """Load the config of the project that an input of `mvtrain predict` names.
 
     Args:
-        path: a config file, or a project folder: one with a `config.yaml`, or with tables CollectedData_<view>.csv,
-            which are then read as the run's config says.
-        run_config: of the run.
+        path: Config file, or project folder: one with a `config.yaml`, or with tables CollectedData_<view>.csv, which
+            are then read with the run's config.
+        run_config: Config of the run.
+
+    Returns:
+        The config; None where the input is not a project.
 
     Raises:
-        ValueError: the config file is not as it should be.
+        InputError: The config file cannot be read, or has a wrong key or value.
     """
     if path.is_file() and path.suffix.lower() in (".yaml", ".yml"):
         return load_config(path)
@@ -42,31 +46,36 @@ def project_config(path: Path, run_config: Config) -> Config | None:
 
 
 def check_project(project: Project, spec: ModelSpec) -> None:
-    """Whether a network can predict a project.
+    """Check that a network can predict a project.
 
     Raises:
-        ValueError: it has other views, or other keypoints, or no calibration where the network needs one.
+        InputError: The project has other views or keypoints than the network, or no calibration where the network
+            needs one.
     """
-    for what, found, expected in (
-        ("views", project.view_names, spec.view_names),
-        ("keypoints", project.keypoint_names, spec.keypoint_names),
+    for what, code, found, expected in (
+        ("views", "views-differ", project.view_names, spec.view_names),
+        ("keypoints", "keypoints-differ", project.keypoint_names, spec.keypoint_names),
     ):
         if found != expected:
-            raise ValueError(
-                f"the project {project.root} has the {what} {', '.join(found)}, but the run was trained on "
-                f"{', '.join(expected)}"
+            raise InputError(
+                f"project {project.root}: other {what} than the run was trained on, found {', '.join(found)}, expected "
+                f"{', '.join(expected)}",
+                code=code,
+                path=project.root,
+                found=found,
+                expected=expected,
             )
     if all(cameras is None for cameras in project.cameras):
         spec.check_needs_no_cameras(f"the frames of {project.root}")
 
 
 def predict_project(predictor: Predictor, project: Project) -> FramePredictions:
-    """Predictions of every labelled frame, in the project's order."""
+    """Predict every labeled frame, in the project's order."""
     return predict_rows(predictor, project, np.arange(len(project)))
 
 
 def predict_rows(predictor: Predictor, project: Project, rows: np.ndarray) -> FramePredictions:
-    """Predictions of some labelled frames, in the order asked for."""
+    """Predict the labeled frames of these rows of the project, in their order."""
     dataset = FrameDataset(
         project,
         size=predictor.spec.image_size,
@@ -80,7 +89,7 @@ def predict_rows(predictor: Predictor, project: Project, rows: np.ndarray) -> Fr
 
 
 def table_index(project: Project, view: int) -> list[str]:
-    """The index of a view's tables: its image names, or the number of the frame where it has no image."""
+    """Return the index of a view's tables: image names, or the number of the frame where the view has no image."""
     return [names[view] or f"frame {row}" for row, names in enumerate(project.image_names)]
 
 
@@ -94,17 +103,20 @@ def write_project_predictions(
     """Write `predictions_<view>.csv`, in px of the stored images, and with calibration `predictions_3d.csv`.
 
     Args:
-        out_dir: where to.
-        project: that was predicted.
-        predictions: of all its frames.
-        sets: train, validation or test for each frame; None leaves the column out.
-        confidence_map: what turns confidence into likelihood, None: nothing.
+        out_dir: Output folder.
+        project: Project that was predicted.
+        predictions: Predictions of all its frames.
+        sets: Name of each frame's split: train, validation or test; None leaves the column out.
+        confidence_map: Map from confidence to likelihood; None takes the confidence as it is.
+
+    Raises:
+        InputError: A table cannot be written.
     """
-    file_points = to_crop(project, predictions.index, predictions.points)
+    crop_points = to_crop(project, predictions.index, predictions.points)
     for view, name in enumerate(project.view_names):
         rows = PredictionRows(
             index=table_index(project, view),
-            points=file_points[:, view],
+            points=crop_points[:, view],
             likelihood=calibrated(predictions.confidence[:, view], confidence_map),
             sets=sets,
         )

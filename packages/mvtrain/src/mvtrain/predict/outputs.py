@@ -1,4 +1,4 @@
-"""The tables that people's scripts read: predictions and pixel errors."""
+"""Output tables: predictions of each view, pixel errors, and all files of a predicted session."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mvgeom.errors import InputError
 from mvgeom.files import replace_file, write_text
 from mvgeom.reconstruction import OUTLIER_SIGMAS, Reconstruction
 from mvgeom.tables import write_points_3d, write_video_boxes
@@ -22,6 +23,7 @@ from mvtrain.predict.records import Records
 from mvtrain.predict.video_batches import Status
 
 SCORER = "mvtrain"
+"""Name in the first header row of the tables."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,9 +32,9 @@ class PredictionRows:
 
     Attributes:
         index: N image names or frame numbers.
-        points: (N, K, 2) px; NaN leaves a cell empty.
-        likelihood: (N, K); NaN leaves a cell empty.
-        sets: N of train, validation, test: the last column; None leaves it out.
+        points: (N, K, 2) keypoints in px; NaN leaves a cell empty.
+        likelihood: (N, K) likelihoods; NaN leaves a cell empty.
+        sets: N names of the split (train, validation, test) for the last column; None leaves it out.
     """
 
     index: Sequence[str] | range
@@ -41,16 +43,55 @@ class PredictionRows:
     sets: Sequence[str] | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ViewCounts:
+    """Counts of the frames of one view by their status.
+
+    Attributes:
+        name: Name of the view.
+        num_frames: Number of frames until the view ends.
+        not_decodable: Number of frames that could not be decoded.
+        first_not_decodable: Number of the first frame that could not be decoded; None if there is none.
+        without_box: Number of frames without a bounding box.
+        not_found: Number of frames in which the tracked subject was not found.
+    """
+
+    name: str
+    num_frames: int
+    not_decodable: int
+    first_not_decodable: int | None
+    without_box: int
+    not_found: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionSummary:
+    """Summary of a session's prediction.
+
+    Attributes:
+        num_frames: Number of frames of the longest view.
+        views: Counts of each view.
+        noise: Noise of the keypoints; None without calibration.
+    """
+
+    num_frames: int
+    views: tuple[ViewCounts, ...]
+    noise: KeypointNoise | None
+
+
 def write_predictions(
     path: Path, keypoint_names: Sequence[str], blocks: Iterable[PredictionRows], *, with_sets: bool = False
 ) -> None:
-    """A table with three header rows (scorer, bodyparts, coords) and x, y, likelihood per keypoint.
+    """Write a table with three header rows (scorer, bodyparts, coords) and x, y, likelihood per keypoint.
 
     Args:
-        path: of the table, replaced as a whole.
-        keypoint_names: K names.
-        blocks: its rows; one block is held in memory at a time.
-        with_sets: whether the rows have sets.
+        path: Path of the table, which is replaced as a whole.
+        keypoint_names: K names of the keypoints.
+        blocks: Rows of the table; one block is held in memory at a time.
+        with_sets: True if the rows have sets.
+
+    Raises:
+        InputError: The table cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -65,7 +106,7 @@ def write_predictions(
             for first, cells, last in header:
                 file.write(",".join([first, *map(_cell, cells), *([last] if with_sets else [])]) + "\n")
             for block in blocks:
-                file.write(_format(block))
+                file.write(_format_rows(block))
 
     replace_file(path, write)
 
@@ -77,66 +118,28 @@ def write_pixel_errors(
     errors: np.ndarray,
     sets: Sequence[str] | np.ndarray,
 ) -> None:
-    """A table of errors (N, K) in px with one header row, a row per image, and the set as last column."""
+    """Write a table of errors (N, K) in px with one header row, a row per image, and the column `set` at the end.
+
+    Raises:
+        InputError: The table cannot be written.
+    """
     table = pd.DataFrame(errors, index=list(index), columns=list(keypoint_names))
     table["set"] = list(sets)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, table.to_csv(float_format="%.4f", lineterminator="\n"))
 
 
-def _format(block: PredictionRows) -> str:
-    """Rows as CSV; three times as fast as pandas, which would be felt beside a GPU."""
-    values = np.concatenate([block.points, block.likelihood[..., None]], axis=-1)
-    values = values.reshape(len(values), 3 * values.shape[1])
-    pattern = ",".join(["%.4f"] * values.shape[1])
-    rows = [(pattern % tuple(row)).replace("nan", "") for row in values.tolist()]
-    ends = [""] * len(rows) if block.sets is None else [f",{name}" for name in block.sets]
-    return "".join(f"{_cell(name)},{row}{end}\n" for name, row, end in zip(block.index, rows, ends, strict=True))
-
-
-def _cell(value: object) -> str:
-    text = str(value)
-    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text
-
-
-@dataclass(frozen=True, kw_only=True)
-class ViewCounts:
-    """What became of the frames of one view.
-
-    Attributes:
-        name: of the view.
-        num_frames: moments until the view ends.
-        not_decodable: frames that could not be decoded.
-        first_not_decodable: the first of them, None without any.
-        without_box: frames without a bounding box.
-        not_found: frames in which the subject that was to be followed was not found.
-    """
-
-    name: str
-    num_frames: int
-    not_decodable: int
-    first_not_decodable: int | None
-    without_box: int
-    not_found: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class SessionSummary:
-    """What a session's prediction consists of.
-
-    Attributes:
-        num_frames: moments, as many as the longest view has.
-        views: one per view.
-        noise: of the keypoints, None without calibration.
-    """
-
-    num_frames: int
-    views: tuple[ViewCounts, ...]
-    noise: KeypointNoise | None
-
-
 def is_done(session: Session, out_dir: Path, identity: dict[str, Any]) -> bool:
-    """Whether a session has been predicted into a folder, with the same in everything that matters."""
+    """Return True if a session has been predicted into a folder from the same inputs.
+
+    Args:
+        session: Session to predict.
+        out_dir: Output folder.
+        identity: Plain values that determine every byte of the tables.
+
+    Raises:
+        InputError: A file at the path of the summary is not the summary of a prediction.
+    """
     paths = OutputPaths.from_session(session, out_dir)
     path, needed = paths.summary, [paths.summary, *paths.tables]
     needed += [paths.table_3d] if identity["calibration"] is not None else []
@@ -146,7 +149,11 @@ def is_done(session: Session, out_dir: Path, identity: dict[str, Any]) -> bool:
     try:
         return bool(json.loads(path.read_text(encoding="utf-8"))["made_with"] == identity)
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not the summary of a prediction; remove it or choose another folder") from error
+        raise InputError(
+            f"{path}: not the summary of a prediction: {error!r}. Remove the file, or choose another folder",
+            code="damaged-file",
+            path=path,
+        ) from error
 
 
 def write_outputs(
@@ -162,43 +169,62 @@ def write_outputs(
 ) -> SessionSummary:
     """Write all tables of a session from its records; each appears whole, and the summary last.
 
-    What an earlier prediction left in the folder is replaced, and its pictures, 3D table and tracks are removed.
+    Tables of an earlier prediction in the folder are replaced; its videos, still image, 3D table and tracks are
+    removed.
 
     Args:
-        session: the recording.
-        records: of all its moments.
-        out_dir: where the tables go.
-        view_names: V names.
-        keypoint_names: K names.
-        calibration: None: no 3D table.
-        confidence_map: what turns confidence into likelihood, None: nothing.
-        identity: plain values that determine every byte of the tables.
+        session: Session that was predicted.
+        records: Records of all its frames.
+        out_dir: Output folder.
+        view_names: V names of the views.
+        keypoint_names: K names of the keypoints.
+        calibration: Cameras of the session; None writes no 3D table.
+        confidence_map: Map from confidence to likelihood; None takes the confidence as it is.
+        identity: Plain values that determine every byte of the tables.
+
+    Raises:
+        InputError: A file cannot be written.
     """
     paths = OutputPaths.from_session(session, out_dir)
     written = list(paths.tables)
-    # First into the folder of the unfinished prediction, where nothing of a killed one stays behind.
+    # First into the folder of the unfinished prediction, which is removed also after a killed process.
     for view, table in enumerate(paths.tables):
         write_predictions(records.folder / table.name, keypoint_names, _view_rows(records, view, confidence_map))
     noise = None
     if calibration is not None:
-        noise = _noise(records, calibration, len(keypoint_names), confidence_map)
+        noise = _estimate_noise(records, calibration, len(keypoint_names), confidence_map)
         rows = _rows_3d(records, calibration, noise, confidence_map)
         write_points_3d(records.folder / paths.table_3d.name, keypoint_names, rows)
         written.append(paths.table_3d)
-    views = _count(records, view_names)
+    views = _count_statuses(records, view_names)
     if "windows" in (records.dtype.names or ()):
         for view, track in enumerate(paths.tracks):
             windows = np.concatenate([block["windows"][:, view] for block in records.blocks()])
             write_video_boxes(records.folder / track.name, windows[: views[view].num_frames])
         written += paths.tracks
-    pictures = (paths.overlay, paths.still, *paths.labeled)
-    for old in (paths.summary, paths.table_3d, *paths.tracks, *pictures):
+    drawn = (paths.overlay, paths.still, *paths.labeled)
+    for old in (paths.summary, paths.table_3d, *paths.tracks, *drawn):
         old.unlink(missing_ok=True)
     for table in written:
         os.replace(records.folder / table.name, table)  # noqa: PTH105
     summary = SessionSummary(num_frames=len(records), views=views, noise=noise)
     write_text(paths.summary, json.dumps(_to_json(session, summary, calibration, identity), indent=1) + "\n")
     return summary
+
+
+def _format_rows(block: PredictionRows) -> str:
+    """Format rows as CSV, three times as fast as pandas, whose time would show beside a GPU."""
+    values = np.concatenate([block.points, block.likelihood[..., None]], axis=-1)
+    values = values.reshape(len(values), 3 * values.shape[1])
+    pattern = ",".join(["%.4f"] * values.shape[1])
+    rows = [(pattern % tuple(row)).replace("nan", "") for row in values.tolist()]
+    ends = [""] * len(rows) if block.sets is None else [f",{name}" for name in block.sets]
+    return "".join(f"{_cell(name)},{row}{end}\n" for name, row, end in zip(block.index, rows, ends, strict=True))
+
+
+def _cell(value: object) -> str:
+    text = str(value)
+    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text
 
 
 def _view_rows(records: Records, view: int, confidence_map: ConfidenceMap | None) -> Iterator[PredictionRows]:
@@ -212,7 +238,7 @@ def _view_rows(records: Records, view: int, confidence_map: ConfidenceMap | None
         )
 
 
-def _noise(
+def _estimate_noise(
     records: Records, calibration: Calibration, num_keypoints: int, confidence_map: ConfidenceMap | None
 ) -> KeypointNoise:
     rows = sample_rows(len(records), num_keypoints)
@@ -230,7 +256,7 @@ def _rows_3d(
         yield rows, to_3d(keypoints[..., :2], weights, calibration.cameras, noise)
 
 
-def _count(records: Records, view_names: Sequence[str]) -> tuple[ViewCounts, ...]:
+def _count_statuses(records: Records, view_names: Sequence[str]) -> tuple[ViewCounts, ...]:
     num_views = len(view_names)
     counts = np.zeros((len(Status), num_views), dtype=np.int64)
     first: list[int | None] = [None] * num_views

@@ -1,4 +1,4 @@
-"""A trained network ready to predict: arrays here, videos in `session`."""
+"""The predictor: a trained network on a device, which predicts arrays of images."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mvgeom import CameraGroup
+from mvgeom.errors import InputError
 from mvtrain.data.batch import Batch, collate
 from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.model.inference import Network, predict_frames
@@ -22,17 +23,19 @@ from mvtrain.predict.video_batches import to_sample, view_image
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Keypoints:
-    """Keypoints of N moments in V views.
+    """Keypoints of N frames in V views.
 
     Attributes:
-        points: (N, V, K, 2) px of the images given, NaN where a view is absent.
-        confidence: (N, V, K) in [0, 1], calibrated where the run has a calibration; NaN where a view is absent.
-        points_3d: (N, K, 3) in the cameras' unit, NaN where no two views agree; None without cameras, as what follows.
-        std: (N, K, 3) standard deviation of `points_3d` along the world's axes.
-        reprojection_error: (N, K) mean distance in px between keypoints and projections, over the views used.
-        num_views: (N, K) views used.
-        view_names: V names.
-        keypoint_names: K names.
+        points: (N, V, K, 2) keypoints in px of the images given; NaN where a view is absent.
+        confidence: (N, V, K) confidence in [0, 1], calibrated if the run has a calibration of it; NaN where a view is
+            absent.
+        points_3d: (N, K, 3) world points in the cameras' unit, NaN where no two views agree; None without cameras.
+        std: (N, K, 3) standard deviations of `points_3d` along the world's axes; None without cameras.
+        reprojection_error: (N, K) mean distances in px between keypoints and projections, over the views used; None
+            without cameras.
+        num_views: (N, K) numbers of views used; None without cameras.
+        view_names: V names of the views.
+        keypoint_names: K names of the keypoints.
     """
 
     points: np.ndarray
@@ -47,16 +50,16 @@ class Keypoints:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predictor:
-    """A network with all that decides what it says about an image.
+    """A network with everything that its predictions depend on.
 
     Attributes:
-        network: on its device.
-        spec: of the network.
-        device: where it is.
-        checksum: of its weights.
-        batch_size: moments per batch.
-        confidence_map: what turns the network's confidence into the likelihoods that are given out, None: nothing.
-            Tracking judges by the network's own.
+        network: Network on its device.
+        spec: Description of the network.
+        device: Device of the network.
+        checksum: Checksum of the network's weights.
+        batch_size: Frames per batch.
+        confidence_map: Map from the network's confidence to the likelihood that is returned; None returns the
+            confidence. Tracking uses the network's own confidence.
     """
 
     network: Network
@@ -68,7 +71,13 @@ class Predictor:
 
     @classmethod
     def from_run(cls, run: Run, device: torch.device, batch_size: int | None = None) -> Predictor:
-        """The network of a run on a device; the batch size is that of the run's config unless given."""
+        """Move the network of a run to a device.
+
+        Args:
+            run: Trained run.
+            device: Device of the network.
+            batch_size: Frames per batch; None takes `training.test_batch_size` of the run's config.
+        """
         return cls(
             network=run.network(device),
             spec=run.spec,
@@ -84,41 +93,41 @@ class Predictor:
         cameras: CameraGroup | None = None,
         boxes: np.ndarray | None = None,
     ) -> Keypoints:
-        """Find the keypoints in images of all views.
+        """Predict the keypoints in images of all views.
 
         Args:
-            images: for each view, in the order of `spec.view_names`, one image (H, W, 3) or N images (N, H, W, 3),
+            images: For each view, in the order of `spec.view_names`, one image (H, W, 3) or N images (N, H, W, 3),
                 uint8 RGB; sizes may differ from view to view. None for a view that is absent.
-            cameras: that took the images; found by the views' names, in whatever order. None: no 3D.
-            boxes: (V, 4) or (N, V, 4) x, y, width, height in px of the images: which part of them to look at, as the
-                boxes of the training images; NaN where a view shows no subject. None: all of it.
+            cameras: Cameras of the images, matched by the views' names, in any order; None predicts no 3D.
+            boxes: (V, 4) or (N, V, 4) x, y, width, height in px of the images: the crops that the network gets, with
+                the subject as in the training images; NaN where a view shows no subject. None takes whole images.
 
         Returns:
             The keypoints, with N = 1 for single images.
 
         Raises:
-            ValueError: images, cameras or boxes that do not fit the views or each other; no cameras for a network
-                whose attention keeps to epipolar lines.
+            InputError: The images, cameras or boxes do not fit the views or each other, or there are no cameras though
+                the network's attention is limited to epipolar lines.
         """
         if cameras is None:
             self.spec.check_needs_no_cameras("these images")
-        stacks = _checked_images(images, self.spec.view_names)
+        stacks = _check_images(images, self.spec.view_names)
         num_frames = next(len(stack) for stack in stacks if stack is not None)
-        windows = _windows(stacks, boxes, num_frames)
-        rig = None if cameras is None else _rig(cameras, self.spec.view_names)
-        found = predict_frames(
+        windows = _check_boxes(stacks, boxes, num_frames)
+        rig = None if cameras is None else _select_cameras(cameras, self.spec.view_names)
+        predictions = predict_frames(
             self.network,
             self._batches(stacks, windows, None if rig is None else self.spec.cameras_needed(rig)),
             self.device,
         )
         reconstruction = None
         if rig is not None:
-            weights = view_weights(found.confidence, self.confidence_map)
-            noise = estimate_noise(found.points, weights, rig)
-            reconstruction = to_3d(found.points, weights, rig, noise)
+            weights = view_weights(predictions.confidence, self.confidence_map)
+            noise = estimate_noise(predictions.points, weights, rig)
+            reconstruction = to_3d(predictions.points, weights, rig, noise)
         return Keypoints(
-            points=found.points,
-            confidence=calibrated(found.confidence, self.confidence_map),
+            points=predictions.points,
+            confidence=calibrated(predictions.confidence, self.confidence_map),
             points_3d=None if reconstruction is None else reconstruction.points,
             std=None if reconstruction is None else reconstruction.std,
             reprojection_error=None if reconstruction is None else reconstruction.error,
@@ -133,85 +142,116 @@ class Predictor:
         for start in range(0, len(windows), self.batch_size):
             samples = []
             for row in range(start, min(start + self.batch_size, len(windows))):
-                # The same code as for videos, whose frames are BGR.
-                frames = [None if stack is None else cv2.cvtColor(stack[row], cv2.COLOR_RGB2BGR) for stack in stacks]
-                views = [view_image(*view, self.spec.image_size) for view in zip(frames, windows[row], strict=True)]
+                # The same code as for videos, whose images are BGR.
+                images = [None if stack is None else cv2.cvtColor(stack[row], cv2.COLOR_RGB2BGR) for stack in stacks]
+                views = [view_image(*view, self.spec.image_size) for view in zip(images, windows[row], strict=True)]
                 samples.append(to_sample(row, views, len(self.spec.keypoint_names), rig))
             yield collate(samples)
 
 
 def load_predictor(run: str | Path, *, checkpoint: str = "best", device: str | torch.device | None = None) -> Predictor:
-    """A trained network, ready to predict arrays.
+    """Load a trained network, ready to predict arrays.
 
     Args:
-        run: folder that `mvtrain fit` wrote.
+        run: Run folder that `mvtrain fit` wrote.
         checkpoint: `best` or `last`.
-        device: such as `cuda:1`; None: a GPU if there is one.
+        device: Device, such as "cuda:1"; None takes a GPU if there is one.
 
     Raises:
-        ValueError: no run folder, or no such checkpoint in it.
+        InputError: The folder is not a run folder or has no such checkpoint, or no device has this name.
     """
     return Predictor.from_run(load_run(Path(run), checkpoint), choose_device(device))
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:
-    """The device of this name; None: a GPU if there is one.
+    """Return the device of this name; None takes a GPU if there is one.
 
     Raises:
-        ValueError: no device has this name.
+        InputError: No device has this name.
     """
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         return torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f"no device is called {device!r}; give cpu, cuda, cuda:1 or mps") from error
+        raise InputError(
+            f"device: unknown name, found {device!r}, expected cpu, cuda, cuda:1 or mps",
+            code="unknown-choice",
+            argument="device",
+            found=device,
+        ) from error
 
 
-def _checked_images(images: Sequence[np.ndarray | None], view_names: Sequence[str]) -> tuple[np.ndarray | None, ...]:
-    """(N, H, W, 3) per view, None for an absent one."""
+def _check_images(images: Sequence[np.ndarray | None], view_names: Sequence[str]) -> tuple[np.ndarray | None, ...]:
+    """Return the images as (N, H, W, 3) per view, None for an absent view."""
     if len(images) != len(view_names):
-        raise ValueError(
-            f"images of {len(images)} views were given, the network has {len(view_names)}: {', '.join(view_names)}; "
-            "give None for a view that is absent"
+        raise InputError(
+            f"images: wrong number of views, found {len(images)}, expected {len(view_names)}: {', '.join(view_names)}. "
+            "Give None for a view that is absent",
+            code="wrong-count",
+            argument="images",
+            found=len(images),
+            expected=len(view_names),
         )
     stacks: list[np.ndarray | None] = []
     for image, name in zip(images, view_names, strict=True):
         if image is not None and (image.dtype != np.uint8 or image.ndim not in (3, 4) or image.shape[-1] != 3):
-            raise ValueError(
-                f"images of view {name} must be uint8 RGB of shape (H, W, 3) or (N, H, W, 3), got {image.dtype} "
-                f"{image.shape}"
+            raise InputError(
+                f"images: those of view {name} are not RGB images, found {image.dtype} {image.shape}, expected uint8 "
+                "(H, W, 3) or (N, H, W, 3)",
+                code="wrong-dtype" if image.dtype != np.uint8 else "wrong-shape",
+                argument="images",
+                view=name,
+                found=(str(image.dtype), image.shape),
             )
         stacks.append(image[None] if image is not None and image.ndim == 3 else image)
     lengths = {name: len(stack) for name, stack in zip(view_names, stacks, strict=True) if stack is not None}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
-        found = ", ".join(f"{name} has {length}" for name, length in lengths.items()) or "none has any"
-        raise ValueError(f"all views must have the same number of images, at least one: {found}")
+        found = ", ".join(f"{name} {length}" for name, length in lengths.items()) or "none"
+        raise InputError(
+            f"images: the numbers of images per view differ or are 0, found {found}, expected the same number for all "
+            "views, at least one",
+            code="wrong-count",
+            argument="images",
+            found=lengths,
+        )
     return tuple(stacks)
 
 
-def _windows(stacks: Sequence[np.ndarray | None], boxes: np.ndarray | None, num_frames: int) -> np.ndarray:
-    """(N, V, 4) boxes; whole images where none were given."""
+def _check_boxes(stacks: Sequence[np.ndarray | None], boxes: np.ndarray | None, num_frames: int) -> np.ndarray:
+    """Return the boxes as (N, V, 4); whole images where no boxes were given."""
     num_views = len(stacks)
     if boxes is None:
         whole = [[0.0, 0.0, *(stack.shape[2:0:-1] if stack is not None else (1, 1))] for stack in stacks]
         return np.broadcast_to(np.array(whole, dtype=np.float64), (num_frames, num_views, 4))
     boxes = np.asarray(boxes, dtype=np.float64)
     if boxes.shape not in ((num_views, 4), (num_frames, num_views, 4)):
-        raise ValueError(
-            f"boxes must have shape ({num_views}, 4) or ({num_frames}, {num_views}, 4): x, y, width, height for each "
-            f"view; got {boxes.shape}"
+        raise InputError(
+            f"boxes: wrong shape, found {boxes.shape}, expected ({num_views}, 4) or ({num_frames}, {num_views}, 4): x, "
+            "y, width, height for each view",
+            code="wrong-shape",
+            argument="boxes",
+            found=boxes.shape,
         )
     return np.broadcast_to(boxes, (num_frames, num_views, 4))
 
 
-def _rig(cameras: CameraGroup, view_names: Sequence[str]) -> CameraGroup:
+def _select_cameras(cameras: CameraGroup, view_names: Sequence[str]) -> CameraGroup:
     missing = [name for name in view_names if name not in cameras.names]
     if missing:
-        raise ValueError(
-            f"the cameras are {', '.join(cameras.names)}, the network's views {', '.join(view_names)}: no camera named "
-            f"{', '.join(missing)}"
+        raise InputError(
+            f"cameras: no camera named {', '.join(missing)}, found {', '.join(cameras.names)}, expected the network's "
+            f"views {', '.join(view_names)}",
+            code="missing-view",
+            argument="cameras",
+            view=missing[0],
+            found=cameras.names,
         )
     if len(view_names) < 2:
-        raise ValueError(f"3D needs at least two views, the network has only {view_names[0]}")
+        raise InputError(
+            f"cameras: 3D needs at least two views, found only {view_names[0]} in the network. Leave the cameras out",
+            code="too-few-views",
+            argument="cameras",
+            found=len(view_names),
+        )
     return cameras.select(view_names)

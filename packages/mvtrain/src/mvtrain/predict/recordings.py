@@ -1,4 +1,4 @@
-"""Which synchronized videos the inputs of a prediction name: `<session>_<view>.mp4`, the views being the run's."""
+"""Sessions of synchronized videos `<session>_<view>.mp4`, their calibrations, and the paths of their output files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import numpy as np
 
 from mvgeom import CameraGroup
 from mvgeom.calibration.sources import VIDEO_SUFFIXES
+from mvgeom.errors import InputError
 from mvtrain.predict.video import Video
 from mvtrain.project.calibrations import fits_calibration, load_cameras
 
-_SHOWN = 6
+_MAX_SHOWN = 6
+"""Number of file names in a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +24,8 @@ class Session:
     """One recording.
 
     Attributes:
-        name: what its videos' names have in common.
-        videos: one per view, in the order of the run's views.
+        name: Name of the session: what the names of its videos have in common.
+        videos: Paths of the videos, one per view, in the order of the run's views.
     """
 
     name: str
@@ -31,49 +33,71 @@ class Session:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoundSessions:
-    """What some inputs hold.
+class IncompleteSession:
+    """A session without a video of every view.
 
     Attributes:
-        complete: sessions with a video of every view.
-        incomplete: for each session that lacks a view, a sentence that says which.
+        name: Name of the session.
+        missing: Names of the views without a video.
+        problem: Message that names the session, its folder and the missing views.
+    """
+
+    name: str
+    missing: tuple[str, ...]
+    problem: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundSessions:
+    """Sessions that some inputs name.
+
+    Attributes:
+        complete: Sessions with a video of every view.
+        incomplete: Sessions that lack a view.
     """
 
     complete: tuple[Session, ...]
-    incomplete: tuple[str, ...]
+    incomplete: tuple[IncompleteSession, ...]
 
 
 def find_sessions(inputs: Iterable[Path], view_names: Sequence[str]) -> FoundSessions:
     """Group videos into sessions.
 
     Args:
-        inputs: folders, whose videos count as far as their names end in a view; videos, each of which stands for its
-            whole session, the other views being looked for beside it; patterns such as `videos/mouse*_cam1.mp4`.
-        view_names: of the run.
+        inputs: Folders, whose videos count if their names end in a view; videos, each of which names its whole session
+            (the other views are looked for beside it); patterns such as `videos/mouse*_cam1.mp4`.
+        view_names: Names of the run's views.
 
     Raises:
-        ValueError: an input that does not exist or matches nothing, a named video whose name ends in no view, no video
-            of any view at all, and two videos of one view of one session.
+        InputError: An input does not exist or matches nothing, the name of a given video ends in no view, a folder has
+            no video of any view, or a session has two videos of one view.
     """
     files: dict[Path, None] = {}
     for path in inputs:
-        files.update(dict.fromkeys(_videos_of(path, view_names)))
+        files.update(dict.fromkeys(_find_videos(path, view_names)))
     sessions: dict[str, dict[str, Path]] = {}
     for file in files:
         session, view = _split_name(file, view_names) or ("", "")
         other = sessions.setdefault(session, {}).setdefault(view, file)
         if other != file:
-            raise ValueError(f"two videos of view {view} of session {session!r}: {other} and {file}")
+            raise InputError(
+                f"session {session!r}: two videos of view {view}, found {other} and {file}. Give only one of them",
+                code="duplicate-name",
+                session=session,
+                view=view,
+                paths=(other, file),
+            )
     incomplete = []
     for name, videos in sessions.items():
-        missing = [view for view in view_names if view not in videos]
+        missing = tuple(view for view in view_names if view not in videos)
         if missing:
             found = ", ".join(path.name for path in videos.values())
             folder = next(iter(videos.values())).parent
-            incomplete.append(
-                f"session {name!r} in {folder} has no video of view {', '.join(missing)}; the run's views are "
-                f"{', '.join(view_names)}, found {found}"
+            problem = (
+                f"{folder}: session {name!r} has no video of view {', '.join(missing)}, found {found}, expected one of "
+                f"every view of the run: {', '.join(view_names)}"
             )
+            incomplete.append(IncompleteSession(name=name, missing=missing, problem=problem))
     complete = [
         Session(name=name, videos=tuple(videos[view] for view in view_names))
         for name, videos in sessions.items()
@@ -82,21 +106,27 @@ def find_sessions(inputs: Iterable[Path], view_names: Sequence[str]) -> FoundSes
     return FoundSessions(complete=tuple(complete), incomplete=tuple(incomplete))
 
 
-def _videos_of(path: Path, view_names: Sequence[str]) -> list[Path]:
+def _find_videos(path: Path, view_names: Sequence[str]) -> list[Path]:
     if path.is_dir():
         return _named_videos(path, view_names)
     if path.is_file():
         return _siblings(path, view_names)
     if not glob.has_magic(str(path)):
-        raise ValueError(f"input {path} does not exist; give folders, videos or patterns of them, or a config.yaml")
+        raise InputError(
+            f"input {path}: does not exist. Give folders, videos or patterns of them, or a config.yaml",
+            code="missing-file",
+            path=path,
+        )
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 (pathlib refuses absolute patterns)
     videos = [match for match in matches if match.is_dir() or _is_named_video(match, view_names)]
     if not videos:
-        raise ValueError(
-            f"input {path} matches no folder and no video <session>_<view>.mp4 with the run's views "
-            f"{', '.join(view_names)}"
+        raise InputError(
+            f"input {path}: matches no folder and no video, expected videos <session>_<view>.mp4 with the run's views "
+            f"{', '.join(view_names)}",
+            code="missing-file",
+            path=path,
         )
-    return [video for match in videos for video in _videos_of(match, view_names)]
+    return [video for match in videos for video in _find_videos(match, view_names)]
 
 
 def _is_named_video(path: Path, view_names: Sequence[str]) -> bool:
@@ -108,21 +138,26 @@ def _named_videos(folder: Path, view_names: Sequence[str]) -> list[Path]:
     named = [path for path in files if _is_named_video(path, view_names)]
     if not named:
         videos = [path.name for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
-        shown = ", ".join(videos[:_SHOWN]) + (", ..." if len(videos) > _SHOWN else "")
-        raise ValueError(
-            f"no session in {folder}: videos must be named <session>_<view>.mp4 with the run's views "
-            f"{', '.join(view_names)}; found {shown or 'no videos'}"
+        shown = ", ".join(videos[:_MAX_SHOWN]) + (", ..." if len(videos) > _MAX_SHOWN else "")
+        raise InputError(
+            f"{folder}: no videos of a session, found {shown or 'no videos'}, expected <session>_<view>.mp4 with the "
+            f"run's views {', '.join(view_names)}",
+            code="missing-file",
+            path=folder,
+            found=tuple(videos),
         )
     return named
 
 
 def _siblings(path: Path, view_names: Sequence[str]) -> list[Path]:
-    """The videos of the session that a video belongs to, in the same folder."""
+    """List the videos in the same folder of the session that a video belongs to."""
     split = _split_name(path, view_names)
     if split is None or path.suffix.lower() not in VIDEO_SUFFIXES:
-        raise ValueError(
-            f"input {path} is no video of a session: its name must be <session>_<view>{VIDEO_SUFFIXES[0]} (or "
-            f"{', '.join(VIDEO_SUFFIXES[1:])}) with one of the run's views {', '.join(view_names)}"
+        raise InputError(
+            f"input {path}: not a video of a session, expected the name <session>_<view>{VIDEO_SUFFIXES[0]} (or "
+            f"{', '.join(VIDEO_SUFFIXES[1:])}) with one of the run's views {', '.join(view_names)}",
+            code="bad-name",
+            path=path,
         )
     others = [
         video
@@ -133,7 +168,10 @@ def _siblings(path: Path, view_names: Sequence[str]) -> list[Path]:
 
 
 def _split_name(path: Path, view_names: Sequence[str]) -> tuple[str, str] | None:
-    """Session and view; the longest view that fits, because one view's name may end in another's."""
+    """Split a video's name into session and view.
+
+    The longest view that fits is taken, because one view's name may end in another's.
+    """
     fitting = [view for view in view_names if path.stem.endswith(f"_{view}") and len(path.stem) > len(view) + 1]
     if not fitting:
         return None
@@ -143,16 +181,16 @@ def _split_name(path: Path, view_names: Sequence[str]) -> tuple[str, str] | None
 
 @dataclass(frozen=True, kw_only=True)
 class OutputPaths:
-    """Files of one session in an output folder, those per view in the order of the views.
+    """Paths of one session's files in an output folder; those per view are in the order of the views.
 
     Attributes:
-        tables: keypoints of each view.
-        table_3d: world points.
-        tracks: boxes in which a subject was followed, in each view.
-        labeled: videos of each view with its keypoints.
-        overlay: video of all views with their keypoints.
-        still: picture of one moment of it.
-        summary: what it all consists of; written last.
+        tables: Tables of the keypoints of each view.
+        table_3d: Table of the world points.
+        tracks: Tables of the boxes in which a subject was tracked, one per view.
+        labeled: Videos of each view with its keypoints.
+        overlay: Video of all views with their keypoints.
+        still: PNG of one frame of the overlay.
+        summary: JSON file that describes the others; written last.
     """
 
     tables: tuple[Path, ...]
@@ -165,7 +203,7 @@ class OutputPaths:
 
     @classmethod
     def from_session(cls, session: Session, out_dir: Path) -> OutputPaths:
-        """The files of a session."""
+        """Build the paths from the names of a session and its videos."""
 
         def per_view(ending: str) -> tuple[Path, ...]:
             return tuple(out_dir / f"{video.stem}{ending}" for video in session.videos)
@@ -183,11 +221,11 @@ class OutputPaths:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Calibration:
-    """The cameras of a recording.
+    """Cameras of a recording.
 
     Attributes:
-        path: where they are from.
-        cameras: in the order of the run's views.
+        path: Path of the calibration file.
+        cameras: Cameras in the order of the run's views.
     """
 
     path: Path
@@ -195,21 +233,25 @@ class Calibration:
 
 
 def find_calibration(session: Session, given: Path | None, data_dir: Path | None) -> Path | None:
-    """The calibration of a session, None where there is none.
+    """Find the calibration of a session.
 
-    Without one that was given: `calibrations/<session>.toml` or `calibration.toml` beside the videos or in the folder
-    above them (the project they belong to), else in the project the run was trained on.
+    If none is given, the order is: `calibrations/<session>.toml` or `calibration.toml` beside the videos, in the folder
+    above them (the project they belong to), in the project that the run was trained on.
 
     Args:
-        session: the recording.
-        given: a file for all sessions, or a folder with `<session>.toml` or `calibration.toml`.
-        data_dir: project of the run.
+        session: Session to find the calibration of.
+        given: Calibration file for all sessions, or folder with `<session>.toml` or `calibration.toml`; None looks in
+            the places above.
+        data_dir: Project folder of the run.
+
+    Returns:
+        The path; None where there is no calibration.
 
     Raises:
-        ValueError: the given path does not exist, or is a folder without a calibration of this session.
+        InputError: The given path does not exist, or is a folder without a calibration of this session.
     """
     if given is not None:
-        return _in_given(session, given)
+        return _find_given(session, given)
     videos = session.videos[0].parent
     for project in (videos, videos.resolve().parent, data_dir):
         if project is not None:
@@ -223,7 +265,7 @@ def load_calibration(path: Path, view_names: Sequence[str]) -> Calibration:
     """Read the cameras of the run's views.
 
     Raises:
-        ValueError: the file cannot be read or lacks a view; the message names both lists.
+        InputError: The file cannot be read or lacks a view; the message names both lists.
     """
     (cameras,) = load_cameras([path], view_names)
     assert cameras is not None
@@ -231,7 +273,7 @@ def load_calibration(path: Path, view_names: Sequence[str]) -> Calibration:
 
 
 def size_warnings(calibration: Calibration, videos: Sequence[Video]) -> list[str]:
-    """Sentences about videos whose frames do not have the size that their calibration speaks of."""
+    """Return one warning for each video that has another size than its camera in the calibration."""
     warnings = []
     for name, video, calibrated in zip(
         calibration.cameras.names, videos, np.asarray(calibration.cameras.sizes), strict=True
@@ -240,21 +282,24 @@ def size_warnings(calibration: Calibration, videos: Sequence[Video]) -> list[str
             found = "x".join(map(str, video.size))
             expected = "x".join(f"{length:g}" for length in calibrated)
             warnings.append(
-                f"{video.path} is {found} px, but camera {name} of {calibration.path} {expected} px: 3D will be wrong "
-                "if the video was resized or cropped"
+                f"{video.path}: the video has another size than camera {name} of {calibration.path}, found {found} px, "
+                f"expected {expected} px. 3D will be wrong if the video was resized or cropped"
             )
     return warnings
 
 
-def _in_given(session: Session, given: Path) -> Path:
+def _find_given(session: Session, given: Path) -> Path:
     if given.is_file():
         return given
     if not given.is_dir():
-        raise ValueError(f"calibration {given} does not exist")
+        raise InputError(f"calibration {given}: does not exist", code="missing-file", path=given)
     for path in (given / f"{session.name}.toml", given / "calibration.toml"):
         if path.is_file():
             return path
-    raise ValueError(
-        f"the calibration folder {given} has neither {session.name}.toml nor calibration.toml, for session "
-        f"{session.name!r}"
+    raise InputError(
+        f"calibration folder {given}: no calibration of session {session.name!r}, expected {session.name}.toml or "
+        "calibration.toml",
+        code="missing-file",
+        path=given,
+        session=session.name,
     )

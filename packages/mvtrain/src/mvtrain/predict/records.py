@@ -1,8 +1,8 @@
-"""A prediction on its way: one fixed-size record per moment in a file that grows, so that a killed one goes on.
+"""Records of an unfinished prediction: one of fixed size per frame in a growing file, so that it can be resumed.
 
-The folder `.partial/<session>` of the output holds the records and a manifest of what they were made with. Records are
-kept in whole batches, because what a batch is made of may change the last bits of a prediction. Whoever predicts holds
-a lock, which goes with the process however it ends.
+The folder `.partial/<session>` of the output holds the records and a manifest of the inputs they were made from.
+Records are kept in whole batches, because the composition of a batch may change the last bits of a prediction. The
+predicting process holds a lock, which is released with the process however it ends.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ from mvgeom.files import write_text
 from mvtrain.runtime.process import locked_folder
 
 PARTIAL = ".partial"
-_BLOCK = 4096
+_BLOCK_LENGTH = 4096
+"""Records that are read at once."""
 
 
 class Records:
-    """The moments of one session that have been predicted so far.
+    """Predicted frames of one session, in a file.
 
     Args:
-        folder: of this session's unfinished prediction.
-        num_views: V.
-        num_keypoints: K.
-        extra: further fields of a record, as NumPy describes them.
+        folder: Folder of this session's unfinished prediction.
+        num_views: Number of views V.
+        num_keypoints: Number of keypoints K.
+        extra: Further fields of a record, as NumPy describes them.
 
     Attributes:
-        folder: as given; files in it disappear with it.
-        dtype: of a record: `keypoints` (V, K, 3) x, y in frame px and confidence, NaN where there is none; `status`
-            (V,), see `moments.Status`; `count` of records with this one. After a power cut the end of a file may be
-            zeros: a record that is not whole has another count.
+        folder: Folder as given; `remove` deletes it with all files in it.
+        dtype: Type of a record: `keypoints` (V, K, 3) x, y in full-image px and confidence, NaN where there is none;
+            `status` (V,) values of `video_batches.Status`; `count`, the number of records up to this one. After a power
+            cut the end of a file may be zeros: a record that is not whole has another count.
     """
 
     def __init__(
@@ -58,37 +59,37 @@ class Records:
         return self._path.stat().st_size // self.dtype.itemsize if self._path.exists() else 0
 
     def resume(self, identity: dict[str, Any], batch_size: int) -> int:
-        """Keep what there is in whole batches if it was made with the same; otherwise start with nothing.
+        """Keep the records of whole batches if they were made from the same inputs; otherwise start with none.
 
         Args:
-            identity: plain values that determine every byte of the records.
-            batch_size: moments per batch.
+            identity: Plain values that determine every byte of the records.
+            batch_size: Frames per batch.
 
         Returns:
-            The number of moments that are done.
+            The number of frames that are done.
         """
         text = json.dumps(identity, indent=1)
-        if not (self._manifest.is_file() and self._manifest.read_text(encoding="utf-8") == text):
+        if not (self._manifest.is_file() and self._manifest.read_bytes() == text.encode()):
             self._path.unlink(missing_ok=True)
             write_text(self._manifest, text)
-        done = self._num_whole() // batch_size * batch_size
+        done = self._count_whole() // batch_size * batch_size
         with self._path.open("ab") as file:
             file.truncate(done * self.dtype.itemsize)
         return done
 
     @contextmanager
     def appending(self) -> Iterator[BinaryIO]:
-        """The file to write further records to with `append`."""
+        """Open the file to which `append` adds records."""
         with self._path.open("ab") as file:
             yield file
 
     def append(self, file: BinaryIO, row: int, fields: Mapping[str, np.ndarray]) -> None:
-        """Add a batch.
+        """Append a batch.
 
         Args:
-            file: from `appending`.
-            row: its first moment.
-            fields: (B, ...) arrays, one for each field of a record but the count.
+            file: File from `appending`.
+            row: Number of the batch's first frame.
+            fields: (B, ...) arrays, one for each field of a record except the count.
         """
         records = np.empty(len(fields["keypoints"]), dtype=self.dtype)
         for name in records.dtype.names or ():
@@ -99,37 +100,37 @@ class Records:
         file.flush()
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """(stop - start,) records."""
+        """Read the records (stop - start,) of these frames."""
         size = self.dtype.itemsize
         return np.fromfile(self._path, dtype=self.dtype, count=max(stop - start, 0), offset=start * size)
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """All records in consecutive parts; one is in memory at a time."""
+        """Yield all records in consecutive blocks; one is in memory at a time."""
         total = len(self)
-        for start in range(0, total, _BLOCK):
-            yield self.read(start, min(start + _BLOCK, total))
+        for start in range(0, total, _BLOCK_LENGTH):
+            yield self.read(start, min(start + _BLOCK_LENGTH, total))
 
     def remove(self) -> None:
         """Delete the folder."""
         shutil.rmtree(self.folder)
 
-    def _num_whole(self) -> int:
-        """How many records are as they should be, up to the first that is not."""
+    def _count_whole(self) -> int:
+        """Count the whole records, up to the first that is not whole."""
         number = 0
         for block in self.blocks():
-            right = block["count"] == np.arange(number, number + len(block)) + 1
-            if not right.all():
-                return number + int(np.argmin(right))
+            whole = block["count"] == np.arange(number, number + len(block)) + 1
+            if not whole.all():
+                return number + int(np.argmin(whole))
             number += len(block)
         return number
 
 
 @contextmanager
 def unfinished_folder(out_dir: Path, session: str) -> Iterator[Path]:
-    """The folder of a session's unfinished prediction, for one process at a time.
+    """Make and lock the folder of a session's unfinished prediction, for one process at a time.
 
     Raises:
-        ValueError: the output folder cannot be written to, or another process predicts the session into it.
+        InputError: The output folder cannot be written to, or another process is predicting the session into it.
     """
     folder = out_dir / PARTIAL / session
     busy = f"another process is predicting session {session!r} into {out_dir}"
@@ -139,7 +140,7 @@ def unfinished_folder(out_dir: Path, session: str) -> Iterator[Path]:
             try:
                 yield folder
             finally:
-                with suppress(OSError):  # records to go on from may be in it
+                with suppress(OSError):  # records to resume from may be in it
                     folder.rmdir()
     finally:
         with suppress(OSError):  # other sessions may be in it

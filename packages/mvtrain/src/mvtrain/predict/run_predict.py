@@ -1,4 +1,4 @@
-"""What is said about a session once it has been predicted."""
+"""The command `mvtrain predict`: from a run and inputs to predicted sessions and projects, with a report of each."""
 
 from __future__ import annotations
 
@@ -12,89 +12,41 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from rich.text import Text
 
+from mvgeom.errors import InputError
 from mvtrain.config import Config
 from mvtrain.drawing.keypoints import style_of
 from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.model.likelihood import describe_likelihood
 from mvtrain.model.run_folder import load_run
 from mvtrain.predict.labeled_images import check_project, predict_project, project_config, write_project_predictions
-from mvtrain.predict.overlay import draw_pictures
+from mvtrain.predict.overlay import draw_videos
 from mvtrain.predict.predictor import Predictor
 from mvtrain.predict.recordings import Session, find_calibration, find_sessions, load_calibration, size_warnings
 from mvtrain.predict.session import Job, Outcome, predict_session
 from mvtrain.predict.timing import frame_progress
-from mvtrain.predict.tracking import learn_reference
+from mvtrain.predict.tracking import TrackingReference
 from mvtrain.predict.video import check_video, find_boxes
 from mvtrain.project.project import read_project
 from mvtrain.runtime.process import Interruption
 from mvtrain.training.hardware import choose_hardware
 
 
-def report(job: Job, outcome: Outcome, console: Console) -> None:
-    """How long it took, what 3D was made with, and everything that is not as it should be."""
-    summary, work = outcome.summary, outcome.work
-    number = summary.num_frames - outcome.num_before
-    before = f" ({outcome.num_before} of them before)" if outcome.num_before else ""
-    in_3d = ""
-    if job.calibration is not None and summary.noise is not None:
-        in_3d = f"; 3D with {job.calibration.path}, keypoint noise {summary.noise.sigma:.2g} px"
-    say(
-        console,
-        f"predicted {job.session.name}: {summary.num_frames} frames of {len(summary.views)} views{before} in "
-        f"{outcome.seconds:.1f} s ({number / outcome.seconds:.1f} frames/s){in_3d}",
-    )
-    names = {"model": "model", "waiting": "waiting for frames", "writing": "writing"}
-    shares = ", ".join(f"{name} {work[key] / outcome.seconds:.0%}" for key, name in names.items())
-    say(console, f"  time: {shares}")
-    for view, video in zip(summary.views, outcome.videos, strict=True):
-        if view.not_decodable:
-            first = view.first_not_decodable
-            problem = f"{view.not_decodable} frames could not be decoded, the first is number {first}: empty rows"
-            warn(console, f"{video.path}: {problem}")
-        if view.num_frames < video.num_frames:
-            warn(console, f"{video.path} announces {video.num_frames} frames but ends after {view.num_frames}")
-        if view.num_frames < summary.num_frames:
-            warn(
-                console,
-                f"{video.path} ends after {view.num_frames} of {summary.num_frames} frames: absent from then on",
-            )
-        if view.without_box:
-            say(console, f"  {video.path.name}: {view.without_box} frames without a bounding box: empty rows")
-    not_found = max(view.not_found for view in summary.views)
-    if not_found:
-        share = not_found / summary.num_frames
-        warn(console, f"{job.session.name}: the subject was not found in {not_found} frames ({share:.1%}): empty rows")
-    if job.calibration is not None and all(boxes is None for boxes in job.boxes):
-        for warning in size_warnings(job.calibration, outcome.videos):
-            warn(console, warning)
-
-
-def say(console: Console, line: str) -> None:
-    """A line as it is: not wrapped, brackets in paths are no markup."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def warn(console: Console, problem: str) -> None:
-    """A line that something may be wrong."""
-    console.print(Text.assemble(("warning:", "yellow"), f" {problem}"), soft_wrap=True)
-
-
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions:
-    """How to predict.
+    """Options of `mvtrain predict`.
 
     Attributes:
-        output_dir: where the tables go; None: `video_preds` in the run folder.
+        output_dir: Output folder; None takes `video_preds` in the run folder, `image_preds` for labeled images.
         checkpoint: `best` or `last`.
-        calibration: a file for all sessions, or a folder with one per session; None: where the project has it.
-        boxes: folder of `<video>_bbox.csv`; None: beside the videos, if there.
-        track: follow the subject by its 3D pose, without boxes.
-        whole_frames: look at whole frames also where there are boxes beside the videos.
-        batch_size: moments per batch; None: `training.test_batch_size` of the run.
-        same_rate: refuse videos of one session that have different frame rates.
-        accelerator: Fabric's.
-        devices: how many; they share the sessions.
-        overlay: also draw all views of a session into one video, and a still image.
+        calibration: Calibration file for all sessions, or folder with one per session; None takes the project's.
+        boxes: Folder of `<video>_bbox.csv`; None takes those beside the videos, if they exist.
+        track: True tracks the subject by its 3D pose, without boxes.
+        whole_frames: True predicts whole images also where there are boxes beside the videos.
+        batch_size: Frames per batch; None takes `training.test_batch_size` of the run.
+        same_rate: True refuses sessions whose videos have different frame rates.
+        accelerator: Accelerator as Fabric names it.
+        devices: Number of devices; they share the sessions.
+        overlay: True also draws all views of a session into one video, and a still image.
     """
 
     output_dir: Path | None = None
@@ -111,29 +63,36 @@ class PredictOptions:
 
 
 def predict(run_dir: Path, inputs: Sequence[Path], options: PredictOptions, console: Console) -> None:
-    """Predict recordings and labelled images.
+    """Predict recordings and labeled images.
 
     Args:
-        run_dir: that `mvtrain fit` wrote.
-        inputs: folders, videos and patterns of videos; config files and folders of projects, for their images.
-        options: how.
-        console: where to say what happens.
+        run_dir: Run folder that `mvtrain fit` wrote.
+        inputs: Folders, videos and patterns of videos; config files and folders of projects, for their images.
+        options: Options of the command.
+        console: Console for progress and results.
 
     Raises:
-        ValueError: whatever is wrong with the run folder, the inputs, or what belongs to them: as far as it can be
-            known, before anything is predicted.
-        RunInterruptedError: a signal came; the same command goes on from there.
+        InputError: The run folder, an input, or a calibration or box file cannot be used. If it can be known before
+            predicting, nothing is predicted.
+        RunInterruptedError: A signal asked to stop; the same command resumes.
     """
     run = load_run(run_dir, options.checkpoint)
-    given = {"--boxes": options.boxes is not None, "--track": options.track, "--whole-frames": options.whole_frames}
-    if sum(given.values()) > 1:
-        raise ValueError(f"{' and '.join(name for name, is_given in given.items() if is_given)} exclude each other")
+    choices = {"--boxes": options.boxes is not None, "--track": options.track, "--whole-frames": options.whole_frames}
+    given = tuple(name for name, is_given in choices.items() if is_given)
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)}: give only one of them", code="excluded-options", options=given)
     out_dir = options.output_dir or run_dir / "video_preds"
     project_configs = [project_config(path, run.config) for path in inputs]
     recordings = [path for path, config in zip(inputs, project_configs, strict=True) if config is None]
     found = find_sessions(recordings, run.spec.view_names)
     if found.incomplete:
-        raise ValueError("; ".join(found.incomplete))
+        first = found.incomplete[0]
+        raise InputError(
+            "; ".join(session.problem for session in found.incomplete),
+            code="missing-view",
+            session=first.name,
+            view=first.missing[0],
+        )
     jobs = _make_jobs(found.complete, run.config, run.spec, out_dir, options, console)
     projects = [read_project(config) for config in project_configs if config is not None]
     for project in projects:
@@ -142,43 +101,47 @@ def predict(run_dir: Path, inputs: Sequence[Path], options: PredictOptions, cons
     fabric = _launch(run.config, options, console)
     predictor = Predictor.from_run(run, fabric.device, options.batch_size)
     if fabric.is_global_zero:
-        say(console, describe_likelihood(run.confidence_map))
+        print_line(console, describe_likelihood(run.confidence_map))
     if options.track and jobs:
         try:
-            labelled = read_project(run.config)
-        except ValueError as error:
-            raise ValueError(f"--track learns from the run's project how its images were cropped: {error}") from error
-        reference = learn_reference(predictor, labelled)
+            labeled = read_project(run.config)
+        except InputError as error:
+            raise InputError(
+                f"--track needs the run's project, for the crops of its images: {error}",
+                code="no-project",
+                **error.facts,
+            ) from error
+        reference = TrackingReference.from_project(labeled, predictor)
         jobs = [replace(job, reference=reference) for job in jobs]
     if fabric.is_global_zero:
         for project in projects:
             folder = (options.output_dir or run_dir / "image_preds") / project.root.name
             predictions = predict_project(predictor, project)
             write_project_predictions(folder, project, predictions, None, predictor.confidence_map)
-            say(console, f"predicted the {len(project)} labelled frames of {project.root} into {folder}")
+            print_line(console, f"predicted the {len(project)} labeled frames of {project.root} into {folder}")
     predict_jobs(predictor, jobs[fabric.global_rank :: fabric.world_size], console, quiet=not fabric.is_global_zero)
     fabric.barrier()
 
 
 def predict_videos(predictor: Predictor, config: Config, out_dir: Path, console: Console) -> None:
-    """Predict every complete session of `eval.test_videos_directory`; says which ones are not complete.
+    """Predict every complete session of `eval.test_videos_directory`, and warn of the incomplete ones.
 
     Args:
-        predictor: what predicts.
-        config: of the run.
-        out_dir: where the tables go.
-        console: where to say what happens.
+        predictor: Predictor with the network.
+        config: Config of the run.
+        out_dir: Output folder.
+        console: Console for progress and results.
 
     Raises:
-        ValueError: as for `predict`.
+        InputError: As for `predict`.
     """
     folder = config.eval.test_videos_directory or config.data.video_dir
     if folder is None or not folder.is_dir():
-        say(console, f"no videos to predict: there is no folder {folder}")
+        print_line(console, f"no videos to predict: there is no folder {folder}")
         return
     found = find_sessions([folder], predictor.spec.view_names)
-    for problem in found.incomplete:
-        warn(console, f"{problem}: not predicted")
+    for session in found.incomplete:
+        print_warning(console, f"{session.problem}. The session is not predicted")
     jobs = _make_jobs(found.complete, config, predictor.spec, out_dir, PredictOptions(), console)
     if config.eval.save_vids_after_training:
         least = config.eval.confidence_thresh_for_vid
@@ -188,11 +151,11 @@ def predict_videos(predictor: Predictor, config: Config, out_dir: Path, console:
 
 
 def predict_jobs(predictor: Predictor, jobs: Sequence[Job], console: Console, *, quiet: bool = False) -> None:
-    """Predict sessions one after the other, and say what came of each.
+    """Predict sessions one after the other, and print a report of each.
 
     Raises:
-        ValueError: see `predict_session`.
-        RunInterruptedError: see `predict_session`.
+        InputError: As for `predict_session`; also if the device runs out of memory.
+        RunInterruptedError: As for `predict_session`.
     """
     cv2.setNumThreads(1)  # every view has a thread of its own, and the network the rest
     with Interruption() as interruption, frame_progress(console, quiet=quiet) as progress:
@@ -200,16 +163,70 @@ def predict_jobs(predictor: Predictor, jobs: Sequence[Job], console: Console, *,
             try:
                 outcome = predict_session(predictor, job, progress, interruption)
             except torch.OutOfMemoryError as error:
-                raise ValueError(
-                    f"the device ran out of memory with {predictor.batch_size} moments per batch; use a smaller "
-                    "--batch-size"
+                raise InputError(
+                    f"--batch-size: the device ran out of memory, found {predictor.batch_size} frames per batch. Give "
+                    "a smaller number",
+                    code="out-of-memory",
+                    argument="--batch-size",
+                    found=predictor.batch_size,
                 ) from error
             if outcome is None:
-                say(console, f"{job.session.name}: predicted before, nothing to do")
+                print_line(console, f"{job.session.name}: predicted before, nothing to do")
             else:
-                report(job, outcome, console)
-            for path in draw_pictures(job, predictor.spec.view_names, progress, interruption):
-                say(console, f"drew {path}")
+                print_outcome(job, outcome, console)
+            for path in draw_videos(job, predictor.spec.view_names, progress, interruption):
+                print_line(console, f"drew {path}")
+
+
+def print_outcome(job: Job, outcome: Outcome, console: Console) -> None:
+    """Print the time that a session took, its calibration, and warnings about its videos and frames."""
+    summary, work = outcome.summary, outcome.work
+    number = summary.num_frames - outcome.num_before
+    before = f" ({outcome.num_before} of them before)" if outcome.num_before else ""
+    in_3d = ""
+    if job.calibration is not None and summary.noise is not None:
+        in_3d = f"; 3D with {job.calibration.path}, keypoint noise {summary.noise.sigma:.2g} px"
+    print_line(
+        console,
+        f"predicted {job.session.name}: {summary.num_frames} frames of {len(summary.views)} views{before} in "
+        f"{outcome.seconds:.1f} s ({number / outcome.seconds:.1f} frames/s){in_3d}",
+    )
+    names = {"model": "model", "waiting": "waiting for frames", "writing": "writing"}
+    shares = ", ".join(f"{name} {work[key] / outcome.seconds:.0%}" for key, name in names.items())
+    print_line(console, f"  time: {shares}")
+    for view, video in zip(summary.views, outcome.videos, strict=True):
+        if view.not_decodable:
+            first = view.first_not_decodable
+            problem = f"{view.not_decodable} frames could not be decoded, the first is number {first}: empty rows"
+            print_warning(console, f"{video.path}: {problem}")
+        if view.num_frames < video.num_frames:
+            print_warning(console, f"{video.path} announces {video.num_frames} frames but ends after {view.num_frames}")
+        if view.num_frames < summary.num_frames:
+            print_warning(
+                console,
+                f"{video.path} ends after {view.num_frames} of {summary.num_frames} frames: absent from then on",
+            )
+        if view.without_box:
+            print_line(console, f"  {video.path.name}: {view.without_box} frames without a bounding box: empty rows")
+    not_found = max(view.not_found for view in summary.views)
+    if not_found:
+        share = not_found / summary.num_frames
+        print_warning(
+            console, f"{job.session.name}: the subject was not found in {not_found} frames ({share:.1%}): empty rows"
+        )
+    if job.calibration is not None and all(boxes is None for boxes in job.boxes):
+        for warning in size_warnings(job.calibration, outcome.videos):
+            print_warning(console, warning)
+
+
+def print_line(console: Console, line: str) -> None:
+    """Print a line as it is: without wrapping, and without markup, because paths may have brackets."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def print_warning(console: Console, problem: str) -> None:
+    """Print a line that begins with `warning:`."""
+    console.print(Text.assemble(("warning:", "yellow"), f" {problem}"), soft_wrap=True)
 
 
 def _make_jobs(
@@ -220,10 +237,10 @@ def _make_jobs(
     options: PredictOptions,
     console: Console,
 ) -> list[Job]:
-    """The sessions with their boxes and calibrations; what is missing is said.
+    """Collect the sessions with their boxes and calibrations, and print which are missing.
 
     Raises:
-        ValueError: a file that cannot be opened as a video, boxes of some views only, a calibration of other views.
+        InputError: A file cannot be opened as a video, only some views have boxes, or a calibration has other views.
     """
     jobs = []
     overlay = style_of(config, spec.keypoint_names, min_confidence=0.0) if options.overlay else None
@@ -234,20 +251,22 @@ def _make_jobs(
         without = options.whole_frames or options.track
         boxes = nothing if without else find_boxes(session.videos, options.boxes)
         if boxes == nothing and config.data.bbox_file is not None and not without:
-            warn(
+            print_warning(
                 console,
                 f"the run was trained on crops, but there are no bounding boxes {session.videos[0].stem}_bbox.csv: "
-                "whole frames are looked at; give boxes with --boxes, or follow the subject with --track",
+                "whole images are predicted. Give boxes with --boxes, or track the subject with --track",
             )
         path = None
         if len(spec.view_names) > 1:
             path = find_calibration(session, options.calibration, config.data.data_dir)
             if path is None and not options.track:
-                say(console, f"{session.name}: no calibration, so no 3D; give one with --calibration")
+                print_line(console, f"{session.name}: no calibration, so no 3D. Give one with --calibration")
         if path is None and options.track:
-            raise ValueError(
-                f"--track follows the subject by its 3D pose, but session {session.name!r} has no calibration; give "
-                "one with --calibration, or boxes with --boxes"
+            raise InputError(
+                f"session {session.name!r}: --track needs a calibration, found none. Give one with --calibration, or "
+                "boxes with --boxes",
+                code="no-calibration",
+                session=session.name,
             )
         calibration = None if path is None else load_calibration(path, spec.view_names)
         jobs.append(

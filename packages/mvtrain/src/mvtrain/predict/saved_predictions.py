@@ -1,4 +1,4 @@
-"""What `mvtrain predict` wrote about a recording, read back: 2D of every view, 3D, and where they come from."""
+"""Reading what `mvtrain predict` wrote about a recording: 2D keypoints of every view, 3D keypoints, calibration."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from mvgeom.errors import InputError
 from mvgeom.files import read_text
 from mvgeom.tables import COORDS_3D, read_keypoints
 from mvtrain.project.names import pattern_rule
@@ -22,14 +23,14 @@ _TABLE_3D = "_3d"
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionFiles:
-    """The files of one recording.
+    """Files of one predicted recording.
 
     Attributes:
-        session: its name.
-        tables: CSV of every view, by its name.
-        table_3d: CSV of 3D points; None without calibration.
-        videos: that were predicted.
-        calibration: file that was used; None where there was none, or nothing tells.
+        session: Name of the session.
+        tables: CSV file of every view, by the view's name.
+        table_3d: CSV file of the 3D points; None without calibration.
+        videos: Videos that were predicted.
+        calibration: Calibration file that was used; None where there was none or it is not known.
     """
 
     session: str
@@ -39,7 +40,7 @@ class PredictionFiles:
     calibration: Path | None = None
 
     def frame_rate(self) -> float | None:
-        """Frames per second of the first video that is still there; None where there is none."""
+        """Return the frames per second of the first video that still exists; None where there is none."""
         for path in self.videos:
             video = cv2.VideoCapture(str(path))
             rate = video.get(cv2.CAP_PROP_FPS) if video.isOpened() else 0.0
@@ -51,13 +52,13 @@ class PredictionFiles:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Points3D:
-    """3D keypoints of T moments in the calibration's unit, NaN where missing.
+    """3D keypoints of T frames in the calibration's unit, NaN where missing.
 
     Attributes:
-        points: (T, K, 3) world.
-        std: (T, K, 3) standard deviations.
-        error: (T, K) mean reprojection error in px.
-        num_views: (T, K) views used.
+        points: (T, K, 3) world points.
+        std: (T, K, 3) standard deviations of the world points.
+        error: (T, K) mean reprojection errors in px.
+        num_views: (T, K) numbers of views used.
     """
 
     points: np.ndarray
@@ -68,15 +69,15 @@ class Points3D:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PredictedSession:
-    """Keypoints of T moments seen by V views; views that end earlier are missing from there on.
+    """Keypoints of T frames in V views; those of a view that ends earlier are missing from its end on.
 
     Attributes:
-        name: of the session.
-        view_names: V names.
-        keypoint_names: K names.
-        points: (T, V, K, 2) frame px; NaN where missing.
-        likelihood: (T, V, K); NaN where missing.
-        in_3d: None without calibration.
+        name: Name of the session.
+        view_names: V names of the views.
+        keypoint_names: K names of the keypoints.
+        points: (T, V, K, 2) keypoints in full-image px; NaN where missing.
+        likelihood: (T, V, K) likelihoods; NaN where missing.
+        in_3d: 3D keypoints; None without calibration.
     """
 
     name: str
@@ -91,50 +92,68 @@ class PredictedSession:
 
 
 def find_predictions(source: Path, view_names: Sequence[str] = ()) -> list[PredictionFiles]:
-    """The predicted recordings of a source.
+    """Find the predicted recordings of a source.
 
     Args:
-        source: a folder that `mvtrain predict` wrote into, a run folder (its `video_preds` counts), or one
+        source: Folder that `mvtrain predict` wrote to, run folder (its `video_preds` is searched), or one
             `<session>_prediction.json`.
-        view_names: of the tables, where the folder has no `<session>_prediction.json` that tells them.
+        view_names: Names of the views; needed where the folder has no `<session>_prediction.json`.
 
     Raises:
-        ValueError: no such source, no prediction in it, or a summary that is damaged or names tables that are gone.
+        InputError: The source does not exist or has no prediction, or a summary is damaged or names missing tables.
     """
     if not source.exists():
-        raise ValueError(f"source {source} does not exist")
+        raise InputError(f"source {source}: does not exist", code="missing-file", path=source)
     folder = source / "video_preds" if (source / "video_preds").is_dir() else source
     summaries = sorted(folder.glob(f"*{_SUMMARY}")) if folder.is_dir() else [folder]
     if summaries and all(path.name.endswith(_SUMMARY) for path in summaries):
-        return [_from_summary(path) for path in summaries]
+        return [_read_summary(path) for path in summaries]
     if not view_names or not folder.is_dir():
-        raise ValueError(
-            f"no prediction in {folder}: no <session>{_SUMMARY} of mvtrain predict; for tables <session>_<view>.csv "
-            "without one, name their folder and give --views"
+        raise InputError(
+            f"{folder}: no predictions, expected <session>{_SUMMARY} of mvtrain predict. For tables "
+            "<session>_<view>.csv without it, name their folder and give --views",
+            code="missing-file",
+            path=folder,
         )
-    return _from_names(folder, view_names)
+    return _match_names(folder, view_names)
 
 
 def load_predictions(files: PredictionFiles) -> PredictedSession:
     """Read the tables of one recording.
 
     Raises:
-        ValueError: tables that cannot be read, whose keypoints differ, whose rows are not frames 0, 1, 2, ..., or a 3D
-            table of another length.
+        InputError: A table cannot be read, the keypoints of two tables differ, the rows of a table are not the frames
+            0, 1, 2, ..., or the 3D table has another length.
     """
     tables = {view: read_keypoints(path) for view, path in files.tables.items()}
     (first, *others) = tables.values()
     for table in others:
         if table.keypoint_names != first.keypoint_names:
-            raise ValueError(
-                f"{table.path} has the keypoints {', '.join(table.keypoint_names)}, {first.path} has "
-                f"{', '.join(first.keypoint_names)}"
+            raise InputError(
+                f"{table.path}: other keypoints than in {first.path}, found {', '.join(table.keypoint_names)}, "
+                f"expected {', '.join(first.keypoint_names)}",
+                code="keypoints-differ",
+                path=table.path,
+                found=table.keypoint_names,
+                expected=first.keypoint_names,
             )
     for table in tables.values():
         if table.rows != tuple(map(str, range(len(table.rows)))):
-            raise ValueError(f"{table.path}: rows must be the frames 0, 1, 2, ... of a recording")
+            row, name = next((row, name) for row, name in enumerate(table.rows) if name != str(row))
+            raise InputError(
+                f"{table.path}: the rows are not the frames of a recording, found row {name!r}, expected {row}",
+                code="bad-field",
+                path=table.path,
+                found=name,
+                expected=str(row),
+            )
         if table.likelihood is None:
-            raise ValueError(f"{table.path}: has no likelihood, so it is no table of predictions")
+            raise InputError(
+                f"{table.path}: not a table of predictions: there is no column likelihood",
+                code="missing-column",
+                path=table.path,
+                column="likelihood",
+            )
     num_frames, num_keypoints = max(len(table.rows) for table in tables.values()), len(first.keypoint_names)
     points = np.full((num_frames, len(tables), num_keypoints, 2), np.nan)
     likelihood = np.full(points.shape[:-1], np.nan)
@@ -151,28 +170,38 @@ def load_predictions(files: PredictionFiles) -> PredictedSession:
     )
 
 
-def _from_summary(path: Path) -> PredictionFiles:
+def _read_summary(path: Path) -> PredictionFiles:
     try:
         document: dict[str, Any] = json.loads(read_text(path))
         session, videos = str(document["session"]), {view["name"]: Path(view["video"]) for view in document["views"]}
-        calibration = (document.get("calibration") or {}).get("file")
+        calibration_file = (document.get("calibration") or {}).get("file")
+        calibration = None if calibration_file is None else Path(calibration_file)
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is not the summary of a prediction: {error!r}") from error
+        raise InputError(
+            f"{path}: not the summary of a prediction: {error!r}", code="damaged-file", path=path
+        ) from error
+    if not videos:
+        raise InputError(f"{path}: not the summary of a prediction: it names no view", code="damaged-file", path=path)
     tables = {view: path.parent / f"{video.stem}.csv" for view, video in videos.items()}
-    missing = [table.name for table in tables.values() if not table.is_file()]
-    if missing or not tables:
-        raise ValueError(f"{path} names tables that are not beside it: {', '.join(missing) or 'no view'}")
+    missing = [table for table in tables.values() if not table.is_file()]
+    if missing:
+        raise InputError(
+            f"{path}: tables are missing beside it: {', '.join(table.name for table in missing)}",
+            code="missing-file",
+            path=missing[0],
+            paths=tuple(missing),
+        )
     table_3d = path.parent / f"{session}{_TABLE_3D}.csv"
     return PredictionFiles(
         session=session,
         tables=tables,
         table_3d=table_3d if table_3d.is_file() else None,
         videos=tuple(videos.values()),
-        calibration=None if calibration is None else Path(calibration),
+        calibration=calibration,
     )
 
 
-def _from_names(folder: Path, view_names: Sequence[str]) -> list[PredictionFiles]:
+def _match_names(folder: Path, view_names: Sequence[str]) -> list[PredictionFiles]:
     rule = pattern_rule("<session>_<view>", view_names)
     sessions: dict[str, dict[str, Path]] = {}
     for path in sorted(folder.glob("*.csv")):
@@ -180,12 +209,22 @@ def _from_names(folder: Path, view_names: Sequence[str]) -> list[PredictionFiles
         if parts is not None:
             sessions.setdefault(parts.session, {})[parts.view] = path
     if not sessions:
-        raise ValueError(f"no table <session>_<view>.csv in {folder} with the views {', '.join(view_names)}")
+        raise InputError(
+            f"{folder}: no tables, expected <session>_<view>.csv with the views {', '.join(view_names)}",
+            code="missing-file",
+            path=folder,
+        )
     files = []
     for session, tables in sessions.items():
         missing = [view for view in view_names if view not in tables]
         if missing:
-            raise ValueError(f"session {session!r} in {folder} has no table of view {', '.join(missing)}")
+            raise InputError(
+                f"{folder}: session {session!r} has no table of view {', '.join(missing)}",
+                code="missing-view",
+                path=folder,
+                session=session,
+                view=missing[0],
+            )
         table_3d = folder / f"{session}{_TABLE_3D}.csv"
         files.append(
             PredictionFiles(
@@ -202,13 +241,16 @@ def _read_3d(path: Path, keypoint_names: Sequence[str], num_frames: int) -> Poin
         table = pd.read_csv(path, header=[0, 1, 2], index_col=0)
         columns = list(zip(table.columns.get_level_values(1), table.columns.get_level_values(2), strict=True))
         values = table.to_numpy(dtype=np.float64)
-    except (OSError, ValueError, IndexError) as error:
-        raise ValueError(f"{path}: is no table of 3D keypoints: {error}") from error
+    except (OSError, ValueError, IndexError) as error:  # pandas raises any of these for a file that is not such a table
+        raise InputError(f"{path}: not a table of 3D keypoints: {error}", code="damaged-file", path=path) from error
     expected = [(name, coord) for name in keypoint_names for coord in COORDS_3D]
     if columns != expected or len(values) != num_frames:
-        raise ValueError(
-            f"{path}: must have {', '.join(COORDS_3D)} for each of {', '.join(keypoint_names)} and {num_frames} rows "
-            f"as the tables of the views, found {len(columns)} columns and {len(values)} rows"
+        raise InputError(
+            f"{path}: the 3D table does not fit the tables of the views, found {len(columns)} columns and "
+            f"{len(values)} rows, expected {', '.join(COORDS_3D)} for each of {', '.join(keypoint_names)} and "
+            f"{num_frames} rows",
+            code="tables-differ",
+            path=path,
         )
     cells = values.reshape(num_frames, len(keypoint_names), len(COORDS_3D))
     return Points3D(points=cells[..., :3], std=cells[..., 3:6], error=cells[..., 6], num_views=cells[..., 7])

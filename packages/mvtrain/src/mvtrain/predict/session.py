@@ -1,4 +1,4 @@
-"""One session from its videos to its tables, going on where an earlier attempt stopped."""
+"""Prediction of one session from its videos to its tables, resuming where an earlier attempt stopped."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
+from mvgeom.errors import InputError
 from mvtrain.data.batch import Batch
 from mvtrain.drawing.keypoints import Style
 from mvtrain.model.inference import predict_batches
@@ -22,28 +23,30 @@ from mvtrain.predict.predictor import Predictor
 from mvtrain.predict.recordings import Calibration, Session
 from mvtrain.predict.records import Records, unfinished_folder
 from mvtrain.predict.timing import Stopwatch
-from mvtrain.predict.tracking import Tracker, TrackingReference, state_of, track_fields, track_frames
+from mvtrain.predict.tracking import Tracker, TrackingReference, TrackState, track_fields, track_frames
 from mvtrain.predict.video import Video, open_video, read_crops
 from mvtrain.predict.video_batches import read_video_batches
 from mvtrain.runtime.checksums import file_checksum
 from mvtrain.runtime.process import Interruption, RunInterruptedError
 
 _RATE_TOLERANCE = 0.01
+"""Relative difference up to which two frame rates are the same."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
-    """A session with what belongs to it.
+    """A session to predict, with its boxes, calibration and outputs.
 
     Attributes:
-        session: the videos.
-        boxes: files of bounding boxes, None where the whole frame is looked at.
-        calibration: None: no 3D.
-        out_dir: where its tables go.
-        same_rate: whether videos with different frame rates are refused.
-        reference: follow the subject instead of looking at boxes or whole frames; needs a calibration.
-        overlay: how to draw all views into one video; None: no such video.
-        labeled: how to draw each view into a video of its own; None: no such videos.
+        session: Session with its videos.
+        boxes: Box files of the views; None where whole images are predicted.
+        calibration: Calibration of the session; None predicts no 3D.
+        out_dir: Output folder.
+        same_rate: True refuses videos with different frame rates.
+        reference: Reference for tracking the subject in place of boxes or whole images, which needs a calibration;
+            None does not track.
+        overlay: Style of a video of all views with their keypoints; None draws no such video.
+        labeled: Style of a video of each view with its keypoints; None draws no such videos.
     """
 
     session: Session
@@ -58,14 +61,14 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outcome:
-    """What predicting a session came to.
+    """Result of predicting a session.
 
     Attributes:
-        summary: what it consists of.
-        videos: what was read.
-        num_before: moments that an earlier attempt had predicted.
-        seconds: it took in all.
-        work: seconds for `model`, `waiting` (for frames, which are decoded and prepared beside it) and `writing`.
+        summary: Summary of the prediction.
+        videos: Videos that were read.
+        num_before: Number of frames that an earlier attempt had predicted.
+        seconds: Seconds in all.
+        work: Seconds for `model`, `waiting` (for frames, which other threads decode and prepare) and `writing`.
     """
 
     summary: SessionSummary
@@ -76,33 +79,35 @@ class Outcome:
 
 
 def predict_session(predictor: Predictor, job: Job, progress: Progress, interruption: Interruption) -> Outcome | None:
-    """Predict a session, or what is left of it.
+    """Predict a session, or the rest of it.
 
     Args:
-        predictor: what predicts.
-        job: what is predicted.
-        progress: where to show how far it is.
-        interruption: looked at after every batch.
+        predictor: Predictor with the network.
+        job: Session to predict.
+        progress: Progress bars; one is added.
+        interruption: Interruption that is checked after every batch.
 
     Returns:
-        What it came to; None when it had been predicted before with the same in everything.
+        The outcome; None if the session had been predicted before from the same inputs.
 
     Raises:
-        ValueError: whatever is wrong with the videos, boxes or the output folder; a full disk.
-        RunInterruptedError: a signal came; the same call goes on from there.
+        InputError: The videos or boxes cannot be used, another process predicts the session, or the output folder
+            cannot be written to (a full disk, for example).
+        RunInterruptedError: A signal asked to stop; the same call resumes.
     """
     started = time.perf_counter()
     session, spec = job.session, predictor.spec
     if job.calibration is None:
         spec.check_needs_no_cameras(f"the videos of session {session.name!r}")
     identity = _identity(predictor, job)
-    of_all = identity | {"calibration": None if job.calibration is None else file_checksum(job.calibration.path)}
+    calibration = None if job.calibration is None else file_checksum(job.calibration.path)
+    tables_identity = identity | {"calibration": calibration}
     if predictor.confidence_map is not None:
-        of_all["confidence_map"] = dataclasses.asdict(predictor.confidence_map)
+        tables_identity["confidence_map"] = dataclasses.asdict(predictor.confidence_map)
     with unfinished_folder(job.out_dir, session.name) as folder:
         shape = (len(spec.view_names), len(spec.keypoint_names))
         records = Records(folder, *shape, extra=() if job.reference is None else track_fields(*shape))
-        if is_done(session, job.out_dir, of_all):
+        if is_done(session, job.out_dir, tables_identity):
             records.remove()
             return None
         videos = tuple(open_video(path) for path in session.videos)
@@ -127,11 +132,15 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
                     keypoint_names=spec.keypoint_names,
                     calibration=job.calibration,
                     confidence_map=predictor.confidence_map,
-                    identity=of_all,
+                    identity=tables_identity,
                 )
             records.remove()
         except OSError as error:
-            raise ValueError(f"{job.out_dir} cannot be written to: {error.strerror}") from error
+            raise InputError(
+                f"output folder {job.out_dir}: cannot be written to: {error.strerror}",
+                code="unwritable-folder",
+                path=job.out_dir,
+            ) from error
     return Outcome(
         summary=summary,
         videos=videos,
@@ -149,30 +158,32 @@ def _predict_frames(
     start: int,
     stopwatch: Stopwatch,
 ) -> Generator[dict[str, np.ndarray]]:
-    """The fields of the records of one batch after the other."""
+    """Yield the fields of the records of one batch after the other."""
     cameras = None if job.calibration is None else predictor.spec.cameras_needed(job.calibration.cameras)
-    moments = read_video_batches(videos, crops, predictor.spec, cameras, batch_size=predictor.batch_size, start=start)
+    video_batches = read_video_batches(
+        videos, crops, predictor.spec, cameras, batch_size=predictor.batch_size, start=start
+    )
     status: deque[np.ndarray] = deque()
 
     def batches() -> Iterator[Batch]:
-        for part in waited:
-            status.append(part.status)
-            yield part.batch
+        for video_batch in timed:
+            status.append(video_batch.status)
+            yield video_batch.batch
 
     with (
-        closing(stopwatch.each("waiting", moments)) as waited,
+        closing(stopwatch.each("waiting", video_batches)) as timed,
         closing(predict_batches(predictor.network, batches(), predictor.device)) as predictions,
     ):
-        for part in predictions:
-            keypoints = np.concatenate([part.points, part.confidence[..., None]], axis=-1)
+        for predicted in predictions:
+            keypoints = np.concatenate([predicted.points, predicted.confidence[..., None]], axis=-1)
             yield {"keypoints": keypoints, "status": status.popleft()}
 
 
 def _tracker(predictor: Predictor, job: Job, records: Records, done: int) -> Tracker:
-    """A tracker that goes on after the moments that are done."""
+    """Return a tracker in the state after the frames that are done."""
     assert job.calibration is not None
     assert job.reference is not None
-    state = state_of(records.read(done - 1, done)[0]) if done else None
+    state = TrackState.from_record(records.read(done - 1, done)[0]) if done else None
     return Tracker(predictor, job.calibration.cameras, job.reference, state)
 
 
@@ -186,7 +197,7 @@ def _append(
     interruption: Interruption,
     stopwatch: Stopwatch,
 ) -> None:
-    """Append the records of all moments that are not done."""
+    """Append the records of all frames that are not done."""
     task = progress.add_task(name, total=expected, completed=done)
     with closing(steps), records.appending() as file, stopwatch.measure("model"):
         for fields in steps:
@@ -203,13 +214,15 @@ def _append(
 
 
 def _identity(predictor: Predictor, job: Job) -> dict[str, Any]:
-    """What determines every byte of the records, in plain values."""
+    """Return plain values that determine every byte of the records."""
     views = []
     for video, boxes in zip(job.session.videos, job.boxes, strict=True):
         try:
             facts = video.stat()
         except OSError as error:
-            raise ValueError(f"{video} cannot be opened as a video: {error.strerror}") from error
+            raise InputError(
+                f"{video}: cannot be opened as a video: {error.strerror}", code="unreadable-file", path=video
+            ) from error
         checksum = None if boxes is None else file_checksum(boxes)
         views.append({"video": video.name, "bytes": facts.st_size, "modified": facts.st_mtime_ns, "boxes": checksum})
     identity: dict[str, Any] = {
@@ -222,7 +235,7 @@ def _identity(predictor: Predictor, job: Job) -> dict[str, Any]:
         identity["cameras"] = file_checksum(job.calibration.path)
     if job.reference is not None:
         assert job.calibration is not None
-        # What is cropped depends on the cameras.
+        # Crops depend on the cameras.
         identity["tracking"] = dataclasses.asdict(job.reference) | {"cameras": file_checksum(job.calibration.path)}
     return identity
 
@@ -230,9 +243,12 @@ def _identity(predictor: Predictor, job: Job) -> dict[str, Any]:
 def _check_rates(session: Session, videos: Sequence[Video]) -> None:
     known = [video.fps for video in videos if video.fps > 0]
     if known and max(known) > min(known) * (1 + _RATE_TOLERANCE):
-        rates = ", ".join(f"{video.path.name} has {video.fps:g}" for video in videos)
-        raise ValueError(
-            f"session {session.name!r}: the videos have different frame rates ({rates} frames/s), so frame n is not "
-            "the same moment in all views; bring them to one rate, or say --ignore-frame-rates if the files are wrong "
-            "about it and frames of the same number do belong together"
+        rates = ", ".join(f"{video.path.name} {video.fps:g}" for video in videos)
+        raise InputError(
+            f"session {session.name!r}: the videos have different frame rates, found {rates} frames/s, expected one "
+            "rate, else images of the same number are not of the same time. Convert them to one rate, or give "
+            "--ignore-frame-rates if the stated rates are wrong and images of the same number belong together",
+            code="rates-differ",
+            session=session.name,
+            found={video.path.name: video.fps for video in videos},
         )

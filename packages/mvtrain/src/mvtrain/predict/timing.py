@@ -1,4 +1,4 @@
-"""Where the time of a prediction goes."""
+"""A stopwatch by kind of work, and a progress bar with frames per second."""
 
 from __future__ import annotations
 
@@ -26,14 +26,18 @@ _END = object()
 
 
 class Stopwatch:
-    """Seconds by kind of work, of one thread."""
+    """Stopwatch of one thread that adds up seconds by kind of work.
+
+    Attributes:
+        seconds: Seconds by kind of work.
+    """
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
     def measure(self, work: str) -> Iterator[None]:
-        """Count the block as this kind of work."""
+        """Add the time of the block to this kind of work."""
         start = time.perf_counter()
         try:
             yield
@@ -41,7 +45,10 @@ class Stopwatch:
             self.seconds[work] += time.perf_counter() - start
 
     def each(self, work: str, items: Generator[T]) -> Generator[T]:
-        """The items of a generator, the time until each comes counted as this kind of work; closing it closes that."""
+        """Yield the items of a generator and add the time until each arrives to this kind of work.
+
+        Closing the returned generator closes `items`.
+        """
         try:
             while True:
                 with self.measure(work):
@@ -54,16 +61,16 @@ class Stopwatch:
 
 
 class SpeedColumn(ProgressColumn):
-    """Frames per second of late; a frame is a moment with all its views."""
+    """Column with the recent speed in frames per second."""
 
     def render(self, task: Task) -> Text:
-        """The speed, as soon as there is one."""
+        """Return the speed as text; empty until it is known."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:.1f} frames/s")
 
 
 def frame_progress(console: Console, *, quiet: bool) -> Progress:
-    """A bar with frames per second and the time left, which leaves nothing behind."""
+    """Return a progress bar with frames per second and the time left; it is erased at the end."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),

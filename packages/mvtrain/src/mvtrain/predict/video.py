@@ -1,4 +1,4 @@
-"""One video, frame by frame, with every frame at its place also where some cannot be decoded."""
+"""Frame-exact reading of one video, also where frames cannot be decoded, and the boxes that crop its frames."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mvgeom.errors import InputError
 from mvgeom.tables import read_video_boxes
 
 _RAW_PACKETS = -1
-_SAME_TIME = 0.01
+"""Value of OpenCV's CAP_PROP_FORMAT that reads packets without decoding them."""
+
+_TIME_TOLERANCE_MS = 0.01
+"""Difference in ms up to which two times are the same."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Video:
-    """What the container says about a video.
+    """A video as its container describes it.
 
     Attributes:
-        path: the file.
-        size: width and height in px, as decoded (a rotation that the file asks for is done).
-        fps: frames per second; 0 where the file does not say.
-        num_frames: how many frames it announces; the last ones may turn out not to be there.
-        times: their distinct times in ms, ascending; a single one where the file gives no times.
+        path: Path of the file.
+        size: Width and height in px, as decoded (a rotation that the file asks for is applied).
+        fps: Frames per second; 0 where the file does not state them.
+        num_frames: Number of frames that the container announces; the last ones may be missing.
+        times: Distinct times of the frames in ms, ascending; a single one where the file gives no times.
     """
 
     path: Path
@@ -34,15 +38,15 @@ class Video:
     times: np.ndarray
 
     def place(self, time: float) -> int:
-        """How many frames come before a time in ms."""
-        return int(np.searchsorted(self.times, time - _SAME_TIME))
+        """Return the number of frames before a time in ms."""
+        return int(np.searchsorted(self.times, time - _TIME_TOLERANCE_MS))
 
 
 def check_video(path: Path) -> None:
-    """Whether a file can be opened as a video; reads its headers only.
+    """Check that a file can be opened as a video; only its headers are read.
 
     Raises:
-        ValueError: it cannot.
+        InputError: The file cannot be opened as a video.
     """
     _open(path).release()
 
@@ -51,7 +55,7 @@ def open_video(path: Path) -> Video:
     """Read a video's headers and list its frames, without decoding them (8 bytes of memory per frame).
 
     Raises:
-        ValueError: the file cannot be opened as a video, or holds no frame.
+        InputError: The file cannot be opened as a video, or has no frame.
     """
     packets = _open(path, cv2.CAP_PROP_FORMAT, _RAW_PACKETS)
     times = []
@@ -59,12 +63,12 @@ def open_video(path: Path) -> Video:
         times.append(packets.get(cv2.CAP_PROP_POS_MSEC))
     packets.release()
     if not times:
-        raise ValueError(f"{path} is a video without frames")
+        raise InputError(f"{path}: the video has no frames", code="empty-file", path=path)
     decoder = _open(path)
     width, height = decoder.get(cv2.CAP_PROP_FRAME_WIDTH), decoder.get(cv2.CAP_PROP_FRAME_HEIGHT)
     fps = decoder.get(cv2.CAP_PROP_FPS)
     decoder.release()
-    # Frames that a cut without re-encoding keeps for the decoder only are told by a time they share.
+    # A cut without re-encoding keeps frames that only the decoder needs; they share their time with another frame.
     distinct = np.unique(times)
     return Video(
         path=path,
@@ -76,17 +80,17 @@ def open_video(path: Path) -> Video:
 
 
 def read_frames(video: Video, start: int = 0) -> Generator[np.ndarray | None]:
-    """Frames in order: (H, W, 3) uint8 BGR as OpenCV gives them, None for one that cannot be decoded.
+    """Yield the frames in order: (H, W, 3) uint8 BGR as OpenCV gives them, None for one that cannot be decoded.
 
-    The last frame yielded is the last one that can be decoded. What a decoder patches up (a damaged part of a frame) is
-    taken as it is.
+    The last frame yielded is the last one that can be decoded. A frame that the decoder repairs (where a part of it is
+    damaged) is taken as decoded.
 
     Args:
-        video: to read.
-        start: first frame wanted; those before are decoded and dropped, because seeking is not exact.
+        video: Video to read.
+        start: Number of the first frame to yield; those before are decoded and dropped, because seeking is not exact.
 
     Raises:
-        ValueError: a frame has another size than the video.
+        InputError: A frame has another size than the video.
     """
     capture = _open(video.path)
     try:
@@ -106,73 +110,98 @@ def read_frames(video: Video, start: int = 0) -> Generator[np.ndarray | None]:
                 yield None
             if position >= start:
                 success, image = capture.retrieve()
-                yield _checked(image, position, video) if success else None
+                yield _check_size(image, position, video) if success else None
     finally:
         capture.release()
 
 
 def count_frames(video: Video) -> int:
-    """Number of frames up to the last one that can be decoded; decodes the whole video."""
+    """Count the frames up to the last one that can be decoded; this decodes the whole video."""
     return sum(1 for _ in read_frames(video))
 
 
-def _open(path: Path, *parameters: int) -> cv2.VideoCapture:
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, parameters)
-    if not capture.isOpened():
-        what = "is empty" if path.is_file() and path.stat().st_size == 0 else "is no video, or damaged or cut off"
-        raise ValueError(f"{path} cannot be opened as a video: it {what if path.exists() else 'does not exist'}")
-    return capture
-
-
-def _checked(image: np.ndarray, position: int, video: Video) -> np.ndarray:
-    found = (image.shape[1], image.shape[0])
-    if found != video.size:
-        raise ValueError(
-            f"{video.path}: frame {position} is {found[0]}x{found[1]} px, the video {video.size[0]}x{video.size[1]}; "
-            "a video must keep its size"
-        )
-    return image
-
-
 def find_boxes(videos: Sequence[Path], folder: Path | None) -> tuple[Path | None, ...]:
-    """The files `<video>_bbox.csv` of a session's videos, None for all where there are none.
+    """Find the files `<video>_bbox.csv` of a session's videos.
 
     Args:
-        videos: of one session.
-        folder: where the files are; None: beside the videos, if there.
+        videos: Paths of one session's videos.
+        folder: Folder of the box files, which must then have all of them; None looks for them beside the videos.
+
+    Returns:
+        One path per video; None for all videos where there are no boxes.
 
     Raises:
-        ValueError: only some views have boxes, or none in a folder that was named.
+        InputError: Only some views have boxes, or the named folder lacks some.
     """
     paths = [(folder or video.parent) / f"{video.stem}_bbox.csv" for video in videos]
-    missing = [path.name for path in paths if not path.is_file()]
+    missing = [path for path in paths if not path.is_file()]
     if len(missing) == len(paths) and folder is None:
         return (None,) * len(paths)
     if missing:
-        where = folder or videos[0].parent
-        raise ValueError(f"bounding boxes are missing in {where}: {', '.join(missing)}; all views need them, or none")
+        names = ", ".join(path.name for path in missing)
+        raise InputError(
+            f"{folder or videos[0].parent}: bounding boxes are missing: {names}. Give boxes for all views, or for none",
+            code="missing-file",
+            path=missing[0],
+            paths=tuple(missing),
+        )
     return tuple(paths)
 
 
 def read_crops(videos: Sequence[Video], boxes: Sequence[Path | None]) -> tuple[np.ndarray, ...]:
-    """(T, 4) x, y, width, height in frame px per view: of every frame, NaN where it has no box; or (1, 4) for all.
+    """Read the crops of a session's videos.
+
+    Args:
+        videos: One video per view.
+        boxes: Path of each video's box file; None takes whole images.
+
+    Returns:
+        Per view (T, 4) x, y, width, height in full-image px, one row per frame, NaN where a frame has no box; (1, 4)
+        for all frames where whole images are taken.
 
     Raises:
-        ValueError: a file has another number of rows than its video has frames, or is not as it should be.
+        InputError: A file has another number of rows than its video has frames, or is not a table of boxes.
     """
-    return tuple(_read(video, path) for video, path in zip(videos, boxes, strict=True))
+    return tuple(_read_crop(video, path) for video, path in zip(videos, boxes, strict=True))
 
 
-def _read(video: Video, path: Path | None) -> np.ndarray:
+def crop_at(crops: np.ndarray, position: int) -> np.ndarray:
+    """Return the crop (4,) of one frame."""
+    return np.asarray(crops[min(position, len(crops) - 1)])
+
+
+def _read_crop(video: Video, path: Path | None) -> np.ndarray:
     if path is None:
         return np.array([[0.0, 0.0, *video.size]])
     boxes = read_video_boxes(path)
     if len(boxes) == video.num_frames:
         return boxes
-    # A damaged end, or a cut without re-encoding: the video is shorter than it says, and the boxes may know it.
+    # A damaged end, or a cut without re-encoding: the video is shorter than it announces, and the boxes may match that.
     return read_video_boxes(path, count_frames(video))
 
 
-def crop_at(crops: np.ndarray, position: int) -> np.ndarray:
-    """(4,) the crop of one frame."""
-    return np.asarray(crops[min(position, len(crops) - 1)])
+def _open(path: Path, *parameters: int) -> cv2.VideoCapture:
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, parameters)
+    if not capture.isOpened():
+        problem, code = "it is not a video, or it is damaged or cut off", "unreadable-file"
+        if not path.exists():
+            problem, code = "it does not exist", "missing-file"
+        elif path.is_file() and path.stat().st_size == 0:
+            problem, code = "it is empty", "empty-file"
+        raise InputError(f"{path}: cannot be opened as a video: {problem}", code=code, path=path)
+    return capture
+
+
+def _check_size(image: np.ndarray, position: int, video: Video) -> np.ndarray:
+    found = (image.shape[1], image.shape[0])
+    if found != video.size:
+        raise InputError(
+            f"{video.path}: frame {position} has another size than the video, found {found[0]}x{found[1]} px, expected "
+            f"{video.size[0]}x{video.size[1]} px. Encode the video again with one size",
+            code="size-mismatch",
+            path=video.path,
+            frame=position,
+            found=found,
+            expected=video.size,
+        )
+    return image

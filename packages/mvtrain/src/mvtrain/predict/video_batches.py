@@ -1,4 +1,4 @@
-"""Synchronized videos as batches for the network: every view decoded and warped in a thread of its own."""
+"""Batches for the network from synchronized videos; every view is decoded and warped in a thread of its own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BATCHES_AHEAD = 2
 
 
 class Status(IntEnum):
-    """What a view has of a moment."""
+    """State of one view in one frame."""
 
     PREDICTED = 0
     NOT_DECODABLE = 1
@@ -33,12 +33,12 @@ class Status(IntEnum):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ViewImage:
-    """What the network sees of one view at one moment; black where the status is not PREDICTED.
+    """Network input of one view in one frame.
 
     Attributes:
-        image: (H, W, 3) uint8 RGB in model px.
-        to_model: (2, 3) frame px to model px.
-        status: whether there is anything to see.
+        image: (H, W, 3) uint8 RGB in model px; black where the status is not PREDICTED.
+        to_model: (2, 3) affine map from full-image px to model px.
+        status: State of the view; PREDICTED where there is an image.
     """
 
     image: np.ndarray
@@ -48,11 +48,11 @@ class ViewImage:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VideoBatch:
-    """Consecutive moments, ready for the network.
+    """Consecutive frames, ready for the network.
 
     Attributes:
-        batch: B samples; its index is the number of the moment.
-        status: (B, V) of `Status`.
+        batch: B samples; their index is the frame number.
+        status: (B, V) values of `Status`.
     """
 
     batch: Batch
@@ -60,25 +60,25 @@ class VideoBatch:
 
 
 def view_image(image: np.ndarray | None, box: np.ndarray, size: tuple[int, int]) -> ViewImage:
-    """Warp the part of a frame that a box covers onto the network's input, as training does.
+    """Warp the part of an image that a box covers onto the network's input, as training does.
 
     Args:
-        image: (h, w, 3) uint8 BGR; None where there is no frame.
-        box: (4,) x, y, width, height in frame px; NaN where there is none.
-        size: width and height in model px.
+        image: (h, w, 3) uint8 BGR; None where there is no image.
+        box: (4,) x, y, width, height in full-image px; NaN where there is no box.
+        size: Width and height of the network's input in model px.
     """
     width, height = size
     if image is None or not np.isfinite(box).all():
         status = Status.NOT_DECODABLE if image is None else Status.NO_BOX
         return ViewImage(image=np.zeros((height, width, 3), np.uint8), to_model=np.eye(2, 3), status=status)
     to_model = affine.from_box(box, np.array(size, dtype=np.float64))
-    # Channels are exchanged last, where there are fewest pixels.
+    # Channels are swapped last, where there are fewest pixels.
     warped = cv2.cvtColor(warp_image(image, to_model, size), cv2.COLOR_BGR2RGB)
     return ViewImage(image=warped, to_model=to_model, status=Status.PREDICTED)
 
 
 def to_sample(index: int, views: Sequence[ViewImage], num_keypoints: int, cameras: CameraGroup | None) -> Sample:
-    """The views of one moment as a sample without labels."""
+    """Combine the views of one frame into a sample without labels."""
     return Sample(
         index=index,
         images=np.stack([view.image for view in views]),
@@ -100,17 +100,17 @@ def read_video_batches(
     batch_size: int,
     start: int,
 ) -> Generator[VideoBatch]:
-    """Batches of a session, prepared ahead; memory does not depend on the videos' length.
+    """Yield the batches of a session, prepared ahead; memory does not depend on the videos' length.
 
-    A view that ends before the others counts as absent from then on.
+    A view that ends before the others is absent from then on.
 
     Args:
-        videos: one per view.
-        crops: of each video, see `read_crops`.
-        spec: of the network.
-        cameras: of the videos, None where they are not known.
-        batch_size: moments per batch; the last may have fewer.
-        start: first moment wanted.
+        videos: One video per view.
+        crops: Crops of each video, see `read_crops`.
+        spec: Description of the network.
+        cameras: Cameras of the videos; None where they are not known or not needed.
+        batch_size: Frames per batch; the last batch may have fewer.
+        start: Number of the first frame.
     """
     return prefetch(_batches(videos, crops, spec, cameras, batch_size, start), _BATCHES_AHEAD)
 
@@ -134,19 +134,19 @@ def _batches(
         for views in zip_longest(*streams, fillvalue=ended):
             group.append(views)
             if len(group) == batch_size:
-                yield _to_frames(group, start, spec, cameras)
+                yield _to_batch(group, start, spec, cameras)
                 start, group = start + batch_size, []
         if group:
-            yield _to_frames(group, start, spec, cameras)
+            yield _to_batch(group, start, spec, cameras)
 
 
 def _view_images(video: Video, crops: np.ndarray, size: tuple[int, int], start: int) -> Generator[ViewImage]:
-    with closing(read_frames(video, start)) as frames:
-        for position, frame in enumerate(frames, start):
-            yield view_image(frame, crop_at(crops, position), size)
+    with closing(read_frames(video, start)) as images:
+        for position, image in enumerate(images, start):
+            yield view_image(image, crop_at(crops, position), size)
 
 
-def _to_frames(
+def _to_batch(
     group: Sequence[tuple[ViewImage, ...]], start: int, spec: ModelSpec, cameras: CameraGroup | None
 ) -> VideoBatch:
     samples = [to_sample(start + row, views, len(spec.keypoint_names), cameras) for row, views in enumerate(group)]

@@ -20,7 +20,7 @@ from mvtrain.evaluate.evaluation import evaluate, held_out_first
 from mvtrain.evaluate.likelihood_fit import DEFAULT_SHARE, calibration_table
 from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.predictor import choose_device
-from mvtrain.predict.run_predict import say, warn
+from mvtrain.predict.run_predict import print_line, print_warning
 from mvtrain.project.project import Project, read_project
 from mvtrain.report.html import Section, escape, folded
 from mvtrain.report.keypoint_errors import errors_section
@@ -128,9 +128,9 @@ def report_command(run_dir: Path, options: ReportOptions, console: Console) -> N
     edges = style_of(run.config, project.keypoint_names, min_confidence=0).edges
     evaluation = evaluate(run, project, device=choose_device(options.device), batch_size=options.batch_size)
     if metrics is None:
-        warn(console, f"{run_dir} has no metrics.csv: no learning curves")
+        print_warning(console, f"{run_dir} has no metrics.csv: no learning curves")
     for sentence in recordings.omitted:
-        warn(console, sentence)
+        print_warning(console, sentence)
 
     share = DEFAULT_SHARE if run.confidence_map is None else run.confidence_map.share
     errors, errors_3d, pck, calibration = map(
@@ -158,7 +158,7 @@ def report_command(run_dir: Path, options: ReportOptions, console: Console) -> N
     title = f"{run_dir.resolve().name}: mvtrain report"
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     write_text(out, page_html(title, overview, sections, version=version("mvtrain"), date=now))
-    say(console, f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB): open it in a browser, it needs no network")
+    print_line(console, f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB): open it in a browser, it needs no network")
 
 
 def _check_writable(out: Path) -> None:

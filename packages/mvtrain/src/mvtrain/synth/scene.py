@@ -1,4 +1,4 @@
-"""Scene of one session: the animal, its surroundings, and a ring of cameras at different heights, each with its lens."""
+"""Scene of one session: the animal, its surroundings, and a ring of cameras at various heights, each with its lens."""
 
 from __future__ import annotations
 

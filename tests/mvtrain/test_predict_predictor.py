@@ -1,6 +1,5 @@
 """`mvtrain.load_predictor(RUN).predict(images)` on arrays."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 
 import mvtrain
+from helpers.errors import raises_input
 from helpers.runs import INPUT, KEYPOINTS, VIEWS, cameras, make_run
 from helpers.videos import moving_dot
 from mvgeom import reprojection_error
@@ -34,7 +34,7 @@ def stacks(length: int = 6) -> list[np.ndarray]:
     return list(np.stack(frames) // 2 + noise)
 
 
-def test_many_moments_and_one(predictor: mvtrain.Predictor) -> None:
+def test_many_frames_and_one(predictor: mvtrain.Predictor) -> None:
     images = stacks()
     found = predictor.predict(images)
     assert found.points.shape == (6, 3, 4, 2)
@@ -55,7 +55,7 @@ def test_points_are_in_px_of_each_views_own_images(predictor: mvtrain.Predictor)
     enlarged = [stack.repeat(n, axis=1).repeat(n, axis=2) for n, stack in zip((2, 1, 3), images, strict=True)]
     found, larger = predictor.predict(images), predictor.predict(enlarged)
     for view, scale in enumerate((2, 1, 3)):
-        # Blocks of equal pixels are averaged to the very same picture.
+        # Blocks of equal pixels are averaged to the very same image.
         expected = (found.points[:, view] + 0.5) * scale - 0.5
         np.testing.assert_allclose(larger.points[:, view], expected, atol=1e-3)
 
@@ -67,7 +67,7 @@ def test_a_box_is_a_crop(predictor: mvtrain.Predictor) -> None:
     crops = [image[:, y : y + 48, x : x + 72] for image, (x, y) in zip(images, corners, strict=True)]
     boxes = np.concatenate([corners, np.tile([72, 48], (3, 1))], axis=1)
     found, expected = predictor.predict(images, boxes=boxes), predictor.predict(crops)
-    # At the rim of a crop there is black, in the image the next pixel.
+    # Beyond the border of a crop there is black, in the image the next pixel.
     distance = np.linalg.norm(found.points - (expected.points + corners[:, None]), axis=-1)
     assert np.median(distance) < 0.2
     per_frame = predictor.predict(images, boxes=np.tile(boxes, (5, 1, 1)))
@@ -105,33 +105,48 @@ def test_cameras_give_3d_in_whatever_order(predictor: mvtrain.Predictor) -> None
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "code", "facts"),
     [
-        ({"images": stacks()[:2]}, "images of 2 views were given, the network has 3: top, left, right"),
-        ({"images": [*stacks()[:2], stacks()[2] / 255]}, "images of view right must be uint8 RGB"),
-        ({"images": [*stacks()[:2], stacks()[2][..., 0]]}, "got uint8 (6, 48, 64)"),
-        ({"images": [*stacks()[:2], stacks()[2][:4]]}, "same number of images, at least one: top has 6, left has 6, "),
-        ({"images": [None, None, None]}, "at least one: none has any"),
-        ({"boxes": np.zeros((2, 4))}, "boxes must have shape (3, 4) or (6, 3, 4)"),
-        ({"boxes": np.zeros((3, 4))}, "a box needs a positive width and height"),
-        ({"cameras": cameras(SIZE).select(["top", "left"])}, "no camera named right"),
+        ({"images": stacks()[:2]}, "wrong-count", {"found": 2, "expected": 3}),
+        ({"images": [*stacks()[:2], stacks()[2] / 255]}, "wrong-dtype", {"view": "right"}),
+        ({"images": [*stacks()[:2], stacks()[2][..., 0]]}, "wrong-shape", {"found": ("uint8", (6, 48, 64))}),
+        (
+            {"images": [*stacks()[:2], stacks()[2][:4]]},
+            "wrong-count",
+            {"found": {"top": 6, "left": 6, "right": 4}},
+        ),
+        ({"images": [None, None, None]}, "wrong-count", {"argument": "images", "found": {}}),
+        ({"boxes": np.zeros((2, 4))}, "wrong-shape", {"argument": "boxes", "found": (2, 4)}),
+        ({"cameras": cameras(SIZE).select(["top", "left"])}, "missing-view", {"view": "right"}),
     ],
 )
-def test_what_does_not_fit(predictor: mvtrain.Predictor, change: dict[str, object], message: str) -> None:
+def test_arguments_that_do_not_fit_are_refused(
+    predictor: mvtrain.Predictor, change: dict[str, object], code: str, facts: dict[str, object]
+) -> None:
     arguments: dict[str, object] = {"images": stacks(), **change}
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with raises_input(code, **facts):
         predictor.predict(**arguments)  # type: ignore[arg-type]
 
 
-def test_run_folders_that_are_none(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"nothing is no run folder: it does not exist"):
+def test_boxes_without_a_size_are_refused(predictor: mvtrain.Predictor) -> None:
+    with pytest.raises(ValueError, match="box"):
+        predictor.predict(stacks(), boxes=np.zeros((3, 4)))
+
+
+def test_unknown_devices_are_refused(run: Path) -> None:
+    with raises_input("unknown-choice", argument="device", found="abacus"):
+        mvtrain.load_predictor(run, device="abacus")
+
+
+def test_folders_that_are_not_run_folders_are_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nothing"):
         mvtrain.load_predictor(tmp_path / "nothing")
-    with pytest.raises(ValueError, match=r"is no run folder: it has no config.yaml"):
+    with pytest.raises(ValueError, match=r"config\.yaml"):
         mvtrain.load_predictor(tmp_path)
     (tmp_path / "config.yaml").write_text((run / "config.yaml").read_text())
-    with pytest.raises(ValueError, match=r"has no checkpoint: .* mvtrain fit --resume"):
+    with pytest.raises(ValueError, match=r"mvtrain fit --resume"):
         mvtrain.load_predictor(tmp_path)
-    with pytest.raises(ValueError, match=r"has no checkpoint 'first'; it has best, last"):
+    with pytest.raises(ValueError, match=r"'first'.*best, last"):
         mvtrain.load_predictor(run, checkpoint="first")
 
 

@@ -1,4 +1,4 @@
-"""Single labels that do not fit, and left and right exchanged, among labels with noise."""
+"""Suspect labels, and left and right exchanged, among labels with noise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from helpers.rigs import ring
 from mvgeom import CameraGroup, project
 from mvtrain.check.calibration_checks import check_calibrations
 from mvtrain.check.label_errors import error_findings, label_errors
-from mvtrain.check.left_right import check_sides, exchange_findings
+from mvtrain.check.left_right import exchange_findings, find_exchanges
 from mvtrain.project.project import Project
 
 NAMES = ("nose", "left_ear", "right_ear", "tail")
@@ -21,8 +21,8 @@ NUM_FRAMES = 20
 SIDES = (1, 2)
 
 
-def project_of(points: np.ndarray, cameras: CameraGroup | None) -> Project:
-    """A project in memory: whole frames, every known point visible."""
+def make_project(points: np.ndarray, cameras: CameraGroup | None) -> Project:
+    """Build a project in memory: whole images, every known point visible."""
     num_frames, num_views = points.shape[:2]
     views = tuple(f"view{view}" for view in range(num_views))
     return Project(
@@ -41,7 +41,7 @@ def project_of(points: np.ndarray, cameras: CameraGroup | None) -> Project:
 
 
 def labels(cameras: CameraGroup, seed: int, noise: float) -> np.ndarray:
-    """(N, V, K, 2) projections of random points with noise."""
+    """Return projections (N, V, K, 2) of random points with noise."""
     rng = np.random.default_rng(seed)
     pixels = project(rng.uniform(-1.5, 1.5, (NUM_FRAMES, len(NAMES), 3)), cameras)
     return pixels + noise * rng.normal(size=pixels.shape)
@@ -51,7 +51,7 @@ def labels(cameras: CameraGroup, seed: int, noise: float) -> np.ndarray:
 @given(seed=st.integers(0, 10**6), noise=st.floats(0, 1.5), num_views=st.integers(2, 6))
 def test_noise_is_no_finding(seed: int, noise: float, num_views: int) -> None:
     cameras = ring(num_views)
-    found = project_of(labels(cameras, seed, noise), cameras)
+    found = make_project(labels(cameras, seed, noise), cameras)
     groups, notes = check_calibrations(found)
     errors = label_errors(found, groups)
     assert not errors.suspect.any()
@@ -75,28 +75,28 @@ def test_a_moved_label_is_the_worst(seed: int, place: tuple[int, int, int], dist
     points = labels(cameras, seed, 0.5)
     true = points[place].copy()
     points[place] += distance * np.array([np.cos(angle), np.sin(angle)])
-    found = project_of(points, cameras)
+    found = make_project(points, cameras)
     errors = label_errors(found, check_calibrations(found)[0])
     assert errors.worst(1) == [place]
     assert errors.suspect[place]
     assert errors.error[place] == pytest.approx(distance, abs=6)
     np.testing.assert_allclose(errors.expected[place], true, atol=6)
-    # The other labels of that keypoint are not blamed.
+    # The other labels of that keypoint are not suspect.
     assert errors.suspect.sum() == 1
 
 
-def test_of_two_views_nothing_tells_which_is_wrong() -> None:
+def test_with_two_views_both_labels_are_suspect() -> None:
     cameras = ring(3)
     points = labels(cameras, 0, 0.3)
     points[5, 0, 1] = np.nan
     points[5, 1, 1] += [0.0, 60.0]
-    found = project_of(points, cameras)
+    found = make_project(points, cameras)
     suspect = label_errors(found, check_calibrations(found)[0]).suspect
     assert np.argwhere(suspect).tolist() == [[5, 1, 1], [5, 2, 1]]
 
 
-def test_without_calibration_nothing_is_judged() -> None:
-    found = project_of(labels(ring(3), 0, 0.3), None)
+def test_without_calibration_no_label_is_checked() -> None:
+    found = make_project(labels(ring(3), 0, 0.3), None)
     groups, notes = check_calibrations(found)
     errors = label_errors(found, groups)
     assert groups == ()
@@ -113,7 +113,7 @@ def test_without_calibration_nothing_is_judged() -> None:
     rows=st.sets(st.integers(0, NUM_FRAMES - 1), min_size=1, max_size=NUM_FRAMES),
     one_side=st.booleans(),
 )
-def test_exchanged_sides_are_found_where_they_are(seed: int, view: int, rows: set[int], one_side: bool) -> None:
+def test_exchanged_sides_are_found_in_their_frames(seed: int, view: int, rows: set[int], one_side: bool) -> None:
     cameras = ring(4)
     rng = np.random.default_rng(seed)
     middle, half = rng.uniform(-1, 1, (NUM_FRAMES, 1, 3)), rng.normal(size=(NUM_FRAMES, 1, 3))
@@ -124,12 +124,12 @@ def test_exchanged_sides_are_found_where_they_are(seed: int, view: int, rows: se
         points[:, view, SIDES[1]] = np.nan
     exchanged = sorted(rows)
     points[np.ix_(exchanged, [view], SIDES)] = points[np.ix_(exchanged, [view], SIDES[::-1])]
-    found = check_sides(points, cameras, [SIDES], 0.3)
+    found = find_exchanges(points, cameras, [SIDES], 0.3)
     apart = np.linalg.norm(np.diff(project(world, cameras)[:, view, list(SIDES)], axis=1)[:, 0], axis=-1)
     clear = {row for row in exchanged if apart[row] > 12}  # seen from the side, left and right are in one place
     for each in found:
         assert (each.view, each.pair) == (view, SIDES)
-        assert clear <= set(each.exchanged.tolist()) <= rows
+        assert clear <= set(each.rows.tolist()) <= rows
         assert each.error_exchanged < 0.4 * each.error
-        assert each.right <= NUM_FRAMES - len(rows)
+        assert each.num_correct <= NUM_FRAMES - len(rows)
     assert found or not clear

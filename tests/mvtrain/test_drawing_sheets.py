@@ -1,4 +1,4 @@
-"""What is drawn lies where it belongs."""
+"""Contact sheets: marks, cells and legends at their places, distinct colors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mvtrain.drawing.sheets import BACKGROUND, LINE_HEIGHT, Marks, draw_cell, palette, save_png, sheet, window_of
+from mvtrain.drawing.sheets import (
+    BACKGROUND,
+    LINE_HEIGHT,
+    Marks,
+    assemble_sheet,
+    draw_cell,
+    palette,
+    save_png,
+    shown_window,
+)
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 NOWHERE = np.full((1, 2), np.nan)
@@ -25,8 +34,8 @@ def marks(points: np.ndarray, expected: np.ndarray | None = None, *, filled: boo
     )
 
 
-def blob(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Grey, with a bright spot around each point."""
+def draw_spots(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Draw a bright spot around each point into a gray image."""
     image = np.full((size[1], size[0], 3), 60, dtype=np.uint8)
     for x, y in points:
         cv2.circle(image, (round(x), round(y)), 4, (220, 220, 220), -1)
@@ -39,12 +48,12 @@ def blob(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     right=st.tuples(st.integers(200, 390), st.integers(10, 290)),
     zoom=st.booleans(),
 )
-def test_marks_lie_on_what_they_mark(left: tuple[int, int], right: tuple[int, int], zoom: bool) -> None:
-    """A ring leaves its middle free, where the bright spot of the image must be seen."""
+def test_marks_are_at_their_points(left: tuple[int, int], right: tuple[int, int], zoom: bool) -> None:
+    """Check that the bright spot of the image is visible inside a ring, which leaves its middle free."""
     places = np.array([left, right], dtype=np.float64)
     marked, size = marks(places, filled=False), (320, 240)
-    cell = draw_cell(blob(places, (400, 300)), marked, [RED, RED], size, zoom=zoom)
-    window = window_of(marked, (400, 300), size[0] / size[1], zoom=zoom)
+    cell = draw_cell(draw_spots(places, (400, 300)), marked, [RED, RED], size, zoom=zoom)
+    window = shown_window(marked, (400, 300), size[0] / size[1], zoom=zoom)
     for place in places:
         x, y = np.round((place - window[:2] + 0.5) * size / window[2:] - 0.5).astype(int)
         assert cell[y, x].min() > 150
@@ -63,7 +72,7 @@ def test_label_and_expected_place_are_joined() -> None:
     assert green[row + 3, expected - 3]
 
 
-def test_points_far_outside_do_no_harm() -> None:
+def test_points_far_outside_are_ignored() -> None:
     image = np.full((60, 60, 3), 60, dtype=np.uint8)
     far = np.array([[1e9, -1e9], [30.0, 30.0]])
     cell = draw_cell(image, marks(far), [RED, GREEN], (300, 300))
@@ -73,7 +82,7 @@ def test_points_far_outside_do_no_harm() -> None:
 
 def test_small_subjects_are_shown_enlarged_and_inside_the_image() -> None:
     places = np.array([[2.0, 2.0], [40.0, 30.0]])
-    image = blob(places, (1000, 800))
+    image = draw_spots(places, (1000, 800))
     whole = draw_cell(image, marks(places, filled=False), [RED, RED], (320, 256), zoom=False)
     close = draw_cell(image, marks(places, filled=False), [RED, RED], (320, 256))
 
@@ -81,39 +90,41 @@ def test_small_subjects_are_shown_enlarged_and_inside_the_image() -> None:
         return int((cell.min(axis=-1) > 150).sum())
 
     assert bright(close) > 5 * bright(whole)
-    assert close.min(axis=-1)[200:, 200:].min() > 30  # nothing black: no part outside of the image is shown
+    assert close.min(axis=-1)[200:, 200:].min() > 30  # no black: nothing outside of the image is shown
 
 
 @pytest.mark.parametrize("count", [1, 2, 19, 60])
-def test_colours_are_distinct_and_light_enough(count: int) -> None:
+def test_colors_are_distinct_and_light_enough(count: int) -> None:
     colors = np.array(palette(count), dtype=float)
     assert len(np.unique(colors, axis=0)) == count
     assert (colors @ [0.3, 0.59, 0.11]).min() > 80
     assert palette(0) == []
 
 
-def test_cells_are_where_their_row_and_column_is(tmp_path: Path) -> None:
+def test_cells_are_at_their_row_and_column(tmp_path: Path) -> None:
     size = (40, 30)
     cells = [np.full((30, 40, 3), (shade, 7, 9), dtype=np.uint8) for shade in (100, 150, 200)]
-    picture = sheet([("first", cells[:2]), ("second", [None, cells[2]])], ["a", "b"], [("nose", RED)], ["key"], size)
-    shades = {shade: np.argwhere((picture == (shade, 7, 9)).all(axis=-1)) for shade in (100, 150, 200)}
+    image = assemble_sheet(
+        [("first", cells[:2]), ("second", [None, cells[2]])], ["a", "b"], [("nose", RED)], ["key"], size
+    )
+    shades = {shade: np.argwhere((image == (shade, 7, 9)).all(axis=-1)) for shade in (100, 150, 200)}
     corners = {shade: tuple(places.min(axis=0)) for shade, places in shades.items()}
     assert all(len(places) == 30 * 40 for places in shades.values())
     assert corners[100] == (2 * LINE_HEIGHT, 0)
     assert corners[150][0] == corners[100][0]
     assert corners[150][1] == corners[200][1] >= 40
     assert corners[200][0] == corners[100][0] + 30 + LINE_HEIGHT
-    assert (picture[3 * LINE_HEIGHT + 30 + 5, 10] == BACKGROUND).all()
-    assert (picture == RED).all(axis=-1).any()
+    assert (image[3 * LINE_HEIGHT + 30 + 5, 10] == BACKGROUND).all()
+    assert (image == RED).all(axis=-1).any()
 
     path = tmp_path / "new" / "sheet.png"
-    save_png(path, picture)
-    np.testing.assert_array_equal(cv2.imread(str(path))[..., ::-1], picture)
+    save_png(path, image)
+    np.testing.assert_array_equal(cv2.imread(str(path))[..., ::-1], image)
 
 
-def test_a_legend_longer_than_the_sheet_goes_into_columns() -> None:
+def test_a_legend_longer_than_the_sheet_has_several_columns() -> None:
     legend = [(f"keypoint{k}", color) for k, color in enumerate(palette(70))]
-    picture = sheet([("", [np.zeros((30, 40, 3), dtype=np.uint8)])], ["a"], legend, [], (40, 30))
-    assert picture.shape[0] < 25 * LINE_HEIGHT
-    seen = {tuple(color) for color in picture.reshape(-1, 3).tolist()}
+    image = assemble_sheet([("", [np.zeros((30, 40, 3), dtype=np.uint8)])], ["a"], legend, [], (40, 30))
+    assert image.shape[0] < 25 * LINE_HEIGHT
+    seen = {tuple(color) for color in image.reshape(-1, 3).tolist()}
     assert all(color in seen for _, color in legend)

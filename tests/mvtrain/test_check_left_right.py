@@ -1,4 +1,4 @@
-"""Proportions of the two sides of a body, and names over the wrong columns."""
+"""Proportions of the two sides of a body, names over the wrong columns, and mirrored pairs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from mvtrain.check.left_right import compare_sides, sides, symmetry_findings
+from mvtrain.check.left_right import compare_sides, mirrored_pairs, symmetry_findings
 
 NAMES = ("nose", *(f"{side}_{part}" for part in ("ear", "elbow", "paw", "knee") for side in ("left", "right")))
-PAIRS = sides(NAMES)
+PAIRS = mirrored_pairs(NAMES)
 
 
 def bodies(rng: np.random.Generator, num_frames: int = 30, looseness: float = 0.1) -> np.ndarray:
-    """(N, K, 3) a mirror-symmetric body, every frame elsewhere, its parts moving independently."""
+    """Return the points (N, K, 3) of a mirror-symmetric body at random poses, its parts moving independently."""
     halves = rng.uniform(0.3, 2, (len(PAIRS), 3)) * [1, 1, 3]
     parts = [np.zeros(3), *(half * sign for half in halves for sign in ([1, 1, 1], [-1, 1, 1]))]
     moving = np.stack(parts) + looseness * rng.normal(size=(num_frames, len(NAMES), 3))
@@ -33,12 +33,12 @@ def test_a_symmetric_body_passes(seed: int, scale: float, missing: float) -> Non
 
 
 def test_names_over_the_wrong_columns() -> None:
-    """One name lost in the middle: all that follow are one column off."""
+    """Warn where one name is lost in the middle, so that all that follow are one column off."""
     points = bodies(np.random.default_rng(1))
     (finding,) = symmetry_findings(NAMES, np.roll(points, 1, axis=1), PAIRS)
     assert (finding.severity, finding.code) == ("warning", "unequal_sides")
     assert finding.evidence["ratio"] > 1.25
-    assert "are the keypoint names over the right columns?" in finding.text
+    assert "labels.png" in finding.text
 
 
 def test_the_most_unequal_comes_first_with_its_lengths() -> None:
@@ -51,15 +51,15 @@ def test_the_most_unequal_comes_first_with_its_lengths() -> None:
         assert length == pytest.approx(np.median(np.linalg.norm(points[:, start] - points[:, end], axis=-1)))
 
 
-def test_too_little_to_tell() -> None:
+def test_too_few_frames_or_pairs() -> None:
     points = np.roll(bodies(np.random.default_rng(1)), 1, axis=1)
     assert symmetry_findings(NAMES, points[:4], PAIRS) == []
     assert symmetry_findings(NAMES, points, PAIRS[:2]) == []
     assert symmetry_findings(NAMES, np.full_like(points, np.nan), PAIRS) == []
 
 
-def test_sides_are_told_by_names() -> None:
-    assert sides(("nose", "left_ear", "right_ear", "tail")) == [(1, 2)]
-    assert sides(("nose", "tail")) == []
-    with pytest.raises(ValueError, match="'left_ear' has no counterpart"):
-        sides(("nose", "left_ear", "ear"))
+def test_mirrored_pairs_are_found_by_name() -> None:
+    assert mirrored_pairs(("nose", "left_ear", "right_ear", "tail")) == [(1, 2)]
+    assert mirrored_pairs(("nose", "tail")) == []
+    with pytest.raises(ValueError, match="'left_ear'"):
+        mirrored_pairs(("nose", "left_ear", "ear"))

@@ -1,6 +1,5 @@
 """Videos grouped into sessions by their names."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
+from helpers.errors import raises_input
 from mvtrain.predict.recordings import find_sessions
 
 VIEWS = ("top", "left")
@@ -54,38 +54,41 @@ def test_views_with_underscores_and_views_that_end_in_another(tmp_path: Path) ->
     assert names_of([tmp_path], ("1", "cam_1")) == {"a": ["a_1.mp4", "a_cam_1.mp4"]}
 
 
-def test_a_session_that_lacks_a_view_is_told_of_and_others_are_kept(tmp_path: Path) -> None:
+def test_a_session_that_lacks_a_view_is_incomplete_and_others_are_kept(tmp_path: Path) -> None:
     touch(tmp_path, "a_top.mp4", "a_left.mp4", "b_top.mp4")
     found = find_sessions([tmp_path], VIEWS)
     assert [session.name for session in found.complete] == ["a"]
-    (problem,) = found.incomplete
-    assert problem == (
-        f"session 'b' in {tmp_path} has no video of view left; the run's views are top, left, found b_top.mp4"
-    )
+    (incomplete,) = found.incomplete
+    assert (incomplete.name, incomplete.missing) == ("b", ("left",))
+    for part in ("'b'", str(tmp_path), "view left", "top, left", "b_top.mp4"):
+        assert part in incomplete.problem
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "code", "facts"),
     [
-        ("absent", "absent does not exist; give folders, videos or patterns of them"),
-        ("*.mov", "*.mov matches no folder and no video"),
-        ("readme.txt", "readme.txt is no video of a session: its name must be <session>_<view>.mp4"),
-        ("c_side.mp4", "c_side.mp4 is no video of a session"),
-        ("_top.mp4", "_top.mp4 is no video of a session"),
-        ("empty", "videos must be named <session>_<view>.mp4 with the run's views top, left; found no videos"),
-        ("other", "found x.mp4, y_side.mp4"),
+        ("absent", "missing-file", {}),
+        ("*.mov", "missing-file", {}),
+        ("readme.txt", "bad-name", {}),
+        ("c_side.mp4", "bad-name", {}),
+        ("_top.mp4", "bad-name", {}),
+        ("empty", "missing-file", {"found": ()}),
+        ("other", "missing-file", {"found": ("x.mp4", "y_side.mp4")}),
     ],
 )
-def test_what_names_no_session(name: str, message: str, tmp_path: Path) -> None:
+def test_inputs_without_a_session_are_refused(name: str, code: str, facts: dict[str, object], tmp_path: Path) -> None:
     touch(tmp_path, "readme.txt", "c_side.mp4", "_top.mp4")
     touch(tmp_path / "empty")
     touch(tmp_path / "other", "x.mp4", "y_side.mp4", "table.csv")
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with raises_input(code, path=tmp_path / name, **facts) as caught:
         find_sessions([tmp_path / name], VIEWS)
+    for found in facts.get("found", ()):  # type: ignore[attr-defined]
+        assert found in str(caught.value)
 
 
-def test_two_videos_of_one_view(tmp_path: Path) -> None:
+def test_two_videos_of_one_view_are_refused(tmp_path: Path) -> None:
     touch(tmp_path / "monday", "a_top.mp4", "a_left.mp4")
     touch(tmp_path / "tuesday", "a_top.mp4", "a_left.mp4")
-    with pytest.raises(ValueError, match=r"two videos of view left of session 'a': .*monday.* and .*tuesday"):
+    paths = tuple(tmp_path / day / "a_left.mp4" for day in ("monday", "tuesday"))
+    with raises_input("duplicate-name", session="a", view="left", paths=paths):
         find_sessions([tmp_path / "monday", tmp_path / "tuesday"], VIEWS)

@@ -1,4 +1,4 @@
-"""Following a subject by its 3D pose, with a network that is exact by construction: it finds coloured dots."""
+"""Tracking a subject by its 3D pose, with a network that is exact by construction: it finds colored dots."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from helpers.errors import raises_input
 from helpers.runs import VIEWS, cameras
 from helpers.tiny import generate_tiny_project
 from helpers.videos import write_video
@@ -19,17 +20,9 @@ from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.model.inference import Network
 from mvtrain.predict.predictor import Predictor
 from mvtrain.predict.records import Records
-from mvtrain.predict.search import Framing, find_subject, learn_framing, look, seen_together
+from mvtrain.predict.search import Framing, find_subject, predict_crops, visible_grid
 from mvtrain.predict.timing import Stopwatch
-from mvtrain.predict.tracking import (
-    Tracker,
-    TrackingReference,
-    TrackState,
-    learn_reference,
-    state_of,
-    track_fields,
-    track_frames,
-)
+from mvtrain.predict.tracking import Tracker, TrackingReference, TrackState, track_fields, track_frames
 from mvtrain.predict.video import open_video
 from mvtrain.predict.video_batches import Status
 from mvtrain.project.labels_3d import triangulate_labels
@@ -38,19 +31,19 @@ from mvtrain.project.project import read_project
 SIZE = (640, 480)
 RIG = cameras(SIZE)
 BODY = 0.15 * np.array([[1.0, 0, 0], [-0.5, 0.8, 0.2], [-0.5, -0.8, -0.2]])
-"""Red, green and blue dots of the subject, about its middle."""
+"""Red, green and blue dots of the subject, relative to its middle."""
 FRAMING = Framing(margin=0.5, aspect=1.0, side=0.5)
 REFERENCE = TrackingReference(framing=FRAMING, score=0.9)
 
 
 class DotFinder(torch.nn.Module):
-    """Heatmaps of where an image is red, green or blue."""
+    """Network whose heatmaps are the red, green and blue of an image."""
 
     def forward(self, images: Tensor, view_mask: Tensor | None, kept: Tensor | None, bias: Tensor | None) -> Tensor:
         del view_mask, kept, bias
         batch, views = images.shape[:2]
-        colour = images.flatten(0, 1) - images.flatten(0, 1).mean(1, keepdim=True)
-        return 60 * F.avg_pool2d(colour, 2).reshape(batch, views, 3, images.shape[-2] // 2, images.shape[-1] // 2)
+        color = images.flatten(0, 1) - images.flatten(0, 1).mean(1, keepdim=True)
+        return 60 * F.avg_pool2d(color, 2).reshape(batch, views, 3, images.shape[-2] // 2, images.shape[-1] // 2)
 
 
 @pytest.fixture(scope="module")
@@ -72,19 +65,19 @@ def predictor() -> Predictor:
     return Predictor(network=network, spec=spec, device=device, checksum="dots", batch_size=16)
 
 
-def film(center: np.ndarray | None) -> list[np.ndarray]:
-    """(h, w, 3) BGR per view of the subject at a place; None: nobody is there."""
+def film_subject(center: np.ndarray | None) -> list[np.ndarray]:
+    """Draw the images (h, w, 3) BGR of all views with the subject at a place; None draws no subject."""
     images = [np.full((SIZE[1], SIZE[0], 3), 60, np.uint8) for _ in VIEWS]
     if center is not None:
         for image, points in zip(images, project(center + BODY, RIG), strict=True):
-            for point, colour in zip(points, ((0, 0, 255), (0, 255, 0), (255, 0, 0)), strict=True):
+            for point, color in zip(points, ((0, 0, 255), (0, 255, 0), (255, 0, 0)), strict=True):
                 place = tuple(int(length) for length in np.round(point * 16))
-                cv2.circle(image, place, 2 << 4, colour, -1, cv2.LINE_AA, 4)
+                cv2.circle(image, place, 2 << 4, color, -1, cv2.LINE_AA, 4)
     return images
 
 
 def walk(length: int, speed: float = 0.04) -> np.ndarray:
-    """(N, 3) along a circle."""
+    """Return places (N, 3) along a circle."""
     angle = speed * np.arange(length)
     return np.stack([0.8 * np.cos(angle), 0.8 * np.sin(angle), 0.3 * np.sin(2 * angle)], axis=1)
 
@@ -93,98 +86,98 @@ PRESENT = (Status.PREDICTED,) * len(VIEWS)
 
 
 def errors(keypoints: np.ndarray, center: np.ndarray) -> np.ndarray:
-    """(V, K) px."""
+    """Return the distances (V, K) in px to the true keypoints."""
     return np.linalg.norm(keypoints[..., :2] - project(center + BODY, RIG), axis=-1)
 
 
-def test_the_network_of_these_tests_is_exact_in_crops_and_blind_in_whole_frames(predictor: Predictor) -> None:
+def test_the_network_of_these_tests_is_exact_in_crops_and_useless_in_whole_images(predictor: Predictor) -> None:
     center = np.array([0.4, -0.3, 0.2])
-    found = look(predictor, film(center), FRAMING.about_points(center[None], RIG), RIG)
+    found = predict_crops(predictor, film_subject(center), FRAMING.boxes_around_points(center[None], RIG), RIG)
     assert errors(found.keypoints[0], center).max() < 1.0
     assert found.scores[0] > 0.9
     np.testing.assert_allclose(found.poses[0], center + BODY, atol=0.01)
     whole = np.tile([[0.0, 0.0, *SIZE]], (1, 3, 1))
-    assert look(predictor, film(center), whole, RIG).scores[0] < 0.3
-    empty = look(predictor, film(None), FRAMING.about_points(center[None], RIG), RIG)
+    assert predict_crops(predictor, film_subject(center), whole, RIG).scores[0] < 0.3
+    empty = predict_crops(predictor, film_subject(None), FRAMING.boxes_around_points(center[None], RIG), RIG)
     assert empty.scores[0] < 0.1
 
 
 def test_views_that_contradict_each_other_score_less(predictor: Predictor) -> None:
     center = np.array([0.4, -0.3, 0.2])
-    windows = FRAMING.about_points(center[None], RIG)
-    frames = film(center)
-    mixed = [frames[0], frames[1], film(center + np.array([0.12, 0.1, -0.1]))[2]]
-    assert look(predictor, mixed, windows, RIG).scores[0] < 0.75
-    absent = look(predictor, [frames[0], None, frames[2]], windows, RIG)
+    windows = FRAMING.boxes_around_points(center[None], RIG)
+    images = film_subject(center)
+    mixed = [images[0], images[1], film_subject(center + np.array([0.12, 0.1, -0.1]))[2]]
+    assert predict_crops(predictor, mixed, windows, RIG).scores[0] < 0.75
+    absent = predict_crops(predictor, [images[0], None, images[2]], windows, RIG)
     assert absent.scores[0] > 0.9
     assert absent.status[0].tolist() == [Status.PREDICTED, Status.NOT_DECODABLE, Status.PREDICTED]
 
 
-def test_boxes_have_the_size_that_the_distance_asks_for() -> None:
+def test_boxes_have_the_size_of_the_subject_at_its_distance() -> None:
     centers = np.array([[0.0, 0, 0], [1.0, 0.5, -0.5]])
-    found = FRAMING.about_points(centers, RIG)
+    found = FRAMING.boxes_around_points(centers, RIG)
     middle = found[..., :2] + (found[..., 2:] - 1) / 2
     np.testing.assert_allclose(middle, np.moveaxis(project(centers, RIG), 0, 1), atol=1e-9)
-    distance = np.linalg.norm(RIG.centers, axis=-1)  # at the origin, which all cameras look at
+    distance = np.linalg.norm(RIG.centers, axis=-1)  # at the origin, which all cameras face
     np.testing.assert_allclose(found[0, :, 2], 0.5 * RIG.matrix[:, 0, 0] / distance, rtol=1e-6)
-    wide = Framing(margin=0.1, aspect=2.0, side=0.5).about_points(centers, RIG)
+    wide = Framing(margin=0.1, aspect=2.0, side=0.5).boxes_around_points(centers, RIG)
     np.testing.assert_allclose(wide[..., 2], found[..., 2])
     np.testing.assert_allclose(wide[..., 3], found[..., 2] / 2)
 
 
-def test_boxes_about_a_pose_do_not_follow_what_is_far_off() -> None:
-    sound = FRAMING.about_pose(BODY, RIG)
-    torn = FRAMING.about_pose(np.concatenate([BODY, [[5.0, 5, 5], [np.nan] * 3]]), RIG)
-    np.testing.assert_allclose(torn, sound)
-    typical = FRAMING.about_points(np.zeros((1, 3)), RIG)[0]
+def test_boxes_around_a_pose_ignore_keypoints_far_from_the_others() -> None:
+    expected = FRAMING.boxes_around_pose(BODY, RIG)
+    with_outlier = FRAMING.boxes_around_pose(np.concatenate([BODY, [[5.0, 5, 5], [np.nan] * 3]]), RIG)
+    np.testing.assert_allclose(with_outlier, expected)
+    typical = FRAMING.boxes_around_points(np.zeros((1, 3)), RIG)[0]
     for pose in (BODY[:1] - 0.001 * np.eye(3)[:1], 3 * BODY):
-        ratio = FRAMING.about_pose(pose, RIG)[:, 2] / typical[:, 2]
+        ratio = FRAMING.boxes_around_pose(pose, RIG)[:, 2] / typical[:, 2]
         assert (ratio > 1 / 1.65).all()
         assert (ratio < 1.65).all()
 
 
-def test_framing_is_learned_from_a_project(tmp_path: Path) -> None:
+def test_framing_is_estimated_from_a_project(tmp_path: Path) -> None:
     folder = generate_tiny_project(tmp_path / "project", num_frames=10, num_video_frames=10, crop=True)
-    labelled = read_project(load_config(folder / "config.yaml"))
-    framing = learn_framing(labelled)
-    points_3d, overlaps = triangulate_labels(labelled), []
-    assert labelled.boxes is not None
-    for row, rig in enumerate(labelled.cameras):
+    labeled = read_project(load_config(folder / "config.yaml"))
+    framing = Framing.from_project(labeled)
+    points_3d, overlaps = triangulate_labels(labeled), []
+    assert labeled.boxes is not None
+    for row, rig in enumerate(labeled.cameras):
         assert rig is not None
-        overlaps.append(boxes.iou(framing.about_pose(points_3d[row], rig), labelled.boxes[row]))
+        overlaps.append(boxes.iou(framing.boxes_around_pose(points_3d[row], rig), labeled.boxes[row]))
     assert np.median(overlaps) > 0.7
     whole = read_project(load_config(generate_tiny_project(tmp_path / "whole", num_frames=4) / "config.yaml"))
-    with pytest.raises(ValueError, match=r"those of .*whole are whole frames \(no data.bbox_file\)"):
-        learn_framing(whole)
+    with raises_input("bad-value", key="data.bbox_file", path=whole.root):
+        Framing.from_project(whole)
 
 
-def test_a_subject_too_small_for_whole_frames_is_found(predictor: Predictor) -> None:
+def test_a_subject_too_small_for_whole_images_is_found(predictor: Predictor) -> None:
     center = np.array([-0.9, 0.7, 0.4])
     options = {"cameras": RIG, "framing": FRAMING, "accepted_score": 0.45}
-    everywhere = find_subject(predictor, film(center), near=None, **options)  # type: ignore[arg-type]
+    everywhere = find_subject(predictor, film_subject(center), near=None, **options)  # type: ignore[arg-type]
     assert everywhere is not None
     np.testing.assert_allclose(everywhere.pose, center + BODY, atol=0.02)
-    close = find_subject(predictor, film(center), near=center + 0.15, **options)  # type: ignore[arg-type]
+    close = find_subject(predictor, film_subject(center), near=center + 0.15, **options)  # type: ignore[arg-type]
     assert close is not None
     np.testing.assert_allclose(close.pose, center + BODY, atol=0.02)
-    assert find_subject(predictor, film(None), near=center, **options) is None  # type: ignore[arg-type]
+    assert find_subject(predictor, film_subject(None), near=center, **options) is None  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("step", [0.1, 0.5, 2.0])
-def test_places_to_look_at_are_seen_and_not_too_many(step: float) -> None:
-    places = seen_together(RIG, step)
+def test_grid_points_are_visible_and_not_too_many(step: float) -> None:
+    places = visible_grid(RIG, step)
     assert 0 < len(places) <= 1500
     seen = np.moveaxis(project(places, RIG), 0, 1)
     inside = ((seen >= -0.5) & (seen <= np.array(SIZE) - 0.5)).all(-1)
     assert (inside.sum(1) >= 2).all()
 
 
-def follow(
-    predictor: Predictor, moments: Sequence[list[np.ndarray | None]], state: TrackState | None = None
+def track(
+    predictor: Predictor, frames: Sequence[list[np.ndarray | None]], state: TrackState | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Keypoints (N, V, K, 3), status (N, V) and windows (N, V, 4)."""
+    """Return the keypoints (N, V, K, 3), status (N, V) and windows (N, V, 4) of all frames."""
     tracker = Tracker(predictor, RIG, REFERENCE, state)
-    steps = [tracker.step(frames, PRESENT) for frames in moments]
+    steps = [tracker.step(images, PRESENT) for images in frames]
     return (
         np.stack([step.keypoints for step in steps]),
         np.stack([step.status for step in steps]),
@@ -192,12 +185,12 @@ def follow(
     )
 
 
-def test_a_moving_subject_is_followed(predictor: Predictor) -> None:
+def test_a_moving_subject_is_tracked(predictor: Predictor) -> None:
     centers = walk(30)
-    keypoints, status, windows = follow(predictor, [film(center) for center in centers])
+    keypoints, status, windows = track(predictor, [film_subject(center) for center in centers])
     assert (status == Status.PREDICTED).all()
     assert max(errors(found, center).max() for found, center in zip(keypoints, centers, strict=True)) < 1.0
-    # The crop knows where the subject goes: its middle is nearer than a step would be.
+    # The crop moves with the subject: its middle is nearer than a step would be.
     middle = windows[5:, :, :2] + windows[5:, :, 2:] / 2
     body = project(centers[5:, None] + BODY, RIG)
     center_of_body = (body.max(-2) + body.min(-2)) / 2
@@ -209,37 +202,37 @@ def test_a_subject_that_vanishes_is_lost_and_found_again_elsewhere(predictor: Pr
     centers[20:] = -centers[20:]
     there = np.ones(40, dtype=bool)
     there[10:20] = False
-    moments = [film(center if is_there else None) for center, is_there in zip(centers, there, strict=True)]
-    keypoints, status, windows = follow(predictor, moments)
+    frames = [film_subject(center if is_there else None) for center, is_there in zip(centers, there, strict=True)]
+    keypoints, status, windows = track(predictor, frames)
     assert (status[:10] == Status.PREDICTED).all()
     lost = (status == Status.LOST).all(1)
     np.testing.assert_array_equal(np.flatnonzero(lost), np.arange(13, np.flatnonzero(lost)[-1] + 1))
     assert np.isnan(keypoints[lost]).all()
     assert np.isnan(windows[lost]).all()
-    # At the moment of the next search: after 8 frames without.
+    # At the next search: after 8 frames without one.
     assert 19 <= np.flatnonzero(lost)[-1] <= 22
     for number in range(np.flatnonzero(lost)[-1] + 1, 40):
         assert errors(keypoints[number], centers[number]).max() < 1.0
 
 
-def test_a_subject_that_is_hidden_for_two_moments_is_not_lost(predictor: Predictor) -> None:
+def test_a_subject_that_is_hidden_for_two_frames_is_not_lost(predictor: Predictor) -> None:
     centers = walk(20)
-    moments = [film(None if number in (8, 9) else center) for number, center in enumerate(centers)]
-    keypoints, status, _ = follow(predictor, moments)
+    frames = [film_subject(None if number in (8, 9) else center) for number, center in enumerate(centers)]
+    keypoints, status, _ = track(predictor, frames)
     assert (status == Status.PREDICTED).all()
     assert errors(keypoints[12], centers[12]).max() < 1.0
     assert (keypoints[8:10, ..., 2] < 0.2).all()
 
 
-def test_views_without_a_frame_do_not_stop_it(predictor: Predictor) -> None:
+def test_views_without_an_image_do_not_stop_tracking(predictor: Predictor) -> None:
     centers = walk(12)
-    moments: list[list[np.ndarray | None]] = [list(film(center)) for center in centers]
+    frames: list[list[np.ndarray | None]] = [list(film_subject(center)) for center in centers]
     for number in range(3, 9):
-        moments[number][1] = None
+        frames[number][1] = None
     tracker = Tracker(predictor, RIG, REFERENCE)
     steps = [
-        tracker.step(frames, [Status.NOT_DECODABLE if frame is None else Status.PREDICTED for frame in frames])
-        for frames in moments
+        tracker.step(images, [Status.NOT_DECODABLE if image is None else Status.PREDICTED for image in images])
+        for images in frames
     ]
     for number, (step, center) in enumerate(zip(steps, centers, strict=True)):
         views = [0, 2] if 3 <= number < 9 else [0, 1, 2]
@@ -249,11 +242,11 @@ def test_views_without_a_frame_do_not_stop_it(predictor: Predictor) -> None:
 
 
 @pytest.mark.parametrize("cut", [3, 12, 15, 21])
-def test_going_on_from_a_record_changes_nothing(predictor: Predictor, cut: int, tmp_path: Path) -> None:
+def test_resuming_from_a_record_changes_nothing(predictor: Predictor, cut: int, tmp_path: Path) -> None:
     centers = walk(24)
-    moments = [film(None if 10 <= number < 18 else center) for number, center in enumerate(centers)]
+    frames = [film_subject(None if 10 <= number < 18 else center) for number, center in enumerate(centers)]
     paths = [
-        write_video(tmp_path / f"s_{view}.avi", [frames[number] for frames in moments])
+        write_video(tmp_path / f"s_{view}.avi", [images[number] for images in frames])
         for number, view in enumerate(VIEWS)
     ]
     videos = [open_video(path) for path in paths]
@@ -271,13 +264,13 @@ def test_going_on_from_a_record_changes_nothing(predictor: Predictor, cut: int, 
 
     whole = records_of("whole", 0, None)
     assert len(whole) == len(centers)
-    rest = records_of("rest", cut, state_of(whole[cut - 1]))
+    rest = records_of("rest", cut, TrackState.from_record(whole[cut - 1]))
     assert rest.tobytes() == whole[cut:].tobytes()
 
 
-def test_a_reference_comes_from_the_labelled_frames(predictor: Predictor, tmp_path: Path) -> None:
+def test_the_reference_is_estimated_from_the_labeled_frames(predictor: Predictor, tmp_path: Path) -> None:
     folder = generate_tiny_project(tmp_path / "project", num_frames=10, num_video_frames=10, crop=True)
-    labelled = read_project(load_config(folder / "config.yaml"))
-    reference = learn_reference(predictor, labelled)
+    labeled = read_project(load_config(folder / "config.yaml"))
+    reference = TrackingReference.from_project(labeled, predictor)
     assert 0 <= reference.score < 1  # there are no dots in these images
-    assert reference.framing == learn_framing(labelled)
+    assert reference.framing == Framing.from_project(labeled)

@@ -1,4 +1,4 @@
-"""Predictions in 3D: confidence counts, disagreement is left out, the noise is that of the whole recording."""
+"""Predictions in 3D: weights by confidence, outlier views, and the noise of a whole recording."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_parts_of_a_recording_give_what_the_whole_gives() -> None:
     assert (whole.num_views[5:9] <= 2).all()
 
 
-def test_nothing_seen_by_two_views_gives_nothing() -> None:
+def test_keypoints_in_one_view_give_no_3d() -> None:
     _, points, confidence = recording(num_frames=3)
     points[:, 1:], confidence[:, 1:] = np.nan, np.nan
     rig = cameras(SIZE)

@@ -1,4 +1,4 @@
-"""Tables of predictions: what mvgeom reads back, byte for byte what pandas would write."""
+"""Tables of predictions: the bytes that pandas would write, and reading them with mvgeom."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ INDEX = ["a/img,1.png", "nan", 'c".png', "d.png", "e.png"]
 values = hnp.arrays(np.float64, (5, 3, 3), elements=st.floats(-1e5, 1e5) | st.just(np.nan))
 
 
-def with_pandas(index: list[str], keypoints: np.ndarray, sets: list[str] | None) -> str:
+def format_with_pandas(index: list[str], keypoints: np.ndarray, sets: list[str] | None) -> str:
     columns = pd.MultiIndex.from_tuples(
         [("mvtrain", name, coord) for name in NAMES for coord in ("x", "y", "likelihood")],
         names=["scorer", "bodyparts", "coords"],
@@ -30,7 +30,7 @@ def with_pandas(index: list[str], keypoints: np.ndarray, sets: list[str] | None)
 
 @settings(max_examples=50)
 @given(keypoints=values, cut=st.integers(0, 5), with_sets=st.booleans())
-def test_the_same_bytes_as_pandas_in_whatever_blocks(
+def test_the_bytes_are_those_of_pandas_in_any_blocks(
     keypoints: np.ndarray, cut: int, with_sets: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("tables") / "new folder" / "table.csv"
@@ -45,7 +45,7 @@ def test_the_same_bytes_as_pandas_in_whatever_blocks(
         for part in (slice(0, cut), slice(cut, 5))
     ]
     write_predictions(path, NAMES, blocks, with_sets=with_sets)
-    assert path.read_text() == with_pandas(INDEX, keypoints, sets)
+    assert path.read_text() == format_with_pandas(INDEX, keypoints, sets)
 
 
 def test_mvgeom_reads_it(tmp_path: Path) -> None:
