@@ -7,12 +7,31 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import Markup
 
+import mvtrain
 from helpers.page import Page
-from mvtrain.report.html import Section, card, facts, jpeg, number, paragraph, significant, table
+from mvtrain.report.html import (
+    Card,
+    Section,
+    head_html,
+    join_parts,
+    jpeg,
+    number,
+    page_html,
+    paragraph,
+    significant,
+    table,
+)
 from mvtrain.report.learning_curves import learning_curves_section, log_ticks, read_metrics, read_run_info
 from mvtrain.report.plots import figure, figure_html, plain
-from mvtrain.report.write_report import page_html
+
+TAG = re.compile(
+    r"</?(a|body|button|caption|code|dd|details|div|dl|dt|em|figcaption|figure|footer|form|h[1-6]|head|header|hr|html|i|"
+    r"img|input|li|link|main|meta|nav|ol|option|p|pre|script|section|select|span|strong|style|sub|summary|sup|svg|"
+    r"table|tbody|td|th|thead|title|tr|u|ul)( [^>]*)?/?>"
+)
+"""Elements of a page; `br` is left out, because plotly's labels have a markup of their own with it."""
 
 NASTY = '</script><script>alert("1")</script><img src=x onerror=alert(1)>&amp;\'$plotly'
 TEXT = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=30)
@@ -20,13 +39,13 @@ TEXT = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_s
 
 @given(text=TEXT)
 def test_text_comes_back_from_the_page_as_it_went_in(text: str) -> None:
-    content = table("t", ["name", text], [[text, "1"]]) + card("c", text, text, text) + facts({text: text})
-    content += f'<div id="p">{paragraph(text)}</div>'
-    page = Page(content)
+    head = head_html(text, [Card(anchor="c", title=text, value=text, detail=text)], {text: text})
+    message = Markup('<div id="p">{}</div>').format(paragraph(text))
+    page = Page(join_parts([table("t", ["name", text], [[text, "1"]]), head, message]))
     assert page.tables["t"] == [["name", text], [text, "1"]]
     assert page.texts["c"] == 3 * text
-    assert page.texts["p"] == text
-    assert set(page.tags) <= {"div", "table", "thead", "tbody", "tr", "th", "td", "dl", "dt", "dd", "p"}
+    assert page.texts["p"].removesuffix("\n") == text
+    assert set(page.tags) <= {"div", "table", "thead", "tbody", "tr", "th", "td", "dl", "dt", "dd", "p", "h1"}
 
 
 def test_missing_figures_are_dashes() -> None:
@@ -129,3 +148,11 @@ def test_ticks_are_few_and_between(low: float, factor: float) -> None:
     assert len(ticks) <= 8
     assert all(low / 1.11 <= tick <= 1.11 * low * factor for tick in ticks)
     assert ticks == sorted(ticks)
+
+
+def test_html_is_in_templates_only() -> None:
+    package = Path(mvtrain.__file__).parent
+    for path in package.rglob("*.py"):
+        found = TAG.search(path.read_text(encoding="utf-8"))
+        assert found is None, f"{path}: {found}"
+    assert TAG.search((package / "report" / "templates" / "page.html.j2").read_text(encoding="utf-8"))

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from mvtrain.evaluate.error_tables import ALL, OCCLUDED, VISIBLE, errors_by_view
 from mvtrain.evaluate.evaluation import Evaluation, held_out_set
 from mvtrain.metrics.errors import OCCLUDED_SOURCE
-from mvtrain.report.html import Section, number, paragraph, sentence, significant, table
+from mvtrain.report.html import Section, heading, join_parts, number, paragraph, sentence, significant, table
 from mvtrain.report.plots import figure, figure_html, go, plain
 
 _SCALE = [[0.0, "#f5f9ff"], [0.35, "#9ecae9"], [0.7, "#3182bd"], [1.0, "#08306b"]]
@@ -31,15 +32,15 @@ def errors_section(evaluation: Evaluation, errors: pd.DataFrame, errors_3d: pd.D
     beside = ", and beside them to the known places of occluded keypoints" if _has_occluded(errors) else ""
     height = 150 + _ROW_HEIGHT * len(evaluation.keypoint_names)
     parts = [
-        "<h3>By view</h3>",
+        heading("By view"),
         _view_table(errors),
-        "<h3>By keypoint</h3>",
+        heading("By keypoint"),
         figure_html(draw_heat_map(evaluation, errors), "error-heat-map", height),
         *_occluded_heat_map(evaluation, errors, height),
         _keypoint_table(evaluation, errors, errors_3d, held_out),
     ]
     if len(errors_3d):
-        parts += ["<h3>In 3D</h3>", _table_3d(errors_3d)]
+        parts += [heading("In 3D"), _table_3d(errors_3d)]
     else:
         parts.append(paragraph("No errors in 3D: the project has no calibration of two views or more.", "note"))
     return Section(
@@ -50,7 +51,7 @@ def errors_section(evaluation: Evaluation, errors: pd.DataFrame, errors_3d: pd.D
             "usual case, the 95 % column the bad one; mean pose is what a predictor gets that says the same for every "
             "image."
         ),
-        body_html="\n".join(parts),
+        body_html=join_parts(parts),
     )
 
 
@@ -59,7 +60,7 @@ def _has_occluded(errors: pd.DataFrame) -> bool:
     return bool((errors["error"] == "occluded").any())
 
 
-def _view_table(errors: pd.DataFrame) -> str:
+def _view_table(errors: pd.DataFrame) -> Markup:
     has_occluded = _has_occluded(errors)
     rows = []
     for row in errors_by_view(errors).to_dict("records"):
@@ -68,11 +69,11 @@ def _view_table(errors: pd.DataFrame) -> str:
         rows.append([*names, str(row["count"]), *map(number, figures)])
     names = ["set", "view", *(["visibility"] if has_occluded else [])]
     head = (*names, "count", "mean", "median", "95 %", "mean pose")
-    caption = paragraph(sentence(OCCLUDED_SOURCE), "caption") if has_occluded else ""
+    caption = paragraph(sentence(OCCLUDED_SOURCE), "caption") if has_occluded else Markup()
     return table("errors-by-view", head, rows, num_text_columns=len(names)) + caption
 
 
-def _occluded_heat_map(evaluation: Evaluation, errors: pd.DataFrame, height: int) -> list[str]:
+def _occluded_heat_map(evaluation: Evaluation, errors: pd.DataFrame, height: int) -> list[Markup]:
     """The figure of occluded keypoints; nothing without any."""
     if not _has_occluded(errors):
         return []
@@ -141,7 +142,7 @@ def _set_buttons(splits: list[str], shown: str, visibility: str) -> dict[str, An
     return {"type": "buttons", "direction": "right", "active": splits.index(shown), "buttons": buttons, **place}
 
 
-def _keypoint_table(evaluation: Evaluation, errors: pd.DataFrame, errors_3d: pd.DataFrame, split: str) -> str:
+def _keypoint_table(evaluation: Evaluation, errors: pd.DataFrame, errors_3d: pd.DataFrame, split: str) -> Markup:
     found = errors[errors["split"] == split].set_index(["error", "view", "keypoint"])
     found_3d = errors_3d[errors_3d["split"] == split].set_index(["against", "keypoint"])["median"].to_dict()
     against = "truth" if evaluation.truth_3d is not None else "labels"
@@ -173,7 +174,7 @@ def _keypoint_table(evaluation: Evaluation, errors: pd.DataFrame, errors_3d: pd.
     return table("errors-by-keypoint", head, rows) + caption
 
 
-def _table_3d(errors_3d: pd.DataFrame) -> str:
+def _table_3d(errors_3d: pd.DataFrame) -> Markup:
     rows = []
     for row in errors_3d[errors_3d["keypoint"] == ALL].to_dict("records"):
         shares = [str(row["known"]), f"{100 * row['count'] / row['known']:.1f} %"]

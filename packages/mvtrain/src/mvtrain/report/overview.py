@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from mvtrain.evaluate.error_tables import ALL, VISIBLE, statistics
 from mvtrain.evaluate.evaluation import Evaluation, describe_unlearned, held_out_set
@@ -14,7 +15,7 @@ from mvtrain.evaluate.likelihood_fit import calibration_errors
 from mvtrain.model.run_folder import Run
 from mvtrain.project.project import Project
 from mvtrain.project.splits import SET_NAMES
-from mvtrain.report.html import card, escape, facts, grid, number, significant
+from mvtrain.report.html import Card, head_html, number, significant
 
 _UNKNOWN = "not known: the run folder has no run.yaml"
 _SHOWN_SESSIONS = 6
@@ -31,7 +32,7 @@ def overview_html(
     info: list[dict[str, Any]],
     metrics: pd.DataFrame | None,
     share: float,
-) -> str:
+) -> Markup:
     """The name of the run, cards with its errors, a list of what it is.
 
     Args:
@@ -43,64 +44,99 @@ def overview_html(
         metrics: from `run_files.read_metrics`.
         share: of the subject's size that likelihoods are about.
     """
-    return (
-        f"<h1>{escape(run.folder.resolve().name)}</h1>\n"
-        + grid(_cards(evaluation, tables, share), "cards")
-        + facts(_facts(run, project, evaluation, info, metrics))
+    return head_html(
+        run.folder.resolve().name,
+        _cards(evaluation, tables, share),
+        _facts(run, project, evaluation, info, metrics),
     )
 
 
-def _cards(evaluation: Evaluation, tables: Mapping[str, pd.DataFrame], share: float) -> list[str]:
+def _cards(evaluation: Evaluation, tables: Mapping[str, pd.DataFrame], share: float) -> list[Card]:
     split = held_out_set(evaluation)
     rows = evaluation.split == split
     error = statistics(evaluation.pixel_error[rows])
     baseline = statistics(evaluation.mean_pose_error[rows])["mean"]
     cards = [
-        card(
-            "card-error",
-            f"error, {split} set",
-            f"{number(error['median'])} px",
-            f"median; mean {number(error['mean'])}, 95\u00a0% {number(error['percentile_95'])} px",
+        Card(
+            anchor="card-error",
+            title=f"error, {split} set",
+            value=f"{number(error['median'])} px",
+            detail=f"median; mean {number(error['mean'])}, 95\u00a0% {number(error['percentile_95'])} px",
         )
     ]
     occluded = statistics(evaluation.occluded_error[rows])
     if occluded["count"]:
-        detail = f"median; mean {number(occluded['mean'])}, 95\u00a0% {number(occluded['percentile_95'])} px"
-        title = f"error of occluded keypoints, {split} set"
-        cards.append(card("card-occluded", title, f"{number(occluded['median'])} px", detail))
+        cards.append(
+            Card(
+                anchor="card-occluded",
+                title=f"error of occluded keypoints, {split} set",
+                value=f"{number(occluded['median'])} px",
+                detail=f"median; mean {number(occluded['mean'])}, 95\u00a0% {number(occluded['percentile_95'])} px",
+            )
+        )
     if np.isfinite(baseline) and error["mean"] > 0:
-        better = f"{baseline / error['mean']:.1f} times"
-        cards.append(card("card-baseline", "better than the mean pose", better, f"its mean error: {baseline:.2f} px"))
+        cards.append(
+            Card(
+                anchor="card-baseline",
+                title="better than the mean pose",
+                value=f"{baseline / error['mean']:.1f} times",
+                detail=f"its mean error: {baseline:.2f} px",
+            )
+        )
     if np.isfinite(evaluation.error_3d[rows]).any():
         errors_3d, against = evaluation.error_3d, "triangulated labels"
         if evaluation.truth_error_3d is not None:
             errors_3d, against = evaluation.truth_error_3d, "the truth"
         found = statistics(errors_3d[rows])
-        detail = f"median to {against}, in the calibration's unit; 95\u00a0% {significant(found['percentile_95'])}"
-        cards.append(card("card-error-3d", f"3D error, {split} set", significant(found["median"]), detail))
-        consistency = statistics(evaluation.reprojection_error[rows])
-        detail = f"median; 95\u00a0% {number(consistency['percentile_95'])} px"
+        worst = significant(found["percentile_95"])
         cards.append(
-            card("card-reprojection", f"reprojection error, {split} set", f"{number(consistency['median'])} px", detail)
+            Card(
+                anchor="card-error-3d",
+                title=f"3D error, {split} set",
+                value=significant(found["median"]),
+                detail=f"median to {against}, in the calibration's unit; 95\u00a0% {worst}",
+            )
+        )
+        consistency = statistics(evaluation.reprojection_error[rows])
+        cards.append(
+            Card(
+                anchor="card-reprojection",
+                title=f"reprojection error, {split} set",
+                value=f"{number(consistency['median'])} px",
+                detail=f"median; 95\u00a0% {number(consistency['percentile_95'])} px",
+            )
         )
     return [*cards, *_cards_of_tables(tables, split, share)]
 
 
-def _cards_of_tables(tables: Mapping[str, pd.DataFrame], split: str, share: float) -> list[str]:
+def _cards_of_tables(tables: Mapping[str, pd.DataFrame], split: str, share: float) -> list[Card]:
     cards = []
     pck = tables["pck"]
     pck = pck[pck["visibility"] == VISIBLE]
     chosen = pck[(pck[["view", "keypoint"]] == ALL).all(axis=1) & (pck["split"] == split) & (pck["unit"] == "share")]
     found = chosen[chosen["threshold"] == _PCK_SHARE]["pck"]
     if len(found):
-        detail = f"of visible labels within {100 * _PCK_SHARE:g} % of the subject's size"
-        cards.append(card("card-pck", f"found, {split} set", f"{100 * found.iloc[0]:.1f} %", detail))
+        cards.append(
+            Card(
+                anchor="card-pck",
+                title=f"found, {split} set",
+                value=f"{100 * found.iloc[0]:.1f} %",
+                detail=f"of visible labels within {100 * _PCK_SHARE:g} % of the subject's size",
+            )
+        )
     summary = calibration_errors(tables["calibration"])
     summary = summary[(summary["split"] == split) & (summary["points"] == ALL)]
     if len(summary):
         last = summary.iloc[-1]  # the calibrated likelihood where there is one
         detail = f"mean difference between likelihood and share found within {100 * share:.3g} %, {last['confidence']}"
-        cards.append(card("card-likelihood", "likelihood is off by", number(last["calibration_error"], 3), detail))
+        cards.append(
+            Card(
+                anchor="card-likelihood",
+                title="likelihood is off by",
+                value=number(last["calibration_error"], 3),
+                detail=detail,
+            )
+        )
     return cards
 
 

@@ -6,7 +6,10 @@ import html
 from typing import Any
 
 import plotly.graph_objects as go
+from markupsafe import Markup
 from plotly.colors import qualitative
+
+from mvtrain.report.html import plot
 
 INK = "#1f2933"
 FAINT = "#7b8794"
@@ -62,7 +65,7 @@ def color(position: int) -> str:
     return str(palette[position % len(palette)])
 
 
-def figure_html(drawn: go.Figure, anchor: str, height: int) -> str:
+def figure_html(drawn: go.Figure, anchor: str, height: int) -> Markup:
     """The figure as part of a page that has plotly's script, as wide as there is room.
 
     Args:
@@ -79,4 +82,4 @@ def figure_html(drawn: go.Figure, anchor: str, height: int) -> str:
         config=_CONFIG,
         default_height=f"{height}px",
     )
-    return f'<div class="plot">{content}</div>'
+    return plot(Markup(content))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mvtrain.report.html import Section, grid, paragraph
+from mvtrain.report.html import Section, grid, join_parts, paragraph
 from mvtrain.report.plots import FAINT, GRID, INK, KNOWN, PREDICTED, figure, figure_html, go, plain
 from mvtrain.report.scenes import Scene, bounds, camera_traces, coordinates, viewpoints
 
@@ -38,7 +38,7 @@ def pose_section(
         notes.append("No 3D: the project has no calibration of two views or more, or no two views agree.")
     elif not edges:
         notes.append("Lines between keypoints appear when data.skeleton of the config names them.")
-    body = [grid(figures) if len(figures) > 1 else "".join(figures), *(paragraph(note, "note") for note in notes)]
+    shown = [grid(figures)] if len(figures) > 1 else figures
     return Section(
         anchor="pose",
         title="Pose and cameras in 3D",
@@ -46,7 +46,7 @@ def pose_section(
             "Play, or drag the slider; drag in the figure to turn it, scroll or pinch to come nearer. A pose that "
             "jumps or loses its proportions is wrong even where its reprojection error is small."
         ),
-        body_html="\n".join(body),
+        body_html=join_parts([*shown, *(paragraph(note, "note") for note in notes)]),
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pandas as pd
+from markupsafe import Markup
 
 from mvtrain.evaluate.error_tables import ALL, OCCLUDED, in_view_order
 from mvtrain.evaluate.likelihood_fit import calibration_errors
 from mvtrain.model.likelihood import ConfidenceMap, describe_likelihood
-from mvtrain.report.html import Section, grid, number, paragraph, sentence, table
+from mvtrain.report.html import Section, grid, heading, join_parts, number, paragraph, sentence, table
 from mvtrain.report.plots import FAINT, SET_COLORS, figure, figure_html, go
 
 _LARGEST_SHARE = 0.3
@@ -32,9 +33,9 @@ def reliability_section(
     ]
     meaning = paragraph(sentence(describe_likelihood(confidence_map)), "caption")
     tables = [
-        "<h3>Keypoints found</h3>",
+        heading("Keypoints found"),
         _pck_table(pck),
-        "<h3>Likelihood</h3>",
+        heading("Likelihood"),
         _likelihood_table(calibration),
         meaning,
     ]
@@ -47,7 +48,7 @@ def reliability_section(
             f"found within {100 * share:.3g} % of the subject's size, hidden ones included: on the diagonal a "
             "likelihood is what it says, below it the network is too sure of itself."
         ),
-        body_html="\n".join([grid(plots), *tables]),
+        body_html=join_parts([grid(plots), *tables]),
     )
 
 
@@ -95,7 +96,7 @@ def _reliability(calibration: pd.DataFrame, share: float) -> go.Figure:
     return drawn
 
 
-def _pck_table(pck: pd.DataFrame) -> str:
+def _pck_table(pck: pd.DataFrame) -> Markup:
     chosen = pck[(pck["keypoint"] == ALL) & (pck["unit"] == "share") & pck["threshold"].isin(_LISTED_SHARES)]
     has_occluded = (chosen["visibility"] == OCCLUDED).any()
     rows = []
@@ -108,7 +109,7 @@ def _pck_table(pck: pd.DataFrame) -> str:
     return table("pck-table", head, rows, num_text_columns=len(names))
 
 
-def _likelihood_table(calibration: pd.DataFrame) -> str:
+def _likelihood_table(calibration: pd.DataFrame) -> Markup:
     rows = [
         [
             row["split"],

@@ -6,10 +6,11 @@ import re
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from mvtrain.evaluate.error_tables import ALL, statistics
 from mvtrain.evaluate.evaluation import Evaluation
-from mvtrain.report.html import Section, number, paragraph, table
+from mvtrain.report.html import Section, join_parts, number, paragraph, table
 from mvtrain.report.plots import color, figure, figure_html, go, plain
 from mvtrain.report.predicted_videos import Recording, Recordings
 
@@ -52,7 +53,7 @@ def reprojection_section(evaluation: Evaluation, errors: pd.DataFrame, recording
             "triangulate to. Peaks are moments not to be trusted; a view that is above the others all the time has a "
             "wrong calibration. Low values alone prove nothing: views can agree on something wrong."
         ),
-        body_html="\n".join(parts),
+        body_html=join_parts(parts),
     )
 
 
@@ -91,7 +92,7 @@ def _frame_number(image_name: str) -> int | None:
     return int(found[-1]) if found else None
 
 
-def _by_view(errors: pd.DataFrame) -> str:
+def _by_view(errors: pd.DataFrame) -> Markup:
     chosen = errors[(errors["error"] == "reprojection") & (errors["keypoint"] == ALL)]
     rows = [
         [row["split"], row["view"], str(row["count"]), *(number(row[k]) for k in ("mean", "median", "percentile_95"))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from markupsafe import Markup
 
 from mvtrain.drawing.sheets import Color, Marks, cell_size, draw_cell, frame_title, palette
 from mvtrain.evaluate.error_tables import statistics
@@ -10,7 +11,7 @@ from mvtrain.evaluate.evaluation import Evaluation, held_out_set
 from mvtrain.evaluate.likelihood_fit import DEFAULT_SHARE
 from mvtrain.project.images import read_image
 from mvtrain.project.project import Project, to_crop
-from mvtrain.report.html import Section, escape, grid, jpeg, number, paragraph
+from mvtrain.report.html import Section, grid, heading, join_parts, jpeg, legend, number, paragraph
 
 _NUM_MOMENTS = 6
 _NEAR = 3
@@ -31,7 +32,8 @@ def worst_frames_section(evaluation: Evaluation, project: Project) -> Section:
     worst = worst_rows(evaluation, max(1, min(_NUM_MOMENTS, _MAX_PICTURES // len(evaluation.view_names))))
     colors = palette(len(evaluation.keypoint_names))
     if worst:
-        body = _legend(evaluation, colors) + "\n".join(_moment(evaluation, project, n, colors) for n in worst)
+        names = legend(zip(evaluation.keypoint_names, colors, strict=True))
+        body = join_parts([names, *(_frame(evaluation, project, n, colors) for n in worst)])
     else:
         body = paragraph(f"The {split} set has no visible label.", "note")
     return Section(
@@ -65,15 +67,7 @@ def worst_rows(evaluation: Evaluation, count: int) -> list[int]:
     return chosen[:count]
 
 
-def _legend(evaluation: Evaluation, colors: list[Color]) -> str:
-    entries = "".join(
-        f'<li><span style="background: rgb({red}, {green}, {blue})"></span>{position + 1} {escape(name)}</li>'
-        for position, (name, (red, green, blue)) in enumerate(zip(evaluation.keypoint_names, colors, strict=True))
-    )
-    return f'<ul class="legend">{entries}</ul>'
-
-
-def _moment(evaluation: Evaluation, project: Project, moment: int, colors: list[Color]) -> str:
+def _frame(evaluation: Evaluation, project: Project, moment: int, colors: list[Color]) -> Markup:
     row = int(evaluation.rows[moment])
     width, height = cell_size(project)
     size = round(_SHARPNESS * width), round(_SHARPNESS * height)
@@ -85,9 +79,9 @@ def _moment(evaluation: Evaluation, project: Project, moment: int, colors: list[
         picture = draw_cell(read_image(path), marks_of(evaluation, project, moment, view), colors, size)
         mean = statistics(evaluation.pixel_error[moment, view])["mean"]
         caption = f"{name}: mean {number(mean)} px"
-        pictures.append(f"<figure>{jpeg(picture, caption)}<figcaption>{escape(caption)}</figcaption></figure>")
+        pictures.append(jpeg(picture, caption))
     title = f"{frame_title(project, row)}: mean {number(statistics(evaluation.pixel_error[moment])['mean'])} px"
-    return f'<h3 class="moment">{escape(title)}</h3>' + grid(pictures, "pictures")
+    return join_parts([heading(title, "frame"), grid(pictures, "images")])
 
 
 def marks_of(evaluation: Evaluation, project: Project, moment: int, view: int) -> Marks:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
-from string import Template
 
-from plotly.offline import get_plotlyjs
 from rich.console import Console
 
 from mvgeom.files import read_text, write_text
@@ -22,7 +18,7 @@ from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.predictor import choose_device
 from mvtrain.predict.run_predict import say, warn
 from mvtrain.project.project import Project, read_project
-from mvtrain.report.html import Section, escape, folded
+from mvtrain.report.html import Section, folded_text, page_html
 from mvtrain.report.keypoint_errors import errors_section
 from mvtrain.report.learning_curves import learning_curves_section, read_metrics, read_run_info
 from mvtrain.report.overview import overview_html
@@ -32,68 +28,6 @@ from mvtrain.report.reliability import reliability_section
 from mvtrain.report.reprojection_section import reprojection_section
 from mvtrain.report.scenes import scenes_of
 from mvtrain.report.worst_frames import worst_frames_section
-
-_PAGE = Template("""\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
-<title>$title</title>
-<style>
-$style
-</style>
-<script>
-$plotly
-</script>
-<script>
-// Plotly ends an animation for another one, such as Pause, by a rejection without reason that nobody catches.
-window.addEventListener("unhandledrejection", event => { if (event.reason === undefined) event.preventDefault(); });
-</script>
-</head>
-<body>
-<header>
-<p class="kind">mvtrain report</p>
-$overview
-<nav>$links</nav>
-</header>
-<main>
-$sections
-</main>
-<footer>Written by mvtrain $version on $date.</footer>
-</body>
-</html>
-""")
-
-
-def page_html(title: str, overview_html: str, sections: Sequence[Section], *, version: str, date: str) -> str:
-    """The whole page.
-
-    Args:
-        title: of the window, plain text.
-        overview_html: what stands before the sections.
-        sections: in their order.
-        version: of mvtrain.
-        date: of the report.
-    """
-    return _PAGE.substitute(
-        title=escape(title),
-        style=resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8"),
-        plotly=get_plotlyjs(),
-        overview=overview_html,
-        links="".join(f'<a href="#{escape(each.anchor)}">{escape(each.title)}</a>' for each in sections),
-        sections="\n".join(_section_html(each) for each in sections),
-        version=escape(version),
-        date=escape(date),
-    )
-
-
-def _section_html(section: Section) -> str:
-    return (
-        f'<section id="{escape(section.anchor)}">\n<h2>{escape(section.title)}</h2>\n'
-        f'<p class="how">{escape(section.how_to_read)}</p>\n{section.body_html}\n</section>'
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,5 +117,5 @@ def _config_section(run_dir: Path) -> Section:
         anchor="config",
         title="Config",
         how_to_read="The config of the run with every value, as in its config.yaml.",
-        body_html=folded("Show config.yaml", f"<pre>{escape(config)}</pre>"),
+        body_html=folded_text("Show config.yaml", config),
     )
