@@ -2,6 +2,7 @@
 
 import multiprocessing
 import shutil
+from collections.abc import Callable
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.errors import raises_input
 from mvaug import Augmentation
 from mvgeom import affine, project, triangulate
 from mvtrain.config import load_config
@@ -225,10 +227,10 @@ def test_a_view_without_an_image_is_kept_and_masked(folder: Path, tmp_path: Path
 def test_labels_are_triangulated_to_the_truth(small: Project) -> None:
     truth = read_truth(small)
     assert truth is not None
-    labelled = triangulate_labels(small)
-    known = np.isfinite(labelled).all(-1)
+    labeled = triangulate_labels(small)
+    known = np.isfinite(labeled).all(-1)
     assert known.mean() > 0.5
-    assert np.linalg.norm(labelled - truth, axis=-1)[known].max() < 0.1
+    assert np.linalg.norm(labeled - truth, axis=-1)[known].max() < 0.1
 
 
 def test_the_subjects_size_is_that_of_its_bounding_box(small: Project) -> None:
@@ -239,13 +241,36 @@ def test_the_subjects_size_is_that_of_its_bounding_box(small: Project) -> None:
     assert subject_size(np.full((3, 4, 3), np.nan)) is None
 
 
-def test_truth_for_other_keypoints_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_truth_of_other_keypoints_is_an_error(folder: Path, tmp_path: Path) -> None:
     copied = tmp_path / "project"
     shutil.copytree(folder, copied)
     path = copied / "points_3d.csv"
     path.write_text(path.read_text().replace("nose", "snout"))
-    with pytest.raises(ValueError, match=r"points_3d\.csv: keypoints are \['snout'"):
-        read_truth(read_project(load_config(copied / "config.yaml")))
+    source = read_project(load_config(copied / "config.yaml"))
+    with raises_input("keypoints-differ", path=path, expected=source.keypoint_names) as caught:
+        read_truth(source)
+    assert caught.value.found[0] == "snout"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda text: "", "invalid-syntax"),
+        (lambda text: "a,b\n1,2\n", "invalid-syntax"),
+        (lambda text: text.replace("\n", ",1,2,3\n", 5), "keypoints-differ"),
+        (lambda text: text + "labeled-data/session1/img1.jpg" + 200 * ",1" + "\n", "invalid-syntax"),
+        (lambda text: text.replace(",z", ",x", 1) + text.splitlines()[3] + "\n", "duplicate-name"),
+        (lambda text: text.rpartition(",")[0] + ",far\n", "bad-number"),
+        (lambda text: text.replace("scorer", "sc\xe9rer", 1), "not-text"),
+    ],
+)
+def test_damaged_truth(folder: Path, tmp_path: Path, change: Callable[[str], str], code: str) -> None:
+    copied = tmp_path / "project"
+    shutil.copytree(folder, copied)
+    source, path = read_project(load_config(copied / "config.yaml")), copied / "points_3d.csv"
+    path.write_bytes(change(path.read_text()).encode("latin-1"))
+    with raises_input(code, path=path):
+        read_truth(source)
 
 
 def test_the_cache_keeps_what_fits_and_reads_the_rest(small: Project) -> None:
@@ -257,20 +282,20 @@ def test_the_cache_keeps_what_fits_and_reads_the_rest(small: Project) -> None:
             np.testing.assert_array_equal(half.read(path), none.read(path))
 
 
-def test_an_image_damaged_behind_its_header_names_itself(folder: Path, tmp_path: Path) -> None:
+def test_an_image_damaged_behind_its_header_is_named(folder: Path, tmp_path: Path) -> None:
     copied = tmp_path / "project"
     shutil.copytree(folder, copied)
     path = sorted(copied.glob("labeled-data/*/*.jpg"))[4]
     path.write_bytes(path.read_bytes()[:-300])
     damaged = read_project(load_config(copied / "config.yaml"))
-    with pytest.raises(ValueError, match=path.name):
+    with raises_input("damaged-file", path=path):
         ImageCache.from_project(damaged, max_bytes=1e9)
-    # Without a cache it is found later, perhaps by a worker; the message is the same.
+    # Without a cache it is found later, perhaps by a worker; the error is the same.
     messages = []
     for num_workers in (0, 1):
         sampler = EpochSampler(np.arange(6), batch_size=2, seed=0)
         loader = make_loader(make_dataset(damaged, max_bytes=0), sampler, num_workers=num_workers, pin_memory=False)
-        with pytest.raises(ValueError, match=f"^image {path} cannot be decoded") as caught:
+        with raises_input("damaged-file", path=path) as caught:
             list(loader)
         messages.append(str(caught.value))
     assert messages[0] == messages[1]
@@ -302,7 +327,7 @@ def test_ranks_share_each_batch() -> None:
     for whole, first, second in zip(batches(0, 1), batches(0, 2), batches(1, 2), strict=True):
         assert sorted(first + second) == sorted(whole)
         assert len(first) == len(second)
-    with pytest.raises(ValueError, match=r"4 processes cannot share a batch of 1: 9 frames in batches of 8"):
+    with raises_input("out-of-range", key="training.train_batch_size", found=1, expected=4):
         EpochSampler(np.arange(9), batch_size=8, seed=0, rank=0, num_ranks=4)
 
 

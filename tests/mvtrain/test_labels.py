@@ -1,10 +1,11 @@
-"""Label tables: what is written is read, and every fault is named with file, line and column."""
+"""Label tables: written ones are read back, and every error has file, line and column."""
 
 from __future__ import annotations
 
 import csv
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from helpers.errors import raises_input
+from mvgeom.errors import InputError
 from mvtrain.project.label_tables import read_labels
 
 HEADER = "scorer,me,me,me,me\nbodyparts,nose,nose,tail,tail\ncoords,x,y,x,y\n"
@@ -63,12 +66,12 @@ def test_table_written_by_pandas_is_read_back(points: np.ndarray, seed: int, wit
 @given(st.integers(0, 200))
 @settings(max_examples=40, deadline=None)
 def test_table_cut_off_anywhere_is_refused_or_shorter(length: int) -> None:
-    """No cut makes up a row: it is an error, or, at a line's end or within a number, the rows before are untouched."""
+    """No cut adds a row: it is an error, or, at a line's end or within a number, the rows before are unchanged."""
     text = HEADER + "a.png,1,2,3,4\nb.png,5,6,,\nc.png,7,8,9,10\n"
     with tempfile.TemporaryDirectory() as folder:
         try:
             table = read_labels(write(Path(folder), text[:length]))
-        except ValueError:
+        except InputError:
             return
     complete = max(0, text[:length].count("\n") - 3)
     np.testing.assert_array_equal(table.points[:complete, 0, 0], [1, 5, 7][:complete])
@@ -99,55 +102,62 @@ def test_byte_order_mark_and_quotes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "code", "facts"),
     [
-        ("", "is empty"),
-        ("\n\n", "is empty"),
-        ("image,x,y\na.png,1,2\n", "first cells are scorer, bodyparts, coords, found 'image', 'a.png'"),
-        ("bodyparts,nose,nose\ncoords,x,y\na.png,1,2\n", "found 'bodyparts', 'coords', 'a.png'"),
-        (HEADER.replace("x,y,x,y", "x,y,x,likelihood"), "column 4 (tail): coords must be x, y or x, y, visible"),
-        (HEADER.replace("x,y,x,y", "y,x,y,x"), "column 2 (nose): coords must be x, y"),
-        ("scorer,m,m,m,m,m\nbodyparts,a,a,a,b,b\ncoords,x,y,visible,x,y\n", "column 5 (b): coords must be"),
-        (HEADER.replace("tail", "nose"), "column 2 (nose): coords must be"),
-        ("scorer,m,m,m,m,m,m\nbodyparts,a,a,b,b,a,a\ncoords,x,y,x,y,x,y\n", "names body parts twice: a"),
-        (HEADER.replace("nose,nose", ","), "column 2 (no body part)"),
-        ("scorer\nbodyparts\ncoords\n", "has a single column; is it separated by commas?"),
-        (HEADER + "a.png,1,2,3,4\nb.png,1,x2,3,4\n", "line 5, column 3 (nose y): 'x2' is not a number"),
-        (HEADER + "a.png,1,2,3,inf\n", "line 4, column 5 (tail y): 'inf' is not a number"),
-        (HEADER + "a.png,1,2,3\n", "line 4: has 4 cells, the first line has 5"),
-        (HEADER + "a.png,1,2,3,4,5\n", "line 4: has 6 cells, the first line has 5"),
-        (HEADER + 'a.png,1,2,"3,4\n', "is not CSV"),
-        (HEADER + "a.png,1,,3,4\n", "line 4, nose: only one of x and y is given ([1.0, nan])"),
-        (HEADER + "a.png,1,2,3,4\n,1,2,3,4\n", "line 5: has labels but names no image"),
-        (HEADER + "a.png,1,2,3,4\nb.png,,,,\na.png,1,2,3,4\n", "image a.png is named twice, in lines 4 and 6"),
-        (WITH_VISIBLE + "a.png,1,2,3\n", "line 4, nose: visible must be 0, 1 or 2, found 3"),
-        (WITH_VISIBLE + "a.png,1,2,0.5\n", "line 4, nose: visible must be 0, 1 or 2, found 0.5"),
-        (WITH_VISIBLE + "a.png,1,2,\n", "line 4, nose: visible must be 0, 1 or 2, found an empty cell"),
-        (WITH_VISIBLE + "a.png,,,2\n", "line 4, nose: visible is 2 but x and y are empty"),
+        ("", "empty-file", {}),
+        ("\n\n", "empty-file", {}),
+        ("image,x,y\na.png,1,2\n", "bad-header", {"found": ("image", "a.png")}),
+        ("bodyparts,nose,nose\ncoords,x,y\na.png,1,2\n", "bad-header", {"found": ("bodyparts", "coords", "a.png")}),
+        (HEADER.replace("x,y,x,y", "x,y,x,likelihood"), "bad-header", {"column": 4, "keypoint": "tail"}),
+        (HEADER.replace("x,y,x,y", "y,x,y,x"), "bad-header", {"column": 2, "keypoint": "nose"}),
+        (
+            "scorer,m,m,m,m,m\nbodyparts,a,a,a,b,b\ncoords,x,y,visible,x,y\n",
+            "bad-header",
+            {"column": 5, "keypoint": "b"},
+        ),
+        (HEADER.replace("tail", "nose"), "bad-header", {"column": 2, "keypoint": "nose"}),
+        ("scorer,m,m,m,m,m,m\nbodyparts,a,a,b,b,a,a\ncoords,x,y,x,y,x,y\n", "duplicate-name", {"name": "a"}),
+        (HEADER.replace("nose,nose", ","), "bad-header", {"column": 2, "keypoint": ""}),
+        ("scorer\nbodyparts\ncoords\n", "bad-header", {}),
+        (HEADER + "a.png,1,2,3,4\nb.png,1,x2,3,4\n", "bad-number", {"line": 5, "column": 3, "found": "x2"}),
+        (HEADER + "a.png,1,2,3,inf\n", "bad-number", {"line": 4, "column": 5, "found": "inf"}),
+        (HEADER + "a.png,1,2,3\n", "wrong-count", {"line": 4, "found": 4, "expected": 5}),
+        (HEADER + "a.png,1,2,3,4,5\n", "wrong-count", {"line": 4, "found": 6, "expected": 5}),
+        (HEADER + 'a.png,1,2,"3,4\n', "invalid-syntax", {"line": 4}),
+        (HEADER + "a.png,1,,3,4\n", "empty-cell", {"line": 4, "keypoint": "nose"}),
+        (HEADER + "a.png,1,2,3,4\n,1,2,3,4\n", "empty-cell", {"line": 5}),
+        (HEADER + "a.png,1,2,3,4\nb.png,,,,\na.png,1,2,3,4\n", "duplicate-name", {"line": 6, "name": "a.png"}),
+        (WITH_VISIBLE + "a.png,1,2,3\n", "bad-field", {"line": 4, "keypoint": "nose", "field": "visible"}),
+        (WITH_VISIBLE + "a.png,1,2,0.5\n", "bad-field", {"line": 4, "keypoint": "nose", "field": "visible"}),
+        (WITH_VISIBLE + "a.png,1,2,\n", "bad-field", {"line": 4, "keypoint": "nose", "field": "visible"}),
+        (WITH_VISIBLE + "a.png,,,2\n", "bad-field", {"line": 4, "keypoint": "nose", "field": "visible"}),
     ],
 )
-def test_messages(tmp_path: Path, text: str, expected: str) -> None:
+def test_errors_name_file_and_place(tmp_path: Path, text: str, code: str, facts: dict[str, Any]) -> None:
     path = write(tmp_path, text)
-    with pytest.raises(ValueError, match=str(path)) as caught:
+    with raises_input(code, path=path, **facts) as caught:
         read_labels(path)
-    assert expected in str(caught.value)
+    assert str(path) in str(caught.value)
+    for name in ("line", "column"):
+        if name in facts:
+            assert str(facts[name]) in str(caught.value)
 
 
-def test_messages_about_the_file(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"absent\.csv does not exist"):
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with raises_input("missing-file", path=tmp_path / "absent.csv"):
         read_labels(tmp_path / "absent.csv")
-    with pytest.raises(ValueError, match="cannot be read"):
+    with raises_input("unreadable-file", path=tmp_path):
         read_labels(tmp_path)
     (tmp_path / "latin.csv").write_bytes(HEADER.replace("nose", "né").encode("latin-1"))
-    with pytest.raises(ValueError, match="is not text in UTF-8"):
+    with raises_input("not-text", path=tmp_path / "latin.csv"):
         read_labels(tmp_path / "latin.csv")
 
 
 def test_line_numbers_agree_with_the_csv_module(tmp_path: Path) -> None:
-    """A quoted line break makes lines and rows differ; the message goes by lines."""
+    """A quoted line break makes lines and rows differ; the error has the line."""
     path = tmp_path / "t.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerows([["scorer", "m\nm", "m"], ["bodyparts", "a", "a"], ["coords", "x", "y"], ["i.png", "1", "?"]])
-    with pytest.raises(ValueError, match=r"line 5, column 3 \(a y\)"):
+    with raises_input("bad-number", line=5, column=3):
         read_labels(path)

@@ -1,4 +1,4 @@
-"""The config: what it may say (`schema`), how a file and command line overrides become one (`load`)."""
+"""The config: its sections and their checks (`schema`), read from a file and command line overrides (`load`)."""
 
 from mvtrain.config.load import load_config, save_config
 from mvtrain.config.schema import LOSS_NAMES, Config, DataConfig, EvalConfig, ImageSizeConfig, LossConfig, ModelConfig

@@ -1,61 +1,68 @@
-"""Keys of Lightning Pose and Hydra configs that have no counterpart here; they are named to the user and not read."""
+"""Keys of the config: containers by the schema, advice on unknown keys, and keys of other programs to ignore."""
 
 from __future__ import annotations
 
 import difflib
+import re
 import types
 import typing
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Union
 
+from mvgeom.errors import InputError
+from mvtrain.config.checks import bad_value
 from mvtrain.config.schema import LOSS_NAMES, Config, LossConfig
 
 FOREIGN_KEYS = frozenset(
     {
         # sections
         *("dali", "callbacks", "hydra", "litpose", "wandb"),
-        # what the other system records about a run
+        # records about a run
         *("creation_datetime", "model_name", "lightning_pose_version"),
         *("model.creation_datetime", "model.model_name", "model.lightning_pose_version"),
-        # data of unsupervised losses and of other kinds of model
+        # data of unsupervised losses and of other kinds of models
         *("data.mirrored_column_matches", "data.columns_for_singleview_pca", "data.image_orig_dims"),
         *("data.header_rows", "data.image_delimiter", "data.dataset_names"),
         *("model.do_context", "training.gpu_id", "training.profiler"),
         # older evaluation scripts
         *("eval.hydra_paths", "eval.fiftyone", "eval.saved_vid_preds_dir", "eval.video_file_to_plot"),
         *("eval.pred_csv_files_to_plot", "eval.colormap_reverse"),
-        # unsupervised losses: templates carry their parameters even where model.losses_to_use is empty
+        # unsupervised losses: templates have their parameters even where model.losses_to_use is empty
         *("losses.pca_multiview", "losses.pca_singleview", "losses.temporal"),
         *("losses.unimodal_mse", "losses.unimodal_kl", "losses.unimodal_js"),
         *("losses.temporal_heatmap_mse", "losses.temporal_heatmap_kl", "losses.temporal_heatmap_js"),
     }
 )
-"""Full dotted keys; a section stands for everything in it."""
+"""Full dotted keys of Lightning Pose and Hydra configs without an equivalent here; a section stands for all its keys.
 
-
-def is_foreign(dotted: str) -> bool:
-    """Whether a dotted key belongs to another system and has no counterpart here."""
-    return dotted in FOREIGN_KEYS
-
+They are not read, and commands list them to the user.
+"""
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path"}
 
+_ABSENT = object()
+
+
+def is_foreign(dotted: str) -> bool:
+    """Return True if a dotted key belongs to another program and has no equivalent here."""
+    return dotted in FOREIGN_KEYS
+
 
 def conform(values: dict[str, Any]) -> dict[str, Any]:
-    """Values in the containers the schema asks for; scalars are left for OmegaConf to convert and check.
+    """Convert values to the containers of the schema; scalars are left for OmegaConf to convert and check.
 
     A single text stands for a list of one, lists become tuples, a section that is null counts as absent.
 
     Raises:
-        ValueError: for an unknown key (with the nearest valid one), and where a section or list is expected and
-            something else found.
+        InputError: `bad-key` for an unknown key, with the nearest valid one in the message; `bad-value` where the
+            schema has a section or list and the config something else.
     """
     return _conform_section(Config, values, "")
 
 
 def expected_at(dotted: str) -> str:
-    """What a key's value must be, in words; for messages."""
+    """Describe in words the values that a key can have."""
     hint: Any = Config
     for part in dotted.split("."):
         cls = _section_of(hint)
@@ -72,14 +79,11 @@ def _conform_section(cls: type, values: dict[Any, Any], prefix: str) -> dict[str
     for key, value in values.items():
         dotted = f"{prefix}{key}"
         if key not in hints:
-            raise ValueError(f"unknown key {dotted}; {_nearest(str(key), prefix, list(hints))}")
+            raise _unknown_key(dotted, _nearest(str(key), prefix, list(hints)))
         conformed = _conform_value(hints[key], value, dotted)
         if conformed is not _ABSENT:
             result[key] = conformed
     return result
-
-
-_ABSENT = object()
 
 
 def _conform_value(hint: Any, value: Any, dotted: str) -> Any:
@@ -89,7 +93,7 @@ def _conform_value(hint: Any, value: Any, dotted: str) -> Any:
         if value is None:
             return None if type(None) in members else _ABSENT
         if not isinstance(value, dict):
-            raise ValueError(f"{dotted} must be a section of keys, found {value!r}")
+            raise bad_value(dotted, "a section of keys", value)
         return _conform_section(section, value, f"{dotted}.")
     if dotted == "losses":
         return _conform_losses(value)
@@ -99,9 +103,9 @@ def _conform_value(hint: Any, value: Any, dotted: str) -> Any:
     if isinstance(value, dict | list | tuple):
         container = dict if isinstance(value, dict) else tuple
         if not any(typing.get_origin(member) is container for member in members):
-            raise ValueError(f"{dotted} must be {_describe(hint)}, found {value!r}")
+            raise bad_value(dotted, _describe(hint), value)
     if members == (bool,) and not isinstance(value, bool) and value not in (0, 1, "true", "false"):
-        raise ValueError(f"{dotted} must be true or false, found {value!r}")  # OmegaConf takes any number for true
+        raise bad_value(dotted, "true or false", value)  # OmegaConf takes any number for true
     return value
 
 
@@ -109,10 +113,10 @@ def _conform_losses(value: Any) -> Any:
     if value is None:
         return _ABSENT
     if not isinstance(value, dict):
-        raise ValueError(f"losses must be a section of keys, found {value!r}")
+        raise bad_value("losses", "a section of keys", value)
     for name in value:
         if name not in LOSS_NAMES:
-            raise ValueError(f"unknown key losses.{name}; {_nearest(str(name), 'losses.', list(LOSS_NAMES))}")
+            raise _unknown_key(f"losses.{name}", _nearest(str(name), "losses.", list(LOSS_NAMES)))
     converted = {name: _conform_value(LossConfig | None, loss, f"losses.{name}") for name, loss in value.items()}
     # Existing configs turn a loss off by a weight of null.
     return {
@@ -124,18 +128,28 @@ def _conform_list(hint: Any, value: Any, dotted: str) -> Any:
     if isinstance(value, str):
         value = [value] if value else []
     if not isinstance(value, list | tuple):
-        raise ValueError(f"{dotted} must be {_describe(hint)}, found {'null' if value is None else repr(value)}")
+        raise bad_value(dotted, _describe(hint), value)
     element = typing.get_args(hint)[0]
     if typing.get_origin(element) is not tuple:
         for i, item in enumerate(value):
-            if item is None or isinstance(item, dict | list | tuple):
-                raise ValueError(f"{dotted}[{i}] must be {_WORDS[element]}, found {'null' if item is None else item!r}")
+            # OmegaConf checks the other items too, but its error has no key.
+            if item is None or isinstance(item, dict | list | tuple) or (element is int and not _is_whole(item)):
+                raise bad_value(f"{dotted}[{i}]", _WORDS[element], item)
         return tuple(value)
     length = len(typing.get_args(element))
     for i, item in enumerate(value):
         if not isinstance(item, list | tuple) or len(item) != length:
-            raise ValueError(f"{dotted}[{i}] must be a list of {length}, found {item!r}")
+            raise bad_value(f"{dotted}[{i}]", f"a list of {length}", item)
     return tuple(tuple(map(str, item)) for item in value)
+
+
+def _is_whole(value: Any) -> bool:
+    """Return True if OmegaConf takes the value for a whole number: an int, or a text of one."""
+    return type(value) is int or (isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d+\s*", value) is not None)
+
+
+def _unknown_key(dotted: str, advice: str) -> InputError:
+    return InputError(f"unknown key {dotted}; {advice}", code="bad-key", key=dotted)
 
 
 def _members(hint: Any) -> tuple[Any, ...]:
@@ -147,7 +161,7 @@ def _section_of(hint: Any) -> type | None:
 
 
 def _nearest(key: str, prefix: str, siblings: list[str]) -> str:
-    """Advice: the nearest key of the same section, or the key of that name in another section, or what there is."""
+    """Name the nearest key of the same section, else the key of that name in another section, else all keys."""
     close = difflib.get_close_matches(key, siblings, n=1, cutoff=0.6)
     if close:
         return f"did you mean {prefix}{close[0]}?"

@@ -1,4 +1,4 @@
-"""Python files of users that register losses and backbones."""
+"""Reading of config files with overrides, interpolations and plugins; writing of configs."""
 
 from __future__ import annotations
 
@@ -14,25 +14,110 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
-from mvgeom.files import write_text
+from mvgeom.errors import InputError
+from mvgeom.files import read_text, write_text
+from mvtrain.config.checks import bad_value
 from mvtrain.config.keys import conform, expected_at, is_foreign
 from mvtrain.config.schema import Config, DataConfig, EvalConfig, LossConfig, ModelConfig
 from mvtrain.config.training_section import TrainingConfig
 
+PATH_KEYS = (
+    *("data.data_dir", "data.video_dir", "model.backbone_weights", "model.checkpoint"),
+    *("model.plugins", "eval.test_videos_directory"),
+)
+"""Keys whose values are made absolute: relative to the file's folder, or to the current one for an override."""
 
-def load_plugins(paths: Iterable[Path]) -> None:
-    """Run Python files, each once per process; what they raise is not caught.
+_YAML_ERRORS = (yaml.YAMLError, ValueError, KeyError, RecursionError)
+"""Errors of PyYAML over a text: the last three come from tags such as `!!int` and from very deep nesting."""
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a config file, apply `key=value` overrides, resolve `${...}` and paths, and check every value.
 
     Args:
-        paths: absolute.
+        path: YAML file; relative paths in it are relative to its folder.
+        overrides: Texts such as `training.max_epochs=10` or `data.view_names=[top,side]`; values are YAML, a mapping
+            replaces the file's. Relative paths in them are relative to the current directory.
+
+    Returns:
+        The config; `Config.ignored` lists the keys of other programs, which have no effect here.
 
     Raises:
-        ValueError: a file does not exist or is not Python's.
+        InputError: The file is missing or not a YAML mapping, a key is unknown or misspelled (`bad-key`), a value is
+            of the wrong type, out of range (`bad-value`) or missing (`missing-field`), or an interpolation cannot be
+            resolved. The message names the file and the full dotted key, the fact `key` is that key. Errors of other
+            kinds are those of a file in `model.plugins`.
+    """
+    path = Path(path)
+    raw = _read_yaml(path)
+    bases = dict.fromkeys(PATH_KEYS, path.resolve().parent)
+    try:
+        for override in overrides:
+            _apply_override(raw, override, bases)
+        values, ignored = _resolve_known(raw)
+        _load_plugins(values, bases["model.plugins"])  # first: they add to the losses that a config can name
+        values = conform(values)
+        _make_paths_absolute(values, bases)
+        merged = OmegaConf.merge(_structure(values), _escaped(values))
+        sections = cast(dict[str, Any], OmegaConf.to_object(merged))
+        return Config(**sections, ignored=ignored)
+    except MissingMandatoryValue as error:
+        key = error.full_key
+        raise InputError(
+            f"{path}: {key} has no value. Set it in the file, or add {key}=VALUE to the command",
+            code="missing-field",
+            key=key,
+            path=path,
+        ) from error
+    except ValidationError as error:
+        key = (error.full_key or "").split("[")[0]
+        found = _value_at(values, key)
+        shown = "null" if found is None else f"{found!r} ({type(found).__name__})"
+        raise _in_file(path, bad_value(key, expected_at(key), found, shown)) from error
+    except OmegaConfBaseException as error:
+        raise _omegaconf_error(path, error) from error
+    except InputError as error:
+        raise _in_file(path, error) from error
+
+
+def save_config(config: Config, path: str | Path) -> None:
+    """Write every value of a config, defaults included, as YAML that `load_config` reads back to an equal `Config`.
+
+    Paths are written absolute; keys of other programs (`Config.ignored`) are not written. The file is replaced as a
+    whole, never left half written.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    values = _escaped({key: value for key, value in dataclasses.asdict(config).items() if key != "ignored"})
+    # OmegaConf's writer, because it quotes texts that its reader would take for numbers, such as a keypoint "1e3".
+    text = OmegaConf.to_yaml(OmegaConf.create(values))
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, text)
+
+
+def load_plugins(paths: Iterable[Path]) -> None:
+    """Run Python files that register losses and backbones, each once per process; their exceptions are not caught.
+
+    Args:
+        paths: Absolute paths of the files.
+
+    Raises:
+        InputError: A file does not exist (`missing-file`) or is not a Python file (`unsupported-file`).
     """
     for path in paths:
+        if not path.exists():
+            raise InputError(
+                f"model.plugins: {path} does not exist", code="missing-file", key="model.plugins", path=path
+            )
         if not path.is_file() or path.suffix != ".py":
-            kind = "is no Python file (.py)" if path.exists() else "does not exist"
-            raise ValueError(f"model.plugins: {path} {kind}")
+            raise InputError(
+                f"model.plugins: {path} is not a Python file (.py)",
+                code="unsupported-file",
+                key="model.plugins",
+                path=path,
+            )
         name = f"mvtrain_plugin_{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
         if name in sys.modules:
             continue
@@ -49,123 +134,95 @@ def load_plugins(paths: Iterable[Path]) -> None:
             raise
 
 
-PATH_KEYS = (
-    *("data.data_dir", "data.video_dir", "model.backbone_weights", "model.checkpoint"),
-    *("model.plugins", "eval.test_videos_directory"),
-)
-"""Keys whose values are made absolute: relative to the file's folder, or to the current one for an override."""
-
-
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a config file, apply `key=value` overrides, resolve `${...}` and paths, and check every value.
-
-    Args:
-        path: YAML file; relative paths in it are relative to its folder.
-        overrides: such as `training.max_epochs=10` or `data.view_names=[top,side]`; values are YAML, a mapping replaces
-            the file's. Relative paths in them are relative to the current directory.
-
-    Returns:
-        The config; `Config.ignored` lists the keys of other systems, which have no effect here.
-
-    Raises:
-        ValueError: for a file that is missing or no YAML mapping, an unknown or misspelt key, a value of the wrong type
-            or out of range, an interpolation that leads nowhere, and a `???` that nothing replaces. The message names
-            the file and the full dotted key. Errors of other kinds are those of a file in `model.plugins`.
-    """
-    path = Path(path)
-    raw = _read_yaml(path)
-    bases = dict.fromkeys(PATH_KEYS, path.resolve().parent)
-    try:
-        for override in overrides:
-            _apply_override(raw, override, bases)
-        values, ignored = _resolve_known(raw)
-        _load_plugins(values, bases["model.plugins"])  # first: they add to the losses that a config may name
-        values = conform(values)
-        _make_paths_absolute(values, bases)
-        merged = OmegaConf.merge(_structure(values), _escaped(values))
-        sections = cast(dict[str, Any], OmegaConf.to_object(merged))
-        return Config(**sections, ignored=ignored)
-    except MissingMandatoryValue as error:
-        key = error.full_key
-        raise ValueError(f"{path}: {key} has no value; give it one there, or add {key}=VALUE to the command") from error
-    except ValidationError as error:
-        key = (error.full_key or "").split("[")[0]
-        raise ValueError(f"{path}: {key} must be {expected_at(key)}, found {_found(values, key)}") from error
-    except OmegaConfBaseException as error:
-        problem = str(error.msg or error).splitlines()[0]
-        raise ValueError(f"{path}: {error.full_key or 'interpolation'}: {problem}") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def save_config(config: Config, path: str | Path) -> None:
-    """Write every value of a config, defaults included, as YAML that `load_config` reads back to an equal `Config`.
-
-    Paths are written absolute; keys of other systems (`Config.ignored`) are not written. The file is replaced as a
-    whole, never left half written.
-    """
-    values = _escaped({key: value for key, value in dataclasses.asdict(config).items() if key != "ignored"})
-    # OmegaConf's writer, because it quotes texts that its reader would take for numbers, such as a keypoint "1e3".
-    text = OmegaConf.to_yaml(OmegaConf.create(values))
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, text)
-
-
 def _read_yaml(path: Path) -> DictConfig:
+    if not path.exists():
+        raise InputError(f"config file {path} does not exist", code="missing-file", path=path)
     if not path.is_file():
-        kind = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise ValueError(f"config file {path} {kind}")
+        raise InputError(f"config file {path} is a folder, expected a file", code="unreadable-file", path=path)
+    text = read_text(path)
     try:
-        text = path.read_text(encoding="utf-8")
         raw = OmegaConf.create(text)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not text in UTF-8: {error}") from error
-    except yaml.constructor.ConstructorError as error:
-        raise ValueError(f"{path}, {_place(error)}: {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {_place(error)}: {getattr(error, 'problem', None) or error}") from error
     except OmegaConfBaseException as error:
-        raise ValueError(f"{path}: {error.full_key}: {str(error.msg or error).splitlines()[0]}") from error
+        raise _omegaconf_error(path, error) from error
+    except _YAML_ERRORS as error:
+        raise InputError(f"{path}: invalid YAML: {_yaml_problem(error)}", code="invalid-syntax", path=path) from error
     if not isinstance(raw, DictConfig) or len(raw) == 0:
         found = "a list" if len(raw) else "nothing"
-        raise ValueError(f"{path} must hold a mapping of sections (data:, training:, ...), found {found}")
+        raise InputError(
+            f"{path} must be a mapping of sections (data:, training:, ...), found {found}",
+            code="empty-file" if len(raw) == 0 else "invalid-syntax",
+            path=path,
+        )
     return raw
 
 
-def _place(error: yaml.YAMLError) -> str:
+def _yaml_problem(error: Exception) -> str:
+    """Describe an error of `_YAML_ERRORS` in one line, with its place in the text where it has one."""
+    if isinstance(error, RecursionError):
+        return "too deeply nested"
+    lines = str(getattr(error, "problem", None) or error).splitlines()
+    problem = lines[0] if lines else type(error).__name__
     mark = getattr(error, "problem_mark", None)
-    return f"line {mark.line + 1}, column {mark.column + 1}" if mark is not None else "somewhere"
+    return problem if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
+
+
+def _omegaconf_error(path: Path, error: OmegaConfBaseException) -> InputError:
+    problem = (str(error.msg or error).splitlines() or [type(error).__name__])[0]
+    key = error.full_key or ""
+    return InputError(f"{path}: {key or 'config'}: {problem}", code="bad-value", key=key, path=path)
+
+
+def _in_file(path: Path, error: InputError) -> InputError:
+    """Return the error with the config file before its message, and as its `path` unless it names another one."""
+    return InputError(f"{path}: {error}", code=error.code, **{"path": path, **error.facts})
 
 
 def _apply_override(raw: DictConfig, override: str, bases: dict[str, Path]) -> None:
-    """Set one `key=value` in place, and note which paths now count from the current directory."""
+    """Set one `key=value` in place; paths of its key count from the current directory from now on."""
     key, equals, text = override.partition("=")
-    key = key.strip().lstrip("+")  # Hydra's mark for a key that the file does not have; here every key may be set
+    key = key.strip().lstrip("+")  # Hydra's mark for a key that the file does not have; here every key can be set
     if not equals or not key or not all(part.isidentifier() for part in key.split(".")):
-        raise ValueError(f"override {override!r} must look like training.max_epochs=10")
+        raise InputError(
+            f"override {override!r} must look like training.max_epochs=10", code="bad-option", override=override
+        )
     try:
         value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)["value"]  # type: ignore[index, call-overload]
-    except yaml.YAMLError as error:
-        raise ValueError(f"override {override!r}: the value is not YAML: {getattr(error, 'problem', error)}") from error
+    except OmegaConfBaseException as error:
+        problem = str(error.msg or error).splitlines()[0]
+        raise InputError(f"override {override!r}: {problem}", code="bad-value", key=key, override=override) from error
+    except _YAML_ERRORS as error:
+        raise InputError(
+            f"override {override!r}: the value is not YAML: {_yaml_problem(error)}",
+            code="invalid-syntax",
+            key=key,
+            override=override,
+        ) from error
     here = Path.cwd()
     for path_key in PATH_KEYS:
         if path_key == key:
             bases[path_key] = here
             if isinstance(value, str) and "${" not in value and value != "???":
-                value = str(here / Path(value).expanduser())  # now, so that what interpolates it gets the same folder
+                value = str(here / _expanded(key, value))  # now, so that what interpolates it gets the same folder
         elif path_key.startswith(f"{key}."):
             bases[path_key] = here
-    OmegaConf.update(raw, key, value, merge=False, force_add=True)
+    try:
+        OmegaConf.update(raw, key, value, merge=False, force_add=True)
+    except ValueError as error:  # OmegaConf's int() of a name below a list
+        raise InputError(
+            f"override {override!r}: {key} is below a list, which has no keys. Set the whole list",
+            code="bad-key",
+            key=key,
+            override=override,
+        ) from error
 
 
 def _resolve_known(raw: DictConfig) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The sections with interpolations resolved, and the keys of other systems, which stay unresolved and unread."""
+    """Resolve the interpolations of the sections, and list the keys of other programs, which stay unresolved."""
     values: dict[str, Any] = {}
     ignored: list[str] = []
     for section_name in ("data", "training", "model", "losses", "eval"):  # before an interpolation into one fails
         if raw.get(section_name) is not None and not isinstance(raw[section_name], DictConfig):
-            raise ValueError(f"{section_name} must be a section of keys, found {_container(raw[section_name])!r}")
+            raise bad_value(section_name, "a section of keys", _container(raw[section_name]))
     for name in map(str, raw):
         if is_foreign(name):
             ignored.append(name)
@@ -189,7 +246,7 @@ def _container(value: Any) -> Any:
 
 
 def _structure(values: dict[str, Any]) -> DictConfig:
-    """The schema's fields and types; by section, as a default `Config` would bring along what follows from defaults."""
+    """Make the schema's fields and types, by section: a default `Config` would have values derived from defaults."""
     sections = (("data", DataConfig), ("training", TrainingConfig), ("model", ModelConfig), ("eval", EvalConfig))
     losses = {name: OmegaConf.structured(LossConfig) for name in values.get("losses", {})}
     return OmegaConf.create({**{name: OmegaConf.structured(cls) for name, cls in sections}, "losses": losses})
@@ -199,17 +256,9 @@ def _load_plugins(values: dict[str, Any], base: Path) -> None:
     section = values.get("model")
     listed = section.get("plugins") if isinstance(section, dict) else None
     paths = [listed] if isinstance(listed, str) and listed else listed
-    # Anything but a list is told by the check of the schema, which comes next.
+    # Anything but a list is an error of `conform`, which comes next.
     if isinstance(paths, list):
         load_plugins(_absolute("model.plugins", path, base) for path in paths)
-
-
-def _absolute(dotted: str, value: object, base: Path) -> Path:
-    if not isinstance(value, str):
-        raise ValueError(f"{dotted} must be {expected_at(dotted)}, found {value!r} in it")
-    if not value.strip():
-        raise ValueError(f"{dotted} must be a path or null, found an empty text")
-    return (base / Path(value).expanduser()).resolve()
 
 
 def _make_paths_absolute(values: dict[str, Any], bases: dict[str, Path]) -> None:
@@ -222,15 +271,33 @@ def _make_paths_absolute(values: dict[str, Any], bases: dict[str, Path]) -> None
             values[section][key] = tuple(str(_absolute(dotted, item, base)) for item in value)
 
 
-def _found(values: dict[str, Any], dotted: str) -> str:
+def _absolute(dotted: str, value: object, base: Path) -> Path:
+    if not isinstance(value, str):
+        raise bad_value(dotted, expected_at(dotted), value)
+    if not value.strip():
+        raise bad_value(dotted, "a path or null", value, "an empty text")
+    return (base / _expanded(dotted, value)).resolve()
+
+
+def _expanded(dotted: str, value: str) -> Path:
+    """Return a path with its `~` expanded."""
+    if "\0" in value:
+        raise bad_value(dotted, "a path without null characters", value)
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        raise bad_value(dotted, "a path whose ~ is a folder of a known user", value) from error
+
+
+def _value_at(values: dict[str, Any], dotted: str) -> Any:
     value: Any = values
     for part in dotted.split("."):
         value = value.get(part) if isinstance(value, dict) else None
-    return "null" if value is None else f"{value!r} ({type(value).__name__})"
+    return value
 
 
 def _escaped(value: Any) -> Any:
-    """The same values with `${` in texts escaped, so that OmegaConf does not take it for an interpolation (again)."""
+    """Escape `${` in texts, so that OmegaConf does not take it for an interpolation (again)."""
     if isinstance(value, dict):
         return {key: _escaped(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""The recommended recipe: what generated configs name, and what a config without a key gets (docs/results.md)."""
+"""The recommended recipe: values in generated configs, and defaults that depend on the data (docs/results.md)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,31 @@ if TYPE_CHECKING:
 
 
 LONGEST = 256
-"""px of the longer side; smaller images are not enlarged."""
+"""Longer side of the network's input in px; smaller images are not enlarged."""
+
+HEAD_LEARNING_RATE = 1e-3
+"""Learning rate of the head."""
+
+BACKBONE_LEARNING_RATE = 1e-4
+"""Learning rate of a pretrained backbone; a backbone of random weights has the head's rate."""
+
+UNFREEZING_EPOCH = 1
+"""Epoch from which a pretrained backbone is trained: until then the head learns to tell keypoints apart."""
+
+BATCH_SIZE = 8
+"""Frames per training batch."""
+
+STEPS = 3000
+"""Optimizer steps of a run; few frames make many epochs of it, many frames few."""
+
+LEAST_EPOCHS, MOST_EPOCHS = 20, 300
+"""Bounds of the number of epochs."""
 
 _MULTIPLE = 32
 
 
 def suggest_input_size(width: int, height: int) -> tuple[int, int]:
-    """Width and height of the network's input for images of a size: the same shape, in whole multiples of 32 px."""
+    """Return width and height of the network's input for images of a size: the same shape, in multiples of 32 px."""
     scale = min(1.0, LONGEST / max(width, height))
     return (
         max(_MULTIPLE, _MULTIPLE * round(width * scale / _MULTIPLE)),
@@ -30,24 +48,13 @@ def suggest_input_size(width: int, height: int) -> tuple[int, int]:
     )
 
 
-HEAD_LEARNING_RATE = 1e-3
-BACKBONE_LEARNING_RATE = 1e-4
-"""Of a pretrained backbone; a backbone of random weights learns as fast as the head."""
-UNFREEZING_EPOCH = 1
-"""A pretrained backbone waits for the head to tell one keypoint from another."""
-BATCH_SIZE = 8
-STEPS = 3000
-"""Optimizer steps of a run; few frames make many epochs of it, many frames few."""
-LEAST_EPOCHS, MOST_EPOCHS = 20, 300
-
-
 def recommended(*, num_frames: int, in_3d: bool, everywhere: bool) -> dict[str, dict[str, Any]]:
     """Return the recommended keys of the sections `training`, `model` and `losses`.
 
     Args:
-        num_frames: Labeled frames of the project, of which a fifth is held out.
+        num_frames: Number of labeled frames of the project, of which a fifth is held out.
         in_3d: True if there are several views, calibrated in at least one session.
-        everywhere: True if every session is calibrated: a network with epipolar attention predicts no other.
+        everywhere: True if every session is calibrated: a network with epipolar attention cannot predict others.
     """
     held_out = 2 * max(1, num_frames // 10)
     num_train = max(1, num_frames - held_out)
@@ -71,7 +78,7 @@ def recommended(*, num_frames: int, in_3d: bool, everywhere: bool) -> dict[str, 
             "lr_scheduler": "cosine",
             "precision": "auto",
             "uniform_heatmaps_for_nan_keypoints": False,
-            # Whole views, not patches; only once the network has found the keypoints.
+            # Whole views, not patches; only after the network has learned to find the keypoints.
             "patch_mask": {
                 "init_epoch": max_epochs // 5,
                 "final_epoch": 2 * max_epochs // 5,
@@ -150,7 +157,7 @@ def write_project_config(
 
 
 def epochs_of_budget(steps_per_epoch: int) -> int:
-    """Return the number of epochs of a run whose config names no length: as many as make `STEPS`, within bounds."""
+    """Return the number of epochs of a run whose config has no length: as many as make `STEPS`, within bounds."""
     return min(MOST_EPOCHS, max(LEAST_EPOCHS, math.ceil(STEPS / steps_per_epoch)))
 
 
@@ -159,17 +166,17 @@ def learning_rates(config: Config) -> tuple[float, float]:
     named, backbone = config.training.optimizer_params.learning_rate, config.training.backbone_learning_rate
     head = HEAD_LEARNING_RATE if named is None else named
     if backbone is None:
-        # A rate that is given without another is that of the whole network, as in existing configs.
+        # A single rate is that of the whole network, as in existing configs.
         backbone = BACKBONE_LEARNING_RATE if named is None and is_pretrained(config) else head
     return head, backbone
 
 
 def default_unfreezing_epoch(config: Config, max_epochs: float) -> float:
-    """Return the epoch from which a backbone learns whose config names none; no later than a tenth of the run."""
+    """Return the default epoch from which the backbone is trained: at the latest after a tenth of the run."""
     return min(UNFREEZING_EPOCH, max_epochs / 10) if is_pretrained(config) else 0.0
 
 
 def is_pretrained(config: Config) -> bool:
-    """Return True if the backbone starts from weights that have learned something."""
+    """Return True if the backbone starts from trained weights."""
     model = config.model
     return model.backbone_pretrained or model.backbone_weights is not None or model.checkpoint is not None

@@ -1,7 +1,7 @@
-"""What a config file may say: one dataclass per section, one line per key, and what the values must satisfy.
+"""Sections of the config: one dataclass per section, one field per key, with the checks of their values.
 
-Keys are those of existing multi-view projects; defaults hold for keys that a file does not give. The section `training`
-is in the module of that name.
+Keys are those of existing multi-view projects; defaults hold for keys that a file does not have. The section `training`
+is in `training_section`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mvtrain.config.checks import fraction, not_negative, positive, require
+from mvgeom.errors import InputError
+from mvtrain.config.checks import require, require_fraction, require_not_negative, require_positive
 from mvtrain.config.training_section import TrainingConfig
 
 LOSS_NAMES = {
@@ -19,9 +20,9 @@ LOSS_NAMES = {
     "supervised_pairwise_projections": True,
     "supervised_reprojection_heatmap_mse": True,
 }
-"""Losses whose section the trainer reads, and whether they need calibrated cameras; plugins add theirs.
+"""Losses by name, True for those that need calibrated cameras; plugins add theirs.
 
-`heatmap_mse` is always on, the others when their section is present. Their functions are in `mvtrain.losses`, since a
+`heatmap_mse` is always on, the others when their section is present. Their functions are in `mvtrain.losses`, because a
 config is read without torch.
 """
 
@@ -36,13 +37,13 @@ class ImageSizeConfig:
     """Columns."""
 
     def __post_init__(self) -> None:
-        positive("data.image_resize_dims.height", self.height)
-        positive("data.image_resize_dims.width", self.width)
+        require_positive("data.image_resize_dims.height", self.height)
+        require_positive("data.image_resize_dims.width", self.width)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Where the project is and what its tables hold."""
+    """The project: its folder, its tables, its split."""
 
     image_resize_dims: ImageSizeConfig = field(default_factory=ImageSizeConfig)
     """Network input size."""
@@ -69,14 +70,14 @@ class DataConfig:
     synthetic: dict[str, Any] | None = None
     """Parameters of a project to generate in data_dir when that folder does not exist; the generator checks them."""
     split: Literal["random", "session", "block"] = "random"
-    """How frames are divided: at random, by whole sessions, or by blocks of time in each session."""
+    """Split into training, validation and test: random frames, whole sessions, or blocks of time in each session."""
     cache_gb: float = 4.0
     """Memory for decoded images kept between epochs, in GB; 0 reads every image from disk each time."""
 
     def __post_init__(self) -> None:
         require(self.downsample_factor in (1, 2, 3), "data.downsample_factor", "1, 2 or 3", self.downsample_factor)
-        positive("data.num_keypoints", self.num_keypoints)
-        not_negative("data.cache_gb", self.cache_gb)
+        require_positive("data.num_keypoints", self.num_keypoints)
+        require_not_negative("data.cache_gb", self.cache_gb)
         for key in ("csv_file", "view_names", "bbox_file", "keypoint_names"):
             names = getattr(self, key)
             require(names is None or len(names) > 0, f"data.{key}", "a list with at least one entry, or null", names)
@@ -91,10 +92,19 @@ class DataConfig:
         lengths = {key: len(getattr(self, key)) for key in listed}
         if len(set(lengths.values())) > 1:
             found = ", ".join(f"data.{key} has {n} {list(getattr(self, key))}" for key, n in lengths.items())
-            raise ValueError(f"views must be listed in the same number and order everywhere: {found}")
+            raise InputError(
+                f"views must be listed in the same number and order everywhere: {found}",
+                code="wrong-count",
+                key=f"data.{listed[-1]}",
+                found=lengths,
+            )
         if self.keypoint_names is not None and self.num_keypoints not in (None, len(self.keypoint_names)):
-            raise ValueError(
-                f"data.num_keypoints is {self.num_keypoints} but data.keypoint_names lists {len(self.keypoint_names)}"
+            raise InputError(
+                f"data.num_keypoints is {self.num_keypoints} but data.keypoint_names lists {len(self.keypoint_names)}",
+                code="wrong-count",
+                key="data.num_keypoints",
+                found=self.num_keypoints,
+                expected=len(self.keypoint_names),
             )
 
 
@@ -115,7 +125,7 @@ class ModelConfig:
     backbone_weights: Path | None = None
     """File of backbone weights to use in place of downloaded ones, absolute after loading."""
     attention: Literal["joint", "per_view"] | None = None
-    """joint: attention over the patches of all views; per_view: within a view; None: as model_type says."""
+    """joint: attention over the patches of all views; per_view: within a view; None: follows from model_type."""
     epipolar_attention: bool = False
     """Attention between views keeps to patches that can show the same point; needs a calibration, to predict too."""
     heatmap_loss_type: Literal["mse", "kl", "js"] = "mse"
@@ -129,33 +139,42 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if self.losses_to_use:
-            raise ValueError(
-                f"model.losses_to_use asks for {list(self.losses_to_use)}: unsupervised losses are not available yet; "
-                "set model.losses_to_use: []"
+            raise InputError(
+                f"model.losses_to_use is {list(self.losses_to_use)}, but unsupervised losses are not available yet. "
+                "Set model.losses_to_use: []",
+                code="bad-value",
+                key="model.losses_to_use",
+                found=self.losses_to_use,
             )
         per_view = self.model_type == "heatmap"
         if self.attention is None:
             object.__setattr__(self, "attention", "per_view" if per_view else "joint")
         elif self.attention == "joint" and per_view:
-            raise ValueError(
-                "model.attention is joint, but model.model_type heatmap sees every view on its own; use per_view, or "
-                "model_type heatmap_multiview_transformer"
+            raise InputError(
+                "model.attention is joint, but model.model_type heatmap takes every view on its own. Set "
+                "model.attention: per_view, or model.model_type: heatmap_multiview_transformer",
+                code="excluded-options",
+                key="model.attention",
+                other="model.model_type",
             )
         if self.epipolar_attention and self.attention == "per_view":
-            raise ValueError(
-                "model.epipolar_attention is about attention between views, but model.attention is per_view; use "
-                "joint, or set epipolar_attention: false"
+            raise InputError(
+                "model.epipolar_attention restricts attention between views, but model.attention is per_view. Set "
+                "model.attention: joint, or model.epipolar_attention: false",
+                code="excluded-options",
+                key="model.epipolar_attention",
+                other="model.attention",
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """Weight of one loss and when it sets in."""
+    """Weight of one loss and its start."""
 
     log_weight: float
     """The loss is multiplied by 1 / (2 exp(log_weight))."""
     init_epoch: float | None = None
-    """Epoch at which the loss sets in; None: the trainer's default for this loss."""
+    """Epoch at which the loss starts; None: the trainer's default for this loss."""
     ramp_epochs: float | None = None
     """Epochs over which its weight rises linearly to the full one; None: the trainer's default for this loss."""
     normalize: bool = True
@@ -163,32 +182,32 @@ class LossConfig:
 
     @property
     def weight(self) -> float:
-        """1 / (2 exp(log_weight))."""
+        """Return 1 / (2 exp(log_weight))."""
         return 0.5 * math.exp(-self.log_weight)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvalConfig:
-    """What happens after training."""
+    """Predictions that follow the training."""
 
     predict_vids_after_training: bool = True
     """Predict the videos of test_videos_directory."""
     test_videos_directory: Path | None = None
     """Folder of videos, absolute after loading."""
     save_vids_after_training: bool = False
-    """Also write the videos with the predictions drawn in."""
+    """Write the videos with the predictions drawn in, too."""
     confidence_thresh_for_vid: float = 0.9
     """Predictions below this confidence are not drawn."""
     colormap: str = "cool"
     """Matplotlib colormap of the keypoints."""
 
     def __post_init__(self) -> None:
-        fraction("eval.confidence_thresh_for_vid", self.confidence_thresh_for_vid)
+        require_fraction("eval.confidence_thresh_for_vid", self.confidence_thresh_for_vid)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """A whole config: five sections, and the keys of the file that have no counterpart here."""
+    """A whole config: five sections, and the keys of the file that have no equivalent in mvtrain."""
 
     data: DataConfig = field(default_factory=DataConfig)
     """The project."""
@@ -199,15 +218,19 @@ class Config:
     losses: dict[str, LossConfig] = field(default_factory=dict)
     """Weights by loss; a 3D loss is on when its section is present."""
     eval: EvalConfig = field(default_factory=EvalConfig)
-    """After training."""
+    """Predictions that follow the training."""
     ignored: tuple[str, ...] = field(default=(), compare=False)
-    """Dotted keys of the file that belong to other systems and have no effect here; not written back."""
+    """Dotted keys of the file that belong to other programs and have no effect; `save_config` does not write them."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.losses if name not in LOSS_NAMES]
         if unknown:
-            raise ValueError(f"losses.{unknown[0]} is not a loss; there are {', '.join(LOSS_NAMES)}")
+            raise InputError(
+                f"losses.{unknown[0]}: unknown loss, expected one of {', '.join(LOSS_NAMES)}",
+                code="bad-key",
+                key=f"losses.{unknown[0]}",
+            )
         for name, loss in self.losses.items():
             require(math.isfinite(loss.log_weight), f"losses.{name}.log_weight", "a finite number", loss.log_weight)
-            not_negative(f"losses.{name}.init_epoch", loss.init_epoch)
-            not_negative(f"losses.{name}.ramp_epochs", loss.ramp_epochs)
+            require_not_negative(f"losses.{name}.init_epoch", loss.init_epoch)
+            require_not_negative(f"losses.{name}.ramp_epochs", loss.ramp_epochs)

@@ -1,11 +1,12 @@
-"""The section `training`: lengths and starts are counted in epochs or in optimizer steps, never in both."""
+"""The section `training` of the config: lengths and starts count epochs or optimizer steps, not both."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mvtrain.config.checks import fraction, not_negative, positive, require
+from mvgeom.errors import InputError
+from mvtrain.config.checks import require, require_fraction, require_not_negative, require_positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,32 +28,39 @@ class PatchMaskConfig:
     view_ratio: float = 0.0
     """Share of views hidden as a whole at the end, rising from 0 at the start; at least one view is left."""
     clear_share: float = 0.2
-    """Share of the run, at its end, without masks: the lowest learning rates see whole images; 0: masks to the end."""
+    """Share of the run, at its end, without masks: the lowest learning rates get whole images; 0: masks to the end."""
     mode: Literal["pixels", "tokens"] = "pixels"
     """pixels: masked patches are blank; tokens: they also skip all blocks but the last, which makes steps cheaper."""
 
     def __post_init__(self) -> None:
-        fraction("training.patch_mask.init_ratio", self.init_ratio)
-        fraction("training.patch_mask.final_ratio", self.final_ratio)
-        fraction("training.patch_mask.view_ratio", self.view_ratio)
-        fraction("training.patch_mask.clear_share", self.clear_share)
+        require_fraction("training.patch_mask.init_ratio", self.init_ratio)
+        require_fraction("training.patch_mask.final_ratio", self.final_ratio)
+        require_fraction("training.patch_mask.view_ratio", self.view_ratio)
+        require_fraction("training.patch_mask.clear_share", self.clear_share)
         for unit in ("epoch", "step"):
             init, final = getattr(self, f"init_{unit}"), getattr(self, f"final_{unit}")
-            not_negative(f"training.patch_mask.init_{unit}", init)
-            not_negative(f"training.patch_mask.final_{unit}", final)
+            require_not_negative(f"training.patch_mask.init_{unit}", init)
+            require_not_negative(f"training.patch_mask.final_{unit}", final)
             if init is not None and final is not None and final < init:
-                raise ValueError(f"training.patch_mask.final_{unit} ({final}) comes before init_{unit} ({init})")
+                raise InputError(
+                    f"training.patch_mask.final_{unit} ({final}) comes before init_{unit} ({init})",
+                    code="bad-value",
+                    key=f"training.patch_mask.final_{unit}",
+                    found=final,
+                )
         for key in ("final_ratio", "view_ratio"):
             if getattr(self, key) > 0 and self.final_epoch is None and self.final_step is None:
-                raise ValueError(
-                    f"training.patch_mask.{key} is {getattr(self, key)}, so final_epoch or final_step must say when it "
-                    "is reached"
+                raise InputError(
+                    f"training.patch_mask.{key} is {getattr(self, key)}, but neither final_epoch nor final_step has a "
+                    "value. Set one of them to the time at which the ratio is reached",
+                    code="missing-field",
+                    key=f"training.patch_mask.{key}",
                 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerParamsConfig:
-    """Numbers of the optimizer."""
+    """Parameters of the optimizer."""
 
     learning_rate: float | None = None
     """Learning rate after the warm-up; None: 1e-3, and 1e-4 for a pretrained backbone without a rate of its own."""
@@ -60,8 +68,8 @@ class OptimizerParamsConfig:
     """Weight decay; None: PyTorch's default for the optimizer (Adam 0, AdamW 0.01)."""
 
     def __post_init__(self) -> None:
-        positive("training.optimizer_params.learning_rate", self.learning_rate)
-        not_negative("training.optimizer_params.weight_decay", self.weight_decay)
+        require_positive("training.optimizer_params.learning_rate", self.learning_rate)
+        require_not_negative("training.optimizer_params.weight_decay", self.weight_decay)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +85,7 @@ class MultiStepConfig:
 
     def __post_init__(self) -> None:
         prefix = "training.lr_scheduler_params.multisteplr"
-        positive(f"{prefix}.gamma", self.gamma)
+        require_positive(f"{prefix}.gamma", self.gamma)
         for key in ("milestones", "milestone_steps"):
             values = getattr(self, key) or ()
             increasing = all(value >= 0 for value in values) and list(values) == sorted(set(values))
@@ -103,7 +111,7 @@ class TrainingConfig:
     imgaug_hflip: bool = False
     """Mirror images left to right, where that keeps the geometry."""
     train_batch_size: int = 8
-    """Frames per training batch; all views of a moment count as one."""
+    """Frames per training batch; all views of a frame count as one."""
     val_batch_size: int = 32
     """Frames per validation batch."""
     test_batch_size: int = 32
@@ -121,7 +129,7 @@ class TrainingConfig:
     devices: int | str | None = None
     """Fabric's devices; None: num_gpus, or auto where that is not given either."""
     strategy: str = "auto"
-    """auto; ddp: every device has the whole model; fsdp: the devices share out its weights; or another of Fabric's."""
+    """auto; ddp: every device has the whole model; fsdp: devices share its weights; or another of Fabric's."""
     num_nodes: int = 1
     """Machines that train together."""
     precision: str = "32-true"
@@ -129,15 +137,15 @@ class TrainingConfig:
     compile: bool = False
     """torch.compile the network: a minute or more at the start, faster steps after it."""
     float32_matmul_precision: Literal["highest", "high", "medium"] = "highest"
-    """Precision of float32 matrix products on a GPU; high allows TF32. Geometry and losses are not touched by it."""
+    """Precision of float32 matrix products on a GPU; high allows TF32. Geometry and losses are not affected."""
     num_workers: int | None = None
     """Loader processes; None: as many as the machine has cores for."""
     accumulate_grad_batches: int = 1
     """Batches whose gradients are summed before an optimizer step."""
     unfreezing_epoch: float | None = None
-    """Epoch from which the backbone learns; None without unfreezing_step: 1 if pretrained, else from the start."""
+    """Epoch from which the backbone is trained; None without unfreezing_step: 1 if pretrained, else 0."""
     unfreezing_step: int | None = None
-    """Optimizer step from which the backbone learns, in place of unfreezing_epoch."""
+    """Optimizer step from which the backbone is trained, in place of unfreezing_epoch."""
     min_epochs: int | None = None
     """Epochs before early stopping may end the run."""
     max_epochs: int | None = None
@@ -155,7 +163,7 @@ class TrainingConfig:
     ckpt_every_n_epochs: int | None = None
     """Epochs between checkpoints that are kept; None: only the best and the last."""
     save_every_minutes: float = 10.0
-    """Minutes between saves of the training state, from which a killed run goes on; 0: after every step."""
+    """Minutes between saves of the training state, from which a killed run can resume; 0: after every step."""
     early_stopping: bool = False
     """End the run when the validation loss no longer falls."""
     early_stop_patience: int = 3
@@ -167,7 +175,7 @@ class TrainingConfig:
     optimizer: Literal["Adam", "AdamW"] = "AdamW"
     """Optimizer."""
     optimizer_params: OptimizerParamsConfig = field(default_factory=OptimizerParamsConfig)
-    """Numbers of the optimizer."""
+    """Parameters of the optimizer."""
     backbone_learning_rate: float | None = None
     """Learning rate of the backbone; None: optimizer_params.learning_rate, or its default."""
     warmup_epochs: float = 0.0
@@ -183,7 +191,7 @@ class TrainingConfig:
     uniform_heatmaps_for_nan_keypoints: bool = False
     """Tables without `visible`: True gives a missing label a uniform target, False leaves it out of the loss."""
     labels_from_3d: bool | None = None
-    """Views without a keypoint's label learn the projection of the others' labels; None: where there are cameras."""
+    """Train views without a keypoint's label on the projection of the others' labels; None: where cameras are known."""
     patch_mask: PatchMaskConfig | None = None
     """Curriculum of masked patches; None: no masking."""
 
@@ -194,18 +202,21 @@ class TrainingConfig:
             *("val_check_interval", "ckpt_every_n_epochs", "early_stop_patience", "backbone_learning_rate"),
             "gradient_clip_norm",
         ):
-            positive(f"training.{key}", getattr(self, key))
+            require_positive(f"training.{key}", getattr(self, key))
         for key in (
             *("num_gpus", "num_workers", "unfreezing_epoch", "unfreezing_step", "min_epochs", "min_steps"),
             *("rng_seed_data_pt", "rng_seed_model_pt", "warmup_epochs", "save_every_minutes"),
         ):
-            not_negative(f"training.{key}", getattr(self, key))
+            require_not_negative(f"training.{key}", getattr(self, key))
         for key in ("train_prob", "val_prob"):
-            fraction(f"training.{key}", getattr(self, key))
-        positive("training.train_prob", self.train_prob)
+            require_fraction(f"training.{key}", getattr(self, key))
+        require_positive("training.train_prob", self.train_prob)
         if self.train_prob + self.val_prob > 1 + 1e-9:
-            raise ValueError(
-                f"training.train_prob + training.val_prob must not exceed 1, found {self.train_prob} + {self.val_prob}"
+            raise InputError(
+                f"training.train_prob + training.val_prob must not exceed 1, found {self.train_prob} + {self.val_prob}",
+                code="bad-value",
+                key="training.val_prob",
+                found=self.val_prob,
             )
         if self.train_frames > 1:
             require(
@@ -217,9 +228,12 @@ class TrainingConfig:
         if self.ema_decay is not None:
             require(0 < self.ema_decay < 1, "training.ema_decay", "between 0 and 1 (both excluded)", self.ema_decay)
             if self.strategy == "fsdp":
-                raise ValueError(
-                    "training.ema_decay needs the whole model on every device, which training.strategy: fsdp is there "
-                    "to avoid; set training.strategy: ddp, or training.ema_decay: null"
+                raise InputError(
+                    "training.ema_decay needs the whole model on every device, but training.strategy: fsdp divides it. "
+                    "Set training.strategy: ddp, or training.ema_decay: null",
+                    code="excluded-options",
+                    key="training.ema_decay",
+                    other="training.strategy",
                 )
         self._check_units()
         if self.lr_scheduler == "auto":
@@ -228,7 +242,7 @@ class TrainingConfig:
             object.__setattr__(self, "lr_scheduler", "multisteplr" if given else "cosine")
 
     def _check_units(self) -> None:
-        """Epochs or steps, not both: the two clocks need not agree, so a mixture has no clear order of events."""
+        """Require epochs or steps, not both: a mixture would have no clear order of events."""
         multistep = self.lr_scheduler_params.multisteplr
         prefix = "training.lr_scheduler_params.multisteplr."
         epochs: dict[str, Any] = {f"training.{k}": getattr(self, k) for k in ("min_epochs", "max_epochs")}
@@ -243,14 +257,17 @@ class TrainingConfig:
         in_epochs = [key for key, value in epochs.items() if value is not None]
         in_steps = [key for key, value in steps.items() if value is not None]
         if in_epochs and in_steps:
-            raise ValueError(
-                f"epochs and steps are mixed: {', '.join(in_epochs)} count epochs, {', '.join(in_steps)} count steps; "
-                "use one kind and set the others to null"
+            raise InputError(
+                f"epochs and steps are mixed: {', '.join(in_epochs)} count epochs, {', '.join(in_steps)} count steps. "
+                "Use one kind and set the others to null",
+                code="excluded-options",
+                key=in_epochs[0],
+                other=in_steps[0],
             )
 
     @property
     def hardware(self) -> tuple[str, int | str]:
-        """Fabric's (accelerator, devices), with num_gpus taken into account where it is given."""
+        """Return Fabric's (accelerator, devices), with num_gpus taken into account where it is given."""
         if self.num_gpus == 0:
             return "cpu", self.devices if self.devices is not None else 1
         if self.devices is not None:

@@ -1,4 +1,4 @@
-"""What a step works on: the samples of a batch, stacked, and how they move to the device."""
+"""Samples and batches of them, on the CPU and on a device."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from mvgeom import CameraGroup
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """All views of one moment, ready for the network.
+    """All views of one frame, ready for the network.
 
     Attributes:
-        index: row of the project.
+        index: Row of the project.
         images: (V, H, W, 3) uint8 RGB in model px.
         points: (V, K, 2) labels in model px, NaN where missing.
         visibility: (V, K) 0 excluded, 1 occluded, 2 visible; always 0 where the label lies outside the image.
-        view_present: (V,) false where the view has no image.
-        to_model: (V, 2, 3) frame px to model px.
-        cameras: the rig, or None where the session has no calibration.
-        moved: whether the subject was moved in 3D.
+        view_present: (V,) False where the view has no image.
+        to_model: (V, 2, 3) maps from full-image px to model px.
+        cameras: Cameras of the session, or None where it has no calibration.
+        moved: True if the subject was moved in 3D.
     """
 
     index: int
@@ -48,12 +48,12 @@ class Batch:
         images: (B, V, 3, H, W) uint8 RGB.
         points: (B, V, K, 2) labels in model px, 0 where missing.
         visibility: (B, V, K) 0 excluded, 1 occluded, 2 visible.
-        view_mask: (B, V) false where a view has no image; None where all have one.
-        to_model: (B, V, 2, 3) frame px to model px.
-        cameras: the rigs (B, V, ...), or None where no sample is calibrated. The world's origin is moved to the
-            cameras' centroid, so that float32 is enough wherever the rig stands.
-        calibrated: (B,) false where the sample's session has no calibration; its cameras are placeholders.
-        num_moved: how many samples were moved in 3D.
+        view_mask: (B, V) False where a view has no image; None where all have one.
+        to_model: (B, V, 2, 3) maps from full-image px to model px.
+        cameras: Cameras (B, V, ...), or None where no sample is calibrated. The world's origin is moved to the cameras'
+            centroid, so that float32 is enough wherever the cameras are.
+        calibrated: (B,) False where the sample's session has no calibration; its cameras are placeholders.
+        num_moved: Number of samples that were moved in 3D.
     """
 
     index: Tensor
@@ -70,11 +70,11 @@ class Batch:
         return len(self.index)
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on a device; copies from pinned memory do not wait."""
+        """Copy the batch to a device; copies from pinned memory do not block."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
-        """The batch in page-locked memory (called by torch's data loader)."""
+        """Copy the batch to page-locked memory (called by torch's data loader)."""
         return self._map(Tensor.pin_memory)
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
@@ -108,7 +108,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 def _channels_first(images: np.ndarray) -> np.ndarray:
-    """(B, V, H, W, 3) as (B, V, 3, H, W); OpenCV parts channels ten times faster than a transposed copy."""
+    """Return (B, V, H, W, 3) as (B, V, 3, H, W); OpenCV splits channels ten times faster than a transposed copy."""
     height, width = images.shape[2:4]
     planes = np.empty((*images.shape[:2], 3, height, width), dtype=np.uint8)
     for image, parts in zip(images.reshape(-1, height, width, 3), planes.reshape(-1, 3, height, width), strict=True):

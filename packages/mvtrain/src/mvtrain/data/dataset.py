@@ -1,55 +1,40 @@
-"""Decoded images of a project in memory that loader workers share."""
+"""Samples of a project: cache of decoded images, dataset, order of the frames, loader."""
 
 from __future__ import annotations
 
 import multiprocessing
-
-from collections.abc import Sequence
-
-from concurrent.futures import ThreadPoolExecutor
-
-from pathlib import Path
-
-import numpy as np
-
-import torch
-
-from mvtrain.project.images import read_image
-
-from mvtrain.project.project import Project
-
 from collections.abc import Iterator, Sequence
-
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import cv2
-
+import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mvaug import Augmentation, augment_sample
-
-from mvgeom import triangulate
-
+from mvgeom.errors import InputError
 from mvtrain.data.batch import Batch, Sample, collate
-
+from mvtrain.project.images import read_image
 from mvtrain.project.labels_3d import complete_labels, triangulate_labels
+from mvtrain.project.project import Project, full_to_model
 
-from mvtrain.project.project import full_to_model
-
-
-
+Key = tuple[int, int]
+"""Epoch and row of the project: a sample's randomness depends on these and the seed only."""
 
 
 class ImageCache:
-    """Images by path: those that fit the budget decoded once and kept in one shared block, the others read every time.
+    """Images by path: decoded once into a block of shared memory as far as they fit, the others read every time.
 
     Args:
-        paths: the images, in order of importance; the first ones that fit are kept.
-        sizes: (N, 2) width and height of each, from its header.
-        max_bytes: how much memory to use.
+        paths: Paths of the images, in order of importance; the first ones that fit are kept.
+        sizes: (N, 2) width and height of each image, from its header.
+        max_bytes: Largest size of the block in bytes.
 
     Raises:
-        ValueError: for an image that is damaged, or where the system has less shared memory than asked for.
+        InputError: An image is damaged or of another size than its header says, or the system has less shared memory
+            than the block needs.
     """
 
     def __init__(self, paths: Sequence[Path], sizes: np.ndarray, max_bytes: float) -> None:
@@ -65,7 +50,7 @@ class ImageCache:
 
     @classmethod
     def from_project(cls, project: Project, *, max_bytes: float) -> ImageCache:
-        """A cache of the project's images, frame by frame."""
+        """Make the cache of a project's images, frame by frame."""
         places = [(row, view) for row, paths in enumerate(project.image_paths) for view, p in enumerate(paths) if p]
         paths = [project.image_paths[row][view] for row, view in places]
         sizes = np.array([project.file_sizes[row, view] for row, view in places])
@@ -75,8 +60,13 @@ class ImageCache:
         image = read_image(path)
         expected = self._shapes[self._place[path]]
         if image.shape != expected:
-            raise ValueError(
-                f"{path}: decodes to {image.shape[1]}x{image.shape[0]} px, its header says {expected[1]}x{expected[0]}"
+            raise InputError(
+                f"image {path}: decodes to another size than its header says, found {image.shape[1]}x{image.shape[0]} "
+                f"px, expected {expected[1]}x{expected[0]} px",
+                code="size-mismatch",
+                path=path,
+                found=image.shape[1::-1],
+                expected=expected[1::-1],
             )
         self._slot(path)[:] = image
 
@@ -85,39 +75,20 @@ class ImageCache:
         return self._pixels.numpy()[self._starts[row] : self._starts[row + 1]].reshape(self._shapes[row])
 
     def read(self, path: Path) -> np.ndarray:
-        """(H, W, 3) uint8 RGB; not to be written to."""
+        """Return (H, W, 3) uint8 RGB; not to be written to."""
         return self._slot(path) if path in self._place else read_image(path)
-
-
-def _shared_block(num_bytes: int) -> torch.Tensor:
-    """(num_bytes,) uint8 that workers see without a copy of their own."""
-    block = torch.empty(num_bytes, dtype=torch.uint8)
-    # Forked workers see what their parent holds. Shared memory, which is scarce in containers, is for all others.
-    if multiprocessing.get_start_method() == "fork":
-        return block
-    try:
-        return block.share_memory_()
-    except RuntimeError as error:
-        raise ValueError(
-            f"data.cache_gb: {num_bytes / 1e9:.2f} GB of decoded images do not fit into shared memory ({error}); lower "
-            "data.cache_gb, or give the container more (docker run --shm-size)"
-        ) from error
-
-
-Key = tuple[int, int]
-"""Epoch and row of the project: all that a sample's randomness depends on, beside the seed."""
 
 
 class FrameDataset(Dataset[Sample]):
     """Samples by (epoch, row).
 
     Args:
-        project: where the frames are.
-        size: width and height in model px.
-        augmentation: what to do to them.
-        seed: of the augmentation.
-        cache: decoded images.
-        labels_from_3d: whether views that do not see a keypoint get its projection as label; see `complete_labels`.
+        project: Project of the frames.
+        size: Width and height of the network's input in model px.
+        augmentation: Augmentation of the samples.
+        seed: Random seed of the augmentation.
+        cache: Cache of decoded images.
+        labels_from_3d: True if views that do not see a keypoint get its projection as label; see `complete_labels`.
     """
 
     def __init__(
@@ -141,7 +112,7 @@ class FrameDataset(Dataset[Sample]):
 
     @property
     def num_labels_from_3d(self) -> int:
-        """How many labels, over all frames, views do not have themselves."""
+        """Return the number of labels, over all frames, that are projections of 3D labels."""
         return int((self.visibility != self.project.visibility).sum())
 
     def __getitem__(self, key: Key) -> Sample:
@@ -150,7 +121,7 @@ class FrameDataset(Dataset[Sample]):
         paths = project.image_paths[row]
         images = [None if path is None else self.cache.read(path) for path in paths]
         visibility = self.visibility[row].copy()
-        # A counter-based generator, keyed by what the sample is and not by who asks for it.
+        # A counter-based generator, keyed by the sample, so that it does not depend on the worker.
         generator = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, row]))
         augmented = augment_sample(
             images,
@@ -177,9 +148,19 @@ class FrameDataset(Dataset[Sample]):
             moved=augmented.moved,
         )
 
+    def __getitems__(self, keys: Sequence[Key]) -> list[Sample | InputError]:
+        """Return the samples of a batch (called by torch's data loader), or in their place the error of one of them.
+
+        Torch makes a text of an exception in a worker; as a value it keeps its code and facts.
+        """
+        try:
+            return [self[key] for key in keys]
+        except InputError as error:
+            return [error]
+
 
 def subject_size(points_3d: np.ndarray) -> float | None:
-    """Median over frames of the diagonal of the subject's 3D bounding box, in world units; None without 3D labels."""
+    """Return the median diagonal of the subject's 3D bounding box, in world units; None without 3D labels."""
     known = points_3d[np.isfinite(points_3d).all(-1).sum(-1) >= 2]
     if len(known) == 0:
         return None
@@ -187,26 +168,22 @@ def subject_size(points_3d: np.ndarray) -> float | None:
     return float(np.median(np.linalg.norm(extent, axis=-1)))
 
 
-def _inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return np.all((points >= -0.5) & (points <= np.array(size) - 0.5), axis=-1)
-
-
 class EpochSampler(Sampler[list[Key]]):
     """Batches of (epoch, row), shuffled by (seed, epoch).
 
     Args:
-        rows: of the project.
-        batch_size: frames per batch over all ranks; the last batch of an epoch may be smaller.
-        seed: of the order; None keeps the rows in order.
-        rank: which process of `num_ranks` this is: it gets every num_ranks-th frame of each batch.
-        num_ranks: processes that share the batches.
+        rows: Rows of the project.
+        batch_size: Frames per batch over all ranks; the last batch of an epoch may be smaller.
+        seed: Random seed of the order; None keeps the rows in order.
+        rank: Number of this process among `num_ranks`: it gets every num_ranks-th frame of each batch.
+        num_ranks: Number of processes that share the batches.
 
     Attributes:
-        epoch: which order comes next.
-        first_batch: how many batches of that epoch are left out, because a run goes on from within it.
+        epoch: Epoch of the next iteration.
+        first_batch: Number of batches of that epoch to leave out, because a resumed run has done them.
 
     Raises:
-        ValueError: batches too small to share, or a last batch that would leave a process without a frame.
+        InputError: A batch, such as the last of an epoch, would leave a process without a frame (`out-of-range`).
     """
 
     def __init__(
@@ -221,9 +198,13 @@ class EpochSampler(Sampler[list[Key]]):
         self.rows = np.asarray(rows, dtype=np.int64)
         smallest = min(batch_size, len(self.rows) % batch_size or batch_size, max(len(self.rows), 1))
         if smallest < num_ranks:
-            raise ValueError(
+            raise InputError(
                 f"{num_ranks} processes cannot share a batch of {smallest}: {len(self.rows)} frames in batches of "
-                f"{batch_size}; change training.train_batch_size or the number of devices"
+                f"{batch_size}. Change training.train_batch_size or the number of devices",
+                code="out-of-range",
+                key="training.train_batch_size",
+                found=smallest,
+                expected=num_ranks,
             )
         self.rank, self.num_ranks = rank, num_ranks
         self.batch_size = batch_size
@@ -243,28 +224,17 @@ class EpochSampler(Sampler[list[Key]]):
             yield [(self.epoch, int(row)) for row in batch[self.rank :: self.num_ranks]]
 
 
-class _Loader(DataLoader[Batch]):
-    """Batches; an error in a worker reads as if there were no worker."""
-
-    def __iter__(self) -> Any:
-        try:
-            yield from super().__iter__()
-        except ValueError as error:
-            # torch puts the worker's traceback before the message, which alone tells the user what to do.
-            raise ValueError(str(error).rpartition("\nValueError: ")[2].rstrip()) from error
-
-
 def make_loader(
     dataset: FrameDataset, sampler: EpochSampler, *, num_workers: int, pin_memory: bool
 ) -> DataLoader[Batch]:
-    """A loader whose batches depend on the sampler's epoch and the data set's seed, not on the number of workers.
+    """Make a loader whose batches depend on the sampler's epoch and the dataset's seed, not on the number of workers.
 
-    Its iterator raises a ValueError that names the file when an image cannot be decoded.
+    Its iterator raises an `InputError` that names the file when an image cannot be decoded.
     """
     return _Loader(
         dataset,  # type: ignore[arg-type]  # samples in, batches out: collate_fn changes the type
         batch_sampler=sampler,
-        collate_fn=collate,
+        collate_fn=_collate,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=pin_memory,
@@ -272,6 +242,44 @@ def make_loader(
         # Without a generator of its own a loader draws its base seed from, and so advances, torch's global state.
         generator=torch.Generator(),
     )
+
+
+class _Loader(DataLoader[Batch]):
+    """Loader that raises an `InputError` of a worker as if there were no worker."""
+
+    def __iter__(self) -> Any:
+        for batch in super().__iter__():
+            if isinstance(batch, InputError):
+                raise batch
+            yield batch
+
+
+def _shared_block(num_bytes: int) -> torch.Tensor:
+    """Return (num_bytes,) uint8 that loader workers share."""
+    block = torch.empty(num_bytes, dtype=torch.uint8)
+    # Forked workers share their parent's memory. Shared memory, which is scarce in containers, is for all others.
+    if multiprocessing.get_start_method() == "fork":
+        return block
+    try:
+        return block.share_memory_()
+    except RuntimeError as error:
+        raise InputError(
+            f"data.cache_gb: {num_bytes / 1e9:.2f} GB of decoded images do not fit into shared memory ({error}). Lower "
+            "data.cache_gb, or give the container more (docker run --shm-size)",
+            code="bad-value",
+            key="data.cache_gb",
+            found=num_bytes / 1e9,
+        ) from error
+
+
+def _inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.all((points >= -0.5) & (points <= np.array(size) - 0.5), axis=-1)
+
+
+def _collate(samples: Sequence[Sample | InputError]) -> Batch | InputError:
+    """Stack samples; an error takes the place of the batch."""
+    error = next((sample for sample in samples if isinstance(sample, InputError)), None)
+    return error or collate([sample for sample in samples if isinstance(sample, Sample)])
 
 
 def _init_worker(worker: int) -> None:

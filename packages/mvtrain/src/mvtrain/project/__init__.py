@@ -1,1 +1,1 @@
-"""Read and write a project: label tables, images, boxes, calibrations, splits."""
+"""Reading and writing of projects: label tables, images, boxes, calibrations, splits."""

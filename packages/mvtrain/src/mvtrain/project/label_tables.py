@@ -1,8 +1,9 @@
-"""Reading one label table: three header rows (scorer, bodyparts, coords) and one row per image."""
+"""Label tables: the table of one view, with three header rows and one row per image, and those of all views."""
 
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,11 +11,20 @@ from pathlib import Path
 
 import numpy as np
 
+from mvgeom.errors import InputError
+from mvgeom.files import read_text
 from mvtrain.config import DataConfig
 from mvtrain.project.names import frame_of, names_view
 
+EXCLUDED, OCCLUDED, VISIBLE = 0, 1, 2
+"""Visibility of a label: no target, a uniform target, a Gaussian target."""
+
+_PREFIX = "CollectedData_"
+
 _HEADER = ("scorer", "bodyparts", "coords")
+
 _COORDS = (["x", "y"], ["x", "y", "visible"])
+
 _MISSING = ("", "nan", "na")
 
 
@@ -23,12 +33,12 @@ class LabelTable:
     """The labels of one view.
 
     Attributes:
-        path: where it was read.
+        path: Path of the file.
         image_names: N image paths relative to the project, as written; None for an empty cell.
         lines: (N,) line of each row in the file, counted from 1.
-        keypoint_names: K names.
-        points: (N, K, 2) in file px; NaN where missing.
-        visible: (N, K) int8, 0 not labelled, 1 occluded, 2 visible; None where the table has no such column.
+        keypoint_names: K names of the keypoints.
+        points: (N, K, 2) labels in crop px; NaN where missing.
+        visible: (N, K) int8, 0 not labeled, 1 occluded, 2 visible; None where the table has no such column.
     """
 
     path: Path
@@ -42,7 +52,7 @@ class LabelTable:
         return len(self.image_names)
 
     def take(self, rows: Sequence[int]) -> LabelTable:
-        """The table with these rows only."""
+        """Return the table with these rows only."""
         return replace(
             self,
             image_names=tuple(self.image_names[row] for row in rows),
@@ -52,15 +62,126 @@ class LabelTable:
         )
 
 
+def find_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tuple[Path, ...]]:
+    """Return the names of the views and their label tables, in the config's order.
+
+    Without `csv_file` the tables are CollectedData_<view>.csv; without `view_names` the views are named by the tables;
+    without both, every CollectedData_<view>.csv in the project folder counts, in alphabetical order.
+
+    Raises:
+        InputError: A table is missing (`missing-file`), with the existing CSV files in the message, or the names of the
+            tables give several views the same name (`duplicate-name`).
+    """
+    present = sorted(path.name for path in root.glob("*.csv"))
+    names = data.csv_file
+    if names is None and data.view_names is not None:
+        names = tuple(f"{_PREFIX}{view}.csv" for view in data.view_names)
+    if names is None:
+        names = tuple(name for name in present if name.startswith(_PREFIX))
+        if not names:
+            raise InputError(
+                f"no label table {_PREFIX}<view>.csv in {root} and data.csv_file names none; CSV files there: "
+                f"{', '.join(present) or 'none'}",
+                code="missing-file",
+                key="data.csv_file",
+                path=root,
+            )
+    for name in names:
+        if not (root / name).is_file():
+            raise InputError(
+                f"label table {name} does not exist in {root}; CSV files there: {', '.join(present) or 'none'}",
+                code="missing-file",
+                key="data.csv_file" if data.csv_file is not None else "data.view_names",
+                path=root / name,
+            )
+    views = data.view_names or tuple(_view_of(name) for name in names)
+    if len(set(views)) != len(views):
+        raise InputError(
+            f"label tables {', '.join(names)} give several views the same name. Set data.view_names",
+            code="duplicate-name",
+            key="data.view_names",
+            name=next(view for view in views if views.count(view) > 1),
+        )
+    return views, tuple(root / name for name in names)
+
+
+def read_tables(view_names: Sequence[str], paths: Sequence[Path], data: DataConfig) -> tuple[LabelTable, ...]:
+    """Read one table per view, with the same keypoints and the same frame in every row.
+
+    Rows that are empty in every table (some writers put one below the header) are left out.
+
+    Raises:
+        InputError: Tables have no rows or differ in keypoints, number of rows, file names, sessions or a `visible`
+            column, or do not agree with `data.num_keypoints` and `data.keypoint_names`.
+    """
+    tables = tuple(read_labels(path) for path in paths)
+    first = tables[0]
+    for table in tables[1:]:
+        if table.keypoint_names != first.keypoint_names:
+            difference = _first_difference(first.path, first.keypoint_names, table.path, table.keypoint_names)
+            raise InputError(
+                f"all views must have the same keypoints in the same order: {difference}",
+                code="keypoints-differ",
+                path=table.path,
+                found=table.keypoint_names,
+                expected=first.keypoint_names,
+            )
+        if (table.visible is None) != (first.visible is None):
+            having, lacking = (first, table) if table.visible is None else (table, first)
+            raise InputError(
+                f"{having.path} has a column `visible` and {lacking.path} has none. Give it to all views or to none",
+                code="tables-differ",
+                path=lacking.path,
+                column="visible",
+            )
+    names = first.keypoint_names
+    if data.keypoint_names is not None and data.keypoint_names != names:
+        raise InputError(
+            _first_difference("data.keypoint_names", data.keypoint_names, first.path, names),
+            code="keypoints-differ",
+            key="data.keypoint_names",
+            path=first.path,
+            found=data.keypoint_names,
+            expected=names,
+        )
+    if data.num_keypoints not in (None, len(names)):
+        raise InputError(
+            f"data.num_keypoints is {data.num_keypoints}, but {first.path} has {len(names)}: {list(names)}",
+            code="keypoints-differ",
+            key="data.num_keypoints",
+            path=first.path,
+            found=data.num_keypoints,
+            expected=len(names),
+        )
+    if len({len(table) for table in tables}) > 1:
+        counts = ", ".join(f"{table.path.name} has {len(table)}" for table in tables)
+        raise InputError(
+            f"the label tables must have the same number of rows, one per frame: {counts}",
+            code="tables-differ",
+            path=first.path.parent,
+            found=tuple(len(table) for table in tables),
+        )
+    named = [row for row in range(len(first)) if any(table.image_names[row] is not None for table in tables)]
+    if not named:
+        raise InputError(
+            f"no images below the header in {', '.join(str(table.path) for table in tables)}",
+            code="empty-file",
+            path=first.path,
+        )
+    for row in named:
+        _check_row(tables, view_names, row)
+    return tuple(table.take(named) for table in tables)
+
+
 def read_labels(path: Path) -> LabelTable:
     """Read a label table.
 
     Empty cells (also `nan`) are missing labels. An empty `visible` means 0 where x and y are empty too.
 
     Raises:
-        ValueError: for a missing file, a header other than the three rows, a row of another length, a cell that is no
-            number, x without y, `visible` other than 0, 1, 2 or at odds with x and y, an image named twice, and labels
-            in a row without an image. The message names file, line and column.
+        InputError: The file is missing or not CSV, the header is not the three rows, a row has another length, a cell
+            is not a number, x is given without y, `visible` is not 0, 1, 2 or contradicts x and y, an image is named
+            twice, or labels are in a row without an image. Message and facts name file, line and column.
     """
     cells, lines = _read_cells(path)
     keypoint_names, coords = _read_header(cells[:3], path)
@@ -81,183 +202,8 @@ def read_labels(path: Path) -> LabelTable:
     return table
 
 
-def _read_cells(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, columns) stripped texts, and the line of each row; blank lines are left out."""
-    try:
-        # The csv module and not pandas, which pads short rows and drops blank lines: both would blur where a fault is.
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            numbered = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
-    except FileNotFoundError as error:
-        raise ValueError(f"label table {path} does not exist") from error
-    except OSError as error:
-        raise ValueError(f"label table {path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"label table {path} is not text in UTF-8: {error}") from error
-    except csv.Error as error:
-        raise ValueError(f"label table {path}, line {reader.line_num}: is not CSV: {error}") from error
-    if not numbered:
-        raise ValueError(f"label table {path} is empty")
-    for line, row in numbered:
-        if len(row) != len(numbered[0][1]):
-            raise ValueError(
-                f"label table {path}, line {line}: has {len(row)} cells, the first line has {len(numbered[0][1])}"
-            )
-    return np.array([row for _, row in numbered], dtype=object), np.array([line for line, _ in numbered])
-
-
-def _read_header(header: np.ndarray, path: Path) -> tuple[tuple[str, ...], list[str]]:
-    first = [str(row[0]).lower() for row in header]
-    if tuple(first) != _HEADER:
-        raise ValueError(
-            f"label table {path} must start with three header rows whose first cells are {', '.join(_HEADER)}, "
-            f"found {', '.join(map(repr, first))}"
-        )
-    if header.shape[1] == 1:
-        raise ValueError(f"label table {path} has a single column; is it separated by commas?")
-    bodyparts, coords = list(header[1, 1:]), [str(cell).lower() for cell in header[2, 1:]]
-    starts = [i for i in range(len(bodyparts)) if i == 0 or bodyparts[i] != bodyparts[i - 1]]
-    groups = [coords[start:stop] for start, stop in zip(starts, [*starts[1:], len(coords)], strict=True)]
-    names = tuple(bodyparts[start] for start in starts)
-    for name, start, group in zip(names, starts, groups, strict=True):
-        if not name or group not in _COORDS or group != groups[0]:
-            raise ValueError(
-                f"label table {path}, column {start + 2} ({name or 'no body part'}): coords must be x, y or x, y, "
-                f"visible, the same for every body part, found {', '.join(group)}"
-            )
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ValueError(f"label table {path} names body parts twice: {', '.join(repeated)}")
-    return names, groups[0]
-
-
-def _to_numbers(cells: np.ndarray, path: Path, lines: np.ndarray, columns: list[str]) -> np.ndarray:
-    """(N, C) float64, NaN for missing cells."""
-    values = np.full(cells.shape, np.nan)
-    for row, column in np.ndindex(*cells.shape):
-        text = str(cells[row, column])
-        if text.lower() in _MISSING:
-            continue
-        with suppress(ValueError):
-            values[row, column] = float(text)
-        if not np.isfinite(values[row, column]):
-            place = f"line {lines[row]}, column {column + 2} ({columns[column]})"
-            raise ValueError(f"label table {path}, {place}: {text!r} is not a number")
-    return values
-
-
-def _read_visible(values: np.ndarray, path: Path, lines: np.ndarray, keypoint_names: tuple[str, ...]) -> np.ndarray:
-    visible, located = values[..., 2], np.isfinite(values[..., 0])
-    visible = np.where(np.isnan(visible) & ~located, 0.0, visible)
-    problems = (
-        (~np.isin(visible, (0.0, 1.0, 2.0)), "visible must be 0, 1 or 2, found {}"),
-        ((visible == 2) & ~located, "visible is {} but x and y are empty"),
-    )
-    for wrong, message in problems:
-        if wrong.any():
-            row, keypoint = np.argwhere(wrong)[0]
-            found = "an empty cell" if np.isnan(visible[row, keypoint]) else f"{visible[row, keypoint]:g}"
-            raise ValueError(
-                f"label table {path}, line {lines[row]}, {keypoint_names[keypoint]}: {message.format(found)}"
-            )
-    return visible.astype(np.int8)
-
-
-def _check_rows(table: LabelTable) -> None:
-    half = np.isnan(table.points).sum(axis=-1) == 1
-    if half.any():
-        row, keypoint = np.argwhere(half)[0]
-        raise ValueError(
-            f"label table {table.path}, line {table.lines[row]}, {table.keypoint_names[keypoint]}: only one of x and y "
-            f"is given ({table.points[row, keypoint].tolist()})"
-        )
-    seen: dict[str, int] = {}
-    for name, line, points in zip(table.image_names, table.lines, table.points, strict=True):
-        if name is None:
-            if np.isfinite(points).any():
-                raise ValueError(f"label table {table.path}, line {line}: has labels but names no image")
-        elif name in seen:
-            raise ValueError(f"label table {table.path}: image {name} is named twice, in lines {seen[name]} and {line}")
-        else:
-            seen[name] = int(line)
-
-
-_PREFIX = "CollectedData_"
-
-
-def find_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tuple[Path, ...]]:
-    """Names of the views and their label tables, in the config's order.
-
-    Without `csv_file` the tables are CollectedData_<view>.csv; without `view_names` the views are named by the tables;
-    without both, every CollectedData_<view>.csv in the project folder counts, in alphabetical order.
-
-    Raises:
-        ValueError: when a table is missing; the message lists the CSV files there are.
-    """
-    present = sorted(path.name for path in root.glob("*.csv"))
-    names = data.csv_file
-    if names is None and data.view_names is not None:
-        names = tuple(f"{_PREFIX}{view}.csv" for view in data.view_names)
-    if names is None:
-        names = tuple(name for name in present if name.startswith(_PREFIX))
-        if not names:
-            raise ValueError(
-                f"no label table {_PREFIX}<view>.csv in {root} and data.csv_file names none; CSV files there: "
-                f"{', '.join(present) or 'none'}"
-            )
-    for name in names:
-        if not (root / name).is_file():
-            raise ValueError(
-                f"label table {name} does not exist in {root}; CSV files there: {', '.join(present) or 'none'}"
-            )
-    views = data.view_names or tuple(_view_of(name) for name in names)
-    if len(set(views)) != len(views):
-        raise ValueError(f"label tables {', '.join(names)} do not tell the views apart; set data.view_names")
-    return views, tuple(root / name for name in names)
-
-
-def read_tables(view_names: Sequence[str], paths: Sequence[Path], data: DataConfig) -> tuple[LabelTable, ...]:
-    """One table per view, with the same keypoints and the same frame in every row.
-
-    Rows that are empty in every table (some writers put one below the header) hold nothing and are left out.
-
-    Raises:
-        ValueError: when tables have no rows or differ in keypoints, number of rows, file names, sessions or a `visible`
-            column, or do not agree with `data.num_keypoints` and `data.keypoint_names`.
-    """
-    tables = tuple(read_labels(path) for path in paths)
-    first = tables[0]
-    for table in tables[1:]:
-        if table.keypoint_names != first.keypoint_names:
-            raise ValueError(
-                "all views must have the same keypoints in the same order: "
-                + _first_difference(first.path, first.keypoint_names, table.path, table.keypoint_names)
-            )
-        if (table.visible is None) != (first.visible is None):
-            having, lacking = (first, table) if table.visible is None else (table, first)
-            raise ValueError(
-                f"{having.path} has a column `visible` and {lacking.path} has none; all views or none must"
-            )
-    names = first.keypoint_names
-    if data.keypoint_names is not None and data.keypoint_names != names:
-        raise ValueError(_first_difference("data.keypoint_names", data.keypoint_names, first.path, names))
-    if data.num_keypoints not in (None, len(names)):
-        raise ValueError(
-            f"data.num_keypoints is {data.num_keypoints}, but {first.path} has {len(names)}: {list(names)}"
-        )
-    if len({len(table) for table in tables}) > 1:
-        counts = ", ".join(f"{table.path.name} has {len(table)}" for table in tables)
-        raise ValueError(f"the label tables must have the same number of rows, one per moment: {counts}")
-    named = [row for row in range(len(first)) if any(table.image_names[row] is not None for table in tables)]
-    if not named:
-        raise ValueError(f"no images below the header in {', '.join(str(table.path) for table in tables)}")
-    for row in named:
-        _check_row(tables, view_names, row)
-    return tuple(table.take(named) for table in tables)
-
-
 def frame_of_row(image_names: Sequence[str | None], view_names: Sequence[str]) -> tuple[str, str]:
-    """Session and file name of a moment, from the first view that has an image of it."""
+    """Return session and file name of a frame, from the first view that has an image of it."""
     return next(frame_of(name, view) for name, view in zip(image_names, view_names, strict=True) if name is not None)
 
 
@@ -272,15 +218,20 @@ def _check_row(tables: Sequence[LabelTable], view_names: Sequence[str], row: int
         for table, view in zip(tables, view_names, strict=True)
         if (name := table.image_names[row]) is not None
     ]
-    # A folder that does not end in _<view> says nothing about the session that could be compared between views.
+    # The session of a folder that does not end in _<view> cannot be compared between views.
     compare_sessions = all(names_view(name, view) for _, view, name in images)
     start = 0 if compare_sessions else 1
     first_table, first_view, first_name = images[0]
     for table, view, name in images[1:]:
         if frame_of(name, view)[start:] != frame_of(first_name, first_view)[start:]:
-            raise ValueError(
-                f"row {row + 1} of the label tables names different frames: {first_name} in {first_table.path.name} "
-                f"(line {first_table.lines[row]}), {name} in {table.path.name} (line {table.lines[row]})"
+            raise InputError(
+                f"row {row + 1} of the label tables has different frames: {first_name} in {first_table.path.name} "
+                f"(line {first_table.lines[row]}), {name} in {table.path.name} (line {table.lines[row]})",
+                code="tables-differ",
+                path=table.path,
+                line=int(table.lines[row]),
+                row=row + 1,
+                view=view,
             )
 
 
@@ -291,5 +242,148 @@ def _first_difference(one_source: object, one: Sequence[str], other_source: obje
     return f"{one_source} has {len(one)} keypoints and {other_source} has {len(other)}"
 
 
-EXCLUDED, OCCLUDED, VISIBLE = 0, 1, 2
-"""Visibility of a label: no target, a uniform target, a Gaussian target."""
+def _read_cells(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return (rows, columns) stripped texts, and the line of each row; blank lines are left out."""
+    if not path.exists():
+        raise InputError(f"label table {path} does not exist", code="missing-file", path=path)
+    # The csv module and not pandas, which pads short rows and drops blank lines: the place of an error would be lost.
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    try:
+        numbered = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
+    except csv.Error as error:
+        line = reader.line_num
+        raise InputError(
+            f"label table {path}, line {line}: not CSV: {error}", code="invalid-syntax", path=path, line=line
+        ) from error
+    if not numbered:
+        raise InputError(f"label table {path} is empty", code="empty-file", path=path)
+    expected = len(numbered[0][1])
+    for line, row in numbered:
+        if len(row) != expected:
+            raise InputError(
+                f"label table {path}, line {line}: found {len(row)} cells, expected {expected} as in the first line",
+                code="wrong-count",
+                path=path,
+                line=line,
+                found=len(row),
+                expected=expected,
+            )
+    return np.array([row for _, row in numbered], dtype=object), np.array([line for line, _ in numbered])
+
+
+def _read_header(header: np.ndarray, path: Path) -> tuple[tuple[str, ...], list[str]]:
+    first = [str(row[0]).lower() for row in header]
+    if tuple(first) != _HEADER:
+        raise InputError(
+            f"label table {path} must start with three header rows whose first cells are {', '.join(_HEADER)}, "
+            f"found {', '.join(map(repr, first))}",
+            code="bad-header",
+            path=path,
+            found=tuple(first),
+        )
+    if header.shape[1] == 1:
+        raise InputError(
+            f"label table {path}: found a single column. Separate the columns by commas", code="bad-header", path=path
+        )
+    bodyparts, coords = list(header[1, 1:]), [str(cell).lower() for cell in header[2, 1:]]
+    starts = [i for i in range(len(bodyparts)) if i == 0 or bodyparts[i] != bodyparts[i - 1]]
+    groups = [coords[start:stop] for start, stop in zip(starts, [*starts[1:], len(coords)], strict=True)]
+    names = tuple(bodyparts[start] for start in starts)
+    for name, start, group in zip(names, starts, groups, strict=True):
+        if not name or group not in _COORDS or group != groups[0]:
+            raise InputError(
+                f"label table {path}, column {start + 2} ({name or 'no body part'}): coords must be x, y or x, y, "
+                f"visible, the same for every body part, found {', '.join(group)}",
+                code="bad-header",
+                path=path,
+                column=start + 2,
+                keypoint=name,
+                found=tuple(group),
+            )
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(
+            f"label table {path}: body parts are named twice: {', '.join(repeated)}",
+            code="duplicate-name",
+            path=path,
+            name=repeated[0],
+        )
+    return names, groups[0]
+
+
+def _to_numbers(cells: np.ndarray, path: Path, lines: np.ndarray, columns: list[str]) -> np.ndarray:
+    """Return (N, C) float64, NaN for missing cells."""
+    values = np.full(cells.shape, np.nan)
+    for row, column in np.ndindex(*cells.shape):
+        text = str(cells[row, column])
+        if text.lower() in _MISSING:
+            continue
+        with suppress(ValueError):
+            values[row, column] = float(text)
+        if not np.isfinite(values[row, column]):
+            raise InputError(
+                f"label table {path}, line {lines[row]}, column {column + 2} ({columns[column]}): found {text!r}, "
+                "expected a number",
+                code="bad-number",
+                path=path,
+                line=int(lines[row]),
+                column=column + 2,
+                found=text,
+            )
+    return values
+
+
+def _read_visible(values: np.ndarray, path: Path, lines: np.ndarray, keypoint_names: tuple[str, ...]) -> np.ndarray:
+    visible, located = values[..., 2], np.isfinite(values[..., 0])
+    visible = np.where(np.isnan(visible) & ~located, 0.0, visible)
+    problems = (
+        (~np.isin(visible, (0.0, 1.0, 2.0)), "visible must be 0, 1 or 2, found {}"),
+        ((visible == 2) & ~located, "visible is {} but x and y are empty"),
+    )
+    for wrong, message in problems:
+        if wrong.any():
+            row, keypoint = np.argwhere(wrong)[0]
+            found = "an empty cell" if np.isnan(visible[row, keypoint]) else f"{visible[row, keypoint]:g}"
+            raise InputError(
+                f"label table {path}, line {lines[row]}, {keypoint_names[keypoint]}: {message.format(found)}",
+                code="bad-field",
+                path=path,
+                line=int(lines[row]),
+                keypoint=keypoint_names[keypoint],
+                field="visible",
+            )
+    return visible.astype(np.int8)
+
+
+def _check_rows(table: LabelTable) -> None:
+    half = np.isnan(table.points).sum(axis=-1) == 1
+    if half.any():
+        row, keypoint = np.argwhere(half)[0]
+        raise InputError(
+            f"label table {table.path}, line {table.lines[row]}, {table.keypoint_names[keypoint]}: only one of x and y "
+            f"is given, found {table.points[row, keypoint].tolist()}",
+            code="empty-cell",
+            path=table.path,
+            line=int(table.lines[row]),
+            keypoint=table.keypoint_names[keypoint],
+        )
+    seen: dict[str, int] = {}
+    for name, line, points in zip(table.image_names, table.lines, table.points, strict=True):
+        if name is None:
+            if np.isfinite(points).any():
+                raise InputError(
+                    f"label table {table.path}, line {line}: labels without the name of an image",
+                    code="empty-cell",
+                    path=table.path,
+                    line=int(line),
+                )
+        elif name in seen:
+            raise InputError(
+                f"label table {table.path}: image {name} is named twice, in lines {seen[name]} and {line}",
+                code="duplicate-name",
+                path=table.path,
+                line=int(line),
+                name=name,
+            )
+        else:
+            seen[name] = int(line)

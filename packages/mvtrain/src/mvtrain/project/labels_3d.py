@@ -1,4 +1,4 @@
-"""3D labels of a project: triangulated, known by the generator, and projected into views without a label."""
+"""3D labels of a project: triangulated ones, true ones of generated projects, and their projection into views."""
 
 from __future__ import annotations
 
@@ -9,57 +9,96 @@ import numpy as np
 import pandas as pd
 
 from mvgeom import triangulate
+from mvgeom.errors import InputError
 from mvtrain.config import LOSS_NAMES, Config
 from mvtrain.project.project import Project, project_into_images
 
 TRUTH_FILE = "points_3d.csv"
 
+LARGEST_DISAGREEMENT = 0.03
+"""Distance between a label and the projection of its 3D point, as a fraction of the image's longer side, beyond which
+the point is not projected into other views: about two heatmap px where these are a quarter of an input of 256 px."""
+
 
 def read_truth(project: Project) -> np.ndarray | None:
-    """(N, K, 3) true keypoints in the world, NaN for frames the file does not list; None without a file.
+    """Read the true keypoints of a generated project.
 
     The file has three header rows (scorer, bodyparts, coords x, y, z) and is indexed by image paths without the view:
     `labeled-data/<session>/<image>`.
 
+    Returns:
+        (N, K, 3) world points, NaN for frames that are not in the file; None without a file.
+
     Raises:
-        ValueError: the file names other keypoints than the label tables.
+        InputError: The file is not such a table, or has other keypoints than the label tables (`keypoints-differ`).
     """
     path = project.root / TRUTH_FILE
     if not path.exists():
         return None
-    table = pd.read_csv(path, header=[0, 1, 2], index_col=0)
+    try:
+        table = pd.read_csv(path, header=[0, 1, 2], index_col=0)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a text file", code="not-text", path=path) from error
+    except (ValueError, IndexError) as error:  # pandas over too few header rows, rows of other lengths
+        raise InputError(
+            f"{path}: not a CSV table with three header rows: {error}", code="invalid-syntax", path=path
+        ) from error
     names = tuple(dict.fromkeys(table.columns.get_level_values(1)))
     if names != project.keypoint_names:
-        raise ValueError(f"{path}: keypoints are {list(names)}, the label tables have {list(project.keypoint_names)}")
+        raise InputError(
+            f"{path}: found keypoints {list(names)}, expected {list(project.keypoint_names)} as in the label tables",
+            code="keypoints-differ",
+            path=path,
+            found=names,
+            expected=project.keypoint_names,
+        )
+    if table.shape[1] != 3 * len(names):
+        raise InputError(
+            f"{path}: found {table.shape[1]} columns of coordinates, expected x, y, z of {len(names)} keypoints",
+            code="wrong-count",
+            path=path,
+            found=table.shape[1],
+            expected=3 * len(names),
+        )
+    if table.index.has_duplicates:
+        name = str(table.index[table.index.duplicated()][0])
+        raise InputError(f"{path}: image {name} is named twice", code="duplicate-name", path=path, name=name)
     frames = [_frame(names, project.view_names) for names in project.image_names]
-    return table.reindex(frames).to_numpy(dtype=np.float64).reshape(len(frames), -1, 3)
+    try:
+        points = table.reindex(frames).to_numpy(dtype=np.float64)
+    except ValueError as error:  # pandas over a cell
+        raise InputError(f"{path}: a cell is not a number: {error}", code="bad-number", path=path) from error
+    return points.reshape(len(frames), -1, 3)
 
 
-def _frame(image_names: tuple[str | None, ...], view_names: tuple[str, ...]) -> str:
-    """What the images of all views have in common: their path with the view taken off the folder's name."""
-    for name, view in zip(image_names, view_names, strict=True):
-        if name is not None:
-            folder, _, file = name.replace("\\", "/").rpartition("/")
-            return f"{folder.removesuffix('_' + view)}/{file}"
-    return ""
+@lru_cache(maxsize=4)
+def triangulate_labels(project: Project) -> np.ndarray:
+    """Triangulate the visible labels of every frame.
 
-
-LARGEST_DISAGREEMENT = 0.03
-"""Distance between a label and the projection of its 3D point, as a fraction of the image's longer side, beyond which
-the point is not carried into other views: about two heatmap px where these are a quarter of an input of 256 px."""
+    Returns:
+        (N, K, 3) world points, read-only because callers share them; NaN where fewer than two views have a label.
+    """
+    points = np.where((project.visibility == 2)[..., None], project.points_full, np.nan)
+    points_3d = np.full((*points.shape[:1], *points.shape[2:3], 3), np.nan)
+    for cameras in {id(group): group for group in project.cameras if group is not None}.values():
+        rows = [row for row, group in enumerate(project.cameras) if group is cameras]
+        points_3d[rows] = triangulate(points[rows], cameras)
+    points_3d.flags.writeable = False
+    return points_3d
 
 
 def complete_labels(project: Project, points_3d: np.ndarray) -> Project:
-    """The project with the projection of the 3D label wherever a view does not see the keypoint.
+    """Replace labels of views that do not see a keypoint by the projection of its 3D label.
 
-    People label what they see, so nothing tells a network where a hidden keypoint is, although the other views say it.
-    Labels that are missing and those marked as occluded are replaced and become visible; labels of keypoints that are
-    seen stay as they are. Nothing is changed where the labels behind a 3D point contradict each other (they or the
-    calibration are off), where it falls outside the stored image, and where there is no image.
+    Annotators label what they see, so a network would not be trained on hidden keypoints, although other views show
+    where they are. Labels that are missing or marked as occluded are replaced and become visible; labels of visible
+    keypoints stay. Nothing changes where the labels of a 3D point contradict each other (they or the calibration are
+    wrong), where the projection is outside the stored image, and where there is no image.
 
     Args:
-        project: its images are the network's input, crop and all, so sizes relative to them are sizes relative to it.
-        points_3d: (N, K, 3) visible labels in the world, NaN where missing.
+        project: Project whose stored images are the network's input, so that distances relative to their size are
+            relative to the input's.
+        points_3d: (N, K, 3) world points of the visible labels, NaN where missing.
     """
     seen = project.visibility == 2
     projected = project_into_images(project, np.arange(len(project)), points_3d)
@@ -74,8 +113,16 @@ def complete_labels(project: Project, points_3d: np.ndarray) -> Project:
     )
 
 
+def uses_labels_from_3d(config: Config, project: Project) -> bool:
+    """Return True if missing labels are replaced by projections; by default if several views have cameras."""
+    wanted = config.training.labels_from_3d
+    if wanted is not None:
+        return wanted
+    return len(project.view_names) > 1 and any(cameras is not None for cameras in project.cameras)
+
+
 def keys_in_3d(config: Config) -> list[str]:
-    """Keys of the config that need calibrated cameras."""
+    """Return the keys of the config that need calibrated cameras."""
     keys = [f"losses.{name}" for name in config.losses if LOSS_NAMES[name]]
     training = config.training
     for key, wanted in (("imgaug_3d", training.imgaug_3d is not False), ("labels_from_3d", training.labels_from_3d)):
@@ -87,42 +134,37 @@ def keys_in_3d(config: Config) -> list[str]:
 
 
 def check_calibration(config: Config, project: Project) -> None:
-    """Whether what the config asks for in 3D can be had.
+    """Check that a project has the views and cameras that the config needs.
 
     Raises:
-        ValueError: a 3D loss or 3D augmentation is on and no session has a calibration, or there is only one view.
+        InputError: A 3D loss or 3D augmentation is on and no session has a calibration (`no-calibration`), or there is
+            only one view (`too-few-views`).
     """
     wanted = keys_in_3d(config)
     if not wanted:
         return
     if len(project.view_names) < 2:
-        raise ValueError(f"{', '.join(wanted)} need at least two views, the project has only {project.view_names[0]!r}")
+        raise InputError(
+            f"{', '.join(wanted)} need at least two views, found only {project.view_names[0]!r}",
+            code="too-few-views",
+            key=wanted[0],
+            found=1,
+            expected=2,
+        )
     if all(cameras is None for cameras in project.cameras):
-        raise ValueError(
+        raise InputError(
             f"{', '.join(wanted)} need calibrated cameras, but {project.root} has neither calibration.toml nor "
-            "calibrations/<session>.toml; add one, or take these keys out of the config"
+            "calibrations/<session>.toml. Add one, or remove these keys from the config",
+            code="no-calibration",
+            key=wanted[0],
+            path=project.root,
         )
 
 
-def uses_labels_from_3d(config: Config, project: Project) -> bool:
-    """Return True if views learn the projection of labels that they lack; unless the config says, where cameras are."""
-    wanted = config.training.labels_from_3d
-    if wanted is not None:
-        return wanted
-    return len(project.view_names) > 1 and any(cameras is not None for cameras in project.cameras)
-
-
-@lru_cache(maxsize=4)
-def triangulate_labels(project: Project) -> np.ndarray:
-    """Triangulate the visible labels of every frame.
-
-    Returns:
-        (N, K, 3) world points, read-only because callers share them; NaN where fewer than two views see the keypoint.
-    """
-    points = np.where((project.visibility == 2)[..., None], project.points_full, np.nan)
-    points_3d = np.full((*points.shape[:1], *points.shape[2:3], 3), np.nan)
-    for cameras in {id(group): group for group in project.cameras if group is not None}.values():
-        rows = [row for row, group in enumerate(project.cameras) if group is cameras]
-        points_3d[rows] = triangulate(points[rows], cameras)
-    points_3d.flags.writeable = False
-    return points_3d
+def _frame(image_names: tuple[str | None, ...], view_names: tuple[str, ...]) -> str:
+    """Return the part that the image paths of all views share: the path without the view in the folder's name."""
+    for name, view in zip(image_names, view_names, strict=True):
+        if name is not None:
+            folder, _, file = name.replace("\\", "/").rpartition("/")
+            return f"{folder.removesuffix('_' + view)}/{file}"
+    return ""

@@ -1,4 +1,4 @@
-"""A project on disk, read and checked once: labels of every view, images, boxes, cameras."""
+"""Projects on disk, read and checked once: labels of every view, images, boxes, cameras."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from mvgeom import CameraGroup, affine
 from mvgeom import project as project_points
+from mvgeom.errors import InputError
 from mvgeom.tables import read_labeled_boxes
 from mvtrain.config import Config
 from mvtrain.project.calibrations import box_mismatches, find_calibrations, load_cameras, size_mismatches
@@ -21,27 +22,27 @@ from mvtrain.project.label_tables import LabelTable, find_tables, frame_of_row, 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Project:
-    """N moments seen by V views with K keypoints.
+    """N frames of V views with K keypoints.
 
-    A view that has no image of a moment has image_names None, NaN points, visibility 0, size 0 and the identity as map.
+    A view without an image of a frame has image_names None, NaN points, visibility 0, size 0 and the identity as map.
 
     Attributes:
-        root: project folder, absolute.
-        view_names: V names.
-        keypoint_names: K names.
+        root: Project folder, absolute.
+        view_names: V names of the views.
+        keypoint_names: K names of the keypoints.
         image_names: N x V image paths relative to `root`, as the label tables write them; None where missing.
-        sessions: N session names.
-        points: (N, V, K, 2) labels in file px, NaN where missing. Points marked occluded keep their coordinates where
-            the table gives them (true positions, useful for 3D labels and pixel errors): 2D losses must go by
-            `visibility`. Points marked not labelled are NaN.
+        sessions: N names of the frames' sessions.
+        points: (N, V, K, 2) labels in crop px (px of the stored images), NaN where missing. Points marked occluded keep
+            their coordinates where the table has them (true positions, useful for 3D labels and pixel errors): 2D
+            losses must use `visibility`. Points marked not labeled are NaN.
         visibility: (N, V, K) int8: 0 excluded, 1 occluded (uniform target), 2 visible.
         file_sizes: (N, V, 2) width and height of the stored images in px.
-        boxes: (N, V, 4) x, y, width, height of the stored images in frame px, NaN where missing; None where the project
-            has no boxes and images are whole frames.
+        boxes: (N, V, 4) x, y, width, height of the stored images in full-image px, NaN where missing; None where the
+            project has no boxes and stored images are full images.
         cameras: N camera groups in the order of the views, one shared object per calibration file; None where a session
             has no calibration.
-        crop_to_full: (N, V, 2, 3) maps from file px to frame px.
-        warnings: what the user should know although it stops nothing.
+        crop_to_full: (N, V, 2, 3) maps from crop px to full-image px.
+        warnings: Messages to the user about problems that are not errors.
     """
 
     root: Path
@@ -62,26 +63,36 @@ class Project:
 
     @property
     def points_full(self) -> np.ndarray:
-        """(N, V, K, 2) labels in frame px, NaN where missing."""
+        """Return (N, V, K, 2) labels in full-image px, NaN where missing."""
         return affine.apply(self.crop_to_full, self.points)
 
     @cached_property
     def image_paths(self) -> tuple[tuple[Path | None, ...], ...]:
-        """N x V image files, None where a view has none."""
+        """Return N x V image files, None where a view has none."""
         return tuple(tuple(_image_path(self.root, name) for name in names) for names in self.image_names)
 
 
 def read_project(config: Config) -> Project:
-    """Read the project a config describes. Of the images only the headers are read.
+    """Read the project of a config; of the images only the headers.
 
     Raises:
-        ValueError: for anything missing or contradictory in the project; the message names file, line, view, what was
-            expected and what was found.
+        InputError: Something in the project is missing or contradictory; message and facts name file, line and view,
+            and what was found and expected.
     """
     root = config.data.data_dir
     if root is None or not root.is_dir():
-        problem = "data.data_dir is not given" if root is None else f"data.data_dir {root} does not exist"
-        raise ValueError(f"{problem}; set it to the project folder, or add data.synthetic to generate a project there")
+        if root is None:
+            problem, code = "data.data_dir is not given", "missing-field"
+        elif root.exists():
+            problem, code = f"data.data_dir {root} is not a folder", "not-a-folder"
+        else:
+            problem, code = f"data.data_dir {root} does not exist", "missing-file"
+        raise InputError(
+            f"{problem}. Set it to the project folder, or add data.synthetic to generate a project there",
+            code=code,
+            key="data.data_dir",
+            path=root,
+        )
     view_names, paths = find_tables(root, config.data)
     tables = read_tables(view_names, paths, config.data)
     image_names = tuple(zip(*(table.image_names for table in tables), strict=True))
@@ -94,7 +105,9 @@ def read_project(config: Config) -> Project:
     cameras = load_cameras(files, view_names)
     points, visibility = _read_points(tables, uniform=config.training.uniform_heatmaps_for_nan_keypoints)
     if not np.isfinite(points).any():
-        raise ValueError(f"no label in any of {', '.join(str(table.path) for table in tables)}")
+        raise InputError(
+            f"no label in any of {', '.join(str(table.path) for table in tables)}", code="no-labels", path=root
+        )
     if boxes is None:
         mismatches = size_mismatches(file_sizes, cameras, view_names)
     else:
@@ -115,12 +128,57 @@ def read_project(config: Config) -> Project:
     )
 
 
+def full_to_model(project: Project, row: int, size: tuple[int, int]) -> np.ndarray:
+    """Return (V, 2, 3) maps of the views' boxes, or of the full images without boxes, onto the network's input.
+
+    Args:
+        project: Project of the frame.
+        row: Row of the frame in the project.
+        size: Width and height of the network's input in model px.
+    """
+    if project.boxes is not None:
+        boxes = project.boxes[row]
+    else:
+        sizes = project.file_sizes[row].astype(np.float64)
+        boxes = np.concatenate([np.zeros_like(sizes), sizes], axis=-1)
+    # A missing view has no box; its image is black, so any map is right.
+    present = np.isfinite(boxes).all(-1) & (boxes[:, 2:] > 0).all(-1)
+    boxes = np.where(present[:, None], boxes, np.array([0.0, 0.0, *size]))
+    return affine.from_box(boxes, np.array(size, dtype=np.float64))
+
+
+def to_crop(project: Project, rows: np.ndarray, full_points: np.ndarray) -> np.ndarray:
+    """Map points (N, V, K, 2) of the given rows from full-image px to crop px; NaN where an image is missing."""
+    return affine.apply(affine.invert(project.crop_to_full[rows]), full_points)
+
+
+def project_into_images(project: Project, rows: np.ndarray, points_3d: np.ndarray) -> np.ndarray:
+    """Project world points into the stored images.
+
+    Args:
+        project: Project of the frames.
+        rows: (N,) rows of the frames in the project.
+        points_3d: (N, K, 3) world points of the same frames, NaN where missing.
+
+    Returns:
+        (N, V, K, 2) crop px; NaN where a point is outside the image, or missing, or the frame has no cameras.
+    """
+    points = np.full((len(rows), len(project.view_names), points_3d.shape[1], 2), np.nan)
+    for number, row in enumerate(rows):
+        cameras = project.cameras[row]
+        if cameras is not None:
+            points[number] = project_points(points_3d[number], cameras)
+    points = to_crop(project, rows, points)
+    inside = (points >= -0.5) & (points <= project.file_sizes[rows][:, :, None] - 0.5)
+    return np.where(inside.all(-1, keepdims=True), points, np.nan)
+
+
 def _image_path(root: Path, name: str | None) -> Path | None:
     return None if name is None else root / name.replace("\\", "/")  # tables written on Windows
 
 
 def _read_sizes(root: Path, image_names: Sequence[Sequence[str | None]], tables: Sequence[LabelTable]) -> np.ndarray:
-    """(N, V, 2) int64 width and height, 0 where a view has no image."""
+    """Return (N, V, 2) int64 width and height of the stored images, 0 where a view has no image."""
 
     def size(place: tuple[int, int]) -> tuple[int, int]:
         row, view = place
@@ -129,9 +187,11 @@ def _read_sizes(root: Path, image_names: Sequence[Sequence[str | None]], tables:
             return 0, 0
         try:
             return image_size(path)
-        except ValueError as error:
-            table = tables[view]
-            raise ValueError(f"label table {table.path}, line {table.lines[row]}: {error}") from error
+        except InputError as error:
+            table, line = tables[view].path, int(tables[view].lines[row])
+            raise InputError(
+                f"label table {table}, line {line}: {error}", code=error.code, **error.facts, table=table, line=line
+            ) from error
 
     num_frames, num_views = len(image_names), len(tables)
     # Threads, because a project on a network drive is bound by latency.
@@ -141,7 +201,7 @@ def _read_sizes(root: Path, image_names: Sequence[Sequence[str | None]], tables:
 
 
 def _read_points(tables: Sequence[LabelTable], *, uniform: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(N, V, K, 2) points and (N, V, K) visibility; `uniform` is what a missing label means without `visible`."""
+    """Return (N, V, K, 2) points and (N, V, K) visibility; without `visible`, `uniform` marks missing labels as 1."""
     points = np.stack([table.points for table in tables], axis=1)
     located = np.isfinite(points).all(axis=-1)
     if all(table.visible is not None for table in tables):
@@ -154,7 +214,7 @@ def _read_points(tables: Sequence[LabelTable], *, uniform: bool) -> tuple[np.nda
 
 
 def _read_boxes(paths: Sequence[Path], tables: Sequence[LabelTable]) -> np.ndarray:
-    """(N, V, 4) x, y, width, height in frame px, NaN where a view has no image."""
+    """Return (N, V, 4) x, y, width, height in full-image px, NaN where a view has no image."""
     boxes = np.full((len(tables[0]), len(tables), 4), np.nan)
     for view, (path, table) in enumerate(zip(paths, tables, strict=True)):
         rows = [row for row, name in enumerate(table.image_names) if name is not None]
@@ -163,51 +223,9 @@ def _read_boxes(paths: Sequence[Path], tables: Sequence[LabelTable]) -> np.ndarr
 
 
 def _crop_to_full(file_sizes: np.ndarray, boxes: np.ndarray | None) -> np.ndarray:
-    """(N, V, 2, 3) maps; the identity where images are whole frames or missing."""
+    """Return (N, V, 2, 3) maps; the identity where stored images are full images or missing."""
     maps = np.broadcast_to(np.eye(2, 3), (*file_sizes.shape[:2], 2, 3)).copy()
     if boxes is not None:
         known = np.isfinite(boxes).all(axis=-1) & (file_sizes > 0).all(axis=-1)
         maps[known] = affine.invert(affine.from_box(boxes[known], file_sizes[known].astype(np.float64)))
     return maps
-
-
-def full_to_model(project: Project, row: int, size: tuple[int, int]) -> np.ndarray:
-    """(V, 2, 3) maps of the views' boxes, or of the whole images where there are no boxes, onto the network's input.
-
-    Args:
-        project: of the frame.
-        row: which frame.
-        size: width and height in model px.
-    """
-    if project.boxes is not None:
-        boxes = project.boxes[row]
-    else:
-        sizes = project.file_sizes[row].astype(np.float64)
-        boxes = np.concatenate([np.zeros_like(sizes), sizes], axis=-1)
-    # An absent view has no box; its image is black and any map will do.
-    present = np.isfinite(boxes).all(-1) & (boxes[:, 2:] > 0).all(-1)
-    boxes = np.where(present[:, None], boxes, np.array([0.0, 0.0, *size]))
-    return affine.from_box(boxes, np.array(size, dtype=np.float64))
-
-
-def to_crop(project: Project, rows: np.ndarray, full_points: np.ndarray) -> np.ndarray:
-    """Points (N, V, K, 2) in frame px of the given rows, in px of the stored images; NaN where an image is absent."""
-    return affine.apply(affine.invert(project.crop_to_full[rows]), full_points)
-
-
-def project_into_images(project: Project, rows: np.ndarray, points_3d: np.ndarray) -> np.ndarray:
-    """(N, V, K, 2) world points in px of the stored images; NaN where they fall outside, or nothing is known.
-
-    Args:
-        project: that the frames are from.
-        rows: (N,) which frames.
-        points_3d: (N, K, 3) world points of the same frames, NaN where missing.
-    """
-    points = np.full((len(rows), len(project.view_names), points_3d.shape[1], 2), np.nan)
-    for number, row in enumerate(rows):
-        cameras = project.cameras[row]
-        if cameras is not None:
-            points[number] = project_points(points_3d[number], cameras)
-    points = to_crop(project, rows, points)
-    inside = (points >= -0.5) & (points <= project.file_sizes[rows][:, :, None] - 0.5)
-    return np.where(inside.all(-1, keepdims=True), points, np.nan)

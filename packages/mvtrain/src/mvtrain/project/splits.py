@@ -1,4 +1,4 @@
-"""Dividing the frames of a project into training, validation and test."""
+"""Split of the frames of a project into training, validation and test."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mvgeom.errors import InputError
 from mvtrain.config import Config
 from mvtrain.project.project import Project
 
 SET_NAMES = ("train", "validation", "test", "unused")
+"""Splits, in the order of their numbers; the tables' column is `set`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
-    """Rows of a project, each in exactly one set, in ascending order.
+    """Rows of a project, each in exactly one split, in ascending order.
 
     Attributes:
-        train: rows to learn from.
-        validation: rows that choose the best weights.
-        test: rows for the final figures.
-        unused: rows of the training share that `training.train_frames` leaves out; in no other set, so that figures do
-            not depend on how many frames were learned from.
+        train: Rows to train on.
+        validation: Rows that choose the best weights.
+        test: Rows for the final figures.
+        unused: Rows of the training share that `training.train_frames` leaves out; in no other split, so that figures
+            do not depend on the number of training frames.
     """
 
     train: np.ndarray
@@ -31,7 +33,7 @@ class Split:
     unused: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def names(self) -> np.ndarray:
-        """(N,) the set of each row: train, validation, test or unused."""
+        """Return (N,) the split of each row: train, validation, test or unused."""
         names = np.empty(sum(len(getattr(self, name)) for name in SET_NAMES), dtype=object)
         for name in SET_NAMES:
             names[getattr(self, name)] = name
@@ -39,18 +41,18 @@ class Split:
 
 
 def split_frames(project: Project, config: Config) -> Split:
-    """Divide the frames as `data.split` says; the same seed, project and fractions give the same sets.
+    """Split the frames by `data.split`; the same seed, project and fractions give the same split.
 
-    - random: a random choice of frames. Neighbours in time are near-twins, so test figures flatter.
+    - random: a random choice of frames. Neighbors in time are nearly equal, so test figures are too good.
     - block: within each session, in file order, the first frames for training, then validation, the last for test.
-    - session: whole sessions, at random, each to the set that lacks most frames.
+    - session: whole sessions, at random, each to the split that lacks most frames.
 
     A fraction above 0 gets at least one frame (or session). `training.train_frames` then keeps a random part of the
     training share: all for 1, a fraction below 1, a number above 1 (at most all there are).
 
     Raises:
-        ValueError: when there are too few frames or sessions for the sets asked for, or when no training frame has a
-            visible label.
+        InputError: There are too few frames (`empty-split`) or sessions (`too-few-sessions`) for the fractions, or no
+            training frame has a visible label (`no-labels`).
     """
     training = config.training
     train, validation = training.train_prob, training.val_prob
@@ -75,20 +77,23 @@ def split_frames(project: Project, config: Config) -> Split:
         unused=np.sort(rows[kept:]),
     )
     if not (project.visibility[split.train] == 2).any():
-        raise ValueError(
-            f"none of the {kept} training frames has a visible label; change training.train_prob or the split"
+        raise InputError(
+            f"none of the {kept} training frames has a visible label. Change training.train_prob or data.split",
+            code="no-labels",
+            key="training.train_prob",
+            split="train",
         )
     return split
 
 
 def _counts(total: int, fractions: np.ndarray) -> np.ndarray:
-    """(3,) whole numbers near total * fractions, at least 1 where the fraction is above 0.
+    """Return (3,) whole numbers near total * fractions, at least 1 where the fraction is above 0.
 
     They add up to the total, except where it is too small for that: then the sum is larger and training gets 0.
     """
     counts = np.floor(total * fractions + 1e-9).astype(np.int64)
     counts = np.maximum(counts, fractions > 0)
-    # What rounding left over goes to training; what the minimum of 1 took too much comes from there.
+    # Training gets the remainder of rounding, and gives what the minimum of 1 took too much.
     counts[0] += total - counts.sum()
     return np.maximum(counts, 0)
 
@@ -110,9 +115,13 @@ def _by_session(sessions: Sequence[str], fractions: np.ndarray, generator: np.ra
     distinct = list(dict.fromkeys(sessions))
     wanted = np.flatnonzero(fractions > 0)
     if len(distinct) < len(wanted):
-        raise ValueError(
+        raise InputError(
             f"data.split: session needs at least {len(wanted)} sessions for {', '.join(SET_NAMES[i] for i in wanted)}, "
-            f"found {len(distinct)} ({', '.join(distinct)}); use data.split: block, or set fractions to 0"
+            f"found {len(distinct)} ({', '.join(distinct)}). Use data.split: block, or set fractions to 0",
+            code="too-few-sessions",
+            key="data.split",
+            found=len(distinct),
+            expected=len(wanted),
         )
     sets = np.full(len(names), -1)
     order = generator.permutation(len(distinct))
@@ -126,12 +135,16 @@ def _by_session(sessions: Sequence[str], fractions: np.ndarray, generator: np.ra
 
 
 def _check_not_empty(sets: np.ndarray, fractions: np.ndarray, kind: str, num_frames: int) -> None:
-    keys = ("training.train_prob", "training.val_prob", "1 - train_prob - val_prob")
-    for number, (fraction, key) in enumerate(zip(fractions, keys, strict=True)):
+    shares = ("training.train_prob", "training.val_prob", "1 - train_prob - val_prob")
+    for number, (fraction, share) in enumerate(zip(fractions, shares, strict=True)):
         if fraction > 0 and not (sets == number).any():
-            raise ValueError(
-                f"the {SET_NAMES[number]} set is empty: {key} is {fraction:g} of {num_frames} frames with data.split "
-                f"{kind}; set the fraction to 0 or label more frames"
+            raise InputError(
+                f"the {SET_NAMES[number]} split is empty: {share} is {fraction:g} of {num_frames} frames with "
+                f"data.split {kind}. Set the fraction to 0, or label more frames",
+                code="empty-split",
+                key="training.train_prob" if number == 0 else "training.val_prob",
+                split=SET_NAMES[number],
+                found=num_frames,
             )
 
 

@@ -12,7 +12,7 @@ from mvgeom.files import write_text
 
 
 def image_name(session: str, view: str | None, frame: int, image_format: str = "png") -> str:
-    """Return the path of a labeled image relative to the project; without a view, what the views' paths share."""
+    """Return the path of a labeled image relative to the project; without a view, the part that all views share."""
     folder = session if view is None else f"{session}_{view}"
     return f"labeled-data/{folder}/img{frame:08d}.{image_format}"
 
@@ -33,7 +33,7 @@ def write_labels(
         path: Path of the table.
         image_names: N image paths relative to the project; "" where a frame has no image of this view.
         keypoint_names: K names of the keypoints.
-        points: (N, K, 2) labels in px of the stored images; NaN leaves the cells empty.
+        points: (N, K, 2) labels in crop px; NaN leaves the cells empty.
         visibility: (N, K) 0, 1 or 2 for the column `visible`; None leaves the column out.
         scorer: Name in the first header row.
         float_format: Format of the coordinates, such as "%.4f"; None keeps every digit.

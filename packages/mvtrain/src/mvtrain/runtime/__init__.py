@@ -1,1 +1,1 @@
-"""Locks, interruption, checksummed files, prefetching and optional imports."""
+"""Locks, interruption, checksummed files, new folders, prefetching and optional imports."""

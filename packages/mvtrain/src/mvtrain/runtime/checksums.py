@@ -1,7 +1,7 @@
-"""A large file with a YAML beside it that names it and gives its checksum: whole, or as it was before.
+"""Large files with a YAML file beside them that has their name and checksum.
 
-New content gets a new name, the YAML is exchanged in one move, and only then the old file goes: whenever the process
-dies or the disk is full, the folder holds a whole pair. The checksum tells a damaged or exchanged file.
+New content gets a new name, the YAML file is replaced in one step, and only then the old file is removed: whenever the
+process dies or the disk is full, the folder has a complete pair. The checksum detects damaged or exchanged files.
 """
 
 from __future__ import annotations
@@ -13,28 +13,29 @@ from typing import Any
 
 import yaml
 
-from mvgeom.files import replace_file, write_text
+from mvgeom.errors import InputError
+from mvgeom.files import read_text, replace_file, write_text
 
 
 def write_checksummed(
     folder: Path, stem: str, suffix: str, write: Callable[[Path], object], facts: dict[str, Any]
 ) -> None:
-    """Write `<stem>-<checksum><suffix>` and the YAML `<stem>.yaml` that makes it valid; an older pair goes.
+    """Write `<stem>-<checksum><suffix>` and the YAML file `<stem>.yaml` that describes it; remove an older pair.
 
     Args:
-        folder: made when it does not exist.
-        stem: what the file is.
-        suffix: of the large file.
-        write: writes the large file to the path it is given.
-        facts: plain values that go into the YAML.
+        folder: Folder of both files; it is made if missing.
+        stem: Kind of the file, such as "model".
+        suffix: Suffix of the large file.
+        write: Function that writes the large file to a path.
+        facts: Plain values for the YAML file.
 
     Raises:
-        ValueError: the folder cannot be written to, or the disk is full; the older pair is then still there.
+        InputError: The folder cannot be written, or the disk is full (`unwritable-file`); an older pair is unchanged.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"{folder} cannot be made: {error.strerror}") from error
+        raise InputError(f"{folder} cannot be made: {error.strerror}", code="unwritable-file", path=folder) from error
     unnamed = folder / f"{stem}{suffix}"
     replace_file(unnamed, write)
     checksum = file_checksum(unnamed)
@@ -49,29 +50,52 @@ def write_checksummed(
 
 
 def read_checksummed(folder: Path, stem: str, what: str) -> tuple[dict[str, Any], Path]:
-    """The facts of a sealed file, and its path once its checksum has been found right.
+    """Read the description of a large file and check its checksum.
+
+    Args:
+        folder: Folder of both files.
+        stem: Kind of the file, as in `write_checksummed`.
+        what: Kind of the file in messages, such as "checkpoint".
+
+    Returns:
+        Values of the YAML file, and the path of the large file.
 
     Raises:
-        ValueError: `what` is not there, is damaged, or is not described by YAML without tags.
+        InputError: A file is missing (`missing-file`), is damaged or was exchanged (`damaged-file`), or the YAML file
+            is not a description, without YAML tags, of a large file (`invalid-syntax`).
     """
     description = folder / f"{stem}.yaml"
     if folder.is_file():
-        raise ValueError(f"{folder} is a file; a {what} is a folder with {description.name} and the file it names")
+        raise InputError(
+            f"{folder} is a file; a {what} is a folder with {description.name} and the file it names",
+            code="not-a-folder",
+            path=folder,
+        )
+    if not description.is_file():
+        raise InputError(
+            f"{folder} holds no {what}: it has no {description.name}", code="missing-file", path=description
+        )
+    text = read_text(description)
     try:
-        facts = yaml.safe_load(description.read_text(encoding="utf-8"))
+        facts = yaml.safe_load(text)
         path, checksum = folder / facts["file"], facts["sha256"]
-    except FileNotFoundError as error:
-        raise ValueError(f"{folder} holds no {what}: it has no {description.name}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
-        raise ValueError(f"{description} does not describe a {what}: {error}") from error
+    # PyYAML raises a ValueError over some tags and numbers, a RecursionError over very deep nesting.
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InputError(
+            f"{description} does not describe a {what}: {error}", code="invalid-syntax", path=description
+        ) from error
     if not path.is_file():
-        raise ValueError(f"{description} names {path.name}, which is not beside it")
+        raise InputError(f"{description} names {path.name}, which is not beside it", code="missing-file", path=path)
     if file_checksum(path) != checksum:
-        raise ValueError(f"{path} is not the file that {description.name} describes: it is damaged or was exchanged")
+        raise InputError(
+            f"{path} is not the file that {description.name} describes: it is damaged or was exchanged",
+            code="damaged-file",
+            path=path,
+        )
     return facts, path
 
 
 def file_checksum(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

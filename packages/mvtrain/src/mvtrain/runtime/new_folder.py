@@ -22,10 +22,12 @@ def new_folder(path: Path) -> Iterator[Path]:
         path: Folder that must not exist yet; missing parents are made.
 
     Raises:
-        InputError: `folder-exists`, or `unwritable-folder` if it cannot be written, also by the block.
+        InputError: The folder exists (`occupied-folder`), or cannot be written, also by the block (`unwritable-file`).
     """
     if path.exists():
-        raise InputError(f"{path} already exists. Remove it, or choose another folder", code="folder-exists", path=path)
+        raise InputError(
+            f"{path} already exists. Remove it, or choose another folder", code="occupied-folder", path=path
+        )
     unfinished = path.parent / f".{path.name}.{os.getpid()}.tmp"
     try:
         unfinished.mkdir(parents=True)
@@ -33,7 +35,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         unfinished.rename(path)
     except OSError as error:
         raise InputError(
-            f"{path} cannot be written: {error.strerror}: {error.filename}", code="unwritable-folder", path=path
+            f"{path} cannot be written: {error.strerror}: {error.filename}", code="unwritable-file", path=path
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -43,12 +45,14 @@ def check_new_run_folder(path: Path) -> None:
     """Check that a run folder is new or empty.
 
     Raises:
-        InputError: `folder-exists`.
+        InputError: The folder has files in it (`occupied-folder`), or is a file (`not-a-folder`).
     """
+    if path.exists() and not path.is_dir():
+        raise InputError(f"the run folder {path} is a file", code="not-a-folder", path=path)
     if path.exists() and any(path.iterdir()):
         raise InputError(
-            f"the run folder {path} is not empty; choose another with --output-dir, remove it, or go on with the run "
-            "in it by --resume",
-            code="folder-exists",
+            f"the run folder {path} is not empty. Choose another with --output-dir, remove it, or continue the run in "
+            "it with --resume",
+            code="occupied-folder",
             path=path,
         )

@@ -1,4 +1,4 @@
-"""Work done in a thread ahead of its consumer."""
+"""Generators that run in a thread, ahead of their consumer."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ T = TypeVar("T")
 
 _END = object()
 _PATIENCE = 0.1
+"""Seconds between two checks whether the consumer is gone."""
 
 
 def prefetch(items: Generator[T], depth: int) -> Generator[T]:
-    """The items of a generator, which runs in a thread of its own up to `depth` items ahead.
+    """Yield the items of a generator, which runs in a thread of its own up to `depth` items ahead.
 
-    What the generator raises is raised here. Closing this generator ends the thread and closes the other one.
+    An exception of the generator is raised here. Closing this generator ends the thread and closes the other one.
     """
     queue: Queue[object] = Queue(depth)
     abandoned = Event()

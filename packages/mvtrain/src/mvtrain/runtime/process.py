@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""Locks of folders against other processes, and interruption by signals."""
 
 from __future__ import annotations
 
@@ -12,28 +12,35 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
+from mvgeom.errors import InputError
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 @contextmanager
 def locked_folder(folder: Path, lock_file: Path, *, what: str, busy: str) -> Iterator[None]:
-    """Make a folder and keep other processes out of it; the lock goes with the process, however it ends.
+    """Make a folder and lock it against other processes; the lock ends with the process, however it ends.
 
     Args:
-        folder: made with its parents when it does not exist.
-        lock_file: on the same disk; removed afterwards.
-        what: the folder's name in messages.
-        busy: the message when another process holds the lock.
+        folder: Folder to lock; it is made with its parents if missing.
+        lock_file: Path of the lock, on the same disk; it is removed afterwards.
+        what: Name of the folder in messages.
+        busy: Message if another process has the lock.
 
     Raises:
-        ValueError: another process is there, or the folder cannot be made or written to.
+        InputError: Another process has the lock (`busy-folder`), or the folder cannot be made or written
+            (`unwritable-file`).
     """
     lock = FileLock(lock_file, timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
-        raise ValueError(busy) from error
+        raise InputError(busy, code="busy-folder", path=folder) from error
     except OSError as error:
-        raise ValueError(f"{what} cannot be written to: {error.strerror}") from error
+        raise InputError(
+            f"{what} cannot be written to: {error.strerror}", code="unwritable-file", path=folder
+        ) from error
     try:
         yield
     finally:
@@ -41,14 +48,11 @@ def locked_folder(folder: Path, lock_file: Path, *, what: str, busy: str) -> Ite
         lock_file.unlink(missing_ok=True)
 
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
 class RunInterruptedError(Exception):
-    """A run that was asked to stop, and has saved where it is.
+    """A run that was interrupted by a signal, and has saved its state.
 
     Attributes:
-        exit_status: what a shell expects of a process that ended by the signal.
+        exit_status: Exit status of a process that ends by the signal.
     """
 
     def __init__(self, message: str, signal_number: int) -> None:
@@ -57,10 +61,10 @@ class RunInterruptedError(Exception):
 
 
 class Interruption:
-    """Within the block the first SIGINT or SIGTERM is only noted; a second one acts as it always did.
+    """Context in which the first SIGINT or SIGTERM is only noted; a second one has its usual effect.
 
     Attributes:
-        signal_number: the signal that came, or 0.
+        signal_number: Number of the signal that came, or 0.
     """
 
     def __init__(self) -> None:
