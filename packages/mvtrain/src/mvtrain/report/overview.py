@@ -1,4 +1,4 @@
-"""The head of the page: what the run is, and its errors in a few figures."""
+"""Head of the report: errors of the run on cards, and facts about the run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from mvtrain.project.project import Project
 from mvtrain.project.splits import SET_NAMES
 from mvtrain.report.html import Card, head_html, number, significant
 
-_UNKNOWN = "not known: the run folder has no run.yaml"
+_UNKNOWN = "unknown: the run folder has no run.yaml"
 _SHOWN_SESSIONS = 6
 _PCK_SHARE = 0.1
-"""Of the subject's size, at which correct keypoints are usually counted."""
+"""Usual distance within which a keypoint counts as correct, as a share of the subject's size."""
 
 
 def overview_html(
@@ -33,16 +33,16 @@ def overview_html(
     metrics: pd.DataFrame | None,
     share: float,
 ) -> Markup:
-    """The name of the run, cards with its errors, a list of what it is.
+    """Render the name of the run, cards with its errors, and facts about it.
 
     Args:
-        run: of the report.
-        project: it was evaluated on.
-        evaluation: of it.
-        tables: `pck` and `calibration` of the evaluation.
-        info: from `run_files.read_run_info`.
-        metrics: from `run_files.read_metrics`.
-        share: of the subject's size that likelihoods are about.
+        run: Run of the report.
+        project: Project that the run was evaluated on.
+        evaluation: Evaluation of the run on the project.
+        tables: Tables `pck` and `calibration` of the evaluation.
+        info: Entries from `learning_curves.read_run_info`.
+        metrics: Table from `learning_curves.read_metrics`.
+        share: Distance that likelihoods refer to, as a share of the subject's size.
     """
     return head_html(
         run.folder.resolve().name,
@@ -59,7 +59,7 @@ def _cards(evaluation: Evaluation, tables: Mapping[str, pd.DataFrame], share: fl
     cards = [
         Card(
             anchor="card-error",
-            title=f"error, {split} set",
+            title=f"error, {split} split",
             value=f"{number(error['median'])} px",
             detail=f"median; mean {number(error['mean'])}, 95\u00a0% {number(error['percentile_95'])} px",
         )
@@ -69,7 +69,7 @@ def _cards(evaluation: Evaluation, tables: Mapping[str, pd.DataFrame], share: fl
         cards.append(
             Card(
                 anchor="card-occluded",
-                title=f"error of occluded keypoints, {split} set",
+                title=f"error of occluded keypoints, {split} split",
                 value=f"{number(occluded['median'])} px",
                 detail=f"median; mean {number(occluded['mean'])}, 95\u00a0% {number(occluded['percentile_95'])} px",
             )
@@ -92,7 +92,7 @@ def _cards(evaluation: Evaluation, tables: Mapping[str, pd.DataFrame], share: fl
         cards.append(
             Card(
                 anchor="card-error-3d",
-                title=f"3D error, {split} set",
+                title=f"3D error, {split} split",
                 value=significant(found["median"]),
                 detail=f"median to {against}, in the calibration's unit; 95\u00a0% {worst}",
             )
@@ -101,7 +101,7 @@ def _cards(evaluation: Evaluation, tables: Mapping[str, pd.DataFrame], share: fl
         cards.append(
             Card(
                 anchor="card-reprojection",
-                title=f"reprojection error, {split} set",
+                title=f"reprojection error, {split} split",
                 value=f"{number(consistency['median'])} px",
                 detail=f"median; 95\u00a0% {number(consistency['percentile_95'])} px",
             )
@@ -119,7 +119,7 @@ def _cards_of_tables(tables: Mapping[str, pd.DataFrame], split: str, share: floa
         cards.append(
             Card(
                 anchor="card-pck",
-                title=f"found, {split} set",
+                title=f"found, {split} split",
                 value=f"{100 * found.iloc[0]:.1f} %",
                 detail=f"of visible labels within {100 * _PCK_SHARE:g} % of the subject's size",
             )
@@ -178,7 +178,7 @@ def _conditions(info: list[dict[str, Any]]) -> dict[str, str]:
         return {"trained": _UNKNOWN}
     first, packages = info[0], info[0].get("packages") or {}
     hardware = first.get("hardware") or {}
-    resumed = f", gone on with {len(info) - 1} times" if len(info) > 1 else ""
+    resumed = f", resumed {len(info) - 1} times" if len(info) > 1 else ""
     device = hardware.get("device", "an unknown device")
     versions = (f"{name} {packages[name]}" for name in ("mvtrain", "torch", "timm") if name in packages)
     return {
@@ -190,5 +190,5 @@ def _conditions(info: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def _time(started: object) -> str:
-    """A time of `run.yaml` for readers."""
+    """Format a time of `run.yaml` for readers."""
     return str(started).replace("T", " ").replace("+00:00", " UTC")

@@ -1,4 +1,4 @@
-"""The page itself: one HTML file that loads nothing from anywhere."""
+"""Command `mvtrain report`: evaluate a run on its project and write the page."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
 from mvtrain.drawing.keypoints import style_of
 from mvtrain.evaluate.error_tables import error_3d_table, error_table, pck_table
@@ -32,13 +33,13 @@ from mvtrain.report.worst_frames import worst_frames_section
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions:
-    """How to report.
+    """Options of the command.
 
     Attributes:
-        out: the HTML file; None: `report.html` in the run folder.
-        checkpoint: `best` or `last`.
-        batch_size: moments per batch; None: `training.test_batch_size` of the run.
-        device: where to compute; None: a GPU if there is one.
+        out: HTML file to write; None: `report.html` in the run folder.
+        checkpoint: Checkpoint to load: `best` or `last`.
+        batch_size: Number of frames per batch; None: `training.test_batch_size` of the run.
+        device: Device of the network; None: a GPU if there is one.
     """
 
     out: Path | None = None
@@ -50,19 +51,25 @@ class ReportOptions:
 def report_command(run_dir: Path, options: ReportOptions, console: Console) -> None:
     """Evaluate a run on its project and write the page.
 
+    Args:
+        run_dir: Run folder.
+        options: Options of the command.
+        console: Console for warnings and the name of the page.
+
     Raises:
-        ValueError: no run folder or checkpoint, a damaged file in it, the project is gone, no place for the page.
+        InputError: The folder is not a run folder or has no checkpoint, a file in it is damaged, the project is not
+            there (`missing-file`), or the page cannot be written there (`unwritable-file`).
     """
     run = load_run(run_dir, options.checkpoint)
     out = options.out or run_dir / "report.html"
     _check_writable(out)
-    # Before the network runs, which takes longest.
+    # Read first: errors in these files are found before the network runs, which takes longest.
     metrics, info, recordings = read_metrics(run_dir), read_run_info(run_dir), read_recordings(run)
-    project = _project_of(run)
+    project = _read_project(run)
     edges = style_of(run.config, project.keypoint_names, min_confidence=0).edges
     evaluation = evaluate(run, project, device=choose_device(options.device), batch_size=options.batch_size)
     if metrics is None:
-        warn(console, f"{run_dir} has no metrics.csv: no learning curves")
+        warn(console, f"{run_dir} has no metrics.csv: the page has no learning curves")
     for sentence in recordings.omitted:
         warn(console, sentence)
 
@@ -92,26 +99,36 @@ def report_command(run_dir: Path, options: ReportOptions, console: Console) -> N
     title = f"{run_dir.resolve().name}: mvtrain report"
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     write_text(out, page_html(title, overview, sections, version=version("mvtrain"), date=now))
-    say(console, f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB): open it in a browser, it needs no network")
+    say(console, f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB): open it in a browser; it works offline")
 
 
 def _check_writable(out: Path) -> None:
+    """Check that the page can be a file of that name."""
     if out.is_dir() or not out.parent.is_dir():
         problem = "it is a folder" if out.is_dir() else f"the folder {out.parent} does not exist"
-        raise ValueError(f"the report cannot be written to {out}: {problem}; name an HTML file with --out")
+        raise InputError(
+            f"{out}: the report cannot be written: {problem}. Name an HTML file with --output",
+            code="unwritable-file",
+            path=out,
+        )
 
 
-def _project_of(run: Run) -> Project:
-    folder = run.config.data.data_dir
+def _read_project(run: Run) -> Project:
+    """Read the project that a run was trained on."""
+    folder, config = run.config.data.data_dir, run.folder / "config.yaml"
     if folder is None or not folder.is_dir():
-        raise ValueError(
-            f"the project {folder} that {run.folder} was trained on is not there; put it back, or set data.data_dir in "
-            f"{run.folder / 'config.yaml'} to where it is now"
+        raise InputError(
+            f"{config}: data.data_dir: the project of the run does not exist, found {folder}. Put it back, or set "
+            "data.data_dir to its folder",
+            code="missing-file",
+            key="data.data_dir",
+            path=folder,
         )
     return read_project(run.config)
 
 
 def _config_section(run_dir: Path) -> Section:
+    """Show the config, folded."""
     config = read_text(run_dir / "config.yaml")
     return Section(
         anchor="config",
