@@ -1,4 +1,4 @@
-"""`mvtrain report`: a trained run becomes a page whose figures are those of its tables, and which a browser plays."""
+"""`mvtrain report`: the page of a trained run has the values of the run's tables, and a browser plays it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of three epochs, with the predictions of the project's videos."""
+    """Train a run of three epochs, and predict the project's videos."""
     folder = tmp_path_factory.mktemp("trained")
     config = write_tiny_config(folder / "tiny.yaml", project, max_epochs=3)
     skeleton = load_config(project / "config.yaml").data.skeleton
@@ -70,12 +70,12 @@ def html(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(trained: Path, tmp_path: Path) -> Path:
-    """A copy that a test may damage."""
+    """Copy the run, so that a test can damage it."""
     return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 def point_at(run: Path, project: Path) -> None:
-    """Say in the run's config where its project is now, as the message about a project that is gone advises."""
+    """Set `data.data_dir` in the run's config, as the message about a missing project advises."""
     config = run / "config.yaml"
     document = yaml.safe_load(config.read_text())
     document["data"]["data_dir"] = str(project)
@@ -83,7 +83,7 @@ def point_at(run: Path, project: Path) -> None:
 
 
 def read(path: Path, num_columns: int) -> np.ndarray:
-    """(N, K, num_columns) of a table with three header rows, without the last column `set`."""
+    """Read (N, K, num_columns) values of a table with three header rows, without the last column `set`."""
     table = pd.read_csv(path, header=[0, 1, 2], index_col=0)
     values = table.loc[:, [column for column in table.columns if column[0] != "set"]]
     return values.to_numpy(dtype=float).reshape(len(table), -1, num_columns)
@@ -94,18 +94,18 @@ def statistics(values: np.ndarray) -> list[float]:
 
 
 def recomputed(project: Path, run: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel errors (N, V, K) and sets (N,) from the tables alone."""
+    """Compute pixel errors (N, V, K) and splits (N,) from the tables alone."""
     errors = []
     for view in VIEWS:
         labels = read(project / f"CollectedData_{view}.csv", 3)
         points = np.where((labels[..., 2] == 2)[..., None], labels[..., :2], np.nan)
         errors.append(np.linalg.norm(read(run / f"predictions_{view}.csv", 3)[..., :2] - points, axis=-1))
-    sets = pd.read_csv(run / f"predictions_{VIEWS[0]}.csv", header=[0, 1, 2], index_col=0).iloc[:, -1].to_numpy()
-    return np.stack(errors, axis=1), sets
+    splits = pd.read_csv(run / f"predictions_{VIEWS[0]}.csv", header=[0, 1, 2], index_col=0).iloc[:, -1].to_numpy()
+    return np.stack(errors, axis=1), splits
 
 
 def recomputed_occluded(project: Path, run: Path) -> np.ndarray:
-    """(N, V, K) distances to the true points, projected by OpenCV, of keypoints in the image without visible label."""
+    """Compute (N, V, K) distances of keypoints without visible label to the true points projected by OpenCV."""
     truth = read(project / "points_3d.csv", 3)
     (calibration,) = (project / "calibrations").glob("*.toml")
     cameras = CameraGroup.load(calibration).select(VIEWS)
@@ -123,51 +123,51 @@ def recomputed_occluded(project: Path, run: Path) -> np.ndarray:
 
 
 def test_errors_are_those_of_the_tables(project: Path, trained: Path, html: Path) -> None:
-    errors, sets = recomputed(project, trained)
+    errors, splits = recomputed(project, trained)
     occluded = recomputed_occluded(project, trained)
     page = Page(html.read_text(encoding="utf-8"))
     _, *rows = page.tables["errors-by-view"]
     assert len(rows) == 3 * (len(VIEWS) + 1) * 2
-    for split, view, visibility, count, *figures in rows:
-        found = (errors if visibility == "visible" else occluded)[sets == split]
+    for split, view, visibility, count, *values in rows:
+        found = (errors if visibility == "visible" else occluded)[splits == split]
         found = found if view == "all" else found[:, VIEWS.index(view)]
         assert int(count) == np.isfinite(found).sum()
-        assert [float(figure) for figure in figures[:3]] == pytest.approx(statistics(found), abs=0.006)
+        assert [float(value) for value in values[:3]] == pytest.approx(statistics(found), abs=0.006)
     names = pd.read_csv(project / "CollectedData_cam1.csv", header=[0, 1, 2], index_col=0).columns.get_level_values(1)
     keypoints = list(dict.fromkeys(names))
     _, *rows = page.tables["errors-by-keypoint"]
     assert [row[0] for row in rows] == [*keypoints, "all"]
     for k, row in enumerate(rows[:-1]):
-        found = errors[sets == "test"][..., k]
+        found = errors[splits == "test"][..., k]
         medians = pd.DataFrame(found).median().to_numpy()  # of a view without label NaN, without a warning
         shown = [float("nan") if cell == "\u2013" else float(cell) for cell in row[1:4]]
         assert shown == pytest.approx(medians.tolist(), abs=0.006, nan_ok=True)
         mean, median, worst = statistics(found)
         assert [float(cell) for cell in row[4:7]] == pytest.approx([median, mean, worst], abs=0.006)
-    mean, median, worst = statistics(occluded[sets == "test"])
+    mean, median, worst = statistics(occluded[splits == "test"])
     assert [float(cell) for cell in rows[-1][7:10]] == pytest.approx([median, mean, worst], abs=0.006)
     assert f"{median:.2f} px" in page.texts["card-occluded"]
-    median = np.nanmedian(errors[sets == "test"])
+    median = np.nanmedian(errors[splits == "test"])
     assert f"{median:.2f} px" in page.texts["card-error"]
-    counts = {name: int((sets == name).sum()) for name in ("train", "validation", "test")}
+    counts = {name: int((splits == name).sum()) for name in ("train", "validation", "test")}
     assert ", ".join(f"{count} {name}" for name, count in counts.items()) in html.read_text(encoding="utf-8")
 
 
 def test_errors_in_3d_are_those_to_the_generators_truth(project: Path, trained: Path, html: Path) -> None:
-    _, sets = recomputed(project, trained)
+    _, splits = recomputed(project, trained)
     truth = read(project / "points_3d.csv", 3)
     distance = np.linalg.norm(read(trained / "predictions_3d.csv", 8)[..., :3] - truth, axis=-1)
     page = Page(html.read_text(encoding="utf-8"))
     rows = {(row[0], row[1]): row[2:] for row in page.tables["errors-3d"][1:]}
     for split in ("train", "validation", "test"):
-        known, predicted, *figures = rows[split, "true points"]
-        assert int(known) == distance[sets == split].size
+        known, predicted, *values = rows[split, "true points"]
+        assert int(known) == distance[splits == split].size
         assert float(predicted.split()[0]) == pytest.approx(
-            100 * np.isfinite(distance[sets == split]).mean(), abs=0.051
+            100 * np.isfinite(distance[splits == split]).mean(), abs=0.051
         )
-        assert [float(figure) for figure in figures] == pytest.approx(statistics(distance[sets == split]), rel=1e-3)
-    assert float(page.texts["card-error-3d"].split("test set")[1].split("median")[0]) == pytest.approx(
-        np.nanmedian(distance[sets == "test"]), rel=1e-3
+        assert [float(value) for value in values] == pytest.approx(statistics(distance[splits == split]), rel=1e-3)
+    assert float(page.texts["card-error-3d"].split("test split")[1].split("median")[0]) == pytest.approx(
+        np.nanmedian(distance[splits == "test"]), rel=1e-3
     )
 
 
@@ -175,7 +175,7 @@ def test_reprojection_errors_are_those_of_opencv(project: Path, trained: Path, h
     (calibration,) = (project / "calibrations").glob("*.toml")
     cameras = CameraGroup.load(calibration).select(VIEWS)
     points_3d = read(trained / "predictions_3d.csv", 8)[..., :3]
-    _, sets = recomputed(project, trained)
+    _, splits = recomputed(project, trained)
     rows = {(row[0], row[1]): row[2:] for row in Page(html.read_text("utf-8")).tables["reprojection-by-view"][1:]}
     for view, name in enumerate(VIEWS):
         rotation, _ = cv2.Rodrigues(cameras.rotation[view])
@@ -188,13 +188,13 @@ def test_reprojection_errors_are_those_of_opencv(project: Path, trained: Path, h
         )
         projected = np.where(np.isfinite(points_3d[..., :2]), flat.reshape(*points_3d.shape[:2], 2), np.nan)
         found = np.linalg.norm(read(trained / f"predictions_{name}.csv", 3)[..., :2] - projected, axis=-1)
-        known = found[sets == "train"]
+        known = found[splits == "train"]
         # Behind a camera OpenCV projects all the same; the median does not mind.
         assert float(rows["train", name][2]) == pytest.approx(np.nanmedian(known), rel=0.02, abs=0.02)
 
 
 def at_rest(page: BrowserPage, expression: str) -> list[float]:
-    """Numbers once they no longer change: what was turned swings out, an animation may have a frame under way."""
+    """Return numbers once they no longer change: figures turn on after a drag, an animation can have a frame left."""
     before: list[float] = []
     for _ in range(40):
         now = page.evaluate(expression)
@@ -219,7 +219,7 @@ def test_a_browser_shows_plays_and_turns_it(html: Path, width: int) -> None:
             "error-heat-map-occluded",
             "pck",
             "reliability",
-            "reprojection-labelled",
+            "reprojection-labeled",
             "reprojection-video-0",
         ):
             assert page.locator(f"#plot-{anchor} svg.main-svg").first.bounding_box()["height"] > 200  # type: ignore[index]
@@ -227,7 +227,7 @@ def test_a_browser_shows_plays_and_turns_it(html: Path, width: int) -> None:
         assert page.locator("#errors-by-keypoint tbody tr").count() == 17
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
-        pose = page.locator("#plot-pose-1")  # the video; the labelled moments are fewer
+        pose = page.locator("#plot-pose-1")  # the video; the labeled frames are fewer
         pose.scroll_into_view_if_needed()
         state = "document.querySelector('#plot-pose-1')"
         page.wait_for_function(f"{state}._transitionData._frames.length === {NUM_VIDEO_FRAMES}")
@@ -249,7 +249,7 @@ def test_a_browser_shows_plays_and_turns_it(html: Path, width: int) -> None:
         page.wait_for_function(f"{nose} !== {at_first} && {state}._fullLayout.sliders[0].active > 1")
         pose.get_by_text("Pause").click()
         assert at_rest(page, f"[{state}._fullLayout.sliders[0].active]")[0] < NUM_VIDEO_FRAMES - 1
-        # The last of the turn, a few px of the mouse, is seen with the next picture.
+        # The end of the turn, a few px of the mouse, comes with the next drawn frame.
         assert page.evaluate(eye) == pytest.approx(turned, abs=0.1)
 
         pose.get_by_text("Subject").click()
@@ -261,23 +261,23 @@ def test_the_page_is_written_into_the_run_folder(run: Path, report) -> None:
     assert outcome.status == 0, outcome.err
     assert f"wrote {run / 'report.html'}" in outcome.out
     assert (run / "report.html").stat().st_size < 10e6
-    other = report(run, "--out", run / "last.html", "--checkpoint", "last")
+    other = report(run, "--output", run / "last.html", "--checkpoint", "last")
     assert other.status == 0
     assert "checkpoint last" in (run / "last.html").read_text(encoding="utf-8")
 
 
-def test_a_run_without_a_log_gets_a_page_that_says_so(run: Path, report) -> None:
+def test_the_page_of_a_run_without_a_log_says_so(run: Path, report) -> None:
     (run / "metrics.csv").unlink()
     (run / "run.yaml").unlink()
     outcome = report(run)
     assert outcome.status == 0, outcome.err
-    assert f"{run} has no metrics.csv: no learning curves" in outcome.out
+    assert f"{run} has no metrics.csv" in outcome.out
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "No curves: the run folder has no metrics.csv." in page
-    assert "not known: the run folder has no run.yaml" in page
+    assert "unknown: the run folder has no run.yaml" in page
 
 
-def test_a_project_without_calibration_has_no_3d_and_the_page_says_why(
+def test_the_page_of_a_project_without_calibration_says_why_it_has_no_3d(
     run: Path, project: Path, tmp_path: Path, report
 ) -> None:
     moved = shutil.copytree(project, tmp_path / "moved")
@@ -292,11 +292,11 @@ def test_a_project_without_calibration_has_no_3d_and_the_page_says_why(
     assert "No 3D: the project has no calibration of two views or more" in content
     assert "plot-pose-0" not in content
     assert not {"errors-3d", "reprojection-by-view"} & set(page.tables)
-    errors, sets = recomputed(project, run)
-    assert f"{np.nanmedian(errors[sets == 'test']):.2f} px" in page.texts["card-error"]
+    errors, splits = recomputed(project, run)
+    assert f"{np.nanmedian(errors[splits == 'test']):.2f} px" in page.texts["card-error"]
 
 
-def test_a_recording_whose_calibration_is_gone_is_named(run: Path, project: Path, tmp_path: Path, report) -> None:
+def test_a_recording_without_its_calibration_is_named(run: Path, project: Path, tmp_path: Path, report) -> None:
     summary = next((run / "video_preds").glob("*_prediction.json"))
     (calibration,) = (project / "calibrations").glob("*.toml")
     summary.write_text(summary.read_text().replace(str(calibration), str(tmp_path / "gone.toml")))
@@ -316,20 +316,18 @@ def test_mistakes_are_named_before_the_network_runs(run: Path, tmp_path: Path, r
         assert "Traceback" not in outcome.err
         return outcome.err
 
-    assert "is no run folder: it does not exist" in refused(tmp_path / "nothing")
-    assert f"the folder {tmp_path / 'no'} does not exist; name an HTML file" in refused(
-        run, "--out", tmp_path / "no" / "x"
-    )
-    assert f"cannot be written to {tmp_path}: it is a folder" in refused(run, "--out", tmp_path)
+    assert str(tmp_path / "nothing") in refused(tmp_path / "nothing")
+    assert str(tmp_path / "no") in refused(run, "--output", tmp_path / "no" / "x")
+    assert f"{tmp_path}: " in refused(run, "--output", tmp_path)
     metrics = (run / "metrics.csv").read_text()
     first = metrics.splitlines()[1]
     (run / "metrics.csv").write_text(metrics.replace(first, first.replace(",", ",x", 1)))
-    assert "line 2, column step: must be a number, found 'x" in refused(run)
+    assert f"{run / 'metrics.csv'}, line 2, column step: " in refused(run)
     (run / "metrics.csv").write_text(metrics)
     point_at(run, tmp_path / "elsewhere")
     message = refused(run)
-    assert f"the project {tmp_path / 'elsewhere'} that {run} was trained on is not there; put it back" in message
-    assert f"or set data.data_dir in {run / 'config.yaml'}" in message
+    assert str(tmp_path / "elsewhere") in message
+    assert f"{run / 'config.yaml'}: data.data_dir: " in message
     shutil.rmtree(run / "checkpoints")
-    assert "has no checkpoint" in refused(run)
+    assert str(run) in refused(run)
     assert not list(run.glob("*.html"))

@@ -1,4 +1,4 @@
-"""A page of HTML taken apart: its tables by id, its texts by id, everything that it could load."""
+"""A parser of HTML pages: tables by id, texts by id, and all addresses."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ _LOADING = ("src", "href", "srcset", "data", "action", "poster")
 
 
 class Page(HTMLParser):
-    """What the parser finds in a page.
+    """Elements of a page.
 
     Attributes:
-        tables: rows of cells of each table, the head first, by its id.
-        texts: text of each other element with an id.
-        links: (tag, attribute, value) of all that names an address.
-        styles: text of style elements.
-        scripts: text of script elements.
-        tags: of all elements.
+        tables: Rows of cells of each table by its id, the head first.
+        texts: Text of each other element with an id.
+        links: (tag, attribute, value) of each attribute with an address.
+        styles: Text of the style elements.
+        scripts: Text of the script elements.
+        tags: Tags of all elements.
     """
 
     def __init__(self, content: str) -> None:

@@ -1,1 +1,1 @@
-"""A run as one HTML file: figures, pictures and numbers that show whether to trust it."""
+"""The report: a run as one HTML file with figures, images and tables."""

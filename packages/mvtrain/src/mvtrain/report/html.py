@@ -1,19 +1,28 @@
-"""Pieces of a page. Text goes in plain and comes out escaped; what is named HTML is taken as it is."""
+"""The page and its parts, rendered from the templates in `templates/`: texts are escaped, Markup is inserted as is."""
 
 from __future__ import annotations
 
 import base64
-import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
 
 from mvtrain.evaluate.error_tables import ALL
 
 _JPEG_QUALITY = 82
+_TEMPLATES = Environment(
+    loader=PackageLoader("mvtrain.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,106 +30,142 @@ class Section:
     """A part of the page.
 
     Attributes:
-        anchor: its id, for links.
-        title: plain text.
-        how_to_read: plain text under the title.
-        body_html: HTML.
+        anchor: Id of the section, for links.
+        title: Title as text.
+        how_to_read: Text under the title.
+        body_html: Rendered content.
     """
 
     anchor: str
     title: str
     how_to_read: str
-    body_html: str
+    body_html: Markup
 
 
-def escape(text: object) -> str:
-    """Plain text as HTML."""
-    return html.escape(str(text))
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One value, shown large.
 
-
-def number(value: float, digits: int = 2) -> str:
-    """A figure with fixed digits; a dash where there is none."""
-    return f"{value:.{digits}f}" if math.isfinite(value) else "\u2013"
-
-
-def significant(value: float) -> str:
-    """A figure in an unknown unit, with four significant digits; a dash where there is none."""
-    return f"{value:.4g}" if math.isfinite(value) else "\u2013"
-
-
-def sentence(phrase: str) -> str:
-    """A phrase with a capital letter and a full stop."""
-    return phrase[:1].upper() + phrase[1:] + "."
-
-
-def paragraph(text: str, kind: str = "") -> str:
-    """A paragraph; `kind` is a class of the style sheet, such as `note`."""
-    return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
-
-
-def table(anchor: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, num_text_columns: int = 1) -> str:
-    """A table that scrolls within itself where the window is too narrow for it.
-
-    Args:
-        anchor: id of the table.
-        head: titles of the columns.
-        rows: cells.
-        num_text_columns: how many columns from the left are names; the others are figures and stand at the right. Rows
-            that are named `all` stand out.
+    Attributes:
+        anchor: Id of the card.
+        title: Text above the value.
+        value: The value with its unit.
+        detail: Text below the value.
     """
 
-    def line(cells: Sequence[str], tag: str) -> str:
-        total = ' class="total"' if ALL in cells[:num_text_columns] else ""
-        kinds = ["" if column < num_text_columns else ' class="figure"' for column in range(len(cells))]
-        filled = "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
-        return f"<tr{total}>{filled}</tr>"
+    anchor: str
+    title: str
+    value: str
+    detail: str
 
-    body = "\n".join(line(cells, "td") for cells in rows)
-    return (
-        f'<div class="scroll"><table id="{escape(anchor)}"><thead>{line(head, "th")}</thead>\n'
-        f"<tbody>{body}</tbody></table></div>"
+
+def page_html(title: str, overview: Markup, sections: Sequence[Section], *, version: str, date: str) -> Markup:
+    """Render the whole page, which loads nothing from anywhere.
+
+    Args:
+        title: Title of the window.
+        overview: Rendered head of the page, from `overview_html`.
+        sections: Sections in their order.
+        version: Version of mvtrain.
+        date: Date of the report.
+    """
+    return _render(
+        "page",
+        title=title,
+        overview=overview,
+        sections=sections,
+        plotly=Markup(get_plotlyjs()),
+        version=version,
+        date=date,
     )
 
 
-def facts(entries: Mapping[str, str]) -> str:
-    """Names and what they are."""
-    return (
-        '<dl class="facts">'
-        + "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in entries.items())
-        + "</dl>"
-    )
+def head_html(title: str, cards: Sequence[Card], facts: Mapping[str, str]) -> Markup:
+    """Render the head of the page.
+
+    Args:
+        title: Name of the run.
+        cards: Cards in their order.
+        facts: Names of facts with their texts.
+    """
+    return _render("overview", title=title, cards=cards, facts=facts)
 
 
-def card(anchor: str, title: str, value: str, detail: str) -> str:
-    """One figure, large."""
-    return (
-        f'<div class="card" id="{escape(anchor)}"><div class="card-title">{escape(title)}</div>'
-        f'<div class="card-value">{escape(value)}</div><div class="card-detail">{escape(detail)}</div></div>'
-    )
+def join_parts(parts: Iterable[Markup]) -> Markup:
+    """Join parts of a section."""
+    return Markup("\n").join(parts)
 
 
-def grid(parts_html: Iterable[str], kind: str = "grid") -> str:
-    """Pieces side by side as far as there is room."""
-    return f'<div class="{kind}">' + "\n".join(parts_html) + "</div>"
+def heading(text: str, kind: str = "") -> Markup:
+    """Render a title within a section; `kind` is a class of the style sheet."""
+    return _render("heading", text=text, kind=kind)
 
 
-def folded(title: str, body_html: str) -> str:
-    """What only some readers want to see."""
-    return f"<details><summary>{escape(title)}</summary>{body_html}</details>"
+def paragraph(text: str, kind: str = "") -> Markup:
+    """Render a paragraph; `kind` is a class of the style sheet, such as `note` or `caption`."""
+    return _render("message", text=text, kind=kind)
 
 
-def jpeg(image: np.ndarray, description: str) -> str:
-    """A picture inside the page.
+def table(anchor: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, num_text_columns: int = 1) -> Markup:
+    """Render a table that scrolls within itself where the window is too narrow.
+
+    Args:
+        anchor: Id of the table.
+        head: Titles of the columns.
+        rows: Cells of each row. Rows named `all` stand out.
+        num_text_columns: Number of columns from the left that hold names; the others hold values, at the right.
+    """
+    return _render("table", anchor=anchor, head=head, rows=list(rows), num_text_columns=num_text_columns, total=ALL)
+
+
+def grid(parts: Iterable[Markup], kind: str = "grid") -> Markup:
+    """Render parts side by side as far as there is room; `kind` is a class of the style sheet."""
+    return _render("grid", parts=list(parts), kind=kind)
+
+
+def plot(content: Markup) -> Markup:
+    """Render a figure of plotly from plotly's own HTML."""
+    return _render("figure", content=content)
+
+
+def jpeg(image: np.ndarray, caption: str) -> Markup:
+    """Render an image inside the page, with a caption.
 
     Args:
         image: (h, w, 3) uint8 RGB.
-        description: of it in words.
+        caption: Text below the image.
     """
     parameters = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)[1]
     content = base64.b64encode(encoded.tobytes()).decode("ascii")
     height, width = image.shape[:2]
-    return (
-        f'<img src="data:image/jpeg;base64,{content}" width="{width}" height="{height}" alt="{escape(description)}" '
-        'loading="lazy">'
-    )
+    return _render("image", content=content, width=width, height=height, caption=caption)
+
+
+def legend(entries: Iterable[tuple[str, tuple[int, int, int]]]) -> Markup:
+    """Render numbered names with their RGB colors."""
+    return _render("legend", entries=list(entries))
+
+
+def folded_text(title: str, text: str) -> Markup:
+    """Render a text with line breaks that is shown on demand."""
+    return _render("folded_text", title=title, text=text)
+
+
+def number(value: float, digits: int = 2) -> str:
+    """Format a value with fixed digits; a dash where there is none."""
+    return f"{value:.{digits}f}" if math.isfinite(value) else "\u2013"
+
+
+def significant(value: float) -> str:
+    """Format a value of an unknown unit with four significant digits; a dash where there is none."""
+    return f"{value:.4g}" if math.isfinite(value) else "\u2013"
+
+
+def sentence(phrase: str) -> str:
+    """Format a phrase with a capital letter and a period."""
+    return phrase[:1].upper() + phrase[1:] + "."
+
+
+def _render(template: str, **values: object) -> Markup:
+    return Markup(_TEMPLATES.get_template(f"{template}.html.j2").render(values))

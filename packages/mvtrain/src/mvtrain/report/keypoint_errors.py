@@ -1,4 +1,4 @@
-"""The section of errors by view and keypoint: a heat map, and tables."""
+"""Section of the report: errors by view and keypoint, as heat maps and tables."""
 
 from __future__ import annotations
 
@@ -6,51 +6,52 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from mvtrain.evaluate.error_tables import ALL, OCCLUDED, VISIBLE, errors_by_view
 from mvtrain.evaluate.evaluation import Evaluation, held_out_set
 from mvtrain.metrics.errors import OCCLUDED_SOURCE
-from mvtrain.report.html import Section, number, paragraph, sentence, significant, table
+from mvtrain.report.html import Section, heading, join_parts, number, paragraph, sentence, significant, table
 from mvtrain.report.plots import figure, figure_html, go, plain
 
 _SCALE = [[0.0, "#f5f9ff"], [0.35, "#9ecae9"], [0.7, "#3182bd"], [1.0, "#08306b"]]
 _ROW_HEIGHT = 26
 _KNOWN = {"truth": "true points", "labels": "triangulated labels"}
-"""What 3D errors are distances to."""
+"""Names of the points that 3D errors are distances to."""
 
 
 def errors_section(evaluation: Evaluation, errors: pd.DataFrame, errors_3d: pd.DataFrame) -> Section:
     """Show the errors of visible and of occluded keypoints, by view and by keypoint.
 
     Args:
-        evaluation: that the tables are of.
-        errors: from `evaluation.tables.error_table`.
-        errors_3d: from `evaluation.tables.error_3d_table`.
+        evaluation: Evaluation that the tables are of.
+        errors: Table from `evaluate.error_tables.error_table`.
+        errors_3d: Table from `evaluate.error_tables.error_3d_table`.
     """
     held_out = held_out_set(evaluation)
-    beside = ", and beside them to the known places of occluded keypoints" if _has_occluded(errors) else ""
+    beside = ", and between prediction and known place of occluded keypoints" if _has_occluded(errors) else ""
     height = 150 + _ROW_HEIGHT * len(evaluation.keypoint_names)
     parts = [
-        "<h3>By view</h3>",
+        heading("By view"),
         _view_table(errors),
-        "<h3>By keypoint</h3>",
+        heading("By keypoint"),
         figure_html(draw_heat_map(evaluation, errors), "error-heat-map", height),
         *_occluded_heat_map(evaluation, errors, height),
         _keypoint_table(evaluation, errors, errors_3d, held_out),
     ]
     if len(errors_3d):
-        parts += ["<h3>In 3D</h3>", _table_3d(errors_3d)]
+        parts += [heading("In 3D"), _table_3d(errors_3d)]
     else:
         parts.append(paragraph("No errors in 3D: the project has no calibration of two views or more.", "note"))
     return Section(
         anchor="errors",
         title="Error by view and keypoint",
         how_to_read=(
-            f"Distances in px of the stored images between prediction and visible label{beside}: the median is the "
-            "usual case, the 95 % column the bad one; mean pose is what a predictor gets that says the same for every "
-            "image."
+            f"Distances in px of the stored images between prediction and visible label{beside}. The median is the "
+            "usual error, the 95 % column a large one. Mean pose: errors of a predictor that gives the same pose for "
+            "every image."
         ),
-        body_html="\n".join(parts),
+        body_html=join_parts(parts),
     )
 
 
@@ -59,33 +60,34 @@ def _has_occluded(errors: pd.DataFrame) -> bool:
     return bool((errors["error"] == "occluded").any())
 
 
-def _view_table(errors: pd.DataFrame) -> str:
+def _view_table(errors: pd.DataFrame) -> Markup:
+    """Render the errors by split, view and visibility."""
     has_occluded = _has_occluded(errors)
     rows = []
     for row in errors_by_view(errors).to_dict("records"):
         names = [row["split"], row["view"], *([row["visibility"]] if has_occluded else [])]
         figures = (row["mean"], row["median"], row["percentile_95"], row["mean_pose"])
         rows.append([*names, str(row["count"]), *map(number, figures)])
-    names = ["set", "view", *(["visibility"] if has_occluded else [])]
+    names = ["split", "view", *(["visibility"] if has_occluded else [])]
     head = (*names, "count", "mean", "median", "95 %", "mean pose")
-    caption = paragraph(sentence(OCCLUDED_SOURCE), "caption") if has_occluded else ""
+    caption = paragraph(sentence(OCCLUDED_SOURCE), "caption") if has_occluded else Markup()
     return table("errors-by-view", head, rows, num_text_columns=len(names)) + caption
 
 
-def _occluded_heat_map(evaluation: Evaluation, errors: pd.DataFrame, height: int) -> list[str]:
-    """The figure of occluded keypoints; nothing without any."""
+def _occluded_heat_map(evaluation: Evaluation, errors: pd.DataFrame, height: int) -> list[Markup]:
+    """Render the heat map of occluded keypoints; an empty list without any."""
     if not _has_occluded(errors):
         return []
     return [figure_html(draw_heat_map(evaluation, errors, OCCLUDED), "error-heat-map-occluded", height)]
 
 
 def draw_heat_map(evaluation: Evaluation, errors: pd.DataFrame, visibility: str = VISIBLE) -> go.Figure:
-    """Draw medians by keypoint (rows) and view (columns), with a button for each set.
+    """Draw medians by keypoint (rows) and view (columns), with a button for each split.
 
     Args:
         evaluation: Evaluation that the table is of.
-        errors: Table from `evaluation.tables.error_table`.
-        visibility: `visible` or `occluded`: keypoints that the figure shows.
+        errors: Table from `evaluate.error_tables.error_table`.
+        visibility: Keypoints that the figure shows: `visible` or `occluded`.
     """
     chosen = errors[errors["error"] == {VISIBLE: "label", OCCLUDED: "occluded"}[visibility]]
     columns, rows = (*evaluation.view_names, ALL), (*evaluation.keypoint_names, ALL)
@@ -117,15 +119,15 @@ def draw_heat_map(evaluation: Evaluation, errors: pd.DataFrame, visibility: str 
         )
     drawn.update_yaxes(autorange="reversed", showgrid=False, type="category")
     drawn.update_xaxes(side="top", showgrid=False, type="category")
-    drawn.update_layout(margin={"t": 124, "b": 10}, updatemenus=[_set_buttons(list(medians), shown, visibility)])
+    drawn.update_layout(margin={"t": 124, "b": 10}, updatemenus=[_split_buttons(list(medians), shown, visibility)])
     return drawn
 
 
 def _title(split: str, visibility: str) -> str:
-    return f"median error in px, {split} set" + (", occluded keypoints" if visibility == OCCLUDED else "")
+    return f"median error in px, {split} split" + (", occluded keypoints" if visibility == OCCLUDED else "")
 
 
-def _set_buttons(splits: list[str], shown: str, visibility: str) -> dict[str, Any]:
+def _split_buttons(splits: list[str], shown: str, visibility: str) -> dict[str, Any]:
     buttons = [
         {
             "label": split,
@@ -141,7 +143,7 @@ def _set_buttons(splits: list[str], shown: str, visibility: str) -> dict[str, An
     return {"type": "buttons", "direction": "right", "active": splits.index(shown), "buttons": buttons, **place}
 
 
-def _keypoint_table(evaluation: Evaluation, errors: pd.DataFrame, errors_3d: pd.DataFrame, split: str) -> str:
+def _keypoint_table(evaluation: Evaluation, errors: pd.DataFrame, errors_3d: pd.DataFrame, split: str) -> Markup:
     found = errors[errors["split"] == split].set_index(["error", "view", "keypoint"])
     found_3d = errors_3d[errors_3d["split"] == split].set_index(["against", "keypoint"])["median"].to_dict()
     against = "truth" if evaluation.truth_3d is not None else "labels"
@@ -164,23 +166,24 @@ def _keypoint_table(evaluation: Evaluation, errors: pd.DataFrame, errors_3d: pd.
     ]
     titles = [title for name in kinds.values() for title in (f"{name}: median", "mean", "95 %")]
     head = ("keypoint", *evaluation.view_names, *titles, "3D: median")
-    occluded = "" if "occluded" not in kinds else "Occluded: as in the table by view, of all views. "
+    occluded = "" if "occluded" not in kinds else "Occluded: as in the table by view, over all views. "
     caption = paragraph(
-        f"The {split} set; visible labels, by view medians. {occluded}3D: distance to the {_KNOWN[against]}, in the "
+        f"The {split} split: visible labels, medians by view. {occluded}3D: distance to the {_KNOWN[against]}, in the "
         "calibration's unit.",
         "caption",
     )
     return table("errors-by-keypoint", head, rows) + caption
 
 
-def _table_3d(errors_3d: pd.DataFrame) -> str:
+def _table_3d(errors_3d: pd.DataFrame) -> Markup:
     rows = []
     for row in errors_3d[errors_3d["keypoint"] == ALL].to_dict("records"):
         shares = [str(row["known"]), f"{100 * row['count'] / row['known']:.1f} %"]
         figures = [significant(row[name]) for name in ("mean", "median", "percentile_95")]
         rows.append([row["split"], _KNOWN[row["against"]], *shares, *figures])
-    head = ("set", "distance to the", "points", "predicted", "mean", "median", "95 %")
+    head = ("split", "distance to the", "points", "predicted", "mean", "median", "95 %")
     caption = paragraph(
-        "In the calibration's unit. Predicted: points of known place that at least two views agree about.", "caption"
+        "In the calibration's unit. Predicted: share of the known points that at least two views agree about.",
+        "caption",
     )
     return table("errors-3d", head, rows, num_text_columns=2) + caption

@@ -1,4 +1,4 @@
-"""What a run folder says about the training: its log of figures and its conditions."""
+"""Section of the report: learning curves; readers of `metrics.csv` and `run.yaml` in a run folder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from mvgeom.errors import InputError
 from mvgeom.files import read_text
 from mvtrain.report.html import Section, grid, paragraph
 from mvtrain.report.plots import color, figure, figure_html, go, plain
@@ -19,74 +20,118 @@ from mvtrain.training import metrics_log, run_info
 from mvtrain.training.metrics_log import PANELS
 
 _NEEDED = ("epoch", "step")
+_REMEDY = "Put the original back, or remove it to get a report without learning curves"
+_YAML_ERRORS = (yaml.YAMLError, ValueError, KeyError, RecursionError)
+"""Errors of PyYAML over a text: the last three come from tags such as `!!int` and from very deep nesting."""
+_SECTIONS = ("packages", "hardware")
+"""Entries of `run.yaml` with entries of their own."""
+
+_BY_VIEW = "val_pixel_error_view_"
+_LINEAR = "share of masked patches"
+_MAX_TICKS = 7
+_FEW = 30
+"""Number of rows below which each row is marked by a dot."""
 
 
 def read_metrics(run_dir: Path) -> pd.DataFrame | None:
-    """The table `metrics.csv`, NaN where a row has no such figure; None where there is no file.
+    """Read the table `metrics.csv`, with NaN for empty cells; None if there is no file.
 
     Raises:
-        ValueError: the file is damaged; the message names line and column.
+        InputError: The file is damaged; the message and the facts name line and column.
     """
     path = run_dir / metrics_log.FILE_NAME
     if not path.exists():
         return None
-    remedy = "put the original back, or remove it to get a report without learning curves"
-    head, *lines = list(csv.reader(io.StringIO(read_text(path)))) or [[]]
+    try:
+        head, *lines = list(csv.reader(io.StringIO(read_text(path)))) or [[]]
+    except csv.Error as error:
+        raise InputError(f"{path}: not CSV: {error}. {_REMEDY}", code="invalid-syntax", path=path) from error
     missing = [name for name in _NEEDED if name not in head]
     if missing:
-        raise ValueError(f"{path} is no log of a training: it has no column {', '.join(missing)}; {remedy}")
+        raise InputError(
+            f"{path}: not the log of a training: there is no column {', '.join(missing)}. {_REMEDY}",
+            code="missing-column",
+            path=path,
+            column=missing[0],
+        )
+    twice = next((name for name in head if head.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(
+            f"{path}: there are two columns {twice}. {_REMEDY}", code="duplicate-name", path=path, column=twice
+        )
     numbers = np.full((len(lines), len(head)), np.nan)
     for row, cells in enumerate(lines):
         if len(cells) != len(head):
-            raise ValueError(f"{path}, line {row + 2}: has {len(cells)} cells, the header {len(head)}; {remedy}")
+            raise InputError(
+                f"{path}, line {row + 2}: the number of cells is wrong, found {len(cells)}, expected {len(head)}. "
+                f"{_REMEDY}",
+                code="wrong-count",
+                path=path,
+                line=row + 2,
+                found=len(cells),
+                expected=len(head),
+            )
         for column, (name, cell) in enumerate(zip(head, cells, strict=True)):
             if cell == "" and name not in _NEEDED:
                 continue
             try:
                 numbers[row, column] = float(cell)
             except ValueError as error:
-                problem = f"column {name}: must be a number, found {cell!r}"
-                raise ValueError(f"{path}, line {row + 2}, {problem}; {remedy}") from error
+                raise InputError(
+                    f"{path}, line {row + 2}, column {name}: not a number, found {cell!r}. {_REMEDY}",
+                    code="bad-number",
+                    path=path,
+                    line=row + 2,
+                    column=name,
+                    found=cell,
+                ) from error
     return pd.DataFrame(numbers, columns=head)
 
 
 def read_run_info(run_dir: Path) -> list[dict[str, Any]]:
-    """Under which conditions each process trained, the first one first; empty where there is no `run.yaml`.
+    """Read the conditions under which each process trained, the first one first; empty if there is no `run.yaml`.
 
     Raises:
-        ValueError: the file is damaged.
+        InputError: `damaged-file`.
     """
     path = run_dir / run_info.FILE_NAME
     if not path.exists():
         return []
     try:
         entries = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is damaged: {error}; put the original back, or remove it") from error
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ValueError(f"{path} is damaged: it must be a list with an entry per process; put the original back")
+    except InputError:
+        raise
+    except _YAML_ERRORS as error:
+        problem = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: not valid YAML: {problem}. Put the original back, or remove it", code="damaged-file", path=path
+        ) from error
+    if not isinstance(entries, list) or not all(map(_is_process, entries)):
+        raise InputError(
+            f"{path}: not a list with an entry per process. Put the original back, or remove it",
+            code="damaged-file",
+            path=path,
+        )
     return entries
 
 
-_BY_VIEW = "val_pixel_error_view_"
-_LINEAR = "share of masked patches"
-_MAX_TICKS = 7
-_FEW = 30
-"""Rows up to which each is marked by a dot."""
+def _is_process(entry: object) -> bool:
+    """Return True if an entry of `run.yaml` has the types that the report reads."""
+    return isinstance(entry, dict) and all(isinstance(entry.get(name) or {}, dict) for name in _SECTIONS)
 
 
 def learning_curves_section(metrics: pd.DataFrame | None) -> Section:
-    """What `metrics.csv` holds, as curves.
+    """Show the table `metrics.csv` as curves.
 
     Args:
-        metrics: from `run_files.read_metrics`.
+        metrics: Table from `read_metrics`.
     """
     if metrics is None:
         body = paragraph("No curves: the run folder has no metrics.csv.", "note")
     else:
         panels = {title: _drawable(metrics, names) for title, names in _panels(metrics).items()}
         figures = [
-            figure_html(_panel(metrics, title, names), f"curves-{position}", 320)
+            figure_html(_draw_panel(metrics, title, names), f"curves-{position}", 320)
             for position, (title, names) in enumerate(panels.items())
             if names
         ]
@@ -95,23 +140,26 @@ def learning_curves_section(metrics: pd.DataFrame | None) -> Section:
         anchor="learning-curves",
         title="Learning curves",
         how_to_read=(
-            "Curves that still fall at the right ask for more epochs; a validation error (val_...) that rises while "
-            "that of training falls says that the network learns the training frames by heart."
+            "Curves that still fall at the right: train for more epochs. A validation error (val_...) that rises while "
+            "the training error falls: the network overfits the training frames."
         ),
         body_html=body,
     )
 
 
 def _panels(metrics: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Return the columns of each figure by its title."""
     by_view = tuple(name for name in metrics.columns if name.startswith(_BY_VIEW))
     return {**PANELS, "validation error in px by view": by_view}
 
 
 def _drawable(metrics: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
+    """Return the columns that have values."""
     return [name for name in names if name in metrics and metrics[name].notna().any()]
 
 
-def _panel(metrics: pd.DataFrame, title: str, names: list[str]) -> go.Figure:
+def _draw_panel(metrics: pd.DataFrame, title: str, names: list[str]) -> go.Figure:
+    """Draw some columns over the epochs."""
     drawn = figure(title, xaxis_title_text="epoch", showlegend=True)
     for position, name in enumerate(names):
         rows = metrics[metrics[name].notna()]
@@ -124,15 +172,17 @@ def _panel(metrics: pd.DataFrame, title: str, names: list[str]) -> go.Figure:
             line={"color": color(position), "width": 1.8},
         )
     drawn.update_yaxes(rangemode="nonnegative")
-    # Errors and losses fall by factors.
-    if title != _LINEAR and all((metrics[name].dropna() > 0).all() for name in names):
-        ticks = log_ticks(float(metrics[names].min().min()), float(metrics[names].max().max()))
+    # Errors and losses fall by factors. A loss can overflow to infinity, which no axis can hold.
+    logged = metrics[names].to_numpy()
+    logged = logged[~np.isnan(logged)]
+    if title != _LINEAR and (logged > 0).all() and np.isfinite(logged).all():
+        ticks = log_ticks(float(logged.min()), float(logged.max()))
         drawn.update_yaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
     return drawn
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Round numbers between two positive ones: as many as can be read, down to every fourth power of ten."""
+    """Choose round numbers between two positive ones: as many as can be read, down to every fourth power of ten."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     for factors, step in (((1, 1.5, 2, 3, 4, 5, 7), 1), ((1, 2, 5), 1), ((1,), 1), ((1,), 2), ((1,), 4)):
         ticks = [float(f"{factor}e{power}") for power in range(first, last + 1, step) for factor in factors]

@@ -1,4 +1,4 @@
-"""The head of the page: what the run is, and its errors in a few figures."""
+"""Head of the report: errors of the run on cards, and facts about the run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from mvtrain.evaluate.error_tables import ALL, VISIBLE, statistics
 from mvtrain.evaluate.evaluation import Evaluation, describe_unlearned, held_out_set
@@ -14,12 +15,12 @@ from mvtrain.evaluate.likelihood_fit import calibration_errors
 from mvtrain.model.run_folder import Run
 from mvtrain.project.project import Project
 from mvtrain.project.splits import SET_NAMES
-from mvtrain.report.html import card, escape, facts, grid, number, significant
+from mvtrain.report.html import Card, head_html, number, significant
 
-_UNKNOWN = "not known: the run folder has no run.yaml"
+_UNKNOWN = "unknown: the run folder has no run.yaml"
 _SHOWN_SESSIONS = 6
 _PCK_SHARE = 0.1
-"""Of the subject's size, at which correct keypoints are usually counted."""
+"""Usual distance within which a keypoint counts as correct, as a share of the subject's size."""
 
 
 def overview_html(
@@ -31,76 +32,111 @@ def overview_html(
     info: list[dict[str, Any]],
     metrics: pd.DataFrame | None,
     share: float,
-) -> str:
-    """The name of the run, cards with its errors, a list of what it is.
+) -> Markup:
+    """Render the name of the run, cards with its errors, and facts about it.
 
     Args:
-        run: of the report.
-        project: it was evaluated on.
-        evaluation: of it.
-        tables: `pck` and `calibration` of the evaluation.
-        info: from `run_files.read_run_info`.
-        metrics: from `run_files.read_metrics`.
-        share: of the subject's size that likelihoods are about.
+        run: Run of the report.
+        project: Project that the run was evaluated on.
+        evaluation: Evaluation of the run on the project.
+        tables: Tables `pck` and `calibration` of the evaluation.
+        info: Entries from `learning_curves.read_run_info`.
+        metrics: Table from `learning_curves.read_metrics`.
+        share: Distance that likelihoods refer to, as a share of the subject's size.
     """
-    return (
-        f"<h1>{escape(run.folder.resolve().name)}</h1>\n"
-        + grid(_cards(evaluation, tables, share), "cards")
-        + facts(_facts(run, project, evaluation, info, metrics))
+    return head_html(
+        run.folder.resolve().name,
+        _cards(evaluation, tables, share),
+        _facts(run, project, evaluation, info, metrics),
     )
 
 
-def _cards(evaluation: Evaluation, tables: Mapping[str, pd.DataFrame], share: float) -> list[str]:
+def _cards(evaluation: Evaluation, tables: Mapping[str, pd.DataFrame], share: float) -> list[Card]:
     split = held_out_set(evaluation)
     rows = evaluation.split == split
     error = statistics(evaluation.pixel_error[rows])
     baseline = statistics(evaluation.mean_pose_error[rows])["mean"]
     cards = [
-        card(
-            "card-error",
-            f"error, {split} set",
-            f"{number(error['median'])} px",
-            f"median; mean {number(error['mean'])}, 95\u00a0% {number(error['percentile_95'])} px",
+        Card(
+            anchor="card-error",
+            title=f"error, {split} split",
+            value=f"{number(error['median'])} px",
+            detail=f"median; mean {number(error['mean'])}, 95\u00a0% {number(error['percentile_95'])} px",
         )
     ]
     occluded = statistics(evaluation.occluded_error[rows])
     if occluded["count"]:
-        detail = f"median; mean {number(occluded['mean'])}, 95\u00a0% {number(occluded['percentile_95'])} px"
-        title = f"error of occluded keypoints, {split} set"
-        cards.append(card("card-occluded", title, f"{number(occluded['median'])} px", detail))
+        cards.append(
+            Card(
+                anchor="card-occluded",
+                title=f"error of occluded keypoints, {split} split",
+                value=f"{number(occluded['median'])} px",
+                detail=f"median; mean {number(occluded['mean'])}, 95\u00a0% {number(occluded['percentile_95'])} px",
+            )
+        )
     if np.isfinite(baseline) and error["mean"] > 0:
-        better = f"{baseline / error['mean']:.1f} times"
-        cards.append(card("card-baseline", "better than the mean pose", better, f"its mean error: {baseline:.2f} px"))
+        cards.append(
+            Card(
+                anchor="card-baseline",
+                title="better than the mean pose",
+                value=f"{baseline / error['mean']:.1f} times",
+                detail=f"its mean error: {baseline:.2f} px",
+            )
+        )
     if np.isfinite(evaluation.error_3d[rows]).any():
         errors_3d, against = evaluation.error_3d, "triangulated labels"
         if evaluation.truth_error_3d is not None:
             errors_3d, against = evaluation.truth_error_3d, "the truth"
         found = statistics(errors_3d[rows])
-        detail = f"median to {against}, in the calibration's unit; 95\u00a0% {significant(found['percentile_95'])}"
-        cards.append(card("card-error-3d", f"3D error, {split} set", significant(found["median"]), detail))
-        consistency = statistics(evaluation.reprojection_error[rows])
-        detail = f"median; 95\u00a0% {number(consistency['percentile_95'])} px"
+        worst = significant(found["percentile_95"])
         cards.append(
-            card("card-reprojection", f"reprojection error, {split} set", f"{number(consistency['median'])} px", detail)
+            Card(
+                anchor="card-error-3d",
+                title=f"3D error, {split} split",
+                value=significant(found["median"]),
+                detail=f"median to {against}, in the calibration's unit; 95\u00a0% {worst}",
+            )
+        )
+        consistency = statistics(evaluation.reprojection_error[rows])
+        cards.append(
+            Card(
+                anchor="card-reprojection",
+                title=f"reprojection error, {split} split",
+                value=f"{number(consistency['median'])} px",
+                detail=f"median; 95\u00a0% {number(consistency['percentile_95'])} px",
+            )
         )
     return [*cards, *_cards_of_tables(tables, split, share)]
 
 
-def _cards_of_tables(tables: Mapping[str, pd.DataFrame], split: str, share: float) -> list[str]:
+def _cards_of_tables(tables: Mapping[str, pd.DataFrame], split: str, share: float) -> list[Card]:
     cards = []
     pck = tables["pck"]
     pck = pck[pck["visibility"] == VISIBLE]
     chosen = pck[(pck[["view", "keypoint"]] == ALL).all(axis=1) & (pck["split"] == split) & (pck["unit"] == "share")]
     found = chosen[chosen["threshold"] == _PCK_SHARE]["pck"]
     if len(found):
-        detail = f"of visible labels within {100 * _PCK_SHARE:g} % of the subject's size"
-        cards.append(card("card-pck", f"found, {split} set", f"{100 * found.iloc[0]:.1f} %", detail))
+        cards.append(
+            Card(
+                anchor="card-pck",
+                title=f"found, {split} split",
+                value=f"{100 * found.iloc[0]:.1f} %",
+                detail=f"of visible labels within {100 * _PCK_SHARE:g} % of the subject's size",
+            )
+        )
     summary = calibration_errors(tables["calibration"])
     summary = summary[(summary["split"] == split) & (summary["points"] == ALL)]
     if len(summary):
         last = summary.iloc[-1]  # the calibrated likelihood where there is one
         detail = f"mean difference between likelihood and share found within {100 * share:.3g} %, {last['confidence']}"
-        cards.append(card("card-likelihood", "likelihood is off by", number(last["calibration_error"], 3), detail))
+        cards.append(
+            Card(
+                anchor="card-likelihood",
+                title="likelihood is off by",
+                value=number(last["calibration_error"], 3),
+                detail=detail,
+            )
+        )
     return cards
 
 
@@ -142,7 +178,7 @@ def _conditions(info: list[dict[str, Any]]) -> dict[str, str]:
         return {"trained": _UNKNOWN}
     first, packages = info[0], info[0].get("packages") or {}
     hardware = first.get("hardware") or {}
-    resumed = f", gone on with {len(info) - 1} times" if len(info) > 1 else ""
+    resumed = f", resumed {len(info) - 1} times" if len(info) > 1 else ""
     device = hardware.get("device", "an unknown device")
     versions = (f"{name} {packages[name]}" for name in ("mvtrain", "torch", "timm") if name in packages)
     return {
@@ -154,5 +190,5 @@ def _conditions(info: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def _time(started: object) -> str:
-    """A time of `run.yaml` for readers."""
+    """Format a time of `run.yaml` for readers."""
     return str(started).replace("T", " ").replace("+00:00", " UTC")

@@ -1,4 +1,4 @@
-"""How figures look, and how they get into the page."""
+"""Plotly figures in the style of the report, and their HTML."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import html
 from typing import Any
 
 import plotly.graph_objects as go
+from markupsafe import Markup
 from plotly.colors import qualitative
+
+from mvtrain.report.html import plot
 
 INK = "#1f2933"
 FAINT = "#7b8794"
@@ -14,7 +17,7 @@ GRID = "#e4e7eb"
 PREDICTED = "#1f6feb"
 KNOWN = "#d9730d"
 SET_COLORS = {"train": "#9aa5b1", "validation": "#d9730d", "test": "#1f6feb", "unused": "#57a773"}
-"""Colours of the sets of a split, the same in every figure."""
+"""Colors of the splits, the same in every figure."""
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _AXIS: dict[str, Any] = {
@@ -47,28 +50,28 @@ _TEMPLATE = go.layout.Template(
 
 
 def figure(title: str, **layout: Any) -> go.Figure:
-    """An empty figure in the page's style; `layout` is plotly's."""
+    """Create an empty figure in the style of the report; `layout` is plotly's."""
     return go.Figure(layout={"template": _TEMPLATE, "title": {"text": title}, **layout})
 
 
 def plain(text: object) -> str:
-    """A user's string for a figure: plotly takes texts for a kind of HTML."""
+    """Escape a user's text for a figure, because plotly reads texts as a kind of HTML."""
     return html.escape(str(text), quote=False)
 
 
 def color(position: int) -> str:
-    """Colours for things of no colour of their own, such as views."""
+    """Return the color of the view, session or curve at a position."""
     palette = qualitative.D3
     return str(palette[position % len(palette)])
 
 
-def figure_html(drawn: go.Figure, anchor: str, height: int) -> str:
-    """The figure as part of a page that has plotly's script, as wide as there is room.
+def figure_html(drawn: go.Figure, anchor: str, height: int) -> Markup:
+    """Render a figure for a page that has plotly's script, as wide as there is room.
 
     Args:
-        drawn: the figure.
-        anchor: its id is `plot-` and this.
-        height: in CSS px.
+        drawn: Figure to render.
+        anchor: Id of the figure without its prefix `plot-`.
+        height: Height in CSS px.
     """
     content = drawn.to_html(
         full_html=False,
@@ -79,4 +82,4 @@ def figure_html(drawn: go.Figure, anchor: str, height: int) -> str:
         config=_CONFIG,
         default_height=f"{height}px",
     )
-    return f'<div class="plot">{content}</div>'
+    return plot(Markup(content))

@@ -1,4 +1,4 @@
-"""The section of the poses in 3D: skeleton and cameras, to be played and turned."""
+"""Section of the report: 3D figures of poses and cameras that can be played and turned."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mvtrain.report.html import Section, grid, paragraph
+from mvtrain.report.html import Section, grid, join_parts, paragraph
 from mvtrain.report.plots import FAINT, GRID, INK, KNOWN, PREDICTED, figure, figure_html, go, plain
 from mvtrain.report.scenes import Scene, bounds, camera_traces, coordinates, viewpoints
 
@@ -21,13 +21,13 @@ Edges = Sequence[tuple[int, int]]
 def pose_section(
     scenes: Sequence[Scene], keypoint_names: Sequence[str], edges: Edges, omitted: Sequence[str]
 ) -> Section:
-    """Scenes as figures.
+    """Show each scene as a figure.
 
     Args:
-        scenes: what to show; empty where there is nothing in 3D.
-        keypoint_names: K names.
-        edges: pairs of keypoints that a line joins.
-        omitted: sentences about recordings that are not shown.
+        scenes: Scenes to show; empty where there are no 3D points.
+        keypoint_names: K names of the keypoints.
+        edges: Pairs of keypoints that a line joins.
+        omitted: Sentences about recordings that are not shown.
     """
     figures = [
         figure_html(draw_scene(scene, keypoint_names, edges), f"pose-{position}", _HEIGHT)
@@ -37,39 +37,40 @@ def pose_section(
     if not scenes:
         notes.append("No 3D: the project has no calibration of two views or more, or no two views agree.")
     elif not edges:
-        notes.append("Lines between keypoints appear when data.skeleton of the config names them.")
-    body = [grid(figures) if len(figures) > 1 else "".join(figures), *(paragraph(note, "note") for note in notes)]
+        notes.append("Lines between keypoints are drawn if data.skeleton of the config names them.")
+    shown = [grid(figures)] if len(figures) > 1 else figures
     return Section(
         anchor="pose",
         title="Pose and cameras in 3D",
         how_to_read=(
-            "Play, or drag the slider; drag in the figure to turn it, scroll or pinch to come nearer. A pose that "
-            "jumps or loses its proportions is wrong even where its reprojection error is small."
+            "Play, or drag the slider; drag in the figure to turn it, scroll or pinch to zoom. A pose that jumps or "
+            "loses its proportions is wrong even where its reprojection error is small."
         ),
-        body_html="\n".join(body),
+        body_html=join_parts([*shown, *(paragraph(note, "note") for note in notes)]),
     )
 
 
 def draw_scene(scene: Scene, keypoint_names: Sequence[str], edges: Edges) -> go.Figure:
-    """A scene as a figure with a frame for every moment, a slider, and buttons to play and to come nearer."""
+    """Draw a scene as an animation with a slider, and with buttons to play and to zoom."""
     drawn = figure(plain(scene.title))
     styles = _styles(scene, keypoint_names, edges)
-    pose = [{**style, **coordinates(place)} for style, place in zip(styles, _places(scene, 0, edges), strict=True)]
+    first = _trace_points(scene, 0, edges)
+    pose = [{**style, **coordinates(points)} for style, points in zip(styles, first, strict=True)]
     drawn.add_traces([*pose, *camera_traces(scene.cameras[0])])
     cameras_move = len(scene.rigs) > 1
     moving = list(range(len(drawn.data) if cameras_move else len(pose)))
     frames = []
-    for moment in range(len(scene.moments)):
-        moved = [{"type": "scatter3d", **coordinates(place)} for place in _places(scene, moment, edges)]
+    for frame in range(len(scene.frame_names)):
+        moved = [{"type": "scatter3d", **coordinates(points)} for points in _trace_points(scene, frame, edges)]
         if cameras_move:
-            moved += camera_traces(scene.cameras[moment])
-        frames.append(go.Frame(name=str(moment), data=moved, traces=moving))
+            moved += camera_traces(scene.cameras[frame])
+        frames.append(go.Frame(name=str(frame), data=moved, traces=moving))
     drawn.frames = frames
     low, high = bounds(scene)
     rig_view, subject_view = viewpoints(scene, low, high)
     drawn.update_layout(
         scene=_axes(low, high, rig_view),
-        sliders=[_slider(scene.moments)],
+        sliders=[_slider(scene.frame_names)],
         updatemenus=[_play_buttons(), _view_buttons(rig_view, subject_view)],
         margin={"l": 0, "r": 0, "t": 88, "b": 0},
         legend={"y": 1.0, "yanchor": "top", "x": 0, "itemsizing": "constant"},
@@ -79,7 +80,7 @@ def draw_scene(scene: Scene, keypoint_names: Sequence[str], edges: Edges) -> go.
 
 
 def _styles(scene: Scene, keypoint_names: Sequence[str], edges: Edges) -> list[dict[str, Any]]:
-    """Traces without coordinates: what is known, then the prediction; of each the points, and lines for a skeleton."""
+    """Style the traces: known points, then predicted ones; for each the points, and lines if there are edges."""
     layers = [] if scene.known is None else [(scene.known_name, KNOWN, 3)]
     styles: list[dict[str, Any]] = []
     for name, color, size in [*layers, ("prediction", PREDICTED, 4)]:
@@ -91,22 +92,23 @@ def _styles(scene: Scene, keypoint_names: Sequence[str], edges: Edges) -> list[d
     return styles
 
 
-def _places(scene: Scene, moment: int, edges: Edges) -> list[np.ndarray]:
-    """The coordinates of a moment, in the order of `_styles`."""
+def _trace_points(scene: Scene, frame: int, edges: Edges) -> list[np.ndarray]:
+    """Return the points of each trace in a frame, in the order of `_styles`."""
     layers = [scene.points] if scene.known is None else [scene.known, scene.points]
-    places = []
+    traces = []
     for points in layers:
-        places += [points[moment], _bones(points[moment], edges)] if edges else [points[moment]]
-    return places
+        traces += [points[frame], _bones(points[frame], edges)] if edges else [points[frame]]
+    return traces
 
 
 def _bones(points: np.ndarray, edges: Edges) -> np.ndarray:
-    """(3 E, 3) the ends of each line and a gap."""
+    """Return (3 E, 3) points: both ends of each line and a gap."""
     gap = np.full(3, np.nan)
     return np.array([each for a, b in edges for each in (points[a], points[b], gap)])
 
 
 def _axes(low: np.ndarray, high: np.ndarray, camera: dict[str, Any]) -> dict[str, Any]:
+    """Lay out the axes with equal units, seen from a camera of plotly."""
     ratio = (high - low) / (high - low).max()
     axes = {
         f"{name}axis": {
@@ -128,16 +130,16 @@ def _axes(low: np.ndarray, high: np.ndarray, camera: dict[str, Any]) -> dict[str
         "aspectratio": dict(zip("xyz", ratio.tolist(), strict=True)),
         "camera": camera,
         "dragmode": "turntable",
-        # What the reader turned stays turned while the pose plays.
+        # Keep the direction of view that the reader chose while the pose plays.
         "uirevision": "turned",
     }
 
 
-def _slider(moments: Sequence[str]) -> dict[str, Any]:
+def _slider(frame_names: Sequence[str]) -> dict[str, Any]:
     still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
     steps = [
-        {"label": plain(name), "method": "animate", "args": [[str(moment)], still]}
-        for moment, name in enumerate(moments)
+        {"label": plain(name), "method": "animate", "args": [[str(frame)], still]}
+        for frame, name in enumerate(frame_names)
     ]
     return {
         "steps": steps,
@@ -147,7 +149,7 @@ def _slider(moments: Sequence[str]) -> dict[str, Any]:
         "pad": {"t": 4, "b": 16},
         "ticklen": 0,
         "minorticklen": 0,
-        # Names under every step would cover each other; the chosen one stands above.
+        # Names under all steps would overlap; the name of the current step is above the slider.
         "font": {"color": "rgba(0,0,0,0)", "size": 1},
         "currentvalue": {"font": {"color": INK, "size": 13}, "prefix": "", "xanchor": "left"},
     }

@@ -1,4 +1,4 @@
-"""Predictions of whole videos that lie in the run folder, with the cameras that took them."""
+"""Predictions of whole videos in the run folder, with the cameras of each recording."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mvgeom import CameraGroup, reprojection_error
+from mvgeom.errors import InputError
 from mvtrain.model.run_folder import Run
 from mvtrain.predict.recordings import load_calibration
 from mvtrain.predict.saved_predictions import PredictionFiles, find_predictions, load_predictions
@@ -17,12 +18,12 @@ class Recording:
     """A predicted video of all views, in 3D.
 
     Attributes:
-        session: its name.
-        view_names: V names.
-        points_3d: (T, K, 3) world; NaN where no two views agree.
-        reprojection_error: (T, V, K) px of the frame, distance between a prediction and the projection of the 3D point;
+        session: Name of the recording.
+        view_names: V names of the views.
+        points_3d: (T, K, 3) predicted world points; NaN where no two views agree.
+        reprojection_error: (T, V, K) distance in full-image px between a prediction and the projection of the 3D point;
             NaN without either.
-        cameras: that took it.
+        cameras: Cameras of the recording, in the order of the views.
     """
 
     session: str
@@ -34,11 +35,11 @@ class Recording:
 
 @dataclass(frozen=True, kw_only=True)
 class Recordings:
-    """What lies in `video_preds`.
+    """Recordings in `video_preds`.
 
     Attributes:
-        complete: those that can be shown in 3D.
-        omitted: for each other one a sentence that says why not.
+        complete: Recordings that can be shown in 3D.
+        omitted: A sentence with the reason for each other recording.
     """
 
     complete: tuple[Recording, ...]
@@ -46,17 +47,18 @@ class Recordings:
 
 
 def read_recordings(run: Run) -> Recordings:
-    """The predicted videos in the run's `video_preds`; none where `mvtrain predict` wrote nothing there.
+    """Read the predicted videos in the run's `video_preds`; none where `mvtrain predict` wrote nothing there.
 
     Raises:
-        ValueError: tables that are damaged, of other keypoints than the run's, or a calibration without its views.
+        InputError: A table is damaged, has other keypoints than the run (`keypoints-differ`), or a calibration lacks a
+            view.
     """
     folder = run.folder / "video_preds"
     if not any(folder.glob("*_prediction.json")):
         return Recordings(complete=(), omitted=())
     complete, omitted = [], []
     for files in find_predictions(folder):
-        reason = _why_not(files)
+        reason = _reason_to_omit(files)
         if reason is None:
             complete.append(_read(files, run))
         else:
@@ -64,7 +66,8 @@ def read_recordings(run: Run) -> Recordings:
     return Recordings(complete=tuple(complete), omitted=tuple(omitted))
 
 
-def _why_not(files: PredictionFiles) -> str | None:
+def _reason_to_omit(files: PredictionFiles) -> str | None:
+    """Return why a recording cannot be shown in 3D, None if it can."""
     if files.table_3d is None or files.calibration is None:
         return "it was predicted without calibration"
     if not files.calibration.is_file():
@@ -75,10 +78,16 @@ def _why_not(files: PredictionFiles) -> str | None:
 def _read(files: PredictionFiles, run: Run) -> Recording:
     predicted = load_predictions(files)
     if predicted.keypoint_names != run.spec.keypoint_names:
-        raise ValueError(
-            f"the predictions of {files.session} in {run.folder / 'video_preds'} have the keypoints "
-            f"{', '.join(predicted.keypoint_names)}, but the run {', '.join(run.spec.keypoint_names)}: they are of "
-            "another run; predict the videos again"
+        folder = run.folder / "video_preds"
+        raise InputError(
+            f"{folder}: the predictions of session {files.session!r} have other keypoints than the run, found "
+            f"{', '.join(predicted.keypoint_names)}, expected {', '.join(run.spec.keypoint_names)}. They are of "
+            "another run: predict the videos again",
+            code="keypoints-differ",
+            path=folder,
+            session=files.session,
+            found=predicted.keypoint_names,
+            expected=run.spec.keypoint_names,
         )
     assert files.calibration is not None
     assert predicted.in_3d is not None

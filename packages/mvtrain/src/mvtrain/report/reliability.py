@@ -1,13 +1,14 @@
-"""The section of correct keypoints (PCK) and of what likelihoods are worth."""
+"""Section of the report: share of correct keypoints (PCK), and reliability of the likelihoods."""
 
 from __future__ import annotations
 
 import pandas as pd
+from markupsafe import Markup
 
 from mvtrain.evaluate.error_tables import ALL, OCCLUDED, in_view_order
 from mvtrain.evaluate.likelihood_fit import calibration_errors
 from mvtrain.model.likelihood import ConfidenceMap, describe_likelihood
-from mvtrain.report.html import Section, grid, number, paragraph, sentence, table
+from mvtrain.report.html import Section, grid, heading, join_parts, number, paragraph, sentence, table
 from mvtrain.report.plots import FAINT, SET_COLORS, figure, figure_html, go
 
 _LARGEST_SHARE = 0.3
@@ -18,23 +19,23 @@ _HEIGHT = 380
 def reliability_section(
     pck: pd.DataFrame, calibration: pd.DataFrame, share: float, confidence_map: ConfidenceMap | None
 ) -> Section:
-    """How many keypoints are found, and whether likelihoods say which.
+    """Show the share of correct keypoints, and how often a keypoint of some likelihood is correct.
 
     Args:
-        pck: from `evaluation.tables.pck_table`.
-        calibration: from `evaluation.confidence.calibration_table`.
-        share: of the subject's size that likelihoods are about.
-        confidence_map: the run's calibration of confidence, None without one.
+        pck: Table from `evaluate.error_tables.pck_table`.
+        calibration: Table from `evaluate.likelihood_fit.calibration_table`.
+        share: Distance that likelihoods refer to, as a share of the subject's size.
+        confidence_map: The run's calibration of its confidence, None without one.
     """
     plots = [
-        figure_html(_correct(pck), "pck", _HEIGHT),
-        figure_html(_reliability(calibration, share), "reliability", _HEIGHT),
+        figure_html(_draw_pck(pck), "pck", _HEIGHT),
+        figure_html(_draw_reliability(calibration, share), "reliability", _HEIGHT),
     ]
     meaning = paragraph(sentence(describe_likelihood(confidence_map)), "caption")
     tables = [
-        "<h3>Keypoints found</h3>",
+        heading("Keypoints found"),
         _pck_table(pck),
-        "<h3>Likelihood</h3>",
+        heading("Likelihood"),
         _likelihood_table(calibration),
         meaning,
     ]
@@ -42,16 +43,16 @@ def reliability_section(
         anchor="reliability",
         title="Correct keypoints and likelihood",
         how_to_read=(
-            "First the share of keypoints whose prediction is nearer than a distance: of visible labels, and of "
-            "occluded keypoints where their place is known. Then, of the keypoints with some likelihood, the share "
-            f"found within {100 * share:.3g} % of the subject's size, hidden ones included: on the diagonal a "
-            "likelihood is what it says, below it the network is too sure of itself."
+            "First figure: the share of keypoints with an error below a distance, for visible labels and for occluded "
+            "keypoints with a known place. Second figure: of the keypoints with some likelihood, the share found "
+            f"within {100 * share:.3g} % of the subject's size, hidden ones included. On the diagonal the likelihood "
+            "equals that share; below it the network is overconfident."
         ),
-        body_html="\n".join([grid(plots), *tables]),
+        body_html=join_parts([grid(plots), *tables]),
     )
 
 
-def _correct(pck: pd.DataFrame) -> go.Figure:
+def _draw_pck(pck: pd.DataFrame) -> go.Figure:
     drawn = figure(
         "keypoints found (PCK)",
         xaxis={"title_text": "distance, % of the subject's size", "range": [0, 100 * _LARGEST_SHARE]},
@@ -72,9 +73,9 @@ def _correct(pck: pd.DataFrame) -> go.Figure:
     return drawn
 
 
-def _reliability(calibration: pd.DataFrame, share: float) -> go.Figure:
+def _draw_reliability(calibration: pd.DataFrame, share: float) -> go.Figure:
     drawn = figure(
-        "likelihood and truth",
+        "likelihood and share found",
         xaxis={"title_text": "likelihood", "range": [0, 1]},
         yaxis={"title_text": f"share within {100 * share:.3g} %", "range": [0, 1.02]},
         showlegend=True,
@@ -90,12 +91,13 @@ def _reliability(calibration: pd.DataFrame, share: float) -> go.Figure:
             mode="lines+markers",
             line={"color": SET_COLORS[str(split)], "width": 2, "dash": "dash" if confidence == "raw" else "solid"},
             customdata=bins["count"].to_numpy(),
-            hovertemplate="said %{x:.2f}, true %{y:.2f}, %{customdata} keypoints",
+            hovertemplate="likelihood %{x:.2f}, found %{y:.2f}, %{customdata} keypoints",
         )
     return drawn
 
 
-def _pck_table(pck: pd.DataFrame) -> str:
+def _pck_table(pck: pd.DataFrame) -> Markup:
+    """Render the share of keypoints found within some distances."""
     chosen = pck[(pck["keypoint"] == ALL) & (pck["unit"] == "share") & pck["threshold"].isin(_LISTED_SHARES)]
     has_occluded = (chosen["visibility"] == OCCLUDED).any()
     rows = []
@@ -103,12 +105,13 @@ def _pck_table(pck: pd.DataFrame) -> str:
         found = dict(zip(part["threshold"], part["pck"], strict=True))
         names = [str(split), str(view), *([str(visibility)] if has_occluded else [])]
         rows.append([*names, str(part["count"].iloc[0]), *(f"{100 * found[each]:.1f} %" for each in _LISTED_SHARES)])
-    names = ["set", "view", *(["visibility"] if has_occluded else [])]
+    names = ["split", "view", *(["visibility"] if has_occluded else [])]
     head = (*names, "count", *(f"within {100 * each:g} %" for each in _LISTED_SHARES))
     return table("pck-table", head, rows, num_text_columns=len(names))
 
 
-def _likelihood_table(calibration: pd.DataFrame) -> str:
+def _likelihood_table(calibration: pd.DataFrame) -> Markup:
+    """Render the mean likelihood beside the share found."""
     rows = [
         [
             row["split"],
@@ -119,5 +122,5 @@ def _likelihood_table(calibration: pd.DataFrame) -> str:
         ]
         for row in calibration_errors(calibration).to_dict("records")
     ]
-    head = ("set", "confidence", "keypoints", "number", "said", "true", "calibration error")
+    head = ("split", "confidence", "keypoints", "count", "mean likelihood", "share found", "calibration error")
     return table("likelihood-table", head, rows, num_text_columns=3)

@@ -1,8 +1,9 @@
-"""The section of the worst frames: pictures with labels and predictions drawn on them."""
+"""Section of the report: the frames with the largest errors, labels and predictions drawn on their images."""
 
 from __future__ import annotations
 
 import numpy as np
+from markupsafe import Markup
 
 from mvtrain.drawing.sheets import Color, Marks, cell_size, draw_cell, frame_title, palette
 from mvtrain.evaluate.error_tables import statistics
@@ -10,93 +11,87 @@ from mvtrain.evaluate.evaluation import Evaluation, held_out_set
 from mvtrain.evaluate.likelihood_fit import DEFAULT_SHARE
 from mvtrain.project.images import read_image
 from mvtrain.project.project import Project, to_crop
-from mvtrain.report.html import Section, escape, grid, jpeg, number, paragraph
+from mvtrain.report.html import Section, grid, heading, join_parts, jpeg, legend, number, paragraph
 
-_NUM_MOMENTS = 6
-_NEAR = 3
-"""Rows of the label table."""
-_MAX_PICTURES = 32
-"""What the page has room for."""
-_SHARPNESS = 1.5
-"""Pixels of a picture beside those of the sheets of `mvtrain check`: dense screens show more than one per CSS px."""
+_NUM_FRAMES = 6
+_MIN_DISTANCE = 3
+"""Rows of the label table between two frames of a session; frames up to this distance look alike."""
+_MAX_IMAGES = 32
+"""Largest number of images, for the size of the page."""
+_SCALE = 1.5
+"""Size of an image relative to the sheets of `mvtrain check`, because screens show more than one pixel per CSS px."""
 
 
 def worst_frames_section(evaluation: Evaluation, project: Project) -> Section:
-    """The moments of the held-out set with the largest errors, all their views.
+    """Show all views of the frames with the largest errors in the held-out split.
 
     Raises:
-        ValueError: an image cannot be read.
+        InputError: An image cannot be read.
     """
     split = held_out_set(evaluation)
-    worst = worst_rows(evaluation, max(1, min(_NUM_MOMENTS, _MAX_PICTURES // len(evaluation.view_names))))
+    worst = worst_rows(evaluation, max(1, min(_NUM_FRAMES, _MAX_IMAGES // len(evaluation.view_names))))
     colors = palette(len(evaluation.keypoint_names))
     if worst:
-        body = _legend(evaluation, colors) + "\n".join(_moment(evaluation, project, n, colors) for n in worst)
+        names = legend(zip(evaluation.keypoint_names, colors, strict=True))
+        body = join_parts([names, *(_frame(evaluation, project, n, colors) for n in worst)])
     else:
-        body = paragraph(f"The {split} set has no visible label.", "note")
+        body = paragraph(f"The {split} split has no visible label.", "note")
     return Section(
         anchor="worst-frames",
         title="Worst frames",
         how_to_read=(
-            f"The moments of the {split} set with the largest mean error, of those close in time the worst. A dot is a "
-            "label, the cross joined to it its prediction, a cross alone the prediction of a keypoint without visible "
-            f"label; red circles mark errors above {100 * DEFAULT_SHARE:g} % of the subject's size. Look for wrong "
-            "labels first, then for what these frames have in common."
+            f"The frames of the {split} split with the largest mean error; of frames close in time only the worst. A "
+            "dot is a label, the cross joined to it its prediction, a cross alone the prediction of a keypoint without "
+            f"visible label; red circles mark errors above {100 * DEFAULT_SHARE:g} % of the subject's size. First look "
+            "for wrong labels, then for conditions that these frames have in common."
         ),
         body_html=body,
     )
 
 
 def worst_rows(evaluation: Evaluation, count: int) -> list[int]:
-    """Positions in the evaluation of the moments of the held-out set with the largest mean error, the worst first.
+    """Find the frames of the held-out split with the largest mean error, as positions in the evaluation, worst first.
 
-    Of moments that are near each other in a session only the worst is taken: they look alike.
+    Of frames close to each other in a session only the worst is taken, because they look alike.
     """
     means = np.array([statistics(errors)["mean"] for errors in evaluation.pixel_error])
     candidates = np.flatnonzero((evaluation.split == held_out_set(evaluation)) & np.isfinite(means))
     chosen: list[int] = []
-    for moment in candidates[np.argsort(-means[candidates], kind="stable")].tolist():
-        distances = np.abs(evaluation.rows[chosen] - evaluation.rows[moment])
+    for frame in candidates[np.argsort(-means[candidates], kind="stable")].tolist():
+        distances = np.abs(evaluation.rows[chosen] - evaluation.rows[frame])
         if not any(
-            distance <= _NEAR and evaluation.sessions[other] == evaluation.sessions[moment]
+            distance <= _MIN_DISTANCE and evaluation.sessions[other] == evaluation.sessions[frame]
             for distance, other in zip(distances, chosen, strict=True)
         ):
-            chosen.append(moment)
+            chosen.append(frame)
     return chosen[:count]
 
 
-def _legend(evaluation: Evaluation, colors: list[Color]) -> str:
-    entries = "".join(
-        f'<li><span style="background: rgb({red}, {green}, {blue})"></span>{position + 1} {escape(name)}</li>'
-        for position, (name, (red, green, blue)) in enumerate(zip(evaluation.keypoint_names, colors, strict=True))
-    )
-    return f'<ul class="legend">{entries}</ul>'
-
-
-def _moment(evaluation: Evaluation, project: Project, moment: int, colors: list[Color]) -> str:
-    row = int(evaluation.rows[moment])
+def _frame(evaluation: Evaluation, project: Project, frame: int, colors: list[Color]) -> Markup:
+    """Render the images of a frame with its labels and predictions."""
+    row = int(evaluation.rows[frame])
     width, height = cell_size(project)
-    size = round(_SHARPNESS * width), round(_SHARPNESS * height)
-    pictures = []
+    size = round(_SCALE * width), round(_SCALE * height)
+    images = []
     for view, name in enumerate(evaluation.view_names):
         path = project.image_paths[row][view]
         if path is None:
             continue
-        picture = draw_cell(read_image(path), marks_of(evaluation, project, moment, view), colors, size)
-        mean = statistics(evaluation.pixel_error[moment, view])["mean"]
+        image = draw_cell(read_image(path), marks_of(evaluation, project, frame, view), colors, size)
+        mean = statistics(evaluation.pixel_error[frame, view])["mean"]
         caption = f"{name}: mean {number(mean)} px"
-        pictures.append(f"<figure>{jpeg(picture, caption)}<figcaption>{escape(caption)}</figcaption></figure>")
-    title = f"{frame_title(project, row)}: mean {number(statistics(evaluation.pixel_error[moment])['mean'])} px"
-    return f'<h3 class="moment">{escape(title)}</h3>' + grid(pictures, "pictures")
+        images.append(jpeg(image, caption))
+    title = f"{frame_title(project, row)}: mean {number(statistics(evaluation.pixel_error[frame])['mean'])} px"
+    return join_parts([heading(title, "frame"), grid(images, "images")])
 
 
-def marks_of(evaluation: Evaluation, project: Project, moment: int, view: int) -> Marks:
-    """Labels and predictions of a moment in a view, in px of the stored image."""
-    row = evaluation.rows[[moment]]
-    labels = to_crop(project, row, evaluation.labels[[moment]])[0, view]
+def marks_of(evaluation: Evaluation, project: Project, frame: int, view: int) -> Marks:
+    """Return the labels and predictions of a frame in a view, in crop px."""
+    row = evaluation.rows[[frame]]
+    labels = to_crop(project, row, evaluation.labels[[frame]])[0, view]
     return Marks(
         points=labels,
         filled=np.ones(len(labels), dtype=bool),
-        expected=to_crop(project, row, evaluation.points[[moment]])[0, view],
-        alarming=evaluation.pixel_error[moment, view] > DEFAULT_SHARE * evaluation.subject_size[view],
+        expected=to_crop(project, row, evaluation.points[[frame]])[0, view],
+        alarming=evaluation.pixel_error[frame, view] > DEFAULT_SHARE * evaluation.subject_size[view],
     )

@@ -1,18 +1,15 @@
-"""The page itself: one HTML file that loads nothing from anywhere."""
+"""Command `mvtrain report`: evaluate a run on its project and write the page."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
-from string import Template
 
-from plotly.offline import get_plotlyjs
 from rich.console import Console
 
+from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
 from mvtrain.drawing.keypoints import style_of
 from mvtrain.evaluate.error_tables import error_3d_table, error_table, pck_table
@@ -22,7 +19,7 @@ from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.predictor import choose_device
 from mvtrain.predict.run_predict import print_line, print_warning
 from mvtrain.project.project import Project, read_project
-from mvtrain.report.html import Section, escape, folded
+from mvtrain.report.html import Section, folded_text, page_html
 from mvtrain.report.keypoint_errors import errors_section
 from mvtrain.report.learning_curves import learning_curves_section, read_metrics, read_run_info
 from mvtrain.report.overview import overview_html
@@ -33,78 +30,16 @@ from mvtrain.report.reprojection_section import reprojection_section
 from mvtrain.report.scenes import scenes_of
 from mvtrain.report.worst_frames import worst_frames_section
 
-_PAGE = Template("""\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
-<title>$title</title>
-<style>
-$style
-</style>
-<script>
-$plotly
-</script>
-<script>
-// Plotly ends an animation for another one, such as Pause, by a rejection without reason that nobody catches.
-window.addEventListener("unhandledrejection", event => { if (event.reason === undefined) event.preventDefault(); });
-</script>
-</head>
-<body>
-<header>
-<p class="kind">mvtrain report</p>
-$overview
-<nav>$links</nav>
-</header>
-<main>
-$sections
-</main>
-<footer>Written by mvtrain $version on $date.</footer>
-</body>
-</html>
-""")
-
-
-def page_html(title: str, overview_html: str, sections: Sequence[Section], *, version: str, date: str) -> str:
-    """The whole page.
-
-    Args:
-        title: of the window, plain text.
-        overview_html: what stands before the sections.
-        sections: in their order.
-        version: of mvtrain.
-        date: of the report.
-    """
-    return _PAGE.substitute(
-        title=escape(title),
-        style=resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8"),
-        plotly=get_plotlyjs(),
-        overview=overview_html,
-        links="".join(f'<a href="#{escape(each.anchor)}">{escape(each.title)}</a>' for each in sections),
-        sections="\n".join(_section_html(each) for each in sections),
-        version=escape(version),
-        date=escape(date),
-    )
-
-
-def _section_html(section: Section) -> str:
-    return (
-        f'<section id="{escape(section.anchor)}">\n<h2>{escape(section.title)}</h2>\n'
-        f'<p class="how">{escape(section.how_to_read)}</p>\n{section.body_html}\n</section>'
-    )
-
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions:
-    """How to report.
+    """Options of the command.
 
     Attributes:
-        out: the HTML file; None: `report.html` in the run folder.
-        checkpoint: `best` or `last`.
-        batch_size: moments per batch; None: `training.test_batch_size` of the run.
-        device: where to compute; None: a GPU if there is one.
+        out: HTML file to write; None: `report.html` in the run folder.
+        checkpoint: Checkpoint to load: `best` or `last`.
+        batch_size: Number of frames per batch; None: `training.test_batch_size` of the run.
+        device: Device of the network; None: a GPU if there is one.
     """
 
     out: Path | None = None
@@ -116,19 +51,25 @@ class ReportOptions:
 def report_command(run_dir: Path, options: ReportOptions, console: Console) -> None:
     """Evaluate a run on its project and write the page.
 
+    Args:
+        run_dir: Run folder.
+        options: Options of the command.
+        console: Console for warnings and the name of the page.
+
     Raises:
-        ValueError: no run folder or checkpoint, a damaged file in it, the project is gone, no place for the page.
+        InputError: The folder is not a run folder or has no checkpoint, a file in it is damaged, the project is not
+            there (`missing-file`), or the page cannot be written there (`unwritable-file`).
     """
     run = load_run(run_dir, options.checkpoint)
     out = options.out or run_dir / "report.html"
     _check_writable(out)
-    # Before the network runs, which takes longest.
+    # Read first: errors in these files are found before the network runs, which takes longest.
     metrics, info, recordings = read_metrics(run_dir), read_run_info(run_dir), read_recordings(run)
-    project = _project_of(run)
+    project = _read_project(run)
     edges = style_of(run.config, project.keypoint_names, min_confidence=0).edges
     evaluation = evaluate(run, project, device=choose_device(options.device), batch_size=options.batch_size)
     if metrics is None:
-        print_warning(console, f"{run_dir} has no metrics.csv: no learning curves")
+        print_warning(console, f"{run_dir} has no metrics.csv: the page has no learning curves")
     for sentence in recordings.omitted:
         print_warning(console, sentence)
 
@@ -158,30 +99,40 @@ def report_command(run_dir: Path, options: ReportOptions, console: Console) -> N
     title = f"{run_dir.resolve().name}: mvtrain report"
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     write_text(out, page_html(title, overview, sections, version=version("mvtrain"), date=now))
-    print_line(console, f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB): open it in a browser, it needs no network")
+    print_line(console, f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB): open it in a browser; it works offline")
 
 
 def _check_writable(out: Path) -> None:
+    """Check that the page can be a file of that name."""
     if out.is_dir() or not out.parent.is_dir():
         problem = "it is a folder" if out.is_dir() else f"the folder {out.parent} does not exist"
-        raise ValueError(f"the report cannot be written to {out}: {problem}; name an HTML file with --out")
+        raise InputError(
+            f"{out}: the report cannot be written: {problem}. Name an HTML file with --output",
+            code="unwritable-file",
+            path=out,
+        )
 
 
-def _project_of(run: Run) -> Project:
-    folder = run.config.data.data_dir
+def _read_project(run: Run) -> Project:
+    """Read the project that a run was trained on."""
+    folder, config = run.config.data.data_dir, run.folder / "config.yaml"
     if folder is None or not folder.is_dir():
-        raise ValueError(
-            f"the project {folder} that {run.folder} was trained on is not there; put it back, or set data.data_dir in "
-            f"{run.folder / 'config.yaml'} to where it is now"
+        raise InputError(
+            f"{config}: data.data_dir: the project of the run does not exist, found {folder}. Put it back, or set "
+            "data.data_dir to its folder",
+            code="missing-file",
+            key="data.data_dir",
+            path=folder,
         )
     return read_project(run.config)
 
 
 def _config_section(run_dir: Path) -> Section:
+    """Show the config, folded."""
     config = read_text(run_dir / "config.yaml")
     return Section(
         anchor="config",
         title="Config",
         how_to_read="The config of the run with every value, as in its config.yaml.",
-        body_html=folded("Show config.yaml", f"<pre>{escape(config)}</pre>"),
+        body_html=folded_text("Show config.yaml", config),
     )

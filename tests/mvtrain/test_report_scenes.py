@@ -1,4 +1,4 @@
-"""The 3D figures: poses where they are, in the order of time, with the cameras in sight."""
+"""3D figures of the report: poses in the order of time, with all cameras visible."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def scene(cameras: Sequence[CameraGroup], *, known: bool = True, seed: int = 0) 
     points[0, 2] = np.nan
     return Scene(
         title="a <i>title</i>",
-        moments=tuple(f"moment {number}" for number in range(len(cameras))),
+        frame_names=tuple(f"frame {number}" for number in range(len(cameras))),
         points=points,
         known=points + 0.1 if known else None,
         known_name="truth",
@@ -45,19 +45,19 @@ def xyz(trace: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_each_frame_of_the_animation_is_its_moment(known: bool) -> None:
+def test_each_step_of_the_animation_shows_its_frame(known: bool) -> None:
     rig = ring()
     shown = scene([rig] * 4, known=known)
     drawn = draw_scene(shown, NAMES, EDGES)
     layers = [shown.known, shown.points] if shown.known is not None else [shown.points]
     assert [frame.name for frame in drawn.frames] == ["0", "1", "2", "3"]
-    for moment, frame in enumerate(drawn.frames):
+    for number, frame in enumerate(drawn.frames):
         assert list(frame.traces) == list(range(2 * len(layers)))
         for layer, points in enumerate(layers):
             markers, lines = frame.data[2 * layer : 2 * layer + 2]
-            np.testing.assert_allclose(xyz(markers), points[moment], rtol=1e-6, equal_nan=True)
+            np.testing.assert_allclose(xyz(markers), points[number], rtol=1e-6, equal_nan=True)
             ends = xyz(lines).reshape(len(EDGES), 3, 3)
-            np.testing.assert_allclose(ends[:, :2], points[moment][np.array(EDGES)], rtol=1e-6, equal_nan=True)
+            np.testing.assert_allclose(ends[:, :2], points[number][np.array(EDGES)], rtol=1e-6, equal_nan=True)
             assert np.isnan(ends[:, 2]).all()
     for trace, moved in zip(drawn.data, drawn.frames[0].data, strict=False):
         np.testing.assert_array_equal(xyz(trace), xyz(moved))
@@ -65,7 +65,7 @@ def test_each_frame_of_the_animation_is_its_moment(known: bool) -> None:
     assert [step.args[0][0] for step in drawn.layout.sliders[0].steps] == ["0", "1", "2", "3"]
 
 
-def test_cameras_stand_where_they_are_with_their_names() -> None:
+def test_cameras_are_drawn_at_their_centers_with_their_names() -> None:
     rig = ring(3)
     *frusta, names = camera_traces(rig)
     assert [trace["name"] for trace in frusta] == list(names["text"]) == list(rig.names)
@@ -99,7 +99,7 @@ def test_a_rig_that_stays_is_drawn_once_and_one_that_changes_moves() -> None:
     angle=st.floats(0, 6),
     num_views=st.integers(2, 8),
 )
-def test_the_first_view_has_everything_in_sight(scale: float, shift: tuple, angle: float, num_views: int) -> None:
+def test_the_first_view_shows_everything(scale: float, shift: tuple, angle: float, num_views: int) -> None:
     turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
     offset = scale * np.array(shift)
     rig = ring(num_views)
@@ -135,7 +135,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return read_project(load_config(write_tiny_config(folder / "tiny.yaml", folder / "project")))
 
 
-def test_labelled_moments_come_session_by_session_with_the_truth(project: Project) -> None:
+def test_labeled_frames_come_session_by_session_with_the_truth(project: Project) -> None:
     evaluation = noisy_evaluation(project, ["train", "test"] * 4, noise=1.0)
     (shown,) = scenes_of(evaluation, project, [])
     order = sorted(range(8), key=lambda row: (project.sessions[row], row))
@@ -143,7 +143,7 @@ def test_labelled_moments_come_session_by_session_with_the_truth(project: Projec
     assert evaluation.truth_3d is not None
     np.testing.assert_array_equal(shown.known, evaluation.truth_3d[order])
     assert shown.known_name == "truth"
-    assert [moment.rpartition(" ")[2] for moment in shown.moments] == [f"({evaluation.split[n]})" for n in order]
+    assert [name.rpartition(" ")[2] for name in shown.frame_names] == [f"({evaluation.split[n]})" for n in order]
     assert len(shown.rigs) == len({id(rig) for rig in project.cameras})
 
 
@@ -154,18 +154,18 @@ def recording(num_frames: int, num_keypoints: int = 20) -> Recording:
     return Recording(session="mouse", view_names=rig.names, points_3d=points, reprojection_error=error, cameras=rig)
 
 
-def test_of_long_recordings_the_middle_is_shown(project: Project) -> None:
+def test_long_recordings_show_their_middle(project: Project) -> None:
     evaluation = noisy_evaluation(project, ["test"] * 8, noise=1.0)
     long = recording(2001)
     shown = scenes_of(evaluation, project, [long])[1]
-    first = int(shown.moments[0].removeprefix("frame "))
-    assert 40 <= len(shown.moments) <= 300
-    assert abs(first + len(shown.moments) / 2 - 1000) < 1
-    np.testing.assert_array_equal(shown.points, long.points_3d[first : first + len(shown.moments)])
-    assert f"frames {first} to {first + len(shown.moments) - 1} of 2001" in shown.title
+    first = int(shown.frame_names[0].removeprefix("frame "))
+    assert 40 <= len(shown.frame_names) <= 300
+    assert abs(first + len(shown.frame_names) / 2 - 1000) < 1
+    np.testing.assert_array_equal(shown.points, long.points_3d[first : first + len(shown.frame_names)])
+    assert f"frames {first} to {first + len(shown.frame_names) - 1} of 2001" in shown.title
 
 
-def test_without_3d_there_is_a_reason_and_no_figure(project: Project) -> None:
+def test_without_3d_the_page_has_a_reason_and_no_figure(project: Project) -> None:
     evaluation = noisy_evaluation(project, ["test"] * 8, noise=1.0)
     flat = replace(evaluation, points_3d=np.full_like(evaluation.points_3d, np.nan))
     nothing = recording(5)
@@ -178,7 +178,7 @@ def test_without_3d_there_is_a_reason_and_no_figure(project: Project) -> None:
     assert "Plotly" not in section.body_html
 
 
-def test_a_subject_that_is_one_point_can_be_looked_at() -> None:
+def test_a_subject_that_is_one_point_has_a_view() -> None:
     shown = scene([ring()] * 2, known=False)
     buttons = draw_scene(replace(shown, points=np.ones_like(shown.points)), NAMES, EDGES).layout.updatemenus[1].buttons
     view = buttons[1].args[0]["scene.camera"]

@@ -1,4 +1,4 @@
-"""Worst frames and reprojection errors over time: which moments, where on the pictures, in which order."""
+"""Worst frames and reprojection errors over time in the report: choice, marks and order of the frames."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOTHING = Recordings(complete=(), omitted=())
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Images are crops, so that px of the file are not px of the frame."""
+    """Generate a project whose images are crops, so that crop px differ from full-image px."""
     folder = tmp_path_factory.mktemp("frames")
     generate_tiny_project(folder / "project", num_frames=12, num_sessions=2, crop=True)
     config = load_config(write_tiny_config(folder / "tiny.yaml", folder / "project"))
@@ -41,7 +41,7 @@ def evaluation(project: Project) -> Evaluation:
     return noisy_evaluation(project, ["train"] * 4 + ["test"] * 8, noise=2.0)
 
 
-def test_the_worst_moments_are_of_the_test_set_and_not_near_each_other() -> None:
+def test_the_worst_frames_are_of_the_test_split_and_not_close_to_each_other() -> None:
     evaluation = made_up_evaluation(
         views=("a", "b"), keypoints=("nose",), sets=["train"] * 5 + ["test"] * 35, missing=0.0
     )
@@ -50,54 +50,54 @@ def test_the_worst_moments_are_of_the_test_set_and_not_near_each_other() -> None
     assert worst[0] == 5 + means[5:].argmax()
     assert np.diff(means[worst]).max() < 0
     assert np.diff(np.sort(worst)).min() > 3
-    # Nothing that is worse was passed over but for its neighbours.
-    for moment in range(5, 40):
-        if moment not in worst and means[moment] > means[worst[-1]]:
-            assert np.abs(np.array(worst) - moment).min() <= 3
-    in_turns = replace(evaluation, sessions=tuple("xy"[n % 2] for n in range(40)))
-    assert np.diff(np.sort(worst_rows(in_turns, 10))).min() == 1
+    # A worse frame is left out only next to a chosen one.
+    for frame in range(5, 40):
+        if frame not in worst and means[frame] > means[worst[-1]]:
+            assert np.abs(np.array(worst) - frame).min() <= 3
+    alternating = replace(evaluation, sessions=tuple("xy"[n % 2] for n in range(40)))
+    assert np.diff(np.sort(worst_rows(alternating, 10))).min() == 1
 
 
-def test_a_set_without_labels_has_no_worst_frame(project: Project) -> None:
+def test_a_split_without_labels_has_no_worst_frame(project: Project) -> None:
     evaluation = noisy_evaluation(project, ["test"] * 12, noise=1.0)
     evaluation.pixel_error[:] = np.nan
-    assert "The test set has no visible label." in worst_frames_section(evaluation, project).body_html
+    assert "The test split has no visible label." in worst_frames_section(evaluation, project).body_html
 
 
-def test_marks_are_in_px_of_the_stored_image(project: Project, evaluation: Evaluation) -> None:
+def test_marks_are_in_crop_px(project: Project, evaluation: Evaluation) -> None:
     visible = project.visibility == 2
     predicted = in_file(project, evaluation.points)
-    for moment in (0, 7):
+    for frame in (0, 7):
         for view in range(3):
-            marks = marks_of(evaluation, project, moment, view)
-            seen = visible[moment, view]
-            np.testing.assert_allclose(marks.points[seen], project.points[moment, view][seen], atol=1e-9)
+            marks = marks_of(evaluation, project, frame, view)
+            seen = visible[frame, view]
+            np.testing.assert_allclose(marks.points[seen], project.points[frame, view][seen], atol=1e-9)
             assert np.isnan(marks.points[~seen]).all()
-            np.testing.assert_allclose(marks.expected, predicted[moment, view], atol=1e-9)
-            far = np.linalg.norm(predicted[moment, view] - project.points[moment, view], axis=-1)
+            np.testing.assert_allclose(marks.expected, predicted[frame, view], atol=1e-9)
+            far = np.linalg.norm(predicted[frame, view] - project.points[frame, view], axis=-1)
             np.testing.assert_array_equal(marks.alarming, seen & (far > 0.1 * evaluation.subject_size[view]))
 
 
-def test_the_pictures_show_the_labels(project: Project, evaluation: Evaluation) -> None:
+def test_the_images_show_the_labels(project: Project, evaluation: Evaluation) -> None:
     section = worst_frames_section(evaluation, project)
-    pictures = re.findall(r"base64,([^\"]*)\"", section.body_html)
+    encoded = re.findall(r"base64,([^\"]*)\"", section.body_html)
     worst = worst_rows(evaluation, 6)
-    assert len(pictures) == 3 * len(worst)
-    images = [cv2.imdecode(np.frombuffer(base64.b64decode(each), np.uint8), cv2.IMREAD_COLOR) for each in pictures]
+    assert len(encoded) == 3 * len(worst)
+    images = [cv2.imdecode(np.frombuffer(base64.b64decode(each), np.uint8), cv2.IMREAD_COLOR) for each in encoded]
     assert all(image.shape[1] == 480 for image in images)
     bare = worst_frames_section(replace(evaluation, labels=np.full_like(evaluation.labels, np.nan)), project)
     without = re.findall(r"base64,([^\"]*)\"", bare.body_html)
-    assert pictures != without
+    assert encoded != without
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", section.body_html)
     expected = [
-        f"{name}: mean {np.nanmean(evaluation.pixel_error[moment, view]):.2f} px"
-        for moment in worst
+        f"{name}: mean {np.nanmean(evaluation.pixel_error[frame, view]):.2f} px"
+        for frame in worst
         for view, name in enumerate(evaluation.view_names)
     ]
     assert captions == expected
 
 
-def test_curves_of_labelled_moments_are_medians_by_session(project: Project, evaluation: Evaluation) -> None:
+def test_curves_of_labeled_frames_are_medians_by_session(project: Project, evaluation: Evaluation) -> None:
     drawn = draw_labeled(evaluation)
     assert [trace.name for trace in drawn.data] == list(dict.fromkeys(evaluation.sessions))
     for trace in drawn.data:
@@ -105,17 +105,17 @@ def test_curves_of_labelled_moments_are_medians_by_session(project: Project, eva
         numbers = [int(Path(str(evaluation.image_names[row][0])).stem.removeprefix("img")) for row in rows]
         order = np.argsort(numbers)
         np.testing.assert_array_equal(trace.x, np.sort(numbers))
-        medians = [np.nanmedian(evaluation.reprojection_error[rows[place]]) for place in order]
+        medians = [np.nanmedian(evaluation.reprojection_error[rows[n]]) for n in order]
         np.testing.assert_allclose(np.asarray(trace.y, dtype=float), medians)
-        assert list(trace.text) == [evaluation.split[rows[place]] for place in order]
+        assert list(trace.text) == [evaluation.split[rows[n]] for n in order]
 
 
-def test_moments_without_a_number_are_in_the_order_of_the_table() -> None:
+def test_frames_without_a_number_are_in_the_order_of_the_table() -> None:
     evaluation = made_up_evaluation(views=("a", "b"), keypoints=("nose",), sets=["test"] * 3)
     named = replace(evaluation, image_names=(("x/one.png", None), ("x/two.png", None), ("x/3.png", None)))
     drawn = draw_labeled(named)
     assert list(drawn.data[0].x) == [0, 1, 2]
-    assert drawn.layout.xaxis.title.text == "place in the label table"
+    assert drawn.layout.xaxis.title.text == "row of the label table"
 
 
 def recording(num_frames: int) -> Recording:
@@ -147,14 +147,14 @@ def test_frames_of_a_long_video_share_points() -> None:
     long = recording(4001)
     drawn = draw_recording(long)
     x, y = np.asarray(drawn.data[0].x), np.asarray(drawn.data[0].y)
-    assert "3 frames to a point" in drawn.layout.title.text
+    assert "3 frames per point" in drawn.layout.title.text
     assert len(x) == 1334
     np.testing.assert_array_equal(np.diff(x), 3)
     np.testing.assert_allclose(y[100], np.median(long.reprojection_error[300:303, 0]), rtol=1e-6)
     np.testing.assert_allclose(y[-1], np.median(long.reprojection_error[3999:, 0]), rtol=1e-6)
 
 
-def test_the_table_of_reprojection_errors_is_the_evaluations(evaluation: Evaluation) -> None:
+def test_the_table_of_reprojection_errors_has_the_values_of_the_evaluation(evaluation: Evaluation) -> None:
     page = Page(reprojection_section(evaluation, error_table(evaluation), NOTHING).body_html)
     (row,) = (row for row in page.tables["reprojection-by-view"] if row[:2] == ["test", "cam2"])
     found = evaluation.reprojection_error[evaluation.split == "test", 1]
@@ -164,11 +164,11 @@ def test_the_table_of_reprojection_errors_is_the_evaluations(evaluation: Evaluat
     ]
 
 
-def test_what_is_not_shown_is_named(evaluation: Evaluation) -> None:
+def test_the_page_names_what_it_does_not_show(evaluation: Evaluation) -> None:
     flat = replace(evaluation, reprojection_error=np.full_like(evaluation.reprojection_error, np.nan))
     section = reprojection_section(flat, error_table(flat), NOTHING)
     assert "the project has no calibration" in section.body_html
-    assert "No video of this run was predicted yet" in section.body_html
+    assert "No videos were predicted with this run yet" in section.body_html
     many = Recordings(complete=(recording(5),) * 9, omitted=("mouse is not shown: <reason>.",))
     section = reprojection_section(evaluation, error_table(evaluation), many)
     assert "not shown: a &lt;b&gt;video" in section.body_html
