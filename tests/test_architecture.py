@@ -56,7 +56,7 @@ def modules_of(source: Path, package: str) -> dict[str, Path]:
 
 
 def imports_of(text: str, modules: set[str]) -> Iterator[Import]:
-    """Imports of `modules` in a file, also inside functions and under TYPE_CHECKING.
+    """Find the imports of `modules` in a file, also inside functions and under TYPE_CHECKING.
 
     `from package import name` counts as the module `package.name` where there is one, and a package's `__version__` as
     nothing.
@@ -83,7 +83,7 @@ def imports_of(text: str, modules: set[str]) -> Iterator[Import]:
 
 
 def layer_of(module: str) -> str:
-    """The part of a dotted name after the package's; of the package itself the layer of its functions, `api`."""
+    """Return the part of a dotted name after the package's; `api` for the package itself."""
     return [*module.split("."), "api"][1]
 
 
@@ -92,7 +92,7 @@ IMPORTS = {name: list(imports_of(file.read_text(encoding="utf-8"), set(MODULES))
 
 
 def offences(allowed: dict[str, set[str]]) -> list[str]:
-    """Imports of a layer that `allowed` does not list for the importing one."""
+    """List the imports of a layer that `allowed` does not name for the importing one."""
     return [
         f"{MODULES[name].relative_to(ROOT)}, line {found.line}: {layer_of(name)} imports {found.module}"
         for name, imports in IMPORTS.items()

@@ -19,7 +19,7 @@ CANNOT_BE_BROKEN = re.compile(r"\s*(\||!\[|\[[^\]]+\]: )")  # tables, images, li
 
 
 def prose(text: str) -> Iterator[tuple[int, str]]:
-    """Number and text of the lines outside code blocks."""
+    """Yield number and text of the lines outside code blocks."""
     fence = ""
     for number, line in enumerate(text.splitlines(), start=1):
         found = FENCE.match(line)
@@ -32,12 +32,12 @@ def prose(text: str) -> Iterator[tuple[int, str]]:
 
 
 def too_long(text: str) -> list[int]:
-    """Numbers of the lines that could be broken and are longer than the limit."""
+    """Return the numbers of the lines that could be broken and are longer than the limit."""
     return [number for number, line in prose(text) if len(line) > MAX_LENGTH and not CANNOT_BE_BROKEN.match(line)]
 
 
 def time_steps(text: str) -> list[int]:
-    """Numbers of the lines that call a frame a moment, outside code."""
+    """Return the numbers of the lines that call a frame a moment, outside code."""
     return [number for number, line in prose(text) if re.search(r"(?i)\bmoments?\b", re.sub(r"`[^`]*`", "", line))]
 
 
