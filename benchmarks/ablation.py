@@ -50,7 +50,7 @@ from safetensors.torch import load_file, save_file
 from mvaug import Augmentation
 from mvgeom import affine, reprojection_error, triangulate, triangulate_robust
 from mvgeom import project as project_points
-from mvgeom.formats.files import write_text
+from mvgeom.files import write_text
 from mvtrain.config import Config, load_config
 from mvtrain.data.batch import Batch
 from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader

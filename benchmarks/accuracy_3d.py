@@ -24,8 +24,8 @@ from rich.table import Table
 from scipy.spatial.transform import Rotation
 
 from mvgeom import CameraGroup
-from mvgeom.keypoint_tables import read_keypoints
 from mvgeom.reconstruction import reconstruct
+from mvgeom.tables import read_keypoints
 from mvtrain.model.reconstruction import estimate_noise, to_3d
 from mvtrain.model.run_folder import load_run
 

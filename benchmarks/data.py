@@ -27,7 +27,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from mvaug import Augmentation, fit_affine, fit_similarity, warp_batch, warp_image
+from mvaug import Augmentation, fit_affine, fit_similarity, warp_image
 from mvaug.move import MoveRanges, move_subject
 from mvtrain.config import load_config
 from mvtrain.data.batch import collate
@@ -63,9 +63,6 @@ def time_maps(table: Table) -> None:
     turn = np.array([[1.05, -0.3, 30.0], [0.3, 1.05, -40.0]])
     seconds = best(lambda: [warp_image(image, turn, SIZE) for image in images]) / 1e3
     table.add_row("warp of 128 images of 256x256x3", f"{128 / seconds:.0f} images/s", ">= 950 images/s", "102 images/s")
-    tensor, matrices = torch.as_tensor(images).permute(0, 3, 1, 2), torch.as_tensor(np.tile(turn, (128, 1, 1)))
-    seconds = best(lambda: warp_batch(tensor, matrices, SIZE)) / 1e3
-    table.add_row("the same in torch on the CPU", f"{128 / seconds:.0f} images/s")
 
 
 def make_dataset(project: Project, imgaug: str, cache_gb: float) -> FrameDataset:

@@ -67,7 +67,7 @@ def main() -> None:
         for _ in range(arguments.draws):
             subject = move_subject(points_3d, cameras, MoveRanges(), generator)
             outcomes[subject.outcome] += 1
-            inside_after.append(in_input(affine.apply(subject.frame_to_moved, labels), to_model))
+            inside_after.append(in_input(affine.apply(subject.full_to_moved, labels), to_model))
             target = project(draw_move(points_3d, MoveRanges(), generator).apply(points_3d), cameras)
             both = np.isfinite(source).all(-1) & np.isfinite(target).all(-1)
             maps = {

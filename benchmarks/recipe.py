@@ -41,7 +41,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mvgeom import affine, triangulate
-from mvgeom.formats.files import write_text
+from mvgeom.files import write_text
 from mvtrain.config import load_config
 from mvtrain.config.recommended import recommended
 from mvtrain.metrics.errors import mean_pose

@@ -1,7 +1,27 @@
-"""Settings of the whole test suite."""
+"""Settings of the whole test suite.
 
-from hypothesis import settings
+`HYPOTHESIS_PROFILE=thorough pytest tests/mvgeom tests/mvaug` tries ten times as many examples in every property test.
+"""
+
+import os
+
+import pytest
+from hypothesis import is_hypothesis_test, settings
 
 # Machines that run tests are shared: the time of a single example proves nothing.
 settings.register_profile("shared-machine", deadline=None)
-settings.load_profile("shared-machine")
+settings.register_profile("thorough", settings.get_profile("shared-machine"), max_examples=1000, print_blob=True)
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "shared-machine")
+settings.load_profile(PROFILE)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Multiply the examples of tests that name a number, which a profile alone would leave as it is."""
+    if PROFILE != "thorough":
+        return
+    tests = {item.function for item in items if isinstance(item, pytest.Function)}
+    for test in filter(is_hypothesis_test, tests):
+        # Where Hypothesis looks for a test's settings; it takes no second decorator.
+        own = test._hypothesis_internal_use_settings
+        if own.max_examples != settings.default.max_examples:
+            test._hypothesis_internal_use_settings = settings(own, max_examples=10 * own.max_examples)

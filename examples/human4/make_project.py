@@ -26,7 +26,8 @@ import pandas as pd
 
 from mvaug.warp import warp_image
 from mvgeom import CameraGroup, affine, boxes
-from mvtrain.prediction.video import open_video, read_frames
+from mvgeom.tables import write_labeled_boxes, write_video_boxes
+from mvtrain.predict.video import open_video, read_frames
 
 VERSION = "0.8.4"
 """The last version of pose2sim whose wheel holds detections; later ones want a detector to be run."""
@@ -227,8 +228,8 @@ def write_view(project: Path, view: str, points: np.ndarray) -> None:
         if frame is None:
             raise ValueError(f"the video of {view} cannot be decoded at {name}; download pose2sim {VERSION} anew")
         cv2.imwrite(str(project / name), warp_image(frame, matrix, CROP_SIZE), [cv2.IMWRITE_JPEG_QUALITY, 95])
-    boxes.write_labeled_boxes(project / f"bboxes_{view}.csv", images, around)
-    boxes.write_video_boxes(project / "videos" / f"{SESSION}_{view}_bbox.csv", around)
+    write_labeled_boxes(project / f"bboxes_{view}.csv", images, around)
+    write_video_boxes(project / "videos" / f"{SESSION}_{view}_bbox.csv", around)
     write_labels(project / f"CollectedData_{view}.csv", images, np.asarray(affine.apply(to_crop, points)))
 
 

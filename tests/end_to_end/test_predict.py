@@ -23,8 +23,7 @@ from helpers.runs import KEYPOINTS, VIEWS, cameras, make_run
 from helpers.tiny import generate_tiny_project
 from helpers.videos import SIZE, damage_frames, write_session
 from mvgeom import CameraGroup
-from mvgeom.box_files import read_video_boxes, write_video_boxes
-from mvgeom.keypoint_tables import read_keypoints
+from mvgeom.tables import read_keypoints, read_video_boxes, write_video_boxes
 from mvtrain.config import load_config, save_config
 from mvtrain.model.reconstruction import estimate_noise, to_3d
 

@@ -14,7 +14,7 @@ import tomli_w
 import yaml
 
 from mvgeom import CameraGroup
-from mvgeom.keypoint_tables import write_points_3d
+from mvgeom.tables import write_points_3d
 from mvtrain.config import load_config
 from mvtrain.model.reconstruction import estimate_noise, to_3d
 from mvtrain.predict.outputs import PredictionRows, write_predictions

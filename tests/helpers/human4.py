@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from mvgeom import CameraGroup, affine
-from mvgeom.box_files import read_labeled_boxes
-from mvgeom.keypoint_tables import read_keypoints, stack_views
+from mvgeom.tables import read_keypoints, read_labeled_boxes, stack_views
 
 FOLDER = Path(__file__).parents[2].parent / "shared" / "data" / "human4"
 CROP = (320, 320)
@@ -23,7 +22,7 @@ def human4() -> tuple[CameraGroup, np.ndarray]:
     tables = {name: read_keypoints(FOLDER / f"CollectedData_{name}.csv") for name in cameras.names}
     points = stack_views(tables).points.copy()
     for view, name in enumerate(cameras.names):
-        boxes = read_labeled_boxes(FOLDER / f"bboxes_{name}.csv").of(tables[name].rows)
+        boxes = read_labeled_boxes(FOLDER / f"bboxes_{name}.csv").select(tables[name].rows)
         to_frame = np.asarray(affine.invert(affine.from_box(boxes, CROP)))
         points[:, view] = affine.apply(to_frame, points[:, view])
     return cameras, points

@@ -51,7 +51,7 @@ def subject() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def photo() -> np.ndarray:
-    """(96, 128, 3) uint8 RGB with structure at every scale, none of it grey-level clipped."""
+    """(96, 128, 3) uint8 RGB with structure at every scale, none of it gray-level clipped."""
     generator = np.random.default_rng(0)
     layers = [
         cv2.resize(generator.uniform(0, 1, (n, n, 3)), (128, 96), interpolation=cv2.INTER_CUBIC) for n in (3, 8, 24, 64)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 
+from helpers.errors import raises_input
 from mvaug import Augmentation, MoveOutcome, augment_sample
 from mvgeom import affine
 from mvgeom.projection import project
@@ -40,27 +41,27 @@ def resize_map(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 @pytest.fixture(scope="module")
 def make_sample(make_rig):
     def make(seed: int, *, num_points: int = 4, file_scale: float = 1.0):
-        """A sample of blobs whose stored crops, boxes and network inputs all differ from the frame."""
+        """A sample of blobs whose stored crops, boxes and network inputs all differ from the full image."""
         generator = np.random.default_rng(seed)
         rig = make_rig(3)
         world = np.array([[0.0, 0, 0.75], [0.7, 0.2, -0.3], [-0.6, 0.5, -0.3], [0.1, -0.8, -0.4]])[:num_points]
-        frame_points = project(world, rig)
+        full_points = project(world, rig)
         boxes = np.column_stack(
             [generator.uniform(-10, 30, (3, 2)), generator.uniform(540, 600, 3), generator.uniform(440, 480, 3)]
         )
         file_sizes = np.rint(boxes[:, 2:] * file_scale).astype(int)
-        frame_to_file = np.stack([resize_map(box, tuple(size)) for box, size in zip(boxes, file_sizes, strict=True)])
+        full_to_crop = np.stack([resize_map(box, tuple(size)) for box, size in zip(boxes, file_sizes, strict=True)])
         size = (224, 160)
         images = [
             blobs(tuple(file_size), affine.apply(matrix, points), sigma=9.0 * file_scale)
-            for file_size, matrix, points in zip(file_sizes, frame_to_file, frame_points, strict=True)
+            for file_size, matrix, points in zip(file_sizes, full_to_crop, full_points, strict=True)
         ]
         model_boxes = boxes + np.array([5.0, -3, -20, 10])
         return {
             "images": images,
-            "file_to_frame": affine.invert(frame_to_file),
-            "frame_to_model": np.stack([resize_map(box, size) for box in model_boxes]),
-            "points": frame_points,
+            "crop_to_full": affine.invert(full_to_crop),
+            "full_to_model": np.stack([resize_map(box, size) for box in model_boxes]),
+            "points": full_points,
             "points_3d": world,
             "cameras": rig,
             "size": size,
@@ -95,7 +96,7 @@ def test_permuting_views_permutes_the_result(make_sample, seed, order):
     """The 3D move is one for all views. (2D augmentation is drawn view by view, in their order.)"""
     sample = make_sample(seed % 1000)
     permuted = sample | {
-        **{name: sample[name][order] for name in ("file_to_frame", "frame_to_model", "points")},
+        **{name: sample[name][order] for name in ("crop_to_full", "full_to_model", "points")},
         "images": [sample["images"][view] for view in order],
         "cameras": sample["cameras"].select([sample["cameras"].names[view] for view in order]),
     }
@@ -106,20 +107,20 @@ def test_permuting_views_permutes_the_result(make_sample, seed, order):
     )
     np.testing.assert_array_equal(other.points_3d, one.points_3d)
     assert np.abs(other.images.astype(int) - one.images[order]).max() <= 1
-    for name in ("to_model", "points", "frame_to_moved", "fit_residual"):
+    for name in ("to_model", "points", "full_to_moved", "fit_residual"):
         np.testing.assert_allclose(getattr(other, name), getattr(one, name)[order], atol=1e-8)
 
 
 @given(seed=seeds)
 @settings(max_examples=30, deadline=None)
 def test_labels_come_back_through_the_inverse_of_to_model(make_sample, seed):
-    """Back in the moved frame they are where the 3D move's affine put them, and near the moved points' projection."""
+    """Back in full-image px they are where the 3D move's affine put them, and near the moved points' projection."""
     augmentation = Augmentation.from_config(GEOMETRY, True, keypoint_names=NAMES)
     sample = make_sample(1)
     result = augment_sample(**sample, augmentation=augmentation, generator=np.random.default_rng(seed))
     back = affine.apply(affine.invert(result.to_model), result.points)
     order = result.keypoint_order
-    np.testing.assert_allclose(back, affine.apply(result.frame_to_moved, sample["points"])[:, order], atol=1e-8)
+    np.testing.assert_allclose(back, affine.apply(result.full_to_moved, sample["points"])[:, order], atol=1e-8)
     distance = np.linalg.norm(back - project(result.points_3d, sample["cameras"]), axis=-1)
     np.testing.assert_allclose(np.sqrt((distance**2).mean(-1)), result.fit_residual, atol=1e-6)
 
@@ -127,10 +128,10 @@ def test_labels_come_back_through_the_inverse_of_to_model(make_sample, seed):
 def test_without_augmentation_a_sample_is_cropped_and_resized(make_sample):
     sample = make_sample(0)
     result = augment_sample(**sample, augmentation=Augmentation.none(), generator=np.random.default_rng(0))
-    np.testing.assert_allclose(result.to_model, sample["frame_to_model"], atol=1e-12)
-    np.testing.assert_allclose(result.points, affine.apply(sample["frame_to_model"], sample["points"]), atol=1e-9)
+    np.testing.assert_allclose(result.to_model, sample["full_to_model"], atol=1e-12)
+    np.testing.assert_allclose(result.points, affine.apply(sample["full_to_model"], sample["points"]), atol=1e-9)
     np.testing.assert_array_equal(result.points_3d, sample["points_3d"])
-    np.testing.assert_array_equal(result.frame_to_moved, np.tile(np.eye(2, 3), (3, 1, 1)))
+    np.testing.assert_array_equal(result.full_to_moved, np.tile(np.eye(2, 3), (3, 1, 1)))
     np.testing.assert_array_equal(result.keypoint_order, np.arange(4))
     assert result.outcome is MoveOutcome.OFF
     assert not result.moved
@@ -145,7 +146,7 @@ def test_the_same_key_gives_the_same_bytes(make_sample, imgaug):
         )
         for key in (5, 5, 6)
     ]
-    for field in ("images", "to_model", "points", "points_3d", "frame_to_moved", "fit_residual"):
+    for field in ("images", "to_model", "points", "points_3d", "full_to_moved", "fit_residual"):
         arrays = [getattr(result, field) for result in results]
         assert arrays[0].tobytes() == arrays[1].tobytes()
         if field != "to_model" or imgaug != "none":
@@ -172,7 +173,7 @@ def test_a_flip_swaps_left_and_right_in_all_views_and_in_3d(make_sample):
     result = augment_sample(**sample, augmentation=augmentation, generator=np.random.default_rng(0))
     np.testing.assert_array_equal(result.keypoint_order, [0, 2, 1, 3])
     np.testing.assert_array_equal(result.points_3d, sample["points_3d"][[0, 2, 1, 3]])
-    plain = affine.apply(sample["frame_to_model"], sample["points"])
+    plain = affine.apply(sample["full_to_model"], sample["points"])
     np.testing.assert_allclose(result.points[..., 0], 223 - plain[:, [0, 2, 1, 3], 0], atol=1e-9)
     np.testing.assert_allclose(result.points[..., 1], plain[:, [0, 2, 1, 3], 1], atol=1e-9)
     # What a perfect network finds in the mirrored images triangulates to the swapped labels: nothing is inconsistent.
@@ -215,7 +216,7 @@ def test_a_view_with_few_labels_still_moves(make_sample):
     few = augment_sample(
         **sample, augmentation=Augmentation.from_config("none", True), generator=np.random.default_rng(2)
     )
-    np.testing.assert_array_equal(few.frame_to_moved, full.frame_to_moved)
+    np.testing.assert_array_equal(few.full_to_moved, full.full_to_moved)
     np.testing.assert_array_equal(few.points[2, 0], full.points[2, 0])
     assert np.isnan(few.points[2, 1:]).all()
 
@@ -236,31 +237,36 @@ def test_without_cameras_or_points_a_sample_passes_unmoved_and_says_why(make_sam
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "code", "facts"),
     [
         (
-            {"frame_to_model": np.zeros((2, 2, 3))},
-            r"frame_to_model must have shape \(3, 2, 3\) for 3 images, got \(2, 2, 3\)",
+            {"full_to_model": np.zeros((2, 2, 3))},
+            "shape-mismatch",
+            {"argument": "full_to_model", "found": (2, 2, 3), "expected": (3, 2, 3)},
         ),
-        ({"points": np.zeros((3, 5, 2))}, r"points must have shape \(3, 4, 2\)"),
-        (
-            {"images": [np.zeros((4, 4), np.uint8), None, None]},
-            r"image of view 0 must be \(h, w, 3\) uint8, got \(4, 4\) uint8",
-        ),
-        ({"images": [None, np.zeros((4, 4, 3)), None]}, r"image of view 1 must be .* got \(4, 4, 3\) float64"),
+        ({"points": np.zeros((3, 5, 2))}, "shape-mismatch", {"argument": "points", "expected": (3, 4, 2)}),
+        ({"points_3d": np.zeros(())}, "shape-mismatch", {"argument": "points"}),
+        ({"images": [np.zeros((4, 4), np.uint8), None, None]}, "invalid-image", {"view": 0}),
+        ({"images": [None, np.zeros((4, 4, 3)), None]}, "invalid-image", {"view": 1}),
     ],
 )
-def test_wrong_shapes_are_named(make_sample, change, message):
-    with pytest.raises(ValueError, match=message):
+def test_wrong_shapes_are_named(make_sample, change, code, facts):
+    with raises_input(code, **facts):
         augment_sample(**make_sample(0) | change, augmentation=Augmentation.none(), generator=np.random.default_rng(0))
 
 
 def test_a_rig_of_another_size_and_names_of_another_table_are_errors(make_sample, make_rig):
     sample = make_sample(0)
-    with pytest.raises(ValueError, match=r"3 images need as many cameras, unbatched; got \['cam0', 'cam1'"):
+    with raises_input("camera-count-mismatch", argument="cameras", found=4, expected=3):
         augment_sample(
             **sample | {"cameras": make_rig(4)}, augmentation=Augmentation.none(), generator=np.random.default_rng(0)
         )
+    rig = make_rig(3)
+    batched = rig.replace(translation=np.stack([rig.translation] * 2))
+    with raises_input("batched-cameras", argument="cameras"):
+        augment_sample(
+            **sample | {"cameras": batched}, augmentation=Augmentation.none(), generator=np.random.default_rng(0)
+        )
     augmentation = Augmentation.from_config({"Fliplr": {"p": 1.0}}, False, keypoint_names=["nose", "tail"])
-    with pytest.raises(ValueError, match=r"augmentation was made for 2 keypoints, but the labels have 4"):
+    with raises_input("keypoint-count-mismatch", found=4, expected=2):
         augment_sample(**sample, augmentation=augmentation, generator=np.random.default_rng(0))

@@ -112,7 +112,7 @@ def test_a_sliver_follows_the_similarity_instead_of_a_wild_shear():
 
 
 def test_shrinking_sets_in_smoothly():
-    """As a triangle flattens the map must not jump: neighbouring heights give neighbouring maps."""
+    """As a triangle flattens the map must not jump: neighboring heights give neighboring maps."""
     heights = np.geomspace(0.01, 60, 4000)
     source = np.zeros((len(heights), 3, 2))
     source[:, 1, 0] = 50

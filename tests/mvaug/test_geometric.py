@@ -1,4 +1,4 @@
-"""2D geometric augmentation: where each transform puts a point, and that it acts in the frame, not in the input."""
+"""2D geometric augmentation: where each transform puts a point, and that it acts on the full image."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from helpers.errors import raises_input
 from mvaug.geometric import GEOMETRIC, draw_model_maps
 from mvaug.presets import parse_imgaug
 from mvgeom import affine
@@ -15,9 +16,9 @@ SIZE = (200, 100)
 UNIT = np.eye(2, 3)
 
 
-def map_of(imgaug: dict, frame_to_model: np.ndarray = UNIT, size: tuple[int, int] = SIZE, seed: int = 0) -> np.ndarray:
+def map_of(imgaug: dict, full_to_model: np.ndarray = UNIT, size: tuple[int, int] = SIZE, seed: int = 0) -> np.ndarray:
     """The one map, model px to model px, that a geometric pipeline draws for one view."""
-    maps, _ = draw_model_maps(parse_imgaug(imgaug).geometric, frame_to_model[None], size, np.random.default_rng(seed))
+    maps, _ = draw_model_maps(parse_imgaug(imgaug).geometric, full_to_model[None], size, np.random.default_rng(seed))
     return maps[0]
 
 
@@ -48,7 +49,7 @@ def always(name: str, **kwargs) -> dict:
         (always("TranslateY", px=-3), (0, 0), (0, -3)),
         (always("Fliplr"), (0, 0), (199, 0)),
         (always("Flipud"), (0, 0), (0, 99)),
-        # Outer borders: half a pixel outside the first and the last pixel's centre.
+        # Outer borders: half a pixel outside the first and the last pixel's center.
         (always("Rot90", k=1), (-0.5, -0.5), (199.5, -0.5)),
         (always("Rot90", k=1), (199.5, -0.5), (199.5, 99.5)),
         (always("Rot90", k=2), (-0.5, -0.5), (199.5, 99.5)),
@@ -71,13 +72,13 @@ def test_where_a_point_goes(imgaug, point, expected):
     size=st.tuples(st.integers(16, 400), st.integers(16, 400)),
 )
 @settings(max_examples=50, deadline=None)
-def test_a_rotation_is_rigid_in_the_frame_however_the_input_is_stretched(angle, scale, size):
-    frame_to_model = np.array([[scale[0], 0, 12.0], [0, scale[1], -7.0]])
-    to_model = affine.compose(map_of(always("Rotate", rotate=angle), frame_to_model, size), frame_to_model)
-    in_frame = affine.compose(affine.invert(frame_to_model), to_model)
-    np.testing.assert_allclose(in_frame[:, :2] @ in_frame[:, :2].T, np.eye(2), atol=1e-9)
-    center = at(affine.invert(frame_to_model), (size[0] - 1) / 2, (size[1] - 1) / 2)
-    np.testing.assert_allclose(at(in_frame, *center), center, atol=1e-6)
+def test_a_rotation_is_rigid_in_the_full_image_however_the_input_is_stretched(angle, scale, size):
+    full_to_model = np.array([[scale[0], 0, 12.0], [0, scale[1], -7.0]])
+    to_model = affine.compose(map_of(always("Rotate", rotate=angle), full_to_model, size), full_to_model)
+    in_full = affine.compose(affine.invert(full_to_model), to_model)
+    np.testing.assert_allclose(in_full[:, :2] @ in_full[:, :2].T, np.eye(2), atol=1e-9)
+    center = at(affine.invert(full_to_model), (size[0] - 1) / 2, (size[1] - 1) / 2)
+    np.testing.assert_allclose(at(in_full, *center), center, atol=1e-6)
 
 
 def test_the_order_of_the_mapping_is_kept():
@@ -97,11 +98,11 @@ def test_sides_are_cropped_apart_unless_told_otherwise():
 
 
 def test_views_are_drawn_apart_but_mirrored_together():
-    frame_to_model = np.tile(UNIT, (6, 1, 1))
+    full_to_model = np.tile(UNIT, (6, 1, 1))
     pipeline = parse_imgaug({"Fliplr": {"p": 0.5}, **always("Rotate", rotate=[-5, 5])})
     outcomes = set()
     for seed in range(20):
-        maps, mirrored = draw_model_maps(pipeline.geometric, frame_to_model, SIZE, np.random.default_rng(seed))
+        maps, mirrored = draw_model_maps(pipeline.geometric, full_to_model, SIZE, np.random.default_rng(seed))
         assert len({float(matrix[0, 1]) for matrix in maps}) == 6
         assert (np.sign(np.linalg.det(maps[:, :, :2])) == (-1 if mirrored else 1)).all()
         outcomes.add(mirrored)
@@ -135,7 +136,7 @@ def test_no_transform_is_exactly_the_identity():
 
 
 def test_cropping_everything_away_is_an_error():
-    with pytest.raises(ValueError, match=r"leaves nothing of a view of 200 x 100 frame px; lower imgaug's crop"):
+    with raises_input("empty-crop", argument="imgaug", size=(200.0, 100.0)):
         map_of(always("Crop", px=60))
 
 

@@ -92,7 +92,7 @@ def test_no_move_is_the_identity_in_every_view(make_rig, subject):
     moved = move_subject(subject, make_rig(), STILL, np.random.default_rng(0))
     assert moved.outcome is MoveOutcome.MOVED
     np.testing.assert_allclose(moved.points, subject, atol=1e-12)
-    np.testing.assert_allclose(moved.frame_to_moved, np.tile(np.eye(2, 3), (4, 1, 1)), atol=1e-7)
+    np.testing.assert_allclose(moved.full_to_moved, np.tile(np.eye(2, 3), (4, 1, 1)), atol=1e-7)
     np.testing.assert_allclose(moved.residual, 0, atol=1e-7)
 
 
@@ -103,7 +103,7 @@ def test_each_view_follows_its_own_projection(make_rig, subject, seed):
     rig = make_rig()
     moved = move_subject(subject, rig, MoveRanges(), np.random.default_rng(seed))
     assert moved.outcome is MoveOutcome.MOVED
-    mapped = affine.apply(moved.frame_to_moved, project(subject, rig))
+    mapped = affine.apply(moved.full_to_moved, project(subject, rig))
     distance = np.linalg.norm(mapped - project(moved.points, rig), axis=-1)
     np.testing.assert_allclose(np.sqrt((distance**2).mean(-1)), moved.residual, rtol=1e-9)
     assert moved.residual.max() < 5
@@ -128,7 +128,7 @@ def test_permuting_views_permutes_the_result(make_rig, subject, seed):
         subject, rig.select([rig.names[v] for v in order]), MoveRanges(), np.random.default_rng(seed)
     )
     np.testing.assert_array_equal(permuted.points, moved.points)
-    np.testing.assert_allclose(permuted.frame_to_moved, moved.frame_to_moved[order], atol=1e-9)
+    np.testing.assert_allclose(permuted.full_to_moved, moved.full_to_moved[order], atol=1e-9)
 
 
 def test_missing_points_change_nothing_for_the_others(make_rig, subject):
@@ -137,7 +137,7 @@ def test_missing_points_change_nothing_for_the_others(make_rig, subject):
     gappy = move_subject(with_gaps, make_rig(), MoveRanges(), np.random.default_rng(0))
     np.testing.assert_allclose(gappy.points[1:-2], moved.points)
     assert np.isnan(gappy.points[[0, -2, -1]]).all()
-    np.testing.assert_allclose(gappy.frame_to_moved, moved.frame_to_moved, atol=1e-9)
+    np.testing.assert_allclose(gappy.full_to_moved, moved.full_to_moved, atol=1e-9)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
@@ -147,7 +147,7 @@ def test_fewer_than_three_points_pass_unmoved(make_rig, subject, count):
     moved = move_subject(points, make_rig(), MoveRanges(), np.random.default_rng(0))
     assert moved.outcome is MoveOutcome.TOO_FEW_POINTS
     np.testing.assert_array_equal(moved.points, points)
-    np.testing.assert_array_equal(moved.frame_to_moved, np.tile(np.eye(2, 3), (4, 1, 1)))
+    np.testing.assert_array_equal(moved.full_to_moved, np.tile(np.eye(2, 3), (4, 1, 1)))
     assert (moved.residual == 0).all()
 
 
@@ -156,7 +156,7 @@ def test_coincident_and_collinear_subjects_move_sanely(make_rig, points):
     for seed in range(10):
         moved = move_subject(points, make_rig(), MoveRanges(), np.random.default_rng(seed))
         assert moved.outcome is MoveOutcome.MOVED
-        singular = np.linalg.svd(moved.frame_to_moved[:, :, :2], compute_uv=False)
+        singular = np.linalg.svd(moved.full_to_moved[:, :, :2], compute_uv=False)
         assert (singular > 0.5).all()
         assert (singular < 2.0).all()
 
@@ -186,7 +186,7 @@ def test_a_move_that_never_fits_passes_unmoved(make_rig, subject):
     moved = move_subject(subject, make_rig(), MoveRanges(max_residual=1e-9), np.random.default_rng(0))
     assert moved.outcome is MoveOutcome.NO_FIT
     np.testing.assert_array_equal(moved.points, subject)
-    np.testing.assert_array_equal(moved.frame_to_moved, np.tile(np.eye(2, 3), (4, 1, 1)))
+    np.testing.assert_array_equal(moved.full_to_moved, np.tile(np.eye(2, 3), (4, 1, 1)))
 
 
 def test_a_point_that_would_go_behind_a_camera_makes_the_move_smaller(make_rig):
@@ -198,7 +198,7 @@ def test_a_point_that_would_go_behind_a_camera_makes_the_move_smaller(make_rig):
     for seed in range(20):
         moved = move_subject(points, rig, ranges, np.random.default_rng(seed))
         assert np.isfinite(project(moved.points, rig)).all()
-        assert np.isfinite(moved.frame_to_moved).all()
+        assert np.isfinite(moved.full_to_moved).all()
     drawn = [draw_move(points, ranges, np.random.default_rng(seed)).apply(points) for seed in range(20)]
     assert sum(np.isnan(project(first, rig)).any() for first in drawn) > 5
 
@@ -214,7 +214,7 @@ def test_a_camera_that_never_saw_the_subject_does_not_object(make_rig, subject):
         subject, rig.replace(rotation=rotation, translation=translation), MoveRanges(), np.random.default_rng(0)
     )
     assert moved.outcome is MoveOutcome.MOVED
-    np.testing.assert_array_equal(moved.frame_to_moved[1], np.eye(2, 3))
+    np.testing.assert_array_equal(moved.full_to_moved[1], np.eye(2, 3))
     assert moved.residual[1] == 0
 
 

@@ -61,7 +61,7 @@ def test_the_same_generator_gives_the_same_bytes_and_another_does_not(name, phot
     ],
 )
 def test_labels_hold_a_blob_stays_where_it_is(name, kwargs):
-    """Blurs above all: an off-centre or even-sized kernel would carry the subject away from its labels."""
+    """Blurs above all: an off-center or even-sized kernel would carry the subject away from its labels."""
     x, y = np.meshgrid(np.arange(96), np.arange(96))
     light = 220 * np.exp(-((x - 48.3) ** 2 + (y - 47.1) ** 2) / (2 * 5.0**2))
     image = np.repeat(np.rint(light).astype(np.uint8)[..., None], 3, axis=2)
@@ -73,7 +73,7 @@ def test_labels_hold_a_blob_stays_where_it_is(name, kwargs):
 
 
 def test_the_presets_elastic_moves_pixels_by_less_than_half_a_pixel():
-    """Measured on a ramp that climbs 3 grey levels a pixel, at the strongest that the preset draws."""
+    """Measured on a ramp that climbs 3 gray levels a pixel, at the strongest that the preset draws."""
     ramp = np.repeat(np.tile(np.arange(5, 245, 3, dtype=np.uint8), (80, 1))[..., None], 3, axis=2)
     shifts = []
     for seed in range(20):
@@ -102,7 +102,7 @@ def test_dropout_blackens_its_share_in_cells(photo):
     assert np.mean(changed) == pytest.approx(0.02, abs=0.006)
 
 
-def test_dropout_per_channel_leaves_colour(photo):
+def test_dropout_per_channel_leaves_color(photo):
     output = apply_one(photo, "CoarseDropout", p=0.3, size_px=8, per_channel=True)
     dropped = output == 0
     assert dropped.any(-1).mean() > dropped.all(-1).mean() + 0.2
@@ -116,7 +116,7 @@ def test_salt_is_bright_and_pepper_is_dark(photo):
         assert is_right(output[changed]).all()
 
 
-def test_grey_levels_follow_their_formulas(photo):
+def test_gray_levels_follow_their_formulas(photo):
     values = photo.astype(float)
     np.testing.assert_array_equal(apply_one(photo, "Add", value=30), np.clip(values + 30, 0, 255))
     np.testing.assert_array_equal(apply_one(photo, "Multiply", mul=1.3), np.clip(np.rint(values * 1.3), 0, 255))

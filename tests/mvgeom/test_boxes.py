@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from helpers.geometry import random_rig
 from helpers.optional import torch
 from mvgeom import affine, boxes, project
+from mvgeom.tables import read_labeled_boxes, read_video_boxes, write_labeled_boxes, write_video_boxes
 
 SEEDS = st.integers(0, 2**32 - 1)
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -149,36 +150,36 @@ def test_files_round_trip(seed: int, tmp_path_factory: pytest.TempPathFactory) -
     original = random_boxes(rng, 6)
     original[0] = [0, 306, 933, 900]
     images = tuple(f"labeled-data/fly_top/img{index:08d}.png" for index in range(6))
-    boxes.write_labeled_boxes(folder / "bboxes_top.csv", images, original)
-    again = boxes.read_labeled_boxes(folder / "bboxes_top.csv")
+    write_labeled_boxes(folder / "bboxes_top.csv", images, original)
+    again = read_labeled_boxes(folder / "bboxes_top.csv")
     assert again.images == images
     np.testing.assert_array_equal(again.boxes, original)
     np.testing.assert_array_equal(again.of([images[4], images[1]]), original[[4, 1]])
     original[3] = np.nan
-    boxes.write_video_boxes(folder / "fly_top_bbox.csv", original)
-    np.testing.assert_array_equal(boxes.read_video_boxes(folder / "fly_top_bbox.csv", 6), original)
+    write_video_boxes(folder / "fly_top_bbox.csv", original)
+    np.testing.assert_array_equal(read_video_boxes(folder / "fly_top_bbox.csv", 6), original)
     assert sorted(path.name for path in folder.iterdir()) == ["bboxes_top.csv", "fly_top_bbox.csv"]
 
 
 def test_height_comes_before_width_on_disk(tmp_path: Path) -> None:
-    boxes.write_video_boxes(tmp_path / "v_bbox.csv", np.array([[1.0, 2.0, 30.0, 40.5]]))
+    write_video_boxes(tmp_path / "v_bbox.csv", np.array([[1.0, 2.0, 30.0, 40.5]]))
     assert (tmp_path / "v_bbox.csv").read_text() == ",x,y,h,w\n0,1,2,40.5,30\n"
 
 
 def test_columns_are_found_by_name(tmp_path: Path) -> None:
     path = write(tmp_path, "image, w,h,x,score,y\na.png,30,40,1,0.9,2\n")
-    np.testing.assert_array_equal(boxes.read_labeled_boxes(path).boxes, [[1, 2, 30, 40]])
+    np.testing.assert_array_equal(read_labeled_boxes(path).boxes, [[1, 2, 30, 40]])
     path = write(tmp_path, "\ufeffx,y,h,w\n1,2,40,30\n,,,\n3,4,40,30\n")
-    np.testing.assert_array_equal(boxes.read_video_boxes(path), [[1, 2, 30, 40], [np.nan] * 4, [3, 4, 30, 40]])
+    np.testing.assert_array_equal(read_video_boxes(path), [[1, 2, 30, 40], [np.nan] * 4, [3, 4, 30, 40]])
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is absent")
 def test_real_project() -> None:
     folder = SHARED / "data" / "human4"
-    labeled = boxes.read_labeled_boxes(folder / "bboxes_cam1.csv")
+    labeled = read_labeled_boxes(folder / "bboxes_cam1.csv")
     assert labeled.images[0] == "labeled-data/balancing_cam1/img00000000.jpg"
     np.testing.assert_array_equal(labeled.boxes[0], [0, 306, 933, 933])
-    assert boxes.read_video_boxes(folder / "videos" / "balancing_cam4_bbox.csv").shape == (len(labeled.images), 4)
+    assert read_video_boxes(folder / "videos" / "balancing_cam4_bbox.csv").shape == (len(labeled.images), 4)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +204,7 @@ def test_real_project() -> None:
 )
 def test_messages_of_both_readers(text: str, message: str, tmp_path: Path) -> None:
     path = write(tmp_path, text)
-    for read in (boxes.read_labeled_boxes, boxes.read_video_boxes):
+    for read in (read_labeled_boxes, read_video_boxes):
         with pytest.raises(ValueError, match=message):
             read(path)
 
@@ -222,36 +223,36 @@ def test_messages_of_both_readers(text: str, message: str, tmp_path: Path) -> No
 )
 def test_messages_of_labeled_boxes(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
-        boxes.read_labeled_boxes(write(tmp_path, text))
+        read_labeled_boxes(write(tmp_path, text))
 
 
 def test_messages_about_files_and_counts(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"bboxes_side.csv.*No such file"):
-        boxes.read_labeled_boxes(tmp_path / "bboxes_side.csv")
+        read_labeled_boxes(tmp_path / "bboxes_side.csv")
     path = write(tmp_path, ",x,y,h,w\na.png,1,2,3,4\n")
     with pytest.raises(ValueError, match=r"has 1 rows but the video has 7 frames; it needs one row per frame"):
-        boxes.read_video_boxes(path, 7)
+        read_video_boxes(path, 7)
     with pytest.raises(ValueError, match=r"no box for 1 of 2 images, the first is 'b.png'; the file names 'a.png'"):
-        boxes.read_labeled_boxes(path).of(["a.png", "b.png"])
+        read_labeled_boxes(path).select(["a.png", "b.png"])
     path = write(tmp_path, ",x,y,h,w\n0,1,2,3,4\n\n2,1,2,3,4\n")
     with pytest.raises(ValueError, match=r"line 3 is blank"):
-        boxes.read_video_boxes(path)
+        read_video_boxes(path)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (
-            lambda path: boxes.write_video_boxes(path, np.zeros((3, 4))),
+            lambda path: write_video_boxes(path, np.zeros((3, 4))),
             r"box of frame 0 must be finite and of positive",
         ),
-        (lambda path: boxes.write_video_boxes(path, np.zeros(4)), r"shape \(T, 4\), got \(4,\)"),
+        (lambda path: write_video_boxes(path, np.zeros(4)), r"shape \(T, 4\), got \(4,\)"),
         (
-            lambda path: boxes.write_labeled_boxes(path, ["a"], np.ones((2, 4))),
+            lambda path: write_labeled_boxes(path, ["a"], np.ones((2, 4))),
             r"1 images need boxes of shape",
         ),
         (
-            lambda path: boxes.write_labeled_boxes(path, ["a"], np.full((1, 4), np.nan)),
+            lambda path: write_labeled_boxes(path, ["a"], np.full((1, 4), np.nan)),
             r"box of 'a' must be finite",
         ),
         (lambda path: boxes.from_keypoints(np.zeros((3, 2)), margin=-1), r"margin must be at least 0 .* got -1"),

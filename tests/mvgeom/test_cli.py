@@ -11,9 +11,9 @@ from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner, Result
 
 from mvgeom import project
-from mvgeom.boxes import write_labeled_boxes, write_video_boxes
 from mvgeom.cameras import CameraGroup
 from mvgeom.cli import app
+from mvgeom.tables import write_labeled_boxes, write_video_boxes
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 

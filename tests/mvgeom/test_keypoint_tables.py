@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 
-from mvgeom.keypoint_tables import COORDS_3D, read_keypoints, stack_views, write_points_3d
 from mvgeom.reconstruction import Reconstruction
+from mvgeom.tables import COORDS_3D, read_keypoints, stack_views, write_points_3d
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 

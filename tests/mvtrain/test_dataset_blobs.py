@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from helpers.rigs import ring
 from mvaug import Augmentation
 from mvgeom import affine, project
-from mvgeom.boxes import write_labeled_boxes
+from mvgeom.tables import write_labeled_boxes
 from mvtrain.config import Config, DataConfig
 from mvtrain.data.dataset import FrameDataset, ImageCache
 from mvtrain.project.project import Project, read_project, to_crop

@@ -15,7 +15,7 @@ from helpers.runs import make_run
 from helpers.tiny import generate_tiny_project
 from helpers.videos import SIZE, moving_dot, write_session
 from mvgeom import CameraGroup
-from mvgeom.keypoint_tables import read_keypoints
+from mvgeom.tables import read_keypoints
 from mvtrain.model.likelihood import view_weights
 from mvtrain.model.reconstruction import estimate_noise, to_3d
 from mvtrain.model.run_folder import load_run

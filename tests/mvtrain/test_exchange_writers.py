@@ -20,7 +20,7 @@ from helpers.foreign import write_prediction
 from helpers.human4 import FOLDER, human4
 from helpers.runs import VIEWS, cameras
 from mvgeom import CameraGroup, project, triangulate
-from mvgeom.keypoint_tables import read_keypoints
+from mvgeom.tables import read_keypoints
 from mvtrain.exchange import to_anipose as anipose
 from mvtrain.exchange import to_deeplabcut as deeplabcut
 from mvtrain.exchange import to_eks as eks

@@ -16,8 +16,12 @@ import yaml
 from omegaconf import OmegaConf
 
 from helpers.command import run_mvtrain
+from helpers.errors import raises_input
 from helpers.rigs import make_batch, make_prediction, ring
 from helpers.tiny import generate_tiny_project, write_tiny_config
+from mvaug import Augmentation, augment_sample
+from mvaug.geometric import GEOMETRIC
+from mvaug.photometric import PHOTOMETRIC
 from mvgeom import CameraGroup
 from mvgeom.formats import FORMATS
 from mvtrain.config import LOSS_NAMES, load_config
@@ -70,7 +74,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def registries() -> Iterator[None]:
     """What a test registers is gone after it."""
-    tables: tuple[dict[str, Any], ...] = (LOSSES, LOSS_NAMES, FORMATS)
+    tables: tuple[dict[str, Any], ...] = (LOSSES, LOSS_NAMES, FORMATS, GEOMETRIC, PHOTOMETRIC)
     before = [dict(table) for table in tables]
     yield
     for table, old in zip(tables, before, strict=True):
@@ -96,7 +100,7 @@ def test_the_loss_and_the_backbone_of_the_page_train(tmp_path: Path, project: Pa
     assert metrics["mask_ratio"][rows].tolist() == pytest.approx(expected.tolist())
     # The run folder knows the plugins, wherever it is used from.
     saved = yaml.safe_load((run / "config.yaml").read_text())
-    names = ("bone_length.py", "vit_patch8.py", "lab_cameras.py")
+    names = ("bone_length.py", "vit_patch8.py", "vignette.py", "lab_cameras.py")
     assert saved["model"]["plugins"] == [str(tmp_path / name) for name in names]
     again = mvtrain("fit", "--resume", run)
     assert again.returncode == 0, again.stderr
@@ -115,6 +119,39 @@ def test_the_loss_of_the_page_is_finite_without_labels_and_zero_for_labels(regis
     assert loss == 0
     assert points.grad is not None
     assert (points.grad == 0).all()
+
+
+def test_the_transforms_of_the_page_are_drawn_and_labels_follow(registries: None, tmp_path: Path) -> None:
+    (path,) = (path for path in write_files(tmp_path) if path.stem == "vignette")
+    exec(compile(path.read_text(), path, "exec"), {})
+    image = np.full((40, 60, 3), 200, np.uint8)
+    identity = np.eye(2, 3)[None]
+
+    def draw(imgaug: dict[str, Any]) -> Any:
+        return augment_sample(
+            [image],
+            crop_to_full=identity,
+            full_to_model=identity,
+            points=np.array([[[0.0, 5.0], [29.5, 5.0]]]),
+            points_3d=np.full((2, 3), np.nan),
+            cameras=None,
+            size=(60, 40),
+            augmentation=Augmentation.from_config(imgaug, False),
+            generator=np.random.default_rng(0),
+        )
+
+    dark = draw({"Vignette": {"p": 1.0, "kwargs": {"strength": 0.5}}}).images[0]
+    assert dark[0, 0, 0] == 100
+    assert dark[20, 30, 0] == 200
+    squeezed = draw({"Squeeze": {"p": 1.0, "kwargs": {"factor": 0.5}}})
+    np.testing.assert_allclose(squeezed.points, [[[14.75, 5.0], [29.5, 5.0]]])
+    assert not squeezed.images[0, :, :14].any()
+    (section,) = (yaml.safe_load(text) for text in blocks("yaml") if "Vignette" in text)
+    imgaug = section["training"]["imgaug"]
+    assert len(Augmentation.from_config(imgaug, True).pipeline.photometric) == 9
+    imgaug["Squeeze"]["kwargs"]["factor"] = 3
+    with raises_input("out-of-range", argument="imgaug.Squeeze.factor"):
+        Augmentation.from_config(imgaug, True)
 
 
 def test_the_calibration_format_of_the_page_reads_what_it_writes(

@@ -16,7 +16,7 @@ from helpers.runs import INPUT, KEYPOINTS, VIEWS
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from helpers.videos import damage_frames, write_session
 from mvaug import Augmentation
-from mvgeom.box_files import write_video_boxes
+from mvgeom.tables import write_video_boxes
 from mvtrain.config import load_config
 from mvtrain.data.batch import Batch
 from mvtrain.data.dataset import FrameDataset, ImageCache

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 
-from mvgeom.keypoint_tables import read_keypoints
+from mvgeom.tables import read_keypoints
 from mvtrain.predict.outputs import PredictionRows, write_predictions
 
 NAMES = ["nose", "tail, tip", 'the "ear"']

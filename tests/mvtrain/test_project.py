@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mvgeom import CameraGroup, boxes, project, reprojection_error, triangulate
+from mvgeom import CameraGroup, project, reprojection_error, triangulate
+from mvgeom.tables import write_labeled_boxes
 from mvtrain.config import Config, DataConfig, TrainingConfig, load_config
 from mvtrain.project.images import read_image
 from mvtrain.project.project import read_project
@@ -100,7 +101,7 @@ def write_boxes(root: Path) -> dict[str, np.ndarray]:
     for view in VIEWS:
         images = [image_name(frame, view) for frame in FRAMES]
         values[view] = np.array([[10.0 + i, 20.0, 40.0 + 2 * i, 30.0 + i] for i in range(len(images))])
-        boxes.write_labeled_boxes(root / f"bboxes_{view}.csv", images, values[view])
+        write_labeled_boxes(root / f"bboxes_{view}.csv", images, values[view])
     return values
 
 
@@ -215,7 +216,7 @@ def test_names_beyond_ascii(tmp_path: Path) -> None:
         header = f"scorer,ich,ich,ich,ich\nbodyparts,{parts[0]},{parts[0]},{parts[1]},{parts[1]}\ncoords,x,y,x,y\n"
         table = header + f"{image_name(frame, view)},1,2,3,4\n"
         (root / f"CollectedData_{view}.csv").write_text(table, encoding="utf-8")
-        boxes.write_labeled_boxes(root / f"bboxes_{view}.csv", [image_name(frame, view)], np.array([[1.0, 2, 80, 60]]))
+        write_labeled_boxes(root / f"bboxes_{view}.csv", [image_name(frame, view)], np.array([[1.0, 2, 80, 60]]))
     (root / "calibrations").mkdir()
     rig(views).save(root / "calibrations" / f"{frame[0]}.toml")
     files = tuple(f"bboxes_{view}.csv" for view in views)

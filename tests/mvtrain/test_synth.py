@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 
 import mvgeom
 from mvgeom import CameraGroup, affine
-from mvgeom.boxes import read_labeled_boxes, read_video_boxes
+from mvgeom.tables import read_labeled_boxes, read_video_boxes
 from mvtrain.config import load_config
 from mvtrain.project.project import read_project
 from mvtrain.synth import KEYPOINT_NAMES, SyntheticSpec, generate_project
@@ -369,7 +369,7 @@ def test_crops_hold_the_animal_and_their_labels_lead_back_to_the_frame(tmp_path:
     expected = mvgeom.project(truth, cameras)
     for number, view in enumerate(cameras.names):
         images, values = read_table(folder / f"CollectedData_{view}.csv", 3)
-        boxes = read_labeled_boxes(folder / f"bboxes_{view}.csv").of(images)
+        boxes = read_labeled_boxes(folder / f"bboxes_{view}.csv").select(images)
         frames = [int(Path(image).stem.removeprefix("img")) for image in images]
         np.testing.assert_array_equal(
             boxes, read_video_boxes(folder / "videos" / f"session1_{view}_bbox.csv", 6)[frames]

@@ -1,10 +1,10 @@
-"""Similarity and affine maps of the plane from pairs of points: closed form, batched, weighted, differentiable.
+"""Similarity and affine maps fitted to pairs of points: closed form, batched, weighted, differentiable.
 
-Everything here is a handful of weighted sums and a 2x2 adjugate, so one implementation serves NumPy and torch, any
-leading batch dimensions, and hundreds of sets at once. Positions are px of any frame of reference; the map goes from
-the source's to the target's.
+Each fit is a handful of weighted sums and a 2x2 adjugate, so one implementation serves NumPy and torch, any leading
+batch dimensions, and hundreds of sets at once. torch is not imported: it is used where tensors are passed. Positions
+are px of any coordinate frame; the map goes from the source's to the target's.
 
-What the points do not determine is filled in by something smoother, never by an error:
+Degrees of freedom that the points do not determine come from a simpler map, never as an error:
 
 | points with weight | similarity | affine |
 |---|---|---|
@@ -30,7 +30,7 @@ FLATNESS_LIMIT = 0.04
 
 
 class _Moments(NamedTuple):
-    """Weighted means and centred second moments, each (...,); weights sum to one, or to zero without points."""
+    """Weighted means and centered second moments, each (...,); weights sum to one, or to zero without points."""
 
     px: Array
     py: Array
@@ -50,9 +50,9 @@ class _Moments(NamedTuple):
 
 
 def fit_similarity(source: Array, target: Array, mask: Array = None, *, weights: Array = None) -> Array:
-    """Rotation, uniform scale and translation that carry `source` to `target` with least weighted squared error.
+    """Fit rotation, uniform scale and translation from `source` to `target` with least weighted squared error.
 
-    The closed form is the complex least-squares slope `sum(w conj(p) q) / sum(w |p|^2)` of the centred points (Umeyama
+    The closed form is the complex least-squares slope `sum(w conj(p) q) / sum(w |p|^2)` of the centered points (Umeyama
     1991 in the plane), never a reflection.
 
     Args:
@@ -73,7 +73,7 @@ def fit_similarity(source: Array, target: Array, mask: Array = None, *, weights:
 def fit_affine(
     source: Array, target: Array, mask: Array = None, *, weights: Array = None, flatness_limit: float = FLATNESS_LIMIT
 ) -> Array:
-    """Affine map that carries `source` to `target` with least weighted squared error, kept sane for few or flat clouds.
+    """Fit an affine map from `source` to `target` with least weighted squared error, regularized for flat clouds.
 
     Three points on a thin sliver determine an affine on paper and a wild shear in practice, so the linear part M solves
     `min sum w |q - M p|^2 + l |M - S|^2` with S the similarity of the same points. The weight l is exactly 0 while the
@@ -112,7 +112,7 @@ def fit_affine(
 
 
 def fit_residual(matrix: Array, source: Array, target: Array, mask: Array = None) -> Array:
-    """Root mean square distance between the mapped source points and their targets.
+    """Compute the root mean square distance between the mapped source points and their targets.
 
     Args:
         matrix: (..., 2, 3) map from source to target px.
@@ -133,7 +133,7 @@ def fit_residual(matrix: Array, source: Array, target: Array, mask: Array = None
 
 
 def _filled(source: Array, target: Array, mask: Array, weights: Array) -> tuple[Array, Array, Array, Array]:
-    """Points with zeros where masked, weights that sum to one (or zero), and the (...,) number of points that count."""
+    """Return points with 0 where masked, weights that sum to one (or zero), and the number (...,) of points."""
     xp = array_namespace(source, target)
     if weights is None:
         weights = xp.ones_like(source[..., 0])
@@ -183,7 +183,7 @@ def _moments(source: Array, target: Array, mask: Array, weights: Array) -> _Mome
 
 
 def _similarity_slope(m: _Moments) -> tuple[Array, Array]:
-    """Real and imaginary part of the complex slope; 1 where the points are all at one place."""
+    """Compute real and imaginary part of the complex slope; 1 where the points are all at one place."""
     xp = array_namespace(m.spread)
     one = xp.ones_like(m.spread)
     safe = xp.where(m.has_spread, m.spread, one)

@@ -1,11 +1,11 @@
 """2D geometric augmentation: every transform is an affine map, so all of them become one matrix per view.
 
-A transform acts on the canvas: the part of the frame that the network sees, in frame px, so that a rotation is rigid in
-the scene even where the network's input is stretched. It returns its map and the canvas after it (cropping and padding
-change its size); at the end the canvas is resized to the network's input.
+A transform acts on the canvas: the part of the full image that the network sees, in full-image px, so that a rotation
+is rigid in the scene even where the network's input is stretched. It returns its map and the canvas after it (cropping
+and padding change its size); at the end the canvas is resized to the network's input.
 
-Flips are drawn once for all views and swap left and right keypoints: a mirror image of one view alone would call the
-right hand left in that view only, and no rig sees that.
+Flips are drawn once for all views and swap left and right keypoints: after a mirror image of one view alone, the right
+hand would be a left hand in that view only, and no rig sees that.
 """
 
 from __future__ import annotations
@@ -18,22 +18,24 @@ import numpy as np
 
 from mvaug.parameters import Draws, Parameter, Transform
 from mvgeom import affine
+from mvgeom.errors import InputError
 
 Canvas = tuple[float, float]
 """Width and height in px."""
 
 GeometricFunction = Callable[[Canvas, Draws], tuple[np.ndarray, Canvas]]
+"""Canvas and draws to the (2, 3) map of canvas px and the canvas after it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GeometricSpecification:
-    """A transform by name: what it does and the parameters it takes, in imgaug's order.
+    """Function of a geometric transform and the parameters it takes, in imgaug's order.
 
     Attributes:
         function: (canvas, draws) to the (2, 3) map of canvas px and the canvas after it.
-        parameters: name to what is allowed.
-        mirrors: turns left into right, so it is drawn once for all views.
-        bare: parameters that stand for none at all in the config, as imgaug has them.
+        parameters: Allowed parameters by name.
+        mirrors: True if the transform turns left into right; then it is drawn once for all views.
+        bare: Parameters used when none is given, as imgaug has them.
     """
 
     function: GeometricFunction
@@ -44,28 +46,31 @@ class GeometricSpecification:
 
 def draw_model_maps(
     transforms: Sequence[Transform],
-    frame_to_model: np.ndarray,
+    full_to_model: np.ndarray,
     size: tuple[int, int],
     generator: np.random.Generator,
 ) -> tuple[np.ndarray, bool]:
-    """One random map per view, from the px of the unaugmented network input to those of the augmented one.
+    """Draw one random map per view, from model px without augmentation to model px with it.
 
     Args:
-        transforms: geometric transforms in the order they apply.
-        frame_to_model: (V, 2, 3) frame px to model px without augmentation; only its scale is used.
-        size: width and height of the network input in px.
-        generator: source of all randomness.
+        transforms: Geometric transforms in the order they apply.
+        full_to_model: (V, 2, 3) maps from full-image px to model px without augmentation; only their scale is used.
+        size: Width and height of the network's input in px.
+        generator: Source of all randomness.
 
     Returns:
-        (V, 2, 3) float64 maps, and whether they mirror.
+        (V, 2, 3) float64 maps, and True if they mirror.
+
+    Raises:
+        InputError: A crop leaves nothing of a view.
     """
     mirrored = {
         index: generator.random() < transform.p and transform.draws(generator).flag("p")
         for index, transform in enumerate(transforms)
         if GEOMETRIC[transform.name].mirrors
     }
-    maps = np.empty((len(frame_to_model), 2, 3))
-    for view, matrix in enumerate(frame_to_model):
+    maps = np.empty((len(full_to_model), 2, 3))
+    for view, matrix in enumerate(full_to_model):
         scale = np.linalg.norm(matrix[:, :2], axis=0)
         canvas: Canvas = (size[0] / scale[0], size[1] / scale[1])
         total = affine.resize(size, canvas)
@@ -78,7 +83,7 @@ def draw_model_maps(
 
 
 def _about_center(canvas: Canvas, linear: np.ndarray, shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
-    """(2, 3) map that applies a (2, 2) linear map about the canvas's centre, then shifts."""
+    """Make the (2, 3) map that applies a (2, 2) linear map about the canvas's center, then shifts."""
     center = np.array([(canvas[0] - 1) / 2, (canvas[1] - 1) / 2])
     return np.column_stack([linear, center + shift - linear @ center])
 
@@ -89,7 +94,7 @@ def _rotation(degrees: float) -> np.ndarray:
 
 
 def _shear(x_degrees: float, y_degrees: float) -> np.ndarray:
-    """imgaug's signs: a positive angle along x leans the top of the image to the right."""
+    """Make a shear with imgaug's signs: a positive angle along x leans the top of the image to the right."""
     x, y = np.tan(np.deg2rad((x_degrees, y_degrees)))
     return np.array([[1.0, -x], [y, 1.0]])
 
@@ -153,9 +158,13 @@ def _crop_and_pad(sign: float) -> GeometricFunction:
         top, right, bottom, left = (float(margin) for margin in margins)
         after = (canvas[0] + left + right, canvas[1] + top + bottom)
         if min(after) < 1:
-            raise ValueError(
-                f"cropping by {-left:g}, {-top:g}, {-right:g}, {-bottom:g} px leaves nothing of a view of "
-                f"{canvas[0]:.0f} x {canvas[1]:.0f} frame px; lower imgaug's crop in px"
+            raise InputError(
+                f"imgaug: cropping by {-left:g}, {-top:g}, {-right:g}, {-bottom:g} px (left, top, right, bottom) "
+                f"leaves nothing of a view, found {canvas[0]:.0f} x {canvas[1]:.0f} full-image px, expected more. "
+                f"Lower the px of Crop or CropAndPad.",
+                code="empty-crop",
+                argument="imgaug",
+                size=canvas,
             )
         return affine.translate((left, top)), after
 
@@ -163,7 +172,7 @@ def _crop_and_pad(sign: float) -> GeometricFunction:
 
 
 def _rot90(canvas: Canvas, draw: Draws) -> tuple[np.ndarray, Canvas]:
-    """Quarter turns clockwise; the turned canvas is stretched back by the final resize."""
+    """Turn by quarters clockwise; the final resize stretches the turned canvas back."""
     width, height = canvas
     turns = draw.integer("k") % 4
     quarter = {
@@ -184,15 +193,15 @@ def _flipud(canvas: Canvas, draw: Draws) -> tuple[np.ndarray, Canvas]:
 
 
 MAX_SHEAR = 75.0
-"""In degrees; tilting by more leaves a sliver of the image."""
+"""Largest angle of a shear in degrees; more leaves a sliver of the image."""
 MIN_SCALE, MAX_SCALE = 0.05, 20.0
-"""Beyond these a dot of the image is left, or a dot fills it."""
+"""Smallest and largest factor of scale; beyond them a dot of the image is left, or a dot fills it."""
 # The network input is what the canvas is resized to in the end, so both answers give the same image.
 _KEEP_SIZE = Parameter(default=True, flag=True)
 _FLIP = {"p": Parameter(default=1.0, flag=True)}
 _INDEPENDENT = Parameter(default=True, flag=True)
 
-GEOMETRIC: Mapping[str, GeometricSpecification] = {
+GEOMETRIC: dict[str, GeometricSpecification] = {
     "Affine": GeometricSpecification(
         function=_affine,
         parameters={
@@ -261,4 +270,4 @@ GEOMETRIC: Mapping[str, GeometricSpecification] = {
     "Fliplr": GeometricSpecification(function=_fliplr, parameters=_FLIP, mirrors=True),
     "Flipud": GeometricSpecification(function=_flipud, parameters=_FLIP, mirrors=True),
 }
-"""Every geometric transform that a config may name."""
+"""Geometric transforms by name; `mvaug.register_geometric` adds to them."""

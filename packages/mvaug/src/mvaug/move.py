@@ -1,8 +1,8 @@
-"""The 3D move: the subject is scaled, shifted and turned in the world while the cameras stay, and the views follow.
+"""3D move: the subject is scaled, shifted and turned in the world, the cameras stay, and the views follow.
 
-A view cannot be re-rendered, so its image is moved by the affine map that best carries the subject's old projection to
-the new one. For a subject that is shallow beside its distance to the camera that is nearly exact; `residual` says by
-how much it is not.
+A view cannot be rendered anew, so its image is moved by the affine map that best carries the subject's old projection
+to the new one. That is nearly exact for a subject that is shallow beside its distance to the camera; `residual` is the
+difference.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ import numpy as np
 
 from mvaug.fit import fit_affine, fit_residual
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
 from mvgeom.projection import in_image, project
 
 MIN_POINTS = 3
-"""With fewer points in 3D there is no extent to speak of: the sample passes unmoved."""
+"""Fewest points in 3D that a move needs; a frame with fewer passes unmoved."""
 MAX_ATTEMPTS = 5
-"""How often a move that does not fit is halved before the sample passes unmoved."""
+"""Number of moves tried, each half of the one before, until the frame passes unmoved."""
 
 
 class MoveOutcome(StrEnum):
-    """What became of the 3D move of a sample."""
+    """Result of the 3D move of a frame."""
 
     OFF = "off"
     MOVED = "moved"
@@ -37,15 +38,18 @@ class MoveOutcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class MoveRanges:
-    """From what the 3D move is drawn.
+    """Ranges that the 3D move is drawn from.
 
     Attributes:
-        scale: lowest and highest factor about the median point.
-        shift: largest shift along each axis of the world, as a fraction of the subject's extent along it.
-        rotate: lowest and highest angle in degrees about `axis`.
-        axis: of the rotation, in world coordinates; any length but 0.
-        max_residual: a fit whose residual in some view exceeds this fraction of the subject's size there (root mean
-            square distance of its points from their centre) makes the move too large, and it is halved.
+        scale: Lowest and highest factor about the median point.
+        shift: Largest shift along each axis of the world, as a fraction of the subject's extent along it.
+        rotate: Lowest and highest angle in degrees about `axis`.
+        axis: Axis of the rotation in world coordinates, of any length but 0.
+        max_residual: Largest residual of the fit in a view, as a fraction of the subject's size there (root mean
+            square distance of its points from their center). Above it the move is halved.
+
+    Raises:
+        InputError: A range is empty, or a value makes no sense.
     """
 
     scale: tuple[float, float] = (0.8, 1.2)
@@ -56,35 +60,42 @@ class MoveRanges:
 
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"training.imgaug_3d.scale is [low, high] with 0 < low <= high, got {list(self.scale)}")
-        if self.shift < 0:
-            raise ValueError(f"training.imgaug_3d.shift is a fraction of the extent, at least 0, got {self.shift}")
-        if self.rotate[0] > self.rotate[1]:
-            raise ValueError(f"training.imgaug_3d.rotate is [low, high] in degrees, got {list(self.rotate)}")
+            raise _invalid("scale", list(self.scale), "[low, high] with 0 < low <= high")
+        if not self.shift >= 0:
+            raise _invalid("shift", self.shift, "a fraction of the extent, at least 0")
+        if not self.rotate[0] <= self.rotate[1]:
+            raise _invalid("rotate", list(self.rotate), "[low, high] in degrees with low <= high")
         if not any(self.axis):
-            raise ValueError("training.imgaug_3d.axis is [0, 0, 0], which is no direction")
-        if self.max_residual <= 0:
-            raise ValueError(f"training.imgaug_3d.max_residual must be positive, got {self.max_residual}")
+            raise _invalid("axis", list(self.axis), "a direction, not all zeros")
+        if not self.max_residual > 0:
+            raise _invalid("max_residual", self.max_residual, "a positive fraction of the subject's size")
 
     @classmethod
     def from_config(cls, imgaug_3d: bool | Mapping[str, Any]) -> Self | None:
-        """What `training.imgaug_3d` asks for: None when it is false, the defaults when it is true.
+        """Parse ranges: none for False, the defaults for True.
 
         Args:
-            imgaug_3d: true, false, or a mapping with some of this class's fields. `rotate: 20` means [-20, 20].
+            imgaug_3d: True, False, or mapping with some of this class's fields. `rotate: 20` means [-20, 20].
 
         Raises:
-            ValueError: for a key or value that means nothing.
+            InputError: A key is unknown, or a value is not valid.
         """
         if isinstance(imgaug_3d, bool):
             return cls() if imgaug_3d else None
         if not isinstance(imgaug_3d, Mapping):
-            raise ValueError(f"training.imgaug_3d takes true, false or a mapping of ranges, got {imgaug_3d!r}")
+            raise InputError(
+                f"imgaug_3d: found {imgaug_3d!r}, expected true, false or a mapping of ranges.",
+                code="invalid-value",
+                argument="imgaug_3d",
+            )
         known = tuple(cls.__dataclass_fields__)
-        unknown = [key for key in imgaug_3d if key not in known]
+        unknown = [str(key) for key in imgaug_3d if key not in known]
         if unknown:
-            raise ValueError(
-                f"training.imgaug_3d has {', '.join(map(repr, unknown))}; known keys are {', '.join(known)}"
+            raise InputError(
+                f"imgaug_3d: unknown key, found {', '.join(map(repr, unknown))}, expected some of {', '.join(known)}.",
+                code="unknown-key",
+                argument="imgaug_3d",
+                unknown=unknown,
             )
         lengths = {"scale": 2, "shift": 1, "rotate": 2, "axis": 3, "max_residual": 1}
         fields: dict[str, Any] = {}
@@ -93,22 +104,27 @@ class MoveRanges:
                 value = [-abs(value), abs(value)]
             numbers = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
             if len(numbers) != lengths[key] or not all(_is_number(number) for number in numbers):
-                expected = "a number" if lengths[key] == 1 else f"{lengths[key]} numbers"
-                raise ValueError(f"training.imgaug_3d.{key} takes {expected}, got {value!r}")
+                raise _invalid(key, value, "a number" if lengths[key] == 1 else f"{lengths[key]} numbers")
             floats = tuple(float(number) for number in numbers)
             fields[key] = floats[0] if lengths[key] == 1 else floats
         return cls(**fields)
 
 
+def _invalid(key: str, found: Any, expected: str) -> InputError:
+    """Make the error of a value under a key of `imgaug_3d`."""
+    argument = f"imgaug_3d.{key}"
+    return InputError(f"{argument}: found {found!r}, expected {expected}.", code="invalid-value", argument=argument)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Move:
-    """X becomes center + scale R (X - center) + shift.
+    """Similarity of the world: X becomes center + scale R (X - center) + shift.
 
     Attributes:
-        center: (3,) world.
-        scale: factor.
+        center: (3,) fixed point of scale and rotation in world units.
+        scale: Factor of all lengths.
         rotation_vector: (3,) axis times angle in rad.
-        shift: (3,) world.
+        shift: (3,) translation in world units.
     """
 
     center: np.ndarray
@@ -119,37 +135,39 @@ class Move:
     def apply(self, points: np.ndarray) -> np.ndarray:
         """Move (..., 3) world points; NaN stays NaN."""
         rotation, _ = cv2.Rodrigues(self.rotation_vector)
-        return self.center + self.scale * (points - self.center) @ rotation.T + self.shift
+        moved: np.ndarray = self.center + self.scale * (points - self.center) @ rotation.T + self.shift
+        return moved
 
     def halved(self) -> Self:
-        """The move half way to none at all."""
+        """Return the move half way between this one and none."""
         return replace(self, scale=self.scale**0.5, rotation_vector=0.5 * self.rotation_vector, shift=0.5 * self.shift)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MovedSubject:
-    """Where the subject went and how each view follows.
+    """Moved points, and the map of each view that follows them.
 
     Attributes:
-        points: (K, 3) world, NaN missing; as they were when unmoved.
-        frame_to_moved: (V, 2, 3) affine in frame px; the identity when unmoved.
-        residual: (V,) root mean square distance, frame px, of the mapped from the true new projections; 0 when unmoved.
-        outcome: whether it moved and if not, why.
+        points: (K, 3) world units, NaN missing; as they were when unmoved.
+        full_to_moved: (V, 2, 3) affine maps, full-image px to full-image px; the identity when unmoved.
+        residual: (V,) root mean square distance, full-image px, of the mapped from the true new projections; 0 when
+            unmoved.
+        outcome: Result of the move: moved, or why not.
     """
 
     points: np.ndarray
-    frame_to_moved: np.ndarray
+    full_to_moved: np.ndarray
     residual: np.ndarray
     outcome: MoveOutcome
 
 
 def draw_move(points: np.ndarray, ranges: MoveRanges, generator: np.random.Generator) -> Move:
-    """A random move of the subject.
+    """Draw a random move of the subject.
 
     Args:
-        points: (K, 3) world, NaN missing, at least one present.
-        ranges: what to draw from.
-        generator: source of all randomness; always as many draws, whatever the points.
+        points: (K, 3) world units, NaN missing, at least one present.
+        ranges: Ranges to draw from.
+        generator: Source of all randomness; the number of draws does not depend on the points.
     """
     scale = float(generator.uniform(*ranges.scale))
     direction = generator.uniform(-1.0, 1.0, size=3)
@@ -173,10 +191,10 @@ def move_subject(
     beyond what the lens model describes), where a view would be turned inside out, or where the residual is too large.
 
     Args:
-        points: (K, 3) world, NaN missing: every triangulated keypoint, labelled in a given view or not.
+        points: (K, 3) world units, NaN missing: every triangulated keypoint, labeled in a given view or not.
         cameras: V cameras, unbatched NumPy.
-        ranges: what to draw from.
-        generator: source of all randomness.
+        ranges: Ranges to draw from.
+        generator: Source of all randomness.
     """
     points = np.asarray(points, dtype=np.float64)
     if np.isfinite(points).all(axis=-1).sum() < MIN_POINTS:
@@ -195,26 +213,27 @@ def move_subject(
             upright = np.linalg.det(matrices[:, :, :2]) > 0
             if upright.all() and (residual <= ranges.max_residual * _size_in_view(target, mask)).all():
                 return MovedSubject(
-                    points=moved_points, frame_to_moved=matrices, residual=residual, outcome=MoveOutcome.MOVED
+                    points=moved_points, full_to_moved=matrices, residual=residual, outcome=MoveOutcome.MOVED
                 )
         move = move.halved()
     return unmoved(points, len(cameras), MoveOutcome.NO_FIT)
 
 
 def unmoved(points: np.ndarray, num_views: int, outcome: MoveOutcome) -> MovedSubject:
-    """The subject where it was, and why."""
+    """Return the subject where it was, with the identity in every view."""
     identity = np.broadcast_to(np.eye(2, 3), (num_views, 2, 3)).copy()
-    return MovedSubject(points=points, frame_to_moved=identity, residual=np.zeros(num_views), outcome=outcome)
+    return MovedSubject(points=points, full_to_moved=identity, residual=np.zeros(num_views), outcome=outcome)
 
 
 def _size_in_view(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """(V,) root mean square distance, px, of (V, K, 2) points from their mean; a little above 0 without points."""
+    """Compute the root mean square distance (V,) in px of (V, K, 2) points from their mean; 1e-6 without points."""
     weights = mask / np.maximum(mask.sum(axis=-1, keepdims=True), 1)
     filled = np.where(mask[..., None], points, 0.0)
     mean = (weights[..., None] * filled).sum(axis=-2, keepdims=True)
     squared = (weights * ((filled - mean) ** 2).sum(axis=-1)).sum(axis=-1)
     # Rounding leaves a residual of 1e-10 px even where a fit is perfect.
-    return np.sqrt(squared) + 1e-6
+    size: np.ndarray = np.sqrt(squared) + 1e-6
+    return size
 
 
 def _is_number(value: Any) -> bool:

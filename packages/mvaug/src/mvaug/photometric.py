@@ -1,4 +1,4 @@
-"""Photometric augmentation: what changes an image's pixels and leaves its labels where they are.
+"""Photometric augmentation: transforms that change an image's pixels and leave its labels where they are.
 
 Transforms run on uint8 images in model px, after the one warp, so a kernel of 5 px means 5 px of the network's input
 whatever the stored size. OpenCV does the work; all randomness comes from the generator that was handed in. Names and
@@ -17,6 +17,7 @@ import numpy as np
 from mvaug.parameters import Draws, Parameter, Transform
 
 PhotometricFunction = Callable[[np.ndarray, Draws], np.ndarray]
+"""(H, W, 3) uint8 RGB image and draws to an image of the same shape and dtype."""
 
 MAX_ELASTIC_DISPLACEMENT = 0.5
 """Largest root mean square displacement, in model px, that an elastic transform may have: labels do not follow it."""
@@ -24,19 +25,19 @@ MAX_ELASTIC_DISPLACEMENT = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class PhotometricSpecification:
-    """A transform by name: what it does and the parameters it takes, in imgaug's order."""
+    """Function of a photometric transform and the parameters it takes, in imgaug's order."""
 
     function: PhotometricFunction
     parameters: Mapping[str, Parameter]
 
 
 def apply_photometric(image: np.ndarray, transforms: Sequence[Transform], generator: np.random.Generator) -> np.ndarray:
-    """Each transform in turn, each with its own probability.
+    """Apply each transform in turn, with its own probability.
 
     Args:
         image: (H, W, 3) uint8 RGB; not changed.
-        transforms: photometric transforms in the order they apply.
-        generator: source of all randomness.
+        transforms: Photometric transforms in the order they apply.
+        generator: Source of all randomness.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -48,12 +49,12 @@ def apply_photometric(image: np.ndarray, transforms: Sequence[Transform], genera
 
 
 def _lookup(image: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Apply a (256,) or (256, 3) table of float grey levels."""
+    """Apply a (256,) or (256, 3) table of float gray levels."""
     return cv2.LUT(image, np.clip(np.rint(table), 0, 255).astype(np.uint8).reshape(1, 256, -1))
 
 
 def _per_channel(draw: Draws, name: str) -> np.ndarray:
-    """(1,) or (3,) draws of a parameter, three where `per_channel` says so."""
+    """Draw a parameter once (1,), or for each channel (3,) where `per_channel` is drawn."""
     count = 3 if draw.flag("per_channel") else 1
     return np.array([draw.number(name) for _ in range(count)])
 
@@ -66,7 +67,7 @@ def _motion_blur(image: np.ndarray, draw: Draws) -> np.ndarray:
     half = (length - 1) / 2
     along = np.linspace(-half, half, length)
     weights = np.linspace(1.0 + direction, 1.0 - direction, len(along))
-    # A blur that trails to one side would carry the subject away from its labels: its centre of mass stays put.
+    # A blur that trails to one side would carry the subject away from its labels: its center of mass stays put.
     along = along - np.average(along, weights=weights)
     x, y = along * np.sin(angle), along * np.cos(angle)
     reach = int(np.ceil(np.abs(along).max())) + 1
@@ -85,7 +86,7 @@ def _gaussian_blur(image: np.ndarray, draw: Draws) -> np.ndarray:
 
 
 def _average_blur(image: np.ndarray, draw: Draws) -> np.ndarray:
-    # An even kernel has no centre pixel and would shift the image by half a pixel.
+    # An even kernel has no center pixel and would shift the image by half a pixel.
     size = draw.integer("k") // 2 * 2 + 1
     return cv2.blur(image, (size, size))
 
@@ -117,11 +118,11 @@ def _downscale(image: np.ndarray, draw: Draws) -> np.ndarray:
     return cv2.resize(cv2.resize(image, small, interpolation=cv2.INTER_AREA), (width, height))
 
 
-# --- things in the way -----------------------------------------------------------------------------------------------
+# --- occlusion -----------------------------------------------------------------------------------------------------
 
 
 def _coarse_mask(shape: tuple[int, ...], draw: Draws, num_channels: int) -> np.ndarray:
-    """(H, W, num_channels) boolean: cells of a coarse grid, each set with the transform's probability."""
+    """Draw cells of a coarse grid, each set with the transform's probability: (H, W, num_channels) boolean."""
     height, width = shape[:2]
     if "size_percent" in draw:
         rows, columns = round(draw.number("size_percent") * height), round(draw.number("size_percent") * width)
@@ -140,7 +141,7 @@ def _fine_mask(shape: tuple[int, ...], draw: Draws, num_channels: int) -> np.nda
 
 def _dropped(make_mask: Callable[[tuple[int, ...], Draws, int], np.ndarray]) -> PhotometricFunction:
     def function(image: np.ndarray, draw: Draws) -> np.ndarray:
-        """Black cells."""
+        """Blacken the cells of a mask."""
         mask = make_mask(image.shape, draw, 3 if draw.flag("per_channel") else 1)
         return np.where(mask, np.uint8(0), image)
 
@@ -149,7 +150,7 @@ def _dropped(make_mask: Callable[[tuple[int, ...], Draws, int], np.ndarray]) -> 
 
 def _peppered(make_mask: Callable[[tuple[int, ...], Draws, int], np.ndarray], kind: str) -> PhotometricFunction:
     def function(image: np.ndarray, draw: Draws) -> np.ndarray:
-        """Bright (salt) or dark (pepper) cells; the values are imgaug's, an arcsine law over that half of the range."""
+        """Brighten (salt) or darken (pepper) cells to imgaug's values, an arcsine law over that half of the range."""
         mask = make_mask(image.shape, draw, 3 if draw.flag("per_channel") else 1)
         chosen = np.flatnonzero(mask)
         level = draw.generator.beta(0.5, 0.5, size=len(chosen))
@@ -168,7 +169,7 @@ def _peppered(make_mask: Callable[[tuple[int, ...], Draws, int], np.ndarray], ki
     return function
 
 
-# --- grey levels -----------------------------------------------------------------------------------------------------
+# --- gray levels -----------------------------------------------------------------------------------------------------
 
 
 def _add(image: np.ndarray, draw: Draws) -> np.ndarray:
@@ -268,20 +269,29 @@ def _elastic(image: np.ndarray, draw: Draws) -> np.ndarray:
     noise -= 0.5
     source = cv2.GaussianBlur(noise, (0, 0), sigma) * np.float32(2 * alpha) + _positions(height, width)
     # No second map: x and y are the channels of the first. OpenCV's type stubs do not know that.
-    return cv2.remap(image, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    result: np.ndarray = cv2.remap(image, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    return result
 
 
 @lru_cache(maxsize=8)
 def _positions(height: int, width: int) -> np.ndarray:
-    """(height, width, 2) x and y of every pixel; the same array for every caller, so not to be written to."""
+    """Return x and y of every pixel (height, width, 2), one read-only array for all callers."""
     positions = np.moveaxis(np.indices((height, width), dtype=np.float32)[::-1], 0, -1).copy()
     positions.setflags(write=False)
     return positions
 
 
 def elastic_displacement(alpha: float, sigma: float) -> float:
-    """Root mean square displacement per axis, px, of uniform noise on [-1, 1] smoothed by sigma and scaled by alpha."""
-    return alpha / np.sqrt(3) / max(2 * np.sqrt(np.pi) * sigma, 1.0)
+    """Compute the displacement of `ElasticTransformation`.
+
+    Args:
+        alpha: Factor of the noise, which is uniform on [-1, 1].
+        sigma: Standard deviation in px of the Gaussian that smooths the noise.
+
+    Returns:
+        Root mean square displacement per axis in px.
+    """
+    return float(alpha / np.sqrt(3) / max(2 * np.sqrt(np.pi) * sigma, 1.0))
 
 
 _PER_CHANNEL = Parameter(default=False, flag=True)
@@ -298,7 +308,7 @@ _CLAHE = {
     "tile_grid_size_px": Parameter(default=(3, 12), integer=True, low=1),
 }
 
-PHOTOMETRIC: Mapping[str, PhotometricSpecification] = {
+PHOTOMETRIC: dict[str, PhotometricSpecification] = {
     name: PhotometricSpecification(function=function, parameters=parameters)
     for name, function, parameters in (
         (
@@ -376,4 +386,4 @@ PHOTOMETRIC: Mapping[str, PhotometricSpecification] = {
         ),
     )
 }
-"""Every photometric transform that a config may name."""
+"""Photometric transforms by name; `mvaug.register_photometric` adds to them."""

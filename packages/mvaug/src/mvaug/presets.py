@@ -1,4 +1,4 @@
-"""What `training.imgaug` may say: the name of a preset, or a mapping of transforms, read into checked pipelines.
+"""Presets of 2D augmentation, and parsing of presets and mappings of transforms into checked pipelines.
 
 The presets have the strengths that existing multi-view projects train with (Lightning Pose's, which are DeepLabCut's).
 """
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mvaug.geometric import GEOMETRIC
-from mvaug.parameters import Transform, parse_parameters
+from mvaug.parameters import Parameter, Transform, expected_names, invalid_value, parse_parameters
 from mvaug.photometric import MAX_ELASTIC_DISPLACEMENT, PHOTOMETRIC, elastic_displacement
+from mvgeom.errors import InputError
 
 _ROTATION = {"Affine": {"p": 0.4, "kwargs": {"rotate": [-25, 25]}}}
 _OCCLUSION_AND_BLUR = {
@@ -37,10 +38,10 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "dlc-top-down": {"Rot90": {"p": 1.0, "kwargs": {"k": [0, 1, 2, 3]}}, **_DLC},
     "dlc-mv": {**_OCCLUSION_AND_BLUR, **_CONTRAST},
 }
-"""Preset name to the mapping it stands for."""
+"""Mappings of transforms by preset name."""
 
 DEFAULT_PROBABILITY = 0.5
-"""Of a transform whose mapping has no `p`."""
+"""Probability of a transform whose mapping has no `p`."""
 
 _EITHER_OR = (("px", "percent"), ("size_px", "size_percent"), ("translate_px", "translate_percent"))
 
@@ -54,98 +55,140 @@ class Pipeline:
 
     @property
     def mirrors(self) -> bool:
-        """Whether left may become right."""
+        """True if left may become right."""
         return any(GEOMETRIC[transform.name].mirrors for transform in self.geometric)
 
 
 def parse_imgaug(imgaug: str | Mapping[str, Any] | None) -> Pipeline:
-    """The pipeline that `training.imgaug` asks for.
+    """Parse 2D augmentation into a checked pipeline.
 
     Args:
-        imgaug: a preset's name, a mapping {transform: {p, args, kwargs}}, or None for no augmentation. `args` are
-            positional in imgaug's order; the order of the mapping is kept among geometric and among photometric
-            transforms, and the geometric ones come first because images are warped only once.
+        imgaug: Preset's name, mapping {transform: {p, args, kwargs}}, or None for no augmentation. `args` are
+            positional in imgaug's order. The order of the mapping is kept among geometric and among photometric
+            transforms, and the geometric ones come first because images are warped only once. A preset's name as a
+            key, with nothing under it, stands for the preset's transforms; a transform named again replaces its own.
 
     Raises:
-        ValueError: for an unknown preset, transform or parameter (the message lists the known ones) and for values of
-            the wrong type or out of range.
+        InputError: A preset, transform or parameter is unknown, or a value has the wrong type or is out of range.
     """
     if imgaug is None:
         return Pipeline()
     if isinstance(imgaug, str):
         if imgaug not in PRESETS:
-            raise ValueError(
-                f"training.imgaug is {imgaug!r}; known presets are {', '.join(PRESETS)}; or give a mapping"
+            raise InputError(
+                f"imgaug: unknown preset, found {imgaug!r}, expected {', '.join(PRESETS)}, or a mapping of transforms.",
+                code="unknown-preset",
+                argument="imgaug",
+                name=imgaug,
             )
         imgaug = PRESETS[imgaug]
     if not isinstance(imgaug, Mapping):
-        raise ValueError(f"training.imgaug takes a preset's name or a mapping of transforms, got {imgaug!r}")
+        raise invalid_value("imgaug", imgaug, "a preset's name or a mapping of transforms")
     geometric: list[Transform] = []
     photometric: list[Transform] = []
-    for name, options in imgaug.items():
-        (geometric if name in GEOMETRIC else photometric).append(_parse_transform(str(name), options))
+    for name, options in _with_presets_expanded(imgaug).items():
+        (geometric if name in GEOMETRIC else photometric).append(_parse_transform(name, options))
     return Pipeline(geometric=tuple(geometric), photometric=tuple(photometric))
 
 
+def _with_presets_expanded(imgaug: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace the presets that a mapping names by their transforms."""
+    expanded: dict[str, Any] = {}
+    for name, options in imgaug.items():
+        if name not in PRESETS:
+            expanded[str(name)] = options
+        elif options is None or options == {}:
+            expanded |= PRESETS[name]
+        else:
+            raise invalid_value(f"imgaug.{name}", options, "nothing under a preset's name")
+    return expanded
+
+
 def _parse_transform(name: str, options: Any) -> Transform:
-    where = f"training.imgaug.{name}"
-    specification = GEOMETRIC[name].parameters if name in GEOMETRIC else None
+    where = f"imgaug.{name}"
+    specification = GEOMETRIC.get(name) or PHOTOMETRIC.get(name)
     if specification is None:
-        if name not in PHOTOMETRIC:
-            raise ValueError(
-                f"{where} is not a known transform; known are {', '.join(GEOMETRIC)} (geometric) and "
-                f"{', '.join(PHOTOMETRIC)} (photometric)"
-            )
-        specification = PHOTOMETRIC[name].parameters
+        raise InputError(
+            f"{where}: unknown transform, found {name!r}, expected one of {', '.join(GEOMETRIC)} (geometric), "
+            f"{', '.join(PHOTOMETRIC)} (photometric).",
+            code="unknown-transform",
+            argument=where,
+            name=name,
+        )
+    parameters = specification.parameters
     if options is None:
         options = {}
     if not isinstance(options, Mapping):
-        raise ValueError(f"{where} takes a mapping with p, args and kwargs, got {options!r}")
-    unknown = [key for key in options if key not in ("p", "args", "kwargs")]
+        raise invalid_value(where, options, "a mapping with p, args and kwargs")
+    unknown = [str(key) for key in options if key not in ("p", "args", "kwargs")]
     if unknown:
-        raise ValueError(
-            f"{where} has {', '.join(map(repr, unknown))}; it takes p, args and kwargs, and the transform's own "
-            f"parameters ({', '.join(specification) or 'none'}) go under kwargs"
+        raise InputError(
+            f"{where}: unknown key, found {', '.join(map(repr, unknown))}, expected p, args and kwargs. The "
+            f"transform's own parameters ({expected_names(parameters)}) go under kwargs.",
+            code="unknown-key",
+            argument=where,
+            unknown=unknown,
         )
     p = options.get("p", DEFAULT_PROBABILITY)
     if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1:
-        raise ValueError(f"{where}.p is a probability in [0, 1], got {p!r}")
-    named = _named(options, specification, where)
+        raise invalid_value(f"{where}.p", p, "a probability in [0, 1]")
+    named = _named(options, parameters, where)
     if not named and name in GEOMETRIC:
         named = dict(GEOMETRIC[name].bare)
-    transform = Transform(name=name, p=float(p), parameters=parse_parameters(named, specification, where))
+    transform = Transform(name=name, p=float(p), parameters=parse_parameters(named, parameters, where))
     _check_elastic(transform, where)
     return transform
 
 
-def _named(options: Mapping[str, Any], specification: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """`args` and `kwargs` as one mapping by name."""
+def _named(options: Mapping[str, Any], parameters: Mapping[str, Parameter], where: str) -> dict[str, Any]:
+    """Merge `args` and `kwargs` into one mapping by name."""
     args, kwargs = options.get("args") or (), options.get("kwargs") or {}
     if not isinstance(args, Sequence) or isinstance(args, str):
-        raise ValueError(f"{where}.args takes a list, got {args!r}")
+        raise invalid_value(f"{where}.args", args, "a list")
     if not isinstance(kwargs, Mapping):
-        raise ValueError(f"{where}.kwargs takes a mapping of parameters, got {kwargs!r}")
-    if len(args) > len(specification):
-        raise ValueError(f"{where}.args has {len(args)} entries; it takes {', '.join(specification) or 'none'}")
-    named = dict(zip(specification, args, strict=False))
-    twice = [key for key in kwargs if key in named]
-    if twice:
-        raise ValueError(f"{where} has {', '.join(map(repr, twice))} both in args and in kwargs")
+        raise invalid_value(f"{where}.kwargs", kwargs, "a mapping of parameters")
+    if len(args) > len(parameters):
+        raise InputError(
+            f"{where}.args: found {len(args)} entries, expected at most {len(parameters)} "
+            f"({expected_names(parameters)}).",
+            code="too-many-arguments",
+            argument=f"{where}.args",
+            found=len(args),
+            expected=len(parameters),
+        )
+    named = dict(zip(parameters, args, strict=False))
+    for key in kwargs:
+        if key in named:
+            raise InputError(
+                f"{where}: found {key!r} in args and in kwargs, expected it once. Remove one of them.",
+                code="duplicate-parameter",
+                argument=where,
+                name=key,
+            )
     named |= {str(key): value for key, value in kwargs.items()}
     for pair in _EITHER_OR:
         if all(named.get(key) is not None for key in pair):
-            raise ValueError(f"{where} has both {pair[0]} and {pair[1]}; give one of them")
+            raise InputError(
+                f"{where}: found both {pair[0]} and {pair[1]}, expected one of them. Remove the other.",
+                code="conflicting-parameters",
+                argument=where,
+                names=pair,
+            )
     return named
 
 
 def _check_elastic(transform: Transform, where: str) -> None:
+    """Check that an elastic transform keeps pixels near their labels, which do not follow it."""
     if transform.name != "ElasticTransformation":
         return
     parameters = dict(transform.parameters)
     displacement = elastic_displacement(parameters["alpha"].high, parameters["sigma"].low)
     if displacement > MAX_ELASTIC_DISPLACEMENT:
-        raise ValueError(
-            f"{where} moves pixels by {displacement:.2f} px (root mean square, at the largest alpha and smallest "
-            f"sigma), and labels do not follow; at most {MAX_ELASTIC_DISPLACEMENT} px are allowed: lower alpha "
-            f"or raise sigma"
+        raise InputError(
+            f"{where}: labels do not follow the displacement of pixels, found {displacement:.2f} px (root mean "
+            f"square, at the largest alpha and smallest sigma), expected at most {MAX_ELASTIC_DISPLACEMENT} px. "
+            f"Lower alpha or raise sigma.",
+            code="elastic-too-strong",
+            argument=where,
+            displacement=displacement,
         )

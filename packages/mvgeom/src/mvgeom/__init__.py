@@ -1,7 +1,10 @@
 """Camera geometry for several calibrated cameras: projection, triangulation, bounding boxes, calibration."""
 
+from typing import Any
+
 from mvgeom import affine, boxes
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
 from mvgeom.projection import (
     distort,
     epipolar_distance,
@@ -13,6 +16,7 @@ from mvgeom.projection import (
     visible,
     world_to_camera,
 )
+from mvgeom.reconstruction import Reconstruction, reconstruct
 from mvgeom.robust import RobustTriangulation, triangulate_robust
 from mvgeom.triangulation import (
     covariance,
@@ -24,6 +28,8 @@ from mvgeom.triangulation import (
 
 __all__ = [
     "CameraGroup",
+    "InputError",
+    "Reconstruction",
     "RobustTriangulation",
     "affine",
     "boxes",
@@ -35,6 +41,7 @@ __all__ = [
     "pair_parallax",
     "project",
     "rays",
+    "reconstruct",
     "reprojection_error",
     "triangulate",
     "triangulate_pairs",
@@ -43,3 +50,15 @@ __all__ = [
     "visible",
     "world_to_camera",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":  # reading the package's metadata takes longer than the rest of the import
+        from importlib.metadata import version
+
+        return version("mvgeom")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mvgeom.errors import InputError
+
 Array = Any
 """A NumPy array or a torch tensor: whatever `array_api_compat.array_namespace` understands."""
 
@@ -17,7 +19,11 @@ def as_floating(xp: Any, array: Array) -> Array:
     if array.dtype in (xp.float32, xp.float64):
         return array
     if xp.isdtype(array.dtype, "real floating"):
-        raise ValueError(f"coordinates in {array.dtype} are too coarse for geometry; use float32 or float64")
+        raise InputError(
+            f"coordinates in {array.dtype} are too coarse for geometry; use float32 or float64",
+            code="wrong-dtype",
+            dtype=str(array.dtype),
+        )
     return xp.astype(array, xp.float64)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from array_api_compat import array_namespace, is_array_api_obj
 
 from mvgeom._arrays import Array
+from mvgeom.errors import InputError
 
 
 def identity(like: Array | None = None) -> Array:
@@ -35,7 +36,12 @@ def apply(matrix: Array, points: Array) -> Array:
     """
     _check_matrix(matrix)
     if len(points.shape) < 2 or points.shape[-1] != 2:
-        raise ValueError(f"points must have shape (..., K, 2), got {tuple(points.shape)}")
+        raise InputError(
+            f"points must have shape (..., K, 2), got {tuple(points.shape)}",
+            code="wrong-shape",
+            argument="points",
+            found=tuple(points.shape),
+        )
     xp = array_namespace(points, matrix)
     # By component instead of a matrix product: exact on GPUs with TF32 and in autocast regions.
     x, y = points[..., 0], points[..., 1]
@@ -91,7 +97,11 @@ def invert(matrix: Array) -> Array:
     c, d, ty = (matrix[..., 1, column] for column in range(3))
     determinant = a * d - b * c
     if isinstance(matrix, np.ndarray) and not np.all(np.abs(determinant) > 0):
-        raise ValueError(f"an affine map with determinant 0 or NaN has no inverse: {matrix.tolist()}")
+        raise InputError(
+            f"an affine map with determinant 0 or NaN has no inverse: {matrix.tolist()}",
+            code="not-invertible",
+            argument="matrix",
+        )
     a, b, c, d = d / determinant, -b / determinant, -c / determinant, a / determinant
     return xp.stack(
         [xp.stack([a, b, -(a * tx + b * ty)], axis=-1), xp.stack([c, d, -(c * tx + d * ty)], axis=-1)], axis=-2
@@ -113,9 +123,18 @@ def from_box(box: Array, size: Array | tuple[float, float]) -> Array:
     """
     box = _floating(box)
     if box.shape[-1] != 4:
-        raise ValueError(f"a box is x, y, width, height: expected shape (..., 4), got {tuple(box.shape)}")
+        raise InputError(
+            f"a box is x, y, width, height: expected shape (..., 4), got {tuple(box.shape)}",
+            code="wrong-shape",
+            argument="box",
+            found=tuple(box.shape),
+        )
     if isinstance(box, np.ndarray) and np.any(box[..., 2:] <= 0):
-        raise ValueError(f"a box needs a positive width and height, got x, y, width, height = {box.tolist()}")
+        raise InputError(
+            f"a box needs a positive width and height, got x, y, width, height = {box.tolist()}",
+            code="out-of-range",
+            argument="box",
+        )
     return _scale_about_corner(box[..., :2], box[..., 2:], size)
 
 
@@ -134,7 +153,9 @@ def resize(old: Array | tuple[float, float], new: Array | tuple[float, float]) -
     """
     old = _floating(old)
     if isinstance(old, np.ndarray) and np.any(old <= 0):
-        raise ValueError(f"an image size must be positive, got width, height = {old.tolist()}")
+        raise InputError(
+            f"an image size must be positive, got width, height = {old.tolist()}", code="out-of-range", argument="old"
+        )
     xp = array_namespace(old)
     return _scale_about_corner(xp.zeros_like(old), old, new)
 
@@ -161,9 +182,18 @@ def from_3x3(matrix: Array) -> Array:
         ValueError: when the shape is wrong, or a NumPy matrix's last row is not 0, 0, 1.
     """
     if len(matrix.shape) < 2 or tuple(matrix.shape[-2:]) != (3, 3):
-        raise ValueError(f"expected homogeneous matrices (..., 3, 3), got {tuple(matrix.shape)}")
+        raise InputError(
+            f"expected homogeneous matrices (..., 3, 3), got {tuple(matrix.shape)}",
+            code="wrong-shape",
+            argument="matrix",
+            found=tuple(matrix.shape),
+        )
     if isinstance(matrix, np.ndarray) and not np.allclose(matrix[..., 2, :], [0.0, 0.0, 1.0], atol=1e-6):
-        raise ValueError(f"not affine: the last row must be 0, 0, 1, got {matrix[..., 2, :].tolist()}")
+        raise InputError(
+            f"not affine: the last row must be 0, 0, 1, got {matrix[..., 2, :].tolist()}",
+            code="not-affine",
+            argument="matrix",
+        )
     return matrix[..., :2, :]
 
 
@@ -171,10 +201,14 @@ def _scale_about_corner(corner: Array, extent: Array, size: Array | tuple[float,
     xp = array_namespace(corner)
     if not is_array_api_obj(size):
         if not all(number > 0 for number in np.ravel(size)):
-            raise ValueError(f"an image size must be positive, got width, height = {size}")
+            raise InputError(
+                f"an image size must be positive, got width, height = {size}", code="out-of-range", argument="size"
+            )
         size = xp.asarray(size, dtype=corner.dtype, device=corner.device)
     elif isinstance(size, np.ndarray) and np.any(size <= 0):
-        raise ValueError(f"an image size must be positive, got width, height = {size.tolist()}")
+        raise InputError(
+            f"an image size must be positive, got width, height = {size.tolist()}", code="out-of-range", argument="size"
+        )
     scale = size / extent
     return _with_translation(scale, (0.5 - corner) * scale - 0.5)
 
@@ -194,4 +228,9 @@ def _floating(value: Any) -> Array:
 
 def _check_matrix(matrix: Array) -> None:
     if len(matrix.shape) < 2 or tuple(matrix.shape[-2:]) != (2, 3):
-        raise ValueError(f"an affine map has shape (..., 2, 3), got {tuple(matrix.shape)}")
+        raise InputError(
+            f"an affine map has shape (..., 2, 3), got {tuple(matrix.shape)}",
+            code="wrong-shape",
+            argument="matrix",
+            found=tuple(matrix.shape),
+        )

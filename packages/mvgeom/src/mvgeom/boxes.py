@@ -1,8 +1,8 @@
 """Bounding boxes in frame px, as (..., 4) x, y, width, height.
 
 x and y are the index of the upper left pixel, so a box covers the continuous range from x - 0.5 to x + width - 0.5 (the
-centre of a pixel has whole coordinates). A missing box is NaN. The map a box induces is `affine.from_box`; files are
-read and written by the functions of `box_files`, found here too.
+centre of a pixel has whole coordinates). A missing box is NaN. The map a box induces is `affine.from_box`. Files
+of boxes are read and written by `mvgeom.tables`.
 """
 
 from __future__ import annotations
@@ -13,28 +13,17 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from mvgeom._arrays import Array, as_floating
-from mvgeom.box_files import (
-    LabeledBoxes,
-    read_labeled_boxes,
-    read_video_boxes,
-    write_labeled_boxes,
-    write_video_boxes,
-)
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
 from mvgeom.projection import project
 
 __all__ = [
-    "LabeledBoxes",
     "clip",
     "from_keypoints",
     "from_points_3d",
     "iou",
-    "read_labeled_boxes",
-    "read_video_boxes",
     "smooth",
     "with_aspect",
-    "write_labeled_boxes",
-    "write_video_boxes",
 ]
 
 
@@ -56,9 +45,18 @@ def from_keypoints(points: Array, *, margin: float = 0.1, min_size: float = 1.0,
     xp = array_namespace(points)
     points = as_floating(xp, points)
     if len(points.shape) < 2 or points.shape[-1] != 2:
-        raise ValueError(f"points must have shape (..., K, 2), got {tuple(points.shape)}")
+        raise InputError(
+            f"points must have shape (..., K, 2), got {tuple(points.shape)}",
+            code="wrong-shape",
+            argument="points",
+            found=tuple(points.shape),
+        )
     if not (margin >= 0 and min_size > 0):
-        raise ValueError(f"margin must be at least 0 and min_size positive, got {margin} and {min_size}")
+        raise InputError(
+            f"margin must be at least 0 and min_size positive, got {margin} and {min_size}",
+            code="out-of-range",
+            argument="margin",
+        )
     present = xp.all(xp.isfinite(points), axis=-1, keepdims=True)
     low = xp.min(xp.where(present, points, xp.inf), axis=-2)
     high = xp.max(xp.where(present, points, -xp.inf), axis=-2)
@@ -123,7 +121,9 @@ def with_aspect(boxes: Array, aspect: float) -> Array:
     xp = _check(boxes)
     boxes = as_floating(xp, boxes)
     if not aspect > 0:
-        raise ValueError(f"aspect (width / height) must be positive, got {aspect}")
+        raise InputError(
+            f"aspect (width / height) must be positive, got {aspect}", code="out-of-range", argument="aspect"
+        )
     extent = boxes[..., 2:]
     center = boxes[..., :2] + extent / 2
     width = xp.maximum(extent[..., 0], extent[..., 1] * aspect)
@@ -173,7 +173,9 @@ def smooth(boxes: np.ndarray, *, sigma: float, max_gap: int | None = None) -> np
 
     _check(boxes)
     if not sigma > 0:
-        raise ValueError(f"sigma must be a positive number of frames, got {sigma}")
+        raise InputError(
+            f"sigma must be a positive number of frames, got {sigma}", code="out-of-range", argument="sigma"
+        )
     boxes = np.asarray(boxes, dtype=np.float64)
     present = np.isfinite(boxes).all(axis=-1)
     num_frames = len(boxes)
@@ -204,5 +206,10 @@ def _in_long_gap(known: np.ndarray, max_gap: int) -> np.ndarray:
 
 def _check(boxes: Array) -> Any:
     if len(boxes.shape) < 1 or boxes.shape[-1] != 4:
-        raise ValueError(f"boxes must have shape (..., 4) for x, y, width, height, got {tuple(boxes.shape)}")
+        raise InputError(
+            f"boxes must have shape (..., 4) for x, y, width, height, got {tuple(boxes.shape)}",
+            code="wrong-shape",
+            argument="boxes",
+            found=tuple(boxes.shape),
+        )
     return array_namespace(boxes)

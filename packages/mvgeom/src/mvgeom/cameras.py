@@ -1,4 +1,4 @@
-"""The one description of a rig that everything else takes: `CameraGroup`."""
+"""`CameraGroup`, the description of a rig that all functions take."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 from array_api_compat import array_namespace, is_numpy_array
 
 from mvgeom._arrays import Array
+from mvgeom.errors import InputError
 from mvgeom.lens_range import PreparedLens, prepare_lenses
 
 DISTORTION_LENGTHS = (0, 4, 5, 8, 12, 14)
@@ -58,42 +60,96 @@ class CameraGroup:
         for field in _ARRAY_FIELDS:
             value = getattr(self, field)
             if isinstance(value, list | tuple):
-                value = _pad_rows(value) if field == "distortion" else np.asarray(value, dtype=np.float64)
+                try:
+                    value = _pad_rows(value) if field == "distortion" else np.asarray(value, dtype=np.float64)
+                except (TypeError, ValueError) as error:
+                    raise InputError(
+                        f"{field} must be numbers, as a regular nested list, found {value!r}",
+                        code="bad-number",
+                        argument=field,
+                    ) from error
             object.__setattr__(self, field, value)
         self._check()
 
     def _check(self) -> None:
         num_views = len(self.names)
         if num_views == 0:
-            raise ValueError("a camera group needs at least one camera")
+            raise InputError("a camera group needs at least one camera", code="too-few-views", found=0, expected=1)
         if len(set(self.names)) != num_views:
-            raise ValueError(f"camera names must be distinct, got {list(self.names)}")
+            raise InputError(
+                f"camera names must be distinct, got {list(self.names)}", code="duplicate-name", argument="names"
+            )
         if len(self.fisheye) != num_views:
-            raise ValueError(f"fisheye has {len(self.fisheye)} entries for {num_views} cameras {list(self.names)}")
+            raise InputError(
+                f"fisheye has {len(self.fisheye)} entries for {num_views} cameras {list(self.names)}",
+                code="wrong-shape",
+                argument="fisheye",
+                found=(len(self.fisheye),),
+            )
         tails = {"sizes": (2,), "matrix": (3, 3), "rotation": (3, 3), "translation": (3,)}
         for field, tail in tails.items():
             shape = tuple(getattr(self, field).shape)
             if shape[-1 - len(tail) :] != (num_views, *tail):
-                raise ValueError(
+                raise InputError(
                     f"{field} must have shape (..., {num_views}, {', '.join(map(str, tail))}) for the cameras "
-                    f"{list(self.names)}, got {shape}"
+                    f"{list(self.names)}, got {shape}",
+                    code="wrong-shape",
+                    argument=field,
+                    found=shape,
                 )
         shape = tuple(self.distortion.shape)
         if len(shape) < 2 or shape[-2] != num_views or shape[-1] not in DISTORTION_LENGTHS:
-            raise ValueError(
-                f"distortion must have shape (..., {num_views}, n) with n one of {DISTORTION_LENGTHS}, got {shape}"
+            raise InputError(
+                f"distortion must have shape (..., {num_views}, n) with n one of {DISTORTION_LENGTHS}, got {shape}",
+                code="wrong-shape",
+                argument="distortion",
+                found=shape,
             )
         try:
             np.broadcast_shapes(*self._leading_shapes())
         except ValueError:
             shapes = {field: tuple(getattr(self, field).shape) for field in _ARRAY_FIELDS}
-            raise ValueError(f"the batch dimensions of the camera arrays do not broadcast: {shapes}") from None
+            raise InputError(
+                f"the batch dimensions of the camera arrays do not broadcast: {shapes}",
+                code="wrong-shape",
+                argument="batch",
+            ) from None
         for field in _ARRAY_FIELDS:
             value = getattr(self, field)
             if is_numpy_array(value) and not np.isfinite(value).all():
                 bad = np.argwhere(~np.isfinite(value))[0]
                 view = self.names[int(bad[value.ndim - _NUM_TRAILING[field]])]
-                raise ValueError(f"{field} of camera {view!r} is not finite: {value.tolist()}")
+                raise InputError(
+                    f"{field} of camera {view!r} is not finite: {value.tolist()}",
+                    code="not-finite",
+                    argument=field,
+                    view=view,
+                )
+
+    def __repr__(self) -> str:
+        """Return a line per camera: name, image size, focal lengths, lens model, position."""
+        batch = self.batch_shape
+        note = f", batch {batch}, the first rig" if batch else ""
+        width = max(len(name) for name in self.names)
+        return "\n".join(
+            [
+                f"CameraGroup of {len(self)} camera{'s' if len(self) > 1 else ''}{note}:",
+                *(f"  {name:<{width}}  {self._describe(view)}" for view, name in enumerate(self.names)),
+            ]
+        )
+
+    def _describe(self, view: int) -> str:
+        """Return the numbers of one camera in a line."""
+        size, matrix, coefficients, center = (
+            _first_rig(array, tail)[view]
+            for array, tail in ((self.sizes, 2), (self.matrix, 3), (self.distortion, 2), (self.centers, 2))
+        )
+        used = np.flatnonzero(coefficients)
+        model = "fisheye" if self.fisheye[view] else "Brown-Conrady"
+        lens = f"{model} with {used[-1] + 1} coefficients" if len(used) else f"{model} without distortion"
+        focal = " ".join(dict.fromkeys(f"{matrix[axis, axis]:.1f}" for axis in (0, 1)))
+        position = " ".join(f"{value:.4g}" for value in center + 0.0)
+        return f"{size[0]:g}x{size[1]:g} px, focal length {focal} px, {lens}, at {position}"
 
     def __len__(self) -> int:
         return len(self.names)
@@ -136,7 +192,12 @@ class CameraGroup:
         wanted = [names] if isinstance(names, str) else list(names)
         unknown = [name for name in wanted if name not in self.names]
         if unknown:
-            raise ValueError(f"no camera named {', '.join(map(repr, unknown))}; the group has {list(self.names)}")
+            raise InputError(
+                f"no camera named {', '.join(map(repr, unknown))}; the group has {list(self.names)}",
+                code="missing-view",
+                view=unknown[0],
+                found=self.names,
+            )
         return [self.names.index(name) for name in wanted]
 
     def select(self, names: Iterable[str]) -> Self:
@@ -196,13 +257,20 @@ class CameraGroup:
             ValueError: when there is no group, or the groups differ in names or lens models.
         """
         if not groups:
-            raise ValueError("cannot stack an empty sequence of camera groups")
+            raise InputError(
+                "cannot stack an empty sequence of camera groups",
+                code="too-few-views",
+                argument="groups",
+                found=0,
+                expected=1,
+            )
         first = groups[0]
         for group in groups[1:]:
             if group.names != first.names or group.fisheye != first.fisheye:
-                raise ValueError(
+                raise InputError(
                     f"cannot stack cameras {list(group.names)} (fisheye {group.fisheye}) with {list(first.names)} "
-                    f"(fisheye {first.fisheye})"
+                    f"(fisheye {first.fisheye})",
+                    code="groups-differ",
                 )
         xp = array_namespace(first.matrix)
         longest = max(int(group.distortion.shape[-1]) for group in groups)
@@ -226,6 +294,13 @@ class CameraGroup:
         from mvgeom import formats
 
         formats.save(self, path, **options)
+
+
+def _first_rig(array: Array, trailing: int) -> npt.NDArray[np.float64]:
+    """Return the array of the first rig of a batch, as NumPy."""
+    if hasattr(array, "detach"):
+        array = array.detach().cpu().numpy()
+    return np.asarray(array, dtype=np.float64).reshape(-1, *array.shape[-trailing:])[0]
 
 
 def _pad_rows(rows: Sequence[Any]) -> Array:

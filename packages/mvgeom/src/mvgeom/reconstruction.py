@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
 from mvgeom.robust import triangulate_robust
 from mvgeom.triangulation import covariance, reprojection_error, triangulate
 
@@ -72,9 +73,28 @@ def reconstruct(
         ValueError: when shapes do not fit, the method is unknown, or the noise is not positive.
     """
     if noise is not None and not noise > 0:
-        raise ValueError(f"noise must be positive px, got {noise}")
+        raise InputError(f"noise must be positive px, got {noise}", code="out-of-range", argument="noise", found=noise)
     if method not in ("robust", "refined", "linear"):
-        raise ValueError(f"method must be robust, refined or linear, got {method!r}")
+        raise InputError(
+            f"method must be robust, refined or linear, got {method!r}",
+            code="unknown-choice",
+            argument="method",
+            found=method,
+        )
+    if points.ndim != 4 or points.shape[1] != len(cams) or points.shape[3] != 2:
+        raise InputError(
+            f"points must have shape (N, {len(cams)}, K, 2) for the cameras {list(cams.names)}, found {points.shape}",
+            code="wrong-shape",
+            argument="points",
+            found=points.shape,
+        )
+    if weights is not None and weights.shape != points.shape[:3]:
+        raise InputError(
+            f"weights must have the shape {points.shape[:3]} of the points, found {weights.shape}",
+            code="wrong-shape",
+            argument="weights",
+            found=weights.shape,
+        )
     num_rows, num_views, num_keypoints = points.shape[:3]
     flat = np.ascontiguousarray(np.moveaxis(points, 1, 0).reshape(num_views, num_rows * num_keypoints, 2))
     flat_weights = None if weights is None else np.moveaxis(weights, 1, 0).reshape(num_views, -1)

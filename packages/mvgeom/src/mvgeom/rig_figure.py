@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom.cameras import CameraGroup
-from mvgeom.formats.files import replace_file
+from mvgeom.errors import InputError
+from mvgeom.files import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +36,11 @@ def save_rig_figure(cameras: CameraGroup, path: str | Path, title: str = "") -> 
     known = figure.canvas.get_supported_filetypes()
     kind = path.suffix.lower().removeprefix(".")
     if kind not in known:
-        raise ValueError(f"{path}: pictures are written as {', '.join('.' + each for each in sorted(known))}")
+        raise InputError(
+            f"{path}: pictures are written as {', '.join('.' + each for each in sorted(known))}",
+            code="unknown-format",
+            path=path,
+        )
     replace_file(path, lambda temporary: figure.savefig(temporary, format=kind, dpi=150))
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from mvgeom._arrays import Array, as_floating, stop_gradient
 from mvgeom._checks import check_views, common_namespace
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
 from mvgeom.triangulation import MIN_PARALLAX_DEG, reprojection_error, triangulate, triangulate_pairs
 
 
@@ -57,7 +58,12 @@ def triangulate_robust(
         ValueError: when shapes do not fit, or the threshold is not positive.
     """
     if isinstance(threshold, int | float) and not threshold > 0:
-        raise ValueError(f"threshold must be a positive number of px, got {threshold}")
+        raise InputError(
+            f"threshold must be a positive number of px, got {threshold}",
+            code="out-of-range",
+            argument="threshold",
+            found=threshold,
+        )
     xp = common_namespace(points, cams)
     points = as_floating(xp, points)
     check_views(points, cams)

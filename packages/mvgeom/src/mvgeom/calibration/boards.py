@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mvgeom.errors import InputError
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -32,9 +34,11 @@ class Chessboard:
 
     def __post_init__(self) -> None:
         if min(self.columns, self.rows) < 3:
-            raise ValueError(
+            raise InputError(
                 f"a chessboard needs at least 3x3 inner corners, got {self.columns}x{self.rows} (inner corners are one "
-                "less than the squares along each side)"
+                "less than the squares along each side)",
+                code="out-of-range",
+                argument="columns",
             )
         _check_positive("square_size", self.square_size)
 
@@ -73,20 +77,33 @@ class CharucoBoard:
 
     def __post_init__(self) -> None:
         if min(self.columns, self.rows) < 3:
-            raise ValueError(f"a ChArUco board needs at least 3x3 squares, got {self.columns}x{self.rows}")
+            raise InputError(
+                f"a ChArUco board needs at least 3x3 squares, got {self.columns}x{self.rows}",
+                code="out-of-range",
+                argument="columns",
+            )
         _check_positive("square_size", self.square_size)
         _check_positive("marker_size", self.marker_size)
         if self.marker_size >= self.square_size:
-            raise ValueError(
+            raise InputError(
                 f"markers of {self.marker_size:g} do not fit into squares of {self.square_size:g}; both are in the "
-                "same unit"
+                "same unit",
+                code="out-of-range",
+                argument="marker_size",
             )
         if self.dictionary not in dictionary_names():
-            raise ValueError(f"no ArUco dictionary {self.dictionary!r}; there are {', '.join(dictionary_names())}")
+            raise InputError(
+                f"no ArUco dictionary {self.dictionary!r}; there are {', '.join(dictionary_names())}",
+                code="unknown-choice",
+                argument="dictionary",
+                found=self.dictionary,
+            )
         needed, held = (self.columns * self.rows) // 2, len(predefined_dictionary(self.dictionary).bytesList)
         if needed > held:
-            raise ValueError(
-                f"a board of {self.columns}x{self.rows} squares needs {needed} markers, {self.dictionary} holds {held}"
+            raise InputError(
+                f"a board of {self.columns}x{self.rows} squares needs {needed} markers, {self.dictionary} holds {held}",
+                code="out-of-range",
+                argument="dictionary",
             )
 
     def __str__(self) -> str:
@@ -156,4 +173,6 @@ def predefined_dictionary(name: str) -> Any:
 
 def _check_positive(name: str, value: float) -> None:
     if not (np.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a positive number, got {value}")
+        raise InputError(
+            f"{name} must be a positive number, got {value}", code="out-of-range", argument=name, found=value
+        )

@@ -23,6 +23,7 @@ from mvgeom.calibration.rig_adjustment import RigAdjustment, adjust_rig, views_o
 from mvgeom.calibration.schur import Loss
 from mvgeom.calibration.selection import select_frames
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
 
 Progress = Callable[[str], None]
 """Called with what is being done now."""
@@ -113,11 +114,25 @@ def calibrate(
 def _check(detections: Detections, options: Options, intrinsics: CameraGroup | None) -> None:
     lens = options.lens
     if options.reference is not None and options.reference not in detections.names:
-        raise ValueError(f"no camera {options.reference!r} for the reference; there are {list(detections.names)}")
+        raise InputError(
+            f"no camera {options.reference!r} for the reference; there are {list(detections.names)}",
+            code="missing-view",
+            argument="reference",
+            view=options.reference,
+        )
     if intrinsics is None and (lens.fix_intrinsics or lens.fix_distortion):
-        raise ValueError("to keep intrinsics or distortion, give the cameras that have them (intrinsics)")
+        raise InputError(
+            "to keep intrinsics or distortion, give the cameras that have them (intrinsics)",
+            code="missing-argument",
+            argument="intrinsics",
+        )
     if options.max_frames < 1:
-        raise ValueError(f"max_frames must be at least 1, got {options.max_frames}")
+        raise InputError(
+            f"max_frames must be at least 1, got {options.max_frames}",
+            code="out-of-range",
+            argument="max_frames",
+            found=options.max_frames,
+        )
 
 
 def _origin_index(detections: Detections, options: Options) -> int | None:
@@ -125,7 +140,12 @@ def _origin_index(detections: Detections, options: Options) -> int | None:
         return None
     if options.origin_frame not in detections.frames:
         shown = ", ".join(detections.frames[:5])
-        raise ValueError(f"no board was found at {options.origin_frame!r}; frames with boards are {shown}, ...")
+        raise InputError(
+            f"no board was found at {options.origin_frame!r}; frames with boards are {shown}, ...",
+            code="missing-frame",
+            argument="origin_frame",
+            frame=options.origin_frame,
+        )
     return detections.frames.index(options.origin_frame)
 
 
@@ -199,7 +219,12 @@ def _move_world(
     """The same rig in the frame of the board at a moment."""
     origin = boards[detections.frames.index(origin_frame)]
     if not np.isfinite(origin).all():
-        raise ValueError(f"the board at {origin_frame!r} could not be placed and cannot be the world's origin")
+        raise InputError(
+            f"the board at {origin_frame!r} could not be placed and cannot be the world's origin",
+            code="missing-frame",
+            argument="origin_frame",
+            frame=origin_frame,
+        )
     rotation = cameras.rotation @ origin[:3, :3]
     translation = cameras.translation + cameras.rotation @ origin[:3, 3]
     return cameras.replace(rotation=rotation, translation=translation), np.linalg.inv(origin) @ boards

@@ -18,6 +18,7 @@ from mvgeom.calibration.checkerboard import find_chessboard
 from mvgeom.calibration.findings import Finding
 from mvgeom.calibration.missing_boards import explain_missing_boards
 from mvgeom.calibration.sources import Source, count_frames, frame_names, read_frames
+from mvgeom.errors import InputError
 
 Image = npt.NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]
@@ -61,9 +62,12 @@ class Detections:
         }
         for field, shape in expected.items():
             if np.shape(getattr(self, field)) != shape:
-                raise ValueError(
+                raise InputError(
                     f"{field} must have shape {shape} for {num_views} cameras, {num_frames} frames and {num_points} "
-                    f"corners, got {np.shape(getattr(self, field))}"
+                    f"corners, got {np.shape(getattr(self, field))}",
+                    code="wrong-shape",
+                    argument=field,
+                    found=np.shape(getattr(self, field)),
                 )
 
     @property
@@ -141,9 +145,11 @@ def detect_boards(
                 size = (image.shape[1], image.shape[0])
                 if sizes.setdefault(camera, size) != size:
                     first = "x".join(map(str, sizes[camera]))
-                    raise ValueError(
+                    raise InputError(
                         f"camera {camera!r}: picture {number} is {size[0]}x{size[1]} px, the first is {first}; all "
-                        "pictures of a camera must be of one size"
+                        "pictures of a camera must be of one size",
+                        code="size-mismatch",
+                        view=camera,
                     )
                 labels = names[camera]
                 if result is not None:

@@ -14,6 +14,7 @@ from mvgeom.calibration.findings import Finding, error, sort_findings, warning
 from mvgeom.calibration.input_checks import compare_sizes, find_copies
 from mvgeom.calibration.pose_fit import fit_pose
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
 from mvgeom.reconstruction import noise_from_errors
 from mvgeom.triangulation import reprojection_error, triangulate
 
@@ -93,16 +94,27 @@ def _sample(cams: CameraGroup, points: Floats) -> Floats:
     """(V, P, 2) keypoints that at least two cameras see."""
     points = np.asarray(points, dtype=np.float64)
     if points.ndim != 4 or points.shape[1] != len(cams) or points.shape[3] != 2:
-        raise ValueError(
-            f"keypoints must have shape (N, {len(cams)}, K, 2) for the cameras {list(cams.names)}, got {points.shape}"
+        raise InputError(
+            f"keypoints must have shape (N, {len(cams)}, K, 2) for the cameras {list(cams.names)}, got {points.shape}",
+            code="wrong-shape",
+            argument="points",
+            found=points.shape,
         )
     if len(cams) < 2:
-        raise ValueError("keypoints of one camera cannot check anything; at least two cameras are needed")
+        raise InputError(
+            "keypoints of one camera cannot check anything; at least two cameras are needed",
+            code="too-few-views",
+            found=len(cams),
+            expected=2,
+        )
     flat = np.moveaxis(points, 1, 0).reshape(len(cams), -1, 2)
     shared = np.flatnonzero(seen_corners(flat).sum(axis=0) >= 2)
     if len(shared) < _MIN_SHARED:
-        raise ValueError(
-            f"only {len(shared)} keypoints are seen by two cameras or more; a check needs {_MIN_SHARED} at least"
+        raise InputError(
+            f"only {len(shared)} keypoints are seen by two cameras or more; a check needs {_MIN_SHARED} at least",
+            code="too-few-points",
+            found=len(shared),
+            expected=_MIN_SHARED,
         )
     return flat[:, shared[:: max(1, -(-len(shared) // _SAMPLE))]]
 

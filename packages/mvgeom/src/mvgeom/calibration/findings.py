@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mvgeom.errors import InputError
+
 Severity = Literal["error", "warning", "note"]
 
 
@@ -47,16 +49,22 @@ def note(code: str, cameras: Sequence[str], text: str, **evidence: float) -> Fin
     return Finding(code=code, severity="note", cameras=tuple(cameras), text=text, evidence=evidence)
 
 
-class CalibrationError(ValueError):
-    """The pictures do not allow a calibration.
+class CalibrationError(InputError):
+    """Images that do not allow a calibration.
 
     Attributes:
-        findings: why, errors first.
+        findings: Reasons, errors first.
     """
 
+    findings: tuple[Finding, ...]
+
     def __init__(self, findings: Iterable[Finding]) -> None:
-        self.findings = sort_findings(findings)
-        super().__init__("; ".join(each.text for each in self.findings if each.severity == "error"))
+        ordered = sort_findings(findings)
+        text = "; ".join(each.text for each in ordered if each.severity == "error")
+        super().__init__(text, code="no-calibration", findings=ordered)
+
+    def __reduce__(self) -> tuple[type[CalibrationError], tuple[tuple[Finding, ...]]]:
+        return CalibrationError, (self.findings,)
 
 
 def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from mvgeom.calibration.boards import Floats, seen_corners
 from mvgeom.calibration.findings import Finding, error, warning
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
 from mvgeom.projection import in_image
 
 _SAME_ANGLE_DEG = 0.1
@@ -63,7 +64,12 @@ def compare_sizes(cams: CameraGroup, flat: Floats, image_sizes: Sequence[Sequenc
     if image_sizes is not None:
         sizes = np.asarray(image_sizes, dtype=np.float64)
         if sizes.shape != (len(cams), 2):
-            raise ValueError(f"image_sizes must have shape ({len(cams)}, 2), got {sizes.shape}")
+            raise InputError(
+                f"image_sizes must have shape ({len(cams)}, 2), got {sizes.shape}",
+                code="wrong-shape",
+                argument="image_sizes",
+                found=sizes.shape,
+            )
         for name, expected, found in zip(cams.names, cams.sizes, sizes, strict=True):
             if not np.array_equal(expected, found):
                 scale = found / expected

@@ -14,6 +14,7 @@ from mvgeom.calibration.findings import CalibrationError, Finding, error, note, 
 from mvgeom.calibration.lens_jacobian import NUM_INTRINSICS
 from mvgeom.calibration.schur import adjust
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
 
 LENSES = (0, 1, 2, 4, 5, 8, 12, 14)
 """Numbers of distortion coefficients that may be asked for: 1 and 2 are radial ones only."""
@@ -47,11 +48,19 @@ class Lens:
 
     def __post_init__(self) -> None:
         if self.num_coefficients not in LENSES:
-            raise ValueError(
-                f"the number of distortion coefficients must be one of {LENSES}, got {self.num_coefficients}"
+            raise InputError(
+                f"the number of distortion coefficients must be one of {LENSES}, got {self.num_coefficients}",
+                code="unknown-choice",
+                argument="num_coefficients",
+                found=self.num_coefficients,
             )
         if self.fisheye and self.num_coefficients != 4:
-            raise ValueError(f"a fisheye lens has 4 distortion coefficients, got {self.num_coefficients}")
+            raise InputError(
+                f"a fisheye lens has 4 distortion coefficients, got {self.num_coefficients}",
+                code="unknown-choice",
+                argument="num_coefficients",
+                found=self.num_coefficients,
+            )
 
     @property
     def stored_coefficients(self) -> int:
@@ -132,12 +141,18 @@ def known_intrinsics(name: str, size: Floats, cameras: CameraGroup, lens: Lens) 
     one = cameras.select([name])
     if not np.array_equal(one.sizes[0], size):
         given, found = ("{:g}x{:g}".format(*each) for each in (one.sizes[0], size))
-        raise ValueError(
+        raise InputError(
             f"camera {name!r}: the given intrinsics are for images of {given} px, the pictures are {found} px; resize "
-            "the calibration (CameraGroup.resize) or use pictures of that size"
+            "the calibration (CameraGroup.resize) or use pictures of that size",
+            code="size-mismatch",
+            view=name,
         )
     if one.fisheye[0] != lens.fisheye and not lens.fix_distortion:
-        raise ValueError(f"camera {name!r}: the given intrinsics have {'a' if one.fisheye[0] else 'no'} fisheye lens")
+        raise InputError(
+            f"camera {name!r}: the given intrinsics have {'a' if one.fisheye[0] else 'no'} fisheye lens",
+            code="lens-mismatch",
+            view=name,
+        )
     return one.replace(rotation=np.eye(3)[None], translation=np.zeros((1, 3)))
 
 

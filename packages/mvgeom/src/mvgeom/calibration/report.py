@@ -16,11 +16,12 @@ from mvgeom.calibration.adjusted import Deviations
 from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.camera_figure import draw_residuals
 from mvgeom.calibration.findings import Finding
-from mvgeom.calibration.keypoints import Refinement
+from mvgeom.calibration.keypoint_refinement import Refinement
 from mvgeom.calibration.quality import image_coverage
 from mvgeom.calibration.result import Calibration
 from mvgeom.cameras import CameraGroup
-from mvgeom.formats.files import replace_file, write_text
+from mvgeom.errors import InputError
+from mvgeom.files import replace_file, write_text
 
 
 def write_calibration_report(calibration: Calibration, folder: str | Path) -> list[Path]:
@@ -118,7 +119,9 @@ def _make(folder: str | Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"{folder}: the folder cannot be made: {error.strerror}") from error
+        raise InputError(
+            f"{folder}: the folder cannot be made: {error.strerror}", code="unwritable-file", path=folder
+        ) from error
     return folder
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.bundle import Booleans, Scene, Views, linearize, residuals
+from mvgeom.errors import InputError
 
 Loss = Literal["linear", "huber", "soft_l1", "cauchy"]
 
@@ -224,7 +225,12 @@ def _cost(error: Floats, views: Views, loss: Loss, loss_scale: float) -> float:
     elif loss == "cauchy":
         value = np.log1p(s)
     else:
-        raise ValueError(f"loss must be linear, huber, soft_l1 or cauchy, got {loss!r}")
+        raise InputError(
+            f"loss must be linear, huber, soft_l1 or cauchy, got {loss!r}",
+            code="unknown-choice",
+            argument="loss",
+            found=loss,
+        )
     return float(0.5 * loss_scale**2 * (views.weights * value).sum())
 
 

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mvgeom.errors import InputError
+
 Image = npt.NDArray[np.uint8]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm")
@@ -47,26 +49,34 @@ def open_source(name: str, path: str | Path, *, step: int = 1) -> Source:
         ValueError: when there is nothing there, or no image; the message names the camera and the path.
     """
     if step < 1:
-        raise ValueError(f"step must be at least 1, got {step}")
+        raise InputError(f"step must be at least 1, got {step}", code="out-of-range", argument="step", found=step)
     path = Path(path)
     if path.is_dir():
         files = [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
         if not files:
-            raise ValueError(f"camera {name!r}: no images in {path} (of {', '.join(IMAGE_SUFFIXES)})")
+            raise InputError(
+                f"camera {name!r}: no images in {path} (of {', '.join(IMAGE_SUFFIXES)})",
+                code="missing-file",
+                view=name,
+                path=path,
+            )
     elif any(character in path.name for character in "*?["):
         files = [file for file in path.parent.glob(path.name) if file.suffix.lower() in IMAGE_SUFFIXES]
         if not files:
-            raise ValueError(f"camera {name!r}: no image matches {path}")
+            raise InputError(f"camera {name!r}: no image matches {path}", code="missing-file", view=name, path=path)
     elif not path.exists():
-        raise ValueError(f"camera {name!r}: no such file or folder: {path}")
+        raise InputError(f"camera {name!r}: no such file or folder: {path}", code="missing-file", view=name, path=path)
     elif path.suffix.lower() in VIDEO_SUFFIXES:
         return Source(name=name, video=path, step=step)
     elif path.suffix.lower() in IMAGE_SUFFIXES:
         files = [path]
     else:
-        raise ValueError(
+        raise InputError(
             f"camera {name!r}: {path} is neither a folder nor an image ({', '.join(IMAGE_SUFFIXES)}) nor a video "
-            f"({', '.join(VIDEO_SUFFIXES)})"
+            f"({', '.join(VIDEO_SUFFIXES)})",
+            code="unknown-format",
+            view=name,
+            path=path,
         )
     return Source(name=name, images=tuple(sorted(files, key=_natural))[::step])
 
@@ -81,7 +91,12 @@ def read_frames(source: Source) -> Iterator[tuple[int, Image]]:
         for number, file in enumerate(source.images):
             image = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
             if image is None:
-                raise ValueError(f"camera {source.name!r}: {file} cannot be read as an image")
+                raise InputError(
+                    f"camera {source.name!r}: {file} cannot be read as an image",
+                    code="unreadable-file",
+                    view=source.name,
+                    path=file,
+                )
             yield number, np.asarray(image, dtype=np.uint8)
         return
     capture = cv2.VideoCapture(str(source.video))
@@ -95,7 +110,12 @@ def read_frames(source: Source) -> Iterator[tuple[int, Image]]:
                     yield number, np.asarray(grey, dtype=np.uint8)
             number += 1
         if number == 0:
-            raise ValueError(f"camera {source.name!r}: {source.video} cannot be read as a video")
+            raise InputError(
+                f"camera {source.name!r}: {source.video} cannot be read as a video",
+                code="unreadable-file",
+                view=source.name,
+                path=source.video,
+            )
     finally:
         capture.release()
 
@@ -127,9 +147,11 @@ def frame_names(sources: Mapping[str, Source], match: Literal["name", "order"] =
     videos = [name for name, source in sources.items() if source.video is not None]
     if videos and len(videos) != len(sources):
         images = [name for name in sources if name not in videos]
-        raise ValueError(
+        raise InputError(
             f"cameras {', '.join(videos)} have videos and {', '.join(images)} images; moments can only be matched "
-            "between videos or between images"
+            "between videos or between images",
+            code="mixed-sources",
+            views=videos,
         )
     if videos:
         return dict.fromkeys(sources)
@@ -143,9 +165,11 @@ def frame_names(sources: Mapping[str, Source], match: Literal["name", "order"] =
     seen = [name for each in names.values() for name in each or []]
     if len(sources) > 1 and len(set(seen)) == len(seen):
         shown = "; ".join(f"{name}: {', '.join((each or [])[:3])}" for name, each in names.items())
-        raise ValueError(
+        raise InputError(
             f"no image of one camera has the same name as an image of another, so no moment is shared ({shown}). Name "
-            "them alike (cam1_007.png, cam2_007.png), or match them by order"
+            "them alike (cam1_007.png, cam2_007.png), or match them by order",
+            code="no-shared-frame",
+            views=tuple(names),
         )
     return names
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
 from mvgeom.formats import anipose, colmap, dannce, dlt, easymocap, jarvis, json_file, opencv, pose2sim, qualisys
 
 
@@ -52,7 +53,7 @@ def load(path: str | Path, *, file_format: str | None = None, **options: Any) ->
     """
     path = Path(path)
     if not path.exists():
-        raise ValueError(f"{path}: no such file or folder")
+        raise InputError(f"{path}: no such file or folder", code="missing-file", path=path)
     chosen = _named(file_format) if file_format else identify(path)
     _check_options(chosen, chosen.load, options)
     return chosen.load(path, **options)
@@ -87,12 +88,19 @@ def identify(path: Path) -> Format:
         if candidate.matches(path):
             return candidate
     known = "; ".join(each.DESCRIPTION for each in FORMATS.values())
-    raise ValueError(f"{path}: not a calibration in a known format. Known are: {known}")
+    raise InputError(
+        f"{path}: not a calibration in a known format. Known are: {known}", code="unknown-format", path=path
+    )
 
 
 def _named(name: str) -> Format:
     if name not in FORMATS:
-        raise ValueError(f"no calibration format {name!r}; there are {', '.join(FORMATS)}")
+        raise InputError(
+            f"no calibration format {name!r}; there are {', '.join(FORMATS)}",
+            code="unknown-format",
+            argument="file_format",
+            found=name,
+        )
     return FORMATS[name]
 
 
@@ -101,9 +109,11 @@ def _by_suffix(path: Path) -> Format:
         if any(path.name.lower().endswith(suffix) for suffix in candidate.SUFFIXES):
             return candidate
     known = "; ".join(f"{name}: {each.DESCRIPTION}" for name, each in FORMATS.items())
-    raise ValueError(
+    raise InputError(
         f"{path}: the name does not tell the format to write; give file_format=, on the command line --to, "
-        f"one of: {known}"
+        f"one of: {known}",
+        code="unknown-format",
+        path=path,
     )
 
 
@@ -112,4 +122,9 @@ def _check_options(chosen: Format, function: Callable[..., Any], options: dict[s
     unknown = [name for name in options if name not in accepted]
     if unknown:
         takes = f"it takes {', '.join(accepted)}" if accepted else "it takes none"
-        raise ValueError(f"{chosen.DESCRIPTION} has no option {', '.join(unknown)} here; {takes}")
+        raise InputError(
+            f"{chosen.DESCRIPTION} has no option {', '.join(unknown)} here; {takes}",
+            code="unknown-argument",
+            argument=unknown[0],
+            expected=tuple(accepted),
+        )

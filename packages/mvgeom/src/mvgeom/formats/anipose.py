@@ -17,8 +17,9 @@ from typing import Any
 import tomli_w
 
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
+from mvgeom.files import head, read_text, write_text
 from mvgeom.formats import records
-from mvgeom.formats.files import head, read_text, write_text
 
 NAME = "anipose"
 DESCRIPTION = "anipose TOML (.toml)"
@@ -88,7 +89,7 @@ def parse_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path}: not valid TOML: {error}") from error
+        raise InputError(f"{path}: not valid TOML: {error}", code="invalid-syntax", path=path) from error
 
 
 def read_table(table: Any, key: str, path: Path) -> records.CameraRecord:
@@ -103,18 +104,36 @@ def read_table(table: Any, key: str, path: Path) -> records.CameraRecord:
         ValueError: see `load`.
     """
     if not isinstance(table, dict):
-        raise ValueError(f"{path}: {key} must be a table of one camera, found {table!r}")
+        raise InputError(
+            f"{path}: {key} must be a table of one camera, found {table!r}", code="bad-field", path=path, field=key
+        )
     missing = [field for field in _REQUIRED if field not in table]
     if missing:
-        raise ValueError(f"{path}: table [{key}] has no {' and no '.join(map(repr, missing))}")
+        raise InputError(
+            f"{path}: table [{key}] has no {' and no '.join(map(repr, missing))}",
+            code="missing-field",
+            path=path,
+            field=missing[0],
+        )
     name = table["name"]
     if isinstance(name, int) and not isinstance(name, bool):
         name = str(name)
     if not isinstance(name, str) or not name:
-        raise ValueError(f"{path}: table [{key}]: name must be text, found {table['name']!r}")
+        raise InputError(
+            f"{path}: table [{key}]: name must be text, found {table['name']!r}",
+            code="bad-field",
+            path=path,
+            field="name",
+        )
     fisheye = table.get("fisheye", False)
     if not isinstance(fisheye, bool):
-        raise ValueError(f"{path}: camera {name!r}: fisheye must be true or false, found {fisheye!r}")
+        raise InputError(
+            f"{path}: camera {name!r}: fisheye must be true or false, found {fisheye!r}",
+            code="bad-field",
+            path=path,
+            view=name,
+            field="fisheye",
+        )
     where = f"{path}: camera {name!r}: "
     lengths = (4,) if fisheye else (4, 5, 8, 12, 14)
     return records.CameraRecord(

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
+from mvgeom.files import read_text, write_text
 from mvgeom.formats import records
-from mvgeom.formats.files import read_text, write_text
 
 NAME = "colmap"
 DESCRIPTION = "COLMAP text (folder with cameras.txt and images.txt)"
@@ -97,7 +98,11 @@ def save(cameras: CameraGroup, path: Path) -> None:
         lenses.append(f"{number} {model} {width} {height} {' '.join(map(repr, parameters))}")
         images += [f"{number} {' '.join(map(repr, pose))} {number} {record.name}.png", ""]
     if path.exists() and not path.is_dir():
-        raise ValueError(f"{path}: a COLMAP model is a folder with {_CAMERAS} and {_IMAGES}, but this is a file")
+        raise InputError(
+            f"{path}: a COLMAP model is a folder with {_CAMERAS} and {_IMAGES}, but this is a file",
+            code="not-a-folder",
+            path=path,
+        )
     path.mkdir(parents=True, exist_ok=True)
     write_text(path / _CAMERAS, "\n".join(lenses) + "\n")
     write_text(path / _IMAGES, "\n".join(images) + "\n")
@@ -112,14 +117,32 @@ def _read_lenses(file: Path) -> dict[str, _Lens]:
             continue
         where = f"{file}: line {number}: "
         if len(fields) < 4:
-            raise ValueError(f"{where}expected CAMERA_ID MODEL WIDTH HEIGHT PARAMS[], found {line!r}")
+            raise InputError(
+                f"{where}expected CAMERA_ID MODEL WIDTH HEIGHT PARAMS[], found {line!r}",
+                code="bad-line",
+                path=file,
+                line=number,
+            )
         identity, name = fields[:2]
         model = _MODELS.get(name)
         if model is None:
-            raise ValueError(f"{where}camera model {name} has no counterpart in OpenCV; read are {', '.join(_MODELS)}")
+            raise InputError(
+                f"{where}camera model {name} has no counterpart in OpenCV; read are {', '.join(_MODELS)}",
+                code="unsupported-camera",
+                path=file,
+                line=number,
+                found=name,
+            )
         values = _floats(fields[4:], f"{where}parameters of {name}")
         if len(values) != model.num_parameters:
-            raise ValueError(f"{where}{name} has {model.num_parameters} parameters, found {len(values)}")
+            raise InputError(
+                f"{where}{name} has {model.num_parameters} parameters, found {len(values)}",
+                code="wrong-count",
+                path=file,
+                line=number,
+                found=len(values),
+                expected=model.num_parameters,
+            )
         matrix = np.eye(3)
         matrix[[0, 1], [0, 1]] = values[list(model.focal)]
         matrix[:2, 2] = values[list(model.center)] - 0.5
@@ -145,11 +168,22 @@ def _read_images(file: Path, lenses: dict[str, _Lens]) -> list[tuple[int, record
             continue
         where = f"{file}: line {number}: "
         fields = line.split(maxsplit=9)
-        if len(fields) != 10 or not fields[0].isdigit():
-            raise ValueError(f"{where}expected IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, found {line[:80]!r}")
+        if len(fields) != 10 or not fields[0].isdecimal():
+            raise InputError(
+                f"{where}expected IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, found {line[:80]!r}",
+                code="bad-line",
+                path=file,
+                line=number,
+            )
         lens = lenses.get(fields[8])
         if lens is None:
-            raise ValueError(f"{where}camera {fields[8]} is not in {_CAMERAS}, which has {', '.join(lenses)}")
+            raise InputError(
+                f"{where}camera {fields[8]} is not in {_CAMERAS}, which has {', '.join(lenses)}",
+                code="missing-view",
+                path=file,
+                line=number,
+                view=fields[8],
+            )
         pose = _floats(fields[1:8], f"{where}pose")
         image = Path(fields[9].strip())
         name = image.with_suffix("") if image.suffix.lower() in _IMAGE_SUFFIXES else image
@@ -169,9 +203,18 @@ def _read_images(file: Path, lenses: dict[str, _Lens]) -> list[tuple[int, record
 def _parameters(record: records.CameraRecord) -> tuple[str, list[float]]:
     records.reject_skew(record, "COLMAP")
     if record.name != record.name.strip() or "\n" in record.name:
-        raise ValueError(f"camera name {record.name!r} must not start or end with a space for COLMAP")
+        raise InputError(
+            f"camera name {record.name!r} must not start or end with a space for COLMAP",
+            code="bad-name",
+            view=record.name,
+        )
     if (record.size != np.round(record.size)).any():
-        raise ValueError(f"camera {record.name!r}: COLMAP needs whole image sizes, got {record.size.tolist()}")
+        raise InputError(
+            f"camera {record.name!r}: COLMAP needs whole image sizes, got {record.size.tolist()}",
+            code="unsupported-camera",
+            view=record.name,
+            field="sizes",
+        )
     focal = [record.matrix[0, 0], record.matrix[1, 1], record.matrix[0, 2] + 0.5, record.matrix[1, 2] + 0.5]
     full = not record.fisheye and bool(record.distortion[4:].any())
     distortion = records.fit_distortion(record, 8 if full else 4, "COLMAP")
@@ -191,7 +234,11 @@ def _rotation(quaternion: records.Floats, where: str) -> records.Floats:
 
     off = abs(float(np.linalg.norm(quaternion)) - 1)
     if off > records.ROTATION_TOLERANCE:
-        raise ValueError(f"{where}quaternion {quaternion.tolist()} is not of length 1 but off by {off:.2g}")
+        raise InputError(
+            f"{where}quaternion {quaternion.tolist()} is not of length 1 but off by {off:.2g}",
+            code="not-a-rotation",
+            found=quaternion.tolist(),
+        )
     return np.asarray(Rotation.from_quat(np.roll(quaternion, -1)).as_matrix())
 
 
@@ -199,5 +246,7 @@ def _floats(fields: list[str], where: str) -> records.Floats:
     try:
         values = [float(field) for field in fields]
     except ValueError as error:
-        raise ValueError(f"{where} must be numbers, found {' '.join(fields)!r}") from error
+        raise InputError(
+            f"{where} must be numbers, found {' '.join(fields)!r}", code="bad-number", found=" ".join(fields)
+        ) from error
     return records.numbers(values, None, where)

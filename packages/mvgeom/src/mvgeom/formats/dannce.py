@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
+from mvgeom.files import head, replace_file
 from mvgeom.formats import records
-from mvgeom.formats.files import head, replace_file
 
 NAME = "dannce"
 DESCRIPTION = "DANNCE or Label3D MAT (.mat, or a folder with *_params.mat)"
@@ -49,12 +50,23 @@ def load(path: Path, *, sizes: records.Sizes | None = None, one_based: bool = Tr
         if {"K", "t"} <= document.keys():
             return records.assemble([_camera(document, _name(path), sizes, one_based, path)], path)
         found = ", ".join(key for key in document if not key.startswith("__")) or "nothing"
-        raise ValueError(f"{path}: no variable params (a cell array of cameras), only {found}")
+        raise InputError(
+            f"{path}: no variable params (a cell array of cameras), only {found}",
+            code="missing-field",
+            path=path,
+            field="params",
+        )
     structs = list(np.atleast_1d(np.asarray(document["params"], dtype=object)).ravel())
     names = [str(name) for name in np.atleast_1d(document.get("camnames", [])).ravel()]
     names = names or [f"Camera{number}" for number in range(1, len(structs) + 1)]
     if len(names) != len(structs):
-        raise ValueError(f"{path}: params has {len(structs)} cameras, camnames {len(names)}")
+        raise InputError(
+            f"{path}: params has {len(structs)} cameras, camnames {len(names)}",
+            code="wrong-count",
+            path=path,
+            found=len(names),
+            expected=len(structs),
+        )
     return records.assemble(
         [_camera(struct, name, sizes, one_based, path) for struct, name in zip(structs, names, strict=True)], path
     )
@@ -91,21 +103,34 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         return dict(loadmat(file, simplify_cells=True))
     except NotImplementedError as error:
-        raise ValueError(f"{file}: saved with -v7.3 (HDF5); in MATLAB, load it and save it with -v7") from error
+        raise InputError(
+            f"{file}: saved with -v7.3 (HDF5); in MATLAB, load it and save it with -v7",
+            code="unsupported-file",
+            path=file,
+        ) from error
     except OSError as error:
-        raise ValueError(f"{file}: cannot be read: {error.strerror or error}") from error
+        raise InputError(
+            f"{file}: cannot be read: {error.strerror or error}", code="unreadable-file", path=file
+        ) from error
     except (MatReadError, TypeError, ValueError, EOFError) as error:
-        raise ValueError(f"{file}: not a MAT file: {error}") from error
+        raise InputError(f"{file}: not a MAT file: {error}", code="invalid-syntax", path=file) from error
 
 
 def _camera(struct: Any, name: str, sizes: records.Sizes | None, one_based: bool, file: Path) -> records.CameraRecord:
     where = f"{file}: camera {name!r}: "
     if not isinstance(struct, dict):
-        raise ValueError(f"{where}must be a struct with K, r, t, RDistort, TDistort, found {type(struct).__name__}")
+        raise InputError(
+            f"{where}must be a struct with K, r, t, RDistort, TDistort, found {type(struct).__name__}",
+            code="bad-field",
+            path=file,
+            view=name,
+        )
     fields = {"r" if key == "R" and "r" not in struct else key: value for key, value in struct.items()}
     missing = [key for key in ("K", "r", "t", "RDistort", "TDistort") if key not in fields]
     if missing:
-        raise ValueError(f"{where}no field {', '.join(missing)}")
+        raise InputError(
+            f"{where}no field {', '.join(missing)}", code="missing-field", path=file, view=name, field=missing[0]
+        )
     stored = records.intrinsics(records.numbers(fields["K"], (3, 3), f"{where}K").T, f"{where}K, transposed,")
     radial = records.numbers(fields["RDistort"], None, f"{where}RDistort")
     k1, k2, k3 = np.append(radial, 0.0)[:3] if len(radial) in (2, 3) else _wrong(f"{where}RDistort", "2 or 3", radial)
@@ -122,7 +147,9 @@ def _camera(struct: Any, name: str, sizes: records.Sizes | None, one_based: bool
 
 
 def _wrong(where: str, expected: str, found: records.Floats) -> Any:
-    raise ValueError(f"{where} must have {expected} coefficients, found {len(found)}")
+    raise InputError(
+        f"{where} must have {expected} coefficients, found {len(found)}", code="wrong-count", found=len(found)
+    )
 
 
 def _shift(pixels: float) -> records.Floats:

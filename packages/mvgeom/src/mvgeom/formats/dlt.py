@@ -18,8 +18,9 @@ from typing import Literal
 import numpy as np
 
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
+from mvgeom.files import head, read_text, write_text
 from mvgeom.formats import records
-from mvgeom.formats.files import head, read_text, write_text
 
 NAME = "dlt"
 DESCRIPTION = "DLT coefficients, 11 rows with a column per camera (.csv)"
@@ -61,17 +62,35 @@ def load(
     if len(rows) != NUM_COEFFICIENTS or len({len(row) for row in rows}) != 1:
         hint = "; it seems to be transposed" if {len(row) for row in rows} == {NUM_COEFFICIENTS} else ""
         found = f"{len(rows)} rows of {sorted({len(row) for row in rows})}"
-        raise ValueError(f"{path}: DLT coefficients are 11 rows with a column per camera, found {found} numbers{hint}")
+        raise InputError(
+            f"{path}: DLT coefficients are 11 rows with a column per camera, found {found} numbers{hint}",
+            code="wrong-count",
+            path=path,
+            found=len(rows),
+            expected=NUM_COEFFICIENTS,
+        )
     try:
         values = np.array(rows, dtype=np.float64)
     except ValueError as error:
-        raise ValueError(f"{path}: DLT coefficients must be numbers: {error}") from error
+        raise InputError(f"{path}: DLT coefficients must be numbers: {error}", code="bad-number", path=path) from error
     columns = records.numbers(values, values.shape, f"{path}: DLT coefficients").T
     if origin not in ("upper-left", "lower-left"):
-        raise ValueError(f"origin must be upper-left or lower-left, got {origin!r}")
+        raise InputError(
+            f"origin must be upper-left or lower-left, got {origin!r}",
+            code="unknown-choice",
+            argument="origin",
+            found=origin,
+        )
     used = list(names) if names is not None else [f"cam{number}" for number in range(1, len(columns) + 1)]
     if len(used) != len(columns):
-        raise ValueError(f"{path}: {len(columns)} cameras, but {len(used)} names: {used}")
+        raise InputError(
+            f"{path}: {len(columns)} cameras, but {len(used)} names: {used}",
+            code="wrong-count",
+            path=path,
+            argument="names",
+            found=len(used),
+            expected=len(columns),
+        )
     return records.assemble(
         [_camera(column, name, sizes, origin, path) for column, name in zip(columns, used, strict=True)], path
     )
@@ -90,8 +109,12 @@ def save(cameras: CameraGroup, path: Path, *, origin: Origin = "upper-left") -> 
         records.fit_distortion(record, 0, "DLT")
         scale = float(record.translation[2])
         if scale <= 1e-9 * float(np.linalg.norm(record.translation)):
-            raise ValueError(
-                f"camera {record.name!r}: DLT needs the world's origin in front of the camera, it is at depth {scale:g}"
+            raise InputError(
+                f"camera {record.name!r}: the world's origin must be in front of the camera for DLT, found at depth "
+                f"{scale:g}",
+                code="unsupported-camera",
+                view=record.name,
+                field="translation",
             )
         pose = np.column_stack([record.rotation, record.translation])
         projection = _to_file_pixels(record.size, origin) @ record.matrix @ pose
@@ -110,7 +133,9 @@ def _camera(
     size = None if origin == "upper-left" else records.size_or_given(None, sizes, name, np.eye(3), where)
     projection = np.linalg.inv(_to_file_pixels(size, origin)) @ in_file
     if np.linalg.matrix_rank(projection[:, :3]) < 3:
-        raise ValueError(f"{where}the coefficients are not those of a camera (singular)")
+        raise InputError(
+            f"{where}the coefficients are not those of a camera (singular)", code="not-a-camera", path=path, view=name
+        )
     projection *= np.sign(np.linalg.det(projection[:, :3]))
     matrix, rotation = rq(projection[:, :3])
     signs = np.diag(np.sign(np.diag(matrix)))
@@ -118,9 +143,14 @@ def _camera(
     translation = np.linalg.solve(matrix, projection[:, 3])
     if translation[2] <= 0:
         other = "lower-left" if origin == "upper-left" else "upper-left"
-        raise ValueError(
+        raise InputError(
             f"{where}the world's origin lies behind the camera, as it does when the image's first pixel is taken for "
-            f"the wrong one; try origin={other!r} (command line: -O origin={other})"
+            f"the wrong one; try origin={other!r} (command line: -O origin={other})",
+            code="wrong-origin",
+            path=path,
+            view=name,
+            found=origin,
+            expected=other,
         )
     matrix = matrix / matrix[2, 2]
     matrix[[1, 2, 2], [0, 0, 1]] = 0.0

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
 from mvgeom.formats import filestorage, records
 
 if TYPE_CHECKING:
@@ -58,7 +59,12 @@ def load(path: Path, *, sizes: records.Sizes | None = None) -> CameraGroup:
         placed = _names(extrinsics, folder / _EXTRINSICS, "T_")
         unknown = [name for name in placed if name not in described]
         if unknown:
-            raise ValueError(f"{folder / _INTRINSICS}: no camera {', '.join(map(repr, unknown))}, which extri.yml has")
+            raise InputError(
+                f"{folder / _INTRINSICS}: no camera {', '.join(map(repr, unknown))}, which extri.yml has",
+                code="missing-view",
+                path=folder / _INTRINSICS,
+                view=unknown[0],
+            )
         unplaced = [name for name in described if name not in placed]
         if unplaced:
             warnings.warn(f"{folder}: cameras without extrinsics are left out: {', '.join(unplaced)}", stacklevel=2)
@@ -77,7 +83,9 @@ def save(cameras: CameraGroup, path: Path) -> None:
         name = record.name
         records.reject_fisheye(record, "EasyMocap")
         if not _NAME.fullmatch(name):
-            raise ValueError(f"camera name {name!r} must be letters, digits, - and _ only, for EasyMocap")
+            raise InputError(
+                f"camera name {name!r} must be letters, digits, - and _ only, for EasyMocap", code="bad-name", view=name
+            )
         intrinsics[f"K_{name}"] = record.matrix
         intrinsics[f"dist_{name}"] = records.fit_distortion(record, 5, "EasyMocap")[None]
         intrinsics[f"H_{name}"] = _whole(record.size[1])
@@ -86,7 +94,11 @@ def save(cameras: CameraGroup, path: Path) -> None:
         extrinsics[f"Rot_{name}"] = record.rotation
         extrinsics[f"T_{name}"] = record.translation[:, None]
     if path.exists() and not path.is_dir():
-        raise ValueError(f"{path}: EasyMocap is a folder with {_INTRINSICS} and {_EXTRINSICS}, but this is a file")
+        raise InputError(
+            f"{path}: EasyMocap is a folder with {_INTRINSICS} and {_EXTRINSICS}, but this is a file",
+            code="not-a-folder",
+            path=path,
+        )
     path.mkdir(parents=True, exist_ok=True)
     filestorage.write(path / _INTRINSICS, intrinsics)
     filestorage.write(path / _EXTRINSICS, extrinsics)
@@ -97,7 +109,7 @@ def _names(storage: cv2.FileStorage, file: Path, prefix: str) -> list[str]:
     listed = filestorage.strings(storage, "names")
     names = listed or [key.removeprefix(prefix) for key in filestorage.keys(storage) if key.startswith(prefix)]
     if not names:
-        raise ValueError(f"{file}: no cameras found (no entry names, no {prefix}<name>)")
+        raise InputError(f"{file}: no cameras found (no entry names, no {prefix}<name>)", code="no-cameras", path=file)
     return names
 
 
@@ -129,11 +141,17 @@ def _rotation(storage: cv2.FileStorage, name: str, where: str) -> records.Floats
     if not storage.getNode(f"Rot_{name}").empty():
         off = float(np.abs(filestorage.matrix(storage, f"Rot_{name}", (3, 3), where) - rotation).max())
         if off > records.ROTATION_TOLERANCE:
-            raise ValueError(f"{where}R_{name} and Rot_{name} are different rotations (entries differ by {off:.2g})")
+            raise InputError(
+                f"{where}R_{name} and Rot_{name} are different rotations (entries differ by {off:.2g})",
+                code="not-a-rotation",
+                view=name,
+            )
     return rotation
 
 
 def _whole(side: float) -> int:
     if side != int(side):
-        raise ValueError(f"EasyMocap needs whole image sizes, got {side:g}")
+        raise InputError(
+            f"EasyMocap needs whole image sizes, got {side:g}", code="unsupported-camera", field="sizes", found=side
+        )
     return int(side)

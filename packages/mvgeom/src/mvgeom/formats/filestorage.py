@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mvgeom.formats.files import head, read_text, write_text
+from mvgeom.errors import InputError
+from mvgeom.files import head, read_text, write_text
 from mvgeom.formats.records import Floats, numbers
 
 if TYPE_CHECKING:
@@ -46,9 +47,11 @@ def reading(path: Path) -> Iterator[cv2.FileStorage]:
     except cv2.error as error:
         found = re.search(r"\((\d+)\): (.*?)'?\s*$", str(error), re.DOTALL)
         detail = f"line {found[1]}: {found[2]}" if found else str(error)
-        raise ValueError(f"{path}: not a file that OpenCV can read: {detail}") from error
+        raise InputError(
+            f"{path}: not a file that OpenCV can read: {detail}", code="invalid-syntax", path=path
+        ) from error
     if not opened:
-        raise ValueError(f"{path}: not a file that OpenCV can read")
+        raise InputError(f"{path}: not a file that OpenCV can read", code="invalid-syntax", path=path)
     try:
         yield storage
     finally:
@@ -56,8 +59,9 @@ def reading(path: Path) -> Iterator[cv2.FileStorage]:
 
 
 def keys(storage: cv2.FileStorage) -> tuple[str, ...]:
-    """Names of the nodes at the top level."""
-    return tuple(storage.root().keys())
+    """Return the names of the nodes at the top level; none where the top level is not a map."""
+    root = storage.root()
+    return tuple(root.keys()) if root.isMap() else ()
 
 
 def matrix(storage: cv2.FileStorage, key: str, shape: tuple[int, ...] | None, where: str) -> Floats:
@@ -74,10 +78,15 @@ def matrix(storage: cv2.FileStorage, key: str, shape: tuple[int, ...] | None, wh
     """
     node = storage.getNode(key)
     if node.empty():
-        raise ValueError(f"{where}no entry {key}")
-    value = node.mat() if node.isMap() else None
+        raise InputError(f"{where}no entry {key}", code="missing-field", field=key)
+    import cv2
+
+    try:
+        value = node.mat() if node.isMap() else None
+    except cv2.error:  # a map of other things
+        value = None
     if value is None:
-        raise ValueError(f"{where}{key} is not a matrix")
+        raise InputError(f"{where}{key} is not a matrix", code="bad-field", field=key)
     return numbers(value, shape, f"{where}{key}", reshape=shape is not None and len(shape) == 1)
 
 

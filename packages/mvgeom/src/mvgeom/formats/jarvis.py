@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
 from mvgeom.formats import filestorage, records
 
 NAME = "jarvis"
@@ -48,13 +49,26 @@ def save(cameras: CameraGroup, path: Path) -> None:
     for record in rig:
         records.reject_fisheye(record, "JARVIS YAML")
         if Path(record.name).name != record.name or record.name.startswith("."):
-            raise ValueError(f"camera name {record.name!r} cannot be the name of a file, which JARVIS YAML needs")
+            raise InputError(
+                f"camera name {record.name!r} cannot be the name of a file, which JARVIS YAML needs",
+                code="bad-name",
+                view=record.name,
+            )
         coefficients.append(records.fit_distortion(record, 5, "JARVIS YAML"))
     if path.exists() and not path.is_dir():
-        raise ValueError(f"{path}: JARVIS YAML is a folder with one file per camera, but this is a file")
+        raise InputError(
+            f"{path}: JARVIS YAML is a folder with one file per camera, but this is a file",
+            code="not-a-folder",
+            path=path,
+        )
     others = sorted({file.stem for file in _files(path)} - set(cameras.names))
     if others:
-        raise ValueError(f"{path}: holds calibrations of other cameras ({', '.join(others)}); choose an empty folder")
+        raise InputError(
+            f"{path}: holds calibrations of other cameras ({', '.join(others)}); choose an empty folder",
+            code="occupied-folder",
+            path=path,
+            views=tuple(others),
+        )
     path.mkdir(parents=True, exist_ok=True)
     for record, distortion in zip(rig, coefficients, strict=True):
         filestorage.write(

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
+from mvgeom.files import head, read_text, write_text
 from mvgeom.formats import records
-from mvgeom.formats.files import head, read_text, write_text
 
 NAME = "json"
 DESCRIPTION = "JSON of mvgeom (.json)"
@@ -38,14 +39,22 @@ def load(path: Path) -> CameraGroup:
     try:
         document = json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not valid JSON: {error}") from error
+        raise InputError(f"{path}: not valid JSON: {error}", code="invalid-syntax", path=path) from error
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
-        raise ValueError(f"{path}: not a JSON file of mvgeom cameras")
+        raise InputError(f"{path}: not a JSON file of mvgeom cameras", code="unknown-format", path=path)
     if document.get("version") != _VERSION:
-        raise ValueError(f"{path}: version {document.get('version')} of the format; this mvgeom reads {_VERSION}")
+        raise InputError(
+            f"{path}: version {document.get('version')} of the format; this mvgeom reads {_VERSION}",
+            code="unknown-version",
+            path=path,
+            found=document.get("version"),
+            expected=_VERSION,
+        )
     cameras = document.get("cameras")
     if not isinstance(cameras, list):
-        raise ValueError(f"{path}: cameras must be a list, found {cameras!r}")
+        raise InputError(
+            f"{path}: cameras must be a list, found {cameras!r}", code="bad-field", path=path, field="cameras"
+        )
     return records.assemble([_read(camera, row, path) for row, camera in enumerate(cameras)], path)
 
 
@@ -75,13 +84,25 @@ def save(cameras: CameraGroup, path: Path) -> None:
 
 def _read(camera: Any, row: int, path: Path) -> records.CameraRecord:
     if not isinstance(camera, dict):
-        raise ValueError(f"{path}: camera number {row + 1} must be an object, found {camera!r}")
+        raise InputError(
+            f"{path}: camera number {row + 1} must be an object, found {camera!r}",
+            code="bad-field",
+            path=path,
+            field="cameras",
+        )
     missing = [field for field in _REQUIRED if field not in camera]
     if missing:
-        raise ValueError(f"{path}: camera number {row + 1} has no {', '.join(missing)}")
+        raise InputError(
+            f"{path}: camera number {row + 1} has no {', '.join(missing)}",
+            code="missing-field",
+            path=path,
+            field=missing[0],
+        )
     where = f"{path}: camera {camera['name']!r}: "
     if not isinstance(camera["name"], str) or not isinstance(camera["fisheye"], bool):
-        raise ValueError(f"{where}name must be text and fisheye true or false")
+        raise InputError(
+            f"{where}name must be text and fisheye true or false", code="bad-field", path=path, view=camera["name"]
+        )
     return records.CameraRecord(
         name=camera["name"],
         size=records.image_size(camera["size"], f"{where}size"),

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
 from mvgeom.formats import filestorage, records
 
 if TYPE_CHECKING:
@@ -63,9 +64,12 @@ def load(
             return records.assemble(_read_stereo(storage, sizes, extrinsics, names, path), path)
         if "camera_matrix" in present:
             return records.assemble(_read_single(storage, sizes, names, path), path)
-    raise ValueError(
+    raise InputError(
         f"{path}: no calibration that OpenCV's samples write (Ks rvecs Ts; M1 D1 M2 D2; camera_matrix), only "
-        f"{', '.join(present) or 'nothing'}"
+        f"{', '.join(present) or 'nothing'}",
+        code="missing-field",
+        path=path,
+        found=present,
     )
 
 
@@ -78,7 +82,11 @@ def save(cameras: CameraGroup, path: Path) -> None:
     rig = records.records_of(cameras)
     for record in rig:
         if "," in record.name:
-            raise ValueError(f"camera name {record.name!r} must not have a comma for OpenCV's files")
+            raise InputError(
+                f"camera name {record.name!r} must not have a comma for OpenCV's files",
+                code="bad-name",
+                view=record.name,
+            )
     length = max(4, int(cameras.distortion.shape[-1]))
     size = np.stack([record.size for record in rig])
     filestorage.write(
@@ -103,7 +111,13 @@ def _read_multiview(
     where = f"{path}: "
     matrices = filestorage.matrix(storage, "Ks", None, where)
     if matrices.size % 9:
-        raise ValueError(f"{where}Ks must be Nx3x3 numbers, found {matrices.size}")
+        raise InputError(
+            f"{where}Ks must be Nx3x3 numbers, found {matrices.size}",
+            code="wrong-shape",
+            path=path,
+            field="Ks",
+            found=matrices.size,
+        )
     num_views = matrices.size // 9
     node = storage.getNode("cam_ids")
     stored_names = node.string().split(",") if node.isString() else None
@@ -119,8 +133,12 @@ def _read_multiview(
         else np.zeros(num_views),
     }
     if per_view["distortions"].size % num_views:
-        raise ValueError(
-            f"{where}distortions must be Nxn numbers, found {per_view['distortions'].size} for {num_views}"
+        raise InputError(
+            f"{where}distortions must be Nxn numbers, found {per_view['distortions'].size} for {num_views}",
+            code="wrong-shape",
+            path=path,
+            field="distortions",
+            found=per_view["distortions"].size,
         )
     rows = {key: value.reshape(num_views, -1) for key, value in per_view.items()}
     stored_sizes = filestorage.matrix(storage, "image_sizes", (2 * num_views,), where) if has_sizes else None
@@ -150,9 +168,12 @@ def _read_stereo(
     other = Path(extrinsics) if extrinsics else path.with_name(path.name.replace("intrinsics", "extrinsics"))
     if other == path or not other.is_file():
         looked = "" if other == path else f" (looked for {other})"
-        raise ValueError(
+        raise InputError(
             f"{path}: the intrinsics of a stereo pair; its extrinsics R, T are missing{looked}; give extrinsics=, "
-            "on the command line -O extrinsics=FILE, with the file that has them"
+            "on the command line -O extrinsics=FILE, with the file that has them",
+            code="missing-file",
+            path=path,
+            argument="extrinsics",
         )
     with filestorage.reading(other) as second:
         rotation = records.rotation_matrix(filestorage.matrix(second, "R", (3, 3), f"{other}: "), f"{other}: R")
@@ -210,7 +231,12 @@ def _record(
     matrix = records.intrinsics(matrix, f"{where}camera matrix")
     distortion = records.distortion_coefficients(distortion, f"{where}distortion")
     if fisheye and distortion[4:].any():
-        raise ValueError(f"{where}a fisheye camera has 4 distortion coefficients, found {distortion.tolist()}")
+        raise InputError(
+            f"{where}a fisheye camera has 4 distortion coefficients, found {distortion.tolist()}",
+            code="wrong-count",
+            path=path,
+            view=name,
+        )
     return records.CameraRecord(
         name=name,
         size=records.size_or_given(stored_size, sizes, name, matrix, where),
@@ -224,5 +250,12 @@ def _record(
 
 def _names(names: Sequence[str], num_views: int, path: Path) -> Sequence[str]:
     if len(names) != num_views:
-        raise ValueError(f"{path}: {num_views} cameras, but {len(names)} names: {list(names)}")
+        raise InputError(
+            f"{path}: {num_views} cameras, but {len(names)} names: {list(names)}",
+            code="wrong-count",
+            path=path,
+            argument="names",
+            found=len(names),
+            expected=num_views,
+        )
     return names

@@ -16,8 +16,9 @@ from typing import Any
 import tomli_w
 
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
+from mvgeom.files import write_text
 from mvgeom.formats import anipose, records
-from mvgeom.formats.files import write_text
 
 NAME = "pose2sim"
 DESCRIPTION = "Pose2Sim TOML (.toml)"
@@ -74,11 +75,33 @@ def _tables(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _at_frame(table: dict[str, Any], key: str, frame: int | None, path: Path) -> dict[str, Any]:
     """The table of a moving camera with every field at one frame."""
-    length = len(table.get("rotation", ()))
+    rotations = table.get("rotation")
+    length = len(rotations) if isinstance(rotations, list) else 0
     if frame is None:
-        raise ValueError(
-            f"{path}: camera [{key}] moves ({length} frames); give frame=, on the command line -O frame=0, for one pose"
+        raise InputError(
+            f"{path}: camera [{key}] moves ({length} frames). Give frame=, on the command line -O frame=0, for one "
+            "pose",
+            code="missing-argument",
+            path=path,
+            argument="frame",
         )
     if not 0 <= frame < length:
-        raise ValueError(f"{path}: camera [{key}] has the frames 0 to {length - 1}, not {frame}")
+        raise InputError(
+            f"{path}: camera [{key}] has the frames 0 to {length - 1}, not {frame}",
+            code="missing-frame",
+            path=path,
+            frame=frame,
+        )
+    short = [
+        field
+        for field, value in table.items()
+        if field in _PER_FRAME and not (isinstance(value, list) and len(value) > frame)
+    ]
+    if short:
+        raise InputError(
+            f"{path}: camera [{key}]: {short[0]} has no entry for frame {frame}, expected one per frame",
+            code="missing-frame",
+            path=path,
+            frame=frame,
+        )
     return {field: value[frame] if field in _PER_FRAME else value for field, value in table.items()}

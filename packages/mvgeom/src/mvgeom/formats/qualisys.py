@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
+from mvgeom.files import head, read_text, write_text
 from mvgeom.formats import records
-from mvgeom.formats.files import head, read_text, write_text
 
 NAME = "qualisys"
 DESCRIPTION = "Qualisys XML (.qca.txt)"
@@ -48,7 +49,7 @@ def load(path: Path) -> CameraGroup:
     try:
         root = ElementTree.fromstring(read_text(path))
     except ElementTree.ParseError as error:
-        raise ValueError(f"{path}: not valid XML: {error}") from error
+        raise InputError(f"{path}: not valid XML: {error}", code="invalid-syntax", path=path) from error
     cameras = [camera for camera in root.iterfind("cameras/camera") if camera.get("active", "1") == "1"]
     return records.assemble([_read(camera, row, path) for row, camera in enumerate(cameras)], path)
 
@@ -71,14 +72,22 @@ def save(cameras: CameraGroup, path: Path) -> None:
 def _read(camera: ElementTree.Element, row: int, path: Path) -> records.CameraRecord:
     name = camera.get("serial")
     if not name:
-        raise ValueError(f"{path}: camera number {row + 1} has no serial")
+        raise InputError(
+            f"{path}: camera number {row + 1} has no serial", code="missing-field", path=path, field="serial"
+        )
     where = f"{path}: camera {name!r}: "
     left, top, right, bottom = _floats(camera, "fov_video", ["left", "top", "right", "bottom"], where)
     fu, fv, cu, cv, skew = _floats(
         camera, "intrinsic", ["focalLengthU", "focalLengthV", "centerPointU", "centerPointV", "skew"], where
     )
     if skew != 0:
-        raise ValueError(f"{where}skew {skew:g} is not supported: Qualisys does not say its unit")
+        raise InputError(
+            f"{where}skew {skew:g} is not supported: Qualisys does not say its unit",
+            code="unsupported-camera",
+            path=path,
+            view=name,
+            field="skew",
+        )
     matrix = np.array(
         [[fu / SUBPIXELS, 0.0, cu / SUBPIXELS - left], [0.0, fv / SUBPIXELS, cv / SUBPIXELS - top], [0.0, 0.0, 1.0]]
     )
@@ -112,7 +121,12 @@ def _write(parent: ElementTree.Element, record: records.CameraRecord) -> None:
     records.reject_fisheye(record, "Qualisys XML")
     records.reject_skew(record, "Qualisys XML")
     if (record.size != np.round(record.size)).any():
-        raise ValueError(f"camera {record.name!r}: Qualisys XML needs whole image sizes, got {record.size.tolist()}")
+        raise InputError(
+            f"camera {record.name!r}: Qualisys XML needs whole image sizes, got {record.size.tolist()}",
+            code="unsupported-camera",
+            view=record.name,
+            field="sizes",
+        )
     k1, k2, p1, p2, k3 = records.fit_distortion(record, 5, "Qualisys XML").tolist()
     camera = ElementTree.SubElement(parent, "camera", {"active": "1", "serial": record.name, "viewrotation": "0"})
     right, bottom = (str(int(side) - 1) for side in record.size)
@@ -154,15 +168,20 @@ def _write(parent: ElementTree.Element, record: records.CameraRecord) -> None:
 def _floats(camera: ElementTree.Element, tag: str, attributes: list[str], where: str) -> list[float]:
     element = camera.find(tag)
     if element is None:
-        raise ValueError(f"{where}no element <{tag}>")
+        raise InputError(f"{where}no element <{tag}>", code="missing-field", field=tag)
     values = []
     for attribute in attributes:
         text = element.get(attribute)
         if text is None:
-            raise ValueError(f"{where}<{tag}> has no attribute {attribute}")
+            raise InputError(f"{where}<{tag}> has no attribute {attribute}", code="missing-field", field=attribute)
         try:
             value = float(text)
         except ValueError as error:
-            raise ValueError(f"{where}{attribute} of <{tag}> must be a number, found {text!r}") from error
+            raise InputError(
+                f"{where}{attribute} of <{tag}> must be a number, found {text!r}",
+                code="bad-number",
+                field=attribute,
+                found=text,
+            ) from error
         values.append(float(records.numbers(value, (), f"{where}{attribute} of <{tag}>")))
     return values

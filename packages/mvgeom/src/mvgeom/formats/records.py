@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom.cameras import DISTORTION_LENGTHS, CameraGroup
+from mvgeom.errors import InputError
 
 Floats = npt.NDArray[np.float64]
 
@@ -41,11 +42,16 @@ def assemble(records: Sequence[CameraRecord], where: object) -> CameraGroup:
         ValueError: without cameras, or for names that repeat.
     """
     if not records:
-        raise ValueError(f"{where}: no cameras found")
+        raise InputError(f"{where}: no cameras found", code="no-cameras", path=where)
     names = [record.name for record in records]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise ValueError(f"{where}: camera names must be distinct, but {', '.join(map(repr, repeated))} repeats")
+        raise InputError(
+            f"{where}: camera names must be distinct, but {', '.join(map(repr, repeated))} repeats",
+            code="duplicate-name",
+            path=where,
+            name=repeated[0],
+        )
     return CameraGroup(
         names=tuple(names),
         sizes=np.stack([record.size for record in records]),
@@ -76,16 +82,20 @@ def numbers(value: Any, shape: tuple[int, ...] | None, where: str, *, reshape: b
         array = array.astype(np.float64)
     except (TypeError, ValueError) as error:
         expected = "a list of numbers" if shape is None else f"{'x'.join(map(str, shape))} numbers"
-        raise ValueError(f"{where} must be {expected}, found {_short(value)}") from error
+        raise InputError(f"{where} must be {expected}, found {_short(value)}", code="bad-number") from error
     if shape is None:
         array = array.reshape(-1)
     elif array.shape != shape:
         if not (reshape and array.size == int(np.prod(shape))):
             found = "x".join(map(str, array.shape)) or "a single number"
-            raise ValueError(f"{where} must be {'x'.join(map(str, shape))} numbers, found {found}")
+            raise InputError(
+                f"{where} must be {'x'.join(map(str, shape))} numbers, found {found}",
+                code="wrong-shape",
+                expected=shape,
+            )
         array = array.reshape(shape)
     if not np.isfinite(array).all():
-        raise ValueError(f"{where} holds a value that is not finite: {array.tolist()}")
+        raise InputError(f"{where} holds a value that is not finite: {array.tolist()}", code="not-finite")
     return array
 
 
@@ -100,9 +110,12 @@ def intrinsics(value: Any, where: str) -> Floats:
     if not np.allclose(matrix[2], [0, 0, 1], rtol=0, atol=1e-9):
         transposed = np.allclose(matrix[:, 2], [0, 0, 1], rtol=0, atol=1e-9)
         hint = "; it seems to be stored transposed" if transposed else ""
-        raise ValueError(f"{where} must have the last row 0 0 1, found {matrix[2].tolist()}{hint}")
+        raise InputError(f"{where} must have the last row 0 0 1, found {matrix[2].tolist()}{hint}", code="not-a-camera")
     if matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
-        raise ValueError(f"{where} must have positive focal lengths, found {matrix[0, 0]:g} and {matrix[1, 1]:g}")
+        raise InputError(
+            f"{where} must have positive focal lengths, found {matrix[0, 0]:g} and {matrix[1, 1]:g}",
+            code="not-a-camera",
+        )
     return matrix
 
 
@@ -114,7 +127,11 @@ def image_size(value: Any, where: str) -> Floats:
     """
     size = numbers(value, (2,), where, reshape=True)
     if (size <= 0).any():
-        raise ValueError(f"{where} must be a positive width and height, found {size.tolist()}")
+        raise InputError(
+            f"{where} must be a positive width and height, found {size.tolist()}",
+            code="out-of-range",
+            found=size.tolist(),
+        )
     return size
 
 
@@ -136,18 +153,24 @@ def size_or_given(stored: Any, given: Sizes | None, name: str, matrix: Floats, w
         ValueError: when there is no size at all, or the caller's differs from the file's.
     """
     if isinstance(given, Mapping) and name not in given and stored is None:
-        raise ValueError(f"{where}sizes has no entry for this camera, only for {sorted(given)}")
+        raise InputError(
+            f"{where}sizes has no entry for this camera, only for {sorted(given)}", code="missing-size", view=name
+        )
     wanted = given.get(name) if isinstance(given, Mapping) else given
     if stored is None:
         if wanted is None:
-            raise ValueError(
+            raise InputError(
                 f"{where}the file has no image size; give sizes=(width, height), on the command line --size WxH "
-                f"(its principal point suggests about {2 * matrix[0, 2] + 1:.0f}x{2 * matrix[1, 2] + 1:.0f})"
+                f"(its principal point suggests about {2 * matrix[0, 2] + 1:.0f}x{2 * matrix[1, 2] + 1:.0f})",
+                code="missing-size",
+                view=name,
             )
         return image_size(wanted, f"{where}size")
     size = image_size(stored, f"{where}size")
     if wanted is not None and (size != image_size(wanted, f"{where}size")).any():
-        raise ValueError(f"{where}the file says {size.tolist()} px, sizes says {list(wanted)}")
+        raise InputError(
+            f"{where}the file says {size.tolist()} px, sizes says {list(wanted)}", code="size-mismatch", view=name
+        )
     return size
 
 
@@ -160,7 +183,12 @@ def distortion_coefficients(value: Any, where: str, *, lengths: Sequence[int] = 
     coefficients = numbers(value, None, where)
     if len(coefficients) not in lengths:
         expected = " or ".join(map(str, lengths))
-        raise ValueError(f"{where} must have {expected} coefficients, found {len(coefficients)}")
+        raise InputError(
+            f"{where} must have {expected} coefficients, found {len(coefficients)}",
+            code="wrong-count",
+            found=len(coefficients),
+            expected=tuple(lengths),
+        )
     return coefficients
 
 
@@ -173,11 +201,15 @@ def rotation_matrix(value: Any, where: str) -> Floats:
     matrix = numbers(value, (3, 3), where)
     off = float(np.abs(matrix.T @ matrix - np.eye(3)).max())
     if off > ROTATION_TOLERANCE:
-        raise ValueError(
-            f"{where} is not a rotation: R'R differs from the identity by {off:.2g}, more than {ROTATION_TOLERANCE:g}"
+        raise InputError(
+            f"{where} is not a rotation: R'R differs from the identity by {off:.2g}, more than {ROTATION_TOLERANCE:g}",
+            code="not-a-rotation",
         )
     if np.linalg.det(matrix) < 0:
-        raise ValueError(f"{where} is a reflection (determinant -1), not a rotation; an axis of it is mirrored")
+        raise InputError(
+            f"{where} is a reflection (determinant -1), not a rotation; an axis of it is mirrored",
+            code="not-a-rotation",
+        )
     if off < 1e-9:
         return matrix
     left, _, right = np.linalg.svd(matrix)
@@ -209,7 +241,12 @@ def records_of(cameras: CameraGroup) -> list[CameraRecord]:
         ValueError: for a batch of rigs; a file holds one.
     """
     if cameras.batch_shape:
-        raise ValueError(f"a calibration file holds one rig, got a batch of shape {cameras.batch_shape}")
+        raise InputError(
+            f"a calibration file holds one rig, got a batch of shape {cameras.batch_shape}",
+            code="wrong-shape",
+            argument="cameras",
+            found=cameras.batch_shape,
+        )
 
     def rows(array: Any) -> Floats:
         if hasattr(array, "detach"):  # a torch tensor, maybe on a device or part of a graph
@@ -248,9 +285,12 @@ def fit_distortion(record: CameraRecord, length: int, format_name: str) -> Float
     """
     coefficients = record.distortion
     if coefficients[length:].any():
-        raise ValueError(
+        raise InputError(
             f"camera {record.name!r} has {int(np.flatnonzero(coefficients)[-1]) + 1} distortion coefficients, "
-            f"{format_name} holds {length}; save as JSON (.json) to keep them"
+            f"{format_name} holds {length}; save as JSON (.json) to keep them",
+            code="unsupported-camera",
+            view=record.name,
+            field="distortion",
         )
     return np.pad(coefficients[:length], (0, max(0, length - len(coefficients))))
 
@@ -258,17 +298,23 @@ def fit_distortion(record: CameraRecord, length: int, format_name: str) -> Float
 def reject_fisheye(record: CameraRecord, format_name: str) -> None:
     """Raise ValueError for a fisheye camera: the format cannot say that it is one."""
     if record.fisheye:
-        raise ValueError(
-            f"camera {record.name!r} has a fisheye lens, which {format_name} cannot hold; save as anipose TOML or JSON"
+        raise InputError(
+            f"camera {record.name!r} has a fisheye lens, which {format_name} cannot hold; save as anipose TOML or JSON",
+            code="unsupported-camera",
+            view=record.name,
+            field="fisheye",
         )
 
 
 def reject_skew(record: CameraRecord, format_name: str) -> None:
     """Raise ValueError for a camera with skew: the format cannot hold it."""
     if record.matrix[0, 1] != 0:
-        raise ValueError(
+        raise InputError(
             f"camera {record.name!r} has skew {record.matrix[0, 1]:g} px, which {format_name} cannot hold; "
-            "save as anipose TOML or JSON"
+            "save as anipose TOML or JSON",
+            code="unsupported-camera",
+            view=record.name,
+            field="skew",
         )
 
 

@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mvgeom import affine
-from mvgeom.calibration.tables import check_table
-from mvgeom.formats.files import write_text
+from mvgeom.calibration.result_tables import check_table
+from mvgeom.files import write_text
 from mvtrain.check.calibration_checks import MIN_POINTS_TO_MOVE
 from mvtrain.check.label_checks import counted
 from mvtrain.check.results import Results, percentile

@@ -11,6 +11,7 @@ from mvaug import Augmentation
 from mvtrain.check.image_scan import ImageScan
 from mvtrain.check.label_errors import LabelErrors
 from mvtrain.config import Config
+from mvtrain.data.augmentation import make_augmentation
 from mvtrain.data.batch import Sample
 from mvtrain.data.dataset import FrameDataset, ImageCache
 from mvtrain.drawing.sheets import CELL_WIDTH, Marks, cell_size, draw_cell, frame_title, palette, save_png, sheet
@@ -102,9 +103,7 @@ def write_augmented_sheet(path: Path, project: Project, config: Config, split: S
     if not len(usable):
         return False
     training, dims = config.training, config.data.image_resize_dims
-    augmentation = Augmentation.from_config(
-        training.imgaug, training.imgaug_3d, keypoint_names=project.keypoint_names, hflip=training.imgaug_hflip
-    )
+    augmentation = make_augmentation(training, project.keypoint_names)
     plain, augmented = (
         FrameDataset(
             project,

@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from mvaug.mirror import mirrored_order
+from mvaug import mirrored_order
 from mvgeom import CameraGroup, reprojection_error, triangulate
 from mvgeom.calibration.findings import Finding, error, warning
 from mvtrain.check.calibration_checks import CalibratedFrames, visible_points, without_disagreeing

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mvtrain.cli.options import split_names
+from mvtrain.cli.options import check_inputs, split_names
 
 
 def convert(
@@ -20,7 +20,7 @@ def convert(
         typer.Argument(metavar="SOURCE...", help="Folders that mvtrain predict wrote; for eks one for each model."),
     ],
     *,
-    out: Annotated[Path, typer.Option(help="Folder to write; must not exist.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write; must not exist.")],
     views: Annotated[
         str | None, typer.Option(help="Names of the views, for tables without <session>_prediction.json.")
     ] = None,
@@ -34,11 +34,13 @@ def convert(
     up: Annotated[str, typer.Option(help="Axis of the world that points up, for Pose2Sim: y or z.")] = "z",
 ) -> None:
     """Turn predictions into files of anipose, DeepLabCut, the ensemble Kalman smoother, movement or Pose2Sim."""
+    check_inputs(calibration)
+
     from mvtrain.exchange.run_convert import ConvertOptions
     from mvtrain.exchange.run_convert import convert as run_convert
 
     options = ConvertOptions(
-        out=out,
+        out=output,
         view_names=split_names(views),
         frame_rate=fps,
         calibration=calibration,

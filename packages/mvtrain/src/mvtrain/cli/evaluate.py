@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from mvtrain.cli.options import (
+    BatchSizeOption,
+    CheckpointOption,
+    DeviceOption,
+    RunArgument,
+    check_inputs,
+    check_run_folder,
+    wide_console,
+)
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Run folder that mvtrain fit wrote.")],
+    run: RunArgument,
     project: Annotated[
-        Path | None, typer.Argument(help="Another labelled project: its config.yaml or folder. Default: the run's own.")
+        Path | None, typer.Argument(help="Another labeled project: its config.yaml or folder. Default: the run's own.")
     ] = None,
     fit_confidence: Annotated[
         bool, typer.Option("--fit-confidence", help="Calibrate likelihoods on the validation split; predict uses it.")
@@ -24,28 +32,27 @@ def evaluate(
             help="Likelihood is the probability of being within this share of the subject's size. Default: 0.1."
         ),
     ] = None,
-    output_dir: Annotated[
-        Path | None, typer.Option(help="Folder for the tables. Default: evaluation in the run folder.")
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for the tables. Default: evaluation in the run folder."),
     ] = None,
-    checkpoint: Annotated[str, typer.Option(help="Which weights of the run: best or last.")] = "best",
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Frames per batch. Default: the run's test_batch_size.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Such as cuda:1. Default: a GPU if there is one.")] = None,
+    checkpoint: CheckpointOption = "best",
+    batch_size: BatchSizeOption = None,
+    device: DeviceOption = None,
 ) -> None:
-    """Errors in 2D and 3D by split, view and keypoint, correct keypoints, and what likelihoods are worth."""
+    """Write errors in 2D and 3D by split, view and keypoint, correct keypoints, and the calibration of likelihoods."""
+    check_run_folder(run)
+    check_inputs(project)
+
     from mvtrain.evaluate.run_evaluate import EvaluateOptions, evaluate_command
 
     options = EvaluateOptions(
         project=project,
-        output_dir=output_dir,
+        output_dir=output,
         fit_confidence=fit_confidence,
         within=within,
         checkpoint=checkpoint,
         batch_size=batch_size,
         device=device,
     )
-    console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = 120
-    evaluate_command(run, options, console)
+    evaluate_command(run, options, wide_console())

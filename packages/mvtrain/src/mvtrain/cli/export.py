@@ -8,16 +8,22 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from mvtrain.cli.options import CheckpointOption, RunArgument, check_run_folder
+
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder of a trained model.")],
+    run: RunArgument,
     file_format: Annotated[
         list[str] | None, typer.Option("--format", help="onnx or torch; can be given twice. Default: both.")
     ] = None,
-    output_dir: Annotated[Path | None, typer.Option(help="Folder for the files. Default: RUN/export.")] = None,
-    checkpoint: Annotated[str, typer.Option(help="Which weights of the run: best or last.")] = "best",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for the files. Default: RUN/export.")
+    ] = None,
+    checkpoint: CheckpointOption = "best",
 ) -> None:
     """Write the network as one graph from images to keypoints, for ONNX runtimes and torch.export."""
+    check_run_folder(run)
+
     from mvtrain.export.runtime_files import WRITERS, export_run
 
-    export_run(run, tuple(file_format or WRITERS), checkpoint, output_dir, Console())
+    export_run(run, tuple(file_format or WRITERS), checkpoint, output, Console())

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+
+from mvgeom.errors import InputError
+from mvtrain.cli.options import check_config_file, check_run_folder
 
 
 def fit(
@@ -14,8 +19,9 @@ def fit(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Changes to the config, such as training.max_epochs=50.")
     ] = None,
-    output_dir: Annotated[
-        Path | None, typer.Option(help="Run folder; must be new or empty. Default: runs/<config>-<time>.")
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Run folder; must be new or empty. Default: runs/<config>-<time>."),
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Run folder of a run that was stopped or killed: go on with it as it was.")
@@ -24,57 +30,76 @@ def fit(
         bool, typer.Option("--dry-run", help="Everything up to the first step, one batch to try it; writes nothing.")
     ] = False,
     overfit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Sanity check: learn N frames by heart, nothing else.")
+        int | None, typer.Option(min=1, metavar="N", help="Sanity check: overfit N frames, nothing else.")
     ] = None,
 ) -> None:
     """Train a model and write everything about it into a run folder."""
+    path, run_dir = _config_and_run_folder(config, overrides, output, resume, dry_run, overfit)
+    # With several processes the first one prints for all; before they are started there is one.
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        Console().print(f"reading {path}, loading torch ...", soft_wrap=True, highlight=False, markup=False)
+
     from mvtrain.config import load_config
     from mvtrain.evaluate.run_evaluate import evaluate_trained
-    from mvtrain.runtime.new_folder import check_new_run_folder
     from mvtrain.runtime.process import RunInterruptedError
     from mvtrain.synth.generate import generate_if_missing
     from mvtrain.training.hardware import first_process_console
-    from mvtrain.training.train import overfit as run_overfit
+    from mvtrain.training.train import overfit as overfit_frames
     from mvtrain.training.train import train
 
-    if (config is None) == (resume is None):
-        raise ValueError("mvtrain fit needs either a config file, or --resume with a run folder")
-    if resume is not None and (overrides or output_dir is not None or overfit is not None):
-        raise ValueError(
-            "--resume goes on with a run exactly as it was: no overrides, no --output-dir, no --overfit. To train on "
-            "from its weights with other settings, start a new run with "
-            f"model.checkpoint={resume / 'checkpoints' / 'best'}"
-        )
-    if dry_run and overfit is not None:
-        raise ValueError("--dry-run and --overfit exclude each other")
     console = first_process_console()
-    path = config if config is not None else _config_of(resume)
     loaded = load_config(path, overrides or ())
     if loaded.ignored:
-        console.print(f"ignored, no counterpart here: {', '.join(loaded.ignored)}", soft_wrap=True, highlight=False)
-    if resume is not None:
-        output_dir = resume
-    elif output_dir is None:
-        stamp = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
-        output_dir = Path("runs") / f"{path.stem}-{stamp}"
-    if resume is None:
-        check_new_run_folder(output_dir)
+        _print(console, f"ignored, no counterpart here: {', '.join(loaded.ignored)}")
     generate_if_missing(loaded, console)
     try:
         if overfit is None:
-            trained = train(loaded, output_dir, console, resume=resume is not None, dry_run=dry_run)
+            trained = train(loaded, run_dir, console, resume=resume is not None, dry_run=dry_run)
         else:
-            trained = run_overfit(loaded, overfit, output_dir, console)
+            trained = overfit_frames(loaded, overfit, run_dir, console)
         if trained is not None:
             evaluate_trained(trained, console)
     except RunInterruptedError as stopped:
-        console.print(f"{stopped}; go on with: mvtrain fit --resume {output_dir}", soft_wrap=True, highlight=False)
+        _print(console, f"{stopped}; go on with: mvtrain fit --resume {run_dir}")
         raise typer.Exit(stopped.exit_status) from None
 
 
-def _config_of(run_dir: Path | None) -> Path:
-    assert run_dir is not None
-    path = run_dir / "config.yaml"
-    if not path.is_file():
-        raise ValueError(f"{run_dir} is no run folder: it has no config.yaml")
-    return path
+def _config_and_run_folder(
+    config: Path | None,
+    overrides: list[str] | None,
+    output: Path | None,
+    resume: Path | None,
+    dry_run: bool,
+    overfit: int | None,
+) -> tuple[Path, Path]:
+    """Return the config's path and the run folder, once the options fit each other and the paths exist."""
+    if (config is None) == (resume is None):
+        raise InputError(
+            "mvtrain fit: give either a config file, or --resume with a run folder.", code="missing-argument"
+        )
+    if resume is not None and (overrides or output is not None or overfit is not None):
+        raise InputError(
+            "--resume: goes on with a run exactly as it was, without overrides, --output or --overfit. To train on "
+            "from its weights with other settings, start a new run with "
+            f"model.checkpoint={resume / 'checkpoints' / 'best'}",
+            code="excluded-options",
+        )
+    if dry_run and overfit is not None:
+        raise InputError("--dry-run and --overfit exclude each other. Give one of them.", code="excluded-options")
+    if resume is not None:
+        check_run_folder(resume)
+        return resume / "config.yaml", resume
+    assert config is not None
+    check_config_file(config)
+    if output is None:
+        stamp = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
+        return config, Path("runs") / f"{config.stem}-{stamp}"
+    from mvtrain.runtime.new_folder import check_new_run_folder
+
+    check_new_run_folder(output)
+    return config, output
+
+
+def _print(console: Console, text: str) -> None:
+    # Text, not markup: paths may have brackets.
+    console.print(text, soft_wrap=True, highlight=False, markup=False)

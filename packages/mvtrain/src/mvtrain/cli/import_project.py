@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mvtrain.cli.options import split_names
+from mvtrain.cli.options import check_inputs, split_names
 
 
 def import_project(
@@ -17,7 +17,7 @@ def import_project(
         list[Path] | None, typer.Argument(metavar="SOURCE...", help="Foreign projects or label files.")
     ] = None,
     *,
-    out: Annotated[Path, typer.Option(help="Project folder to write; must not exist.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Project folder to write; must not exist.")],
     view: Annotated[
         list[str] | None, typer.Option(metavar="NAME=PATH", help="A source that is this view; once for each view.")
     ] = None,
@@ -26,7 +26,7 @@ def import_project(
         str | None,
         typer.Option(help="How foreign names tell session and view, possibly <frame>. Default: <session>_<view>."),
     ] = None,
-    individual: Annotated[str | None, typer.Option(help="Which animal to take where several are labelled.")] = None,
+    individual: Annotated[str | None, typer.Option(help="Which animal to take where several are labeled.")] = None,
     calibration: Annotated[
         Path | None,
         typer.Option(help="Calibration file, or folder of <session>.toml. Default: what lies in the sources."),
@@ -35,16 +35,18 @@ def import_project(
         Path | None, typer.Option(help="Folder with videos or images that are not where the foreign project says.")
     ] = None,
     allow_absent: Annotated[
-        bool, typer.Option("--allow-absent", help="Leave a view empty where there is no image of a moment.")
+        bool, typer.Option("--allow-absent", help="Leave a view empty where there is no image of a frame.")
     ] = False,
     copy_videos: Annotated[bool, typer.Option("--copy-videos", help="Copy the videos into the project, too.")] = False,
 ) -> None:
-    """Turn a labelled project of DeepLabCut, SLEAP, anipose or COCO keypoints into a project folder."""
+    """Turn a labeled project of DeepLabCut, SLEAP, anipose or COCO keypoints into a project folder."""
+    check_inputs(calibration, media)
+
     from mvtrain.exchange.run_import import ImportOptions
     from mvtrain.exchange.run_import import import_project as run_import
 
     options = ImportOptions(
-        out=out,
+        out=output,
         views=tuple(view or ()),
         view_names=split_names(views),
         pattern=pattern,

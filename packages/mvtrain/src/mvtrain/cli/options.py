@@ -1,8 +1,91 @@
-"""Options that several commands share."""
+"""Options that several commands share, their old names, and checks of paths."""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from mvgeom.errors import InputError
+
+ConfigArgument = Annotated[Path, typer.Argument(help="Config file of the project (YAML).")]
+RunArgument = Annotated[Path, typer.Argument(help="Run folder that `mvtrain fit` wrote.")]
+CheckpointOption = Annotated[str, typer.Option(help="Weights of the run to use: best or last.")]
+BatchSizeOption = Annotated[
+    int | None, typer.Option(min=1, help="Frames per batch. Default: the run's test_batch_size.")
+]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="Device: cpu, cuda, cuda:1 or mps. Default: a GPU if there is one.")
+]
+
+OLD_NAMES = {
+    "*": {"--output-dir": "--output", "--out": "--output", "--accelerator": "--device"},
+    "synth": {"--views": "--num-views", "--frames": "--num-frames", "--sessions": "--num-sessions"},
+}
+"""Options of version 0.1.0 by command, and what they are called now; they stay valid, but `--help` leaves them out."""
+
+
+def replace_old_names(arguments: Sequence[str]) -> list[str]:
+    """Return the command line with today's names of options."""
+    command = next((argument for argument in arguments if not argument.startswith("-")), "")
+    names = {**OLD_NAMES["*"], **OLD_NAMES.get(command, {})}
+    replaced: list[str] = []
+    for number, argument in enumerate(arguments):
+        if argument == "--":
+            return [*replaced, *arguments[number:]]
+        name, equals, value = argument.partition("=")
+        replaced.append(f"{names.get(name, name)}{equals}{value}")
+    return replaced
+
+
+def wide_console() -> Console:
+    """Return a console for tables: files and pipes have 120 columns, a terminal has those it has."""
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 120
+    return console
 
 
 def split_names(text: str | None) -> tuple[str, ...]:
     """Return the names of a list separated by commas; none for None."""
     return tuple(name.strip() for name in text.split(",")) if text else ()
+
+
+def check_config_file(path: Path) -> None:
+    """Check that a config is a file, before anything heavy is imported.
+
+    Raises:
+        InputError: `missing-file`.
+    """
+    if not path.is_file():
+        hint = f" Give its config file, such as {path / 'config.yaml'}." if path.is_dir() else ""
+        what = "is a folder, expected a config file (YAML)." if path.is_dir() else "no such config file."
+        raise InputError(f"{path}: {what}{hint}", code="missing-file", path=path)
+
+
+def check_run_folder(path: Path) -> None:
+    """Check that a run folder has a config and a checkpoint, before anything heavy is imported.
+
+    Raises:
+        InputError: `not-a-run`.
+    """
+    if not (path / "config.yaml").is_file():
+        found = "it has no config.yaml" if path.is_dir() else "there is no such folder"
+        raise InputError(
+            f"{path}: not a run folder: {found}. Give a folder that `mvtrain fit` wrote.", code="not-a-run", path=path
+        )
+
+
+def check_inputs(*paths: Path | None) -> None:
+    """Check that files and folders exist; None stands for one that was not given.
+
+    Raises:
+        InputError: `missing-file`, for the first that does not.
+    """
+    for path in paths:
+        if path is not None and not path.exists():
+            raise InputError(f"{path}: no such file or folder.", code="missing-file", path=path)

@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from mvtrain.cli.options import BatchSizeOption, CheckpointOption, RunArgument, check_inputs, check_run_folder
+
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="Run folder that mvtrain fit wrote.")],
+    run: RunArgument,
     inputs: Annotated[
         list[Path],
         typer.Argument(
@@ -18,8 +20,9 @@ def predict(
             help="Folders, videos <session>_<view>.mp4 or patterns of them; a project's config.yaml for its images.",
         ),
     ],
-    output_dir: Annotated[
-        Path | None, typer.Option(help="Folder for the tables. Default: video_preds in the run folder.")
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for the tables. Default: video_preds in the run folder."),
     ] = None,
     calibration: Annotated[
         Path | None,
@@ -32,28 +35,29 @@ def predict(
         bool, typer.Option("--track", help="Needs no boxes: crop each view about the projection of the last 3D pose.")
     ] = False,
     whole_frames: Annotated[
-        bool, typer.Option("--whole-frames", help="Look at whole frames also where there are bounding boxes.")
+        bool, typer.Option("--whole-frames", help="Use whole images also where there are bounding boxes.")
     ] = False,
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Also draw all views of a session into one video, and a still image.")
     ] = False,
-    checkpoint: Annotated[str, typer.Option(help="Which weights of the run: best or last.")] = "best",
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Frames per batch. Default: the run's test_batch_size.")
-    ] = None,
+    checkpoint: CheckpointOption = "best",
+    batch_size: BatchSizeOption = None,
     ignore_frame_rates: Annotated[
         bool, typer.Option("--ignore-frame-rates", help="Match frames by number though the videos' rates differ.")
     ] = False,
-    accelerator: Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, mps.")] = "auto",
-    devices: Annotated[int, typer.Option(min=1, help="How many; they share the sessions.")] = 1,
+    device: Annotated[str, typer.Option(help="Kind of device: auto, cpu, cuda or mps.")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="Number of devices; they share the sessions.")] = 1,
 ) -> None:
     """Predict 2D and, with calibration, 3D keypoints of recordings; the same command goes on with a stopped one."""
+    check_run_folder(run)
+    check_inputs(calibration, boxes)
+
     from mvtrain.predict.run_predict import PredictOptions
-    from mvtrain.predict.run_predict import predict as run_predict
+    from mvtrain.predict.run_predict import predict as predict_inputs
     from mvtrain.runtime.process import RunInterruptedError
 
     options = PredictOptions(
-        output_dir=output_dir,
+        output_dir=output,
         calibration=calibration,
         boxes=boxes,
         track=track,
@@ -62,12 +66,12 @@ def predict(
         checkpoint=checkpoint,
         batch_size=batch_size,
         same_rate=not ignore_frame_rates,
-        accelerator=accelerator,
+        accelerator=device,
         devices=devices,
     )
     console = Console()
     try:
-        run_predict(run, inputs, options, console)
+        predict_inputs(run, inputs, options, console)
     except RunInterruptedError as stopped:
-        console.print(f"{stopped}; the same command goes on from there", soft_wrap=True, highlight=False)
+        console.print(f"{stopped}; the same command goes on from there", soft_wrap=True, highlight=False, markup=False)
         raise typer.Exit(stopped.exit_status) from None

@@ -8,18 +8,22 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from mvtrain.cli.options import BatchSizeOption, CheckpointOption, DeviceOption, RunArgument, check_run_folder
+
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Run folder that mvtrain fit wrote.")],
-    out: Annotated[Path | None, typer.Option(help="HTML file. Default: report.html in the run folder.")] = None,
-    checkpoint: Annotated[str, typer.Option(help="Which weights of the run: best or last.")] = "best",
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Frames per batch. Default: the run's test_batch_size.")
+    run: RunArgument,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="HTML file. Default: report.html in the run folder.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="Such as cuda:1. Default: a GPU if there is one.")] = None,
+    checkpoint: CheckpointOption = "best",
+    batch_size: BatchSizeOption = None,
+    device: DeviceOption = None,
 ) -> None:
     """Write a run as one HTML file: curves, errors, worst frames, the pose in 3D with the cameras, likelihoods."""
+    check_run_folder(run)
+
     from mvtrain.report.write_report import ReportOptions, report_command
 
-    options = ReportOptions(out=out, checkpoint=checkpoint, batch_size=batch_size, device=device)
+    options = ReportOptions(out=output, checkpoint=checkpoint, batch_size=batch_size, device=device)
     report_command(run, options, Console())

@@ -10,16 +10,16 @@ from rich.console import Console
 
 
 def synth(
-    out: Annotated[Path, typer.Argument(help="Project folder to write; must not exist.")],
-    views: Annotated[int, typer.Option(help="Number of cameras.")] = 4,
-    frames: Annotated[int, typer.Option(help="Number of labelled moments.")] = 200,
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Project folder to write; must not exist.")],
+    num_views: Annotated[int, typer.Option(help="Number of cameras.")] = 4,
+    num_frames: Annotated[int, typer.Option(help="Number of labeled frames.")] = 200,
     size: Annotated[int, typer.Option(help="Width and height of the images in px.")] = 256,
-    occlusion: Annotated[float, typer.Option(help="How much the moving occluder hides, 0 to 1.")] = 0.3,
+    occlusion: Annotated[float, typer.Option(help="Share that the moving obstacles hide, 0 to 1.")] = 0.3,
     label_noise: Annotated[float, typer.Option(help="Standard deviation of the labels' noise in px.")] = 0.0,
-    sessions: Annotated[int, typer.Option(help="Recordings, each with another animal and path.")] = 2,
+    num_sessions: Annotated[int, typer.Option(help="Recordings, each with another animal and path.")] = 2,
     video_frames: Annotated[int, typer.Option(help="Length of each session's videos.")] = 200,
     crop: Annotated[bool, typer.Option(help="Store crops around the animal, with their bounding boxes.")] = False,
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed: same seed, same bytes.")] = 0,
 ) -> None:
     """Generate a project: a rendered animal seen by several cameras, with labels, videos, calibration and the truth."""
     from rich.progress import Progress
@@ -27,17 +27,22 @@ def synth(
     from mvtrain.synth import SyntheticSpec, generate_project
 
     spec = SyntheticSpec(
-        num_views=views,
-        num_frames=frames,
+        num_views=num_views,
+        num_frames=num_frames,
         size=size,
         occlusion=occlusion,
         label_noise=label_noise,
-        num_sessions=sessions,
+        num_sessions=num_sessions,
         num_video_frames=video_frames,
         crop=crop,
         seed=seed,
     )
     with Progress(transient=True) as bar:
         task = bar.add_task("rendering")
-        generate_project(out, spec, progress=lambda done, total: bar.update(task, completed=done, total=total))
-    Console().print(f"wrote {out}: {views} views, {frames} labelled frames; start with mvtrain fit {out}/config.yaml")
+        generate_project(output, spec, progress=lambda done, total: bar.update(task, completed=done, total=total))
+    Console().print(
+        f"wrote {output}: {num_views} views, {num_frames} labeled frames. Next: mvtrain fit {output / 'config.yaml'}",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )

@@ -14,10 +14,12 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
-from mvgeom.formats.files import write_text
+from mvgeom.files import write_text
 from mvtrain.config.keys import conform, expected_at, is_foreign
 from mvtrain.config.schema import Config, DataConfig, EvalConfig, LossConfig, ModelConfig
 from mvtrain.config.training_section import TrainingConfig
+
+_PLUGIN_PREFIX = "mvtrain_plugin_"
 
 
 def load_plugins(paths: Iterable[Path]) -> None:
@@ -33,7 +35,7 @@ def load_plugins(paths: Iterable[Path]) -> None:
         if not path.is_file() or path.suffix != ".py":
             kind = "is no Python file (.py)" if path.exists() else "does not exist"
             raise ValueError(f"model.plugins: {path} {kind}")
-        name = f"mvtrain_plugin_{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
+        name = f"{_PLUGIN_PREFIX}{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
         if name in sys.modules:
             continue
         spec = importlib.util.spec_from_file_location(name, path)
@@ -47,6 +49,12 @@ def load_plugins(paths: Iterable[Path]) -> None:
         except BaseException:
             del sys.modules[name]
             raise
+
+
+def loaded_plugins() -> tuple[Path, ...]:
+    """Return the files that `load_plugins` ran in this process, in the order in which it did."""
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith(_PLUGIN_PREFIX)]
+    return tuple(Path(module.__file__) for module in modules if module.__file__)
 
 
 PATH_KEYS = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from mvgeom.formats.files import write_text
+from mvgeom.files import write_text
 
 if TYPE_CHECKING:
     from mvtrain.config.schema import Config

@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import multiprocessing
-
-from collections.abc import Sequence
-
-from concurrent.futures import ThreadPoolExecutor
-
-from pathlib import Path
-
-import numpy as np
-
-import torch
-
-from mvtrain.project.images import read_image
-
-from mvtrain.project.project import Project
-
+import re
 from collections.abc import Iterator, Sequence
-
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import cv2
-
+import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mvaug import Augmentation, augment_sample
-
-from mvgeom import triangulate
-
+from mvgeom.errors import InputError
+from mvtrain.config.load import load_plugins, loaded_plugins
+from mvtrain.data.augmentation import with_config_key
 from mvtrain.data.batch import Batch, Sample, collate
-
+from mvtrain.project.images import read_image
 from mvtrain.project.labels_3d import complete_labels, triangulate_labels
-
-from mvtrain.project.project import full_to_model
-
-
-
+from mvtrain.project.project import Project, full_to_model
 
 
 class ImageCache:
@@ -152,17 +137,20 @@ class FrameDataset(Dataset[Sample]):
         visibility = self.visibility[row].copy()
         # A counter-based generator, keyed by what the sample is and not by who asks for it.
         generator = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, row]))
-        augmented = augment_sample(
-            images,
-            file_to_frame=project.crop_to_full[row],
-            frame_to_model=full_to_model(project, row, self.size),
-            points=np.where((visibility == 2)[..., None], self.points_full[row], np.nan),
-            points_3d=self.points_3d[row],
-            cameras=project.cameras[row],
-            size=self.size,
-            augmentation=self.augmentation,
-            generator=generator,
-        )
+        try:
+            augmented = augment_sample(
+                images,
+                crop_to_full=project.crop_to_full[row],
+                full_to_model=full_to_model(project, row, self.size),
+                points=np.where((visibility == 2)[..., None], self.points_full[row], np.nan),
+                points_3d=self.points_3d[row],
+                cameras=project.cameras[row],
+                size=self.size,
+                augmentation=self.augmentation,
+                generator=generator,
+            )
+        except InputError as error:
+            raise with_config_key(error) from error
         visibility = visibility[:, augmented.keypoint_order]
         outside = ~_inside(augmented.points, self.size)
         visibility[(visibility == 2) & outside] = 0
@@ -243,6 +231,10 @@ class EpochSampler(Sampler[list[Key]]):
             yield [(self.epoch, int(row)) for row in batch[self.rank :: self.num_ranks]]
 
 
+_BEFORE_MESSAGE = re.compile(r"\n(?:[\w.]+\.)?(?:ValueError|InputError): ")
+"""End of a traceback: what stands between it and the error's message."""
+
+
 class _Loader(DataLoader[Batch]):
     """Batches; an error in a worker reads as if there were no worker."""
 
@@ -251,7 +243,10 @@ class _Loader(DataLoader[Batch]):
             yield from super().__iter__()
         except ValueError as error:
             # torch puts the worker's traceback before the message, which alone tells the user what to do.
-            raise ValueError(str(error).rpartition("\nValueError: ")[2].rstrip()) from error
+            *before, message = _BEFORE_MESSAGE.split(str(error))
+            if not before:
+                raise
+            raise (InputError if isinstance(error, InputError) else ValueError)(message.rstrip()) from error
 
 
 def make_loader(
@@ -268,14 +263,16 @@ def make_loader(
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=pin_memory,
-        worker_init_fn=_init_worker,
+        # A worker that is not forked has not run the plugins, which register transforms.
+        worker_init_fn=partial(_init_worker, plugins=loaded_plugins()),
         # Without a generator of its own a loader draws its base seed from, and so advances, torch's global state.
         generator=torch.Generator(),
     )
 
 
-def _init_worker(worker: int) -> None:
+def _init_worker(worker: int, *, plugins: tuple[Path, ...]) -> None:
     del worker
+    load_plugins(plugins)
     # The workers themselves are the parallelism.
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

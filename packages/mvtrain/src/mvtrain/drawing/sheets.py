@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mvaug.warp import warp_image
+from mvaug import warp_image
 from mvgeom import affine, boxes
-from mvgeom.formats.files import replace_file
+from mvgeom.files import replace_file
 from mvtrain.project.label_tables import frame_of_row
 from mvtrain.project.project import Project
 

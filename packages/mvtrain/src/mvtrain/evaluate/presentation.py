@@ -13,7 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from mvgeom.formats.files import replace_file
+from mvgeom.files import replace_file
 from mvtrain.evaluate.error_tables import ALL, OCCLUDED, errors_by_view
 from mvtrain.metrics.errors import OCCLUDED_SOURCE
 from mvtrain.project.splits import SET_NAMES

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from mvgeom.formats.files import write_text
+from mvgeom.files import write_text
 from mvtrain.config import Config
 from mvtrain.evaluate.error_tables import error_3d_table, error_table, pck_table
 from mvtrain.evaluate.evaluation import Evaluation, compare, describe_unlearned, is_own_project, sets_of

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mvgeom.formats.files import read_text
+from mvgeom.files import read_text
 from mvtrain.exchange.foreign_labels import ForeignLabels, ImageFile, LabeledImage, Place, ReadOptions, Source
 from mvtrain.exchange.media import find_file, videos_by_view
 from mvtrain.project.names import split_image_name

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from mvgeom.formats.files import read_text
+from mvgeom.files import read_text
 from mvtrain.exchange.deeplabcut_tables import read_table
 from mvtrain.exchange.foreign_labels import (
     ForeignLabels,

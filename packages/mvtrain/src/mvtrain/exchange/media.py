@@ -12,7 +12,7 @@ import numpy as np
 
 from mvgeom import CameraGroup
 from mvgeom.calibration.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from mvgeom.formats.files import replace_file
+from mvgeom.files import replace_file
 from mvtrain.exchange.foreign_labels import DecodedImage, ImageFile, ImageSource, ReadOptions, VideoFrame
 from mvtrain.predict.video import open_video, read_frames
 from mvtrain.project.images import image_size, read_image

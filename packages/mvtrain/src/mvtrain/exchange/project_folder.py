@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mvgeom.boxes import write_labeled_boxes
+from mvgeom.tables import write_labeled_boxes
 from mvtrain.config import load_config
 from mvtrain.config.recommended import write_project_config
 from mvtrain.exchange.alignment import AlignedFrames

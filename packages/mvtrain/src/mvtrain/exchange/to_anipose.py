@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import tomli_w
 
-from mvgeom.formats.files import write_text
+from mvgeom.files import write_text
 from mvtrain.exchange.to_deeplabcut import H5_KEY, view_table
 from mvtrain.exchange.write_options import WriteOptions, write_cameras
 from mvtrain.predict.saved_predictions import Points3D, PredictedSession

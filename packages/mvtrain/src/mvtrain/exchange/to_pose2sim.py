@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from mvgeom.formats.files import write_text
+from mvgeom.files import write_text
 from mvtrain.exchange.write_options import METRES, WriteOptions, write_cameras
 from mvtrain.predict.saved_predictions import Points3D, PredictedSession
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from torch import Tensor
 from torch.export import Dim
 
-from mvgeom.formats.files import replace_file, write_text
+from mvgeom.files import replace_file, write_text
 from mvtrain.export.graph import OUTPUTS, KeypointGraph, example_inputs, input_names
 from mvtrain.model.backbone import patch_centers
 from mvtrain.model.likelihood import describe_likelihood

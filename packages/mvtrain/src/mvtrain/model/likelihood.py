@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 from scipy.special import expit
 
-from mvgeom.formats.files import read_text, write_text
+from mvgeom.files import read_text, write_text
 
 _MARGIN = 1e-6
 """Confidence is kept this far from 0 and 1, where its logarithms end."""

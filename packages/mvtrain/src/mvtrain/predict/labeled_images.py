@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mvaug import Augmentation
-from mvgeom.keypoint_tables import write_points_3d
+from mvgeom.tables import write_points_3d
 from mvtrain.config import Config, load_config
 from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader
 from mvtrain.model.checkpoint import ModelSpec

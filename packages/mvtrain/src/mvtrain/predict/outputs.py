@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mvgeom.box_files import write_video_boxes
-from mvgeom.formats.files import replace_file, write_text
-from mvgeom.keypoint_tables import write_points_3d
+from mvgeom.files import replace_file, write_text
 from mvgeom.reconstruction import OUTLIER_SIGMAS, Reconstruction
+from mvgeom.tables import write_points_3d, write_video_boxes
 from mvtrain.model.likelihood import ConfidenceMap, calibrated, view_weights
 from mvtrain.model.reconstruction import KeypointNoise, estimate_noise, sample_rows, to_3d
 from mvtrain.predict.recordings import Calibration, OutputPaths, Session

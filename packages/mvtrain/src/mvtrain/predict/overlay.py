@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from rich.progress import Progress
 
-from mvaug.warp import warp_image
+from mvaug import warp_image
 from mvgeom import affine, boxes
-from mvgeom.box_files import read_video_boxes
+from mvgeom.tables import read_video_boxes
 from mvtrain.drawing.keypoints import Style, draw_keypoints
 from mvtrain.drawing.sheets import save_png, write
 from mvtrain.predict.recordings import OutputPaths

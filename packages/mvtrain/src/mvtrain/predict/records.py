@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from mvgeom.formats.files import write_text
+from mvgeom.files import write_text
 from mvtrain.runtime.process import locked_folder
 
 PARTIAL = ".partial"

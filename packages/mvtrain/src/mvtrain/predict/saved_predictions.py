@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from mvgeom.formats.files import read_text
-from mvgeom.keypoint_tables import COORDS_3D, read_keypoints
+from mvgeom.files import read_text
+from mvgeom.tables import COORDS_3D, read_keypoints
 from mvtrain.project.names import pattern_rule
 
 _SUMMARY = "_prediction.json"

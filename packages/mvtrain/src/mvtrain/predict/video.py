@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mvgeom.box_files import read_video_boxes
+from mvgeom.tables import read_video_boxes
 
 _RAW_PACKETS = -1
 _SAME_TIME = 0.01

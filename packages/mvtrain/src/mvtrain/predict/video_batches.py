@@ -11,7 +11,7 @@ from itertools import zip_longest
 import cv2
 import numpy as np
 
-from mvaug.warp import warp_image
+from mvaug import warp_image
 from mvgeom import CameraGroup, affine
 from mvtrain.data.batch import Batch, Sample, collate
 from mvtrain.model.checkpoint import ModelSpec

@@ -12,7 +12,7 @@ import numpy as np
 
 from mvgeom import CameraGroup, affine
 from mvgeom import project as project_points
-from mvgeom.boxes import read_labeled_boxes
+from mvgeom.tables import read_labeled_boxes
 from mvtrain.config import Config
 from mvtrain.project.calibrations import box_mismatches, find_calibrations, load_cameras, size_mismatches
 from mvtrain.project.images import image_size
@@ -158,7 +158,7 @@ def _read_boxes(paths: Sequence[Path], tables: Sequence[LabelTable]) -> np.ndarr
     boxes = np.full((len(tables[0]), len(tables), 4), np.nan)
     for view, (path, table) in enumerate(zip(paths, tables, strict=True)):
         rows = [row for row, name in enumerate(table.image_names) if name is not None]
-        boxes[rows, view] = read_labeled_boxes(path).of(name for name in table.image_names if name is not None)
+        boxes[rows, view] = read_labeled_boxes(path).select(name for name in table.image_names if name is not None)
     return boxes
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mvgeom.formats.files import write_text
+from mvgeom.files import write_text
 
 
 def image_name(session: str, view: str | None, frame: int, image_format: str = "png") -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from mvgeom.formats.files import read_text
+from mvgeom.files import read_text
 from mvtrain.report.html import Section, grid, paragraph
 from mvtrain.report.plots import color, figure, figure_html, go, plain
 from mvtrain.training import metrics_log, run_info

@@ -13,7 +13,7 @@ from string import Template
 from plotly.offline import get_plotlyjs
 from rich.console import Console
 
-from mvgeom.formats.files import read_text, write_text
+from mvgeom.files import read_text, write_text
 from mvtrain.drawing.keypoints import style_of
 from mvtrain.evaluate.error_tables import error_3d_table, error_table, pck_table
 from mvtrain.evaluate.evaluation import evaluate, held_out_first

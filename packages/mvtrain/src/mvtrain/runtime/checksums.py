@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from mvgeom.formats.files import replace_file, write_text
+from mvgeom.files import replace_file, write_text
 
 
 def write_checksummed(

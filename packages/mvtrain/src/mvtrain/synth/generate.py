@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from mvgeom.boxes import write_labeled_boxes
+from mvgeom.tables import write_labeled_boxes
 from mvtrain.config import Config
 from mvtrain.config.recommended import write_project_config
 from mvtrain.project.writer import image_name, write_labels, write_points_3d

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom import affine
-from mvgeom.boxes import write_video_boxes
+from mvgeom.tables import write_video_boxes
 from mvtrain.project.writer import image_name
 from mvtrain.synth.keyed import Purpose, generator
 from mvtrain.synth.raycast import View, keypoint_visibility, make_view, pixel_bounds

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from mvaug import Augmentation
 from mvtrain.config import Config
 from mvtrain.config.recommended import learning_rates
+from mvtrain.data.augmentation import make_augmentation
 from mvtrain.data.batch import Batch
 from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader, subject_size
 from mvtrain.model.checkpoint import ModelSpec, build_model, load_checkpoint, make_spec
@@ -80,12 +81,7 @@ def make_loaders(
     training = config.training
     cache = ImageCache.from_project(project, max_bytes=config.data.cache_gb * 1e9)
     seed = training.rng_seed_data_pt
-    augmentation = Augmentation.from_config(
-        training.imgaug,
-        training.imgaug_3d,
-        keypoint_names=project.keypoint_names,
-        hflip=training.imgaug_hflip,
-    )
+    augmentation = make_augmentation(training, project.keypoint_names)
     num_workers = default_num_workers() if training.num_workers is None else training.num_workers
     pin_memory = fabric.device.type == "cuda"
 

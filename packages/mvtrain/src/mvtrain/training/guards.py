@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mvgeom.formats.files import replace_file
+from mvgeom.files import replace_file
 from mvtrain.data.batch import collate
 from mvtrain.data.dataset import FrameDataset
 

@@ -125,3 +125,11 @@ def choose_hardware(config: Config, console: Console) -> tuple[str, int | str]:
         # Several processes would share the same cores.
         return "cpu", config.training.devices if config.training.devices is not None else 1
     return accelerator, devices
+
+
+def is_device_error(error: BaseException) -> bool:
+    """Return True if torch reports a device that is full or absent: the user's to put right, not a bug."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    signs = ("CUDA error", "No CUDA GPUs", "not compiled with CUDA", "NVIDIA driver", "MPS backend", "invalid device")
+    return isinstance(error, RuntimeError | AssertionError) and any(sign in str(error) for sign in signs)

@@ -13,7 +13,7 @@ import pandas as pd
 from lightning_fabric.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 
-from mvgeom.formats.files import replace_file
+from mvgeom.files import replace_file
 
 FILE_NAME = "metrics.csv"
 

@@ -15,7 +15,7 @@ import torch
 import yaml
 from lightning_fabric import Fabric
 
-from mvgeom.formats.files import write_text
+from mvgeom.files import write_text
 from mvtrain.config import Config
 
 FILE_NAME = "run.yaml"

@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from mvgeom.errors import InputError
+
 
 def read_text(path: Path) -> str:
     """The file as text.
@@ -17,9 +19,11 @@ def read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file (byte {error.start} is not UTF-8)") from error
+        raise InputError(
+            f"{path}: not a text file (byte {error.start} is not UTF-8)", code="not-text", path=path
+        ) from error
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+        raise InputError(f"{path}: cannot be read: {error.strerror}", code="unreadable-file", path=path) from error
 
 
 def head(path: Path, size: int = 4096) -> str:
@@ -32,7 +36,7 @@ def head(path: Path, size: int = 4096) -> str:
         with path.open("rb") as file:
             return file.read(size).decode("utf-8-sig", errors="replace")
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+        raise InputError(f"{path}: cannot be read: {error.strerror}", code="unreadable-file", path=path) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -55,7 +59,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     except OSError as error:
-        raise ValueError(f"{path}: cannot be written: {error.strerror}") from error
+        raise InputError(f"{path}: cannot be written: {error.strerror}", code="unwritable-file", path=path) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -63,7 +67,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        raise ValueError(f"{path}: cannot be written: {error.strerror}") from error
+        raise InputError(f"{path}: cannot be written: {error.strerror}", code="unwritable-file", path=path) from error
     finally:
         temporary.unlink(missing_ok=True)
 

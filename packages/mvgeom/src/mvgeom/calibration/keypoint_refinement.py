@@ -16,6 +16,7 @@ from mvgeom.calibration.intrinsics import Lens
 from mvgeom.calibration.schur import Loss, adjust
 from mvgeom.calibration.world_frame import keep_world
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
 from mvgeom.projection import project
 from mvgeom.reconstruction import keypoint_noise
 from mvgeom.robust import triangulate_robust
@@ -174,16 +175,29 @@ def _observations(cams: CameraGroup, points: Floats, weights: Floats | None) -> 
     """Keypoints in float64, NaN where they do not count, and weights (N, V, K), 0 there."""
     points = np.asarray(points, dtype=np.float64)
     if points.ndim != 4 or points.shape[1] != len(cams) or points.shape[3] != 2:
-        raise ValueError(
-            f"keypoints must have shape (N, {len(cams)}, K, 2) for the cameras {list(cams.names)}, got {points.shape}"
+        raise InputError(
+            f"keypoints must have shape (N, {len(cams)}, K, 2) for the cameras {list(cams.names)}, got {points.shape}",
+            code="wrong-shape",
+            argument="points",
+            found=points.shape,
         )
     if len(cams) < 2:
-        raise ValueError("keypoints of one camera say nothing about its pose; at least two cameras are needed")
+        raise InputError(
+            "keypoints of one camera say nothing about its pose; at least two cameras are needed",
+            code="too-few-views",
+            found=len(cams),
+            expected=2,
+        )
     present = seen_corners(points)
     if weights is None:
         return points, present.astype(np.float64)
     if np.shape(weights) != points.shape[:3]:
-        raise ValueError(f"weights must have the keypoints' shape {points.shape[:3]}, got {np.shape(weights)}")
+        raise InputError(
+            f"weights must have the keypoints' shape {points.shape[:3]}, got {np.shape(weights)}",
+            code="wrong-shape",
+            argument="weights",
+            found=np.shape(weights),
+        )
     counts = present & (np.asarray(weights) > 0)
     return np.where(counts[..., None], points, np.nan), np.where(counts, weights, 0.0)
 
@@ -191,8 +205,12 @@ def _observations(cams: CameraGroup, points: Floats, weights: Floats | None) -> 
 def _check_enough(cams: CameraGroup, weight: Floats) -> None:
     for name, count in zip(cams.names, (weight > 0).sum(axis=1), strict=True):
         if count < MIN_POINTS:
-            raise ValueError(
-                f"camera {name!r} shares {count} keypoints with other cameras; at least {MIN_POINTS} are needed"
+            raise InputError(
+                f"camera {name!r} shares {count} keypoints with other cameras; at least {MIN_POINTS} are needed",
+                code="too-few-points",
+                view=name,
+                found=int(count),
+                expected=MIN_POINTS,
             )
 
 
@@ -200,10 +218,13 @@ def _check_views(cams: CameraGroup, views: Views) -> None:
     for view, name in enumerate(cams.names):
         count = int((views.camera == view).sum())
         if count < MIN_POINTS:
-            raise ValueError(
+            raise InputError(
                 f"only {count} keypoints of camera {name!r} fall near where the other cameras see them; its pose is "
                 "too far off to be refined, or its keypoints are in other pixels (crops, another size). `mvgeom "
-                "check` tells more"
+                "check` tells more",
+                code="too-few-points",
+                view=name,
+                found=int(count),
             )
 
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mvgeom.command_options import parse_size, parse_view_files
+from mvgeom.cli.options import parse_size, parse_view_files
+from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from mvgeom.keypoint_tables import KeypointTable, ViewStack
+    from mvgeom.tables import KeypointTable, ViewStack
 
 ViewsArgument = Annotated[list[str], typer.Argument(metavar="VIEW=CSV", help="Keypoints of each view, by camera name.")]
 LikelihoodOption = Annotated[float, typer.Option(help="Keypoints below this likelihood do not count.")]
@@ -57,10 +58,15 @@ def read_views(
     """
     import numpy as np
 
-    from mvgeom.keypoint_tables import read_keypoints, stack_views
+    from mvgeom.tables import read_keypoints, stack_views
 
     if len(files) < 2:
-        raise ValueError(f"triangulation needs keypoints of at least two views, got {len(files)}")
+        raise InputError(
+            f"triangulation needs keypoints of at least two views, got {len(files)}",
+            code="too-few-views",
+            found=len(files),
+            expected=2,
+        )
     tables = {view: read_keypoints(path) for view, path in files.items()}
     stack = stack_views(tables)
     points = _to_frame(stack, tables, parse_view_files(boxes or [], "--boxes VIEW=CSV"), crop_size)
@@ -76,25 +82,32 @@ def _to_frame(
     import numpy as np
 
     from mvgeom import affine
-    from mvgeom.box_files import read_labeled_boxes, read_video_boxes
+    from mvgeom.tables import read_labeled_boxes, read_video_boxes
 
     unknown = [view for view in boxes if view not in tables]
     if unknown:
-        raise ValueError(
-            f"--boxes for {', '.join(map(repr, unknown))}, but the views are {', '.join(map(repr, tables))}"
+        raise InputError(
+            f"--boxes for {', '.join(map(repr, unknown))}, but the views are {', '.join(map(repr, tables))}",
+            code="missing-view",
+            option="--boxes",
+            view=unknown[0],
         )
     if not boxes:
         return stack.points
     if crop_size is None:
-        raise ValueError("--boxes needs --crop-size WxH, the size in px of the stored images that the keypoints are of")
+        raise InputError(
+            "--boxes needs --crop-size WxH, the size in px of the stored images that the keypoints are of",
+            code="missing-option",
+            option="--crop-size",
+        )
     size = parse_size(crop_size, "--crop-size")
     points = stack.points.copy()
     for row, (view, table) in enumerate(tables.items()):
         if view not in boxes:
             continue
-        of_images = not all(name.isdigit() for name in table.rows)
+        of_images = not all(name.isdecimal() for name in table.rows)
         found = (
-            read_labeled_boxes(boxes[view]).of(table.rows)
+            read_labeled_boxes(boxes[view]).select(table.rows)
             if of_images
             else read_video_boxes(boxes[view], len(table.rows))
         )

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from mvgeom.formats.files import replace_file
+from mvgeom.errors import InputError
+from mvgeom.files import replace_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,14 +84,21 @@ def read_keypoints(path: str | Path) -> KeypointTable:
         name for name, coord in columns if coord in ("x", "y") and not {(name, "x"), (name, "y")} <= position.keys()
     ]
     if not names or incomplete:
-        raise ValueError(
-            f"{path}: no keypoint with x and y" if not names else f"{path}: {incomplete[0]!r} lacks x or y"
+        raise InputError(
+            f"{path}: no keypoint with x and y" if not names else f"{path}: {incomplete[0]!r} lacks x or y",
+            code="missing-column",
+            path=path,
         )
     points = np.stack([values[:, [position[name, "x"], position[name, "y"]]] for name in names], axis=1)
     halves = np.argwhere(np.isnan(points).any(-1) & ~np.isnan(points).all(-1))
     if len(halves):
         row, keypoint = halves[0]
-        raise ValueError(f"{path}: line {row + 4}: {names[keypoint]!r} has only one of x and y")
+        raise InputError(
+            f"{path}: line {row + 4}: {names[keypoint]!r} has only one of x and y",
+            code="empty-cell",
+            path=path,
+            line=int(row) + 4,
+        )
     if (names[0], "visible") in position:
         visible = np.stack([values[:, position[name, "visible"]] for name in names], axis=1)
         points = np.where((visible == 2)[..., None], points, np.nan)
@@ -116,24 +124,36 @@ def stack_views(tables: Mapping[str, KeypointTable]) -> ViewStack:
     Raises:
         ValueError: when the tables differ in keypoints (names or order), number of rows, or what the rows are.
     """
+    if not tables:
+        raise InputError("tables must not be empty", code="too-few-views", found=0, expected=1)
     (first_view, first), *others = tables.items()
     for view, table in others:
         if table.keypoint_names != first.keypoint_names:
             differing = sorted(set(table.keypoint_names) ^ set(first.keypoint_names)) or "their order"
-            raise ValueError(
+            raise InputError(
                 f"{table.path}: keypoints of view {view!r} differ from those of {first_view!r} ({first.path}): "
-                f"{differing}"
+                f"{differing}",
+                code="tables-differ",
+                path=table.path,
+                view=view,
             )
         if len(table.rows) != len(first.rows):
-            raise ValueError(
+            raise InputError(
                 f"{table.path}: view {view!r} has {len(table.rows)} rows, {first_view!r} has {len(first.rows)} "
-                f"({first.path})"
+                f"({first.path})",
+                code="tables-differ",
+                path=table.path,
+                view=view,
             )
         for number, (ours, theirs) in enumerate(zip(first.rows, table.rows, strict=True)):
-            if _moment(ours) != _moment(theirs):
-                raise ValueError(
+            if _frame_key(ours) != _frame_key(theirs):
+                raise InputError(
                     f"{table.path}: line {number + 4}: view {view!r} has {theirs!r} where {first_view!r} has {ours!r}; "
-                    "rows of all views must be the same moments"
+                    "rows of all views must be the same frames",
+                    code="tables-differ",
+                    path=table.path,
+                    view=view,
+                    line=number + 4,
                 )
     likelihoods = [table.likelihood for table in tables.values()]
     ones = np.ones(first.points.shape[:2])
@@ -188,22 +208,39 @@ def _read_header(path: Path) -> list[tuple[str, str]]:
             reader = csv.reader(file)
             header = [next(reader, []) for _ in _HEADER]
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+        raise InputError(f"{path}: cannot be read: {error.strerror}", code="unreadable-file", path=path) from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file") from error
+        raise InputError(f"{path}: not a text file", code="not-text", path=path) from error
+    except csv.Error as error:
+        raise InputError(f"{path}: not a CSV table: {error}", code="invalid-syntax", path=path) from error
     found = tuple(row[0] if row else "" for row in header)
     if found[:2] == ("scorer", "individuals"):
-        raise ValueError(f"{path}: a table of several individuals; write one table per individual")
+        raise InputError(
+            f"{path}: a table of several individuals; write one table per individual",
+            code="several-individuals",
+            path=path,
+        )
     if found != _HEADER:
-        raise ValueError(
-            f"{path}: the first three rows must start with scorer, bodyparts, coords, found {', '.join(found)}"
+        raise InputError(
+            f"{path}: the first three rows must start with scorer, bodyparts, coords, found {', '.join(found)}",
+            code="bad-header",
+            path=path,
         )
     if len({len(row) for row in header}) != 1:
-        raise ValueError(f"{path}: the three header rows have {', '.join(str(len(row)) for row in header)} cells")
+        raise InputError(
+            f"{path}: the three header rows have {', '.join(str(len(row)) for row in header)} cells",
+            code="bad-header",
+            path=path,
+        )
     columns = list(zip(header[1][1:], header[2][1:], strict=True))
     repeated = [column for column in columns if columns.count(column) > 1 and column[1] in ("x", "y", "likelihood")]
     if repeated:
-        raise ValueError(f"{path}: two columns for {repeated[0][1]} of {repeated[0][0]!r}")
+        raise InputError(
+            f"{path}: two columns for {repeated[0][1]} of {repeated[0][0]!r}",
+            code="duplicate-name",
+            path=path,
+            name=repeated[0][0],
+        )
     return columns
 
 
@@ -214,11 +251,19 @@ def _read_body(path: Path, columns: list[tuple[str, str]]) -> tuple[Floats, tupl
     try:
         body = pd.read_csv(path, header=None, skiprows=len(_HEADER), dtype={0: str}, encoding="utf-8-sig")
     except pd.errors.EmptyDataError as error:
-        raise ValueError(f"{path}: no rows below the header") from error
+        raise InputError(f"{path}: no rows below the header", code="empty-file", path=path) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a text file", code="not-text", path=path) from error
     except pd.errors.ParserError as error:
-        raise ValueError(f"{path}: rows of different length: {error}") from error
+        raise InputError(f"{path}: rows of different length: {error}", code="invalid-syntax", path=path) from error
     if body.shape[1] != len(columns) + 1:
-        raise ValueError(f"{path}: rows have {body.shape[1]} cells, the header has {len(columns) + 1}")
+        raise InputError(
+            f"{path}: rows have {body.shape[1]} cells, the header has {len(columns) + 1}",
+            code="wrong-count",
+            path=path,
+            found=body.shape[1],
+            expected=len(columns) + 1,
+        )
     values = np.full((len(body), len(columns)), np.nan)
     for number, (name, coord) in enumerate(columns):
         if coord in ("x", "y", "likelihood", "visible"):
@@ -232,10 +277,16 @@ def _numbers(column: pd.Series, name: str, path: Path) -> Floats:
     values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
     wrong = np.flatnonzero(np.isnan(values) & column.notna().to_numpy() | np.isinf(values))
     if len(wrong):
-        raise ValueError(f"{path}: line {wrong[0] + 4}: {name} must be a number, found {str(column.iloc[wrong[0]])!r}")
+        raise InputError(
+            f"{path}: line {wrong[0] + 4}: {name} must be a number, found {str(column.iloc[wrong[0]])!r}",
+            code="bad-number",
+            path=path,
+            line=int(wrong[0]) + 4,
+            column=name,
+        )
     return np.asarray(values)
 
 
-def _moment(row: str) -> str:
-    """What must agree between views: a frame number, or the file name of an image."""
+def _frame_key(row: str) -> str:
+    """Return what must agree between views: a frame number, or the file name of an image."""
     return PurePosixPath(row.replace("\\", "/")).name

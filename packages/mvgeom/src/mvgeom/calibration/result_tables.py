@@ -11,7 +11,7 @@ from rich.table import Table
 from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.diagnosis import Check
 from mvgeom.calibration.findings import Finding
-from mvgeom.calibration.keypoints import Refinement
+from mvgeom.calibration.keypoint_refinement import Refinement
 from mvgeom.calibration.quality import image_coverage
 from mvgeom.calibration.result import Calibration
 

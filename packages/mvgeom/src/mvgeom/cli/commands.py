@@ -1,63 +1,50 @@
-"""The command `mvgeom`. A command is a function with `@app.command()`; what it needs it imports itself.
+"""The commands `convert`, `show` and `triangulate`, and the program `mvgeom` that has them and those of calibration.
 
-That keeps `mvgeom --help` fast. Mistakes of the user are ValueErrors from below: one line without traceback, exit code
-2.
+A command imports what it needs itself, after it has looked at the paths: `mvgeom --help` answers at once.
 """
 
 from __future__ import annotations
 
-import warnings
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-import typer.core
 
-from mvgeom.calibration_commands import calibrate, check, refine
-from mvgeom.command_keypoints import BoxesOption, CropSizeOption, LikelihoodOption, ViewsArgument, read_views
-from mvgeom.command_options import (
+from mvgeom.cli.calibration_commands import calibrate, check, refine
+from mvgeom.cli.entry import create_app, run_program
+from mvgeom.cli.keypoint_options import BoxesOption, CropSizeOption, LikelihoodOption, ViewsArgument, read_views
+from mvgeom.cli.options import (
     CalibrationArgument,
     FormatOption,
     ReadOption,
     SizeOption,
+    check_inputs,
+    check_output,
     load_calibration,
     parse_view_files,
 )
-from mvgeom.command_output import print_output, print_problem
+from mvgeom.cli.output import print_output, print_problem
+from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from mvgeom.keypoint_tables import ViewStack
     from mvgeom.reconstruction import Reconstruction
+    from mvgeom.tables import ViewStack
+
+__all__ = ["app", "main"]
+
+app = create_app("mvgeom", "Camera geometry for rigs of several calibrated cameras.")
 
 
-class _Commands(typer.core.TyperGroup):
-    """Prints a user's mistake, and warnings, as one line each."""
-
-    def invoke(self, ctx: Any) -> Any:
-        with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: print_problem("warning", "yellow", message)
-            try:
-                return super().invoke(ctx)
-            except ValueError as error:
-                print_problem("error", "bold red", error)
-                raise typer.Exit(2) from error
-
-
-app = typer.Typer(
-    cls=_Commands,
-    help="Camera geometry for rigs of several calibrated cameras.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-)
+def main() -> NoReturn:
+    """Run the program `mvgeom` with the arguments of the process."""
+    run_program(app, "mvgeom", short_warnings=True)
 
 
 class Method(StrEnum):
-    """How `mvgeom triangulate` combines the views."""
+    """Ways in which `mvgeom triangulate` combines the views."""
 
     robust = "robust"
     refined = "refined"
@@ -66,13 +53,16 @@ class Method(StrEnum):
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Calibration file or folder.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="File or folder to write.")],
+    calibration: CalibrationArgument,
+    target: Annotated[Path | None, typer.Argument(metavar="OUT", hidden=True)] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Calibration file or folder to write; format by suffix.")
+    ] = None,
     source_format: FormatOption = None,
     target_format: Annotated[
         str | None, typer.Option("--to", metavar="FORMAT", help="Format to write; found by the suffix if left out.")
     ] = None,
-    scale: Annotated[float, typer.Option(help="Multiply translations: 0.001 for millimetres to metres.")] = 1.0,
+    scale: Annotated[float, typer.Option(help="Multiply translations: 0.001 for millimeters to meters.")] = 1.0,
     size: SizeOption = None,
     option: ReadOption = None,
 ) -> None:
@@ -81,15 +71,22 @@ def convert(
     Formats: anipose, pose2sim, qualisys, opencv, jarvis, easymocap, colmap, dlt, dannce, json. What the target cannot
     hold (fisheye lenses, more distortion coefficients, skew) is an error.
     """
+    if (output is None) == (target is None):
+        raise InputError("--output is missing: the calibration to write", code="missing-option", option="--output")
+    written = output or target
+    assert written is not None
+    if not scale > 0:
+        raise InputError(f"--scale must be positive, found {scale:g}", code="bad-option", option="--scale", found=scale)
+    check_inputs(calibration)
+    check_output(written)
     from mvgeom import formats
 
-    if not scale > 0:
-        raise ValueError(f"--scale must be positive, got {scale:g}")
-    cameras = load_calibration(source, source_format, size, option)
+    cameras = load_calibration(calibration, source_format, size, option)
     scaled = cameras.replace(translation=cameras.translation * scale)
-    formats.save(scaled, target, file_format=target_format)
-    written = formats.identify(target)
-    print_output(f"{len(cameras)} cameras ({', '.join(cameras.names)}) -> {target} ({written.DESCRIPTION})")
+    formats.save(scaled, written, file_format=target_format)
+    description = formats.identify(written).DESCRIPTION
+    print_output(f"{len(cameras)} cameras ({', '.join(cameras.names)}) -> {written} ({description})")
+    print_output(f"next: mvgeom show {written}")
 
 
 @app.command()
@@ -100,8 +97,10 @@ def show(
     size: SizeOption = None,
     option: ReadOption = None,
 ) -> None:
-    """Show what a calibration says: a table of the cameras, and a picture of the rig."""
-    from mvgeom.rig_table import camera_table, rig_summary
+    """Show a calibration: a table of the cameras, and a drawing of the rig."""
+    check_inputs(calibration)
+    check_output(output)
+    from mvgeom.cli.rig_table import camera_table, rig_summary
 
     cameras = load_calibration(calibration, source_format, size, option)
     print_output(camera_table(cameras, str(calibration)))
@@ -111,7 +110,7 @@ def show(
         from mvgeom.rig_figure import save_rig_figure
 
         save_rig_figure(cameras, output, title=str(calibration))
-        print_output(f"picture: {output}")
+        print_output(f"figure: {output}")
 
 
 @app.command()
@@ -141,13 +140,15 @@ def triangulate(
     """Triangulate keypoint tables of several views.
 
     The tables have three header rows (scorer, bodyparts, coords) and x, y(, likelihood) per keypoint; rows of all
-    views are the same moments. The 3D table has x, y, z, their standard deviations, the mean reprojection error in px
+    views are the same frames. The 3D table has x, y, z, their standard deviations, the mean reprojection error in px
     and the number of views per keypoint.
     """
-    from mvgeom.keypoint_tables import write_points_3d
-    from mvgeom.reconstruction import reconstruct
-
     files = parse_view_files(views, "VIEW=CSV")
+    check_inputs(calibration, *files.values(), *parse_view_files(boxes or [], "--boxes VIEW=CSV").values())
+    check_output(output)
+    from mvgeom.reconstruction import reconstruct
+    from mvgeom.tables import write_points_3d
+
     cameras = load_calibration(calibration, source_format, size, option).select(files)
     keypoints = read_views(files, boxes, crop_size, min_likelihood)
     stack, points = keypoints.stack, keypoints.points

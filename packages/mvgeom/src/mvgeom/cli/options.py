@@ -1,4 +1,4 @@
-"""Options that the commands share, and how their texts become values."""
+"""Options that the commands share, the parsing of their texts, and checks of paths."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
     from mvgeom.cameras import CameraGroup
@@ -30,6 +32,21 @@ ReadOption = Annotated[
         "(DLT); extrinsics=FILE names=a,b (OpenCV stereo); one_based=false (DANNCE).",
     ),
 ]
+
+
+def check_inputs(*paths: Path) -> None:
+    """Raise an InputError for the first path that does not exist; nothing is opened."""
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder", code="missing-file", path=path)
+
+
+def check_output(path: Path | None) -> None:
+    """Raise an InputError if the folder that an output goes into does not exist; None is no output."""
+    if path is not None and not path.parent.is_dir():
+        raise InputError(
+            f"{path}: there is no folder {path.parent}. Create it first.", code="missing-file", path=path.parent
+        )
 
 
 def load_calibration(
@@ -57,8 +74,14 @@ def load_calibration(
 
 
 def _frame(text: str) -> int:
-    if not text.isdigit():
-        raise ValueError(f"--option frame must be a whole number from 0, got {text!r}")
+    if not text.isdecimal():
+        raise InputError(
+            f"--option frame must be a whole number from 0, got {text!r}",
+            code="bad-option",
+            option="--option",
+            key="frame",
+            found=text,
+        )
     return int(text)
 
 
@@ -68,7 +91,13 @@ def _names(text: str) -> list[str]:
 
 def _truth(text: str) -> bool:
     if text.lower() not in ("true", "false"):
-        raise ValueError(f"--option one_based must be true or false, got {text!r}")
+        raise InputError(
+            f"--option one_based must be true or false, got {text!r}",
+            code="bad-option",
+            option="--option",
+            key="one_based",
+            found=text,
+        )
     return text.lower() == "true"
 
 
@@ -89,8 +118,13 @@ def parse_size(text: str, option: str) -> tuple[int, int]:
         ValueError: for another form; the message names the option.
     """
     width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and height.isdigit()):
-        raise ValueError(f"{option} must be WIDTHxHEIGHT in px, such as 1280x1024, got {text!r}")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise InputError(
+            f"{option} must be WIDTHxHEIGHT in px, such as 1280x1024, got {text!r}",
+            code="bad-option",
+            option=option,
+            found=text,
+        )
     return int(width), int(height)
 
 
@@ -104,9 +138,9 @@ def parse_pairs(values: list[str], form: str) -> dict[str, str]:
     for value in values:
         name, equals, text = value.partition("=")
         if not (name and equals and text):
-            raise ValueError(f"expected {form}, got {value!r}")
+            raise InputError(f"expected {form}, got {value!r}", code="bad-option", option=form, found=value)
         if name in pairs:
-            raise ValueError(f"{form}: {name!r} is given twice")
+            raise InputError(f"{form}: {name!r} is given twice", code="duplicate-name", option=form, name=name)
         pairs[name] = text
     return pairs
 

@@ -1,4 +1,4 @@
-"""The commands `mvgeom calibrate`, `mvgeom refine` and `mvgeom check`; `mvgeom.cli` registers them."""
+"""The commands `mvgeom calibrate`, `mvgeom refine` and `mvgeom check`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mvgeom.command_keypoints import BoxesOption, CropSizeOption, LikelihoodOption, ViewsArgument, read_views
-from mvgeom.command_options import (
+from mvgeom.cli.keypoint_options import BoxesOption, CropSizeOption, LikelihoodOption, ViewsArgument, read_views
+from mvgeom.cli.options import (
     CalibrationArgument,
     FormatOption,
     ReadOption,
     SizeOption,
+    check_inputs,
+    check_output,
     load_calibration,
     parse_pairs,
     parse_size,
     parse_view_files,
 )
-from mvgeom.command_output import print_output, print_problem
+from mvgeom.cli.output import print_output, print_problem
+from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
     from mvgeom.calibration import Board, Detections, Finding, Lens
@@ -31,7 +34,7 @@ _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
 class Match(StrEnum):
-    """How images of different cameras are known to be of one moment."""
+    """Ways in which images of different cameras are matched to frames."""
 
     name = "name"
     order = "order"
@@ -47,13 +50,13 @@ class LossName(StrEnum):
 
 
 ReportOption = Annotated[
-    Path | None, typer.Option("--report", metavar="FOLDER", help="Write numbers, residuals and a picture per camera.")
+    Path | None, typer.Option("--report", metavar="FOLDER", help="Write numbers, residuals and a figure per camera.")
 ]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Calibration to write; format by suffix.")]
 
 
 def calibrate(
-    pictures: Annotated[
+    images: Annotated[
         list[str],
         typer.Argument(metavar="CAMERA=PATH", help="A folder of images, a pattern in quotes ('left*.jpg'), a video."),
     ],
@@ -76,7 +79,7 @@ def calibrate(
         Path | None, typer.Option(help="Calibration to take intrinsics from, for the same camera names.")
     ] = None,
     fix_intrinsics: Annotated[
-        bool, typer.Option("--fix-intrinsics", help="Keep focal lengths and centres of --intrinsics.")
+        bool, typer.Option("--fix-intrinsics", help="Keep focal lengths and principal points of --intrinsics.")
     ] = False,
     fix_distortion: Annotated[
         bool, typer.Option("--fix-distortion", help="Keep the distortion of --intrinsics.")
@@ -87,21 +90,25 @@ def calibrate(
     ] = False,
     reference: Annotated[str | None, typer.Option(help="Camera at the world's origin; the first if left out.")] = None,
     origin_frame: Annotated[
-        str | None, typer.Option(help="Moment whose board is the world: x along rows, y along columns, z into it.")
+        str | None, typer.Option(help="Frame whose board is the world: x along rows, y along columns, z into it.")
     ] = None,
     every: Annotated[int, typer.Option(help="Take every n-th frame of videos (or image).")] = 1,
     match: Annotated[
-        Match, typer.Option(help="Images of one moment have the same name but for the camera's, or the same place.")
+        Match, typer.Option(help="Images of one frame have the same name but for the camera's, or the same place.")
     ] = Match.name,
-    max_frames: Annotated[int, typer.Option(help="Adjust at most this many moments, chosen to cover all well.")] = 200,
+    max_frames: Annotated[int, typer.Option(help="Adjust at most this many frames, chosen to cover all well.")] = 200,
     loss: Annotated[LossName, typer.Option(help="Of the residuals; all but linear bear outliers.")] = LossName.huber,
     report: ReportOption = None,
 ) -> None:
-    """Calibrate a rig from pictures of a chessboard or ChArUco board.
+    """Calibrate a rig from images of a chessboard or ChArUco board.
 
-    No board need be seen by all cameras, as long as pairs of cameras that see it together connect them all. Pictures
-    of one moment have the same frame number (videos) or the same name but for what all names of a camera share.
+    No board need be seen by all cameras, as long as pairs of cameras that see it together connect them all. Images
+    of one frame have the same frame number (videos) or the same name but for what all names of a camera share.
     """
+    files = parse_view_files(images, "CAMERA=PATH")
+    if intrinsics is not None:
+        check_inputs(intrinsics)
+    check_output(output)
     from mvgeom.calibration import CalibrationError, Lens
 
     board = _board(chessboard, charuco, square, marker, dictionary, legacy=legacy)
@@ -112,7 +119,6 @@ def calibrate(
         fix_distortion=fix_distortion,
     )
     known = load_calibration(intrinsics) if intrinsics is not None else None
-    files = parse_view_files(pictures, "CAMERA=PATH")
     _check_output(output, tuple(files), lens)
     try:
         detections = _detect(files, board, every, Match.order if lenses_only else match)
@@ -121,8 +127,9 @@ def calibrate(
         else:
             _calibrate_rig(detections, lens, known, output, reference, origin_frame, max_frames, loss, report)
     except CalibrationError as error:
-        _print_findings(error.findings, failed=True)
-        raise typer.Exit(2) from error
+        *_, last = (each for each in error.findings if each.severity == "error")
+        _print_findings((each for each in error.findings if each is not last), failed=True)
+        raise InputError(last.text, code=error.code, findings=error.findings) from error
 
 
 def refine(
@@ -134,7 +141,9 @@ def refine(
     ] = None,
     free_intrinsics: Annotated[
         bool,
-        typer.Option("--free-intrinsics", help="Adjust focal lengths and centres, too; wants spread keypoints."),
+        typer.Option(
+            "--free-intrinsics", help="Adjust focal lengths and principal points, too; needs spread keypoints."
+        ),
     ] = False,
     loss: Annotated[LossName, typer.Option(help="Of the errors; all but linear bear outliers.")] = LossName.cauchy,
     min_likelihood: LikelihoodOption = 0.5,
@@ -149,14 +158,16 @@ def refine(
 
     The world stays where it is, and so does its size. Errors are medians over linearly triangulated points, in px.
     """
+    files = parse_view_files(views, "VIEW=CSV")
+    check_inputs(calibration, *files.values(), *parse_view_files(boxes or [], "--boxes VIEW=CSV").values())
+    check_output(output)
     from mvgeom.calibration import Lens, write_refinement_report
     from mvgeom.calibration import refine as refine_cameras
-    from mvgeom.calibration.tables import refinement_table
+    from mvgeom.calibration.result_tables import refinement_table
 
-    files = parse_view_files(views, "VIEW=CSV")
+    _check_name(output)
     cameras = _select(calibration, files, source_format, size, option)
     keypoints = read_views(files, boxes, crop_size, min_likelihood)
-    _check_name(output)
     lens = Lens(num_coefficients=0, fix_intrinsics=not free_intrinsics, fix_distortion=True)
     with _status("refining") as say:
         refined = refine_cameras(cameras, keypoints.points, lens=lens, loss=loss.value, hold=hold, progress=say)
@@ -167,10 +178,11 @@ def refine(
         f"keypoint noise {refined.noise:.2f} px; {refined.iterations} steps"
     )
     if not refined.converged:
-        print_problem("warning", "yellow", "the adjustment did not settle; run it again from the file it wrote")
+        print_problem("warning", "yellow", "the adjustment did not converge; run it again from the file it wrote")
     if report is not None:
         write_refinement_report(refined, keypoints.points, keypoints.stack.rows, report)
         print_output(f"report: {report}")
+    print_output(f"calibration: {output}; next: mvgeom check {output} {' '.join(views)}")
 
 
 def check(
@@ -186,14 +198,15 @@ def check(
     size: SizeOption = None,
     option: ReadOption = None,
 ) -> None:
-    """Check a calibration by keypoints: which camera disagrees, are views exchanged or images of another size.
+    """Check a calibration by keypoints: find cameras that disagree, exchanged views, images of another size.
 
-    Exit code 0: nothing speaks against it. 1: a camera disagrees, or another error was found. 2: wrong input.
+    Exit code 0: no error was found. 1: a camera disagrees, or another error was found. 2: wrong input.
     """
-    from mvgeom.calibration import check as check_cameras
-    from mvgeom.calibration.tables import check_table
-
     files = parse_view_files(views, "VIEW=CSV")
+    check_inputs(calibration, *files.values(), *parse_view_files(boxes or [], "--boxes VIEW=CSV").values())
+    from mvgeom.calibration import check as check_cameras
+    from mvgeom.calibration.result_tables import check_table
+
     cameras = _select(calibration, files, source_format, size, option)
     keypoints = read_views(files, boxes, crop_size, min_likelihood)
     found = check_cameras(cameras, keypoints.points, image_sizes=_image_sizes(cameras, image_size))
@@ -216,14 +229,26 @@ def _board(
     from mvgeom.calibration import CharucoBoard, Chessboard
 
     if (chessboard is None) == (charuco is None):
-        raise ValueError("give the board as either --chessboard COLUMNSxROWS or --charuco COLUMNSxROWS")
+        raise InputError(
+            "give the board as either --chessboard COLUMNSxROWS or --charuco COLUMNSxROWS",
+            code="bad-option",
+            option="--chessboard",
+        )
     if square is None:
-        raise ValueError("--square is missing: the side of a square, in the unit the calibration shall have")
+        raise InputError(
+            "--square is missing: the side of a square, in the unit the calibration shall have",
+            code="missing-option",
+            option="--square",
+        )
     if chessboard is not None:
         columns, rows = parse_size(chessboard, "--chessboard")
         return Chessboard(columns=columns, rows=rows, square_size=square)
     if marker is None:
-        raise ValueError("--marker is missing: the side of the ChArUco board's markers, in the unit of --square")
+        raise InputError(
+            "--marker is missing: the side of the ChArUco board's markers, in the unit of --square",
+            code="missing-option",
+            option="--marker",
+        )
     columns, rows = parse_size(charuco or "", "--charuco")
     return CharucoBoard(
         columns=columns, rows=rows, square_size=square, marker_size=marker, dictionary=dictionary, legacy=legacy
@@ -231,7 +256,7 @@ def _board(
 
 
 def _check_output(output: Path, names: tuple[str, ...], lens: Lens) -> None:
-    """Save a rig of that kind elsewhere, so that a format that cannot hold it is found out before the work is done."""
+    """Raise an InputError if the format cannot hold such a rig, by saving one elsewhere, before the work is done."""
     import tempfile
 
     import numpy as np
@@ -256,11 +281,13 @@ def _check_output(output: Path, names: tuple[str, ...], lens: Lens) -> None:
 def _check_name(output: Path) -> None:
     from mvgeom.formats import FORMATS
 
-    if not output.parent.is_dir():
-        raise ValueError(f"{output}: there is no folder {output.parent}")
     known = [suffix for each in FORMATS.values() for suffix in each.SUFFIXES]
     if not output.name.lower().endswith(tuple(known)):
-        raise ValueError(f"{output}: the name does not tell the format to write; end it with one of {', '.join(known)}")
+        raise InputError(
+            f"{output}: the name does not tell the format to write; end it with one of {', '.join(known)}",
+            code="unknown-format",
+            path=output,
+        )
 
 
 def _detect(files: dict[str, Path], board: Board, every: int, match: Match) -> Detections:
@@ -283,7 +310,7 @@ def _detect(files: dict[str, Path], board: Board, every: int, match: Match) -> D
 
 def _calibrate_lenses(detections: Detections, lens: Lens, output: Path) -> None:
     from mvgeom.calibration import calibrate_lenses
-    from mvgeom.rig_table import camera_table
+    from mvgeom.cli.rig_table import camera_table
 
     with _status("intrinsics"):
         found = calibrate_lenses(detections, lens)
@@ -292,6 +319,7 @@ def _calibrate_lenses(detections: Detections, lens: Lens, output: Path) -> None:
     for name, rms, used in zip(found.cameras.names, found.rms, found.used, strict=True):
         print_output(f"{name}: rms {rms:.3f} px over {int(used.sum())} boards")
     _print_findings(found.findings)
+    print_output(f"intrinsics: {output}; next: mvgeom calibrate ... --intrinsics {output}")
 
 
 def _calibrate_rig(
@@ -307,7 +335,7 @@ def _calibrate_rig(
 ) -> None:
     from mvgeom.calibration import Options, write_calibration_report
     from mvgeom.calibration import calibrate as calibrate_cameras
-    from mvgeom.calibration.tables import calibration_table, pair_table
+    from mvgeom.calibration.result_tables import calibration_table, pair_table
 
     options = Options(lens=lens, loss=loss.value, reference=reference, origin_frame=origin_frame, max_frames=max_frames)
     with _status("calibrating") as say:
@@ -322,6 +350,7 @@ def _calibrate_rig(
     if report is not None:
         write_calibration_report(found, report)
         print_output(f"report: {report}")
+    print_output(f"calibration: {output}; next: mvgeom show {output}")
 
 
 def _select(
@@ -335,7 +364,7 @@ def _select(
 
 
 def _image_sizes(cameras: CameraGroup, values: list[str] | None) -> list[tuple[float, float]] | None:
-    """Sizes of all cameras; those not given are taken to be the calibration's."""
+    """Return the sizes of all cameras; those not given are taken to be the calibration's."""
     if not values:
         return None
     given = {
@@ -346,7 +375,7 @@ def _image_sizes(cameras: CameraGroup, values: list[str] | None) -> list[tuple[f
 
 
 def _print_findings(findings: Iterable[Finding], *, failed: bool = False) -> None:
-    """Findings are part of the result, unless there is none."""
+    """Print findings on standard output as part of the result, or on standard error where there is none."""
     for each in findings:
         print_problem(each.severity, _STYLES[each.severity], each.text, on_stderr=failed)
 
@@ -359,6 +388,6 @@ def _stderr() -> Any:
 
 @contextmanager
 def _status(text: str) -> Iterator[Callable[[str], None]]:
-    """A line on the terminal that tells what is being done; nothing where there is no terminal."""
+    """Show the current stage in a line on the terminal; nothing where there is no terminal."""
     with _stderr().status(text) as status:
         yield status.update

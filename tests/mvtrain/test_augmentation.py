@@ -1,0 +1,105 @@
+"""What mvtrain adds to mvaug: keys of the config in errors, and plugins in loader workers."""
+
+import multiprocessing
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from helpers.errors import raises_input
+from helpers.tiny import generate_tiny_project
+from mvaug.geometric import GEOMETRIC
+from mvaug.photometric import PHOTOMETRIC
+from mvgeom.errors import InputError
+from mvtrain.config import load_config
+from mvtrain.config.load import load_plugins, loaded_plugins
+from mvtrain.config.training_section import TrainingConfig
+from mvtrain.data.augmentation import make_augmentation
+from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader
+from mvtrain.project.project import Project, read_project
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    folder = generate_tiny_project(tmp_path_factory.mktemp("augmentation") / "project", num_frames=4)
+    return read_project(load_config(folder / "config.yaml"))
+
+
+@pytest.fixture
+def registries() -> Iterator[None]:
+    """What a test registers is gone after it."""
+    tables: tuple[dict[str, Any], ...] = (GEOMETRIC, PHOTOMETRIC)
+    before = [dict(table) for table in tables]
+    yield
+    for table, old in zip(tables, before, strict=True):
+        table.clear()
+        table.update(old)
+
+
+def make_dataset(project: Project, imgaug: dict[str, Any]) -> FrameDataset:
+    return FrameDataset(
+        project,
+        size=(64, 64),
+        augmentation=make_augmentation(TrainingConfig(imgaug=imgaug), project.keypoint_names),
+        seed=0,
+        cache=ImageCache.from_project(project, max_bytes=0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("training", "names", "code", "key"),
+    [
+        ({"imgaug": "dcl"}, (), "unknown-preset", "training.imgaug"),
+        ({"imgaug": {"Rotate": {"p": 2}}}, (), "invalid-value", "training.imgaug.Rotate.p"),
+        ({"imgaug_3d": {"shift": -1}}, (), "invalid-value", "training.imgaug_3d.shift"),
+        ({"imgaug_hflip": True}, ("left_ear",), "missing-counterpart", "training.imgaug_hflip"),
+        ({"imgaug": {"Fliplr": {}}}, ("left_ear",), "missing-counterpart", "training.imgaug"),
+    ],
+)
+def test_errors_name_the_key_of_the_config(
+    training: dict[str, Any], names: tuple[str, ...], code: str, key: str
+) -> None:
+    with raises_input(code, key=key) as caught:
+        make_augmentation(TrainingConfig(**training), names)
+    assert str(caught.value).startswith(f"{key}: ")
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_errors_while_drawing_name_the_key_also_from_a_worker(project: Project, num_workers: int) -> None:
+    dataset = make_dataset(project, {"Crop": {"p": 1.0, "kwargs": {"px": 1000}}})
+    sampler = EpochSampler(range(4), batch_size=2, seed=None)
+    with pytest.raises(InputError) as caught:
+        list(make_loader(dataset, sampler, num_workers=num_workers, pin_memory=False))
+    assert str(caught.value).startswith("training.imgaug: cropping by")
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_know_the_transforms_of_plugins(
+    registries: None, project: Project, tmp_path: Path, context: str
+) -> None:
+    plugin = tmp_path / f"white_{context}.py"
+    # A name of its own: the file of the other parameter stays loaded in this process.
+    plugin.write_text(
+        textwrap.dedent(
+            f"""
+            import numpy as np
+            from mvaug import register_photometric
+
+            @register_photometric("White{context}")
+            def white(image, draw):
+                return np.full_like(image, draw.generator.integers(200, 256))
+            """
+        )
+    )
+    load_plugins([plugin])
+    assert loaded_plugins()[-1] == plugin
+    dataset = make_dataset(project, {f"White{context}": {"p": 1.0}})
+    loader = make_loader(dataset, EpochSampler(range(4), batch_size=4, seed=None), num_workers=1, pin_memory=False)
+    loader.multiprocessing_context = multiprocessing.get_context(context)
+    (batch,) = list(loader)
+    expected = np.stack([dataset[0, row].images for row in range(4)])
+    assert expected.min() >= 200
+    np.testing.assert_array_equal(batch.images.numpy().reshape(expected.shape), expected)
