@@ -31,5 +31,5 @@ def keep_links_inside(app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Called by Sphinx."""
+    """Register the page filter; Sphinx calls this."""
     app.connect("source-read", keep_links_inside)

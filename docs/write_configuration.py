@@ -25,38 +25,47 @@ from mvtrain.synth import SyntheticSpec
 
 PAGE = Path(__file__).parent / "configuration.md"
 
+
+def _keys(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
 INTRODUCTION = f"""# Configuration: every key
 
 <!-- written by docs/write_configuration.py from the config's dataclasses; edit those -->
 
-A config is a YAML file; every key may be left out unless it is required. `mvtrain fit` and `mvtrain check` take changes
-on the command line, such as `training.max_epochs=50`. [training](training.md) tells what keys do together,
-[moving](moving.md) what differs from Lightning Pose.
+Look up the type, default and meaning of a key. A config is a YAML file. Every key may be left out unless it is
+required. `mvtrain fit` and `mvtrain check` take changes on the command line, such as
+`training.max_epochs=50`. [training](training.md) explains what keys do together, [moving](moving.md)
+what differs from Lightning Pose.
 
-- Paths are relative to the config file; those on the command line, to the current folder. Paths are
-  {", ".join(f"`{key}`" for key in PATH_KEYS)}.
-- `${{section.key}}` is the value of another key; `???` is a value that the command line has to give.
-- Lengths count in epochs or in optimizer steps; a config that mixes the two is refused.
-- An unknown key is an error that names the nearest known one; keys of other systems are
-  [named and ignored](#known-and-ignored).
+| rule | |
+|---|---|
+| paths | relative to the config file; those on the command line, to the current folder: {_keys(PATH_KEYS)} |
+| `${{section.key}}` | the value of another key |
+| `???` | a value that the command line has to give |
+| lengths | in epochs or in optimizer steps; a config that mixes the two is refused |
+| an unknown key | an error that names the nearest known one |
+| a key of another system | [named and ignored](#known-and-ignored) |
 """
 
 LOSSES = f"""## `losses.<name>`
 
 `<name>` is one of
 {", ".join(f"`{name}`{' (3D)' if needs_cameras else ''}" for name, needs_cameras in LOSS_NAMES.items())}, or of a
-[plugin](extending.md). The heatmap loss is always on; any other is on when its section is there, and off again with
+[plugin](extending.md). The heatmap loss is always on. Any other is on when its section exists, and off again with
 `log_weight: null`.
 """
 
 IGNORED = """## Known and ignored
 
-No counterpart here: `mvtrain fit` names those that it finds in one line. A section stands for all that is in it.
+These keys have no counterpart in mvtrain. `mvtrain fit` names those that it finds in one line. A section stands for all
+of its keys.
 """
 
 
 def render_page() -> str:
-    """The whole page as Markdown."""
+    """Return the whole page as Markdown."""
     foreign = ", ".join(f"`{key}`" for key in sorted(FOREIGN_KEYS, key=lambda key: ("." in key, key)))
     return "\n".join(
         [
@@ -92,7 +101,7 @@ def sections_of(cls: type, prefix: str = "") -> Iterator[tuple[str, type]]:
 
 
 def descriptions(cls: type) -> dict[str, str]:
-    """What each field of a dataclass means: the text under it, or its entry under `Attributes:` of the class."""
+    """Collect the description of each field: the text under it, or its entry under `Attributes:` of the class."""
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     assert isinstance(tree, ast.ClassDef)
     texts = dict(_texts_under_fields(tree))
@@ -111,20 +120,20 @@ def _texts_under_fields(tree: ast.ClassDef) -> Iterator[tuple[str, str]]:
 
 
 def yaml_value(value: object) -> str:
-    """A default as one writes it in a config."""
+    """Format a default as in a config."""
     plain = list(value) if isinstance(value, tuple) else value
     return yaml.safe_dump(plain, default_flow_style=True, width=1000).removesuffix("\n").removesuffix("\n...")
 
 
 def default_of(field: dataclasses.Field[object]) -> str:
-    """The default of a field in YAML, or `required`."""
+    """Return the default of a field in YAML, or `required`."""
     if field.default_factory is not dataclasses.MISSING:
         return f"`{yaml_value(field.default_factory())}`"
     return "required" if field.default is dataclasses.MISSING else f"`{yaml_value(field.default)}`"
 
 
 def _render_table(cls: type, dotted: str | None = None) -> str:
-    """A row per field; what a value must be is told where the schema knows it, at `dotted` in a config."""
+    """Render a row per field; the type of a value comes from the schema, at `dotted` in a config."""
     texts = descriptions(cls)
     rows = []
     for field in _plain_fields(cls):
@@ -134,7 +143,7 @@ def _render_table(cls: type, dotted: str | None = None) -> str:
 
 
 def _plain_fields(cls: type) -> list[dataclasses.Field[object]]:
-    """The fields that are no sections, which have tables of their own."""
+    """Return the fields that are not sections, which have tables of their own."""
     return [field for field in dataclasses.fields(cls) if not dataclasses.is_dataclass(field.default_factory)]
 
 
@@ -144,7 +153,7 @@ def _table_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _for_readers(text: str) -> str:
-    """A docstring with YAML's words for Python's, as a sentence of Markdown."""
+    """Convert a docstring to Markdown, with YAML's words for Python's."""
     for python, in_yaml in (("None", "null"), ("True", "true"), ("False", "false")):
         text = re.sub(rf"\b{python}\b", f"`{in_yaml}`", text)
     parts = text.split("`")  # every other one is code, where a backslash would show

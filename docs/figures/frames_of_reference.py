@@ -1,6 +1,6 @@
 """Draw one picture per frame of reference for docs/conventions.md: uv run python docs/figures/frames_of_reference.py.
 
-All show the same moment of a generated project in the same view, and say where the nose is there.
+All show the same frame of a generated project in the same view, with the position of the nose.
 """
 
 from __future__ import annotations
@@ -42,26 +42,26 @@ AXIS_COLORS = ("#d62728", "#2ca02c", "#1f77b4")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moment:
-    """One moment in one view of a generated project: pictures, and maps and points of the figures' frames."""
+class Shown:
+    """One view of a frame of a generated project: images, maps, and points in the figures' frames of reference."""
 
-    frame: np.ndarray
-    file: np.ndarray
+    image: np.ndarray
+    crop: np.ndarray
     box: np.ndarray
     cameras: CameraGroup
     points_3d: np.ndarray
     bones: list[tuple[int, int]]
-    to_frame: np.ndarray
+    to_full: np.ndarray
     to_model: np.ndarray
 
     @property
     def full_points(self) -> np.ndarray:
-        """(K, 2) true keypoints in frame px."""
+        """Return the (K, 2) true keypoints in full-image px."""
         return project(self.points_3d, self.cameras)[VIEW]
 
 
-def read_moment(folder: Path) -> Moment:
-    """The first labelled moment of a project that `generate_project` wrote."""
+def read_first_frame(folder: Path) -> Shown:
+    """Read the first labeled frame of a project that `generate_project` wrote."""
     config: Config = load_config(folder / "config.yaml")
     read: Project = read_project(config)
     truth, cameras, path = read_truth(read), read.cameras[0], read.image_paths[0][VIEW]
@@ -71,23 +71,23 @@ def read_moment(folder: Path) -> Moment:
     assert read.boxes is not None
     video = cv2.VideoCapture(str(folder / "videos" / f"session1_{read.view_names[VIEW]}.mp4"))
     video.set(cv2.CAP_PROP_POS_FRAMES, int(path.stem.removeprefix("img")))
-    success, frame = video.read()
+    success, image = video.read()
     assert success
     names = read.keypoint_names
-    return Moment(
-        frame=cv2.cvtColor(frame, cv2.COLOR_BGR2RGB),
-        file=read_image(path),
+    return Shown(
+        image=cv2.cvtColor(image, cv2.COLOR_BGR2RGB),
+        crop=read_image(path),
         box=read.boxes[0, VIEW],
         cameras=cameras,
         points_3d=truth[0],
         bones=[(names.index(a), names.index(b)) for a, b in config.data.skeleton or ()],
-        to_frame=read.crop_to_full[0, VIEW],
+        to_full=read.crop_to_full[0, VIEW],
         to_model=full_to_model(read, 0, INPUT)[VIEW],
     )
 
 
 def draw_pixels(axes: Axes, image: np.ndarray, points: np.ndarray, unit: str) -> None:
-    """An image with keypoints in its own px: matplotlib, too, puts (0, 0) on the centre of the top-left pixel."""
+    """Draw an image with keypoints in its px; in matplotlib, too, (0, 0) is the center of the top-left pixel."""
     axes.imshow(image, interpolation="nearest")
     axes.scatter(*points.T, **DOT)
     axes.scatter(*points[NOSE], **NAMED)
@@ -100,16 +100,16 @@ def draw_pixels(axes: Axes, image: np.ndarray, points: np.ndarray, unit: str) ->
 
 
 def new_figure(width: float = 5.2, height: float = 4.3) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes."""
+    """Make a figure with one pair of axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
 
 
-def draw_frame(moment: Moment) -> Figure:
-    """The camera's full image with the bounding box."""
+def draw_full_image(shown: Shown) -> Figure:
+    """Draw the camera's full image with the bounding box."""
     figure, axes = new_figure()
-    draw_pixels(axes, moment.frame, moment.full_points, "frame")
-    x, y, width, height = moment.box
+    draw_pixels(axes, shown.image, shown.full_points, "full-image")
+    x, y, width, height = shown.box
     # A box covers whole pixels: x and y are the index of its first, whose left and upper edge is half a pixel before.
     axes.add_patch(Rectangle((x - 0.5, y - 0.5), width, height, fill=False, edgecolor="#00d0ff", linewidth=1.5))
     text = f"box: x {x:.0f}, y {y:.0f}, h {height:.0f}, w {width:.0f}"
@@ -117,39 +117,39 @@ def draw_frame(moment: Moment) -> Figure:
     return figure
 
 
-def draw_file(moment: Moment) -> Figure:
-    """The stored crop."""
+def draw_crop(shown: Shown) -> Figure:
+    """Draw the stored crop."""
     figure, axes = new_figure(4.4)
-    draw_pixels(axes, moment.file, affine.apply(affine.invert(moment.to_frame), moment.full_points), "file")
+    draw_pixels(axes, shown.crop, affine.apply(affine.invert(shown.to_full), shown.full_points), "crop")
     return figure
 
 
-def draw_model(moment: Moment) -> Figure:
-    """The network's input with its patches."""
+def draw_model(shown: Shown) -> Figure:
+    """Draw the network's input with its patches."""
     figure, axes = new_figure(5.2, 3.9)
-    image = warp_image(moment.file, affine.compose(moment.to_model, moment.to_frame), INPUT)
-    draw_pixels(axes, image, affine.apply(moment.to_model, moment.full_points), "model")
+    image = warp_image(shown.crop, affine.compose(shown.to_model, shown.to_full), INPUT)
+    draw_pixels(axes, image, affine.apply(shown.to_model, shown.full_points), "model")
     for draw, length in ((axes.axvline, INPUT[0]), (axes.axhline, INPUT[1])):
         for edge in range(PATCH, length, PATCH):
             draw(edge - 0.5, color="white", linewidth=0.4, alpha=0.6)
     return figure
 
 
-def draw_heatmap(moment: Moment) -> Figure:
-    """The target heatmap of the nose."""
+def draw_heatmap(shown: Shown) -> Figure:
+    """Draw the target heatmap of the nose."""
     figure, axes = new_figure(5.2, 3.9)
     size = (INPUT[0] // DOWNSAMPLING, INPUT[1] // DOWNSAMPLING)
-    to_heatmap = affine.compose(affine.resize(INPUT, size), moment.to_model)
-    points = affine.apply(to_heatmap, moment.full_points)
+    to_heatmap = affine.compose(affine.resize(INPUT, size), shown.to_model)
+    points = affine.apply(to_heatmap, shown.full_points)
     along_x, along_y = gaussian_factors(torch.from_numpy(points[NOSE]), (size[1], size[0]))
     draw_pixels(axes, (along_y[:, None] * along_x).numpy(), points, "heatmap")
     return figure
 
 
-def draw_normalized(moment: Moment) -> Figure:
-    """Where the rays of pixels meet the plane z = 1, with the image's border."""
+def draw_normalized(shown: Shown) -> Figure:
+    """Draw keypoints and the image's border in the plane z = 1."""
     figure, axes = new_figure()
-    camera = moment.cameras.select([moment.cameras.names[VIEW]])
+    camera = shown.cameras.select([shown.cameras.names[VIEW]])
     width, height = camera.sizes[0]
     around = np.concatenate(
         [
@@ -159,10 +159,10 @@ def draw_normalized(moment: Moment) -> Figure:
     )
     border = undistort(np.vstack([around, around[:1]])[None], camera)[0]
     straight = undistort(np.vstack([around, around[:1]])[None], camera.replace(distortion=0 * camera.distortion))[0]
-    points = undistort(moment.full_points[None], camera)[0]
+    points = undistort(shown.full_points[None], camera)[0]
     axes.plot(*straight.T, color="#9a9a9a", linewidth=1, linestyle="--", label="image border, if the lens were ideal")
     axes.plot(*border.T, color="#1f77b4", linewidth=1.5, label="image border")
-    for one, other in moment.bones:
+    for one, other in shown.bones:
         axes.plot(*points[[one, other]].T, color="#777777", linewidth=1)
     axes.scatter(*points.T, **DOT)
     axes.scatter(*points[NOSE], **NAMED)
@@ -177,7 +177,7 @@ def draw_normalized(moment: Moment) -> Figure:
 
 
 def draw_axes_3d(axes: Any, origin: np.ndarray, directions: np.ndarray, length: float) -> None:
-    """Three arrows named x, y, z from a point."""
+    """Draw three arrows named x, y, z from a point."""
     for name, direction, color in zip("xyz", directions, AXIS_COLORS, strict=True):
         end = origin + length * direction
         axes.plot(*np.stack([origin, end]).T, color=color, linewidth=2.5)
@@ -185,7 +185,7 @@ def draw_axes_3d(axes: Any, origin: np.ndarray, directions: np.ndarray, length: 
 
 
 def draw_animal(axes: Any, points: np.ndarray, bones: list[tuple[int, int]]) -> None:
-    """Keypoints and skeleton in 3D."""
+    """Draw keypoints and skeleton in 3D."""
     for one, other in bones:
         axes.plot(*points[[one, other]].T, color="#444444", linewidth=1.2)
     axes.scatter(*points.T, **{**DOT, "s": 8})
@@ -193,7 +193,7 @@ def draw_animal(axes: Any, points: np.ndarray, bones: list[tuple[int, int]]) -> 
 
 
 def draw_3d(title: str, elevation: float, azimuth: float) -> tuple[Figure, Any]:
-    """A figure with one 3D plot."""
+    """Make a figure with one 3D plot."""
     figure = Figure(figsize=(5.2, 4.2), layout="constrained")
     axes: Any = figure.add_subplot(projection="3d")
     axes.view_init(elev=elevation, azim=azimuth)
@@ -202,20 +202,20 @@ def draw_3d(title: str, elevation: float, azimuth: float) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def draw_camera(moment: Moment) -> Figure:
-    """The animal as one camera has it: x to the right, y down, z ahead; drawn with z towards the back."""
-    points = world_to_camera(moment.points_3d, moment.cameras)[VIEW]
+def draw_camera(shown: Shown) -> Figure:
+    """Draw the animal in a camera's axes: x to the right, y down, z ahead, towards the back of the figure."""
+    points = world_to_camera(shown.points_3d, shown.cameras)[VIEW]
     x, y, z = points[NOSE]
     figure, axes = draw_3d(f"camera: nose at ({x:.0f}, {y:.0f}, {z:.0f}) mm", 20, -38)
     to_plot = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # matplotlib draws its third axis upwards
     draw_axes_3d(axes, np.zeros(3), to_plot.T, 250)
-    alone = moment.cameras.select([moment.cameras.names[VIEW]])
+    alone = shown.cameras.select([shown.cameras.names[VIEW]])
     at_origin = alone.replace(rotation=np.eye(3)[None], translation=np.zeros((1, 3)))
     corners = frustum_corners(at_origin, float(np.median(points[:, 2])))[0] @ to_plot.T
     for corner in corners[1:]:
         axes.plot(*np.stack([corners[0], corner]).T, color="#9a9a9a", linewidth=0.7)
     axes.plot(*corners[[1, 2, 3, 4, 1]].T, color="#9a9a9a", linewidth=1)
-    draw_animal(axes, points @ to_plot.T, moment.bones)
+    draw_animal(axes, points @ to_plot.T, shown.bones)
     axes.set_xlabel("x")
     axes.set_ylabel("z")
     axes.set_zlabel("y")
@@ -224,18 +224,18 @@ def draw_camera(moment: Moment) -> Figure:
     return figure
 
 
-def draw_world(moment: Moment) -> Figure:
-    """The rig and the animal in the calibration's world."""
-    x, y, z = moment.points_3d[NOSE]
+def draw_world(shown: Shown) -> Figure:
+    """Draw the rig and the animal in the calibration's world."""
+    x, y, z = shown.points_3d[NOSE]
     figure, axes = draw_3d(f"world: nose at ({x:.0f}, {y:.0f}, {z:.0f}) mm", 28, -50)
     draw_axes_3d(axes, np.zeros(3), np.eye(3), 250)
-    for view, frustum in enumerate(frustum_corners(moment.cameras, 220)):
+    for view, frustum in enumerate(frustum_corners(shown.cameras, 220)):
         color = "#1f77b4" if view == VIEW else "#9a9a9a"
         for corner in frustum[1:]:
             axes.plot(*np.stack([frustum[0], corner]).T, color=color, linewidth=0.9)
         axes.plot(*frustum[[1, 2, 3, 4, 1]].T, color=color, linewidth=1)
-        axes.text(*frustum[0], moment.cameras.names[view], color=color, fontsize=8, weight="bold")
-    draw_animal(axes, moment.points_3d, moment.bones)
+        axes.text(*frustum[0], shown.cameras.names[view], color=color, fontsize=8, weight="bold")
+    draw_animal(axes, shown.points_3d, shown.bones)
     axes.set_xlabel("x")
     axes.set_ylabel("y")
     axes.set_zlabel("z")
@@ -244,7 +244,7 @@ def draw_world(moment: Moment) -> Figure:
 
 
 def draw_pixel_convention() -> Figure:
-    """Four pixels, and the two that they become when the image is made half as large."""
+    """Draw four pixels, and the two that remain when the image is resized by one half."""
     figure = Figure(figsize=(5.2, 2.6), layout="constrained")
     for row, (number, title) in enumerate(((4, "4 pixels"), (2, "resized by s = 1/2: x becomes (x + 0.5) s - 0.5"))):
         axes = figure.add_subplot(2, 1, row + 1)
@@ -264,15 +264,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "project"
         generate_project(folder, SPEC)
-        moment = read_moment(folder)
+        shown = read_first_frame(folder)
     figures = {
-        "frame": draw_frame(moment),
-        "file": draw_file(moment),
-        "model": draw_model(moment),
-        "heatmap": draw_heatmap(moment),
-        "normalized": draw_normalized(moment),
-        "camera": draw_camera(moment),
-        "world": draw_world(moment),
+        "full_image": draw_full_image(shown),
+        "crop": draw_crop(shown),
+        "model": draw_model(shown),
+        "heatmap": draw_heatmap(shown),
+        "normalized": draw_normalized(shown),
+        "camera": draw_camera(shown),
+        "world": draw_world(shown),
         "pixels": draw_pixel_convention(),
     }
     for name, figure in figures.items():

@@ -35,13 +35,13 @@ FLOOR_RADIUS = 420.0
 
 
 def middle_test_frame(run: Path, view: str) -> int:
-    """The video frame of the first session in the middle of those that the run held out for testing."""
+    """Return the first session's test frame in the middle of all its test frames."""
     sets = pd.read_csv(run / f"predictions_{view}.csv", header=[0, 1, 2], index_col=0).iloc[:, -1]
     rows = [row for row, name in sets.items() if name == "test" and f"session1_{view}/" in str(row)]
     return int(Path(str(rows[len(rows) // 2])).stem.removeprefix("img"))
 
 
-def render_moment(scene: Scene, spec: SyntheticSpec, frame: int) -> list[np.ndarray]:
+def render_frame(scene: Scene, spec: SyntheticSpec, frame: int) -> list[np.ndarray]:
     """One image (h, w, 3) BGR of a frame per view."""
     images = []
     for number, name in enumerate(spec.view_names):
@@ -52,7 +52,7 @@ def render_moment(scene: Scene, spec: SyntheticSpec, frame: int) -> list[np.ndar
 
 
 def draw_pose(axes: Any, points: np.ndarray, style: Style, cameras: CameraGroup) -> None:
-    """The pose in the colours of the images, the cameras about it, and the floor."""
+    """Draw the pose in the colors of the images, the cameras about it, and the floor."""
     angles = np.linspace(0, 2 * np.pi, 100)
     axes.plot(FLOOR_RADIUS * np.cos(angles), FLOOR_RADIUS * np.sin(angles), 0, color="#bbbbbb", linewidth=1)
     colors = np.array(style.colors)[:, ::-1] / 255
@@ -79,7 +79,7 @@ def main(run: Path) -> None:
     spec = SyntheticSpec(**config.data.synthetic)
     spec = dataclasses.replace(spec, size=tuple(ENLARGED * side for side in spec.frame_size))
     scene, frame = make_scene(spec, 0), middle_test_frame(run, spec.view_names[0])
-    images = render_moment(scene, spec, frame)
+    images = render_frame(scene, spec, frame)
 
     predictor = mvtrain.load_predictor(run, device="cpu")
     found = predictor.predict([image[..., ::-1].copy() for image in images], cameras=scene.cameras)

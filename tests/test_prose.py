@@ -1,0 +1,60 @@
+"""The repository's pages: short lines, and one word for a time step."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAX_LENGTH = 120
+PAGES = [
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "packages").glob("*/README.md")),
+    *sorted((ROOT / "examples").glob("*/README.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+]
+FENCE = re.compile(r" *(`{3,})")
+CANNOT_BE_BROKEN = re.compile(r"\s*(\||!\[|\[[^\]]+\]: )")  # tables, images, link definitions
+
+
+def prose(text: str) -> Iterator[tuple[int, str]]:
+    """Yield number and text of the lines outside code blocks."""
+    fence = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        found = FENCE.match(line)
+        if found and not fence:
+            fence = found[1]
+        elif found and found[1].startswith(fence):
+            fence = ""
+        elif not fence:
+            yield number, line
+
+
+def too_long(text: str) -> list[int]:
+    """Return the numbers of the lines that could be broken and are longer than the limit."""
+    return [number for number, line in prose(text) if len(line) > MAX_LENGTH and not CANNOT_BE_BROKEN.match(line)]
+
+
+def time_steps(text: str) -> list[int]:
+    """Return the numbers of the lines that call a frame a moment, outside code."""
+    return [number for number, line in prose(text) if re.search(r"(?i)\bmoments?\b", re.sub(r"`[^`]*`", "", line))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_lines_of_pages_are_short(page: Path) -> None:
+    assert not too_long(page.read_text(encoding="utf-8")), f"lines of {page} longer than {MAX_LENGTH} characters"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_time_step_is_a_frame(page: Path) -> None:
+    assert not time_steps(page.read_text(encoding="utf-8")), f"lines of {page} that say moment: write frame"
+
+
+def test_what_counts_as_prose() -> None:
+    long = "word " * 30
+    exempt = f"| {long} |\n![{long}](a.png)\n[a]: {long}\n```text\n{long}\na moment\n```\n"
+    text = f"{long}\n{exempt}- {long}\nMoments, `moment`\n"
+    assert too_long(text) == [1, 9]
+    assert time_steps(text) == [10]
+    assert time_steps("`the moment`\n| two moments |\n") == [2]
