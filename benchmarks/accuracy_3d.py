@@ -83,7 +83,7 @@ def middle(count: int) -> range:
 
 def predict(run: Path, videos: Path, project: Path, out: Path) -> None:
     """By the command, as users do."""
-    options = ("--output-dir", str(out), "--calibration", str(project / "calibrations"))
+    options = ("--output", str(out), "--calibration", str(project / "calibrations"))
     subprocess.run([sys.executable, "-m", "mvtrain.cli.app", "predict", str(run), str(videos), *options], check=True)
 
 

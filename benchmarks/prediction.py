@@ -108,7 +108,7 @@ def peak_memory(run_dir: Path, session: Session, out_dir: Path) -> float:
         "from mvtrain.cli.app import main\n"
         "main()\n"
     )
-    arguments = ["predict", run_dir, session.videos[0], "--output-dir", out_dir, "--accelerator", "cpu"]
+    arguments = ["predict", run_dir, session.videos[0], "--output", out_dir, "--accelerator", "cpu"]
     command = [sys.executable, "-c", code, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(done.stdout.split("VmHWM:")[1].split()[0]) / 1024

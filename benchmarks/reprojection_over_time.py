@@ -1,7 +1,7 @@
 """Reprojection error of predictions over the time of a recording, one line per way of predicting it.
 
-    uv run mvtrain predict RUN ../shared/data/human4/videos --output-dir boxes
-    uv run mvtrain predict RUN ../shared/data/human4/videos --output-dir track --track
+    uv run mvtrain predict RUN ../shared/data/human4/videos --output boxes
+    uv run mvtrain predict RUN ../shared/data/human4/videos --output track --track
     uv run python benchmarks/reprojection_over_time.py boxes/balancing_3d.csv track/balancing_3d.csv \
         --fps 60 --out docs/images/human4_reprojection.png
 

@@ -23,7 +23,7 @@ import mvtrain
 from mvgeom import CameraGroup
 from mvgeom.rig_figure import frustum_corners
 from mvtrain.config import load_config
-from mvtrain.drawing.keypoints import Style, draw_keypoints, style_of
+from mvtrain.drawing.keypoints import Style, draw_keypoints, style_from_config
 from mvtrain.synth import SyntheticSpec
 from mvtrain.synth.raycast import make_view
 from mvtrain.synth.render import render
@@ -85,7 +85,7 @@ def main(run: Path) -> None:
     found = predictor.predict([image[..., ::-1].copy() for image in images], cameras=scene.cameras)
     assert found.points_3d is not None
     project = load_config(config.data.data_dir / "config.yaml")  # that of the generator, which has the skeleton
-    style = style_of(project, found.keypoint_names, min_confidence=0.0)
+    style = style_from_config(project, found.keypoint_names, min_confidence=0.0)
 
     figure = Figure(figsize=(8.8, 4.4))
     canvas = FigureCanvasAgg(figure)

@@ -57,7 +57,7 @@ def root(original: Path, tmp_path: Path) -> Path:
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     def check(config: Path, *overrides: str) -> Checked:
         out = tmp_path / "check"
-        outcome = run_mvtrain(capsys, monkeypatch, "check", config, *overrides, "--output-dir", out)
+        outcome = run_mvtrain(capsys, monkeypatch, "check", config, *overrides, "--output", out)
         assert outcome.status in (0, 1), outcome.err
         document = json.loads((out / "check.json").read_text())
         assert document["passed"] == (outcome.status == 0)
@@ -319,7 +319,7 @@ def test_a_project_that_cannot_be_read_ends_with_2(
 ) -> None:
     table = root / "CollectedData_cam3.csv"
     table.write_text(table.read_text().replace("nose", "snout"))
-    outcome = run_mvtrain(capsys, monkeypatch, "check", root / "config.yaml", "--output-dir", tmp_path / "check")
+    outcome = run_mvtrain(capsys, monkeypatch, "check", root / "config.yaml", "--output", tmp_path / "check")
     assert outcome.status == 2
     assert "data.keypoint_names" in outcome.err or "keypoint 1 is" in outcome.err
     assert not (tmp_path / "check").exists()

@@ -71,7 +71,7 @@ def assert_same_images(imported: Project, original: Project, *, atol: int = 0) -
 
 def test_anipose_project_passes_check_and_fits(project: Project, tmp_path: Path, mvtrain) -> None:
     source, out = write_anipose(tmp_path / "anipose", project), tmp_path / "out"
-    outcome = mvtrain("import", "anipose", source, "--out", out, "--copy-videos")
+    outcome = mvtrain("import", "anipose", source, "--output", out, "--copy-videos")
     assert outcome.status == 0, outcome.err
     assert "3 views (cam1, cam2, cam3), 2 sessions (2 calibrated), 12 moments, 16 keypoints" in outcome.out
     imported = read(out)
@@ -80,7 +80,7 @@ def test_anipose_project_passes_check_and_fits(project: Project, tmp_path: Path,
     assert sorted(path.name for path in (out / "videos").iterdir()) == sorted(
         f"{session}_{view}.mp4" for session in set(project.sessions) for view in project.view_names
     )
-    checked = mvtrain("check", out / "config.yaml", "--output-dir", tmp_path / "check")
+    checked = mvtrain("check", out / "config.yaml", "--output", tmp_path / "check")
     assert checked.status == 0, checked.out + checked.err
     tiny = [f"model.{key}={value}" for key, value in TINY_MODEL.items() if key != "backbone_args"]
     tiny.append("model.backbone_args={depth: 1, embed_dim: 24, num_heads: 3}")
@@ -97,7 +97,7 @@ def test_deeplabcut_project_of_all_views(
 ) -> None:
     source = write_deeplabcut(tmp_path / "dlc", project, index=index, formats=formats)
     calibrations = project.root / "calibrations"
-    outcome = mvtrain("import", "deeplabcut", source, "--out", tmp_path / "out", "--calibration", calibrations)
+    outcome = mvtrain("import", "deeplabcut", source, "--output", tmp_path / "out", "--calibration", calibrations)
     assert outcome.status == 0, outcome.err
     imported = read(tmp_path / "out")
     assert_equal(imported, project, visible_points(project))
@@ -111,7 +111,7 @@ def test_views_labelled_in_a_project_each_are_completed_from_their_videos(
     for view, name in enumerate(project.view_names):
         path = write_deeplabcut(tmp_path / name, project, views=[view], rows={view: FEW[view]}, name="{session}")
         arguments += ["--view", f"{name}={path}"]
-    outcome = mvtrain(*arguments, "--out", tmp_path / "out")
+    outcome = mvtrain(*arguments, "--output", tmp_path / "out")
     assert outcome.status == 0, outcome.err
     expected = np.full_like(project.points, np.nan)
     for view, rows in FEW.items():
@@ -127,7 +127,7 @@ def test_sleap_labels_with_videos_or_images_inside(project: Project, tmp_path: P
     path = tmp_path / ("labels.pkg.slp" if embed else "labels.slp")
     sleap_io.save_slp(sleap_labels(project), str(path), embed=embed, verbose=False)
     calibrations = project.root / "calibrations"
-    outcome = mvtrain("import", "sleap", path, "--out", tmp_path / "out", "--calibration", calibrations)
+    outcome = mvtrain("import", "sleap", path, "--output", tmp_path / "out", "--calibration", calibrations)
     assert outcome.status == 0, outcome.err
     imported = read(tmp_path / "out")
     assert_equal(imported, project, project.points)
@@ -140,7 +140,7 @@ def test_sleap_labels_with_videos_or_images_inside(project: Project, tmp_path: P
 def test_coco_file_of_all_views(project: Project, tmp_path: Path, mvtrain) -> None:
     source = write_coco(tmp_path / "coco" / "annotations.json", project)
     calibrations = project.root / "calibrations"
-    outcome = mvtrain("import", "coco", source, "--out", tmp_path / "out", "--calibration", calibrations)
+    outcome = mvtrain("import", "coco", source, "--output", tmp_path / "out", "--calibration", calibrations)
     assert outcome.status == 0, outcome.err
     imported = read(tmp_path / "out")
     assert_equal(imported, project, project.points)
@@ -170,7 +170,7 @@ def test_converted_predictions_say_the_same_in_every_format(project: Project, tm
     written_3d = written_3d.reshape(len(rows), -1, 8)[..., :3]
     assert np.isfinite(written_3d).mean() > 0.5
     for name in ("deeplabcut", "anipose", "movement", "eks", "pose2sim"):
-        outcome = mvtrain("convert", name, tmp_path, "--out", tmp_path / name, "--unit", "mm")
+        outcome = mvtrain("convert", name, tmp_path, "--output", tmp_path / name, "--unit", "mm")
         assert outcome.status == 0, outcome.err
     dlc = load_dataset(tmp_path / "deeplabcut" / f"{session}_cam2DLC_mvtrain.h5", source_software="DeepLabCut")
     eks = load_dataset(tmp_path / "eks" / session / "cam2_0.csv", source_software="LightningPose")
@@ -187,7 +187,7 @@ def test_what_predict_writes_is_converted(tmp_path: Path, mvtrain) -> None:
     write_session(tmp_path / "videos", VIEWS, [4, 4, 3], suffix=".mp4")
     cameras((64, 48)).save(tmp_path / "videos" / "calibration.toml")
     assert mvtrain("predict", run, tmp_path / "videos").status == 0
-    outcome = mvtrain("convert", "movement", run, "--out", tmp_path / "nc")
+    outcome = mvtrain("convert", "movement", run, "--output", tmp_path / "nc")
     assert outcome.status == 0, outcome.err
     assert "1 recordings for movement (mouse)" in outcome.out
     with xr.load_dataset(tmp_path / "nc" / "mouse.nc") as dataset:
@@ -198,13 +198,13 @@ def test_what_predict_writes_is_converted(tmp_path: Path, mvtrain) -> None:
             np.testing.assert_array_equal(found.position, expected[["x", "y"]])
             np.testing.assert_array_equal(found.confidence, expected["likelihood"])
         assert dataset.attrs["fps"] == 25.0
-    outcome = mvtrain("convert", "anipose", run, "--out", tmp_path / "anipose")
+    outcome = mvtrain("convert", "anipose", run, "--output", tmp_path / "anipose")
     assert outcome.status == 0, outcome.err
     assert CameraGroup.load(tmp_path / "anipose" / "mouse" / "calibration" / "calibration.toml").names == VIEWS
-    twice = mvtrain("convert", "deeplabcut", run, run, "--out", tmp_path / "dlc")
+    twice = mvtrain("convert", "deeplabcut", run, run, "--output", tmp_path / "dlc")
     assert twice.status == 2
     assert "session 'mouse' is in several sources; convert them one by one" in twice.err
-    ensemble = mvtrain("convert", "eks", run, run, "--out", tmp_path / "eks")
+    ensemble = mvtrain("convert", "eks", run, run, "--output", tmp_path / "eks")
     assert ensemble.status == 0, ensemble.err
     assert {path.name for path in (tmp_path / "eks" / "mouse").iterdir()} == {
         f"{view}_{number}.csv" for view in VIEWS for number in range(2)
@@ -219,7 +219,7 @@ MISTAKES = {
     "no such source": (["import", "sleap", "{tmp}/none.slp"], "none.slp does not exist"),
     "nothing": (["import", "sleap"], "nothing to import: give a SOURCE"),
     "view without path": (["import", "sleap", "--view", "top"], "--view 'top' must look like top=path/to/source"),
-    "out exists": (["import", "deeplabcut", "{dlc}", "--out", "{dlc}"], "already exists; remove it or choose another"),
+    "out exists": (["import", "deeplabcut", "{dlc}", "--output", "{dlc}"], "already exists; remove it or choose another"),
     "no media": (["import", "deeplabcut", "{dlc}", "--media", "{tmp}/none"], "none is no folder"),
     "no calibration": (["import", "deeplabcut", "{dlc}", "--calibration", "{tmp}/c.toml"], "c.toml does not exist"),
     "other cameras": (
@@ -249,7 +249,7 @@ def test_mistakes_are_one_line_and_leave_nothing(
 ) -> None:
     arguments, message = MISTAKES[mistake]
     filled = [part.format(tmp=tmp_path, dlc=dlc, root=project.root) for part in arguments]
-    out = [] if "--out" in filled else ["--out", tmp_path / "out"]
+    out = [] if "--output" in filled else ["--output", tmp_path / "out"]
     outcome = mvtrain(*filled, *out)
     assert outcome.status == 2
     assert message in outcome.err
@@ -259,15 +259,15 @@ def test_mistakes_are_one_line_and_leave_nothing(
 
 def test_missing_images_are_named_and_can_be_left_out(project: Project, tmp_path: Path, mvtrain) -> None:
     source = write_deeplabcut(tmp_path / "dlc", project, rows=FEW, with_videos=False)
-    outcome = mvtrain("import", "deeplabcut", source, "--out", tmp_path / "out")
+    outcome = mvtrain("import", "deeplabcut", source, "--output", tmp_path / "out")
     assert outcome.status == 2
     assert "10 images are missing, and there is no video to take them from: " in outcome.err
     lacking = frame_number(project.image_names[0][1])
     assert f"{project.sessions[0]}, view cam2, frame {lacking}; " in outcome.err
     assert [path.name for path in tmp_path.iterdir()] == ["dlc"]
-    outcome = mvtrain("import", "deeplabcut", source, "--out", tmp_path / "empty", "--allow-absent")
+    outcome = mvtrain("import", "deeplabcut", source, "--output", tmp_path / "empty", "--allow-absent")
     assert outcome.status == 0, outcome.err
     assert sum(name is None for names in read(tmp_path / "empty").image_names for name in names) == 10
-    outcome = mvtrain(*("import", "deeplabcut", source, "--out", tmp_path / "full", "--media", project.root / "videos"))
+    outcome = mvtrain(*("import", "deeplabcut", source, "--output", tmp_path / "full", "--media", project.root / "videos"))
     assert outcome.status == 0, outcome.err
     assert "10 images from videos" in outcome.out

@@ -87,7 +87,7 @@ def test_fit_writes_everything_it_promises(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
-    outcome = run_mvtrain(capsys, monkeypatch, "fit", config, "--output-dir", run)
+    outcome = run_mvtrain(capsys, monkeypatch, "fit", config, "--output", run)
     assert outcome.status == 0, outcome.err
     loaded = load_config(config)
     assert load_config(run / "config.yaml") == loaded
@@ -145,10 +145,10 @@ def test_a_second_run_into_the_same_folder_is_refused(
 ) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "precious.txt").write_text("mine")
-    outcome = run_mvtrain(capsys, monkeypatch, "fit", config, "--output-dir", tmp_path / "run")
+    outcome = run_mvtrain(capsys, monkeypatch, "fit", config, "--output", tmp_path / "run")
     assert outcome.status == 2
     assert str(tmp_path / "run") in outcome.err
-    assert "--output-dir" in outcome.err
+    assert "--output" in outcome.err
 
 
 def test_the_same_seed_gives_the_same_weights_whatever_the_number_of_workers(
@@ -162,7 +162,7 @@ def test_the_same_seed_gives_the_same_weights_whatever_the_number_of_workers(
             f"training.num_workers={workers}",
             "eval.predict_vids_after_training=false",
         )
-        assert run_mvtrain(capsys, monkeypatch, "fit", config, *changes, "--output-dir", run).status == 0
+        assert run_mvtrain(capsys, monkeypatch, "fit", config, *changes, "--output", run).status == 0
         (file,) = (run / "checkpoints" / "last").glob("*.safetensors")
         weights.append(file.read_bytes())
     assert weights[0] == weights[1] == weights[2]
@@ -185,18 +185,18 @@ def test_a_config_with_data_synthetic_generates_its_project(
     document["training"]["max_epochs"] = 1
     document["eval"] = {"predict_vids_after_training": False}
     config.write_text(yaml.safe_dump(document))
-    first = run_mvtrain(capsys, monkeypatch, "fit", config, "--output-dir", tmp_path / "first")
+    first = run_mvtrain(capsys, monkeypatch, "fit", config, "--output", tmp_path / "first")
     assert first.status == 0, first.err
     assert "generating the project that data.synthetic describes" in first.out
     assert (tmp_path / "generated" / "calibrations").is_dir() or (tmp_path / "generated" / "calibration.toml").exists()
-    second = run_mvtrain(capsys, monkeypatch, "fit", config, "--output-dir", tmp_path / "second")
+    second = run_mvtrain(capsys, monkeypatch, "fit", config, "--output", tmp_path / "second")
     assert second.status == 0
     assert "generating" not in second.out
 
     document["data"]["data_dir"] = "another"
     document["data"]["synthetic"]["num_view"] = 3
     config.write_text(yaml.safe_dump(document))
-    third = run_mvtrain(capsys, monkeypatch, "fit", config, "--output-dir", tmp_path / "third")
+    third = run_mvtrain(capsys, monkeypatch, "fit", config, "--output", tmp_path / "third")
     assert third.status == 2
     assert "data.synthetic.num_view" in third.err
     assert "num_views" in third.err
@@ -223,7 +223,7 @@ def test_fit_on_real_frames_with_the_config_as_it_is(
         "training.unfreezing_epoch=0",
         "training.log_every_n_steps=1",
         "eval.predict_vids_after_training=false",
-        "--output-dir",
+        "--output",
         run,
     )
     assert outcome.status == 0, outcome.err
@@ -345,7 +345,7 @@ def test_a_mistake_of_the_user_is_one_line_on_standard_error(
         # All views by name, so that a missing table is missing and not one view fewer.
         "data.view_names=[" + ", ".join(read_view_names(project)) + "]",
         *changes,
-        "--output-dir",
+        "--output",
         tmp_path / "run",
     )
     assert outcome.status == 2
@@ -425,7 +425,7 @@ def test_a_keypoint_that_stays_without_a_peak_is_named(
             cells[3] = "1"
             lines[3 + row] = ",".join(cells)
         path.write_text("\n".join(lines) + "\n")
-    outcome = run_mvtrain(capsys, monkeypatch, "fit", config, *changes, "--output-dir", tmp_path / "run")
+    outcome = run_mvtrain(capsys, monkeypatch, "fit", config, *changes, "--output", tmp_path / "run")
     assert outcome.status == 0, outcome.err
     named = [line for line in outcome.out.splitlines() if line.startswith("keypoints without a peak")]
     # In a validation once, not in each, and at the end.

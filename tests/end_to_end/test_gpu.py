@@ -25,7 +25,7 @@ def test_fit_on_a_gpu(
     changes += ("training.min_epochs=2", "training.max_epochs=2", "training.unfreezing_epoch=0")
     changes += ("training.lr_scheduler_params.multisteplr.milestones=[1]", "training.log_every_n_steps=1")
     changes += ("training.patch_mask.init_epoch=0", "training.patch_mask.final_epoch=1")
-    outcome = run_mvtrain(capsys, monkeypatch, "fit", project / "config.yaml", *changes, "--output-dir", run)
+    outcome = run_mvtrain(capsys, monkeypatch, "fit", project / "config.yaml", *changes, "--output", run)
     assert outcome.status == 0, outcome.err
     metrics = pd.read_csv(run / "metrics.csv")
     assert metrics["loss"].dropna().map(float).abs().lt(1e6).all()
@@ -54,6 +54,6 @@ def test_a_step_does_not_wait_for_the_gpu(
     monkeypatch.setattr(Trainer, "train_step", watched_step)
     project = generate_tiny_project(tmp_path / "project")
     config = write_tiny_config(tmp_path / "tiny.yaml", project, accelerator="cuda", unfreezing_epoch=0)
-    outcome = run_mvtrain(capsys, monkeypatch, "fit", config, "--output-dir", tmp_path / "run")
+    outcome = run_mvtrain(capsys, monkeypatch, "fit", config, "--output", tmp_path / "run")
     assert outcome.status == 0, outcome.err
     assert len(counted) == 12

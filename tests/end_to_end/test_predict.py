@@ -51,7 +51,7 @@ def predict(run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
     """`mvtrain predict RUN ...`; options may name another run first."""
 
     def command(*arguments: object, run_dir: Path = run) -> Outcome:
-        return run_mvtrain(capsys, monkeypatch, "predict", run_dir, *arguments, "--accelerator", "cpu")
+        return run_mvtrain(capsys, monkeypatch, "predict", run_dir, *arguments, "--device", "cpu")
 
     return command
 
@@ -78,7 +78,7 @@ def decoded(path: Path) -> np.ndarray:
 
 def test_a_session_becomes_tables_in_2d_and_3d(run: Path, recorded: Path, tmp_path: Path, predict) -> None:
     out = tmp_path / "new" / "out"
-    outcome = predict(recorded / "videos", "--output-dir", out)
+    outcome = predict(recorded / "videos", "--output", out)
     assert outcome.status == 0, outcome.err
     assert sorted(contents(out)) == ["mouse_3d.csv", *TABLES[:1], "mouse_prediction.json", *TABLES[1:]]
     assert f"predicted mouse: {LENGTH} frames of 3 views" in outcome.out
@@ -109,7 +109,7 @@ def test_a_session_becomes_tables_in_2d_and_3d(run: Path, recorded: Path, tmp_pa
 
 def test_without_calibration_there_is_no_3d_and_it_is_printed(recorded: Path, tmp_path: Path, predict) -> None:
     shutil.copytree(recorded / "videos", tmp_path / "videos")
-    outcome = predict(tmp_path / "videos", "--output-dir", tmp_path / "out")
+    outcome = predict(tmp_path / "videos", "--output", tmp_path / "out")
     assert outcome.status == 0, outcome.err
     assert re.search(r"^mouse: .*--calibration", outcome.out, re.MULTILINE)
     assert sorted(contents(tmp_path / "out")) == sorted([*TABLES, "mouse_prediction.json"])
@@ -119,7 +119,7 @@ def test_a_network_with_epipolar_attention_needs_and_uses_the_calibration(
     run: Path, recorded: Path, tmp_path: Path, predict
 ) -> None:
     epipolar = make_run(tmp_path / "run", model={"epipolar_attention": True})
-    outcome = predict(recorded / "videos", "--output-dir", tmp_path / "out", run_dir=epipolar)
+    outcome = predict(recorded / "videos", "--output", tmp_path / "out", run_dir=epipolar)
     assert outcome.status == 0, outcome.err
     points, _ = read(tmp_path / "out")
     images = [decoded(recorded / "videos" / f"mouse_{view}.avi") for view in VIEWS]
@@ -128,7 +128,7 @@ def test_a_network_with_epipolar_attention_needs_and_uses_the_calibration(
     assert np.abs(points - mvtrain.load_predictor(run).predict(images, cameras(SIZE)).points).max() > 0.01
 
     shutil.copytree(recorded / "videos", tmp_path / "videos")
-    outcome = predict(tmp_path / "videos", "--output-dir", tmp_path / "none", run_dir=epipolar)
+    outcome = predict(tmp_path / "videos", "--output", tmp_path / "none", run_dir=epipolar)
     assert outcome.status == 2
     assert "'mouse'" in outcome.err
     assert "model.epipolar_attention" in outcome.err
@@ -139,7 +139,7 @@ def test_a_network_with_epipolar_attention_needs_and_uses_the_calibration(
 def test_predicted_sessions_are_skipped_and_changed_ones_are_not(recorded: Path, tmp_path: Path, predict) -> None:
     shutil.copytree(recorded, tmp_path / "project")
     videos, out = tmp_path / "project" / "videos", tmp_path / "out"
-    command = (videos, "--output-dir", out, "--overlay")
+    command = (videos, "--output", out, "--overlay")
     assert predict(*command).status == 0
     before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
     again = predict(*command)
@@ -167,13 +167,13 @@ def test_predicted_sessions_are_skipped_and_changed_ones_are_not(recorded: Path,
 def test_views_that_end_and_frames_that_are_damaged_lose_nothing_else(recorded: Path, tmp_path: Path, predict) -> None:
     shutil.copytree(recorded, tmp_path / "project")
     videos = tmp_path / "project" / "videos"
-    assert predict(videos, "--output-dir", tmp_path / "intact").status == 0
+    assert predict(videos, "--output", tmp_path / "intact").status == 0
     write_session(videos, ["left"], [LENGTH - 2])
     # The images depend on the view's number, so take the recorded video, shortened.
     shutil.copy(recorded / "videos" / "mouse_left.avi", videos / "mouse_left.avi")
     damage_frames(videos / "mouse_left.avi", range(LENGTH - 2, LENGTH))
     damage_frames(videos / "mouse_top.avi", [5])
-    outcome = predict(videos, "--output-dir", tmp_path / "out")
+    outcome = predict(videos, "--output", tmp_path / "out")
     assert outcome.status == 0, outcome.err
     assert "mouse_top.avi: 1 frames could not be decoded, the first is number 5: empty rows" in outcome.out
     assert f"mouse_left.avi announces {LENGTH} frames but ends after {LENGTH - 2}" in outcome.out
@@ -199,7 +199,7 @@ def test_boxes_give_keypoints_in_full_image_px(run: Path, recorded: Path, tmp_pa
     boxes[3] = np.nan
     for view in VIEWS:
         write_video_boxes(tmp_path / f"mouse_{view}_bbox.csv", boxes)
-    outcome = predict(recorded / "videos", "--output-dir", tmp_path / "out", "--boxes", tmp_path)
+    outcome = predict(recorded / "videos", "--output", tmp_path / "out", "--boxes", tmp_path)
     assert outcome.status == 0, outcome.err
     assert "mouse_top.avi: 1 frames without a bounding box: empty rows" in outcome.out
     points, _ = read(tmp_path / "out")
@@ -212,9 +212,9 @@ def test_boxes_give_keypoints_in_full_image_px(run: Path, recorded: Path, tmp_pa
     shutil.copytree(recorded / "videos", tmp_path / "videos")
     for view in VIEWS:
         shutil.copy(tmp_path / f"mouse_{view}_bbox.csv", tmp_path / "videos")
-    assert predict(tmp_path / "videos", "--output-dir", tmp_path / "beside").status == 0
+    assert predict(tmp_path / "videos", "--output", tmp_path / "beside").status == 0
     np.testing.assert_array_equal(read(tmp_path / "beside")[0], points)
-    assert predict(tmp_path / "videos", "--output-dir", tmp_path / "whole", "--whole-frames").status == 0
+    assert predict(tmp_path / "videos", "--output", tmp_path / "whole", "--whole-frames").status == 0
     assert np.isfinite(read(tmp_path / "whole")[0]).all()
 
 
@@ -223,9 +223,9 @@ def test_a_killed_prediction_resumes_to_the_same_bytes(run: Path, tmp_path: Path
     write_session(videos, VIEWS, (600, 600, 590))
     damage_frames(videos / "mouse_right.avi", [100, 101])
     cameras(SIZE).save(tmp_path / "calibration.toml")
-    options = (videos, "--batch-size", "2", "--accelerator", "cpu")
+    options = (videos, "--batch-size", "2", "--device", "cpu")
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "mvtrain.cli.app", "predict", run, *options, "--output-dir", out]
+    command = [sys.executable, "-m", "mvtrain.cli.app", "predict", run, *options, "--output", out]
     # The last bits depend on the number of threads, on a CPU.
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     process = subprocess.Popen(
@@ -241,8 +241,8 @@ def test_a_killed_prediction_resumes_to_the_same_bytes(run: Path, tmp_path: Path
     process.stderr.close()  # type: ignore[union-attr]
     assert not any(path.suffix == ".csv" for path in out.iterdir())
 
-    assert predict(videos, "--batch-size", 2, "--output-dir", tmp_path / "whole").status == 0
-    outcome = predict(videos, "--batch-size", 2, "--output-dir", out)
+    assert predict(videos, "--batch-size", 2, "--output", tmp_path / "whole").status == 0
+    outcome = predict(videos, "--batch-size", 2, "--output", out)
     assert outcome.status == 0, outcome.err
     number = int(re.search(r"600 frames of 3 views \((\d+) of them before\)", outcome.out)[1])  # type: ignore[index]
     assert 0 < number < 600
@@ -261,7 +261,7 @@ def interrupted(predict, out: Path, *arguments: object, **options: Path) -> Outc
 
     thread = threading.Thread(target=interrupt)
     thread.start()
-    outcome = predict(*arguments, "--output-dir", out, **options)
+    outcome = predict(*arguments, "--output", out, **options)
     thread.join()
     assert outcome.status == 130
     assert records.exists()
@@ -274,7 +274,7 @@ def test_ctrl_c_stops_after_a_batch_and_the_same_command_resumes(run: Path, tmp_
     command = (videos, "--batch-size", 1)
     outcome = interrupted(predict, out, *command)
     assert re.search(r"mouse: stopped after \d+ of 400 frames", outcome.out)
-    again = predict(*command, "--output-dir", out)
+    again = predict(*command, "--output", out)
     assert again.status == 0, again.err
     assert re.search(r"400 frames of 3 views \(\d+ of them before\)", again.out)
     assert not (out / ".partial").exists()
@@ -292,14 +292,14 @@ def test_other_cameras_restart_a_stopped_prediction_if_the_network_uses_them(
     cameras(SIZE).save(calibration)
     interrupted(predict, out, *command, run_dir=run)
     calibration.write_text(calibration.read_text() + "\n")
-    again = predict(*command, "--output-dir", out, run_dir=run)
+    again = predict(*command, "--output", out, run_dir=run)
     assert again.status == 0, again.err
     assert ("of them before" in again.out) is not epipolar
 
 
 def test_overlays_show_all_views(recorded: Path, tmp_path: Path, predict) -> None:
     out = tmp_path / "out"
-    outcome = predict(recorded / "videos", "--output-dir", out, "--overlay")
+    outcome = predict(recorded / "videos", "--output", out, "--overlay")
     assert outcome.status == 0, outcome.err
     video = cv2.VideoCapture(str(out / "mouse_overlay.mp4"))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == LENGTH
@@ -311,7 +311,7 @@ def test_overlays_show_all_views(recorded: Path, tmp_path: Path, predict) -> Non
     before = (out / "mouse_overlay.png").read_bytes()
     for name in ("mouse_overlay.mp4", "mouse_overlay.png"):
         (out / name).unlink()
-    assert predict(recorded / "videos", "--output-dir", out, "--overlay").status == 0
+    assert predict(recorded / "videos", "--output", out, "--overlay").status == 0
     assert (out / "mouse_overlay.png").read_bytes() == before
 
 
@@ -324,7 +324,7 @@ def test_labeled_images_of_a_project(tmp_path: Path, predict) -> None:
     own = make_run(tmp_path / "own", views, keypoints)
     for number, path in enumerate((project / "config.yaml", project)):
         out = tmp_path / f"out{number}"
-        outcome = predict(path, "--output-dir", out, run_dir=own)
+        outcome = predict(path, "--output", out, run_dir=own)
         assert outcome.status == 0, outcome.err
         assert f"predicted the 6 labeled frames of {project} into {out / 'project'}" in outcome.out
         tables = [read_keypoints(out / "project" / f"predictions_{name}.csv") for name in views]
@@ -334,7 +334,7 @@ def test_labeled_images_of_a_project(tmp_path: Path, predict) -> None:
         np.testing.assert_allclose(np.stack([table.points for table in tables], 1), expected.points, atol=6e-5)
         rows = (out / "project" / "predictions_3d.csv").read_text().splitlines()
         assert [row.split(",")[0] for row in rows[3:]] == list(tables[0].rows)
-    outcome = predict(project, "--output-dir", tmp_path / "other")
+    outcome = predict(project, "--output", tmp_path / "other")
     assert outcome.status == 2
     for part in (str(project), "cam1, cam2, cam3", "top, left, right"):
         assert part in outcome.err
@@ -349,7 +349,7 @@ def test_a_subject_is_tracked_without_boxes(run: Path, recorded: Path, tmp_path:
     assert tables is not None
     own = make_run(tmp_path / "own", views, keypoints, {"data_dir": str(project), "bbox_file": list(tables)})
     videos, out = project / "videos", tmp_path / "out"
-    outcome = predict(videos, "--track", "--output-dir", out, "--overlay", run_dir=own)
+    outcome = predict(videos, "--track", "--output", out, "--overlay", run_dir=own)
     assert outcome.status == 0, outcome.err
     (session,) = [path.name.removesuffix("_prediction.json") for path in out.glob("*.json")]
     made_with = json.loads((out / f"{session}_prediction.json").read_text())["made_with"]
@@ -362,10 +362,10 @@ def test_a_subject_is_tracked_without_boxes(run: Path, recorded: Path, tmp_path:
         inside = np.isfinite(windows[:, 0])
         corner, extent = windows[inside, None, :2], windows[inside, None, 2:]
         assert (np.abs(points[inside] + 0.5 - corner - extent / 2) <= extent / 2 + 1).all()
-    assert "predicted before" in predict(videos, "--track", "--output-dir", out, run_dir=own).out
+    assert "predicted before" in predict(videos, "--track", "--output", out, run_dir=own).out
 
     # Boxes in place of tracks: the files of the tracks are removed.
-    again = predict(videos, "--output-dir", out, run_dir=own)
+    again = predict(videos, "--output", out, run_dir=own)
     assert again.status == 0, again.err
     assert not list(out.glob("*_track.csv"))
     assert not list(out.glob("*_overlay.mp4"))
@@ -374,16 +374,16 @@ def test_a_subject_is_tracked_without_boxes(run: Path, recorded: Path, tmp_path:
         ((videos, "--track", "--boxes", videos), "--boxes and --track"),
         ((videos, "--track", "--whole-frames"), "--track and --whole-frames"),
     ):
-        outcome = predict(*arguments, "--output-dir", out, run_dir=own)
+        outcome = predict(*arguments, "--output", out, run_dir=own)
         assert outcome.status == 2
         assert outcome.err.startswith(f"error: {excluded}")
         assert outcome.err.count("\n") == 1
     shutil.rmtree(project / "calibrations")
-    outcome = predict(videos, "--track", "--output-dir", tmp_path / "none", run_dir=own)
+    outcome = predict(videos, "--track", "--output", tmp_path / "none", run_dir=own)
     assert outcome.status == 2
     assert repr(session) in outcome.err
     assert "--calibration" in outcome.err
-    outcome = predict(recorded / "videos", "--track", "--output-dir", tmp_path / "none")
+    outcome = predict(recorded / "videos", "--track", "--output", tmp_path / "none")
     assert outcome.status == 2
     assert "--track" in outcome.err
     assert "data.data_dir" in outcome.err
@@ -391,7 +391,7 @@ def test_a_subject_is_tracked_without_boxes(run: Path, recorded: Path, tmp_path:
 
 def test_frame_rates_that_differ_are_refused(tmp_path: Path, predict) -> None:
     write_session(tmp_path / "videos", VIEWS, (4, 4, 4), fps=(25, 25, 50))
-    command = (tmp_path / "videos", "--output-dir", tmp_path / "out")
+    command = (tmp_path / "videos", "--output", tmp_path / "out")
     outcome = predict(*command)
     assert outcome.status == 2
     for part in ("'mouse'", "mouse_right.avi 50", "--ignore-frame-rates"):
@@ -405,13 +405,13 @@ def test_a_calibration_file_or_a_folder_of_them(recorded: Path, tmp_path: Path, 
     tables = []
     for number, given in enumerate((file, recorded / "calibrations")):
         out = tmp_path / f"out{number}"
-        outcome = predict(recorded / "videos" / "mouse_top.avi", "--output-dir", out, "--calibration", given)
+        outcome = predict(recorded / "videos" / "mouse_top.avi", "--output", out, "--calibration", given)
         assert outcome.status == 0, outcome.err
         tables.append((out / "mouse_3d.csv").read_bytes())
     assert tables[0] == tables[1]
     sizes = np.tile([1280.0, 720.0], (3, 1))
     cameras(SIZE).replace(sizes=sizes).save(file)
-    outcome = predict(recorded / "videos", "--output-dir", tmp_path / "sizes", "--calibration", file)
+    outcome = predict(recorded / "videos", "--output", tmp_path / "sizes", "--calibration", file)
     assert outcome.status == 0
     assert re.search(r"mouse_top\.avi: .*camera top of .*64x48 px.*1280x720 px", outcome.out)
 
@@ -521,7 +521,7 @@ def test_a_users_mistakes_are_reported_in_one_line(
     shutil.copytree(run, own)
     damage(project, own)
     options = [option.format(project=project) for option in options]
-    outcome = predict(project / "videos", "--output-dir", project / "out", *options, run_dir=own)
+    outcome = predict(project / "videos", "--output", project / "out", *options, run_dir=own)
     assert outcome.status == 2
     assert outcome.err.startswith("error: ")
     assert outcome.err.count("\n") == 1
@@ -535,11 +535,11 @@ def test_a_users_mistakes_are_reported_in_one_line(
 def test_two_processes_share_the_sessions(run: Path, tmp_path: Path, predict) -> None:
     for session in ("a", "b", "c"):
         write_session(tmp_path / "videos", VIEWS, (6, 6, 6), session=session)
-    options = (tmp_path / "videos", "--accelerator", "cpu", "--output-dir")
+    options = (tmp_path / "videos", "--device", "cpu", "--output")
     command = [sys.executable, "-m", "mvtrain.cli.app", "predict", run, *options, tmp_path / "two", "--devices", "2"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True, timeout=300)
     assert sorted(re.findall(r"predicted (\w): 6 frames", done.stdout)) == ["a", "b", "c"]
-    assert predict(tmp_path / "videos", "--output-dir", tmp_path / "one").status == 0
+    assert predict(tmp_path / "videos", "--output", tmp_path / "one").status == 0
     assert contents(tmp_path / "one").keys() == contents(tmp_path / "two").keys()
     for session in ("a", "b", "c"):
         ours, theirs = read(tmp_path / "one", session), read(tmp_path / "two", session)

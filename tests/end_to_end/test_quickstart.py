@@ -22,7 +22,7 @@ def read_points(path: Path, num_columns: int) -> np.ndarray:
 def test_the_quickstart_learns(tmp_path: Path) -> None:
     document = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
     project, run = tmp_path / "project", tmp_path / "run"
-    command = ["mvtrain", "fit", "examples/quickstart.yaml", f"data.data_dir={project}", "--output-dir", str(run)]
+    command = ["mvtrain", "fit", "examples/quickstart.yaml", f"data.data_dir={project}", "--output", str(run)]
     subprocess.run(command, cwd=ROOT, check=True)
 
     errors, baseline = [], []

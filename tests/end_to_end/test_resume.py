@@ -100,12 +100,12 @@ def test_a_run_that_was_killed_and_stopped_ends_as_if_nothing_had_happened(
         save_every_minutes=0,
     )
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    fit.well(config, "--output-dir", whole)
+    fit.well(config, "--output", whole)
     rng = np.random.default_rng()
     # Rows of the log: 6 steps and a validation per epoch. Within epochs, since between them there is less to get wrong.
     first, second = rng.integers(1, 4), 7 + rng.integers(1, 4)
 
-    process = start(config, "--output-dir", broken)
+    process = start(config, "--output", broken)
     wait_for_rows(process, broken, first)
     time.sleep(rng.uniform(0, 0.05))
     process.kill()
@@ -135,7 +135,7 @@ def test_a_run_that_was_killed_and_stopped_ends_as_if_nothing_had_happened(
 
 def test_a_finished_run_resumed_changes_nothing(project: Path, tmp_path: Path, fit: Fit) -> None:
     config = write_tiny_config(tmp_path / "tiny.yaml", project, max_epochs=1, unfreezing_epoch=0)
-    fit.well(config, "--output-dir", tmp_path / "run")
+    fit.well(config, "--output", tmp_path / "run")
     before = weight_bytes(tmp_path / "run"), (tmp_path / "run" / "metrics.csv").read_bytes()
     fit.well("--resume", tmp_path / "run")
     assert (weight_bytes(tmp_path / "run"), (tmp_path / "run" / "metrics.csv").read_bytes()) == before
@@ -169,11 +169,11 @@ def test_half_batches_and_half_the_work_in_another_process_give_the_same_weights
     config = heatmap_loss_only(write_tiny_config(tmp_path / "tiny.yaml", project, **settings))
     # With every part of a step: attention along epipolar lines passes through the strategies' wrappers, too.
     model = "model.epipolar_attention=true"
-    fit.well(config, model, "--output-dir", tmp_path / "one")
+    fit.well(config, model, "--output", tmp_path / "one")
     halves = ("training.train_batch_size=2", "training.accumulate_grad_batches=2")
-    fit.well(config, model, *halves, "--output-dir", tmp_path / "halves")
+    fit.well(config, model, *halves, "--output", tmp_path / "halves")
     for strategy in ("ddp", "fsdp"):
-        shared = (f"training.strategy={strategy}", "training.devices=2", "--output-dir", tmp_path / strategy)
+        shared = (f"training.strategy={strategy}", "training.devices=2", "--output", tmp_path / strategy)
         out = start_well(config, model, *shared)
         assert "2 x cpu" in out
         assert out.count("(best so far)") == 2, "every process prints lines that only the first should"
@@ -191,9 +191,9 @@ def test_a_run_of_sharded_weights_goes_on_where_it_stopped(tmp_path: Path) -> No
     settings = {"unfreezing_epoch": 1, "lr_scheduler": None, "patch_mask": None, "ema_decay": None}
     config = heatmap_loss_only(write_tiny_config(tmp_path / "tiny.yaml", project, max_epochs=3, **settings))
     sharded = ("training.strategy=fsdp", "training.devices=2")
-    start_well(config, *sharded, "--output-dir", tmp_path / "whole")
+    start_well(config, *sharded, "--output", tmp_path / "whole")
     halved = tmp_path / "halved"
-    start_well(config, *sharded, "training.max_epochs=1", "--output-dir", halved)
+    start_well(config, *sharded, "training.max_epochs=1", "--output", halved)
     document = yaml.safe_load((halved / "config.yaml").read_text())
     document["training"]["max_epochs"] = 3
     (halved / "config.yaml").write_text(yaml.safe_dump(document))
@@ -207,9 +207,9 @@ def test_averaged_weights_are_the_exponential_moving_average(project: Path, tmp_
     by_epochs = []
     for epochs in (1, 2, 3):
         run = tmp_path / f"plain{epochs}"
-        fit.well(config, f"training.max_epochs={epochs}", "--output-dir", run)
+        fit.well(config, f"training.max_epochs={epochs}", "--output", run)
         by_epochs.append(weights(run))
-    fit.well(config, "training.max_epochs=3", "training.ema_decay=0.75", "--output-dir", tmp_path / "averaged")
+    fit.well(config, "training.max_epochs=3", "training.ema_decay=0.75", "--output", tmp_path / "averaged")
     for name, value in weights(tmp_path / "averaged").items():
         # One step per epoch; the average starts at the weights after the first step.
         average = by_epochs[0][name]
@@ -220,7 +220,7 @@ def test_averaged_weights_are_the_exponential_moving_average(project: Path, tmp_
 
 def test_a_dry_run_writes_nothing(project: Path, tmp_path: Path, fit: Fit) -> None:
     config = write_tiny_config(tmp_path / "tiny.yaml", project)
-    out = fit.well(config, "--dry-run", "--output-dir", tmp_path / "run")
+    out = fit.well(config, "--dry-run", "--output", tmp_path / "run")
     assert "one batch went forward and backward, nothing was written" in out
     assert not (tmp_path / "run").exists()
 
@@ -228,7 +228,7 @@ def test_a_dry_run_writes_nothing(project: Path, tmp_path: Path, fit: Fit) -> No
 def test_a_network_that_can_learn_overfits_one_frame(project: Path, tmp_path: Path, fit: Fit) -> None:
     changes = ("training.max_epochs=40", "training.unfreezing_epoch=0", "training.optimizer_params.learning_rate=5e-3")
     config = write_tiny_config(tmp_path / "tiny.yaml", project)
-    out = fit.well(config, *changes, "--overfit", 1, "--output-dir", tmp_path / "run")
+    out = fit.well(config, *changes, "--overfit", 1, "--output", tmp_path / "run")
     losses = pd.read_csv(tmp_path / "run" / "metrics.csv")["heatmap"].dropna()
     assert losses.iloc[-1] < 0.5 * losses.iloc[0]
     assert "imgaug none, imgaug_3d false" in out
@@ -253,7 +253,7 @@ def test_a_network_that_can_learn_overfits_one_frame(project: Path, tmp_path: Pa
 def test_numbers_that_do_not_fit_are_refused_before_the_first_step(
     changes: list[str], message: str, project: Path, tmp_path: Path, fit: Fit
 ) -> None:
-    outcome = fit(write_tiny_config(tmp_path / "tiny.yaml", project), *changes, "--output-dir", tmp_path / "run")
+    outcome = fit(write_tiny_config(tmp_path / "tiny.yaml", project), *changes, "--output", tmp_path / "run")
     assert outcome.status == 2
     assert message in outcome.err
     assert not (tmp_path / "run").exists()
@@ -265,7 +265,7 @@ def test_numbers_that_do_not_fit_are_refused_before_the_first_step(
         ([], "--resume"),
         (["tiny.yaml", "--resume", "run"], "--resume"),
         (["--resume", "nothing"], "nothing"),
-        (["--resume", "run", "--output-dir", "other"], "--output-dir"),
+        (["--resume", "run", "--output", "other"], "--output"),
         (["tiny.yaml", "--dry-run", "--overfit", "1"], "--overfit"),
     ],
 )
@@ -295,14 +295,14 @@ class TestFaults:
 
     @pytest.fixture
     def run(self, config: Path, tmp_path: Path, fit: Fit) -> Path:
-        fit.well(config, "--output-dir", tmp_path / "run")
+        fit.well(config, "--output", tmp_path / "run")
         return tmp_path / "run"
 
     def test_a_loss_that_is_not_finite_names_the_frames_and_keeps_the_batch(
         self, config: Path, tmp_path: Path, fit: Fit
     ) -> None:
         changes = ("training.optimizer_params.learning_rate=1e30", "training.log_every_n_steps=1")
-        outcome = fit(config, *changes, "--output-dir", tmp_path / "run")
+        outcome = fit(config, *changes, "--output", tmp_path / "run")
         assert outcome.status == 2
         assert str(tmp_path / "run" / "not_finite.pt") in outcome.err
         assert "labeled-data/" in outcome.err
@@ -319,7 +319,7 @@ class TestFaults:
 
     def test_a_run_folder_that_cannot_be_made(self, config: Path, tmp_path: Path, fit: Fit) -> None:
         (tmp_path / "file").write_text("")
-        outcome = fit(config, "--output-dir", tmp_path / "file" / "run")
+        outcome = fit(config, "--output", tmp_path / "file" / "run")
         assert outcome.status == 2
         assert str(tmp_path / "file" / "run") in outcome.err
 
@@ -394,7 +394,7 @@ class TestFaults:
 
     def test_a_loader_process_that_dies_is_reported(self, config: Path, tmp_path: Path, project: Path) -> None:
         changes = ("training.num_workers=1", "training.max_epochs=300", "training.log_every_n_steps=1")
-        process = start(config, *changes, "--output-dir", tmp_path / "run")
+        process = start(config, *changes, "--output", tmp_path / "run")
         wait_for_rows(process, tmp_path / "run", 2)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         assert children

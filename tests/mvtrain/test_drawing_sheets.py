@@ -30,7 +30,7 @@ def marks(points: np.ndarray, expected: np.ndarray | None = None, *, filled: boo
         points=points,
         filled=np.full(len(points), filled),
         expected=np.full_like(points, np.nan) if expected is None else expected,
-        alarming=np.zeros(len(points), dtype=bool),
+        highlighted=np.zeros(len(points), dtype=bool),
     )
 
 

@@ -83,7 +83,7 @@ def test_the_tables_equal_a_recount_from_csv_files(run: Path, project: Path, com
     assert "\u2026" not in outcome.out  # nothing is cut off at 80 columns
     assert "validation  cam1  visible " in outcome.out
     assert "validation  cam1  occluded " in outcome.out
-    command("predict", run, project / "config.yaml", "--accelerator", "cpu")
+    command("predict", run, project / "config.yaml", "--device", "cpu")
     errors = []
     for view in VIEWS:
         predicted = read_keypoints(run / "image_preds" / "project" / f"predictions_{view}.csv")
@@ -159,14 +159,14 @@ def test_a_fitted_calibration_reaches_every_prediction(run: Path, project: Path,
     rig = cameras.replace(sizes=np.tile(np.array(SIZE, dtype=float), (3, 1)))
     rig.save(tmp_path / "videos" / "calibration.toml")
     inputs = (project / "config.yaml", tmp_path / "videos", "--calibration", tmp_path / "videos" / "calibration.toml")
-    before = command("predict", run, *inputs, "--accelerator", "cpu", "--output-dir", tmp_path / "before")
+    before = command("predict", run, *inputs, "--device", "cpu", "--output", tmp_path / "before")
     assert "not calibrated" in before.out
     fitted = command("evaluate", run, "--fit-confidence")
     assert fitted.status == 0, fitted.err
     confidence_map = load_run(run).confidence_map
     assert confidence_map is not None
     assert load_run(run, "last").confidence_map is None
-    after = command("predict", run, *inputs, "--accelerator", "cpu", "--output-dir", tmp_path / "after")
+    after = command("predict", run, *inputs, "--device", "cpu", "--output", tmp_path / "after")
     assert after.status == 0, after.err
     assert f"calibrated: the probability that a keypoint lies within {confidence_map.share} of the" in after.out
     for name in (*(f"project/predictions_{view}.csv" for view in VIEWS), *(f"mouse_{view}.csv" for view in VIEWS)):
@@ -184,7 +184,7 @@ def test_a_fitted_calibration_reaches_every_prediction(run: Path, project: Path,
         unweighted, weighted = (read_world(tmp_path / folder / name) for folder in ("before", "after"))
         # Rounded keypoints of an untrained network triangulate to about the same, but for a few.
         assert np.median(np.abs(weighted - expected)) < 0.1 * np.median(np.abs(weighted - unweighted))
-    again = command("predict", run, *inputs, "--accelerator", "cpu", "--output-dir", tmp_path / "before")
+    again = command("predict", run, *inputs, "--device", "cpu", "--output", tmp_path / "before")
     assert "predicted before" not in again.out  # with other likelihoods
 
 

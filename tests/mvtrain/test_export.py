@@ -247,7 +247,7 @@ def test_the_program_in_the_docs_predicts_as_the_run_does(
     config = write_tiny_config(tmp_path / "config.yaml", project)
     run = tmp_path / "run"
     model = f"model.epipolar_attention={str(epipolar).lower()}"
-    fitted = run_mvtrain(capsys, monkeypatch, "fit", config, model, "--output-dir", run)
+    fitted = run_mvtrain(capsys, monkeypatch, "fit", config, model, "--output", run)
     assert fitted.status == 0, fitted.err
     exported = run_mvtrain(capsys, monkeypatch, "export", run)
     assert exported.status == 0, exported.err
@@ -294,7 +294,7 @@ def test_a_users_mistakes_are_reported(
         ((tmp_path / "empty",), str(tmp_path / "empty")),
         ((tmp_path / "nothing",), str(tmp_path / "nothing")),
         ((run, "--checkpoint", "middle"), "best, last"),
-        ((run, "--output-dir", tmp_path / "file" / "here"), str(tmp_path / "file" / "here")),
+        ((run, "--output", tmp_path / "file" / "here"), str(tmp_path / "file" / "here")),
     ):
         outcome = run_mvtrain(capsys, monkeypatch, "export", *arguments)
         assert outcome.status == 2

@@ -85,7 +85,7 @@ def registries() -> Iterator[None]:
 def test_the_loss_and_the_backbone_of_the_page_train(tmp_path: Path, project: Path) -> None:
     write_files(tmp_path)
     config, run = write_config(tmp_path, project, max_epochs=2), tmp_path / "run"
-    outcome = mvtrain("fit", config, "--output-dir", run)
+    outcome = mvtrain("fit", config, "--output", run)
     assert outcome.returncode == 0, outcome.stderr
     assert "bone_length" in outcome.stdout
     assert "vit_patch8" in outcome.stdout

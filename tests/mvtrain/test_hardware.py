@@ -76,7 +76,7 @@ def test_the_choice_is_written_where_a_resumed_run_reads_it(
     project = generate_tiny_project(tmp_path / "project", num_frames=8, num_video_frames=8)
     config = write_tiny_config(tmp_path / "tiny.yaml", project, precision="auto", max_epochs=1)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
-    outcome = run_mvtrain(capsys, monkeypatch, "fit", config, "--output-dir", tmp_path / "run")
+    outcome = run_mvtrain(capsys, monkeypatch, "fit", config, "--output", tmp_path / "run")
     assert outcome.status == 0, outcome.err
     assert load_config(tmp_path / "run" / "config.yaml").training.precision == "bf16-mixed"
 

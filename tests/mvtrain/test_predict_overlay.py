@@ -12,7 +12,7 @@ from helpers.errors import raises_input
 from helpers.runs import KEYPOINTS
 from helpers.videos import write_video
 from mvtrain.config import Config, DataConfig, EvalConfig
-from mvtrain.drawing.keypoints import Style, draw_keypoints, style_of
+from mvtrain.drawing.keypoints import Style, draw_keypoints, style_from_config
 from mvtrain.predict.outputs import PredictionRows, write_predictions
 from mvtrain.predict.overlay import PredictedView, draw_overlay, single_layout, tiled_layout
 from mvtrain.predict.video import Video, open_video
@@ -65,14 +65,14 @@ def test_a_line_has_the_lower_confidence_of_its_ends() -> None:
 
 def test_colors_and_skeleton_come_from_the_config() -> None:
     config = Config(data=DataConfig(skeleton=(("nose", "tail"), ("tail", "paw"))), eval=EvalConfig(colormap="cool"))
-    style = style_of(config, KEYPOINTS, min_confidence=0.1)
+    style = style_from_config(config, KEYPOINTS, min_confidence=0.1)
     assert style.edges == ((0, 2), (2, 3))
     assert style.colors[0] == (255, 255, 0)  # cyan, as blue, green, red
     assert style.colors[-1] == (255, 0, 255)
     with raises_input("bad-value", key="data.skeleton", found="wing", expected=KEYPOINTS):
-        style_of(Config(data=DataConfig(skeleton=(("nose", "wing"),))), KEYPOINTS, min_confidence=0.0)
+        style_from_config(Config(data=DataConfig(skeleton=(("nose", "wing"),))), KEYPOINTS, min_confidence=0.0)
     with raises_input("bad-value", key="eval.colormap", found="cold"):
-        style_of(Config(eval=EvalConfig(colormap="cold")), KEYPOINTS, min_confidence=0.0)
+        style_from_config(Config(eval=EvalConfig(colormap="cold")), KEYPOINTS, min_confidence=0.0)
 
 
 def fake_video(width: int, height: int) -> Video:

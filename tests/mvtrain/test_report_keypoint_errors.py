@@ -9,7 +9,7 @@ import pytest
 from helpers.evaluations import made_up_evaluation
 from helpers.page import Page
 from mvtrain.evaluate.error_tables import error_3d_table, error_table, pck_table
-from mvtrain.evaluate.evaluation import Evaluation, held_out_first, held_out_set
+from mvtrain.evaluate.evaluation import Evaluation, held_out_first, held_out_split
 from mvtrain.evaluate.likelihood_fit import calibration_table
 from mvtrain.report.keypoint_errors import draw_heat_map, errors_section
 from mvtrain.report.reliability import reliability_section
@@ -127,7 +127,7 @@ def test_without_calibration_the_page_says_that_there_is_no_3d() -> None:
 
 @pytest.mark.parametrize(("splits", "expected"), [(["train", "test"], "test"), (["train", "validation"], "validation")])
 def test_the_held_out_split_is_test_else_validation(splits: list[str], expected: str) -> None:
-    assert held_out_set(made_up_evaluation(views=VIEWS, keypoints=KEYPOINTS, sets=splits)) == expected
+    assert held_out_split(made_up_evaluation(views=VIEWS, keypoints=KEYPOINTS, sets=splits)) == expected
 
 
 def test_pck_and_likelihoods_are_those_of_the_evaluation(evaluation: Evaluation) -> None:

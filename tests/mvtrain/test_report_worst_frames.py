@@ -75,7 +75,7 @@ def test_marks_are_in_crop_px(project: Project, evaluation: Evaluation) -> None:
             assert np.isnan(marks.points[~seen]).all()
             np.testing.assert_allclose(marks.expected, predicted[frame, view], atol=1e-9)
             far = np.linalg.norm(predicted[frame, view] - project.points[frame, view], axis=-1)
-            np.testing.assert_array_equal(marks.alarming, seen & (far > 0.1 * evaluation.subject_size[view]))
+            np.testing.assert_array_equal(marks.highlighted, seen & (far > 0.1 * evaluation.subject_size[view]))
 
 
 def test_the_images_show_the_labels(project: Project, evaluation: Evaluation) -> None:

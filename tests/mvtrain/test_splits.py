@@ -14,7 +14,7 @@ from helpers.errors import raises_input
 from mvgeom.errors import InputError
 from mvtrain.config import Config, DataConfig, TrainingConfig
 from mvtrain.project.project import Project
-from mvtrain.project.splits import SET_NAMES, Split, split_frames
+from mvtrain.project.splits import SPLIT_NAMES, Split, split_frames
 
 SESSIONS = st.lists(st.integers(1, 30), min_size=1, max_size=8).map(
     lambda sizes: tuple(f"s{i}" for i, size in enumerate(sizes) for _ in range(size))
@@ -54,8 +54,8 @@ def attempt(sessions: tuple[str, ...], kind: str, **training: Any) -> Split | No
     return None
 
 
-def sets_of(split: Split) -> list[np.ndarray]:
-    return [getattr(split, name) for name in SET_NAMES]
+def assign_splits(split: Split) -> list[np.ndarray]:
+    return [getattr(split, name) for name in SPLIT_NAMES]
 
 
 @given(
@@ -74,15 +74,15 @@ def test_every_frame_in_exactly_one_set(
     if result is None:
         assert kind != "random" or len(sessions) < 4
         return
-    rows = np.concatenate(sets_of(result))
+    rows = np.concatenate(assign_splits(result))
     assert sorted(rows) == list(range(len(sessions)))
-    for part in sets_of(result):
+    for part in assign_splits(result):
         assert (np.diff(part) > 0).all()
         assert part.dtype == np.int64
-    for name in SET_NAMES:
+    for name in SPLIT_NAMES:
         np.testing.assert_array_equal(np.flatnonzero(result.names() == name), getattr(result, name))
     again = split(sessions, kind, train_frames=train_frames, **arguments)
-    for part, same in zip(sets_of(result), sets_of(again), strict=True):
+    for part, same in zip(assign_splits(result), assign_splits(again), strict=True):
         np.testing.assert_array_equal(part, same)
     whole = split(sessions, kind, **arguments)
     np.testing.assert_array_equal(result.validation, whole.validation)
@@ -109,7 +109,7 @@ def test_blocks_are_in_order_within_each_session(sessions: tuple[str, ...], frac
     result = attempt(mixed, "block", train_prob=fractions[0], val_prob=fractions[1])
     if result is None:
         return
-    number = np.array([SET_NAMES.index(name) for name in result.names()])
+    number = np.array([SPLIT_NAMES.index(name) for name in result.names()])
     for session in set(sessions):
         rows = number[np.asarray(mixed) == session]
         assert (np.diff(rows) >= 0).all()

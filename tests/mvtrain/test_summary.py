@@ -34,7 +34,7 @@ def test_schedules_beyond_the_end_of_the_run_are_named(
         "eval.predict_vids_after_training=false",
     )
     run = tmp_path / "run"
-    outcome = run_mvtrain(capsys, monkeypatch, "fit", project / "config.yaml", *changes, "--output-dir", run)
+    outcome = run_mvtrain(capsys, monkeypatch, "fit", project / "config.yaml", *changes, "--output", run)
     assert outcome.status == 0, outcome.err
     lines = {line.split("  ")[0]: line for line in outcome.out.splitlines()}
     assert "from epoch 60, which is after the end of the run (0%)" in lines["patch mask"]

@@ -23,7 +23,7 @@ from mvtrain.check.results import Results, percentile
 from mvtrain.config import Config
 from mvtrain.project.label_tables import VISIBLE
 from mvtrain.project.project import Project, full_to_model
-from mvtrain.project.splits import SET_NAMES
+from mvtrain.project.splits import SPLIT_NAMES
 
 NUM_WORST = 10
 """Number of labels in the table of the largest errors."""
@@ -172,7 +172,7 @@ def write_json(path: Path, results: Results) -> None:
         "project": str(project.root),
         "views": project.view_names,
         "keypoints": project.keypoint_names,
-        "frames": {name: len(getattr(results.split, name)) for name in SET_NAMES},
+        "frames": {name: len(getattr(results.split, name)) for name in SPLIT_NAMES},
         "findings": [
             {
                 "code": each.code,

@@ -73,7 +73,7 @@ def write_label_sheet(
             points=project.points[row, view],
             filled=project.visibility[row, view] == VISIBLE,
             expected=errors.expected[row, view],
-            alarming=errors.suspect[row, view],
+            highlighted=errors.suspect[row, view],
         )
         return draw_cell(read_image(path), marks, colors, size)
 
@@ -146,6 +146,6 @@ def _sample_cells(sample: Sample, colors: list[tuple[int, int, int]], size: tupl
         visible = sample.visibility[view] == VISIBLE
         nothing = np.full_like(sample.points[view], np.nan)
         points = np.where(visible[:, None], sample.points[view], np.nan)
-        marks = Marks(points=points, filled=visible, expected=nothing, alarming=np.zeros_like(visible))
+        marks = Marks(points=points, filled=visible, expected=nothing, highlighted=np.zeros_like(visible))
         cells.append(draw_cell(image, marks, colors, size, zoom=False) if sample.view_present[view] else None)
     return cells

@@ -34,7 +34,7 @@ class Style:
     min_confidence: float
 
 
-def style_of(config: Config, keypoint_names: tuple[str, ...], *, min_confidence: float) -> Style:
+def style_from_config(config: Config, keypoint_names: tuple[str, ...], *, min_confidence: float) -> Style:
     """Build the style from a config's colormap and skeleton.
 
     Args:

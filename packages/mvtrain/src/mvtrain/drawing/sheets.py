@@ -51,13 +51,13 @@ class Marks:
         filled: (K,) True for a dot, False for a ring.
         expected: (K, 2) labels in px as the other views place them, drawn as a cross with a line to the label; NaN is
             not drawn.
-        alarming: (K,) True for labels with a large circle around them.
+        highlighted: (K,) True for labels with a large circle around them.
     """
 
     points: np.ndarray
     filled: np.ndarray
     expected: np.ndarray
-    alarming: np.ndarray
+    highlighted: np.ndarray
 
 
 def palette(count: int) -> list[Color]:
@@ -103,7 +103,7 @@ def draw_cell(
     for number, (label, color) in enumerate(zip(points, colors, strict=True)):
         if np.isfinite(label).all():
             _dot(cell, label, color, filled=bool(marks.filled[number]))
-            if marks.alarming[number]:
+            if marks.highlighted[number]:
                 cv2.circle(cell, _fixed(label), 12 << _FRACTION_BITS, ALARM, 2, cv2.LINE_AA, _FRACTION_BITS)
             draw_text(cell, str(number + 1), (label[0] + 6, label[1] - 4), color, scale=0.4)
     return cell

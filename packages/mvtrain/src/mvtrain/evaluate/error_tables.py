@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mvtrain.evaluate.evaluation import Evaluation
-from mvtrain.project.splits import SET_NAMES
+from mvtrain.project.splits import SPLIT_NAMES
 
 ALL = "all"
 """Name for all views or all keypoints together."""
@@ -166,7 +166,7 @@ def _table(rows: Sequence[Mapping[str, object]], columns: tuple[str, ...]) -> pd
 
 def _by_split(evaluation: Evaluation, values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the frames of each split that has any."""
-    for split in SET_NAMES:
+    for split in SPLIT_NAMES:
         rows = evaluation.split == split
         if rows.any():
             yield split, values[rows]

@@ -21,7 +21,7 @@ from mvtrain.predict.predictor import Predictor
 from mvtrain.project.label_tables import VISIBLE
 from mvtrain.project.labels_3d import read_truth, triangulate_labels
 from mvtrain.project.project import Project, project_into_images, to_crop
-from mvtrain.project.splits import SET_NAMES, split_frames
+from mvtrain.project.splits import SPLIT_NAMES, split_frames
 
 _ORDER = ("test", "validation", "train", "unused")
 """Splits by their value for the error on new images, highest first."""
@@ -33,7 +33,7 @@ def is_own_project(run: Run, project: Project) -> bool:
     return folder is not None and folder.resolve() == project.root.resolve()
 
 
-def sets_of(run: Run, project: Project) -> np.ndarray:
+def assign_splits(run: Run, project: Project) -> np.ndarray:
     """Assign every frame of a project its split: train, validation, test or unused.
 
     For the run's own project it is the split written when training ended (`predictions_<view>.csv`), since labels that
@@ -51,7 +51,7 @@ def sets_of(run: Run, project: Project) -> np.ndarray:
     tables = [run.folder / f"predictions_{view}.csv" for view in project.view_names]
     if not all(path.is_file() for path in tables):
         return split_frames(project, run.config).names().astype(str)
-    written = [_written_sets(path) for path in tables]
+    written = [_read_written_splits(path) for path in tables]
     sets = []
     for names in project.image_names:
         known = [table[name] for table, name in zip(written, names, strict=True) if name is not None and name in table]
@@ -59,17 +59,17 @@ def sets_of(run: Run, project: Project) -> np.ndarray:
     return np.array(sets)
 
 
-def _written_sets(path: Path) -> dict[str, str]:
+def _read_written_splits(path: Path) -> dict[str, str]:
     """Read the split of each image name."""
     try:
         table = pd.read_csv(path, header=None, skiprows=3, dtype=str)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a table of predictions: {error}", code="damaged-file", path=path) from error
     sets = dict(zip(table.iloc[:, 0], table.iloc[:, -1], strict=True))
-    strange = next((name for name in sets.values() if name not in SET_NAMES), None)
+    strange = next((name for name in sets.values() if name not in SPLIT_NAMES), None)
     if strange is not None:
         raise InputError(
-            f"{path}: in the last column found {strange!r}, expected one of {', '.join(SET_NAMES)}",
+            f"{path}: in the last column found {strange!r}, expected one of {', '.join(SPLIT_NAMES)}",
             code="damaged-file",
             path=path,
             value=strange,
@@ -173,7 +173,7 @@ def evaluate(
     """
     check_project(project, run.spec)
     predictor = Predictor.from_run(run, device or torch.device("cpu"), batch_size)
-    return compare(project, predict_project(predictor, project), sets_of(run, project), run.confidence_map)
+    return compare(project, predict_project(predictor, project), assign_splits(run, project), run.confidence_map)
 
 
 def compare(
@@ -239,7 +239,7 @@ def _hidden_labels(project: Project, rows: np.ndarray, labels_3d: np.ndarray) ->
     return np.where((project.visibility[rows] == VISIBLE)[..., None], np.nan, known)
 
 
-def held_out_set(evaluation: Evaluation) -> str:
+def held_out_split(evaluation: Evaluation) -> str:
     """Return the split whose errors are closest to those on new images: test, else validation, else train."""
     return next(name for name in _ORDER if (evaluation.split == name).any())
 
@@ -261,7 +261,7 @@ def describe_unlearned(evaluation: Evaluation, heatmap_size: tuple[int, int], he
     starving = starving_keypoints(evaluation.raw_confidence, np.isfinite(evaluation.pixel_error), heatmap_size)
     if starving:
         lines.append(describe_starving(starving, evaluation.keypoint_names, heatmap_loss))
-    split = held_out_set(evaluation)
+    split = held_out_split(evaluation)
     rows = evaluation.split == split
     error, baseline = evaluation.pixel_error[rows], evaluation.mean_pose_error[rows]
     known = np.isfinite(error) & np.isfinite(baseline)

@@ -17,7 +17,7 @@ from rich.table import Table
 from mvgeom.files import replace_file
 from mvtrain.evaluate.error_tables import ALL, OCCLUDED, errors_by_view
 from mvtrain.metrics.errors import OCCLUDED_SOURCE
-from mvtrain.project.splits import SET_NAMES
+from mvtrain.project.splits import SPLIT_NAMES
 
 _COLORS = {"train": "tab:gray", "validation": "tab:blue", "test": "tab:orange", "unused": "tab:green"}
 _LARGEST_SHARE = 0.3
@@ -58,7 +58,7 @@ def print_keypoints(console: Console, errors: pd.DataFrame) -> None:
     kinds = {"label": "visible", "occluded": "occluded"}
     chosen = errors[(errors["view"] == ALL) & errors["error"].isin(list(kinds)) & (errors["split"] != "unused")]
     shown = set(zip(chosen["split"], chosen["error"], strict=True))
-    columns = [(split, kind) for split in SET_NAMES for kind in kinds if (split, kind) in shown]
+    columns = [(split, kind) for split in SPLIT_NAMES for kind in kinds if (split, kind) in shown]
     console.print("\nmedian error in px by keypoint")
     table = _table(("keypoint",), [f"{split}\n{kinds[kind]}" for split, kind in columns])
     medians = chosen.set_index(["split", "error", "keypoint"])["median"].to_dict()

@@ -13,7 +13,7 @@ from mvgeom.errors import InputError
 from mvgeom.files import write_text
 from mvtrain.config import Config
 from mvtrain.evaluate.error_tables import error_3d_table, error_table, pck_table
-from mvtrain.evaluate.evaluation import Evaluation, compare, describe_unlearned, is_own_project, sets_of
+from mvtrain.evaluate.evaluation import Evaluation, compare, describe_unlearned, is_own_project, assign_splits
 from mvtrain.evaluate.likelihood_fit import (
     DEFAULT_SHARE,
     calibration_errors,
@@ -101,7 +101,7 @@ def evaluate_command(run_dir: Path, options: EvaluateOptions, console: Console) 
     share = _share(options, run)
     project = read_project(config_of_project(run, options.project))
     check_project(project, run.spec)
-    own, sets = is_own_project(run, project), sets_of(run, project)
+    own, sets = is_own_project(run, project), assign_splits(run, project)
     if not own:
         trained_on = run.config.data.data_dir
         print_line(

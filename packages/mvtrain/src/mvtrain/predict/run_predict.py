@@ -14,7 +14,7 @@ from rich.text import Text
 
 from mvgeom.errors import InputError
 from mvtrain.config import Config
-from mvtrain.drawing.keypoints import style_of
+from mvtrain.drawing.keypoints import style_from_config
 from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.model.likelihood import describe_likelihood
 from mvtrain.model.run_folder import load_run
@@ -145,7 +145,7 @@ def predict_videos(predictor: Predictor, config: Config, out_dir: Path, console:
     jobs = _make_jobs(found.complete, config, predictor.spec, out_dir, PredictOptions(), console)
     if config.eval.save_vids_after_training:
         least = config.eval.confidence_thresh_for_vid
-        style = style_of(config, predictor.spec.keypoint_names, min_confidence=least)
+        style = style_from_config(config, predictor.spec.keypoint_names, min_confidence=least)
         jobs = [replace(job, labeled=style) for job in jobs]
     predict_jobs(predictor, jobs, console)
 
@@ -243,7 +243,7 @@ def _make_jobs(
         InputError: A file cannot be opened as a video, only some views have boxes, or a calibration has other views.
     """
     jobs = []
-    overlay = style_of(config, spec.keypoint_names, min_confidence=0.0) if options.overlay else None
+    overlay = style_from_config(config, spec.keypoint_names, min_confidence=0.0) if options.overlay else None
     for session in sessions:
         for video in session.videos:
             check_video(video)

@@ -11,7 +11,7 @@ from mvgeom.errors import InputError
 from mvtrain.config import Config
 from mvtrain.project.project import Project
 
-SET_NAMES = ("train", "validation", "test", "unused")
+SPLIT_NAMES = ("train", "validation", "test", "unused")
 """Splits, in the order of their numbers; the tables' column is `set`."""
 
 
@@ -34,8 +34,8 @@ class Split:
 
     def names(self) -> np.ndarray:
         """Return (N,) the split of each row: train, validation, test or unused."""
-        names = np.empty(sum(len(getattr(self, name)) for name in SET_NAMES), dtype=object)
-        for name in SET_NAMES:
+        names = np.empty(sum(len(getattr(self, name)) for name in SPLIT_NAMES), dtype=object)
+        for name in SPLIT_NAMES:
             names[getattr(self, name)] = name
         return names
 
@@ -116,7 +116,7 @@ def _by_session(sessions: Sequence[str], fractions: np.ndarray, generator: np.ra
     wanted = np.flatnonzero(fractions > 0)
     if len(distinct) < len(wanted):
         raise InputError(
-            f"data.split: session needs at least {len(wanted)} sessions for {', '.join(SET_NAMES[i] for i in wanted)}, "
+            f"data.split: session needs at least {len(wanted)} sessions for {', '.join(SPLIT_NAMES[i] for i in wanted)}, "
             f"found {len(distinct)} ({', '.join(distinct)}). Use data.split: block, or set fractions to 0",
             code="too-few-sessions",
             key="data.split",
@@ -139,11 +139,11 @@ def _check_not_empty(sets: np.ndarray, fractions: np.ndarray, kind: str, num_fra
     for number, (fraction, share) in enumerate(zip(fractions, shares, strict=True)):
         if fraction > 0 and not (sets == number).any():
             raise InputError(
-                f"the {SET_NAMES[number]} split is empty: {share} is {fraction:g} of {num_frames} frames with "
+                f"the {SPLIT_NAMES[number]} split is empty: {share} is {fraction:g} of {num_frames} frames with "
                 f"data.split {kind}. Set the fraction to 0, or label more frames",
                 code="empty-split",
                 key="training.train_prob" if number == 0 else "training.val_prob",
-                split=SET_NAMES[number],
+                split=SPLIT_NAMES[number],
                 found=num_frames,
             )
 

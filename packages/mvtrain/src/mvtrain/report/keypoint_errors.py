@@ -9,7 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from mvtrain.evaluate.error_tables import ALL, OCCLUDED, VISIBLE, errors_by_view
-from mvtrain.evaluate.evaluation import Evaluation, held_out_set
+from mvtrain.evaluate.evaluation import Evaluation, held_out_split
 from mvtrain.metrics.errors import OCCLUDED_SOURCE
 from mvtrain.report.html import Section, heading, join_parts, number, paragraph, sentence, significant, table
 from mvtrain.report.plots import figure, figure_html, go, plain
@@ -28,7 +28,7 @@ def errors_section(evaluation: Evaluation, errors: pd.DataFrame, errors_3d: pd.D
         errors: Table from `evaluate.error_tables.error_table`.
         errors_3d: Table from `evaluate.error_tables.error_3d_table`.
     """
-    held_out = held_out_set(evaluation)
+    held_out = held_out_split(evaluation)
     beside = ", and between prediction and known place of occluded keypoints" if _has_occluded(errors) else ""
     height = 150 + _ROW_HEIGHT * len(evaluation.keypoint_names)
     parts = [
@@ -97,7 +97,7 @@ def draw_heat_map(evaluation: Evaluation, errors: pd.DataFrame, visibility: str 
     }
     if not medians:
         return figure("no visible label")
-    held_out = held_out_set(evaluation)
+    held_out = held_out_split(evaluation)
     shown = held_out if held_out in medians else next(iter(medians))
     drawn = figure(_title(shown, visibility))
     largest = float(max(np.nanmax(values.to_numpy()) for values in medians.values()))

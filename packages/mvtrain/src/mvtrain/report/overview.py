@@ -10,11 +10,11 @@ import pandas as pd
 from markupsafe import Markup
 
 from mvtrain.evaluate.error_tables import ALL, VISIBLE, statistics
-from mvtrain.evaluate.evaluation import Evaluation, describe_unlearned, held_out_set
+from mvtrain.evaluate.evaluation import Evaluation, describe_unlearned, held_out_split
 from mvtrain.evaluate.likelihood_fit import calibration_errors
 from mvtrain.model.run_folder import Run
 from mvtrain.project.project import Project
-from mvtrain.project.splits import SET_NAMES
+from mvtrain.project.splits import SPLIT_NAMES
 from mvtrain.report.html import Card, head_html, number, significant
 
 _UNKNOWN = "unknown: the run folder has no run.yaml"
@@ -52,7 +52,7 @@ def overview_html(
 
 
 def _cards(evaluation: Evaluation, tables: Mapping[str, pd.DataFrame], share: float) -> list[Card]:
-    split = held_out_set(evaluation)
+    split = held_out_split(evaluation)
     rows = evaluation.split == split
     error = statistics(evaluation.pixel_error[rows])
     baseline = statistics(evaluation.mean_pose_error[rows])["mean"]
@@ -147,7 +147,7 @@ def _facts(
     info: list[dict[str, Any]],
     metrics: pd.DataFrame | None,
 ) -> dict[str, str]:
-    counts = {name: int((evaluation.split == name).sum()) for name in SET_NAMES}
+    counts = {name: int((evaluation.split == name).sum()) for name in SPLIT_NAMES}
     width, height = run.spec.image_size
     sessions = list(dict.fromkeys(evaluation.sessions))
     more = f" and {len(sessions) - _SHOWN_SESSIONS} more" if len(sessions) > _SHOWN_SESSIONS else ""

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from mvtrain.drawing.sheets import Color, Marks, cell_size, draw_cell, frame_title, palette
 from mvtrain.evaluate.error_tables import statistics
-from mvtrain.evaluate.evaluation import Evaluation, held_out_set
+from mvtrain.evaluate.evaluation import Evaluation, held_out_split
 from mvtrain.evaluate.likelihood_fit import DEFAULT_SHARE
 from mvtrain.project.images import read_image
 from mvtrain.project.project import Project, to_crop
@@ -28,7 +28,7 @@ def worst_frames_section(evaluation: Evaluation, project: Project) -> Section:
     Raises:
         InputError: An image cannot be read.
     """
-    split = held_out_set(evaluation)
+    split = held_out_split(evaluation)
     worst = worst_rows(evaluation, max(1, min(_NUM_FRAMES, _MAX_IMAGES // len(evaluation.view_names))))
     colors = palette(len(evaluation.keypoint_names))
     if worst:
@@ -55,7 +55,7 @@ def worst_rows(evaluation: Evaluation, count: int) -> list[int]:
     Of frames close to each other in a session only the worst is taken, because they look alike.
     """
     means = np.array([statistics(errors)["mean"] for errors in evaluation.pixel_error])
-    candidates = np.flatnonzero((evaluation.split == held_out_set(evaluation)) & np.isfinite(means))
+    candidates = np.flatnonzero((evaluation.split == held_out_split(evaluation)) & np.isfinite(means))
     chosen: list[int] = []
     for frame in candidates[np.argsort(-means[candidates], kind="stable")].tolist():
         distances = np.abs(evaluation.rows[chosen] - evaluation.rows[frame])
@@ -93,5 +93,5 @@ def marks_of(evaluation: Evaluation, project: Project, frame: int, view: int) ->
         points=labels,
         filled=np.ones(len(labels), dtype=bool),
         expected=to_crop(project, row, evaluation.points[[frame]])[0, view],
-        alarming=evaluation.pixel_error[frame, view] > DEFAULT_SHARE * evaluation.subject_size[view],
+        highlighted=evaluation.pixel_error[frame, view] > DEFAULT_SHARE * evaluation.subject_size[view],
     )

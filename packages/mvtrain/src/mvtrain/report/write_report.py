@@ -11,7 +11,7 @@ from rich.console import Console
 
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
-from mvtrain.drawing.keypoints import style_of
+from mvtrain.drawing.keypoints import style_from_config
 from mvtrain.evaluate.error_tables import error_3d_table, error_table, pck_table
 from mvtrain.evaluate.evaluation import evaluate, held_out_first
 from mvtrain.evaluate.likelihood_fit import DEFAULT_SHARE, calibration_table
@@ -66,7 +66,7 @@ def report_command(run_dir: Path, options: ReportOptions, console: Console) -> N
     # Read first: errors in these files are found before the network runs, which takes longest.
     metrics, info, recordings = read_metrics(run_dir), read_run_info(run_dir), read_recordings(run)
     project = _read_project(run)
-    edges = style_of(run.config, project.keypoint_names, min_confidence=0).edges
+    edges = style_from_config(run.config, project.keypoint_names, min_confidence=0).edges
     evaluation = evaluate(run, project, device=choose_device(options.device), batch_size=options.batch_size)
     if metrics is None:
         print_warning(console, f"{run_dir} has no metrics.csv: the page has no learning curves")
