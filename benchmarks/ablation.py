@@ -185,7 +185,7 @@ def main() -> None:
 
 
 def make_projects(out: Path) -> None:
-    """`truth`, which knows all positions, and `project`, the same with the hidden keypoints unlabelled."""
+    """`truth`, which knows all positions, and `project`, the same with the hidden keypoints unlabeled."""
     if (out / "project").exists():
         return
     if not (out / "truth").exists():
@@ -383,7 +383,7 @@ def known_places(
 
 
 def blank_views(batches: Iterable[Batch], views: np.ndarray, mean: tuple[float, ...]) -> Iterator[Batch]:
-    """The same batches with one view of each frame replaced by the mean colour, which is 0 for the network.
+    """The same batches with one view of each frame replaced by the mean color, which is 0 for the network.
 
     Args:
         batches: of all frames, in their order.

@@ -1,4 +1,4 @@
-"""How well a 2D map stands for the 3D move of 3D augmentation, on a labelled project.
+"""How well a 2D map stands for the 3D move of 3D augmentation, on a labeled project.
 
     uv run python benchmarks/move_residual.py [PROJECT/config.yaml] [--draws 10]
 
@@ -100,8 +100,8 @@ def main() -> None:
 def in_input(points: np.ndarray, to_model: np.ndarray) -> float:
     """Share of the labels that fall into the network's input."""
     model = affine.apply(to_model, points)
-    labelled = np.isfinite(points).all(-1)
-    return float(((model >= -0.5) & (model <= np.array(SIZE) - 0.5)).all(-1)[labelled].mean())
+    labeled = np.isfinite(points).all(-1)
+    return float(((model >= -0.5) & (model <= np.array(SIZE) - 0.5)).all(-1)[labeled].mean())
 
 
 def percentiles(errors: list[np.ndarray]) -> str:

@@ -55,7 +55,7 @@ from mvtrain.training.step import TrainingStep
 
 PARTS = {
     "choosing patches": "masking",
-    "normalising, blanking": "masking",
+    "normalizing, blanking": "masking",
     "epipolar lines": "geometry",
     "backbone": "backbone",
     "head": "head",
@@ -190,7 +190,7 @@ class Bench:
             return call
 
         def marked_bias(*arguments: Any, **options: Any) -> Tensor:
-            marks("normalising, blanking")
+            marks("normalizing, blanking")
             bias = epipolar_bias(*arguments, **options)
             marks("epipolar lines")
             return bias
@@ -200,7 +200,7 @@ class Bench:
             inputs[0].register_hook(lambda _: marks("backward: head"))
 
         handles = [
-            self.model.module.register_forward_pre_hook(lambda *_: marks("normalising, blanking")),
+            self.model.module.register_forward_pre_hook(lambda *_: marks("normalizing, blanking")),
             head.register_forward_pre_hook(before_head),
             head.register_forward_hook(lambda *_: marks("head")),
         ]

@@ -27,7 +27,7 @@ _LEAVE = """() => {
 
 
 def take_picture(report: Path, out: Path) -> None:
-    """Write the picture as PNG with 256 colours."""
+    """Write the picture as PNG with 256 colors."""
     executable = shutil.which("chromium")
     if executable is None:
         raise SystemExit("no chromium: install it (apt-get install chromium)")

@@ -219,7 +219,10 @@ MISTAKES = {
     "no such source": (["import", "sleap", "{tmp}/none.slp"], "none.slp does not exist"),
     "nothing": (["import", "sleap"], "nothing to import: give a SOURCE"),
     "view without path": (["import", "sleap", "--view", "top"], "--view 'top' must look like top=path/to/source"),
-    "out exists": (["import", "deeplabcut", "{dlc}", "--output", "{dlc}"], "already exists; remove it or choose another"),
+    "out exists": (
+        ["import", "deeplabcut", "{dlc}", "--output", "{dlc}"],
+        "already exists; remove it or choose another",
+    ),
     "no media": (["import", "deeplabcut", "{dlc}", "--media", "{tmp}/none"], "none is no folder"),
     "no calibration": (["import", "deeplabcut", "{dlc}", "--calibration", "{tmp}/c.toml"], "c.toml does not exist"),
     "other cameras": (
@@ -268,6 +271,8 @@ def test_missing_images_are_named_and_can_be_left_out(project: Project, tmp_path
     outcome = mvtrain("import", "deeplabcut", source, "--output", tmp_path / "empty", "--allow-absent")
     assert outcome.status == 0, outcome.err
     assert sum(name is None for names in read(tmp_path / "empty").image_names for name in names) == 10
-    outcome = mvtrain(*("import", "deeplabcut", source, "--output", tmp_path / "full", "--media", project.root / "videos"))
+    outcome = mvtrain(
+        *("import", "deeplabcut", source, "--output", tmp_path / "full", "--media", project.root / "videos")
+    )
     assert outcome.status == 0, outcome.err
     assert "10 images from videos" in outcome.out

@@ -32,7 +32,7 @@ def arc_of_cameras(
     step_deg: float = 25.0,
     fisheye: bool = False,
 ) -> CameraGroup:
-    """Cameras on an arc around the origin that look at it; neighbours differ by `step_deg`."""
+    """Cameras on an arc around the origin that look at it; neighbors differ by `step_deg`."""
     rng = np.random.default_rng(7)
     rotation, translation = [], []
     for view in range(num_views):
@@ -101,7 +101,7 @@ def photograph(cameras: CameraGroup, board: Board, filmed: Filmed) -> list[list[
 
 
 def picture(board: Board, homography: np.ndarray, size: tuple[int, int], *, blur: float = 0.8) -> np.ndarray:
-    """(H, W) grey picture of a board with a white border, by its homography from board coordinates to pixels."""
+    """(H, W) gray picture of a board with a white border, by its homography from board coordinates to pixels."""
     columns, rows = board.grid
     cell = 60
     if isinstance(board, CharucoBoard):

@@ -51,7 +51,7 @@ def test_a_box_from_keypoints_holds_them_all(seed: int, margin: float, aspect: f
 
 def test_margin_and_least_size_of_a_box() -> None:
     points = np.array([[10.0, 20.0], [30.0, 30.0]])
-    # The centres of the outermost pixels are 20 and 10 apart; the larger extent sets the margin on every side.
+    # The centers of the outermost pixels are 20 and 10 apart; the larger extent sets the margin on every side.
     np.testing.assert_allclose(boxes.from_keypoints(points, margin=0.0), [10.5, 20.5, 20, 10])
     np.testing.assert_allclose(boxes.from_keypoints(points, margin=0.1), [8.5, 18.5, 24, 14])
     np.testing.assert_allclose(boxes.from_keypoints(points[:1], min_size=8.0), [6.5, 16.5, 8, 8])
@@ -91,7 +91,7 @@ def test_clipped_boxes_lie_in_the_frame_and_in_themselves(seed: int) -> None:
 
 @settings(max_examples=50)
 @given(seed=SEEDS, aspect=st.floats(0.1, 10))
-def test_aspect_grows_one_side_about_the_centre(seed: int, aspect: float) -> None:
+def test_aspect_grows_one_side_about_the_center(seed: int, aspect: float) -> None:
     original = random_boxes(np.random.default_rng(seed), 5)
     found = boxes.with_aspect(original, aspect)
     np.testing.assert_allclose(found[:, 2] / found[:, 3], aspect, rtol=1e-9)

@@ -1,4 +1,4 @@
-"""Boards in pictures: finding them, telling why they are not found, and which pictures are of one moment."""
+"""Boards in images: finding them, telling why they are not found, and which images are of one frame."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ CHESSBOARD = Chessboard(columns=7, rows=5, square_size=0.03)
 CHARUCO = CharucoBoard(columns=8, rows=6, square_size=0.03, marker_size=0.022)
 
 HOMOGRAPHY = np.array([[2200.0, -300, 150], [250, 2000, 120], [0.9, 0.3, 1]])
-"""Board (metres) to pixels: turned a little, seen from the side."""
+"""Board (meters) to pixels: turned a little, seen from the side."""
 
 
 def shown(board: Board, homography: np.ndarray = HOMOGRAPHY, **options: object) -> tuple[np.ndarray, np.ndarray]:
-    """A picture of the board, and where its corners are."""
+    """A image of the board, and where its corners are."""
     corners = object_points(board)[:, :2]
     expected = cv2.perspectiveTransform(corners[:, None], homography)[:, 0]
     return picture(board, homography, (800, 600), **options), expected  # type: ignore[arg-type]
@@ -56,7 +56,7 @@ def test_chessboard_corners_are_exact_and_in_order(turn: float, tilt: float, blu
 
 def test_order_is_unique_where_one_side_is_odd_and_the_other_even() -> None:
     board = Chessboard(columns=7, rows=4, square_size=0.03)
-    for turn in (np.eye(3), np.array([[-1, 0, 799.0], [0, -1, 599], [0, 0, 1]])):  # and the picture upside down
+    for turn in (np.eye(3), np.array([[-1, 0, 799.0], [0, -1, 599], [0, 0, 1]])):  # and the image upside down
         image, expected = shown(board, turn @ HOMOGRAPHY)
         found = find_chessboard(image, board.grid)
         assert found is not None
@@ -96,7 +96,7 @@ def test_other_sizes_are_measured(asked: tuple[int, int]) -> None:
 
 
 def sources(folder: Path, board: Board, *, cameras: int = 2, frames: int = 3, **options: object) -> dict[str, Source]:
-    """Folders of pictures, the board a little elsewhere in each."""
+    """Folders of images, the board a little elsewhere in each."""
     result = {}
     for camera in range(1, cameras + 1):
         images = {}
@@ -138,30 +138,33 @@ def test_why_a_chessboard_is_not_found(tmp_path: Path) -> None:
     nothing = write(tmp_path / "empty", {"a.png": np.full((480, 640), 128, np.uint8)})
     (finding,) = detect_boards({"cam1": open_source("cam1", nothing)}, CHESSBOARD).findings
     assert finding.code == "no_boards"
-    assert "is it in the picture, in focus and whole?" in finding.text
+    assert finding.cameras == ("cam1",)
+    assert finding.evidence == {"found": 0, "pictures": 1}
 
 
 @pytest.mark.parametrize(
-    ("change", "asked", "code", "says"),
+    ("change", "asked", "code", "evidence"),
     [
-        (None, {"dictionary": "DICT_5X5_50"}, "wrong_dictionary", "its markers are of DICT_4X4_50"),
-        (lambda image: np.ascontiguousarray(image[:, ::-1]), {}, "mirrored_images", "flip the pictures"),
-        (lambda image: 255 - image, {}, "negative_board", "black and white are exchanged"),
-        (None, {"legacy": True}, "other_pattern", "the board is printed in the present pattern"),
-        (None, {"columns": 6, "rows": 4}, "other_board_size", "numbers that a board of 6x4 squares does not have"),
-        (None, {"columns": 6, "rows": 8}, "other_board_size", "they do not form that board"),
+        (None, {"dictionary": "DICT_5X5_50"}, "wrong_dictionary", {"markers", "markers_of_best"}),
+        (lambda image: np.ascontiguousarray(image[:, ::-1]), {}, "mirrored_images", {"markers", "mirrored_markers"}),
+        (lambda image: 255 - image, {}, "negative_board", {"markers", "negative_markers"}),
+        (None, {"legacy": True}, "other_pattern", {"markers"}),
+        (None, {"columns": 6, "rows": 4}, "other_board_size", {"markers", "foreign_share"}),
+        (None, {"columns": 6, "rows": 8}, "other_board_size", {"markers"}),
     ],
     ids=["dictionary", "mirrored", "negative", "legacy", "smaller", "exchanged"],
 )
-def test_why_a_charuco_board_is_not_found(change: object, asked: dict, code: str, says: str, tmp_path: Path) -> None:
+def test_why_a_charuco_board_is_not_found(
+    change: object, asked: dict, code: str, evidence: set[str], tmp_path: Path
+) -> None:
     image, _ = shown(CHARUCO)
     images = {f"{number}.png": change(image) if callable(change) else image for number in range(1)}
     board = CharucoBoard(**{"columns": 8, "rows": 6, "square_size": 0.03, "marker_size": 0.022, **asked})
     (finding,) = detect_boards({"cam1": open_source("cam1", write(tmp_path / "a", images))}, board).findings
     assert finding.code == code
     assert finding.severity == "error"
-    assert says in finding.text
-    assert finding.text.startswith("camera 'cam1': the ChArUco board of ")
+    assert set(finding.evidence) - {"found", "pictures"} == evidence
+    assert finding.cameras == ("cam1",)
 
 
 def test_videos(tmp_path: Path) -> None:
@@ -190,7 +193,7 @@ def test_videos(tmp_path: Path) -> None:
         (["cam03_ext"], ["cam04_ext"], ["0"]),
     ],
 )
-def test_moments_by_the_names_of_images(first: list[str], second: list[str], names: list[str]) -> None:
+def test_frames_by_the_names_of_images(first: list[str], second: list[str], names: list[str]) -> None:
     found = frame_names(
         {
             camera: Source(name=camera, images=tuple(Path(f"{stem}.png") for stem in stems))
@@ -200,7 +203,7 @@ def test_moments_by_the_names_of_images(first: list[str], second: list[str], nam
     assert found == {"a": names, "b": names}
 
 
-def test_moments_by_order() -> None:
+def test_frames_by_order() -> None:
     given = {
         camera: Source(name=camera, images=tuple(Path(f"{stem}.png") for stem in stems))
         for camera, stems in (("a", ["x1", "x2"]), ("b", ["y7", "y8"]))
@@ -226,7 +229,7 @@ def test_images_are_sorted_by_number(tmp_path: Path) -> None:
     assert [path.name for path in open_source("a", tmp_path / "a" / "img9.png").images] == ["img9.png"]
 
 
-def test_mistakes_in_pictures(tmp_path: Path) -> None:
+def test_mistakes_in_images(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with raises_input("missing-file", view="a", path="empty"):
         open_source("a", tmp_path / "empty")
@@ -262,8 +265,8 @@ def test_mistakes_in_boards() -> None:
         CharucoBoard(columns=12, rows=10, square_size=1, marker_size=0.5)
 
 
-def test_from_pictures_to_a_rig(tmp_path: Path) -> None:
-    """Rendered pictures of two cameras without distortion, through detection and calibration."""
+def test_from_images_to_a_rig(tmp_path: Path) -> None:
+    """Rendered images of two cameras without distortion, through detection and calibration."""
     truth = arc_of_cameras(2, distortion=()).resize([640.0, 512.0])
     board = Chessboard(columns=7, rows=4, square_size=0.06)
     filmed = film(truth, 8, board=board, spread=0.2)

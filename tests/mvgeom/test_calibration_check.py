@@ -77,7 +77,7 @@ def test_two_of_six(rig: CameraGroup) -> None:
     assert [each.cameras for each in result.findings] == [("cam5",), ("cam2",)]
 
 
-def test_keypoints_of_other_moments_are_no_pose(rig: CameraGroup) -> None:
+def test_keypoints_of_other_frames_are_no_pose(rig: CameraGroup) -> None:
     points = keypoints(rig)
     points[:, 2] = np.roll(points[:, 2], 7, axis=0)
     finding = only(check(rig, points))

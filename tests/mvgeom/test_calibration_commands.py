@@ -24,7 +24,7 @@ BOARD = Chessboard(columns=7, rows=4, square_size=0.06)
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[CameraGroup, list[str]]:
-    """A rig of two cameras without distortion, and CAMERA=FOLDER arguments of pictures it took of a board."""
+    """A rig of two cameras without distortion, and CAMERA=FOLDER arguments of images it took of a board."""
     truth = arc_of_cameras(2, distortion=()).resize([640.0, 512.0])
     arguments = []
     for name, images in zip(

@@ -18,7 +18,7 @@ from mvgeom.calibration.world_frame import keep_world, similarity
 
 
 def turned(cameras: CameraGroup, view: int, degrees: float, shift: float = 0.0) -> CameraGroup:
-    """The rig with one camera turned about its centre, and shifted in its own frame."""
+    """The rig with one camera turned about its center, and shifted in its own frame."""
     turn = Rotation.from_rotvec(np.deg2rad(degrees) * np.array([0.6, 0.8, 0])).as_matrix()
     rotation, translation = cameras.rotation.copy(), cameras.translation.copy()
     rotation[view], translation[view] = turn @ rotation[view], turn @ translation[view] + shift
@@ -29,10 +29,10 @@ def angles(found: CameraGroup, truth: CameraGroup) -> np.ndarray:
     return np.rad2deg(Rotation.from_matrix(found.rotation @ np.swapaxes(truth.rotation, 1, 2)).magnitude())
 
 
-def keypoints(cameras: CameraGroup, *, noise: float = 0.0, moments: int = 40, seed: int = 0) -> np.ndarray:
-    """(moments, V, 8, 2) of points around the origin."""
+def keypoints(cameras: CameraGroup, *, noise: float = 0.0, frames: int = 40, seed: int = 0) -> np.ndarray:
+    """(frames, V, 8, 2) of points around the origin."""
     rng = np.random.default_rng(seed)
-    pixels = project(rng.uniform(-0.4, 0.4, (moments, 8, 3)), cameras)
+    pixels = project(rng.uniform(-0.4, 0.4, (frames, 8, 3)), cameras)
     return pixels + noise * rng.normal(size=pixels.shape)
 
 
@@ -60,7 +60,7 @@ def test_holding_a_camera_keeps_it_exactly() -> None:
     result = refine(start, keypoints(truth), hold="cam1")
     np.testing.assert_allclose(result.cameras.rotation[0], truth.rotation[0], atol=1e-9)
     np.testing.assert_allclose(result.cameras.translation[0], truth.translation[0], atol=1e-9)
-    # Turned about its centre, the bad camera did not change the distances between centres, which give the size.
+    # Turned about its center, the bad camera did not change the distances between centers, which give the size.
     assert angles(result.cameras, truth).max() < 1e-3
     np.testing.assert_allclose(result.cameras.centers, truth.centers, atol=1e-4)
     assert (result.deviations.rotation_deg[0] == 0).all()
@@ -69,7 +69,7 @@ def test_holding_a_camera_keeps_it_exactly() -> None:
 def test_outliers_and_noise_within_stated_uncertainty() -> None:
     truth = arc_of_cameras(4)
     rng = np.random.default_rng(1)
-    points = keypoints(truth, noise=1.0, moments=150)
+    points = keypoints(truth, noise=1.0, frames=150)
     wrong = rng.random(points.shape[:3]) < 0.05
     points[wrong] += rng.normal(size=(int(wrong.sum()), 2)) * 100
     result = refine(turned(truth, 1, 1.5), points, hold="cam4")
@@ -81,7 +81,7 @@ def test_outliers_and_noise_within_stated_uncertainty() -> None:
 
 def test_robust_loss_bears_outliers_that_are_not_far_off() -> None:
     truth = arc_of_cameras(4)
-    points = keypoints(truth, noise=1.0, moments=100)
+    points = keypoints(truth, noise=1.0, frames=100)
     points[::5, 0, :, 0] += 12.0  # a detector that is fooled in the same way now and then
     robust, linear = (refine(truth, points, hold="cam4", loss=loss) for loss in ("cauchy", "linear"))
     assert angles(robust.cameras, truth).max() < 0.5 * angles(linear.cameras, truth).max()
@@ -89,7 +89,7 @@ def test_robust_loss_bears_outliers_that_are_not_far_off() -> None:
 
 def test_weights_and_intrinsics() -> None:
     truth = arc_of_cameras(4)
-    points = keypoints(truth, moments=60)
+    points = keypoints(truth, frames=60)
     weights = np.ones(points.shape[:3])
     spoiled = points.copy()
     spoiled[:20, 0] += 30.0
@@ -108,7 +108,7 @@ def test_weights_and_intrinsics() -> None:
 
 def test_many_points_are_thinned_out_but_all_triangulated() -> None:
     truth = arc_of_cameras(3)
-    points = keypoints(truth, moments=100)
+    points = keypoints(truth, frames=100)
     result = refine(turned(truth, 1, 1.0), points, hold="cam1", max_points=100)
     assert angles(result.cameras, truth).max() < 1e-3
     assert np.isfinite(result.points_3d).all()
@@ -146,7 +146,7 @@ def test_similarity_is_the_least_squares_optimum() -> None:
 
 def test_mistakes() -> None:
     truth = arc_of_cameras(3)
-    points = keypoints(truth, moments=5)
+    points = keypoints(truth, frames=5)
     with raises_input("wrong-shape", argument="points", found=(5, 2, 8, 2)):
         refine(truth, points[:, :2])
     with raises_input("wrong-shape", argument="weights", found=(5, 3)):

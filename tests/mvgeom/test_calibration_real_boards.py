@@ -1,4 +1,4 @@
-"""Real pictures of boards: against OpenCV's stereo calibration, and against a rig that Qualisys calibrated."""
+"""Real images of boards: against OpenCV's stereo calibration, and against a rig that Qualisys calibrated."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STEREO = BOARDS / "boards_opencv_stereo"
 CHECKER = BOARDS / "boards_pose2sim_checker"
 
 SCENE = np.array([[-2, 0.3, 0], [-2, 0, 0], [-2, -0.3, 0], [0, 0.3, 0], [0, 0, 0], [0, -0.3, 0]])
-"""Corners and middles of the ends of a plank, metres, from the Config.toml beside the pictures."""
+"""Corners and middles of the ends of a plank, meters, from the Config.toml beside the images."""
 
 CLICKED = np.array(
     [
@@ -41,7 +41,7 @@ CLICKED = np.array(
         [[386.1, 1615.7], [538.6, 1603.4], [712.0, 1586.2], [631.2, 1005.6], [726.3, 978.3], [842.0, 949.6]],
     ]
 )
-"""Where we see them in the four pictures of the scene, to some 3 px; hidden ones are left out."""
+"""Where we see them in the four images of the scene, to some 3 px; hidden ones are left out."""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def checker() -> Detections:
 
 def test_all_boards_are_found(stereo: Detections, checker: Detections) -> None:
     assert stereo.seen.sum() == 26
-    # Two of the 28 pictures do not show the whole board.
+    # Two of the 28 images do not show the whole board.
     np.testing.assert_array_equal(checker.seen.sum(axis=1), [7, 6, 7, 6])
     assert stereo.findings == checker.findings == ()
 
@@ -104,7 +104,7 @@ def test_checker_intrinsics_against_qualisys(checker: Detections) -> None:
     qualisys = CameraGroup.load(CHECKER / "Calib_qualisys.toml")
     found = calibrate_lenses(checker, Lens(num_coefficients=2))
     assert (found.rms < 0.17).all()
-    # One camera took the pictures of all four: focal lengths agree to half a percent, principal points do not.
+    # One camera took the images of all four: focal lengths agree to half a percent, principal points do not.
     np.testing.assert_allclose(found.cameras.matrix[:, 0, 0], qualisys.matrix[:, 0, 0], rtol=5e-3)
     centers = found.cameras.matrix[:, :2, 2] - qualisys.matrix[:, :2, 2]
     assert (np.abs(centers) < 50).all()
@@ -114,7 +114,7 @@ def test_checker_intrinsics_against_qualisys(checker: Detections) -> None:
 
 def test_scene_points_against_qualisys() -> None:
     qualisys = CameraGroup.load(CHECKER / "Calib_qualisys.toml")
-    # The clicks are better than the measured scene: Qualisys's cameras put them a few centimetres beside it.
+    # The clicks are better than the measured scene: Qualisys's cameras put them a few centimeters beside it.
     seen = triangulate(CLICKED, qualisys)
     assert np.linalg.norm(seen - SCENE, axis=1).max() < 0.08
     points = from_points(qualisys.names, qualisys.sizes, SCENE, CLICKED[:, None])

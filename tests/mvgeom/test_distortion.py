@@ -153,7 +153,7 @@ def test_outside_the_invertible_range_is_nan() -> None:
     fold = 1 / np.sqrt(1.2)
     outside = np.array([[[fold * 1.001, 0.0], [0.0, -1.5], [3.0, 3.0], [np.nan, 0.1], [0.1, np.inf]]])
     assert np.isnan(distort(outside, cams)).all()
-    # The image of the fold is 2/3 of its radius from the centre; no ray maps farther out.
+    # The image of the fold is 2/3 of its radius from the center; no ray maps farther out.
     far = np.array([[[640 + 1000 * fold * 0.6668, 500.0], [640 - 5000.0, 500.0], [np.nan, 500.0], [1e300, 0.0]]])
     assert np.isnan(undistort(far, cams)).all()
     assert np.isfinite(undistort(np.array([[[640 + 1000 * fold * 0.6665, 500.0]]]), cams)).all()

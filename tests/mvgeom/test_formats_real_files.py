@@ -59,14 +59,14 @@ def test_pose2sim_toml_and_qualisys_xml_are_the_same_rig() -> None:
     assert formats.identify(FORMATS / "pose2sim" / "Calib.qca.txt").NAME == "qualisys"
     assert toml.names == xml.names
     np.testing.assert_array_equal(toml.sizes, xml.sizes)
-    # Pose2Sim writes metres, and distortion coefficients divided by 64 (see the next test).
+    # Pose2Sim writes meters, and distortion coefficients divided by 64 (see the next test).
     np.testing.assert_allclose(toml.distortion * 64, xml.distortion[:, :4], rtol=1e-12)
-    metres = xml.replace(translation=xml.translation / 1000)
+    meters = xml.replace(translation=xml.translation / 1000)
     as_qualisys = toml.replace(distortion=toml.distortion * 64)
     points = np.random.default_rng(0).uniform([-0.5, -0.5, 0], [0.5, 0.5, 1.8], (50, 3))
     for view in range(4):
-        np.testing.assert_allclose(project(as_qualisys, view, points), project(metres, view, points), atol=1e-6)
-        off = np.abs(project(toml, view, points) - project(metres, view, points)).max()
+        np.testing.assert_allclose(project(as_qualisys, view, points), project(meters, view, points), atol=1e-6)
+        off = np.abs(project(toml, view, points) - project(meters, view, points)).max()
         assert 0.1 < off < 30, "the stored distortion is all that differs"
 
 

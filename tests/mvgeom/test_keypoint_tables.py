@@ -115,7 +115,7 @@ def test_missing_file(tmp_path: Path) -> None:
         read_keypoints(tmp_path / "nothing.csv")
 
 
-def test_views_must_be_the_same_moments(tmp_path: Path) -> None:
+def test_views_must_be_the_same_frames(tmp_path: Path) -> None:
     top = read_keypoints(write(tmp_path, LABELS))
     side = read_keypoints(write(tmp_path, LABELS.replace("s_top", "s_side"), "side.csv"))
     assert stack_views({"top": top, "side": side}).points.shape == (2, 2, 2, 2)

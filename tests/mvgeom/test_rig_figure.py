@@ -1,4 +1,4 @@
-"""The picture of a rig: what it shows is where it should be, for ordinary and odd rigs."""
+"""The figure of a rig: what it shows is where it should be, for ordinary and odd rigs."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def test_focus_is_where_the_axes_meet() -> None:
     np.testing.assert_allclose(focus(ring([0, 40, 170])), [1, 2, 0.5], atol=1e-9)
 
 
-def test_focus_of_parallel_cameras_is_their_centre() -> None:
+def test_focus_of_parallel_cameras_is_their_center() -> None:
     cameras = ring([0, 0])
     shifted = cameras.replace(translation=cameras.translation + np.array([[0.0, 0, 0], [1, 0, 0]]))
     np.testing.assert_allclose(focus(shifted), shifted.centers.mean(axis=0))
@@ -74,9 +74,9 @@ def test_frustum_corners_project_to_the_image_corners() -> None:
         ring(np.linspace(0, 350, 14).tolist()),
         ring([10, 80], tilt=0, distance=3000),
     ],
-    ids=["ring", "one", "same place", "fourteen", "millimetres"],
+    ids=["ring", "one", "same place", "fourteen", "millimeters"],
 )
-def test_names_are_inside_the_picture(cameras: CameraGroup) -> None:
+def test_names_are_inside_the_figure(cameras: CameraGroup) -> None:
     figure = draw_rig(cameras, "title")
     figure.canvas.draw()
     width, height = figure.canvas.get_width_height()

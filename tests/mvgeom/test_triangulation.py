@@ -223,7 +223,7 @@ def test_a_batch_of_rigs_is_a_loop_over_rigs() -> None:
 @given(seed=SEEDS)
 def test_refinement_lowers_the_reprojection_error_to_its_minimum(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    # Cameras at uneven distances: the linear solution favours the far ones.
+    # Cameras at uneven distances: the linear solution favors the far ones.
     cams, points = random_rig(rng, 4, distance=(2.5, 20.0), focal=(600.0, 2000.0)), random_points(rng, 8)
     pixels, weights = noisy(rng, points, cams, 2.0), rng.uniform(0.2, 1, size=(4, 8))
 

@@ -52,25 +52,25 @@ def test_hidden_labels_come_back_where_two_views_have_them(
     whole: Project, seed: int, share: float, visibility: int
 ) -> None:
     hidden = np.random.default_rng(seed).random(whole.visibility.shape) < share
-    labelled = hide(whole, hidden, visibility)
-    completed = complete(labelled)
+    labeled = hide(whole, hidden, visibility)
+    completed = complete(labeled)
     inside = (whole.points >= -0.5) & (whole.points <= whole.file_sizes[:, :, None] - 0.5)
     known = ((~hidden).sum(1, keepdims=True) >= 2) & inside.all(-1)
     np.testing.assert_allclose(completed.points[known], whole.points[known], atol=1e-4)
     assert (completed.visibility[known] == 2).all()
-    # What was labelled is not touched, and neither is what nobody knows or lies outside of the image.
+    # What was labeled is not touched, and neither is what nobody knows or lies outside of the image.
     same = ~hidden | ~known
-    np.testing.assert_array_equal(completed.points[same], labelled.points[same])
-    np.testing.assert_array_equal(completed.visibility[same], labelled.visibility[same])
+    np.testing.assert_array_equal(completed.points[same], labeled.points[same])
+    np.testing.assert_array_equal(completed.visibility[same], labeled.visibility[same])
 
 
 def test_labels_that_contradict_each_other_are_not_projected(whole: Project) -> None:
     hidden = np.zeros(whole.visibility.shape, dtype=bool)
     hidden[:, 3, :2] = True
-    labelled = hide(whole, hidden)
-    points = labelled.points.copy()
-    points[:, 0, 0] += 0.3 * labelled.file_sizes[:, 0]
-    completed = complete(replace(labelled, points=points))
+    labeled = hide(whole, hidden)
+    points = labeled.points.copy()
+    points[:, 0, 0] += 0.3 * labeled.file_sizes[:, 0]
+    completed = complete(replace(labeled, points=points))
     assert (completed.visibility[:, 3, 0] == 0).all()
     assert np.isnan(completed.points[:, 3, 0]).all()
     assert (completed.visibility[:, 3, 1] == 2).all()
@@ -79,13 +79,11 @@ def test_labels_that_contradict_each_other_are_not_projected(whole: Project) -> 
 def test_views_without_an_image_or_calibration_get_nothing(whole: Project) -> None:
     hidden = np.zeros(whole.visibility.shape, dtype=bool)
     hidden[:, 1] = True
-    labelled = hide(whole, hidden)
-    names, file_sizes = [list(row) for row in labelled.image_names], labelled.file_sizes.copy()
+    labeled = hide(whole, hidden)
+    names, file_sizes = [list(row) for row in labeled.image_names], labeled.file_sizes.copy()
     names[0][1], file_sizes[0, 1] = None, 0
-    cameras = (labelled.cameras[0], None, *labelled.cameras[2:])
-    completed = complete(
-        replace(labelled, image_names=tuple(map(tuple, names)), file_sizes=file_sizes, cameras=cameras)
-    )
+    cameras = (labeled.cameras[0], None, *labeled.cameras[2:])
+    completed = complete(replace(labeled, image_names=tuple(map(tuple, names)), file_sizes=file_sizes, cameras=cameras))
     assert (completed.visibility[:, 1] == 2).all(1).tolist() == [False, False, True, True]
     assert (completed.visibility[:2, 1] == 0).all()
 
@@ -93,19 +91,19 @@ def test_views_without_an_image_or_calibration_get_nothing(whole: Project) -> No
 def test_samples_have_the_labels_only_where_they_are_asked_for(whole: Project) -> None:
     hidden = np.zeros(whole.visibility.shape, dtype=bool)
     hidden[:, 2, 5] = True
-    labelled = hide(whole, hidden)
+    labeled = hide(whole, hidden)
 
     def dataset(augmentation: Augmentation, labels_from_3d: bool) -> FrameDataset:
-        cache = ImageCache.from_project(labelled, max_bytes=1e9)
+        cache = ImageCache.from_project(labeled, max_bytes=1e9)
         return FrameDataset(
-            labelled, size=SIZE, augmentation=augmentation, seed=0, cache=cache, labels_from_3d=labels_from_3d
+            labeled, size=SIZE, augmentation=augmentation, seed=0, cache=cache, labels_from_3d=labels_from_3d
         )
 
     assert dataset(Augmentation.none(), False)[0, 0].visibility[2, 5] == 0
     assert dataset(Augmentation.none(), False).num_labels_from_3d == 0
     completed = dataset(Augmentation.from_config("none", True), True)
     assert completed.num_labels_from_3d == len(whole)
-    assert completed.project is labelled
+    assert completed.project is labeled
     sample = completed[0, 0]
     assert sample.moved
     assert sample.visibility[2, 5] == 2
@@ -114,7 +112,7 @@ def test_samples_have_the_labels_only_where_they_are_asked_for(whole: Project) -
     seen = before.visibility == 2
     np.testing.assert_array_equal(sample.points[seen], before.points[seen])
     fitted = np.linalg.lstsq(
-        np.c_[labelled.points[0, 2][seen[2]], np.ones(seen[2].sum())], before.points[2][seen[2]], rcond=None
+        np.c_[labeled.points[0, 2][seen[2]], np.ones(seen[2].sum())], before.points[2][seen[2]], rcond=None
     )[0]
     np.testing.assert_allclose(np.r_[whole.points[0, 2, 5], 1] @ fitted, sample.points[2, 5], atol=1e-3)
 

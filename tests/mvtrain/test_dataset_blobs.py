@@ -21,7 +21,7 @@ SIZE = (224, 160)
 NUM_FRAMES = 3
 NAMES = ("nose", "left_eye", "right_eye", "tail")
 BODY = np.array([[0.0, 0, 1.9], [1.8, 0.5, -0.8], [-1.6, 1.3, -0.8], [0.3, -2.1, -1.0]])
-KINDS = ("grey", "16 bit", "colour")
+KINDS = ("gray", "16 bit", "color")
 GEOMETRY = {
     "Rot90": {"p": 0.3, "kwargs": {"k": [0, 1, 2, 3]}},
     "Affine": {"p": 0.8, "kwargs": {"rotate": [-25, 25], "scale": [0.8, 1.2], "shear": [-10, 10]}},
@@ -36,7 +36,7 @@ def paint(size: tuple[int, int], points: np.ndarray, sigma: float, kind: str) ->
     x, y = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
     light = np.clip(sum(np.exp(-((x - p[0]) ** 2 + (y - p[1]) ** 2) / (2 * sigma**2)) for p in points), 0, 1)
     image = np.rint(240 * 257 * light).astype(np.uint16) if kind == "16 bit" else np.rint(240 * light).astype(np.uint8)
-    return cv2.imencode(".png", image if kind == "grey" else np.repeat(image[..., None], 3, axis=2))[1].tobytes()
+    return cv2.imencode(".png", image if kind == "gray" else np.repeat(image[..., None], 3, axis=2))[1].tobytes()
 
 
 @pytest.fixture(scope="module")

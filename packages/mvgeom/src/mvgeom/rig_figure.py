@@ -199,7 +199,7 @@ def _draw_from_above(
     axes_end: Floats,
     colors: list[Any],
 ) -> None:
-    labelled: list[Floats] = []
+    labeled: list[Floats] = []
     size = float(np.linalg.norm(np.ptp(np.vstack([centers, *frusta])[:, :2], axis=0)))
     for name, center, frustum, color in zip(cameras.names, centers, frusta, colors, strict=True):
         outline = _hull(frustum[:, :2])
@@ -208,8 +208,8 @@ def _draw_from_above(
         axes.plot(*center[:2], "o", color=color, markersize=4)
         away = (center - frustum[1:].mean(axis=0))[:2]
         away = away / max(float(np.linalg.norm(away)), 0.02 * size)
-        line = sum(float(np.linalg.norm(center[:2] - other)) < 0.08 * size for other in labelled)
-        labelled.append(center[:2])
+        line = sum(float(np.linalg.norm(center[:2] - other)) < 0.08 * size for other in labeled)
+        labeled.append(center[:2])
         axes.annotate(
             f"{name}\nheight {float(f'{center[2]:.3g}'):,.10g}",
             center[:2],

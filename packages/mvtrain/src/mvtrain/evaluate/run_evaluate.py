@@ -13,7 +13,7 @@ from mvgeom.errors import InputError
 from mvgeom.files import write_text
 from mvtrain.config import Config
 from mvtrain.evaluate.error_tables import error_3d_table, error_table, pck_table
-from mvtrain.evaluate.evaluation import Evaluation, compare, describe_unlearned, is_own_project, assign_splits
+from mvtrain.evaluate.evaluation import Evaluation, assign_splits, compare, describe_unlearned, is_own_project
 from mvtrain.evaluate.likelihood_fit import (
     DEFAULT_SHARE,
     calibration_errors,
