@@ -57,7 +57,7 @@ def test_a_side_without_its_counterpart_is_an_error(names, keypoint, counterpart
 
 
 def test_flipping_without_names_is_an_error():
-    with raises_input("missing-keypoint-names", argument="keypoint_names"):
+    with raises_input("missing-argument", argument="keypoint_names"):
         Augmentation.from_config("none", False, hflip=True)
-    with raises_input("missing-keypoint-names"):
+    with raises_input("missing-argument"):
         Augmentation.from_config({"Flipud": {}}, False)

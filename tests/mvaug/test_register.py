@@ -82,7 +82,7 @@ def test_registering_changes_nothing_for_others(photo):
 @pytest.mark.parametrize("name", ["Affine", "Invert", "dlc"])
 @pytest.mark.parametrize("register", [register_geometric, register_photometric])
 def test_a_name_can_be_taken_once(register, name):
-    with raises_input("name-taken", name=name):
+    with raises_input("duplicate-name", name=name):
         register(name)
 
 

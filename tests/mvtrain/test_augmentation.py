@@ -52,9 +52,9 @@ def make_dataset(project: Project, imgaug: dict[str, Any]) -> FrameDataset:
 @pytest.mark.parametrize(
     ("training", "names", "code", "key"),
     [
-        ({"imgaug": "dcl"}, (), "unknown-preset", "training.imgaug"),
-        ({"imgaug": {"Rotate": {"p": 2}}}, (), "invalid-value", "training.imgaug.Rotate.p"),
-        ({"imgaug_3d": {"shift": -1}}, (), "invalid-value", "training.imgaug_3d.shift"),
+        ({"imgaug": "dcl"}, (), "unknown-choice", "training.imgaug"),
+        ({"imgaug": {"Rotate": {"p": 2}}}, (), "bad-value", "training.imgaug.Rotate.p"),
+        ({"imgaug_3d": {"shift": -1}}, (), "bad-value", "training.imgaug_3d.shift"),
         ({"imgaug_hflip": True}, ("left_ear",), "missing-counterpart", "training.imgaug_hflip"),
         ({"imgaug": {"Fliplr": {}}}, ("left_ear",), "missing-counterpart", "training.imgaug"),
     ],

@@ -68,7 +68,7 @@ class Augmentation:
             raise InputError(
                 "keypoint_names: found none, expected one per keypoint. Flips swap left and right keypoints by their "
                 "names: give the names, or turn flips off.",
-                code="missing-keypoint-names",
+                code="missing-argument",
                 argument="keypoint_names",
             )
         return cls(
@@ -170,7 +170,7 @@ def augment_sample(
             raise InputError(
                 f"points_3d: found {num_keypoints} keypoints, expected {len(order)}. The augmentation was made with "
                 f"{len(order)} keypoint names: make it with those of the labels.",
-                code="keypoint-count-mismatch",
+                code="wrong-count",
                 argument="points_3d",
                 found=num_keypoints,
                 expected=len(order),
@@ -221,7 +221,7 @@ def _checked_sizes(
         if found != expected:
             raise InputError(
                 f"{name}: wrong shape for {num_views} images, found {found}, expected {expected}.",
-                code="shape-mismatch",
+                code="wrong-shape",
                 argument=name,
                 found=found,
                 expected=expected,
@@ -230,13 +230,13 @@ def _checked_sizes(
         raise InputError(
             f"cameras: found batch dimensions {tuple(cameras.batch_shape)}, expected none. Pass the cameras of one "
             f"frame.",
-            code="batched-cameras",
+            code="wrong-shape",
             argument="cameras",
         )
     if cameras is not None and len(cameras) != num_views:
         raise InputError(
             f"cameras: found {len(cameras)} ({', '.join(cameras.names)}), expected {num_views}, one per image.",
-            code="camera-count-mismatch",
+            code="wrong-count",
             argument="cameras",
             found=len(cameras),
             expected=num_views,
@@ -245,7 +245,7 @@ def _checked_sizes(
         if image is not None and (image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size):
             raise InputError(
                 f"images[{view}]: found {image.dtype} of shape {image.shape}, expected uint8 of shape (h, w, 3).",
-                code="invalid-image",
+                code="wrong-array",
                 argument="images",
                 view=view,
             )

@@ -85,7 +85,7 @@ class MoveRanges:
         if not isinstance(imgaug_3d, Mapping):
             raise InputError(
                 f"imgaug_3d: found {imgaug_3d!r}, expected true, false or a mapping of ranges.",
-                code="invalid-value",
+                code="bad-value",
                 argument="imgaug_3d",
             )
         known = tuple(cls.__dataclass_fields__)
@@ -93,7 +93,7 @@ class MoveRanges:
         if unknown:
             raise InputError(
                 f"imgaug_3d: unknown key, found {', '.join(map(repr, unknown))}, expected some of {', '.join(known)}.",
-                code="unknown-key",
+                code="bad-key",
                 argument="imgaug_3d",
                 unknown=unknown,
             )
@@ -113,7 +113,7 @@ class MoveRanges:
 def _invalid(key: str, found: Any, expected: str) -> InputError:
     """Make the error of a value under a key of `imgaug_3d`."""
     argument = f"imgaug_3d.{key}"
-    return InputError(f"{argument}: found {found!r}, expected {expected}.", code="invalid-value", argument=argument)
+    return InputError(f"{argument}: found {found!r}, expected {expected}.", code="bad-value", argument=argument)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -138,7 +138,7 @@ def parse_parameters(
         raise InputError(
             f"{where}: unknown parameter, found {', '.join(map(repr, unknown))}, expected "
             f"{expected_names(specification)}.",
-            code="unknown-parameter",
+            code="bad-key",
             argument=where,
             unknown=unknown,
         )
@@ -198,7 +198,7 @@ def parse_values(value: Any, parameter: Parameter, where: str) -> Values:
     return Values(kind=kind, values=numbers)
 
 
-def invalid_value(where: str, found: Any, expected: str, *, code: str = "invalid-value") -> InputError:
+def invalid_value(where: str, found: Any, expected: str, *, code: str = "bad-value") -> InputError:
     """Make the error of a value that is not allowed."""
     return InputError(f"{where}: found {found!r}, expected {expected}.", code=code, argument=where)
 

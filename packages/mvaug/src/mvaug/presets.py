@@ -77,7 +77,7 @@ def parse_imgaug(imgaug: str | Mapping[str, Any] | None) -> Pipeline:
         if imgaug not in PRESETS:
             raise InputError(
                 f"imgaug: unknown preset, found {imgaug!r}, expected {', '.join(PRESETS)}, or a mapping of transforms.",
-                code="unknown-preset",
+                code="unknown-choice",
                 argument="imgaug",
                 name=imgaug,
             )
@@ -111,7 +111,7 @@ def _parse_transform(name: str, options: Any) -> Transform:
         raise InputError(
             f"{where}: unknown transform, found {name!r}, expected one of {', '.join(GEOMETRIC)} (geometric), "
             f"{', '.join(PHOTOMETRIC)} (photometric).",
-            code="unknown-transform",
+            code="unknown-choice",
             argument=where,
             name=name,
         )
@@ -125,7 +125,7 @@ def _parse_transform(name: str, options: Any) -> Transform:
         raise InputError(
             f"{where}: unknown key, found {', '.join(map(repr, unknown))}, expected p, args and kwargs. The "
             f"transform's own parameters ({expected_names(parameters)}) go under kwargs.",
-            code="unknown-key",
+            code="bad-key",
             argument=where,
             unknown=unknown,
         )
@@ -151,7 +151,7 @@ def _named(options: Mapping[str, Any], parameters: Mapping[str, Parameter], wher
         raise InputError(
             f"{where}.args: found {len(args)} entries, expected at most {len(parameters)} "
             f"({expected_names(parameters)}).",
-            code="too-many-arguments",
+            code="wrong-count",
             argument=f"{where}.args",
             found=len(args),
             expected=len(parameters),
@@ -161,7 +161,7 @@ def _named(options: Mapping[str, Any], parameters: Mapping[str, Parameter], wher
         if key in named:
             raise InputError(
                 f"{where}: found {key!r} in args and in kwargs, expected it once. Remove one of them.",
-                code="duplicate-parameter",
+                code="duplicate-name",
                 argument=where,
                 name=key,
             )
@@ -170,7 +170,7 @@ def _named(options: Mapping[str, Any], parameters: Mapping[str, Parameter], wher
         if all(named.get(key) is not None for key in pair):
             raise InputError(
                 f"{where}: found both {pair[0]} and {pair[1]}, expected one of them. Remove the other.",
-                code="conflicting-parameters",
+                code="excluded-options",
                 argument=where,
                 names=pair,
             )
@@ -188,7 +188,7 @@ def _check_elastic(transform: Transform, where: str) -> None:
             f"{where}: labels do not follow the displacement of pixels, found {displacement:.2f} px (root mean "
             f"square, at the largest alpha and smallest sigma), expected at most {MAX_ELASTIC_DISPLACEMENT} px. "
             f"Lower alpha or raise sigma.",
-            code="elastic-too-strong",
+            code="out-of-range",
             argument=where,
             displacement=displacement,
         )

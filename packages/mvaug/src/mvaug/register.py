@@ -89,7 +89,7 @@ def _check_name(name: str) -> None:
         if name in table:
             raise InputError(
                 f"name: found {name!r}, which is a {kind} already, expected a new name. Give the transform another.",
-                code="name-taken",
+                code="duplicate-name",
                 argument="name",
                 name=name,
             )

@@ -69,7 +69,7 @@ def export_run(run_dir: Path, formats: tuple[str, ...], checkpoint: str, out: Pa
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"output folder {folder}: cannot be made: {error.strerror}", code="unwritable-folder", path=folder
+            f"output folder {folder}: cannot be made: {error.strerror}", code="unwritable-file", path=folder
         ) from error
     for name in formats:
         write, file_name = WRITERS[name]

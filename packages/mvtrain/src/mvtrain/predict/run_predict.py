@@ -108,7 +108,7 @@ def predict(run_dir: Path, inputs: Sequence[Path], options: PredictOptions, cons
         except InputError as error:
             raise InputError(
                 f"--track needs the run's project, for the crops of its images: {error}",
-                code="no-project",
+                code="not-a-project",
                 **error.facts,
             ) from error
         reference = TrackingReference.from_project(labeled, predictor)

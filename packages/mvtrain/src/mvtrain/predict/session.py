@@ -138,7 +138,7 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
         except OSError as error:
             raise InputError(
                 f"output folder {job.out_dir}: cannot be written to: {error.strerror}",
-                code="unwritable-folder",
+                code="unwritable-file",
                 path=job.out_dir,
             ) from error
     return Outcome(

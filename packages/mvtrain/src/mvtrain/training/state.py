@@ -30,7 +30,7 @@ def save_state(run_dir: Path, fabric: Fabric, state: dict[str, Any], facts: dict
         facts: Facts for the reader of `state.yaml`.
 
     Raises:
-        InputError: `unwritable-folder`, or the disk is full.
+        InputError: `unwritable-file`, or the disk is full.
     """
     folder = run_dir / FOLDER
     gathered: Path = folder / ".gathered.pt"
@@ -39,7 +39,7 @@ def save_state(run_dir: Path, fabric: Fabric, state: dict[str, Any], facts: dict
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                f"{folder}: cannot be made: {error.strerror}", code="unwritable-folder", path=folder
+                f"{folder}: cannot be made: {error.strerror}", code="unwritable-file", path=folder
             ) from error
     try:
         fabric.save(gathered, {**state, "random": _random_state(), "precision": fabric.strategy.precision.state_dict()})
@@ -47,7 +47,7 @@ def save_state(run_dir: Path, fabric: Fabric, state: dict[str, Any], facts: dict
             write_checksummed(folder, STEM, ".pt", lambda path: gathered.replace(path), facts)
     except OSError as error:
         raise InputError(
-            f"{folder}: the training state cannot be written: {error.strerror}", code="unwritable-folder", path=folder
+            f"{folder}: the training state cannot be written: {error.strerror}", code="unwritable-file", path=folder
         ) from error
     finally:
         if fabric.is_global_zero:
