@@ -66,9 +66,9 @@ def test_errors(tmp_path: Path) -> None:
         (ImageFile(path=text), "damaged-file", {"path": text}),
         (ImageFile(path=none), "missing-file", {"path": none}),
         (
-            DecodedImage(name="labels.slp, frame 3", read=unreadable),
+            DecodedImage(name=inside, read=unreadable),
             "unreadable-file",
-            {"image": "labels.slp, frame 3"},
+            {"image": inside},
         ),
     ):
         with raises_input(code, **facts):
