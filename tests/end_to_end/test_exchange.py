@@ -30,7 +30,7 @@ from mvgeom import CameraGroup
 from mvtrain.project.project import Project
 
 FEW = {0: range(10), 1: range(2, 12), 2: range(0, 12, 2)}
-"""Rows that are labelled in each view, so that most moments lack some view."""
+"""Labeled rows of each view, so that most frames lack a view."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def mvtrain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
 
 def assert_equal(imported: Project, original: Project, points: np.ndarray) -> None:
-    """The same views, moments, labels and cameras."""
+    """Compare views, frames, labels and cameras."""
     assert imported.view_names == original.view_names
     assert imported.keypoint_names == original.keypoint_names
     assert imported.sessions == original.sessions
@@ -73,7 +73,7 @@ def test_anipose_project_passes_check_and_fits(project: Project, tmp_path: Path,
     source, out = write_anipose(tmp_path / "anipose", project), tmp_path / "out"
     outcome = mvtrain("import", "anipose", source, "--output", out, "--copy-videos")
     assert outcome.status == 0, outcome.err
-    assert "3 views (cam1, cam2, cam3), 2 sessions (2 calibrated), 12 moments, 16 keypoints" in outcome.out
+    assert "3 views (cam1, cam2, cam3), 2 sessions (2 calibrated), 12 frames, 16 keypoints" in outcome.out
     imported = read(out)
     assert_equal(imported, project, visible_points(project))
     assert_same_images(imported, project)
@@ -104,9 +104,7 @@ def test_deeplabcut_project_of_all_views(
     assert_same_images(imported, project)
 
 
-def test_views_labelled_in_a_project_each_are_completed_from_their_videos(
-    project: Project, tmp_path: Path, mvtrain
-) -> None:
+def test_views_with_a_project_each_are_completed_from_their_videos(project: Project, tmp_path: Path, mvtrain) -> None:
     arguments: list[object] = ["import", "deeplabcut", "--calibration", project.root / "calibrations"]
     for view, name in enumerate(project.view_names):
         path = write_deeplabcut(tmp_path / name, project, views=[view], rows={view: FEW[view]}, name="{session}")
@@ -132,7 +130,7 @@ def test_sleap_labels_with_videos_or_images_inside(project: Project, tmp_path: P
     imported = read(tmp_path / "out")
     assert_equal(imported, project, project.points)
     np.testing.assert_array_equal(imported.visibility, project.visibility)
-    assert (project.visibility == 1).any(), "nothing was tested about occluded labels"
+    assert (project.visibility == 1).any(), "the project has no occluded labels to test"
     assert_same_images(imported, project, atol=6)
     assert ("0 images from videos" in outcome.out) == embed
 
@@ -148,7 +146,7 @@ def test_coco_file_of_all_views(project: Project, tmp_path: Path, mvtrain) -> No
     assert_same_images(imported, project)
 
 
-def test_converted_predictions_say_the_same_in_every_format(project: Project, tmp_path: Path, mvtrain) -> None:
+def test_converted_predictions_are_the_same_in_every_format(project: Project, tmp_path: Path, mvtrain) -> None:
     rng = np.random.default_rng(0)
     session = project.sessions[0]
     rows = [row for row, name in enumerate(project.sessions) if name == session]
@@ -182,7 +180,7 @@ def test_converted_predictions_say_the_same_in_every_format(project: Project, tm
     np.testing.assert_array_equal(np.swapaxes(anipose.position.values[..., 0], 1, 2), written_3d)
 
 
-def test_what_predict_writes_is_converted(tmp_path: Path, mvtrain) -> None:
+def test_files_of_predict_are_converted(tmp_path: Path, mvtrain) -> None:
     run = make_run(tmp_path / "run")
     write_session(tmp_path / "videos", VIEWS, [4, 4, 3], suffix=".mp4")
     cameras((64, 48)).save(tmp_path / "videos" / "calibration.toml")
@@ -203,7 +201,7 @@ def test_what_predict_writes_is_converted(tmp_path: Path, mvtrain) -> None:
     assert CameraGroup.load(tmp_path / "anipose" / "mouse" / "calibration" / "calibration.toml").names == VIEWS
     twice = mvtrain("convert", "deeplabcut", run, run, "--output", tmp_path / "dlc")
     assert twice.status == 2
-    assert "session 'mouse' is in several sources; convert them one by one" in twice.err
+    assert "session 'mouse'" in twice.err
     ensemble = mvtrain("convert", "eks", run, run, "--output", tmp_path / "eks")
     assert ensemble.status == 0, ensemble.err
     assert {path.name for path in (tmp_path / "eks" / "mouse").iterdir()} == {
@@ -211,33 +209,24 @@ def test_what_predict_writes_is_converted(tmp_path: Path, mvtrain) -> None:
     }
 
 
-MISTAKES = {
-    "unknown format": (
-        ["import", "maDLC", "{dlc}"],
-        "unknown format 'maDLC'; formats that can be imported are anipose",
-    ),
-    "no such source": (["import", "sleap", "{tmp}/none.slp"], "none.slp does not exist"),
-    "nothing": (["import", "sleap"], "nothing to import: give a SOURCE"),
-    "view without path": (["import", "sleap", "--view", "top"], "--view 'top' must look like top=path/to/source"),
-    "out exists": (
-        ["import", "deeplabcut", "{dlc}", "--output", "{dlc}"],
-        "already exists; remove it or choose another",
-    ),
-    "no media": (["import", "deeplabcut", "{dlc}", "--media", "{tmp}/none"], "none is no folder"),
-    "no calibration": (["import", "deeplabcut", "{dlc}", "--calibration", "{tmp}/c.toml"], "c.toml does not exist"),
+MISTAKES: dict[str, tuple[list[str], list[str]]] = {
+    "unknown format": (["import", "maDLC", "{dlc}"], ["maDLC", "anipose"]),
+    "no such source": (["import", "sleap", "{tmp}/none.slp"], ["{tmp}/none.slp"]),
+    "nothing": (["import", "sleap"], ["SOURCE", "--view"]),
+    "view without path": (["import", "sleap", "--view", "top"], ["--view", "'top'"]),
+    "out exists": (["import", "deeplabcut", "{dlc}", "--output", "{dlc}"], ["{dlc}"]),
+    "no media": (["import", "deeplabcut", "{dlc}", "--media", "{tmp}/none"], ["{tmp}/none"]),
+    "no calibration": (["import", "deeplabcut", "{dlc}", "--calibration", "{tmp}/c.toml"], ["{tmp}/c.toml"]),
     "other cameras": (
         ["import", "deeplabcut", "{dlc}", "--calibration", "{root}/calibrations", "--pattern", "<session>_cam<view>"],
-        "has the cameras cam1, cam2, cam3, but the views are 1, 2, 3",
+        ["{root}/calibrations", "found cam1, cam2, cam3, expected 1, 2, 3"],
     ),
-    "other views": (["import", "deeplabcut", "{dlc}", "--views", "cam1,cam2"], "cannot tell session and view from"),
-    "pattern of anipose": (
-        ["import", "anipose", "{dlc}", "--pattern", "<view>"],
-        "--pattern is not for anipose, whose",
-    ),
-    "unknown target": (["convert", "bvh", "{tmp}"], "unknown format 'bvh'; predictions can be converted to anipose"),
-    "no prediction": (["convert", "eks", "{tmp}"], "no <session>_prediction.json of mvtrain predict"),
-    "unknown unit": (["convert", "pose2sim", "{tmp}", "--unit", "inch"], "--unit must be one of m, cm, mm, got 'inch'"),
-    "unknown axis": (["convert", "pose2sim", "{tmp}", "--up", "x"], "--up must be y or z, got 'x'"),
+    "other views": (["import", "deeplabcut", "{dlc}", "--views", "cam1,cam2"], ["{dlc}", "cam3", "--pattern"]),
+    "pattern of anipose": (["import", "anipose", "{dlc}", "--pattern", "<view>"], ["--pattern", "cam_regex"]),
+    "unknown target": (["convert", "bvh", "{tmp}"], ["bvh", "anipose"]),
+    "no prediction": (["convert", "eks", "{tmp}"], ["{tmp}", "_prediction.json"]),
+    "unknown unit": (["convert", "pose2sim", "{tmp}", "--unit", "inch"], ["--unit", "'inch'", "m, cm, mm"]),
+    "unknown axis": (["convert", "pose2sim", "{tmp}", "--up", "x"], ["--up", "'x'", "y, z"]),
 }
 
 
@@ -250,13 +239,15 @@ def dlc(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_mistakes_are_one_line_and_leave_nothing(
     project: Project, dlc: Path, tmp_path: Path, mvtrain, mistake: str
 ) -> None:
-    arguments, message = MISTAKES[mistake]
-    filled = [part.format(tmp=tmp_path, dlc=dlc, root=project.root) for part in arguments]
-    out = [] if "--output" in filled else ["--output", tmp_path / "out"]
-    outcome = mvtrain(*filled, *out)
+    arguments, facts = (
+        [part.format(tmp=tmp_path, dlc=dlc, root=project.root) for part in parts] for parts in MISTAKES[mistake]
+    )
+    out = [] if "--output" in arguments else ["--output", tmp_path / "out"]
+    outcome = mvtrain(*arguments, *out)
     assert outcome.status == 2
-    assert message in outcome.err
-    assert "Traceback" not in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1, outcome.err
+    for fact in facts:
+        assert fact in outcome.err
     assert not list(tmp_path.iterdir())
 
 
@@ -264,9 +255,9 @@ def test_missing_images_are_named_and_can_be_left_out(project: Project, tmp_path
     source = write_deeplabcut(tmp_path / "dlc", project, rows=FEW, with_videos=False)
     outcome = mvtrain("import", "deeplabcut", source, "--output", tmp_path / "out")
     assert outcome.status == 2
-    assert "10 images are missing, and there is no video to take them from: " in outcome.err
+    assert f"{source}: 10 images are missing" in outcome.err
     lacking = frame_number(project.image_names[0][1])
-    assert f"{project.sessions[0]}, view cam2, frame {lacking}; " in outcome.err
+    assert f"session {project.sessions[0]}, view cam2, frame {lacking};" in outcome.err
     assert [path.name for path in tmp_path.iterdir()] == ["dlc"]
     outcome = mvtrain("import", "deeplabcut", source, "--output", tmp_path / "empty", "--allow-absent")
     assert outcome.status == 0, outcome.err

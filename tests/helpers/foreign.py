@@ -1,4 +1,4 @@
-"""Projects of other systems, made from a generated one with the libraries that those systems read files with."""
+"""Projects of other programs, made from a generated one with the libraries that read these programs' files."""
 
 from __future__ import annotations
 
@@ -24,27 +24,28 @@ SCORER = "someone"
 
 
 def read(folder: Path) -> Project:
-    """The project in a folder, by its own config."""
+    """Read the project in a folder by its own config."""
     return read_project(load_config(folder / "config.yaml"))
 
 
 def frame_number(image: str | None) -> int:
-    """Number of the frame that an image of a project shows."""
+    """Return the frame number of an image of a project."""
     assert image is not None
     return int(Path(image).stem.removeprefix("img"))
 
 
 def visible_points(project: Project) -> np.ndarray:
-    """(N, V, K, 2) labels without occluded ones, as programs that do not know of these have them."""
+    """Return (N, V, K, 2) labels without occluded ones, which some programs do not have."""
     return np.where((project.visibility == 2)[..., None], project.points, np.nan)
 
 
 def video_of(project: Project, session: str, view: str) -> Path:
+    """Return the path of a video of the project."""
     return project.root / "videos" / f"{session}_{view}.mp4"
 
 
 def deeplabcut_table(project: Project, rows: Iterable[int], view: int, *, folder: str, index: str) -> pd.DataFrame:
-    """DeepLabCut's own layout, with image paths in one cell (`index` "path") or in three ("levels")."""
+    """Make a table of DeepLabCut, with image paths in one cell (`index` "path") or in three ("levels")."""
     rows = list(rows)
     names = [f"img{frame_number(project.image_names[row][view]):04d}.png" for row in rows]
     columns = pd.MultiIndex.from_product(
@@ -67,7 +68,7 @@ def write_deeplabcut(
     formats: Sequence[str] = ("csv", "h5"),
     with_videos: bool = True,
 ) -> Path:
-    """A DeepLabCut project of some views, each with some rows labelled; images only of these."""
+    """Write a DeepLabCut project of some views with labels and images of some rows."""
     views = list(range(len(project.view_names))) if views is None else list(views)
     videos = {}
     for view in views:
@@ -102,7 +103,7 @@ def write_deeplabcut(
 
 
 def write_anipose(folder: Path, project: Project) -> Path:
-    """An anipose project with one session folder for each session, labelled in a DeepLabCut project beside it."""
+    """Write an anipose project with a folder for each session, labeled in a DeepLabCut project beside it."""
     labels = write_deeplabcut(
         folder / "labels", project, name="{session}-cam{view}", with_videos=False, formats=("h5",)
     )
@@ -120,7 +121,7 @@ def write_anipose(folder: Path, project: Project) -> Path:
 
 
 def sleap_labels(project: Project, *, views: Sequence[int] | None = None, rows: dict[int, Sequence[int]] | None = None):
-    """The labels as sleap-io has them, on the project's videos; occluded points are placed but not visible."""
+    """Make labels of sleap-io on the project's videos; occluded points have coordinates but are not visible."""
     import sleap_io
 
     skeleton = sleap_io.Skeleton(
@@ -140,9 +141,9 @@ def sleap_labels(project: Project, *, views: Sequence[int] | None = None, rows: 
 
 
 def write_coco(path: Path, project: Project) -> Path:
-    """One annotation file of all views, through sleap-io, beside links to the project's images.
+    """Write an annotation file of all views with sleap-io, beside links to the project's images.
 
-    sleap-io writes visible keypoints only, so the occluded ones are put in afterwards.
+    sleap-io writes only visible keypoints, so the occluded ones are added afterwards.
     """
     import sleap_io
 
@@ -180,18 +181,18 @@ def write_prediction(
     calibration: Path | None = None,
     videos: Path = Path("gone"),
 ) -> Path:
-    """What `mvtrain predict` writes about a recording, by the functions that it writes it with.
+    """Write the files of `mvtrain predict` for a recording, with the functions of the command.
 
     Args:
-        folder: where to.
-        points: (T, V, K, 2) frame px.
-        likelihood: (T, V, K).
-        session: its name.
-        view_names: V names.
-        keypoint_names: K names.
-        cameras: None: no 3D.
-        calibration: file they are from.
-        videos: folder of the videos, which need not be there.
+        folder: Folder to write into.
+        points: (T, V, K, 2) predictions in full-image px.
+        likelihood: (T, V, K) likelihoods.
+        session: Name of the recording.
+        view_names: V names of the views.
+        keypoint_names: K names of the keypoints.
+        cameras: Cameras of the recording; None: no 3D.
+        calibration: File of the cameras.
+        videos: Folder of the videos; it need not exist.
     """
     views = []
     for view, name in enumerate(view_names):

@@ -1,15 +1,15 @@
-"""COCO keypoints, and what is wrong with them."""
+"""Reader of COCO keypoints, and its errors."""
 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from helpers.errors import raises_input
 from mvtrain.exchange import from_coco as coco
 from mvtrain.exchange.foreign_labels import ForeignLabels, ReadOptions, Source
 from mvtrain.project.names import pattern_rule
@@ -37,7 +37,7 @@ def read(folder: Path, content: object, individual: str | None = None) -> Foreig
     return coco.read([Source(path=path)], options)[0]
 
 
-def test_visibility_is_as_in_coco(tmp_path: Path) -> None:
+def test_visibility_is_that_of_coco(tmp_path: Path) -> None:
     labels = read(tmp_path, document(annotation(1, [1, 2, 1, 3, 4, 2]), annotation(2, [5, 6, 2, 0, 0, 0])))
     first, second = labels.images
     assert [first.place, second.place] == [("mouse", "top", 1), ("mouse", "top", 2)]
@@ -49,14 +49,15 @@ def test_visibility_is_as_in_coco(tmp_path: Path) -> None:
     assert labels.notes == ()
 
 
-def test_without_any_2_what_is_labelled_is_visible(tmp_path: Path) -> None:
+def test_in_a_file_without_2_labeled_keypoints_are_visible(tmp_path: Path) -> None:
     labels = read(tmp_path, document(annotation(1, [1, 2, 1, 0, 0, 0])))
     assert labels.images[0].visibility.tolist() == [2, 0]
-    assert "no keypoint has visibility 2, so those with 1 are taken as visible" in labels.notes[0]
+    (note,) = labels.notes
+    assert str(tmp_path / "annotations.json") in note
 
 
 @pytest.mark.parametrize("place", [".", "images", "../images", ".."])
-def test_images_are_found_where_they_usually_are(tmp_path: Path, place: str) -> None:
+def test_images_are_found_in_the_usual_folders(tmp_path: Path, place: str) -> None:
     (tmp_path / "annotations").mkdir()
     image = tmp_path / "annotations" / place / "mouse_top" / "img001.png"
     image.parent.mkdir(parents=True)
@@ -73,9 +74,9 @@ def test_several_animals(tmp_path: Path) -> None:
     )
     np.testing.assert_array_equal(read(tmp_path, both, "8").images[0].points, [[5, 6], [7, 8]])
     np.testing.assert_array_equal(read(tmp_path, both, "7").images[0].points, [[1, 2], [3, 4]])
-    with pytest.raises(ValueError, match=r"image 1 has several annotations with keypoints \(such as 101 and 101\)"):
+    with raises_input("several-individuals", path=tmp_path / "annotations.json", image=1):
         read(tmp_path, both)
-    with pytest.raises(ValueError, match="no annotation has track_id '9'"):
+    with raises_input("unknown-choice", option="--individual", found="9"):
         read(tmp_path, both, "9")
 
 
@@ -83,12 +84,20 @@ GOOD = annotation(1, [1, 2, 2, 3, 4, 2])
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "code", "facts"),
     [
-        ("{", "annotations.json: is not JSON"),
-        ([], "no COCO annotations: it has no list 'images', 'annotations', 'categories'"),
-        ({**document(GOOD), "images": [1]}, "'images' must be a list of objects"),
-        (document(), "keypoints of one category are needed, found annotations of: none"),
+        ("{", "invalid-syntax", {}),
+        (100_000 * "[", "invalid-syntax", {}),
+        ([], "missing-field", {"field": "images"}),
+        ({**document(GOOD), "images": [1]}, "bad-field", {"field": "images"}),
+        ({**document(GOOD), "images": [{"id": [1]}]}, "bad-field", {"field": "images.id", "found": [1]}),
+        (document({**GOOD, "category_id": {}}), "bad-field", {"field": "annotations.category_id"}),
+        (
+            {**document(GOOD), "categories": [{"id": 1, "name": "mouse", "keypoints": 2}]},
+            "bad-field",
+            {"field": "categories.keypoints", "found": 2},
+        ),
+        (document(), "wrong-count", {"found": ()}),
         (
             {
                 **document(GOOD, {**annotation(2, [1, 2, 2]), "category_id": 3}),
@@ -97,12 +106,23 @@ GOOD = annotation(1, [1, 2, 2, 3, 4, 2])
                     {"id": 3, "name": "rat", "keypoints": ["nose"]},
                 ],
             },
-            "keypoints of one category are needed, found annotations of: mouse, rat",
+            "wrong-count",
+            {"found": ("mouse", "rat")},
         ),
-        (document(annotation(1, [1, 2, 2])), "image 'mouse_top/img001.png': keypoints must be 6 numbers"),
-        (document(annotation(1, [1, 2, 5, 3, 4, 2])), "visibility must be 0, 1 or 2 and coordinates finite"),
+        (document(annotation(1, [1, 2, 2])), "bad-field", {"found": [1, 2, 2]}),
+        (document(annotation(1, [1, 2, [2], 3, 4, 2])), "bad-field", {"field": "annotations.keypoints"}),
+        (document(annotation(1, [10**400, 2, 2, 3, 4, 2])), "bad-field", {"field": "annotations.keypoints"}),
+        (document(annotation(1, [1, 2, 5, 3, 4, 2])), "bad-field", {"found": [1, 2, 5, 3, 4, 2]}),
     ],
+    ids=range(13),
 )
-def test_mistakes(tmp_path: Path, content: object, message: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(message)):
+def test_errors_name_the_field(tmp_path: Path, content: object, code: str, facts: dict[str, object]) -> None:
+    with raises_input(code, **facts) as caught:
         read(tmp_path, content)
+    assert str(tmp_path / "annotations.json") in str(caught.value)
+
+
+def test_strange_skeletons_and_attributes_are_ignored(tmp_path: Path) -> None:
+    strange = document({**GOOD, "attributes": ["tagged"]})
+    strange["categories"][0]["skeleton"] = [1, [1], [1, 2], ["nose", "tail"]]
+    assert read(tmp_path, strange).skeleton == (("nose", "tail"),)

@@ -1,8 +1,7 @@
-"""DeepLabCut's tables and projects, and what is wrong with them."""
+"""Reader of DeepLabCut's tables and projects, and its errors."""
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from helpers.errors import raises_input
 from mvtrain.exchange import from_deeplabcut as deeplabcut
 from mvtrain.exchange.deeplabcut_tables import read_table
 from mvtrain.exchange.foreign_labels import ForeignLabels, ReadOptions, Source
@@ -65,9 +65,9 @@ def test_one_animal_of_several_can_be_chosen(tmp_path: Path, suffix: str) -> Non
     rows = read_table(path, "b")
     assert rows.keypoint_names == ("nose", "tail")
     np.testing.assert_array_equal(rows.points[1], [[12, 13], [14, 15]])
-    with pytest.raises(ValueError, match=re.escape("labels of several animals (a, b), but a project here has one")):
+    with raises_input("several-individuals", path=path, found=("a", "b")):
         read_table(path, None)
-    with pytest.raises(ValueError, match=re.escape("no animal named 'c'; the table has the animals a, b")):
+    with raises_input("unknown-choice", path=path, option="--individual", found="c", expected=("a", "b")):
         read_table(path, "c")
 
 
@@ -83,26 +83,33 @@ def test_paths_of_windows_and_keypoints_that_are_not_sorted(tmp_path: Path, suff
 @pytest.mark.parametrize(
     "start", [".", "config.yaml", "labeled-data/mouse_top", "labeled-data/mouse_top/CollectedData_me.csv"]
 )
-def test_a_project_can_be_named_by_any_of_its_parts(tmp_path: Path, start: str) -> None:
+def test_any_part_of_a_project_is_a_source(tmp_path: Path, start: str) -> None:
     labels = read(project(tmp_path / "dlc", {"skeleton": [["nose", "tail"], ["nose", "gone"]]}) / start)
     assert [image.place for image in labels.images] == [("mouse", "top", 0), ("mouse", "top", 1)]
     assert all(image.image is not None and image.crop is None for image in labels.images)
     assert labels.skeleton == (("nose", "tail"),)
-    assert ("mouse", "top", 2) in labels.unlabelled
+    assert ("mouse", "top", 2) in labels.unlabeled
 
 
 def test_a_video_folder_named_without_view_is_the_session(tmp_path: Path) -> None:
     assert read(project(tmp_path / "dlc"), view="side").images[0].place == ("mouse_top", "side", 0)
 
 
-def test_images_that_were_cropped_know_where_from(tmp_path: Path) -> None:
+def test_cropped_images_have_their_corner(tmp_path: Path) -> None:
     config: dict[str, object] = {"video_sets": {"D:\\videos\\mouse_top.mp4": {"crop": "100, 120, 30, 40"}}}
     assert read(project(tmp_path / "cropped", config)).images[0].crop == (100, 30)
-    # The crop was set after these images had been taken from the whole frame.
+    # The crop was set after these full images had been extracted.
     assert read(project(tmp_path / "whole", config, size=(200, 100))).images[0].crop is None
 
 
-def test_images_that_are_lost_are_none(tmp_path: Path) -> None:
+def test_a_skeleton_and_a_crop_that_are_words_are_ignored(tmp_path: Path) -> None:
+    config: dict[str, object] = {"skeleton": 3, "video_sets": {"mouse_top.mp4": {"crop": "inf, 20, 0, 10"}}}
+    labels = read(project(tmp_path / "dlc", config))
+    assert labels.skeleton == ()
+    assert labels.images[0].crop is None
+
+
+def test_lost_images_are_none(tmp_path: Path) -> None:
     folder = project(tmp_path / "dlc")
     (folder / "labeled-data" / "mouse_top" / "img001.png").unlink()
     first, second = read(folder).images
@@ -116,7 +123,7 @@ def test_several_scorers(tmp_path: Path) -> None:
     save(table(single("nose", "tail")), labeled / "CollectedData_you.csv")
     assert len(read(folder).images) == 2
     (folder / "config.yaml").unlink()
-    with pytest.raises(ValueError, match=re.escape("several scorers (CollectedData_me, CollectedData_you)")):
+    with raises_input("wrong-count", path=labeled, found=("CollectedData_me", "CollectedData_you")):
         read(folder)
 
 
@@ -124,51 +131,69 @@ CSV = "scorer,me,me\nbodyparts,nose,nose\ncoords,x,y\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("content", "code", "facts"),
     [
-        ("a,b\n1,2\n", "no table of DeepLabCut: it must start with rows scorer, bodyparts, coords"),
-        ("", "no table of DeepLabCut"),
-        (CSV + "a/img1.png,1\n", "rows of different length (2, 3 cells)"),
-        (CSV + "a/img1.png,1,one\n", "a/img1.png: 'one' is not a number"),
-        (CSV + "a/img1.png,1,\n", "a/img1.png: 'nose' has only one of x and y"),
-        (CSV.replace("x,y", "x,z") + "a/img1.png,1,2\n", "keypoint 'nose' has no column y"),
-        (CSV + '"a/img1.png,1,2\n', "is not CSV"),
+        ("a,b\n1,2\n", "bad-header", {}),
+        ("", "bad-header", {}),
+        (CSV.replace(",", ",,") + "a,img1.png,1,,2\n", "bad-header", {}),
+        ("scorer\nbodyparts\ncoords\na/img1.png\n", "no-labels", {}),
+        (CSV + "a/img1.png,1\n", "wrong-count", {"found": (2, 3)}),
+        (CSV + "a/img1.png,1,one\n", "bad-number", {"image": "a/img1.png", "found": "one"}),
+        (CSV + "a/img1.png,1,inf\n", "bad-number", {"image": "a/img1.png", "found": "inf"}),
+        (CSV + "a/img1.png,1,\n", "empty-cell", {"image": "a/img1.png", "keypoint": "nose"}),
+        (CSV.replace("x,y", "x,z") + "a/img1.png,1,2\n", "missing-column", {"keypoint": "nose", "column": "y"}),
+        (CSV + '"a/img1.png,1,2\n', "invalid-syntax", {}),
+        (b"\xff\xfe", "not-text", {}),
     ],
+    ids=range(11),
 )
-def test_damaged_csv(tmp_path: Path, text: str, message: str) -> None:
+def test_damaged_csv(tmp_path: Path, content: str | bytes, code: str, facts: dict[str, object]) -> None:
     path = tmp_path / "CollectedData_me.csv"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=re.escape(f"{path}: {message}")):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with raises_input(code, path=path, **facts) as caught:
         read_table(path, None)
+    assert str(path) in str(caught.value)
 
 
 def test_damaged_h5(tmp_path: Path) -> None:
     path = tmp_path / "CollectedData_me.h5"
     path.write_bytes(b"no HDF5")
-    with pytest.raises(ValueError, match="is no h5 file of DeepLabCut, or damaged"):
+    with raises_input("damaged-file", path=path):
         read_table(path, None)
     pd.DataFrame({"a": [1.0]}).to_hdf(path, key="df_with_missing", mode="w")
-    with pytest.raises(ValueError, match="its columns need the levels bodyparts and coords"):
+    with raises_input("bad-header", path=path):
+        read_table(path, None)
+
+
+def test_an_h5_file_of_predictions_is_refused(tmp_path: Path) -> None:
+    predictions = table(single("nose"))
+    predictions.index = pd.RangeIndex(len(predictions))
+    path = save(predictions, tmp_path / "CollectedData_me.h5")
+    with raises_input("bad-header", path=path):
         read_table(path, None)
 
 
 def test_h5_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(table(single("nose")), tmp_path / "CollectedData_me.h5")
     monkeypatch.setitem(sys.modules, "tables", None)
-    with pytest.raises(ValueError, match=re.escape('install it with: pip install "mvtrain[exchange]"')):
+    with raises_input("missing-library", library="tables", extra="exchange"):
         read_table(path, None)
 
 
 def test_no_project(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no labels of DeepLabCut: no CollectedData_<scorer>"):
+    with raises_input("no-labels", path=tmp_path):
         read(tmp_path)
     (tmp_path / "labeled-data" / "mouse_top").mkdir(parents=True)
-    with pytest.raises(ValueError, match="in any folder of labeled-data"):
+    with raises_input("no-labels", path=tmp_path):
         read(tmp_path)
     (tmp_path / "config.yaml").write_text("data: {}")
-    with pytest.raises(ValueError, match="is no config of DeepLabCut: it has neither bodyparts nor video_sets"):
+    with raises_input("unknown-format", path=tmp_path / "config.yaml"):
         read(tmp_path)
+    for broken in ("[", "bodyparts: !!int x"):
+        (tmp_path / "config.yaml").write_text(broken)
+        with raises_input("invalid-syntax", path=tmp_path / "config.yaml"):
+            read(tmp_path)
     (tmp_path / "labels.txt").write_text("")
     (tmp_path / "config.yaml").unlink()
-    with pytest.raises(ValueError, match=re.escape("labels.txt: is no table of DeepLabCut (csv or h5)")):
+    with raises_input("unsupported-file", path=tmp_path / "labels.txt"):
         read(tmp_path / "labels.txt")

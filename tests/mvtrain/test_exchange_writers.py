@@ -1,4 +1,4 @@
-"""Predictions of a recording in each foreign format, read back by the libraries that read them."""
+"""Writers of predictions: files of each format, read back by the libraries of other programs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import xarray as xr
 from movement.io import load_dataset
 from movement.validators.datasets import ValidPosesInputs
 
+from helpers.errors import raises_input
 from helpers.foreign import write_prediction
 from helpers.human4 import FOLDER, human4
 from helpers.runs import VIEWS, cameras
@@ -36,7 +37,7 @@ PLAIN = WriteOptions(frame_rate=25.0, cameras=RIG, unit="mm", up="z")
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> PredictedSession:
-    """Six moments; a keypoint is missing in one view of one, a whole view in another, all views in a third."""
+    """Predict six frames: one lacks a keypoint in a view, one lacks a view, one lacks all views."""
     rng = np.random.default_rng(0)
     points = np.asarray(project(rng.uniform(-1, 1, size=(6, 3, 3)), RIG))
     likelihood = rng.uniform(0.2, 1.0, size=points.shape[:-1])
@@ -67,7 +68,7 @@ def three_d(session: PredictedSession) -> Points3D:
 
 
 def from_movement(array: xr.DataArray) -> np.ndarray:
-    """(T, K, dimensions) of movement's (time, space, keypoints, individuals)."""
+    """Convert movement's (time, space, keypoints, individuals) to (T, K, dimensions)."""
     order = array.sel(keypoints=list(KEYPOINTS)).transpose("time", "keypoints", "space", "individuals")
     return order.values[..., 0]
 
@@ -107,13 +108,13 @@ def test_anipose_3d_read_by_movement(session: PredictedSession, tmp_path: Path) 
     assert table.loc[5, ["nose_x", "nose_error", "nose_ncams", "nose_score"]].isna().all()
 
 
-def test_anipose_project_tells_cameras_apart_and_has_their_calibration(
+def test_anipose_project_distinguishes_cameras_and_has_their_calibration(
     session: PredictedSession, tmp_path: Path
 ) -> None:
     anipose.write(session, tmp_path, PLAIN)
     expression = tomllib.loads((tmp_path / "config.toml").read_text())["triangulation"]["cam_regex"]
     files = sorted((tmp_path / "mouse_1" / "pose-2d").iterdir())
-    # As anipose does it: the first group is the camera, what is left of the name the recording.
+    # As in anipose: the first group is the camera, the rest of the name is the recording.
     found = {re.search(expression, path.stem)[1]: re.sub(expression, "", path.stem) for path in files}
     assert found == dict.fromkeys(sorted(VIEWS), "mouse_1")
     for path, view in zip(files, sorted(VIEWS), strict=True):
@@ -135,19 +136,17 @@ def test_eks_has_a_file_per_view_and_model(session: PredictedSession, tmp_path: 
     assert CameraGroup.load(tmp_path / "calibrations" / "mouse_1.toml").names == VIEWS
 
 
-def test_eks_is_told_of_names_that_it_would_mistake(session: PredictedSession, tmp_path: Path) -> None:
+def test_notes_name_files_that_eks_would_mistake(session: PredictedSession, tmp_path: Path) -> None:
     confusable = replace(session, view_names=("cam1", "cam10", "cam2"))
     (ensemble, note) = eks.write([confusable], tmp_path, PLAIN)
-    assert "an ensemble of one" in ensemble
-    assert "eks would take cam10_0.csv for a file of view cam1" in note
-    assert "--camera-names cam1_ tells them apart" in note
+    assert "training.rng_seed_model_pt" in ensemble
+    assert "cam10_0.csv" in note
+    assert "--camera-names cam1_" in note
 
 
-def test_models_of_an_ensemble_must_agree(session: PredictedSession, tmp_path: Path) -> None:
+def test_models_of_an_ensemble_must_have_the_same_keypoints(session: PredictedSession, tmp_path: Path) -> None:
     other = replace(session, keypoint_names=("nose", "tail", "paw"))
-    with pytest.raises(
-        ValueError, match="must have the same keypoints, found nose, tail_base, paw and nose, tail, paw"
-    ):
+    with raises_input("tables-differ", session="mouse_1", found=other.keypoint_names, expected=KEYPOINTS):
         eks.write([session, other], tmp_path, PLAIN)
 
 
@@ -172,20 +171,20 @@ def test_movement_datasets_are_valid_and_complete(session: PredictedSession, tmp
 
 def test_movement_without_frame_rate_counts_frames(session: PredictedSession, tmp_path: Path) -> None:
     (note,) = movement.write(session, tmp_path, replace(PLAIN, frame_rate=None))
-    assert "time is in frames; --fps gives it" in note
+    assert "--fps" in note
     with xr.load_dataset(tmp_path / "mouse_1.nc") as dataset:
         assert dataset.time.values.tolist() == list(range(6))
 
 
 def read_trc(path: Path) -> tuple[list[str], np.ndarray, list[str]]:
-    """Markers, (T, 2 + 3 K) numbers and third line of a .trc, as Pose2Sim's own reader cuts it apart."""
+    """Read markers, (T, 2 + 3 K) numbers and third line of a .trc, as Pose2Sim's own reader does."""
     lines = path.read_text().split("\n")
     markers = [name.strip() for name in lines[3].split("\t")[2::3] if name.strip()]
     table = pd.read_csv(path, sep="\t", skiprows=4)
     return markers, table.loc[:, ~table.columns.str.startswith("Unnamed: ") | (np.arange(table.shape[1]) < 2)], lines[2]
 
 
-def test_trc_is_in_metres_with_y_up(session: PredictedSession, tmp_path: Path) -> None:
+def test_trc_is_in_meters_with_y_up(session: PredictedSession, tmp_path: Path) -> None:
     pose2sim.write(session, tmp_path, PLAIN)
     markers, table, facts = read_trc(tmp_path / "mouse_1" / "pose-3d" / "mouse_1_0-5.trc")
     assert markers == list(KEYPOINTS)
@@ -221,21 +220,22 @@ def test_pose2sim_json_and_calibration_triangulate_to_the_same_points(
     assert (found[missing] == 0).all()
     np.testing.assert_array_equal(found[~missing][:, :2], session.points[~missing])
     np.testing.assert_array_equal(found[~missing][:, 2], session.likelihood[~missing])
-    metres = CameraGroup.load(home / "calibration" / "Calib.toml")
+    in_meters = CameraGroup.load(home / "calibration" / "Calib.toml")
     points = np.where(missing[..., None], np.nan, found[..., :2])
-    np.testing.assert_allclose(triangulate(points, metres), triangulate(session.points, RIG) / 1000, atol=1e-7)
+    np.testing.assert_allclose(triangulate(points, in_meters), triangulate(session.points, RIG) / 1000, atol=1e-7)
 
 
-def test_what_pose2sim_has_to_be_told(session: PredictedSession, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="session 'mouse_1': Pose2Sim needs the frame rate; the video is gone, so"):
+def test_pose2sim_needs_frame_rate_and_unit(session: PredictedSession, tmp_path: Path) -> None:
+    with raises_input("missing-option", option="--fps", session="mouse_1"):
         pose2sim.write(session, tmp_path, replace(PLAIN, frame_rate=None))
-    with pytest.raises(ValueError, match="say which unit the calibration is in: --unit m, cm, mm"):
+    with raises_input("missing-option", option="--unit", session="mouse_1"):
         pose2sim.write(session, tmp_path, replace(PLAIN, unit=None))
     strong = RIG.replace(distortion=np.tile([-0.1, 0.02, 0.001, -0.001, 0.01], (3, 1)))
     (note,) = pose2sim.write(session, tmp_path, replace(PLAIN, cameras=strong))
-    assert "no calibration written: camera 'top' has 5 distortion coefficients, Pose2Sim TOML holds 4" in note
+    assert "camera 'top'" in note
+    assert not (tmp_path / "mouse_1" / "calibration" / "Calib.toml").exists()
     (note,) = anipose.write(session, tmp_path / "anipose", replace(PLAIN, cameras=None))
-    assert note == "no calibration written: none is known; --calibration names one"
+    assert "--calibration" in note
 
 
 @pytest.mark.parametrize(
@@ -250,13 +250,11 @@ def test_without_the_extra(
     session: PredictedSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write, module: str, library: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    message = re.escape(f"needs the library {library}, which cannot be imported")
-    with pytest.raises(ValueError, match=message) as caught:
+    with raises_input("missing-library", library=library, extra="exchange"):
         write(session, tmp_path, PLAIN)
-    assert str(caught.value).endswith('install it with: pip install "mvtrain[exchange]"')
 
 
-def test_human4_as_pose2sim_is_a_person_who_stands_upright(tmp_path: Path) -> None:
+def test_human4_as_pose2sim_is_an_upright_person(tmp_path: Path) -> None:
     cameras_of_human4, points = human4()
     names = read_keypoints(FOLDER / "CollectedData_cam1.csv").keypoint_names
     folder = write_prediction(

@@ -1,1 +1,1 @@
-"""Projects of other systems into a project folder, and predictions into files that other systems read."""
+"""Import of labels from other programs, and export of predictions to them."""

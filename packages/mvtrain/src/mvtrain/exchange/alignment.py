@@ -1,4 +1,4 @@
-"""Labelled images of all views, put side by side: a row per moment, matched by session and frame number."""
+"""Labeled images of all views, matched by session and frame number: a row per frame."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mvgeom.errors import InputError
 from mvtrain.exchange.foreign_labels import ForeignLabels, ImageSource, LabeledImage, Place, VideoFrame
 
 _SHOWN = 6
@@ -14,17 +15,17 @@ _SHOWN = 6
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AlignedFrames:
-    """N moments, V views, K keypoints.
+    """Labels of N frames, V views and K keypoints.
 
     Attributes:
-        view_names: V names.
-        keypoint_names: K names.
+        view_names: V names of the views.
+        keypoint_names: K names of the keypoints.
         frames: N pairs of session and frame number, ascending.
-        points: (N, V, K, 2) px of the stored images; NaN where missing.
+        points: (N, V, K, 2) labels in crop px; NaN where missing.
         visibility: (N, V, K) int8, 0 where missing.
-        images: N x V; None where a view has no image of a moment.
-        crops: N x V top-left corners in frame px; None where the image is the whole frame, or missing.
-        num_empty: moments without any label, which are left out.
+        images: N x V images; None where a view has no image of a frame.
+        crops: N x V top-left corners of the images in full-image px; None for a full image or a missing one.
+        num_empty: Number of frames without any label, which are left out.
     """
 
     view_names: tuple[str, ...]
@@ -43,24 +44,24 @@ class AlignedFrames:
 def align(labels: ForeignLabels, view_names: Sequence[str] = (), *, allow_absent: bool = False) -> AlignedFrames:
     """Match the views by session and frame number.
 
-    A moment that is not labelled in a view has no points there; its image is one that the foreign project has without
-    labels, else a frame of the view's video.
+    A frame without labels in a view has no points there; its image is an unlabeled image of the foreign project, else a
+    frame of the view's video.
 
     Args:
-        labels: of all sources together.
-        view_names: the views in their order; empty: those there are, in alphabetical order.
-        allow_absent: whether a view may have no image of a moment.
+        labels: Labels of all sources together.
+        view_names: Names of the views in their order; empty: all views of the labels in alphabetical order.
+        allow_absent: Allow views without an image of a frame.
 
     Raises:
-        ValueError: no label at all, a view other than the given ones or a given one without labels, no moment that two
-            views share, and images that are nowhere (unless `allow_absent`).
+        InputError: There are no labels (`no-labels`), the views are not the given ones (`views-differ`), no session is
+            in two views (`no-shared-frame`), or images are missing and `allow_absent` is not set (`missing-frame`).
     """
     by_place = {image.place: image for image in labels.images}
     views = _views(labels, tuple(view_names))
-    labelled = {place[::2] for place, image in by_place.items() if (image.visibility > 0).any()}
-    frames = tuple(sorted(labelled))
+    labeled = {place[::2] for place, image in by_place.items() if (image.visibility > 0).any()}
+    frames = tuple(sorted(labeled))
     if not frames:
-        raise ValueError(f"{labels.origin}: no image with a label")
+        raise InputError(f"{labels.origin}: no image has a label", code="no-labels", source=labels.origin)
     if len(views) > 1:
         _check_shared(labels, views)
     num_keypoints = len(labels.keypoint_names)
@@ -91,36 +92,45 @@ def align(labels: ForeignLabels, view_names: Sequence[str] = (), *, allow_absent
 
 
 def _views(labels: ForeignLabels, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the given views, else all views of the labels."""
     found = tuple(sorted({image.place.view for image in labels.images}))
     if not given:
         return found
     unknown = [view for view in found if view not in given]
     lacking = [view for view in given if view not in found]
     if unknown or lacking:
-        raise ValueError(
-            f"{labels.origin}: labels are of the views {', '.join(found)}, but the views were said to be "
-            f"{', '.join(given)}; --pattern says how names tell the view"
+        raise InputError(
+            f"{labels.origin}: the views of the labels are not the given ones, found {', '.join(found)}, expected "
+            f"{', '.join(given)}. Describe the names with --pattern",
+            code="views-differ",
+            source=labels.origin,
+            found=found,
+            expected=given,
         )
     return given
 
 
 def _check_shared(labels: ForeignLabels, views: tuple[str, ...]) -> None:
-    """Whether some session is in more than one view: else names were taken apart in a wrong way."""
+    """Check that a session is in more than one view; otherwise the names were split in a wrong way."""
     sessions = {view: sorted({i.place.session for i in labels.images if i.place.view == view}) for view in views}
     together = [session for names in sessions.values() for session in names]
     if len(set(together)) == len(together):
         listed = "; ".join(f"{view}: {', '.join(names[:_SHOWN])}" for view, names in sessions.items())
-        raise ValueError(
-            f"{labels.origin}: no session is labelled in more than one view, so no moments can be matched; sessions by "
-            f"view are {listed}; say how names are made with --pattern, such as '<view>_<session>'"
+        raise InputError(
+            f"{labels.origin}: no session has labels in more than one view, so no frames can be matched, found the "
+            f"sessions {listed}. Describe the names with --pattern, such as '<view>_<session>'",
+            code="no-shared-frame",
+            source=labels.origin,
+            found=sessions,
         )
 
 
 def _image(labels: ForeignLabels, place: Place, entry: LabeledImage | None) -> ImageSource | None:
+    """Find the image of a place; None if there is none."""
     if entry is not None and (entry.image is not None or entry.crop is not None):
         return entry.image
-    if place in labels.unlabelled:
-        return labels.unlabelled[place]
+    if place in labels.unlabeled:
+        return labels.unlabeled[place]
     video = labels.videos.get((place.session, place.view))
     return None if video is None else VideoFrame(path=video, number=place.number)
 
@@ -131,15 +141,20 @@ def _check_images(
     views: Sequence[str],
     images: Sequence[Sequence[ImageSource | None]],
 ) -> None:
+    """Check that every view has an image of every frame."""
     missing = [
-        f"{session}, view {view}, frame {number}"
+        Place(session, view, number)
         for (session, number), row in zip(frames, images, strict=True)
         for view, image in zip(views, row, strict=True)
         if image is None
     ]
     if missing:
-        shown = "; ".join(missing[:_SHOWN]) + ("; ..." if len(missing) > _SHOWN else "")
-        raise ValueError(
-            f"{labels.origin}: {len(missing)} images are missing, and there is no video to take them from: {shown}. "
-            "Name a folder with the videos or images by --media, or leave those views empty with --allow-absent"
+        listed = [f"session {session}, view {view}, frame {number}" for session, view, number in missing[:_SHOWN]]
+        shown = "; ".join(listed) + ("; ..." if len(missing) > _SHOWN else "")
+        raise InputError(
+            f"{labels.origin}: {len(missing)} images are missing, and there is no video with them: {shown}. Give a "
+            "folder with the videos or images by --media, or leave those views empty with --allow-absent",
+            code="missing-frame",
+            source=labels.origin,
+            places=tuple(missing),
         )

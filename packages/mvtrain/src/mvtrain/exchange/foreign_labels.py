@@ -1,4 +1,4 @@
-"""Labels of a foreign project as every reader gives them: one entry per labelled image, wherever the image is."""
+"""Common form of the labels of other programs: one entry per labeled image."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from mvgeom.errors import InputError
 from mvtrain.project.names import NameRule
 
 K = TypeVar("K")
@@ -16,7 +17,7 @@ V = TypeVar("V")
 
 
 class Place(NamedTuple):
-    """Which image: a frame of a view of a session."""
+    """Session, view and frame number of an image."""
 
     session: str
     view: str
@@ -43,8 +44,8 @@ class DecodedImage:
     """An image that only its library can read, such as one inside a SLEAP package.
 
     Attributes:
-        name: of the image, for messages.
-        read: gives (H, W, 3) uint8 RGB.
+        name: Name of the image, for messages.
+        read: Function that returns (H, W, 3) uint8 RGB.
     """
 
     name: str
@@ -56,15 +57,15 @@ ImageSource = ImageFile | VideoFrame | DecodedImage
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabeledImage:
-    """The labels of one image.
+    """Labels of one image.
 
     Attributes:
-        place: which image it is.
-        points: (K, 2) px of the stored image; NaN where missing.
-        visibility: (K,) int8: 0 not labelled, 1 occluded, 2 visible.
-        image: where its pixels are; None where the foreign project has lost them.
-        crop: x and y in frame px of the stored image's top-left pixel; None where it is the whole frame.
-        origin: file and row, for messages.
+        place: Session, view and frame number of the image.
+        points: (K, 2) labels in crop px; NaN where missing.
+        visibility: (K,) int8: 0 not labeled, 1 occluded, 2 visible.
+        image: File, video frame or reader of the image; None if the foreign project has lost it.
+        crop: Full-image px (x, y) of the stored image's top-left pixel; None for a full image.
+        origin: File and row of the labels, for messages.
     """
 
     place: Place
@@ -77,18 +78,18 @@ class LabeledImage:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ForeignLabels:
-    """What a source holds.
+    """Labels of a source, with its other images, videos and calibrations.
 
     Attributes:
-        origin: the source, for messages.
-        keypoint_names: K names.
-        images: labelled images.
-        has_visibility: whether the source tells occluded keypoints from unlabelled ones.
-        skeleton: pairs of keypoints to join by a line.
-        unlabelled: images that are there without labels.
-        videos: by session and view.
-        calibrations: files by session; the key None is for all other sessions.
-        notes: what the user should know.
+        origin: Name of the source, for messages.
+        keypoint_names: K names of the keypoints.
+        images: Labeled images.
+        has_visibility: True if the source distinguishes occluded keypoints from unlabeled ones.
+        skeleton: Pairs of keypoints that a line joins.
+        unlabeled: Images without labels.
+        videos: Videos by session and view.
+        calibrations: Calibration files by session; the key None is for all other sessions.
+        notes: Remarks for the user.
     """
 
     origin: str
@@ -96,7 +97,7 @@ class ForeignLabels:
     images: tuple[LabeledImage, ...]
     has_visibility: bool = False
     skeleton: tuple[tuple[str, str], ...] = ()
-    unlabelled: Mapping[Place, ImageSource] = field(default_factory=dict)
+    unlabeled: Mapping[Place, ImageSource] = field(default_factory=dict)
     videos: Mapping[tuple[str, str], Path] = field(default_factory=dict)
     calibrations: Mapping[str | None, Path] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -104,7 +105,7 @@ class ForeignLabels:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A path that the user named, and the view it is said to be."""
+    """A path that the user gave, and its view if the user gave one."""
 
     path: Path
     view: str | None = None
@@ -112,12 +113,12 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """What readers are told.
+    """Options of the readers.
 
     Attributes:
-        rule: how foreign names tell session and view.
-        individual: which animal to take where there are several.
-        media: folder in which to look for images and videos that are not where the foreign project says.
+        rule: Rule that splits foreign names into session and view.
+        individual: Name of the animal to take from several.
+        media: Folder with images and videos that are not at the path in the foreign project.
     """
 
     rule: NameRule
@@ -126,15 +127,16 @@ class ReadOptions:
 
 
 def plain_visibility(points: np.ndarray) -> np.ndarray:
-    """(..., K) 2 where points (..., K, 2) are, 0 where they are missing."""
+    """Return (..., K) visibility of points (..., K, 2): 2, or 0 where they are missing."""
     return np.where(np.isfinite(points).all(axis=-1), 2, 0).astype(np.int8)
 
 
 def merge(parts: Sequence[ForeignLabels]) -> ForeignLabels:
-    """All sources as one, with the keypoints in the first one's order.
+    """Merge all sources, with the keypoints in the order of the first one.
 
     Raises:
-        ValueError: sources differ in their keypoints, or two of them label the same image.
+        InputError: Sources have different keypoints (`keypoints-differ`), or two of them label the same image
+            (`duplicate-name`).
     """
     first = parts[0]
     parts = [first, *(_reorder(part, first) for part in parts[1:])]
@@ -144,9 +146,13 @@ def merge(parts: Sequence[ForeignLabels]) -> ForeignLabels:
         other = seen.setdefault(image.place, image)
         if other is not image:
             session, view, number = image.place
-            raise ValueError(
-                f"two labelled images would be frame {number} of view {view!r} of session {session!r}: {other.origin} "
-                f"and {image.origin}; rename one, or tell views and sessions apart with --view or --pattern"
+            raise InputError(
+                f"frame {number} of view {view!r} of session {session!r} has two labeled images: {other.origin}; "
+                f"{image.origin}. Rename one, or distinguish views and sessions with --view or --pattern",
+                code="duplicate-name",
+                session=session,
+                view=view,
+                frame=number,
             )
     return ForeignLabels(
         origin=", ".join(dict.fromkeys(part.origin for part in parts)),
@@ -154,7 +160,7 @@ def merge(parts: Sequence[ForeignLabels]) -> ForeignLabels:
         images=images,
         has_visibility=any(part.has_visibility for part in parts),
         skeleton=next((part.skeleton for part in parts if part.skeleton), ()),
-        unlabelled=_first_of([part.unlabelled for part in parts]),
+        unlabeled=_first_of([part.unlabeled for part in parts]),
         videos=_first_of([part.videos for part in parts]),
         calibrations=_first_of([part.calibrations for part in parts]),
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
@@ -162,22 +168,25 @@ def merge(parts: Sequence[ForeignLabels]) -> ForeignLabels:
 
 
 def _first_of(mappings: Sequence[Mapping[K, V]]) -> dict[K, V]:
-    """All entries; where two mappings have a key, the earlier one's."""
+    """Merge mappings; the first one that has a key gives its value."""
     return {key: value for mapping in reversed(mappings) for key, value in mapping.items()}
 
 
 def _reorder(part: ForeignLabels, first: ForeignLabels) -> ForeignLabels:
-    """The same labels with the keypoints in the order of `first`."""
+    """Return the same labels with the keypoints in the order of `first`."""
     if part.keypoint_names == first.keypoint_names:
         return part
     lacking = [name for name in first.keypoint_names if name not in part.keypoint_names]
     extra = [name for name in part.keypoint_names if name not in first.keypoint_names]
     if lacking or extra:
         differences = [f"lacks {', '.join(lacking)}"] if lacking else []
-        differences += [f"has {', '.join(extra)} besides"] if extra else []
-        raise ValueError(
-            f"all sources must have the same keypoints: {part.origin} {' and '.join(differences)}, compared with "
-            f"{first.origin}"
+        differences += [f"has {', '.join(extra)} in addition"] if extra else []
+        raise InputError(
+            f"{part.origin}: other keypoints than in {first.origin}: it {' and '.join(differences)}",
+            code="keypoints-differ",
+            source=part.origin,
+            found=part.keypoint_names,
+            expected=first.keypoint_names,
         )
     order = [part.keypoint_names.index(name) for name in first.keypoint_names]
     images = tuple(

@@ -1,7 +1,7 @@
-"""anipose projects: sessions with videos and calibration, labelled in a DeepLabCut project for all cameras.
+"""Reader of anipose projects: sessions with videos and calibration, labeled in a DeepLabCut project for all cameras.
 
-anipose keeps no labels of its own: its `config.toml` names the DeepLabCut project (`model_folder`) that they are in.
-What it adds is which video is which camera of which recording (`cam_regex`), and the calibrations.
+anipose has no labels of its own: its `config.toml` names the DeepLabCut project with the labels (`model_folder`). The
+anipose project adds the camera and the recording of each video (`cam_regex`), and the calibrations.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mvgeom.errors import InputError
 from mvgeom.formats.anipose import parse_toml
 from mvtrain.exchange import from_deeplabcut as deeplabcut
 from mvtrain.exchange.foreign_labels import ForeignLabels, ReadOptions, Source
@@ -26,11 +27,11 @@ class _Project:
     """An anipose project.
 
     Attributes:
-        root: its folder.
-        rule: how its videos' names tell camera and recording.
-        videos_raw: name of the folders of videos.
-        calibration: name of the folders of calibrations.
-        labels: the DeepLabCut project; None where the config names none that is there.
+        root: Folder of the project.
+        rule: Rule that splits the names of videos into camera and recording.
+        videos_raw: Name of the folders with videos.
+        calibration: Name of the folders with calibrations.
+        labels: DeepLabCut project with the labels; None if the config names none that exists.
     """
 
     root: Path
@@ -41,27 +42,34 @@ class _Project:
 
 
 def read(sources: Sequence[Source], options: ReadOptions) -> list[ForeignLabels]:
-    """Read an anipose project; further sources are the DeepLabCut projects that its labels are in.
+    """Read an anipose project; further sources are the DeepLabCut projects with its labels.
 
     Without further sources, the labels are in the project's `model_folder`.
 
     Raises:
-        ValueError: not exactly one source is an anipose project, its config has no `cam_regex`, the labels are nowhere,
-            two videos of one camera and recording, and everything that DeepLabCut's labels are refused for.
+        InputError: Not exactly one source is an anipose project (`wrong-count`), its config has no `cam_regex`
+            (`missing-field`), there are no labels (`missing-file`), or a camera has two videos of a recording
+            (`duplicate-name`); besides, the errors of DeepLabCut's labels.
     """
     configs = [source.path for source in sources if (source.path / _CONFIG).is_file()]
     if len(configs) != 1:
-        raise ValueError(
-            f"one of the sources must be an anipose project (a folder with {_CONFIG}), found {len(configs)} among "
-            f"{', '.join(str(source.path) for source in sources)}"
+        raise InputError(
+            f"{', '.join(str(source.path) for source in sources)}: wrong number of anipose projects (folders with "
+            f"{_CONFIG}), found {len(configs)}, expected 1",
+            code="wrong-count",
+            found=len(configs),
+            expected=1,
         )
     project = _read_project(configs[0])
     labels = [source for source in sources if source.path != project.root]
     if not labels:
         if project.labels is None:
-            raise ValueError(
-                f"{project.root / _CONFIG}: model_folder names no folder that is there; add the DeepLabCut project "
-                "with the labels as a further SOURCE"
+            raise InputError(
+                f"{project.root / _CONFIG}: model_folder: the DeepLabCut project does not exist. Add the project with "
+                "the labels as a further SOURCE",
+                code="missing-file",
+                key="model_folder",
+                path=project.root / _CONFIG,
             )
         labels = [Source(path=project.labels)]
     videos, calibrations = _recordings(project)
@@ -70,32 +78,55 @@ def read(sources: Sequence[Source], options: ReadOptions) -> list[ForeignLabels]
 
 
 def _read_project(root: Path) -> _Project:
+    """Read the config of a project."""
     path = root / _CONFIG
     document = parse_toml(path)
     expression = _section(document, "triangulation", path).get("cam_regex")
     if not isinstance(expression, str):
-        raise ValueError(f"{path}: no cam_regex in [triangulation], which tells the cameras apart")
+        raise InputError(
+            f"{path}: there is no text cam_regex in [triangulation]. It distinguishes the cameras",
+            code="missing-field",
+            key="triangulation.cam_regex",
+            path=path,
+        )
     folders = _section(document, "pipeline", path)
     named = document.get("model_folder")
     candidates = [] if not isinstance(named, str) else [Path(named), root / named]
     return _Project(
         root=root,
         rule=camera_regex_rule(expression),
-        videos_raw=str(folders.get("videos_raw", "videos-raw")),
-        calibration=str(folders.get("calibration_results", "calibration")),
+        videos_raw=_folder_name(folders, "videos_raw", "videos-raw", path),
+        calibration=_folder_name(folders, "calibration_results", "calibration", path),
         labels=next((folder for folder in candidates if folder.is_dir()), None),
     )
 
 
 def _section(document: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:
+    """Return a section of the config, empty if there is none."""
     section = document.get(name, {})
     if not isinstance(section, dict):
-        raise ValueError(f"{path}: {name} must be a section, found {section!r}")
+        raise InputError(
+            f"{path}: {name}: not a section, found {section!r}", code="bad-field", key=name, path=path, found=section
+        )
     return section
 
 
+def _folder_name(section: Mapping[str, Any], key: str, default: str, path: Path) -> str:
+    """Return the name of a kind of folder from the section `pipeline`."""
+    name = section.get(key, default)
+    if not isinstance(name, str) or not name or Path(name).is_absolute():
+        raise InputError(
+            f"{path}: pipeline.{key}: not the name of a folder, found {name!r}",
+            code="bad-field",
+            key=f"pipeline.{key}",
+            path=path,
+            found=name,
+        )
+    return name
+
+
 def _recordings(project: _Project) -> tuple[dict[tuple[str, str], Path], dict[str | None, Path]]:
-    """Videos by recording and camera, and calibrations by recording."""
+    """Find videos by recording and camera, and calibrations by recording."""
     videos: dict[tuple[str, str], Path] = {}
     calibrations: dict[str | None, Path] = {}
     for folder in sorted(project.root.rglob(project.videos_raw)):
@@ -105,9 +136,12 @@ def _recordings(project: _Project) -> tuple[dict[tuple[str, str], Path], dict[st
                 continue
             other = videos.setdefault((parts.session, parts.view), video)
             if other != video:
-                raise ValueError(
-                    f"two videos of camera {parts.view!r} of recording {parts.session!r}: {other} and {video}; the "
-                    "labels do not tell which of them they are of, so import these sessions one by one"
+                raise InputError(
+                    f"recording {parts.session!r}, camera {parts.view!r}: there are two videos, found {other} and "
+                    f"{video}. The labels belong to one of them, so import these sessions one by one",
+                    code="duplicate-name",
+                    session=parts.session,
+                    view=parts.view,
                 )
             calibration = _calibration_of(folder.parent, project)
             if calibration is not None:
@@ -117,7 +151,7 @@ def _recordings(project: _Project) -> tuple[dict[tuple[str, str], Path], dict[st
 
 
 def _calibration_of(session: Path, project: _Project) -> Path | None:
-    """The calibration nearest above a session's videos, as anipose looks for it."""
+    """Find the calibration in the nearest folder above a session's videos, as anipose does."""
     for folder in (session, *session.parents):
         file = folder / project.calibration / _CALIBRATION_FILE
         if file.is_file():

@@ -1,4 +1,4 @@
-"""SLEAP labels: `.slp` files with their videos, and `.pkg.slp` files that hold their images, through sleap-io."""
+"""Reader of SLEAP labels with sleap-io: `.slp` files with their videos, and `.pkg.slp` files with images inside."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mvgeom.calibration.sources import VIDEO_SUFFIXES
+from mvgeom.errors import InputError
 from mvtrain.exchange.foreign_labels import (
     DecodedImage,
     ForeignLabels,
@@ -24,25 +25,40 @@ from mvtrain.exchange.media import find_file, videos_by_view
 from mvtrain.project.names import split_image_name, split_name
 from mvtrain.runtime.optional_imports import need
 
+_SLEAP_ERRORS = (OSError, KeyError, IndexError, TypeError, AttributeError, ValueError)
+"""Errors of sleap-io over a file that it cannot read."""
+
 
 def read(sources: Sequence[Source], options: ReadOptions) -> list[ForeignLabels]:
     """Read the labels that people made; SLEAP's predictions are left out.
 
     Raises:
-        ValueError: sleap-io is not installed, a source is no `.slp` file, several skeletons, several animals in a frame
-            and none chosen, and names that do not tell the view.
+        InputError: sleap-io is not installed (`missing-library`), a source is not an `.slp` file (`damaged-file`) or
+            has several skeletons (`wrong-count`), a frame has several animals and none is chosen
+            (`several-individuals`), or names do not contain the view (`bad-name`).
     """
     return [_read_file(source, options) for source in sources]
 
 
 def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
+    """Read one file; see `read`."""
     sleap_io = need("sleap_io", "import sleap")
     try:
         labels = sleap_io.load_slp(str(source.path), open_videos=True)
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{source.path}: is no labels file of SLEAP (.slp), or damaged: {error}") from error
+    except _SLEAP_ERRORS as error:
+        raise InputError(
+            f"{source.path}: not a labels file of SLEAP (.slp), or damaged: {error}",
+            code="damaged-file",
+            path=source.path,
+        ) from error
     if len(labels.skeletons) != 1:
-        raise ValueError(f"{source.path}: has {len(labels.skeletons)} skeletons, one is needed")
+        raise InputError(
+            f"{source.path}: wrong number of skeletons, found {len(labels.skeletons)}, expected 1",
+            code="wrong-count",
+            path=source.path,
+            found=len(labels.skeletons),
+            expected=1,
+        )
     skeleton = labels.skeletons[0]
     names = tuple(str(name) for name in skeleton.node_names)
     images, num_predicted = [], 0
@@ -53,9 +69,17 @@ def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
         else:
             images.append(_labeled(frame, instance, names, source, options))
     if options.individual is not None and not images:
-        tracks = ", ".join(repr(track.name) for track in labels.tracks) or "none"
-        raise ValueError(f"{source.path}: nothing is labelled of {options.individual!r}; tracks are {tracks}")
-    notes = [f"{source.path}: {num_predicted} frames without labels by hand are left out"] if num_predicted else []
+        tracks = tuple(str(track.name) for track in labels.tracks)
+        raise InputError(
+            f"{source.path}: no labels of this animal, found --individual {options.individual!r}, expected a track, "
+            f"one of {', '.join(map(repr, tracks)) or 'none'}",
+            code="unknown-choice",
+            path=source.path,
+            option="--individual",
+            found=options.individual,
+            expected=tracks,
+        )
+    notes = [f"{source.path}: {num_predicted} frames without labels made by hand are left out"] if num_predicted else []
     videos = [_find_video(video, source.path, options.media) for video in labels.videos]
     return ForeignLabels(
         origin=str(source.path),
@@ -69,23 +93,27 @@ def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
 
 
 def _choose(frame: Any, path: Path, individual: str | None) -> Any | None:
-    """The animal of a frame that a person labelled; None where there is none."""
+    """Choose the animal of a frame that a person labeled; None if there is none."""
     instances = list(frame.user_instances)
     if individual is not None:
         instances = [each for each in instances if each.track is not None and each.track.name == individual]
     if len(instances) > 1:
         tracks = ", ".join("none" if each.track is None else repr(each.track.name) for each in instances)
-        raise ValueError(
-            f"{path}, {_video_name(frame.video)}, frame {frame.frame_idx}: {len(instances)} animals are labelled "
-            f"(tracks: {tracks}), but a project here has one; choose it with --individual TRACK"
+        raise InputError(
+            f"{path}, {_video_name(frame.video)}, frame {frame.frame_idx}: labels of several animals, found "
+            f"{len(instances)} (tracks: {tracks}), expected one. Choose it with --individual TRACK",
+            code="several-individuals",
+            path=path,
+            frame=int(frame.frame_idx),
         )
     return instances[0] if instances else None
 
 
 def _labeled(frame: Any, instance: Any, names: Sequence[str], source: Source, options: ReadOptions) -> LabeledImage:
+    """Convert the labels of one frame."""
     points = np.asarray(instance.points["xy"], dtype=np.float64)
     located = np.asarray(np.isfinite(points).all(axis=-1))
-    # A node that SLEAP has a place for but that is not visible was placed by a person who knew it to be hidden.
+    # A node with coordinates that is not visible was placed by a person who knew that it was occluded.
     visible = np.asarray(instance.points["visible"], dtype=bool)
     number = int(frame.frame_idx)
     origin = f"{source.path}, {_video_name(frame.video)}, frame {number}"
@@ -99,16 +127,26 @@ def _labeled(frame: Any, instance: Any, names: Sequence[str], source: Source, op
 
 
 def _place(video: Any, number: int, source: Source, options: ReadOptions, origin: str) -> Place:
+    """Find session, view and frame number of an image."""
     if isinstance(video.filename, list):
-        parts = split_image_name(str(video.filename[number]), source.view, options.rule, origin)
+        parts = split_image_name(_image_name(video, number, origin), source.view, options.rule, origin)
         assert parts.frame is not None
         return Place(parts.session, parts.view, parts.frame)
     parts = split_name(PurePosixPath(_video_name(video)).stem, source.view, options.rule, origin)
     return Place(parts.session, parts.view, number)
 
 
+def _image_name(video: Any, number: int, origin: str) -> str:
+    """Return the path of an image in a list of images."""
+    if number >= len(video.filename):
+        raise InputError(
+            f"{origin}: there is no such image, found {len(video.filename)} images", code="missing-frame", frame=number
+        )
+    return str(video.filename[number])
+
+
 def _video_name(video: Any) -> str:
-    """Name of the recording: of the video that embedded images were taken from, else of the file itself."""
+    """Return the name of the recording: of the video that embedded images are from, else of the file itself."""
     original = video
     while original.source_video is not None:
         original = original.source_video
@@ -118,6 +156,7 @@ def _video_name(video: Any) -> str:
 
 
 def _image(video: Any, number: int, slp: Path, media: Path | None) -> ImageSource | None:
+    """Find an image: a file, a frame of a video, or inside the package; None if it is lost."""
     if isinstance(video.filename, list):
         path = find_file(str(video.filename[number]), [slp.parent, media])
         return None if path is None else ImageFile(path=path)
@@ -130,7 +169,7 @@ def _image(video: Any, number: int, slp: Path, media: Path | None) -> ImageSourc
 
 
 def _find_video(video: Any, slp: Path, media: Path | None) -> Path | None:
-    """The video file that labels were made on; None for embedded images whose video is not at hand either."""
+    """Find the video file of the labels; None if there is none, also for embedded images without their video."""
     if isinstance(video.filename, list):
         return None
     if not _is_video(video.filename):
@@ -139,9 +178,10 @@ def _find_video(video: Any, slp: Path, media: Path | None) -> Path | None:
 
 
 def _is_video(name: object) -> bool:
+    """Return True if the suffix is that of a video."""
     return PurePosixPath(str(name)).suffix.lower() in VIDEO_SUFFIXES
 
 
 def _to_rgb(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of SLEAP's (H, W, 1 or 3)."""
+    """Convert SLEAP's (H, W, 1 or 3) to (H, W, 3) uint8 RGB."""
     return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""The images of imported labels into `labeled-data`, copied or taken from videos."""
+"""Files of foreign projects: search for images, videos and calibrations, and their copies in a project folder."""
 
 from __future__ import annotations
 
@@ -12,24 +12,28 @@ import numpy as np
 
 from mvgeom import CameraGroup
 from mvgeom.calibration.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from mvgeom.errors import InputError
 from mvgeom.files import replace_file
 from mvtrain.exchange.foreign_labels import DecodedImage, ImageFile, ImageSource, ReadOptions, VideoFrame
 from mvtrain.predict.video import open_video, read_frames
 from mvtrain.project.images import image_size, read_image
 from mvtrain.project.names import split_name
 
+_TOML = ".toml"
+
 
 def write_images(images: Mapping[Path, ImageSource], advance: Callable[[], object]) -> None:
     """Write every image as PNG: PNG files are copied as they are, everything else is encoded without loss.
 
-    A video is decoded once, from its start to the last frame wanted, because seeking is not exact.
+    A video is decoded once, from its start to the last frame of `images`, because seeking is not exact.
 
     Args:
-        images: by target file; folders are made.
-        advance: called after each image.
+        images: Images by target file; folders are made.
+        advance: Function to call after each image.
 
     Raises:
-        ValueError: an image cannot be read, or a video lacks a frame or cannot decode it.
+        InputError: An image cannot be read, a frame of a video cannot be decoded (`damaged-file`), or a video is too
+            short (`missing-frame`).
     """
     wanted: dict[Path, dict[int, list[Path]]] = {}
     for target, image in images.items():
@@ -47,18 +51,22 @@ def write_images(images: Mapping[Path, ImageSource], advance: Callable[[], objec
 
 
 def _copy(source: Path, target: Path) -> None:
+    """Copy or convert an image file."""
     if source.suffix.lower() == ".png":
-        image_size(source)  # what is no image is refused here, not at the first training
+        image_size(source)  # raises now, not in training, if the file is not an image
         shutil.copyfile(source, target)
     else:
         _write_png(target, read_image(source)[..., ::-1])
 
 
 def _read_decoded(image: DecodedImage) -> np.ndarray:
+    """Read an image with its library."""
     try:
         return image.read()
     except (OSError, KeyError, IndexError, ValueError) as error:
-        raise ValueError(f"{image.name}: the image cannot be read: {error}") from error
+        raise InputError(
+            f"{image.name}: the image cannot be read: {error}", code="unreadable-file", image=image.name
+        ) from error
 
 
 def _extract(path: Path, targets: Mapping[int, list[Path]], advance: Callable[[], object]) -> None:
@@ -69,12 +77,20 @@ def _extract(path: Path, targets: Mapping[int, list[Path]], advance: Callable[[]
         for number, frame in enumerate(frames):
             for target in targets.get(number, ()):
                 if frame is None:
-                    raise ValueError(f"{path}: frame {number} is wanted, but cannot be decoded")
+                    raise InputError(
+                        f"{path}: frame {number} cannot be decoded", code="damaged-file", path=path, frame=number
+                    )
                 _write_png(target, frame)
                 advance()
             if number == last:
                 return
-    raise ValueError(f"{path}: frame {last} is wanted, but the video ends after {number + 1} frames")
+    raise InputError(
+        f"{path}: there is no frame {last}: the video ends after {number + 1} frames",
+        code="missing-frame",
+        path=path,
+        frame=last,
+        num_frames=number + 1,
+    )
 
 
 def _write_png(path: Path, image: np.ndarray) -> None:
@@ -85,11 +101,11 @@ def _write_png(path: Path, image: np.ndarray) -> None:
 
 
 def find_file(name: str, folders: Sequence[Path | None]) -> Path | None:
-    """A file that a foreign project names, maybe by a path of another computer.
+    """Find a file that a foreign project names, possibly by a path of another computer.
 
     Args:
-        name: path as written there; backslashes are separators too.
-        folders: where to look, in this order: for the path below them, then for the file's name alone.
+        name: Path in the foreign project; backslashes are separators, too.
+        folders: Folders to search in this order, for the path below them, then for the file's name alone.
     """
     written = PurePosixPath(name.replace("\\", "/"))
     candidates = [Path(written)] if written.is_absolute() else []
@@ -100,30 +116,30 @@ def find_file(name: str, folders: Sequence[Path | None]) -> Path | None:
 
 
 def videos_in(folder: Path | None) -> list[Path]:
-    """The videos of a folder, by name; none where there is no such folder."""
+    """List the videos of a folder by name; empty if there is no such folder."""
     return _with_suffix(folder, VIDEO_SUFFIXES)
 
 
 def images_in(folder: Path | None) -> list[Path]:
-    """The images of a folder, by name; none where there is no such folder."""
+    """List the images of a folder by name; empty if there is no such folder."""
     return _with_suffix(folder, IMAGE_SUFFIXES)
 
 
 def videos_by_view(videos: Iterable[Path], view: str | None, options: ReadOptions) -> dict[tuple[str, str], Path]:
-    """Videos of a source and of the folder of media by session and view.
+    """Find the session and view of the videos of a source and of the folder of media.
 
-    Of two videos of the same session and view the first counts, and the source's before those of the folder. Those
-    whose name tells no view are left aside.
+    Of two videos of the same session and view the first counts, those of the source before those of the folder. Videos
+    without a view in their name are ignored.
 
     Args:
-        videos: of the source.
-        view: that the user said the source is.
-        options: has the rule by which names are made, and the folder of media.
+        videos: Videos of the source.
+        view: View of the source, if the user gave it.
+        options: Options with the rule of the names and the folder of media.
     """
     found: dict[tuple[str, str], Path] = {}
-    for video, said in [*((video, view) for video in videos), *((video, None) for video in videos_in(options.media))]:
-        if said is not None or options.rule.split(video.stem) is not None:
-            parts = split_name(video.stem, said, options.rule, str(video))
+    for video, given in [*((video, view) for video in videos), *((video, None) for video in videos_in(options.media))]:
+        if given is not None or options.rule.split(video.stem) is not None:
+            parts = split_name(video.stem, given, options.rule, str(video))
             found.setdefault((parts.session, parts.view), video)
     return found
 
@@ -134,28 +150,27 @@ def _with_suffix(folder: Path | None, suffixes: Sequence[str]) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file())
 
 
-_TOML = ".toml"
-
-
 def find_calibrations(sources: Sequence[Path], given: Path | None) -> dict[str | None, Path]:
-    """Calibration files by session; the key None is for all other sessions.
+    """Find the calibration files by session; the key None is for all other sessions.
 
     Args:
-        sources: folders or files of the foreign project; `calibrations/<session>.toml` and `calibration.toml` beside
-            them count.
-        given: a calibration file of any format, or a folder of `<session>.toml`; then nothing else counts.
+        sources: Folders or files of the foreign project; `calibrations/<session>.toml` and `calibration.toml` in the
+            folders or beside the files count.
+        given: Calibration file of any format, or folder of `<session>.toml`, instead of those of the sources.
 
     Raises:
-        ValueError: `given` does not exist, or is a folder without any.
+        InputError: `given` does not exist (`missing-file`), or is a folder without calibrations (`no-calibration`).
     """
     if given is not None:
         if not given.exists():
-            raise ValueError(f"calibration {given} does not exist")
+            raise InputError(f"{given}: the calibration does not exist", code="missing-file", path=given)
         if not given.is_dir():
             return {None: given}
         found: dict[str | None, Path] = {path.stem: path for path in sorted(given.glob(f"*{_TOML}"))}
         if not found:
-            raise ValueError(f"calibration folder {given} has no <session>.toml")
+            raise InputError(
+                f"{given}: the folder has no calibration <session>.toml", code="no-calibration", path=given
+            )
         return found
     result: dict[str | None, Path] = {}
     for source in sources:
@@ -175,10 +190,10 @@ def write_calibrations(
     TOML is copied as it is, other formats are written as anipose's TOML.
 
     Returns:
-        How many sessions have one.
+        Number of sessions with a calibration.
 
     Raises:
-        ValueError: a file cannot be read, lacks a view (the message has both lists), or holds cameras that TOML cannot.
+        InputError: A file cannot be read, lacks a view (`missing-view`), or has cameras that TOML cannot store.
     """
     number = 0
     for session in sessions:
@@ -188,9 +203,14 @@ def write_calibrations(
         cameras = CameraGroup.load(path)
         missing = [view for view in views if view not in cameras.names]
         if missing:
-            raise ValueError(
-                f"calibration {path} has the cameras {', '.join(cameras.names)}, but the views are {', '.join(views)}; "
-                "--pattern and --view say what the views are called"
+            raise InputError(
+                f"{path}: the calibration lacks the camera {', '.join(missing)}, found {', '.join(cameras.names)}, "
+                f"expected {', '.join(views)}. Set the names of the views with --pattern or --view",
+                code="missing-view",
+                path=path,
+                view=missing[0],
+                found=cameras.names,
+                expected=tuple(views),
             )
         folder.mkdir(exist_ok=True)
         target = folder / f"{session}{_TOML}"

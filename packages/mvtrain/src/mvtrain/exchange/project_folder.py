@@ -1,4 +1,4 @@
-"""A project folder from aligned labels: whole, or not at all."""
+"""Writer of a project folder from aligned labels; it is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ SCORER = "imported"
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedProject:
-    """What was written.
+    """Numbers about a written project.
 
     Attributes:
-        num_frames: rows of the label tables.
-        num_labels: keypoints with a label, over all views.
-        num_from_video: images taken from videos.
-        sessions: names.
-        num_calibrated: how many of them have a calibration.
-        warnings: what reading the project again says.
+        num_frames: Number of rows of the label tables.
+        num_labels: Number of labeled keypoints over all views.
+        num_from_video: Number of images from videos.
+        sessions: Names of the sessions.
+        num_calibrated: Number of sessions with a calibration.
+        warnings: Warnings from reading the project again.
     """
 
     num_frames: int
@@ -46,7 +46,7 @@ class ImportedProject:
 
 def write_project(
     out: Path,
-    moments: AlignedFrames,
+    aligned: AlignedFrames,
     labels: ForeignLabels,
     calibrations: Mapping[str | None, Path],
     *,
@@ -56,62 +56,63 @@ def write_project(
     """Write a project folder under a temporary name, read it back, and rename it.
 
     Args:
-        out: must not exist.
-        moments: the labels, view by view.
-        labels: what else the foreign project says: its videos, its skeleton.
-        calibrations: by session.
-        copy_videos: also copy the videos, as `videos/<session>_<view>`.
-        progress: called with the numbers of images written and in total.
+        out: Folder to write; must not exist.
+        aligned: Labels by frame and view.
+        labels: Labels as read, with the videos and the skeleton of the foreign project.
+        calibrations: Calibration files by session.
+        copy_videos: Copy the videos, too, as `videos/<session>_<view>`.
+        progress: Function of the number of written images and the total.
 
     Raises:
-        ValueError: `out` exists or cannot be written, an image cannot be had, a calibration does not fit, or what was
-            written is no valid project.
+        InputError: `out` exists (`occupied-folder`) or cannot be written (`unwritable-file`), an image cannot be read,
+            a calibration lacks a view (`missing-view`), or the written project is not valid.
     """
     with new_folder(out) as folder:
-        return _fill(folder, moments, labels, calibrations, copy_videos, progress)
+        return _fill(folder, aligned, labels, calibrations, copy_videos, progress)
 
 
 def _fill(
     folder: Path,
-    moments: AlignedFrames,
+    aligned: AlignedFrames,
     labels: ForeignLabels,
     calibrations: Mapping[str | None, Path],
     copy_videos: bool,
     progress: Callable[[int, int], object],
 ) -> ImportedProject:
-    sessions = tuple(dict.fromkeys(session for session, _ in moments.frames))
-    # First, because it is quick and may fail.
-    num_calibrated = write_calibrations(folder / "calibrations", calibrations, sessions, moments.view_names)
+    """Write the files of a project into an empty folder, and read them back."""
+    sessions = tuple(dict.fromkeys(session for session, _ in aligned.frames))
+    # First, because it is fast and can fail.
+    num_calibrated = write_calibrations(folder / "calibrations", calibrations, sessions, aligned.view_names)
     images = {
         folder / image_name(session, view, number): image
-        for (session, number), row in zip(moments.frames, moments.images, strict=True)
-        for view, image in zip(moments.view_names, row, strict=True)
+        for (session, number), row in zip(aligned.frames, aligned.images, strict=True)
+        for view, image in zip(aligned.view_names, row, strict=True)
         if image is not None
     }
     _write_images(images, progress)
-    for number, view in enumerate(moments.view_names):
-        write_view_labels(folder, moments, number, with_visibility=labels.has_visibility)
-        if _has_crops(moments):
-            _write_boxes(folder / f"bboxes_{view}.csv", folder, moments, number)
-    videos = _copy_videos(folder / "videos", labels, sessions, moments.view_names) if copy_videos else 0
+    for number, view in enumerate(aligned.view_names):
+        write_view_labels(folder, aligned, number, with_visibility=labels.has_visibility)
+        if _has_crops(aligned):
+            _write_boxes(folder / f"bboxes_{view}.csv", folder, aligned, number)
+    videos = _copy_videos(folder / "videos", labels, sessions, aligned.view_names) if copy_videos else 0
     sizes = sorted((image_size(path) for path in images), key=lambda size: size[0] / size[1])
     write_project_config(
         folder / "config.yaml",
         comment=f"Imported by mvtrain import from {labels.origin}",
-        view_names=moments.view_names,
-        keypoint_names=moments.keypoint_names,
+        view_names=aligned.view_names,
+        keypoint_names=aligned.keypoint_names,
         skeleton=labels.skeleton,
-        num_frames=len(moments),
+        num_frames=len(aligned),
         image_size=sizes[len(sizes) // 2],
         num_sessions=len(sessions),
         num_calibrated=num_calibrated,
-        with_boxes=_has_crops(moments),
+        with_boxes=_has_crops(aligned),
         with_videos=videos > 0,
     )
     project = read_project(load_config(folder / "config.yaml"))
     return ImportedProject(
-        num_frames=len(moments),
-        num_labels=int((moments.visibility > 0).sum()),
+        num_frames=len(aligned),
+        num_labels=int((aligned.visibility > 0).sum()),
         num_from_video=sum(isinstance(image, VideoFrame) for image in images.values()),
         sessions=sessions,
         num_calibrated=num_calibrated,
@@ -119,31 +120,32 @@ def _fill(
     )
 
 
-def write_view_labels(folder: Path, moments: AlignedFrames, view: int, *, with_visibility: bool) -> None:
-    """Write `CollectedData_<view>.csv` with every digit; a view without an image of a moment has an empty row.
+def write_view_labels(folder: Path, aligned: AlignedFrames, view: int, *, with_visibility: bool) -> None:
+    """Write `CollectedData_<view>.csv` with all digits; a frame without an image of the view has an empty row.
 
     Args:
-        folder: of the project.
-        moments: the labels.
-        view: number of the view.
-        with_visibility: whether to write a column `visible`.
+        folder: Folder of the project.
+        aligned: Labels by frame and view.
+        view: Number of the view.
+        with_visibility: Write a column `visible`.
     """
-    name = moments.view_names[view]
+    name = aligned.view_names[view]
     rows = [
         "" if images[view] is None else image_name(session, name, number)
-        for (session, number), images in zip(moments.frames, moments.images, strict=True)
+        for (session, number), images in zip(aligned.frames, aligned.images, strict=True)
     ]
     write_labels(
         folder / f"CollectedData_{name}.csv",
         rows,
-        moments.keypoint_names,
-        moments.points[:, view],
-        moments.visibility[:, view] if with_visibility else None,
+        aligned.keypoint_names,
+        aligned.points[:, view],
+        aligned.visibility[:, view] if with_visibility else None,
         scorer=SCORER,
     )
 
 
 def _write_images(images: Mapping[Path, ImageSource], progress: Callable[[int, int], object]) -> None:
+    """Write all images and report the progress."""
     done = 0
 
     def advance() -> None:
@@ -154,23 +156,24 @@ def _write_images(images: Mapping[Path, ImageSource], progress: Callable[[int, i
     write_images(images, advance)
 
 
-def _has_crops(moments: AlignedFrames) -> bool:
-    return any(crop is not None for row in moments.crops for crop in row)
+def _has_crops(aligned: AlignedFrames) -> bool:
+    """Return True if an image is not a full image."""
+    return any(crop is not None for row in aligned.crops for crop in row)
 
 
-def _write_boxes(path: Path, folder: Path, moments: AlignedFrames, view: int) -> None:
-    """Write the boxes of one view; an image that is the whole frame has a box of its own size."""
+def _write_boxes(path: Path, folder: Path, aligned: AlignedFrames, view: int) -> None:
+    """Write the boxes of one view; a full image has a box of its own size."""
     names, boxes = [], []
-    for (session, number), images, crops in zip(moments.frames, moments.images, moments.crops, strict=True):
+    for (session, number), images, crops in zip(aligned.frames, aligned.images, aligned.crops, strict=True):
         if images[view] is not None:
-            name = image_name(session, moments.view_names[view], number)
+            name = image_name(session, aligned.view_names[view], number)
             names.append(name)
             boxes.append((*(crops[view] or (0, 0)), *image_size(folder / name)))
     write_labeled_boxes(path, names, np.array(boxes, dtype=np.float64).reshape(-1, 4))
 
 
 def _copy_videos(folder: Path, labels: ForeignLabels, sessions: Sequence[str], views: Sequence[str]) -> int:
-    """Copy the videos of the sessions; returns how many there are."""
+    """Copy the videos of the sessions, and return their number."""
     chosen = {
         (session, view): labels.videos[session, view]
         for session in sessions

@@ -1,20 +1,21 @@
-"""`mvtrain convert`: predictions into files that other systems read."""
+"""Command `mvtrain convert`: predictions to files of other programs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from mvgeom import CameraGroup
+from mvgeom.errors import InputError
 from mvtrain.exchange import to_anipose as anipose
 from mvtrain.exchange import to_deeplabcut as deeplabcut
 from mvtrain.exchange import to_eks as eks
 from mvtrain.exchange import to_movement as movement
 from mvtrain.exchange import to_pose2sim as pose2sim
-from mvtrain.exchange.write_options import METRES, WriteOptions
+from mvtrain.exchange.write_options import METERS_PER_UNIT, WriteOptions
 from mvtrain.predict.saved_predictions import PredictedSession, PredictionFiles, find_predictions, load_predictions
 from mvtrain.runtime.folders import new_folder
 
@@ -26,10 +27,10 @@ WRITERS: dict[str, Writer] = {
     "movement": movement.write,
     "pose2sim": pose2sim.write,
 }
-"""Formats of one model's predictions."""
+"""Writers of one model's predictions by format."""
 
 ENSEMBLE_WRITERS: dict[str, Callable[[Sequence[PredictedSession], Path, WriteOptions], list[str]]] = {"eks": eks.write}
-"""Formats of several models' predictions of the same recordings."""
+"""Writers of several models' predictions of the same recordings by format."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +38,12 @@ class ConvertOptions:
     """Options of the command.
 
     Attributes:
-        out: folder to write; must not exist.
-        view_names: of tables without a summary.
-        frame_rate: frames per second; None: that of the videos, where they are still there.
-        calibration: file; None: the one that the prediction used, where it is still there.
-        unit: of the calibration.
-        up: axis of the world that points up.
+        out: Folder to write; must not exist.
+        view_names: Names of the views, for tables without a summary.
+        frame_rate: Frames per second; None: that of the videos, if they still exist.
+        calibration: Calibration file; None: that of the prediction, if it still exists.
+        unit: Unit of the calibration.
+        up: World axis that points up.
     """
 
     out: Path
@@ -54,26 +55,31 @@ class ConvertOptions:
 
 
 def convert(file_format: str, sources: Sequence[Path], options: ConvertOptions, console: Console) -> None:
-    """Convert every recording in the sources; nothing is left half-written.
+    """Convert every recording in the sources; the folder is written completely or not at all.
 
     Args:
-        file_format: a key of `WRITERS` or `ENSEMBLE_WRITERS`.
-        sources: folders that `mvtrain predict` wrote into, run folders, or single summaries; for an ensemble one per
-            model.
-        options: of the command.
-        console: where to write.
+        file_format: Key of `WRITERS` or `ENSEMBLE_WRITERS`.
+        sources: Folders that `mvtrain predict` wrote, run folders, or single summaries; for an ensemble one per model.
+        options: Options of the command.
+        console: Console for notes and the result.
 
     Raises:
-        ValueError: an unknown format, unit or axis, `out` exists, a recording twice (but for ensembles), a calibration
-            that lacks a view, and everything that is wrong with the tables.
+        InputError: The format (`unknown-format`), unit or axis (`unknown-choice`) is unknown, `out` exists
+            (`occupied-folder`), a recording is in two sources (`duplicate-name`, except for ensembles), the models of
+            an ensemble predicted different recordings (`wrong-count`), or a calibration lacks a view (`missing-view`);
+            besides, the errors of the tables.
     """
     formats = sorted([*WRITERS, *ENSEMBLE_WRITERS])
     if file_format not in formats:
-        raise ValueError(f"unknown format {file_format!r}; predictions can be converted to {', '.join(formats)}")
-    if options.unit is not None and options.unit not in METRES:
-        raise ValueError(f"--unit must be one of {', '.join(METRES)}, got {options.unit!r}")
-    if options.up not in ("y", "z"):
-        raise ValueError(f"--up must be y or z, got {options.up!r}")
+        raise InputError(
+            f"unknown format of predictions, found {file_format!r}, expected one of {', '.join(formats)}",
+            code="unknown-format",
+            found=file_format,
+            expected=tuple(formats),
+        )
+    if options.unit is not None:
+        _check_choice("--unit", options.unit, METERS_PER_UNIT)
+    _check_choice("--up", options.up, ("y", "z"))
     recordings = _recordings(file_format, sources, options.view_names)
     with new_folder(options.out) as folder:
         notes = [
@@ -87,10 +93,22 @@ def convert(file_format: str, sources: Sequence[Path], options: ConvertOptions, 
     console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
+def _check_choice(option: str, found: str, expected: Iterable[str]) -> None:
+    """Check the value of an option."""
+    if found not in expected:
+        raise InputError(
+            f"{option}: unknown value, found {found!r}, expected one of {', '.join(expected)}",
+            code="unknown-choice",
+            option=option,
+            found=found,
+            expected=tuple(expected),
+        )
+
+
 def _recordings(
     file_format: str, sources: Sequence[Path], view_names: Sequence[str]
 ) -> dict[str, list[PredictionFiles]]:
-    """The predictions of each recording, one per model."""
+    """Find the predictions of each recording, one per model."""
     recordings: dict[str, list[PredictionFiles]] = {}
     for source in sources:
         for files in find_predictions(source, view_names):
@@ -98,14 +116,24 @@ def _recordings(
     counts = {name: len(models) for name, models in recordings.items()}
     twice = [name for name, count in counts.items() if count > 1]
     if twice and file_format not in ENSEMBLE_WRITERS:
-        raise ValueError(f"session {twice[0]!r} is in several sources; convert them one by one")
+        raise InputError(
+            f"session {twice[0]!r} is in several sources. Convert the sources one by one",
+            code="duplicate-name",
+            session=twice[0],
+        )
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
-        raise ValueError(f"every model of an ensemble must have predicted every session, found {listed}")
+        raise InputError(
+            f"sessions have predictions of different numbers of models, found {listed}. Predict every session with "
+            "every model of the ensemble",
+            code="wrong-count",
+            found=counts,
+        )
     return recordings
 
 
 def _convert(file_format: str, models: Sequence[PredictionFiles], folder: Path, options: ConvertOptions) -> list[str]:
+    """Write the predictions of one recording, and return notes for the user."""
     first = models[0]
     rate = options.frame_rate if options.frame_rate is not None else first.frame_rate()
     write_options = WriteOptions(
@@ -118,14 +146,20 @@ def _convert(file_format: str, models: Sequence[PredictionFiles], folder: Path, 
 
 
 def _cameras(files: PredictionFiles, given: Path | None) -> CameraGroup | None:
-    """The cameras in the order of the views; None where no calibration is known, or the one that was used is gone."""
+    """Read the cameras in the order of the views; None if no calibration is known or it no longer exists."""
     path = given if given is not None else files.calibration
     if path is None or (given is None and not path.exists()):
         return None
     cameras, views = CameraGroup.load(path), tuple(files.tables)
     missing = [view for view in views if view not in cameras.names]
     if missing:
-        raise ValueError(
-            f"calibration {path} has the cameras {', '.join(cameras.names)}, but the views are {', '.join(views)}"
+        raise InputError(
+            f"{path}: the calibration lacks the camera {', '.join(missing)}, found {', '.join(cameras.names)}, "
+            f"expected {', '.join(views)}",
+            code="missing-view",
+            path=path,
+            view=missing[0],
+            found=cameras.names,
+            expected=views,
         )
     return cameras.select(views)

@@ -1,4 +1,4 @@
-"""`mvtrain import`: a foreign project into a project folder."""
+"""Command `mvtrain import`: a labeled project of another program to a project folder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from mvgeom.errors import InputError
 from mvtrain.exchange import from_anipose as anipose
 from mvtrain.exchange import from_coco as coco
 from mvtrain.exchange import from_deeplabcut as deeplabcut
@@ -25,6 +26,7 @@ READERS: dict[str, Callable[[Sequence[Source], ReadOptions], list[ForeignLabels]
     "deeplabcut": deeplabcut.read,
     "sleap": sleap.read,
 }
+"""Readers of labels by format."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +34,15 @@ class ImportOptions:
     """Options of the command.
 
     Attributes:
-        out: project folder to write; must not exist.
-        views: `NAME=PATH`, sources that are one view each.
-        view_names: the views, in their order; empty: those there are.
-        pattern: how foreign names tell session and view; None: `DEFAULT_PATTERN`.
-        individual: which animal to take where there are several.
-        calibration: file, or folder of `<session>.toml`; None: what lies in the sources.
-        media: folder with videos and images that are not where the foreign project says.
-        allow_absent: whether a view may have no image of a moment.
-        copy_videos: whether the videos are copied too.
+        out: Project folder to write; must not exist.
+        views: Sources of one view each, as `NAME=PATH`.
+        view_names: Names of the views in their order; empty: all views of the labels.
+        pattern: Pattern of session and view in foreign names; None: `DEFAULT_PATTERN`.
+        individual: Name of the animal to take from several.
+        calibration: Calibration file, or folder of `<session>.toml`; None: those of the sources.
+        media: Folder with images and videos that are not at the path in the foreign project.
+        allow_absent: Allow views without an image of a frame.
+        copy_videos: Copy the videos, too.
     """
 
     out: Path
@@ -55,76 +57,101 @@ class ImportOptions:
 
 
 def import_project(file_format: str, paths: Sequence[Path], options: ImportOptions, console: Console) -> None:
-    """Read foreign labels, match their views, write a project folder, and say what was carried over.
+    """Read foreign labels, match their views, write a project folder, and print a summary.
 
     Args:
-        file_format: a key of `READERS`.
-        paths: sources whose names tell the view.
-        options: of the command.
-        console: where to write.
+        file_format: Key of `READERS`.
+        paths: Sources with the view in their names.
+        options: Options of the command.
+        console: Console for notes and the summary.
 
     Raises:
-        ValueError: an unknown format, a source that does not exist, and everything that is wrong with the sources.
+        InputError: The format is unknown (`unknown-format`), the folder exists (`occupied-folder`), or a source does
+            not exist (`missing-file`); besides, the errors of the readers and of `align`.
     """
     if file_format not in READERS:
-        raise ValueError(f"unknown format {file_format!r}; formats that can be imported are {', '.join(READERS)}")
+        raise InputError(
+            f"unknown format of labels, found {file_format!r}, expected one of {', '.join(READERS)}",
+            code="unknown-format",
+            found=file_format,
+            expected=tuple(READERS),
+        )
     if options.out.exists():
-        raise ValueError(f"{options.out} already exists; remove it or choose another folder")
+        raise InputError(
+            f"{options.out}: the folder exists. Remove it, or choose another folder",
+            code="occupied-folder",
+            path=options.out,
+        )
     if options.media is not None and not options.media.is_dir():
-        raise ValueError(f"--media {options.media} is no folder")
+        raise InputError(f"--media {options.media}: not a folder", code="not-a-folder", path=options.media)
     sources = _sources(paths, options.views)
     if options.pattern is not None and file_format == "anipose":
-        raise ValueError("--pattern is not for anipose, whose config.toml says by cam_regex how names are made")
+        raise InputError(
+            "--pattern cannot be given for anipose, because cam_regex in its config.toml describes the names",
+            code="excluded-options",
+            option="--pattern",
+        )
     rule = pattern_rule(options.pattern or DEFAULT_PATTERN, options.view_names)
     read_options = ReadOptions(rule=rule, individual=options.individual, media=options.media)
     labels = merge(READERS[file_format](sources, read_options))
     calibrations = find_calibrations([source.path for source in sources], options.calibration)
     if options.calibration is None:
         calibrations |= labels.calibrations
-    said = tuple(dict.fromkeys(source.view for source in sources if source.view is not None))
-    order = options.view_names or (said if all(source.view is not None for source in sources) else ())
-    moments = align(labels, order, allow_absent=options.allow_absent)
+    given = tuple(dict.fromkeys(source.view for source in sources if source.view is not None))
+    order = options.view_names or (given if all(source.view is not None for source in sources) else ())
+    aligned = align(labels, order, allow_absent=options.allow_absent)
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("images")
         written = write_project(
             options.out,
-            moments,
+            aligned,
             labels,
             calibrations,
             copy_videos=options.copy_videos,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    _report(options.out, moments, labels, written, console)
+    _print_summary(options.out, aligned, labels, written, console)
 
 
 def _sources(paths: Sequence[Path], views: Sequence[str]) -> list[Source]:
+    """Return the sources of all views and of one view each."""
     sources = [Source(path=path) for path in paths]
     for text in views:
         name, equals, path = text.partition("=")
         if not equals or not name or not path:
-            raise ValueError(f"--view {text!r} must look like top=path/to/source")
+            raise InputError(
+                f"--view: not NAME=PATH, found {text!r}, expected for example top=path/to/source",
+                code="bad-option",
+                option="--view",
+                found=text,
+            )
         sources.append(Source(path=Path(path), view=name))
     if not sources:
-        raise ValueError("nothing to import: give a SOURCE, or --view NAME=PATH for each view")
+        raise InputError(
+            "there is no source. Give a SOURCE, or --view NAME=PATH for each view",
+            code="missing-argument",
+            argument="SOURCE",
+        )
     for source in sources:
         if not source.path.exists():
-            raise ValueError(f"source {source.path} does not exist")
+            raise InputError(f"source {source.path} does not exist", code="missing-file", path=source.path)
     return sources
 
 
-def _report(
-    out: Path, moments: AlignedFrames, labels: ForeignLabels, written: ImportedProject, console: Console
+def _print_summary(
+    out: Path, aligned: AlignedFrames, labels: ForeignLabels, written: ImportedProject, console: Console
 ) -> None:
+    """Print notes, warnings, the numbers of the project, and the next command."""
     lines = [f"note: {note}" for note in labels.notes]
-    if moments.num_empty:
-        lines.append(f"note: {moments.num_empty} moments without any label are left out")
+    if aligned.num_empty:
+        lines.append(f"note: {aligned.num_empty} frames without any label are left out")
     lines += [f"warning: {warning}" for warning in written.warnings]
     if written.num_calibrated == 0:
-        lines.append("note: no calibration found, so 3D is off in config.yaml; --calibration names one")
+        lines.append("note: no calibration found, so 3D is off in config.yaml. Give one with --calibration")
     lines.append(
-        f"wrote {out}: {len(moments.view_names)} views ({', '.join(moments.view_names)}), "
-        f"{len(written.sessions)} sessions ({written.num_calibrated} calibrated), {written.num_frames} moments, "
-        f"{len(moments.keypoint_names)} keypoints, {written.num_labels} labels, {written.num_from_video} images from "
+        f"wrote {out}: {len(aligned.view_names)} views ({', '.join(aligned.view_names)}), "
+        f"{len(written.sessions)} sessions ({written.num_calibrated} calibrated), {written.num_frames} frames, "
+        f"{len(aligned.keypoint_names)} keypoints, {written.num_labels} labels, {written.num_from_video} images from "
         "videos"
     )
     lines.append(f"next: mvtrain check {out / 'config.yaml'}")

@@ -1,4 +1,4 @@
-"""anipose: a project whose sessions have 2D poses (DeepLabCut's h5), calibration and 3D poses."""
+"""Writer of anipose projects: sessions with 2D poses (DeepLabCut's h5), calibration and 3D poses."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from mvtrain.runtime.optional_imports import need
 
 def write(session: PredictedSession, folder: Path, options: WriteOptions) -> list[str]:
     """Write `<session>/pose-2d/<session>_<view>.h5`, `<session>/calibration/calibration.toml`,
-    `<session>/pose-3d/<session>.csv` and a `config.toml` that tells the cameras apart.
+    `<session>/pose-3d/<session>.csv`, and a `config.toml` that distinguishes the cameras.
 
     Returns:
-        What the user should know.
+        Notes for the user.
 
     Raises:
-        ValueError: the library that writes h5 files is not installed.
+        InputError: The library that writes h5 files is not installed (`missing-library`).
     """
     need("tables", "convert anipose")
     home = folder / session.name
@@ -48,7 +48,7 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
 
 
 def _table_3d(session: PredictedSession, in_3d: Points3D) -> pd.DataFrame:
-    """anipose's table; `score` is the lowest likelihood of the views that have the keypoint."""
+    """Make anipose's table; `score` is the lowest likelihood of the views that have the keypoint."""
     located = np.isfinite(session.points).all(axis=-1)
     scores = np.where(located, session.likelihood, np.inf).min(axis=1)
     known = np.isfinite(in_3d.points).all(axis=-1)

@@ -1,4 +1,4 @@
-"""DeepLabCut's tables of predictions: h5 and CSV of every view, and of 3D."""
+"""Writer of DeepLabCut's tables of predictions: h5 and CSV of every view, and of 3D."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mvtrain.predict.saved_predictions import PredictedSession
 from mvtrain.runtime.optional_imports import need
 
 SCORER = "DLC_mvtrain"
-"""DeepLabCut looks for `<video><scorer>.h5`."""
+"""Scorer in DeepLabCut's file names, `<video><scorer>.h5`."""
 
 H5_KEY = "df_with_missing"
 
@@ -22,10 +22,10 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
     """Write `<session>_<view>DLC_mvtrain.h5` and `.csv`, and with 3D `<session>_3dDLC_mvtrain.h5` and `.csv`.
 
     Returns:
-        What the user should know.
+        Notes for the user.
 
     Raises:
-        ValueError: the library that writes h5 files is not installed.
+        InputError: The library that writes h5 files is not installed (`missing-library`).
     """
     need("tables", "convert deeplabcut")
     for view, name in enumerate(session.view_names):
@@ -36,7 +36,7 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
 
 
 def view_table(session: PredictedSession, view: int) -> pd.DataFrame:
-    """DeepLabCut's table of one view: x, y, likelihood per keypoint under three header rows, a row per frame."""
+    """Make DeepLabCut's table of a view: x, y, likelihood per keypoint under three header rows, a row per frame."""
     values = np.concatenate([session.points[:, view], session.likelihood[:, view, :, None]], axis=-1)
     return _table(session.keypoint_names, ("x", "y", "likelihood"), values)
 

@@ -1,6 +1,6 @@
-"""The ensemble Kalman smoother: one CSV per view and model in one folder per recording.
+"""Writer for the ensemble Kalman smoother (eks): one CSV per view and model in one folder per recording.
 
-It takes the files of a view to be those whose name contains the view's name, so names hold nothing else.
+For eks, the files of a view are those with the view's name in their names, so names have only the view and a number.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from mvgeom.errors import InputError
 from mvtrain.exchange.write_options import WriteOptions, write_cameras
 from mvtrain.predict.outputs import PredictionRows, write_predictions
 from mvtrain.predict.saved_predictions import PredictedSession
@@ -17,27 +18,31 @@ def write(models: Sequence[PredictedSession], folder: Path, options: WriteOption
     """Write `<session>/<view>_<number of the model>.csv`, and `calibrations/<session>.toml`.
 
     Args:
-        models: the same recording predicted by every model of the ensemble.
-        folder: where to.
-        options: of the recording.
+        models: Predictions of the same recording by every model of the ensemble.
+        folder: Folder to write into.
+        options: Options of the recording.
 
     Returns:
-        What the user should know.
+        Notes for the user.
 
     Raises:
-        ValueError: the models differ in views, keypoints or number of frames.
+        InputError: The models have different views, keypoints or numbers of frames (`tables-differ`).
     """
     first = models[0]
     for other in models[1:]:
         for what, ours, theirs in (
             ("views", first.view_names, other.view_names),
             ("keypoints", first.keypoint_names, other.keypoint_names),
-            ("number of frames", (len(first),), (len(other),)),
+            ("numbers of frames", (len(first),), (len(other),)),
         ):
             if ours != theirs:
-                raise ValueError(
-                    f"session {first.name!r}: models of an ensemble must have the same {what}, found "
-                    f"{', '.join(map(str, ours))} and {', '.join(map(str, theirs))}"
+                raise InputError(
+                    f"session {first.name!r}: {what} of the models differ, found {', '.join(map(str, ours))} and "
+                    f"{', '.join(map(str, theirs))}",
+                    code="tables-differ",
+                    session=first.name,
+                    found=theirs,
+                    expected=ours,
                 )
     for number, model in enumerate(models):
         for view, name in enumerate(model.view_names):
@@ -50,17 +55,18 @@ def write(models: Sequence[PredictedSession], folder: Path, options: WriteOption
 
 
 def _notes(session: PredictedSession, num_models: int) -> list[str]:
+    """Return notes about an ensemble of one, and about names of views that contain each other."""
     notes = []
     if num_models == 1:
         notes.append(
-            "an ensemble of one; give the predictions of several runs, each with its own training.rng_seed_model_pt"
+            "the ensemble has one model. Give the predictions of several runs with different training.rng_seed_model_pt"
         )
     files = [f"{view}_{number}.csv" for view in session.view_names for number in range(num_models)]
     for view in session.view_names:
-        strangers = [name for name in files if view in name and not name.startswith(f"{view}_")]
-        if strangers:
+        mistaken = [name for name in files if view in name and not name.startswith(f"{view}_")]
+        if mistaken:
             notes.append(
-                f"eks would take {strangers[0]} for a file of view {view}, because its name contains "
-                f"that; without a calibration --camera-names {view}_ tells them apart"
+                f"eks would use {mistaken[0]} as a file of view {view}, because its name contains the view's name. "
+                f"Without a calibration, call eks with --camera-names {view}_"
             )
     return notes

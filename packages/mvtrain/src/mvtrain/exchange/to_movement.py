@@ -1,4 +1,4 @@
-"""movement: netCDF datasets of 2D poses with a dimension `view`, and of 3D poses."""
+"""Writer of netCDF datasets of movement: 2D poses with a dimension `view`, and 3D poses."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ SOURCE = "mvtrain"
 def write(session: PredictedSession, folder: Path, options: WriteOptions) -> list[str]:
     """Write `<session>.nc` (dimensions view, time, space, keypoints, individuals) and `<session>_3d.nc`.
 
-    The 3D dataset has `std`, `reprojection_error` and `num_views` beside position; its confidence is empty.
+    The 3D dataset has `std`, `reprojection_error` and `num_views` in addition to the position; its confidence is empty.
 
     Returns:
-        What the user should know.
+        Notes for the user.
 
     Raises:
-        ValueError: movement is not installed.
+        InputError: movement is not installed (`missing-library`).
     """
     load_poses = need("movement.io.load_poses", "convert movement")
     xarray = need("xarray", "convert movement")
@@ -52,11 +52,11 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
             found[name] = (("time", "keypoints", "individuals"), values[..., None])
         _save(found, folder / f"{session.name}_3d.nc")
     if options.frame_rate is None:
-        return ["frame rate not known, so time is in frames; --fps gives it"]
+        return ["the frame rate is unknown, so time is in frames. Give it with --fps"]
     return []
 
 
 def _save(dataset: Any, path: Path) -> None:
-    # netCDF has no null; an attribute that is not there says the same.
+    # netCDF has no null, so attributes without a value are left out.
     dataset.attrs = {key: value for key, value in dataset.attrs.items() if value is not None}
     dataset.to_netcdf(path)

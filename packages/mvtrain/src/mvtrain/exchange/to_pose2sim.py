@@ -1,6 +1,6 @@
-"""Pose2Sim: a project per recording with OpenPose's JSON per frame, calibration, and a .trc of the 3D points.
+"""Writer of Pose2Sim projects: OpenPose's JSON per frame, calibration, and a .trc of the 3D points per recording.
 
-Pose2Sim is in metres; its worlds have z up, and its .trc files y up.
+Pose2Sim uses meters; its world has z up, its .trc files have y up.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from mvgeom.errors import InputError
 from mvgeom.files import write_text
-from mvtrain.exchange.write_options import METRES, WriteOptions, write_cameras
+from mvtrain.exchange.write_options import METERS_PER_UNIT, WriteOptions, write_cameras
 from mvtrain.predict.saved_predictions import Points3D, PredictedSession
 
 MODEL = "CUSTOM"
@@ -24,29 +25,35 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
     """Write `<session>/pose/<view>_<number>_json/*.json`, `<session>/calibration/Calib.toml`, `<session>/Config.toml`
     and `<session>/pose-3d/<session>_0-<last frame>.trc`.
 
-    Folders of views are numbered, because Pose2Sim takes them in the order of their last number.
+    Folders of views are numbered, because Pose2Sim sorts them by the last number in their names.
 
     Returns:
-        What the user should know.
+        Notes for the user.
 
     Raises:
-        ValueError: the unit is not known though there are 3D points or cameras, or the frame rate is not known.
+        InputError: `missing-option` if the frame rate is unknown, or the unit of 3D points or cameras.
     """
     if options.frame_rate is None:
-        raise ValueError(
-            f"session {session.name!r}: Pose2Sim needs the frame rate; the video is gone, so give it: --fps"
+        raise InputError(
+            f"session {session.name!r}: the frame rate is unknown, because the videos are gone. Give it with --fps",
+            code="missing-option",
+            option="--fps",
+            session=session.name,
         )
     if options.unit is None and (session.in_3d is not None or options.cameras is not None):
-        raise ValueError(
-            f"session {session.name!r}: Pose2Sim is in metres; say which unit the calibration is in: --unit "
-            f"{', '.join(METRES)}"
+        raise InputError(
+            f"session {session.name!r}: the unit of the calibration is unknown, and Pose2Sim uses meters. Give it with "
+            f"--unit, one of {', '.join(METERS_PER_UNIT)}",
+            code="missing-option",
+            option="--unit",
+            session=session.name,
         )
     home = folder / session.name
     home.mkdir(parents=True)
     for view in range(len(session.view_names)):
         _write_frames(home / "pose", session, view)
     write_text(home / "Config.toml", tomli_w.dumps(_config(session.keypoint_names, options.frame_rate)))
-    scale = METRES[options.unit] if options.unit is not None else 1.0
+    scale = METERS_PER_UNIT[options.unit] if options.unit is not None else 1.0
     cameras = options.cameras
     if cameras is not None:
         cameras = cameras.replace(translation=cameras.translation * scale)
@@ -59,7 +66,7 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
 
 
 def _write_frames(folder: Path, session: PredictedSession, view: int) -> None:
-    """One JSON file per frame; a missing keypoint is 0, 0, 0, as OpenPose writes it."""
+    """Write one JSON file per frame; a missing keypoint is 0, 0, 0, as in OpenPose's files."""
     name = session.view_names[view]
     target = folder / f"{name}_{view + 1}_json"
     target.mkdir(parents=True)
@@ -73,7 +80,7 @@ def _write_frames(folder: Path, session: PredictedSession, view: int) -> None:
 
 
 def _config(keypoint_names: Sequence[str], frame_rate: float) -> dict[str, Any]:
-    """Pose2Sim's config: our keypoints as children of one root, for triangulation asks only for their numbers."""
+    """Make Pose2Sim's config: the keypoints are children of one root, because triangulation needs only their ids."""
     children = [{"name": name, "id": number} for number, name in enumerate(keypoint_names)]
     return {
         "project": {"multi_person": False, "frame_rate": frame_rate, "frame_range": "all"},
@@ -82,7 +89,7 @@ def _config(keypoint_names: Sequence[str], frame_rate: float) -> dict[str, Any]:
 
 
 def _trc(name: str, session: PredictedSession, in_3d: Points3D, scale: float, options: WriteOptions) -> str:
-    """A .trc file in metres with y up, the layout that Pose2Sim itself writes."""
+    """Make a .trc file in meters with y up, in the layout of Pose2Sim's own files."""
     points = in_3d.points * scale
     if options.up == "z":
         points = points[..., [1, 2, 0]]

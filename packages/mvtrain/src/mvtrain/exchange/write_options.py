@@ -1,4 +1,4 @@
-"""What writers are told beside the predictions."""
+"""Options of the writers of predictions, and the writer of calibrations."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mvgeom import CameraGroup
+from mvgeom.errors import InputError
 
-METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
-"""Units that a calibration can be in."""
+METERS_PER_UNIT = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+"""Length in meters of each unit that a calibration can have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,10 +17,10 @@ class WriteOptions:
     """Options of one recording.
 
     Attributes:
-        frame_rate: frames per second; None where it is not known.
-        cameras: in the order of the views; None where there are none.
-        unit: of the calibration, a key of `METRES`; None where the user did not say.
-        up: axis of the world that points up, "y" or "z".
+        frame_rate: Frames per second; None if unknown.
+        cameras: Cameras in the order of the views; None if there are none.
+        unit: Unit of the calibration, a key of `METERS_PER_UNIT`; None if unknown.
+        up: World axis that points up, "y" or "z".
     """
 
     frame_rate: float | None
@@ -31,21 +32,21 @@ class WriteOptions:
 def write_cameras(cameras: CameraGroup | None, path: Path, file_format: str) -> list[str]:
     """Write a calibration, and make its folder.
 
-    Predictions are worth having without it, so what the format cannot hold is told and does not stop anything.
+    Cameras that the format cannot store are a note, not an error, because predictions are useful without them.
 
     Args:
-        cameras: None where none is known.
-        path: of the file.
-        file_format: of mvgeom.
+        cameras: Cameras to write; None if unknown.
+        path: File to write.
+        file_format: Name of a format of mvgeom.
 
     Returns:
-        What the user should know: why there is none.
+        Note for the user if no calibration is written.
     """
     if cameras is None:
-        return ["no calibration written: none is known; --calibration names one"]
+        return ["no calibration written, because none is known. Give one with --calibration"]
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         cameras.save(path, file_format=file_format)
-    except ValueError as error:
+    except InputError as error:
         return [f"no calibration written: {error}"]
     return []

@@ -52,21 +52,23 @@ def check_project(project: Project, spec: ModelSpec) -> None:
         InputError: The project has other views or keypoints than the network, or no calibration where the network
             needs one.
     """
-    for what, code, found, expected in (
-        ("views", "views-differ", project.view_names, spec.view_names),
-        ("keypoints", "keypoints-differ", project.keypoint_names, spec.keypoint_names),
-    ):
-        if found != expected:
-            raise InputError(
-                f"project {project.root}: other {what} than the run was trained on, found {', '.join(found)}, expected "
-                f"{', '.join(expected)}",
-                code=code,
-                path=project.root,
-                found=found,
-                expected=expected,
-            )
+    found, expected = project.view_names, spec.view_names
+    if found != expected:
+        text = _other_names(project, "views", found, expected)
+        raise InputError(text, code="views-differ", path=project.root, found=found, expected=expected)
+    found, expected = project.keypoint_names, spec.keypoint_names
+    if found != expected:
+        text = _other_names(project, "keypoints", found, expected)
+        raise InputError(text, code="keypoints-differ", path=project.root, found=found, expected=expected)
     if all(cameras is None for cameras in project.cameras):
         spec.check_needs_no_cameras(f"the frames of {project.root}")
+
+
+def _other_names(project: Project, what: str, found: tuple[str, ...], expected: tuple[str, ...]) -> str:
+    return (
+        f"project {project.root}: other {what} than the run was trained on, found {', '.join(found)}, expected "
+        f"{', '.join(expected)}"
+    )
 
 
 def predict_project(predictor: Predictor, project: Project) -> FramePredictions:

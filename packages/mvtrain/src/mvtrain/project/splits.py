@@ -116,8 +116,9 @@ def _by_session(sessions: Sequence[str], fractions: np.ndarray, generator: np.ra
     wanted = np.flatnonzero(fractions > 0)
     if len(distinct) < len(wanted):
         raise InputError(
-            f"data.split: session needs at least {len(wanted)} sessions for {', '.join(SPLIT_NAMES[i] for i in wanted)}, "
-            f"found {len(distinct)} ({', '.join(distinct)}). Use data.split: block, or set fractions to 0",
+            f"data.split: session needs at least {len(wanted)} sessions for "
+            f"{', '.join(SPLIT_NAMES[i] for i in wanted)}, found {len(distinct)} ({', '.join(distinct)}). "
+            "Use data.split: block, or set fractions to 0",
             code="too-few-sessions",
             key="data.split",
             found=len(distinct),

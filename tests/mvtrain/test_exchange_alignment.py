@@ -1,8 +1,7 @@
-"""Foreign labels of all sources put side by side."""
+"""Foreign labels of all sources, merged and matched by frame."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.errors import raises_input
+from mvgeom.errors import InputError
 from mvtrain.exchange.alignment import align
 from mvtrain.exchange.foreign_labels import (
     ForeignLabels,
@@ -27,7 +28,7 @@ PLACES = st.builds(Place, st.sampled_from(["day1", "day2"]), st.sampled_from(["t
 COORDINATES = st.lists(st.one_of(st.just(np.nan), st.floats(0, 100)), min_size=6, max_size=6)
 
 
-def labelled(place: Place, coordinates: list[float] | None = None, **changes: object) -> LabeledImage:
+def labeled(place: Place, coordinates: list[float] | None = None, **changes: object) -> LabeledImage:
     points = np.array(range(6) if coordinates is None else coordinates, dtype=np.float64).reshape(3, 2)
     points[np.isnan(points).any(axis=1)] = np.nan
     path = Path(f"{place.session}_{place.view}/{place.number}.png")
@@ -51,8 +52,8 @@ def labels(*images: LabeledImage, origin: str = "source", names: tuple[str, ...]
     data=st.data(),
 )
 @settings(max_examples=60, deadline=None)
-def test_every_label_is_in_the_row_of_its_moment_and_nothing_else_is(entries, order, data) -> None:
-    images = [labelled(place, coordinates) for place, coordinates in entries.items()]
+def test_every_label_is_in_the_row_of_its_frame_and_nothing_else_is(entries, order, data) -> None:
+    images = [labeled(place, coordinates) for place, coordinates in entries.items()]
     # A source of its own for each image, in any order of sources and of keypoints.
     names = tuple(NAMES[k] for k in order)
     sources = [labels(images[0])]
@@ -66,88 +67,91 @@ def test_every_label_is_in_the_row_of_its_moment_and_nothing_else_is(entries, or
     shared = len(views) == 1 or sum(map(len, sessions_by_view)) > len(set.union(*sessions_by_view))
     some = any(image.visibility.any() for image in images)
     if not shared or not some:
-        with pytest.raises(ValueError, match=r"no session is labelled|no image with a label"):
+        with pytest.raises(InputError) as caught:
             align(merged, allow_absent=True)
+        assert caught.value.code == ("no-shared-frame" if some else "no-labels")
         return
-    moments = align(merged, allow_absent=True)
-    assert moments.view_names == tuple(sorted(views))
-    assert list(moments.frames) == sorted(set(moments.frames))
+    aligned = align(merged, allow_absent=True)
+    assert aligned.view_names == tuple(sorted(views))
+    assert list(aligned.frames) == sorted(set(aligned.frames))
     found = 0
     for image in images:
-        moment = (image.place.session, image.place.number)
-        if moment in moments.frames:
-            row, view = moments.frames.index(moment), moments.view_names.index(image.place.view)
-            np.testing.assert_array_equal(moments.points[row, view], image.points)
-            assert moments.images[row][view] == image.image
+        frame = (image.place.session, image.place.number)
+        if frame in aligned.frames:
+            row, view = aligned.frames.index(frame), aligned.view_names.index(image.place.view)
+            np.testing.assert_array_equal(aligned.points[row, view], image.points)
+            assert aligned.images[row][view] == image.image
             found += int((image.visibility > 0).sum())
         else:
             assert not image.visibility.any()
-    assert (moments.visibility > 0).sum() == found == sum(int((image.visibility > 0).sum()) for image in images)
-    np.testing.assert_array_equal(moments.visibility > 0, np.isfinite(moments.points).all(axis=-1))
+    assert (aligned.visibility > 0).sum() == found == sum(int((image.visibility > 0).sum()) for image in images)
+    np.testing.assert_array_equal(aligned.visibility > 0, np.isfinite(aligned.points).all(axis=-1))
 
 
 def test_an_image_without_labels_comes_before_a_frame_of_the_video() -> None:
     place, other = Place("day1", "top", 1), Place("day1", "top", 3)
     left, video = Path("left.png"), Path("day1_side.mp4")
     foreign = labels(
-        *(labelled(each) for each in (place, other, Place("day1", "side", 5))),
-        unlabelled={Place("day1", "side", 1): ImageFile(path=left)},
+        *(labeled(each) for each in (place, other, Place("day1", "side", 5))),
+        unlabeled={Place("day1", "side", 1): ImageFile(path=left)},
         videos={("day1", "side"): video, ("day1", "top"): video},
     )
-    moments = align(foreign, ["top", "side"])
-    assert moments.images[0][1] == ImageFile(path=left)
-    assert moments.images[1][1] == VideoFrame(path=video, number=3)
-    assert moments.images[2][0] == VideoFrame(path=video, number=5)
+    aligned = align(foreign, ["top", "side"])
+    assert aligned.images[0][1] == ImageFile(path=left)
+    assert aligned.images[1][1] == VideoFrame(path=video, number=3)
+    assert aligned.images[2][0] == VideoFrame(path=video, number=5)
 
 
 def test_an_image_that_is_lost_is_taken_from_the_video_unless_it_was_a_crop() -> None:
-    lost = labelled(Place("day1", "top", 1), image=None)
+    lost = labeled(Place("day1", "top", 1), image=None)
     video = Path("day1_top.mp4")
     assert align(labels(lost, videos={("day1", "top"): video})).images == ((VideoFrame(path=video, number=1),),)
     cropped = replace(lost, crop=(10, 20))
-    with pytest.raises(ValueError, match="1 images are missing"):
+    with raises_input("missing-frame", places=(("day1", "top", 1),)):
         align(labels(cropped, videos={("day1", "top"): video}))
 
 
-def test_moments_without_a_label_are_left_out_and_counted() -> None:
-    empty = labelled(Place("day1", "top", 2), [np.nan] * 6)
-    moments = align(labels(labelled(Place("day1", "top", 1)), empty))
-    assert moments.frames == (("day1", 1),)
-    assert moments.num_empty == 1
+def test_frames_without_a_label_are_left_out_and_counted() -> None:
+    empty = labeled(Place("day1", "top", 2), [np.nan] * 6)
+    aligned = align(labels(labeled(Place("day1", "top", 1)), empty))
+    assert aligned.frames == (("day1", 1),)
+    assert aligned.num_empty == 1
 
 
 TOP, SIDE = Place("day1", "top", 1), Place("day1", "side", 1)
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("call", "code", "facts"),
     [
         (
-            lambda: merge([labels(labelled(TOP)), labels(labelled(TOP, origin="other table, row 1"))]),
-            "two labelled images would be frame 1 of view 'top' of session 'day1': table of top, row 1 and other "
-            "table, row 1; rename one",
+            lambda: merge([labels(labeled(TOP)), labels(labeled(TOP, origin="other table, row 1"))]),
+            "duplicate-name",
+            {"session": "day1", "view": "top", "frame": 1},
         ),
         (
-            lambda: merge([labels(labelled(TOP)), labels(labelled(SIDE), origin="b", names=("nose", "tail", "ear"))]),
-            "all sources must have the same keypoints: b lacks paw and has ear besides, compared with source",
+            lambda: merge([labels(labeled(TOP)), labels(labeled(SIDE), origin="b", names=("nose", "tail", "ear"))]),
+            "keypoints-differ",
+            {"source": "b", "found": ("nose", "tail", "ear"), "expected": NAMES},
         ),
-        (lambda: align(labels(labelled(TOP, [np.nan] * 6))), "source: no image with a label"),
+        (lambda: align(labels(labeled(TOP, [np.nan] * 6))), "no-labels", {"source": "source"}),
         (
-            lambda: align(labels(labelled(TOP)), ["top", "side"]),
-            "labels are of the views top, but the views were said to be top, side",
-        ),
-        (
-            lambda: align(labels(labelled(Place("top1", "a", 1)), labelled(Place("side1", "b", 1)))),
-            "no session is labelled in more than one view, so no moments can be matched; sessions by view are "
-            "a: top1; b: side1",
+            lambda: align(labels(labeled(TOP)), ["top", "side"]),
+            "views-differ",
+            {"found": ("top",), "expected": ("top", "side")},
         ),
         (
-            lambda: align(labels(labelled(TOP), labelled(SIDE), labelled(Place("day1", "side", 2)))),
-            "source: 1 images are missing, and there is no video to take them from: day1, view top, frame 2. "
-            "Name a folder",
+            lambda: align(labels(labeled(Place("top1", "a", 1)), labeled(Place("side1", "b", 1)))),
+            "no-shared-frame",
+            {"found": {"a": ["top1"], "b": ["side1"]}},
+        ),
+        (
+            lambda: align(labels(labeled(TOP), labeled(SIDE), labeled(Place("day1", "side", 2)))),
+            "missing-frame",
+            {"source": "source", "places": (("day1", "top", 2),)},
         ),
     ],
 )
-def test_mistakes(call, message: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(message)):
+def test_errors(call, code: str, facts: dict[str, object]) -> None:
+    with raises_input(code, **facts):
         call()

@@ -1,21 +1,20 @@
-"""Images of imported labels: copied, decoded, or taken from videos."""
+"""Images of imported labels: copied, decoded, or from videos."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 
+from helpers.errors import raises_input
 from helpers.videos import damage_frames, moving_dot, write_video
 from mvtrain.exchange.foreign_labels import DecodedImage, ImageFile, ImageSource, VideoFrame
 from mvtrain.exchange.media import write_images
 
 
 def write(folder: Path, *images: ImageSource) -> list[np.ndarray]:
-    """(H, W, 3) BGR of what is written."""
+    """Write the images and read them back as (H, W, 3) BGR."""
     done: list[None] = []
     targets = {folder / "out" / f"img{number}.png": image for number, image in enumerate(images)}
     write_images(targets, lambda: done.append(None))
@@ -23,7 +22,7 @@ def write(folder: Path, *images: ImageSource) -> list[np.ndarray]:
     return [cv2.imread(str(target)) for target in targets]
 
 
-def test_png_is_copied_and_everything_else_is_encoded_without_loss(tmp_path: Path) -> None:
+def test_png_is_copied_and_other_images_are_encoded_without_loss(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), moving_dot(1))
     cv2.imwrite(str(tmp_path / "b.jpg"), moving_dot(2))
     first, second, third = write(
@@ -38,7 +37,7 @@ def test_png_is_copied_and_everything_else_is_encoded_without_loss(tmp_path: Pat
     np.testing.assert_array_equal(third, moving_dot(3))
 
 
-def test_frames_of_videos_are_those_that_were_asked_for(tmp_path: Path) -> None:
+def test_frames_of_videos_are_the_requested_ones(tmp_path: Path) -> None:
     videos = [
         write_video(tmp_path / f"{view}.avi", [moving_dot(number, view) for number in range(9)]) for view in range(2)
     ]
@@ -50,7 +49,7 @@ def test_frames_of_videos_are_those_that_were_asked_for(tmp_path: Path) -> None:
         assert errors[number] < 3
 
 
-def test_mistakes(tmp_path: Path) -> None:
+def test_errors(tmp_path: Path) -> None:
     video = write_video(tmp_path / "a.avi", [moving_dot(number) for number in range(5)])
     damage_frames(video, [3])
     (tmp_path / "text.png").write_text("no image")
@@ -58,16 +57,19 @@ def test_mistakes(tmp_path: Path) -> None:
     def unreadable() -> np.ndarray:
         raise OSError("gone")
 
-    for image, message in (
-        (VideoFrame(path=video, number=9), "a.avi: frame 9 is wanted, but the video ends after 5 frames"),
-        (VideoFrame(path=video, number=3), "a.avi: frame 3 is wanted, but cannot be decoded"),
-        (VideoFrame(path=tmp_path / "b.avi", number=0), "b.avi cannot be opened as a video: it does not exist"),
-        (ImageFile(path=tmp_path / "text.png"), "text.png cannot be decoded: not an image"),
-        (ImageFile(path=tmp_path / "none.jpg"), "none.jpg cannot be read"),
+    none, text = tmp_path / "none.jpg", tmp_path / "text.png"
+    inside = "labels.slp, frame 3"
+    for image, code, facts in (
+        (VideoFrame(path=video, number=9), "missing-frame", {"path": video, "frame": 9, "num_frames": 5}),
+        (VideoFrame(path=video, number=3), "damaged-file", {"path": video, "frame": 3}),
+        (VideoFrame(path=tmp_path / "b.avi", number=0), "missing-file", {"path": tmp_path / "b.avi"}),
+        (ImageFile(path=text), "damaged-file", {"path": text}),
+        (ImageFile(path=none), "missing-file", {"path": none}),
         (
-            DecodedImage(name="labels.slp, frame 3", read=unreadable),
-            "labels.slp, frame 3: the image cannot be read: gone",
+            DecodedImage(name=inside, read=unreadable),
+            "unreadable-file",
+            {"image": inside},
         ),
     ):
-        with pytest.raises(ValueError, match=re.escape(message)):
+        with raises_input(code, **facts):
             write(tmp_path, image)

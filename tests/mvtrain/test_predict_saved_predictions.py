@@ -1,8 +1,7 @@
-"""What `mvtrain predict` wrote, found and read back, and what is wrong with it."""
+"""Files of `mvtrain predict`, found and read back, and the errors of damaged ones."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from helpers.errors import raises_input
 from helpers.foreign import write_prediction
 from helpers.videos import write_session
 from mvtrain.predict.saved_predictions import find_predictions, load_predictions
@@ -32,7 +32,7 @@ def write(folder: Path, num_frames: int = 3, **changes) -> Path:
     )
 )
 @settings(max_examples=30, deadline=None)
-def test_what_was_written_is_read(tmp_path_factory: pytest.TempPathFactory, values: np.ndarray) -> None:
+def test_written_predictions_are_read(tmp_path_factory: pytest.TempPathFactory, values: np.ndarray) -> None:
     values[np.isnan(values).any(axis=-1)] = np.nan
     folder = write_prediction(
         tmp_path_factory.mktemp("preds"),
@@ -67,14 +67,14 @@ def test_sources(tmp_path: Path) -> None:
     assert [files.session for files in find_predictions(folder / "rat_prediction.json")] == ["rat"]
     for path in folder.glob("*.json"):
         path.unlink()
-    with pytest.raises(ValueError, match=r"no <session>_prediction.json of mvtrain predict; for tables"):
+    with raises_input("missing-file", path=folder):
         find_predictions(folder)
     named = find_predictions(folder, VIEWS)
     assert [(files.session, list(files.tables)) for files in named] == [("mouse", [*VIEWS]), ("rat", [*VIEWS])]
     assert named[0].tables["far_top"].name == "mouse_far_top.csv"
 
 
-def test_frame_rate_is_that_of_a_video_that_is_there(tmp_path: Path) -> None:
+def test_frame_rate_is_that_of_a_video_that_exists(tmp_path: Path) -> None:
     folder = write(tmp_path)
     assert find_predictions(folder)[0].frame_rate() is None
     write_session(tmp_path / "videos", VIEWS, [3, 3], fps=[12.5, 12.5], suffix=".mp4")
@@ -89,44 +89,62 @@ def replace_in(path: Path, old: str, new: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("damage", "name", "code", "facts"),
     [
-        (lambda folder: (folder / "mouse_top.csv").unlink(), "names tables that are not beside it: mouse_top.csv"),
-        (lambda folder: (folder / "mouse_prediction.json").write_text("{"), "is not the summary of a prediction"),
-        (lambda folder: (folder / "mouse_prediction.json").write_text("[1]"), "is not the summary of a prediction"),
+        (lambda folder: (folder / "mouse_top.csv").unlink(), "mouse_top.csv", "missing-file", {}),
+        (
+            lambda folder: (folder / "mouse_prediction.json").write_text("{"),
+            "mouse_prediction.json",
+            "damaged-file",
+            {},
+        ),
+        (
+            lambda folder: (folder / "mouse_prediction.json").write_text("[1]"),
+            "mouse_prediction.json",
+            "damaged-file",
+            {},
+        ),
         (
             lambda folder: replace_in(folder / "mouse_top.csv", "tail", "ear"),
-            "has the keypoints nose, tail, ",
+            "mouse_far_top.csv",
+            "keypoints-differ",
+            {"found": ("nose", "tail"), "expected": ("nose", "ear")},
         ),
-        (lambda folder: replace_in(folder / "mouse_top.csv", "\n1,", "\n7,"), "rows must be the frames 0, 1, 2, ..."),
+        (
+            lambda folder: replace_in(folder / "mouse_top.csv", "\n1,", "\n7,"),
+            "mouse_top.csv",
+            "bad-field",
+            {"found": "7", "expected": "1"},
+        ),
         (
             lambda folder: replace_in(folder / "mouse_top.csv", "likelihood", "score"),
-            "mouse_top.csv: has no likelihood, so it is no table of predictions",
+            "mouse_top.csv",
+            "missing-column",
+            {"column": "likelihood"},
         ),
-        (
-            lambda folder: (folder / "mouse_3d.csv").write_text("a\nb\nc\n0\n"),
-            "mouse_3d.csv: is no table of 3D keypoints",
-        ),
+        (lambda folder: (folder / "mouse_3d.csv").write_text("a\nb\nc\n0\n"), "mouse_3d.csv", "damaged-file", {}),
         (
             lambda folder: (folder / "mouse_3d.csv").write_text("s,s\nb,nose\nc,x\n0,1\n"),
-            "mouse_3d.csv: must have x, y, z, x_std, y_std, z_std, error, num_views for each of nose, tail and 3 rows",
+            "mouse_3d.csv",
+            "tables-differ",
+            {},
         ),
     ],
 )
-def test_damaged_predictions(tmp_path: Path, damage, message: str) -> None:
+def test_damaged_predictions(tmp_path: Path, damage, name: str, code: str, facts: dict[str, object]) -> None:
     folder = write(tmp_path)
     damage(folder)
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with raises_input(code, path=folder / name, **facts):
         [load_predictions(files) for files in find_predictions(folder)]
 
 
-def test_sources_that_hold_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="none does not exist"):
+def test_sources_without_predictions(tmp_path: Path) -> None:
+    with raises_input("missing-file", path=tmp_path / "none"):
         find_predictions(tmp_path / "none")
-    with pytest.raises(ValueError, match=re.escape("no table <session>_<view>.csv in ")):
+    with raises_input("missing-file", path=tmp_path):
         find_predictions(tmp_path, VIEWS)
     write(tmp_path)
     (tmp_path / "mouse_prediction.json").unlink()
     (tmp_path / "mouse_top.csv").unlink()
-    with pytest.raises(ValueError, match=r"session 'mouse' in .* has no table of view top"):
+    with raises_input("missing-view", path=tmp_path, session="mouse", view="top"):
         find_predictions(tmp_path, VIEWS)
