@@ -34,7 +34,7 @@ def train(config: Config, run_dir: str | Path, *, resume: bool = False, console:
         InputError: A fault of the config or the project.
         RunInterruptedError: A signal asked the run to stop; `resume` goes on with it.
     """
-    console = console or Console(quiet=True)
+    console = console or Console(quiet=True, markup=False)
     folder = Path(run_dir)
     generate_if_missing(config, console)
     trained = train_network(config, folder, console, resume=resume)

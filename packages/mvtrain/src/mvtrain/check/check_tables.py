@@ -71,7 +71,7 @@ def overview_table(results: Results) -> Table:
             f"{MIN_POINTS_TO_MOVE} that 3D augmentation needs; noise of the labels {np.median(noise):.2f} px"
         )
     for name, text in rows.items():
-        table.add_row(f"[bold]{name}[/]", Text(text))
+        table.add_row(Text(name, style="bold"), text)
     return table
 
 

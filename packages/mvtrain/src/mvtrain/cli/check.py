@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mvtrain.cli.options import ConfigArgument, check_config_file, wide_console
+from mvtrain.cli.options import ConfigArgument, check_config_file, make_wide_console
 
 
 def check(
@@ -27,7 +27,7 @@ def check(
     from mvtrain.config import load_config
     from mvtrain.synth.generate import generate_if_missing
 
-    console = wide_console()
+    console = make_wide_console()
     loaded = load_config(config, overrides or ())
     generate_if_missing(loaded, console)
     if not check_project(loaded, output or Path("runs") / f"{config.stem}-check", console):

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from mvtrain.cli.options import check_inputs, split_names
+from mvtrain.cli.options import check_inputs, make_console, split_names
 
 
 def convert(
@@ -47,4 +46,4 @@ def convert(
         unit=unit,
         up=up,
     )
-    run_convert(file_format, sources, options, Console())
+    run_convert(file_format, sources, options, make_console())

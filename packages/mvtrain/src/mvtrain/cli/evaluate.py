@@ -13,7 +13,7 @@ from mvtrain.cli.options import (
     DeviceOption,
     RunArgument,
     check_inputs,
-    wide_console,
+    make_wide_console,
 )
 from mvtrain.runtime.folders import check_run_folder
 
@@ -55,4 +55,4 @@ def evaluate(
         batch_size=batch_size,
         device=device,
     )
-    evaluate_command(run, options, wide_console())
+    evaluate_command(run, options, make_wide_console())

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from mvtrain.cli.options import CheckpointOption, RunArgument
+from mvtrain.cli.options import CheckpointOption, RunArgument, make_console
 from mvtrain.runtime.folders import check_run_folder
 
 
@@ -27,4 +26,4 @@ def export(
 
     from mvtrain.export.runtime_files import WRITERS, export_run
 
-    export_run(run, tuple(file_format or WRITERS), checkpoint, output, Console())
+    export_run(run, tuple(file_format or WRITERS), checkpoint, output, make_console())

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from mvgeom.errors import InputError
-from mvtrain.cli.options import check_config_file
+from mvtrain.cli.options import check_config_file, make_console
 from mvtrain.runtime.folders import check_new_run_folder, check_run_folder
 
 
@@ -38,7 +38,7 @@ def fit(
     path, run_dir = _config_and_run_folder(config, overrides, output, resume, dry_run, overfit)
     # With several processes the first one prints for all; before they are started there is one.
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        Console().print(f"reading {path}, loading torch ...", soft_wrap=True, highlight=False, markup=False)
+        make_console().print(f"reading {path}, loading torch ...", soft_wrap=True)
 
     from mvtrain.config import load_config
     from mvtrain.evaluate.run_evaluate import evaluate_trained
@@ -101,4 +101,4 @@ def _config_and_run_folder(
 
 def _print(console: Console, text: str) -> None:
     # Text, not markup: paths may have brackets.
-    console.print(text, soft_wrap=True, highlight=False, markup=False)
+    console.print(text, soft_wrap=True)

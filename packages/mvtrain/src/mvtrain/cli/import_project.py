@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from mvtrain.cli.options import check_inputs, split_names
+from mvtrain.cli.options import check_inputs, make_console, split_names
 
 
 def import_project(
@@ -56,4 +55,4 @@ def import_project(
         allow_absent=allow_absent,
         copy_videos=copy_videos,
     )
-    run_import(file_format, sources or (), options, Console())
+    run_import(file_format, sources or (), options, make_console())

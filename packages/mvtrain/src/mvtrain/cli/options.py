@@ -42,9 +42,14 @@ def replace_old_names(arguments: Sequence[str]) -> list[str]:
     return replaced
 
 
-def wide_console() -> Console:
-    """Return a console for tables: files and pipes have 120 columns, a terminal has those it has."""
-    console = Console()
+def make_console() -> Console:
+    """Make the console of a command; it has no markup, because paths and lists have brackets."""
+    return Console(markup=False, highlight=False)
+
+
+def make_wide_console() -> Console:
+    """Make a console for tables: files and pipes have 120 columns, a terminal has those it has."""
+    console = make_console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 120
     return console

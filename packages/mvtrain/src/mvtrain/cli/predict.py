@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from mvtrain.cli.options import BatchSizeOption, CheckpointOption, RunArgument, check_inputs
+from mvtrain.cli.options import BatchSizeOption, CheckpointOption, RunArgument, check_inputs, make_console
 from mvtrain.runtime.folders import check_run_folder
 
 
@@ -70,9 +69,9 @@ def predict(
         accelerator=device,
         devices=devices,
     )
-    console = Console()
+    console = make_console()
     try:
         predict_inputs(run, inputs, options, console)
     except RunInterruptedError as stopped:
-        console.print(f"{stopped}; the same command goes on from there", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"{stopped}; the same command goes on from there", soft_wrap=True)
         raise typer.Exit(stopped.exit_status) from None

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from mvtrain.cli.options import BatchSizeOption, CheckpointOption, DeviceOption, RunArgument
+from mvtrain.cli.options import BatchSizeOption, CheckpointOption, DeviceOption, RunArgument, make_console
 from mvtrain.runtime.folders import check_run_folder
 
 
@@ -27,4 +26,4 @@ def report(
     from mvtrain.report.write_report import ReportOptions, report_command
 
     options = ReportOptions(out=output, checkpoint=checkpoint, batch_size=batch_size, device=device)
-    report_command(run, options, Console())
+    report_command(run, options, make_console())

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from mvtrain.cli.options import make_console
 
 
 def synth(
@@ -40,9 +41,7 @@ def synth(
     with Progress(transient=True) as bar:
         task = bar.add_task("rendering")
         generate_project(output, spec, progress=lambda done, total: bar.update(task, completed=done, total=total))
-    Console().print(
+    make_console().print(
         f"wrote {output}: {num_views} views, {num_frames} labeled frames. Next: mvtrain fit {output / 'config.yaml'}",
         soft_wrap=True,
-        highlight=False,
-        markup=False,
     )

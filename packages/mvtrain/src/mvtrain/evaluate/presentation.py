@@ -13,6 +13,7 @@ from rich import box
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from mvgeom.files import replace_file
 from mvtrain.evaluate.error_tables import ALL, OCCLUDED, errors_by_view
@@ -45,7 +46,7 @@ def print_errors(console: Console, errors: pd.DataFrame) -> None:
     for place, row in enumerate(found.to_dict("records")):
         baseline = row["mean_pose"]
         compared = (f"{baseline:.2f}", _ratio(baseline, row["mean"])) if np.isfinite(baseline) else ("", "")
-        view = "[bold]all[/]" if row["view"] == ALL else str(row["view"])
+        view = Text("all", style="bold") if row["view"] == ALL else str(row["view"])
         head = (row["split"], view, row["visibility"]) if has_occluded else (row["split"], view)
         figures = (f"{row['mean']:.2f}", f"{row['median']:.2f}", f"{row['percentile_95']:.2f}", *compared)
         is_last = splits[place + 1 : place + 2] != [row["split"]]

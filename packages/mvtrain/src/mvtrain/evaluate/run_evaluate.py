@@ -59,7 +59,7 @@ def evaluate_trained(trained: TrainedRun, console: Console) -> None:
         write_pixel_errors(path, index, project.keypoint_names, evaluation.pixel_error[:, view], sets)
     print_errors(console, error_table(evaluation))
     print_errors_3d(console, error_3d_table(evaluation))
-    console.print(f"everything about this run is in {run_dir}", highlight=False)
+    print_line(console, f"everything about this run is in {run_dir}. Next: mvtrain report {run_dir}")
     if config.eval.predict_vids_after_training:
         predict_videos(predictor, config, run_dir / "video_preds", console)
     # Last, where readers notice it.
@@ -120,7 +120,7 @@ def evaluate_command(run_dir: Path, options: EvaluateOptions, console: Console) 
     out_dir = options.output_dir or run_dir / ("evaluation" if own else f"evaluation_{project.root.name}")
     _write(evaluation, confidence_map, share, out_dir, console)
     print_line(console, describe_likelihood(confidence_map))
-    print_line(console, f"tables and evaluation.png are in {out_dir}")
+    print_line(console, f"wrote tables and evaluation.png to {out_dir}. Next: mvtrain report {run_dir}")
 
 
 def _share(options: EvaluateOptions, run: Run) -> float:

@@ -154,6 +154,6 @@ def _print_summary(
         f"{len(aligned.keypoint_names)} keypoints, {written.num_labels} labels, {written.num_from_video} images from "
         "videos"
     )
-    lines.append(f"next: mvtrain check {out / 'config.yaml'}")
+    lines.append(f"Next: mvtrain check {out / 'config.yaml'}")
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -121,6 +121,8 @@ def predict(run_dir: Path, inputs: Sequence[Path], options: PredictOptions, cons
             print_line(console, f"predicted the {len(project)} labeled frames of {project.root} into {folder}")
     predict_jobs(predictor, jobs[fabric.global_rank :: fabric.world_size], console, quiet=not fabric.is_global_zero)
     fabric.barrier()
+    if fabric.is_global_zero and jobs:
+        print_line(console, f"wrote the tables to {out_dir}. Next: mvtrain report {run_dir}")
 
 
 def predict_videos(predictor: Predictor, config: Config, out_dir: Path, console: Console) -> None:

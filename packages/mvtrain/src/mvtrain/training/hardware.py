@@ -124,7 +124,7 @@ def choose_precision(config: Config) -> str:
 
 def first_process_console() -> Console:
     """Make the console of a process: of several processes, started by any means, only the first one prints."""
-    return Console(quiet=getattr(rank_zero_only, "rank", 0) != 0)
+    return Console(quiet=getattr(rank_zero_only, "rank", 0) != 0, markup=False, highlight=False)
 
 
 @contextmanager

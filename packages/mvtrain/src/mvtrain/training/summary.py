@@ -9,6 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
@@ -150,7 +151,7 @@ def print_summary(
             f"full weight {ramp.weight:.3g} from epoch {ramp.init + ramp.ramp:g}"
         )
     for name, text in rows.items():
-        table.add_row(f"[bold]{name}[/]", text)
+        table.add_row(Text(name, style="bold"), text)
     console.print(table, highlight=False)
 
 
