@@ -17,7 +17,7 @@ from mvtrain.project.names import split_image_name
 
 _Id = int | float | str | None
 """An id of an image or category; None if there is none."""
-_SECTIONS = {
+_SECTIONS: dict[str, dict[str, Any]] = {
     "images": {"id": _Id},
     "annotations": {"image_id": _Id, "category_id": _Id},
     "categories": {"id": _Id, "keypoints": list | None, "skeleton": list | None},
