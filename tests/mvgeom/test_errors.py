@@ -18,6 +18,14 @@ def test_facts_are_attributes():
         _ = error.session
 
 
+def test_a_prefix_keeps_code_and_facts():
+    error = InputError("no camera top", code="missing-view", view="top", path=None).prefixed(
+        "rig.toml: ", path="rig.toml"
+    )
+    assert (str(error), error.code) == ("rig.toml: no camera top", "missing-view")
+    assert error.facts == {"view": "top", "path": "rig.toml"}
+
+
 def test_a_worker_process_can_send_it():
     error = InputError("no camera top", code="missing-view", view="top")
     for received in (pickle.loads(pickle.dumps(error)), copy.copy(error)):

@@ -191,16 +191,21 @@ def parse_values(value: Any, parameter: Parameter, where: str) -> Values:
             raise invalid_value(where, value, "whole numbers")
         low, high = (0.0, 1.0) if parameter.flag else (parameter.low, parameter.high)
         if not low <= entry <= high:
-            raise invalid_value(where, value, f"values in [{low:g}, {high:g}]", code="out-of-range")
+            raise out_of_range(where, value, f"values in [{low:g}, {high:g}]")
     numbers = tuple(int(entry) if parameter.integer else float(entry) for entry in entries)
     if kind == "uniform" and numbers[0] > numbers[1]:
-        raise invalid_value(where, value, "a range [low, high] with low <= high", code="out-of-range")
+        raise out_of_range(where, value, "a range [low, high] with low <= high")
     return Values(kind=kind, values=numbers)
 
 
-def invalid_value(where: str, found: Any, expected: str, *, code: str = "bad-value") -> InputError:
+def invalid_value(where: str, found: Any, expected: str) -> InputError:
     """Make the error of a value that is not allowed."""
-    return InputError(f"{where}: found {found!r}, expected {expected}.", code=code, argument=where)
+    return InputError(f"{where}: found {found!r}, expected {expected}.", code="bad-value", argument=where)
+
+
+def out_of_range(where: str, found: Any, expected: str) -> InputError:
+    """Make the error of a number that is too small or too large."""
+    return InputError(f"{where}: found {found!r}, expected {expected}.", code="out-of-range", argument=where)
 
 
 def expected_names(names: Iterable[str]) -> str:

@@ -29,6 +29,15 @@ class InputError(ValueError):
         self.code = code
         self.facts = facts
 
+    def prefixed(self, prefix: str, **facts: Any) -> InputError:
+        """Return the error with the same code, text before its message, and more facts.
+
+        Args:
+            prefix: Text that says more of the place, such as "config.yaml: ".
+            **facts: Facts to add; those of the same name are replaced.
+        """
+        return type(self)(f"{prefix}{self}", code=self.code, **{**self.facts, **facts})
+
     def __getattr__(self, name: str) -> Any:
         """Return the fact of that name."""
         facts = self.__dict__.get("facts", {})

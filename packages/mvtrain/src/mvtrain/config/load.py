@@ -154,13 +154,11 @@ def _read_yaml(path: Path) -> DictConfig:
         raise _omegaconf_error(path, error) from error
     except _YAML_ERRORS as error:
         raise InputError(f"{path}: invalid YAML: {_yaml_problem(error)}", code="invalid-syntax", path=path) from error
-    if not isinstance(raw, DictConfig) or len(raw) == 0:
-        found = "a list" if len(raw) else "nothing"
-        raise InputError(
-            f"{path} must be a mapping of sections (data:, training:, ...), found {found}",
-            code="empty-file" if len(raw) == 0 else "invalid-syntax",
-            path=path,
-        )
+    expected = f"{path} must be a mapping of sections (data:, training:, ...)"
+    if len(raw) == 0:
+        raise InputError(f"{expected}, found nothing", code="empty-file", path=path)
+    if not isinstance(raw, DictConfig):
+        raise InputError(f"{expected}, found a list", code="invalid-syntax", path=path)
     return raw
 
 
@@ -182,7 +180,7 @@ def _omegaconf_error(path: Path, error: OmegaConfBaseException) -> InputError:
 
 def _in_file(path: Path, error: InputError) -> InputError:
     """Return the error with the config file before its message, and as its `path` unless it names another one."""
-    return InputError(f"{path}: {error}", code=error.code, **{"path": path, **error.facts})
+    return error.prefixed(f"{path}: ", path=error.facts.get("path", path))
 
 
 def _apply_override(raw: DictConfig, override: str, bases: dict[str, Path]) -> None:

@@ -27,7 +27,7 @@ def make_augmentation(training: TrainingConfig, keypoint_names: Sequence[str]) -
     except InputError as error:
         if error.facts.get("argument") == "keypoint_names":
             key = "training.imgaug_hflip" if training.imgaug_hflip else "training.imgaug"
-            raise InputError(f"{key}: {error}", code=error.code, **{**error.facts, "key": key}) from error
+            raise error.prefixed(f"{key}: ", key=key) from error
         raise with_config_key(error) from error
 
 
@@ -36,4 +36,4 @@ def with_config_key(error: InputError) -> InputError:
     argument = error.facts.get("argument", "")
     if not argument.startswith("imgaug"):
         return error
-    return InputError(f"training.{error}", code=error.code, **{**error.facts, "key": f"training.{argument}"})
+    return error.prefixed("training.", key=f"training.{argument}")

@@ -195,16 +195,17 @@ def _check_images(images: Sequence[np.ndarray | None], view_names: Sequence[str]
         )
     stacks: list[np.ndarray | None] = []
     for image, name in zip(images, view_names, strict=True):
-        if image is not None and (image.dtype != np.uint8 or image.ndim not in (3, 4) or image.shape[-1] != 3):
-            raise InputError(
-                f"images: those of view {name} are not RGB images, found {image.dtype} {image.shape}, expected uint8 "
-                "(H, W, 3) or (N, H, W, 3)",
-                code="wrong-dtype" if image.dtype != np.uint8 else "wrong-shape",
-                argument="images",
-                view=name,
-                found=(str(image.dtype), image.shape),
-            )
-        stacks.append(image[None] if image is not None and image.ndim == 3 else image)
+        if image is None:
+            stacks.append(None)
+            continue
+        where = f"images: those of view {name}"
+        if image.dtype != np.uint8:
+            text = f"{where} must be uint8, found {image.dtype}"
+            raise InputError(text, code="wrong-dtype", argument="images", view=name, found=str(image.dtype))
+        if image.ndim not in (3, 4) or image.shape[-1] != 3:
+            text = f"{where} must be RGB images (H, W, 3) or (N, H, W, 3), found shape {image.shape}"
+            raise InputError(text, code="wrong-shape", argument="images", view=name, found=image.shape)
+        stacks.append(image[None] if image.ndim == 3 else image)
     lengths = {name: len(stack) for name, stack in zip(view_names, stacks, strict=True) if stack is not None}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         found = ", ".join(f"{name} {length}" for name, length in lengths.items()) or "none"

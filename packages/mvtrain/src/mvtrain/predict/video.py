@@ -183,12 +183,12 @@ def _read_crop(video: Video, path: Path | None) -> np.ndarray:
 def _open(path: Path, *parameters: int) -> cv2.VideoCapture:
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, parameters)
     if not capture.isOpened():
-        problem, code = "it is not a video, or it is damaged or cut off", "unreadable-file"
+        text = f"{path}: cannot be opened as a video"
         if not path.exists():
-            problem, code = "it does not exist", "missing-file"
-        elif path.is_file() and path.stat().st_size == 0:
-            problem, code = "it is empty", "empty-file"
-        raise InputError(f"{path}: cannot be opened as a video: {problem}", code=code, path=path)
+            raise InputError(f"{text}: it does not exist", code="missing-file", path=path)
+        if path.is_file() and path.stat().st_size == 0:
+            raise InputError(f"{text}: it is empty", code="empty-file", path=path)
+        raise InputError(f"{text}: it is not a video, or it is damaged or cut off", code="unreadable-file", path=path)
     return capture
 
 

@@ -80,19 +80,13 @@ def read_project(config: Config) -> Project:
             and what was found and expected.
     """
     root = config.data.data_dir
-    if root is None or not root.is_dir():
-        if root is None:
-            problem, code = "data.data_dir is not given", "missing-field"
-        elif root.exists():
-            problem, code = f"data.data_dir {root} is not a folder", "not-a-folder"
-        else:
-            problem, code = f"data.data_dir {root} does not exist", "missing-file"
-        raise InputError(
-            f"{problem}. Set it to the project folder, or add data.synthetic to generate a project there",
-            code=code,
-            key="data.data_dir",
-            path=root,
-        )
+    key, advice = "data.data_dir", "Set it to the project folder, or add data.synthetic to generate a project there"
+    if root is None:
+        raise InputError(f"{key} is not given. {advice}", code="missing-field", key=key)
+    if not root.exists():
+        raise InputError(f"{key} {root} does not exist. {advice}", code="missing-file", key=key, path=root)
+    if not root.is_dir():
+        raise InputError(f"{key} {root} is not a folder. {advice}", code="not-a-folder", key=key, path=root)
     view_names, paths = find_tables(root, config.data)
     tables = read_tables(view_names, paths, config.data)
     image_names = tuple(zip(*(table.image_names for table in tables), strict=True))
@@ -189,9 +183,7 @@ def _read_sizes(root: Path, image_names: Sequence[Sequence[str | None]], tables:
             return image_size(path)
         except InputError as error:
             table, line = tables[view].path, int(tables[view].lines[row])
-            raise InputError(
-                f"label table {table}, line {line}: {error}", code=error.code, **error.facts, table=table, line=line
-            ) from error
+            raise error.prefixed(f"label table {table}, line {line}: ", table=table, line=line) from error
 
     num_frames, num_views = len(image_names), len(tables)
     # Threads, because a project on a network drive is bound by latency.

@@ -98,8 +98,7 @@ def generate_if_missing(config: Config, console: Console) -> None:
     try:
         spec = SyntheticSpec(**data.synthetic)
     except InputError as error:
-        key = f"data.synthetic.{error.argument}"
-        raise InputError(f"data.synthetic: {error}", code=error.code, **{**error.facts, "key": key}) from error
+        raise error.prefixed("data.synthetic: ", key=f"data.synthetic.{error.argument}") from error
     console.print(
         f"{data.data_dir} does not exist: generating the project that data.synthetic describes", highlight=False
     )
