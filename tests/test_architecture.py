@@ -27,7 +27,7 @@ LAYERS = (
     "metrics",
     "training",
     "predict",
-    "evaluate",
+    "evaluation",
     "check",
     "report",
     "exchange",
@@ -37,7 +37,7 @@ LAYERS = (
     "__main__",
 )
 MAY_IMPORT_SYNTH = {"synth", "api", "cli"}
-FORBIDDEN = {"training": {"predict", "evaluate"}}
+FORBIDDEN = {"training": {"predict", "evaluation"}}
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def test_no_module_imports_from_a_layer_above_its_own() -> None:
     assert not offences({layer: set(LAYERS[: level + 1]) for level, layer in enumerate(LAYERS)})
 
 
-def test_training_imports_neither_predict_nor_evaluate() -> None:
+def test_training_imports_neither_predict_nor_evaluation() -> None:
     assert not offences({layer: set(LAYERS) - FORBIDDEN.get(layer, set()) for layer in LAYERS})
 
 

@@ -27,7 +27,7 @@ BOXES: dict[str, tuple[float, float, float, float, str, str, str]] = {
     "mvgeom": (8.35, 3.1, 2.4, 0.8, "mvgeom", "project, triangulate, refine", MVGEOM),
     "run": (11.85, 1.5, 2.4, 0.8, "run folder", "checkpoints, config, metrics", FILES),
     "predict": (8.35, 1.5, 2.4, 0.8, "predict", "recordings to 2D and 3D keypoints", MVTRAIN),
-    "outputs": (4.85, 1.5, 2.4, 0.8, "evaluate, report", "error tables, HTML page", MVTRAIN),
+    "outputs": (4.85, 1.5, 2.4, 0.8, "evaluation, report", "error tables, HTML page", MVTRAIN),
     "convert": (1.35, 1.5, 2.4, 0.8, "convert", "tables of other systems", MVTRAIN),
 }
 

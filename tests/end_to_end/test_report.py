@@ -20,7 +20,7 @@ from helpers.page import Page
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvgeom import CameraGroup
 from mvtrain.config import load_config
-from mvtrain.evaluate.run_evaluate import evaluate_trained
+from mvtrain.evaluation.run_evaluate import evaluate_trained
 from mvtrain.predict.run_predict import PredictOptions, predict
 from mvtrain.training.train import train
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mvgeom import affine, project
-from mvtrain.evaluate.evaluation import Evaluation, compare
+from mvtrain.evaluation.evaluation import Evaluation, compare
 from mvtrain.model.inference import FramePredictions
 from mvtrain.project.labels_3d import read_truth
 from mvtrain.project.project import Project

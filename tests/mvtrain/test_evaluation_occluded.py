@@ -18,10 +18,10 @@ from helpers.evaluations import in_file, made_up_evaluation, noisy_evaluation
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvgeom import CameraGroup
 from mvtrain.config import load_config
-from mvtrain.evaluate.error_tables import ALL, error_3d_table, error_table, errors_by_view, pck_table
-from mvtrain.evaluate.evaluation import Evaluation, compare
-from mvtrain.evaluate.likelihood_fit import calibration_errors, calibration_table
-from mvtrain.evaluate.presentation import (
+from mvtrain.evaluation.error_tables import ALL, error_3d_table, error_table, errors_by_view, pck_table
+from mvtrain.evaluation.evaluation import Evaluation, compare
+from mvtrain.evaluation.likelihood_fit import calibration_errors, calibration_table
+from mvtrain.evaluation.presentation import (
     print_calibration,
     print_consistency,
     print_errors,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.evaluations import made_up_evaluation
-from mvtrain.evaluate.evaluation import describe_unlearned
+from mvtrain.evaluation.evaluation import describe_unlearned
 from mvtrain.metrics.unlearned import flat_confidence, starving_keypoints
 from mvtrain.model.decode import decode
 

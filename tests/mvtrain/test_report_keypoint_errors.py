@@ -8,9 +8,9 @@ import pytest
 
 from helpers.evaluations import made_up_evaluation
 from helpers.page import Page
-from mvtrain.evaluate.error_tables import error_3d_table, error_table, pck_table
-from mvtrain.evaluate.evaluation import Evaluation, held_out_first, held_out_split
-from mvtrain.evaluate.likelihood_fit import calibration_table
+from mvtrain.evaluation.error_tables import error_3d_table, error_table, pck_table
+from mvtrain.evaluation.evaluation import Evaluation, held_out_first, held_out_split
+from mvtrain.evaluation.likelihood_fit import calibration_table
 from mvtrain.report.keypoint_errors import draw_heat_map, errors_section
 from mvtrain.report.reliability import reliability_section
 

@@ -16,8 +16,8 @@ from helpers.page import Page
 from helpers.rigs import ring
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvtrain.config import load_config
-from mvtrain.evaluate.error_tables import error_table
-from mvtrain.evaluate.evaluation import Evaluation
+from mvtrain.evaluation.error_tables import error_table
+from mvtrain.evaluation.evaluation import Evaluation
 from mvtrain.project.project import Project, read_project
 from mvtrain.report.predicted_videos import Recording, Recordings
 from mvtrain.report.reprojection_section import draw_labeled, draw_recording, reprojection_section

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mvtrain.api import evaluate, train
     from mvtrain.config import Config, load_config
-    from mvtrain.evaluate.evaluation import Evaluation
+    from mvtrain.evaluation.evaluation import Evaluation
     from mvtrain.model.run_folder import Run, load_run
     from mvtrain.predict.predictor import Keypoints, Predictor, load_predictor
 
@@ -34,7 +34,7 @@ __all__ = [
 
 _MODULES = {
     "Config": "mvtrain.config",
-    "Evaluation": "mvtrain.evaluate.evaluation",
+    "Evaluation": "mvtrain.evaluation.evaluation",
     "Keypoints": "mvtrain.predict.predictor",
     "Predictor": "mvtrain.predict.predictor",
     "Run": "mvtrain.model.run_folder",

@@ -8,9 +8,9 @@ import torch
 from rich.console import Console
 
 from mvtrain.config import Config
-from mvtrain.evaluate import evaluation as comparison
-from mvtrain.evaluate.evaluation import Evaluation
-from mvtrain.evaluate.run_evaluate import config_of_project, evaluate_trained
+from mvtrain.evaluation import evaluation as comparison
+from mvtrain.evaluation.evaluation import Evaluation
+from mvtrain.evaluation.run_evaluate import config_of_project, evaluate_trained
 from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.predictor import choose_device
 from mvtrain.project.project import read_project

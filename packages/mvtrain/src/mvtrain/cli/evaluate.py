@@ -44,7 +44,7 @@ def evaluate(
     check_run_folder(run)
     check_inputs(project)
 
-    from mvtrain.evaluate.run_evaluate import EvaluateOptions, evaluate_command
+    from mvtrain.evaluation.run_evaluate import EvaluateOptions, evaluate_command
 
     options = EvaluateOptions(
         project=project,

@@ -41,7 +41,7 @@ def fit(
         make_console().print(f"reading {path}, loading torch ...", soft_wrap=True)
 
     from mvtrain.config import load_config
-    from mvtrain.evaluate.run_evaluate import evaluate_trained
+    from mvtrain.evaluation.run_evaluate import evaluate_trained
     from mvtrain.runtime.process import RunInterruptedError
     from mvtrain.synth.generate import generate_if_missing
     from mvtrain.training.hardware import first_process_console

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from mvtrain.evaluate.error_tables import ALL
+from mvtrain.evaluation.error_tables import ALL
 
 _JPEG_QUALITY = 82
 _TEMPLATES = Environment(

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from mvtrain.evaluate.error_tables import ALL, OCCLUDED, VISIBLE, errors_by_view
-from mvtrain.evaluate.evaluation import Evaluation, held_out_split
+from mvtrain.evaluation.error_tables import ALL, OCCLUDED, VISIBLE, errors_by_view
+from mvtrain.evaluation.evaluation import Evaluation, held_out_split
 from mvtrain.metrics.errors import OCCLUDED_SOURCE
 from mvtrain.report.html import Section, heading, join_parts, number, paragraph, sentence, significant, table
 from mvtrain.report.plots import figure, figure_html, go, plain

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from mvtrain.evaluate.error_tables import ALL, VISIBLE, statistics
-from mvtrain.evaluate.evaluation import Evaluation, describe_unlearned, held_out_split
-from mvtrain.evaluate.likelihood_fit import calibration_errors
+from mvtrain.evaluation.error_tables import ALL, VISIBLE, statistics
+from mvtrain.evaluation.evaluation import Evaluation, describe_unlearned, held_out_split
+from mvtrain.evaluation.likelihood_fit import calibration_errors
 from mvtrain.model.run_folder import Run
 from mvtrain.project.project import Project
 from mvtrain.project.splits import SPLIT_NAMES

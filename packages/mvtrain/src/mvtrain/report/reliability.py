@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from markupsafe import Markup
 
-from mvtrain.evaluate.error_tables import ALL, OCCLUDED, in_view_order
-from mvtrain.evaluate.likelihood_fit import calibration_errors
+from mvtrain.evaluation.error_tables import ALL, OCCLUDED, in_view_order
+from mvtrain.evaluation.likelihood_fit import calibration_errors
 from mvtrain.model.likelihood import ConfidenceMap, describe_likelihood
 from mvtrain.report.html import Section, grid, heading, join_parts, number, paragraph, sentence, table
 from mvtrain.report.plots import FAINT, SET_COLORS, figure, figure_html, go

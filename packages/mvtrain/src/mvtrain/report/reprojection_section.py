@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from mvtrain.evaluate.error_tables import ALL, statistics
-from mvtrain.evaluate.evaluation import Evaluation
+from mvtrain.evaluation.error_tables import ALL, statistics
+from mvtrain.evaluation.evaluation import Evaluation
 from mvtrain.report.html import Section, join_parts, number, paragraph, table
 from mvtrain.report.plots import color, figure, figure_html, go, plain
 from mvtrain.report.predicted_videos import Recording, Recordings

@@ -12,7 +12,7 @@ import numpy as np
 from mvgeom import CameraGroup
 from mvgeom.rig_figure import focus, frustum_corners, frustum_depth, quiet_azimuth, upright_rotation
 from mvtrain.drawing.sheets import frame_title
-from mvtrain.evaluate.evaluation import Evaluation
+from mvtrain.evaluation.evaluation import Evaluation
 from mvtrain.project.project import Project
 from mvtrain.report.plots import color, plain
 from mvtrain.report.predicted_videos import Recording

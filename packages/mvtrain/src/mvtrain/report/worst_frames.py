@@ -6,9 +6,9 @@ import numpy as np
 from markupsafe import Markup
 
 from mvtrain.drawing.sheets import Color, Marks, cell_size, draw_cell, frame_title, palette
-from mvtrain.evaluate.error_tables import statistics
-from mvtrain.evaluate.evaluation import Evaluation, held_out_split
-from mvtrain.evaluate.likelihood_fit import DEFAULT_SHARE
+from mvtrain.evaluation.error_tables import statistics
+from mvtrain.evaluation.evaluation import Evaluation, held_out_split
+from mvtrain.evaluation.likelihood_fit import DEFAULT_SHARE
 from mvtrain.project.images import read_image
 from mvtrain.project.project import Project, to_crop
 from mvtrain.report.html import Section, grid, heading, join_parts, jpeg, legend, number, paragraph

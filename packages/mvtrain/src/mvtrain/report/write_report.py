@@ -12,9 +12,9 @@ from rich.console import Console
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
 from mvtrain.drawing.keypoints import style_from_config
-from mvtrain.evaluate.error_tables import error_3d_table, error_table, pck_table
-from mvtrain.evaluate.evaluation import evaluate, held_out_first
-from mvtrain.evaluate.likelihood_fit import DEFAULT_SHARE, calibration_table
+from mvtrain.evaluation.error_tables import error_3d_table, error_table, pck_table
+from mvtrain.evaluation.evaluation import evaluate, held_out_first
+from mvtrain.evaluation.likelihood_fit import DEFAULT_SHARE, calibration_table
 from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.predictor import choose_device
 from mvtrain.predict.run_predict import print_line, print_warning

@@ -12,16 +12,16 @@ from rich.console import Console
 from mvgeom.errors import InputError
 from mvgeom.files import write_text
 from mvtrain.config import Config
-from mvtrain.evaluate.error_tables import error_3d_table, error_table, pck_table
-from mvtrain.evaluate.evaluation import Evaluation, assign_splits, compare, describe_unlearned, is_own_project
-from mvtrain.evaluate.likelihood_fit import (
+from mvtrain.evaluation.error_tables import error_3d_table, error_table, pck_table
+from mvtrain.evaluation.evaluation import Evaluation, assign_splits, compare, describe_unlearned, is_own_project
+from mvtrain.evaluation.likelihood_fit import (
     DEFAULT_SHARE,
     calibration_errors,
     calibration_table,
     fit_confidence,
     outcomes,
 )
-from mvtrain.evaluate.presentation import (
+from mvtrain.evaluation.presentation import (
     draw_evaluation,
     print_calibration,
     print_consistency,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from mvtrain.evaluate.evaluation import Evaluation
+from mvtrain.evaluation.evaluation import Evaluation
 from mvtrain.project.splits import SPLIT_NAMES
 
 ALL = "all"

@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from mvgeom.errors import InputError
-from mvtrain.evaluate.evaluation import Evaluation
+from mvtrain.evaluation.evaluation import Evaluation
 from mvtrain.model.likelihood import ConfidenceMap, log_odds_terms
 from mvtrain.project.splits import SPLIT_NAMES
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mvgeom.files import replace_file
-from mvtrain.evaluate.error_tables import ALL, OCCLUDED, errors_by_view
+from mvtrain.evaluation.error_tables import ALL, OCCLUDED, errors_by_view
 from mvtrain.metrics.errors import OCCLUDED_SOURCE
 from mvtrain.project.splits import SPLIT_NAMES
 

@@ -1,0 +1,77 @@
+"""The Python interface: train, evaluate and predict without a console."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mvtrain
+from helpers.command import run_mvtrain
+from helpers.errors import raises_input
+from helpers.tiny import generate_tiny_project, write_tiny_config
+from mvtrain.project import labels_3d
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> mvtrain.Run:
+    folder = tmp_path_factory.mktemp("api")
+    project = generate_tiny_project(folder / "project")
+    config = mvtrain.load_config(write_tiny_config(folder / "tiny.yaml", project), ["training.max_epochs=1"])
+    return mvtrain.train(config, folder / "runs" / "[b]")
+
+
+def test_a_run_says_what_it_is_on_one_screen(run: mvtrain.Run) -> None:
+    lines = repr(run).splitlines()
+    assert len(lines) <= 12
+    text = "\n".join(lines)
+    for fact in (run.folder, "cam1, cam2, cam3", run.spec.backbone, run.checksum[:12]):
+        assert str(fact) in text
+
+
+def test_training_prints_nothing_without_a_console(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    project = generate_tiny_project(tmp_path / "project")
+    config = mvtrain.load_config(write_tiny_config(tmp_path / "tiny.yaml", project, max_epochs=1))
+    labels_3d.triangulate_labels.cache_clear()
+    mvtrain.train(config, str(tmp_path / "run"))
+    assert capsys.readouterr().out == ""
+    # Dataset, model and validation share one triangulation of the labels; evaluating reads the project no second time.
+    assert labels_3d.triangulate_labels.cache_info().misses == 1
+
+
+def test_evaluating_a_run_its_folder_and_its_project_is_the_same(run: mvtrain.Run) -> None:
+    evaluation = mvtrain.evaluate(run, device="cpu")
+    assert evaluation.pixel_error.shape[1:] == (3, len(run.spec.keypoint_names))
+    assert set(evaluation.split) == {"train", "validation", "test"}
+    project = run.config.data.data_dir
+    for again in (mvtrain.evaluate(str(run.folder), device="cpu"), mvtrain.evaluate(run, project, device="cpu")):
+        np.testing.assert_array_equal(again.pixel_error, evaluation.pixel_error)
+
+
+def test_what_is_no_run_is_an_input_error(run: mvtrain.Run, tmp_path: Path) -> None:
+    project = run.config.data.data_dir
+    assert project is not None
+    for path in (tmp_path, project):
+        with raises_input("not-a-run", path=path):
+            mvtrain.evaluate(path)
+        with raises_input("not-a-run", path=path):
+            mvtrain.load_predictor(path)
+    with raises_input("occupied-folder", path=run.folder):
+        mvtrain.train(run.config, run.folder)
+
+
+def test_brackets_of_a_path_are_printed(
+    run: mvtrain.Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = run_mvtrain(capsys, monkeypatch, "evaluate", run.folder, "--device", "cpu")
+    assert outcome.status == 0, outcome.err
+    last = outcome.out.strip().splitlines()[-1]
+    assert f"mvtrain report {run.folder}" in last
+
+
+def test_importing_the_package_imports_no_torch() -> None:
+    code = "import mvtrain, sys; assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
