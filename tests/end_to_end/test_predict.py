@@ -499,7 +499,7 @@ def an_unknown_edge(project: Path, run: Path) -> None:
         (short_boxes, [], ["_bbox.csv", f" {LENGTH - 1} ", f" {LENGTH} "]),
         (no_videos, [], ["{project}/videos", "<session>_<view>.mp4", "top, left, right"]),
         (blocked_output, [], ["{project}/out", "Not a directory"]),
-        (nothing, ["--calibration", "/nowhere"], ["calibration /nowhere"]),
+        (nothing, ["--calibration", "/nowhere"], ["/nowhere"]),
         (nothing, ["--calibration", "{project}/videos"], ["{project}/videos", "mouse.toml", "calibration.toml"]),
         (nothing, ["--boxes", "{project}"], ["{project}", "mouse_top_bbox.csv"]),
         (nothing, ["--checkpoint", "first"], ["'first'", "best, last"]),

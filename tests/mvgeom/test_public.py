@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import mvgeom
 from helpers.geometry import CameraGroup
+from helpers.optional import torch
 
 ROOT = Path(__file__).parents[2]
 MVGEOM = ROOT / "packages" / "mvgeom" / "src"

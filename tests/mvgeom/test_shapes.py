@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from beartype import beartype
-from jaxtyping import Bool, Float, TypeCheckError, jaxtyped
 
 import mvgeom
 from helpers.geometry import CameraGroup, random_rig
 from mvgeom import affine, boxes
+
+torch = pytest.importorskip("torch")
+beartype = pytest.importorskip("beartype").beartype
+jaxtyping = pytest.importorskip("jaxtyping")
+Bool, Float, TypeCheckError, jaxtyped = jaxtyping.Bool, jaxtyping.Float, jaxtyping.TypeCheckError, jaxtyping.jaxtyped
 
 Array = np.ndarray | torch.Tensor
 checked = jaxtyped(typechecker=beartype)

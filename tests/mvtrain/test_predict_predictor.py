@@ -109,7 +109,7 @@ def test_cameras_give_3d_in_whatever_order(predictor: mvtrain.Predictor) -> None
     [
         ({"images": stacks()[:2]}, "wrong-count", {"found": 2, "expected": 3}),
         ({"images": [*stacks()[:2], stacks()[2] / 255]}, "wrong-dtype", {"view": "right"}),
-        ({"images": [*stacks()[:2], stacks()[2][..., 0]]}, "wrong-shape", {"found": ("uint8", (6, 48, 64))}),
+        ({"images": [*stacks()[:2], stacks()[2][..., 0]]}, "wrong-shape", {"view": "right", "found": (6, 48, 64)}),
         (
             {"images": [*stacks()[:2], stacks()[2][:4]]},
             "wrong-count",
@@ -139,14 +139,16 @@ def test_unknown_devices_are_refused(run: Path) -> None:
 
 
 def test_folders_that_are_not_run_folders_are_refused(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="nothing"):
-        mvtrain.load_predictor(tmp_path / "nothing")
-    with pytest.raises(ValueError, match=r"config\.yaml"):
-        mvtrain.load_predictor(tmp_path)
+    for path in (tmp_path / "nothing", tmp_path):
+        with raises_input("not-a-run", path=path):
+            mvtrain.load_predictor(path)
     (tmp_path / "config.yaml").write_text((run / "config.yaml").read_text())
-    with pytest.raises(ValueError, match=r"mvtrain fit --resume"):
+    with raises_input("not-a-run", path=tmp_path):
         mvtrain.load_predictor(tmp_path)
-    with pytest.raises(ValueError, match=r"'first'.*best, last"):
+    (tmp_path / "run.yaml").write_text("{}")
+    with raises_input("no-checkpoint"):
+        mvtrain.load_predictor(tmp_path)
+    with raises_input("no-checkpoint"):
         mvtrain.load_predictor(run, checkpoint="first")
 
 
