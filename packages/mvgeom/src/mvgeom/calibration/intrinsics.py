@@ -71,7 +71,7 @@ class Lens:
         return {1: 4, 2: 4}.get(self.num_coefficients, self.num_coefficients)
 
     def free(self, num_views: int, stored: int) -> Booleans:
-        """Return booleans (V, 6 + 4 + stored), true for free parameters: the pose and the lens parameters to estimate."""
+        """Return booleans (V, 6 + 4 + stored), true for free parameters: pose and lens parameters to estimate."""
         free = np.ones((num_views, NUM_POSE + NUM_INTRINSICS + stored), dtype=bool)
         free[:, NUM_POSE : NUM_POSE + NUM_INTRINSICS] = not self.fix_intrinsics
         free[:, NUM_POSE + NUM_INTRINSICS :] = not self.fix_distortion

@@ -153,7 +153,7 @@ class _NormalEquations:
         return camera_step.reshape(self.free.shape), block_step, float(predicted)
 
     def camera_covariance(self) -> tuple[Floats, int]:
-        """Return the inverse (V, C, V, C) of the cameras' part, blocks unknown, and the count of singular directions."""
+        """Return the inverse (V, C, V, C) of the cameras' part, blocks unknown, and the number of null directions."""
         used = self.free.reshape(-1)
         num_views, size = self.free.shape
         covariance = np.zeros((len(used), len(used)))
