@@ -25,8 +25,8 @@ __all__ = [
 
 _NEWTON_STEPS = {"float32": 4, "float64": 16}
 _TOLERANCE = {"float32": 3e-4, "float64": 1.5e-8}
-"""Limit for the length of the last step and the residual before it, about the root of the precision: convergence is
-quadratic, so the remaining error is about its square."""
+"""Limit for the last step's length and the residual before it, about the root of the precision: the final error is
+about its square, because convergence is quadratic."""
 _SMALLEST_SLOPE = 1e-10
 _LONGEST_STEP = 0.2
 

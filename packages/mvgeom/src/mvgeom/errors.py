@@ -14,7 +14,8 @@ class InputError(ValueError):
     included, is a bug and shows a traceback.
 
     Args:
-        message: Text of the error: `<where>: <what is wrong>, found <value>, expected <value>. <What to do.>`
+        message: Text of the error in the form `<where>: <what is wrong>, found <value>, expected <value>. <What to
+            do.>`.
         code: Short, stable name of the kind of error in kebab case, such as "missing-view". Programs test the code,
             because the message may change.
         **facts: Facts that a caller can use, such as `path`, `view` or `key`; each becomes an attribute of the error.

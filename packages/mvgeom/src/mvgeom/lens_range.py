@@ -28,10 +28,10 @@ __all__ = [
 ]
 
 MAX_RADIUS = 1e4
-"""Largest normalized radius of a fisheye lens that counts as visible, 89.994 degrees from the axis."""
+"""Largest normalized radius that counts as visible, 89.994 degrees from the optical axis."""
 
 _MAX_POLYNOMIAL_RADIUS = 100.0
-"""Largest normalized radius of a model polynomial in it, 89.4 degrees: its powers stay finite in float32."""
+"""The same limit for a model that is a polynomial in the radius, 89.4 degrees: its powers stay finite in float32."""
 
 _NUM_CELLS = 64
 _FARTHEST_IN_TABLE = 20.0

@@ -46,7 +46,7 @@ class LabeledBoxes:
             shown = (", ".join(map(repr, self.images[:3])) or "no images") + (", ..." if self.images[3:] else "")
             raise InputError(
                 f"{self.path}: no box for {len(missing)} of {len(wanted)} images, the first is {missing[0]!r}, "
-                f"found {shown}",
+                f"found boxes of {shown}",
                 code="missing-row",
                 path=self.path,
                 row=missing[0],
