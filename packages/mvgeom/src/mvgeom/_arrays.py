@@ -7,20 +7,20 @@ from typing import Any
 from mvgeom.errors import InputError
 
 Array = Any
-"""A NumPy array or a torch tensor: whatever `array_api_compat.array_namespace` understands."""
+"""A NumPy array or a torch tensor: any type that `array_api_compat.array_namespace` accepts."""
 
 
 def as_floating(xp: Any, array: Array) -> Array:
-    """Return the array itself, or float64 where it holds integers.
+    """Return a floating-point array unchanged, and integers converted to float64.
 
     Raises:
-        InputError: for half precision: bfloat16 resolves 2 px at x = 500.
+        InputError: `wrong-array`, if the array has half precision: bfloat16 resolves only 2 px at x = 500.
     """
     if array.dtype in (xp.float32, xp.float64):
         return array
     if xp.isdtype(array.dtype, "real floating"):
         raise InputError(
-            f"coordinates in {array.dtype} are too coarse for geometry; use float32 or float64",
+            f"array: {array.dtype} is too coarse for coordinates, expected float32 or float64. Convert the array.",
             code="wrong-array",
             dtype=str(array.dtype),
         )
@@ -28,17 +28,17 @@ def as_floating(xp: Any, array: Array) -> Array:
 
 
 def cast(xp: Any, array: Array, dtype: Any) -> Array:
-    """Return the array in another dtype, untouched where it has that already."""
+    """Return the array in another dtype, or the array itself if it already has that dtype."""
     return array if array.dtype == dtype else xp.astype(array, dtype)
 
 
 def wide_dtype(xp: Any, array: Array) -> Any:
-    """Return float64, or the array's own dtype on Apple's MPS device, which has no float64."""
+    """Return float64, or the array's own dtype on Apple's MPS device, which does not support float64."""
     return array.dtype if str(getattr(array, "device", "cpu")).startswith("mps") else xp.float64
 
 
 def stop_gradient(array: Array) -> Array:
-    """Return the same values, cut off from autograd; NumPy arrays are returned as they are."""
+    """Return the same values detached from autograd; NumPy arrays are returned unchanged."""
     return array.detach() if hasattr(array, "detach") else array
 
 
@@ -48,14 +48,14 @@ def solve_symmetric(
     """Solve symmetric 3x3 systems by the adjugate: no decomposition, no loop, elementwise on any shape.
 
     Args:
-        entries: unique entries m00, m01, m02, m11, m12, m22, arrays of one shape.
-        right: three components of the right-hand side.
-        enough: booleans, which systems to solve.
-        xp: the array library.
+        entries: Unique matrix entries m00, m01, m02, m11, m12, m22, as arrays of one shape.
+        right: Three components of the right-hand side, each of the same shape.
+        enough: Booleans of the same shape, true for the systems to solve.
+        xp: Array library (array namespace) of the inputs.
 
     Returns:
-        The three components of the solution, and booleans: which systems were solved, being positive definite. The
-        others have the solution 0, and pass no gradient.
+        Solution as its three components, and booleans that are true for the systems that were solved, which are the
+        positive definite ones. All other systems have the solution 0 and pass no gradient.
     """
     (c00, c01, c02, c11, c12, c22), determinant = adjugate_symmetric(entries)
     solved = enough & (determinant > 0)

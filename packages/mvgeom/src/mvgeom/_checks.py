@@ -1,4 +1,4 @@
-"""Checks that points and cameras fit each other."""
+"""Checks that points and cameras have matching array libraries and shapes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def common_namespace(points: Array, cams: CameraGroup) -> Any:
     """Return the array library of points and cameras.
 
     Raises:
-        InputError: when one is NumPy and the other torch.
+        InputError: `wrong-array`, if one is a NumPy array and the other a torch tensor.
     """
     xp = array_namespace(points)
     if array_namespace(cams.matrix) is not xp:
         raise InputError(
-            f"points are {type(points).__module__}.{type(points).__name__} but the cameras hold "
-            f"{type(cams.matrix).__module__}.{type(cams.matrix).__name__}; convert with cams.to(like=points)",
+            f"points: wrong array type, found {type(points).__module__}.{type(points).__name__}, expected that of the "
+            f"cameras, {type(cams.matrix).__module__}.{type(cams.matrix).__name__}. Convert with cams.to(like=points).",
             code="wrong-array",
         )
     return xp
@@ -31,7 +31,7 @@ def check_views(points: Array, cams: CameraGroup, at_least: int = 1) -> None:
     """Raise an InputError unless points are (..., V, K, 2) for the V cameras of the group, and V is large enough."""
     if len(cams) < at_least:
         raise InputError(
-            f"this needs at least {at_least} cameras, the group has {list(cams.names)}",
+            f"cameras: too few, found {list(cams.names)}, expected at least {at_least}",
             code="too-few-views",
             found=len(cams),
             expected=at_least,
@@ -39,7 +39,7 @@ def check_views(points: Array, cams: CameraGroup, at_least: int = 1) -> None:
     shape = tuple(points.shape)
     if len(shape) < 3 or shape[-1] != 2 or shape[-3] != len(cams):
         raise InputError(
-            f"points must have shape (..., {len(cams)}, K, 2) for the cameras {list(cams.names)}, found {shape}",
+            f"points: wrong shape, found {shape}, expected (..., {len(cams)}, K, 2) for the cameras {list(cams.names)}",
             code="wrong-shape",
             argument="points",
             found=shape,
@@ -50,7 +50,7 @@ def check_world(points: Array) -> None:
     """Raise an InputError unless points are (..., K, 3)."""
     if len(points.shape) < 2 or points.shape[-1] != 3:
         raise InputError(
-            f"points must have shape (..., K, 3) in the world, found {tuple(points.shape)}",
+            f"points: wrong shape, found {tuple(points.shape)}, expected (..., K, 3) in world coordinates",
             code="wrong-shape",
             argument="points",
             found=tuple(points.shape),

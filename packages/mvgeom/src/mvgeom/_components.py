@@ -1,9 +1,9 @@
-"""World, camera, normalized and pixel coordinates component by component: what projection and triangulation share.
+"""World, camera, normalized and pixel coordinates as components, shared by projection and triangulation.
 
-Points are three arrays (..., K) in the world or (..., V, K) in the cameras, observations two arrays (..., V, K), always
-with booleans of the same shape that tell where they mean anything; elsewhere they hold harmless numbers. Components
-instead of a last axis of two or three: elementwise operations then run on contiguous memory, and nothing is a matrix
-product, which GPUs (TF32) and autocast regions carry out in reduced precision.
+Points are three arrays of shape (..., K) in the world or (..., V, K) in the cameras. Observations are two arrays of
+shape (..., V, K). A boolean array of the same shape marks the valid elements; the others hold finite placeholders.
+There is no last axis of size two or three: elementwise operations then run on contiguous memory, and no operation is a
+matrix product, which GPUs (TF32) and autocast regions compute in reduced precision.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ from mvgeom.distortion import (
 from mvgeom.lens_range import Lens, LensRange, lens_terms, pick_views
 
 LARGEST_COORDINATE = 1e12
-"""Coordinates beyond this count as missing, so that their powers stay finite."""
+"""Coordinates beyond this limit count as missing, so that their powers stay finite."""
 
 Vector = tuple[Array, Array, Array]
 
 
 class LocalRig(NamedTuple):
-    """Cameras seen from an origin amid them, in the dtype of the points.
+    """Cameras relative to the centroid of the rig, in the dtype of the points.
 
     Attributes:
-        origin: three entries (..., 1), world, no gradient; points minus the origin are small where the rig is far out.
-        rotation: nine entries (..., V, 1).
-        translation: three entries (..., V, 1), R origin + t.
+        origin: Origin of the rig as three entries (..., 1) in the world, without gradient. Points minus the origin are
+            small even if the rig is far from the world's origin.
+        rotation: Nine entries (..., V, 1) of the world-to-camera rotation R.
+        translation: Three entries (..., V, 1) of R origin + t.
     """
 
     origin: Vector
@@ -51,7 +52,7 @@ def local_rig(cams: CameraGroup, like: Array, xp: Any) -> LocalRig:
     wide = wide_dtype(xp, like)
     rotation, translation = cast(xp, cams.rotation, wide), cast(xp, cams.translation, wide)
     centers = -xp.sum(stop_gradient(rotation) * stop_gradient(translation)[..., None], axis=-2)
-    # Rounded to the points' dtype first, so that what is subtracted from points is exactly what is added to t.
+    # Rounded to the points' dtype first: exactly the same origin is subtracted from the points and added to t.
     origin = cast(xp, xp.mean(centers, axis=-2), like.dtype)
     moved = translation + xp.sum(rotation * cast(xp, origin, wide)[..., None, None, :], axis=-1)
     entries = xp.concat([xp.reshape(rotation, (*rotation.shape[:-2], 9)), moved], axis=-1)
@@ -61,7 +62,7 @@ def local_rig(cams: CameraGroup, like: Array, xp: Any) -> LocalRig:
 
 
 def world_components(points: Array, rig: LocalRig, xp: Any) -> tuple[Vector, Array]:
-    """Return (..., K, 3) world points relative to the rig's origin, 0 where missing, and which are not missing."""
+    """Return (..., K, 3) world points relative to the rig's origin, 0 where missing, and a mask of valid points."""
     x, y, z = (points[..., axis] - rig.origin[axis] for axis in range(3))
     # NaN compares false.
     valid = xp.abs(x) + xp.abs(y) + xp.abs(z) < LARGEST_COORDINATE
@@ -81,10 +82,10 @@ def camera_components(offset: Vector, rig: LocalRig) -> Vector:
 
 
 def normalize(camera: Vector, cams: CameraGroup, xp: Any) -> tuple[Array, Array, Array, Array]:
-    """Return x / z, y / z and 1 / z, and which points are in front and within the lens's range; 0, 0, 1 elsewhere."""
+    """Return x / z, y / z, 1 / z and a mask: in front of the camera and in the lens range; 0, 0, 1 elsewhere."""
     x, y, z = camera
     limit = cast(xp, invertible_radius(cams)[..., None], x.dtype) * z
-    # r < z radius without dividing by a depth near zero.
+    # The test r < z radius does not divide by a depth near zero.
     valid = (z > 0) & (x * x + y * y < limit * limit)
     inverse = 1 / xp.where(valid, z, 1.0)
     return xp.where(valid, x, 0.0) * inverse, xp.where(valid, y, 0.0) * inverse, inverse, valid
@@ -119,7 +120,7 @@ def pixels_with_jacobian(x: Array, y: Array, cams: CameraGroup, xp: Any) -> tupl
 
 
 def normalized_from_pixels(points: Array, cams: CameraGroup, xp: Any) -> tuple[Array, Array, Array]:
-    """Convert pixels (..., V, K, 2) to normalized coordinates and which of them are valid; 0 elsewhere."""
+    """Convert pixels (..., V, K, 2) to normalized coordinates and a mask of the valid ones; 0 elsewhere."""
     fx, skew, cx, fy, cy = intrinsics(cams, points.dtype, xp)
     u, v = points[..., 0] - cx, points[..., 1] - cy
     # NaN compares false.
@@ -137,7 +138,7 @@ def normalized_from_pixels(points: Array, cams: CameraGroup, xp: Any) -> tuple[A
 
 
 def world_rays(x: Array, y: Array, z: Array | float, rotation: tuple[Array, ...]) -> Vector:
-    """Return directions R'(x, y, z) in the world, not normalized."""
+    """Return directions R'(x, y, z) in the world, not scaled to unit length."""
     r00, r01, r02, r10, r11, r12, r20, r21, r22 = rotation
     return r00 * x + r10 * y + r20 * z, r01 * x + r11 * y + r21 * z, r02 * x + r12 * y + r22 * z
 
@@ -150,17 +151,18 @@ def intrinsics(cams: CameraGroup, dtype: Any, xp: Any) -> tuple[Array, Array, Ar
 
 
 def invertible_radius(cams: CameraGroup) -> Array:
-    """Return (..., V) normalized radius within which the lens model is one-to-one.
+    """Return the normalized radius (..., V) within which each lens model is one-to-one.
 
-    At most 100 for Brown-Conrady lenses with coefficients, 10,000 for others (89.4 and 89.99 degrees off the axis).
+    The radius is at most 100 for Brown-Conrady lenses with coefficients and 10,000 for others (89.4 and 89.99 degrees
+    from the optical axis).
     """
     return _join_views([lens.limits.radius for lens in cams.lenses], cams)[..., 0]
 
 
 def pair_slices(num_views: int) -> Iterator[tuple[slice, slice]]:
-    """Yield each view and those after it: concatenated, the pairs in the order of `itertools.combinations`.
+    """Yield each view and the views after it as slices; concatenated, they give the pairs of `itertools.combinations`.
 
-    Slices instead of index arrays, which would have to be copied to the device first.
+    Slices avoid index arrays, which would have to be copied to the device first.
     """
     for first in range(num_views - 1):
         yield slice(first, first + 1), slice(first + 1, None)
@@ -195,7 +197,7 @@ def _per_lens(
 
 
 def _join_views(parts: list[Array], cams: CameraGroup) -> Array:
-    """Put arrays (..., views of one lens, n), one per lens model, together in the group's order."""
+    """Put arrays (..., views of one lens, n), one per lens model, together in the group's camera order."""
     if len(parts) == 1:
         return parts[0]
     source = {}

@@ -1,8 +1,8 @@
-"""2D affine maps as matrices (..., 2, 3): crops, resizes and augmentation all compose into one.
+"""2D affine maps as matrices (..., 2, 3); crops, resizes and augmentations compose into one map.
 
 A map A takes the point p to A[:, :2] p + A[:, 2]. Pixel convention: the center of the top-left pixel is (0, 0), so
-resizing by s takes x to (x + 0.5) s - 0.5. Every function takes NumPy arrays or torch tensors and any leading batch
-dimensions; NaN points stay NaN.
+resizing by s takes x to (x + 0.5) s - 0.5. All functions take NumPy arrays or torch tensors with any leading batch
+dimensions. NaN points stay NaN.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["apply", "compose", "from_3x3", "from_box", "identity", "invert", "re
 
 
 def identity(like: Array | None = None) -> Array:
-    """Return the identity (2, 3), in the library, dtype and device of `like` (NumPy float64 without it)."""
+    """Return the identity (2, 3) in the library, dtype and device of `like`, or as NumPy float64 if `like` is None."""
     if like is None:
         return np.eye(2, 3)
     xp = array_namespace(like)
@@ -27,25 +27,25 @@ def identity(like: Array | None = None) -> Array:
 
 
 def apply(matrix: Array, points: Array) -> Array:
-    """Map points.
+    """Map points with an affine map.
 
     Args:
-        matrix: (..., 2, 3).
-        points: (..., K, 2) in the px the map starts from; leading dimensions broadcast with those of the matrix.
+        matrix: (..., 2, 3) affine maps.
+        points: (..., K, 2) points in px of the source image; leading dimensions broadcast with those of the matrix.
 
     Returns:
-        (..., K, 2) in the px the map leads to; a point with a NaN coordinate becomes NaN in both.
+        Points (..., K, 2) in px of the target image. A point with a NaN coordinate becomes NaN in both coordinates.
     """
     _check_matrix(matrix)
     if len(points.shape) < 2 or points.shape[-1] != 2:
         raise InputError(
-            f"points must have shape (..., K, 2), found {tuple(points.shape)}",
+            f"points: wrong shape, found {tuple(points.shape)}, expected (..., K, 2)",
             code="wrong-shape",
             argument="points",
             found=tuple(points.shape),
         )
     xp = array_namespace(points, matrix)
-    # By component instead of a matrix product: exact on GPUs with TF32 and in autocast regions.
+    # Computed by component, not as a matrix product: exact on GPUs with TF32 and in autocast regions.
     x, y = points[..., 0], points[..., 1]
     m = matrix[..., None, :, :]
     return xp.stack(
@@ -58,14 +58,14 @@ def apply(matrix: Array, points: Array) -> Array:
 
 
 def compose(outer: Array, *inner: Array) -> Array:
-    """Compose maps, `inner` applied first and `outer` last: compose(A, B, C) is A(B(C(p))).
+    """Compose maps; `outer` is applied last: compose(A, B, C) is A(B(C(p))).
 
     Args:
-        outer: (..., 2, 3).
-        inner: any number of maps (..., 2, 3), the rightmost applied first.
+        outer: (..., 2, 3) affine map that is applied last.
+        inner: Any number of affine maps (..., 2, 3), of which the rightmost is applied first.
 
     Returns:
-        (..., 2, 3) of the broadcast leading dimensions.
+        Composed map (..., 2, 3) with the broadcast leading dimensions.
     """
     _check_matrix(outer)
     result = outer
@@ -82,16 +82,17 @@ def compose(outer: Array, *inner: Array) -> Array:
 
 
 def invert(matrix: Array) -> Array:
-    """Invert maps: compose(invert(A), A) is the identity.
+    """Invert affine maps: compose(invert(A), A) is the identity.
 
     Args:
-        matrix: (..., 2, 3).
+        matrix: (..., 2, 3) affine maps.
 
     Returns:
-        (..., 2, 3).
+        Inverse maps (..., 2, 3).
 
     Raises:
-        InputError: for a NumPy matrix that collapses the plane (tensors are not inspected; they give infinities).
+        InputError: `bad-matrix`, if a NumPy matrix is singular or NaN (tensors are not inspected; singular ones give
+            infinities); `wrong-shape`, if the matrix is not (..., 2, 3).
     """
     _check_matrix(matrix)
     xp = array_namespace(matrix)
@@ -100,7 +101,7 @@ def invert(matrix: Array) -> Array:
     determinant = a * d - b * c
     if isinstance(matrix, np.ndarray) and not np.all(np.abs(determinant) > 0):
         raise InputError(
-            f"an affine map with determinant 0 or NaN has no inverse: {matrix.tolist()}",
+            f"matrix: not invertible, its determinant is 0 or NaN, found {matrix.tolist()}",
             code="bad-matrix",
             argument="matrix",
         )
@@ -111,29 +112,29 @@ def invert(matrix: Array) -> Array:
 
 
 def from_box(box: Array, size: Array | tuple[float, float]) -> Array:
-    """Map full-image px to crop px, a box's content resized to `size`: x to (x + 0.5 - box_x) w / box_w - 0.5.
+    """Return the map from full-image px to crop px, the box resized to `size`: x to (x + 0.5 - box_x) w / box_w - 0.5.
 
     Args:
-        box: (..., 4) x, y, width, height in full-image px, x and y the upper left corner's pixel index.
-        size: width and height of the resized crop, two numbers or (..., 2).
+        box: (..., 4) boxes x, y, width, height in full-image px; x and y are the index of the upper left pixel.
+        size: Width and height of the resized crop in px, two numbers or (..., 2).
 
     Returns:
-        (..., 2, 3) in the box's library and dtype (float64 for lists and integers).
+        Affine maps (..., 2, 3) in the box's library and dtype (float64 for lists and integers).
 
     Raises:
-        InputError: for a NumPy box or a size that is not positive.
+        InputError: `out-of-range`, if a NumPy box or a size is not positive; `wrong-shape`, if the box is not (..., 4).
     """
     box = _floating(box)
     if box.shape[-1] != 4:
         raise InputError(
-            f"a box is x, y, width, height: expected shape (..., 4), found {tuple(box.shape)}",
+            f"box: wrong shape, found {tuple(box.shape)}, expected (..., 4) for x, y, width, height",
             code="wrong-shape",
             argument="box",
             found=tuple(box.shape),
         )
     if isinstance(box, np.ndarray) and np.any(box[..., 2:] <= 0):
         raise InputError(
-            f"a box needs a positive width and height, found x, y, width, height = {box.tolist()}",
+            f"box: width and height must be positive, found x, y, width, height = {box.tolist()}",
             code="out-of-range",
             argument="box",
         )
@@ -141,36 +142,36 @@ def from_box(box: Array, size: Array | tuple[float, float]) -> Array:
 
 
 def resize(old: Array | tuple[float, float], new: Array | tuple[float, float]) -> Array:
-    """Return the map of an image resized from width and height `old` to `new`: x to (x + 0.5) s - 0.5.
+    """Return the map from an image of size `old` to the image resized to `new`: x to (x + 0.5) s - 0.5.
 
     Args:
-        old: width and height, two numbers or (..., 2).
-        new: like old.
+        old: Width and height of the original image in px, two numbers or (..., 2).
+        new: Width and height of the resized image in px, two numbers or (..., 2).
 
     Returns:
-        (..., 2, 3) in the library and dtype of `old` (float64 for tuples and integers).
+        Affine maps (..., 2, 3) in the library and dtype of `old` (float64 for tuples and integers).
 
     Raises:
-        InputError: for sizes that are not positive.
+        InputError: `out-of-range`, if a size is not positive.
     """
     old = _floating(old)
     if isinstance(old, np.ndarray) and np.any(old <= 0):
         raise InputError(
-            f"an image size must be positive, found width, height = {old.tolist()}", code="out-of-range", argument="old"
+            f"old: width and height must be positive, found {old.tolist()}", code="out-of-range", argument="old"
         )
     xp = array_namespace(old)
     return _scale_about_corner(xp.zeros_like(old), old, new)
 
 
 def translate(offset: Array | tuple[float, float]) -> Array:
-    """Return the map that adds `offset`, two numbers or (..., 2); (..., 2, 3)."""
+    """Return the map (..., 2, 3) that adds `offset`, two numbers or (..., 2)."""
     offset = _floating(offset)
     xp = array_namespace(offset)
     return _with_translation(xp.ones_like(offset), offset)
 
 
 def to_3x3(matrix: Array) -> Array:
-    """Add the row 0, 0, 1: (..., 2, 3) to (..., 3, 3)."""
+    """Append the row 0, 0, 1: convert (..., 2, 3) to (..., 3, 3)."""
     _check_matrix(matrix)
     xp = array_namespace(matrix)
     last = xp.zeros_like(matrix[..., :1, :]) + xp.eye(3, dtype=matrix.dtype, device=matrix.device)[2:]
@@ -181,18 +182,19 @@ def from_3x3(matrix: Array) -> Array:
     """Return the (..., 2, 3) part of homogeneous (..., 3, 3) matrices.
 
     Raises:
-        InputError: when the shape is wrong, or a NumPy matrix's last row is not 0, 0, 1.
+        InputError: `wrong-shape`, if the matrix is not (..., 3, 3); `bad-matrix`, if the last row of a NumPy matrix is
+            not 0, 0, 1.
     """
     if len(matrix.shape) < 2 or tuple(matrix.shape[-2:]) != (3, 3):
         raise InputError(
-            f"expected homogeneous matrices (..., 3, 3), found {tuple(matrix.shape)}",
+            f"matrix: wrong shape, found {tuple(matrix.shape)}, expected (..., 3, 3)",
             code="wrong-shape",
             argument="matrix",
             found=tuple(matrix.shape),
         )
     if isinstance(matrix, np.ndarray) and not np.allclose(matrix[..., 2, :], [0.0, 0.0, 1.0], atol=1e-6):
         raise InputError(
-            f"not affine: the last row must be 0, 0, 1, found {matrix[..., 2, :].tolist()}",
+            f"matrix: not affine, found last row {matrix[..., 2, :].tolist()}, expected 0, 0, 1",
             code="bad-matrix",
             argument="matrix",
         )
@@ -204,12 +206,12 @@ def _scale_about_corner(corner: Array, extent: Array, size: Array | tuple[float,
     if not is_array_api_obj(size):
         if not all(number > 0 for number in np.ravel(size)):
             raise InputError(
-                f"an image size must be positive, found width, height = {size}", code="out-of-range", argument="size"
+                f"size: width and height must be positive, found {size}", code="out-of-range", argument="size"
             )
         size = xp.asarray(size, dtype=corner.dtype, device=corner.device)
     elif isinstance(size, np.ndarray) and np.any(size <= 0):
         raise InputError(
-            f"an image size must be positive, found width, height = {size.tolist()}",
+            f"size: width and height must be positive, found {size.tolist()}",
             code="out-of-range",
             argument="size",
         )
@@ -233,7 +235,7 @@ def _floating(value: Any) -> Array:
 def _check_matrix(matrix: Array) -> None:
     if len(matrix.shape) < 2 or tuple(matrix.shape[-2:]) != (2, 3):
         raise InputError(
-            f"an affine map has shape (..., 2, 3), found {tuple(matrix.shape)}",
+            f"matrix: wrong shape, found {tuple(matrix.shape)}, expected (..., 2, 3)",
             code="wrong-shape",
             argument="matrix",
             found=tuple(matrix.shape),

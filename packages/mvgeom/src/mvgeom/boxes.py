@@ -1,8 +1,8 @@
 """Bounding boxes in full-image px, as (..., 4) x, y, width, height.
 
-x and y are the index of the upper left pixel, so a box covers the continuous range from x - 0.5 to x + width - 0.5 (the
-center of a pixel has whole coordinates). A missing box is NaN. The map a box induces is `affine.from_box`. Files
-of boxes are read and written by `mvgeom.tables`.
+x and y are the index of the upper left pixel. The center of a pixel has whole coordinates, so a box covers the
+continuous range from x - 0.5 to x + width - 0.5. A missing box is NaN. `affine.from_box` returns the affine map of a
+box. `mvgeom.tables` reads and writes box files.
 """
 
 from __future__ import annotations
@@ -28,32 +28,35 @@ __all__ = [
 
 
 def from_keypoints(points: Array, *, margin: float = 0.1, min_size: float = 1.0, aspect: float | None = None) -> Array:
-    """Compute the box around keypoints.
+    """Compute the bounding box of keypoints.
 
     Args:
-        points: (..., K, 2) full-image px; missing ones (NaN) are left out.
-        margin: added on every side, as a fraction of the larger extent of the points.
-        min_size: least width and height in px.
-        aspect: width divided by height; the shorter side grows about the center. None: as the points are.
+        points: (..., K, 2) keypoints in full-image px; missing keypoints (NaN) are ignored.
+        margin: Margin added on every side, as a fraction of the larger extent of the keypoints.
+        min_size: Smallest width and height in px.
+        aspect: Width divided by height; the shorter side grows about the center. None keeps the shape of the keypoints'
+            extent.
 
     Returns:
-        (..., 4) x, y, width, height; NaN where all points are missing. The box is not clipped to the frame.
+        Boxes (..., 4) x, y, width, height in full-image px; NaN where all keypoints are missing. Boxes are not clipped
+            to the image.
 
     Raises:
-        InputError: for a shape that does not end in (K, 2), a negative margin, or sizes that are not positive.
+        InputError: `wrong-shape`, if the points are not (..., K, 2); `out-of-range`, if the margin is negative, or
+            `min_size` or `aspect` is not positive.
     """
     xp = array_namespace(points)
     points = as_floating(xp, points)
     if len(points.shape) < 2 or points.shape[-1] != 2:
         raise InputError(
-            f"points must have shape (..., K, 2), found {tuple(points.shape)}",
+            f"points: wrong shape, found {tuple(points.shape)}, expected (..., K, 2)",
             code="wrong-shape",
             argument="points",
             found=tuple(points.shape),
         )
     if not (margin >= 0 and min_size > 0):
         raise InputError(
-            f"margin must be at least 0 and min_size positive, found {margin} and {min_size}",
+            f"margin, min_size: out of range, found {margin} and {min_size}, expected margin >= 0 and min_size > 0",
             code="out-of-range",
             argument="margin",
         )
@@ -65,7 +68,7 @@ def from_keypoints(points: Array, *, margin: float = 0.1, min_size: float = 1.0,
     center, extent = (low + high) / 2, high - low
     extent = extent + 2 * margin * xp.max(extent, axis=-1, keepdims=True)
     extent = xp.clip(extent, min_size, None)
-    # A pixel's center is whole, so the range from x - 0.5 belongs to the box that starts at x.
+    # Pixel centers have whole coordinates: a box that starts at x covers the range from x - 0.5.
     box = xp.concat([center - extent / 2 + 0.5, extent], axis=-1)
     box = xp.where(some, box, xp.nan)
     return box if aspect is None else with_aspect(box, aspect)
@@ -74,17 +77,19 @@ def from_keypoints(points: Array, *, margin: float = 0.1, min_size: float = 1.0,
 def from_points_3d(
     points: Array, cams: CameraGroup, *, margin: float = 0.1, min_size: float = 1.0, aspect: float | None = None
 ) -> Array:
-    """Compute the box around world points in every view.
+    """Compute the bounding box of world points in every view.
 
     Args:
-        points: (..., K, 3) world; missing ones and those a camera cannot see (behind it, beyond its lens) are left out.
+        points: (..., K, 3) world points; missing points (NaN) and points that a camera cannot see (behind it, or
+            outside the lens range) are ignored.
         cams: V cameras; batch dimensions broadcast with `...`.
-        margin: as in `from_keypoints`.
-        min_size: as in `from_keypoints`.
-        aspect: as in `from_keypoints`.
+        margin: Margin added on every side, as in `from_keypoints`.
+        min_size: Smallest width and height in px.
+        aspect: Width divided by height, as in `from_keypoints`; None keeps the shape of the points' extent.
 
     Returns:
-        (..., V, 4) x, y, width, height in full-image px; NaN where a view has no point. Not clipped to the frame.
+        Boxes (..., V, 4) x, y, width, height in full-image px; NaN where a view has no point. Boxes are not clipped to
+            the image.
     """
     return from_keypoints(project(points, cams), margin=margin, min_size=min_size, aspect=aspect)
 
@@ -93,11 +98,11 @@ def clip(boxes: Array, size: Array | tuple[float, float]) -> Array:
     """Clip boxes to the image.
 
     Args:
-        boxes: (..., 4) x, y, width, height in full-image px.
-        size: width and height of the frame, two numbers or (..., 2).
+        boxes: (..., 4) boxes x, y, width, height in full-image px.
+        size: Width and height of the image in px, two numbers or (..., 2).
 
     Returns:
-        (..., 4); NaN where nothing is left.
+        Clipped boxes (..., 4) in full-image px; NaN where a box lies outside the image.
     """
     xp = _check(boxes)
     boxes = as_floating(xp, boxes)
@@ -109,20 +114,20 @@ def clip(boxes: Array, size: Array | tuple[float, float]) -> Array:
 
 
 def with_aspect(boxes: Array, aspect: float) -> Array:
-    """Grow boxes about their center until width divided by height is `aspect`.
+    """Grow boxes about their center until width divided by height equals `aspect`.
 
     Args:
-        boxes: (..., 4) x, y, width, height in full-image px.
-        aspect: width / height, positive.
+        boxes: (..., 4) boxes x, y, width, height in full-image px.
+        aspect: Width divided by height, positive.
 
     Returns:
-        (..., 4), not clipped to the frame; NaN stays NaN.
+        Boxes (..., 4) in full-image px, not clipped to the image; NaN stays NaN.
     """
     xp = _check(boxes)
     boxes = as_floating(xp, boxes)
     if not aspect > 0:
         raise InputError(
-            f"aspect (width / height) must be positive, found {aspect}", code="out-of-range", argument="aspect"
+            f"aspect: width / height must be positive, found {aspect}", code="out-of-range", argument="aspect"
         )
     extent = boxes[..., 2:]
     center = boxes[..., :2] + extent / 2
@@ -132,14 +137,14 @@ def with_aspect(boxes: Array, aspect: float) -> Array:
 
 
 def iou(first: Array, second: Array) -> Array:
-    """Compute the intersection over union.
+    """Compute the intersection over union of boxes.
 
     Args:
-        first: (..., 4) x, y, width, height.
-        second: (..., 4), leading dimensions broadcast with those of `first`.
+        first: (..., 4) boxes x, y, width, height in px.
+        second: (..., 4) boxes x, y, width, height in px; leading dimensions broadcast with those of `first`.
 
     Returns:
-        (...) from 0 to 1; NaN where either box is missing or both are empty.
+        Intersection over union (...), from 0 to 1; NaN where either box is missing or both are empty.
     """
     xp = _check(first)
     _check(second)
@@ -153,28 +158,29 @@ def iou(first: Array, second: Array) -> Array:
 
 
 def smooth(boxes: np.ndarray, *, sigma: float, max_gap: int | None = None) -> np.ndarray:
-    """Smooth boxes over time with a Gaussian, and fill gaps.
+    """Smooth boxes over time with a Gaussian and fill gaps.
 
-    Gaps are bridged by straight lines (their ends at the video's ends repeat the nearest box), then center and size are
-    smoothed.
+    Gaps are filled by linear interpolation (before the first and after the last box, the nearest box is repeated). Then
+    center and size are smoothed.
 
     Args:
-        boxes: (T, ..., 4) x, y, width, height in full-image px, first dimension time; NumPy.
-        sigma: standard deviation of the Gaussian in frames, positive.
-        max_gap: gaps of more frames in a row than this stay NaN; None fills all of them.
+        boxes: (T, ..., 4) boxes x, y, width, height in full-image px, one per frame along the first dimension; NumPy.
+        sigma: Standard deviation of the Gaussian in frames, positive.
+        max_gap: Largest number of consecutive missing frames that is filled; longer gaps stay NaN. None fills all gaps.
 
     Returns:
-        (T, ..., 4); NaN in gaps longer than `max_gap`, and everywhere if no frame has a box.
+        Smoothed boxes (T, ..., 4) in full-image px; NaN in gaps longer than `max_gap`, and everywhere if no frame has a
+            box.
 
     Raises:
-        InputError: for a sigma that is not positive.
+        InputError: `out-of-range`, if sigma is not positive; `wrong-shape`, if the boxes are not (T, ..., 4).
     """
     from scipy.ndimage import gaussian_filter1d
 
     _check(boxes)
     if not sigma > 0:
         raise InputError(
-            f"sigma must be a positive number of frames, found {sigma}", code="out-of-range", argument="sigma"
+            f"sigma: must be a positive number of frames, found {sigma}", code="out-of-range", argument="sigma"
         )
     boxes = np.asarray(boxes, dtype=np.float64)
     present = np.isfinite(boxes).all(axis=-1)
@@ -196,7 +202,7 @@ def smooth(boxes: np.ndarray, *, sigma: float, max_gap: int | None = None) -> np
 
 
 def _in_long_gap(known: np.ndarray, max_gap: int) -> np.ndarray:
-    """Return (T,) frames that belong to more than `max_gap` missing frames in a row."""
+    """Return booleans (T,), true for frames in a run of more than `max_gap` missing frames."""
     edges = np.flatnonzero(np.diff(np.concatenate([[True], known, [True]]).astype(np.int8)))
     long = np.zeros(len(known), dtype=bool)
     for start, stop in edges.reshape(-1, 2):
@@ -207,7 +213,7 @@ def _in_long_gap(known: np.ndarray, max_gap: int) -> np.ndarray:
 def _check(boxes: Array) -> Any:
     if len(boxes.shape) < 1 or boxes.shape[-1] != 4:
         raise InputError(
-            f"boxes must have shape (..., 4) for x, y, width, height, found {tuple(boxes.shape)}",
+            f"boxes: wrong shape, found {tuple(boxes.shape)}, expected (..., 4) for x, y, width, height",
             code="wrong-shape",
             argument="boxes",
             found=tuple(boxes.shape),

@@ -1,4 +1,4 @@
-"""`CameraGroup`, the description of a rig that all functions take."""
+"""`CameraGroup`: a rig of named cameras, the argument of most functions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mvgeom.lens_range import PreparedLens, prepare_lenses
 __all__ = ["DISTORTION_LENGTHS", "CameraGroup"]
 
 DISTORTION_LENGTHS = (0, 4, 5, 8, 12, 14)
-"""Numbers of coefficients of OpenCV's Brown-Conrady model; each is the longer ones with zeros, so padding is exact."""
+"""Numbers of coefficients of OpenCV's Brown-Conrady model; padding to a longer one with zeros is exact."""
 
 _NUM_TRAILING = {"sizes": 2, "matrix": 3, "distortion": 2, "rotation": 3, "translation": 2}
 _ARRAY_FIELDS = tuple(_NUM_TRAILING)
@@ -27,24 +27,26 @@ _ARRAY_FIELDS = tuple(_NUM_TRAILING)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CameraGroup:
-    """Named cameras with OpenCV's conventions: `x_cam = R X + t`, pixel (0, 0) is the center of the top-left pixel.
+    """Named cameras in OpenCV's conventions: `x_cam = R X + t`; pixel (0, 0) is the center of the top-left pixel.
 
     All arrays share one library (NumPy or torch), floating dtype and device. Leading batch dimensions `...` are
-    allowed, for rigs that differ from sample to sample; names and lens models are then common to the batch.
+    allowed, for rigs that differ between samples; names and lens models are then common to the batch.
 
     Attributes:
-        names: V distinct names.
+        names: V distinct camera names.
         sizes: (..., V, 2) image width and height in px.
-        matrix: (..., V, 3, 3) intrinsics K in px; skew is allowed.
+        matrix: (..., V, 3, 3) camera matrices (intrinsics) K in px; skew is allowed.
         distortion: (..., V, n) coefficients in OpenCV's order, n one of 0, 4, 5, 8, 12, 14 (k1 k2 p1 p2 k3 ...). A list
-            of V rows of different lengths is padded with zeros. Fisheye cameras use the first four, the rest is zero.
-        rotation: (..., V, 3, 3) world to camera.
-        translation: (..., V, 3) world to camera, in the world's unit.
-        fisheye: V booleans, true where the lens follows the Kannala-Brandt model instead of Brown-Conrady.
+            of V rows of different lengths is padded with zeros. Fisheye cameras use the first four; the others are
+            zero.
+        rotation: (..., V, 3, 3) rotations from world to camera.
+        translation: (..., V, 3) translations from world to camera, in the world's unit.
+        fisheye: V booleans, true if the lens follows the Kannala-Brandt model, false for Brown-Conrady.
 
     Raises:
-        InputError: when shapes do not agree, names repeat, or a NumPy array holds NaN or infinity. (Values that live on
-            a device are not inspected: that would wait for it.)
+        InputError: `wrong-shape`, if shapes are inconsistent; `bad-number`, if a field is not numeric;
+            `duplicate-name`, if names repeat; `too-few-views`, if there is no camera; `not-finite`, if a NumPy array
+            contains NaN or infinity. (Values on a device are not inspected, because this would wait for the device.)
     """
 
     names: tuple[str, ...]
@@ -66,7 +68,7 @@ class CameraGroup:
                     value = _pad_rows(value) if field == "distortion" else np.asarray(value, dtype=np.float64)
                 except (TypeError, ValueError) as error:
                     raise InputError(
-                        f"{field} must be numbers, as a regular nested list, found {value!r}",
+                        f"{field}: must be numbers in a regular nested list, found {value!r}",
                         code="bad-number",
                         argument=field,
                     ) from error
@@ -76,14 +78,15 @@ class CameraGroup:
     def _check(self) -> None:
         num_views = len(self.names)
         if num_views == 0:
-            raise InputError("a camera group needs at least one camera", code="too-few-views", found=0, expected=1)
+            raise InputError("cameras: none found, expected at least one", code="too-few-views", found=0, expected=1)
         if len(set(self.names)) != num_views:
             raise InputError(
-                f"camera names must be distinct, found {list(self.names)}", code="duplicate-name", argument="names"
+                f"names: must be distinct, found {list(self.names)}", code="duplicate-name", argument="names"
             )
         if len(self.fisheye) != num_views:
             raise InputError(
-                f"fisheye has {len(self.fisheye)} entries for {num_views} cameras {list(self.names)}",
+                f"fisheye: wrong number of entries, found {len(self.fisheye)}, expected {num_views} for "
+                f"{list(self.names)}",
                 code="wrong-shape",
                 argument="fisheye",
                 found=(len(self.fisheye),),
@@ -93,8 +96,8 @@ class CameraGroup:
             shape = tuple(getattr(self, field).shape)
             if shape[-1 - len(tail) :] != (num_views, *tail):
                 raise InputError(
-                    f"{field} must have shape (..., {num_views}, {', '.join(map(str, tail))}) for the cameras "
-                    f"{list(self.names)}, found {shape}",
+                    f"{field}: wrong shape, found {shape}, expected "
+                    f"(..., {num_views}, {', '.join(map(str, tail))}) for the cameras {list(self.names)}",
                     code="wrong-shape",
                     argument=field,
                     found=shape,
@@ -102,7 +105,7 @@ class CameraGroup:
         shape = tuple(self.distortion.shape)
         if len(shape) < 2 or shape[-2] != num_views or shape[-1] not in DISTORTION_LENGTHS:
             raise InputError(
-                f"distortion must have shape (..., {num_views}, n) with n one of {DISTORTION_LENGTHS}, found {shape}",
+                f"distortion: wrong shape, found {shape}, expected (..., {num_views}, n), n in {DISTORTION_LENGTHS}",
                 code="wrong-shape",
                 argument="distortion",
                 found=shape,
@@ -112,7 +115,7 @@ class CameraGroup:
         except ValueError:
             shapes = {field: tuple(getattr(self, field).shape) for field in _ARRAY_FIELDS}
             raise InputError(
-                f"the batch dimensions of the camera arrays do not broadcast: {shapes}",
+                f"cameras: the batch dimensions of the arrays do not broadcast, found {shapes}",
                 code="wrong-shape",
                 argument="batch",
             ) from None
@@ -122,14 +125,14 @@ class CameraGroup:
                 bad = np.argwhere(~np.isfinite(value))[0]
                 view = self.names[int(bad[value.ndim - _NUM_TRAILING[field]])]
                 raise InputError(
-                    f"{field} of camera {view!r} is not finite: {value.tolist()}",
+                    f"{field}: camera {view!r} has values that are not finite, found {value.tolist()}",
                     code="not-finite",
                     argument=field,
                     view=view,
                 )
 
     def __repr__(self) -> str:
-        """Return a line per camera: name, image size, focal lengths, lens model, position."""
+        """Return one line per camera: name, image size, focal lengths, lens model, position."""
         batch = self.batch_shape
         note = f", batch {batch}, the first rig" if batch else ""
         width = max(len(name) for name in self.names)
@@ -141,7 +144,7 @@ class CameraGroup:
         )
 
     def _describe(self, view: int) -> str:
-        """Return the numbers of one camera in a line."""
+        """Return a one-line description of one camera."""
         size, matrix, coefficients, center = (
             _first_rig(array, tail)[view]
             for array, tail in ((self.sizes, 2), (self.matrix, 3), (self.distortion, 2), (self.centers, 2))
@@ -158,7 +161,7 @@ class CameraGroup:
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
-        """Leading dimensions that the arrays broadcast to: () for one rig."""
+        """Broadcast leading dimensions of the arrays; () for a single rig."""
         return np.broadcast_shapes(*self._leading_shapes())
 
     def _leading_shapes(self) -> list[tuple[int, ...]]:
@@ -173,8 +176,8 @@ class CameraGroup:
 
     @property
     def lenses(self) -> tuple[PreparedLens, ...]:
-        """Lens models in use, one entry each, with the range in which they can be inverted; computed once per group."""
-        # functools.cached_property holds a lock, at which torch.compile gives up.
+        """Lens models in use, one entry each, with their invertible range; computed once per group."""
+        # Not functools.cached_property: it holds a lock, which torch.compile does not support.
         prepared = self.__dict__.get("_lenses")
         if prepared is None:
             prepared = prepare_lenses(self.distortion, self.fisheye)
@@ -182,20 +185,20 @@ class CameraGroup:
         return prepared
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with some fields replaced; it is checked like a new group."""
+        """Return a copy with some fields replaced; the copy is validated like a new group."""
         return dataclasses.replace(self, **changes)
 
     def index(self, names: Iterable[str]) -> list[int]:
-        """Return the positions of the named cameras.
+        """Return the indices of the named cameras.
 
         Raises:
-            InputError: for a name that is not in the group; the message lists the group's names.
+            InputError: `missing-view`, if a name is not in the group; the message lists the group's names.
         """
         wanted = [names] if isinstance(names, str) else list(names)
         unknown = [name for name in wanted if name not in self.names]
         if unknown:
             raise InputError(
-                f"no camera named {', '.join(map(repr, unknown))}; the group has {list(self.names)}",
+                f"names: unknown camera {', '.join(map(repr, unknown))}, expected names from {list(self.names)}",
                 code="missing-view",
                 view=unknown[0],
                 found=self.names,
@@ -203,10 +206,10 @@ class CameraGroup:
         return [self.names.index(name) for name in wanted]
 
     def select(self, names: Iterable[str]) -> Self:
-        """Return the named cameras, in the order asked for.
+        """Return the named cameras in the requested order.
 
         Raises:
-            InputError: for a name that is not in the group.
+            InputError: `missing-view`, if a name is not in the group; the message lists the group's names.
         """
         rows = self.index(names)
         picked = {
@@ -221,14 +224,14 @@ class CameraGroup:
         )
 
     def crop(self, offset: Array) -> Self:
-        """Return cameras of images cropped at full-image px `offset` (..., V, 2), the new (0, 0); sizes are kept."""
+        """Return cameras for images cropped at full-image px `offset` (..., V, 2), the new (0, 0); sizes are kept."""
         xp = array_namespace(self.matrix)
         shift = xp.zeros_like(self.matrix) + xp.eye(3, dtype=self.matrix.dtype, device=self.matrix.device)
         shift = _set_last_column(shift, -self._like(offset))
         return self.replace(matrix=shift @ self.matrix)
 
     def resize(self, sizes: Array) -> Self:
-        """Return cameras of images resized to (..., V, 2) width and height; x becomes (x + 0.5) s - 0.5."""
+        """Return cameras for images resized to width and height (..., V, 2) in px; x becomes (x + 0.5) s - 0.5."""
         xp = array_namespace(self.matrix)
         sizes = xp.zeros_like(self.sizes) + self._like(sizes)
         scale = sizes / self.sizes
@@ -242,9 +245,9 @@ class CameraGroup:
         """Convert the cameras to another library, dtype or device.
 
         Args:
-            like: an array whose library, dtype and device are taken over (dtype and device arguments come first).
-            dtype: of the library in question.
-            device: of the library in question.
+            like: Array whose library, dtype and device are used; `dtype` and `device` take precedence.
+            dtype: Dtype of the target library; None keeps that of `like`, or the current one.
+            device: Device of the target library; None keeps that of `like`, or the current one.
         """
         return self.replace(**{field: _convert(getattr(self, field), like, dtype, device) for field in _ARRAY_FIELDS})
 
@@ -256,11 +259,12 @@ class CameraGroup:
         """Stack B groups with the same names and lens models into one batched group (B, V, ...).
 
         Raises:
-            InputError: when there is no group, or the groups differ in names or lens models.
+            InputError: `too-few-views`, if there is no group; `cameras-differ`, if the groups differ in names or lens
+                models.
         """
         if not groups:
             raise InputError(
-                "cannot stack an empty sequence of camera groups",
+                "groups: cannot stack an empty sequence, expected at least one group",
                 code="too-few-views",
                 argument="groups",
                 found=0,
@@ -270,8 +274,8 @@ class CameraGroup:
         for group in groups[1:]:
             if group.names != first.names or group.fisheye != first.fisheye:
                 raise InputError(
-                    f"cannot stack cameras {list(group.names)} (fisheye {group.fisheye}) with {list(first.names)} "
-                    f"(fisheye {first.fisheye})",
+                    f"groups: cannot stack different cameras, found {list(group.names)} (fisheye {group.fisheye}), "
+                    f"expected {list(first.names)} (fisheye {first.fisheye})",
                     code="cameras-differ",
                 )
         xp = array_namespace(first.matrix)
@@ -286,27 +290,27 @@ class CameraGroup:
 
     @classmethod
     def load(cls, path: str | Path, **options: Any) -> CameraGroup:
-        """Read any supported calibration file; see `mvgeom.formats.load`."""
+        """Load a calibration file in any supported format; see `mvgeom.formats.load`."""
         from mvgeom import formats
 
         return formats.load(path, **options)
 
     def save(self, path: str | Path, **options: Any) -> None:
-        """Write a calibration file in the format of the suffix; see `mvgeom.formats.save`."""
+        """Save a calibration file in the format of the suffix; see `mvgeom.formats.save`."""
         from mvgeom import formats
 
         formats.save(self, path, **options)
 
 
 def _first_rig(array: Array, trailing: int) -> npt.NDArray[np.float64]:
-    """Return the array of the first rig of a batch, as NumPy."""
+    """Return the array of the first rig of a batch as NumPy."""
     if hasattr(array, "detach"):
         array = array.detach().cpu().numpy()
     return np.asarray(np.asarray(array, dtype=np.float64).reshape(-1, *array.shape[-trailing:])[0])
 
 
 def _pad_rows(rows: Sequence[Any]) -> Array:
-    """Pad V rows of different lengths to (V, n) float64, n the next length OpenCV knows."""
+    """Pad V rows of different lengths to (V, n) float64, n the next length that OpenCV supports."""
     arrays = [np.asarray(row, dtype=np.float64).reshape(-1) for row in rows]
     longest = max((len(row) for row in arrays), default=0)
     length = next((n for n in DISTORTION_LENGTHS if n >= longest), longest)

@@ -1,8 +1,8 @@
 """Lens models on normalized coordinates: Brown-Conrady (OpenCV's 0 to 14 coefficients) and fisheye (Kannala-Brandt).
 
-Everything works on components x and y that broadcast against coefficients of shape (..., V, 1). With r2 = x^2 + y^2,
+All functions work on components x and y that broadcast with coefficients of shape (..., V, 1). With r2 = x^2 + y^2,
 Brown-Conrady without its tilt is S (x, y) + r2 q, where S = R(r2) + 2 (p1 y + p2 x) and q = (p2, p1) plus the thin
-prism's (s1 + s2 r2, s3 + s4 r2); fisheye is S (x, y) with S = theta_d / r. Both Jacobians follow from dS/d(r2).
+prism's (s1 + s2 r2, s3 + s4 r2). Fisheye is S (x, y) with S = theta_d / r. Both Jacobians follow from dS/d(r2).
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ __all__ = [
 
 _NEWTON_STEPS = {"float32": 4, "float64": 16}
 _TOLERANCE = {"float32": 3e-4, "float64": 1.5e-8}
-"""For the last step's length and the residual before it, about the root of the precision: the rest is its square."""
+"""Limit for the last step's length and the residual before it, about the root of the precision: the final error is
+about its square, because convergence is quadratic."""
 _SMALLEST_SLOPE = 1e-10
 _LONGEST_STEP = 0.2
 
 
 class Jacobian(NamedTuple):
-    """Derivatives of two components with respect to two."""
+    """Derivatives of two components with respect to two components."""
 
     xx: Array
     xy: Array
@@ -40,7 +41,7 @@ class Jacobian(NamedTuple):
 
 
 def distort_components(x: Array, y: Array, lens: Lens, xp: Any) -> tuple[Array, Array]:
-    """Convert ideal to distorted normalized coordinates, without the tilt of the sensor."""
+    """Convert undistorted to distorted normalized coordinates, without the tilt of the sensor."""
     if not lens.numerator and not lens.fisheye:
         return x, y
     r2 = x * x + y * y
@@ -85,7 +86,7 @@ def distort_with_jacobian(x: Array, y: Array, lens: Lens, xp: Any) -> tuple[tupl
 
 
 def _scale(r2: Array, lens: Lens, xp: Any) -> Array:
-    """Return Brown-Conrady's R(r2), or fisheye's theta_d / r."""
+    """Return R(r2) for Brown-Conrady, or theta_d / r for fisheye."""
     if lens.fisheye:
         return _fisheye_scale(r2, lens, xp)[0]
     value = polynomial(r2, lens.numerator)
@@ -109,7 +110,7 @@ def _scale_and_growth(r2: Array, lens: Lens, xp: Any) -> tuple[Array, Array]:
 def _fisheye_scale(r2: Array, lens: Lens, xp: Any) -> tuple[Array, Array, Array, Array]:
     """Return theta_d / r, d theta_d / d theta, r2 without zeros, and where r2 is near 0.
 
-    There the series 1 + (k1 - 1/3) r2 is taken: the root of r2 has no derivative at the axis.
+    Near 0 the series 1 + (k1 - 1/3) r2 is used, because the root of r2 has no derivative on the axis.
     """
     near = r2 < 1e-8
     safe = xp.where(near, 1.0, r2)
@@ -142,14 +143,14 @@ def tilt_matrices(lens: Lens, xp: Any) -> tuple[tuple[Array, ...], tuple[Array, 
 
 
 def apply_homography(matrix: tuple[Array, ...], x: Array, y: Array) -> tuple[Array, Array]:
-    """Map components through 3x3 matrices given by their nine entries."""
+    """Map components with a 3x3 matrix given by its nine entries."""
     m00, m01, m02, m10, m11, m12, m20, m21, m22 = matrix
     inverse = 1 / (m20 * x + m21 * y + m22)
     return (m00 * x + m01 * y + m02) * inverse, (m10 * x + m11 * y + m12) * inverse
 
 
 def homography_jacobian(matrix: tuple[Array, ...], x: Array, y: Array, inner: Jacobian) -> Jacobian:
-    """Return jacobian of `apply_homography` at (x, y) after a map that has the Jacobian `inner`."""
+    """Return the Jacobian of `apply_homography` at (x, y) after a map with the Jacobian `inner`."""
     m00, m01, _, m10, m11, _, m20, m21, m22 = matrix
     u, v = apply_homography(matrix, x, y)
     inverse = 1 / (m20 * x + m21 * y + m22)
@@ -164,21 +165,22 @@ def homography_jacobian(matrix: tuple[Array, ...], x: Array, y: Array, inner: Ja
 
 
 def undistort_components(xd: Array, yd: Array, lens: Lens, limits: LensRange, xp: Any) -> tuple[Array, Array, Array]:
-    """Convert distorted to ideal normalized coordinates (tilt already undone) by Newton's method; check the residual.
+    """Convert distorted to undistorted normalized coordinates (tilt already removed) by Newton's method.
 
-    The iterations run outside autograd. The last step, in both coordinates at the solution, carries the exact implicit
-    first derivative, also with respect to the coefficients; its Jacobian is a constant, so second derivatives are not
-    meaningful.
+    The residual of the result is checked. The iterations run outside autograd. The last step, in both coordinates at
+    the solution, gives the exact implicit first derivative, also with respect to the coefficients. Its Jacobian is a
+    constant, so second derivatives are not meaningful.
 
     Args:
-        xd: finite, any shape that broadcasts with the coefficients.
-        yd: like xd.
-        lens: coefficients.
-        limits: of the same cameras.
-        xp: the array library.
+        xd: Distorted x, finite, of any shape that broadcasts with the coefficients.
+        yd: Distorted y, like `xd`.
+        lens: Distortion coefficients.
+        limits: Lens range of the same cameras.
+        xp: Array library (array namespace) of the inputs.
 
     Returns:
-        x, y and a boolean array, false where the model has no inverse; x and y are 0 there and pass no gradient.
+        Undistorted x and y, and booleans, false where the model has no inverse; x and y are 0 there and pass no
+        gradient.
     """
     if not lens.numerator and not lens.fisheye:
         valid = xd * xd + yd * yd < limits.radius * limits.radius
@@ -218,12 +220,12 @@ def _newton_step(ex: Array, ey: Array, jacobian: Jacobian, xp: Any) -> tuple[Arr
 def _solve_brown_conrady(
     distorted: Array, ux: Array, uy: Array, lens: Lens, limits: LensRange, steps: int, xp: Any
 ) -> tuple[Array, Array]:
-    """Return the ideal point for the distorted one at `distorted` along the unit vector (ux, uy), up to a small error.
+    """Return the undistorted point for the distorted one at `distorted` along the unit vector (ux, uy), approximately.
 
-    In the axes along and across that vector the point is (r, t) with a t that decentering alone makes, and with
-    q = (a, b) in these axes the model is S r + a r2 = distorted, S t + b r2 = 0, S = R(r2) + 2 (a r + b t). Newton's
-    method solves the first for r, with the t that the second gives for the r before: half the work of Newton's method
-    in the plane, and as fast where it matters, since t is small.
+    In the axes along and across that vector the point is (r, t); t is not 0 only because of decentering. With q = (a,
+    b) in these axes the model is S r + a r2 = distorted, S t + b r2 = 0, S = R(r2) + 2 (a r + b t). Newton's method
+    solves the first equation for r; t comes from the second equation with the previous r. This costs half as much as
+    Newton's method in the plane and converges as fast in practice, since t is small.
     """
     p1, p2 = lens.tangential
     a, b = p2 * ux + p1 * uy, p1 * ux - p2 * uy
@@ -234,7 +236,7 @@ def _solve_brown_conrady(
         a_slope, b_slope = s2 * ux + s4 * uy, s4 * ux - s2 * uy
         along, across = a, b
     gradient = twice_a + 2 * a
-    # Only a pixel without an inverse is clipped; its powers must not overflow.
+    # Only pixels without an inverse are clipped, so that their powers do not overflow.
     r = xp.minimum(distorted * first_guess(distorted, limits, xp), limits.radius)
     t = xp.zeros_like(r)
     for _ in range(steps):
@@ -245,7 +247,7 @@ def _solve_brown_conrady(
             change_a, change_b = a_slope * r2, b_slope * r2
             along, across, gradient = a + change_a, b + change_b, twice_a + 2 * a + 4 * change_a
         slope = scale + r * (growth * r + gradient)
-        # Near the edge of the range the slope is almost 0: a bounded step stays where the method converges.
+        # Near the edge of the range the slope is almost 0: a limited step stays where the method converges.
         step = (scale * r + along * r2 - distorted) / xp.clip(slope, _SMALLEST_SLOPE, None)
         r = r - xp.clip(step, -_LONGEST_STEP, _LONGEST_STEP)
         t = -across * r2 / xp.clip(scale, 0.1, None)
@@ -256,7 +258,7 @@ def _solve_brown_conrady(
 def _solve_fisheye(
     distorted: Array, ux: Array, uy: Array, lens: Lens, limits: LensRange, steps: int, xp: Any
 ) -> tuple[Array, Array]:
-    """Return the ideal point for the distorted one at theta_d = `distorted` along (ux, uy), by Newton's method."""
+    """Return the undistorted point for the one at theta_d = `distorted` along (ux, uy), by Newton's method."""
     theta = xp.clip(distorted * first_guess(distorted, limits, xp), 0.0, math.pi / 2)
     for _ in range(steps):
         theta2 = theta * theta

@@ -1,4 +1,4 @@
-"""The exception for inputs that a user can put right."""
+"""The exception for input errors that the user can correct."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ __all__ = ["InputError"]
 
 
 class InputError(ValueError):
-    """An input that the user can put right: a file, an argument, a config key.
+    """An input that the user can correct: a file, an argument, a config key.
 
     The commands print its message as one line and exit with status 2. Any other exception, a `ValueError` of NumPy
     included, is a bug and shows a traceback.
 
     Args:
-        message: `<where>: <what is wrong>, found <value>, expected <value>. <What to do.>`
-        code: Short, stable name of the kind of error in kebab case, such as "missing-view". Programs test for it; the
-            message may change.
-        **facts: What a caller can use, such as `path`, `view` or `key`; each becomes an attribute of the error.
+        message: Text of the error in the form `<where>: <what is wrong>, found <value>, expected <value>. <What to
+            do.>`.
+        code: Short, stable name of the kind of error in kebab case, such as "missing-view". Programs test the code,
+            because the message may change.
+        **facts: Facts that a caller can use, such as `path`, `view` or `key`; each becomes an attribute of the error.
 
     Attributes:
-        code: As given.
+        code: Kind of error, as given.
         facts: All facts by name.
     """
 
@@ -30,16 +31,16 @@ class InputError(ValueError):
         self.facts = facts
 
     def prefixed(self, prefix: str, **facts: Any) -> InputError:
-        """Return the error with the same code, text before its message, and more facts.
+        """Return the error with the same code, a prefix before its message, and additional facts.
 
         Args:
-            prefix: Text that says more of the place, such as "config.yaml: ".
-            **facts: Facts to add; those of the same name are replaced.
+            prefix: Text that adds the location, such as "config.yaml: ".
+            **facts: Facts to add; they replace facts of the same name.
         """
         return type(self)(f"{prefix}{self}", code=self.code, **{**self.facts, **facts})
 
     def __getattr__(self, name: str) -> Any:
-        """Return the fact of that name."""
+        """Return the fact with this name."""
         facts = self.__dict__.get("facts", {})
         if name in facts:
             return facts[name]

@@ -1,4 +1,4 @@
-"""Reading text with errors that name the file, and writing a file whole or not at all."""
+"""Reading of text files with errors that name the file, and atomic writing of files."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ def read_text(path: Path) -> str:
     """Read a file as text.
 
     Raises:
-        InputError: when there is no such file, it cannot be read, or it is not UTF-8.
+        InputError: `unreadable-file`, if the file does not exist or cannot be read; `not-text`, if it is not UTF-8.
     """
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{path}: not a text file (byte {error.start} is not UTF-8)", code="not-text", path=path
+            f"{path}: not a text file, byte {error.start} is not UTF-8", code="not-text", path=path
         ) from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}", code="unreadable-file", path=path) from error
 
 
 def head(path: Path, size: int = 4096) -> str:
-    """Read the first characters of a file, for guessing its format; what is not UTF-8 is replaced.
+    """Read the first characters of a file to detect its format; bytes that are not UTF-8 are replaced.
 
     Raises:
-        InputError: when the file cannot be read.
+        InputError: `unreadable-file`, if the file cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -42,21 +42,21 @@ def head(path: Path, size: int = 4096) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the file by `text`; what was there stays until the new file is complete.
+    """Replace a file by `text`; the old content remains until the new file is complete.
 
     Raises:
-        InputError: when the folder does not exist or cannot be written to.
+        InputError: `unwritable-file`, if the folder does not exist or cannot be written to.
     """
     replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file in the folder of `path`, then rename it to `path`.
+    """Write a temporary file in the folder of `path` with `write`, then rename it to `path`.
 
-    The temporary file keeps the suffix, because writers such as OpenCV's choose the syntax by it.
+    The temporary file has the same suffix, because writers such as OpenCV's choose the syntax by it.
 
     Raises:
-        InputError: when the folder does not exist or cannot be written to.
+        InputError: `unwritable-file`, if the folder does not exist or cannot be written to.
     """
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
@@ -75,7 +75,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _umask() -> int:
-    """Return the process's mask for new files; mkstemp ignores it, and others in the lab want to read calibrations."""
+    """Return the process's umask; mkstemp ignores it, but other users must be able to read calibrations."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

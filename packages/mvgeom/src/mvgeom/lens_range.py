@@ -1,7 +1,7 @@
-"""Range in which a lens model can be inverted, and a table from which its inversion starts.
+"""Invertible range of lens models, and a table of start values for the inversion.
 
-Beyond some radius most polynomials turn back, and one pixel has several rays; only the part around the axis means
-something. The range depends on the camera alone, so it is computed once per group of cameras.
+Beyond some radius most polynomials decrease again, and one pixel has several rays; only the part around the optical
+axis is meaningful. The range depends only on the camera, so it is computed once per group of cameras.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ __all__ = [
 ]
 
 MAX_RADIUS = 1e4
-"""Largest normalized radius taken as seen, 89.994 degrees off the axis."""
+"""Largest normalized radius that counts as visible, 89.994 degrees from the optical axis."""
 
 _MAX_POLYNOMIAL_RADIUS = 100.0
-"""The same for a model that is a polynomial in it, 89.4 degrees: products of its powers stay finite in float32."""
+"""The same limit for a model that is a polynomial in the radius, 89.4 degrees: its powers stay finite in float32."""
 
 _NUM_CELLS = 64
 _FARTHEST_IN_TABLE = 20.0
 
 
 class Lens(NamedTuple):
-    """Coefficients by meaning, each (..., V, 1); parts that the number of coefficients rules out are empty."""
+    """Coefficients by meaning, each (..., V, 1); groups that the number of coefficients does not include are empty."""
 
     fisheye: bool
     numerator: tuple[Array, ...] = ()
@@ -49,23 +49,24 @@ class Lens(NamedTuple):
 
     @property
     def first(self) -> Array | float:
-        """k1, 0 for a lens without coefficients."""
+        """Coefficient k1; 0 for a lens without coefficients."""
         return self.numerator[0] if self.numerator else 0.0
 
     def without_gradients(self) -> Lens:
-        """Return the same lens, cut off from autograd."""
+        """Return the same lens, detached from autograd."""
         return Lens(self.fisheye, *(tuple(stop_gradient(c) for c in part) for part in self[1:]))
 
 
 class LensRange(NamedTuple):
-    """Range in which lenses are one-to-one, and a table for Newton's method; no gradients, the coefficients' dtype.
+    """Range in which lenses are one-to-one, and a table for Newton's method; no gradients, dtype of the coefficients.
 
     Attributes:
         radius: (..., V, 1) normalized radius below which the model is monotone, at most `MAX_RADIUS`, and at most 100
             for a polynomial.
-        offset, factor: (..., V, 1); the table is uniform in (offset + factor * distorted radius)^(1/4).
-        table: (cameras * nodes,) ideal radius (angle for fisheye) divided by distorted radius.
-        first_node: (..., V, 1) integers, where a camera's nodes start in the table.
+        offset, factor: (..., V, 1) parameters of the table, which is uniform in (offset + factor * distorted
+            radius)^(1/4).
+        table: (cameras * nodes,) undistorted radius (angle for fisheye) divided by distorted radius.
+        first_node: (..., V, 1) integers, index of a camera's first node in the table.
     """
 
     radius: Array
@@ -81,7 +82,7 @@ class LensRange(NamedTuple):
 
 
 class PreparedLens(NamedTuple):
-    """The cameras that share one lens model: their positions in the group, and their range."""
+    """Cameras that share one lens model: their indices in the group, and their range."""
 
     views: tuple[int, ...]
     fisheye: bool
@@ -89,7 +90,7 @@ class PreparedLens(NamedTuple):
 
 
 def prepare_lenses(distortion: Array, fisheye: tuple[bool, ...]) -> tuple[PreparedLens, ...]:
-    """Return one entry per lens model in use, from coefficients (..., V, n) and which of the V lenses are fisheye."""
+    """Return one entry per lens model in use, from coefficients (..., V, n) and V booleans, true for fisheye lenses."""
     prepared = []
     for model in sorted(set(fisheye)):
         views = tuple(view for view, is_fisheye in enumerate(fisheye) if is_fisheye == model)
@@ -143,7 +144,7 @@ def polynomial_slope(t: Array, coefficients: tuple[Array, ...], factor: int = 1)
 
 
 def first_guess(distorted: Array, limits: LensRange, xp: Any) -> Array:
-    """Interpolate the ideal radius (angle for fisheye) divided by the distorted one in the cameras' tables."""
+    """Interpolate undistorted radius (angle for fisheye) divided by distorted radius, from the cameras' tables."""
     position = xp.clip(limits.offset + limits.factor * distorted, 0.0, 1 - 1e-6)
     position = xp.sqrt(xp.sqrt(position)) * _NUM_CELLS
     cell = xp.floor(position)
@@ -155,11 +156,11 @@ def first_guess(distorted: Array, limits: LensRange, xp: Any) -> Array:
 
 
 def lens_range(distortion: Array, *, fisheye: bool) -> LensRange:
-    """Find the range in which lenses (..., V, n) are invertible, in float64 by subdivision of the angle off the axis.
+    """Find the invertible range of lenses (..., V, n), in float64 by subdivision of the angle from the axis.
 
-    Brown-Conrady: the largest disc on which the symmetric part of the Jacobian stays positive definite for every
-    direction. On a convex set that makes the map one-to-one, tangential and prism terms included; with radial terms
-    only it is the radius where r R(r^2) stops growing.
+    Brown-Conrady: the largest disc on which the symmetric part of the Jacobian is positive definite for every
+    direction. On a convex set this makes the map one-to-one, also with tangential and prism terms. With only radial
+    terms, it is the radius at which r R(r^2) stops growing.
     """
     xp = array_namespace(distortion)
     wide = wide_dtype(xp, distortion)
@@ -169,7 +170,7 @@ def lens_range(distortion: Array, *, fisheye: bool) -> LensRange:
     widest = math.atan(_MAX_POLYNOMIAL_RADIUS if lens.numerator and not fisheye else MAX_RADIUS)
     first, step = _first_failure(low, widest, fractions, lens, xp), widest / 64
     for _ in range(3):
-        # The last sample is the failure known before, up to rounding.
+        # The last sample is the known failure of the previous step, up to rounding.
         refined = _first_failure(xp.where(xp.isfinite(first), first - step, 0.0), step, fractions, lens, xp)
         first = xp.where(refined < first, xp.where(xp.isfinite(first), refined, first), first)
         step = step / 64
@@ -215,11 +216,11 @@ def _monotone_margin(radius: Array, lens: Lens, xp: Any) -> Array:
 
 
 def _inverse_table(limit: Array, lens: Lens, xp: Any) -> tuple[Array, Array, Array]:
-    """Return offset, factor and table of `LensRange` by bisection of the radial model up to the angle `limit`.
+    """Return offset, factor and table of `LensRange`, by bisection of the radial model up to the angle `limit`.
 
-    The inverse of a model that folds back is a square root there: its table is denser towards the fold's image, and the
-    guess is as good at the fold as elsewhere. The table of others is denser towards the axis and ends at 20 focal
-    lengths off it, farther out than any sensor; beyond, the last cell serves.
+    If the model decreases again at the limit, its inverse behaves like a square root there. The table is then denser
+    near the limit, so the start value is as accurate there as elsewhere. For other models the table is denser near the
+    axis and ends at 20 focal lengths from it, farther than any sensor; beyond, the last cell is used.
     """
     edge = limit if lens.fisheye else xp.tan(limit)
     edge_distorted = _radial(edge, lens)
@@ -241,7 +242,7 @@ def _inverse_table(limit: Array, lens: Lens, xp: Any) -> tuple[Array, Array, Arr
 
 
 def _radial(radius: Array, lens: Lens) -> Array:
-    """Return distorted radius from the ideal radius (angle for fisheye), radial terms only."""
+    """Return the distorted radius for the undistorted radius (angle for fisheye), radial terms only."""
     r2 = radius * radius
     value = radius * polynomial(r2, lens.numerator)
     return value / polynomial(r2, lens.denominator) if lens.denominator else value

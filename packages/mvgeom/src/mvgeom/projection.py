@@ -1,7 +1,7 @@
-"""World to pixel and back: projection, undistortion, viewing rays, epipolar distance, what a camera can see.
+"""Projection and its inverse: undistortion, viewing rays, epipolar distance, visibility.
 
-Shapes: points in the world are (..., K, 3), points in images (..., V, K, 2) for the V cameras of the group, whose own
-batch dimensions broadcast with `...`. Missing points are NaN, in and out; no gradient flows through them.
+Shapes: world points are (..., K, 3), image points are (..., V, K, 2) for the V cameras of the group, whose own batch
+dimensions broadcast with `...`. Missing points are NaN in the input and the output; no gradient flows through them.
 """
 
 from __future__ import annotations
@@ -43,15 +43,16 @@ def project(points: Array, cams: CameraGroup) -> Array:
     """Project world points into every view.
 
     Args:
-        points: (..., K, 3) world.
+        points: (..., K, 3) world points; NaN is missing.
         cams: V cameras; batch dimensions broadcast with `...`.
 
     Returns:
-        (..., V, K, 2) full-image px; NaN for missing points, points behind a camera, and points outside the radius
-        within which its lens model is invertible (see `invertible_radius`).
+        Image points (..., V, K, 2) in full-image px. NaN for missing points, points behind a camera, and points outside
+        the radius within which the camera's lens model is invertible (see `invertible_radius`).
 
     Raises:
-        InputError: for a wrong shape, or cameras of another array library.
+        InputError: `wrong-shape`, if the points are not (..., K, 3); `wrong-array`, if the cameras are of another array
+            library or the points have half precision.
     """
     xp = common_namespace(points, cams)
     points = as_floating(xp, points)
@@ -66,19 +67,21 @@ def project(points: Array, cams: CameraGroup) -> Array:
 def undistort(points: Array, cams: CameraGroup) -> Array:
     """Undistort pixels to normalized coordinates on the plane z = 1.
 
-    Newton's method from a start that is good up to the edge of the invertible range; the residual is checked. For
-    autograd, one step at the solution gives the exact first derivative, also with respect to intrinsics and
-    distortion, without unrolling the iterations (second derivatives are not meaningful).
+    Newton's method starts from a value that is accurate up to the edge of the invertible range; the residual is
+    checked. For autograd, one step at the solution gives the exact first derivative, also with respect to intrinsics
+    and distortion, without unrolling the iterations (second derivatives are not meaningful).
 
     Args:
-        points: (..., V, K, 2) full-image px.
+        points: (..., V, K, 2) image points in full-image px; NaN is missing.
         cams: V cameras; batch dimensions broadcast with `...`.
 
     Returns:
-        (..., V, K, 2) normalized; NaN for missing points and for pixels that no point in the invertible range maps to.
+        Normalized coordinates (..., V, K, 2); NaN for missing points and for pixels that no point in the invertible
+        range maps to.
 
     Raises:
-        InputError: for a wrong shape, or cameras of another array library.
+        InputError: `wrong-shape`, if the points are not (..., V, K, 2); `wrong-array`, if the cameras are of another
+            array library or the points have half precision.
     """
     xp = common_namespace(points, cams)
     points = as_floating(xp, points)
@@ -88,24 +91,25 @@ def undistort(points: Array, cams: CameraGroup) -> Array:
 
 
 def distort(points: Array, cams: CameraGroup) -> Array:
-    """Distort normalized coordinates to pixels, the inverse of `undistort`.
+    """Distort normalized coordinates to pixels; the inverse of `undistort`.
 
     Args:
-        points: (..., V, K, 2) normalized.
+        points: (..., V, K, 2) normalized coordinates; NaN is missing.
         cams: V cameras; batch dimensions broadcast with `...`.
 
     Returns:
-        (..., V, K, 2) full-image px; NaN for missing points and outside the invertible radius.
+        Image points (..., V, K, 2) in full-image px; NaN for missing points and outside the invertible radius.
 
     Raises:
-        InputError: for a wrong shape, or cameras of another array library.
+        InputError: `wrong-shape`, if the points are not (..., V, K, 2); `wrong-array`, if the cameras are of another
+            array library or the points have half precision.
     """
     xp = common_namespace(points, cams)
     points = as_floating(xp, points)
     check_views(points, cams)
     x, y = points[..., 0], points[..., 1]
     radius = cast(xp, invertible_radius(cams)[..., None], points.dtype)
-    # NaN compares false.
+    # Comparisons with NaN are false.
     valid = (xp.abs(x) < radius) & (xp.abs(y) < radius)
     x, y = xp.where(valid, x, 0.0), xp.where(valid, y, 0.0)
     valid = valid & (x * x + y * y < radius * radius)
@@ -115,21 +119,22 @@ def distort(points: Array, cams: CameraGroup) -> Array:
 
 
 def in_image(points: Array, cams: CameraGroup) -> Array:
-    """Return True for pixels inside the image.
+    """Return True for image points inside the image.
 
     Args:
-        points: (..., V, K, 2) full-image px.
+        points: (..., V, K, 2) image points in full-image px; NaN is missing.
         cams: V cameras; batch dimensions broadcast with `...`.
 
     Returns:
-        (..., V, K) booleans; false for NaN.
+        Booleans (..., V, K), true inside the image; false for NaN.
 
     Raises:
-        InputError: for a wrong shape, or cameras of another array library.
+        InputError: `wrong-shape`, if the points are not (..., V, K, 2); `wrong-array`, if the cameras are of another
+            array library.
     """
     xp = common_namespace(points, cams)
     check_views(points, cams)
-    # The image reaches half a pixel beyond the centers of its first and last pixels.
+    # The image extends half a pixel beyond the centers of its first and last pixels.
     sizes = xp.astype(cams.sizes, as_floating(xp, points).dtype)[..., None, :]
     return xp.all((points >= -0.5) & (points <= sizes - 0.5), axis=-1)
 
@@ -143,14 +148,15 @@ def world_to_camera(points: Array, cams: CameraGroup) -> Array:
     """Transform world points into the coordinate frame of each camera.
 
     Args:
-        points: (..., K, 3) world.
+        points: (..., K, 3) world points; NaN is missing.
         cams: V cameras; batch dimensions broadcast with `...`.
 
     Returns:
-        (..., V, K, 3) camera; NaN for missing points.
+        Points (..., V, K, 3) in the cameras' frames, in the world's unit; NaN for missing points.
 
     Raises:
-        InputError: for a wrong shape, or cameras of another array library.
+        InputError: `wrong-shape`, if the points are not (..., K, 3); `wrong-array`, if the cameras are of another array
+            library or the points have half precision.
     """
     xp = common_namespace(points, cams)
     points = as_floating(xp, points)
@@ -162,18 +168,19 @@ def world_to_camera(points: Array, cams: CameraGroup) -> Array:
 
 
 def rays(points: Array, cams: CameraGroup) -> tuple[Array, Array]:
-    """Compute the viewing rays of pixels.
+    """Compute the viewing rays of image points.
 
     Args:
-        points: (..., V, K, 2) full-image px.
+        points: (..., V, K, 2) image points in full-image px; NaN is missing.
         cams: V cameras; batch dimensions broadcast with `...`.
 
     Returns:
-        Camera centers (..., V, 3) and unit directions (..., V, K, 3), both in the world; directions are NaN where
-        `undistort` gives NaN.
+        Camera centers (..., V, 3) in the world's unit and unit directions (..., V, K, 3), both in the world; directions
+        are NaN where `undistort` returns NaN.
 
     Raises:
-        InputError: for a wrong shape, or cameras of another array library.
+        InputError: `wrong-shape`, if the points are not (..., V, K, 2); `wrong-array`, if the cameras are of another
+            array library or the points have half precision.
     """
     xp = common_namespace(points, cams)
     points = as_floating(xp, points)
@@ -185,26 +192,27 @@ def rays(points: Array, cams: CameraGroup) -> tuple[Array, Array]:
 
 
 def epipolar_distance(points: Array, cams: CameraGroup) -> Array:
-    """Compute how far the two observations of each pair of views are from each other's epipolar line.
+    """Compute the distance of the observations from each other's epipolar lines, for each pair of views.
 
     Args:
-        points: (..., V, K, 2) full-image px.
+        points: (..., V, K, 2) observations in full-image px; NaN is missing.
         cams: V cameras, at least 2, with distinct centers; batch dimensions broadcast with `...`.
 
     Returns:
-        (..., P, K) px, root mean square of the two distances on the undistorted images with each camera's own focal
-        length; pairs in the order of `itertools.combinations(range(V), 2)`. NaN where either observation is missing,
-        or lies on the epipole of the other.
+        Distances (..., P, K) in px: root mean square of the two distances on the undistorted images, each with its
+        camera's focal length; pairs in the order of `itertools.combinations(range(V), 2)`. NaN where an observation is
+        missing or lies on the epipole of the other view.
 
     Raises:
-        InputError: for a wrong shape, fewer than two cameras, or cameras of another array library.
+        InputError: `wrong-shape`, if the points are not (..., V, K, 2); `too-few-views`, if there are fewer than two
+            cameras; `wrong-array`, if the cameras are of another array library or the points have half precision.
     """
     xp = common_namespace(points, cams)
     points = as_floating(xp, points)
     check_views(points, cams, at_least=2)
     x, y, valid = normalized_from_pixels(points, cams, xp)
     rig = local_rig(cams, points, xp)
-    # With depth 1 in its camera, so that a ray's distance from a plane through the center is a distance at z = 1.
+    # Depth is 1 in its camera, so the distance of a ray from a plane through the center is a distance at z = 1.
     directions = world_rays(x, y, 1.0, rig.rotation)
     centers = tuple(-component for component in world_rays(*rig.translation, rig.rotation))
     fx, _, _, fy, _ = intrinsics(cams, points.dtype, xp)
@@ -217,7 +225,7 @@ def epipolar_distance(points: Array, cams: CameraGroup) -> Array:
         for view, other in ((one, others), (others, one)):
             normal = cross(baseline, tuple(direction[..., other, :] for direction in directions))
             residual = dot(normal, tuple(direction[..., view, :] for direction in directions))
-            # R normal is the epipolar line in this view; its first two entries give its direction.
+            # R normal is the epipolar line in this view; its first two entries are normal to the line's direction.
             along_axis = dot(normal, tuple(entry[..., view, :] for entry in rig.rotation[6:]))
             length2 = dot(normal, normal) - along_axis * along_axis
             usable = usable & (length2 > 0)

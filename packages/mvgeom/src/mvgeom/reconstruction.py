@@ -1,4 +1,4 @@
-"""From keypoints of all views to world points, and how good they are: error, views used, uncertainty."""
+"""Triangulation of whole tables of keypoints: world points with error, number of views and standard deviation."""
 
 from __future__ import annotations
 
@@ -29,26 +29,27 @@ Floats = npt.NDArray[np.float64]
 Method = Literal["robust", "refined", "linear"]
 
 CHUNK = 20_000
-"""Points triangulated at a time: bounds memory on long videos."""
+"""Number of points triangulated at a time; limits memory on long videos."""
 
 OUTLIER_SIGMAS = 4.0
-"""Views further off than this many standard deviations are outliers: of Gaussian keypoints, 3 in 10,000."""
+"""Threshold of outlier views in standard deviations; 3 in 10,000 Gaussian keypoints exceed it."""
 
 MIN_THRESHOLD = 1.0
-"""px; below this, differences are no outliers but rounding in the tables."""
+"""px; smaller differences are rounding in the tables, not outliers."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reconstruction:
-    """World points of N frames.
+    """World points of N frames with their quality.
 
     Attributes:
-        points: (N, K, 3) world; NaN where they cannot be had.
-        std: (N, K, 3) standard deviation along the world's axes for the noise below; NaN where there is no point.
+        points: (N, K, 3) world points; NaN where a point cannot be triangulated.
+        std: (N, K, 3) standard deviations along the world's axes in the world's unit, for the noise below; NaN where
+            there is no point.
         error: (N, K) mean reprojection error in px over the views used; NaN where there is no point.
-        num_views: (N, K) views used; 0 where there is no point.
-        noise: standard deviation per pixel coordinate of a keypoint of weight 1, that `std` is for.
-        threshold: reprojection error in px beyond which views of weight 1 were left out; infinite where none were.
+        num_views: (N, K) number of views used; 0 where there is no point.
+        noise: Standard deviation per pixel coordinate, in px, of a keypoint of weight 1; `std` is computed for it.
+        threshold: Reprojection error in px beyond which views of weight 1 were left out; infinite if none were.
     """
 
     points: Floats
@@ -68,43 +69,46 @@ def reconstruct(
     noise: float | None = None,
     weights: Floats | None = None,
 ) -> Reconstruction:
-    """Triangulate keypoints of a whole video or label table.
+    """Triangulate the keypoints of a whole video or label table.
 
     Args:
-        points: (N, V, K, 2) full-image px; NaN is missing.
+        points: (N, V, K, 2) keypoints in full-image px; NaN is missing.
         cams: V cameras without batch dimensions, NumPy.
-        method: `robust` leaves out views that disagree with the others, `refined` minimizes the reprojection error over
-            all views, `linear` is the closed form without that.
-        threshold: reprojection error in px beyond which `robust` leaves out a view of weight 1; None takes
+        method: Triangulation method. `robust` leaves out views that disagree with the others, `refined` minimizes the
+            reprojection error over all views, `linear` is the closed-form solution without that refinement.
+        threshold: Reprojection error in px beyond which `robust` leaves out a view of weight 1; None means
             `OUTLIER_SIGMAS` times the noise of these keypoints.
-        noise: standard deviation of the keypoints per pixel coordinate; None estimates it from the reprojection errors.
-        weights: (N, V, K) inverse variances of the keypoints relative to one of weight 1, whose standard deviation is
-            the noise; that and the threshold grow where a weight is less. 0 or NaN removes a keypoint. None: all are 1.
+        noise: Standard deviation of the keypoints per pixel coordinate in px; None estimates it from the reprojection
+            errors.
+        weights: (N, V, K) inverse variances of the keypoints relative to that of a keypoint of weight 1, whose standard
+            deviation is `noise`; standard deviation and threshold are larger for smaller weights. 0 or NaN removes a
+            keypoint. None means that all weights are 1.
 
     Raises:
-        InputError: when shapes do not fit, the method is unknown, or the noise is not positive.
+        InputError: `wrong-shape`, if shapes are inconsistent; `unknown-choice`, if the method is unknown;
+            `out-of-range`, if the noise or the threshold is not positive.
     """
     if noise is not None and not noise > 0:
         raise InputError(
-            f"noise must be positive px, found {noise}", code="out-of-range", argument="noise", found=noise
+            f"noise: must be positive px, found {noise}", code="out-of-range", argument="noise", found=noise
         )
     if method not in ("robust", "refined", "linear"):
         raise InputError(
-            f"method must be robust, refined or linear, found {method!r}",
+            f"method: unknown, found {method!r}, expected robust, refined or linear",
             code="unknown-choice",
             argument="method",
             found=method,
         )
     if points.ndim != 4 or points.shape[1] != len(cams) or points.shape[3] != 2:
         raise InputError(
-            f"points must have shape (N, {len(cams)}, K, 2) for the cameras {list(cams.names)}, found {points.shape}",
+            f"points: wrong shape, found {points.shape}, expected (N, {len(cams)}, K, 2) for {list(cams.names)}",
             code="wrong-shape",
             argument="points",
             found=points.shape,
         )
     if weights is not None and weights.shape != points.shape[:3]:
         raise InputError(
-            f"weights must have the shape {points.shape[:3]} of the points, found {weights.shape}",
+            f"weights: wrong shape, found {weights.shape}, expected {points.shape[:3]} as for the points",
             code="wrong-shape",
             argument="weights",
             found=weights.shape,
@@ -141,15 +145,17 @@ def reconstruct(
 
 
 def keypoint_noise(points: Floats, cams: CameraGroup, weights: Floats | None = None) -> float:
-    """Estimate the standard deviation of keypoints per pixel coordinate from the agreement of views, without outliers.
+    """Estimate the keypoints' standard deviation per pixel coordinate from the agreement of views, without outliers.
 
     Args:
-        points: (V, K, 2) full-image px; NaN is missing. Of many points an even selection is used.
+        points: (V, K, 2) keypoints in full-image px; NaN is missing. If there are many points, an evenly spaced subset
+            is used.
         cams: V cameras without batch dimensions, NumPy.
-        weights: (V, K) as in `reconstruct`; the result is that of a keypoint of weight 1.
+        weights: (V, K) inverse variances as in `reconstruct`; the result is that of a keypoint of weight 1. None means
+            that all weights are 1.
 
     Returns:
-        px; NaN where no point is seen by two views.
+        Standard deviation in px; NaN if no point is seen by two views.
     """
     step = max(1, points.shape[1] // CHUNK)
     sample, scale = points[:, ::step], None if weights is None else weights[:, ::step]
@@ -158,7 +164,7 @@ def keypoint_noise(points: Floats, cams: CameraGroup, weights: Floats | None = N
         return noise_from_errors(errors if scale is None else errors * np.sqrt(scale))
 
     sigma = noise(_from_all_views(sample, cams, scale, refine_steps=2)[1])
-    for _ in range(3):  # outliers in many points raise the first estimate
+    for _ in range(3):  # if many points have outliers, the first estimate is too high
         if not np.isfinite(sigma):
             break
         sigma = min(sigma, noise(_from_agreeing_views(sample, cams, _outlier_threshold(sigma), scale)[1]))
@@ -166,17 +172,17 @@ def keypoint_noise(points: Floats, cams: CameraGroup, weights: Floats | None = N
 
 
 def noise_from_errors(errors: Floats) -> float:
-    """Estimate the standard deviation of keypoints per pixel coordinate from the reprojection errors they leave.
+    """Estimate the standard deviation of keypoints per pixel coordinate from their reprojection errors.
 
-    With n views, the squared errors of a point sum to sigma^2 times a chi-squared variable of 2 n - 3 degrees of
-    freedom. Each point's sum over the median of that variable (Wilson and Hilferty's approximation) estimates sigma^2;
-    the median over points is taken, so up to half of them may be wrong.
+    With n views, the squared errors of a point sum to sigma^2 times a chi-squared variable with 2 n - 3 degrees of
+    freedom. Each point's sum divided by the median of that variable (approximation of Wilson and Hilferty) estimates
+    sigma^2. The median over points is used, so up to half of the points may be wrong.
 
     Args:
-        errors: (V, K) px; NaN for views that were not used.
+        errors: (V, K) reprojection errors in px; NaN for views that were not used.
 
     Returns:
-        px; NaN where no point has two views.
+        Standard deviation in px; NaN if no point has two views.
     """
     freedom = 2 * (~np.isnan(errors)).sum(axis=0) - 3
     usable = freedom > 0
@@ -188,7 +194,7 @@ def noise_from_errors(errors: Floats) -> float:
 
 
 def _outlier_threshold(noise: float) -> float:
-    """Return the threshold in px; where no noise can be estimated (no point with two views) any will do."""
+    """Return the threshold in px; an arbitrary one if no noise can be estimated (no point with two views)."""
     return max(OUTLIER_SIGMAS * noise, MIN_THRESHOLD) if np.isfinite(noise) else MIN_THRESHOLD
 
 
@@ -219,5 +225,5 @@ def _from_agreeing_views(
 
 
 def _chunks(length: int) -> list[slice]:
-    """Return at least one slice, so that a table without rows goes through the same code."""
+    """Return at least one slice, so that a table without rows is processed by the same code."""
     return [slice(start, start + CHUNK) for start in range(0, max(1, length), CHUNK)]

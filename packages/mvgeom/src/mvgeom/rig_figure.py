@@ -30,7 +30,7 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 
 SNAP_DEGREES = 30
-"""A world axis this close to where the cameras have "up" is drawn upright."""
+"""A world axis this close to the cameras' common "up" direction is drawn upright."""
 
 _AXIS_COLORS = ("#d62728", "#2ca02c", "#1f77b4")
 _GREY = "#9a9a9a"
@@ -38,10 +38,11 @@ _CAPTION: Any = {"fontsize": 9, "color": "#555555"}
 
 
 def save_rig_figure(cameras: CameraGroup, path: str | Path, title: str = "") -> None:
-    """Draw the rig and write it as PNG, PDF or SVG, by the suffix.
+    """Draw the rig and save it as PNG, PDF or SVG, depending on the suffix.
 
     Raises:
-        InputError: for a suffix that matplotlib cannot write, or a folder that does not exist.
+        InputError: `unknown-format`, if matplotlib cannot write the suffix; `unwritable-file`, if the folder does not
+            exist.
     """
     path = Path(path)
     figure = draw_rig(cameras, title)
@@ -49,7 +50,7 @@ def save_rig_figure(cameras: CameraGroup, path: str | Path, title: str = "") -> 
     kind = path.suffix.lower().removeprefix(".")
     if kind not in known:
         raise InputError(
-            f"{path}: figures are written as {', '.join('.' + each for each in sorted(known))}",
+            f"{path}: unsupported figure format, expected {', '.join('.' + each for each in sorted(known))}",
             code="unknown-format",
             path=path,
         )
@@ -57,13 +58,14 @@ def save_rig_figure(cameras: CameraGroup, path: str | Path, title: str = "") -> 
 
 
 def draw_rig(cameras: CameraGroup, title: str = "") -> Figure:
-    """Draw the rig in perspective and from above: frusta with names, world axes, the point looked at, a scale.
+    """Draw the rig in perspective and from above: frusta with names, world axes, common viewing point, scale.
 
-    Upright is the world axis nearest to what most cameras have as up, or that direction itself where none is near.
+    The upright direction is the world axis nearest to the up direction of most cameras, or that direction itself if no
+    axis is near.
 
     Args:
-        cameras: one rig, NumPy.
-        title: above the figure.
+        cameras: Cameras of one rig, NumPy.
+        title: Title above the figure.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -86,7 +88,7 @@ def draw_rig(cameras: CameraGroup, title: str = "") -> Figure:
 
 
 def focus(cameras: CameraGroup) -> Floats:
-    """Find the world point (3,) nearest to all optical axes; the center of the cameras where the axes are parallel."""
+    """Find the world point (3,) nearest to all optical axes; the center of the cameras if the axes are parallel."""
     direction = cameras.rotation[:, 2]
     across = np.eye(3) - direction[:, :, None] * direction[:, None, :]
     matrix = across.sum(axis=0)
@@ -96,10 +98,10 @@ def focus(cameras: CameraGroup) -> Floats:
 
 
 def upright_rotation(cameras: CameraGroup) -> Floats:
-    """Find the rotation (3, 3) of the world after which the third coordinate points up, as the cameras see it."""
+    """Find the rotation (3, 3) of the world that makes the third coordinate point up, as in the cameras' images."""
     up = -cameras.rotation[:, 1].sum(axis=0)  # image rows count downward
     length = float(np.linalg.norm(up))
-    if length < 0.2 * len(cameras):  # cameras that look straight down or up do not tell
+    if length < 0.2 * len(cameras):  # cameras that look straight down or up do not define an up direction
         return np.eye(3)
     up = up / length
     nearest = np.zeros(3)
@@ -114,7 +116,7 @@ def upright_rotation(cameras: CameraGroup) -> Floats:
 
 
 def frustum_corners(cameras: CameraGroup, depth: float) -> list[Floats]:
-    """Return (5, 3) world points per camera: its center and the corners of its undistorted image at this depth."""
+    """Return world points (5, 3) per camera: its center and the corners of its undistorted image at this depth."""
     frusta = []
     for view in range(len(cameras)):
         width, height = cameras.sizes[view]
@@ -171,12 +173,12 @@ def _draw_perspective(
 
 
 def _fill(axes: Any, points: Floats, box_aspect: list[float]) -> None:
-    """Zoom and shift a 3D plot until the points fill its place: matplotlib leaves wide margins, or cuts."""
+    """Zoom and shift a 3D plot until the points fill its area; by default matplotlib leaves wide margins or clips."""
     from mpl_toolkits.mplot3d.proj3d import proj_transform
 
     place = axes.get_position()
     zoom = 1.0
-    for _ in range(3):  # in perspective one step does not get there
+    for _ in range(3):  # in perspective, one step is not sufficient
         axes.set_box_aspect(box_aspect, zoom=zoom)
         axes.apply_aspect()
         flat = np.stack(proj_transform(*points.T, axes.get_proj())[:2], axis=-1)
@@ -244,18 +246,18 @@ def _hull(points: Floats) -> Floats:
 
     try:
         return points[ConvexHull(points).vertices]
-    except QhullError:  # a camera that looks along the horizon with all corners on one line
+    except QhullError:  # a camera with a horizontal axis and all corners on one line
         return points
 
 
 def _extent(cameras: CameraGroup) -> float:
-    """Return size of the rig: of the cameras and what they look at; 1 for a single camera without either."""
+    """Return the size of the rig: of the cameras and their common viewing point; 1 for a single camera without one."""
     points = np.vstack([cameras.centers, focus(cameras)])
     return float(np.linalg.norm(np.ptp(points, axis=0))) or 1.0
 
 
 def frustum_depth(cameras: CameraGroup) -> float:
-    """Choose a depth at which frusta are seen well and do not reach each other."""
+    """Choose a depth at which frusta are visible and do not overlap."""
     centers = cameras.centers
     apart = [float(np.linalg.norm(a - b)) for i, a in enumerate(centers) for b in centers[:i]]
     nearest = min((distance for distance in apart if distance > 0), default=_extent(cameras))
@@ -263,7 +265,7 @@ def frustum_depth(cameras: CameraGroup) -> float:
 
 
 def quiet_azimuth(directions: Floats) -> float:
-    """Choose degrees from which to look so that as few cameras as possible hide each other: amid the widest gap."""
+    """Choose a viewing angle in degrees at which few cameras hide each other: the middle of the widest gap."""
     angles = np.sort(np.arctan2(directions[:, 1], directions[:, 0]))
     gaps = np.diff(np.append(angles, angles[0] + 2 * np.pi))
     widest = int(gaps.argmax())
@@ -271,7 +273,7 @@ def quiet_azimuth(directions: Floats) -> float:
 
 
 def _nice(value: float) -> float:
-    """Return the largest of 1, 2, 5 times a power of ten that is not above the value."""
+    """Return the largest of 1, 2, 5 times a power of ten that does not exceed the value."""
     power = 10.0 ** np.floor(np.log10(value))
     return float(max(factor for factor in (1, 2, 5) if factor * power <= value * (1 + 1e-9)) * power)
 

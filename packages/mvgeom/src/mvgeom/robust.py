@@ -1,4 +1,4 @@
-"""Triangulation that finds and leaves out outlier views."""
+"""Triangulation that detects and leaves out outlier views."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class RobustTriangulation:
     """Result of `triangulate_robust`.
 
     Attributes:
-        points: (..., K, 3) world; NaN where no two views agree.
-        inliers: (..., V, K) booleans, observations that the point was triangulated from.
-        error: (..., V, K) reprojection error in px, of outliers too; NaN where missing.
+        points: (..., K, 3) world points; NaN where no two views agree.
+        inliers: (..., V, K) booleans, true for observations that the point was triangulated from.
+        error: (..., V, K) reprojection error in px, also of outliers; NaN where missing.
     """
 
     points: Array
@@ -38,30 +38,33 @@ def triangulate_robust(
     refine_steps: int = 2,
     min_parallax_deg: float = MIN_PARALLAX_DEG,
 ) -> RobustTriangulation:
-    """Triangulate from the views that agree with each other, leaving out the others.
+    """Triangulate world points from the views that agree with each other, without the others.
 
-    Every pair of views is triangulated and projected into all views; the pair with the smallest sum of squared errors,
-    each cut off at the threshold, wins (MSAC over all minimal subsets, so the result is not random). The point is then
-    triangulated from the observations within the threshold, and once more after these have been looked up again.
+    Every pair of views is triangulated and projected into all views. The pair with the smallest sum of squared errors,
+    each limited by the threshold, is selected (MSAC over all minimal subsets, so the result is not random). The point
+    is then triangulated from the observations within the threshold. These are determined once more, and the point is
+    triangulated again.
 
     Args:
-        points: (..., V, K, 2) full-image px; NaN is a missing observation.
+        points: (..., V, K, 2) observations in full-image px; NaN is missing.
         cams: V cameras; batch dimensions broadcast with `...`.
-        weights: as in `triangulate`.
-        threshold: reprojection error in px beyond which an observation is an outlier, one number or (..., V, K).
-        refine_steps: Gauss-Newton steps of the final triangulation.
-        min_parallax_deg: as in `triangulate`.
+        weights: (..., V, K) weights of the observations, as in `triangulate`.
+        threshold: Reprojection error in px beyond which an observation is an outlier, one number or (..., V, K).
+        refine_steps: Number of Gauss-Newton steps of the final triangulation.
+        min_parallax_deg: Smallest angle between viewing lines in degrees, as in `triangulate`.
 
     Returns:
-        Points, inliers and reprojection errors. Two views that contradict each other by more than the threshold give
-        NaN: nothing tells which of them is wrong.
+        World points, inliers and reprojection errors in px. If only two views see a point and contradict each other by
+        more than the threshold, the point is NaN, because nothing shows which view is wrong.
 
     Raises:
-        InputError: when shapes do not fit, or the threshold is not positive.
+        InputError: `wrong-shape`, if shapes are inconsistent; `wrong-array`, if cameras and points are of different
+            libraries; `too-few-views`, if there are fewer than two cameras; `out-of-range`, if the threshold is not
+            positive.
     """
     if isinstance(threshold, int | float) and not threshold > 0:
         raise InputError(
-            f"threshold must be a positive number of px, found {threshold}",
+            f"threshold: must be a positive number of px, found {threshold}",
             code="out-of-range",
             argument="threshold",
             found=threshold,

@@ -1,10 +1,10 @@
-"""Points in the world from their images: linear, refined on reprojection error, and all pairs of views at once.
+"""Triangulation of world points: linear, refined on reprojection error, and for all pairs of views at once.
 
-A normalized observation (u, v) of the camera P = [R|t] gives two equations linear in the point. Each entry of their
-normal matrix is linear in [u^2 + v^2, u, v, 1] with coefficients that depend on the camera alone, so all of them are
-one small matrix product, and the solution is a 3x3 adjugate. The world is shifted to the centroid of the cameras first
-and this part runs in float64, so float32 input is safe far from the world's origin and at small parallax (and the
-product is never done in TF32 or bfloat16).
+A normalized observation (u, v) of the camera P = [R|t] gives two equations that are linear in the point. Each entry of
+their normal matrix is linear in [u^2 + v^2, u, v, 1], with coefficients that depend only on the camera. All entries are
+therefore one small matrix product, and the solution is a 3x3 adjugate. First the world is shifted to the centroid of
+the cameras. This part runs in float64, so float32 input is accurate even far from the world's origin and at small
+parallax (and the product is never computed in TF32 or bfloat16).
 """
 
 from __future__ import annotations
@@ -50,25 +50,26 @@ def triangulate(
     refine_steps: int = 1,
     min_parallax_deg: float = MIN_PARALLAX_DEG,
 ) -> Array:
-    """Triangulate world points from their observations in several views.
+    """Triangulate world points from observations in several views.
 
-    Weighted linear least squares on normalized coordinates, then Gauss-Newton steps on the weighted squared
-    reprojection error in px. A step that would increase that error is not taken.
+    The first estimate is weighted linear least squares on normalized coordinates. Gauss-Newton steps on the weighted
+    squared reprojection error in px follow. A step that would increase that error is not taken.
 
     Args:
-        points: (..., V, K, 2) full-image px; NaN is a missing observation, and so is a pixel that no ray maps to (see
-            `undistort`).
+        points: (..., V, K, 2) observations in full-image px; NaN is missing, and so is a pixel without a viewing ray
+            (see `undistort`).
         cams: V cameras; batch dimensions broadcast with `...`.
-        weights: (..., V, K), not negative, broadcasting with the observations; 0 or NaN removes one. For independent
-            noise the inverse variance in px.
-        refine_steps: number of Gauss-Newton steps; one reaches the optimum on ordinary rigs.
-        min_parallax_deg: smallest angle, in degrees, that the viewing lines of at least two views must make.
+        weights: (..., V, K) weights of the observations, not negative, broadcast with the observations; 0 or NaN
+            removes one. For independent noise, use the inverse variance in 1/px^2.
+        refine_steps: Number of Gauss-Newton steps; one reaches the optimum on ordinary rigs.
+        min_parallax_deg: Smallest angle in degrees that the viewing lines of at least two views must make.
 
     Returns:
-        (..., K, 3) world; NaN with fewer than two observations or too little parallax.
+        World points (..., K, 3); NaN with fewer than two observations or too little parallax.
 
     Raises:
-        InputError: when shapes do not fit, or cameras and points are of different libraries.
+        InputError: `wrong-shape`, if shapes are inconsistent; `wrong-array`, if cameras and points are of different
+            libraries or the points have half precision.
     """
     xp = common_namespace(points, cams)
     points = as_floating(xp, points)
@@ -95,20 +96,21 @@ def triangulate_pairs(
     *,
     min_parallax_deg: float = MIN_PARALLAX_DEG,
 ) -> Array:
-    """Triangulate world points from every pair of views, by weighted linear least squares.
+    """Triangulate world points from every pair of views by weighted linear least squares.
 
     Args:
-        points: (..., V, K, 2) full-image px; NaN is a missing observation.
+        points: (..., V, K, 2) observations in full-image px; NaN is missing.
         cams: V cameras, at least 2; batch dimensions broadcast with `...`.
-        weights: as in `triangulate`.
-        min_parallax_deg: as in `triangulate`, for each pair.
+        weights: (..., V, K) weights of the observations, as in `triangulate`.
+        min_parallax_deg: Smallest angle in degrees between the two viewing lines of each pair.
 
     Returns:
-        (..., P, K, 3) world, pairs in the order of `itertools.combinations(range(V), 2)`; NaN for a pair that lacks an
-        observation or parallax, whatever the other pairs are.
+        World points (..., P, K, 3), pairs in the order of `itertools.combinations(range(V), 2)`; NaN for a pair that
+        lacks an observation or parallax, independent of the other pairs.
 
     Raises:
-        InputError: when shapes do not fit, or there is only one camera.
+        InputError: `wrong-shape`, if shapes are inconsistent; `too-few-views`, if there is only one camera;
+            `wrong-array`, if cameras and points are of different libraries or the points have half precision.
     """
     xp = common_namespace(points, cams)
     points = as_floating(xp, points)
@@ -129,12 +131,12 @@ def pair_parallax(points: Array, cams: CameraGroup) -> Array:
     """Compute the angle between the two viewing lines of each pair of views.
 
     Args:
-        points: (..., V, K, 2) full-image px.
+        points: (..., V, K, 2) observations in full-image px; NaN is missing.
         cams: V cameras, at least 2; batch dimensions broadcast with `...`.
 
     Returns:
-        (..., P, K) degrees from 0 to 90: two cameras that face each other see along one line just as two side by side
-        do, and neither pair determines depth. NaN where an observation is missing. No gradient.
+        Angles (..., P, K) from 0 to 90 degrees: two cameras that face each other see along one line, as do two cameras
+        side by side, and neither pair determines depth. NaN where an observation is missing. No gradient.
     """
     xp = common_namespace(points, cams)
     points = as_floating(xp, points)
@@ -154,38 +156,39 @@ def reprojection_error(points_3d: Array, points: Array, cams: CameraGroup) -> Ar
     """Compute the distance between observations and the projections of world points.
 
     Args:
-        points_3d: (..., K, 3) world.
-        points: (..., V, K, 2) full-image px.
+        points_3d: (..., K, 3) world points; NaN is missing.
+        points: (..., V, K, 2) observations in full-image px; NaN is missing.
         cams: V cameras; batch dimensions broadcast with `...`.
 
     Returns:
-        (..., V, K) px; NaN where the observation is missing or the point is not projected into the view.
+        Reprojection errors (..., V, K) in px; NaN where the observation is missing or the point has no projection in
+            the view.
     """
     xp = common_namespace(points, cams)
     points = as_floating(xp, points)
     check_views(points, cams)
     difference = project(points_3d, cams) - points
     squared = xp.sum(difference * difference, axis=-1)
-    # The square root has no derivative at 0; there the gradient is 0.
+    # The square root has no derivative at 0; the gradient there is set to 0.
     positive = squared > 0
     distance = xp.where(positive, xp.sqrt(xp.where(positive, squared, 1.0)), 0.0)
     return xp.where(xp.isfinite(squared), distance, xp.nan)
 
 
 def covariance(points_3d: Array, cams: CameraGroup, noise: Array | float = 1.0, observed: Array | None = None) -> Array:
-    """Compute the covariance of triangulated points from the observations' noise: the inverse of sum J'J / noise^2.
+    """Compute the covariance of triangulated points from the noise of observations: the inverse of sum J'J / noise^2.
 
-    That is the Cramer-Rao bound for independent Gaussian noise; J is the Jacobian of the projection in px.
+    This is the Cramer-Rao bound for independent Gaussian noise; J is the Jacobian of the projection in px.
 
     Args:
-        points_3d: (..., K, 3) world.
+        points_3d: (..., K, 3) world points; NaN is missing.
         cams: V cameras; batch dimensions broadcast with `...`.
-        noise: standard deviation per pixel coordinate, one number or (..., V, K), px.
-        observed: (..., V, K) booleans, which views took part; all that see the point when left out.
+        noise: Standard deviation per pixel coordinate in px, one number or (..., V, K).
+        observed: (..., V, K) booleans, true for views that were used; None means all views that see the point.
 
     Returns:
-        (..., K, 3, 3) in the square of the world's unit; NaN where fewer than two views see the point, or all along one
-        line.
+        Covariance matrices (..., K, 3, 3) in the square of the world's unit; NaN where fewer than two views see the
+        point, or all along one line.
     """
     xp = common_namespace(points_3d, cams)
     points_3d = as_floating(xp, points_3d)
@@ -206,7 +209,7 @@ def covariance(points_3d: Array, cams: CameraGroup, noise: Array | float = 1.0, 
 
 
 def _used(valid: Array, weights: Array | None, points: Array, xp: Any) -> tuple[Array, Array]:
-    """Return the observations that take part, as booleans, and their weights, 0 for the others."""
+    """Return booleans of the observations in use, and their weights, 0 for the others."""
     if weights is None:
         return valid, xp.astype(valid, points.dtype)
     valid = valid & (weights > 0)
@@ -216,7 +219,7 @@ def _used(valid: Array, weights: Array | None, points: Array, xp: Any) -> tuple[
 def _features(x: Array, y: Array, weight: Array, xp: Any) -> Array:
     """Return (..., V, 4, K): weight times [x^2 + y^2, x, y, 1], in float64.
 
-    A missing observation has weight 0 and so adds exactly nothing, whatever it was filled with.
+    A missing observation has weight 0 and contributes exactly nothing, independent of its fill value.
     """
     wide = wide_dtype(xp, x)
     x, y, weight = (cast(xp, part, wide) for part in xp.broadcast_arrays(x, y, weight))
@@ -225,7 +228,7 @@ def _features(x: Array, y: Array, weight: Array, xp: Any) -> Array:
 
 
 def _coefficients(rig: LocalRig, like: Array, xp: Any) -> Array:
-    """Return (..., V, 4, 9): what each feature adds to m00, m01, m02, m03, m11, m12, m13, m22, m23 of [A|-b]'[A|-b]."""
+    """Return (..., V, 4, 9): weights of the features in m00, m01, m02, m03, m11, m12, m13, m22, m23 of [A|-b]'[A|-b]."""
     (r00, r01, r02, r10, r11, r12, r20, r21, r22), (tx, ty, tz) = rig.rotation, rig.translation
     rows = xp.concat([r00, r01, r02, tx, r10, r11, r12, ty, r20, r21, r22, tz], axis=-1)
     rows = xp.reshape(cast(xp, rows, wide_dtype(xp, like)), (*rows.shape[:-1], 3, 4))
@@ -243,21 +246,21 @@ def _coefficients(rig: LocalRig, like: Array, xp: Any) -> Array:
 
 
 def _solve(entries: Array, enough: Array, xp: Any) -> tuple[Vector, Array]:
-    """Return points relative to the rig's origin from normal equations (..., 9, K), and which could be solved for."""
+    """Return points relative to the rig's origin from normal equations (..., 9, K), and a mask of the solved ones."""
     m00, m01, m02, m03, m11, m12, m13, m22, m23 = xp.unstack(entries, axis=-2)
     return solve_symmetric((m00, m01, m02, m11, m12, m22), (-m03, -m13, -m23), enough, xp)
 
 
 def _from_local(offset: Vector, usable: Array, origin: Vector, xp: Any) -> Array:
-    """Return world points (..., 3) from components relative to the rig's origin, NaN where they are not usable."""
+    """Return world points (..., 3) from components relative to the rig's origin; NaN where not usable."""
     world = [xp.where(usable, component + shift, xp.nan) for component, shift in zip(offset, origin, strict=True)]
     return xp.stack(world, axis=-1)
 
 
 def _parallax_excess(x: Array, y: Array, valid: Array, rig: LocalRig, min_parallax_deg: float, xp: Any) -> Array:
-    """Return (..., P, K) positive where the viewing lines of a pair make more than the angle, 0 where one is missing.
+    """Return (..., P, K) values, positive where the viewing lines of a pair exceed the angle, 0 where one is missing.
 
-    The sine comes from a vector product: 1 - cos^2 has no digits left for small angles in float32.
+    The sine is computed from a vector product, because 1 - cos^2 loses all digits for small angles in float32.
     """
     if x.shape[-2] == 1:
         return xp.zeros_like(x)
@@ -271,8 +274,8 @@ def _parallax_excess(x: Array, y: Array, valid: Array, rig: LocalRig, min_parall
 
 
 def _rays(x: Array, y: Array, valid: Array, rig: LocalRig, xp: Any) -> tuple[Vector, Array]:
-    """Return rays in the world, not normalized, and their squared lengths; 0 where invalid. No gradient."""
-    # Observations removed by their weight still have coordinates.
+    """Return rays in the world, not scaled to unit length, and their squared lengths; 0 where invalid. No gradient."""
+    # Observations that are removed by their weight still have coordinates.
     one = xp.astype(valid, x.dtype)
     rotation = tuple(stop_gradient(entry) for entry in rig.rotation)
     rays = world_rays(stop_gradient(x) * one, stop_gradient(y) * one, one, rotation)

@@ -1,7 +1,8 @@
-"""Calibration of rigs: from boards in images, and from keypoints of the subject itself.
+"""Calibration of rigs from images of a board, and refinement from keypoints of the subject.
 
-`detect_boards` finds corners, `calibrate` makes a rig of them, `refine` corrects a calibration by keypoints, `check`
-tells which cameras disagree with the others. Each result says in `findings` what is wrong, in words and numbers.
+`detect_boards` finds board corners, `calibrate` computes a rig from them, `refine` adjusts a calibration to keypoints,
+and `check` finds cameras that disagree with the others. Each result has `findings`: problems, described with text and
+numbers.
 """
 
 from mvgeom.calibration.boards import Board, CharucoBoard, Chessboard

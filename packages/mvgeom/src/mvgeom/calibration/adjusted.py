@@ -16,14 +16,15 @@ __all__ = ["Deviations", "deviations"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Deviations:
-    """Standard deviations, 0 for what was held fixed.
+    """Standard deviations of adjusted camera parameters; 0 for parameters that were held fixed.
 
     Attributes:
-        focal: (V, 2) fx and fy, px.
-        center: (V, 2) cx and cy, px.
-        distortion: (V, n).
-        rotation_deg: (V, 3) about the camera's x, y and z axes.
-        position: (V, 3) of the camera in the world's unit, along the axes of the reference camera's frame.
+        focal: (V, 2) standard deviations of fx and fy in px.
+        center: (V, 2) standard deviations of cx and cy in px.
+        distortion: (V, n) standard deviations of the distortion coefficients.
+        rotation_deg: (V, 3) standard deviations of the rotation about the camera's x, y and z axes in degrees.
+        position: (V, 3) standard deviations of the camera position in the world's unit, along the axes of the reference
+            camera's frame.
     """
 
     focal: Floats
@@ -34,12 +35,12 @@ class Deviations:
 
 
 def deviations(cameras: CameraGroup, covariance: Floats, noise: float) -> Deviations:
-    """Compute standard deviations of camera parameters, each with all others unknown.
+    """Compute standard deviations of camera parameters, with all other parameters unknown.
 
     Args:
-        cameras: V cameras, adjusted.
-        covariance: (V, C, V, C) of their parameters for residuals of variance 1; see `schur.Solution`.
-        noise: standard deviation of an observation per coordinate, px.
+        cameras: V adjusted cameras.
+        covariance: (V, C, V, C) covariance of their parameters for residuals of variance 1 px^2; see `schur.Solution`.
+        noise: Standard deviation of an observation per pixel coordinate, in px.
     """
     own = np.stack([covariance[view, :, view] for view in range(len(cameras))]) * noise**2
     spread = np.sqrt(np.clip(np.diagonal(own, axis1=1, axis2=2), 0, None))

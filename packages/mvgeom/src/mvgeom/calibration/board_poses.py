@@ -1,4 +1,4 @@
-"""Poses of a board seen by one camera: candidates from its corners, since a plane seen from afar has two."""
+"""Candidate poses of a board seen by one camera; a distant flat board has two."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ NUM_CANDIDATES = 2
 
 
 def normalize_corners(points: Floats, cameras: CameraGroup) -> Floats:
-    """Convert px (V, F, K, 2) to normalized coordinates, NaN where missing or outside of the lens model's range."""
+    """Convert px (V, F, K, 2) to normalized coordinates; NaN where missing or outside the lens range."""
     return np.moveaxis(undistort(np.moveaxis(points, 1, 0), cameras), 0, 1)
 
 
 def pose_candidates(normalized: Floats, object_points: Floats) -> tuple[Floats, Floats]:
     """Estimate poses of the board in the camera's coordinate frame.
 
-    Of a plane, both solutions of infinitesimal plane-based pose estimation (Collins and Bartoli 2014, in OpenCV); of
-    points in space, one.
+    A flat board has two solutions, both from infinitesimal plane-based pose estimation (Collins and Bartoli 2014, in
+    OpenCV); points that are not in one plane have one solution.
 
     Args:
-        normalized: (F, K, 2) normalized coordinates; NaN is missing.
-        object_points: (K, 3) board.
+        normalized: (F, K, 2) corners in normalized coordinates; NaN is missing.
+        object_points: (K, 3) corners in the board's frame and unit.
 
     Returns:
-        (F, 2, 4, 4) board to camera, the better one first, and (F, 2) their root mean square error in normalized
-        coordinates. NaN where there is no solution with the board in front of the camera, or fewer than 4 points (6 in
-        space).
+        Poses (F, 2, 4, 4) from board to camera, the better one first, and their root mean square errors (F, 2) in
+        normalized coordinates. NaN where no solution has the board in front of the camera, or where there are fewer
+        than 4 points (6 if not in one plane).
     """
     planar = is_planar(object_points)
     poses = np.full((len(normalized), NUM_CANDIDATES, 4, 4), np.nan)
@@ -59,11 +59,11 @@ def _solve(points: Floats, corners: Floats, *, planar: bool) -> list[tuple[Float
     try:
         count, turns, shifts, _ = cv2.solvePnPGeneric(points, corners, np.eye(3), np.zeros(4), flags=method)
     except cv2.error:
-        return []  # OpenCV's word for corners in one line or another degenerate arrangement
+        return []  # OpenCV raises for corners on one line and other degenerate arrangements
     solutions = []
     for number in range(count):
         turn, shift = turns[number], shifts[number]
-        if planar:  # SQPNP is optimal already
+        if planar:  # SQPNP is already optimal
             turn, shift = cv2.solvePnPRefineLM(points, corners, np.eye(3), np.zeros(4), turn, shift)
         rotation = np.asarray(cv2.Rodrigues(turn)[0], dtype=np.float64)
         translation = np.asarray(shift, dtype=np.float64).reshape(3)
@@ -73,13 +73,14 @@ def _solve(points: Floats, corners: Floats, *, planar: bool) -> list[tuple[Float
 
 
 def order_motions(object_points: Floats, orders: Ints) -> Floats:
-    """Return (G, 4, 4) rigid motions that carry corner `orders[g][k]` to where corner k was.
+    """Return rigid motions (G, 4, 4) that carry corner `orders[g][k]` to the position of corner k.
 
-    A camera that lists the board's corners in order g sees it at pose T order_motions[g], if T is the pose by the first
-    order. That a flat board mirrored in its plane is the board turned over makes all of them rotations.
+    If T is the board's pose computed with the first order, then T order_motions[g] is its pose for a camera that lists
+    the corners in order g. All motions are rotations: for a flat board, mirroring in its plane is the same as turning
+    it over.
 
     Raises:
-        ValueError: when an order does not carry the board onto itself.
+        ValueError: If an order does not carry the board onto itself (a bug in the caller, not an input error).
     """
     center = object_points.mean(axis=0)
     local = object_points - center
@@ -87,10 +88,10 @@ def order_motions(object_points: Floats, orders: Ints) -> Floats:
     for number, order in enumerate(orders):
         left, _, right = np.linalg.svd(local[order].T @ local)
         sign = np.sign(np.linalg.det(left @ right))
-        # Planar points have no third singular value: its direction is free and makes the motion a rotation.
+        # Points in a plane have no third singular value: its direction is free and is chosen to give a rotation.
         rotation = left @ np.diag([1, 1, sign]) @ right
         if not np.allclose(local[order], local @ rotation.T, atol=1e-6 * np.abs(local).max()):
-            raise ValueError(f"corner order {number} does not carry the board onto itself")
+            raise ValueError(f"orders: corner order {number} does not carry the board onto itself")
         motions[number, :3, :3], motions[number, :3, 3] = rotation, center - rotation @ center
     return motions
 

@@ -1,4 +1,4 @@
-"""Calibration boards: chessboard and ChArUco, positions of their corners, and corner orders that look alike."""
+"""Calibration boards: chessboard and ChArUco, positions of their corners, and equivalent corner orders."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ class Chessboard:
     """A board of black and white squares.
 
     Attributes:
-        columns: inner corners along one side (one less than the squares).
-        rows: inner corners along the other side.
-        square_size: side of a square; its unit becomes the unit of the calibration.
+        columns: Number of inner corners along one side (one less than the squares).
+        rows: Number of inner corners along the other side.
+        square_size: Side length of a square; its unit becomes the unit of the calibration.
 
     Raises:
-        InputError: for fewer than 3 inner corners along a side, or a size that is not positive.
+        InputError: `out-of-range`, if there are fewer than 3 inner corners along a side, or the square size is not
+            positive.
     """
 
     columns: int
@@ -48,8 +49,8 @@ class Chessboard:
     def __post_init__(self) -> None:
         if min(self.columns, self.rows) < 3:
             raise InputError(
-                f"a chessboard needs at least 3x3 inner corners, found {self.columns}x{self.rows} (inner corners: one "
-                "less than the squares along each side)",
+                f"columns, rows: a chessboard needs at least 3x3 inner corners, found {self.columns}x{self.rows}. "
+                "Count inner corners: one less than the squares along each side.",
                 code="out-of-range",
                 argument="columns",
             )
@@ -60,25 +61,26 @@ class Chessboard:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Inner corners along the two sides."""
+        """Numbers of inner corners along the two sides."""
         return self.columns, self.rows
 
 
 @dataclass(frozen=True, kw_only=True)
 class CharucoBoard:
-    """A chessboard whose white squares hold markers; it may be seen in part.
+    """A chessboard whose white squares contain markers; it is detected even if only a part is visible.
 
     Attributes:
-        columns: squares along one side (as OpenCV counts them for ChArUco).
-        rows: squares along the other side.
-        square_size: side of a square; its unit becomes the unit of the calibration.
-        marker_size: side of a marker, same unit.
-        dictionary: name of OpenCV's predefined dictionary, such as DICT_4X4_50.
-        legacy: the pattern of OpenCV before 4.6, which differs where the number of rows is even.
+        columns: Number of squares along one side (as OpenCV counts them for ChArUco).
+        rows: Number of squares along the other side.
+        square_size: Side length of a square; its unit becomes the unit of the calibration.
+        marker_size: Side length of a marker, in the unit of `square_size`.
+        dictionary: Name of OpenCV's predefined marker dictionary, such as DICT_4X4_50.
+        legacy: True for the pattern of OpenCV before 4.6, which differs if the number of rows is even.
 
     Raises:
-        InputError: for fewer than 3 squares along a side, sizes that are not positive, markers larger than the squares,
-            an unknown dictionary, or one with too few markers.
+        InputError: `out-of-range`, if there are fewer than 3 squares along a side, a size is not positive, markers are
+            larger than the squares, or the dictionary has too few markers; `unknown-choice`, if the dictionary is
+            unknown.
     """
 
     columns: int
@@ -91,7 +93,7 @@ class CharucoBoard:
     def __post_init__(self) -> None:
         if min(self.columns, self.rows) < 3:
             raise InputError(
-                f"a ChArUco board needs at least 3x3 squares, found {self.columns}x{self.rows}",
+                f"columns, rows: a ChArUco board needs at least 3x3 squares, found {self.columns}x{self.rows}",
                 code="out-of-range",
                 argument="columns",
             )
@@ -99,14 +101,14 @@ class CharucoBoard:
         _check_positive("marker_size", self.marker_size)
         if self.marker_size >= self.square_size:
             raise InputError(
-                f"markers of {self.marker_size:g} do not fit into squares of {self.square_size:g}; both are in the "
-                "same unit",
+                f"marker_size: markers of {self.marker_size:g} do not fit into squares of {self.square_size:g}. Give "
+                "both in the same unit.",
                 code="out-of-range",
                 argument="marker_size",
             )
         if self.dictionary not in dictionary_names():
             raise InputError(
-                f"no ArUco dictionary {self.dictionary!r}; there are {', '.join(dictionary_names())}",
+                f"dictionary: unknown, found {self.dictionary!r}, expected one of {', '.join(dictionary_names())}",
                 code="unknown-choice",
                 argument="dictionary",
                 found=self.dictionary,
@@ -114,7 +116,8 @@ class CharucoBoard:
         needed, held = (self.columns * self.rows) // 2, len(predefined_dictionary(self.dictionary).bytesList)
         if needed > held:
             raise InputError(
-                f"a board of {self.columns}x{self.rows} squares needs {needed} markers, {self.dictionary} holds {held}",
+                f"dictionary: {self.dictionary} is too small, found {held} markers, expected {needed} for a board of "
+                f"{self.columns}x{self.rows} squares",
                 code="out-of-range",
                 argument="dictionary",
             )
@@ -127,11 +130,11 @@ class CharucoBoard:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Inner corners along the two sides."""
+        """Numbers of inner corners along the two sides."""
         return self.columns - 1, self.rows - 1
 
     def pattern(self) -> Any:
-        """Return OpenCV's object for this board."""
+        """Return the OpenCV object for this board."""
         board = cv2.aruco.CharucoBoard(
             (self.columns, self.rows), self.square_size, self.marker_size, predefined_dictionary(self.dictionary)
         )
@@ -143,9 +146,9 @@ Board = Chessboard | CharucoBoard
 
 
 def object_points(board: Board) -> Floats:
-    """Return (K, 3) inner corners in the board's frame and unit: row by row, x along a row, y along a column, z = 0.
+    """Return inner corners (K, 3) in the board's frame and unit: row by row, x along a row, y along a column, z = 0.
 
-    Seen from the front, x is right, y is down, and z points into the board.
+    Seen from the front, x points right, y points down, and z points into the board.
     """
     columns, rows = board.grid
     y, x = np.mgrid[:rows, :columns].astype(np.float64)
@@ -153,11 +156,11 @@ def object_points(board: Board) -> Floats:
 
 
 def corner_orders(board: Board) -> Ints:
-    """Return (G, K) orders in which a detector may list the corners without noticing, the given one first.
+    """Return corner orders (G, K) that a detector cannot distinguish, the given one first.
 
-    Labels `corners[order]` are those of the board turned or mirrored onto itself. A plain chessboard has 4 (8 if it is
-    square), of which the turn by half tells itself from the first only where one number of corners is odd and the other
-    is even. The markers of a ChArUco board leave one.
+    The labels `corners[order]` belong to the board turned or mirrored onto itself. A plain chessboard has 4 such orders
+    (8 if it is square). A detector can distinguish the half turn from the first order only if one number of corners is
+    odd and the other is even. The markers of a ChArUco board leave a single order.
     """
     columns, rows = board.grid
     indices = np.arange(columns * rows).reshape(rows, columns)
@@ -170,7 +173,7 @@ def corner_orders(board: Board) -> Ints:
 
 
 def seen_corners(points: Floats) -> npt.NDArray[np.bool_]:
-    """Return (...) which of the points (..., 2) are there, not NaN."""
+    """Return booleans (...), true for points (..., 2) that are not NaN."""
     return np.asarray(np.isfinite(points).all(axis=-1))
 
 
@@ -180,12 +183,12 @@ def dictionary_names() -> tuple[str, ...]:
 
 
 def predefined_dictionary(name: str) -> Any:
-    """Return OpenCV's dictionary of a name out of `dictionary_names`."""
+    """Return OpenCV's dictionary with a name from `dictionary_names`."""
     return cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, name))
 
 
 def _check_positive(name: str, value: float) -> None:
     if not (np.isfinite(value) and value > 0):
         raise InputError(
-            f"{name} must be a positive number, found {value}", code="out-of-range", argument=name, found=value
+            f"{name}: must be a positive number, found {value}", code="out-of-range", argument=name, found=value
         )

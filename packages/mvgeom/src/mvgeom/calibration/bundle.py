@@ -1,8 +1,9 @@
-"""Bundle adjustment: cameras and what they look at, moved until the reprojection errors are smallest.
+"""Bundle adjustment: the scene, its residuals and their derivatives.
 
-What the cameras look at comes in blocks: a rigid board in one frame (its known points, rotation and position are
-sought) or a single point (its position is sought). A camera's observations of one block are a `view`. Rotations are
-changed by small rotation vectors applied from the left, R <- exp(w) R, so derivatives are always taken at w = 0.
+Cameras and scene are adjusted to minimize the reprojection errors. The scene consists of blocks: a rigid board in one
+frame (known points, unknown rotation and position) or a single point (unknown position). A camera's observations of one
+block are a `view`. Rotations are updated by small rotation vectors applied from the left, R <- exp(w) R, so derivatives
+are always taken at w = 0.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ NUM_POSE = 6
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Views:
-    """Observations, G views of P points each.
+    """Observations: G views of P points each.
 
     Attributes:
-        camera: (G,) index of the camera.
-        block: (G,) index of the block.
-        pixels: (G, P, 2) full-image px; anything finite where the weight is 0.
-        weights: (G, P) of the squared residuals; 0 removes an observation.
-        num_cameras: V.
-        num_blocks: B.
+        camera: (G,) camera index of each view.
+        block: (G,) block index of each view.
+        pixels: (G, P, 2) observations in full-image px; any finite value where the weight is 0.
+        weights: (G, P) weights of the squared residuals; 0 removes an observation.
+        num_cameras: Number V of cameras.
+        num_blocks: Number B of blocks.
     """
 
     camera: Ints
@@ -47,11 +48,11 @@ class Views:
 
     @property
     def num_observations(self) -> int:
-        """Points in images that count."""
+        """Number of observations with a positive weight."""
         return int((self.weights > 0).sum())
 
     def reweigh(self, factor: Floats) -> Views:
-        """Return the same views with weights multiplied by (G, P) factors."""
+        """Return the same views with weights multiplied by factors (G, P)."""
         return dataclasses.replace(self, weights=self.weights * factor)
 
 
@@ -61,9 +62,9 @@ class Scene:
 
     Attributes:
         cameras: V cameras, NumPy, no batch dimensions.
-        rotation: (B, 3, 3) board to world; None where blocks are single points.
-        position: (B, 3) of the boards' origins, or of the points, in the world.
-        object_points: (P, 3) of the board; (1, 3) zeros for single points.
+        rotation: (B, 3, 3) rotations from board to world; None if the blocks are single points.
+        position: (B, 3) positions of the boards' origins, or of the points, in the world.
+        object_points: (P, 3) points in the board's frame; zeros (1, 3) for single points.
     """
 
     cameras: CameraGroup
@@ -73,16 +74,16 @@ class Scene:
 
     @property
     def block_size(self) -> int:
-        """Parameters of a block: 6 for a board, 3 for a point."""
+        """Number of parameters of a block: 6 for a board, 3 for a point."""
         return 3 if self.rotation is None else NUM_POSE
 
     @property
     def camera_size(self) -> int:
-        """Parameters of a camera: rotation 3, translation 3, fx, fy, cx, cy, distortion n."""
+        """Number of parameters of a camera: rotation 3, translation 3, fx, fy, cx, cy, distortion n."""
         return NUM_POSE + NUM_INTRINSICS + int(self.cameras.distortion.shape[-1])
 
     def world_points(self, block: Ints) -> Floats:
-        """Return (G, P, 3) points of the given blocks in the world."""
+        """Return the points (G, P, 3) of the given blocks in the world."""
         if self.rotation is None:
             return self.position[block][:, None] + self.object_points
         return self.object_points @ np.swapaxes(self.rotation[block], 1, 2) + self.position[block][:, None]
@@ -109,12 +110,12 @@ class Scene:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Linearization:
-    """Residuals in px and their derivatives by all parameters.
+    """Residuals in px and their derivatives with respect to all parameters.
 
     Attributes:
-        residuals: (G, P, 2) projection minus observation; 0 where the weight is 0.
-        by_camera: (G, P, 2, camera_size).
-        by_block: (G, P, 2, block_size).
+        residuals: (G, P, 2) projection minus observation in px; 0 where the weight is 0.
+        by_camera: (G, P, 2, camera_size) derivatives with respect to the camera parameters.
+        by_block: (G, P, 2, block_size) derivatives with respect to the block parameters.
     """
 
     residuals: Floats
@@ -123,15 +124,15 @@ class Linearization:
 
 
 def residuals(scene: Scene, views: Views) -> Floats:
-    """Return (G, P, 2) projection minus observation in px.
+    """Return residuals (G, P, 2), projection minus observation in px.
 
-    0 where the weight is 0; infinite where a point that counts is behind its camera.
+    Residuals are 0 where the weight is 0, and infinite where a point with positive weight is behind its camera.
     """
     return _evaluate(scene, views, with_jacobian=False).residuals
 
 
 def linearize(scene: Scene, views: Views) -> Linearization:
-    """Compute residuals and their analytic derivatives; points that count must be in front of their cameras."""
+    """Compute residuals and analytic derivatives; points with positive weight must be in front of their cameras."""
     return _evaluate(scene, views, with_jacobian=True)
 
 
@@ -150,7 +151,7 @@ def _evaluate(scene: Scene, views: Views, *, with_jacobian: bool) -> Linearizati
         turned = world[rows] @ cameras.rotation[camera].T
         local = turned + cameras.translation[camera]
         behind = used & (local[..., 2] <= 0)
-        # Unused points go through the same arithmetic, at a harmless place.
+        # Points with weight 0 go through the same arithmetic, at a position that gives finite numbers.
         safe = np.where((used & ~behind)[..., None], local, [0.0, 0.0, 1.0])
         found = project_with_jacobian(
             safe.reshape(-1, 3), cameras.matrix[camera], cameras.distortion[camera], fisheye=cameras.fisheye[camera]

@@ -1,4 +1,4 @@
-"""From boards in images to a calibrated rig: intrinsics, poses over the graph of pairs, adjustment of everything."""
+"""Calibration of a rig from board corners: intrinsics, poses from camera pairs, joint adjustment."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mvgeom.errors import InputError
 __all__ = ["Options", "Progress", "calibrate"]
 
 Progress = Callable[[str], None]
-"""Called with what is being done now."""
+"""Called with a description of the current stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +36,15 @@ class Options:
     """Options of a calibration.
 
     Attributes:
-        lens: what is sought of each lens.
-        loss: of the residuals, see `schur.adjust`; robust losses give less weight beyond three standard deviations.
-        loss_scale: px where a robust loss begins to give less weight; None takes it from the residuals.
-        reference: camera that the others' poses are determined relative to, and whose frame is the world unless
-            `origin_frame` is given; None takes the first.
-        origin_frame: frame whose board is the world: x along its rows, y along its columns, z into it.
-        max_frames: adjust at most this many frames, those that together cover images and pairs of cameras best.
+        lens: Lens parameters to estimate.
+        loss: Loss of the residuals, see `schur.adjust`; robust losses reduce the weight of residuals beyond three
+            standard deviations.
+        loss_scale: Residual in px beyond which a robust loss reduces the weight; None computes it from the residuals.
+        reference: Name of the camera that the poses of the others are relative to, and whose frame is the world unless
+            `origin_frame` is given; None selects the first camera.
+        origin_frame: Name of the frame whose board defines the world: x along its rows, y along its columns, z into it.
+        max_frames: Largest number of frames to adjust; those that together best cover images and pairs of cameras are
+            selected.
     """
 
     lens: Lens = dataclasses.field(default_factory=Lens)
@@ -60,21 +62,24 @@ def calibrate(
     intrinsics: CameraGroup | None = None,
     progress: Progress | None = None,
 ) -> Calibration:
-    """Calibrate a rig.
+    """Calibrate a rig from detected board corners.
 
     Args:
-        detections: corners, see `detect_boards` and `from_points`.
-        options: see `Options`.
-        intrinsics: cameras whose intrinsics to start from (or to keep: `Lens.fix_intrinsics`, `fix_distortion`). They
-            are needed where a camera sees fewer than 3 boards.
-        progress: called at each stage.
+        detections: Corners of the board in all cameras, see `detect_boards` and `from_points`.
+        options: Options of the calibration; None uses the defaults of `Options`.
+        intrinsics: Cameras whose intrinsics are the initial values (or are kept: `Lens.fix_intrinsics`,
+            `fix_distortion`). Required for a camera that sees fewer than 3 boards.
+        progress: Function called at each stage.
 
     Returns:
-        The rig with its report.
+        Calibrated rig with its residuals, statistics and findings.
 
     Raises:
-        CalibrationError: when the images do not allow it; its findings say why.
-        InputError: for options that do not fit the detections.
+        CalibrationError: If the detections do not allow a calibration; its findings give the reasons.
+        InputError: `missing-view`, if the reference camera is unknown; `missing-argument`, if fixed parameters are
+            requested without `intrinsics`; `out-of-range`, if `max_frames` is less than 1; `missing-frame`, if the
+            board of `origin_frame` is missing; `size-mismatch` or `cameras-differ`, if `intrinsics` do not fit the
+            images or the lens.
     """
     options = options or Options()
     say = progress or (lambda _: None)
@@ -117,20 +122,20 @@ def _check(detections: Detections, options: Options, intrinsics: CameraGroup | N
     lens = options.lens
     if options.reference is not None and options.reference not in detections.names:
         raise InputError(
-            f"no camera {options.reference!r} for the reference; there are {list(detections.names)}",
+            f"reference: unknown camera, found {options.reference!r}, expected one of {list(detections.names)}",
             code="missing-view",
             argument="reference",
             view=options.reference,
         )
     if intrinsics is None and (lens.fix_intrinsics or lens.fix_distortion):
         raise InputError(
-            "to keep intrinsics or distortion, give the cameras that have them (intrinsics)",
+            "intrinsics: missing, but fixed intrinsics or distortion need them. Give cameras that have them.",
             code="missing-argument",
             argument="intrinsics",
         )
     if options.max_frames < 1:
         raise InputError(
-            f"max_frames must be at least 1, found {options.max_frames}",
+            f"max_frames: must be at least 1, found {options.max_frames}",
             code="out-of-range",
             argument="max_frames",
             found=options.max_frames,
@@ -143,7 +148,7 @@ def _origin_index(detections: Detections, options: Options) -> int | None:
     if options.origin_frame not in detections.frames:
         shown = ", ".join(detections.frames[:5])
         raise InputError(
-            f"no board was found at {options.origin_frame!r}; frames with boards are {shown}, ...",
+            f"origin_frame: no board was detected in {options.origin_frame!r}, frames with boards are {shown}, ...",
             code="missing-frame",
             argument="origin_frame",
             frame=options.origin_frame,
@@ -164,9 +169,9 @@ def _label_findings(names: tuple[str, ...], frames: tuple[str, ...], graph: Pose
         which = [frames[frame] for frame in np.flatnonzero(turned[view])]
         shown = ", ".join(which[:5]) + (", ..." if len(which) > 5 else "")
         text = (
-            f"camera {names[view]!r} listed the corners of {len(which)} boards turned or mirrored ({shown}); the "
-            "other cameras show how, and it was put right. A board with an odd number of corners along one side and "
-            "an even one along the other has no such doubt"
+            f"camera {names[view]!r}: the corners of {len(which)} boards were listed turned or mirrored ({shown}); "
+            "this was corrected with the help of the other cameras. A board with an odd number of corners along one "
+            "side and an even number along the other avoids this ambiguity"
         )
         findings.append(note("turned_board", [names[view]], text, boards=len(which)))
     return findings
@@ -179,8 +184,8 @@ def _contradictions(names: tuple[str, ...], placed: Booleans, used: Booleans) ->
         if out:
             build = warning if out > 0.2 * all_seen else note
             text = (
-                f"camera {name!r}: {out} of {all_seen} boards are not where the other cameras see them and were left "
-                "out; many of them mean that images are not of the same frames or the camera moved"
+                f"camera {name!r}: {out} of {all_seen} boards contradict the other cameras and were left out. If this "
+                "affects many boards, the images are not of the same frames, or the camera moved"
             )
             findings.append(build("contradicting_boards", [name], text, left_out=out, boards=all_seen))
     return findings
@@ -218,11 +223,11 @@ def _result(
 def _move_world(
     cameras: CameraGroup, boards: Floats, detections: Detections, origin_frame: str
 ) -> tuple[CameraGroup, Floats]:
-    """Move the rig into the coordinate frame of a frame's board."""
+    """Transform the rig into the coordinate frame of the board in the given frame."""
     origin = boards[detections.frames.index(origin_frame)]
     if not np.isfinite(origin).all():
         raise InputError(
-            f"the board at {origin_frame!r} could not be placed and cannot be the world's origin",
+            f"origin_frame: the board at {origin_frame!r} has no pose and cannot define the world. Choose another.",
             code="missing-frame",
             argument="origin_frame",
             frame=origin_frame,

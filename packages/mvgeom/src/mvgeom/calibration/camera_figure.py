@@ -15,18 +15,19 @@ __all__ = ["draw_residuals"]
 
 _MAX_ARROWS = 4_000
 _ARROW_SHARE = 0.04
-"""Length of a typical arrow in the longer side of the image."""
+"""Length of a typical arrow, as a fraction of the longer side of the image."""
 
 
 def draw_residuals(name: str, size: Floats, points: Floats, residuals: Floats) -> Figure:
-    """Draw residuals: left enlarged arrows from each point to its projection, right all of them at one origin.
+    """Draw residuals: left as enlarged arrows from each point to its projection, right all from one origin.
 
-    Arrows that point the same way in a region speak of the lens or the pose, arrows that point anywhere of noise.
+    Arrows with one common direction in a region indicate a lens or pose error; arrows in random directions indicate
+    noise.
 
     Args:
-        name: of the camera.
-        size: (2,) width and height in px.
-        points: (N, 2) px; NaN is missing.
+        name: Name of the camera.
+        size: (2,) image width and height in px.
+        points: (N, 2) observed points in full-image px; NaN is missing.
         residuals: (N, 2) projection minus point in px; NaN is missing.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -69,6 +70,6 @@ def draw_residuals(name: str, size: Floats, points: Floats, residuals: Floats) -
 
 
 def _nice(value: float) -> float:
-    """Return the largest of 1, 2, 5, 10, 20, 50, ... that is not above the value."""
+    """Return the largest of 1, 2, 5, 10, 20, 50, ... that does not exceed the value."""
     power = 10.0 ** np.floor(np.log10(value))
     return float(max(factor for factor in (1, 2, 5) if factor * power <= value * (1 + 1e-9)) * power)

@@ -1,4 +1,4 @@
-"""Relative poses of two cameras, from boards that both see, some of which may be labeled or posed wrongly."""
+"""Relative poses of two cameras from boards that both see, robust to wrong labels and wrong poses."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _MAX_HYPOTHESES_FRAMES = 20
 _MAX_SCORED_FRAMES = 30
 _MAX_CORNERS = 12
 CAP = 0.02
-"""Normalized coordinates (about 20 px) beyond which an error counts no more: such a frame contradicts."""
+"""Cap on the error in normalized coordinates (about 20 px); a frame with a larger error contradicts the pose."""
 _MIN_SHARE = 0.4
 _FIRST_ORDER_BONUS = 5e-4
-"""About half a pixel: with few frames an order that needs no correction is preferred."""
+"""Penalty of about half a pixel for reordered corners: with few frames, the unchanged order is preferred."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Observed:
-    """The boards as one camera sees them.
+    """Boards as seen by one camera.
 
     Attributes:
-        normalized: (F, K, 2) corners in normalized coordinates, NaN where missing.
-        poses: (F, S, 4, 4) candidate poses board to camera, NaN where there is none.
-        errors: (F, S) their errors in normalized coordinates.
+        normalized: (F, K, 2) corners in normalized coordinates; NaN is missing.
+        poses: (F, S, 4, 4) candidate poses from board to camera; NaN where there is none.
+        errors: (F, S) errors of the candidate poses in normalized coordinates.
     """
 
     normalized: Floats
@@ -36,20 +36,20 @@ class Observed:
 
     @property
     def solved(self) -> np.ndarray:
-        """(F,) booleans: frames with a pose."""
+        """(F,) booleans, true for frames with a pose."""
         return np.isfinite(self.errors[:, 0])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Relation:
-    """The pose of a camera in another's frame, and how well the boards agree on it.
+    """Pose of one camera in another camera's frame, and the agreement of the boards.
 
     Attributes:
-        pose: (4, 4) first camera to second camera.
-        error: median over agreeing frames of the transfer error (normalized): the board's pose by the first camera,
-            carried over, against the corners that the second sees.
-        agreeing: (F,) frames whose transfer error is small.
-        common: number of frames that both see.
+        pose: (4, 4) transform from the first camera to the second.
+        error: Median transfer error over agreeing frames, in normalized coordinates: the board's pose from the first
+            camera, transformed to the second camera, against the corners that the second camera sees.
+        agreeing: (F,) booleans, true for frames with a small transfer error.
+        common: Number of frames in which both cameras see the board.
     """
 
     pose: Floats
@@ -59,17 +59,17 @@ class Relation:
 
     @property
     def share(self) -> float:
-        """Share of the common frames that agree."""
+        """Fraction of the common frames that agree."""
         return float(self.agreeing.sum() / self.common)
 
     @property
     def consistent(self) -> bool:
-        """True if enough frames agree; one or two common frames cannot contradict each other."""
+        """True if enough frames agree; with only one or two common frames there can be no contradiction."""
         return bool(self.agreeing.any()) if self.common <= 2 else self.share >= _MIN_SHARE
 
     @property
     def cost(self) -> float:
-        """For spanning trees: about the standard deviation of the pose; frames that contradict make it worse."""
+        """Cost for spanning trees: approximate standard deviation of the pose, increased by contradicting frames."""
         agreeing = int(self.agreeing.sum())
         return (self.error + 1e-6) / np.sqrt(agreeing) / self.share if agreeing else np.inf
 
@@ -77,24 +77,25 @@ class Relation:
 def relate(first: Observed, second: Observed, object_points: Floats, orders: Ints, motions: Floats) -> Relation | None:
     """Find the relative pose that most boards agree on.
 
-    Every candidate pose in one camera and the other, and every order of corners, of some frames are hypotheses; each is
-    scored by its transfer errors in all frames, cut off at a cap, with the best candidate and order there.
+    Hypotheses come from some of the frames: every combination of candidate poses in the two cameras and of corner
+    orders. The score of a hypothesis is the sum of its transfer errors in all frames, limited by a cap; in each frame
+    the best candidate pose and order count.
 
     Args:
-        first: one camera.
-        second: the other camera, same frames.
-        object_points: (K, 3) board.
+        first: Boards seen by the first camera.
+        second: Boards seen by the second camera, in the same frames.
+        object_points: (K, 3) corners in the board's frame and unit.
         orders: (G, K) equivalent orders of corners.
-        motions: (G, 4, 4) of `order_motions`.
+        motions: (G, 4, 4) rigid motions from `order_motions`.
 
     Returns:
-        None when no frame is seen by both.
+        Relative pose with its agreement, or None if no frame is seen by both cameras.
     """
     common = np.flatnonzero(first.solved & second.solved)
     if len(common) == 0:
         return None
     if len(orders) > 1:
-        # Mostly corners are listed alike, and looking no further saves most of the work.
+        # Usually both cameras list the corners alike; skipping the other orders then saves most of the work.
         alike = relate(first, second, object_points, orders[:1], motions[:1])
         if alike is not None and alike.agreeing.sum() > 0.9 * len(common):
             return alike
@@ -118,7 +119,7 @@ def relate(first: Observed, second: Observed, object_points: Floats, orders: Int
 
 
 def _hypotheses(first: Observed, second: Observed, frames: Ints, motions: Floats) -> Floats:
-    """Return (H, 4, 4): T_second M_order T_first^-1."""
+    """Return pose hypotheses (H, 4, 4): T_second M_order T_first^-1."""
     inverse = np.linalg.inv(np.where(np.isfinite(first.poses[frames]), first.poses[frames], np.eye(4)))
     turned = second.poses[frames][:, :, None] @ motions
     products = turned[:, :, :, None] @ inverse[:, None, None]
@@ -133,30 +134,31 @@ def _hypotheses(first: Observed, second: Observed, frames: Ints, motions: Floats
 def _transfer(
     hypotheses: Floats, first: Observed, second: Observed, frames: Ints, object_points: Floats, orders: Ints
 ) -> Floats:
-    """Return (H, N) errors with the best candidate pose by the first camera, and the best order, of each frame."""
+    """Return errors (H, N), for each frame with the best candidate pose of the first camera and the best order."""
     errors = np.full((len(hypotheses), len(frames)), np.inf)
     for column, frame in enumerate(frames):
         for candidate in np.flatnonzero(np.isfinite(first.errors[frame])):
             boards = hypotheses @ first.poses[frame, candidate]
             error = transfer_errors(boards, second.normalized[frame], object_points, orders).min(axis=1)
-            # Its own error decides between the candidates where a single frame leaves nothing else to.
+            # With a single frame, only the candidate's own error can decide between the candidates.
             error = np.hypot(error, first.errors[frame, candidate])
             errors[:, column] = np.minimum(errors[:, column], error)
     return errors
 
 
 def transfer_errors(boards: Floats, normalized: Floats, object_points: Floats, orders: Ints) -> Floats:
-    """Compute how far corners are from where a board should show them.
+    """Compute the distance of observed corners from the corners that a board pose predicts.
 
     Args:
-        boards: (H, 4, 4) poses board to camera.
-        normalized: (K, 2) corners that the camera sees; NaN is missing. Some, evenly spread, are looked at.
-        object_points: (K, 3) board.
-        orders: (G, K); the camera's corner k is taken for the board's corner orders[g][k].
+        boards: (H, 4, 4) poses from board to camera.
+        normalized: (K, 2) corners seen by the camera in normalized coordinates; NaN is missing. An evenly spread subset
+            is used.
+        object_points: (K, 3) corners in the board's frame and unit.
+        orders: (G, K) corner orders; the camera's corner k is matched to the board's corner orders[g][k].
 
     Returns:
-        (H, G) root mean square in normalized coordinates; infinite where the board is behind the camera. Orders other
-        than the first carry about half a pixel more, so that nothing is reordered without need.
+        Root mean square errors (H, G) in normalized coordinates; infinite where the board is behind the camera. All
+            orders but the first get a penalty of about half a pixel, so that corners are not reordered without need.
     """
     corners = _spread(np.flatnonzero(np.isfinite(normalized).all(-1)), _MAX_CORNERS)
     board = object_points[orders[:, corners]]

@@ -1,4 +1,4 @@
-"""Finding ChArUco boards in images, and telling why one that should be there is not found."""
+"""Detection of ChArUco boards in images, and diagnosis of boards that are not detected."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _LARGEST_WINDOW = 10
 
 
 def find_charuco(image: Image, board: CharucoBoard) -> Floats | None:
-    """Find the inner corners of a ChArUco board with subpixel accuracy.
+    """Detect the inner corners of a ChArUco board with subpixel accuracy.
 
     Args:
-        image: (H, W) gray.
-        board: what to look for.
+        image: (H, W) gray image.
+        board: Board to detect.
 
     Returns:
-        (K, 2) px, NaN for corners that are not seen; None where fewer than 6 are, or all of them in one line (a pose
-        cannot be had from those).
+        Corners (K, 2) in full-image px; NaN for corners that are not seen. None if fewer than 6 corners are seen or all
+            seen corners are on one line, because these do not determine a pose.
     """
-    # OpenCV 4 gives (n, 1, 2) and (n, 1), OpenCV 5 (n, 2) and (n,), and either None for nothing.
+    # OpenCV 4 returns (n, 1, 2) and (n, 1), OpenCV 5 (n, 2) and (n,); both return None if nothing is detected.
     corners, ids, _, _ = cv2.aruco.CharucoDetector(board.pattern()).detectBoard(image)
     if ids is None or len(ids) < _MIN_CORNERS:
         return None
@@ -48,17 +48,17 @@ def find_charuco(image: Image, board: CharucoBoard) -> Floats | None:
 
 @dataclass(frozen=True, kw_only=True)
 class MarkerEvidence:
-    """Markers in images where the board was not found.
+    """Markers in images in which the board was not detected.
 
     Attributes:
-        as_asked: markers of the board's dictionary, median per image that has any.
-        foreign: share of them whose number is not on the board.
-        best_dictionary: the dictionary that most markers belong to; None without markers, and not looked for where
-            there are markers of the board's own.
-        in_best: markers of that dictionary.
-        mirrored: markers of the board's dictionary in the mirrored images.
-        negative: markers of the board's dictionary with black and white exchanged.
-        other_pattern: whether the board is found with the other value of `legacy`.
+        as_asked: Median number of markers of the board's dictionary, over images that have any.
+        foreign: Fraction of these markers whose number is not on the board.
+        best_dictionary: Name of the dictionary that most markers belong to; None if there are no markers, or if there
+            are markers of the board's own dictionary (other dictionaries are then not tried).
+        in_best: Number of markers of that dictionary.
+        mirrored: Number of markers of the board's dictionary in the mirrored images.
+        negative: Number of markers of the board's dictionary with black and white exchanged.
+        other_pattern: True if the board is detected with the other value of `legacy`.
     """
 
     as_asked: int
@@ -71,11 +71,11 @@ class MarkerEvidence:
 
 
 def examine_markers(images: list[Image], board: CharucoBoard) -> MarkerEvidence:
-    """Look for markers in other ways than the board asks for.
+    """Detect markers under other assumptions than the board's: other dictionary, mirrored, negative, other pattern.
 
     Args:
-        images: a few gray images of one camera, of which three are looked at.
-        board: what was asked for.
+        images: Gray images of one camera, of which three are examined.
+        board: Board that was not detected.
     """
     images = images[:: max(1, len(images) // _EXAMINED)][:_EXAMINED]
     asked = _count_markers(images, board.dictionary)
@@ -97,9 +97,9 @@ def examine_markers(images: list[Image], board: CharucoBoard) -> MarkerEvidence:
 
 
 def _refine(image: Image, points: Floats, board: CharucoBoard) -> Floats:
-    """Refine corners to subpixels in windows that end before the markers.
+    """Refine corners to subpixel accuracy in windows that do not reach the markers.
 
-    OpenCV's detector refines as well, but up to 4.12 returns corners half a pixel to the right and below.
+    OpenCV's detector refines too, but up to version 4.12 it returns corners half a pixel too far right and down.
     """
     columns, rows = board.grid
     lattice = points.reshape(rows, columns, 2)
@@ -114,13 +114,13 @@ def _refine(image: Image, points: Floats, board: CharucoBoard) -> Floats:
     moved = cv2.cornerSubPix(image, start, (half, half), (-1, -1), criteria)
     refined = points.copy()
     refined[there] = np.asarray(moved, dtype=np.float64).reshape(-1, 2)
-    # A window with glare or blur may run off; OpenCV's position is then the better one.
+    # In a window with glare or blur the refinement can diverge; OpenCV's position is then better.
     ran_off = ~(np.linalg.norm(refined - points, axis=-1) <= half)
     return np.where(ran_off[:, None], points, refined)
 
 
 def _best_dictionary(images: list[Image]) -> tuple[str | None, int]:
-    """Return the dictionary of most markers, and how many; small ones of a family begin like the large ones."""
+    """Return the dictionary of most markers and their number; small dictionaries are prefixes of larger ones."""
     families: dict[str, list[str]] = {}
     for name in {name.casefold(): name for name in dictionary_names()}.values():
         families.setdefault(re.sub(r"_(50|100|250|1000)$", "", name), []).append(name)
@@ -143,7 +143,7 @@ def _count_markers(images: list[Image], dictionary: str) -> int:
 
 def _find_markers(image: Image, dictionary: str) -> npt.NDArray[np.int64]:
     parameters = cv2.aruco.DetectorParameters()
-    parameters.errorCorrectionRate = 0.0  # markers of other dictionaries must not be corrected into this one
+    parameters.errorCorrectionRate = 0.0  # do not correct markers of other dictionaries into this one
     detector = cv2.aruco.ArucoDetector(predefined_dictionary(dictionary), parameters)
     _, ids, _ = detector.detectMarkers(image)
     return np.zeros(0, dtype=np.int64) if ids is None else np.asarray(ids, dtype=np.int64).reshape(-1)

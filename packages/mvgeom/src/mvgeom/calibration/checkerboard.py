@@ -1,4 +1,4 @@
-"""Finding chessboards in images, checking that their squares alternate, and which sizes of board there are."""
+"""Detection of chessboards in images, a check that their squares alternate, and the sizes of boards present."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ Image = npt.NDArray[np.uint8]
 Grid = tuple[int, int]
 
 _MIN_ALTERNATION = 0.8
-"""Correlation of the squares' brightness with black-white-black. True boards reach 0.9 to 1, false ones below 0.75."""
+"""Correlation of the squares' brightness with an alternating pattern: real boards 0.9 to 1, false ones below 0.75."""
 _LARGE_SQUARE = 50
-"""px; above this the sector-based detector's own positions are better than corners refined in a window."""
+"""px; for larger squares, the positions of the sector-based detector are better than those refined in a window."""
 _PROBE_SIZE = 1280
 _OFTEN = 0.6
 
 
 def find_chessboard(image: Image, grid: Grid) -> Floats | None:
-    """Find the inner corners of a chessboard with subpixel accuracy.
+    """Detect the inner corners of a chessboard with subpixel accuracy.
 
-    The order is row by row, so that rows and columns turn clockwise in the image as on the board seen from the front,
-    and the square inside the first corner is black. Boards with an odd number of corners along one side and an even
-    one along the other have just one such order, others two (or four, if square).
+    Corners are listed row by row. Rows and columns have the same orientation (clockwise) in the image as on the board
+    seen from the front, and the square inside the first corner is black. If one number of corners is odd and the other
+    even, there is exactly one such order; otherwise there are two (four if the board is square).
 
     Args:
-        image: (H, W) gray.
-        grid: inner corners along the two sides (columns, rows).
+        image: (H, W) gray image.
+        grid: Numbers of inner corners along the two sides (columns, rows).
 
     Returns:
-        (K, 2) px, or None where no such board is found. (A part of a larger board may pass for one: see `probe_grids`.)
+        Corners (K, 2) in full-image px, or None if no such board is detected. A part of a larger board can be detected
+            as a board of this size: see `probe_grids`.
     """
-    # Neither detector finds all that the other does. The sector-based one is the more accurate.
+    # Each detector finds boards that the other misses. The sector-based one is more accurate.
     found, corners = cv2.findChessboardCornersSB(image, grid, flags=cv2.CALIB_CB_EXHAUSTIVE)
     oriented = _orient(image, corners, grid) if found else None
     sector_based = oriented is not None
@@ -51,16 +52,17 @@ def find_chessboard(image: Image, grid: Grid) -> Floats | None:
 
 
 def probe_grids(images: list[Image], asked: Grid) -> dict[Grid, int]:
-    """Find the sizes of board that there are in images: the one asked for, and its neighbors.
+    """Find the sizes of the boards in images: the requested size and similar ones.
 
     Args:
-        images: a few gray images.
-        asked: inner corners along the two sides.
+        images: Gray images to search.
+        asked: Requested numbers of inner corners along the two sides.
 
     Returns:
-        Sizes (the longer side first) that are found, with the number of images; first the most likely one: the largest
-        of those that are found nearly as often as any, since parts of a board pass for smaller ones. Up to two corners
-        more or less along each side are tried, which covers boards whose squares were counted instead of their corners.
+        Sizes (longer side first) that are detected, with the number of images. The most likely size comes first: the
+            largest of those detected nearly as often as any other, because parts of a board are detected as smaller
+            boards. Sizes that differ by up to two corners along each side are tried, which covers boards whose squares
+            were counted instead of their corners.
     """
     longer, shorter = max(asked), min(asked)
     sizes = {(longer + dx, shorter + dy) for dx, dy in product(range(-2, 3), repeat=2)}
@@ -77,14 +79,14 @@ def probe_grids(images: list[Image], asked: Grid) -> dict[Grid, int]:
 
 
 def _find_quickly(image: Image, grid: Grid) -> Floats | None:
-    """Find rough corners by the faster of the two detectors."""
+    """Detect rough corners with the faster of the two detectors."""
     flags = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_FAST_CHECK
     found, corners = cv2.findChessboardCorners(image, grid, flags=flags)
     return _orient(image, corners, grid) if found else None
 
 
 def _orient(image: Image, corners: npt.ArrayLike, grid: Grid) -> Floats | None:
-    """Put corners in the order that `find_chessboard` promises; None where the squares do not alternate."""
+    """Put corners in the order that `find_chessboard` documents; None if the squares do not alternate."""
     columns, rows = grid
     lattice = np.asarray(corners, dtype=np.float64).reshape(rows, columns, 2)
     along, down = lattice[0, -1] - lattice[0, 0], lattice[-1, 0] - lattice[0, 0]
@@ -112,7 +114,7 @@ def _centers(lattice: Floats) -> Floats:
 
 
 def _brightness(image: Image, places: Floats) -> Floats:
-    """Return gray values at (..., 2) px, NaN outside of the image."""
+    """Return gray values at (..., 2) px, NaN outside the image."""
     height, width = image.shape
     columns, rows = places[..., 0].round(), places[..., 1].round()
     inside = (columns >= 0) & (rows >= 0) & (columns <= width - 1) & (rows <= height - 1)
@@ -126,12 +128,12 @@ def _smallest_square(corners: Floats, grid: Grid) -> float:
 
 
 def _refine(image: Image, corners: Floats, grid: Grid) -> Floats:
-    """Refine corners to subpixels in windows that reach a quarter of a square, so that neighbors stay outside."""
+    """Refine corners to subpixel accuracy in windows of a quarter square, which exclude neighboring corners."""
     half = max(2, int(_smallest_square(corners, grid) / 4))
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_COUNT, 50, 1e-4)
     moved = cv2.cornerSubPix(image, corners.astype(np.float32).reshape(-1, 1, 2), (half, half), (-1, -1), criteria)
     refined = np.asarray(moved, dtype=np.float64).reshape(-1, 2)
-    # A window with glare or blur may run off; the first position is then the better one.
+    # In a window with glare or blur the refinement can diverge; the first position is then better.
     ran_off = np.linalg.norm(refined - corners, axis=-1) > half
     return np.where(ran_off[:, None], corners, refined)
 

@@ -24,7 +24,7 @@ __all__ = ["Detections", "Image", "Progress", "detect_boards", "from_points"]
 
 Image = npt.NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]
-"""Called with the camera, the images done and the images in all."""
+"""Called with the camera, the number of processed images and the total number of images."""
 
 _NUM_SAMPLES = 6
 
@@ -34,16 +34,17 @@ class Detections:
     """Corners of the board in the images of all cameras.
 
     Attributes:
-        names: V cameras.
+        names: V camera names.
         sizes: (V, 2) width and height of the images in px.
         object_points: (K, 3) corners in the board's frame and unit.
-        points: (V, F, K, 2) px; NaN where a corner was not found. Boards with fewer than 4 corners do not count.
+        points: (V, F, K, 2) corners in full-image px; NaN where a corner was not detected. Boards with fewer than 4
+            corners do not count.
         frames: F names of the frames.
-        orders: (G, K) orders in which corners may be listed without a detector noticing; see `corner_orders`.
-        findings: what is wrong with the images.
+        orders: (G, K) orders of the corners that a detector cannot distinguish; see `corner_orders`.
+        findings: Problems found in the images.
 
     Raises:
-        InputError: when shapes do not agree.
+        InputError: `wrong-shape`, if the shapes are inconsistent.
     """
 
     names: tuple[str, ...]
@@ -65,8 +66,8 @@ class Detections:
         for field, shape in expected.items():
             if np.shape(getattr(self, field)) != shape:
                 raise InputError(
-                    f"{field} must have shape {shape} for {num_views} cameras, {num_frames} frames and {num_points} "
-                    f"corners, found {np.shape(getattr(self, field))}",
+                    f"{field}: wrong shape, found {np.shape(getattr(self, field))}, expected {shape} for {num_views} "
+                    f"cameras, {num_frames} frames and {num_points} corners",
                     code="wrong-shape",
                     argument=field,
                     found=np.shape(getattr(self, field)),
@@ -74,24 +75,24 @@ class Detections:
 
     @property
     def seen(self) -> npt.NDArray[np.bool_]:
-        """(V, F) where a camera sees at least 4 corners."""
+        """(V, F) booleans, true where a camera sees at least 4 corners."""
         return np.asarray(seen_corners(self.points).sum(-1) >= 4)
 
 
 def from_points(
     names: tuple[str, ...], sizes: Floats, board: Board | Floats, points: Floats, frames: tuple[str, ...] | None = None
 ) -> Detections:
-    """Make detections from corners found elsewhere, or from scene points of known position.
+    """Create detections from corners detected by other software, or from scene points with known positions.
 
     Args:
-        names: V cameras.
-        sizes: (V, 2) width and height in px.
-        board: the board, or (K, 3) known positions of other points (not necessarily in a plane).
-        points: (V, F, K, 2) px; NaN is missing.
-        frames: F names; numbers if left out.
+        names: V camera names.
+        sizes: (V, 2) width and height of the images in px.
+        board: Calibration board, or (K, 3) known positions of other points (not necessarily in a plane).
+        points: (V, F, K, 2) observed points in full-image px; NaN is missing.
+        frames: F names of the frames; numbers if None.
 
     Raises:
-        InputError: when shapes do not agree.
+        InputError: `wrong-shape`, if the shapes are inconsistent.
     """
     positions, orders = (
         (np.asarray(board, dtype=np.float64), np.arange(len(board))[None])
@@ -115,20 +116,21 @@ def detect_boards(
     match: Literal["name", "order"] = "name",
     progress: Progress | None = None,
 ) -> Detections:
-    """Find the board in the images of all cameras.
+    """Detect the board in the images of all cameras.
 
     Args:
-        sources: by camera.
-        board: what to look for.
-        match: how images of different cameras are matched; see `frame_names`.
-        progress: called after each image.
+        sources: Images or videos by camera name.
+        board: Board to detect.
+        match: Method of matching images of different cameras; see `frame_names`.
+        progress: Function called after each image.
 
     Returns:
-        Corners of all frames that at least one camera saw the board at. A camera that saw it in few images, or in
-        none, is looked into, and the reason found is in the findings.
+        Corners of all frames in which at least one camera detected the board. For a camera that detected it in few
+            images or in none, the images are examined and the reason is added to the findings.
 
     Raises:
-        InputError: when images cannot be read or matched, or differ in size within a camera.
+        InputError: `unreadable-file`, if images cannot be read; `unmatched-frames`, if they cannot be matched;
+            `size-mismatch`, if they differ in size within a camera.
     """
     names = frame_names(sources, match)
     find = _finder(board)
@@ -148,8 +150,8 @@ def detect_boards(
                 if sizes.setdefault(camera, size) != size:
                     first = "x".join(map(str, sizes[camera]))
                     raise InputError(
-                        f"camera {camera!r}: image {number} is {size[0]}x{size[1]} px, the first is {first}; all "
-                        "images of a camera must be of one size",
+                        f"camera {camera!r}: image {number} has another size, found {size[0]}x{size[1]} px, expected "
+                        f"{first} px as the first image. Use images of one size per camera.",
                         code="size-mismatch",
                         view=camera,
                     )
@@ -190,7 +192,7 @@ def _finder(board: Board) -> Callable[[Image], Floats | None]:
 def _detect_all(
     pool: ThreadPoolExecutor, find: Callable[[Image], Floats | None], source: Source
 ) -> Iterator[tuple[int, Image, Floats | None]]:
-    """Yield images and corners in order; few images are held at a time. OpenCV works outside of Python's lock."""
+    """Yield images and corners in order; few images are in memory at a time. OpenCV releases Python's global lock."""
     images = read_frames(source)
     waiting: list[tuple[int, Image, Future[Floats | None]]] = []
     ahead = 2 * (os.cpu_count() or 1)

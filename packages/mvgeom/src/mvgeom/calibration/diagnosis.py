@@ -1,4 +1,4 @@
-"""Checking a calibration by keypoints: which cameras disagree with the others, and what would explain it."""
+"""Check of a calibration by keypoints: cameras that disagree with the others, and likely explanations."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ __all__ = ["Check", "check"]
 _SAMPLE = 5_000
 _MIN_SHARED = 20
 _DISAGREES = 0.8
-"""Noise without a camera, in that with it: 1 where it is like the others, give or take a few percent of sampling."""
+"""Limit of noise without a camera / noise with it; about 1, within a few percent, for a camera like the others."""
 _DISTINCT = 0.75
-"""Of three cameras any two agree better than all. The best two must stand out from the second best."""
+"""Limit for three cameras, of which any two agree better than all: the best pair must be clearly below the second."""
 _POSE_EXPLAINS = 0.6
 _MUCH_WORSE = 6.0
 _REFINABLE_DEG = 10.0
@@ -35,18 +35,19 @@ _SMALLEST_GAIN = 0.3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Check:
-    """Result of checking a calibration by keypoints.
+    """Result of a check of a calibration by keypoints.
 
     Attributes:
-        names: V cameras.
-        num_points: (V,) keypoints that other cameras see, too.
-        error: (V,) median reprojection error in px of points triangulated from all cameras.
-        error_of_others: (V,) median error in px over the other cameras when this one is left out of the triangulation.
-        own_error: (V,) median error in px of this camera when it is left out.
-        noise: standard deviation of the keypoints per pixel coordinate that all cameras together suggest; infinite
-            where no point can be triangulated.
-        noise_without: (V,) the same without this camera; NaN with fewer than three cameras.
-        findings: what is wrong; empty where nothing is.
+        names: V camera names.
+        num_points: (V,) number of keypoints of each camera that other cameras see too.
+        error: (V,) median reprojection error in px, of points triangulated from all cameras.
+        error_of_others: (V,) median reprojection error in px over the other cameras, with this camera left out of the
+            triangulation.
+        own_error: (V,) median reprojection error in px of this camera, with this camera left out of the triangulation.
+        noise: Standard deviation of the keypoints per pixel coordinate in px, estimated from all cameras; infinite if
+            no point can be triangulated.
+        noise_without: (V,) standard deviation in px, estimated without this camera; NaN with fewer than three cameras.
+        findings: Problems found; empty if there are none.
     """
 
     names: tuple[str, ...]
@@ -60,51 +61,53 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """True if no error was found (warnings aside)."""
+        """True if no finding is an error; warnings are allowed."""
         return all(each.severity != "error" for each in self.findings)
 
 
 def check(cams: CameraGroup, points: Floats, *, image_sizes: Sequence[Sequence[float]] | None = None) -> Check:
-    """Look for cameras that disagree with the others, and for the usual mistakes behind it.
+    """Find cameras that disagree with the others, and the common mistakes that cause it.
 
-    Each camera is left out of the triangulation in turn. If the others then agree much better among themselves, it is
-    the one that is wrong: its pose is determined anew from the others' points, which tells by how much. Two views
-    exchanged, keypoints of a resized or mirrored image, equal cameras and keypoints outside of the image are looked for
-    by trying.
+    Each camera is left out of the triangulation in turn. If the others then agree much better among themselves, this
+    camera is wrong. Its pose is then estimated from the others' points, which shows the size of the error. The
+    following mistakes are tested: two views exchanged, keypoints of a resized or mirrored image, equal cameras, and
+    keypoints outside the image.
 
     Args:
         cams: V cameras, NumPy, no batch dimensions.
-        points: (N, V, K, 2) full-image px of K keypoints in N frames; NaN is missing. Of many, some are taken evenly.
-        image_sizes: (V, 2) true width and height of the images that the keypoints are of, where they are known.
+        points: (N, V, K, 2) K keypoints in N frames, in full-image px; NaN is missing. If there are many, an evenly
+            spaced subset is used.
+        image_sizes: (V, 2) true width and height in px of the images that the keypoints belong to; None if unknown.
 
     Returns:
-        Errors with and without each camera, and findings with their evidence in numbers.
+        Errors in px with and without each camera, and findings with their evidence in numbers.
 
     Raises:
-        InputError: for wrong shapes, fewer than two cameras, or fewer than 20 points that two cameras see.
+        InputError: `wrong-shape`, if a shape is wrong; `too-few-views`, if there are fewer than two cameras;
+            `too-few-points`, if fewer than 20 points are seen by two cameras.
     """
     flat = _sample(cams, points)
     table = _leave_one_out(cams, flat, list(range(len(cams))))
     findings = [*find_copies(cams, flat), *compare_sizes(cams, flat, image_sizes), *explain(cams, flat)]
-    # What undoes the disagreement needs no second name.
+    # If a mistake explains the disagreement, the cameras are not reported again.
     if not any(each.code in EXPLANATIONS for each in findings):
         findings += _disagreeing(cams, flat, float(table["noise"]))
     return Check(names=cams.names, findings=sort_findings(findings), **table)  # type: ignore[arg-type]
 
 
 def _sample(cams: CameraGroup, points: Floats) -> Floats:
-    """Return (V, P, 2) keypoints that at least two cameras see."""
+    """Return keypoints (V, P, 2) that at least two cameras see."""
     points = np.asarray(points, dtype=np.float64)
     if points.ndim != 4 or points.shape[1] != len(cams) or points.shape[3] != 2:
         raise InputError(
-            f"keypoints must have shape (N, {len(cams)}, K, 2) for cameras {list(cams.names)}, found {points.shape}",
+            f"points: wrong shape, found {points.shape}, expected (N, {len(cams)}, K, 2) for {list(cams.names)}",
             code="wrong-shape",
             argument="points",
             found=points.shape,
         )
     if len(cams) < 2:
         raise InputError(
-            "keypoints of one camera cannot check anything; at least two cameras are needed",
+            "cameras: too few for a check, found 1, expected at least 2",
             code="too-few-views",
             found=len(cams),
             expected=2,
@@ -113,7 +116,7 @@ def _sample(cams: CameraGroup, points: Floats) -> Floats:
     shared = np.flatnonzero(seen_corners(flat).sum(axis=0) >= 2)
     if len(shared) < _MIN_SHARED:
         raise InputError(
-            f"only {len(shared)} keypoints are seen by two cameras or more; a check needs {_MIN_SHARED} at least",
+            f"points: too few keypoints seen by two cameras or more, found {len(shared)}, expected {_MIN_SHARED}",
             code="too-few-points",
             found=len(shared),
             expected=_MIN_SHARED,
@@ -122,7 +125,7 @@ def _sample(cams: CameraGroup, points: Floats) -> Floats:
 
 
 def _leave_one_out(cams: CameraGroup, flat: Floats, views: list[int]) -> dict[str, Floats | float]:
-    """Return the numbers of `Check`, for the given views."""
+    """Return the fields of `Check` for the given views."""
     group, flat = cams.select([cams.names[view] for view in views]), flat[views]
     errors = _errors(group, flat)
     count = len(views)
@@ -145,12 +148,12 @@ def _leave_one_out(cams: CameraGroup, flat: Floats, views: list[int]) -> dict[st
 
 
 def _disagreeing(cams: CameraGroup, flat: Floats, noise: float) -> list[Finding]:
-    """Find disagreeing cameras, the worst first, as long as those left agree much better without it."""
+    """Find disagreeing cameras, the worst first, as long as the remaining ones agree much better without it."""
     findings: list[Finding] = []
     side = float(cams.sizes.max())
     views = list(range(len(cams)))
     left = noise
-    # Three cameras are left alone once a fourth has been found out: two always agree better than three.
+    # Three remaining cameras are not examined once a fourth was found: two always agree better than three.
     while len(views) > (3 if findings else 2):
         table = _leave_one_out(cams, flat, views)
         without = np.asarray(table["noise_without"])
@@ -172,22 +175,22 @@ def _disagreeing(cams: CameraGroup, flat: Floats, noise: float) -> list[Finding]
         left = numbers.noise_without
     if left > NO_AGREEMENT * side:
         text = (
-            f"the keypoints agree to {left:.0f} px only ({100 * left / side:.0f} % of the image), whichever camera "
-            "is left out: keypoints of crops that were not mapped back to the frame, views in another order than "
-            "the cameras, or the calibration of another session?"
+            f"all cameras: the keypoints agree only to {left:.0f} px ({100 * left / side:.0f} % of the image), "
+            "whichever camera is left out. Possible causes: keypoints of crops that were not mapped back to full-image "
+            "px, views in another order than the cameras, or the calibration of another session"
         )
         return [error("no_agreement", cams.names, text, noise=left)]
     if not findings and left > _POOR_AGREEMENT * side:
         text = (
-            f"the keypoints agree to {left:.1f} px only, and leaving out a camera does not tell which is wrong. "
-            "`mvgeom refine` may correct it"
+            f"all cameras: the keypoints agree only to {left:.1f} px, and leaving out a camera does not show which one "
+            "is wrong. `mvgeom refine` may correct it"
         )
         return [warning("poor_agreement", cams.names, text, noise=left)]
     return findings
 
 
 class _Evidence(NamedTuple):
-    """Noise with and without a camera, and median errors in px when it is left out, its own and the others'."""
+    """Noise with and without a camera, and median errors in px with it left out: its own and the others'."""
 
     noise: float
     noise_without: float
@@ -216,10 +219,10 @@ def _describe(cams: CameraGroup, flat: Floats, view: int, rest: list[int], numbe
         )
     else:
         text += (
-            f" No other pose helps (its best misses by {after:.1f} px): look at its keypoints, its synchronization "
+            f" No other pose helps (the best one misses by {after:.1f} px). Check its keypoints, its synchronization "
             "and its intrinsics"
         )
-    # Keypoints that are merely worse in one view do not speak against its calibration.
+    # Keypoints that are only less accurate in one view do not show that its calibration is wrong.
     build = error if by_pose or numbers.own_error > _MUCH_WORSE * numbers.error_of_others else warning
     return build(
         "camera_disagrees",

@@ -1,4 +1,4 @@
-"""Mistakes that spoil all keypoints of a view, found by undoing them: exchanged views, resized or mirrored images."""
+"""Mistakes that affect all keypoints of a view, found by undoing them: exchanged views, resized or mirrored images."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from mvgeom.triangulation import reprojection_error, triangulate
 __all__ = ["EXPLANATIONS", "NO_AGREEMENT", "explain"]
 
 EXPLANATIONS = ("swapped_views", "image_size", "mirrored_images")
-"""Codes of these findings."""
+"""Codes of the findings of `explain`."""
 
 NO_AGREEMENT = 0.02
-"""Keypoints' noise, in the longer side of the image, above which they have nothing to do with each other."""
+"""Limit of the keypoints' noise, as a fraction of the image's longer side; above it the views are unrelated."""
 
 _SCALES = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 4 / 3, 3 / 2, 2.0, 3.0, 4.0)
 _BETTER = 0.4
@@ -31,7 +31,7 @@ _MAX_MISTAKES = 4
 
 
 class _Hypothesis(NamedTuple):
-    """Keypoints with one mistake undone, and how to tell of it."""
+    """Keypoints with one mistake undone, and a description of the mistake."""
 
     code: str
     views: tuple[int, ...]
@@ -41,14 +41,15 @@ class _Hypothesis(NamedTuple):
 
 
 def explain(cams: CameraGroup, flat: Floats) -> list[Finding]:
-    """Find mistakes whose undoing makes the keypoints agree, at less than 0.4 times the noise; the most telling first.
+    """Find mistakes that, once undone, reduce the keypoints' noise to less than 0.4 times; the largest reduction first.
 
     Args:
         cams: V cameras.
-        flat: (V, P, 2) full-image px; NaN is missing.
+        flat: (V, P, 2) keypoints in full-image px; NaN is missing.
 
     Returns:
-        Errors of code `swapped_views`, `image_size` or `mirrored_images`; none where nothing of this kind helps.
+        Findings, errors of code `swapped_views`, `image_size` or `mirrored_images`; empty if no such mistake reduces
+            the noise.
     """
     points = flat[:, :: max(1, -(-flat.shape[1] // _MAX_POINTS))]
     noise, count = _noise(cams, points)
@@ -62,10 +63,10 @@ def explain(cams: CameraGroup, flat: Floats) -> list[Finding]:
         if best is None or best_noise > _BETTER * noise:
             break
         names = [cams.names[view] for view in best.views]
-        text = f"{best.what}: with that undone the keypoints agree to {best_noise:.1f} px instead of {noise:.1f} px"
+        text = f"{best.what}; with this undone, the keypoints agree to {best_noise:.1f} px instead of {noise:.1f} px"
         findings.append(error(best.code, names, text, noise=noise, noise_undone=best_noise, parameter=best.parameter))
         points, (noise, count) = best.points, _noise(cams, best.points)
-    # What leaves keypoints that do not agree was no explanation.
+    # If the keypoints still do not agree, the mistakes found do not explain the disagreement.
     return findings if noise < NO_AGREEMENT * float(cams.sizes.max()) else []
 
 
@@ -76,7 +77,7 @@ def _hypotheses(cams: CameraGroup, points: Floats) -> Iterator[_Hypothesis]:
         swapped[list(pair)] = points[list(pair[::-1])]
         names = " and ".join(repr(cams.names[view]) for view in pair)
         yield _Hypothesis("swapped_views", pair, swapped, f"the keypoints of {names} are exchanged", 0.0)
-    # One wrong view of two looks like the other wrong in the opposite way; all at once comes first.
+    # With two views, a mistake in one looks like the opposite mistake in the other; all views together come first.
     for views in (everyone, *((view,) for view in everyone)):
         who = "all cameras" if views == everyone else f"camera {cams.names[views[0]]!r}"
         for scale in _SCALES:
@@ -91,7 +92,7 @@ def _hypotheses(cams: CameraGroup, points: Floats) -> Iterator[_Hypothesis]:
 
 
 def _noise(cams: CameraGroup, points: Floats) -> tuple[float, int]:
-    """Return the keypoints' noise (infinite without points) and the number of keypoints it is from."""
+    """Return the keypoints' noise in px (infinite without points) and the number of keypoints it is computed from."""
     errors = reprojection_error(triangulate(points, cams), points, cams)
     noise = noise_from_errors(errors)
     return (noise if np.isfinite(noise) else np.inf), int(np.isfinite(errors).sum())

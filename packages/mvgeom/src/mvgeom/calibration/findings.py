@@ -1,4 +1,4 @@
-"""A finding: what is wrong, in words a person can act on, with the numbers that show it."""
+"""Findings: problems described in text and numbers."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Severity = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that is wrong, or worth knowing.
+    """A problem, or a fact worth knowing.
 
     Attributes:
-        code: what it is, for programs: `too_few_boards`, `mirrored_images`, `camera_disagrees`, ...
-        severity: an error makes the result useless or impossible, a warning makes it worse than it could be, a note
-            tells what was done.
-        cameras: those concerned.
-        text: one or two sentences: what, how it shows, what to do.
-        evidence: the numbers in the text.
+        code: Kind of finding, for programs: `too_few_boards`, `mirrored_images`, `camera_disagrees`, ...
+        severity: Severity of the finding. An error means that the result is useless or impossible, a warning that it is
+            worse than it could be; a note describes a correction that was made.
+        cameras: Names of the affected cameras.
+        text: Description in one or two sentences: the problem, its evidence, and what to do.
+        evidence: Numbers in the text, by name.
     """
 
     code: str
@@ -37,25 +37,25 @@ class Finding:
 
 
 def error(code: str, cameras: Sequence[str], text: str, **evidence: float) -> Finding:
-    """Make a finding that makes the result useless or impossible; evidence by name."""
+    """Create a finding for a result that is useless or impossible; evidence by name."""
     return Finding(code=code, severity="error", cameras=tuple(cameras), text=text, evidence=evidence)
 
 
 def warning(code: str, cameras: Sequence[str], text: str, **evidence: float) -> Finding:
-    """Make a finding that makes the result worse than it could be; evidence by name."""
+    """Create a finding for a result that is worse than it could be; evidence by name."""
     return Finding(code=code, severity="warning", cameras=tuple(cameras), text=text, evidence=evidence)
 
 
 def note(code: str, cameras: Sequence[str], text: str, **evidence: float) -> Finding:
-    """Make a finding that tells what was done; evidence by name."""
+    """Create a finding that describes a correction that was made; evidence by name."""
     return Finding(code=code, severity="note", cameras=tuple(cameras), text=text, evidence=evidence)
 
 
 class CalibrationError(InputError):
-    """Images that do not allow a calibration.
+    """The detections do not allow a calibration.
 
     Attributes:
-        findings: Reasons, errors first.
+        findings: Findings that give the reasons, errors first.
     """
 
     findings: tuple[Finding, ...]
@@ -70,5 +70,5 @@ class CalibrationError(InputError):
 
 
 def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Sort findings: errors first, then warnings, then notes; the order is kept within each."""
+    """Sort findings: errors, then warnings, then notes; the order within each severity is kept."""
     return tuple(sorted(findings, key=lambda each: ("error", "warning", "note").index(each.severity)))

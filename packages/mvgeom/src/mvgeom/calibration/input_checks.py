@@ -1,4 +1,4 @@
-"""Mistakes that show before anything is triangulated: a camera or table twice, images of another size."""
+"""Checks before triangulation: duplicated cameras or tables, and images of another size."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _OUTSIDE = 0.02
 
 
 def find_copies(cams: CameraGroup, flat: Floats) -> list[Finding]:
-    """Find pairs of cameras at one place, and views with the same keypoints.
+    """Find pairs of cameras with the same pose, and pairs of views with the same keypoints.
 
     Args:
         cams: V cameras.
-        flat: (V, P, 2) full-image px; NaN is missing.
+        flat: (V, P, 2) keypoints in full-image px; NaN is missing.
     """
     findings = []
     centers, extent = cams.centers, float(np.ptp(cams.centers, axis=0).max())
@@ -44,30 +44,30 @@ def find_copies(cams: CameraGroup, flat: Floats) -> list[Finding]:
         equal = float(np.isclose(flat[one][both], flat[other][both], atol=1e-6).all(-1).mean()) if both.any() else 0.0
         if equal > 0.5:
             text = (
-                f"{100 * equal:.0f} % of the keypoints of {pair[0]!r} and {pair[1]!r} are the same: was one table "
-                "read twice?"
+                f"{100 * equal:.0f} % of the keypoints of {pair[0]!r} and {pair[1]!r} are the same: one table "
+                "was probably read twice"
             )
             findings.append(error("identical_keypoints", pair, text, share=equal))
     return findings
 
 
 def compare_sizes(cams: CameraGroup, flat: Floats, image_sizes: Sequence[Sequence[float]] | None) -> list[Finding]:
-    """Find images of another size than the calibration says, and keypoints outside of it.
+    """Find images whose size differs from the calibration's, and keypoints outside the calibration's image.
 
     Args:
         cams: V cameras.
-        flat: (V, P, 2) full-image px; NaN is missing.
-        image_sizes: (V, 2) true width and height in px, where they are known.
+        flat: (V, P, 2) keypoints in full-image px; NaN is missing.
+        image_sizes: (V, 2) true width and height of the images in px; None if unknown.
 
     Raises:
-        InputError: when the sizes are not (V, 2).
+        InputError: `wrong-shape`, if the sizes are not (V, 2).
     """
     findings = []
     if image_sizes is not None:
         sizes = np.asarray(image_sizes, dtype=np.float64)
         if sizes.shape != (len(cams), 2):
             raise InputError(
-                f"image_sizes must have shape ({len(cams)}, 2), found {sizes.shape}",
+                f"image_sizes: wrong shape, found {sizes.shape}, expected ({len(cams)}, 2)",
                 code="wrong-shape",
                 argument="image_sizes",
                 found=sizes.shape,
@@ -76,7 +76,7 @@ def compare_sizes(cams: CameraGroup, flat: Floats, image_sizes: Sequence[Sequenc
             if not np.array_equal(expected, found):
                 scale = found / expected
                 resized = np.isclose(scale[0], scale[1], rtol=2e-3)
-                hint = "that is no resizing but a crop or a stretch: find out which, the principal point moves with it"
+                hint = "the images were cropped or stretched, not resized: find out which, it moves the principal point"
                 if resized:
                     hint = f"they are resized by {scale[0]:.3g}: resize the calibration, too (CameraGroup.resize)"
                 text = (
@@ -92,9 +92,9 @@ def compare_sizes(cams: CameraGroup, flat: Floats, image_sizes: Sequence[Sequenc
         if share > _OUTSIDE:
             reach = flat[view][present[view]].max(axis=0)
             text = (
-                f"camera {name!r}: {100 * share:.0f} % of its keypoints lie outside of its {cams.sizes[view, 0]:g}x"
-                f"{cams.sizes[view, 1]:g} px (up to {reach[0]:.0f}, {reach[1]:.0f}): keypoints of another image "
-                "size, or of crops that were not mapped back?"
+                f"camera {name!r}: {100 * share:.0f} % of its keypoints lie outside its image of "
+                f"{cams.sizes[view, 0]:g}x{cams.sizes[view, 1]:g} px (up to {reach[0]:.0f}, {reach[1]:.0f}): probably "
+                "keypoints of another image size, or of crops that were not mapped back"
             )
             findings.append(warning("outside_image", [name], text, share=share))
     return findings

@@ -1,4 +1,4 @@
-"""Intrinsics of one camera from its views of a board: focal length by trial, then everything by adjustment."""
+"""Intrinsics of one camera from its views of a board: a search over the focal length, then adjustment."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from mvgeom.errors import InputError
 __all__ = ["LENSES", "MIN_BOARDS", "Lens", "calibrate_intrinsics", "known_intrinsics"]
 
 LENSES = (0, 1, 2, 4, 5, 8, 12, 14)
-"""Numbers of distortion coefficients that may be asked for: 1 and 2 are radial ones only."""
+"""Allowed numbers of distortion coefficients; 1 and 2 are radial only."""
 
 MIN_BOARDS = 3
 _FEW_BOARDS = 10
 _FOCAL_TRIALS = np.geomspace(0.35, 6.0, 24)
-"""In units of the longer side of the image: fields of view from 110 to 10 degrees."""
+"""Focal lengths to try, in units of the image's longer side: fields of view from 110 to 10 degrees."""
 _TRIAL_BOARDS = 8
 _OUTLIER_SIGMAS = 6.0
 
@@ -34,13 +34,14 @@ class Lens:
     """Parameters of a lens that a calibration estimates.
 
     Attributes:
-        num_coefficients: 0, 1 or 2 (radial), 4, 5, 8, 12 or 14 of OpenCV's Brown-Conrady model; 4 for fisheye.
-        fisheye: Kannala-Brandt model.
-        fix_intrinsics: keep focal lengths and principal point as given.
-        fix_distortion: keep the coefficients as given.
+        num_coefficients: Number of distortion coefficients: 0, 1 or 2 (radial), 4, 5, 8, 12 or 14 of OpenCV's
+            Brown-Conrady model; 4 for fisheye.
+        fisheye: True for the Kannala-Brandt model.
+        fix_intrinsics: True to keep focal lengths and principal point as given.
+        fix_distortion: True to keep the distortion coefficients as given.
 
     Raises:
-        InputError: for a number of coefficients that no model has.
+        InputError: `unknown-choice`, if no lens model has this number of coefficients.
     """
 
     num_coefficients: int = 5
@@ -51,14 +52,14 @@ class Lens:
     def __post_init__(self) -> None:
         if self.num_coefficients not in LENSES:
             raise InputError(
-                f"the number of distortion coefficients must be one of {LENSES}, found {self.num_coefficients}",
+                f"num_coefficients: found {self.num_coefficients}, expected one of {LENSES}",
                 code="unknown-choice",
                 argument="num_coefficients",
                 found=self.num_coefficients,
             )
         if self.fisheye and self.num_coefficients != 4:
             raise InputError(
-                f"a fisheye lens has 4 distortion coefficients, found {self.num_coefficients}",
+                f"num_coefficients: found {self.num_coefficients}, expected 4 for a fisheye lens",
                 code="unknown-choice",
                 argument="num_coefficients",
                 found=self.num_coefficients,
@@ -66,11 +67,11 @@ class Lens:
 
     @property
     def stored_coefficients(self) -> int:
-        """Length of the distortion array: OpenCV's next that holds them."""
+        """Length of the stored distortion array: the next length that OpenCV supports."""
         return {1: 4, 2: 4}.get(self.num_coefficients, self.num_coefficients)
 
     def free(self, num_views: int, stored: int) -> Booleans:
-        """Return which parameters (V, 6 + 4 + stored) may change: all of the pose, and of the lens what is sought."""
+        """Return booleans (V, 6 + 4 + stored), true for free parameters: pose and lens parameters to estimate."""
         free = np.ones((num_views, NUM_POSE + NUM_INTRINSICS + stored), dtype=bool)
         free[:, NUM_POSE : NUM_POSE + NUM_INTRINSICS] = not self.fix_intrinsics
         free[:, NUM_POSE + NUM_INTRINSICS :] = not self.fix_distortion
@@ -81,25 +82,25 @@ class Lens:
 def calibrate_intrinsics(
     name: str, size: Floats, points: Floats, object_points: Floats, lens: Lens
 ) -> tuple[CameraGroup, Booleans, float, tuple[Finding, ...]]:
-    """Calibrate the intrinsics of one camera on its own.
+    """Calibrate the intrinsics of one camera from its own images.
 
-    The focal length is tried out, with the principal point in the middle and no distortion; then focal length and
-    board poses are adjusted, then all that the lens leaves free, with a robust loss. Boards that fit much worse than
-    the others (misdetected corners) are left out and the rest adjusted again.
+    First the focal length is found by a search, with the principal point at the image center and no distortion. Then
+    focal length and board poses are adjusted, and finally all free parameters of the lens, with a robust loss. Boards
+    that fit much worse than the others (false corners) are left out, and the adjustment is repeated.
 
     Args:
-        name: of the camera.
-        size: (2,) width and height in px.
-        points: (F, K, 2) px; NaN is missing.
-        object_points: (K, 3) board.
-        lens: what is sought.
+        name: Name of the camera.
+        size: (2,) image width and height in px.
+        points: (F, K, 2) board corners in full-image px; NaN is missing.
+        object_points: (K, 3) corners in the board's frame and unit.
+        lens: Lens parameters to estimate.
 
     Returns:
-        A group of this one camera at the world's origin, (F,) which boards were used, the root mean square of their
-        reprojection errors in px, and what there is to say.
+        A group with this one camera at the world's origin, booleans (F,) for the boards that were used, the root mean
+        square of their reprojection errors in px, and findings.
 
     Raises:
-        CalibrationError: with fewer than 3 boards.
+        CalibrationError: If there are fewer than 3 boards, or no focal length fits them.
     """
     seen = seen_corners(points).sum(-1) >= 4
     if seen.sum() < MIN_BOARDS:
@@ -127,31 +128,33 @@ def calibrate_intrinsics(
     if (seen & ~used).any():
         left_out = int((seen & ~used).sum())
         text = (
-            f"camera {name!r}: {left_out} of {seen.sum()} boards do not fit its lens (corners found wrongly, or a "
-            "moving board) and were left out"
+            f"camera {name!r}: {left_out} of {seen.sum()} boards do not fit its lens (false corners, or a moving "
+            "board) and were left out"
         )
         findings.append(note("boards_left_out", [name], text, left_out=left_out, boards=int(seen.sum())))
     return camera, used, float(np.sqrt((rms[~outliers] ** 2).mean())), tuple(findings)
 
 
 def known_intrinsics(name: str, size: Floats, cameras: CameraGroup, lens: Lens) -> CameraGroup:
-    """Return a group of one camera at the world's origin with the intrinsics of the camera of that name.
+    """Return a group with one camera at the world's origin, with the intrinsics of the camera of that name.
 
     Raises:
-        InputError: when there is none, the image size differs, or the lens model differs while it may change.
+        InputError: `missing-view`, if there is no such camera; `size-mismatch`, if the image size differs;
+            `cameras-differ`, if the lens model differs and the distortion is not fixed.
     """
     one = cameras.select([name])
     if not np.array_equal(one.sizes[0], size):
         given, found = ("{:g}x{:g}".format(*each) for each in (one.sizes[0], size))
         raise InputError(
-            f"camera {name!r}: the given intrinsics are for images of {given} px, the images are {found} px; resize "
-            "the calibration (CameraGroup.resize) or use images of that size",
+            f"camera {name!r}: the given intrinsics are for another image size, found {given} px, expected {found} px. "
+            "Resize the calibration (CameraGroup.resize) or use images of that size.",
             code="size-mismatch",
             view=name,
         )
     if one.fisheye[0] != lens.fisheye and not lens.fix_distortion:
         raise InputError(
-            f"camera {name!r}: the given intrinsics have {'a' if one.fisheye[0] else 'no'} fisheye lens",
+            f"camera {name!r}: the given intrinsics have {'a' if one.fisheye[0] else 'no'} fisheye lens, expected "
+            f"{'a' if lens.fisheye else 'no'} fisheye lens",
             code="cameras-differ",
             view=name,
         )
@@ -159,7 +162,7 @@ def known_intrinsics(name: str, size: Floats, cameras: CameraGroup, lens: Lens) 
 
 
 def _first_guess(name: str, size: Floats, points: Floats, object_points: Floats, lens: Lens) -> CameraGroup:
-    """Find the focal length with which the boards, spread evenly over those there are, fit a plane best."""
+    """Find the focal length that fits best, from at most a few boards, spread evenly over all."""
     chosen = np.unique(np.linspace(0, len(points) - 1, min(_TRIAL_BOARDS, len(points))).astype(int))
     best, smallest = None, np.inf
     for factor in _FOCAL_TRIALS:
@@ -178,7 +181,7 @@ def _first_guess(name: str, size: Floats, points: Floats, object_points: Floats,
         if misfit < smallest:
             best, smallest = camera, misfit
     if best is None:
-        text = f"camera {name!r}: no focal length explains its boards; is the number of corners right?"
+        text = f"camera {name!r}: no focal length fits its boards. Check the number of corners of the board"
         raise CalibrationError([error("no_pose", [name], text)])
     return best.replace(distortion=np.zeros((1, lens.stored_coefficients)))
 
@@ -206,7 +209,7 @@ def _alone(camera: CameraGroup, points: Floats, object_points: Floats, poses: Fl
 def _too_few(name: str, count: int, build: Callable[..., Finding]) -> Finding:
     needed = f"at least {MIN_BOARDS} are needed" if build is error else "20 or more give better intrinsics"
     text = (
-        f"camera {name!r} saw the board in {count} images; {needed}, at different places and tilts (or give its "
+        f"camera {name!r} saw the board in {count} images; {needed}, at different positions and tilts (or give its "
         "intrinsics from an earlier calibration)"
     )
     return build("too_few_boards", [name], text, boards=count)

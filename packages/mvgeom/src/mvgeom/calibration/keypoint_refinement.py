@@ -1,4 +1,4 @@
-"""Refining a calibration by keypoints of the subject itself: the same adjustment, with points instead of boards."""
+"""Refinement of a calibration by keypoints of the subject: bundle adjustment with points instead of boards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mvgeom.triangulation import reprojection_error, triangulate
 __all__ = ["KEEP_INTRINSICS", "MIN_POINTS", "Errors", "Refinement", "refine"]
 
 MIN_POINTS = 20
-"""Per camera. Six parameters of a pose need a few points; that outliers among them show needs more."""
+"""Smallest number of keypoints per camera. A pose needs only a few points; detecting outliers needs more."""
 
 _MAX_ROUNDS = 5
 _LOSS_SIGMAS = 2.0
@@ -41,13 +41,13 @@ KEEP_INTRINSICS = Lens(num_coefficients=0, fix_intrinsics=True, fix_distortion=T
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Errors:
-    """Reprojection errors before and after, of points triangulated anew from all views by linear least squares.
+    """Reprojection errors before and after a refinement, of points triangulated from all views by linear least squares.
 
     Attributes:
-        before: (V,) median over points of each camera's error in px with the cameras as given; NaN without points.
-        after: (V,) the same with the refined cameras.
-        overall_before: median over all cameras, px.
-        overall_after: the same with the refined cameras.
+        before: (V,) median reprojection error in px of each camera with the given cameras; NaN without points.
+        after: (V,) median reprojection error in px of each camera with the refined cameras; NaN without points.
+        overall_before: Median reprojection error in px over all cameras, with the given cameras.
+        overall_after: Median reprojection error in px over all cameras, with the refined cameras.
     """
 
     before: Floats
@@ -58,19 +58,19 @@ class Errors:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Refinement:
-    """Refined cameras and what changed.
+    """Refined cameras and their changes.
 
     Attributes:
-        cameras: V cameras, in the world and scale of the given ones.
-        points_3d: (N, K, 3) world; NaN where fewer than two cameras that agree see the point.
+        cameras: V refined cameras, in the world and scale of the given ones.
+        points_3d: (N, K, 3) world points; NaN where fewer than two agreeing cameras see the point.
         residuals: (N, V, K, 2) projection of these points minus keypoint in px; NaN where there is none.
-        errors: before and after, judged alike.
-        rotation_deg: (V,) by how much each camera turned.
-        shift: (V,) by how much each camera's center moved, in the world's unit.
-        noise: standard deviation of the keypoints per pixel coordinate after the refinement.
-        deviations: standard deviations of what was adjusted, for that noise.
-        iterations: steps of the adjustment.
-        converged: whether its last round ended before its limit of steps.
+        errors: Reprojection errors in px before and after, computed in the same way.
+        rotation_deg: (V,) rotation of each camera relative to the given pose, in degrees.
+        shift: (V,) distance of each camera center from the given one, in the world's unit.
+        noise: Standard deviation of the keypoints per pixel coordinate in px, after the refinement.
+        deviations: Standard deviations of the adjusted parameters for that noise.
+        iterations: Number of steps of the adjustment.
+        converged: True if the last round of the adjustment ended before its limit of steps.
     """
 
     cameras: CameraGroup
@@ -97,32 +97,35 @@ def refine(
     max_points: int = 20_000,
     progress: Callable[[str], None] | None = None,
 ) -> Refinement:
-    """Adjust the cameras so that keypoints of a subject, seen in many frames, agree.
+    """Refine cameras so that keypoints of a subject, seen in many frames, agree.
 
-    Points start where the views that agree triangulate them. Cameras and points are then adjusted together with a
-    robust loss, and points triangulated anew with the new cameras, until the keypoints' noise changes no more: points
-    that a wrong camera had spoiled come back.
+    Points are triangulated from the views that agree. Then cameras and points are adjusted together with a robust loss,
+    and points are triangulated again with the new cameras. This is repeated until the keypoints' noise no longer
+    changes, so points that were excluded because of a wrong camera are used again.
 
-    Keypoints say nothing about the world's position, orientation and size. These are kept so that the cameras change
-    least, or, with `hold`, so that one camera stays exactly where it is; see `keep_world`.
+    Keypoints do not determine the world's position, orientation and scale. These are chosen so that the cameras change
+    least, or, with `hold`, so that the pose of one camera is unchanged; see `keep_world`.
 
     Args:
-        cams: V cameras to start from, NumPy, no batch dimensions; within a few degrees of the truth.
-        points: (N, V, K, 2) full-image px of K keypoints in N frames, labels or predictions; NaN is missing.
-        weights: (N, V, K) of the squared errors, such as confidences; None for equal ones. 0 or NaN removes a keypoint.
-        lens: which intrinsics may change; none by default. Distortion changes up to `num_coefficients`.
-        loss: of the errors, see `schur.adjust`.
-        loss_scale: px where the loss begins to give less weight; None takes twice the keypoints' noise.
-        hold: camera whose pose stays as given.
-        max_points: of more points, an even selection is adjusted; all of them are triangulated at the end.
-        progress: called at each round.
+        cams: V initial cameras, NumPy, no batch dimensions; within a few degrees of the true poses.
+        points: (N, V, K, 2) K keypoints in N frames (labels or predictions), in full-image px; NaN is missing.
+        weights: (N, V, K) weights of the squared errors, such as confidences; 0 or NaN removes a keypoint. None means
+            equal weights.
+        lens: Intrinsics that may change; none by default. Up to `num_coefficients` distortion coefficients change.
+        loss: Loss of the reprojection errors, see `schur.adjust`.
+        loss_scale: Error in px beyond which the loss reduces the weight; None means twice the keypoints' noise.
+        hold: Name of the camera whose pose is kept as given; None keeps no pose fixed.
+        max_points: Largest number of points to adjust; of more points, an evenly spaced subset is adjusted. All points
+            are triangulated at the end.
+        progress: Function called at each round.
 
     Returns:
-        The refined cameras, points and errors.
+        Refined cameras, world points and reprojection errors.
 
     Raises:
-        InputError: for wrong shapes, an unknown camera, fewer than two cameras, or a camera that shares fewer than 20
-            points with others (the message names it and the number).
+        InputError: `wrong-shape`, if a shape is wrong; `missing-view`, if `hold` is not a camera; `too-few-views`, if
+            there are fewer than two cameras; `too-few-points`, if a camera shares fewer than 20 points with others (the
+            message has its name and the number).
     """
     say = progress or (lambda _: None)
     points, weight = _observations(cams, points, weights)
@@ -140,7 +143,7 @@ def refine(
 
     refined, iterations = cams, 0
     noise = keypoint_noise(flat[:, chosen], cams)
-    if not np.isfinite(noise):  # a camera so wrong that no point lies in front of all
+    if not np.isfinite(noise):  # a camera is so wrong that no point is in front of all cameras
         noise = _FIRST_NOISE * float(cams.sizes.max())
     for turn in range(_MAX_ROUNDS):
         scale = loss_scale if loss_scale is not None else _LOSS_SIGMAS * max(noise, _SMALLEST_NOISE)
@@ -174,18 +177,18 @@ def refine(
 
 
 def _observations(cams: CameraGroup, points: Floats, weights: Floats | None) -> tuple[Floats, Floats]:
-    """Return keypoints in float64, NaN where they do not count, and weights (N, V, K), 0 there."""
+    """Return keypoints in float64, NaN where excluded, and weights (N, V, K), 0 where excluded."""
     points = np.asarray(points, dtype=np.float64)
     if points.ndim != 4 or points.shape[1] != len(cams) or points.shape[3] != 2:
         raise InputError(
-            f"keypoints must have shape (N, {len(cams)}, K, 2) for cameras {list(cams.names)}, found {points.shape}",
+            f"points: wrong shape, found {points.shape}, expected (N, {len(cams)}, K, 2) for {list(cams.names)}",
             code="wrong-shape",
             argument="points",
             found=points.shape,
         )
     if len(cams) < 2:
         raise InputError(
-            "keypoints of one camera say nothing about its pose; at least two cameras are needed",
+            "cameras: too few for a refinement, found 1, expected at least 2",
             code="too-few-views",
             found=len(cams),
             expected=2,
@@ -195,7 +198,7 @@ def _observations(cams: CameraGroup, points: Floats, weights: Floats | None) -> 
         return points, present.astype(np.float64)
     if np.shape(weights) != points.shape[:3]:
         raise InputError(
-            f"weights must have the keypoints' shape {points.shape[:3]}, found {np.shape(weights)}",
+            f"weights: wrong shape, found {np.shape(weights)}, expected {points.shape[:3]} as for the points",
             code="wrong-shape",
             argument="weights",
             found=np.shape(weights),
@@ -208,7 +211,7 @@ def _check_enough(cams: CameraGroup, weight: Floats) -> None:
     for name, count in zip(cams.names, (weight > 0).sum(axis=1), strict=True):
         if count < MIN_POINTS:
             raise InputError(
-                f"camera {name!r} shares {count} keypoints with other cameras; at least {MIN_POINTS} are needed",
+                f"camera {name!r}: too few keypoints shared with other cameras, found {count}, expected {MIN_POINTS}",
                 code="too-few-points",
                 view=name,
                 found=int(count),
@@ -221,9 +224,9 @@ def _check_views(cams: CameraGroup, views: Views) -> None:
         count = int((views.camera == view).sum())
         if count < MIN_POINTS:
             raise InputError(
-                f"only {count} keypoints of camera {name!r} fall near where the other cameras see them; its pose is "
-                "too far off to be refined, or its keypoints are in other pixels (crops, another size). `mvgeom "
-                "check` tells more",
+                f"camera {name!r}: too few keypoints near the positions that the other cameras predict, found {count}, "
+                f"expected {MIN_POINTS}. Its pose is too wrong to be refined, or its keypoints are in other px (crops, "
+                "another image size). Run `mvgeom check`.",
                 code="too-few-points",
                 view=name,
                 found=int(count),
@@ -231,16 +234,17 @@ def _check_views(cams: CameraGroup, views: Views) -> None:
 
 
 def _start(cams: CameraGroup, flat: Floats, weight: Floats, scale: float) -> tuple[Scene, Views]:
-    """Return points where agreeing views triangulate them, else where all do, and their observations, one view each.
+    """Return the initial scene and its observations, one view each.
 
-    Keypoints behind their camera do not count, nor those that are off by more than the loss would notice, unless the
-    camera is off by as much everywhere.
+    Points are triangulated from agreeing views, or from all views if none agree. Keypoints of points behind their
+    camera are excluded, and so are keypoints with an error beyond the reach of the loss, unless all errors of that
+    camera are as large.
     """
     world = triangulate_robust(flat, cams, threshold=2 * scale).points
     world = np.where(np.isfinite(world), world, triangulate(flat, cams))
     error = reprojection_error(world, flat, cams)
     usual = np.array([[np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else np.inf] for row in error])
-    # Not a number where the point is behind the camera: compares false.
+    # The error is NaN where the point is behind the camera; the comparison is then false.
     counts = (weight > 0) & (error < np.maximum(_GATE_MEDIANS * usual, _GATE_SCALES * scale))
     kept = counts.sum(axis=0) >= 2
     camera, point = np.nonzero(counts & kept)

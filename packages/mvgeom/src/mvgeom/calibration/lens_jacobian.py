@@ -1,4 +1,4 @@
-"""Pixels of points in a camera's frame, and their derivatives by the point, the intrinsics and the distortion."""
+"""Projection of points in a camera's frame, with derivatives by the point, the intrinsics and the distortion."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from mvgeom.lens_range import Lens, lens_terms, polynomial
 __all__ = ["NUM_INTRINSICS", "ProjectionJacobian", "project_with_jacobian"]
 
 NUM_INTRINSICS = 4
-"""fx, fy, cx, cy come first among the parameters of a lens; the distortion coefficients follow in OpenCV's order."""
+"""Number of lens parameters before the distortion: fx, fy, cx, cy; the coefficients follow in OpenCV's order."""
 
 
 class ProjectionJacobian(NamedTuple):
-    """Pixels and derivatives.
+    """Projected pixels and their derivatives.
 
     Attributes:
-        pixels: (N, 2) full-image px.
-        by_point: (N, 2, 3) by the point in the camera's frame.
-        by_lens: (N, 2, 4 + n) by fx, fy, cx, cy and n distortion coefficients. Skew is a constant.
+        pixels: (N, 2) projections in full-image px.
+        by_point: (N, 2, 3) derivatives with respect to the point in the camera's frame.
+        by_lens: (N, 2, 4 + n) derivatives with respect to fx, fy, cx, cy and n distortion coefficients. Skew is
+            constant.
     """
 
     pixels: Floats
@@ -36,16 +37,16 @@ class ProjectionJacobian(NamedTuple):
 
 
 def project_with_jacobian(points: Floats, matrix: Floats, distortion: Floats, *, fisheye: bool) -> ProjectionJacobian:
-    """Project points of one camera.
+    """Project points into one camera, with derivatives.
 
-    Unlike `mvgeom.project` this does not test whether the lens model is invertible there: an optimizer passes through
-    such values.
+    Unlike `mvgeom.project`, this does not test that the lens model is invertible at the point, because an optimizer may
+    pass through such values.
 
     Args:
-        points: (N, 3) camera, in front of it (z > 0).
-        matrix: (3, 3) intrinsics.
-        distortion: (n,) coefficients, n one of 0, 4, 5, 8, 12, 14.
-        fisheye: Kannala-Brandt instead of Brown-Conrady, of which the first four coefficients count.
+        points: (N, 3) points in the camera's frame, in front of the camera (z > 0).
+        matrix: (3, 3) camera matrix in px.
+        distortion: (n,) distortion coefficients, n one of 0, 4, 5, 8, 12, 14.
+        fisheye: True for the Kannala-Brandt model, which uses the first four coefficients; False for Brown-Conrady.
     """
     inverse = 1 / points[:, 2]
     x, y = points[:, 0] * inverse, points[:, 1] * inverse
@@ -54,7 +55,7 @@ def project_with_jacobian(points: Floats, matrix: Floats, distortion: Floats, *,
     by_coefficients = _by_coefficients(x, y, lens, len(distortion))
     if lens.tilt:
         forward = tilt_matrices(lens, np)[0]
-        # The coefficients but for the tilt move the point before the tilt's homography.
+        # All coefficients except the tilt move the point before the homography of the tilt.
         bent = homography_jacobian(forward, xd, yd, jacobian)
         inner = homography_jacobian(forward, xd, yd, type(jacobian)(1.0, 0.0, 0.0, 1.0))
         map_2x2 = np.stack([np.stack([inner.xx[0], inner.xy[0]], -1), np.stack([inner.yx[0], inner.yy[0]], -1)], -2)
@@ -78,14 +79,14 @@ def project_with_jacobian(points: Floats, matrix: Floats, distortion: Floats, *,
 
 
 def _by_coefficients(x: Floats, y: Floats, lens: Lens, num_coefficients: int) -> Floats:
-    """Return (N, 2, n) derivatives of the distorted normalized coordinates, before the tilt, by the coefficients."""
+    """Return derivatives (N, 2, n) of distorted normalized coordinates, before the tilt, by the coefficients."""
     result = np.zeros((len(x), 2, num_coefficients))
     if num_coefficients == 0:
         return result
     xy = np.stack([x, y], axis=-1)
     r2 = x * x + y * y
     if lens.fisheye:
-        # theta_d / r = theta / r (1 + k1 theta^2 + ...); on the axis theta / r is 1 and the powers vanish.
+        # theta_d / r = theta / r (1 + k1 theta^2 + ...); on the axis theta / r is 1 and the powers are 0.
         r = np.sqrt(r2)
         theta = np.arctan(r)
         ratio = np.divide(theta, r, out=np.ones_like(r), where=r > 0)

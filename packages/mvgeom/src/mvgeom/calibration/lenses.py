@@ -1,4 +1,4 @@
-"""The lenses of all cameras, each from its own images: these need not be of the same frames."""
+"""Intrinsics of all cameras, each from its own images, which need not be of the same frames."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["LensCalibration", "calibrate_lenses"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LensCalibration:
-    """Intrinsics of all cameras.
+    """Intrinsics of all cameras with statistics and findings.
 
     Attributes:
         cameras: V cameras, all at the world's origin.
-        used: (V, F) boards that fit their camera's lens.
+        used: (V, F) booleans, true for boards that fit their camera's lens.
         rms: (V,) root mean square of the reprojection errors in px; NaN where intrinsics were given.
-        findings: what is wrong or worth knowing, also about the images.
+        findings: Problems of the images and of the calibration.
     """
 
     cameras: CameraGroup
@@ -34,16 +34,16 @@ class LensCalibration:
 
 
 def calibrate_lenses(detections: Detections, lens: Lens, *, known: CameraGroup | None = None) -> LensCalibration:
-    """Calibrate the intrinsics of each camera on its own.
+    """Calibrate the intrinsics of each camera separately.
 
     Args:
-        detections: corners; frames of different cameras may have nothing to do with each other.
-        lens: what is sought.
-        known: cameras with intrinsics to take instead.
+        detections: Board corners; frames of different cameras may be unrelated.
+        lens: Lens parameters to estimate.
+        known: Cameras whose intrinsics are used instead of new ones; None if there are none.
 
     Raises:
-        CalibrationError: when a camera saw no board or too few; its findings say of all such cameras why.
-        InputError: when the known cameras do not fit the images.
+        CalibrationError: If a camera saw no board or too few; its findings give the reason for each such camera.
+        InputError: `missing-view`, `size-mismatch` or `cameras-differ`, if the known cameras do not fit the images.
     """
     names = detections.names
     errors = [each for each in detections.findings if each.severity == "error"]

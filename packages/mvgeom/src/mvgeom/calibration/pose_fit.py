@@ -1,4 +1,4 @@
-"""The pose a camera should have, from points that other cameras see."""
+"""Pose of one camera, fitted to points that other cameras see."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _MIN_POINTS = 20
 
 
 def fit_pose(cams: CameraGroup, flat: Floats, view: int, rest: list[int], noise: float) -> tuple[float, float, float]:
-    """Fit the pose with which a camera sees the points of the others best, from its own pose and from none.
+    """Fit the pose of a camera to the other cameras' points, starting from its given pose and from scratch.
 
     Args:
         cams: V cameras.
-        flat: (V, P, 2) full-image px; NaN is missing.
-        view: the camera in question.
-        rest: those that the points are triangulated from.
-        noise: of the keypoints, px.
+        flat: (V, P, 2) keypoints in full-image px; NaN is missing.
+        view: Index of the camera to fit.
+        rest: Indices of the cameras that points are triangulated from.
+        noise: Standard deviation of the keypoints in px.
 
     Returns:
-        By how many degrees it would turn, how far it would move, and the median error it would have in px (infinite if
-        none of the points is in front of it).
+        Rotation of the camera relative to its given pose in degrees, shift in the world's unit, and median error in px
+        with the new pose (infinite if no point is in front of it).
     """
     world = triangulate(flat[rest], cams.select([cams.names[other] for other in rest]))
     one, pixels = cams.select([cams.names[view]]), flat[[view]]
@@ -54,7 +54,7 @@ def _adjust_pose(start: CameraGroup, pixels: Floats, world: Floats, scale: float
     usable = np.isfinite(reprojection_error(world, pixels, start)[0])
     if usable.sum() < _MIN_POINTS:
         return start
-    # The points are one board at rest, whose pose in the frame of the camera is sought.
+    # The points are one rigid board, whose pose in the camera's frame is estimated.
     scene = Scene(
         cameras=start.replace(rotation=np.eye(3)[None], translation=np.zeros((1, 3))),
         rotation=start.rotation,

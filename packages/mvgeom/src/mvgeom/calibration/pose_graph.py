@@ -1,6 +1,6 @@
 """Initial poses of all cameras and boards, from pairs of cameras that see a board in the same frame.
 
-No board need be seen by all cameras: a spanning tree over the pairs that agree best connects them.
+A board need not be seen by all cameras: a spanning tree over the pairs that agree best connects the cameras.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _CLEARLY_MORE = 0.2
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PoseGraph:
-    """Initial poses.
+    """Initial poses of cameras and boards.
 
     Attributes:
-        cameras: (V, 4, 4) world to camera; the world is the frame of the root camera.
-        boards: (F, 4, 4) board to world; NaN where no camera sees the board.
-        labels: (V, F, K) number of the board's corner that a camera lists as k-th; k itself unless it lists them
-            turned or mirrored.
-        agrees: (V, F) where a camera sees the board where the others say it is.
-        relations: by pair of cameras that see boards together, the smaller index first.
+        cameras: (V, 4, 4) transforms from world to camera; the world is the frame of the root camera.
+        boards: (F, 4, 4) transforms from board to world; NaN where no camera sees the board.
+        labels: (V, F, K) index of the board corner that a camera lists as its k-th corner; k unless the corners are
+            listed turned or mirrored.
+        agrees: (V, F) booleans, true where a camera sees the board at the pose that the others give.
+        relations: Relative poses by pair of cameras that see boards together, the smaller index first.
     """
 
     cameras: Floats
@@ -49,17 +49,17 @@ class PoseGraph:
 def build_pose_graph(
     names: Sequence[str], normalized: Floats, object_points: Floats, orders: Ints, root: int
 ) -> PoseGraph:
-    """Estimate the poses of cameras and boards.
+    """Estimate initial poses of cameras and boards.
 
     Args:
-        names: V cameras.
+        names: V camera names.
         normalized: (V, F, K, 2) corners in normalized coordinates; NaN is missing.
-        object_points: (K, 3) board.
+        object_points: (K, 3) corners in the board's frame and unit.
         orders: (G, K) equivalent orders of corners; see `corner_orders`.
-        root: camera whose frame is the world.
+        root: Index of the camera whose frame is the world.
 
     Raises:
-        CalibrationError: when cameras cannot be connected: they share no boards, the boards they share contradict each
+        CalibrationError: If cameras cannot be connected: they share no boards, the boards they share contradict each
             other, or the images of one are mirrored.
     """
     motions = order_motions(object_points, orders)
@@ -91,8 +91,8 @@ def _find_mirrored(
     orders: Ints,
     motions: Floats,
 ) -> list[Finding]:
-    """Find cameras whose boards contradict those of others, and agree once the image is mirrored."""
-    # Boards that face the cameras agree by chance with their mirror images: some agreement proves nothing.
+    """Find cameras whose boards contradict those of others, but agree after mirroring the image."""
+    # Boards that face the cameras can agree with their mirror images by chance: some agreement is no evidence.
     bad = [pair for pair, each in relations.items() if each.common > 2 and each.share < _MOST]
     suspects: dict[int, list[tuple[int, Relation]]] = {}
     for camera in sorted({camera for pair in bad for camera in pair}):
@@ -105,7 +105,7 @@ def _find_mirrored(
                     suspects.setdefault(camera, []).append((partner, relation))
     findings = []
     told: set[int] = set()
-    # The mirrored camera contradicts all its partners, a partner only the mirrored camera.
+    # The mirrored camera contradicts all its partners, a partner contradicts only the mirrored camera.
     for camera in sorted(suspects, key=lambda each: -len(suspects[each])):
         partners = [(partner, relation) for partner, relation in suspects[camera] if partner not in told]
         if not partners:
@@ -118,8 +118,8 @@ def _find_mirrored(
         concerned = (names[camera], names[partners[0][0]]) if either else (names[camera],)
         who = f"the images of camera {' or '.join(map(repr, concerned))} are mirrored"
         text = (
-            f"{who}: {before} of {common} boards shared with other cameras agree as it is, {after} once it is "
-            "flipped left to right. Turn off mirroring in the camera's software, or flip its images"
+            f"{who}: {before} of {common} boards shared with other cameras agree as they are, {after} after flipping "
+            "left to right. Turn off mirroring in the camera's software, or flip its images"
         )
         findings.append(
             error("mirrored_images", concerned, text, agreeing=before, agreeing_mirrored=after, common=common)
@@ -140,14 +140,14 @@ def _check_connected(names: Sequence[str], good: dict[Pair, Relation], relations
     ]
     if doubted:
         text = (
-            f"the cameras fall into groups without boards they agree on: {described}. Between the groups "
-            f"{'; '.join(doubted)} boards: are the images of the same frames (synchronized, and matched rightly), "
-            "and did the cameras stand still?"
+            f"the cameras form groups that do not agree on any boards: {described}. Between the groups, "
+            f"{'; '.join(doubted)} boards. Check that the images are of the same frames (synchronized and matched "
+            "correctly) and that the cameras did not move"
         )
         raise CalibrationError([error("contradicting_boards", names, text, groups=count)])
     text = (
-        f"the cameras fall into groups that share no board in any frame: {described}. Show the board where cameras of "
-        "both groups see it together, and check that file names match"
+        f"the cameras form groups that share no board in any frame: {described}. Show the board to cameras of "
+        "both groups at the same time, and check that the file names match"
     )
     raise CalibrationError([error("disconnected_cameras", names, text, groups=count)])
 
@@ -159,7 +159,7 @@ def _graph(num_views: int, relations: dict[Pair, Relation]) -> csr_array:
 
 
 def _walk(num_views: int, relations: dict[Pair, Relation], root: int) -> Floats:
-    """Return (V, 4, 4) root camera to camera along the spanning tree."""
+    """Return transforms (V, 4, 4) from the root camera to each camera along the spanning tree."""
     tree = minimum_spanning_tree(_graph(num_views, relations))
     order, before = breadth_first_order(tree, root, directed=False)
     poses = np.tile(np.eye(4), (num_views, 1, 1))
@@ -178,7 +178,7 @@ def _place_boards(
     motions: Floats,
     relations: dict[Pair, Relation],
 ) -> PoseGraph:
-    """Place each board where the camera says whose pose the others agree with best; mark who disagrees."""
+    """Place each board at the candidate pose that agrees best with all cameras; mark the cameras that agree."""
     num_views, num_frames = len(observed), len(observed[0].normalized)
     boards = np.full((num_frames, 4, 4), np.nan)
     labels = np.tile(np.arange(len(object_points)), (num_views, num_frames, 1))

@@ -1,4 +1,4 @@
-"""Weaknesses of a finished calibration, as findings."""
+"""Weaknesses of a completed calibration, as findings."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _UNEQUAL_FOCAL = 0.01
 
 
 def image_coverage(points: Floats, sizes: Floats) -> Floats:
-    """Return (V,) share of the cells of an 8x8 grid over each image that boards ever covered.
+    """Return the fraction (V,) of the cells of an 8x8 grid over each image that boards cover.
 
     Args:
-        points: (V, F, K, 2) px; NaN is missing.
-        sizes: (V, 2) width and height in px.
+        points: (V, F, K, 2) board corners in full-image px; NaN is missing.
+        sizes: (V, 2) image width and height in px.
     """
     return np.asarray(coverage_cells(points, sizes).any(axis=1).mean(axis=-1))
 
 
 def judge(calibration: Calibration) -> list[Finding]:
-    """Find large errors, low coverage, uncertain or odd intrinsics, and pairs of cameras that hang by few boards."""
+    """Find large errors, low coverage, and uncertain or unequal focal lengths."""
     names = calibration.cameras.names
     used = np.where(calibration.used[..., None, None], calibration.detections.points, np.nan)
     coverage = image_coverage(used, calibration.detections.sizes)
@@ -47,15 +47,15 @@ def judge(calibration: Calibration) -> list[Finding]:
             continue  # intrinsics were kept as given
         if coverage[view] < _LOW_COVERAGE:
             text = (
-                f"camera {name!r}: boards cover {100 * coverage[view]:.0f} % of the image; its lens is a guess "
-                "elsewhere. Show the board towards the borders, too"
+                f"camera {name!r}: boards cover {100 * coverage[view]:.0f} % of the image; outside this area the lens "
+                "is only extrapolated. Show the board near the borders too"
             )
             findings.append(warning("low_coverage", [name], text, coverage=coverage[view]))
         relative = spread[view].max() / focal[view].min()
         if relative > _LOOSE_FOCAL:
             text = (
-                f"camera {name!r}: its focal length is known to {100 * relative:.1f} % only; tilt the board more (30 "
-                "to 50 degrees), in several directions"
+                f"camera {name!r}: its focal length is uncertain by {100 * relative:.1f} %. Tilt the board more (30 to "
+                "50 degrees), in several directions"
             )
             findings.append(warning("uncertain_focal_length", [name], text, relative_deviation=relative))
         ratio = focal[view, 0] / focal[view, 1]

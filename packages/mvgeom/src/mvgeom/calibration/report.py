@@ -1,4 +1,4 @@
-"""Reports of calibrations and refinements in a folder: numbers, residuals by camera and frame, a figure per camera."""
+"""Reports of calibrations and refinements in a folder: numbers, residuals by camera and frame, and figures."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def write_calibration_report(calibration: Calibration, folder: str | Path) -> li
     """Write `report.json`, `residuals.csv` (a row per camera and frame) and `<camera>.png` into a folder.
 
     Args:
-        calibration: what `calibrate` gave.
-        folder: made if it does not exist; files in it are replaced.
+        calibration: Result of `calibrate`.
+        folder: Folder to write to; created if it does not exist. Existing report files are replaced.
 
     Returns:
-        The files.
+        Paths of the written files.
 
     Raises:
-        InputError: when the folder cannot be made or written to.
+        InputError: `unwritable-file`, if the folder cannot be created or written to.
     """
     folder = _make(folder)
     detections, names = calibration.detections, calibration.cameras.names
@@ -75,19 +75,19 @@ def write_calibration_report(calibration: Calibration, folder: str | Path) -> li
 def write_refinement_report(
     refinement: Refinement, points: Floats, rows: Iterable[str], folder: str | Path
 ) -> list[Path]:
-    """Write the same files for a refinement by keypoints.
+    """Write `report.json`, `residuals.csv` and `<camera>.png` for a refinement by keypoints.
 
     Args:
-        refinement: what `refine` gave.
-        points: (N, V, K, 2) keypoints it was given, px.
+        refinement: Result of `refine`.
+        points: (N, V, K, 2) keypoints passed to `refine`, in full-image px; NaN is missing.
         rows: N names of the frames.
-        folder: made if it does not exist; files in it are replaced.
+        folder: Folder to write to; created if it does not exist. Existing report files are replaced.
 
     Returns:
-        The files.
+        Paths of the written files.
 
     Raises:
-        InputError: when the folder cannot be made or written to.
+        InputError: `unwritable-file`, if the folder cannot be created or written to.
     """
     folder = _make(folder)
     names, errors = refinement.cameras.names, refinement.errors
@@ -122,7 +122,7 @@ def _make(folder: str | Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"{folder}: the folder cannot be made: {error.strerror}", code="unwritable-file", path=folder
+            f"{folder}: the folder cannot be created: {error.strerror}", code="unwritable-file", path=folder
         ) from error
     return folder
 
@@ -139,7 +139,7 @@ def _draw(folder: Path, cameras: CameraGroup, points: Floats, residuals: Floats)
 
 
 def _errors(residuals: Floats) -> tuple[int, str, str]:
-    """Return number of points, root mean square and largest length; empty cells without points."""
+    """Return number of points, root mean square and largest length as cells; empty cells without points."""
     lengths = np.linalg.norm(residuals, axis=-1)
     lengths = lengths[np.isfinite(lengths)]
     if len(lengths) == 0:
@@ -162,7 +162,7 @@ def _write_csv(path: Path, header: tuple[str, ...], rows: list[tuple[Any, ...]])
 
 
 def _by_name(names: tuple[str, ...], values: Floats) -> dict[str, Any]:
-    """Return values by camera name; null stands for what is unknown, since JSON has no NaN."""
+    """Return values by camera name; unknown values become null, because JSON has no NaN."""
     return {name: _plain(value) for name, value in zip(names, values, strict=True)}
 
 

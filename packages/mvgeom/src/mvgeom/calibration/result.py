@@ -1,4 +1,4 @@
-"""`Calibration`: a calibrated rig and what speaks for it."""
+"""`Calibration`: a calibrated rig with its detections, residuals and statistics."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ __all__ = ["Calibration"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Calibration:
-    """A calibrated rig and what speaks for it.
+    """A calibrated rig with its detections, residuals and statistics.
 
     Attributes:
-        cameras: V cameras; the unit is the board's.
-        detections: the frames that were adjusted, corners put in the boards' order.
-        boards: (F, 4, 4) board to world.
-        used: (V, F) views that took part.
-        residuals: (V, F, K, 2) projection minus corner in px; NaN where not seen, also for views that were left out.
-        noise: standard deviation of the corners per pixel coordinate, estimated from the residuals.
-        deviations: standard deviations of the parameters for that noise.
-        relations: pairs of cameras, by index, as they agreed before the adjustment.
-        findings: what is wrong or worth knowing.
+        cameras: V cameras; their unit is the board's unit.
+        detections: Corners in the adjusted frames, listed in the board's order.
+        boards: (F, 4, 4) transforms from board to world.
+        used: (V, F) booleans, true for views that were adjusted.
+        residuals: (V, F, K, 2) projection minus corner in px, also for views that were left out; NaN where not seen.
+        noise: Standard deviation of the corners per pixel coordinate in px, estimated from the residuals.
+        deviations: Standard deviations of the parameters for that noise.
+        relations: Relative poses by pair of camera indices, as they agreed before the adjustment.
+        findings: Problems and facts worth knowing.
     """
 
     cameras: CameraGroup
@@ -45,12 +45,12 @@ class Calibration:
 
     @property
     def rms(self) -> float:
-        """Root mean square of the reprojection errors (lengths) in px over the views that took part."""
+        """Root mean square of the reprojection errors (lengths) in px over the adjusted views."""
         return float(np.sqrt(np.nanmean((self.residuals[self.used] ** 2).sum(-1))))
 
     @property
     def camera_rms(self) -> Floats:
-        """(V,) the same for each camera; NaN for one without views."""
+        """(V,) root mean square of each camera's reprojection errors in px; NaN for a camera without views."""
         return np.array(
             [
                 np.sqrt(np.nanmean((errors[used] ** 2).sum(-1))) if used.any() else np.nan

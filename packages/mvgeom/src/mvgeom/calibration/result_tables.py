@@ -19,7 +19,7 @@ __all__ = ["calibration_table", "check_table", "finding_lines", "pair_table", "r
 
 
 def calibration_table(calibration: Calibration, title: str) -> Table:
-    """Make a table of a calibration: per camera boards, error, covered part of the image, lens and pose."""
+    """Create a table of a calibration: boards, error, image coverage, lens and pose per camera."""
     columns = ("camera", "boards", "rms px", "covered", "focal px", "center px", "pose ±deg", "±unit")
     table = _table(title, columns)
     used = calibration.used
@@ -45,7 +45,7 @@ def calibration_table(calibration: Calibration, title: str) -> Table:
 
 
 def pair_table(calibration: Calibration) -> Table:
-    """Make a table of camera pairs that see boards together: how many, and how many agreed before the adjustment."""
+    """Create a table of camera pairs that see boards together: their number, and how many agreed before adjustment."""
     table = _table("pairs of cameras", ("pair", "boards together", "agree", "error px"))
     names, focal = calibration.cameras.names, calibration.cameras.matrix[:, 0, 0]
     for (one, other), relation in calibration.relations.items():
@@ -59,7 +59,7 @@ def pair_table(calibration: Calibration) -> Table:
 
 
 def refinement_table(refinement: Refinement, title: str) -> Table:
-    """Make a table of a refinement: per camera the median error before and after, and how it moved."""
+    """Create a table of a refinement: median error before and after, and movement per camera."""
     columns = ("camera", "keypoints", "before px", "after px", "turned deg", "moved", "pose ±deg", "±unit")
     table = _table(title, columns)
     count = np.isfinite(refinement.residuals).all(-1).sum(axis=(0, 2))
@@ -81,7 +81,7 @@ def refinement_table(refinement: Refinement, title: str) -> Table:
 
 
 def check_table(check: Check, title: str) -> Table:
-    """Make a table of a check: per camera errors with it, and errors and noise when it is left out."""
+    """Create a table of a check: errors with each camera, and errors and noise without it."""
     columns = ("camera", "keypoints", "error px", "left out: own px", "others px", "noise px")
     table = _table(title, columns)
     for view, name in enumerate(check.names):
@@ -118,5 +118,5 @@ def _length_or_dash(values: Floats, form: str) -> str:
 
 
 def _or_dash(value: float, form: str) -> str:
-    """Return `-` for what was held fixed, or cannot be had."""
+    """Return `-` for a value that was held fixed or is unknown."""
     return format(value, form) if np.isfinite(value) and value > 0 else "-"

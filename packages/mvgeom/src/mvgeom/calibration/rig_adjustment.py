@@ -1,4 +1,4 @@
-"""The last step of a calibration: cameras and boards adjusted together, views that do not fit left out."""
+"""Joint adjustment of cameras and boards, without the views that do not fit."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class RigAdjustment:
     """Adjusted cameras and boards.
 
     Attributes:
-        solution: of the bundle adjustment; one block for each board that is seen.
-        blocks: (F,) block of each frame, -1 without one.
-        used: (V, F) views that took part.
-        noise: standard deviation of the corners per pixel coordinate, estimated from the residuals.
+        solution: Solution of the bundle adjustment; it has one block for each board that is seen.
+        blocks: (F,) block index of each frame; -1 for a frame without a block.
+        used: (V, F) booleans, true for views that were adjusted.
+        noise: Standard deviation of the corners per pixel coordinate in px, estimated from the residuals.
     """
 
     solution: Solution
@@ -49,21 +49,22 @@ def adjust_rig(
     loss: Loss,
     loss_scale: float | None,
 ) -> RigAdjustment:
-    """Adjust poses first, then everything; leave out views that fit much worse than others, and adjust again.
+    """Adjust poses, then all parameters; leave out views that fit much worse than others, and adjust again.
 
     Args:
         cameras: V cameras with initial intrinsics.
-        graph: initial poses.
-        object_points: (K, 3) board.
-        points: (V, F, K, 2) px; NaN is missing.
-        used: (V, F) views to take part.
-        free: (V, C) camera parameters that may change; the reference's pose is held besides.
-        reference: camera whose frame is the world.
-        loss: of the residuals.
-        loss_scale: px; None takes three standard deviations of the residuals.
+        graph: Initial poses of cameras and boards.
+        object_points: (K, 3) corners in the board's frame and unit.
+        points: (V, F, K, 2) corners in full-image px; NaN is missing.
+        used: (V, F) booleans, true for views to adjust.
+        free: (V, C) booleans, true for camera parameters that may change; the reference camera's pose is always fixed.
+        reference: Index of the camera whose frame is the world.
+        loss: Loss of the residuals.
+        loss_scale: Residual in px beyond which the loss reduces the weight; None means three standard deviations of the
+            residuals.
 
     Raises:
-        CalibrationError: when the initial poses put boards behind cameras.
+        CalibrationError: If the initial poses put boards behind cameras.
     """
     has_views = used.any(axis=0)
     blocks = np.where(has_views, np.cumsum(has_views) - 1, -1)
@@ -84,7 +85,7 @@ def adjust_rig(
     scene = adjust(scene, views, poses, loss="huber", loss_scale=3.0, tolerance=1e-4).scene
     while True:
         rough = adjust(scene, views, free, loss=loss, loss_scale=_scale(scene, views, loss_scale), tolerance=1e-6)
-        # Poses alone leave errors that are the intrinsics' fault, so the scale is taken again.
+        # With only the poses adjusted, errors of the intrinsics remain, so the scale is computed again.
         scale = _scale(rough.scene, views, loss_scale)
         solution = adjust(rough.scene, views, free, loss=loss, loss_scale=scale)
         outliers = _outliers(solution.scene, views)
@@ -98,12 +99,12 @@ def adjust_rig(
 
 
 def views_of_boards(points: Floats, used: Booleans, blocks: Ints) -> Views:
-    """Return the views (V, F) that are used, as the adjustment takes them, camera by camera.
+    """Return the used views (V, F) as `Views`, camera by camera.
 
     Args:
-        points: (V, F, K, 2) px; NaN is missing.
-        used: (V, F) booleans.
-        blocks: (F,) block of each frame.
+        points: (V, F, K, 2) corners in full-image px; NaN is missing.
+        used: (V, F) booleans, true for views to include.
+        blocks: (F,) block index of each frame.
     """
     camera, frame = np.nonzero(used)
     pixels = points[camera, frame]
@@ -119,7 +120,7 @@ def views_of_boards(points: Floats, used: Booleans, blocks: Ints) -> Views:
 
 
 def _scale(scene: Scene, views: Views, given: float | None) -> float:
-    """Return the px beyond which a robust loss gives less weight, by the median length of the residuals (Rayleigh)."""
+    """Return the scale of a robust loss in px, from the median length of the residuals (Rayleigh distribution)."""
     if given is not None:
         return given
     lengths = np.linalg.norm(residuals(scene, views), axis=-1)[views.weights > 0]
@@ -127,7 +128,7 @@ def _scale(scene: Scene, views: Views, given: float | None) -> float:
 
 
 def _outliers(scene: Scene, views: Views) -> Booleans:
-    """Return views (G,) that fit much worse than others; a board keeps its best view, or it would have no pose."""
+    """Return booleans (G,), true for views that fit much worse than others; the best view of a board is never one."""
     squares = (residuals(scene, views) ** 2).sum((1, 2))
     rms = np.sqrt(squares / views.weights.sum(1))
     best = np.full(views.num_blocks, np.inf)
@@ -136,7 +137,7 @@ def _outliers(scene: Scene, views: Views) -> Booleans:
 
 
 def _noise(scene: Scene, views: Views, free: Booleans, loss: Loss, scale: float) -> float:
-    """Return standard deviation per coordinate; with a robust loss, squares beyond its scale count as at it."""
+    """Return the standard deviation per coordinate in px; a robust loss limits residuals to its scale."""
     squares = (residuals(scene, views) ** 2).sum(-1)[views.weights > 0]
     if loss != "linear":
         squares = np.minimum(squares, scale**2)

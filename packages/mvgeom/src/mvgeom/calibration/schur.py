@@ -1,8 +1,8 @@
-"""Levenberg-Marquardt for bundle adjustment: blocks are eliminated (Schur complement), cameras are solved densely.
+"""Levenberg-Marquardt for bundle adjustment: Schur complement over the blocks, dense solution for the cameras.
 
-Each block meets only its own views, so its part of the normal equations is a 3x3 or 6x6 matrix. What is left has one
-row per camera parameter: some dozens to hundreds, however many boards or points there are. Robust losses act on the
-length of each point's residual through weights that follow it (iteratively reweighted least squares).
+Each block is connected only to its own views, so its part of the normal equations is a 3x3 or 6x6 matrix. The reduced
+system has one row per camera parameter: some dozens to hundreds, independent of the number of boards or points. Robust
+losses act on the length of each point's residual through weights (iteratively reweighted least squares).
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _MAX_DAMPING = 1e16
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Solution:
-    """Result of the adjustment.
+    """Result of the bundle adjustment.
 
     Attributes:
-        scene: the adjusted scene.
-        cost: half the sum of the (robust) squared residuals in px^2.
-        iterations: steps tried.
-        converged: whether steps had become negligible.
-        covariance: (V, camera_size, V, camera_size) of the camera parameters for residuals of variance 1 px^2, boards
-            or points unknown; zeros for parameters that were fixed.
-        undetermined: combinations of camera parameters on which the residuals do not depend: 7 where neither scale nor
-            frame of the world is held.
+        scene: Adjusted scene.
+        cost: Half the sum of the (robust) squared residuals in px^2.
+        iterations: Number of steps that were tried.
+        converged: True if the steps became negligible.
+        covariance: (V, camera_size, V, camera_size) covariance of the camera parameters for residuals of variance 1
+            px^2, with boards or points unknown; zeros for fixed parameters.
+        undetermined: Number of combinations of camera parameters that the residuals do not depend on: 7 if neither
+            scale nor frame of the world is fixed.
     """
 
     scene: Scene
@@ -61,18 +61,18 @@ def adjust(
     """Minimize the reprojection errors.
 
     Args:
-        scene: where to start; points that count must be in front of their cameras.
-        views: observations. Every block needs enough of them to be determined, given the cameras.
-        free: (V, camera_size) which camera parameters may change; blocks always do.
-        loss: of the length r of a residual, with s = (r / loss_scale)^2: linear s, huber (2 sqrt(s) - 1 beyond 1),
+        scene: Initial scene; points with positive weight must be in front of their cameras.
+        views: Observations in px. Every block needs enough of them to be determined, given the cameras.
+        free: (V, camera_size) booleans, true for camera parameters that may change; all block parameters change.
+        loss: Loss of a residual of length r, with s = (r / loss_scale)^2: linear s, huber (2 sqrt(s) - 1 beyond 1),
             soft_l1 2 (sqrt(1 + s) - 1), cauchy ln(1 + s), as in scipy.optimize.least_squares.
-        loss_scale: px beyond which residuals lose weight.
-        max_iterations: steps to try.
-        tolerance: relative decrease of the cost below which to stop.
-        progress: called with the step and the cost.
+        loss_scale: Residual in px beyond which a robust loss reduces the weight.
+        max_iterations: Largest number of steps to try.
+        tolerance: Relative decrease of the cost below which the iteration stops.
+        progress: Function called with the step number and the cost.
 
     Raises:
-        ValueError: when a point that counts starts behind its camera.
+        ValueError: If a point with positive weight is initially behind its camera (a bug in the caller).
     """
     error = residuals(scene, views)
     if not np.isfinite(error).all():
@@ -90,14 +90,14 @@ def adjust(
             if progress is not None:
                 progress(iteration, cost)
             gain = decrease / predicted if predicted > 0 else 1.0
-            # A small decrease of a step that was held back says nothing.
+            # A small decrease is no sign of convergence if the step was damped.
             negligible = tolerance * cost + 1e-18 * views.num_observations
             converged = decrease <= negligible and (gain > 0.25 or predicted <= negligible)
             normal = _normal_equations(scene, views, free, loss, loss_scale)
             damping = max(damping * max(1 / 5, 1 - (2 * gain - 1) ** 3), 1e-12)
             raise_by = 2.0
         else:
-            # No step, however small, lowers the cost: rounding is all that is left.
+            # No step, however small, lowers the cost: only rounding errors remain.
             converged = predicted <= tolerance * cost
             damping, raise_by = damping * raise_by, raise_by * 2
         if converged or damping > _MAX_DAMPING:
@@ -118,12 +118,12 @@ class _NormalEquations:
     """J'WJ and -J'Wr, split into cameras and blocks.
 
     Attributes:
-        free: (V, C) parameters that may change.
+        free: (V, C) booleans, true for parameters that may change.
         cameras: (V, C, C) diagonal blocks of the cameras.
         blocks: (B, q, q) diagonal blocks of the blocks.
-        mixed: (B, V * C, q).
-        camera_slope: (V * C,) negative gradient.
-        block_slope: (B, q).
+        mixed: (B, V * C, q) off-diagonal part between cameras and blocks.
+        camera_slope: (V * C,) negative gradient of the camera parameters.
+        block_slope: (B, q) negative gradient of the block parameters.
     """
 
     free: Booleans
@@ -134,7 +134,7 @@ class _NormalEquations:
     block_slope: Floats
 
     def solve(self, damping: float) -> tuple[Floats, Floats, float]:
-        """Return steps of cameras (V, C) and blocks (B, q), and the decrease of the cost they promise."""
+        """Return steps of cameras (V, C) and blocks (B, q), and the predicted decrease of the cost."""
         used = self.free.reshape(-1)
         camera_damping = damping * _diagonal(self.cameras).reshape(-1)
         block_damping = damping * _diagonal(self.blocks)
@@ -153,7 +153,7 @@ class _NormalEquations:
         return camera_step.reshape(self.free.shape), block_step, float(predicted)
 
     def camera_covariance(self) -> tuple[Floats, int]:
-        """Return (V, C, V, C) inverse of the cameras' part, blocks unknown, and how many directions have no inverse."""
+        """Return the inverse (V, C, V, C) of the cameras' part, blocks unknown, and the number of null directions."""
         used = self.free.reshape(-1)
         num_views, size = self.free.shape
         covariance = np.zeros((len(used), len(used)))
@@ -170,7 +170,7 @@ class _NormalEquations:
         return covariance.reshape(num_views, size, num_views, size), undetermined
 
     def _reduce(self, block_damping: Floats) -> tuple[Floats, Floats]:
-        """Return Cameras' normal matrix with the blocks eliminated, and mixed / blocks."""
+        """Return the cameras' normal matrix with the blocks eliminated, and mixed / blocks."""
         inverse = np.linalg.inv(self.blocks + _diagonal_matrices(block_damping))
         eliminated = self.mixed @ inverse
         size = self.mixed.shape[1]
@@ -228,7 +228,7 @@ def _cost(error: Floats, views: Views, loss: Loss, loss_scale: float) -> float:
         value = np.log1p(s)
     else:
         raise InputError(
-            f"loss must be linear, huber, soft_l1 or cauchy, found {loss!r}",
+            f"loss: unknown, found {loss!r}, expected linear, huber, soft_l1 or cauchy",
             code="unknown-choice",
             argument="loss",
             found=loss,
@@ -237,7 +237,7 @@ def _cost(error: Floats, views: Views, loss: Loss, loss_scale: float) -> float:
 
 
 def _robust_weights(error: Floats, loss: Loss, loss_scale: float) -> Floats:
-    """Return (G, P) derivative of the loss by s."""
+    """Return the derivative (G, P) of the loss with respect to s."""
     s = (error * error).sum(-1) / loss_scale**2
     if loss == "huber":
         return np.asarray(1 / np.sqrt(np.maximum(s, 1)))
@@ -249,7 +249,7 @@ def _robust_weights(error: Floats, loss: Loss, loss_scale: float) -> Floats:
 
 
 def _solve_scaled(system: Floats, right: Floats) -> Floats:
-    """Solve a symmetric system whose parameters are of very different size (px, radians, meters)."""
+    """Solve a symmetric system whose parameters have very different scales (px, radians, meters)."""
     if len(right) == 0:
         return right
     scale = 1 / np.sqrt(_positive(np.diag(system)))
@@ -258,7 +258,7 @@ def _solve_scaled(system: Floats, right: Floats) -> Floats:
 
 
 def _diagonal(matrices: Floats) -> Floats:
-    """Return diagonals (..., n), with what is no information at all replaced by a tiny part of the largest."""
+    """Return diagonals (..., n), with zero entries replaced by a tiny fraction of the largest."""
     return _positive(np.diagonal(matrices, axis1=-2, axis2=-1))
 
 

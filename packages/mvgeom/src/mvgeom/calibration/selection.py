@@ -1,4 +1,4 @@
-"""Selection of the frames to adjust when there are many: those that cover images and pairs of cameras best."""
+"""Selection of frames for the adjustment: those that cover images and camera pairs best."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _CELLS = 8
 
 
 def select_frames(points: Floats, sizes: Floats, count: int, always: int | None = None) -> npt.NDArray[np.int64]:
-    """Choose frames greedily.
+    """Select frames greedily.
 
-    A frame is worth what it adds: each cell of an 8x8 grid over an image that the board covers, and each pair of
-    cameras that see the board together, the less the more often it is covered already.
+    The value of a frame is what it adds: each cell of an 8x8 grid over an image that the board covers, and each pair of
+    cameras that see the board together. Cells and pairs that are already covered add less.
 
     Args:
-        points: (V, F, K, 2) px; NaN is missing.
-        sizes: (V, 2) width and height in px.
-        count: how many to take at most.
-        always: one that must be among them.
+        points: (V, F, K, 2) corners in full-image px; NaN is missing.
+        sizes: (V, 2) image width and height in px.
+        count: Largest number of frames to select.
+        always: Index of a frame that is always selected; None for no such frame.
 
     Returns:
-        Frames with at least one view, in order.
+        Indices of the selected frames, each with at least one view, in order.
     """
     covered = coverage_cells(points, sizes)
     seen = np.asarray(covered.any(-1))
@@ -37,7 +37,7 @@ def select_frames(points: Floats, sizes: Floats, count: int, always: int | None 
     one, other = np.triu_indices(num_views, 1)
     pairs = (seen[one] & seen[other]).T.astype(np.float64)
     cells = np.moveaxis(covered, 1, 0).reshape(num_frames, -1).astype(np.float64)
-    # A pair counts as much as a board that fills about a quarter of an image.
+    # A pair has the same value as a board that covers about a quarter of an image.
     features = np.concatenate([cells, pairs * _CELLS**2 / 4], axis=1)
     times = np.zeros(features.shape[1])
     free = np.asarray(seen.any(axis=0)).copy()
@@ -53,11 +53,11 @@ def select_frames(points: Floats, sizes: Floats, count: int, always: int | None 
 
 
 def coverage_cells(points: Floats, sizes: Floats) -> npt.NDArray[np.bool_]:
-    """Return cells (V, F, 64) of an 8x8 grid over each image with a corner, or whose middle is in the corners' hull.
+    """Return cells (V, F, 64) of an 8x8 grid over each image with a corner, or with their center in the corners' hull.
 
     Args:
-        points: (V, F, K, 2) px; NaN is missing.
-        sizes: (V, 2) width and height in px.
+        points: (V, F, K, 2) corners in full-image px; NaN is missing.
+        sizes: (V, 2) image width and height in px.
     """
     num_views, num_frames = points.shape[:2]
     covered = np.zeros((num_views, num_frames, _CELLS * _CELLS), dtype=bool)

@@ -1,4 +1,4 @@
-"""Sources of a camera's images, a folder or a video, and the matching of images to frames."""
+"""Image sources of a camera (folder or video), and matching of images to frames."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Source:
     """Images of one camera.
 
     Attributes:
-        name: of the camera.
-        images: image files in order; empty for a video.
-        video: the video file; None for images.
-        step: every how many frames of the video one is taken.
+        name: Name of the camera.
+        images: Image files in order; empty for a video.
+        video: Path of the video file; None for images.
+        step: Interval of the frames that are read from the video: every step-th frame.
     """
 
     name: str
@@ -49,24 +49,25 @@ class Source:
 
 
 def open_source(name: str, path: str | Path, *, step: int = 1) -> Source:
-    """Find a camera's images.
+    """Open a camera's images or video.
 
     Args:
-        name: of the camera.
-        path: a folder of images, a pattern such as `boards/left*.jpg`, an image, or a video.
-        step: of a video (or of many images) take every step-th.
+        name: Name of the camera.
+        path: Path of a folder of images, a pattern such as `boards/left*.jpg`, an image, or a video.
+        step: Interval of the frames (or images) to use: every step-th.
 
     Raises:
-        InputError: when there is nothing there, or no image; the message names the camera and the path.
+        InputError: `missing-file`, if the path or its images do not exist; `unknown-format`, if the file is no image or
+            video (both messages have camera and path); `out-of-range`, if the step is less than 1.
     """
     if step < 1:
-        raise InputError(f"step must be at least 1, found {step}", code="out-of-range", argument="step", found=step)
+        raise InputError(f"step: must be at least 1, found {step}", code="out-of-range", argument="step", found=step)
     path = Path(path)
     if path.is_dir():
         files = [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
         if not files:
             raise InputError(
-                f"camera {name!r}: no images in {path} (of {', '.join(IMAGE_SUFFIXES)})",
+                f"camera {name!r}: no images in {path}, expected {', '.join(IMAGE_SUFFIXES)}",
                 code="missing-file",
                 view=name,
                 path=path,
@@ -83,8 +84,8 @@ def open_source(name: str, path: str | Path, *, step: int = 1) -> Source:
         files = [path]
     else:
         raise InputError(
-            f"camera {name!r}: {path} is neither a folder nor an image ({', '.join(IMAGE_SUFFIXES)}) nor a video "
-            f"({', '.join(VIDEO_SUFFIXES)})",
+            f"camera {name!r}: {path} has an unknown type, expected a folder, an image ({', '.join(IMAGE_SUFFIXES)}) "
+            f"or a video ({', '.join(VIDEO_SUFFIXES)})",
             code="unknown-format",
             view=name,
             path=path,
@@ -93,10 +94,10 @@ def open_source(name: str, path: str | Path, *, step: int = 1) -> Source:
 
 
 def read_frames(source: Source) -> Iterator[tuple[int, Image]]:
-    """Yield gray images of one camera, with their number: of the image in the list, or of the frame in the video.
+    """Yield numbered gray images of one camera; the number is that of the image in the list, or of the video frame.
 
     Raises:
-        InputError: when a file cannot be read; the message names it.
+        InputError: `unreadable-file`, if a file cannot be read; the message has its path.
     """
     if source.video is None:
         for number, file in enumerate(source.images):
@@ -132,7 +133,7 @@ def read_frames(source: Source) -> Iterator[tuple[int, Image]]:
 
 
 def count_frames(source: Source) -> int:
-    """Count the images that `read_frames` will give; for a video what its header says, which may be wrong."""
+    """Count the images that `read_frames` will yield; for a video, from its header, which may be wrong."""
     if source.video is None:
         return len(source.images)
     capture = cv2.VideoCapture(str(source.video))
@@ -142,25 +143,25 @@ def count_frames(source: Source) -> int:
 
 
 def frame_names(sources: Mapping[str, Source], match: Literal["name", "order"] = "name") -> dict[str, list[str] | None]:
-    """Return names by which images of different cameras belong to one frame; None for videos, whose frame number it is.
+    """Return frame names of the images of each camera; None for videos, whose frames are matched by number.
 
-    With `name`, what all file names of one camera begin and end with is left out: cam1_007.png and cam2_007.png are
-    both 007. With `order`, the n-th image of each camera belongs to the n-th of the others.
+    With `name`, the common beginning and end of all file names of one camera are removed: cam1_007.png and cam2_007.png
+    are both 007. With `order`, the n-th image of each camera belongs to the n-th image of the others.
 
     Args:
-        sources: by camera.
-        match: how images are matched.
+        sources: Images or videos by camera name.
+        match: Method of matching images: by name or by order.
 
     Raises:
-        InputError: when some cameras have videos and others images, or images of more than one camera have no name in
-            common; the message shows the names.
+        InputError: `unmatched-frames`, if some cameras have videos and others images, or if several cameras have images
+            but no name in common (the message shows the names).
     """
     videos = [name for name, source in sources.items() if source.video is not None]
     if videos and len(videos) != len(sources):
         images = [name for name in sources if name not in videos]
         raise InputError(
             f"cameras {', '.join(videos)} have videos and {', '.join(images)} images; frames can only be matched "
-            "between videos or between images",
+            "between videos or between images. Use one kind for all cameras.",
             code="unmatched-frames",
             views=videos,
         )
@@ -177,8 +178,8 @@ def frame_names(sources: Mapping[str, Source], match: Literal["name", "order"] =
     if len(sources) > 1 and len(set(seen)) == len(seen):
         shown = "; ".join(f"{name}: {', '.join((each or [])[:3])}" for name, each in names.items())
         raise InputError(
-            f"no image of one camera has the same name as an image of another, so no frame is shared ({shown}). Name "
-            "them alike (cam1_007.png, cam2_007.png), or match them by order",
+            f"no image of one camera has the same name as an image of another, so no frame is shared ({shown}). Use "
+            "matching names (cam1_007.png, cam2_007.png), or match by order.",
             code="unmatched-frames",
             views=tuple(names),
         )
@@ -186,7 +187,7 @@ def frame_names(sources: Mapping[str, Source], match: Literal["name", "order"] =
 
 
 def _distinguishing(stems: list[str]) -> list[str]:
-    """Return the part of each name in which names differ, with whole numbers; all of it if there is just one name."""
+    """Return the part of each name that differs, with whole numbers; a single name is returned unchanged."""
     if len(stems) == 1:
         digits = re.findall(r"\d+", stems[0])
         return [digits[-1].lstrip("0") or "0"] if digits else stems
@@ -206,5 +207,5 @@ def _distinguishing(stems: list[str]) -> list[str]:
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """Return a key that sorts img10 behind img9."""
+    """Return a sort key that puts img10 after img9."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path.name) if part]

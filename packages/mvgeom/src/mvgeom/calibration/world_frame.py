@@ -1,4 +1,4 @@
-"""Keeping the world where it was when cameras are adjusted by points alone, which leaves its frame and size open."""
+"""Alignment of adjusted cameras with their original world, because points alone leave its frame and scale open."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ _ROUNDS = 100
 def keep_world(
     adjusted: CameraGroup, given: CameraGroup, reach: float, *, hold: str | None = None
 ) -> tuple[CameraGroup, float]:
-    """Move adjusted cameras by one similarity into the world of the given ones.
+    """Transform adjusted cameras by one similarity into the world of the given cameras.
 
     Args:
-        adjusted: V cameras, at least two, in a world of their own.
-        given: the same cameras before, in the same order.
-        reach: distance from cameras to what they film, in the given world: it weighs turns against shifts.
-        hold: camera that stays exactly where it was; the median distance from the other cameras to it is kept, too.
-            None lets all cameras decide: the sum of their changes (not squared) is smallest, so that a camera that was
+        adjusted: V adjusted cameras, at least two, in their own world.
+        given: V cameras before the adjustment, in the same order.
+        reach: Distance from the cameras to the recorded scene, in the given world's unit; it weights rotations against
+            shifts.
+        hold: Name of the camera whose pose is kept exactly; the median distance from the other cameras to it is kept
+            too. None minimizes the sum of the changes (not squared) of all cameras, so that a wrong camera moves and
+            the correct ones stay.
             wrong moves, and those that were right stay.
 
-    Returns:
+    Transformed cameras, and the scale factor applied to lengths.
         The moved cameras, and the factor by which lengths grew.
     """
     if hold is not None:
@@ -43,12 +45,12 @@ def keep_world(
 
 
 def similarity(source: Floats, target: Floats, weights: Floats) -> tuple[float, Floats, Floats]:
-    """Fit scale s, rotation R and shift t that minimize the weighted sum of |s R x + t - y|^2 (Umeyama 1991).
+    """Fit scale s, rotation R and translation t that minimize the weighted sum of |s R x + t - y|^2 (Umeyama 1991).
 
     Args:
-        source: (N, 3) x.
-        target: (N, 3) y.
-        weights: (N,) positive.
+        source: (N, 3) points x.
+        target: (N, 3) points y.
+        weights: (N,) positive weights.
     """
     weights = weights / weights.sum()
     source_mean, target_mean = weights @ source, weights @ target
@@ -61,7 +63,7 @@ def similarity(source: Floats, target: Floats, weights: Floats) -> tuple[float, 
 
 
 def _least_change(adjusted: CameraGroup, given: CameraGroup, reach: float) -> tuple[float, Floats, Floats]:
-    """Fit a similarity by iteratively reweighted least squares on the centers and points ahead of and beside them."""
+    """Fit a similarity by iteratively reweighted least squares to the centers and to points ahead and to the right."""
     lengths = [np.linalg.norm(group.centers[:, None] - group.centers, axis=-1).mean() for group in (adjusted, given)]
     source, target = _probes(adjusted, reach * lengths[0] / lengths[1]), _probes(given, reach)
     weights = np.ones(len(given))
@@ -73,6 +75,6 @@ def _least_change(adjusted: CameraGroup, given: CameraGroup, reach: float) -> tu
 
 
 def _probes(cameras: CameraGroup, reach: float) -> Floats:
-    """Return (V, 3, 3) the center, a point ahead and a point to the right of each camera."""
+    """Return points (V, 3, 3): the center, a point ahead and a point to the right of each camera."""
     centers: Floats = cameras.centers[:, None]
     return np.concatenate([centers, centers + reach * cameras.rotation[:, [2, 0]]], axis=1)

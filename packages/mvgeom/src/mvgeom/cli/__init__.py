@@ -1,4 +1,4 @@
-"""The program `mvgeom`, and the entry point that other programs share with it (`mvgeom.cli.entry`)."""
+"""The program `mvgeom`, and the entry point that it shares with other programs (`mvgeom.cli.entry`)."""
 
 from mvgeom.cli.commands import app, main
 

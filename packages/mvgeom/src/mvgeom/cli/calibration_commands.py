@@ -36,7 +36,7 @@ _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
 class Match(StrEnum):
-    """Ways in which images of different cameras are matched to frames."""
+    """Methods of matching images of different cameras to frames."""
 
     name = "name"
     order = "order"
@@ -104,8 +104,8 @@ def calibrate(
 ) -> None:
     """Calibrate a rig from images of a chessboard or ChArUco board.
 
-    No board need be seen by all cameras, as long as pairs of cameras that see it together connect them all. Images
-    of one frame have the same frame number (videos) or the same name but for what all names of a camera share.
+    No board need be seen by all cameras: pairs of cameras that see a board together must connect all cameras. Images of
+    one frame have the same frame number (videos), or the same name without the part that all names of a camera share.
     """
     files = parse_view_files(images, "CAMERA=PATH")
     check_inputs(*(path for path in files.values() if not any(character in path.name for character in "*?[")))
@@ -159,7 +159,7 @@ def refine(
 ) -> None:
     """Refine the poses of a calibration by keypoints: labels or predictions of the subject in all views.
 
-    The world stays where it is, and so does its size. Errors are medians over linearly triangulated points, in px.
+    The world's frame and scale are kept. Errors are medians over linearly triangulated points, in px.
     """
     files = parse_view_files(views, "VIEW=CSV")
     check_inputs(calibration, *files.values(), *parse_view_files(boxes or [], "--boxes VIEW=CSV").values())
@@ -181,7 +181,7 @@ def refine(
         f"keypoint noise {refined.noise:.2f} px; {refined.iterations} steps"
     )
     if not refined.converged:
-        print_problem("warning", "yellow", "the adjustment did not converge; run it again from the file it wrote")
+        print_problem("warning", "yellow", "the adjustment did not converge. Run it again from the saved calibration.")
     if report is not None:
         write_refinement_report(refined, keypoints.points, keypoints.stack.rows, report)
         print_output(f"report: {report}")
@@ -201,7 +201,7 @@ def check(
     size: SizeOption = None,
     option: ReadOption = None,
 ) -> None:
-    """Check a calibration by keypoints: find cameras that disagree, exchanged views, images of another size.
+    """Check a calibration by keypoints for cameras that disagree, exchanged views and images of another size.
 
     Exit code 0: no error was found. 1: a camera disagrees, or another error was found. 2: wrong input.
     """
@@ -233,13 +233,13 @@ def _board(
 
     if (chessboard is None) == (charuco is None):
         raise InputError(
-            "give the board as either --chessboard COLUMNSxROWS or --charuco COLUMNSxROWS",
+            "no board was given, expected either --chessboard COLUMNSxROWS or --charuco COLUMNSxROWS",
             code="bad-option",
             option="--chessboard",
         )
     if square is None:
         raise InputError(
-            "--square is missing: the side of a square, in the unit the calibration shall have",
+            "--square is missing. Give the side length of a square, in the unit of the calibration.",
             code="missing-argument",
             option="--square",
         )
@@ -248,7 +248,7 @@ def _board(
         return Chessboard(columns=columns, rows=rows, square_size=square)
     if marker is None:
         raise InputError(
-            "--marker is missing: the side of the ChArUco board's markers, in the unit of --square",
+            "--marker is missing. Give the side length of the ChArUco board's markers, in the unit of --square.",
             code="missing-argument",
             option="--marker",
         )
@@ -259,7 +259,7 @@ def _board(
 
 
 def _check_output(output: Path, names: tuple[str, ...], lens: Lens) -> None:
-    """Raise an InputError if the format cannot hold such a rig, by saving one elsewhere, before the work is done."""
+    """Raise an InputError if the format cannot hold such a rig, by saving one to a temporary folder beforehand."""
     import tempfile
 
     import numpy as np
@@ -287,7 +287,7 @@ def _check_name(output: Path) -> None:
     known = [suffix for each in FORMATS.values() for suffix in each.SUFFIXES]
     if not output.name.lower().endswith(tuple(known)):
         raise InputError(
-            f"{output}: the name does not tell the format to write; end it with one of {', '.join(known)}",
+            f"{output}: unknown suffix, expected one of {', '.join(known)}",
             code="unknown-format",
             path=output,
         )
@@ -367,7 +367,7 @@ def _select(
 
 
 def _image_sizes(cameras: CameraGroup, values: list[str] | None) -> list[tuple[float, float]] | None:
-    """Return the sizes of all cameras; those not given are taken to be the calibration's."""
+    """Return the image sizes of all cameras; the calibration's size where none was given."""
     if not values:
         return None
     given = {
@@ -378,7 +378,7 @@ def _image_sizes(cameras: CameraGroup, values: list[str] | None) -> list[tuple[f
 
 
 def _print_findings(findings: Iterable[Finding], *, failed: bool = False) -> None:
-    """Print findings on standard output as part of the result, or on standard error where there is none."""
+    """Print findings: on standard output with a result, on standard error without one."""
     for each in findings:
         print_problem(each.severity, _STYLES[each.severity], each.text, on_stderr=failed)
 
@@ -391,6 +391,6 @@ def _stderr() -> Any:
 
 @contextmanager
 def _status(text: str) -> Iterator[Callable[[str], None]]:
-    """Show the current stage in a line on the terminal; nothing where there is no terminal."""
+    """Show the current stage in one line on a terminal; print nothing without a terminal."""
     with _stderr().status(text) as status:
         yield status.update

@@ -1,6 +1,6 @@
-"""The commands `convert`, `show` and `triangulate`, and the program `mvgeom` that has them and those of calibration.
+"""The commands `convert`, `show` and `triangulate`, and the program `mvgeom` with all commands.
 
-A command imports what it needs itself, after it has looked at the paths: `mvgeom --help` answers at once.
+A command imports its dependencies itself, after it has checked the paths, so that `mvgeom --help` is fast.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> NoReturn:
 
 
 class Method(StrEnum):
-    """Ways in which `mvgeom triangulate` combines the views."""
+    """Methods of `mvgeom triangulate` to combine the views."""
 
     robust = "robust"
     refined = "refined"
@@ -68,11 +68,11 @@ def convert(
 ) -> None:
     """Convert a calibration from one format to another.
 
-    Formats: anipose, pose2sim, qualisys, opencv, jarvis, easymocap, colmap, dlt, dannce, json. What the target cannot
-    hold (fisheye lenses, more distortion coefficients, skew) is an error.
+    Formats: anipose, pose2sim, qualisys, opencv, jarvis, easymocap, colmap, dlt, dannce, json. If the target format
+    cannot hold the cameras (fisheye lenses, more distortion coefficients, skew), this is an error.
     """
     if (output is None) == (target is None):
-        raise InputError("--output is missing: the calibration to write", code="missing-argument", option="--output")
+        raise InputError("--output is missing. Give the file to write.", code="missing-argument", option="--output")
     written = output or target
     assert written is not None
     if not scale > 0:
@@ -139,7 +139,7 @@ def triangulate(
 ) -> None:
     """Triangulate keypoint tables of several views.
 
-    The tables have three header rows (scorer, bodyparts, coords) and x, y(, likelihood) per keypoint; rows of all
+    The tables have three header rows (scorer, bodyparts, coords) and x, y(, likelihood) per keypoint; the rows of all
     views are the same frames. The 3D table has x, y, z, their standard deviations, the mean reprojection error in px
     and the number of views per keypoint.
     """

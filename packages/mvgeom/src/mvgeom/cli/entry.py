@@ -1,4 +1,4 @@
-"""Entry point that the command line programs share: global options, errors as one line, bugs with a traceback."""
+"""Entry point of the command line programs: global options, one-line errors, tracebacks for bugs."""
 
 import sys
 import traceback
@@ -15,7 +15,7 @@ from mvgeom.errors import InputError
 __all__ = ["Explain", "create_app", "run_program"]
 
 Explain = Callable[[Exception], str | None]
-"""Returns the line to print for an exception that the user can put right, None for any other."""
+"""Returns the line to print for an exception caused by the user's input, None for any other."""
 
 USER_ERROR, BUG, INTERRUPTED = 2, 1, 130
 
@@ -26,7 +26,7 @@ def create_app(package: str, description: str) -> typer.Typer:
     """Create the Typer application of a program, with the global options --version, --debug, -h and completion.
 
     Args:
-        package: Installed package whose version `--version` prints.
+        package: Name of the installed package whose version `--version` prints.
         description: First paragraph of `--help`.
     """
     app = typer.Typer(
@@ -63,17 +63,17 @@ def run_program(
     short_warnings: bool = False,
     arguments: Sequence[str] | None = None,
 ) -> NoReturn:
-    """Run a program and exit: status 0, 2 with one line for a user's mistake, 1 with a traceback for a bug.
+    """Run a program and exit: status 0 on success, 2 with one line for an input error, 1 with a traceback for a bug.
 
-    An `InputError`, an `OSError`, a wrong command line, and what one of `explain` recognizes are a user's mistakes.
-    `--debug` among the arguments shows their traceback, too.
+    Input errors are an `InputError`, an `OSError`, a wrong command line, and the exceptions that `explain` recognizes.
+    `--debug` among the arguments shows their traceback too.
 
     Args:
-        app: Application, from `create_app`.
+        app: Application from `create_app`.
         program: Name of the program and of its package.
         explain: Functions that recognize further exceptions.
-        short_warnings: Print Python warnings as one line each, without the source line.
-        arguments: Command line without the program's name; that of the process when None.
+        short_warnings: True to print Python warnings as one line each, without the source line.
+        arguments: Command line without the program's name; None means that of the process.
     """
     given, debug = _take_debug(list(sys.argv[1:] if arguments is None else arguments))
     command = typer.main.get_command(app)
@@ -82,7 +82,7 @@ def run_program(
             status = command.main(args=given, prog_name=program, standalone_mode=False)
     except typer.Abort:
         sys.exit(INTERRUPTED)
-    except Exception as error:  # noqa: BLE001 - the last place that can tell the user what happened
+    except Exception as error:  # noqa: BLE001 - last handler: every error is reported to the user here
         if _is_help(error):
             typer.echo(error.format_message(), err=True)  # type: ignore[attr-defined]
             sys.exit(USER_ERROR)
@@ -105,7 +105,7 @@ def _take_debug(arguments: list[str]) -> tuple[list[str], bool]:
 
 
 def _line(error: Exception, explain: Sequence[Explain]) -> str | None:
-    """Return the line for an exception that the user can put right, None for a bug."""
+    """Return the line for an exception caused by the user's input, None for a bug."""
     for each in explain:
         line = each(error)
         if line is not None:
@@ -122,18 +122,18 @@ def _line(error: Exception, explain: Sequence[Explain]) -> str | None:
 
 
 def _is_usage(error: Exception) -> bool:
-    """Return True for a wrong command line; its class is Click's or Typer's own copy of it, by Typer's version."""
+    """Return True for a wrong command line; the class belongs to Click or to Typer's copy, depending on the version."""
     return hasattr(error, "format_message") and hasattr(error, "exit_code")
 
 
 def _is_help(error: Exception) -> bool:
-    """Return True for the exception by which a group without arguments prints its help."""
+    """Return True for the exception with which a command group without arguments prints its help."""
     return _is_usage(error) and type(error).__name__ == "NoArgsIsHelpError"
 
 
 def _report(program: str) -> str:
     return (
-        f"{program} {_version(program)} failed, this is not an error in your input. Report it with the traceback above."
+        f"{program} {_version(program)} failed because of a bug, not of your input. Report it with the traceback above."
     )
 
 

@@ -1,4 +1,4 @@
-"""Keypoint tables as commands take them: VIEW=CSV arguments, bounding boxes, a smallest likelihood."""
+"""Options for keypoint tables: VIEW=CSV arguments, bounding boxes, minimum likelihood."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ CropSizeOption = Annotated[
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CommandKeypoints:
-    """Keypoints that a command was given.
+    """Keypoints given to a command.
 
     Attributes:
-        stack: the tables as they are.
-        points: (N, V, K, 2) full-image px; NaN where missing or below the likelihood.
+        stack: Keypoint tables as stored.
+        points: (N, V, K, 2) keypoints in full-image px; NaN where missing or below the minimum likelihood.
     """
 
     stack: ViewStack
@@ -47,16 +47,18 @@ class CommandKeypoints:
 def read_views(
     files: dict[str, Path], boxes: list[str] | None, crop_size: str | None, min_likelihood: float
 ) -> CommandKeypoints:
-    """Read the keypoint tables of some views.
+    """Read the keypoint tables of several views.
 
     Args:
-        files: tables by view.
-        boxes: values of `BoxesOption`.
-        crop_size: value of `CropSizeOption`.
-        min_likelihood: value of `LikelihoodOption`.
+        files: Keypoint tables by view name.
+        boxes: Values of `BoxesOption`; None if not given.
+        crop_size: Value of `CropSizeOption`; None if not given.
+        min_likelihood: Value of `LikelihoodOption`.
 
     Raises:
-        InputError: for fewer than two views, tables that do not fit each other, boxes of other views or without a size.
+        InputError: `too-few-views`, if there are fewer than two views; `tables-differ`, if the tables do not fit each
+            other; `missing-view`, if boxes belong to an unknown view; `missing-argument`, if boxes are given without a
+            crop size.
     """
     import numpy as np
 
@@ -64,7 +66,7 @@ def read_views(
 
     if len(files) < 2:
         raise InputError(
-            f"triangulation needs keypoints of at least two views, found {len(files)}",
+            f"views: too few for triangulation, found {len(files)}, expected at least 2",
             code="too-few-views",
             found=len(files),
             expected=2,
@@ -80,7 +82,7 @@ def read_views(
 def _to_frame(
     stack: ViewStack, tables: dict[str, KeypointTable], boxes: dict[str, Path], crop_size: str | None
 ) -> np.ndarray:
-    """Return keypoints (N, V, K, 2) in full-image px: those of views with boxes come in px of the stored crop."""
+    """Return keypoints (N, V, K, 2) in full-image px; keypoints of views with boxes are converted from crop px."""
     import numpy as np
 
     from mvgeom import affine
@@ -89,7 +91,7 @@ def _to_frame(
     unknown = [view for view in boxes if view not in tables]
     if unknown:
         raise InputError(
-            f"--boxes for {', '.join(map(repr, unknown))}, but the views are {', '.join(map(repr, tables))}",
+            f"--boxes: unknown view, found {', '.join(map(repr, unknown))}, expected {', '.join(map(repr, tables))}",
             code="missing-view",
             option="--boxes",
             view=unknown[0],
@@ -98,7 +100,7 @@ def _to_frame(
         return stack.points
     if crop_size is None:
         raise InputError(
-            "--boxes needs --crop-size WxH, the size in px of the stored images that the keypoints are of",
+            "--crop-size WxH is missing, but --boxes needs it. Give the size in px of the stored crops.",
             code="missing-argument",
             option="--crop-size",
         )

@@ -1,4 +1,4 @@
-"""Options that the commands share, the parsing of their texts, and checks of paths."""
+"""Options shared by the commands, their parsing, and checks of paths."""
 
 from __future__ import annotations
 
@@ -50,33 +50,34 @@ ReadOption = Annotated[
 
 
 def check_inputs(*paths: Path) -> None:
-    """Raise an InputError for the first path that does not exist; nothing is opened."""
+    """Raise an InputError for the first path that does not exist; no file is opened."""
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: no such file or folder", code="missing-file", path=path)
 
 
 def check_output(path: Path | None) -> None:
-    """Raise an InputError if the folder that an output goes into does not exist; None is no output."""
+    """Raise an InputError if the folder of an output path does not exist; None means no output."""
     if path is not None and not path.parent.is_dir():
         raise InputError(
-            f"{path}: there is no folder {path.parent}. Create it first.", code="missing-file", path=path.parent
+            f"{path}: the folder {path.parent} does not exist. Create it first.", code="missing-file", path=path.parent
         )
 
 
 def load_calibration(
     path: Path, source_format: str | None = None, size: list[str] | None = None, option: list[str] | None = None
 ) -> CameraGroup:
-    """Load the calibration that a command names.
+    """Load the calibration given to a command.
 
     Args:
-        path: file or folder.
-        source_format: value of `FormatOption`.
-        size: values of `SizeOption`.
-        option: values of `ReadOption`.
+        path: Path of the calibration file or folder.
+        source_format: Value of `FormatOption`; None if not given.
+        size: Values of `SizeOption`; None if not given.
+        option: Values of `ReadOption`; None if not given.
 
     Raises:
-        InputError: for options that are not of their form or not of the format; see `mvgeom.formats.load`.
+        InputError: `bad-option`, if an option has a wrong form; `unknown-choice`, if the format has no such option; see
+            also `mvgeom.formats.load`.
     """
     from mvgeom import formats
 
@@ -91,7 +92,7 @@ def load_calibration(
 def _frame(text: str) -> int:
     if not text.isdecimal():
         raise InputError(
-            f"--option frame must be a whole number from 0, found {text!r}",
+            f"--option frame: must be a whole number from 0, found {text!r}",
             code="bad-option",
             option="--option",
             key="frame",
@@ -107,7 +108,7 @@ def _names(text: str) -> list[str]:
 def _truth(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise InputError(
-            f"--option one_based must be true or false, found {text!r}",
+            f"--option one_based: must be true or false, found {text!r}",
             code="bad-option",
             option="--option",
             key="one_based",
@@ -127,15 +128,15 @@ def _sizes(values: list[str]) -> tuple[int, int] | dict[str, tuple[int, int]]:
 
 
 def parse_size(text: str, option: str) -> tuple[int, int]:
-    """Parse width and height from `1280x1024`.
+    """Parse width and height in px from a text such as `1280x1024`.
 
     Raises:
-        InputError: for another form; the message names the option.
+        InputError: `bad-option`, if the text has another form; the message names the option.
     """
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal()):
         raise InputError(
-            f"{option} must be WIDTHxHEIGHT in px, such as 1280x1024, found {text!r}",
+            f"{option}: wrong form, found {text!r}, expected WIDTHxHEIGHT in px, such as 1280x1024",
             code="bad-option",
             option=option,
             found=text,
@@ -147,13 +148,14 @@ def parse_pairs(values: list[str], form: str) -> dict[str, str]:
     """Parse a mapping from `NAME=TEXT` arguments.
 
     Raises:
-        InputError: for another form (the message repeats `form`), or a name that is given twice.
+        InputError: `bad-option`, if an argument has another form (the message repeats `form`); `duplicate-name`, if a
+            name is given twice.
     """
     pairs: dict[str, str] = {}
     for value in values:
         name, equals, text = value.partition("=")
         if not (name and equals and text):
-            raise InputError(f"expected {form}, found {value!r}", code="bad-option", option=form, found=value)
+            raise InputError(f"{form}: wrong form, found {value!r}", code="bad-option", option=form, found=value)
         if name in pairs:
             raise InputError(f"{form}: {name!r} is given twice", code="duplicate-name", option=form, name=name)
         pairs[name] = text
@@ -161,5 +163,5 @@ def parse_pairs(values: list[str], form: str) -> dict[str, str]:
 
 
 def parse_view_files(values: list[str], form: str) -> dict[str, Path]:
-    """Parse files by view from `VIEW=FILE` arguments; errors as in `parse_pairs`."""
+    """Parse files by view name from `VIEW=FILE` arguments; errors as in `parse_pairs`."""
     return {view: Path(text) for view, text in parse_pairs(values, form).items()}

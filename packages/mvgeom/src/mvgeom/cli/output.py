@@ -1,15 +1,15 @@
-"""Output of commands: results on standard output, problems as one line each, as a rule on standard error."""
+"""Output of commands: results on standard output, and one-line problems, usually on standard error."""
 
 from __future__ import annotations
 
 __all__ = ["print_output", "print_problem"]
 
 PIPE_WIDTH = 160
-"""Columns of tables where the output is not a terminal: files and pipes have room."""
+"""Width in columns of tables that are not printed on a terminal; files and pipes have no limit."""
 
 
 def print_output(content: object) -> None:
-    """Print a line of text, or a table."""
+    """Print a line of text or a table."""
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=isinstance(content, str))
@@ -19,10 +19,10 @@ def print_output(content: object) -> None:
 
 
 def print_problem(kind: str, style: str, message: object, *, on_stderr: bool = True) -> None:
-    """Print `kind: message` in one line, the kind in a rich style, the message as it is."""
+    """Print `kind: message` in one line; the kind has a rich style, the message is unchanged."""
     from rich.console import Console
     from rich.text import Text
 
-    # Text, not markup: messages quote lists and paths, whose brackets are no markup.
+    # Text, not markup: messages contain lists and paths whose brackets are not markup.
     text = Text.assemble((f"{kind}:", style), " ", " ".join(str(message).split()))
     Console(stderr=on_stderr, soft_wrap=True, highlight=False).print(text)

@@ -1,4 +1,4 @@
-"""A rig in words: a table of its cameras, and how they stand to each other."""
+"""Text description of a rig: a table of its cameras, and their distances and angles."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["camera_table", "rig_summary"]
 
 
 def camera_table(cameras: CameraGroup, title: str) -> Table:
-    """Make a table of cameras: image, focal length, principal point, field of view, lens and position.
+    """Create a table of cameras: image, focal length, principal point, field of view, lens and position.
 
-    Fields of view are those of undistorted lines through the principal point; `?` where the image reaches beyond what
-    the lens model describes, whose limit then stands beside the lens.
+    Fields of view are those of undistorted lines through the principal point. They are `?` if the image extends beyond
+    the range of the lens model; the limit of that range is then shown with the lens.
 
     Args:
-        cameras: one rig, NumPy.
-        title: above the table.
+        cameras: Cameras of one rig, NumPy.
+        title: Title above the table.
     """
     corners = np.zeros((len(cameras), 4, 2))
     corners[:, 0, 0], corners[:, 1, 0] = -0.5, cameras.sizes[:, 0] - 0.5
@@ -56,10 +56,10 @@ def camera_table(cameras: CameraGroup, title: str) -> Table:
 
 
 def rig_summary(cameras: CameraGroup) -> list[str]:
-    """Describe the cameras together: how far apart, where they look, from how different directions.
+    """Describe the cameras as a group: distances, common viewing point, angles between the views.
 
     Args:
-        cameras: one rig, NumPy; a single camera has no lines.
+        cameras: Cameras of one rig, NumPy; a single camera gives no lines.
     """
     if len(cameras) < 2:
         return []

@@ -1,8 +1,7 @@
-"""Calibration files: `load` finds the format by content, `save` by name or suffix. One module per format.
+"""Calibration files: `load` detects the format by content, `save` selects it by name or suffix. One module per format.
 
-Whatever a file's own convention (stated in its module), what comes back is a `CameraGroup` in float64 NumPy with
-OpenCV's conventions, in the file's unit. A format that cannot hold a camera says so instead of dropping what it cannot
-hold.
+Each format has its own convention, described in its module. `load` always returns a `CameraGroup` in float64 NumPy with
+OpenCV's conventions, in the file's unit. If a format cannot hold a camera, `save` raises an error and drops nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ __all__ = ["FORMATS", "Format", "identify", "load", "save"]
 
 
 class Format(Protocol):
-    """Interface of a module of this package."""
+    """Interface of the format modules in this package."""
 
     NAME: str
     DESCRIPTION: str
@@ -30,7 +29,7 @@ class Format(Protocol):
     matches: Callable[[Path], bool]
 
 
-# The first that matches reads the file: opencv comes after those who write OpenCV's YAML with their own entries.
+# The first match reads the file: opencv comes after the formats that write OpenCV's YAML with other entries.
 FORMATS: dict[str, Format] = {
     module.NAME: cast(Format, module)
     for module in (anipose, pose2sim, json_file, qualisys, easymocap, colmap, jarvis, dannce, opencv, dlt)
@@ -38,20 +37,21 @@ FORMATS: dict[str, Format] = {
 
 
 def load(path: str | Path, *, file_format: str | None = None, **options: Any) -> CameraGroup:
-    """Read the cameras of a calibration file or folder.
+    """Load the cameras of a calibration file or folder.
 
     Args:
-        path: the file, or the folder of a format that is one.
-        file_format: a key of `FORMATS`; found by the content when None.
-        options: of the format's own `load`; most common is `sizes`, image width and height in px (for all cameras or by
-            name), for formats that do not store them.
+        path: Path of the calibration file, or of the folder if the format is a folder.
+        file_format: Name of the format, a key of `FORMATS`; None detects it by the content.
+        options: Options of the format's own `load`. The most common one is `sizes`, image width and height in px (for
+            all cameras or by name), for formats that do not store them.
 
     Returns:
-        The cameras in float64 NumPy, in the file's unit.
+        Cameras in float64 NumPy, in the file's unit.
 
     Raises:
-        InputError: when there is no such file, no format matches (the message lists them), an option does not belong to
-            the format, or the content is wrong (the message names file, camera and field).
+        InputError: `missing-file`, if the file does not exist; `unknown-format`, if no format matches (the message
+            lists them); `unknown-choice`, if the format has no such option; further codes, if the content is wrong (the
+            message names file, camera and field).
     """
     path = Path(path)
     if not path.exists():
@@ -62,17 +62,18 @@ def load(path: str | Path, *, file_format: str | None = None, **options: Any) ->
 
 
 def save(cameras: CameraGroup, path: str | Path, *, file_format: str | None = None, **options: Any) -> None:
-    """Write the cameras to a calibration file or folder; every file is replaced whole or not at all.
+    """Save the cameras to a calibration file or folder; every file is replaced atomically.
 
     Args:
-        cameras: one rig, arrays of any backend; its unit is kept.
-        path: the file, or the folder for a format that is one.
-        file_format: a key of `FORMATS`; chosen by the suffix when None.
-        options: of the format's own `save`.
+        cameras: Cameras of one rig, arrays of any library; the unit is kept.
+        path: Path of the calibration file, or of the folder if the format is a folder.
+        file_format: Name of the format, a key of `FORMATS`; None selects it by the suffix.
+        options: Options of the format's own `save`.
 
     Raises:
-        InputError: when the suffix belongs to no format, an option does not belong to the format, the format cannot
-            hold the cameras without loss, or the file cannot be written.
+        InputError: `unknown-format`, if the suffix belongs to no format; `unknown-choice`, if the format has no such
+            option; `unsupported-camera` or `bad-name`, if the format cannot hold the cameras without loss;
+            `unwritable-file`, if the file cannot be written.
     """
     path = Path(path)
     chosen = _named(file_format) if file_format else _by_suffix(path)
@@ -84,21 +85,21 @@ def identify(path: Path) -> Format:
     """Identify the format of an existing file or folder by its content.
 
     Raises:
-        InputError: when none matches; the message lists the known ones.
+        InputError: `unknown-format`, if no format matches; the message lists the known formats.
     """
     for candidate in FORMATS.values():
         if candidate.matches(path):
             return candidate
     known = "; ".join(each.DESCRIPTION for each in FORMATS.values())
     raise InputError(
-        f"{path}: not a calibration in a known format. Known are: {known}", code="unknown-format", path=path
+        f"{path}: not a calibration in a known format, expected one of: {known}", code="unknown-format", path=path
     )
 
 
 def _named(name: str) -> Format:
     if name not in FORMATS:
         raise InputError(
-            f"no calibration format {name!r}; there are {', '.join(FORMATS)}",
+            f"file_format: unknown calibration format, found {name!r}, expected one of {', '.join(FORMATS)}",
             code="unknown-format",
             argument="file_format",
             found=name,
@@ -112,8 +113,7 @@ def _by_suffix(path: Path) -> Format:
             return candidate
     known = "; ".join(f"{name}: {each.DESCRIPTION}" for name, each in FORMATS.items())
     raise InputError(
-        f"{path}: the name does not tell the format to write; give file_format=, on the command line --to, "
-        f"one of: {known}",
+        f"{path}: no format has this suffix. Give file_format=, on the command line --to, as one of: {known}",
         code="unknown-format",
         path=path,
     )
@@ -125,7 +125,7 @@ def _check_options(chosen: Format, function: Callable[..., Any], options: dict[s
     if unknown:
         takes = f"it takes {', '.join(accepted)}" if accepted else "it takes none"
         raise InputError(
-            f"{chosen.DESCRIPTION} has no option {', '.join(unknown)} here; {takes}",
+            f"{chosen.DESCRIPTION}: unknown option for this operation, found {', '.join(unknown)}; {takes}",
             code="unknown-choice",
             argument=unknown[0],
             expected=tuple(accepted),

@@ -1,9 +1,10 @@
-"""Anipose TOML: one table `[cam_0]`, `[cam_1]`, ... per camera, and `[metadata]`.
+"""Anipose TOML: one table per camera, `[cam_0]`, `[cam_1]`, ..., and `[metadata]`.
 
 Convention: K as in OpenCV (not transposed), Brown-Conrady with 4 or 5 coefficients (fisheye: 4), extrinsics from world
-to camera, `rotation` a rotation vector in radians, `translation` in the unit of the calibration board. Pixel (0, 0) is
-the center of the top-left pixel. Written by aniposelib, Lightning Pose's calibration app and Pose2Sim (which numbers
-from 1 and writes sizes as floats). aniposelib orders tables as text (cam_10 before cam_2); here the order is numeric.
+to camera. `rotation` is a rotation vector in radians, `translation` is in the unit of the calibration board. Pixel (0,
+0) is the center of the top-left pixel. The format is written by aniposelib, Lightning Pose's calibration app and
+Pose2Sim (which numbers from 1 and writes sizes as floats). aniposelib orders tables as text (cam_10 before cam_2); this
+module orders them by number.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _REQUIRED = ("name", "size", "matrix", "distortions", "rotation", "translation")
 
 
 def matches(path: Path) -> bool:
-    """Return True if the file is TOML with tables `cam_<number>`, none of them Pose2Sim's moving cameras."""
+    """Return True if the file is TOML with tables `cam_<number>`, none of them a moving camera of Pose2Sim."""
     if not looks_like_toml(path):
         return False
     tables = {key: table for key, table in parse_toml(path).items() if _TABLE.fullmatch(key)}
@@ -54,8 +55,9 @@ def load(path: Path) -> CameraGroup:
     """Load the cameras of the file, ordered by the number of their table.
 
     Raises:
-        InputError: for a file that is not TOML (with the line), a table without one of the fields, a field with a wrong
-            shape or a value that is not finite; the message names file, camera and field.
+        InputError: `invalid-syntax`, if the file is not TOML (the message has the line); `missing-field`, if a table
+            lacks a field; `wrong-shape`, `bad-number` or `not-finite`, if a value is wrong (the message names file,
+            camera and field).
     """
     document = parse_toml(path)
     tables = sorted((key for key in document if _TABLE.fullmatch(key)), key=_number)
@@ -63,15 +65,16 @@ def load(path: Path) -> CameraGroup:
 
 
 def save(cameras: CameraGroup, path: Path, *, metadata: Mapping[str, Any] | None = None) -> None:
-    """Write the cameras as tables `[cam_0]`, `[cam_1]`, ...
+    """Save the cameras as tables `[cam_0]`, `[cam_1]`, ...
 
     Args:
-        cameras: one rig; its unit is kept.
-        path: the file, replaced whole.
-        metadata: goes into the table `[metadata]`; left out when None.
+        cameras: Cameras of one rig; the unit is kept.
+        path: Path of the file, replaced atomically.
+        metadata: Content of the table `[metadata]`; None writes no such table.
 
     Raises:
-        InputError: when a camera has more than 5 distortion coefficients that are not zero.
+        InputError: `unsupported-camera`, if a camera has more than 5 distortion coefficients (fisheye: 4) that are not
+            zero.
     """
     document: dict[str, Any] = {}
     for row, record in enumerate(records.records_of(cameras)):
@@ -83,7 +86,7 @@ def save(cameras: CameraGroup, path: Path, *, metadata: Mapping[str, Any] | None
 
 
 def looks_like_toml(path: Path) -> bool:
-    """Return True if the suffix is that of TOML, or the first line besides empty ones and comments a table's header."""
+    """Return True if the suffix is .toml, or the first line other than empty lines and comments is a table header."""
     if not path.is_file():
         return False
     if path.suffix.lower() == ".toml":
@@ -94,10 +97,10 @@ def looks_like_toml(path: Path) -> bool:
 
 
 def parse_toml(path: Path) -> dict[str, Any]:
-    """Parse the TOML document.
+    """Parse a TOML document.
 
     Raises:
-        InputError: when it is not TOML; the message has file, line and column.
+        InputError: `invalid-syntax`, if the file is not TOML; the message has file, line and column.
     """
     try:
         return tomllib.loads(read_text(path))
@@ -109,16 +112,16 @@ def read_table(table: Any, key: str, path: Path) -> records.CameraRecord:
     """Read one camera from its TOML table.
 
     Args:
-        table: what stands under `key`.
-        key: the table's name, for messages about the name itself.
-        path: the file, for messages.
+        table: Content of the document under `key`.
+        key: Name of the table, for error messages.
+        path: Path of the file, for error messages.
 
     Raises:
-        InputError: see `load`.
+        InputError: `bad-field` or `missing-field`, if the table or a field is wrong; further codes as in `load`.
     """
     if not isinstance(table, dict):
         raise InputError(
-            f"{path}: {key} must be a table of one camera, found {table!r}", code="bad-field", path=path, field=key
+            f"{path}: {key}: must be a table of one camera, found {table!r}", code="bad-field", path=path, field=key
         )
     missing = [field for field in _REQUIRED if field not in table]
     if missing:
@@ -161,7 +164,7 @@ def read_table(table: Any, key: str, path: Path) -> records.CameraRecord:
 
 
 def table_of(record: records.CameraRecord, distortion: records.Floats) -> dict[str, Any]:
-    """Make the TOML table of one camera; whole sizes are written as integers."""
+    """Create the TOML table of one camera; whole sizes are written as integers."""
     return {
         "name": record.name,
         "size": [int(side) if side == int(side) else float(side) for side in record.size],

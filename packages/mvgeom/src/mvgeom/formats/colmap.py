@@ -1,11 +1,11 @@
 """COLMAP text: a folder with `cameras.txt` (intrinsics) and `images.txt` (one pose per image).
 
-Convention: world to camera, rotation as a unit quaternion w x y z; unit arbitrary. COLMAP puts pixel (0, 0) at the
+Convention: world to camera, rotation as a unit quaternion w x y z; unit arbitrary. In COLMAP, pixel (0, 0) is the
 top-left CORNER of the image, so the center of the first pixel is (0.5, 0.5): principal points are half a pixel larger
-than OpenCV's. Every image becomes a camera, named like the image without its extension, in the order of image ids. Read
-are the models SIMPLE_PINHOLE, PINHOLE, SIMPLE_RADIAL, RADIAL, OPENCV, FULL_OPENCV, OPENCV_FISHEYE,
-SIMPLE_RADIAL_FISHEYE and RADIAL_FISHEYE; written are OPENCV, FULL_OPENCV and OPENCV_FISHEYE, with images named
-`<camera>.png` without points.
+than OpenCV's. Every image becomes a camera, named like the image without its extension, in the order of image ids.
+Camera models that are read: SIMPLE_PINHOLE, PINHOLE, SIMPLE_RADIAL, RADIAL, OPENCV, FULL_OPENCV, OPENCV_FISHEYE,
+SIMPLE_RADIAL_FISHEYE and RADIAL_FISHEYE. Camera models that are written: OPENCV, FULL_OPENCV and OPENCV_FISHEYE, with
+images named `<camera>.png` without points.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
 @dataclass(frozen=True, kw_only=True)
 class _Model:
-    """Positions of OpenCV's numbers among a model's parameters; a shared focal length has one place for both."""
+    """Indices of OpenCV's parameters among a model's parameters; a shared focal length has one index for fx and fy."""
 
     focal: tuple[int, int]
     center: tuple[int, int]
@@ -73,11 +73,12 @@ def load(path: Path) -> CameraGroup:
     """Load one camera per image of the model.
 
     Args:
-        path: the folder, or one of the two files in it.
+        path: Path of the folder, or of one of the two files in it.
 
     Raises:
-        InputError: for a line that does not have COLMAP's fields (with its number), a camera model that has no
-            counterpart in OpenCV, an image of a camera that cameras.txt does not have, images that share a name.
+        InputError: `invalid-syntax`, if a line lacks COLMAP's fields (the message has its number);
+            `unsupported-camera`, if a camera model has no counterpart in OpenCV; `missing-view`, if an image's camera
+            is not in cameras.txt; `duplicate-name`, if images share a name.
     """
     folder = path.parent if path.is_file() else path
     lenses = _read_lenses(folder / _CAMERAS)
@@ -86,10 +87,12 @@ def load(path: Path) -> CameraGroup:
 
 
 def save(cameras: CameraGroup, path: Path) -> None:
-    """Write cameras.txt, images.txt and an empty points3D.txt into the folder, which is made where it does not exist.
+    """Save cameras.txt, images.txt and an empty points3D.txt in the folder, which is created if it does not exist.
 
     Raises:
-        InputError: for skew, image sizes that are not whole, names with spaces, or more than 8 distortion coefficients.
+        InputError: `unsupported-camera`, if a camera has skew, an image size that is not whole, or more than 8
+            distortion coefficients; `bad-name`, if a name starts or ends with a space; `not-a-folder`, if the path is a
+            file.
     """
     lenses = ["# CAMERA_ID MODEL WIDTH HEIGHT PARAMS[]"]
     images = ["# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME", "# POINTS2D[] as (X, Y, POINT3D_ID)"]
@@ -101,7 +104,7 @@ def save(cameras: CameraGroup, path: Path) -> None:
         images += [f"{number} {' '.join(map(repr, pose))} {number} {record.name}.png", ""]
     if path.exists() and not path.is_dir():
         raise InputError(
-            f"{path}: a COLMAP model is a folder with {_CAMERAS} and {_IMAGES}, but this is a file",
+            f"{path}: not a folder, found a file, expected a folder for {_CAMERAS} and {_IMAGES}",
             code="not-a-folder",
             path=path,
         )
@@ -120,7 +123,7 @@ def _read_lenses(file: Path) -> dict[str, _Lens]:
         where = f"{file}: line {number}: "
         if len(fields) < 4:
             raise InputError(
-                f"{where}expected CAMERA_ID MODEL WIDTH HEIGHT PARAMS[], found {line!r}",
+                f"{where}wrong fields, found {line!r}, expected CAMERA_ID MODEL WIDTH HEIGHT PARAMS[]",
                 code="invalid-syntax",
                 path=file,
                 line=number,
@@ -129,7 +132,7 @@ def _read_lenses(file: Path) -> dict[str, _Lens]:
         model = _MODELS.get(name)
         if model is None:
             raise InputError(
-                f"{where}camera model {name} has no counterpart in OpenCV; read are {', '.join(_MODELS)}",
+                f"{where}unsupported camera model, found {name}, expected one of {', '.join(_MODELS)}",
                 code="unsupported-camera",
                 path=file,
                 line=number,
@@ -138,7 +141,7 @@ def _read_lenses(file: Path) -> dict[str, _Lens]:
         values = _floats(fields[4:], f"{where}parameters of {name}")
         if len(values) != model.num_parameters:
             raise InputError(
-                f"{where}{name} has {model.num_parameters} parameters, found {len(values)}",
+                f"{where}wrong number of parameters, found {len(values)}, expected {model.num_parameters} for {name}",
                 code="wrong-count",
                 path=file,
                 line=number,
@@ -160,7 +163,7 @@ def _read_lenses(file: Path) -> dict[str, _Lens]:
 
 
 def _read_images(file: Path, lenses: dict[str, _Lens]) -> list[tuple[int, records.CameraRecord]]:
-    """Read image ids and cameras. Every second line lists 2D points, and may be empty."""
+    """Read image ids and cameras. Every second line is a list of 2D points that may be empty."""
     lines = [(n, line) for n, line in enumerate(read_text(file).splitlines(), start=1) if not line.startswith("#")]
     while lines and not lines[0][1].strip():
         del lines[0]
@@ -172,7 +175,7 @@ def _read_images(file: Path, lenses: dict[str, _Lens]) -> list[tuple[int, record
         fields = line.split(maxsplit=9)
         if len(fields) != 10 or not fields[0].isdecimal():
             raise InputError(
-                f"{where}expected IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, found {line[:80]!r}",
+                f"{where}wrong fields, found {line[:80]!r}, expected IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME",
                 code="invalid-syntax",
                 path=file,
                 line=number,
@@ -180,7 +183,7 @@ def _read_images(file: Path, lenses: dict[str, _Lens]) -> list[tuple[int, record
         lens = lenses.get(fields[8])
         if lens is None:
             raise InputError(
-                f"{where}camera {fields[8]} is not in {_CAMERAS}, which has {', '.join(lenses)}",
+                f"{where}unknown camera, found {fields[8]}, expected one of {_CAMERAS}: {', '.join(lenses)}",
                 code="missing-view",
                 path=file,
                 line=number,
@@ -206,7 +209,7 @@ def _parameters(record: records.CameraRecord) -> tuple[str, list[float]]:
     records.reject_skew(record, "COLMAP")
     if record.name != record.name.strip() or "\n" in record.name:
         raise InputError(
-            f"camera name {record.name!r} must not start or end with a space for COLMAP",
+            f"camera name {record.name!r}: starts or ends with a space, which COLMAP cannot hold. Rename the camera.",
             code="bad-name",
             view=record.name,
         )
@@ -237,7 +240,7 @@ def _rotation(quaternion: records.Floats, where: str) -> records.Floats:
     off = abs(float(np.linalg.norm(quaternion)) - 1)
     if off > records.ROTATION_TOLERANCE:
         raise InputError(
-            f"{where}quaternion {quaternion.tolist()} is not of length 1 but off by {off:.2g}",
+            f"{where}quaternion {quaternion.tolist()} is not of length 1, found a difference of {off:.2g}",
             code="not-a-rotation",
             found=quaternion.tolist(),
         )

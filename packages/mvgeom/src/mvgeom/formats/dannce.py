@@ -1,9 +1,9 @@
 """DANNCE and Label3D MAT files: `params`, a cell array with one struct per camera, and `camnames`.
 
 Convention: MATLAB's row vectors, x = [X' 1] [r; t] K: `K` and `r` are the transposes of OpenCV's, `t` is a row, in mm;
-K may have skew. `RDistort` is k1 k2 (k3), `TDistort` p1 p2. MATLAB's first pixel is (1, 1), so principal points are one
-pixel larger than OpenCV's (`one_based=False` for files whose writer left that out). No image sizes. Read are a
-`*_dannce.mat` or Label3D file with all cameras, a file `*_params.mat` of one camera, and a folder of such files.
+K may have skew. `RDistort` is k1 k2 (k3), `TDistort` is p1 p2. MATLAB's first pixel is (1, 1), so principal points are
+one pixel larger than OpenCV's (`one_based=False` for files without this offset). Files have no image sizes. Supported
+are a `*_dannce.mat` or Label3D file with all cameras, a file `*_params.mat` of one camera, and a folder of such files.
 """
 
 from __future__ import annotations
@@ -34,15 +34,17 @@ def matches(path: Path) -> bool:
 
 
 def load(path: Path, *, sizes: records.Sizes | None = None, one_based: bool = True) -> CameraGroup:
-    """Load the cameras, named by `camnames`, else like the files without `hires_` and `_params`, else Camera1, ...
+    """Load the cameras, named by `camnames`, else by the file names without `hires_` and `_params`, else Camera1, ...
 
     Args:
-        path: the file or the folder.
-        sizes: image width and height in px, for all cameras or by name; needed.
-        one_based: whether the first pixel is (1, 1), as in MATLAB.
+        path: Path of the file or the folder.
+        sizes: Image width and height in px, for all cameras or by name; required.
+        one_based: True if the first pixel is (1, 1), as in MATLAB.
 
     Raises:
-        InputError: for a file that is not MAT, or saved with -v7.3; missing or wrong fields; a missing image size.
+        InputError: `invalid-syntax`, if the file is not MAT; `unsupported-file`, if it was saved with -v7.3;
+            `missing-field`, `bad-field` or `wrong-count`, if fields are missing or wrong; `missing-size`, if an image
+            size is missing.
     """
     if path.is_dir():
         files = sorted(path.glob("*_params.mat"), key=_natural)
@@ -53,7 +55,7 @@ def load(path: Path, *, sizes: records.Sizes | None = None, one_based: bool = Tr
             return records.assemble([_camera(document, _name(path), sizes, one_based, path)], path)
         found = ", ".join(key for key in document if not key.startswith("__")) or "nothing"
         raise InputError(
-            f"{path}: no variable params (a cell array of cameras), only {found}",
+            f"{path}: no variable params (a cell array of cameras), found only {found}",
             code="missing-field",
             path=path,
             field="params",
@@ -63,7 +65,7 @@ def load(path: Path, *, sizes: records.Sizes | None = None, one_based: bool = Tr
     names = names or [f"Camera{number}" for number in range(1, len(structs) + 1)]
     if len(names) != len(structs):
         raise InputError(
-            f"{path}: params has {len(structs)} cameras, camnames {len(names)}",
+            f"{path}: camnames: wrong number of names, found {len(names)}, expected {len(structs)} as in params",
             code="wrong-count",
             path=path,
             found=len(names),
@@ -75,10 +77,10 @@ def load(path: Path, *, sizes: records.Sizes | None = None, one_based: bool = Tr
 
 
 def save(cameras: CameraGroup, path: Path, *, one_based: bool = True) -> None:
-    """Write `params` and `camnames`; translations must be in mm already.
+    """Save `params` and `camnames`; translations must already be in mm.
 
     Raises:
-        InputError: for fisheye or more than 5 distortion coefficients.
+        InputError: `unsupported-camera`, if a camera is fisheye or has more than 5 distortion coefficients.
     """
     from scipy.io import savemat
 
@@ -106,7 +108,7 @@ def _read(file: Path) -> dict[str, Any]:
         return dict(loadmat(file, simplify_cells=True))
     except NotImplementedError as error:
         raise InputError(
-            f"{file}: saved with -v7.3 (HDF5); in MATLAB, load it and save it with -v7",
+            f"{file}: saved with -v7.3 (HDF5), which is not supported. Load it in MATLAB and save it with -v7.",
             code="unsupported-file",
             path=file,
         ) from error
@@ -163,5 +165,5 @@ def _name(file: Path) -> str:
 
 
 def _natural(file: Path) -> list[Any]:
-    """Return a key that sorts cam2 before cam10."""
+    """Return a sort key that puts cam2 before cam10."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)]

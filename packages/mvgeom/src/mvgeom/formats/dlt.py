@@ -1,12 +1,13 @@
-"""DLT coefficients as DLTdv, DLTcal and Argus write them: 11 rows, one column per camera, comma separated.
+"""DLT coefficients as written by DLTdv, DLTcal and Argus: 11 rows, one column per camera, comma separated.
 
 Convention: u = (L1 x + L2 y + L3 z + L4) / (L9 x + L10 y + L11 z + 1), v likewise with L5 to L8, in px; world in the
-unit of the calibration object. Pixel (1, 1) is the center of a pixel (MATLAB): of the top-left one since DLTdv8
-(`origin="upper-left"`), of the bottom-left one with v upward before that and in Argus (`origin="lower-left"`). No lens
-distortion, no names, no image sizes. The 11 numbers are a full projection matrix, so K may come out with skew.
+unit of the calibration object. Pixel (1, 1) is the center of a pixel (MATLAB): of the top-left pixel since DLTdv8
+(`origin="upper-left"`), of the bottom-left pixel with v upward in older versions and in Argus (`origin="lower-left"`).
+Files have no lens distortion, no names and no image sizes. The 11 numbers are a full projection matrix, so K may have
+skew.
 
-The 12th coefficient is 1, which fixes the sign of the depth: the world's origin lies in front of every camera. Reading
-coefficients with the wrong `origin` mirrors the scene and puts it behind, which is an error here.
+The 12th coefficient is 1, which determines the sign of the depth: the world's origin is in front of every camera. With
+the wrong `origin`, the scene is mirrored and the world's origin is behind the cameras; this raises an error.
 """
 
 from __future__ import annotations
@@ -51,21 +52,22 @@ def load(
     """Load the cameras by the RQ decomposition of each projection matrix.
 
     Args:
-        path: the file.
-        sizes: image width and height in px, for all cameras or by name; needed.
-        names: of the cameras, in the order of the columns; cam1, cam2, ... by default.
-        origin: where the image's first pixel is.
+        path: Path of the file.
+        sizes: Image width and height in px, for all cameras or by name; required.
+        names: Names of the cameras, in the order of the columns; None means cam1, cam2, ...
+        origin: Position of the image's first pixel, upper-left or lower-left.
 
     Raises:
-        InputError: for other than 11 rows, values that are not finite numbers, another number of names, a missing image
-            size, coefficients of no camera, or a world origin behind a camera.
+        InputError: `wrong-count`, if there are not 11 rows or not one name per camera; `bad-number` or `not-finite`, if
+            values are not finite numbers; `missing-size`, if an image size is missing; `not-a-camera`, if the
+            coefficients are not those of a camera or the world's origin is behind a camera.
     """
     rows = [line.replace(",", " ").split() for line in read_text(path).splitlines() if line.strip()]
     if len(rows) != NUM_COEFFICIENTS or len({len(row) for row in rows}) != 1:
         hint = "; it seems to be transposed" if {len(row) for row in rows} == {NUM_COEFFICIENTS} else ""
         found = f"{len(rows)} rows of {sorted({len(row) for row in rows})}"
         raise InputError(
-            f"{path}: DLT coefficients are 11 rows with a column per camera, found {found} numbers{hint}",
+            f"{path}: wrong table, found {found} numbers, expected 11 rows with a column per camera{hint}",
             code="wrong-count",
             path=path,
             found=len(rows),
@@ -78,7 +80,7 @@ def load(
     columns = records.numbers(values, values.shape, f"{path}: DLT coefficients").T
     if origin not in ("upper-left", "lower-left"):
         raise InputError(
-            f"origin must be upper-left or lower-left, found {origin!r}",
+            f"origin: unknown, found {origin!r}, expected upper-left or lower-left",
             code="unknown-choice",
             argument="origin",
             found=origin,
@@ -86,7 +88,7 @@ def load(
     used = list(names) if names is not None else [f"cam{number}" for number in range(1, len(columns) + 1)]
     if len(used) != len(columns):
         raise InputError(
-            f"{path}: {len(columns)} cameras, but {len(used)} names: {used}",
+            f"{path}: wrong number of names, found {len(used)}: {used}, expected {len(columns)}, one per camera",
             code="wrong-count",
             path=path,
             argument="names",
@@ -99,11 +101,11 @@ def load(
 
 
 def save(cameras: CameraGroup, path: Path, *, origin: Origin = "upper-left") -> None:
-    """Write the coefficients.
+    """Save the coefficients.
 
     Raises:
-        InputError: for lens distortion or fisheye, which DLT cannot hold, and where the world's origin is not in front
-            of every camera.
+        InputError: `unsupported-camera`, if a camera has lens distortion or is fisheye, which DLT cannot hold, or if
+            the world's origin is not in front of every camera.
     """
     columns = []
     for record in records.records_of(cameras):
@@ -146,8 +148,8 @@ def _camera(
     if translation[2] <= 0:
         other = "lower-left" if origin == "upper-left" else "upper-left"
         raise InputError(
-            f"{where}the world's origin lies behind the camera, as it does when the image's first pixel is taken for "
-            f"the wrong one; try origin={other!r} (command line: -O origin={other})",
+            f"{where}the world's origin is behind the camera, probably because of a wrong origin of the image. Try "
+            f"origin={other!r} (command line: -O origin={other}).",
             code="not-a-camera",
             path=path,
             view=name,
@@ -167,7 +169,7 @@ def _camera(
 
 
 def _to_file_pixels(size: records.Floats | None, origin: Origin) -> records.Floats:
-    """Return 3x3 map from our pixels, (0, 0) at the top left, to the file's."""
+    """Return the 3x3 map from full-image px, (0, 0) at the top left, to the file's px."""
     if origin == "upper-left":
         return np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0]])
     assert size is not None

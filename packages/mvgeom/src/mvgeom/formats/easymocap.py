@@ -1,11 +1,12 @@
-"""EasyMocap: `intri.yml` and `extri.yml` side by side in a folder, both OpenCV YAML.
+"""EasyMocap: `intri.yml` and `extri.yml` in one folder, both OpenCV YAML.
 
-Convention: OpenCV's throughout (K not transposed, world to camera, pixel (0, 0) the center of the top-left pixel),
-translations in meters. Per camera `K_<name>`, `dist_<name>` (4 or 5 coefficients), optional `W_<name>` and `H_<name>`;
-`R_<name>` is the rotation vector, `Rot_<name>` the same as a matrix, `T_<name>`. `names` lists the cameras.
+Convention: OpenCV's (K not transposed, world to camera, pixel (0, 0) is the center of the top-left pixel), translations
+in meters. Per camera: `K_<name>`, `dist_<name>` (4 or 5 coefficients), optional `W_<name>` and `H_<name>`; `R_<name>`
+is the rotation vector, `Rot_<name>` the same rotation as a matrix, `T_<name>` the translation. `names` lists the
+cameras.
 
-EasyMocap writes 6 decimals, so its rotations are good to about 1e-6. Cameras whose extrinsics are missing (a rig of
-which only some cameras were placed) are not loaded, with a warning that names them.
+EasyMocap writes 6 decimals, so its rotations are accurate to about 1e-6. Cameras without extrinsics (in a rig of which
+only some cameras have a pose) are not loaded; a warning names them.
 """
 
 from __future__ import annotations
@@ -45,12 +46,13 @@ def load(path: Path, *, sizes: records.Sizes | None = None) -> CameraGroup:
     """Load the cameras that have extrinsics, in the order of extri.yml.
 
     Args:
-        path: the folder, or one of the two files in it.
-        sizes: image width and height in px, for all cameras or by name, where intri.yml does not hold them.
+        path: Path of the folder, or of one of the two files in it.
+        sizes: Image width and height in px, for all cameras or by name, if intri.yml does not have them.
 
     Raises:
-        InputError: for files that OpenCV cannot read, missing or wrong entries, a camera without intrinsics, a rotation
-            vector and matrix that disagree, a missing image size.
+        InputError: `invalid-syntax`, if OpenCV cannot read a file; `missing-field` or `bad-field`, if entries are
+            missing or wrong; `missing-view`, if a camera has no intrinsics; `not-a-rotation`, if rotation vector and
+            matrix disagree; `missing-size`, if an image size is missing.
     """
     folder = path.parent if path.is_file() else path
     with (
@@ -74,10 +76,12 @@ def load(path: Path, *, sizes: records.Sizes | None = None) -> CameraGroup:
 
 
 def save(cameras: CameraGroup, path: Path) -> None:
-    """Write intri.yml and extri.yml into the folder, which is made where it does not exist.
+    """Save intri.yml and extri.yml in the folder, which is created if it does not exist.
 
     Raises:
-        InputError: for fisheye, more than 5 distortion coefficients, or names that cannot be part of a YAML key.
+        InputError: `unsupported-camera`, if a camera is fisheye, has more than 5 distortion coefficients, or an image
+            size that is not whole; `bad-name`, if a name cannot be part of a YAML key; `not-a-folder`, if the path is a
+            file.
     """
     intrinsics: dict[str, Any] = {"names": list(cameras.names)}
     extrinsics: dict[str, Any] = {"names": list(cameras.names)}
@@ -86,7 +90,9 @@ def save(cameras: CameraGroup, path: Path) -> None:
         records.reject_fisheye(record, "EasyMocap")
         if not _NAME.fullmatch(name):
             raise InputError(
-                f"camera name {name!r} must be letters, digits, - and _ only, for EasyMocap", code="bad-name", view=name
+                f"camera name {name!r}: not valid for EasyMocap, expected letters, digits, - and _ only",
+                code="bad-name",
+                view=name,
             )
         intrinsics[f"K_{name}"] = record.matrix
         intrinsics[f"dist_{name}"] = records.fit_distortion(record, 5, "EasyMocap")[None]
@@ -97,7 +103,7 @@ def save(cameras: CameraGroup, path: Path) -> None:
         extrinsics[f"T_{name}"] = record.translation[:, None]
     if path.exists() and not path.is_dir():
         raise InputError(
-            f"{path}: EasyMocap is a folder with {_INTRINSICS} and {_EXTRINSICS}, but this is a file",
+            f"{path}: not a folder, found a file, expected a folder for {_INTRINSICS} and {_EXTRINSICS}",
             code="not-a-folder",
             path=path,
         )
@@ -107,11 +113,11 @@ def save(cameras: CameraGroup, path: Path) -> None:
 
 
 def _names(storage: cv2.FileStorage, file: Path, prefix: str) -> list[str]:
-    """Return the list `names`, or where it is missing every camera that has an entry with the prefix."""
+    """Return the list `names`, or if it is missing, all cameras that have an entry with the prefix."""
     listed = filestorage.strings(storage, "names")
     names = listed or [key.removeprefix(prefix) for key in filestorage.keys(storage) if key.startswith(prefix)]
     if not names:
-        raise InputError(f"{file}: no cameras found, neither names nor {prefix}<name>", code="too-few-views", path=file)
+        raise InputError(f"{file}: no cameras found, expected names or {prefix}<name>", code="too-few-views", path=file)
     return names
 
 
@@ -135,7 +141,7 @@ def _read(
 
 
 def _rotation(storage: cv2.FileStorage, name: str, where: str) -> records.Floats:
-    """Read the rotation from the vector, which EasyMocap reads too; the matrix must be the same."""
+    """Read the rotation from the vector, as EasyMocap does; the matrix must be the same rotation."""
     if storage.getNode(f"R_{name}").empty():
         stored = filestorage.matrix(storage, f"Rot_{name}", (3, 3), where)
         return records.rotation_matrix(stored, f"{where}Rot_{name}")

@@ -1,4 +1,4 @@
-"""OpenCV's FileStorage (YAML, XML, JSON), shared by the formats that are written with it."""
+"""Reading and writing of OpenCV's FileStorage (YAML, XML, JSON), shared by the formats that are based on it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["keys", "looks_like_storage", "matrix", "reading", "scalar", "strings
 
 
 def looks_like_storage(path: Path) -> bool:
-    """Return True if the file starts as FileStorage writes YAML, XML or JSON."""
+    """Return True if the file starts like FileStorage's YAML, XML or JSON."""
     if not path.is_file():
         return False
     start = head(path)
@@ -38,7 +38,8 @@ def reading(path: Path) -> Iterator[cv2.FileStorage]:
     """Open a file for reading.
 
     Raises:
-        InputError: for a file that FileStorage cannot parse, with the line where OpenCV says it.
+        InputError: `invalid-syntax`, if FileStorage cannot parse the file; the message has the line if OpenCV reports
+            it.
     """
     import cv2
 
@@ -61,7 +62,7 @@ def reading(path: Path) -> Iterator[cv2.FileStorage]:
 
 
 def keys(storage: cv2.FileStorage) -> tuple[str, ...]:
-    """Return the names of the nodes at the top level; none where the top level is not a map."""
+    """Return the names of the nodes at the top level; empty if the top level is not a map."""
     root = storage.root()
     return tuple(root.keys()) if root.isMap() else ()
 
@@ -70,13 +71,14 @@ def matrix(storage: cv2.FileStorage, key: str, shape: tuple[int, ...] | None, wh
     """Read a matrix node as float64.
 
     Args:
-        storage: from `reading`.
-        key: the node.
-        shape: expected; None for a flat list of any length. Vectors may be rows or columns.
-        where: file and camera, the start of every message.
+        storage: Open file from `reading`.
+        key: Name of the node.
+        shape: Expected shape; None for a flat list of any length. Vectors may be rows or columns.
+        where: File and camera, the start of every error message.
 
     Raises:
-        InputError: when there is no such node, it is not a matrix, or see `mvgeom.formats.records.numbers`.
+        InputError: `missing-field`, if there is no such node; `bad-field`, if it is not a matrix; further codes as in
+            `mvgeom.formats.records.numbers`.
     """
     node = storage.getNode(key)
     if node.empty():
@@ -85,7 +87,7 @@ def matrix(storage: cv2.FileStorage, key: str, shape: tuple[int, ...] | None, wh
 
     try:
         value = node.mat() if node.isMap() else None
-    except cv2.error:  # a map of other things
+    except cv2.error:  # the node is a map, not a matrix
         value = None
     if value is None:
         raise InputError(f"{where}{key} is not a matrix", code="bad-field", field=key)
@@ -93,25 +95,25 @@ def matrix(storage: cv2.FileStorage, key: str, shape: tuple[int, ...] | None, wh
 
 
 def scalar(storage: cv2.FileStorage, key: str) -> float | None:
-    """Read a number, or None where the file has none under this key."""
+    """Read a number, or return None if the file has none under this key."""
     node = storage.getNode(key)
     return float(node.real()) if node.isInt() or node.isReal() else None
 
 
 def strings(storage: cv2.FileStorage, key: str) -> list[str]:
-    """Read a list of strings; whole numbers in it become text. Empty where the file has none under this key."""
+    """Read a list of strings; whole numbers in it become text. Empty if the file has none under this key."""
     node = storage.getNode(key)
     items = [node.at(row) for row in range(node.size())] if node.isSeq() else []
     return [item.string() if item.isString() else str(int(item.real())) for item in items]
 
 
 def write(path: Path, entries: Mapping[str, Any], suffix: str | None = None) -> None:
-    """Write a file with these nodes, whole or not at all.
+    """Write a file with the given nodes; it is replaced atomically.
 
     Args:
-        path: the file.
-        entries: numbers, strings, lists of strings, or arrays.
-        suffix: chooses YAML, XML or JSON; that of the path when None.
+        path: Path of the file.
+        entries: Numbers, strings, lists of strings, or arrays by node name.
+        suffix: Suffix that selects YAML, XML or JSON; None means that of the path.
     """
     import cv2
 

@@ -1,9 +1,9 @@
 """JARVIS YAML: a folder with one OpenCV YAML file per camera, `<camera>.yaml`.
 
 Convention: MATLAB's row vectors, x = [X' 1] [R; T'] K: both `intrinsicMatrix` (principal point in the last row) and `R`
-are the transposes of OpenCV's, `T` is OpenCV's, in mm. `distortionCoefficients` are OpenCV's five; JARVIS itself uses
-the first two only. Pixel (0, 0) is the center of the top-left pixel. Files of JARVIS hold no image size; ours add
-`image_width` and `image_height`, which JARVIS ignores.
+are the transposes of OpenCV's; `T` is OpenCV's, in mm. `distortionCoefficients` are OpenCV's five; JARVIS itself uses
+only the first two. Pixel (0, 0) is the center of the top-left pixel. Files written by JARVIS have no image size; files
+written by mvgeom also have `image_width` and `image_height`, which JARVIS ignores.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SUFFIXES = ()
 
 
 def matches(path: Path) -> bool:
-    """Return True if the path is a folder with a JARVIS file, or such a file."""
+    """Return True if the path is a JARVIS file, or a folder with one."""
     return bool(_files(path))
 
 
@@ -30,21 +30,23 @@ def load(path: Path, *, sizes: records.Sizes | None = None) -> CameraGroup:
     """Load the cameras of all files in the folder (or of the one file), named like the files, in alphabetical order.
 
     Args:
-        path: the folder.
-        sizes: image width and height in px, for all cameras or by name, where the files do not hold them.
+        path: Path of the folder, or of one file.
+        sizes: Image width and height in px, for all cameras or by name, if the files do not have them.
 
     Raises:
-        InputError: for files that OpenCV cannot read, missing or wrong entries, a missing image size.
+        InputError: `invalid-syntax`, if OpenCV cannot read a file; `missing-field` or `bad-field`, if entries are
+            missing or wrong; `missing-size`, if an image size is missing.
     """
     return records.assemble([_read(file, sizes) for file in _files(path)], path)
 
 
 def save(cameras: CameraGroup, path: Path) -> None:
-    """Write one file per camera into the folder, which is made where it does not exist.
+    """Save one file per camera in the folder, which is created if it does not exist.
 
     Raises:
-        InputError: for fisheye, more than 5 distortion coefficients, names that cannot be file names, or a folder that
-            holds JARVIS files of other cameras (they would be read as part of this rig).
+        InputError: `unsupported-camera`, if a camera is fisheye or has more than 5 distortion coefficients; `bad-name`,
+            if a name cannot be a file name; `not-a-folder`, if the path is a file; `occupied-folder`, if the folder has
+            JARVIS files of other cameras (they would be loaded as part of this rig).
     """
     rig = records.records_of(cameras)
     coefficients = []
@@ -52,21 +54,21 @@ def save(cameras: CameraGroup, path: Path) -> None:
         records.reject_fisheye(record, "JARVIS YAML")
         if Path(record.name).name != record.name or record.name.startswith("."):
             raise InputError(
-                f"camera name {record.name!r} cannot be the name of a file, which JARVIS YAML needs",
+                f"camera name {record.name!r}: cannot be a file name, but JARVIS YAML needs one. Rename the camera.",
                 code="bad-name",
                 view=record.name,
             )
         coefficients.append(records.fit_distortion(record, 5, "JARVIS YAML"))
     if path.exists() and not path.is_dir():
         raise InputError(
-            f"{path}: JARVIS YAML is a folder with one file per camera, but this is a file",
+            f"{path}: not a folder, found a file, expected a folder for one file per camera",
             code="not-a-folder",
             path=path,
         )
     others = sorted({file.stem for file in _files(path)} - set(cameras.names))
     if others:
         raise InputError(
-            f"{path}: holds calibrations of other cameras ({', '.join(others)}); choose an empty folder",
+            f"{path}: the folder has calibrations of other cameras, found {', '.join(others)}. Choose an empty folder.",
             code="occupied-folder",
             path=path,
             views=tuple(others),

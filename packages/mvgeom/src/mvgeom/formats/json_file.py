@@ -1,8 +1,7 @@
-"""JSON of our own: every field of `CameraGroup`, without loss.
+"""JSON format of mvgeom: every field of `CameraGroup`, without loss.
 
-Convention: that of `CameraGroup` itself, unit as it is. Numbers are written with as many digits as bring the same
-float64 back. Any distortion length, fisheye and skew are kept; `{"format": "mvgeom cameras", "version": 1, "cameras":
-[...]}`.
+Convention: that of `CameraGroup`; the unit is kept. Numbers have enough digits to restore the same float64. Any
+distortion length, fisheye and skew are kept. Structure: `{"format": "mvgeom cameras", "version": 1, "cameras": [...]}`.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _REQUIRED = ("name", "size", "matrix", "distortion", "rotation", "translation", 
 
 
 def matches(path: Path) -> bool:
-    """Return True if the file is JSON that names our format."""
+    """Return True if the file is JSON with mvgeom's format name."""
     return path.is_file() and re.match(r'\s*\{\s*"format"\s*:\s*"mvgeom', head(path)) is not None
 
 
@@ -36,7 +35,8 @@ def load(path: Path) -> CameraGroup:
     """Load the cameras of the file.
 
     Raises:
-        InputError: for what is not JSON (with the line), another version, missing or wrong fields.
+        InputError: `invalid-syntax`, if the file is not JSON (the message has the line); `unsupported-file`, if it has
+            another version; `missing-field` or `bad-field`, if fields are missing or wrong.
     """
     try:
         document = json.loads(read_text(path))
@@ -46,7 +46,7 @@ def load(path: Path) -> CameraGroup:
         raise InputError(f"{path}: not a JSON file of mvgeom cameras", code="unknown-format", path=path)
     if document.get("version") != _VERSION:
         raise InputError(
-            f"{path}: version {document.get('version')} of the format; this mvgeom reads {_VERSION}",
+            f"{path}: unsupported version of the format, found {document.get('version')}, expected {_VERSION}",
             code="unsupported-file",
             path=path,
             found=document.get("version"),
@@ -55,13 +55,13 @@ def load(path: Path) -> CameraGroup:
     cameras = document.get("cameras")
     if not isinstance(cameras, list):
         raise InputError(
-            f"{path}: cameras must be a list, found {cameras!r}", code="bad-field", path=path, field="cameras"
+            f"{path}: cameras: must be a list, found {cameras!r}", code="bad-field", path=path, field="cameras"
         )
     return records.assemble([_read(camera, row, path) for row, camera in enumerate(cameras)], path)
 
 
 def save(cameras: CameraGroup, path: Path) -> None:
-    """Write all fields; nothing is lost."""
+    """Save all fields without loss."""
     document = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -79,7 +79,7 @@ def save(cameras: CameraGroup, path: Path) -> None:
         ],
     }
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    # One number per line is unreadable: lists of numbers go on one line.
+    # Lists of numbers are written on one line, because one number per line is hard to read.
     text = re.sub(r"\[[\s\d.,eE+-]+\]", lambda found: re.sub(r"\s+", " ", found[0]), text)
     write_text(path, text + "\n")
 
@@ -87,7 +87,7 @@ def save(cameras: CameraGroup, path: Path) -> None:
 def _read(camera: Any, row: int, path: Path) -> records.CameraRecord:
     if not isinstance(camera, dict):
         raise InputError(
-            f"{path}: camera number {row + 1} must be an object, found {camera!r}",
+            f"{path}: camera number {row + 1}: must be an object, found {camera!r}",
             code="bad-field",
             path=path,
             field="cameras",
@@ -95,7 +95,7 @@ def _read(camera: Any, row: int, path: Path) -> records.CameraRecord:
     missing = [field for field in _REQUIRED if field not in camera]
     if missing:
         raise InputError(
-            f"{path}: camera number {row + 1} has no {', '.join(missing)}",
+            f"{path}: camera number {row + 1}: missing {', '.join(missing)}",
             code="missing-field",
             path=path,
             field=missing[0],
@@ -103,7 +103,7 @@ def _read(camera: Any, row: int, path: Path) -> records.CameraRecord:
     where = f"{path}: camera {camera['name']!r}: "
     if not isinstance(camera["name"], str) or not isinstance(camera["fisheye"], bool):
         raise InputError(
-            f"{where}name must be text and fisheye true or false", code="bad-field", path=path, view=camera["name"]
+            f"{where}name must be text, and fisheye true or false", code="bad-field", path=path, view=camera["name"]
         )
     return records.CameraRecord(
         name=camera["name"],

@@ -1,14 +1,14 @@
-"""OpenCV's own YAML, XML or JSON files: those of its multi-view, stereo and single-camera calibration samples.
+"""OpenCV's YAML, XML or JSON files, as written by its multi-view, stereo and single-camera calibration samples.
 
-Convention: K not transposed, `x_cam = R X + t`, distortion in OpenCV's order, pixel (0, 0) the center of the top-left
-pixel, unit that of the calibration board. Three layouts are read:
+Convention: K not transposed, `x_cam = R X + t`, distortion in OpenCV's order, pixel (0, 0) is the center of the
+top-left pixel, the unit is that of the calibration board. Three layouts are read:
 
 - multi-view (`multiview_calibration.py`): `Ks`, `distortions`, `rvecs` (rotation vectors), `Ts`, `is_fisheye`,
-  `image_sizes`, `cam_ids` (names joined by commas). This is what is written.
-- stereo (`stereo_calib.cpp`): `M1 D1 M2 D2` in intrinsics.yml; `R T` in extrinsics.yml next to it, from the first
-  camera to the second; the world is the first camera. Without names and image sizes.
+  `image_sizes`, `cam_ids` (names joined by commas). This layout is also written.
+- stereo (`stereo_calib.cpp`): `M1 D1 M2 D2` in intrinsics.yml; `R T` in extrinsics.yml in the same folder, from the
+  first camera to the second; the world is the first camera. No names and image sizes.
 - one camera (`calibration.cpp`): `camera_matrix`, `distortion_coefficients`, `image_width`, `image_height`. The world
-  is the camera (R = I, t = 0): such a file has no extrinsics; the board poses it may hold are not those of a camera.
+  is the camera (R = I, t = 0): such a file has no extrinsics; its board poses are not camera poses.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SUFFIXES = (".yml", ".yaml", ".xml")
 
 
 def matches(path: Path) -> bool:
-    """Return True if the file is one of FileStorage."""
+    """Return True if the file is in FileStorage format."""
     return filestorage.looks_like_storage(path)
 
 
@@ -48,15 +48,16 @@ def load(
     """Load the cameras of a multi-view, stereo or single-camera file.
 
     Args:
-        path: the file; for a stereo pair the one with the intrinsics.
-        sizes: image width and height in px, for all cameras or by name, where the file does not hold them.
-        extrinsics: the stereo pair's file with R and T; by default the file next to `path` whose name says "extrinsics"
-            where that of `path` says "intrinsics".
-        names: of the cameras, where the file does not hold them; by default left and right, or the file's name.
+        path: Path of the file; for a stereo pair, of the one with the intrinsics.
+        sizes: Image width and height in px, for all cameras or by name, if the file does not have them.
+        extrinsics: Path of the stereo pair's file with R and T; None means the file next to `path` with "extrinsics" in
+            its name in place of "intrinsics".
+        names: Names of the cameras, if the file does not have them; None means left and right, or the file's name.
 
     Raises:
-        InputError: for a file that OpenCV cannot read or that holds no calibration, missing or wrong entries, a stereo
-            pair without extrinsics, a missing image size.
+        InputError: `invalid-syntax`, if OpenCV cannot read the file; `missing-field`, if it has no calibration;
+            `wrong-shape`, `wrong-count` or `bad-field`, if entries are wrong; `missing-file`, if a stereo pair has no
+            extrinsics; `missing-size`, if an image size is missing.
     """
     with filestorage.reading(path) as storage:
         present = filestorage.keys(storage)
@@ -67,8 +68,8 @@ def load(
         if "camera_matrix" in present:
             return records.assemble(_read_single(storage, sizes, names, path), path)
     raise InputError(
-        f"{path}: no calibration that OpenCV's samples write (Ks rvecs Ts; M1 D1 M2 D2; camera_matrix), only "
-        f"{', '.join(present) or 'nothing'}",
+        f"{path}: no calibration found, expected entries of OpenCV's samples (Ks rvecs Ts; M1 D1 M2 D2; "
+        f"camera_matrix), found {', '.join(present) or 'nothing'}",
         code="missing-field",
         path=path,
         found=present,
@@ -76,16 +77,16 @@ def load(
 
 
 def save(cameras: CameraGroup, path: Path) -> None:
-    """Write the multi-view layout; YAML, XML by the suffix.
+    """Save the multi-view layout as YAML or XML, depending on the suffix.
 
     Raises:
-        InputError: for names with commas, which the file joins names with.
+        InputError: `bad-name`, if a name has a comma, because the file joins names with commas.
     """
     rig = records.records_of(cameras)
     for record in rig:
         if "," in record.name:
             raise InputError(
-                f"camera name {record.name!r} must not have a comma for OpenCV's files",
+                f"camera name {record.name!r}: contains a comma, which OpenCV's files cannot hold. Rename the camera.",
                 code="bad-name",
                 view=record.name,
             )
@@ -114,7 +115,7 @@ def _read_multiview(
     matrices = filestorage.matrix(storage, "Ks", None, where)
     if matrices.size % 9:
         raise InputError(
-            f"{where}Ks must be Nx3x3 numbers, found {matrices.size}",
+            f"{where}Ks: wrong shape, found {matrices.size}, expected Nx3x3 numbers",
             code="wrong-shape",
             path=path,
             field="Ks",
@@ -136,7 +137,7 @@ def _read_multiview(
     }
     if per_view["distortions"].size % num_views:
         raise InputError(
-            f"{where}distortions must be Nxn numbers, found {per_view['distortions'].size} for {num_views}",
+            f"{where}distortions: wrong shape, found {per_view['distortions'].size} for {num_views}, expected Nxn",
             code="wrong-shape",
             path=path,
             field="distortions",
@@ -169,10 +170,10 @@ def _read_stereo(
 ) -> list[records.CameraRecord]:
     other = Path(extrinsics) if extrinsics else path.with_name(path.name.replace("intrinsics", "extrinsics"))
     if other == path or not other.is_file():
-        looked = "" if other == path else f" (looked for {other})"
+        looked = "" if other == path else f" (not found: {other})"
         raise InputError(
-            f"{path}: the intrinsics of a stereo pair; its extrinsics R, T are missing{looked}; give extrinsics=, "
-            "on the command line -O extrinsics=FILE, with the file that has them",
+            f"{path}: the extrinsics R, T of this stereo pair are missing{looked}. Give extrinsics=, on the command "
+            "line -O extrinsics=FILE.",
             code="missing-file",
             path=path,
             argument="extrinsics",
@@ -234,7 +235,7 @@ def _record(
     distortion = records.distortion_coefficients(distortion, f"{where}distortion")
     if fisheye and distortion[4:].any():
         raise InputError(
-            f"{where}a fisheye camera has 4 distortion coefficients, found {distortion.tolist()}",
+            f"{where}wrong number of distortion coefficients, found {distortion.tolist()}, expected 4 for fisheye",
             code="wrong-count",
             path=path,
             view=name,
@@ -253,7 +254,7 @@ def _record(
 def _names(names: Sequence[str], num_views: int, path: Path) -> Sequence[str]:
     if len(names) != num_views:
         raise InputError(
-            f"{path}: {num_views} cameras, but {len(names)} names: {list(names)}",
+            f"{path}: wrong number of names, found {len(names)}: {list(names)}, expected {num_views}, one per camera",
             code="wrong-count",
             path=path,
             argument="names",

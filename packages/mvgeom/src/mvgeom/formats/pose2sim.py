@@ -1,11 +1,11 @@
 """Pose2Sim TOML: one table per camera, named like the camera, and `[metadata]`.
 
 Convention: that of anipose TOML (K not transposed, rotation vector, world to camera), with 4 distortion coefficients,
-sizes as floats, and translations in meters. A table with `moving = true` has one entry per frame in every field.
+sizes as floats, and translations in meters. In a table with `moving = true`, every field has one entry per frame.
 
-Files that Pose2Sim converted from Qualisys hold distortion coefficients divided by 64, as if they were pixels: real
-images of such a rig are fitted by 64 times the stored values (`mvgeom.formats.qualisys` reads them undivided). They are
-read here as they stand.
+In files that Pose2Sim converted from Qualisys, distortion coefficients are divided by 64, as if they were in px: real
+images of such a rig are fitted by 64 times the stored values (`mvgeom.formats.qualisys` reads them undivided). This
+module reads the stored values unchanged.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ _PER_FRAME = ("size", "matrix", "distortions", "rotation", "translation")
 
 
 def matches(path: Path) -> bool:
-    """Return True if the file is TOML with at least one table of a camera."""
+    """Return True if the file is TOML with at least one camera table."""
     return anipose.looks_like_toml(path) and bool(_tables(anipose.parse_toml(path)))
 
 
 def load(path: Path, *, frame: int | None = None) -> CameraGroup:
-    """Load the cameras of the file, in its order.
+    """Load the cameras of the file, in the file's order.
 
     Args:
-        path: the file.
-        frame: which entry to take from cameras that move; counted from 0.
+        path: Path of the file.
+        frame: Index of the frame to load for moving cameras, from 0; None if no camera moves.
 
     Raises:
-        InputError: see `mvgeom.formats.anipose.load`; also for a moving camera without `frame`, or with one it does not
-            reach.
+        InputError: `missing-argument`, if a camera moves and `frame` is None; `missing-frame`, if the camera has no
+            such frame; further codes as in `mvgeom.formats.anipose.load`.
     """
     tables = _tables(anipose.parse_toml(path))
     resting = {
@@ -53,10 +53,11 @@ def load(path: Path, *, frame: int | None = None) -> CameraGroup:
 
 
 def save(cameras: CameraGroup, path: Path) -> None:
-    """Write the cameras as tables named after them; translations must be in meters already.
+    """Save the cameras as tables with the cameras' names; translations must already be in meters.
 
     Raises:
-        InputError: when a camera is fisheye or has more than 4 distortion coefficients that are not zero.
+        InputError: `unsupported-camera`, if a camera is fisheye or has more than 4 distortion coefficients that are not
+            zero.
     """
     document: dict[str, Any] = {}
     for record in records.records_of(cameras):
@@ -89,7 +90,7 @@ def _at_frame(table: dict[str, Any], key: str, frame: int | None, path: Path) ->
         )
     if not 0 <= frame < length:
         raise InputError(
-            f"{path}: camera [{key}] has the frames 0 to {length - 1}, not {frame}",
+            f"{path}: camera [{key}]: no such frame, found {frame}, expected 0 to {length - 1}",
             code="missing-frame",
             path=path,
             frame=frame,

@@ -1,13 +1,13 @@
 """Qualisys Track Manager's calibration XML (.qca.txt, .xml).
 
-Convention: `<transform>` holds the camera's position x y z in mm and r11 ... r33, rows of the rotation from world to a
+Convention: `<transform>` has the camera's position x y z in mm and r11 ... r33, rows of the rotation from world to a
 camera that looks along -z with y up; OpenCV's camera is that one turned by 180 degrees about x. `<intrinsic>` is in
-1/64 px, except the distortion coefficients, which are OpenCV's own numbers (Pose2Sim divides them by 64 too, which real
-images of such a rig contradict). Edges of `<fov_video>` are inclusive pixel numbers: the image is right - left + 1
-wide, and its first pixel's center is (left, top). Pixel (0, 0) is a pixel's center. Cameras that are not `active` are
+1/64 px, except the distortion coefficients, which are OpenCV's own (Pose2Sim divides them by 64 too, but real images of
+such a rig contradict this). Edges of `<fov_video>` are inclusive pixel numbers: the image width is right - left + 1,
+and the center of its first pixel is (left, top). Pixel (0, 0) is a pixel's center. Cameras that are not `active` are
 left out.
 
-Written files keep the unit of the cameras, which Qualisys and its readers take for mm.
+Saved files keep the unit of the cameras; Qualisys and other software expect mm.
 """
 
 from __future__ import annotations
@@ -42,11 +42,12 @@ def matches(path: Path) -> bool:
 
 
 def load(path: Path) -> CameraGroup:
-    """Load the active cameras, named by their serial, translations in mm.
+    """Load the active cameras, named by their serial number, with translations in mm.
 
     Raises:
-        InputError: for a file that is not XML, a camera without one of the elements or attributes, a value that is not
-            a finite number, skew (whose unit is not known), or a rotation that is not one.
+        InputError: `invalid-syntax`, if the file is not XML; `missing-field`, if an element or attribute is missing;
+            `bad-number` or `not-finite`, if a value is not a finite number; `unsupported-camera`, if a camera has skew
+            (its unit is unknown); `not-a-rotation`, if the rotation is not a rotation matrix.
     """
     try:
         root = ElementTree.fromstring(read_text(path))
@@ -57,10 +58,11 @@ def load(path: Path) -> CameraGroup:
 
 
 def save(cameras: CameraGroup, path: Path) -> None:
-    """Write the cameras, their names as serials; translations must be in mm already.
+    """Save the cameras with their names as serial numbers; translations must already be in mm.
 
     Raises:
-        InputError: for fisheye, skew, image sizes that are not whole, or more than 5 distortion coefficients.
+        InputError: `unsupported-camera`, if a camera is fisheye or has skew, an image size that is not whole, or more
+            than 5 distortion coefficients.
     """
     root = ElementTree.Element("calibration", {"created": "mvgeom", "source": path.name, "type": "regular"})
     parent = ElementTree.SubElement(root, "cameras")
@@ -84,7 +86,7 @@ def _read(camera: ElementTree.Element, row: int, path: Path) -> records.CameraRe
     )
     if skew != 0:
         raise InputError(
-            f"{where}skew {skew:g} is not supported: Qualisys does not say its unit",
+            f"{where}skew is not supported because its unit in Qualisys files is unknown, found {skew:g}, expected 0",
             code="unsupported-camera",
             path=path,
             view=name,

@@ -1,4 +1,4 @@
-"""One camera as a file describes it, checked field by field before it joins a `CameraGroup`."""
+"""One camera of a calibration file, with checks of each field before it becomes part of a `CameraGroup`."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 
 ROTATION_TOLERANCE = 1e-3
-"""Largest entry of |R'R - I| that counts as rounding: files with 4 decimals stay below it, a wrong matrix does not."""
+"""Largest entry of |R'R - I| that counts as rounding: files with 4 decimals stay below it, wrong matrices do not."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CameraRecord:
-    """A camera in `CameraGroup`'s conventions: K not transposed, `x_cam = R X + t`, OpenCV's distortion order."""
+    """One camera in `CameraGroup`'s conventions: K not transposed, `x_cam = R X + t`, OpenCV's distortion order."""
 
     name: str
     size: Floats
@@ -52,14 +52,14 @@ class CameraRecord:
 
 
 def assemble(records: Sequence[CameraRecord], where: object) -> CameraGroup:
-    """Assemble the group of the cameras, in their order.
+    """Assemble cameras into a group, in their order.
 
     Args:
-        records: cameras, names distinct.
-        where: the file, for messages.
+        records: Cameras with distinct names.
+        where: Path of the file, for error messages.
 
     Raises:
-        InputError: without cameras, or for names that repeat.
+        InputError: `too-few-views`, if there are no cameras; `duplicate-name`, if names repeat.
     """
     if not records:
         raise InputError(f"{where}: no cameras found", code="too-few-views", path=where)
@@ -67,7 +67,7 @@ def assemble(records: Sequence[CameraRecord], where: object) -> CameraGroup:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise InputError(
-            f"{where}: camera names must be distinct, but {', '.join(map(repr, repeated))} repeats",
+            f"{where}: camera names must be distinct, found repeated {', '.join(map(repr, repeated))}",
             code="duplicate-name",
             path=where,
             name=repeated[0],
@@ -84,16 +84,17 @@ def assemble(records: Sequence[CameraRecord], where: object) -> CameraGroup:
 
 
 def numbers(value: Any, shape: tuple[int, ...] | None, where: str, *, reshape: bool = False) -> Floats:
-    """Check a value and return it as float64 of the given shape.
+    """Validate a value and return it as float64 with the given shape.
 
     Args:
-        value: nested lists of numbers, or an array.
-        shape: expected; None for a list of any length, nested or not.
-        where: file, camera and field, the start of every message.
-        reshape: accept any nesting with the right count of numbers, such as 3x1 or 1x3 for 3.
+        value: Nested lists of numbers, or an array.
+        shape: Expected shape; None for a list of any length, nested or not.
+        where: File, camera and field, the start of every error message.
+        reshape: True to accept any nesting with the right count of numbers, such as 3x1 or 1x3 for 3.
 
     Raises:
-        InputError: for what is not numbers, has another shape, or is NaN or infinite.
+        InputError: `bad-number`, if the value is not numeric; `wrong-shape`, if it has another shape; `not-finite`, if
+            it contains NaN or infinity.
     """
     try:
         array = np.asarray(value)
@@ -115,16 +116,16 @@ def numbers(value: Any, shape: tuple[int, ...] | None, where: str, *, reshape: b
             )
         array = array.reshape(shape)
     if not np.isfinite(array).all():
-        raise InputError(f"{where} holds a value that is not finite: {array.tolist()}", code="not-finite")
+        raise InputError(f"{where} must be finite, found {array.tolist()}", code="not-finite")
     return array
 
 
 def intrinsics(value: Any, where: str) -> Floats:
-    """Check a 3x3 camera matrix K.
+    """Validate a 3x3 camera matrix K.
 
     Raises:
-        InputError: for another shape, a last row other than 0 0 1 (a transposed K, for example), or focal lengths that
-            are not positive.
+        InputError: `wrong-shape`, if the shape is not 3x3; `not-a-camera`, if the last row is not 0 0 1 (in a
+            transposed K, for example) or a focal length is not positive.
     """
     matrix = numbers(value, (3, 3), where)
     if not np.allclose(matrix[2], [0, 0, 1], rtol=0, atol=1e-9):
@@ -140,10 +141,11 @@ def intrinsics(value: Any, where: str) -> Floats:
 
 
 def image_size(value: Any, where: str) -> Floats:
-    """Check a width and height in px.
+    """Validate an image width and height in px.
 
     Raises:
-        InputError: when these are not two positive numbers.
+        InputError: `out-of-range`, if width or height is not positive; `wrong-shape` or `bad-number`, if they are not
+            two numbers.
     """
     size = numbers(value, (2,), where, reshape=True)
     if (size <= 0).any():
@@ -160,17 +162,18 @@ Sizes = tuple[float, float] | Mapping[str, tuple[float, float]]
 
 
 def size_or_given(stored: Any, given: Sizes | None, name: str, matrix: Floats, where: str) -> Floats:
-    """Choose the image size of a camera from the file, or from the caller where the file has none.
+    """Return the image size of a camera from the file, or from the caller if the file has none.
 
     Args:
-        stored: width and height from the file; None where it has none.
-        given: the caller's sizes.
-        name: of the camera.
-        matrix: K, to say in the message what size its principal point suggests.
-        where: file and camera, the start of every message.
+        stored: Width and height in px from the file; None if it has none.
+        given: Width and height in px from the caller; None if not given.
+        name: Name of the camera.
+        matrix: Camera matrix K; the message derives an approximate size from its principal point.
+        where: File and camera, the start of every error message.
 
     Raises:
-        InputError: when there is no size at all, or the caller's differs from the file's.
+        InputError: `missing-size`, if there is no size at all; `size-mismatch`, if the caller's differs from the
+            file's.
     """
     if isinstance(given, Mapping) and name not in given and stored is None:
         raise InputError(
@@ -180,8 +183,8 @@ def size_or_given(stored: Any, given: Sizes | None, name: str, matrix: Floats, w
     if stored is None:
         if wanted is None:
             raise InputError(
-                f"{where}the file has no image size; give sizes=(width, height), on the command line --size WxH "
-                f"(its principal point suggests about {2 * matrix[0, 2] + 1:.0f}x{2 * matrix[1, 2] + 1:.0f})",
+                f"{where}the file has no image size. Give sizes=(width, height), on the command line --size WxH (its "
+                f"principal point suggests about {2 * matrix[0, 2] + 1:.0f}x{2 * matrix[1, 2] + 1:.0f}).",
                 code="missing-size",
                 view=name,
             )
@@ -189,16 +192,18 @@ def size_or_given(stored: Any, given: Sizes | None, name: str, matrix: Floats, w
     size = image_size(stored, f"{where}size")
     if wanted is not None and (size != image_size(wanted, f"{where}size")).any():
         raise InputError(
-            f"{where}the file says {size.tolist()} px, sizes says {list(wanted)}", code="size-mismatch", view=name
+            f"{where}sizes: found {list(wanted)} px, expected {size.tolist()} px as in the file",
+            code="size-mismatch",
+            view=name,
         )
     return size
 
 
 def distortion_coefficients(value: Any, where: str, *, lengths: Sequence[int] = DISTORTION_LENGTHS) -> Floats:
-    """Check coefficients in OpenCV's order, from a list that may be nested (5x1 and 1x5 occur).
+    """Validate coefficients in OpenCV's order, from a list that may be nested (5x1 and 1x5 occur).
 
     Raises:
-        InputError: when their number is not one of `lengths`.
+        InputError: `wrong-count`, if their number is not one of `lengths`.
     """
     coefficients = numbers(value, None, where)
     if len(coefficients) not in lengths:
@@ -213,21 +218,23 @@ def distortion_coefficients(value: Any, where: str, *, lengths: Sequence[int] = 
 
 
 def rotation_matrix(value: Any, where: str) -> Floats:
-    """Check a 3x3 rotation; what rounding in the file took away is restored (the nearest rotation).
+    """Validate a 3x3 rotation and return the nearest rotation, which removes rounding errors of the file.
 
     Raises:
-        InputError: for another shape, a matrix that is not orthonormal, or a reflection; the message says how far off.
+        InputError: `wrong-shape`, if the shape is not 3x3; `not-a-rotation`, if the matrix is not orthonormal (the
+            message has the difference) or is a reflection.
     """
     matrix = numbers(value, (3, 3), where)
     off = float(np.abs(matrix.T @ matrix - np.eye(3)).max())
     if off > ROTATION_TOLERANCE:
         raise InputError(
-            f"{where} is not a rotation: R'R differs from the identity by {off:.2g}, more than {ROTATION_TOLERANCE:g}",
+            f"{where} is not a rotation: R'R differs from the identity, found {off:.2g}, expected at most "
+            f"{ROTATION_TOLERANCE:g}",
             code="not-a-rotation",
         )
     if np.linalg.det(matrix) < 0:
         raise InputError(
-            f"{where} is a reflection (determinant -1), not a rotation; an axis of it is mirrored",
+            f"{where} is a reflection (determinant -1), not a rotation. Check for a mirrored axis.",
             code="not-a-rotation",
         )
     if off < 1e-9:
@@ -240,7 +247,7 @@ def rotation_from_vector(value: Any, where: str) -> Floats:
     """Convert a rotation vector (axis times angle in radians) to a 3x3 rotation.
 
     Raises:
-        InputError: when these are not three finite numbers.
+        InputError: `wrong-shape`, `bad-number` or `not-finite`, if the value is not three finite numbers.
     """
     from scipy.spatial.transform import Rotation
 
@@ -255,21 +262,21 @@ def rotation_to_vector(rotation: Floats) -> Floats:
 
 
 def records_of(cameras: CameraGroup) -> list[CameraRecord]:
-    """Return the cameras of one rig as float64 NumPy records, for writing.
+    """Return the cameras of one rig as float64 NumPy records for saving.
 
     Raises:
-        InputError: for a batch of rigs; a file holds one.
+        InputError: `wrong-shape`, if the cameras are a batch of rigs; a file holds one rig.
     """
     if cameras.batch_shape:
         raise InputError(
-            f"a calibration file holds one rig, found a batch of shape {cameras.batch_shape}",
+            f"cameras: a calibration file holds one rig, found a batch of shape {cameras.batch_shape}",
             code="wrong-shape",
             argument="cameras",
             found=cameras.batch_shape,
         )
 
     def rows(array: Any) -> Floats:
-        if hasattr(array, "detach"):  # a torch tensor, maybe on a device or part of a graph
+        if hasattr(array, "detach"):  # a torch tensor, which may be on a device or require gradients
             array = array.detach().cpu().numpy()
         return np.asarray(array, dtype=np.float64)
 
@@ -298,16 +305,16 @@ def records_of(cameras: CameraGroup) -> list[CameraRecord]:
 
 
 def fit_distortion(record: CameraRecord, length: int, format_name: str) -> Floats:
-    """Fit coefficients to exactly `length`: padded with zeros, or cut where only zeros are cut.
+    """Return coefficients of exactly `length`: padded with zeros, or without trailing zeros.
 
     Raises:
-        InputError: when the format cannot hold a coefficient that is not zero.
+        InputError: `unsupported-camera`, if the format cannot hold a coefficient that is not zero.
     """
     coefficients = record.distortion
     if coefficients[length:].any():
         raise InputError(
-            f"camera {record.name!r} has {int(np.flatnonzero(coefficients)[-1]) + 1} distortion coefficients, "
-            f"{format_name} holds {length}; save as JSON (.json) to keep them",
+            f"camera {record.name!r}: too many distortion coefficients for {format_name}, found "
+            f"{int(np.flatnonzero(coefficients)[-1]) + 1}, expected {length} at most. Save as JSON to keep them.",
             code="unsupported-camera",
             view=record.name,
             field="distortion",
@@ -316,10 +323,10 @@ def fit_distortion(record: CameraRecord, length: int, format_name: str) -> Float
 
 
 def reject_fisheye(record: CameraRecord, format_name: str) -> None:
-    """Raise InputError for a fisheye camera: the format cannot say that it is one."""
+    """Raise an InputError for a fisheye camera, which the format cannot hold."""
     if record.fisheye:
         raise InputError(
-            f"camera {record.name!r} has a fisheye lens, which {format_name} cannot hold; save as anipose TOML or JSON",
+            f"camera {record.name!r}: {format_name} cannot hold a fisheye lens. Save as anipose TOML or JSON.",
             code="unsupported-camera",
             view=record.name,
             field="fisheye",
@@ -327,11 +334,11 @@ def reject_fisheye(record: CameraRecord, format_name: str) -> None:
 
 
 def reject_skew(record: CameraRecord, format_name: str) -> None:
-    """Raise InputError for a camera with skew: the format cannot hold it."""
+    """Raise an InputError for a camera with skew, which the format cannot hold."""
     if record.matrix[0, 1] != 0:
         raise InputError(
-            f"camera {record.name!r} has skew {record.matrix[0, 1]:g} px, which {format_name} cannot hold; "
-            "save as anipose TOML or JSON",
+            f"camera {record.name!r}: {format_name} cannot hold skew, found {record.matrix[0, 1]:g} px. Save as "
+            "anipose TOML or JSON.",
             code="unsupported-camera",
             view=record.name,
             field="skew",

@@ -1,4 +1,4 @@
-"""Tables in CSV files: keypoints of one view, keypoints in 3D, bounding boxes."""
+"""CSV tables: keypoints of one view, keypoints in 3D, bounding boxes."""
 
 from mvgeom.tables.box_tables import (
     LabeledBoxes,

@@ -1,4 +1,4 @@
-"""Bounding boxes on disk: CSV with columns x, y, h, w (h before w), one row per labeled image or per video frame."""
+"""CSV tables of bounding boxes: columns x, y, h, w (h before w), one row per labeled image or video frame."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _COLUMNS = ("x", "y", "h", "w")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabeledBoxes:
-    """Boxes of labeled images.
+    """Bounding boxes of labeled images.
 
     Attributes:
         images: N distinct image paths as written in the file.
-        boxes: (N, 4) x, y, width, height in full-image px.
-        path: file they were read from, for messages.
+        boxes: (N, 4) boxes x, y, width, height in full-image px.
+        path: Path of the file, for error messages.
     """
 
     images: tuple[str, ...]
@@ -34,10 +34,10 @@ class LabeledBoxes:
     path: Path
 
     def select(self, images: Iterable[str]) -> np.ndarray:
-        """Return the boxes (M, 4) of the named images, in the order asked for.
+        """Return the boxes (M, 4) of the named images in the requested order, in full-image px.
 
         Raises:
-            InputError: for images without a box.
+            InputError: `missing-row`, if an image has no box.
         """
         row_of = {image: row for row, image in enumerate(self.images)}
         wanted = list(images)
@@ -45,8 +45,8 @@ class LabeledBoxes:
         if missing:
             shown = (", ".join(map(repr, self.images[:3])) or "no images") + (", ..." if self.images[3:] else "")
             raise InputError(
-                f"{self.path}: no box for {len(missing)} of {len(wanted)} images, the first is {missing[0]!r}; the "
-                f"file names {shown}",
+                f"{self.path}: no box for {len(missing)} of {len(wanted)} images, the first is {missing[0]!r}, "
+                f"found boxes of {shown}",
                 code="missing-row",
                 path=self.path,
                 row=missing[0],
@@ -58,20 +58,21 @@ def read_labeled_boxes(path: str | Path) -> LabeledBoxes:
     """Read `bboxes_<view>.csv`: first column the image path, then columns named x, y, h, w in any order.
 
     Args:
-        path: CSV file.
+        path: Path of the CSV file.
 
     Returns:
         Image paths and boxes (N, 4) as x, y, width, height in full-image px.
 
     Raises:
-        InputError: for a missing file, missing columns, cells that are empty or no numbers, sizes that are not
-            positive, or an image named twice; the message names file, row and column.
+        InputError: `unreadable-file`, if the file is missing; `missing-column`, if columns are missing; `empty-cell`,
+            `bad-number` or `out-of-range`, if a cell is empty, is no number or is a size that is not positive;
+            `duplicate-name`, if an image occurs twice. The message names file, row and column.
     """
     path = Path(path)
     header, rows = _read_table(path)
     if header[:1] and header[0].strip() in _COLUMNS:
         raise InputError(
-            f"{path}: the first column must hold image paths, found column {header[0]!r} there",
+            f"{path}: wrong first column, found {header[0]!r}, expected a column of image paths",
             code="missing-column",
             path=path,
             column="image",
@@ -83,14 +84,14 @@ def read_labeled_boxes(path: str | Path) -> LabeledBoxes:
         image = cells[0].strip() if cells else ""
         if not image:
             raise InputError(
-                f"{path}, line {line}: the first column must hold the image path, it is empty",
+                f"{path}, line {line}: the first column is empty, expected an image path",
                 code="empty-cell",
                 path=path,
                 line=line,
             )
         if image in images:
             raise InputError(
-                f"{path}, line {line}: image {image!r} has a box in line {images[image]} already",
+                f"{path}, line {line}: image {image!r} already has a box in line {images[image]}",
                 code="duplicate-name",
                 path=path,
                 line=line,
@@ -102,25 +103,26 @@ def read_labeled_boxes(path: str | Path) -> LabeledBoxes:
 
 
 def read_video_boxes(path: str | Path, num_frames: int | None = None) -> np.ndarray:
-    """Read `<video>_bbox.csv`: one row per frame, matched by position, with columns named x, y, h, w.
+    """Read `<video>_bbox.csv`: one row per frame, in order, with columns named x, y, h, w.
 
     Args:
-        path: CSV file; other columns, such as a frame number, are ignored.
-        num_frames: of the video; when given, the number of rows must agree.
+        path: Path of the CSV file; other columns, such as a frame number, are ignored.
+        num_frames: Number of frames of the video, which the number of rows must equal; None skips this check.
 
     Returns:
-        (T, 4) x, y, width, height in full-image px; NaN for rows whose four cells are all empty.
+        Boxes (T, 4) x, y, width, height in full-image px; NaN for rows whose four cells are all empty.
 
     Raises:
-        InputError: for a missing file, missing columns, cells that are no numbers, sizes that are not positive, or a
-            number of rows that is not the number of frames; the message names file, row and column.
+        InputError: `unreadable-file`, if the file is missing; `missing-column`, if columns are missing; `bad-number` or
+            `out-of-range`, if a cell is no number or is a size that is not positive; `wrong-count`, if the number of
+            rows is not the number of frames. The message names file, row and column.
     """
     path = Path(path)
     header, rows = _read_table(path)
     columns = _find_columns(path, header)
     if num_frames is not None and len(rows) != num_frames:
         raise InputError(
-            f"{path} has {len(rows)} rows but the video has {num_frames} frames; it needs one row per frame",
+            f"{path}: wrong number of rows, found {len(rows)}, expected {num_frames}, one per frame of the video",
             code="wrong-count",
             path=path,
             found=len(rows),
@@ -131,20 +133,21 @@ def read_video_boxes(path: str | Path, num_frames: int | None = None) -> np.ndar
 
 
 def write_labeled_boxes(path: str | Path, images: Sequence[str], boxes: np.ndarray) -> None:
-    """Write `bboxes_<view>.csv`.
+    """Save `bboxes_<view>.csv`.
 
     Args:
-        path: CSV file, replaced if it exists.
+        path: Path of the CSV file, which is replaced if it exists.
         images: N image paths.
-        boxes: (N, 4) x, y, width, height in full-image px, finite.
+        boxes: (N, 4) boxes x, y, width, height in full-image px, finite.
 
     Raises:
-        InputError: when the numbers of images and boxes differ, or a box is not finite and of positive size.
+        InputError: `wrong-shape`, if the numbers of images and boxes differ; `out-of-range`, if a box is not finite or
+            has a size that is not positive.
     """
     boxes = np.asarray(boxes, dtype=np.float64)
     if boxes.shape != (len(images), 4):
         raise InputError(
-            f"{len(images)} images need boxes of shape ({len(images)}, 4), found {boxes.shape}",
+            f"boxes: wrong shape, found {boxes.shape}, expected ({len(images)}, 4) for {len(images)} images",
             code="wrong-shape",
             argument="boxes",
             found=boxes.shape,
@@ -152,7 +155,7 @@ def write_labeled_boxes(path: str | Path, images: Sequence[str], boxes: np.ndarr
     for image, box in zip(images, boxes, strict=True):
         if not (np.isfinite(box).all() and (box[2:] > 0).all()):
             raise InputError(
-                f"{path}: the box of {image!r} must be finite and of positive size, found {box}",
+                f"{path}: the box of {image!r} must be finite with positive size, found {box}",
                 code="out-of-range",
                 argument="boxes",
                 row=image,
@@ -161,19 +164,20 @@ def write_labeled_boxes(path: str | Path, images: Sequence[str], boxes: np.ndarr
 
 
 def write_video_boxes(path: str | Path, boxes: np.ndarray) -> None:
-    """Write `<video>_bbox.csv`.
+    """Save `<video>_bbox.csv`.
 
     Args:
-        path: CSV file, replaced if it exists.
-        boxes: (T, 4) x, y, width, height in full-image px; a box with NaN is written as empty cells.
+        path: Path of the CSV file, which is replaced if it exists.
+        boxes: (T, 4) boxes x, y, width, height in full-image px; a box with NaN is written as empty cells.
 
     Raises:
-        InputError: for boxes of a wrong shape or of a size that is not positive.
+        InputError: `wrong-shape`, if the boxes are not (T, 4); `out-of-range`, if a box has a size that is not
+            positive.
     """
     boxes = np.asarray(boxes, dtype=np.float64)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise InputError(
-            f"boxes of a video have shape (T, 4), found {boxes.shape}",
+            f"boxes: wrong shape, found {boxes.shape}, expected (T, 4)",
             code="wrong-shape",
             argument="boxes",
             found=boxes.shape,
@@ -181,7 +185,7 @@ def write_video_boxes(path: str | Path, boxes: np.ndarray) -> None:
     bad = np.flatnonzero((boxes[:, 2:] <= 0).any(axis=1) | np.isinf(boxes).any(axis=1))
     if len(bad):
         raise InputError(
-            f"{path}: the box of frame {bad[0]} must be finite and of positive size, found {boxes[bad[0]]}",
+            f"{path}: the box of frame {bad[0]} must be finite with positive size, found {boxes[bad[0]]}",
             code="out-of-range",
             argument="boxes",
             row=int(bad[0]),
@@ -190,7 +194,7 @@ def write_video_boxes(path: str | Path, boxes: np.ndarray) -> None:
 
 
 def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Read header and rows with their line numbers; blank lines at the end are left out."""
+    """Read header and rows with their line numbers; blank lines at the end are ignored."""
     reader = csv.reader(io.StringIO(read_text(path), newline=""))
     try:
         lines = [(reader.line_num, cells) for cells in reader]
@@ -205,16 +209,16 @@ def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         lines.pop()
     for number, cells in lines:
         if not cells:
-            # Rows of videos are matched by position: whether this one counts must not be guessed.
+            # Rows of videos are matched by position, so a blank line must not be skipped or counted silently.
             raise InputError(
-                f"{path}, line {number} is blank; remove it, or give its four cells as empty",
+                f"{path}, line {number}: the line is blank. Remove it, or write four empty cells.",
                 code="empty-cell",
                 path=path,
                 line=number,
             )
     if not lines:
         raise InputError(
-            f"{path} is empty; bounding boxes need a header with the columns {', '.join(_COLUMNS)}",
+            f"{path}: the file is empty, expected a header with the columns {', '.join(_COLUMNS)}",
             code="empty-file",
             path=path,
         )
@@ -226,8 +230,8 @@ def _find_columns(path: Path, header: list[str]) -> dict[str, int]:
     missing = [column for column in _COLUMNS if column not in names]
     if missing:
         raise InputError(
-            f"{path} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; bounding boxes need "
-            f"{', '.join(_COLUMNS)}, found {names}",
+            f"{path}: missing column{'s' if len(missing) > 1 else ''} {', '.join(missing)}, found {names}, expected "
+            f"{', '.join(_COLUMNS)}",
             code="missing-column",
             path=path,
             column=missing[0],
@@ -235,7 +239,7 @@ def _find_columns(path: Path, header: list[str]) -> dict[str, int]:
     repeated = [column for column in _COLUMNS if names.count(column) > 1]
     if repeated:
         raise InputError(
-            f"{path} has the column {repeated[0]} {names.count(repeated[0])} times; found {names}",
+            f"{path}: column {repeated[0]} occurs {names.count(repeated[0])} times, found {names}",
             code="duplicate-name",
             path=path,
             name=repeated[0],
@@ -255,7 +259,7 @@ def _parse_box(path: Path, line: int, cells: list[str], columns: dict[str, int],
             box[name] = math.nan
         if not math.isfinite(box[name]):
             raise InputError(
-                f"{path}, line {line}, column {name}: expected a number, found {text!r}",
+                f"{path}, line {line}, column {name}: not a number, found {text!r}",
                 code="bad-number",
                 path=path,
                 line=line,

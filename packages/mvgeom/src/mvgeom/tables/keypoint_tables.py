@@ -1,6 +1,6 @@
-"""Keypoint CSVs: 2D tables of one view (labels or predictions) and the 3D table made from them.
+"""CSV tables of keypoints: 2D tables of one view (labels or predictions) and the triangulated 3D table.
 
-Both have three header rows (scorer, bodyparts, coords) and an index column: frame numbers of a video, or image paths.
+Both have three header rows (scorer, bodyparts, coords) and an index column with frame numbers or image paths.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class KeypointTable:
     """Keypoints of one view.
 
     Attributes:
-        path: the file, for messages.
+        path: Path of the file, for error messages.
         rows: N index entries as written: frame numbers or image paths.
-        keypoint_names: K names.
-        points: (N, K, 2) px of the file's own image; NaN where missing.
-        likelihood: (N, K); None where the table has none.
+        keypoint_names: K keypoint names.
+        points: (N, K, 2) keypoints in px of the file's own image; NaN is missing.
+        likelihood: (N, K) likelihoods; None if the table has none.
     """
 
     path: Path
@@ -52,13 +52,14 @@ class KeypointTable:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ViewStack:
-    """Keypoints of all views, row by row in the same frames.
+    """Keypoints of all views; row n of every view is the same frame.
 
     Attributes:
-        rows: N index entries, those of the first view.
-        keypoint_names: K names.
-        points: (N, V, K, 2) px; NaN where missing.
-        likelihood: (N, V, K); None where no table has one, 1 for the views that have none while others do.
+        rows: N index entries of the first view.
+        keypoint_names: K keypoint names.
+        points: (N, V, K, 2) keypoints in px of the files' own images; NaN is missing.
+        likelihood: (N, V, K) likelihoods; None if no table has one, and 1 for views without likelihood if others have
+            it.
     """
 
     rows: tuple[str, ...]
@@ -70,12 +71,14 @@ class ViewStack:
 def read_keypoints(path: str | Path) -> KeypointTable:
     """Read a table of labels or predictions.
 
-    Columns other than x, y, likelihood and visible are left aside (ensembles write variances; predictions on labeled
-    images end with a column `set`). Labels whose `visible` is 0 or 1 (not labeled, occluded) count as missing.
+    Columns other than x, y, likelihood and visible are ignored (ensembles write variances; predictions on labeled
+    images end with a column `set`). Labels with `visible` 0 or 1 (not labeled, occluded) count as missing.
 
     Raises:
-        InputError: for a missing file, another header, a keypoint without x or y, rows longer than the header, a cell
-            that is not a number, x without y. The message names file, line and column.
+        InputError: `unreadable-file`, if the file is missing; `bad-header`, if it has another header; `missing-column`,
+            if a keypoint has no x or y; `wrong-count` or `invalid-syntax`, if rows are longer than the header;
+            `bad-number`, if a cell is not a number; `empty-cell`, if a keypoint has only one of x and y. The message
+            names file, line and column.
     """
     path = Path(path)
     columns = _read_header(path)
@@ -87,7 +90,7 @@ def read_keypoints(path: str | Path) -> KeypointTable:
     ]
     if not names or incomplete:
         raise InputError(
-            f"{path}: no keypoint with x and y" if not names else f"{path}: {incomplete[0]!r} lacks x or y",
+            f"{path}: no keypoint with x and y" if not names else f"{path}: {incomplete[0]!r} has no x or no y",
             code="missing-column",
             path=path,
         )
@@ -115,19 +118,20 @@ def read_keypoints(path: str | Path) -> KeypointTable:
 
 
 def stack_views(tables: Mapping[str, KeypointTable]) -> ViewStack:
-    """Put the tables of all views side by side.
+    """Stack the tables of all views.
 
-    Rows belong together by position. Frame numbers must then agree, and of image paths the file names (folders differ
-    from view to view).
+    Rows are matched by position. Frame numbers must agree; for image paths, the file names must agree (folders differ
+    between views).
 
     Args:
-        tables: by view, at least one.
+        tables: Keypoint tables by view name, at least one.
 
     Raises:
-        InputError: when the tables differ in keypoints (names or order), number of rows, or what the rows are.
+        InputError: `tables-differ`, if the tables differ in keypoints (names or order), number of rows, or index
+            entries; `too-few-views`, if there is no table.
     """
     if not tables:
-        raise InputError("tables must not be empty", code="too-few-views", found=0, expected=1)
+        raise InputError("tables: none found, expected at least one", code="too-few-views", found=0, expected=1)
     (first_view, first), *others = tables.items()
     for view, table in others:
         if table.keypoint_names != first.keypoint_names:
@@ -141,8 +145,8 @@ def stack_views(tables: Mapping[str, KeypointTable]) -> ViewStack:
             )
         if len(table.rows) != len(first.rows):
             raise InputError(
-                f"{table.path}: view {view!r} has {len(table.rows)} rows, {first_view!r} has {len(first.rows)} "
-                f"({first.path})",
+                f"{table.path}: wrong number of rows of view {view!r}, found {len(table.rows)}, expected "
+                f"{len(first.rows)} as for {first_view!r} ({first.path})",
                 code="tables-differ",
                 path=table.path,
                 view=view,
@@ -150,8 +154,8 @@ def stack_views(tables: Mapping[str, KeypointTable]) -> ViewStack:
         for number, (ours, theirs) in enumerate(zip(first.rows, table.rows, strict=True)):
             if _frame_key(ours) != _frame_key(theirs):
                 raise InputError(
-                    f"{table.path}: line {number + 4}: view {view!r} has {theirs!r} where {first_view!r} has {ours!r}; "
-                    "rows of all views must be the same frames",
+                    f"{table.path}: line {number + 4}: view {view!r} has another frame than {first_view!r}, found "
+                    f"{theirs!r}, expected {ours!r}. Rows of all views must be the same frames.",
                     code="tables-differ",
                     path=table.path,
                     view=view,
@@ -172,16 +176,16 @@ def stack_views(tables: Mapping[str, KeypointTable]) -> ViewStack:
 def write_points_3d(
     path: str | Path, keypoint_names: Sequence[str], blocks: Iterable[tuple[Sequence[str], Reconstruction]]
 ) -> None:
-    """Write the 3D table: x, y, z, x_std, y_std, z_std, error, num_views per keypoint; missing values are empty cells.
+    """Save the 3D table: x, y, z, x_std, y_std, z_std, error, num_views per keypoint; missing values are empty cells.
 
     Args:
-        path: CSV file, replaced whole.
-        keypoint_names: K names.
-        blocks: consecutive parts of the table, each with its index entries; only one is held in memory. Points and
+        path: Path of the CSV file, replaced atomically.
+        keypoint_names: K keypoint names.
+        blocks: Consecutive parts of the table, each with its index entries; only one is in memory at a time. Points and
             standard deviations are in the calibration's unit, errors in px.
 
     Raises:
-        InputError: when the file cannot be written.
+        InputError: `unwritable-file`, if the file cannot be written.
     """
     import pandas as pd
 
@@ -218,19 +222,19 @@ def _read_header(path: Path) -> list[tuple[str, str]]:
     found = tuple(row[0] if row else "" for row in header)
     if found[:2] == ("scorer", "individuals"):
         raise InputError(
-            f"{path}: a table of several individuals; write one table per individual",
+            f"{path}: the table has several individuals, expected one. Write one table per individual.",
             code="unsupported-file",
             path=path,
         )
     if found != _HEADER:
         raise InputError(
-            f"{path}: the first three rows must start with scorer, bodyparts, coords, found {', '.join(found)}",
+            f"{path}: wrong header, found first cells {', '.join(found)}, expected scorer, bodyparts, coords",
             code="bad-header",
             path=path,
         )
     if len({len(row) for row in header}) != 1:
         raise InputError(
-            f"{path}: the three header rows have {', '.join(str(len(row)) for row in header)} cells",
+            f"{path}: header rows of different length, found {', '.join(str(len(row)) for row in header)} cells",
             code="bad-header",
             path=path,
         )
@@ -238,7 +242,7 @@ def _read_header(path: Path) -> list[tuple[str, str]]:
     repeated = [column for column in columns if columns.count(column) > 1 and column[1] in ("x", "y", "likelihood")]
     if repeated:
         raise InputError(
-            f"{path}: two columns for {repeated[0][1]} of {repeated[0][0]!r}",
+            f"{path}: found two columns for {repeated[0][1]} of {repeated[0][0]!r}, expected one",
             code="duplicate-name",
             path=path,
             name=repeated[0][0],
@@ -247,7 +251,7 @@ def _read_header(path: Path) -> list[tuple[str, str]]:
 
 
 def _read_body(path: Path, columns: list[tuple[str, str]]) -> tuple[Floats, tuple[str, ...]]:
-    """Return numbers (N, columns), NaN for empty cells and for columns of text, and the index."""
+    """Return numbers (N, columns), NaN for empty cells and for text columns, and the index."""
     import pandas as pd
 
     try:
@@ -260,7 +264,7 @@ def _read_body(path: Path, columns: list[tuple[str, str]]) -> tuple[Floats, tupl
         raise InputError(f"{path}: rows of different length: {error}", code="invalid-syntax", path=path) from error
     if body.shape[1] != len(columns) + 1:
         raise InputError(
-            f"{path}: rows have {body.shape[1]} cells, the header has {len(columns) + 1}",
+            f"{path}: wrong number of cells per row, found {body.shape[1]}, expected {len(columns) + 1} as in header",
             code="wrong-count",
             path=path,
             found=body.shape[1],
@@ -290,5 +294,5 @@ def _numbers(column: pd.Series, name: str, path: Path) -> Floats:
 
 
 def _frame_key(row: str) -> str:
-    """Return what must agree between views: a frame number, or the file name of an image."""
+    """Return the part of an index entry that must agree between views: frame number, or file name of an image."""
     return PurePosixPath(row.replace("\\", "/")).name
