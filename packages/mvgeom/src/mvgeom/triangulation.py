@@ -228,7 +228,7 @@ def _features(x: Array, y: Array, weight: Array, xp: Any) -> Array:
 
 
 def _coefficients(rig: LocalRig, like: Array, xp: Any) -> Array:
-    """Return (..., V, 4, 9): weights of the features in m00, m01, m02, m03, m11, m12, m13, m22, m23 of [A|-b]'[A|-b]."""
+    """Return (..., V, 4, 9): weights of the features in m00 m01 m02 m03 m11 m12 m13 m22 m23 of [A|-b]'[A|-b]."""
     (r00, r01, r02, r10, r11, r12, r20, r21, r22), (tx, ty, tz) = rig.rotation, rig.translation
     rows = xp.concat([r00, r01, r02, tx, r10, r11, r12, ty, r20, r21, r22, tz], axis=-1)
     rows = xp.reshape(cast(xp, rows, wide_dtype(xp, like)), (*rows.shape[:-1], 3, 4))
