@@ -2,7 +2,8 @@
 
 Convention: OpenCV's throughout (K not transposed, world to camera, pixel (0, 0) the center of the top-left pixel),
 translations in meters. Per camera `K_<name>`, `dist_<name>` (4 or 5 coefficients), optional `W_<name>` and `H_<name>`;
-`R_<name>` is the rotation vector, `Rot_<name>` the same as a matrix, `T_<name>`. `names` lists the cameras.
+`R_<name>` is the rotation vector, `Rot_<name>` the same as a matrix, `T_<name>`. `names` lists the cameras; those with
+entries that it does not list follow.
 
 EasyMocap writes 6 decimals, so its rotations are good to about 1e-6. Cameras whose extrinsics are missing (a rig of
 which only some cameras were placed) are not loaded, with a warning that names them.
@@ -11,7 +12,6 @@ which only some cameras were placed) are not loaded, with a warning that names t
 from __future__ import annotations
 
 import re
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +58,9 @@ def load(path: Path, *, sizes: records.Sizes | None = None) -> CameraGroup:
         filestorage.reading(folder / _EXTRINSICS) as extrinsics,
     ):
         described = _names(intrinsics, folder / _INTRINSICS, "K_")
-        placed = _names(extrinsics, folder / _EXTRINSICS, "T_")
+        listed = _names(extrinsics, folder / _EXTRINSICS, "T_")
+        posed = set(filestorage.keys(extrinsics))
+        placed = [name for name in listed if posed & {f"R_{name}", f"Rot_{name}", f"T_{name}"}]
         unknown = [name for name in placed if name not in described]
         if unknown:
             raise InputError(
@@ -67,9 +69,7 @@ def load(path: Path, *, sizes: records.Sizes | None = None) -> CameraGroup:
                 path=folder / _INTRINSICS,
                 view=unknown[0],
             )
-        unplaced = [name for name in described if name not in placed]
-        if unplaced:
-            warnings.warn(f"{folder}: cameras without extrinsics are left out: {', '.join(unplaced)}", stacklevel=2)
+        records.warn_left_out([name for name in dict.fromkeys([*described, *listed]) if name not in placed], folder)
         return records.assemble([_read(intrinsics, extrinsics, name, sizes, folder) for name in placed], folder)
 
 
@@ -107,9 +107,10 @@ def save(cameras: CameraGroup, path: Path) -> None:
 
 
 def _names(storage: cv2.FileStorage, file: Path, prefix: str) -> list[str]:
-    """Return the list `names`, or where it is missing every camera that has an entry with the prefix."""
+    """Return the list `names`, then every other camera that has an entry with the prefix."""
+    present = [key.removeprefix(prefix) for key in filestorage.keys(storage) if key.startswith(prefix)]
     listed = filestorage.strings(storage, "names")
-    names = listed or [key.removeprefix(prefix) for key in filestorage.keys(storage) if key.startswith(prefix)]
+    names = [*listed, *(name for name in present if name not in listed)]
     if not names:
         raise InputError(f"{file}: no cameras found, neither names nor {prefix}<name>", code="too-few-views", path=file)
     return names

@@ -52,6 +52,14 @@ def load(path: Path) -> CameraGroup:
             found=document.get("version"),
             expected=_VERSION,
         )
+    unknown = [key for key in document if key not in ("format", "version", "cameras", "metadata")]
+    if unknown:
+        raise InputError(
+            f"{path}: unknown entry {unknown[0]!r}, expected format, version, cameras and maybe metadata",
+            code="bad-field",
+            path=path,
+            field=unknown[0],
+        )
     cameras = document.get("cameras")
     if not isinstance(cameras, list):
         raise InputError(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +25,14 @@ __all__ = [
     "intrinsics",
     "numbers",
     "records_of",
+    "refuse_to_write",
     "reject_fisheye",
     "reject_skew",
     "rotation_from_vector",
     "rotation_matrix",
     "rotation_to_vector",
     "size_or_given",
+    "warn_left_out",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -80,6 +83,27 @@ def assemble(records: Sequence[CameraRecord], where: object) -> CameraGroup:
         rotation=np.stack([record.rotation for record in records]),
         translation=np.stack([record.translation for record in records]),
         fisheye=tuple(record.fisheye for record in records),
+    )
+
+
+def warn_left_out(names: Sequence[str], where: object) -> None:
+    """Warn of cameras that are not loaded because the file has no extrinsics of them; nothing without names.
+
+    Args:
+        names: of the cameras.
+        where: the file, the start of the message.
+    """
+    if names:
+        warnings.warn(f"{where}: cameras without extrinsics are left out: {', '.join(names)}", stacklevel=3)
+
+
+def refuse_to_write(format_name: str) -> NoReturn:
+    """Raise InputError: the format is only read."""
+    raise InputError(
+        f"{format_name} is only read, not written; save as anipose TOML (.toml) or JSON (.json)",
+        code="unknown-format",
+        argument="file_format",
+        found=format_name,
     )
 
 
