@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
+from helpers.foreign_cameras import FOREIGN, foreign_rig
 from mvgeom import formats
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
@@ -129,5 +130,24 @@ def test_further_entry_is_a_camera_or_an_error(name: str, tmp_path: Path) -> Non
     assert after.names[:2] == before.names
 
 
+@pytest.mark.parametrize("name", FOREIGN)
+def test_further_entry_of_a_format_that_is_only_read_is_a_camera_or_an_error(name: str, tmp_path: Path) -> None:
+    case = FOREIGN[name]
+    *expected, further = foreign_rig((*case.names, "further"), case.num_coefficients, fisheye=case.fisheye)
+    path = tmp_path / case.file
+    case.write(path, expected)
+    assert formats.load(path, **(case.options or {})).names == case.names
+    case.write(path, expected, further=further)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            after = formats.load(path, **(case.options or {}))
+        except InputError:
+            return
+    assert len(after) == 4
+    assert after.names[:3] == case.names
+
+
 def test_every_format_is_walked() -> None:
-    assert set(FURTHER) == set(formats.FORMATS)
+    assert set(FURTHER) | set(FOREIGN) == set(formats.FORMATS)
+    assert not set(FURTHER) & set(FOREIGN)

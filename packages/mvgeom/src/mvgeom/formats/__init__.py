@@ -14,7 +14,24 @@ from typing import Any, Protocol, cast
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
-from mvgeom.formats import anipose, colmap, dannce, dlt, easymocap, jarvis, json_file, opencv, pose2sim, qualisys
+from mvgeom.formats import (
+    acinoset,
+    anipose,
+    caliscope,
+    colmap,
+    dannce,
+    dlt,
+    easymocap,
+    freemocap,
+    jarvis,
+    json_file,
+    multical,
+    opencv,
+    openpose,
+    panoptic,
+    pose2sim,
+    qualisys,
+)
 
 __all__ = ["FORMATS", "Format", "identify", "load", "save"]
 
@@ -30,10 +47,28 @@ class Format(Protocol):
     matches: Callable[[Path], bool]
 
 
-# The first that matches reads the file: opencv comes after those who write OpenCV's YAML with their own entries.
+# The first that matches reads the file: opencv comes after those who write OpenCV's YAML or XML with their own entries,
+# anipose after those whose TOML is much like its own.
 FORMATS: dict[str, Format] = {
     module.NAME: cast(Format, module)
-    for module in (anipose, pose2sim, json_file, qualisys, easymocap, colmap, jarvis, dannce, opencv, dlt)
+    for module in (
+        caliscope,
+        freemocap,
+        anipose,
+        pose2sim,
+        json_file,
+        panoptic,
+        multical,
+        acinoset,
+        qualisys,
+        easymocap,
+        colmap,
+        jarvis,
+        openpose,
+        dannce,
+        opencv,
+        dlt,
+    )
 }
 
 

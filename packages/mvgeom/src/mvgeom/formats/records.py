@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -23,11 +24,13 @@ __all__ = [
     "fit_distortion",
     "image_size",
     "intrinsics",
+    "is_unplaced",
     "numbers",
     "records_of",
     "refuse_to_write",
     "reject_fisheye",
     "reject_skew",
+    "require",
     "rotation_from_vector",
     "rotation_matrix",
     "rotation_to_vector",
@@ -95,6 +98,42 @@ def warn_left_out(names: Sequence[str], where: object) -> None:
     """
     if names:
         warnings.warn(f"{where}: cameras without extrinsics are left out: {', '.join(names)}", stacklevel=3)
+
+
+def is_unplaced(entry: Mapping[str, Any], pose: Sequence[str]) -> bool:
+    """Return True if the entry of a camera has none of the fields of its pose; None counts as absent."""
+    return all(entry.get(field) is None for field in pose)
+
+
+def require(entry: Any, fields: Sequence[str], name: str, path: Path) -> None:
+    """Check that the entry of a camera is a map with these fields.
+
+    Args:
+        entry: what the file has for the camera.
+        fields: names of the fields; None counts as absent.
+        name: of the camera, for messages.
+        path: the file, for messages.
+
+    Raises:
+        InputError: when it is not a map, or lacks a field.
+    """
+    where = f"{path}: camera {name!r}: "
+    if not isinstance(entry, Mapping):
+        raise InputError(
+            f"{where}must be a map with {', '.join(fields)}, found {_short(entry)}",
+            code="bad-field",
+            path=path,
+            view=name,
+        )
+    missing = [field for field in fields if entry.get(field) is None]
+    if missing:
+        raise InputError(
+            f"{where}no {' and no '.join(map(repr, missing))}",
+            code="missing-field",
+            path=path,
+            view=name,
+            field=missing[0],
+        )
 
 
 def refuse_to_write(format_name: str) -> NoReturn:
