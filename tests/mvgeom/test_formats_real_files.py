@@ -172,6 +172,26 @@ def test_opencv_lists_of_images_are_no_calibration(file: str) -> None:
         CameraGroup.load(FORMATS / "opencv_yaml" / file)
 
 
+IDENTIFIED = {
+    "anipose_toml/*.toml": "anipose",
+    "easymocap_yml": "easymocap",
+    "easymocap_yml/*.yml": "easymocap",
+    "jarvis_yaml": "jarvis",
+    "jarvis_yaml/*.yaml": "jarvis",
+    "opencv_yaml/*.yml": "opencv",
+    "opencv_yaml/*.xml": "opencv",
+    "pose2sim/*.txt": "qualisys",
+    "pose2sim/*.toml": "anipose",
+    "pose2sim/*.test": "pose2sim",
+}
+
+
+def test_every_file_is_identified() -> None:
+    found = {path: name for pattern, name in IDENTIFIED.items() for path in FORMATS.glob(pattern)}
+    assert {path for path in FORMATS.glob("*/*") if path.is_file()} <= found.keys()
+    assert {path: formats.identify(path).NAME for path in found} == found
+
+
 @pytest.mark.parametrize(
     "file", ["README.md", "data/human4/CollectedData_cam1.csv", "data/human4/config.yaml", "formats/anipose_toml"]
 )

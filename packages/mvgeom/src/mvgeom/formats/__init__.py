@@ -37,7 +37,7 @@ __all__ = ["FORMATS", "Format", "identify", "load", "save"]
 
 
 class Format(Protocol):
-    """Interface of a module of this package."""
+    """Interface of a module of this package; one that is only read has `READ_ONLY = True`, and its `save` raises."""
 
     NAME: str
     DESCRIPTION: str
@@ -145,7 +145,8 @@ def _by_suffix(path: Path) -> Format:
     for candidate in FORMATS.values():
         if any(path.name.lower().endswith(suffix) for suffix in candidate.SUFFIXES):
             return candidate
-    known = "; ".join(f"{name}: {each.DESCRIPTION}" for name, each in FORMATS.items())
+    written = {name: each for name, each in FORMATS.items() if not getattr(each, "READ_ONLY", False)}
+    known = "; ".join(f"{name}: {each.DESCRIPTION}" for name, each in written.items())
     raise InputError(
         f"{path}: the name does not tell the format to write; give file_format=, on the command line --to, "
         f"one of: {known}",

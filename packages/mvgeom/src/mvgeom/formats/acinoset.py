@@ -19,11 +19,12 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.formats import json_file, records
 
-__all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
+__all__ = ["DESCRIPTION", "NAME", "READ_ONLY", "SUFFIXES", "load", "matches", "save"]
 
 NAME = "acinoset"
 DESCRIPTION = "AcinoSet fisheye JSON (.json)"
 SUFFIXES = ()
+READ_ONLY = True
 
 _POSE = ("r", "t")
 _FIELDS = ("k", "d", *_POSE)

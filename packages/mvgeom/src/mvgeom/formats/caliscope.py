@@ -24,11 +24,12 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.formats import anipose, records
 
-__all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
+__all__ = ["DESCRIPTION", "NAME", "READ_ONLY", "SUFFIXES", "load", "matches", "save"]
 
 NAME = "caliscope"
 DESCRIPTION = "Caliscope TOML (camera_array.toml, config.toml)"
 SUFFIXES = ()
+READ_ONLY = True
 
 _POSE = ("rotation", "translation")
 _REQUIRED = ("size", "matrix", "distortions", *_POSE)

@@ -18,11 +18,12 @@ from typing import NoReturn
 from mvgeom.cameras import CameraGroup
 from mvgeom.formats import anipose, records
 
-__all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
+__all__ = ["DESCRIPTION", "NAME", "READ_ONLY", "SUFFIXES", "load", "matches", "save"]
 
 NAME = "freemocap"
 DESCRIPTION = "FreeMoCap calibration TOML"
 SUFFIXES = ()
+READ_ONLY = True
 
 _OWN = re.compile(r"charuco_\w+|groundplane_\w+|recording_info|path_to_recorded_videos|date_time_calibrated")
 

@@ -3,8 +3,9 @@
 Convention: OpenCV's throughout (K not transposed, distortion in OpenCV's order), the unit of the board. Pixel (0, 0) is
 the center of the top-left pixel. A pose `name` is from the rig (the world) to the camera: x_cam = R X + T. With a
 master camera, which is the world then, the other poses are named `name_to_master` and are from the master to the
-camera; where `other` in `name_to_other` has a pose of its own, both are combined. Four coefficients are those of a fisheye lens
-(multical's other models write at least five), unless `fisheye` says otherwise. The order is that of `cameras`.
+camera; where `other` in `name_to_other` has a pose of its own, both are combined. Four coefficients are those of a
+fisheye lens (multical's other models write at least five), unless `fisheye` says otherwise. The order is that of
+`cameras`.
 
 Cameras without a pose are left out with a warning. `image_sets` and other entries are not read.
 
@@ -23,11 +24,12 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.formats import json_file, records
 
-__all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
+__all__ = ["DESCRIPTION", "NAME", "READ_ONLY", "SUFFIXES", "load", "matches", "save"]
 
 NAME = "multical"
 DESCRIPTION = "multical JSON (calibration.json)"
 SUFFIXES = ()
+READ_ONLY = True
 
 _Pose = tuple[records.Floats, records.Floats]
 

@@ -23,11 +23,12 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.formats import filestorage, records
 
-__all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
+__all__ = ["DESCRIPTION", "NAME", "READ_ONLY", "SUFFIXES", "load", "matches", "save"]
 
 NAME = "openpose"
 DESCRIPTION = "OpenPose XML (folder with one file per camera)"
 SUFFIXES = ()
+READ_ONLY = True
 
 
 def matches(path: Path) -> bool:

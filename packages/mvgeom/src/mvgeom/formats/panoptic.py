@@ -17,11 +17,12 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.formats import json_file, records
 
-__all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
+__all__ = ["DESCRIPTION", "NAME", "READ_ONLY", "SUFFIXES", "load", "matches", "save"]
 
 NAME = "panoptic"
 DESCRIPTION = "CMU Panoptic or MMPose JSON (.json)"
 SUFFIXES = ()
+READ_ONLY = True
 
 _POSE = ("R", "t")
 _REQUIRED = ("K", "distCoef", *_POSE)
