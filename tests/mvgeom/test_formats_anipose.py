@@ -42,11 +42,21 @@ def test_real_project_file_reads_and_round_trips(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.translation, cameras.translation)
 
 
-def test_tables_come_in_numeric_order(tmp_path: Path) -> None:
+def test_tables_come_in_the_order_of_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, "".join(CAMERA.format(number=n, name=f"view{n}") for n in (10, 2, 0)))
     cameras = CameraGroup.load(path)
-    assert cameras.names == ("view0", "view2", "view10")
-    np.testing.assert_array_equal(cameras.translation[:, 0], [0, 2, 10])
+    assert cameras.names == ("view10", "view2", "view0")
+    np.testing.assert_array_equal(cameras.translation[:, 0], [10, 2, 0])
+
+
+def test_table_without_a_pose_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    lens = "\n".join(CAMERA.format(number=1, name="side").splitlines()[:-2])
+    path = write(tmp_path, CAMERA.format(number=0, name="top") + lens + CAMERA.format(number=2, name="front"))
+    with pytest.warns(UserWarning, match="cameras without extrinsics are left out: side$"):
+        assert CameraGroup.load(path).names == ("top", "front")
+    half = CAMERA.format(number=1, name="side").replace("rotation", "rotations")
+    with raises_input("missing-field", field="rotation"):
+        CameraGroup.load(write(tmp_path, CAMERA.format(number=0, name="top") + half))
 
 
 def test_missing_name_names_the_table(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from helpers.errors import raises_input
+from helpers.foreign_cameras import FOREIGN
 from mvgeom import formats
 from mvgeom.cameras import CameraGroup
 
@@ -171,6 +172,26 @@ def test_opencv_lists_of_images_are_no_calibration(file: str) -> None:
         CameraGroup.load(FORMATS / "opencv_yaml" / file)
 
 
+IDENTIFIED = {
+    "anipose_toml/*.toml": "anipose",
+    "easymocap_yml": "easymocap",
+    "easymocap_yml/*.yml": "easymocap",
+    "jarvis_yaml": "jarvis",
+    "jarvis_yaml/*.yaml": "jarvis",
+    "opencv_yaml/*.yml": "opencv",
+    "opencv_yaml/*.xml": "opencv",
+    "pose2sim/*.txt": "qualisys",
+    "pose2sim/*.toml": "anipose",
+    "pose2sim/*.test": "pose2sim",
+}
+
+
+def test_every_file_is_identified() -> None:
+    found = {path: name for pattern, name in IDENTIFIED.items() for path in FORMATS.glob(pattern)}
+    assert {path for path in FORMATS.glob("*/*") if path.is_file()} <= found.keys()
+    assert {path: formats.identify(path).NAME for path in found} == found
+
+
 @pytest.mark.parametrize(
     "file", ["README.md", "data/human4/CollectedData_cam1.csv", "data/human4/config.yaml", "formats/anipose_toml"]
 )
@@ -183,7 +204,7 @@ def test_human4_converts_to_every_format_that_can_hold_it(tmp_path: Path) -> Non
     cameras = CameraGroup.load(SHARED / "data" / "human4" / "calibration.toml")
     points = np.random.default_rng(0).uniform([-0.5, -0.5, 0], [0.5, 0.5, 1.8], (50, 3))
     for name in formats.FORMATS:
-        if name == "dlt":  # has no lens distortion, which this rig has
+        if name == "dlt" or name in FOREIGN:  # has no lens distortion, which this rig has; is only read
             continue
         path = tmp_path / name / {"qualisys": "rig.qca.txt", "dannce": "rig.mat", "opencv": "rig.xml"}.get(name, "rig")
         path.parent.mkdir()

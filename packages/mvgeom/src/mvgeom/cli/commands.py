@@ -68,8 +68,9 @@ def convert(
 ) -> None:
     """Convert a calibration from one format to another.
 
-    Formats: anipose, pose2sim, qualisys, opencv, jarvis, easymocap, colmap, dlt, dannce, json. If the target format
-    cannot hold the cameras (fisheye lenses, more distortion coefficients, skew), this is an error.
+    Formats: anipose, pose2sim, qualisys, opencv, jarvis, easymocap, colmap, dlt, dannce, json. Only read: caliscope,
+    freemocap, panoptic, multical, acinoset, openpose. What the target cannot hold (fisheye lenses, more distortion
+    coefficients, skew) is an error.
     """
     if (output is None) == (target is None):
         raise InputError("--output is missing. Give the file to write.", code="missing-argument", option="--output")

@@ -13,13 +13,30 @@ from typing import Any, Protocol, cast
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
-from mvgeom.formats import anipose, colmap, dannce, dlt, easymocap, jarvis, json_file, opencv, pose2sim, qualisys
+from mvgeom.formats import (
+    acinoset,
+    anipose,
+    caliscope,
+    colmap,
+    dannce,
+    dlt,
+    easymocap,
+    freemocap,
+    jarvis,
+    json_file,
+    multical,
+    opencv,
+    openpose,
+    panoptic,
+    pose2sim,
+    qualisys,
+)
 
 __all__ = ["FORMATS", "Format", "identify", "load", "save"]
 
 
 class Format(Protocol):
-    """Interface of the format modules in this package."""
+    """Interface of a module of this package; one that is only read has `READ_ONLY = True`, and its `save` raises."""
 
     NAME: str
     DESCRIPTION: str
@@ -29,10 +46,28 @@ class Format(Protocol):
     matches: Callable[[Path], bool]
 
 
-# The first match reads the file: opencv comes after the formats that write OpenCV's YAML with other entries.
+# The first that matches reads the file: opencv comes after those who write OpenCV's YAML or XML with their own entries,
+# anipose after those whose TOML is much like its own.
 FORMATS: dict[str, Format] = {
     module.NAME: cast(Format, module)
-    for module in (anipose, pose2sim, json_file, qualisys, easymocap, colmap, jarvis, dannce, opencv, dlt)
+    for module in (
+        caliscope,
+        freemocap,
+        anipose,
+        pose2sim,
+        json_file,
+        panoptic,
+        multical,
+        acinoset,
+        qualisys,
+        easymocap,
+        colmap,
+        jarvis,
+        openpose,
+        dannce,
+        opencv,
+        dlt,
+    )
 }
 
 
@@ -111,7 +146,8 @@ def _by_suffix(path: Path) -> Format:
     for candidate in FORMATS.values():
         if any(path.name.lower().endswith(suffix) for suffix in candidate.SUFFIXES):
             return candidate
-    known = "; ".join(f"{name}: {each.DESCRIPTION}" for name, each in FORMATS.items())
+    written = {name: each for name, each in FORMATS.items() if not getattr(each, "READ_ONLY", False)}
+    known = "; ".join(f"{name}: {each.DESCRIPTION}" for name, each in written.items())
     raise InputError(
         f"{path}: no format has this suffix. Give file_format=, on the command line --to, as one of: {known}",
         code="unknown-format",

@@ -1,10 +1,13 @@
 """Anipose TOML: one table per camera, `[cam_0]`, `[cam_1]`, ..., and `[metadata]`.
 
+Every table but `[metadata]` is a camera, whatever its name. Tables without extrinsics (neither `rotation` nor
+`translation`) are left out with a warning; any other incomplete table is an error.
+
 Convention: K as in OpenCV (not transposed), Brown-Conrady with 4 or 5 coefficients (fisheye: 4), extrinsics from world
-to camera. `rotation` is a rotation vector in radians, `translation` is in the unit of the calibration board. Pixel (0,
-0) is the center of the top-left pixel. The format is written by aniposelib, Lightning Pose's calibration app and
-Pose2Sim (which numbers from 1 and writes sizes as floats). aniposelib orders tables as text (cam_10 before cam_2); this
-module orders them by number.
+to camera, `rotation` a rotation vector in radians, `translation` in the unit of the calibration board. Pixel (0, 0) is
+the center of the top-left pixel. Written by aniposelib, Lightning Pose's calibration app and Pose2Sim (which numbers
+from 1 and writes sizes as floats). The order is that of the file; aniposelib reads tables in the order of text, cam_10
+before cam_2.
 """
 
 from __future__ import annotations
@@ -26,11 +29,13 @@ __all__ = [
     "DESCRIPTION",
     "NAME",
     "SUFFIXES",
+    "camera_tables",
     "load",
     "looks_like_toml",
     "matches",
     "parse_toml",
     "read_table",
+    "read_tables",
     "save",
     "table_of",
 ]
@@ -39,7 +44,9 @@ NAME = "anipose"
 DESCRIPTION = "anipose TOML (.toml)"
 SUFFIXES = (".toml",)
 
-_TABLE = re.compile(r"cam_?(\d+)")
+_TABLE = re.compile(r"cam_?\d+")
+_METADATA = "metadata"
+_POSE = ("rotation", "translation")
 _REQUIRED = ("name", "size", "matrix", "distortions", "rotation", "translation")
 
 
@@ -52,16 +59,14 @@ def matches(path: Path) -> bool:
 
 
 def load(path: Path) -> CameraGroup:
-    """Load the cameras of the file, ordered by the number of their table.
+    """Load the cameras of the file, in its order.
 
     Raises:
         InputError: `invalid-syntax`, if the file is not TOML (the message has the line); `missing-field`, if a table
             lacks a field; `wrong-shape`, `bad-number` or `not-finite`, if a value is wrong (the message names file,
             camera and field).
     """
-    document = parse_toml(path)
-    tables = sorted((key for key in document if _TABLE.fullmatch(key)), key=_number)
-    return records.assemble([read_table(document[key], key, path) for key in tables], path)
+    return records.assemble(read_tables(camera_tables(parse_toml(path)), path), path)
 
 
 def save(cameras: CameraGroup, path: Path, *, metadata: Mapping[str, Any] | None = None) -> None:
@@ -106,6 +111,29 @@ def parse_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not valid TOML: {error}", code="invalid-syntax", path=path) from error
+
+
+def camera_tables(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every table of the document but `[metadata]`, in its order; arrays of tables are among them."""
+    return {
+        key: value for key, value in document.items() if isinstance(value, dict | list) and key.lower() != _METADATA
+    }
+
+
+def read_tables(tables: Mapping[str, Any], path: Path) -> list[records.CameraRecord]:
+    """Read the cameras of the tables; those without extrinsics are left out with a warning.
+
+    Args:
+        tables: by name, as from `camera_tables`.
+        path: the file, for messages.
+
+    Raises:
+        InputError: see `load`.
+    """
+    unplaced = {key: table for key, table in tables.items() if _is_unplaced(table)}
+    cameras = [read_table(table, key, path) for key, table in tables.items() if key not in unplaced]
+    records.warn_left_out([str(table.get("name") or key) for key, table in unplaced.items()], path)
+    return cameras
 
 
 def read_table(table: Any, key: str, path: Path) -> records.CameraRecord:
@@ -176,7 +204,8 @@ def table_of(record: records.CameraRecord, distortion: records.Floats) -> dict[s
     }
 
 
-def _number(key: str) -> int:
-    match = _TABLE.fullmatch(key)
-    assert match is not None
-    return int(match[1])
+def _is_unplaced(table: Any) -> bool:
+    """Return True for the table of a camera (size or lens) that has no pose at all."""
+    if not isinstance(table, dict) or any(field in table for field in _POSE):
+        return False
+    return any(field in table for field in ("size", "matrix", "distortions"))

@@ -83,7 +83,9 @@ def load(path: Path) -> CameraGroup:
     folder = path.parent if path.is_file() else path
     lenses = _read_lenses(folder / _CAMERAS)
     numbered = _read_images(folder / _IMAGES, lenses)
-    return records.assemble([record for _, record in sorted(numbered, key=lambda item: item[0])], folder)
+    used = {lens for lens, _, _ in numbered}
+    records.warn_left_out([f"{identity} (of cameras.txt)" for identity in lenses if identity not in used], folder)
+    return records.assemble([record for _, _, record in sorted(numbered, key=lambda item: item[1])], folder)
 
 
 def save(cameras: CameraGroup, path: Path) -> None:
@@ -162,11 +164,20 @@ def _read_lenses(file: Path) -> dict[str, _Lens]:
     return lenses
 
 
-def _read_images(file: Path, lenses: dict[str, _Lens]) -> list[tuple[int, records.CameraRecord]]:
-    """Read image ids and cameras. Every second line is a list of 2D points that may be empty."""
+def _read_images(file: Path, lenses: dict[str, _Lens]) -> list[tuple[str, int, records.CameraRecord]]:
+    """Read lens ids, image ids and cameras. Every second line lists 2D points; it may be empty."""
     lines = [(n, line) for n, line in enumerate(read_text(file).splitlines(), start=1) if not line.startswith("#")]
     while lines and not lines[0][1].strip():
         del lines[0]
+    for number, line in lines[1::2]:
+        if not _is_points(line):
+            raise InputError(
+                f"{file}: line {number}: expected POINTS2D[] as (X, Y, POINT3D_ID) or an empty line after the image, "
+                f"found {line[:80]!r}",
+                code="invalid-syntax",
+                path=file,
+                line=number,
+            )
     images = []
     for number, line in lines[::2]:
         if not line.strip():
@@ -201,8 +212,16 @@ def _read_images(file: Path, lenses: dict[str, _Lens]) -> list[tuple[int, record
             translation=pose[4:],
             fisheye=lens.fisheye,
         )
-        images.append((int(fields[0]), record))
+        images.append((fields[8], int(fields[0]), record))
     return images
+
+
+def _is_points(line: str) -> bool:
+    fields = line.split()
+    try:
+        return len([float(field) for field in fields]) % 3 == 0
+    except ValueError:
+        return False
 
 
 def _parameters(record: records.CameraRecord) -> tuple[str, list[float]]:

@@ -1,14 +1,16 @@
 """DANNCE and Label3D MAT files: `params`, a cell array with one struct per camera, and `camnames`.
 
 Convention: MATLAB's row vectors, x = [X' 1] [r; t] K: `K` and `r` are the transposes of OpenCV's, `t` is a row, in mm;
-K may have skew. `RDistort` is k1 k2 (k3), `TDistort` is p1 p2. MATLAB's first pixel is (1, 1), so principal points are
-one pixel larger than OpenCV's (`one_based=False` for files without this offset). Files have no image sizes. Supported
-are a `*_dannce.mat` or Label3D file with all cameras, a file `*_params.mat` of one camera, and a folder of such files.
+K may have skew. `RDistort` is k1 k2 (k3), `TDistort` p1 p2. MATLAB's first pixel is (1, 1), so principal points are one
+pixel larger than OpenCV's (`one_based=False` for files whose writer left that out). No image sizes. Read are a
+`*_dannce.mat` or Label3D file with all cameras, a file `*_params.mat` of one camera, and a folder of such files, where
+every MAT file with the variables of a camera (K, t) is one, whatever its name.
 """
 
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ def load(path: Path, *, sizes: records.Sizes | None = None, one_based: bool = Tr
             size is missing.
     """
     if path.is_dir():
-        files = sorted(path.glob("*_params.mat"), key=_natural)
+        files = sorted((file for file in path.glob("*.mat") if _is_camera(file)), key=_natural)
         return records.assemble([_camera(_read(file), _name(file), sizes, one_based, file) for file in files], path)
     document = _read(path)
     if "params" not in document:
@@ -118,6 +120,20 @@ def _read(file: Path) -> dict[str, Any]:
         ) from error
     except (MatReadError, TypeError, ValueError, EOFError) as error:
         raise InputError(f"{file}: not a MAT file: {error}", code="invalid-syntax", path=file) from error
+
+
+def _is_camera(file: Path) -> bool:
+    """Return True for a file of one camera, by its name or by its variables; warn where these cannot be read."""
+    from scipy.io import whosmat
+    from scipy.io.matlab import MatReadError
+
+    if file.name.endswith("_params.mat"):
+        return True
+    try:
+        return {"K", "t"} <= {name for name, _, _ in whosmat(file)}
+    except (NotImplementedError, OSError, MatReadError, TypeError, ValueError, EOFError):
+        warnings.warn(f"{file}: left out, its variables cannot be read", stacklevel=3)
+        return False
 
 
 def _camera(struct: Any, name: str, sizes: records.Sizes | None, one_based: bool, file: Path) -> records.CameraRecord:

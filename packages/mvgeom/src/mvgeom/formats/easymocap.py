@@ -1,9 +1,9 @@
 """EasyMocap: `intri.yml` and `extri.yml` in one folder, both OpenCV YAML.
 
-Convention: OpenCV's (K not transposed, world to camera, pixel (0, 0) is the center of the top-left pixel), translations
-in meters. Per camera: `K_<name>`, `dist_<name>` (4 or 5 coefficients), optional `W_<name>` and `H_<name>`; `R_<name>`
-is the rotation vector, `Rot_<name>` the same rotation as a matrix, `T_<name>` the translation. `names` lists the
-cameras.
+Convention: OpenCV's throughout (K not transposed, world to camera, pixel (0, 0) the center of the top-left pixel),
+translations in meters. Per camera `K_<name>`, `dist_<name>` (4 or 5 coefficients), optional `W_<name>` and `H_<name>`;
+`R_<name>` is the rotation vector, `Rot_<name>` the same as a matrix, `T_<name>`. `names` lists the cameras; those with
+entries that it does not list follow.
 
 EasyMocap writes 6 decimals, so its rotations are accurate to about 1e-6. Cameras without extrinsics (in a rig of which
 only some cameras have a pose) are not loaded; a warning names them.
@@ -12,7 +12,6 @@ only some cameras have a pose) are not loaded; a warning names them.
 from __future__ import annotations
 
 import re
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +59,9 @@ def load(path: Path, *, sizes: records.Sizes | None = None) -> CameraGroup:
         filestorage.reading(folder / _EXTRINSICS) as extrinsics,
     ):
         described = _names(intrinsics, folder / _INTRINSICS, "K_")
-        placed = _names(extrinsics, folder / _EXTRINSICS, "T_")
+        listed = _names(extrinsics, folder / _EXTRINSICS, "T_")
+        posed = set(filestorage.keys(extrinsics))
+        placed = [name for name in listed if posed & {f"R_{name}", f"Rot_{name}", f"T_{name}"}]
         unknown = [name for name in placed if name not in described]
         if unknown:
             raise InputError(
@@ -69,9 +70,7 @@ def load(path: Path, *, sizes: records.Sizes | None = None) -> CameraGroup:
                 path=folder / _INTRINSICS,
                 view=unknown[0],
             )
-        unplaced = [name for name in described if name not in placed]
-        if unplaced:
-            warnings.warn(f"{folder}: cameras without extrinsics are left out: {', '.join(unplaced)}", stacklevel=2)
+        records.warn_left_out([name for name in dict.fromkeys([*described, *listed]) if name not in placed], folder)
         return records.assemble([_read(intrinsics, extrinsics, name, sizes, folder) for name in placed], folder)
 
 
@@ -113,9 +112,10 @@ def save(cameras: CameraGroup, path: Path) -> None:
 
 
 def _names(storage: cv2.FileStorage, file: Path, prefix: str) -> list[str]:
-    """Return the list `names`, or if it is missing, all cameras that have an entry with the prefix."""
+    """Return the list `names`, then every other camera that has an entry with the prefix."""
+    present = [key.removeprefix(prefix) for key in filestorage.keys(storage) if key.startswith(prefix)]
     listed = filestorage.strings(storage, "names")
-    names = listed or [key.removeprefix(prefix) for key in filestorage.keys(storage) if key.startswith(prefix)]
+    names = [*listed, *(name for name in present if name not in listed)]
     if not names:
         raise InputError(f"{file}: no cameras found, expected names or {prefix}<name>", code="too-few-views", path=file)
     return names

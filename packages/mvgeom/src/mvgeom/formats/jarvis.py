@@ -8,6 +8,7 @@ written by mvgeom also have `image_width` and `image_height`, which JARVIS ignor
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from mvgeom.cameras import CameraGroup
@@ -22,12 +23,14 @@ SUFFIXES = ()
 
 
 def matches(path: Path) -> bool:
-    """Return True if the path is a JARVIS file, or a folder with one."""
-    return bool(_files(path))
+    """Return True if the path is a folder with a JARVIS file, or such a file."""
+    return any(_is_camera(file) for file in _files(path))
 
 
 def load(path: Path, *, sizes: records.Sizes | None = None) -> CameraGroup:
     """Load the cameras of all files in the folder (or of the one file), named like the files, in alphabetical order.
+
+    Files of the folder that are YAML but not OpenCV's are left out with a warning; others must be a camera.
 
     Args:
         path: Path of the folder, or of one file.
@@ -37,6 +40,9 @@ def load(path: Path, *, sizes: records.Sizes | None = None) -> CameraGroup:
         InputError: `invalid-syntax`, if OpenCV cannot read a file; `missing-field` or `bad-field`, if entries are
             missing or wrong; `missing-size`, if an image size is missing.
     """
+    unread = _unreadable(path)
+    if unread:
+        warnings.warn(f"{path}: files that are not OpenCV YAML are left out: {', '.join(unread)}", stacklevel=2)
     return records.assemble([_read(file, sizes) for file in _files(path)], path)
 
 
@@ -65,7 +71,7 @@ def save(cameras: CameraGroup, path: Path) -> None:
             code="not-a-folder",
             path=path,
         )
-    others = sorted({file.stem for file in _files(path)} - set(cameras.names))
+    others = sorted({file.stem for file in _files(path) if _is_camera(file)} - set(cameras.names))
     if others:
         raise InputError(
             f"{path}: the folder has calibrations of other cameras, found {', '.join(others)}. Choose an empty folder.",
@@ -89,13 +95,21 @@ def save(cameras: CameraGroup, path: Path) -> None:
 
 
 def _files(path: Path) -> list[Path]:
-    candidates = sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
-    return [file for file in candidates if filestorage.looks_like_storage(file) and "intrinsicMatrix" in _keys(file)]
+    """Return the OpenCV YAML files, each of which is a camera or an error."""
+    return [file for file in _candidates(path) if filestorage.looks_like_storage(file)]
 
 
-def _keys(file: Path) -> tuple[str, ...]:
+def _unreadable(path: Path) -> list[str]:
+    return [file.name for file in _candidates(path) if not filestorage.looks_like_storage(file)]
+
+
+def _candidates(path: Path) -> list[Path]:
+    return sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
+
+
+def _is_camera(file: Path) -> bool:
     with filestorage.reading(file) as storage:
-        return filestorage.keys(storage)
+        return "intrinsicMatrix" in filestorage.keys(storage)
 
 
 def _read(file: Path, sizes: records.Sizes | None) -> records.CameraRecord:

@@ -16,7 +16,7 @@ from mvgeom.errors import InputError
 from mvgeom.files import head, read_text, write_text
 from mvgeom.formats import records
 
-__all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
+__all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "parse_json", "peek_json", "save"]
 
 NAME = "json"
 DESCRIPTION = "JSON of mvgeom (.json)"
@@ -38,10 +38,7 @@ def load(path: Path) -> CameraGroup:
         InputError: `invalid-syntax`, if the file is not JSON (the message has the line); `unsupported-file`, if it has
             another version; `missing-field` or `bad-field`, if fields are missing or wrong.
     """
-    try:
-        document = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: not valid JSON: {error}", code="invalid-syntax", path=path) from error
+    document = parse_json(path)
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
         raise InputError(f"{path}: not a JSON file of mvgeom cameras", code="unknown-format", path=path)
     if document.get("version") != _VERSION:
@@ -51,6 +48,14 @@ def load(path: Path) -> CameraGroup:
             path=path,
             found=document.get("version"),
             expected=_VERSION,
+        )
+    unknown = [key for key in document if key not in ("format", "version", "cameras", "metadata")]
+    if unknown:
+        raise InputError(
+            f"{path}: unknown entry {unknown[0]!r}, expected format, version, cameras and maybe metadata",
+            code="bad-field",
+            path=path,
+            field=unknown[0],
         )
     cameras = document.get("cameras")
     if not isinstance(cameras, list):
@@ -82,6 +87,31 @@ def save(cameras: CameraGroup, path: Path) -> None:
     # Lists of numbers are written on one line, because one number per line is hard to read.
     text = re.sub(r"\[[\s\d.,eE+-]+\]", lambda found: re.sub(r"\s+", " ", found[0]), text)
     write_text(path, text + "\n")
+
+
+def parse_json(path: Path) -> Any:
+    """Parse the JSON document.
+
+    Raises:
+        InputError: when it is not JSON; the message has file, line and column.
+    """
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not valid JSON: {error}", code="invalid-syntax", path=path) from error
+
+
+def peek_json(path: Path, key: str) -> Any:
+    """Return an entry of a JSON object, for guessing its format; None for any other file, or where it is far inside."""
+    if not path.is_file():
+        return None
+    start = head(path, 65536)
+    if not start.lstrip().startswith("{") or f'"{key}"' not in start:
+        return None
+    try:
+        return parse_json(path).get(key)
+    except InputError:
+        return None
 
 
 def _read(camera: Any, row: int, path: Path) -> records.CameraRecord:

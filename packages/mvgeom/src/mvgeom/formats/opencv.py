@@ -13,6 +13,7 @@ top-left pixel, the unit is that of the calibration board. Three layouts are rea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,14 @@ def load(
     """
     with filestorage.reading(path) as storage:
         present = filestorage.keys(storage)
+        more = [key for key in present if re.fullmatch(r"M(?!1$|2$)\w*\d|camera_matrix_?\d+", key)]
+        if more:
+            raise InputError(
+                f"{path}: {more[0]} is a further camera than those of a single-camera or stereo file",
+                code="unsupported-file",
+                path=path,
+                field=more[0],
+            )
         if {"Ks", "rvecs", "Ts"} <= set(present):
             return records.assemble(_read_multiview(storage, sizes, names, path), path)
         if {"M1", "M2"} <= set(present):

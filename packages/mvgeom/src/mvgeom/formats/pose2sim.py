@@ -1,5 +1,8 @@
 """Pose2Sim TOML: one table per camera, named like the camera, and `[metadata]`.
 
+Every table but `[metadata]` is a camera. Tables without extrinsics are left out with a warning; any other incomplete
+table is an error.
+
 Convention: that of anipose TOML (K not transposed, rotation vector, world to camera), with 4 distortion coefficients,
 sizes as floats, and translations in meters. In a table with `moving = true`, every field has one entry per frame.
 
@@ -30,8 +33,11 @@ _PER_FRAME = ("size", "matrix", "distortions", "rotation", "translation")
 
 
 def matches(path: Path) -> bool:
-    """Return True if the file is TOML with at least one camera table."""
-    return anipose.looks_like_toml(path) and bool(_tables(anipose.parse_toml(path)))
+    """Return True if the file is TOML with at least one table of a camera."""
+    if not anipose.looks_like_toml(path):
+        return False
+    tables = anipose.camera_tables(anipose.parse_toml(path)).values()
+    return any(isinstance(table, dict) and {"matrix", "rotation"} & table.keys() for table in tables)
 
 
 def load(path: Path, *, frame: int | None = None) -> CameraGroup:
@@ -45,35 +51,32 @@ def load(path: Path, *, frame: int | None = None) -> CameraGroup:
         InputError: `missing-argument`, if a camera moves and `frame` is None; `missing-frame`, if the camera has no
             such frame; further codes as in `mvgeom.formats.anipose.load`.
     """
-    tables = _tables(anipose.parse_toml(path))
+    tables = anipose.camera_tables(anipose.parse_toml(path))
     resting = {
-        key: _at_frame(table, key, frame, path) if table.get("moving") else table for key, table in tables.items()
+        key: _at_frame(table, key, frame, path) if isinstance(table, dict) and table.get("moving") else table
+        for key, table in tables.items()
     }
-    return records.assemble([anipose.read_table(table, key, path) for key, table in resting.items()], path)
+    return records.assemble(anipose.read_tables(resting, path), path)
 
 
 def save(cameras: CameraGroup, path: Path) -> None:
     """Save the cameras as tables with the cameras' names; translations must already be in meters.
 
     Raises:
-        InputError: `unsupported-camera`, if a camera is fisheye or has more than 4 distortion coefficients that are not
-            zero.
+        InputError: when a camera is fisheye, has more than 4 distortion coefficients that are not zero, or is named
+            like the table `[metadata]`.
     """
     document: dict[str, Any] = {}
     for record in records.records_of(cameras):
         records.reject_fisheye(record, "Pose2Sim TOML")
+        if record.name.lower() == "metadata":
+            raise InputError(
+                f"camera name {record.name!r} is that of a table of Pose2Sim TOML", code="bad-name", view=record.name
+            )
         table = anipose.table_of(record, records.fit_distortion(record, 4, "Pose2Sim TOML"))
         document[record.name] = {**table, "size": record.size.tolist()}
     document["metadata"] = {"adjusted": False, "error": 0.0}
     write_text(path, tomli_w.dumps(document))
-
-
-def _tables(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {
-        key: value
-        for key, value in document.items()
-        if key != "metadata" and isinstance(value, dict) and {"matrix", "rotation"} & value.keys()
-    }
 
 
 def _at_frame(table: dict[str, Any], key: str, frame: int | None, path: Path) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 Convention: `<transform>` has the camera's position x y z in mm and r11 ... r33, rows of the rotation from world to a
 camera that looks along -z with y up; OpenCV's camera is that one turned by 180 degrees about x. `<intrinsic>` is in
-1/64 px, except the distortion coefficients, which are OpenCV's own (Pose2Sim divides them by 64 too, but real images of
-such a rig contradict this). Edges of `<fov_video>` are inclusive pixel numbers: the image width is right - left + 1,
-and the center of its first pixel is (left, top). Pixel (0, 0) is a pixel's center. Cameras that are not `active` are
-left out.
+1/64 px, except the distortion coefficients, which are OpenCV's own numbers (Pose2Sim divides them by 64 too, which real
+images of such a rig contradict). Edges of `<fov_video>` are inclusive pixel numbers: the image is right - left + 1
+wide, and its first pixel's center is (left, top). Pixel (0, 0) is a pixel's center. Cameras that are not `active` are
+left out with a warning.
 
 Saved files keep the unit of the cameras; Qualisys and other software expect mm.
 """
@@ -13,6 +13,7 @@ Saved files keep the unit of the cameras; Qualisys and other software expect mm.
 from __future__ import annotations
 
 import re
+import warnings
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -53,8 +54,21 @@ def load(path: Path) -> CameraGroup:
         root = ElementTree.fromstring(read_text(path))
     except ElementTree.ParseError as error:
         raise InputError(f"{path}: not valid XML: {error}", code="invalid-syntax", path=path) from error
-    cameras = [camera for camera in root.iterfind("cameras/camera") if camera.get("active", "1") == "1"]
-    return records.assemble([_read(camera, row, path) for row, camera in enumerate(cameras)], path)
+    cameras = list(root.iterfind("cameras/*"))
+    other = [element.tag for element in cameras if element.tag != "camera"]
+    if other:
+        raise InputError(
+            f"{path}: <cameras> must hold <camera> only, found <{other[0]}>",
+            code="bad-field",
+            path=path,
+            field=other[0],
+        )
+    inactive = [camera.get("serial", "without serial") for camera in cameras if camera.get("active", "1") != "1"]
+    if inactive:
+        warnings.warn(f"{path}: cameras that are not active are left out: {', '.join(inactive)}", stacklevel=2)
+    return records.assemble(
+        [_read(camera, row, path) for row, camera in enumerate(cameras) if camera.get("active", "1") == "1"], path
+    )
 
 
 def save(cameras: CameraGroup, path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -22,14 +24,18 @@ __all__ = [
     "fit_distortion",
     "image_size",
     "intrinsics",
+    "is_unplaced",
     "numbers",
     "records_of",
+    "refuse_to_write",
     "reject_fisheye",
     "reject_skew",
+    "require",
     "rotation_from_vector",
     "rotation_matrix",
     "rotation_to_vector",
     "size_or_given",
+    "warn_left_out",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -80,6 +86,63 @@ def assemble(records: Sequence[CameraRecord], where: object) -> CameraGroup:
         rotation=np.stack([record.rotation for record in records]),
         translation=np.stack([record.translation for record in records]),
         fisheye=tuple(record.fisheye for record in records),
+    )
+
+
+def warn_left_out(names: Sequence[str], where: object) -> None:
+    """Warn of cameras that are not loaded because the file has no extrinsics of them; nothing without names.
+
+    Args:
+        names: of the cameras.
+        where: the file, the start of the message.
+    """
+    if names:
+        warnings.warn(f"{where}: cameras without extrinsics are left out: {', '.join(names)}", stacklevel=3)
+
+
+def is_unplaced(entry: Mapping[str, Any], pose: Sequence[str]) -> bool:
+    """Return True if the entry of a camera has none of the fields of its pose; None counts as absent."""
+    return all(entry.get(field) is None for field in pose)
+
+
+def require(entry: Any, fields: Sequence[str], name: str, path: Path) -> None:
+    """Check that the entry of a camera is a map with these fields.
+
+    Args:
+        entry: what the file has for the camera.
+        fields: names of the fields; None counts as absent.
+        name: of the camera, for messages.
+        path: the file, for messages.
+
+    Raises:
+        InputError: when it is not a map, or lacks a field.
+    """
+    where = f"{path}: camera {name!r}: "
+    if not isinstance(entry, Mapping):
+        raise InputError(
+            f"{where}must be a map with {', '.join(fields)}, found {_short(entry)}",
+            code="bad-field",
+            path=path,
+            view=name,
+        )
+    missing = [field for field in fields if entry.get(field) is None]
+    if missing:
+        raise InputError(
+            f"{where}no {' and no '.join(map(repr, missing))}",
+            code="missing-field",
+            path=path,
+            view=name,
+            field=missing[0],
+        )
+
+
+def refuse_to_write(format_name: str) -> NoReturn:
+    """Raise InputError: the format is only read."""
+    raise InputError(
+        f"{format_name} is only read, not written; save as anipose TOML (.toml) or JSON (.json)",
+        code="unknown-format",
+        argument="file_format",
+        found=format_name,
     )
 
 
