@@ -93,10 +93,10 @@ def test_the_loss_and_the_backbone_of_the_page_train(tmp_path: Path, project: Pa
     # Like every loss without an init_epoch it sets in after a quarter of the run.
     assert (metrics["bone_length"].notna() == (metrics["weight_bone_length"] > 0)).all()
     assert metrics["bone_length"].dropna().gt(0).any()
-    # Of every row the log has what held at its last step: 3 steps an epoch, masking until epoch 1.6 of 2.
+    # Of every row the log has what held at its last step: 3 steps an epoch, masking until epoch 1 of 2.
     rows = metrics["mask_ratio"].notna()
     clock = (metrics["step"][rows] - 1) / 3
-    expected = np.where(clock < 1.6, 0.1 + 0.4 * clock / 2, 0.0)
+    expected = np.where(clock < 1, 0.1 + 0.4 * clock / 2, 0.0)
     assert metrics["mask_ratio"][rows].tolist() == pytest.approx(expected.tolist())
     # The run folder knows the plugins, wherever it is used from.
     saved = yaml.safe_load((run / "config.yaml").read_text())

@@ -255,7 +255,7 @@ def schedules_of(tmp_path: Path, training: dict[str, Any]) -> Schedules:
 
 
 def test_a_curriculum_in_steps_is_the_one_in_epochs(tmp_path: Path) -> None:
-    shared = {"init_ratio": 0.1, "final_ratio": 0.5, "view_ratio": 0.2}
+    shared = {"init_ratio": 0.1, "final_ratio": 0.5, "view_ratio": 0.2, "clear_share": 0.2}
     in_epochs = schedules_of(tmp_path, {"max_epochs": 30, "patch_mask": {"init_epoch": 4, "final_epoch": 20, **shared}})
     in_steps = schedules_of(tmp_path, {"max_steps": 300, "patch_mask": {"init_step": 40, "final_step": 200, **shared}})
     assert in_epochs.masking == in_steps.masking
@@ -263,9 +263,10 @@ def test_a_curriculum_in_steps_is_the_one_in_epochs(tmp_path: Path) -> None:
     assert [in_steps.view_ratio(t) for t in (3.9, 4, 12, 20, 23)] == pytest.approx([0, 0, 0.1, 0.2, 0.2])
 
 
-@pytest.mark.parametrize(("share", "clear_from"), [(None, 24), (0.5, 15), (0.0, 30)])
+@pytest.mark.parametrize(("share", "clear_from"), [(None, 16), (0.2, 24), (0.0, 30)])
 def test_the_end_of_a_run_sees_whole_images(tmp_path: Path, share: float | None, clear_from: float) -> None:
     mask = {
+        "init_epoch": 2,
         "final_epoch": 10,
         "final_ratio": 0.5,
         "view_ratio": 0.2,

@@ -84,6 +84,7 @@ def recommended(*, num_frames: int, in_3d: bool, everywhere: bool) -> dict[str, 
                 "final_epoch": 2 * max_epochs // 5,
                 "final_ratio": 0.0,
                 "view_ratio": 0.2,
+                "clear_share": 0.2,
             },
         },
         "model": {

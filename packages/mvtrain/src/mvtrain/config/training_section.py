@@ -27,8 +27,8 @@ class PatchMaskConfig:
     """Share of masked patches at the end; 0.0 turns masking off."""
     view_ratio: float = 0.0
     """Share of views hidden as a whole at the end, rising from 0 at the start; at least one view is left."""
-    clear_share: float = 0.2
-    """Share of the run, at its end, without masks: the lowest learning rates get whole images; 0: masks to the end."""
+    clear_share: float | None = None
+    """Share of the run, at its end, without masks; 0: masks to the end; null: half of what follows their start."""
     mode: Literal["pixels", "tokens"] = "pixels"
     """pixels: masked patches are blank; tokens: they also skip all blocks but the last, which makes steps cheaper."""
 
@@ -36,7 +36,8 @@ class PatchMaskConfig:
         require_fraction("training.patch_mask.init_ratio", self.init_ratio)
         require_fraction("training.patch_mask.final_ratio", self.final_ratio)
         require_fraction("training.patch_mask.view_ratio", self.view_ratio)
-        require_fraction("training.patch_mask.clear_share", self.clear_share)
+        if self.clear_share is not None:
+            require_fraction("training.patch_mask.clear_share", self.clear_share)
         for unit in ("epoch", "step"):
             init, final = getattr(self, f"init_{unit}"), getattr(self, f"final_{unit}")
             require_not_negative(f"training.patch_mask.init_{unit}", init)
