@@ -496,7 +496,7 @@ def an_unknown_edge(project: Path, run: Path) -> None:
         (a_view_less, [], ["'mouse'", "view left", "mouse_right.avi, mouse_top.avi"]),
         (a_broken_video, [], ["mouse_left.avi"]),
         (other_cameras, [], ["calibrations/mouse.toml", "'a', 'b', 'top'", "'left', 'right'"]),
-        (short_boxes, [], ["_bbox.csv", f" {LENGTH - 1} ", f" {LENGTH} "]),
+        (short_boxes, [], ["_bbox.csv", str(LENGTH - 1), str(LENGTH)]),
         (no_videos, [], ["{project}/videos", "<session>_<view>.mp4", "top, left, right"]),
         (blocked_output, [], ["{project}/out", "Not a directory"]),
         (nothing, ["--calibration", "/nowhere"], ["/nowhere"]),

@@ -39,7 +39,7 @@ def test_the_thorough_profile_has_ten_times_as_many_examples(tmp_path: Path) -> 
     assert "COUNT 1000 70" in outcome.stdout, outcome.stdout + outcome.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("package", ["mvgeom", "mvaug"])
 def test_properties_hold_for_ten_times_as_many_examples(package: str) -> None:
     outcome = run_pytest("-x", TESTS / package)
