@@ -28,7 +28,7 @@ from mvtrain.predict.session import Job, predict_session
 from mvtrain.predict.timing import frame_progress
 from mvtrain.predict.video import count_frames, find_boxes, open_video, read_crops
 from mvtrain.predict.video_batches import read_video_batches
-from mvtrain.runtime.process import Interruption
+from mvtrain.runtime.interruption import Interruption
 
 
 def lengthened(session: Session, folder: Path, times: int) -> Session:

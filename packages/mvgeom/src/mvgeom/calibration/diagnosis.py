@@ -11,7 +11,7 @@ import numpy as np
 from mvgeom.calibration.boards import Floats, seen_corners
 from mvgeom.calibration.explanations import EXPLANATIONS, NO_AGREEMENT, explain
 from mvgeom.calibration.findings import Finding, error, sort_findings, warning
-from mvgeom.calibration.input_checks import compare_sizes, find_copies
+from mvgeom.calibration.input_checks import as_recording, compare_sizes, find_copies
 from mvgeom.calibration.pose_fit import fit_pose
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
@@ -97,21 +97,7 @@ def check(cams: CameraGroup, points: Floats, *, image_sizes: Sequence[Sequence[f
 
 def _sample(cams: CameraGroup, points: Floats) -> Floats:
     """Return keypoints (V, P, 2) that at least two cameras see."""
-    points = np.asarray(points, dtype=np.float64)
-    if points.ndim != 4 or points.shape[1] != len(cams) or points.shape[3] != 2:
-        raise InputError(
-            f"points: wrong shape, found {points.shape}, expected (N, {len(cams)}, K, 2) for {list(cams.names)}",
-            code="wrong-shape",
-            argument="points",
-            found=points.shape,
-        )
-    if len(cams) < 2:
-        raise InputError(
-            "cameras: too few for a check, found 1, expected at least 2",
-            code="too-few-views",
-            found=len(cams),
-            expected=2,
-        )
+    points = as_recording(points, cams)
     flat = np.moveaxis(points, 1, 0).reshape(len(cams), -1, 2)
     shared = np.flatnonzero(seen_corners(flat).sum(axis=0) >= 2)
     if len(shared) < _MIN_SHARED:

@@ -1,4 +1,4 @@
-"""Checks before triangulation: duplicated cameras or tables, and images of another size."""
+"""Checks before triangulation: shapes, duplicated cameras or tables, and images of another size."""
 
 from __future__ import annotations
 
@@ -14,11 +14,39 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.projection import in_image
 
-__all__ = ["compare_sizes", "find_copies"]
+__all__ = ["as_recording", "compare_sizes", "find_copies"]
 
 _SAME_ANGLE_DEG = 0.1
 _SAME_PLACE = 1e-3
 _OUTSIDE = 0.02
+
+
+def as_recording(points: Floats, cams: CameraGroup) -> Floats:
+    """Return the keypoints of a recording in float64.
+
+    Args:
+        points: (N, V, K, 2) keypoints of N frames in full-image px; NaN is missing.
+        cams: V cameras.
+
+    Raises:
+        InputError: `wrong-shape`, or `too-few-views` if there is only one camera.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    if points.ndim != 4 or points.shape[1] != len(cams) or points.shape[3] != 2:
+        raise InputError(
+            f"points: wrong shape, found {points.shape}, expected (N, {len(cams)}, K, 2) for {list(cams.names)}",
+            code="wrong-shape",
+            argument="points",
+            found=points.shape,
+        )
+    if len(cams) < 2:
+        raise InputError(
+            f"cameras: too few to compare views, found {len(cams)}, expected at least 2",
+            code="too-few-views",
+            found=len(cams),
+            expected=2,
+        )
+    return points
 
 
 def find_copies(cams: CameraGroup, flat: Floats) -> list[Finding]:

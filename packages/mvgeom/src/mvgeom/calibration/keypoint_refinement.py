@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from mvgeom.calibration.adjusted import Deviations, deviations
 from mvgeom.calibration.boards import Floats, seen_corners
 from mvgeom.calibration.bundle import NUM_POSE, Scene, Views
+from mvgeom.calibration.input_checks import as_recording
 from mvgeom.calibration.intrinsics import Lens
 from mvgeom.calibration.schur import Loss, adjust
 from mvgeom.calibration.world_frame import keep_world
@@ -178,21 +179,7 @@ def refine(
 
 def _observations(cams: CameraGroup, points: Floats, weights: Floats | None) -> tuple[Floats, Floats]:
     """Return keypoints in float64, NaN where excluded, and weights (N, V, K), 0 where excluded."""
-    points = np.asarray(points, dtype=np.float64)
-    if points.ndim != 4 or points.shape[1] != len(cams) or points.shape[3] != 2:
-        raise InputError(
-            f"points: wrong shape, found {points.shape}, expected (N, {len(cams)}, K, 2) for {list(cams.names)}",
-            code="wrong-shape",
-            argument="points",
-            found=points.shape,
-        )
-    if len(cams) < 2:
-        raise InputError(
-            "cameras: too few for a refinement, found 1, expected at least 2",
-            code="too-few-views",
-            found=len(cams),
-            expected=2,
-        )
+    points = as_recording(points, cams)
     present = seen_corners(points)
     if weights is None:
         return points, present.astype(np.float64)

@@ -169,15 +169,7 @@ def read_table(table: Any, key: str, path: Path) -> records.CameraRecord:
             path=path,
             field="name",
         )
-    fisheye = table.get("fisheye", False)
-    if not isinstance(fisheye, bool):
-        raise InputError(
-            f"{path}: camera {name!r}: fisheye must be true or false, found {fisheye!r}",
-            code="bad-field",
-            path=path,
-            view=name,
-            field="fisheye",
-        )
+    fisheye = records.fisheye_flag(table, name, path)
     where = f"{path}: camera {name!r}: "
     lengths = (4,) if fisheye else (4, 5, 8, 12, 14)
     return records.CameraRecord(

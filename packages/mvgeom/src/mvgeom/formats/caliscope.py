@@ -114,15 +114,7 @@ def _read(table: dict[str, Any], key: str, path: Path) -> records.CameraRecord:
     name = _name(table, key, path)
     records.require(table, _REQUIRED, name, path)
     where = f"{path}: camera {name!r}: "
-    fisheye = table.get("fisheye", False)
-    if not isinstance(fisheye, bool):
-        raise InputError(
-            f"{where}fisheye must be true or false, found {fisheye!r}",
-            code="bad-field",
-            path=path,
-            view=name,
-            field="fisheye",
-        )
+    fisheye = records.fisheye_flag(table, name, path)
     rotation = records.numbers(table["rotation"], None, f"{where}rotation")
     lengths = (4,) if fisheye else (4, 5, 8, 12, 14)
     return records.CameraRecord(

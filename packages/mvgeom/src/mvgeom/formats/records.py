@@ -21,6 +21,7 @@ __all__ = [
     "Sizes",
     "assemble",
     "distortion_coefficients",
+    "fisheye_flag",
     "fit_distortion",
     "image_size",
     "intrinsics",
@@ -278,6 +279,24 @@ def distortion_coefficients(value: Any, where: str, *, lengths: Sequence[int] = 
             expected=tuple(lengths),
         )
     return coefficients
+
+
+def fisheye_flag(entry: Mapping[str, Any], name: str, path: Path) -> bool:
+    """Return the field `fisheye` of a camera's entry, False if it has none.
+
+    Raises:
+        InputError: `bad-field`, if it is neither true nor false.
+    """
+    fisheye = entry.get("fisheye", False)
+    if not isinstance(fisheye, bool):
+        raise InputError(
+            f"{path}: camera {name!r}: fisheye must be true or false, found {fisheye!r}",
+            code="bad-field",
+            path=path,
+            view=name,
+            field="fisheye",
+        )
+    return fisheye
 
 
 def rotation_matrix(value: Any, where: str) -> Floats:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mvtrain.cli.options import ConfigArgument, check_config_file, make_wide_console
+from mvtrain.cli.options import ConfigArgument, check_config_file, make_wide_console, print_start
 
 
 def check(
@@ -22,6 +22,7 @@ def check(
 ) -> None:
     """Find the faults of a project before training; exit status 1 if it must not be trained on."""
     check_config_file(config)
+    print_start(config)
 
     from mvtrain.check.run_check import check as check_project
     from mvtrain.config import load_config

@@ -14,6 +14,7 @@ from mvtrain.cli.options import (
     RunArgument,
     check_inputs,
     make_wide_console,
+    print_start,
 )
 from mvtrain.runtime.folders import check_run_folder
 
@@ -43,6 +44,7 @@ def evaluate(
     """Write errors in 2D and 3D by split, view and keypoint, correct keypoints, and the calibration of likelihoods."""
     check_run_folder(run)
     check_inputs(project)
+    print_start(run)
 
     from mvtrain.evaluation.run_evaluate import EvaluateOptions, evaluate_command
 

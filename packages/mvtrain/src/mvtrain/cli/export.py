@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mvtrain.cli.options import CheckpointOption, RunArgument, make_console
+from mvtrain.cli.options import CheckpointOption, RunArgument, make_console, print_start
 from mvtrain.runtime.folders import check_run_folder
 
 
@@ -23,6 +23,7 @@ def export(
 ) -> None:
     """Write the network as one graph from images to keypoints, for ONNX runtimes and torch.export."""
     check_run_folder(run)
+    print_start(run)
 
     from mvtrain.export.runtime_files import WRITERS, export_run
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 from rich.console import Console
 
 from mvgeom.errors import InputError
-from mvtrain.cli.options import check_config_file, make_console
+from mvtrain.cli.options import check_config_file, print_start
 from mvtrain.runtime.folders import check_new_run_folder, check_run_folder
 
 
@@ -36,13 +35,11 @@ def fit(
 ) -> None:
     """Train a model and write everything about it into a run folder."""
     path, run_dir = _config_and_run_folder(config, overrides, output, resume, dry_run, overfit)
-    # With several processes the first one prints for all; before they are started there is one.
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        make_console().print(f"reading {path}, loading torch ...", soft_wrap=True)
+    print_start(path)
 
     from mvtrain.config import load_config
     from mvtrain.evaluation.run_evaluate import evaluate_trained
-    from mvtrain.runtime.process import RunInterruptedError
+    from mvtrain.runtime.interruption import RunInterruptedError
     from mvtrain.synth.generate import generate_if_missing
     from mvtrain.training.hardware import first_process_console
     from mvtrain.training.train import overfit as overfit_frames

@@ -55,6 +55,12 @@ def make_wide_console() -> Console:
     return console
 
 
+def print_start(path: Path) -> None:
+    """Print the first line of a command, before heavy imports; of several processes the first one prints."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        make_console().print(f"reading {path} ...", soft_wrap=True)
+
+
 def split_names(text: str | None) -> tuple[str, ...]:
     """Return the names of a list separated by commas; none for None."""
     return tuple(name.strip() for name in text.split(",")) if text else ()

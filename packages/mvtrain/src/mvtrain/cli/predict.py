@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mvtrain.cli.options import BatchSizeOption, CheckpointOption, RunArgument, check_inputs, make_console
+from mvtrain.cli.options import BatchSizeOption, CheckpointOption, RunArgument, check_inputs, make_console, print_start
 from mvtrain.runtime.folders import check_run_folder
 
 
@@ -51,10 +51,11 @@ def predict(
     """Predict 2D and, with calibration, 3D keypoints of recordings; the same command goes on with a stopped one."""
     check_run_folder(run)
     check_inputs(calibration, boxes)
+    print_start(run)
 
     from mvtrain.predict.run_predict import PredictOptions
     from mvtrain.predict.run_predict import predict as predict_inputs
-    from mvtrain.runtime.process import RunInterruptedError
+    from mvtrain.runtime.interruption import RunInterruptedError
 
     options = PredictOptions(
         output_dir=output,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mvtrain.cli.options import BatchSizeOption, CheckpointOption, DeviceOption, RunArgument, make_console
+from mvtrain.cli.options import BatchSizeOption, CheckpointOption, DeviceOption, RunArgument, make_console, print_start
 from mvtrain.runtime.folders import check_run_folder
 
 
@@ -22,6 +22,7 @@ def report(
 ) -> None:
     """Write a run as one HTML file: curves, errors, worst frames, the pose in 3D with the cameras, likelihoods."""
     check_run_folder(run)
+    print_start(run)
 
     from mvtrain.report.write_report import ReportOptions, report_command
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from mvgeom.tables import write_labeled_boxes
 from mvtrain.config import load_config
-from mvtrain.config.recommended import write_project_config
+from mvtrain.config.generated import write_project_config
 from mvtrain.exchange.alignment import AlignedFrames
 from mvtrain.exchange.foreign_labels import ForeignLabels, ImageSource, VideoFrame
 from mvtrain.exchange.media import write_calibrations, write_images

@@ -25,8 +25,8 @@ from mvtrain.predict.recordings import OutputPaths
 from mvtrain.predict.records import unfinished_folder
 from mvtrain.predict.session import Job
 from mvtrain.predict.video import Video, crop_at, open_video, read_crops, read_frames
+from mvtrain.runtime.interruption import Interruption, RunInterruptedError
 from mvtrain.runtime.prefetch import prefetch
-from mvtrain.runtime.process import Interruption, RunInterruptedError
 
 _CANVAS = (1920, 1080)
 """Width and height in px that all views together fill."""

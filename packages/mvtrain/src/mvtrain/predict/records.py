@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from mvgeom.files import write_text
-from mvtrain.runtime.process import locked_folder
+from mvtrain.runtime.locks import locked_folder
 
 PARTIAL = ".partial"
 _BLOCK_LENGTH = 4096

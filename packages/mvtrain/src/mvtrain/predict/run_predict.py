@@ -27,7 +27,7 @@ from mvtrain.predict.timing import frame_progress
 from mvtrain.predict.tracking import TrackingReference
 from mvtrain.predict.video import check_video, find_boxes
 from mvtrain.project.project import read_project
-from mvtrain.runtime.process import Interruption
+from mvtrain.runtime.interruption import Interruption
 from mvtrain.training.hardware import choose_hardware
 
 

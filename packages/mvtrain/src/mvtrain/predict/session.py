@@ -27,7 +27,7 @@ from mvtrain.predict.tracking import Tracker, TrackingReference, TrackState, tra
 from mvtrain.predict.video import Video, open_video, read_crops
 from mvtrain.predict.video_batches import read_video_batches
 from mvtrain.runtime.checksums import file_checksum
-from mvtrain.runtime.process import Interruption, RunInterruptedError
+from mvtrain.runtime.interruption import Interruption, RunInterruptedError
 
 _RATE_TOLERANCE = 0.01
 """Relative difference up to which two frame rates are the same."""

@@ -16,7 +16,7 @@ from rich.progress import Progress
 from mvgeom.errors import InputError
 from mvgeom.tables import write_labeled_boxes
 from mvtrain.config import Config
-from mvtrain.config.recommended import write_project_config
+from mvtrain.config.generated import write_project_config
 from mvtrain.project.writer import image_name, write_labels, write_points_3d
 from mvtrain.runtime.folders import new_folder
 from mvtrain.synth.recording import Labels, Recording, record

@@ -27,7 +27,7 @@ from mvtrain.metrics.unlearned import describe_starving, starving_keypoints
 from mvtrain.model.checkpoint import ModelSpec, save_checkpoint
 from mvtrain.model.inference import FramePredictions, Network, Prediction, predict_frames
 from mvtrain.project.label_tables import VISIBLE
-from mvtrain.runtime.process import Interruption, RunInterruptedError
+from mvtrain.runtime.interruption import Interruption, RunInterruptedError
 from mvtrain.training.early_stopping import ValidationRecord
 from mvtrain.training.guards import FiniteWatch, save_batch
 from mvtrain.training.hardware import float32_matmul_precision, whole_weights

@@ -19,7 +19,8 @@ from mvtrain.project.labels_3d import check_calibration
 from mvtrain.project.project import Project, read_project
 from mvtrain.project.splits import Split, split_frames
 from mvtrain.runtime.folders import check_new_run_folder
-from mvtrain.runtime.process import Interruption, locked_folder
+from mvtrain.runtime.interruption import Interruption
+from mvtrain.runtime.locks import locked_folder
 from mvtrain.training.build import make_loaders, make_model, make_optimizer
 from mvtrain.training.guards import explain_failures
 from mvtrain.training.hardware import choose_precision, launch
