@@ -68,7 +68,8 @@ def test_brackets_of_a_path_are_printed(
 ) -> None:
     outcome = run_mvtrain(capsys, monkeypatch, "evaluate", run.folder, "--device", "cpu")
     assert outcome.status == 0, outcome.err
-    last = outcome.out.strip().splitlines()[-1]
+    first, *_, last = outcome.out.strip().splitlines()
+    assert str(run.folder) in first
     assert f"mvtrain report {run.folder}" in last
 
 
