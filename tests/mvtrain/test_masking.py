@@ -13,6 +13,7 @@ from helpers.errors import raises_input
 from mvtrain.config import load_config
 from mvtrain.model.masking import MaskingSchedule, PatchMask, draw_mask, random_scores
 from mvtrain.training.schedules import Schedules, make_schedules
+from mvtrain.training.summary import describe_masking
 
 
 def masked_patches(images: torch.Tensor, patch: int) -> torch.Tensor:
@@ -275,6 +276,15 @@ def test_the_end_of_a_run_sees_whole_images(tmp_path: Path, share: float | None,
     made = schedules_of(tmp_path, {"max_epochs": 30, "patch_mask": mask})
     assert (made.mask_ratio(clear_from - 0.01), made.view_ratio(clear_from - 0.01)) == (0.5, 0.2)
     assert (made.mask_ratio(clear_from), made.view_ratio(clear_from)) == (0, 0)
+
+
+@pytest.mark.parametrize(("final", "cut"), [(10, False), (15, False), (20, True)])
+def test_the_summary_names_masks_that_end_before_their_full_share(tmp_path: Path, final: int, cut: bool) -> None:
+    text = describe_masking(
+        schedules_of(tmp_path, {"max_epochs": 30, "patch_mask": {"final_epoch": final, "final_ratio": 0.5}})
+    )
+    assert "none from epoch 15" in text
+    assert ("training.patch_mask.clear_share" in text) == cut
 
 
 def test_views_can_be_hidden_without_patches(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def print_summary(
         else f"frozen until epoch {schedules.unfreeze:g}",
         "augmentation": f"imgaug {_short(config.training.imgaug)}, imgaug_3d {_short(config.training.imgaug_3d)}",
         "labels from 3D": _describe_labels_from_3d(config, project, dataset),
-        "patch mask": _describe_masking(schedules),
+        "patch mask": describe_masking(schedules),
         "heatmap loss": _describe_heatmap_loss(config.model.heatmap_loss_type),
     }
     for name, ramp in schedules.losses.items():
@@ -181,7 +181,8 @@ def _describe_heatmap_loss(name: str) -> str:
     return f"{name}, with a guide for keypoints without a peak" if name == "mse" else name
 
 
-def _describe_masking(schedules: Schedules) -> str:
+def describe_masking(schedules: Schedules) -> str:
+    """Describe when patches and views are masked, in one line."""
     masking = schedules.masking
     if masking is None:
         return "off"
@@ -189,11 +190,16 @@ def _describe_masking(schedules: Schedules) -> str:
         return f"never: it would start at epoch {masking.init:g}, and none is masked from epoch {masking.clear:g}"
     views = f", and {masking.view_ratio:.0%} of the views" if masking.view_ratio > 0 else ""
     init_ratio = masking.init_ratio if masking.final_ratio > 0 else 0.0
-    return (
+    text = (
         f"from epoch {masking.init:g}{_late(masking.init, schedules)} ({init_ratio:.0%}) "
         f"to epoch {masking.final:g} ({masking.final_ratio:.0%}{views})"
-        + ("" if masking.clear >= schedules.max_epochs else f", none from epoch {masking.clear:g}")
     )
+    if masking.clear >= schedules.max_epochs:
+        return text
+    cut = (
+        ", before the full share is reached (training.patch_mask.clear_share)" if masking.clear < masking.final else ""
+    )
+    return f"{text}, none from epoch {masking.clear:g}{cut}"
 
 
 def _late(epoch: float, schedules: Schedules) -> str:
