@@ -19,6 +19,7 @@ import torch
 
 import mvtrain
 from helpers.command import Outcome, run_mvtrain
+from helpers.errors import raises_input
 from helpers.runs import KEYPOINTS, VIEWS, cameras, make_run
 from helpers.tiny import generate_tiny_project
 from helpers.videos import SIZE, damage_frames, write_session
@@ -132,7 +133,7 @@ def test_a_network_with_epipolar_attention_needs_and_uses_the_calibration(
     assert outcome.status == 2
     assert "'mouse'" in outcome.err
     assert "model.epipolar_attention" in outcome.err
-    with pytest.raises(ValueError, match=r"model\.epipolar_attention"):
+    with raises_input("no-calibration", key="model.epipolar_attention"):
         mvtrain.load_predictor(epipolar).predict(images)
 
 

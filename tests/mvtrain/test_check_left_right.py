@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from helpers.errors import raises_input
 from mvtrain.check.left_right import compare_sides, mirrored_pairs, symmetry_findings
 
 NAMES = ("nose", *(f"{side}_{part}" for part in ("ear", "elbow", "paw", "knee") for side in ("left", "right")))
@@ -61,5 +62,5 @@ def test_too_few_frames_or_pairs() -> None:
 def test_mirrored_pairs_are_found_by_name() -> None:
     assert mirrored_pairs(("nose", "left_ear", "right_ear", "tail")) == [(1, 2)]
     assert mirrored_pairs(("nose", "tail")) == []
-    with pytest.raises(ValueError, match="'left_ear'"):
+    with raises_input("missing-counterpart", keypoint="left_ear", counterpart="right_ear"):
         mirrored_pairs(("nose", "left_ear", "ear"))

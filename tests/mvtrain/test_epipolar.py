@@ -247,5 +247,5 @@ def test_a_project_without_calibration_is_not_predicted(tmp_path: Path) -> None:
 def test_it_is_about_attention_between_views(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("data: {data_dir: .}\nmodel: {model_type: heatmap, epipolar_attention: true}\n")
-    with pytest.raises(ValueError, match=r"model\.epipolar_attention"):
+    with raises_input("excluded-options", key="model.epipolar_attention", other="model.attention"):
         load_config(config)

@@ -306,5 +306,5 @@ def test_a_users_mistakes_are_reported(
 
 
 def test_a_description_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"network\.yaml"):
+    with raises_input("unwritable-file", path="network.yaml"):
         write_description(make_graph(), tmp_path / "nowhere" / "network.yaml", {})

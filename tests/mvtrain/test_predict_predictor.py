@@ -129,7 +129,7 @@ def test_arguments_that_do_not_fit_are_refused(
 
 
 def test_boxes_without_a_size_are_refused(predictor: mvtrain.Predictor) -> None:
-    with pytest.raises(ValueError, match="box"):
+    with raises_input("out-of-range", argument="box"):
         predictor.predict(stacks(), boxes=np.zeros((3, 4)))
 
 

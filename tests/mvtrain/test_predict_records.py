@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from helpers.errors import raises_input
 from mvtrain.predict.records import Records, unfinished_folder
 
 VIEWS, KEYPOINTS = 2, 3
@@ -88,7 +89,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     with unfinished_folder(tmp_path, "a") as folder:
         assert folder.is_dir()
         with (
-            pytest.raises(ValueError, match=rf"another process .*session 'a' .*{tmp_path}"),
+            raises_input("busy-folder", path="a"),
             unfinished_folder(tmp_path, "a"),
         ):
             pass
@@ -104,7 +105,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 def test_an_output_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(ValueError, match=r"file.out .*Not a directory"),
+        raises_input("unwritable-file", path="a"),
         unfinished_folder(tmp_path / "file" / "out", "a"),
     ):
         pass

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
-from mvgeom.formats import json_file, records
+from mvgeom.formats import camera_fields, json_file, records
 
 __all__ = ["DESCRIPTION", "NAME", "READ_ONLY", "SUFFIXES", "load", "matches", "save"]
 
@@ -38,7 +38,7 @@ def matches(path: Path) -> bool:
     return isinstance(json_file.peek_json(path, "k_arr"), list)
 
 
-def load(path: Path, *, sizes: records.Sizes | None = None, names: Sequence[str] | None = None) -> CameraGroup:
+def load(path: Path, *, sizes: camera_fields.Sizes | None = None, names: Sequence[str] | None = None) -> CameraGroup:
     """Load the cameras of the file, in its order, translations in m.
 
     Args:
@@ -65,10 +65,10 @@ def load(path: Path, *, sizes: records.Sizes | None = None, names: Sequence[str]
             expected=len(cameras),
         )
     for name, camera in zip(used, cameras, strict=True):
-        records.require(camera, [], name, path)
+        camera_fields.require(camera, [], name, path)
     named = list(zip(used, cameras, strict=True))
-    records.warn_left_out([name for name, camera in named if records.is_unplaced(camera, _POSE)], path)
-    placed = [(name, camera) for name, camera in named if not records.is_unplaced(camera, _POSE)]
+    records.warn_left_out([name for name, camera in named if camera_fields.is_unplaced(camera, _POSE)], path)
+    placed = [(name, camera) for name, camera in named if not camera_fields.is_unplaced(camera, _POSE)]
     return records.assemble([_read(camera, name, document, sizes, path) for name, camera in placed], path)
 
 
@@ -112,9 +112,9 @@ def _cameras(document: dict[str, Any], path: Path) -> list[Any]:
 
 
 def _read(
-    camera: dict[str, Any], name: str, document: dict[str, Any], sizes: records.Sizes | None, path: Path
+    camera: dict[str, Any], name: str, document: dict[str, Any], sizes: camera_fields.Sizes | None, path: Path
 ) -> records.CameraRecord:
-    records.require(camera, _FIELDS, name, path)
+    camera_fields.require(camera, _FIELDS, name, path)
     where = f"{path}: camera {name!r}: "
     fisheye = camera.get("fisheye", document.get("fisheye", True))
     if not isinstance(fisheye, bool):
@@ -125,14 +125,14 @@ def _read(
             view=name,
             field="fisheye",
         )
-    matrix = records.intrinsics(camera["k"], f"{where}k")
+    matrix = camera_fields.intrinsics(camera["k"], f"{where}k")
     lengths = (4,) if fisheye else (4, 5, 8, 12, 14)
     return records.CameraRecord(
         name=name,
-        size=records.size_or_given(document.get("camera_resolution"), sizes, name, matrix, where),
+        size=camera_fields.size_or_given(document.get("camera_resolution"), sizes, name, matrix, where),
         matrix=matrix,
-        distortion=records.distortion_coefficients(camera["d"], f"{where}d", lengths=lengths),
-        rotation=records.rotation_matrix(camera["r"], f"{where}r"),
-        translation=records.numbers(camera["t"], (3,), f"{where}t", reshape=True),
+        distortion=camera_fields.distortion_coefficients(camera["d"], f"{where}d", lengths=lengths),
+        rotation=camera_fields.rotation_matrix(camera["r"], f"{where}r"),
+        translation=camera_fields.numbers(camera["t"], (3,), f"{where}t", reshape=True),
         fisheye=fisheye,
     )

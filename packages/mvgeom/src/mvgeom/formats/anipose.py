@@ -23,7 +23,7 @@ import tomli_w
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.files import head, read_text, write_text
-from mvgeom.formats import records
+from mvgeom.formats import camera_fields, records
 
 __all__ = [
     "DESCRIPTION",
@@ -169,28 +169,28 @@ def read_table(table: Any, key: str, path: Path) -> records.CameraRecord:
             path=path,
             field="name",
         )
-    fisheye = records.fisheye_flag(table, name, path)
+    fisheye = camera_fields.fisheye_flag(table, name, path)
     where = f"{path}: camera {name!r}: "
     lengths = (4,) if fisheye else (4, 5, 8, 12, 14)
     return records.CameraRecord(
         name=name,
-        size=records.image_size(table["size"], f"{where}size"),
-        matrix=records.intrinsics(table["matrix"], f"{where}matrix"),
-        distortion=records.distortion_coefficients(table["distortions"], f"{where}distortions", lengths=lengths),
-        rotation=records.rotation_from_vector(table["rotation"], f"{where}rotation"),
-        translation=records.numbers(table["translation"], (3,), f"{where}translation", reshape=True),
+        size=camera_fields.image_size(table["size"], f"{where}size"),
+        matrix=camera_fields.intrinsics(table["matrix"], f"{where}matrix"),
+        distortion=camera_fields.distortion_coefficients(table["distortions"], f"{where}distortions", lengths=lengths),
+        rotation=camera_fields.rotation_from_vector(table["rotation"], f"{where}rotation"),
+        translation=camera_fields.numbers(table["translation"], (3,), f"{where}translation", reshape=True),
         fisheye=fisheye,
     )
 
 
-def table_of(record: records.CameraRecord, distortion: records.Floats) -> dict[str, Any]:
+def table_of(record: records.CameraRecord, distortion: camera_fields.Floats) -> dict[str, Any]:
     """Create the TOML table of one camera; whole sizes are written as integers."""
     return {
         "name": record.name,
         "size": [int(side) if side == int(side) else float(side) for side in record.size],
         "matrix": record.matrix.tolist(),
         "distortions": distortion.tolist(),
-        "rotation": records.rotation_to_vector(record.rotation).tolist(),
+        "rotation": camera_fields.rotation_to_vector(record.rotation).tolist(),
         "translation": record.translation.tolist(),
         "fisheye": record.fisheye,
     }

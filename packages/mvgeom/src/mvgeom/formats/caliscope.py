@@ -22,7 +22,7 @@ import numpy as np
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
-from mvgeom.formats import anipose, records
+from mvgeom.formats import anipose, camera_fields, records
 
 __all__ = ["DESCRIPTION", "NAME", "READ_ONLY", "SUFFIXES", "load", "matches", "save"]
 
@@ -75,7 +75,7 @@ def load(path: Path) -> CameraGroup:
         )
     tables = {**nested, **others}
     for key, table in tables.items():
-        records.require(table, [], key, path)
+        camera_fields.require(table, [], key, path)
     known = {key: {field: value for field, value in table.items() if value != "null"} for key, table in tables.items()}
     left_out = {key for key, table in known.items() if _is_left_out(table)}
     records.warn_left_out(
@@ -95,7 +95,7 @@ def save(cameras: CameraGroup, path: Path) -> NoReturn:
 
 
 def _is_left_out(table: dict[str, Any]) -> bool:
-    return "size" in table and (records.is_unplaced(table, _POSE) or table.get("ignore") is True)
+    return "size" in table and (camera_fields.is_unplaced(table, _POSE) or table.get("ignore") is True)
 
 
 def _name(table: dict[str, Any], key: str, path: Path) -> str:
@@ -112,19 +112,19 @@ def _name(table: dict[str, Any], key: str, path: Path) -> str:
 
 def _read(table: dict[str, Any], key: str, path: Path) -> records.CameraRecord:
     name = _name(table, key, path)
-    records.require(table, _REQUIRED, name, path)
+    camera_fields.require(table, _REQUIRED, name, path)
     where = f"{path}: camera {name!r}: "
-    fisheye = records.fisheye_flag(table, name, path)
-    rotation = records.numbers(table["rotation"], None, f"{where}rotation")
+    fisheye = camera_fields.fisheye_flag(table, name, path)
+    rotation = camera_fields.numbers(table["rotation"], None, f"{where}rotation")
     lengths = (4,) if fisheye else (4, 5, 8, 12, 14)
     return records.CameraRecord(
         name=name,
-        size=records.image_size(table["size"], f"{where}size"),
-        matrix=records.intrinsics(table["matrix"], f"{where}matrix"),
-        distortion=records.distortion_coefficients(table["distortions"], f"{where}distortions", lengths=lengths),
-        rotation=records.rotation_matrix(np.reshape(rotation, (3, 3)), f"{where}rotation")
+        size=camera_fields.image_size(table["size"], f"{where}size"),
+        matrix=camera_fields.intrinsics(table["matrix"], f"{where}matrix"),
+        distortion=camera_fields.distortion_coefficients(table["distortions"], f"{where}distortions", lengths=lengths),
+        rotation=camera_fields.rotation_matrix(np.reshape(rotation, (3, 3)), f"{where}rotation")
         if rotation.size == 9
-        else records.rotation_from_vector(rotation, f"{where}rotation"),
-        translation=records.numbers(table["translation"], (3,), f"{where}translation", reshape=True),
+        else camera_fields.rotation_from_vector(rotation, f"{where}rotation"),
+        translation=camera_fields.numbers(table["translation"], (3,), f"{where}translation", reshape=True),
         fisheye=fisheye,
     )

@@ -18,7 +18,7 @@ import numpy as np
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
-from mvgeom.formats import records
+from mvgeom.formats import camera_fields, records
 
 __all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
 
@@ -56,9 +56,9 @@ _MODELS = {
 
 @dataclass(frozen=True, kw_only=True)
 class _Lens:
-    size: records.Floats
-    matrix: records.Floats
-    distortion: records.Floats
+    size: camera_fields.Floats
+    matrix: camera_fields.Floats
+    distortion: camera_fields.Floats
     fisheye: bool
 
 
@@ -156,8 +156,8 @@ def _read_lenses(file: Path) -> dict[str, _Lens]:
         distortion = np.zeros(8 if len(model.distortion) > 4 else 4)
         distortion[: len(model.distortion)] = values[list(model.distortion)]
         lenses[identity] = _Lens(
-            size=records.image_size(_floats(fields[2:4], f"{where}size"), f"{where}size"),
-            matrix=records.intrinsics(matrix, f"{where}parameters of {name}"),
+            size=camera_fields.image_size(_floats(fields[2:4], f"{where}size"), f"{where}size"),
+            matrix=camera_fields.intrinsics(matrix, f"{where}parameters of {name}"),
             distortion=distortion,
             fisheye=model.fisheye,
         )
@@ -246,18 +246,18 @@ def _parameters(record: records.CameraRecord) -> tuple[str, list[float]]:
     return model, [float(value) for value in (*focal, *distortion)]
 
 
-def _quaternion(rotation: records.Floats) -> list[float]:
+def _quaternion(rotation: camera_fields.Floats) -> list[float]:
     from scipy.spatial.transform import Rotation
 
     x, y, z, w = Rotation.from_matrix(rotation).as_quat(canonical=True).tolist()
     return [w, x, y, z]
 
 
-def _rotation(quaternion: records.Floats, where: str) -> records.Floats:
+def _rotation(quaternion: camera_fields.Floats, where: str) -> camera_fields.Floats:
     from scipy.spatial.transform import Rotation
 
     off = abs(float(np.linalg.norm(quaternion)) - 1)
-    if off > records.ROTATION_TOLERANCE:
+    if off > camera_fields.ROTATION_TOLERANCE:
         raise InputError(
             f"{where}quaternion {quaternion.tolist()} is not of length 1, found a difference of {off:.2g}",
             code="not-a-rotation",
@@ -266,11 +266,11 @@ def _rotation(quaternion: records.Floats, where: str) -> records.Floats:
     return np.asarray(Rotation.from_quat(np.roll(quaternion, -1)).as_matrix())
 
 
-def _floats(fields: list[str], where: str) -> records.Floats:
+def _floats(fields: list[str], where: str) -> camera_fields.Floats:
     try:
         values = [float(field) for field in fields]
     except ValueError as error:
         raise InputError(
             f"{where} must be numbers, found {' '.join(fields)!r}", code="bad-number", found=" ".join(fields)
         ) from error
-    return records.numbers(values, None, where)
+    return camera_fields.numbers(values, None, where)

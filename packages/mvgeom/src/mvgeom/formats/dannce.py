@@ -19,7 +19,7 @@ import numpy as np
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.files import head, replace_file
-from mvgeom.formats import records
+from mvgeom.formats import camera_fields, records
 
 __all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
 
@@ -35,7 +35,7 @@ def matches(path: Path) -> bool:
     return path.is_file() and (path.suffix.lower() == ".mat" or head(path, 19).startswith("MATLAB "))
 
 
-def load(path: Path, *, sizes: records.Sizes | None = None, one_based: bool = True) -> CameraGroup:
+def load(path: Path, *, sizes: camera_fields.Sizes | None = None, one_based: bool = True) -> CameraGroup:
     """Load the cameras, named by `camnames`, else by the file names without `hires_` and `_params`, else Camera1, ...
 
     Args:
@@ -136,7 +136,9 @@ def _is_camera(file: Path) -> bool:
         return False
 
 
-def _camera(struct: Any, name: str, sizes: records.Sizes | None, one_based: bool, file: Path) -> records.CameraRecord:
+def _camera(
+    struct: Any, name: str, sizes: camera_fields.Sizes | None, one_based: bool, file: Path
+) -> records.CameraRecord:
     where = f"{file}: camera {name!r}: "
     if not isinstance(struct, dict):
         raise InputError(
@@ -151,28 +153,30 @@ def _camera(struct: Any, name: str, sizes: records.Sizes | None, one_based: bool
         raise InputError(
             f"{where}no field {', '.join(missing)}", code="missing-field", path=file, view=name, field=missing[0]
         )
-    stored = records.intrinsics(records.numbers(fields["K"], (3, 3), f"{where}K").T, f"{where}K, transposed,")
-    radial = records.numbers(fields["RDistort"], None, f"{where}RDistort")
+    stored = camera_fields.intrinsics(
+        camera_fields.numbers(fields["K"], (3, 3), f"{where}K").T, f"{where}K, transposed,"
+    )
+    radial = camera_fields.numbers(fields["RDistort"], None, f"{where}RDistort")
     k1, k2, k3 = np.append(radial, 0.0)[:3] if len(radial) in (2, 3) else _wrong(f"{where}RDistort", "2 or 3", radial)
-    p1, p2 = records.numbers(fields["TDistort"], (2,), f"{where}TDistort", reshape=True)
+    p1, p2 = camera_fields.numbers(fields["TDistort"], (2,), f"{where}TDistort", reshape=True)
     matrix = _shift(-1.0 if one_based else 0.0) @ stored
     return records.CameraRecord(
         name=name,
-        size=records.size_or_given(None, sizes, name, matrix, where),
+        size=camera_fields.size_or_given(None, sizes, name, matrix, where),
         matrix=matrix,
         distortion=np.array([k1, k2, p1, p2, k3]),
-        rotation=records.rotation_matrix(records.numbers(fields["r"], (3, 3), f"{where}r").T, f"{where}r"),
-        translation=records.numbers(fields["t"], (3,), f"{where}t", reshape=True),
+        rotation=camera_fields.rotation_matrix(camera_fields.numbers(fields["r"], (3, 3), f"{where}r").T, f"{where}r"),
+        translation=camera_fields.numbers(fields["t"], (3,), f"{where}t", reshape=True),
     )
 
 
-def _wrong(where: str, expected: str, found: records.Floats) -> Any:
+def _wrong(where: str, expected: str, found: camera_fields.Floats) -> Any:
     raise InputError(
         f"{where} must have {expected} coefficients, found {len(found)}", code="wrong-count", found=len(found)
     )
 
 
-def _shift(pixels: float) -> records.Floats:
+def _shift(pixels: float) -> camera_fields.Floats:
     return np.array([[1.0, 0.0, pixels], [0.0, 1.0, pixels], [0.0, 0.0, 1.0]])
 
 

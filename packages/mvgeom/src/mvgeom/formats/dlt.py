@@ -21,7 +21,7 @@ import numpy as np
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.files import head, read_text, write_text
-from mvgeom.formats import records
+from mvgeom.formats import camera_fields, records
 
 __all__ = ["DESCRIPTION", "NAME", "NUM_COEFFICIENTS", "SUFFIXES", "Origin", "load", "matches", "save"]
 
@@ -45,7 +45,7 @@ def matches(path: Path) -> bool:
 def load(
     path: Path,
     *,
-    sizes: records.Sizes | None = None,
+    sizes: camera_fields.Sizes | None = None,
     names: Sequence[str] | None = None,
     origin: Origin = "upper-left",
 ) -> CameraGroup:
@@ -77,7 +77,7 @@ def load(
         values = np.array(rows, dtype=np.float64)
     except ValueError as error:
         raise InputError(f"{path}: DLT coefficients must be numbers: {error}", code="bad-number", path=path) from error
-    columns = records.numbers(values, values.shape, f"{path}: DLT coefficients").T
+    columns = camera_fields.numbers(values, values.shape, f"{path}: DLT coefficients").T
     if origin not in ("upper-left", "lower-left"):
         raise InputError(
             f"origin: unknown, found {origin!r}, expected upper-left or lower-left",
@@ -128,13 +128,13 @@ def save(cameras: CameraGroup, path: Path, *, origin: Origin = "upper-left") -> 
 
 
 def _camera(
-    column: records.Floats, name: str, sizes: records.Sizes | None, origin: Origin, path: Path
+    column: camera_fields.Floats, name: str, sizes: camera_fields.Sizes | None, origin: Origin, path: Path
 ) -> records.CameraRecord:
     from scipy.linalg import rq
 
     where = f"{path}: camera {name!r}: "
     in_file = np.append(column, 1.0).reshape(3, 4)
-    size = None if origin == "upper-left" else records.size_or_given(None, sizes, name, np.eye(3), where)
+    size = None if origin == "upper-left" else camera_fields.size_or_given(None, sizes, name, np.eye(3), where)
     projection = np.linalg.inv(_to_file_pixels(size, origin)) @ in_file
     if np.linalg.matrix_rank(projection[:, :3]) < 3:
         raise InputError(
@@ -160,7 +160,7 @@ def _camera(
     matrix[[1, 2, 2], [0, 0, 1]] = 0.0
     return records.CameraRecord(
         name=name,
-        size=records.size_or_given(None, sizes, name, matrix, where),
+        size=camera_fields.size_or_given(None, sizes, name, matrix, where),
         matrix=matrix,
         distortion=np.zeros(0),
         rotation=rotation,
@@ -168,7 +168,7 @@ def _camera(
     )
 
 
-def _to_file_pixels(size: records.Floats | None, origin: Origin) -> records.Floats:
+def _to_file_pixels(size: camera_fields.Floats | None, origin: Origin) -> camera_fields.Floats:
     """Return the 3x3 map from full-image px, (0, 0) at the top left, to the file's px."""
     if origin == "upper-left":
         return np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0]])

@@ -19,7 +19,7 @@ import numpy as np
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
-from mvgeom.formats import filestorage, records
+from mvgeom.formats import camera_fields, filestorage, records
 
 if TYPE_CHECKING:
     import cv2
@@ -41,7 +41,7 @@ def matches(path: Path) -> bool:
     return (path / _INTRINSICS).is_file() and (path / _EXTRINSICS).is_file()
 
 
-def load(path: Path, *, sizes: records.Sizes | None = None) -> CameraGroup:
+def load(path: Path, *, sizes: camera_fields.Sizes | None = None) -> CameraGroup:
     """Load the cameras that have extrinsics, in the order of extri.yml.
 
     Args:
@@ -97,7 +97,7 @@ def save(cameras: CameraGroup, path: Path) -> None:
         intrinsics[f"dist_{name}"] = records.fit_distortion(record, 5, "EasyMocap")[None]
         intrinsics[f"H_{name}"] = _whole(record.size[1])
         intrinsics[f"W_{name}"] = _whole(record.size[0])
-        extrinsics[f"R_{name}"] = records.rotation_to_vector(record.rotation)[:, None]
+        extrinsics[f"R_{name}"] = camera_fields.rotation_to_vector(record.rotation)[:, None]
         extrinsics[f"Rot_{name}"] = record.rotation
         extrinsics[f"T_{name}"] = record.translation[:, None]
     if path.exists() and not path.is_dir():
@@ -122,17 +122,19 @@ def _names(storage: cv2.FileStorage, file: Path, prefix: str) -> list[str]:
 
 
 def _read(
-    intrinsics: cv2.FileStorage, extrinsics: cv2.FileStorage, name: str, sizes: records.Sizes | None, folder: Path
+    intrinsics: cv2.FileStorage, extrinsics: cv2.FileStorage, name: str, sizes: camera_fields.Sizes | None, folder: Path
 ) -> records.CameraRecord:
     where_in, where_ex = (f"{folder / file}: camera {name!r}: " for file in (_INTRINSICS, _EXTRINSICS))
-    matrix = records.intrinsics(filestorage.matrix(intrinsics, f"K_{name}", (3, 3), where_in), f"{where_in}K_{name}")
+    matrix = camera_fields.intrinsics(
+        filestorage.matrix(intrinsics, f"K_{name}", (3, 3), where_in), f"{where_in}K_{name}"
+    )
     width, height = (filestorage.scalar(intrinsics, f"{side}_{name}") for side in "WH")
     stored = None if width is None or height is None else (width, height)
     return records.CameraRecord(
         name=name,
-        size=records.size_or_given(stored, sizes, name, matrix, where_in),
+        size=camera_fields.size_or_given(stored, sizes, name, matrix, where_in),
         matrix=matrix,
-        distortion=records.distortion_coefficients(
+        distortion=camera_fields.distortion_coefficients(
             filestorage.matrix(intrinsics, f"dist_{name}", None, where_in), f"{where_in}dist_{name}"
         ),
         rotation=_rotation(extrinsics, name, where_ex),
@@ -140,15 +142,17 @@ def _read(
     )
 
 
-def _rotation(storage: cv2.FileStorage, name: str, where: str) -> records.Floats:
+def _rotation(storage: cv2.FileStorage, name: str, where: str) -> camera_fields.Floats:
     """Read the rotation from the vector, as EasyMocap does; the matrix must be the same rotation."""
     if storage.getNode(f"R_{name}").empty():
         stored = filestorage.matrix(storage, f"Rot_{name}", (3, 3), where)
-        return records.rotation_matrix(stored, f"{where}Rot_{name}")
-    rotation = records.rotation_from_vector(filestorage.matrix(storage, f"R_{name}", (3,), where), f"{where}R_{name}")
+        return camera_fields.rotation_matrix(stored, f"{where}Rot_{name}")
+    rotation = camera_fields.rotation_from_vector(
+        filestorage.matrix(storage, f"R_{name}", (3,), where), f"{where}R_{name}"
+    )
     if not storage.getNode(f"Rot_{name}").empty():
         off = float(np.abs(filestorage.matrix(storage, f"Rot_{name}", (3, 3), where) - rotation).max())
-        if off > records.ROTATION_TOLERANCE:
+        if off > camera_fields.ROTATION_TOLERANCE:
             raise InputError(
                 f"{where}R_{name} and Rot_{name} are different rotations (entries differ by {off:.2g})",
                 code="not-a-rotation",

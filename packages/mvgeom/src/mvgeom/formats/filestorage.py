@@ -12,7 +12,7 @@ import numpy as np
 
 from mvgeom.errors import InputError
 from mvgeom.files import head, read_text, write_text
-from mvgeom.formats.records import Floats, numbers
+from mvgeom.formats.camera_fields import Floats, numbers
 
 if TYPE_CHECKING:
     import cv2
@@ -78,7 +78,7 @@ def matrix(storage: cv2.FileStorage, key: str, shape: tuple[int, ...] | None, wh
 
     Raises:
         InputError: `missing-field`, if there is no such node; `bad-field`, if it is not a matrix; further codes as in
-            `mvgeom.formats.records.numbers`.
+            `mvgeom.formats.camera_fields.numbers`.
     """
     node = storage.getNode(key)
     if node.empty():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
-from mvgeom.formats import filestorage, records
+from mvgeom.formats import camera_fields, filestorage, records
 
 __all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
 
@@ -27,7 +27,7 @@ def matches(path: Path) -> bool:
     return any(_is_camera(file) for file in _files(path))
 
 
-def load(path: Path, *, sizes: records.Sizes | None = None) -> CameraGroup:
+def load(path: Path, *, sizes: camera_fields.Sizes | None = None) -> CameraGroup:
     """Load the cameras of all files in the folder (or of the one file), named like the files, in alphabetical order.
 
     Files of the folder that are YAML but not OpenCV's are left out with a warning; others must be a camera.
@@ -112,22 +112,22 @@ def _is_camera(file: Path) -> bool:
         return "intrinsicMatrix" in filestorage.keys(storage)
 
 
-def _read(file: Path, sizes: records.Sizes | None) -> records.CameraRecord:
+def _read(file: Path, sizes: camera_fields.Sizes | None) -> records.CameraRecord:
     name = file.stem
     where = f"{file}: camera {name!r}: "
     with filestorage.reading(file) as storage:
-        matrix = records.intrinsics(
+        matrix = camera_fields.intrinsics(
             filestorage.matrix(storage, "intrinsicMatrix", (3, 3), where).T, f"{where}intrinsicMatrix, transposed,"
         )
         width, height = filestorage.scalar(storage, "image_width"), filestorage.scalar(storage, "image_height")
         stored = None if width is None or height is None else (width, height)
         return records.CameraRecord(
             name=name,
-            size=records.size_or_given(stored, sizes, name, matrix, where),
+            size=camera_fields.size_or_given(stored, sizes, name, matrix, where),
             matrix=matrix,
-            distortion=records.distortion_coefficients(
+            distortion=camera_fields.distortion_coefficients(
                 filestorage.matrix(storage, "distortionCoefficients", None, where), f"{where}distortionCoefficients"
             ),
-            rotation=records.rotation_matrix(filestorage.matrix(storage, "R", (3, 3), where).T, f"{where}R"),
+            rotation=camera_fields.rotation_matrix(filestorage.matrix(storage, "R", (3, 3), where).T, f"{where}R"),
             translation=filestorage.matrix(storage, "T", (3,), where),
         )

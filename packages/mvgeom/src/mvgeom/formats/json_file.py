@@ -14,7 +14,7 @@ from typing import Any
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.files import head, read_text, write_text
-from mvgeom.formats import records
+from mvgeom.formats import camera_fields, records
 
 __all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "parse_json", "peek_json", "save"]
 
@@ -137,10 +137,10 @@ def _read(camera: Any, row: int, path: Path) -> records.CameraRecord:
         )
     return records.CameraRecord(
         name=camera["name"],
-        size=records.image_size(camera["size"], f"{where}size"),
-        matrix=records.intrinsics(camera["matrix"], f"{where}matrix"),
-        distortion=records.distortion_coefficients(camera["distortion"], f"{where}distortion"),
-        rotation=records.rotation_matrix(camera["rotation"], f"{where}rotation"),
-        translation=records.numbers(camera["translation"], (3,), f"{where}translation"),
+        size=camera_fields.image_size(camera["size"], f"{where}size"),
+        matrix=camera_fields.intrinsics(camera["matrix"], f"{where}matrix"),
+        distortion=camera_fields.distortion_coefficients(camera["distortion"], f"{where}distortion"),
+        rotation=camera_fields.rotation_matrix(camera["rotation"], f"{where}rotation"),
+        translation=camera_fields.numbers(camera["translation"], (3,), f"{where}translation"),
         fisheye=camera["fisheye"],
     )

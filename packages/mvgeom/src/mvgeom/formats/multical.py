@@ -22,7 +22,7 @@ import numpy as np
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
-from mvgeom.formats import json_file, records
+from mvgeom.formats import camera_fields, json_file, records
 
 __all__ = ["DESCRIPTION", "NAME", "READ_ONLY", "SUFFIXES", "load", "matches", "save"]
 
@@ -31,7 +31,7 @@ DESCRIPTION = "multical JSON (calibration.json)"
 SUFFIXES = ()
 READ_ONLY = True
 
-_Pose = tuple[records.Floats, records.Floats]
+_Pose = tuple[camera_fields.Floats, camera_fields.Floats]
 
 
 def matches(path: Path) -> bool:
@@ -42,7 +42,7 @@ def matches(path: Path) -> bool:
     )
 
 
-def load(path: Path, *, sizes: records.Sizes | None = None, fisheye: bool | None = None) -> CameraGroup:
+def load(path: Path, *, sizes: camera_fields.Sizes | None = None, fisheye: bool | None = None) -> CameraGroup:
     """Load the cameras of the file that have a pose, in its order.
 
     Args:
@@ -88,10 +88,10 @@ def _poses(entries: dict[str, Any], names: list[str], path: Path) -> dict[str, _
             )
         if name in relative:
             raise InputError(f"{path}: two poses of camera {name!r}", code="duplicate-name", path=path, name=name)
-        records.require(entry, ["R", "T"], key, path)
+        camera_fields.require(entry, ["R", "T"], key, path)
         where = f"{path}: camera {name!r}: camera_poses "
-        rotation = records.rotation_matrix(entry["R"], f"{where}R")
-        relative[name] = origin, (rotation, records.numbers(entry["T"], (3,), f"{where}T", reshape=True))
+        rotation = camera_fields.rotation_matrix(entry["R"], f"{where}R")
+        relative[name] = origin, (rotation, camera_fields.numbers(entry["T"], (3,), f"{where}T", reshape=True))
     placed: dict[str, _Pose] = {}
     worlds: dict[str | None, str] = {}
     for name in relative:
@@ -124,12 +124,12 @@ def _poses(entries: dict[str, Any], names: list[str], path: Path) -> dict[str, _
 
 
 def _read(
-    camera: Any, name: str, pose: _Pose, sizes: records.Sizes | None, fisheye: bool | None, path: Path
+    camera: Any, name: str, pose: _Pose, sizes: camera_fields.Sizes | None, fisheye: bool | None, path: Path
 ) -> records.CameraRecord:
-    records.require(camera, ["K", "dist"], name, path)
+    camera_fields.require(camera, ["K", "dist"], name, path)
     where = f"{path}: camera {name!r}: "
-    matrix = records.intrinsics(camera["K"], f"{where}K")
-    distortion = records.distortion_coefficients(camera["dist"], f"{where}dist")
+    matrix = camera_fields.intrinsics(camera["K"], f"{where}K")
+    distortion = camera_fields.distortion_coefficients(camera["dist"], f"{where}dist")
     is_fisheye = len(distortion) == 4 if fisheye is None else fisheye
     if is_fisheye and len(distortion) != 4:
         raise InputError(
@@ -143,7 +143,7 @@ def _read(
     rotation, translation = pose
     return records.CameraRecord(
         name=name,
-        size=records.size_or_given(camera.get("image_size"), sizes, name, matrix, where),
+        size=camera_fields.size_or_given(camera.get("image_size"), sizes, name, matrix, where),
         matrix=matrix,
         distortion=distortion,
         rotation=rotation,

@@ -22,7 +22,7 @@ import numpy as np
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
-from mvgeom.formats import filestorage, records
+from mvgeom.formats import camera_fields, filestorage, records
 
 if TYPE_CHECKING:
     import cv2
@@ -42,7 +42,7 @@ def matches(path: Path) -> bool:
 def load(
     path: Path,
     *,
-    sizes: records.Sizes | None = None,
+    sizes: camera_fields.Sizes | None = None,
     extrinsics: str | Path | None = None,
     names: Sequence[str] | None = None,
 ) -> CameraGroup:
@@ -111,14 +111,14 @@ def save(cameras: CameraGroup, path: Path) -> None:
             "distortions": np.stack([records.fit_distortion(record, length, "OpenCV's file") for record in rig])[
                 :, None
             ],
-            "rvecs": np.stack([records.rotation_to_vector(record.rotation) for record in rig])[..., None],
+            "rvecs": np.stack([camera_fields.rotation_to_vector(record.rotation) for record in rig])[..., None],
             "Ts": np.stack([record.translation for record in rig])[..., None],
         },
     )
 
 
 def _read_multiview(
-    storage: cv2.FileStorage, sizes: records.Sizes | None, names: Sequence[str] | None, path: Path
+    storage: cv2.FileStorage, sizes: camera_fields.Sizes | None, names: Sequence[str] | None, path: Path
 ) -> list[records.CameraRecord]:
     where = f"{path}: "
     matrices = filestorage.matrix(storage, "Ks", None, where)
@@ -159,7 +159,7 @@ def _read_multiview(
             name,
             rows["Ks"][view].reshape(3, 3),
             rows["distortions"][view],
-            records.rotation_from_vector(rows["rvecs"][view], f"{where}camera {name!r}: rvecs"),
+            camera_fields.rotation_from_vector(rows["rvecs"][view], f"{where}camera {name!r}: rvecs"),
             rows["Ts"][view],
             None if stored_sizes is None else stored_sizes.reshape(num_views, 2)[view],
             sizes,
@@ -172,7 +172,7 @@ def _read_multiview(
 
 def _read_stereo(
     storage: cv2.FileStorage,
-    sizes: records.Sizes | None,
+    sizes: camera_fields.Sizes | None,
     extrinsics: str | Path | None,
     names: Sequence[str] | None,
     path: Path,
@@ -188,7 +188,7 @@ def _read_stereo(
             argument="extrinsics",
         )
     with filestorage.reading(other) as second:
-        rotation = records.rotation_matrix(filestorage.matrix(second, "R", (3, 3), f"{other}: "), f"{other}: R")
+        rotation = camera_fields.rotation_matrix(filestorage.matrix(second, "R", (3, 3), f"{other}: "), f"{other}: R")
         translation = filestorage.matrix(second, "T", (3,), f"{other}: ")
     first_name, second_name = _names(names or ("left", "right"), 2, path)
     poses = [(first_name, np.eye(3), np.zeros(3)), (second_name, rotation, translation)]
@@ -208,7 +208,7 @@ def _read_stereo(
 
 
 def _read_single(
-    storage: cv2.FileStorage, sizes: records.Sizes | None, names: Sequence[str] | None, path: Path
+    storage: cv2.FileStorage, sizes: camera_fields.Sizes | None, names: Sequence[str] | None, path: Path
 ) -> list[records.CameraRecord]:
     (name,) = _names(names or (path.stem,), 1, path)
     where = f"{path}: camera {name!r}: "
@@ -229,19 +229,19 @@ def _read_single(
 
 def _record(
     name: str,
-    matrix: records.Floats,
-    distortion: records.Floats,
-    rotation: records.Floats,
-    translation: records.Floats,
+    matrix: camera_fields.Floats,
+    distortion: camera_fields.Floats,
+    rotation: camera_fields.Floats,
+    translation: camera_fields.Floats,
     stored_size: Any,
-    sizes: records.Sizes | None,
+    sizes: camera_fields.Sizes | None,
     path: Path,
     *,
     fisheye: bool = False,
 ) -> records.CameraRecord:
     where = f"{path}: camera {name!r}: "
-    matrix = records.intrinsics(matrix, f"{where}camera matrix")
-    distortion = records.distortion_coefficients(distortion, f"{where}distortion")
+    matrix = camera_fields.intrinsics(matrix, f"{where}camera matrix")
+    distortion = camera_fields.distortion_coefficients(distortion, f"{where}distortion")
     if fisheye and distortion[4:].any():
         raise InputError(
             f"{where}wrong number of distortion coefficients, found {distortion.tolist()}, expected 4 for fisheye",
@@ -251,7 +251,7 @@ def _record(
         )
     return records.CameraRecord(
         name=name,
-        size=records.size_or_given(stored_size, sizes, name, matrix, where),
+        size=camera_fields.size_or_given(stored_size, sizes, name, matrix, where),
         matrix=matrix,
         distortion=distortion,
         rotation=rotation,

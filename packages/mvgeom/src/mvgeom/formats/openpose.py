@@ -21,7 +21,7 @@ import numpy as np
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
-from mvgeom.formats import filestorage, records
+from mvgeom.formats import camera_fields, filestorage, records
 
 __all__ = ["DESCRIPTION", "NAME", "READ_ONLY", "SUFFIXES", "load", "matches", "save"]
 
@@ -39,7 +39,7 @@ def matches(path: Path) -> bool:
     )
 
 
-def load(path: Path, *, sizes: records.Sizes | None = None) -> CameraGroup:
+def load(path: Path, *, sizes: camera_fields.Sizes | None = None) -> CameraGroup:
     """Load the cameras of all XML files in the folder (or of the one file), named like the files, sorted by name.
 
     Args:
@@ -80,19 +80,21 @@ def _keys(file: Path) -> tuple[str, ...]:
         return filestorage.keys(storage)
 
 
-def _read(file: Path, sizes: records.Sizes | None) -> records.CameraRecord:
+def _read(file: Path, sizes: camera_fields.Sizes | None) -> records.CameraRecord:
     name = file.stem
     where = f"{file}: camera {name!r}: "
     with filestorage.reading(file) as storage:
-        matrix = records.intrinsics(filestorage.matrix(storage, "Intrinsics", (3, 3), where), f"{where}Intrinsics")
+        matrix = camera_fields.intrinsics(
+            filestorage.matrix(storage, "Intrinsics", (3, 3), where), f"{where}Intrinsics"
+        )
         pose = filestorage.matrix(storage, "CameraMatrix", (3, 4), where)
         return records.CameraRecord(
             name=name,
-            size=records.size_or_given(None, sizes, name, matrix, where),
+            size=camera_fields.size_or_given(None, sizes, name, matrix, where),
             matrix=matrix,
-            distortion=records.distortion_coefficients(
+            distortion=camera_fields.distortion_coefficients(
                 filestorage.matrix(storage, "Distortion", None, where), f"{where}Distortion"
             ),
-            rotation=records.rotation_matrix(pose[:, :3], f"{where}CameraMatrix"),
+            rotation=camera_fields.rotation_matrix(pose[:, :3], f"{where}CameraMatrix"),
             translation=pose[:, 3],
         )

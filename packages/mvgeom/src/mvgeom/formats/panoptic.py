@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
-from mvgeom.formats import json_file, records
+from mvgeom.formats import camera_fields, json_file, records
 
 __all__ = ["DESCRIPTION", "NAME", "READ_ONLY", "SUFFIXES", "load", "matches", "save"]
 
@@ -36,7 +36,7 @@ def matches(path: Path) -> bool:
     )
 
 
-def load(path: Path, *, sizes: records.Sizes | None = None) -> CameraGroup:
+def load(path: Path, *, sizes: camera_fields.Sizes | None = None) -> CameraGroup:
     """Load the cameras of the file, in its order, translations in cm.
 
     Args:
@@ -60,10 +60,11 @@ def load(path: Path, *, sizes: records.Sizes | None = None) -> CameraGroup:
             field=other[0],
         )
     named = [(_name(camera, row, path), camera) for row, camera in enumerate(cameras)]
-    unplaced = [name for name, camera in named if records.is_unplaced(camera, _POSE)]
+    unplaced = [name for name, camera in named if camera_fields.is_unplaced(camera, _POSE)]
     records.warn_left_out(unplaced, path)
     return records.assemble(
-        [_read(camera, name, sizes, path) for name, camera in named if not records.is_unplaced(camera, _POSE)], path
+        [_read(camera, name, sizes, path) for name, camera in named if not camera_fields.is_unplaced(camera, _POSE)],
+        path,
     )
 
 
@@ -73,7 +74,7 @@ def save(cameras: CameraGroup, path: Path) -> NoReturn:
 
 
 def _name(camera: Any, row: int, path: Path) -> str:
-    records.require(camera, ["name"], f"number {row + 1}", path)
+    camera_fields.require(camera, ["name"], f"number {row + 1}", path)
     name = camera["name"]
     if isinstance(name, bool) or not isinstance(name, str | int) or name == "":
         raise InputError(
@@ -85,15 +86,15 @@ def _name(camera: Any, row: int, path: Path) -> str:
     return str(name)
 
 
-def _read(camera: dict[str, Any], name: str, sizes: records.Sizes | None, path: Path) -> records.CameraRecord:
-    records.require(camera, _REQUIRED, name, path)
+def _read(camera: dict[str, Any], name: str, sizes: camera_fields.Sizes | None, path: Path) -> records.CameraRecord:
+    camera_fields.require(camera, _REQUIRED, name, path)
     where = f"{path}: camera {name!r}: "
-    matrix = records.intrinsics(camera["K"], f"{where}K")
+    matrix = camera_fields.intrinsics(camera["K"], f"{where}K")
     return records.CameraRecord(
         name=name,
-        size=records.size_or_given(camera.get("resolution"), sizes, name, matrix, where),
+        size=camera_fields.size_or_given(camera.get("resolution"), sizes, name, matrix, where),
         matrix=matrix,
-        distortion=records.distortion_coefficients(camera["distCoef"], f"{where}distCoef"),
-        rotation=records.rotation_matrix(camera["R"], f"{where}R"),
-        translation=records.numbers(camera["t"], (3,), f"{where}t", reshape=True),
+        distortion=camera_fields.distortion_coefficients(camera["distCoef"], f"{where}distCoef"),
+        rotation=camera_fields.rotation_matrix(camera["R"], f"{where}R"),
+        translation=camera_fields.numbers(camera["t"], (3,), f"{where}t", reshape=True),
     )

@@ -22,7 +22,7 @@ import numpy as np
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.files import head, read_text, write_text
-from mvgeom.formats import records
+from mvgeom.formats import camera_fields, records
 
 __all__ = ["DESCRIPTION", "NAME", "SUBPIXELS", "SUFFIXES", "load", "matches", "save"]
 
@@ -121,14 +121,14 @@ def _read(camera: ElementTree.Element, row: int, path: Path) -> records.CameraRe
         ],
         where,
     )
-    rotation = records.rotation_matrix(
+    rotation = camera_fields.rotation_matrix(
         _FLIP @ np.reshape(_floats(camera, "transform", _ENTRIES, where), (3, 3)), f"{where}transform"
     )
     position = np.array(_floats(camera, "transform", ["x", "y", "z"], where))
     return records.CameraRecord(
         name=name,
-        size=records.image_size([right - left + 1, bottom - top + 1], f"{where}fov_video"),
-        matrix=records.intrinsics(matrix, f"{where}intrinsic"),
+        size=camera_fields.image_size([right - left + 1, bottom - top + 1], f"{where}fov_video"),
+        matrix=camera_fields.intrinsics(matrix, f"{where}intrinsic"),
         distortion=np.array([k1, k2, p1, p2, k3]),
         rotation=rotation,
         translation=-rotation @ position,
@@ -201,5 +201,5 @@ def _floats(camera: ElementTree.Element, tag: str, attributes: list[str], where:
                 field=attribute,
                 found=text,
             ) from error
-        values.append(float(records.numbers(value, (), f"{where}{attribute} of <{tag}>")))
+        values.append(float(camera_fields.numbers(value, (), f"{where}{attribute} of <{tag}>")))
     return values
