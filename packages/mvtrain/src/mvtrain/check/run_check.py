@@ -26,6 +26,7 @@ from mvtrain.check.label_errors import LabelErrors, error_findings, label_errors
 from mvtrain.check.left_right import exchange_findings, mirrored_pairs, symmetry_findings
 from mvtrain.check.results import Results
 from mvtrain.config import Config
+from mvtrain.project.image_headers import turned_warning
 from mvtrain.project.labels_3d import check_calibration, triangulate_labels
 from mvtrain.project.project import Project, read_project
 from mvtrain.project.splits import Split, split_frames
@@ -131,6 +132,7 @@ def _reader_findings(project: Project, config: Config) -> list[Finding]:
         check_calibration(config, project)
     except InputError as problem:
         findings.append(error("no_calibration", (), str(problem)))
-    reported = frame_mismatches(project).values()  # `calibration_findings` reports them, not always as a warning
+    # `calibration_findings` and `image_findings` report these, not always as a warning.
+    reported = {*frame_mismatches(project).values(), *turned_warning(project.image_paths, project.turned)}
     findings += [warning("project", (), text) for text in project.warnings if text not in reported]
     return findings
