@@ -142,8 +142,8 @@ def _turned_findings(project: Project) -> list[Finding]:
     evidence = {"images": int(project.turned.sum()), "labels_outside": beside}
     if beside > _BESIDE_STORED * visible.sum():
         text += (
-            f", but {beside} of their {int(visible.sum())} labels are only inside of the turned images. Save the images as "
-            "they are shown, without the tag"
+            f", but {beside} of their {int(visible.sum())} labels are only inside of the turned images. Save the "
+            "images as they are shown, without the tag"
         )
         return [error("turned_images", names, text, **evidence)]
     return [warning("turned_images", names, text, **evidence)]

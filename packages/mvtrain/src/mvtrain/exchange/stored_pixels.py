@@ -92,14 +92,14 @@ def to_stored_pixels(aligned: AlignedFrames) -> tuple[AlignedFrames, tuple[str, 
     notes = []
     if turned:
         notes.append(
-            f"{len(turned)} images have an EXIF orientation, such as {turned[0]}: images are taken as stored, and their "
-            "labels are turned back"
+            f"{len(turned)} images have an EXIF orientation, such as {turned[0]}: images are taken as stored, and "
+            "their labels are turned back"
         )
     if scaled:
         path, found, expected = scaled[0]
         notes.append(
-            f"labels of {len(scaled)} images are scaled to the images, such as {path}: they are for {_times(found)} px, "
-            f"the image has {_times(expected)} px"
+            f"labels of {len(scaled)} images are scaled to the image's size, such as {path}: labels are for "
+            f"{_times(found)} px, the image has {_times(expected)} px"
         )
     return replace(aligned, points=points), tuple(notes)
 

@@ -157,7 +157,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _is_deep(image: Image.Image) -> bool:
-    """Return True if values can have 16 bits. Pillow's mode does not tell it of colors, which Pillow reads as 8 bits."""
+    """Return True if values can have 16 bits. Pillow's mode does not tell it of colors, which it reads as 8 bits."""
     tiles = getattr(image, "tile", None) or ()
     return image.mode.startswith("I") or any(str(tile[0]).startswith("ppm") or "16" in str(tile[3]) for tile in tiles)
 
