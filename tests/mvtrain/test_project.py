@@ -588,3 +588,14 @@ def test_boxes_that_do_not_fit(root: Path) -> None:
     path.unlink()
     with raises_input("unreadable-file", path=path):
         read_project(config)
+
+
+def test_a_calibration_of_turned_images_is_named(root: Path) -> None:
+    cameras = rig()
+    cameras.replace(sizes=np.array([[6.0, 8], [12, 10]])).save(root / "calibration.toml")
+    (warning,) = read_project(config_of(root)).warnings
+    assert "such as 8x6 instead of 6x8 px" in warning
+    assert warning.endswith("whatever their EXIF orientation")
+    cameras.replace(sizes=np.array([[16.0, 12], [12, 10]])).save(root / "calibration.toml")
+    (warning,) = read_project(config_of(root)).warnings
+    assert "EXIF" not in warning

@@ -8,7 +8,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["bits_in_use", "decode_image", "to_8_bits"]
+__all__ = ["bits_in_use", "decode_image", "is_turned", "to_8_bits"]
+
+_EXIF_MARKS = (b"Exif", b"eXIf", b"EXIF")
+"""Bytes that begin EXIF data in JPEG, PNG and WebP."""
 
 _BITS = (8, 10, 12, 14, 16)
 """Numbers of bits that cameras write into values of 16 bits."""
@@ -36,6 +39,19 @@ def decode_image(content: npt.NDArray[np.uint8], *, gray: bool = False) -> npt.N
         return cv2.imdecode(content, flags | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:  # more pixels than OpenCV takes
         return None
+
+
+def is_turned(content: npt.NDArray[np.uint8]) -> bool:
+    """Return True if an image file asks viewers to turn or mirror the image, which `decode_image` does not do."""
+    data = content.tobytes()
+    if not any(mark in data for mark in _EXIF_MARKS):
+        return False
+    small = cv2.IMREAD_REDUCED_GRAYSCALE_8
+    try:
+        shown, stored = (cv2.imdecode(content, flags) for flags in (small, small | cv2.IMREAD_IGNORE_ORIENTATION))
+    except cv2.error:
+        return False
+    return shown is not None and stored is not None and not np.array_equal(shown, stored)
 
 
 def bits_in_use(image: npt.NDArray[np.uint16]) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom.errors import InputError
-from mvgeom.images import decode_image, to_8_bits
+from mvgeom.images import decode_image, is_turned, to_8_bits
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -24,6 +24,7 @@ __all__ = [
     "frame_names",
     "open_source",
     "read_frames",
+    "turned_images",
 ]
 
 Image = npt.NDArray[np.uint8]
@@ -143,6 +144,11 @@ def _read_gray(path: Path) -> Image | None:
     except OSError:
         return None
     return None if image is None or image.dtype not in (np.uint8, np.uint16) else to_8_bits(image)
+
+
+def turned_images(source: Source) -> list[Path]:
+    """Return the images that viewers show turned by EXIF; `read_frames` gives their pixels as stored."""
+    return [file for file in source.images if file.is_file() and is_turned(np.fromfile(file, dtype=np.uint8))]
 
 
 def count_frames(source: Source) -> int:
