@@ -49,6 +49,22 @@ def test_visibility_is_that_of_coco(tmp_path: Path) -> None:
     assert labels.notes == ()
 
 
+def test_visibility_is_judged_over_all_files(tmp_path: Path) -> None:
+    """A file of one view in which every labeled keypoint is occluded is not one of a program that writes 0 and 1."""
+    contents = [document(annotation(1, [1, 2, 1, 3, 4, 1])), document(annotation(2, [5, 6, 2, 0, 0, 0]))]
+    sources = []
+    for number, content in enumerate(contents):
+        (tmp_path / f"{number}.json").write_text(json.dumps(content))
+        sources.append(Source(path=tmp_path / f"{number}.json"))
+    options = ReadOptions(rule=pattern_rule("<session>_<view>"))
+    first, second = coco.read(sources, options)
+    assert [part.images[0].visibility.tolist() for part in (first, second)] == [[1, 1], [2, 0]]
+    assert first.notes == second.notes == ()
+    (alone,) = coco.read(sources[:1], options)
+    assert alone.images[0].visibility.tolist() == [2, 2]
+    assert len(alone.notes) == 1
+
+
 def test_in_a_file_without_2_labeled_keypoints_are_visible(tmp_path: Path) -> None:
     labels = read(tmp_path, document(annotation(1, [1, 2, 1, 0, 0, 0])))
     assert labels.images[0].visibility.tolist() == [2, 0]

@@ -15,9 +15,9 @@ import numpy.typing as npt
 from mvgeom.calibration.boards import Board, CharucoBoard, Floats, Ints, corner_orders, object_points, seen_corners
 from mvgeom.calibration.charuco import find_charuco
 from mvgeom.calibration.checkerboard import find_chessboard
-from mvgeom.calibration.findings import Finding
+from mvgeom.calibration.findings import Finding, note
 from mvgeom.calibration.missing_boards import explain_missing_boards
-from mvgeom.calibration.sources import Source, count_frames, frame_names, read_frames
+from mvgeom.calibration.sources import Source, count_frames, frame_names, read_frames, turned_images
 from mvgeom.errors import InputError
 
 __all__ = ["Detections", "Image", "Progress", "detect_boards", "from_points"]
@@ -126,7 +126,8 @@ def detect_boards(
 
     Returns:
         Corners of all frames in which at least one camera detected the board. For a camera that detected it in few
-            images or in none, the images are examined and the reason is added to the findings.
+            images or in none, the images are examined and the reason is added to the findings. A note names images with
+            an EXIF orientation, which is ignored.
 
     Raises:
         InputError: `unreadable-file`, if images cannot be read; `unmatched-frames`, if they cannot be matched;
@@ -179,8 +180,22 @@ def detect_boards(
         points=points,
         frames=tuple(frames),
         orders=corner_orders(board),
-        findings=explain_missing_boards(samples, board, counts, looked),
+        findings=(*explain_missing_boards(samples, board, counts, looked), *_turned_findings(sources)),
     )
+
+
+def _turned_findings(sources: Mapping[str, Source]) -> list[Finding]:
+    """Report images that viewers show turned, because the calibration is for the pixels as stored."""
+    findings = []
+    for camera, source in sources.items():
+        turned = turned_images(source)
+        if turned:
+            text = (
+                f"camera {camera!r}: {len(turned)} of {len(source.images)} images have an EXIF orientation, such as "
+                f"{turned[0]}. It is ignored, so the calibration is for the images as stored, not as viewers show them"
+            )
+            findings.append(note("turned_images", [camera], text, images=len(turned)))
+    return findings
 
 
 def _finder(board: Board) -> Callable[[Image], Floats | None]:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom.errors import InputError
+from mvgeom.images import decode_image, is_turned, to_8_bits
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -23,6 +24,7 @@ __all__ = [
     "frame_names",
     "open_source",
     "read_frames",
+    "turned_images",
 ]
 
 Image = npt.NDArray[np.uint8]
@@ -96,20 +98,23 @@ def open_source(name: str, path: str | Path, *, step: int = 1) -> Source:
 def read_frames(source: Source) -> Iterator[tuple[int, Image]]:
     """Yield numbered gray images of one camera; the number is that of the image in the list, or of the video frame.
 
+    Images have the pixels that their files store: an EXIF orientation is ignored, as for labeled images. Values of 16
+    bits are scaled by the bits in use.
+
     Raises:
         InputError: `unreadable-file`, if a file cannot be read; the message has its path.
     """
     if source.video is None:
         for number, file in enumerate(source.images):
-            image = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
-            if image is None:
+            photograph = _read_gray(file)
+            if photograph is None:
                 raise InputError(
                     f"camera {source.name!r}: {file} cannot be read as an image",
                     code="unreadable-file",
                     view=source.name,
                     path=file,
                 )
-            yield number, np.asarray(image, dtype=np.uint8)
+            yield number, photograph
         return
     capture = cv2.VideoCapture(str(source.video))
     try:
@@ -130,6 +135,20 @@ def read_frames(source: Source) -> Iterator[tuple[int, Image]]:
             )
     finally:
         capture.release()
+
+
+def _read_gray(path: Path) -> Image | None:
+    """Read an image as gray values; None if it cannot be read."""
+    try:
+        image = decode_image(np.fromfile(path, dtype=np.uint8), gray=True)  # cv2.imread cannot open every name
+    except OSError:
+        return None
+    return None if image is None or image.dtype not in (np.uint8, np.uint16) else to_8_bits(image)
+
+
+def turned_images(source: Source) -> list[Path]:
+    """Return the images that viewers show turned by EXIF; `read_frames` gives their pixels as stored."""
+    return [file for file in source.images if file.is_file() and is_turned(np.fromfile(file, dtype=np.uint8))]
 
 
 def count_frames(source: Source) -> int:

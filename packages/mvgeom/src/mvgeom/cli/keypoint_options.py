@@ -115,6 +115,8 @@ def _to_frame(
             if of_images
             else read_video_boxes(boxes[view], len(table.rows))
         )
-        to_frame = affine.invert(affine.from_box(found, size))
-        points[:, row] = affine.apply(np.asarray(to_frame), points[:, row])
+        known = np.isfinite(found).all(axis=-1)
+        to_frame = affine.invert(affine.from_box(found[known], size))
+        points[known, row] = affine.apply(np.asarray(to_frame), points[known, row])
+        points[~known, row] = np.nan  # no box, no animal
     return points

@@ -25,6 +25,7 @@ class AlignedFrames:
         visibility: (N, V, K) int8, 0 where missing.
         images: N x V images; None where a view has no image of a frame.
         crops: N x V top-left corners of the images in full-image px; None for a full image or a missing one.
+        entries: N x V labeled images; None where a view has no labels of a frame.
         num_empty: Number of frames without any label, which are left out.
     """
 
@@ -35,6 +36,7 @@ class AlignedFrames:
     visibility: np.ndarray
     images: tuple[tuple[ImageSource | None, ...], ...]
     crops: tuple[tuple[tuple[int, int] | None, ...], ...]
+    entries: tuple[tuple[LabeledImage | None, ...], ...]
     num_empty: int
 
     def __len__(self) -> int:
@@ -69,6 +71,7 @@ def align(labels: ForeignLabels, view_names: Sequence[str] = (), *, allow_absent
     visibility = np.zeros((len(frames), len(views), num_keypoints), dtype=np.int8)
     images: list[tuple[ImageSource | None, ...]] = []
     crops: list[tuple[tuple[int, int] | None, ...]] = []
+    all_entries: list[tuple[LabeledImage | None, ...]] = []
     for row, (session, number) in enumerate(frames):
         entries = [by_place.get(Place(session, view, number)) for view in views]
         for view, entry in enumerate(entries):
@@ -76,6 +79,7 @@ def align(labels: ForeignLabels, view_names: Sequence[str] = (), *, allow_absent
                 points[row, view], visibility[row, view] = entry.points, entry.visibility
         places = [Place(session, view, number) for view in views]
         images.append(tuple(_image(labels, place, by_place.get(place)) for place in places))
+        all_entries.append(tuple(entries))
         crops.append(tuple(None if entry is None else entry.crop for entry in entries))
     if not allow_absent:
         _check_images(labels, frames, views, images)
@@ -87,6 +91,7 @@ def align(labels: ForeignLabels, view_names: Sequence[str] = (), *, allow_absent
         visibility=visibility,
         images=tuple(images),
         crops=tuple(crops),
+        entries=tuple(all_entries),
         num_empty=len({place[::2] for place in by_place}) - len(frames),
     )
 

@@ -45,7 +45,7 @@ class DecodedImage:
 
     Attributes:
         name: Name of the image, for messages.
-        read: Function that returns (H, W, 3) uint8 RGB.
+        read: Function that returns (H, W, 3) uint8 or uint16 RGB.
     """
 
     name: str
@@ -55,16 +55,30 @@ class DecodedImage:
 ImageSource = ImageFile | VideoFrame | DecodedImage
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelPixels:
+    """The image as the labeling program showed it: labels are in its px.
+
+    Attributes:
+        size: Width and height in px that the label file states; None if it states none.
+        turned: True for a program that turns images by their EXIF orientation; the image's file is read as stored.
+    """
+
+    size: tuple[int, int] | None = None
+    turned: bool = False
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabeledImage:
     """Labels of one image.
 
     Attributes:
         place: Session, view and frame number of the image.
-        points: (K, 2) labels in crop px; NaN where missing.
+        points: (K, 2) labels in crop px, or in px of the image that `pixels` describes; NaN where missing.
         visibility: (K,) int8: 0 not labeled, 1 occluded, 2 visible.
         image: File, video frame or reader of the image; None if the foreign project has lost it.
         crop: Full-image px (x, y) of the stored image's top-left pixel; None for a full image.
+        pixels: Image that the labeling program showed.
         origin: File and row of the labels, for messages.
     """
 
@@ -73,6 +87,7 @@ class LabeledImage:
     visibility: np.ndarray
     image: ImageSource | None
     crop: tuple[int, int] | None = None
+    pixels: LabelPixels = LabelPixels()
     origin: str
 
 

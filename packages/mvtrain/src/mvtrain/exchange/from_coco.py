@@ -11,7 +11,15 @@ import numpy as np
 
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
-from mvtrain.exchange.foreign_labels import ForeignLabels, ImageFile, LabeledImage, Place, ReadOptions, Source
+from mvtrain.exchange.foreign_labels import (
+    ForeignLabels,
+    ImageFile,
+    LabeledImage,
+    LabelPixels,
+    Place,
+    ReadOptions,
+    Source,
+)
 from mvtrain.exchange.media import find_file, videos_by_view
 from mvtrain.project.names import split_image_name
 
@@ -31,27 +39,38 @@ def read(sources: Sequence[Source], options: ReadOptions) -> list[ForeignLabels]
     """Read annotation files.
 
     COCO's visibility is that of this project: 0 not labeled, 1 labeled but occluded, 2 visible. An occluded keypoint
-    keeps its coordinates. In a file without any 2, which some programs write, 1 marks labeled keypoints and counts as
-    visible.
+    keeps its coordinates. Where no file has any 2, which some programs write, 1 marks labeled keypoints and counts as
+    visible. All files are judged together: in those of one view every labeled keypoint may be occluded.
+
+    Labels are in px of the image as browsers show it, turned by its EXIF orientation. The width and height of an image
+    say which size was labeled.
 
     Raises:
         InputError: A source is not a COCO file (`invalid-syntax`, `missing-field`, `bad-field`), keypoints are of
             several categories (`wrong-count`), an image has several annotations and none is chosen
             (`several-individuals`), or names do not contain view and frame (`bad-name`).
     """
-    return [_read_file(source, options) for source in sources]
+    documents = [_parse(source.path) for source in sources]
+    flags = [flag for document in documents for each in _annotations(document) for flag in each["keypoints"][2::3]]
+    binary = 1 in flags and 2 not in flags
+    return [
+        _read_file(source, document, options, binary=binary)
+        for source, document in zip(sources, documents, strict=True)
+    ]
 
 
-def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
+def _annotations(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the annotations with keypoints."""
+    return [each for each in document["annotations"] if isinstance(each.get("keypoints"), list)]
+
+
+def _read_file(source: Source, document: Mapping[str, Any], options: ReadOptions, *, binary: bool) -> ForeignLabels:
     """Read one annotation file; see `read`."""
     path = source.path
-    document = _parse(path)
-    annotations = [each for each in document["annotations"] if isinstance(each.get("keypoints"), list)]
+    annotations = _annotations(document)
     category = _category(path, document["categories"], annotations)
     names = tuple(str(name) for name in category["keypoints"])
     by_image = _by_image(path, annotations, options.individual)
-    flags = [flag for each in annotations for flag in each["keypoints"][2::3]]
-    binary = 1 in flags and 2 not in flags
     labeled = []
     for image in document["images"]:
         name = str(image.get("file_name", ""))
@@ -68,6 +87,7 @@ def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
                     points=points,
                     visibility=np.where(visibility > 0, 2, 0).astype(np.int8) if binary else visibility,
                     image=None if file is None else ImageFile(path=file),
+                    pixels=LabelPixels(size=_stated_size(image), turned=True),
                     origin=origin,
                 )
             )
@@ -169,6 +189,14 @@ def _by_image(
             found=individual,
         )
     return found
+
+
+def _stated_size(image: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return the width and height in px that the file states; None without any (some writers put 0)."""
+    width, height = image.get("width"), image.get("height")
+    if isinstance(width, int | float) and isinstance(height, int | float) and min(width, height) >= 1:
+        return int(width), int(height)
+    return None
 
 
 def _decode(keypoints: Sequence[Any], num_keypoints: int, origin: str) -> tuple[np.ndarray, np.ndarray]:

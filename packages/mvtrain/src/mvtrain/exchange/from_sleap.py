@@ -16,12 +16,14 @@ from mvtrain.exchange.foreign_labels import (
     ImageFile,
     ImageSource,
     LabeledImage,
+    LabelPixels,
     Place,
     ReadOptions,
     Source,
     VideoFrame,
 )
 from mvtrain.exchange.media import find_file, videos_by_view
+from mvtrain.project.images import image_size
 from mvtrain.project.names import split_image_name, split_name
 from mvtrain.runtime.optional_imports import need
 
@@ -122,6 +124,7 @@ def _labeled(frame: Any, instance: Any, names: Sequence[str], source: Source, op
         points=np.where(located[:, None], points, np.nan),
         visibility=np.where(located, np.where(visible, 2, 1), 0).astype(np.int8),
         image=_image(frame.video, number, source.path, options.media),
+        pixels=LabelPixels(size=_stated_size(frame.video, source.path, options.media)),
         origin=origin,
     )
 
@@ -168,6 +171,24 @@ def _image(video: Any, number: int, slp: Path, media: Path | None) -> ImageSourc
     return DecodedImage(name=f"{slp}, {_video_name(video)}, frame {number}", read=lambda: _to_rgb(video[number]))
 
 
+def _stated_size(video: Any, slp: Path, media: Path | None) -> tuple[int, int] | None:
+    """Return the width and height in px that the labels state for a video or a list of images; None without any.
+
+    Of a list SLEAP states the size of the first image. Where that has it still, the others may have any.
+    """
+    shape: Sequence[Any] = (video.backend_metadata or {}).get("shape") or ()
+    try:
+        size = int(shape[2]), int(shape[1])
+    except (TypeError, ValueError, IndexError):
+        return None
+    if min(size) < 1:
+        return None
+    if isinstance(video.filename, list):
+        first = find_file(str(video.filename[0]), [slp.parent, media]) if video.filename else None
+        return None if first is None or image_size(first) == size else size
+    return size
+
+
 def _find_video(video: Any, slp: Path, media: Path | None) -> Path | None:
     """Find the video file of the labels; None if there is none, also for embedded images without their video."""
     if isinstance(video.filename, list):
@@ -183,5 +204,6 @@ def _is_video(name: object) -> bool:
 
 
 def _to_rgb(image: np.ndarray) -> np.ndarray:
-    """Convert SLEAP's (H, W, 1 or 3) to (H, W, 3) uint8 RGB."""
-    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)), dtype=np.uint8)
+    """Convert SLEAP's (H, W, 1 or 3) to (H, W, 3) RGB in the depth of the image, uint8 or uint16."""
+    depth = np.uint16 if image.dtype == np.uint16 else np.uint8
+    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)), dtype=depth)

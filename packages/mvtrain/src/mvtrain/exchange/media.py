@@ -16,7 +16,7 @@ from mvgeom.errors import InputError
 from mvgeom.files import replace_file
 from mvtrain.exchange.foreign_labels import DecodedImage, ImageFile, ImageSource, ReadOptions, VideoFrame
 from mvtrain.predict.video import open_video, read_frames
-from mvtrain.project.images import image_size, read_image
+from mvtrain.project.images import read_header, read_stored
 from mvtrain.project.names import split_name
 
 _TOML = ".toml"
@@ -24,6 +24,8 @@ _TOML = ".toml"
 
 def write_images(images: Mapping[Path, ImageSource], advance: Callable[[], object]) -> None:
     """Write every image as PNG: PNG files are copied as they are, everything else is encoded without loss.
+
+    Images have the pixels of their files, which are not turned by EXIF, and 16 bits where the files have 16.
 
     A video is decoded once, from its start to the last frame of `images`, because seeking is not exact.
 
@@ -51,12 +53,11 @@ def write_images(images: Mapping[Path, ImageSource], advance: Callable[[], objec
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy or convert an image file."""
-    if source.suffix.lower() == ".png":
-        image_size(source)  # raises now, not in training, if the file is not an image
+    """Copy or convert an image file; a PNG with an EXIF orientation is encoded again without it."""
+    if source.suffix.lower() == ".png" and read_header(source).orientation == 1:  # raises now if it is not an image
         shutil.copyfile(source, target)
     else:
-        _write_png(target, read_image(source)[..., ::-1])
+        _write_png(target, read_stored(source))
 
 
 def _read_decoded(image: DecodedImage) -> np.ndarray:
@@ -94,7 +95,7 @@ def _extract(path: Path, targets: Mapping[int, list[Path]], advance: Callable[[]
 
 
 def _write_png(path: Path, image: np.ndarray) -> None:
-    """Write (H, W, 3) uint8 BGR."""
+    """Write (H, W, 3) uint8 or uint16 BGR."""
     success, content = cv2.imencode(".png", np.ascontiguousarray(image))
     assert success, path
     replace_file(path, lambda temporary: temporary.write_bytes(content.tobytes()))
