@@ -1,19 +1,31 @@
-"""Reader of COCO keypoint annotations: one JSON file for all views, or one for each."""
+"""Reader of COCO keypoint annotations, also as CVAT, Label Studio and Roboflow write them."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
-from mvtrain.exchange.foreign_labels import ForeignLabels, ImageFile, LabeledImage, Place, ReadOptions, Source
-from mvtrain.exchange.media import find_file, videos_by_view
-from mvtrain.project.names import split_image_name
+from mvtrain.exchange.file_search import find_file
+from mvtrain.exchange.foreign_labels import (
+    ForeignLabels,
+    ImageFile,
+    ImageSource,
+    LabeledImage,
+    Place,
+    ReadOptions,
+    Source,
+)
+from mvtrain.exchange.media import videos_by_view
+from mvtrain.project.names import as_posix, split_image_name
 
 _Id = int | float | str | None
 """An id of an image or category; None if there is none."""
@@ -25,52 +37,90 @@ _SECTIONS: dict[str, dict[str, Any]] = {
 """Lists of an annotation file, with the types of the fields of their entries."""
 _FOLDERS = (".", "images", "..", "../images")
 """Usual folders of the images, relative to the folder of the JSON file."""
+_SUBSET = re.compile(r"person_keypoints_(.+)")
+"""Name of CVAT's files: the images are in a folder `images/<subset>` beside that of the annotations."""
+_LABEL_STUDIO = "Label Studio"
+_UPLOAD = re.compile(r"[0-9a-f]{8}-(?=.)")
+"""What Label Studio puts before the names of uploaded images."""
 
 
 def read(sources: Sequence[Source], options: ReadOptions) -> list[ForeignLabels]:
-    """Read annotation files.
+    """Read annotation files, or all those in a folder.
 
     COCO's visibility is that of this project: 0 not labeled, 1 labeled but occluded, 2 visible. An occluded keypoint
     keeps its coordinates. In a file without any 2, which some programs write, 1 marks labeled keypoints and counts as
-    visible.
+    visible. Annotations without a labeled keypoint, such as boxes, are left out.
 
     Raises:
-        InputError: A source is not a COCO file (`invalid-syntax`, `missing-field`, `bad-field`), keypoints are of
-            several categories (`wrong-count`), an image has several annotations and none is chosen
-            (`several-individuals`), or names do not contain view and frame (`bad-name`).
+        InputError: A source is not a COCO file (`invalid-syntax`, `missing-field`, `bad-field`) or a folder without any
+            (`no-labels`), keypoints are of several categories (`wrong-count`), an image has several annotations and
+            none is chosen (`several-individuals`), or names do not contain view and frame (`bad-name`).
     """
-    return [_read_file(source, options) for source in sources]
+    return [_read_file(replace(source, path=path), options) for source in sources for path in _find_files(source.path)]
+
+
+def _find_files(path: Path) -> list[Path]:
+    """Find the annotation files of a source: of a folder, those in it and in its folders that have keypoints."""
+    if not path.is_dir():
+        return [path]
+    found = []
+    for file in sorted([*path.glob("*.json"), *path.glob("*/*.json")]):
+        try:
+            document = _parse(file)
+        except InputError:
+            continue  # any other JSON file
+        if any(_is_labeled(each) for each in document["annotations"]):
+            found.append(file)
+    if not found:
+        raise InputError(
+            f"{path}: no COCO file with keypoints in the folder or its folders", code="no-labels", path=path
+        )
+    return found
 
 
 def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
     """Read one annotation file; see `read`."""
     path = source.path
     document = _parse(path)
-    annotations = [each for each in document["annotations"] if isinstance(each.get("keypoints"), list)]
+    annotations = [each for each in document["annotations"] if _is_labeled(each)]
     category = _category(path, document["categories"], annotations)
     names = tuple(str(name) for name in category["keypoints"])
     by_image = _by_image(path, annotations, options.individual)
     flags = [flag for each in annotations for flag in each["keypoints"][2::3]]
     binary = 1 in flags and 2 not in flags
-    labeled = []
+    info = document.get("info")
+    uploaded = isinstance(info, dict) and info.get("contributor") == _LABEL_STUDIO
+    labeled: list[LabeledImage] = []
+    unlabeled: dict[Place, ImageSource] = {}
     for image in document["images"]:
-        name = str(image.get("file_name", ""))
-        origin = f"{path}, image {name!r}"
+        written = str(image.get("file_name", ""))
+        name = _original_name(written) if uploaded else written
+        origin = f"{path}, image {written!r}"
         annotation = by_image.get(image.get("id"))
-        if annotation is not None:
+        try:
             parts = split_image_name(name, source.view, options.rule, origin)
-            assert parts.frame is not None
-            points, visibility = _decode(annotation["keypoints"], len(names), origin)
-            file = find_file(name, [*(path.parent / folder for folder in _FOLDERS), options.media])
-            labeled.append(
-                LabeledImage(
-                    place=Place(parts.session, parts.view, parts.frame),
-                    points=points,
-                    visibility=np.where(visibility > 0, 2, 0).astype(np.int8) if binary else visibility,
-                    image=None if file is None else ImageFile(path=file),
-                    origin=origin,
-                )
+        except InputError:
+            if annotation is None:
+                continue  # an image that nothing asks for
+            raise
+        assert parts.frame is not None
+        place = Place(parts.session, parts.view, parts.frame)
+        file = _find_image(path, written, name, options.media)
+        if annotation is None:
+            if file is not None:
+                unlabeled.setdefault(place, ImageFile(path=file))
+            continue
+        points, visibility = _decode(annotation["keypoints"], len(names), origin)
+        labeled.append(
+            LabeledImage(
+                place=place,
+                points=points,
+                visibility=np.where(visibility > 0, 2, 0).astype(np.int8) if binary else visibility,
+                image=None if file is None else ImageFile(path=file),
+                origin=origin,
+                name=name,
             )
+        )
     note = f"{path}: no keypoint has visibility 2, so keypoints with 1 count as visible"
     return ForeignLabels(
         origin=str(path),
@@ -78,9 +128,37 @@ def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
         images=tuple(labeled),
         has_visibility=True,
         skeleton=_skeleton(category, names),
+        unlabeled=unlabeled,
         videos=videos_by_view([], source.view, options),
         notes=(note,) if binary else (),
     )
+
+
+def _is_labeled(annotation: Mapping[str, Any]) -> bool:
+    """Return True if an annotation has a labeled keypoint."""
+    keypoints = annotation.get("keypoints")
+    return isinstance(keypoints, list) and any(flag != 0 for flag in keypoints[2::3])
+
+
+def _original_name(written: str) -> str:
+    """Return the path of an image before it was uploaded to Label Studio.
+
+    An upload has a name such as `/data/upload/7/<8 hexadecimal digits>-<name>`; an image of a local folder is the
+    argument `d` of an address.
+    """
+    _, local, path = written.partition("?d=")
+    if local:
+        return unquote(path)
+    return _UPLOAD.sub("", as_posix(written).name, count=1)
+
+
+def _find_image(annotations: Path, written: str, name: str, media: Path | None) -> Path | None:
+    """Find an image by its name in the file, else by its name before the upload."""
+    subset = _SUBSET.fullmatch(annotations.stem)
+    folders = [annotations.parent / folder for folder in _FOLDERS]
+    folders += [annotations.parent / "../images" / subset[1]] if subset else []
+    found = find_file(written, [*folders, media])
+    return found if found is not None or name == written else find_file(name, [*folders, media])
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -151,7 +229,7 @@ def _by_image(
         if individual is not None and str(track) != individual:
             continue
         image = each.get("image_id")
-        if image in found:
+        if image in found and found[image]["keypoints"] != each["keypoints"]:
             raise InputError(
                 f"{path}: image {image}: annotations of several animals, found {found[image].get('id')} and "
                 f"{each.get('id')}, expected one. Choose the animal with --individual TRACK_ID",
