@@ -112,7 +112,8 @@ def _load(path: Path) -> Any:
     try:
         if path.suffix.lower() in (".h5", ".hdf5"):
             return sleap_io.load_analysis_h5(str(path))
-        return sleap_io.load_slp(str(path), open_videos=True)
+        # Opened videos would be those of the same name beside the file, whatever folders their paths have.
+        return sleap_io.load_slp(str(path), open_videos=False)
     except _SLEAP_ERRORS as error:
         raise InputError(
             f"{path}: not a labels file of SLEAP (.slp, analysis.h5), or damaged: {error}",
@@ -234,9 +235,19 @@ def _image(video: Any, number: int, slp: Path, media: Path | None) -> ImageSourc
     if _is_video(video.filename):
         found = find_file(str(video.filename), [slp.parent, media])
         return None if found is None else VideoFrame(path=found, number=number)
-    if not video.exists() or video.backend is None or not video.backend.has_frame(number):
+    if not _opens(video) or not video.backend.has_frame(number):
         return None
     return DecodedImage(name=f"{slp}, {video_path(video).name}, frame {number}", read=lambda: _to_rgb(video[number]))
+
+
+def _opens(video: Any) -> bool:
+    """Open the embedded images of a package; return True if they can be read."""
+    if video.backend is None and video.exists():
+        try:
+            video.open()
+        except _SLEAP_ERRORS:
+            return False
+    return video.backend is not None
 
 
 def _find_video(video: Any, slp: Path, media: Path | None) -> Path | None:
