@@ -45,10 +45,12 @@ def read_sessions(labels: Any, source: Source, options: ReadOptions) -> Recordin
         return RecordingSessions()
     places: dict[Any, tuple[str, str]] = {}
     cameras: dict[str, CameraGroup] = {}
-    notes = []
+    notes: list[str] = []
+    num_unused = 0
     for number, session in enumerate(labels.sessions):
         videos = {video: str(camera.name) for camera, video in zip(session.cameras, session.videos, strict=True)}
         if not videos or any(camera.name is None for camera in session.cameras):
+            num_unused += 1
             continue
         suffix = f"_{number + 1}" if len(labels.sessions) > 1 else ""
         name = _name_of_videos(videos, options) or f"{_stem(source.path)}{suffix}"
@@ -58,6 +60,10 @@ def read_sessions(labels: Any, source: Source, options: ReadOptions) -> Recordin
             notes.append(f"{source.path}: the cameras of session {name} are not calibrated or have no image size")
         else:
             cameras[name] = group
+    if num_unused:
+        notes.append(
+            f"{source.path}: {num_unused} recording sessions have no videos or cameras without a name, and are not used"
+        )
     return RecordingSessions(places=places, cameras=cameras, notes=tuple(notes))
 
 
