@@ -101,7 +101,7 @@ def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
         has_visibility=True,
         skeleton=tuple((str(edge.source.name), str(edge.destination.name)) for edge in skeleton.edges),
         videos={**videos_by_view(found, source.view, options), **in_sessions},
-        calibrations=dict(recorded.cameras),
+        calibrations=recorded.cameras,
         notes=(*recorded.notes, *notes),
     )
 
@@ -158,7 +158,7 @@ def _choose(frame: Any, path: Path, options: ReadOptions) -> Any | None:
 def _located_points(instance: Any, min_likelihood: float | None) -> np.ndarray:
     """Return (K, 2) points of an animal; NaN where missing, or where a prediction has too low a likelihood."""
     points = np.asarray(instance.points["xy"], dtype=np.float64)
-    located = np.isfinite(points).all(axis=-1)
+    located = np.asarray(np.isfinite(points).all(axis=-1))
     if _is_predicted(instance) and min_likelihood is not None:
         located &= np.asarray(instance.points["score"]) >= min_likelihood
     return np.where(located[:, None], points, np.nan)

@@ -26,7 +26,7 @@ class RecordingSessions:
     """
 
     places: Mapping[Any, tuple[str, str]] = field(default_factory=dict)
-    cameras: Mapping[str, CameraGroup] = field(default_factory=dict)
+    cameras: Mapping[str | None, CameraGroup] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -44,7 +44,7 @@ def read_sessions(labels: Any, source: Source, options: ReadOptions) -> Recordin
     if source.view is not None or options.rule.given:
         return RecordingSessions()
     places: dict[Any, tuple[str, str]] = {}
-    cameras: dict[str, CameraGroup] = {}
+    cameras: dict[str | None, CameraGroup] = {}
     notes: list[str] = []
     num_unused = 0
     for number, session in enumerate(labels.sessions):
