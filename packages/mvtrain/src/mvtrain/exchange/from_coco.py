@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +12,14 @@ from urllib.parse import unquote
 import numpy as np
 
 from mvgeom.errors import InputError
-from mvgeom.files import read_text
+from mvtrain.exchange.coco_document import (
+    CocoId,
+    annotated_category,
+    coco_skeleton,
+    decode_keypoints,
+    is_labeled,
+    parse_coco,
+)
 from mvtrain.exchange.file_search import find_file
 from mvtrain.exchange.foreign_labels import (
     ForeignLabels,
@@ -27,14 +33,6 @@ from mvtrain.exchange.foreign_labels import (
 from mvtrain.exchange.media import videos_by_view
 from mvtrain.project.names import as_posix, split_image_name
 
-_Id = int | float | str | None
-"""An id of an image or category; None if there is none."""
-_SECTIONS: dict[str, dict[str, Any]] = {
-    "images": {"id": _Id},
-    "annotations": {"image_id": _Id, "category_id": _Id},
-    "categories": {"id": _Id, "keypoints": list | None, "skeleton": list | None},
-}
-"""Lists of an annotation file, with the types of the fields of their entries."""
 _FOLDERS = (".", "images", "..", "../images")
 """Usual folders of the images, relative to the folder of the JSON file."""
 _SUBSET = re.compile(r"person_keypoints_(.+)")
@@ -66,10 +64,10 @@ def _find_files(path: Path) -> list[Path]:
     found = []
     for file in sorted([*path.glob("*.json"), *path.glob("*/*.json")]):
         try:
-            document = _parse(file)
+            document = parse_coco(file)
         except InputError:
             continue  # any other JSON file
-        if any(_is_labeled(each) for each in document["annotations"]):
+        if any(is_labeled(each) for each in document["annotations"]):
             found.append(file)
     if not found:
         raise InputError(
@@ -81,9 +79,9 @@ def _find_files(path: Path) -> list[Path]:
 def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
     """Read one annotation file; see `read`."""
     path = source.path
-    document = _parse(path)
-    annotations = [each for each in document["annotations"] if _is_labeled(each)]
-    category = _category(path, document["categories"], annotations)
+    document = parse_coco(path)
+    annotations = [each for each in document["annotations"] if is_labeled(each)]
+    category = annotated_category(path, document["categories"], annotations)
     names = tuple(str(name) for name in category["keypoints"])
     by_image = _by_image(path, annotations, options.individual)
     flags = [flag for each in annotations for flag in each["keypoints"][2::3]]
@@ -110,7 +108,7 @@ def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
             if file is not None:
                 unlabeled.setdefault(place, ImageFile(path=file))
             continue
-        points, visibility = _decode(annotation["keypoints"], len(names), origin)
+        points, visibility = decode_keypoints(annotation["keypoints"], len(names), origin)
         labeled.append(
             LabeledImage(
                 place=place,
@@ -127,17 +125,11 @@ def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
         keypoint_names=names,
         images=tuple(labeled),
         has_visibility=True,
-        skeleton=_skeleton(category, names),
+        skeleton=coco_skeleton(category, names),
         unlabeled=unlabeled,
         videos=videos_by_view([], source.view, options),
         notes=(note,) if binary else (),
     )
-
-
-def _is_labeled(annotation: Mapping[str, Any]) -> bool:
-    """Return True if an annotation has a labeled keypoint."""
-    keypoints = annotation.get("keypoints")
-    return isinstance(keypoints, list) and any(flag != 0 for flag in keypoints[2::3])
 
 
 def _original_name(written: str) -> str:
@@ -161,68 +153,11 @@ def _find_image(annotations: Path, written: str, name: str, media: Path | None) 
     return found if found is not None or name == written else find_file(name, [*folders, media])
 
 
-def _parse(path: Path) -> dict[str, Any]:
-    """Read the three lists of an annotation file, and check the types of their entries."""
-    try:
-        document = json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON: {error}", code="invalid-syntax", path=path) from error
-    sections = document if isinstance(document, dict) else {}
-    lacking = [section for section in _SECTIONS if not isinstance(sections.get(section), list)]
-    if lacking:
-        raise InputError(
-            f"{path}: not COCO annotations: there is no list {', '.join(map(repr, lacking))}",
-            code="missing-field",
-            path=path,
-            field=lacking[0],
-        )
-    for section in _SECTIONS:
-        for entry in sections[section]:
-            _check_entry(path, section, entry)
-    return sections
-
-
-def _check_entry(path: Path, section: str, entry: object) -> None:
-    """Check the types of an image, annotation or category."""
-    if not isinstance(entry, dict):
-        raise InputError(
-            f"{path}: {section!r}: not an object, found {entry!r}", code="bad-field", path=path, field=section
-        )
-    for field, expected in _SECTIONS[section].items():
-        value = entry.get(field)
-        if not isinstance(value, expected):
-            raise InputError(
-                f"{path}: {section!r}, id {entry.get('id')!r}: {field} is of a wrong type, found {value!r}",
-                code="bad-field",
-                path=path,
-                field=f"{section}.{field}",
-                found=value,
-            )
-
-
-def _category(
-    path: Path, categories: Sequence[dict[str, Any]], annotations: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
-    """Find the one category that is annotated with keypoints."""
-    used = {each.get("category_id") for each in annotations}
-    chosen = [each for each in categories if each.get("id") in used and each.get("keypoints")]
-    if len(chosen) != 1:
-        found = tuple(str(each.get("name")) for each in chosen)
-        raise InputError(
-            f"{path}: wrong number of categories with annotated keypoints, found {', '.join(found) or 'none'}, "
-            "expected one",
-            code="wrong-count",
-            path=path,
-            found=found,
-        )
-    return chosen[0]
-
-
 def _by_image(
     path: Path, annotations: Sequence[dict[str, Any]], individual: str | None
-) -> dict[_Id, Mapping[str, Any]]:
+) -> dict[CocoId, Mapping[str, Any]]:
     """Find the annotation of each image, by the image's id."""
-    found: dict[_Id, Mapping[str, Any]] = {}
+    found: dict[CocoId, Mapping[str, Any]] = {}
     for each in annotations:
         attributes = each.get("attributes")
         track = each.get("track_id", attributes.get("track_id") if isinstance(attributes, dict) else None)
@@ -247,40 +182,3 @@ def _by_image(
             found=individual,
         )
     return found
-
-
-def _decode(keypoints: Sequence[Any], num_keypoints: int, origin: str) -> tuple[np.ndarray, np.ndarray]:
-    """Decode COCO's x1, y1, v1, x2, ... to (K, 2) points and (K,) visibility."""
-    try:
-        values = np.array(keypoints, dtype=np.float64).reshape(num_keypoints, 3)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(
-            f"{origin}: keypoints: not numbers x, y, visibility for each of {num_keypoints} keypoints, found "
-            f"{len(keypoints)} values, expected {3 * num_keypoints}",
-            code="bad-field",
-            field="annotations.keypoints",
-            source=origin,
-            found=list(keypoints),
-        ) from error
-    if not np.isin(values[:, 2], (0, 1, 2)).all() or not np.isfinite(values).all():
-        raise InputError(
-            f"{origin}: keypoints: a visibility is not 0, 1 or 2, or a coordinate is not finite, found "
-            f"{list(keypoints)}",
-            code="bad-field",
-            field="annotations.keypoints",
-            source=origin,
-            found=list(keypoints),
-        )
-    visibility = values[:, 2].astype(np.int8)
-    return np.where((visibility > 0)[:, None], values[:, :2], np.nan), visibility
-
-
-def _skeleton(category: Mapping[str, Any], names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Return pairs of names; COCO counts keypoints from 1."""
-    edges = category.get("skeleton") or []
-    pairs = [edge for edge in edges if isinstance(edge, list) and len(edge) == 2]
-    return tuple(
-        (names[first - 1], names[second - 1])
-        for first, second in pairs
-        if all(isinstance(end, int) and 1 <= end <= len(names) for end in (first, second))
-    )

@@ -23,6 +23,7 @@ from mvtrain.exchange.foreign_labels import (
     VideoFrame,
 )
 from mvtrain.exchange.media import videos_by_view
+from mvtrain.exchange.sleap_instances import choose_instance, is_predicted, located_points
 from mvtrain.exchange.sleap_sessions import RecordingSessions, read_sessions, video_path
 from mvtrain.project.frame_numbers import frame_number
 from mvtrain.project.names import as_posix, split_image_name, split_name
@@ -60,7 +61,7 @@ def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
     recorded = read_sessions(labels, source, options)
     images, num_left = [], 0
     for frame in labels.labeled_frames:
-        instance = _choose(frame, source.path, options)
+        instance = choose_instance(frame, source.path, options)
         if instance is None:
             num_left += 1
         else:
@@ -122,53 +123,6 @@ def _load(path: Path) -> Any:
         ) from error
 
 
-def _choose(frame: Any, path: Path, options: ReadOptions) -> Any | None:
-    """Choose the animal of a frame that a person labeled, else the predicted one; None if there is none.
-
-    Animals without any point do not count, and copies of one animal count once.
-    """
-    kinds = [frame.user_instances]
-    if options.min_likelihood is not None and int(frame.frame_idx) % options.every == 0:
-        kinds.append(frame.predicted_instances)
-    for kind in kinds:
-        instances: list[Any] = []
-        for each in kind:
-            points = _located_points(each, options.min_likelihood)
-            named = options.individual is None or (each.track is not None and each.track.name == options.individual)
-            twice = any(
-                np.array_equal(points, _located_points(other, options.min_likelihood), equal_nan=True)
-                for other in instances
-            )
-            if named and not twice and np.isfinite(points).any():
-                instances.append(each)
-        if len(instances) > 1:
-            tracks = ", ".join("none" if each.track is None else repr(each.track.name) for each in instances)
-            raise InputError(
-                f"{path}, {video_path(frame.video).name}, frame {frame.frame_idx}: labels of several animals, found "
-                f"{len(instances)} (tracks: {tracks}), expected one. Choose it with --individual TRACK",
-                code="several-individuals",
-                path=path,
-                frame=int(frame.frame_idx),
-            )
-        if instances:
-            return instances[0]
-    return None
-
-
-def _located_points(instance: Any, min_likelihood: float | None) -> np.ndarray:
-    """Return (K, 2) points of an animal; NaN where missing, or where a prediction has too low a likelihood."""
-    points = np.asarray(instance.points["xy"], dtype=np.float64)
-    located = np.asarray(np.isfinite(points).all(axis=-1))
-    if _is_predicted(instance) and min_likelihood is not None:
-        located &= np.asarray(instance.points["score"]) >= min_likelihood
-    return np.where(located[:, None], points, np.nan)
-
-
-def _is_predicted(instance: Any) -> bool:
-    """Return True for a prediction of SLEAP, which has likelihoods."""
-    return "score" in (instance.points.dtype.names or ())
-
-
 def _labeled(
     frame: Any,
     instance: Any,
@@ -178,7 +132,7 @@ def _labeled(
     options: ReadOptions,
 ) -> LabeledImage:
     """Convert the labels of one frame."""
-    points = _located_points(instance, options.min_likelihood)
+    points = located_points(instance, options.min_likelihood)
     located = np.isfinite(points).all(axis=-1)
     # A node with coordinates that is not visible was placed by a person who knew that it was occluded.
     visible = np.asarray(instance.points["visible"], dtype=bool)
@@ -192,7 +146,7 @@ def _labeled(
         image=_image(frame.video, number, source.path, options.media),
         origin=origin,
         name=str(video),
-        predicted=_is_predicted(instance),
+        predicted=is_predicted(instance),
     )
 
 

@@ -27,7 +27,8 @@ def frame_number(name: str, view: str | None = None) -> int | None:
 
     Args:
         name: File name without suffix.
-        view: View of the image; its name at the end of the image's name is not a frame number.
+        view: View of the image; its name at the end of the image's name is not a frame number, unless it is a number
+            alone.
 
     Returns:
         Number of the frame; None for a name without digits.
@@ -38,14 +39,13 @@ def frame_number(name: str, view: str | None = None) -> int | None:
 
 def trim(name: str, view: str | None = None) -> str:
     """Remove hashes, sizes, copy numbers and the view from the end of a name without suffix."""
-    expressions = [*_TAILS] if not view else [*_TAILS, re.compile(rf"(?<=.)[ _.-]{re.escape(view)}$")]
+    own = [] if not view or view.isdigit() else [re.compile(rf"(?<=.)[ _.-]{re.escape(view)}$")]
+    expressions = [*_TAILS, *own]
     while True:
-        shorter = name
-        for expression in expressions:
-            shorter = expression.sub("", shorter)
-        match = _HASH.search(shorter)
+        shorter = next((short for expression in expressions if (short := expression.sub("", name)) != name), name)
+        match = _HASH.search(name) if shorter == name else None  # last: Roboflow's hash is a part of its tail
         if match is not None and _is_hash(match[1]):
-            shorter = shorter[: match.start()]
+            shorter = name[: match.start()]
         if shorter == name:
             return name
         name = shorter
