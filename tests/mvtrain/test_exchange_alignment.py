@@ -163,6 +163,17 @@ TOP, SIDE = Place("day1", "top", 1), Place("day1", "side", 1)
             {"candidates": (SIDE, TOP)},
         ),
         (
+            # Two recordings of the same name in two folders; the unlabeled frame could be from either.
+            lambda: align(
+                labels(
+                    labeled(TOP, image=VideoFrame(path=Path("/a/day1_top.mp4"), number=1)),
+                    labeled(TOP._replace(number=2), image=VideoFrame(path=Path("/b/day1_top.mp4"), number=2)),
+                )
+            ),
+            "ambiguous-file",
+            {"candidates": (Path("/a/day1_top.mp4"), Path("/b/day1_top.mp4"))},
+        ),
+        (
             lambda: align(labels(labeled(TOP), labeled(SIDE), labeled(Place("day1", "side", 2)))),
             "missing-frame",
             {"source": "source", "places": (("day1", "top", 2),)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from dataclasses import replace
@@ -12,11 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from rich.console import Console
 
 from helpers.errors import raises_input
+from helpers.videos import moving_dot, write_video
 from mvtrain.exchange import from_deeplabcut as deeplabcut
 from mvtrain.exchange.deeplabcut_tables import read_table
 from mvtrain.exchange.foreign_labels import ForeignLabels, ReadOptions, Source, VideoFrame
+from mvtrain.exchange.run_import import ImportOptions, import_project
 from mvtrain.project.names import pattern_rule
 
 OPTIONS = ReadOptions(rule=pattern_rule("<session>_<view>"))
@@ -292,6 +296,18 @@ def test_predictions_are_labels_on_request(tmp_path: Path, suffix: str, name: st
         np.testing.assert_array_equal(labels.images[0].points, [[np.nan, np.nan], [9, 10]])
         (labels,) = deeplabcut.read([Source(path=source)], replace(options, every=2))
         assert [image.place.number for image in labels.images] == [2]
+
+
+def test_the_summary_says_that_labels_are_predictions(tmp_path: Path) -> None:
+    path = predictions(tmp_path)
+    write_video(tmp_path / "mouse_top.avi", [moving_dot(number) for number in range(4)])
+    (tmp_path / "mouse_top.mp4").unlink()
+    console = Console(file=io.StringIO(), width=200)
+    import_project("deeplabcut", [path], ImportOptions(out=tmp_path / "out", predictions=0.6), console)
+    assert "warning: 3 images have predictions as labels" in console.file.getvalue()
+    for wrong in ({"predictions": 1.5}, {"every": 2}, {"every": 0, "predictions": 0.5}):
+        with raises_input("out-of-range" if "every" not in wrong else "bad-option"):
+            import_project("deeplabcut", [path], ImportOptions(out=tmp_path / "other", **wrong), console)
 
 
 def test_labels_made_by_hand_come_before_predictions(tmp_path: Path) -> None:

@@ -51,23 +51,26 @@ def find_file(name: str, folders: Sequence[Path | None]) -> Path | None:
 
 
 def check_one_place(images: Iterable[tuple[Place, ImageSource | None]], videos: Iterable[tuple[Place, Path]]) -> None:
-    """Check that no file is the image of two views or frames, and no video that of two views or sessions.
+    """Check that a file belongs to one view, and a view of a session to one video.
 
     Args:
         images: Images with their places.
         videos: Videos with the place of any of their frames.
 
     Raises:
-        InputError: A file is used twice (`ambiguous-file`).
+        InputError: A file is the image of two places, a video is that of two views or sessions, or images of one view
+            and session are from two videos (`ambiguous-file`).
     """
-    used: dict[Path, Place] = {}
+    places: dict[Path, Place] = {}
+    recordings: dict[tuple[str, str], Path] = {}
     resolved: dict[Path, Path] = {}
     for place, image in [*images, *((place, VideoFrame(path=path, number=-1)) for place, path in videos)]:
         if not isinstance(image, ImageFile | VideoFrame):
             continue
         file = resolved.get(image.path) or resolved.setdefault(image.path, image.path.resolve())
-        other = used.setdefault(file, place)
-        if other[: 3 if isinstance(image, ImageFile) else 2] != place[: 3 if isinstance(image, ImageFile) else 2]:
+        other = places.setdefault(file, place)
+        compared = 3 if isinstance(image, ImageFile) else 2
+        if other[:compared] != place[:compared]:
             raise InputError(
                 f"{image.path}: one file is found for two images: session {other.session!r}, view {other.view!r}, "
                 f"frame {other.number}; session {place.session!r}, view {place.view!r}, frame {place.number}. Keep the "
@@ -77,6 +80,18 @@ def check_one_place(images: Iterable[tuple[Place, ImageSource | None]], videos: 
                 path=image.path,
                 candidates=(other, place),
             )
+        if isinstance(image, VideoFrame) and image.number >= 0:
+            first = recordings.setdefault(place[:2], file)
+            if first != file:
+                raise InputError(
+                    f"session {place.session!r}, view {place.view!r}: images are from two videos, found {first} and "
+                    f"{file}. If they are two recordings, describe their names with --pattern, such as "
+                    "'<session>/*_<view>'; if they are one, keep one of them",
+                    code="ambiguous-file",
+                    session=place.session,
+                    view=place.view,
+                    candidates=(first, file),
+                )
 
 
 def _same_content(first: Path, second: Path) -> bool:
