@@ -253,6 +253,18 @@ def test_rows_relative_to_the_folder_of_the_table(tmp_path: Path) -> None:
     assert image.place == ("mouse", "top", 0)
 
 
+def test_a_table_in_the_current_folder_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "mouse_top"
+    folder.mkdir()
+    frame = table(single("nose", "tail"), rows=1)
+    frame.index = ["img001.png"]
+    save(frame, folder / "CollectedData_me.csv")
+    monkeypatch.chdir(folder)
+    for source in (Path("CollectedData_me.csv"), Path(), folder):
+        assert read(source).images[0].place == ("mouse", "top", 1)
+        assert read(source, view="side").images[0].place == ("mouse_top", "side", 1)
+
+
 def test_a_table_of_two_folders_takes_each_image_from_its_own(tmp_path: Path) -> None:
     folder = project(tmp_path / "dlc")
     other = folder / "labeled-data" / "mouse_side" / "img000.png"

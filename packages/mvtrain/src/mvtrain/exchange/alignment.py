@@ -84,7 +84,11 @@ def align(labels: ForeignLabels, view_names: Sequence[str] = (), *, allow_absent
         )
     if len(views) > 1:
         _check_shared(labels, views, frames, images)
-    _check_files(labels, frames, views, images)
+    check_one_place(
+        (Place(session, view, number), image)
+        for (session, number), row in zip(frames, images, strict=True)
+        for view, image in zip(views, row, strict=True)
+    )
     if not allow_absent:
         _check_images(labels, frames, views, images)
     return AlignedFrames(
@@ -150,28 +154,6 @@ def _check_shared(
         source=labels.origin,
         found={view: sorted({i.place.session for i in labels.images if i.place.view == view}) for view in views},
         examples=tuple((image.name, image.place) for image in examples),
-    )
-
-
-def _check_files(
-    labels: ForeignLabels,
-    frames: Sequence[tuple[str, int]],
-    views: Sequence[str],
-    images: Sequence[Sequence[ImageSource | None]],
-) -> None:
-    """Check that no file is used for two views of the frames."""
-    sessions = {session for session, _ in frames}
-    check_one_place(
-        (
-            (Place(session, view, number), image)
-            for (session, number), row in zip(frames, images, strict=True)
-            for view, image in zip(views, row, strict=True)
-        ),
-        (
-            (Place(session, view, 0), path)
-            for (session, view), path in labels.videos.items()
-            if session in sessions and view in views
-        ),
     )
 
 

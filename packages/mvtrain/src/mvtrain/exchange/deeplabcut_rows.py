@@ -23,7 +23,7 @@ from mvtrain.exchange.foreign_labels import (
     VideoFrame,
     plain_visibility,
 )
-from mvtrain.exchange.media import images_in, videos_in
+from mvtrain.exchange.media import images_in, videos_in, with_names
 from mvtrain.project.images import image_size
 from mvtrain.project.names import as_posix, split_image_name, split_name
 
@@ -52,15 +52,16 @@ def convert_labels(
     """
     rows = choose_animal(table, animal if animal in table.animals or options.individual is not None else None)
     folder = table.path.parent
+    named = with_names(folder).as_posix()
     labeled: list[LabeledImage] = []
     folders: dict[Path, str] = {}
     for name, points in zip(rows.images, rows.points, strict=True):
         origin = f"{table.path}, row {name}"
         # A row with a file name alone is an image in the folder of the table.
-        written = name if "/" in name else f"{folder.as_posix()}/{name}"
+        written = name if "/" in name else f"{named}/{name}"
         path = _find_image(name, folder, options.media)
         if path is not None and not _is_readable(written, source, options) and path.is_relative_to(folder):
-            written = f"{folder.as_posix()}/{path.name}"  # folders of images within that of the video
+            written = f"{named}/{path.name}"  # folders of images within that of the video
         parts = split_image_name(written, source.view, options.rule, origin)
         assert parts.frame is not None
         crop = _crop_of(path, crops.get(as_posix(written).parent.name))
@@ -77,7 +78,7 @@ def convert_labels(
                 name=name,
             )
         )
-    folders.setdefault(folder.resolve(), folder.as_posix())
+    folders.setdefault(folder.resolve(), named)
     notes = [note for note in (compare_with_h5(table),) if note is not None]
     if rows.unique:
         notes.append(f"body parts without an individual are taken as keypoints: {', '.join(rows.unique)}")
@@ -118,7 +119,10 @@ def convert_predictions(
     name = video_name(table)
     folder = table.path.parent
     parts = split_name(
-        f"{folder.as_posix()}/{name}", source.view, options.rule.without_frame or options.rule, str(table.path)
+        f"{with_names(folder).as_posix()}/{name}",
+        source.view,
+        options.rule.without_frame or options.rule,
+        str(table.path),
     )
     beside = [*videos_in(folder), *videos, *videos_in(options.media)]
     video = next((video for video in beside if video.stem == name), None)

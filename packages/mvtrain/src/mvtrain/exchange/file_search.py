@@ -50,12 +50,11 @@ def find_file(name: str, folders: Sequence[Path | None]) -> Path | None:
     return None
 
 
-def check_one_place(images: Iterable[tuple[Place, ImageSource | None]], videos: Iterable[tuple[Place, Path]]) -> None:
+def check_one_place(images: Iterable[tuple[Place, ImageSource | None]]) -> None:
     """Check that a file belongs to one view, and a view of a session to one video.
 
     Args:
         images: Images with their places.
-        videos: Videos with the place of any of their frames.
 
     Raises:
         InputError: A file is the image of two places, a video is that of two views or sessions, or images of one view
@@ -64,7 +63,7 @@ def check_one_place(images: Iterable[tuple[Place, ImageSource | None]], videos: 
     places: dict[Path, Place] = {}
     recordings: dict[tuple[str, str], Path] = {}
     resolved: dict[Path, Path] = {}
-    for place, image in [*images, *((place, VideoFrame(path=path, number=-1)) for place, path in videos)]:
+    for place, image in images:
         if not isinstance(image, ImageFile | VideoFrame):
             continue
         file = resolved.get(image.path) or resolved.setdefault(image.path, image.path.resolve())
@@ -80,9 +79,9 @@ def check_one_place(images: Iterable[tuple[Place, ImageSource | None]], videos: 
                 path=image.path,
                 candidates=(other, place),
             )
-        if isinstance(image, VideoFrame) and image.number >= 0:
+        if isinstance(image, VideoFrame):
             first = recordings.setdefault(place[:2], file)
-            if first != file:
+            if first != file and not _same_content(first, file):
                 raise InputError(
                     f"session {place.session!r}, view {place.view!r}: images are from two videos, found {first} and "
                     f"{file}. If they are two recordings, describe their names with --pattern, such as "
@@ -96,4 +95,5 @@ def check_one_place(images: Iterable[tuple[Place, ImageSource | None]], videos: 
 
 def _same_content(first: Path, second: Path) -> bool:
     """Return True for one file by two paths, or for copies of one."""
-    return first.samefile(second) or filecmp.cmp(first, second, shallow=False)
+    present = first.is_file() and second.is_file()
+    return present and (first.samefile(second) or filecmp.cmp(first, second, shallow=False))

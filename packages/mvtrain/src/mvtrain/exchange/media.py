@@ -100,6 +100,11 @@ def _write_png(path: Path, image: np.ndarray) -> None:
     replace_file(path, lambda temporary: temporary.write_bytes(content.tobytes()))
 
 
+def with_names(path: Path) -> Path:
+    """Return the absolute path of a file or folder, whose last part is a name also for `.`; links stay as they are."""
+    return (path if path.name not in ("", "..") else path.resolve()).absolute()
+
+
 def videos_in(folder: Path | None) -> list[Path]:
     """List the videos of a folder by name; empty if there is no such folder."""
     return _with_suffix(folder, VIDEO_SUFFIXES)
@@ -124,7 +129,7 @@ def videos_by_view(videos: Iterable[Path], view: str | None, options: ReadOption
     found: dict[tuple[str, str], Path] = {}
     rule = options.rule.without_frame or options.rule
     for video, given in [*((video, view) for video in videos), *((video, None) for video in _videos_of_media(options))]:
-        name = str(video.with_suffix(""))
+        name = str(with_names(video).with_suffix(""))
         if given is not None or rule.split_path(as_posix(name)) is not None:
             parts = split_name(name, given, rule, str(video))
             found.setdefault((parts.session, parts.view), video)

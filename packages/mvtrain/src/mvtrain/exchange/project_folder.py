@@ -12,7 +12,8 @@ from mvtrain.config import load_config
 from mvtrain.config.generated import write_project_config
 from mvtrain.exchange.alignment import AlignedFrames
 from mvtrain.exchange.crop_boxes import drop_whole_images, has_crops, write_boxes_of_videos, write_image_boxes
-from mvtrain.exchange.foreign_labels import ForeignLabels, ImageSource, VideoFrame
+from mvtrain.exchange.file_search import check_one_place
+from mvtrain.exchange.foreign_labels import ForeignLabels, ImageSource, Place, VideoFrame
 from mvtrain.exchange.media import write_calibrations, write_images
 from mvtrain.project.images import image_size
 from mvtrain.project.project import read_project
@@ -165,6 +166,9 @@ def _copy_videos(folder: Path, labels: ForeignLabels, sessions: Sequence[str], v
         for view in views
         if (session, view) in labels.videos
     }
+    check_one_place(
+        (Place(session, view, 0), VideoFrame(path=path, number=0)) for (session, view), path in chosen.items()
+    )
     if chosen:
         folder.mkdir()
     for (session, view), path in chosen.items():
