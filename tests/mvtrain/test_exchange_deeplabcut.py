@@ -282,9 +282,8 @@ def test_a_table_of_two_folders_takes_each_image_from_its_own(tmp_path: Path) ->
 
 def predictions(folder: Path, name: str = "mouse_topDLC_resnet50_task", suffix: str = ".h5") -> Path:
     """Write predictions of four frames as DeepLabCut does, with rising likelihoods, and an empty video."""
-    columns = pd.MultiIndex.from_product(
-        [["DLC_resnet50_task"], ["nose", "tail"], ["x", "y", "likelihood"]], names=LEVELS
-    )
+    scorer = name.removeprefix("mouse_top").removesuffix("_filtered").removeprefix("_")
+    columns = pd.MultiIndex.from_product([[scorer], ["nose", "tail"], ["x", "y", "likelihood"]], names=LEVELS)
     frame = pd.DataFrame(np.arange(24.0).reshape(4, 6), columns=columns)
     frame.iloc[:, 2::3] = np.array([[0.1, 0.2], [0.3, 0.9], [0.7, 0.8], [0.9, 1.0]])
     folder.mkdir(parents=True, exist_ok=True)
@@ -293,9 +292,10 @@ def predictions(folder: Path, name: str = "mouse_topDLC_resnet50_task", suffix: 
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".h5"])
-@pytest.mark.parametrize("name", ["mouse_topDLC_resnet50_task", "mouse_topDLC_resnet50_task_filtered"])
+@pytest.mark.parametrize("name", ["DLC_resnet50_task", "DLC_resnet50_task_filtered", "_superanimal_quadruped_hrnet"])
 def test_predictions_are_labels_on_request(tmp_path: Path, suffix: str, name: str) -> None:
-    path = predictions(tmp_path, name, suffix)
+    path = predictions(tmp_path, f"mouse_top{name}", suffix)
+    (tmp_path / "mouse_3dDLC_mvtrain.csv").touch()  # not predictions of a view
     for source in (path, tmp_path):
         with raises_input("no-labels", path=source) as caught:
             read(source)

@@ -14,6 +14,7 @@ from helpers.videos import moving_dot, write_video
 from mvgeom import CameraGroup
 from mvtrain.exchange import from_sleap as sleap
 from mvtrain.exchange.foreign_labels import DecodedImage, ForeignLabels, ReadOptions, Source, VideoFrame
+from mvtrain.exchange.media import write_calibrations
 from mvtrain.project.names import pattern_rule
 
 RULE = pattern_rule("<session>_<view>")
@@ -172,6 +173,13 @@ def test_cameras_and_sessions_of_the_file_are_used(tmp_path: Path) -> None:
         cameras.rotation[0], [[np.cos(0.1), 0, np.sin(0.1)], [0, 1, 0], [-np.sin(0.1), 0, np.cos(0.1)]]
     )
     assert labels.videos["many_1", "side"].name == "GX02.avi"
+    written = write_calibrations(tmp_path / "calibrations", labels.calibrations, ["many_1", "many_2"], ("side", "back"))
+    assert list(written) == ["many_1", "many_2"]
+    loaded = CameraGroup.load(tmp_path / "calibrations" / "many_2.toml")
+    np.testing.assert_allclose(loaded.rotation, cameras.rotation, atol=1e-12)
+    np.testing.assert_array_equal(loaded.sizes, [[64, 48]] * 2)
+    with raises_input("missing-view", view="top", found=("back", "side")):
+        write_calibrations(tmp_path / "calibrations", labels.calibrations, ["many_1"], ("top",))
 
 
 def test_a_session_has_the_name_in_its_videos(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from mvtrain.exchange.deeplabcut_animals import AnimalTable, LabeledRows, choose
 from mvtrain.runtime.optional_imports import need
 
 _LEVELS = ("scorer", "individuals", "bodyparts", "coords")
-_NETWORK = re.compile(r"DLC_|DeepCut_")
-"""Beginning of a network's name behind that of the video."""
+_NETWORK = re.compile(r"(?<!_3d)(?:DLC_|DeepCut_|_superanimal_)")
+"""Beginning of a network's name behind that of the video, but for 3D keypoints."""
 _MISSING = ("", "nan", "na")
 _H5_ERRORS = (
     *(OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError),
@@ -78,7 +78,7 @@ def video_name(table: AnimalTable) -> str:
     """Return the name of a predicted video without suffix: `mouse_top` of `mouse_topDLC_resnet50_....h5`."""
     stem = table.path.stem
     if table.scorer and table.scorer in stem:
-        return stem.partition(table.scorer)[0]
+        return stem.partition(table.scorer)[0].removesuffix("_")  # SuperAnimal networks have a "_" before their name
     return _NETWORK.split(stem)[0] or stem
 
 
