@@ -101,7 +101,7 @@ def touch(path: Path) -> Path:
 
 
 def test_layout_of_cvat(tmp_path: Path) -> None:
-    # As datumaro 1.13 writes it, which is CVAT's exporter.
+    # As datumaro 1.13 writes it, the library with which CVAT exports.
     image = touch(tmp_path / "images" / "default" / "frame_000012.png")
     decoy = touch(tmp_path / "images" / "other" / "frame_000012.png")
     path = tmp_path / "annotations" / "person_keypoints_default.json"
@@ -113,7 +113,7 @@ def test_layout_of_cvat(tmp_path: Path) -> None:
 
 
 def test_layout_of_label_studio(tmp_path: Path) -> None:
-    # As the converter of label-studio-sdk 2.0 writes it, without and with images.
+    # The first name is as the converter of label-studio-sdk writes it; the others are of exports with images.
     info = {"year": 2026, "version": "1.0", "contributor": "Label Studio"}
     names = [
         "/data/upload/7/0a1b2c3d-mouse_top_0012.png",
@@ -130,7 +130,7 @@ def test_layout_of_label_studio(tmp_path: Path) -> None:
 
 
 def test_layout_of_roboflow(tmp_path: Path) -> None:
-    # A folder for each split, flat names with the old suffix and a hash, and a category without keypoints first.
+    # By hand, no file of Roboflow was at hand: a folder for each split, flat names with the old suffix and a hash, and a category without keypoints first.
     categories = [
         {"id": 0, "name": "mice", "supercategory": "none"},
         {"id": 1, "name": "mouse", "supercategory": "mice", "keypoints": ["nose", "tail"], "skeleton": [[1, 2]]},
