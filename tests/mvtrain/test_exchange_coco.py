@@ -130,7 +130,8 @@ def test_layout_of_label_studio(tmp_path: Path) -> None:
 
 
 def test_layout_of_roboflow(tmp_path: Path) -> None:
-    # By hand, no file of Roboflow was at hand: a folder for each split, flat names with the old suffix and a hash, and a category without keypoints first.
+    # Made by hand, because no file of Roboflow is at hand: a folder for each split, flat names with the old suffix
+    # and a hash, and a category without keypoints first.
     categories = [
         {"id": 0, "name": "mice", "supercategory": "none"},
         {"id": 1, "name": "mouse", "supercategory": "mice", "keypoints": ["nose", "tail"], "skeleton": [[1, 2]]},
