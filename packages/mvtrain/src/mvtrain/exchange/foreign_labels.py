@@ -89,6 +89,8 @@ class ForeignLabels:
         unlabeled: Images without labels.
         videos: Videos by session and view.
         calibrations: Calibration files by session; the key None is for all other sessions.
+        frames: (T,) frame numbers of a video's images by session and view, where image n is not that of frame n; see
+            `number_by_time`.
         notes: Remarks for the user.
     """
 
@@ -100,6 +102,7 @@ class ForeignLabels:
     unlabeled: Mapping[Place, ImageSource] = field(default_factory=dict)
     videos: Mapping[tuple[str, str], Path] = field(default_factory=dict)
     calibrations: Mapping[str | None, Path] = field(default_factory=dict)
+    frames: Mapping[tuple[str, str], np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from rich.progress import Progress
 
 from mvgeom.errors import InputError
+from mvgeom.videos import Video, match_videos, open_video
 from mvtrain.data.batch import Batch
 from mvtrain.drawing.keypoints import Style
 from mvtrain.model.inference import predict_batches
@@ -24,13 +25,10 @@ from mvtrain.predict.recordings import Calibration, Session
 from mvtrain.predict.records import Records, unfinished_folder
 from mvtrain.predict.timing import Stopwatch
 from mvtrain.predict.tracking import Tracker, TrackingReference, TrackState, track_fields, track_frames
-from mvtrain.predict.video import Video, open_video, read_crops
 from mvtrain.predict.video_batches import read_video_batches
+from mvtrain.predict.video_boxes import read_crops
 from mvtrain.runtime.checksums import file_checksum
 from mvtrain.runtime.interruption import Interruption, RunInterruptedError
-
-_RATE_TOLERANCE = 0.01
-"""Relative difference up to which two frame rates are the same."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,7 +40,7 @@ class Job:
         boxes: Box files of the views; None where whole images are predicted.
         calibration: Calibration of the session; None predicts no 3D.
         out_dir: Output folder.
-        same_rate: True refuses videos with different frame rates.
+        by_time: True matches the images of the views by their presentation times; False by their numbers.
         reference: Reference for tracking the subject in place of boxes or whole images, which needs a calibration;
             None does not track.
         overlay: Style of a video of all views with their keypoints; None draws no such video.
@@ -53,7 +51,7 @@ class Job:
     boxes: tuple[Path | None, ...]
     calibration: Calibration | None
     out_dir: Path
-    same_rate: bool = True
+    by_time: bool = True
     reference: TrackingReference | None = None
     overlay: Style | None = None
     labeled: Style | None = None
@@ -76,6 +74,27 @@ class Outcome:
     num_before: int
     seconds: float
     work: dict[str, float]
+
+
+def open_videos(job: Job) -> tuple[Video, ...]:
+    """Open the videos of a job, and match their images to frames.
+
+    Raises:
+        InputError: A video cannot be opened; `rates-differ` or `unmatched-frames`, if the times of the images do not
+            tell which of them belong together.
+    """
+    videos = tuple(open_video(path) for path in job.session.videos)
+    if not job.by_time:
+        return videos
+    try:
+        return match_videos(videos, [video.path.name for video in videos])
+    except InputError as error:
+        raise InputError(
+            f"session {job.session.name!r}: {error}. The option --ignore-frame-rates matches images by number",
+            code=error.code,
+            session=job.session.name,
+            **error.facts,
+        ) from error
 
 
 def predict_session(predictor: Predictor, job: Job, progress: Progress, interruption: Interruption) -> Outcome | None:
@@ -110,9 +129,7 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
         if is_done(session, job.out_dir, tables_identity):
             records.remove()
             return None
-        videos = tuple(open_video(path) for path in session.videos)
-        if job.same_rate:
-            _check_rates(session, videos)
+        videos = open_videos(job)
         crops = read_crops(videos, job.boxes)
         stopwatch = Stopwatch()
         try:
@@ -121,7 +138,7 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
                 steps = _predict_frames(predictor, job, videos, crops, done, stopwatch)
             else:
                 steps = track_frames(_tracker(predictor, job, records, done), videos, done, stopwatch)
-            expected = max(video.num_frames for video in videos)
+            expected = max(video.end for video in videos)
             _append(steps, records, done, expected, session.name, progress, interruption, stopwatch)
             with stopwatch.measure("writing"):
                 summary = write_outputs(
@@ -233,22 +250,10 @@ def _identity(predictor: Predictor, job: Job) -> dict[str, Any]:
     }
     if predictor.spec.epipolar_attention and job.calibration is not None:
         identity["cameras"] = file_checksum(job.calibration.path)
+    if not job.by_time:
+        identity["by_time"] = False
     if job.reference is not None:
         assert job.calibration is not None
         # Crops depend on the cameras.
         identity["tracking"] = dataclasses.asdict(job.reference) | {"cameras": file_checksum(job.calibration.path)}
     return identity
-
-
-def _check_rates(session: Session, videos: Sequence[Video]) -> None:
-    known = [video.fps for video in videos if video.fps > 0]
-    if known and max(known) > min(known) * (1 + _RATE_TOLERANCE):
-        rates = ", ".join(f"{video.path.name} {video.fps:g}" for video in videos)
-        raise InputError(
-            f"session {session.name!r}: the videos have different frame rates, found {rates} frames/s, expected one "
-            "rate, else images of the same number are not of the same time. Convert them to one rate, or give "
-            "--ignore-frame-rates if the stated rates are wrong and images of the same number belong together",
-            code="rates-differ",
-            session=session.name,
-            found={video.path.name: video.fps for video in videos},
-        )
