@@ -20,6 +20,12 @@ _CLEAR = 0.4
 _LEVEL_LENGTH = 15
 """Images over which a difference of times must persist in order to be a gap and not jitter."""
 
+_EXACT = 0.25
+"""Difference of times, as a fraction of the shortest interval, below which they are the same."""
+
+_FULL = 0.6
+"""Least share of the frames between its first and last image of which a view has an image."""
+
 _LOOSE = 0.27
 """Standard deviation, in steps, above which times do not have a constant rate; 0.29 is that of any times."""
 
@@ -58,6 +64,7 @@ class Merger:
     def match(self) -> tuple[Ints, ...] | OpenImage:
         """Return the frame numbers of all images, or the first image whose frame is open."""
         frames: list[list[int]] = [[] for _ in self.times]
+        corrected: list[list[float]] = [[] for _ in self.times]
         clock, frame = 0.0, 0
         after_gap: OpenImage | None = None
         squares, number = 0.0, 1
@@ -80,6 +87,7 @@ class Merger:
                     after_gap = after_gap or image
                 self.offsets[view] += _OFFSET_GAIN * (heads[view] - center)  # 0 for a view that is alone
                 frames[view].append(frame)
+                corrected[view].append(heads[view])
                 self.next_images[view] += 1
                 self.last_frames[view] = frame
             squares += sum((heads[view] - center) ** 2 for view in members)
@@ -90,7 +98,8 @@ class Merger:
             frame += 1
         if after_gap is not None and squares > number * _NOISY**2:
             return after_gap
-        return tuple(np.array(each, dtype=np.int64) for each in frames)
+        found = tuple(np.array(each, dtype=np.int64) for each in frames)
+        return _find_closer([np.array(each) for each in corrected], found, frame) or found
 
     def _heads(self) -> dict[int, float]:
         """Return the time, in steps of the common clock, of the next image of each view that has one."""
@@ -99,6 +108,43 @@ class Merger:
             for view, (times, number) in enumerate(zip(self.times, self.next_images, strict=True))
             if number < len(times)
         }
+
+
+def _find_closer(times: Sequence[Floats], frames: Sequence[Ints], num_frames: int) -> OpenImage | None:
+    """Return the first image whose time is closer to the other views' images of a neighboring frame than of its own."""
+    sums, counts = np.zeros(num_frames + 2), np.zeros(num_frames + 2)
+    for each, numbers in zip(times, frames, strict=True):
+        sums[numbers + 1] += each
+        counts[numbers + 1] += 1
+    for view, (each, numbers) in enumerate(zip(times, frames, strict=True)):
+        other_sums, other_counts = sums.copy(), counts.copy()
+        other_sums[numbers + 1] -= each
+        other_counts[numbers + 1] -= 1
+        centers = np.where(other_counts > 0, other_sums / np.maximum(other_counts, 1), np.nan)
+        own = np.abs(each - centers[numbers + 1])
+        for neighbor in (numbers, numbers + 2):
+            closer = np.flatnonzero(np.abs(each - centers[neighbor]) < own)  # false where either is missing
+            if len(closer):
+                first = int(closer[0])
+                offset = each[first] - centers[numbers[first] + 1]
+                return OpenImage(view, first, int(numbers[first]), offset)
+    return None
+
+
+def match_same_times(times: Sequence[Floats], step: float) -> tuple[Ints, ...] | None:
+    """Match images that have the same time to within a fraction of any interval; None if there are others."""
+    shortest = min((float(np.diff(each).min()) for each in times if len(each) > 1), default=0.0)
+    if shortest < _SAME * step:
+        return None  # images were delivered late
+    together = np.sort(np.concatenate(times))
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(together) > _EXACT * shortest) + 1])
+    firsts, lasts = together[starts], together[np.concatenate([starts[1:], [len(together)]]) - 1]
+    if (lasts - firsts).max() > _EXACT * shortest or (firsts[1:] - lasts[:-1] < (1 - _EXACT) * shortest).any():
+        return None
+    frames = tuple(np.searchsorted(firsts, each, side="right") - 1 for each in times)
+    if any(len(each) < _FULL * (each[-1] - each[0] + 1) for each in frames):
+        return None  # a lower rate
+    return frames
 
 
 def match_by_grid(times: Sequence[Floats], step: float) -> tuple[Ints, ...] | None:
@@ -122,11 +168,11 @@ def match_by_grid(times: Sequence[Floats], step: float) -> tuple[Ints, ...] | No
         gaps = np.diff(numbers, prepend=numbers[:1] - 2)
         if (gaps < 1).any():
             return None
-        for first in np.flatnonzero(gaps > 1):
+        for first in np.flatnonzero(gaps > 1).tolist():
             level = residuals[view][first : first + _LEVEL_LENGTH].mean()
             stop = min(first + _LEVEL_LENGTH, len(numbers)) - 1
             others = [
-                residuals[other][slice(*np.searchsorted(frames[other], [numbers[first], numbers[stop] + 1]))]
+                residuals[other][(frames[other] >= numbers[first]) & (frames[other] <= numbers[stop])]
                 for other in range(len(times))
                 if other != view
             ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mvgeom._frame_matching import Floats, Ints, Merger, OpenImage, match_by_grid
+from mvgeom._frame_matching import Floats, Ints, Merger, OpenImage, match_by_grid, match_same_times
 from mvgeom.errors import InputError
 
 __all__ = ["match_images"]
@@ -65,8 +65,10 @@ def match_images(times: Sequence[Floats], names: Sequence[str]) -> tuple[Ints, .
     step = float(np.nanmedian(steps))
     if _match_by_number(times, step):
         return by_number
-    _check_rates(times, names, steps, doubts)
-    found = match_by_grid(times, step) or Merger(times, step).match()
+    found: tuple[Ints, ...] | OpenImage | None = match_same_times(times, step)
+    if found is None:
+        _check_rates(times, names, steps, doubts)
+        found = match_by_grid(times, step) or Merger(times, step).match()
     if isinstance(found, OpenImage):
         on_time = [_undelayed(each, step) for each in times]
         late = [np.median(each - earliest) for each, earliest in zip(times, on_time, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +29,9 @@ _RAW_PACKETS = -1
 
 _TIME_TOLERANCE_MS = 0.01
 """Difference in ms up to which two times are the same."""
+
+_DEFAULT_RATE = 25.0
+"""Images/s where neither the header nor the times state a rate."""
 
 _RATE_TOLERANCE = 0.01
 """Relative difference up to which the frame rate of a header is that of the times."""
@@ -120,26 +123,34 @@ def open_video(path: Path) -> Video:
 def read_times(video: Video) -> np.ndarray:
     """Read the presentation times (T,) of a video's images in s, ascending; NaN where the file has no times.
 
-    One image is decoded; all are where the container stores times that several images share.
+    One image is decoded; all are where packets have other times than the images shown: in MPEG program streams, and
+    where an edit list hides images.
     """
     if len(video.times) == 1 < video.num_frames:
         return np.full(video.num_frames, np.nan)
     capture = _open(video.path)
     try:
-        if not video.is_regular:
-            times = []
-            while capture.grab():
-                times.append(capture.get(cv2.CAP_PROP_POS_MSEC))
-            return video.start + np.unique(times) / 1000
-        # AVI has times in the order of decoding, not of showing: the decoder gives image n the time of a later one.
-        late = video.place(capture.get(cv2.CAP_PROP_POS_MSEC)) if capture.grab() else 0
+        images = _grab_images(video, capture)
+        position, first = next(images, (0, 0.0))
+        # A cut without re-encoding keeps images that only the decoder needs, so that the first shown is no key frame.
+        is_cut = int(capture.get(cv2.CAP_PROP_FRAME_TYPE)) in map(ord, "PB")
+        if not video.is_regular or is_cut:
+            found = {position: first} | dict(images)
+            positions, times = np.array(list(found)), np.array(list(found.values()))
+            step = 1000 / (frame_rate(video) or _DEFAULT_RATE)
+            for number in range(1, len(times)):
+                if times[number] <= times[number - 1]:
+                    times[number] = times[number - 1] + step
+            return np.asarray(video.start + np.interp(np.arange(positions[-1] + 1), positions, times) / 1000)
     finally:
         capture.release()
+    # AVI has times in the order of decoding, not of showing: the decoder gives image n the time of a later one.
+    late = max(video.place(first) - position, 0)
     times_ms = video.times[late:]
-    if late and len(video.times) > 1:
+    if late:
         step = float(np.median(np.diff(video.times)))
         times_ms = np.concatenate([times_ms, video.times[-1] + step * np.arange(1, late + 1)])
-    return video.start + times_ms / 1000
+    return np.asarray(video.start + times_ms / 1000)
 
 
 def frame_rate(video: Video) -> float:
@@ -195,7 +206,9 @@ def read_frames(video: Video, start: int = 0, *, step: int = 1) -> Generator[np.
         return
     next_frame, first = start, int(np.searchsorted(video.frames, start))
     frames = video.frames.tolist()
-    with closing(_read_images(video, first, lambda number: frames[number] % step == 0)) as images:
+    with closing(
+        _read_images(video, first, lambda number: number < len(frames) and frames[number] % step == 0)
+    ) as images:
         for frame, image in zip(frames[first:], images, strict=False):
             for _ in range(next_frame, frame):
                 yield None
@@ -207,25 +220,34 @@ def _read_images(video: Video, start: int, is_wanted: Callable[[int], bool]) -> 
     """Yield the images in the order of showing; None for one that cannot be decoded, or whose number is not wanted."""
     capture = _open(video.path)
     try:
-        position, offset, failures = -1, 0, 0
-        # OpenCV fails once for each packet that the decoder rejects, and forever at the end of the file.
-        while failures <= max(video.num_frames - position, 1):
-            if not capture.grab():
-                failures += 1
-                continue
-            previous, place = position, video.place(capture.get(cv2.CAP_PROP_POS_MSEC))
-            if previous < 0 and failures == 0:
-                offset = place  # some containers' times are all late by a frame or two
-            # Frames may be missing without a failure next to them, because they are not stored in the order of time.
-            position = max(place - offset, previous + 1)
-            failures = 0
-            for _ in range(max(previous + 1, start), position):
+        next_position = start
+        for position, _ in _grab_images(video, capture):
+            # Images may be missing without a failure next to them, because they are not stored in the order of time.
+            for _ in range(next_position, position):
                 yield None
             if position >= start:
                 success, image = capture.retrieve() if is_wanted(position) else (False, None)
                 yield _check_size(image, position, video) if success and image is not None else None
+                next_position = position + 1
     finally:
         capture.release()
+
+
+def _grab_images(video: Video, capture: cv2.VideoCapture) -> Iterator[tuple[int, float]]:
+    """Decode the images in the order of showing, and yield the number of each and its time in ms."""
+    position, offset, failures = -1, 0, 0
+    # OpenCV fails once for each packet that the decoder rejects, and forever at the end of the file.
+    while failures <= max(video.num_frames - position, 1):
+        if not capture.grab():
+            failures += 1
+            continue
+        time = capture.get(cv2.CAP_PROP_POS_MSEC)
+        place = video.place(time)
+        if position < 0 and failures == 0:
+            offset = place  # some containers' times are all late by a frame or two
+        position = max(place - offset, position + 1)
+        failures = 0
+        yield position, time
 
 
 def count_frames(video: Video) -> int:
