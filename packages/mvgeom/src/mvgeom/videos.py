@@ -135,13 +135,15 @@ def read_times(video: Video) -> np.ndarray:
         # A cut without re-encoding keeps images that only the decoder needs, so that the first shown is no key frame.
         is_cut = int(capture.get(cv2.CAP_PROP_FRAME_TYPE)) in map(ord, "PB")
         if not video.is_regular or is_cut:
-            found = {position: first} | dict(images)
-            positions, times = np.array(list(found)), np.array(list(found.values()))
+            shown = [(position, first, capture.get(cv2.CAP_PROP_PTS))]
+            shown += [(position, time, capture.get(cv2.CAP_PROP_PTS)) for position, time in images]
+            positions, times, counts = (np.array(each) for each in zip(*shown, strict=True))
+            start = _start_time(times, counts, video.fps)
             step = 1000 / (frame_rate(video) or _DEFAULT_RATE)
             for number in range(1, len(times)):
                 if times[number] <= times[number - 1]:
                     times[number] = times[number - 1] + step
-            return np.asarray(video.start + np.interp(np.arange(positions[-1] + 1), positions, times) / 1000)
+            return np.asarray(start + np.interp(np.arange(positions[-1] + 1), positions, times) / 1000)
     finally:
         capture.release()
     # AVI has times in the order of decoding, not of showing: the decoder gives image n the time of a later one.

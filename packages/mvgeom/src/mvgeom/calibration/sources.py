@@ -175,15 +175,12 @@ def match_sources(sources: Mapping[str, Source], match: Literal["name", "order"]
 
 
 def count_frames(source: Source) -> int:
-    """Count the images that `read_frames` will yield; for a video, from its header, which may be wrong."""
+    """Count the images that `read_frames` will yield; for a video, as many as it announces."""
     if source.video is None:
         return len(source.images)
-    if source.matched is not None and source.matched.frames is not None:
-        return int((source.matched.frames % source.step == 0).sum())
-    capture = cv2.VideoCapture(str(source.video))
-    frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    capture.release()
-    return max(0, -(-frames // source.step))
+    video = source.matched or _open_video(source)
+    frames = np.arange(video.num_frames) if video.frames is None else video.frames
+    return int((frames % source.step == 0).sum())
 
 
 def frame_names(sources: Mapping[str, Source], match: Literal["name", "order"] = "name") -> dict[str, list[str] | None]:
