@@ -139,9 +139,7 @@ def _open_video(source: Source) -> Video:
     try:
         return open_video(source.video)
     except InputError as error:
-        raise InputError(
-            f"camera {source.name!r}: {error}", code=error.code, **{"view": source.name, **error.facts}
-        ) from error
+        raise error.prefixed(f"camera {source.name!r}: ", view=source.name) from error
 
 
 def match_sources(sources: Mapping[str, Source], match: Literal["name", "order"] = "name") -> dict[str, Source]:
@@ -165,11 +163,7 @@ def match_sources(sources: Mapping[str, Source], match: Literal["name", "order"]
     try:
         matched = match_videos(videos, [source.name for source in with_video])
     except InputError as error:
-        raise InputError(
-            f"cameras {', '.join(source.name for source in with_video)}: {error}, which is matching by order",
-            code=error.code,
-            **error.facts,
-        ) from error
+        raise error.suffixed(": match by order") from error
     opened = {source.name: video for source, video in zip(with_video, matched, strict=True)}
     return {name: replace(source, matched=opened.get(source.name)) for name, source in sources.items()}
 

@@ -89,12 +89,8 @@ def open_videos(job: Job) -> tuple[Video, ...]:
     try:
         return match_videos(videos, [video.path.name for video in videos])
     except InputError as error:
-        raise InputError(
-            f"session {job.session.name!r}: {error}. The option --ignore-frame-rates matches images by number",
-            code=error.code,
-            session=job.session.name,
-            **error.facts,
-        ) from error
+        advised = error.suffixed(": give --ignore-frame-rates")
+        raise advised.prefixed(f"session {job.session.name!r}: ", session=job.session.name) from error
 
 
 def predict_session(predictor: Predictor, job: Job, progress: Progress, interruption: Interruption) -> Outcome | None:
