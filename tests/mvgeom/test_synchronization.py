@@ -89,7 +89,6 @@ def test_jitter_that_may_hide_a_gap_gives_no_wrong_frames(seed: int, size: float
     [
         pytest.param((CONSTANT, CONSTANT[:40]), id="a view ends earlier"),
         pytest.param((CONSTANT, CONSTANT + 0.45 * STEP), id="started within half a step"),
-        pytest.param((CONSTANT, CONSTANT * 1.001), id="clocks that drift"),
         pytest.param((CONSTANT, late(CONSTANT, 10)), id="a late delivery"),
         pytest.param((CONSTANT, late(CONSTANT, 10, 11, 12, steps=1.6)), id="several late deliveries"),
         pytest.param((CONSTANT,), id="one view"),
@@ -107,7 +106,15 @@ def test_gaps_beside_late_deliveries_and_drift() -> None:
     assert match(CONSTANT, late(CONSTANT, 10)[kept]) == [NUMBERS.tolist(), kept.tolist()]
     long = np.arange(4000) * STEP
     kept = np.delete(np.arange(4000), [2000, 2001])
-    assert match(long, 1.001 * long[kept]) == [list(range(4000)), kept.tolist()]
+    with pytest.warns(UserWarning, match="view1: its clock drifts"):
+        assert match(long, 1.001 * long[kept]) == [list(range(4000)), kept.tolist()]
+
+
+def test_clocks_that_drift_are_followed_with_a_warning() -> None:
+    assert match(CONSTANT, CONSTANT * 1.001) == [NUMBERS.tolist()] * 2
+    long = np.arange(4000) * STEP
+    with pytest.warns(UserWarning, match=r"view1: its clock drifts against that of view0, by \+4\.0 steps"):
+        assert match(long, long * 1.001) == [list(range(4000))] * 2
 
 
 def test_the_last_image_but_one_is_missing() -> None:

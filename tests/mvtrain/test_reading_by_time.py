@@ -106,7 +106,7 @@ def make_job(paths: list[Path], out: Path) -> Job:
 
 
 def read_for_prediction(paths: list[Path], out: Path, start: int = 0) -> Rows:
-    videos = open_videos(make_job(paths, out))
+    videos, _ = open_videos(make_job(paths, out))
     crops = read_crops(videos, (None,) * len(paths))
     rows: Rows = [[None] * start for _ in paths]
     with closing(read_video_batches(videos, crops, SPEC, None, batch_size=4, start=start)) as batches:
@@ -135,7 +135,7 @@ class Recorder:
 
 def read_for_tracking(paths: list[Path], out: Path) -> Rows:
     recorder: Any = Recorder()
-    for _ in track_frames(recorder, open_videos(make_job(paths, out)), 0, Stopwatch()):
+    for _ in track_frames(recorder, open_videos(make_job(paths, out))[0], 0, Stopwatch()):
         pass
     return recorder.rows
 
@@ -143,7 +143,7 @@ def read_for_tracking(paths: list[Path], out: Path) -> Rows:
 def read_drawn_videos(paths: list[Path], out: Path) -> Rows:
     style = Style(colors=((0.0, 0.0, 255.0),), edges=(), min_confidence=0.0)
     job = replace(make_job(paths, out), labeled=style)
-    num_frames = max(video.end for video in open_videos(job))
+    num_frames = max(video.end for video in open_videos(job)[0])
     outputs = OutputPaths.from_session(job.session, out)
     nothing = np.full((num_frames, 1, 2), np.nan)
     for table in outputs.tables:
@@ -293,7 +293,7 @@ def test_boxes_have_a_row_for_each_image_or_each_frame(
     recordings: Callable[[str, str], list[Path]], tmp_path: Path
 ) -> None:
     paths = recordings("middle of one", "mp4")
-    videos = open_videos(make_job(paths, tmp_path))
+    videos, _ = open_videos(make_job(paths, tmp_path))
     for length in (LENGTH - 2, LENGTH):
         boxes = np.arange(4.0 * length).reshape(length, 4)
         write_video_boxes(tmp_path / "boxes.csv", boxes)
@@ -315,3 +315,13 @@ def test_import_stays_by_number_where_all_images_are_files_and_says_why(tmp_path
     assert len(numbered.notes) == 1
     with raises_input("rates-differ"):
         number_by_time(replace(labels, images=(*images[:2], labeled(VIEWS[2], 5, paths[2]))))
+
+
+def test_predict_warns_of_clocks_that_drift(tmp_path: Path) -> None:
+    filters = ["settb=1/1000,setpts='N*40'", "settb=1/1000,setpts='N*40+floor(N/10)'", "settb=1/1000,setpts='N*40'"]
+    codec = ("-enc_time_base", "1:1000", *CODECS["mkv"])
+    paths = encode(paths_in(tmp_path, "mkv"), filters, *codec, count=400)
+    videos, found = open_videos(make_job(paths, tmp_path))
+    assert all(video.frames is None for video in videos)
+    assert len(found) == 1
+    assert found[0].startswith("s_left.mkv: its clock drifts")

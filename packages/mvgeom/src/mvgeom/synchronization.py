@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,7 +40,8 @@ def match_images(times: Sequence[Floats], names: Sequence[str]) -> tuple[Ints, .
     Images whose times differ by less than half a step between images belong to one frame. So a gap in the times of one
     view means that it has no image of the frames in between. Where the times of all views have the same gaps, or the
     same varying rate, or jitter by less than half a step, image n of every view is of frame n. Frames without any image
-    do not count: every frame has an image of at least one view. Clocks that drift apart by up to 1 % are followed.
+    do not count: every frame has an image of at least one view. Clocks that drift apart by up to 1 % are followed, with
+    a warning if it is more than half a step.
 
     Args:
         times: Per view (T,) presentation times of its images in s, ascending, of a clock that all views share; all NaN
@@ -100,7 +102,25 @@ def match_images(times: Sequence[Floats], names: Sequence[str]) -> tuple[Ints, .
             view=names[0],
             step=step,
         )
+    _warn_of_drift(times, found, names, step)
     return found
+
+
+def _warn_of_drift(times: Sequence[Floats], frames: Sequence[Ints], names: Sequence[str], step: float) -> None:
+    """Warn if the times of one frame differ more and more between views."""
+    first = max(range(len(times)), key=lambda view: len(times[view]))
+    for each, numbers, name in zip(times, frames, names, strict=True):
+        _, here, there = np.intersect1d(numbers, frames[first], assume_unique=True, return_indices=True)
+        differences = (each[here] - times[first][there]) / step
+        if len(differences) < 2 * _LEVEL_LENGTH:
+            continue
+        drift = np.median(differences[-_LEVEL_LENGTH:]) - np.median(differences[:_LEVEL_LENGTH])
+        if abs(drift) > _SAME:
+            warnings.warn(
+                f"{name}: its clock drifts against that of {names[first]}, by {drift:+.1f} steps of {step:.4g} s over "
+                "the recording. The images are matched as if both had one rate",
+                stacklevel=4,
+            )
 
 
 def _check_counts(times: Sequence[Floats], names: Sequence[str]) -> None:

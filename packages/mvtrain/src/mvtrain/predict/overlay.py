@@ -168,7 +168,7 @@ def draw_videos(job: Job, view_names: Sequence[str], progress: Progress, interru
     unlabeled = [] if job.labeled is None else [view for view, path in enumerate(paths.labeled) if not path.is_file()]
     if not wants_overlay and not unlabeled:
         return []
-    videos = open_videos(job)
+    videos, _ = open_videos(job)
     crops = (
         read_crops(videos, job.boxes) if job.reference is None else [read_video_boxes(path) for path in paths.tracks]
     )

@@ -197,6 +197,8 @@ def print_outcome(job: Job, outcome: Outcome, console: Console) -> None:
     names = {"model": "model", "waiting": "waiting for frames", "writing": "writing"}
     shares = ", ".join(f"{name} {work[key] / outcome.seconds:.0%}" for key, name in names.items())
     print_line(console, f"  time: {shares}")
+    for warning in outcome.warnings:
+        print_warning(console, warning)
     for view, video in zip(summary.views, outcome.videos, strict=True):
         if view.not_decodable:
             first = view.first_not_decodable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import warnings
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -64,6 +65,7 @@ class Outcome:
     Attributes:
         summary: Summary of the prediction.
         videos: Videos that were read.
+        warnings: Warnings about the times of the videos.
         num_before: Number of frames that an earlier attempt had predicted.
         seconds: Seconds in all.
         work: Seconds for `model`, `waiting` (for frames, which other threads decode and prepare) and `writing`.
@@ -71,13 +73,17 @@ class Outcome:
 
     summary: SessionSummary
     videos: tuple[Video, ...]
+    warnings: tuple[str, ...]
     num_before: int
     seconds: float
     work: dict[str, float]
 
 
-def open_videos(job: Job) -> tuple[Video, ...]:
+def open_videos(job: Job) -> tuple[tuple[Video, ...], tuple[str, ...]]:
     """Open the videos of a job, and match their images to frames.
+
+    Returns:
+        The videos, and warnings about their times.
 
     Raises:
         InputError: A video cannot be opened; `rates-differ` or `unmatched-frames`, if the times of the images do not
@@ -85,9 +91,12 @@ def open_videos(job: Job) -> tuple[Video, ...]:
     """
     videos = tuple(open_video(path) for path in job.session.videos)
     if not job.by_time:
-        return videos
+        return videos, ()
     try:
-        return match_videos(videos, [video.path.name for video in videos])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            matched = match_videos(videos, [video.path.name for video in videos])
+        return matched, tuple(str(warning.message) for warning in caught)
     except InputError as error:
         advised = error.suffixed(": give --ignore-frame-rates")
         raise advised.prefixed(f"session {job.session.name!r}: ", session=job.session.name) from error
@@ -125,7 +134,7 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
         if is_done(session, job.out_dir, tables_identity):
             records.remove()
             return None
-        videos = open_videos(job)
+        videos, video_warnings = open_videos(job)
         crops = read_crops(videos, job.boxes)
         stopwatch = Stopwatch()
         try:
@@ -157,6 +166,7 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
     return Outcome(
         summary=summary,
         videos=videos,
+        warnings=video_warnings,
         num_before=done,
         seconds=time.perf_counter() - started,
         work=dict(stopwatch.seconds),
