@@ -26,6 +26,11 @@ def test_a_prefix_keeps_code_and_facts():
     assert error.facts == {"view": "top", "path": "rig.toml"}
 
 
+def test_a_suffix_keeps_code_and_facts():
+    error = InputError("no camera top", code="missing-view", view="top").suffixed(". Give --view")
+    assert (str(error), error.code, error.facts) == ("no camera top. Give --view", "missing-view", {"view": "top"})
+
+
 def test_a_worker_process_can_send_it():
     error = InputError("no camera top", code="missing-view", view="top")
     for received in (pickle.loads(pickle.dumps(error)), copy.copy(error)):

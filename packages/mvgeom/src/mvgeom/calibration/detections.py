@@ -17,7 +17,14 @@ from mvgeom.calibration.charuco import find_charuco
 from mvgeom.calibration.checkerboard import find_chessboard
 from mvgeom.calibration.findings import Finding, note
 from mvgeom.calibration.missing_boards import explain_missing_boards
-from mvgeom.calibration.sources import Source, count_frames, frame_names, read_frames, turned_images
+from mvgeom.calibration.sources import (
+    Source,
+    count_frames,
+    frame_names,
+    match_sources,
+    read_frames,
+    turned_images,
+)
 from mvgeom.errors import InputError
 
 __all__ = ["Detections", "Image", "Progress", "detect_boards", "from_points"]
@@ -121,7 +128,7 @@ def detect_boards(
     Args:
         sources: Images or videos by camera name.
         board: Board to detect.
-        match: Method of matching images of different cameras; see `frame_names`.
+        match: Method of matching images of different cameras; see `frame_names` for files, `match_sources` for videos.
         progress: Function called after each image.
 
     Returns:
@@ -131,9 +138,11 @@ def detect_boards(
 
     Raises:
         InputError: `unreadable-file`, if images cannot be read; `unmatched-frames`, if they cannot be matched;
-            `size-mismatch`, if they differ in size within a camera.
+            `rates-differ`, if videos have different frame rates; `size-mismatch`, if images differ in size within a
+            camera.
     """
     names = frame_names(sources, match)
+    sources = match_sources(sources, match)
     find = _finder(board)
     found: dict[str, dict[str, Floats]] = {}
     sizes: dict[str, tuple[int, int]] = {}

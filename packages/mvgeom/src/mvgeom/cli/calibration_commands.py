@@ -96,7 +96,8 @@ def calibrate(
     ] = None,
     every: Annotated[int, typer.Option(help="Take every n-th frame of videos (or image).")] = 1,
     match: Annotated[
-        Match, typer.Option(help="Images of one frame have the same name but for the camera's, or the same place.")
+        Match,
+        typer.Option(help="Images of one frame have the same name but for the camera's (videos: time), or place."),
     ] = Match.name,
     max_frames: Annotated[int, typer.Option(help="Adjust at most this many frames, chosen to cover all well.")] = 200,
     loss: Annotated[LossName, typer.Option(help="Of the residuals; all but linear bear outliers.")] = LossName.huber,
@@ -105,7 +106,7 @@ def calibrate(
     """Calibrate a rig from images of a chessboard or ChArUco board.
 
     No board need be seen by all cameras: pairs of cameras that see a board together must connect all cameras. Images of
-    one frame have the same frame number (videos), or the same name without the part that all names of a camera share.
+    one frame have the same time (videos), or the same name without the part that all names of a camera share.
     """
     files = parse_view_files(images, "CAMERA=PATH")
     check_inputs(*(path for path in files.values() if not any(character in path.name for character in "*?[")))

@@ -43,7 +43,7 @@ def predict(
     checkpoint: CheckpointOption = "best",
     batch_size: BatchSizeOption = None,
     ignore_frame_rates: Annotated[
-        bool, typer.Option("--ignore-frame-rates", help="Match frames by number though the videos' rates differ.")
+        bool, typer.Option("--ignore-frame-rates", help="Match images by number, not by their times in the files.")
     ] = False,
     device: Annotated[str, typer.Option(help="Kind of device: auto, cpu, cuda or mps.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Number of devices; they share the sessions.")] = 1,
@@ -66,7 +66,7 @@ def predict(
         overlay=overlay,
         checkpoint=checkpoint,
         batch_size=batch_size,
-        same_rate=not ignore_frame_rates,
+        by_time=not ignore_frame_rates,
         accelerator=device,
         devices=devices,
     )

@@ -48,7 +48,7 @@ def align(labels: ForeignLabels, view_names: Sequence[str] = (), *, allow_absent
     """Match the views by session and frame number.
 
     A frame without labels in a view has no points there; its image is an unlabeled image of the foreign project, else a
-    frame of the view's video.
+    frame of the view's video. There is none where the video has a gap.
 
     Args:
         labels: Labels of all sources together.
@@ -182,7 +182,16 @@ def _image(labels: ForeignLabels, place: Place, entry: LabeledImage | None) -> I
     if place in labels.unlabeled:
         return labels.unlabeled[place]
     video = labels.videos.get((place.session, place.view))
-    return None if video is None else VideoFrame(path=video, number=place.number)
+    if video is None or _is_gap(labels, place):
+        return None
+    frames = labels.frames.get((place.session, place.view))
+    return VideoFrame(path=video, number=place.number if frames is None else int(np.searchsorted(frames, place.number)))
+
+
+def _is_gap(labels: ForeignLabels, place: Place) -> bool:
+    """Return True if the video of a place has images before and after it, but none of it."""
+    frames = labels.frames.get((place.session, place.view))
+    return frames is not None and place.number < frames[-1] and place.number not in frames
 
 
 def _check_images(
@@ -196,7 +205,7 @@ def _check_images(
         Place(session, view, number)
         for (session, number), row in zip(frames, images, strict=True)
         for view, image in zip(views, row, strict=True)
-        if image is None
+        if image is None and not _is_gap(labels, Place(session, view, number))
     ]
     if missing:
         listed = [f"session {session}, view {view}, frame {number}" for session, view, number in missing[:_SHOWN]]

@@ -10,8 +10,8 @@ import numpy as np
 
 from mvgeom import CameraGroup
 from mvgeom.tables import write_labeled_boxes, write_video_boxes
+from mvgeom.videos import open_video
 from mvtrain.exchange.alignment import AlignedFrames
-from mvtrain.predict.video import open_video
 from mvtrain.project.calibrations import fits_calibration
 from mvtrain.project.images import image_size
 from mvtrain.project.writer import image_name

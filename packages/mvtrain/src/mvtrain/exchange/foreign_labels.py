@@ -117,6 +117,8 @@ class ForeignLabels:
         calibrations: Calibration files or cameras by session; the key None is for all other sessions.
         offsets: By view, the top-left pixel (x, y) of its videos and images in full-image px, for cameras that were
             recorded in part; views that are not in it have full images.
+        frames: (T,) frame numbers of a video's images by session and view, where image n is not that of frame n; see
+            `number_by_time`.
         notes: Remarks for the user.
     """
 
@@ -129,6 +131,7 @@ class ForeignLabels:
     videos: Mapping[tuple[str, str], Path] = field(default_factory=dict)
     calibrations: Mapping[str | None, Path | CameraGroup] = field(default_factory=dict)
     offsets: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    frames: Mapping[tuple[str, str], np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 

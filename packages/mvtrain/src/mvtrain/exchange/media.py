@@ -14,8 +14,8 @@ from mvgeom import CameraGroup
 from mvgeom.calibration.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mvgeom.errors import InputError
 from mvgeom.files import replace_file
+from mvgeom.videos import open_video, read_frames
 from mvtrain.exchange.foreign_labels import DecodedImage, ImageFile, ImageSource, ReadOptions, VideoFrame
-from mvtrain.predict.video import open_video, read_frames
 from mvtrain.project.images import read_header, read_stored
 from mvtrain.project.names import as_posix, split_name
 

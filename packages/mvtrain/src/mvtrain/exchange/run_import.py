@@ -20,6 +20,7 @@ from mvtrain.exchange.foreign_labels import ForeignLabels, ReadOptions, Source, 
 from mvtrain.exchange.media import find_calibrations
 from mvtrain.exchange.project_folder import ImportedProject, write_project
 from mvtrain.exchange.stored_pixels import to_stored_pixels
+from mvtrain.exchange.video_times import number_by_time
 from mvtrain.project.names import DEFAULT_PATTERN, pattern_rule
 
 READERS: dict[str, Callable[[Sequence[Source], ReadOptions], list[ForeignLabels]]] = {
@@ -105,6 +106,7 @@ def import_project(file_format: str, paths: Sequence[Path], options: ImportOptio
         calibrations |= labels.calibrations
     given = tuple(dict.fromkeys(source.view for source in sources if source.view is not None))
     order = options.view_names or (given if all(source.view is not None for source in sources) else ())
+    labels = number_by_time(labels)
     aligned, notes = to_stored_pixels(align(labels, order, allow_absent=options.allow_absent))
     labels = replace(labels, notes=(*labels.notes, *notes))
     with Progress(console=console, transient=True) as bar:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from mvgeom.errors import InputError
+from mvgeom.videos import open_video
 from mvtrain.exchange.alignment import AlignedFrames
 from mvtrain.exchange.foreign_labels import ImageFile, ImageSource, LabeledImage, VideoFrame
-from mvtrain.predict.video import open_video
 from mvtrain.project.images import ImageHeader, from_turned, read_header
 
 _SWAPPED = 5

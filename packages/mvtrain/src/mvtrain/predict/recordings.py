@@ -12,7 +12,7 @@ import numpy as np
 from mvgeom import CameraGroup
 from mvgeom.calibration.sources import VIDEO_SUFFIXES
 from mvgeom.errors import InputError
-from mvtrain.predict.video import Video
+from mvgeom.videos import Video
 from mvtrain.project.calibrations import fits_calibration, load_cameras, turned_hint
 
 _MAX_SHOWN = 6
