@@ -299,7 +299,7 @@ def test_triangulate_mistakes(calibration: Path, tmp_path: Path) -> None:
     fails("too-few-views", "triangulate", calibration, arguments[0], *output, found=1, expected=2)
     cam9 = arguments[1].replace("right=", "cam9=")
     fails("missing-view", "triangulate", calibration, arguments[0], cam9, *output, view="cam9")
-    fails("bad-option", "triangulate", calibration, "left.csv", *output, option="VIEW=CSV")
+    fails("bad-option", "triangulate", calibration, "left.csv", *output, option="VIEW=PATH")
     fails("duplicate-name", "triangulate", calibration, arguments[0], arguments[0], *output, name="left")
     fails("missing-file", "triangulate", calibration, arguments[0], "top=missing.csv", *output, path="missing.csv")
     fails("out-of-range", "triangulate", calibration, *arguments, *output, "--noise", 0, argument="noise")

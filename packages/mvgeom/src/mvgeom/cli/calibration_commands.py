@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mvgeom.cli.keypoint_options import BoxesOption, CropSizeOption, LikelihoodOption, ViewsArgument, read_views
+from mvgeom.cli.keypoint_options import (
+    VIEW_FORM,
+    BoxesOption,
+    CropSizeOption,
+    IndividualOption,
+    LikelihoodOption,
+    ViewsArgument,
+    read_views,
+)
 from mvgeom.cli.options import (
     CalibrationArgument,
     FormatOption,
@@ -150,6 +158,7 @@ def refine(
     ] = False,
     loss: Annotated[LossName, typer.Option(help="Of the errors; all but linear bear outliers.")] = LossName.cauchy,
     min_likelihood: LikelihoodOption = 0.5,
+    individual: IndividualOption = None,
     boxes: BoxesOption = None,
     crop_size: CropSizeOption = None,
     report: ReportOption = None,
@@ -161,7 +170,7 @@ def refine(
 
     The world's frame and scale are kept. Errors are medians over linearly triangulated points, in px.
     """
-    files = parse_view_files(views, "VIEW=CSV")
+    files = parse_view_files(views, VIEW_FORM)
     check_inputs(calibration, *files.values(), *parse_view_files(boxes or [], "--boxes VIEW=CSV").values())
     check_output(output)
     from mvgeom.calibration import Lens, write_refinement_report
@@ -170,7 +179,7 @@ def refine(
 
     _check_name(output)
     cameras = _select(calibration, files, source_format, size, option)
-    keypoints = read_views(files, boxes, crop_size, min_likelihood)
+    keypoints = read_views(files, boxes, crop_size, min_likelihood, individual)
     lens = Lens(num_coefficients=0, fix_intrinsics=not free_intrinsics, fix_distortion=True)
     with _status("refining") as say:
         refined = refine_cameras(cameras, keypoints.points, lens=lens, loss=loss.value, hold=hold, progress=say)
@@ -195,6 +204,7 @@ def check(
         list[str] | None, typer.Option(metavar="VIEW=WxH", help="True size of a view's images or video (repeat).")
     ] = None,
     min_likelihood: LikelihoodOption = 0.5,
+    individual: IndividualOption = None,
     boxes: BoxesOption = None,
     crop_size: CropSizeOption = None,
     source_format: FormatOption = None,
@@ -205,13 +215,13 @@ def check(
 
     Exit code 0: no error was found. 1: a camera disagrees, or another error was found. 2: wrong input.
     """
-    files = parse_view_files(views, "VIEW=CSV")
+    files = parse_view_files(views, VIEW_FORM)
     check_inputs(calibration, *files.values(), *parse_view_files(boxes or [], "--boxes VIEW=CSV").values())
     from mvgeom.calibration import check as check_cameras
     from mvgeom.calibration.result_tables import check_table
 
     cameras = _select(calibration, files, source_format, size, option)
-    keypoints = read_views(files, boxes, crop_size, min_likelihood)
+    keypoints = read_views(files, boxes, crop_size, min_likelihood, individual)
     found = check_cameras(cameras, keypoints.points, image_sizes=_image_sizes(cameras, image_size))
     print_output(check_table(found, str(calibration)))
     _print_findings(found.findings)

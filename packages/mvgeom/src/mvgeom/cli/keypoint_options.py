@@ -1,4 +1,4 @@
-"""Options for keypoint tables: VIEW=CSV arguments, bounding boxes, minimum likelihood."""
+"""Options for keypoints: VIEW=PATH arguments, individual, bounding boxes, minimum likelihood."""
 
 from __future__ import annotations
 
@@ -16,9 +16,30 @@ if TYPE_CHECKING:
 
     from mvgeom.tables import KeypointTable, ViewStack
 
-__all__ = ["BoxesOption", "CommandKeypoints", "CropSizeOption", "LikelihoodOption", "ViewsArgument", "read_views"]
+__all__ = [
+    "VIEW_FORM",
+    "BoxesOption",
+    "CommandKeypoints",
+    "CropSizeOption",
+    "IndividualOption",
+    "LikelihoodOption",
+    "ViewsArgument",
+    "read_views",
+]
 
-ViewsArgument = Annotated[list[str], typer.Argument(metavar="VIEW=CSV", help="Keypoints of each view, by camera name.")]
+VIEW_FORM = "VIEW=PATH"
+
+ViewsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar=VIEW_FORM,
+        help="Keypoints of each view, by camera name: CSV or .h5 of DeepLabCut or Lightning Pose, SLEAP's analysis.h5, "
+        "JSON of MMPose, a folder of OpenPose's JSON.",
+    ),
+]
+IndividualOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Individual or track to take, where files have several.")
+]
 LikelihoodOption = Annotated[float, typer.Option(help="Keypoints below this likelihood do not count.")]
 BoxesOption = Annotated[
     list[str] | None,
@@ -45,7 +66,11 @@ class CommandKeypoints:
 
 
 def read_views(
-    files: dict[str, Path], boxes: list[str] | None, crop_size: str | None, min_likelihood: float
+    files: dict[str, Path],
+    boxes: list[str] | None,
+    crop_size: str | None,
+    min_likelihood: float,
+    individual: str | None = None,
 ) -> CommandKeypoints:
     """Read the keypoint tables of several views.
 
@@ -54,11 +79,12 @@ def read_views(
         boxes: Values of `BoxesOption`; None if not given.
         crop_size: Value of `CropSizeOption`; None if not given.
         min_likelihood: Value of `LikelihoodOption`.
+        individual: Value of `IndividualOption`; None if not given.
 
     Raises:
         InputError: `too-few-views`, if there are fewer than two views; `tables-differ`, if the tables do not fit each
             other; `missing-view`, if boxes belong to an unknown view; `missing-argument`, if boxes are given without a
-            crop size.
+            crop size; further codes of `mvgeom.tables.read_keypoints`.
     """
     import numpy as np
 
@@ -71,7 +97,7 @@ def read_views(
             found=len(files),
             expected=2,
         )
-    tables = {view: read_keypoints(path) for view, path in files.items()}
+    tables = {view: read_keypoints(path, individual) for view, path in files.items()}
     stack = stack_views(tables)
     points = _to_frame(stack, tables, parse_view_files(boxes or [], "--boxes VIEW=CSV"), crop_size)
     if stack.likelihood is not None:
@@ -109,12 +135,28 @@ def _to_frame(
     for row, (view, table) in enumerate(tables.items()):
         if view not in boxes:
             continue
-        of_images = not all(name.isdecimal() for name in table.rows)
-        found = (
-            read_labeled_boxes(boxes[view]).select(table.rows)
-            if of_images
-            else read_video_boxes(boxes[view], len(table.rows))
-        )
+        if not all(name.isdecimal() for name in table.rows):
+            found = read_labeled_boxes(boxes[view]).select(stack.rows if table.sparse else table.rows)
+        elif table.sparse:
+            found = _boxes_by_number(boxes[view], stack.rows)
+        else:
+            found = read_video_boxes(boxes[view], len(table.rows))
         to_frame = affine.invert(affine.from_box(found, size))
         points[:, row] = affine.apply(np.asarray(to_frame), points[:, row])
     return points
+
+
+def _boxes_by_number(path: Path, rows: tuple[str, ...]) -> np.ndarray:
+    """Return the boxes (N, 4) of frame numbers; the frames of a sparse table need not be all of the video."""
+    from mvgeom.tables import read_video_boxes
+
+    found, frames = read_video_boxes(path), [int(row) for row in rows]
+    if frames[-1] >= len(found):
+        raise InputError(
+            f"{path}: too few rows, found {len(found)}, expected one per frame of the video, at least {frames[-1] + 1}",
+            code="wrong-count",
+            path=path,
+            found=len(found),
+            expected=frames[-1] + 1,
+        )
+    return found[frames]
