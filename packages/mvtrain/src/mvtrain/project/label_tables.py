@@ -13,6 +13,7 @@ import numpy as np
 
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
+from mvgeom.tables import find_delimiter, has_decimal_commas, to_decimal_point
 from mvtrain.config import DataConfig
 from mvtrain.project.names import frame_of, names_view
 
@@ -247,7 +248,9 @@ def _read_cells(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if not path.exists():
         raise InputError(f"label table {path} does not exist", code="missing-file", path=path)
     # The csv module and not pandas, which pads short rows and drops blank lines: the place of an error would be lost.
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    text = read_text(path)
+    delimiter = find_delimiter(text)  # spreadsheets write semicolons, and then possibly decimal commas
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         numbered = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
     except csv.Error as error:
@@ -268,7 +271,10 @@ def _read_cells(path: Path) -> tuple[np.ndarray, np.ndarray]:
                 found=len(row),
                 expected=expected,
             )
-    return np.array([row for _, row in numbered], dtype=object), np.array([line for line, _ in numbered])
+    rows = [row for _, row in numbered]
+    if has_decimal_commas(path, delimiter, (cell for row in rows[3:] for cell in row[1:])):
+        rows[3:] = [[row[0], *map(to_decimal_point, row[1:])] for row in rows[3:]]
+    return np.array(rows, dtype=object), np.array([line for line, _ in numbered])
 
 
 def _read_header(header: np.ndarray, path: Path) -> tuple[tuple[str, ...], list[str]]:
