@@ -150,7 +150,7 @@ def test_paths_with_brackets_are_printed_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "rig[bold].toml"
     assert fails("missing-file", "show", path) == f"error: {path}: no such file or folder\n"
     path.mkdir()
-    assert "rig[bold].toml" in fails("unknown-format", "show", path)
+    assert "rig[bold].toml" in fails("unsupported-file", "show", path, kind="empty-folder")
 
 
 def test_an_error_of_the_system_is_one_line(calibration: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom.errors import InputError
+from mvgeom.path_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -26,9 +27,6 @@ __all__ = [
 ]
 
 Image = npt.NDArray[np.uint8]
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm")
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".webm")
 
 
 @dataclass(frozen=True, kw_only=True)

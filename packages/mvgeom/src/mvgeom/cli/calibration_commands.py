@@ -17,6 +17,7 @@ from mvgeom.cli.keypoint_options import (
     IndividualOption,
     LikelihoodOption,
     ViewsArgument,
+    check_keypoint_inputs,
     read_views,
 )
 from mvgeom.cli.options import (
@@ -121,6 +122,12 @@ def calibrate(
         check_inputs(intrinsics)
     check_output(output)
     from mvgeom.calibration import CalibrationError, Lens
+    from mvgeom.cli.roles import IMAGES
+    from mvgeom.path_kinds import check_role
+
+    for name, path in files.items():
+        if path.exists():
+            check_role(path, IMAGES, f"camera {name}")
 
     board = _board(chessboard, charuco, square, marker, dictionary, legacy=legacy)
     lens = Lens(
@@ -171,7 +178,7 @@ def refine(
     The world's frame and scale are kept. Errors are medians over linearly triangulated points, in px.
     """
     files = parse_view_files(views, VIEW_FORM)
-    check_inputs(calibration, *files.values(), *parse_view_files(boxes or [], "--boxes VIEW=CSV").values())
+    check_keypoint_inputs(calibration, files, boxes)
     check_output(output)
     from mvgeom.calibration import Lens, write_refinement_report
     from mvgeom.calibration import refine as refine_cameras
@@ -216,7 +223,7 @@ def check(
     Exit code 0: no error was found. 1: a camera disagrees, or another error was found. 2: wrong input.
     """
     files = parse_view_files(views, VIEW_FORM)
-    check_inputs(calibration, *files.values(), *parse_view_files(boxes or [], "--boxes VIEW=CSV").values())
+    check_keypoint_inputs(calibration, files, boxes)
     from mvgeom.calibration import check as check_cameras
     from mvgeom.calibration.result_tables import check_table
 
@@ -307,8 +314,10 @@ def _detect(files: dict[str, Path], board: Board, every: int, match: Match) -> D
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from mvgeom.calibration import detect_boards, open_source
+    from mvgeom.cli.roles import IMAGES_STEP, next_step
 
-    sources = {name: open_source(name, path, step=every) for name, path in files.items()}
+    with next_step(IMAGES_STEP):
+        sources = {name: open_source(name, path, step=every) for name, path in files.items()}
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     console = _stderr()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:

@@ -20,6 +20,7 @@ from mvgeom.cli.keypoint_options import (
     IndividualOption,
     LikelihoodOption,
     ViewsArgument,
+    check_keypoint_inputs,
     read_views,
 )
 from mvgeom.cli.options import (
@@ -155,7 +156,7 @@ def triangulate(
     mean reprojection error in px and the number of views per keypoint.
     """
     files = parse_view_files(views, VIEW_FORM)
-    check_inputs(calibration, *files.values(), *parse_view_files(boxes or [], "--boxes VIEW=CSV").values())
+    check_keypoint_inputs(calibration, files, boxes)
     check_output(output)
     from mvgeom.reconstruction import reconstruct
     from mvgeom.tables import write_points_3d

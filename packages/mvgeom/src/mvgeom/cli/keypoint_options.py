@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mvgeom.cli.options import parse_size, parse_view_files
+from mvgeom.cli.options import check_inputs, parse_size, parse_view_files
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = [
     "IndividualOption",
     "LikelihoodOption",
     "ViewsArgument",
+    "check_keypoint_inputs",
     "read_views",
 ]
 
@@ -65,6 +66,25 @@ class CommandKeypoints:
     points: np.ndarray
 
 
+def check_keypoint_inputs(calibration: Path, files: dict[str, Path], boxes: list[str] | None) -> None:
+    """Check the paths of a command that reads keypoints, before it imports what reads them.
+
+    Args:
+        calibration: Calibration.
+        files: Keypoints by view name.
+        boxes: Values of `BoxesOption`; None if not given.
+
+    Raises:
+        InputError: `missing-file`, if a path does not exist; `unsupported-file`, if keypoints or boxes are certainly
+            something else, a video for example.
+    """
+    box_files = parse_view_files(boxes or [], "--boxes VIEW=CSV")
+    check_inputs(calibration, *files.values(), *box_files.values())
+    from mvgeom.cli.roles import check_roles
+
+    check_roles(files, box_files)
+
+
 def read_views(
     files: dict[str, Path],
     boxes: list[str] | None,
@@ -88,6 +108,7 @@ def read_views(
     """
     import numpy as np
 
+    from mvgeom.cli.roles import next_step
     from mvgeom.tables import read_keypoints, stack_views
 
     if len(files) < 2:
@@ -97,9 +118,11 @@ def read_views(
             found=len(files),
             expected=2,
         )
-    tables = {view: read_keypoints(path, individual) for view, path in files.items()}
+    with next_step("mvgeom triangulate --help lists what is read."):
+        tables = {view: read_keypoints(path, individual) for view, path in files.items()}
     stack = stack_views(tables)
-    points = _to_frame(stack, tables, parse_view_files(boxes or [], "--boxes VIEW=CSV"), crop_size)
+    with next_step("mvgeom triangulate --help describes --boxes."):
+        points = _to_frame(stack, tables, parse_view_files(boxes or [], "--boxes VIEW=CSV"), crop_size)
     if stack.likelihood is not None:
         points = np.where((stack.likelihood >= min_likelihood)[..., None], points, np.nan)
     return CommandKeypoints(stack=stack, points=points)
