@@ -29,7 +29,7 @@ def make_wrong_paths(folder: Path) -> dict[str, Path]:
         "strange.h5": b"\x89HDF\r\n\x1a\n" + bytes(30),
         "boxes.csv": b",x,y,h,w\n0,1,2,3,4\n",
         "coco.json": json.dumps({"images": [], "annotations": [], "categories": []}).encode(),
-        "other.yaml": b"model: resnet\n",
+        "other.yaml": b"optimizer: adam\nepochs: 3\n",
         "notes/notes.txt": b"some words\n",
         "notes.txt": b"some words\n",
         "data.bin": bytes(range(128, 256)),

@@ -35,7 +35,7 @@ ARGUMENTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "calibrate intrinsics": (
         (
             "calibrate",
-            "c={boards}",
+            "c={board}",
             "--chessboard",
             "4x3",
             "--square",

@@ -63,14 +63,21 @@ class Role:
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
-def check_role(path: Path, role: Role, where: str = "", kind: str | None = None) -> None:
+def check_role(
+    path: Path,
+    role: Role,
+    where: str = "",
+    kind: str | None = None,
+    descriptions: Mapping[str, str] = DESCRIPTIONS,
+) -> None:
     """Refuse a path that is certainly of another kind than a command expects, and name the next step.
 
     Args:
         path: Existing file or folder.
         role: What the command expects.
         where: Option or view that the path belongs to, for the message.
-        kind: Kind of the path, a key of `role.refused`; None finds it out by `kind_of_path`.
+        kind: Kind of the path; None finds it out by `kind_of_path`.
+        descriptions: Descriptions of the kinds.
 
     Raises:
         InputError: `unsupported-file`, if the role refuses this kind; facts `path`, `kind` and `expected`.
@@ -78,9 +85,10 @@ def check_role(path: Path, role: Role, where: str = "", kind: str | None = None)
     kind = kind if kind is not None else kind_of_path(path)
     if kind not in role.refused:
         return
-    step = role.refused[kind].format(path=path, first=_first_file(path, kind))
+    step = role.refused[kind].replace("{first}", str(_first_file(path, kind))).replace("{path}", str(path))
+    found, prefix = descriptions.get(kind, f"a {kind}"), f"{where}: " if where else ""
     raise InputError(
-        f"{where}{': ' if where else ''}{path}: found {DESCRIPTIONS.get(kind, kind)}, expected {role.expected}. {step}",
+        f"{prefix}{path}: found {found}, expected {role.expected}. {step}",
         code="unsupported-file",
         path=path,
         kind=kind,
@@ -107,11 +115,10 @@ def _kind_of_folder(path: Path) -> str:
     if any(file.suffix.lower() == ".csv" and _kind_of_file(file) == "keypoint-table" for file in files):
         return "folder-of-tables"
     suffixes = {file.suffix.lower() for file in files if file.is_file()}
-    if suffixes & set(VIDEO_SUFFIXES) and not suffixes & set(IMAGE_SUFFIXES):
-        return "folder-of-videos"
-    if suffixes & set(IMAGE_SUFFIXES):
-        return "folder-of-images"
-    return "folder"
+    videos, images = suffixes & set(VIDEO_SUFFIXES), suffixes & set(IMAGE_SUFFIXES)
+    if bool(videos) == bool(images):  # none or both: nobody knows what the folder was given for
+        return "folder"
+    return "folder-of-videos" if videos else "folder-of-images"
 
 
 def _kind_of_file(path: Path) -> str:

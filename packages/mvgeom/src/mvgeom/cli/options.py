@@ -83,7 +83,7 @@ def load_calibration(
     from mvgeom.cli.roles import CALIBRATION, next_step
     from mvgeom.path_kinds import check_role
 
-    if source_format is None:
+    if source_format is None and not any(each.matches(path) for each in formats.FORMATS.values()):
         check_role(path, CALIBRATION)
     options: dict[str, Any] = {
         key: _OPTION_TYPES.get(key, str)(text) for key, text in parse_pairs(option or [], "--option KEY=VALUE").items()

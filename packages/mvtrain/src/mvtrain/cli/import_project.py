@@ -39,7 +39,12 @@ def import_project(
     copy_videos: Annotated[bool, typer.Option("--copy-videos", help="Copy the videos into the project, too.")] = False,
 ) -> None:
     """Turn a labeled project of DeepLabCut, SLEAP, anipose or COCO keypoints into a project folder."""
-    check_inputs(calibration, media)
+    from mvtrain.cli.path_roles import check_options, check_sources
+
+    check_inputs(media)
+    check_options(calibration=calibration)
+    named = [Path(text.partition("=")[2]) for text in view or () if text.partition("=")[2]]
+    check_sources("import", [*(sources or ()), *named], file_format)
 
     from mvtrain.exchange.run_import import ImportOptions
     from mvtrain.exchange.run_import import import_project as run_import
