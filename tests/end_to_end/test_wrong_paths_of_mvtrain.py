@@ -38,7 +38,7 @@ ARGUMENTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "import coco": (("import", "coco", "{path}", "-o", "{new}"), {"coco", "keypoint-json", *FOLDERS}),
     "convert source": (("convert", "anipose", "{path}", "-o", "{new}"), {"run", *FOLDERS, "keypoint-json"}),
 }
-"""Command line with {path} for the wrong one, and the kinds that are right there; *folder is any folder, *yaml any YAML."""
+"""Command line with {path} for the wrong one, and the kinds that are right there; *folder is any folder."""
 
 BY_READER = {"missing", "file", "binary"}
 """Paths that only the reader can refuse: its message names the path and what it expects."""

@@ -95,6 +95,18 @@ def test_take(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table.points[1, 0], [1, 2])
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_tables_saved_by_a_spreadsheet(tmp_path: Path, separator: str) -> None:
+    header = HEADER.replace(",", separator)
+    for decimal in ".,":
+        cells = ["labeled-data/s_top/img1.png", f"1{decimal}5", "2", f"4{decimal}0", f"-3{decimal}25"]
+        table = read_labels(write(tmp_path, f"{header}{separator.join(cells)}\n"))
+        np.testing.assert_array_equal(table.points, [[[1.5, 2], [4, -3.25]]])
+        assert table.image_names == ("labeled-data/s_top/img1.png",)
+    with raises_input("bad-number", found=("1,5", "2.5"), path="CollectedData_top.csv"):
+        read_labels(write(tmp_path, header + separator.join(["i.png", "1,5", "2.5", "", ""]) + "\n"))
+
+
 def test_byte_order_mark_and_quotes(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(b"\xef\xbb\xbf" + (HEADER + '"a, b.png",1,2,3,4\r\n').encode())

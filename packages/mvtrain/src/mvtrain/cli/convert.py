@@ -36,11 +36,12 @@ def convert(
     from mvtrain.cli.path_roles import check_options, check_sources
 
     check_options(calibration=calibration)
-    check_sources("convert", sources)
 
-    from mvtrain.exchange.run_convert import ConvertOptions
+    from mvtrain.exchange.run_convert import ENSEMBLE_WRITERS, WRITERS, ConvertOptions
     from mvtrain.exchange.run_convert import convert as run_convert
 
+    if file_format in (*WRITERS, *ENSEMBLE_WRITERS):  # an unknown format is the first error
+        check_sources("convert", sources)
     options = ConvertOptions(
         out=output,
         view_names=split_names(views),

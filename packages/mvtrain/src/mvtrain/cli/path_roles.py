@@ -163,7 +163,7 @@ def check_sources(command: str, paths: Iterable[Path], file_format: str = "") ->
         InputError: `unsupported-file`, if a source is certainly something else.
     """
     if command == "convert":
-        expected = "predictions of mvtrain predict"
+        expected = "predictions of mvtrain predict, <session>_prediction.json and its tables"
         steps = {
             "project": "Predict first, with mvtrain predict RUN {path}, and give the folder that it prints.",
             "keypoint-table": "Give its folder {folder} and the names of the views with --views.",
