@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mvgeom.errors import InputError
 from mvtrain.cli.options import make_console, split_names
 
 
@@ -37,11 +38,9 @@ def convert(
 
     check_options(calibration=calibration)
 
-    from mvtrain.exchange.run_convert import ENSEMBLE_WRITERS, WRITERS, ConvertOptions
+    from mvtrain.exchange.run_convert import ConvertOptions
     from mvtrain.exchange.run_convert import convert as run_convert
 
-    if file_format in (*WRITERS, *ENSEMBLE_WRITERS):  # an unknown format is the first error
-        check_sources("convert", sources)
     options = ConvertOptions(
         out=output,
         view_names=split_names(views),
@@ -50,4 +49,9 @@ def convert(
         unit=unit,
         up=up,
     )
-    run_convert(file_format, sources, options, make_console())
+    try:
+        run_convert(file_format, sources, options, make_console())
+    except InputError as error:
+        if error.code == "missing-file":
+            check_sources("convert", sources)  # what a source without predictions is
+        raise
