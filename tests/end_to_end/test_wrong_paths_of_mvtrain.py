@@ -9,6 +9,7 @@ import pytest
 from helpers.command import run_mvtrain
 from helpers.tiny import generate_tiny_project
 from helpers.wrong_paths import assert_helps, command_options, make_wrong_paths
+from mvtrain.cli.path_roles import check_config, check_labeled_project, check_predict_inputs, check_sources
 
 FOREIGN = {"deeplabcut", "deeplabcut-config", "keypoint-table", "hdf5"}
 FOLDERS = {"folder", "folder-of-images", "folder-of-videos", "folder-of-tables", "folder-of-json"}
@@ -130,3 +131,18 @@ def test_the_next_step_can_be_copied(
     parent = paths["run"] if kind == "run weights" else path.parent
     outcome = run_mvtrain(capsys, monkeypatch, *words, path)
     assert step.format(path=path, parent=parent) in outcome.err, outcome.err
+
+
+def test_what_is_right_beside_other_files_is_not_refused(paths: dict[str, Path], tmp_path: Path) -> None:
+    videos = tmp_path / "videos"  # with tables beside them, as a recording's folder has
+    videos.mkdir()
+    (videos / "s_top.mp4").write_bytes(b"video")
+    (videos / "s_top.csv").write_bytes(paths["keypoint-table"].read_bytes())
+    (videos / "calibration.toml").write_bytes(paths["calibration"].read_bytes())
+    one_line = tmp_path / "one_line.yaml"
+    one_line.write_text('{"data": {"data_dir": "x"}}')
+    check_predict_inputs([videos, paths["project"], paths["folder-of-tables"], tmp_path / "s*_top.mp4"])
+    check_config(one_line, "fit")
+    check_labeled_project(paths["folder-of-tables"])
+    for file_format in ("deeplabcut", "sleap", "anipose", "coco", "of a plugin"):
+        check_sources("import", [videos, paths["folder-of-images"]], file_format)

@@ -16,7 +16,7 @@ from mvgeom.tables.cells import find_delimiter
 from mvgeom.tables.readers import READERS
 from mvgeom.tables.readers.hdf5 import is_hdf5
 
-__all__ = ["DESCRIPTIONS", "IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "Role", "check_role", "kind_of_path"]
+__all__ = ["DESCRIPTIONS", "IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "Role", "check_role", "has_files", "kind_of_path"]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".webm")
@@ -102,6 +102,11 @@ def kind_of_path(path: Path) -> str:
         return _kind_of_folder(path) if path.is_dir() else _kind_of_file(path)
     except (OSError, InputError):
         return "folder" if path.is_dir() else "file"
+
+
+def has_files(path: Path, suffixes: tuple[str, ...]) -> bool:
+    """Return True for a folder with a file of one of these suffixes, whatever else is in it; False for a file."""
+    return path.is_dir() and any(file.suffix.lower() in suffixes for file in path.iterdir())
 
 
 def _kind_of_folder(path: Path) -> str:

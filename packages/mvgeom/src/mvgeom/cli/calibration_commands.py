@@ -123,10 +123,10 @@ def calibrate(
     check_output(output)
     from mvgeom.calibration import CalibrationError, Lens
     from mvgeom.cli.roles import IMAGES
-    from mvgeom.path_kinds import check_role
+    from mvgeom.path_kinds import IMAGE_SUFFIXES, check_role, has_files
 
     for name, path in files.items():
-        if path.exists():
+        if path.exists() and not has_files(path, IMAGE_SUFFIXES):
             check_role(path, IMAGES, f"camera {name}")
 
     board = _board(chessboard, charuco, square, marker, dictionary, legacy=legacy)

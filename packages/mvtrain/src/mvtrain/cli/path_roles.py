@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mvgeom.errors import InputError
 from mvgeom.files import head
-from mvgeom.path_kinds import DESCRIPTIONS, VIDEO_SUFFIXES, Role, check_role, kind_of_path
+from mvgeom.path_kinds import DESCRIPTIONS, VIDEO_SUFFIXES, Role, check_role, has_files, kind_of_path
 from mvtrain.runtime.folders import RUN_INFO, check_run_folder
 
 __all__ = [
@@ -33,7 +33,7 @@ _KINDS = {
 }
 """Kinds of `mvgeom.path_kinds` and those of this program, with their descriptions."""
 
-_SECTIONS = re.compile(r"^(data|training|model|losses|eval)\s*:", re.MULTILINE)
+_SECTIONS = re.compile(r"""(^|[{,])\s*["']?(data|training|model|losses|eval)["']?\s*:""", re.MULTILINE)
 _OF_DEEPLABCUT = re.compile(r"^(video_sets|bodyparts|multianimalbodyparts)\s*:", re.MULTILINE)
 
 _IMPORTED_BY = {
@@ -44,7 +44,6 @@ _IMPORTED_BY = {
     "coco": "coco",
 }
 """Format of `mvtrain import` by kind."""
-
 
 _FOLDERS = ("folder", "folder-of-images", "folder-of-videos", "folder-of-tables", "folder-of-json")
 """Kinds of folders that sources can be, whatever else is in them."""
@@ -58,9 +57,7 @@ def check_config(path: Path, command: str) -> None:
     """
     if not path.exists():
         raise InputError(f"{path}: no such config file.", code="missing-file", path=path)
-    steps = {
-        kind: f"Import it with: mvtrain import {name} {{path}} --output NEW" for kind, name in _IMPORTED_BY.items()
-    }
+    steps = _import_steps()
     for kind in ("project", "folder-of-tables", "folder"):
         steps[kind] = f"Give its config file, such as: mvtrain {command} {path / 'config.yaml'}"
     steps["project-table"] = f"Give the config file: mvtrain {command} {path.parent / 'config.yaml'}"
@@ -103,11 +100,9 @@ def check_predict_inputs(paths: Iterable[Path]) -> None:
         "deeplabcut": "Import its labels with mvtrain import deeplabcut, or give its folder of videos.",
     }
     steps["file"] = default
-    right = ("video", "yaml", "folder", "run", "run-config", "project", "folder-of-videos")
+    right = ("video", "yaml", "folder", "folder-of-tables", "run", "run-config", "project")
     for path in paths:
-        if path.is_dir() and any(file.suffix.lower() in VIDEO_SUFFIXES for file in path.iterdir()):
-            continue
-        if path.exists():
+        if path.exists() and not has_files(path, VIDEO_SUFFIXES):
             _check(path, "videos or a project", default, right, steps)
 
 
@@ -121,9 +116,7 @@ def check_labeled_project(path: Path | None) -> None:
         return
     if not path.exists():
         raise InputError(f"{path}: no such file or folder.", code="missing-file", path=path)
-    steps = {
-        kind: f"Import it with: mvtrain import {name} {{path}} --output NEW" for kind, name in _IMPORTED_BY.items()
-    }
+    steps = _import_steps()
     steps["project-table"] = f"Give the config file {path.parent / 'config.yaml'} to mvtrain evaluate."
     default = "Give the config.yaml or the folder of a labeled project to mvtrain evaluate."
     steps["file"] = default
@@ -169,25 +162,10 @@ def check_sources(command: str, paths: Iterable[Path], file_format: str = "") ->
             "keypoint-table": "Give its folder {folder} and the names of the views with --views.",
         }
         default = "Give a folder that mvtrain predict wrote."
-        right: tuple[str, ...] = (
-            "run",
-            "folder",
-            "folder-of-tables",
-            "folder-of-videos",
-            "folder-of-json",
-            "keypoint-json",
-            "file",
-        )
+        right: tuple[str, ...] = ("run", "file", "keypoint-json", *_FOLDERS)
     elif file_format in _ACCEPTED_BY_IMPORT:
         expected = _ACCEPTED_BY_IMPORT[file_format][0]
-        right = (
-            *_ACCEPTED_BY_IMPORT[file_format][1],
-            "file",
-            "folder",
-            "folder-of-images",
-            "folder-of-videos",
-            "folder-of-tables",
-        )
+        right = ("file", *_ACCEPTED_BY_IMPORT[file_format][1], *_FOLDERS)
         steps = {
             **_import_steps(),
             "project": "It is a project already: mvtrain check {path}/config.yaml",

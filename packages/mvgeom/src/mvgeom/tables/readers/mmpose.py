@@ -32,7 +32,7 @@ __all__ = ["DESCRIPTION", "NAME", "load", "matches"]
 NAME = "mmpose"
 DESCRIPTION = "MMPose's predictions, a JSON file per video or a folder of them per image"
 
-_MARKS = ('"keypoint_scores"', '"instances"', '"instance_info"')
+_MARKS = ('"keypoint_scores"', '"instances"', '"instance_info"', '"meta_info"')
 
 
 def matches(path: Path) -> bool:
