@@ -169,6 +169,18 @@ def test_height_comes_before_width_on_disk(tmp_path: Path) -> None:
     assert (tmp_path / "v_bbox.csv").read_text() == ",x,y,h,w\n0,1,2,40.5,30\n"
 
 
+def test_tables_saved_by_a_spreadsheet(tmp_path: Path) -> None:
+    for separator in ";\t":
+        for decimal in ".,":
+            cells = [["", "x", "y", "h", "w"], ["a/1.png", "1.5", "2", "8", "9.25"], ["a/2.png", "1", "2", "8", "9"]]
+            lines = [separator.join(row).replace(".5", f"{decimal}5").replace(".25", f"{decimal}25") for row in cells]
+            path = write(tmp_path, "\n".join(lines) + "\n")
+            np.testing.assert_array_equal(read_labeled_boxes(path).boxes, [[1.5, 2, 9.25, 8], [1, 2, 9, 8]])
+            np.testing.assert_array_equal(read_video_boxes(path), [[1.5, 2, 9.25, 8], [1, 2, 9, 8]])
+    with raises_input("bad-number", found=("1,5", "2.5")):
+        read_video_boxes(write(tmp_path, ";x;y;h;w\n0;1,5;2.5;8;9\n"))
+
+
 def test_columns_are_found_by_name(tmp_path: Path) -> None:
     path = write(tmp_path, "image, w,h,x,score,y\na.png,30,40,1,0.9,2\n")
     np.testing.assert_array_equal(read_labeled_boxes(path).boxes, [[1, 2, 30, 40]])

@@ -150,7 +150,7 @@ def test_paths_with_brackets_are_printed_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "rig[bold].toml"
     assert fails("missing-file", "show", path) == f"error: {path}: no such file or folder\n"
     path.mkdir()
-    assert "rig[bold].toml" in fails("unknown-format", "show", path)
+    assert "rig[bold].toml" in fails("unsupported-file", "show", path, kind="empty-folder")
 
 
 def test_an_error_of_the_system_is_one_line(calibration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,7 +325,7 @@ def test_triangulate_mistakes(calibration: Path, tmp_path: Path) -> None:
     fails("too-few-views", "triangulate", calibration, arguments[0], *output, found=1, expected=2)
     cam9 = arguments[1].replace("right=", "cam9=")
     fails("missing-view", "triangulate", calibration, arguments[0], cam9, *output, view="cam9")
-    fails("bad-option", "triangulate", calibration, "left.csv", *output, option="VIEW=CSV")
+    fails("bad-option", "triangulate", calibration, "left.csv", *output, option="VIEW=PATH")
     fails("duplicate-name", "triangulate", calibration, arguments[0], arguments[0], *output, name="left")
     fails("missing-file", "triangulate", calibration, arguments[0], "top=missing.csv", *output, path="missing.csv")
     fails("out-of-range", "triangulate", calibration, *arguments, *output, "--noise", 0, argument="noise")

@@ -39,13 +39,9 @@ class InputError(ValueError):
         """
         return type(self)(f"{prefix}{self}", code=self.code, **{**self.facts, **facts})
 
-    def suffixed(self, suffix: str) -> InputError:
-        """Return the error with the same code and facts, and a suffix behind its message.
-
-        Args:
-            suffix: Text that adds what to do where the error is known better, such as the name of an option.
-        """
-        return type(self)(f"{self}{suffix}", code=self.code, **self.facts)
+    def advised(self, step: str) -> InputError:
+        """Return the error with the same code and facts, and the user's next step after its message."""
+        return type(self)(f"{str(self).rstrip('.')}. {step}", code=self.code, **self.facts)
 
     def __getattr__(self, name: str) -> Any:
         """Return the fact with this name."""

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from mvgeom.errors import InputError
 from mvgeom.images import decode_image, is_turned, to_8_bits
+from mvgeom.path_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mvgeom.videos import Video, match_videos, open_video
 from mvgeom.videos import read_frames as read_video_frames
 
@@ -31,9 +32,6 @@ __all__ = [
 ]
 
 Image = npt.NDArray[np.uint8]
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm")
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".webm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +166,7 @@ def match_sources(sources: Mapping[str, Source], match: Literal["name", "order"]
     try:
         matched = match_videos(videos, [source.name for source in with_video])
     except InputError as error:
-        raise error.suffixed(": match by order") from error
+        raise error.advised("Give --match order (match='order').") from error
     opened = {source.name: video for source, video in zip(with_video, matched, strict=True)}
     return {name: replace(source, matched=opened.get(source.name)) for name, source in sources.items()}
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
+from mvgeom.tables.cells import find_delimiter, has_decimal_commas, to_decimal_point
 
 __all__ = ["LabeledBoxes", "read_labeled_boxes", "read_video_boxes", "write_labeled_boxes", "write_video_boxes"]
 
@@ -200,7 +201,9 @@ def write_video_boxes(path: str | Path, boxes: np.ndarray) -> None:
 
 def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Read header and rows with their line numbers; blank lines at the end are ignored."""
-    reader = csv.reader(io.StringIO(read_text(path), newline=""))
+    text = read_text(path)
+    delimiter = find_delimiter(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         lines = [(reader.line_num, cells) for cells in reader]
     except csv.Error as error:
@@ -227,6 +230,8 @@ def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             code="empty-file",
             path=path,
         )
+    if has_decimal_commas(path, delimiter, (cell for _, cells in lines[1:] for cell in cells)):
+        lines[1:] = [(number, [to_decimal_point(cell) for cell in cells]) for number, cells in lines[1:]]
     return lines[0][1], lines[1:]
 
 

@@ -47,7 +47,12 @@ def import_project(
     every: Annotated[int, typer.Option(help="Of the predictions, take every so many-th frame.")] = 1,
 ) -> None:
     """Turn a labeled project of DeepLabCut, SLEAP, anipose or COCO keypoints into a project folder."""
-    check_inputs(calibration, media)
+    from mvtrain.cli.path_roles import check_options, check_sources
+
+    check_inputs(media)
+    check_options(calibration=calibration)
+    named = [Path(text.partition("=")[2]) for text in view or () if text.partition("=")[2]]
+    check_sources("import", [*(sources or ()), *named], file_format)
 
     from mvtrain.exchange.run_import import ImportOptions
     from mvtrain.exchange.run_import import import_project as run_import

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mvtrain.cli.options import BatchSizeOption, CheckpointOption, RunArgument, check_inputs, make_console, print_start
-from mvtrain.runtime.folders import check_run_folder
+from mvtrain.cli.options import BatchSizeOption, CheckpointOption, RunArgument, make_console, print_start
 
 
 def predict(
@@ -49,8 +48,11 @@ def predict(
     devices: Annotated[int, typer.Option(min=1, help="Number of devices; they share the sessions.")] = 1,
 ) -> None:
     """Predict 2D and, with calibration, 3D keypoints of recordings; the same command goes on with a stopped one."""
-    check_run_folder(run)
-    check_inputs(calibration, boxes)
+    from mvtrain.cli.path_roles import check_options, check_predict_inputs, check_run
+
+    check_run(run)
+    check_predict_inputs(inputs)
+    check_options(calibration=calibration, boxes=boxes)
     print_start(run)
 
     from mvtrain.predict.run_predict import PredictOptions

@@ -98,7 +98,7 @@ def open_videos(job: Job) -> tuple[tuple[Video, ...], tuple[str, ...]]:
             matched = match_videos(videos, [video.path.name for video in videos])
         return matched, tuple(str(warning.message) for warning in caught)
     except InputError as error:
-        advised = error.suffixed(": give --ignore-frame-rates")
+        advised = error.advised("Give --ignore-frame-rates.")
         raise advised.prefixed(f"session {job.session.name!r}: ", session=job.session.name) from error
 
 
