@@ -223,7 +223,12 @@ READERS: dict[str, tuple[Callable[[list[Path], Path], Rows], tuple[str, ...]]] =
 }
 """Readers of several videos, and the modules that read them."""
 
-ONE_VIDEO = {"predict/saved_predictions.py": "the frame rate", "predict/run_predict.py": "check of the headers"}
+ONE_VIDEO = {
+    "predict/saved_predictions.py": "the frame rate",
+    "predict/run_predict.py": "check of the headers",
+    "exchange/crop_boxes.py": "the size",
+    "exchange/stored_pixels.py": "the size",
+}
 """Modules that take from a video what does not depend on other videos."""
 
 
