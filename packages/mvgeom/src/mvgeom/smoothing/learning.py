@@ -1,0 +1,323 @@
+"""Noise learned from a recording: each view is predicted from the others, and the noise makes its keypoints likely.
+
+A smoother that is judged by its own residuals learns to trust what it fits. A view that is left out of the whole
+recording is an independent judge: its residuals hold its own error, the uncertainty of the others, and the motion. A
+single view has no such judge. Its noise follows from the residuals of its smoothed trajectories, and errors that are
+correlated in time cannot be told from motion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize, minimize_scalar
+
+from mvgeom.smoothing.noise import OUTLIER_AREA, Noise, log_density
+from mvgeom.smoothing.passes import Estimate, SingleFrames, first_estimate, improve, reconstruct_frames
+from mvgeom.smoothing.state_space import transpose
+from mvgeom.smoothing.trajectories import Observations, Trajectories, linearize, project_covariance, smooth_once
+
+__all__ = ["estimate_correlation", "learn"]
+
+Floats = npt.NDArray[np.float64]
+
+MAX_ROUNDS = 10
+TOLERANCE = 0.05
+"""Relative change of the noise of views and keypoints at which learning ends."""
+
+HASTE = 1.5
+"""Exponent of the updates of the intensity of motion, which converge slowly by themselves."""
+
+BOLDNESS = (2.0, 4.0, 8.0, 16.0)
+"""Factors of the intensity of motion that are tried."""
+
+BLOCK = 25
+"""Frames whose likelihoods are taken for one sample, as neighboring frames have the same errors."""
+
+MAX_LAG = 100
+NUM_LAGS = 12
+MIN_PAIRS = 50
+MAX_SHARE = 0.98
+MAX_DECAY = 0.998
+MIN_CORRELATION = 0.05
+"""Correlation from frame to frame that is taken for none."""
+
+SCALES = (0.01, 1000.0)
+FLOORS = (0.05, 1000.0)
+"""px; the smallest is far below what labels and networks reach."""
+
+OUTLIER_SHARES = (0.005, 0.3)
+MAX_SAMPLES = 5000
+"""Keypoints of a view that its noise is fitted to; more are thinned evenly."""
+
+
+def learn(stretches: Sequence[Observations]) -> Noise:
+    """Learn the noise from some stretches of a recording.
+
+    Args:
+        stretches: Stretches without gaps between their frames, each of three frames or more, with the same views and
+            keypoints.
+    """
+    frames = [reconstruct_frames(stretch) for stretch in stretches]
+    estimates = [first_estimate(stretch, alone) for stretch, alone in zip(stretches, frames, strict=True)]
+    known = np.any([estimate.known for estimate in estimates], axis=0)
+    noise = _first_noise(stretches, frames, estimates)
+    if not known.any():
+        return noise
+    for _ in range(MAX_ROUNDS):
+        before = noise
+        passes = [improve(stretch, noise, estimate) for stretch, estimate in zip(stretches, estimates, strict=True)]
+        estimates = [estimate for _, estimate in passes]
+        noise = _with_motion(noise, [smoothed for smoothed, _ in passes])
+        noise = _with_outliers(noise, stretches, estimates)
+        noise = _with_views(noise, stretches, _judge_all(stretches, noise, estimates))
+        if _difference(before, noise) < TOLERANCE:
+            break
+    return noise if stretches[0].points.shape[1] == 1 else _with_bold_motion(noise, stretches, estimates)
+
+
+def estimate_correlation(residuals: Sequence[Floats], times: Sequence[Floats]) -> tuple[float, float]:
+    """Estimate which share of the errors is correlated in time, and how fast it decays.
+
+    The residuals of a single frame's triangulation are combinations of its keypoints' errors, fixed as long as the
+    geometry and the views in use stay. They have the autocorrelation of the errors, which `share * decay ** lag` is
+    fitted to. Frames are compared only where they use the same views.
+
+    Args:
+        residuals: Per stretch (T, V, K, 2) residuals of single frames; NaN is missing.
+        times: Per stretch (T,) times in typical steps.
+
+    Returns:
+        Share of the variance that is correlated, and its correlation one unit of time later; zeros if there is none,
+        or too little to tell.
+    """
+    longest = max(len(part) for part in residuals)
+    lags = np.unique(np.geomspace(1, max(1, min(MAX_LAG, longest // 4)), NUM_LAGS).astype(int))
+    known = [np.isfinite(part).all(-1) for part in residuals]
+    filled = [np.where(there[..., None], part, 0.0) for part, there in zip(residuals, known, strict=True)]
+    correlations, distances, pairs = [], [], []
+    for lag in lags:
+        product = square = number = 0.0
+        for part, there in zip(filled, known, strict=True):
+            alike = (there[lag:] == there[:-lag]).all(1, keepdims=True) & there[lag:]
+            later, earlier = part[lag:][alike], part[:-lag][alike]
+            product += float((later * earlier).sum())
+            square += float((later**2 + earlier**2).sum()) / 2
+            number += len(later)
+        if number < MIN_PAIRS or square == 0:
+            continue
+        correlations.append(product / square)
+        distances.append(float(np.median(np.concatenate([time[lag:] - time[:-lag] for time in times]))))
+        pairs.append(number)
+    if len(correlations) < 2:
+        return 0.0, 0.0
+    target, distance, weight = np.array(correlations), np.array(distances), np.array(pairs) / max(pairs)
+
+    def misfit(values: Floats) -> float:
+        return float((weight * (values[0] * values[1] ** distance - target) ** 2).sum())
+
+    first = float(np.clip(target[0], 0.01, MAX_SHARE))
+    fits = [minimize(misfit, (first, decay), bounds=[(0, MAX_SHARE), (0, MAX_DECAY)]) for decay in (0.3, 0.8, 0.97)]
+    share, decay = min(fits, key=lambda fit: float(fit.fun)).x
+    return (float(share), float(decay)) if share * decay >= MIN_CORRELATION else (0.0, 0.0)
+
+
+def _first_noise(
+    stretches: Sequence[Observations], frames: Sequence[SingleFrames], estimates: Sequence[Estimate]
+) -> Noise:
+    """Return noise from single frames: stated covariances as they are, motion from second differences."""
+    num_views, num_keypoints = stretches[0].points.shape[1:3]
+    sigma = float(np.nanmedian([alone.noise for alone in frames])) if any(
+        np.isfinite(alone.noise) for alone in frames
+    ) else 1.0
+    unit = float(np.median([estimate.unit for estimate in estimates]))
+    second = np.concatenate([np.diff(alone.points, n=2, axis=0) for alone in frames])
+    square = np.square(second).transpose(1, 0, 2).reshape(num_keypoints, -1)
+    typical = np.array([np.nanmedian(row) if np.isfinite(row).any() else 0.0 for row in square]) / 0.455
+    # A second difference has the variance 2/3 q of motion (for steps of 1), and 6 sigma^2 of noise.
+    motion = np.maximum(typical - 6 * unit**2, 0.01 * unit**2) * 1.5
+    share, decay = 0.0, 0.0
+    if num_views > 1:
+        share, decay = estimate_correlation([a.residual for a in frames], [stretch.times for stretch in stretches])
+    return Noise(
+        scale=np.ones(num_views),
+        floor=np.full(num_views, np.clip(sigma, *FLOORS)),
+        keypoint=np.ones(num_keypoints),
+        share=share,
+        decay=decay,
+        motion=motion,
+        outliers=0.02,
+    )
+
+
+def _with_motion(noise: Noise, smoothed: Sequence[Trajectories]) -> Noise:
+    """Update the intensity of motion by the mean energy of its disturbances: expectation maximization, hastened."""
+    energy = np.concatenate([part.activity for part in smoothed])
+    factor = energy.mean(0) if len(energy) else 1.0
+    return replace(noise, motion=noise.motion * factor**HASTE)
+
+
+def _with_outliers(noise: Noise, stretches: Sequence[Observations], estimates: Sequence[Estimate]) -> Noise:
+    """Update the share of outliers."""
+    present = np.concatenate([stretch.present for stretch in stretches])
+    weights = np.concatenate([estimate.weights for estimate in estimates])
+    share = 1 - weights[present].mean() if present.any() else 0.0
+    return replace(noise, outliers=float(np.clip(share, *OUTLIER_SHARES)))
+
+
+def _with_bold_motion(noise: Noise, stretches: Sequence[Observations], estimates: Sequence[Estimate]) -> Noise:
+    """Take the most intense motion that is not less likely, by two standard errors, than the present one.
+
+    The likelihood of left-out views is flat in the intensity, as it is dominated by their own noise. A prior that is
+    too stiff lags behind the fastest frames and understates their errors; one that is too loose only smooths less.
+    """
+
+    def scores(candidate: Noise) -> Floats:
+        residual, predicted, counted = _judge_all(stretches, candidate, estimates)
+        own = candidate.covariance(np.concatenate([stretch.covariance for stretch in stretches]))
+        density = np.full(counted.shape, np.nan)
+        inlier = np.log1p(-noise.outliers) + log_density(residual[counted], (predicted + own)[counted])
+        density[counted] = np.logaddexp(inlier, np.log(noise.outliers / OUTLIER_AREA))
+        blocks = np.arange(len(density)) // BLOCK
+        return np.array([np.nansum(density[blocks == block]) for block in np.unique(blocks)])
+
+    present, chosen = scores(noise), noise
+    for factor in BOLDNESS:
+        bold = replace(noise, motion=noise.motion * factor)
+        loss = present - scores(bold)
+        if len(loss) < 2 or loss.mean() > 2 * loss.std(ddof=1) / np.sqrt(len(loss)):
+            break
+        chosen = bold
+    return chosen
+
+
+def _judge_all(
+    stretches: Sequence[Observations], noise: Noise, estimates: Sequence[Estimate]
+) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+    """Return the results of `_judge` for all stretches, one after the other."""
+    judged = [_judge(stretch, noise, estimate) for stretch, estimate in zip(stretches, estimates, strict=True)]
+    residual, predicted, counted = (np.concatenate(parts) for parts in zip(*judged, strict=True))
+    return residual, predicted, counted
+
+
+def _judge(
+    observations: Observations, noise: Noise, estimate: Estimate
+) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+    """Predict each view from the others, over the whole stretch.
+
+    Returns:
+        Residuals (T, V, K, 2) in px; their covariances (T, V, K, 2, 2) but for the view's own noise, or of a single
+        view the negative of what its own trajectory takes away from them; and which count (T, V, K).
+    """
+    num_views = observations.points.shape[1]
+    if num_views == 1:
+        smoothed = smooth_once(
+            estimate.points, observations, noise, estimate.weights, estimate.activity, estimate.unit
+        )
+        projected, derivative = linearize(smoothed.points, observations.cameras)
+        predicted = -project_covariance(derivative, smoothed.covariance)
+    else:
+        others = ~np.eye(num_views, dtype=bool)[:, None, :, None]
+        left_out = smooth_once(
+            estimate.points, observations, noise, estimate.weights * others, estimate.activity, estimate.unit
+        )
+        views = [
+            (pixels[:, view], project_covariance(derivative, covariance)[:, view])
+            for view, covariance in enumerate(left_out.covariance)
+            for pixels, derivative in [linearize(left_out.points[view], observations.cameras)]
+        ]
+        projected, predicted = (np.stack(parts, axis=1) for parts in zip(*views, strict=True))
+    residual = observations.points - projected
+    counted = np.isfinite(residual).all(-1) & np.isfinite(predicted).all((-2, -1))
+    return residual, predicted, counted
+
+
+def _with_views(
+    noise: Noise,
+    stretches: Sequence[Observations],
+    judged: tuple[Floats, Floats, npt.NDArray[np.bool_]],
+) -> Noise:
+    """Fit the scale and floor of every view, then the factor of every keypoint."""
+    residual, predicted, counted = judged
+    stated = np.concatenate([stretch.covariance for stretch in stretches])
+    scale, floor = noise.scale.copy(), noise.floor.copy()
+    factors = np.broadcast_to(noise.keypoint, counted.shape[::2])
+    for view in range(len(scale)):
+        chosen = _thinned(counted[:, view])
+        if len(chosen[0]):
+            factor = factors[chosen]
+            scale[view], floor[view] = _fit_view(
+                residual[:, view][chosen] / factor[:, None],
+                predicted[:, view][chosen] / factor[:, None, None] ** 2,
+                stated[:, view][chosen],
+                (scale[view], floor[view]),
+                noise.outliers,
+            )
+    noise = replace(noise, scale=scale, floor=floor)
+    own = replace(noise, keypoint=np.ones_like(noise.keypoint)).covariance(stated)
+    keypoint = noise.keypoint.copy()
+    for number in range(len(keypoint)):
+        chosen = _thinned(counted[..., number])
+        if len(chosen[0]):
+            parts = (values[:, :, number][chosen] for values in (residual, predicted, own))
+            keypoint[number] = _fit_factor(*parts, noise.outliers)
+    common = float(np.exp(np.log(keypoint).mean()))
+    return replace(noise, scale=scale * common, floor=floor * common, keypoint=keypoint / common)
+
+
+def _fit_view(
+    residual: Floats, predicted: Floats, stated: Floats, start: tuple[float, float], outliers: float
+) -> tuple[float, float]:
+    """Fit scale and floor to residuals (N, 2), given covariances (N, 2, 2) of the prediction and those stated."""
+
+    def loss(logarithms: Floats) -> float:
+        scale, floor = np.exp(logarithms)
+        own = scale**2 * stated + floor**2 * np.eye(2)
+        # Without doubtful keypoints nothing determines the scale but this weak pull towards 1.
+        return _negative_log_likelihood(residual, predicted, own, outliers) + 0.5 * float(logarithms[0]) ** 2
+
+    bounds = np.log([SCALES, FLOORS])
+    fitted = minimize(loss, np.clip(np.log(start), *bounds.T), bounds=bounds)
+    scale, floor = np.exp(fitted.x)
+    return float(scale), float(floor)
+
+
+def _fit_factor(residual: Floats, predicted: Floats, own: Floats, outliers: float) -> float:
+    """Fit a factor of the standard deviations of the covariances `own` (N, 2, 2), as `_fit_view` fits its two."""
+
+    def loss(logarithm: float) -> float:
+        own_now = np.exp(2 * logarithm) * own
+        return _negative_log_likelihood(residual, predicted, own_now, outliers) + 0.5 * logarithm**2
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-2.5, 2.5), method="bounded").x))
+
+
+def _negative_log_likelihood(residual: Floats, predicted: Floats, own: Floats, outliers: float) -> float:
+    """Return the negative log likelihood of residuals, of which a share are outliers.
+
+    Where `predicted` is negative, it is the part that the trajectory took from the residuals: the expectation over the
+    trajectory's uncertainty is taken instead (expectation maximization).
+    """
+    if len(predicted) and predicted[0, 0, 0] < 0:
+        square = residual[:, :, None] * residual[:, None, :] - predicted
+        trace = (np.linalg.inv(own) * transpose(square)).sum((-2, -1))
+        inlier = -0.5 * (trace + np.log(np.linalg.det(own))) - np.log(2 * np.pi)
+    else:
+        inlier = log_density(residual, predicted + own)
+    return -float(np.logaddexp(np.log1p(-outliers) + inlier, np.log(outliers / OUTLIER_AREA)).sum())
+
+
+def _thinned(counted: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.intp], ...]:
+    """Return the indices of what counts, at most `MAX_SAMPLES` of them, spread evenly."""
+    chosen = np.nonzero(counted)
+    step = max(1, -(-len(chosen[0]) // MAX_SAMPLES))
+    return tuple(index[::step] for index in chosen)
+
+
+def _difference(before: Noise, after: Noise) -> float:
+    """Return the largest relative change of the noise of views and keypoints; scales change with floors."""
+    pairs = [(before.floor, after.floor), (before.keypoint, after.keypoint)]
+    return max(float(np.abs(np.log(new / old)).max()) for old, new in pairs)
