@@ -21,13 +21,14 @@ import cv2
 import torch
 from rich.console import Console
 
+from mvgeom.videos import count_frames, open_video
 from mvtrain.model.run_folder import load_run
 from mvtrain.predict.predictor import Predictor
 from mvtrain.predict.recordings import Session, find_calibration, find_sessions, load_calibration
 from mvtrain.predict.session import Job, predict_session
 from mvtrain.predict.timing import frame_progress
-from mvtrain.predict.video import count_frames, find_boxes, open_video, read_crops
 from mvtrain.predict.video_batches import read_video_batches
+from mvtrain.predict.video_boxes import find_boxes, read_crops
 from mvtrain.runtime.interruption import Interruption
 
 

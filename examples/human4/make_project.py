@@ -29,7 +29,7 @@ from mvaug.warp import warp_image
 from mvgeom import CameraGroup, affine, boxes
 from mvgeom.errors import InputError
 from mvgeom.tables import write_labeled_boxes, write_video_boxes
-from mvtrain.predict.video import open_video, read_frames
+from mvgeom.videos import open_video, read_frames
 
 VERSION = "0.8.4"
 """Last version of pose2sim whose wheel has detections; with later ones a detector has to be run."""

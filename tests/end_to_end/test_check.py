@@ -199,7 +199,9 @@ def test_labels_in_pixels_of_another_image_size(root: Path, run: Run) -> None:
 def test_a_keypoint_that_training_never_sees(root: Path, run: Run) -> None:
     for view in VIEWS:
         edit_table(root, view, lambda table, scorer: table.__setitem__((scorer, "nose", "visible"), 0))
-    finding = run(root / "config.yaml").only("never_labelled")
+    findings = run(root / "config.yaml").findings
+    assert list(findings) == ["never_labelled", "unlabeled_places"]  # the places are still in the table
+    finding = findings["never_labelled"]
     assert finding["severity"] == "error"
     assert finding["text"].startswith("nose: ")
 

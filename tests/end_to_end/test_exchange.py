@@ -176,7 +176,8 @@ def test_converted_predictions_are_the_same_in_every_format(project: Project, tm
         found = np.concatenate([dataset.position.values, dataset.confidence.values[:, None]], axis=1)
         np.testing.assert_array_equal(np.swapaxes(found[..., 0], 1, 2).reshape(len(rows), -1), written)
     anipose = load_dataset(tmp_path / "anipose" / session / "pose-3d" / f"{session}.csv", source_software="Anipose")
-    anipose = anipose.sel(keypoints=list(project.keypoint_names))  # movement puts anipose's keypoints in another order
+    keypoint = anipose.position.dims[2]  # `keypoints` before movement 0.16
+    anipose = anipose.sel({keypoint: list(project.keypoint_names)})  # movement sorts anipose's keypoints
     np.testing.assert_array_equal(np.swapaxes(anipose.position.values[..., 0], 1, 2), written_3d)
 
 
@@ -191,7 +192,8 @@ def test_files_of_predict_are_converted(tmp_path: Path, mvtrain) -> None:
     with xr.load_dataset(tmp_path / "nc" / "mouse.nc") as dataset:
         for view in VIEWS:
             written = pd.read_csv(run / "video_preds" / f"mouse_{view}.csv", header=[0, 1, 2], index_col=0)
-            found = dataset.sel(view=view, keypoints="spine", individuals="subject")
+            keypoint, individual = dataset.position.dims[-2:]
+            found = dataset.sel({"view": view, keypoint: "spine", individual: "subject"})
             expected = written["mvtrain"]["spine"].reindex(range(4))
             np.testing.assert_array_equal(found.position, expected[["x", "y"]])
             np.testing.assert_array_equal(found.confidence, expected["likelihood"])

@@ -22,7 +22,7 @@ from helpers.command import Outcome, run_mvtrain
 from helpers.errors import raises_input
 from helpers.runs import KEYPOINTS, VIEWS, cameras, make_run
 from helpers.tiny import generate_tiny_project
-from helpers.videos import SIZE, damage_frames, write_session
+from helpers.videos import SIZE, damage_frames, drop, encode, write_session
 from mvgeom import CameraGroup
 from mvgeom.tables import read_keypoints, read_video_boxes, write_video_boxes
 from mvtrain.config import load_config, save_config
@@ -388,6 +388,26 @@ def test_a_subject_is_tracked_without_boxes(run: Path, recorded: Path, tmp_path:
     assert outcome.status == 2
     assert "--track" in outcome.err
     assert "data.data_dir" in outcome.err
+
+
+def test_an_image_that_is_missing_by_its_time_is_an_empty_row_of_its_view(tmp_path: Path, predict) -> None:
+    (tmp_path / "videos").mkdir()
+    paths = [tmp_path / "videos" / f"mouse_{view}.mkv" for view in VIEWS]
+    encode(paths, [drop(), drop(4, 5), drop(9)], "-c:v", "mjpeg", count=10)
+    outcome = predict(tmp_path / "videos", "--output", tmp_path / "out")
+    assert outcome.status == 0, outcome.err
+    assert "mouse_left.mkv: 2 frames" in outcome.out
+    points, _ = read(tmp_path / "out")
+    missing = np.zeros((10, 3), dtype=bool)
+    missing[4:6, 1] = missing[9, 2] = True
+    np.testing.assert_array_equal(np.isnan(points).all((-1, -2)), missing)
+    summary = json.loads((tmp_path / "out" / "mouse_prediction.json").read_text())
+    assert [view["frames"] for view in summary["views"]] == [10, 10, 9]
+    assert [view.get("without_image") for view in summary["views"]] == [None, 2, None]
+
+    again = predict(tmp_path / "videos", "--output", tmp_path / "out", "--ignore-frame-rates")
+    assert again.status == 0, again.err
+    assert not np.isnan(read(tmp_path / "out")[0][:8]).any()
 
 
 def test_frame_rates_that_differ_are_refused(tmp_path: Path, predict) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 SIZE = (64, 48)
 
@@ -76,3 +78,51 @@ def cut_off(path: Path, share: float) -> None:
     """Keep only the first part of a file."""
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
+
+
+def numbered(count: int) -> list[np.ndarray]:
+    """(48, 64, 3) BGR images that state their number in 8 blocks of black and white, for `read_number`."""
+    images = []
+    for number in range(count):
+        bits = [255 * (number >> bit & 1) for bit in range(7)] + [255]  # the last says that there is an image
+        blocks = np.array(bits, dtype=np.uint8).reshape(2, 4).repeat(24, axis=0).repeat(16, axis=1)
+        images.append(np.repeat(blocks[..., None], 3, axis=-1))
+    return images
+
+
+def read_number(image: np.ndarray | None) -> int | None:
+    """Number of an image of `numbered`, of any size and compression; None for no image, or a black one."""
+    if image is None:
+        return None
+    gray = image if image.ndim == 2 else image.mean(axis=-1)
+    height, width = gray.shape
+    centers = gray[[height // 4, 3 * height // 4]][:, [(2 * block + 1) * width // 8 for block in range(4)]]
+    *bits, shown = (centers.ravel() > 127).tolist()
+    return sum(bit << place for place, bit in enumerate(bits)) if shown else None
+
+
+def ffmpeg(*arguments: object, stdin: bytes | None = None) -> None:
+    """Run the ffmpeg of imageio-ffmpeg, which sleap-io depends on; the test is skipped where it is not installed."""
+    program = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
+    command = [program, "-y", "-v", "error", *map(str, arguments)]
+    subprocess.run(command, input=stdin, check=True, capture_output=True)
+
+
+def encode(paths: Sequence[Path], filters: Sequence[str], *codec: str, count: int = 20, fps: int = 25) -> list[Path]:
+    """Encode `numbered` images as one video per path, each through a filter that may drop images or shift times."""
+    split = f"[0:v]split={len(paths)}" + "".join(f"[in{view}]" for view in range(len(paths)))
+    chains = [f"[in{view}]{each}[out{view}]" for view, each in enumerate(filters)]
+    outputs = [
+        argument
+        for view, path in enumerate(paths)
+        for argument in ("-map", f"[out{view}]", "-fps_mode", "passthrough", *codec, path)
+    ]
+    frames = b"".join(image.tobytes() for image in numbered(count))
+    layout = ("-f", "rawvideo", "-pix_fmt", "bgr24", "-s", "64x48", "-r", fps)
+    ffmpeg(*layout, "-i", "-", "-filter_complex", ";".join([split, *chains]), *outputs, stdin=frames)
+    return list(paths)
+
+
+def drop(*numbers: int) -> str:
+    """Filter of `encode` that drops images, and keeps the times of the others."""
+    return "select='not(" + ("+".join(f"eq(n,{number})" for number in numbers) or "0") + ")'"

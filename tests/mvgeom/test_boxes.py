@@ -157,6 +157,8 @@ def test_files_round_trip(seed: int, tmp_path_factory: pytest.TempPathFactory) -
     np.testing.assert_array_equal(again.boxes, original)
     np.testing.assert_array_equal(again.select([images[4], images[1]]), original[[4, 1]])
     original[3] = np.nan
+    write_labeled_boxes(folder / "bboxes_top.csv", images, original)
+    np.testing.assert_array_equal(read_labeled_boxes(folder / "bboxes_top.csv").boxes, original)
     write_video_boxes(folder / "fly_top_bbox.csv", original)
     np.testing.assert_array_equal(read_video_boxes(folder / "fly_top_bbox.csv", 6), original)
     assert sorted(path.name for path in folder.iterdir()) == ["bboxes_top.csv", "fly_top_bbox.csv"]
@@ -167,11 +169,32 @@ def test_height_comes_before_width_on_disk(tmp_path: Path) -> None:
     assert (tmp_path / "v_bbox.csv").read_text() == ",x,y,h,w\n0,1,2,40.5,30\n"
 
 
+def test_tables_saved_by_a_spreadsheet(tmp_path: Path) -> None:
+    for separator in ";\t":
+        for decimal in ".,":
+            cells = [["", "x", "y", "h", "w"], ["a/1.png", "1.5", "2", "8", "9.25"], ["a/2.png", "1", "2", "8", "9"]]
+            lines = [separator.join(row).replace(".5", f"{decimal}5").replace(".25", f"{decimal}25") for row in cells]
+            path = write(tmp_path, "\n".join(lines) + "\n")
+            np.testing.assert_array_equal(read_labeled_boxes(path).boxes, [[1.5, 2, 9.25, 8], [1, 2, 9, 8]])
+            np.testing.assert_array_equal(read_video_boxes(path), [[1.5, 2, 9.25, 8], [1, 2, 9, 8]])
+    with raises_input("bad-number", found=("1,5", "2.5")):
+        read_video_boxes(write(tmp_path, ";x;y;h;w\n0;1,5;2.5;8;9\n"))
+
+
 def test_columns_are_found_by_name(tmp_path: Path) -> None:
     path = write(tmp_path, "image, w,h,x,score,y\na.png,30,40,1,0.9,2\n")
     np.testing.assert_array_equal(read_labeled_boxes(path).boxes, [[1, 2, 30, 40]])
     path = write(tmp_path, "\ufeffx,y,h,w\n1,2,40,30\n,,,\n3,4,40,30\n")
     np.testing.assert_array_equal(read_video_boxes(path), [[1, 2, 30, 40], [np.nan] * 4, [3, 4, 30, 40]])
+
+
+@pytest.mark.parametrize("cell", ["", "nan", "NaN", "NA"])
+def test_empty_boxes_are_missing_in_both_readers(tmp_path: Path, cell: str) -> None:
+    """An image or frame without an animal."""
+    path = write(tmp_path, f",x,y,h,w\na.png,1,2,40,30\nb.png{f',{cell}' * 4}\n")
+    expected = [[1, 2, 30, 40], [np.nan] * 4]
+    np.testing.assert_array_equal(read_labeled_boxes(path).select(["a.png", "b.png"]), expected)
+    np.testing.assert_array_equal(read_video_boxes(path), expected)
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is absent")
@@ -219,7 +242,6 @@ def test_messages_of_both_readers(text: str, expected: Expectation, tmp_path: Pa
             ",x,y,h,w\na.png,1,2,3,4\nb.png,1,2,3,4\na.png,1,2,3,4\n",
             raises_input("duplicate-name", line=4, name="a.png", path="bboxes_top.csv"),
         ),
-        (",x,y,h,w\na.png,,,,\n", raises_input("bad-number", line=2, column="x", path="bboxes_top.csv")),
     ],
 )
 def test_messages_of_labeled_boxes(text: str, expected: Expectation, tmp_path: Path) -> None:
@@ -253,7 +275,7 @@ def test_messages_about_files_and_counts(tmp_path: Path) -> None:
             raises_input("wrong-shape", argument="boxes", found=(2, 4)),
         ),
         (
-            lambda path: write_labeled_boxes(path, ["a"], np.full((1, 4), np.nan)),
+            lambda path: write_labeled_boxes(path, ["a"], np.array([[np.nan, 1, 2, 3]])),
             raises_input("out-of-range", argument="boxes", row="a"),
         ),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import cv2
@@ -122,6 +123,26 @@ def test_boards_of_all_cameras(board: Board, tmp_path: Path) -> None:
     np.testing.assert_allclose(
         found.points[0, 1] - found.points[0, 0], np.tile([8.0, 0.0], (len(found.object_points), 1)), atol=0.4
     )
+
+
+def test_the_orientation_of_photographs_is_ignored_and_noted(tmp_path: Path) -> None:
+    """A camera that looks down writes any orientation, another one in the next image."""
+    given = sources(tmp_path, CHESSBOARD)
+    expected = detect_boards(given, CHESSBOARD)
+    entry = b"\x01\x12\x00\x03\x00\x00\x00\x01\x00%c\x00\x00"  # tag 0x0112, one 16-bit number
+    for number, path in enumerate(given["cam2"].images):
+        exif = b"MM\x00\x2a\x00\x00\x00\x08\x00\x01" + entry % (1, 6, 3)[number] + b"\x00\x00\x00\x00"
+        chunk = b"eXIf" + exif
+        length, checksum = len(exif).to_bytes(4, "big"), zlib.crc32(chunk).to_bytes(4, "big")
+        content = path.read_bytes()
+        path.write_bytes(content[:33] + length + chunk + checksum + content[33:])  # behind the header
+    assert cv2.imread(str(given["cam2"].images[1])).shape == (800, 600, 3)
+    found = detect_boards(given, CHESSBOARD)
+    np.testing.assert_array_equal(found.points, expected.points)
+    np.testing.assert_array_equal(found.sizes, expected.sizes)
+    (finding,) = found.findings
+    assert (finding.code, finding.severity, finding.cameras) == ("turned_images", "note", ("cam2",))
+    assert finding.evidence == {"images": 2}
 
 
 def test_why_a_chessboard_is_not_found(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_paths_with_brackets_are_printed_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "rig[bold].toml"
     assert fails("missing-file", "show", path) == f"error: {path}: no such file or folder\n"
     path.mkdir()
-    assert "rig[bold].toml" in fails("unknown-format", "show", path)
+    assert "rig[bold].toml" in fails("unsupported-file", "show", path, kind="empty-folder")
 
 
 def test_an_error_of_the_system_is_one_line(calibration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,13 +293,39 @@ def test_triangulate_keypoints_of_crops(calibration: Path, tmp_path: Path) -> No
     np.testing.assert_allclose(read_3d(output)[1], world, atol=1e-4)
 
 
+@pytest.mark.parametrize("of_images", [True, False])
+def test_triangulate_crops_without_an_animal(calibration: Path, tmp_path: Path, of_images: bool) -> None:
+    """Keypoints of a row without a box are missing."""
+    cameras = CameraGroup.load(calibration)
+    world = np.random.default_rng(0).uniform(-0.5, 0.5, (4, 2, 3))
+    names = [f"labeled-data/s/img{row}.png" for row in range(4)]
+    boxes = np.tile([0.0, 0, 320, 480], (4, 1))
+    boxes[2] = np.nan
+    arguments: list[str] = []
+    for view, name in enumerate(cameras.names):
+        pixels = project(world, cameras)[:, view]
+        if of_images:
+            write_keypoints(tmp_path / f"{name}.csv", pixels, rows=names)
+            write_labeled_boxes(tmp_path / f"{name}_boxes.csv", names, boxes)
+        else:
+            write_keypoints(tmp_path / f"{name}.csv", pixels)
+            write_video_boxes(tmp_path / f"{name}_boxes.csv", boxes)
+        arguments += [f"{name}={tmp_path / name}.csv", "--boxes", f"{name}={tmp_path / name}_boxes.csv"]
+    output = tmp_path / "3d.csv"
+    result = run("triangulate", calibration, *arguments, "-o", output, "--crop-size", "320x480")
+    assert result.exit_code == 0, result.output
+    points = read_3d(output)[1]
+    assert np.isnan(points[2]).all()
+    np.testing.assert_allclose(points[[0, 1, 3]], world[[0, 1, 3]], atol=1e-4)
+
+
 def test_triangulate_mistakes(calibration: Path, tmp_path: Path) -> None:
     _, arguments = views(tmp_path, calibration)
     output = ["-o", tmp_path / "3d.csv"]
     fails("too-few-views", "triangulate", calibration, arguments[0], *output, found=1, expected=2)
     cam9 = arguments[1].replace("right=", "cam9=")
     fails("missing-view", "triangulate", calibration, arguments[0], cam9, *output, view="cam9")
-    fails("bad-option", "triangulate", calibration, "left.csv", *output, option="VIEW=CSV")
+    fails("bad-option", "triangulate", calibration, "left.csv", *output, option="VIEW=PATH")
     fails("duplicate-name", "triangulate", calibration, arguments[0], arguments[0], *output, name="left")
     fails("missing-file", "triangulate", calibration, arguments[0], "top=missing.csv", *output, path="missing.csv")
     fails("out-of-range", "triangulate", calibration, *arguments, *output, "--noise", 0, argument="noise")

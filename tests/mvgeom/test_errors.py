@@ -26,6 +26,12 @@ def test_a_prefix_keeps_code_and_facts():
     assert error.facts == {"view": "top", "path": "rig.toml"}
 
 
+def test_advice_keeps_code_and_facts():
+    for message in ("no camera top", "no camera top."):
+        error = InputError(message, code="missing-view", view="top").advised("Give --view.")
+        assert (str(error), error.code, error.facts) == ("no camera top. Give --view.", "missing-view", {"view": "top"})
+
+
 def test_a_worker_process_can_send_it():
     error = InputError("no camera top", code="missing-view", view="top")
     for received in (pickle.loads(pickle.dumps(error)), copy.copy(error)):

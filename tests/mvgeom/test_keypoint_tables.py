@@ -82,8 +82,12 @@ def test_real_label_tables() -> None:
     ("text", "expected"),
     [
         ("a,b\n1,2\n", raises_input("bad-header", path="table.csv")),
-        ("", raises_input("bad-header", path="table.csv")),
-        ("scorer,m\nindividuals,i\nbodyparts,a\ncoords,x\n", raises_input("unsupported-file", path="table.csv")),
+        ("", raises_input("empty-file", path="table.csv")),
+        (
+            "scorer,m,m,m,m\nindividuals,i,i,j,j\nbodyparts,a,a,a,a\ncoords,x,y,x,y\n0,1,2,3,4\n",
+            raises_input("several-individuals", found=("i", "j"), path="table.csv"),
+        ),
+        ("scorer,m,m,m\nbodyparts,a,a,a\ncoords,x,y,z\n0,1,2,3\n", raises_input("unsupported-file", path="table.csv")),
         ("scorer,m\nbodyparts,a,a\ncoords,x,y\n", raises_input("bad-header", path="table.csv")),
         ("scorer,m,m\nbodyparts,a,a\ncoords,x,x\n0,1,2\n", raises_input("duplicate-name", name="a", path="table.csv")),
         ("scorer,m,m\nbodyparts,a,b\ncoords,x,y\n0,1,2\n", raises_input("missing-column", path="table.csv")),

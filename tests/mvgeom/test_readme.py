@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from mvgeom import formats
 from mvgeom.cameras import CameraGroup
+from mvgeom.tables import READERS
 
 README = Path(__file__).parents[2] / "packages" / "mvgeom" / "README.md"
 
@@ -35,4 +36,4 @@ def test_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_all_formats_are_listed() -> None:
     listed = re.findall(r"^\| `(\w+)` \|", README.read_text(), re.MULTILINE)
-    assert set(listed) == set(formats.FORMATS)
+    assert set(listed) == set(formats.FORMATS) | set(READERS)

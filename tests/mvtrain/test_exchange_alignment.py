@@ -63,9 +63,9 @@ def test_every_label_is_in_the_row_of_its_frame_and_nothing_else_is(entries, ord
     ]
     merged = merge(sources)
     views = {place.view for place in entries}
-    sessions_by_view = [{p.session for p in entries if p.view == view} for view in views]
-    shared = len(views) == 1 or sum(map(len, sessions_by_view)) > len(set.union(*sessions_by_view))
     some = any(image.visibility.any() for image in images)
+    wanted = {image.place[::2] for image in images if image.visibility.any()}
+    shared = len(views) == 1 or any(len({p.view for p in entries if p[::2] == frame}) > 1 for frame in wanted)
     if not shared or not some:
         with pytest.raises(InputError) as caught:
             align(merged, allow_absent=True)
@@ -90,16 +90,16 @@ def test_every_label_is_in_the_row_of_its_frame_and_nothing_else_is(entries, ord
 
 def test_an_image_without_labels_comes_before_a_frame_of_the_video() -> None:
     place, other = Place("day1", "top", 1), Place("day1", "top", 3)
-    left, video = Path("left.png"), Path("day1_side.mp4")
+    left, video, other_video = Path("left.png"), Path("day1_side.mp4"), Path("day1_top.mp4")
     foreign = labels(
         *(labeled(each) for each in (place, other, Place("day1", "side", 5))),
         unlabeled={Place("day1", "side", 1): ImageFile(path=left)},
-        videos={("day1", "side"): video, ("day1", "top"): video},
+        videos={("day1", "side"): video, ("day1", "top"): other_video},
     )
     aligned = align(foreign, ["top", "side"])
     assert aligned.images[0][1] == ImageFile(path=left)
     assert aligned.images[1][1] == VideoFrame(path=video, number=3)
-    assert aligned.images[2][0] == VideoFrame(path=video, number=5)
+    assert aligned.images[2][0] == VideoFrame(path=other_video, number=5)
 
 
 def test_an_image_that_is_lost_is_taken_from_the_video_unless_it_was_a_crop() -> None:
@@ -125,7 +125,7 @@ TOP, SIDE = Place("day1", "top", 1), Place("day1", "side", 1)
     ("call", "code", "facts"),
     [
         (
-            lambda: merge([labels(labeled(TOP)), labels(labeled(TOP, origin="other table, row 1"))]),
+            lambda: merge([labels(labeled(TOP)), labels(labeled(TOP, [1.0] * 6, origin="other table, row 1"))]),
             "duplicate-name",
             {"session": "day1", "view": "top", "frame": 1},
         ),
@@ -146,6 +146,34 @@ TOP, SIDE = Place("day1", "top", 1), Place("day1", "side", 1)
             {"found": {"a": ["top1"], "b": ["side1"]}},
         ),
         (
+            lambda: align(labels(labeled(TOP), labeled(Place("day1", "side", 2))), allow_absent=True),
+            "no-shared-frame",
+            {"examples": (("", ("day1", "side", 2)), ("", TOP))},
+        ),
+        (
+            lambda: align(labels(*(labeled(place, image=ImageFile(path=Path("1.png"))) for place in (TOP, SIDE)))),
+            "ambiguous-file",
+            {"candidates": (SIDE, TOP)},
+        ),
+        (
+            lambda: align(
+                labels(*(labeled(place, image=VideoFrame(path=Path("a.mp4"), number=1)) for place in (TOP, SIDE)))
+            ),
+            "ambiguous-file",
+            {"candidates": (SIDE, TOP)},
+        ),
+        (
+            # Two recordings of the same name in two folders; the unlabeled frame could be from either.
+            lambda: align(
+                labels(
+                    labeled(TOP, image=VideoFrame(path=Path("/a/day1_top.mp4"), number=1)),
+                    labeled(TOP._replace(number=2), image=VideoFrame(path=Path("/b/day1_top.mp4"), number=2)),
+                )
+            ),
+            "ambiguous-file",
+            {"candidates": (Path("/a/day1_top.mp4"), Path("/b/day1_top.mp4"))},
+        ),
+        (
             lambda: align(labels(labeled(TOP), labeled(SIDE), labeled(Place("day1", "side", 2)))),
             "missing-frame",
             {"source": "source", "places": (("day1", "top", 2),)},
@@ -155,3 +183,27 @@ TOP, SIDE = Place("day1", "top", 1), Place("day1", "side", 1)
 def test_errors(call, code: str, facts: dict[str, object]) -> None:
     with raises_input(code, **facts):
         call()
+
+
+def test_a_second_labeling_counts_only_if_it_is_another_one() -> None:
+    same, lost = labeled(TOP), labeled(TOP, image=None, origin="copy")
+    for order in ([same, lost], [lost, same]):
+        merged = merge([labels(*order)])
+        assert merged.images == (same,)
+        (note,) = merged.notes
+        assert "1 labeled images occur twice" in note
+    empty, predicted = labeled(TOP, [np.nan] * 6), labeled(TOP, [1.0] * 6, predicted=True)
+    for other in (empty, predicted):
+        for order in ([same, other], [other, same]):
+            assert merge([labels(*order)]).images == (same,)
+
+
+def test_crops_are_in_the_part_of_the_camera_that_was_recorded() -> None:
+    foreign = labels(
+        labeled(TOP, crop=(5, 6)),
+        labeled(Place("day1", "side", 2)),
+        unlabeled={SIDE: ImageFile(path=Path("a.png"), crop=(1, 2))},
+        videos={("day1", "top"): Path("day1_top.mp4")},
+        offsets={"top": (100, 200)},
+    )
+    assert align(foreign, ["top", "side"]).crops == (((105, 206), (1, 2)), ((100, 200), None))

@@ -81,3 +81,12 @@ def test_mistakes(tmp_path: Path) -> None:
     (root / "config.toml").write_text("[")
     with raises_input("invalid-syntax", path=root / "config.toml"):
         read(root)
+
+
+def test_offsets_of_cameras(tmp_path: Path) -> None:
+    root = make(tmp_path, {"cameras": {"A": {"offset": [100, 20]}, "B": {"exposure": 3}}})
+    assert read(root)[0].offsets == {"A": (100, 20)}
+    for wrong in ("3", "[1]", "[1.5, 2]", "['a', 2]"):
+        (root / "config.toml").write_text(f"triangulation.cam_regex = '(.)'\ncameras.A.offset = {wrong}\n")
+        with raises_input("bad-field", key="cameras.A.offset", path=root / "config.toml"):
+            read(root)

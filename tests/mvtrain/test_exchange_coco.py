@@ -49,6 +49,22 @@ def test_visibility_is_that_of_coco(tmp_path: Path) -> None:
     assert labels.notes == ()
 
 
+def test_visibility_is_judged_over_all_files(tmp_path: Path) -> None:
+    """A file of one view in which every labeled keypoint is occluded is not one of a program that writes 0 and 1."""
+    contents = [document(annotation(1, [1, 2, 1, 3, 4, 1])), document(annotation(2, [5, 6, 2, 0, 0, 0]))]
+    sources = []
+    for number, content in enumerate(contents):
+        (tmp_path / f"{number}.json").write_text(json.dumps(content))
+        sources.append(Source(path=tmp_path / f"{number}.json"))
+    options = ReadOptions(rule=pattern_rule("<session>_<view>"))
+    first, second = coco.read(sources, options)
+    assert [part.images[0].visibility.tolist() for part in (first, second)] == [[1, 1], [2, 0]]
+    assert first.notes == second.notes == ()
+    (alone,) = coco.read(sources[:1], options)
+    assert alone.images[0].visibility.tolist() == [2, 2]
+    assert len(alone.notes) == 1
+
+
 def test_in_a_file_without_2_labeled_keypoints_are_visible(tmp_path: Path) -> None:
     labels = read(tmp_path, document(annotation(1, [1, 2, 1, 0, 0, 0])))
     assert labels.images[0].visibility.tolist() == [2, 0]
@@ -78,6 +94,98 @@ def test_several_animals(tmp_path: Path) -> None:
         read(tmp_path, both)
     with raises_input("unknown-choice", option="--individual", found="9"):
         read(tmp_path, both, "9")
+
+
+def read_rows(path: Path, images: list[str], *, pattern: str, view: str | None = None, **more: object) -> ForeignLabels:
+    """Write a file with one annotation for each image, and read it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    annotations = [annotation(number, [1, 2, 2, 3, 4, 2]) for number in range(len(images))]
+    content = {
+        **document(*annotations),
+        "images": [{"id": i, "file_name": name} for i, name in enumerate(images)],
+        **more,
+    }
+    path.write_text(json.dumps(content))
+    options = ReadOptions(rule=pattern_rule(pattern, need_view=view is None, given=True))
+    return coco.read([Source(path=path, view=view)], options)[0]
+
+
+def touch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
+
+
+def test_layout_of_cvat(tmp_path: Path) -> None:
+    # As datumaro 1.13 writes it, the library with which CVAT exports.
+    image = touch(tmp_path / "images" / "default" / "frame_000012.png")
+    decoy = touch(tmp_path / "images" / "other" / "frame_000012.png")
+    path = tmp_path / "annotations" / "person_keypoints_default.json"
+    labels = read_rows(path, ["frame_000012.png"], pattern="frame_<frame>", view="top")
+    assert [each.place for each in labels.images] == [("session", "top", 12)]
+    assert labels.images[0].image is not None
+    assert labels.images[0].image.path.samefile(image)
+    assert not decoy.samefile(image)
+
+
+def test_layout_of_label_studio(tmp_path: Path) -> None:
+    # The first name is as the converter of label-studio-sdk writes it; the others are of exports with images.
+    info = {"year": 2026, "version": "1.0", "contributor": "Label Studio"}
+    names = [
+        "/data/upload/7/0a1b2c3d-mouse_top_0012.png",
+        "images/9f8e7d6c-mouse_top_0013.png",
+        "images\\20240101-mouse_top_0014.png",
+        "/data/local-files/?d=rig%2Fmouse_top_0015.png",
+    ]
+    touch(tmp_path / "mouse_top_0012.png")
+    touch(tmp_path / "images" / "9f8e7d6c-mouse_top_0013.png")
+    labels = read_rows(tmp_path / "result.json", names, pattern="<session>_<view>_<frame>", info=info)
+    assert [each.place for each in labels.images] == [("mouse", "top", number) for number in range(12, 16)]
+    found = [None if each.image is None else each.image.path.name for each in labels.images]
+    assert found == ["mouse_top_0012.png", "9f8e7d6c-mouse_top_0013.png", None, None]
+
+
+def test_layout_of_roboflow(tmp_path: Path) -> None:
+    # Made by hand, because no file of Roboflow is at hand: a folder for each split, flat names with the old suffix
+    # and a hash, and a category without keypoints first.
+    categories = [
+        {"id": 0, "name": "mice", "supercategory": "none"},
+        {"id": 1, "name": "mouse", "supercategory": "mice", "keypoints": ["nose", "tail"], "skeleton": [[1, 2]]},
+    ]
+    for split, number in (("train", 12), ("valid", 13)):
+        name = f"mouse_top_{number:04d}_png.rf.0a1b2c3d4e5f60718293a4b5c6d7e8f9.jpg"
+        touch(tmp_path / split / name)
+        read_rows(
+            tmp_path / split / "_annotations.coco.json",
+            [name],
+            pattern="<session>_<view>_<frame>",
+            categories=categories,
+        )
+    (tmp_path / "other.json").write_text("[1]")
+    options = ReadOptions(rule=pattern_rule("<session>_<view>_<frame>", given=True))
+    parts = coco.read([Source(path=tmp_path)], options)
+    assert [each.place for part in parts for each in part.images] == [("mouse", "top", 12), ("mouse", "top", 13)]
+    assert all(each.image is not None for part in parts for each in part.images)
+    (tmp_path / "empty").mkdir()
+    with raises_input("no-labels", path=tmp_path / "empty"):
+        coco.read([Source(path=tmp_path / "empty")], options)
+
+
+def test_boxes_are_no_animals_and_images_without_annotation_can_be_used(tmp_path: Path) -> None:
+    touch(tmp_path / "mouse_top" / "img002.png")
+    box = {"id": 3, "image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4]}
+    labels = read(
+        tmp_path,
+        document(
+            annotation(1, [1, 2, 2, 3, 4, 2]),
+            box,
+            {**box, "category_id": 1, "keypoints": []},
+            annotation(1, [0, 0, 0, 0, 0, 0]),
+            annotation(2, [0, 0, 0, 5, 6, 0]),
+        ),
+    )
+    assert [each.place.number for each in labels.images] == [1]
+    assert list(labels.unlabeled) == [("mouse", "top", 2)]
 
 
 GOOD = annotation(1, [1, 2, 2, 3, 4, 2])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,11 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from rich.console import Console
 
 from helpers.errors import raises_input
+from helpers.videos import moving_dot, write_video
 from mvtrain.exchange import from_deeplabcut as deeplabcut
 from mvtrain.exchange.deeplabcut_tables import read_table
-from mvtrain.exchange.foreign_labels import ForeignLabels, ReadOptions, Source
+from mvtrain.exchange.foreign_labels import ForeignLabels, ReadOptions, Source, VideoFrame
+from mvtrain.exchange.run_import import ImportOptions, import_project
 from mvtrain.project.names import pattern_rule
 
 OPTIONS = ReadOptions(rule=pattern_rule("<session>_<view>"))
@@ -163,6 +169,164 @@ def test_damaged_h5(tmp_path: Path) -> None:
     pd.DataFrame({"a": [1.0]}).to_hdf(path, key="df_with_missing", mode="w")
     with raises_input("bad-header", path=path):
         read_table(path, None)
+
+
+def multi(*labeled: str) -> pd.DataFrame:
+    """Individuals a and b, and a corner that belongs to neither; only the named ones have labels."""
+    columns = [("me", animal, name, coord) for animal in "ab" for name in ("nose", "tail") for coord in "xy"]
+    columns += [("me", "single", "corner", coord) for coord in "xy"]
+    frame = table(columns, levels=["scorer", "individuals", "bodyparts", "coords"])
+    for number, (_, animal, _, _) in enumerate(columns):
+        if animal not in labeled:
+            frame.iloc[:, number] = np.nan
+    return frame
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".h5"])
+def test_body_parts_without_an_individual_are_keypoints_of_each(tmp_path: Path, suffix: str) -> None:
+    path = save(multi("a", "b", "single"), tmp_path / f"CollectedData_me{suffix}")
+    rows = read_table(path, "b")
+    assert rows.keypoint_names == ("nose", "tail", "corner")
+    assert rows.unique == ("corner",)
+    np.testing.assert_array_equal(rows.points[1], [[14, 15], [16, 17], [18, 19]])
+    assert read_table(path, "single").keypoint_names == ("corner",)
+    with raises_input("several-individuals", found=("a", "b")):
+        read_table(path, None)
+
+
+def test_an_individual_without_labels_is_no_second_animal(tmp_path: Path) -> None:
+    folder = project(tmp_path / "dlc")
+    labeled = folder / "labeled-data" / "mouse_top"
+    save(multi("b", "single"), labeled / "CollectedData_me.csv")
+    labels = read(folder)
+    np.testing.assert_array_equal(labels.images[0].points, [[4, 5], [6, 7], [8, 9]])
+    (note,) = labels.notes
+    assert "corner" in note
+    # Another animal in another view is a second one, though each table has one.
+    other = folder / "labeled-data" / "mouse_side"
+    other.mkdir()
+    save(multi("a"), other / "CollectedData_me.csv")
+    with raises_input("several-individuals", found=("a", "b")):
+        read(folder)
+
+
+def test_a_different_h5_beside_the_csv_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = project(tmp_path / "dlc")
+    csv = folder / "labeled-data" / "mouse_top" / "CollectedData_me.csv"
+    frame, later = table(single("nose", "tail")), csv.stat().st_mtime + 3600
+    h5 = save(frame, csv.with_suffix(".h5"))
+    os.utime(h5, (later, later))
+    assert read(folder).notes == ()  # a copy of the project has other times
+    for layout in ("fixed", "table"):
+        (frame + 1).to_hdf(h5, key="df_with_missing", mode="w", format=layout)
+        (note,) = read(folder).notes
+        assert str(csv) in note
+        assert "has other labels" in note
+    os.utime(h5, (later, later))
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    (note,) = read(folder).notes
+    assert "is newer" in note
+
+
+def test_rows_relative_to_the_folder_of_the_table(tmp_path: Path) -> None:
+    columns = single("nose", "tail")
+    for place in ("labeled-data/mouse_top", "mouse_top", "."):
+        folder = tmp_path / f"at-{place.replace('/', '-')}" / "mouse_top"
+        frame = table(columns)
+        image = folder / place / "img000.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(image), np.zeros((4, 5, 3), np.uint8))
+        frame.index = [f"{place}/img{number:03d}.png".removeprefix("./") for number in range(2)]
+        path = save(frame, folder / "CollectedData_me.csv")
+        for source in (path, folder):
+            first, second = read(source).images
+            assert first.place == ("mouse", "top", 0)
+            assert first.image is not None
+            assert first.image.path.samefile(image)
+            assert second.image is None
+    folder = tmp_path / "inner" / "mouse_top"
+    (folder / "images").mkdir(parents=True)
+    cv2.imwrite(str(folder / "images" / "img000.png"), np.zeros((4, 5, 3), np.uint8))
+    frame = table(columns, rows=1)
+    frame.index = ["images/img000.png"]
+    (image,) = read(save(frame, folder / "CollectedData_me.csv")).images
+    assert image.place == ("mouse", "top", 0)
+
+
+def test_a_table_in_the_current_folder_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "mouse_top"
+    folder.mkdir()
+    frame = table(single("nose", "tail"), rows=1)
+    frame.index = ["img001.png"]
+    save(frame, folder / "CollectedData_me.csv")
+    monkeypatch.chdir(folder)
+    for source in (Path("CollectedData_me.csv"), Path(), folder):
+        assert read(source).images[0].place == ("mouse", "top", 1)
+        assert read(source, view="side").images[0].place == ("mouse_top", "side", 1)
+
+
+def test_a_table_of_two_folders_takes_each_image_from_its_own(tmp_path: Path) -> None:
+    folder = project(tmp_path / "dlc")
+    other = folder / "labeled-data" / "mouse_side" / "img000.png"
+    other.parent.mkdir()
+    cv2.imwrite(str(other), np.zeros((10, 20, 3), np.uint8))
+    frame = table(single("nose", "tail"))
+    frame.index = ["labeled-data/mouse_top/img000.png", "labeled-data/mouse_side/img000.png"]
+    save(frame, folder / "labeled-data" / "mouse_top" / "CollectedData_me.csv")
+    first, second = read(folder).images
+    assert first.place[1:] == ("top", 0)
+    assert second.place[1:] == ("side", 0)
+    assert second.image is not None
+    assert second.image.path == other
+
+
+def predictions(folder: Path, name: str = "mouse_topDLC_resnet50_task", suffix: str = ".h5") -> Path:
+    """Write predictions of four frames as DeepLabCut does, with rising likelihoods, and an empty video."""
+    scorer = name.removeprefix("mouse_top").removesuffix("_filtered").removeprefix("_")
+    columns = pd.MultiIndex.from_product([[scorer], ["nose", "tail"], ["x", "y", "likelihood"]], names=LEVELS)
+    frame = pd.DataFrame(np.arange(24.0).reshape(4, 6), columns=columns)
+    frame.iloc[:, 2::3] = np.array([[0.1, 0.2], [0.3, 0.9], [0.7, 0.8], [0.9, 1.0]])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "mouse_top.mp4").touch()
+    return save(frame, folder / f"{name}{suffix}")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".h5"])
+@pytest.mark.parametrize("name", ["DLC_resnet50_task", "DLC_resnet50_task_filtered", "_superanimal_quadruped_hrnet"])
+def test_predictions_are_labels_on_request(tmp_path: Path, suffix: str, name: str) -> None:
+    path = predictions(tmp_path, f"mouse_top{name}", suffix)
+    (tmp_path / "mouse_3dDLC_mvtrain.csv").touch()  # not predictions of a view
+    for source in (path, tmp_path):
+        with raises_input("no-labels", path=source) as caught:
+            read(source)
+        assert "--predictions" in str(caught.value)
+        options = replace(OPTIONS, min_likelihood=0.6)
+        (labels,) = deeplabcut.read([Source(path=source)], options)
+        assert [image.place for image in labels.images] == [("mouse", "top", number) for number in (1, 2, 3)]
+        assert all(image.predicted for image in labels.images)
+        assert labels.images[0].image == VideoFrame(path=tmp_path / "mouse_top.mp4", number=1)
+        np.testing.assert_array_equal(labels.images[0].points, [[np.nan, np.nan], [9, 10]])
+        (labels,) = deeplabcut.read([Source(path=source)], replace(options, every=2))
+        assert [image.place.number for image in labels.images] == [2]
+
+
+def test_the_summary_says_that_labels_are_predictions(tmp_path: Path) -> None:
+    path = predictions(tmp_path)
+    write_video(tmp_path / "mouse_top.avi", [moving_dot(number) for number in range(4)])
+    (tmp_path / "mouse_top.mp4").unlink()
+    console = Console(file=io.StringIO(), width=200)
+    import_project("deeplabcut", [path], ImportOptions(out=tmp_path / "out", predictions=0.6), console)
+    assert "warning: 3 images have predictions as labels" in console.file.getvalue()
+    for wrong in ({"predictions": 1.5}, {"every": 2}, {"every": 0, "predictions": 0.5}):
+        with raises_input("out-of-range" if "every" not in wrong else "bad-option"):
+            import_project("deeplabcut", [path], ImportOptions(out=tmp_path / "other", **wrong), console)
+
+
+def test_labels_made_by_hand_come_before_predictions(tmp_path: Path) -> None:
+    folder = project(tmp_path / "dlc")
+    predictions(folder / "videos")
+    (labels,) = deeplabcut.read([Source(path=folder)], replace(OPTIONS, min_likelihood=0.0))
+    assert {image.place.number: image.predicted for image in labels.images} == {0: False, 1: False, 2: True, 3: True}
 
 
 def test_an_h5_file_of_predictions_is_refused(tmp_path: Path) -> None:

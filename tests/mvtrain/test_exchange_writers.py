@@ -68,8 +68,9 @@ def three_d(session: PredictedSession) -> Points3D:
 
 
 def from_movement(array: xr.DataArray) -> np.ndarray:
-    """Convert movement's (time, space, keypoints, individuals) to (T, K, dimensions)."""
-    order = array.sel(keypoints=list(KEYPOINTS)).transpose("time", "keypoints", "space", "individuals")
+    """Convert movement's (time, space, keypoint, individual), whose names its version tells, to (T, K, dimensions)."""
+    keypoint, individual = array.dims[-2:]
+    order = array.sel({keypoint: list(KEYPOINTS)}).transpose("time", keypoint, "space", individual)
     return order.values[..., 0]
 
 

@@ -47,7 +47,7 @@ def test_16_bits_are_scaled(image: np.ndarray, gray: bool) -> None:
         path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
         expected = np.round(image / 65535 * 255)
         expected = np.repeat(expected[..., None], 3, axis=-1) if gray else expected[..., ::-1]
-        np.testing.assert_array_equal(read_image(path), expected)
+        np.testing.assert_array_equal(read_image(path, 16), expected)
 
 
 @given(st.floats(0, 0.98), st.sampled_from([".jpg", ".png", ".bmp", ".webp", "progressive", "thumbnail"]))

@@ -16,7 +16,8 @@ from hypothesis.extra import numpy as hnp
 
 from helpers.errors import raises_input
 from mvgeom.errors import InputError
-from mvtrain.project.label_tables import read_labels
+from mvtrain.config import DataConfig
+from mvtrain.project.label_tables import find_tables, read_labels
 
 HEADER = "scorer,me,me,me,me\nbodyparts,nose,nose,tail,tail\ncoords,x,y,x,y\n"
 WITH_VISIBLE = "scorer,me,me,me\nbodyparts,nose,nose,nose\ncoords,x,y,visible\n"
@@ -95,6 +96,18 @@ def test_take(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table.points[1, 0], [1, 2])
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_tables_saved_by_a_spreadsheet(tmp_path: Path, separator: str) -> None:
+    header = HEADER.replace(",", separator)
+    for decimal in ".,":
+        cells = ["labeled-data/s_top/img1.png", f"1{decimal}5", "2", f"4{decimal}0", f"-3{decimal}25"]
+        table = read_labels(write(tmp_path, f"{header}{separator.join(cells)}\n"))
+        np.testing.assert_array_equal(table.points, [[[1.5, 2], [4, -3.25]]])
+        assert table.image_names == ("labeled-data/s_top/img1.png",)
+    with raises_input("bad-number", found=("1,5", "2.5"), path="CollectedData_top.csv"):
+        read_labels(write(tmp_path, header + separator.join(["i.png", "1,5", "2.5", "", ""]) + "\n"))
+
+
 def test_byte_order_mark_and_quotes(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(b"\xef\xbb\xbf" + (HEADER + '"a, b.png",1,2,3,4\r\n').encode())
@@ -161,3 +174,25 @@ def test_line_numbers_agree_with_the_csv_module(tmp_path: Path) -> None:
         writer.writerows([["scorer", "m\nm", "m"], ["bodyparts", "a", "a"], ["coords", "x", "y"], ["i.png", "1", "?"]])
     with raises_input("bad-number", line=5, column=3):
         read_labels(path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "scorer,,,me,me\nbodyparts,,,nose,nose\ncoords,,,x,y\nlabeled-data,s,1.png,1,2\n",
+        "scorer,me,me\nindividuals,a,a\nbodyparts,nose,nose\ncoords,x,y\ni.png,1,2\n",
+    ],
+)
+def test_tables_of_deeplabcut_name_their_import(tmp_path: Path, header: str) -> None:
+    with raises_input("bad-header", path="CollectedData_top.csv") as caught:
+        read_labels(write(tmp_path, header))
+    assert f"mvtrain import deeplabcut {tmp_path / 'CollectedData_top.csv'} --output" in str(caught.value)
+
+
+def test_a_project_of_deeplabcut_names_its_import(tmp_path: Path) -> None:
+    folder = tmp_path / "labeled-data" / "s_top"
+    folder.mkdir(parents=True)
+    (folder / "CollectedData_me.csv").write_text("scorer\n")
+    with raises_input("missing-file", key="data.csv_file") as caught:
+        find_tables(tmp_path, DataConfig())
+    assert f"mvtrain import deeplabcut {tmp_path} --output" in str(caught.value)

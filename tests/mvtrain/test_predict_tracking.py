@@ -15,6 +15,7 @@ from helpers.runs import VIEWS, cameras
 from helpers.tiny import generate_tiny_project
 from helpers.videos import write_video
 from mvgeom import boxes, project
+from mvgeom.videos import open_video
 from mvtrain.config import load_config
 from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.model.inference import Network
@@ -23,7 +24,6 @@ from mvtrain.predict.records import Records
 from mvtrain.predict.search import Framing, find_subject, predict_crops, visible_grid
 from mvtrain.predict.timing import Stopwatch
 from mvtrain.predict.tracking import Tracker, TrackingReference, TrackState, track_fields, track_frames
-from mvtrain.predict.video import open_video
 from mvtrain.predict.video_batches import Status
 from mvtrain.project.labels_3d import triangulate_labels
 from mvtrain.project.project import read_project

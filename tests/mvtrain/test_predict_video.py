@@ -8,7 +8,7 @@ import pytest
 
 from helpers.errors import raises_input
 from helpers.videos import cut_off, damage_frames, moving_dot, write_video
-from mvtrain.predict.video import count_frames, open_video, read_frames
+from mvgeom.videos import count_frames, open_video, read_frames
 
 CODECS = {"MJPG": ".avi", "mp4v": ".mp4"}
 

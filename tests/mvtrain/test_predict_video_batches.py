@@ -18,13 +18,14 @@ from helpers.tiny import generate_tiny_project, write_tiny_config
 from helpers.videos import damage_frames, write_session
 from mvaug import Augmentation
 from mvgeom.tables import write_video_boxes
+from mvgeom.videos import open_video
 from mvtrain.config import load_config
 from mvtrain.data.batch import Batch
 from mvtrain.data.dataset import FrameDataset, ImageCache
 from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.predict.timing import Stopwatch
-from mvtrain.predict.video import find_boxes, open_video, read_crops
 from mvtrain.predict.video_batches import Status, VideoBatch, read_video_batches, to_sample, view_image
+from mvtrain.predict.video_boxes import find_boxes, read_crops
 from mvtrain.project.project import read_project
 
 SPEC = ModelSpec(

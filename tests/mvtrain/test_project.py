@@ -10,10 +10,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from helpers.errors import raises_input
 from mvgeom import CameraGroup, project, reprojection_error, triangulate
 from mvgeom.tables import write_labeled_boxes
+from mvtrain.check.label_checks import read_rows
 from mvtrain.config import Config, DataConfig, TrainingConfig, load_config
 from mvtrain.project.images import read_image
 from mvtrain.project.project import read_project
@@ -165,6 +167,71 @@ def test_a_view_without_an_image_needs_no_box(root: Path) -> None:
     assert np.isnan(found.boxes[1, 0]).all()
     np.testing.assert_array_equal(found.boxes[1, 1], values["side_b"][1])
     assert np.isfinite(found.crop_to_full).all()
+
+
+def empty_box(root: Path, view: str, frame: tuple[str, str], cell: str = "nan") -> None:
+    """Say that an image shows no animal, and take its labels away."""
+    name = image_name(frame, view)
+    for path, width in ((root / f"bboxes_{view}.csv", 4), (root / f"CollectedData_{view}.csv", 2 * len(NAMES))):
+        lines = path.read_text().splitlines()
+        empty = name + f",{cell if width == 4 else ''}" * width
+        path.write_text("\n".join(empty if line.startswith(f"{name},") else line for line in lines) + "\n")
+
+
+@pytest.mark.parametrize("cell", ["nan", ""])
+def test_an_empty_box_is_a_view_without_an_animal(root: Path, cell: str) -> None:
+    values = write_boxes(root)
+    empty_box(root, "top", FRAMES[1], cell)
+    (root / image_name(FRAMES[1], "top")).unlink()  # it is not even opened
+    found = read_project(config_of(root, uniform=True, bbox_file=("bboxes_top.csv", "bboxes_side_b.csv")))
+    assert found.image_names[1] == (None, image_name(FRAMES[1], "side_b"))
+    assert found.boxes is not None
+    assert np.isnan(found.boxes[1, 0]).all()
+    np.testing.assert_array_equal(found.boxes[1, 1], values["side_b"][1])
+    assert (found.visibility[1, 0] == 0).all()  # also where missing labels are trained as occluded
+    assert (found.visibility[1, 1] == 2).all()
+    assert found.file_sizes[1, 0].tolist() == [0, 0]
+    assert np.isfinite(found.crop_to_full).all()
+    assert found.warnings == ()
+
+
+def test_a_frame_without_an_animal_in_any_view_is_left_out(root: Path) -> None:
+    write_boxes(root)
+    for view in VIEWS:
+        empty_box(root, view, FRAMES[1])
+    config = config_of(root, bbox_file=("bboxes_top.csv", "bboxes_side_b.csv"))
+    found = read_project(config)
+    assert found.sessions == ("mon", "tue")
+    assert found.boxes is not None
+    assert np.isfinite(found.boxes).all()
+    (warning,) = found.warnings
+    assert warning.startswith("1 frames are left out")
+    assert read_rows(config).lines[:, 0].tolist() == [4, 6]
+    for frame in (FRAMES[0], FRAMES[2]):
+        for view in VIEWS:
+            empty_box(root, view, frame)
+    with raises_input("empty-file", path="bboxes_top.csv"):
+        read_project(config)
+
+
+def test_labels_in_an_image_without_an_animal(root: Path) -> None:
+    write_boxes(root)
+    edit(root / "bboxes_top.csv", "labeled-data/mon_top/img2.png,11,20,31,42", "labeled-data/mon_top/img2.png,,,,")
+    with raises_input("tables-differ", path="CollectedData_top.csv", line=5, row=image_name(FRAMES[1], "top")):
+        read_project(config_of(root, bbox_file=("bboxes_top.csv", "bboxes_side_b.csv")))
+
+
+def test_turned_images_are_read_as_stored_and_named(root: Path) -> None:
+    image = Image.fromarray(np.zeros((6, 8, 3), np.uint8))
+    image.getexif()[0x0112] = 6
+    image.save(root / image_name(FRAMES[1], "top"), exif=image.getexif())
+    found = read_project(config_of(root))
+    np.testing.assert_array_equal(found.file_sizes[1, 0], [8, 6])
+    assert found.turned is not None
+    np.testing.assert_array_equal(np.argwhere(found.turned), [[1, 0]])
+    (warning,) = found.warnings
+    assert warning.startswith("1 of 6 images have an EXIF orientation")
+    assert image_name(FRAMES[1], "top") in warning
 
 
 def test_rows_that_are_empty_in_every_table_are_left_out(root: Path) -> None:
@@ -521,3 +588,14 @@ def test_boxes_that_do_not_fit(root: Path) -> None:
     path.unlink()
     with raises_input("unreadable-file", path=path):
         read_project(config)
+
+
+def test_a_calibration_of_turned_images_is_named(root: Path) -> None:
+    cameras = rig()
+    cameras.replace(sizes=np.array([[6.0, 8], [12, 10]])).save(root / "calibration.toml")
+    (warning,) = read_project(config_of(root)).warnings
+    assert "such as 8x6 instead of 6x8 px" in warning
+    assert warning.endswith("whatever their EXIF orientation")
+    cameras.replace(sizes=np.array([[16.0, 12], [12, 10]])).save(root / "calibration.toml")
+    (warning,) = read_project(config_of(root)).warnings
+    assert "EXIF" not in warning

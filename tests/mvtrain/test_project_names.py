@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.errors import raises_input
-from mvtrain.project.names import NameParts, camera_regex_rule, frame_number, pattern_rule, split_image_name, split_name
+from mvtrain.project.frame_numbers import frame_number, trim
+from mvtrain.project.names import (
+    ONLY_SESSION,
+    NameParts,
+    camera_regex_rule,
+    pattern_rule,
+    split_image_name,
+    split_name,
+)
 
 WORDS = st.text(alphabet="abcXYZ019", min_size=1, max_size=6)
 
@@ -61,6 +69,54 @@ def test_anipose_cam_regex() -> None:
 def test_frame_number_is_the_last_number(number: int) -> None:
     assert frame_number(f"cam2_img{number:05d}") == number
     assert frame_number("image") is None
+
+
+TAILS = st.sampled_from(
+    ["", " (3)", " - Copy", "_copy2", "_1920x1080", "_30fps", "_1080p", "_png.rf.0a1b2c3d4e5f", "_0f1e2d3c", "_top"]
+)
+
+
+@given(number=st.integers(0, 10**9), tails=st.lists(TAILS, max_size=3).map("".join))
+@settings(max_examples=60, deadline=None)
+def test_what_programs_append_is_not_the_frame_number(number: int, tails: str) -> None:
+    assert frame_number(f"cam2_img{number:05d}{tails}", "top") == number
+    assert trim(f"cam2_img{number:05d}{tails}", "top") == f"cam2_img{number:05d}"
+
+
+@pytest.mark.parametrize(
+    ("name", "view", "expected"),
+    [
+        ("Image (12)", None, 12),
+        ("bee00012", None, 12),
+        ("00001234", None, 1234),
+        ("vid1_2", "2", 2),
+        ("f_2_cam1", "cam1", 2),
+    ],
+)
+def test_numbers_that_only_look_appended(name: str, view: str | None, expected: int) -> None:
+    assert frame_number(name, view) == expected
+
+
+def test_a_pattern_with_folders_has_one_for_videos() -> None:
+    rule = pattern_rule("<session>/<view>/*_<frame>", ["top"])
+    assert rule.depth == 3
+    assert rule.without_frame is not None
+    assert split_name("C:\\rig\\day1\\top", None, rule.without_frame, "") == NameParts(session="day1", view="top")
+    flat = pattern_rule("<session>_<view>_<frame>", ["top"]).without_frame
+    assert flat is not None
+    assert split_name("rig/day1_top", None, flat, "") == NameParts(session="day1", view="top")
+
+
+def test_a_pattern_can_be_without_the_view_where_it_is_given() -> None:
+    rule = pattern_rule("<session>-*_<frame>", need_view=False, given=True)
+    assert split_image_name("a/b/day1-img_0012.png", "top", rule, "") == NameParts(session="day1", view="top", frame=12)
+    with raises_input("bad-name", name="other"):
+        split_image_name("a/b/other.png", "top", rule, "")
+
+
+@pytest.mark.parametrize("name", ["", "top", "."])
+def test_a_session_always_has_a_name(name: str) -> None:
+    assert split_name(name, "top", pattern_rule("<session>_<view>"), "").session == ONLY_SESSION
 
 
 @pytest.mark.parametrize("template", ["<session>", "<view>_<view>", "<camera>_<view>"])

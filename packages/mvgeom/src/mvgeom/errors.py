@@ -39,6 +39,10 @@ class InputError(ValueError):
         """
         return type(self)(f"{prefix}{self}", code=self.code, **{**self.facts, **facts})
 
+    def advised(self, step: str) -> InputError:
+        """Return the error with the same code and facts, and the user's next step after its message."""
+        return type(self)(f"{str(self).rstrip('.')}. {step}", code=self.code, **self.facts)
+
     def __getattr__(self, name: str) -> Any:
         """Return the fact with this name."""
         facts = self.__dict__.get("facts", {})

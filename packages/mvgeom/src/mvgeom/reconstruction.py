@@ -34,6 +34,9 @@ CHUNK = 20_000
 OUTLIER_SIGMAS = 4.0
 """Threshold of outlier views in standard deviations; 3 in 10,000 Gaussian keypoints exceed it."""
 
+_SMALLEST_NOISE = 1e-9
+"""px; standard deviation of keypoints that agree exactly."""
+
 MIN_THRESHOLD = 1.0
 """px; smaller differences are rounding in the tables, not outliers."""
 
@@ -126,7 +129,9 @@ def reconstruct(
     used = ~np.isnan(errors)
     counts = used.sum(axis=0)
     found = ~np.isnan(world).any(-1)
-    spread = np.full(used.shape, sigma) if flat_weights is None else sigma / np.sqrt(np.where(used, flat_weights, 1.0))
+    # Keypoints that agree exactly, as projected ones may, have noise 0, which the covariance cannot divide by.
+    each = max(sigma, _SMALLEST_NOISE)
+    spread = np.full(used.shape, each) if flat_weights is None else each / np.sqrt(np.where(used, flat_weights, 1.0))
     variance = np.concatenate(
         [
             np.diagonal(covariance(world[chunk], cams, spread[:, chunk], used[:, chunk]), axis1=-2, axis2=-1)

@@ -15,9 +15,16 @@ import numpy.typing as npt
 from mvgeom.calibration.boards import Board, CharucoBoard, Floats, Ints, corner_orders, object_points, seen_corners
 from mvgeom.calibration.charuco import find_charuco
 from mvgeom.calibration.checkerboard import find_chessboard
-from mvgeom.calibration.findings import Finding
+from mvgeom.calibration.findings import Finding, note
 from mvgeom.calibration.missing_boards import explain_missing_boards
-from mvgeom.calibration.sources import Source, count_frames, frame_names, read_frames
+from mvgeom.calibration.sources import (
+    Source,
+    count_frames,
+    frame_names,
+    match_sources,
+    read_frames,
+    turned_images,
+)
 from mvgeom.errors import InputError
 
 __all__ = ["Detections", "Image", "Progress", "detect_boards", "from_points"]
@@ -121,18 +128,21 @@ def detect_boards(
     Args:
         sources: Images or videos by camera name.
         board: Board to detect.
-        match: Method of matching images of different cameras; see `frame_names`.
+        match: Method of matching images of different cameras; see `frame_names` for files, `match_sources` for videos.
         progress: Function called after each image.
 
     Returns:
         Corners of all frames in which at least one camera detected the board. For a camera that detected it in few
-            images or in none, the images are examined and the reason is added to the findings.
+            images or in none, the images are examined and the reason is added to the findings. A note names images with
+            an EXIF orientation, which is ignored.
 
     Raises:
         InputError: `unreadable-file`, if images cannot be read; `unmatched-frames`, if they cannot be matched;
-            `size-mismatch`, if they differ in size within a camera.
+            `rates-differ`, if videos have different frame rates; `size-mismatch`, if images differ in size within a
+            camera.
     """
     names = frame_names(sources, match)
+    sources = match_sources(sources, match)
     find = _finder(board)
     found: dict[str, dict[str, Floats]] = {}
     sizes: dict[str, tuple[int, int]] = {}
@@ -179,8 +189,22 @@ def detect_boards(
         points=points,
         frames=tuple(frames),
         orders=corner_orders(board),
-        findings=explain_missing_boards(samples, board, counts, looked),
+        findings=(*explain_missing_boards(samples, board, counts, looked), *_turned_findings(sources)),
     )
+
+
+def _turned_findings(sources: Mapping[str, Source]) -> list[Finding]:
+    """Report images that viewers show turned, because the calibration is for the pixels as stored."""
+    findings = []
+    for camera, source in sources.items():
+        turned = turned_images(source)
+        if turned:
+            text = (
+                f"camera {camera!r}: {len(turned)} of {len(source.images)} images have an EXIF orientation, such as "
+                f"{turned[0]}. It is ignored, so the calibration is for the images as stored, not as viewers show them"
+            )
+            findings.append(note("turned_images", [camera], text, images=len(turned)))
+    return findings
 
 
 def _finder(board: Board) -> Callable[[Image], Floats | None]:

@@ -163,7 +163,8 @@ def _disagreeing(cams: CameraGroup, flat: Floats, noise: float) -> list[Finding]
         text = (
             f"all cameras: the keypoints agree only to {left:.0f} px ({100 * left / side:.0f} % of the image), "
             "whichever camera is left out. Possible causes: keypoints of crops that were not mapped back to full-image "
-            "px, views in another order than the cameras, or the calibration of another session"
+            "px, rows of other frames or sessions in some views, views in another order than the cameras, or the "
+            "calibration of another session"
         )
         return [error("no_agreement", cams.names, text, noise=left)]
     if not findings and left > _POOR_AGREEMENT * side:
@@ -205,8 +206,8 @@ def _describe(cams: CameraGroup, flat: Floats, view: int, rest: list[int], numbe
         )
     else:
         text += (
-            f" No other pose helps (the best one misses by {after:.1f} px). Check its keypoints, its synchronization "
-            "and its intrinsics"
+            f" No other pose helps (the best one misses by {after:.1f} px). Check its keypoints, that its rows are the "
+            "same frames as those of the other views (session, synchronization), and its intrinsics"
         )
     # Keypoints that are only less accurate in one view do not show that its calibration is wrong.
     build = error if by_pose or numbers.own_error > _MUCH_WORSE * numbers.error_of_others else warning

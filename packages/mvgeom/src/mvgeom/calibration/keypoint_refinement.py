@@ -212,8 +212,9 @@ def _check_views(cams: CameraGroup, views: Views) -> None:
         if count < MIN_POINTS:
             raise InputError(
                 f"camera {name!r}: too few keypoints near the positions that the other cameras predict, found {count}, "
-                f"expected {MIN_POINTS}. Its pose is too wrong to be refined, or its keypoints are in other px (crops, "
-                "another image size). Run `mvgeom check`.",
+                f"expected {MIN_POINTS}. Either its rows are other frames than those of the other views (another "
+                "session, a later start), or its keypoints are in other px (crops, another image size), or its pose "
+                "is too wrong to be refined. Run `mvgeom check`.",
                 code="too-few-points",
                 view=name,
                 found=int(count),

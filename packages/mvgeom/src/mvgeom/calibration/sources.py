@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom.errors import InputError
+from mvgeom.images import decode_image, is_turned, to_8_bits
+from mvgeom.path_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from mvgeom.videos import Video, match_videos, open_video
+from mvgeom.videos import read_frames as read_video_frames
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -21,14 +25,13 @@ __all__ = [
     "Source",
     "count_frames",
     "frame_names",
+    "match_sources",
     "open_source",
     "read_frames",
+    "turned_images",
 ]
 
 Image = npt.NDArray[np.uint8]
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm")
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".webm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +43,15 @@ class Source:
         images: Image files in order; empty for a video.
         video: Path of the video file; None for images.
         step: Interval of the frames that are read from the video: every step-th frame.
+        matched: Video with its images matched to those of the other cameras, see `match_sources`; None where image n is
+            that of frame n.
     """
 
     name: str
     images: tuple[Path, ...] = ()
     video: Path | None = None
     step: int = 1
+    matched: Video | None = None
 
 
 def open_source(name: str, path: str | Path, *, step: int = 1) -> Source:
@@ -94,56 +100,102 @@ def open_source(name: str, path: str | Path, *, step: int = 1) -> Source:
 
 
 def read_frames(source: Source) -> Iterator[tuple[int, Image]]:
-    """Yield numbered gray images of one camera; the number is that of the image in the list, or of the video frame.
+    """Yield numbered gray images of one camera; the number is that of the image in the list, or of the video's frame.
+
+    Images of a video that cannot be decoded are left out; the others keep their numbers.
+
+    Images have the pixels that their files store: an EXIF orientation is ignored, as for labeled images. Values of 16
+    bits are scaled by the bits in use.
 
     Raises:
         InputError: `unreadable-file`, if a file cannot be read; the message has its path.
     """
     if source.video is None:
         for number, file in enumerate(source.images):
-            image = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
-            if image is None:
+            photograph = _read_gray(file)
+            if photograph is None:
                 raise InputError(
                     f"camera {source.name!r}: {file} cannot be read as an image",
                     code="unreadable-file",
                     view=source.name,
                     path=file,
                 )
-            yield number, np.asarray(image, dtype=np.uint8)
+            yield number, photograph
         return
-    capture = cv2.VideoCapture(str(source.video))
+    found = False
+    for number, image in enumerate(read_video_frames(source.matched or _open_video(source), step=source.step)):
+        if image is not None:
+            found = True
+            yield number, np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+    if not found:
+        raise InputError(
+            f"camera {source.name!r}: no image of {source.video} can be decoded",
+            code="unreadable-file",
+            view=source.name,
+            path=source.video,
+        )
+
+
+def _open_video(source: Source) -> Video:
+    """Open the video of a camera."""
+    assert source.video is not None
     try:
-        number = 0
-        while capture.grab():
-            if number % source.step == 0:
-                decoded, image = capture.retrieve()
-                if decoded:
-                    gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-                    yield number, np.asarray(gray, dtype=np.uint8)
-            number += 1
-        if number == 0:
-            raise InputError(
-                f"camera {source.name!r}: {source.video} cannot be read as a video",
-                code="unreadable-file",
-                view=source.name,
-                path=source.video,
-            )
-    finally:
-        capture.release()
+        return open_video(source.video)
+    except InputError as error:
+        raise error.prefixed(f"camera {source.name!r}: ", view=source.name) from error
+
+
+def match_sources(sources: Mapping[str, Source], match: Literal["name", "order"] = "name") -> dict[str, Source]:
+    """Match the images of the cameras' videos to frames by their presentation times, see `mvgeom.videos.match_videos`.
+
+    Args:
+        sources: Images or videos by camera name.
+        match: Method of matching: `name` by time, `order` by number.
+
+    Returns:
+        The sources; image files are matched by `frame_names`.
+
+    Raises:
+        InputError: A video cannot be read; `rates-differ` or `unmatched-frames`, if the times of the images do not tell
+            which of them belong together.
+    """
+    with_video = [source for source in sources.values() if source.video is not None]
+    if match == "order" or len(with_video) < 2:
+        return dict(sources)
+    videos = [_open_video(source) for source in with_video]
+    try:
+        matched = match_videos(videos, [source.name for source in with_video])
+    except InputError as error:
+        raise error.advised("Give --match order (match='order').") from error
+    opened = {source.name: video for source, video in zip(with_video, matched, strict=True)}
+    return {name: replace(source, matched=opened.get(source.name)) for name, source in sources.items()}
+
+
+def _read_gray(path: Path) -> Image | None:
+    """Read an image as gray values; None if it cannot be read."""
+    try:
+        image = decode_image(np.fromfile(path, dtype=np.uint8), gray=True)  # cv2.imread cannot open every name
+    except OSError:
+        return None
+    return None if image is None or image.dtype not in (np.uint8, np.uint16) else to_8_bits(image)
+
+
+def turned_images(source: Source) -> list[Path]:
+    """Return the images that viewers show turned by EXIF; `read_frames` gives their pixels as stored."""
+    return [file for file in source.images if file.is_file() and is_turned(np.fromfile(file, dtype=np.uint8))]
 
 
 def count_frames(source: Source) -> int:
-    """Count the images that `read_frames` will yield; for a video, from its header, which may be wrong."""
+    """Count the images that `read_frames` will yield; for a video, as many as it announces."""
     if source.video is None:
         return len(source.images)
-    capture = cv2.VideoCapture(str(source.video))
-    frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    capture.release()
-    return max(0, -(-frames // source.step))
+    video = source.matched or _open_video(source)
+    frames = np.arange(video.num_frames) if video.frames is None else video.frames
+    return int((frames % source.step == 0).sum())
 
 
 def frame_names(sources: Mapping[str, Source], match: Literal["name", "order"] = "name") -> dict[str, list[str] | None]:
-    """Return frame names of the images of each camera; None for videos, whose frames are matched by number.
+    """Return frame names of the images of each camera; None for videos, see `match_sources`.
 
     With `name`, the common beginning and end of all file names of one camera are removed: cam1_007.png and cam2_007.png
     are both 007. With `order`, the n-th image of each camera belongs to the n-th image of the others.

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mvgeom.cli.keypoint_options import BoxesOption, CropSizeOption, LikelihoodOption, ViewsArgument, read_views
+from mvgeom.cli.keypoint_options import (
+    VIEW_FORM,
+    BoxesOption,
+    CropSizeOption,
+    IndividualOption,
+    LikelihoodOption,
+    ViewsArgument,
+    check_keypoint_inputs,
+    read_views,
+)
 from mvgeom.cli.options import (
     CalibrationArgument,
     FormatOption,
@@ -96,7 +105,8 @@ def calibrate(
     ] = None,
     every: Annotated[int, typer.Option(help="Take every n-th frame of videos (or image).")] = 1,
     match: Annotated[
-        Match, typer.Option(help="Images of one frame have the same name but for the camera's, or the same place.")
+        Match,
+        typer.Option(help="Images of one frame have the same name but for the camera's (videos: time), or place."),
     ] = Match.name,
     max_frames: Annotated[int, typer.Option(help="Adjust at most this many frames, chosen to cover all well.")] = 200,
     loss: Annotated[LossName, typer.Option(help="Of the residuals; all but linear bear outliers.")] = LossName.huber,
@@ -105,7 +115,7 @@ def calibrate(
     """Calibrate a rig from images of a chessboard or ChArUco board.
 
     No board need be seen by all cameras: pairs of cameras that see a board together must connect all cameras. Images of
-    one frame have the same frame number (videos), or the same name without the part that all names of a camera share.
+    one frame have the same time (videos), or the same name without the part that all names of a camera share.
     """
     files = parse_view_files(images, "CAMERA=PATH")
     check_inputs(*(path for path in files.values() if not any(character in path.name for character in "*?[")))
@@ -113,6 +123,12 @@ def calibrate(
         check_inputs(intrinsics)
     check_output(output)
     from mvgeom.calibration import CalibrationError, Lens
+    from mvgeom.cli.roles import IMAGES
+    from mvgeom.path_kinds import IMAGE_SUFFIXES, check_role, has_files
+
+    for name, path in files.items():
+        if path.exists() and not has_files(path, IMAGE_SUFFIXES):
+            check_role(path, IMAGES, f"camera {name}")
 
     board = _board(chessboard, charuco, square, marker, dictionary, legacy=legacy)
     lens = Lens(
@@ -150,6 +166,7 @@ def refine(
     ] = False,
     loss: Annotated[LossName, typer.Option(help="Of the errors; all but linear bear outliers.")] = LossName.cauchy,
     min_likelihood: LikelihoodOption = 0.5,
+    individual: IndividualOption = None,
     boxes: BoxesOption = None,
     crop_size: CropSizeOption = None,
     report: ReportOption = None,
@@ -161,8 +178,8 @@ def refine(
 
     The world's frame and scale are kept. Errors are medians over linearly triangulated points, in px.
     """
-    files = parse_view_files(views, "VIEW=CSV")
-    check_inputs(calibration, *files.values(), *parse_view_files(boxes or [], "--boxes VIEW=CSV").values())
+    files = parse_view_files(views, VIEW_FORM)
+    check_keypoint_inputs(calibration, files, boxes)
     check_output(output)
     from mvgeom.calibration import Lens, write_refinement_report
     from mvgeom.calibration import refine as refine_cameras
@@ -170,7 +187,7 @@ def refine(
 
     _check_name(output)
     cameras = _select(calibration, files, source_format, size, option)
-    keypoints = read_views(files, boxes, crop_size, min_likelihood)
+    keypoints = read_views(files, boxes, crop_size, min_likelihood, individual)
     lens = Lens(num_coefficients=0, fix_intrinsics=not free_intrinsics, fix_distortion=True)
     with _status("refining") as say:
         refined = refine_cameras(cameras, keypoints.points, lens=lens, loss=loss.value, hold=hold, progress=say)
@@ -195,6 +212,7 @@ def check(
         list[str] | None, typer.Option(metavar="VIEW=WxH", help="True size of a view's images or video (repeat).")
     ] = None,
     min_likelihood: LikelihoodOption = 0.5,
+    individual: IndividualOption = None,
     boxes: BoxesOption = None,
     crop_size: CropSizeOption = None,
     source_format: FormatOption = None,
@@ -205,13 +223,13 @@ def check(
 
     Exit code 0: no error was found. 1: a camera disagrees, or another error was found. 2: wrong input.
     """
-    files = parse_view_files(views, "VIEW=CSV")
-    check_inputs(calibration, *files.values(), *parse_view_files(boxes or [], "--boxes VIEW=CSV").values())
+    files = parse_view_files(views, VIEW_FORM)
+    check_keypoint_inputs(calibration, files, boxes)
     from mvgeom.calibration import check as check_cameras
     from mvgeom.calibration.result_tables import check_table
 
     cameras = _select(calibration, files, source_format, size, option)
-    keypoints = read_views(files, boxes, crop_size, min_likelihood)
+    keypoints = read_views(files, boxes, crop_size, min_likelihood, individual)
     found = check_cameras(cameras, keypoints.points, image_sizes=_image_sizes(cameras, image_size))
     print_output(check_table(found, str(calibration)))
     _print_findings(found.findings)
@@ -297,8 +315,10 @@ def _detect(files: dict[str, Path], board: Board, every: int, match: Match) -> D
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from mvgeom.calibration import detect_boards, open_source
+    from mvgeom.cli.roles import IMAGES_STEP, next_step
 
-    sources = {name: open_source(name, path, step=every) for name, path in files.items()}
+    with next_step(IMAGES_STEP):
+        sources = {name: open_source(name, path, step=every) for name, path in files.items()}
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     console = _stderr()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:

@@ -13,7 +13,16 @@ import typer
 
 from mvgeom.cli.calibration_commands import calibrate, check, refine
 from mvgeom.cli.entry import create_app, run_program
-from mvgeom.cli.keypoint_options import BoxesOption, CropSizeOption, LikelihoodOption, ViewsArgument, read_views
+from mvgeom.cli.keypoint_options import (
+    VIEW_FORM,
+    BoxesOption,
+    CropSizeOption,
+    IndividualOption,
+    LikelihoodOption,
+    ViewsArgument,
+    check_keypoint_inputs,
+    read_views,
+)
 from mvgeom.cli.options import (
     CalibrationArgument,
     FormatOption,
@@ -132,26 +141,28 @@ def triangulate(
     noise: Annotated[
         float | None, typer.Option(help="Keypoint noise in px for the standard deviations; estimated if left out.")
     ] = None,
+    individual: IndividualOption = None,
     boxes: BoxesOption = None,
     crop_size: CropSizeOption = None,
     source_format: FormatOption = None,
     size: SizeOption = None,
     option: ReadOption = None,
 ) -> None:
-    """Triangulate keypoint tables of several views.
+    """Triangulate keypoints of several views.
 
-    The tables have three header rows (scorer, bodyparts, coords) and x, y(, likelihood) per keypoint; the rows of all
-    views are the same frames. The 3D table has x, y, z, their standard deviations, the mean reprojection error in px
-    and the number of views per keypoint.
+    Tables have three header rows (scorer, bodyparts, coords) and x, y(, likelihood) per keypoint; the rows of all views
+    are the same frames. Files of SLEAP, MMPose and OpenPose are read as well; of several people in a frame without
+    names, the one with the largest sum of confidences counts. The 3D table has x, y, z, their standard deviations, the
+    mean reprojection error in px and the number of views per keypoint.
     """
-    files = parse_view_files(views, "VIEW=CSV")
-    check_inputs(calibration, *files.values(), *parse_view_files(boxes or [], "--boxes VIEW=CSV").values())
+    files = parse_view_files(views, VIEW_FORM)
+    check_keypoint_inputs(calibration, files, boxes)
     check_output(output)
     from mvgeom.reconstruction import reconstruct
     from mvgeom.tables import write_points_3d
 
     cameras = load_calibration(calibration, source_format, size, option).select(files)
-    keypoints = read_views(files, boxes, crop_size, min_likelihood)
+    keypoints = read_views(files, boxes, crop_size, min_likelihood, individual)
     stack, points = keypoints.stack, keypoints.points
     found = reconstruct(points, cameras, method=method.value, threshold=threshold, noise=noise)
     write_points_3d(output, stack.keypoint_names, [(stack.rows, found)])

@@ -1,4 +1,4 @@
-"""Options for keypoint tables: VIEW=CSV arguments, bounding boxes, minimum likelihood."""
+"""Options for keypoints: VIEW=PATH arguments, individual, bounding boxes, minimum likelihood."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mvgeom.cli.options import parse_size, parse_view_files
+from mvgeom.cli.options import check_inputs, parse_size, parse_view_files
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,9 +16,31 @@ if TYPE_CHECKING:
 
     from mvgeom.tables import KeypointTable, ViewStack
 
-__all__ = ["BoxesOption", "CommandKeypoints", "CropSizeOption", "LikelihoodOption", "ViewsArgument", "read_views"]
+__all__ = [
+    "VIEW_FORM",
+    "BoxesOption",
+    "CommandKeypoints",
+    "CropSizeOption",
+    "IndividualOption",
+    "LikelihoodOption",
+    "ViewsArgument",
+    "check_keypoint_inputs",
+    "read_views",
+]
 
-ViewsArgument = Annotated[list[str], typer.Argument(metavar="VIEW=CSV", help="Keypoints of each view, by camera name.")]
+VIEW_FORM = "VIEW=PATH"
+
+ViewsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar=VIEW_FORM,
+        help="Keypoints of each view, by camera name: CSV or .h5 of DeepLabCut or Lightning Pose, SLEAP's analysis.h5, "
+        "JSON of MMPose, a folder of OpenPose's JSON.",
+    ),
+]
+IndividualOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Individual or track to take, where files have several.")
+]
 LikelihoodOption = Annotated[float, typer.Option(help="Keypoints below this likelihood do not count.")]
 BoxesOption = Annotated[
     list[str] | None,
@@ -44,8 +66,31 @@ class CommandKeypoints:
     points: np.ndarray
 
 
+def check_keypoint_inputs(calibration: Path, files: dict[str, Path], boxes: list[str] | None) -> None:
+    """Check the paths of a command that reads keypoints, before it imports what reads them.
+
+    Args:
+        calibration: Calibration.
+        files: Keypoints by view name.
+        boxes: Values of `BoxesOption`; None if not given.
+
+    Raises:
+        InputError: `missing-file`, if a path does not exist; `unsupported-file`, if keypoints or boxes are certainly
+            something else, a video for example.
+    """
+    box_files = parse_view_files(boxes or [], "--boxes VIEW=CSV")
+    check_inputs(calibration, *files.values(), *box_files.values())
+    from mvgeom.cli.roles import check_roles
+
+    check_roles(files, box_files)
+
+
 def read_views(
-    files: dict[str, Path], boxes: list[str] | None, crop_size: str | None, min_likelihood: float
+    files: dict[str, Path],
+    boxes: list[str] | None,
+    crop_size: str | None,
+    min_likelihood: float,
+    individual: str | None = None,
 ) -> CommandKeypoints:
     """Read the keypoint tables of several views.
 
@@ -54,14 +99,16 @@ def read_views(
         boxes: Values of `BoxesOption`; None if not given.
         crop_size: Value of `CropSizeOption`; None if not given.
         min_likelihood: Value of `LikelihoodOption`.
+        individual: Value of `IndividualOption`; None if not given.
 
     Raises:
         InputError: `too-few-views`, if there are fewer than two views; `tables-differ`, if the tables do not fit each
             other; `missing-view`, if boxes belong to an unknown view; `missing-argument`, if boxes are given without a
-            crop size.
+            crop size; further codes of `mvgeom.tables.read_keypoints`.
     """
     import numpy as np
 
+    from mvgeom.cli.roles import next_step
     from mvgeom.tables import read_keypoints, stack_views
 
     if len(files) < 2:
@@ -71,9 +118,11 @@ def read_views(
             found=len(files),
             expected=2,
         )
-    tables = {view: read_keypoints(path) for view, path in files.items()}
+    with next_step("mvgeom triangulate --help lists what is read."):
+        tables = {view: read_keypoints(path, individual) for view, path in files.items()}
     stack = stack_views(tables)
-    points = _to_frame(stack, tables, parse_view_files(boxes or [], "--boxes VIEW=CSV"), crop_size)
+    with next_step("mvgeom triangulate --help describes --boxes."):
+        points = _to_frame(stack, tables, parse_view_files(boxes or [], "--boxes VIEW=CSV"), crop_size)
     if stack.likelihood is not None:
         points = np.where((stack.likelihood >= min_likelihood)[..., None], points, np.nan)
     return CommandKeypoints(stack=stack, points=points)
@@ -109,12 +158,30 @@ def _to_frame(
     for row, (view, table) in enumerate(tables.items()):
         if view not in boxes:
             continue
-        of_images = not all(name.isdecimal() for name in table.rows)
-        found = (
-            read_labeled_boxes(boxes[view]).select(table.rows)
-            if of_images
-            else read_video_boxes(boxes[view], len(table.rows))
-        )
-        to_frame = affine.invert(affine.from_box(found, size))
-        points[:, row] = affine.apply(np.asarray(to_frame), points[:, row])
+        if not all(name.isdecimal() for name in table.rows):
+            found = read_labeled_boxes(boxes[view]).select(stack.rows if table.sparse else table.rows)
+        elif table.sparse:
+            found = _boxes_by_number(boxes[view], stack.rows)
+        else:
+            found = read_video_boxes(boxes[view], len(table.rows))
+        known = np.isfinite(found).all(axis=-1)
+        to_frame = affine.invert(affine.from_box(found[known], size))
+        points[known, row] = affine.apply(np.asarray(to_frame), points[known, row])
+        points[~known, row] = np.nan  # no box, no animal
     return points
+
+
+def _boxes_by_number(path: Path, rows: tuple[str, ...]) -> np.ndarray:
+    """Return the boxes (N, 4) of frame numbers; the frames of a sparse table need not be all of the video."""
+    from mvgeom.tables import read_video_boxes
+
+    found, frames = read_video_boxes(path), [int(row) for row in rows]
+    if frames[-1] >= len(found):
+        raise InputError(
+            f"{path}: too few rows, found {len(found)}, expected one per frame of the video, at least {frames[-1] + 1}",
+            code="wrong-count",
+            path=path,
+            found=len(found),
+            expected=frames[-1] + 1,
+        )
+    return found[frames]

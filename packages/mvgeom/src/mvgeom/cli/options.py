@@ -76,17 +76,22 @@ def load_calibration(
         option: Values of `ReadOption`; None if not given.
 
     Raises:
-        InputError: `bad-option`, if an option has a wrong form; `unknown-choice`, if the format has no such option; see
-            also `mvgeom.formats.load`.
+        InputError: `bad-option`, if an option has a wrong form; `unknown-choice`, if the format has no such option;
+            `unsupported-file`, if the path is certainly something else; see also `mvgeom.formats.load`.
     """
     from mvgeom import formats
+    from mvgeom.cli.roles import CALIBRATION, next_step
+    from mvgeom.path_kinds import check_role
 
+    if source_format is None and not any(each.matches(path) for each in formats.FORMATS.values()):
+        check_role(path, CALIBRATION)
     options: dict[str, Any] = {
         key: _OPTION_TYPES.get(key, str)(text) for key, text in parse_pairs(option or [], "--option KEY=VALUE").items()
     }
     if size:
         options["sizes"] = _sizes(size)
-    return formats.load(path, file_format=source_format, **options)
+    with next_step("mvgeom convert --help lists the formats, --from forces one."):
+        return formats.load(path, file_format=source_format, **options)
 
 
 def _frame(text: str) -> int:

@@ -1,4 +1,4 @@
-"""CSV tables: keypoints of one view, keypoints in 3D, bounding boxes."""
+"""Tables: keypoints of one view in many formats, keypoints in 3D, bounding boxes."""
 
 from mvgeom.tables.box_tables import (
     LabeledBoxes,
@@ -7,24 +7,26 @@ from mvgeom.tables.box_tables import (
     write_labeled_boxes,
     write_video_boxes,
 )
-from mvgeom.tables.keypoint_tables import (
-    COORDS_3D,
-    KeypointTable,
-    ViewStack,
-    read_keypoints,
-    stack_views,
-    write_points_3d,
-)
+from mvgeom.tables.cells import find_delimiter, has_decimal_commas, to_decimal_point
+from mvgeom.tables.keypoint_tables import KeypointTable
+from mvgeom.tables.points_3d import COORDS_3D, write_points_3d
+from mvgeom.tables.readers import READERS, KeypointReader, read_keypoints
+from mvgeom.tables.view_stack import ViewStack, stack_views
 
 __all__ = [
     "COORDS_3D",
+    "READERS",
+    "KeypointReader",
     "KeypointTable",
     "LabeledBoxes",
     "ViewStack",
+    "find_delimiter",
+    "has_decimal_commas",
     "read_keypoints",
     "read_labeled_boxes",
     "read_video_boxes",
     "stack_views",
+    "to_decimal_point",
     "write_labeled_boxes",
     "write_points_3d",
     "write_video_boxes",

@@ -13,10 +13,14 @@ import numpy as np
 
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
+from mvgeom.tables.cells import find_delimiter, has_decimal_commas, to_decimal_point
 
 __all__ = ["LabeledBoxes", "read_labeled_boxes", "read_video_boxes", "write_labeled_boxes", "write_video_boxes"]
 
 _COLUMNS = ("x", "y", "h", "w")
+
+_EMPTY = ("", "nan", "na")
+"""Texts of a cell without a number, as in label tables."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,7 +29,7 @@ class LabeledBoxes:
 
     Attributes:
         images: N distinct image paths as written in the file.
-        boxes: (N, 4) boxes x, y, width, height in full-image px.
+        boxes: (N, 4) boxes x, y, width, height in full-image px; NaN where there is no animal.
         path: Path of the file, for error messages.
     """
 
@@ -34,7 +38,7 @@ class LabeledBoxes:
     path: Path
 
     def select(self, images: Iterable[str]) -> np.ndarray:
-        """Return the boxes (M, 4) of the named images in the requested order, in full-image px.
+        """Return the boxes (M, 4) of the named images in the requested order, in full-image px; NaN without an animal.
 
         Raises:
             InputError: `missing-row`, if an image has no box.
@@ -61,12 +65,13 @@ def read_labeled_boxes(path: str | Path) -> LabeledBoxes:
         path: Path of the CSV file.
 
     Returns:
-        Image paths and boxes (N, 4) as x, y, width, height in full-image px.
+        Image paths and boxes (N, 4) as x, y, width, height in full-image px; NaN for rows whose four cells are all
+        empty or `nan`, which mark images without an animal.
 
     Raises:
         InputError: `unreadable-file`, if the file is missing; `missing-column`, if columns are missing; `empty-cell`,
-            `bad-number` or `out-of-range`, if a cell is empty, is no number or is a size that is not positive;
-            `duplicate-name`, if an image occurs twice. The message names file, row and column.
+            if a row has no image; `bad-number` or `out-of-range`, if a cell is no number or is a size that is not
+            positive; `duplicate-name`, if an image occurs twice. The message names file, row and column.
     """
     path = Path(path)
     header, rows = _read_table(path)
@@ -98,7 +103,7 @@ def read_labeled_boxes(path: str | Path) -> LabeledBoxes:
                 name=image,
             )
         images[image] = line
-        boxes[index] = _parse_box(path, line, cells, columns, allow_empty=False)
+        boxes[index] = _parse_box(path, line, cells, columns)
     return LabeledBoxes(images=tuple(images), boxes=boxes, path=path)
 
 
@@ -110,7 +115,7 @@ def read_video_boxes(path: str | Path, num_frames: int | None = None) -> np.ndar
         num_frames: Number of frames of the video, which the number of rows must equal; None skips this check.
 
     Returns:
-        Boxes (T, 4) x, y, width, height in full-image px; NaN for rows whose four cells are all empty.
+        Boxes (T, 4) x, y, width, height in full-image px; NaN for rows whose four cells are all empty or `nan`.
 
     Raises:
         InputError: `unreadable-file`, if the file is missing; `missing-column`, if columns are missing; `bad-number` or
@@ -128,7 +133,7 @@ def read_video_boxes(path: str | Path, num_frames: int | None = None) -> np.ndar
             found=len(rows),
             expected=num_frames,
         )
-    boxes = [_parse_box(path, line, cells, columns, allow_empty=True) for line, cells in rows]
+    boxes = [_parse_box(path, line, cells, columns) for line, cells in rows]
     return np.array(boxes, dtype=np.float64).reshape(-1, 4)
 
 
@@ -138,11 +143,12 @@ def write_labeled_boxes(path: str | Path, images: Sequence[str], boxes: np.ndarr
     Args:
         path: Path of the CSV file, which is replaced if it exists.
         images: N image paths.
-        boxes: (N, 4) boxes x, y, width, height in full-image px, finite.
+        boxes: (N, 4) boxes x, y, width, height in full-image px; a box of NaN, for an image without an animal, is
+            written as empty cells.
 
     Raises:
-        InputError: `wrong-shape`, if the numbers of images and boxes differ; `out-of-range`, if a box is not finite or
-            has a size that is not positive.
+        InputError: `wrong-shape`, if the numbers of images and boxes differ; `out-of-range`, if a box is NaN in
+            some numbers only, is infinite, or has a size that is not positive.
     """
     boxes = np.asarray(boxes, dtype=np.float64)
     if boxes.shape != (len(images), 4):
@@ -153,7 +159,7 @@ def write_labeled_boxes(path: str | Path, images: Sequence[str], boxes: np.ndarr
             found=boxes.shape,
         )
     for image, box in zip(images, boxes, strict=True):
-        if not (np.isfinite(box).all() and (box[2:] > 0).all()):
+        if not (np.isnan(box).all() or (np.isfinite(box).all() and (box[2:] > 0).all())):
             raise InputError(
                 f"{path}: the box of {image!r} must be finite with positive size, found {box}",
                 code="out-of-range",
@@ -195,7 +201,9 @@ def write_video_boxes(path: str | Path, boxes: np.ndarray) -> None:
 
 def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Read header and rows with their line numbers; blank lines at the end are ignored."""
-    reader = csv.reader(io.StringIO(read_text(path), newline=""))
+    text = read_text(path)
+    delimiter = find_delimiter(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         lines = [(reader.line_num, cells) for cells in reader]
     except csv.Error as error:
@@ -222,6 +230,8 @@ def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             code="empty-file",
             path=path,
         )
+    if has_decimal_commas(path, delimiter, (cell for _, cells in lines[1:] for cell in cells)):
+        lines[1:] = [(number, [to_decimal_point(cell) for cell in cells]) for number, cells in lines[1:]]
     return lines[0][1], lines[1:]
 
 
@@ -247,9 +257,9 @@ def _find_columns(path: Path, header: list[str]) -> dict[str, int]:
     return {column: names.index(column) for column in _COLUMNS}
 
 
-def _parse_box(path: Path, line: int, cells: list[str], columns: dict[str, int], *, allow_empty: bool) -> list[float]:
+def _parse_box(path: Path, line: int, cells: list[str], columns: dict[str, int]) -> list[float]:
     texts = {name: cells[position].strip() if position < len(cells) else "" for name, position in columns.items()}
-    if allow_empty and not any(texts.values()):
+    if all(text.lower() in _EMPTY for text in texts.values()):
         return [math.nan] * 4
     box = {}
     for name, text in texts.items():

@@ -20,6 +20,7 @@ from mvgeom.files import write_text
 from mvtrain.check.calibration_checks import MIN_POINTS_TO_MOVE
 from mvtrain.check.label_checks import pluralize
 from mvtrain.check.results import Results, percentile
+from mvtrain.check.suspicious_places import count_placed_occluded
 from mvtrain.config import Config
 from mvtrain.project.label_tables import VISIBLE
 from mvtrain.project.project import Project, full_to_model
@@ -57,7 +58,9 @@ def overview_table(results: Results) -> Table:
         "images": f"{len(sizes)} in {len(project.view_names)} views, {shapes} px, {stored}",
         "network": f"input {dims.width}x{dims.height}; one heatmap pixel is {_heatmap_scale(project, config):.1f} px "
         "of a stored image",
-        "labels": f"{int(results.counts.visible.sum())} visible, {int(results.counts.occluded.sum())} occluded, "
+        "labels": f"{int(results.counts.visible.sum())} visible, {int(results.counts.occluded.sum())} occluded"
+        + (f" ({placed} with a place)" if (placed := count_placed_occluded(project)) else "")
+        + ", "
         f"{int(results.counts.missing.sum())} missing"
         + _missing_note(results)
         + f", {int(results.counts.outside.sum())} outside of their image",

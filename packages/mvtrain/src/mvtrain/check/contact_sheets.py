@@ -24,7 +24,6 @@ from mvtrain.drawing.sheets import (
     palette,
     save_png,
 )
-from mvtrain.project.images import read_image
 from mvtrain.project.label_tables import VISIBLE
 from mvtrain.project.labels_3d import uses_labels_from_3d
 from mvtrain.project.project import Project
@@ -63,11 +62,9 @@ def write_label_sheet(
         return False
     size = cell_size(project)
     colors = palette(len(project.keypoint_names))
-    paths = project.image_paths
 
     def cell(row: int, view: int) -> np.ndarray | None:
-        path = paths[row][view]
-        if path is None or not scan.readable[row, view]:
+        if not scan.readable[row, view]:
             return None
         marks = Marks(
             points=project.points[row, view],
@@ -75,7 +72,7 @@ def write_label_sheet(
             expected=errors.expected[row, view],
             highlighted=errors.suspect[row, view],
         )
-        return draw_cell(read_image(path), marks, colors, size)
+        return draw_cell(project.read_image(row, view), marks, colors, size)
 
     views = range(len(project.view_names))
     lines = [(frame_title(project, row), [cell(row, view) for view in views]) for row in rows]

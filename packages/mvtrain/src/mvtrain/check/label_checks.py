@@ -9,7 +9,8 @@ import numpy as np
 
 from mvgeom.calibration.findings import Finding, error, warning
 from mvtrain.config import Config
-from mvtrain.project.label_tables import OCCLUDED, VISIBLE, find_tables, read_tables
+from mvtrain.project.label_tables import EXCLUDED, OCCLUDED, VISIBLE
+from mvtrain.project.labeled_rows import read_labeled_rows
 from mvtrain.project.names import names_view
 from mvtrain.project.project import Project
 from mvtrain.project.splits import Split
@@ -39,10 +40,13 @@ class TableRows:
     Attributes:
         lines: (N, V) line of each row in the table of each view, counted from 1.
         marks_occluded: True if the tables have a column `visible`, which distinguishes occluded and missing labels.
+        unlabeled_places: (N, V, K) True where a table has a place other than 0, 0 that `visible` 0 marks as not
+            labeled; None where the tables do not have the column.
     """
 
     lines: np.ndarray
     marks_occluded: bool
+    unlabeled_places: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,13 +74,18 @@ def read_rows(config: Config) -> TableRows:
     """Read the label tables of a project again, because the project does not keep their lines.
 
     Raises:
-        InputError: As for `read_tables`.
+        InputError: As for `read_labeled_rows`.
     """
     assert config.data.data_dir is not None
-    tables = read_tables(*find_tables(config.data.data_dir, config.data), config.data)
+    tables = read_labeled_rows(config.data.data_dir, config.data).tables
+    points = np.stack([table.points for table in tables], axis=1)
+    flags = [table.visible for table in tables if table.visible is not None]
+    marks_occluded = len(flags) == len(tables)
+    placed = np.isfinite(points).all(axis=-1) & (points != 0).any(axis=-1)
     return TableRows(
         lines=np.stack([table.lines for table in tables], axis=1),
-        marks_occluded=all(table.visible is not None for table in tables),
+        marks_occluded=marks_occluded,
+        unlabeled_places=placed & (np.stack(flags, axis=1) == EXCLUDED) if marks_occluded else None,
     )
 
 

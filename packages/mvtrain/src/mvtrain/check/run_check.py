@@ -25,7 +25,9 @@ from mvtrain.check.label_checks import TableRows, count_labels, label_findings, 
 from mvtrain.check.label_errors import LabelErrors, error_findings, label_errors
 from mvtrain.check.left_right import exchange_findings, mirrored_pairs, symmetry_findings
 from mvtrain.check.results import Results
+from mvtrain.check.suspicious_places import place_findings
 from mvtrain.config import Config
+from mvtrain.project.image_headers import turned_warning
 from mvtrain.project.labels_3d import check_calibration, triangulate_labels
 from mvtrain.project.project import Project, read_project
 from mvtrain.project.splits import Split, split_frames
@@ -81,6 +83,7 @@ def _inspect(config: Config, project: Project, split: Split, scan: ImageScan) ->
         *image_findings(project, scan),
         *copy_findings(project, split, scan),
         *label_findings(project, split, counts, rows),
+        *place_findings(project, rows),
         *calibration_findings(project, config, calibrations),
         *triangulation_findings(project, config, split, points_3d),
         *_side_findings(project, calibrations, errors, rows, points_3d),
@@ -131,6 +134,7 @@ def _reader_findings(project: Project, config: Config) -> list[Finding]:
         check_calibration(config, project)
     except InputError as problem:
         findings.append(error("no_calibration", (), str(problem)))
-    reported = frame_mismatches(project).values()  # `calibration_findings` reports them, not always as a warning
+    # `calibration_findings` and `image_findings` report these, not always as a warning.
+    reported = {*frame_mismatches(project).values(), *turned_warning(project.image_paths, project.turned)}
     findings += [warning("project", (), text) for text in project.warnings if text not in reported]
     return findings

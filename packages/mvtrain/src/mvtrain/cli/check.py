@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mvtrain.cli.options import ConfigArgument, check_config_file, make_wide_console, print_start
+from mvtrain.cli.options import ConfigArgument, make_wide_console, print_start
 
 
 def check(
@@ -21,7 +21,9 @@ def check(
     ] = None,
 ) -> None:
     """Find the faults of a project before training; exit status 1 if it must not be trained on."""
-    check_config_file(config)
+    from mvtrain.cli.path_roles import check_config
+
+    check_config(config, "check")
     print_start(config)
 
     from mvtrain.check.run_check import check as check_project

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from mvtrain.cli.options import check_inputs, make_console, split_names
+from mvgeom.errors import InputError
+from mvtrain.cli.options import make_console, split_names
 
 
 def convert(
@@ -33,7 +34,9 @@ def convert(
     up: Annotated[str, typer.Option(help="Axis of the world that points up, for Pose2Sim: y or z.")] = "z",
 ) -> None:
     """Turn predictions into files of anipose, DeepLabCut, the ensemble Kalman smoother, movement or Pose2Sim."""
-    check_inputs(calibration)
+    from mvtrain.cli.path_roles import check_options, check_sources
+
+    check_options(calibration=calibration)
 
     from mvtrain.exchange.run_convert import ConvertOptions
     from mvtrain.exchange.run_convert import convert as run_convert
@@ -46,4 +49,9 @@ def convert(
         unit=unit,
         up=up,
     )
-    run_convert(file_format, sources, options, make_console())
+    try:
+        run_convert(file_format, sources, options, make_console())
+    except InputError as error:
+        if error.code == "missing-file":
+            check_sources("convert", sources)  # what a source without predictions is
+        raise

@@ -12,11 +12,9 @@ from mvtrain.cli.options import (
     CheckpointOption,
     DeviceOption,
     RunArgument,
-    check_inputs,
     make_wide_console,
     print_start,
 )
-from mvtrain.runtime.folders import check_run_folder
 
 
 def evaluate(
@@ -42,8 +40,10 @@ def evaluate(
     device: DeviceOption = None,
 ) -> None:
     """Write errors in 2D and 3D by split, view and keypoint, correct keypoints, and the calibration of likelihoods."""
-    check_run_folder(run)
-    check_inputs(project)
+    from mvtrain.cli.path_roles import check_labeled_project, check_run
+
+    check_run(run)
+    check_labeled_project(project)
     print_start(run)
 
     from mvtrain.evaluation.run_evaluate import EvaluateOptions, evaluate_command

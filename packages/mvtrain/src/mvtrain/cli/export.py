@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from mvtrain.cli.options import CheckpointOption, RunArgument, make_console, print_start
-from mvtrain.runtime.folders import check_run_folder
 
 
 def export(
@@ -22,7 +21,9 @@ def export(
     checkpoint: CheckpointOption = "best",
 ) -> None:
     """Write the network as one graph from images to keypoints, for ONNX runtimes and torch.export."""
-    check_run_folder(run)
+    from mvtrain.cli.path_roles import check_run
+
+    check_run(run)
     print_start(run)
 
     from mvtrain.export.runtime_files import WRITERS, export_run

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 
 from mvgeom.errors import InputError
-from mvtrain.cli.options import check_config_file, print_start
-from mvtrain.runtime.folders import check_new_run_folder, check_run_folder
+from mvtrain.cli.options import print_start
+from mvtrain.runtime.folders import check_new_run_folder
 
 
 def fit(
@@ -84,11 +84,14 @@ def _config_and_run_folder(
         )
     if dry_run and overfit is not None:
         raise InputError("--dry-run and --overfit exclude each other. Give one of them.", code="excluded-options")
+    # Not at the top: --help must not wait for what tells the kinds of files.
+    from mvtrain.cli.path_roles import check_config, check_run
+
     if resume is not None:
-        check_run_folder(resume)
+        check_run(resume)
         return resume / "config.yaml", resume
     assert config is not None
-    check_config_file(config)
+    check_config(config, "fit")
     if output is None:
         stamp = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
         return config, Path("runs") / f"{config.stem}-{stamp}"

@@ -23,7 +23,10 @@ def import_project(
     views: Annotated[str | None, typer.Option(help="Names of the views in their order, as top,left,right.")] = None,
     pattern: Annotated[
         str | None,
-        typer.Option(help="How foreign names tell session and view, possibly <frame>. Default: <session>_<view>."),
+        typer.Option(
+            help="How foreign names tell session and view, possibly <frame>, with * for anything and / between "
+            "folders. Default: <session>_<view>."
+        ),
     ] = None,
     individual: Annotated[str | None, typer.Option(help="Which animal to take where several are labeled.")] = None,
     calibration: Annotated[
@@ -37,9 +40,19 @@ def import_project(
         bool, typer.Option("--allow-absent", help="Leave a view empty where there is no image of a frame.")
     ] = False,
     copy_videos: Annotated[bool, typer.Option("--copy-videos", help="Copy the videos into the project, too.")] = False,
+    predictions: Annotated[
+        float | None,
+        typer.Option(metavar="LIKELIHOOD", help="Take predictions of at least this likelihood as labels, too."),
+    ] = None,
+    every: Annotated[int, typer.Option(help="Of the predictions, take every so many-th frame.")] = 1,
 ) -> None:
     """Turn a labeled project of DeepLabCut, SLEAP, anipose or COCO keypoints into a project folder."""
-    check_inputs(calibration, media)
+    from mvtrain.cli.path_roles import check_options, check_sources
+
+    check_inputs(media)
+    check_options(calibration=calibration)
+    named = [Path(text.partition("=")[2]) for text in view or () if text.partition("=")[2]]
+    check_sources("import", [*(sources or ()), *named], file_format)
 
     from mvtrain.exchange.run_import import ImportOptions
     from mvtrain.exchange.run_import import import_project as run_import
@@ -54,5 +67,7 @@ def import_project(
         media=media,
         allow_absent=allow_absent,
         copy_videos=copy_videos,
+        predictions=predictions,
+        every=every,
     )
     run_import(file_format, sources or (), options, make_console())

@@ -66,18 +66,6 @@ def split_names(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",")) if text else ()
 
 
-def check_config_file(path: Path) -> None:
-    """Check that a config is a file, before anything heavy is imported.
-
-    Raises:
-        InputError: `missing-file`.
-    """
-    if not path.is_file():
-        hint = f" Give its config file, such as {path / 'config.yaml'}." if path.is_dir() else ""
-        what = "is a folder, expected a config file (YAML)." if path.is_dir() else "no such config file."
-        raise InputError(f"{path}: {what}{hint}", code="missing-file", path=path)
-
-
 def check_inputs(*paths: Path | None) -> None:
     """Check that files and folders exist; None stands for one that was not given.
 

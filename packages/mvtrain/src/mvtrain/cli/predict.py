@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mvtrain.cli.options import BatchSizeOption, CheckpointOption, RunArgument, check_inputs, make_console, print_start
-from mvtrain.runtime.folders import check_run_folder
+from mvtrain.cli.options import BatchSizeOption, CheckpointOption, RunArgument, make_console, print_start
 
 
 def predict(
@@ -43,14 +42,17 @@ def predict(
     checkpoint: CheckpointOption = "best",
     batch_size: BatchSizeOption = None,
     ignore_frame_rates: Annotated[
-        bool, typer.Option("--ignore-frame-rates", help="Match frames by number though the videos' rates differ.")
+        bool, typer.Option("--ignore-frame-rates", help="Match images by number, not by their times in the files.")
     ] = False,
     device: Annotated[str, typer.Option(help="Kind of device: auto, cpu, cuda or mps.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Number of devices; they share the sessions.")] = 1,
 ) -> None:
     """Predict 2D and, with calibration, 3D keypoints of recordings; the same command goes on with a stopped one."""
-    check_run_folder(run)
-    check_inputs(calibration, boxes)
+    from mvtrain.cli.path_roles import check_options, check_predict_inputs, check_run
+
+    check_run(run)
+    check_predict_inputs(inputs)
+    check_options(calibration=calibration, boxes=boxes)
     print_start(run)
 
     from mvtrain.predict.run_predict import PredictOptions
@@ -66,7 +68,7 @@ def predict(
         overlay=overlay,
         checkpoint=checkpoint,
         batch_size=batch_size,
-        same_rate=not ignore_frame_rates,
+        by_time=not ignore_frame_rates,
         accelerator=device,
         devices=devices,
     )

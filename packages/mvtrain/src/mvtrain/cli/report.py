@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from mvtrain.cli.options import BatchSizeOption, CheckpointOption, DeviceOption, RunArgument, make_console, print_start
-from mvtrain.runtime.folders import check_run_folder
 
 
 def report(
@@ -21,7 +20,9 @@ def report(
     device: DeviceOption = None,
 ) -> None:
     """Write a run as one HTML file: curves, errors, worst frames, the pose in 3D with the cameras, likelihoods."""
-    check_run_folder(run)
+    from mvtrain.cli.path_roles import check_run
+
+    check_run(run)
     print_start(run)
 
     from mvtrain.report.write_report import ReportOptions, report_command

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -34,13 +34,17 @@ class ImageCache:
         paths: Paths of the images, in order of importance; the first ones that fit are kept.
         sizes: (N, 2) width and height of each image, from its header.
         max_bytes: Largest size of the block in bytes.
+        bits: Bits in use of images with 16 bits, by path; without one, those of the image alone.
 
     Raises:
         InputError: An image is damaged or of another size than its header says, or the system has less shared memory
             than the block needs.
     """
 
-    def __init__(self, paths: Sequence[Path], sizes: np.ndarray, max_bytes: float) -> None:
+    def __init__(
+        self, paths: Sequence[Path], sizes: np.ndarray, max_bytes: float, bits: Mapping[Path, int] | None = None
+    ) -> None:
+        self._bits = bits or {}
         ends = np.cumsum(np.prod(np.asarray(sizes, dtype=np.int64).reshape(-1, 2), axis=-1) * 3)
         num_kept = int(np.searchsorted(ends, max_bytes, side="right"))
         self._place = {path: row for row, path in enumerate(paths[:num_kept])}
@@ -57,10 +61,10 @@ class ImageCache:
         places = [(row, view) for row, paths in enumerate(project.image_paths) for view, p in enumerate(paths) if p]
         paths = [project.image_paths[row][view] for row, view in places]
         sizes = np.array([project.file_sizes[row, view] for row, view in places])
-        return cls([path for path in paths if path is not None], sizes, max_bytes)
+        return cls([path for path in paths if path is not None], sizes, max_bytes, project.bits_of_paths)
 
     def _fill(self, path: Path) -> None:
-        image = read_image(path)
+        image = read_image(path, self._bits.get(path))
         expected = self._shapes[self._place[path]]
         if image.shape != expected:
             raise InputError(
@@ -79,7 +83,7 @@ class ImageCache:
 
     def read(self, path: Path) -> np.ndarray:
         """Return (H, W, 3) uint8 RGB; not to be written to."""
-        return self._slot(path) if path in self._place else read_image(path)
+        return self._slot(path) if path in self._place else read_image(path, self._bits.get(path))
 
 
 class FrameDataset(Dataset[Sample]):

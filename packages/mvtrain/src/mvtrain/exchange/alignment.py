@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mvgeom.errors import InputError
-from mvtrain.exchange.foreign_labels import ForeignLabels, ImageSource, LabeledImage, Place, VideoFrame
+from mvtrain.exchange.file_search import check_one_place
+from mvtrain.exchange.foreign_labels import ForeignLabels, ImageFile, ImageSource, LabeledImage, Place, VideoFrame
 
 _SHOWN = 6
 
@@ -25,6 +26,7 @@ class AlignedFrames:
         visibility: (N, V, K) int8, 0 where missing.
         images: N x V images; None where a view has no image of a frame.
         crops: N x V top-left corners of the images in full-image px; None for a full image or a missing one.
+        entries: N x V labeled images; None where a view has no labels of a frame.
         num_empty: Number of frames without any label, which are left out.
     """
 
@@ -35,6 +37,7 @@ class AlignedFrames:
     visibility: np.ndarray
     images: tuple[tuple[ImageSource | None, ...], ...]
     crops: tuple[tuple[tuple[int, int] | None, ...], ...]
+    entries: tuple[tuple[LabeledImage | None, ...], ...]
     num_empty: int
 
     def __len__(self) -> int:
@@ -45,7 +48,7 @@ def align(labels: ForeignLabels, view_names: Sequence[str] = (), *, allow_absent
     """Match the views by session and frame number.
 
     A frame without labels in a view has no points there; its image is an unlabeled image of the foreign project, else a
-    frame of the view's video.
+    frame of the view's video. There is none where the video has a gap.
 
     Args:
         labels: Labels of all sources together.
@@ -53,8 +56,9 @@ def align(labels: ForeignLabels, view_names: Sequence[str] = (), *, allow_absent
         allow_absent: Allow views without an image of a frame.
 
     Raises:
-        InputError: There are no labels (`no-labels`), the views are not the given ones (`views-differ`), no session is
-            in two views (`no-shared-frame`), or images are missing and `allow_absent` is not set (`missing-frame`).
+        InputError: There are no labels (`no-labels`), the views are not the given ones (`views-differ`), no frame has
+            images of two views (`no-shared-frame`), a file is the image of two views (`ambiguous-file`), or images are
+            missing and `allow_absent` is not set (`missing-frame`).
     """
     by_place = {image.place: image for image in labels.images}
     views = _views(labels, tuple(view_names))
@@ -62,13 +66,12 @@ def align(labels: ForeignLabels, view_names: Sequence[str] = (), *, allow_absent
     frames = tuple(sorted(labeled))
     if not frames:
         raise InputError(f"{labels.origin}: no image has a label", code="no-labels", source=labels.origin)
-    if len(views) > 1:
-        _check_shared(labels, views)
     num_keypoints = len(labels.keypoint_names)
     points = np.full((len(frames), len(views), num_keypoints, 2), np.nan)
     visibility = np.zeros((len(frames), len(views), num_keypoints), dtype=np.int8)
     images: list[tuple[ImageSource | None, ...]] = []
     crops: list[tuple[tuple[int, int] | None, ...]] = []
+    all_entries: list[tuple[LabeledImage | None, ...]] = []
     for row, (session, number) in enumerate(frames):
         entries = [by_place.get(Place(session, view, number)) for view in views]
         for view, entry in enumerate(entries):
@@ -76,7 +79,20 @@ def align(labels: ForeignLabels, view_names: Sequence[str] = (), *, allow_absent
                 points[row, view], visibility[row, view] = entry.points, entry.visibility
         places = [Place(session, view, number) for view in views]
         images.append(tuple(_image(labels, place, by_place.get(place)) for place in places))
-        crops.append(tuple(None if entry is None else entry.crop for entry in entries))
+        all_entries.append(tuple(entries))
+        crops.append(
+            tuple(
+                _corner(entry, image, labels.offsets.get(view))
+                for view, entry, image in zip(views, entries, images[-1], strict=True)
+            )
+        )
+    if len(views) > 1:
+        _check_shared(labels, views, frames, images)
+    check_one_place(
+        (Place(session, view, number), image)
+        for (session, number), row in zip(frames, images, strict=True)
+        for view, image in zip(views, row, strict=True)
+    )
     if not allow_absent:
         _check_images(labels, frames, views, images)
     return AlignedFrames(
@@ -87,6 +103,7 @@ def align(labels: ForeignLabels, view_names: Sequence[str] = (), *, allow_absent
         visibility=visibility,
         images=tuple(images),
         crops=tuple(crops),
+        entries=tuple(all_entries),
         num_empty=len({place[::2] for place in by_place}) - len(frames),
     )
 
@@ -110,19 +127,52 @@ def _views(labels: ForeignLabels, given: tuple[str, ...]) -> tuple[str, ...]:
     return given
 
 
-def _check_shared(labels: ForeignLabels, views: tuple[str, ...]) -> None:
-    """Check that a session is in more than one view; otherwise the names were split in a wrong way."""
-    sessions = {view: sorted({i.place.session for i in labels.images if i.place.view == view}) for view in views}
-    together = [session for names in sessions.values() for session in names]
-    if len(set(together)) == len(together):
-        listed = "; ".join(f"{view}: {', '.join(names[:_SHOWN])}" for view, names in sessions.items())
-        raise InputError(
-            f"{labels.origin}: no session has labels in more than one view, so no frames can be matched, found the "
-            f"sessions {listed}. Describe the names with --pattern, such as '<view>_<session>'",
-            code="no-shared-frame",
-            source=labels.origin,
-            found=sessions,
-        )
+def _check_shared(
+    labels: ForeignLabels,
+    views: tuple[str, ...],
+    frames: Sequence[tuple[str, int]],
+    images: Sequence[Sequence[ImageSource | None]],
+) -> None:
+    """Check that a frame has images or labels of two views; otherwise the names were split in a wrong way."""
+    labeled = {image.place for image in labels.images}
+    for (session, number), row in zip(frames, images, strict=True):
+        present = [
+            image is not None or Place(session, view, number) in labeled for view, image in zip(views, row, strict=True)
+        ]
+        if sum(present) > 1:
+            return
+    examples = [
+        image
+        for view in views
+        for image in [image for image in labels.images if image.place.view == view][: max(1, _SHOWN // len(views))]
+    ]
+    table = "; ".join(
+        f"{image.name or image.origin} is session {image.place.session}, view {image.place.view}, frame "
+        f"{image.place.number}"
+        for image in examples
+    )
+    raise InputError(
+        f"{labels.origin}: no frame has images of two views, so views cannot be matched. The names were read so: "
+        f"{table}. If that is wrong, describe the names with --pattern, such as '<view>_<session>' or "
+        "'<session>/<view>/*_<frame>'. If it is right, give a folder with the videos by --media",
+        code="no-shared-frame",
+        source=labels.origin,
+        found={view: sorted({i.place.session for i in labels.images if i.place.view == view}) for view in views},
+        examples=tuple((image.name, image.place) for image in examples),
+    )
+
+
+def _corner(
+    entry: LabeledImage | None, image: ImageSource | None, offset: tuple[int, int] | None
+) -> tuple[int, int] | None:
+    """Return the top-left pixel of an image in full-image px; None for a full image or a missing one."""
+    if entry is None and image is None:
+        return None
+    own = image.crop if isinstance(image, ImageFile) else None
+    crop = own if entry is None or entry.crop is None else entry.crop
+    if crop is None or offset is None:
+        return crop or offset
+    return (crop[0] + offset[0], crop[1] + offset[1])
 
 
 def _image(labels: ForeignLabels, place: Place, entry: LabeledImage | None) -> ImageSource | None:
@@ -132,7 +182,16 @@ def _image(labels: ForeignLabels, place: Place, entry: LabeledImage | None) -> I
     if place in labels.unlabeled:
         return labels.unlabeled[place]
     video = labels.videos.get((place.session, place.view))
-    return None if video is None else VideoFrame(path=video, number=place.number)
+    if video is None or _is_gap(labels, place):
+        return None
+    frames = labels.frames.get((place.session, place.view))
+    return VideoFrame(path=video, number=place.number if frames is None else int(np.searchsorted(frames, place.number)))
+
+
+def _is_gap(labels: ForeignLabels, place: Place) -> bool:
+    """Return True if the video of a place has images before and after it, but none of it."""
+    frames = labels.frames.get((place.session, place.view))
+    return frames is not None and place.number < frames[-1] and place.number not in frames
 
 
 def _check_images(
@@ -146,7 +205,7 @@ def _check_images(
         Place(session, view, number)
         for (session, number), row in zip(frames, images, strict=True)
         for view, image in zip(views, row, strict=True)
-        if image is None
+        if image is None and not _is_gap(labels, Place(session, view, number))
     ]
     if missing:
         listed = [f"session {session}, view {view}, frame {number}" for session, view, number in missing[:_SHOWN]]

@@ -1,4 +1,4 @@
-"""Reader of DeepLabCut's tables of labels: CSV and h5, with one animal or several."""
+"""Reader of DeepLabCut's tables of labels and predictions: CSV and h5, with one animal or several."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import csv
 import io
 import math
 import pickle
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,12 @@ import pandas as pd
 
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
+from mvtrain.exchange.deeplabcut_animals import AnimalTable, LabeledRows, choose_animal
 from mvtrain.runtime.optional_imports import need
 
 _LEVELS = ("scorer", "individuals", "bodyparts", "coords")
+_NETWORK = re.compile(r"(?<!_3d)(?:DLC_|DeepCut_|_superanimal_)")
+"""Beginning of a network's name behind that of the video, but for 3D keypoints."""
 _MISSING = ("", "nan", "na")
 _H5_ERRORS = (
     *(OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError),
@@ -26,104 +29,60 @@ _H5_ERRORS = (
 """Errors of pandas over an h5 file that it cannot read, beside PyTables' own; tables can hold pickled objects."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LabeledRows:
-    """Labels of one animal.
-
-    Attributes:
-        images: N image paths as in the table, with "/" between folders.
-        keypoint_names: K names of the keypoints.
-        points: (N, K, 2) labels in px of the images; NaN where missing.
-    """
-
-    images: tuple[str, ...]
-    keypoint_names: tuple[str, ...]
-    points: np.ndarray
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Table:
-    """A table of labels of one animal or several.
-
-    Attributes:
-        images: N image paths, with "/" between folders.
-        columns: Animal, keypoint and coordinate of each of the C columns; the animal is None in a table of one animal.
-        values: (N, C) values; NaN where missing.
-    """
-
-    images: tuple[str, ...]
-    columns: tuple[tuple[str | None, str, str], ...]
-    values: np.ndarray
-
-
 def read_table(path: Path, individual: str | None) -> LabeledRows:
     """Read `CollectedData_<scorer>.csv` or `.h5`, whose rows are image paths in one cell or in three.
 
     Args:
         path: CSV or h5 file.
-        individual: Name of the animal to take; None in a table of one animal.
+        individual: Name of the animal to take; None in a table in which one animal is labeled.
 
     Raises:
-        InputError: The file cannot be read or is not such a table, it has several animals and none is chosen
-            (`several-individuals`), the chosen one is not in it (`unknown-choice`), a keypoint has no column x or y
-            (`missing-column`), or a label has only one of them (`empty-cell`).
+        InputError: The errors of `read_animals` and `choose_animal`; besides, the rows are not image paths
+            (`bad-header`).
     """
-    table = _read_csv(path) if path.suffix.lower() == ".csv" else _read_h5(path)
-    chosen = _choose(path, table, individual)
-    names = tuple(dict.fromkeys(name for _, name, _ in chosen))
-    position = {(name, coord): number for (_, name, coord), number in chosen.items()}
-    lacking = [(name, coord) for name in names for coord in "xy" if (name, coord) not in position]
-    if not names:
-        raise InputError(f"{path}: the table has no keypoints", code="no-labels", path=path)
-    if lacking:
-        name, coord = lacking[0]
+    table = read_animals(path)
+    if table.is_prediction:
         raise InputError(
-            f"{path}: keypoint {name!r} has no column {coord}",
-            code="missing-column",
+            f"{path}: not a table of labels: the rows must be image paths, found {table.images[0]!r}. Predictions "
+            "become labels with --predictions",
+            code="bad-header",
             path=path,
-            keypoint=name,
-            column=coord,
         )
-    points = np.stack([table.values[:, [position[name, "x"], position[name, "y"]]] for name in names], axis=1)
-    halves = np.argwhere(np.isnan(points).sum(axis=-1) == 1)
-    if len(halves):
-        row, keypoint = halves[0]
-        raise InputError(
-            f"{path}: {table.images[row]}: keypoint {names[keypoint]!r} has only one of x and y",
-            code="empty-cell",
-            path=path,
-            image=table.images[row],
-            keypoint=names[keypoint],
-        )
-    return LabeledRows(images=table.images, keypoint_names=names, points=points)
+    return choose_animal(table, individual)
 
 
-def _choose(path: Path, table: _Table, individual: str | None) -> dict[tuple[str | None, str, str], int]:
-    """Return the columns of one animal with their positions."""
-    animals = list(dict.fromkeys(animal for animal, _, _ in table.columns if animal is not None))
-    if individual is None and len(animals) > 1:
-        raise InputError(
-            f"{path}: the labels are of several animals, found {', '.join(animals)}, expected one. Choose it with "
-            "--individual NAME",
-            code="several-individuals",
-            path=path,
-            found=tuple(animals),
-        )
-    if individual is not None and individual not in animals:
-        expected = f"one of {', '.join(animals)}" if animals else "none, because the only animal has no name"
-        raise InputError(
-            f"{path}: no such animal, found --individual {individual!r}, expected {expected}",
-            code="unknown-choice",
-            path=path,
-            option="--individual",
-            found=individual,
-            expected=tuple(animals),
-        )
-    wanted = individual if individual is not None else (animals[0] if animals else None)
-    return {column: number for number, column in enumerate(table.columns) if column[0] == wanted}
+def read_animals(path: Path) -> AnimalTable:
+    """Read a table of labels or of predictions with all its animals.
+
+    Raises:
+        InputError: The file cannot be read (`damaged-file`, `invalid-syntax`, `not-text`), is not such a table
+            (`bad-header`, `wrong-count`), or a value is not a number (`bad-number`).
+    """
+    return _read_csv(path) if path.suffix.lower() == ".csv" else _read_h5(path)
 
 
-def _read_csv(path: Path) -> _Table:
+def prediction_tables(folder: Path) -> list[Path]:
+    """List the tables of predictions in a folder by name, of two of the same name the CSV; see `video_name`."""
+    if not folder.is_dir():
+        return []
+    tables = {
+        path.with_suffix(""): path
+        for suffix in (".h5", ".csv")
+        for path in sorted(folder.glob(f"*{suffix}"))
+        if _NETWORK.search(path.stem) is not None
+    }
+    return sorted(tables.values())
+
+
+def video_name(table: AnimalTable) -> str:
+    """Return the name of a predicted video without suffix: `mouse_top` of `mouse_topDLC_resnet50_....h5`."""
+    stem = table.path.stem
+    if table.scorer and table.scorer in stem:
+        return stem.partition(table.scorer)[0].removesuffix("_")  # SuperAnimal networks have a "_" before their name
+    return _NETWORK.split(stem)[0] or stem
+
+
+def _read_csv(path: Path) -> AnimalTable:
     try:
         rows = [row for row in csv.reader(io.StringIO(read_text(path), newline=""), strict=True) if row]
     except csv.Error as error:
@@ -165,10 +124,14 @@ def _read_csv(path: Path) -> _Table:
     )
     body = rows[len(levels) :]
     values = [[_number(cell, path, row[:num_index]) for cell in row[num_index:]] for row in body]
-    return _Table(
-        images=tuple(_image_path(row[:num_index]) for row in body),
+    images = tuple(_image_path(row[:num_index]) for row in body)
+    return AnimalTable(
+        path=path,
+        scorer=next(iter(header["scorer"][num_index:]), "").strip() if "scorer" in header else "",
+        images=images,
         columns=columns,
         values=np.array(values, dtype=np.float64).reshape(len(body), len(columns)),
+        is_prediction=_has_likelihood(columns) and all(name.isdigit() for name in images),
     )
 
 
@@ -189,7 +152,7 @@ def _number(cell: str, path: Path, image: Sequence[str]) -> float:
     return value
 
 
-def _read_h5(path: Path) -> _Table:
+def _read_h5(path: Path) -> AnimalTable:
     tables = need("tables", f"reading {path.name}")
     try:
         table = pd.read_hdf(path)
@@ -214,20 +177,35 @@ def _read_h5(path: Path) -> _Table:
         (None if animal is None else str(column[animal]), str(column[bodypart]), str(column[coord]).lower())
         for column in table.columns
     )
-    if not all(isinstance(row, str | tuple) for row in table.index):
+    numbered = all(isinstance(row, int | np.integer) for row in table.index)
+    if not (numbered and _has_likelihood(columns)) and not all(isinstance(row, str | tuple) for row in table.index):
         raise InputError(
-            f"{path}: not a table of labels: the rows must be image paths, found {table.index[0]!r}",
+            f"{path}: not a table of labels or predictions: the rows must be image paths, or numbers of frames beside "
+            f"columns `likelihood`, found {table.index[0]!r}",
             code="bad-header",
             path=path,
         )
-    images = tuple(_image_path([row] if isinstance(row, str) else [str(part) for part in row]) for row in table.index)
+    images = tuple(_image_path(map(str, row) if isinstance(row, tuple) else [str(row)]) for row in table.index)
     try:
         values = table.to_numpy(dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: a coordinate is not a number: {error}", code="bad-number", path=path) from error
-    return _Table(images=images, columns=columns, values=values)
+    return AnimalTable(
+        path=path,
+        scorer=str(table.columns[0][0]) if names[0] == "scorer" and len(table.columns) else "",
+        images=images,
+        columns=columns,
+        values=values,
+        is_prediction=numbered and _has_likelihood(columns),
+    )
 
 
-def _image_path(cells: Sequence[str]) -> str:
+def _has_likelihood(columns: Sequence[tuple[str | None, str, str]]) -> bool:
+    """Return True if every keypoint has a likelihood, as predictions have."""
+    keypoints = {column[:2] for column in columns}
+    return bool(keypoints) and {column[:2] for column in columns if column[2] == "likelihood"} == keypoints
+
+
+def _image_path(cells: Iterable[str]) -> str:
     """Join an image path from one cell or several, with "/" between folders."""
     return "/".join(cell.strip() for cell in cells).replace("\\", "/")

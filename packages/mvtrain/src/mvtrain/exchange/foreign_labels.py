@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from mvgeom import CameraGroup
 from mvgeom.errors import InputError
 from mvtrain.project.names import NameRule
 
@@ -26,9 +27,15 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFile:
-    """An image on disk."""
+    """An image on disk.
+
+    Attributes:
+        path: Path of the file.
+        crop: Top-left pixel (x, y) of the image in px of its video; None for a whole image.
+    """
 
     path: Path
+    crop: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +52,7 @@ class DecodedImage:
 
     Attributes:
         name: Name of the image, for messages.
-        read: Function that returns (H, W, 3) uint8 RGB.
+        read: Function that returns (H, W, 3) uint8 or uint16 RGB.
     """
 
     name: str
@@ -55,17 +62,33 @@ class DecodedImage:
 ImageSource = ImageFile | VideoFrame | DecodedImage
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelPixels:
+    """The image as the labeling program showed it: labels are in its px.
+
+    Attributes:
+        size: Width and height in px that the label file states; None if it states none.
+        turned: True for a program that turns images by their EXIF orientation; the image's file is read as stored.
+    """
+
+    size: tuple[int, int] | None = None
+    turned: bool = False
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabeledImage:
     """Labels of one image.
 
     Attributes:
         place: Session, view and frame number of the image.
-        points: (K, 2) labels in crop px; NaN where missing.
+        points: (K, 2) labels in crop px, or in px of the image that `pixels` describes; NaN where missing.
         visibility: (K,) int8: 0 not labeled, 1 occluded, 2 visible.
         image: File, video frame or reader of the image; None if the foreign project has lost it.
-        crop: Full-image px (x, y) of the stored image's top-left pixel; None for a full image.
+        crop: Top-left pixel (x, y) of the stored image in px of its video; None for a whole image.
+        pixels: Image that the labeling program showed.
         origin: File and row of the labels, for messages.
+        name: Path or name from which the place was read, for messages.
+        predicted: True for predictions, which are labels only until a person has looked at them.
     """
 
     place: Place
@@ -73,7 +96,10 @@ class LabeledImage:
     visibility: np.ndarray
     image: ImageSource | None
     crop: tuple[int, int] | None = None
+    pixels: LabelPixels = LabelPixels()
     origin: str
+    name: str = ""
+    predicted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,7 +114,11 @@ class ForeignLabels:
         skeleton: Pairs of keypoints that a line joins.
         unlabeled: Images without labels.
         videos: Videos by session and view.
-        calibrations: Calibration files by session; the key None is for all other sessions.
+        calibrations: Calibration files or cameras by session; the key None is for all other sessions.
+        offsets: By view, the top-left pixel (x, y) of its videos and images in full-image px, for cameras that were
+            recorded in part; views that are not in it have full images.
+        frames: (T,) frame numbers of a video's images by session and view, where image n is not that of frame n; see
+            `number_by_time`.
         notes: Remarks for the user.
     """
 
@@ -99,7 +129,9 @@ class ForeignLabels:
     skeleton: tuple[tuple[str, str], ...] = ()
     unlabeled: Mapping[Place, ImageSource] = field(default_factory=dict)
     videos: Mapping[tuple[str, str], Path] = field(default_factory=dict)
-    calibrations: Mapping[str | None, Path] = field(default_factory=dict)
+    calibrations: Mapping[str | None, Path | CameraGroup] = field(default_factory=dict)
+    offsets: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    frames: Mapping[tuple[str, str], np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -119,11 +151,15 @@ class ReadOptions:
         rule: Rule that splits foreign names into session and view.
         individual: Name of the animal to take from several.
         media: Folder with images and videos that are not at the path in the foreign project.
+        min_likelihood: Lowest likelihood of the predictions to take as labels; None: labels made by hand only.
+        every: Step of the frame numbers of the predictions to take, so that all views have the same frames.
     """
 
     rule: NameRule
     individual: str | None = None
     media: Path | None = None
+    min_likelihood: float | None = None
+    every: int = 1
 
 
 def plain_visibility(points: np.ndarray) -> np.ndarray:
@@ -134,36 +170,63 @@ def plain_visibility(points: np.ndarray) -> np.ndarray:
 def merge(parts: Sequence[ForeignLabels]) -> ForeignLabels:
     """Merge all sources, with the keypoints in the order of the first one.
 
+    An image that is labeled twice counts once, if its labels are the same, or if one of the two has none or only
+    predictions.
+
     Raises:
-        InputError: Sources have different keypoints (`keypoints-differ`), or two of them label the same image
-            (`duplicate-name`).
+        InputError: Sources have different keypoints (`keypoints-differ`), or two of them label the same image in
+            different ways (`duplicate-name`).
     """
     first = parts[0]
     parts = [first, *(_reorder(part, first) for part in parts[1:])]
-    images = tuple(image for part in parts for image in part.images)
-    seen: dict[Place, LabeledImage] = {}
-    for image in images:
-        other = seen.setdefault(image.place, image)
+    chosen: dict[Place, LabeledImage] = {}
+    num_equal = 0
+    for image in (image for part in parts for image in part.images):
+        other = chosen.setdefault(image.place, image)
         if other is not image:
-            session, view, number = image.place
-            raise InputError(
-                f"frame {number} of view {view!r} of session {session!r} has two labeled images: {other.origin}; "
-                f"{image.origin}. Rename one, or distinguish views and sessions with --view or --pattern",
-                code="duplicate-name",
-                session=session,
-                view=view,
-                frame=number,
-            )
+            num_equal += _same_labels(other, image)
+            chosen[image.place] = _choose(other, image)
+    notes = dict.fromkeys(note for part in parts for note in part.notes)
+    if num_equal:
+        notes[f"{num_equal} labeled images occur twice with the same labels, and are taken once"] = None
     return ForeignLabels(
         origin=", ".join(dict.fromkeys(part.origin for part in parts)),
         keypoint_names=first.keypoint_names,
-        images=images,
+        images=tuple(chosen.values()),
         has_visibility=any(part.has_visibility for part in parts),
         skeleton=next((part.skeleton for part in parts if part.skeleton), ()),
         unlabeled=_first_of([part.unlabeled for part in parts]),
         videos=_first_of([part.videos for part in parts]),
         calibrations=_first_of([part.calibrations for part in parts]),
-        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        offsets=_first_of([part.offsets for part in parts]),
+        notes=tuple(notes),
+    )
+
+
+def _same_labels(first: LabeledImage, second: LabeledImage) -> bool:
+    """Return True if two images have the same labels at the same place of the full image."""
+    return (
+        np.array_equal(first.points, second.points, equal_nan=True)
+        and np.array_equal(first.visibility, second.visibility)
+        and (first.crop or (0, 0)) == (second.crop or (0, 0))
+    )
+
+
+def _choose(first: LabeledImage, second: LabeledImage) -> LabeledImage:
+    """Choose one of two labelings of the same image, the one with more; see `merge`."""
+    if _same_labels(first, second):
+        return second if first.image is None else first
+    for one, other in ((first, second), (second, first)):
+        if not other.visibility.any() or (other.predicted and not one.predicted):
+            return one
+    session, view, number = first.place
+    raise InputError(
+        f"frame {number} of view {view!r} of session {session!r} has two labeled images: {first.origin}; "
+        f"{second.origin}. Rename one, or distinguish views and sessions with --view or --pattern",
+        code="duplicate-name",
+        session=session,
+        view=view,
+        frame=number,
     )
 
 

@@ -31,6 +31,7 @@ class _Project:
         rule: Rule that splits the names of videos into camera and recording.
         videos_raw: Name of the folders with videos.
         calibration: Name of the folders with calibrations.
+        offsets: By camera, the top-left pixel (x, y) of the recorded part of the full image.
         labels: DeepLabCut project with the labels; None if the config names none that exists.
     """
 
@@ -38,6 +39,7 @@ class _Project:
     rule: NameRule
     videos_raw: str
     calibration: str
+    offsets: Mapping[str, tuple[int, int]]
     labels: Path | None
 
 
@@ -48,8 +50,8 @@ def read(sources: Sequence[Source], options: ReadOptions) -> list[ForeignLabels]
 
     Raises:
         InputError: Not exactly one source is an anipose project (`wrong-count`), its config has no `cam_regex`
-            (`missing-field`), there are no labels (`missing-file`), or a camera has two videos of a recording
-            (`duplicate-name`); besides, the errors of DeepLabCut's labels.
+            (`missing-field`) or an offset that is not two numbers (`bad-field`), there are no labels (`missing-file`),
+            or a camera has two videos of a recording (`duplicate-name`); besides, the errors of DeepLabCut's labels.
     """
     configs = [source.path for source in sources if (source.path / _CONFIG).is_file()]
     if len(configs) != 1:
@@ -74,7 +76,10 @@ def read(sources: Sequence[Source], options: ReadOptions) -> list[ForeignLabels]
         labels = [Source(path=project.labels)]
     videos, calibrations = _recordings(project)
     parts = deeplabcut.read(labels, replace(options, rule=project.rule))
-    return [replace(part, videos={**part.videos, **videos}, calibrations=calibrations) for part in parts]
+    return [
+        replace(part, videos={**part.videos, **videos}, calibrations=calibrations, offsets=project.offsets)
+        for part in parts
+    ]
 
 
 def _read_project(root: Path) -> _Project:
@@ -97,6 +102,7 @@ def _read_project(root: Path) -> _Project:
         rule=camera_regex_rule(expression),
         videos_raw=_folder_name(folders, "videos_raw", "videos-raw", path),
         calibration=_folder_name(folders, "calibration_results", "calibration", path),
+        offsets=_offsets(_section(document, "cameras", path), path),
         labels=next((folder for folder in candidates if folder.is_dir()), None),
     )
 
@@ -109,6 +115,26 @@ def _section(document: Mapping[str, Any], name: str, path: Path) -> Mapping[str,
             f"{path}: {name}: not a section, found {section!r}", code="bad-field", key=name, path=path, found=section
         )
     return section
+
+
+def _offsets(cameras: Mapping[str, Any], path: Path) -> dict[str, tuple[int, int]]:
+    """Return the offsets of the cameras, which anipose adds to the labels before it triangulates them."""
+    found = {}
+    for name in cameras:
+        offset = _section(cameras, name, path).get("offset")
+        if offset is None:
+            continue
+        numbers = offset if isinstance(offset, list) else []
+        if len(numbers) != 2 or not all(isinstance(each, int | float) and float(each).is_integer() for each in numbers):
+            raise InputError(
+                f"{path}: cameras.{name}.offset: not two whole numbers x, y in px, found {offset!r}",
+                code="bad-field",
+                key=f"cameras.{name}.offset",
+                path=path,
+                found=offset,
+            )
+        found[str(name)] = (int(numbers[0]), int(numbers[1]))
+    return found
 
 
 def _folder_name(section: Mapping[str, Any], key: str, default: str, path: Path) -> str:

@@ -1,35 +1,28 @@
 """Reader of DeepLabCut projects: `labeled-data/<video>/CollectedData_<scorer>.csv` or `.h5`, images beside them.
 
 DeepLabCut writes both files with the same content. The CSV is read if there is one, because an h5 file can contain code
-that runs when the file is read.
+that runs when the file is read; where their contents differ, a note says so. Predictions, `<video>DLC_<network>.h5` or
+`.csv`, become labels on request.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
-from mvtrain.exchange.deeplabcut_tables import read_table
-from mvtrain.exchange.foreign_labels import (
-    ForeignLabels,
-    ImageFile,
-    ImageSource,
-    LabeledImage,
-    Place,
-    ReadOptions,
-    Source,
-    merge,
-    plain_visibility,
-)
-from mvtrain.exchange.media import find_file, images_in, videos_by_view, videos_in
-from mvtrain.project.images import image_size
-from mvtrain.project.names import split_image_name
+from mvtrain.exchange.deeplabcut_animals import check_animals
+from mvtrain.exchange.deeplabcut_rows import convert_labels, convert_predictions
+from mvtrain.exchange.deeplabcut_tables import prediction_tables, read_animals
+from mvtrain.exchange.file_search import find_file
+from mvtrain.exchange.foreign_labels import ForeignLabels, ReadOptions, Source, merge
+from mvtrain.exchange.media import videos_by_view, videos_in
+from mvtrain.project.names import as_posix
 
 _SUFFIXES = (".csv", ".h5")
 _LEVELS_UP = 4
@@ -55,11 +48,11 @@ class _Project:
 
 
 def read(sources: Sequence[Source], options: ReadOptions) -> list[ForeignLabels]:
-    """Read projects, folders of `labeled-data`, or single tables.
+    """Read projects, folders of `labeled-data`, or single tables, and predictions where the options ask for them.
 
     Raises:
         InputError: A source is none of these (`unsupported-file`, `no-labels`, `unknown-format`); besides, the errors
-            of `read_table` and of names.
+            of `read_animals`, `choose_animal` and of names.
     """
     return [read_source(source, options) for source in sources]
 
@@ -68,10 +61,17 @@ def read_source(source: Source, options: ReadOptions) -> ForeignLabels:
     """Read one project, folder of `labeled-data`, or table; see `read`."""
     path = source.path.parent if source.path.name == "config.yaml" else source.path
     project = _find_project(path)
-    tables = _find_tables(path, project.scorer)
+    tables = [read_animals(table) for table in _find_tables(path, project.scorer, options)]
+    animal = check_animals(tables, options.individual)
     videos = [find_file(name, [project.root, project.root / "videos", options.media]) for name in project.videos]
     all_videos = [video for video in videos if video is not None] + videos_in(project.root / "videos")
-    parts = [_read_labels(table, source, project, options) for table in tables]
+    crops = {as_posix(name).stem: crop for name, crop in project.videos.items()}
+    parts = [
+        convert_predictions(table, animal, all_videos, source, options)
+        if table.is_prediction
+        else convert_labels(table, animal, crops, source, options)
+        for table in tables
+    ]
     merged = merge(parts)
     return ForeignLabels(
         origin=str(source.path),
@@ -79,7 +79,8 @@ def read_source(source: Source, options: ReadOptions) -> ForeignLabels:
         images=merged.images,
         skeleton=_known(project.skeleton, merged.keypoint_names),
         unlabeled=merged.unlabeled,
-        videos=videos_by_view(all_videos, source.view, options),
+        videos={**videos_by_view(all_videos, source.view, options), **merged.videos},
+        notes=merged.notes,
     )
 
 
@@ -128,7 +129,7 @@ def _crop(entry: Any) -> tuple[int, int, int, int] | None:
     return x1, x2, y1, y2
 
 
-def _find_tables(path: Path, scorer: str | None) -> list[Path]:
+def _find_tables(path: Path, scorer: str | None, options: ReadOptions) -> list[Path]:
     """Find the tables of a project, of a folder or of one video."""
     if path.is_file():
         if path.suffix.lower() not in _SUFFIXES:
@@ -139,12 +140,18 @@ def _find_tables(path: Path, scorer: str | None) -> list[Path]:
             )
         return [path]
     labeled = path / "labeled-data"
-    folders = sorted(folder for folder in labeled.iterdir() if folder.is_dir()) if labeled.is_dir() else [path]
+    folders = sorted(folder for folder in labeled.iterdir() if folder.is_dir()) if labeled.is_dir() else []
+    # A table beside the folder labeled-data is that of projects whose rows are relative to it.
     found = [table for folder in folders if (table := _table_of(folder, scorer)) is not None]
+    found = found or [table for table in [_table_of(path, scorer)] if table is not None]
+    predictions = [table for folder in (path, path / "videos") for table in prediction_tables(folder)]
+    if options.min_likelihood is not None:
+        found += predictions
     if not found:
         place = "any folder of labeled-data" if labeled.is_dir() else "the folder, and no folder labeled-data"
+        advice = f". {len(predictions)} tables of predictions become labels with --predictions" if predictions else ""
         raise InputError(
-            f"{path}: no labels of DeepLabCut: there is no CollectedData_<scorer>.csv or .h5 in {place}",
+            f"{path}: no labels of DeepLabCut: there is no CollectedData_<scorer>.csv or .h5 in {place}{advice}",
             code="no-labels",
             path=path,
         )
@@ -167,64 +174,6 @@ def _table_of(folder: Path, scorer: str | None) -> Path | None:
     return next(
         (path for stem in stems for suffix in _SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()), None
     )
-
-
-def _read_labels(table: Path, source: Source, project: _Project, options: ReadOptions) -> ForeignLabels:
-    """Read the table of one video, and find its images."""
-    rows = read_table(table, options.individual)
-    crops = {PurePosixPath(name.replace("\\", "/")).stem: crop for name, crop in project.videos.items()}
-    labeled = []
-    for name, points in zip(rows.images, rows.points, strict=True):
-        origin = f"{table}, row {name}"
-        # A row with a file name alone is an image in the folder of the table.
-        full_name = name if "/" in name else f"{table.parent.name}/{name}"
-        parts = split_image_name(full_name, source.view, options.rule, origin)
-        assert parts.frame is not None
-        path = _find_image(name, table, options.media)
-        labeled.append(
-            LabeledImage(
-                place=Place(parts.session, parts.view, parts.frame),
-                points=points,
-                visibility=plain_visibility(points),
-                image=None if path is None else ImageFile(path=path),
-                crop=_crop_of(path, crops.get(PurePosixPath(full_name).parent.name)),
-                origin=origin,
-            )
-        )
-    return ForeignLabels(
-        origin=str(table),
-        keypoint_names=rows.keypoint_names,
-        images=tuple(labeled),
-        unlabeled=_unlabeled(table.parent, source, options),
-    )
-
-
-def _find_image(name: str, table: Path, media: Path | None) -> Path | None:
-    """Find an image beside the table, else by its path in a folder above, else in the folder of media."""
-    beside = table.parent / PurePosixPath(name).name
-    above = [folder for folder in table.resolve().parents[1 : 1 + _LEVELS_UP] if (folder / name).is_file()]
-    return beside if beside.is_file() else above[0] / name if above else find_file(name, [media])
-
-
-def _crop_of(image: Path | None, crop: tuple[int, int, int, int] | None) -> tuple[int, int] | None:
-    """Return the top-left corner of an image that was cropped when it was extracted.
-
-    The crop of the config was used for this image only if the image has its size.
-    """
-    if image is None or crop is None or crop[::2] == (0, 0):
-        return None
-    x1, x2, y1, y2 = crop
-    return (x1, y1) if image_size(image) == (x2 - x1, y2 - y1) else None
-
-
-def _unlabeled(folder: Path, source: Source, options: ReadOptions) -> dict[Place, ImageSource]:
-    """Find all images of a folder of `labeled-data` by place, including the labeled ones."""
-    found: dict[Place, ImageSource] = {}
-    for path in images_in(folder):
-        parts = split_image_name(f"{folder.name}/{path.name}", source.view, options.rule, str(path))
-        assert parts.frame is not None
-        found[Place(parts.session, parts.view, parts.frame)] = ImageFile(path=path)
-    return found
 
 
 def _known(skeleton: tuple[tuple[str, str], ...], names: Sequence[str]) -> tuple[tuple[str, str], ...]:

@@ -1,4 +1,4 @@
-"""Reader of SLEAP labels with sleap-io: `.slp` files with their videos, and `.pkg.slp` files with images inside."""
+"""Reader of SLEAP labels with sleap-io: `.slp`, `.pkg.slp` with images inside, and `analysis.h5` with predictions."""
 
 from __future__ import annotations
 
@@ -10,19 +10,25 @@ import numpy as np
 
 from mvgeom.calibration.sources import VIDEO_SUFFIXES
 from mvgeom.errors import InputError
+from mvtrain.exchange.file_search import find_file
 from mvtrain.exchange.foreign_labels import (
     DecodedImage,
     ForeignLabels,
     ImageFile,
     ImageSource,
     LabeledImage,
+    LabelPixels,
     Place,
     ReadOptions,
     Source,
     VideoFrame,
 )
-from mvtrain.exchange.media import find_file, videos_by_view
-from mvtrain.project.names import split_image_name, split_name
+from mvtrain.exchange.media import videos_by_view
+from mvtrain.exchange.sleap_instances import choose_instance, is_predicted, located_points
+from mvtrain.exchange.sleap_sessions import RecordingSessions, read_sessions, video_path
+from mvtrain.project.frame_numbers import frame_number
+from mvtrain.project.images import image_size
+from mvtrain.project.names import as_posix, split_image_name, split_name
 from mvtrain.runtime.optional_imports import need
 
 _SLEAP_ERRORS = (OSError, KeyError, IndexError, TypeError, AttributeError, ValueError)
@@ -30,27 +36,20 @@ _SLEAP_ERRORS = (OSError, KeyError, IndexError, TypeError, AttributeError, Value
 
 
 def read(sources: Sequence[Source], options: ReadOptions) -> list[ForeignLabels]:
-    """Read the labels that people made; SLEAP's predictions are left out.
+    """Read the labels that people made, and SLEAP's predictions where the options ask for them.
 
     Raises:
-        InputError: sleap-io is not installed (`missing-library`), a source is not an `.slp` file (`damaged-file`) or
-            has several skeletons (`wrong-count`), a frame has several animals and none is chosen
-            (`several-individuals`), or names do not contain the view (`bad-name`).
+        InputError: sleap-io is not installed (`missing-library`), a source is neither an `.slp` file nor an
+            `analysis.h5` (`damaged-file`), has several skeletons (`wrong-count`) or only predictions that are not asked
+            for (`no-labels`), a frame has several animals and none is chosen (`several-individuals`), or names do not
+            contain the view (`bad-name`).
     """
     return [_read_file(source, options) for source in sources]
 
 
 def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
     """Read one file; see `read`."""
-    sleap_io = need("sleap_io", "import sleap")
-    try:
-        labels = sleap_io.load_slp(str(source.path), open_videos=True)
-    except _SLEAP_ERRORS as error:
-        raise InputError(
-            f"{source.path}: not a labels file of SLEAP (.slp), or damaged: {error}",
-            code="damaged-file",
-            path=source.path,
-        ) from error
+    labels = _load(source.path)
     if len(labels.skeletons) != 1:
         raise InputError(
             f"{source.path}: wrong number of skeletons, found {len(labels.skeletons)}, expected 1",
@@ -61,13 +60,14 @@ def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
         )
     skeleton = labels.skeletons[0]
     names = tuple(str(name) for name in skeleton.node_names)
-    images, num_predicted = [], 0
+    recorded = read_sessions(labels, source, options)
+    images, num_left = [], 0
     for frame in labels.labeled_frames:
-        instance = _choose(frame, source.path, options.individual)
+        instance = choose_instance(frame, source.path, options)
         if instance is None:
-            num_predicted += 1
+            num_left += 1
         else:
-            images.append(_labeled(frame, instance, names, source, options))
+            images.append(_labeled(frame, instance, names, recorded, source, options))
     if options.individual is not None and not images:
         tracks = tuple(str(track.name) for track in labels.tracks)
         raise InputError(
@@ -79,60 +79,99 @@ def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
             found=options.individual,
             expected=tracks,
         )
-    notes = [f"{source.path}: {num_predicted} frames without labels made by hand are left out"] if num_predicted else []
-    videos = [_find_video(video, source.path, options.media) for video in labels.videos]
+    num_predicted = sum(bool(frame.predicted_instances) for frame in labels.labeled_frames)
+    if not images and num_predicted and options.min_likelihood is None:
+        raise InputError(
+            f"{source.path}: no labels made by hand, found predictions in {num_predicted} frames. Take them as labels "
+            "with --predictions LIKELIHOOD",
+            code="no-labels",
+            path=source.path,
+            found=num_predicted,
+        )
+    notes = []
+    if num_left:
+        kind = (
+            "made by hand" if options.min_likelihood is None else "or likely predictions, or between those of --every,"
+        )
+        notes.append(f"{source.path}: {num_left} frames without labels {kind} are left out")
+    paths = [(video, _find_video(video, source.path, options.media)) for video in labels.videos]
+    found = [path for video, path in paths if path is not None and video not in recorded.places]
+    in_sessions = {recorded.places[video]: path for video, path in paths if path and video in recorded.places}
     return ForeignLabels(
         origin=str(source.path),
         keypoint_names=names,
         images=tuple(images),
         has_visibility=True,
         skeleton=tuple((str(edge.source.name), str(edge.destination.name)) for edge in skeleton.edges),
-        videos=videos_by_view([video for video in videos if video is not None], source.view, options),
-        notes=tuple(notes),
+        videos={**videos_by_view(found, source.view, options), **in_sessions},
+        calibrations=recorded.cameras,
+        notes=(*recorded.notes, *notes),
     )
 
 
-def _choose(frame: Any, path: Path, individual: str | None) -> Any | None:
-    """Choose the animal of a frame that a person labeled; None if there is none."""
-    instances = list(frame.user_instances)
-    if individual is not None:
-        instances = [each for each in instances if each.track is not None and each.track.name == individual]
-    if len(instances) > 1:
-        tracks = ", ".join("none" if each.track is None else repr(each.track.name) for each in instances)
+def _load(path: Path) -> Any:
+    """Read a file with sleap-io."""
+    sleap_io = need("sleap_io", "import sleap")
+    try:
+        if path.suffix.lower() in (".h5", ".hdf5"):
+            return sleap_io.load_analysis_h5(str(path))
+        # Opened videos would be those of the same name beside the file, whatever folders their paths have.
+        return sleap_io.load_slp(str(path), open_videos=False)
+    except _SLEAP_ERRORS as error:
         raise InputError(
-            f"{path}, {_video_name(frame.video)}, frame {frame.frame_idx}: labels of several animals, found "
-            f"{len(instances)} (tracks: {tracks}), expected one. Choose it with --individual TRACK",
-            code="several-individuals",
+            f"{path}: not a labels file of SLEAP (.slp, analysis.h5), or damaged: {error}",
+            code="damaged-file",
             path=path,
-            frame=int(frame.frame_idx),
-        )
-    return instances[0] if instances else None
+        ) from error
 
 
-def _labeled(frame: Any, instance: Any, names: Sequence[str], source: Source, options: ReadOptions) -> LabeledImage:
+def _labeled(
+    frame: Any,
+    instance: Any,
+    names: Sequence[str],
+    recorded: RecordingSessions,
+    source: Source,
+    options: ReadOptions,
+) -> LabeledImage:
     """Convert the labels of one frame."""
-    points = np.asarray(instance.points["xy"], dtype=np.float64)
-    located = np.asarray(np.isfinite(points).all(axis=-1))
+    points = located_points(instance, options.min_likelihood)
+    located = np.isfinite(points).all(axis=-1)
     # A node with coordinates that is not visible was placed by a person who knew that it was occluded.
     visible = np.asarray(instance.points["visible"], dtype=bool)
     number = int(frame.frame_idx)
-    origin = f"{source.path}, {_video_name(frame.video)}, frame {number}"
+    video = video_path(frame.video)
+    origin = f"{source.path}, {video.name}, frame {number}"
     return LabeledImage(
-        place=_place(frame.video, number, source, options, origin),
-        points=np.where(located[:, None], points, np.nan),
+        place=_place(frame.video, number, recorded, source, options, origin),
+        points=points,
         visibility=np.where(located, np.where(visible, 2, 1), 0).astype(np.int8),
         image=_image(frame.video, number, source.path, options.media),
+        pixels=LabelPixels(size=_stated_size(frame.video, source.path, options.media)),
         origin=origin,
+        name=str(video),
+        predicted=is_predicted(instance),
     )
 
 
-def _place(video: Any, number: int, source: Source, options: ReadOptions, origin: str) -> Place:
+def _place(
+    video: Any, number: int, recorded: RecordingSessions, source: Source, options: ReadOptions, origin: str
+) -> Place:
     """Find session, view and frame number of an image."""
+    if video in recorded.places:
+        session, view = recorded.places[video]
+        if isinstance(video.filename, list):
+            frame = frame_number(as_posix(_image_name(video, number, origin)).stem)
+            number = number if frame is None else frame
+        return Place(session, view, number)
     if isinstance(video.filename, list):
         parts = split_image_name(_image_name(video, number, origin), source.view, options.rule, origin)
         assert parts.frame is not None
         return Place(parts.session, parts.view, parts.frame)
-    parts = split_name(PurePosixPath(_video_name(video)).stem, source.view, options.rule, origin)
+    rule = options.rule.without_frame or options.rule
+    written = video_path(video)
+    # An analysis file need not name its video.
+    name = written.with_suffix("") if written.name else as_posix(source.path.name.partition(".analysis")[0])
+    parts = split_name(str(name), source.view, rule, origin)
     return Place(parts.session, parts.view, number)
 
 
@@ -145,16 +184,6 @@ def _image_name(video: Any, number: int, origin: str) -> str:
     return str(video.filename[number])
 
 
-def _video_name(video: Any) -> str:
-    """Return the name of the recording: of the video that embedded images are from, else of the file itself."""
-    original = video
-    while original.source_video is not None:
-        original = original.source_video
-    name = original.filename[0] if isinstance(original.filename, list) else original.filename
-    path = PurePosixPath(str(name).replace("\\", "/"))
-    return path.parent.name if isinstance(original.filename, list) else path.name
-
-
 def _image(video: Any, number: int, slp: Path, media: Path | None) -> ImageSource | None:
     """Find an image: a file, a frame of a video, or inside the package; None if it is lost."""
     if isinstance(video.filename, list):
@@ -163,9 +192,37 @@ def _image(video: Any, number: int, slp: Path, media: Path | None) -> ImageSourc
     if _is_video(video.filename):
         found = find_file(str(video.filename), [slp.parent, media])
         return None if found is None else VideoFrame(path=found, number=number)
-    if not video.exists() or video.backend is None or not video.backend.has_frame(number):
+    if not _opens(video) or not video.backend.has_frame(number):
         return None
-    return DecodedImage(name=f"{slp}, {_video_name(video)}, frame {number}", read=lambda: _to_rgb(video[number]))
+    return DecodedImage(name=f"{slp}, {video_path(video).name}, frame {number}", read=lambda: _to_rgb(video[number]))
+
+
+def _opens(video: Any) -> bool:
+    """Open the embedded images of a package; return True if they can be read."""
+    if video.backend is None and video.exists():
+        try:
+            video.open()
+        except _SLEAP_ERRORS:
+            return False
+    return video.backend is not None
+
+
+def _stated_size(video: Any, slp: Path, media: Path | None) -> tuple[int, int] | None:
+    """Return the width and height in px that the labels state for a video or a list of images; None without any.
+
+    Of a list SLEAP states the size of the first image. Where that has it still, the others may have any.
+    """
+    shape: Sequence[Any] = (video.backend_metadata or {}).get("shape") or ()
+    try:
+        size = int(shape[2]), int(shape[1])
+    except (TypeError, ValueError, IndexError):
+        return None
+    if min(size) < 1:
+        return None
+    if isinstance(video.filename, list):
+        first = find_file(str(video.filename[0]), [slp.parent, media]) if video.filename else None
+        return None if first is None or image_size(first) == size else size
+    return size
 
 
 def _find_video(video: Any, slp: Path, media: Path | None) -> Path | None:
@@ -183,5 +240,6 @@ def _is_video(name: object) -> bool:
 
 
 def _to_rgb(image: np.ndarray) -> np.ndarray:
-    """Convert SLEAP's (H, W, 1 or 3) to (H, W, 3) uint8 RGB."""
-    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)), dtype=np.uint8)
+    """Convert SLEAP's (H, W, 1 or 3) to (H, W, 3) RGB in the depth of the image, uint8 or uint16."""
+    depth = np.uint16 if image.dtype == np.uint16 else np.uint8
+    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)), dtype=depth)

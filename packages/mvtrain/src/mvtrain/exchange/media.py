@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,16 +14,18 @@ from mvgeom import CameraGroup
 from mvgeom.calibration.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mvgeom.errors import InputError
 from mvgeom.files import replace_file
+from mvgeom.videos import open_video, read_frames
 from mvtrain.exchange.foreign_labels import DecodedImage, ImageFile, ImageSource, ReadOptions, VideoFrame
-from mvtrain.predict.video import open_video, read_frames
-from mvtrain.project.images import image_size, read_image
-from mvtrain.project.names import split_name
+from mvtrain.project.images import read_header, read_stored
+from mvtrain.project.names import as_posix, split_name
 
 _TOML = ".toml"
 
 
 def write_images(images: Mapping[Path, ImageSource], advance: Callable[[], object]) -> None:
     """Write every image as PNG: PNG files are copied as they are, everything else is encoded without loss.
+
+    Images have the pixels of their files, which are not turned by EXIF, and 16 bits where the files have 16.
 
     A video is decoded once, from its start to the last frame of `images`, because seeking is not exact.
 
@@ -51,12 +53,11 @@ def write_images(images: Mapping[Path, ImageSource], advance: Callable[[], objec
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy or convert an image file."""
-    if source.suffix.lower() == ".png":
-        image_size(source)  # raises now, not in training, if the file is not an image
+    """Copy or convert an image file; a PNG with an EXIF orientation is encoded again without it."""
+    if source.suffix.lower() == ".png" and read_header(source).orientation == 1:  # raises now if it is not an image
         shutil.copyfile(source, target)
     else:
-        _write_png(target, read_image(source)[..., ::-1])
+        _write_png(target, read_stored(source))
 
 
 def _read_decoded(image: DecodedImage) -> np.ndarray:
@@ -94,25 +95,15 @@ def _extract(path: Path, targets: Mapping[int, list[Path]], advance: Callable[[]
 
 
 def _write_png(path: Path, image: np.ndarray) -> None:
-    """Write (H, W, 3) uint8 BGR."""
+    """Write (H, W, 3) uint8 or uint16 BGR."""
     success, content = cv2.imencode(".png", np.ascontiguousarray(image))
     assert success, path
     replace_file(path, lambda temporary: temporary.write_bytes(content.tobytes()))
 
 
-def find_file(name: str, folders: Sequence[Path | None]) -> Path | None:
-    """Find a file that a foreign project names, possibly by a path of another computer.
-
-    Args:
-        name: Path in the foreign project; backslashes are separators, too.
-        folders: Folders to search in this order, for the path below them, then for the file's name alone.
-    """
-    written = PurePosixPath(name.replace("\\", "/"))
-    candidates = [Path(written)] if written.is_absolute() else []
-    for folder in folders:
-        if folder is not None:
-            candidates += [folder / written, folder / written.name]
-    return next((path for path in candidates if path.is_file()), None)
+def with_names(path: Path) -> Path:
+    """Return the absolute path of a file or folder, whose last part is a name also for `.`; links stay as they are."""
+    return (path if path.name not in ("", "..") else path.resolve()).absolute()
 
 
 def videos_in(folder: Path | None) -> list[Path]:
@@ -137,11 +128,21 @@ def videos_by_view(videos: Iterable[Path], view: str | None, options: ReadOption
         options: Options with the rule of the names and the folder of media.
     """
     found: dict[tuple[str, str], Path] = {}
-    for video, given in [*((video, view) for video in videos), *((video, None) for video in videos_in(options.media))]:
-        if given is not None or options.rule.split(video.stem) is not None:
-            parts = split_name(video.stem, given, options.rule, str(video))
+    rule = options.rule.without_frame or options.rule
+    for video, given in [*((video, view) for video in videos), *((video, None) for video in _videos_of_media(options))]:
+        name = str(with_names(video).with_suffix(""))
+        if given is not None or rule.split_path(as_posix(name)) is not None:
+            parts = split_name(name, given, rule, str(video))
             found.setdefault((parts.session, parts.view), video)
     return found
+
+
+def _videos_of_media(options: ReadOptions) -> list[Path]:
+    """List the videos in the folder of media; in its folders, too, where folders are in the names."""
+    if (options.rule.without_frame or options.rule).depth == 1 or options.media is None:
+        return videos_in(options.media)
+    folders = [options.media, *sorted(path for path in options.media.rglob("*") if path.is_dir())]
+    return [video for folder in folders for video in videos_in(folder)]
 
 
 def _with_suffix(folder: Path | None, suffixes: Sequence[str]) -> list[Path]:
@@ -183,28 +184,29 @@ def find_calibrations(sources: Sequence[Path], given: Path | None) -> dict[str |
 
 
 def write_calibrations(
-    folder: Path, calibrations: Mapping[str | None, Path], sessions: Sequence[str], views: Sequence[str]
-) -> int:
+    folder: Path, calibrations: Mapping[str | None, Path | CameraGroup], sessions: Sequence[str], views: Sequence[str]
+) -> dict[str, CameraGroup]:
     """Write `<session>.toml` for each session that has a calibration.
 
-    TOML is copied as it is, other formats are written as anipose's TOML.
+    TOML is copied as it is, other formats and cameras are written as anipose's TOML.
 
     Returns:
-        Number of sessions with a calibration.
+        Cameras of the sessions that have a calibration.
 
     Raises:
         InputError: A file cannot be read, lacks a view (`missing-view`), or has cameras that TOML cannot store.
     """
-    number = 0
+    written = {}
     for session in sessions:
         path = calibrations.get(session, calibrations.get(None))
         if path is None:
             continue
-        cameras = CameraGroup.load(path)
+        cameras = path if isinstance(path, CameraGroup) else CameraGroup.load(path)
+        where = path if isinstance(path, Path) else f"session {session!r} of the source"
         missing = [view for view in views if view not in cameras.names]
         if missing:
             raise InputError(
-                f"{path}: the calibration lacks the camera {', '.join(missing)}, found {', '.join(cameras.names)}, "
+                f"{where}: the calibration lacks the camera {', '.join(missing)}, found {', '.join(cameras.names)}, "
                 f"expected {', '.join(views)}. Set the names of the views with --pattern or --view",
                 code="missing-view",
                 path=path,
@@ -214,9 +216,9 @@ def write_calibrations(
             )
         folder.mkdir(exist_ok=True)
         target = folder / f"{session}{_TOML}"
-        if path.suffix.lower() == _TOML:
+        if isinstance(path, Path) and path.suffix.lower() == _TOML:
             shutil.copyfile(path, target)
         else:
             cameras.save(target, file_format="anipose")
-        number += 1
-    return number
+        written[session] = cameras
+    return written

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from mvgeom.tables import write_labeled_boxes
+from mvgeom import CameraGroup
 from mvtrain.config import load_config
 from mvtrain.config.generated import write_project_config
 from mvtrain.exchange.alignment import AlignedFrames
-from mvtrain.exchange.foreign_labels import ForeignLabels, ImageSource, VideoFrame
+from mvtrain.exchange.crop_boxes import drop_whole_images, has_crops, write_boxes_of_videos, write_image_boxes
+from mvtrain.exchange.file_search import check_one_place
+from mvtrain.exchange.foreign_labels import ForeignLabels, ImageSource, Place, VideoFrame
 from mvtrain.exchange.media import write_calibrations, write_images
 from mvtrain.project.images import image_size
 from mvtrain.project.project import read_project
@@ -48,7 +48,7 @@ def write_project(
     out: Path,
     aligned: AlignedFrames,
     labels: ForeignLabels,
-    calibrations: Mapping[str | None, Path],
+    calibrations: Mapping[str | None, Path | CameraGroup],
     *,
     copy_videos: bool = False,
     progress: Callable[[int, int], object] = lambda done, total: None,
@@ -59,7 +59,7 @@ def write_project(
         out: Folder to write; must not exist.
         aligned: Labels by frame and view.
         labels: Labels as read, with the videos and the skeleton of the foreign project.
-        calibrations: Calibration files by session.
+        calibrations: Calibration files or cameras by session.
         copy_videos: Copy the videos, too, as `videos/<session>_<view>`.
         progress: Function of the number of written images and the total.
 
@@ -75,14 +75,14 @@ def _fill(
     folder: Path,
     aligned: AlignedFrames,
     labels: ForeignLabels,
-    calibrations: Mapping[str | None, Path],
+    calibrations: Mapping[str | None, Path | CameraGroup],
     copy_videos: bool,
     progress: Callable[[int, int], object],
 ) -> ImportedProject:
     """Write the files of a project into an empty folder, and read them back."""
     sessions = tuple(dict.fromkeys(session for session, _ in aligned.frames))
     # First, because it is fast and can fail.
-    num_calibrated = write_calibrations(folder / "calibrations", calibrations, sessions, aligned.view_names)
+    cameras = write_calibrations(folder / "calibrations", calibrations, sessions, aligned.view_names)
     images = {
         folder / image_name(session, view, number): image
         for (session, number), row in zip(aligned.frames, aligned.images, strict=True)
@@ -90,10 +90,12 @@ def _fill(
         if image is not None
     }
     _write_images(images, progress)
+    aligned = drop_whole_images(aligned, folder, cameras, labels.videos)
+    with_boxes = has_crops(aligned)
     for number, view in enumerate(aligned.view_names):
         write_view_labels(folder, aligned, number, with_visibility=labels.has_visibility)
-        if _has_crops(aligned):
-            _write_boxes(folder / f"bboxes_{view}.csv", folder, aligned, number)
+        if with_boxes:
+            write_image_boxes(folder / f"bboxes_{view}.csv", folder, aligned, number)
     videos = _copy_videos(folder / "videos", labels, sessions, aligned.view_names) if copy_videos else 0
     sizes = sorted((image_size(path) for path in images), key=lambda size: size[0] / size[1])
     write_project_config(
@@ -105,8 +107,8 @@ def _fill(
         num_frames=len(aligned),
         image_size=sizes[len(sizes) // 2],
         num_sessions=len(sessions),
-        num_calibrated=num_calibrated,
-        with_boxes=_has_crops(aligned),
+        num_calibrated=len(cameras),
+        with_boxes=with_boxes,
         with_videos=videos > 0,
     )
     project = read_project(load_config(folder / "config.yaml"))
@@ -115,7 +117,7 @@ def _fill(
         num_labels=int((aligned.visibility > 0).sum()),
         num_from_video=sum(isinstance(image, VideoFrame) for image in images.values()),
         sessions=sessions,
-        num_calibrated=num_calibrated,
+        num_calibrated=len(cameras),
         warnings=project.warnings,
     )
 
@@ -156,22 +158,6 @@ def _write_images(images: Mapping[Path, ImageSource], progress: Callable[[int, i
     write_images(images, advance)
 
 
-def _has_crops(aligned: AlignedFrames) -> bool:
-    """Return True if an image is not a full image."""
-    return any(crop is not None for row in aligned.crops for crop in row)
-
-
-def _write_boxes(path: Path, folder: Path, aligned: AlignedFrames, view: int) -> None:
-    """Write the boxes of one view; a full image has a box of its own size."""
-    names, boxes = [], []
-    for (session, number), images, crops in zip(aligned.frames, aligned.images, aligned.crops, strict=True):
-        if images[view] is not None:
-            name = image_name(session, aligned.view_names[view], number)
-            names.append(name)
-            boxes.append((*(crops[view] or (0, 0)), *image_size(folder / name)))
-    write_labeled_boxes(path, names, np.array(boxes, dtype=np.float64).reshape(-1, 4))
-
-
 def _copy_videos(folder: Path, labels: ForeignLabels, sessions: Sequence[str], views: Sequence[str]) -> int:
     """Copy the videos of the sessions, and return their number."""
     chosen = {
@@ -180,8 +166,14 @@ def _copy_videos(folder: Path, labels: ForeignLabels, sessions: Sequence[str], v
         for view in views
         if (session, view) in labels.videos
     }
+    check_one_place(
+        (Place(session, view, 0), VideoFrame(path=path, number=0)) for (session, view), path in chosen.items()
+    )
     if chosen:
         folder.mkdir()
     for (session, view), path in chosen.items():
         shutil.copyfile(path, folder / f"{session}_{view}{path.suffix.lower()}")
+    if any(labels.offsets.get(view, (0, 0)) != (0, 0) for view in views):
+        copied = [(view, folder / f"{session}_{view}{path.suffix.lower()}") for (session, view), path in chosen.items()]
+        write_boxes_of_videos(copied, labels.offsets)
     return len(chosen)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 
+from mvgeom import CameraGroup
 from mvgeom.errors import InputError
 from mvtrain.exchange import from_anipose as anipose
 from mvtrain.exchange import from_coco as coco
@@ -18,6 +19,8 @@ from mvtrain.exchange.alignment import AlignedFrames, align
 from mvtrain.exchange.foreign_labels import ForeignLabels, ReadOptions, Source, merge
 from mvtrain.exchange.media import find_calibrations
 from mvtrain.exchange.project_folder import ImportedProject, write_project
+from mvtrain.exchange.stored_pixels import to_stored_pixels
+from mvtrain.exchange.video_times import number_by_time
 from mvtrain.project.names import DEFAULT_PATTERN, pattern_rule
 
 READERS: dict[str, Callable[[Sequence[Source], ReadOptions], list[ForeignLabels]]] = {
@@ -43,6 +46,8 @@ class ImportOptions:
         media: Folder with images and videos that are not at the path in the foreign project.
         allow_absent: Allow views without an image of a frame.
         copy_videos: Copy the videos, too.
+        predictions: Lowest likelihood of the predictions to take as labels; None: labels made by hand only.
+        every: Step of the frame numbers of the predictions to take.
     """
 
     out: Path
@@ -54,6 +59,8 @@ class ImportOptions:
     media: Path | None = None
     allow_absent: bool = False
     copy_videos: bool = False
+    predictions: float | None = None
+    every: int = 1
 
 
 def import_project(file_format: str, paths: Sequence[Path], options: ImportOptions, console: Console) -> None:
@@ -91,15 +98,17 @@ def import_project(file_format: str, paths: Sequence[Path], options: ImportOptio
             code="excluded-options",
             option="--pattern",
         )
-    rule = pattern_rule(options.pattern or DEFAULT_PATTERN, options.view_names)
-    read_options = ReadOptions(rule=rule, individual=options.individual, media=options.media)
-    labels = merge(READERS[file_format](sources, read_options))
-    calibrations = find_calibrations([source.path for source in sources], options.calibration)
+    labels = merge(READERS[file_format](sources, _read_options(sources, options)))
+    calibrations: dict[str | None, Path | CameraGroup] = {
+        **find_calibrations([source.path for source in sources], options.calibration)
+    }
     if options.calibration is None:
         calibrations |= labels.calibrations
     given = tuple(dict.fromkeys(source.view for source in sources if source.view is not None))
     order = options.view_names or (given if all(source.view is not None for source in sources) else ())
-    aligned = align(labels, order, allow_absent=options.allow_absent)
+    labels = number_by_time(labels)
+    aligned, notes = to_stored_pixels(align(labels, order, allow_absent=options.allow_absent))
+    labels = replace(labels, notes=(*labels.notes, *notes))
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("images")
         written = write_project(
@@ -138,11 +147,49 @@ def _sources(paths: Sequence[Path], views: Sequence[str]) -> list[Source]:
     return sources
 
 
+def _read_options(sources: Sequence[Source], options: ImportOptions) -> ReadOptions:
+    """Return the options of the readers."""
+    if options.predictions is not None and not 0 <= options.predictions <= 1:
+        raise InputError(
+            f"--predictions: not a likelihood, found {options.predictions:g}, expected 0 to 1",
+            code="out-of-range",
+            option="--predictions",
+            found=options.predictions,
+        )
+    if options.every < 1 or (options.every > 1 and options.predictions is None):
+        raise InputError(
+            f"--every: a step of the frames of --predictions, found {options.every}, expected 1 or more"
+            f"{' beside --predictions' if options.predictions is None else ''}",
+            code="bad-option",
+            option="--every",
+            found=options.every,
+        )
+    rule = pattern_rule(
+        options.pattern or DEFAULT_PATTERN,
+        options.view_names,
+        need_view=any(source.view is None for source in sources),
+        given=options.pattern is not None,
+    )
+    return ReadOptions(
+        rule=rule,
+        individual=options.individual,
+        media=options.media,
+        min_likelihood=options.predictions,
+        every=options.every,
+    )
+
+
 def _print_summary(
     out: Path, aligned: AlignedFrames, labels: ForeignLabels, written: ImportedProject, console: Console
 ) -> None:
     """Print notes, warnings, the numbers of the project, and the next command."""
     lines = [f"note: {note}" for note in labels.notes]
+    predicted = sum(image.predicted and bool(image.visibility.any()) for image in labels.images)
+    if predicted:
+        lines.append(
+            f"warning: {predicted} images have predictions as labels, not labels made by hand. Correct them before you "
+            "trust errors that are measured with them"
+        )
     if aligned.num_empty:
         lines.append(f"note: {aligned.num_empty} frames without any label are left out")
     lines += [f"warning: {warning}" for warning in written.warnings]

@@ -16,7 +16,9 @@ SOURCE = "mvtrain"
 
 
 def write(session: PredictedSession, folder: Path, options: WriteOptions) -> list[str]:
-    """Write `<session>.nc` (dimensions view, time, space, keypoints, individuals) and `<session>_3d.nc`.
+    """Write `<session>.nc` (dimensions view, time, space, keypoint, individual) and `<session>_3d.nc`.
+
+    movement before 0.16 calls the last two keypoints and individuals; the files have the names of the version at hand.
 
     The 3D dataset has `std`, `reprojection_error` and `num_views` in addition to the position; its confidence is empty.
 
@@ -44,12 +46,13 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
     _save(joined, folder / f"{session.name}.nc")
     if session.in_3d is not None:
         found = dataset(session.in_3d.points, None)
-        found["std"] = (("time", "space", "keypoints", "individuals"), np.swapaxes(session.in_3d.std, 1, 2)[..., None])
+        time, space, keypoint, individual = found["position"].dims
+        found["std"] = ((time, space, keypoint, individual), np.swapaxes(session.in_3d.std, 1, 2)[..., None])
         for name, values in (
             ("reprojection_error", session.in_3d.error),
             ("num_views", session.in_3d.num_views),
         ):
-            found[name] = (("time", "keypoints", "individuals"), values[..., None])
+            found[name] = ((time, keypoint, individual), values[..., None])
         _save(found, folder / f"{session.name}_3d.nc")
     if options.frame_rate is None:
         return ["the frame rate is unknown, so time is in frames. Give it with --fps"]

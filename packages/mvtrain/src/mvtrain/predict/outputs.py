@@ -52,6 +52,8 @@ class ViewCounts:
         num_frames: Number of frames until the view ends.
         not_decodable: Number of frames that could not be decoded.
         first_not_decodable: Number of the first frame that could not be decoded; None if there is none.
+        without_image: Number of frames of other views of which the video has no image, before its end.
+        first_without_image: Number of the first of them; None if there is none.
         without_box: Number of frames without a bounding box.
         not_found: Number of frames in which the tracked subject was not found.
     """
@@ -60,6 +62,8 @@ class ViewCounts:
     num_frames: int
     not_decodable: int
     first_not_decodable: int | None
+    without_image: int
+    first_without_image: int | None
     without_box: int
     not_found: int
 
@@ -259,20 +263,22 @@ def _rows_3d(
 def _count_statuses(records: Records, view_names: Sequence[str]) -> tuple[ViewCounts, ...]:
     num_views = len(view_names)
     counts = np.zeros((len(Status), num_views), dtype=np.int64)
-    first: list[int | None] = [None] * num_views
+    first: dict[tuple[Status, int], int] = {}
     for block in records.blocks():
         for status in Status:
             counts[status] += (block["status"] == status).sum(axis=0)
-        for view in range(num_views):
-            rows = block["count"][block["status"][:, view] == Status.NOT_DECODABLE] - 1
-            if first[view] is None and len(rows):
-                first[view] = int(rows[0])
+            for view in range(num_views):
+                rows = block["count"][block["status"][:, view] == status] - 1
+                if len(rows):
+                    first.setdefault((status, view), int(rows[0]))
     return tuple(
         ViewCounts(
             name=name,
             num_frames=len(records) - int(counts[Status.ENDED, view]),
             not_decodable=int(counts[Status.NOT_DECODABLE, view]),
-            first_not_decodable=first[view],
+            first_not_decodable=first.get((Status.NOT_DECODABLE, view)),
+            without_image=int(counts[Status.NO_IMAGE, view]),
+            first_without_image=first.get((Status.NO_IMAGE, view)),
             without_box=int(counts[Status.NO_BOX, view]),
             not_found=int(counts[Status.LOST, view]),
         )
@@ -291,6 +297,7 @@ def _to_json(
             "not_decodable": view.not_decodable,
             "without_box": view.without_box,
             "not_found": view.not_found,
+            **({"without_image": view.without_image} if view.without_image else {}),
         }
         for view, video in zip(summary.views, session.videos, strict=True)
     ]

@@ -19,12 +19,13 @@ from mvaug import warp_image
 from mvgeom import affine, boxes
 from mvgeom.errors import InputError
 from mvgeom.tables import read_video_boxes
+from mvgeom.videos import Video, frame_rate, read_frames
 from mvtrain.drawing.keypoints import Style, draw_keypoints
 from mvtrain.drawing.sheets import draw_text, save_png
 from mvtrain.predict.recordings import OutputPaths
 from mvtrain.predict.records import unfinished_folder
-from mvtrain.predict.session import Job
-from mvtrain.predict.video import Video, crop_at, open_video, read_crops, read_frames
+from mvtrain.predict.session import Job, open_videos
+from mvtrain.predict.video_boxes import crop_at, read_crops
 from mvtrain.runtime.interruption import Interruption, RunInterruptedError
 from mvtrain.runtime.prefetch import prefetch
 
@@ -116,8 +117,8 @@ def draw_overlay(
     """
     num_rows = ceil(len(views) / layout.num_columns)
     size = (layout.cell[0] * layout.num_columns, layout.cell[1] * num_rows)
-    fps = next((view.video.fps for view in views if view.video.fps > 0), _DEFAULT_FPS)
-    middle = max(view.video.num_frames for view in views) // 2
+    fps = next((rate for view in views if (rate := frame_rate(view.video)) > 0), _DEFAULT_FPS)
+    middle = max(view.video.end for view in views) // 2
     writer = cv2.VideoWriter(str(out), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
     if not writer.isOpened():
         raise InputError(
@@ -167,7 +168,7 @@ def draw_videos(job: Job, view_names: Sequence[str], progress: Progress, interru
     unlabeled = [] if job.labeled is None else [view for view, path in enumerate(paths.labeled) if not path.is_file()]
     if not wants_overlay and not unlabeled:
         return []
-    videos = [open_video(path) for path in job.session.videos]
+    videos, _ = open_videos(job)
     crops = (
         read_crops(videos, job.boxes) if job.reference is None else [read_video_boxes(path) for path in paths.tracks]
     )
@@ -236,7 +237,7 @@ def _even_size(width: float, height: float) -> tuple[int, int]:
 def _progress_callback(
     name: str, videos: Sequence[Video], progress: Progress, interruption: Interruption
 ) -> Callable[[int], None]:
-    task = progress.add_task(name, total=max(video.num_frames for video in videos))
+    task = progress.add_task(name, total=max(video.end for video in videos))
 
     def on_frame(number: int) -> None:
         progress.update(task, completed=number)

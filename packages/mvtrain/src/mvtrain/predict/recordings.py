@@ -12,8 +12,8 @@ import numpy as np
 from mvgeom import CameraGroup
 from mvgeom.calibration.sources import VIDEO_SUFFIXES
 from mvgeom.errors import InputError
-from mvtrain.predict.video import Video
-from mvtrain.project.calibrations import fits_calibration, load_cameras
+from mvgeom.videos import Video
+from mvtrain.project.calibrations import fits_calibration, load_cameras, turned_hint
 
 _MAX_SHOWN = 6
 """Number of file names in a message."""
@@ -284,6 +284,7 @@ def size_warnings(calibration: Calibration, videos: Sequence[Video]) -> list[str
             warnings.append(
                 f"{video.path}: the video has another size than camera {name} of {calibration.path}, found {found} px, "
                 f"expected {expected} px. 3D will be wrong if the video was resized or cropped"
+                f"{turned_hint(np.array(video.size), calibrated)}"
             )
     return warnings
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mvgeom.errors import InputError
+from mvgeom.videos import check_video
 from mvtrain.config import Config
 from mvtrain.drawing.keypoints import style_from_config
 from mvtrain.model.checkpoint import ModelSpec
@@ -25,7 +26,7 @@ from mvtrain.predict.recordings import Session, find_calibration, find_sessions,
 from mvtrain.predict.session import Job, Outcome, predict_session
 from mvtrain.predict.timing import frame_progress
 from mvtrain.predict.tracking import TrackingReference
-from mvtrain.predict.video import check_video, find_boxes
+from mvtrain.predict.video_boxes import find_boxes
 from mvtrain.project.project import read_project
 from mvtrain.runtime.interruption import Interruption
 from mvtrain.training.hardware import choose_hardware
@@ -43,7 +44,7 @@ class PredictOptions:
         track: True tracks the subject by its 3D pose, without boxes.
         whole_frames: True predicts whole images also where there are boxes beside the videos.
         batch_size: Frames per batch; None takes `training.test_batch_size` of the run.
-        same_rate: True refuses sessions whose videos have different frame rates.
+        by_time: True matches the images of the views by their presentation times; False by their numbers.
         accelerator: Accelerator as Fabric names it.
         devices: Number of devices; they share the sessions.
         overlay: True also draws all views of a session into one video, and a still image.
@@ -56,7 +57,7 @@ class PredictOptions:
     track: bool = False
     whole_frames: bool = False
     batch_size: int | None = None
-    same_rate: bool = True
+    by_time: bool = True
     accelerator: str = "auto"
     devices: int = 1
     overlay: bool = False
@@ -196,13 +197,19 @@ def print_outcome(job: Job, outcome: Outcome, console: Console) -> None:
     names = {"model": "model", "waiting": "waiting for frames", "writing": "writing"}
     shares = ", ".join(f"{name} {work[key] / outcome.seconds:.0%}" for key, name in names.items())
     print_line(console, f"  time: {shares}")
+    for warning in outcome.warnings:
+        print_warning(console, warning)
     for view, video in zip(summary.views, outcome.videos, strict=True):
         if view.not_decodable:
             first = view.first_not_decodable
             problem = f"{view.not_decodable} frames could not be decoded, the first is number {first}: empty rows"
             print_warning(console, f"{video.path}: {problem}")
-        if view.num_frames < video.num_frames:
-            print_warning(console, f"{video.path} announces {video.num_frames} frames but ends after {view.num_frames}")
+        if view.without_image:
+            first = view.first_without_image
+            problem = f"{view.without_image} frames of the other views are missing by their times, the first is number"
+            print_warning(console, f"{video.path}: {problem} {first}: empty rows")
+        if view.num_frames < video.end:
+            print_warning(console, f"{video.path} announces {video.end} frames but ends after {view.num_frames}")
         if view.num_frames < summary.num_frames:
             print_warning(
                 console,
@@ -277,7 +284,7 @@ def _make_jobs(
                 boxes=boxes,
                 calibration=calibration,
                 out_dir=out_dir,
-                same_rate=options.same_rate,
+                by_time=options.by_time,
                 overlay=overlay,
             )
         )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
 from mvgeom.tables import COORDS_3D, read_keypoints
+from mvgeom.videos import frame_rate, open_video
 from mvtrain.project.names import pattern_rule
 
 _SUMMARY = "_prediction.json"
@@ -40,13 +41,12 @@ class PredictionFiles:
     calibration: Path | None = None
 
     def frame_rate(self) -> float | None:
-        """Return the frames per second of the first video that still exists; None where there is none."""
+        """Return the frames per second of the first video that can still be read; None where there is none."""
         for path in self.videos:
-            video = cv2.VideoCapture(str(path))
-            rate = video.get(cv2.CAP_PROP_FPS) if video.isOpened() else 0.0
-            video.release()
-            if np.isfinite(rate) and rate > 0:
-                return float(rate)
+            with suppress(InputError):
+                rate = frame_rate(open_video(path))
+                if rate > 0:
+                    return rate
         return None
 
 

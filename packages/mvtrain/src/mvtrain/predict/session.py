@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import warnings
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -15,6 +16,7 @@ import numpy as np
 from rich.progress import Progress
 
 from mvgeom.errors import InputError
+from mvgeom.videos import Video, match_videos, open_video
 from mvtrain.data.batch import Batch
 from mvtrain.drawing.keypoints import Style
 from mvtrain.model.inference import predict_batches
@@ -24,13 +26,10 @@ from mvtrain.predict.recordings import Calibration, Session
 from mvtrain.predict.records import Records, unfinished_folder
 from mvtrain.predict.timing import Stopwatch
 from mvtrain.predict.tracking import Tracker, TrackingReference, TrackState, track_fields, track_frames
-from mvtrain.predict.video import Video, open_video, read_crops
 from mvtrain.predict.video_batches import read_video_batches
+from mvtrain.predict.video_boxes import read_crops
 from mvtrain.runtime.checksums import file_checksum
 from mvtrain.runtime.interruption import Interruption, RunInterruptedError
-
-_RATE_TOLERANCE = 0.01
-"""Relative difference up to which two frame rates are the same."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,7 +41,7 @@ class Job:
         boxes: Box files of the views; None where whole images are predicted.
         calibration: Calibration of the session; None predicts no 3D.
         out_dir: Output folder.
-        same_rate: True refuses videos with different frame rates.
+        by_time: True matches the images of the views by their presentation times; False by their numbers.
         reference: Reference for tracking the subject in place of boxes or whole images, which needs a calibration;
             None does not track.
         overlay: Style of a video of all views with their keypoints; None draws no such video.
@@ -53,7 +52,7 @@ class Job:
     boxes: tuple[Path | None, ...]
     calibration: Calibration | None
     out_dir: Path
-    same_rate: bool = True
+    by_time: bool = True
     reference: TrackingReference | None = None
     overlay: Style | None = None
     labeled: Style | None = None
@@ -66,6 +65,7 @@ class Outcome:
     Attributes:
         summary: Summary of the prediction.
         videos: Videos that were read.
+        warnings: Warnings about the times of the videos.
         num_before: Number of frames that an earlier attempt had predicted.
         seconds: Seconds in all.
         work: Seconds for `model`, `waiting` (for frames, which other threads decode and prepare) and `writing`.
@@ -73,9 +73,33 @@ class Outcome:
 
     summary: SessionSummary
     videos: tuple[Video, ...]
+    warnings: tuple[str, ...]
     num_before: int
     seconds: float
     work: dict[str, float]
+
+
+def open_videos(job: Job) -> tuple[tuple[Video, ...], tuple[str, ...]]:
+    """Open the videos of a job, and match their images to frames.
+
+    Returns:
+        The videos, and warnings about their times.
+
+    Raises:
+        InputError: A video cannot be opened; `rates-differ` or `unmatched-frames`, if the times of the images do not
+            tell which of them belong together.
+    """
+    videos = tuple(open_video(path) for path in job.session.videos)
+    if not job.by_time:
+        return videos, ()
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            matched = match_videos(videos, [video.path.name for video in videos])
+        return matched, tuple(str(warning.message) for warning in caught)
+    except InputError as error:
+        advised = error.advised("Give --ignore-frame-rates.")
+        raise advised.prefixed(f"session {job.session.name!r}: ", session=job.session.name) from error
 
 
 def predict_session(predictor: Predictor, job: Job, progress: Progress, interruption: Interruption) -> Outcome | None:
@@ -110,9 +134,7 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
         if is_done(session, job.out_dir, tables_identity):
             records.remove()
             return None
-        videos = tuple(open_video(path) for path in session.videos)
-        if job.same_rate:
-            _check_rates(session, videos)
+        videos, video_warnings = open_videos(job)
         crops = read_crops(videos, job.boxes)
         stopwatch = Stopwatch()
         try:
@@ -121,7 +143,7 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
                 steps = _predict_frames(predictor, job, videos, crops, done, stopwatch)
             else:
                 steps = track_frames(_tracker(predictor, job, records, done), videos, done, stopwatch)
-            expected = max(video.num_frames for video in videos)
+            expected = max(video.end for video in videos)
             _append(steps, records, done, expected, session.name, progress, interruption, stopwatch)
             with stopwatch.measure("writing"):
                 summary = write_outputs(
@@ -144,6 +166,7 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
     return Outcome(
         summary=summary,
         videos=videos,
+        warnings=video_warnings,
         num_before=done,
         seconds=time.perf_counter() - started,
         work=dict(stopwatch.seconds),
@@ -233,22 +256,10 @@ def _identity(predictor: Predictor, job: Job) -> dict[str, Any]:
     }
     if predictor.spec.epipolar_attention and job.calibration is not None:
         identity["cameras"] = file_checksum(job.calibration.path)
+    if not job.by_time:
+        identity["by_time"] = False
     if job.reference is not None:
         assert job.calibration is not None
         # Crops depend on the cameras.
         identity["tracking"] = dataclasses.asdict(job.reference) | {"cameras": file_checksum(job.calibration.path)}
     return identity
-
-
-def _check_rates(session: Session, videos: Sequence[Video]) -> None:
-    known = [video.fps for video in videos if video.fps > 0]
-    if known and max(known) > min(known) * (1 + _RATE_TOLERANCE):
-        rates = ", ".join(f"{video.path.name} {video.fps:g}" for video in videos)
-        raise InputError(
-            f"session {session.name!r}: the videos have different frame rates, found {rates} frames/s, expected one "
-            "rate, else images of the same number are not of the same time. Convert them to one rate, or give "
-            "--ignore-frame-rates if the stated rates are wrong and images of the same number belong together",
-            code="rates-differ",
-            session=session.name,
-            found={video.path.name: video.fps for video in videos},
-        )

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from mvgeom import CameraGroup
+from mvgeom.videos import Video, read_frames
 from mvtrain.predict.labeled_images import predict_rows
 from mvtrain.predict.predictor import Predictor
 from mvtrain.predict.search import Framing, find_subject, predict_crops, score_poses
 from mvtrain.predict.timing import Stopwatch
-from mvtrain.predict.video import Video, read_frames
 from mvtrain.predict.video_batches import Status
 from mvtrain.project.project import Project
 from mvtrain.runtime.prefetch import prefetch
@@ -249,5 +249,6 @@ def _read_together(videos: Sequence[Video], start: int) -> Generator[tuple[_Imag
 
 def _read(video: Video, start: int) -> Generator[_Image]:
     with closing(read_frames(video, start)) as images:
-        for image in images:
-            yield image, Status.NOT_DECODABLE if image is None else Status.PREDICTED
+        for frame, image in enumerate(images, start):
+            missing = Status.NOT_DECODABLE if video.has_image(frame) else Status.NO_IMAGE
+            yield image, missing if image is None else Status.PREDICTED

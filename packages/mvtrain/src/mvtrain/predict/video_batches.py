@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from itertools import zip_longest
 
@@ -13,22 +13,24 @@ import numpy as np
 
 from mvaug import warp_image
 from mvgeom import CameraGroup, affine
+from mvgeom.videos import Video, read_frames
 from mvtrain.data.batch import Batch, Sample, collate
 from mvtrain.model.checkpoint import ModelSpec
-from mvtrain.predict.video import Video, crop_at, read_frames
+from mvtrain.predict.video_boxes import crop_at
 from mvtrain.runtime.prefetch import prefetch
 
 _BATCHES_AHEAD = 2
 
 
 class Status(IntEnum):
-    """State of one view in one frame."""
+    """State of one view in one frame; NO_IMAGE where the video has none, though it goes on."""
 
     PREDICTED = 0
     NOT_DECODABLE = 1
     NO_BOX = 2
     ENDED = 3
     LOST = 4
+    NO_IMAGE = 5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -143,7 +145,8 @@ def _batches(
 def _view_images(video: Video, crops: np.ndarray, size: tuple[int, int], start: int) -> Generator[ViewImage]:
     with closing(read_frames(video, start)) as images:
         for position, image in enumerate(images, start):
-            yield view_image(image, crop_at(crops, position), size)
+            view = view_image(image, crop_at(crops, position), size)
+            yield view if image is not None or video.has_image(position) else replace(view, status=Status.NO_IMAGE)
 
 
 def _to_batch(

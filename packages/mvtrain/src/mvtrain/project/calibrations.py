@@ -108,6 +108,7 @@ def size_mismatches(
             f"{wrong[:, view].sum()} of {present[:, view].sum()} images of view {name} do not have the size of their "
             f"calibration, such as {_times(file_sizes[row, view])} instead of {_times(calibrated[row, view])} px: "
             "without bounding boxes they are taken as full images, so 3D will be wrong if they were resized or cropped"
+            f"{turned_hint(file_sizes[row, view], calibrated[row, view])}"
         )
     return mismatches
 
@@ -115,6 +116,13 @@ def size_mismatches(
 def fits_calibration(sizes: np.ndarray, calibrated: np.ndarray) -> np.ndarray:
     """Return (...) True where full images of these sizes (..., 2) can be those of a calibration of the other sizes."""
     return np.all(np.abs(sizes - calibrated) <= _TOLERANCE * calibrated, axis=-1)
+
+
+def turned_hint(size: np.ndarray, calibrated: np.ndarray) -> str:
+    """Return a hint for a message about two sizes (2,): empty unless one is that of the other turned by 90 degrees."""
+    if not fits_calibration(np.asarray(size)[::-1], calibrated):
+        return ""
+    return ". One of them is turned by 90 degrees: images are read as stored, whatever their EXIF orientation"
 
 
 def box_mismatches(

@@ -1,7 +1,9 @@
-"""Reading of image files: size from the header, pixels as uint8 RGB."""
+"""Reading of image files: facts from the header, pixels as uint8 RGB."""
 
 from __future__ import annotations
 
+import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -9,17 +11,54 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mvgeom.errors import InputError
+from mvgeom.images import decode_image, to_8_bits
 
-_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+_ORIENTATION = 0x0112
+"""EXIF's tag of the orientation."""
+
+_BROKEN_EXIF = (SyntaxError, ValueError, KeyError, TypeError, OSError, struct.error)
+"""Errors of Pillow over EXIF data that are not what they should be."""
 
 
-def read_image(path: Path) -> np.ndarray:
+@dataclass(frozen=True, kw_only=True)
+class ImageHeader:
+    """What the header of an image file states.
+
+    Attributes:
+        size: Width and height in px of the stored image.
+        orientation: EXIF's orientation: 1 upright, 2 to 8 turned or mirrored where viewers show the image. It is 1 for
+            TIFF, whose orientation decoders apply.
+        deep: True if values can have more than 8 bits.
+    """
+
+    size: tuple[int, int]
+    orientation: int = 1
+    deep: bool = False
+
+
+def read_image(path: Path, bits: int | None = None) -> np.ndarray:
     """Read an image as stored: an EXIF orientation is ignored, because labels are in px of the stored image.
 
     Gray images get three equal channels, transparency is dropped, 16 bits are scaled to 8.
 
+    Args:
+        path: Path of the file.
+        bits: Bits in use of the view's images with 16 bits; see `mvgeom.images.to_8_bits`.
+
     Returns:
         (H, W, 3) uint8 RGB.
+
+    Raises:
+        InputError: As for `read_stored`.
+    """
+    return cv2.cvtColor(to_8_bits(read_stored(path), bits), cv2.COLOR_BGR2RGB)
+
+
+def read_stored(path: Path) -> np.ndarray:
+    """Read an image as stored, in the depth of the file.
+
+    Returns:
+        (H, W, 3) uint8 or uint16 BGR.
 
     Raises:
         InputError: The file is missing (`missing-file`), unreadable (`unreadable-file`), not an image or cut off
@@ -31,30 +70,25 @@ def read_image(path: Path) -> np.ndarray:
         raise InputError(f"image {path} does not exist", code="missing-file", path=path) from error
     except OSError as error:
         raise InputError(f"image {path} cannot be read: {error.strerror}", code="unreadable-file", path=path) from error
-    try:
-        image = None if content.size == 0 or _is_cut_off_jpeg(content) else cv2.imdecode(content, _FLAGS)
-    except cv2.error:  # more pixels than OpenCV takes
-        image = None
+    image = None if _is_cut_off_jpeg(content) else decode_image(content)
     if image is None:
         raise InputError(
             f"image {path} cannot be decoded: not an image, or damaged or cut off ({content.size} bytes)",
             code="damaged-file",
             path=path,
         )
-    if image.dtype == np.uint16:
-        image = (image / 257.0 + 0.5).astype(np.uint8)
-    if image.dtype != np.uint8:
+    if image.dtype not in (np.uint8, np.uint16):
         raise InputError(
             f"image {path}: pixels of an unsupported type, found {image.dtype}, expected integers of 8 or 16 bits",
             code="unsupported-file",
             path=path,
             found=str(image.dtype),
         )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return image
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Return width and height in px of the stored image, from its header alone.
+def read_header(path: Path) -> ImageHeader:
+    """Read the header of an image file.
 
     Raises:
         InputError: The file is missing (`missing-file`), unreadable (`unreadable-file`) or not an image
@@ -62,7 +96,7 @@ def image_size(path: Path) -> tuple[int, int]:
     """
     try:
         with Image.open(path) as image:
-            return image.size
+            return ImageHeader(size=image.size, orientation=_orientation(image), deep=_is_deep(image))
     except FileNotFoundError as error:
         raise InputError(f"image {path} does not exist", code="missing-file", path=path) from error
     except (UnidentifiedImageError, Image.DecompressionBombError, ValueError, OverflowError, SyntaxError) as error:
@@ -72,6 +106,60 @@ def image_size(path: Path) -> tuple[int, int]:
         ) from error
     except OSError as error:
         raise InputError(f"image {path} cannot be read: {error}", code="unreadable-file", path=path) from error
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return width and height in px of the stored image, from its header alone.
+
+    Raises:
+        InputError: As for `read_header`.
+    """
+    return read_header(path).size
+
+
+def from_turned(points: np.ndarray, orientation: int, size: tuple[int, int]) -> np.ndarray:
+    """Map points from the image as viewers show it to the image as stored.
+
+    Args:
+        points: (..., 2) points in px of the turned image; NaN stays NaN.
+        orientation: EXIF's orientation, 1 to 8.
+        size: Width and height of the stored image in px.
+
+    Returns:
+        (..., 2) points in px of the stored image; pixel centers are at whole numbers in both.
+    """
+    x, y = points[..., 0], points[..., 1]
+    right, bottom = size[0] - 1 - (y if orientation >= 5 else x), size[1] - 1 - (x if orientation >= 5 else y)
+    stored = {
+        1: (x, y),
+        2: (right, y),
+        3: (right, bottom),
+        4: (x, bottom),
+        5: (y, x),
+        6: (y, bottom),
+        7: (right, bottom),
+        8: (right, x),
+    }[orientation]
+    return np.stack(stored, axis=-1)
+
+
+def _orientation(image: Image.Image) -> int:
+    content = image.info.get("exif")
+    if image.format == "TIFF" or not isinstance(content, bytes):
+        return 1
+    exif = Image.Exif()
+    try:
+        exif.load(content)
+        value = exif.get(_ORIENTATION, 1)
+    except _BROKEN_EXIF:
+        return 1  # viewers show such an image as it is stored
+    return value if value in range(1, 9) else 1
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Return True if values can have 16 bits. Pillow's mode does not tell it of colors, which it reads as 8 bits."""
+    tiles = getattr(image, "tile", None) or ()
+    return image.mode.startswith("I") or any(str(tile[0]).startswith("ppm") or "16" in str(tile[3]) for tile in tiles)
 
 
 def _is_cut_off_jpeg(content: np.ndarray) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
+from mvgeom.tables import find_delimiter, has_decimal_commas, to_decimal_point
 from mvtrain.config import DataConfig
 from mvtrain.project.names import frame_of, names_view
 
@@ -79,9 +80,10 @@ def find_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tuple[Pa
     if names is None:
         names = tuple(name for name in present if name.startswith(_PREFIX))
         if not names:
+            of_deeplabcut = any(root.glob(f"labeled-data/*/{_PREFIX}*")) or any(root.glob(f"*/{_PREFIX}*.h5"))
             raise InputError(
                 f"no label table {_PREFIX}<view>.csv in {root} and data.csv_file names none; CSV files there: "
-                f"{', '.join(present) or 'none'}",
+                f"{', '.join(present) or 'none'}{_import_advice(root) if of_deeplabcut else ''}",
                 code="missing-file",
                 key="data.csv_file",
                 path=root,
@@ -235,6 +237,11 @@ def _check_row(tables: Sequence[LabelTable], view_names: Sequence[str], row: int
             )
 
 
+def _import_advice(source: Path) -> str:
+    """Return the end of a message about labels that are still as DeepLabCut writes them."""
+    return f". Import labels of DeepLabCut with: mvtrain import deeplabcut {source} --output NEW"
+
+
 def _first_difference(one_source: object, one: Sequence[str], other_source: object, other: Sequence[str]) -> str:
     for i, (a, b) in enumerate(zip(one, other, strict=False)):
         if a != b:
@@ -247,7 +254,9 @@ def _read_cells(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if not path.exists():
         raise InputError(f"label table {path} does not exist", code="missing-file", path=path)
     # The csv module and not pandas, which pads short rows and drops blank lines: the place of an error would be lost.
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    text = read_text(path)
+    delimiter = find_delimiter(text)  # spreadsheets write semicolons, and then possibly decimal commas
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         numbered = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
     except csv.Error as error:
@@ -268,7 +277,10 @@ def _read_cells(path: Path) -> tuple[np.ndarray, np.ndarray]:
                 found=len(row),
                 expected=expected,
             )
-    return np.array([row for _, row in numbered], dtype=object), np.array([line for line, _ in numbered])
+    rows = [row for _, row in numbered]
+    if has_decimal_commas(path, delimiter, (cell for row in rows[3:] for cell in row[1:])):
+        rows[3:] = [[row[0], *map(to_decimal_point, row[1:])] for row in rows[3:]]
+    return np.array(rows, dtype=object), np.array([line for line, _ in numbered])
 
 
 def _read_header(header: np.ndarray, path: Path) -> tuple[tuple[str, ...], list[str]]:
@@ -276,7 +288,7 @@ def _read_header(header: np.ndarray, path: Path) -> tuple[tuple[str, ...], list[
     if tuple(first) != _HEADER:
         raise InputError(
             f"label table {path} must start with three header rows whose first cells are {', '.join(_HEADER)}, "
-            f"found {', '.join(map(repr, first))}",
+            f"found {', '.join(map(repr, first))}{_import_advice(path) if 'individuals' in first else ''}",
             code="bad-header",
             path=path,
             found=tuple(first),
@@ -286,6 +298,12 @@ def _read_header(header: np.ndarray, path: Path) -> tuple[tuple[str, ...], list[
             f"label table {path}: found a single column. Separate the columns by commas", code="bad-header", path=path
         )
     bodyparts, coords = list(header[1, 1:]), [str(cell).lower() for cell in header[2, 1:]]
+    if bodyparts[:2] == ["", ""] and coords[:2] == ["", ""] and any(bodyparts):
+        raise InputError(
+            f"label table {path}: image paths in three cells, expected one{_import_advice(path)}",
+            code="bad-header",
+            path=path,
+        )
     starts = [i for i in range(len(bodyparts)) if i == 0 or bodyparts[i] != bodyparts[i - 1]]
     groups = [coords[start:stop] for start, stop in zip(starts, [*starts[1:], len(coords)], strict=True)]
     names = tuple(bodyparts[start] for start in starts)

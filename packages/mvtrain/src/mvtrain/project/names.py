@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from mvgeom.errors import InputError
+from mvtrain.project.frame_numbers import frame_number, trim
 
 DEFAULT_PATTERN = "<session>_<view>"
 
 ONLY_SESSION = "session"
 """Session of names that contain only the view."""
 
-_FIELDS = {"session": r"(?P<session>.+)", "view": r"(?P<view>.+)", "frame": r"(?P<frame>\d+)"}
+ANYTHING = "*"
+"""Part of a pattern that stands for any text, also for none, within one folder's or file's name."""
+
+_FIELDS = {"session": r"(?P<session>[^/]+)", "view": r"(?P<view>[^/]+)", "frame": r"(?P<frame>\d+)"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +27,7 @@ class NameParts:
 
     Attributes:
         session: Name of the recording.
-        view: Name of the camera.
+        view: Name of the camera; "" where the name does not contain it.
         frame: Number of the frame, None where the name does not contain it.
     """
 
@@ -38,13 +42,24 @@ class NameRule:
 
     Attributes:
         description: Description of the rule, for messages.
-        split: Function that splits a name without suffix; it returns None for a name that does not follow the rule.
+        split: Function that splits the last `depth` parts of a path, joined by "/", without suffix; it returns None for
+            a name that does not follow the rule.
         has_frame: True if names contain the frame, so that they are those of images, not of videos or folders.
+        depth: Number of parts of the path that the rule is about, folders included.
+        given: True if the user chose the rule, so that it comes before what a file says by itself.
+        without_frame: Rule of the names of videos and folders, where this one is that of images; None: this one.
     """
 
     description: str
     split: Callable[[str], NameParts | None]
     has_frame: bool = False
+    depth: int = 1
+    given: bool = False
+    without_frame: NameRule | None = None
+
+    def split_path(self, path: PurePosixPath) -> NameParts | None:
+        """Split the end of a path without suffix; None for one that does not follow the rule."""
+        return self.split("/".join(path.parts[-self.depth :]))
 
 
 def frame_of(image_name: str, view: str) -> tuple[str, str]:
@@ -52,33 +67,40 @@ def frame_of(image_name: str, view: str) -> tuple[str, str]:
 
     The session of a folder that does not end in `_<view>` is its whole name, as in projects with one view.
     """
-    path = PurePosixPath(image_name.replace("\\", "/"))
+    path = as_posix(image_name)
     return path.parent.name.removesuffix(f"_{view}"), path.name
 
 
 def names_view(image_name: str, view: str) -> bool:
     """Return True if the image's folder ends in `_<view>`, so that its session can be compared between views."""
-    return PurePosixPath(image_name.replace("\\", "/")).parent.name.endswith(f"_{view}")
+    return as_posix(image_name).parent.name.endswith(f"_{view}")
 
 
-def pattern_rule(template: str, views: Sequence[str] = ()) -> NameRule:
-    """Make the rule of a template such as `<session>_<view>` or `<view>-<session>_<frame>`.
+def pattern_rule(template: str, views: Sequence[str] = (), *, need_view: bool = True, given: bool = False) -> NameRule:
+    """Make the rule of a template such as `<session>_<view>` or `<session>/<view>/Frame_<frame>`.
 
-    Without `views`, `<session>` is as long as possible, so the view of `<session>_<view>` begins after the last "_".
+    Videos have no frame in their names: theirs is the part for the folders, else `DEFAULT_PATTERN`.
+
+    A template with "/" is about the last folders of a path, too. Without `views`, `<session>` is as long as possible,
+    so the view of `<session>_<view>` begins after the last "_". `<frame>` is a whole number, never some of its digits.
 
     Args:
-        template: Text with `<view>`, and possibly `<session>` and `<frame>`; everything else is literal.
+        template: Text with `<view>`, and possibly `<session>`, `<frame>` and `*` for anything; everything else is
+            literal.
         views: Names that views can have, of which the longest that fits is taken; empty: any name.
+        need_view: False if the views are known without the names, so that the template can be without `<view>`.
+        given: True if the user chose the template.
 
     Raises:
         InputError: A field is unknown, given twice, or `<view>` is missing (`bad-option`).
     """
-    parts = re.split(r"<(\w*)>", template)
+    parts = re.split(r"<(\w*)>", template.strip("/"))
     fields = parts[1::2]
-    if "view" not in fields or len(set(fields)) != len(fields) or not set(fields) <= _FIELDS.keys():
+    lacks_view = need_view and "view" not in fields
+    if lacks_view or not fields or len(set(fields)) != len(fields) or not set(fields) <= _FIELDS.keys():
         raise InputError(
-            f"pattern {template!r} must have <view>, may have <session> and <frame>, each once, such as "
-            f"{DEFAULT_PATTERN!r} or '<view>-<session>_<frame>'",
+            f"pattern {template!r} must have <view>, may have <session> and <frame>, each once, and * for anything, "
+            f"such as {DEFAULT_PATTERN!r} or '<session>/<view>/*_<frame>'",
             code="bad-option",
             option="--pattern",
             found=template,
@@ -94,10 +116,21 @@ def pattern_rule(template: str, views: Sequence[str] = ()) -> NameRule:
         found = match.groupdict()
         frame = found.get("frame")
         return NameParts(
-            session=found.get("session", ONLY_SESSION), view=found["view"], frame=None if frame is None else int(frame)
+            session=(found.get("session") or "").strip() or ONLY_SESSION,
+            view=found.get("view", ""),
+            frame=None if frame is None else int(frame),
         )
 
-    return NameRule(description=repr(template), split=split, has_frame="frame" in fields)
+    folders = template.strip("/").rpartition("/")[0]
+    others = folders if "<view>" in folders and "<frame>" not in folders else DEFAULT_PATTERN
+    return NameRule(
+        description=repr(template),
+        split=split,
+        has_frame="frame" in fields,
+        depth=template.strip("/").count("/") + 1,
+        given=given,
+        without_frame=pattern_rule(others, views, given=given) if "frame" in fields else None,
+    )
 
 
 def camera_regex_rule(expression: str) -> NameRule:
@@ -132,26 +165,33 @@ def camera_regex_rule(expression: str) -> NameRule:
     return NameRule(description=f"cam_regex {expression!r}", split=split)
 
 
-def split_name(name: str, view: str | None, rule: NameRule, origin: str) -> NameParts:
-    """Split the name of a video or folder into session and view.
+def split_name(path: str, view: str | None, rule: NameRule, origin: str) -> NameParts:
+    """Split the path of a video or folder into session and view.
 
     Args:
-        name: Name without suffix.
-        view: View given by the user; the name is then the session, without the view where the rule finds it.
+        path: Path or name without suffix; backslashes are separators, too.
+        view: View given by the user; the session is then the last part of the path, without the view where the rule
+            finds it.
         rule: Rule that splits names.
         origin: Place of the name, for messages.
 
     Raises:
         InputError: No view is given and the name does not follow the rule (`bad-name`).
     """
-    parts = rule.split(name)
+    written = as_posix(path)
+    parts = rule.split_path(written)
     if view is not None:
-        return parts if parts is not None and parts.view == view else NameParts(session=name, view=view)
+        if parts is not None and (rule.given or parts.view in (view, "")):
+            return replace(parts, view=view)
+        # A name with a frame is that of one image, never that of a session.
+        if not rule.has_frame:
+            return NameParts(session=ONLY_SESSION if written.name in ("", view) else written.name, view=view)
     if parts is None:
+        name = "/".join(written.parts[-rule.depth :])
+        shown = f"the name {name!r}" if name else "a path without a folder"
         raise InputError(
-            f"{origin}: cannot tell session and view from the name {name!r}, which does not look like "
-            f"{rule.description}. Describe the names with --pattern, or give the view of each source with "
-            "--view NAME=PATH",
+            f"{origin}: cannot tell session and view from {shown}, which does not look like {rule.description}. "
+            "Describe the names with --pattern, or give the view of each source with --view NAME=PATH",
             code="bad-name",
             name=name,
         )
@@ -159,17 +199,24 @@ def split_name(name: str, view: str | None, rule: NameRule, origin: str) -> Name
 
 
 def split_image_name(image: str, view: str | None, rule: NameRule, origin: str) -> NameParts:
-    """Split an image path into session and view, from its folder, and frame, from the number in the file's name.
+    """Split an image path into session and view, from its folders, and frame, from the number in the file's name.
 
-    With a rule that has frames, all three are from the file's name.
+    With a rule that has frames, all three are from what the rule is about. What programs append to a name (a hash, a
+    size, a copy number) is neither frame nor part of a rule; see `frame_number`.
 
     Raises:
         InputError: The names do not follow the rule, or the file's name has no number (`bad-name`).
     """
-    path = PurePosixPath(image.replace("\\", "/"))
-    parts = split_name(path.stem if rule.has_frame else path.parent.name, view, rule, origin)
+    path = as_posix(image)
+    if rule.has_frame:
+        name = path.with_name(path.stem) if path.name else path
+        trimmed = path.with_name(trim(path.stem)) if trim(path.stem) else name
+        chosen = trimmed if rule.split_path(name) is None and rule.split_path(trimmed) is not None else name
+        parts = split_name(str(chosen), view, rule, origin)
+    else:
+        parts = split_name(str(path.parent), view, rule, origin)
     if parts.frame is None:
-        parts = NameParts(session=parts.session, view=parts.view, frame=frame_number(path.stem))
+        parts = replace(parts, frame=frame_number(path.stem, parts.view))
     if parts.frame is None:
         raise InputError(
             f"{origin}: the name {path.name!r} has no number that tells the frame, so it cannot be matched with other "
@@ -180,12 +227,22 @@ def split_image_name(image: str, view: str | None, rule: NameRule, origin: str) 
     return parts
 
 
-def frame_number(name: str) -> int | None:
-    """Return the last number in a name; None without any."""
-    numbers = re.findall(r"\d+", name)
-    return int(numbers[-1]) if numbers else None
+def as_posix(path: str) -> PurePosixPath:
+    """Return a path of any system with "/" between its parts; `C:` is a part like any other."""
+    return PurePosixPath(path.replace("\\", "/"))
 
 
 def _expression(parts: Sequence[str], fields: Mapping[str, str]) -> str:
     """Return the regular expression of texts, at even places, and names of fields between them."""
-    return "".join(fields[part] if number % 2 else re.escape(part) for number, part in enumerate(parts))
+    expression = ""
+    for number, part in enumerate(parts):
+        if number % 2 == 0:
+            expression += re.escape(part).replace(re.escape(ANYTHING), "[^/]*")
+        elif part == "frame":
+            # A whole number, unless the pattern itself has digits beside it.
+            before = "" if parts[number - 1][-1:].isdigit() else r"(?<!\d)"
+            after = "" if parts[number + 1][:1].isdigit() else r"(?!\d)"
+            expression += before + fields[part] + after
+        else:
+            expression += fields[part]
+    return expression

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +12,12 @@ import numpy as np
 from mvgeom import CameraGroup, affine
 from mvgeom import project as project_points
 from mvgeom.errors import InputError
-from mvgeom.tables import read_labeled_boxes
 from mvtrain.config import Config
 from mvtrain.project.calibrations import box_mismatches, find_calibrations, load_cameras, size_mismatches
-from mvtrain.project.images import image_size
-from mvtrain.project.label_tables import LabelTable, find_tables, frame_of_row, read_tables
+from mvtrain.project.image_headers import read_headers, turned_warning, value_bits
+from mvtrain.project.images import read_image
+from mvtrain.project.label_tables import LabelTable, frame_of_row
+from mvtrain.project.labeled_rows import read_labeled_rows
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,6 +25,7 @@ class Project:
     """N frames of V views with K keypoints.
 
     A view without an image of a frame has image_names None, NaN points, visibility 0, size 0 and the identity as map.
+    So has a view whose box of the frame is empty, because it shows no animal.
 
     Attributes:
         root: Project folder, absolute.
@@ -42,6 +43,9 @@ class Project:
         cameras: N camera groups in the order of the views, one shared object per calibration file; None where a session
             has no calibration.
         crop_to_full: (N, V, 2, 3) maps from crop px to full-image px.
+        value_bits: V numbers of bits in use of the views' images with 16 bits; None where images have 8 bits. Empty
+            where all have 8 bits.
+        turned: (N, V) True where EXIF asks viewers to turn the image, which is read as stored; None where none is.
         warnings: Messages to the user about problems that are not errors.
     """
 
@@ -56,6 +60,8 @@ class Project:
     boxes: np.ndarray | None
     cameras: tuple[CameraGroup | None, ...]
     crop_to_full: np.ndarray
+    value_bits: tuple[int | None, ...] = ()
+    turned: np.ndarray | None = None
     warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -69,7 +75,27 @@ class Project:
     @cached_property
     def image_paths(self) -> tuple[tuple[Path | None, ...], ...]:
         """Return N x V image files, None where a view has none."""
-        return tuple(tuple(_image_path(self.root, name) for name in names) for names in self.image_names)
+        return tuple(tuple(image_path(self.root, name) for name in names) for names in self.image_names)
+
+    @property
+    def bits_of_paths(self) -> dict[Path, int]:
+        """Return the bits in use of every image file of a view with more than 8 bits."""
+        return {
+            path: bits
+            for paths in self.image_paths
+            for path, bits in zip(paths, self.value_bits, strict=False)
+            if path is not None and bits is not None
+        }
+
+    def read_image(self, row: int, view: int) -> np.ndarray:
+        """Read the image of a view: (H, W, 3) uint8 RGB, scaled by the bits that the view's images use.
+
+        Raises:
+            InputError: As for `read_image` of `project.images`.
+        """
+        path = self.image_paths[row][view]
+        assert path is not None, (row, view)
+        return read_image(path, self.value_bits[view] if self.value_bits else None)
 
 
 def read_project(config: Config) -> Project:
@@ -87,13 +113,11 @@ def read_project(config: Config) -> Project:
         raise InputError(f"{key} {root} does not exist. {advice}", code="missing-file", key=key, path=root)
     if not root.is_dir():
         raise InputError(f"{key} {root} is not a folder. {advice}", code="not-a-folder", key=key, path=root)
-    view_names, paths = find_tables(root, config.data)
-    tables = read_tables(view_names, paths, config.data)
+    labeled = read_labeled_rows(root, config.data)
+    view_names, tables, boxes = labeled.view_names, labeled.tables, labeled.boxes
     image_names = tuple(zip(*(table.image_names for table in tables), strict=True))
-    file_sizes = _read_sizes(root, image_names, tables)
-    boxes = None
-    if config.data.bbox_file is not None:
-        boxes = _read_boxes([root / name for name in config.data.bbox_file], tables)
+    paths = [[image_path(root, name) for name in names] for names in image_names]
+    headers = read_headers(paths, tables)
     frames = [frame_of_row(names, view_names) for names in image_names]
     files, warnings = find_calibrations(root, frames, config.data.camera_params_file)
     cameras = load_cameras(files, view_names)
@@ -103,7 +127,7 @@ def read_project(config: Config) -> Project:
             f"no label in any of {', '.join(str(table.path) for table in tables)}", code="no-labels", path=root
         )
     if boxes is None:
-        mismatches = size_mismatches(file_sizes, cameras, view_names)
+        mismatches = size_mismatches(headers.sizes, cameras, view_names)
     else:
         mismatches = box_mismatches(boxes, cameras, view_names)
     return Project(
@@ -114,11 +138,13 @@ def read_project(config: Config) -> Project:
         sessions=tuple(session for session, _ in frames),
         points=points,
         visibility=visibility,
-        file_sizes=file_sizes,
+        file_sizes=headers.sizes,
         boxes=boxes,
         cameras=cameras,
-        crop_to_full=_crop_to_full(file_sizes, boxes),
-        warnings=(*warnings, *mismatches.values()),
+        crop_to_full=_crop_to_full(headers.sizes, boxes),
+        value_bits=value_bits(paths, headers),
+        turned=headers.turned if headers.turned.any() else None,
+        warnings=(*labeled.warnings, *warnings, *mismatches.values(), *turned_warning(paths, headers.turned)),
     )
 
 
@@ -167,29 +193,9 @@ def project_into_images(project: Project, rows: np.ndarray, points_3d: np.ndarra
     return np.where(inside.all(-1, keepdims=True), points, np.nan)
 
 
-def _image_path(root: Path, name: str | None) -> Path | None:
+def image_path(root: Path, name: str | None) -> Path | None:
+    """Return the path of an image that a label table names; None where it names none."""
     return None if name is None else root / name.replace("\\", "/")  # tables written on Windows
-
-
-def _read_sizes(root: Path, image_names: Sequence[Sequence[str | None]], tables: Sequence[LabelTable]) -> np.ndarray:
-    """Return (N, V, 2) int64 width and height of the stored images, 0 where a view has no image."""
-
-    def size(place: tuple[int, int]) -> tuple[int, int]:
-        row, view = place
-        path = _image_path(root, image_names[row][view])
-        if path is None:
-            return 0, 0
-        try:
-            return image_size(path)
-        except InputError as error:
-            table, line = tables[view].path, int(tables[view].lines[row])
-            raise error.prefixed(f"label table {table}, line {line}: ", table=table, line=line) from error
-
-    num_frames, num_views = len(image_names), len(tables)
-    # Threads, because a project on a network drive is bound by latency.
-    with ThreadPoolExecutor(max_workers=16) as pool:
-        sizes = list(pool.map(size, np.ndindex(num_frames, num_views)))
-    return np.array(sizes, dtype=np.int64).reshape(num_frames, num_views, 2)
 
 
 def _read_points(tables: Sequence[LabelTable], *, uniform: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -203,15 +209,6 @@ def _read_points(tables: Sequence[LabelTable], *, uniform: bool) -> tuple[np.nda
         visibility = np.where(located, 2, 1 if uniform else 0).astype(np.int8)
     absent = np.array([[name is None for name in table.image_names] for table in tables]).T
     return points, np.where(absent[..., None], 0, visibility).astype(np.int8)
-
-
-def _read_boxes(paths: Sequence[Path], tables: Sequence[LabelTable]) -> np.ndarray:
-    """Return (N, V, 4) x, y, width, height in full-image px, NaN where a view has no image."""
-    boxes = np.full((len(tables[0]), len(tables), 4), np.nan)
-    for view, (path, table) in enumerate(zip(paths, tables, strict=True)):
-        rows = [row for row, name in enumerate(table.image_names) if name is not None]
-        boxes[rows, view] = read_labeled_boxes(path).select(name for name in table.image_names if name is not None)
-    return boxes
 
 
 def _crop_to_full(file_sizes: np.ndarray, boxes: np.ndarray | None) -> np.ndarray:

@@ -9,7 +9,6 @@ from mvtrain.drawing.sheets import Color, Marks, cell_size, draw_cell, frame_tit
 from mvtrain.evaluation.error_tables import statistics
 from mvtrain.evaluation.evaluation import Evaluation, held_out_split
 from mvtrain.evaluation.likelihood_fit import DEFAULT_SHARE
-from mvtrain.project.images import read_image
 from mvtrain.project.project import Project, to_crop
 from mvtrain.report.html import Section, grid, heading, join_parts, jpeg, legend, number, paragraph
 
@@ -74,10 +73,9 @@ def _frame(evaluation: Evaluation, project: Project, frame: int, colors: list[Co
     size = round(_SCALE * width), round(_SCALE * height)
     images = []
     for view, name in enumerate(evaluation.view_names):
-        path = project.image_paths[row][view]
-        if path is None:
+        if project.image_names[row][view] is None:
             continue
-        image = draw_cell(read_image(path), marks_of(evaluation, project, frame, view), colors, size)
+        image = draw_cell(project.read_image(row, view), marks_of(evaluation, project, frame, view), colors, size)
         mean = statistics(evaluation.pixel_error[frame, view])["mean"]
         caption = f"{name}: mean {number(mean)} px"
         images.append(jpeg(image, caption))

@@ -1,0 +1,147 @@
+"""Tables with a column per individual, keypoint and coordinate: choosing the individual, and their checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mvgeom.errors import InputError
+from mvgeom.tables.keypoint_tables import Floats, KeypointTable
+
+__all__ = ["Column", "choose_individual", "table_from_columns"]
+
+
+_UNIQUE = "single"
+"""DeepLabCut's name for keypoints that belong to no individual; they are kept beside those of the chosen one."""
+
+
+class Column(NamedTuple):
+    """Individual (None in a table of one), keypoint and coordinate of a column."""
+
+    individual: str | None
+    keypoint: str
+    coord: str
+
+
+def table_from_columns(
+    path: Path,
+    columns: list[Column],
+    values: Floats,
+    rows: tuple[str, ...],
+    *,
+    individual: str | None,
+    recording: str,
+    first_line: int,
+) -> KeypointTable:
+    """Make the keypoint table of one individual.
+
+    Columns other than x, y, likelihood and visible are ignored (ensembles write variances; predictions on labeled
+    images end with a column `set`).
+
+    Args:
+        path: Path of the file, for messages.
+        columns: C columns.
+        values: (N, C) values; NaN where missing.
+        rows: N index entries.
+        individual: Name of the individual to take; None in a table of one.
+        recording: Name of the recording.
+        first_line: Line of the first row, for messages.
+
+    Raises:
+        InputError: As in `mvgeom.tables.read_keypoints`.
+    """
+    names = dict.fromkeys(column.individual for column in columns if column.individual and column.coord == "x")
+    animals = tuple(name for name in names if name != _UNIQUE) or tuple(names)
+    chosen = choose_individual(path, animals, individual)
+    kept = [number for number, column in enumerate(columns) if column.individual in (None, chosen, _UNIQUE)]
+    if any(columns[number].coord == "z" for number in kept):
+        raise InputError(
+            f"{path}: the table has a coordinate z, expected 2D keypoints of one view. Give the table that belongs to "
+            "the view's video or images.",
+            code="unsupported-file",
+            path=path,
+        )
+    position: dict[tuple[str, str], int] = {}
+    for number in kept:
+        _, keypoint, coord = columns[number]
+        if (keypoint, coord) in position and coord in ("x", "y", "likelihood"):
+            raise InputError(
+                f"{path}: found two columns for {coord} of {keypoint!r}, expected one",
+                code="duplicate-name",
+                path=path,
+                name=keypoint,
+            )
+        position.setdefault((keypoint, coord), number)
+    keypoints = tuple(dict.fromkeys(keypoint for keypoint, coord in position if coord == "x"))
+    incomplete = [
+        keypoint
+        for keypoint, coord in position
+        if coord in ("x", "y") and not {(keypoint, "x"), (keypoint, "y")} <= position.keys()
+    ]
+    if not keypoints or incomplete:
+        raise InputError(
+            f"{path}: no keypoint with x and y" if not keypoints else f"{path}: {incomplete[0]!r} has no x or no y",
+            code="missing-column",
+            path=path,
+        )
+    points = np.stack([values[:, [position[name, "x"], position[name, "y"]]] for name in keypoints], axis=1)
+    halves = np.argwhere(np.isnan(points).any(-1) & ~np.isnan(points).all(-1))
+    if len(halves):
+        row, keypoint_number = halves[0]
+        raise InputError(
+            f"{path}: line {row + first_line}: {keypoints[keypoint_number]!r} has only one of x and y",
+            code="empty-cell",
+            path=path,
+            line=int(row) + first_line,
+        )
+    if (keypoints[0], "visible") in position:
+        visible = np.stack([values[:, position[name, "visible"]] for name in keypoints], axis=1)
+        points = np.where((visible == 2)[..., None], points, np.nan)
+    scored = (keypoints[0], "likelihood") in position
+    return KeypointTable(
+        path=path,
+        rows=rows,
+        keypoint_names=keypoints,
+        points=points,
+        likelihood=np.stack([values[:, position[name, "likelihood"]] for name in keypoints], axis=1)
+        if scored
+        else None,
+        recording=recording,
+    )
+
+
+def choose_individual(path: Path, found: tuple[str, ...], individual: str | None) -> str | None:
+    """Return the name of the individual to take; None in a file that names none.
+
+    Args:
+        path: Path of the file, for messages.
+        found: Names of the individuals in the file.
+        individual: Name that was asked for; None if none was.
+
+    Raises:
+        InputError: `several-individuals`, if there are several and none is asked for; `unknown-choice`, if there is
+            none of that name.
+    """
+    if individual is None:
+        if len(found) > 1:
+            raise InputError(
+                f"{path}: several individuals, found {', '.join(found)}, expected one. Choose it with --individual "
+                "NAME, in Python individual=NAME.",
+                code="several-individuals",
+                path=path,
+                found=found,
+            )
+        return found[0] if found else None
+    if individual not in found:
+        raise InputError(
+            f"{path}: no such individual, found --individual {individual!r}, expected "
+            f"{'one of ' + ', '.join(found) if found else 'none, because the only individual has no name'}",
+            code="unknown-choice",
+            path=path,
+            argument="individual",
+            found=individual,
+            expected=found,
+        )
+    return individual

@@ -1,0 +1,303 @@
+"""Frame-exact reading of videos, also where images cannot be decoded, and their matching to common frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mvgeom.errors import InputError
+from mvgeom.synchronization import match_images
+
+__all__ = [
+    "Video",
+    "check_video",
+    "count_frames",
+    "frame_rate",
+    "match_videos",
+    "open_video",
+    "read_frames",
+    "read_times",
+]
+
+_RAW_PACKETS = -1
+"""Value of OpenCV's CAP_PROP_FORMAT that reads packets without decoding them."""
+
+_TIME_TOLERANCE_MS = 0.01
+"""Difference in ms up to which two times are the same."""
+
+_DEFAULT_RATE = 25.0
+"""Images/s where neither the header nor the times state a rate."""
+
+_RATE_TOLERANCE = 0.01
+"""Relative difference up to which the frame rate of a header is that of the times."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Video:
+    """A video as its container describes it.
+
+    Attributes:
+        path: Path of the file.
+        size: Width and height in px, as decoded (a rotation that the file asks for is applied).
+        fps: Frames per second; 0 where the file does not state them.
+        num_frames: Number of images that the container announces; the last ones may be missing.
+        times: Distinct times of the images in ms since the first, ascending; a single one where the file gives none.
+        start: Presentation time of the first image in s, to within half an image.
+        is_regular: True if every stored image has a time of its own.
+        frames: (T,) number of the frame that each image belongs to, ascending, see `match_videos`; None where image n
+            is that of frame n.
+    """
+
+    path: Path
+    size: tuple[int, int]
+    fps: float
+    num_frames: int
+    times: np.ndarray
+    start: float = 0.0
+    is_regular: bool = True
+    frames: np.ndarray | None = None
+
+    @property
+    def end(self) -> int:
+        """Number of the frame after the last announced image."""
+        return self.num_frames if self.frames is None or not len(self.frames) else int(self.frames[-1]) + 1
+
+    def has_image(self, frame: int) -> bool:
+        """Return True if the file has an image of a frame, which may not be decodable."""
+        if self.frames is None:
+            return 0 <= frame < self.num_frames
+        number = int(np.searchsorted(self.frames, frame))
+        return number < len(self.frames) and int(self.frames[number]) == frame
+
+    def place(self, time: float) -> int:
+        """Return the number of images before a time in ms."""
+        return int(np.searchsorted(self.times, time - _TIME_TOLERANCE_MS))
+
+
+def check_video(path: Path) -> None:
+    """Check that a file can be opened as a video; only its headers are read.
+
+    Raises:
+        InputError: The file cannot be opened as a video.
+    """
+    _open(path).release()
+
+
+def open_video(path: Path) -> Video:
+    """Read a video's headers and list its images, without decoding them (8 bytes of memory per image).
+
+    Raises:
+        InputError: The file cannot be opened as a video, or has no frame.
+    """
+    packets = _open(path, cv2.CAP_PROP_FORMAT, _RAW_PACKETS)
+    times, counts = [], []
+    while packets.grab():
+        times.append(packets.get(cv2.CAP_PROP_POS_MSEC))
+        counts.append(packets.get(cv2.CAP_PROP_PTS))
+    packets.release()
+    if not times:
+        raise InputError(f"{path}: the video has no frames", code="empty-file", path=path)
+    decoder = _open(path)
+    width, height = decoder.get(cv2.CAP_PROP_FRAME_WIDTH), decoder.get(cv2.CAP_PROP_FRAME_HEIGHT)
+    fps = decoder.get(cv2.CAP_PROP_FPS)
+    decoder.release()
+    # A cut without re-encoding keeps frames that only the decoder needs; they share their time with another frame.
+    distinct = np.unique(times)
+    rate = fps if np.isfinite(fps) and fps > 0 else 0.0
+    return Video(
+        path=path,
+        size=(int(width), int(height)),
+        fps=rate,
+        num_frames=len(distinct) if len(distinct) > 1 else len(times),
+        times=distinct,
+        start=_start_time(np.array(times), np.array(counts), rate),
+        is_regular=len(distinct) == len(times),
+    )
+
+
+def read_times(video: Video) -> np.ndarray:
+    """Read the presentation times (T,) of a video's images in s, ascending; NaN where the file has no times.
+
+    One image is decoded; all are where packets have other times than the images shown: in MPEG program streams, and
+    where an edit list hides images.
+    """
+    if len(video.times) == 1 < video.num_frames:
+        return np.full(video.num_frames, np.nan)
+    capture = _open(video.path)
+    try:
+        images = _grab_images(video, capture)
+        position, first = next(images, (0, 0.0))
+        # A cut without re-encoding keeps images that only the decoder needs, so that the first shown is no key frame.
+        is_cut = int(capture.get(cv2.CAP_PROP_FRAME_TYPE)) in map(ord, "PB")
+        if not video.is_regular or is_cut:
+            shown = [(position, first, capture.get(cv2.CAP_PROP_PTS))]
+            shown += [(position, time, capture.get(cv2.CAP_PROP_PTS)) for position, time in images]
+            positions, times, counts = (np.array(each) for each in zip(*shown, strict=True))
+            start = _start_time(times, counts, video.fps)
+            step = 1000 / (frame_rate(video) or _DEFAULT_RATE)
+            for number in range(1, len(times)):
+                if times[number] <= times[number - 1]:
+                    times[number] = times[number - 1] + step
+            return np.asarray(start + np.interp(np.arange(positions[-1] + 1), positions, times) / 1000)
+    finally:
+        capture.release()
+    # AVI has times in the order of decoding, not of showing: the decoder gives image n the time of a later one.
+    late = max(video.place(first) - position, 0)
+    times_ms = video.times[late:]
+    if late:
+        step = float(np.median(np.diff(video.times)))
+        times_ms = np.concatenate([times_ms, video.times[-1] + step * np.arange(1, late + 1)])
+    return np.asarray(video.start + times_ms / 1000)
+
+
+def frame_rate(video: Video) -> float:
+    """Return the frames per second of a video without its gaps; 0 where neither its header nor its times state them."""
+    intervals = np.diff(video.times) / 1000
+    if not video.is_regular or not len(intervals):
+        return video.fps
+    typical = np.median(intervals)
+    step = float(intervals[np.abs(intervals - typical) <= 0.3 * typical].mean())
+    # The header's rate counts the images of the whole duration, so that it is lower where images are missing.
+    return video.fps if abs(video.fps * step - 1) <= _RATE_TOLERANCE else 1 / step
+
+
+def match_videos(videos: Sequence[Video], names: Sequence[str] | None = None) -> tuple[Video, ...]:
+    """Match the images of videos to common frames by their presentation times, see `match_images`.
+
+    Args:
+        videos: One video per view.
+        names: Names of the views, for messages; None takes the paths.
+
+    Returns:
+        The videos with the frame numbers of their images; as they are where image n of all is that of frame n.
+
+    Raises:
+        InputError: As for `match_images`.
+    """
+    if len(videos) < 2:
+        return tuple(videos)
+    times = [read_times(video) for video in videos]
+    matched = match_images(times, names or [str(video.path) for video in videos])
+    if all(np.array_equal(frames, np.arange(len(frames))) for frames in matched):
+        return tuple(videos)
+    return tuple(replace(video, frames=frames) for video, frames in zip(videos, matched, strict=True))
+
+
+def read_frames(video: Video, start: int = 0, *, step: int = 1) -> Generator[np.ndarray | None]:
+    """Yield the images frame by frame: (H, W, 3) uint8 BGR as OpenCV gives them.
+
+    None stands for an image that cannot be decoded, and for a frame of which the video has no image (see
+    `Video.has_image`). The last image yielded is the last one that can be decoded. An image that the decoder repairs
+    (where a part of it is damaged) is taken as decoded.
+
+    Args:
+        video: Video to read.
+        start: Number of the first frame to yield; those before are decoded and dropped, because seeking is not exact.
+        step: Interval of the frames that are wanted, those of the numbers 0, step, ...; None stands for the others.
+
+    Raises:
+        InputError: An image has another size than the video.
+    """
+    if video.frames is None:
+        yield from _read_images(video, start, lambda number: number % step == 0)
+        return
+    next_frame, first = start, int(np.searchsorted(video.frames, start))
+    frames = video.frames.tolist()
+    with closing(
+        _read_images(video, first, lambda number: number < len(frames) and frames[number] % step == 0)
+    ) as images:
+        for frame, image in zip(frames[first:], images, strict=False):
+            for _ in range(next_frame, frame):
+                yield None
+            yield image
+            next_frame = frame + 1
+
+
+def _read_images(video: Video, start: int, is_wanted: Callable[[int], bool]) -> Generator[np.ndarray | None]:
+    """Yield the images in the order of showing; None for one that cannot be decoded, or whose number is not wanted."""
+    capture = _open(video.path)
+    try:
+        next_position = start
+        for position, _ in _grab_images(video, capture):
+            # Images may be missing without a failure next to them, because they are not stored in the order of time.
+            for _ in range(next_position, position):
+                yield None
+            if position >= start:
+                success, image = capture.retrieve() if is_wanted(position) else (False, None)
+                yield _check_size(image, position, video) if success and image is not None else None
+                next_position = position + 1
+    finally:
+        capture.release()
+
+
+def _grab_images(video: Video, capture: cv2.VideoCapture) -> Iterator[tuple[int, float]]:
+    """Decode the images in the order of showing, and yield the number of each and its time in ms."""
+    position, offset, failures = -1, 0, 0
+    # OpenCV fails once for each packet that the decoder rejects, and forever at the end of the file.
+    while failures <= max(video.num_frames - position, 1):
+        if not capture.grab():
+            failures += 1
+            continue
+        time = capture.get(cv2.CAP_PROP_POS_MSEC)
+        place = video.place(time)
+        if position < 0 and failures == 0:
+            offset = place  # some containers' times are all late by a frame or two
+        position = max(place - offset, position + 1)
+        failures = 0
+        yield position, time
+
+
+def count_frames(video: Video) -> int:
+    """Count the images up to the last one that can be decoded; this decodes the whole video."""
+    return sum(1 for _ in _read_images(video, 0, lambda _: True))
+
+
+def _start_time(times: np.ndarray, counts: np.ndarray, rate: float) -> float:
+    """Return the presentation time in s of the image at time 0.
+
+    OpenCV gives times since the first image, and the true times only in whole images of the average rate.
+
+    Args:
+        times: Times since the first image in ms.
+        counts: True times in images, rounded.
+        rate: Average rate in images/s; 0 if unknown.
+    """
+    if rate == 0:
+        return 0.0
+    excess = counts / rate - times / 1000
+    lowest, highest = excess.max() - 0.5 / rate, excess.min() + 0.5 / rate
+    if lowest <= 0 <= highest:
+        return 0.0
+    return float((lowest + highest) / 2)
+
+
+def _open(path: Path, *parameters: int) -> cv2.VideoCapture:
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, parameters)
+    if not capture.isOpened():
+        text = f"{path}: cannot be opened as a video"
+        if not path.exists():
+            raise InputError(f"{text}: it does not exist", code="missing-file", path=path)
+        if path.is_file() and path.stat().st_size == 0:
+            raise InputError(f"{text}: it is empty", code="empty-file", path=path)
+        raise InputError(f"{text}: it is not a video, or it is damaged or cut off", code="unreadable-file", path=path)
+    return capture
+
+
+def _check_size(image: np.ndarray, position: int, video: Video) -> np.ndarray:
+    found = (image.shape[1], image.shape[0])
+    if found != video.size:
+        raise InputError(
+            f"{video.path}: frame {position} has another size than the video, found {found[0]}x{found[1]} px, expected "
+            f"{video.size[0]}x{video.size[1]} px. Encode the video again with one size",
+            code="size-mismatch",
+            path=video.path,
+            frame=position,
+            found=found,
+            expected=video.size,
+        )
+    return image

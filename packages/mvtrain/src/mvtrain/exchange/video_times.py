@@ -1,0 +1,89 @@
+"""Numbers of labeled images as frames that all views share, by the presentation times of their videos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from mvgeom.errors import InputError
+from mvgeom.videos import match_videos, open_video
+from mvtrain.exchange.foreign_labels import ForeignLabels, Place
+
+
+def number_by_time(labels: ForeignLabels) -> ForeignLabels:
+    """Replace numbers of images in videos by numbers of frames, where the videos of a session have gaps.
+
+    Labels made on a video are numbered by its images. Where images are missing in one view, image n of it is of another
+    time than image n of the other views. Sessions whose videos have no such gaps stay as they are.
+
+    Returns:
+        The labels, with the frame numbers of the images of each video with gaps, and a note for each session whose
+        numbers were changed or whose times do not tell which images belong together.
+
+    Raises:
+        InputError: A video cannot be read, or its times do not tell which images belong together (`rates-differ`,
+            `unmatched-frames`), and an image is to be taken from it.
+    """
+    sessions = dict.fromkeys(image.place.session for image in labels.images)
+    frames: dict[tuple[str, str], np.ndarray] = {}
+    notes = []
+    for session in sessions:
+        videos = {view: path for (name, view), path in labels.videos.items() if name == session}
+        try:
+            found = _match(videos)
+        except InputError as error:
+            if _needs_video(labels, session):
+                advised = error.advised("Give the images of all views by --media.")
+                raise advised.prefixed(f"session {session}: ", session=session) from error
+            notes.append(f"session {session}: images are matched by their numbers, not by the times in videos: {error}")
+            continue
+        if found:
+            frames |= {(session, view): numbers for view, numbers in found.items()}
+            notes.append(
+                f"session {session}: images are missing in a video by its times, so that frames are numbered by time, "
+                "not by the images of each video"
+            )
+            without = {image.place.view for image in labels.images if image.place.session == session} - set(found)
+            notes += [f"session {session}: view {view} has no video, so its numbers stay" for view in sorted(without)]
+    if not frames and not notes:
+        return labels
+    return replace(
+        labels,
+        images=tuple(replace(image, place=_frame_of(image.place, frames)) for image in labels.images),
+        unlabeled={_frame_of(place, frames): image for place, image in labels.unlabeled.items()},
+        frames=frames,
+        notes=(*labels.notes, *notes),
+    )
+
+
+def _match(videos: Mapping[str, Path]) -> dict[str, np.ndarray]:
+    """Return the frame numbers of the images of each view's video; empty where image n is that of frame n."""
+    if len(videos) < 2:
+        return {}
+    matched = match_videos([open_video(path) for path in videos.values()], [path.name for path in videos.values()])
+    return {view: video.frames for view, video in zip(videos, matched, strict=True) if video.frames is not None}
+
+
+def _needs_video(labels: ForeignLabels, session: str) -> bool:
+    """Return True if a view lacks an image of a labeled frame of a session, so that its video has to be read."""
+    present = {image.place for image in labels.images if image.image is not None} | set(labels.unlabeled)
+    views = {image.place.view for image in labels.images}
+    numbers = {image.place.number for image in labels.images if image.place.session == session}
+    return any(
+        Place(session, view, number) not in present
+        for view in views
+        for number in numbers
+        if (session, view) in labels.videos
+    )
+
+
+def _frame_of(place: Place, frames: Mapping[tuple[str, str], np.ndarray]) -> Place:
+    """Return the place with the number of its frame in place of that of its image."""
+    numbers = frames.get((place.session, place.view))
+    if numbers is None or not len(numbers):
+        return place
+    beyond = max(place.number - len(numbers) + 1, 0)
+    return place._replace(number=int(numbers[place.number - beyond]) + beyond)

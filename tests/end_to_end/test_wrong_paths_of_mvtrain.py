@@ -1,0 +1,148 @@
+"""Every command of mvtrain, given every kind of wrong path: one line that names the path and the next step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from helpers.command import run_mvtrain
+from helpers.tiny import generate_tiny_project
+from helpers.wrong_paths import assert_helps, command_options, make_wrong_paths
+from mvtrain.cli.path_roles import check_config, check_labeled_project, check_predict_inputs, check_sources
+
+FOREIGN = {"deeplabcut", "deeplabcut-config", "keypoint-table", "hdf5"}
+FOLDERS = {"folder", "folder-of-images", "folder-of-videos", "folder-of-tables", "folder-of-json"}
+PROJECTS = {"project", "project config", "run", "run config", "folder-of-tables"}
+
+WITH_THE_RUN = {"missing", "folder"}
+"""What predict refuses only when it knows the run's views: a path that may be a pattern, a folder without videos."""
+
+ARGUMENTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
+    "fit config": (("fit", "{path}", "--dry-run"), {"project config", "run config"}),
+    "fit --resume": (("fit", "--resume", "{path}"), {"run"}),
+    "check config": (("check", "{path}"), {"project config", "run config"}),
+    "predict run": (("predict", "{path}", "{videos}"), {"run"}),
+    "predict input": (("predict", "{run}", "{path}"), {"video", "folder-of-videos", *PROJECTS, *WITH_THE_RUN}),
+    "predict --calibration": (
+        ("predict", "{run}", "{videos}", "--calibration", "{path}"),
+        {"calibration", "*folder", "file", "binary", "*yaml", "hdf5"},
+    ),
+    "predict --boxes": (("predict", "{run}", "{videos}", "--boxes", "{path}"), {"*folder"}),
+    "evaluate run": (("evaluate", "{path}"), {"run"}),
+    "evaluate project": (("evaluate", "{run}", "{path}"), {*PROJECTS, "folder"}),
+    "report run": (("report", "{path}"), {"run"}),
+    "export run": (("export", "{path}"), {"run"}),
+    "import deeplabcut": (("import", "deeplabcut", "{path}", "-o", "{new}"), {*FOREIGN, *FOLDERS, "project table"}),
+    "import sleap": (("import", "sleap", "{path}", "-o", "{new}"), {"sleap-project", "hdf5", *FOLDERS}),
+    "import anipose": (("import", "anipose", "{path}", "-o", "{new}"), {*FOREIGN, *FOLDERS, "calibration"}),
+    "import coco": (("import", "coco", "{path}", "-o", "{new}"), {"coco", "keypoint-json", *FOLDERS}),
+    "convert source": (("convert", "anipose", "{path}", "-o", "{new}"), {"run", *FOLDERS, "keypoint-json"}),
+}
+"""Command line with {path} for the wrong one, and the kinds that are right there; *folder is any folder."""
+
+BY_READER = {"missing", "file", "binary"}
+"""Paths that only the reader can refuse: its message names the path and what it expects."""
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("wrong")
+    found = make_wrong_paths(folder)
+    project = generate_tiny_project(folder / "project", num_frames=2, num_video_frames=2)
+    run = folder / "run"
+    (run / "checkpoints" / "best").mkdir(parents=True)
+    (run / "config.yaml").write_text((project / "config.yaml").read_text())
+    (run / "run.yaml").write_text("version: 1\n")
+    (run / "checkpoints" / "best" / "model.safetensors").write_bytes(b"weights")
+    foreign = folder / "mouse-me-2024-05-01"
+    foreign.mkdir()
+    (foreign / "config.yaml").write_text("Task: mouse\nscorer: me\nvideo_sets:\n  a.mp4:\n    crop: 0, 9, 0, 9\n")
+    return {
+        **found,
+        "project": project,
+        "project config": project / "config.yaml",
+        "project table": project / "CollectedData_cam1.csv",
+        "run": run,
+        "run config": run / "config.yaml",
+        "run weights": run / "checkpoints" / "best" / "model.safetensors",
+        "deeplabcut": foreign,
+        "deeplabcut-config": foreign / "config.yaml",
+    }
+
+
+def test_every_command_is_tried() -> None:
+    tried = {f"mvtrain {name.split()[0]}" for name in ARGUMENTS}
+    assert tried == set(command_options("mvtrain")) - {"mvtrain synth"}  # its only path is a new folder
+
+
+@pytest.mark.parametrize("argument", ARGUMENTS)
+def test_the_message_names_the_path_and_the_next_step(
+    argument: str,
+    paths: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    template, right = ARGUMENTS[argument]
+    options = {**command_options("mvtrain"), **command_options("mvgeom")}
+    places = {"run": paths["run"], "videos": paths["project"] / "videos", "new": tmp_path / "new"}
+    for kind, path in paths.items():
+        if kind in right or ("*folder" in right and path.is_dir()) or ("*yaml" in right and path.suffix == ".yaml"):
+            continue
+        outcome = run_mvtrain(capsys, monkeypatch, *(word.format(path=path, **places) for word in template))
+        assert outcome.status == 2, f"{kind}: {outcome.err}"
+        lines = outcome.err.splitlines()
+        assert len(lines) == 1, f"{kind}: {outcome.err}"
+        assert lines[0].startswith("error: ")
+        if kind in BY_READER:
+            assert str(path) in lines[0], f"{kind}: {lines[0]}"
+        else:
+            assert_helps(lines[0], path, options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "step"),
+    [
+        ("keypoint-table", ("fit",), "mvtrain import deeplabcut {path} --output NEW"),
+        ("deeplabcut", ("fit",), "mvtrain import deeplabcut {path} --output NEW"),
+        ("deeplabcut-config", ("check",), "mvtrain import deeplabcut {path} --output NEW"),
+        ("coco", ("fit",), "mvtrain import coco {path} --output NEW"),
+        ("sleap-project", ("fit",), "mvtrain import sleap {path} --output NEW"),
+        ("run", ("fit",), "mvtrain fit --resume {path}"),
+        ("project", ("fit",), "mvtrain fit {path}/config.yaml"),
+        ("project", ("report",), "mvtrain fit {path}/config.yaml"),
+        ("run config", ("report",), "{parent}"),
+        ("run weights", ("export",), "{parent}"),
+        ("project table", ("fit",), "mvtrain fit {parent}/config.yaml"),
+    ],
+)
+def test_the_next_step_can_be_copied(
+    kind: str,
+    words: tuple[str, ...],
+    step: str,
+    paths: dict[str, Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = paths[kind]
+    parent = paths["run"] if kind == "run weights" else path.parent
+    outcome = run_mvtrain(capsys, monkeypatch, *words, path)
+    assert step.format(path=path, parent=parent) in outcome.err, outcome.err
+
+
+def test_what_is_right_beside_other_files_is_not_refused(paths: dict[str, Path], tmp_path: Path) -> None:
+    videos = tmp_path / "videos"  # with tables beside them, as a recording's folder has
+    videos.mkdir()
+    (videos / "s_top.mp4").write_bytes(b"video")
+    (videos / "s_top.csv").write_bytes(paths["keypoint-table"].read_bytes())
+    (videos / "calibration.toml").write_bytes(paths["calibration"].read_bytes())
+    one_line = tmp_path / "one_line.yaml"
+    one_line.write_text('{"data": {"data_dir": "x"}}')
+    check_predict_inputs([videos, paths["project"], paths["folder-of-tables"], tmp_path / "s*_top.mp4"])
+    check_config(one_line, "fit")
+    check_labeled_project(paths["folder-of-tables"])
+    for file_format in ("deeplabcut", "sleap", "anipose", "coco", "of a plugin"):
+        check_sources("import", [videos, paths["folder-of-images"]], file_format)
