@@ -2,8 +2,7 @@
 
 A smoother that is judged by its own residuals learns to trust what it fits. A view that is left out of the whole
 recording is an independent judge: its residuals hold its own error, the uncertainty of the others, and the motion. A
-single view has no such judge. Its noise follows from the residuals of its smoothed trajectories, and errors that are
-correlated in time cannot be told from motion.
+single view has no such judge but its own left-out frames, and errors that are correlated in time pass for motion.
 """
 
 from __future__ import annotations
@@ -13,12 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize, minimize_scalar
 
 from mvgeom.smoothing.noise import OUTLIER_AREA, Noise, log_density
 from mvgeom.smoothing.passes import Estimate, SingleFrames, first_estimate, improve, reconstruct_frames
-from mvgeom.smoothing.state_space import transpose
-from mvgeom.smoothing.trajectories import Observations, Trajectories, linearize, project_covariance, smooth_once
+from mvgeom.smoothing.trajectories import Observations, linearize, project_covariance, smooth_once
 
 __all__ = ["estimate_correlation", "learn"]
 
@@ -28,14 +25,14 @@ MAX_ROUNDS = 10
 TOLERANCE = 0.05
 """Relative change of the noise of views and keypoints at which learning ends."""
 
-HASTE = 1.5
-"""Exponent of the updates of the intensity of motion, which converge slowly by themselves."""
+CORRELATION_ROUNDS = 2
+"""Rounds that estimate the correlation in time anew, with the outliers that the noise learned so far makes."""
 
-BOLDNESS = (2.0, 4.0, 8.0, 16.0)
-"""Factors of the intensity of motion that are tried."""
+FACTOR = 4.0
+"""Largest step of the intensity of motion in a round, up or down."""
 
-BLOCK = 25
-"""Frames whose likelihoods are taken for one sample, as neighboring frames have the same errors."""
+FOLDS = 2
+"""Parts of a single view's frames, of which each is predicted from the others."""
 
 MAX_LAG = 100
 NUM_LAGS = 12
@@ -63,20 +60,22 @@ def learn(stretches: Sequence[Observations]) -> Noise:
     """
     frames = [reconstruct_frames(stretch) for stretch in stretches]
     estimates = [first_estimate(stretch, alone) for stretch, alone in zip(stretches, frames, strict=True)]
-    known = np.any([estimate.known for estimate in estimates], axis=0)
     noise = _first_noise(stretches, frames, estimates)
-    if not known.any():
+    if not any(estimate.known.any() for estimate in estimates):
         return noise
-    for _ in range(MAX_ROUNDS):
+    for round_number in range(MAX_ROUNDS):
         before = noise
-        passes = [improve(stretch, noise, estimate) for stretch, estimate in zip(stretches, estimates, strict=True)]
-        estimates = [estimate for _, estimate in passes]
-        noise = _with_motion(noise, [smoothed for smoothed, _ in passes])
+        if 0 < round_number <= CORRELATION_ROUNDS:
+            noise = _with_correlation(noise, stretches, [reconstruct_frames(part, noise) for part in stretches])
+        estimates = [
+            improve(stretch, noise, estimate)[1] for stretch, estimate in zip(stretches, estimates, strict=True)
+        ]
         noise = _with_outliers(noise, stretches, estimates)
         noise = _with_views(noise, stretches, _judge_all(stretches, noise, estimates))
+        noise = _with_motion(noise, stretches, estimates)
         if _difference(before, noise) < TOLERANCE:
             break
-    return noise if stretches[0].points.shape[1] == 1 else _with_bold_motion(noise, stretches, estimates)
+    return noise
 
 
 def estimate_correlation(residuals: Sequence[Floats], times: Sequence[Floats]) -> tuple[float, float]:
@@ -96,7 +95,7 @@ def estimate_correlation(residuals: Sequence[Floats], times: Sequence[Floats]) -
     """
     longest = max(len(part) for part in residuals)
     lags = np.unique(np.geomspace(1, max(1, min(MAX_LAG, longest // 4)), NUM_LAGS).astype(int))
-    known = [np.isfinite(part).all(-1) for part in residuals]
+    known = [np.asarray(np.isfinite(part).all(-1)) for part in residuals]
     filled = [np.where(there[..., None], part, 0.0) for part, there in zip(residuals, known, strict=True)]
     correlations, distances, pairs = [], [], []
     for lag in lags:
@@ -119,6 +118,8 @@ def estimate_correlation(residuals: Sequence[Floats], times: Sequence[Floats]) -
     def misfit(values: Floats) -> float:
         return float((weight * (values[0] * values[1] ** distance - target) ** 2).sum())
 
+    from scipy.optimize import minimize
+
     first = float(np.clip(target[0], 0.01, MAX_SHARE))
     fits = [minimize(misfit, (first, decay), bounds=[(0, MAX_SHARE), (0, MAX_DECAY)]) for decay in (0.3, 0.8, 0.97)]
     share, decay = min(fits, key=lambda fit: float(fit.fun)).x
@@ -130,34 +131,61 @@ def _first_noise(
 ) -> Noise:
     """Return noise from single frames: stated covariances as they are, motion from second differences."""
     num_views, num_keypoints = stretches[0].points.shape[1:3]
-    sigma = float(np.nanmedian([alone.noise for alone in frames])) if any(
-        np.isfinite(alone.noise) for alone in frames
-    ) else 1.0
+    sigma = (
+        float(np.nanmedian([alone.noise for alone in frames]))
+        if any(np.isfinite(alone.noise) for alone in frames)
+        else 1.0
+    )
     unit = float(np.median([estimate.unit for estimate in estimates]))
     second = np.concatenate([np.diff(alone.points, n=2, axis=0) for alone in frames])
-    square = np.square(second).transpose(1, 0, 2).reshape(num_keypoints, -1)
-    typical = np.array([np.nanmedian(row) if np.isfinite(row).any() else 0.0 for row in square]) / 0.455
+    square = np.square(second).mean(-1).T  # (K, N); the median of a mean of three squares is 0.79
+    typical = np.array([np.nanmedian(row) if np.isfinite(row).any() else 0.0 for row in square]) / 0.79
     # A second difference has the variance 2/3 q of motion (for steps of 1), and 6 sigma^2 of noise.
-    motion = np.maximum(typical - 6 * unit**2, 0.01 * unit**2) * 1.5
-    share, decay = 0.0, 0.0
-    if num_views > 1:
-        share, decay = estimate_correlation([a.residual for a in frames], [stretch.times for stretch in stretches])
-    return Noise(
+    motion = np.maximum(1.5 * (typical - 6 * unit**2), 0.01 * unit**2)
+    noise = Noise(
         scale=np.ones(num_views),
         floor=np.full(num_views, np.clip(sigma, *FLOORS)),
         keypoint=np.ones(num_keypoints),
-        share=share,
-        decay=decay,
+        share=0.0,
+        decay=0.0,
         motion=motion,
         outliers=0.02,
     )
+    return _with_correlation(noise, stretches, frames)
 
 
-def _with_motion(noise: Noise, smoothed: Sequence[Trajectories]) -> Noise:
-    """Update the intensity of motion by the mean energy of its disturbances: expectation maximization, hastened."""
-    energy = np.concatenate([part.activity for part in smoothed])
-    factor = energy.mean(0) if len(energy) else 1.0
-    return replace(noise, motion=noise.motion * factor**HASTE)
+def _with_correlation(noise: Noise, stretches: Sequence[Observations], frames: Sequence[SingleFrames]) -> Noise:
+    """Estimate the share and decay of errors that are correlated in time; a single view shows none."""
+    if stretches[0].points.shape[1] == 1:
+        return noise
+    share, decay = estimate_correlation([part.residual for part in frames], [part.times for part in stretches])
+    return replace(noise, share=share, decay=decay)
+
+
+def _with_motion(noise: Noise, stretches: Sequence[Observations], estimates: Sequence[Estimate]) -> Noise:
+    """Move the intensity of every keypoint's motion towards the one that makes the judged keypoints most likely.
+
+    A parabola through three log likelihoods over the logarithm of the intensity, and at most one step of `FACTOR`.
+    """
+    lower, present, upper = (
+        _scores(replace(noise, motion=noise.motion * factor), stretches, estimates)
+        for factor in (1 / FACTOR, 1.0, FACTOR)
+    )
+    slope, bend = (upper - lower) / 2, lower + upper - 2 * present
+    step = np.where(bend < 0, -slope / np.where(bend < 0, bend, -1.0), np.sign(slope))
+    return replace(noise, motion=noise.motion * FACTOR ** np.clip(step, -1.0, 1.0))
+
+
+def _scores(noise: Noise, stretches: Sequence[Observations], estimates: Sequence[Estimate]) -> Floats:
+    """Return the log likelihood (K,) of the judged keypoints."""
+    residual, predicted, counted = _judge_all(stretches, noise, estimates)
+    own = noise.covariance(np.concatenate([stretch.covariance for stretch in stretches]))
+    scores = []
+    for number in range(len(noise.motion)):
+        chosen = counted[..., number]
+        parts = residual[:, :, number][chosen], predicted[:, :, number][chosen], own[:, :, number][chosen]
+        scores.append(-_negative_log_likelihood(*parts, noise.outliers))
+    return np.array(scores)
 
 
 def _with_outliers(noise: Noise, stretches: Sequence[Observations], estimates: Sequence[Estimate]) -> Noise:
@@ -166,32 +194,6 @@ def _with_outliers(noise: Noise, stretches: Sequence[Observations], estimates: S
     weights = np.concatenate([estimate.weights for estimate in estimates])
     share = 1 - weights[present].mean() if present.any() else 0.0
     return replace(noise, outliers=float(np.clip(share, *OUTLIER_SHARES)))
-
-
-def _with_bold_motion(noise: Noise, stretches: Sequence[Observations], estimates: Sequence[Estimate]) -> Noise:
-    """Take the most intense motion that is not less likely, by two standard errors, than the present one.
-
-    The likelihood of left-out views is flat in the intensity, as it is dominated by their own noise. A prior that is
-    too stiff lags behind the fastest frames and understates their errors; one that is too loose only smooths less.
-    """
-
-    def scores(candidate: Noise) -> Floats:
-        residual, predicted, counted = _judge_all(stretches, candidate, estimates)
-        own = candidate.covariance(np.concatenate([stretch.covariance for stretch in stretches]))
-        density = np.full(counted.shape, np.nan)
-        inlier = np.log1p(-noise.outliers) + log_density(residual[counted], (predicted + own)[counted])
-        density[counted] = np.logaddexp(inlier, np.log(noise.outliers / OUTLIER_AREA))
-        blocks = np.arange(len(density)) // BLOCK
-        return np.array([np.nansum(density[blocks == block]) for block in np.unique(blocks)])
-
-    present, chosen = scores(noise), noise
-    for factor in BOLDNESS:
-        bold = replace(noise, motion=noise.motion * factor)
-        loss = present - scores(bold)
-        if len(loss) < 2 or loss.mean() > 2 * loss.std(ddof=1) / np.sqrt(len(loss)):
-            break
-        chosen = bold
-    return chosen
 
 
 def _judge_all(
@@ -206,33 +208,29 @@ def _judge_all(
 def _judge(
     observations: Observations, noise: Noise, estimate: Estimate
 ) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
-    """Predict each view from the others, over the whole stretch.
+    """Predict each view from the others over the whole stretch, or each part of a single view's frames from the rest.
 
     Returns:
-        Residuals (T, V, K, 2) in px; their covariances (T, V, K, 2, 2) but for the view's own noise, or of a single
-        view the negative of what its own trajectory takes away from them; and which count (T, V, K).
+        Residuals (T, V, K, 2) in px; their covariances (T, V, K, 2, 2) in px^2 but for the keypoint's own noise; and
+        which count (T, V, K).
     """
-    num_views = observations.points.shape[1]
+    length, num_views, _ = estimate.weights.shape
+    # (L, T, V, 1): which part of the keypoints is left out of which variant.
     if num_views == 1:
-        smoothed = smooth_once(
-            estimate.points, observations, noise, estimate.weights, estimate.activity, estimate.unit
-        )
-        projected, derivative = linearize(smoothed.points, observations.cameras)
-        predicted = -project_covariance(derivative, smoothed.covariance)
+        left = (np.arange(length) % FOLDS == np.arange(FOLDS)[:, None])[:, :, None, None]
     else:
-        others = ~np.eye(num_views, dtype=bool)[:, None, :, None]
-        left_out = smooth_once(
-            estimate.points, observations, noise, estimate.weights * others, estimate.activity, estimate.unit
-        )
-        views = [
-            (pixels[:, view], project_covariance(derivative, covariance)[:, view])
-            for view, covariance in enumerate(left_out.covariance)
-            for pixels, derivative in [linearize(left_out.points[view], observations.cameras)]
-        ]
-        projected, predicted = (np.stack(parts, axis=1) for parts in zip(*views, strict=True))
+        left = np.broadcast_to(np.eye(num_views, dtype=bool)[:, None, :, None], (num_views, length, num_views, 1))
+    variants = smooth_once(
+        estimate.points, observations, noise, estimate.weights * ~left, estimate.activity, estimate.unit
+    )
+    projected, predicted = np.zeros_like(observations.points), np.zeros((*observations.points.shape, 2))
+    for part, points, covariance in zip(left, variants.points, variants.covariance, strict=True):
+        pixels, derivative = linearize(points, observations.cameras)
+        projected = np.where(part[..., None], pixels, projected)
+        predicted = np.where(part[..., None, None], project_covariance(derivative, covariance), predicted)
     residual = observations.points - projected
     counted = np.isfinite(residual).all(-1) & np.isfinite(predicted).all((-2, -1))
-    return residual, predicted, counted
+    return residual, predicted, np.asarray(counted)
 
 
 def _with_views(
@@ -262,7 +260,7 @@ def _with_views(
     for number in range(len(keypoint)):
         chosen = _thinned(counted[..., number])
         if len(chosen[0]):
-            parts = (values[:, :, number][chosen] for values in (residual, predicted, own))
+            parts = residual[:, :, number][chosen], predicted[:, :, number][chosen], own[:, :, number][chosen]
             keypoint[number] = _fit_factor(*parts, noise.outliers)
     common = float(np.exp(np.log(keypoint).mean()))
     return replace(noise, scale=scale * common, floor=floor * common, keypoint=keypoint / common)
@@ -279,9 +277,11 @@ def _fit_view(
         # Without doubtful keypoints nothing determines the scale but this weak pull towards 1.
         return _negative_log_likelihood(residual, predicted, own, outliers) + 0.5 * float(logarithms[0]) ** 2
 
-    bounds = np.log([SCALES, FLOORS])
-    fitted = minimize(loss, np.clip(np.log(start), *bounds.T), bounds=bounds)
-    scale, floor = np.exp(fitted.x)
+    from scipy.optimize import minimize  # heavy; `import mvgeom` is fast without it
+
+    limits = np.log([SCALES, FLOORS])
+    first = np.clip(np.log(start), limits[:, 0], limits[:, 1])
+    scale, floor = np.exp(minimize(loss, first, bounds=[(float(low), float(high)) for low, high in limits]).x)
     return float(scale), float(floor)
 
 
@@ -292,22 +292,15 @@ def _fit_factor(residual: Floats, predicted: Floats, own: Floats, outliers: floa
         own_now = np.exp(2 * logarithm) * own
         return _negative_log_likelihood(residual, predicted, own_now, outliers) + 0.5 * logarithm**2
 
+    from scipy.optimize import minimize_scalar
+
     return float(np.exp(minimize_scalar(loss, bounds=(-2.5, 2.5), method="bounded").x))
 
 
 def _negative_log_likelihood(residual: Floats, predicted: Floats, own: Floats, outliers: float) -> float:
-    """Return the negative log likelihood of residuals, of which a share are outliers.
-
-    Where `predicted` is negative, it is the part that the trajectory took from the residuals: the expectation over the
-    trajectory's uncertainty is taken instead (expectation maximization).
-    """
-    if len(predicted) and predicted[0, 0, 0] < 0:
-        square = residual[:, :, None] * residual[:, None, :] - predicted
-        trace = (np.linalg.inv(own) * transpose(square)).sum((-2, -1))
-        inlier = -0.5 * (trace + np.log(np.linalg.det(own))) - np.log(2 * np.pi)
-    else:
-        inlier = log_density(residual, predicted + own)
-    return -float(np.logaddexp(np.log1p(-outliers) + inlier, np.log(outliers / OUTLIER_AREA)).sum())
+    """Return the negative log likelihood of residuals (N, 2), of which a share are outliers."""
+    inlier = np.log1p(-outliers) + log_density(residual, predicted + own)
+    return -float(np.logaddexp(inlier, np.log(outliers / OUTLIER_AREA)).sum())
 
 
 def _thinned(counted: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.intp], ...]:
@@ -318,6 +311,6 @@ def _thinned(counted: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.intp], ...]
 
 
 def _difference(before: Noise, after: Noise) -> float:
-    """Return the largest relative change of the noise of views and keypoints; scales change with floors."""
-    pairs = [(before.floor, after.floor), (before.keypoint, after.keypoint)]
+    """Return the largest relative change of noise; the intensity of motion acts by its sixth root or less."""
+    pairs = [(before.floor, after.floor), (before.keypoint, after.keypoint), (before.motion**0.17, after.motion**0.17)]
     return max(float(np.abs(np.log(new / old)).max()) for old, new in pairs)

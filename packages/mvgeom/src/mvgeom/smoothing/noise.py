@@ -12,7 +12,7 @@ __all__ = ["Noise", "covariance_from_likelihood", "inlier_probability", "log_den
 Floats = npt.NDArray[np.float64]
 
 OUTLIER_AREA = 200.0**2
-"""px^2 over which outliers are spread evenly. A factor of 4 moves the limit of outliers by half a standard deviation."""
+"""px^2 over which outliers are spread evenly; a factor of 4 moves their limit by half a standard deviation."""
 
 MAX_STATED = 99.0
 """px^2; the variance that is stated for a likelihood of 1 % or less."""

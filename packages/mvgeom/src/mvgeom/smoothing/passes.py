@@ -58,7 +58,7 @@ class SingleFrames:
     Attributes:
         points: (T, K, D) positions; NaN where the views do not give one.
         inliers: (T, V, K) keypoints that agree with the position.
-        residual: (T, V, K, 2) keypoints minus projections in px; NaN for outliers.
+        residual: (T, V, K, 2) keypoints minus projections in standard deviations; NaN for outliers.
         noise: Standard deviation of keypoints per coordinate in px.
     """
 
@@ -68,27 +68,36 @@ class SingleFrames:
     noise: float
 
 
-def reconstruct_frames(observations: Observations) -> SingleFrames:
-    """Triangulate every frame alone; without cameras, take the keypoints as they are."""
+def reconstruct_frames(observations: Observations, noise: Noise | None = None) -> SingleFrames:
+    """Triangulate every frame alone; without cameras, take the keypoints as they are.
+
+    Args:
+        observations: Keypoints.
+        noise: Noise that weights and outliers follow from; None if it is not yet known, for equal noise of all.
+    """
     points, cameras = observations.points, observations.cameras
     if cameras is None:
-        noise = _noise_of_steps(points[:, 0])
-        return SingleFrames(
-            points=points[:, 0], inliers=observations.present, residual=np.full_like(points, np.nan), noise=noise
-        )
+        residual, typical = np.full_like(points, np.nan), _noise_of_steps(points[:, 0])
+        return SingleFrames(points=points[:, 0], inliers=observations.present, residual=residual, noise=typical)
     length, num_views, num_keypoints = points.shape[:3]
-    noise = keypoint_noise(np.moveaxis(points, 1, 0).reshape(num_views, length * num_keypoints, 2), cameras)
-    threshold = max(THRESHOLD_SIGMAS * noise, MIN_THRESHOLD) if np.isfinite(noise) else MIN_THRESHOLD
-    robust = triangulate_robust(points, cameras, threshold=threshold)
+    if noise is None:
+        typical = keypoint_noise(np.moveaxis(points, 1, 0).reshape(num_views, length * num_keypoints, 2), cameras)
+        deviation = np.full(points.shape[:3], typical if np.isfinite(typical) else 0.0)
+    else:
+        deviation = np.sqrt(np.trace(noise.covariance(observations.covariance), axis1=-2, axis2=-1) / 2)
+        typical = float(np.median(deviation))
+    threshold = np.maximum(THRESHOLD_SIGMAS * deviation, MIN_THRESHOLD)
+    weights = 1 / np.maximum(deviation, MIN_THRESHOLD / THRESHOLD_SIGMAS) ** 2
+    robust = triangulate_robust(points, cameras, weights, threshold=threshold)
     projected, _ = linearize(robust.points, cameras)
-    residual = np.where(robust.inliers[..., None], points - projected, np.nan)
-    return SingleFrames(points=robust.points, inliers=robust.inliers, residual=residual, noise=noise)
+    residual = np.where(robust.inliers[..., None], (points - projected) * np.sqrt(weights)[..., None], np.nan)
+    return SingleFrames(points=robust.points, inliers=robust.inliers, residual=residual, noise=typical)
 
 
 def first_estimate(observations: Observations, frames: SingleFrames) -> Estimate:
     """Fill the frames without a position by interpolation, at the ends by the nearest."""
-    found = np.isfinite(frames.points).all(-1)
-    known = found.any(0)
+    found = np.asarray(np.isfinite(frames.points).all(-1))
+    known = np.asarray(found.any(0))
     points = np.zeros_like(frames.points)
     for keypoint in np.flatnonzero(known):
         rows = found[:, keypoint]
@@ -113,9 +122,7 @@ def improve(observations: Observations, noise: Noise, estimate: Estimate) -> tup
     A keypoint is an outlier if it is improbable beside what all views and times together predict, unless most views of
     its frame agree with it: a stiff prior must not declare a jump that all views see an outlier.
     """
-    smoothed = smooth_once(
-        estimate.points, observations, noise, estimate.weights, estimate.activity, estimate.unit
-    )
+    smoothed = smooth_once(estimate.points, observations, noise, estimate.weights, estimate.activity, estimate.unit)
     projected, derivative = linearize(smoothed.points, observations.cameras)
     usable = observations.present & np.isfinite(projected).all(-1) & estimate.known
     predicted = project_covariance(derivative, smoothed.covariance) + noise.covariance(observations.covariance)

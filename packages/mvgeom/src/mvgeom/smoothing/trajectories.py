@@ -38,7 +38,7 @@ class Observations:
     @property
     def present(self) -> npt.NDArray[np.bool_]:
         """(T, V, K), True where there is a keypoint."""
-        return np.isfinite(self.points).all(-1)
+        return np.asarray(np.isfinite(self.points).all(-1))
 
     def frames(self, rows: slice) -> Observations:
         """Return the observations of a range of frames."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,10 @@ __all__ = ["Smoothed", "learn_noise", "smooth"]
 
 Floats = npt.NDArray[np.float64]
 
-LEARNING_FRAMES = 480
+LEARNING_FRAMES = 400
 """Frames that the noise is learned from, in a few stretches over the recording."""
 
-STRETCHES = 3
+STRETCHES = 4
 NUM_PASSES = 4
 WINDOW_FLOATS = 2e7
 """Size of the filter's memory, which limits how many frames are smoothed at a time."""
@@ -133,7 +133,7 @@ def learn_noise(
 
     Every view is predicted from the smoothed trajectories of the others, and the noise is what makes its keypoints
     most likely. The share of errors that are correlated in time is estimated from the residuals of single frames. A
-    single view has no others: its noise is what its own trajectory leaves, and correlated errors pass for motion.
+    single view is predicted at frames that are left out, and errors that are correlated in time pass for motion.
 
     Args:
         points: (N, V, K, 2) keypoints in full-image px; NaN is missing.
@@ -228,7 +228,7 @@ def _stated_covariance(points: Floats, likelihood: Floats | None, covariance: Fl
         )
     if covariance is None:
         return covariance_from_likelihood(given)
-    present = np.isfinite(points).all(-1)
+    present: npt.NDArray[np.bool_] = np.all(np.isfinite(points), axis=-1)
     if not np.isfinite(given[present]).all():
         raise InputError(
             "covariance: found NaN or infinity beside a keypoint, expected px^2", code="not-finite", argument=name
@@ -256,7 +256,7 @@ def _smooth_window(observations: Observations, noise: Noise) -> tuple[Trajectori
 
 def _too_far(inlier: Floats, times: Floats, max_gap: float | None) -> npt.NDArray[np.bool_]:
     """Return (N, K) True for keypoints in gaps longer than `max_gap`, and for those that have no inlier at all."""
-    observed = (np.nan_to_num(inlier) > 0.5).any(1)
+    observed: npt.NDArray[np.bool_] = np.any(np.nan_to_num(inlier) > 0.5, axis=1)
     there = np.where(observed, times[:, None], np.nan)
     before = np.fmax.accumulate(np.where(observed, there, -np.inf))
     after = np.fmin.accumulate(np.where(observed, there, np.inf)[::-1])[::-1]
