@@ -22,6 +22,7 @@ ARGUMENTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
         ("triangulate", "{rig}", "cam1={path}", "cam2={path}", "-o", "{new}.csv"),
         KEYPOINTS_READ,
     ),
+    "smooth keypoints": (("smooth", "{rig}", "cam1={path}", "cam2={path}", "-o", "{new}.csv"), KEYPOINTS_READ),
     "check keypoints": (("check", "{rig}", "cam1={path}", "cam2={path}"), KEYPOINTS_READ),
     "refine keypoints": (("refine", "{rig}", "cam1={path}", "cam2={path}", "-o", "{new}.toml"), KEYPOINTS_READ),
     "triangulate boxes": (

@@ -18,6 +18,7 @@ from mvgeom.projection import (
 )
 from mvgeom.reconstruction import Reconstruction, reconstruct
 from mvgeom.robust import RobustTriangulation, triangulate_robust
+from mvgeom.smoothing import Noise, Smoothed, learn_noise, smooth
 from mvgeom.triangulation import (
     covariance,
     pair_parallax,
@@ -29,8 +30,10 @@ from mvgeom.triangulation import (
 __all__ = [
     "CameraGroup",
     "InputError",
+    "Noise",
     "Reconstruction",
     "RobustTriangulation",
+    "Smoothed",
     "affine",
     "boxes",
     "covariance",
@@ -38,11 +41,13 @@ __all__ = [
     "epipolar_distance",
     "in_image",
     "invertible_radius",
+    "learn_noise",
     "pair_parallax",
     "project",
     "rays",
     "reconstruct",
     "reprojection_error",
+    "smooth",
     "triangulate",
     "triangulate_pairs",
     "triangulate_robust",

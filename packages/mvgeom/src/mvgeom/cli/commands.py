@@ -34,6 +34,7 @@ from mvgeom.cli.options import (
     parse_view_files,
 )
 from mvgeom.cli.output import print_output, print_problem
+from mvgeom.cli.smoothing_command import smooth
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
@@ -194,5 +195,5 @@ def _print_reconstruction(
     print_output(f"3D keypoints: {output}")
 
 
-for command in (calibrate, refine, check):
+for command in (smooth, calibrate, refine, check):
     app.command()(command)

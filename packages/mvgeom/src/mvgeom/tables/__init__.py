@@ -11,10 +11,12 @@ from mvgeom.tables.cells import find_delimiter, has_decimal_commas, to_decimal_p
 from mvgeom.tables.keypoint_tables import KeypointTable
 from mvgeom.tables.points_3d import COORDS_3D, write_points_3d
 from mvgeom.tables.readers import READERS, KeypointReader, read_keypoints
+from mvgeom.tables.view_points import COORDS_VIEW, write_view_points
 from mvgeom.tables.view_stack import ViewStack, stack_views
 
 __all__ = [
     "COORDS_3D",
+    "COORDS_VIEW",
     "READERS",
     "KeypointReader",
     "KeypointTable",
@@ -30,4 +32,5 @@ __all__ = [
     "write_labeled_boxes",
     "write_points_3d",
     "write_video_boxes",
+    "write_view_points",
 ]

@@ -1,0 +1,172 @@
+"""The command `smooth`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mvgeom.cli.keypoint_options import (
+    VIEW_FORM,
+    BoxesOption,
+    CropSizeOption,
+    IndividualOption,
+    ViewsArgument,
+    check_keypoint_inputs,
+    read_views,
+)
+from mvgeom.cli.options import (
+    CalibrationArgument,
+    FormatOption,
+    ReadOption,
+    SizeOption,
+    check_output,
+    load_calibration,
+    parse_view_files,
+)
+from mvgeom.cli.output import print_output, print_problem
+from mvgeom.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mvgeom.cameras import CameraGroup
+    from mvgeom.reconstruction import Reconstruction
+    from mvgeom.smoothing import Smoothed
+
+__all__ = ["smooth"]
+
+
+def smooth(
+    calibration: CalibrationArgument,
+    views: ViewsArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="3D table to write (.csv).")],
+    view_tables: Annotated[
+        Path | None,
+        typer.Option("--views", metavar="FOLDER", help="Also write the smoothed keypoints of every view, <view>.csv."),
+    ] = None,
+    max_gap: Annotated[
+        int | None,
+        typer.Option(help="Longest gap, in frames, that is bridged; rows of longer ones stay empty. All if left out."),
+    ] = None,
+    min_likelihood: Annotated[
+        float, typer.Option(help="Keypoints below this likelihood do not count; the others weigh by it.")
+    ] = 0.05,
+    individual: IndividualOption = None,
+    boxes: BoxesOption = None,
+    crop_size: CropSizeOption = None,
+    source_format: FormatOption = None,
+    size: SizeOption = None,
+    option: ReadOption = None,
+) -> None:
+    """Smooth the keypoints of a recording in 3D over time, with standard deviations.
+
+    The noise of views and keypoints and the agility of motion are learned from the recording: every view is predicted
+    from the others. Outliers are found by all views and times. The 3D table is that of `mvgeom triangulate`; error and
+    num_views are of the keypoints that are no outliers. The tables of --views have x, y, likelihood, their standard
+    deviations and correlation, and the probability that the given keypoint is an inlier.
+    """
+    files = parse_view_files(views, VIEW_FORM)
+    check_keypoint_inputs(calibration, files, boxes)
+    check_output(output)
+    if view_tables is not None and view_tables.exists() and not view_tables.is_dir():
+        raise InputError(
+            f"--views: not a folder, found {view_tables}", code="not-a-folder", option="--views", path=view_tables
+        )
+    if max_gap is not None and max_gap < 0:
+        raise InputError(
+            f"--max-gap: found {max_gap}, expected 0 or more", code="bad-option", option="--max-gap", found=max_gap
+        )
+    import numpy as np
+
+    from mvgeom.smoothing import smooth as smooth_keypoints
+    from mvgeom.tables import write_points_3d, write_view_points
+
+    cameras = load_calibration(calibration, source_format, size, option).select(files)
+    keypoints = read_views(files, boxes, crop_size, min_likelihood, individual)
+    stack, points = keypoints.stack, keypoints.points
+    if not len(points):
+        path = next(iter(files.values()))
+        raise InputError(f"{path}: no rows. Give the keypoints of a recording.", code="empty-file", path=path)
+    print_output(f"{len(points)} frames, {len(stack.keypoint_names)} keypoints, {len(files)} views: learning the noise")
+    found = smooth_keypoints(
+        points, cameras, likelihood=stack.likelihood, times=_frame_numbers(stack.rows, files), max_gap=max_gap
+    )
+    projected, covariance = found.project(cameras)
+    write_points_3d(output, stack.keypoint_names, [(stack.rows, _reconstruction(found, projected, points))])
+    _print_smoothed(found, points, cameras)
+    print_output(f"3D keypoints: {output}")
+    if view_tables is not None:
+        view_tables.mkdir(parents=True, exist_ok=True)
+        for number, view in enumerate(cameras.names):
+            likelihood = np.full(points.shape[:3], np.nan) if stack.likelihood is None else stack.likelihood
+            path = view_tables / f"{view}.csv"
+            write_view_points(
+                path,
+                stack.rows,
+                stack.keypoint_names,
+                projected[:, number],
+                covariance[:, number],
+                likelihood[:, number],
+                found.inlier[:, number],
+            )
+            print_output(f"keypoints of {view}: {path}")
+
+
+def _frame_numbers(rows: tuple[str, ...], files: dict[str, Path]) -> np.ndarray:
+    """Return the rows as frame numbers: labeled images are not frames that follow each other."""
+    import numpy as np
+
+    wrong = next((row for row in rows if not row.isdecimal()), None)
+    if wrong is not None:
+        path = next(iter(files.values()))
+        raise InputError(
+            f"{path}: rows are not frame numbers, found {wrong!r}. Give predictions of videos; labeled images are for "
+            "mvgeom triangulate.",
+            code="bad-number",
+            path=path,
+            found=wrong,
+        )
+    return np.array([int(row) for row in rows], dtype=np.float64)
+
+
+def _reconstruction(found: Smoothed, projected: np.ndarray, points: np.ndarray) -> Reconstruction:
+    """Return the 3D table's values: the reprojection error and number of views are of inliers."""
+    import numpy as np
+
+    from mvgeom.reconstruction import Reconstruction
+
+    inlier = (np.nan_to_num(found.inlier) > 0.5) & np.isfinite(projected).all(-1)
+    error = np.where(inlier, np.linalg.norm(np.where(inlier[..., None], projected - points, 0.0), axis=-1), 0.0)
+    count = inlier.sum(axis=1)
+    return Reconstruction(
+        points=found.points,
+        std=np.sqrt(np.diagonal(found.covariance, axis1=-2, axis2=-1)),
+        error=np.where(count > 0, error.sum(axis=1) / np.maximum(count, 1), np.nan),
+        num_views=count,
+        noise=float(np.median(found.noise.floor)),
+        threshold=float("inf"),
+    )
+
+
+def _print_smoothed(found: Smoothed, points: np.ndarray, cameras: CameraGroup) -> None:
+    import numpy as np
+
+    solved, given = np.isfinite(found.points).all(-1), np.isfinite(points).all(-1)
+    left_out = given & (np.nan_to_num(found.inlier) <= 0.5)
+    print_output(
+        f"{solved.sum()} of {solved.size} points from {given.sum()} keypoints; {left_out.sum()} are outliers "
+        f"({', '.join(f'{name} {left_out[:, view].sum()}' for view, name in enumerate(cameras.names))})"
+    )
+    noise = found.noise
+    floors = ", ".join(f"{name} {floor:.2f}" for name, floor in zip(cameras.names, noise.floor, strict=True))
+    print_output(f"noise of certain keypoints in px: {floors}; {100 * noise.share:.0f} % of it lasts over frames")
+    if solved.any():
+        deviation = np.sqrt(np.trace(found.covariance[solved], axis1=-2, axis2=-1))
+        print_output(
+            f"standard deviation: median {np.median(deviation):.3g}, 95 % below {np.percentile(deviation, 95):.3g} "
+            "(world units)"
+        )
+    else:
+        print_problem("warning", "yellow", f"no keypoint is seen by two of {', '.join(cameras.names)}")

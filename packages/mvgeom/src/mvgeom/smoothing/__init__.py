@@ -1,0 +1,11 @@
+"""Smooth trajectories with uncertainty: a prior of motion, calibrated projections, and noise learned by left-out views.
+
+- `smoother`: the functions; `passes`: one pass after another, outliers and activity.
+- `learning`: the noise of views, keypoints and motion; `noise`: what it is.
+- `trajectories`: one pass, linearized; `motion`: the prior; `state_space`: filter and smoother.
+"""
+
+from mvgeom.smoothing.noise import Noise
+from mvgeom.smoothing.smoother import Smoothed, learn_noise, smooth
+
+__all__ = ["Noise", "Smoothed", "learn_noise", "smooth"]

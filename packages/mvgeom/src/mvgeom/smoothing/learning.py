@@ -1,0 +1,316 @@
+"""Noise learned from a recording: each view is predicted from the others, and the noise makes its keypoints likely.
+
+A smoother that is judged by its own residuals learns to trust what it fits. A view that is left out of the whole
+recording is an independent judge: its residuals hold its own error, the uncertainty of the others, and the motion. A
+single view has no such judge but its own left-out frames, and errors that are correlated in time pass for motion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from mvgeom.smoothing.noise import OUTLIER_AREA, Noise, log_density
+from mvgeom.smoothing.passes import Estimate, SingleFrames, first_estimate, improve, reconstruct_frames
+from mvgeom.smoothing.trajectories import Observations, linearize, project_covariance, smooth_once
+
+__all__ = ["estimate_correlation", "learn"]
+
+Floats = npt.NDArray[np.float64]
+
+MAX_ROUNDS = 10
+TOLERANCE = 0.05
+"""Relative change of the noise of views and keypoints at which learning ends."""
+
+CORRELATION_ROUNDS = 2
+"""Rounds that estimate the correlation in time anew, with the outliers that the noise learned so far makes."""
+
+FACTOR = 4.0
+"""Largest step of the intensity of motion in a round, up or down."""
+
+FOLDS = 2
+"""Parts of a single view's frames, of which each is predicted from the others."""
+
+MAX_LAG = 100
+NUM_LAGS = 12
+MIN_PAIRS = 50
+MAX_SHARE = 0.98
+MAX_DECAY = 0.998
+MIN_CORRELATION = 0.05
+"""Correlation from frame to frame that is taken for none."""
+
+SCALES = (0.01, 1000.0)
+FLOORS = (0.05, 1000.0)
+"""px; the smallest is far below what labels and networks reach."""
+
+OUTLIER_SHARES = (0.005, 0.3)
+MAX_SAMPLES = 5000
+"""Keypoints of a view that its noise is fitted to; more are thinned evenly."""
+
+
+def learn(stretches: Sequence[Observations]) -> Noise:
+    """Learn the noise from some stretches of a recording.
+
+    Args:
+        stretches: Stretches without gaps between their frames, each of three frames or more, with the same views and
+            keypoints.
+    """
+    frames = [reconstruct_frames(stretch) for stretch in stretches]
+    estimates = [first_estimate(stretch, alone) for stretch, alone in zip(stretches, frames, strict=True)]
+    noise = _first_noise(stretches, frames, estimates)
+    if not any(estimate.known.any() for estimate in estimates):
+        return noise
+    for round_number in range(MAX_ROUNDS):
+        before = noise
+        if 0 < round_number <= CORRELATION_ROUNDS:
+            noise = _with_correlation(noise, stretches, [reconstruct_frames(part, noise) for part in stretches])
+        estimates = [
+            improve(stretch, noise, estimate)[1] for stretch, estimate in zip(stretches, estimates, strict=True)
+        ]
+        noise = _with_outliers(noise, stretches, estimates)
+        noise = _with_views(noise, stretches, _judge_all(stretches, noise, estimates))
+        noise = _with_motion(noise, stretches, estimates)
+        if _difference(before, noise) < TOLERANCE:
+            break
+    return noise
+
+
+def estimate_correlation(residuals: Sequence[Floats], times: Sequence[Floats]) -> tuple[float, float]:
+    """Estimate which share of the errors is correlated in time, and how fast it decays.
+
+    The residuals of a single frame's triangulation are combinations of its keypoints' errors, fixed as long as the
+    geometry and the views in use stay. They have the autocorrelation of the errors, which `share * decay ** lag` is
+    fitted to. Frames are compared only where they use the same views.
+
+    Args:
+        residuals: Per stretch (T, V, K, 2) residuals of single frames; NaN is missing.
+        times: Per stretch (T,) times in typical steps.
+
+    Returns:
+        Share of the variance that is correlated, and its correlation one unit of time later; zeros if there is none,
+        or too little to tell.
+    """
+    longest = max(len(part) for part in residuals)
+    lags = np.unique(np.geomspace(1, max(1, min(MAX_LAG, longest // 4)), NUM_LAGS).astype(int))
+    known = [np.asarray(np.isfinite(part).all(-1)) for part in residuals]
+    filled = [np.where(there[..., None], part, 0.0) for part, there in zip(residuals, known, strict=True)]
+    correlations, distances, pairs = [], [], []
+    for lag in lags:
+        product = square = number = 0.0
+        for part, there in zip(filled, known, strict=True):
+            alike = (there[lag:] == there[:-lag]).all(1, keepdims=True) & there[lag:]
+            later, earlier = part[lag:][alike], part[:-lag][alike]
+            product += float((later * earlier).sum())
+            square += float((later**2 + earlier**2).sum()) / 2
+            number += len(later)
+        if number < MIN_PAIRS or square == 0:
+            continue
+        correlations.append(product / square)
+        distances.append(float(np.median(np.concatenate([time[lag:] - time[:-lag] for time in times]))))
+        pairs.append(number)
+    if len(correlations) < 2:
+        return 0.0, 0.0
+    target, distance, weight = np.array(correlations), np.array(distances), np.array(pairs) / max(pairs)
+
+    def misfit(values: Floats) -> float:
+        return float((weight * (values[0] * values[1] ** distance - target) ** 2).sum())
+
+    from scipy.optimize import minimize
+
+    first = float(np.clip(target[0], 0.01, MAX_SHARE))
+    fits = [minimize(misfit, (first, decay), bounds=[(0, MAX_SHARE), (0, MAX_DECAY)]) for decay in (0.3, 0.8, 0.97)]
+    share, decay = min(fits, key=lambda fit: float(fit.fun)).x
+    return (float(share), float(decay)) if share * decay >= MIN_CORRELATION else (0.0, 0.0)
+
+
+def _first_noise(
+    stretches: Sequence[Observations], frames: Sequence[SingleFrames], estimates: Sequence[Estimate]
+) -> Noise:
+    """Return noise from single frames: stated covariances as they are, motion from second differences."""
+    num_views, num_keypoints = stretches[0].points.shape[1:3]
+    sigma = (
+        float(np.nanmedian([alone.noise for alone in frames]))
+        if any(np.isfinite(alone.noise) for alone in frames)
+        else 1.0
+    )
+    unit = float(np.median([estimate.unit for estimate in estimates]))
+    second = np.concatenate([np.diff(alone.points, n=2, axis=0) for alone in frames])
+    square = np.square(second).mean(-1).T  # (K, N); the median of a mean of three squares is 0.79
+    typical = np.array([np.nanmedian(row) if np.isfinite(row).any() else 0.0 for row in square]) / 0.79
+    # A second difference has the variance 2/3 q of motion (for steps of 1), and 6 sigma^2 of noise.
+    motion = np.maximum(1.5 * (typical - 6 * unit**2), 0.01 * unit**2)
+    noise = Noise(
+        scale=np.ones(num_views),
+        floor=np.full(num_views, np.clip(sigma, *FLOORS)),
+        keypoint=np.ones(num_keypoints),
+        share=0.0,
+        decay=0.0,
+        motion=motion,
+        outliers=0.02,
+    )
+    return _with_correlation(noise, stretches, frames)
+
+
+def _with_correlation(noise: Noise, stretches: Sequence[Observations], frames: Sequence[SingleFrames]) -> Noise:
+    """Estimate the share and decay of errors that are correlated in time; a single view shows none."""
+    if stretches[0].points.shape[1] == 1:
+        return noise
+    share, decay = estimate_correlation([part.residual for part in frames], [part.times for part in stretches])
+    return replace(noise, share=share, decay=decay)
+
+
+def _with_motion(noise: Noise, stretches: Sequence[Observations], estimates: Sequence[Estimate]) -> Noise:
+    """Move the intensity of every keypoint's motion towards the one that makes the judged keypoints most likely.
+
+    A parabola through three log likelihoods over the logarithm of the intensity, and at most one step of `FACTOR`.
+    """
+    lower, present, upper = (
+        _scores(replace(noise, motion=noise.motion * factor), stretches, estimates)
+        for factor in (1 / FACTOR, 1.0, FACTOR)
+    )
+    slope, bend = (upper - lower) / 2, lower + upper - 2 * present
+    step = np.where(bend < 0, -slope / np.where(bend < 0, bend, -1.0), np.sign(slope))
+    return replace(noise, motion=noise.motion * FACTOR ** np.clip(step, -1.0, 1.0))
+
+
+def _scores(noise: Noise, stretches: Sequence[Observations], estimates: Sequence[Estimate]) -> Floats:
+    """Return the log likelihood (K,) of the judged keypoints."""
+    residual, predicted, counted = _judge_all(stretches, noise, estimates)
+    own = noise.covariance(np.concatenate([stretch.covariance for stretch in stretches]))
+    scores = []
+    for number in range(len(noise.motion)):
+        chosen = counted[..., number]
+        parts = residual[:, :, number][chosen], predicted[:, :, number][chosen], own[:, :, number][chosen]
+        scores.append(-_negative_log_likelihood(*parts, noise.outliers))
+    return np.array(scores)
+
+
+def _with_outliers(noise: Noise, stretches: Sequence[Observations], estimates: Sequence[Estimate]) -> Noise:
+    """Update the share of outliers."""
+    present = np.concatenate([stretch.present for stretch in stretches])
+    weights = np.concatenate([estimate.weights for estimate in estimates])
+    share = 1 - weights[present].mean() if present.any() else 0.0
+    return replace(noise, outliers=float(np.clip(share, *OUTLIER_SHARES)))
+
+
+def _judge_all(
+    stretches: Sequence[Observations], noise: Noise, estimates: Sequence[Estimate]
+) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+    """Return the results of `_judge` for all stretches, one after the other."""
+    judged = [_judge(stretch, noise, estimate) for stretch, estimate in zip(stretches, estimates, strict=True)]
+    residual, predicted, counted = (np.concatenate(parts) for parts in zip(*judged, strict=True))
+    return residual, predicted, counted
+
+
+def _judge(
+    observations: Observations, noise: Noise, estimate: Estimate
+) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+    """Predict each view from the others over the whole stretch, or each part of a single view's frames from the rest.
+
+    Returns:
+        Residuals (T, V, K, 2) in px; their covariances (T, V, K, 2, 2) in px^2 but for the keypoint's own noise; and
+        which count (T, V, K).
+    """
+    length, num_views, _ = estimate.weights.shape
+    # (L, T, V, 1): which part of the keypoints is left out of which variant.
+    if num_views == 1:
+        left = (np.arange(length) % FOLDS == np.arange(FOLDS)[:, None])[:, :, None, None]
+    else:
+        left = np.broadcast_to(np.eye(num_views, dtype=bool)[:, None, :, None], (num_views, length, num_views, 1))
+    variants = smooth_once(
+        estimate.points, observations, noise, estimate.weights * ~left, estimate.activity, estimate.unit
+    )
+    projected, predicted = np.zeros_like(observations.points), np.zeros((*observations.points.shape, 2))
+    for part, points, covariance in zip(left, variants.points, variants.covariance, strict=True):
+        pixels, derivative = linearize(points, observations.cameras)
+        projected = np.where(part[..., None], pixels, projected)
+        predicted = np.where(part[..., None, None], project_covariance(derivative, covariance), predicted)
+    residual = observations.points - projected
+    counted = np.isfinite(residual).all(-1) & np.isfinite(predicted).all((-2, -1))
+    return residual, predicted, np.asarray(counted)
+
+
+def _with_views(
+    noise: Noise,
+    stretches: Sequence[Observations],
+    judged: tuple[Floats, Floats, npt.NDArray[np.bool_]],
+) -> Noise:
+    """Fit the scale and floor of every view, then the factor of every keypoint."""
+    residual, predicted, counted = judged
+    stated = np.concatenate([stretch.covariance for stretch in stretches])
+    scale, floor = noise.scale.copy(), noise.floor.copy()
+    factors = np.broadcast_to(noise.keypoint, counted.shape[::2])
+    for view in range(len(scale)):
+        chosen = _thinned(counted[:, view])
+        if len(chosen[0]):
+            factor = factors[chosen]
+            scale[view], floor[view] = _fit_view(
+                residual[:, view][chosen] / factor[:, None],
+                predicted[:, view][chosen] / factor[:, None, None] ** 2,
+                stated[:, view][chosen],
+                (scale[view], floor[view]),
+                noise.outliers,
+            )
+    noise = replace(noise, scale=scale, floor=floor)
+    own = replace(noise, keypoint=np.ones_like(noise.keypoint)).covariance(stated)
+    keypoint = noise.keypoint.copy()
+    for number in range(len(keypoint)):
+        chosen = _thinned(counted[..., number])
+        if len(chosen[0]):
+            parts = residual[:, :, number][chosen], predicted[:, :, number][chosen], own[:, :, number][chosen]
+            keypoint[number] = _fit_factor(*parts, noise.outliers)
+    common = float(np.exp(np.log(keypoint).mean()))
+    return replace(noise, scale=scale * common, floor=floor * common, keypoint=keypoint / common)
+
+
+def _fit_view(
+    residual: Floats, predicted: Floats, stated: Floats, start: tuple[float, float], outliers: float
+) -> tuple[float, float]:
+    """Fit scale and floor to residuals (N, 2), given covariances (N, 2, 2) of the prediction and those stated."""
+
+    def loss(logarithms: Floats) -> float:
+        scale, floor = np.exp(logarithms)
+        own = scale**2 * stated + floor**2 * np.eye(2)
+        # Without doubtful keypoints nothing determines the scale but this weak pull towards 1.
+        return _negative_log_likelihood(residual, predicted, own, outliers) + 0.5 * float(logarithms[0]) ** 2
+
+    from scipy.optimize import minimize  # heavy; `import mvgeom` is fast without it
+
+    limits = np.log([SCALES, FLOORS])
+    first = np.clip(np.log(start), limits[:, 0], limits[:, 1])
+    scale, floor = np.exp(minimize(loss, first, bounds=[(float(low), float(high)) for low, high in limits]).x)
+    return float(scale), float(floor)
+
+
+def _fit_factor(residual: Floats, predicted: Floats, own: Floats, outliers: float) -> float:
+    """Fit a factor of the standard deviations of the covariances `own` (N, 2, 2), as `_fit_view` fits its two."""
+
+    def loss(logarithm: float) -> float:
+        own_now = np.exp(2 * logarithm) * own
+        return _negative_log_likelihood(residual, predicted, own_now, outliers) + 0.5 * logarithm**2
+
+    from scipy.optimize import minimize_scalar
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-2.5, 2.5), method="bounded").x))
+
+
+def _negative_log_likelihood(residual: Floats, predicted: Floats, own: Floats, outliers: float) -> float:
+    """Return the negative log likelihood of residuals (N, 2), of which a share are outliers."""
+    inlier = np.log1p(-outliers) + log_density(residual, predicted + own)
+    return -float(np.logaddexp(inlier, np.log(outliers / OUTLIER_AREA)).sum())
+
+
+def _thinned(counted: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.intp], ...]:
+    """Return the indices of what counts, at most `MAX_SAMPLES` of them, spread evenly."""
+    chosen = np.nonzero(counted)
+    step = max(1, -(-len(chosen[0]) // MAX_SAMPLES))
+    return tuple(index[::step] for index in chosen)
+
+
+def _difference(before: Noise, after: Noise) -> float:
+    """Return the largest relative change of noise; the intensity of motion acts by its sixth root or less."""
+    pairs = [(before.floor, after.floor), (before.keypoint, after.keypoint), (before.motion**0.17, after.motion**0.17)]
+    return max(float(np.abs(np.log(new / old)).max()) for old, new in pairs)

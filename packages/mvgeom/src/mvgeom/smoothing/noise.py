@@ -1,0 +1,84 @@
+"""Noise of keypoints and of their motion, and the covariances that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Noise", "covariance_from_likelihood", "inlier_probability", "log_density"]
+
+Floats = npt.NDArray[np.float64]
+
+OUTLIER_AREA = 200.0**2
+"""px^2 over which outliers are spread evenly; a factor of 4 moves their limit by half a standard deviation."""
+
+MAX_STATED = 99.0
+"""px^2; the variance that is stated for a likelihood of 1 % or less."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Noise:
+    """Noise of a recording: what `smooth` needs, learned from the recording where it is not given.
+
+    The error of keypoint k in view v has the covariance `keypoint[k]^2 (scale[v]^2 C + floor[v]^2 I)`, where C is the
+    covariance stated with the keypoint. A share of this variance belongs to errors that decay exponentially in time,
+    because a network errs alike on images that are alike. The rest is independent from frame to frame.
+
+    Attributes:
+        scale: (V,) factors of the stated standard deviations.
+        floor: (V,) standard deviations in px that are added to the stated ones.
+        keypoint: (K,) factors of both; their geometric mean is 1.
+        share: Share of the variance that is correlated in time, from 0 to below 1.
+        decay: Correlation of these errors with themselves one unit of time later, from 0 to below 1.
+        motion: (K,) intensities of the white acceleration that disturbs a constant velocity, in the square of the
+            positions' unit per cubed unit of time.
+        outliers: Share of observations that are outliers, above 0 and below 1.
+    """
+
+    scale: Floats
+    floor: Floats
+    keypoint: Floats
+    share: float
+    decay: float
+    motion: Floats
+    outliers: float
+
+    def covariance(self, stated: Floats) -> Floats:
+        """Return the covariances (T, V, K, 2, 2) in px^2 of keypoints with the stated covariances C in px^2."""
+        scale, floor = self.scale[:, None, None, None], self.floor[:, None, None, None]
+        return np.asarray(self.keypoint[:, None, None] ** 2 * (scale**2 * stated + floor**2 * np.eye(2)))
+
+    def of_views(self, views: list[int]) -> Noise:
+        """Return the noise of some of the views."""
+        return replace(self, scale=self.scale[views], floor=self.floor[views])
+
+
+def covariance_from_likelihood(likelihood: Floats) -> Floats:
+    """State covariances (..., 2, 2) in px^2 for keypoints of which only a likelihood is known.
+
+    The variance is 1/likelihood - 1: 0 for certain keypoints, and doubled where the likelihood is halved. Its scale is
+    learned.
+
+    Args:
+        likelihood: (...) likelihoods from 0 to 1; NaN counts as 0.
+    """
+    doubt = 1 / np.clip(np.nan_to_num(likelihood, nan=0.0), 1 / (1 + MAX_STATED), 1.0) - 1
+    return np.asarray(doubt[..., None, None] * np.eye(2))
+
+
+def log_density(residual: Floats, covariance: Floats) -> Floats:
+    """Return log densities of residuals (..., 2) under centered Gaussians with covariances (..., 2, 2)."""
+    a, b, c = covariance[..., 0, 0], covariance[..., 0, 1], covariance[..., 1, 1]
+    determinant = a * c - b**2
+    x, y = residual[..., 0], residual[..., 1]
+    square = (c * x**2 - 2 * b * x * y + a * y**2) / determinant
+    return np.asarray(-0.5 * (square + np.log(determinant)) - np.log(2 * np.pi))
+
+
+def inlier_probability(residual: Floats, covariance: Floats, outliers: float) -> Floats:
+    """Return the probabilities that residuals (..., 2) are not those of outliers, given their covariances."""
+    inlier = np.log1p(-outliers) + log_density(residual, covariance)
+    outlier = np.log(outliers / OUTLIER_AREA)
+    return np.asarray(np.exp(inlier - np.logaddexp(inlier, outlier)))

@@ -1,0 +1,266 @@
+"""Smooth trajectories of keypoints in 3D, or in the image of a single view, with their uncertainty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
+from mvgeom.smoothing.learning import learn
+from mvgeom.smoothing.noise import Noise, covariance_from_likelihood
+from mvgeom.smoothing.passes import first_estimate, improve, reconstruct_frames
+from mvgeom.smoothing.trajectories import Observations, Trajectories, linearize, project_covariance
+
+__all__ = ["Smoothed", "learn_noise", "smooth"]
+
+Floats = npt.NDArray[np.float64]
+
+LEARNING_FRAMES = 400
+"""Frames that the noise is learned from, in a few stretches over the recording."""
+
+STRETCHES = 4
+NUM_PASSES = 4
+WINDOW_FLOATS = 2e7
+"""Size of the filter's memory, which limits how many frames are smoothed at a time."""
+
+MARGIN = 250
+"""Frames before and after a window that are smoothed with it and dropped."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Smoothed:
+    """Smooth trajectories of N frames. D is 3, or 2 for those in the image of a single view.
+
+    Attributes:
+        points: (N, K, D) positions; NaN in gaps that are too long, and for keypoints that no frame determines.
+        covariance: (N, K, D, D) their covariances.
+        velocity: (N, K, D) velocities per unit of `times`; NaN as the positions.
+        velocity_covariance: (N, K, D, D) their covariances.
+        inlier: (N, V, K) probability that a keypoint is not an outlier; NaN where there is none.
+        noise: Noise that was assumed or learned, per typical step.
+    """
+
+    points: Floats
+    covariance: Floats
+    velocity: Floats
+    velocity_covariance: Floats
+    inlier: Floats
+    noise: Noise
+
+    def project(self, cameras: CameraGroup) -> tuple[Floats, Floats]:
+        """Project positions and covariances into views.
+
+        Returns:
+            Points (N, V, K, 2) in full-image px and covariances (N, V, K, 2, 2) in px^2, without the noise of
+            keypoints; NaN where there is no position, or no projection of it.
+        """
+        points, derivative = linearize(self.points, cameras)
+        return points, project_covariance(derivative, self.covariance)
+
+
+def smooth(
+    points: Floats,
+    cameras: CameraGroup | None = None,
+    *,
+    likelihood: Floats | None = None,
+    covariance: Floats | None = None,
+    times: Floats | None = None,
+    noise: Noise | None = None,
+    max_gap: float | None = None,
+) -> Smoothed:
+    """Smooth the keypoints of a recording.
+
+    Position is modeled as the integral of a Brownian velocity, keypoints as its projections with noise of two kinds,
+    independent between frames and correlated. The posterior is exact for projections linearized about the trajectory
+    (iterated extended Kalman filter and Rauch-Tung-Striebel smoother). Outliers are judged by all views and times. The
+    intensity of motion varies with the activity in a few frames around (a Student-t process), so that jumps stay sharp.
+
+    Args:
+        points: (N, V, K, 2) keypoints in full-image px; NaN is missing.
+        cameras: V cameras without batch dimensions, NumPy; None for trajectories in the image of a single view (V = 1).
+        likelihood: (N, V, K) likelihoods from 0 to 1, from which variances are stated up to a scale.
+        covariance: (N, V, K, 2, 2) stated covariances in px^2, such as those of an ensemble; excludes `likelihood`.
+            Without both, all keypoints of a view are equally certain.
+        times: (N,) times of the frames, increasing, in any unit; None for 0, 1, 2, ...
+        noise: Noise; None learns it from the recording (`learn_noise`).
+        max_gap: Longest gap without an inlier, in the unit of `times`, through which a keypoint is interpolated; None
+            for any length.
+
+    Raises:
+        InputError: `wrong-shape`, if shapes are inconsistent; `not-finite`, if times or covariances are not finite;
+            `out-of-range`, if times do not increase or `max_gap` is negative; `too-few-views`, if there are several
+            views without cameras; `excluded-options`, if both likelihood and covariance are given.
+    """
+    observations, step = _observations(points, cameras, likelihood, covariance, times)
+    if max_gap is not None and not max_gap >= 0:
+        raise InputError(f"max_gap: found {max_gap}, expected 0 or more", code="out-of-range", argument="max_gap")
+    noise = noise if noise is not None else _learned(observations)
+    length, _, num_keypoints, _ = points.shape
+    size = 6 if noise.share == 0 else 6 + 2 * points.shape[1]
+    window = max(4 * MARGIN, int(WINDOW_FLOATS / (max(num_keypoints, 1) * size**2)))
+    parts = []
+    for first in range(0, length, window):
+        begin, end = max(0, first - MARGIN), min(length, first + window + MARGIN)
+        smoothed, inlier = _smooth_window(observations.frames(slice(begin, end)), noise)
+        kept = slice(first - begin, min(first + window, length) - begin)
+        parts.append((smoothed.points[kept], smoothed.covariance[kept], smoothed.velocity[kept],
+                      smoothed.velocity_covariance[kept], inlier[kept]))  # fmt: skip
+    positions, spread, velocity, velocity_spread, inlier = (np.concatenate(part) for part in zip(*parts, strict=True))
+    inlier = np.where(observations.present, inlier, np.nan)
+    missing = _too_far(inlier, observations.times * step, max_gap)
+    return Smoothed(
+        points=np.where(missing[..., None], np.nan, positions),
+        covariance=np.where(missing[..., None, None], np.nan, spread),
+        velocity=np.where(missing[..., None], np.nan, velocity / step),
+        velocity_covariance=np.where(missing[..., None, None], np.nan, velocity_spread / step**2),
+        inlier=inlier,
+        noise=noise,
+    )
+
+
+def learn_noise(
+    points: Floats,
+    cameras: CameraGroup | None = None,
+    *,
+    likelihood: Floats | None = None,
+    covariance: Floats | None = None,
+    times: Floats | None = None,
+) -> Noise:
+    """Learn the noise of keypoints and of their motion from a recording, for `smooth`.
+
+    Every view is predicted from the smoothed trajectories of the others, and the noise is what makes its keypoints
+    most likely. The share of errors that are correlated in time is estimated from the residuals of single frames. A
+    single view is predicted at frames that are left out, and errors that are correlated in time pass for motion.
+
+    Args:
+        points: (N, V, K, 2) keypoints in full-image px; NaN is missing.
+        cameras: V cameras, or None for a single view.
+        likelihood: As in `smooth`.
+        covariance: As in `smooth`.
+        times: As in `smooth`.
+
+    Raises:
+        InputError: As `smooth`.
+    """
+    observations, _ = _observations(points, cameras, likelihood, covariance, times)
+    return _learned(observations)
+
+
+def _observations(
+    points: Floats,
+    cameras: CameraGroup | None,
+    likelihood: Floats | None,
+    covariance: Floats | None,
+    times: Floats | None,
+) -> tuple[Observations, float]:
+    """Check the arguments of `smooth`; return observations with times in typical steps, and the typical step."""
+    points = np.asarray(points, dtype=np.float64)
+    if points.ndim != 4 or points.shape[-1] != 2 or 0 in points.shape:
+        raise InputError(
+            f"points: wrong shape, found {points.shape}, expected (N, V, K, 2) with at least one of each",
+            code="wrong-shape",
+            argument="points",
+            found=points.shape,
+        )
+    num_frames, num_views = points.shape[:2]
+    if cameras is None and num_views != 1:
+        raise InputError(
+            f"cameras: None is for a single view, found {num_views} views. Give their cameras, or one view at a time.",
+            code="missing-argument",
+            argument="cameras",
+            found=num_views,
+        )
+    if cameras is not None and (len(cameras) != num_views or cameras.batch_shape):
+        raise InputError(
+            f"points: wrong shape, found {points.shape}, expected (N, {len(cameras)}, K, 2) for {list(cameras.names)}",
+            code="wrong-shape",
+            argument="points",
+            found=points.shape,
+        )
+    times = np.arange(num_frames, dtype=np.float64) if times is None else np.asarray(times, dtype=np.float64)
+    if times.shape != (num_frames,):
+        raise InputError(
+            f"times: wrong shape, found {times.shape}, expected ({num_frames},)",
+            code="wrong-shape",
+            argument="times",
+            found=times.shape,
+        )
+    if not np.isfinite(times).all():
+        raise InputError("times: found NaN or infinity, expected numbers", code="not-finite", argument="times")
+    steps = np.diff(times)
+    if not (steps > 0).all():
+        row = int(np.flatnonzero(steps <= 0)[0]) + 1
+        raise InputError(
+            f"times: found {times[row]:g} after {times[row - 1]:g} at row {row}, expected increasing times",
+            code="out-of-range",
+            argument="times",
+            row=row,
+        )
+    step = float(np.median(steps)) if len(steps) else 1.0
+    stated = _stated_covariance(points, likelihood, covariance)
+    return Observations(points=points, covariance=stated, times=times / step, cameras=cameras), step
+
+
+def _stated_covariance(points: Floats, likelihood: Floats | None, covariance: Floats | None) -> Floats:
+    """Return stated covariances (N, V, K, 2, 2) in px^2; 0 where nothing is stated or the keypoint is missing."""
+    if likelihood is not None and covariance is not None:
+        raise InputError(
+            "likelihood and covariance exclude each other. Give one of them.",
+            code="excluded-options",
+            argument="likelihood",
+            other="covariance",
+        )
+    given = likelihood if covariance is None else covariance
+    shape = points.shape[:3] if covariance is None else (*points.shape, 2)
+    name = "likelihood" if covariance is None else "covariance"
+    if given is None:
+        return np.zeros((*points.shape, 2))
+    given = np.asarray(given, dtype=np.float64)
+    if given.shape != shape:
+        raise InputError(
+            f"{name}: wrong shape, found {given.shape}, expected {shape} as for the points",
+            code="wrong-shape",
+            argument=name,
+            found=given.shape,
+        )
+    if covariance is None:
+        return covariance_from_likelihood(given)
+    present: npt.NDArray[np.bool_] = np.all(np.isfinite(points), axis=-1)
+    if not np.isfinite(given[present]).all():
+        raise InputError(
+            "covariance: found NaN or infinity beside a keypoint, expected px^2", code="not-finite", argument=name
+        )
+    return np.where(present[..., None, None], given, 0.0)
+
+
+def _learned(observations: Observations) -> Noise:
+    """Learn from stretches that are spread evenly over the recording."""
+    length = len(observations.points)
+    if length <= LEARNING_FRAMES:
+        return learn([observations])
+    each = LEARNING_FRAMES // STRETCHES
+    starts = np.linspace(0, length - each, STRETCHES).astype(int)
+    return learn([observations.frames(slice(start, start + each)) for start in starts])
+
+
+def _smooth_window(observations: Observations, noise: Noise) -> tuple[Trajectories, Floats]:
+    """Smooth some frames; return their trajectories and the probabilities (T, V, K) of inliers."""
+    estimate = first_estimate(observations, reconstruct_frames(observations))
+    for _ in range(NUM_PASSES):
+        smoothed, estimate = improve(observations, noise, estimate)
+    return smoothed, estimate.weights
+
+
+def _too_far(inlier: Floats, times: Floats, max_gap: float | None) -> npt.NDArray[np.bool_]:
+    """Return (N, K) True for keypoints in gaps longer than `max_gap`, and for those that have no inlier at all."""
+    observed: npt.NDArray[np.bool_] = np.any(np.nan_to_num(inlier) > 0.5, axis=1)
+    there = np.where(observed, times[:, None], np.nan)
+    before = np.fmax.accumulate(np.where(observed, there, -np.inf))
+    after = np.fmin.accumulate(np.where(observed, there, np.inf)[::-1])[::-1]
+    outside = np.isinf(before) | np.isinf(after)
+    gap = np.where(outside, np.minimum(times[:, None] - before, after - times[:, None]), after - before)
+    limit = np.finfo(np.float64).max if max_gap is None else max_gap
+    return ~observed & (gap > limit)
