@@ -24,7 +24,7 @@ def write_project_config(
     view_names: Sequence[str],
     keypoint_names: Sequence[str],
     skeleton: Sequence[tuple[str, str]],
-    num_frames: int,
+    num_frames: int | None,
     image_size: tuple[int, int],
     num_sessions: int,
     num_calibrated: int,
@@ -41,7 +41,8 @@ def write_project_config(
         view_names: V names of the views.
         keypoint_names: K names of the keypoints.
         skeleton: Pairs of keypoints.
-        num_frames: Rows of the label tables, which decide batch size and number of epochs.
+        num_frames: Rows of the label tables, which decide batch size and number of epochs; None where labels are still
+            to come: the number of epochs is then decided when a run starts.
         image_size: Usual width and height of the images in px; the network's input gets this shape.
         num_sessions: Sessions of the project.
         num_calibrated: Number of sessions with a calibration, which decides what is on in 3D.
