@@ -13,6 +13,7 @@ from mvtrain.cli.convert import convert
 from mvtrain.cli.evaluate import evaluate
 from mvtrain.cli.export import export
 from mvtrain.cli.fit import fit
+from mvtrain.cli.frames import frames
 from mvtrain.cli.import_project import import_project
 from mvtrain.cli.init import init
 from mvtrain.cli.options import replace_old_names
@@ -22,6 +23,7 @@ from mvtrain.cli.synth import synth
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "init": init,
+    "frames": frames,
     "fit": fit,
     "check": check,
     "predict": predict,

@@ -78,6 +78,23 @@ def check_config_file(path: Path) -> None:
         raise InputError(f"{path}: {what}{hint}", code="missing-file", path=path)
 
 
+def project_config_file(project: Path) -> Path:
+    """Return the config file of a project, given by itself or by its folder.
+
+    Raises:
+        InputError: There is no config (`not-a-project`).
+    """
+    path = project / "config.yaml" if project.is_dir() else project
+    if not path.is_file():
+        raise InputError(
+            f"{project}: not a project, expected a folder with config.yaml, or a config file. Start one with mvtrain "
+            "init",
+            code="not-a-project",
+            path=project,
+        )
+    return path
+
+
 def check_inputs(*paths: Path | None) -> None:
     """Check that files and folders exist; None stands for one that was not given.
 

@@ -78,6 +78,18 @@ class Outcome:
     work: dict[str, float]
 
 
+def open_videos(job: Job) -> tuple[Video, ...]:
+    """Open the videos of a job, one per view.
+
+    Raises:
+        InputError: A video cannot be opened, or the videos have different frame rates (`rates-differ`).
+    """
+    videos = tuple(open_video(path) for path in job.session.videos)
+    if job.same_rate:
+        _check_rates(job.session, videos)
+    return videos
+
+
 def predict_session(predictor: Predictor, job: Job, progress: Progress, interruption: Interruption) -> Outcome | None:
     """Predict a session, or the rest of it.
 
@@ -110,9 +122,7 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
         if is_done(session, job.out_dir, tables_identity):
             records.remove()
             return None
-        videos = tuple(open_video(path) for path in session.videos)
-        if job.same_rate:
-            _check_rates(session, videos)
+        videos = open_videos(job)
         crops = read_crops(videos, job.boxes)
         stopwatch = Stopwatch()
         try:

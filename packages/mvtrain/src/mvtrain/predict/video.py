@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +79,9 @@ def open_video(path: Path) -> Video:
     )
 
 
-def read_frames(video: Video, start: int = 0) -> Generator[np.ndarray | None]:
+def read_frames(
+    video: Video, start: int = 0, *, is_wanted: Callable[[int], bool] | None = None
+) -> Generator[np.ndarray | None]:
     """Yield the frames in order: (H, W, 3) uint8 BGR as OpenCV gives them, None for one that cannot be decoded.
 
     The last frame yielded is the last one that can be decoded. A frame that the decoder repairs (where a part of it is
@@ -88,6 +90,8 @@ def read_frames(video: Video, start: int = 0) -> Generator[np.ndarray | None]:
     Args:
         video: Video to read.
         start: Number of the first frame to yield; those before are decoded and dropped, because seeking is not exact.
+        is_wanted: Function of a frame's number; None is yielded in place of frames that are not wanted, without the
+            cost of converting their colors. Without the function all are.
 
     Raises:
         InputError: A frame has another size than the video.
@@ -109,7 +113,7 @@ def read_frames(video: Video, start: int = 0) -> Generator[np.ndarray | None]:
             for _ in range(max(previous + 1, start), position):
                 yield None
             if position >= start:
-                success, image = capture.retrieve()
+                success, image = capture.retrieve() if is_wanted is None or is_wanted(position) else (False, None)
                 yield _check_size(image, position, video) if success else None
     finally:
         capture.release()
