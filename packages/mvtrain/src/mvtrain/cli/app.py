@@ -10,6 +10,7 @@ from typing import NoReturn
 from mvgeom.cli.entry import create_app, run_program
 from mvtrain.cli.check import check
 from mvtrain.cli.convert import convert
+from mvtrain.cli.crop import crop
 from mvtrain.cli.evaluate import evaluate
 from mvtrain.cli.export import export
 from mvtrain.cli.fit import fit
@@ -24,6 +25,7 @@ from mvtrain.cli.synth import synth
 COMMANDS: dict[str, Callable[..., None]] = {
     "init": init,
     "frames": frames,
+    "crop": crop,
     "fit": fit,
     "check": check,
     "predict": predict,

@@ -31,6 +31,7 @@ def write_project_config(
     with_boxes: bool,
     with_videos: bool,
     more_data: Mapping[str, Any] | None = None,
+    more_model: Mapping[str, Any] | None = None,
     more_eval: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the `config.yaml` of a project folder, with the recommended recipe.
@@ -49,6 +50,7 @@ def write_project_config(
         with_boxes: True if there are tables `bboxes_<view>.csv`.
         with_videos: True if the folder `videos` has any.
         more_data: Further keys of the section `data`.
+        more_model: Further keys of the section `model`, before the recipe's.
         more_eval: Further keys of the section `eval`.
 
     Raises:
@@ -71,6 +73,7 @@ def write_project_config(
         in_3d=num_calibrated > 0 and len(view_names) > 1,
         everywhere=num_calibrated == num_sessions,
     )
+    recipe["model"] |= more_model or {}
     after: dict[str, Any] = {"predict_vids_after_training": with_videos}
     after |= {"test_videos_directory": "${data.video_dir}"} if with_videos else {}
     document = {"data": {**data, **(more_data or {})}, **recipe, "eval": {**after, **(more_eval or {})}}
