@@ -22,7 +22,7 @@ _BLURRED_SHARE = 0.5
 _FROZEN = 0.05
 """Mean difference to the image before, in gray levels, up to which an image is frozen, whatever the film."""
 
-_FROZEN_SHARE = 0.02
+_FROZEN_SHARE = 0.05
 """Share of the film's typical difference up to which an image is frozen."""
 
 _REPEATED = 0.5

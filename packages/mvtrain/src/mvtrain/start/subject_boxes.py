@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -18,11 +18,10 @@ SOURCES = ("labels", "3D", "nearest frame", "whole image")
 session that is nearest in time; none."""
 
 _ENOUGH = 0.5
-"""Share of the keypoints that must have a place for a box to count as typical."""
+"""Share of the keypoints that must have a place for a box to count as typical; others are at least typical boxes."""
 
 _SMALLEST = 1 / 1.6
-"""Smallest side of a box, relative to a typical one of its view: few labeled keypoints do not show the whole subject.
-`mvtrain predict --track` has the same bound."""
+"""Smallest side of a box, relative to a typical one of its view, as in `mvtrain predict --track`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,16 +48,19 @@ def find_subject_boxes(project: Project, *, margin: float) -> SubjectBoxes:
         project: Project whose stored images are full images.
         margin: Margin on every side, as a fraction of the larger extent of the keypoints.
     """
-    completed = complete_labels(project, triangulate_labels(project))
     own = np.isfinite(project.points).all(-1)
+    # Occluded labels that have a place show where the subject is, too.
+    placed = replace(project, visibility=np.where(own, 2, 0).astype(np.int8))
+    completed = complete_labels(placed, triangulate_labels(placed))
     points = np.concatenate([project.points, completed.points], axis=2)
     num_placed = np.isfinite(completed.points).all(-1).sum(-1)
     tight = np.asarray(box_functions.from_keypoints(points, margin=margin, aspect=1.0))
     present = (project.file_sizes > 0).all(-1)
     sources = np.where(own.any(-1), 0, np.where(num_placed > 0, 1, 2))
-    typical = _typical_sides(project, np.where(num_placed >= _ENOUGH * own.shape[-1], tight[..., 2], np.nan))
-    smaller = np.fmax(tight[..., 2], _SMALLEST * typical)
-    grown = np.concatenate([tight[..., :2] + (tight[..., 2:] - smaller[..., None]) / 2, *[smaller[..., None]] * 2], -1)
+    enough = num_placed >= _ENOUGH * own.shape[-1]
+    typical = _typical_sides(project, np.where(enough, tight[..., 2], np.nan))
+    side = np.fmax(tight[..., 2], np.where(enough, _SMALLEST, 1.0) * typical)[..., None]
+    grown = np.concatenate([tight[..., :2] + (tight[..., 2:] - side) / 2, side, side], axis=-1)
     has_box = present & (sources < 2)
     for row, view in zip(*np.nonzero(present & (sources == 2)), strict=True):
         nearest = _nearest_row(project, has_box[:, view], int(row))
