@@ -1,17 +1,18 @@
 """How well chosen frames cover a film: `mvtrain frames` beside frames at equal distances in time and random ones.
 
-uv run python benchmarks/choose_frames.py [--weights vit_small_patch14_dinov2.safetensors]
+    uv run python benchmarks/choose_frames.py [--weights vit_small_patch14_dinov2.safetensors]
 
 Films are generated, so that the true 3D pose of every frame is known: one in which the animal always moves, and one in
 which it rests for three quarters of the time (the same images with new noise). A row has the distance from a frame of
-the film to the nearest chosen frame, mean and 95 %, in mm: the root mean square over keypoints, of the pose in the arena
-and of the pose about its own center; and the number of chosen frames that are near-duplicates of another.
+the film to the nearest chosen frame, mean and 95 %, in mm: the root mean square over keypoints, of the pose in the
+arena and of the pose about its own center; and the number of chosen frames that are near-duplicates of another.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +26,9 @@ from mvtrain.model.backbone import build_backbone
 from mvtrain.predict.recordings import Session
 from mvtrain.predict.video import Video, open_video, read_frames
 from mvtrain.start.candidates import scan_candidates
-from mvtrain.start.choose_frames import Appearance
+from mvtrain.start.choose_frames import Appearance, choose_frames
 from mvtrain.start.frame_features import BackboneFeatures
-from mvtrain.start.session_choice import KnownFrames, choose_in_session
+from mvtrain.start.frame_quality import find_faults
 from mvtrain.synth import SyntheticSpec, generate_project
 
 NUM_VIEWS, NUM_FRAMES = 3, 600
@@ -105,15 +106,24 @@ def count_twins(thumbnails: np.ndarray, chosen: np.ndarray) -> int:
     return int((np.tril(distances <= NEAR, -1)).any(axis=1).sum())
 
 
-def nothing_known(num_features: int) -> KnownFrames:
-    """Return the frames of an empty project."""
-    appearance = Appearance(
-        thumbnails=np.zeros((0, NUM_VIEWS, 256), np.uint8),
-        features=np.zeros((0, NUM_VIEWS, num_features)),
-        readable=np.zeros((0, NUM_VIEWS), dtype=bool),
-        times=np.zeros(0),
+def choose(film: Film, features: BackboneFeatures | None) -> Callable[[int], np.ndarray]:
+    """Return the function that chooses n frames of a film as `mvtrain frames` does, which looks at all 600."""
+    every = np.arange(len(film.poses))
+    scanned = scan_candidates(film.videos, every, len(every), features, lambda number: None)
+    faults, _ = find_faults(scanned.measures)
+    usable = np.flatnonzero((faults < 0).all(axis=1))
+    appearance = take(scanned.appearance, usable)
+    return lambda wanted: usable[choose_frames(appearance, take(appearance, usable[:0]), wanted).rows]
+
+
+def take(appearance: Appearance, rows: np.ndarray) -> Appearance:
+    """Return some of the frames."""
+    return Appearance(
+        thumbnails=appearance.thumbnails[rows],
+        features=appearance.features[rows],
+        readable=appearance.readable[rows],
+        times=appearance.times[rows],
     )
-    return KnownFrames(frames=(), appearance=appearance)
 
 
 def main() -> None:
@@ -134,16 +144,11 @@ def main() -> None:
                 film.videos, every, len(every), None, lambda number: None
             ).appearance.thumbnails
             centered = film.poses - film.poses.mean(axis=1, keepdims=True)
+            choosers = {"small images": choose(film, None)}
+            if backbone is not None:
+                choosers["backbone"] = choose(film, backbone)
             for wanted in (10, 20, 40):
-                methods: list[tuple[str, list[np.ndarray]]] = []
-                for method, features in (("small images", None), ("backbone", backbone)):
-                    if method == "backbone" and features is None:
-                        continue
-                    known = nothing_known(256 if features is None else features.num_features)
-                    choice, _ = choose_in_session(
-                        film.session, film.videos, known, wanted, features=features, seed=0
-                    )
-                    methods.append((method, [np.array([frame.frame for frame in choice.frames])]))
+                methods = [(method, [chooser(wanted)]) for method, chooser in choosers.items()]
                 methods.append(("equal distances", [np.linspace(0, len(every) - 1, wanted).round().astype(int)]))
                 draws = [np.random.default_rng(draw).choice(every, wanted, replace=False) for draw in range(NUM_RANDOM)]
                 methods.append(("random", draws))

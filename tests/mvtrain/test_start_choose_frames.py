@@ -51,7 +51,9 @@ def distances_to(film: Appearance, others: Appearance) -> np.ndarray:
     typical = [max(typical_distance(values[: len(film), view]), FLOOR / NEAR) for view in range(num_views)]
     readable = np.concatenate([film.readable, others.readable])
     rows = np.arange(len(film))
-    return image_distances(values, np.tile(typical, (len(values), 1)), readable, rows, len(film) + np.arange(len(others)))
+    return image_distances(
+        values, np.tile(typical, (len(values), 1)), readable, rows, len(film) + np.arange(len(others))
+    )
 
 
 @settings(max_examples=60)
@@ -69,7 +71,9 @@ def test_properties_of_a_choice(film: Appearance, num_frames: int, num_existing:
     assert (apart[~np.eye(len(apart), dtype=bool)] > NEAR).all()
     if len(chosen.rows) < num_frames:
         # The number is missed only when every other frame is a near-duplicate.
-        near_existing = (distances_to(film, existing) <= NEAR).any(axis=1) if len(existing) else np.zeros(len(film), bool)
+        near_existing = (
+            (distances_to(film, existing) <= NEAR).any(axis=1) if len(existing) else np.zeros(len(film), bool)
+        )
         near = (among <= NEAR).any(axis=1) | near_existing
         near[chosen.rows] = True
         assert near.all()

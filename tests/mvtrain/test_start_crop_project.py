@@ -29,7 +29,9 @@ WIDTH = 160
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with whole images, larger than the animal."""
     folder = tmp_path_factory.mktemp("crop") / "whole"
-    return generate_tiny_project(folder, size=(WIDTH, 128), num_frames=6, num_video_frames=6, seed=4, image_format="png")
+    return generate_tiny_project(
+        folder, size=(WIDTH, 128), num_frames=6, num_video_frames=6, seed=4, image_format="png"
+    )
 
 
 @pytest.fixture

@@ -42,7 +42,10 @@ def make_images(view: int, seed: int = 0, length: int = LENGTH) -> list[np.ndarr
     images = []
     for place in path:
         image = room.astype(np.float64)
-        x, y = (int(abs((c + side / 2) % (2 * side) - side)) for c, side in zip(place, (SIZE[0] - 16, SIZE[1] - 12), strict=True))
+        x, y = (
+            int(abs((c + side / 2) % (2 * side) - side))
+            for c, side in zip(place, (SIZE[0] - 16, SIZE[1] - 12), strict=True)
+        )
         image[y : y + 10, x : x + 14] = (230, 220, 200)
         images.append(np.clip(image + generator.normal(0, 3, image.shape), 0, 255).astype(np.uint8))
     return images
@@ -187,7 +190,7 @@ def test_a_view_that_is_always_black_is_ignored_and_said(tmp_path: Path) -> None
     project = make_project(tmp_path, lambda view, images: black(images, range(LENGTH)) if view else None)
     printed = run(project, 5)
     assert len(chosen_numbers(project)) == 5
-    assert "100% of the images of view left are blank" in printed
+    assert "mouse_left.mp4: 100% of the images are blank" in printed
 
 
 def test_a_film_with_every_frame_twice_is_not_frozen(tmp_path: Path) -> None:

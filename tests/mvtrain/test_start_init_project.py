@@ -55,9 +55,7 @@ def raw(tmp_path: Path) -> Path:
 def test_a_project_that_every_reader_reads(tmp_path: Path, raw: Path, copy: bool) -> None:
     rig().save(tmp_path / "rig.toml")
     (raw / "day2_top_bbox.csv").write_text("x,y,h,w\n")
-    project, printed = start(
-        tmp_path, raw, calibration=tmp_path / "rig.toml", copy=copy, skeleton=(("nose", "tail"),)
-    )
+    project, printed = start(tmp_path, raw, calibration=tmp_path / "rig.toml", copy=copy, skeleton=(("nose", "tail"),))
     config = load_config(project / "config.yaml")
     rows = read_frame_rows(config)
     assert (len(rows), rows.view_names, rows.keypoint_names) == (0, VIEWS, ("nose", "tail"))
@@ -164,9 +162,7 @@ def test_names_that_do_not_fit_are_shown_with_the_pattern_that_helps(tmp_path: P
         write_session(tmp_path / "raw", ["day1"], [2], session=view)
     with raises_input("bad-name", suggestion="<view>_<session>"):
         start(tmp_path, tmp_path / "raw", calibration=tmp_path / "rig.toml")
-    project, _ = start(
-        tmp_path, tmp_path / "raw", calibration=tmp_path / "rig.toml", pattern="<view>_<session>"
-    )
+    project, _ = start(tmp_path, tmp_path / "raw", calibration=tmp_path / "rig.toml", pattern="<view>_<session>")
     assert (project / "videos" / "day1_top.avi").exists()
 
 

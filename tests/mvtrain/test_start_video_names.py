@@ -69,7 +69,8 @@ def test_videos_are_found_in_folders_and_by_patterns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "code"), [("nothing", "missing-file"), ("x*", "missing-file"), ("a.txt", "unsupported-file"), (".", "missing-file")]
+    ("name", "code"),
+    [("nothing", "missing-file"), ("x*", "missing-file"), ("a.txt", "unsupported-file"), (".", "missing-file")],
 )
 def test_inputs_without_videos(tmp_path: Path, name: str, code: str) -> None:
     touch(tmp_path, "a.txt")
@@ -91,9 +92,7 @@ def test_numbers_sort_as_numbers() -> None:
         ('{"keypoints": ["a"], "skeleton": []}', ("a",), ()),
     ],
 )
-def test_skeleton_files(
-    tmp_path: Path, text: str, names: tuple[str, ...], pairs: tuple[tuple[str, str], ...]
-) -> None:
+def test_skeleton_files(tmp_path: Path, text: str, names: tuple[str, ...], pairs: tuple[tuple[str, str], ...]) -> None:
     (tmp_path / "s.yaml").write_text(text)
     assert read_skeleton(tmp_path / "s.yaml") == (names, pairs)
 
@@ -124,7 +123,9 @@ def test_a_missing_skeleton_file(tmp_path: Path) -> None:
         read_skeleton(tmp_path / "no.yaml")
 
 
-@pytest.mark.parametrize(("names", "code"), [([""], "bad-name"), (["a", " b"], "bad-name"), (["a", "a"], "duplicate-name")])
+@pytest.mark.parametrize(
+    ("names", "code"), [([""], "bad-name"), (["a", " b"], "bad-name"), (["a", "a"], "duplicate-name")]
+)
 def test_faulty_names_of_keypoints(names: list[str], code: str) -> None:
     with raises_input(code):
         check_keypoints(names, "--keypoints")

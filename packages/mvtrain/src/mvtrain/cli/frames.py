@@ -22,7 +22,8 @@ def frames(
         list[Path] | None, typer.Option(help="Folder of videos <session>_<view>.mp4. Default: the project's.")
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(help="Run folder whose backbone compares images. Default: the config's if it is here.")
+        Path | None,
+        typer.Option(help="Run folder whose backbone compares images. Default: the config's if it is here."),
     ] = None,
     small_images: Annotated[
         bool, typer.Option("--small-images", help="Compare small images, also where there is a backbone; faster.")
@@ -34,7 +35,7 @@ def frames(
     device: DeviceOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the choice; write nothing.")] = False,
 ) -> None:
-    """Choose frames of the videos that differ, and add them to the project to be labeled, the same ones in all views."""
+    """Choose frames of the videos that differ, and add them to the project to be labeled, the same in all views."""
     config = project_config_file(project)
     check_inputs(run, *(videos or ()))
     print_start(config)

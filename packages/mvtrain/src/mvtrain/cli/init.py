@@ -17,9 +17,9 @@ def init(
         typer.Argument(metavar="VIDEOS...", help="Folders, video files or patterns of them; the name has the view."),
     ] = None,
     *,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Project folder to write; must not exist.")
-    ] = Path("project"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Project folder to write; must not exist.")] = Path(
+        "project"
+    ),
     keypoints: Annotated[str | None, typer.Option(help="Names of the keypoints, as nose,left_ear,right_ear.")] = None,
     skeleton: Annotated[
         Path | None,

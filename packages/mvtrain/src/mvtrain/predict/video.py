@@ -113,7 +113,8 @@ def read_frames(
             for _ in range(max(previous + 1, start), position):
                 yield None
             if position >= start:
-                success, image = capture.retrieve() if is_wanted is None or is_wanted(position) else (False, None)
+                wanted = is_wanted is None or is_wanted(position)
+                success, image = capture.retrieve() if wanted else (False, np.empty(0))
                 yield _check_size(image, position, video) if success else None
     finally:
         capture.release()

@@ -172,8 +172,8 @@ def read_tables(
     named = [row for row in range(len(first)) if any(table.image_names[row] is not None for table in tables)]
     if not named and not allow_empty:
         raise InputError(
-            f"no images below the header in {', '.join(str(table.path) for table in tables)}. Choose frames with mvtrain "
-            f"frames {first.path.parent}, and label them",
+            f"no images below the header in {', '.join(str(table.path) for table in tables)}. Choose frames with "
+            f"mvtrain frames {first.path.parent}, and label them",
             code="empty-file",
             path=first.path,
         )

@@ -100,7 +100,8 @@ def read_project(config: Config) -> Project:
     points, visibility = _read_points(tables, uniform=config.training.uniform_heatmaps_for_nan_keypoints)
     if not np.isfinite(points).any():
         raise InputError(
-            f"no label in any of {', '.join(str(table.path) for table in tables)}. Label frames with mvtrain label {root}",
+            f"no label in any of {', '.join(str(table.path) for table in tables)}. Label frames with mvtrain label "
+            f"{root}",
             code="no-labels",
             path=root,
         )

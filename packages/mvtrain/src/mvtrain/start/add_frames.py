@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -15,18 +17,25 @@ from rich.table import Table
 
 from mvgeom.errors import InputError
 from mvtrain.config import Config
-from mvtrain.exchange.foreign_labels import VideoFrame
+from mvtrain.exchange.foreign_labels import DecodedImage
 from mvtrain.exchange.media import write_images
 from mvtrain.predict.predictor import choose_device
 from mvtrain.predict.recordings import Session, find_sessions
 from mvtrain.predict.session import Job, open_videos
+from mvtrain.predict.video import Video, read_frames
 from mvtrain.project.frame_rows import FrameRows, append_frames, read_frame_rows
 from mvtrain.project.writer import image_name
 from mvtrain.runtime.locks import locked_folder
 from mvtrain.start.chosen_table import add_to_table
 from mvtrain.start.frame_features import BackboneFeatures, load_features
 from mvtrain.start.frame_quality import REASONS
-from mvtrain.start.session_choice import SessionChoice, choose_in_session, read_known_frames, share_frames
+from mvtrain.start.session_choice import (
+    SessionChoice,
+    choose_in_session,
+    common_length,
+    read_known_frames,
+    share_frames,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +96,7 @@ def add_frames(config: Config, options: FramesOptions, console: Console) -> None
     busy = f"{root}: another process adds frames to this project. Wait until it has finished"
     with locked_folder(root, root / ".frames.lock", what=str(root), busy=busy):
         rows = read_frame_rows(config)
-        choices = _choose(rows, sessions, features, options, console)
+        choices = _choose(rows, _open(sessions, rows, options), features, options, console)
         _print_choices(choices, console)
         chosen = [frame for choice in choices for frame in choice.frames]
         if chosen and not options.dry_run:
@@ -95,15 +104,17 @@ def add_frames(config: Config, options: FramesOptions, console: Console) -> None
             add_to_table(rows.root, chosen, name)
     if len(chosen) < options.num_frames:
         console.print(
-            f"note: {len(chosen)} of {options.num_frames} frames were found. The others are unusable or near-duplicates",
+            f"note: {len(chosen)} of {options.num_frames} frames were found. The others are unusable or "
+            "near-duplicates",
             soft_wrap=True,
         )
     if options.dry_run:
         console.print("nothing was written (--dry-run)", soft_wrap=True)
         return
+    here = root.relative_to(Path.cwd()) if root.is_relative_to(Path.cwd()) else root
     console.print(
-        f"wrote {len(chosen)} frames of {len(rows.view_names)} views to {root}, which has {len(rows) + len(chosen)} "
-        f"now. Next: mvtrain label {root}",
+        f"wrote {len(chosen)} frames of {len(rows.view_names)} views to {here}, which has {len(rows) + len(chosen)} "
+        f"now. Next: mvtrain label {here}",
         soft_wrap=True,
     )
 
@@ -130,21 +141,39 @@ def find_film_sessions(config: Config, rows: FrameRows, options: FramesOptions, 
             )
     if not known:
         raise InputError(
-            f"{', '.join(map(str, videos))}: no session has a video of every view, expected {', '.join(rows.view_names)}",
+            f"{', '.join(map(str, videos))}: no session has a video of every view, expected "
+            f"{', '.join(rows.view_names)}",
             code="missing-view",
             expected=rows.view_names,
         )
     return [known[name] for name in dict.fromkeys(options.sessions or known)]
 
 
+def _open(
+    sessions: Sequence[Session], rows: FrameRows, options: FramesOptions
+) -> list[tuple[Session, tuple[Video, ...]]]:
+    """Open the videos of all sessions, and sort these by their length, the shortest first."""
+    opened = []
+    for session in sessions:
+        job = Job(
+            session=session,
+            boxes=(None,) * len(session.videos),
+            calibration=None,
+            out_dir=rows.root,
+            same_rate=options.same_rate,
+        )
+        opened.append((session, open_videos(job)))
+    return sorted(opened, key=lambda each: common_length(each[1]))
+
+
 def _choose(
     rows: FrameRows,
-    sessions: Sequence[Session],
+    sessions: Sequence[tuple[Session, tuple[Video, ...]]],
     features: BackboneFeatures | None,
     options: FramesOptions,
     console: Console,
 ) -> list[SessionChoice]:
-    """Choose the frames of all sessions; what one session lacks is taken from those after it."""
+    """Choose the frames of all sessions; what a short one lacks is taken from those after it."""
     known = read_known_frames(rows, features)
     choices: list[SessionChoice] = []
     lacking = 0
@@ -152,18 +181,11 @@ def _choose(
     cv2.setNumThreads(1)  # every view has a thread of its own
     try:
         with Progress(console=console, transient=True) as progress:
-            for session, share in zip(sessions, share_frames(options.num_frames, len(sessions)), strict=True):
+            shares = share_frames(options.num_frames, len(sessions))
+            for (session, videos), share in zip(sessions, shares, strict=True):
                 if share == 0:
                     continue
-                job = Job(
-                    session=session,
-                    boxes=(None,) * len(session.videos),
-                    calibration=None,
-                    out_dir=rows.root,
-                    same_rate=options.same_rate,
-                )
-                videos = open_videos(job)
-                task = progress.add_task(session.name, total=min(video.num_frames for video in videos))
+                task = progress.add_task(session.name, total=common_length(videos))
                 choice, known = choose_in_session(
                     session,
                     videos,
@@ -183,27 +205,40 @@ def _choose(
 
 def _write(rows: FrameRows, choices: Sequence[SessionChoice], console: Console) -> None:
     """Write the images into a temporary folder, move them to their places, and append the rows."""
-    frames = [(choice.session, frame) for choice in choices for frame in choice.frames]
-    names = [[image_name(frame.session, view, frame.frame) for view in rows.view_names] for _, frame in frames]
     for leftover in rows.root.glob(".frames-*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
     unfinished = Path(tempfile.mkdtemp(dir=rows.root, prefix=".frames-", suffix=".tmp"))
+    names = [
+        [image_name(choice.session.name, view, frame.frame) for view in rows.view_names]
+        for choice in choices
+        for frame in choice.frames
+    ]
     try:
-        images = {
-            unfinished / name: VideoFrame(path=video, number=frame.frame)
-            for (session, frame), by_view in zip(frames, names, strict=True)
-            for name, video in zip(by_view, session.videos, strict=True)
-        }
         with Progress(console=console, transient=True) as progress:
-            task = progress.add_task("images", total=len(images))
-            write_images(images, lambda: progress.advance(task))
-        for path in images:
-            target = rows.root / path.relative_to(unfinished)
+            task = progress.add_task("images", total=len(names) * len(rows.view_names))
+            for choice in choices:
+                for view, video in zip(rows.view_names, choice.videos, strict=True):
+                    numbers = [frame.frame for frame in choice.frames]
+                    targets = [unfinished / image_name(choice.session.name, view, number) for number in numbers]
+                    _extract(video, dict(zip(numbers, targets, strict=True)), lambda: progress.advance(task))
+        for name in (name for by_view in names for name in by_view):
+            target = rows.root / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(target)
+            (unfinished / name).replace(target)
         append_frames(rows, names)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _extract(video: Video, targets: Mapping[int, Path], advance: Callable[[], object]) -> None:
+    """Write frames of a video as PNG, in the reading that they were chosen in."""
+    last = max(targets, default=-1)
+    with closing(read_frames(video, is_wanted=targets.__contains__)) as images:
+        for number, image in zip(range(last + 1), images, strict=False):
+            if number in targets:
+                assert image is not None, (video.path, number)
+                decoded = DecodedImage(name=str(video.path), read=partial(cv2.cvtColor, image, cv2.COLOR_BGR2RGB))
+                write_images({targets[number]: decoded}, advance)
 
 
 def _print_choices(choices: Sequence[SessionChoice], console: Console) -> None:

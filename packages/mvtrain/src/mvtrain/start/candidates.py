@@ -111,22 +111,23 @@ def scan_candidates(
             advance(int(number))
     shape = (len(numbers), len(videos))
     pixels = np.array(thumbnails, dtype=np.uint8).reshape(*shape, SIDE**2)
+    values: np.ndarray = pixels
+    if features is not None:
+        values = np.concatenate([np.zeros((0, len(videos), features.num_features), np.float32), *described])
     readable = np.array([[entry is not None for entry in row] for row in measures], dtype=bool).reshape(shape)
     return Candidates(
         numbers=numbers,
         measures=measures,
         appearance=Appearance(
             thumbnails=pixels,
-            features=np.concatenate(described) if described else pixels,
+            features=values,
             readable=readable,
             times=film_times(numbers, num_frames),
         ),
     )
 
 
-def _measure_video(
-    video: Video, numbers: np.ndarray, features: BackboneFeatures | None
-) -> Generator[MeasuredImage]:
+def _measure_video(video: Video, numbers: np.ndarray, features: BackboneFeatures | None) -> Generator[MeasuredImage]:
     """Yield the measures of the wanted frames of one video; those after its end are not decodable."""
     wanted = set(numbers.tolist())
     near = {number - back for number in wanted for back in range(3)}

@@ -63,17 +63,21 @@ def choose_frames(candidates: Appearance, existing: Appearance, num_frames: int)
     """
     # One order of the views for any input, because sums of rounded numbers depend on it.
     order = sorted(range(candidates.thumbnails.shape[1]), key=lambda view: candidates.thumbnails[:, view].tobytes())
-    both = [_reorder(appearance, order) for appearance in (candidates, existing)]
+    thumbnails = np.concatenate([candidates.thumbnails[:, order], existing.thumbnails[:, order]])
+    features = np.concatenate([candidates.features[:, order], existing.features[:, order]])
+    readable = np.concatenate([candidates.readable[:, order], existing.readable[:, order]])
     num_candidates = len(candidates)
-    twins = _distances(*(appearance.thumbnails for appearance in both), both, floor=FLOOR / NEAR) <= NEAR
-    looks = _distances(*(appearance.features for appearance in both), both, floor=1e-9)
+    twins = _distances(thumbnails, readable, num_candidates, floor=FLOOR / NEAR) <= NEAR
+    looks = _distances(features, readable, num_candidates, floor=1e-9)
     times = np.concatenate([candidates.times, existing.times])
     apart = np.abs(candidates.times[:, None] - times)
     squares = looks**2 + (TIME_WEIGHT * np.where(np.isnan(apart), 1.0, apart)) ** 2
     distances = np.sqrt(squares)
     nearest = distances[:, num_candidates:].min(axis=1, initial=np.inf)
     free = ~twins[:, num_candidates:].any(axis=1)
-    rows, novelty, within = [], [], distances[:, :num_candidates]
+    within = distances[:, :num_candidates]
+    rows: list[int] = []
+    novelty: list[float] = []
     while len(rows) < num_frames and free.any():
         left = np.minimum(nearest[:, None], within).sum(axis=0)
         row = int(np.argmin(np.where(free, left, np.inf)))
@@ -89,22 +93,16 @@ def choose_frames(candidates: Appearance, existing: Appearance, num_frames: int)
     )
 
 
-def _distances(
-    candidates: np.ndarray, existing: np.ndarray, both: list[Appearance], *, floor: float
-) -> np.ndarray:
-    """Return (M, M + E) distances of candidates from all frames, 1 for two typical candidates."""
-    values = np.concatenate([candidates, existing]).astype(np.float64)
-    readable = np.concatenate([appearance.readable for appearance in both])
-    typical = [max(typical_distance(values[: len(candidates), view]), floor) for view in range(values.shape[1])]
-    units = np.tile(typical, (len(values), 1))
-    return image_distances(values, units, readable, np.arange(len(candidates)), np.arange(len(values)))
+def _distances(values: np.ndarray, readable: np.ndarray, num_candidates: int, *, floor: float) -> np.ndarray:
+    """Return (M, M + E) distances of the first M frames from all, 1 for two typical ones of the first M.
 
-
-def _reorder(appearance: Appearance, order: list[int]) -> Appearance:
-    """Return the frames with their views in another order."""
-    return Appearance(
-        thumbnails=appearance.thumbnails[:, order],
-        features=appearance.features[:, order],
-        readable=appearance.readable[:, order],
-        times=appearance.times,
-    )
+    Args:
+        values: (M + E, V, P) descriptions of the images.
+        readable: (M + E, V) False where there is no image.
+        num_candidates: M.
+        floor: Smallest unit of the distances.
+    """
+    pixels = values.astype(np.float64)
+    typical = [max(typical_distance(pixels[:num_candidates, view]), floor) for view in range(pixels.shape[1])]
+    units = np.tile(typical, (len(pixels), 1))
+    return image_distances(pixels, units, readable, np.arange(num_candidates), np.arange(len(pixels)))

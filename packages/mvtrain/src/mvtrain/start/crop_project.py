@@ -117,7 +117,12 @@ def _crop_names(project: Project, row: int) -> list[str]:
 
 
 def _write_tables(
-    folder: Path, config: Config, project: Project, rows: np.ndarray, names: Sequence[Sequence[str]], found: SubjectBoxes
+    folder: Path,
+    config: Config,
+    project: Project,
+    rows: np.ndarray,
+    names: Sequence[Sequence[str]],
+    found: SubjectBoxes,
 ) -> None:
     """Write the label tables, the tables of boxes, and `crops.csv` with the origin of every box."""
     _, paths = find_tables(project.root, config.data)
@@ -142,9 +147,7 @@ def _write_tables(
         write_labeled_boxes(
             folder / f"bboxes_{view_name}.csv", [images[number] for number in there], found.boxes[rows[there], view]
         )
-        writer.writerows(
-            [images[number], view_name, SOURCES[found.sources[rows[number], view]]] for number in there
-        )
+        writer.writerows([images[number], view_name, SOURCES[found.sources[rows[number], view]]] for number in there)
     write_text(folder / "crops.csv", origins.getvalue())
 
 
@@ -210,7 +213,9 @@ def _print_end(
     """Print the origins of the boxes, what crops gain, and the next commands."""
     sources = found.sources[rows]
     counts = ", ".join(
-        f"{int((sources == number).sum())} from {name}" for number, name in enumerate(SOURCES) if (sources == number).any()
+        f"{int((sources == number).sum())} from {name}"
+        for number, name in enumerate(SOURCES)
+        if (sources == number).any()
     )
     lines = [f"boxes: {counts} (crops.csv)"]
     if len(rows) < len(project):
@@ -219,8 +224,8 @@ def _print_end(
     sides = found.boxes[rows].max(-1, initial=0, where=np.array([False, False, True, True]))[sources >= 0]
     gain = float(np.median(np.minimum(1, LONGEST / sides) / np.minimum(1, LONGEST / longer)))
     lines.append(
-        f"the crops are {np.median(sides):.0f} px wide in images of {np.median(longer):.0f} px (medians): in an input of "
-        f"{LONGEST} px the subject is {gain:.1f} times as large as in whole images"
+        f"the crops are {np.median(sides):.0f} px wide in images of {np.median(longer):.0f} px (medians): in an input "
+        f"of {LONGEST} px the subject is {gain:.1f} times as large as in whole images"
     )
     if gain < _WORTHWHILE:
         lines.append("note: crops gain little here. Train on whole images, which need no boxes to predict")

@@ -33,7 +33,8 @@ class BackboneFeatures:
         patch = backbone.patch_embed.patch_size  # type: ignore[union-attr]
         self.name = name
         self.size = tuple(
-            max(GRID, round(length / side)) * side for length, side in zip(size, patch, strict=True)  # type: ignore[arg-type]
+            max(GRID, round(length / side)) * side
+            for length, side in zip(size, patch, strict=True)  # type: ignore[arg-type]
         )
         self._grid = tuple(length // side for length, side in zip(self.size, patch, strict=True))  # type: ignore[arg-type]
         self._backbone = backbone.to(device).eval()

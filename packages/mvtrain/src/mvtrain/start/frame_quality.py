@@ -122,9 +122,9 @@ def _faults_of_view(known: list[ImageMeasures]) -> list[tuple[str, np.ndarray]]:
     typical = float(np.median(finite)) if len(finite) else 0.0
     still = movement <= max(_FROZEN, _FROZEN_SHARE * typical)
     # A codec refreshes a frozen image now and then, so one difference of two may be larger.
-    frozen = still.any(axis=1)
+    frozen = np.asarray(still.any(axis=1))
     if frozen.mean() > _REPEATED:
-        frozen = still.all(axis=1)
+        frozen = np.asarray(still.all(axis=1))
     return [("blank", blank), ("blurred", blurred), ("frozen", frozen)]
 
 

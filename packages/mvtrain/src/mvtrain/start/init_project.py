@@ -126,7 +126,7 @@ def plan_sessions(
     paths = {path.absolute(): source.view for source in sources for path in find_videos(source)}
     named = [read_name(path, view, rule, depth) for path, view in paths.items()]
     unfit = [video for video in named if video.view is None]
-    if unfit and not options.skip:
+    if unfit and (not options.skip or len(unfit) == len(named)):
         free = [video.path for video, view in zip(named, paths.values(), strict=True) if view is None]
         raise _unfit_names(unfit, pattern, known, suggest_pattern(free, known), cameras, console)
     sessions: dict[str, dict[str, Path]] = defaultdict(dict)
@@ -136,8 +136,8 @@ def plan_sessions(
         other = sessions[video.session].setdefault(video.view, video.path)
         if other != video.path:
             raise InputError(
-                f"session {video.session!r}: two videos of view {video.view}, found {other} and {video.path}. Give only "
-                "one of them, or describe the names with --pattern",
+                f"session {video.session!r}: two videos of view {video.view}, found {other} and {video.path}. Give "
+                "only one of them, or describe the names with --pattern",
                 code="duplicate-name",
                 session=video.session,
                 view=video.view,
@@ -147,7 +147,9 @@ def plan_sessions(
     views = tuple(view for view in known if view in found) or tuple(sorted(found, key=natural_key))
     if options.view_names:
         views = options.view_names
-    complete = {name: sessions[name] for name in sorted(sessions, key=natural_key) if set(views) <= sessions[name].keys()}
+    complete = {
+        name: sessions[name] for name in sorted(sessions, key=natural_key) if set(views) <= sessions[name].keys()
+    }
     problems = [
         f"session {name!r} has no video of view {', '.join(view for view in views if view not in videos)}"
         for name, videos in sessions.items()
@@ -210,8 +212,8 @@ def _incomplete_sessions(
     missing = [view for view in views if view not in sessions[first]]
     help_text = f"All names fit --pattern '{suggestion}'" if suggestion not in (None, pattern) else "Give the videos"
     return InputError(
-        f"{'; '.join(problems[:_MAX_ROWS])}; expected videos of {', '.join(views)}. {help_text}, or leave such sessions "
-        "out with --skip",
+        f"{'; '.join(problems[:_MAX_ROWS])}; expected videos of {', '.join(views)}. {help_text}, or leave such "
+        "sessions out with --skip",
         code="missing-view",
         session=first,
         view=missing[0],
@@ -228,8 +230,8 @@ def _check_names_in_project(plan: Plan) -> None:
             parts = rule.split(f"{session}_{view}")
             if parts is None or (parts.session, parts.view) != (session, view) or "/" in session or "\\" in session:
                 raise InputError(
-                    f"session {session!r}, view {view!r}: the name {session}_{view} would be read as another session or "
-                    "view. Rename the session or the view",
+                    f"session {session!r}, view {view!r}: the name {session}_{view} would be read as another session "
+                    "or view. Rename the session or the view",
                     code="bad-name",
                     session=session,
                     view=view,
@@ -255,10 +257,10 @@ def _fill(
     nothing = np.zeros((0, len(options.keypoint_names)))
     for view in plan.view_names:
         points = np.zeros((*nothing.shape, 2))
-        write_labels(
-            folder / f"CollectedData_{view}.csv", [], options.keypoint_names, points, nothing, scorer=SCORER
-        )
-    shapes = sorted((size for by_view in sizes.values() for size in by_view.values()), key=lambda size: size[0] / size[1])
+        write_labels(folder / f"CollectedData_{view}.csv", [], options.keypoint_names, points, nothing, scorer=SCORER)
+    shapes = sorted(
+        (size for by_view in sizes.values() for size in by_view.values()), key=lambda size: size[0] / size[1]
+    )
     write_project_config(
         folder / "config.yaml",
         comment="Project of mvtrain init. World unit: that of the calibration." if rigs else "Project of mvtrain init.",
@@ -300,7 +302,9 @@ def _num_calibrated(plan: Plan, rigs: Mapping[str | None, RigFile]) -> int:
 
 def _put(source: Path, target: Path, *, copy: bool) -> None:
     """Copy or link a file."""
-    put: Callable[[Path, Path], object] = shutil.copyfile if copy else lambda path, link: link.symlink_to(path.resolve())
+    put: Callable[[Path, Path], object] = (
+        shutil.copyfile if copy else lambda path, link: link.symlink_to(path.resolve())
+    )
     try:
         put(source, target)
     except OSError as error:
@@ -320,9 +324,7 @@ def _print_plan(
     table = Table("session", *plan.view_names, "calibration", box=None)
     for session, videos in plan.videos.items():
         rig = rigs.get(session, rigs.get(None))
-        cells = [
-            f"{path.name} ({sizes[session][view][0]}x{sizes[session][view][1]})" for view, path in videos.items()
-        ]
+        cells = [f"{path.name} ({sizes[session][view][0]}x{sizes[session][view][1]})" for view, path in videos.items()]
         table.add_row(session, *cells, "none" if rig is None else rig.path.name)
     console.print(table)
     for problem in plan.left_out:

@@ -59,7 +59,8 @@ class SessionChoice:
     """Chosen frames of a session.
 
     Attributes:
-        session: Session with its videos.
+        session: Session.
+        videos: Its videos, in the order of the views.
         frames: Chosen frames, by frame number.
         num_candidates: Number of frames that were looked at.
         faults: Number of candidates that were left out, by reason.
@@ -68,6 +69,7 @@ class SessionChoice:
     """
 
     session: Session
+    videos: tuple[Video, ...]
     frames: tuple[ChosenFrame, ...]
     num_candidates: int
     faults: Counter[str]
@@ -79,6 +81,11 @@ def share_frames(num_frames: int, num_sessions: int) -> list[int]:
     """Return how many frames each session gives: as evenly as possible, spread over the list if there are too few."""
     places = np.arange(num_frames) * num_sessions // max(1, num_frames)
     return [int(count) for count in np.bincount(places, minlength=num_sessions)]
+
+
+def common_length(videos: Sequence[Video]) -> int:
+    """Return the number of frames up to the end of the shortest video."""
+    return min(video.num_frames for video in videos)
 
 
 def choose_in_session(
@@ -106,7 +113,7 @@ def choose_in_session(
         The choice, with fewer frames where all others are unusable or near-duplicates; and the known frames with the
         chosen ones.
     """
-    length = min(video.num_frames for video in videos)
+    length = common_length(videos)
     most = min(_MOST, max(_LEAST, _PER_FRAME * num_frames))
     if features is not None:
         most = max(min(most, _MOST_WITH_BACKBONE), num_frames)
@@ -131,13 +138,13 @@ def choose_in_session(
     ]
     choice = SessionChoice(
         session=session,
+        videos=tuple(videos),
         frames=tuple(sorted(frames, key=lambda frame: frame.frame)),
         num_candidates=len(numbers),
         faults=Counter(REASONS[fault] for fault in worst if fault < len(REASONS)),
         num_twins=chosen.num_twins,
         ignored=tuple(
-            f"{session.name}: {share:.0%} of the images of view {videos[view].path.stem.removeprefix(f'{session.name}_')} "
-            f"are {reason}, so this is not counted as a fault of a frame"
+            f"{videos[view].path.name}: {share:.0%} of the images are {reason}, so that this is not counted as a fault"
             for (reason, view), share in ignored.items()
         ),
     )

@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from mvgeom import boxes as box_functions
-from mvtrain.project.labels_3d import complete_labels, triangulate_labels
 from mvtrain.project.label_tables import frame_of_row
+from mvtrain.project.labels_3d import complete_labels, triangulate_labels
 from mvtrain.project.names import frame_number
 from mvtrain.project.project import Project
 
@@ -61,8 +61,8 @@ def find_subject_boxes(project: Project, *, margin: float) -> SubjectBoxes:
     typical = _typical_sides(project, np.where(enough, tight[..., 2], np.nan))
     side = np.fmax(tight[..., 2], np.where(enough, _SMALLEST, 1.0) * typical)[..., None]
     grown = np.concatenate([tight[..., :2] + (tight[..., 2:] - side) / 2, side, side], axis=-1)
-    has_box = present & (sources < 2)
-    for row, view in zip(*np.nonzero(present & (sources == 2)), strict=True):
+    has_box = np.asarray(present & (sources < 2))
+    for row, view in zip(*np.nonzero(np.asarray(present & (sources == 2))), strict=True):
         nearest = _nearest_row(project, has_box[:, view], int(row))
         if nearest is None:
             sources[row, view] = 3
@@ -70,9 +70,7 @@ def find_subject_boxes(project: Project, *, margin: float) -> SubjectBoxes:
         else:
             grown[row, view] = grown[nearest, view]
     inside = _move_inside(grown, project.file_sizes.astype(np.float64))
-    return SubjectBoxes(
-        boxes=np.where(present[..., None], inside, np.nan), sources=np.where(present, sources, -1)
-    )
+    return SubjectBoxes(boxes=np.where(present[..., None], inside, np.nan), sources=np.where(present, sources, -1))
 
 
 def _typical_sides(project: Project, sides: np.ndarray) -> np.ndarray:
