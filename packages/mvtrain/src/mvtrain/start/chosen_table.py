@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mvgeom.files import read_text, write_text
+from mvtrain.project.writer import image_name
 
 CHOSEN_FRAMES = "frames.csv"
 
-_COLUMNS = ("session", "frame", "time_s", "order", "novelty", "features")
+_COLUMNS = ("image", "session", "frame", "time_s", "order", "novelty", "features")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,5 +56,6 @@ def add_to_table(root: Path, frames: Sequence[ChosenFrame], features: str) -> No
     for frame in frames:
         time = "" if frame.time is None else f"{frame.time:.3f}"
         novelty = f"{frame.novelty:.3f}" if math.isfinite(frame.novelty) else ""
-        writer.writerow([frame.session, frame.frame, time, frame.order, novelty, features])
+        image = image_name(frame.session, None, frame.frame)
+        writer.writerow([image, frame.session, frame.frame, time, frame.order, novelty, features])
     write_text(path, (read_text(path) if path.exists() else "") + text.getvalue())

@@ -55,14 +55,14 @@ def find_subject_boxes(project: Project, *, margin: float) -> SubjectBoxes:
     points = np.concatenate([project.points, completed.points], axis=2)
     num_placed = np.isfinite(completed.points).all(-1).sum(-1)
     tight = np.asarray(box_functions.from_keypoints(points, margin=margin, aspect=1.0))
-    present = (project.file_sizes > 0).all(-1)
+    present = np.asarray((project.file_sizes > 0).all(-1))
     sources = np.where(own.any(-1), 0, np.where(num_placed > 0, 1, 2))
-    enough = num_placed >= _ENOUGH * own.shape[-1]
+    enough = np.asarray(num_placed >= _ENOUGH * own.shape[-1])
     typical = _typical_sides(project, np.where(enough, tight[..., 2], np.nan))
     side = np.fmax(tight[..., 2], np.where(enough, _SMALLEST, 1.0) * typical)[..., None]
     grown = np.concatenate([tight[..., :2] + (tight[..., 2:] - side) / 2, side, side], axis=-1)
-    has_box = np.asarray(present & (sources < 2))
-    for row, view in zip(*np.nonzero(np.asarray(present & (sources == 2))), strict=True):
+    has_box = present & (sources < 2)
+    for row, view in zip(*np.nonzero(present & (sources == 2)), strict=True):
         nearest = _nearest_row(project, has_box[:, view], int(row))
         if nearest is None:
             sources[row, view] = 3
