@@ -256,24 +256,36 @@ def test_nothing_is_left_of_an_attempt_that_fails(tmp_path: Path, monkeypatch: p
 
 def test_a_video_that_ends_early(tmp_path: Path) -> None:
     project = make_project(tmp_path)
-    path = tmp_path / "raw" / "mouse_left.mp4"
-    images = make_images(1)
-    write_session(tmp_path / "short", ["x"], [1])
-    write_video(path, images, codec="mp4v")
-    broken = tmp_path / "raw" / "mouse_left.avi"
-    write_video(broken, images, codec="MJPG")
+    broken = write_video(tmp_path / "raw" / "mouse_left.avi", make_images(1), codec="MJPG")
     cut_off(broken, 0.5)
-    link = project / "videos" / "mouse_left.mp4"
-    link.unlink()
+    (project / "videos" / "mouse_left.mp4").unlink()
     (project / "videos" / "mouse_left.avi").symlink_to(broken)
     run(project, 10)
     assert max(chosen_numbers(project)) < 65
 
 
+def test_labels_that_are_written_meanwhile_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = make_project(tmp_path)
+    run(project, 3)
+    write_images, label = command.write_images, ",7.50,2.25,2,,,0"
+
+    def somebody_labels(images: Any, advance: Any) -> None:
+        for view in VIEWS:
+            path = project / f"CollectedData_{view}.csv"
+            lines = path.read_text().splitlines()
+            lines[3] = lines[3].split(",")[0] + label
+            path.write_text("\n".join(lines) + "\n")
+        write_images(images, advance)
+
+    monkeypatch.setattr(command, "write_images", somebody_labels)
+    run(project, 2)
+    for view in VIEWS:
+        assert rows_of(project, view)[0].endswith(label)
+        assert len(rows_of(project, view)) == 5
+
+
 def test_crops_are_refused(tmp_path: Path) -> None:
     project = make_project(tmp_path)
-    with (project / "config.yaml").open("a") as file:
-        file.write("")
     config = load_config(project / "config.yaml", ["data.bbox_file=[a.csv,b.csv]"])
     with raises_input("bad-value", key="data.bbox_file"):
         add_frames(config, FramesOptions(num_frames=1), quiet())

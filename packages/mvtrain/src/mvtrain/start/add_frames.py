@@ -100,7 +100,7 @@ def add_frames(config: Config, options: FramesOptions, console: Console) -> None
         _print_choices(choices, console)
         chosen = [frame for choice in choices for frame in choice.frames]
         if chosen and not options.dry_run:
-            _write(rows, choices, console)
+            _write(config, rows, choices, console)
             add_to_table(rows.root, chosen, name)
     if len(chosen) < options.num_frames:
         console.print(
@@ -203,7 +203,7 @@ def _choose(
     return choices
 
 
-def _write(rows: FrameRows, choices: Sequence[SessionChoice], console: Console) -> None:
+def _write(config: Config, rows: FrameRows, choices: Sequence[SessionChoice], console: Console) -> None:
     """Write the images into a temporary folder, move them to their places, and append the rows."""
     for leftover in rows.root.glob(".frames-*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -225,7 +225,11 @@ def _write(rows: FrameRows, choices: Sequence[SessionChoice], console: Console) 
             target = rows.root / name
             target.parent.mkdir(parents=True, exist_ok=True)
             (unfinished / name).replace(target)
-        append_frames(rows, names)
+        # Read again, because labeling may have gone on for minutes.
+        now = read_frame_rows(config)
+        frames = [(choice.session.name, frame.frame) for choice in choices for frame in choice.frames]
+        there = set(now.frames())
+        append_frames(now, [by_view for frame, by_view in zip(frames, names, strict=True) if frame not in there])
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
