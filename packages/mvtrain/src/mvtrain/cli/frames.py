@@ -19,7 +19,7 @@ def frames(
         list[str] | None, typer.Option(metavar="NAME", help="Take frames of this session only; repeat for several.")
     ] = None,
     videos: Annotated[
-        list[Path] | None, typer.Option(help="Folder of videos <session>_<view>.mp4. Default: the project's.")
+        list[Path] | None, typer.Option(help="Folder of videos `<session>_<view>.mp4`. Default: the project's.")
     ] = None,
     run: Annotated[
         Path | None,

@@ -27,7 +27,7 @@ def init(
     ] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(help="Calibration of any format that mvgeom reads, or folder of <session>.toml. Default: no 3D."),
+        typer.Option(help="Calibration of any format that mvgeom reads, or folder of `<session>.toml`. Default: no 3D."),
     ] = None,
     cameras: Annotated[
         str | None,
@@ -41,7 +41,7 @@ def init(
     ] = None,
     pattern: Annotated[
         str | None,
-        typer.Option(help="How names tell session and view; / stands between folders. Default: <session>_<view>."),
+        typer.Option(help="How names tell session and view; / stands between folders. Default: `<session>_<view>`."),
     ] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Copy the videos into the project instead of links.")] = False,
     skip: Annotated[
