@@ -27,7 +27,9 @@ def init(
     ] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(help="Calibration of any format that mvgeom reads, or folder of `<session>.toml`. Default: no 3D."),
+        typer.Option(
+            help="Calibration of any format that mvgeom reads, or folder of `<session>.toml`. Default: no 3D."
+        ),
     ] = None,
     cameras: Annotated[
         str | None,

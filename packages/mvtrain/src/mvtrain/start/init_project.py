@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,25 +15,14 @@ from mvgeom.errors import InputError
 from mvtrain.config import load_config
 from mvtrain.config.generated import write_project_config
 from mvtrain.project.frame_rows import read_frame_rows
-from mvtrain.project.names import DEFAULT_PATTERN, pattern_rule
 from mvtrain.project.writer import write_labels
 from mvtrain.runtime.folders import new_folder
 from mvtrain.start.rig_files import RigFile, check_views, read_rigs, save_rig, video_size, with_sizes
-from mvtrain.start.video_names import (
-    NamedVideo,
-    VideoInput,
-    find_videos,
-    natural_key,
-    pattern_depth,
-    read_name,
-    suggest_pattern,
-)
+from mvtrain.start.session_plan import Plan, plan_sessions
+from mvtrain.start.video_names import VideoInput
 
 SCORER = "mvtrain"
 """Scorer in the label tables of new projects."""
-
-_MAX_ROWS = 30
-"""Rows of the table of names that do not fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,21 +54,6 @@ class InitOptions:
     dry_run: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Plan:
-    """Reading of the videos.
-
-    Attributes:
-        view_names: V names of the views.
-        videos: Path of each video by session and view; every session has all views.
-        left_out: Messages about videos and sessions that are left out.
-    """
-
-    view_names: tuple[str, ...]
-    videos: dict[str, dict[str, Path]]
-    left_out: tuple[str, ...]
-
-
 def init_project(sources: Sequence[VideoInput], options: InitOptions, console: Console) -> None:
     """Read the names of videos, and write a project folder, completely or not at all.
 
@@ -96,9 +69,15 @@ def init_project(sources: Sequence[VideoInput], options: InitOptions, console: C
             path=options.output,
         )
     rigs = {} if options.calibration is None else read_rigs(options.calibration, options.cameras)
-    plan = plan_sessions(sources, options, rigs, console)
+    plan = plan_sessions(
+        sources,
+        cameras=tuple(dict.fromkeys(name for rig in rigs.values() for name in rig.cameras.names)),
+        view_names=options.view_names,
+        pattern=options.pattern,
+        skip=options.skip,
+        console=console,
+    )
     check_views(rigs, list(plan.videos), plan.view_names)
-    _check_names_in_project(plan)
     sizes = {
         session: {view: video_size(path) for view, path in videos.items()} for session, videos in plan.videos.items()
     }
@@ -109,133 +88,6 @@ def init_project(sources: Sequence[VideoInput], options: InitOptions, console: C
     with new_folder(options.output) as folder:
         _fill(folder, plan, sizes, rigs, options)
     _print_end(plan, rigs, options, console)
-
-
-def plan_sessions(
-    sources: Sequence[VideoInput], options: InitOptions, rigs: Mapping[str | None, RigFile], console: Console
-) -> Plan:
-    """Read session and view of every video from its name.
-
-    Raises:
-        InputError: As for `init_project`.
-    """
-    cameras = tuple(dict.fromkeys(name for rig in rigs.values() for name in rig.cameras.names))
-    known = options.view_names or cameras
-    pattern = options.pattern or DEFAULT_PATTERN
-    rule, depth = pattern_rule(pattern, known), pattern_depth(pattern)
-    paths = {path.absolute(): source.view for source in sources for path in find_videos(source)}
-    named = [read_name(path, view, rule, depth) for path, view in paths.items()]
-    unfit = [video for video in named if video.view is None]
-    if unfit and (not options.skip or len(unfit) == len(named)):
-        free = [video.path for video, view in zip(named, paths.values(), strict=True) if view is None]
-        raise _unfit_names(unfit, pattern, known, suggest_pattern(free, known), cameras, console)
-    sessions: dict[str, dict[str, Path]] = defaultdict(dict)
-    for video in named:
-        if video.session is None or video.view is None:
-            continue
-        other = sessions[video.session].setdefault(video.view, video.path)
-        if other != video.path:
-            raise InputError(
-                f"session {video.session!r}: two videos of view {video.view}, found {other} and {video.path}. Give "
-                "only one of them, or describe the names with --pattern",
-                code="duplicate-name",
-                session=video.session,
-                view=video.view,
-                paths=(other, video.path),
-            )
-    found = {view for videos in sessions.values() for view in videos}
-    views = tuple(view for view in known if view in found) or tuple(sorted(found, key=natural_key))
-    if options.view_names:
-        views = options.view_names
-    complete = {
-        name: sessions[name] for name in sorted(sessions, key=natural_key) if set(views) <= sessions[name].keys()
-    }
-    problems = [
-        f"session {name!r} has no video of view {', '.join(view for view in views if view not in videos)}"
-        for name, videos in sessions.items()
-        if name not in complete
-    ]
-    if not complete or (problems and not options.skip):
-        raise _incomplete_sessions(problems, sessions, views, suggest_pattern(list(paths), known), pattern)
-    outside = [f"{video.path}: the name does not fit {pattern}" for video in unfit]
-    return Plan(
-        view_names=views,
-        videos={name: {view: videos[view] for view in views} for name, videos in complete.items()},
-        left_out=(*outside, *problems),
-    )
-
-
-def _unfit_names(
-    unfit: Sequence[NamedVideo],
-    pattern: str,
-    known: Sequence[str],
-    suggestion: str | None,
-    cameras: Sequence[str],
-    console: Console,
-) -> InputError:
-    """Print a table of the names that do not fit, and return the error with the option that helps."""
-    table = Table("video", "problem", title=f"names that do not fit {pattern}", title_justify="left", box=None)
-    free = pattern_rule(pattern)
-    for video in unfit[:_MAX_ROWS]:
-        read = read_name(video.path, None, free, pattern_depth(pattern))
-        problem = "no session and view" if read.view is None else f"no view named {read.view}"
-        table.add_row(video.path.name, problem)
-    if len(unfit) > _MAX_ROWS:
-        table.add_row(f"... and {len(unfit) - _MAX_ROWS} more", "")
-    console.print(table)
-    if known:
-        console.print(f"known views: {', '.join(known)}", soft_wrap=True)
-    if suggestion is not None:
-        help_text = f"All names fit --pattern '{suggestion}'"
-    else:
-        help_text = "Describe the names with --pattern, or give the videos of each view with --view NAME=PATH"
-        help_text += ", or name the cameras of the views with --cameras VIEW=CAMERA,..." if cameras else ""
-    return InputError(
-        f"{unfit[0].path}: cannot tell session and view from the name, found {len(unfit)} such names, expected "
-        f"{pattern}{' with a known view' if known else ''}. {help_text}. --skip leaves these videos out",
-        code="bad-name",
-        path=unfit[0].path,
-        found=tuple(video.path.name for video in unfit),
-        suggestion=suggestion,
-    )
-
-
-def _incomplete_sessions(
-    problems: Sequence[str],
-    sessions: Mapping[str, Mapping[str, Path]],
-    views: Sequence[str],
-    suggestion: str | None,
-    pattern: str,
-) -> InputError:
-    """Return the error for sessions that lack a view."""
-    first = next(name for name, videos in sessions.items() if not set(views) <= videos.keys())
-    missing = [view for view in views if view not in sessions[first]]
-    help_text = f"All names fit --pattern '{suggestion}'" if suggestion not in (None, pattern) else "Give the videos"
-    return InputError(
-        f"{'; '.join(problems[:_MAX_ROWS])}; expected videos of {', '.join(views)}. {help_text}, or leave such "
-        "sessions out with --skip",
-        code="missing-view",
-        session=first,
-        view=missing[0],
-        expected=tuple(views),
-        suggestion=suggestion,
-    )
-
-
-def _check_names_in_project(plan: Plan) -> None:
-    """Check that the project's own names, `<session>_<view>`, are read as the same sessions and views."""
-    rule = pattern_rule(DEFAULT_PATTERN, plan.view_names)
-    for session in plan.videos:
-        for view in plan.view_names:
-            parts = rule.split(f"{session}_{view}")
-            if parts is None or (parts.session, parts.view) != (session, view) or "/" in session or "\\" in session:
-                raise InputError(
-                    f"session {session!r}, view {view!r}: the name {session}_{view} would be read as another session "
-                    "or view. Rename the session or the view",
-                    code="bad-name",
-                    session=session,
-                    view=view,
-                )
 
 
 def _fill(
