@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from helpers.errors import raises_input
-from helpers.videos import cut_off, damage_frames, moving_dot, write_video
+from helpers.videos import cut_off, damage_frames, moving_dot, write_session, write_video
 from mvtrain.predict.video import count_frames, open_video, read_frames
 
 CODECS = {"MJPG": ".avi", "mp4v": ".mp4"}
