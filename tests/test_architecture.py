@@ -31,6 +31,7 @@ LAYERS = (
     "check",
     "report",
     "exchange",
+    "start",
     "export",
     "api",
     "cli",

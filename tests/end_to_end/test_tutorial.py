@@ -4,48 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.page_commands import BLOCK, run_script, script
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "tutorial.md"
 WHEEL = "MVTRAIN_TUTORIAL_WHEEL"
 """Names a wheel of pose2sim that is there already; without it pip downloads one."""
-
-BLOCK = re.compile(r"(?:<!-- exit status (\d+) -->\n)?```bash\n(.*?)```", re.DOTALL)
-
-
-def script(page: str) -> str:
-    """All blocks as one script that stops at the first one whose last command ends with another status than it should.
-
-    `uv run` is left out: the test's own environment has the commands, and uv would build another one.
-    """
-    parts = []
-    for number, (status, block) in enumerate(BLOCK.findall(page), start=1):
-        commands = re.sub(r"^uv run ", "", block, flags=re.MULTILINE)
-        parts.append(
-            f"{commands}status=$?\n[ $status -eq {status or 0} ] || {{ echo block {number}: $status; exit 99; }}\n"
-        )
-    return "\n".join(parts)
-
-
-def run_script(folder: Path, text: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run in `folder`, where examples/ is the checkout's."""
-    (folder / "examples").symlink_to(ROOT / "examples")
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return subprocess.run(
-        ["bash", "-c", text],
-        cwd=folder,
-        env={**os.environ, "PATH": path, "COLUMNS": "120", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def medians(run: Path, which: str) -> tuple[float, float]:

@@ -21,6 +21,16 @@ WITH_THE_RUN = {"missing", "folder"}
 ARGUMENTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "fit config": (("fit", "{path}", "--dry-run"), {"project config", "run config"}),
     "fit --resume": (("fit", "--resume", "{path}"), {"run"}),
+    "init videos": (
+        ("init", "{path}", "--keypoints", "a,b", "-o", "{new}"),
+        {"video", "folder-of-videos", "project", "*folder", "missing"},
+    ),
+    "init --calibration": (
+        ("init", "{videos}", "--keypoints", "a,b", "-o", "{new}", "--calibration", "{path}"),
+        {"calibration", "*folder", "file", "binary", "*yaml", "hdf5"},
+    ),
+    "frames project": (("frames", "{path}"), {"project", "project config"}),
+    "crop project": (("crop", "{path}", "-o", "{new}"), {"project", "project config"}),
     "check config": (("check", "{path}"), {"project config", "run config"}),
     "predict run": (("predict", "{path}", "{videos}"), {"run"}),
     "predict input": (("predict", "{run}", "{path}"), {"video", "folder-of-videos", *PROJECTS, *WITH_THE_RUN}),

@@ -342,7 +342,6 @@ def test_hardware(tmp_path: Path, text: str, hardware: tuple[str, int | str]) ->
             "excluded-options",
             "training.lr_scheduler_params.multisteplr.milestones",
         ),
-        ("training: {patch_mask: {final_ratio: 0.5}}", "missing-field", "training.patch_mask.final_ratio"),
         (
             "training: {patch_mask: {init_epoch: 9, final_epoch: 5}}",
             "bad-value",

@@ -293,10 +293,16 @@ def test_views_can_be_hidden_without_patches(tmp_path: Path) -> None:
     assert made.mask_ratio(5) == 0
 
 
+def test_masks_without_lengths_follow_the_run(tmp_path: Path) -> None:
+    made = schedules_of(tmp_path, {"max_epochs": 50, "patch_mask": {"view_ratio": 0.2, "clear_share": 0.2}})
+    assert [made.view_ratio(epoch) for epoch in (9.9, 15, 20, 39.9, 40)] == pytest.approx([0, 0.1, 0.2, 0.2, 0])
+    only_start = schedules_of(tmp_path, {"max_epochs": 50, "patch_mask": {"init_epoch": 30, "final_ratio": 0.5}})
+    assert [only_start.mask_ratio(epoch) for epoch in (29.9, 30)] == [0, 0.5]
+
+
 @pytest.mark.parametrize(
     ("patch_mask", "code", "key"),
     [
-        ({"view_ratio": 0.5}, "missing-field", "view_ratio"),
         ({"view_ratio": 1.5, "final_epoch": 3}, "bad-value", "view_ratio"),
         ({"mode": "blocks"}, "bad-value", "mode"),
         ({"init_epoch": 3, "final_step": 30, "final_ratio": 0.5}, "excluded-options", "init_epoch"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from helpers.errors import raises_input
-from helpers.videos import cut_off, damage_frames, moving_dot, write_video
+from helpers.videos import cut_off, damage_frames, moving_dot, write_session, write_video
 from mvgeom.videos import count_frames, open_video, read_frames
 
 CODECS = {"MJPG": ".avi", "mp4v": ".mp4"}
@@ -104,3 +104,17 @@ def test_files_that_are_not_videos_are_refused(tmp_path: Path) -> None:
     ):
         with raises_input(code, path=tmp_path / name):
             open_video(tmp_path / name)
+
+
+def test_frames_that_are_not_wanted_are_none(tmp_path: Path) -> None:
+    (path,) = write_session(tmp_path, ["top"], [9])
+    video = open_video(path)
+    every = list(read_frames(video))
+    for start in (0, 4):
+        some = list(read_frames(video, start, is_wanted={2, 5, 6}.__contains__))
+        assert [number for number, image in enumerate(some, start) if image is not None] == [
+            number for number in (2, 5, 6) if number >= start
+        ]
+        assert all(
+            np.array_equal(image, every[number]) for number, image in enumerate(some, start) if image is not None
+        )

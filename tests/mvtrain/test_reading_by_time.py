@@ -35,6 +35,8 @@ from mvtrain.predict.tracking import TrackedFrame, TrackState, track_frames
 from mvtrain.predict.video_batches import Status, read_video_batches
 from mvtrain.predict.video_boxes import read_crops
 from mvtrain.runtime.interruption import Interruption
+from mvtrain.start.add_frames import extract_frames
+from mvtrain.start.candidates import scan_candidates
 
 VIEWS = ("top", "left", "right")
 LENGTH = 20
@@ -210,6 +212,19 @@ def read_boards(paths: list[Path], out: Path) -> Rows:
     return [[read_number(each.get(frame)) for frame in range(num_frames)] for each in found]
 
 
+def read_to_choose(paths: list[Path], out: Path) -> Rows:
+    """Every frame is a candidate; those that a view can show are extracted."""
+    videos, _ = open_videos(make_job(paths, out))
+    num_frames = max(video.end for video in videos)
+    readable = scan_candidates(videos, np.arange(num_frames), num_frames, None, lambda _: None).appearance.readable
+    rows: Rows = []
+    for view, video in enumerate(videos):
+        targets = {int(frame): out / f"{view}_{frame}.png" for frame in np.flatnonzero(readable[:, view])}
+        extract_frames(video, targets, lambda: None)
+        rows.append([read_number(cv2.imread(str(targets[n]))) if n in targets else None for n in range(num_frames)])
+    return rows
+
+
 READERS: dict[str, tuple[Callable[[list[Path], Path], Rows], tuple[str, ...]]] = {
     "mvtrain predict": (
         read_for_prediction,
@@ -219,6 +234,7 @@ READERS: dict[str, tuple[Callable[[list[Path], Path], Rows], tuple[str, ...]]] =
     "mvtrain predict --track": (read_for_tracking, ("predict/tracking.py",)),
     "mvtrain predict --overlay": (read_drawn_videos, ("predict/overlay.py",)),
     "mvtrain import": (read_for_import, ("exchange/media.py", "exchange/video_times.py")),
+    "mvtrain frames": (read_to_choose, ("start/candidates.py", "start/add_frames.py")),
     "mvgeom calibrate": (read_boards, ("calibration/sources.py",)),
 }
 """Readers of several videos, and the modules that read them."""
@@ -228,6 +244,7 @@ ONE_VIDEO = {
     "predict/run_predict.py": "check of the headers",
     "exchange/crop_boxes.py": "the size",
     "exchange/stored_pixels.py": "the size",
+    "start/init_project.py": "the size",
 }
 """Modules that take from a video what does not depend on other videos."""
 

@@ -188,7 +188,9 @@ def match_videos(videos: Sequence[Video], names: Sequence[str] | None = None) ->
     return tuple(replace(video, frames=frames) for video, frames in zip(videos, matched, strict=True))
 
 
-def read_frames(video: Video, start: int = 0, *, step: int = 1) -> Generator[np.ndarray | None]:
+def read_frames(
+    video: Video, start: int = 0, *, is_wanted: Callable[[int], bool] | None = None
+) -> Generator[np.ndarray | None]:
     """Yield the images frame by frame: (H, W, 3) uint8 BGR as OpenCV gives them.
 
     None stands for an image that cannot be decoded, and for a frame of which the video has no image (see
@@ -198,19 +200,19 @@ def read_frames(video: Video, start: int = 0, *, step: int = 1) -> Generator[np.
     Args:
         video: Video to read.
         start: Number of the first frame to yield; those before are decoded and dropped, because seeking is not exact.
-        step: Interval of the frames that are wanted, those of the numbers 0, step, ...; None stands for the others.
+        is_wanted: Function of a frame's number; None stands for frames that are not wanted, without the cost of
+            converting their colors. Without the function all are.
 
     Raises:
         InputError: An image has another size than the video.
     """
+    wanted = is_wanted or (lambda _: True)
     if video.frames is None:
-        yield from _read_images(video, start, lambda number: number % step == 0)
+        yield from _read_images(video, start, wanted)
         return
     next_frame, first = start, int(np.searchsorted(video.frames, start))
     frames = video.frames.tolist()
-    with closing(
-        _read_images(video, first, lambda number: number < len(frames) and frames[number] % step == 0)
-    ) as images:
+    with closing(_read_images(video, first, lambda number: number < len(frames) and wanted(frames[number]))) as images:
         for frame, image in zip(frames[first:], images, strict=False):
             for _ in range(next_frame, frame):
                 yield None

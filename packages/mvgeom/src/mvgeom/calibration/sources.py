@@ -122,8 +122,8 @@ def read_frames(source: Source) -> Iterator[tuple[int, Image]]:
                 )
             yield number, photograph
         return
-    found = False
-    for number, image in enumerate(read_video_frames(source.matched or _open_video(source), step=source.step)):
+    found, video = False, source.matched or _open_video(source)
+    for number, image in enumerate(read_video_frames(video, is_wanted=lambda frame: frame % source.step == 0)):
         if image is not None:
             found = True
             yield number, np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8)

@@ -21,7 +21,7 @@ From held-out frames to the nearest training frame it is 0.15 in the median on h
 generated project (1/15 s) and 0.58 on one with frames 1/2 s apart; docs/check.md has more.
 """
 
-_FLOOR = 0.5
+FLOOR = 0.5
 """Difference in gray levels below which thumbnails are the same, whatever the typical distance."""
 
 _ENOUGH_FRAMES = 5
@@ -71,12 +71,12 @@ def find_near_duplicates(
     """
     pixels = thumbnails.reshape(*thumbnails.shape[:2], -1).astype(np.float64)
     units = np.stack([_units(pixels[:, v], readable[:, v], sessions) for v in range(pixels.shape[1])], axis=1)
-    units = np.maximum(units, _FLOOR / near)
+    units = np.maximum(units, FLOOR / near)
     held = np.concatenate([split.validation, split.test])
     found = []
     for start in range(0, len(held) if len(split.train) else 0, _CHUNK):
         rows = held[start : start + _CHUNK]
-        distances = _distances(pixels, units, readable, rows, split.train)
+        distances = image_distances(pixels, units, readable, rows, split.train)
         nearest = distances.argmin(axis=1)
         for row, column, distance in zip(rows, nearest, distances.min(axis=1), strict=True):
             if distance <= near:
@@ -101,12 +101,12 @@ def _units(pixels: np.ndarray, readable: np.ndarray, sessions: tuple[str, ...]) 
     for session in dict.fromkeys(sessions):
         rows = np.flatnonzero((names == session) & readable)
         if len(rows) >= _ENOUGH_FRAMES:
-            own[session] = _typical_distance(pixels[rows])
-    common = float(np.median(list(own.values()))) if own else _typical_distance(pixels[readable])
+            own[session] = typical_distance(pixels[rows])
+    common = float(np.median(list(own.values()))) if own else typical_distance(pixels[readable])
     return np.array([max(own.get(session, common), _MIN_UNIT * common) for session in sessions])
 
 
-def _typical_distance(pixels: np.ndarray) -> float:
+def typical_distance(pixels: np.ndarray) -> float:
     """Return the root mean square difference of two typical rows of (n, P); 0 for fewer than two rows."""
     if len(pixels) < 2:
         return 0.0
@@ -114,12 +114,19 @@ def _typical_distance(pixels: np.ndarray) -> float:
     return float(np.sqrt(2 * np.median(squares)))
 
 
-def _distances(
+def image_distances(
     pixels: np.ndarray, units: np.ndarray, readable: np.ndarray, rows: np.ndarray, others: np.ndarray
 ) -> np.ndarray:
     """Return the root mean square differences (R, O) over pixels and common views, in the units of the first frame.
 
     They are infinite where two frames have no view in common.
+
+    Args:
+        pixels: (N, V, P) gray levels, or other values that describe an image.
+        units: (N, V) typical difference of two frames, in gray levels.
+        readable: (N, V) False where there is no image.
+        rows: (R,) rows of the first frames.
+        others: (O,) rows of the second frames.
     """
     total, count = np.zeros((len(rows), len(others))), np.zeros((len(rows), len(others)))
     for view in range(pixels.shape[1]):

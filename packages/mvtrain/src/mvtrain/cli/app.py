@@ -10,16 +10,22 @@ from typing import NoReturn
 from mvgeom.cli.entry import create_app, run_program
 from mvtrain.cli.check import check
 from mvtrain.cli.convert import convert
+from mvtrain.cli.crop import crop
 from mvtrain.cli.evaluate import evaluate
 from mvtrain.cli.export import export
 from mvtrain.cli.fit import fit
+from mvtrain.cli.frames import frames
 from mvtrain.cli.import_project import import_project
+from mvtrain.cli.init import init
 from mvtrain.cli.options import replace_old_names
 from mvtrain.cli.predict import predict
 from mvtrain.cli.report import report
 from mvtrain.cli.synth import synth
 
 COMMANDS: dict[str, Callable[..., None]] = {
+    "init": init,
+    "frames": frames,
+    "crop": crop,
     "fit": fit,
     "check": check,
     "predict": predict,

@@ -18,6 +18,8 @@ __all__ = [
     "check_predict_inputs",
     "check_run",
     "check_sources",
+    "check_videos",
+    "find_project_config",
 ]
 
 _KINDS = {
@@ -122,6 +124,55 @@ def check_labeled_project(path: Path | None) -> None:
     steps["file"] = default
     right = ("yaml", "folder", "folder-of-tables", "run", "run-config", "project")
     _check(path, "a labeled project", default, right, steps)
+
+
+def find_project_config(path: Path, command: str) -> Path:
+    """Return the config file of a project, given by itself or by its folder.
+
+    Args:
+        path: Project folder or config file.
+        command: Name of the command, for messages.
+
+    Raises:
+        InputError: `missing-file`; `unsupported-file`, if the path is certainly something else; `not-a-project`, if a
+            folder has no config.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder.", code="missing-file", path=path)
+    steps = _import_steps()
+    steps["project-table"] = f"Give the project: mvtrain {command} {path.parent}"
+    steps["run"] = steps["run-config"] = f"Give the project that the run was trained on to mvtrain {command}."
+    steps["video"] = steps["folder-of-videos"] = "Start a project with: mvtrain init {path}"
+    default = f"Give the folder of a project to mvtrain {command}; mvtrain init starts one."
+    steps["file"] = default
+    _check(path, "a project", default, ("yaml", "project", "folder", "folder-of-tables"), steps)
+    config = path / "config.yaml" if path.is_dir() else path
+    if not config.is_file():
+        raise InputError(
+            f"{path}: not a project: there is no config.yaml. Start one with mvtrain init.",
+            code="not-a-project",
+            path=path,
+        )
+    return config
+
+
+def check_videos(paths: Iterable[Path]) -> None:
+    """Check videos and folders of videos given to `mvtrain init`; patterns are left to it.
+
+    Raises:
+        InputError: `unsupported-file`, if a path is certainly something else.
+    """
+    default = "Give videos or their folder to mvtrain init."
+    steps = {
+        **_import_steps(),
+        "calibration": "Give calibrations with --calibration.",
+        "project": "It is a project already: mvtrain frames {path}",
+        "file": default,
+    }
+    right = ("video", "folder", "folder-of-images", "folder-of-tables", "folder-of-json", "run")
+    for path in paths:
+        if path.exists() and not has_files(path, VIDEO_SUFFIXES):
+            _check(path, "videos", default, right, steps)
 
 
 def check_options(*, calibration: Path | None = None, boxes: Path | None = None) -> None:

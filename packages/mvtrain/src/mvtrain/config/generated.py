@@ -24,13 +24,14 @@ def write_project_config(
     view_names: Sequence[str],
     keypoint_names: Sequence[str],
     skeleton: Sequence[tuple[str, str]],
-    num_frames: int,
+    num_frames: int | None,
     image_size: tuple[int, int],
     num_sessions: int,
     num_calibrated: int,
     with_boxes: bool,
     with_videos: bool,
     more_data: Mapping[str, Any] | None = None,
+    more_model: Mapping[str, Any] | None = None,
     more_eval: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the `config.yaml` of a project folder, with the recommended recipe.
@@ -41,13 +42,15 @@ def write_project_config(
         view_names: V names of the views.
         keypoint_names: K names of the keypoints.
         skeleton: Pairs of keypoints.
-        num_frames: Rows of the label tables, which decide batch size and number of epochs.
+        num_frames: Rows of the label tables, which decide batch size and number of epochs; None where labels are still
+            to come: the number of epochs is then decided when a run starts.
         image_size: Usual width and height of the images in px; the network's input gets this shape.
         num_sessions: Sessions of the project.
         num_calibrated: Number of sessions with a calibration, which decides what is on in 3D.
         with_boxes: True if there are tables `bboxes_<view>.csv`.
         with_videos: True if the folder `videos` has any.
         more_data: Further keys of the section `data`.
+        more_model: Further keys of the section `model`, before the recipe's.
         more_eval: Further keys of the section `eval`.
 
     Raises:
@@ -70,6 +73,7 @@ def write_project_config(
         in_3d=num_calibrated > 0 and len(view_names) > 1,
         everywhere=num_calibrated == num_sessions,
     )
+    recipe["model"] |= more_model or {}
     after: dict[str, Any] = {"predict_vids_after_training": with_videos}
     after |= {"test_videos_directory": "${data.video_dir}"} if with_videos else {}
     document = {"data": {**data, **(more_data or {})}, **recipe, "eval": {**after, **(more_eval or {})}}

@@ -24,22 +24,30 @@ BATCH_SIZE = 8
 STEPS = 3000
 """Optimizer steps of a run; few frames make many epochs of it, many frames few."""
 
+MASK_START, MASK_FULL = 0.2, 0.4
+"""Shares of a run after which masking starts, and has its full share: only when keypoints are found."""
+
 LEAST_EPOCHS, MOST_EPOCHS = 20, 300
 """Bounds of the number of epochs."""
 
 
-def recommended(*, num_frames: int, in_3d: bool, everywhere: bool) -> dict[str, dict[str, Any]]:
+def recommended(*, num_frames: int | None, in_3d: bool, everywhere: bool) -> dict[str, dict[str, Any]]:
     """Return the recommended keys of the sections `training`, `model` and `losses`.
 
     Args:
-        num_frames: Number of labeled frames of the project, of which a fifth is held out.
+        num_frames: Number of labeled frames of the project, of which a fifth is held out; None where they are not
+            labeled yet: the length of a run then follows from the labels that it finds.
         in_3d: True if there are several views, calibrated in at least one session.
         everywhere: True if every session is calibrated: a network with epipolar attention cannot predict others.
     """
-    held_out = 2 * max(1, num_frames // 10)
-    num_train = max(1, num_frames - held_out)
-    batch_size = min(BATCH_SIZE, num_train)
-    max_epochs = epochs_of_budget(-(-num_train // batch_size))
+    batch_size, lengths, mask_lengths = BATCH_SIZE, {}, {}
+    if num_frames is not None:
+        held_out = 2 * max(1, num_frames // 10)
+        num_train = max(1, num_frames - held_out)
+        batch_size = min(BATCH_SIZE, num_train)
+        max_epochs = epochs_of_budget(-(-num_train // batch_size))
+        lengths = {"max_epochs": max_epochs}
+        mask_lengths = {"init_epoch": max_epochs // 5, "final_epoch": 2 * max_epochs // 5}
     return {
         "training": {
             "imgaug": "dlc",
@@ -51,7 +59,7 @@ def recommended(*, num_frames: int, in_3d: bool, everywhere: bool) -> dict[str, 
             "train_prob": 0.8,
             "val_prob": 0.1,
             "unfreezing_epoch": UNFREEZING_EPOCH,
-            "max_epochs": max_epochs,
+            **lengths,
             "optimizer": "AdamW",
             "optimizer_params": {"learning_rate": HEAD_LEARNING_RATE},
             "backbone_learning_rate": BACKBONE_LEARNING_RATE,
@@ -60,8 +68,7 @@ def recommended(*, num_frames: int, in_3d: bool, everywhere: bool) -> dict[str, 
             "uniform_heatmaps_for_nan_keypoints": False,
             # Whole views, not patches; only after the network has learned to find the keypoints.
             "patch_mask": {
-                "init_epoch": max_epochs // 5,
-                "final_epoch": 2 * max_epochs // 5,
+                **mask_lengths,
                 "final_ratio": 0.0,
                 "view_ratio": 0.2,
                 "clear_share": 0.2,

@@ -14,9 +14,9 @@ class PatchMaskConfig:
     """Curriculum of masked patches: init_ratio at the start, then linear to final_ratio at the end, then constant."""
 
     init_epoch: float | None = None
-    """Epoch at which masking starts."""
+    """Epoch at which masking starts; null: the first, and without final_epoch after a fifth of the run."""
     final_epoch: float | None = None
-    """Epoch at which final_ratio is reached."""
+    """Epoch at which final_ratio is reached; null: after two fifths of the run."""
     init_step: int | None = None
     """Optimizer step at which masking starts, in place of init_epoch."""
     final_step: int | None = None
@@ -48,14 +48,6 @@ class PatchMaskConfig:
                     code="bad-value",
                     key=f"training.patch_mask.final_{unit}",
                     found=final,
-                )
-        for key in ("final_ratio", "view_ratio"):
-            if getattr(self, key) > 0 and self.final_epoch is None and self.final_step is None:
-                raise InputError(
-                    f"training.patch_mask.{key} is {getattr(self, key)}, but neither final_epoch nor final_step has a "
-                    "value. Set one of them to the time at which the ratio is reached",
-                    code="missing-field",
-                    key=f"training.patch_mask.{key}",
                 )
 
 

@@ -107,10 +107,18 @@ def find_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tuple[Pa
     return views, tuple(root / name for name in names)
 
 
-def read_tables(view_names: Sequence[str], paths: Sequence[Path], data: DataConfig) -> tuple[LabelTable, ...]:
+def read_tables(
+    view_names: Sequence[str], paths: Sequence[Path], data: DataConfig, *, allow_empty: bool = False
+) -> tuple[LabelTable, ...]:
     """Read one table per view, with the same keypoints and the same frame in every row.
 
     Rows that are empty in every table (some writers put one below the header) are left out.
+
+    Args:
+        view_names: V names of the views.
+        paths: Path of each view's table.
+        data: Section `data` of the config.
+        allow_empty: Allow tables that have a header only, as those of a new project.
 
     Raises:
         InputError: Tables have no rows or differ in keypoints, number of rows, file names, sessions or a `visible`
@@ -164,9 +172,10 @@ def read_tables(view_names: Sequence[str], paths: Sequence[Path], data: DataConf
             found=tuple(len(table) for table in tables),
         )
     named = [row for row in range(len(first)) if any(table.image_names[row] is not None for table in tables)]
-    if not named:
+    if not named and not allow_empty:
         raise InputError(
-            f"no images below the header in {', '.join(str(table.path) for table in tables)}",
+            f"no images below the header in {', '.join(str(table.path) for table in tables)}. Choose frames with "
+            f"mvtrain frames {first.path.parent}, and label them",
             code="empty-file",
             path=first.path,
         )

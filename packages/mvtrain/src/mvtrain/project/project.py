@@ -124,7 +124,16 @@ def read_project(config: Config) -> Project:
     points, visibility = _read_points(tables, uniform=config.training.uniform_heatmaps_for_nan_keypoints)
     if not np.isfinite(points).any():
         raise InputError(
-            f"no label in any of {', '.join(str(table.path) for table in tables)}", code="no-labels", path=root
+            f"no label in any of {', '.join(str(table.path) for table in tables)}. Label frames with mvtrain label "
+            f"{root}",
+            code="no-labels",
+            path=root,
+        )
+    unlabeled = int((~(visibility > 0).any(axis=(1, 2))).sum())
+    if unlabeled:
+        warnings = (
+            *warnings,
+            f"{unlabeled} of {len(visibility)} frames have no label in any view: they are in no split until they do",
         )
     if boxes is None:
         mismatches = size_mismatches(headers.sizes, cameras, view_names)

@@ -23,8 +23,8 @@ class Split:
         train: Rows to train on.
         validation: Rows that choose the best weights.
         test: Rows for the final figures.
-        unused: Rows of the training share that `training.train_frames` leaves out; in no other split, so that figures
-            do not depend on the number of training frames.
+        unused: Rows without any label, and those of the training share that `training.train_frames` leaves out; in no
+            other split, so that figures do not depend on the number of training frames.
     """
 
     train: np.ndarray
@@ -41,7 +41,9 @@ class Split:
 
 
 def split_frames(project: Project, config: Config) -> Split:
-    """Split the frames by `data.split`; the same seed, project and fractions give the same split.
+    """Split the labeled frames by `data.split`; the same seed, project and fractions give the same split.
+
+    Frames that have a label in no view, because they are still to be labeled, are unused.
 
     - random: a random choice of frames. Neighbors in time are nearly equal, so test figures are too good.
     - block: within each session, in file order, the first frames for training, then validation, the last for test.
@@ -59,22 +61,24 @@ def split_frames(project: Project, config: Config) -> Split:
     test = 1.0 - train - validation
     fractions = np.array([train, validation, test if test > 1e-6 else 0.0])
     generator = np.random.default_rng(training.rng_seed_data_pt)
+    labeled = np.flatnonzero(has_labels(project))
+    sessions = [project.sessions[row] for row in labeled]
+    num_frames = len(labeled)
     if config.data.split == "session":
-        sets = _by_session(project.sessions, fractions, generator)
+        sets = _by_session(sessions, fractions, generator)
     elif config.data.split == "block":
-        sets = _by_block(project.sessions, fractions)
+        sets = _by_block(sessions, fractions)
     else:
-        num_frames = len(project.sessions)
         sets = np.empty(num_frames, dtype=np.int64)
         sets[generator.permutation(num_frames)] = np.repeat(np.arange(3), _counts(num_frames, fractions))[:num_frames]
-    _check_not_empty(sets, fractions, config.data.split, len(project.sessions))
-    rows = generator.permutation(np.flatnonzero(sets == 0))
+    _check_not_empty(sets, fractions, config.data.split, num_frames)
+    rows = generator.permutation(labeled[sets == 0])
     kept = _num_kept(len(rows), training.train_frames)
     split = Split(
         train=np.sort(rows[:kept]),
-        validation=np.flatnonzero(sets == 1),
-        test=np.flatnonzero(sets == 2),
-        unused=np.sort(rows[kept:]),
+        validation=labeled[sets == 1],
+        test=labeled[sets == 2],
+        unused=np.sort(np.concatenate([rows[kept:], np.flatnonzero(~has_labels(project))])),
     )
     if not (project.visibility[split.train] == 2).any():
         raise InputError(
@@ -84,6 +88,11 @@ def split_frames(project: Project, config: Config) -> Split:
             split="train",
         )
     return split
+
+
+def has_labels(project: Project) -> np.ndarray:
+    """Return (N,) True for frames with a label, visible or occluded, in at least one view."""
+    return np.asarray((project.visibility > 0).any(axis=(1, 2)))
 
 
 def _counts(total: int, fractions: np.ndarray) -> np.ndarray:

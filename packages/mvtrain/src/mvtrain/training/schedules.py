@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from mvgeom.errors import InputError
 from mvtrain.config import Config, LossConfig
-from mvtrain.config.recommended import default_unfreezing_epoch, epochs_of_budget
+from mvtrain.config.recommended import MASK_FULL, MASK_START, default_unfreezing_epoch, epochs_of_budget
 from mvtrain.losses.heatmap import GRADIENT_SCALES
 from mvtrain.model.masking import MaskingSchedule
 
@@ -194,13 +194,16 @@ def _masking(
     patch_mask = config.training.patch_mask
     if patch_mask is None or patch_mask.final_ratio == patch_mask.view_ratio == 0:
         return None
-    init = epochs(patch_mask.init_epoch, patch_mask.init_step, 0.0)
+    given = any(
+        getattr(patch_mask, key) is not None for key in ("init_epoch", "init_step", "final_epoch", "final_step")
+    )
+    init = epochs(patch_mask.init_epoch, patch_mask.init_step, 0.0 if given else MASK_START * max_epochs)
     share = patch_mask.clear_share
     # Masks up to the end cost accuracy, half of the time they do not, by docs/ablation.md.
     clear = (init + max(init, max_epochs)) / 2 if share is None else max_epochs * (1 - share)
     return MaskingSchedule(
         init=init,
-        final=epochs(patch_mask.final_epoch, patch_mask.final_step, init),
+        final=epochs(patch_mask.final_epoch, patch_mask.final_step, max(init, MASK_FULL * max_epochs)),
         init_ratio=patch_mask.init_ratio,
         final_ratio=patch_mask.final_ratio,
         view_ratio=patch_mask.view_ratio,

@@ -1,0 +1,103 @@
+"""`mvtrain init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mvgeom.errors import InputError
+from mvtrain.cli.options import make_wide_console, split_names
+from mvtrain.cli.path_roles import check_options, check_videos
+
+
+def init(
+    videos: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="VIDEOS...", help="Folders, video files or patterns of them; the name has the view."),
+    ] = None,
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Project folder to write; must not exist.")] = Path(
+        "project"
+    ),
+    keypoints: Annotated[str | None, typer.Option(help="Names of the keypoints, as nose,left_ear,right_ear.")] = None,
+    skeleton: Annotated[
+        Path | None,
+        typer.Option(help="YAML or JSON file with `keypoints` and `skeleton`, or a project's or DeepLabCut's config."),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Calibration of any format that mvgeom reads, or folder of `<session>.toml`. Default: no 3D."
+        ),
+    ] = None,
+    cameras: Annotated[
+        str | None,
+        typer.Option(metavar="VIEW=CAMERA,...", help="Cameras of the calibration that have other names than views."),
+    ] = None,
+    view: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=PATH", help="Videos that are this view; once for each view.")
+    ] = None,
+    views: Annotated[
+        str | None, typer.Option(help="Names of the views in their order, as top,side. Default: the calibration's.")
+    ] = None,
+    pattern: Annotated[
+        str | None,
+        typer.Option(help="How names tell session and view; / stands between folders. Default: `<session>_<view>`."),
+    ] = None,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the videos into the project instead of links.")] = False,
+    skip: Annotated[
+        bool, typer.Option("--skip", help="Leave out videos whose names do not fit and sessions that lack a view.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show how the names are read; write nothing.")] = False,
+) -> None:
+    """Start a project from videos: config, calibration, empty label tables. The next command is `mvtrain frames`."""
+    check_videos(videos or ())
+    check_options(calibration=calibration)
+    from mvtrain.start.init_project import InitOptions, init_project
+    from mvtrain.start.keypoint_list import check_keypoints, read_skeleton
+    from mvtrain.start.rig_files import parse_renaming
+    from mvtrain.start.video_names import VideoInput
+
+    if (keypoints is None) == (skeleton is None):
+        raise InputError(
+            "give the keypoints, either with --keypoints nose,left_ear,... or with --skeleton FILE",
+            code="missing-argument",
+            argument="--keypoints",
+        )
+    pairs: tuple[tuple[str, str], ...] = ()
+    if skeleton is not None:
+        names, pairs = read_skeleton(skeleton)
+    else:
+        names = check_keypoints(split_names(keypoints), "--keypoints")
+    sources = [VideoInput(path=path) for path in videos or ()]
+    for text in view or ():
+        name, equals, path = text.partition("=")
+        if not equals or not name or not path:
+            raise InputError(
+                f"--view: not NAME=PATH, found {text!r}, expected for example top=videos/top",
+                code="bad-option",
+                option="--view",
+                found=text,
+            )
+        sources.append(VideoInput(path=Path(path), view=name))
+    if not sources:
+        raise InputError(
+            "there are no videos. Give a folder, or --view NAME=PATH for each view",
+            code="missing-argument",
+            argument="VIDEOS",
+        )
+    options = InitOptions(
+        output=output,
+        keypoint_names=names,
+        skeleton=pairs,
+        calibration=calibration,
+        cameras=parse_renaming(cameras),
+        view_names=split_names(views),
+        pattern=pattern,
+        copy=copy,
+        skip=skip,
+        dry_run=dry_run,
+    )
+    init_project(sources, options, make_wide_console())

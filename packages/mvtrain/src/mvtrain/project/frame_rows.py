@@ -1,0 +1,139 @@
+"""Frames of a project's label tables, read without images and labels, and new frames appended to them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from mvgeom.errors import InputError
+from mvgeom.files import read_text, replace_file, write_text
+from mvtrain.config import Config, DataConfig
+from mvtrain.project.label_tables import LabelTable, find_tables, frame_of_row, read_tables
+from mvtrain.project.names import frame_number
+
+JOURNAL = ".new-frames.json"
+"""File of a project folder that exists while rows are appended to several tables."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FrameRows:
+    """Rows of a project's label tables, possibly none.
+
+    Attributes:
+        root: Project folder, absolute.
+        tables: V label tables in the order of the views.
+        view_names: V names of the views.
+    """
+
+    root: Path
+    tables: tuple[LabelTable, ...]
+    view_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.tables[0])
+
+    @property
+    def keypoint_names(self) -> tuple[str, ...]:
+        """Return the K names of the keypoints."""
+        return self.tables[0].keypoint_names
+
+    def frames(self) -> list[tuple[str, int | None]]:
+        """Return session and frame number of the N rows; None for a file name without a number."""
+        rows = [
+            frame_of_row([table.image_names[row] for table in self.tables], self.view_names) for row in range(len(self))
+        ]
+        return [(session, frame_number(PurePosixPath(name).stem)) for session, name in rows]
+
+
+def project_root(data: DataConfig) -> Path:
+    """Return the project folder of a config.
+
+    Raises:
+        InputError: The config names no folder (`missing-field`), or one that does not exist (`missing-file`).
+    """
+    if data.data_dir is None:
+        raise InputError(
+            "data.data_dir: not given. Set it to the project folder", code="missing-field", key="data.data_dir"
+        )
+    if not data.data_dir.is_dir():
+        raise InputError(
+            f"data.data_dir: there is no folder {data.data_dir}. Set it to the project folder",
+            code="missing-file",
+            key="data.data_dir",
+            path=data.data_dir,
+        )
+    return data.data_dir
+
+
+def read_frame_rows(config: Config) -> FrameRows:
+    """Read the label tables of a project, which may have no rows; an interrupted `append_frames` is completed before.
+
+    Raises:
+        InputError: As for `find_tables` and `read_tables`.
+    """
+    root = project_root(config.data)
+    complete_append(root)
+    view_names, paths = find_tables(root, config.data)
+    return FrameRows(
+        root=root, tables=read_tables(view_names, paths, config.data, allow_empty=True), view_names=view_names
+    )
+
+
+def append_frames(rows: FrameRows, image_names: Sequence[Sequence[str]]) -> None:
+    """Append frames without labels to the label tables of all views.
+
+    Existing bytes stay as they are. If the process dies in between, `complete_append` does the rest, which
+    `read_frame_rows` calls.
+
+    Args:
+        rows: Label tables as read.
+        image_names: N x V image paths relative to the project; "" where a view has no image.
+
+    Raises:
+        InputError: A table cannot be written (`unwritable-file`), or was changed since it was read (`damaged-file`).
+    """
+    entries = []
+    for view, table in enumerate(rows.tables):
+        content = table.path.read_bytes()
+        num_columns = len(table.keypoint_names) * (2 if table.visible is None else 3)
+        text = _to_csv([[names[view], *[""] * num_columns] for names in image_names], content)
+        entries.append({"file": str(table.path.relative_to(rows.root)), "bytes": len(content), "rows": text})
+    write_text(rows.root / JOURNAL, json.dumps(entries))
+    complete_append(rows.root)
+
+
+def complete_append(root: Path) -> None:
+    """Append what the journal of an interrupted `append_frames` has left; without a journal nothing happens.
+
+    Raises:
+        InputError: A table has been changed in the meantime (`damaged-file`), or cannot be written.
+    """
+    journal = root / JOURNAL
+    if not journal.is_file():
+        return
+    for entry in json.loads(read_text(journal)):
+        path, added = root / entry["file"], entry["rows"].encode()
+        content = path.read_bytes()
+        if len(content) == entry["bytes"] + len(added) and content.endswith(added):
+            continue
+        if len(content) != entry["bytes"]:
+            raise InputError(
+                f"{path}: the table was changed while frames were added to it, found {len(content)} bytes, expected "
+                f"{entry['bytes']}. Give all tables the same rows, and remove {journal}",
+                code="damaged-file",
+                path=path,
+            )
+        replace_file(path, lambda temporary, whole=content + added: temporary.write_bytes(whole))  # type: ignore[misc]
+    journal.unlink()
+
+
+def _to_csv(rows: Sequence[Sequence[str]], content: bytes) -> str:
+    """Return rows as CSV in the line ends of an existing table, with one before them where its last line has none."""
+    end = "\r\n" if b"\r\n" in content else "\n"
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator=end).writerows(rows)
+    return ("" if content.endswith(b"\n") else end) + text.getvalue()

@@ -1,0 +1,237 @@
+"""Command `mvtrain crop`: a project with whole images to one with crops around the subject."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from mvgeom.errors import InputError
+from mvgeom.files import write_text
+from mvgeom.tables import write_labeled_boxes
+from mvtrain.config import Config, load_config
+from mvtrain.config.generated import LONGEST, write_project_config
+from mvtrain.config.schema import ModelConfig
+from mvtrain.exchange.foreign_labels import DecodedImage
+from mvtrain.exchange.media import write_images
+from mvtrain.project.calibrations import find_calibrations
+from mvtrain.project.images import read_image
+from mvtrain.project.label_tables import find_tables, frame_of_row, read_labels
+from mvtrain.project.project import Project, read_project
+from mvtrain.project.splits import has_labels
+from mvtrain.project.writer import write_labels
+from mvtrain.runtime.folders import new_folder
+from mvtrain.start.subject_boxes import SOURCES, SubjectBoxes, find_subject_boxes
+
+SCORER = "mvtrain"
+
+_DIGITS = 6
+"""Decimals of the labels of crops in px; box corners are whole numbers, so that nothing else is rounded."""
+
+_WORTHWHILE = 1.5
+"""Enlargement of the subject in the network's input from which crops pay."""
+
+_CARRIED = ("backbone", "backbone_args", "backbone_pretrained", "backbone_weights", "plugins")
+"""Keys of the section `model` that the new config has from the old one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropOptions:
+    """Options of the command.
+
+    Attributes:
+        output: Project folder to write; must not exist.
+        margin: Margin of the boxes on every side, as a fraction of the larger extent of the keypoints.
+    """
+
+    output: Path
+    margin: float = 0.2
+
+
+def crop_project(config: Config, options: CropOptions, console: Console) -> None:
+    """Write a project with crops, completely or not at all, and print the origins of the boxes.
+
+    Labels are moved by whole pixels, so that their full-image px stay what they are.
+
+    Args:
+        config: Config of a project with whole images.
+        options: Options of the command.
+        console: Console for progress and results.
+
+    Raises:
+        InputError: The project has crops already (`bad-value`), the margin is not valid (`out-of-range`), the folder
+            exists (`occupied-folder`), a session has several calibrations (`bad-value`), or the project cannot be read.
+    """
+    if config.data.bbox_file is not None:
+        raise InputError(
+            f"data.bbox_file: the images of {config.data.data_dir} are crops already. Give a project with whole images",
+            code="bad-value",
+            key="data.bbox_file",
+        )
+    if not 0 <= options.margin <= 5:
+        raise InputError(
+            f"--margin: found {options.margin:g}, expected 0 to 5 times the extent of the keypoints",
+            code="out-of-range",
+            argument="--margin",
+            found=options.margin,
+        )
+    project = read_project(config)
+    rows = np.flatnonzero(has_labels(project))
+    found = find_subject_boxes(project, margin=options.margin)
+    with new_folder(options.output) as folder, Progress(console=console, transient=True) as progress:
+        num_calibrated = _copy_calibrations(folder, config, project, rows)
+        names = [_crop_names(project, int(row)) for row in rows]
+        images = {
+            folder / name: DecodedImage(name=str(path), read=partial(_read_crop, path, found.boxes[row, view]))
+            for row, by_view in zip(rows, names, strict=True)
+            for view, name in enumerate(by_view)
+            if name and (path := project.image_paths[row][view]) is not None
+        }
+        task = progress.add_task("crops", total=len(images))
+        write_images(images, lambda: progress.advance(task))
+        _write_tables(folder, config, project, rows, names, found)
+        _write_config(folder, config, project, rows, found, num_calibrated)
+        read_project(load_config(folder / "config.yaml"))
+    _print_end(options.output, project, rows, found, num_calibrated, console)
+
+
+def _read_crop(path: Path, box: np.ndarray) -> np.ndarray:
+    """Read the part of an image that a box (4,) covers, (h, w, 3) uint8 RGB."""
+    left, top, width, height = box.astype(int)
+    return read_image(path)[top : top + height, left : left + width]
+
+
+def _crop_names(project: Project, row: int) -> list[str]:
+    """Return the paths of a frame's crops, PNG files; "" where a view has no image."""
+    names = (None if name is None else name.replace("\\", "/") for name in project.image_names[row])
+    return ["" if name is None else str(PurePosixPath(name).with_suffix(".png")) for name in names]
+
+
+def _write_tables(
+    folder: Path,
+    config: Config,
+    project: Project,
+    rows: np.ndarray,
+    names: Sequence[Sequence[str]],
+    found: SubjectBoxes,
+) -> None:
+    """Write the label tables, the tables of boxes, and `crops.csv` with the origin of every box."""
+    _, paths = find_tables(project.root, config.data)
+    origins = io.StringIO(newline="")
+    writer = csv.writer(origins, lineterminator="\n")
+    writer.writerow(["image", "view", "box_from"])
+    for view, (view_name, path) in enumerate(zip(project.view_names, paths, strict=True)):
+        images = [by_view[view] for by_view in names]
+        corners = np.nan_to_num(found.boxes[rows, view, :2])
+        points = np.round(project.points[rows, view] - corners[:, None], _DIGITS)
+        with_visible = read_labels(path).visible is not None
+        visibility = project.visibility[rows, view] if with_visible else None
+        write_labels(
+            folder / f"CollectedData_{view_name}.csv",
+            images,
+            project.keypoint_names,
+            points,
+            visibility,
+            scorer=SCORER,
+        )
+        there = [number for number, image in enumerate(images) if image]
+        write_labeled_boxes(
+            folder / f"bboxes_{view_name}.csv", [images[number] for number in there], found.boxes[rows[there], view]
+        )
+        writer.writerows([images[number], view_name, SOURCES[found.sources[rows[number], view]]] for number in there)
+    write_text(folder / "crops.csv", origins.getvalue())
+
+
+def _copy_calibrations(folder: Path, config: Config, project: Project, rows: np.ndarray) -> int:
+    """Copy the calibration of every session, and return the number of sessions that have one."""
+    frames = [frame_of_row(project.image_names[row], project.view_names) for row in rows]
+    files, _ = find_calibrations(project.root, frames, config.data.camera_params_file)
+    by_session: dict[str, Path] = {}
+    for (session, _), file in zip(frames, files, strict=True):
+        if file is None:
+            continue
+        if by_session.setdefault(session, file) != file:
+            raise InputError(
+                f"session {session!r}: frames with different calibrations, found {by_session[session]} and {file}, "
+                "expected one for the session. Give the frames of each a session of their own",
+                code="bad-value",
+                session=session,
+                path=file,
+            )
+    for session, file in by_session.items():
+        (folder / "calibrations").mkdir(exist_ok=True)
+        shutil.copyfile(file, folder / "calibrations" / f"{session}.toml")
+    return len(by_session)
+
+
+def _write_config(
+    folder: Path, config: Config, project: Project, rows: np.ndarray, found: SubjectBoxes, num_calibrated: int
+) -> None:
+    """Write the recommended config, with the backbone of the old one."""
+    default = ModelConfig()
+    carried = {key: value for key in _CARRIED if (value := getattr(config.model, key)) != getattr(default, key)}
+    videos = config.data.video_dir or project.root / "videos"
+    more_data: dict[str, Any] = {"video_dir": str(videos)} if videos.is_dir() else {}
+    sizes = found.boxes[rows][found.sources[rows] >= 0][:, 2:]
+    width, height = np.median(sizes, axis=0)
+    write_project_config(
+        folder / "config.yaml",
+        comment=f"Crops of {project.root} by mvtrain crop. Follow the subject in videos with mvtrain predict --track.",
+        view_names=project.view_names,
+        keypoint_names=project.keypoint_names,
+        skeleton=config.data.skeleton or (),
+        num_frames=len(rows),
+        image_size=(int(width), int(height)),
+        num_sessions=len({project.sessions[row] for row in rows}),
+        num_calibrated=num_calibrated,
+        with_boxes=True,
+        with_videos=False,
+        more_data={"split": config.data.split, **more_data},
+        more_model={key: _plain(value) for key, value in carried.items()},
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a config as YAML has it."""
+    if isinstance(value, Path):
+        return str(value)
+    return [str(entry) for entry in value] if isinstance(value, tuple) else value
+
+
+def _print_end(
+    output: Path, project: Project, rows: np.ndarray, found: SubjectBoxes, num_calibrated: int, console: Console
+) -> None:
+    """Print the origins of the boxes, what crops gain, and the next commands."""
+    sources = found.sources[rows]
+    counts = ", ".join(
+        f"{int((sources == number).sum())} from {name}"
+        for number, name in enumerate(SOURCES)
+        if (sources == number).any()
+    )
+    lines = [f"boxes: {counts} (crops.csv)"]
+    if len(rows) < len(project):
+        lines.append(f"note: {len(project) - len(rows)} frames without any label are left out")
+    longer = project.file_sizes[rows].max(-1)[sources >= 0]
+    sides = found.boxes[rows].max(-1, initial=0, where=np.array([False, False, True, True]))[sources >= 0]
+    gain = float(np.median(np.minimum(1, LONGEST / sides) / np.minimum(1, LONGEST / longer)))
+    lines.append(
+        f"the crops are {np.median(sides):.0f} px wide in images of {np.median(longer):.0f} px (medians): in an input "
+        f"of {LONGEST} px the subject is {gain:.1f} times as large as in whole images"
+    )
+    if gain < _WORTHWHILE:
+        lines.append("note: crops gain little here. Train on whole images, which need no boxes to predict")
+    if num_calibrated == 0:
+        lines.append("note: no calibration, so mvtrain predict --track cannot follow the subject; it needs boxes")
+    lines.append(f"wrote {output}: {len(rows)} frames of {len(project.view_names)} views")
+    lines.append(f"Next: mvtrain fit {output / 'config.yaml'}, then mvtrain predict RUN VIDEOS --track")
+    for line in lines:
+        console.print(line, soft_wrap=True)

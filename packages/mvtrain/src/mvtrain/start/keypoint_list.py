@@ -1,0 +1,94 @@
+"""Names of keypoints and skeletons, from the command line or from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mvgeom.errors import InputError
+from mvgeom.files import read_text
+
+_NAMES = ("keypoint_names", "keypoints", "bodyparts")
+"""Keys of the list of names: ours, others', DeepLabCut's."""
+
+
+def read_skeleton(path: Path) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Read keypoints and the lines between them from a YAML or JSON file.
+
+    The file has a list `keypoints` (or `keypoint_names`, or DeepLabCut's `bodyparts`) and possibly `skeleton`, a list
+    of pairs; both may be in a section `data`, as in the config of a project.
+
+    Returns:
+        K names, and pairs of names.
+
+    Raises:
+        InputError: The file is missing or not YAML, has no list of names (`missing-field`), or the names or pairs are
+            not valid.
+    """
+    if not path.is_file():
+        raise InputError(f"--skeleton {path}: no such file", code="missing-file", path=path)
+    try:
+        document = yaml.safe_load(read_text(path))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not YAML: {error}", code="invalid-syntax", path=path) from error
+    section = _section(document)
+    key = next((key for key in _NAMES if isinstance(section.get(key), list)), None)
+    if key is None:
+        raise InputError(
+            f"{path}: no list of keypoints, expected one of the keys {', '.join(_NAMES)}",
+            code="missing-field",
+            path=path,
+            field="keypoints",
+        )
+    names = check_keypoints(section[key], str(path))
+    return names, _pairs(section.get("skeleton") or [], names, path)
+
+
+def check_keypoints(names: Sequence[Any], origin: str) -> tuple[str, ...]:
+    """Check the names of keypoints.
+
+    Args:
+        names: Names as read.
+        origin: Place of the names, for messages.
+
+    Raises:
+        InputError: There is no name (`missing-argument`), one is empty or not text (`bad-name`), or two are equal
+            (`duplicate-name`).
+    """
+    if not names:
+        raise InputError(f"{origin}: no keypoints, expected at least one name", code="missing-argument", found=())
+    for name in names:
+        if not isinstance(name, str) or not name.strip() or name != name.strip():
+            raise InputError(
+                f"{origin}: a keypoint's name must be text, found {name!r}. Separate names by single commas",
+                code="bad-name",
+                name=name,
+            )
+    repeated = next((name for name in names if list(names).count(name) > 1), None)
+    if repeated is not None:
+        raise InputError(f"{origin}: keypoint {repeated!r} is named twice", code="duplicate-name", name=repeated)
+    return tuple(names)
+
+
+def _section(document: Any) -> dict[str, Any]:
+    """Return the mapping with the lists: the document or its section `data`."""
+    if not isinstance(document, dict):
+        return {}
+    data = document.get("data")
+    return data if isinstance(data, dict) and any(key in data for key in _NAMES) else document
+
+
+def _pairs(pairs: Any, names: Sequence[str], path: Path) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of a skeleton after checks."""
+    for pair in pairs if isinstance(pairs, list) else [pairs]:
+        if not isinstance(pair, list) or len(pair) != 2 or not all(name in names for name in pair):
+            raise InputError(
+                f"{path}: skeleton: not a pair of two keypoints of the list, found {pair!r}",
+                code="bad-field",
+                path=path,
+                field="skeleton",
+            )
+    return tuple((first, second) for first, second in pairs)

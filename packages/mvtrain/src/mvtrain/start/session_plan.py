@@ -1,0 +1,183 @@
+"""Sessions and views of a new project, by the names of the videos, with help where names do not fit."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from mvgeom.errors import InputError
+from mvtrain.project.names import DEFAULT_PATTERN, pattern_rule
+from mvtrain.start.video_names import (
+    NamedVideo,
+    VideoInput,
+    find_videos,
+    natural_key,
+    pattern_depth,
+    read_name,
+    suggest_pattern,
+)
+
+_MAX_ROWS = 30
+"""Rows of the table of names that do not fit."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """Reading of the videos.
+
+    Attributes:
+        view_names: V names of the views.
+        videos: Path of each video by session and view; every session has all views.
+        left_out: Messages about videos and sessions that are left out.
+    """
+
+    view_names: tuple[str, ...]
+    videos: dict[str, dict[str, Path]]
+    left_out: tuple[str, ...]
+
+
+def plan_sessions(
+    sources: Sequence[VideoInput],
+    *,
+    cameras: Sequence[str],
+    view_names: Sequence[str],
+    pattern: str | None,
+    skip: bool,
+    console: Console,
+) -> Plan:
+    """Read session and view of every video from its name.
+
+    Args:
+        sources: Inputs of the user.
+        cameras: Names of the calibration's cameras; empty without a calibration.
+        view_names: Names of the views in their order; empty: those of the calibration, else those that names have.
+        pattern: Pattern of session and view in the names of the videos; None: `DEFAULT_PATTERN`.
+        skip: Leave out videos whose names do not fit, and sessions without a video of every view.
+        console: Console for the table of names that do not fit.
+
+    Raises:
+        InputError: Names do not tell session and view, or those of the project would be read as others (`bad-name`); a
+            session lacks a view (`missing-view`) or has two videos of one (`duplicate-name`); a video is missing.
+    """
+    known = view_names or cameras
+    pattern = pattern or DEFAULT_PATTERN
+    rule, depth = pattern_rule(pattern, known), pattern_depth(pattern)
+    paths = {path.absolute(): source.view for source in sources for path in find_videos(source)}
+    named = [read_name(path, view, rule, depth) for path, view in paths.items()]
+    unfit = [video for video in named if video.view is None]
+    if unfit and (not skip or len(unfit) == len(named)):
+        free = [video.path for video, view in zip(named, paths.values(), strict=True) if view is None]
+        raise _unfit_names(unfit, pattern, known, suggest_pattern(free, known), cameras, console)
+    sessions: dict[str, dict[str, Path]] = defaultdict(dict)
+    for video in named:
+        if video.session is None or video.view is None:
+            continue
+        other = sessions[video.session].setdefault(video.view, video.path)
+        if other != video.path:
+            raise InputError(
+                f"session {video.session!r}: two videos of view {video.view}, found {other} and {video.path}. Give "
+                "only one of them, or describe the names with --pattern",
+                code="duplicate-name",
+                session=video.session,
+                view=video.view,
+                paths=(other, video.path),
+            )
+    found = {view for videos in sessions.values() for view in videos}
+    views = tuple(view for view in known if view in found) or tuple(sorted(found, key=natural_key))
+    views = tuple(view_names) or views
+    complete = {
+        name: sessions[name] for name in sorted(sessions, key=natural_key) if set(views) <= sessions[name].keys()
+    }
+    problems = [
+        f"session {name!r} has no video of view {', '.join(view for view in views if view not in videos)}"
+        for name, videos in sessions.items()
+        if name not in complete
+    ]
+    if not complete or (problems and not skip):
+        raise _incomplete_sessions(problems, sessions, views, suggest_pattern(list(paths), known), pattern)
+    outside = [f"{video.path}: the name does not fit {pattern}" for video in unfit]
+    plan = Plan(
+        view_names=views,
+        videos={name: {view: videos[view] for view in views} for name, videos in complete.items()},
+        left_out=(*outside, *problems),
+    )
+    _check_names_in_project(plan)
+    return plan
+
+
+def _unfit_names(
+    unfit: Sequence[NamedVideo],
+    pattern: str,
+    known: Sequence[str],
+    suggestion: str | None,
+    cameras: Sequence[str],
+    console: Console,
+) -> InputError:
+    """Print a table of the names that do not fit, and return the error with the option that helps."""
+    table = Table("video", "problem", title=f"names that do not fit {pattern}", title_justify="left", box=None)
+    free = pattern_rule(pattern)
+    for video in unfit[:_MAX_ROWS]:
+        read = read_name(video.path, None, free, pattern_depth(pattern))
+        problem = "no session and view" if read.view is None else f"no view named {read.view}"
+        table.add_row(video.path.name, problem)
+    if len(unfit) > _MAX_ROWS:
+        table.add_row(f"... and {len(unfit) - _MAX_ROWS} more", "")
+    console.print(table)
+    if known:
+        console.print(f"known views: {', '.join(known)}", soft_wrap=True)
+    if suggestion is not None:
+        help_text = f"All names fit --pattern '{suggestion}'"
+    else:
+        help_text = "Describe the names with --pattern, or give the videos of each view with --view NAME=PATH"
+        help_text += ", or name the cameras of the views with --cameras VIEW=CAMERA,..." if cameras else ""
+    return InputError(
+        f"{unfit[0].path}: cannot tell session and view from the name, found {len(unfit)} such names, expected "
+        f"{pattern}{' with a known view' if known else ''}. {help_text}. --skip leaves these videos out",
+        code="bad-name",
+        path=unfit[0].path,
+        found=tuple(video.path.name for video in unfit),
+        suggestion=suggestion,
+    )
+
+
+def _incomplete_sessions(
+    problems: Sequence[str],
+    sessions: Mapping[str, Mapping[str, Path]],
+    views: Sequence[str],
+    suggestion: str | None,
+    pattern: str,
+) -> InputError:
+    """Return the error for sessions that lack a view."""
+    first = next(name for name, videos in sessions.items() if not set(views) <= videos.keys())
+    missing = [view for view in views if view not in sessions[first]]
+    help_text = f"All names fit --pattern '{suggestion}'" if suggestion not in (None, pattern) else "Give the videos"
+    return InputError(
+        f"{'; '.join(problems[:_MAX_ROWS])}; expected videos of {', '.join(views)}. {help_text}, or leave such "
+        "sessions out with --skip",
+        code="missing-view",
+        session=first,
+        view=missing[0],
+        expected=tuple(views),
+        suggestion=suggestion,
+    )
+
+
+def _check_names_in_project(plan: Plan) -> None:
+    """Check that the project's own names, `<session>_<view>`, are read as the same sessions and views."""
+    rule = pattern_rule(DEFAULT_PATTERN, plan.view_names)
+    for session in plan.videos:
+        for view in plan.view_names:
+            parts = rule.split(f"{session}_{view}")
+            if parts is None or (parts.session, parts.view) != (session, view) or "/" in session or "\\" in session:
+                raise InputError(
+                    f"session {session!r}, view {view!r}: the name {session}_{view} would be read as another session "
+                    "or view. Rename the session or the view",
+                    code="bad-name",
+                    session=session,
+                    view=view,
+                )
