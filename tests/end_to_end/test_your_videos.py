@@ -93,7 +93,7 @@ def test_one_view_without_a_calibration(
         (["init", "videos", "--keypoints", "a,,b"], "a keypoint's name"),
         (["init", "--view", "top", "--keypoints", "a"], "--view"),
         (["frames", "nowhere"], "mvtrain init"),
-        (["crop", "nowhere", "--output", "x"], "not a project"),
+        (["crop", "nowhere", "--output", "x"], "mvtrain init"),
     ],
 )
 def test_faults_of_the_command_line(

@@ -138,7 +138,9 @@ def find_project_config(path: Path, command: str) -> Path:
             folder has no config.
     """
     if not path.exists():
-        raise InputError(f"{path}: no such file or folder.", code="missing-file", path=path)
+        raise InputError(
+            f"{path}: no such file or folder. Start a project with mvtrain init.", code="missing-file", path=path
+        )
     steps = _import_steps()
     steps["project-table"] = f"Give the project: mvtrain {command} {path.parent}"
     steps["run"] = steps["run-config"] = f"Give the project that the run was trained on to mvtrain {command}."
