@@ -21,6 +21,7 @@ from mvgeom.robust import RobustTriangulation, triangulate_robust
 from mvgeom.triangulation import (
     covariance,
     pair_parallax,
+    projected_covariance,
     reprojection_error,
     triangulate,
     triangulate_pairs,
@@ -40,6 +41,7 @@ __all__ = [
     "invertible_radius",
     "pair_parallax",
     "project",
+    "projected_covariance",
     "rays",
     "reconstruct",
     "reprojection_error",

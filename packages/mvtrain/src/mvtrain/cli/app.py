@@ -14,12 +14,14 @@ from mvtrain.cli.evaluate import evaluate
 from mvtrain.cli.export import export
 from mvtrain.cli.fit import fit
 from mvtrain.cli.import_project import import_project
+from mvtrain.cli.label import label
 from mvtrain.cli.options import replace_old_names
 from mvtrain.cli.predict import predict
 from mvtrain.cli.report import report
 from mvtrain.cli.synth import synth
 
 COMMANDS: dict[str, Callable[..., None]] = {
+    "label": label,
     "fit": fit,
     "check": check,
     "predict": predict,
