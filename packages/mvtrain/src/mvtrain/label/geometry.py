@@ -215,10 +215,11 @@ def _find_suspects(
 
 def _visits(points: Floats, size: Floats) -> list[tuple[int, int]]:
     """Return first and last number of the stretches of (n, 2) points that may pass through an image."""
-    known = np.isfinite(points).all(-1)
+    known = np.all(np.isfinite(points), axis=-1)
     # Between two samples, a curve may cross a corner of the image; the box of both then overlaps the image.
     low, high = np.fmin(points[:-1], points[1:]), np.fmax(points[:-1], points[1:])
-    crosses = known[:-1] & known[1:] & np.all((high >= -0.5) & (low <= size - 0.5), axis=-1) & np.all(size > 0)
+    overlaps = np.all((high >= -0.5) & (low <= size - 0.5) & (size > 0), axis=-1)
+    crosses = np.asarray(known[:-1] & known[1:] & overlaps)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], crosses, [False]]).astype(np.int8)))
     return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 

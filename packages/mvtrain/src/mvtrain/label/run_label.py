@@ -16,6 +16,7 @@ from rich.console import Console
 
 from mvgeom.errors import InputError
 from mvtrain.config import Config, load_config
+from mvtrain.label.journal import JOURNAL_FOLDER
 from mvtrain.label.service import LabelOptions, LabelService
 from mvtrain.label.store import LabelStore, open_store
 from mvtrain.runtime.optional_imports import need
@@ -53,7 +54,13 @@ def label_project(
             if open_browser:
                 threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
             _serve(server, sock)
-        store.save()
+        try:
+            store.save()
+        except InputError as error:
+            raise error.prefixed(
+                f"labels of {len(store.unsaved_frames())} frames are in {JOURNAL_FOLDER} of the project, not in its "
+                "tables. Run the command again to save them: "
+            ) from error
         _print_saved(console, store, project)
 
 

@@ -20,7 +20,7 @@ from mvtrain.label.journal import Label
 from mvtrain.label.neighbor_frames import REACH, NeighborFrames
 from mvtrain.label.page_images import page_image
 from mvtrain.label.prelabels import read_prelabels
-from mvtrain.label.store import ORIGINS, PROJECTION, Conflict, LabelStore
+from mvtrain.label.store import ABSENT, ORIGINS, PROJECTION, Conflict, LabelStore
 from mvtrain.project.label_tables import VISIBLE
 
 ELLIPSE_SIGMAS = math.sqrt(-2 * math.log(1 - 0.95))
@@ -94,6 +94,7 @@ class LabelService:
                 "skeleton": [[names[a], names[b]] for a, b in skeleton if a in names and b in names],
                 "hasVisible": self._store.has_visible,
                 "hasPredictions": self._prelabels is not None,
+                "isList": self._options.frames is not None,
                 "noise": CLICK_NOISE,
                 "threshold": self._options.threshold,
                 "reach": REACH,
@@ -292,7 +293,7 @@ class LabelService:
             "session": store.project.sessions[frame],
             "work": round(left, 3),
             "disagrees": marked,
-            "labeled": int((store.visible[frame] > 0).sum()),
+            "labeled": int(np.sum((store.visible[frame] > 0) | (store.origins[frame] == ABSENT))),
             "total": sum(present) * len(store.project.keypoint_names),
             "unsaved": bool(store.unsaved(frame).any()),
         }

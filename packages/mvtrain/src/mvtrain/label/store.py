@@ -18,6 +18,7 @@ import numpy as np
 from mvgeom.errors import InputError
 from mvtrain.config import Config
 from mvtrain.label.journal import JOURNAL_FOLDER, Cell, Journal, Label, Pending
+from mvtrain.label.new_tables import list_images
 from mvtrain.label.table_text import TableText
 from mvtrain.project.label_tables import EXCLUDED, OCCLUDED, VISIBLE, find_tables, read_tables
 from mvtrain.project.project import read_project
@@ -26,7 +27,7 @@ from mvtrain.runtime.locks import locked_folder
 ORIGINS = (None, "click", "projection", "prediction", "absent")
 """Origins of labels, in the order of their numbers in `LabelStore.origins`."""
 
-PROJECTION = ORIGINS.index("projection")
+PROJECTION, ABSENT = ORIGINS.index("projection"), ORIGINS.index("absent")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,9 @@ class Conflict:
 
 @contextmanager
 def open_store(config: Config) -> Iterator[LabelStore]:
-    """Open a project for labeling, and lock it against other servers; at the end, everything is saved.
+    """Open a project for labeling, and lock it against other servers.
+
+    A project with images and without rows in its tables gets a row for each frame; see `list_images`.
 
     Raises:
         InputError: The project cannot be read; it is labeled by another process (`busy-folder`); its folder cannot be
@@ -57,15 +60,10 @@ def open_store(config: Config) -> Iterator[LabelStore]:
     root = config.data.data_dir
     assert root is not None
     folder = root / JOURNAL_FOLDER
-    # Reading comes first, so that a path which is not a project stays without a folder for the journal.
-    find_tables(root, config.data)
     busy = f"{root} is being labeled by another mvtrain label. Use its page, or end it with Ctrl-C"
     with locked_folder(folder, folder / "lock", what=f"project {root}", busy=busy):
-        store = LabelStore(config)
-        try:
-            yield store
-        finally:
-            store.save()
+        list_images(root, config.data)
+        yield LabelStore(config)
 
 
 class LabelStore:

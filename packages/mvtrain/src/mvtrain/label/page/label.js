@@ -10,6 +10,7 @@ import { View } from "./view.js";
 const SAVE_AFTER = 2000; // ms without an edit
 const NONE = [null, null, 0, null];
 const OPTIONS = "mvtrain-label-options";
+const FRAME = "mvtrain-label-frame"; // shown again after the page was reloaded
 
 const element = (id) => document.getElementById(id);
 const round = (value) => Math.round(value * 1000) / 1000;
@@ -19,6 +20,8 @@ class App {
     this.project = await get("/api/project");
     document.title = `${this.project.name} - mvtrain label`;
     element("project").textContent = this.project.name;
+    const { noise, threshold } = this.project;
+    element("noise").textContent = `ellipse: 95 % for clicks of ±${noise} px; marked beyond ${threshold} px`;
     this.options = { names: false, skeleton: true, geometry: true, advance: false, ...stored() };
     this.order = this.project.frames.map((_, frame) => frame);
     this.position = 0;
@@ -46,11 +49,12 @@ class App {
     fillSheet(element("keys"));
     this.listen();
     listen(this);
-    if (this.project.hasPredictions) this.sort("work");
+    if (this.project.hasPredictions && !this.project.isList) this.sort("work");
     const notes = this.project.conflicts.length ? [`Not kept, because the tables differ:`, ...this.project.conflicts] : [];
     if (this.project.recovered) notes.unshift(`${this.project.recovered} labels were recovered that had not been saved.`);
     if (notes.length) this.showBanner(notes.join("\n"), "close", () => {}, "note");
-    await this.show(0);
+    const last = this.project.frames.findIndex((frame) => frame.name === sessionStorage.getItem(FRAME));
+    await this.show(Math.max(0, this.order.indexOf(last)));
   }
 
   listen() {
@@ -108,6 +112,8 @@ class App {
     if (!this.hasImage(this.activeView)) this.activeView = frame.views.findIndex((view) => view.image !== null);
     this.showOffset();
     this.render();
+    document.body.dataset.frame = number;
+    sessionStorage.setItem(FRAME, frame.name);
     this.shownAfter = performance.now() - began; // for the benchmark
     for (const next of [position + 1, position - 1]) {
       if (next >= 0 && next < this.order.length) this.images.load(this.order[next], this.views.length);
@@ -118,6 +124,11 @@ class App {
     this.cancelDrag();
     for (const view of this.views) view.cursor = null;
     if (this.unsaved) this.save();
+  }
+
+  // True while something is on its way to or from the server, for tests.
+  get busy() {
+    return Boolean(this.computing || this.rendering || this.seeking || this.queue.edits.length || this.frame?.frame !== this.token);
   }
 
   showImages(bitmaps) {
@@ -208,7 +219,8 @@ class App {
     if (visible === 1) return "occluded";
     if (x !== null) return origin === "projection" ? "projection" : "click";
     if (origin === "absent") return "absent";
-    if (this.isInside(view, this.projection(view, keypoint))) return "proposal";
+    const projection = this.projection(view, keypoint);
+    if (projection) return this.isInside(view, projection) ? "proposal" : "outside";
     return this.prediction(view, keypoint) ? "prediction" : "none";
   }
 

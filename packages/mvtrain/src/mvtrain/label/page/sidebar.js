@@ -10,6 +10,7 @@ const STATES = {
   prediction: "predicted, not accepted",
   proposal: "projected, not accepted",
   none: "no label",
+  outside: "outside of this image",
   missing: "no image",
 };
 
@@ -75,7 +76,7 @@ export class FrameList {
     this.list = list;
     this.items = app.project.frames.map((_, frame) => {
       const item = document.createElement("li");
-      item.innerHTML = "<b></b><span></span><em></em><progress></progress>";
+      item.innerHTML = "<b><bdi></bdi></b><progress></progress><em></em>";
       item.addEventListener("click", () => app.show(app.order.indexOf(frame)));
       return item;
     });
@@ -90,9 +91,10 @@ export class FrameList {
   update(frame) {
     const { session, name, labeled, total, work, disagrees } = this.app.project.frames[frame];
     const item = this.items[frame];
-    const [file, where, left, bar] = item.children;
-    file.textContent = name.split("/").pop();
-    where.textContent = session;
+    const [title, bar, left] = item.children;
+    const file = name.split(/[/\\]/).pop().replace(/\.\w+$/, "");
+    title.firstChild.textContent = `${session} ${file}`; // too long, its end stays
+    title.title = name;
     left.textContent = disagrees ? `! ${Math.ceil(work)}` : work > 0 ? Math.ceil(work) : "✓";
     left.title = disagrees ? "views disagree" : `${Math.ceil(work)} labels need a hand`;
     item.classList.toggle("marked", disagrees);

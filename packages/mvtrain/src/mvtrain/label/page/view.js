@@ -114,7 +114,7 @@ export class View {
     context.fillStyle = "#101113";
     context.fillRect(0, 0, this.image.width, this.image.height);
     this.info.textContent = this.bitmap ? `${Math.round(scale * 100)} %` : "";
-    if (!this.bitmap) return;
+    if (!this.bitmap?.width) return; // a closed bitmap has none
     context.setTransform(ratio * scale, 0, 0, ratio * scale, ratio * x, ratio * y);
     context.imageSmoothingEnabled = scale < 3; // from there on, the pixels themselves
     context.imageSmoothingQuality = "medium";
