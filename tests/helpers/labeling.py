@@ -134,7 +134,9 @@ class Served:
     def post(self, path: str, body: Any = None, **headers: str) -> Answer:
         return self.request("POST", path, {} if body is None else body, headers=headers)
 
-    def edit(self, frame: int, labels: list[Any], *, client: str = "test", first: int = 0, generation: int = 1) -> Answer:
+    def edit(
+        self, frame: int, labels: list[Any], *, client: str = "test", first: int = 0, generation: int = 1
+    ) -> Answer:
         """Send one edit: [view, keypoint, [x, y, visible, origin]] of each label."""
         body = {"client": client, "first": first, "generation": generation, "edits": [[frame, labels]]}
         return self.post("/api/edits", body)

@@ -1,4 +1,4 @@
-"""Labels in tables: what was accepted is read back, all else keeps its bytes, and no crash or other program harms it."""
+"""Labels in tables: what was accepted is read back, all else keeps its bytes, whatever crashes or writes meanwhile."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ def assert_tables_have(root: Path, points: np.ndarray, visible: np.ndarray) -> N
 
 coordinates = st.floats(-0.5, SIZE - 0.5).map(lambda value: round(value, 3))
 placed = st.builds(Label, coordinates, coordinates, st.sampled_from([1, 2]), st.sampled_from(["click", "projection"]))
-labels = st.one_of(placed, st.sampled_from([Label(None, None, 0), Label(None, None, 0, "absent"), Label(None, None, 1)]))
+labels = st.one_of(
+    placed, st.sampled_from([Label(None, None, 0), Label(None, None, 0, "absent"), Label(None, None, 1)])
+)
 edits = st.tuples(
     st.integers(0, FRAMES - 1),
     st.dictionaries(st.tuples(st.integers(0, 1), st.integers(0, len(KEYPOINTS) - 1)), labels, min_size=1, max_size=3),
@@ -210,9 +212,7 @@ def test_killed_before_any_write_the_tables_are_whole_and_no_edit_that_counted_i
 
 
 @pytest.mark.parametrize("number", range(1, 5))
-def test_killed_while_the_column_visible_is_added(
-    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_while_the_column_visible_is_added(tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make_project(tmp_path / "project", num_views=2, visible=False)
     store = store_of(root)
     store.edit(0, {(0, 0): Label(1.0, 2.0, 2, "click")})
@@ -321,9 +321,8 @@ def test_a_view_without_an_image_takes_no_label(root: Path) -> None:
 
 def test_a_project_is_labeled_by_one_process(root: Path) -> None:
     config = project_config(root)
-    with open_store(config):
-        with raises_input("busy-folder"), open_store(config):
-            pass
+    with open_store(config), raises_input("busy-folder"), open_store(config):
+        pass
     with open_store(config):
         pass
 

@@ -12,6 +12,7 @@ from mvgeom.errors import InputError
 from mvtrain.project.images import read_image
 
 _JPEG_QUALITY = 92
+_DEPTH = 8
 _ORIENTATION = 0x0112
 """EXIF tag; browsers would turn the image, whose labels are in px of the stored one."""
 
@@ -39,11 +40,18 @@ def encode(image: np.ndarray, suffix: str) -> bytes:
     return content.tobytes()
 
 
+def _png_depth(path: Path) -> int:
+    """Return the bits per channel of a PNG file; Pillow does not tell them for colors."""
+    with path.open("rb") as file:
+        return file.read(25)[24]
+
+
 def _plain_type(path: Path) -> str | None:
     """Return the media type of a file that browsers show as `read_image` reads it; None for any other."""
     try:
         with Image.open(path) as image:
             plain = image.mode in ("L", "RGB") and image.getexif().get(_ORIENTATION, 1) == 1
-            return {"PNG": "image/png", "JPEG": "image/jpeg"}.get(image.format or "") if plain else None
+            kind = {"PNG": "image/png", "JPEG": "image/jpeg"}.get(image.format or "") if plain else None
+        return None if kind == "image/png" and _png_depth(path) > _DEPTH else kind
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError):
         return None  # read_image says what is wrong

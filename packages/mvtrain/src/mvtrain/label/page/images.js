@@ -1,6 +1,6 @@
 // Images of frames, decoded ahead: the current frame, the next and the previous one.
 
-import { bitmap } from "./api.js";
+import { picture } from "./api.js";
 
 const KEPT = 4; // frames
 
@@ -24,7 +24,7 @@ export class Images {
   }
 
   one(frame, view) {
-    return bitmap(`/api/frames/${frame}/views/${view}/image`).catch((error) => (error.status === 404 ? null : error));
+    return picture(`/api/frames/${frame}/views/${view}/image`).catch((error) => (error.status === 404 ? null : error));
   }
 
   clear() {
@@ -33,4 +33,4 @@ export class Images {
 }
 
 export const neighbor = (frame, view, offset) =>
-  bitmap(`/api/frames/${frame}/views/${view}/video/${offset}`).catch((error) => error);
+  picture(`/api/frames/${frame}/views/${view}/video/${offset}`).catch((error) => error);

@@ -272,8 +272,10 @@ class App {
     const names = suspects[keypoint].map((view) => this.project.views[view]);
     const largest = Math.max(...errors.map((row) => row[keypoint] ?? 0)).toFixed(1);
     if (names.length === 1) return `${names[0]} disagrees by ${largest} px; without it the others agree`;
-    if (names.length === 2 && this.views.length > 2) return `${names.join(" and ")} contradict each other, ${largest} px; a click in another view decides`;
-    return `${names.join(", ")} disagree by ${largest} px; one of them is wrong`;
+    const clicks = this.views.filter((_, view) => this.state(view, keypoint) === "click").length;
+    const advice = clicks < this.views.length ? "; a click in another view decides" : "";
+    if (clicks === 2) return `${names.join(" and ")} contradict each other by ${largest} px${advice}`;
+    return `${names.join(" or ")} disagrees by ${largest} px${advice}`;
   }
 
   // Edits
@@ -601,9 +603,10 @@ class App {
   }
 
   light() {
-    for (const id of ["brightness", "contrast"]) {
-      document.documentElement.style.setProperty(`--${id}`, element(id).value);
-    }
+    const [brightness, contrast] = ["brightness", "contrast"].map((id) => element(id).value);
+    // No filter is faster than one that changes nothing.
+    const filter = brightness === "1" && contrast === "1" ? "none" : `brightness(${brightness}) contrast(${contrast})`;
+    document.documentElement.style.setProperty("--light", filter);
   }
 
   resetLight() {

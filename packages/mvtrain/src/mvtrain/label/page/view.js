@@ -12,7 +12,7 @@ export class View {
     this.app = app;
     this.number = number;
     this.size = [0, 0];
-    this.bitmap = null;
+    this.picture = null; // { full, half } of images.js
     this.cursor = null; // the keyboard's, in px of the image
     this.pointer = null;
     this.transform = { scale: 1, x: 0, y: 0 };
@@ -29,9 +29,9 @@ export class View {
     this.listen();
   }
 
-  setImage(bitmap, size, note = "") {
+  setImage(picture, size, note = "") {
     const changed = size[0] !== this.size[0] || size[1] !== this.size[1];
-    this.bitmap = bitmap;
+    this.picture = picture;
     this.size = size;
     this.note.textContent = note;
     if (changed || this.fitted) this.fit();
@@ -113,12 +113,12 @@ export class View {
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.fillStyle = "#101113";
     context.fillRect(0, 0, this.image.width, this.image.height);
-    this.info.textContent = this.bitmap ? `${Math.round(scale * 100)} %` : "";
-    if (!this.bitmap?.width) return; // a closed bitmap has none
+    this.info.textContent = this.picture ? `${Math.round(scale * 100)} %` : "";
+    const bitmap = scale * ratio <= 0.5 ? this.picture?.half : this.picture?.full;
+    if (!bitmap?.width) return; // a closed bitmap has none
     context.setTransform(ratio * scale, 0, 0, ratio * scale, ratio * x, ratio * y);
     context.imageSmoothingEnabled = scale < 3; // from there on, the pixels themselves
-    context.imageSmoothingQuality = "medium";
-    context.drawImage(this.bitmap, 0, 0, this.size[0], this.size[1]);
+    context.drawImage(bitmap, 0, 0, this.size[0], this.size[1]);
   }
 
   drawMarks() {
@@ -127,7 +127,7 @@ export class View {
     context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     context.clearRect(0, 0, this.marks.width, this.marks.height);
     this.element.classList.toggle("active", app.activeView === number);
-    if (!app.frame || !this.bitmap) return;
+    if (!app.frame || !this.picture) return;
     context.globalAlpha = app.offset ? 0.35 : 1;
     if (app.options.skeleton) this.drawSkeleton(context);
     if (app.options.geometry) this.drawCurves(context);
@@ -285,7 +285,7 @@ export class View {
   }
 
   press(event) {
-    if (!this.bitmap || event.button > 2) return;
+    if (!this.picture || event.button > 2) return;
     this.app.activate(this.number);
     this.marks.setPointerCapture(event.pointerId);
     const at = [event.offsetX, event.offsetY];
