@@ -112,8 +112,9 @@ def perturbed(cameras: CameraGroup, generator: np.random.Generator) -> CameraGro
     moved = cameras.translation * (1 + 0.002 * generator.choice([-1, 1], (count, 3)))
     matrix = cameras.matrix.copy()
     matrix[:, [0, 1], [0, 1]] *= 1 + 0.002 * generator.choice([-1, 1], (count, 1))
-    # The turn is about the center of the scene, as if the camera had been bumped: its pose as a whole is off.
-    return cameras.replace(matrix=matrix, rotation=turns @ cameras.rotation, translation=moved)
+    # The camera turns about its own center, so that everything it sees is displaced, by about 2 px.
+    translation = (turns @ moved[..., None])[..., 0]
+    return cameras.replace(matrix=matrix, rotation=turns @ cameras.rotation, translation=translation)
 
 
 def choose_views(

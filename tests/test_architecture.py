@@ -32,6 +32,7 @@ LAYERS = (
     "report",
     "exchange",
     "export",
+    "label",
     "api",
     "cli",
     "__main__",

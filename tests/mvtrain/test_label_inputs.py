@@ -99,7 +99,7 @@ def test_predictions_that_are_not_of_this_project_are_refused(root: Path, tmp_pa
     with raises_input("missing-file", path=run):
         read_prelabels(run, project)
     write(run / "predictions_view0.csv", ["labeled-data/x_view0/img1.png"], np.ones((1, 3, 2)), np.ones((1, 3)))
-    with raises_input("unmatched-frames"):
+    with raises_input("missing-row"):
         read_prelabels(run, project)
     write(run / "predictions_view0.csv", images(0)[:1], np.ones((1, 1, 2)), np.ones((1, 1)), ("wing",))
     with raises_input("keypoints-differ"):

@@ -18,6 +18,25 @@ from mvtrain.project.writer import write_labels
 _SCORER = "mvtrain"
 
 
+def expected_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tuple[Path, ...]]:
+    """Return the names of the views and their label tables, which exist, or can be made by `list_images`.
+
+    Args:
+        root: Project folder.
+        data: Section of the config.
+
+    Raises:
+        InputError: Tables are missing (`missing-file`), and the config does not name both views and keypoints.
+    """
+    try:
+        return find_tables(root, data)
+    except InputError as error:
+        none = data.csv_file is None and not any(root.glob("CollectedData_*.csv"))
+        if error.code != "missing-file" or not none or data.view_names is None or data.keypoint_names is None:
+            raise
+        return data.view_names, tuple(root / f"CollectedData_{view}.csv" for view in data.view_names)
+
+
 def list_images(root: Path, data: DataConfig) -> int:
     """Give every frame in `labeled-data` a row, if no label table has a row yet.
 
@@ -32,21 +51,9 @@ def list_images(root: Path, data: DataConfig) -> int:
         Number of frames that got a row; 0 where a table has rows, or where there is nothing to list.
 
     Raises:
-        InputError: Tables are missing and the config names no views or no keypoints (`missing-field`), or a table
-            cannot be read or written.
+        InputError: As in `expected_tables`, or a table cannot be read or written.
     """
-    try:
-        views, paths = find_tables(root, data)
-    except InputError as error:
-        if error.code != "missing-file" or data.csv_file is not None or any(root.glob("CollectedData_*.csv")):
-            raise
-        for key, names in (("view_names", data.view_names), ("keypoint_names", data.keypoint_names)):
-            if names is None:
-                raise error.prefixed(
-                    f"data.{key} is not given either, which label tables could be made from: "
-                ) from error
-        assert data.view_names is not None
-        views, paths = data.view_names, tuple(root / f"CollectedData_{view}.csv" for view in data.view_names)
+    views, paths = expected_tables(root, data)
     existing = [path for path in paths if path.exists()]
     if any(len(read_labels(path)) for path in existing):
         return 0

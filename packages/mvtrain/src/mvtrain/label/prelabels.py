@@ -43,7 +43,7 @@ def read_prelabels(source: Path, project: Project) -> Prelabels:
 
     Raises:
         InputError: The folder does not exist or has no such table (`missing-file`), no table has one of the project's
-            frames (`unmatched-frames`) or keypoints (`keypoints-differ`), or a table cannot be read.
+            frames (`missing-row`) or keypoints (`keypoints-differ`), or a table cannot be read.
     """
     if not source.is_dir():
         raise InputError(
@@ -78,7 +78,7 @@ def read_prelabels(source: Path, project: Project) -> Prelabels:
         raise InputError(
             f"predictions {source}: none is of a frame of {project.root}, read {', '.join(map(str, paths))}. Predict "
             f"the project's images: mvtrain predict RUN {project.root}",
-            code="unmatched-frames",
+            code="missing-row",
             path=source,
             paths=tuple(paths),
         )

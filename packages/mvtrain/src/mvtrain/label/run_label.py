@@ -124,6 +124,7 @@ def _bound_socket(port: int) -> Iterator[socket.socket]:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((_HOST, port))
+            sock.listen()  # from now on the address can be opened
         except OSError as error:
             raise InputError(
                 f"port {port} cannot be used: {error.strerror}. Give another with --port, or none",
@@ -144,21 +145,25 @@ def _print_opened(console: Console, store: LabelStore, service: LabelService) ->
     frames = state["frames"]
     done = sum(frame["work"] == 0 for frame in frames)
     console.print(
-        f"{store.project.root}: {len(frames)} frames, {len(state['views'])} views, {len(state['keypoints'])} "
-        f"keypoints; {done} frames have every keypoint",
+        f"{store.project.root}: {_count(len(frames), 'frame')}, {_count(len(state['views']), 'view')}, "
+        f"{_count(len(state['keypoints']), 'keypoint')}; nothing is left to do in {_count(done, 'frame')}",
         soft_wrap=True,
     )
     if store.num_recovered:
-        console.print(f"{store.num_recovered} labels of a session that ended early were recovered", soft_wrap=True)
+        console.print(f"recovered {_count(store.num_recovered, 'label')} that had not been saved", soft_wrap=True)
     for text in (*state["conflicts"], *store.project.warnings):
         console.print(f"warning: {text}", soft_wrap=True)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _print_saved(console: Console, store: LabelStore, project: Path) -> None:
     config = project if project.is_file() else project / "config.yaml"
     tables = ", ".join(f"CollectedData_{view}.csv" for view in store.project.view_names)
     if store.saved:
-        console.print(f"saved {len(store.saved)} frames in {tables} of {store.project.root}", soft_wrap=True)
+        console.print(f"saved {_count(len(store.saved), 'frame')} in {tables} of {store.project.root}", soft_wrap=True)
         console.print(f"next: mvtrain check {config}", soft_wrap=True)
     else:
         console.print("nothing was changed", soft_wrap=True)

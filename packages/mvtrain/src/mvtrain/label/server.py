@@ -34,7 +34,8 @@ from starlette.types import ASGIApp
 
 from mvgeom.errors import InputError
 from mvtrain.label.guard import Guard
-from mvtrain.label.service import LabelService, parse_label
+from mvtrain.label.page_json import parse_label
+from mvtrain.label.service import LabelService
 
 _IDLE_SECONDS = 3.0
 """Time after an edit at which the server saves by itself, if the page has not."""

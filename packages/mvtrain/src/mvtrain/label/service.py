@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +14,15 @@ from mvgeom.errors import InputError
 from mvtrain.config import Config
 from mvtrain.label.attention import work_left
 from mvtrain.label.frame_list import read_frame_list
-from mvtrain.label.geometry import CLICK_NOISE, DISAGREEMENT, Agreement, compare_views, epipolar_curves, frame_rig
+from mvtrain.label.geometry import CLICK_NOISE, DISAGREEMENT
 from mvtrain.label.journal import Label
 from mvtrain.label.neighbor_frames import REACH, NeighborFrames
 from mvtrain.label.page_images import page_image
+from mvtrain.label.page_json import Json, describe_conflict, geometry_json, label_json, numbers_json, place_of
 from mvtrain.label.prelabels import read_prelabels
-from mvtrain.label.store import ABSENT, ORIGINS, PROJECTION, Conflict, LabelStore
-from mvtrain.project.label_tables import VISIBLE
-
-ELLIPSE_SIGMAS = math.sqrt(-2 * math.log(1 - 0.95))
-"""Radius in standard deviations of the ellipse that has the true point with a probability of 95 %."""
+from mvtrain.label.store import ABSENT, ORIGINS, LabelStore
 
 _MAX_CLIENTS = 100
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +94,7 @@ class LabelService:
                 "reach": REACH,
                 "warnings": project.warnings,
                 "recovered": self._store.num_recovered,
-                "conflicts": [_describe(conflict) for conflict in self._store.conflicts],
+                "conflicts": [describe_conflict(conflict) for conflict in self._store.conflicts],
                 "frames": [
                     self._frame_summary(frame, float(left), bool(marked))
                     for frame, left, marked in zip(self._frames, work, disagrees, strict=True)
@@ -130,7 +124,7 @@ class LabelService:
                     }
                     for view in views
                 ],
-                "labels": [[_label_json(store.label(frame, view, k)) for k in keypoints] for view in views],
+                "labels": [[label_json(store.label(frame, view, k)) for k in keypoints] for view in views],
                 "predictions": self._predictions(frame),
                 "geometry": self._geometry(frame, store.points[frame], store.visible[frame], store.origins[frame]),
             }
@@ -160,7 +154,7 @@ class LabelService:
                     expected=num_views,
                 )
             by_view = list(zip(*labels, strict=True))
-            points = np.array([[_place(label) for label in row] for row in by_view], dtype=np.float64)
+            points = np.array([[place_of(label) for label in row] for row in by_view], dtype=np.float64)
             visible = np.array([[label.visible for label in row] for row in by_view])
             origins = np.array([[ORIGINS.index(label.origin) for label in row] for row in by_view])
             return self._geometry(frame, points, visible, origins)
@@ -308,47 +302,10 @@ class LabelService:
             return None
         points, likelihood = self._prelabels.points[frame], self._prelabels.likelihood[frame]
         values = np.concatenate([points, likelihood[..., None]], axis=-1)
-        return [[_numbers(value, 3) for value in row] for row in values]
+        return [[numbers_json(value, 3) for value in row] for row in values]
 
     def _geometry(self, frame: int, points: np.ndarray, visible: np.ndarray, origins: np.ndarray) -> Json | None:
-        """Return the geometry of K keypoints, None without calibration.
-
-        Accepted projections and occluded labels are no clicks: they follow from the other views, or are guesses.
-        """
-        rig = frame_rig(self._store.project, frame)
-        if rig is None:
-            return None
-        clicked = (visible == VISIBLE) & (origins != PROJECTION)
-        clicks = np.where(clicked[..., None], points, np.nan)
-        agreement = compare_views(rig, clicks, threshold=self._options.threshold)
-        # The distance of an accepted projection is shown, too: it grows as further clicks move the point.
-        seen = np.where((visible == VISIBLE)[..., None], points, np.nan)
-        distances = np.linalg.norm(seen - agreement.projections, axis=-1)
-        curves: dict[str, Any] = {}
-        for keypoint in np.flatnonzero(clicked.any(0) & np.isnan(agreement.projections).all(axis=(0, 2))).tolist():
-            curves[str(keypoint)] = [
-                {"from": view, "pieces": [[_rounded(piece, 1) for piece in pieces] for pieces in curve]}
-                for view in np.flatnonzero(clicked[:, keypoint]).tolist()
-                for curve in [epipolar_curves(rig, view, clicks[view, keypoint])]
-            ]
-        return {
-            "projections": [[_numbers(value, 3) for value in row] for row in agreement.projections],
-            "ellipses": _ellipses(agreement),
-            "errors": [[_number(value, 2) for value in row] for row in distances],
-            "disagrees": agreement.disagrees.tolist(),
-            "suspects": [np.flatnonzero(column).tolist() for column in agreement.suspects.T],
-            "curves": curves,
-        }
-
-
-def _ellipses(agreement: Agreement) -> list[list[list[float] | None]]:
-    """Return the half axes in px and the angle in radians of each projection's ellipse."""
-    known = np.all(np.isfinite(agreement.covariances), axis=(-2, -1))
-    variances, axes = np.linalg.eigh(np.where(known[..., None, None], agreement.covariances, np.eye(2)))
-    radii = ELLIPSE_SIGMAS * np.sqrt(np.maximum(variances[..., ::-1], 0))
-    angles = np.arctan2(axes[..., 1, 1], axes[..., 0, 1])
-    values = np.where(known[..., None], np.concatenate([radii, angles[..., None]], axis=-1), np.nan)
-    return [[_numbers(value, 3) for value in row] for row in values]
+        return geometry_json(self._store.project, frame, points, visible, origins, self._options.threshold)
 
 
 def _check_paths(store: LabelStore) -> None:
@@ -366,51 +323,3 @@ def _check_paths(store: LabelStore) -> None:
                     code="bad-name",
                     name=name,
                 )
-
-
-def _place(label: Label) -> tuple[float, float]:
-    return (math.nan, math.nan) if label.x is None or label.y is None else (label.x, label.y)
-
-
-def _label_json(label: Label) -> list[Any]:
-    return [label.x, label.y, label.visible, label.origin]
-
-
-def _describe(conflict: Conflict) -> str:
-    def text(label: Label) -> str:
-        return "no label" if label.x is None else f"{label.x:g}, {label.y:g}"
-
-    return (
-        f"{conflict.frame}, {conflict.cell.view}, {conflict.cell.keypoint}: {text(conflict.edited)} was not kept, the "
-        f"table has {text(conflict.found)}"
-    )
-
-
-def _number(value: float, digits: int) -> float | None:
-    return round(float(value), digits) if math.isfinite(value) else None
-
-
-def _numbers(values: np.ndarray, digits: int) -> list[float] | None:
-    return _rounded(values, digits) if np.isfinite(values).all() else None
-
-
-def _rounded(values: np.ndarray, digits: int) -> Any:
-    return np.round(values, digits).tolist()
-
-
-def parse_label(value: Any) -> Label:
-    """Read a label of the page: a list of x, y (null without a place), visible and origin.
-
-    Raises:
-        InputError: It is not such a list (`bad-field`).
-    """
-    if not (isinstance(value, list) and len(value) == 4 and value[3] in ORIGINS and type(value[2]) is int):
-        raise InputError(f"label: found {value!r}, expected [x, y, visible, origin]", code="bad-field", field="label")
-    x, y = (None if number is None else _float(number) for number in value[:2])
-    return Label(x, y, value[2], value[3])
-
-
-def _float(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"label: found {value!r}, expected a number", code="bad-field", field="label")
-    return float(value)

@@ -18,7 +18,7 @@ import numpy as np
 from mvgeom.errors import InputError
 from mvtrain.config import Config
 from mvtrain.label.journal import JOURNAL_FOLDER, Cell, Journal, Label, Pending
-from mvtrain.label.new_tables import list_images
+from mvtrain.label.new_tables import expected_tables, list_images
 from mvtrain.label.table_text import TableText
 from mvtrain.project.label_tables import EXCLUDED, OCCLUDED, VISIBLE, find_tables, read_tables
 from mvtrain.project.project import read_project
@@ -59,6 +59,7 @@ def open_store(config: Config) -> Iterator[LabelStore]:
     """
     root = config.data.data_dir
     assert root is not None
+    expected_tables(root, config.data)  # first, so that what is not a project stays as it is
     folder = root / JOURNAL_FOLDER
     busy = f"{root} is being labeled by another mvtrain label. Use its page, or end it with Ctrl-C"
     with locked_folder(folder, folder / "lock", what=f"project {root}", busy=busy):

@@ -21,7 +21,7 @@ class App {
     document.title = `${this.project.name} - mvtrain label`;
     element("project").textContent = this.project.name;
     const { noise, threshold } = this.project;
-    element("noise").textContent = `ellipse: 95 % for clicks of ±${noise} px; marked beyond ${threshold} px`;
+    element("noise").textContent = `ellipse 95 % for clicks ±${noise} px; marked > ${threshold} px`;
     this.options = { names: false, skeleton: true, geometry: true, advance: false, ...stored() };
     this.order = this.project.frames.map((_, frame) => frame);
     this.position = 0;
