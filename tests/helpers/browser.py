@@ -28,10 +28,11 @@ def offline_page(file: Path, *, width: int, height: int = 900) -> Iterator[Page]
 
 
 @contextmanager
-def local_page(address: str, *, width: int, height: int = 900, statuses: Collection[int] = ()) -> Iterator[Page]:
+def local_page(address: str, *, width: int, height: int = 900, statuses: Collection[int | str] = ()) -> Iterator[Page]:
     """A page of a server of this test; any request elsewhere, any error of the page, fails the test afterwards.
 
-    The browser's own messages about answers with one of the `statuses` are expected. Skips where there is no Chromium.
+    The browser's own messages about answers with one of the `statuses`, or an error so named, are expected. Skips where
+    there is no Chromium.
     """
     origin = address.split("#")[0]
     prefixes = (origin, f"blob:{origin}", "data:")
@@ -46,7 +47,7 @@ def _page(
     width: int,
     height: int,
     arguments: Sequence[str],
-    statuses: Collection[int] = (),
+    statuses: Collection[int | str] = (),
 ) -> Iterator[Page]:
     executable = next(filter(None, map(shutil.which, _NAMES)), None)
     if executable is None:
@@ -54,7 +55,7 @@ def _page(
     problems: list[str] = []
 
     def on_console(message: ConsoleMessage) -> None:
-        if message.type == "error" and not any(f"status of {status}" in message.text for status in statuses):
+        if message.type == "error" and not any(f"{status}" in message.text for status in statuses):
             problems.append(f"console: {message.text}")
 
     def on_request(route: Route, request: Request) -> None:

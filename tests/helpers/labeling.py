@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +108,7 @@ class Served:
     address: str
     port: int
     store: LabelStore
+    stop: Callable[[], None]
 
     def request(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
         """Send a request as the page does; `headers` replace or, if empty, remove its headers."""
@@ -152,11 +153,16 @@ def serve(root: Path, options: LabelOptions | None = None) -> Iterator[Served]:
         server, address = create_server(service, sock, SECRET)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
         thread.start()
+
+        def stop() -> None:
+            server.should_exit = True
+            thread.join(10)
+            sock.close()
+
         try:
             while not server.started:
                 assert thread.is_alive()
                 time.sleep(0.01)
-            yield Served(address=address, port=sock.getsockname()[1], store=store)
+            yield Served(address=address, port=sock.getsockname()[1], store=store, stop=stop)
         finally:
-            server.should_exit = True
-            thread.join(10)
+            stop()

@@ -90,7 +90,7 @@ def labeling(
     *,
     width: int = 1280,
     height: int = 800,
-    statuses: Collection[int] = (),
+    statuses: Collection[int | str] = (),
 ) -> Iterator[Labeling]:
     with (
         serve(root, options) as served,
@@ -267,6 +267,15 @@ def test_a_closed_tab_loses_nothing(root: Path) -> None:
                 break
             served.get("/api/project")
         assert served.store.visible[0, 0, 0] == 2
+
+
+def test_a_server_that_is_gone_is_told_at_the_next_click(root: Path) -> None:
+    with labeling(root, statuses=["ERR_CONNECTION_REFUSED"]) as session:
+        session.served.stop()
+        session.page.mouse.click(*session.at(0, TRUTH[0, 0, 0]))
+        session.page.wait_for_selector("#saving.failed")
+        assert "the server does not answer (1 edit)" in session.page.inner_text("#saving")
+        assert "start mvtrain label again" in session.page.inner_text("#banner")
 
 
 def test_a_table_that_was_changed_asks_to_reload_and_nothing_is_lost(root: Path) -> None:

@@ -683,7 +683,7 @@ class App {
     const { offline, edits } = this.queue;
     const failed = offline || this.failure;
     const text = offline
-      ? "NOT SAVED: the server does not answer"
+      ? `NOT SAVED: the server does not answer (${edits.length} ${edits.length > 1 ? "edits" : "edit"})`
       : this.failure
         ? "NOT SAVED"
         : edits.length || this.unsaved
@@ -710,7 +710,11 @@ class App {
   }
 
   fail(error) {
-    this.showBanner(error.message, "close", () => {}, "error");
+    const offline = error instanceof TypeError && /fetch/i.test(error.message);
+    const text = offline
+      ? "The server does not answer. What it had received is kept: start mvtrain label again and open the new address."
+      : error.message;
+    this.showBanner(text, "close", () => {}, "error");
   }
 }
 

@@ -210,8 +210,9 @@ export class View {
     } else {
       cased(context, color, 1.8, () => path(context, shape, sx, sy, radius));
     }
-    if (marked) casedText(context, `${app.errorOf(number, keypoint).toFixed(1)} px`, sx + 10, sy + 15, WARNING);
-    if (active || app.options.names) casedText(context, app.project.keypoints[keypoint], sx + 10, sy - 7, color);
+    const named = active || app.options.names;
+    if (marked && named) casedText(context, `${app.errorOf(number, keypoint).toFixed(1)} px`, sx + 10, sy + 15, WARNING);
+    if (named) casedText(context, app.project.keypoints[keypoint], sx + 10, sy - 7, color);
   }
 
   drawPrediction(context, keypoint, color, shape, active) {
