@@ -71,7 +71,7 @@ def quiet() -> Console:
     return Console(record=True, width=200, file=io.StringIO(), markup=False)
 
 
-def run(project: Path, num_frames: int, **options: Any) -> str:
+def run(project: Path, num_frames: int | None, **options: Any) -> str:
     console = quiet()
     add_frames(load_config(project / "config.yaml"), FramesOptions(num_frames=num_frames, **options), console)
     return console.export_text()
@@ -323,3 +323,62 @@ def test_faults_are_relative_to_the_film() -> None:
 
 def test_large_images_are_measured_small() -> None:
     assert max(to_gray(np.zeros((1024, 1280, 3), np.uint8)).shape) <= 640
+
+
+def write_list(tmp_path: Path, *rows: str, header: str = "session,frame,why") -> Path:
+    path = tmp_path / "worst_frames.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def numbers_of(project: Path, view: str) -> list[int]:
+    return [int(row.split(",")[0][-12:-4]) for row in rows_of(project, view)]
+
+
+def test_exactly_the_listed_frames_are_added_in_all_views(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    listed = write_list(tmp_path, 'mouse,7,"a, b"', "mouse,3,", "mouse,7,again")
+    printed = run(project, None, listed=listed)
+    assert "wrote 2 frames of 2 views" in printed
+    assert f"Next: mvtrain label {project} --frames {listed}" in printed
+    for view in VIEWS:
+        assert numbers_of(project, view) == [3, 7]
+        frames = list(read_frames(open_video(tmp_path / "raw" / f"mouse_{view}.mp4")))
+        for number in (3, 7):
+            image = read_image(project / f"labeled-data/mouse_{view}/img{number:08d}.png")
+            assert np.array_equal(image[..., ::-1], frames[number])
+    assert "mouse,7" in (project / "frames.csv").read_text()
+
+
+def test_frames_that_are_there_are_skipped_and_bytes_stay(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    run(project, None, listed=write_list(tmp_path, "mouse,3"))
+    before = {view: (project / f"CollectedData_{view}.csv").read_bytes() for view in VIEWS}
+    listed = write_list(tmp_path, "mouse,9", "mouse,3", "mouse,5")
+    assert "1 of 3 frames" in run(project, None, listed=listed, dry_run=True)
+    assert {view: (project / f"CollectedData_{view}.csv").read_bytes() for view in VIEWS} == before
+    printed = run(project, 1, listed=listed)  # the first one that is not there
+    assert "1 of 3 frames" in printed
+    for view in VIEWS:
+        assert (project / f"CollectedData_{view}.csv").read_bytes().startswith(before[view])
+        assert numbers_of(project, view) == [3, 9]
+    run(project, None, listed=listed)
+    assert "wrote 0 frames" in run(project, None, listed=listed)
+    assert numbers_of(project, VIEWS[0]) == [3, 9, 5]
+
+
+@pytest.mark.parametrize(
+    ("rows", "code", "facts"),
+    [
+        (["mouse,1", "rat,2"], "unknown-choice", {"line": 3, "found": "rat"}),
+        (["mouse,1", f"mouse,{LENGTH}"], "missing-frame", {"line": 3, "frame": LENGTH}),
+    ],
+)
+def test_what_the_videos_do_not_have_is_an_error_and_nothing_is_written(
+    tmp_path: Path, rows: list[str], code: str, facts: dict[str, object]
+) -> None:
+    project = make_project(tmp_path)
+    with raises_input(code, **facts):
+        run(project, None, listed=write_list(tmp_path, *rows))
+    assert rows_of(project, VIEWS[0]) == []
+    assert not (project / "labeled-data" / "mouse_top").exists()

@@ -14,7 +14,7 @@ from mvtrain.cli.crop import crop
 from mvtrain.cli.evaluate import evaluate
 from mvtrain.cli.export import export
 from mvtrain.cli.fit import fit
-from mvtrain.cli.frames import frames
+from mvtrain.cli.frames import add_frames
 from mvtrain.cli.import_project import import_project
 from mvtrain.cli.init import init
 from mvtrain.cli.label import label
@@ -25,7 +25,7 @@ from mvtrain.cli.synth import synth
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "init": init,
-    "frames": frames,
+    "frames": add_frames,
     "label": label,
     "crop": crop,
     "fit": fit,

@@ -7,15 +7,29 @@ from typing import Annotated
 
 import typer
 
+from mvgeom.errors import InputError
 from mvtrain.cli.options import DeviceOption, check_inputs, make_wide_console, print_start
 from mvtrain.cli.path_roles import check_run, find_project_config
 
 
-def frames(
+def add_frames(
     project: Annotated[Path, typer.Argument(help="Project folder, or its config file.")],
     num_frames: Annotated[
-        int, typer.Option("--num-frames", "-n", min=1, help="Number of frames to add, over all sessions.")
-    ] = 50,
+        int | None,
+        typer.Option(
+            "--num-frames",
+            "-n",
+            min=1,
+            help="Number of frames to add, over all sessions. Default: 50, or all of --frames.",
+        ),
+    ] = None,
+    frames: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file with columns `session`, `frame`, as worst_frames.csv of a report: add these frames, in "
+            "place of a choice."
+        ),
+    ] = None,
     session: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Take frames of this session only; repeat for several.")
     ] = None,
@@ -38,16 +52,24 @@ def frames(
 ) -> None:
     """Choose frames of the videos that differ, and add them to the project to be labeled, the same in all views."""
     config = find_project_config(project, "frames")
-    check_inputs(run, *(videos or ()))
+    check_inputs(run, frames, *(videos or ()))
+    if frames is not None and (run is not None or small_images):
+        raise InputError(
+            "--frames: names the frames, so that none are compared. Give it without --run and --small-images.",
+            code="excluded-options",
+            option="--frames",
+        )
     if run is not None:
         check_run(run)
     print_start(config)
 
     from mvtrain.config import load_config
-    from mvtrain.start.add_frames import FramesOptions, add_frames
+    from mvtrain.start.add_frames import FramesOptions
+    from mvtrain.start.add_frames import add_frames as run_frames
 
     options = FramesOptions(
         num_frames=num_frames,
+        listed=frames,
         sessions=tuple(session or ()),
         videos=tuple(videos or ()),
         run=run,
@@ -57,4 +79,4 @@ def frames(
         device=device,
         dry_run=dry_run,
     )
-    add_frames(load_config(config), options, make_wide_console())
+    run_frames(load_config(config), options, make_wide_console())

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mvgeom.errors import InputError
-from mvgeom.files import read_text
-from mvtrain.project.names import frame_of
+from mvtrain.project.listed_frames import FRAME, SESSION, header_of, read_list, read_listed_frames
+from mvtrain.project.names import frame_number, frame_of
 from mvtrain.project.project import Project
 
 _COLUMNS = ("image", "image_name", "image name", "img")
@@ -19,23 +17,18 @@ def read_frame_list(path: Path, project: Project) -> list[int]:
 
     Args:
         path: CSV file with a header. The column `image` has an image of the frame in any view, such as
-            labeled-data/mouse1_top/img00000012.png; without such a column, the first one has.
+            labeled-data/mouse1_top/img00000012.png. Without such a column, `session` and `frame` name it; without
+            these, the first column has the image.
         project: Project of the frames.
 
     Raises:
         InputError: The file does not exist (`missing-file`), cannot be read, names no frame (`empty-file`), or one that
             the project does not have (`missing-row`).
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file. Give a CSV file with a column image", code="missing-file", path=path)
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    try:
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
-    except csv.Error as error:
-        raise InputError(
-            f"{path}, line {reader.line_num}: not CSV: {error}", code="invalid-syntax", path=path, line=reader.line_num
-        ) from error
-    header = [cell.lower() for cell in rows[0][1]] if rows else []
+    rows = read_list(path)
+    header = header_of(rows)
+    if {SESSION, FRAME} <= set(header) and not set(_COLUMNS) & set(header):
+        return _numbered(path, project)
     column = next((header.index(name) for name in _COLUMNS if name in header), 0)
     known = {
         frame_of(name, view): frame
@@ -66,6 +59,29 @@ def read_frame_list(path: Path, project: Project) -> list[int]:
     if not frames:
         raise InputError(f"{path}: names no frame", code="empty-file", path=path)
     return list(frames)
+
+
+def _numbered(path: Path, project: Project) -> list[int]:
+    """Read the frames of a list with sessions and frame numbers."""
+    known = {}
+    for row, session in enumerate(project.sessions):
+        name = next(filter(None, project.image_names[row]))
+        known[session, frame_number(PurePosixPath(name).stem)] = row
+    frames = []
+    for listed in read_listed_frames(path):
+        row = known.get((listed.session, listed.frame))
+        if row is None:
+            raise InputError(
+                f"{path}, line {listed.line}: frame {listed.frame} of session {listed.session!r} is not in "
+                f"{project.root}. Extract it with: mvtrain frames {project.root} --frames {path}",
+                code="missing-row",
+                path=path,
+                line=listed.line,
+                row=listed.frame,
+                session=listed.session,
+            )
+        frames.append(row)
+    return frames
 
 
 def _cell(row: list[str], column: int) -> str:

@@ -10,7 +10,13 @@ from mvgeom import CameraGroup, reprojection_error
 from mvgeom.errors import InputError
 from mvtrain.model.run_folder import Run
 from mvtrain.predict.recordings import load_calibration
-from mvtrain.predict.saved_predictions import PredictionFiles, find_predictions, load_predictions
+from mvtrain.predict.saved_predictions import (
+    PredictedSession,
+    PredictionFiles,
+    find_predictions,
+    load_predictions,
+)
+from mvtrain.report.doubtful_frames import Doubts, find_doubts
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,10 +46,12 @@ class Recordings:
     Attributes:
         complete: Recordings that can be shown in 3D.
         omitted: A sentence with the reason for each other recording.
+        doubts: Doubts about the frames of all recordings.
     """
 
     complete: tuple[Recording, ...]
     omitted: tuple[str, ...]
+    doubts: tuple[Doubts, ...] = ()
 
 
 def read_recordings(run: Run) -> Recordings:
@@ -56,14 +64,18 @@ def read_recordings(run: Run) -> Recordings:
     folder = run.folder / "video_preds"
     if not any(folder.glob("*_prediction.json")):
         return Recordings(complete=(), omitted=())
-    complete, omitted = [], []
+    complete, omitted, doubts = [], [], []
     for files in find_predictions(folder):
         reason = _reason_to_omit(files)
+        predicted = _read(files, run)
+        error = None
         if reason is None:
-            complete.append(_read(files, run))
+            complete.append(_in_3d(files, predicted))
+            error = complete[-1].reprojection_error
         else:
             omitted.append(f"{files.session} is not shown: {reason}.")
-    return Recordings(complete=tuple(complete), omitted=tuple(omitted))
+        doubts.append(find_doubts(predicted, error, files.frame_rate()))
+    return Recordings(complete=tuple(complete), omitted=tuple(omitted), doubts=tuple(doubts))
 
 
 def _reason_to_omit(files: PredictionFiles) -> str | None:
@@ -75,7 +87,8 @@ def _reason_to_omit(files: PredictionFiles) -> str | None:
     return None
 
 
-def _read(files: PredictionFiles, run: Run) -> Recording:
+def _read(files: PredictionFiles, run: Run) -> PredictedSession:
+    """Read the tables of a recording, whose keypoints must be those of the run."""
     predicted = load_predictions(files)
     if predicted.keypoint_names != run.spec.keypoint_names:
         folder = run.folder / "video_preds"
@@ -89,6 +102,11 @@ def _read(files: PredictionFiles, run: Run) -> Recording:
             found=predicted.keypoint_names,
             expected=run.spec.keypoint_names,
         )
+    return predicted
+
+
+def _in_3d(files: PredictionFiles, predicted: PredictedSession) -> Recording:
+    """Return a recording with its cameras."""
     assert files.calibration is not None
     assert predicted.in_3d is not None
     cameras = load_calibration(files.calibration, predicted.view_names).cameras

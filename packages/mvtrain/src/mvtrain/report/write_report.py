@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rich.console import Console
 
@@ -18,13 +18,15 @@ from mvtrain.evaluation.likelihood_fit import DEFAULT_SHARE, calibration_table
 from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.predictor import choose_device
 from mvtrain.predict.run_predict import print_line, print_warning
+from mvtrain.project.names import frame_number
 from mvtrain.project.project import Project, read_project
+from mvtrain.report.doubtful_frames import WORST_FRAMES, write_worst_frames
 from mvtrain.report.html import Section, folded_text, page_html
 from mvtrain.report.keypoint_errors import errors_section
 from mvtrain.report.learning_curves import learning_curves_section, read_metrics, read_run_info
 from mvtrain.report.overview import overview_html
 from mvtrain.report.pose_3d import pose_section
-from mvtrain.report.predicted_videos import read_recordings
+from mvtrain.report.predicted_videos import Recordings, read_recordings
 from mvtrain.report.reliability import reliability_section
 from mvtrain.report.reprojection_section import reprojection_section
 from mvtrain.report.scenes import scenes_of
@@ -100,6 +102,21 @@ def report_command(run_dir: Path, options: ReportOptions, console: Console) -> N
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     write_text(out, page_html(title, overview, sections, version=version("mvtrain"), date=now))
     print_line(console, f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB): open it in a browser; it works offline")
+    _write_worst(out.with_name(WORST_FRAMES), recordings, project, console)
+
+
+def _write_worst(path: Path, recordings: Recordings, project: Project, console: Console) -> None:
+    """Write the list of the predicted frames to correct, if videos were predicted."""
+    if not recordings.doubts:
+        return
+    names = [next(filter(None, by_view)) for by_view in project.image_names]
+    numbers = [frame_number(PurePosixPath(name).stem) for name in names]
+    count = write_worst_frames(path, recordings.doubts, set(zip(project.sessions, numbers, strict=True)))
+    print_line(
+        console,
+        f"wrote {path}: {count} frames of the videos that need a hand most. Add them to the project with: "
+        f"mvtrain frames {project.root} --frames {path}",
+    )
 
 
 def _check_writable(out: Path) -> None:

@@ -1,4 +1,4 @@
-"""Command `mvtrain frames`: choose frames of the videos and add them to a project, the same ones in all views."""
+"""Command `mvtrain frames`: choose frames of the videos or take listed ones, and add them to a project in all views."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ from mvtrain.predict.recordings import Session, find_sessions
 from mvtrain.predict.run_predict import print_warning
 from mvtrain.predict.session import Job, open_videos
 from mvtrain.project.frame_rows import FrameRows, append_frames, read_frame_rows
+from mvtrain.project.listed_frames import ListedFrame, read_listed_frames
 from mvtrain.project.writer import image_name
 from mvtrain.runtime.locks import locked_folder
 from mvtrain.start.chosen_table import add_to_table
 from mvtrain.start.frame_features import BackboneFeatures, load_features
 from mvtrain.start.frame_quality import REASONS
+from mvtrain.start.given_frames import check_sessions, take_given
 from mvtrain.start.session_choice import (
     SessionChoice,
     choose_in_session,
@@ -38,13 +40,17 @@ from mvtrain.start.session_choice import (
     share_frames,
 )
 
+DEFAULT_NUMBER = 50
+"""Number of frames to choose if none is given."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FramesOptions:
     """Options of the command.
 
     Attributes:
-        num_frames: Number of frames to add, over all sessions.
+        num_frames: Number of frames to add, over all sessions; None: all that `listed` has, else `DEFAULT_NUMBER`.
+        listed: CSV file of the frames to add, in place of a choice; None chooses.
         sessions: Names of the sessions to take frames of; empty: all.
         videos: Folders, videos or patterns of them; empty: the videos of the project.
         run: Run folder whose backbone compares the images; None: the config's backbone if its weights are on this
@@ -56,7 +62,8 @@ class FramesOptions:
         dry_run: Print the choice, and write nothing.
     """
 
-    num_frames: int
+    num_frames: int | None = None
+    listed: Path | None = None
     sessions: tuple[str, ...] = ()
     videos: tuple[Path, ...] = ()
     run: Path | None = None
@@ -68,7 +75,7 @@ class FramesOptions:
 
 
 def add_frames(config: Config, options: FramesOptions, console: Console) -> None:
-    """Choose frames, write their images, and append rows without labels to the label tables.
+    """Choose frames or take the listed ones, write their images, and append rows without labels to the label tables.
 
     Nothing is written before all frames are chosen and decoded; existing rows stay as they are, byte for byte.
 
@@ -79,8 +86,8 @@ def add_frames(config: Config, options: FramesOptions, console: Console) -> None
 
     Raises:
         InputError: The project or a video cannot be read, the project stores crops (`bad-value`), there is no such
-            session (`unknown-choice`), no session is complete (`missing-view`), or another process adds frames
-            (`busy-folder`).
+            session (`unknown-choice`), no session is complete (`missing-view`), another process adds frames
+            (`busy-folder`), or the list cannot be read or names a frame that a video does not have (`missing-frame`).
     """
     if config.data.bbox_file is not None:
         raise InputError(
@@ -90,32 +97,60 @@ def add_frames(config: Config, options: FramesOptions, console: Console) -> None
             key="data.bbox_file",
         )
     sessions = find_film_sessions(config, read_frame_rows(config), options, console)
-    features = None if options.small_images else load_features(config, options.run, choose_device(options.device))
-    name = "small images" if features is None else f"backbone {features.name}"
-    console.print(f"comparing frames by {name}", soft_wrap=True)
+    listed = None if options.listed is None else _read_list(options.listed, sessions, options)
+    features, name = (None, str(options.listed)) if listed is not None else _load_features(config, options, console)
     root = read_frame_rows(config).root
     busy = f"{root}: another process adds frames to this project. Wait until it has finished"
     with locked_folder(root, root / ".frames.lock", what=str(root), busy=busy):
         rows = read_frame_rows(config)
-        choices = _choose(rows, _open(sessions, rows, options, console), features, options, console)
-        _print_choices(choices, console)
+        if options.listed is not None and listed is not None:
+            named = {frame.session for frame in listed}
+            opened = _open([session for session in sessions if session.name in named], rows, options, console)
+            choices = take_given(options.listed, listed, rows, opened, options.num_frames, console)
+        else:
+            choices = _choose(rows, _open(sessions, rows, options, console), features, options, console)
+            _print_choices(choices, console)
         chosen = [frame for choice in choices for frame in choice.frames]
         if chosen and not options.dry_run:
             _write(config, rows, choices, console)
             add_to_table(rows.root, chosen, name)
-    if len(chosen) < options.num_frames:
+    if listed is None and len(chosen) < (wanted := options.num_frames or DEFAULT_NUMBER):
         console.print(
-            f"note: {len(chosen)} of {options.num_frames} frames were found. The others are unusable or "
-            "near-duplicates",
+            f"note: {len(chosen)} of {wanted} frames were found. The others are unusable or near-duplicates",
             soft_wrap=True,
         )
+    _print_end(rows, len(chosen), options, console)
+
+
+def _read_list(path: Path, sessions: Sequence[Session], options: FramesOptions) -> list[ListedFrame]:
+    """Read the list of frames; with `--session`, those of these sessions."""
+    listed = read_listed_frames(path)
+    if options.sessions:
+        return [frame for frame in listed if frame.session in options.sessions]
+    check_sessions(path, listed, sessions)
+    return listed
+
+
+def _load_features(config: Config, options: FramesOptions, console: Console) -> tuple[BackboneFeatures | None, str]:
+    """Return what frames are compared by, and its name, which is printed."""
+    features = None if options.small_images else load_features(config, options.run, choose_device(options.device))
+    name = "small images" if features is None else f"backbone {features.name}"
+    console.print(f"comparing frames by {name}", soft_wrap=True)
+    return features, name
+
+
+def _print_end(rows: FrameRows, number: int, options: FramesOptions, console: Console) -> None:
+    """Print what was written, and the next command."""
     if options.dry_run:
-        console.print("nothing was written (--dry-run)", soft_wrap=True)
+        found = "" if options.listed is None else f"{number} frames are new; "
+        console.print(f"{found}nothing was written (--dry-run)", soft_wrap=True)
         return
+    root = rows.root
     here = root.relative_to(Path.cwd()) if root.is_relative_to(Path.cwd()) else root
+    order = "" if options.listed is None else f" --frames {options.listed}"
     console.print(
-        f"wrote {len(chosen)} frames of {len(rows.view_names)} views to {here}, which has {len(rows) + len(chosen)} "
-        f"now. Next: mvtrain label {here}",
+        f"wrote {number} frames of {len(rows.view_names)} views to {here}, which has {len(rows) + number} "
+        f"now. Next: mvtrain label {here}{order}",
         soft_wrap=True,
     )
 
@@ -185,7 +220,7 @@ def _choose(
     cv2.setNumThreads(1)  # every view has a thread of its own
     try:
         with Progress(console=console, transient=True) as progress:
-            shares = share_frames(options.num_frames, len(sessions))
+            shares = share_frames(options.num_frames or DEFAULT_NUMBER, len(sessions))
             for (session, videos), share in zip(sessions, shares, strict=True):
                 if share == 0:
                     continue
@@ -239,14 +274,32 @@ def _write(config: Config, rows: FrameRows, choices: Sequence[SessionChoice], co
 
 
 def extract_frames(video: Video, targets: Mapping[int, Path], advance: Callable[[], object]) -> None:
-    """Write frames of a video as PNG, in the reading that they were chosen in."""
-    last = max(targets, default=-1)
+    """Write frames of a video as PNG, in the reading that they were chosen in.
+
+    Raises:
+        InputError: A frame cannot be decoded (`damaged-file`), or the video ends before it (`missing-frame`).
+    """
+    last, number = max(targets, default=-1), -1
     with closing(read_frames(video, is_wanted=targets.__contains__)) as images:
         for number, image in zip(range(last + 1), images, strict=False):
             if number in targets:
-                assert image is not None, (video.path, number)
+                if image is None:
+                    raise InputError(
+                        f"{video.path}: frame {number} cannot be decoded",
+                        code="damaged-file",
+                        path=video.path,
+                        frame=number,
+                    )
                 decoded = DecodedImage(name=str(video.path), read=partial(cv2.cvtColor, image, cv2.COLOR_BGR2RGB))
                 write_images({targets[number]: decoded}, advance)
+    if number < last:
+        raise InputError(
+            f"{video.path}: there is no frame {last}: the video ends after {number + 1} frames",
+            code="missing-frame",
+            path=video.path,
+            frame=last,
+            num_frames=number + 1,
+        )
 
 
 def _print_choices(choices: Sequence[SessionChoice], console: Console) -> None:
