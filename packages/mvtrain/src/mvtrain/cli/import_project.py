@@ -16,7 +16,13 @@ def import_project(
         list[Path] | None, typer.Argument(metavar="SOURCE...", help="Foreign projects or label files.")
     ] = None,
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Project folder to write; must not exist.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Project folder to write; must not exist.")
+    ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(help="Project, or its config file, to add the labels to, in place of --output."),
+    ] = None,
     view: Annotated[
         list[str] | None, typer.Option(metavar="NAME=PATH", help="A source that is this view; once for each view.")
     ] = None,
@@ -47,7 +53,7 @@ def import_project(
     every: Annotated[int, typer.Option(help="Of the predictions, take every so many-th frame.")] = 1,
 ) -> None:
     """Turn a labeled project of DeepLabCut, SLEAP, anipose or COCO keypoints into a project folder."""
-    from mvtrain.cli.path_roles import check_options, check_sources
+    from mvtrain.cli.path_roles import check_options, check_sources, find_project_config
 
     check_inputs(media)
     check_options(calibration=calibration)
@@ -59,6 +65,7 @@ def import_project(
 
     options = ImportOptions(
         out=output,
+        into=None if into is None else find_project_config(into, "import --into"),
         views=tuple(view or ()),
         view_names=split_names(views),
         pattern=pattern,

@@ -11,16 +11,19 @@ from rich.progress import Progress
 
 from mvgeom import CameraGroup
 from mvgeom.errors import InputError
+from mvtrain.config import load_config
 from mvtrain.exchange import from_anipose as anipose
 from mvtrain.exchange import from_coco as coco
 from mvtrain.exchange import from_deeplabcut as deeplabcut
 from mvtrain.exchange import from_sleap as sleap
 from mvtrain.exchange.alignment import AlignedFrames, align
 from mvtrain.exchange.foreign_labels import ForeignLabels, ReadOptions, Source, merge
+from mvtrain.exchange.into_project import AddedFrames, add_to_project, order_keypoints, order_views
 from mvtrain.exchange.media import find_calibrations
 from mvtrain.exchange.project_folder import ImportedProject, write_project
 from mvtrain.exchange.stored_pixels import to_stored_pixels
 from mvtrain.exchange.video_times import number_by_time
+from mvtrain.project.frame_rows import read_frame_rows
 from mvtrain.project.names import DEFAULT_PATTERN, pattern_rule
 
 READERS: dict[str, Callable[[Sequence[Source], ReadOptions], list[ForeignLabels]]] = {
@@ -37,7 +40,8 @@ class ImportOptions:
     """Options of the command.
 
     Attributes:
-        out: Project folder to write; must not exist.
+        out: Project folder to write; must not exist. None adds to `into`.
+        into: Config file of the project to add the labels to; None writes `out`.
         views: Sources of one view each, as `NAME=PATH`.
         view_names: Names of the views in their order; empty: all views of the labels.
         pattern: Pattern of session and view in foreign names; None: `DEFAULT_PATTERN`.
@@ -50,7 +54,8 @@ class ImportOptions:
         every: Step of the frame numbers of the predictions to take.
     """
 
-    out: Path
+    out: Path | None = None
+    into: Path | None = None
     views: tuple[str, ...] = ()
     view_names: tuple[str, ...] = ()
     pattern: str | None = None
@@ -64,7 +69,7 @@ class ImportOptions:
 
 
 def import_project(file_format: str, paths: Sequence[Path], options: ImportOptions, console: Console) -> None:
-    """Read foreign labels, match their views, write a project folder, and print a summary.
+    """Read foreign labels, match their views, write a project folder or add to one, and print a summary.
 
     Args:
         file_format: Key of `READERS`.
@@ -74,7 +79,7 @@ def import_project(file_format: str, paths: Sequence[Path], options: ImportOptio
 
     Raises:
         InputError: The format is unknown (`unknown-format`), the folder exists (`occupied-folder`), or a source does
-            not exist (`missing-file`); besides, the errors of the readers and of `align`.
+            not exist (`missing-file`); besides, the errors of the readers, of `align`, and of `add_to_project`.
     """
     if file_format not in READERS:
         raise InputError(
@@ -83,7 +88,12 @@ def import_project(file_format: str, paths: Sequence[Path], options: ImportOptio
             found=file_format,
             expected=tuple(READERS),
         )
-    if options.out.exists():
+    if (options.out is None) == (options.into is None):
+        raise InputError(
+            "give either --output with a new folder, or --into with a project to add the labels to",
+            code="missing-argument" if options.out is None else "excluded-options",
+        )
+    if options.out is not None and options.out.exists():
         raise InputError(
             f"{options.out}: the folder exists. Remove it, or choose another folder",
             code="occupied-folder",
@@ -107,19 +117,34 @@ def import_project(file_format: str, paths: Sequence[Path], options: ImportOptio
     given = tuple(dict.fromkeys(source.view for source in sources if source.view is not None))
     order = options.view_names or (given if all(source.view is not None for source in sources) else ())
     labels = number_by_time(labels)
+    config = None if options.into is None else load_config(options.into)
+    if config is not None:
+        project = read_frame_rows(config)
+        labels = order_keypoints(labels, project)
+        order = order_views(labels, project, allow_absent=options.allow_absent)
     aligned, notes = to_stored_pixels(align(labels, order, allow_absent=options.allow_absent))
     labels = replace(labels, notes=(*labels.notes, *notes))
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("images")
-        written = write_project(
-            options.out,
-            aligned,
-            labels,
-            calibrations,
-            copy_videos=options.copy_videos,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    _print_summary(options.out, aligned, labels, written, console)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        if config is not None:
+            added = add_to_project(
+                config, aligned, labels, calibrations, copy_videos=options.copy_videos, progress=progress
+            )
+        else:
+            assert options.out is not None
+            written = write_project(
+                options.out, aligned, labels, calibrations, copy_videos=options.copy_videos, progress=progress
+            )
+    if config is not None:
+        assert options.into is not None
+        _print_added(options.into, aligned, labels, added, console)
+    else:
+        assert options.out is not None
+        _print_summary(options.out, aligned, labels, written, console)
 
 
 def _sources(paths: Sequence[Path], views: Sequence[str]) -> list[Source]:
@@ -183,16 +208,7 @@ def _print_summary(
     out: Path, aligned: AlignedFrames, labels: ForeignLabels, written: ImportedProject, console: Console
 ) -> None:
     """Print notes, warnings, the numbers of the project, and the next command."""
-    lines = [f"note: {note}" for note in labels.notes]
-    predicted = sum(image.predicted and bool(image.visibility.any()) for image in labels.images)
-    if predicted:
-        lines.append(
-            f"warning: {predicted} images have predictions as labels, not labels made by hand. Correct them before you "
-            "trust errors that are measured with them"
-        )
-    if aligned.num_empty:
-        lines.append(f"note: {aligned.num_empty} frames without any label are left out")
-    lines += [f"warning: {warning}" for warning in written.warnings]
+    lines = _notes(aligned, labels, written)
     if written.num_calibrated == 0:
         lines.append("note: no calibration found, so 3D is off in config.yaml. Give one with --calibration")
     lines.append(
@@ -204,3 +220,37 @@ def _print_summary(
     lines.append(f"Next: mvtrain check {out / 'config.yaml'}")
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _print_added(
+    config: Path, aligned: AlignedFrames, labels: ForeignLabels, added: AddedFrames, console: Console
+) -> None:
+    """Print notes, warnings, what was added, and the next command."""
+    lines = _notes(aligned, labels, added.written)
+    if added.num_there:
+        lines.append(f"note: {added.num_there} frames are in the project already, with the same labels")
+    written = added.written
+    number = 0 if written is None else written.num_frames
+    num_labels = 0 if written is None else written.num_labels
+    lines.append(
+        f"added {number} frames with {num_labels} labels to {config.parent}, which has {added.num_frames} now; its "
+        "config.yaml stays as it is"
+    )
+    lines.append(f"Next: mvtrain check {config}")
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _notes(aligned: AlignedFrames, labels: ForeignLabels, written: ImportedProject | None) -> list[str]:
+    """Return notes and warnings about the labels that were read."""
+    lines = [f"note: {note}" for note in labels.notes]
+    predicted = sum(image.predicted and bool(image.visibility.any()) for image in labels.images)
+    if predicted:
+        lines.append(
+            f"warning: {predicted} images have predictions as labels, not labels made by hand. Correct them before you "
+            "trust errors that are measured with them"
+        )
+    if aligned.num_empty:
+        lines.append(f"note: {aligned.num_empty} frames without any label are left out")
+    lines += [f"warning: {warning}" for warning in (() if written is None else written.warnings)]
+    return lines

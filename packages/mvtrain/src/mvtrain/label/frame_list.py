@@ -63,14 +63,14 @@ def read_frame_list(path: Path, project: Project) -> list[int]:
 
 def _numbered(path: Path, project: Project) -> list[int]:
     """Read the frames of a list with sessions and frame numbers."""
-    known = {}
+    known: dict[tuple[str, int | None], int] = {}
     for row, session in enumerate(project.sessions):
         name = next(filter(None, project.image_names[row]))
         known[session, frame_number(PurePosixPath(name).stem)] = row
     frames = []
     for listed in read_listed_frames(path):
-        row = known.get((listed.session, listed.frame))
-        if row is None:
+        found = known.get((listed.session, listed.frame))
+        if found is None:
             raise InputError(
                 f"{path}, line {listed.line}: frame {listed.frame} of session {listed.session!r} is not in "
                 f"{project.root}. Extract it with: mvtrain frames {project.root} --frames {path}",
@@ -80,7 +80,7 @@ def _numbered(path: Path, project: Project) -> list[int]:
                 row=listed.frame,
                 session=listed.session,
             )
-        frames.append(row)
+        frames.append(found)
     return frames
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, replace_file, write_text
+from mvgeom.tables import find_delimiter
 from mvtrain.config import Config, DataConfig
 from mvtrain.project.label_tables import LabelTable, find_tables, frame_of_row, read_tables
 from mvtrain.project.names import frame_number
@@ -96,17 +97,41 @@ def append_frames(rows: FrameRows, image_names: Sequence[Sequence[str]]) -> None
     Raises:
         InputError: A table cannot be written (`unwritable-file`), or was changed since it was read (`damaged-file`).
     """
-    entries = []
+    added = {}
     for view, table in enumerate(rows.tables):
-        content = table.path.read_bytes()
-        text = _to_csv([[names[view], *_empty_cells(content)] for names in image_names], content)
-        entries.append({"file": str(table.path.relative_to(rows.root)), "bytes": len(content), "rows": text})
-    write_text(rows.root / JOURNAL, json.dumps(entries))
-    complete_append(rows.root)
+        empty = _empty_cells(table.path.read_bytes())
+        added[table.path] = [[names[view], *empty] for names in image_names]
+    append_rows(rows.root, added)
+
+
+def append_rows(
+    root: Path, rows: Mapping[Path, Sequence[Sequence[str]]], moves: Mapping[Path, Path] | None = None
+) -> None:
+    """Append rows to several CSV files of a project and move new files into it: all of it or, before, nothing.
+
+    If the process dies in between, `complete_append` does the rest.
+
+    Args:
+        root: Project folder.
+        rows: Cells of the new rows, by existing file.
+        moves: Places of new files, by their present path; both in the project folder.
+
+    Raises:
+        InputError: A file cannot be written (`unwritable-file`), or was changed since (`damaged-file`).
+    """
+    entries: list[dict[str, object]] = [
+        {"move": str(source.relative_to(root)), "file": str(target.relative_to(root))}
+        for source, target in (moves or {}).items()
+    ]
+    for path, cells in rows.items():
+        content = path.read_bytes()
+        entries.append({"file": str(path.relative_to(root)), "bytes": len(content), "rows": _to_csv(cells, content)})
+    write_text(root / JOURNAL, json.dumps(entries))
+    complete_append(root)
 
 
 def complete_append(root: Path) -> None:
-    """Append what the journal of an interrupted `append_frames` has left; without a journal nothing happens.
+    """Do what the journal of an interrupted `append_rows` has left; without a journal nothing happens.
 
     Raises:
         InputError: A table has been changed in the meantime (`damaged-file`), or cannot be written.
@@ -115,7 +140,11 @@ def complete_append(root: Path) -> None:
     if not journal.is_file():
         return
     for entry in json.loads(read_text(journal)):
-        path, added = root / entry["file"], entry["rows"].encode()
+        path = root / entry["file"]
+        if "move" in entry:
+            _move(root / entry["move"], path)
+            continue
+        added = entry["rows"].encode()
         content = path.read_bytes()
         if len(content) == entry["bytes"] + len(added) and content.endswith(added):
             continue
@@ -130,17 +159,31 @@ def complete_append(root: Path) -> None:
     journal.unlink()
 
 
+def _move(source: Path, target: Path) -> None:
+    """Move a file, unless that was done before."""
+    if source.is_file():
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(target)
+        except OSError as error:
+            raise InputError(
+                f"{target}: cannot be written: {error.strerror}", code="unwritable-file", path=target
+            ) from error
+
+
 def _empty_cells(content: bytes) -> list[str]:
     """Return the cells of a row without labels: `visible` is 0, which Lightning Pose reads; all others are empty."""
-    rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+    text = content.decode("utf-8-sig")
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=find_delimiter(text))
     next(rows)  # scorer
     _, coords = next(rows), next(rows)
     return ["0" if coord == "visible" else "" for coord in coords[1:]]
 
 
 def _to_csv(rows: Sequence[Sequence[str]], content: bytes) -> str:
-    """Return rows as CSV in the line ends of an existing table, with one before them where its last line has none."""
+    """Return rows as CSV as an existing table is written, with a line end before them where its last line has none."""
     end = "\r\n" if b"\r\n" in content else "\n"
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator=end).writerows(rows)
+    delimiter = find_delimiter(content.decode("utf-8-sig"))
+    csv.writer(text, delimiter=delimiter, lineterminator=end).writerows(rows)
     return ("" if content.endswith(b"\n") else end) + text.getvalue()

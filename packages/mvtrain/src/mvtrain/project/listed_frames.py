@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
-from mvgeom.tables.cells import find_delimiter
+from mvgeom.tables import find_delimiter
 
 SESSION, FRAME = "session", "frame"
 """Columns of a list of frames; it may have others."""

@@ -1,0 +1,322 @@
+"""Imported labels added to a project that exists: new frames are appended, nothing that is there is changed."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from mvgeom import CameraGroup
+from mvgeom.errors import InputError
+from mvgeom.files import read_text
+from mvgeom.tables import find_delimiter, read_labeled_boxes
+from mvtrain.config import Config, load_config
+from mvtrain.exchange.alignment import AlignedFrames
+from mvtrain.exchange.foreign_labels import ForeignLabels
+from mvtrain.exchange.project_folder import ImportedProject, write_project
+from mvtrain.project.calibrations import OVERRIDE_FILE, find_calibrations, load_cameras
+from mvtrain.project.frame_rows import JOURNAL, FrameRows, append_rows, read_frame_rows
+from mvtrain.project.images import image_size
+from mvtrain.project.label_tables import OCCLUDED
+from mvtrain.runtime.locks import locked_folder
+
+_SHOWN = 6
+
+_PREFIX, _SUFFIX = ".import-", ".tmp"
+"""Beginning and end of the name of the folder, in the project, in which new files are written first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddedFrames:
+    """Result of adding labels to a project.
+
+    Attributes:
+        written: Numbers about the added frames; None where all are there already.
+        num_there: Number of frames that are there with the same labels.
+        num_frames: Number of frames of the project now.
+    """
+
+    written: ImportedProject | None
+    num_there: int
+    num_frames: int
+
+
+def order_views(labels: ForeignLabels, project: FrameRows, *, allow_absent: bool) -> tuple[str, ...]:
+    """Return the views of the labels in the project's order.
+
+    Raises:
+        InputError: There are other views than the project's, or, without `allow_absent`, fewer (`views-differ`).
+    """
+    found = {image.place.view for image in labels.images}
+    lacking = [view for view in project.view_names if view not in found]
+    extra = sorted(found - set(project.view_names))
+    if extra or (lacking and not allow_absent):
+        advice = "" if extra else ", or leave views empty with --allow-absent"
+        raise InputError(
+            f"{labels.origin}: the views are not those of {project.root}, found {', '.join(sorted(found))}, expected "
+            f"{', '.join(project.view_names)}. Describe the names with --pattern or --view{advice}",
+            code="views-differ",
+            found=tuple(sorted(found)),
+            expected=project.view_names,
+        )
+    return tuple(view for view in project.view_names if view in found)
+
+
+def order_keypoints(labels: ForeignLabels, project: FrameRows) -> ForeignLabels:
+    """Return the labels with the keypoints in the project's order.
+
+    Raises:
+        InputError: The keypoints are not the project's (`keypoints-differ`).
+    """
+    names = project.keypoint_names
+    if sorted(labels.keypoint_names) != sorted(names):
+        raise InputError(
+            f"{labels.origin}: the keypoints are not those of {project.root}, found "
+            f"{', '.join(labels.keypoint_names)}, expected {', '.join(names)}. Rename them in the source, or import it "
+            "as a project of its own with --output",
+            code="keypoints-differ",
+            found=labels.keypoint_names,
+            expected=names,
+        )
+    order = [labels.keypoint_names.index(name) for name in names]
+    images = tuple(
+        replace(image, points=image.points[order], visibility=image.visibility[order]) for image in labels.images
+    )
+    return replace(labels, keypoint_names=names, images=images)
+
+
+def add_to_project(
+    config: Config,
+    aligned: AlignedFrames,
+    labels: ForeignLabels,
+    calibrations: Mapping[str | None, Path | CameraGroup],
+    *,
+    copy_videos: bool = False,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> AddedFrames:
+    """Append the frames that a project does not have; a process that dies leaves it as it was, or complete.
+
+    Args:
+        config: Config of the project.
+        aligned: Labels by frame and view, with views and keypoints in the project's order.
+        labels: Labels as read.
+        calibrations: Calibration files or cameras by session.
+        copy_videos: Copy the videos, too, unless they are there.
+        progress: Function of the number of written images and the total.
+
+    Raises:
+        InputError: Another process adds frames (`busy-folder`); frames are there with other labels (`tables-differ`);
+            labels are occluded, or images crops, and the project's tables cannot have them (`bad-value`); cameras are
+            not those of the project (`cameras-differ`); besides, the errors of `write_project` and `append_rows`.
+    """
+    root = read_frame_rows(config).root
+    busy = f"{root}: another process adds frames to this project. Wait until it has finished"
+    with locked_folder(root, root / ".frames.lock", what=str(root), busy=busy):
+        project = read_frame_rows(config)
+        for leftover in root.glob(f"{_PREFIX}*{_SUFFIX}"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        new = _new_frames(aligned, project)
+        num_there = len(aligned) - len(new)
+        if not new:
+            return AddedFrames(written=None, num_there=num_there, num_frames=len(project))
+        chosen = _take(aligned, new)
+        _check_tables(config, chosen, labels, project)
+        temporary = Path(tempfile.mkdtemp(dir=root, prefix=_PREFIX, suffix=_SUFFIX))
+        try:
+            folder = temporary / "project"
+            written = write_project(folder, chosen, labels, calibrations, copy_videos=copy_videos, progress=progress)
+            _append(config, project, folder, chosen)
+        finally:
+            if not (root / JOURNAL).exists():  # else its files are still needed
+                shutil.rmtree(temporary, ignore_errors=True)
+    return AddedFrames(written=written, num_there=num_there, num_frames=len(project) + len(new))
+
+
+def _new_frames(aligned: AlignedFrames, project: FrameRows) -> list[int]:
+    """Return the frames that the project does not have; those that it has must have the same labels."""
+    there = {frame: row for row, frame in enumerate(project.frames())}
+    new, different = [], []
+    for number, frame in enumerate(aligned.frames):
+        row = there.get(frame)
+        if row is None:
+            new.append(number)
+        elif not all(_is_same(aligned, number, view, project, row) for view in range(len(aligned.view_names))):
+            different.append(frame)
+    if different:
+        shown = "; ".join(f"session {session}, frame {number}" for session, number in different[:_SHOWN])
+        raise InputError(
+            f"{project.root}: {len(different)} frames are there with other labels, and nothing is overwritten: {shown}"
+            f"{'; ...' if different[_SHOWN:] else ''}. Remove them from the source, or their rows from all tables of "
+            "the project",
+            code="tables-differ",
+            path=project.root,
+            frames=tuple(different),
+        )
+    return new
+
+
+def _is_same(aligned: AlignedFrames, number: int, view: int, project: FrameRows, row: int) -> bool:
+    """Return True if a view of a frame has the labels of a row of the project."""
+    table = project.tables[project.view_names.index(aligned.view_names[view])]
+    visibility = aligned.visibility[number, view]
+    points = np.where((visibility > 0)[:, None], aligned.points[number, view], np.nan)
+    if table.visible is not None and not np.array_equal(table.visible[row], visibility):
+        return False
+    return np.allclose(table.points[row], points, rtol=0, atol=1e-6, equal_nan=True)
+
+
+def _take(aligned: AlignedFrames, numbers: Sequence[int]) -> AlignedFrames:
+    return replace(
+        aligned,
+        frames=tuple(aligned.frames[number] for number in numbers),
+        points=aligned.points[list(numbers)],
+        visibility=aligned.visibility[list(numbers)],
+        images=tuple(aligned.images[number] for number in numbers),
+        crops=tuple(aligned.crops[number] for number in numbers),
+        entries=tuple(aligned.entries[number] for number in numbers),
+    )
+
+
+def _check_tables(config: Config, aligned: AlignedFrames, labels: ForeignLabels, project: FrameRows) -> None:
+    """Check that the project's tables can have the labels."""
+    table = project.root / (config.data.camera_params_file or OVERRIDE_FILE)
+    if table.is_file():
+        raise InputError(
+            f"{table}: names the calibration of every image, which imported images do not have. Replace the table by "
+            "calibrations/<session>.toml, or import the labels as a project of their own with --output",
+            code="bad-value",
+            path=table,
+        )
+    for path in (table.path for table in project.tables):
+        if find_delimiter(read_text(path)) != ",":
+            raise InputError(
+                f"{path}: a spreadsheet has written the table, its cells are not separated by commas. Save it with "
+                "commas and decimal points",
+                code="bad-value",
+                path=path,
+            )
+    if project.tables[0].visible is None and (aligned.visibility == OCCLUDED).any():
+        raise InputError(
+            f"{labels.origin}: labels are occluded, and the tables of {project.root} have no column `visible`. Add it "
+            "with mvtrain label, by marking a keypoint as occluded",
+            code="bad-value",
+            path=project.root,
+        )
+
+
+def _append(config: Config, project: FrameRows, folder: Path, aligned: AlignedFrames) -> None:
+    """Append the rows of a project that was just written, and move its files."""
+    root, data = project.root, config.data
+    new_data = load_config(folder / "config.yaml").data
+    with_boxes = data.bbox_file is not None
+    if new_data.bbox_file is not None and not with_boxes:
+        raise InputError(
+            f"{root}: the project has whole images, and some of the source's are crops. Import it as a project of its "
+            "own with --output",
+            code="bad-value",
+            path=root,
+            key="data.bbox_file",
+        )
+    rows: dict[Path, list[list[str]]] = {}
+    for view, name in enumerate(project.view_names):
+        table = project.tables[view]
+        own = folder / f"CollectedData_{name}.csv"
+        rows[table.path] = _label_rows(own, table.path, len(aligned))
+        if data.bbox_file is not None:
+            boxes = root / data.bbox_file[view]
+            rows[boxes] = _box_rows(folder, name, boxes, [row[0] for row in rows[table.path] if row[0]])
+    moves = {path: root / path.relative_to(folder) for path in sorted((folder / "labeled-data").rglob("*.png"))}
+    moves |= _calibrations(project, folder)
+    for path in sorted((folder / "videos").glob("*")):
+        if not list((root / "videos").glob(f"{path.stem}.*")):
+            moves[path] = root / "videos" / path.name
+    append_rows(root, rows, moves)
+
+
+def _label_rows(source: Path, target: Path, number: int) -> list[list[str]]:
+    """Return the rows of a table in the columns of another one; empty rows of a view that has no table."""
+    columns = list(zip(*_read(target)[1:3], strict=True))[1:]
+    if not source.is_file():
+        return [["", *("0" if coord == "visible" else "" for _, coord in columns)] for _ in range(number)]
+    header, rows = _read(source)[1:3], _read(source)[3:]
+    place = {column: position for position, column in enumerate(zip(*header, strict=True)) if position}
+    found = []
+    for row in rows:
+        cells = [row[0]]
+        for keypoint, coord in columns:
+            if (keypoint, coord) in place:
+                cells.append(row[place[keypoint, coord]])
+            else:  # the column `visible`, which the source does not have
+                cells.append("2" if row[place[keypoint, "x"]] else "0")
+        found.append(cells)
+    return found
+
+
+def _box_rows(folder: Path, view: str, target: Path, images: Sequence[str]) -> list[list[str]]:
+    """Return the rows of a table of boxes for the images of a view; without boxes, those of whole images."""
+    columns = [name.strip() for name in _read(target)[0]][1:]
+    own = folder / f"bboxes_{view}.csv"
+    if own.is_file():
+        boxes = read_labeled_boxes(own).select(images)
+    else:
+        boxes = np.array([(0, 0, *image_size(folder / name)) for name in images], dtype=np.float64).reshape(-1, 4)
+    rows = []
+    for image, (x, y, width, height) in zip(images, boxes.tolist(), strict=True):
+        values = {"x": x, "y": y, "w": width, "h": height}
+        rows.append([image, *(repr(values[name]).removesuffix(".0") if name in values else "" for name in columns)])
+    return rows
+
+
+def _read(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return [row for row in csv.reader(file) if row]
+
+
+def _calibrations(project: FrameRows, folder: Path) -> dict[Path, Path]:
+    """Return the calibration files to move; those of sessions that the project knows must be the project's."""
+    root = project.root
+    known = {session for session, _ in project.frames()}
+    moves = {}
+    for path in sorted((folder / "calibrations").glob("*.toml")):
+        cameras = CameraGroup.load(path)
+        missing = [view for view in project.view_names if view not in cameras.names]
+        if missing:
+            raise InputError(
+                f"session {path.stem!r}: the calibration lacks the camera {', '.join(missing)}, found "
+                f"{', '.join(cameras.names)}, expected {', '.join(project.view_names)}",
+                code="missing-view",
+                view=missing[0],
+                found=cameras.names,
+                expected=project.view_names,
+            )
+        theirs = find_calibrations(root, [(path.stem, "")], None)[0][0]
+        if theirs is None and path.stem not in known:
+            moves[path] = root / "calibrations" / path.name
+        elif theirs is None or not _agree(load_cameras([theirs], project.view_names)[0], cameras, project.view_names):
+            has = "no calibration" if theirs is None else f"another one, {theirs}"
+            raise InputError(
+                f"session {path.stem!r}: the source has a calibration, and the project has {has}. Choose which is "
+                f"right: give the project's with --calibration, or put that of the source at "
+                f"{root / 'calibrations' / path.name}",
+                code="cameras-differ",
+                path=root if theirs is None else theirs,
+                session=path.stem,
+            )
+    return moves
+
+
+def _agree(first: CameraGroup | None, second: CameraGroup, views: Sequence[str]) -> bool:
+    """Return True if cameras are the same but for rounding."""
+    second = second.select(views)
+    return first is not None and all(
+        np.shape(one) == np.shape(other) and np.allclose(one, other, rtol=1e-6, atol=1e-9)
+        for one, other in (
+            (getattr(first, name), getattr(second, name))
+            for name in ("matrix", "distortion", "rotation", "translation", "sizes")
+        )
+    )

@@ -1,0 +1,263 @@
+"""Labels imported into a project that exists: new frames are appended, nothing that is there changes."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from rich.console import Console
+
+from helpers.errors import raises_input
+from helpers.foreign import read, write_coco, write_deeplabcut
+from helpers.tiny import generate_tiny_project
+from mvgeom import CameraGroup
+from mvtrain.config import load_config
+from mvtrain.exchange.run_import import ImportOptions, import_project
+from mvtrain.project import frame_rows
+from mvtrain.project.project import Project
+
+NUM_FRAMES = 6
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    folder = tmp_path_factory.mktemp("original") / "project"
+    sizes = {"num_frames": NUM_FRAMES, "num_sessions": 2, "num_video_frames": 3, "num_views": 2, "size": 48}
+    return read(generate_tiny_project(folder, **sizes, image_format="png", occlusion=0.2))
+
+
+def source(folder: Path, original: Project, rows: list[int], name: str = "deeplabcut") -> Path:
+    """Labels of some frames in the files of another program."""
+    if name == "coco":
+        return write_coco(folder / "annotations.json", original)
+    by_view = dict.fromkeys(range(len(original.view_names)), rows)
+    write_deeplabcut(folder, original, rows=by_view, index="path", formats=("csv",), with_videos=False)
+    for labeled in (folder / "labeled-data").iterdir():
+        if not list(labeled.glob("*.png")):
+            shutil.rmtree(labeled)
+    return folder
+
+
+def add(path: Path, *, out: Path | None = None, into: Path | None = None, name: str = "deeplabcut", **more: Any) -> str:
+    console = Console(record=True, width=300, file=io.StringIO(), markup=False)
+    config = None if into is None else into / "config.yaml"
+    import_project(name, [path], ImportOptions(out=out, into=config, **more), console)
+    return console.export_text()
+
+
+def calibrations(original: Project) -> Path:
+    return original.root / "calibrations"
+
+
+def content(root: Path) -> dict[str, bytes]:
+    """All files of a project but its config and its lock."""
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.name not in ("config.yaml", ".frames.lock")
+    }
+
+
+def as_sets(root: Path) -> dict[str, Any]:
+    """Files of a project, tables as sets of rows."""
+    found: dict[str, Any] = {}
+    for name, data in content(root).items():
+        found[name] = frozenset(data.splitlines()) if name.endswith(".csv") else data
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_halves_equal_all_at_once(original: Project, tmp_path: Path, seed: int) -> None:
+    order = np.random.default_rng(seed).permutation(NUM_FRAMES).tolist()
+    halves = sorted(order[:3]), sorted(order[2:])  # one frame is in both
+    given = {"calibration": calibrations(original)}
+    add(source(tmp_path / "all", original, list(range(NUM_FRAMES))), out=tmp_path / "once", **given)
+    add(source(tmp_path / "a", original, halves[0]), out=tmp_path / "twice", **given)
+    before = content(tmp_path / "twice")
+    config = (tmp_path / "twice" / "config.yaml").read_bytes()
+    printed = add(source(tmp_path / "b", original, halves[1]), into=tmp_path / "twice", **given)
+    assert "added 3 frames" in printed
+    assert "1 frames are in the project already" in printed
+    assert as_sets(tmp_path / "twice") == as_sets(tmp_path / "once")
+    assert (tmp_path / "twice" / "config.yaml").read_bytes() == config
+    for name, data in content(tmp_path / "twice").items():
+        assert data.startswith(before.get(name, b"")), name
+    whole, joined = read(tmp_path / "once"), read(tmp_path / "twice")
+    assert sorted(joined.image_names) == sorted(whole.image_names)
+    # Again: everything is there.
+    before = content(tmp_path / "twice")
+    assert "added 0 frames" in add(source(tmp_path / "c", original, order), into=tmp_path / "twice", **given)
+    assert content(tmp_path / "twice") == before
+
+
+def test_labels_with_visibility_join_labels_without(original: Project, tmp_path: Path) -> None:
+    """Into a generated project, which has `visible`, come the labels of a program that does not know it."""
+    project = tmp_path / "project"
+    shutil.copytree(original.root, project)
+    keep(project, [0, 1])
+    add(source(tmp_path / "a", original, [2, 3]), into=project)
+    joined = read(project)
+    np.testing.assert_array_equal(joined.visibility[:2], original.visibility[:2])
+    np.testing.assert_array_equal(joined.visibility[2:] == 2, original.visibility[2:4] == 2)
+    np.testing.assert_allclose(joined.points[:2], original.points[:2])
+
+
+def test_occluded_labels_need_the_column_visible(original: Project, tmp_path: Path) -> None:
+    assert (original.visibility == 1).any()
+    project = tmp_path / "project"
+    add(source(tmp_path / "a", original, [0]), out=project, calibration=calibrations(original))
+    keep(project, [])
+    before = content(project)
+    with raises_input("bad-value", path=project):
+        add(source(tmp_path / "coco", original, [], "coco"), into=project, name="coco")
+    assert content(project) == before
+
+
+def keep(project: Path, rows: list[int]) -> None:
+    """Keep these rows of all label tables."""
+    for table in project.glob("CollectedData_*.csv"):
+        lines = table.read_text().splitlines(keepends=True)
+        table.write_text("".join([*lines[:3], *(lines[3 + row] for row in rows)]))
+
+
+def rename_keypoint(path: Path) -> None:
+    for table in path.glob("labeled-data/*/*.csv"):
+        table.write_text(table.read_text().replace("nose", "snout"))
+    document = yaml.safe_load((path / "config.yaml").read_text())
+    document["bodyparts"] = [name.replace("nose", "snout") for name in document["bodyparts"]]
+    (path / "config.yaml").write_text(yaml.safe_dump(document))
+
+
+def move_labels(path: Path) -> None:
+    """Change the first number of every table."""
+    for table in path.glob("labeled-data/*/*.csv"):
+        lines = table.read_text().splitlines()
+        cells = lines[-1].split(",")
+        place = next(n for n, cell in enumerate(cells) if n > 2 and cell)
+        cells[place] = str(float(cells[place]) + 1)
+        table.write_text("\n".join([*lines[:-1], ",".join(cells)]) + "\n")
+
+
+def drop_view(path: Path) -> None:
+    for folder in path.glob("labeled-data/*_cam2"):
+        shutil.rmtree(folder)
+
+
+def rename_view(path: Path) -> None:
+    for folder in list(path.glob("labeled-data/*_cam2")):
+        table = next(folder.glob("*.csv"))
+        table.write_text(table.read_text().replace("_cam2", "_other"))
+        folder.rename(folder.with_name(folder.name.replace("_cam2", "_other")))
+
+
+FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "another keypoint": (rename_keypoint, "keypoints-differ"),
+    "other labels": (move_labels, "tables-differ"),
+    "a view less": (drop_view, "views-differ"),
+    "another view": (rename_view, "views-differ"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_does_not_fit_is_refused_and_nothing_changes(original: Project, tmp_path: Path, name: str) -> None:
+    change, code = FAULTS[name]
+    given = {"calibration": calibrations(original)}
+    add(source(tmp_path / "a", original, [0, 1, 2]), out=tmp_path / "project", **given)
+    before = content(tmp_path / "project")
+    other = source(tmp_path / "b", original, [1, 2, 3])
+    change(other)
+    with raises_input(code):
+        add(other, into=tmp_path / "project", **given)
+    assert content(tmp_path / "project") == before
+
+
+def test_a_view_can_be_absent(original: Project, tmp_path: Path) -> None:
+    given = {"calibration": calibrations(original)}
+    add(source(tmp_path / "a", original, [0, 1]), out=tmp_path / "project", **given)
+    other = source(tmp_path / "b", original, [2, 3])
+    drop_view(other)
+    add(other, into=tmp_path / "project", allow_absent=True, **given)
+    joined = read(tmp_path / "project")
+    assert [names[1] is None for names in joined.image_names] == [False, False, True, True]
+
+
+def test_cameras_must_be_those_of_the_project(original: Project, tmp_path: Path) -> None:
+    first = [row for row in range(NUM_FRAMES) if original.sessions[row] == original.sessions[0]]
+    second = [row for row in range(NUM_FRAMES) if row not in first]
+    add(source(tmp_path / "a", original, first[:1]), out=tmp_path / "project", calibration=calibrations(original))
+    before = content(tmp_path / "project")
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for path in calibrations(original).glob("*.toml"):
+        cameras = CameraGroup.load(path)
+        cameras.replace(translation=np.asarray(cameras.translation) + 1).save(moved / path.name)
+    with raises_input("cameras-differ", session=original.sessions[0]):
+        add(source(tmp_path / "b", original, first[1:2]), into=tmp_path / "project", calibration=moved)
+    assert content(tmp_path / "project") == before
+    # A new session brings its own.
+    add(source(tmp_path / "c", original, second), into=tmp_path / "project", calibration=moved)
+    assert all(cameras is not None for cameras in read(tmp_path / "project").cameras)
+
+
+def test_crops_bring_their_boxes_and_whole_images_get_them(original: Project, tmp_path: Path) -> None:
+    def cropped(folder: Path, rows: list[int], corner: int) -> Path:
+        path = source(folder, original, rows)
+        document = yaml.safe_load((path / "config.yaml").read_text())
+        names = {folder.name for folder in (path / "labeled-data").iterdir()}
+        crop = f"{corner}, {corner + 48}, {corner}, {corner + 48}"
+        document["video_sets"] = {f"C:\\elsewhere\\{name}.mp4": {"crop": crop} for name in names}
+        (path / "config.yaml").write_text(yaml.safe_dump(document))
+        return path
+
+    add(cropped(tmp_path / "a", [0, 1], 2), out=tmp_path / "project")
+    add(cropped(tmp_path / "b", [2], 3), into=tmp_path / "project")
+    add(source(tmp_path / "c", original, [3]), into=tmp_path / "project")
+    boxes = read(tmp_path / "project").boxes
+    assert boxes is not None
+    assert boxes[:, 0].tolist() == [[2, 2, 48, 48], [2, 2, 48, 48], [3, 3, 48, 48], [0, 0, 48, 48]]
+    add(source(tmp_path / "d", original, [0]), out=tmp_path / "whole")
+    with raises_input("bad-value"):
+        add(cropped(tmp_path / "e", [1], 2), into=tmp_path / "whole")
+
+
+@pytest.mark.parametrize("step", range(7))
+def test_a_kill_leaves_the_project_as_it_was_or_complete(
+    original: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    given = {"calibration": calibrations(original)}
+    rows = sorted(range(NUM_FRAMES), key=lambda row: original.sessions[row])
+    add(source(tmp_path / "all", original, [rows[0], rows[-1]]), out=tmp_path / "once", **given)
+    project = tmp_path / "project"
+    add(source(tmp_path / "a", original, rows[:1]), out=project, **given)
+    before = as_sets(project)
+    left = step
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            nonlocal left
+            if left == 0:
+                raise KilledError
+            left -= 1
+            return function(*arguments)
+
+        return call
+
+    for name in ("write_text", "replace_file", "_move"):
+        monkeypatch.setattr(frame_rows, name, counted(getattr(frame_rows, name)))
+    with pytest.raises(KilledError) if step < 6 else nullcontext():
+        add(source(tmp_path / "b", original, rows[-1:]), into=project, **given)
+    monkeypatch.undo()
+    frame_rows.read_frame_rows(load_config(project / "config.yaml"))
+    for leftover in project.glob(".import-*"):
+        shutil.rmtree(leftover)
+    assert as_sets(project) == (before if step == 0 else as_sets(tmp_path / "once"))
