@@ -54,7 +54,8 @@ def deeplabcut_table(project: Project, rows: Iterable[int], view: int, *, folder
     paths: Any = [f"labeled-data/{folder}/{name}" for name in names]
     if index == "levels":
         paths = pd.MultiIndex.from_tuples([("labeled-data", folder, name) for name in names])
-    return pd.DataFrame(visible_points(project)[rows, view].reshape(len(rows), -1), index=paths, columns=columns)
+    values = visible_points(project)[rows, view].reshape(len(rows), len(columns))
+    return pd.DataFrame(values, index=paths, columns=columns)
 
 
 def write_deeplabcut(
