@@ -112,6 +112,8 @@ def test_predictions_that_are_not_of_this_project_are_refused(root: Path, tmp_pa
         ("image\nlabeled-data/s_view0/img00000002.png\nlabeled-data/s_view1/img00000000.png\n", [2, 0]),
         ("labeled-data\\s_view0\\img00000001.png\n", [1]),
         ("score, Image\n1, labeled-data/s/img00000001.png\n2, labeled-data/s/img00000001.png\n", [1]),
+        ("session,frame,why\ns,2,nose\ns,0,tail\ns,2,nose\n", [2, 0]),
+        ("frame;session\n1;s\n", [1]),
     ],
 )
 def test_frames_are_named_by_any_of_their_images(root: Path, tmp_path: Path, text: str, frames: list[int]) -> None:
@@ -126,6 +128,10 @@ def test_a_list_with_an_unknown_frame_or_none_is_refused(root: Path, tmp_path: P
     path.write_text("image\nlabeled-data/s_view0/img00000009.png\n")
     with raises_input("missing-row", line=2):
         read_frame_list(path, project_of(root))
+    for row in ("s,9", "other,1"):
+        path.write_text(f"session,frame\ns,1\n{row}\n")
+        with raises_input("missing-row", line=3):
+            read_frame_list(path, project_of(root))
     path.write_text("image\n")
     with raises_input("empty-file"):
         read_frame_list(path, project_of(root))

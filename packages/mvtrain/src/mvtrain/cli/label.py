@@ -20,7 +20,8 @@ def label(
         ),
     ] = None,
     frames: Annotated[
-        Path | None, typer.Option(help="CSV file with a column `image`: the frames to label, in this order.")
+        Path | None,
+        typer.Option(help="CSV file with a column `image`, or `session` and `frame`: the frames to label, in order."),
     ] = None,
     threshold: Annotated[
         float, typer.Option(min=0.1, help="Reprojection error in px of the image beyond which a label is marked.")

@@ -147,7 +147,9 @@ def _print_end(rows: FrameRows, number: int, options: FramesOptions, console: Co
         return
     root = rows.root
     here = root.relative_to(Path.cwd()) if root.is_relative_to(Path.cwd()) else root
-    order = "" if options.listed is None else f" --frames {options.listed}"
+    # A list of which a part was taken names frames that the project does not have.
+    whole = options.listed is not None and options.num_frames is None and not options.sessions
+    order = f" --frames {options.listed}" if whole else ""
     console.print(
         f"wrote {number} frames of {len(rows.view_names)} views to {here}, which has {len(rows) + number} "
         f"now. Next: mvtrain label {here}{order}",
