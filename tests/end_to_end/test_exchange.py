@@ -146,6 +146,23 @@ def test_coco_file_of_all_views(project: Project, tmp_path: Path, mvtrain) -> No
     assert_same_images(imported, project)
 
 
+def test_labels_are_added_to_a_project(project: Project, tmp_path: Path, mvtrain) -> None:
+    views = range(len(project.view_names))
+    first = write_deeplabcut(tmp_path / "first", project, rows={view: range(9) for view in views}, with_videos=False)
+    second = write_deeplabcut(tmp_path / "second", project, rows={view: range(5, 12) for view in views})
+    given = ["--calibration", project.root / "calibrations"]
+    assert mvtrain("import", "deeplabcut", first, "--output", tmp_path / "out", *given).status == 0
+    outcome = mvtrain("import", "deeplabcut", second, "--into", tmp_path / "out", *given, "--copy-videos")
+    assert outcome.status == 0, outcome.err
+    assert "4 frames are in the project already" in outcome.out
+    assert "added 3 frames with" in outcome.out
+    assert_equal(read(tmp_path / "out"), project, visible_points(project))
+    assert (tmp_path / "out" / "videos").is_dir()
+    for options in ([], ["--into", tmp_path / "out", "--output", tmp_path / "other"]):
+        refused = mvtrain("import", "deeplabcut", second, *options)
+        assert (refused.status, "--into" in refused.err) == (2, True)
+
+
 def test_converted_predictions_are_the_same_in_every_format(project: Project, tmp_path: Path, mvtrain) -> None:
     rng = np.random.default_rng(0)
     session = project.sessions[0]
