@@ -188,6 +188,22 @@ def test_a_view_can_be_absent(original: Project, tmp_path: Path) -> None:
     assert [names[1] is None for names in joined.image_names] == [False, False, True, True]
 
 
+def test_names_are_split_by_the_views_of_the_project(original: Project, tmp_path: Path) -> None:
+    def renamed(name: str, rows: list[int]) -> Path:
+        by_view = {0: rows, 1: rows}
+        given = {"name": "{session}_my_{view}", "index": "path", "formats": ("csv",), "with_videos": False}
+        return write_deeplabcut(tmp_path / name, original, rows=by_view, **given)
+
+    add(renamed("a", [0, NUM_FRAMES - 1]), out=tmp_path / "project", view_names=("my_cam2", "my_cam1"))
+    add(renamed("b", [1, NUM_FRAMES - 2]), into=tmp_path / "project")
+    joined = read(tmp_path / "project")
+    assert joined.view_names == ("my_cam2", "my_cam1")
+    assert set(joined.sessions) == set(original.sessions)
+    np.testing.assert_allclose(
+        joined.points[2, 0], np.where((original.visibility[1, 1] == 2)[:, None], original.points[1, 1], np.nan)
+    )
+
+
 def test_cameras_must_be_those_of_the_project(original: Project, tmp_path: Path) -> None:
     first = [row for row in range(NUM_FRAMES) if original.sessions[row] == original.sessions[0]]
     second = [row for row in range(NUM_FRAMES) if row not in first]

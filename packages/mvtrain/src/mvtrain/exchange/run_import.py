@@ -108,6 +108,11 @@ def import_project(file_format: str, paths: Sequence[Path], options: ImportOptio
             code="excluded-options",
             option="--pattern",
         )
+    config = None if options.into is None else load_config(options.into)
+    project = None if config is None else read_frame_rows(config)
+    if project is not None and not options.view_names and any("_" in view for view in project.view_names):
+        # Otherwise the view of <session>_<view> begins after the last "_".
+        options = replace(options, view_names=project.view_names)
     labels = merge(READERS[file_format](sources, _read_options(sources, options)))
     calibrations: dict[str | None, Path | CameraGroup] = {
         **find_calibrations([source.path for source in sources], options.calibration)
@@ -117,9 +122,7 @@ def import_project(file_format: str, paths: Sequence[Path], options: ImportOptio
     given = tuple(dict.fromkeys(source.view for source in sources if source.view is not None))
     order = options.view_names or (given if all(source.view is not None for source in sources) else ())
     labels = number_by_time(labels)
-    config = None if options.into is None else load_config(options.into)
-    if config is not None:
-        project = read_frame_rows(config)
+    if project is not None:
         labels = order_keypoints(labels, project)
         order = order_views(labels, project, allow_absent=options.allow_absent)
     aligned, notes = to_stored_pixels(align(labels, order, allow_absent=options.allow_absent))
