@@ -192,7 +192,8 @@ def _check_tables(config: Config, aligned: AlignedFrames, labels: ForeignLabels,
             code="bad-value",
             path=table,
         )
-    for path in (table.path for table in project.tables):
+    boxes = [project.root / name for name in config.data.bbox_file or ()]
+    for path in (*(table.path for table in project.tables), *boxes):
         if find_delimiter(read_text(path)) != ",":
             raise InputError(
                 f"{path}: a spreadsheet has written the table, its cells are not separated by commas. Save it with "
@@ -213,8 +214,7 @@ def _append(config: Config, project: FrameRows, folder: Path, aligned: AlignedFr
     """Append the rows of a project that was just written, and move its files."""
     root, data = project.root, config.data
     new_data = load_config(folder / "config.yaml").data
-    with_boxes = data.bbox_file is not None
-    if new_data.bbox_file is not None and not with_boxes:
+    if new_data.bbox_file is not None and data.bbox_file is None:
         raise InputError(
             f"{root}: the project has whole images, and some of the source's are crops. Import it as a project of its "
             "own with --output",
@@ -232,8 +232,9 @@ def _append(config: Config, project: FrameRows, folder: Path, aligned: AlignedFr
             rows[boxes] = _box_rows(folder, name, boxes, [row[0] for row in rows[table.path] if row[0]])
     moves = {path: root / path.relative_to(folder) for path in sorted((folder / "labeled-data").rglob("*.png"))}
     moves |= _calibrations(project, folder)
+    there = {path.stem for path in (root / "videos").glob("*")}
     for path in sorted((folder / "videos").glob("*")):
-        if not list((root / "videos").glob(f"{path.stem}.*")):
+        if path.stem.removesuffix("_bbox") not in there:  # a video with its boxes
             moves[path] = root / "videos" / path.name
     append_rows(root, rows, moves)
 
