@@ -301,12 +301,15 @@ def test_spreadsheets_with_either_decimal_separator(separator: str, tmp_path: Pa
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_every_reader_tells_of_places_without_likelihood(kind: str, tmp_path: Path) -> None:
-    """OpenPose's keypoints without a confidence are those that were not found."""
+    """OpenPose's without a confidence were not found, those of SLEAP were placed by hand."""
     points, likelihood = keypoints()
     likelihood[1, 2] = np.nan
     path = WRITERS[kind][1](tmp_path / "s1_top", points, likelihood)
     if kind == "openpose":
         assert np.isnan(read_keypoints(path).points[1, 2]).all()
+        return
+    if kind == "sleap_analysis":
+        assert np.equal(1, read_keypoints(path).likelihood)[1, 2]
         return
     with pytest.warns(UserWarning, match=f"1 keypoints have x and y but no likelihood.*{NAMES[2]}.* row 1;"):
         read_keypoints(path)

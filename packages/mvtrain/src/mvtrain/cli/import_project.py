@@ -11,7 +11,7 @@ from mvtrain.cli.options import check_inputs, make_console, split_names
 
 
 def import_project(
-    file_format: Annotated[str, typer.Argument(metavar="FORMAT", help="deeplabcut, sleap, anipose or coco.")],
+    file_format: Annotated[str, typer.Argument(metavar="FORMAT", help="deeplabcut, sleap, anipose, coco, mmpose or openpose.")],
     sources: Annotated[
         list[Path] | None, typer.Argument(metavar="SOURCE...", help="Foreign projects or label files.")
     ] = None,
@@ -45,8 +45,11 @@ def import_project(
         typer.Option(metavar="LIKELIHOOD", help="Take predictions of at least this likelihood as labels, too."),
     ] = None,
     every: Annotated[int, typer.Option(help="Of the predictions, take every so many-th frame.")] = 1,
+    ignore_frame_rates: Annotated[
+        bool, typer.Option("--ignore-frame-rates", help="Match images by number, not by their times in the videos.")
+    ] = False,
 ) -> None:
-    """Turn a labeled project of DeepLabCut, SLEAP, anipose or COCO keypoints into a project folder."""
+    """Turn labels of DeepLabCut, SLEAP, anipose or COCO, or predictions to correct, into a project folder."""
     from mvtrain.cli.path_roles import check_options, check_sources
 
     check_inputs(media)
@@ -69,5 +72,6 @@ def import_project(
         copy_videos=copy_videos,
         predictions=predictions,
         every=every,
+        by_time=not ignore_frame_rates,
     )
     run_import(file_format, sources or (), options, make_console())

@@ -242,6 +242,8 @@ _ACCEPTED_BY_IMPORT: dict[str, tuple[str, tuple[str, ...]]] = {
     "sleap": ("labels of SLEAP (.slp)", ("sleap-project", "hdf5")),
     "anipose": ("a project of anipose", ("deeplabcut", "deeplabcut-config", "keypoint-table", "hdf5", "calibration")),
     "coco": ("a JSON file of COCO annotations", ("coco", "keypoint-json")),
+    "mmpose": ("predictions of MMPose (JSON)", ("keypoint-json",)),
+    "openpose": ("a folder of OpenPose's JSON", ("keypoint-json",)),
 }
 """Description and kinds of the sources of `mvtrain import`, by format."""
 

@@ -14,6 +14,7 @@ from mvgeom.errors import InputError
 from mvtrain.exchange import from_anipose as anipose
 from mvtrain.exchange import from_coco as coco
 from mvtrain.exchange import from_deeplabcut as deeplabcut
+from mvtrain.exchange import from_pose_json as pose_json
 from mvtrain.exchange import from_sleap as sleap
 from mvtrain.exchange.alignment import AlignedFrames, align
 from mvtrain.exchange.foreign_labels import ForeignLabels, ReadOptions, Source, merge
@@ -27,6 +28,8 @@ READERS: dict[str, Callable[[Sequence[Source], ReadOptions], list[ForeignLabels]
     "anipose": anipose.read,
     "coco": coco.read,
     "deeplabcut": deeplabcut.read,
+    "mmpose": pose_json.read_mmpose,
+    "openpose": pose_json.read_openpose,
     "sleap": sleap.read,
 }
 """Readers of labels by format."""
@@ -48,6 +51,7 @@ class ImportOptions:
         copy_videos: Copy the videos, too.
         predictions: Lowest likelihood of the predictions to take as labels; None: labels made by hand only.
         every: Step of the frame numbers of the predictions to take.
+        by_time: True if the images of a session's videos belong together by their times, False by number.
     """
 
     out: Path
@@ -61,6 +65,7 @@ class ImportOptions:
     copy_videos: bool = False
     predictions: float | None = None
     every: int = 1
+    by_time: bool = True
 
 
 def import_project(file_format: str, paths: Sequence[Path], options: ImportOptions, console: Console) -> None:
@@ -106,7 +111,7 @@ def import_project(file_format: str, paths: Sequence[Path], options: ImportOptio
         calibrations |= labels.calibrations
     given = tuple(dict.fromkeys(source.view for source in sources if source.view is not None))
     order = options.view_names or (given if all(source.view is not None for source in sources) else ())
-    labels = number_by_time(labels)
+    labels = number_by_time(labels) if options.by_time else labels
     aligned, notes = to_stored_pixels(align(labels, order, allow_absent=options.allow_absent))
     labels = replace(labels, notes=(*labels.notes, *notes))
     with Progress(console=console, transient=True) as bar:

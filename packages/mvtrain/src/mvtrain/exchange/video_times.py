@@ -36,7 +36,7 @@ def number_by_time(labels: ForeignLabels) -> ForeignLabels:
             found = _match(videos)
         except InputError as error:
             if _needs_video(labels, session):
-                advised = error.advised("Give the images of all views by --media.")
+                advised = error.advised("Give --ignore-frame-rates, or the images of all views by --media.")
                 raise advised.prefixed(f"session {session}: ", session=session) from error
             notes.append(f"session {session}: images are matched by their numbers, not by the times in videos: {error}")
             continue
