@@ -125,6 +125,7 @@ TURNS_IMAGES = {
 """Formats whose programs turn images by EXIF: COCO's are labeled in browsers, and OpenCV's reader does it for MMPose
 and OpenPose. The others ignore EXIF."""
 
+
 def run_import(
     folder: Path,
     file_format: str,

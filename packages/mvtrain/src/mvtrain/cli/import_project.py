@@ -11,7 +11,9 @@ from mvtrain.cli.options import check_inputs, make_console, split_names
 
 
 def import_project(
-    file_format: Annotated[str, typer.Argument(metavar="FORMAT", help="deeplabcut, sleap, anipose, coco, mmpose or openpose.")],
+    file_format: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="deeplabcut, sleap, anipose, coco, mmpose or openpose.")
+    ],
     sources: Annotated[
         list[Path] | None, typer.Argument(metavar="SOURCE...", help="Foreign projects or label files.")
     ] = None,

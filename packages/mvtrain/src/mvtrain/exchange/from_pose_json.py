@@ -117,7 +117,9 @@ def _name(table: KeypointTable, source: Source, options: ReadOptions) -> str:
     name = folder.with_name(table.recording).as_posix()
     rule = options.rule.without_frame or options.rule
     # Files of images are named by their frames, and patterns with folders are about those that the user made.
-    of_folders = table.path.is_dir() and source.view is None and rule.split_path(as_posix(folder.as_posix())) is not None
+    of_folders = (
+        table.path.is_dir() and source.view is None and rule.split_path(as_posix(folder.as_posix())) is not None
+    )
     readable = rule.split_path(as_posix(name)) is not None
     return folder.as_posix() if of_folders and (rule.depth > 1 or not readable) else name
 

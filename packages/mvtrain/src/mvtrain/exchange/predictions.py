@@ -54,7 +54,7 @@ def to_labels(
     Args:
         table: Predictions with likelihoods; the rows are frame numbers, or names that contain one.
         name: Path of the recording, from which session and view are read.
-        videos: Videos to search for that of the recording, by its name; the first counts.
+        videos: Videos to search for that of the table's recording, else of this name; the first counts.
         source: Source with its view.
         options: Options of the reader; `min_likelihood` is a number.
         images: Images by frame number, for predictions of images.
@@ -66,7 +66,8 @@ def to_labels(
     assert options.min_likelihood is not None
     assert table.likelihood is not None
     parts = split_name(name, source.view, options.rule.without_frame or options.rule, str(table.path))
-    video = next((video for video in videos if table.recording and video.stem == table.recording), None)
+    recording = name.rpartition("/")[2]
+    video = next((video for stem in (table.recording, recording) for video in videos if video.stem == stem), None)
     likely = table.likelihood >= options.min_likelihood
     points = np.where(likely[..., None], table.points, np.nan)
     found = images or {}
@@ -83,7 +84,7 @@ def to_labels(
                 image=found.get(number) if video is None else VideoFrame(path=video, number=number),
                 pixels=pixels if video is None else LabelPixels(),
                 origin=f"{table.path}, frame {row}",
-                name=name.rpartition("/")[2],
+                name=recording,
                 predicted=True,
             )
         )
