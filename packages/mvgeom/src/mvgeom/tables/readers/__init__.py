@@ -37,9 +37,9 @@ def read_keypoints(path: str | Path, individual: str | None = None) -> KeypointT
 
     CSV tables may be separated by semicolons or tabs, with decimal commas. Columns other than x, y, likelihood and
     visible are ignored. Labels with `visible` 0 or 1 (not labeled, occluded) count as missing. Keypoints without
-    likelihood in a table that has likelihoods are a warning, because nothing that weighs by likelihood uses them. Frames
-    without a person are empty rows. Of several people without names (OpenPose, MMPose), the one with the largest sum of confidences in a
-    frame is taken, with a warning.
+    likelihood in a table that has likelihoods are a warning, because nothing that weighs by likelihood uses them.
+    Frames without a person are empty rows. Of several people without names (OpenPose, MMPose), the one with the largest
+    sum of confidences in a frame is taken, with a warning.
 
     Args:
         path: File or folder.
@@ -51,13 +51,13 @@ def read_keypoints(path: str | Path, individual: str | None = None) -> KeypointT
     Raises:
         InputError: `missing-file` or `unreadable-file`, if the path is missing; `unknown-format`, if it is of no known
             format (the message lists them); `missing-library`, if HDF5 cannot be read here; `bad-header`,
-            `bad-field` or `damaged-file`, if the content has another layout, or `visible` is not 0, 1 or 2; `missing-column`, if a keypoint has no x
-            or y, or lacks what others have; `wrong-count` or `invalid-syntax`, if rows are longer than the header or a file is not JSON;
-            `bad-number`, if a cell is not a number; `empty-cell`, if a keypoint has only one of x and y;
-            `empty-file` or `no-labels`, if there is no row or nobody in it; `duplicate-name`, if a column or frame
-            occurs twice; `several-individuals` or `unknown-choice`, if `individual` must be given or is not there;
-            `unsupported-file`, if the table is in 3D; `out-of-range`, if coordinates are not px. The message names
-            file, line and column.
+            `bad-field` or `damaged-file`, if the content has another layout, or `visible` is not 0, 1 or 2;
+            `missing-column`, if a keypoint has no x or y, or lacks a column that others have; `wrong-count` or
+            `invalid-syntax`, if rows are longer than the header or a file is not JSON; `bad-number`, if a cell is not
+            a number; `empty-cell`, if a keypoint has only one of x and y; `empty-file` or `no-labels`, if there is no
+            row or nobody in it; `duplicate-name`, if a column or frame occurs twice; `several-individuals` or
+            `unknown-choice`, if `individual` must be given or is not there; `unsupported-file`, if the table is in 3D;
+            `out-of-range`, if coordinates are not px. The message names file, line and column.
     """
     path = Path(path)
     if not path.exists():

@@ -2,9 +2,9 @@
 
 `MMPoseInferencer(pred_out_dir=...)` writes a list of frames, each with `frame_id` (from 0) and `instances`, for a
 video, and a list of instances for an image. The demo scripts write both as `instance_info` beside `meta_info` and count
-`frame_id` from 1; here all count from 0. An instance has `keypoints` (x, y in px from the center of the top-left pixel) and `keypoint_scores`.
-Names of keypoints are those of `meta_info`; without it they are keypoint_0, keypoint_1 and so on, because the number of
-keypoints does not tell the skeleton.
+`frame_id` from 1; here all count from 0. An instance has `keypoints` (x, y in px from the center of the top-left pixel)
+and `keypoint_scores`. Names of keypoints are those of `meta_info`; without it they are keypoint_0, keypoint_1 and so
+on, because the number of keypoints does not tell the skeleton.
 """
 
 from __future__ import annotations
