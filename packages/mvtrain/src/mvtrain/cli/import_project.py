@@ -26,14 +26,14 @@ def import_project(
     pattern: Annotated[
         str | None,
         typer.Option(
-            help="How foreign names tell session and view, possibly <frame>, with * for anything and / between "
-            "folders. Default: <session>_<view>."
+            help="How foreign names tell session and view, possibly `<frame>`, with `*` for anything and `/` between "
+            "folders. Default: `<session>_<view>`."
         ),
     ] = None,
     individual: Annotated[str | None, typer.Option(help="Which animal to take where several are labeled.")] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(help="Calibration file, or folder of <session>.toml. Default: what lies in the sources."),
+        typer.Option(help="Calibration file, or folder of `<session>.toml`. Default: what lies in the sources."),
     ] = None,
     media: Annotated[
         Path | None, typer.Option(help="Folder with videos or images that are not where the foreign project says.")

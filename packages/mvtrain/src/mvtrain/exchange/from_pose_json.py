@@ -1,7 +1,7 @@
 """Readers of the JSON that MMPose and OpenPose write: predictions of people, which become labels to correct.
 
-mvgeom reads the files. They do not name the images that they are of: these come from the video of the same name, or from
-a folder of images of the same name.
+mvgeom reads the files. They do not name the images that they are of: these come from the video of the same name, or
+from a folder of images of the same name.
 """
 
 from __future__ import annotations
@@ -115,13 +115,12 @@ def _name(table: KeypointTable, source: Source, options: ReadOptions) -> str:
     if not table.recording:
         return folder.as_posix()
     name = folder.with_name(table.recording).as_posix()
+    if table.path.is_file() or source.view is not None:
+        return name
     rule = options.rule.without_frame or options.rule
+    by_folder, by_name = (rule.split_path(as_posix(each)) is not None for each in (folder.as_posix(), name))
     # Files of images are named by their frames, and patterns with folders are about those that the user made.
-    of_folders = (
-        table.path.is_dir() and source.view is None and rule.split_path(as_posix(folder.as_posix())) is not None
-    )
-    readable = rule.split_path(as_posix(name)) is not None
-    return folder.as_posix() if of_folders and (rule.depth > 1 or not readable) else name
+    return folder.as_posix() if by_folder and (rule.depth > 1 or not by_name) else name
 
 
 def _images(path: Path, name: str, options: ReadOptions) -> dict[int, ImageSource]:
