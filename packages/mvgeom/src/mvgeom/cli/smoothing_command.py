@@ -44,9 +44,7 @@ def smooth(
     output: Annotated[Path, typer.Option("--output", "-o", help="3D table to write (.csv).")],
     view_tables: Annotated[
         Path | None,
-        typer.Option(
-            "--views", metavar="FOLDER", help="Also write the smoothed keypoints of every view, `<view>.csv`."
-        ),
+        typer.Option("--views", metavar="FOLDER", help="Also write the smoothed keypoints of each view, `<view>.csv`."),
     ] = None,
     max_gap: Annotated[
         int | None,

@@ -14,7 +14,7 @@ import pandas as pd
 
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
-from mvgeom.tables import COORDS_3D, read_keypoints
+from mvgeom.tables import COORDS_3D, find_number_format, read_keypoints
 from mvgeom.videos import frame_rate, open_video
 from mvtrain.project.names import pattern_rule
 
@@ -238,7 +238,8 @@ def _match_names(folder: Path, view_names: Sequence[str]) -> list[PredictionFile
 
 def _read_3d(path: Path, keypoint_names: Sequence[str], num_frames: int) -> Points3D:
     try:
-        table = pd.read_csv(path, header=[0, 1, 2], index_col=0)
+        delimiter, decimal = find_number_format(path, 3)
+        table = pd.read_csv(path, header=[0, 1, 2], index_col=0, sep=delimiter, decimal=decimal)
         columns = list(zip(table.columns.get_level_values(1), table.columns.get_level_values(2), strict=True))
         values = table.to_numpy(dtype=np.float64)
     except (OSError, ValueError, IndexError) as error:  # pandas raises any of these for a file that is not such a table
