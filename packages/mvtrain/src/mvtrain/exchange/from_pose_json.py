@@ -7,12 +7,11 @@ from a folder of images of the same name.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mvgeom.errors import InputError
-from mvgeom.tables import READERS, KeypointReader, KeypointTable
-from mvgeom.tables.readers.mmpose import lists_frames
+from mvgeom.tables import READERS, KeypointReader, KeypointTable, find_keypoints
 from mvtrain.exchange.foreign_labels import (
     ForeignLabels,
     ImageFile,
@@ -54,7 +53,7 @@ def read_openpose(sources: Sequence[Source], options: ReadOptions) -> list[Forei
 def _read_source(program: str, source: Source, options: ReadOptions) -> ForeignLabels:
     """Read all views and recordings of a source."""
     reader = READERS[program]
-    found = list(_find(source.path, reader))
+    found = find_keypoints(source.path, reader)
     if not found:
         raise InputError(
             f"{source.path}: no predictions of this program, expected {reader.DESCRIPTION}, or a folder of them",
@@ -63,21 +62,6 @@ def _read_source(program: str, source: Source, options: ReadOptions) -> ForeignL
         )
     check_wanted(source.path, options)
     return merge([_read_view(path, reader, source, options) for path in found])
-
-
-def _find(path: Path, reader: KeypointReader) -> Iterator[Path]:
-    """Find the files or folders of one view each, in a folder or in its folders."""
-    if path.is_file():
-        yield from [path] if reader.matches(path) else []
-        return
-    of_videos = [file for file in sorted(path.glob("*.json")) if reader.matches(file) and lists_frames(file)]
-    if of_videos:
-        yield from of_videos
-    elif reader.matches(path):
-        yield path
-    else:
-        for folder in sorted(each for each in path.iterdir() if each.is_dir()):
-            yield from _find(folder, reader)
 
 
 def _read_view(path: Path, reader: KeypointReader, source: Source, options: ReadOptions) -> ForeignLabels:

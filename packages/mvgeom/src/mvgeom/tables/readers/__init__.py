@@ -10,7 +10,7 @@ from mvgeom.errors import InputError
 from mvgeom.tables.keypoint_tables import KeypointTable
 from mvgeom.tables.readers import csv_keypoints, deeplabcut_h5, mmpose, openpose_people, sleap_analysis
 
-__all__ = ["READERS", "KeypointReader", "read_keypoints"]
+__all__ = ["READERS", "KeypointReader", "find_keypoints", "read_keypoints"]
 
 
 class KeypointReader(Protocol):
@@ -72,3 +72,22 @@ def read_keypoints(path: str | Path, individual: str | None = None) -> KeypointT
     raise InputError(
         f"{path}: no keypoints of one view in this folder, expected one of: {known}", code="unknown-format", path=path
     )
+
+
+def find_keypoints(path: Path, reader: KeypointReader) -> list[Path]:
+    """Find the files and folders of one view each in a folder and in its folders.
+
+    Args:
+        path: Existing file or folder; one that is of one view is the only one found.
+        reader: Reader of `READERS`.
+
+    Returns:
+        Paths that the reader reads, by name; empty if there are none.
+    """
+    if path.is_file():
+        return [path] if reader.matches(path) else []
+    of_videos = [file for file in sorted(path.glob("*.json")) if reader.matches(file) and mmpose.lists_frames(file)]
+    if of_videos or reader.matches(path):
+        return of_videos or [path]
+    folders = sorted(each for each in path.iterdir() if each.is_dir())
+    return [found for folder in folders for found in find_keypoints(folder, reader)]
