@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from helpers.command import run_mvtrain
 from helpers.errors import raises_input
 from helpers.keypoint_files import Write, write_mmpose_images, write_mmpose_video, write_openpose
 from helpers.videos import SIZE, moving_dot, write_session, write_video
@@ -153,11 +154,17 @@ def test_what_is_left_out_is_said(kind: str, tmp_path: Path) -> None:
 
 
 @every_kind
-def test_videos_of_other_rates_are_matched_by_number_on_request(kind: str, tmp_path: Path) -> None:
+def test_videos_of_other_rates_are_matched_by_number_on_request(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = write_views(tmp_path / "source", kind)
     write_session(source, VIEWS, [NUM_FRAMES] * 2, fps=[25.0, 40.0])
-    with raises_input("rates-differ", session="mouse") as caught:
-        run(source, kind, tmp_path / "out")
-    assert "--ignore-frame-rates" in str(caught.value)
-    project, _ = run(source, kind, tmp_path / "out", by_time=False)
-    assert len(project) == NUM_FRAMES - 1
+    words = ("import", KINDS[kind][0], source, "--predictions", 0.5, "-o", tmp_path / "out")
+    outcome = run_mvtrain(capsys, monkeypatch, *words)
+    assert outcome.status == 2
+    for part in ("session mouse", "25", "40", "--ignore-frame-rates"):
+        assert part in outcome.err
+    assert not (tmp_path / "out").exists()
+    outcome = run_mvtrain(capsys, monkeypatch, *words, "--ignore-frame-rates")
+    assert outcome.status == 0, outcome.err
+    assert f"{NUM_FRAMES - 1} frames" in outcome.out

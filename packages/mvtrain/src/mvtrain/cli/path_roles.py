@@ -250,9 +250,7 @@ _ACCEPTED_BY_IMPORT: dict[str, tuple[str, tuple[str, ...]]] = {
 
 def _import_steps() -> dict[str, str]:
     """Return the command that imports each kind of foreign labels."""
-    people = (
-        "Import it with: mvtrain import mmpose {path} --predictions 0.5 --output NEW; OpenPose's JSON with openpose."
-    )
+    people = "Import it with: mvtrain import mmpose {path} --predictions 0.5 --output NEW; OpenPose's with openpose."
     return {
         **{kind: f"Import it with: mvtrain import {name} {{path}} --output NEW" for kind, name in _IMPORTED_BY.items()},
         "keypoint-json": people,
