@@ -33,6 +33,7 @@ LAYERS = (
     "exchange",
     "start",
     "export",
+    "label",
     "api",
     "cli",
     "__main__",

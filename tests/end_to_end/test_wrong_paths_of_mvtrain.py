@@ -36,6 +36,10 @@ ARGUMENTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
         ("init", "{videos}", "--keypoints", "a,b", "-o", "{new}", "--calibration", "{path}"),
         {"calibration", "*folder", "file", "binary", "*yaml", "hdf5"},
     ),
+    "label project": (
+        ("label", "{path}", "--port", "1"),
+        {"project", "project config", "folder", "folder-of-tables", "folder-of-images", "folder-of-json"},
+    ),
     "frames project": (("frames", "{path}"), {"project", "project config"}),
     "crop project": (("crop", "{path}", "-o", "{new}"), {"project", "project config"}),
     "check config": (("check", "{path}"), {"project config", "run config"}),

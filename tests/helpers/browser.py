@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from playwright.sync_api import ConsoleMessage, Page, Request, Route, sync_playw
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # Tests run as root in containers, and without a graphics card.
 _ARGUMENTS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+_WITHOUT_WEBGL = ["--no-sandbox", "--disable-gpu"]
+"""Drawing on canvases is much slower on an emulated graphics card than without any."""
 
 
 @contextmanager
@@ -21,31 +23,57 @@ def offline_page(file: Path, *, width: int, height: int = 900) -> Iterator[Page]
 
     Skips where there is no Chromium.
     """
+    with _page(file.as_uri(), lambda url: url == file.as_uri(), width, height, _ARGUMENTS) as page:
+        yield page
+
+
+@contextmanager
+def local_page(address: str, *, width: int, height: int = 900, statuses: Collection[int | str] = ()) -> Iterator[Page]:
+    """A page of a server of this test; any request elsewhere, any error of the page, fails the test afterwards.
+
+    The browser's own messages about answers with one of the `statuses`, or an error so named, are expected. Skips where
+    there is no Chromium.
+    """
+    origin = address.split("#")[0]
+    prefixes = (origin, f"blob:{origin}", "data:")
+    with _page(address, lambda url: url.startswith(prefixes), width, height, _WITHOUT_WEBGL, statuses) as page:
+        yield page
+
+
+@contextmanager
+def _page(
+    address: str,
+    is_allowed: Callable[[str], bool],
+    width: int,
+    height: int,
+    arguments: Sequence[str],
+    statuses: Collection[int | str] = (),
+) -> Iterator[Page]:
     executable = next(filter(None, map(shutil.which, _NAMES)), None)
     if executable is None:
         pytest.skip(f"no browser: none of {', '.join(_NAMES)} is installed")
     problems: list[str] = []
 
     def on_console(message: ConsoleMessage) -> None:
-        if message.type == "error":
+        if message.type == "error" and not any(f"{status}" in message.text for status in statuses):
             problems.append(f"console: {message.text}")
 
     def on_request(route: Route, request: Request) -> None:
-        if request.url == file.as_uri():
+        if is_allowed(request.url):
             route.continue_()
         else:
             problems.append(f"request: {request.url}")
             route.abort()
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=_ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=executable, args=list(arguments))
         try:
             context = browser.new_context(viewport={"width": width, "height": height})
             page = context.new_page()
             page.on("console", on_console)
             page.on("pageerror", lambda error: problems.append(f"error: {error}"))
             page.route("**/*", on_request)
-            page.goto(file.as_uri())
+            page.goto(address)
             yield page
         finally:
             browser.close()

@@ -14,6 +14,7 @@ from mvgeom import (
     covariance,
     pair_parallax,
     project,
+    projected_covariance,
     rays,
     reprojection_error,
     triangulate,
@@ -265,6 +266,31 @@ def test_covariance_is_what_noise_does_to_the_points() -> None:
     expected = covariance(points, cams, sigma)
     np.testing.assert_allclose(empirical, expected, rtol=0, atol=0.08 * np.abs(expected).max())
     np.testing.assert_allclose(covariance(points, cams, 2.0), 4 * covariance(points, cams), rtol=1e-12)
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_projected_covariance_is_what_uncertain_points_do_to_their_projections(library: str) -> None:
+    rng = np.random.default_rng(16)
+    cams, points = random_rig(rng, 3, lens=5, distance=(3.0, 12.0)), random_points(rng, 2)
+    factor = rng.normal(size=(2, 3, 3)) * 1e-3
+    covariances = factor @ np.swapaxes(factor, -1, -2)
+    moved = points + np.einsum("kij,nkj->nki", factor, rng.normal(size=(20000, 2, 3)))
+    spread = project(moved, cams) - project(points, cams)
+    empirical = np.einsum("nvki,nvkj->vkij", spread, spread) / len(spread)
+    if library == "torch":
+        like = double_tensor()
+        found = projected_covariance(torch.tensor(points), torch.tensor(covariances), cams.to(like=like)).numpy()
+    else:
+        found = projected_covariance(points, covariances, cams)
+    np.testing.assert_allclose(empirical, found, rtol=0, atol=0.05 * np.abs(found).max())
+
+
+def test_projected_covariance_is_missing_where_the_projection_is() -> None:
+    rng = np.random.default_rng(17)
+    cams, points = in_line(), random_points(rng, 3)
+    points[0, 2], points[1] = -5.0, np.nan  # behind the cameras; missing
+    found = projected_covariance(points, np.tile(np.eye(3), (3, 1, 1)), cams)
+    np.testing.assert_array_equal(np.isnan(found).all((-2, -1)), np.isnan(project(points, cams)).any(-1))
 
 
 def test_covariance_counts_only_views_that_saw_the_point() -> None:

@@ -18,13 +18,16 @@ from helpers.errors import raises_input
 from helpers.videos import drop, encode, read_number
 from mvgeom.calibration.sources import Source, match_sources
 from mvgeom.calibration.sources import read_frames as read_board_images
+from mvgeom.errors import InputError
 from mvgeom.tables import write_video_boxes
 from mvgeom.videos import Video
+from mvtrain.config import load_config
 from mvtrain.drawing.keypoints import Style
 from mvtrain.exchange.alignment import align
 from mvtrain.exchange.foreign_labels import ForeignLabels, LabeledImage, Place, VideoFrame
 from mvtrain.exchange.media import write_images
 from mvtrain.exchange.video_times import number_by_time
+from mvtrain.label.neighbor_frames import NeighborFrames
 from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.predict.outputs import PredictionRows, write_predictions
 from mvtrain.predict.overlay import draw_videos
@@ -34,6 +37,8 @@ from mvtrain.predict.timing import Stopwatch
 from mvtrain.predict.tracking import TrackedFrame, TrackState, track_frames
 from mvtrain.predict.video_batches import Status, read_video_batches
 from mvtrain.predict.video_boxes import read_crops
+from mvtrain.project.project import read_project
+from mvtrain.project.writer import write_labels
 from mvtrain.runtime.interruption import Interruption
 from mvtrain.start.add_frames import extract_frames
 from mvtrain.start.candidates import scan_candidates
@@ -225,6 +230,37 @@ def read_to_choose(paths: list[Path], out: Path) -> Rows:
     return rows
 
 
+def read_neighbors(paths: list[Path], out: Path) -> Rows:
+    """The labeled image is in the middle; all others are its neighbors."""
+    project = paths[0].parent
+    names = [f"labeled-data/s_{view}/img{LENGTH // 2:08d}.png" for view in VIEWS]
+    for view, name in zip(VIEWS, names, strict=True):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(project / name), np.zeros((48, 64, 3), np.uint8))
+        write_labels(
+            project / f"CollectedData_{view}.csv", [name], ("nose",), np.full((1, 1, 2), np.nan), None, scorer="me"
+        )
+    config = project / "config.yaml"
+    config.write_text(f"data: {{data_dir: {project}, video_dir: {project}, view_names: [{', '.join(VIEWS)}]}}\n")
+    loaded = load_config(config)
+    neighbors = NeighborFrames(loaded, read_project(loaded, need_labels=False))
+    videos, _ = open_videos(make_job(paths, out))
+    return [
+        [read_neighbor(neighbors, view, frame) for frame in range(max(video.end for video in videos))]
+        for view in range(len(VIEWS))
+    ]
+
+
+def read_neighbor(neighbors: NeighborFrames, view: int, frame: int) -> int | None:
+    try:
+        content = neighbors.read(0, view, frame - LENGTH // 2)
+    except InputError as error:
+        if error.code != "damaged-file":
+            raise
+        return None
+    return read_number(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR))
+
+
 READERS: dict[str, tuple[Callable[[list[Path], Path], Rows], tuple[str, ...]]] = {
     "mvtrain predict": (
         read_for_prediction,
@@ -234,6 +270,7 @@ READERS: dict[str, tuple[Callable[[list[Path], Path], Rows], tuple[str, ...]]] =
     "mvtrain predict --track": (read_for_tracking, ("predict/tracking.py",)),
     "mvtrain predict --overlay": (read_drawn_videos, ("predict/overlay.py",)),
     "mvtrain import": (read_for_import, ("exchange/media.py", "exchange/video_times.py")),
+    "mvtrain label": (read_neighbors, ("label/neighbor_frames.py",)),
     "mvtrain frames": (read_to_choose, ("start/candidates.py", "start/add_frames.py")),
     "mvgeom calibrate": (read_boards, ("calibration/sources.py",)),
 }

@@ -22,6 +22,7 @@ from mvgeom.smoothing import Noise, Smoothed, learn_noise, smooth
 from mvgeom.triangulation import (
     covariance,
     pair_parallax,
+    projected_covariance,
     reprojection_error,
     triangulate,
     triangulate_pairs,
@@ -44,6 +45,7 @@ __all__ = [
     "learn_noise",
     "pair_parallax",
     "project",
+    "projected_covariance",
     "rays",
     "reconstruct",
     "reprojection_error",

@@ -37,7 +37,15 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.projection import project
 from mvgeom.refinement import gauss_newton, information, project_with_jacobian
 
-__all__ = ["MIN_PARALLAX_DEG", "covariance", "pair_parallax", "reprojection_error", "triangulate", "triangulate_pairs"]
+__all__ = [
+    "MIN_PARALLAX_DEG",
+    "covariance",
+    "pair_parallax",
+    "projected_covariance",
+    "reprojection_error",
+    "triangulate",
+    "triangulate_pairs",
+]
 
 MIN_PARALLAX_DEG = 0.1
 
@@ -206,6 +214,33 @@ def covariance(points_3d: Array, cams: CameraGroup, noise: Array | float = 1.0, 
     c00, c01, c02, c11, c12, c22 = (xp.where(usable, entry * inverse, xp.nan) for entry in adjugate)
     matrix = xp.stack([c00, c01, c02, c01, c11, c12, c02, c12, c22], axis=-1)
     return xp.reshape(cast(xp, matrix, points_3d.dtype), (*matrix.shape[:-1], 3, 3))
+
+
+def projected_covariance(points_3d: Array, covariances: Array, cams: CameraGroup) -> Array:
+    """Compute the covariance of the projections of uncertain world points: J C J', J the Jacobian of the projection.
+
+    Args:
+        points_3d: (..., K, 3) world points; NaN is missing.
+        covariances: (..., K, 3, 3) covariance matrices C of the points, such as those of `covariance`; NaN is missing.
+        cams: V cameras; batch dimensions broadcast with `...`.
+
+    Returns:
+        Covariance matrices (..., V, K, 2, 2) in px^2; NaN where a point is missing or has no projection in the view.
+
+    Raises:
+        InputError: `wrong-shape`, if the points are not (..., K, 3); `wrong-array`, if the cameras are of another array
+            library or the points have half precision.
+    """
+    xp = common_namespace(points_3d, cams)
+    points_3d = as_floating(xp, points_3d)
+    check_world(points_3d)
+    rig = local_rig(cams, points_3d, xp)
+    offset, present = world_components(points_3d, rig, xp)
+    _, entries, seen = project_with_jacobian(offset, rig, cams, xp)
+    entries = tuple(xp.broadcast_arrays(*entries))
+    jacobian = xp.stack([xp.stack(entries[:3], axis=-1), xp.stack(entries[3:], axis=-1)], axis=-2)
+    matrix = jacobian @ covariances[..., None, :, :, :] @ xp.matrix_transpose(jacobian)
+    return xp.where((seen & present[..., None, :])[..., None, None], matrix, xp.nan)
 
 
 def _used(valid: Array, weights: Array | None, points: Array, xp: Any) -> tuple[Array, Array]:

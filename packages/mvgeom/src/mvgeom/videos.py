@@ -19,6 +19,7 @@ __all__ = [
     "count_frames",
     "frame_rate",
     "match_videos",
+    "open_capture",
     "open_video",
     "read_frames",
     "read_times",
@@ -74,6 +75,12 @@ class Video:
         number = int(np.searchsorted(self.frames, frame))
         return number < len(self.frames) and int(self.frames[number]) == frame
 
+    def image_of(self, frame: int) -> int | None:
+        """Return the number of a frame's image; None if the file has none."""
+        if not self.has_image(frame):
+            return None
+        return frame if self.frames is None else int(np.searchsorted(self.frames, frame))
+
     def place(self, time: float) -> int:
         """Return the number of images before a time in ms."""
         return int(np.searchsorted(self.times, time - _TIME_TOLERANCE_MS))
@@ -85,7 +92,7 @@ def check_video(path: Path) -> None:
     Raises:
         InputError: The file cannot be opened as a video.
     """
-    _open(path).release()
+    open_capture(path).release()
 
 
 def open_video(path: Path) -> Video:
@@ -94,7 +101,7 @@ def open_video(path: Path) -> Video:
     Raises:
         InputError: The file cannot be opened as a video, or has no frame.
     """
-    packets = _open(path, cv2.CAP_PROP_FORMAT, _RAW_PACKETS)
+    packets = open_capture(path, cv2.CAP_PROP_FORMAT, _RAW_PACKETS)
     times, counts = [], []
     while packets.grab():
         times.append(packets.get(cv2.CAP_PROP_POS_MSEC))
@@ -102,7 +109,7 @@ def open_video(path: Path) -> Video:
     packets.release()
     if not times:
         raise InputError(f"{path}: the video has no frames", code="empty-file", path=path)
-    decoder = _open(path)
+    decoder = open_capture(path)
     width, height = decoder.get(cv2.CAP_PROP_FRAME_WIDTH), decoder.get(cv2.CAP_PROP_FRAME_HEIGHT)
     fps = decoder.get(cv2.CAP_PROP_FPS)
     decoder.release()
@@ -128,7 +135,7 @@ def read_times(video: Video) -> np.ndarray:
     """
     if len(video.times) == 1 < video.num_frames:
         return np.full(video.num_frames, np.nan)
-    capture = _open(video.path)
+    capture = open_capture(video.path)
     try:
         images = _grab_images(video, capture)
         position, first = next(images, (0, 0.0))
@@ -222,7 +229,7 @@ def read_frames(
 
 def _read_images(video: Video, start: int, is_wanted: Callable[[int], bool]) -> Generator[np.ndarray | None]:
     """Yield the images in the order of showing; None for one that cannot be decoded, or whose number is not wanted."""
-    capture = _open(video.path)
+    capture = open_capture(video.path)
     try:
         next_position = start
         for position, _ in _grab_images(video, capture):
@@ -278,7 +285,17 @@ def _start_time(times: np.ndarray, counts: np.ndarray, rate: float) -> float:
     return float((lowest + highest) / 2)
 
 
-def _open(path: Path, *parameters: int) -> cv2.VideoCapture:
+def open_capture(path: Path, *parameters: int) -> cv2.VideoCapture:
+    """Open OpenCV's decoder of a video.
+
+    Args:
+        path: Path of the file.
+        parameters: Properties of OpenCV and their values, one after the other.
+
+    Raises:
+        InputError: The file does not exist (`missing-file`), is empty (`empty-file`) or cannot be opened as a video
+            (`unreadable-file`).
+    """
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, parameters)
     if not capture.isOpened():
         text = f"{path}: cannot be opened as a video"

@@ -24,7 +24,7 @@ LEARNING_FRAMES = 400
 STRETCHES = 4
 NUM_PASSES = 4
 WINDOW_FLOATS = 2e7
-"""Size of the filter's memory, which limits how many frames are smoothed at a time."""
+"""Numbers in the largest array, which limits how many frames are smoothed at a time."""
 
 MARGIN = 250
 """Frames before and after a window that are smoothed with it and dropped."""
@@ -98,9 +98,9 @@ def smooth(
     if max_gap is not None and not max_gap >= 0:
         raise InputError(f"max_gap: found {max_gap}, expected 0 or more", code="out-of-range", argument="max_gap")
     noise = noise if noise is not None else _learned(observations)
-    length, _, num_keypoints, _ = points.shape
-    size = 6 if noise.share == 0 else 6 + 2 * points.shape[1]
-    window = max(4 * MARGIN, int(WINDOW_FLOATS / (max(num_keypoints, 1) * size**2)))
+    length, num_views, num_keypoints, _ = points.shape
+    observed = 3 if noise.share == 0 else 3 + 2 * num_views
+    window = max(4 * MARGIN, int(WINDOW_FLOATS / (num_views * num_keypoints * observed**2)))
     parts = []
     for first in range(0, length, window):
         begin, end = max(0, first - MARGIN), min(length, first + window + MARGIN)

@@ -17,6 +17,7 @@ from mvtrain.cli.fit import fit
 from mvtrain.cli.frames import frames
 from mvtrain.cli.import_project import import_project
 from mvtrain.cli.init import init
+from mvtrain.cli.label import label
 from mvtrain.cli.options import replace_old_names
 from mvtrain.cli.predict import predict
 from mvtrain.cli.report import report
@@ -25,6 +26,7 @@ from mvtrain.cli.synth import synth
 COMMANDS: dict[str, Callable[..., None]] = {
     "init": init,
     "frames": frames,
+    "label": label,
     "crop": crop,
     "fit": fit,
     "check": check,

@@ -16,6 +16,7 @@ __all__ = [
     "check_labeled_project",
     "check_options",
     "check_predict_inputs",
+    "check_project",
     "check_run",
     "check_sources",
     "check_videos",
@@ -126,16 +127,15 @@ def check_labeled_project(path: Path | None) -> None:
     _check(path, "a labeled project", default, right, steps)
 
 
-def find_project_config(path: Path, command: str) -> Path:
-    """Return the config file of a project, given by itself or by its folder.
+def check_project(path: Path, command: str) -> None:
+    """Check that a path is a project, given by its folder or its config file.
 
     Args:
         path: Project folder or config file.
         command: Name of the command, for messages.
 
     Raises:
-        InputError: `missing-file`; `unsupported-file`, if the path is certainly something else; `not-a-project`, if a
-            folder has no config.
+        InputError: `missing-file`; `unsupported-file`, if the path is certainly something else.
     """
     if not path.exists():
         raise InputError(
@@ -148,6 +148,15 @@ def find_project_config(path: Path, command: str) -> Path:
     default = f"Give the folder of a project to mvtrain {command}; mvtrain init starts one."
     steps["file"] = default
     _check(path, "a project", default, ("yaml", "project", "folder", "folder-of-tables"), steps)
+
+
+def find_project_config(path: Path, command: str) -> Path:
+    """Return the config file of a project, given by itself or by its folder.
+
+    Raises:
+        InputError: As `check_project`; `not-a-project`, if a folder has no config.
+    """
+    check_project(path, command)
     config = path / "config.yaml" if path.is_dir() else path
     if not config.is_file():
         raise InputError(

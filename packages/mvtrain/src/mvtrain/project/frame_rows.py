@@ -99,8 +99,7 @@ def append_frames(rows: FrameRows, image_names: Sequence[Sequence[str]]) -> None
     entries = []
     for view, table in enumerate(rows.tables):
         content = table.path.read_bytes()
-        num_columns = len(table.keypoint_names) * (2 if table.visible is None else 3)
-        text = _to_csv([[names[view], *[""] * num_columns] for names in image_names], content)
+        text = _to_csv([[names[view], *_empty_cells(content)] for names in image_names], content)
         entries.append({"file": str(table.path.relative_to(rows.root)), "bytes": len(content), "rows": text})
     write_text(rows.root / JOURNAL, json.dumps(entries))
     complete_append(rows.root)
@@ -129,6 +128,14 @@ def complete_append(root: Path) -> None:
             )
         replace_file(path, lambda temporary, whole=content + added: temporary.write_bytes(whole))  # type: ignore[misc]
     journal.unlink()
+
+
+def _empty_cells(content: bytes) -> list[str]:
+    """Return the cells of a row without labels: `visible` is 0, which Lightning Pose reads; all others are empty."""
+    rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+    next(rows)  # scorer
+    _, coords = next(rows), next(rows)
+    return ["0" if coord == "visible" else "" for coord in coords[1:]]
 
 
 def _to_csv(rows: Sequence[Sequence[str]], content: bytes) -> str:

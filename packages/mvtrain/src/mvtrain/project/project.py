@@ -98,8 +98,12 @@ class Project:
         return read_image(path, self.value_bits[view] if self.value_bits else None)
 
 
-def read_project(config: Config) -> Project:
+def read_project(config: Config, *, need_labels: bool = True) -> Project:
     """Read the project of a config; of the images only the headers.
+
+    Args:
+        config: Config that names the project folder.
+        need_labels: Refuse a project without a single label, as training and prediction must; labeling begins so.
 
     Raises:
         InputError: Something in the project is missing or contradictory; message and facts name file, line and view,
@@ -122,7 +126,7 @@ def read_project(config: Config) -> Project:
     files, warnings = find_calibrations(root, frames, config.data.camera_params_file)
     cameras = load_cameras(files, view_names)
     points, visibility = _read_points(tables, uniform=config.training.uniform_heatmaps_for_nan_keypoints)
-    if not np.isfinite(points).any():
+    if need_labels and not np.isfinite(points).any():
         raise InputError(
             f"no label in any of {', '.join(str(table.path) for table in tables)}. Label frames with mvtrain label "
             f"{root}",

@@ -1,0 +1,309 @@
+"""What does smoothing over time gain, and are its error bars honest?
+
+    OMP_WAIT_POLICY=passive uv run python benchmarks/smoothing.py [--peer PYTHON]
+
+`generated`: an animal of 10 cm that runs, turns, rears, jumps and rests, seen by 4 cameras at 15 to 120 frames/s.
+Keypoints have noise of 1 to 4 px, half of it an error that lasts 0.2 s; they are occluded in stretches, with more noise
+and low likelihoods, 3 % are on another keypoint. Printed: 3D errors in mm, of all and of the fastest tenth of the
+keypoints, and the share of true positions inside of the intervals. The Butterworth filter has the frequency that the
+truth likes best; the other filters are set as is usual.
+
+`fly`: real predictions of 3 networks for 3 views. Each view is predicted from the two others. Noise is learned from the
+first half of the frames, and the second half is the judge: distance in px from the left-out view's keypoints, negative
+log likelihood, share of keypoints inside of the intervals, seconds. `--peer` is the Python of an environment with
+ensemble-kalman-smoother; its calibrated multi-camera smoother gets the same files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from scipy.ndimage import median_filter
+from scipy.signal import butter, savgol_filter, sosfiltfilt
+from scipy.stats import chi2
+
+from mvgeom import CameraGroup, learn_noise, project, reconstruct, smooth
+from mvgeom.smoothing.noise import log_density
+from mvgeom.smoothing.trajectories import linearize, project_covariance
+from mvgeom.tables import read_keypoints
+
+LEVELS = (0.5, 0.8, 0.9, 0.99)
+FLY = Path(__file__).parents[2] / "shared" / "data" / "fly3"
+BODY = np.array(
+    [
+        *([50, 0, 20], [30, 10, 30], [30, -10, 30], [0, 0, 30], [-40, 0, 25], [-80, 0, 20]),
+        *([20, 20, 0], [20, -20, 0], [-30, 20, 0], [-30, -20, 0], [-110, 0, 15], [40, 0, 35]),
+    ]
+)
+"""Keypoints in mm: head and spine, four paws, tip of the tail, forehead."""
+PEER = """
+import sys
+from eks import fit_eks_multicam
+calibration, out, *files = sys.argv[1:]
+cameras = {}
+for file in files:
+    cameras.setdefault(file.split("fly_")[1].split(".")[0], []).append(file)
+fit_eks_multicam(cameras, out, calibration=calibration)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer", type=Path, help="Python with the package ensemble-kalman-smoother")
+    parser.add_argument("--fps", type=int, nargs="+", default=[15, 30, 60, 120])
+    parser.add_argument("--frames", type=int, default=400)
+    arguments = parser.parse_args()
+    console = Console(width=120)
+    for fps in arguments.fps:
+        console.print(compare_generated(fps, arguments.frames))
+    console.print(compare_fly(arguments.peer))
+
+
+def ring() -> CameraGroup:
+    """Four cameras at 1.5 m, in mm."""
+    rotations, translations = [], []
+    for angle in np.linspace(0, 2 * np.pi, 4, endpoint=False) + 0.3:
+        center = 1500 * np.array([np.cos(angle), np.sin(angle), 0.6 + 0.1 * np.sin(3 * angle)])
+        forward = -center / np.linalg.norm(center)
+        right = np.cross(forward, [0, 0, 1.0])
+        right /= np.linalg.norm(right)
+        rotations.append(np.stack([right, np.cross(forward, right), forward]))
+        translations.append(-rotations[-1] @ center)
+    return CameraGroup(
+        names=("a", "b", "c", "d"),
+        sizes=np.full((4, 2), 800.0),
+        matrix=np.stack([np.array([[960, 0, 400], [0, 960, 400], [0, 0, 1.0]])] * 4),
+        distortion=np.tile([-0.1, 0.02, 0.0, 0.0, 0.0], (4, 1)),
+        rotation=np.stack(rotations),
+        translation=np.stack(translations),
+    )
+
+
+def animal(num_frames: int, fps: int, rng: np.random.Generator) -> np.ndarray:
+    """Return true positions (T, K, 3) in mm."""
+    speed, turning, pitch, height, gait = np.zeros((5, num_frames))
+    begin = 0
+    while begin < num_frames:
+        length = int(rng.uniform(0.4, 1.5) * fps) + 2
+        rows = slice(begin, min(num_frames, begin + length))
+        count = rows.stop - rows.start
+        swell = np.sin(np.linspace(0, np.pi, count)) ** 2
+        kind = rng.choice(["run", "turn", "rear", "jump", "rest"])
+        if kind == "run":
+            speed[rows], gait[rows] = rng.uniform(200, 600) * swell, swell
+        elif kind == "turn":
+            turning[rows], speed[rows], gait[rows] = rng.uniform(-4, 4) * swell, 100 * swell, 0.5 * swell
+        elif kind == "rear":
+            pitch[rows] = 1.2 * swell
+        elif kind == "jump":
+            flight = np.linspace(0, 1, min(count, int(0.25 * fps) + 2))
+            height[begin : begin + len(flight)] = 400 * flight * (1 - flight)
+            speed[begin : begin + len(flight)] = 800
+        begin += length
+    yaw = np.cumsum(turning) / fps
+    place = np.cumsum(np.stack([np.cos(yaw), np.sin(yaw)], -1) * speed[:, None], axis=0) / fps
+    points = np.repeat(BODY[None].astype(float), num_frames, axis=0)
+    phase = 2 * np.pi * np.cumsum(4 * gait) / fps
+    for paw in range(6, 10):
+        points[:, paw, 0] += 12 * gait * np.sin(phase + paw * np.pi / 2)
+        points[:, paw, 2] += 8 * gait * np.maximum(0, np.cos(phase + paw * np.pi / 2))
+    for tail in (5, 10):
+        points[:, tail, 1] += 15 * np.sin(2 * np.pi * 0.7 * np.arange(num_frames) / fps + tail)
+    x, z = points[..., 0] + 40, points[..., 2].copy()
+    points[..., 0] = np.cos(pitch)[:, None] * x - np.sin(pitch)[:, None] * z - 40
+    points[..., 2] = np.sin(pitch)[:, None] * x + np.cos(pitch)[:, None] * z
+    x, y = points[..., 0].copy(), points[..., 1].copy()
+    points[..., 0] = np.cos(yaw)[:, None] * x - np.sin(yaw)[:, None] * y
+    points[..., 1] = np.sin(yaw)[:, None] * x + np.cos(yaw)[:, None] * y
+    points[..., :2] += 250 * np.sin(place / 250)[:, None]
+    points[..., 2] += height[:, None]
+    return points
+
+
+def lasting(shape: tuple[int, ...], frames: float, rng: np.random.Generator) -> np.ndarray:
+    """Return an AR(1) process along the first axis with variance 1 and a time constant in frames."""
+    decay, values = np.exp(-1 / frames), rng.normal(size=shape)
+    for row in range(1, len(values)):
+        values[row] = decay * values[row - 1] + np.sqrt(1 - decay**2) * values[row]
+    return values
+
+
+def record(truth: np.ndarray, cameras: CameraGroup, fps: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Return keypoints (T, V, K, 2) in px, likelihoods and occlusions (T, V, K)."""
+    exact = project(truth, cameras)
+    shape = exact.shape[:3]
+    deviation = 2 * rng.uniform(0.7, 1.5, (4, 1)) * rng.uniform(0.7, 1.4, shape[2])
+    error = np.sqrt(0.5) * (lasting(exact.shape, 0.2 * fps, rng) + rng.normal(size=exact.shape))
+    occluded = lasting(shape, 0.3 * fps, rng) > 1.04  # 15 %
+    points = exact + error * (deviation * np.where(occluded, 2.5, 1.0))[..., None]
+    likelihood = np.where(occluded, rng.beta(4, 3, shape), rng.beta(30, 2, shape))
+    wrong = lasting(shape, 0.05 * fps, rng) > 1.88  # 3 %
+    points = np.where(wrong[..., None], exact[:, :, rng.permutation(shape[2])], points)
+    absent = rng.random(shape) < np.where(occluded, 0.4, 0.01)
+    return np.where(absent[..., None], np.nan, points), likelihood, occluded
+
+
+def compare_generated(fps: int, num_frames: int) -> Table:
+    rng = np.random.default_rng(fps)
+    cameras, truth = ring(), animal(num_frames, fps, rng)
+    points, likelihood, occluded = record(truth, cameras, fps, rng)
+    speed = np.linalg.norm(np.gradient(truth, axis=0), axis=-1)
+    fast, hidden = speed > np.quantile(speed, 0.9), occluded.sum(1) >= 2
+    robust = reconstruct(points, cameras)
+    bridged = bridge(robust.points)
+    filters: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "median filter, 5 frames": lambda x: median_filter(x, (5, 1, 1)),
+        "Savitzky-Golay, 9 frames": lambda x: savgol_filter(x, 9, 3, axis=0),
+    }
+    rows = {
+        "linear triangulation": reconstruct(points, cameras, method="linear").points,
+        "robust triangulation": robust.points,
+        **{name: apply(bridged) for name, apply in filters.items()},
+        "Butterworth, best by truth": best_butterworth(bridged, truth, fps),
+    }
+    begin = time.perf_counter()
+    found = smooth(points, cameras, likelihood=likelihood, times=np.arange(num_frames) / fps)
+    seconds = time.perf_counter() - begin
+    rows["mvgeom smooth"] = found.points
+    table = Table(title=f"generated, {fps} frames/s: 3D error in mm", title_justify="left")
+    for name in ("", "mean", "median", "95 %", "fastest tenth", "hidden in 2 views", "50/80/90/99 % intervals"):
+        table.add_column(name, justify="left" if not name else "right")
+    difference = found.points - truth
+    distance = np.einsum("tki,tkij,tkj->tk", difference, np.linalg.inv(found.covariance), difference)
+    inside = " ".join(f"{(distance < chi2.ppf(level, 3)).mean():.2f}" for level in LEVELS)
+    for name, positions in rows.items():
+        error = np.linalg.norm(positions - truth, axis=-1)
+        values = [np.nanmean(error), np.nanmedian(error), np.nanquantile(error, 0.95)]
+        values += [np.nanmean(error[fast]), np.nanmean(error[hidden])]
+        table.add_row(name, *(f"{value:.2f}" for value in values), inside if name == "mvgeom smooth" else "")
+    table.caption = f"mvgeom smooth: {seconds:.1f} s with learning the noise"
+    return table
+
+
+def bridge(points: np.ndarray) -> np.ndarray:
+    """Fill missing positions by linear interpolation, as filters need them."""
+    filled = points.copy()
+    for keypoint in range(points.shape[1]):
+        known = np.isfinite(points[:, keypoint, 0])
+        for axis in range(3):
+            there = np.flatnonzero(known)
+            filled[:, keypoint, axis] = np.interp(np.arange(len(points)), there, points[known, keypoint, axis])
+    return filled
+
+
+def best_butterworth(points: np.ndarray, truth: np.ndarray, fps: int) -> np.ndarray:
+    """Return the low-pass filtered positions whose cut-off frequency has the least error."""
+    cutoffs = np.geomspace(0.02, 0.45, 16) * fps
+    filtered = [sosfiltfilt(butter(4, cutoff, fs=fps, output="sos"), points, axis=0) for cutoff in cutoffs]
+    return min(filtered, key=lambda each: float(np.linalg.norm(each - truth, axis=-1).mean()))
+
+
+def compare_fly(peer: Path | None) -> Table:
+    cameras = CameraGroup.load(FLY / "calibration.toml")
+    files = [[FLY / f"fly_{name}.seed{seed}.csv" for name in cameras.names] for seed in range(3)]
+    tables = [[read_keypoints(path) for path in row] for row in files]
+    every = np.array([[table.points for table in row] for row in tables]).swapaxes(1, 2)  # (S, T, V, K, 2)
+    likelihood = np.array([[table.likelihood for table in row] for row in tables]).swapaxes(1, 2)
+    mean, deviation = every.mean(0), every - every.mean(0)
+    spread = np.einsum("stvki,stvkj->tvkij", deviation, deviation) / 6  # of the mean of three
+    table = Table(title="fly: a view predicted from the two others, second half", title_justify="left")
+    for name in ("", "mean px", "median px", "neg. log likelihood", "50/80/90/99 % intervals", "s per frame and view"):
+        table.add_column(name, justify="left" if not name else "right")
+    triangulated, ours_one, ours_three, theirs = [], [], [], []
+    judge = slice(len(mean) // 2, None)
+    learned = {
+        "one": learn_noise(every[0, : len(mean) // 2], cameras, likelihood=likelihood[0, : len(mean) // 2]),
+        "three": learn_noise(mean[: len(mean) // 2], cameras, covariance=spread[: len(mean) // 2]),
+    }
+    seconds = dict.fromkeys(("one", "three", "peer"), 0.0)
+    for view in range(3):
+        others = [other for other in range(3) if other != view]
+        pair = cameras.select([cameras.names[other] for other in others])
+        world = reconstruct(every[0][:, others], pair, method="refined").points
+        triangulated.append(score(every[0][:, view], project(world, cameras)[:, view], None, judge))
+        for name, scores in (("one", ours_one), ("three", ours_three)):
+            noise = learned[name].of_views(others)
+            begin = time.perf_counter()
+            if name == "one":
+                keypoints = every[0]
+                found = smooth(every[0][:, others], pair, likelihood=likelihood[0][:, others], noise=noise)
+            else:
+                keypoints = mean
+                found = smooth(mean[:, others], pair, covariance=spread[:, others], noise=noise)
+            seconds[name] += time.perf_counter() - begin
+            pixels, covariance = found.project(cameras)
+            stated = spread if name == "three" else stated_by_likelihood(likelihood[0])
+            own = learned[name].covariance(stated)[:, view]
+            scores.append(score(keypoints[:, view], pixels[:, view], covariance[:, view] + own, judge))
+        if peer is not None:
+            pixels, covariance, taken = run_peer(peer, cameras, pair, files, others, view)
+            seconds["peer"] += taken
+            median = np.median(every, axis=0)[:, view]
+            own = every.var(axis=0)[:, view][..., None] * np.eye(2)
+            theirs.append(score(median, pixels, covariance + own, judge))
+    frames = 3 * len(mean) * 2
+    rows = {
+        "triangulation, one network": (triangulated, None),
+        "mvgeom smooth, one network": (ours_one, seconds["one"]),
+        "mvgeom smooth, three networks": (ours_three, seconds["three"]),
+        "ensemble-kalman-smoother, three": (theirs, seconds["peer"]),
+    }
+    for name, (scores, taken) in rows.items():
+        if scores:
+            average = np.mean(scores, axis=0)
+            inside = " ".join(f"{value:.2f}" for value in average[3:]) if np.isfinite(average[2]) else ""
+            likely = f"{average[2]:.2f}" if np.isfinite(average[2]) else ""
+            speed = "" if taken is None else f"{taken / frames:.5f}"
+            table.add_row(name, f"{average[0]:.2f}", f"{average[1]:.2f}", likely, inside, speed)
+    return table
+
+
+def stated_by_likelihood(likelihood: np.ndarray) -> np.ndarray:
+    from mvgeom.smoothing.noise import covariance_from_likelihood
+
+    return covariance_from_likelihood(likelihood)
+
+
+def score(keypoints: np.ndarray, predicted: np.ndarray, covariance: np.ndarray | None, judge: slice) -> list[float]:
+    """Mean and median distance in px, mean negative log likelihood and shares inside of the intervals."""
+    residual = (keypoints - predicted)[judge]
+    distance = np.linalg.norm(residual, axis=-1)
+    values = [float(np.nanmean(distance)), float(np.nanmedian(distance))]
+    if covariance is None:
+        return [*values, *[np.nan] * (1 + len(LEVELS))]
+    spread = covariance[judge]
+    square = np.einsum("tki,tkij,tkj->tk", residual, np.linalg.inv(spread), residual)
+    likely = -float(log_density(residual, spread).mean())
+    return [*values, likely, *(float((square < chi2.ppf(level, 2)).mean()) for level in LEVELS)]
+
+
+def run_peer(
+    peer: Path, cameras: CameraGroup, pair: CameraGroup, files: list[list[Path]], others: list[int], view: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return the peer's prediction (T, K, 2) in px of a view that it has not seen, its covariances, and its seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        calibration = Path(folder) / "calibration.toml"
+        pair.save(calibration)
+        given = [str(row[other]) for row in files for other in others]
+        begin = time.perf_counter()
+        subprocess.run([peer, "-c", PEER, calibration, folder, *given], check=True, stdout=sys.stderr)
+        seconds = time.perf_counter() - begin
+        table = pd.read_csv(Path(folder) / "multicam_3d_results.csv", header=[0, 1, 2], index_col=0)
+    values = table.to_numpy().reshape(len(table), -1, 6)
+    pixels, derivative = linearize(values[..., :3], cameras)
+    spread = np.einsum("tki,ij->tkij", values[..., 3:], np.eye(3))
+    return pixels[:, view], project_covariance(derivative, spread)[:, view], seconds
+
+
+if __name__ == "__main__":
+    main()

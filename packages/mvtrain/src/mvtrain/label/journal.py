@@ -1,0 +1,172 @@
+"""Journal of edits: what was labeled is on the disk before it is in the tables.
+
+One JSON document per line, only ever appended: `{"edit": ...}` before an edit counts, `{"saved": frame}` after the
+tables have all edits of a frame. Edits without a later `saved` are made again when the project is opened. The journal
+also remembers what a table cannot say: which labels are accepted projections, and which keypoints were marked absent.
+`{"visible": value}` comes before the tables get a column `visible`, `{"visible": null}` after the last one has it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mvgeom.errors import InputError
+
+JOURNAL_FOLDER = ".mvtrain-label"
+"""Folder in the project for the journal and the lock."""
+
+_FILE = "journal.jsonl"
+_KINDS = ({"saved"}, {"visible"}, {"edit", "labels"})
+
+
+class Label(NamedTuple):
+    """Label of one keypoint in one view.
+
+    Attributes:
+        x: Column in px of the stored image; None where there is no place.
+        y: Row in px of the stored image.
+        visible: 0 none, 1 occluded, 2 visible.
+        origin: `click`, `projection` or `prediction`, `absent` for a keypoint marked so; None where nobody knows.
+    """
+
+    x: float | None
+    y: float | None
+    visible: int
+    origin: str | None = None
+
+    def same_cells(self, other: Label) -> bool:
+        """Return True if both are written as the same cells of a table."""
+        return self[:3] == other[:3]
+
+
+class Cell(NamedTuple):
+    """Name of a view and a keypoint."""
+
+    view: str
+    keypoint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pending:
+    """Edit that no table has yet, and the label that was in the table before."""
+
+    label: Label
+    before: Label
+
+
+@dataclass(kw_only=True)
+class History:
+    """What a journal tells.
+
+    Attributes:
+        pending: Edits that were not saved, by frame and cell.
+        origins: Last label of every cell that was edited, by frame and cell.
+        adding_visible: Value for missing labels of a column `visible` that perhaps not all tables have; None if none
+            is being added.
+    """
+
+    pending: dict[str, dict[Cell, Pending]] = field(default_factory=dict)
+    origins: dict[str, dict[Cell, Label]] = field(default_factory=dict)
+    adding_visible: int | None = None
+
+
+class Journal:
+    """Journal of a project that is open for labeling.
+
+    Args:
+        root: Project folder; the journal's folder must exist in it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / JOURNAL_FOLDER / _FILE
+
+    def read(self) -> History:
+        """Read the history, without a line that was cut off by a crash, which is removed.
+
+        Raises:
+            InputError: The journal cannot be read (`unreadable-file`) or is damaged (`damaged-file`).
+        """
+        history = History()
+        for entry in self._entries():
+            if "saved" in entry:
+                history.pending.pop(entry["saved"], None)
+                continue
+            if "visible" in entry:
+                history.adding_visible = entry["visible"]
+                continue
+            frame = entry["edit"]
+            pending, origins = history.pending.setdefault(frame, {}), history.origins.setdefault(frame, {})
+            for view, keypoint, label, before in entry["labels"]:
+                cell, known = Cell(view, keypoint), Label(*label)
+                first = pending.get(cell)
+                pending[cell] = Pending(label=known, before=Label(*before) if first is None else first.before)
+                origins[cell] = known
+        return history
+
+    def edit(self, frame: str, labels: Sequence[tuple[Cell, Label, Label]]) -> None:
+        """Append the edits of a frame: the cell, its new label, and the label that the table has.
+
+        Raises:
+            InputError: The journal cannot be written (`unwritable-file`).
+        """
+        self._append({"edit": frame, "labels": [[*cell, label, before] for cell, label, before in labels]})
+
+    def saved(self, frames: Sequence[str]) -> None:
+        """Append that the tables have all edits of some frames.
+
+        Raises:
+            InputError: The journal cannot be written (`unwritable-file`).
+        """
+        self._append(*({"saved": frame} for frame in frames))
+
+    def adding_visible(self, missing: int | None) -> None:
+        """Append that a column `visible` is being added to the tables, or with None that all have it.
+
+        Raises:
+            InputError: The journal cannot be written (`unwritable-file`).
+        """
+        self._append({"visible": missing})
+
+    def _append(self, *entries: dict[str, Any]) -> None:
+        text = "".join(json.dumps(entry, ensure_ascii=False, separators=(",", ":")) + "\n" for entry in entries)
+        try:
+            with self._path.open("ab") as file:
+                file.write(text.encode("utf-8"))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise InputError(
+                f"{self._path}: cannot be written: {error.strerror}", code="unwritable-file", path=self._path
+            ) from error
+
+    def _entries(self) -> Iterator[dict[str, Any]]:
+        if not self._path.exists():
+            return
+        try:
+            content = self._path.read_bytes()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                os.truncate(self._path, whole)
+        except OSError as error:
+            raise InputError(
+                f"{self._path}: cannot be read: {error.strerror}", code="unreadable-file", path=self._path
+            ) from error
+        for number, line in enumerate(content[:whole].splitlines(), start=1):
+            try:
+                entry = json.loads(line)
+                if not isinstance(entry, dict) or not any(kind <= entry.keys() for kind in _KINDS):
+                    raise ValueError("not an entry")
+            except ValueError as error:
+                raise InputError(
+                    f"{self._path}, line {number}: not an entry of the journal: {error}. It has edits that are not in "
+                    "the label tables. Move the file away to go on without them",
+                    code="damaged-file",
+                    path=self._path,
+                    line=number,
+                ) from error
+            yield entry

@@ -1,0 +1,189 @@
+"""Frames of a video around a labeled one, exact and quickly at hand, to see what a keypoint does before and after."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from threading import Lock
+
+import cv2
+import numpy as np
+
+from mvgeom.calibration.sources import VIDEO_SUFFIXES
+from mvgeom.errors import InputError
+from mvgeom.videos import Video, match_videos, open_capture, open_video
+from mvtrain.config import Config
+from mvtrain.label.page_images import encode
+from mvtrain.project.names import frame_number
+from mvtrain.project.project import Project
+
+REACH = 60
+"""Largest distance in frames from the labeled one."""
+
+_BLOCK = 8
+"""Frames that are decoded together."""
+_MAX_CACHED = 1500
+_STEPS_BACK = (0, 8, 64, 512)
+"""Numbers of frames before the wanted one at which decoding begins, until the decoder arrives before it."""
+
+
+class NeighborFrames:
+    """Videos of a project, opened when a frame of them is asked for.
+
+    Args:
+        config: Config; videos are looked for in `data.video_dir`, `eval.test_videos_directory` and `videos` of the
+            project.
+        project: Project whose frames are labeled.
+    """
+
+    def __init__(self, config: Config, project: Project) -> None:
+        folders = [config.data.video_dir, config.eval.test_videos_directory, project.root / "videos"]
+        self._folders = [folder for folder in folders if folder is not None and folder.is_dir()]
+        self._project = project
+        self._readers: dict[Path, FrameReader] = {}
+        self._videos: dict[str, dict[Path, Video]] = {}
+        self._lock = Lock()
+        self._cache: OrderedDict[tuple[int, int, int], bytes] = OrderedDict()
+
+    def place(self, frame: int, view: int) -> tuple[Path, int] | None:
+        """Return the video of a labeled image and its frame in it; None where there is no video or no number."""
+        name = self._project.image_names[frame][view]
+        number = None if name is None else frame_number(PurePosixPath(name.replace("\\", "/")).stem)
+        if number is None:
+            return None
+        stem = f"{self._project.sessions[frame]}_{self._project.view_names[view]}"
+        paths = (folder / f"{stem}{suffix}" for folder in self._folders for suffix in VIDEO_SUFFIXES)
+        path = next((path for path in paths if path.is_file()), None)
+        return None if path is None else (path, number)
+
+    def read(self, frame: int, view: int, offset: int) -> bytes:
+        """Return a neighbor of a labeled image as JPEG, cropped and resized like it.
+
+        Args:
+            frame: Number of the labeled frame.
+            view: Number of the view.
+            offset: Distance in frames, at most `REACH`.
+
+        Raises:
+            InputError: There is no video (`missing-file`) or no such frame (`missing-frame`), the video cannot be
+                opened, or the frame cannot be decoded (`damaged-file`).
+        """
+        place = self.place(frame, view)
+        if place is None:
+            raise InputError("there is no video of this image", code="missing-file", frame=frame, view=view)
+        path, number = place[0], place[1] + offset
+        if abs(offset) > REACH or number < 0:
+            raise InputError(f"{path}: no frame {number} here", code="missing-frame", path=path, frame=number)
+        with self._lock:
+            video = self._matched_videos(frame).get(path) or open_video(path)
+            reader = self._readers.setdefault(path, FrameReader(video))
+        with reader.lock:
+            key = (frame, view, number)
+            if key not in self._cache:
+                first = number - number % _BLOCK
+                wanted = {video.image_of(at): at for at in range(first, first + _BLOCK) if video.has_image(at)}
+                for position, image in reader.read(sorted(image for image in wanted if image is not None)):
+                    self._cache[frame, view, wanted[position]] = encode(self._crop(image, frame, view), ".jpg")
+            content = self._cache.get(key)
+        with self._lock:
+            while len(self._cache) > _MAX_CACHED:
+                self._cache.popitem(last=False)
+        if content is None:
+            raise InputError(
+                f"{path}: frame {number} cannot be decoded, or the video ends before it",
+                code="damaged-file",
+                path=path,
+                frame=number,
+            )
+        return content
+
+    def _matched_videos(self, frame: int) -> dict[Path, Video]:
+        """Open the videos of a frame's session; their images belong to frames by their times, or else by number."""
+        session = self._project.sessions[frame]
+        if session not in self._videos:
+            places = [self.place(frame, view) for view in range(len(self._project.view_names))]
+            videos: list[Video] = []
+            for place in places:
+                with suppress(InputError):  # said when a frame of this video is asked for
+                    videos += [] if place is None else [open_video(place[0])]
+            with suppress(InputError):  # the frames of such a project were chosen or imported by number
+                videos = list(match_videos(videos, [video.path.name for video in videos]))
+            self._videos[session] = {video.path: video for video in videos}
+        return self._videos[session]
+
+    def _crop(self, image: np.ndarray, frame: int, view: int) -> np.ndarray:
+        if self._project.boxes is None:
+            return image
+        width, height = self._project.file_sizes[frame, view].tolist()
+        to_full = self._project.crop_to_full[frame, view]
+        return cv2.warpAffine(image, to_full, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+
+
+class FrameReader:
+    """Decoder of one video that finds frames by their times, because seeking by number is not exact."""
+
+    def __init__(self, video: Video) -> None:
+        self.lock = Lock()
+        self._video = video
+        self._is_ready = False
+        self._capture: cv2.VideoCapture | None = None
+        self._late = 0
+        self._position = -1
+
+    def read(self, numbers: Sequence[int]) -> list[tuple[int, np.ndarray]]:
+        """Return those of some images, ascending, that can be decoded, as (H, W, 3) uint8 BGR."""
+        if not numbers:
+            return []
+        video = self._open()
+        capture = self._capture_before(numbers[0], video)
+        found = []
+        failures = 0
+        while self._position < numbers[-1] and failures <= len(numbers):
+            if not self._grab(video, capture):
+                failures += 1
+            elif self._position in numbers:
+                success, image = capture.retrieve()
+                if success and (image.shape[1], image.shape[0]) == video.size:
+                    found.append((self._position, image))
+        return found
+
+    def _open(self) -> Video:
+        if not self._is_ready:
+            capture = self._start()
+            if capture.grab():
+                # Some containers' times are all late by a frame or two, as in `read_frames`.
+                self._late = self._video.place(capture.get(cv2.CAP_PROP_POS_MSEC))
+                self._position = 0
+            self._is_ready = True
+        return self._video
+
+    def _start(self) -> cv2.VideoCapture:
+        """Open the decoder before the first frame."""
+        if self._capture is not None:
+            self._capture.release()
+        self._capture = open_capture(self._video.path)
+        self._position = -1
+        return self._capture
+
+    def _capture_before(self, number: int, video: Video) -> cv2.VideoCapture:
+        """Return the decoder where its next frame is not after `number`."""
+        capture = self._capture if self._capture is not None else self._start()
+        if number - 2 * _BLOCK <= self._position + 1 <= number:
+            return capture
+        if len(video.times) > 1:
+            for back in _STEPS_BACK:
+                if number - 1 - back < 0:
+                    break
+                capture.set(cv2.CAP_PROP_POS_FRAMES, number - 1 - back)
+                if self._grab(video, capture, after_seek=True) and self._position < number:
+                    return capture
+        return self._start()
+
+    def _grab(self, video: Video, capture: cv2.VideoCapture, *, after_seek: bool = False) -> bool:
+        if not capture.grab():
+            return False
+        place = video.place(capture.get(cv2.CAP_PROP_POS_MSEC)) - self._late
+        self._position = place if after_seek else max(place, self._position + 1)
+        return True

@@ -1,0 +1,325 @@
+"""What the page asks for, as JSON: the project, frames with their geometry, edits, saving. It knows nothing of HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+import numpy as np
+
+from mvgeom.errors import InputError
+from mvtrain.config import Config
+from mvtrain.label.attention import work_left
+from mvtrain.label.frame_list import read_frame_list
+from mvtrain.label.geometry import CLICK_NOISE, DISAGREEMENT
+from mvtrain.label.journal import Label
+from mvtrain.label.neighbor_frames import REACH, NeighborFrames
+from mvtrain.label.page_images import page_image
+from mvtrain.label.page_json import Json, describe_conflict, geometry_json, label_json, numbers_json, place_of
+from mvtrain.label.prelabels import read_prelabels
+from mvtrain.label.store import ABSENT, ORIGINS, LabelStore
+
+_MAX_CLIENTS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions:
+    """Options of `mvtrain label`.
+
+    Attributes:
+        predictions: Run folder, or folder of tables, whose predictions are proposed as labels; None for none.
+        frames: CSV file that names the frames to label and their order; None takes all.
+        threshold: Reprojection error in px of the stored image beyond which a label is marked.
+    """
+
+    predictions: Path | None = None
+    frames: Path | None = None
+    threshold: float = DISAGREEMENT
+
+
+class LabelService:
+    """Answers to the page. Frames are numbered as in the page's list, views and keypoints as in the project.
+
+    Args:
+        config: Config of the project.
+        store: Labels of the project.
+        options: Options of the command.
+
+    Raises:
+        InputError: The predictions or the list of frames cannot be read or do not fit the project.
+    """
+
+    def __init__(self, config: Config, store: LabelStore, options: LabelOptions) -> None:
+        self._config, self._store, self._options = config, store, options
+        self._lock = RLock()
+        self._sequence: dict[str, int] = {}
+        self._revision = 0
+        self._generation = 0
+        self._open()
+
+    def _open(self) -> None:
+        project = self._store.project
+        _check_paths(self._store)
+        self._prelabels = None
+        if self._options.predictions is not None:
+            self._prelabels = read_prelabels(self._options.predictions, project)
+        self._frames = list(range(len(self._store)))
+        if self._options.frames is not None:
+            self._frames = read_frame_list(self._options.frames, project)
+        self._neighbors = NeighborFrames(self._config, project)
+        self._generation += 1
+
+    def project(self) -> Json:
+        """Return names, sizes and the work that is left in every frame."""
+        with self._lock:
+            project = self._store.project
+            names = {name: number for number, name in enumerate(project.keypoint_names)}
+            skeleton = self._config.data.skeleton or ()
+            work, disagrees = self._work(self._frames)
+            return {
+                "name": project.root.name,
+                "generation": self._generation,
+                "revision": self._revision,
+                "views": project.view_names,
+                "keypoints": project.keypoint_names,
+                "skeleton": [[names[a], names[b]] for a, b in skeleton if a in names and b in names],
+                "hasVisible": self._store.has_visible,
+                "hasPredictions": self._prelabels is not None,
+                "isList": self._options.frames is not None,
+                "noise": CLICK_NOISE,
+                "threshold": self._options.threshold,
+                "reach": REACH,
+                "warnings": project.warnings,
+                "recovered": self._store.num_recovered,
+                "conflicts": [describe_conflict(conflict) for conflict in self._store.conflicts],
+                "frames": [
+                    self._frame_summary(frame, float(left), bool(marked))
+                    for frame, left, marked in zip(self._frames, work, disagrees, strict=True)
+                ],
+            }
+
+    def frame(self, number: int) -> Json:
+        """Return the labels, predictions and geometry of a frame.
+
+        Raises:
+            InputError: There is no such frame (`missing-frame`).
+        """
+        with self._lock:
+            frame, store = self._row(number), self._store
+            project = store.project
+            views, keypoints = range(len(project.view_names)), range(len(project.keypoint_names))
+            return {
+                "frame": number,
+                "revision": self._revision,
+                "name": store.frame_names[frame],
+                "session": project.sessions[frame],
+                "views": [
+                    {
+                        "image": project.image_names[frame][view],
+                        "size": project.file_sizes[frame, view].tolist(),
+                        "video": self._video(frame, view),
+                    }
+                    for view in views
+                ],
+                "labels": [[label_json(store.label(frame, view, k)) for k in keypoints] for view in views],
+                "predictions": self._predictions(frame),
+                "geometry": self._geometry(frame, store.points[frame], store.visible[frame], store.origins[frame]),
+            }
+
+    def geometry(self, number: int, keypoints: Sequence[int], labels: Sequence[Sequence[Label]]) -> Json | None:
+        """Return the geometry of some keypoints for labels that the server may not have yet, as of one that is dragged.
+
+        Args:
+            number: Number of the frame.
+            keypoints: Numbers of n keypoints.
+            labels: n lists of V labels.
+
+        Raises:
+            InputError: There is no such frame or keypoint, or not one label per view (`wrong-count`).
+        """
+        with self._lock:
+            frame = self._row(number)
+            num_views, num_keypoints = self._store.visible.shape[1:]
+            lengths = {len(row) for row in labels}
+            fitting = len(labels) == len(keypoints) and lengths == {num_views}
+            if not fitting or not all(0 <= keypoint < num_keypoints for keypoint in keypoints):
+                raise InputError(
+                    f"geometry: found keypoints {list(keypoints)} with {sorted(lengths)} labels, expected {num_views} "
+                    f"labels of keypoints below {num_keypoints}",
+                    code="wrong-count",
+                    found=tuple(lengths),
+                    expected=num_views,
+                )
+            by_view = list(zip(*labels, strict=True))
+            points = np.array([[place_of(label) for label in row] for row in by_view], dtype=np.float64)
+            visible = np.array([[label.visible for label in row] for row in by_view])
+            origins = np.array([[ORIGINS.index(label.origin) for label in row] for row in by_view])
+            return self._geometry(frame, points, visible, origins)
+
+    def edit(self, client: str, first: int, generation: int, edits: Sequence[tuple[int, Sequence[Any]]]) -> Json:
+        """Make edits in their order; those that arrived before, when a page was closed, are skipped.
+
+        Args:
+            client: Name of the page that sends them.
+            first: Number of the first edit, counted by the page from 0.
+            generation: Number of the project's state that the page shows.
+            edits: Frames with (view, keypoint, label) of each label.
+
+        Returns:
+            The revision, and the work that is left in the frames.
+
+        Raises:
+            InputError: The page shows another state (`stale-page`), or an edit is not valid, as in `LabelStore.edit`.
+        """
+        with self._lock:
+            if generation != self._generation:
+                raise InputError(
+                    "the page shows the project before it was reloaded. Reload the page", code="stale-page"
+                )
+            done = self._sequence.pop(client, 0)
+            self._sequence[client] = done  # the last one in the order of the dict
+            while len(self._sequence) > _MAX_CLIENTS:
+                self._sequence.pop(next(iter(self._sequence)))
+            changed: dict[int, None] = {}
+            for sequence, (number, labels) in enumerate(edits, start=first):
+                if sequence < done:
+                    continue
+                try:
+                    frame = self._row(number)
+                    self._store.edit(frame, {(view, keypoint): label for view, keypoint, label in labels})
+                except InputError as error:
+                    # What is not valid is not sent again; what could not be written is.
+                    handled = sequence if error.code == "unwritable-file" else sequence + 1
+                    self._sequence[client] = handled
+                    raise error.prefixed("", done=handled) from error
+                self._sequence[client] = sequence + 1
+                self._revision += 1
+                changed[number] = None
+            return {"revision": self._revision, "frames": self._summaries(list(changed))}
+
+    def save(self) -> Json:
+        """Write all edits to the tables; return the names of the written frames.
+
+        Raises:
+            InputError: As in `LabelStore.save`.
+        """
+        with self._lock:
+            return {"saved": self._store.save(), "revision": self._revision}
+
+    def save_if_idle(self, seconds: float) -> None:
+        """Save if the last edit is some time ago, for a page that was closed."""
+        if self._store.idle_seconds >= seconds and self._store.unsaved_frames():
+            self.save()
+
+    def reload(self) -> Json:
+        """Read the tables, the predictions and the list of frames again, and return the project.
+
+        Raises:
+            InputError: One of them cannot be read; the labels stay as they were.
+        """
+        with self._lock:
+            self._store.reload()
+            self._open()
+            return self.project()
+
+    def add_visible(self) -> Json:
+        """Give the tables a column `visible`, and return the project.
+
+        Raises:
+            InputError: As in `LabelStore.add_visible`.
+        """
+        with self._lock:
+            self._store.add_visible()
+            return self.project()
+
+    def image(self, number: int, view: int) -> tuple[bytes, str]:
+        """Return a frame's image of a view, and its media type.
+
+        Raises:
+            InputError: There is no such image (`missing-frame`), or it cannot be read.
+        """
+        with self._lock:
+            frame = self._row(number)
+            paths = self._store.project.image_paths[frame]
+        path = paths[view] if 0 <= view < len(paths) else None
+        if path is None:
+            raise InputError(f"frame {number} has no image of view {view}", code="missing-frame", view=view)
+        return page_image(path)
+
+    def neighbor(self, number: int, view: int, offset: int) -> tuple[bytes, str]:
+        """Return a frame of the video near a labeled one, and its media type.
+
+        Raises:
+            InputError: As in `NeighborFrames.read`.
+        """
+        with self._lock:
+            frame, neighbors = self._row(number), self._neighbors
+        if not 0 <= view < len(self._store.project.view_names):
+            raise InputError(f"frame {number} has no view {view}", code="missing-frame", view=view)
+        return neighbors.read(frame, view, offset), "image/jpeg"
+
+    def _row(self, number: int) -> int:
+        if not 0 <= number < len(self._frames):
+            raise InputError(
+                f"no frame {number}, expected 0 to {len(self._frames) - 1}", code="missing-frame", frame=number
+            )
+        return self._frames[number]
+
+    def _work(self, frames: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        return work_left(self._store, self._prelabels, frames, threshold=self._options.threshold)
+
+    def _summaries(self, numbers: Sequence[int]) -> dict[str, Json]:
+        frames = [self._frames[number] for number in numbers]
+        work, disagrees = self._work(frames) if frames else (np.zeros(0), np.zeros(0))
+        return {
+            str(number): self._frame_summary(frame, float(left), bool(marked))
+            for number, frame, left, marked in zip(numbers, frames, work, disagrees, strict=True)
+        }
+
+    def _frame_summary(self, frame: int, left: float, marked: bool) -> Json:
+        store = self._store
+        present = [name is not None for name in store.project.image_names[frame]]
+        return {
+            "name": store.frame_names[frame],
+            "session": store.project.sessions[frame],
+            "work": round(left, 3),
+            "disagrees": marked,
+            "labeled": int(np.sum((store.visible[frame] > 0) | (store.origins[frame] == ABSENT))),
+            "total": sum(present) * len(store.project.keypoint_names),
+            "unsaved": bool(store.unsaved(frame).any()),
+        }
+
+    def _video(self, frame: int, view: int) -> int | None:
+        """Return the frame of the video that an image is; None without a video."""
+        place = self._neighbors.place(frame, view)
+        return None if place is None else place[1]
+
+    def _predictions(self, frame: int) -> list[list[list[float] | None]] | None:
+        if self._prelabels is None:
+            return None
+        points, likelihood = self._prelabels.points[frame], self._prelabels.likelihood[frame]
+        values = np.concatenate([points, likelihood[..., None]], axis=-1)
+        return [[numbers_json(value, 3) for value in row] for row in values]
+
+    def _geometry(self, frame: int, points: np.ndarray, visible: np.ndarray, origins: np.ndarray) -> Json | None:
+        return geometry_json(self._store.project, frame, points, visible, origins, self._options.threshold)
+
+
+def _check_paths(store: LabelStore) -> None:
+    """Check that no image lies outside of the project, because the page shows them.
+
+    Raises:
+        InputError: `bad-name`.
+    """
+    for names in store.project.image_names:
+        for name in names:
+            parts = Path((name or "").replace("\\", "/"))
+            if parts.is_absolute() or ".." in parts.parts:
+                raise InputError(
+                    f"{store.project.root}: image {name} lies outside of the project, expected a path below it",
+                    code="bad-name",
+                    name=name,
+                )
