@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
+from mvgeom.tables import find_delimiter
 from mvtrain.project.names import frame_of
 from mvtrain.project.project import Project
 
@@ -28,7 +29,8 @@ def read_frame_list(path: Path, project: Project) -> list[int]:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file. Give a CSV file with a column image", code="missing-file", path=path)
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    text = read_text(path)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=find_delimiter(text), strict=True)
     try:
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
     except csv.Error as error:

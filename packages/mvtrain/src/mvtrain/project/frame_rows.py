@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, replace_file, write_text
+from mvgeom.tables import find_delimiter
 from mvtrain.config import Config, DataConfig
 from mvtrain.project.label_tables import LabelTable, find_tables, frame_of_row, read_tables
 from mvtrain.project.names import frame_number
@@ -132,15 +133,17 @@ def complete_append(root: Path) -> None:
 
 def _empty_cells(content: bytes) -> list[str]:
     """Return the cells of a row without labels: `visible` is 0, which Lightning Pose reads; all others are empty."""
-    rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+    text = content.decode("utf-8-sig")
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=find_delimiter(text))
     next(rows)  # scorer
     _, coords = next(rows), next(rows)
     return ["0" if coord == "visible" else "" for coord in coords[1:]]
 
 
 def _to_csv(rows: Sequence[Sequence[str]], content: bytes) -> str:
-    """Return rows as CSV in the line ends of an existing table, with one before them where its last line has none."""
+    """Return rows as CSV in the delimiter and line ends of an existing table, with one where its last line has none."""
     end = "\r\n" if b"\r\n" in content else "\n"
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator=end).writerows(rows)
+    delimiter = find_delimiter(content.decode("utf-8-sig"))
+    csv.writer(text, delimiter=delimiter, lineterminator=end).writerows(rows)
     return ("" if content.endswith(b"\n") else end) + text.getvalue()
