@@ -51,6 +51,7 @@ ARGUMENTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "import sleap": (("import", "sleap", "{path}", "-o", "{new}"), {"sleap-project", "hdf5", *FOLDERS}),
     "import anipose": (("import", "anipose", "{path}", "-o", "{new}"), {*FOREIGN, *FOLDERS, "calibration"}),
     "import coco": (("import", "coco", "{path}", "-o", "{new}"), {"coco", "keypoint-json", *FOLDERS}),
+    "smooth source": (("smooth", "{path}", "-o", "{new}"), {"run", *FOLDERS, "keypoint-json"}),
     "convert source": (("convert", "anipose", "{path}", "-o", "{new}"), {"run", *FOLDERS, "keypoint-json"}),
 }
 """Command line with {path} for the wrong one, and the kinds that are right there; *folder is any folder."""
