@@ -121,7 +121,7 @@ def smooth(
     noise = noise if noise is not None else _learned(observations)
     length, num_views, num_keypoints, _ = points.shape
     observed = 3 if noise.share == 0 else 3 + 2 * num_views
-    window = max(4 * MARGIN, int(WINDOW_FLOATS / (num_views * num_keypoints * observed**2)))
+    window = max(4 * MARGIN, int(min(length, WINDOW_FLOATS / (num_views * num_keypoints * observed**2))))
     parts = []
     for first in range(0, length, window):
         begin, end = max(0, first - MARGIN), min(length, first + window + MARGIN)
