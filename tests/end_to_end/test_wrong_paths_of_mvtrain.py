@@ -60,6 +60,7 @@ ARGUMENTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "import coco": (("import", "coco", "{path}", "-o", "{new}"), {"coco", "keypoint-json", *FOLDERS}),
     "import mmpose": (("import", "mmpose", "{path}", "-o", "{new}"), {"keypoint-json", *FOLDERS}),
     "import openpose": (("import", "openpose", "{path}", "-o", "{new}"), {"keypoint-json", *FOLDERS}),
+    "smooth source": (("smooth", "{path}", "-o", "{new}"), {"run", *FOLDERS, "keypoint-json"}),
     "convert source": (("convert", "anipose", "{path}", "-o", "{new}"), {"run", *FOLDERS, "keypoint-json"}),
 }
 """Command line with {path} for the wrong one, and the kinds that are right there; *folder is any folder."""

@@ -207,17 +207,17 @@ def check_options(*, calibration: Path | None = None, boxes: Path | None = None)
 
 
 def check_sources(command: str, paths: Iterable[Path], file_format: str = "") -> None:
-    """Check existing sources of `mvtrain import` or `mvtrain convert`.
+    """Check existing sources of `mvtrain import`, `mvtrain convert` or `mvtrain smooth`.
 
     Args:
-        command: "import" or "convert".
+        command: "import", "convert" or "smooth".
         paths: Sources.
         file_format: Format given to `mvtrain import`.
 
     Raises:
         InputError: `unsupported-file`, if a source is certainly something else.
     """
-    if command == "convert":
+    if command in ("convert", "smooth"):
         expected = "predictions of mvtrain predict, <session>_prediction.json and its tables"
         steps = {
             "project": "Predict first, with mvtrain predict RUN {path}, and give the folder that it prints.",

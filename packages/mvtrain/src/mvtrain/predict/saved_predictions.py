@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mvgeom import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
 from mvgeom.tables import COORDS_3D, find_number_format, read_keypoints
@@ -168,6 +169,37 @@ def load_predictions(files: PredictionFiles) -> PredictedSession:
         likelihood=likelihood,
         in_3d=None if files.table_3d is None else _read_3d(files.table_3d, first.keypoint_names, num_frames),
     )
+
+
+def load_prediction_cameras(files: PredictionFiles, given: Path | None) -> CameraGroup | None:
+    """Read the cameras of a recording in the order of its views.
+
+    Args:
+        files: Files of the recording.
+        given: Calibration file; None for the one that was used in predicting.
+
+    Returns:
+        The cameras; None if no calibration is known or it no longer exists.
+
+    Raises:
+        InputError: The calibration cannot be read, or lacks a view (`missing-view`).
+    """
+    path = given if given is not None else files.calibration
+    if path is None or (given is None and not path.exists()):
+        return None
+    cameras, views = CameraGroup.load(path), tuple(files.tables)
+    missing = [view for view in views if view not in cameras.names]
+    if missing:
+        raise InputError(
+            f"{path}: the calibration lacks the camera {', '.join(missing)}, found {', '.join(cameras.names)}, "
+            f"expected {', '.join(views)}",
+            code="missing-view",
+            path=path,
+            view=missing[0],
+            found=cameras.names,
+            expected=views,
+        )
+    return cameras.select(views)
 
 
 def _read_summary(path: Path) -> PredictionFiles:
