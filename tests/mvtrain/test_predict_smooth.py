@@ -16,7 +16,7 @@ from helpers.errors import raises_input
 from helpers.foreign import write_prediction
 from helpers.runs import VIEWS, cameras
 from mvgeom import project
-from mvgeom.smoothing.noise import covariance_from_likelihood
+from mvgeom.smoothing import covariance_from_likelihood
 from mvtrain.predict.saved_predictions import PredictedSession
 from mvtrain.predict.smooth_predictions import SmoothOptions, combine_networks, smooth_predictions
 

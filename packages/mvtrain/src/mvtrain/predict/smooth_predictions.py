@@ -11,7 +11,7 @@ from rich.console import Console
 
 from mvgeom import smooth
 from mvgeom.errors import InputError
-from mvgeom.smoothing.noise import covariance_from_likelihood
+from mvgeom.smoothing import covariance_from_likelihood
 from mvgeom.tables import write_points_3d, write_view_points
 from mvtrain.predict.saved_predictions import (
     PredictedSession,
@@ -144,19 +144,24 @@ def _smooth(networks: Sequence[PredictionFiles], folder: Path, options: SmoothOp
 
 def _check_alike(first: PredictedSession, other: PredictedSession) -> None:
     """Check that two networks predicted the same keypoints in the same images."""
-    for what, one, two in (
-        ("views", first.view_names, other.view_names),
-        ("keypoints", first.keypoint_names, other.keypoint_names),
-    ):
-        if one != two:
-            raise InputError(
-                f"session {first.name!r}: the networks have other {what}, found {', '.join(two)}, expected "
-                f"{', '.join(one)}",
-                code="views-differ" if what == "views" else "keypoints-differ",
-                session=first.name,
-                found=two,
-                expected=one,
-            )
+    if first.view_names != other.view_names:
+        raise InputError(
+            f"session {first.name!r}: the networks have other views, found {', '.join(other.view_names)}, expected "
+            f"{', '.join(first.view_names)}",
+            code="views-differ",
+            session=first.name,
+            found=other.view_names,
+            expected=first.view_names,
+        )
+    if first.keypoint_names != other.keypoint_names:
+        raise InputError(
+            f"session {first.name!r}: the networks have other keypoints, found {', '.join(other.keypoint_names)}, "
+            f"expected {', '.join(first.keypoint_names)}",
+            code="keypoints-differ",
+            session=first.name,
+            found=other.keypoint_names,
+            expected=first.keypoint_names,
+        )
     if first.points.shape != other.points.shape:
         raise InputError(
             f"session {first.name!r}: the networks predicted other frames, found {len(other)}, expected {len(first)}",
