@@ -1,6 +1,7 @@
 """Settings of the whole test suite.
 
-`HYPOTHESIS_PROFILE=thorough pytest tests/mvgeom tests/mvaug` tries ten times as many examples in every property test.
+`HYPOTHESIS_PROFILE=thorough pytest tests/mvgeom tests/mvaug` tries ten times as many examples in every property test,
+`HYPOTHESIS_PROFILE=brief` a tenth.
 """
 
 import os
@@ -10,18 +11,22 @@ from hypothesis import is_hypothesis_test, settings
 
 # Machines that run tests are shared: the time of a single example proves nothing.
 settings.register_profile("shared-machine", deadline=None)
+settings.register_profile("brief", settings.get_profile("shared-machine"), max_examples=10)
 settings.register_profile("thorough", settings.get_profile("shared-machine"), max_examples=1000, print_blob=True)
+FACTORS = {"thorough": 10.0, "brief": 0.1}
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "shared-machine")
 settings.load_profile(PROFILE)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Multiply the examples of tests that name a number, which a profile alone would leave as it is."""
-    if PROFILE != "thorough":
+    """Scale the examples of tests that name a number, which a profile alone would leave as it is."""
+    if PROFILE not in FACTORS:
         return
     tests = {item.function for item in items if isinstance(item, pytest.Function)}
     for test in filter(is_hypothesis_test, tests):
         # Where Hypothesis looks for a test's settings; it takes no second decorator.
         own = test._hypothesis_internal_use_settings
         if own.max_examples != settings.default.max_examples:
-            test._hypothesis_internal_use_settings = settings(own, max_examples=10 * own.max_examples)
+            test._hypothesis_internal_use_settings = settings(
+                own, max_examples=max(1, round(FACTORS[PROFILE] * own.max_examples))
+            )

@@ -9,7 +9,14 @@ import pytest
 from helpers.command import run_mvtrain
 from helpers.tiny import generate_tiny_project
 from helpers.wrong_paths import assert_helps, command_options, make_wrong_paths
-from mvtrain.cli.path_roles import check_config, check_labeled_project, check_predict_inputs, check_sources
+from mvtrain.cli.path_roles import (
+    _ACCEPTED_BY_IMPORT,
+    check_config,
+    check_labeled_project,
+    check_predict_inputs,
+    check_sources,
+)
+from mvtrain.exchange.run_import import READERS
 
 FOREIGN = {"deeplabcut", "deeplabcut-config", "keypoint-table", "hdf5"}
 FOLDERS = {"folder", "folder-of-images", "folder-of-videos", "folder-of-tables", "folder-of-json"}
@@ -55,6 +62,9 @@ ARGUMENTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
         ("import", "sleap", "{videos}", "--into", "{path}"),
         {"project", "project config"},
     ),
+    "import mmpose": (("import", "mmpose", "{path}", "-o", "{new}"), {"keypoint-json", *FOLDERS}),
+    "import openpose": (("import", "openpose", "{path}", "-o", "{new}"), {"keypoint-json", *FOLDERS}),
+    "smooth source": (("smooth", "{path}", "-o", "{new}"), {"run", *FOLDERS, "keypoint-json"}),
     "convert source": (("convert", "anipose", "{path}", "-o", "{new}"), {"run", *FOLDERS, "keypoint-json"}),
 }
 """Command line with {path} for the wrong one, and the kinds that are right there; *folder is any folder."""
@@ -89,7 +99,9 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-def test_every_command_is_tried() -> None:
+def test_every_command_and_every_format_is_tried() -> None:
+    formats = {name.split()[1] for name in ARGUMENTS if name.startswith("import ")}
+    assert formats == set(READERS) == set(_ACCEPTED_BY_IMPORT)
     tried = {f"mvtrain {name.split()[0]}" for name in ARGUMENTS}
     assert tried == set(command_options("mvtrain")) - {"mvtrain synth"}  # its only path is a new folder
 
@@ -162,5 +174,5 @@ def test_what_is_right_beside_other_files_is_not_refused(paths: dict[str, Path],
     check_predict_inputs([videos, paths["project"], paths["folder-of-tables"], tmp_path / "s*_top.mp4"])
     check_config(one_line, "fit")
     check_labeled_project(paths["folder-of-tables"])
-    for file_format in ("deeplabcut", "sleap", "anipose", "coco", "of a plugin"):
+    for file_format in (*READERS, "of a plugin"):
         check_sources("import", [videos, paths["folder-of-images"]], file_format)

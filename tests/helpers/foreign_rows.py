@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import tomli_w
 
+from mvtrain.project.names import as_posix
+
 KEYPOINTS = ("nose", "tail")
 Row = tuple[str, np.ndarray]
 """Path of an image as the foreign project has it, and its (2, 2) points, NaN where missing."""
@@ -88,10 +90,44 @@ def write_coco(folder: Path, rows: Sequence[Row], **more: Any) -> Path:
     return folder / "annotations.json"
 
 
+def write_mmpose(folder: Path, rows: Sequence[Row]) -> Path:
+    """Write a JSON file for each image in a folder for each of theirs, as MMPose does with folders of images."""
+    for path, people in _people(rows).items():
+        target = _folder_of(folder, path)
+        found = [{"keypoints": points.tolist(), "keypoint_scores": [0.9] * len(points)} for points in people]
+        (target / f"{as_posix(path).stem}.json").write_text(json.dumps(found))
+    return folder
+
+
+def write_openpose(folder: Path, rows: Sequence[Row]) -> Path:
+    """Write a JSON file for each image in a folder for each of theirs, as OpenPose does with folders of images."""
+    for path, people in _people(rows).items():
+        target = _folder_of(folder, path)
+        found = [{"pose_keypoints_2d": [value for x, y in points for value in (x, y, 0.9)]} for points in people]
+        (target / f"{as_posix(path).stem}_keypoints.json").write_text(json.dumps({"version": 1.3, "people": found}))
+    return folder
+
+
+def _people(rows: Sequence[Row]) -> dict[str, list[np.ndarray]]:
+    """Return the people of each image; without keypoints there is nobody."""
+    people: dict[str, list[np.ndarray]] = {}
+    for path, points in rows:
+        people.setdefault(path, []).extend([points] if np.isfinite(points).any() else [])
+    return people
+
+
+def _folder_of(folder: Path, path: str) -> Path:
+    found = folder / as_posix(path).parent.name
+    found.mkdir(parents=True, exist_ok=True)
+    return found
+
+
 MAKERS: dict[str, Callable[[Path, Sequence[Row]], Path]] = {
     "anipose": write_anipose,
     "coco": write_coco,
     "deeplabcut": write_deeplabcut,
+    "mmpose": write_mmpose,
+    "openpose": write_openpose,
     "sleap": write_sleap,
 }
 """Makers of a source by format; each returns the path that a user gives."""

@@ -157,7 +157,7 @@ def test_openpose_says_what_it_leaves_out_and_refuses_shares_of_the_image(tmp_pa
         read_keypoints(write_openpose(tmp_path / "shares", points / 600, likelihood))
 
 
-def test_mmpose_demo_scripts_name_keypoints_and_count_from_one(tmp_path: Path) -> None:
+def test_mmpose_demo_scripts_name_keypoints_and_their_frames_from_one_are_numbered_from_zero(tmp_path: Path) -> None:
     points, likelihood = keypoints(2)[0], np.full((2, 4), 0.5)
     frames = json.loads(write_mmpose_video(tmp_path / "v", points, likelihood).read_text())
     for number, frame in enumerate(frames):
@@ -167,7 +167,7 @@ def test_mmpose_demo_scripts_name_keypoints_and_count_from_one(tmp_path: Path) -
     path.write_text(json.dumps({"meta_info": meta, "instance_info": frames}, indent="\t"))
     table = read_keypoints(path)
     assert table.keypoint_names == ("part0", "part1", "part2", "part3")
-    assert table.rows == ("1", "2")
+    assert table.rows == ("0", "1")
     assert table.recording == "s1_top"
 
 
@@ -297,6 +297,22 @@ def test_spreadsheets_with_either_decimal_separator(separator: str, tmp_path: Pa
     (tmp_path / "mixed.csv").write_text("\n".join(text))
     with raises_input("bad-number", path="mixed.csv"):
         read_keypoints(tmp_path / "mixed.csv")
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_every_reader_tells_of_places_without_likelihood(kind: str, tmp_path: Path) -> None:
+    """OpenPose's without a confidence were not found, those of SLEAP were placed by hand."""
+    points, likelihood = keypoints()
+    likelihood[1, 2] = np.nan
+    path = WRITERS[kind][1](tmp_path / "s1_top", points, likelihood)
+    if kind == "openpose":
+        assert np.isnan(read_keypoints(path).points[1, 2]).all()
+        return
+    if kind == "sleap_analysis":
+        assert np.equal(1, read_keypoints(path).likelihood)[1, 2]
+        return
+    with pytest.warns(UserWarning, match=f"1 keypoints have x and y but no likelihood.*{NAMES[2]}.* row 1;"):
+        read_keypoints(path)
 
 
 def test_no_reader_warns_of_a_usual_file(tmp_path: Path) -> None:

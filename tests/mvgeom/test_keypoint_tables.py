@@ -68,6 +68,13 @@ def test_labels_that_are_not_visible_are_missing(tmp_path: Path) -> None:
     np.testing.assert_array_equal(points[2, 0], [1, 2])
 
 
+@pytest.mark.parametrize("coord", ["visible", "likelihood"])
+def test_a_column_that_only_some_keypoints_have(coord: str, tmp_path: Path) -> None:
+    text = f"scorer,m,m,m,m,m\nbodyparts,a,a,a,b,b\ncoords,x,y,{coord},x,y\n0,1,2,2,3,4\n"
+    with raises_input("missing-column", path="table.csv", keypoint="b", column=coord):
+        read_keypoints(write(tmp_path, text))
+
+
 @pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is absent")
 def test_real_label_tables() -> None:
     folder = SHARED / "data" / "human4"

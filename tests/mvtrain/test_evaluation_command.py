@@ -249,7 +249,7 @@ def test_a_run_without_validation_frames_cannot_be_fitted(run: Path, command) ->
     assert "training.val_prob" in outcome.err
 
 
-def test_validation_frames_without_labels_cannot_be_fitted_to(
+def test_validation_frames_with_hidden_keypoints_alone_cannot_be_fitted_to(
     run: Path, project: Path, tmp_path: Path, command
 ) -> None:
     bare = Path(shutil.copytree(project, tmp_path / "bare"))
@@ -260,7 +260,7 @@ def test_validation_frames_without_labels_cannot_be_fitted_to(
     for view in VIEWS:
         path = bare / f"CollectedData_{view}.csv"
         lines = path.read_text().splitlines()
-        empty = [line.split(",")[0] + ",,,0" * 16 for line in lines[3 + NUM_FRAMES // 2 :]]
+        empty = [line.split(",")[0] + ",,,1" * 16 for line in lines[3 + NUM_FRAMES // 2 :]]
         path.write_text("\n".join([*lines[: 3 + NUM_FRAMES // 2], *empty]) + "\n")
     outcome = command("evaluate", run, "--fit-confidence")
     assert outcome.status == 2

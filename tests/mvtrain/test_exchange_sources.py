@@ -18,8 +18,12 @@ from mvtrain.exchange.run_import import READERS
 from mvtrain.project.names import DEFAULT_PATTERN, ONLY_SESSION, pattern_rule
 
 VIEWS = ("side", "top")
+PEOPLE = ("mmpose", "openpose")
+"""Formats of predictions of people, in files that do not say which images they are of."""
+
 every_source = pytest.mark.parametrize("name", READERS)
-NAMED = [name for name in READERS if name != "anipose"]
+every_source_of_paths = pytest.mark.parametrize("name", [name for name in READERS if name not in PEOPLE])
+NAMED = [name for name in READERS if name not in ("anipose", *PEOPLE)]
 """Formats whose names the user can describe; an anipose project does that itself, with `cam_regex`."""
 
 
@@ -35,7 +39,8 @@ def read(
     """Write rows in a format, and read them."""
     path = MAKERS[name](folder / "source", rows)
     rule = pattern_rule(pattern or DEFAULT_PATTERN, need_view=view is None, given=pattern is not None)
-    return merge(READERS[name]([Source(path=path, view=view)], ReadOptions(rule=rule, media=media)))
+    options = ReadOptions(rule=rule, media=media, min_likelihood=0.5 if name in PEOPLE else None)
+    return merge(READERS[name]([Source(path=path, view=view)], options))
 
 
 def test_every_reader_has_a_maker() -> None:
@@ -58,7 +63,7 @@ def test_the_longest_tail_of_a_path_comes_before_the_name_alone(tmp_path: Path, 
     assert aligned.images == expected
 
 
-@every_source
+@every_source_of_paths
 def test_a_file_is_not_used_for_two_views(tmp_path: Path, name: str) -> None:
     write_image(tmp_path / "media" / "img1.png", 10)
     rows = [row(f"C:\\rig\\mouse_{view}\\img1.png") for view in VIEWS]
@@ -68,7 +73,7 @@ def test_a_file_is_not_used_for_two_views(tmp_path: Path, name: str) -> None:
             align(labels, allow_absent=allow_absent)
 
 
-@every_source
+@every_source_of_paths
 def test_a_lost_file_is_found_beside_the_labels_and_in_media(tmp_path: Path, name: str) -> None:
     media = tmp_path / "media"
     rows = [row("C:\\rig\\mouse_top\\img1.png")]
@@ -78,7 +83,7 @@ def test_a_lost_file_is_found_beside_the_labels_and_in_media(tmp_path: Path, nam
     assert read(name, tmp_path, rows, media=media).images[0].image == ImageFile(path=beside)
 
 
-@every_source
+@every_source_of_paths
 def test_different_files_of_a_lost_files_name_are_an_error(tmp_path: Path, name: str) -> None:
     beside = write_image(tmp_path / "source" / "img1.png", 10)
     other = write_image(tmp_path / "media" / "img1.png", 20)
@@ -101,7 +106,7 @@ FRAME_12 = (
 )
 
 
-@every_source
+@every_source_of_paths
 @pytest.mark.parametrize("image", FRAME_12)
 def test_digits_behind_the_frame_number_are_not_the_frame_number(tmp_path: Path, name: str, image: str) -> None:
     labels = read(name, tmp_path, [row(f"rig/mouse_top/{image}")])
@@ -125,12 +130,12 @@ def test_patterns_are_about_the_whole_path(tmp_path: Path, name: str, pattern: s
     assert [each.place for each in labels.images] == [("day 1", "top", 12)]
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", [*NAMED, *PEOPLE])
 def test_no_session_is_without_a_name(tmp_path: Path, name: str) -> None:
     for number, path in enumerate(("img_0012.png", "top/img_0012.png")):
         labels = read(name, tmp_path / f"flat{number}" / "top", [row(path)], view="top")
         assert labels.images[0].place[1:] == ("top", 12)
-        assert labels.images[0].place.session in (ONLY_SESSION, "source")
+        assert labels.images[0].place.session in (ONLY_SESSION, "source", "img")
 
 
 @every_source
@@ -152,5 +157,9 @@ def test_the_same_labels_twice_are_one_animal_and_no_labels_are_none(tmp_path: P
         (image,) = read(name, tmp_path / str(number), rows).images
         np.testing.assert_array_equal(image.points, once[1])
         assert image.visibility.tolist() == [2, 2]
+    if name in PEOPLE:  # nobody is named, so the most certain person counts, and the command says so
+        labels = read(name, tmp_path / "two", [once, row("rig/mouse_top/img001.png", 1.0)])
+        assert "1 of 1 frames have several people" in labels.notes[0]
+        return
     with raises_input("duplicate-name" if name in ("anipose", "deeplabcut") else "several-individuals"):
         read(name, tmp_path / "two", [once, row("rig/mouse_top/img001.png", 1.0)])

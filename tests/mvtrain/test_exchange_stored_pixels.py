@@ -87,18 +87,43 @@ def write_anipose(folder: Path, images: Sequence[Path], stated: tuple[int, int] 
     return project
 
 
+def write_mmpose(folder: Path, images: Sequence[Path], stated: tuple[int, int] | None) -> Path:
+    assert stated is None
+    for path in images:
+        person = {"keypoints": POINTS.tolist(), "keypoint_scores": [0.9, 0.9]}
+        path.with_suffix(".json").write_text(json.dumps([person]))
+    return folder / "labeled-data"
+
+
+def write_openpose(folder: Path, images: Sequence[Path], stated: tuple[int, int] | None) -> Path:
+    assert stated is None
+    for path in images:
+        person = {"pose_keypoints_2d": [value for x, y in POINTS for value in (x, y, 0.9)]}
+        path.with_name(f"{path.stem}_keypoints.json").write_text(json.dumps({"version": 1.3, "people": [person]}))
+    return folder / "labeled-data"
+
+
 Writer = Callable[[Path, Sequence[Path], tuple[int, int] | None], Path]
 WRITERS: dict[str, Writer] = {
     "anipose": write_anipose,
     "coco": write_coco,
     "deeplabcut": write_deeplabcut,
+    "mmpose": write_mmpose,
+    "openpose": write_openpose,
     "sleap": write_sleap,
 }
-STATES_SIZE = {"anipose": False, "coco": True, "deeplabcut": False, "sleap": True}
-TURNS_IMAGES = {"anipose": False, "coco": True, "deeplabcut": False, "sleap": False}
-"""Formats whose programs show images turned by EXIF: COCO's are labeled in browsers. The others ignore EXIF."""
-
-SIZED = [name for name in READERS if STATES_SIZE.get(name)]
+SIZED = ("coco", "sleap")
+STATES_SIZE = {name: name in SIZED for name in ("anipose", "coco", "deeplabcut", "mmpose", "openpose", "sleap")}
+TURNS_IMAGES = {
+    "anipose": False,
+    "coco": True,
+    "deeplabcut": False,
+    "mmpose": True,
+    "openpose": True,
+    "sleap": False,
+}
+"""Formats whose programs turn images by EXIF: COCO's are labeled in browsers, and OpenCV's reader does it for MMPose
+and OpenPose. The others ignore EXIF."""
 
 
 def run_import(
@@ -117,7 +142,8 @@ def run_import(
     found = stated if isinstance(stated, tuple) else SIZE if stated else None
     source = WRITERS[file_format](folder, images, found if STATES_SIZE[file_format] else None)
     console = Console(file=io.StringIO(), width=300)
-    import_project(file_format, [source], ImportOptions(out=folder / "out"), console)
+    options = ImportOptions(out=folder / "out", predictions=0.5 if file_format in ("mmpose", "openpose") else None)
+    import_project(file_format, [source], options, console)
     output = console.file
     assert isinstance(output, io.StringIO)
     return read_project(load_config(folder / "out" / "config.yaml")), output.getvalue()

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mvgeom.cameras import CameraGroup
-    from mvgeom.reconstruction import Reconstruction
     from mvgeom.smoothing import Smoothed
 
 __all__ = ["smooth"]
@@ -44,7 +43,7 @@ def smooth(
     output: Annotated[Path, typer.Option("--output", "-o", help="3D table to write (.csv).")],
     view_tables: Annotated[
         Path | None,
-        typer.Option("--views", metavar="FOLDER", help="Also write the smoothed keypoints of every view, <view>.csv."),
+        typer.Option("--views", metavar="FOLDER", help="Also write the smoothed keypoints of every view, `VIEW.csv`."),
     ] = None,
     max_gap: Annotated[
         int | None,
@@ -94,7 +93,7 @@ def smooth(
         points, cameras, likelihood=stack.likelihood, times=_frame_numbers(stack.rows, files), max_gap=max_gap
     )
     projected, covariance = found.project(cameras)
-    write_points_3d(output, stack.keypoint_names, [(stack.rows, _reconstruction(found, projected, points))])
+    write_points_3d(output, stack.keypoint_names, [(stack.rows, found.to_reconstruction(points, cameras))])
     _print_smoothed(found, points, cameras)
     print_output(f"3D keypoints: {output}")
     if view_tables is not None:
@@ -129,25 +128,6 @@ def _frame_numbers(rows: tuple[str, ...], files: dict[str, Path]) -> np.ndarray:
             found=wrong,
         )
     return np.array([int(row) for row in rows], dtype=np.float64)
-
-
-def _reconstruction(found: Smoothed, projected: np.ndarray, points: np.ndarray) -> Reconstruction:
-    """Return the 3D table's values: the reprojection error and number of views are of inliers."""
-    import numpy as np
-
-    from mvgeom.reconstruction import Reconstruction
-
-    inlier = (np.nan_to_num(found.inlier) > 0.5) & np.isfinite(projected).all(-1)
-    error = np.where(inlier, np.linalg.norm(np.where(inlier[..., None], projected - points, 0.0), axis=-1), 0.0)
-    count = inlier.sum(axis=1)
-    return Reconstruction(
-        points=found.points,
-        std=np.sqrt(np.diagonal(found.covariance, axis1=-2, axis2=-1)),
-        error=np.where(count > 0, error.sum(axis=1) / np.maximum(count, 1), np.nan),
-        num_views=count,
-        noise=float(np.median(found.noise.floor)),
-        threshold=float("inf"),
-    )
 
 
 def _print_smoothed(found: Smoothed, points: np.ndarray, cameras: CameraGroup) -> None:

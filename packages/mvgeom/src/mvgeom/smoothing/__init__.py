@@ -5,7 +5,7 @@
 - `trajectories`: one pass, linearized; `motion`: the prior; `state_space`: filter and smoother.
 """
 
-from mvgeom.smoothing.noise import Noise
+from mvgeom.smoothing.noise import Noise, covariance_from_likelihood
 from mvgeom.smoothing.smoother import Smoothed, learn_noise, smooth
 
-__all__ = ["Noise", "Smoothed", "learn_noise", "smooth"]
+__all__ = ["Noise", "Smoothed", "covariance_from_likelihood", "learn_noise", "smooth"]

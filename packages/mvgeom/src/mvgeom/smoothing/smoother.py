@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
+from mvgeom.reconstruction import Reconstruction
 from mvgeom.smoothing.learning import learn
 from mvgeom.smoothing.noise import Noise, covariance_from_likelihood
 from mvgeom.smoothing.passes import first_estimate, improve, reconstruct_frames
@@ -24,7 +25,7 @@ LEARNING_FRAMES = 400
 STRETCHES = 4
 NUM_PASSES = 4
 WINDOW_FLOATS = 2e7
-"""Size of the filter's memory, which limits how many frames are smoothed at a time."""
+"""Numbers in the largest array, which limits how many frames are smoothed at a time."""
 
 MARGIN = 250
 """Frames before and after a window that are smoothed with it and dropped."""
@@ -59,6 +60,26 @@ class Smoothed:
         """
         points, derivative = linearize(self.points, cameras)
         return points, project_covariance(derivative, self.covariance)
+
+    def to_reconstruction(self, points: Floats, cameras: CameraGroup) -> Reconstruction:
+        """Return positions with the quality that `reconstruct` gives: of the keypoints that are no outliers.
+
+        Args:
+            points: (N, V, K, 2) keypoints that were smoothed.
+            cameras: V cameras.
+        """
+        projected, _ = linearize(self.points, cameras)
+        used = (np.nan_to_num(self.inlier) > 0.5) & np.isfinite(projected).all(-1)
+        error = np.where(used, np.linalg.norm(np.where(used[..., None], projected - points, 0.0), axis=-1), 0.0)
+        count = used.sum(axis=1)
+        return Reconstruction(
+            points=self.points,
+            std=np.sqrt(np.diagonal(self.covariance, axis1=-2, axis2=-1)),
+            error=np.where(count > 0, error.sum(axis=1) / np.maximum(count, 1), np.nan),
+            num_views=count,
+            noise=float(np.median(self.noise.floor)),
+            threshold=float("inf"),
+        )
 
 
 def smooth(
@@ -98,9 +119,9 @@ def smooth(
     if max_gap is not None and not max_gap >= 0:
         raise InputError(f"max_gap: found {max_gap}, expected 0 or more", code="out-of-range", argument="max_gap")
     noise = noise if noise is not None else _learned(observations)
-    length, _, num_keypoints, _ = points.shape
-    size = 6 if noise.share == 0 else 6 + 2 * points.shape[1]
-    window = max(4 * MARGIN, int(WINDOW_FLOATS / (max(num_keypoints, 1) * size**2)))
+    length, num_views, num_keypoints, _ = points.shape
+    observed = 3 if noise.share == 0 else 3 + 2 * num_views
+    window = max(4 * MARGIN, int(min(length, WINDOW_FLOATS / (num_views * num_keypoints * observed**2))))
     parts = []
     for first in range(0, length, window):
         begin, end = max(0, first - MARGIN), min(length, first + window + MARGIN)

@@ -105,9 +105,9 @@ def smooth_once(
     length, num_keypoints, dims = start.shape
     origin = start.reshape(-1, dims).mean(0)
     first = (start[0] - origin) / unit
-    informations, vectors, usable = _information(start, (start - origin) / unit, observations, noise, unit)
+    per_view, vectors, usable = _information(start, (start - origin) / unit, observations, noise, unit)
     counted = np.where(usable, variants, 0.0)
-    information = np.einsum("ltvk,tvkij->tlkij", counted, informations, optimize=True)
+    information = np.einsum("ltvk,tvkij->tlkij", counted, per_view, optimize=True)
     vector = np.einsum("ltvk,tvki->tlki", counted, vectors, optimize=True)
     num_errors = vector.shape[-1] - dims
     intensity = noise.motion / unit**2 * activity

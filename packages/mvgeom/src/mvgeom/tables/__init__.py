@@ -7,10 +7,10 @@ from mvgeom.tables.box_tables import (
     write_labeled_boxes,
     write_video_boxes,
 )
-from mvgeom.tables.cells import find_delimiter, has_decimal_commas, to_decimal_point
+from mvgeom.tables.cells import find_delimiter, find_number_format, has_decimal_commas, to_decimal_point
 from mvgeom.tables.keypoint_tables import KeypointTable
 from mvgeom.tables.points_3d import COORDS_3D, write_points_3d
-from mvgeom.tables.readers import READERS, KeypointReader, read_keypoints
+from mvgeom.tables.readers import READERS, KeypointReader, find_keypoints, read_keypoints
 from mvgeom.tables.view_points import COORDS_VIEW, write_view_points
 from mvgeom.tables.view_stack import ViewStack, stack_views
 
@@ -23,6 +23,8 @@ __all__ = [
     "LabeledBoxes",
     "ViewStack",
     "find_delimiter",
+    "find_keypoints",
+    "find_number_format",
     "has_decimal_commas",
     "read_keypoints",
     "read_labeled_boxes",

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mvgeom.errors import InputError
+from mvgeom.files import read_text
 
-__all__ = ["find_delimiter", "has_decimal_commas", "to_decimal_point"]
+__all__ = ["find_delimiter", "find_number_format", "has_decimal_commas", "to_decimal_point"]
 
 _DELIMITERS = (",", ";", "\t")
 
@@ -27,6 +28,26 @@ def find_delimiter(text: str) -> str:
     """
     first = next((line for line in text.splitlines() if line.strip()), "")
     return max(_DELIMITERS, key=first.count)
+
+
+def find_number_format(path: Path, num_header: int) -> tuple[str, str]:
+    """Find how a table of numbers below header rows is written, for readers that are told it.
+
+    Args:
+        path: Path of the table.
+        num_header: Number of header rows.
+
+    Returns:
+        The character between cells and the decimal separator: a comma and a point, unless a spreadsheet wrote others.
+
+    Raises:
+        InputError: `unreadable-file` or `not-text`, if the file cannot be read; `bad-number`, if some numbers have a
+            comma and others a point.
+    """
+    text = read_text(path)
+    delimiter = find_delimiter(text)
+    cells = (cell for line in text.splitlines()[num_header:] for cell in line.split(delimiter)[1:])
+    return delimiter, "," if has_decimal_commas(path, delimiter, cells) else "."
 
 
 def has_decimal_commas(path: Path, delimiter: str, cells: Iterable[str]) -> bool:

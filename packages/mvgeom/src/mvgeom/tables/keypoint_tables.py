@@ -34,3 +34,15 @@ class KeypointTable:
     likelihood: Floats | None
     sparse: bool = False
     recording: str = ""
+
+    def describe_without_likelihood(self) -> str | None:
+        """Describe the keypoints that have a place but no likelihood in a table with likelihoods; None if all have."""
+        if self.likelihood is None:
+            return None
+        rows, keypoints = np.nonzero(np.isnan(self.likelihood) & np.isfinite(self.points).all(axis=-1))
+        if not len(rows):
+            return None
+        return (
+            f"{self.path}: {len(rows)} keypoints have x and y but no likelihood, the first is "
+            f"{self.keypoint_names[keypoints[0]]!r} in row {self.rows[rows[0]]}; they count as missing"
+        )

@@ -21,6 +21,7 @@ from mvtrain.cli.label import label
 from mvtrain.cli.options import replace_old_names
 from mvtrain.cli.predict import predict
 from mvtrain.cli.report import report
+from mvtrain.cli.smooth import smooth
 from mvtrain.cli.synth import synth
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "fit": fit,
     "check": check,
     "predict": predict,
+    "smooth": smooth,
     "export": export,
     "evaluate": evaluate,
     "report": report,

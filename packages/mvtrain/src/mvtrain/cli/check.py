@@ -17,7 +17,7 @@ def check(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for pictures and check.json. Default: runs/<config>-check."),
+        typer.Option("--output", "-o", help="Folder for pictures and check.json. Default: `runs/<config>-check`."),
     ] = None,
 ) -> None:
     """Find the faults of a project before training; exit status 1 if it must not be trained on."""

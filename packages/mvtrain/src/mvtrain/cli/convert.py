@@ -22,7 +22,7 @@ def convert(
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write; must not exist.")],
     views: Annotated[
-        str | None, typer.Option(help="Names of the views, for tables without <session>_prediction.json.")
+        str | None, typer.Option(help="Names of the views, for tables without `<session>_prediction.json`.")
     ] = None,
     fps: Annotated[
         float | None, typer.Option(min=1e-6, help="Frames per second. Default: those of the videos, if still there.")

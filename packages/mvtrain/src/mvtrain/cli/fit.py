@@ -21,7 +21,7 @@ def fit(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Run folder; must be new or empty. Default: runs/<config>-<time>."),
+        typer.Option("--output", "-o", help="Run folder; must be new or empty. Default: `runs/<config>-<time>`."),
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Run folder of a run that was stopped or killed: go on with it as it was.")

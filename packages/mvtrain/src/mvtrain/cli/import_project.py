@@ -11,7 +11,9 @@ from mvtrain.cli.options import check_inputs, make_console, split_names
 
 
 def import_project(
-    file_format: Annotated[str, typer.Argument(metavar="FORMAT", help="deeplabcut, sleap, anipose or coco.")],
+    file_format: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="deeplabcut, sleap, anipose, coco, mmpose or openpose.")
+    ],
     sources: Annotated[
         list[Path] | None, typer.Argument(metavar="SOURCE...", help="Foreign projects or label files.")
     ] = None,
@@ -30,14 +32,14 @@ def import_project(
     pattern: Annotated[
         str | None,
         typer.Option(
-            help="How foreign names tell session and view, possibly <frame>, with * for anything and / between "
-            "folders. Default: <session>_<view>."
+            help="How foreign names tell session and view, possibly `<frame>`, with `*` for anything and `/` between "
+            "folders. Default: `<session>_<view>`."
         ),
     ] = None,
     individual: Annotated[str | None, typer.Option(help="Which animal to take where several are labeled.")] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(help="Calibration file, or folder of <session>.toml. Default: what lies in the sources."),
+        typer.Option(help="Calibration file, or folder of `<session>.toml`. Default: what lies in the sources."),
     ] = None,
     media: Annotated[
         Path | None, typer.Option(help="Folder with videos or images that are not where the foreign project says.")
@@ -51,8 +53,11 @@ def import_project(
         typer.Option(metavar="LIKELIHOOD", help="Take predictions of at least this likelihood as labels, too."),
     ] = None,
     every: Annotated[int, typer.Option(help="Of the predictions, take every so many-th frame.")] = 1,
+    ignore_frame_rates: Annotated[
+        bool, typer.Option("--ignore-frame-rates", help="Match images by number, not by their times in the videos.")
+    ] = False,
 ) -> None:
-    """Turn a labeled project of DeepLabCut, SLEAP, anipose or COCO keypoints into a project folder."""
+    """Turn labels of DeepLabCut, SLEAP, anipose or COCO, or predictions to correct, into a project folder."""
     from mvtrain.cli.path_roles import check_options, check_sources, find_project_config
 
     check_inputs(media)
@@ -76,5 +81,6 @@ def import_project(
         copy_videos=copy_videos,
         predictions=predictions,
         every=every,
+        by_time=not ignore_frame_rates,
     )
     run_import(file_format, sources or (), options, make_console())

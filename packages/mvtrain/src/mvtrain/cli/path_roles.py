@@ -207,17 +207,17 @@ def check_options(*, calibration: Path | None = None, boxes: Path | None = None)
 
 
 def check_sources(command: str, paths: Iterable[Path], file_format: str = "") -> None:
-    """Check existing sources of `mvtrain import` or `mvtrain convert`.
+    """Check existing sources of `mvtrain import`, `mvtrain convert` or `mvtrain smooth`.
 
     Args:
-        command: "import" or "convert".
+        command: "import", "convert" or "smooth".
         paths: Sources.
         file_format: Format given to `mvtrain import`.
 
     Raises:
         InputError: `unsupported-file`, if a source is certainly something else.
     """
-    if command == "convert":
+    if command in ("convert", "smooth"):
         expected = "predictions of mvtrain predict, <session>_prediction.json and its tables"
         steps = {
             "project": "Predict first, with mvtrain predict RUN {path}, and give the folder that it prints.",
@@ -251,13 +251,20 @@ _ACCEPTED_BY_IMPORT: dict[str, tuple[str, tuple[str, ...]]] = {
     "sleap": ("labels of SLEAP (.slp)", ("sleap-project", "hdf5")),
     "anipose": ("a project of anipose", ("deeplabcut", "deeplabcut-config", "keypoint-table", "hdf5", "calibration")),
     "coco": ("a JSON file of COCO annotations", ("coco", "keypoint-json")),
+    "mmpose": ("predictions of MMPose (JSON)", ("keypoint-json",)),
+    "openpose": ("a folder of OpenPose's JSON", ("keypoint-json",)),
 }
 """Description and kinds of the sources of `mvtrain import`, by format."""
 
 
 def _import_steps() -> dict[str, str]:
     """Return the command that imports each kind of foreign labels."""
-    return {kind: f"Import it with: mvtrain import {name} {{path}} --output NEW" for kind, name in _IMPORTED_BY.items()}
+    people = "Import it with: mvtrain import mmpose {path} --predictions 0.5 --output NEW; OpenPose's with openpose."
+    return {
+        **{kind: f"Import it with: mvtrain import {name} {{path}} --output NEW" for kind, name in _IMPORTED_BY.items()},
+        "keypoint-json": people,
+        "folder-of-json": people,
+    }
 
 
 def _check(

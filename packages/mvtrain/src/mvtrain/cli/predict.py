@@ -16,7 +16,7 @@ def predict(
         list[Path],
         typer.Argument(
             metavar="INPUT...",
-            help="Folders, videos <session>_<view>.mp4 or patterns of them; a project's config.yaml for its images.",
+            help="Folders, videos `<session>_<view>.mp4` or patterns of them; a project's config.yaml for its images.",
         ),
     ],
     output: Annotated[
@@ -25,10 +25,10 @@ def predict(
     ] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(help="Calibration file, or folder of <session>.toml. Default: the project's, if it has one."),
+        typer.Option(help="Calibration file, or folder of `<session>.toml`. Default: the project's, if it has one."),
     ] = None,
     boxes: Annotated[
-        Path | None, typer.Option(help="Folder of <video>_bbox.csv. Default: beside the videos, if there.")
+        Path | None, typer.Option(help="Folder of `<video>_bbox.csv`. Default: beside the videos, if there.")
     ] = None,
     track: Annotated[
         bool, typer.Option("--track", help="Needs no boxes: crop each view about the projection of the last 3D pose.")

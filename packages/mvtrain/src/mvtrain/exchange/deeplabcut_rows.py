@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from mvgeom.errors import InputError
+from mvgeom.tables import KeypointTable
 from mvtrain.exchange.deeplabcut_animals import AnimalTable, choose_animal
 from mvtrain.exchange.deeplabcut_tables import video_name
 from mvtrain.exchange.deeplabcut_twins import compare_with_h5
@@ -20,12 +19,12 @@ from mvtrain.exchange.foreign_labels import (
     Place,
     ReadOptions,
     Source,
-    VideoFrame,
     plain_visibility,
 )
 from mvtrain.exchange.media import images_in, videos_in, with_names
+from mvtrain.exchange.predictions import check_wanted, to_labels
 from mvtrain.project.images import image_size
-from mvtrain.project.names import as_posix, split_image_name, split_name
+from mvtrain.project.names import as_posix, split_image_name
 
 _LEVELS_UP = 4
 """Folders above a table in which the paths of its rows may begin."""
@@ -107,46 +106,21 @@ def convert_predictions(
         InputError: The options do not ask for predictions (`no-labels`); besides, the errors of `choose_animal` and of
             names.
     """
-    if options.min_likelihood is None:
-        raise InputError(
-            f"{table.path}: predictions of a network, not labels made by hand. Take them as labels with --predictions "
-            "LIKELIHOOD",
-            code="no-labels",
-            path=table.path,
-        )
+    check_wanted(table.path, options)
     rows = choose_animal(table, animal if animal in table.animals or options.individual is not None else None)
     assert rows.likelihood is not None
     name = video_name(table)
     folder = table.path.parent
-    parts = split_name(
-        f"{with_names(folder).as_posix()}/{name}",
-        source.view,
-        options.rule.without_frame or options.rule,
-        str(table.path),
+    predicted = KeypointTable(
+        path=table.path,
+        rows=rows.images,
+        keypoint_names=rows.keypoint_names,
+        points=rows.points,
+        likelihood=rows.likelihood,
+        recording=name,
     )
     beside = [*videos_in(folder), *videos, *videos_in(options.media)]
-    video = next((video for video in beside if video.stem == name), None)
-    likely = rows.likelihood >= options.min_likelihood
-    points = np.where(likely[..., None], rows.points, np.nan)
-    images = [
-        LabeledImage(
-            place=Place(parts.session, parts.view, int(row)),
-            points=points[number],
-            visibility=plain_visibility(points[number]),
-            image=None if video is None else VideoFrame(path=video, number=int(row)),
-            origin=f"{table.path}, frame {row}",
-            name=name,
-            predicted=True,
-        )
-        for number, row in enumerate(rows.images)
-        if int(row) % options.every == 0
-    ]
-    return ForeignLabels(
-        origin=str(table.path),
-        keypoint_names=rows.keypoint_names,
-        images=tuple(image for image in images if image.visibility.any()),
-        videos={} if video is None else {(parts.session, parts.view): video},
-    )
+    return to_labels(predicted, f"{with_names(folder).as_posix()}/{name}", beside, source, options)
 
 
 def _is_readable(written: str, source: Source, options: ReadOptions) -> bool:

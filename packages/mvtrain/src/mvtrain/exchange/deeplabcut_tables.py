@@ -15,6 +15,7 @@ import pandas as pd
 
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
+from mvgeom.tables import find_delimiter, has_decimal_commas, to_decimal_point
 from mvtrain.exchange.deeplabcut_animals import AnimalTable, LabeledRows, choose_animal
 from mvtrain.runtime.optional_imports import need
 
@@ -83,8 +84,10 @@ def video_name(table: AnimalTable) -> str:
 
 
 def _read_csv(path: Path) -> AnimalTable:
+    text = read_text(path)
+    delimiter = find_delimiter(text)  # spreadsheets write semicolons, and then possibly decimal commas
     try:
-        rows = [row for row in csv.reader(io.StringIO(read_text(path), newline=""), strict=True) if row]
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True) if row]
     except csv.Error as error:
         raise InputError(f"{path}: not CSV: {error}", code="invalid-syntax", path=path) from error
     levels = [row[0].strip().lower() for row in rows[: len(_LEVELS)]]
@@ -123,6 +126,8 @@ def _read_csv(path: Path) -> AnimalTable:
         if column >= num_index
     )
     body = rows[len(levels) :]
+    if has_decimal_commas(path, delimiter, (cell for row in body for cell in row[num_index:])):
+        body = [[*row[:num_index], *map(to_decimal_point, row[num_index:])] for row in body]
     values = [[_number(cell, path, row[:num_index]) for cell in row[num_index:]] for row in body]
     images = tuple(_image_path(row[:num_index]) for row in body)
     return AnimalTable(

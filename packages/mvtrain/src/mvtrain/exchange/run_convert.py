@@ -8,7 +8,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mvgeom import CameraGroup
 from mvgeom.errors import InputError
 from mvtrain.exchange import to_anipose as anipose
 from mvtrain.exchange import to_deeplabcut as deeplabcut
@@ -16,7 +15,13 @@ from mvtrain.exchange import to_eks as eks
 from mvtrain.exchange import to_movement as movement
 from mvtrain.exchange import to_pose2sim as pose2sim
 from mvtrain.exchange.write_options import METERS_PER_UNIT, WriteOptions
-from mvtrain.predict.saved_predictions import PredictedSession, PredictionFiles, find_predictions, load_predictions
+from mvtrain.predict.saved_predictions import (
+    PredictedSession,
+    PredictionFiles,
+    find_predictions,
+    load_prediction_cameras,
+    load_predictions,
+)
 from mvtrain.runtime.folders import new_folder
 
 Writer = Callable[[PredictedSession, Path, WriteOptions], list[str]]
@@ -137,29 +142,9 @@ def _convert(file_format: str, models: Sequence[PredictionFiles], folder: Path, 
     first = models[0]
     rate = options.frame_rate if options.frame_rate is not None else first.frame_rate()
     write_options = WriteOptions(
-        frame_rate=rate, cameras=_cameras(first, options.calibration), unit=options.unit, up=options.up
+        frame_rate=rate, cameras=load_prediction_cameras(first, options.calibration), unit=options.unit, up=options.up
     )
     sessions = [load_predictions(files) for files in models]
     if file_format in ENSEMBLE_WRITERS:
         return ENSEMBLE_WRITERS[file_format](sessions, folder, write_options)
     return WRITERS[file_format](sessions[0], folder, write_options)
-
-
-def _cameras(files: PredictionFiles, given: Path | None) -> CameraGroup | None:
-    """Read the cameras in the order of the views; None if no calibration is known or it no longer exists."""
-    path = given if given is not None else files.calibration
-    if path is None or (given is None and not path.exists()):
-        return None
-    cameras, views = CameraGroup.load(path), tuple(files.tables)
-    missing = [view for view in views if view not in cameras.names]
-    if missing:
-        raise InputError(
-            f"{path}: the calibration lacks the camera {', '.join(missing)}, found {', '.join(cameras.names)}, "
-            f"expected {', '.join(views)}",
-            code="missing-view",
-            path=path,
-            view=missing[0],
-            found=cameras.names,
-            expected=views,
-        )
-    return cameras.select(views)

@@ -15,6 +15,7 @@ from mvtrain.config import load_config
 from mvtrain.exchange import from_anipose as anipose
 from mvtrain.exchange import from_coco as coco
 from mvtrain.exchange import from_deeplabcut as deeplabcut
+from mvtrain.exchange import from_pose_json as pose_json
 from mvtrain.exchange import from_sleap as sleap
 from mvtrain.exchange.alignment import AlignedFrames, align
 from mvtrain.exchange.foreign_labels import ForeignLabels, ReadOptions, Source, merge
@@ -30,6 +31,8 @@ READERS: dict[str, Callable[[Sequence[Source], ReadOptions], list[ForeignLabels]
     "anipose": anipose.read,
     "coco": coco.read,
     "deeplabcut": deeplabcut.read,
+    "mmpose": pose_json.read_mmpose,
+    "openpose": pose_json.read_openpose,
     "sleap": sleap.read,
 }
 """Readers of labels by format."""
@@ -52,6 +55,7 @@ class ImportOptions:
         copy_videos: Copy the videos, too.
         predictions: Lowest likelihood of the predictions to take as labels; None: labels made by hand only.
         every: Step of the frame numbers of the predictions to take.
+        by_time: True if the images of a session's videos belong together by their times, False by number.
     """
 
     out: Path | None = None
@@ -66,6 +70,7 @@ class ImportOptions:
     copy_videos: bool = False
     predictions: float | None = None
     every: int = 1
+    by_time: bool = True
 
 
 def import_project(file_format: str, paths: Sequence[Path], options: ImportOptions, console: Console) -> None:
@@ -121,7 +126,7 @@ def import_project(file_format: str, paths: Sequence[Path], options: ImportOptio
         calibrations |= labels.calibrations
     given = tuple(dict.fromkeys(source.view for source in sources if source.view is not None))
     order = options.view_names or (given if all(source.view is not None for source in sources) else ())
-    labels = number_by_time(labels)
+    labels = number_by_time(labels) if options.by_time else labels
     if project is not None:
         labels = order_keypoints(labels, project)
         order = order_views(labels, project, allow_absent=options.allow_absent)

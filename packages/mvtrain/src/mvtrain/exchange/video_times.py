@@ -10,7 +10,7 @@ import numpy as np
 
 from mvgeom.errors import InputError
 from mvgeom.videos import match_videos, open_video
-from mvtrain.exchange.foreign_labels import ForeignLabels, Place
+from mvtrain.exchange.foreign_labels import ForeignLabels, Place, VideoFrame
 
 
 def number_by_time(labels: ForeignLabels) -> ForeignLabels:
@@ -25,7 +25,7 @@ def number_by_time(labels: ForeignLabels) -> ForeignLabels:
 
     Raises:
         InputError: A video cannot be read, or its times do not tell which images belong together (`rates-differ`,
-            `unmatched-frames`), and an image is to be taken from it.
+            `unmatched-frames`), and an image is to be taken from it that nobody labeled.
     """
     sessions = dict.fromkeys(image.place.session for image in labels.images)
     frames: dict[tuple[str, str], np.ndarray] = {}
@@ -36,7 +36,7 @@ def number_by_time(labels: ForeignLabels) -> ForeignLabels:
             found = _match(videos)
         except InputError as error:
             if _needs_video(labels, session):
-                advised = error.advised("Give the images of all views by --media.")
+                advised = error.advised("Give --ignore-frame-rates, or the images of all views by --media.")
                 raise advised.prefixed(f"session {session}: ", session=session) from error
             notes.append(f"session {session}: images are matched by their numbers, not by the times in videos: {error}")
             continue
@@ -68,10 +68,16 @@ def _match(videos: Mapping[str, Path]) -> dict[str, np.ndarray]:
 
 
 def _needs_video(labels: ForeignLabels, session: str) -> bool:
-    """Return True if a view lacks an image of a labeled frame of a session, so that its video has to be read."""
+    """Return True if images of a session are chosen by number alone: those that a view lacks, and those of predictions.
+
+    Images that a person labeled are there with the number that they have, which the person saw in all views.
+    """
+    own = [image for image in labels.images if image.place.session == session]
+    if any(image.predicted and isinstance(image.image, VideoFrame) for image in own):
+        return True
     present = {image.place for image in labels.images if image.image is not None} | set(labels.unlabeled)
     views = {image.place.view for image in labels.images}
-    numbers = {image.place.number for image in labels.images if image.place.session == session}
+    numbers = {image.place.number for image in own}
     return any(
         Place(session, view, number) not in present
         for view in views

@@ -11,6 +11,7 @@ import numpy as np
 from mvgeom.calibration.sources import IMAGE_SUFFIXES
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
+from mvgeom.tables import find_delimiter
 from mvtrain.config import DataConfig
 from mvtrain.project.label_tables import find_tables, read_labels
 from mvtrain.project.writer import write_labels
@@ -85,7 +86,8 @@ def _find_images(root: Path, views: tuple[str, ...]) -> list[list[str]]:
 def _append(path: Path, images: tuple[str, ...]) -> None:
     """Append rows to a table that has only its header."""
     text = read_text(path)
-    header = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    delimiter = find_delimiter(text)
+    header = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
     cells = ["0" if coord.strip() == "visible" else "" for coord in header[2][1:]]
-    lines = [",".join([image, *(cells if image else [""] * len(cells))]) for image in images]
+    lines = [delimiter.join([image, *(cells if image else [""] * len(cells))]) for image in images]
     write_text(path, "\n".join([text.rstrip("\r\n"), *lines]) + "\n")

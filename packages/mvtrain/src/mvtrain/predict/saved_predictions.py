@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mvgeom import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
-from mvgeom.tables import COORDS_3D, read_keypoints
+from mvgeom.tables import COORDS_3D, find_number_format, read_keypoints
 from mvgeom.videos import frame_rate, open_video
 from mvtrain.project.names import pattern_rule
 
@@ -170,6 +171,37 @@ def load_predictions(files: PredictionFiles) -> PredictedSession:
     )
 
 
+def load_prediction_cameras(files: PredictionFiles, given: Path | None) -> CameraGroup | None:
+    """Read the cameras of a recording in the order of its views.
+
+    Args:
+        files: Files of the recording.
+        given: Calibration file; None for the one that was used in predicting.
+
+    Returns:
+        The cameras; None if no calibration is known or it no longer exists.
+
+    Raises:
+        InputError: The calibration cannot be read, or lacks a view (`missing-view`).
+    """
+    path = given if given is not None else files.calibration
+    if path is None or (given is None and not path.exists()):
+        return None
+    cameras, views = CameraGroup.load(path), tuple(files.tables)
+    missing = [view for view in views if view not in cameras.names]
+    if missing:
+        raise InputError(
+            f"{path}: the calibration lacks the camera {', '.join(missing)}, found {', '.join(cameras.names)}, "
+            f"expected {', '.join(views)}",
+            code="missing-view",
+            path=path,
+            view=missing[0],
+            found=cameras.names,
+            expected=views,
+        )
+    return cameras.select(views)
+
+
 def _read_summary(path: Path) -> PredictionFiles:
     try:
         document: dict[str, Any] = json.loads(read_text(path))
@@ -238,7 +270,8 @@ def _match_names(folder: Path, view_names: Sequence[str]) -> list[PredictionFile
 
 def _read_3d(path: Path, keypoint_names: Sequence[str], num_frames: int) -> Points3D:
     try:
-        table = pd.read_csv(path, header=[0, 1, 2], index_col=0)
+        delimiter, decimal = find_number_format(path, 3)
+        table = pd.read_csv(path, header=[0, 1, 2], index_col=0, sep=delimiter, decimal=decimal)
         columns = list(zip(table.columns.get_level_values(1), table.columns.get_level_values(2), strict=True))
         values = table.to_numpy(dtype=np.float64)
     except (OSError, ValueError, IndexError) as error:  # pandas raises any of these for a file that is not such a table

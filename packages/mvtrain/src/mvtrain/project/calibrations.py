@@ -12,6 +12,7 @@ import numpy as np
 from mvgeom import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
+from mvgeom.tables import find_delimiter
 from mvtrain.project.names import frame_of
 
 OVERRIDE_FILE = "calibrations.csv"
@@ -203,7 +204,8 @@ def _read_table(table: Path) -> list[tuple[str, int, str]]:
     """Return (image path, line, calibration file) of every row."""
     if not table.exists():
         raise InputError(f"calibration table {table} does not exist", code="missing-file", path=table)
-    reader = csv.reader(io.StringIO(read_text(table), newline=""), strict=True)
+    text = read_text(table)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=find_delimiter(text), strict=True)
     try:
         rows = [(reader.line_num, row) for row in reader if row]
     except csv.Error as error:

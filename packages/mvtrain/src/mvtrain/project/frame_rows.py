@@ -181,7 +181,7 @@ def _empty_cells(content: bytes) -> list[str]:
 
 
 def _to_csv(rows: Sequence[Sequence[str]], content: bytes) -> str:
-    """Return rows as CSV as an existing table is written, with a line end before them where its last line has none."""
+    """Return rows as CSV in the delimiter and line ends of an existing table, with one where its last line has none."""
     end = "\r\n" if b"\r\n" in content else "\n"
     text = io.StringIO(newline="")
     delimiter = find_delimiter(content.decode("utf-8-sig"))

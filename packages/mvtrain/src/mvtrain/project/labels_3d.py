@@ -10,6 +10,7 @@ import pandas as pd
 
 from mvgeom import triangulate
 from mvgeom.errors import InputError
+from mvgeom.tables import find_number_format
 from mvtrain.config import LOSS_NAMES, Config
 from mvtrain.project.project import Project, project_into_images
 
@@ -35,10 +36,9 @@ def read_truth(project: Project) -> np.ndarray | None:
     path = project.root / TRUTH_FILE
     if not path.exists():
         return None
+    delimiter, decimal = find_number_format(path, 3)
     try:
-        table = pd.read_csv(path, header=[0, 1, 2], index_col=0)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a text file", code="not-text", path=path) from error
+        table = pd.read_csv(path, header=[0, 1, 2], index_col=0, sep=delimiter, decimal=decimal)
     except (ValueError, IndexError) as error:  # pandas over too few header rows, rows of other lengths
         raise InputError(
             f"{path}: not a CSV table with three header rows: {error}", code="invalid-syntax", path=path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Protocol
 
@@ -9,7 +10,7 @@ from mvgeom.errors import InputError
 from mvgeom.tables.keypoint_tables import KeypointTable
 from mvgeom.tables.readers import csv_keypoints, deeplabcut_h5, mmpose, openpose_people, sleap_analysis
 
-__all__ = ["READERS", "KeypointReader", "read_keypoints"]
+__all__ = ["READERS", "KeypointReader", "find_keypoints", "read_keypoints"]
 
 
 class KeypointReader(Protocol):
@@ -35,9 +36,10 @@ def read_keypoints(path: str | Path, individual: str | None = None) -> KeypointT
     """Read labels or predictions of one view, in any format of `READERS`.
 
     CSV tables may be separated by semicolons or tabs, with decimal commas. Columns other than x, y, likelihood and
-    visible are ignored. Labels with `visible` 0 or 1 (not labeled, occluded) count as missing. Frames without a person
-    are empty rows. Of several people without names (OpenPose, MMPose), the one with the largest sum of confidences in a
-    frame is taken, with a warning.
+    visible are ignored. Labels with `visible` 0 or 1 (not labeled, occluded) count as missing. Keypoints without
+    likelihood in a table that has likelihoods are a warning, because nothing that weighs by likelihood uses them.
+    Frames without a person are empty rows. Of several people without names (OpenPose, MMPose), the one with the largest
+    sum of confidences in a frame is taken, with a warning.
 
     Args:
         path: File or folder.
@@ -49,21 +51,43 @@ def read_keypoints(path: str | Path, individual: str | None = None) -> KeypointT
     Raises:
         InputError: `missing-file` or `unreadable-file`, if the path is missing; `unknown-format`, if it is of no known
             format (the message lists them); `missing-library`, if HDF5 cannot be read here; `bad-header`,
-            `bad-field` or `damaged-file`, if the content has another layout; `missing-column`, if a keypoint has no x
-            or y; `wrong-count` or `invalid-syntax`, if rows are longer than the header or a file is not JSON;
-            `bad-number`, if a cell is not a number; `empty-cell`, if a keypoint has only one of x and y;
-            `empty-file` or `no-labels`, if there is no row or nobody in it; `duplicate-name`, if a column or frame
-            occurs twice; `several-individuals` or `unknown-choice`, if `individual` must be given or is not there;
-            `unsupported-file`, if the table is in 3D; `out-of-range`, if coordinates are not px. The message names
-            file, line and column.
+            `bad-field` or `damaged-file`, if the content has another layout, or `visible` is not 0, 1 or 2;
+            `missing-column`, if a keypoint has no x or y, or lacks a column that others have; `wrong-count` or
+            `invalid-syntax`, if rows are longer than the header or a file is not JSON; `bad-number`, if a cell is not
+            a number; `empty-cell`, if a keypoint has only one of x and y; `empty-file` or `no-labels`, if there is no
+            row or nobody in it; `duplicate-name`, if a column or frame occurs twice; `several-individuals` or
+            `unknown-choice`, if `individual` must be given or is not there; `unsupported-file`, if the table is in 3D;
+            `out-of-range`, if coordinates are not px. The message names file, line and column.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: cannot be read: no such file or folder", code="unreadable-file", path=path)
     for reader in READERS.values():
         if reader.matches(path):
-            return reader.load(path, individual)
+            table = reader.load(path, individual)
+            if (problem := table.describe_without_likelihood()) is not None:
+                warnings.warn(problem, stacklevel=2)
+            return table
     known = "; ".join(reader.DESCRIPTION for reader in READERS.values())
     raise InputError(
         f"{path}: no keypoints of one view in this folder, expected one of: {known}", code="unknown-format", path=path
     )
+
+
+def find_keypoints(path: Path, reader: KeypointReader) -> list[Path]:
+    """Find the files and folders of one view each in a folder and in its folders.
+
+    Args:
+        path: Existing file or folder; one that is of one view is the only one found.
+        reader: Reader of `READERS`.
+
+    Returns:
+        Paths that the reader reads, by name; empty if there are none.
+    """
+    if path.is_file():
+        return [path] if reader.matches(path) else []
+    of_videos = [file for file in sorted(path.glob("*.json")) if reader.matches(file) and mmpose.lists_frames(file)]
+    if of_videos or reader.matches(path):
+        return of_videos or [path]
+    folders = sorted(each for each in path.iterdir() if each.is_dir())
+    return [found for folder in folders for found in find_keypoints(folder, reader)]

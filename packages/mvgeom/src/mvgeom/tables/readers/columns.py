@@ -96,8 +96,19 @@ def table_from_columns(
             path=path,
             line=int(row) + first_line,
         )
+    for coord in ("visible", "likelihood"):
+        lacking = [name for name in keypoints if (name, coord) not in position]
+        if lacking and len(lacking) < len(keypoints):
+            raise InputError(
+                f"{path}: {lacking[0]!r} has no {coord}, as other keypoints have",
+                code="missing-column",
+                path=path,
+                keypoint=lacking[0],
+                column=coord,
+            )
     if (keypoints[0], "visible") in position:
         visible = np.stack([values[:, position[name, "visible"]] for name in keypoints], axis=1)
+        _check_visible(path, visible, points, keypoints, first_line)
         points = np.where((visible == 2)[..., None], points, np.nan)
     scored = (keypoints[0], "likelihood") in position
     return KeypointTable(
@@ -110,6 +121,38 @@ def table_from_columns(
         else None,
         recording=recording,
     )
+
+
+def _check_visible(path: Path, visible: Floats, points: Floats, keypoints: tuple[str, ...], first_line: int) -> None:
+    """Refuse cells of `visible` that say nothing about a label, or that say something else than x and y do.
+
+    Args:
+        path: Path of the file, for messages.
+        visible: (N, K) values, NaN where empty; they may be empty where x and y are.
+        points: (N, K, 2) labels, NaN where missing.
+        keypoints: K names.
+        first_line: Line of the first row, for messages.
+
+    Raises:
+        InputError: `bad-field`.
+    """
+    located = np.isfinite(points).all(axis=-1)
+    unknown = ~np.isin(visible, (0.0, 1.0, 2.0)) & ~(np.isnan(visible) & ~located)
+    for wrong, message in (
+        (unknown, "visible must be 0, 1 or 2, found {}"),
+        ((visible == 2) & ~located, "visible is {} but x and y are empty"),
+    ):
+        if wrong.any():
+            row, keypoint = np.argwhere(wrong)[0]
+            found = "an empty cell" if np.isnan(visible[row, keypoint]) else f"{visible[row, keypoint]:g}"
+            raise InputError(
+                f"{path}: line {row + first_line}: {keypoints[keypoint]!r}: {message.format(found)}",
+                code="bad-field",
+                path=path,
+                line=int(row) + first_line,
+                keypoint=keypoints[keypoint],
+                field="visible",
+            )
 
 
 def choose_individual(path: Path, found: tuple[str, ...], individual: str | None) -> str | None:

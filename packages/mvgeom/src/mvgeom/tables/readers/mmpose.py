@@ -2,9 +2,9 @@
 
 `MMPoseInferencer(pred_out_dir=...)` writes a list of frames, each with `frame_id` (from 0) and `instances`, for a
 video, and a list of instances for an image. The demo scripts write both as `instance_info` beside `meta_info` and count
-`frame_id` from 1. An instance has `keypoints` (x, y in px from the center of the top-left pixel) and `keypoint_scores`.
-Names of keypoints are those of `meta_info`; without it they are keypoint_0, keypoint_1 and so on, because the number of
-keypoints does not tell the skeleton.
+`frame_id` from 1; here all count from 0. An instance has `keypoints` (x, y in px from the center of the top-left pixel)
+and `keypoint_scores`. Names of keypoints are those of `meta_info`; without it they are keypoint_0, keypoint_1 and so
+on, because the number of keypoints does not tell the skeleton.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mvgeom.tables.readers.people import (
     sort_frames,
 )
 
-__all__ = ["DESCRIPTION", "NAME", "load", "matches"]
+__all__ = ["DESCRIPTION", "NAME", "lists_frames", "load", "matches"]
 
 NAME = "mmpose"
 DESCRIPTION = "MMPose's predictions, a JSON file per video or a folder of them per image"
@@ -49,10 +49,16 @@ _TRIED = 50
 """Files of a folder to look at; those of images without people are empty lists."""
 
 
+def lists_frames(path: Path) -> bool:
+    """Return True for a JSON file of the frames of a video, False for that of one image."""
+    return '"frame_id"' in head(path, 1 << 18)  # behind `meta_info`
+
+
 def load(path: Path, individual: str | None = None) -> KeypointTable:
     """Read all frames of a view.
 
-    Frames without people are empty rows. Of several people in a frame, the one with the largest sum of scores is taken.
+    Frames of a video are numbered from 0. Frames without people are empty rows. Of several people in a frame, the one
+    with the largest sum of scores is taken.
 
     Raises:
         InputError: As in `mvgeom.tables.read_keypoints`.
@@ -71,10 +77,13 @@ def load(path: Path, individual: str | None = None) -> KeypointTable:
         )
     try:
         if videos:
-            entries = _instances(documents[videos[0]])
-            frames = number_frames(
-                path, {int(entry["frame_id"]): [_person(each) for each in entry["instances"]] for entry in entries}
-            )
+            people = {
+                int(entry["frame_id"]): [_person(each) for each in entry["instances"]]
+                for entry in _instances(documents[videos[0]])
+            }
+            # The demo scripts count from 1, and write every frame.
+            first = int(isinstance(documents[videos[0]], dict) and min(people) > 0)
+            frames = number_frames(path, {number - first: each for number, each in people.items()})
             recording = videos[0].stem.removeprefix("results_")
         else:
             frames = {

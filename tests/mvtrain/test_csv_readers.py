@@ -1,0 +1,202 @@
+"""Every reader of CSV tables reads those that a spreadsheet saved with semicolons or tabs, and decimal commas."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from helpers.errors import raises_input
+from mvgeom.tables import COORDS_3D, read_keypoints, read_labeled_boxes, read_video_boxes
+from mvtrain.config import load_config
+from mvtrain.exchange.deeplabcut_tables import read_animals
+from mvtrain.label.frame_list import read_frame_list
+from mvtrain.label.new_tables import list_images
+from mvtrain.label.table_text import TableText
+from mvtrain.predict.saved_predictions import _read_3d
+from mvtrain.project.calibrations import find_calibrations
+from mvtrain.project.frame_rows import append_frames, read_frame_rows
+from mvtrain.project.label_tables import read_labels
+from mvtrain.project.labels_3d import TRUTH_FILE, read_truth
+
+PACKAGES = Path(__file__).parents[2] / "packages"
+
+LABELS = "scorer,me,me,me,me\nbodyparts,nose,nose,tail,tail\ncoords,x,y,x,y\n"
+ROWS = "labeled-data/s_top/img1.png,1.5,2.25,,\nlabeled-data/s_top/img2.png,3.5,4,5,6.125\n"
+IN_3D = "scorer,me,me,me\nbodyparts,nose,nose,nose\ncoords,x,y,z\nlabeled-data/s/img1.png,1.5,-2.25,1e-3\n"
+
+
+def read_calibrations(path: Path) -> Any:
+    (path.parent / "a.toml").touch()
+    return find_calibrations(path.parent, [("s", "img1.png")], path.name)[0]
+
+
+def read_true_points(path: Path) -> Any:
+    path = path.rename(path.with_name(TRUTH_FILE))
+    names = (("labeled-data/s_top/img1.png",),)
+    found = SimpleNamespace(root=path.parent, keypoint_names=("nose",), image_names=names, view_names=("top",))
+    return read_truth(found)  # type: ignore[arg-type]
+
+
+def read_frames(path: Path) -> Any:
+    names = (("labeled-data/s_top/img1.png",), ("labeled-data/s_top/img2.png",))
+    found = SimpleNamespace(root=path.parent, image_names=names, view_names=("top",), sessions=("s", "s"))
+    return read_frame_list(path, found)  # type: ignore[arg-type]
+
+
+def predicted_3d() -> str:
+    cells = [("scorer", "mvtrain"), ("bodyparts", "nose")]
+    lines = [",".join([first, *[each] * len(COORDS_3D)]) for first, each in cells]
+    return "\n".join([*lines, ",".join(["coords", *COORDS_3D]), "0,1.5,2,3,.5,.25,.125,0.75,2", ""])
+
+
+Read = Callable[[Path], Any]
+TABLES: dict[str, tuple[str, str, Read]] = {
+    "keypoints": ("mvgeom.tables.readers.csv_keypoints", LABELS + ROWS, lambda path: read_keypoints(path).points),
+    "boxes of a video": ("mvgeom.tables.box_tables", ",x,y,h,w\n0,1.5,2,3.5,4\n1,,,,\n", read_video_boxes),
+    "boxes of images": (
+        "mvgeom.tables.box_tables",
+        ",x,y,h,w\nlabeled-data/s_top/img1.png,1.5,2,3.5,4\n",
+        lambda path: read_labeled_boxes(path).boxes,
+    ),
+    "labels": ("mvtrain.project.label_tables", LABELS + ROWS, lambda path: read_labels(path).points),
+    "calibrations": (
+        "mvtrain.project.calibrations",
+        ",note,file\nlabeled-data/s/img1.png,x,a.toml\n",
+        read_calibrations,
+    ),
+    "true points": ("mvtrain.project.labels_3d", IN_3D, read_true_points),
+    "labels of DeepLabCut": (
+        "mvtrain.exchange.deeplabcut_tables",
+        LABELS + ROWS,
+        lambda path: read_animals(path).values,
+    ),
+    "images of DeepLabCut in three cells": (
+        "mvtrain.exchange.deeplabcut_tables",
+        re.sub(r"^(\w+),", r"\1,,,", LABELS, flags=re.MULTILINE) + ROWS.replace("/", ","),
+        lambda path: read_animals(path).images,
+    ),
+    "frames to label": (
+        "mvtrain.label.frame_list",
+        "score,image\n1.5,labeled-data/s_top/img2.png\n2,labeled-data/s_top/img1.png\n",
+        read_frames,
+    ),
+    "predictions in 3D": (
+        "mvtrain.predict.saved_predictions",
+        predicted_3d(),
+        lambda path: _read_3d(path, ["nose"], 1).points,
+    ),
+}
+"""Module, table and reader by content."""
+
+EDITORS = {"mvtrain.label.new_tables", "mvtrain.label.table_text", "mvtrain.project.frame_rows"}
+"""Modules that read a label table in order to write into it; the last tests try them."""
+
+OWN = {
+    "mvtrain.evaluation.evaluation": "predictions in a run folder",
+    "mvtrain.predict.overlay": "predictions that the same command wrote",
+    "mvtrain.report.learning_curves": "log of a run",
+    "mvtrain.training.metrics_log": "log of a run",
+}
+"""Modules that read only what the program itself wrote and nobody edits."""
+
+
+def test_every_module_that_reads_csv_is_tried() -> None:
+    found = set()
+    for path in PACKAGES.glob("*/src/**/*.py"):
+        if re.search(r"csv\.(reader|DictReader)\(|read_csv\(|genfromtxt\(|loadtxt\(", path.read_text()):
+            found.add(".".join(path.relative_to(PACKAGES).with_suffix("").parts[2:]))
+    assert found == {module for module, _, _ in TABLES.values()} | EDITORS | set(OWN)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"], ids=["semicolons", "tabs"])
+@pytest.mark.parametrize("decimal", [".", ","], ids=["points", "commas"])
+@pytest.mark.parametrize("content", TABLES)
+def test_tables_of_spreadsheets(content: str, delimiter: str, decimal: str, tmp_path: Path) -> None:
+    _, text, read = TABLES[content]
+    (tmp_path / "usual").mkdir()
+    usual = tmp_path / "usual" / "table.csv"
+    usual.write_text(text)
+    rows = list(csv.reader(io.StringIO(text)))
+    rows = [[re.sub(r"^([\d-]*)\.(\d+)$", rf"\1{decimal}\2", cell) for cell in row] for row in rows]
+    path = tmp_path / "table.csv"
+    with path.open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file, delimiter=delimiter).writerows(rows)
+    expected, found = read(usual), read(path)
+    if content == "calibrations":
+        assert found == (tmp_path / "a.toml",)
+    elif isinstance(expected, tuple):
+        assert found == expected
+    else:
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("row", ["1,2,", "1,2,3", "1,2,0.5", ",,2"])
+@pytest.mark.parametrize("read", [read_keypoints, read_labels])
+def test_both_packages_refuse_the_same_cells_of_visible(row: str, read: Read, tmp_path: Path) -> None:
+    path = tmp_path / "CollectedData_top.csv"
+    rows = f"labeled-data/s_top/i0.png,,,\nlabeled-data/s_top/i1.png,{row}\n"
+    path.write_text(f"scorer,m,m,m\nbodyparts,a,a,a\ncoords,x,y,visible\n{rows}")
+    with raises_input("bad-field", path=path, line=5, keypoint="a", field="visible"):
+        read(path)
+
+
+FORMATS = [(",", "."), (";", "."), (";", ","), ("\t", ",")]
+
+
+def write_labels_as(folder: Path, delimiter: str, decimal: str, *, rows: bool = True) -> Path:
+    """A project of one view with a table in this format."""
+    path = folder / "CollectedData_top.csv"
+    (folder / "config.yaml").write_text("data: {data_dir: ., view_names: [top]}\n")
+    header = LABELS.replace("x,y,x,y", "x,y,visible,x,y,visible").replace("nose,nose", "nose,nose,nose")
+    header = header.replace("tail,tail", "tail,tail,tail").replace("me,me,me,me", ",".join(["me"] * 6))
+    body = "labeled-data/s_top/img1.png,1.5,2.25,2,,,0\nlabeled-data/s_top/img2.png,3.5,4,2,5,6.125,2\n"
+    number = re.compile(r"(?<=\d)\.(?=\d)")
+    lines = [number.sub(decimal, line.replace(",", delimiter)) for line in body.splitlines(keepends=True)]
+    path.write_text(header.replace(",", delimiter) + ("".join(lines) if rows else ""))
+    return path
+
+
+@pytest.mark.parametrize(("delimiter", "decimal"), FORMATS)
+def test_cells_are_written_as_those_of_the_table(delimiter: str, decimal: str, tmp_path: Path) -> None:
+    path = write_labels_as(tmp_path, delimiter, decimal)
+    before = path.read_text()
+    table = read_labels(path)
+    TableText.read(path).with_cells({int(table.lines[0]): {4: "7.75", 5: "8.5", 6: "2"}}).write()
+    np.testing.assert_array_equal(read_labels(path).points[0], [[1.5, 2.25], [7.75, 8.5]])
+    assert path.read_text().splitlines()[4:] == before.splitlines()[4:]
+    path.write_text(before)
+    assert TableText.read(path).with_cells({}).content == path.read_bytes()
+
+
+@pytest.mark.parametrize(("delimiter", "decimal"), FORMATS)
+def test_the_column_visible_is_written_as_the_table(delimiter: str, decimal: str, tmp_path: Path) -> None:
+    path = tmp_path / "CollectedData_top.csv"
+    number = re.compile(r"(?<=\d)\.(?=\d)")
+    path.write_text(number.sub(decimal, (LABELS + "labeled-data/s_top/img1,1.5,2.25,,\n").replace(",", delimiter)))
+    TableText.read(path).with_visible(missing=1).write()
+    table = read_labels(path)
+    np.testing.assert_array_equal(table.points[0, 0], [1.5, 2.25])
+    assert table.visible is not None
+    assert table.visible.tolist() == [[2, 1]]
+
+
+@pytest.mark.parametrize(("delimiter", "decimal"), FORMATS)
+def test_rows_are_added_as_those_of_the_table(delimiter: str, decimal: str, tmp_path: Path) -> None:
+    path = write_labels_as(tmp_path, delimiter, decimal)
+    append_frames(read_frame_rows(load_config(tmp_path / "config.yaml")), [["labeled-data/s_top/img3.png"]])
+    table = read_labels(path)
+    assert table.image_names == tuple(f"labeled-data/s_top/img{number}.png" for number in (1, 2, 3))
+    np.testing.assert_array_equal(table.points[1], [[3.5, 4], [5, 6.125]])
+    write_labels_as(tmp_path, delimiter, decimal, rows=False)
+    (tmp_path / "labeled-data" / "s_top").mkdir(parents=True)
+    (tmp_path / "labeled-data" / "s_top" / "img1.png").touch()
+    assert list_images(tmp_path, load_config(tmp_path / "config.yaml").data) == 1
+    assert read_labels(path).image_names == ("labeled-data/s_top/img1.png",)
