@@ -25,6 +25,7 @@ from mvtrain.project.calibrations import find_calibrations
 from mvtrain.project.frame_rows import append_frames, read_frame_rows
 from mvtrain.project.label_tables import read_labels
 from mvtrain.project.labels_3d import TRUTH_FILE, read_truth
+from mvtrain.project.listed_frames import read_listed_frames
 
 PACKAGES = Path(__file__).parents[2] / "packages"
 
@@ -84,9 +85,14 @@ TABLES: dict[str, tuple[str, str, Read]] = {
         lambda path: read_animals(path).images,
     ),
     "frames to label": (
-        "mvtrain.label.frame_list",
+        "mvtrain.project.listed_frames",
         "score,image\n1.5,labeled-data/s_top/img2.png\n2,labeled-data/s_top/img1.png\n",
         read_frames,
+    ),
+    "frames by session and number": (
+        "mvtrain.project.listed_frames",
+        "session,frame,work\ns,2,1.5\ns,10,1.25\n",
+        lambda path: tuple((frame.session, frame.frame) for frame in read_listed_frames(path)),
     ),
     "predictions in 3D": (
         "mvtrain.predict.saved_predictions",
@@ -101,6 +107,7 @@ EDITORS = {"mvtrain.label.new_tables", "mvtrain.label.table_text", "mvtrain.proj
 
 OWN = {
     "mvtrain.evaluation.evaluation": "predictions in a run folder",
+    "mvtrain.exchange.into_project": "tables of an import, and those of a project after a check for commas",
     "mvtrain.predict.overlay": "predictions that the same command wrote",
     "mvtrain.report.learning_curves": "log of a run",
     "mvtrain.training.metrics_log": "log of a run",

@@ -178,6 +178,16 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(original: Project, tmp
     assert content(tmp_path / "project") == before
 
 
+def test_tables_of_spreadsheets_are_refused(original: Project, tmp_path: Path) -> None:
+    add(source(tmp_path / "a", original, [0]), out=tmp_path / "project", calibration=calibrations(original))
+    for table in (tmp_path / "project").glob("CollectedData_*.csv"):
+        table.write_text(table.read_text().replace(",", ";"))
+    before = content(tmp_path / "project")
+    with raises_input("bad-value"):
+        add(source(tmp_path / "b", original, [1]), into=tmp_path / "project", calibration=calibrations(original))
+    assert content(tmp_path / "project") == before
+
+
 def test_a_view_can_be_absent(original: Project, tmp_path: Path) -> None:
     given = {"calibration": calibrations(original)}
     add(source(tmp_path / "a", original, [0, 1]), out=tmp_path / "project", **given)
