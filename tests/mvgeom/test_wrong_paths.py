@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,9 @@ def test_the_message_names_the_path_and_the_next_step(argument: str, paths: dict
         assert lines[0].startswith("error: ")
         if kind == "missing":
             assert str(path) in lines[0]
+        elif 'pip install "mvgeom[hdf5]"' in lines[0]:  # nothing can be told of the file without the library
+            assert str(path) in lines[0]
+            assert importlib.util.find_spec("h5py") is None
         else:
             assert_helps(lines[0], path, options)
     assert not list(tmp_path.glob("new*"))
