@@ -12,6 +12,7 @@ from helpers.errors import raises_input
 from mvtrain.config import load_config
 from mvtrain.config.schema import DataConfig
 from mvtrain.project import frame_rows
+from mvtrain.project.calibrations import find_calibrations
 from mvtrain.project.frame_rows import JOURNAL, append_frames, project_root, read_frame_rows
 from mvtrain.project.label_tables import read_labels
 from mvtrain.project.writer import image_name, write_labels
@@ -61,6 +62,31 @@ def test_existing_bytes_stay(tmp_path: Path, visible: bool, rows: int, ending: s
     assert found.frames() == [*(("mouse", frame) for frame in range(rows)), ("mouse", 7), ("other, one", 9)]
     assert found.keypoint_names == KEYPOINTS
     assert not (tmp_path / "p" / JOURNAL).exists()
+
+
+@pytest.mark.parametrize("style", ["labeled-data/mouse/{}", "{}"])
+def test_the_table_of_calibrations_gets_rows_too(tmp_path: Path, style: str) -> None:
+    config = write_project(tmp_path / "p", 2, visible=False)
+    images = [Path(image_name("mouse", "top", frame)).name for frame in range(2)]
+    (tmp_path / "p" / "rig.toml").touch()
+    table = tmp_path / "p" / "calibrations.csv"
+    table.write_text("image,note,file\n" + "".join(f"{style.format(image)},x,rig.toml\n" for image in images))
+    append_frames(read_frame_rows(load_config(config)), [new_names(7)])
+    rows = read_frame_rows(load_config(config))
+    files, _ = find_calibrations(rows.root, rows.names(), None)
+    assert [file and file.name for file in files] == ["rig.toml"] * 3
+    other = [image_name("rat", view, 1) for view in VIEWS]
+    if style == "{}":  # rows in order, whatever the session
+        return
+    append_frames(rows, [other])
+    rows = read_frame_rows(load_config(config))
+    assert all(find_calibrations(rows.root, rows.names(), None)[0])
+    (tmp_path / "p" / "other.toml").touch()
+    table.write_text(table.read_text().replace("rat/img00000001.png,,rig", "rat/img00000001.png,,other"))
+    before = {path: path.read_bytes() for path in (tmp_path / "p").iterdir()}
+    with raises_input("missing-row", session="cat"):
+        append_frames(rows, [[image_name("cat", view, 1) for view in VIEWS]])
+    assert {path: path.read_bytes() for path in (tmp_path / "p").iterdir()} == before
 
 
 def test_an_interrupted_append_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from mvgeom import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
 from mvgeom.tables import find_delimiter
-from mvtrain.project.names import frame_of
+from mvtrain.project.names import as_posix, frame_of
 
 OVERRIDE_FILE = "calibrations.csv"
 """Table that is used if it is in the project folder, even if the config does not name it."""
@@ -61,6 +61,53 @@ def find_calibrations(
             "and 3D losses"
         )
     return files, tuple(warnings)
+
+
+def calibration_rows(
+    root: Path, existing: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]], override: str | None
+) -> dict[Path, list[list[str]]]:
+    """Return the rows that the project's table of calibrations needs for new frames: the file of their session.
+
+    Args:
+        root: Project folder.
+        existing: Session and file name of the N frames that the project has.
+        new: Session and file name of the frames to add.
+        override: File name of the table relative to `root`; None: `calibrations.csv` if there is one.
+
+    Returns:
+        Cells of the new rows by the table's path; empty for a project without a table.
+
+    Raises:
+        InputError: As `find_calibrations`; `missing-row`, if a session is new to a table with several files.
+    """
+    table = root / (override or OVERRIDE_FILE)
+    if not new or (override is None and not table.is_file()):
+        return {}
+    rows = _read_table(table)
+    _from_table(root, table, existing)
+    by_frame = {frame_of(image, ""): (image, file) for image, _, file in rows}
+    in_order = [(image, file) for image, _, file in rows]
+    chosen = [by_frame[frame] for frame in existing] if all(frame in by_frame for frame in existing) else in_order
+    by_session = {session: entry for (session, _), entry in zip(existing, chosen, strict=True)}
+    files = {file for _, file in in_order}
+    text = read_text(table)
+    header = next(csv.reader(io.StringIO(text, newline=""), delimiter=find_delimiter(text)))
+    column = [cell.strip() for cell in header].index("file", 1)
+    added = []
+    for session, name in new:
+        image, file = by_session.get(session, (f"labeled-data/{session}/{name}", files.copy().pop() if files else ""))
+        if session not in by_session and len(files) != 1:
+            raise InputError(
+                f"calibration table {table}: no row for session {session!r}, to which frames are added, and "
+                f"{len(files)} calibration files. Add a row for an image of that session.",
+                code="missing-row",
+                path=table,
+                session=session,
+            )
+        cells = [""] * len(header)
+        cells[0], cells[column] = str(as_posix(image).with_name(name)), file
+        added.append(cells)
+    return {table: added}
 
 
 def load_cameras(files: Sequence[Path | None], view_names: Sequence[str]) -> tuple[CameraGroup | None, ...]:

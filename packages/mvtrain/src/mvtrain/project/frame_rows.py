@@ -13,6 +13,7 @@ from mvgeom.errors import InputError
 from mvgeom.files import read_text, replace_file, write_text
 from mvgeom.tables import find_delimiter
 from mvtrain.config import Config, DataConfig
+from mvtrain.project.calibrations import calibration_rows
 from mvtrain.project.label_tables import LabelTable, find_tables, frame_of_row, read_tables
 from mvtrain.project.names import frame_number
 
@@ -28,11 +29,13 @@ class FrameRows:
         root: Project folder, absolute.
         tables: V label tables in the order of the views.
         view_names: V names of the views.
+        calibration_table: File name of the config's table of calibrations; None if it names none.
     """
 
     root: Path
     tables: tuple[LabelTable, ...]
     view_names: tuple[str, ...]
+    calibration_table: str | None = None
 
     def __len__(self) -> int:
         return len(self.tables[0])
@@ -42,12 +45,15 @@ class FrameRows:
         """Return the K names of the keypoints."""
         return self.tables[0].keypoint_names
 
-    def frames(self) -> list[tuple[str, int | None]]:
-        """Return session and frame number of the N rows; None for a file name without a number."""
-        rows = [
+    def names(self) -> list[tuple[str, str]]:
+        """Return session and file name of the N rows."""
+        return [
             frame_of_row([table.image_names[row] for table in self.tables], self.view_names) for row in range(len(self))
         ]
-        return [(session, frame_number(PurePosixPath(name).stem)) for session, name in rows]
+
+    def frames(self) -> list[tuple[str, int | None]]:
+        """Return session and frame number of the N rows; None for a file name without a number."""
+        return [(session, frame_number(PurePosixPath(name).stem)) for session, name in self.names()]
 
 
 def project_root(data: DataConfig) -> Path:
@@ -80,12 +86,33 @@ def read_frame_rows(config: Config) -> FrameRows:
     complete_append(root)
     view_names, paths = find_tables(root, config.data)
     return FrameRows(
-        root=root, tables=read_tables(view_names, paths, config.data, allow_empty=True), view_names=view_names
+        root=root,
+        tables=read_tables(view_names, paths, config.data, allow_empty=True),
+        view_names=view_names,
+        calibration_table=config.data.camera_params_file,
     )
 
 
+def new_rows(rows: FrameRows, image_names: Sequence[Sequence[str]]) -> dict[Path, list[list[str]]]:
+    """Return the rows of frames without labels for the label tables of all views and the table of calibrations.
+
+    Args:
+        rows: Label tables as read.
+        image_names: N x V image paths relative to the project; "" where a view has no image.
+
+    Raises:
+        InputError: The table of calibrations does not tell a session's file (`missing-row`).
+    """
+    new = [frame_of_row([name or None for name in names], rows.view_names) for names in image_names]
+    added = calibration_rows(rows.root, rows.names(), new, rows.calibration_table)
+    for view, table in enumerate(rows.tables):
+        empty = _empty_cells(table.path.read_bytes())
+        added[table.path] = [[names[view], *empty] for names in image_names]
+    return added
+
+
 def append_frames(rows: FrameRows, image_names: Sequence[Sequence[str]]) -> None:
-    """Append frames without labels to the label tables of all views.
+    """Append frames without labels to the tables of a project.
 
     Existing bytes stay as they are. If the process dies in between, `complete_append` does the rest, which
     `read_frame_rows` calls.
@@ -95,13 +122,10 @@ def append_frames(rows: FrameRows, image_names: Sequence[Sequence[str]]) -> None
         image_names: N x V image paths relative to the project; "" where a view has no image.
 
     Raises:
-        InputError: A table cannot be written (`unwritable-file`), or was changed since it was read (`damaged-file`).
+        InputError: As for `new_rows`; a table cannot be written (`unwritable-file`), or was changed since it was read
+            (`damaged-file`).
     """
-    added = {}
-    for view, table in enumerate(rows.tables):
-        empty = _empty_cells(table.path.read_bytes())
-        added[table.path] = [[names[view], *empty] for names in image_names]
-    append_rows(rows.root, added)
+    append_rows(rows.root, new_rows(rows, image_names))
 
 
 def append_rows(

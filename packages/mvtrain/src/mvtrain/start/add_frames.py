@@ -24,7 +24,7 @@ from mvtrain.predict.predictor import choose_device
 from mvtrain.predict.recordings import Session, find_sessions
 from mvtrain.predict.run_predict import print_warning
 from mvtrain.predict.session import Job, open_videos
-from mvtrain.project.frame_rows import FrameRows, append_frames, read_frame_rows
+from mvtrain.project.frame_rows import FrameRows, append_frames, new_rows, read_frame_rows
 from mvtrain.project.listed_frames import ListedFrame, read_listed_frames
 from mvtrain.project.writer import image_name
 from mvtrain.runtime.locks import locked_folder
@@ -246,14 +246,15 @@ def _choose(
 
 def _write(config: Config, rows: FrameRows, choices: Sequence[SessionChoice], console: Console) -> None:
     """Write the images into a temporary folder, move them to their places, and append the rows."""
-    for leftover in rows.root.glob(".frames-*.tmp"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    unfinished = Path(tempfile.mkdtemp(dir=rows.root, prefix=".frames-", suffix=".tmp"))
     names = [
         [image_name(choice.session.name, view, frame.frame) for view in rows.view_names]
         for choice in choices
         for frame in choice.frames
     ]
+    new_rows(rows, names)  # says what is wrong before anything is written
+    for leftover in rows.root.glob(".frames-*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    unfinished = Path(tempfile.mkdtemp(dir=rows.root, prefix=".frames-", suffix=".tmp"))
     try:
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("images", total=len(names) * len(rows.view_names))
