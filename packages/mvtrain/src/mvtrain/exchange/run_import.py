@@ -93,10 +93,18 @@ def import_project(file_format: str, paths: Sequence[Path], options: ImportOptio
             found=file_format,
             expected=tuple(READERS),
         )
-    if (options.out is None) == (options.into is None):
+    if options.out is None and options.into is None:
         raise InputError(
-            "give either --output with a new folder, or --into with a project to add the labels to",
-            code="missing-argument" if options.out is None else "excluded-options",
+            "--output is missing. Give a new folder, or a project to add the labels to with --into.",
+            code="missing-argument",
+            argument="--output",
+        )
+    if options.out is not None and options.into is not None:
+        raise InputError(
+            "--output and --into exclude each other. Give the one or the other.",
+            code="excluded-options",
+            option="--output",
+            other="--into",
         )
     if options.out is not None and options.out.exists():
         raise InputError(
