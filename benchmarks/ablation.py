@@ -82,7 +82,7 @@ SHARED = Path(__file__).parents[2] / "shared"
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What differs between the two projects.
+    """Differences between the two projects.
 
     Attributes:
         size: Side of the network's input in px.
@@ -282,7 +282,7 @@ def write_config(out: Path, run: Run, values: dict[str, dict]) -> Config:
 
 
 def common_values(out: Path, run: Run, epochs: int) -> dict[str, dict]:
-    """What the configs of all rows of a project say."""
+    """Return the keys that the configs of all rows of a project share."""
     project, _, seed = run
     setting = SETTINGS[project]
     folder = out / "project" if project == "generated" else SHARED / "data" / "human4"

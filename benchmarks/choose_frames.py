@@ -1,4 +1,4 @@
-"""How well chosen frames cover a film: `mvtrain frames` beside frames at equal distances in time and random ones.
+"""Coverage of a film by chosen frames: `mvtrain frames` beside frames at equal distances in time and random ones.
 
     uv run python benchmarks/choose_frames.py [--weights vit_small_patch14_dinov2.safetensors]
 

@@ -1,4 +1,4 @@
-"""What calibrating confidence does to likelihoods and to 3D, on moments that a run has not learned from.
+"""Effect of calibrated confidence on likelihoods and on 3D, on frames that a run has not learned from.
 
     uv run python benchmarks/confidence.py RUN...
 
@@ -74,7 +74,7 @@ def likelihoods_of(evaluation: Evaluation, found: np.ndarray) -> dict[str, np.nd
 
 
 def weights_of(confidence: np.ndarray, likelihood: np.ndarray) -> dict[str, np.ndarray]:
-    """What views may weigh in the triangulation."""
+    """Weights of views in the triangulation."""
     return {
         "equal": np.where(np.isfinite(confidence), 1.0, np.nan),
         "confidence": confidence,

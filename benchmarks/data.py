@@ -1,4 +1,4 @@
-"""How fast the way from files to batches is: map fits, warps, the steps of a sample, and the loader with its workers.
+"""Speed of the way from files to batches: map fits, warps, the steps of a sample, and the loader with its workers.
 
     OMP_NUM_THREADS=1 uv run python benchmarks/data.py [FOLDER] [--workers 0 1 2] [--epochs 3]
 

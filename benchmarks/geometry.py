@@ -1,4 +1,4 @@
-"""How fast and how accurate triangulation and projection are, beside OpenCV and a loop over pairs of views.
+"""Speed and accuracy of triangulation and projection, beside OpenCV and a loop over pairs of views.
 
     OMP_WAIT_POLICY=passive uv run python benchmarks/geometry.py [--threads N] [--lens plain|radial|none]
 
@@ -191,7 +191,7 @@ def speed_of_a_video(lens: list[float], dtype: torch.dtype, linear: float | None
 
 
 def undistortion() -> None:
-    """How far a pixel is from itself after undistortion and exact distortion: ours, OpenCV's and kornia's defaults."""
+    """Distance of a pixel from itself after undistortion and exact distortion: ours, OpenCV's and kornia's defaults."""
     print(f"\n{'largest error of undistortion, px':44} {'mvgeom':>10} {'OpenCV':>10} {'kornia':>10}")
     grid = np.stack(np.meshgrid(np.arange(0.0, 1280, 40), np.arange(0.0, 1024, 40)), axis=-1).reshape(-1, 2)
     for focal, lens in (

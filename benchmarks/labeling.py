@@ -1,4 +1,4 @@
-"""How many clicks labeling takes, how good accepted projections are, and how fast page and tables are.
+"""Clicks that labeling takes, errors of accepted projections, and speed of page and tables.
 
     OMP_WAIT_POLICY=passive uv run python benchmarks/labeling.py [--views 6] [--frames 8] [--project FOLDER]
 

@@ -1,4 +1,4 @@
-"""Where the time of the training loop goes: waiting for data, forward and backward, the optimizer, everything else.
+"""Time of the training loop by part: waiting for data, forward and backward, the optimizer, everything else.
 
     OMP_WAIT_POLICY=passive uv run python benchmarks/loop.py examples/quickstart.yaml training.num_workers=2
 

@@ -1,4 +1,4 @@
-"""How strongly each loss pulls on a trained network: which `log_weight` makes a loss count beside another.
+"""Gradient of each loss on a trained network: the `log_weight` that makes one loss count beside another.
 
     uv run python benchmarks/loss_gradients.py RUN [--batches 4]
 

@@ -1,4 +1,4 @@
-"""How well a 2D map stands for the 3D move of 3D augmentation, on a labeled project.
+"""Residual of the 2D map that stands for the move of 3D augmentation, on a labeled project.
 
     uv run python benchmarks/move_residual.py [PROJECT/config.yaml] [--draws 10]
 

@@ -1,4 +1,4 @@
-"""What `mvtrain predict` costs beside the network: decoding, preparing, writing; and its memory over a longer video.
+"""Cost of `mvtrain predict` beside the network: decoding, preparing, writing; and its memory over a longer video.
 
     uv run python benchmarks/prediction.py RUN data/quickstart/videos/session1_cam1.mp4 --repeat 5
     uv run python benchmarks/prediction.py RUN VIDEOS --repeat 10 --memory

@@ -1,4 +1,4 @@
-"""What does smoothing over time gain, and are its error bars honest?
+"""Gain of smoothing over time, and coverage of its intervals.
 
     OMP_WAIT_POLICY=passive uv run python benchmarks/smoothing.py [--peer PYTHON]
 

@@ -1,4 +1,4 @@
-"""What a training step costs, part by part, in time and memory, and how that grows.
+"""Cost of a training step, part by part, in time and memory, and its growth.
 
     OMP_WAIT_POLICY=passive uv run python benchmarks/step.py [--device cuda] [--precision bf16-mixed] [--threads 1]
 
@@ -90,7 +90,7 @@ class Setting:
 
 @dataclass
 class Marks:
-    """Where a step is, noted by name: times, and with `profiled` a label in the profiler's record of memory."""
+    """Progress of a step, noted by name: times, and with `profiled` a label in the profiler's record of memory."""
 
     device: torch.device
     profiled: bool = False

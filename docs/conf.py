@@ -1,4 +1,4 @@
-"""How Sphinx builds the site: uv run --group docs sphinx-build -W docs site."""
+"""Settings of Sphinx for the site: uv run --group docs sphinx-build -W docs site."""
 
 import re
 

@@ -1,5 +1,6 @@
-"""The repository's pages: short lines, and one word for a time step."""
+"""The repository's prose: short lines of pages, one word for a time step, docstrings that name the thing."""
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ PAGES = [
     *sorted((ROOT / "examples").glob("*/README.md")),
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
 ]
+CODE = sorted(path for folder in ("packages", "tests", "benchmarks", "docs") for path in (ROOT / folder).rglob("*.py"))
+RIDDLE = re.compile(r"(What|How|Whether|Where|Which|Why|When)\b")
 FENCE = re.compile(r" *(`{3,})")
 CANNOT_BE_BROKEN = re.compile(r"\s*(\||!\[|\[[^\]]+\]: )")  # tables, images, link definitions
 
@@ -41,6 +44,16 @@ def time_steps(text: str) -> list[int]:
     return [number for number, line in prose(text) if re.search(r"(?i)\bmoments?\b", re.sub(r"`[^`]*`", "", line))]
 
 
+def riddles(source: str) -> list[int]:
+    """Return the lines of docstrings, those of attributes too, that begin with a clause and not with the thing."""
+    texts = [node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Expr)]
+    return [
+        text.lineno
+        for text in texts
+        if isinstance(text, ast.Constant) and isinstance(text.value, str) and RIDDLE.match(text.value.lstrip())
+    ]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_lines_of_pages_are_short(page: Path) -> None:
     assert not too_long(page.read_text(encoding="utf-8")), f"lines of {page} longer than {MAX_LENGTH} characters"
@@ -49,6 +62,12 @@ def test_lines_of_pages_are_short(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_time_step_is_a_frame(page: Path) -> None:
     assert not time_steps(page.read_text(encoding="utf-8")), f"lines of {page} that say moment: write frame"
+
+
+def test_docstrings_name_the_thing() -> None:
+    found = {str(path.relative_to(ROOT)): lines for path in CODE if (lines := riddles(path.read_text("utf-8")))}
+    assert not found
+    assert riddles('"""What it is."""\nx = 1\n"""Where x is."""\ndef f():\n    """Do it."""\n') == [1, 3]
 
 
 def test_what_counts_as_prose() -> None:

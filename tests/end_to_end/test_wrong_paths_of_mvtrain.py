@@ -23,7 +23,7 @@ FOLDERS = {"folder", "folder-of-images", "folder-of-videos", "folder-of-tables",
 PROJECTS = {"project", "project config", "run", "run config", "folder-of-tables"}
 
 WITH_THE_RUN = {"missing", "folder"}
-"""What predict refuses only when it knows the run's views: a path that may be a pattern, a folder without videos."""
+"""Kinds that predict refuses only when it knows the run's views: what may be a pattern, a folder without videos."""
 
 ARGUMENTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "fit config": (("fit", "{path}", "--dry-run"), {"project config", "run config"}),

@@ -13,7 +13,7 @@ SHARED = Path(__file__).parents[2].parent / "shared"
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a command did: exit status, standard output, standard error."""
+    """Outcome of a command: exit status, standard output, standard error."""
 
     status: int
     out: str

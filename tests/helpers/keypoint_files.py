@@ -77,7 +77,7 @@ def _mmpose_people(points: np.ndarray, likelihood: np.ndarray) -> list[dict[str,
 
 
 def write_mmpose_video(path: Path, points: np.ndarray, likelihood: np.ndarray) -> Path:
-    """What `MMPoseInferencer(video, pred_out_dir=...)` writes."""
+    """Write the files of `MMPoseInferencer(video, pred_out_dir=...)`."""
     frames = [
         {"frame_id": number, "instances": _mmpose_people(points[number], likelihood[number])}
         for number in range(len(points))
@@ -87,7 +87,7 @@ def write_mmpose_video(path: Path, points: np.ndarray, likelihood: np.ndarray) -
 
 
 def write_mmpose_images(path: Path, points: np.ndarray, likelihood: np.ndarray) -> Path:
-    """What `MMPoseInferencer(folder of images, pred_out_dir=...)` writes."""
+    """Write the files of `MMPoseInferencer(folder of images, pred_out_dir=...)`."""
     path.mkdir()
     for number in range(len(points)):
         people = _mmpose_people(points[number], likelihood[number])
@@ -111,7 +111,7 @@ def openpose_person(points: np.ndarray, likelihood: np.ndarray) -> dict[str, Any
 
 
 def write_openpose(path: Path, points: np.ndarray, likelihood: np.ndarray) -> Path:
-    """What `openpose --video ... --write_json` writes."""
+    """Write the files of `openpose --video ... --write_json`."""
     path.mkdir()
     for number in range(len(points)):
         seen = np.isfinite(points[number]).any()

@@ -1,4 +1,4 @@
-"""What a config may say, what it becomes, and what a mistake is told."""
+"""Augmentation of configs: presets, transforms, and errors that name the key."""
 
 from __future__ import annotations
 

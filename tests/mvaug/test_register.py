@@ -19,7 +19,7 @@ ALWAYS = {"p": 1.0}
 
 @pytest.fixture(autouse=True)
 def registries() -> Iterator[None]:
-    """What a test registers is gone after it."""
+    """Remove what a test has registered."""
     tables = (GEOMETRIC, PHOTOMETRIC)
     before = [dict(table) for table in tables]
     yield

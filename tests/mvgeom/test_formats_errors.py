@@ -1,4 +1,4 @@
-"""What a user gets wrong in a file is named: file, camera, field, what was found, what to do."""
+"""Mistakes in a file are named: file, camera, field, what was found, what to do."""
 
 import json
 from pathlib import Path

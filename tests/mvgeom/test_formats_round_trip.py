@@ -1,4 +1,4 @@
-"""What is written comes back: random rigs through every format, and errors where a format cannot hold a camera."""
+"""Round trips: random rigs through every format, and errors where a format cannot hold a camera."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory

@@ -13,7 +13,7 @@ from helpers.wrong_paths import assert_helps, command_options, make_wrong_paths
 from mvgeom.path_kinds import DESCRIPTIONS, kind_of_path
 
 KEYPOINTS_READ = {"keypoint-table", "keypoint-json", "folder-of-json"}
-"""What is read where keypoints are expected; the keypoints of one view are then too few views."""
+"""Kinds that are read where keypoints are expected; the keypoints of one view are then too few views."""
 
 ARGUMENTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "convert calibration": (("convert", "{path}", "-o", "{new}.toml"), {"calibration"}),

@@ -1,4 +1,4 @@
-"""What mvtrain adds to mvaug: keys of the config in errors, and plugins in loader workers."""
+"""Additions of mvtrain to mvaug: keys of the config in errors, and plugins in loader workers."""
 
 import multiprocessing
 import textwrap
@@ -30,7 +30,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def registries() -> Iterator[None]:
-    """What a test registers is gone after it."""
+    """Remove what a test has registered."""
     tables: tuple[dict[str, Any], ...] = (GEOMETRIC, PHOTOMETRIC)
     before = [dict(table) for table in tables]
     yield

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from helpers.projects import random_project
 from mvgeom.calibration.findings import Finding
 from mvtrain.check.label_checks import TableRows, count_labels, label_findings, pluralize
 from mvtrain.project.project import Project
@@ -17,22 +17,7 @@ NUM_FRAMES, VIEWS, NAMES = 40, ("top", "side"), ("nose", "tail", "ear")
 
 
 def make_project() -> Project:
-    """Build a project with every keypoint visible in every view, at random places."""
-    shape = (NUM_FRAMES, len(VIEWS))
-    points = np.random.default_rng(0).uniform(5, 60, (*shape, len(NAMES), 2))
-    return Project(
-        root=Path("nowhere"),
-        view_names=VIEWS,
-        keypoint_names=NAMES,
-        image_names=tuple(tuple(f"labeled-data/s_{view}/{row}.png" for view in VIEWS) for row in range(NUM_FRAMES)),
-        sessions=("s",) * NUM_FRAMES,
-        points=points,
-        visibility=np.full(points.shape[:3], 2, dtype=np.int8),
-        file_sizes=np.full((*shape, 2), (80, 64)),
-        boxes=None,
-        cameras=(None,) * NUM_FRAMES,
-        crop_to_full=np.broadcast_to(np.eye(2, 3), (*shape, 2, 3)),
-    )
+    return random_project(NUM_FRAMES, VIEWS, NAMES)
 
 
 def findings(project: Project, num_train: int = 30, *, marks_occluded: bool = True) -> list[Finding]:

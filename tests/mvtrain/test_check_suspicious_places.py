@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.projects import random_project
 from mvgeom.calibration.findings import Finding
 from mvtrain.check.label_checks import TableRows, read_rows
 from mvtrain.check.suspicious_places import count_placed_occluded, place_findings
@@ -20,22 +21,7 @@ ROWS = TableRows(lines=np.stack([np.arange(NUM_FRAMES) + 4] * len(VIEWS), axis=1
 
 @pytest.fixture
 def project() -> Project:
-    """Every keypoint is visible in every view, at random places."""
-    shape = (NUM_FRAMES, len(VIEWS))
-    points = np.random.default_rng(0).uniform(5, 60, (*shape, len(NAMES), 2))
-    return Project(
-        root=Path("nowhere"),
-        view_names=VIEWS,
-        keypoint_names=NAMES,
-        image_names=tuple(tuple(f"labeled-data/s_{view}/{row}.png" for view in VIEWS) for row in range(NUM_FRAMES)),
-        sessions=("s",) * NUM_FRAMES,
-        points=points,
-        visibility=np.full(points.shape[:3], 2, dtype=np.int8),
-        file_sizes=np.full((*shape, 2), (80, 64)),
-        boxes=None,
-        cameras=(None,) * NUM_FRAMES,
-        crop_to_full=np.broadcast_to(np.eye(2, 3), (*shape, 2, 3)),
-    )
+    return random_project(NUM_FRAMES, VIEWS, NAMES)
 
 
 def only(project: Project, rows: TableRows = ROWS) -> Finding:

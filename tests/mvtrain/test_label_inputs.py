@@ -1,4 +1,4 @@
-"""What labeling begins with: predictions, lists of frames, videos, images without tables, the work that is left."""
+"""Inputs of labeling: predictions, lists of frames, videos, images without tables, the work that is left."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ _WEIGHTS = (".pt", ".pth", ".ckpt", ".safetensors", ".onnx", ".pt2")
 
 @dataclass(frozen=True, kw_only=True)
 class Role:
-    """What a command expects of a path.
+    """Expectation of a command about a path.
 
     Attributes:
         expected: Description of what is expected.
@@ -97,7 +97,7 @@ def check_role(
 
 
 def kind_of_path(path: Path) -> str:
-    """Tell the kind of an existing file or folder: a key of `DESCRIPTIONS`, or "file" or "folder"."""
+    """Return the kind of an existing file or folder: a key of `DESCRIPTIONS`, or "file" or "folder"."""
     try:
         return _kind_of_folder(path) if path.is_dir() else _kind_of_file(path)
     except (OSError, InputError):

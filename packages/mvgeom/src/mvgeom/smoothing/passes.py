@@ -32,7 +32,7 @@ MIN_THRESHOLD = 1.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Estimate:
-    """What one pass of smoothing hands to the next.
+    """State that one pass of smoothing hands to the next.
 
     Attributes:
         points: (T, K, D) positions, finite.

@@ -55,6 +55,7 @@ def init(
     """Start a project from videos: config, calibration, empty label tables. The next command is `mvtrain frames`."""
     check_videos(videos or ())
     check_options(calibration=calibration)
+    from mvtrain.project.names import split_view_paths
     from mvtrain.start.init_project import InitOptions, init_project
     from mvtrain.start.keypoint_list import check_keypoints, read_skeleton
     from mvtrain.start.rig_files import parse_renaming
@@ -72,16 +73,7 @@ def init(
     else:
         names = check_keypoints(split_names(keypoints), "--keypoints")
     sources = [VideoInput(path=path) for path in videos or ()]
-    for text in view or ():
-        name, equals, path = text.partition("=")
-        if not equals or not name or not path:
-            raise InputError(
-                f"--view: not NAME=PATH, found {text!r}, expected for example top=videos/top",
-                code="bad-option",
-                option="--view",
-                found=text,
-            )
-        sources.append(VideoInput(path=Path(path), view=name))
+    sources += [VideoInput(path=path, view=name) for name, path in split_view_paths(view or ())]
     if not sources:
         raise InputError(
             "there are no videos. Give a folder, or --view NAME=PATH for each view",

@@ -277,7 +277,7 @@ def _check(
 
 
 def _kind(path: Path) -> str:
-    """Tell the kind of a path: a key of `_KINDS`, or "file" or "folder"."""
+    """Return the kind of a path: a key of `_KINDS`, or "file" or "folder"."""
     if path.is_dir():
         config = path / "config.yaml"
         if _is_run(path):

@@ -40,7 +40,7 @@ _SUBSET = re.compile(r"person_keypoints_(.+)")
 """Name of CVAT's files: the images are in a folder `images/<subset>` beside that of the annotations."""
 _LABEL_STUDIO = "Label Studio"
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(?=.)")
-"""What Label Studio puts before the names of uploaded images."""
+"""Prefix that Label Studio puts before the names of uploaded images."""
 
 
 def read(sources: Sequence[Source], options: ReadOptions) -> list[ForeignLabels]:

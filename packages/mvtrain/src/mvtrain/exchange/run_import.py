@@ -25,7 +25,7 @@ from mvtrain.exchange.project_folder import ImportedProject, write_project
 from mvtrain.exchange.stored_pixels import to_stored_pixels
 from mvtrain.exchange.video_times import number_by_time
 from mvtrain.project.frame_rows import read_frame_rows
-from mvtrain.project.names import DEFAULT_PATTERN, pattern_rule
+from mvtrain.project.names import DEFAULT_PATTERN, pattern_rule, split_view_paths
 
 READERS: dict[str, Callable[[Sequence[Source], ReadOptions], list[ForeignLabels]]] = {
     "anipose": anipose.read,
@@ -166,16 +166,7 @@ def import_project(file_format: str, paths: Sequence[Path], options: ImportOptio
 def _sources(paths: Sequence[Path], views: Sequence[str]) -> list[Source]:
     """Return the sources of all views and of one view each."""
     sources = [Source(path=path) for path in paths]
-    for text in views:
-        name, equals, path = text.partition("=")
-        if not equals or not name or not path:
-            raise InputError(
-                f"--view: not NAME=PATH, found {text!r}, expected for example top=path/to/source",
-                code="bad-option",
-                option="--view",
-                found=text,
-            )
-        sources.append(Source(path=Path(path), view=name))
+    sources += [Source(path=path, view=view) for view, path in split_view_paths(views)]
     if not sources:
         raise InputError(
             "there is no source. Give a SOURCE, or --view NAME=PATH for each view",

@@ -61,7 +61,7 @@ class Pending:
 
 @dataclass(kw_only=True)
 class History:
-    """What a journal tells.
+    """Content of a journal.
 
     Attributes:
         pending: Edits that were not saved, by frame and cell.

@@ -1,4 +1,4 @@
-"""What the page asks for, as JSON: the project, frames with their geometry, edits, saving. It knows nothing of HTTP."""
+"""Answers to the page, as JSON: the project, frames with their geometry, edits, saving. It knows nothing of HTTP."""
 
 from __future__ import annotations
 

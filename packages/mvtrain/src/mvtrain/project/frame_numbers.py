@@ -16,7 +16,7 @@ _TAILS = tuple(
         r"[ _.-][0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$",  # UUID
     )
 )
-"""What programs append to the names of images."""
+"""Endings that programs append to the names of images."""
 _HASH = re.compile(r"[ _.-]([0-9a-f]{8,})$", re.IGNORECASE)
 
 

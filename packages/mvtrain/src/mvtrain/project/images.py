@@ -22,7 +22,7 @@ _BROKEN_EXIF = (SyntaxError, ValueError, KeyError, TypeError, OSError, struct.er
 
 @dataclass(frozen=True, kw_only=True)
 class ImageHeader:
-    """What the header of an image file states.
+    """Statements of an image file's header.
 
     Attributes:
         size: Width and height in px of the stored image.

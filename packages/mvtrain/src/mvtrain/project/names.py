@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from mvgeom.errors import InputError
 from mvtrain.project.frame_numbers import frame_number, trim
@@ -74,6 +74,26 @@ def frame_of(image_name: str, view: str) -> tuple[str, str]:
 def names_view(image_name: str, view: str) -> bool:
     """Return True if the image's folder ends in `_<view>`, so that its session can be compared between views."""
     return as_posix(image_name).parent.name.endswith(f"_{view}")
+
+
+def split_view_paths(texts: Sequence[str]) -> list[tuple[str, Path]]:
+    """Return view and path of values NAME=PATH of the option `--view`.
+
+    Raises:
+        InputError: A value has another form (`bad-option`).
+    """
+    found = []
+    for text in texts:
+        name, _, path = text.partition("=")
+        if not name or not path:
+            raise InputError(
+                f"--view: not NAME=PATH, found {text!r}, expected for example top=path/to/top",
+                code="bad-option",
+                option="--view",
+                found=text,
+            )
+        found.append((name, Path(path)))
+    return found
 
 
 def pattern_rule(template: str, views: Sequence[str] = (), *, need_view: bool = True, given: bool = False) -> NameRule:

@@ -1,4 +1,4 @@
-"""What the readers of HDF5 files share: the file's signature, and imports of optional libraries."""
+"""Common parts of the readers of HDF5 files: the file's signature, and imports of optional libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the readers of JSON keypoints share: files of frames in order, and the choice of one person per frame."""
+"""Common parts of the readers of JSON keypoints: files of frames in order, and the choice of one person per frame."""
 
 from __future__ import annotations
 
