@@ -1,6 +1,6 @@
 """Gain of smoothing over time, and coverage of its intervals.
 
-    OMP_WAIT_POLICY=passive uv run python benchmarks/smoothing.py [--peer PYTHON]
+    OMP_WAIT_POLICY=passive uv run python benchmarks/smoothing.py [--peer PYTHON] [--run RUN]
 
 `generated`: an animal of 10 cm that runs, turns, rears, jumps and rests, seen by 4 cameras at 15 to 120 frames/s.
 Keypoints have noise of 1 to 4 px, half of it an error that lasts 0.2 s; they are occluded in stretches, with more noise
@@ -12,6 +12,9 @@ truth likes best; the other filters are set as is usual.
 first half of the frames, and the second half is the judge: distance in px from the left-out view's keypoints, negative
 log likelihood, share of keypoints inside of the intervals, seconds. `--peer` is the Python of an environment with
 ensemble-kalman-smoother; its calibrated multi-camera smoother gets the same files.
+
+`--run` is a run folder whose project is generated, has every frame of its videos in `points_3d.csv`, and was predicted:
+that of the quickstart. Predictions and smoothed predictions are compared with the truth.
 """
 
 from __future__ import annotations
@@ -33,9 +36,12 @@ from scipy.signal import butter, savgol_filter, sosfiltfilt
 from scipy.stats import chi2
 
 from mvgeom import CameraGroup, learn_noise, project, reconstruct, smooth
+from mvgeom.smoothing import covariance_from_likelihood
 from mvgeom.smoothing.noise import log_density
 from mvgeom.smoothing.trajectories import linearize, project_covariance
 from mvgeom.tables import read_keypoints
+from mvtrain.predict.saved_predictions import find_predictions, load_prediction_cameras, load_predictions
+from mvtrain.predict.smooth_predictions import combine_networks
 
 LEVELS = (0.5, 0.8, 0.9, 0.99)
 FLY = Path(__file__).parents[2] / "shared" / "data" / "fly3"
@@ -60,10 +66,14 @@ fit_eks_multicam(cameras, out, calibration=calibration)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, help="Python with the package ensemble-kalman-smoother")
+    parser.add_argument("--run", type=Path, help="run folder of a generated project with predicted videos")
     parser.add_argument("--fps", type=int, nargs="+", default=[15, 30, 60, 120])
     parser.add_argument("--frames", type=int, default=400)
     arguments = parser.parse_args()
     console = Console(width=120)
+    if arguments.run is not None:
+        console.print(compare_run(arguments.run))
+        return
     for fps in arguments.fps:
         console.print(compare_generated(fps, arguments.frames))
     console.print(compare_fly(arguments.peer))
@@ -242,7 +252,7 @@ def compare_fly(peer: Path | None) -> Table:
                 found = smooth(mean[:, others], pair, covariance=spread[:, others], noise=noise)
             seconds[name] += time.perf_counter() - begin
             pixels, covariance = found.project(cameras)
-            stated = spread if name == "three" else stated_by_likelihood(likelihood[0])
+            stated = spread if name == "three" else covariance_from_likelihood(likelihood[0])
             own = learned[name].covariance(stated)[:, view]
             scores.append(score(keypoints[:, view], pixels[:, view], covariance[:, view] + own, judge))
         if peer is not None:
@@ -268,10 +278,33 @@ def compare_fly(peer: Path | None) -> Table:
     return table
 
 
-def stated_by_likelihood(likelihood: np.ndarray) -> np.ndarray:
-    from mvgeom.smoothing.noise import covariance_from_likelihood
+def compare_run(run: Path) -> Table:
+    """Compare the 3D of a run's predicted videos with the truth, before and after smoothing."""
+    table = Table("", "mean", "median", "95 %", "90 % intervals per axis", title=f"{run}: 3D error, world units")
+    for files in find_predictions(run):
+        cameras, session = load_prediction_cameras(files, None), load_predictions(files)
+        assert cameras is not None and session.in_3d is not None and files.calibration is not None
+        truth = read_truth_of_session(files.calibration.parents[1] / "points_3d.csv", session.name)
+        points, _, covariance = combine_networks([session])
+        found = smooth(points, cameras, covariance=covariance)
+        smoothed = found.points, np.sqrt(np.diagonal(found.covariance, axis1=-2, axis2=-1))
+        for name, (positions, std) in {
+            "predict": (session.in_3d.points, session.in_3d.std),
+            "smooth": smoothed,
+        }.items():
+            difference = np.abs(positions[: len(truth)] - truth)
+            error = np.linalg.norm(difference, axis=-1)
+            inside = (difference < 1.645 * std[: len(truth)])[np.isfinite(difference)].mean()
+            values = np.nanmean(error), np.nanmedian(error), np.nanquantile(error, 0.95)
+            table.add_row(f"{session.name}, {name}", *(f"{value:.1f}" for value in values), f"{inside:.2f}")
+    return table
 
-    return covariance_from_likelihood(likelihood)
+
+def read_truth_of_session(path: Path, session: str) -> np.ndarray:
+    """Return the true positions (T, K, 3) of a generated session's frames, in their order."""
+    table = pd.read_csv(path, header=[0, 1, 2], index_col=0)
+    rows = [Path(name).parent.name == session for name in table.index]
+    return table.to_numpy()[rows].reshape(sum(rows), -1, 3)
 
 
 def score(keypoints: np.ndarray, predicted: np.ndarray, covariance: np.ndarray | None, judge: slice) -> list[float]:

@@ -13,7 +13,7 @@ from scipy.stats import chi2
 from helpers.errors import raises_input
 from helpers.geometry import moved_world, random_rig, random_rotation
 from mvgeom import CameraGroup, project
-from mvgeom.smoothing import Noise, learn_noise, smooth
+from mvgeom.smoothing import Noise, covariance_from_likelihood, learn_noise, smooth
 from mvgeom.smoothing import smooth as smooth_function
 from mvgeom.smoothing.motion import FIRST_POSITION, FIRST_SPEED
 from mvgeom.smoothing.trajectories import Observations, linearize, smooth_once
@@ -222,6 +222,13 @@ def test_a_stated_covariance_is_scaled() -> None:
     np.testing.assert_allclose(noise.floor, 1.0, rtol=0.2)
     likelihood = np.where(doubtful, 0.1, 1.0)
     assert (learn_noise(points, RIG, likelihood=likelihood).scale > 1.3).all()
+
+
+def test_the_variance_that_a_likelihood_states() -> None:
+    stated = covariance_from_likelihood(np.array([1.0, 0.5, 0.25, 0.0, np.nan, 2.0]))
+    assert stated.shape == (6, 2, 2)
+    np.testing.assert_allclose(stated[:, 0, 0], [0.0, 1.0, 3.0, 99.0, 99.0, 0.0])
+    np.testing.assert_allclose(stated, stated[:, :1, :1] * np.eye(2))
 
 
 def test_outliers_are_left_out_and_jumps_are_not() -> None:

@@ -57,6 +57,8 @@ def test_existing_bytes_stay(tmp_path: Path, visible: bool, rows: int, ending: s
         table = read_labels(path)
         assert table.image_names[rows:] == (new_names(7)[view], None if view else image_name("other, one", "top", 9))
         assert not np.isfinite(table.points[rows:]).any()
+        cells = path.read_text("utf-8-sig").splitlines()[-2].split(",")[1:]  # Lightning Pose reads no empty `visible`
+        assert cells == (["", "", "0"] if visible else ["", ""]) * 2
         assert (b"\r\n" in path.read_bytes()) == (ending == "\r\n")
     found = read_frame_rows(load_config(config))
     assert found.frames() == [*(("mouse", frame) for frame in range(rows)), ("mouse", 7), ("other, one", 9)]

@@ -254,6 +254,18 @@ def test_nothing_is_left_of_an_attempt_that_fails(tmp_path: Path, monkeypatch: p
     assert not list((project / "labeled-data").iterdir())
 
 
+def test_a_table_of_calibrations_that_does_not_know_the_session_is_said_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    project = make_project(tmp_path)
+    (project / "calibrations.csv").write_text("image,file\n")
+    before = {path: path.read_bytes() for path in project.glob("*.*")}
+    with raises_input("missing-row"):
+        run(project, 3)
+    assert {path: path.read_bytes() for path in project.glob("*.*")} == before
+    assert not list((project / "labeled-data").iterdir())
+
+
 def test_a_video_that_ends_early(tmp_path: Path) -> None:
     project = make_project(tmp_path)
     broken = write_video(tmp_path / "raw" / "mouse_left.avi", make_images(1), codec="MJPG")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mvgeom.errors import InputError
-from mvtrain.cli.options import make_console, split_names
+from mvtrain.cli.options import make_console, print_start, split_names
 from mvtrain.cli.path_roles import check_options, check_sources
 
 
@@ -34,6 +34,8 @@ def smooth(
 ) -> None:
     """Smooth predicted recordings over time, of one network or of several together, with standard deviations."""
     check_options(calibration=calibration)
+    for source in sources:
+        print_start(source)
 
     from mvtrain.predict.smooth_predictions import SmoothOptions, smooth_predictions
 

@@ -136,9 +136,10 @@ def _smooth(networks: Sequence[PredictionFiles], folder: Path, options: SmoothOp
     outliers = int((found.inlier <= 0.5).sum())
     deviation = np.sqrt(np.trace(found.covariance[solved], axis1=-2, axis2=-1))
     typical = f"{np.median(deviation):.3g}" if solved.any() else "none"
+    count = "1 network" if len(sessions) == 1 else f"{len(sessions)} networks"
     return (
-        f"{len(sessions)} networks, {len(points)} frames, {solved.sum()} of {solved.size} points, {outliers} outliers; "
-        f"standard deviation in the calibration's unit: median {typical}"
+        f"{count}, {len(points)} frames, {solved.sum()} of {solved.size} points, {outliers} outliers; standard "
+        f"deviation in the calibration's unit: median {typical}"
     )
 
 

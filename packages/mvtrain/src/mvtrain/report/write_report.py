@@ -112,6 +112,9 @@ def _write_worst(path: Path, recordings: Recordings, project: Project, console: 
     names = [next(filter(None, by_view)) for by_view in project.image_names]
     numbers = [frame_number(PurePosixPath(name).stem) for name in names]
     count = write_worst_frames(path, recordings.doubts, set(zip(project.sessions, numbers, strict=True)))
+    if not count:
+        print_line(console, f"wrote {path}: empty, for all frames of the videos are in the project or close to one")
+        return
     print_line(
         console,
         f"wrote {path}: {count} frames of the videos that need a hand most. Add them to the project with: "
