@@ -283,7 +283,9 @@ def compare_run(run: Path) -> Table:
     table = Table("", "mean", "median", "95 %", "90 % intervals per axis", title=f"{run}: 3D error, world units")
     for files in find_predictions(run):
         cameras, session = load_prediction_cameras(files, None), load_predictions(files)
-        assert cameras is not None and session.in_3d is not None and files.calibration is not None
+        assert cameras is not None
+        assert session.in_3d is not None
+        assert files.calibration is not None
         truth = read_truth_of_session(files.calibration.parents[1] / "points_3d.csv", session.name)
         points, _, covariance = combine_networks([session])
         found = smooth(points, cameras, covariance=covariance)
