@@ -11,6 +11,7 @@ from mvgeom.tables.cells import find_delimiter, find_number_format, has_decimal_
 from mvgeom.tables.keypoint_tables import KeypointTable
 from mvgeom.tables.points_3d import COORDS_3D, write_points_3d
 from mvgeom.tables.readers import READERS, KeypointReader, find_keypoints, read_keypoints
+from mvgeom.tables.readers.hdf5 import read_pandas_table
 from mvgeom.tables.view_points import COORDS_VIEW, write_view_points
 from mvgeom.tables.view_stack import ViewStack, stack_views
 
@@ -28,6 +29,7 @@ __all__ = [
     "has_decimal_commas",
     "read_keypoints",
     "read_labeled_boxes",
+    "read_pandas_table",
     "read_video_boxes",
     "stack_views",
     "to_decimal_point",

@@ -5,17 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import math
-import pickle
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
-from mvgeom.tables import find_delimiter, has_decimal_commas, to_decimal_point
+from mvgeom.tables import find_delimiter, has_decimal_commas, read_pandas_table, to_decimal_point
 from mvtrain.exchange.deeplabcut_animals import AnimalTable, LabeledRows, choose_animal
 from mvtrain.runtime.optional_imports import need
 
@@ -23,11 +21,6 @@ _LEVELS = ("scorer", "individuals", "bodyparts", "coords")
 _NETWORK = re.compile(r"(?<!_3d)(?:DLC_|DeepCut_|_superanimal_)")
 """Beginning of a network's name behind that of the video, but for 3D keypoints."""
 _MISSING = ("", "nan", "na")
-_H5_ERRORS = (
-    *(OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError),
-    *(EOFError, ImportError, pickle.UnpicklingError),
-)
-"""Errors of pandas over an h5 file that it cannot read, beside PyTables' own; tables can hold pickled objects."""
 
 
 def read_table(path: Path, individual: str | None) -> LabeledRows:
@@ -158,21 +151,9 @@ def _number(cell: str, path: Path, image: Sequence[str]) -> float:
 
 
 def _read_h5(path: Path) -> AnimalTable:
-    tables = need("tables", f"reading {path.name}")
-    try:
-        table = pd.read_hdf(path)
-    except (tables.HDF5ExtError, *_H5_ERRORS) as error:
-        reason = (str(error).strip() or repr(error)).splitlines()[-1]
-        raise InputError(
-            f"{path}: not an h5 file of DeepLabCut, or damaged: {reason}", code="damaged-file", path=path
-        ) from error
-    names = [str(name) for name in table.columns.names] if isinstance(table, pd.DataFrame) else []
-    if "bodyparts" not in names or "coords" not in names:
-        raise InputError(
-            f"{path}: not a table of DeepLabCut: the columns must have the levels bodyparts and coords",
-            code="bad-header",
-            path=path,
-        )
+    need("tables", f"reading {path.name}")
+    table = read_pandas_table(path)
+    names = [str(name) for name in table.columns.names]
     animal, bodypart, coord = (
         names.index("individuals") if "individuals" in names else None,
         names.index("bodyparts"),

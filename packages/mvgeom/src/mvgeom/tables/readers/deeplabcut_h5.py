@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from mvgeom.errors import InputError
 from mvgeom.tables.keypoint_tables import KeypointTable
 from mvgeom.tables.readers.columns import Column, table_from_columns
-from mvgeom.tables.readers.hdf5 import H5_ERRORS, import_optional, is_hdf5
+from mvgeom.tables.readers.hdf5 import is_hdf5, read_pandas_table
 
 __all__ = ["DESCRIPTION", "NAME", "load", "matches"]
 
@@ -29,25 +28,8 @@ def load(path: Path, individual: str | None = None) -> KeypointTable:
     Raises:
         InputError: As in `mvgeom.tables.read_keypoints`.
     """
-    tables = import_optional("tables", path)
-    import pandas as pd
-
-    try:
-        # Tables can hold pickled objects, whose errors are those of pickle and of imports.
-        table = pd.read_hdf(path)
-    except (tables.HDF5ExtError, *H5_ERRORS, EOFError, ImportError, pickle.UnpicklingError) as error:
-        reason = (str(error).strip() or repr(error)).splitlines()[-1]
-        raise InputError(
-            f"{path}: not an HDF5 table of DeepLabCut or SLEAP, or damaged: {reason}", code="damaged-file", path=path
-        ) from error
-    names = [str(name) for name in table.columns.names] if isinstance(table, pd.DataFrame) else []
-    if "bodyparts" not in names or "coords" not in names:
-        raise InputError(
-            f"{path}: the columns must have the levels bodyparts and coords, found {', '.join(names) or 'none'}",
-            code="bad-header",
-            path=path,
-        )
-    assert isinstance(table, pd.DataFrame)
+    table = read_pandas_table(path)
+    names = [str(name) for name in table.columns.names]
     animal = names.index("individuals") if "individuals" in names else None
     keypoint, coord = names.index("bodyparts"), names.index("coords")
     columns = [
