@@ -69,7 +69,7 @@ TABLES: dict[str, tuple[str, str, Read]] = {
     ),
     "labels": ("mvtrain.project.label_tables", LABELS + ROWS, lambda path: read_labels(path).points),
     "calibrations": (
-        "mvtrain.project.calibrations",
+        "mvtrain.project.calibration_table",
         ",note,file\nlabeled-data/s/img1.png,x,a.toml\n",
         read_calibrations,
     ),
@@ -102,12 +102,14 @@ TABLES: dict[str, tuple[str, str, Read]] = {
 }
 """Module, table and reader by content."""
 
-EDITORS = {"mvtrain.label.new_tables", "mvtrain.label.table_text", "mvtrain.project.frame_rows"}
-"""Modules that read a label table in order to write into it; the last tests try them."""
+EDITORS = {
+    *("mvtrain.label.new_tables", "mvtrain.label.table_text", "mvtrain.project.frame_rows"),
+    "mvtrain.exchange.appended_rows",
+}
+"""Modules that read a label table in order to write into it; the last tests and those of `import --into` try them."""
 
 OWN = {
-    "mvtrain.evaluation.evaluation": "predictions in a run folder",
-    "mvtrain.exchange.into_project": "tables of an import, and those of a project after a check for commas",
+    "mvtrain.project.kept_splits": "split and predictions in a run folder",
     "mvtrain.predict.overlay": "predictions that the same command wrote",
     "mvtrain.report.learning_curves": "log of a run",
     "mvtrain.training.metrics_log": "log of a run",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import re
 import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -20,8 +22,8 @@ from helpers.tiny import generate_tiny_project
 from mvgeom import CameraGroup
 from mvtrain.config import load_config
 from mvtrain.exchange.run_import import ImportOptions, import_project
-from mvtrain.project import frame_rows
-from mvtrain.project.project import Project
+from mvtrain.project import row_journal
+from mvtrain.project.project import Project, read_project
 
 NUM_FRAMES = 6
 
@@ -43,6 +45,17 @@ def source(folder: Path, original: Project, rows: list[int], name: str = "deepla
         if not list(labeled.glob("*.png")):
             shutil.rmtree(labeled)
     return folder
+
+
+def crop_source(folder: Path, original: Project, rows: list[int], corner: int = 2) -> Path:
+    """The same, cropped by the program that has labeled them."""
+    path = source(folder, original, rows)
+    document = yaml.safe_load((path / "config.yaml").read_text())
+    names = {folder.name for folder in (path / "labeled-data").iterdir()}
+    crop = f"{corner}, {corner + 48}, {corner}, {corner + 48}"
+    document["video_sets"] = {f"C:\\elsewhere\\{name}.mp4": {"crop": crop} for name in names}
+    (path / "config.yaml").write_text(yaml.safe_dump(document))
+    return path
 
 
 def add(path: Path, *, out: Path | None = None, into: Path | None = None, name: str = "deeplabcut", **more: Any) -> str:
@@ -178,14 +191,126 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(original: Project, tmp
     assert content(tmp_path / "project") == before
 
 
-def test_tables_of_spreadsheets_are_refused(original: Project, tmp_path: Path) -> None:
-    add(source(tmp_path / "a", original, [0]), out=tmp_path / "project", calibration=calibrations(original))
-    for table in (tmp_path / "project").glob("CollectedData_*.csv"):
-        table.write_text(table.read_text().replace(",", ";"))
-    before = content(tmp_path / "project")
-    with raises_input("bad-value"):
-        add(source(tmp_path / "b", original, [1]), into=tmp_path / "project", calibration=calibrations(original))
-    assert content(tmp_path / "project") == before
+DIALECTS = [(";", "."), (";", ","), ("\t", ",")]
+
+
+def rewrite(path: Path, delimiter: str, decimal: str) -> None:
+    """Save a table as a spreadsheet does."""
+    rows = list(csv.reader(io.StringIO(path.read_text())))
+    number = re.compile(r"^(-?\d+)\.(\d+)$")
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=delimiter, lineterminator="\r\n")
+    writer.writerows([[number.sub(rf"\1{decimal}\2", cell) for cell in row] for row in rows])
+    path.write_bytes(("\ufeff" + text.getvalue()).encode())
+
+
+@pytest.mark.parametrize(("delimiter", "decimal"), DIALECTS)
+@pytest.mark.parametrize("cropped", [False, True])
+def test_tables_of_spreadsheets_get_rows_in_their_own_dialect(
+    original: Project, tmp_path: Path, delimiter: str, decimal: str, cropped: bool
+) -> None:
+    given = {"calibration": calibrations(original)}
+    make = crop_source if cropped else source
+    add(make(tmp_path / "all", original, [0, 1]), out=tmp_path / "once", **given)
+    project = tmp_path / "project"
+    add(make(tmp_path / "a", original, [0]), out=project, **given)
+    tables = [*project.glob("CollectedData_*.csv"), *project.glob("bboxes_*.csv")]
+    assert len(tables) == (4 if cropped else 2)
+    for table in tables:
+        rewrite(table, delimiter, decimal)
+    before = {table: table.read_bytes() for table in tables}
+    add(make(tmp_path / "b", original, [1]), into=project, **given)
+    for table in tables:
+        content = table.read_bytes()
+        assert content.startswith(before[table])
+        added = content.removeprefix(before[table]).decode()
+        assert added.endswith("\r\n")
+        assert added.count(delimiter) == before[table].decode().splitlines()[0].count(delimiter)
+        assert decimal == "." or "." not in added.replace(".png", "")
+    joined, whole = read(project), read(tmp_path / "once")
+    np.testing.assert_array_equal(joined.points, whole.points)
+    if cropped:
+        np.testing.assert_array_equal(joined.boxes, whole.boxes)
+
+
+def as_table(project: Path, original: Project, rows: list[int], delimiter: str = ",", **files: str) -> Path:
+    """Replace the calibrations by a table that names one for every image."""
+    table = project / "calibrations.csv"
+    lines = [delimiter.join(("image", "note", "file"))]
+    for row in rows:
+        session, name = original.sessions[row], Path(original.image_names[row][0] or "").name
+        lines.append(delimiter.join((f"labeled-data/{session}/{name}", "a note", files[session])))
+    table.write_text("\n".join(lines) + "\n")
+    return table
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_a_table_of_calibrations_gets_rows_for_known_and_new_sessions(
+    original: Project, tmp_path: Path, delimiter: str
+) -> None:
+    given = {"calibration": calibrations(original)}
+    project, rows = tmp_path / "project", sorted(range(NUM_FRAMES), key=lambda row: original.sessions[row])
+    first = original.sessions[rows[0]]
+    add(source(tmp_path / "a", original, rows[:1]), out=project, **given)
+    (project / "rigs").mkdir()
+    (project / "calibrations" / f"{first}.toml").rename(project / "rigs" / "old.toml")
+    table = as_table(project, original, rows[:1], delimiter, **{first: "rigs/old.toml"})
+    before = table.read_bytes()
+    add(source(tmp_path / "b", original, [rows[1], rows[-1]]), into=project, **given)
+    assert table.read_bytes().startswith(before)
+    joined = read(project)
+    assert [joined.sessions[row] for row in (1, 2)] == [original.sessions[row] for row in (rows[1], rows[-1])]
+    for row, old in ((1, rows[1]), (2, rows[-1])):
+        np.testing.assert_allclose(joined.cameras[row].translation, original.cameras[old].translation)  # type: ignore[union-attr]
+    added = [line.split(delimiter)[-1] for line in table.read_text().splitlines()[2:]]
+    assert added == ["rigs/old.toml", f"calibrations/{original.sessions[rows[-1]]}.toml"]
+
+
+def test_a_session_with_several_calibrations_gets_the_one_that_the_source_has(
+    original: Project, tmp_path: Path
+) -> None:
+    """A camera was moved within the session: its images name two files."""
+    given = {"calibration": calibrations(original)}
+    rows = [row for row in range(NUM_FRAMES) if original.sessions[row] == original.sessions[0]]
+    project, session = tmp_path / "project", original.sessions[0]
+    add(source(tmp_path / "a", original, rows[:2]), out=project, **given)
+    own = project / "calibrations" / f"{session}.toml"
+    cameras = CameraGroup.load(own)
+    cameras.replace(translation=np.asarray(cameras.translation) + 1).save(project / "moved.toml")
+    own.rename(project / "before.toml")
+    table = as_table(project, original, rows[:2], **{session: "before.toml"})
+    table.write_text("moved.toml".join(table.read_text().rsplit("before.toml", 1)))
+    add(source(tmp_path / "b", original, rows[2:3]), into=project, **given)
+    assert [line.rsplit(",", 1)[1] for line in table.read_text().splitlines()[1:]] == [
+        "before.toml",
+        "moved.toml",
+        "before.toml",
+    ]
+    other = tmp_path / "other"
+    other.mkdir()
+    cameras.replace(translation=np.asarray(cameras.translation) + 2).save(other / f"{session}.toml")
+    before = content(project)
+    with raises_input("cameras-differ", session=session):
+        add(source(tmp_path / "c", original, [*rows[:3], NUM_FRAMES - 1]), into=project, calibration=other)
+    assert content(project) == before
+
+
+def test_a_new_session_without_calibration_joins_a_table_without_a_file(original: Project, tmp_path: Path) -> None:
+    rows = sorted(range(NUM_FRAMES), key=lambda row: original.sessions[row])
+    first, project = original.sessions[rows[0]], tmp_path / "project"
+    add(source(tmp_path / "a", original, rows[:2]), out=project, calibration=calibrations(original))
+    cameras = CameraGroup.load(project / "calibrations" / f"{first}.toml")
+    cameras.save(project / "two.toml")
+    table = as_table(project, original, rows[:2], **{first: f"calibrations/{first}.toml"})
+    add(source(tmp_path / "b", original, rows[-1:]), into=copied(project, tmp_path / "single"))
+    assert all(cameras is not None for cameras in read(tmp_path / "single").cameras)  # one file is that of all
+    table.write_text("two.toml".join(table.read_text().rsplit(f"calibrations/{first}.toml", 1)))
+    add(source(tmp_path / "c", original, rows[-1:]), into=project)
+    assert [cameras is None for cameras in read(project).cameras] == [False, False, True]
+
+
+def copied(source: Path, target: Path) -> Path:
+    return Path(shutil.copytree(source, target))
 
 
 def test_a_view_can_be_absent(original: Project, tmp_path: Path) -> None:
@@ -233,24 +358,15 @@ def test_cameras_must_be_those_of_the_project(original: Project, tmp_path: Path)
 
 
 def test_crops_bring_their_boxes_and_whole_images_get_them(original: Project, tmp_path: Path) -> None:
-    def cropped(folder: Path, rows: list[int], corner: int) -> Path:
-        path = source(folder, original, rows)
-        document = yaml.safe_load((path / "config.yaml").read_text())
-        names = {folder.name for folder in (path / "labeled-data").iterdir()}
-        crop = f"{corner}, {corner + 48}, {corner}, {corner + 48}"
-        document["video_sets"] = {f"C:\\elsewhere\\{name}.mp4": {"crop": crop} for name in names}
-        (path / "config.yaml").write_text(yaml.safe_dump(document))
-        return path
-
-    add(cropped(tmp_path / "a", [0, 1], 2), out=tmp_path / "project")
-    add(cropped(tmp_path / "b", [2], 3), into=tmp_path / "project")
+    add(crop_source(tmp_path / "a", original, [0, 1]), out=tmp_path / "project")
+    add(crop_source(tmp_path / "b", original, [2], 3), into=tmp_path / "project")
     add(source(tmp_path / "c", original, [3]), into=tmp_path / "project")
     boxes = read(tmp_path / "project").boxes
     assert boxes is not None
     assert boxes[:, 0].tolist() == [[2, 2, 48, 48], [2, 2, 48, 48], [3, 3, 48, 48], [0, 0, 48, 48]]
     add(source(tmp_path / "d", original, [0]), out=tmp_path / "whole")
     with raises_input("bad-value"):
-        add(cropped(tmp_path / "e", [1], 2), into=tmp_path / "whole")
+        add(crop_source(tmp_path / "e", original, [1]), into=tmp_path / "whole")
 
 
 @pytest.mark.parametrize("step", range(7))
@@ -279,11 +395,13 @@ def test_a_kill_leaves_the_project_as_it_was_or_complete(
         return call
 
     for name in ("write_text", "replace_file", "_move"):
-        monkeypatch.setattr(frame_rows, name, counted(getattr(frame_rows, name)))
+        monkeypatch.setattr(row_journal, name, counted(getattr(row_journal, name)))
     with pytest.raises(KilledError) if step < 6 else nullcontext():
         add(source(tmp_path / "b", original, rows[-1:]), into=project, **given)
     monkeypatch.undo()
-    frame_rows.read_frame_rows(load_config(project / "config.yaml"))
+    read_project(load_config(project / "config.yaml"), need_labels=False)
+    if step:
+        assert not list(project.glob(".import-*"))
     for leftover in project.glob(".import-*"):
         shutil.rmtree(leftover)
     assert as_sets(project) == (before if step == 0 else as_sets(tmp_path / "once"))

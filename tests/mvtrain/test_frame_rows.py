@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from rich.console import Console
 
 from helpers.errors import raises_input
-from mvtrain.config import load_config
+from mvgeom.errors import InputError
+from mvtrain.check.run_check import check
+from mvtrain.config import Config, load_config
 from mvtrain.config.schema import DataConfig
-from mvtrain.project import frame_rows
+from mvtrain.label.store import open_store
+from mvtrain.project import row_journal
 from mvtrain.project.calibrations import find_calibrations
-from mvtrain.project.frame_rows import JOURNAL, append_frames, project_root, read_frame_rows
+from mvtrain.project.frame_rows import append_frames, project_root, read_frame_rows
 from mvtrain.project.label_tables import read_labels
+from mvtrain.project.project import read_project
+from mvtrain.project.row_journal import JOURNAL, adding_frames
 from mvtrain.project.writer import image_name, write_labels
 
 VIEWS = ("top", "side")
@@ -91,10 +102,10 @@ def test_the_table_of_calibrations_gets_rows_too(tmp_path: Path, style: str) -> 
     assert {path: path.read_bytes() for path in (tmp_path / "p").iterdir()} == before
 
 
-def test_an_interrupted_append_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = write_project(tmp_path / "p", 2, visible=True)
+def interrupt(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Append a frame, and die before the second table has it."""
     rows = read_frame_rows(load_config(config))
-    replace_file, calls = frame_rows.replace_file, []
+    replace_file, calls = row_journal.replace_file, []
 
     def dies_at_the_second(path: Path, write: object) -> None:
         calls.append(path)
@@ -102,13 +113,109 @@ def test_an_interrupted_append_is_completed(tmp_path: Path, monkeypatch: pytest.
             raise KeyboardInterrupt
         replace_file(path, write)
 
-    monkeypatch.setattr(frame_rows, "replace_file", dies_at_the_second)
-    with pytest.raises(KeyboardInterrupt):
-        append_frames(rows, [new_names(5)])
+    with monkeypatch.context() as patch:
+        patch.setattr(row_journal, "replace_file", dies_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            append_frames(rows, [new_names(5)])
     assert len({len(read_labels(table.path)) for table in rows.tables}) == 2
-    monkeypatch.setattr(frame_rows, "replace_file", replace_file)
+
+
+def make_images(root: Path) -> None:
+    for frame in (0, 1, 5):
+        for name in new_names(frame):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(root / name), np.full((32, 32, 3), 90, np.uint8))
+
+
+def open_for_labeling(config: Config) -> None:
+    with open_store(config) as store:
+        assert len(store) == 3
+
+
+def reload_while_labeling(config: Config, interrupted: Callable[[], None]) -> None:
+    with open_store(config) as store:
+        interrupted()
+        store.reload()
+        assert len(store) == 3
+
+
+OPENERS: dict[str, Callable[[Config], object]] = {
+    "frames, import --into": read_frame_rows,
+    "fit, check, evaluate, crop": read_project,
+    "check": lambda config: check(config, Path(config.data.data_dir or "") / "check", Console(file=io.StringIO())),
+    "label": open_for_labeling,
+}
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+def test_an_interrupted_append_is_completed_by_whoever_opens_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opener: str
+) -> None:
+    config = write_project(tmp_path / "p", 2, visible=True)
+    make_images(tmp_path / "p")
+    interrupt(config, monkeypatch)
+    with suppress(InputError):  # three frames are too few for some of what `check` does afterwards
+        OPENERS[opener](load_config(config))
+    assert not (tmp_path / "p" / JOURNAL).exists()
+    assert {len(read_labels(tmp_path / "p" / f"CollectedData_{view}.csv")) for view in VIEWS} == {3}
     assert read_frame_rows(load_config(config)).frames() == [("mouse", 0), ("mouse", 1), ("mouse", 5)]
-    assert len(read_frame_rows(load_config(config))) == 3
+
+
+def test_reloading_the_tables_while_labeling_completes_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = write_project(tmp_path / "p", 2, visible=True)
+    make_images(tmp_path / "p")
+    reload_while_labeling(load_config(config), lambda: interrupt(config, monkeypatch))
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+def test_a_read_only_project_names_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opener: str
+) -> None:
+    config = write_project(tmp_path / "p", 2, visible=True)
+    make_images(tmp_path / "p")
+    interrupt(config, monkeypatch)
+    before = {path: path.read_bytes() for path in (tmp_path / "p").glob("*.csv")}
+
+    def read_only(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("mvtrain.runtime.locks.FileLock.acquire", read_only)
+    # Labeling needs the folder in any case; all others say what is missing.
+    facts = {} if opener == "label" else {"journal": tmp_path / "p" / JOURNAL}
+    with raises_input("unwritable-file", **facts):
+        OPENERS[opener](load_config(config))
+    assert {path: path.read_bytes() for path in (tmp_path / "p").glob("*.csv")} == before
+    monkeypatch.undo()
+    with adding_frames(tmp_path / "p"):  # completed here; nobody else waits for it now
+        pass
+    assert not (tmp_path / "p" / JOURNAL).exists()
+
+
+def test_a_project_to_which_another_process_adds_frames_now_is_not_read(tmp_path: Path) -> None:
+    config = write_project(tmp_path / "p", 2, visible=True)
+    with adding_frames(tmp_path / "p"):
+        (tmp_path / "p" / JOURNAL).write_text("[]")
+        with raises_input("busy-folder"):
+            read_project(load_config(config))
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        "no json",
+        "{}x",
+        '["a"]',
+        '[{"file": "../CollectedData_top.csv", "bytes": 0, "rows": "a"}]',
+        '[{"move": "a.png", "file": "/etc/a.png"}]',
+        '[{"move": "a.png", "file": "..\\\\b.png"}]',
+        '[{"file": "CollectedData_top.csv", "bytes": "0", "rows": "a"}]',
+    ],
+)
+def test_a_journal_that_is_none_moves_nothing(tmp_path: Path, entries: str) -> None:
+    config = write_project(tmp_path / "p", 2, visible=True)
+    (tmp_path / "p" / JOURNAL).write_text(entries)
+    with raises_input("damaged-file", path=tmp_path / "p" / JOURNAL):
+        read_frame_rows(load_config(config))
 
 
 def test_a_table_that_was_changed_meanwhile_is_not_touched(tmp_path: Path) -> None:

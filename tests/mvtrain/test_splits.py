@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ from hypothesis import strategies as st
 
 from helpers.errors import raises_input
 from mvgeom.errors import InputError
-from mvtrain.config import Config, DataConfig, TrainingConfig
+from mvtrain.config import Config, DataConfig, ModelConfig, TrainingConfig
+from mvtrain.project.kept_splits import SPLIT_NAMES, write_split
 from mvtrain.project.project import Project
-from mvtrain.project.splits import SPLIT_NAMES, Split, split_frames
+from mvtrain.project.splits import Split, split_frames
 
 SESSIONS = st.lists(st.integers(1, 30), min_size=1, max_size=8).map(
     lambda sizes: tuple(f"s{i}" for i, size in enumerate(sizes) for _ in range(size))
@@ -22,10 +25,10 @@ SESSIONS = st.lists(st.integers(1, 30), min_size=1, max_size=8).map(
 FRACTIONS = st.sampled_from([(0.8, 0.1), (0.95, 0.05), (0.5, 0.25), (0.7, 0.3), (1.0, 0.0), (0.6, 0.0), (1 / 3, 1 / 3)])
 
 
-def project_of(sessions: tuple[str, ...], visible: int = 2) -> Project:
+def project_of(sessions: tuple[str, ...], visible: int = 2, root: Path = Path("/nowhere")) -> Project:
     num_frames = len(sessions)
     return Project(
-        root=Path("/nowhere"),
+        root=root,
         view_names=("a",),
         keypoint_names=("k",),
         image_names=tuple((f"{session}_a/{i}.png",) for i, session in enumerate(sessions)),
@@ -178,3 +181,147 @@ def test_splits_that_would_be_empty(
 def test_training_frames_without_labels() -> None:
     with raises_input("no-labels", key="training.train_prob"):
         split_frames(project_of(("s",) * 100, visible=1), Config())
+
+
+def write_run(folder: Path, project: Project, config: Config, *, ended: bool = True, old: bool = False) -> Path:
+    """Files of a run that tell its split: as now, or as runs wrote it before; return its checkpoint."""
+    run = folder / f"run{len(list(folder.glob('run*')))}"
+    (run / "checkpoints" / "best").mkdir(parents=True)
+    (run / "run.yaml").write_text("[]")
+    (run / "config.yaml").write_text(f"data: {{data_dir: {project.root}}}\n")
+    names = split_frames(project, config).names()
+    if not old:
+        write_split(run, project, names)
+    if ended:
+        rows = [f"{images[0]},1,1,1,{name}\n" for images, name in zip(project.image_names, names, strict=True)]
+        head = "scorer,m,m,m,m\nbodyparts,k,k,k,set\ncoords,x,y,likelihood,\n"
+        (run / "predictions_a.csv").write_text(head + "".join(rows))
+    return run / "checkpoints" / "best"
+
+
+def after(checkpoint: Path, config: Config) -> Config:
+    return replace(config, model=ModelConfig(checkpoint=checkpoint))
+
+
+KINDS = st.sampled_from(["random", "block", "session"])
+
+
+@given(
+    sessions=SESSIONS,
+    more=SESSIONS,
+    kind=KINDS,
+    kinds=KINDS,
+    fractions=FRACTIONS,
+    others=FRACTIONS,
+    seeds=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    old=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_run_that_goes_on_tests_and_trains_on_what_the_first_one_did(
+    sessions: tuple[str, ...],
+    more: tuple[str, ...],
+    kind: Any,
+    kinds: Any,
+    fractions: tuple[float, float],
+    others: tuple[float, float],
+    seeds: tuple[int, int],
+    old: bool,
+) -> None:
+    """Whatever is added, and even with another seed, kind and other fractions; or else a warning says so."""
+
+    def config(kind: Any, fractions: tuple[float, float], seed: int) -> Config:
+        training = TrainingConfig(train_prob=fractions[0], val_prob=fractions[1], rng_seed_data_pt=seed)
+        return Config(data=DataConfig(split=kind), training=training)
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "project"
+        root.mkdir()
+        first, second = config(kind, fractions, seeds[0]), config(kinds, others, seeds[1])
+        before, now = project_of(sessions, root=root), project_of((*sessions, *more), root=root)
+        if attempt(sessions, kind, train_prob=fractions[0], val_prob=fractions[1]) is None:
+            return
+        if attempt((*sessions, *more), kinds, train_prob=others[0], val_prob=others[1]) is None:
+            return
+        checkpoint = write_run(Path(folder), before, first, old=old)
+        names = split_frames(before, first).names()
+        result = split_frames(now, after(checkpoint, second))
+        assert sorted(np.concatenate(assign_splits(result))) == list(range(len(now)))
+        if result.warnings:
+            assert result.kept_from is None
+            wanted = {"validation": others[1] > 0, "test": sum(others) < 1 - 1e-6}
+            assert any(wanted.get(name, True) and not (names == name).any() for name in SPLIT_NAMES[:3])
+            return
+        assert result.names()[: len(sessions)].tolist() == names.tolist()
+        assert result.kept_from == checkpoint.parent.parent
+        # And a third run keeps what the second had.
+        third = write_run(Path(folder), now, after(checkpoint, second))
+        again = split_frames(project_of((*sessions, *more, *more), root=root), after(third, first))
+        if not again.warnings:
+            assert again.names()[: len(now)].tolist() == result.names().tolist()
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("kind", ["random", "block", "session"])
+def test_the_same_project_has_the_same_split_as_without_the_first_run(tmp_path: Path, kind: Any, old: bool) -> None:
+    sessions = tuple(f"s{i % 4}" for i in range(60))
+    training = TrainingConfig(train_prob=0.6, val_prob=0.2, train_frames=0.5)
+    config = Config(data=DataConfig(split=kind), training=training)
+    project = project_of(sessions, root=tmp_path)
+    checkpoint = write_run(tmp_path, project, config, old=old)
+    alone, result = split_frames(project, config), split_frames(project, after(checkpoint, config))
+    for part, same in zip(assign_splits(alone), assign_splits(result), strict=True):
+        np.testing.assert_array_equal(part, same)
+
+
+def test_new_frames_fill_the_splits_that_lack_most(tmp_path: Path) -> None:
+    config = Config(training=TrainingConfig(train_prob=0.8, val_prob=0.1))
+    checkpoint = write_run(tmp_path, project_of(("s",) * 20, root=tmp_path), config)
+    result = split_frames(project_of(("s",) * 100, root=tmp_path), after(checkpoint, config))
+    assert [len(part) for part in assign_splits(result)] == [80, 10, 10, 0]
+
+
+def test_neighbors_of_test_frames_in_time_are_not_trained_on(tmp_path: Path) -> None:
+    """By blocks, frames that are added between others belong to the block of their neighbors."""
+    config = Config(data=DataConfig(split="block"), training=TrainingConfig(train_prob=0.6, val_prob=0.2))
+    numbers = [*range(0, 100, 10), *range(5, 100, 10)]
+    names = tuple((f"s_a/img{number}.png",) for number in numbers)
+    before = replace(project_of(("s",) * 10, root=tmp_path), image_names=names[:10])
+    now = replace(project_of(("s",) * 20, root=tmp_path), image_names=names)
+    result = split_frames(now, after(write_run(tmp_path, before, config), config)).names()
+    in_time = [SPLIT_NAMES.index(name) for name in result[np.argsort(numbers)]]
+    assert in_time == sorted(in_time)
+
+
+def test_a_run_of_another_project_changes_nothing(tmp_path: Path) -> None:
+    config = Config(training=TrainingConfig(train_prob=0.6, val_prob=0.2))
+    other = tmp_path / "other"
+    other.mkdir()
+    project = project_of(("s",) * 30, root=tmp_path)
+    seeded = replace(config, training=replace(config.training, rng_seed_data_pt=5))
+    checkpoint = write_run(tmp_path, project_of(("s",) * 30, root=other), seeded)
+    expected = split_frames(project, config).names().tolist()
+    assert split_frames(project, after(checkpoint, config)).names().tolist() == expected
+    other.rmdir()  # the project was moved: its frames are known by their names
+    kept = split_frames(project, after(checkpoint, config))
+    assert kept.names().tolist() == split_frames(project, seeded).names().tolist() != expected
+
+
+def test_split_from_keeps_the_test_frames_of_a_run_for_one_that_starts_anew(tmp_path: Path) -> None:
+    config = Config(training=TrainingConfig(train_prob=0.6, val_prob=0.2))
+    project, more = project_of(("s",) * 30, root=tmp_path), project_of(("s",) * 50, root=tmp_path)
+    run = write_run(tmp_path, project, config).parent.parent
+    from_run = replace(config, data=DataConfig(split_from=run))
+    names = split_frames(more, from_run).names()
+    assert names[:30].tolist() == split_frames(project, config).names().tolist()
+    with raises_input("not-a-run"):
+        split_frames(project, replace(config, data=DataConfig(split_from=tmp_path / "nothing")))
+    (run / "split.csv").unlink()
+    (run / "predictions_a.csv").unlink()
+    with raises_input("missing-file", key="data.split_from"):
+        split_frames(project, from_run)
+    (run / "split.csv").write_text("image,set\nlabeled-data/s/1.png,exam\n")
+    with raises_input("damaged-file", value="exam"):
+        split_frames(project, from_run)
+    (run / "split.csv").write_text("image,set\nlabeled-data/t/1.png,test\n")
+    with raises_input("frames-differ", key="data.split_from"):
+        split_frames(project, from_run)

@@ -22,9 +22,9 @@ from mvtrain.check.label_checks import pluralize
 from mvtrain.check.results import Results, percentile
 from mvtrain.check.suspicious_places import count_placed_occluded
 from mvtrain.config import Config
+from mvtrain.project.kept_splits import SPLIT_NAMES
 from mvtrain.project.label_tables import VISIBLE
 from mvtrain.project.project import Project, full_to_model
-from mvtrain.project.splits import SPLIT_NAMES
 
 NUM_WORST = 10
 """Number of labels in the table of the largest errors."""

@@ -80,6 +80,7 @@ def _inspect(config: Config, project: Project, split: Split, scan: ImageScan) ->
     near_duplicates = find_near_duplicates(scan.thumbnails, scan.readable, project.sessions, split)
     findings = [
         *_reader_findings(project, config),
+        *(warning("project", (), text) for text in split.warnings),
         *image_findings(project, scan),
         *copy_findings(project, split, scan),
         *label_findings(project, split, counts, rows),

@@ -23,6 +23,7 @@ from mvtrain.config.training_section import TrainingConfig
 
 PATH_KEYS = (
     *("data.data_dir", "data.video_dir", "model.backbone_weights", "model.checkpoint"),
+    "data.split_from",
     *("model.plugins", "eval.test_videos_directory"),
 )
 """Keys whose values are made absolute: relative to the file's folder, or to the current one for an override."""

@@ -71,6 +71,8 @@ class DataConfig:
     """Parameters of a project to generate in data_dir when that folder does not exist; the generator checks them."""
     split: Literal["random", "session", "block"] = "random"
     """Split into training, validation and test: random frames, whole sessions, or blocks of time in each session."""
+    split_from: Path | None = None
+    """Run folder whose split frames keep, absolute after loading; None: model.checkpoint's run if of this project."""
     cache_gb: float = 4.0
     """Memory for decoded images kept between epochs, in GB; 0 reads every image from disk each time."""
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mvtrain.evaluation.evaluation import Evaluation
-from mvtrain.project.splits import SPLIT_NAMES
+from mvtrain.project.kept_splits import SPLIT_NAMES
 
 ALL = "all"
 """Name for all views or all keypoints together."""

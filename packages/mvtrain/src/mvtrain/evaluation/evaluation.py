@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
-from mvgeom.errors import InputError
 from mvtrain.metrics.errors import mean_pose, occluded_points, pixel_error, reprojection_errors, subject_sizes
 from mvtrain.metrics.unlearned import describe_starving, starving_keypoints
 from mvtrain.model.inference import FramePredictions
@@ -18,10 +16,11 @@ from mvtrain.model.reconstruction import reconstruct_project
 from mvtrain.model.run_folder import Run
 from mvtrain.predict.labeled_images import check_project, predict_project
 from mvtrain.predict.predictor import Predictor
+from mvtrain.project.kept_splits import read_split
 from mvtrain.project.label_tables import VISIBLE
 from mvtrain.project.labels_3d import read_truth, triangulate_labels
 from mvtrain.project.project import Project, project_into_images, to_crop
-from mvtrain.project.splits import SPLIT_NAMES, split_frames
+from mvtrain.project.splits import split_frames
 
 _ORDER = ("test", "validation", "train", "unused")
 """Splits by their value for the error on new images, highest first."""
@@ -36,9 +35,9 @@ def is_own_project(run: Run, project: Project) -> bool:
 def assign_splits(run: Run, project: Project) -> np.ndarray:
     """Assign every frame of a project its split: train, validation, test or unused.
 
-    For the run's own project it is the split written when training ended (`predictions_<view>.csv`), since labels that
-    were added later would change a new division; frames added later are test. For a run that has not ended it is the
-    division by its config. All frames of another project are test.
+    For the run's own project it is the split that the run has written, since labels that were added later would change
+    a new division; frames added later are test. For a run that has written none it is the division by its config. All
+    frames of another project are test.
 
     Returns:
         (N,) strings.
@@ -48,33 +47,10 @@ def assign_splits(run: Run, project: Project) -> np.ndarray:
     """
     if not is_own_project(run, project):
         return np.full(len(project), "test")
-    tables = [run.folder / f"predictions_{view}.csv" for view in project.view_names]
-    if not all(path.is_file() for path in tables):
+    written = read_split(run.folder, project)
+    if written is None:
         return split_frames(project, run.config).names().astype(str)
-    written = [_read_written_splits(path) for path in tables]
-    sets = []
-    for names in project.image_names:
-        known = [table[name] for table, name in zip(written, names, strict=True) if name is not None and name in table]
-        sets.append(known[0] if known else "test")
-    return np.array(sets)
-
-
-def _read_written_splits(path: Path) -> dict[str, str]:
-    """Read the split of each image name."""
-    try:
-        table = pd.read_csv(path, header=None, skiprows=3, dtype=str)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a table of predictions: {error}", code="damaged-file", path=path) from error
-    sets = dict(zip(table.iloc[:, 0], table.iloc[:, -1], strict=True))
-    strange = next((name for name in sets.values() if name not in SPLIT_NAMES), None)
-    if strange is not None:
-        raise InputError(
-            f"{path}: in the last column found {strange!r}, expected one of {', '.join(SPLIT_NAMES)}",
-            code="damaged-file",
-            path=path,
-            value=strange,
-        )
-    return sets
+    return np.array([name or "test" for name in written])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

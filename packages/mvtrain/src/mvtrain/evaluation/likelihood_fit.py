@@ -17,7 +17,7 @@ from scipy.special import expit
 from mvgeom.errors import InputError
 from mvtrain.evaluation.evaluation import Evaluation
 from mvtrain.model.likelihood import ConfidenceMap, log_odds_terms
-from mvtrain.project.splits import SPLIT_NAMES
+from mvtrain.project.kept_splits import SPLIT_NAMES
 
 DEFAULT_SHARE = 0.1
 """Share of the subject's size within which a keypoint counts as found."""

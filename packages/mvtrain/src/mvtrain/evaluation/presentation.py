@@ -18,7 +18,7 @@ from rich.text import Text
 from mvgeom.files import replace_file
 from mvtrain.evaluation.error_tables import ALL, OCCLUDED, errors_by_view
 from mvtrain.metrics.errors import OCCLUDED_SOURCE
-from mvtrain.project.splits import SPLIT_NAMES
+from mvtrain.project.kept_splits import SPLIT_NAMES
 
 _COLORS = {"train": "tab:gray", "validation": "tab:blue", "test": "tab:orange", "unused": "tab:green"}
 _LARGEST_SHARE = 0.3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -13,22 +12,18 @@ import numpy as np
 
 from mvgeom import CameraGroup
 from mvgeom.errors import InputError
-from mvgeom.files import read_text
-from mvgeom.tables import find_delimiter, read_labeled_boxes
 from mvtrain.config import Config, load_config
 from mvtrain.exchange.alignment import AlignedFrames
+from mvtrain.exchange.appended_rows import box_rows, label_rows
 from mvtrain.exchange.foreign_labels import ForeignLabels
 from mvtrain.exchange.project_folder import ImportedProject, write_project
-from mvtrain.project.calibrations import OVERRIDE_FILE, find_calibrations, load_cameras
-from mvtrain.project.frame_rows import JOURNAL, FrameRows, append_rows, read_frame_rows
-from mvtrain.project.images import image_size
-from mvtrain.project.label_tables import OCCLUDED
-from mvtrain.runtime.locks import locked_folder
+from mvtrain.project.calibration_table import calibration_rows
+from mvtrain.project.calibrations import as_named, load_cameras, session_files
+from mvtrain.project.frame_rows import FrameRows, read_frame_rows
+from mvtrain.project.label_tables import OCCLUDED, frame_of_row
+from mvtrain.project.row_journal import IMPORT_PREFIX, IMPORT_SUFFIX, JOURNAL, adding_frames, append_rows
 
 _SHOWN = 6
-
-_PREFIX, _SUFFIX = ".import-", ".tmp"
-"""Beginning and end of the name of the folder, in the project, in which new files are written first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,21 +107,21 @@ def add_to_project(
     Raises:
         InputError: Another process adds frames (`busy-folder`); frames are there with other labels (`tables-differ`);
             labels are occluded, or images crops, and the project's tables cannot have them (`bad-value`); cameras are
-            not those of the project (`cameras-differ`); besides, the errors of `write_project` and `append_rows`.
+            not those of the project (`cameras-differ`); besides, the errors of `write_project`, `calibration_rows` and
+            `append_rows`.
     """
     root = read_frame_rows(config).root
-    busy = f"{root}: another process adds frames to this project. Wait until it has finished"
-    with locked_folder(root, root / ".frames.lock", what=str(root), busy=busy):
+    with adding_frames(root):
         project = read_frame_rows(config)
-        for leftover in root.glob(f"{_PREFIX}*{_SUFFIX}"):
+        for leftover in root.glob(f"{IMPORT_PREFIX}*{IMPORT_SUFFIX}"):
             shutil.rmtree(leftover, ignore_errors=True)
         new = _new_frames(aligned, project)
         num_there = len(aligned) - len(new)
         if not new:
             return AddedFrames(written=None, num_there=num_there, num_frames=len(project))
         chosen = _take(aligned, new)
-        _check_tables(config, chosen, labels, project)
-        temporary = Path(tempfile.mkdtemp(dir=root, prefix=_PREFIX, suffix=_SUFFIX))
+        _check_tables(chosen, labels, project)
+        temporary = Path(tempfile.mkdtemp(dir=root, prefix=IMPORT_PREFIX, suffix=IMPORT_SUFFIX))
         try:
             folder = temporary / "project"
             written = write_project(folder, chosen, labels, calibrations, copy_videos=copy_videos, progress=progress)
@@ -182,25 +177,8 @@ def _take(aligned: AlignedFrames, numbers: Sequence[int]) -> AlignedFrames:
     )
 
 
-def _check_tables(config: Config, aligned: AlignedFrames, labels: ForeignLabels, project: FrameRows) -> None:
+def _check_tables(aligned: AlignedFrames, labels: ForeignLabels, project: FrameRows) -> None:
     """Check that the project's tables can have the labels."""
-    table = project.root / (config.data.camera_params_file or OVERRIDE_FILE)
-    if table.is_file():
-        raise InputError(
-            f"{table}: names the calibration of every image, which imported images do not have. Replace the table by "
-            "calibrations/<session>.toml, or import the labels as a project of their own with --output",
-            code="bad-value",
-            path=table,
-        )
-    boxes = [project.root / name for name in config.data.bbox_file or ()]
-    for path in (*(table.path for table in project.tables), *boxes):
-        if find_delimiter(read_text(path)) != ",":
-            raise InputError(
-                f"{path}: a spreadsheet has written the table, its cells are not separated by commas. Save it with "
-                "commas and decimal points",
-                code="bad-value",
-                path=path,
-            )
     if project.tables[0].visible is None and (aligned.visibility == OCCLUDED).any():
         raise InputError(
             f"{labels.origin}: labels are occluded, and the tables of {project.root} have no column `visible`. Add it "
@@ -226,12 +204,16 @@ def _append(config: Config, project: FrameRows, folder: Path, aligned: AlignedFr
     for view, name in enumerate(project.view_names):
         table = project.tables[view]
         own = folder / f"CollectedData_{name}.csv"
-        rows[table.path] = _label_rows(own, table.path, len(aligned))
+        rows[table.path] = label_rows(own, table.path, len(aligned))
         if data.bbox_file is not None:
             boxes = root / data.bbox_file[view]
-            rows[boxes] = _box_rows(folder, name, boxes, [row[0] for row in rows[table.path] if row[0]])
+            rows[boxes] = box_rows(folder, name, boxes, [row[0] for row in rows[table.path] if row[0]])
     moves = {path: root / path.relative_to(folder) for path in sorted((folder / "labeled-data").rglob("*.png"))}
-    moves |= _calibrations(project, folder)
+    calibrations, of_sessions = _calibrations(project, folder)
+    moves |= calibrations
+    images = zip(*([row[0] or None for row in rows[table.path]] for table in project.tables), strict=True)
+    new = [frame_of_row(names, project.view_names) for names in images]
+    rows |= calibration_rows(root, project.names(), new, project.calibration_table, of_sessions)
     there = {path.stem for path in (root / "videos").glob("*")}
     for path in sorted((folder / "videos").glob("*")):
         if path.stem.removesuffix("_bbox") not in there:  # a video with its boxes
@@ -239,50 +221,14 @@ def _append(config: Config, project: FrameRows, folder: Path, aligned: AlignedFr
     append_rows(root, rows, moves)
 
 
-def _label_rows(source: Path, target: Path, number: int) -> list[list[str]]:
-    """Return the rows of a table in the columns of another one; empty rows of a view that has no table."""
-    columns = list(zip(*_read(target)[1:3], strict=True))[1:]
-    if not source.is_file():
-        return [["", *("0" if coord == "visible" else "" for _, coord in columns)] for _ in range(number)]
-    header, rows = _read(source)[1:3], _read(source)[3:]
-    place = {column: position for position, column in enumerate(zip(*header, strict=True)) if position}
-    found = []
-    for row in rows:
-        cells = [row[0]]
-        for keypoint, coord in columns:
-            if (keypoint, coord) in place:
-                cells.append(row[place[keypoint, coord]])
-            else:  # the column `visible`, which the source does not have
-                cells.append("2" if row[place[keypoint, "x"]] else "0")
-        found.append(cells)
-    return found
+def _calibrations(project: FrameRows, folder: Path) -> tuple[dict[Path, Path], dict[str, str]]:
+    """Return the calibration files to move, and the file of each session as a table of calibrations names it.
 
-
-def _box_rows(folder: Path, view: str, target: Path, images: Sequence[str]) -> list[list[str]]:
-    """Return the rows of a table of boxes for the images of a view; without boxes, those of whole images."""
-    columns = [name.strip() for name in _read(target)[0]][1:]
-    own = folder / f"bboxes_{view}.csv"
-    if own.is_file():
-        boxes = read_labeled_boxes(own).select(images)
-    else:
-        boxes = np.array([(0, 0, *image_size(folder / name)) for name in images], dtype=np.float64).reshape(-1, 4)
-    rows = []
-    for image, (x, y, width, height) in zip(images, boxes.tolist(), strict=True):
-        values = {"x": x, "y": y, "w": width, "h": height}
-        rows.append([image, *(repr(values[name]).removesuffix(".0") if name in values else "" for name in columns)])
-    return rows
-
-
-def _read(path: Path) -> list[list[str]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return [row for row in csv.reader(file) if row]
-
-
-def _calibrations(project: FrameRows, folder: Path) -> dict[Path, Path]:
-    """Return the calibration files to move; those of sessions that the project knows must be the project's."""
+    The cameras of sessions that the project knows must be the project's.
+    """
     root = project.root
     known = {session for session, _ in project.frames()}
-    moves = {}
+    moves, of_sessions = {}, {}
     for path in sorted((folder / "calibrations").glob("*.toml")):
         cameras = CameraGroup.load(path)
         missing = [view for view in project.view_names if view not in cameras.names]
@@ -295,25 +241,29 @@ def _calibrations(project: FrameRows, folder: Path) -> dict[Path, Path]:
                 found=cameras.names,
                 expected=project.view_names,
             )
-        theirs = find_calibrations(root, [(path.stem, "")], None)[0][0]
-        if theirs is None and path.stem not in known:
-            moves[path] = root / "calibrations" / path.name
-        elif theirs is None or not _agree(load_cameras([theirs], project.view_names)[0], cameras, project.view_names):
-            has = "no calibration" if theirs is None else f"another one, {theirs}"
+        target = root / "calibrations" / path.name
+        theirs = session_files(root, path.stem, project.names(), project.calibration_table)
+        fitting = [file for file in theirs if _agree(load_cameras([file], project.view_names)[0], cameras, project)]
+        if fitting:
+            of_sessions[path.stem] = as_named(root, fitting[0])
+        elif not theirs and path.stem not in known:
+            moves[path] = target
+            of_sessions[path.stem] = as_named(root, target)
+        else:
+            has = f"another one, {theirs[0]}" if theirs else "no calibration"
             raise InputError(
                 f"session {path.stem!r}: the source has a calibration, and the project has {has}. Choose which is "
-                f"right: give the project's with --calibration, or put that of the source at "
-                f"{root / 'calibrations' / path.name}",
+                f"right: give the project's with --calibration, or put that of the source at {target}",
                 code="cameras-differ",
-                path=root if theirs is None else theirs,
+                path=theirs[0] if theirs else root,
                 session=path.stem,
             )
-    return moves
+    return moves, of_sessions
 
 
-def _agree(first: CameraGroup | None, second: CameraGroup, views: Sequence[str]) -> bool:
+def _agree(first: CameraGroup | None, second: CameraGroup, project: FrameRows) -> bool:
     """Return True if cameras are the same but for rounding."""
-    second = second.select(views)
+    second = second.select(project.view_names)
     return first is not None and all(
         np.shape(one) == np.shape(other) and np.allclose(one, other, rtol=1e-6, atol=1e-9)
         for one, other in (

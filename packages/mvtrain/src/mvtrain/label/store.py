@@ -22,6 +22,7 @@ from mvtrain.label.new_tables import expected_tables, list_images
 from mvtrain.label.table_text import TableText
 from mvtrain.project.label_tables import EXCLUDED, OCCLUDED, VISIBLE, find_tables, read_tables
 from mvtrain.project.project import read_project
+from mvtrain.project.row_journal import recover_project
 from mvtrain.runtime.locks import locked_folder
 
 ORIGINS = (None, "click", "projection", "prediction", "absent")
@@ -63,6 +64,7 @@ def open_store(config: Config) -> Iterator[LabelStore]:
     folder = root / JOURNAL_FOLDER
     busy = f"{root} is being labeled by another mvtrain label. Use its page, or end it with Ctrl-C"
     with locked_folder(folder, folder / "lock", what=f"project {root}", busy=busy):
+        recover_project(root)
         list_images(root, config.data)
         yield LabelStore(config)
 
@@ -214,6 +216,7 @@ class LabelStore:
 
     def _load(self) -> None:
         data = self._config.data
+        recover_project(self._root)
         view_names, paths = find_tables(self._root, data)
         texts = [TableText.read(path) for path in paths]
         tables = read_tables(view_names, paths, data)

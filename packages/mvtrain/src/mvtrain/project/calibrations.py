@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,12 +9,7 @@ import numpy as np
 
 from mvgeom import CameraGroup
 from mvgeom.errors import InputError
-from mvgeom.files import read_text
-from mvgeom.tables import find_delimiter
-from mvtrain.project.names import as_posix, frame_of
-
-OVERRIDE_FILE = "calibrations.csv"
-"""Table that is used if it is in the project folder, even if the config does not name it."""
+from mvtrain.project.calibration_table import OVERRIDE_FILE, read_calibration_table
 
 _TOLERANCE = 0.01
 """Relative difference that a full image's size may have to its calibration's along each side."""
@@ -44,7 +37,7 @@ def find_calibrations(
     """
     table = root / (override or OVERRIDE_FILE)
     if override is not None or table.is_file():
-        files = _from_table(root, table, frames)
+        files = read_calibration_table(root, table, frames)
     else:
         common = root / "calibration.toml"
         by_session: dict[str, Path | None] = {}
@@ -63,51 +56,34 @@ def find_calibrations(
     return files, tuple(warnings)
 
 
-def calibration_rows(
-    root: Path, existing: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]], override: str | None
-) -> dict[Path, list[list[str]]]:
-    """Return the rows that the project's table of calibrations needs for new frames: the file of their session.
+def session_files(
+    root: Path, session: str, existing: Sequence[tuple[str, str]], override: str | None
+) -> tuple[Path, ...]:
+    """Return the calibration files that a project has for a session, which may be new to it; usually one or none.
 
     Args:
         root: Project folder.
+        session: Name of the session.
         existing: Session and file name of the N frames that the project has.
-        new: Session and file name of the frames to add.
         override: File name of the table relative to `root`; None: `calibrations.csv` if there is one.
 
-    Returns:
-        Cells of the new rows by the table's path; empty for a project without a table.
-
     Raises:
-        InputError: As `find_calibrations`; `missing-row`, if a session is new to a table with several files.
+        InputError: As `find_calibrations`.
     """
-    table = root / (override or OVERRIDE_FILE)
-    if not new or (override is None and not table.is_file()):
-        return {}
-    rows = _read_table(table)
-    _from_table(root, table, existing)
-    by_frame = {frame_of(image, ""): (image, file) for image, _, file in rows}
-    in_order = [(image, file) for image, _, file in rows]
-    chosen = [by_frame[frame] for frame in existing] if all(frame in by_frame for frame in existing) else in_order
-    by_session = {session: entry for (session, _), entry in zip(existing, chosen, strict=True)}
-    files = {file for _, file in in_order}
-    text = read_text(table)
-    header = next(csv.reader(io.StringIO(text, newline=""), delimiter=find_delimiter(text)))
-    column = [cell.strip() for cell in header].index("file", 1)
-    added = []
-    for session, name in new:
-        image, file = by_session.get(session, (f"labeled-data/{session}/{name}", files.copy().pop() if files else ""))
-        if session not in by_session and len(files) != 1:
-            raise InputError(
-                f"calibration table {table}: no row for session {session!r}, to which frames are added, and "
-                f"{len(files)} calibration files. Add a row for an image of that session.",
-                code="missing-row",
-                path=table,
-                session=session,
-            )
-        cells = [""] * len(header)
-        cells[0], cells[column] = str(as_posix(image).with_name(name)), file
-        added.append(cells)
-    return {table: added}
+    if override is None and not (root / OVERRIDE_FILE).is_file():
+        files = find_calibrations(root, [(session, "")], None)[0]
+    elif any(name == session for name, _ in existing):
+        by_frame = find_calibrations(root, existing, override)[0]
+        files = tuple(file for file, (name, _) in zip(by_frame, existing, strict=True) if name == session)
+    else:  # no frame of the table has this file yet
+        own = root / "calibrations" / f"{session}.toml"
+        files = (own,) if own.is_file() else ()
+    return tuple(dict.fromkeys(file for file in files if file is not None))
+
+
+def as_named(root: Path, file: Path) -> str:
+    """Return a calibration file as a project's table names it: relative to the project, where it is below it."""
+    return file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
 
 
 def load_cameras(files: Sequence[Path | None], view_names: Sequence[str]) -> tuple[CameraGroup | None, ...]:
@@ -198,92 +174,6 @@ def box_mismatches(
             f"{boxes[row, view].tolist()}: 3D will be wrong if boxes and calibration are of images of different sizes"
         )
     return mismatches
-
-
-def _from_table(root: Path, table: Path, frames: Sequence[tuple[str, str]]) -> tuple[Path | None, ...]:
-    rows = _read_table(table)
-    by_frame = {frame_of(image, ""): (line, file) for image, line, file in rows}
-    if all(frame in by_frame for frame in frames):
-        _check_contradictions(table, rows)
-        chosen = [by_frame[frame] for frame in frames]
-    elif len(rows) == len(frames) and all(frame_of(r[0], "")[1] == f[1] for r, f in zip(rows, frames, strict=True)):
-        chosen = [(line, file) for _, line, file in rows]  # file names without their folder: rows correspond in order
-    else:
-        session, name = next(frame for frame in frames if frame not in by_frame)
-        raise InputError(
-            f"calibration table {table}: no row for image {name} of session {session!r}",
-            code="missing-row",
-            path=table,
-            row=name,
-            session=session,
-        )
-    paths: list[Path | None] = []
-    for line, file in chosen:
-        path = root / file if file else None
-        if path is not None and not path.is_file():
-            raise InputError(
-                f"calibration table {table}, line {line}: {path} does not exist",
-                code="missing-file",
-                path=path,
-                table=table,
-                line=line,
-            )
-        paths.append(path)
-    return tuple(paths)
-
-
-def _check_contradictions(table: Path, rows: Sequence[tuple[str, int, str]]) -> None:
-    first: dict[tuple[str, str], tuple[int, str]] = {}
-    for image, line, file in rows:
-        earlier_line, earlier_file = first.setdefault(frame_of(image, ""), (line, file))
-        if earlier_file != file:
-            raise InputError(
-                f"calibration table {table}: image {image} is named twice, with {earlier_file or 'no file'} in line "
-                f"{earlier_line} and {file or 'no file'} in line {line}. Remove one of them",
-                code="duplicate-name",
-                path=table,
-                line=line,
-                name=image,
-            )
-
-
-def _read_table(table: Path) -> list[tuple[str, int, str]]:
-    """Return (image path, line, calibration file) of every row."""
-    if not table.exists():
-        raise InputError(f"calibration table {table} does not exist", code="missing-file", path=table)
-    text = read_text(table)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=find_delimiter(text), strict=True)
-    try:
-        rows = [(reader.line_num, row) for row in reader if row]
-    except csv.Error as error:
-        raise InputError(
-            f"calibration table {table}, line {reader.line_num}: not CSV: {error}",
-            code="invalid-syntax",
-            path=table,
-            line=reader.line_num,
-        ) from error
-    header = [cell.strip() for cell in rows[0][1]] if rows else []
-    if "file" not in header[1:]:
-        raise InputError(
-            f"calibration table {table}: no column `file`, found columns {', '.join(header) or 'none'}, expected image "
-            "paths in the first column and a column `file`",
-            code="missing-column",
-            path=table,
-            column="file",
-        )
-    column = header.index("file", 1)
-    for line, row in rows[1:]:
-        if len(row) != len(header):
-            raise InputError(
-                f"calibration table {table}, line {line}: found {len(row)} cells, expected {len(header)} as in the "
-                "header",
-                code="wrong-count",
-                path=table,
-                line=line,
-                found=len(row),
-                expected=len(header),
-            )
-    return [(row[0].strip(), line, row[column].strip()) for line, row in rows[1:]]
 
 
 def _calibrated_sizes(cameras: Sequence[CameraGroup | None], num_views: int) -> np.ndarray:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mvgeom.errors import InputError
-from mvgeom.files import read_text, replace_file, write_text
 from mvgeom.tables import find_delimiter
 from mvtrain.config import Config, DataConfig
-from mvtrain.project.calibrations import calibration_rows
+from mvtrain.project.calibration_table import calibration_rows
 from mvtrain.project.label_tables import LabelTable, find_tables, frame_of_row, read_tables
 from mvtrain.project.names import frame_number
-
-JOURNAL = ".new-frames.json"
-"""File of a project folder that exists while rows are appended to several tables."""
+from mvtrain.project.row_journal import append_rows, recover_project
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,13 +73,13 @@ def project_root(data: DataConfig) -> Path:
 
 
 def read_frame_rows(config: Config) -> FrameRows:
-    """Read the label tables of a project, which may have no rows; an interrupted `append_frames` is completed before.
+    """Read the label tables of a project, which may have no rows; an interrupted `append_rows` is completed before.
 
     Raises:
-        InputError: As for `find_tables` and `read_tables`.
+        InputError: As for `recover_project`, `find_tables` and `read_tables`.
     """
     root = project_root(config.data)
-    complete_append(root)
+    recover_project(root)
     view_names, paths = find_tables(root, config.data)
     return FrameRows(
         root=root,
@@ -114,8 +110,7 @@ def new_rows(rows: FrameRows, image_names: Sequence[Sequence[str]]) -> dict[Path
 def append_frames(rows: FrameRows, image_names: Sequence[Sequence[str]]) -> None:
     """Append frames without labels to the tables of a project.
 
-    Existing bytes stay as they are. If the process dies in between, `complete_append` does the rest, which
-    `read_frame_rows` calls.
+    Existing bytes stay as they are. If the process dies in between, `recover_project` does the rest.
 
     Args:
         rows: Label tables as read.
@@ -128,73 +123,6 @@ def append_frames(rows: FrameRows, image_names: Sequence[Sequence[str]]) -> None
     append_rows(rows.root, new_rows(rows, image_names))
 
 
-def append_rows(
-    root: Path, rows: Mapping[Path, Sequence[Sequence[str]]], moves: Mapping[Path, Path] | None = None
-) -> None:
-    """Append rows to several CSV files of a project and move new files into it: all of it or, before, nothing.
-
-    If the process dies in between, `complete_append` does the rest.
-
-    Args:
-        root: Project folder.
-        rows: Cells of the new rows, by existing file.
-        moves: Places of new files, by their present path; both in the project folder.
-
-    Raises:
-        InputError: A file cannot be written (`unwritable-file`), or was changed since (`damaged-file`).
-    """
-    entries: list[dict[str, object]] = [
-        {"move": str(source.relative_to(root)), "file": str(target.relative_to(root))}
-        for source, target in (moves or {}).items()
-    ]
-    for path, cells in rows.items():
-        content = path.read_bytes()
-        entries.append({"file": str(path.relative_to(root)), "bytes": len(content), "rows": _to_csv(cells, content)})
-    write_text(root / JOURNAL, json.dumps(entries))
-    complete_append(root)
-
-
-def complete_append(root: Path) -> None:
-    """Do what the journal of an interrupted `append_rows` has left; without a journal nothing happens.
-
-    Raises:
-        InputError: A table has been changed in the meantime (`damaged-file`), or cannot be written.
-    """
-    journal = root / JOURNAL
-    if not journal.is_file():
-        return
-    for entry in json.loads(read_text(journal)):
-        path = root / entry["file"]
-        if "move" in entry:
-            _move(root / entry["move"], path)
-            continue
-        added = entry["rows"].encode()
-        content = path.read_bytes()
-        if len(content) == entry["bytes"] + len(added) and content.endswith(added):
-            continue
-        if len(content) != entry["bytes"]:
-            raise InputError(
-                f"{path}: the table was changed while frames were added to it, found {len(content)} bytes, expected "
-                f"{entry['bytes']}. Give all tables the same rows, and remove {journal}",
-                code="damaged-file",
-                path=path,
-            )
-        replace_file(path, lambda temporary, whole=content + added: temporary.write_bytes(whole))  # type: ignore[misc]
-    journal.unlink()
-
-
-def _move(source: Path, target: Path) -> None:
-    """Move a file, unless that was done before."""
-    if source.is_file():
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            source.replace(target)
-        except OSError as error:
-            raise InputError(
-                f"{target}: cannot be written: {error.strerror}", code="unwritable-file", path=target
-            ) from error
-
-
 def _empty_cells(content: bytes) -> list[str]:
     """Return the cells of a row without labels: `visible` is 0, which Lightning Pose reads; all others are empty."""
     text = content.decode("utf-8-sig")
@@ -202,12 +130,3 @@ def _empty_cells(content: bytes) -> list[str]:
     next(rows)  # scorer
     _, coords = next(rows), next(rows)
     return ["0" if coord == "visible" else "" for coord in coords[1:]]
-
-
-def _to_csv(rows: Sequence[Sequence[str]], content: bytes) -> str:
-    """Return rows as CSV in the delimiter and line ends of an existing table, with one where its last line has none."""
-    end = "\r\n" if b"\r\n" in content else "\n"
-    text = io.StringIO(newline="")
-    delimiter = find_delimiter(content.decode("utf-8-sig"))
-    csv.writer(text, delimiter=delimiter, lineterminator=end).writerows(rows)
-    return ("" if content.endswith(b"\n") else end) + text.getvalue()

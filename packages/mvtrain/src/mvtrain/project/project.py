@@ -18,6 +18,7 @@ from mvtrain.project.image_headers import read_headers, turned_warning, value_bi
 from mvtrain.project.images import read_image
 from mvtrain.project.label_tables import LabelTable, frame_of_row
 from mvtrain.project.labeled_rows import read_labeled_rows
+from mvtrain.project.row_journal import recover_project
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,7 +100,7 @@ class Project:
 
 
 def read_project(config: Config, *, need_labels: bool = True) -> Project:
-    """Read the project of a config; of the images only the headers.
+    """Read the project of a config; of the images only the headers. Frames that are half added are completed before.
 
     Args:
         config: Config that names the project folder.
@@ -117,6 +118,7 @@ def read_project(config: Config, *, need_labels: bool = True) -> Project:
         raise InputError(f"{key} {root} does not exist. {advice}", code="missing-file", key=key, path=root)
     if not root.is_dir():
         raise InputError(f"{key} {root} is not a folder. {advice}", code="not-a-folder", key=key, path=root)
+    recover_project(root)
     labeled = read_labeled_rows(root, config.data)
     view_names, tables, boxes = labeled.view_names, labeled.tables, labeled.boxes
     image_names = tuple(zip(*(table.image_names for table in tables), strict=True))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from mvgeom.errors import InputError
 from mvtrain.config import Config
+from mvtrain.project.kept_splits import SPLIT_NAMES, UNKNOWN, find_kept_split
+from mvtrain.project.names import as_posix, frame_number
 from mvtrain.project.project import Project
-
-SPLIT_NAMES = ("train", "validation", "test", "unused")
-"""Splits, in the order of their numbers; the tables' column is `set`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,12 +25,16 @@ class Split:
         test: Rows for the final figures.
         unused: Rows without any label, and those of the training share that `training.train_frames` leaves out; in no
             other split, so that figures do not depend on the number of training frames.
+        kept_from: Run folder whose split the frames keep that it had; None where the split was drawn.
+        warnings: Messages to the user.
     """
 
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
     unused: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    kept_from: Path | None = None
+    warnings: tuple[str, ...] = ()
 
     def names(self) -> np.ndarray:
         """Return (N,) the split of each row: train, validation, test or unused."""
@@ -49,12 +53,19 @@ def split_frames(project: Project, config: Config) -> Split:
     - block: within each session, in file order, the first frames for training, then validation, the last for test.
     - session: whole sessions, at random, each to the split that lacks most frames.
 
+    A run that goes on from another one of this project keeps its split (`find_kept_split`): what that run validated or
+    tested on is never trained on, and what it trained on is never tested on. Frames that it did not have are added:
+
+    - random: to the splits that lack most frames, at random.
+    - block: to the split of the nearest kept frame of their session.
+    - session: to the split of their session; a new session to the split that lacks most frames.
+
     A fraction above 0 gets at least one frame (or session). `training.train_frames` then keeps a random part of the
     training share: all for 1, a fraction below 1, a number above 1 (at most all there are).
 
     Raises:
         InputError: There are too few frames (`empty-split`) or sessions (`too-few-sessions`) for the fractions, or no
-            training frame has a visible label (`no-labels`).
+            training frame has a visible label (`no-labels`); besides, the errors of `find_kept_split`.
     """
     training = config.training
     train, validation = training.train_prob, training.val_prob
@@ -72,6 +83,7 @@ def split_frames(project: Project, config: Config) -> Split:
         sets = np.empty(num_frames, dtype=np.int64)
         sets[generator.permutation(num_frames)] = np.repeat(np.arange(3), _counts(num_frames, fractions))[:num_frames]
     _check_not_empty(sets, fractions, config.data.split, num_frames)
+    sets, kept_from, warnings = _keep(project, config, labeled, sets, fractions)
     rows = generator.permutation(labeled[sets == 0])
     kept = _num_kept(len(rows), training.train_frames)
     split = Split(
@@ -79,6 +91,8 @@ def split_frames(project: Project, config: Config) -> Split:
         validation=labeled[sets == 1],
         test=labeled[sets == 2],
         unused=np.sort(np.concatenate([rows[kept:], np.flatnonzero(~has_labels(project))])),
+        kept_from=kept_from,
+        warnings=warnings,
     )
     if not (project.visibility[split.train] == 2).any():
         raise InputError(
@@ -93,6 +107,79 @@ def split_frames(project: Project, config: Config) -> Split:
 def has_labels(project: Project) -> np.ndarray:
     """Return (N,) True for frames with a label, visible or occluded, in at least one view."""
     return np.asarray((project.visibility > 0).any(axis=(1, 2)))
+
+
+def _keep(
+    project: Project, config: Config, labeled: np.ndarray, drawn: np.ndarray, fractions: np.ndarray
+) -> tuple[np.ndarray, Path | None, tuple[str, ...]]:
+    """Return the sets of the labeled rows with those kept that an earlier run had, its folder, and warnings.
+
+    Args:
+        project: Project of the frames.
+        config: Config of the run.
+        labeled: (n,) labeled rows of the project.
+        drawn: (n,) their sets as drawn by the config alone.
+        fractions: (3,) shares of training, validation and test.
+    """
+    kept = find_kept_split(project, config)
+    if kept is None:
+        return drawn, None, ()
+    known = kept.sets[labeled]
+    moved = (known != UNKNOWN) & (known != drawn)
+    if not moved.any():
+        return drawn, kept.run, ()
+    sets = _extend(project, config, labeled, known, fractions)
+    empty = [SPLIT_NAMES[i] for i in range(3) if fractions[i] > 0 and not (sets == i).any()]
+    if not empty:
+        return sets, kept.run, ()
+    return (
+        drawn,
+        None,
+        (
+            f"the split is drawn anew, because that of {kept.run} has no {' and no '.join(empty)} frames: "
+            f"{int(moved.sum())} frames change their split, so figures on {' and '.join(empty)} frames are too good",
+        ),
+    )
+
+
+def _extend(
+    project: Project, config: Config, labeled: np.ndarray, known: np.ndarray, fractions: np.ndarray
+) -> np.ndarray:
+    """Return the kept sets (n,) with a set for each row that has none."""
+    sets = known.copy()
+    names = np.asarray([project.sessions[row] for row in labeled], dtype=object)
+    if config.data.split == "random":
+        groups = [np.array([place]) for place in np.flatnonzero(sets == UNKNOWN)]
+    else:
+        groups = [np.flatnonzero(names == session) for session in dict.fromkeys(names.tolist())]
+    generator = np.random.default_rng(config.training.rng_seed_data_pt)
+    for number in generator.permutation(len(groups)).tolist():
+        group = groups[number]
+        new, old = group[sets[group] == UNKNOWN], group[sets[group] != UNKNOWN]
+        if not len(new):
+            continue
+        if config.data.split == "block":
+            times = _times(project, labeled)
+            if len(old):
+                nearest = np.abs(times[new, None] - times[None, old]).argmin(axis=1)
+                sets[new] = sets[old[nearest]]
+            else:
+                sets[new] = _by_block(names[new].tolist(), fractions)
+        elif len(old):  # a session that the run had
+            sets[new] = sets[old[0]]
+        else:
+            sizes = np.bincount(sets[sets != UNKNOWN], minlength=3)
+            lacking = np.where(fractions > 0, fractions * len(sets) - sizes, -np.inf)
+            # A split without a frame comes first, so that none remains empty.
+            sets[new] = int(np.argmax(np.where((sizes == 0) & (fractions > 0), len(sets), lacking)))
+    return sets
+
+
+def _times(project: Project, rows: np.ndarray) -> np.ndarray:
+    """Return (n,) numbers of the frames in their videos; where a name has none, the rows themselves."""
+    names = [next(filter(None, project.image_names[row])) for row in rows]
+    numbers = [frame_number(as_posix(name).stem) for name in names]
+    return np.asarray(rows if None in numbers else numbers, dtype=np.float64)
 
 
 def _counts(total: int, fractions: np.ndarray) -> np.ndarray:

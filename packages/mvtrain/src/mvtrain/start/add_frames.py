@@ -26,8 +26,8 @@ from mvtrain.predict.run_predict import print_warning
 from mvtrain.predict.session import Job, open_videos
 from mvtrain.project.frame_rows import FrameRows, append_frames, new_rows, read_frame_rows
 from mvtrain.project.listed_frames import ListedFrame, read_listed_frames
+from mvtrain.project.row_journal import adding_frames
 from mvtrain.project.writer import image_name
-from mvtrain.runtime.locks import locked_folder
 from mvtrain.start.chosen_table import add_to_table
 from mvtrain.start.frame_features import BackboneFeatures, load_features
 from mvtrain.start.frame_quality import REASONS
@@ -100,8 +100,7 @@ def add_frames(config: Config, options: FramesOptions, console: Console) -> None
     listed = None if options.listed is None else _read_list(options.listed, sessions, options)
     features, name = (None, str(options.listed)) if listed is not None else _load_features(config, options, console)
     root = read_frame_rows(config).root
-    busy = f"{root}: another process adds frames to this project. Wait until it has finished"
-    with locked_folder(root, root / ".frames.lock", what=str(root), busy=busy):
+    with adding_frames(root):
         rows = read_frame_rows(config)
         if options.listed is not None and listed is not None:
             named = {frame.session for frame in listed}

@@ -130,7 +130,7 @@ def print_summary(
         "project": f"{project.root}: {len(project.view_names)} views, {len(project.keypoint_names)} keypoints, "
         f"{len(project.cameras)} frames, {calibrated} of them calibrated",
         "frames": f"{len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test "
-        f"(split: {config.data.split})",
+        f"(split: {config.data.split}{'' if split.kept_from is None else f', as in {split.kept_from}'})",
         "model": f"{spec.backbone} ({backbone:.1f} M) + head ({head:.1f} M), {spec.attention} attention, "
         f"input {width}x{height}",
         "device": f"{fabric.world_size} x {fabric.device.type}, {config.training.precision}",

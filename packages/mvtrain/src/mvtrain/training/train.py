@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mvgeom.errors import InputError
 from mvtrain.config import Config, save_config
+from mvtrain.project.kept_splits import write_split
 from mvtrain.project.labels_3d import check_calibration
 from mvtrain.project.project import Project, read_project
 from mvtrain.project.splits import Split, split_frames
@@ -127,6 +128,8 @@ def _train(
     config: Config, project: Project, split: Split, run_dir: Path, console: Console, *, resume: bool, dry_run: bool
 ) -> TrainedRun | None:
     check_calibration(config, project)
+    for warning in split.warnings:
+        _warn(console, warning)
     for warning in check_lengths(config, num_train=len(split.train), num_validation=len(split.validation)):
         _warn(console, warning)
     # The run's config.yaml names what was chosen: a resumed run computes as it did before, wherever it goes on.
@@ -144,6 +147,7 @@ def _train(
                 add_run_info(run_dir, config, fabric)
                 if not resume:
                     save_config(config, run_dir / "config.yaml")
+                    write_split(run_dir, project, split.names())
             try:
                 with trainer.progress:
                     trainer.fit(resume=resume)
