@@ -9,6 +9,7 @@ import pytest
 
 from helpers.rigs import ring
 from mvgeom import CameraGroup, affine, project, rays, triangulate
+from mvtrain.label.click_noise import LEAST_NOISE, estimate_noise, squared_residuals
 from mvtrain.label.geometry import CLICK_NOISE, DISAGREEMENT, FrameRig, compare_views, epipolar_curves
 
 SIZE = 1000
@@ -196,3 +197,38 @@ def test_one_click_has_no_projection() -> None:
     assert np.isnan(agreement.projections).all()
     assert np.isnan(agreement.covariances).all()
     assert not agreement.disagrees.any()
+
+
+def residuals(rig: FrameRig, noise: float, num_keypoints: int, clicks: int, seed: int = 0) -> tuple:
+    """Squared distances of clicks with this noise in some views of each keypoint."""
+    generator = np.random.default_rng(seed)
+    points = stored(rig, generator.uniform(-0.5, 0.5, (num_keypoints, 3)))
+    points += generator.normal(0, noise, points.shape)
+    order = np.argsort(generator.random(points.shape[:2]), axis=0)
+    return squared_residuals(rig, np.where((order < clicks)[..., None], points, np.nan))
+
+
+@pytest.mark.parametrize("noise", [0.5, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize("clicks", [2, 3, 4])
+@pytest.mark.parametrize("name", ["lenses", "crops"])
+def test_the_noise_of_clicks_is_learned_from_their_distances(name: str, clicks: int, noise: float) -> None:
+    squares, freedoms = residuals(RIGS[name], noise, 400, clicks)
+    assert freedoms.tolist() == [2 * clicks - 3] * 400
+    assert estimate_noise(squares, freedoms) == pytest.approx(noise, rel=0.15)
+
+
+def test_wrong_clicks_do_not_move_the_noise() -> None:
+    squares, freedoms = residuals(RIGS["lenses"], 1.0, 400, 3)
+    squares[:80] += 1e4
+    assert estimate_noise(squares, freedoms) == pytest.approx(1.0, rel=0.3)
+
+
+def test_few_labels_leave_the_expected_noise_and_exact_ones_do_not_give_none() -> None:
+    nothing = np.zeros(0)
+    assert estimate_noise(nothing, nothing) == CLICK_NOISE
+    for noise in (0.0, 4.0):
+        few = estimate_noise(*residuals(RIGS["lenses"], noise, 2, 2))
+        assert 0.8 < few < 1.6
+    assert estimate_noise(*residuals(RIGS["lenses"], 0.0, 4000, 5)) == LEAST_NOISE
+    squares, freedoms = squared_residuals(RIGS["lenses"], np.full((5, 3, 2), np.nan))
+    assert len(squares) == len(freedoms) == 0

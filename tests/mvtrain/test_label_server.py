@@ -284,3 +284,34 @@ def test_the_list_of_frames_restricts_and_orders(root: Path, tmp_path: Path) -> 
         served.edit(0, [[0, 0, CLICK]])
         served.post("/api/save")
     assert read_labels(root / "CollectedData_view0.csv").points[2, 0].tolist() == [10.0, 20.0]
+
+
+def test_ellipses_grow_with_the_noise_of_the_clicks(tmp_path: Path) -> None:
+    """Clicks in three views that are 3 px off; labels that were accepted as projections teach nothing."""
+    root = make_project(tmp_path / "project", num_views=4, num_frames=12)
+    points = true_points(12, 4)
+    points += np.random.default_rng(0).normal(0, 2, points.shape)
+    points = np.clip(points, 0, SIZE - 1)
+    two = [[*points[0, view, 0], 2, "click"] for view in range(2)] + [[None, None, 0, None]] * 2
+
+    def ellipse(served: Served) -> tuple[float, float]:
+        answer = served.post("/api/frames/0/geometry", {"keypoints": [0], "labels": [two]}).json()
+        return answer["noise"], answer["ellipses"][2][0][0]
+
+    def label(served: Served, origin: str, first: int) -> None:
+        for frame in range(1, 12):
+            labels = [[view, k, [*points[frame, view, k], 2, origin]] for view in range(3) for k in range(3)]
+            assert served.edit(frame, labels, first=first + frame).status == 200
+
+    with serve(root) as served:
+        noise, radius = ellipse(served)
+        assert noise == served.get("/api/project").json()["noise"] == 1.0
+        label(served, "projection", 0)
+        label(served, "prediction", 20)
+        assert ellipse(served) == (noise, radius)
+        label(served, "click", 40)
+        learned, grown = ellipse(served)
+        assert 1.5 < learned < 2.3
+        assert grown / radius == pytest.approx(learned / noise, rel=0.02)
+    with serve(root) as served:  # the labels of a project that is opened teach it, too
+        assert ellipse(served)[0] == learned

@@ -24,10 +24,10 @@ from mvgeom import (
 from mvtrain.project.project import Project
 
 CLICK_NOISE = 1.0
-"""Standard deviation of a click in px of the stored image, along each axis."""
+"""Expected standard deviation of a click in px of the stored image, along each axis; labels correct it."""
 
 DISAGREEMENT = 5.0
-"""Reprojection error in px beyond which a label is marked: five standard deviations of a click."""
+"""Reprojection error in px beyond which a label is marked: five standard deviations of a click as expected."""
 
 _NEAREST, _FARTHEST = 1e-3, 1e3
 """Depths along a viewing ray, in sizes of the rig."""

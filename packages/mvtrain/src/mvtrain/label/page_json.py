@@ -21,7 +21,14 @@ Json = dict[str, Any]
 
 
 def geometry_json(
-    project: Project, frame: int, points: np.ndarray, visible: np.ndarray, origins: np.ndarray, threshold: float
+    project: Project,
+    frame: int,
+    points: np.ndarray,
+    visible: np.ndarray,
+    origins: np.ndarray,
+    *,
+    threshold: float,
+    noise: float,
 ) -> Json | None:
     """Return the geometry of K keypoints of a frame.
 
@@ -34,17 +41,19 @@ def geometry_json(
         visible: (V, K) 0, 1 or 2.
         origins: (V, K) numbers in `ORIGINS`.
         threshold: Reprojection error in px beyond which views disagree.
+        noise: Standard deviation of a click in px of the stored image.
 
     Returns:
         By view and keypoint `projections` (x, y), `ellipses` (half axes, angle), `errors`; by keypoint `disagrees` and
-        `suspects`; and `curves` of the keypoints that have clicks and no projection. None without geometry.
+        `suspects`; `curves` of the keypoints that have clicks and no projection; and the `noise` that ellipses are for.
+        None without geometry.
     """
     rig = frame_rig(project, frame)
     if rig is None:
         return None
     clicked = (visible == VISIBLE) & (origins != PROJECTION)
     clicks = np.where(clicked[..., None], points, np.nan)
-    agreement = compare_views(rig, clicks, threshold=threshold)
+    agreement = compare_views(rig, clicks, noise=noise, threshold=threshold)
     # The distance of an accepted projection is shown, too: it grows as further clicks move the point.
     seen = np.where((visible == VISIBLE)[..., None], points, np.nan)
     distances = np.linalg.norm(seen - agreement.projections, axis=-1)
@@ -62,6 +71,7 @@ def geometry_json(
         "disagrees": agreement.disagrees.tolist(),
         "suspects": [np.flatnonzero(column).tolist() for column in agreement.suspects.T],
         "curves": curves,
+        "noise": round(noise, 2),
     }
 
 

@@ -12,17 +12,17 @@ import numpy as np
 
 from mvgeom.errors import InputError
 from mvtrain.config import Config
-from mvtrain.label.attention import work_left
+from mvtrain.label.click_noise import ClickNoise
+from mvtrain.label.edit_order import EditOrder
 from mvtrain.label.frame_list import read_frame_list
-from mvtrain.label.geometry import CLICK_NOISE, DISAGREEMENT
+from mvtrain.label.frame_summaries import summarize_frames
+from mvtrain.label.geometry import DISAGREEMENT
 from mvtrain.label.journal import Label
 from mvtrain.label.neighbor_frames import REACH, NeighborFrames
 from mvtrain.label.page_images import page_image
 from mvtrain.label.page_json import Json, describe_conflict, geometry_json, label_json, numbers_json, place_of
 from mvtrain.label.prelabels import read_prelabels
-from mvtrain.label.store import ABSENT, ORIGINS, LabelStore
-
-_MAX_CLIENTS = 100
+from mvtrain.label.store import ORIGINS, LabelStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class LabelService:
     def __init__(self, config: Config, store: LabelStore, options: LabelOptions) -> None:
         self._config, self._store, self._options = config, store, options
         self._lock = RLock()
-        self._sequence: dict[str, int] = {}
+        self._order = EditOrder()
         self._revision = 0
         self._generation = 0
         self._open()
@@ -70,6 +70,7 @@ class LabelService:
         if self._options.frames is not None:
             self._frames = read_frame_list(self._options.frames, project)
         self._neighbors = NeighborFrames(self._config, project)
+        self._noise = ClickNoise(self._store)
         self._generation += 1
 
     def project(self) -> Json:
@@ -78,7 +79,6 @@ class LabelService:
             project = self._store.project
             names = {name: number for number, name in enumerate(project.keypoint_names)}
             skeleton = self._config.data.skeleton or ()
-            work, disagrees = self._work(self._frames)
             return {
                 "name": project.root.name,
                 "generation": self._generation,
@@ -89,16 +89,13 @@ class LabelService:
                 "hasVisible": self._store.has_visible,
                 "hasPredictions": self._prelabels is not None,
                 "isList": self._options.frames is not None,
-                "noise": CLICK_NOISE,
+                "noise": round(self._noise.value, 2),
                 "threshold": self._options.threshold,
                 "reach": REACH,
                 "warnings": project.warnings,
                 "recovered": self._store.num_recovered,
                 "conflicts": [describe_conflict(conflict) for conflict in self._store.conflicts],
-                "frames": [
-                    self._frame_summary(frame, float(left), bool(marked))
-                    for frame, left, marked in zip(self._frames, work, disagrees, strict=True)
-                ],
+                "frames": self._summaries(self._frames),
             }
 
     def frame(self, number: int) -> Json:
@@ -179,10 +176,7 @@ class LabelService:
                 raise InputError(
                     "the page shows the project before it was reloaded. Reload the page", code="stale-page"
                 )
-            done = self._sequence.pop(client, 0)
-            self._sequence[client] = done  # the last one in the order of the dict
-            while len(self._sequence) > _MAX_CLIENTS:
-                self._sequence.pop(next(iter(self._sequence)))
+            done = self._order.handled(client)
             changed: dict[int, None] = {}
             for sequence, (number, labels) in enumerate(edits, start=first):
                 if sequence < done:
@@ -193,12 +187,15 @@ class LabelService:
                 except InputError as error:
                     # What is not valid is not sent again; what could not be written is.
                     handled = sequence if error.code == "unwritable-file" else sequence + 1
-                    self._sequence[client] = handled
+                    self._order.set_handled(client, handled)
                     raise error.prefixed("", done=handled) from error
-                self._sequence[client] = sequence + 1
+                self._order.set_handled(client, sequence + 1)
+                self._noise.update([frame])
                 self._revision += 1
                 changed[number] = None
-            return {"revision": self._revision, "frames": self._summaries(list(changed))}
+            rows = [self._frames[number] for number in changed]
+            summaries = dict(zip(map(str, changed), self._summaries(rows), strict=True))
+            return {"revision": self._revision, "frames": summaries}
 
     def save(self) -> Json:
         """Write all edits to the tables; return the names of the written frames.
@@ -268,29 +265,8 @@ class LabelService:
             )
         return self._frames[number]
 
-    def _work(self, frames: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        return work_left(self._store, self._prelabels, frames, threshold=self._options.threshold)
-
-    def _summaries(self, numbers: Sequence[int]) -> dict[str, Json]:
-        frames = [self._frames[number] for number in numbers]
-        work, disagrees = self._work(frames) if frames else (np.zeros(0), np.zeros(0))
-        return {
-            str(number): self._frame_summary(frame, float(left), bool(marked))
-            for number, frame, left, marked in zip(numbers, frames, work, disagrees, strict=True)
-        }
-
-    def _frame_summary(self, frame: int, left: float, marked: bool) -> Json:
-        store = self._store
-        present = [name is not None for name in store.project.image_names[frame]]
-        return {
-            "name": store.frame_names[frame],
-            "session": store.project.sessions[frame],
-            "work": round(left, 3),
-            "disagrees": marked,
-            "labeled": int(np.sum((store.visible[frame] > 0) | (store.origins[frame] == ABSENT))),
-            "total": sum(present) * len(store.project.keypoint_names),
-            "unsaved": bool(store.unsaved(frame).any()),
-        }
+    def _summaries(self, rows: Sequence[int]) -> list[Json]:
+        return summarize_frames(self._store, self._prelabels, rows, threshold=self._options.threshold)
 
     def _video(self, frame: int, view: int) -> int | None:
         """Return the frame of the video that an image is; None without a video."""
@@ -305,7 +281,15 @@ class LabelService:
         return [[numbers_json(value, 3) for value in row] for row in values]
 
     def _geometry(self, frame: int, points: np.ndarray, visible: np.ndarray, origins: np.ndarray) -> Json | None:
-        return geometry_json(self._store.project, frame, points, visible, origins, self._options.threshold)
+        return geometry_json(
+            self._store.project,
+            frame,
+            points,
+            visible,
+            origins,
+            threshold=self._options.threshold,
+            noise=self._noise.value,
+        )
 
 
 def _check_paths(store: LabelStore) -> None:

@@ -15,12 +15,12 @@ from threading import RLock
 
 import numpy as np
 
-from mvgeom.errors import InputError
 from mvtrain.config import Config
 from mvtrain.label.journal import JOURNAL_FOLDER, Cell, Journal, Label, Pending
+from mvtrain.label.label_rules import check_label, frame_name
 from mvtrain.label.new_tables import expected_tables, list_images
-from mvtrain.label.table_text import TableText
-from mvtrain.project.label_tables import EXCLUDED, OCCLUDED, VISIBLE, find_tables, read_tables
+from mvtrain.label.open_tables import OpenTables, write_visible
+from mvtrain.project.label_tables import EXCLUDED, OCCLUDED, VISIBLE
 from mvtrain.project.project import read_project
 from mvtrain.project.row_journal import recover_project
 from mvtrain.runtime.locks import locked_folder
@@ -81,7 +81,6 @@ class LabelStore:
         points: (N, V, K, 2) labels in px of the stored images; NaN where there is none.
         visible: (N, V, K) int8: 0 no label, 1 occluded, 2 visible.
         origins: (N, V, K) int8: numbers in `ORIGINS`.
-        has_visible: True if the tables have a column `visible`.
         conflicts: Edits that were dropped when the project was opened or read again.
         num_recovered: Number of edits that only the journal had when the project was opened.
         saved: Names of the frames that were saved.
@@ -101,13 +100,18 @@ class LabelStore:
         self.conflicts: tuple[Conflict, ...] = ()
         history = self._journal.read()
         if history.adding_visible is not None:
-            self._write_visible(history.adding_visible)
+            write_visible(root, config.data, history.adding_visible, self._journal)
         self._known = history.origins
         self._load()
         self.num_recovered = self._repeat(history.pending)
 
     def __len__(self) -> int:
         return len(self.frame_names)
+
+    @property
+    def has_visible(self) -> bool:
+        """Return True if the tables have a column `visible`."""
+        return self._tables.has_visible
 
     def label(self, frame: int, view: int, keypoint: int) -> Label:
         """Return one label."""
@@ -128,7 +132,10 @@ class LabelStore:
                 written (`unwritable-file`). Nothing is changed then.
         """
         with self._lock:
-            checked = {place: self._check(frame, *place, label) for place, label in labels.items()}
+            checked = {
+                place: check_label(self.project, frame, *place, label, has_visible=self.has_visible)
+                for place, label in labels.items()
+            }
             if not checked:
                 return
             self._journal.edit(
@@ -165,12 +172,11 @@ class LabelStore:
         """
         with self._lock:
             frames = self.unsaved_frames()
-            edited = [self._with_edits(view, frames) for view in range(len(self._texts))]
-            touched = [view for view, text in enumerate(edited) if text is not self._texts[view]]
-            self._check_unchanged(touched)
-            for view in touched:
-                edited[view].write()
-                self._texts[view] = edited[view]
+            edited = [self._tables.with_labels(view, self._edits(view, frames)) for view in range(len(self._views))]
+            touched = {view: text for view, text in enumerate(edited) if text is not None}
+            self._tables.check_unchanged(list(touched))
+            for view, text in touched.items():
+                self._tables.write(view, text)
                 self._saved_points[:, view] = self.points[:, view]
                 self._saved_visible[:, view] = self.visible[:, view]
             names = [self.frame_names[frame] for frame in frames]
@@ -207,40 +213,33 @@ class LabelStore:
         """
         with self._lock:
             self.save()
-            self._check_unchanged(range(len(self._texts)))
+            self._tables.check_unchanged()
             if not self.has_visible:
                 missing = OCCLUDED if self._config.training.uniform_heatmaps_for_nan_keypoints else EXCLUDED
                 self._journal.adding_visible(missing)
-                self._write_visible(missing)
+                write_visible(self._root, self._config.data, missing, self._journal)
                 self._load()
 
     def _load(self) -> None:
-        data = self._config.data
         recover_project(self._root)
-        view_names, paths = find_tables(self._root, data)
-        texts = [TableText.read(path) for path in paths]
-        tables = read_tables(view_names, paths, data)
+        tables = OpenTables(self._root, self._config.data)
         project = read_project(self._config, need_labels=False)
-        changed = [text.path for text in texts if not text.is_unchanged()]
-        if changed:
-            raise _changed(changed)
-        self.project, self._texts = project, texts
-        self._lines = [table.lines for table in tables]
-        self.has_visible = tables[0].visible is not None
+        tables.check_unchanged()
+        self.project, self._tables = project, tables
         located = np.isfinite(project.points).all(-1)
         self.points = project.points.copy()
         self.visible = (
             project.visibility.copy() if self.has_visible else np.where(located, VISIBLE, EXCLUDED).astype(np.int8)
         )
         self._saved_points, self._saved_visible = self.points.copy(), self.visible.copy()
-        self.frame_names = tuple(next(filter(None, names)) for names in project.image_names)
+        self.frame_names = tuple(frame_name(project, frame) for frame in range(len(project)))
         self._frames = {name: frame for frame, name in enumerate(self.frame_names)}
         self._views = {name: view for view, name in enumerate(project.view_names)}
         self._keypoints = {name: keypoint for keypoint, name in enumerate(project.keypoint_names)}
         self.origins = np.zeros(self.visible.shape, dtype=np.int8)
-        for frame_name, labels in self._known.items():
+        for name, labels in self._known.items():
             for cell, label in labels.items():
-                place = self._place(frame_name, cell)
+                place = self._place(name, cell)
                 if place is not None and label.same_cells(self.label(*place)):
                     self.origins[place] = ORIGINS.index(label.origin)
 
@@ -268,89 +267,14 @@ class LabelStore:
         self.conflicts = tuple(conflicts)
         return num_repeated
 
-    def _with_edits(self, view: int, frames: Sequence[int]) -> TableText:
-        """Return a view's table with the labels of some frames; itself where nothing differs."""
-        width = 3 if self.has_visible else 2
-        text, edits = self._texts[view], {}
+    def _edits(self, view: int, frames: Sequence[int]) -> dict[int, dict[int, Label]]:
+        """Return the labels of a view that its table does not have, by frame and keypoint."""
+        edits = {}
         for frame in frames:
             keypoints = np.flatnonzero(self.unsaved(frame)[view]).tolist()
-            if not keypoints:
-                continue
-            line = int(self._lines[view][frame])
-            texts = {}
-            if self.has_visible:
-                # Lightning Pose turns an empty cell into a target of NaN, so a row that was labeled has none.
-                written = text.cells(line)
-                empty = (column for column in range(3, len(written), width) if not written[column].strip(' \t"'))
-                texts = dict.fromkeys(empty, str(EXCLUDED))
-            for keypoint in keypoints:
-                label = self.label(frame, view, keypoint)
-                cells = ["" if value is None else repr(value) for value in (label.x, label.y)]
-                cells += [str(label.visible)] if self.has_visible else []
-                texts |= dict(enumerate(cells, start=1 + keypoint * width))
-            edits[line] = texts
-        return text.with_cells(edits) if edits else text
-
-    def _write_visible(self, missing: int) -> None:
-        """Add the column to the tables that lack it, and note that it is done."""
-        view_names, paths = find_tables(self._root, self._config.data)
-        for path in paths:
-            (table,) = read_tables(view_names[:1], [path], self._config.data)
-            if table.visible is None:
-                TableText.read(path).with_visible(missing=missing).write()
-        self._journal.adding_visible(None)
-
-    def _check_unchanged(self, views: Sequence[int]) -> None:
-        changed = [self._texts[view].path for view in views if not self._texts[view].is_unchanged()]
-        if changed:
-            raise _changed(changed)
-
-    def _check(self, frame: int, view: int, keypoint: int, label: Label) -> Label:
-        """Return the label as it is kept."""
-        for what, number, length in (
-            ("frame", frame, len(self)),
-            ("view", view, len(self._views)),
-            ("keypoint", keypoint, len(self._keypoints)),
-        ):
-            if not 0 <= number < length:
-                raise InputError(
-                    f"{what}: no such number, found {number}, expected 0 to {length - 1}",
-                    code="out-of-range",
-                    argument=what,
-                    found=number,
-                )
-        view_name, name = self.project.view_names[view], self.project.keypoint_names[keypoint]
-        where = f"{self.frame_names[frame]}, {view_name}, {name}"
-        if self.project.image_names[frame][view] is None:
-            raise InputError(f"{where}: the view has no image of this frame", code="missing-frame", view=view_name)
-        located = label.x is not None and label.y is not None
-        possible = {EXCLUDED: not located, OCCLUDED: True, VISIBLE: located}.get(label.visible, False)
-        if not possible or (label.x is None) != (label.y is None):
-            raise InputError(
-                f"{where}: the label contradicts itself, found {tuple(label[:3])}, expected x, y and 2, or no x, y and "
-                "0",
-                code="bad-value",
-                found=label[:3],
-            )
-        if label.visible == OCCLUDED and not self.has_visible:
-            raise InputError(
-                f"{where}: occluded needs a column `visible`, which the tables do not have. Add it",
-                code="missing-column",
-                column="visible",
-            )
-        if label.x is None or label.y is None:
-            return label
-        x, y = float(label.x), float(label.y)
-        width, height = self.project.file_sizes[frame, view].tolist()
-        if not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5):
-            raise InputError(
-                f"{where}: the label is outside of its image of {width}x{height} px, found {x:g}, {y:g}",
-                code="out-of-range",
-                argument="label",
-                found=(x, y),
-                expected=(width, height),
-            )
-        return label._replace(x=x, y=y)
+            if keypoints:
+                edits[frame] = {keypoint: self.label(frame, view, keypoint) for keypoint in keypoints}
+        return edits
 
     def _set(self, frame: int, view: int, keypoint: int, label: Label) -> None:
         self.points[frame, view, keypoint] = np.nan if label.x is None else (label.x, label.y)
@@ -378,13 +302,3 @@ def _label(point: np.ndarray, visible: np.integer, origin: str | None) -> Label:
 
 def _equal(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a == b) | (np.isnan(a) & np.isnan(b))
-
-
-def _changed(paths: Sequence[object]) -> InputError:
-    return InputError(
-        f"{', '.join(map(str, paths))}: changed by another program since it was read, so nothing was written. Reload "
-        "the tables in the page: edits of labels that are still the same are made again",
-        code="changed-file",
-        path=paths[0],
-        paths=tuple(paths),
-    )

@@ -35,14 +35,7 @@ export async function post(path, body = {}, options = {}) {
   return (await request(path, { ...options, method: "POST", body: JSON.stringify(body) })).json();
 }
 
-// An image, and half of its size: drawn small, the half is as good as the whole and takes a quarter of the time.
-export async function picture(path) {
-  const blob = await (await request(path)).blob();
-  const full = await createImageBitmap(blob, { colorSpaceConversion: "none" });
-  const size = { resizeWidth: Math.ceil(full.width / 2), resizeHeight: Math.ceil(full.height / 2) };
-  const half = await createImageBitmap(full, { ...size, resizeQuality: "medium" });
-  return { full, half, close: () => [full, half].forEach((bitmap) => bitmap.close()) };
-}
+export const image = async (path) => (await request(path)).blob();
 
 export class EditQueue {
   // `onAnswer(answer)` after edits arrived; `onRefused(error)` where one is not valid; `onState()` when anything changes.

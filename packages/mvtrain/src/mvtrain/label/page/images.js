@@ -1,8 +1,38 @@
 // Images of frames, decoded ahead: the current frame, the next and the previous one.
 
-import { picture } from "./api.js";
+import { image } from "./api.js";
 
 const KEPT = 4; // frames
+const PATIENCE = 300; // ms after which an image is halved even if the page is busy
+
+// An image, and half of its size: drawn small, the half is as good as the whole and takes a quarter of the time. Halving
+// takes as long as decoding, but in the page's own thread, so that the image is shown before.
+class Picture {
+  constructor(full) {
+    this.full = full;
+    this.half = null;
+    this.onHalved = null; // called once, when there is a half
+    requestIdleCallback(() => this.halve(), { timeout: PATIENCE });
+  }
+
+  async halve() {
+    if (!this.full.width) return; // closed
+    const size = { resizeWidth: Math.ceil(this.full.width / 2), resizeHeight: Math.ceil(this.full.height / 2) };
+    const half = await createImageBitmap(this.full, { ...size, resizeQuality: "medium" });
+    if (!this.full.width) return half.close();
+    this.half = half;
+    this.onHalved?.();
+  }
+
+  close() {
+    this.full.close();
+    this.half?.close();
+  }
+}
+
+async function picture(path) {
+  return new Picture(await createImageBitmap(await image(path), { colorSpaceConversion: "none" }));
+}
 
 export class Images {
   constructor() {

@@ -31,6 +31,8 @@ export class View {
 
   setImage(picture, size, note = "") {
     const changed = size[0] !== this.size[0] || size[1] !== this.size[1];
+    if (this.picture) this.picture.onHalved = null;
+    if (picture) picture.onHalved = () => this.drawImage();
     this.picture = picture;
     this.size = size;
     this.note.textContent = note;
@@ -114,7 +116,8 @@ export class View {
     context.fillStyle = "#101113";
     context.fillRect(0, 0, this.image.width, this.image.height);
     this.info.textContent = this.picture ? `${Math.round(scale * 100)} %` : "";
-    const bitmap = scale * ratio <= 0.5 ? this.picture?.half : this.picture?.full;
+    const half = scale * ratio <= 0.5 ? this.picture?.half : null;
+    const bitmap = half ?? this.picture?.full;
     if (!bitmap?.width) return; // a closed bitmap has none
     context.setTransform(ratio * scale, 0, 0, ratio * scale, ratio * x, ratio * y);
     context.imageSmoothingEnabled = scale < 3; // from there on, the pixels themselves
