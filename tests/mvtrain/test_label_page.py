@@ -163,6 +163,55 @@ def test_undo_and_redo_reach_the_tables(root: Path) -> None:
         assert np.isfinite(session.saved_points(0)[:, 0]).all()
 
 
+def reopen(session: Labeling, *, new_tab: bool) -> Labeling:
+    """Reload the page, or close the tab and open the address in another one."""
+    page = session.page
+    if new_tab:
+        page = session.page.context.new_page()
+        session.page.close()
+        page.goto(session.served.address)
+    else:
+        page.reload()
+    page.wait_for_selector("body[data-frame]")
+    found = Labeling(page=page, served=session.served)
+    found.settle()
+    return found
+
+
+@pytest.mark.parametrize("new_tab", [False, True])
+def test_undo_and_redo_survive_a_reload_and_a_closed_tab(root: Path, new_tab: bool) -> None:
+    with labeling(root) as session:
+        store = session.served.store
+        session.click(0, TRUTH[0, 0, 0])
+        session.click(1, TRUTH[0, 1, 0])
+        session.press("Shift+A", "1")
+        session.press("Control+z")
+        session = reopen(session, new_tab=new_tab)
+        assert [session.page.is_enabled(name) for name in ("#undo", "#redo")] == [True, True]
+        session.press("Control+Shift+z")
+        assert store.visible[0, :, 0].tolist() == [2, 2, 2, 2]
+        session.press("Control+z", "Control+z", "Control+z")
+        assert not store.visible[0].any()
+        session = reopen(session, new_tab=new_tab)
+        session.press("Control+z", *["Control+Shift+z"] * 3)
+        assert store.visible[0, :, 0].tolist() == [2, 2, 2, 2]
+        session.save()
+        assert np.isfinite(session.saved_points(0)[:, 0]).all()
+
+
+def test_undo_leaves_alone_what_was_changed_elsewhere(root: Path) -> None:
+    with labeling(root) as session:
+        session.click(0, TRUTH[0, 0, 0])
+        session.served.edit(0, [[0, 0, [50.0, 60.0, 2, "click"]]])
+        session = reopen(session, new_tab=False)
+        assert not session.page.is_enabled("#undo")
+        session.press("Control+z")
+        assert session.served.store.points[0, 0, 0].tolist() == [50.0, 60.0]
+        session.click(1, TRUTH[0, 1, 0])
+        session.press("Control+z")
+        assert session.served.store.visible[0, :, 0].tolist() == [2, 0, 0, 0]
+
+
 def test_a_frame_is_labeled_by_the_keyboard_alone(root: Path) -> None:
     """The cursor begins in the middle of the image, or where the keypoint is proposed."""
     middle = (SIZE - 1) / 2

@@ -10,31 +10,31 @@ export const KEYS = [
   ["Place", [
     ["Click", "place the keypoint; drag a mark to move it; Shift+click places over another mark", {}],
     ["Arrows", "move the cursor by 1 px, with Shift 10, with Alt 0.1", arrows()],
-    ["Enter", "place the keypoint at the cursor", { "Enter": (app) => app.placeAtCursor() }],
-    ["A", "accept the projection (else the prediction) in the active view", { "a": (app) => app.accept() }],
-    ["Shift+A", "accept it in all views without a click, and go on", { "Shift+a": (app) => app.acceptViews() }],
-    ["Shift+Enter", "accept the projections of all keypoints in all views", { "Shift+Enter": (app) => app.acceptAll() }],
-    ["P, Shift+P", "accept the prediction; all predictions of the frame", { "p": (app) => app.acceptPrediction(), "Shift+p": (app) => app.acceptPredictions() }],
-    ["O", "occluded or visible", { "o": (app) => app.toggleOccluded() }],
-    ["X", "absent: not in this image", { "x": (app) => app.toggleAbsent() }],
-    ["Delete", "remove the label", { "Delete": (app) => app.remove(), "Backspace": (app) => app.remove() }],
-    ["Ctrl+Z, Ctrl+Shift+Z", "undo, redo in this frame", { "Ctrl+z": (app) => app.undo(), "Ctrl+Shift+z": (app) => app.redo(), "Ctrl+y": (app) => app.redo() }],
+    ["Enter", "place the keypoint at the cursor", { "Enter": (app) => app.looking.placeAtCursor() }],
+    ["A", "accept the projection (else the prediction) in the active view", { "a": (app) => app.editor.accept() }],
+    ["Shift+A", "accept it in all views without a click, and go on", { "Shift+a": (app) => app.editor.acceptViews() }],
+    ["Shift+Enter", "accept the projections of all keypoints in all views", { "Shift+Enter": (app) => app.editor.acceptAll() }],
+    ["P, Shift+P", "accept the prediction; all predictions of the frame", { "p": (app) => app.editor.acceptPrediction(), "Shift+p": (app) => app.editor.acceptPredictions() }],
+    ["O", "occluded or visible", { "o": (app) => app.editor.toggleOccluded() }],
+    ["X", "absent: not in this image", { "x": (app) => app.editor.toggleAbsent() }],
+    ["Delete", "remove the label", { "Delete": (app) => app.editor.remove(), "Backspace": (app) => app.editor.remove() }],
+    ["Ctrl+Z, Ctrl+Shift+Z", "undo, redo in this frame", { "Ctrl+z": (app) => app.editor.undo(), "Ctrl+Shift+z": (app) => app.editor.redo(), "Ctrl+y": (app) => app.editor.redo() }],
   ]],
   ["Frames", [
     ["N, B", "next, previous frame (also Page Down, Page Up)", { "n": (app) => app.stepFrame(1), "b": (app) => app.stepFrame(-1), "PageDown": (app) => app.stepFrame(1), "PageUp": (app) => app.stepFrame(-1) }],
-    [", .", "previous, next frame of the video, to look at", { ",": (app) => app.setOffset(app.offset - 1), ".": (app) => app.setOffset(app.offset + 1) }],
+    [", .", "previous, next frame of the video, to look at", { ",": (app) => app.video.step(-1), ".": (app) => app.video.step(1) }],
     ["Esc", "back to the labeled frame; hide the cursor", { "Escape": (app) => app.escape() }],
-    ["Ctrl+S", "save now; leaving a frame saves by itself", { "Ctrl+s": (app) => app.save() }],
+    ["Ctrl+S", "save now; leaving a frame saves by itself", { "Ctrl+s": (app) => app.saving.save() }],
   ]],
   ["Look", [
     ["Wheel, drag", "zoom to the pointer, pan", {}],
-    ["+ −", "zoom the active view", { "+": (app) => app.zoom(1.4), "=": (app) => app.zoom(1.4), "-": (app) => app.zoom(1 / 1.4) }],
-    ["Z", "zoom all views to the keypoint", { "z": (app) => app.zoomToKeypoint() }],
-    ["F", "fit all images", { "f": (app) => app.fit() }],
-    ["M", "active view alone, all views", { "m": (app) => app.toggleMaximized() }],
+    ["+ −", "zoom the active view", { "+": (app) => app.looking.zoom(1.4), "=": (app) => app.looking.zoom(1.4), "-": (app) => app.looking.zoom(1 / 1.4) }],
+    ["Z", "zoom all views to the keypoint", { "z": (app) => app.looking.zoomToKeypoint() }],
+    ["F", "fit all images", { "f": (app) => app.looking.fit() }],
+    ["M", "active view alone, all views", { "m": (app) => app.looking.toggleMaximized() }],
     ["L, K, E", "names, skeleton, geometry on or off", { "l": (app) => app.toggle("names"), "k": (app) => app.toggle("skeleton"), "e": (app) => app.toggle("geometry") }],
     ["T", "go to the next keypoint after a click, or stay", { "t": (app) => app.toggle("advance") }],
-    ["C", "original brightness and contrast", { "c": (app) => app.resetLight() }],
+    ["C", "original brightness and contrast", { "c": (app) => app.looking.resetLight() }],
     ["?", "this sheet", { "?": (app) => app.toggleSheet() }],
   ]],
 ];
@@ -45,7 +45,7 @@ function arrows() {
   const bindings = {};
   for (const [modifier, step] of Object.entries(steps)) {
     for (const [key, [dx, dy]] of Object.entries(directions)) {
-      bindings[modifier + key] = (app) => app.moveCursor(dx * step, dy * step);
+      bindings[modifier + key] = (app) => app.looking.moveCursor(dx * step, dy * step);
     }
   }
   return bindings;

@@ -54,12 +54,12 @@ export class KeypointList {
     this.rows.forEach(({ row, cells, error }, keypoint) => {
       row.classList.toggle("active", keypoint === app.activeKeypoint);
       cells.forEach((cell, view) => {
-        const state = app.state(view, keypoint);
-        const marked = app.isMarked(view, keypoint);
+        const state = app.frame.state(view, keypoint);
+        const marked = app.frame.isMarked(view, keypoint);
         cell.firstChild.className = `${state}${marked ? " marked" : ""}`;
         cell.title = `${app.project.views[view]}: ${STATES[state]}`;
       });
-      const errors = app.project.views.map((_, view) => app.errorOf(view, keypoint)).filter((value) => value !== null);
+      const errors = app.project.views.map((_, view) => app.frame.errorOf(view, keypoint)).filter((value) => value !== null);
       const largest = errors.length ? Math.max(...errors) : null;
       error.textContent = largest === null ? "" : largest.toFixed(1);
       error.classList.toggle("marked", largest !== null && largest > app.project.threshold);

@@ -7,7 +7,7 @@ const DRAG = 4; // screen px after which a press is a drag
 const MAX_SCALE = 60;
 
 export class View {
-  // `app` has the state that is drawn, and the actions: see app.js.
+  // `app` has the state that is drawn, and the actions: see label.js.
   constructor(app, number, name) {
     this.app = app;
     this.number = number;
@@ -131,7 +131,7 @@ export class View {
     context.clearRect(0, 0, this.marks.width, this.marks.height);
     this.element.classList.toggle("active", app.activeView === number);
     if (!app.frame || !this.picture) return;
-    context.globalAlpha = app.offset ? 0.35 : 1;
+    context.globalAlpha = app.video.offset ? 0.35 : 1;
     if (app.options.skeleton) this.drawSkeleton(context);
     if (app.options.geometry) this.drawCurves(context);
     const order = app.project.keypoints.map((_, keypoint) => keypoint).filter((keypoint) => keypoint !== app.activeKeypoint);
@@ -156,7 +156,7 @@ export class View {
   }
 
   drawCurves(context) {
-    const curves = this.app.geometryOf(this.app.activeKeypoint)?.curves ?? [];
+    const curves = this.app.frame.geometryOf(this.app.activeKeypoint)?.curves ?? [];
     for (const { pieces } of curves) {
       for (const piece of pieces[this.number]) {
         cased(context, colorOf(this.app.activeKeypoint), 1.5, () => {
@@ -171,11 +171,11 @@ export class View {
     const { app, number } = this;
     const active = keypoint === app.activeKeypoint;
     const [color, shape] = [colorOf(keypoint), shapeOf(keypoint)];
-    const [x, y, visible, origin] = app.label(number, keypoint);
+    const [x, y, visible, origin] = app.frame.label(number, keypoint);
     const placed = x !== null;
-    const geometry = app.options.geometry ? app.geometryOf(keypoint) : null;
+    const geometry = app.options.geometry ? app.frame.geometryOf(keypoint) : null;
     const projection = geometry?.projections[number];
-    const marked = app.isMarked(number, keypoint);
+    const marked = app.frame.isMarked(number, keypoint);
     if (!placed && origin !== "absent") this.drawPrediction(context, keypoint, color, shape, active);
     if (projection && (!placed || marked || active)) {
       const [px, py] = this.toScreen(projection);
@@ -214,12 +214,12 @@ export class View {
       cased(context, color, 1.8, () => path(context, shape, sx, sy, radius));
     }
     const named = active || app.options.names;
-    if (marked && named) casedText(context, `${app.errorOf(number, keypoint).toFixed(1)} px`, sx + 10, sy + 15, WARNING);
+    if (marked && named) casedText(context, `${app.frame.errorOf(number, keypoint).toFixed(1)} px`, sx + 10, sy + 15, WARNING);
     if (named) casedText(context, app.project.keypoints[keypoint], sx + 10, sy - 7, color);
   }
 
   drawPrediction(context, keypoint, color, shape, active) {
-    const prediction = this.app.prediction(this.number, keypoint);
+    const prediction = this.app.frame.prediction(this.number, keypoint);
     if (!prediction) return;
     const [x, y] = this.toScreen(prediction);
     context.save();
@@ -265,12 +265,12 @@ export class View {
     const { app, number } = this;
     let best = [null, GRAB];
     app.project.keypoints.forEach((_, keypoint) => {
-      const [x, y] = app.label(number, keypoint);
+      const [x, y] = app.frame.label(number, keypoint);
       const distance = x === null ? Infinity : near([x, y]) - (keypoint === app.activeKeypoint ? 2 : 0);
       if (distance < best[1]) best = [[keypoint, true], distance];
     });
     if (best[0]) return best[0];
-    const proposals = [app.projection(number, app.activeKeypoint), app.prediction(number, app.activeKeypoint)];
+    const proposals = [app.frame.projection(number, app.activeKeypoint), app.frame.prediction(number, app.activeKeypoint)];
     return Math.min(...proposals.map(near)) < GRAB ? [app.activeKeypoint, false] : null;
   }
 
@@ -307,7 +307,7 @@ export class View {
     }
     if (Math.hypot(at[0] - pointer.start[0], at[1] - pointer.start[1]) > DRAG) pointer.moved = true;
     if (!pointer.moved) return;
-    if (pointer.mark) this.app.drag(this.number, pointer.mark[0], this.toImage(at));
+    if (pointer.mark) this.app.editor.drag(this.number, pointer.mark[0], this.toImage(at));
     else this.pan(at[0] - pointer.last[0], at[1] - pointer.last[1]);
     pointer.last = at;
   }
@@ -317,12 +317,12 @@ export class View {
     this.pointer = null;
     if (!pointer) return;
     const point = this.toImage([event.offsetX, event.offsetY]);
-    if (pointer.moved && pointer.mark) this.app.drop(this.number, pointer.mark[0], point);
-    else if (!pointer.moved && pointer.button === 0 && !pointer.mark?.[1]) this.app.place(this.number, point);
+    if (pointer.moved && pointer.mark) this.app.editor.drop(this.number, pointer.mark[0], point);
+    else if (!pointer.moved && pointer.button === 0 && !pointer.mark?.[1]) this.app.editor.place(this.number, point);
   }
 
   cancel() {
-    if (this.pointer?.mark && this.pointer.moved) this.app.cancelDrag();
+    if (this.pointer?.mark && this.pointer.moved) this.app.editor.cancelDrag();
     this.pointer = null;
   }
 }
