@@ -2,15 +2,17 @@
 
     OMP_WAIT_POLICY=passive uv run python benchmarks/labeling.py [--views 6] [--frames 8] [--project FOLDER]
 
-Accuracy: a generated rig and animal. Every keypoint that two views see gets clicks in two of them, with 1 px of noise
-per coordinate; its projections are accepted in all others. The distance from the truth is given in px of the image, for
-the exact calibration, and for cameras that are off: turned by 0.1 degree about a random axis, moved by 0.2 % of their
-distance, with a focal length that is 0.2 % longer or shorter. `refined` are the same after a click in a third view.
+Accuracy: a generated rig and animal. Every keypoint that two views see gets clicks in two of them, with 0.5, 1 and 2 px
+of noise per coordinate; its projections are accepted in all others. The distance from the truth is given in px of the
+image, for the exact calibration, for cameras that are turned by 0.1 degree about a random axis, and for such that are
+moved by 0.2 % of their distance, too, with a focal length that is 0.2 % longer or shorter. `refined` are the same after
+a click in a third view. `learned` is the noise that the page learns from all clicks after the third one, and `within
+the ellipse` the share of accepted projections of two clicks within the ellipse of 95 % that this noise gives.
 
 Saving: one frame of a project with 500 frames; a click in every view, so that all tables are written.
 
 Page: a real browser (Chromium, found as by the tests), 6 views of 1280x1024. `redraw` is from a change of zoom and of a
-label in all views until the browser has drawn it; `next frame` from the key until all images are shown, with the images
+label in all views until the browser has drawn it; `next frame` from the key until all images are drawn, with the images
 that the page loads ahead while one works (`ahead`), and without (`cold`).
 """
 
@@ -30,8 +32,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from mvgeom import CameraGroup, in_image, pair_parallax, project
-from mvtrain.label.geometry import CLICK_NOISE, FrameRig, compare_views
+from mvtrain.label.click_noise import estimate_noise, squared_residuals
+from mvtrain.label.geometry import FrameRig, compare_views
 from mvtrain.label.journal import Label
+from mvtrain.label.page_json import ELLIPSE_SIGMAS
 from mvtrain.label.run_label import project_config
 from mvtrain.label.store import open_store
 from mvtrain.project.writer import write_labels
@@ -47,12 +51,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--views", type=int, default=6)
     parser.add_argument("--frames", type=int, default=8, help="frames of the page's project")
+    parser.add_argument("--only", choices=("accuracy", "saving", "page"), help="a part of it")
     parser.add_argument("--project", type=Path, help="folder of the page's project; kept, and used again if it exists")
     arguments = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    accuracy(arguments.views)
+    if arguments.only in (None, "accuracy"):
+        accuracy(arguments.views)
     with tempfile.TemporaryDirectory() as folder:
-        saving(Path(folder) / "large", arguments.views)
+        if arguments.only in (None, "saving"):
+            saving(Path(folder) / "large", arguments.views)
+        if arguments.only not in (None, "page"):
+            return
         path = arguments.project or Path(folder) / "page"
         if not path.exists():
             spec = SyntheticSpec(
@@ -75,43 +84,73 @@ def accuracy(num_views: int) -> None:
     points = project(world, cameras)
     inside = in_image(points, cameras)
     generator = np.random.default_rng(0)
-    noisy = points + generator.normal(0, CLICK_NOISE, points.shape)
     num_keypoints = scene.skeleton.keypoints.shape[1]
     print(
         f"\nclicks per frame: {2 * num_keypoints} with geometry, {num_views * num_keypoints} without "
         f"({num_views} views, {num_keypoints} keypoints)\n"
     )
-    print("| calibration | clicked views | accepted px, median | 95 % | within 3 px | marked | refined, median |")
-    print("|---|---|---|---|---|---|---|")
-    for calibration, used in (("exact", cameras), ("a little off", perturbed(cameras, generator))):
-        rig = FrameRig(
-            cameras=used, crop_to_full=np.tile(np.eye(2, 3), (num_views, 1, 1)), sizes=np.asarray(used.sizes)
-        )
-        for choice in ("any two", "most parallax"):
-            order = choose_views(points, inside, cameras, choice, generator)
-            results = []
-            for count in (2, 3):
-                rank = np.argsort(np.argsort(order, axis=0), axis=0)
-                clicked = (rank < count) & np.isfinite(order)
-                agreement = compare_views(rig, np.where(clicked[..., None], noisy, np.nan))
-                others = inside & (rank >= 3) & (np.isfinite(order).sum(0) >= 3)
-                distance = np.linalg.norm(agreement.projections - points, axis=-1)[others]
-                results.append((distance[np.isfinite(distance)], agreement.disagrees.mean()))
-            (two, marked), (three, _) = results
-            print(
-                f"| {calibration} | {choice} | {np.median(two):.2f} | {np.percentile(two, 95):.2f} | "
-                f"{np.mean(two < 3):.0%} | {marked:.0%} | {np.median(three):.2f} |"
+    print(
+        "| click noise | calibration | clicked views | accepted px, median | 95 % | times the clicks' own | marked | "
+        "refined, median | learned | within the ellipse |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    calibrations = {
+        "exact": cameras,
+        "0.1 degree off": perturbed(cameras, np.random.default_rng(1), share=0.0),
+        "0.1 degree, 0.2 % off": perturbed(cameras, np.random.default_rng(1), share=0.002),
+    }
+    for noise in (0.5, 1.0, 2.0):
+        noisy = points + generator.normal(0, noise, points.shape)
+        own = np.median(np.linalg.norm(noisy - points, axis=-1)[inside])
+        for calibration, used in calibrations.items():
+            rig = FrameRig(
+                cameras=used, crop_to_full=np.tile(np.eye(2, 3), (num_views, 1, 1)), sizes=np.asarray(used.sizes)
             )
+            for choice in ("any two", "most parallax"):
+                order = choose_views(points, inside, cameras, choice, generator)
+                row = accepted(rig, points, noisy, inside, order)
+                print(
+                    f"| {noise:g} | {calibration} | {choice} | {row['two']:.2f} | {row['95']:.2f} | "
+                    f"{row['two'] / own:.2f} | {row['marked']:.0%} | {row['three']:.2f} | {row['learned']:.2f} | "
+                    f"{row['covered']:.0%} |"
+                )
 
 
-def perturbed(cameras: CameraGroup, generator: np.random.Generator) -> CameraGroup:
-    """Cameras that are turned, moved and of another focal length than the real ones."""
+def accepted(
+    rig: FrameRig, points: np.ndarray, noisy: np.ndarray, inside: np.ndarray, order: np.ndarray
+) -> dict[str, float]:
+    """Distances of the projections that are accepted after two and three clicks, and the noise learned from three."""
+    rank = np.argsort(np.argsort(order, axis=0), axis=0)
+    others = inside & (rank >= 3) & (np.isfinite(order).sum(0) >= 3)
+
+    def clicks(count: int) -> np.ndarray:
+        return np.where(((rank < count) & np.isfinite(order))[..., None], noisy, np.nan)
+
+    learned = estimate_noise(*squared_residuals(rig, clicks(3)))
+    two, three = (compare_views(rig, clicks(count), noise=learned) for count in (2, 3))
+    offsets = (two.projections - points)[others]
+    known = np.isfinite(offsets).all(-1)
+    squares = np.einsum("ni,nij,nj->n", offsets[known], np.linalg.inv(two.covariances[others][known]), offsets[known])
+    distance = np.linalg.norm(offsets[known], axis=-1)
+    refined = np.linalg.norm(three.projections - points, axis=-1)[others]
+    return {
+        "two": float(np.median(distance)),
+        "95": float(np.percentile(distance, 95)),
+        "marked": float(two.disagrees.mean()),
+        "three": float(np.nanmedian(refined)),
+        "learned": learned,
+        "covered": float(np.mean(squares < ELLIPSE_SIGMAS**2)),
+    }
+
+
+def perturbed(cameras: CameraGroup, generator: np.random.Generator, *, share: float) -> CameraGroup:
+    """Cameras that are turned by 0.1 degree, and moved and of another focal length by a share."""
     count = len(cameras)
     axes = generator.normal(size=(count, 3))
     turns = Rotation.from_rotvec(np.deg2rad(0.1) * axes / np.linalg.norm(axes, axis=-1, keepdims=True)).as_matrix()
-    moved = cameras.translation * (1 + 0.002 * generator.choice([-1, 1], (count, 3)))
+    moved = cameras.translation * (1 + share * generator.choice([-1, 1], (count, 3)))
     matrix = cameras.matrix.copy()
-    matrix[:, [0, 1], [0, 1]] *= 1 + 0.002 * generator.choice([-1, 1], (count, 1))
+    matrix[:, [0, 1], [0, 1]] *= 1 + share * generator.choice([-1, 1], (count, 1))
     # The camera turns about its own center, so that everything it sees is displaced, by about 2 px.
     translation = (turns @ moved[..., None])[..., 0]
     return cameras.replace(matrix=matrix, rotation=turns @ cameras.rotation, translation=translation)
@@ -192,10 +231,17 @@ REDRAW = """async () => {
 
 NEXT = """async (ahead) => {
     const app = mvtrainLabel, times = [];
+    const drawn = () => new Promise((resolve) => requestAnimationFrame(() => {
+        const channel = new MessageChannel();
+        channel.port1.onmessage = resolve;
+        channel.port2.postMessage(0);
+    }));
     for (let round = 0; round < 6; round++) {
         if (!ahead) app.images.clear();
+        const began = performance.now();
         await app.stepFrame(app.position + 1 < app.order.length ? 1 : -1);
-        times.push(app.shownAfter);
+        await drawn();
+        times.push(performance.now() - began);
         await new Promise((resolve) => setTimeout(resolve, 2500));
     }
     return times;

@@ -52,7 +52,8 @@ def take_picture(out: Path, width: int, height: int) -> None:
                 page.evaluate("k => mvtrainLabel.select(k)", keypoint)
                 for view, point in clicks:
                     page.evaluate(
-                        "([v, p]) => { mvtrainLabel.activeView = v; mvtrainLabel.place(v, p); }", [view, point.tolist()]
+                        "([v, p]) => { mvtrainLabel.activeView = v; mvtrainLabel.editor.place(v, p); }",
+                        [view, point.tolist()],
                     )
                     page.wait_for_timeout(300)
                 if keypoint < ACCEPTED:

@@ -84,7 +84,6 @@ class App {
 
   async show(position) {
     if (position < 0 || position >= this.order.length) return;
-    const began = performance.now();
     if (this.frame) this.leave();
     this.position = position;
     const number = this.order[position];
@@ -106,7 +105,6 @@ class App {
     this.render();
     document.body.dataset.frame = number;
     sessionStorage.setItem(FRAME, this.frame.name);
-    this.shownAfter = performance.now() - began; // for the benchmark
     for (const next of [position + 1, position - 1]) {
       if (next >= 0 && next < this.order.length) this.images.load(this.order[next], this.views.length);
     }
