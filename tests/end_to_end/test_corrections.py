@@ -89,3 +89,7 @@ def test_from_a_run_to_corrected_frames_to_the_next_run(
     splits = pd.read_csv(second / "predictions_cam1.csv", header=[0, 1, 2], index_col=0).iloc[:, -1]
     assert len(splits) == 8
     assert "unused" not in set(splits)
+    assert f"as in {first}" in printed
+    before, after = (pd.read_csv(folder / "split.csv", index_col=0)["set"] for folder in (first, second))
+    used = before[before != "unused"]
+    assert after[used.index].tolist() == used.tolist()  # nothing that was tested is trained on

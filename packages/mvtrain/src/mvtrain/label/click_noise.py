@@ -85,7 +85,7 @@ def estimate_noise(squares: Floats, freedoms: Floats) -> float:
     if total == 0:
         return CLICK_NOISE
     kinds, places = np.unique(freedoms, return_inverse=True)
-    ratios = squares / chi2.median(kinds)[places]
+    ratios = squares / np.asarray(chi2.median(kinds))[places]
     order = np.argsort(ratios)
     middle = int(np.searchsorted(np.cumsum(freedoms[order]), total / 2))
     variance = float(ratios[order[middle]])

@@ -152,6 +152,7 @@ def _extend(
         groups = [np.array([place]) for place in np.flatnonzero(sets == UNKNOWN)]
     else:
         groups = [np.flatnonzero(names == session) for session in dict.fromkeys(names.tolist())]
+    times = _times(project, labeled)
     generator = np.random.default_rng(config.training.rng_seed_data_pt)
     for number in generator.permutation(len(groups)).tolist():
         group = groups[number]
@@ -159,7 +160,6 @@ def _extend(
         if not len(new):
             continue
         if config.data.split == "block":
-            times = _times(project, labeled)
             if len(old):
                 nearest = np.abs(times[new, None] - times[None, old]).argmin(axis=1)
                 sets[new] = sets[old[nearest]]
