@@ -216,7 +216,7 @@ KINDS = st.sampled_from(["random", "block", "session"])
     seeds=st.tuples(st.integers(0, 3), st.integers(0, 3)),
     old=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_run_that_goes_on_tests_and_trains_on_what_the_first_one_did(
     sessions: tuple[str, ...],
     more: tuple[str, ...],
