@@ -77,6 +77,7 @@ def made_up_evaluation(
         points=generator.uniform(0, 100, size=(*shape, 2)),
         confidence=confidence,
         raw_confidence=confidence,
+        own_confidence=confidence,
         labels=np.where(visible[..., None], generator.uniform(0, 100, size=(*shape, 2)), np.nan),
         pixel_error=pixel_error,
         mean_pose_error=np.where(visible, 4 * pixel_error, np.nan),

@@ -98,7 +98,8 @@ class Evaluation:
         points: (N, V, K, 2) predictions in full-image px, NaN for views without an image.
         confidence: (N, V, K) in [0, 1] as tables of predictions have it: calibrated where the run has a calibration of
             its confidence. NaN for views without an image.
-        raw_confidence: (N, V, K) the network's own confidence.
+        raw_confidence: (N, V, K) confidence without calibration.
+        own_confidence: (N, V, K) the network's confidence in each view, before the views are fused.
         labels: (N, V, K, 2) visible labels in full-image px, NaN elsewhere.
         pixel_error: (N, V, K) distance between prediction and label in crop px, NaN where there is no visible label.
         mean_pose_error: (N, V, K) the same of the mean pose of the training frames, which uses no image; NaN also
@@ -132,6 +133,7 @@ class Evaluation:
     points: np.ndarray
     confidence: np.ndarray
     raw_confidence: np.ndarray
+    own_confidence: np.ndarray
     labels: np.ndarray
     pixel_error: np.ndarray
     mean_pose_error: np.ndarray
@@ -215,6 +217,7 @@ def compare(
         points=predictions.points,
         confidence=calibrated(predictions.confidence, confidence_map),
         raw_confidence=predictions.confidence,
+        own_confidence=predictions.own_confidence,
         labels=np.where(visible[..., None], project.points_full[rows], np.nan),
         pixel_error=pixel_error(crop_points, labels),
         mean_pose_error=pixel_error(baseline, labels),
@@ -258,7 +261,7 @@ def describe_unlearned(evaluation: Evaluation, heatmap_size: tuple[int, int], he
         heatmap_loss: The config's `model.heatmap_loss_type`.
     """
     lines = []
-    starving = starving_keypoints(evaluation.raw_confidence, np.isfinite(evaluation.pixel_error), heatmap_size)
+    starving = starving_keypoints(evaluation.own_confidence, np.isfinite(evaluation.pixel_error), heatmap_size)
     if starving:
         lines.append(describe_starving(starving, evaluation.keypoint_names, heatmap_loss))
     split = held_out_split(evaluation)

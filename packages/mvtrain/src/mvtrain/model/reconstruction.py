@@ -1,6 +1,6 @@
-"""Predictions in 3D: triangulation with weights from confidence, without outlier views.
+"""Predictions in 3D: triangulation of what each view shows by itself, weighted, without outlier views.
 
-A keypoint's variance is taken to be inversely proportional to its weight (`likelihood.view_weights`); its scale follows
+A keypoint's variance is taken to be inversely proportional to its weight (`observations`); its scale follows
 from the agreement of the views over the whole recording, outliers aside. From that come the standard deviations, and
 the distance beyond which a view counts as an outlier.
 """
@@ -19,6 +19,26 @@ from mvtrain.project.project import Project
 
 _SAMPLE = 20_000
 """Keypoints of a recording from which its noise is estimated."""
+
+
+def observations(predictions: FramePredictions, confidence_map: ConfidenceMap | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the observations from which predictions are triangulated.
+
+    Fused keypoints of several views are no independent observations: they agree because they were made to. The evidence
+    of the fusion is what each view contributed.
+
+    Args:
+        predictions: Predictions of N frames.
+        confidence_map: Calibration of their confidence, if there is one.
+
+    Returns:
+        Points (N, V, K, 2) in full-image px and weights (N, V, K), inverse variances up to a common factor; NaN where
+        missing.
+    """
+    if predictions.before_fusion is None:
+        return predictions.points, view_weights(predictions.confidence, confidence_map)
+    evidence = predictions.before_fusion.evidence
+    return evidence[..., :2], evidence[..., 2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +106,14 @@ def reconstruct_project(
         confidence_map: Calibration of their confidence, if there is one.
     """
     shape = (len(predictions.points), predictions.points.shape[2])
+    points_2d, weights = observations(predictions, confidence_map)
     cameras_of = [project.cameras[row] for row in predictions.index]
     points, std = np.full((*shape, 3), np.nan), np.full((*shape, 3), np.nan)
     error, num_views = np.full(shape, np.nan), np.zeros(shape, dtype=np.int64)
     groups = {id(group): group for group in cameras_of if group is not None and len(group) > 1}
     for cameras in groups.values():
         rows = [number for number, group in enumerate(cameras_of) if group is cameras]
-        keypoints, weights = predictions.points[rows], view_weights(predictions.confidence[rows], confidence_map)
-        found = to_3d(keypoints, weights, cameras, estimate_noise(keypoints, weights, cameras))
+        found = to_3d(points_2d[rows], weights[rows], cameras, estimate_noise(points_2d[rows], weights[rows], cameras))
         points[rows], std[rows], error[rows], num_views[rows] = found.points, found.std, found.error, found.num_views
     return Reconstruction(
         points=points, std=std, error=error, num_views=num_views, noise=float("nan"), threshold=float("nan")
