@@ -86,6 +86,7 @@ def made_up_evaluation(
         occluded_mean_pose_error=3 * occluded_error,
         subject_size=generator.uniform(50, 80, size=len(views)),
         points_3d=generator.normal(size=(len(sets), len(keypoints), 3)),
+        std_3d=generator.gamma(2.0, 0.4, size=(len(sets), len(keypoints), 3)),
         labels_3d=generator.normal(size=(len(sets), len(keypoints), 3)),
         error_3d=some(len(sets), len(keypoints)),
         reprojection_error=some(*shape),

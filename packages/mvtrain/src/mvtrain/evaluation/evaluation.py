@@ -114,6 +114,7 @@ class Evaluation:
             place is known, hidden or not; NaN for a view without labels.
         points_3d: (N, K, 3) triangulated predictions, as `predictions_3d.csv` has them; NaN without calibration, and
             where no two views agree.
+        std_3d: (N, K, 3) standard deviations of `points_3d` along the world's axes, NaN as they are.
         labels_3d: (N, K, 3) triangulated visible labels; NaN without calibration or with fewer than two labels.
         error_3d: (N, K) distance between the two in world units, NaN where either is missing.
         reprojection_error: (N, V, K) distance in full-image px between a prediction and the projection of the point
@@ -142,6 +143,7 @@ class Evaluation:
     occluded_mean_pose_error: np.ndarray
     subject_size: np.ndarray
     points_3d: np.ndarray
+    std_3d: np.ndarray
     labels_3d: np.ndarray
     error_3d: np.ndarray
     reprojection_error: np.ndarray
@@ -197,7 +199,8 @@ def compare(
     all_labels_3d = triangulate_labels(project)
     labels_3d = all_labels_3d[rows]
     hidden = _hidden_labels(project, rows, labels_3d)
-    points_3d = reconstruct_project(project, predictions, confidence_map).points
+    reconstruction = reconstruct_project(project, predictions, confidence_map)
+    points_3d = reconstruction.points
     truth = read_truth(project)
     occluded = occluded_points(project, all_labels_3d, truth)[rows]
     baseline = mean_pose(all_labels[np.asarray(sets) == "train"])
@@ -226,6 +229,7 @@ def compare(
         occluded_mean_pose_error=pixel_error(baseline, occluded),
         subject_size=subject_sizes(np.where(visible[..., None], labels, hidden)),
         points_3d=points_3d,
+        std_3d=reconstruction.std,
         labels_3d=labels_3d,
         error_3d=np.linalg.norm(points_3d - labels_3d, axis=-1),
         reprojection_error=reprojection_errors(project, predictions, points_3d),

@@ -16,7 +16,7 @@ from mvtrain.data.batch import Batch, collate
 from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.model.inference import Network, predict_frames
 from mvtrain.model.likelihood import ConfidenceMap, calibrated
-from mvtrain.model.reconstruction import estimate_noise, observations, to_3d
+from mvtrain.model.reconstruction import estimate_noise, observations, own_observations, to_3d
 from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.video_batches import to_sample, view_image
 
@@ -126,7 +126,8 @@ class Predictor:
         reconstruction = None
         if rig is not None:
             observed = observations(predictions, self.confidence_map)
-            reconstruction = to_3d(*observed, rig, estimate_noise(*observed, rig))
+            noise = estimate_noise(*observed, rig, own_observations(predictions, self.confidence_map))
+            reconstruction = to_3d(*observed, rig, noise)
         return Keypoints(
             points=predictions.points,
             confidence=calibrated(predictions.confidence, self.confidence_map),
