@@ -79,10 +79,8 @@ def _left_out_squares(points: Floats, cams: CameraGroup, noise: Floats) -> Itera
         others = used.copy()
         others[view] = False
         found = triangulate_robust(points, cams, np.where(others, deviation**-2.0, 0.0), threshold=limit)
-        spread = projected_covariance(found.points, covariance(found.points, cams, deviation, found.inliers), cams)[
-            view
-        ]
-        total = spread + deviation[view, :, None, None] ** 2 * np.eye(2)
+        spread = covariance(found.points, cams, deviation, found.inliers)
+        total = projected_covariance(found.points, spread, cams)[view] + deviation[view, :, None, None] ** 2 * np.eye(2)
         residual = points[view] - project(found.points, cams)[view]
         known = agreeing[view] & np.isfinite(total).all((-1, -2)) & np.isfinite(residual).all(-1)
         scaled = np.linalg.solve(total[known], residual[known][..., None])[..., 0]

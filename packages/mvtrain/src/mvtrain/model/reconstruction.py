@@ -81,10 +81,9 @@ def estimate_noise(
     by_itself = noise if own is None else _noise_of_agreement(*own, cameras)
     own_points, own_weights = (points, weights) if own is None else own
     deviation = by_itself.sigma / np.sqrt(np.where(own_weights > 0, own_weights / by_itself.typical_weight, np.nan))
-    flat = (
-        np.moveaxis(values, 1, 0).reshape(len(cameras), -1, *values.shape[3:]) for values in (own_points, deviation)
-    )
-    return replace(noise, factor=deviation_factor(next(flat), cameras, next(flat)))
+    flat_points = np.moveaxis(own_points, 1, 0).reshape(len(cameras), -1, 2)
+    flat_deviation = np.moveaxis(deviation, 1, 0).reshape(len(cameras), -1)
+    return replace(noise, factor=deviation_factor(flat_points, cameras, flat_deviation))
 
 
 def _noise_of_agreement(points: np.ndarray, weights: np.ndarray, cameras: CameraGroup) -> KeypointNoise:
