@@ -17,13 +17,15 @@ what `joint` has beyond plain attention and the labels of people. `hidden views`
 
 Masking and 3D losses are for a network that has found the keypoints, and set in late in real runs. Here the first part
 of a run, with the labels of people and each view on its own, is the same for all rows of a seed and trained once: every
-row starts from its checkpoint. Printed per row, mean and standard deviation over the seeds:
+row starts from its checkpoint. Printed per row, mean and standard deviation over the seeds, with each view's heatmaps
+as they are and, in a second table, after the views are fused (`model.fuse_views`, which needs no training):
 
 - error in px of the camera's image (the animal is 60 to 100 px long, the person some 800) of the keypoints a view sees,
   of those hidden from it, and of a view whose image is blank altogether (one view of each test frame, in turn);
-- 3D error in mm of all keypoints: all rows go through one and the same robust triangulation, weighted by confidence;
+- 3D error in mm of all keypoints, and of those that fewer than two views see: all rows go through one and the same
+  robust triangulation, weighted by confidence;
 - reprojection: distance in px between predictions and the reprojection of the 3D point, consistency and not accuracy;
-- the 3D error's difference from `joint`, seed by seed.
+- the 3D error's difference from `per_view` before fusion, seed by seed.
 
 Runs that have a result in the output folder are not repeated; `--print-only` prints what there is.
 """
@@ -153,6 +155,8 @@ START = "start"
 START_CHANGES = {**EACH_VIEW_ALONE, **LABELS_OF_PEOPLE}
 NUM_BLOCKS = 4
 BACKBONE_FILE = "backbone.safetensors"
+EACH_VIEW, FUSED = "", "fused "
+"""First words of the names of figures before and after the fusion of views."""
 Run = tuple[str, str, int]
 """Project, row, seed."""
 
@@ -181,7 +185,8 @@ def main() -> None:
         runs = [(project, row, seed) for seed in seeds for project in arguments.projects for row in arguments.rows]
         run_all(out, runs, arguments.jobs)
     for project in arguments.projects:
-        print_table(out, project, arguments.rows, arguments.seeds)
+        for kind in (EACH_VIEW, FUSED):
+            print_table(out, project, kind, arguments.rows, arguments.seeds)
 
 
 def make_projects(out: Path) -> None:
@@ -338,7 +343,7 @@ def measure(run_dir: Path, config: Config, truth_dir: Path, setting: Setting) ->
 
     model, spec = load_checkpoint(run_dir / "checkpoints" / "best")
     device = torch.device("cpu")
-    network = Network.from_model(model, spec, device)
+    network = replace(Network.from_model(model, spec, device), fuses_views=True)
     dataset = FrameDataset(
         project,
         size=spec.image_size,
@@ -348,21 +353,34 @@ def measure(run_dir: Path, config: Config, truth_dir: Path, setting: Setting) ->
     )
     loader = make_loader(dataset, EpochSampler(rows, batch_size=32, seed=None), num_workers=0, pin_memory=False)
     predictions = predict_frames(network, loader, device)
-    error = np.linalg.norm(predictions.points - truth, axis=-1)
     blank = rows % len(project.view_names)
     without_view = predict_frames(network, blank_views(loader, blank, spec.mean), device)
-    error_blank = np.linalg.norm(without_view.points - truth, axis=-1)
     frame = np.arange(len(rows))
-    error_3d, reprojection = errors_3d(predictions, project, world, setting.threshold)
-    return {
-        "visible": float(error[visible].mean()),
-        "hidden": float(error[hidden].mean()),
-        "blank view": float(error_blank[frame, blank][visible[frame, blank]].mean()),
-        "3D": setting.unit * float(np.nanmean(error_3d)),
-        "3D median": setting.unit * float(np.nanmedian(error_3d)),
-        "reprojection": float(np.nanmedian(reprojection)),
-        "share hidden": float(hidden.sum() / (hidden | visible).sum()),
-    }
+    figures = {"share hidden": float(hidden.sum() / (hidden | visible).sum())}
+    for kind, of_all, of_blank in (
+        (EACH_VIEW, before_fusion(predictions), before_fusion(without_view)),
+        (FUSED, predictions, without_view),
+    ):
+        error = np.linalg.norm(of_all.points - truth, axis=-1)
+        error_blank = np.linalg.norm(of_blank.points - truth, axis=-1)
+        error_3d, reprojection = errors_3d(of_all, project, world, setting.threshold)
+        figures |= {
+            f"{kind}visible": float(error[visible].mean()),
+            f"{kind}hidden": float(error[hidden].mean()),
+            f"{kind}blank view": float(error_blank[frame, blank][visible[frame, blank]].mean()),
+            f"{kind}3D": setting.unit * float(np.nanmean(error_3d)),
+            f"{kind}3D median": setting.unit * float(np.nanmedian(error_3d)),
+            f"{kind}3D seen by one": setting.unit * float(np.mean(error_3d[visible.sum(1) < 2])),
+            f"{kind}reprojection": float(np.nanmedian(reprojection)),
+        }
+    return figures
+
+
+def before_fusion(predictions: FramePredictions) -> FramePredictions:
+    """The same predictions from each view's heatmaps as the network made them."""
+    return FramePredictions(
+        index=predictions.index, points=predictions.own_points, confidence=predictions.own_confidence
+    )
 
 
 def known_places(
@@ -419,7 +437,7 @@ def errors_3d(
     return np.stack(errors), np.stack(reprojections)
 
 
-def print_table(out: Path, project: str, rows: list[str], seeds: int) -> None:
+def print_table(out: Path, project: str, kind: str, rows: list[str], seeds: int) -> None:
     """Mean and standard deviation over the seeds that have a result."""
     results = {
         row: {
@@ -429,20 +447,20 @@ def print_table(out: Path, project: str, rows: list[str], seeds: int) -> None:
         }
         for row in rows
     }
-    table = Table(title=project)
-    columns = ("visible", "hidden", "blank view", "3D", "3D median", "reprojection")
-    for column in ("row", "seeds", *columns, "3D - joint"):
+    table = Table(title=f"{project}{', views fused' if kind == FUSED else ''}")
+    columns = ("visible", "hidden", "blank view", "3D", "3D median", "3D seen by one", "reprojection")
+    for column in ("row", "seeds", *columns, "3D - per_view"):
         table.add_column(column, justify="left" if column == "row" else "right")
     for row, by_seed in results.items():
         if not by_seed:
             continue
-        cells = [mean_and_spread([result[column] for result in by_seed.values()]) for column in columns]
+        cells = [mean_and_spread([result[kind + column] for result in by_seed.values()]) for column in columns]
         paired = [
-            result["3D"] - results["joint"][seed]["3D"]
+            result[f"{kind}3D"] - results["per_view"][seed]["3D"]
             for seed, result in by_seed.items()
-            if seed in results.get("joint", {})
+            if seed in results.get("per_view", {})
         ]
-        table.add_row(row, str(len(by_seed)), *cells, mean_and_spread(paired) if paired and row != "joint" else "")
+        table.add_row(row, str(len(by_seed)), *cells, mean_and_spread(paired) if paired else "")
     Console(width=140).print(table)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helpers.errors import raises_input
@@ -72,6 +72,7 @@ def test_jitter_below_half_a_step_makes_no_gap(seed: int, clock: str, views: int
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), size=st.floats(0.2, 0.5))
+@example(seed=26091, size=0.34375)  # an image gets a frame of its own, which renumbers all later frames
 def test_jitter_that_may_hide_a_gap_gives_no_wrong_frames(seed: int, size: float) -> None:
     rng = np.random.default_rng(seed)
     kept = [NUMBERS, np.setdiff1d(NUMBERS, [20, 21]), np.setdiff1d(NUMBERS, [40])]
@@ -80,8 +81,18 @@ def test_jitter_that_may_hide_a_gap_gives_no_wrong_frames(seed: int, size: float
         found = match(*times)
     except ValueError:
         return
-    wrong = sum(a != b for each, expected in zip(found, kept, strict=True) for a, b in zip(each, expected, strict=True))
-    assert wrong <= 2  # beside a gap, an image may be closer to the frame next to its own
+    # Beside a gap, an image may be closer to the frame next to its own.
+    assert sum(count_wrong_partners(kept, found, one, other) for one, other in ((0, 1), (0, 2), (1, 2))) <= 4
+
+
+def count_wrong_partners(kept: list[np.ndarray], found: list[list[int]], one: int, other: int) -> int:
+    """Count the images of a view that are matched to another image of a second view than that of their time."""
+    partners = dict(zip(found[other], kept[other].tolist(), strict=True))
+    known = set(kept[other].tolist())
+    expected = {number: number if number in known else None for number in kept[one].tolist()}
+    return sum(
+        partners.get(frame) != expected[number] for frame, number in zip(found[one], kept[one].tolist(), strict=True)
+    )
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_the_starving_keypoint_is_named_with_another_loss_only_where_that_helps(
     evaluation = made_up_evaluation(views=("a", "b"), keypoints=("nose", "tail", "paw"), sets=("train", "test", "test"))
     confidence = np.full(evaluation.raw_confidence.shape, 0.9)
     confidence[..., 1] = flat_confidence(SIZE)
-    starving = dataclasses.replace(evaluation, raw_confidence=confidence)
+    starving = dataclasses.replace(evaluation, own_confidence=confidence)
     for loss, advised in (("mse", True), ("js", True), ("kl", False)):
         (line, *_) = describe_unlearned(starving, SIZE, loss)
         assert evaluation.keypoint_names[1] in line

@@ -82,7 +82,7 @@ def incomplete(seed: int, num_views: int) -> Case:
     return Case(batch=batch, prediction=dataclasses.replace(prediction, confidence=confidence), cameras=cameras)
 
 
-@settings(max_examples=25)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 10_000), num_views=st.integers(2, 5), scale=st.sampled_from([0.3, 1.0, 4.0]))
 def test_pairwise_loss_equals_a_slow_reference_with_missing_data(seed: int, num_views: int, scale: float) -> None:
     case = incomplete(seed, num_views)

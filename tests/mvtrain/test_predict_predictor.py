@@ -97,7 +97,8 @@ def test_cameras_give_3d_in_whatever_order(predictor: mvtrain.Predictor) -> None
     assert found.points_3d.shape == found.std.shape == (6, 4, 3)
     np.testing.assert_array_equal(np.isnan(found.points_3d).any(-1), found.num_views == 0)
     assert (found.num_views > 0).any()
-    errors = reprojection_error(found.points_3d, found.points, rig)
+    assert found.evidence is not None
+    errors = reprojection_error(found.points_3d, found.evidence[..., :2], rig)
     of_all = found.num_views == 3
     np.testing.assert_allclose(found.reprojection_error[of_all], errors.mean(1)[of_all], rtol=1e-6)
     shuffled = predictor.predict(images, rig.select(["right", "top", "left"]))

@@ -291,9 +291,16 @@ def _tensors(tree: Any) -> Iterator[torch.Tensor]:
     return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor))
 
 
-@pytest.mark.parametrize("epipolar", [False, True])
-@pytest.mark.parametrize("mode", ["pixels", "tokens"])
-@pytest.mark.parametrize("backbone", ["vits_dino", "vits_dinov2", "vits_dinov3", "vit_small_patch16_rope_mixed_224"])
+@pytest.mark.parametrize(
+    ("backbone", "mode", "epipolar"),
+    [
+        ("vits_dino", "pixels", True),
+        ("vits_dinov2", "tokens", False),
+        ("vits_dinov3", "tokens", True),
+        ("vits_dinov3", "pixels", False),
+        ("vit_small_patch16_rope_mixed_224", "tokens", True),
+    ],
+)
 def test_a_step_never_waits_for_the_device(
     backbone: str, mode: Any, epipolar: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

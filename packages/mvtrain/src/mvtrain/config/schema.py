@@ -130,6 +130,8 @@ class ModelConfig:
     """joint: attention over the patches of all views; per_view: within a view; None: follows from model_type."""
     epipolar_attention: bool = False
     """Attention between views keeps to patches that can show the same point; needs a calibration, to predict too."""
+    fuse_views: bool = True
+    """Complete each view's heatmaps by what the other views show, through 3D, where there is a calibration."""
     heatmap_loss_type: Literal["mse", "kl", "js"] = "mse"
     """Supervised heatmap loss."""
     losses_to_use: tuple[str, ...] = ()

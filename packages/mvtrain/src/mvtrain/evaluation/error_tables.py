@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from mvtrain.evaluation.evaluation import Evaluation
 from mvtrain.project.kept_splits import SPLIT_NAMES
@@ -106,7 +107,9 @@ def error_3d_table(evaluation: Evaluation) -> pd.DataFrame:
     Returns:
         Columns `split`; `against`: `labels` (triangulated) or `truth`; `keypoint`, or `all`; `known`, the number of
         known places; `count`, the number of them with a prediction, which needs two agreeing views; `mean`, `median`,
-        `percentile_95` in world units. There is no row without anything to compare.
+        `percentile_95` in world units; `coverage_50`, `coverage_80`, `coverage_90`, `coverage_99`: share of the
+        coordinates whose interval of this probability, by the stated standard deviation, holds the place. There is no
+        row without anything to compare.
     """
     pairs = {"labels": (evaluation.error_3d, evaluation.labels_3d)}
     if evaluation.truth_error_3d is not None and evaluation.truth_3d is not None:
@@ -114,11 +117,22 @@ def error_3d_table(evaluation: Evaluation) -> pd.DataFrame:
     rows = []
     for against, (errors, places) in pairs.items():
         known = np.isfinite(places).all(-1)
-        for split, part in _by_split(evaluation, np.stack([errors, known], axis=-1)):
+        deviations = np.abs(evaluation.points_3d - places) / evaluation.std_3d
+        for split, part in _by_split(evaluation, np.concatenate([np.stack([errors, known], -1), deviations], axis=-1)):
             for keypoint, found in _by_name(part, 1, evaluation.keypoint_names):
-                figures = {"known": int(found[..., 1].sum())} | statistics(found[..., 0])
+                figures = {"known": int(found[..., 1].sum())} | statistics(found[..., 0]) | _coverage(found[..., 2:])
                 rows.append({"split": split, "against": against, "keypoint": keypoint} | figures)
-    return _table(rows, ("split", "against", "keypoint", "known", *statistics(np.zeros(1))))
+    names = (*statistics(np.zeros(1)), *_coverage(np.zeros(1)))
+    return _table(rows, ("split", "against", "keypoint", "known", *names))
+
+
+def _coverage(deviations: np.ndarray) -> dict[str, float]:
+    """Compute the shares of intervals that hold the truth, of deviations in standard deviations; NaN is missing."""
+    known = deviations[np.isfinite(deviations)]
+    return {
+        f"coverage_{level}": float((known <= norm.ppf(0.5 + level / 200)).mean()) if len(known) else np.nan
+        for level in (50, 80, 90, 99)
+    }
 
 
 def pck_table(evaluation: Evaluation) -> pd.DataFrame:

@@ -74,7 +74,8 @@ class Evaluation:
         points: (N, V, K, 2) predictions in full-image px, NaN for views without an image.
         confidence: (N, V, K) in [0, 1] as tables of predictions have it: calibrated where the run has a calibration of
             its confidence. NaN for views without an image.
-        raw_confidence: (N, V, K) the network's own confidence.
+        raw_confidence: (N, V, K) confidence without calibration.
+        own_confidence: (N, V, K) the network's confidence in each view, before the views are fused.
         labels: (N, V, K, 2) visible labels in full-image px, NaN elsewhere.
         pixel_error: (N, V, K) distance between prediction and label in crop px, NaN where there is no visible label.
         mean_pose_error: (N, V, K) the same of the mean pose of the training frames, which uses no image; NaN also
@@ -89,6 +90,7 @@ class Evaluation:
             place is known, hidden or not; NaN for a view without labels.
         points_3d: (N, K, 3) triangulated predictions, as `predictions_3d.csv` has them; NaN without calibration, and
             where no two views agree.
+        std_3d: (N, K, 3) standard deviations of `points_3d` along the world's axes, NaN as they are.
         labels_3d: (N, K, 3) triangulated visible labels; NaN without calibration or with fewer than two labels.
         error_3d: (N, K) distance between the two in world units, NaN where either is missing.
         reprojection_error: (N, V, K) distance in full-image px between a prediction and the projection of the point
@@ -108,6 +110,7 @@ class Evaluation:
     points: np.ndarray
     confidence: np.ndarray
     raw_confidence: np.ndarray
+    own_confidence: np.ndarray
     labels: np.ndarray
     pixel_error: np.ndarray
     mean_pose_error: np.ndarray
@@ -116,6 +119,7 @@ class Evaluation:
     occluded_mean_pose_error: np.ndarray
     subject_size: np.ndarray
     points_3d: np.ndarray
+    std_3d: np.ndarray
     labels_3d: np.ndarray
     error_3d: np.ndarray
     reprojection_error: np.ndarray
@@ -171,7 +175,8 @@ def compare(
     all_labels_3d = triangulate_labels(project)
     labels_3d = all_labels_3d[rows]
     hidden = _hidden_labels(project, rows, labels_3d)
-    points_3d = reconstruct_project(project, predictions, confidence_map).points
+    reconstruction = reconstruct_project(project, predictions, confidence_map)
+    points_3d = reconstruction.points
     truth = read_truth(project)
     occluded = occluded_points(project, all_labels_3d, truth)[rows]
     baseline = mean_pose(all_labels[np.asarray(sets) == "train"])
@@ -191,6 +196,7 @@ def compare(
         points=predictions.points,
         confidence=calibrated(predictions.confidence, confidence_map),
         raw_confidence=predictions.confidence,
+        own_confidence=predictions.own_confidence,
         labels=np.where(visible[..., None], project.points_full[rows], np.nan),
         pixel_error=pixel_error(crop_points, labels),
         mean_pose_error=pixel_error(baseline, labels),
@@ -199,6 +205,7 @@ def compare(
         occluded_mean_pose_error=pixel_error(baseline, occluded),
         subject_size=subject_sizes(np.where(visible[..., None], labels, hidden)),
         points_3d=points_3d,
+        std_3d=reconstruction.std,
         labels_3d=labels_3d,
         error_3d=np.linalg.norm(points_3d - labels_3d, axis=-1),
         reprojection_error=reprojection_errors(project, predictions, points_3d),
@@ -234,7 +241,7 @@ def describe_unlearned(evaluation: Evaluation, heatmap_size: tuple[int, int], he
         heatmap_loss: The config's `model.heatmap_loss_type`.
     """
     lines = []
-    starving = starving_keypoints(evaluation.raw_confidence, np.isfinite(evaluation.pixel_error), heatmap_size)
+    starving = starving_keypoints(evaluation.own_confidence, np.isfinite(evaluation.pixel_error), heatmap_size)
     if starving:
         lines.append(describe_starving(starving, evaluation.keypoint_names, heatmap_loss))
     split = held_out_split(evaluation)

@@ -84,10 +84,11 @@ def print_errors_3d(console: Console, errors_3d: pd.DataFrame) -> None:
         if chosen.empty:
             continue
         console.print(f"\n3D error of triangulated predictions against {names[against]}, in world units")
-        table = _table(("split",), ("keypoints", "predicted", "mean", "median", "95 %"))
+        table = _table(("split",), ("keypoints", "predicted", "mean", "median", "95 %", "in 90 %\ninterval"))
         for row in chosen.to_dict("records"):
             figures = (f"{value:.4g}" for value in (row["mean"], row["median"], row["percentile_95"]))
-            table.add_row(row["split"], str(row["known"]), f"{row['count'] / row['known']:.1%}", *figures)
+            shares = f"{row['count'] / row['known']:.1%}", f"{row['coverage_90']:.0%}"
+            table.add_row(row["split"], str(row["known"]), shares[0], *figures, shares[1])
         _print_table(console, table)
 
 

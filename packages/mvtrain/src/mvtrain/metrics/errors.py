@@ -91,7 +91,9 @@ def occluded_points(project: Project, labels_3d: np.ndarray, truth_3d: np.ndarra
 
 
 def reprojection_errors(project: Project, predictions: FramePredictions, points_3d: np.ndarray) -> np.ndarray:
-    """Compute (N, V, K) distances in full-image px between predictions and projected world points; NaN without either.
+    """Compute (N, V, K) distances in full-image px between what each view shows and projected world points.
+
+    NaN without either. Each view shows its keypoints before fusion: fused keypoints agree with the projections always.
 
     Args:
         project: Project that the frames are from.
@@ -102,7 +104,7 @@ def reprojection_errors(project: Project, predictions: FramePredictions, points_
     for number, row in enumerate(predictions.index):
         cameras = project.cameras[row]
         if cameras is not None:
-            errors[number] = reprojection_error(points_3d[number], predictions.points[number], cameras)
+            errors[number] = reprojection_error(points_3d[number], predictions.own_points[number], cameras)
     return errors
 
 
@@ -128,7 +130,7 @@ def validation_figures(project: Project, labels_3d: np.ndarray, predictions: Fra
     Returns:
         Mean error in crop px over visible labels, of all (NaN without labels), by view and by keypoint;
         mean distance between triangulated predictions and triangulated labels in world units; median distance in
-        full-image px between predictions and the reprojection of the points that they triangulate to.
+        full-image px between what each view shows by itself and the reprojection of these triangulated points.
     """
     rows = predictions.index
     labels = np.where((project.visibility[rows] == VISIBLE)[..., None], project.points[rows], np.nan)

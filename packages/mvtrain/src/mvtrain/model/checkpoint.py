@@ -35,6 +35,7 @@ class ModelSpec:
         std: Standard deviation of the input's channels, for values in [0, 1].
         subject_size: Median size of the subject in world units; None without calibration.
         epipolar_attention: True if attention between views keeps to epipolar lines, and so needs cameras.
+        fuse_views: True if predictions are fused over the views where there are cameras.
     """
 
     backbone: str
@@ -48,6 +49,7 @@ class ModelSpec:
     std: tuple[float, ...]
     subject_size: float | None
     epipolar_attention: bool = False
+    fuse_views: bool = False
 
     @property
     def heatmap_size(self) -> tuple[int, int]:
@@ -56,8 +58,8 @@ class ModelSpec:
         return height // 2**self.downsample_factor, width // 2**self.downsample_factor
 
     def cameras_needed(self, cameras: CameraGroup) -> CameraGroup | None:
-        """Return the cameras if the network uses them, else None, so that batches need no copies."""
-        return cameras if self.epipolar_attention else None
+        """Return the cameras if predictions use them, else None, so that batches need no copies."""
+        return cameras if self.epipolar_attention or self.fuse_views else None
 
     def check_needs_no_cameras(self, what: str) -> None:
         """Check that the network can predict images without cameras.
@@ -116,6 +118,7 @@ def make_spec(
         std=normalization[1],
         subject_size=subject_size,
         epipolar_attention=config.model.epipolar_attention,
+        fuse_views=config.model.fuse_views,
     )
 
 
@@ -202,6 +205,7 @@ def _check_fields(spec: ModelSpec) -> dict[str, bool]:
         "std": _are_all(spec.std, float) and len(spec.std) == 3,
         "subject_size": spec.subject_size is None or isinstance(spec.subject_size, int | float),
         "epipolar_attention": isinstance(spec.epipolar_attention, bool),
+        "fuse_views": isinstance(spec.fuse_views, bool),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from mvtrain.data.batch import Batch
 from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.model.decode import decode, heatmap_covariance, heatmap_to_model, model_to_heatmap
 from mvtrain.model.epipolar import epipolar_bias
+from mvtrain.model.fusion import Fusion, fuse_views
 from mvtrain.model.masking import PatchMask
 
 
@@ -79,6 +80,7 @@ class Network:
         std: (3,) standard deviation of the input's channels.
         downsample_factor: Heatmap px are 2 to this power model px wide.
         epipolar_patch: Rows and columns of pixels of a patch, if attention keeps to epipolar lines; else None.
+        fuses_views: True if predictions of calibrated samples are fused over the views.
     """
 
     model: torch.nn.Module
@@ -86,6 +88,7 @@ class Network:
     std: Tensor
     downsample_factor: int
     epipolar_patch: tuple[int, int] | None = None
+    fuses_views: bool = False
 
     @classmethod
     def from_model(cls, model: torch.nn.Module, spec: ModelSpec, device: torch.device) -> Network:
@@ -97,6 +100,7 @@ class Network:
             std=std,
             downsample_factor=spec.downsample_factor,
             epipolar_patch=model.patch_size if spec.epipolar_attention else None,  # type: ignore[arg-type]
+            fuses_views=spec.fuse_views,
         )
 
     def __call__(self, batch: Batch, mask: PatchMask | None = None, *, drop_patches: bool = False) -> Prediction:
@@ -124,6 +128,30 @@ class Network:
         logits = self.model(images, batch.view_mask, kept, bias)
         return to_prediction(logits, batch, self.downsample_factor)
 
+    def fuse(self, prediction: Prediction, batch: Batch) -> Fusion | None:
+        """Fuse the views of a predicted batch; None where views are not fused, or there are no two with cameras."""
+        if not self.fuses_views or batch.cameras is None or len(batch.cameras) < 2:
+            return None
+        present = batch.calibrated[:, None]
+        present = present.expand(batch.to_model.shape[:2]) if batch.view_mask is None else present & batch.view_mask
+        return fuse_views(prediction.logits, batch.cameras, batch.to_model, present, self.downsample_factor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeforeFusion:
+    """Predictions of N frames, each view by itself.
+
+    Attributes:
+        points: (N, V, K, 2) full-image px of the heatmaps before fusion, NaN for views without an image.
+        confidence: (N, V, K) their confidence in [0, 1], NaN for views without an image.
+        evidence: (N, V, K, 3) x, y in full-image px and weight in 1/px^2, see `Fusion.places`; NaN for views without an
+            image or without a calibration.
+    """
+
+    points: np.ndarray
+    confidence: np.ndarray
+    evidence: np.ndarray
+
 
 @dataclass(frozen=True, kw_only=True)
 class FramePredictions:
@@ -133,11 +161,23 @@ class FramePredictions:
         index: (N,) rows of the project.
         points: (N, V, K, 2) full-image px, NaN for views without an image.
         confidence: (N, V, K) in [0, 1], NaN for views without an image.
+        before_fusion: The same before the views were fused; None where they are not fused.
     """
 
     index: np.ndarray
     points: np.ndarray
     confidence: np.ndarray
+    before_fusion: BeforeFusion | None = None
+
+    @property
+    def own_points(self) -> np.ndarray:
+        """Return (N, V, K, 2) what each view shows by itself, whose errors do not depend on the other views."""
+        return self.points if self.before_fusion is None else self.before_fusion.points
+
+    @property
+    def own_confidence(self) -> np.ndarray:
+        """Return (N, V, K) confidence of each view by itself."""
+        return self.confidence if self.before_fusion is None else self.before_fusion.confidence
 
 
 @torch.inference_mode()
@@ -163,14 +203,8 @@ def predict_batches(
             prediction = network(on_device)
             if on_batch is not None:
                 on_batch(on_device, prediction)
-            present = (
-                torch.ones(batch.visibility.shape[:2], dtype=torch.bool) if batch.view_mask is None else batch.view_mask
-            )
-            yield FramePredictions(
-                index=batch.index.numpy(),
-                points=_blank(prediction.full_points.cpu(), present[..., None, None]),
-                confidence=_blank(prediction.confidence.cpu(), present[..., None]),
-            )
+            fusion = network.fuse(prediction, on_device)
+            yield _copy_from_device(on_device, prediction, fusion, network.downsample_factor)
     finally:
         network.model.train(was_training)
 
@@ -182,13 +216,59 @@ def predict_frames(
     on_batch: Callable[[Batch, Prediction], None] | None = None,
 ) -> FramePredictions:
     """Predict batches as `predict_batches` does, and join their predictions."""
-    parts = list(predict_batches(network, batches, device, on_batch))
+    return join_predictions(list(predict_batches(network, batches, device, on_batch)))
+
+
+def join_predictions(parts: Sequence[FramePredictions]) -> FramePredictions:
+    """Join predictions of one network; evidence is NaN in frames that were not fused, where others were."""
+    before_fusion = None
+    if any(part.before_fusion is not None for part in parts):
+        before_fusion = BeforeFusion(
+            points=np.concatenate([part.own_points for part in parts]),
+            confidence=np.concatenate([part.own_confidence for part in parts]),
+            evidence=np.concatenate(
+                [
+                    np.full((*part.points.shape[:-1], 3), np.nan)
+                    if part.before_fusion is None
+                    else part.before_fusion.evidence
+                    for part in parts
+                ]
+            ),
+        )
     return FramePredictions(
         index=np.concatenate([part.index for part in parts]),
         points=np.concatenate([part.points for part in parts]),
         confidence=np.concatenate([part.confidence for part in parts]),
+        before_fusion=before_fusion,
+    )
+
+
+def _copy_from_device(batch: Batch, prediction: Prediction, fusion: Fusion | None, factor: int) -> FramePredictions:
+    """Copy the predictions of a batch to the CPU.
+
+    Args:
+        batch: Batch on the device.
+        prediction: Prediction of each view by itself.
+        fusion: Fusion of its views; None where they are not fused.
+        factor: Heatmap px are 2 to this power model px wide.
+    """
+    present = torch.ones_like(batch.calibrated)[:, None].expand(batch.to_model.shape[:2])
+    present = present if batch.view_mask is None else batch.view_mask
+    points = _blank(prediction.full_points, present[..., None, None])
+    confidence = _blank(prediction.confidence, present[..., None])
+    index = batch.index.cpu().numpy()
+    if fusion is None:
+        return FramePredictions(index=index, points=points, confidence=confidence)
+    fused = to_prediction(fusion.logits, batch, factor)
+    evidence = torch.cat([fusion.places, fusion.weights[..., None]], dim=-1)
+    shown = (present & batch.calibrated[:, None])[..., None, None]
+    return FramePredictions(
+        index=index,
+        points=_blank(fused.full_points, present[..., None, None]),
+        confidence=_blank(fused.confidence, present[..., None]),
+        before_fusion=BeforeFusion(points=points, confidence=confidence, evidence=_blank(evidence, shown)),
     )
 
 
 def _blank(values: Tensor, present: Tensor) -> np.ndarray:
-    return torch.where(present, values, torch.nan).double().numpy()
+    return torch.where(present, values, torch.nan).cpu().double().numpy()

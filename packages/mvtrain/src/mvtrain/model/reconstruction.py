@@ -1,17 +1,18 @@
-"""Predictions in 3D: triangulation with weights from confidence, without outlier views.
+"""Predictions in 3D: triangulation of what each view shows by itself, weighted, without outlier views.
 
-A keypoint's variance is taken to be inversely proportional to its weight (`likelihood.view_weights`); its scale follows
+A keypoint's variance is taken to be inversely proportional to its weight (`observations`); its scale follows
 from the agreement of the views over the whole recording, outliers aside. From that come the standard deviations, and
 the distance beyond which a view counts as an outlier.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mvgeom import CameraGroup
+from mvgeom.left_out import deviation_factor
 from mvgeom.reconstruction import Reconstruction, keypoint_noise, reconstruct
 from mvtrain.model.inference import FramePredictions
 from mvtrain.model.likelihood import ConfidenceMap, view_weights
@@ -19,6 +20,26 @@ from mvtrain.project.project import Project
 
 _SAMPLE = 20_000
 """Keypoints of a recording from which its noise is estimated."""
+
+
+def observations(predictions: FramePredictions, confidence_map: ConfidenceMap | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the observations from which predictions are triangulated.
+
+    Fused keypoints of several views are no independent observations: they agree because they were made to. The evidence
+    of the fusion is what each view contributed.
+
+    Args:
+        predictions: Predictions of N frames.
+        confidence_map: Calibration of their confidence, if there is one.
+
+    Returns:
+        Points (N, V, K, 2) in full-image px and weights (N, V, K), inverse variances up to a common factor; NaN where
+        missing.
+    """
+    if predictions.before_fusion is None:
+        return predictions.points, view_weights(predictions.confidence, confidence_map)
+    evidence = predictions.before_fusion.evidence
+    return evidence[..., :2], evidence[..., 2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,20 +50,43 @@ class KeypointNoise:
         sigma: Standard deviation in full-image px, per coordinate, of a keypoint of typical weight; NaN where no two
             views see any keypoint.
         typical_weight: Median weight over the recording.
+        factor: Factor by which standard deviations of points grow, see `mvgeom.left_out`.
     """
 
     sigma: float
     typical_weight: float
+    factor: float = 1.0
 
 
-def estimate_noise(points: np.ndarray, weights: np.ndarray, cameras: CameraGroup) -> KeypointNoise:
+def own_observations(
+    predictions: FramePredictions, confidence_map: ConfidenceMap | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what each view shows by itself, whatever the others show: points and weights as of `observations`."""
+    return predictions.own_points, view_weights(predictions.own_confidence, confidence_map)
+
+
+def estimate_noise(
+    points: np.ndarray, weights: np.ndarray, cameras: CameraGroup, own: tuple[np.ndarray, np.ndarray] | None = None
+) -> KeypointNoise:
     """Estimate the noise of predicted keypoints from the agreement of the views.
 
     Args:
         points: (N, V, K, 2) full-image px, NaN where missing: an even sample of the recording is enough.
         weights: (N, V, K) inverse variances up to a common factor; 0 or NaN removes a keypoint.
         cameras: Group of V cameras, at least two.
+        own: Points and weights of the same frames from `own_observations`, where they are others: evidence was looked
+            for near the place where all views agree, so that only these tell how far a view may be off.
     """
+    noise = _noise_of_agreement(points, weights, cameras)
+    by_itself = noise if own is None else _noise_of_agreement(*own, cameras)
+    own_points, own_weights = (points, weights) if own is None else own
+    deviation = by_itself.sigma / np.sqrt(np.where(own_weights > 0, own_weights / by_itself.typical_weight, np.nan))
+    flat_points = np.moveaxis(own_points, 1, 0).reshape(len(cameras), -1, 2)
+    flat_deviation = np.moveaxis(deviation, 1, 0).reshape(len(cameras), -1)
+    return replace(noise, factor=deviation_factor(flat_points, cameras, flat_deviation))
+
+
+def _noise_of_agreement(points: np.ndarray, weights: np.ndarray, cameras: CameraGroup) -> KeypointNoise:
     known = weights[np.isfinite(points).all(-1) & (weights > 0)]
     typical = float(np.median(known)) if len(known) else float("nan")
     num_views = points.shape[1]
@@ -62,12 +106,13 @@ def to_3d(points: np.ndarray, weights: np.ndarray, cameras: CameraGroup, noise: 
         noise: Noise of the whole recording.
     """
     known = np.isfinite(noise.sigma) and noise.sigma > 0
-    return reconstruct(
+    found = reconstruct(
         points,
         cameras,
         noise=noise.sigma if known else 1.0,  # otherwise there is no point, or all views agree exactly
         weights=weights / noise.typical_weight,
     )
+    return replace(found, std=noise.factor * found.std)
 
 
 def sample_rows(num_rows: int, num_keypoints: int) -> range:
@@ -86,14 +131,18 @@ def reconstruct_project(
         confidence_map: Calibration of their confidence, if there is one.
     """
     shape = (len(predictions.points), predictions.points.shape[2])
+    points_2d, weights = observations(predictions, confidence_map)
+    own_points, own_weights = own_observations(predictions, confidence_map)
     cameras_of = [project.cameras[row] for row in predictions.index]
     points, std = np.full((*shape, 3), np.nan), np.full((*shape, 3), np.nan)
     error, num_views = np.full(shape, np.nan), np.zeros(shape, dtype=np.int64)
     groups = {id(group): group for group in cameras_of if group is not None and len(group) > 1}
     for cameras in groups.values():
         rows = [number for number, group in enumerate(cameras_of) if group is cameras]
-        keypoints, weights = predictions.points[rows], view_weights(predictions.confidence[rows], confidence_map)
-        found = to_3d(keypoints, weights, cameras, estimate_noise(keypoints, weights, cameras))
+        own = own_points[rows], own_weights[rows]
+        found = to_3d(
+            points_2d[rows], weights[rows], cameras, estimate_noise(points_2d[rows], weights[rows], cameras, own)
+        )
         points[rows], std[rows], error[rows], num_views[rows] = found.points, found.std, found.error, found.num_views
     return Reconstruction(
         points=points, std=std, error=error, num_views=num_views, noise=float("nan"), threshold=float("nan")

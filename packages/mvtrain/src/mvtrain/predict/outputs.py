@@ -18,7 +18,7 @@ from mvgeom.reconstruction import OUTLIER_SIGMAS, Reconstruction
 from mvgeom.tables import write_points_3d, write_video_boxes
 from mvtrain.model.likelihood import ConfidenceMap, calibrated, view_weights
 from mvtrain.model.reconstruction import KeypointNoise, estimate_noise, sample_rows, to_3d
-from mvtrain.predict.recordings import Calibration, OutputPaths, Session
+from mvtrain.predict.recordings import EVIDENCE, Calibration, OutputPaths, Session
 from mvtrain.predict.records import Records
 from mvtrain.predict.video_batches import Status
 
@@ -173,8 +173,8 @@ def write_outputs(
 ) -> SessionSummary:
     """Write all tables of a session from its records; each appears whole, and the summary last.
 
-    Tables of an earlier prediction in the folder are replaced; its videos, still image, 3D table and tracks are
-    removed.
+    Tables of an earlier prediction in the folder are replaced; its videos, still image, 3D table, evidence and tracks
+    are removed.
 
     Args:
         session: Session that was predicted.
@@ -194,6 +194,9 @@ def write_outputs(
     # First into the folder of the unfinished prediction, which is removed also after a killed process.
     for view, table in enumerate(paths.tables):
         write_predictions(records.folder / table.name, keypoint_names, _view_rows(records, view, confidence_map))
+    if _is_fused(records):
+        for view, table in enumerate(paths.evidence):
+            write_predictions(records.folder / EVIDENCE / table.name, keypoint_names, _evidence_rows(records, view))
     noise = None
     if calibration is not None:
         noise = _estimate_noise(records, calibration, len(keypoint_names), confidence_map)
@@ -207,8 +210,12 @@ def write_outputs(
             write_video_boxes(records.folder / track.name, windows[: views[view].num_frames])
         written += paths.tracks
     drawn = (paths.overlay, paths.still, *paths.labeled)
-    for old in (paths.summary, paths.table_3d, *paths.tracks, *drawn):
+    for old in (paths.summary, paths.table_3d, *paths.evidence, *paths.tracks, *drawn):
         old.unlink(missing_ok=True)
+    if _is_fused(records):
+        paths.evidence[0].parent.mkdir(exist_ok=True)
+        for table in paths.evidence:
+            os.replace(records.folder / EVIDENCE / table.name, table)  # noqa: PTH105
     for table in written:
         os.replace(records.folder / table.name, table)  # noqa: PTH105
     summary = SessionSummary(num_frames=len(records), views=views, noise=noise)
@@ -246,18 +253,45 @@ def _estimate_noise(
     records: Records, calibration: Calibration, num_keypoints: int, confidence_map: ConfidenceMap | None
 ) -> KeypointNoise:
     rows = sample_rows(len(records), num_keypoints)
-    sample = np.concatenate([records.read(row, row + 1) for row in rows])["keypoints"].astype(np.float64)
-    return estimate_noise(sample[..., :2], view_weights(sample[..., 2], confidence_map), calibration.cameras)
+    sample = np.concatenate([records.read(row, row + 1) for row in rows])
+    return estimate_noise(*_observations(sample, confidence_map), calibration.cameras)
 
 
 def _rows_3d(
     records: Records, calibration: Calibration, noise: KeypointNoise, confidence_map: ConfidenceMap | None
 ) -> Iterator[tuple[Sequence[str], Reconstruction]]:
     for block in records.blocks():
-        keypoints = block["keypoints"].astype(np.float64)
         rows = [str(count - 1) for count in block["count"]]
-        weights = view_weights(keypoints[..., 2], confidence_map)
-        yield rows, to_3d(keypoints[..., :2], weights, calibration.cameras, noise)
+        yield rows, to_3d(*_observations(block, confidence_map), calibration.cameras, noise)
+
+
+def _is_fused(records: Records) -> bool:
+    return "evidence" in (records.dtype.names or ())
+
+
+def _observations(block: np.ndarray, confidence_map: ConfidenceMap | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return points and weights of records, as `reconstruction.observations` does of predictions."""
+    if "evidence" in (block.dtype.names or ()):
+        evidence = block["evidence"].astype(np.float64)
+        return evidence[..., :2], evidence[..., 2]
+    keypoints = block["keypoints"].astype(np.float64)
+    return keypoints[..., :2], view_weights(keypoints[..., 2], confidence_map)
+
+
+def _evidence_rows(records: Records, view: int) -> Iterator[PredictionRows]:
+    """Yield what a view shows by itself; the likelihood states the variance, as `covariance_from_likelihood` reads it.
+
+    A variance of v px^2 is the likelihood 1 / (1 + v); keypoints of which the view shows nothing are empty.
+    """
+    for block in records.blocks():
+        evidence = block["evidence"][:, view].astype(np.float64)
+        shown = evidence[..., 2] > 0
+        first = int(block["count"][0]) - 1
+        yield PredictionRows(
+            index=range(first, first + len(block)),
+            points=np.where(shown[..., None], evidence[..., :2], np.nan),
+            likelihood=np.where(shown, evidence[..., 2] / (1 + evidence[..., 2]), np.nan),
+        )
 
 
 def _count_statuses(records: Records, view_names: Sequence[str]) -> tuple[ViewCounts, ...]:

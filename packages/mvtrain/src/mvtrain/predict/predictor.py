@@ -15,8 +15,8 @@ from mvgeom.errors import InputError
 from mvtrain.data.batch import Batch, collate
 from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.model.inference import Network, predict_frames
-from mvtrain.model.likelihood import ConfidenceMap, calibrated, view_weights
-from mvtrain.model.reconstruction import estimate_noise, to_3d
+from mvtrain.model.likelihood import ConfidenceMap, calibrated
+from mvtrain.model.reconstruction import estimate_noise, observations, own_observations, to_3d
 from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.video_batches import to_sample, view_image
 
@@ -29,10 +29,12 @@ class Keypoints:
         points: (N, V, K, 2) keypoints in px of the images given; NaN where a view is absent.
         confidence: (N, V, K) confidence in [0, 1], calibrated if the run has a calibration of it; NaN where a view is
             absent.
+        evidence: (N, V, K, 3) x, y in px and inverse variance in 1/px^2 of what each view shows by itself, from which
+            the world points come; NaN where a view is absent. None where views are not fused.
         points_3d: (N, K, 3) world points in the cameras' unit, NaN where no two views agree; None without cameras.
         std: (N, K, 3) standard deviations of `points_3d` along the world's axes; None without cameras.
-        reprojection_error: (N, K) mean distances in px between keypoints and projections, over the views used; None
-            without cameras.
+        reprojection_error: (N, K) mean distances in px between what each view shows and the projections, over the views
+            used; None without cameras.
         num_views: (N, K) numbers of views used; None without cameras.
         view_names: V names of the views.
         keypoint_names: K names of the keypoints.
@@ -40,6 +42,7 @@ class Keypoints:
 
     points: np.ndarray
     confidence: np.ndarray
+    evidence: np.ndarray | None
     points_3d: np.ndarray | None
     std: np.ndarray | None
     reprojection_error: np.ndarray | None
@@ -122,12 +125,13 @@ class Predictor:
         )
         reconstruction = None
         if rig is not None:
-            weights = view_weights(predictions.confidence, self.confidence_map)
-            noise = estimate_noise(predictions.points, weights, rig)
-            reconstruction = to_3d(predictions.points, weights, rig, noise)
+            observed = observations(predictions, self.confidence_map)
+            noise = estimate_noise(*observed, rig, own_observations(predictions, self.confidence_map))
+            reconstruction = to_3d(*observed, rig, noise)
         return Keypoints(
             points=predictions.points,
             confidence=calibrated(predictions.confidence, self.confidence_map),
+            evidence=None if predictions.before_fusion is None else predictions.before_fusion.evidence,
             points_3d=None if reconstruction is None else reconstruction.points,
             std=None if reconstruction is None else reconstruction.std,
             reprojection_error=None if reconstruction is None else reconstruction.error,

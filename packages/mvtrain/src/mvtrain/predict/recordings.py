@@ -179,12 +179,17 @@ def _split_name(path: Path, view_names: Sequence[str]) -> tuple[str, str] | None
     return path.stem.removesuffix(f"_{view}"), view
 
 
+EVIDENCE = "evidence"
+"""Folder, in an output folder, of the tables of what each view shows by itself."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class OutputPaths:
     """Paths of one session's files in an output folder; those per view are in the order of the views.
 
     Attributes:
         tables: Tables of the keypoints of each view.
+        evidence: Tables of what each view shows by itself, where views are fused.
         table_3d: Table of the world points.
         tracks: Tables of the boxes in which a subject was tracked, one per view.
         labeled: Videos of each view with its keypoints.
@@ -194,6 +199,7 @@ class OutputPaths:
     """
 
     tables: tuple[Path, ...]
+    evidence: tuple[Path, ...]
     table_3d: Path
     tracks: tuple[Path, ...]
     labeled: tuple[Path, ...]
@@ -210,6 +216,7 @@ class OutputPaths:
 
         return cls(
             tables=per_view(".csv"),
+            evidence=tuple(out_dir / EVIDENCE / f"{video.stem}.csv" for video in session.videos),
             table_3d=out_dir / f"{session.name}_3d.csv",
             tracks=per_view("_track.csv"),
             labeled=per_view("_labeled.mp4"),

@@ -24,6 +24,11 @@ _BLOCK_LENGTH = 4096
 """Records that are read at once."""
 
 
+def evidence_field(num_views: int, num_keypoints: int) -> tuple[str, Any, tuple[int, ...]]:
+    """Return the field of a record for what each view shows, where views are fused; see `BeforeFusion.evidence`."""
+    return ("evidence", np.float32, (num_views, num_keypoints, 3))
+
+
 class Records:
     """Predicted frames of one session, in a file.
 

@@ -140,12 +140,14 @@ class CropPredictions:
         status: (H, V) values of `Status`.
         poses: (H, K, 3) world points from views that agree; NaN where no two agree.
         scores: (H,) scores from 0 to 1: confidence of the views that agree, mean over keypoints and present views.
+        evidence: (H, V, K, 3) what each view shows, see `BeforeFusion.evidence`; None where views are not fused.
     """
 
     keypoints: np.ndarray
     status: np.ndarray
     poses: np.ndarray
     scores: np.ndarray
+    evidence: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -188,12 +190,14 @@ def predict_crops(
             yield collate(samples)
 
     predictions = predict_frames(predictor.network, batches(), predictor.device)
-    poses, scores = score_poses(predictions.points, predictions.confidence, windows, cameras)
+    # Fused views always agree: whether the subject was found shows in what each view says by itself.
+    poses, scores = score_poses(predictions.own_points, predictions.own_confidence, windows, cameras)
     return CropPredictions(
         keypoints=np.concatenate([predictions.points, predictions.confidence[..., None]], axis=-1),
         status=np.array(samples_status, dtype=np.uint8),
         poses=poses,
         scores=scores,
+        evidence=None if predictions.before_fusion is None else predictions.before_fusion.evidence,
     )
 
 

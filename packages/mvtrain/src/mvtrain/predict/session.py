@@ -23,7 +23,7 @@ from mvtrain.model.inference import predict_batches
 from mvtrain.predict.outputs import SessionSummary, is_done, write_outputs
 from mvtrain.predict.predictor import Predictor
 from mvtrain.predict.recordings import Calibration, Session
-from mvtrain.predict.records import Records, unfinished_folder
+from mvtrain.predict.records import Records, evidence_field, unfinished_folder
 from mvtrain.predict.timing import Stopwatch
 from mvtrain.predict.tracking import Tracker, TrackingReference, TrackState, track_fields, track_frames
 from mvtrain.predict.video_batches import read_video_batches
@@ -130,7 +130,10 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
         tables_identity["confidence_map"] = dataclasses.asdict(predictor.confidence_map)
     with unfinished_folder(job.out_dir, session.name) as folder:
         shape = (len(spec.view_names), len(spec.keypoint_names))
-        records = Records(folder, *shape, extra=() if job.reference is None else track_fields(*shape))
+        fields = [] if job.reference is None else track_fields(*shape)
+        if _fuses(predictor, job):
+            fields.append(evidence_field(*shape))
+        records = Records(folder, *shape, extra=fields)
         if is_done(session, job.out_dir, tables_identity):
             records.remove()
             return None
@@ -199,7 +202,15 @@ def _predict_frames(
     ):
         for predicted in predictions:
             keypoints = np.concatenate([predicted.points, predicted.confidence[..., None]], axis=-1)
-            yield {"keypoints": keypoints, "status": status.popleft()}
+            fields = {"keypoints": keypoints, "status": status.popleft()}
+            if predicted.before_fusion is not None:
+                fields["evidence"] = predicted.before_fusion.evidence
+            yield fields
+
+
+def _fuses(predictor: Predictor, job: Job) -> bool:
+    """Return True if the views of a session are fused."""
+    return predictor.network.fuses_views and job.calibration is not None and len(job.session.videos) > 1
 
 
 def _tracker(predictor: Predictor, job: Job, records: Records, done: int) -> Tracker:
@@ -254,7 +265,7 @@ def _identity(predictor: Predictor, job: Job) -> dict[str, Any]:
         "batch_size": predictor.batch_size,
         "device": predictor.device.type,
     }
-    if predictor.spec.epipolar_attention and job.calibration is not None:
+    if job.calibration is not None and (predictor.spec.epipolar_attention or _fuses(predictor, job)):
         identity["cameras"] = file_checksum(job.calibration.path)
     if not job.by_time:
         identity["by_time"] = False

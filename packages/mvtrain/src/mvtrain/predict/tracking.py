@@ -116,11 +116,14 @@ class TrackedFrame:
             subject is lost.
         status: (V,) values of `Status`.
         windows: (V, 4) boxes that were predicted; NaN while the subject is lost.
+        evidence: (V, K, 3) what each view shows, see `BeforeFusion.evidence`; None where views are not fused, and while
+            the subject is lost.
     """
 
     keypoints: np.ndarray
     status: np.ndarray
     windows: np.ndarray
+    evidence: np.ndarray | None = None
 
 
 class Tracker:
@@ -164,7 +167,8 @@ class Tracker:
         self._update(predictions.poses[0], float(predictions.scores[0]))
         absent = np.array([image is None for image in images])
         status = np.where(absent, missing, predictions.status[0]).astype(np.uint8)
-        return TrackedFrame(keypoints=predictions.keypoints[0], status=status, windows=windows)
+        evidence = None if predictions.evidence is None else predictions.evidence[0]
+        return TrackedFrame(keypoints=predictions.keypoints[0], status=status, windows=windows, evidence=evidence)
 
     def _search(self, images: Sequence[np.ndarray | None]) -> None:
         state = self.state
@@ -238,6 +242,9 @@ def track_frames(
             tracked = tracker.step([image for image, _ in views], [status for _, status in views])
             fields = {name: np.asarray(getattr(tracked, name)) for name in ("keypoints", "status", "windows")}
             fields |= {name: np.asarray(getattr(tracker.state, name)) for name in ("pose", "velocity", *_NUMBERS)}
+            if tracker.predictor.network.fuses_views and len(tracker.cameras) > 1:
+                lost = np.full_like(tracked.keypoints, np.nan)
+                fields["evidence"] = lost if tracked.evidence is None else tracked.evidence
             yield {name: value[None] for name, value in fields.items()}
 
 

@@ -180,10 +180,13 @@ def _table_3d(errors_3d: pd.DataFrame) -> Markup:
     for row in errors_3d[errors_3d["keypoint"] == ALL].to_dict("records"):
         shares = [str(row["known"]), f"{100 * row['count'] / row['known']:.1f} %"]
         figures = [significant(row[name]) for name in ("mean", "median", "percentile_95")]
-        rows.append([row["split"], _KNOWN[row["against"]], *shares, *figures])
-    head = ("split", "distance to the", "points", "predicted", "mean", "median", "95 %")
+        covered = f"{100 * row['coverage_90']:.0f} %"
+        rows.append([row["split"], _KNOWN[row["against"]], *shares, *figures, covered])
+    head = ("split", "distance to the", "points", "predicted", "mean", "median", "95 %", "in 90 % interval")
     caption = paragraph(
-        "In the calibration's unit. Predicted: share of the known points that at least two views agree about.",
+        "In the calibration's unit. Predicted: share of the known points that at least two views agree about. In 90 % "
+        "interval: share of the coordinates that lie within 1.64 stated standard deviations; 90 % is right, less is "
+        "overconfident.",
         "caption",
     )
     return table("errors-3d", head, rows, num_text_columns=2) + caption

@@ -251,7 +251,7 @@ class Trainer:
         dataset = loader.dataset
         assert isinstance(dataset, FrameDataset)
         visible = dataset.project.visibility[predictions.index] == VISIBLE
-        starving = starving_keypoints(predictions.confidence, visible, self.spec.heatmap_size)
+        starving = starving_keypoints(predictions.own_confidence, visible, self.spec.heatmap_size)
         if self.clock >= self.schedules.max_epochs / 3 and starving.keys() != self._starving:
             self._starving = starving.keys()
             if starving:
