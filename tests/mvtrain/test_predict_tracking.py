@@ -258,7 +258,7 @@ def test_resuming_from_a_record_changes_nothing(predictor: Predictor, cut: int, 
         records.resume({}, 1)
         tracker = Tracker(predictor, RIG, REFERENCE, state)
         with records.appending() as file:
-            for number, fields in enumerate(track_frames(tracker, videos, start, Stopwatch())):
+            for number, (fields,) in enumerate(track_frames(tracker, videos, start, Stopwatch())):
                 records.append(file, start + number, fields)
         return records.read(0, len(records))
 

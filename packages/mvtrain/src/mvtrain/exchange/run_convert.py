@@ -18,7 +18,7 @@ from mvtrain.exchange.write_options import METERS_PER_UNIT, WriteOptions
 from mvtrain.predict.saved_predictions import (
     PredictedSession,
     PredictionFiles,
-    find_predictions,
+    find_all_predictions,
     load_prediction_cameras,
     load_predictions,
 )
@@ -114,10 +114,11 @@ def _recordings(
     file_format: str, sources: Sequence[Path], view_names: Sequence[str]
 ) -> dict[str, list[PredictionFiles]]:
     """Find the predictions of each recording, one per model."""
-    recordings: dict[str, list[PredictionFiles]] = {}
-    for source in sources:
-        for files in find_predictions(source, view_names):
-            recordings.setdefault(files.session, []).append(files)
+    recordings = find_all_predictions(sources, view_names)
+    if file_format in ENSEMBLE_WRITERS:
+        recordings = {
+            name: [network for files in found for network in files.by_network()] for name, found in recordings.items()
+        }
     counts = {name: len(models) for name, models in recordings.items()}
     twice = [name for name, count in counts.items() if count > 1]
     if twice and file_format not in ENSEMBLE_WRITERS:

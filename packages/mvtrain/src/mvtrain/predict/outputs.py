@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -170,6 +171,7 @@ def write_outputs(
     calibration: Calibration | None,
     confidence_map: ConfidenceMap | None,
     identity: dict[str, Any],
+    facts: Mapping[str, Any] = MappingProxyType({}),
 ) -> SessionSummary:
     """Write all tables of a session from its records; each appears whole, and the summary last.
 
@@ -178,13 +180,15 @@ def write_outputs(
 
     Args:
         session: Session that was predicted.
-        records: Records of all its frames.
+        records: Records of all its frames. With a field `weights` (V, K), keypoints weigh by it in 3D, else by their
+            confidence.
         out_dir: Output folder.
         view_names: V names of the views.
         keypoint_names: K names of the keypoints.
         calibration: Cameras of the session; None writes no 3D table.
         confidence_map: Map from confidence to likelihood; None takes the confidence as it is.
         identity: Plain values that determine every byte of the tables.
+        facts: Further plain values for the summary.
 
     Raises:
         InputError: A file cannot be written.
@@ -212,7 +216,7 @@ def write_outputs(
     for table in written:
         os.replace(records.folder / table.name, table)  # noqa: PTH105
     summary = SessionSummary(num_frames=len(records), views=views, noise=noise)
-    write_text(paths.summary, json.dumps(_to_json(session, summary, calibration, identity), indent=1) + "\n")
+    write_text(paths.summary, json.dumps(_to_json(session, summary, calibration) | {**facts, "made_with": identity}, indent=1) + "\n")
     return summary
 
 
@@ -246,18 +250,25 @@ def _estimate_noise(
     records: Records, calibration: Calibration, num_keypoints: int, confidence_map: ConfidenceMap | None
 ) -> KeypointNoise:
     rows = sample_rows(len(records), num_keypoints)
-    sample = np.concatenate([records.read(row, row + 1) for row in rows])["keypoints"].astype(np.float64)
-    return estimate_noise(sample[..., :2], view_weights(sample[..., 2], confidence_map), calibration.cameras)
+    sample = np.concatenate([records.read(row, row + 1) for row in rows])
+    points = sample["keypoints"][..., :2].astype(np.float64)
+    return estimate_noise(points, _weights(sample, confidence_map), calibration.cameras)
+
+
+def _weights(block: np.ndarray, confidence_map: ConfidenceMap | None) -> np.ndarray:
+    """Return the weights (N, V, K) of the keypoints of some records."""
+    if "weights" in (block.dtype.names or ()):
+        return np.asarray(block["weights"])
+    return view_weights(block["keypoints"][..., 2].astype(np.float64), confidence_map)
 
 
 def _rows_3d(
     records: Records, calibration: Calibration, noise: KeypointNoise, confidence_map: ConfidenceMap | None
 ) -> Iterator[tuple[Sequence[str], Reconstruction]]:
     for block in records.blocks():
-        keypoints = block["keypoints"].astype(np.float64)
+        points = block["keypoints"][..., :2].astype(np.float64)
         rows = [str(count - 1) for count in block["count"]]
-        weights = view_weights(keypoints[..., 2], confidence_map)
-        yield rows, to_3d(keypoints[..., :2], weights, calibration.cameras, noise)
+        yield rows, to_3d(points, _weights(block, confidence_map), calibration.cameras, noise)
 
 
 def _count_statuses(records: Records, view_names: Sequence[str]) -> tuple[ViewCounts, ...]:
@@ -286,9 +297,7 @@ def _count_statuses(records: Records, view_names: Sequence[str]) -> tuple[ViewCo
     )
 
 
-def _to_json(
-    session: Session, summary: SessionSummary, calibration: Calibration | None, identity: dict[str, Any]
-) -> dict[str, Any]:
+def _to_json(session: Session, summary: SessionSummary, calibration: Calibration | None) -> dict[str, Any]:
     views = [
         {
             "name": view.name,
@@ -310,4 +319,4 @@ def _to_json(
             "typical_weight": round(summary.noise.typical_weight, 4) if known else None,
             "outlier_threshold_px": round(OUTLIER_SIGMAS * summary.noise.sigma, 4) if known else None,
         }
-    return {**document, "made_with": identity}
+    return document

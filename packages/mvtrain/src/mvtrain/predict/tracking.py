@@ -220,8 +220,8 @@ def track_fields(num_views: int, num_keypoints: int) -> list[tuple[str, Any, tup
 
 
 def track_frames(
-    tracker: Tracker, videos: Sequence[Video], start: int, stopwatch: Stopwatch
-) -> Generator[dict[str, np.ndarray]]:
+    tracker: Tracker, videos: Sequence[Video], start: int, stopwatch: Stopwatch, others: Sequence[Predictor] = ()
+) -> Generator[tuple[dict[str, np.ndarray], ...]]:
     """Track the subject through videos, which are decoded ahead in threads of their own.
 
     Args:
@@ -229,16 +229,25 @@ def track_frames(
         videos: One video per view.
         start: Number of the first frame.
         stopwatch: Stopwatch to which the time spent `waiting` for frames is added.
+        others: Further networks, which predict the boxes that the tracker found.
 
     Yields:
-        The fields of one record after the other, each with a batch dimension of 1.
+        The fields of one record after the other, each with a batch dimension of 1: those of the tracker, with its state,
+        then keypoints and status of each of the others.
     """
     with closing(stopwatch.each("waiting", _read_together(videos, start))) as frames:
         for views in frames:
-            tracked = tracker.step([image for image, _ in views], [status for _, status in views])
+            images = [image for image, _ in views]
+            tracked = tracker.step(images, [status for _, status in views])
             fields = {name: np.asarray(getattr(tracked, name)) for name in ("keypoints", "status", "windows")}
             fields |= {name: np.asarray(getattr(tracker.state, name)) for name in ("pose", "velocity", *_NUMBERS)}
-            yield {name: value[None] for name, value in fields.items()}
+            networks = [fields]
+            for other in others:
+                keypoints = tracked.keypoints
+                if np.isfinite(tracked.windows).any():  # there are no boxes while the subject is lost
+                    keypoints = predict_crops(other, images, tracked.windows[None], tracker.cameras).keypoints[0]
+                networks.append({"keypoints": keypoints, "status": fields["status"]})
+            yield tuple({name: value[None] for name, value in network.items()} for network in networks)
 
 
 def _read_together(videos: Sequence[Video], start: int) -> Generator[tuple[_Image, ...]]:
