@@ -45,10 +45,7 @@ SPEC = ModelSpec(
 def read_all(paths: list[Path], *, batch_size: int = 4, start: int = 0, boxes: Path | None = None) -> list[VideoBatch]:
     videos = [open_video(path) for path in paths]
     crops = read_crops(videos, find_boxes(paths, boxes))
-    return [
-        batch
-        for (batch,) in read_video_batches(videos, crops, [SPEC], [None], batch_size=batch_size, start=start)
-    ]
+    return [batch for (batch,) in read_video_batches(videos, crops, [SPEC], [None], batch_size=batch_size, start=start)]
 
 
 def join_batches(batches: list[VideoBatch]) -> tuple[torch.Tensor, np.ndarray]:

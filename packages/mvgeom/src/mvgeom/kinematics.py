@@ -101,9 +101,7 @@ def compute_kinematics(
     _check_shape("velocity_covariance", velocity_covariance, square)
     speed, speed_std = _length(velocity, velocity_covariance)
     first, second = (np.array([bone[end] for bone in bones], dtype=int) for end in range(2))
-    length, length_std = _length(
-        points[:, first] - points[:, second], covariance[:, first] + covariance[:, second]
-    )
+    length, length_std = _length(points[:, first] - points[:, second], covariance[:, first] + covariance[:, second])
     angle, angle_std = _angles(points, covariance, joints)
     return Kinematics(
         velocity=velocity,
@@ -144,7 +142,7 @@ def _differences(points: Floats, covariance: Floats, times: Floats | None) -> tu
             row=row,
         )
     rows = np.arange(number)
-    known = np.isfinite(points).all(-1)
+    known = np.asarray(np.isfinite(points).all(-1))
     before, after = np.maximum(rows - 1, 0), np.minimum(rows + 1, number - 1)
     start = np.where(known[before], before[:, None], rows[:, None])
     end = np.where(known[after], after[:, None], rows[:, None])
@@ -202,7 +200,7 @@ def _angles(points: Floats, covariance: Floats, joints: Sequence[tuple[int, int,
 
 def _largest_variance(covariance: Floats) -> Floats:
     """Return the largest variances (...) in any direction; NaN where covariances (..., D, D) are."""
-    known = np.isfinite(covariance).all((-2, -1))
+    known = np.asarray(np.isfinite(covariance).all((-2, -1)))
     largest = np.linalg.eigvalsh(np.where(known[..., None, None], covariance, 0.0))[..., -1]
     return np.asarray(np.where(known, np.maximum(largest, 0.0), np.nan))
 

@@ -33,7 +33,9 @@ def evaluate(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for the tables. Default: evaluation in the folder of the run or ensemble."),
+        typer.Option(
+            "--output", "-o", help="Folder for the tables. Default: evaluation in the folder of the run or ensemble."
+        ),
     ] = None,
     checkpoint: CheckpointOption = "best",
     batch_size: BatchSizeOption = None,

@@ -96,8 +96,8 @@ def _config_and_run_folder(
         )
     if resume is not None and (overrides or output is not None or overfit is not None or seeds):
         raise InputError(
-            "--resume: goes on with a run exactly as it was, without overrides, --output, --overfit or --seeds. To train on "
-            "from its weights with other settings, start a new run with "
+            "--resume: goes on with a run exactly as it was, without overrides, --output, --overfit or --seeds. To "
+            "train on from its weights with other settings, start a new run with "
             f"model.checkpoint={resume / 'checkpoints' / 'best'}",
             code="excluded-options",
         )

@@ -21,7 +21,9 @@ def predict(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for the tables. Default: video_preds in the folder of the run or ensemble."),
+        typer.Option(
+            "--output", "-o", help="Folder for the tables. Default: video_preds in the folder of the run or ensemble."
+        ),
     ] = None,
     calibration: Annotated[
         Path | None,

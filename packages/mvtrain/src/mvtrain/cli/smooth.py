@@ -15,7 +15,9 @@ from mvtrain.cli.path_roles import check_options, check_sources
 def smooth(
     sources: Annotated[
         list[Path],
-        typer.Argument(metavar="SOURCE...", help="Folders that mvtrain predict or mvtrain fit wrote; several are an ensemble."),
+        typer.Argument(
+            metavar="SOURCE...", help="Folders that mvtrain predict or mvtrain fit wrote; several are an ensemble."
+        ),
     ],
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write; must not exist.")],

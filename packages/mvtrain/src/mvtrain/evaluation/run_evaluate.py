@@ -142,9 +142,7 @@ def _evaluate_run(run_dir: Path, options: EvaluateOptions, console: Console) -> 
     print_line(console, f"wrote tables and evaluation.png to {out_dir}. Next: mvtrain report {run_dir}")
 
 
-def _evaluate_together(
-    ensemble: Path, folders: Sequence[Path], options: EvaluateOptions, console: Console
-) -> None:
+def _evaluate_together(ensemble: Path, folders: Sequence[Path], options: EvaluateOptions, console: Console) -> None:
     """Evaluate the combined predictions of the runs of an ensemble, with the splits of the first."""
     runs = [load_run(folder, options.checkpoint) for folder in folders]
     check_alike([run.spec for run in runs], folders)

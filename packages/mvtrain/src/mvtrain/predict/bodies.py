@@ -70,13 +70,14 @@ def parse_groups(text: str | None, size: int, option: str) -> tuple[tuple[str, .
     if text is None:
         return None
     groups = tuple(tuple(name.strip() for name in part.split(":")) for part in text.split(",") if part.strip())
+    example = ":".join("abc"[:size])
     for group in groups:
+        found = ":".join(group)
         if len(group) != size or len(set(group)) != size or not all(group):
             raise InputError(
-                f"{option}: found {":".join(group)}, expected {size} different keypoints joined by colons, such as "
-                f"{":".join('abc'[:size])}",
+                f"{option}: found {found}, expected {size} different keypoints joined by colons, such as {example}",
                 code="bad-option",
                 option=option,
-                found=":".join(group),
+                found=found,
             )
     return groups

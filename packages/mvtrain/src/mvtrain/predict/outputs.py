@@ -216,7 +216,10 @@ def write_outputs(
     for table in written:
         os.replace(records.folder / table.name, table)  # noqa: PTH105
     summary = SessionSummary(num_frames=len(records), views=views, noise=noise)
-    write_text(paths.summary, json.dumps(_to_json(session, summary, calibration) | {**facts, "made_with": identity}, indent=1) + "\n")
+    write_text(
+        paths.summary,
+        json.dumps(_to_json(session, summary, calibration) | {**facts, "made_with": identity}, indent=1) + "\n",
+    )
     return summary
 
 

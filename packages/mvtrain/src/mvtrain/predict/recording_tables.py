@@ -159,7 +159,8 @@ def _check_alike(first: PredictionFiles, ours: _Copy, other: PredictionFiles, th
             )
     if len(theirs) != len(ours):
         raise InputError(
-            f"session {first.session!r}: the networks predicted other frames, found {len(theirs)}, expected {len(ours)}",
+            f"session {first.session!r}: the networks predicted other frames, found {len(theirs)}, expected "
+            f"{len(ours)}",
             code="frames-differ",
             session=first.session,
             found=len(theirs),

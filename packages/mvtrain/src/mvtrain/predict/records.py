@@ -155,8 +155,7 @@ class EnsembleRecords:
         self.folder = folder
         folders = [folder] if num_networks == 1 else [folder / f"network{n + 1}" for n in range(num_networks)]
         self.networks = tuple(
-            Records(each, num_views, num_keypoints, extra if number == 0 else ())
-            for number, each in enumerate(folders)
+            Records(each, num_views, num_keypoints, extra if number == 0 else ()) for number, each in enumerate(folders)
         )
 
     def resume(self, identity: dict[str, Any], batch_size: int) -> int:

@@ -166,8 +166,8 @@ def _check_smooth(jobs: Sequence[Job]) -> None:
     for job in jobs:
         if job.calibration is None:
             raise InputError(
-                f"session {job.session.name!r}: --smooth needs a calibration of two views or more, found none. Give one "
-                "with --calibration, or leave --smooth out.",
+                f"session {job.session.name!r}: --smooth needs a calibration of two views or more, found none. Give "
+                "one with --calibration, or leave --smooth out.",
                 code="no-calibration",
                 session=job.session.name,
             )
@@ -226,8 +226,8 @@ def predict_jobs(
                 outcome = predict_session(predictors, job, progress, interruption)
             except torch.OutOfMemoryError as error:
                 raise InputError(
-                    f"--batch-size: the device ran out of memory, found {predictors[0].batch_size} frames per batch. Give "
-                    "a smaller number",
+                    f"--batch-size: the device ran out of memory, found {predictors[0].batch_size} frames per batch. "
+                    "Give a smaller number",
                     code="out-of-memory",
                     argument="--batch-size",
                     found=predictors[0].batch_size,

@@ -184,9 +184,7 @@ def _predict_frames(
     """Yield the fields of the records of one batch after the other, for each network."""
     specs = [predictor.spec for predictor in predictors]
     cameras = [None if job.calibration is None else spec.cameras_needed(job.calibration.cameras) for spec in specs]
-    video_batches = read_video_batches(
-        videos, crops, specs, cameras, batch_size=predictors[0].batch_size, start=start
-    )
+    video_batches = read_video_batches(videos, crops, specs, cameras, batch_size=predictors[0].batch_size, start=start)
     with ExitStack() as stack:
         timed = stack.enter_context(closing(stopwatch.each("waiting", video_batches)))
         queues: list[deque[Batch]] = [deque() for _ in predictors]
@@ -290,7 +288,8 @@ def _write_tables(
 
 def network_folders(run_folders: Sequence[Path | None]) -> list[str]:
     """Return the folder of each network's tables in the output folder: the run's name, numbered if two are the same."""
-    names = [f"network{number}" if folder is None else folder.resolve().name for number, folder in enumerate(run_folders, 1)]
+    named = enumerate(run_folders, 1)
+    names = [f"network{number}" if folder is None else folder.resolve().name for number, folder in named]
     if len(set(names)) < len(names):
         names = [f"{number}_{name}" for number, name in enumerate(names, 1)]
     return [f"networks/{name}" for name in names]
@@ -327,9 +326,7 @@ def _identity(predictors: Sequence[Predictor], job: Job) -> dict[str, Any]:
 
 def _tables_identity(predictors: Sequence[Predictor], job: Job) -> dict[str, Any]:
     """Return further plain values that determine every byte of the tables."""
-    identity: dict[str, Any] = {
-        "calibration": None if job.calibration is None else file_checksum(job.calibration.path)
-    }
+    identity: dict[str, Any] = {"calibration": None if job.calibration is None else file_checksum(job.calibration.path)}
     maps = [predictor.confidence_map for predictor in predictors]
     if any(each is not None for each in maps):
         identity["confidence_map"] = _one_or_all([None if each is None else dataclasses.asdict(each) for each in maps])

@@ -13,7 +13,7 @@ from rich.console import Console
 from mvgeom.errors import InputError
 from mvtrain.predict.bodies import Body
 from mvtrain.predict.saved_predictions import PredictionFiles, find_all_predictions, load_prediction_cameras
-from mvtrain.predict.smooth_recording import SmoothJob, smooth_recording
+from mvtrain.predict.smooth_recording import BLOCK, SmoothJob, smooth_recording
 from mvtrain.runtime.folders import check_new_folder
 from mvtrain.runtime.interruption import Interruption
 from mvtrain.runtime.locks import locked_folder
@@ -32,6 +32,7 @@ class SmoothOptions:
         frame_rate: Frames per second, for velocities; None: that of the videos, else velocities are per frame.
         bones: Pairs of keypoints; None: those of the run's skeleton.
         joints: Triples of keypoints; None: every two bones that share a keypoint.
+        block: Frames that are smoothed at a time.
     """
 
     output: Path
@@ -42,6 +43,7 @@ class SmoothOptions:
     frame_rate: float | None = None
     bones: tuple[tuple[str, str], ...] | None = None
     joints: tuple[tuple[str, str, str], ...] | None = None
+    block: int = BLOCK
 
 
 def smooth_predictions(sources: Sequence[Path], options: SmoothOptions, console: Console) -> None:
@@ -87,7 +89,10 @@ def smooth_all(
         RunInterruptedError: A signal asked to stop.
     """
     # All are checked before the first is smoothed.
-    jobs = [_make_job([one for each in found for one in each.by_network()], folder, options) for found in recordings.values()]
+    jobs = [
+        _make_job([one for each in found for one in each.by_network()], folder, options)
+        for found in recordings.values()
+    ]
     with Interruption() as interruption:
         for name, job in zip(recordings, jobs, strict=True):
             summary = smooth_recording(job, interruption)
@@ -134,6 +139,7 @@ def _make_job(networks: Sequence[PredictionFiles], folder: Path, options: Smooth
         frame_rate=options.frame_rate or first.frame_rate(),
         max_gap=options.max_gap,
         min_likelihood=options.min_likelihood,
+        block=options.block,
     )
 
 

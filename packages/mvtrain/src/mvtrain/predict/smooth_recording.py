@@ -143,9 +143,9 @@ def smooth_recording(job: SmoothJob, interruption: Interruption) -> SmoothedSumm
 
 def _learn(tables: RecordingTables, cameras: CameraGroup) -> Noise:
     """Learn the noise from the stretches that `learn_noise` takes of the whole recording."""
-    each = LEARNING_FRAMES // STRETCHES
+    each, count = (LEARNING_FRAMES // STRETCHES, STRETCHES) if len(tables) > LEARNING_FRAMES else (len(tables), 1)
     stretches = []
-    for start in np.linspace(0, len(tables) - each, STRETCHES).astype(int):
+    for start in np.linspace(0, len(tables) - each, count).astype(int):
         observed = tables.read(start, start + each)
         present = np.isfinite(observed.points).all(-1)
         stretches.append(
@@ -202,7 +202,9 @@ def _overlap(tables: RecordingTables, row: int, direction: int, longest: int) ->
 
 def _each_field(found: Smoothed, change: Callable[[np.ndarray], np.ndarray]) -> Smoothed:
     """Apply a function to every array of the frames."""
-    arrays = {name: change(values) for name, values in vars(found).items() if isinstance(values, np.ndarray)}
+    arrays: dict[str, Any] = {
+        name: change(values) for name, values in vars(found).items() if isinstance(values, np.ndarray)
+    }
     return replace(found, **arrays)
 
 
@@ -236,23 +238,28 @@ def _write(
     def in_view(view: int, name: str) -> Iterator[ViewPoints]:
         for rows, part, start, stop in parts():
             projected, spread = part.project(cameras.select((name,)))
+            likelihood = tables.read(start, stop).likelihood[:, view]
             yield ViewPoints(
                 rows=rows,
                 points=projected[:, 0],
                 covariance=spread[:, 0],
-                likelihood=tables.read(start, stop).likelihood[:, view],
+                # A place that is only bridged has no network's word for it.
+                likelihood=np.where(np.isfinite(projected[:, 0, :, 0]), np.nan_to_num(likelihood), likelihood),
                 inlier=part.inlier[:, view],
             )
 
     def moving() -> Iterator[tuple[list[str], Kinematics]]:
         for rows, part, _, _ in parts():
-            yield rows, compute_kinematics(
-                part.points,
-                part.covariance,
-                part.velocity * rate,
-                part.velocity_covariance * rate**2,
-                bones=numbers[0],
-                joints=numbers[1],
+            yield (
+                rows,
+                compute_kinematics(
+                    part.points,
+                    part.covariance,
+                    part.velocity * rate,
+                    part.velocity_covariance * rate**2,
+                    bones=numbers[0],
+                    joints=numbers[1],
+                ),
             )
 
     write_points_3d(job.out_dir / f"{session}_3d.csv", names, in_3d())

@@ -40,7 +40,9 @@ class SmoothedBlocks:
 
     def save_noise(self, noise: Noise) -> None:
         """Save the noise."""
-        _save(self._folder / "noise.npz", {name: np.asarray(value) for name, value in dataclasses.asdict(noise).items()})
+        _save(
+            self._folder / "noise.npz", {name: np.asarray(value) for name, value in dataclasses.asdict(noise).items()}
+        )
 
     def has(self, number: int) -> bool:
         """Return True if a block is there as a whole."""

@@ -232,8 +232,8 @@ def track_frames(
         others: Further networks, which predict the boxes that the tracker found.
 
     Yields:
-        The fields of one record after the other, each with a batch dimension of 1: those of the tracker, with its state,
-        then keypoints and status of each of the others.
+        The fields of one record after the other, each with a batch dimension of 1: those of the tracker, with its
+        state, then keypoints and status of each of the others.
     """
     with closing(stopwatch.each("waiting", _read_together(videos, start))) as frames:
         for views in frames:

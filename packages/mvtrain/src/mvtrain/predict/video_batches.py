@@ -128,10 +128,10 @@ def read_video_batches(
         first, sizes = start, list(dict.fromkeys(size for size, _ in distinct))
         with closing(_frames(videos, crops, sizes, batch_size, start)) as frames:
             while group := list(islice(frames, batch_size)):
-                by_input = [
-                    _to_batch([frame[sizes.index(size)] for frame in group], first, num_keypoints, rig if needed else None)
-                    for size, needed in distinct
-                ]
+                by_input = []
+                for size, needed in distinct:
+                    views = [frame[sizes.index(size)] for frame in group]
+                    by_input.append(_to_batch(views, first, num_keypoints, rig if needed else None))
                 yield tuple(by_input[place] for place in places)
                 first += len(group)
 

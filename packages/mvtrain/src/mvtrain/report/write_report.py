@@ -60,8 +60,9 @@ def report_command(run_dir: Path, options: ReportOptions, console: Console) -> N
         console: Console for warnings and the name of the page.
 
     Raises:
-        InputError: One page is named for several runs (`excluded-options`), the folder is not a run folder or has no checkpoint, a file in it is damaged, the project is not
-            there (`missing-file`), or the page cannot be written there (`unwritable-file`).
+        InputError: One page is named for several runs (`excluded-options`), the folder is not a run folder or has no
+            checkpoint, a file in it is damaged, the project is not there (`missing-file`), or the page cannot be
+            written there (`unwritable-file`).
     """
     folders = find_runs(run_dir)
     if len(folders) > 1 and options.out is not None:

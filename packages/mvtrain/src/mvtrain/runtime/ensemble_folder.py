@@ -25,6 +25,7 @@ class EnsembleMember:
     seed: int
     done: bool
 
+
 def find_runs(folder: Path) -> tuple[Path, ...]:
     """Return the run folders that an argument stands for: the folder itself, or the runs of an ensemble.
 
