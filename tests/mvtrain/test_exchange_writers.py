@@ -26,6 +26,7 @@ from mvtrain.exchange import to_anipose as anipose
 from mvtrain.exchange import to_deeplabcut as deeplabcut
 from mvtrain.exchange import to_eks as eks
 from mvtrain.exchange import to_movement as movement
+from mvtrain.exchange import to_nwb as nwb
 from mvtrain.exchange import to_pose2sim as pose2sim
 from mvtrain.exchange.write_options import WriteOptions
 from mvtrain.predict.saved_predictions import Points3D, PredictedSession, find_predictions, load_predictions
@@ -240,18 +241,26 @@ def test_pose2sim_needs_frame_rate_and_unit(session: PredictedSession, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("write", "module", "library"),
+    ("write", "module", "library", "extra"),
     [
-        (deeplabcut.write, "tables", "tables"),
-        (anipose.write, "tables", "tables"),
-        (movement.write, "movement.io.load_poses", "movement"),
+        (deeplabcut.write, "tables", "tables", "exchange"),
+        (anipose.write, "tables", "tables", "exchange"),
+        (movement.write, "movement.io.load_poses", "movement", "exchange"),
+        (nwb.write, "pynwb", "pynwb", "nwb"),
+        (nwb.write, "ndx_pose", "ndx_pose", "nwb"),
     ],
 )
 def test_without_the_extra(
-    session: PredictedSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write, module: str, library: str
+    session: PredictedSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    write,
+    module: str,
+    library: str,
+    extra: str,
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with raises_input("missing-library", library=library, extra="exchange"):
+    with raises_input("missing-library", library=library, extra=extra):
         write(session, tmp_path, PLAIN)
 
 
