@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from helpers.command import Outcome, run_mvtrain
 from helpers.runs import KEYPOINTS, VIEWS, cameras, make_run
 from helpers.videos import SIZE, write_session
 from mvgeom.smoothing import covariance_from_likelihood
 from mvgeom.tables import read_keypoints
+from mvtrain.exchange.run_convert import ConvertOptions, convert
 from mvtrain.model.likelihood import ConfidenceMap, save_confidence, view_weights, weights_from_likelihood
 from mvtrain.model.run_folder import load_run
 from mvtrain.predict import session, video_batches
@@ -168,6 +170,8 @@ def test_networks_are_combined_and_each_is_kept(
     assert in_3d is not None
     assert (in_3d.std[np.isfinite(in_3d.points)] > 0).all()
     assert len((out / "mouse_3d.csv").read_text().splitlines()) == 3 + LENGTH
+    convert("eks", [out], ConvertOptions(out=tmp_path / "eks"), Console(quiet=True))
+    assert len(list((tmp_path / "eks" / "mouse").glob("*.csv"))) == len(VIEWS) * len(runs)
     assert predict(*runs, recorded / "videos", "-o", out).out.count("predicted before") == 1
     assert "predicted mouse" in predict(*runs[:2], recorded / "videos", "-o", out).out
 

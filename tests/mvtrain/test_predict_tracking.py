@@ -268,6 +268,21 @@ def test_resuming_from_a_record_changes_nothing(predictor: Predictor, cut: int, 
     assert rest.tobytes() == whole[cut:].tobytes()
 
 
+def test_further_networks_predict_the_boxes_of_the_first(predictor: Predictor, tmp_path: Path) -> None:
+    frames = [film_subject(None if 4 <= number < 12 else center) for number, center in enumerate(walk(14))]
+    videos = [
+        open_video(write_video(tmp_path / f"s_{view}.avi", [images[number] for images in frames]))
+        for number, view in enumerate(VIEWS)
+    ]
+    tracker = Tracker(predictor, RIG, REFERENCE)
+    found = list(track_frames(tracker, videos, 0, Stopwatch(), [predictor]))
+    assert len(found) == 14
+    for first, second in found:
+        np.testing.assert_allclose(second["keypoints"], first["keypoints"], atol=1e-4)
+        np.testing.assert_array_equal(second["status"], first["status"])
+    assert any(np.isnan(second["keypoints"]).all() for _, second in found)
+
+
 def test_the_reference_is_estimated_from_the_labeled_frames(predictor: Predictor, tmp_path: Path) -> None:
     folder = generate_tiny_project(tmp_path / "project", num_frames=10, num_video_frames=10, crop=True)
     labeled = read_project(load_config(folder / "config.yaml"))

@@ -9,7 +9,12 @@ from mvgeom.tables.box_tables import (
 )
 from mvgeom.tables.cells import find_delimiter, find_number_format, has_decimal_commas, to_decimal_point
 from mvgeom.tables.keypoint_tables import KeypointTable
-from mvgeom.tables.kinematics_table import COORDS_KINEMATICS, write_kinematics
+from mvgeom.tables.kinematics_table import (
+    COORDS_KINEMATICS,
+    KinematicsTable,
+    read_kinematics,
+    write_kinematics,
+)
 from mvgeom.tables.points_3d import COORDS_3D, write_points_3d
 from mvgeom.tables.readers import READERS, KeypointReader, find_keypoints, read_keypoint_blocks, read_keypoints
 from mvgeom.tables.readers.hdf5 import read_pandas_table
@@ -23,6 +28,7 @@ __all__ = [
     "READERS",
     "KeypointReader",
     "KeypointTable",
+    "KinematicsTable",
     "LabeledBoxes",
     "ViewPoints",
     "ViewStack",
@@ -32,6 +38,7 @@ __all__ = [
     "has_decimal_commas",
     "read_keypoint_blocks",
     "read_keypoints",
+    "read_kinematics",
     "read_labeled_boxes",
     "read_pandas_table",
     "read_video_boxes",

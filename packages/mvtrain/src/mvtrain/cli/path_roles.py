@@ -127,7 +127,7 @@ def _check_run_kind(path: Path, right: Iterable[str]) -> None:
     steps = {
         "run-config": f"Give the run folder: {path.parent}, to mvtrain predict.",
         "run-weights": f"Give the run folder: {_run_above(path)}, and choose the weights with --checkpoint.",
-        "ensemble": "Give one of the run folders in it.",
+        "ensemble": "Give one of the runs in it, which mvtrain fit wrote.",
         "yaml": "Train with: mvtrain fit {path}, and give the run folder that it prints.",
     }
     _check(path, "a run folder", "Give the folder that mvtrain fit wrote.", right, steps)

@@ -15,7 +15,7 @@ import pandas as pd
 from mvgeom import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
-from mvgeom.tables import COORDS_3D, KeypointTable, find_number_format, read_keypoints
+from mvgeom.tables import COORDS_3D, KeypointTable, KinematicsTable, find_number_format, read_keypoints, read_kinematics
 from mvgeom.videos import frame_rate, open_video
 from mvtrain.project.names import pattern_rule
 from mvtrain.runtime.ensemble_folder import find_runs
@@ -39,6 +39,7 @@ class PredictionFiles:
         skeleton: Pairs of keypoints that are joined by a bone.
         calibrated: True if the likelihoods are calibrated.
         smoothed: True if the tables are those of `mvtrain smooth`.
+        kinematics: CSV file of the kinematics of a smoothed recording; None without them.
         networks: Files of each network of an ensemble; empty for a single network.
     """
 
@@ -51,6 +52,7 @@ class PredictionFiles:
     skeleton: tuple[tuple[str, str], ...] = ()
     calibrated: bool = False
     smoothed: bool = False
+    kinematics: Path | None = None
     networks: tuple[PredictionFiles, ...] = ()
 
     def by_network(self) -> tuple[PredictionFiles, ...]:
@@ -95,6 +97,7 @@ class PredictedSession:
         points: (T, V, K, 2) keypoints in full-image px; NaN where missing.
         likelihood: (T, V, K) likelihoods; NaN where missing.
         in_3d: 3D keypoints; None without calibration.
+        kinematics: Kinematics of a smoothed recording; None without them.
     """
 
     name: str
@@ -103,6 +106,7 @@ class PredictedSession:
     points: np.ndarray
     likelihood: np.ndarray
     in_3d: Points3D | None
+    kinematics: KinematicsTable | None = None
 
     def __len__(self) -> int:
         return len(self.points)
@@ -191,6 +195,7 @@ def load_predictions(files: PredictionFiles) -> PredictedSession:
         points=points,
         likelihood=likelihood,
         in_3d=None if files.table_3d is None else _read_3d(files.table_3d, first.keypoint_names, num_frames),
+        kinematics=None if files.kinematics is None else read_kinematics(files.kinematics, first.keypoint_names),
     )
 
 
@@ -280,6 +285,7 @@ def _read_summary(path: Path) -> PredictionFiles:
             paths=tuple(missing),
         )
     table_3d = path.parent / f"{session}{_TABLE_3D}.csv"
+    smoothed, kinematics = "smoothed" in document, path.parent / f"{session}_kinematics.csv"
     return PredictionFiles(
         session=session,
         tables=tables,
@@ -289,7 +295,8 @@ def _read_summary(path: Path) -> PredictionFiles:
         summary=path,
         skeleton=skeleton,
         calibrated=calibrated,
-        smoothed="smoothed" in document,
+        smoothed=smoothed,
+        kinematics=kinematics if smoothed and kinematics.is_file() else None,
         networks=tuple(_read_summary(folder / path.name) for folder in networks),
     )
 
