@@ -14,8 +14,10 @@ from helpers.command import run_mvtrain
 from helpers.errors import raises_input
 from helpers.foreign import write_prediction
 from helpers.runs import VIEWS, cameras
-from mvgeom import project
+from mvgeom import learn_noise, project
+from mvgeom.smoothing import smoother
 from mvtrain.predict import smooth_recording
+from mvtrain.predict.recording_tables import RecordingTables
 from mvtrain.predict.saved_predictions import find_predictions, load_predictions
 from mvtrain.predict.smooth_predictions import SmoothOptions, smooth_predictions
 
@@ -115,6 +117,25 @@ def test_a_recording_in_blocks_is_that_of_the_whole(runs: list[Path], tmp_path: 
     std = np.linalg.norm(whole[..., 3:6], axis=-1)
     assert (np.linalg.norm(whole[..., :3] - blocks[..., :3], axis=-1) / std).max() < 0.02
     np.testing.assert_allclose(blocks[..., 3:6], whole[..., 3:6], rtol=0.01)
+
+
+def test_the_noise_of_blocks_is_learned_from_the_stretches_of_the_whole(
+    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that `mvgeom.learn_noise` takes of a long recording, without reading the rest."""
+    length, taken = 3000, []
+    points = np.random.default_rng(0).uniform(0, 64, (length, len(VIEWS), 2, 2))
+    options = {"session": "mouse", "view_names": VIEWS, "keypoint_names": KEYPOINTS}
+    folder = write_prediction(tmp_path / "long", points, np.full(points.shape[:3], 0.9), **options)  # type: ignore[arg-type]
+    tables = RecordingTables(find_predictions(folder), tmp_path, 0.05)
+    monkeypatch.setattr(smoother, "learn", lambda stretches: taken.append(stretches))
+    smooth_recording._learn(tables, RIG)
+    whole = tables.read(0, length)
+    learn_noise(whole.points, RIG, covariance=whole.covariance)
+    for ours, theirs in zip(*taken, strict=True):
+        np.testing.assert_array_equal(ours.times, theirs.times)
+        np.testing.assert_array_equal(ours.points, theirs.points)
+        np.testing.assert_array_equal(ours.covariance, theirs.covariance)
 
 
 def test_a_stopped_command_goes_on(runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,19 +179,21 @@ def check_alike(specs: Sequence[ModelSpec], names: Sequence[object]) -> None:
     """
     first = specs[0]
     for spec, name in zip(specs[1:], names[1:], strict=True):
-        for what, found, expected in (
-            ("views", spec.view_names, first.view_names),
-            ("keypoints", spec.keypoint_names, first.keypoint_names),
-        ):
-            if found != expected:
-                raise InputError(
-                    f"{name}: other {what} than {names[0]}, found {', '.join(found)}, expected {', '.join(expected)}. "
-                    "Predict with runs of the same project.",
-                    code="views-differ" if what == "views" else "keypoints-differ",
-                    path=name,
-                    found=found,
-                    expected=expected,
-                )
+        found, expected = spec.view_names, first.view_names
+        if found != expected:
+            text = _describe_other("views", name, names[0], found, expected)
+            raise InputError(text, code="views-differ", path=name, found=found, expected=expected)
+        found, expected = spec.keypoint_names, first.keypoint_names
+        if found != expected:
+            text = _describe_other("keypoints", name, names[0], found, expected)
+            raise InputError(text, code="keypoints-differ", path=name, found=found, expected=expected)
+
+
+def _describe_other(what: str, name: object, first: object, found: Sequence[str], expected: Sequence[str]) -> str:
+    return (
+        f"{name}: other {what} than {first}, found {', '.join(found)}, expected {', '.join(expected)}. Predict with "
+        "runs of the same project."
+    )
 
 
 def _stack(blocks: Sequence[np.ndarray], maps: Sequence[ConfidenceMap | None]) -> tuple[np.ndarray, np.ndarray]:

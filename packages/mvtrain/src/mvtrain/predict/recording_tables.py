@@ -144,19 +144,24 @@ class _Copy:
 
 def _check_alike(first: PredictionFiles, ours: _Copy, other: PredictionFiles, theirs: _Copy) -> None:
     """Check that two networks predicted the same keypoints in the same images."""
-    for what, found, expected in (
-        ("views", tuple(other.tables), tuple(first.tables)),
-        ("keypoints", theirs.keypoint_names, ours.keypoint_names),
-    ):
-        if found != expected:
-            raise InputError(
-                f"session {first.session!r}: the networks have other {what}, found {', '.join(found)}, expected "
-                f"{', '.join(expected)}",
-                code="views-differ" if what == "views" else "keypoints-differ",
-                session=first.session,
-                found=found,
-                expected=expected,
-            )
+    where = f"session {first.session!r}: the networks have other"
+    views, expected = tuple(other.tables), tuple(first.tables)
+    if views != expected:
+        raise InputError(
+            f"{where} views, found {', '.join(views)}, expected {', '.join(expected)}",
+            code="views-differ",
+            session=first.session,
+            found=views,
+            expected=expected,
+        )
+    if theirs.keypoint_names != ours.keypoint_names:
+        raise InputError(
+            f"{where} keypoints, found {', '.join(theirs.keypoint_names)}, expected {', '.join(ours.keypoint_names)}",
+            code="keypoints-differ",
+            session=first.session,
+            found=theirs.keypoint_names,
+            expected=ours.keypoint_names,
+        )
     if len(theirs) != len(ours):
         raise InputError(
             f"session {first.session!r}: the networks predicted other frames, found {len(theirs)}, expected "

@@ -10,12 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from mvgeom import CameraGroup, Kinematics, Noise, Smoothed, compute_kinematics, smooth
+from mvgeom import CameraGroup, Kinematics, Noise, Smoothed, compute_kinematics, learn_noise, smooth
 from mvgeom.errors import InputError
 from mvgeom.files import write_text
-from mvgeom.smoothing.learning import learn
-from mvgeom.smoothing.smoother import LEARNING_FRAMES, MARGIN, STRETCHES
-from mvgeom.smoothing.trajectories import Observations
 from mvgeom.tables import ViewPoints, write_kinematics, write_points_3d, write_view_blocks
 from mvtrain.predict.bodies import Body
 from mvtrain.predict.recording_tables import RecordingTables
@@ -27,6 +24,12 @@ from mvtrain.runtime.interruption import Interruption, RunInterruptedError
 
 BLOCK = 4000
 """Frames that are smoothed at a time; shorter recordings are solved as a whole."""
+
+_OVERLAP = 250
+"""Frames before and after a block that are smoothed with it and dropped."""
+
+_STRETCHES, _STRETCH = 4, 100
+"""Stretches that the noise of a long recording is learned from, and their frames."""
 
 _STEP = 500
 """Frames by which an overlap grows while a keypoint is not yet seen in it."""
@@ -142,21 +145,22 @@ def smooth_recording(job: SmoothJob, interruption: Interruption) -> SmoothedSumm
 
 
 def _learn(tables: RecordingTables, cameras: CameraGroup) -> Noise:
-    """Learn the noise from the stretches that `learn_noise` takes of the whole recording."""
-    each, count = (LEARNING_FRAMES // STRETCHES, STRETCHES) if len(tables) > LEARNING_FRAMES else (len(tables), 1)
-    stretches = []
-    for start in np.linspace(0, len(tables) - each, count).astype(int):
-        observed = tables.read(start, start + each)
-        present = np.isfinite(observed.points).all(-1)
-        stretches.append(
-            Observations(
-                points=observed.points,
-                covariance=np.where(present[..., None, None], observed.covariance, 0.0),
-                times=np.arange(start, start + each, dtype=np.float64),
-                cameras=cameras,
-            )
-        )
-    return learn(stretches)
+    """Learn the noise from stretches that are spread evenly over the recording, or from all of a short one."""
+    length = _STRETCH + 1
+    starts = np.linspace(0, len(tables) - length, _STRETCHES).astype(int)
+    if len(tables) <= 2 * _STRETCHES * length:
+        rows = [np.arange(len(tables))]
+    else:
+        # One row after each but the last: of so many rows `learn_noise` takes these stretches, and no row between.
+        rows = [np.arange(start, start + length) for start in starts[:-1]]
+        rows.append(np.arange(starts[-1], starts[-1] + _STRETCH))
+    parts = [tables.read(int(part[0]), int(part[-1]) + 1) for part in rows]
+    return learn_noise(
+        np.concatenate([part.points for part in parts]),
+        cameras,
+        covariance=np.concatenate([part.covariance for part in parts]),
+        times=np.concatenate(rows).astype(np.float64),
+    )
 
 
 def _smooth_block(tables: RecordingTables, job: SmoothJob, noise: Noise | None, start: int, stop: int) -> Smoothed:
@@ -186,7 +190,7 @@ def _overlap(tables: RecordingTables, row: int, direction: int, longest: int) ->
     At an end of the recording all count as seen: there is nothing more.
     """
     limit = len(tables)
-    edge = min(max(row + direction * MARGIN, 0), limit)
+    edge = min(max(row + direction * _OVERLAP, 0), limit)
 
     def seen_between(one: int, other: int) -> np.ndarray:
         points = tables.read(min(one, other), max(one, other)).points
