@@ -36,8 +36,8 @@ CODE = (
 
 
 def ring(num_views: int) -> CameraGroup:
-    """Cameras around the origin, 5 units away."""
-    angles = 2 * np.pi * np.arange(num_views) / num_views
+    """Cameras around the origin, 5 units away; no two face each other."""
+    angles = 2.0 * np.arange(num_views)
     axes = np.stack([-np.cos(angles), -np.sin(angles), np.zeros(num_views)], axis=-1)
     right = np.stack([np.sin(angles), -np.cos(angles), np.zeros(num_views)], axis=-1)
     rotation = np.stack([right, np.cross(axes, right), axes], axis=1)

@@ -147,7 +147,7 @@ def smooth_recording(job: SmoothJob, interruption: Interruption) -> SmoothedSumm
 def _learn(tables: RecordingTables, cameras: CameraGroup) -> Noise:
     """Learn the noise from stretches that are spread evenly over the recording, or from all of a short one."""
     length = _STRETCH + 1
-    starts = np.linspace(0, len(tables) - length, _STRETCHES).astype(int)
+    starts = np.linspace(0, len(tables) - _STRETCH, _STRETCHES).astype(int)
     if len(tables) <= 2 * _STRETCHES * length:
         rows = [np.arange(len(tables))]
     else:
