@@ -54,6 +54,9 @@ def test_an_ensemble_is_trained_resumed_and_used(
     assert f"mvtrain fit --resume {folder}" in outcome.out
     with raises_input("not-a-run", path=folder / "seed7"):
         find_runs(folder)
+    outcome = mvtrain("fit", "--resume", folder, "--dry-run")
+    assert outcome.status == 0, outcome.err
+    assert len(calls) == 2
     outcome = mvtrain("fit", "--resume", folder)
     assert outcome.status == 0, outcome.err
     assert len(calls) == 3

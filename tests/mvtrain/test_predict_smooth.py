@@ -153,6 +153,8 @@ def test_a_stopped_command_goes_on(runs: list[Path], tmp_path: Path, monkeypatch
         return counted(*arguments)
 
     monkeypatch.setattr(smooth_recording, "_smooth_block", stopped)
+    (tmp_path / ".stopped.partial").mkdir()
+    (tmp_path / ".stopped.partial" / "of_another_command.csv").write_text("")
     with pytest.raises(KeyboardInterrupt):
         run(runs[:1], tmp_path / "stopped", block=20)
     assert not (tmp_path / "stopped").exists()

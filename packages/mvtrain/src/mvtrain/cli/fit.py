@@ -61,7 +61,7 @@ def fit(
         _print(console, f"ignored, no counterpart here: {', '.join(loaded.ignored)}")
     generate_if_missing(loaded, console)
     try:
-        if (chosen and not dry_run) or is_ensemble(run_dir):
+        if (chosen or is_ensemble(run_dir)) and not dry_run:
             if chosen:
                 start_ensemble(loaded, run_dir, chosen)
             if status := train_ensemble(run_dir, console):

@@ -216,10 +216,8 @@ def write_outputs(
     for table in written:
         os.replace(records.folder / table.name, table)  # noqa: PTH105
     summary = SessionSummary(num_frames=len(records), views=views, noise=noise)
-    write_text(
-        paths.summary,
-        json.dumps(_to_json(session, summary, calibration) | {**facts, "made_with": identity}, indent=1) + "\n",
-    )
+    document = _to_json(session, summary, calibration) | {**facts, "made_with": identity}
+    write_text(paths.summary, json.dumps(document, indent=1) + "\n")
     return summary
 
 

@@ -345,7 +345,7 @@ def _make_jobs(
                 out_dir=out_dir,
                 by_time=options.by_time,
                 overlay=overlay,
-                skeleton=config.data.skeleton or (),
+                skeleton=tuple(bone for bone in config.data.skeleton or () if set(bone) <= set(spec.keypoint_names)),
             )
         )
     return jobs

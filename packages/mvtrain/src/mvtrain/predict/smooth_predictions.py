@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,9 +12,11 @@ from pathlib import Path
 from rich.console import Console
 
 from mvgeom.errors import InputError
+from mvgeom.files import write_text
 from mvtrain.predict.bodies import Body
 from mvtrain.predict.saved_predictions import PredictionFiles, find_all_predictions, load_prediction_cameras
-from mvtrain.predict.smooth_recording import BLOCK, SmoothJob, smooth_recording
+from mvtrain.predict.smooth_recording import smooth_recording
+from mvtrain.predict.smoothed_tables import BLOCK, SmoothJob
 from mvtrain.runtime.folders import check_new_folder
 from mvtrain.runtime.interruption import Interruption
 from mvtrain.runtime.locks import locked_folder
@@ -66,7 +69,11 @@ def smooth_predictions(sources: Sequence[Path], options: SmoothOptions, console:
         RunInterruptedError: A signal asked to stop; the same command goes on.
     """
     recordings = find_all_predictions(sources, options.view_names)
-    with _unfinished(options.output) as folder:
+    contents = {
+        name: [str(path.resolve()) for files in found for path in files.tables.values()]
+        for name, found in recordings.items()
+    }
+    with _unfinished(options.output, json.dumps(contents)) as folder:
         smooth_all(recordings, folder, options, console)
     written = "<session>_3d.csv, <session>_<view>.csv and <session>_kinematics.csv"
     text = f"wrote {options.output}: {len(recordings)} recordings, {written}"
@@ -144,18 +151,29 @@ def _make_job(networks: Sequence[PredictionFiles], folder: Path, options: Smooth
 
 
 @contextmanager
-def _unfinished(path: Path) -> Iterator[Path]:
+def _unfinished(path: Path, contents: str) -> Iterator[Path]:
     """Give a hidden folder beside `path`, and rename it to `path` at the end of the block.
 
-    It stays if the block is interrupted, for the next attempt; an error leaves nothing.
+    It stays if the block is interrupted, for the next attempt with the same contents; an error leaves nothing.
     """
     check_new_folder(path)
     folder = path.parent / f".{path.name}.partial"
     lock = folder.with_name(f"{folder.name}.lock")
+    note = folder / ".contents"
     with locked_folder(folder, lock, what=f"the folder of {path}", busy=f"another process is writing {path}"):
         try:
+            if not (note.is_file() and note.read_text(encoding="utf-8") == contents):
+                shutil.rmtree(folder)
+                folder.mkdir()
+                write_text(note, contents)
             yield folder
+            note.unlink()
             folder.rename(path)
-        except (InputError, OSError):
+        except InputError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise InputError(
+                f"{path} cannot be written: {error.strerror}: {error.filename}", code="unwritable-file", path=path
+            ) from error

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mvgeom import CameraGroup, Kinematics, Noise, Smoothed, compute_kinematics, learn_noise, smooth
+from mvgeom import CameraGroup, Noise, Smoothed, learn_noise, smooth
 from mvgeom.errors import InputError
 from mvgeom.files import write_text
-from mvgeom.tables import ViewPoints, write_kinematics, write_points_3d, write_view_blocks
-from mvtrain.predict.bodies import Body
 from mvtrain.predict.recording_tables import RecordingTables
 from mvtrain.predict.records import unfinished_folder
-from mvtrain.predict.saved_predictions import PredictionFiles
 from mvtrain.predict.smoothed_blocks import SmoothedBlocks
+from mvtrain.predict.smoothed_tables import SmoothedSummary, SmoothJob, summary_document, write_tables
 from mvtrain.runtime.checksums import file_checksum
 from mvtrain.runtime.interruption import Interruption, RunInterruptedError
-
-BLOCK = 4000
-"""Frames that are smoothed at a time; shorter recordings are solved as a whole."""
 
 _OVERLAP = 250
 """Frames before and after a block that are smoothed with it and dropped."""
@@ -33,63 +28,6 @@ _STRETCHES, _STRETCH = 4, 100
 
 _STEP = 500
 """Frames by which an overlap grows while a keypoint is not yet seen in it."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SmoothJob:
-    """A recording to smooth.
-
-    Attributes:
-        networks: Files of the recording, one per network.
-        cameras: Cameras in the order of the views.
-        calibration: File of the cameras.
-        out_dir: Output folder.
-        body: Bones and joints of which the kinematics are written.
-        frame_rate: Frames per second; None for velocities per frame.
-        max_gap: Longest gap in frames that is bridged; None for all.
-        min_likelihood: Likelihood below which a keypoint does not count.
-        block: Frames that are smoothed at a time.
-    """
-
-    networks: tuple[PredictionFiles, ...]
-    cameras: CameraGroup
-    calibration: Path
-    out_dir: Path
-    body: Body
-    frame_rate: float | None = None
-    max_gap: int | None = None
-    min_likelihood: float = 0.05
-    block: int = BLOCK
-
-
-@dataclass(frozen=True, kw_only=True)
-class SmoothedSummary:
-    """Summary of a smoothed recording.
-
-    Attributes:
-        num_networks: Number of networks.
-        num_frames: Number of frames.
-        num_solved: Number of positions.
-        num_points: Number of keypoints of all frames.
-        num_outliers: Number of predicted keypoints that are outliers.
-        typical_std: Median standard deviation of the positions in the calibration's unit; NaN without any.
-    """
-
-    num_networks: int
-    num_frames: int
-    num_solved: int
-    num_points: int
-    num_outliers: int
-    typical_std: float
-
-    def describe(self) -> str:
-        """Describe the result in a line."""
-        count = "1 network" if self.num_networks == 1 else f"{self.num_networks} networks"
-        typical = f"{self.typical_std:.3g}" if np.isfinite(self.typical_std) else "none"
-        return (
-            f"{count}, {self.num_frames} frames, {self.num_solved} of {self.num_points} points, {self.num_outliers} "
-            f"outliers; standard deviation in the calibration's unit: median {typical}"
-        )
 
 
 def smooth_recording(job: SmoothJob, interruption: Interruption) -> SmoothedSummary | None:
@@ -138,8 +76,8 @@ def smooth_recording(job: SmoothJob, interruption: Interruption) -> SmoothedSumm
                     f"{first.session}: stopped after smoothing {done} of {len(tables)} frames",
                     interruption.signal_number,
                 )
-        summary = _write(job, tables, blocks, list(starts), numbers)
-        write_text(summary_path, json.dumps(_to_json(job, summary, blocks.noise(), identity), indent=1) + "\n")
+        summary = write_tables(job, tables, blocks, list(starts), numbers)
+        write_text(summary_path, json.dumps(summary_document(job, summary, blocks.noise(), identity), indent=1) + "\n")
         blocks.remove()
     return summary
 
@@ -212,76 +150,6 @@ def _each_field(found: Smoothed, change: Callable[[np.ndarray], np.ndarray]) -> 
     return replace(found, **arrays)
 
 
-def _write(
-    job: SmoothJob,
-    tables: RecordingTables,
-    blocks: SmoothedBlocks,
-    starts: Sequence[int],
-    numbers: tuple[list[tuple[int, int]], list[tuple[int, int, int]]],
-) -> SmoothedSummary:
-    """Write the tables of all blocks."""
-    names, session, cameras = tables.keypoint_names, job.networks[0].session, job.cameras
-    rate = job.frame_rate or 1.0
-    solved = outliers = 0
-    deviations = []
-
-    def parts() -> Iterator[tuple[list[str], Smoothed, int, int]]:
-        for number, start in enumerate(starts):
-            part = blocks.load(number)
-            stop = start + len(part.points)
-            yield [str(row) for row in range(start, stop)], part, start, stop
-
-    def in_3d() -> Iterator[tuple[list[str], Any]]:
-        nonlocal solved, outliers
-        for rows, part, start, stop in parts():
-            known = np.isfinite(part.points).all(-1)
-            solved, outliers = solved + int(known.sum()), outliers + int((part.inlier <= 0.5).sum())
-            deviations.append(np.sqrt(np.trace(part.covariance[known], axis1=-2, axis2=-1)).astype(np.float32))
-            yield rows, part.to_reconstruction(tables.read(start, stop).points, cameras)
-
-    def in_view(view: int, name: str) -> Iterator[ViewPoints]:
-        for rows, part, start, stop in parts():
-            projected, spread = part.project(cameras.select((name,)))
-            likelihood = tables.read(start, stop).likelihood[:, view]
-            yield ViewPoints(
-                rows=rows,
-                points=projected[:, 0],
-                covariance=spread[:, 0],
-                # A place that is only bridged has no network's word for it.
-                likelihood=np.where(np.isfinite(projected[:, 0, :, 0]), np.nan_to_num(likelihood), likelihood),
-                inlier=part.inlier[:, view],
-            )
-
-    def moving() -> Iterator[tuple[list[str], Kinematics]]:
-        for rows, part, _, _ in parts():
-            yield (
-                rows,
-                compute_kinematics(
-                    part.points,
-                    part.covariance,
-                    part.velocity * rate,
-                    part.velocity_covariance * rate**2,
-                    bones=numbers[0],
-                    joints=numbers[1],
-                ),
-            )
-
-    write_points_3d(job.out_dir / f"{session}_3d.csv", names, in_3d())
-    for view, name in enumerate(cameras.names):
-        write_view_blocks(job.out_dir / f"{session}_{name}.csv", names, in_view(view, name))
-    path = job.out_dir / f"{session}_kinematics.csv"
-    write_kinematics(path, names, job.body.bone_names, job.body.joint_names, moving())
-    found = np.concatenate(deviations)
-    return SmoothedSummary(
-        num_networks=len(job.networks),
-        num_frames=len(tables),
-        num_solved=solved,
-        num_points=len(tables) * len(names),
-        num_outliers=outliers,
-        typical_std=float(np.median(found)) if len(found) else float("nan"),
-    )
-
-
 def _identity(job: SmoothJob) -> dict[str, Any]:
     """Return plain values that determine every byte of the tables."""
     tables = []
@@ -313,29 +181,3 @@ def _made_with(summary: Path) -> Any:
             code="damaged-file",
             path=summary,
         ) from error
-
-
-def _to_json(job: SmoothJob, summary: SmoothedSummary, noise: Noise | None, identity: dict[str, Any]) -> dict[str, Any]:
-    first = job.networks[0]
-    videos = dict(zip(first.tables, first.videos, strict=True)) if first.videos else {}
-    views = []
-    for view in first.tables:
-        # Readers find the table by the video's name.
-        video = videos.get(view, Path(f"{first.session}_{view}"))
-        views.append({"name": view, "video": str(video.with_stem(f"{first.session}_{view}"))})
-    assert noise is not None
-    learned = {name: np.asarray(value).round(6).tolist() for name, value in asdict(noise).items()}
-    return {
-        "session": first.session,
-        "frames": summary.num_frames,
-        "views": views,
-        "calibration": {"file": str(job.calibration.resolve())},
-        **({"skeleton": [list(bone) for bone in first.skeleton]} if first.skeleton else {}),
-        "smoothed": {
-            "networks": summary.num_networks,
-            "frame_rate": job.frame_rate,
-            "outliers": summary.num_outliers,
-            "noise": learned,
-        },
-        "made_with": identity,
-    }
