@@ -76,12 +76,12 @@ def measure(run_dir: Path, session: Session, out_dir: Path) -> None:
     crops = read_crops(videos, job.boxes)
 
     def prepare() -> None:
-        for _ in read_video_batches(videos, crops, run.spec, batch_size=predictor.batch_size, start=0):
+        for _ in read_video_batches(videos, crops, [run.spec], [None], batch_size=predictor.batch_size, start=0):
             pass
 
     def predict() -> None:
         with frame_progress(Console(), quiet=True) as progress, Interruption() as interruption:
-            outcome = predict_session(predictor, job, progress, interruption)
+            outcome = predict_session([predictor], job, progress, interruption)
         assert outcome is not None
         work.update(outcome.work, all=outcome.seconds)
 

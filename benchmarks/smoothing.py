@@ -40,8 +40,8 @@ from mvgeom.smoothing import covariance_from_likelihood
 from mvgeom.smoothing.noise import log_density
 from mvgeom.smoothing.trajectories import linearize, project_covariance
 from mvgeom.tables import read_keypoints
+from mvtrain.predict.recording_tables import observe
 from mvtrain.predict.saved_predictions import find_predictions, load_prediction_cameras, load_predictions
-from mvtrain.predict.smooth_predictions import combine_networks
 
 LEVELS = (0.5, 0.8, 0.9, 0.99)
 FLY = Path(__file__).parents[2] / "shared" / "data" / "fly3"
@@ -287,8 +287,9 @@ def compare_run(run: Path) -> Table:
         assert session.in_3d is not None
         assert files.calibration is not None
         truth = read_truth_of_session(files.calibration.parents[1] / "points_3d.csv", session.name)
-        points, _, covariance = combine_networks([session])
-        found = smooth(points, cameras, covariance=covariance)
+        likelihood = session.likelihood[None]
+        seen = observe(session.points[None], likelihood, likelihood)
+        found = smooth(seen.points, cameras, covariance=seen.covariance)
         smoothed = found.points, np.sqrt(np.diagonal(found.covariance, axis1=-2, axis2=-1))
         for name, (positions, std) in {
             "predict": (session.in_3d.points, session.in_3d.std),

@@ -27,7 +27,7 @@ WITH_THE_RUN = {"missing", "folder"}
 
 ARGUMENTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "fit config": (("fit", "{path}", "--dry-run"), {"project config", "run config"}),
-    "fit --resume": (("fit", "--resume", "{path}"), {"run"}),
+    "fit --resume": (("fit", "--resume", "{path}"), {"run", "ensemble"}),
     "init videos": (
         ("init", "{path}", "--keypoints", "a,b", "-o", "{new}"),
         {"video", "folder-of-videos", "project", "*folder", "missing"},
@@ -43,16 +43,16 @@ ARGUMENTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "frames project": (("frames", "{path}"), {"project", "project config"}),
     "crop project": (("crop", "{path}", "-o", "{new}"), {"project", "project config"}),
     "check config": (("check", "{path}"), {"project config", "run config"}),
-    "predict run": (("predict", "{path}", "{videos}"), {"run"}),
+    "predict run": (("predict", "{path}", "{videos}"), {"run", "ensemble"}),
     "predict input": (("predict", "{run}", "{path}"), {"video", "folder-of-videos", *PROJECTS, *WITH_THE_RUN}),
     "predict --calibration": (
         ("predict", "{run}", "{videos}", "--calibration", "{path}"),
         {"calibration", "*folder", "file", "binary", "*yaml", "hdf5"},
     ),
     "predict --boxes": (("predict", "{run}", "{videos}", "--boxes", "{path}"), {"*folder"}),
-    "evaluate run": (("evaluate", "{path}"), {"run"}),
+    "evaluate run": (("evaluate", "{path}"), {"run", "ensemble"}),
     "evaluate project": (("evaluate", "{run}", "{path}"), {*PROJECTS, "folder"}),
-    "report run": (("report", "{path}"), {"run"}),
+    "report run": (("report", "{path}"), {"run", "ensemble"}),
     "export run": (("export", "{path}"), {"run"}),
     "import deeplabcut": (("import", "deeplabcut", "{path}", "-o", "{new}"), {*FOREIGN, *FOLDERS, "project table"}),
     "import sleap": (("import", "sleap", "{path}", "-o", "{new}"), {"sleap-project", "hdf5", *FOLDERS}),
@@ -64,8 +64,8 @@ ARGUMENTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     ),
     "import mmpose": (("import", "mmpose", "{path}", "-o", "{new}"), {"keypoint-json", *FOLDERS}),
     "import openpose": (("import", "openpose", "{path}", "-o", "{new}"), {"keypoint-json", *FOLDERS}),
-    "smooth source": (("smooth", "{path}", "-o", "{new}"), {"run", *FOLDERS, "keypoint-json"}),
-    "convert source": (("convert", "anipose", "{path}", "-o", "{new}"), {"run", *FOLDERS, "keypoint-json"}),
+    "smooth source": (("smooth", "{path}", "-o", "{new}"), {"run", "ensemble", *FOLDERS, "keypoint-json"}),
+    "convert source": (("convert", "anipose", "{path}", "-o", "{new}"), {"run", "ensemble", *FOLDERS, "keypoint-json"}),
 }
 """Command line with {path} for the wrong one, and the kinds that are right there; *folder is any folder."""
 
@@ -83,6 +83,9 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (run / "config.yaml").write_text((project / "config.yaml").read_text())
     (run / "run.yaml").write_text("version: 1\n")
     (run / "checkpoints" / "best" / "model.safetensors").write_bytes(b"weights")
+    ensemble = folder / "ensemble"
+    ensemble.mkdir()
+    (ensemble / "ensemble.yaml").write_text("runs:\n- {folder: seed0, seed: 0, done: false}\n")
     foreign = folder / "mouse-me-2024-05-01"
     foreign.mkdir()
     (foreign / "config.yaml").write_text("Task: mouse\nscorer: me\nvideo_sets:\n  a.mp4:\n    crop: 0, 9, 0, 9\n")
@@ -93,6 +96,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "project table": project / "CollectedData_cam1.csv",
         "run": run,
         "run config": run / "config.yaml",
+        "ensemble": ensemble,
         "run weights": run / "checkpoints" / "best" / "model.safetensors",
         "deeplabcut": foreign,
         "deeplabcut-config": foreign / "config.yaml",

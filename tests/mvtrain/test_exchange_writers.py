@@ -20,12 +20,13 @@ from helpers.errors import raises_input
 from helpers.foreign import write_prediction
 from helpers.human4 import FOLDER, human4
 from helpers.runs import VIEWS, cameras
-from mvgeom import CameraGroup, project, triangulate
-from mvgeom.tables import read_keypoints
+from mvgeom import CameraGroup, compute_kinematics, project, triangulate
+from mvgeom.tables import read_keypoints, read_kinematics, write_kinematics
 from mvtrain.exchange import to_anipose as anipose
 from mvtrain.exchange import to_deeplabcut as deeplabcut
 from mvtrain.exchange import to_eks as eks
 from mvtrain.exchange import to_movement as movement
+from mvtrain.exchange import to_nwb as nwb
 from mvtrain.exchange import to_pose2sim as pose2sim
 from mvtrain.exchange.write_options import WriteOptions
 from mvtrain.predict.saved_predictions import Points3D, PredictedSession, find_predictions, load_predictions
@@ -170,6 +171,25 @@ def test_movement_datasets_are_valid_and_complete(session: PredictedSession, tmp
         np.testing.assert_array_equal(dataset.num_views.values[..., 0], three_d(session).num_views)
 
 
+def test_movement_has_the_kinematics_of_a_smoothed_recording(session: PredictedSession, tmp_path: Path) -> None:
+    points = three_d(session).points
+    covariance = np.where(np.isfinite(points[..., None]), np.eye(3), np.nan)
+    found = compute_kinematics(points, covariance, bones=[(0, 1)], joints=[(0, 1, 2)])
+    bones, joints = ("nose:tail_base",), ("nose:tail_base:paw",)
+    write_kinematics(tmp_path / "k.csv", KEYPOINTS, bones, joints, [(list(map(str, range(6))), found)])
+    table = read_kinematics(tmp_path / "k.csv", KEYPOINTS)
+    movement.write(replace(session, kinematics=table), tmp_path, PLAIN)
+    with xr.load_dataset(tmp_path / "mouse_1_3d.nc") as dataset:
+        ValidPosesInputs.validate(dataset)
+        np.testing.assert_allclose(from_movement(dataset.velocity), found.velocity, rtol=1e-5)
+        np.testing.assert_allclose(from_movement(dataset.velocity_std), found.velocity_std, rtol=1e-5)
+        np.testing.assert_allclose(dataset.speed_std.values[..., 0], found.speed_std, rtol=1e-5)
+        np.testing.assert_allclose(dataset.length.sel(bone=bones[0]).values[:, 0], found.length[:, 0], rtol=1e-5)
+        np.testing.assert_allclose(dataset.angle.sel(joint=joints[0]).values[:, 0], found.angle[:, 0], rtol=1e-5)
+    with raises_input("damaged-file", path=tmp_path / "k.csv"):
+        read_kinematics(tmp_path / "k.csv", KEYPOINTS[:2])
+
+
 def test_movement_without_frame_rate_counts_frames(session: PredictedSession, tmp_path: Path) -> None:
     (note,) = movement.write(session, tmp_path, replace(PLAIN, frame_rate=None))
     assert "--fps" in note
@@ -240,18 +260,26 @@ def test_pose2sim_needs_frame_rate_and_unit(session: PredictedSession, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("write", "module", "library"),
+    ("write", "module", "library", "extra"),
     [
-        (deeplabcut.write, "tables", "tables"),
-        (anipose.write, "tables", "tables"),
-        (movement.write, "movement.io.load_poses", "movement"),
+        (deeplabcut.write, "tables", "tables", "exchange"),
+        (anipose.write, "tables", "tables", "exchange"),
+        (movement.write, "movement.io.load_poses", "movement", "exchange"),
+        (nwb.write, "pynwb", "pynwb", "nwb"),
+        (nwb.write, "ndx_pose", "ndx_pose", "nwb"),
     ],
 )
 def test_without_the_extra(
-    session: PredictedSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write, module: str, library: str
+    session: PredictedSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    write,
+    module: str,
+    library: str,
+    extra: str,
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with raises_input("missing-library", library=library, extra="exchange"):
+    with raises_input("missing-library", library=library, extra=extra):
         write(session, tmp_path, PLAIN)
 
 

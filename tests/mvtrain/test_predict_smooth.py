@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from rich.console import Console
 
 from helpers.command import run_mvtrain
 from helpers.errors import raises_input
 from helpers.foreign import write_prediction
 from helpers.runs import VIEWS, cameras
-from mvgeom import project
-from mvgeom.smoothing import covariance_from_likelihood
-from mvtrain.predict.saved_predictions import PredictedSession
-from mvtrain.predict.smooth_predictions import SmoothOptions, combine_networks, smooth_predictions
+from mvgeom import learn_noise, project
+from mvgeom.smoothing import smoother
+from mvtrain.predict import smooth_recording
+from mvtrain.predict.recording_tables import RecordingTables
+from mvtrain.predict.saved_predictions import find_predictions, load_predictions
+from mvtrain.predict.smooth_predictions import SmoothOptions, smooth_predictions
 
 KEYPOINTS = ("nose", "tail")
 RIG = cameras((64, 64))
@@ -58,8 +59,8 @@ def runs(truth: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> list[Pa
     return folders
 
 
-def run(sources: list[Path], output: Path) -> None:
-    smooth_predictions(sources, SmoothOptions(output=output), Console(quiet=True))
+def run(sources: list[Path], output: Path, **options: Any) -> None:
+    smooth_predictions(sources, SmoothOptions(output=output, **options), Console(quiet=True))
 
 
 def read_points(path: Path) -> np.ndarray:
@@ -86,29 +87,109 @@ def test_an_ensemble_is_better_than_one_network_and_knows_it(
         assert np.isfinite(table["mvgeom"]["nose"][["x", "y", "x_std", "y_std"]]).all(axis=None)
 
 
-@settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 100), networks=st.integers(1, 4))
-def test_the_mean_and_its_covariance(seed: int, networks: int) -> None:
-    rng = np.random.default_rng(seed)
-    points = rng.normal(0, 3, (networks, 4, 2, 1, 2))
-    points[rng.random(points.shape[:-1]) < 0.3] = np.nan
-    likelihood = np.where(np.isfinite(points[..., 0]), rng.uniform(0.1, 1, points.shape[:-1]), np.nan)
-    sessions = [
-        PredictedSession(name="s", view_names=("a", "b"), keypoint_names=("k",), points=one, likelihood=two, in_3d=None)
-        for one, two in zip(points, likelihood, strict=True)
-    ]
-    mean, doubt, covariance = combine_networks(sessions)
-    for place in np.ndindex(4, 2, 1):
-        found = points[(slice(None), *place)]
-        found = found[np.isfinite(found).all(-1)]
-        if not len(found):
-            assert np.isnan(mean[place]).all()
-            continue
-        expected = np.nansum(likelihood[(slice(None), *place)]) / networks
-        np.testing.assert_allclose(mean[place], found.mean(0))
-        assert doubt[place] == pytest.approx(expected)
-        spread = np.cov(found.T) / len(found) if len(found) > 1 else np.zeros((2, 2))
-        np.testing.assert_allclose(covariance[place], spread + covariance_from_likelihood(np.array(expected)))
+def test_a_recording_in_blocks_is_that_of_the_whole(runs: list[Path], tmp_path: Path) -> None:
+    """Blocks overlap by so many frames that what is left out has next to no influence."""
+    files, times = find_predictions(runs[0])[0], 12
+    rng = np.random.default_rng(7)
+    length = LENGTH * times
+    frames = np.arange(length)[:, None]
+    swing = np.stack([np.sin(frames / 9), np.cos(frames / 11), np.sin(frames / 14)], axis=-1)
+    world = 0.5 * swing + np.array([[0.2, 0.0, 0.0], [-0.2, 0.1, 0.0]])
+    points = project(world, RIG) + rng.normal(0, 0.5, (length, len(VIEWS), 2, 2))
+    points[170:230, :, 0] = np.nan  # a gap over the seam at 200
+    assert files.calibration is not None
+    source = write_prediction(
+        tmp_path / "long",
+        points,
+        np.where(np.isfinite(points[..., 0]), 0.9, np.nan),
+        session="mouse",
+        view_names=VIEWS,
+        keypoint_names=KEYPOINTS,
+        cameras=RIG,
+        calibration=files.calibration,
+    )
+    for name, block in (("whole", 1000), ("blocks", 200)):
+        run([source], tmp_path / name, block=block)
+    whole, blocks = (
+        pd.read_csv(tmp_path / name / "mouse_3d.csv", header=[0, 1, 2], index_col=0).to_numpy().reshape(length, 2, 8)
+        for name in ("whole", "blocks")
+    )
+    std = np.linalg.norm(whole[..., 3:6], axis=-1)
+    assert (np.linalg.norm(whole[..., :3] - blocks[..., :3], axis=-1) / std).max() < 0.02
+    np.testing.assert_allclose(blocks[..., 3:6], whole[..., 3:6], rtol=0.01)
+
+
+def test_the_noise_of_blocks_is_learned_from_the_stretches_of_the_whole(
+    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that `mvgeom.learn_noise` takes of a long recording, without reading the rest."""
+    length, taken = 3000, []
+    points = np.random.default_rng(0).uniform(0, 64, (length, len(VIEWS), 2, 2))
+    options = {"session": "mouse", "view_names": VIEWS, "keypoint_names": KEYPOINTS}
+    folder = write_prediction(tmp_path / "long", points, np.full(points.shape[:3], 0.9), **options)  # type: ignore[arg-type]
+    tables = RecordingTables(find_predictions(folder), tmp_path, 0.05)
+    monkeypatch.setattr(smoother, "learn", lambda stretches: taken.append(stretches))
+    smooth_recording._learn(tables, RIG)
+    whole = tables.read(0, length)
+    learn_noise(whole.points, RIG, covariance=whole.covariance)
+    for ours, theirs in zip(*taken, strict=True):
+        np.testing.assert_array_equal(ours.times, theirs.times)
+        np.testing.assert_array_equal(ours.points, theirs.points)
+        np.testing.assert_array_equal(ours.covariance, theirs.covariance)
+
+
+def test_a_stopped_command_goes_on(runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(runs[:1], tmp_path / "whole", block=20)
+    solved = []
+    original = smooth_recording._smooth_block
+
+    def counted(*arguments: Any) -> Any:
+        solved.append(arguments[3])
+        return original(*arguments)
+
+    def stopped(*arguments: Any) -> Any:
+        if arguments[3] == 40:
+            raise KeyboardInterrupt
+        return counted(*arguments)
+
+    monkeypatch.setattr(smooth_recording, "_smooth_block", stopped)
+    (tmp_path / ".stopped.partial").mkdir()
+    (tmp_path / ".stopped.partial" / "of_another_command.csv").write_text("")
+    with pytest.raises(KeyboardInterrupt):
+        run(runs[:1], tmp_path / "stopped", block=20)
+    assert not (tmp_path / "stopped").exists()
+    monkeypatch.setattr(smooth_recording, "_smooth_block", counted)
+    run(runs[:1], tmp_path / "stopped", block=20)
+    assert solved == [0, 20, 40]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["stopped", "whole"]
+    for path in (tmp_path / "whole").iterdir():
+        assert path.read_bytes() == (tmp_path / "stopped" / path.name).read_bytes()
+
+
+def test_kinematics_are_written_beside_the_3d(
+    runs: list[Path],
+    truth: np.ndarray,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "out"
+    command = ("smooth", *runs, "-o", out, "--fps", 50, "--bones", "nose:tail")
+    outcome = run_mvtrain(capsys, monkeypatch, *command)
+    assert outcome.status == 0, outcome.err
+    table = pd.read_csv(out / "mouse_kinematics.csv", header=[0, 1, 2], index_col=0)["mvgeom"]
+    velocity = 50 * np.gradient(truth[:, 0], axis=0)
+    np.testing.assert_allclose(table["nose"][["vx", "vy", "vz"]], velocity, atol=1.5)
+    length = np.linalg.norm(truth[:, 0] - truth[:, 1], axis=-1)
+    error = np.abs(table["nose:tail"]["length"] - length) / table["nose:tail"]["length_std"]
+    assert error.median() < 2
+    assert run_mvtrain(capsys, monkeypatch, "smooth", out, "-o", tmp_path / "again").status == 2
+    (files,) = find_predictions(out)
+    assert files.smoothed
+    assert load_predictions(files).in_3d is not None
+    outcome = run_mvtrain(capsys, monkeypatch, *command[:-1], "nose:ear", "-o", tmp_path / "wrong")
+    assert outcome.status == 2
+    assert "ear" in outcome.err
 
 
 def test_what_cannot_be_smoothed_is_refused_and_leaves_nothing(runs: list[Path], tmp_path: Path) -> None:

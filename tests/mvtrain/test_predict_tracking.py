@@ -258,7 +258,7 @@ def test_resuming_from_a_record_changes_nothing(predictor: Predictor, cut: int, 
         records.resume({}, 1)
         tracker = Tracker(predictor, RIG, REFERENCE, state)
         with records.appending() as file:
-            for number, fields in enumerate(track_frames(tracker, videos, start, Stopwatch())):
+            for number, (fields,) in enumerate(track_frames(tracker, videos, start, Stopwatch())):
                 records.append(file, start + number, fields)
         return records.read(0, len(records))
 
@@ -266,6 +266,21 @@ def test_resuming_from_a_record_changes_nothing(predictor: Predictor, cut: int, 
     assert len(whole) == len(centers)
     rest = records_of("rest", cut, TrackState.from_record(whole[cut - 1]))
     assert rest.tobytes() == whole[cut:].tobytes()
+
+
+def test_further_networks_predict_the_boxes_of_the_first(predictor: Predictor, tmp_path: Path) -> None:
+    frames = [film_subject(None if 4 <= number < 12 else center) for number, center in enumerate(walk(14))]
+    videos = [
+        open_video(write_video(tmp_path / f"s_{view}.avi", [images[number] for images in frames]))
+        for number, view in enumerate(VIEWS)
+    ]
+    tracker = Tracker(predictor, RIG, REFERENCE)
+    found = list(track_frames(tracker, videos, 0, Stopwatch(), [predictor]))
+    assert len(found) == 14
+    for first, second in found:
+        np.testing.assert_allclose(second["keypoints"], first["keypoints"], atol=1e-4)
+        np.testing.assert_array_equal(second["status"], first["status"])
+    assert any(np.isnan(second["keypoints"]).all() for _, second in found)
 
 
 def test_the_reference_is_estimated_from_the_labeled_frames(predictor: Predictor, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ SPEC = ModelSpec(
 def read_all(paths: list[Path], *, batch_size: int = 4, start: int = 0, boxes: Path | None = None) -> list[VideoBatch]:
     videos = [open_video(path) for path in paths]
     crops = read_crops(videos, find_boxes(paths, boxes))
-    return list(read_video_batches(videos, crops, SPEC, None, batch_size=batch_size, start=start))
+    return [batch for (batch,) in read_video_batches(videos, crops, [SPEC], [None], batch_size=batch_size, start=start)]
 
 
 def join_batches(batches: list[VideoBatch]) -> tuple[torch.Tensor, np.ndarray]:
@@ -150,7 +150,7 @@ def test_stopping_early_ends_all_threads(tmp_path: Path) -> None:
     paths = write_session(tmp_path, VIEWS, (40, 40, 40))
     before = threading.active_count()
     videos = [open_video(path) for path in paths]
-    batches = read_video_batches(videos, read_crops(videos, (None,) * 3), SPEC, None, batch_size=2, start=0)
+    batches = read_video_batches(videos, read_crops(videos, (None,) * 3), [SPEC], [None], batch_size=2, start=0)
     with closing(batches):
         next(batches)
         assert threading.active_count() > before
@@ -161,7 +161,7 @@ def test_an_error_in_a_view_arrives(tmp_path: Path) -> None:
     paths = write_session(tmp_path, VIEWS, (6, 6, 6))
     videos = [open_video(path) for path in paths]
     videos[1] = replace(videos[1], size=(640, 480))
-    batches = read_video_batches(videos, read_crops(videos, (None,) * 3), SPEC, None, batch_size=4, start=0)
+    batches = read_video_batches(videos, read_crops(videos, (None,) * 3), [SPEC], [None], batch_size=4, start=0)
     with raises_input("size-mismatch", path=paths[1], frame=0, found=(64, 48), expected=(640, 480)):
         list(batches)
 

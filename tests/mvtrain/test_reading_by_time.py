@@ -118,8 +118,8 @@ def read_for_prediction(paths: list[Path], out: Path, start: int = 0) -> Rows:
     videos, _ = open_videos(make_job(paths, out))
     crops = read_crops(videos, (None,) * len(paths))
     rows: Rows = [[None] * start for _ in paths]
-    with closing(read_video_batches(videos, crops, SPEC, None, batch_size=4, start=start)) as batches:
-        for each in batches:
+    with closing(read_video_batches(videos, crops, [SPEC], [None], batch_size=4, start=start)) as batches:
+        for (each,) in batches:
             for images, status in zip(each.batch.images.numpy(), each.status, strict=True):
                 for view, image in enumerate(images):
                     number = read_number(image.transpose(1, 2, 0))

@@ -5,6 +5,7 @@ from typing import Any
 from mvgeom import affine, boxes
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
+from mvgeom.kinematics import Kinematics, compute_kinematics, joints_of_bones
 from mvgeom.projection import (
     distort,
     epipolar_distance,
@@ -31,17 +32,20 @@ from mvgeom.triangulation import (
 __all__ = [
     "CameraGroup",
     "InputError",
+    "Kinematics",
     "Noise",
     "Reconstruction",
     "RobustTriangulation",
     "Smoothed",
     "affine",
     "boxes",
+    "compute_kinematics",
     "covariance",
     "distort",
     "epipolar_distance",
     "in_image",
     "invertible_radius",
+    "joints_of_bones",
     "learn_noise",
     "pair_parallax",
     "project",

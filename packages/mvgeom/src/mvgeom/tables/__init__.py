@@ -9,32 +9,45 @@ from mvgeom.tables.box_tables import (
 )
 from mvgeom.tables.cells import find_delimiter, find_number_format, has_decimal_commas, to_decimal_point
 from mvgeom.tables.keypoint_tables import KeypointTable
+from mvgeom.tables.kinematics_table import (
+    COORDS_KINEMATICS,
+    KinematicsTable,
+    read_kinematics,
+    write_kinematics,
+)
 from mvgeom.tables.points_3d import COORDS_3D, write_points_3d
-from mvgeom.tables.readers import READERS, KeypointReader, find_keypoints, read_keypoints
+from mvgeom.tables.readers import READERS, KeypointReader, find_keypoints, read_keypoint_blocks, read_keypoints
 from mvgeom.tables.readers.hdf5 import read_pandas_table
-from mvgeom.tables.view_points import COORDS_VIEW, write_view_points
+from mvgeom.tables.view_points import COORDS_VIEW, ViewPoints, write_view_blocks, write_view_points
 from mvgeom.tables.view_stack import ViewStack, stack_views
 
 __all__ = [
     "COORDS_3D",
+    "COORDS_KINEMATICS",
     "COORDS_VIEW",
     "READERS",
     "KeypointReader",
     "KeypointTable",
+    "KinematicsTable",
     "LabeledBoxes",
+    "ViewPoints",
     "ViewStack",
     "find_delimiter",
     "find_keypoints",
     "find_number_format",
     "has_decimal_commas",
+    "read_keypoint_blocks",
     "read_keypoints",
+    "read_kinematics",
     "read_labeled_boxes",
     "read_pandas_table",
     "read_video_boxes",
     "stack_views",
     "to_decimal_point",
+    "write_kinematics",
     "write_labeled_boxes",
     "write_points_3d",
     "write_video_boxes",
+    "write_view_blocks",
     "write_view_points",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,30 @@ import numpy.typing as npt
 
 from mvgeom.files import replace_file
 
-__all__ = ["COORDS_VIEW", "write_view_points"]
+__all__ = ["COORDS_VIEW", "ViewPoints", "write_view_blocks", "write_view_points"]
 
 Floats = npt.NDArray[np.float64]
 
 COORDS_VIEW = ("x", "y", "likelihood", "x_std", "y_std", "xy_correlation", "inlier")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ViewPoints:
+    """Keypoints of N frames of a view.
+
+    Attributes:
+        rows: N index entries.
+        points: (N, K, 2) points in full-image px.
+        covariance: (N, K, 2, 2) their covariances in px^2.
+        likelihood: (N, K) likelihoods of the keypoints that they were made from.
+        inlier: (N, K) probabilities that those were no outliers.
+    """
+
+    rows: Sequence[str]
+    points: Floats
+    covariance: Floats
+    likelihood: Floats
+    inlier: Floats
 
 
 def write_view_points(
@@ -40,15 +60,32 @@ def write_view_points(
     Raises:
         InputError: `unwritable-file`, if the file cannot be written.
     """
+    block = ViewPoints(rows=rows, points=points, covariance=covariance, likelihood=likelihood, inlier=inlier)
+    write_view_blocks(path, keypoint_names, [block])
+
+
+def write_view_blocks(path: str | Path, keypoint_names: Sequence[str], blocks: Iterable[ViewPoints]) -> None:
+    """Save the table of `write_view_points` from consecutive parts; only one is in memory at a time.
+
+    Raises:
+        InputError: `unwritable-file`, if the file cannot be written.
+    """
     import pandas as pd
 
     columns = pd.MultiIndex.from_tuples(
         [("mvgeom", name, coord) for name in keypoint_names for coord in COORDS_VIEW],
         names=("scorer", "bodyparts", "coords"),
     )
-    std = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
-    correlation = covariance[..., 0, 1] / (std[..., 0] * std[..., 1])
-    further = np.stack([correlation, inlier], axis=-1)
-    values = np.concatenate([points, likelihood[..., None], std, further], axis=-1)
-    table = pd.DataFrame(values.reshape(len(rows), -1), index=pd.Index(rows), columns=columns)
-    replace_file(Path(path), lambda temporary: table.to_csv(temporary, float_format="%.6g"))
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            pd.DataFrame(columns=columns).to_csv(file)
+            for block in blocks:
+                std = np.sqrt(np.diagonal(block.covariance, axis1=-2, axis2=-1))
+                correlation = block.covariance[..., 0, 1] / (std[..., 0] * std[..., 1])
+                further = np.stack([correlation, block.inlier], axis=-1)
+                values = np.concatenate([block.points, block.likelihood[..., None], std, further], axis=-1)
+                table = pd.DataFrame(values.reshape(len(block.rows), -1), index=pd.Index(block.rows))
+                table.to_csv(file, float_format="%.6g", header=False)
+
+    replace_file(Path(path), write)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from mvtrain.cli.options import make_console, split_names
 
 def convert(
     file_format: Annotated[
-        str, typer.Argument(metavar="FORMAT", help="anipose, deeplabcut, eks, movement or pose2sim.")
+        str, typer.Argument(metavar="FORMAT", help="anipose, deeplabcut, eks, movement, nwb or pose2sim.")
     ],
     sources: Annotated[
         list[Path],
@@ -30,10 +31,19 @@ def convert(
     calibration: Annotated[
         Path | None, typer.Option(help="Calibration file. Default: the one that was used, if still there.")
     ] = None,
-    unit: Annotated[str | None, typer.Option(help="Unit of the calibration, m, cm or mm; Pose2Sim needs it.")] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="Unit of the calibration, m, cm or mm; Pose2Sim needs it, NWB names it.")
+    ] = None,
+    start: Annotated[
+        datetime.datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S"],
+            help="Start of the recordings, for NWB, such as 2026-03-01T14:30:00+0100; without zone it is local time.",
+        ),
+    ] = None,
     up: Annotated[str, typer.Option(help="Axis of the world that points up, for Pose2Sim: y or z.")] = "z",
 ) -> None:
-    """Turn predictions into files of anipose, DeepLabCut, the ensemble Kalman smoother, movement or Pose2Sim."""
+    """Turn predictions into files of anipose, DeepLabCut, the ensemble Kalman smoother, movement, NWB or Pose2Sim."""
     from mvtrain.cli.path_roles import check_options, check_sources
 
     check_options(calibration=calibration)
@@ -48,6 +58,7 @@ def convert(
         calibration=calibration,
         unit=unit,
         up=up,
+        start=start if start is None or start.tzinfo is not None else start.astimezone(),
     )
     try:
         run_convert(file_format, sources, options, make_console())

@@ -11,14 +11,14 @@ from mvtrain.cli.options import (
     BatchSizeOption,
     CheckpointOption,
     DeviceOption,
-    RunArgument,
+    RunsArgument,
     make_wide_console,
     print_start,
 )
 
 
 def evaluate(
-    run: RunArgument,
+    run: RunsArgument,
     project: Annotated[
         Path | None, typer.Argument(help="Another labeled project: its config.yaml or folder. Default: the run's own.")
     ] = None,
@@ -33,16 +33,18 @@ def evaluate(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for the tables. Default: evaluation in the run folder."),
+        typer.Option(
+            "--output", "-o", help="Folder for the tables. Default: evaluation in the folder of the run or ensemble."
+        ),
     ] = None,
     checkpoint: CheckpointOption = "best",
     batch_size: BatchSizeOption = None,
     device: DeviceOption = None,
 ) -> None:
     """Write errors in 2D and 3D by split, view and keypoint, correct keypoints, and the calibration of likelihoods."""
-    from mvtrain.cli.path_roles import check_labeled_project, check_run
+    from mvtrain.cli.path_roles import check_labeled_project, check_runs
 
-    check_run(run)
+    check_runs(run)
     check_labeled_project(project)
     print_start(run)
 

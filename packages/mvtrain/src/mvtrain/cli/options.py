@@ -14,6 +14,9 @@ from mvgeom.errors import InputError
 
 ConfigArgument = Annotated[Path, typer.Argument(help="Config file of the project (YAML).")]
 RunArgument = Annotated[Path, typer.Argument(help="Run folder that `mvtrain fit` wrote.")]
+RunsArgument = Annotated[
+    Path, typer.Argument(help="Run folder that `mvtrain fit` wrote, or the folder of `mvtrain fit --seeds`.")
+]
 CheckpointOption = Annotated[str, typer.Option(help="Weights of the run to use: best or last.")]
 BatchSizeOption = Annotated[
     int | None, typer.Option(min=1, help="Frames per batch. Default: the run's test_batch_size.")

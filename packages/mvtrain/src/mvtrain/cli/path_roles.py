@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mvgeom.errors import InputError
 from mvgeom.files import head
 from mvgeom.path_kinds import DESCRIPTIONS, VIDEO_SUFFIXES, Role, check_role, has_files, kind_of_path
-from mvtrain.runtime.folders import RUN_INFO, check_run_folder
+from mvtrain.runtime.folders import RUN_INFO, check_run_folder, is_ensemble
 
 __all__ = [
     "check_config",
@@ -18,15 +18,18 @@ __all__ = [
     "check_predict_inputs",
     "check_project",
     "check_run",
+    "check_runs",
     "check_sources",
     "check_videos",
     "find_project_config",
+    "split_runs",
 ]
 
 _KINDS = {
     **DESCRIPTIONS,
     "run": "a run folder",
     "run-config": "the config of a run folder",
+    "ensemble": "a folder of several runs",
     "run-weights": "weights of a run folder",
     "project": "a project folder",
     "project-table": "a label table of a project",
@@ -64,7 +67,7 @@ def check_config(path: Path, command: str) -> None:
     for kind in ("project", "folder-of-tables", "folder"):
         steps[kind] = f"Give its config file, such as: mvtrain {command} {path / 'config.yaml'}"
     steps["project-table"] = f"Give the config file: mvtrain {command} {path.parent / 'config.yaml'}"
-    steps["run"] = "Continue the run with: mvtrain fit --resume {path}"
+    steps["run"] = steps["ensemble"] = "Continue the run with: mvtrain fit --resume {path}"
     steps["foreign-config"] = (
         "It has none of the sections data, model and training. An example is written by: mvtrain synth NEW"
     )
@@ -80,14 +83,54 @@ def check_run(path: Path) -> None:
         InputError: `not-a-run`, or `unsupported-file`, if it is certainly something else.
     """
     if path.exists():
-        steps = {
-            "run-config": f"Give the run folder: {path.parent}, to mvtrain predict.",
-            "run-weights": f"Give the run folder: {_run_above(path)}, and choose the weights with --checkpoint.",
-            "yaml": "Train with: mvtrain fit {path}, and give the run folder that it prints.",
-        }
-        default = "Give the folder that mvtrain fit wrote."
-        _check(path, "a run folder", default, ("run", "project", "folder"), steps)
+        _check_run_kind(path, ("run", "project", "folder"))
     check_run_folder(path)
+
+
+def check_runs(path: Path) -> None:
+    """Check that a path is a run folder, or the folder of an ensemble.
+
+    Raises:
+        InputError: As `check_run`.
+    """
+    if path.exists():
+        _check_run_kind(path, ("run", "ensemble", "project", "folder"))
+    if _kind(path) != "ensemble":
+        check_run_folder(path)
+
+
+def split_runs(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Divide the arguments of `mvtrain predict` into runs and inputs.
+
+    The first is a run; so are those after it that are run folders or ensembles, but for the last, which is an input: a
+    run folder as an input stands for the images that it was trained on.
+
+    Raises:
+        InputError: `missing-argument`, if there is no input; as `check_runs` for the first.
+    """
+    count = 1
+    while count < len(paths) - 1 and _kind(paths[count]) in ("run", "ensemble"):
+        count += 1
+    for path in paths[:count]:
+        check_runs(path)
+    if len(paths) < 2:
+        raise InputError(
+            f"mvtrain predict: found only the run {paths[0]}, expected inputs after it. Give videos, their folder, or "
+            "the config.yaml of a project with labeled images.",
+            code="missing-argument",
+            path=paths[0],
+        )
+    return list(paths[:count]), list(paths[count:])
+
+
+def _check_run_kind(path: Path, right: Iterable[str]) -> None:
+    steps = {
+        "run-config": f"Give the run folder: {path.parent}, to mvtrain predict.",
+        "run-weights": f"Give the run folder: {_run_above(path)}, and choose the weights with --checkpoint.",
+        "ensemble": "Give one of the runs in it, which mvtrain fit wrote.",
+        "yaml": "Train with: mvtrain fit {path}, and give the run folder that it prints.",
+    }
+    _check(path, "a run folder", "Give the folder that mvtrain fit wrote.", right, steps)
 
 
 def check_predict_inputs(paths: Iterable[Path]) -> None:
@@ -101,6 +144,7 @@ def check_predict_inputs(paths: Iterable[Path]) -> None:
         "calibration": "Give calibrations with --calibration.",
         "box-table": "Give the folder of the boxes with --boxes.",
         "deeplabcut": "Import its labels with mvtrain import deeplabcut, or give its folder of videos.",
+        "ensemble": "Give runs before the videos: mvtrain predict {path} VIDEOS",
     }
     steps["file"] = default
     right = ("video", "yaml", "folder", "folder-of-tables", "run", "run-config", "project")
@@ -224,7 +268,7 @@ def check_sources(command: str, paths: Iterable[Path], file_format: str = "") ->
             "keypoint-table": "Give its folder {folder} and the names of the views with --views.",
         }
         default = "Give a folder that mvtrain predict wrote."
-        right: tuple[str, ...] = ("run", "file", "keypoint-json", *_FOLDERS)
+        right: tuple[str, ...] = ("run", "ensemble", "file", "keypoint-json", *_FOLDERS)
     elif file_format in _ACCEPTED_BY_IMPORT:
         expected = _ACCEPTED_BY_IMPORT[file_format][0]
         right = ("file", *_ACCEPTED_BY_IMPORT[file_format][1], *_FOLDERS)
@@ -280,6 +324,8 @@ def _kind(path: Path) -> str:
     """Return the kind of a path: a key of `_KINDS`, or "file" or "folder"."""
     if path.is_dir():
         config = path / "config.yaml"
+        if is_ensemble(path):
+            return "ensemble"
         if _is_run(path):
             return "run"
         if config.is_file():

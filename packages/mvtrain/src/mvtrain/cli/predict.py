@@ -7,21 +7,23 @@ from typing import Annotated
 
 import typer
 
-from mvtrain.cli.options import BatchSizeOption, CheckpointOption, RunArgument, make_console, print_start
+from mvtrain.cli.options import BatchSizeOption, CheckpointOption, make_console, print_start
 
 
 def predict(
-    run: RunArgument,
-    inputs: Annotated[
+    paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="INPUT...",
-            help="Folders, videos `<session>_<view>.mp4` or patterns of them; a project's config.yaml for its images.",
+            metavar="RUN... INPUT...",
+            help="Run folders, several of them or that of `mvtrain fit --seeds` for an ensemble; then folders, videos "
+            "`<session>_<view>.mp4` or patterns of them; a project's config.yaml for its images.",
         ),
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for the tables. Default: video_preds in the run folder."),
+        typer.Option(
+            "--output", "-o", help="Folder for the tables. Default: video_preds in the folder of the run or ensemble."
+        ),
     ] = None,
     calibration: Annotated[
         Path | None,
@@ -39,6 +41,10 @@ def predict(
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Also draw all views of a session into one video, and a still image.")
     ] = False,
+    smooth: Annotated[
+        bool,
+        typer.Option("--smooth", help="Also smooth over time, into the folder `smoothed`, with standard deviations."),
+    ] = False,
     checkpoint: CheckpointOption = "best",
     batch_size: BatchSizeOption = None,
     ignore_frame_rates: Annotated[
@@ -47,13 +53,17 @@ def predict(
     device: Annotated[str, typer.Option(help="Kind of device: auto, cpu, cuda or mps.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Number of devices; they share the sessions.")] = 1,
 ) -> None:
-    """Predict 2D and, with calibration, 3D keypoints of recordings; the same command goes on with a stopped one."""
-    from mvtrain.cli.path_roles import check_options, check_predict_inputs, check_run
+    """Predict 2D and, with calibration, 3D keypoints of recordings; the same command goes on with a stopped one.
 
-    check_run(run)
+    Several runs are an ensemble: every frame is decoded once, and the networks' predictions are combined.
+    """
+    from mvtrain.cli.path_roles import check_options, check_predict_inputs, split_runs
+
+    runs, inputs = split_runs(paths)
     check_predict_inputs(inputs)
     check_options(calibration=calibration, boxes=boxes)
-    print_start(run)
+    for run in runs:
+        print_start(run)
 
     from mvtrain.predict.run_predict import PredictOptions
     from mvtrain.predict.run_predict import predict as predict_inputs
@@ -66,6 +76,7 @@ def predict(
         track=track,
         whole_frames=whole_frames,
         overlay=overlay,
+        smooth=smooth,
         checkpoint=checkpoint,
         batch_size=batch_size,
         by_time=not ignore_frame_rates,
@@ -74,7 +85,7 @@ def predict(
     )
     console = make_console()
     try:
-        predict_inputs(run, inputs, options, console)
+        predict_inputs(runs, inputs, options, console)
     except RunInterruptedError as stopped:
         console.print(f"{stopped}; the same command goes on from there", soft_wrap=True)
         raise typer.Exit(stopped.exit_status) from None

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from mvtrain.cli.options import BatchSizeOption, CheckpointOption, DeviceOption, RunArgument, make_console, print_start
+from mvtrain.cli.options import BatchSizeOption, CheckpointOption, DeviceOption, RunsArgument, make_console, print_start
 
 
 def report(
-    run: RunArgument,
+    run: RunsArgument,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="HTML file. Default: report.html in the run folder.")
     ] = None,
@@ -20,9 +20,9 @@ def report(
     device: DeviceOption = None,
 ) -> None:
     """Write a run as one HTML file: curves, errors, worst frames, the pose in 3D with the cameras, likelihoods."""
-    from mvtrain.cli.path_roles import check_run
+    from mvtrain.cli.path_roles import check_runs
 
-    check_run(run)
+    check_runs(run)
     print_start(run)
 
     from mvtrain.report.write_report import ReportOptions, report_command

@@ -15,7 +15,9 @@ from mvtrain.cli.path_roles import check_options, check_sources
 def smooth(
     sources: Annotated[
         list[Path],
-        typer.Argument(metavar="SOURCE...", help="Folders that mvtrain predict wrote; several are an ensemble."),
+        typer.Argument(
+            metavar="SOURCE...", help="Folders that mvtrain predict or mvtrain fit wrote; several are an ensemble."
+        ),
     ],
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write; must not exist.")],
@@ -31,13 +33,29 @@ def smooth(
     min_likelihood: Annotated[
         float, typer.Option(min=0, max=1, help="Keypoints below this likelihood do not count.")
     ] = 0.05,
+    fps: Annotated[
+        float | None, typer.Option(min=1e-6, help="Frames per second, for velocities. Default: those of the videos.")
+    ] = None,
+    bones: Annotated[
+        str | None,
+        typer.Option(metavar="A:B,...", help="Pairs of keypoints, for lengths. Default: the skeleton of the run."),
+    ] = None,
+    joints: Annotated[
+        str | None,
+        typer.Option(metavar="A:B:C,...", help="Triples of keypoints, for the angles at B. Default: all two bones."),
+    ] = None,
 ) -> None:
-    """Smooth predicted recordings over time, of one network or of several together, with standard deviations."""
+    """Smooth predicted recordings over time, of one network or of several together, with standard deviations.
+
+    Also writes velocities, speeds, lengths of bones and angles of joints. The same command goes on with a stopped one.
+    """
     check_options(calibration=calibration)
     for source in sources:
         print_start(source)
 
+    from mvtrain.predict.bodies import parse_groups
     from mvtrain.predict.smooth_predictions import SmoothOptions, smooth_predictions
+    from mvtrain.runtime.interruption import RunInterruptedError
 
     options = SmoothOptions(
         output=output,
@@ -45,9 +63,16 @@ def smooth(
         calibration=calibration,
         max_gap=max_gap,
         min_likelihood=min_likelihood,
+        frame_rate=fps,
+        bones=parse_groups(bones, 2, "--bones"),  # type: ignore[arg-type]
+        joints=parse_groups(joints, 3, "--joints"),  # type: ignore[arg-type]
     )
+    console = make_console()
     try:
-        smooth_predictions(sources, options, make_console())
+        smooth_predictions(sources, options, console)
+    except RunInterruptedError as stopped:
+        console.print(f"{stopped}; the same command goes on from there", soft_wrap=True)
+        raise typer.Exit(stopped.exit_status) from None
     except InputError as error:
         if error.code == "missing-file":
             check_sources("smooth", sources)  # what a source without predictions is

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +32,11 @@ from mvtrain.evaluation.presentation import (
 )
 from mvtrain.model.likelihood import ConfidenceMap, describe_likelihood, save_confidence
 from mvtrain.model.run_folder import Run, load_run
+from mvtrain.predict.ensemble import check_alike
 from mvtrain.predict.labeled_images import (
     check_project,
     predict_project,
+    predict_with_all,
     project_config,
     table_index,
     write_project_predictions,
@@ -42,6 +45,7 @@ from mvtrain.predict.outputs import write_pixel_errors
 from mvtrain.predict.predictor import Predictor, choose_device
 from mvtrain.predict.run_predict import predict_videos, print_line
 from mvtrain.project.project import read_project
+from mvtrain.runtime.ensemble_folder import find_runs
 from mvtrain.training.train import TrainedRun
 
 
@@ -94,9 +98,24 @@ class EvaluateOptions:
 def evaluate_command(run_dir: Path, options: EvaluateOptions, console: Console) -> None:
     """Evaluate a run, write the tables and the figure, print the tables.
 
+    Of an ensemble, every run is evaluated, then all together: tables of each are in its folder, or in a folder of its
+    name in that of the output.
+
     Raises:
         InputError: No run folder or checkpoint, a project that does not fit the run, or no labels to fit to.
     """
+    folders = find_runs(run_dir)
+    if len(folders) == 1:
+        _evaluate_run(folders[0], options, console)
+        return
+    for folder in folders:
+        out_dir = None if options.output_dir is None else options.output_dir / folder.name
+        _evaluate_run(folder, replace(options, output_dir=out_dir), console)
+    _evaluate_together(run_dir, folders, options, console)
+
+
+def _evaluate_run(run_dir: Path, options: EvaluateOptions, console: Console) -> None:
+    """Evaluate one run."""
     run = load_run(run_dir, options.checkpoint)
     share = _share(options, run)
     project = read_project(config_of_project(run, options.project))
@@ -121,6 +140,22 @@ def evaluate_command(run_dir: Path, options: EvaluateOptions, console: Console) 
     _write(evaluation, confidence_map, share, out_dir, console)
     print_line(console, describe_likelihood(confidence_map))
     print_line(console, f"wrote tables and evaluation.png to {out_dir}. Next: mvtrain report {run_dir}")
+
+
+def _evaluate_together(ensemble: Path, folders: Sequence[Path], options: EvaluateOptions, console: Console) -> None:
+    """Evaluate the combined predictions of the runs of an ensemble, with the splits of the first."""
+    runs = [load_run(folder, options.checkpoint) for folder in folders]
+    check_alike([run.spec for run in runs], folders)
+    project = read_project(config_of_project(runs[0], options.project))
+    device = choose_device(options.device)
+    predictors = [Predictor.from_run(run, device, options.batch_size) for run in runs]
+    predictions, confidence_map = predict_with_all(predictors, project)
+    evaluation = compare(project, predictions, assign_splits(runs[0], project), confidence_map)
+    own = is_own_project(runs[0], project)
+    out_dir = options.output_dir or ensemble / ("evaluation" if own else f"evaluation_{project.root.name}")
+    print_line(console, f"the {len(runs)} networks of {ensemble} together:")
+    _write(evaluation, confidence_map, _share(options, runs[0]), out_dir, console)
+    print_line(console, f"wrote tables and evaluation.png to {out_dir}")
 
 
 def _share(options: EvaluateOptions, run: Run) -> float:

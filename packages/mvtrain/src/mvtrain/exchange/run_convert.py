@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,13 @@ from mvtrain.exchange import to_anipose as anipose
 from mvtrain.exchange import to_deeplabcut as deeplabcut
 from mvtrain.exchange import to_eks as eks
 from mvtrain.exchange import to_movement as movement
+from mvtrain.exchange import to_nwb as nwb
 from mvtrain.exchange import to_pose2sim as pose2sim
 from mvtrain.exchange.write_options import METERS_PER_UNIT, WriteOptions
 from mvtrain.predict.saved_predictions import (
     PredictedSession,
     PredictionFiles,
-    find_predictions,
+    find_all_predictions,
     load_prediction_cameras,
     load_predictions,
 )
@@ -30,6 +32,7 @@ WRITERS: dict[str, Writer] = {
     "anipose": anipose.write,
     "deeplabcut": deeplabcut.write,
     "movement": movement.write,
+    "nwb": nwb.write,
     "pose2sim": pose2sim.write,
 }
 """Writers of one model's predictions by format."""
@@ -49,6 +52,7 @@ class ConvertOptions:
         calibration: Calibration file; None: that of the prediction, if it still exists.
         unit: Unit of the calibration.
         up: World axis that points up.
+        start: Time at which the recordings start, with its time zone; None: unknown.
     """
 
     out: Path
@@ -57,6 +61,7 @@ class ConvertOptions:
     calibration: Path | None = None
     unit: str | None = None
     up: str = "z"
+    start: datetime.datetime | None = None
 
 
 def convert(file_format: str, sources: Sequence[Path], options: ConvertOptions, console: Console) -> None:
@@ -114,10 +119,11 @@ def _recordings(
     file_format: str, sources: Sequence[Path], view_names: Sequence[str]
 ) -> dict[str, list[PredictionFiles]]:
     """Find the predictions of each recording, one per model."""
-    recordings: dict[str, list[PredictionFiles]] = {}
-    for source in sources:
-        for files in find_predictions(source, view_names):
-            recordings.setdefault(files.session, []).append(files)
+    recordings = find_all_predictions(sources, view_names)
+    if file_format in ENSEMBLE_WRITERS:
+        recordings = {
+            name: [network for files in found for network in files.by_network()] for name, found in recordings.items()
+        }
     counts = {name: len(models) for name, models in recordings.items()}
     twice = [name for name, count in counts.items() if count > 1]
     if twice and file_format not in ENSEMBLE_WRITERS:
@@ -142,7 +148,12 @@ def _convert(file_format: str, models: Sequence[PredictionFiles], folder: Path, 
     first = models[0]
     rate = options.frame_rate if options.frame_rate is not None else first.frame_rate()
     write_options = WriteOptions(
-        frame_rate=rate, cameras=load_prediction_cameras(first, options.calibration), unit=options.unit, up=options.up
+        frame_rate=rate,
+        cameras=load_prediction_cameras(first, options.calibration),
+        unit=options.unit,
+        up=options.up,
+        start=options.start,
+        skeleton=first.skeleton,
     )
     sessions = [load_predictions(files) for files in models]
     if file_format in ENSEMBLE_WRITERS:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mvgeom.tables import KinematicsTable
 from mvtrain.exchange.write_options import WriteOptions
 from mvtrain.predict.saved_predictions import PredictedSession
 from mvtrain.runtime.optional_imports import need
@@ -21,6 +22,8 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
     movement before 0.16 calls the last two keypoints and individuals; the files have the names of the version at hand.
 
     The 3D dataset has `std`, `reprojection_error` and `num_views` in addition to the position; its confidence is empty.
+    That of a smoothed recording also has `velocity` and `speed` of keypoints, `length` along a dimension `bone`, and
+    `angle` along `joint`, each with `_std`.
 
     Returns:
         Notes for the user.
@@ -53,10 +56,29 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
             ("num_views", session.in_3d.num_views),
         ):
             found[name] = ((time, keypoint, individual), values[..., None])
+        if session.kinematics is not None:
+            _add_kinematics(found, session.kinematics)
         _save(found, folder / f"{session.name}_3d.nc")
     if options.frame_rate is None:
         return ["the frame rate is unknown, so time is in frames. Give it with --fps"]
     return []
+
+
+def _add_kinematics(dataset: Any, table: KinematicsTable) -> None:
+    """Add the kinematics of a smoothed recording to its 3D dataset, with the dimensions of its position."""
+    time, space, keypoint, individual = dataset["position"].dims
+    found = table.kinematics
+    if table.bone_names:
+        dataset.coords["bone"] = list(table.bone_names)
+    if table.joint_names:
+        dataset.coords["joint"] = list(table.joint_names)
+    for end in ("", "_std"):
+        velocity = np.swapaxes(getattr(found, f"velocity{end}"), 1, 2)
+        dataset[f"velocity{end}"] = ((time, space, keypoint, individual), velocity[..., None])
+        for name, dimension in (("speed", keypoint), ("length", "bone"), ("angle", "joint")):
+            values = getattr(found, f"{name}{end}")
+            if values.shape[1]:
+                dataset[f"{name}{end}"] = ((time, dimension, individual), values[..., None])
 
 
 def _save(dataset: Any, path: Path) -> None:

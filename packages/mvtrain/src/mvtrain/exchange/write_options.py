@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +22,16 @@ class WriteOptions:
         cameras: Cameras in the order of the views; None if there are none.
         unit: Unit of the calibration, a key of `METERS_PER_UNIT`; None if unknown.
         up: World axis that points up, "y" or "z".
+        start: Time at which the recording starts, with its time zone; None if unknown.
+        skeleton: Pairs of keypoints that are joined by a bone.
     """
 
     frame_rate: float | None
     cameras: CameraGroup | None
     unit: str | None
     up: str
+    start: datetime.datetime | None = None
+    skeleton: tuple[tuple[str, str], ...] = ()
 
 
 def write_cameras(cameras: CameraGroup | None, path: Path, file_format: str) -> list[str]:

@@ -20,6 +20,9 @@ from mvgeom.files import read_text, write_text
 _MARGIN = 1e-6
 """Confidence is kept this far from 0 and 1, where its logarithms are infinite."""
 
+_LARGEST = 1 - 1e-6
+"""Largest likelihood that a weight follows from; a map's values are below it but for a million points."""
+
 NOT_CALIBRATED = "likelihood is the network's own confidence, not calibrated (mvtrain evaluate RUN --fit-confidence)"
 
 
@@ -105,7 +108,18 @@ def view_weights(confidence: np.ndarray, confidence_map: ConfidenceMap | None) -
         confidence: (...) confidence of the network; NaN stays NaN.
         confidence_map: Calibration of the confidence, if there is one.
     """
-    return confidence if confidence_map is None else -np.log1p(-confidence_map(confidence))
+    return weights_from_likelihood(calibrated(confidence, confidence_map), is_calibrated=confidence_map is not None)
+
+
+def weights_from_likelihood(likelihood: np.ndarray, *, is_calibrated: bool) -> np.ndarray:
+    """Compute the weights of `view_weights` from likelihoods as tables have them.
+
+    Args:
+        likelihood: (...) likelihoods; NaN stays NaN.
+        is_calibrated: True for probabilities, False for the network's own confidence.
+    """
+    # Tables have four digits: a likelihood of 1 there is below it.
+    return -np.log1p(-np.minimum(likelihood, _LARGEST)) if is_calibrated else likelihood
 
 
 def save_confidence(checkpoint: Path, checksum: str, confidence_map: ConfidenceMap) -> Path:

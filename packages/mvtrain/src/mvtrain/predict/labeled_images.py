@@ -17,6 +17,7 @@ from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.model.inference import FramePredictions, predict_frames
 from mvtrain.model.likelihood import ConfidenceMap, calibrated
 from mvtrain.model.reconstruction import reconstruct_project
+from mvtrain.predict.ensemble import combine_frames
 from mvtrain.predict.outputs import PredictionRows, write_predictions
 from mvtrain.predict.predictor import Predictor
 from mvtrain.project.project import Project, to_crop
@@ -74,6 +75,20 @@ def _other_names(project: Project, what: str, found: tuple[str, ...], expected: 
 def predict_project(predictor: Predictor, project: Project) -> FramePredictions:
     """Predict every labeled frame, in the project's order."""
     return predict_rows(predictor, project, np.arange(len(project)))
+
+
+def predict_with_all(
+    predictors: Sequence[Predictor], project: Project
+) -> tuple[FramePredictions, ConfidenceMap | None]:
+    """Predict every labeled frame with one network, or with several whose predictions are combined.
+
+    Returns:
+        The predictions, and the calibration of their confidence; that of several networks is their likelihood already.
+    """
+    if len(predictors) == 1:
+        return predict_project(predictors[0], project), predictors[0].confidence_map
+    found = [predict_project(predictor, project) for predictor in predictors]
+    return combine_frames(found, [predictor.confidence_map for predictor in predictors]), None
 
 
 def predict_rows(predictor: Predictor, project: Project, rows: np.ndarray) -> FramePredictions:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -170,6 +171,7 @@ def write_outputs(
     calibration: Calibration | None,
     confidence_map: ConfidenceMap | None,
     identity: dict[str, Any],
+    facts: Mapping[str, Any] = MappingProxyType({}),
 ) -> SessionSummary:
     """Write all tables of a session from its records; each appears whole, and the summary last.
 
@@ -178,13 +180,15 @@ def write_outputs(
 
     Args:
         session: Session that was predicted.
-        records: Records of all its frames.
+        records: Records of all its frames. With a field `weights` (V, K), keypoints weigh by it in 3D, else by their
+            confidence.
         out_dir: Output folder.
         view_names: V names of the views.
         keypoint_names: K names of the keypoints.
         calibration: Cameras of the session; None writes no 3D table.
         confidence_map: Map from confidence to likelihood; None takes the confidence as it is.
         identity: Plain values that determine every byte of the tables.
+        facts: Further plain values for the summary.
 
     Raises:
         InputError: A file cannot be written.
@@ -194,12 +198,13 @@ def write_outputs(
     # First into the folder of the unfinished prediction, which is removed also after a killed process.
     for view, table in enumerate(paths.tables):
         write_predictions(records.folder / table.name, keypoint_names, _view_rows(records, view, confidence_map))
-    if _is_fused(records):
-        for view, table in enumerate(paths.evidence):
-            write_predictions(records.folder / EVIDENCE / table.name, keypoint_names, _evidence_rows(records, view))
     noise = None
     if calibration is not None:
         noise = _estimate_noise(records, calibration, len(keypoint_names), confidence_map)
+        if _is_fused(records):
+            for view, table in enumerate(paths.evidence):
+                shown = _evidence_rows(records, view, noise.typical_weight)
+                write_predictions(records.folder / EVIDENCE / table.name, keypoint_names, shown)
         rows = _rows_3d(records, calibration, noise, confidence_map)
         write_points_3d(records.folder / paths.table_3d.name, keypoint_names, rows)
         written.append(paths.table_3d)
@@ -219,7 +224,8 @@ def write_outputs(
     for table in written:
         os.replace(records.folder / table.name, table)  # noqa: PTH105
     summary = SessionSummary(num_frames=len(records), views=views, noise=noise)
-    write_text(paths.summary, json.dumps(_to_json(session, summary, calibration, identity), indent=1) + "\n")
+    document = _to_json(session, summary, calibration) | {**facts, "made_with": identity}
+    write_text(paths.summary, json.dumps(document, indent=1) + "\n")
     return summary
 
 
@@ -254,7 +260,11 @@ def _estimate_noise(
 ) -> KeypointNoise:
     rows = sample_rows(len(records), num_keypoints)
     sample = np.concatenate([records.read(row, row + 1) for row in rows])
-    return estimate_noise(*_observations(sample, confidence_map), calibration.cameras)
+    own = None
+    if _is_fused(records):
+        values = sample["own"].astype(np.float64)
+        own = values[..., :2], view_weights(values[..., 2], confidence_map)
+    return estimate_noise(*_observations(sample, confidence_map), calibration.cameras, own)
 
 
 def _rows_3d(
@@ -271,26 +281,30 @@ def _is_fused(records: Records) -> bool:
 
 def _observations(block: np.ndarray, confidence_map: ConfidenceMap | None) -> tuple[np.ndarray, np.ndarray]:
     """Return points and weights of records, as `reconstruction.observations` does of predictions."""
-    if "evidence" in (block.dtype.names or ()):
+    fields = block.dtype.names or ()
+    if "evidence" in fields:
         evidence = block["evidence"].astype(np.float64)
         return evidence[..., :2], evidence[..., 2]
     keypoints = block["keypoints"].astype(np.float64)
+    if "weights" in fields:
+        return keypoints[..., :2], np.asarray(block["weights"])
     return keypoints[..., :2], view_weights(keypoints[..., 2], confidence_map)
 
 
-def _evidence_rows(records: Records, view: int) -> Iterator[PredictionRows]:
-    """Yield what a view shows by itself; the likelihood states the variance, as `covariance_from_likelihood` reads it.
+def _evidence_rows(records: Records, view: int, typical_weight: float) -> Iterator[PredictionRows]:
+    """Yield what a view shows by itself; keypoints of which it shows nothing are empty.
 
-    A variance of v px^2 is the likelihood 1 / (1 + v); keypoints of which the view shows nothing are empty.
+    The likelihood is w / (w + typical), which `mvgeom.smoothing.covariance_from_likelihood` reads as a variance of
+    typical / w: relative to that of a typical keypoint, as its scale is learned.
     """
     for block in records.blocks():
         evidence = block["evidence"][:, view].astype(np.float64)
-        shown = evidence[..., 2] > 0
-        first = int(block["count"][0]) - 1
+        weights, first = evidence[..., 2], int(block["count"][0]) - 1
+        shown = weights > 0
         yield PredictionRows(
             index=range(first, first + len(block)),
             points=np.where(shown[..., None], evidence[..., :2], np.nan),
-            likelihood=np.where(shown, evidence[..., 2] / (1 + evidence[..., 2]), np.nan),
+            likelihood=np.where(shown, weights / (weights + typical_weight), np.nan),
         )
 
 
@@ -320,9 +334,7 @@ def _count_statuses(records: Records, view_names: Sequence[str]) -> tuple[ViewCo
     )
 
 
-def _to_json(
-    session: Session, summary: SessionSummary, calibration: Calibration | None, identity: dict[str, Any]
-) -> dict[str, Any]:
+def _to_json(session: Session, summary: SessionSummary, calibration: Calibration | None) -> dict[str, Any]:
     views = [
         {
             "name": view.name,
@@ -344,4 +356,4 @@ def _to_json(
             "typical_weight": round(summary.noise.typical_weight, 4) if known else None,
             "outlier_threshold_px": round(OUTLIER_SIGMAS * summary.noise.sigma, 4) if known else None,
         }
-    return {**document, "made_with": identity}
+    return document

@@ -63,6 +63,7 @@ class Predictor:
         batch_size: Frames per batch.
         confidence_map: Map from the network's confidence to the likelihood that is returned; None returns the
             confidence. Tracking uses the network's own confidence.
+        run_folder: Folder of the run; None for a network without one.
     """
 
     network: Network
@@ -71,6 +72,7 @@ class Predictor:
     checksum: str
     batch_size: int
     confidence_map: ConfidenceMap | None = None
+    run_folder: Path | None = None
 
     @classmethod
     def from_run(cls, run: Run, device: torch.device, batch_size: int | None = None) -> Predictor:
@@ -88,6 +90,7 @@ class Predictor:
             checksum=run.checksum,
             batch_size=batch_size or run.config.training.test_batch_size,
             confidence_map=run.confidence_map,
+            run_folder=run.folder,
         )
 
     def predict(

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from mvgeom.files import write_text
+from mvtrain.model.inference import BeforeFusion
 from mvtrain.runtime.locks import locked_folder
 
 PARTIAL = ".partial"
@@ -24,9 +25,15 @@ _BLOCK_LENGTH = 4096
 """Records that are read at once."""
 
 
-def evidence_field(num_views: int, num_keypoints: int) -> tuple[str, Any, tuple[int, ...]]:
-    """Return the field of a record for what each view shows, where views are fused; see `BeforeFusion.evidence`."""
-    return ("evidence", np.float32, (num_views, num_keypoints, 3))
+def fusion_fields(num_views: int, num_keypoints: int) -> list[tuple[str, Any, tuple[int, ...]]]:
+    """Return the fields of a record for what each view shows before fusion; see `fusion_record`."""
+    return [(name, np.float32, (num_views, num_keypoints, 3)) for name in ("own", "evidence")]
+
+
+def fusion_record(before_fusion: BeforeFusion) -> dict[str, np.ndarray]:
+    """Return the fields (B, V, K, 3): x, y and confidence of each view by itself, x, y and weight of its evidence."""
+    own = np.concatenate([before_fusion.points, before_fusion.confidence[..., None]], axis=-1)
+    return {"own": own, "evidence": before_fusion.evidence}
 
 
 class Records:
@@ -78,9 +85,13 @@ class Records:
             self._path.unlink(missing_ok=True)
             write_text(self._manifest, text)
         done = self._count_whole() // batch_size * batch_size
-        with self._path.open("ab") as file:
-            file.truncate(done * self.dtype.itemsize)
+        self.truncate(done)
         return done
+
+    def truncate(self, number: int) -> None:
+        """Keep the first records only."""
+        with self._path.open("ab") as file:
+            file.truncate(number * self.dtype.itemsize)
 
     @contextmanager
     def appending(self) -> Iterator[BinaryIO]:
@@ -128,6 +139,63 @@ class Records:
                 return number + int(np.argmin(whole))
             number += len(block)
         return number
+
+
+class EnsembleRecords:
+    """Records of the networks of an ensemble, which predict the same frames in step.
+
+    Args:
+        folder: Folder of this session's unfinished prediction.
+        num_networks: Number of networks.
+        num_views: Number of views V.
+        num_keypoints: Number of keypoints K.
+        extra: Further fields of the first network's records.
+        common: Further fields of all networks' records.
+
+    Attributes:
+        folder: Folder as given; `remove` deletes it with all files in it.
+        networks: Records of each network; those of a single one lie in the folder itself.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        num_networks: int,
+        num_views: int,
+        num_keypoints: int,
+        extra: Sequence[tuple[str, Any, tuple[int, ...]]] = (),
+        common: Sequence[tuple[str, Any, tuple[int, ...]]] = (),
+    ) -> None:
+        self.folder = folder
+        folders = [folder] if num_networks == 1 else [folder / f"network{n + 1}" for n in range(num_networks)]
+        self.networks = tuple(
+            Records(each, num_views, num_keypoints, [*(extra if number == 0 else ()), *common])
+            for number, each in enumerate(folders)
+        )
+
+    def resume(self, identity: dict[str, Any], batch_size: int) -> int:
+        """Keep the frames that all networks have predicted, as `Records.resume` does for one."""
+        for records in self.networks:
+            records.folder.mkdir(exist_ok=True)
+        done = min(records.resume(identity, batch_size) for records in self.networks)
+        for records in self.networks:
+            records.truncate(done)
+        return done
+
+    @contextmanager
+    def appending(self) -> Iterator[list[BinaryIO]]:
+        """Open the files to which `append` adds records."""
+        with ExitStack() as stack:
+            yield [stack.enter_context(records.appending()) for records in self.networks]
+
+    def append(self, files: Sequence[BinaryIO], row: int, networks: Sequence[Mapping[str, np.ndarray]]) -> None:
+        """Append a batch of every network, as `Records.append` does for one."""
+        for records, file, fields in zip(self.networks, files, networks, strict=True):
+            records.append(file, row, fields)
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.folder)
 
 
 @contextmanager

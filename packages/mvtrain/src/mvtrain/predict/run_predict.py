@@ -19,15 +19,19 @@ from mvtrain.drawing.keypoints import style_from_config
 from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.model.likelihood import describe_likelihood
 from mvtrain.model.run_folder import load_run
-from mvtrain.predict.labeled_images import check_project, predict_project, project_config, write_project_predictions
+from mvtrain.predict.ensemble import check_alike
+from mvtrain.predict.labeled_images import check_project, predict_with_all, project_config, write_project_predictions
 from mvtrain.predict.overlay import draw_videos
 from mvtrain.predict.predictor import Predictor
 from mvtrain.predict.recordings import Session, find_calibration, find_sessions, load_calibration, size_warnings
+from mvtrain.predict.saved_predictions import find_predictions
 from mvtrain.predict.session import Job, Outcome, predict_session
+from mvtrain.predict.smooth_predictions import SmoothOptions, smooth_all
 from mvtrain.predict.timing import frame_progress
 from mvtrain.predict.tracking import TrackingReference
 from mvtrain.predict.video_boxes import find_boxes
 from mvtrain.project.project import read_project
+from mvtrain.runtime.ensemble_folder import find_runs
 from mvtrain.runtime.interruption import Interruption
 from mvtrain.training.hardware import choose_hardware
 
@@ -37,17 +41,19 @@ class PredictOptions:
     """Options of `mvtrain predict`.
 
     Attributes:
-        output_dir: Output folder; None takes `video_preds` in the run folder, `image_preds` for labeled images.
+        output_dir: Output folder; None takes `video_preds` in the folder of the run or ensemble, `image_preds` for
+            labeled images.
         checkpoint: `best` or `last`.
         calibration: Calibration file for all sessions, or folder with one per session; None takes the project's.
         boxes: Folder of `<video>_bbox.csv`; None takes those beside the videos, if they exist.
         track: True tracks the subject by its 3D pose, without boxes.
         whole_frames: True predicts whole images also where there are boxes beside the videos.
-        batch_size: Frames per batch; None takes `training.test_batch_size` of the run.
+        batch_size: Frames per batch; None takes `training.test_batch_size` of the run, the smallest of several.
         by_time: True matches the images of the views by their presentation times; False by their numbers.
         accelerator: Accelerator as Fabric names it.
         devices: Number of devices; they share the sessions.
         overlay: True also draws all views of a session into one video, and a still image.
+        smooth: True also smooths the recordings over time, into the folder `smoothed`.
     """
 
     output_dir: Path | None = None
@@ -61,69 +67,120 @@ class PredictOptions:
     accelerator: str = "auto"
     devices: int = 1
     overlay: bool = False
+    smooth: bool = False
 
 
-def predict(run_dir: Path, inputs: Sequence[Path], options: PredictOptions, console: Console) -> None:
-    """Predict recordings and labeled images.
+def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOptions, console: Console) -> None:
+    """Predict recordings and labeled images with one network, or with several together.
 
     Args:
-        run_dir: Run folder that `mvtrain fit` wrote.
+        run_dirs: Run folders that `mvtrain fit` wrote, or folders of ensembles.
         inputs: Folders, videos and patterns of videos; config files and folders of projects, for their images.
         options: Options of the command.
         console: Console for progress and results.
 
     Raises:
-        InputError: The run folder, an input, or a calibration or box file cannot be used. If it can be known before
-            predicting, nothing is predicted.
+        InputError: A run folder, an input, or a calibration or box file cannot be used; the networks have other views
+            (`views-differ`) or keypoints (`keypoints-differ`). If it can be known before predicting, nothing is
+            predicted.
         RunInterruptedError: A signal asked to stop; the same command resumes.
     """
-    run = load_run(run_dir, options.checkpoint)
+    runs = [load_run(folder, options.checkpoint) for run_dir in run_dirs for folder in find_runs(run_dir)]
+    first = runs[0]
+    check_alike([run.spec for run in runs], [run.folder for run in runs])
     choices = {"--boxes": options.boxes is not None, "--track": options.track, "--whole-frames": options.whole_frames}
     given = tuple(name for name, is_given in choices.items() if is_given)
     if len(given) > 1:
         raise InputError(f"{' and '.join(given)}: give only one of them", code="excluded-options", options=given)
-    out_dir = options.output_dir or run_dir / "video_preds"
-    project_configs = [project_config(path, run.config) for path in inputs]
+    out_dir = options.output_dir or _own_folder(run_dirs) / "video_preds"
+    project_configs = [project_config(path, first.config) for path in inputs]
     recordings = [path for path, config in zip(inputs, project_configs, strict=True) if config is None]
-    found = find_sessions(recordings, run.spec.view_names)
+    found = find_sessions(recordings, first.spec.view_names)
     if found.incomplete:
-        first = found.incomplete[0]
+        session = found.incomplete[0]
         raise InputError(
             "; ".join(session.problem for session in found.incomplete),
             code="missing-view",
-            session=first.name,
-            view=first.missing[0],
+            session=session.name,
+            view=session.missing[0],
         )
-    jobs = _make_jobs(found.complete, run.config, run.spec, out_dir, options, console)
+    jobs = _make_jobs(found.complete, first.config, first.spec, out_dir, options, console)
+    if options.smooth:
+        _check_smooth(jobs)
     projects = [read_project(config) for config in project_configs if config is not None]
     for project in projects:
-        check_project(project, run.spec)
+        for run in runs:
+            check_project(project, run.spec)
 
-    fabric = _launch(run.config, options, console)
-    predictor = Predictor.from_run(run, fabric.device, options.batch_size)
+    fabric = _launch(first.config, options, console)
+    # A batch goes through all networks: the smallest that any of them asks for.
+    batch_size = options.batch_size or min(run.config.training.test_batch_size for run in runs)
+    predictors = [Predictor.from_run(run, fabric.device, batch_size) for run in runs]
     if fabric.is_global_zero:
-        print_line(console, describe_likelihood(run.confidence_map))
+        for line in dict.fromkeys(describe_likelihood(run.confidence_map) for run in runs):
+            print_line(console, line)
     if options.track and jobs:
         try:
-            labeled = read_project(run.config)
+            labeled = read_project(first.config)
         except InputError as error:
             raise InputError(
                 f"--track needs the run's project, for the crops of its images: {error}",
                 code="not-a-project",
                 **error.facts,
             ) from error
-        reference = TrackingReference.from_project(labeled, predictor)
+        reference = TrackingReference.from_project(labeled, predictors[0])
         jobs = [replace(job, reference=reference) for job in jobs]
     if fabric.is_global_zero:
         for project in projects:
-            folder = (options.output_dir or run_dir / "image_preds") / project.root.name
-            predictions = predict_project(predictor, project)
-            write_project_predictions(folder, project, predictions, None, predictor.confidence_map)
+            folder = (options.output_dir or _own_folder(run_dirs) / "image_preds") / project.root.name
+            predictions, confidence_map = predict_with_all(predictors, project)
+            write_project_predictions(folder, project, predictions, None, confidence_map)
             print_line(console, f"predicted the {len(project)} labeled frames of {project.root} into {folder}")
-    predict_jobs(predictor, jobs[fabric.global_rank :: fabric.world_size], console, quiet=not fabric.is_global_zero)
+    predict_jobs(predictors, jobs[fabric.global_rank :: fabric.world_size], console, quiet=not fabric.is_global_zero)
     fabric.barrier()
+    if fabric.is_global_zero and jobs and options.smooth:
+        _smooth(jobs, out_dir, console)
     if fabric.is_global_zero and jobs:
-        print_line(console, f"wrote the tables to {out_dir}. Next: mvtrain report {run_dir}")
+        next_step = f"mvtrain report {run_dirs[0]}" if len(runs) == 1 else f"mvtrain smooth {out_dir} --output NEW"
+        print_line(console, f"wrote the tables to {out_dir}. Next: {next_step}")
+
+
+def _own_folder(run_dirs: Sequence[Path]) -> Path:
+    """Return the folder in which predictions are kept: that of a run or of an ensemble.
+
+    Raises:
+        InputError: There are several (`missing-argument`).
+    """
+    if len(run_dirs) > 1:
+        raise InputError(
+            f"--output: found none for {len(run_dirs)} runs, {', '.join(map(str, run_dirs))}, expected a folder. Give "
+            "it with --output.",
+            code="missing-argument",
+            option="--output",
+        )
+    return run_dirs[0]
+
+
+def _check_smooth(jobs: Sequence[Job]) -> None:
+    """Check that recordings can be smoothed: in 3D, so they need a calibration and two views."""
+    for job in jobs:
+        if job.calibration is None:
+            raise InputError(
+                f"session {job.session.name!r}: --smooth needs a calibration of two views or more, found none. Give "
+                "one with --calibration, or leave --smooth out.",
+                code="no-calibration",
+                session=job.session.name,
+            )
+
+
+def _smooth(jobs: Sequence[Job], out_dir: Path, console: Console) -> None:
+    """Smooth recordings that were predicted into a folder, as `mvtrain smooth` does."""
+    folder = out_dir / "smoothed"
+    folder.mkdir(exist_ok=True)
+    names = {job.session.name for job in jobs}
+    recordings = {files.session: [files] for files in find_predictions(out_dir) if files.session in names}
+    smooth_all(recordings, folder, SmoothOptions(output=folder), console)
+    print_line(console, f"smoothed the recordings into {folder}")
 
 
 def predict_videos(predictor: Predictor, config: Config, out_dir: Path, console: Console) -> None:
@@ -150,11 +207,13 @@ def predict_videos(predictor: Predictor, config: Config, out_dir: Path, console:
         least = config.eval.confidence_thresh_for_vid
         style = style_from_config(config, predictor.spec.keypoint_names, min_confidence=least)
         jobs = [replace(job, labeled=style) for job in jobs]
-    predict_jobs(predictor, jobs, console)
+    predict_jobs([predictor], jobs, console)
 
 
-def predict_jobs(predictor: Predictor, jobs: Sequence[Job], console: Console, *, quiet: bool = False) -> None:
-    """Predict sessions one after the other, and print a report of each.
+def predict_jobs(
+    predictors: Sequence[Predictor], jobs: Sequence[Job], console: Console, *, quiet: bool = False
+) -> None:
+    """Predict sessions one after the other, each with all networks, and print a report of each.
 
     Raises:
         InputError: As for `predict_session`; also if the device runs out of memory.
@@ -164,20 +223,20 @@ def predict_jobs(predictor: Predictor, jobs: Sequence[Job], console: Console, *,
     with Interruption() as interruption, frame_progress(console, quiet=quiet) as progress:
         for job in jobs:
             try:
-                outcome = predict_session(predictor, job, progress, interruption)
+                outcome = predict_session(predictors, job, progress, interruption)
             except torch.OutOfMemoryError as error:
                 raise InputError(
-                    f"--batch-size: the device ran out of memory, found {predictor.batch_size} frames per batch. Give "
-                    "a smaller number",
+                    f"--batch-size: the device ran out of memory, found {predictors[0].batch_size} frames per batch. "
+                    "Give a smaller number",
                     code="out-of-memory",
                     argument="--batch-size",
-                    found=predictor.batch_size,
+                    found=predictors[0].batch_size,
                 ) from error
             if outcome is None:
                 print_line(console, f"{job.session.name}: predicted before, nothing to do")
             else:
                 print_outcome(job, outcome, console)
-            for path in draw_videos(job, predictor.spec.view_names, progress, interruption):
+            for path in draw_videos(job, predictors[0].spec.view_names, progress, interruption):
                 print_line(console, f"drew {path}")
 
 
@@ -286,6 +345,7 @@ def _make_jobs(
                 out_dir=out_dir,
                 by_time=options.by_time,
                 overlay=overlay,
+                skeleton=tuple(bone for bone in config.data.skeleton or () if set(bone) <= set(spec.keypoint_names)),
             )
         )
     return jobs

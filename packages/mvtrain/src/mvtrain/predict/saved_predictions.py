@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,12 @@ import pandas as pd
 from mvgeom import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
-from mvgeom.tables import COORDS_3D, find_number_format, read_keypoints
+from mvgeom.tables import COORDS_3D, KeypointTable, KinematicsTable, find_number_format, read_keypoints, read_kinematics
 from mvgeom.videos import frame_rate, open_video
+from mvtrain.predict.recordings import EVIDENCE
 from mvtrain.project.names import pattern_rule
+from mvtrain.runtime.ensemble_folder import find_runs
+from mvtrain.runtime.folders import is_ensemble
 
 _SUMMARY = "_prediction.json"
 _TABLE_3D = "_3d"
@@ -33,6 +37,13 @@ class PredictionFiles:
         table_3d: CSV file of the 3D points; None without calibration.
         videos: Videos that were predicted.
         calibration: Calibration file that was used; None where there was none or it is not known.
+        summary: `<session>_prediction.json`; None for tables without it.
+        skeleton: Pairs of keypoints that are joined by a bone.
+        calibrated: True if the likelihoods are calibrated.
+        smoothed: True if the tables are those of `mvtrain smooth`.
+        kinematics: CSV file of the kinematics of a smoothed recording; None without them.
+        networks: Files of each network of an ensemble; empty for a single network.
+        evidence: CSV file of what every view shows by itself, by its name; empty where views were not fused.
     """
 
     session: str
@@ -40,6 +51,17 @@ class PredictionFiles:
     table_3d: Path | None
     videos: tuple[Path, ...] = ()
     calibration: Path | None = None
+    summary: Path | None = None
+    skeleton: tuple[tuple[str, str], ...] = ()
+    calibrated: bool = False
+    smoothed: bool = False
+    kinematics: Path | None = None
+    networks: tuple[PredictionFiles, ...] = ()
+    evidence: Mapping[str, Path] = MappingProxyType({})
+
+    def by_network(self) -> tuple[PredictionFiles, ...]:
+        """Return the files of each network; those of a single network are these."""
+        return self.networks or (self,)
 
     def frame_rate(self) -> float | None:
         """Return the frames per second of the first video that can still be read; None where there is none."""
@@ -79,6 +101,7 @@ class PredictedSession:
         points: (T, V, K, 2) keypoints in full-image px; NaN where missing.
         likelihood: (T, V, K) likelihoods; NaN where missing.
         in_3d: 3D keypoints; None without calibration.
+        kinematics: Kinematics of a smoothed recording; None without them.
     """
 
     name: str
@@ -87,6 +110,7 @@ class PredictedSession:
     points: np.ndarray
     likelihood: np.ndarray
     in_3d: Points3D | None
+    kinematics: KinematicsTable | None = None
 
     def __len__(self) -> int:
         return len(self.points)
@@ -119,6 +143,29 @@ def find_predictions(source: Path, view_names: Sequence[str] = ()) -> list[Predi
     return _match_names(folder, view_names)
 
 
+def find_all_predictions(sources: Iterable[Path], view_names: Sequence[str] = ()) -> dict[str, list[PredictionFiles]]:
+    """Find the predictions of each recording in several sources.
+
+    Args:
+        sources: Sources of `find_predictions`; the folder of an ensemble stands for its own `video_preds`, else for
+            its runs.
+        view_names: As for `find_predictions`.
+
+    Returns:
+        Files by session, one for each source that has it.
+
+    Raises:
+        InputError: As `find_predictions`; `not-a-run` or `damaged-file` for an ensemble.
+    """
+    recordings: dict[str, list[PredictionFiles]] = {}
+    for source in sources:
+        has_runs = is_ensemble(source) and not (source / "video_preds").is_dir()
+        for folder in find_runs(source) if has_runs else (source,):
+            for files in find_predictions(folder, view_names):
+                recordings.setdefault(files.session, []).append(files)
+    return recordings
+
+
 def load_predictions(files: PredictionFiles) -> PredictedSession:
     """Read the tables of one recording.
 
@@ -138,29 +185,13 @@ def load_predictions(files: PredictionFiles) -> PredictedSession:
                 found=table.keypoint_names,
                 expected=first.keypoint_names,
             )
-    for table in tables.values():
-        if table.rows != tuple(map(str, range(len(table.rows)))):
-            row, name = next((row, name) for row, name in enumerate(table.rows) if name != str(row))
-            raise InputError(
-                f"{table.path}: the rows are not the frames of a recording, found row {name!r}, expected {row}",
-                code="bad-field",
-                path=table.path,
-                found=name,
-                expected=str(row),
-            )
-        if table.likelihood is None:
-            raise InputError(
-                f"{table.path}: not a table of predictions: there is no column likelihood",
-                code="missing-column",
-                path=table.path,
-                column="likelihood",
-            )
+    likelihoods = [check_frames(table) for table in tables.values()]
     num_frames, num_keypoints = max(len(table.rows) for table in tables.values()), len(first.keypoint_names)
     points = np.full((num_frames, len(tables), num_keypoints, 2), np.nan)
     likelihood = np.full(points.shape[:-1], np.nan)
-    for view, table in enumerate(tables.values()):
+    for view, (table, values) in enumerate(zip(tables.values(), likelihoods, strict=True)):
         points[: len(table.rows), view] = table.points
-        likelihood[: len(table.rows), view] = table.likelihood
+        likelihood[: len(table.rows), view] = values
     return PredictedSession(
         name=files.session,
         view_names=tuple(tables),
@@ -168,7 +199,37 @@ def load_predictions(files: PredictionFiles) -> PredictedSession:
         points=points,
         likelihood=likelihood,
         in_3d=None if files.table_3d is None else _read_3d(files.table_3d, first.keypoint_names, num_frames),
+        kinematics=None if files.kinematics is None else read_kinematics(files.kinematics, first.keypoint_names),
     )
+
+
+def check_frames(table: KeypointTable, first: int = 0) -> np.ndarray:
+    """Check that a table, or a part of one, is of predictions of consecutive frames; return its likelihoods (N, K).
+
+    Args:
+        table: Table.
+        first: Number of its first frame.
+
+    Raises:
+        InputError: `bad-field` for another row, `missing-column` without likelihoods.
+    """
+    for number, name in enumerate(table.rows, first):
+        if name != str(number):
+            raise InputError(
+                f"{table.path}: the rows are not the frames of a recording, found row {name!r}, expected {number}",
+                code="bad-field",
+                path=table.path,
+                found=name,
+                expected=str(number),
+            )
+    if table.likelihood is None:
+        raise InputError(
+            f"{table.path}: not a table of predictions: there is no column likelihood",
+            code="missing-column",
+            path=table.path,
+            column="likelihood",
+        )
+    return table.likelihood
 
 
 def load_prediction_cameras(files: PredictionFiles, given: Path | None) -> CameraGroup | None:
@@ -208,7 +269,11 @@ def _read_summary(path: Path) -> PredictionFiles:
         session, videos = str(document["session"]), {view["name"]: Path(view["video"]) for view in document["views"]}
         calibration_file = (document.get("calibration") or {}).get("file")
         calibration = None if calibration_file is None else Path(calibration_file)
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        skeleton = tuple((str(a), str(b)) for a, b in document.get("skeleton") or ())
+        # The folders are beside the summary, whatever the file says.
+        networks = [path.parent / "networks" / Path(row["folder"]).name for row in document.get("networks") or ()]
+        calibrated = bool((document.get("made_with") or {}).get("confidence_map"))
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{path}: not the summary of a prediction: {error!r}", code="damaged-file", path=path
         ) from error
@@ -224,12 +289,21 @@ def _read_summary(path: Path) -> PredictionFiles:
             paths=tuple(missing),
         )
     table_3d = path.parent / f"{session}{_TABLE_3D}.csv"
+    evidence = {view: path.parent / EVIDENCE / table.name for view, table in tables.items()}
+    smoothed, kinematics = "smoothed" in document, path.parent / f"{session}_kinematics.csv"
     return PredictionFiles(
         session=session,
         tables=tables,
         table_3d=table_3d if table_3d.is_file() else None,
         videos=tuple(videos.values()),
         calibration=calibration,
+        summary=path,
+        skeleton=skeleton,
+        calibrated=calibrated,
+        smoothed=smoothed,
+        kinematics=kinematics if smoothed and kinematics.is_file() else None,
+        networks=tuple(_read_summary(folder / path.name) for folder in networks),
+        evidence=evidence if all(table.is_file() for table in evidence.values()) else {},
     )
 
 

@@ -11,7 +11,7 @@ from mvgeom import CameraGroup, boxes, project, triangulate_robust, visible, wor
 from mvgeom.errors import InputError
 from mvgeom.rig_figure import focus
 from mvtrain.data.batch import Batch, collate
-from mvtrain.model.inference import predict_frames
+from mvtrain.model.inference import BeforeFusion, predict_frames
 from mvtrain.predict.predictor import Predictor
 from mvtrain.predict.video_batches import Status, to_sample, view_image
 from mvtrain.project.labels_3d import triangulate_labels
@@ -140,14 +140,14 @@ class CropPredictions:
         status: (H, V) values of `Status`.
         poses: (H, K, 3) world points from views that agree; NaN where no two agree.
         scores: (H,) scores from 0 to 1: confidence of the views that agree, mean over keypoints and present views.
-        evidence: (H, V, K, 3) what each view shows, see `BeforeFusion.evidence`; None where views are not fused.
+        before_fusion: What each view shows by itself, with N = H; None where views are not fused.
     """
 
     keypoints: np.ndarray
     status: np.ndarray
     poses: np.ndarray
     scores: np.ndarray
-    evidence: np.ndarray | None = None
+    before_fusion: BeforeFusion | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -197,7 +197,7 @@ def predict_crops(
         status=np.array(samples_status, dtype=np.uint8),
         poses=poses,
         scores=scores,
-        evidence=None if predictions.before_fusion is None else predictions.before_fusion.evidence,
+        before_fusion=predictions.before_fusion,
     )
 
 

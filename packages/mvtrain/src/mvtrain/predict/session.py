@@ -7,7 +7,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ from mvgeom.videos import Video, match_videos, open_video
 from mvtrain.data.batch import Batch
 from mvtrain.drawing.keypoints import Style
 from mvtrain.model.inference import predict_batches
+from mvtrain.model.likelihood import ConfidenceMap
+from mvtrain.predict.ensemble import combine_records, weight_field
 from mvtrain.predict.outputs import SessionSummary, is_done, write_outputs
 from mvtrain.predict.predictor import Predictor
 from mvtrain.predict.recordings import Calibration, Session
-from mvtrain.predict.records import Records, evidence_field, unfinished_folder
+from mvtrain.predict.records import EnsembleRecords, Records, fusion_fields, fusion_record, unfinished_folder
 from mvtrain.predict.timing import Stopwatch
 from mvtrain.predict.tracking import Tracker, TrackingReference, TrackState, track_fields, track_frames
 from mvtrain.predict.video_batches import read_video_batches
@@ -46,6 +48,7 @@ class Job:
             None does not track.
         overlay: Style of a video of all views with their keypoints; None draws no such video.
         labeled: Style of a video of each view with its keypoints; None draws no such videos.
+        skeleton: Pairs of keypoints that are joined by a bone, for the summary.
     """
 
     session: Session
@@ -56,6 +59,7 @@ class Job:
     reference: TrackingReference | None = None
     overlay: Style | None = None
     labeled: Style | None = None
+    skeleton: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,11 +106,16 @@ def open_videos(job: Job) -> tuple[tuple[Video, ...], tuple[str, ...]]:
         raise advised.prefixed(f"session {job.session.name!r}: ", session=job.session.name) from error
 
 
-def predict_session(predictor: Predictor, job: Job, progress: Progress, interruption: Interruption) -> Outcome | None:
+def predict_session(
+    predictors: Sequence[Predictor], job: Job, progress: Progress, interruption: Interruption
+) -> Outcome | None:
     """Predict a session, or the rest of it.
 
+    Several networks take every batch in turn. Their predictions are combined into the tables of one network, and
+    `networks/<run>` of the output folder has the tables of each.
+
     Args:
-        predictor: Predictor with the network.
+        predictors: Predictors with the networks, which have the same views, keypoints, device and batch size.
         job: Session to predict.
         progress: Progress bars; one is added.
         interruption: Interruption that is checked after every batch.
@@ -120,20 +129,17 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
         RunInterruptedError: A signal asked to stop; the same call resumes.
     """
     started = time.perf_counter()
-    session, spec = job.session, predictor.spec
+    session, spec, batch_size = job.session, predictors[0].spec, predictors[0].batch_size
     if job.calibration is None:
-        spec.check_needs_no_cameras(f"the videos of session {session.name!r}")
-    identity = _identity(predictor, job)
-    calibration = None if job.calibration is None else file_checksum(job.calibration.path)
-    tables_identity = identity | {"calibration": calibration}
-    if predictor.confidence_map is not None:
-        tables_identity["confidence_map"] = dataclasses.asdict(predictor.confidence_map)
+        for predictor in predictors:
+            predictor.spec.check_needs_no_cameras(f"the videos of session {session.name!r}")
+    identity = _identity(predictors, job)
+    tables_identity = identity | _tables_identity(predictors, job)
     with unfinished_folder(job.out_dir, session.name) as folder:
         shape = (len(spec.view_names), len(spec.keypoint_names))
-        fields = [] if job.reference is None else track_fields(*shape)
-        if _fuses(predictor, job):
-            fields.append(evidence_field(*shape))
-        records = Records(folder, *shape, extra=fields)
+        extra = () if job.reference is None else track_fields(*shape)
+        common = fusion_fields(*shape) if _fuses(predictors, job) else ()
+        records = EnsembleRecords(folder, len(predictors), *shape, extra=extra, common=common)
         if is_done(session, job.out_dir, tables_identity):
             records.remove()
             return None
@@ -141,24 +147,16 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
         crops = read_crops(videos, job.boxes)
         stopwatch = Stopwatch()
         try:
-            done = records.resume(identity, predictor.batch_size if job.reference is None else 1)
+            done = records.resume(identity, batch_size if job.reference is None else 1)
             if job.reference is None:
-                steps = _predict_frames(predictor, job, videos, crops, done, stopwatch)
+                steps = _predict_frames(predictors, job, videos, crops, done, stopwatch)
             else:
-                steps = track_frames(_tracker(predictor, job, records, done), videos, done, stopwatch)
+                tracker = _tracker(predictors[0], job, records.networks[0], done)
+                steps = track_frames(tracker, videos, done, stopwatch, predictors[1:])
             expected = max(video.end for video in videos)
             _append(steps, records, done, expected, session.name, progress, interruption, stopwatch)
             with stopwatch.measure("writing"):
-                summary = write_outputs(
-                    session,
-                    records,
-                    job.out_dir,
-                    view_names=spec.view_names,
-                    keypoint_names=spec.keypoint_names,
-                    calibration=job.calibration,
-                    confidence_map=predictor.confidence_map,
-                    identity=tables_identity,
-                )
+                summary = _write_tables(predictors, job, records, tables_identity)
             records.remove()
         except OSError as error:
             raise InputError(
@@ -177,40 +175,47 @@ def predict_session(predictor: Predictor, job: Job, progress: Progress, interrup
 
 
 def _predict_frames(
-    predictor: Predictor,
+    predictors: Sequence[Predictor],
     job: Job,
     videos: Sequence[Video],
     crops: Sequence[np.ndarray],
     start: int,
     stopwatch: Stopwatch,
-) -> Generator[dict[str, np.ndarray]]:
-    """Yield the fields of the records of one batch after the other."""
-    cameras = None if job.calibration is None else predictor.spec.cameras_needed(job.calibration.cameras)
-    video_batches = read_video_batches(
-        videos, crops, predictor.spec, cameras, batch_size=predictor.batch_size, start=start
-    )
-    status: deque[np.ndarray] = deque()
+) -> Generator[tuple[dict[str, np.ndarray], ...]]:
+    """Yield the fields of the records of one batch after the other, for each network."""
+    specs = [predictor.spec for predictor in predictors]
+    cameras = [None if job.calibration is None else spec.cameras_needed(job.calibration.cameras) for spec in specs]
+    video_batches = read_video_batches(videos, crops, specs, cameras, batch_size=predictors[0].batch_size, start=start)
+    with ExitStack() as stack:
+        timed = stack.enter_context(closing(stopwatch.each("waiting", video_batches)))
+        queues: list[deque[Batch]] = [deque() for _ in predictors]
+        predictions = [
+            # A network asks for its next batch only after that batch is in its queue.
+            stack.enter_context(closing(predict_batches(each.network, _taken(queue), each.device)))
+            for each, queue in zip(predictors, queues, strict=True)
+        ]
+        for networks in timed:
+            found = []
+            for network, queue, each in zip(networks, queues, predictions, strict=True):
+                queue.append(network.batch)
+                predicted = next(each)
+                keypoints = np.concatenate([predicted.points, predicted.confidence[..., None]], axis=-1)
+                fields = {"keypoints": keypoints, "status": network.status}
+                if predicted.before_fusion is not None:
+                    fields |= fusion_record(predicted.before_fusion)
+                found.append(fields)
+            yield tuple(found)
 
-    def batches() -> Iterator[Batch]:
-        for video_batch in timed:
-            status.append(video_batch.status)
-            yield video_batch.batch
 
-    with (
-        closing(stopwatch.each("waiting", video_batches)) as timed,
-        closing(predict_batches(predictor.network, batches(), predictor.device)) as predictions,
-    ):
-        for predicted in predictions:
-            keypoints = np.concatenate([predicted.points, predicted.confidence[..., None]], axis=-1)
-            fields = {"keypoints": keypoints, "status": status.popleft()}
-            if predicted.before_fusion is not None:
-                fields["evidence"] = predicted.before_fusion.evidence
-            yield fields
+def _taken(queue: deque[Batch]) -> Iterator[Batch]:
+    while queue:
+        yield queue.popleft()
 
 
-def _fuses(predictor: Predictor, job: Job) -> bool:
-    """Return True if the views of a session are fused."""
-    return predictor.network.fuses_views and job.calibration is not None and len(job.session.videos) > 1
+def _fuses(predictors: Sequence[Predictor], job: Job) -> bool:
+    """Return True if all networks fuse the views of a session."""
+    can_fuse = job.calibration is not None and len(job.session.videos) > 1
+    return can_fuse and all(predictor.network.fuses_views for predictor in predictors)
 
 
 def _tracker(predictor: Predictor, job: Job, records: Records, done: int) -> Tracker:
@@ -222,8 +227,8 @@ def _tracker(predictor: Predictor, job: Job, records: Records, done: int) -> Tra
 
 
 def _append(
-    steps: Generator[dict[str, np.ndarray]],
-    records: Records,
+    steps: Generator[tuple[dict[str, np.ndarray], ...]],
+    records: EnsembleRecords,
     done: int,
     expected: int,
     name: str,
@@ -233,11 +238,11 @@ def _append(
 ) -> None:
     """Append the records of all frames that are not done."""
     task = progress.add_task(name, total=expected, completed=done)
-    with closing(steps), records.appending() as file, stopwatch.measure("model"):
-        for fields in steps:
+    with closing(steps), records.appending() as files, stopwatch.measure("model"):
+        for networks in steps:
             with stopwatch.measure("writing"):
-                records.append(file, done, fields)
-            done += len(fields["keypoints"])
+                records.append(files, done, networks)
+            done += len(networks[0]["keypoints"])
             progress.update(task, completed=done)
             if interruption.signal_number:
                 raise RunInterruptedError(
@@ -247,7 +252,61 @@ def _append(
     stopwatch.seconds["model"] -= stopwatch.seconds["waiting"] + stopwatch.seconds["writing"]
 
 
-def _identity(predictor: Predictor, job: Job) -> dict[str, Any]:
+def _write_tables(
+    predictors: Sequence[Predictor], job: Job, records: EnsembleRecords, identity: dict[str, Any]
+) -> SessionSummary:
+    """Write the tables of a network, or those of each network of an ensemble and the combined ones."""
+    spec, out_dir = predictors[0].spec, job.out_dir
+
+    def write(
+        part: Records,
+        folder: Path,
+        confidence_map: ConfidenceMap | None,
+        made_with: dict[str, Any],
+        facts: dict[str, Any],
+    ) -> SessionSummary:
+        return write_outputs(
+            job.session,
+            part,
+            folder,
+            view_names=spec.view_names,
+            keypoint_names=spec.keypoint_names,
+            calibration=job.calibration,
+            confidence_map=confidence_map,
+            identity=made_with,
+            facts=({"skeleton": [list(bone) for bone in job.skeleton]} if job.skeleton else {}) | facts,
+        )
+
+    if len(predictors) == 1:
+        return write(records.networks[0], out_dir, predictors[0].confidence_map, identity, {})
+    folders = network_folders([predictor.run_folder for predictor in predictors])
+    for predictor, part, name in zip(predictors, records.networks, folders, strict=True):
+        (out_dir / name).mkdir(parents=True, exist_ok=True)
+        own = _identity([predictor], job) | _tables_identity([predictor], job)
+        write(part, out_dir / name, predictor.confidence_map, own, {})
+    shape = (len(spec.view_names), len(spec.keypoint_names))
+    tracked = () if job.reference is None else track_fields(*shape)[:1]
+    observed = fusion_fields(*shape) if _fuses(predictors, job) else weight_field(*shape)
+    combined = Records(records.folder / "combined", *shape, extra=[*observed, *tracked])
+    cameras = None if job.calibration is None else job.calibration.cameras
+    maps = [predictor.confidence_map for predictor in predictors]
+    combine_records(records.networks, maps, combined, identity, cameras)
+    facts = [
+        {"run": str(predictor.run_folder), "folder": name} for predictor, name in zip(predictors, folders, strict=True)
+    ]
+    return write(combined, out_dir, None, identity, {"networks": facts})
+
+
+def network_folders(run_folders: Sequence[Path | None]) -> list[str]:
+    """Return the folder of each network's tables in the output folder: the run's name, numbered if two are the same."""
+    named = enumerate(run_folders, 1)
+    names = [f"network{number}" if folder is None else folder.resolve().name for number, folder in named]
+    if len(set(names)) < len(names):
+        names = [f"{number}_{name}" for number, name in enumerate(names, 1)]
+    return [f"networks/{name}" for name in names]
+
+
+def _identity(predictors: Sequence[Predictor], job: Job) -> dict[str, Any]:
     """Return plain values that determine every byte of the records."""
     views = []
     for video, boxes in zip(job.session.videos, job.boxes, strict=True):
@@ -260,12 +319,13 @@ def _identity(predictor: Predictor, job: Job) -> dict[str, Any]:
         checksum = None if boxes is None else file_checksum(boxes)
         views.append({"video": video.name, "bytes": facts.st_size, "modified": facts.st_mtime_ns, "boxes": checksum})
     identity: dict[str, Any] = {
-        "checkpoint": predictor.checksum,
+        "checkpoint": _one_or_all([predictor.checksum for predictor in predictors]),
         "views": views,
-        "batch_size": predictor.batch_size,
-        "device": predictor.device.type,
+        "batch_size": predictors[0].batch_size,
+        "device": predictors[0].device.type,
     }
-    if job.calibration is not None and (predictor.spec.epipolar_attention or _fuses(predictor, job)):
+    uses_cameras = any(predictor.spec.epipolar_attention or predictor.network.fuses_views for predictor in predictors)
+    if uses_cameras and job.calibration is not None:
         identity["cameras"] = file_checksum(job.calibration.path)
     if not job.by_time:
         identity["by_time"] = False
@@ -274,3 +334,17 @@ def _identity(predictor: Predictor, job: Job) -> dict[str, Any]:
         # Crops depend on the cameras.
         identity["tracking"] = dataclasses.asdict(job.reference) | {"cameras": file_checksum(job.calibration.path)}
     return identity
+
+
+def _tables_identity(predictors: Sequence[Predictor], job: Job) -> dict[str, Any]:
+    """Return further plain values that determine every byte of the tables."""
+    identity: dict[str, Any] = {"calibration": None if job.calibration is None else file_checksum(job.calibration.path)}
+    maps = [predictor.confidence_map for predictor in predictors]
+    if any(each is not None for each in maps):
+        identity["confidence_map"] = _one_or_all([None if each is None else dataclasses.asdict(each) for each in maps])
+    return identity
+
+
+def _one_or_all(values: list[Any]) -> Any:
+    """Return the value of a single network as it is, those of several as a list."""
+    return values[0] if len(values) == 1 else values

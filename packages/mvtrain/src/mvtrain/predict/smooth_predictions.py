@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
-from mvgeom import smooth
 from mvgeom.errors import InputError
-from mvgeom.smoothing import covariance_from_likelihood
-from mvgeom.tables import write_points_3d, write_view_points
-from mvtrain.predict.saved_predictions import (
-    PredictedSession,
-    PredictionFiles,
-    find_predictions,
-    load_prediction_cameras,
-    load_predictions,
-)
-from mvtrain.runtime.folders import new_folder
+from mvgeom.files import write_text
+from mvtrain.predict.bodies import Body
+from mvtrain.predict.saved_predictions import PredictionFiles, find_all_predictions, load_prediction_cameras
+from mvtrain.predict.smooth_recording import smooth_recording
+from mvtrain.predict.smoothed_tables import BLOCK, SmoothJob
+from mvtrain.runtime.folders import check_new_folder
+from mvtrain.runtime.interruption import Interruption
+from mvtrain.runtime.locks import locked_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +32,10 @@ class SmoothOptions:
         calibration: Calibration file; None: that of the prediction.
         max_gap: Longest gap in frames that is bridged; None for all.
         min_likelihood: Likelihood below which a keypoint does not count.
+        frame_rate: Frames per second, for velocities; None: that of the videos, else velocities are per frame.
+        bones: Pairs of keypoints; None: those of the run's skeleton.
+        joints: Triples of keypoints; None: every two bones that share a keypoint.
+        block: Frames that are smoothed at a time.
     """
 
     output: Path
@@ -40,65 +43,84 @@ class SmoothOptions:
     calibration: Path | None = None
     max_gap: int | None = None
     min_likelihood: float = 0.05
+    frame_rate: float | None = None
+    bones: tuple[tuple[str, str], ...] | None = None
+    joints: tuple[tuple[str, str, str], ...] | None = None
+    block: int = BLOCK
 
 
 def smooth_predictions(sources: Sequence[Path], options: SmoothOptions, console: Console) -> None:
-    """Smooth every recording of the sources; the folder is written completely or not at all.
+    """Smooth every recording of the sources; the folder appears when it is complete.
 
-    A recording that several sources have is that of an ensemble of networks.
+    A recording that several sources have is that of an ensemble of networks, and so is one that `mvtrain predict` wrote
+    with several. What is finished of a stopped command is in a hidden folder beside the output, from which the same
+    command goes on.
 
     Args:
-        sources: Folders that `mvtrain predict` wrote, run folders, or single summaries.
+        sources: Folders that `mvtrain predict` wrote, run folders, folders of ensembles, or single summaries.
         options: Options of the command.
         console: Console for the result of every recording.
 
     Raises:
-        InputError: A recording has no calibration (`no-calibration`) or fewer than two views (`too-few-views`), the
-            networks of an ensemble differ in views (`views-differ`) or keypoints (`keypoints-differ`), the folder
-            exists (`occupied-folder`); besides, the errors of the tables.
+        InputError: A recording has no calibration (`no-calibration`) or fewer than two views (`too-few-views`), or is
+            smoothed already (`unsupported-file`), the networks of an ensemble differ in views (`views-differ`),
+            keypoints (`keypoints-differ`) or frames (`frames-differ`), the folder exists (`occupied-folder`); besides,
+            the errors of the tables.
+        RunInterruptedError: A signal asked to stop; the same command goes on.
     """
-    recordings: dict[str, list[PredictionFiles]] = {}
-    for source in sources:
-        for files in find_predictions(source, options.view_names):
-            recordings.setdefault(files.session, []).append(files)
-    with new_folder(options.output) as folder:
-        for name, networks in recordings.items():
-            line = _smooth(networks, folder, options)
-            console.print(f"{name}: {line}", soft_wrap=True, highlight=False, markup=False)
-    text = f"wrote {options.output}: {len(recordings)} recordings, <session>_3d.csv and <session>_<view>.csv"
+    recordings = find_all_predictions(sources, options.view_names)
+    contents = {
+        name: [str(path.resolve()) for files in found for path in files.tables.values()]
+        for name, found in recordings.items()
+    }
+    with _unfinished(options.output, json.dumps(contents)) as folder:
+        smooth_all(recordings, folder, options, console)
+    written = "<session>_3d.csv, <session>_<view>.csv and <session>_kinematics.csv"
+    text = f"wrote {options.output}: {len(recordings)} recordings, {written}"
     console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
-def combine_networks(sessions: Sequence[PredictedSession]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Combine the predictions of several networks of one recording.
+def smooth_all(
+    recordings: Mapping[str, Sequence[PredictionFiles]], folder: Path, options: SmoothOptions, console: Console
+) -> None:
+    """Smooth recordings into a folder, but for those that are there already.
 
     Args:
-        sessions: Predictions of the same frames, views and keypoints, one per network.
+        recordings: Files of each recording, by session: one for each source that has it.
+        folder: Existing folder.
+        options: Options of the command.
+        console: Console for the result of every recording.
 
-    Returns:
-        Mean keypoints (T, V, K, 2) in full-image px, NaN where no network has one; mean likelihoods (T, V, K); and
-        stated covariances (T, V, K, 2, 2) in px^2: that of the mean by the spread between the networks, and what the
-        likelihood states.
+    Raises:
+        InputError: As `smooth_predictions`.
+        RunInterruptedError: A signal asked to stop.
     """
-    points = np.stack([session.points for session in sessions])
-    present = np.isfinite(points).all(-1)
-    count = np.maximum(present.sum(0), 1)
-    mean = np.where(present[..., None], points, 0.0).sum(0) / count[..., None]
-    deviation = np.where(present[..., None], points - mean, 0.0)
-    spread = np.einsum("stvki,stvkj->tvkij", deviation, deviation) / (count * np.maximum(count - 1, 1))[..., None, None]
-    # A network that does not see a keypoint doubts it.
-    likelihood = np.where(present, [session.likelihood for session in sessions], 0.0).mean(0)
-    found = present.any(0)
-    return (
-        np.where(found[..., None], mean, np.nan),
-        np.where(found, likelihood, np.nan),
-        spread + covariance_from_likelihood(likelihood),
-    )
+    # All are checked before the first is smoothed.
+    jobs = [
+        _make_job([one for each in found for one in each.by_network()], folder, options)
+        for found in recordings.values()
+    ]
+    with Interruption() as interruption:
+        for name, job in zip(recordings, jobs, strict=True):
+            summary = smooth_recording(job, interruption)
+            line = "smoothed before, nothing to do" if summary is None else summary.describe()
+            console.print(f"{name}: {line}", soft_wrap=True, highlight=False, markup=False)
+            if job.frame_rate is None:
+                line = "  the frame rate is unknown: velocities are per frame. Give it with --fps"
+                console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def _smooth(networks: Sequence[PredictionFiles], folder: Path, options: SmoothOptions) -> str:
-    """Write the tables of one recording; return a line about it."""
+def _make_job(networks: Sequence[PredictionFiles], folder: Path, options: SmoothOptions) -> SmoothJob:
     first = networks[0]
+    smoothed = next((files for files in networks if files.smoothed), None)
+    if smoothed is not None:
+        raise InputError(
+            f"{smoothed.summary}: session {first.session!r} is smoothed already. Give the folder that mvtrain predict "
+            "wrote.",
+            code="unsupported-file",
+            path=smoothed.summary,
+            session=first.session,
+        )
     cameras = load_prediction_cameras(first, options.calibration)
     if len(first.tables) < 2:
         raise InputError(
@@ -107,67 +129,51 @@ def _smooth(networks: Sequence[PredictionFiles], folder: Path, options: SmoothOp
             found=1,
             expected=2,
         )
-    if cameras is None:
+    calibration = options.calibration or first.calibration
+    if cameras is None or calibration is None:
         raise InputError(
             f"session {first.session!r}: no calibration is known. Give it with --calibration.",
             code="no-calibration",
             session=first.session,
         )
-    sessions = [load_predictions(files) for files in networks]
-    for session in sessions[1:]:
-        _check_alike(sessions[0], session)
-    points, likelihood, covariance = combine_networks(sessions)
-    used = np.where((likelihood >= options.min_likelihood)[..., None], points, np.nan)
-    found = smooth(used, cameras, covariance=covariance, max_gap=options.max_gap)
-    rows, names = [str(row) for row in range(len(points))], sessions[0].keypoint_names
-    write_points_3d(folder / f"{first.session}_3d.csv", names, [(rows, found.to_reconstruction(used, cameras))])
-    projected, spread = found.project(cameras)
-    for view, name in enumerate(cameras.names):
-        write_view_points(
-            folder / f"{first.session}_{name}.csv",
-            rows,
-            names,
-            projected[:, view],
-            spread[:, view],
-            likelihood[:, view],
-            found.inlier[:, view],
-        )
-    solved = np.isfinite(found.points).all(-1)
-    outliers = int((found.inlier <= 0.5).sum())
-    deviation = np.sqrt(np.trace(found.covariance[solved], axis1=-2, axis2=-1))
-    typical = f"{np.median(deviation):.3g}" if solved.any() else "none"
-    count = "1 network" if len(sessions) == 1 else f"{len(sessions)} networks"
-    return (
-        f"{count}, {len(points)} frames, {solved.sum()} of {solved.size} points, {outliers} outliers; standard "
-        f"deviation in the calibration's unit: median {typical}"
+    body = Body.from_skeleton(first.skeleton if options.bones is None else options.bones)
+    return SmoothJob(
+        networks=tuple(networks),
+        cameras=cameras,
+        calibration=calibration,
+        out_dir=folder,
+        body=body if options.joints is None else Body(bones=body.bones, joints=options.joints),
+        frame_rate=options.frame_rate or first.frame_rate(),
+        max_gap=options.max_gap,
+        min_likelihood=options.min_likelihood,
+        block=options.block,
     )
 
 
-def _check_alike(first: PredictedSession, other: PredictedSession) -> None:
-    """Check that two networks predicted the same keypoints in the same images."""
-    if first.view_names != other.view_names:
-        raise InputError(
-            f"session {first.name!r}: the networks have other views, found {', '.join(other.view_names)}, expected "
-            f"{', '.join(first.view_names)}",
-            code="views-differ",
-            session=first.name,
-            found=other.view_names,
-            expected=first.view_names,
-        )
-    if first.keypoint_names != other.keypoint_names:
-        raise InputError(
-            f"session {first.name!r}: the networks have other keypoints, found {', '.join(other.keypoint_names)}, "
-            f"expected {', '.join(first.keypoint_names)}",
-            code="keypoints-differ",
-            session=first.name,
-            found=other.keypoint_names,
-            expected=first.keypoint_names,
-        )
-    if first.points.shape != other.points.shape:
-        raise InputError(
-            f"session {first.name!r}: the networks predicted other frames, found {len(other)}, expected {len(first)}",
-            code="frames-differ",
-            session=first.name,
-            found=len(other),
-            expected=len(first),
-        )
+@contextmanager
+def _unfinished(path: Path, contents: str) -> Iterator[Path]:
+    """Give a hidden folder beside `path`, and rename it to `path` at the end of the block.
+
+    It stays if the block is interrupted, for the next attempt with the same contents; an error leaves nothing.
+    """
+    check_new_folder(path)
+    folder = path.parent / f".{path.name}.partial"
+    lock = folder.with_name(f"{folder.name}.lock")
+    note = folder / ".contents"
+    with locked_folder(folder, lock, what=f"the folder of {path}", busy=f"another process is writing {path}"):
+        try:
+            if not (note.is_file() and note.read_text(encoding="utf-8") == contents):
+                shutil.rmtree(folder)
+                folder.mkdir()
+                write_text(note, contents)
+            yield folder
+            note.unlink()
+            folder.rename(path)
+        except InputError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise InputError(
+                f"{path} cannot be written: {error.strerror}: {error.filename}", code="unwritable-file", path=path
+            ) from error

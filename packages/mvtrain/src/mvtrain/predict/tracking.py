@@ -12,8 +12,10 @@ import numpy as np
 
 from mvgeom import CameraGroup
 from mvgeom.videos import Video, read_frames
+from mvtrain.model.inference import BeforeFusion
 from mvtrain.predict.labeled_images import predict_rows
 from mvtrain.predict.predictor import Predictor
+from mvtrain.predict.records import fusion_record
 from mvtrain.predict.search import Framing, find_subject, predict_crops, score_poses
 from mvtrain.predict.timing import Stopwatch
 from mvtrain.predict.video_batches import Status
@@ -71,7 +73,7 @@ class TrackingReference:
         for number, row in enumerate(predictions.index):
             cameras = labeled.cameras[row]
             assert cameras is not None
-            points, confidence = predictions.points[number], predictions.confidence[number]
+            points, confidence = predictions.own_points[number], predictions.own_confidence[number]
             scores.append(score_poses(points, confidence, labeled.boxes[row], cameras)[1])
         return cls(framing=framing, score=float(np.median(scores)))
 
@@ -116,14 +118,14 @@ class TrackedFrame:
             subject is lost.
         status: (V,) values of `Status`.
         windows: (V, 4) boxes that were predicted; NaN while the subject is lost.
-        evidence: (V, K, 3) what each view shows, see `BeforeFusion.evidence`; None where views are not fused, and while
-            the subject is lost.
+        before_fusion: What each view shows by itself, with N = 1; None where views are not fused, and while the subject
+            is lost.
     """
 
     keypoints: np.ndarray
     status: np.ndarray
     windows: np.ndarray
-    evidence: np.ndarray | None = None
+    before_fusion: BeforeFusion | None = None
 
 
 class Tracker:
@@ -167,8 +169,12 @@ class Tracker:
         self._update(predictions.poses[0], float(predictions.scores[0]))
         absent = np.array([image is None for image in images])
         status = np.where(absent, missing, predictions.status[0]).astype(np.uint8)
-        evidence = None if predictions.evidence is None else predictions.evidence[0]
-        return TrackedFrame(keypoints=predictions.keypoints[0], status=status, windows=windows, evidence=evidence)
+        return TrackedFrame(
+            keypoints=predictions.keypoints[0],
+            status=status,
+            windows=windows,
+            before_fusion=predictions.before_fusion,
+        )
 
     def _search(self, images: Sequence[np.ndarray | None]) -> None:
         state = self.state
@@ -224,8 +230,8 @@ def track_fields(num_views: int, num_keypoints: int) -> list[tuple[str, Any, tup
 
 
 def track_frames(
-    tracker: Tracker, videos: Sequence[Video], start: int, stopwatch: Stopwatch
-) -> Generator[dict[str, np.ndarray]]:
+    tracker: Tracker, videos: Sequence[Video], start: int, stopwatch: Stopwatch, others: Sequence[Predictor] = ()
+) -> Generator[tuple[dict[str, np.ndarray], ...]]:
     """Track the subject through videos, which are decoded ahead in threads of their own.
 
     Args:
@@ -233,19 +239,34 @@ def track_frames(
         videos: One video per view.
         start: Number of the first frame.
         stopwatch: Stopwatch to which the time spent `waiting` for frames is added.
+        others: Further networks, which predict the boxes that the tracker found.
 
     Yields:
-        The fields of one record after the other, each with a batch dimension of 1.
+        The fields of one record after the other, each with a batch dimension of 1: those of the tracker, with its
+        state, then keypoints and status of each of the others.
     """
     with closing(stopwatch.each("waiting", _read_together(videos, start))) as frames:
         for views in frames:
-            tracked = tracker.step([image for image, _ in views], [status for _, status in views])
+            images = [image for image, _ in views]
+            tracked = tracker.step(images, [status for _, status in views])
             fields = {name: np.asarray(getattr(tracked, name)) for name in ("keypoints", "status", "windows")}
             fields |= {name: np.asarray(getattr(tracker.state, name)) for name in ("pose", "velocity", *_NUMBERS)}
-            if tracker.predictor.network.fuses_views and len(tracker.cameras) > 1:
-                lost = np.full_like(tracked.keypoints, np.nan)
-                fields["evidence"] = lost if tracked.evidence is None else tracked.evidence
-            yield {name: value[None] for name, value in fields.items()}
+            networks = [fields | _fusion_record(tracked.before_fusion, tracked.keypoints)]
+            for other in others:
+                keypoints, before_fusion = tracked.keypoints, None
+                if np.isfinite(tracked.windows).any():  # there are no boxes while the subject is lost
+                    predicted = predict_crops(other, images, tracked.windows[None], tracker.cameras)
+                    keypoints, before_fusion = predicted.keypoints[0], predicted.before_fusion
+                record = {"keypoints": keypoints, "status": fields["status"]}
+                networks.append(record | _fusion_record(before_fusion, keypoints))
+            yield tuple({name: value[None] for name, value in network.items()} for network in networks)
+
+
+def _fusion_record(before_fusion: BeforeFusion | None, keypoints: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the fields (V, K, 3) of `fusion_record`; NaN where there is nothing, as while the subject is lost."""
+    if before_fusion is None:
+        return dict.fromkeys(("own", "evidence"), np.full_like(keypoints, np.nan))
+    return {name: values[0] for name, values in fusion_record(before_fusion).items()}
 
 
 def _read_together(videos: Sequence[Video], start: int) -> Generator[tuple[_Image, ...]]:

@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from itertools import zip_longest
+from itertools import islice, zip_longest
 
 import cv2
 import numpy as np
@@ -96,62 +96,79 @@ def to_sample(index: int, views: Sequence[ViewImage], num_keypoints: int, camera
 def read_video_batches(
     videos: Sequence[Video],
     crops: Sequence[np.ndarray],
-    spec: ModelSpec,
-    cameras: CameraGroup | None,
+    specs: Sequence[ModelSpec],
+    cameras: Sequence[CameraGroup | None],
     *,
     batch_size: int,
     start: int,
-) -> Generator[VideoBatch]:
+) -> Generator[tuple[VideoBatch, ...]]:
     """Yield the batches of a session, prepared ahead; memory does not depend on the videos' length.
 
-    A view that ends before the others is absent from then on.
+    Every image is decoded once, whatever the number of networks, and warped once for each size of input. A view that
+    ends before the others is absent from then on.
 
     Args:
         videos: One video per view.
         crops: Crops of each video, see `read_crops`.
-        spec: Description of the network.
-        cameras: Cameras of the videos; None where they are not known or not needed.
+        specs: Descriptions of the networks, which have the same views and keypoints.
+        cameras: Cameras of the videos, one group per network; None where they are not known or not needed.
         batch_size: Frames per batch; the last batch may have fewer.
         start: Number of the first frame.
+
+    Yields:
+        The next frames for each network; networks of the same input share a batch.
     """
-    return prefetch(_batches(videos, crops, spec, cameras, batch_size, start), _BATCHES_AHEAD)
+    inputs = [(spec.image_size, rig is not None) for spec, rig in zip(specs, cameras, strict=True)]
+    rig = next((rig for rig in cameras if rig is not None), None)
+    distinct = list(dict.fromkeys(inputs))
+    places = [distinct.index(each) for each in inputs]
+    num_keypoints = len(specs[0].keypoint_names)
+
+    def batches() -> Generator[tuple[VideoBatch, ...]]:
+        first, sizes = start, list(dict.fromkeys(size for size, _ in distinct))
+        with closing(_frames(videos, crops, sizes, batch_size, start)) as frames:
+            while group := list(islice(frames, batch_size)):
+                by_input = []
+                for size, needed in distinct:
+                    views = [frame[sizes.index(size)] for frame in group]
+                    by_input.append(_to_batch(views, first, num_keypoints, rig if needed else None))
+                yield tuple(by_input[place] for place in places)
+                first += len(group)
+
+    return prefetch(batches(), _BATCHES_AHEAD)
 
 
-def _batches(
-    videos: Sequence[Video],
-    crops: Sequence[np.ndarray],
-    spec: ModelSpec,
-    cameras: CameraGroup | None,
-    batch_size: int,
-    start: int,
-) -> Generator[VideoBatch]:
-    black = np.zeros((spec.image_size[1], spec.image_size[0], 3), np.uint8)
-    ended = ViewImage(image=black, to_model=np.eye(2, 3), status=Status.ENDED)
+def _frames(
+    videos: Sequence[Video], crops: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]], ahead: int, start: int
+) -> Generator[list[tuple[ViewImage, ...]]]:
+    """Yield the views of one frame after the other, for each size of input."""
+    ended = tuple(
+        ViewImage(image=np.zeros((height, width, 3), np.uint8), to_model=np.eye(2, 3), status=Status.ENDED)
+        for width, height in sizes
+    )
     with ExitStack() as stack:
         streams = [
-            stack.enter_context(closing(prefetch(_view_images(video, crop, spec.image_size, start), batch_size)))
+            stack.enter_context(closing(prefetch(_view_images(video, crop, sizes, start), ahead)))
             for video, crop in zip(videos, crops, strict=True)
         ]
-        group: list[tuple[ViewImage, ...]] = []
         for views in zip_longest(*streams, fillvalue=ended):
-            group.append(views)
-            if len(group) == batch_size:
-                yield _to_batch(group, start, spec, cameras)
-                start, group = start + batch_size, []
-        if group:
-            yield _to_batch(group, start, spec, cameras)
+            yield list(zip(*views, strict=True))
 
 
-def _view_images(video: Video, crops: np.ndarray, size: tuple[int, int], start: int) -> Generator[ViewImage]:
+def _view_images(
+    video: Video, crops: np.ndarray, sizes: Sequence[tuple[int, int]], start: int
+) -> Generator[tuple[ViewImage, ...]]:
     with closing(read_frames(video, start)) as images:
         for position, image in enumerate(images, start):
-            view = view_image(image, crop_at(crops, position), size)
-            yield view if image is not None or video.has_image(position) else replace(view, status=Status.NO_IMAGE)
+            views = tuple(view_image(image, crop_at(crops, position), size) for size in sizes)
+            if image is None and not video.has_image(position):
+                views = tuple(replace(view, status=Status.NO_IMAGE) for view in views)
+            yield views
 
 
 def _to_batch(
-    group: Sequence[tuple[ViewImage, ...]], start: int, spec: ModelSpec, cameras: CameraGroup | None
+    group: Sequence[tuple[ViewImage, ...]], start: int, num_keypoints: int, cameras: CameraGroup | None
 ) -> VideoBatch:
-    samples = [to_sample(start + row, views, len(spec.keypoint_names), cameras) for row, views in enumerate(group)]
+    samples = [to_sample(start + row, views, num_keypoints, cameras) for row, views in enumerate(group)]
     status = np.array([[view.status for view in views] for views in group], dtype=np.uint8)
     return VideoBatch(batch=collate(samples), status=status)

@@ -31,6 +31,7 @@ from mvtrain.report.reliability import reliability_section
 from mvtrain.report.reprojection_section import reprojection_section
 from mvtrain.report.scenes import scenes_of
 from mvtrain.report.worst_frames import worst_frames_section
+from mvtrain.runtime.ensemble_folder import find_runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +55,30 @@ def report_command(run_dir: Path, options: ReportOptions, console: Console) -> N
     """Evaluate a run on its project and write the page.
 
     Args:
-        run_dir: Run folder.
+        run_dir: Run folder, or folder of an ensemble, each run of which gets its page.
         options: Options of the command.
         console: Console for warnings and the name of the page.
 
     Raises:
-        InputError: The folder is not a run folder or has no checkpoint, a file in it is damaged, the project is not
-            there (`missing-file`), or the page cannot be written there (`unwritable-file`).
+        InputError: One page is named for several runs (`excluded-options`), the folder is not a run folder or has no
+            checkpoint, a file in it is damaged, the project is not there (`missing-file`), or the page cannot be
+            written there (`unwritable-file`).
     """
+    folders = find_runs(run_dir)
+    if len(folders) > 1 and options.out is not None:
+        raise InputError(
+            f"--output: found {options.out} for the {len(folders)} runs of {run_dir}, expected one run. Leave it out: "
+            "every run gets a report.html, or give one of the runs.",
+            code="excluded-options",
+            option="--output",
+            path=options.out,
+        )
+    for folder in folders:
+        _report_run(folder, options, console)
+
+
+def _report_run(run_dir: Path, options: ReportOptions, console: Console) -> None:
+    """Evaluate one run on its project and write the page."""
     run = load_run(run_dir, options.checkpoint)
     out = options.out or run_dir / "report.html"
     _check_writable(out)

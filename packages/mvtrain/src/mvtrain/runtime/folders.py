@@ -14,6 +14,13 @@ RUN_INFO = "run.yaml"
 """File of a run folder with the conditions of its training."""
 
 
+ENSEMBLE_INFO = "ensemble.yaml"
+"""File of a folder of several runs of one config, which names them."""
+
+ENSEMBLE_CONFIG = "ensemble_config.yaml"
+"""File with the config of all of them; not config.yaml, with which the folder would look like a project."""
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder to fill, and rename it to `path` at the end of the block.
@@ -27,10 +34,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises:
         InputError: `occupied-folder`, or `unwritable-file` if it cannot be written, also by the block.
     """
-    if path.exists():
-        raise InputError(
-            f"{path} already exists. Remove it, or choose another folder", code="occupied-folder", path=path
-        )
+    check_new_folder(path)
     unfinished = path.parent / f".{path.name}.{os.getpid()}.tmp"
     try:
         unfinished.mkdir(parents=True)
@@ -42,6 +46,18 @@ def new_folder(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def check_new_folder(path: Path) -> None:
+    """Check that there is nothing at a path.
+
+    Raises:
+        InputError: `occupied-folder`.
+    """
+    if path.exists():
+        raise InputError(
+            f"{path} already exists. Remove it, or choose another folder", code="occupied-folder", path=path
+        )
 
 
 def check_new_run_folder(path: Path) -> None:
@@ -83,3 +99,8 @@ def check_run_folder(folder: Path) -> None:
             code="not-a-run",
             path=folder,
         )
+
+
+def is_ensemble(folder: Path) -> bool:
+    """Return True if a folder is one of several runs, which `mvtrain fit --seeds` wrote."""
+    return (folder / ENSEMBLE_INFO).is_file()

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from mvgeom.errors import InputError
 
 
-def need(module: str, why: str, extra: Literal["exchange", "export", "label"] = "exchange") -> Any:
+def need(module: str, why: str, extra: Literal["exchange", "export", "label", "nwb"] = "exchange") -> Any:
     """Import a library of one of mvtrain's extras.
 
     Args:

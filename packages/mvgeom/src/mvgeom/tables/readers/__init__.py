@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +11,7 @@ from mvgeom.errors import InputError
 from mvgeom.tables.keypoint_tables import KeypointTable
 from mvgeom.tables.readers import csv_keypoints, deeplabcut_h5, mmpose, openpose_people, sleap_analysis
 
-__all__ = ["READERS", "KeypointReader", "find_keypoints", "read_keypoints"]
+__all__ = ["READERS", "KeypointReader", "find_keypoints", "read_keypoint_blocks", "read_keypoints"]
 
 
 class KeypointReader(Protocol):
@@ -72,6 +73,29 @@ def read_keypoints(path: str | Path, individual: str | None = None) -> KeypointT
     raise InputError(
         f"{path}: no keypoints of one view in this folder, expected one of: {known}", code="unknown-format", path=path
     )
+
+
+def read_keypoint_blocks(path: str | Path, length: int) -> Iterator[KeypointTable]:
+    """Read the table of `read_keypoints` in blocks of rows, so that memory does not depend on the recording's length.
+
+    Args:
+        path: File or folder. Only CSV tables with commas are read in blocks; others are one block.
+        length: Rows of a block.
+
+    Yields:
+        Consecutive parts of the table.
+
+    Raises:
+        InputError: As `read_keypoints`, when the block with the fault is read.
+    """
+    path = Path(path)
+    if next((reader for reader in READERS.values() if reader.matches(path)), None) is not csv_keypoints:
+        yield read_keypoints(path)
+        return
+    for table in csv_keypoints.load_blocks(path, length):
+        if (problem := table.describe_without_likelihood()) is not None:
+            warnings.warn(problem, stacklevel=2)
+        yield table
 
 
 def find_keypoints(path: Path, reader: KeypointReader) -> list[Path]:

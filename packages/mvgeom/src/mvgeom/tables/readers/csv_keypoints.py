@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from mvgeom.tables.readers.columns import Column, table_from_columns
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DESCRIPTION", "NAME", "load", "matches"]
+__all__ = ["DESCRIPTION", "NAME", "load", "load_blocks", "matches"]
 
 NAME = "csv"
 DESCRIPTION = "CSV table with header rows scorer, bodyparts, coords (DeepLabCut, Lightning Pose)"
@@ -37,10 +38,20 @@ def matches(path: Path) -> bool:
 def load(path: Path, individual: str | None = None) -> KeypointTable:
     """Read a table of labels or predictions; arguments, result and errors as in `mvgeom.tables.read_keypoints`."""
     header = _Header(path)
-    values, rows = _read_body(path, header)
-    return table_from_columns(
-        path, header.columns, values, rows, individual=individual, recording=path.stem, first_line=header.num_rows + 1
-    )
+    (body,) = _read_bodies(path, header, None)
+    return _to_table(path, header, body, header.num_rows + 1, individual)
+
+
+def load_blocks(path: Path, length: int, individual: str | None = None) -> Iterator[KeypointTable]:
+    """Read the table of `load` in blocks of rows; one is in memory at a time.
+
+    Tables with another delimiter than the comma are one block: their decimal commas are told by all rows.
+    """
+    header = _Header(path)
+    first_line = header.num_rows + 1
+    for body in _read_bodies(path, header, length if header.delimiter == "," else None):
+        yield _to_table(path, header, body, first_line, individual)
+        first_line += len(body)
 
 
 class _Header:
@@ -115,29 +126,38 @@ def _not_text(path: Path) -> InputError:
     return InputError(f"{path}: not a text file in UTF-8. Save tables as CSV UTF-8.", code="not-text", path=path)
 
 
-def _read_body(path: Path, header: _Header) -> tuple[Floats, tuple[str, ...]]:
-    """Return numbers (N, columns), NaN for empty cells and for text columns, and the index."""
+def _read_bodies(path: Path, header: _Header, length: int | None) -> Iterator[pd.DataFrame]:
+    """Yield the cells below the header in blocks of so many rows; all rows at once for None."""
     import pandas as pd
 
-    columns = header.columns
-    num_cells = len(columns) + header.num_index
+    num_cells = len(header.columns) + header.num_index
     # Numbers with decimal commas are read as texts first.
     num_texts = header.num_index if header.delimiter == "," else num_cells
     try:
-        body = pd.read_csv(
+        found = pd.read_csv(
             path,
             header=None,
             skiprows=header.num_rows,
             sep=header.delimiter,
             dtype={number: str for number in range(num_texts)},  # noqa: C420 - mypy
             encoding="utf-8-sig",
+            chunksize=length,
         )
+        yield from [found] if isinstance(found, pd.DataFrame) else found
     except pd.errors.EmptyDataError as error:
         raise InputError(f"{path}: no rows below the header", code="empty-file", path=path) from error
     except UnicodeDecodeError as error:
         raise _not_text(path) from error
     except pd.errors.ParserError as error:
         raise InputError(f"{path}: rows of different length: {error}", code="invalid-syntax", path=path) from error
+
+
+def _to_table(
+    path: Path, header: _Header, body: pd.DataFrame, first_line: int, individual: str | None
+) -> KeypointTable:
+    """Return the table of some rows: numbers, NaN for empty cells and for text columns, and the index."""
+    columns = header.columns
+    num_cells = len(columns) + header.num_index
     if body.shape[1] != num_cells:
         raise InputError(
             f"{path}: wrong number of cells per row, found {body.shape[1]}, expected {num_cells} as in header",
@@ -154,9 +174,12 @@ def _read_body(path: Path, header: _Header) -> tuple[Floats, tuple[str, ...]]:
     for number, column in enumerate(columns):
         if column.coord in ("x", "y", "likelihood", "visible"):
             cells = body[number + header.num_index]
-            values[:, number] = _numbers(cells, f"{column.keypoint} {column.coord}", path, header.num_rows + 1)
+            values[:, number] = _numbers(cells, f"{column.keypoint} {column.coord}", path, first_line)
     index = [body[number].fillna("") for number in range(header.num_index)]
-    return values, tuple("/".join(cells) for cells in zip(*index, strict=True))
+    rows = tuple("/".join(cells) for cells in zip(*index, strict=True))
+    return table_from_columns(
+        path, columns, values, rows, individual=individual, recording=path.stem, first_line=first_line
+    )
 
 
 def _numbers(column: pd.Series, name: str, path: Path, first_line: int) -> Floats:

@@ -1,0 +1,249 @@
+"""Predictions of several networks, combined by precision, with the covariance that their spread shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mvgeom import CameraGroup
+from mvgeom.errors import InputError
+from mvtrain.model.checkpoint import ModelSpec
+from mvtrain.model.inference import BeforeFusion, FramePredictions
+from mvtrain.model.likelihood import ConfidenceMap, calibrated, weights_from_likelihood
+from mvtrain.model.reconstruction import estimate_noise, sample_rows
+from mvtrain.predict.records import Records
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Combined:
+    """Keypoints of N frames in V views from several networks.
+
+    Attributes:
+        points: (N, V, K, 2) keypoints in full-image px: means of the networks', weighted by their precisions; NaN where
+            no network has one.
+        likelihood: (N, V, K) mean likelihoods; a network without the keypoint counts as 0. NaN where no network has
+            one.
+        weights: (N, V, K) mean precisions up to a common factor, likewise.
+        spread: (N, V, K, 2, 2) covariances in px^2 of the means, by the spread between the networks; 0 where fewer than
+            two have the keypoint.
+    """
+
+    points: np.ndarray
+    likelihood: np.ndarray
+    weights: np.ndarray
+    spread: np.ndarray
+
+
+def combine(points: np.ndarray, likelihood: np.ndarray, weights: np.ndarray) -> Combined:
+    """Combine the predictions of S networks.
+
+    With weights w_s of sum 1 and deviations d_s from the mean, the covariance of the mean is sum(w_s d_s d_s') / (n-1)
+    over the n networks that have the keypoint: the inverse of the total precision, scaled until the deviations are as
+    large as expected (Birge ratio). For equal weights it is the sample covariance divided by n.
+
+    Args:
+        points: (S, N, V, K, 2) keypoints in full-image px; NaN is missing.
+        likelihood: (S, N, V, K) likelihoods; NaN where missing.
+        weights: (S, N, V, K) precisions, see `comparable_weights`; NaN counts as 0.
+    """
+    present = np.isfinite(points).all(-1)
+    found, count = present.any(0), present.sum(0)
+    known = np.where(present, np.nan_to_num(weights), 0.0)
+    # Networks that are sure of nothing at all count alike.
+    shares = np.where(known.sum(0) > 0, known, present)
+    shares = shares / np.maximum(shares.sum(0), np.finfo(np.float64).tiny)
+    filled = np.where(present[..., None], points, 0.0)
+    mean = (shares[..., None] * filled).sum(0)
+    deviation = np.where(present[..., None], filled - mean, 0.0)
+    spread = np.einsum("snvk,snvki,snvkj->nvkij", shares, deviation, deviation)
+    return Combined(
+        points=np.where(found[..., None], mean, np.nan),
+        likelihood=np.where(found, np.where(present, np.nan_to_num(likelihood), 0.0).mean(0), np.nan),
+        weights=np.where(found, known.mean(0), np.nan),
+        spread=spread / np.maximum(count - 1, 1)[..., None, None],
+    )
+
+
+def typical_weights(likelihoods: Sequence[np.ndarray], are_calibrated: Sequence[bool]) -> tuple[float, ...]:
+    """Return what the weights of each network are divided by, so that those of several can be compared.
+
+    Calibrated likelihoods are probabilities of the same event: their weights are comparable as they are. The confidence
+    of a network depends on its heatmaps: relative to its own median it tells which keypoints are better than others.
+
+    Args:
+        likelihoods: Per network an even sample of its likelihoods; NaN is missing.
+        are_calibrated: Per network True for calibrated likelihoods.
+    """
+    if all(are_calibrated):
+        return (1.0,) * len(likelihoods)
+    typical = []
+    for likelihood, is_calibrated in zip(likelihoods, are_calibrated, strict=True):
+        weights = weights_from_likelihood(likelihood, is_calibrated=is_calibrated)
+        known = weights[weights > 0]
+        typical.append(float(np.median(known)) if len(known) else 1.0)
+    return tuple(typical)
+
+
+def comparable_weights(
+    likelihoods: Sequence[np.ndarray], are_calibrated: Sequence[bool], typical: Sequence[float]
+) -> np.ndarray:
+    """Return the weights (S, ...) of the networks' likelihoods (...), divided by the typical ones."""
+    return np.stack(
+        [
+            weights_from_likelihood(likelihood, is_calibrated=is_calibrated) / common
+            for likelihood, is_calibrated, common in zip(likelihoods, are_calibrated, typical, strict=True)
+        ]
+    )
+
+
+def combine_records(
+    networks: Sequence[Records],
+    maps: Sequence[ConfidenceMap | None],
+    combined: Records,
+    identity: dict[str, Any],
+    cameras: CameraGroup | None,
+) -> None:
+    """Combine the records of several networks, block by block.
+
+    Args:
+        networks: Records of the networks, of the same frames.
+        maps: Calibration of each network's confidence, if there is one.
+        combined: Records to write, made with the field of `weight_field` or, where the networks fuse views, those of
+            `fusion_fields`, and `windows` if the subject was tracked; their confidence is the likelihood. Weights are
+            inverse variances of which the spread between the networks is a part.
+        identity: Plain values that determine every byte of the records.
+        cameras: V cameras; None for weights without the spread, which has a scale only beside the noise of 3D.
+    """
+    combined.folder.mkdir(exist_ok=True)
+    combined.resume(identity, batch_size=1)
+    combined.truncate(0)
+    are_calibrated = [each is not None for each in maps]
+    rows = sample_rows(len(networks[0]), networks[0].dtype["keypoints"].shape[1])
+    sample = [np.concatenate([records.read(row, row + 1) for row in rows]) for records in networks]
+    _, likelihood = _stack(sample, maps)
+    typical = typical_weights(list(likelihood), are_calibrated)
+
+    def combine_blocks(points: np.ndarray, likelihood: np.ndarray) -> Combined:
+        return combine(points, likelihood, comparable_weights(list(likelihood), are_calibrated, typical))
+
+    def combine_observed(blocks: Sequence[np.ndarray]) -> Combined:
+        """Combine what the points in 3D come from."""
+        if "evidence" not in (combined.dtype.names or ()):
+            return combine_blocks(*_stack(blocks, maps))
+        evidence = np.stack([block["evidence"].astype(np.float64) for block in blocks])
+        shown = np.where((evidence[..., 2] > 0)[..., None], evidence[..., :2], np.nan)
+        return combine(shown, evidence[..., 2], evidence[..., 2])
+
+    scale = None
+    if cameras is not None:
+        typical_frames = combine_observed(sample)
+        noise = estimate_noise(typical_frames.points, typical_frames.weights, cameras)
+        variance = noise.sigma**2 * noise.typical_weight
+        scale = variance if np.isfinite(variance) and variance > 0 else None
+    with combined.appending() as file:
+        for blocks in zip(*(records.blocks() for records in networks), strict=True):
+            found, observed = combine_blocks(*_stack(blocks, maps)), combine_observed(blocks)
+            weights = observed.weights if scale is None else _precision(observed, scale)
+            fields = {
+                "keypoints": np.concatenate([found.points, found.likelihood[..., None]], axis=-1),
+                "status": blocks[0]["status"],
+                "weights": weights,
+                "evidence": np.concatenate([observed.points, np.nan_to_num(weights)[..., None]], axis=-1),
+            }
+            if "own" in (combined.dtype.names or ()):
+                own = combine_blocks(*_stack(blocks, maps, "own"))
+                fields["own"] = np.concatenate([own.points, own.likelihood[..., None]], axis=-1)
+            if "windows" in (combined.dtype.names or ()):
+                fields["windows"] = blocks[0]["windows"]
+            combined.append(file, int(blocks[0]["count"][0]) - 1, fields)
+
+
+def weight_field(num_views: int, num_keypoints: int) -> list[tuple[str, Any, tuple[int, ...]]]:
+    """Return the further field of combined records."""
+    return [("weights", np.float64, (num_views, num_keypoints))]
+
+
+def combine_frames(networks: Sequence[FramePredictions], maps: Sequence[ConfidenceMap | None]) -> FramePredictions:
+    """Combine the predictions of labeled frames; the confidence of the result is its likelihood.
+
+    Args:
+        networks: Predictions of the same frames in the same order, one per network.
+        maps: Calibration of each network's confidence, if there is one.
+    """
+    are_calibrated = [each is not None for each in maps]
+    likelihoods = [calibrated(each.confidence, map_) for each, map_ in zip(networks, maps, strict=True)]
+    weights = comparable_weights(likelihoods, are_calibrated, typical_weights(likelihoods, are_calibrated))
+    found = combine(np.stack([each.points for each in networks]), np.stack(likelihoods), weights)
+    return FramePredictions(
+        index=networks[0].index,
+        points=found.points,
+        confidence=found.likelihood,
+        before_fusion=_combine_before_fusion(networks, are_calibrated),
+    )
+
+
+def _combine_before_fusion(networks: Sequence[FramePredictions], are_calibrated: Sequence[bool]) -> BeforeFusion | None:
+    """Combine what the views show by themselves; None unless all networks fuse them."""
+    parts = [each.before_fusion for each in networks if each.before_fusion is not None]
+    if len(parts) < len(networks):
+        return None
+    own = [part.confidence for part in parts]
+    weights = comparable_weights(own, are_calibrated, typical_weights(own, are_calibrated))
+    by_itself = combine(np.stack([part.points for part in parts]), np.stack(own), weights)
+    evidence = np.stack([part.evidence for part in parts])
+    shown = combine(
+        np.where((evidence[..., 2] > 0)[..., None], evidence[..., :2], np.nan), evidence[..., 2], evidence[..., 2]
+    )
+    return BeforeFusion(
+        points=by_itself.points,
+        confidence=by_itself.likelihood,
+        evidence=np.concatenate([shown.points, np.nan_to_num(shown.weights)[..., None]], axis=-1),
+    )
+
+
+def check_alike(specs: Sequence[ModelSpec], names: Sequence[object]) -> None:
+    """Check that networks have the same views and keypoints; backbones and sizes of input may differ.
+
+    Args:
+        specs: Descriptions of the networks.
+        names: Their names in the message, such as run folders.
+
+    Raises:
+        InputError: `views-differ` or `keypoints-differ`.
+    """
+    first = specs[0]
+    for spec, name in zip(specs[1:], names[1:], strict=True):
+        found, expected = spec.view_names, first.view_names
+        if found != expected:
+            text = _describe_other("views", name, names[0], found, expected)
+            raise InputError(text, code="views-differ", path=name, found=found, expected=expected)
+        found, expected = spec.keypoint_names, first.keypoint_names
+        if found != expected:
+            text = _describe_other("keypoints", name, names[0], found, expected)
+            raise InputError(text, code="keypoints-differ", path=name, found=found, expected=expected)
+
+
+def _describe_other(what: str, name: object, first: object, found: Sequence[str], expected: Sequence[str]) -> str:
+    return (
+        f"{name}: other {what} than {first}, found {', '.join(found)}, expected {', '.join(expected)}. Predict with "
+        "runs of the same project."
+    )
+
+
+def _stack(
+    blocks: Sequence[np.ndarray], maps: Sequence[ConfidenceMap | None], field: str = "keypoints"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the keypoints (S, N, V, K, 2) and likelihoods (S, N, V, K) of one block of records per network."""
+    keypoints = [block[field].astype(np.float64) for block in blocks]
+    likelihood = [calibrated(each[..., 2], map_) for each, map_ in zip(keypoints, maps, strict=True)]
+    return np.stack([each[..., :2] for each in keypoints]), np.stack(likelihood)
+
+
+def _precision(found: Combined, scale: float) -> np.ndarray:
+    """Return inverse variances in px^-2: `scale` over the weight is what confidence says, the spread is added."""
+    known = found.weights > 0
+    stated = scale / np.where(known, found.weights, 1.0)
+    return np.where(known, 1 / (stated + np.trace(found.spread, axis1=-2, axis2=-1) / 2), found.weights)

@@ -1,0 +1,183 @@
+"""Smoothing of one recording, block by block: memory does not depend on its length, and a stopped one is resumed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mvgeom import CameraGroup, Noise, Smoothed, learn_noise, smooth
+from mvgeom.errors import InputError
+from mvgeom.files import write_text
+from mvtrain.predict.recording_tables import RecordingTables
+from mvtrain.predict.records import unfinished_folder
+from mvtrain.predict.smoothed_blocks import SmoothedBlocks
+from mvtrain.predict.smoothed_tables import SmoothedSummary, SmoothJob, summary_document, write_tables
+from mvtrain.runtime.checksums import file_checksum
+from mvtrain.runtime.interruption import Interruption, RunInterruptedError
+
+_OVERLAP = 250
+"""Frames before and after a block that are smoothed with it and dropped."""
+
+_STRETCHES, _STRETCH = 4, 100
+"""Stretches that the noise of a long recording is learned from, and their frames."""
+
+_STEP = 500
+"""Frames by which an overlap grows while a keypoint is not yet seen in it."""
+
+
+def smooth_recording(job: SmoothJob, interruption: Interruption) -> SmoothedSummary | None:
+    """Smooth a recording, and write its tables in 2D and 3D, its kinematics and its summary, which is last.
+
+    A recording that is longer than a block is solved in blocks, with the noise learned from all of it. Blocks overlap
+    until every keypoint has been seen in the overlap, or it is as long as a block: within it the influence of what is
+    left out decays, so that the result is that of the whole recording but for a small share of the standard deviation.
+    Finished blocks are kept in `.partial` of the output folder.
+
+    Args:
+        job: Recording to smooth.
+        interruption: Interruption that is checked after every block.
+
+    Returns:
+        The summary; None if the same was written before.
+
+    Raises:
+        InputError: As `RecordingTables`, and for bones or joints of unknown keypoints; another process works in the
+            folder, or it cannot be written.
+        RunInterruptedError: A signal asked to stop; the same call resumes.
+    """
+    first = job.networks[0]
+    identity = _identity(job)
+    summary_path = job.out_dir / f"{first.session}_prediction.json"
+    if _made_with(summary_path) == identity:
+        return None
+    with unfinished_folder(job.out_dir, first.session) as folder:
+        blocks = SmoothedBlocks(folder, identity)
+        tables = RecordingTables(job.networks, folder, job.min_likelihood)
+        numbers = job.body.numbers(tables.keypoint_names, first.session)
+        noise = blocks.noise()
+        if noise is None and len(tables) > job.block:
+            noise = _learn(tables, job.cameras)
+            blocks.save_noise(noise)
+        starts = range(0, len(tables), job.block)
+        for number, start in enumerate(starts):
+            if not blocks.has(number):
+                found = _smooth_block(tables, job, noise, start, min(start + job.block, len(tables)))
+                noise = found.noise
+                blocks.save_noise(noise)
+                blocks.save(number, found)
+            if interruption.signal_number:
+                done = min(start + job.block, len(tables))
+                raise RunInterruptedError(
+                    f"{first.session}: stopped after smoothing {done} of {len(tables)} frames",
+                    interruption.signal_number,
+                )
+        summary = write_tables(job, tables, blocks, list(starts), numbers)
+        write_text(summary_path, json.dumps(summary_document(job, summary, blocks.noise(), identity), indent=1) + "\n")
+        blocks.remove()
+    return summary
+
+
+def _learn(tables: RecordingTables, cameras: CameraGroup) -> Noise:
+    """Learn the noise from stretches that are spread evenly over the recording, or from all of a short one."""
+    length = _STRETCH + 1
+    starts = np.linspace(0, len(tables) - _STRETCH, _STRETCHES).astype(int)
+    if len(tables) <= 2 * _STRETCHES * length:
+        rows = [np.arange(len(tables))]
+    else:
+        # One row after each but the last: of so many rows `learn_noise` takes these stretches, and no row between.
+        rows = [np.arange(start, start + length) for start in starts[:-1]]
+        rows.append(np.arange(starts[-1], starts[-1] + _STRETCH))
+    parts = [tables.read(int(part[0]), int(part[-1]) + 1) for part in rows]
+    return learn_noise(
+        np.concatenate([part.points for part in parts]),
+        cameras,
+        covariance=np.concatenate([part.covariance for part in parts]),
+        times=np.concatenate(rows).astype(np.float64),
+    )
+
+
+def _smooth_block(tables: RecordingTables, job: SmoothJob, noise: Noise | None, start: int, stop: int) -> Smoothed:
+    """Smooth the frames from start to stop, with those around them."""
+    begin, before = _overlap(tables, start, -1, job.block)
+    end, _ = _overlap(tables, stop, 1, job.block)
+    observed = tables.read(begin, end)
+    found = smooth(observed.points, job.cameras, covariance=observed.covariance, noise=noise, max_gap=job.max_gap)
+    kept = slice(start - begin, stop - begin)
+    part = _each_field(found, lambda values: values[kept])
+    if job.max_gap is not None and job.max_gap < job.block:
+        # Not seen over a whole block: a gap that is too long, however close its end is.
+        leading = np.logical_and.accumulate(~(np.nan_to_num(part.inlier) > 0.5).any(1), axis=0) & ~before
+        part = replace(
+            part,
+            points=np.where(leading[..., None], np.nan, part.points),
+            covariance=np.where(leading[..., None, None], np.nan, part.covariance),
+            velocity=np.where(leading[..., None], np.nan, part.velocity),
+            velocity_covariance=np.where(leading[..., None, None], np.nan, part.velocity_covariance),
+        )
+    return part
+
+
+def _overlap(tables: RecordingTables, row: int, direction: int, longest: int) -> tuple[int, np.ndarray]:
+    """Return the end of the overlap before (-1) or after (1) a row, and which keypoints (K,) are seen in it.
+
+    At an end of the recording all count as seen: there is nothing more.
+    """
+    limit = len(tables)
+    edge = min(max(row + direction * _OVERLAP, 0), limit)
+
+    def seen_between(one: int, other: int) -> np.ndarray:
+        points = tables.read(min(one, other), max(one, other)).points
+        return np.isfinite(points).all(-1).any((0, 1))
+
+    seen = seen_between(row, edge) | ~tables.ever
+    while not seen.all() and 0 < edge < limit and abs(edge - row) < longest:
+        further = min(max(edge + direction * _STEP, 0), limit)
+        seen |= seen_between(edge, further)
+        edge = further
+    return edge, seen | (edge in (0, limit))
+
+
+def _each_field(found: Smoothed, change: Callable[[np.ndarray], np.ndarray]) -> Smoothed:
+    """Apply a function to every array of the frames."""
+    arrays: dict[str, Any] = {
+        name: change(values) for name, values in vars(found).items() if isinstance(values, np.ndarray)
+    }
+    return replace(found, **arrays)
+
+
+def _identity(job: SmoothJob) -> dict[str, Any]:
+    """Return plain values that determine every byte of the tables."""
+    tables = []
+    for files in job.networks:
+        facts = [(path.name, path.stat()) for path in files.tables.values()]
+        tables.append([[name, found.st_size, found.st_mtime_ns] for name, found in facts])
+    return {
+        "tables": tables,
+        "calibrated": [files.calibrated for files in job.networks],
+        "calibration": file_checksum(job.calibration),
+        "bones": job.body.bone_names,
+        "joints": job.body.joint_names,
+        "frame_rate": job.frame_rate,
+        "max_gap": job.max_gap,
+        "min_likelihood": job.min_likelihood,
+        "block": job.block,
+    }
+
+
+def _made_with(summary: Path) -> Any:
+    """Return what an earlier result was made with; None without one."""
+    try:
+        return json.loads(summary.read_text(encoding="utf-8"))["made_with"]
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{summary}: not the summary of a smoothed recording: {error!r}. Remove the file, or choose another folder",
+            code="damaged-file",
+            path=summary,
+        ) from error

@@ -1,0 +1,184 @@
+"""A recording to smooth, its summary, and the tables that are written of its smoothed blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mvgeom import CameraGroup, Kinematics, Noise, Reconstruction, Smoothed, compute_kinematics
+from mvgeom.tables import ViewPoints, write_kinematics, write_points_3d, write_view_blocks
+from mvtrain.predict.bodies import Body
+from mvtrain.predict.recording_tables import RecordingTables
+from mvtrain.predict.saved_predictions import PredictionFiles
+from mvtrain.predict.smoothed_blocks import SmoothedBlocks
+
+BLOCK = 4000
+"""Frames that are smoothed at a time; shorter recordings are solved as a whole."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SmoothJob:
+    """A recording to smooth.
+
+    Attributes:
+        networks: Files of the recording, one per network.
+        cameras: Cameras in the order of the views.
+        calibration: File of the cameras.
+        out_dir: Output folder.
+        body: Bones and joints of which the kinematics are written.
+        frame_rate: Frames per second; None for velocities per frame.
+        max_gap: Longest gap in frames that is bridged; None for all.
+        min_likelihood: Likelihood below which a keypoint does not count.
+        block: Frames that are smoothed at a time.
+    """
+
+    networks: tuple[PredictionFiles, ...]
+    cameras: CameraGroup
+    calibration: Path
+    out_dir: Path
+    body: Body
+    frame_rate: float | None = None
+    max_gap: int | None = None
+    min_likelihood: float = 0.05
+    block: int = BLOCK
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmoothedSummary:
+    """Summary of a smoothed recording.
+
+    Attributes:
+        num_networks: Number of networks.
+        num_frames: Number of frames.
+        num_solved: Number of positions.
+        num_points: Number of keypoints of all frames.
+        num_outliers: Number of predicted keypoints that are outliers.
+        typical_std: Median standard deviation of the positions in the calibration's unit; NaN without any.
+    """
+
+    num_networks: int
+    num_frames: int
+    num_solved: int
+    num_points: int
+    num_outliers: int
+    typical_std: float
+
+    def describe(self) -> str:
+        """Describe the result in a line."""
+        count = "1 network" if self.num_networks == 1 else f"{self.num_networks} networks"
+        typical = f"{self.typical_std:.3g}" if np.isfinite(self.typical_std) else "none"
+        return (
+            f"{count}, {self.num_frames} frames, {self.num_solved} of {self.num_points} points, {self.num_outliers} "
+            f"outliers; standard deviation in the calibration's unit: median {typical}"
+        )
+
+
+def write_tables(
+    job: SmoothJob,
+    tables: RecordingTables,
+    blocks: SmoothedBlocks,
+    starts: Sequence[int],
+    numbers: tuple[list[tuple[int, int]], list[tuple[int, int, int]]],
+) -> SmoothedSummary:
+    """Write the tables in 3D, of every view and of the kinematics; one block is in memory at a time.
+
+    Args:
+        job: Recording.
+        tables: Keypoints that were smoothed.
+        blocks: Smoothed blocks.
+        starts: First frame of each block.
+        numbers: Bones and joints by the numbers of their keypoints.
+    """
+    names, session, cameras = tables.keypoint_names, job.networks[0].session, job.cameras
+    rate = job.frame_rate or 1.0
+    solved = outliers = 0
+    deviations = []
+
+    def parts() -> Iterator[tuple[list[str], Smoothed, int, int]]:
+        for number, start in enumerate(starts):
+            part = blocks.load(number)
+            stop = start + len(part.points)
+            yield [str(row) for row in range(start, stop)], part, start, stop
+
+    def in_3d() -> Iterator[tuple[list[str], Reconstruction]]:
+        nonlocal solved, outliers
+        for rows, part, start, stop in parts():
+            known = np.isfinite(part.points).all(-1)
+            solved, outliers = solved + int(known.sum()), outliers + int((part.inlier <= 0.5).sum())
+            deviations.append(np.sqrt(np.trace(part.covariance[known], axis1=-2, axis2=-1)).astype(np.float32))
+            yield rows, part.to_reconstruction(tables.read(start, stop).points, cameras)
+
+    def in_view(view: int, name: str) -> Iterator[ViewPoints]:
+        for rows, part, start, stop in parts():
+            projected, spread = part.project(cameras.select((name,)))
+            likelihood = tables.read(start, stop).likelihood[:, view]
+            yield ViewPoints(
+                rows=rows,
+                points=projected[:, 0],
+                covariance=spread[:, 0],
+                # A place that is only bridged has no network's word for it.
+                likelihood=np.where(np.isfinite(projected[:, 0, :, 0]), np.nan_to_num(likelihood), likelihood),
+                inlier=part.inlier[:, view],
+            )
+
+    def moving() -> Iterator[tuple[list[str], Kinematics]]:
+        for rows, part, _, _ in parts():
+            yield (
+                rows,
+                compute_kinematics(
+                    part.points,
+                    part.covariance,
+                    part.velocity * rate,
+                    part.velocity_covariance * rate**2,
+                    bones=numbers[0],
+                    joints=numbers[1],
+                ),
+            )
+
+    write_points_3d(job.out_dir / f"{session}_3d.csv", names, in_3d())
+    for view, name in enumerate(cameras.names):
+        write_view_blocks(job.out_dir / f"{session}_{name}.csv", names, in_view(view, name))
+    path = job.out_dir / f"{session}_kinematics.csv"
+    write_kinematics(path, names, job.body.bone_names, job.body.joint_names, moving())
+    found = np.concatenate(deviations)
+    return SmoothedSummary(
+        num_networks=len(job.networks),
+        num_frames=len(tables),
+        num_solved=solved,
+        num_points=len(tables) * len(names),
+        num_outliers=outliers,
+        typical_std=float(np.median(found)) if len(found) else float("nan"),
+    )
+
+
+def summary_document(
+    job: SmoothJob, summary: SmoothedSummary, noise: Noise | None, identity: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the contents of `<session>_prediction.json`."""
+    first = job.networks[0]
+    videos = dict(zip(first.tables, first.videos, strict=True)) if first.videos else {}
+    views = []
+    for view in first.tables:
+        # Readers find the table by the video's name.
+        video = videos.get(view, Path(f"{first.session}_{view}"))
+        views.append({"name": view, "video": str(video.with_stem(f"{first.session}_{view}"))})
+    assert noise is not None
+    learned = {name: np.asarray(value).round(6).tolist() for name, value in asdict(noise).items()}
+    return {
+        "session": first.session,
+        "frames": summary.num_frames,
+        "views": views,
+        "calibration": {"file": str(job.calibration.resolve())},
+        **({"skeleton": [list(bone) for bone in first.skeleton]} if first.skeleton else {}),
+        "smoothed": {
+            "networks": summary.num_networks,
+            "frame_rate": job.frame_rate,
+            "outliers": summary.num_outliers,
+            "noise": learned,
+        },
+        "made_with": identity,
+    }

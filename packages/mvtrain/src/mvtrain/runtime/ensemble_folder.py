@@ -1,0 +1,87 @@
+"""Folders of ensembles: runs of one config with different seeds, and the one place that tells the runs of a path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from mvgeom.errors import InputError
+from mvgeom.files import read_text, write_text
+from mvtrain.runtime.folders import ENSEMBLE_INFO, RUN_INFO, check_run_folder, is_ensemble
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleMember:
+    """A run of an ensemble.
+
+    Attributes:
+        seed: Seed of its model.
+        done: True if it has been trained to the end and evaluated.
+    """
+
+    seed: int
+    done: bool
+
+
+def find_runs(folder: Path) -> tuple[Path, ...]:
+    """Return the run folders that an argument stands for: the folder itself, or the runs of an ensemble.
+
+    Args:
+        folder: Run folder, or folder that `mvtrain fit --seeds` wrote.
+
+    Raises:
+        InputError: `not-a-run`, or `damaged-file` for the list of an ensemble.
+    """
+    if is_ensemble(folder):
+        runs = tuple(folder / name for name in read_ensemble(folder))
+        missing = [run for run in runs if not (run / RUN_INFO).is_file()]
+        if missing:
+            raise InputError(
+                f"{folder}: the ensemble is not complete, found no run {missing[0].name}, expected "
+                f"{', '.join(run.name for run in runs)}. Go on with: mvtrain fit --resume {folder}",
+                code="not-a-run",
+                path=missing[0],
+            )
+    else:
+        runs = (folder,)
+    for run in runs:
+        check_run_folder(run)
+    return runs
+
+
+def read_ensemble(folder: Path) -> dict[str, EnsembleMember]:
+    """Read the members of an ensemble by the names of their run folders.
+
+    Raises:
+        InputError: `damaged-file`.
+    """
+    path = folder / ENSEMBLE_INFO
+    try:
+        rows = yaml.safe_load(read_text(path))["runs"]
+        members = {str(row["folder"]): EnsembleMember(seed=int(row["seed"]), done=bool(row["done"])) for row in rows}
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: not the list of an ensemble's runs: {error!r}", code="damaged-file", path=path
+        ) from error
+    # A name with a folder in it would lead elsewhere.
+    if not members or any(Path(name).name != name or name == ".." for name in members):
+        raise InputError(
+            f"{path}: not the list of an ensemble's runs, found {', '.join(members) or 'none'}, expected names of "
+            "folders beside it",
+            code="damaged-file",
+            path=path,
+        )
+    return members
+
+
+def write_ensemble(folder: Path, members: Mapping[str, EnsembleMember]) -> None:
+    """Write the members of an ensemble, which `read_ensemble` reads.
+
+    Raises:
+        InputError: `unwritable-file`.
+    """
+    rows = [{"folder": name, "seed": member.seed, "done": member.done} for name, member in members.items()]
+    write_text(folder / ENSEMBLE_INFO, yaml.safe_dump({"runs": rows}, sort_keys=False))
