@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -57,7 +56,7 @@ class PredictionFiles:
     smoothed: bool = False
     kinematics: Path | None = None
     networks: tuple[PredictionFiles, ...] = ()
-    evidence: Mapping[str, Path] = MappingProxyType({})
+    evidence: Mapping[str, Path] = field(default_factory=dict)
 
     def by_network(self) -> tuple[PredictionFiles, ...]:
         """Return the files of each network; those of a single network are these."""
