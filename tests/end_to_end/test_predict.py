@@ -66,7 +66,8 @@ def read(folder: Path, session: str = "mouse") -> tuple[np.ndarray, np.ndarray]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def decoded(path: Path) -> np.ndarray:
@@ -81,7 +82,8 @@ def test_a_session_becomes_tables_in_2d_and_3d(run: Path, recorded: Path, tmp_pa
     out = tmp_path / "new" / "out"
     outcome = predict(recorded / "videos", "--output", out)
     assert outcome.status == 0, outcome.err
-    assert sorted(contents(out)) == ["mouse_3d.csv", *TABLES[:1], "mouse_prediction.json", *TABLES[1:]]
+    expected_files = [*TABLES, *(f"evidence/{name}" for name in TABLES), "mouse_3d.csv", "mouse_prediction.json"]
+    assert sorted(contents(out)) == sorted(expected_files)
     assert f"predicted mouse: {LENGTH} frames of 3 views" in outcome.out
     assert "3D with" in outcome.out
     assert str(Path("calibrations") / "mouse.toml") in outcome.out
@@ -205,12 +207,13 @@ def test_boxes_give_keypoints_in_full_image_px(run: Path, recorded: Path, tmp_pa
     assert "mouse_top.avi: 1 frames without a bounding box: empty rows" in outcome.out
     points, _ = read(tmp_path / "out")
     images = [decoded(recorded / "videos" / f"mouse_{view}.avi") for view in VIEWS]
-    expected = mvtrain.load_predictor(run).predict(images, boxes=np.stack([boxes] * 3, axis=1))
+    expected = mvtrain.load_predictor(run).predict(images, cameras(SIZE), boxes=np.stack([boxes] * 3, axis=1))
     np.testing.assert_allclose(points, expected.points, atol=6e-5)
     assert np.isnan(points[3]).all()
 
     # Beside the videos they are found without being named, and can be ignored.
     shutil.copytree(recorded / "videos", tmp_path / "videos")
+    shutil.copytree(recorded / "calibrations", tmp_path / "calibrations")
     for view in VIEWS:
         shutil.copy(tmp_path / f"mouse_{view}_bbox.csv", tmp_path / "videos")
     assert predict(tmp_path / "videos", "--output", tmp_path / "beside").status == 0
@@ -282,11 +285,11 @@ def test_ctrl_c_stops_after_a_batch_and_the_same_command_resumes(run: Path, tmp_
     assert np.isfinite(read(out)[0]).all()
 
 
-@pytest.mark.parametrize("epipolar", [True, False])
+@pytest.mark.parametrize(("epipolar", "fuse"), [(True, False), (False, True), (False, False)])
 def test_other_cameras_restart_a_stopped_prediction_if_the_network_uses_them(
-    epipolar: bool, tmp_path: Path, predict
+    epipolar: bool, fuse: bool, tmp_path: Path, predict
 ) -> None:
-    run = make_run(tmp_path / "run", model={"epipolar_attention": epipolar})
+    run = make_run(tmp_path / "run", model={"epipolar_attention": epipolar, "fuse_views": fuse})
     write_session(tmp_path / "videos", VIEWS, (150, 150, 150))
     calibration, out = tmp_path / "calibration.toml", tmp_path / "out"
     command = (tmp_path / "videos", "--batch-size", 1, "--calibration", calibration)
@@ -295,7 +298,7 @@ def test_other_cameras_restart_a_stopped_prediction_if_the_network_uses_them(
     calibration.write_text(calibration.read_text() + "\n")
     again = predict(*command, "--output", out, run_dir=run)
     assert again.status == 0, again.err
-    assert ("of them before" in again.out) is not epipolar
+    assert ("of them before" in again.out) is not (epipolar or fuse)
 
 
 def test_overlays_show_all_views(recorded: Path, tmp_path: Path, predict) -> None:
@@ -330,7 +333,8 @@ def test_labeled_images_of_a_project(tmp_path: Path, predict) -> None:
         assert f"predicted the 6 labeled frames of {project} into {out / 'project'}" in outcome.out
         tables = [read_keypoints(out / "project" / f"predictions_{name}.csv") for name in views]
         images = [np.stack([cv2.imread(str(project / row))[..., ::-1] for row in table.rows]) for table in tables]
-        expected = mvtrain.load_predictor(own).predict(images)
+        rig = CameraGroup.load(next((project / "calibrations").glob("*.toml")))
+        expected = mvtrain.load_predictor(own).predict(images, rig)
         assert expected.points.shape == (6, 3, len(keypoints), 2)
         np.testing.assert_allclose(np.stack([table.points for table in tables], 1), expected.points, atol=6e-5)
         rows = (out / "project" / "predictions_3d.csv").read_text().splitlines()
@@ -446,9 +450,10 @@ def test_the_calibration_of_the_runs_project_is_used(recorded: Path, tmp_path: P
     outcome = predict(tmp_path / "elsewhere" / "videos", run_dir=own)
     assert outcome.status == 0, outcome.err
     assert f"3D with {project / 'calibration.toml'}" in outcome.out
-    points, likelihood = read(tmp_path / "own" / "video_preds")
+    points, likelihood = read(tmp_path / "own" / "video_preds" / "evidence")
     rig = CameraGroup.load(project / "calibration.toml").select(VIEWS)
-    found = to_3d(points, likelihood, rig, estimate_noise(points, likelihood, rig))
+    weights = np.nan_to_num(likelihood / (1 - likelihood))
+    found = to_3d(points, weights, rig, estimate_noise(points, weights, rig))
     rows = (tmp_path / "own" / "video_preds" / "mouse_3d.csv").read_text().splitlines()[3:]
     first = np.array([float(cell or "nan") for cell in rows[0].split(",")[1:4]])
     np.testing.assert_allclose(first, found.points[0, 0], rtol=1e-3, atol=1e-3)
