@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -297,6 +298,24 @@ def test_two_views() -> None:
     found = smooth(points, pair)
     assert found.noise.floor.mean() == pytest.approx(1.0, rel=0.3)
     assert np.median(np.linalg.norm(found.points - truth, axis=-1)) < 0.005
+
+
+def test_two_views_with_outliers_and_gaps() -> None:
+    """A view that is left out leaves rays alone, whose depth is unknown: nothing of it may reach what is learned."""
+    rng = np.random.default_rng(0)
+    rig = RIG.select(RIG.names[:2])
+    truth = wander(300, 4, seed=3)
+    points = np.asarray(project(truth, rig)) + rng.normal(0, 1.0, (300, 2, 4, 2))
+    wild = rng.random(points.shape[:3]) < 0.02
+    points[wild] += rng.normal(0, 60, (int(wild.sum()), 2))
+    points[rng.random(points.shape[:3]) < 0.1] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = smooth(points, rig)
+    assert np.isfinite(found.noise.motion).all()
+    assert found.noise.outliers == pytest.approx(0.02, abs=0.015)
+    standardized = np.abs(found.points - truth) / np.sqrt(np.diagonal(found.covariance, axis1=-2, axis2=-1))
+    assert 0.84 < (standardized < 1.645).mean() < 0.96
 
 
 def test_one_view_without_cameras() -> None:

@@ -224,8 +224,11 @@ def _judge(
         estimate.points, observations, noise, estimate.weights * ~left, estimate.activity, estimate.unit
     )
     projected, predicted = np.zeros_like(observations.points), np.zeros((*observations.points.shape, 2))
+    # Linear about the estimate from all views, as the variants are: where a single view is left, they know no depth,
+    # and the projection of a place that is far off means nothing.
+    center, derivative = linearize(estimate.points, observations.cameras)
     for part, points, covariance in zip(left, variants.points, variants.covariance, strict=True):
-        pixels, derivative = linearize(points, observations.cameras)
+        pixels = center + (derivative @ (points - estimate.points)[:, None, ..., None])[..., 0]
         projected = np.where(part[..., None], pixels, projected)
         predicted = np.where(part[..., None, None], project_covariance(derivative, covariance), predicted)
     residual = observations.points - projected

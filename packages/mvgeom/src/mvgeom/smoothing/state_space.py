@@ -59,9 +59,9 @@ class Posterior:
 def smooth_states(prior: Prior, information: Floats, vector: Floats) -> Posterior:
     """Compute the marginal posteriors of the motion's components.
 
-    The filter needs no inverse of the predicted covariance. The smoother's covariance is a sum of positive terms,
-    (I - GF) P (I - GF)' + G (Q + P') G', which stays positive definite over any number of steps. Source: Särkkä and
-    Svensson, Bayesian Filtering and Smoothing, 2nd edition, sections 6.3 and 12.2.
+    The filter needs no inverse of the predicted covariance. Its covariance (Joseph's form) and the smoother's, which is
+    (I - GF) P (I - GF)' + G (Q + P') G', are sums of positive terms, which stay positive definite over any number of
+    steps. Source: Särkkä and Svensson, Bayesian Filtering and Smoothing, 2nd edition, sections 6.3 and 12.2.
 
     Args:
         prior: Prior of the states.
@@ -83,8 +83,10 @@ def smooth_states(prior: Prior, information: Floats, vector: Floats) -> Posterio
         columns = covariance[..., :observed]
         gain = columns @ np.linalg.inv(np.eye(observed) + information[t] @ columns[..., :observed, :])
         mean = mean + gain @ (vector[t, ..., None] - information[t] @ mean[..., :observed, :])
-        covariance = covariance - gain @ information[t] @ transpose(columns)
-        covariance = (covariance + transpose(covariance)) / 2
+        # Joseph's form, a sum of positive terms: where a single view sees a keypoint, its depth is uncertain by many
+        # orders of magnitude more than its direction, and a difference would lose the direction.
+        kept = np.eye(size) - gain @ np.pad(information[t], ((0, 0), (0, 0), (0, size - observed)))
+        covariance = kept @ covariance @ transpose(kept) + gain @ information[t] @ transpose(gain)
         filtered_means[t], filtered[t] = mean, covariance
 
     means, covariances = np.empty((length, batch, len(moving))), np.empty((length, batch, len(moving), len(moving)))
