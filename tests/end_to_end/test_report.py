@@ -47,7 +47,7 @@ def trained(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     trained = train(load_config(config, ()), run, console)
     assert trained is not None
     evaluate_trained(trained, console)
-    predict(run, [project / "videos"], PredictOptions(accelerator="cpu"), console)
+    predict([run], [project / "videos"], PredictOptions(accelerator="cpu"), console)
     return run
 
 
