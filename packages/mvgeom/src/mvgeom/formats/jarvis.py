@@ -108,26 +108,25 @@ def _candidates(path: Path) -> list[Path]:
 
 
 def _is_camera(file: Path) -> bool:
-    with filestorage.reading(file) as storage:
-        return "intrinsicMatrix" in filestorage.keys(storage)
+    return "intrinsicMatrix" in filestorage.read(file)
 
 
 def _read(file: Path, sizes: camera_fields.Sizes | None) -> records.CameraRecord:
     name = file.stem
     where = f"{file}: camera {name!r}: "
-    with filestorage.reading(file) as storage:
-        matrix = camera_fields.intrinsics(
-            filestorage.matrix(storage, "intrinsicMatrix", (3, 3), where).T, f"{where}intrinsicMatrix, transposed,"
-        )
-        width, height = filestorage.scalar(storage, "image_width"), filestorage.scalar(storage, "image_height")
-        stored = None if width is None or height is None else (width, height)
-        return records.CameraRecord(
-            name=name,
-            size=camera_fields.size_or_given(stored, sizes, name, matrix, where),
-            matrix=matrix,
-            distortion=camera_fields.distortion_coefficients(
-                filestorage.matrix(storage, "distortionCoefficients", None, where), f"{where}distortionCoefficients"
-            ),
-            rotation=camera_fields.rotation_matrix(filestorage.matrix(storage, "R", (3, 3), where).T, f"{where}R"),
-            translation=filestorage.matrix(storage, "T", (3,), where),
-        )
+    document = filestorage.read(file)
+    matrix = camera_fields.intrinsics(
+        filestorage.matrix(document, "intrinsicMatrix", (3, 3), where).T, f"{where}intrinsicMatrix, transposed,"
+    )
+    width, height = filestorage.scalar(document, "image_width"), filestorage.scalar(document, "image_height")
+    stored = None if width is None or height is None else (width, height)
+    return records.CameraRecord(
+        name=name,
+        size=camera_fields.size_or_given(stored, sizes, name, matrix, where),
+        matrix=matrix,
+        distortion=camera_fields.distortion_coefficients(
+            filestorage.matrix(document, "distortionCoefficients", None, where), f"{where}distortionCoefficients"
+        ),
+        rotation=camera_fields.rotation_matrix(filestorage.matrix(document, "R", (3, 3), where).T, f"{where}R"),
+        translation=filestorage.matrix(document, "T", (3,), where),
+    )
