@@ -71,14 +71,16 @@ RIG = ring(3).replace(names=("top", "left", "right"))
 PLAIN_RIG = RIG.replace(distortion=np.zeros((3, 0)))
 
 _SAVED = {
-
-        "anipose": "rig.toml",
-        "pose2sim": "rig.toml",
-        "json": "rig.json",
-        "qualisys": "rig.qca.txt",
-        "opencv": "rig.yml"
-    ,
-    "easymocap": "rig", "colmap": "rig", "jarvis": "rig", "dannce": "rig.mat", "dlt": "rig.csv",
+    "anipose": "rig.toml",
+    "pose2sim": "rig.toml",
+    "json": "rig.json",
+    "qualisys": "rig.qca.txt",
+    "opencv": "rig.yml",
+    "easymocap": "rig",
+    "colmap": "rig",
+    "jarvis": "rig",
+    "dannce": "rig.mat",
+    "dlt": "rig.csv",
 }
 """Names of files in the formats that are written."""
 

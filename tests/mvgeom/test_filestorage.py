@@ -29,9 +29,20 @@ MATRICES: dict[str, np.ndarray] = {
     "long": np.arange(3000.0)[None] / 7,
 }
 SCALARS: dict[str, Any] = {
-    "zero": 0, "one": 1, "negative": -3, "largest": 2**31 - 1, "smallest": -(2**31) + 1,
-    "half": 0.5, "whole": 2.0, "third": 1 / 3, "huge": 1.5e300, "tiny": -1e-300, "pi": np.pi,
-    "inf": float("inf"), "ninf": -float("inf"), "nan": float("nan"),
+    "zero": 0,
+    "one": 1,
+    "negative": -3,
+    "largest": 2**31 - 1,
+    "smallest": -(2**31) + 1,
+    "half": 0.5,
+    "whole": 2.0,
+    "third": 1 / 3,
+    "huge": 1.5e300,
+    "tiny": -1e-300,
+    "pi": np.pi,
+    "inf": float("inf"),
+    "ninf": -float("inf"),
+    "nan": float("nan"),
 }
 TEXTS = (
     *("word", "two words", "yes", "true", "null", "12", "-1.5", "1e3", "", " ", " padded ", "2024-01-01 10:00:00", "~"),

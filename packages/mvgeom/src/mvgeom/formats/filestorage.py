@@ -30,8 +30,18 @@ _MATRICES = ("opencv-matrix", "opencv-nd-matrix")
 """Types of nodes that are matrices: `rows`, `cols` (or `sizes`), `dt` and `data`."""
 
 _TYPES = {
-    "u": np.uint8, "c": np.int8, "w": np.uint16, "s": np.int16, "i": np.int32, "f": np.float32, "d": np.float64,
-    "h": np.float16, "n": np.uint32, "b": np.bool_, "I": np.int64, "U": np.uint64,
+    "u": np.uint8,
+    "c": np.int8,
+    "w": np.uint16,
+    "s": np.int16,
+    "i": np.int32,
+    "f": np.float32,
+    "d": np.float64,
+    "h": np.float16,
+    "n": np.uint32,
+    "b": np.bool_,
+    "I": np.int64,
+    "U": np.uint64,
 }
 """NumPy's types by OpenCV's letters; the last ones are those of OpenCV 5."""
 

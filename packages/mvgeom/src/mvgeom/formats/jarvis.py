@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
+from mvgeom.files import file_name
 from mvgeom.formats import camera_fields, filestorage, records
 
 __all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
@@ -58,7 +59,7 @@ def save(cameras: CameraGroup, path: Path) -> None:
     coefficients = []
     for record in rig:
         records.reject_fisheye(record, "JARVIS YAML")
-        if Path(record.name).name != record.name or record.name.startswith("."):
+        if file_name(f"{record.name}.yaml") != f"{record.name}.yaml" or record.name.startswith("."):
             raise InputError(
                 f"camera name {record.name!r}: cannot be a file name, but JARVIS YAML needs one. Rename the camera.",
                 code="bad-name",

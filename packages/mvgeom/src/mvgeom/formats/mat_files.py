@@ -169,6 +169,8 @@ def _read_matrix(
         values = values + 1j * reader.numbers(_next(parts))[:count]
     elif flags & _LOGICAL:
         values = values.astype(bool)
+    if count == 0:
+        return name, np.zeros(0)
     squeezed = np.squeeze(values.reshape(shape, order="F"))
     return name, squeezed.astype(squeezed.dtype.newbyteorder("="))[()]
 
@@ -185,9 +187,7 @@ def _read_structs(reader: _Reader, parts: Iterator[tuple[int, int, int]], count:
     reader.take(count * max(len(fields), 1))
     structs = np.empty(count, dtype=object)
     for number in range(count):
-        structs[number] = {
-            field: _read_matrix(reader, _next(parts, _MATRIX), depth + 1)[1] for field in fields
-        }
+        structs[number] = {field: _read_matrix(reader, _next(parts, _MATRIX), depth + 1)[1] for field in fields}
     return structs
 
 
@@ -209,7 +209,7 @@ def _read_text(reader: _Reader, element: tuple[int, int, int] | None, shape: tup
 
 
 def _squeezed(array: np.ndarray) -> Any:
-    return np.squeeze(array)[()]
+    return np.squeeze(array)[()] if array.size else np.empty(0, dtype=object)
 
 
 def _next(parts: Iterator[tuple[int, int, int]], kind: int | None = None) -> tuple[int, int, int]:

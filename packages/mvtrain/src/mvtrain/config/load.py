@@ -14,6 +14,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
+from mvgeom.documents import check_yaml
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
 from mvtrain.config.checks import bad_value
@@ -148,6 +149,7 @@ def _read_yaml(path: Path) -> DictConfig:
     if not path.is_file():
         raise InputError(f"config file {path} is a folder, expected a file", code="unreadable-file", path=path)
     text = read_text(path)
+    check_yaml(text, path)
     try:
         raw = OmegaConf.create(text)
     except OmegaConfBaseException as error:
@@ -191,6 +193,11 @@ def _apply_override(raw: DictConfig, override: str, bases: dict[str, Path]) -> N
         raise InputError(
             f"override {override!r} must look like training.max_epochs=10", code="bad-option", override=override
         )
+    try:
+        check_yaml(text, path := Path(f"override {override!r}"))
+    except InputError as error:
+        found = str(error).removeprefix(f"{path}: ")
+        raise InputError(f"override {override!r}: {found}", code=error.code, key=key, override=override) from error
     try:
         value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)["value"]  # type: ignore[index, call-overload]
     except OmegaConfBaseException as error:

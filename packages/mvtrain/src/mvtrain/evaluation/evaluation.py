@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from mvgeom.errors import InputError
+from mvgeom.files import file_name
 from mvtrain.metrics.errors import mean_pose, occluded_points, pixel_error, reprojection_errors, subject_sizes
 from mvtrain.metrics.unlearned import describe_starving, starving_keypoints
 from mvtrain.model.inference import FramePredictions
@@ -48,7 +49,7 @@ def assign_splits(run: Run, project: Project) -> np.ndarray:
     """
     if not is_own_project(run, project):
         return np.full(len(project), "test")
-    tables = [run.folder / f"predictions_{view}.csv" for view in project.view_names]
+    tables = [run.folder / file_name(f"predictions_{view}.csv") for view in project.view_names]
     if not all(path.is_file() for path in tables):
         return split_frames(project, run.config).names().astype(str)
     written = [_read_written_splits(path) for path in tables]

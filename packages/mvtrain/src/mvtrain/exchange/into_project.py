@@ -13,7 +13,7 @@ import numpy as np
 
 from mvgeom import CameraGroup
 from mvgeom.errors import InputError
-from mvgeom.files import read_text
+from mvgeom.files import file_name, read_text
 from mvgeom.tables import find_delimiter, read_labeled_boxes
 from mvtrain.config import Config, load_config
 from mvtrain.exchange.alignment import AlignedFrames
@@ -225,7 +225,7 @@ def _append(config: Config, project: FrameRows, folder: Path, aligned: AlignedFr
     rows: dict[Path, list[list[str]]] = {}
     for view, name in enumerate(project.view_names):
         table = project.tables[view]
-        own = folder / f"CollectedData_{name}.csv"
+        own = folder / file_name(f"CollectedData_{name}.csv")
         rows[table.path] = _label_rows(own, table.path, len(aligned))
         if data.bbox_file is not None:
             boxes = root / data.bbox_file[view]
@@ -261,7 +261,7 @@ def _label_rows(source: Path, target: Path, number: int) -> list[list[str]]:
 def _box_rows(folder: Path, view: str, target: Path, images: Sequence[str]) -> list[list[str]]:
     """Return the rows of a table of boxes for the images of a view; without boxes, those of whole images."""
     columns = [name.strip() for name in _read(target)[0]][1:]
-    own = folder / f"bboxes_{view}.csv"
+    own = folder / file_name(f"bboxes_{view}.csv")
     if own.is_file():
         boxes = read_labeled_boxes(own).select(images)
     else:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import yaml
 
+from mvgeom.documents import parse_yaml
 from mvgeom.errors import InputError
+from mvgeom.files import read_text
 from mvtrain.config import Config, load_config
 from mvtrain.model.checkpoint import ModelSpec, load_checkpoint
 from mvtrain.model.inference import Network
@@ -86,8 +87,8 @@ def load_run(folder: Path, checkpoint: str = "best") -> Run:
             checkpoint=checkpoint,
         )
     model, spec = load_checkpoint(checkpoints / checkpoint)
-    description = yaml.safe_load((checkpoints / checkpoint / "model.yaml").read_text(encoding="utf-8"))
-    checksum = str(description["sha256"])
+    description = checkpoints / checkpoint / "model.yaml"
+    checksum = str(parse_yaml(read_text(description), description)["sha256"])
     return Run(
         folder=folder,
         config=load_config(folder / "config.yaml"),

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from mvgeom import smooth
 from mvgeom.errors import InputError
+from mvgeom.files import file_name
 from mvgeom.smoothing import covariance_from_likelihood
 from mvgeom.tables import write_points_3d, write_view_points
 from mvtrain.predict.saved_predictions import (
@@ -120,11 +121,13 @@ def _smooth(networks: Sequence[PredictionFiles], folder: Path, options: SmoothOp
     used = np.where((likelihood >= options.min_likelihood)[..., None], points, np.nan)
     found = smooth(used, cameras, covariance=covariance, max_gap=options.max_gap)
     rows, names = [str(row) for row in range(len(points))], sessions[0].keypoint_names
-    write_points_3d(folder / f"{first.session}_3d.csv", names, [(rows, found.to_reconstruction(used, cameras))])
+    write_points_3d(
+        folder / file_name(f"{first.session}_3d.csv"), names, [(rows, found.to_reconstruction(used, cameras))]
+    )
     projected, spread = found.project(cameras)
     for view, name in enumerate(cameras.names):
         write_view_points(
-            folder / f"{first.session}_{name}.csv",
+            folder / file_name(f"{first.session}_{name}.csv"),
             rows,
             names,
             projected[:, view],

@@ -11,7 +11,7 @@ import numpy as np
 
 from mvgeom import CameraGroup
 from mvgeom.errors import InputError
-from mvgeom.files import read_text
+from mvgeom.files import file_name, read_text
 from mvgeom.tables import find_delimiter
 from mvtrain.project.names import as_posix, frame_of
 
@@ -49,7 +49,7 @@ def find_calibrations(
         common = root / "calibration.toml"
         by_session: dict[str, Path | None] = {}
         for session in dict.fromkeys(session for session, _ in frames):
-            own = root / "calibrations" / f"{session}.toml"
+            own = root / "calibrations" / file_name(f"{session}.toml")
             by_session[session] = own if own.is_file() else common if common.is_file() else None
         files = tuple(by_session[session] for session, _ in frames)
     without = dict.fromkeys(session for (session, _), file in zip(frames, files, strict=True) if file is None)

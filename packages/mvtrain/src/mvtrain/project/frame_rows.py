@@ -8,9 +8,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
-from mvgeom.files import read_text, replace_file, write_text
+from mvgeom.files import inside, read_text, replace_file, write_text
 from mvgeom.tables import find_delimiter
 from mvtrain.config import Config, DataConfig
 from mvtrain.project.calibrations import calibration_rows
@@ -163,12 +165,18 @@ def complete_append(root: Path) -> None:
     journal = root / JOURNAL
     if not journal.is_file():
         return
-    for entry in json.loads(read_text(journal)):
-        path = root / entry["file"]
+    for entry in _read_journal(journal):
+        path = inside(root, entry["file"])
         if "move" in entry:
-            _move(root / entry["move"], path)
+            _move(inside(root, entry["move"]), path)
             continue
-        added = entry["rows"].encode()
+        added = entry["rows"].encode("utf-8", "replace")
+        if not path.is_file():
+            raise InputError(
+                f"{path}: the table is gone while frames are added to it. Put it back, or remove {journal}",
+                code="missing-file",
+                path=path,
+            )
         content = path.read_bytes()
         if len(content) == entry["bytes"] + len(added) and content.endswith(added):
             continue
@@ -181,6 +189,22 @@ def complete_append(root: Path) -> None:
             )
         replace_file(path, lambda temporary, whole=content + added: temporary.write_bytes(whole))  # type: ignore[misc]
     journal.unlink()
+
+
+def _read_journal(path: Path) -> list[dict[str, Any]]:
+    """Read the entries of a journal: files to move, and rows to append to a table of a number of bytes."""
+    document = parse_json(read_text(path), path, code="damaged-file")
+    for entry in document if isinstance(document, list) else [document]:
+        known = entry if isinstance(entry, dict) else {}
+        is_append = isinstance(known.get("rows"), str) and type(known.get("bytes")) is int
+        if not isinstance(known.get("file"), str) or not (isinstance(known.get("move"), str) or is_append):
+            raise InputError(
+                f"{path}: not the journal of added frames, found {str(entry)[:80]}. Remove it, and give all label "
+                "tables the same rows",
+                code="damaged-file",
+                path=path,
+            )
+    return list(document)
 
 
 def _move(source: Path, target: Path) -> None:

@@ -21,7 +21,10 @@ __all__ = ["H5_ERRORS", "has_dataset", "import_optional", "is_hdf5", "read_panda
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
-H5_ERRORS = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, NotImplementedError)
+H5_ERRORS = (
+    *(OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, NotImplementedError),
+    *(OverflowError, MemoryError, SystemError, AssertionError, EOFError, ZeroDivisionError),
+)
 """Errors of the libraries over a file that is damaged or of another kind."""
 
 _PLAIN = {
@@ -49,6 +52,7 @@ def read_pandas_table(path: Path) -> pd.DataFrame:
     tables = import_optional("tables", path)
     import pandas as pd
 
+    _check_structure(path)
     try:
         with _plain_pickles() as refused:
             table = pd.read_hdf(path)
@@ -69,6 +73,30 @@ def read_pandas_table(path: Path) -> pd.DataFrame:
             path=path,
         )
     return table
+
+
+def _check_structure(path: Path) -> None:
+    """Visit all groups, datasets and attributes of a file with h5py, which raises errors where PyTables would crash.
+
+    Raises:
+        InputError: `missing-library`; `damaged-file`.
+    """
+    h5py = import_optional("h5py", path)
+
+    def visit(_: str, node: Any) -> None:
+        for name in node.attrs:
+            node.attrs.get_id(name)
+        if isinstance(node, h5py.Dataset):
+            _ = node.shape, node.dtype, node.chunks
+
+    try:
+        with h5py.File(path, "r") as file:
+            visit("/", file)
+            file.visititems(visit)
+    except H5_ERRORS as error:
+        raise InputError(
+            f"{path}: not an HDF5 table of DeepLabCut or SLEAP, or damaged: {error}", code="damaged-file", path=path
+        ) from error
 
 
 @contextmanager
