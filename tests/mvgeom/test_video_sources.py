@@ -67,9 +67,10 @@ def playlists(port: int, neighbor: Path) -> dict[str, str]:
         "hls of a neighbor": f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{neighbor.name}\n#EXT-X-ENDLIST\n",
         "list of files": f"ffconcat version 1.0\nfile {neighbor.name}\n",
         "list of addresses": f"ffconcat version 1.0\nfile {address}\n",
-        "dash": f'<?xml version="1.0"?><MPD type="static"><Period><AdaptationSet><Representation id="1"><BaseURL>{address}'
-        "</BaseURL></Representation></AdaptationSet></Period></MPD>",
-        "description of a stream": f"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=a\nc=IN IP4 127.0.0.1\nm=video {port} RTP/AVP 96\n",
+        "dash": '<?xml version="1.0"?><MPD type="static"><Period><AdaptationSet><Representation id="1">'
+        f"<BaseURL>{address}</BaseURL></Representation></AdaptationSet></Period></MPD>",
+        "description of a stream": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=a\nc=IN IP4 127.0.0.1\n"
+        f"m=video {port} RTP/AVP 96\n",
         "address": address,
     }
 

@@ -63,7 +63,7 @@ _CONTAINERS = (
     *("asf", "flv", "ogg", "mjpeg", "mxf", "dv", "gif", "nut", "wtv", "rm", "swf", "vc1", "yuv4mpegpipe", "m4a", "3gp"),
     *("av1", "dirac", "cavsvideo", "gxf", "r3d", "avs", "nsv", "roq", "smk", "bink", "flic", "apng", "live_flv", "evo"),
 )
-"""FFmpeg's containers of videos. Playlists (`hls`, `concat`, `dash`), descriptions of streams and devices are not here."""
+"""FFmpeg's containers of videos. Playlists (`hls`, `concat`, `dash`), streams and devices are not here."""
 
 _SAFE_OPTIONS = ("protocol_whitelist;file", f"format_whitelist;{','.join(_CONTAINERS)}")
 

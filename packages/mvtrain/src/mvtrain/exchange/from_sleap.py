@@ -11,6 +11,7 @@ import numpy as np
 
 from mvgeom.calibration.sources import VIDEO_SUFFIXES
 from mvgeom.errors import InputError
+from mvgeom.tables.readers.hdf5 import check_structure
 from mvtrain.exchange.file_search import find_file
 from mvtrain.exchange.foreign_labels import (
     DecodedImage,
@@ -130,6 +131,7 @@ def _convert(labels: Any, source: Source, options: ReadOptions) -> ForeignLabels
 def _load(path: Path) -> Any:
     """Read a file with sleap-io."""
     sleap_io = need("sleap_io", "import sleap")
+    check_structure(path)
     if path.suffix.lower() in (".h5", ".hdf5"):
         return sleap_io.load_analysis_h5(str(path))
     # Opened videos would be those of the same name beside the file, whatever folders their paths have.
@@ -203,6 +205,9 @@ def _image(video: Any, number: int, slp: Path, media: Path | None) -> ImageSourc
     if _is_video(video.filename):
         found = find_file(str(video.filename), [slp.parent, media])
         return None if found is None else VideoFrame(path=found, number=number)
+    # Images of a package are inside it; a path to any other file would be read as if they were.
+    if not Path(str(video.filename)).is_file() or not Path(str(video.filename)).samefile(slp):
+        return None
     if not _opens(video) or not video.backend.has_frame(number):
         return None
     return DecodedImage(

@@ -149,18 +149,25 @@ class Predictor:
             yield collate(samples)
 
 
-def load_predictor(run: str | Path, *, checkpoint: str = "best", device: str | torch.device | None = None) -> Predictor:
+def load_predictor(
+    run: str | Path,
+    *,
+    checkpoint: str = "best",
+    device: str | torch.device | None = None,
+    allow_plugins: bool = False,
+) -> Predictor:
     """Load a trained network, ready to predict arrays.
 
     Args:
         run: Run folder that `mvtrain fit` wrote.
         checkpoint: `best` or `last`.
         device: Device, such as "cuda:1"; None takes a GPU if there is one.
+        allow_plugins: Run the plugins that the run names, whoever wrote them.
 
     Raises:
         InputError: The folder is not a run folder or has no such checkpoint, or no device has this name.
     """
-    return Predictor.from_run(load_run(Path(run), checkpoint), choose_device(device))
+    return Predictor.from_run(load_run(Path(run), checkpoint, allow_plugins=allow_plugins), choose_device(device))
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:

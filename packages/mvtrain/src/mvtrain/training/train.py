@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mvgeom.errors import InputError
 from mvtrain.config import Config, save_config
+from mvtrain.config.trust import remember_plugins
 from mvtrain.project.labels_3d import check_calibration
 from mvtrain.project.project import Project, read_project
 from mvtrain.project.splits import Split, split_frames
@@ -142,6 +143,7 @@ def _train(
             if fabric.is_global_zero:
                 # Before config.yaml: a folder with config.yaml alone is a project.
                 add_run_info(run_dir, config, fabric)
+                remember_plugins(config.model.plugins)
                 if not resume:
                     save_config(config, run_dir / "config.yaml")
             try:
