@@ -18,7 +18,7 @@ from mvgeom.documents import check_yaml
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
 from mvtrain.config.checks import bad_value
-from mvtrain.config.keys import conform, expected_at, is_foreign
+from mvtrain.config.keys import check_numbers, conform, expected_at, is_foreign
 from mvtrain.config.schema import Config, DataConfig, EvalConfig, LossConfig, ModelConfig
 from mvtrain.config.training_section import TrainingConfig
 from mvtrain.config.trust import ALLOW_RESOLVERS, announce_plugin, check_plugin, resolver_in
@@ -67,6 +67,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, allow_plugin
         values = conform(values)
         _make_paths_absolute(values, bases)
         merged = OmegaConf.merge(_structure(values), _escaped(values))
+        check_numbers(OmegaConf.to_container(merged))
         sections = cast(dict[str, Any], OmegaConf.to_object(merged))
         return Config(**sections, ignored=ignored)
     except MissingMandatoryValue as error:
