@@ -32,6 +32,9 @@ _MAX_EXPANDED = 10**6
 
 _LONG_NUMBER = re.compile(rf"(?<![\w.])[-+]?\d[\dA-Fa-fxob_:.]{{{_MAX_DIGITS},}}")
 _LONG_DIGITS = re.compile(rf"\d{{{_MAX_DIGITS + 1}}}")
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""Escape of half a character, which only with its other half is one that can be shown, stored, or in a file's name."""
+
 _YAML_ERRORS = (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 """Errors of PyYAML over a text; those that are not its own come from tags such as `!!int` and `!!binary`."""
 
@@ -54,6 +57,11 @@ def parse_json(text: str, path: Path, *, code: str = "invalid-syntax") -> Any:
     except (ValueError, RecursionError) as error:
         raise _error(path, "JSON", error, code) from error
     _check_depth(document, path, "JSON", code)
+    if _HALF.search(text):
+        try:
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InputError(f"{path}: not valid JSON: a text has half a character", code=code, path=path) from error
     return document
 
 
@@ -133,6 +141,8 @@ def yaml_events(text: str, path: Path, *, code: str = "invalid-syntax") -> Itera
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
                 raise _too_deep(path, "YAML", code)
+            if isinstance(event, yaml.ScalarEvent):
+                event.value.encode("utf-8")  # raises a ValueError for half a character
             yield event
     except InputError:
         raise

@@ -57,6 +57,12 @@ _BASE64 = "$base64$"
 _BASE64_HEADER = 24
 """Bytes before the numbers in base64: the type of the numbers, filled up with spaces."""
 
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+"""Control characters, and halves of characters, which UTF-8 has not."""
+
+_MAX_TEXT = 4000
+"""Bytes of a text at most, a little less than OpenCV's buffer."""
+
 _QUOTE = "\ue000"
 """Character of private use for quotation marks within texts of XML, until the texts are separated."""
 
@@ -148,8 +154,20 @@ def write(path: Path, entries: Mapping[str, Any], suffix: str | None = None) -> 
         path: Path of the file.
         entries: Numbers, strings, lists of strings, or arrays by node name.
         suffix: Suffix that selects YAML, XML or JSON; None means that of the path.
+
+    Raises:
+        InputError: `bad-name`, if a text has characters over which OpenCV would end the process or cut the text off.
     """
     import cv2
+
+    for key, value in entries.items():
+        for text in (key, *(value if isinstance(value, list) else [value])):
+            if isinstance(text, str) and (_UNWRITABLE.search(text) or len(text.encode()) > _MAX_TEXT):
+                raise InputError(
+                    f"{key}: OpenCV's files cannot hold the text {text[:40]!r}. Rename the camera.",
+                    code="bad-name",
+                    name=text,
+                )
 
     storage = cv2.FileStorage(suffix or path.suffix, cv2.FILE_STORAGE_WRITE | cv2.FILE_STORAGE_MEMORY)
     for key, value in entries.items():
