@@ -3,16 +3,95 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
 import pytest
 
 from helpers.guarded import SECONDS, count_outcomes, example_path, make_damaged, read_damaged
+from helpers.keypoint_files import WRITERS
 from helpers.readers import READERS
+from mvgeom import formats
+from mvgeom.tables.readers import READERS as KEYPOINT_READERS
+from mvtrain.exchange.run_import import READERS as IMPORT_READERS
+
+PACKAGES = Path(__file__).parents[1] / "packages"
 
 NUM_LONG = int(os.environ.get("DAMAGED_FILES", "400"))
 """Examples of each reader in the long run."""
+
+
+PARSERS = re.compile(
+    r"json\.loads?\(|yaml\.(safe_)?load|yaml\.parse|tomllib\.load|fromstring\(|XMLPullParser|csv\.(reader|DictReader)\("
+    r"|read_csv\(|read_hdf\(|h5py\.File\(|loadmat\(|load_slp\(|load_analysis_h5\(|load_file\(|safe_open\(|torch\.load\("
+    r"|fabric\.load\(|imdecode\(|Image\.open\(|VideoCapture\(|OmegaConf\.create\(text|from_dotlist\(|re\.compile\(expression"
+    r"|frombuffer\(|fromfile\(|memmap\("
+)
+"""Calls that parse the content of a file."""
+
+PARSED = {
+    "mvgeom.documents": "config",
+    "mvgeom.formats.filestorage": "calibration: opencv",
+    "mvgeom.formats.mat_files": "calibration: dannce",
+    "mvgeom.formats.dannce": "calibration: dannce",
+    "mvgeom.images": "image: png",
+    "mvgeom.calibration.sources": "image: png",
+    "mvgeom.tables.box_tables": "boxes of a video",
+    "mvgeom.tables.readers.csv_keypoints": "keypoints: csv",
+    "mvgeom.tables.readers.hdf5": "keypoints: deeplabcut_h5",
+    "mvgeom.tables.readers.sleap_analysis": "keypoints: sleap_analysis",
+    "mvgeom.videos": "video: AVI",
+    "mvtrain.config.load": "config",
+    "mvtrain.exchange.deeplabcut_tables": "animals of DeepLabCut",
+    "mvtrain.exchange.deeplabcut_twins": "import: twins of DeepLabCut",
+    "mvtrain.exchange.from_sleap": "import: sleap",
+    "mvtrain.label.table_text": "labels, as text",
+    "mvtrain.model.checkpoint": "run: model.yaml",
+    "mvtrain.predict.saved_predictions": "predictions",
+    "mvtrain.project.calibrations": "calibrations by image",
+    "mvtrain.project.frame_rows": "journal of frames",
+    "mvtrain.project.images": "image: jpg",
+    "mvtrain.project.label_tables": "labels",
+    "mvtrain.project.labels_3d": "true points",
+    "mvtrain.project.listed_frames": "listed frames",
+    "mvtrain.report.learning_curves": "run: metrics.csv",
+}
+"""Readers that try the modules with such calls."""
+
+NOT_TRIED = {
+    "mvaug.photometric": "decodes the JPEG that it has encoded",
+    "mvtrain.evaluation.evaluation": "predictions in a run folder, of the same program",
+    "mvtrain.exchange.into_project": "tables that the same command has written, and read by `label_tables` before",
+    "mvtrain.label.new_tables": "a label table that `label_tables` has read",
+    "mvtrain.label.page_images": "headers of images, as in `project.images`",
+    "mvtrain.label.server": "requests of the page on this computer",
+    "mvtrain.model.backbone": "tests/mvtrain/test_model.py damages weights",
+    "mvtrain.predict.overlay": "predictions that the same command has written",
+    "mvtrain.predict.records": "records of the same program, whose length is checked",
+    "mvtrain.project.frame_numbers": "expressions of the program",
+    "mvtrain.project.names": "tests/mvtrain/test_odd_numbers.py tries expressions",
+    "mvtrain.training.guards": "its name is in a docstring",
+    "mvtrain.training.metrics_log": "log of the same run",
+    "mvtrain.training.state": "tests/end_to_end/test_resume.py damages it; the checksum is compared first",
+}
+"""Other modules with such calls, with the reason."""
+
+
+def test_every_module_that_parses_files_is_tried() -> None:
+    found = set()
+    for path in PACKAGES.glob("*/src/**/*.py"):
+        if PARSERS.search(path.read_text(encoding="utf-8")):
+            found.add(".".join(path.relative_to(PACKAGES).with_suffix("").parts[2:]).removesuffix(".__init__"))
+    assert found == set(PARSED) | set(NOT_TRIED)
+    assert set(PARSED.values()) <= set(READERS)
+
+
+def test_every_registered_reader_is_tried() -> None:
+    assert {f"calibration: {name}" for name in formats.FORMATS} <= set(READERS)
+    assert {f"import: {name}" for name in IMPORT_READERS} <= set(READERS)
+    assert {reader for reader, _ in WRITERS.values()} == set(KEYPOINT_READERS)
+    assert {f"keypoints: {name}" for name in WRITERS} <= set(READERS)
 
 
 @pytest.mark.parametrize("name", READERS)

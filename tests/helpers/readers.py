@@ -35,6 +35,7 @@ from mvgeom.tables import COORDS_3D, read_keypoints, read_labeled_boxes, read_vi
 from mvgeom.videos import match_videos, open_video, read_frames, read_times
 from mvtrain.config import load_config
 from mvtrain.exchange.deeplabcut_tables import read_animals
+from mvtrain.exchange.deeplabcut_twins import compare_with_h5
 from mvtrain.exchange.foreign_labels import ReadOptions, Source, merge
 from mvtrain.exchange.run_import import READERS as IMPORTS
 from mvtrain.label.frame_list import read_frame_list
@@ -70,7 +71,7 @@ class Reader:
 RIG = ring(3).replace(names=("top", "left", "right"))
 PLAIN_RIG = RIG.replace(distortion=np.zeros((3, 0)))
 
-_SAVED = {
+SAVED = {
     "anipose": "rig.toml",
     "pose2sim": "rig.toml",
     "json": "rig.json",
@@ -219,6 +220,12 @@ def _deeplabcut_h5(folder: Path) -> Path:
     return folder / "CollectedData_me.h5"
 
 
+def _deeplabcut_twins(folder: Path) -> Path:
+    path = _deeplabcut_h5(folder)
+    path.with_suffix(".csv").write_text(LABELS + ROWS)
+    return path
+
+
 def _deeplabcut_project(folder: Path) -> Path:
     tables = folder / "dlc" / "labeled-data" / "mouse_top"
     MAKERS["deeplabcut"](tables, [row("labeled-data/mouse_top/img1.png")])
@@ -345,7 +352,7 @@ def _predicted_3d() -> str:
 
 
 READERS: dict[str, Reader] = {
-    **{f"calibration: {name}": Reader(make=_save(name, file), read=_load(name)) for name, file in _SAVED.items()},
+    **{f"calibration: {name}": Reader(make=_save(name, file), read=_load(name)) for name, file in SAVED.items()},
     **{f"calibration: {name}": Reader(make=_write_foreign(name), read=_load(name)) for name in FOREIGN},
     "calibration: opencv XML": Reader(make=_write_opencv(".xml", **_ONE_CAMERA), read=_load("opencv")),
     "calibration: opencv JSON": Reader(make=_write_opencv(".json", **_ONE_CAMERA), read=_load("opencv")),
@@ -379,6 +386,9 @@ READERS: dict[str, Reader] = {
     **{f"import: {name}": _import(name) for name in IMPORTS},
     "import: package of SLEAP": Reader(make=_slp_in_video, read=_read_slp),
     "import: h5 of DeepLabCut": Reader(make=_deeplabcut_h5, read=_import("deeplabcut").read),
+    "import: twins of DeepLabCut": Reader(
+        make=_deeplabcut_twins, read=lambda path: compare_with_h5(read_animals(path.with_suffix(".csv")))
+    ),
     "import: project of DeepLabCut": Reader(make=_deeplabcut_project, read=_import("deeplabcut").read),
     "config": Reader(make=_config, read=load_config),
     "skeleton": Reader(

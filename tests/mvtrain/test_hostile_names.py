@@ -17,6 +17,7 @@ from helpers.errors import raises_input
 from helpers.foreign import write_prediction
 from helpers.hostile import NAMES, nothing_escapes
 from helpers.projects import random_project
+from helpers.readers import SAVED
 from helpers.rigs import ring
 from mvgeom import CameraGroup, formats, project
 from mvgeom.calibration.report import _draw
@@ -130,13 +131,10 @@ WRITE: dict[str, Callable[[Path, str, tuple[str, ...]], Any]] = {
         for name, write in ENSEMBLE_WRITERS.items()
     },
     **{
-        f"calibration: {name}": lambda folder, one, views, name=name: formats.save(
-            rig(views).replace(distortion=np.zeros((2, 0))),
-            folder / f"rig{formats.FORMATS[name].SUFFIXES[:1] and ''}",
-            file_format=name,
+        f"calibration: {name}": lambda folder, one, views, name=name, file=file: formats.save(
+            rig(views).replace(distortion=np.zeros((2, 0))), folder / file, file_format=name
         )
-        for name in formats.FORMATS
-        if not getattr(formats.FORMATS[name], "READ_ONLY", False)
+        for name, file in SAVED.items()
     },
     "calibrations of sessions": lambda folder, one, views: write_calibrations(
         folder / "calibrations", {None: rig(views)}, [one], views
@@ -150,7 +148,7 @@ WRITE: dict[str, Callable[[Path, str, tuple[str, ...]], Any]] = {
 """Writers of names that come out of files: folder, name of the session, names of the views."""
 
 
-SLOW = {"calibration report": 10, "convert: movement": 4, "import": 3, "convert: deeplabcut": 3, "convert: anipose": 3}
+SLOW = {"calibration report": 20, "convert: movement": 10, "import": 3, "convert: deeplabcut": 3, "convert: anipose": 3}
 """Writers that take only every n-th pair of names."""
 
 
