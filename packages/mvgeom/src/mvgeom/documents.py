@@ -39,71 +39,72 @@ _YAML_ERRORS = (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError,
 """Errors of PyYAML over a text; those that are not its own come from tags such as `!!int` and `!!binary`."""
 
 
-def parse_json(text: str, path: Path, *, code: str = "invalid-syntax") -> Any:
+def parse_json(text: str, path: Path) -> Any:
     """Parse a JSON document; NaN and Infinity are numbers, as in Python.
 
     Args:
         text: Content of the file.
         path: Path of the file, for messages.
-        code: Code of the error.
 
     Raises:
-        InputError: `code`, if the text is not JSON (the message has line and column), too deeply nested, or has a
-            number of more than 300 digits.
+        InputError: `invalid-syntax`, if the text is not JSON (the message has line and column), too deeply nested, or
+            has a number of more than 300 digits.
     """
-    _check_numbers(_LONG_DIGITS, text, path, "JSON", code)
+    _check_numbers(_LONG_DIGITS, text, path, "JSON")
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _error(path, "JSON", error, code) from error
-    _check_depth(document, path, "JSON", code)
+        raise _error(path, "JSON", error) from error
+    _check_depth(document, path, "JSON")
     if _HALF.search(text):
         try:
             json.dumps(document, ensure_ascii=False).encode("utf-8")
         except UnicodeEncodeError as error:
-            raise InputError(f"{path}: not valid JSON: a text has half a character", code=code, path=path) from error
+            raise InputError(
+                f"{path}: not valid JSON: a text has half a character", code="invalid-syntax", path=path
+            ) from error
     return document
 
 
-def parse_toml(text: str, path: Path, *, code: str = "invalid-syntax") -> dict[str, Any]:
+def parse_toml(text: str, path: Path) -> dict[str, Any]:
     """Parse a TOML document.
 
     Raises:
         InputError: As in `parse_json`.
     """
-    _check_numbers(_LONG_NUMBER, text, path, "TOML", code)
+    _check_numbers(_LONG_NUMBER, text, path, "TOML")
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _error(path, "TOML", error, code) from error
-    _check_depth(document, path, "TOML", code)
+        raise _error(path, "TOML", error) from error
+    _check_depth(document, path, "TOML")
     return document
 
 
-def parse_yaml(text: str, path: Path, *, code: str = "invalid-syntax") -> Any:
+def parse_yaml(text: str, path: Path) -> Any:
     """Parse a YAML document with PyYAML's safe types; aliases are allowed up to a million nodes.
 
     Raises:
         InputError: As in `parse_json`, and for tags of other types.
     """
-    check_yaml(text, path, code=code)
+    check_yaml(text, path)
     try:
         return yaml.safe_load(text)
     except _YAML_ERRORS as error:
-        raise _error(path, "YAML", error, code) from error
+        raise _error(path, "YAML", error) from error
 
 
-def check_yaml(text: str, path: Path, *, code: str = "invalid-syntax") -> None:
+def check_yaml(text: str, path: Path) -> None:
     """Check the syntax and the size of a YAML document, without making one.
 
     Raises:
         InputError: As in `parse_yaml`, except for tags.
     """
-    _check_numbers(_LONG_NUMBER, text, path, "YAML", code)
+    _check_numbers(_LONG_NUMBER, text, path, "YAML")
     sizes: dict[str, int] = {}
     stack: list[tuple[str | None, int]] = [(None, 0)]
     has_aliases = False
-    for event in yaml_events(text, path, code=code):
+    for event in yaml_events(text, path):
         anchor = getattr(event, "anchor", None)
         if isinstance(event, yaml.CollectionStartEvent):
             stack.append((anchor, 1))
@@ -124,11 +125,13 @@ def check_yaml(text: str, path: Path, *, code: str = "invalid-syntax") -> None:
         stack[-1] = stack[-1][0], stack[-1][1] + size
         if has_aliases and stack[-1][1] > _MAX_EXPANDED:
             raise InputError(
-                f"{path}: not valid YAML: an alias refers to itself, to nothing, or to too much", code=code, path=path
+                f"{path}: not valid YAML: an alias refers to itself, to nothing, or to too much",
+                code="invalid-syntax",
+                path=path,
             )
 
 
-def yaml_events(text: str, path: Path, *, code: str = "invalid-syntax") -> Iterator[yaml.Event]:
+def yaml_events(text: str, path: Path) -> Iterator[yaml.Event]:
     """Yield the events of a YAML text: starts and ends of lists and maps, scalars and aliases, as PyYAML names them.
 
     Raises:
@@ -140,47 +143,50 @@ def yaml_events(text: str, path: Path, *, code: str = "invalid-syntax") -> Itera
         for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
-                raise _too_deep(path, "YAML", code)
+                raise _too_deep(path, "YAML")
             if isinstance(event, yaml.ScalarEvent):
                 event.value.encode("utf-8")  # raises a ValueError for half a character
             yield event
     except InputError:
         raise
     except _YAML_ERRORS as error:
-        raise _error(path, "YAML", error, code) from error
+        raise _error(path, "YAML", error) from error
 
 
-def parse_xml(text: str, path: Path, *, code: str = "invalid-syntax") -> ElementTree.Element:
+def parse_xml(text: str, path: Path) -> ElementTree.Element:
     """Parse an XML document without entities of its own.
 
     Raises:
-        InputError: `code`, if the text is not XML (the message has line and column), too deeply nested, or defines
-            entities.
+        InputError: `invalid-syntax`, if the text is not XML (the message has line and column), too deeply nested, or
+            defines entities.
     """
     if "<!ENTITY" in text:
-        raise InputError(f"{path}: not valid XML: it defines entities, which are not read", code=code, path=path)
-    parser = ElementTree.XMLPullParser(("start", "end"))
+        raise InputError(
+            f"{path}: not valid XML: it defines entities, which are not read", code="invalid-syntax", path=path
+        )
+    parser: ElementTree.XMLPullParser[ElementTree.Element] = ElementTree.XMLPullParser(("start", "end"))
     depth, root = 0, None
     try:
         # In pieces, so that nesting ends the parser before it has made a tree that Python cannot take apart.
         for start in range(0, len(text), 65536):
             parser.feed(text[start : start + 65536])
             for event, element in parser.read_events():
+                assert isinstance(element, ElementTree.Element)
                 root = element if root is None else root
                 depth += 1 if event == "start" else -1
                 if depth > MAX_DEPTH:
-                    raise _too_deep(path, "XML", code)
+                    raise _too_deep(path, "XML")
         parser.close()
     except (ElementTree.ParseError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise _error(path, "XML", error, code) from error
+        raise _error(path, "XML", error) from error
     if root is None:
-        raise InputError(f"{path}: not valid XML: there is no element", code=code, path=path)
+        raise InputError(f"{path}: not valid XML: there is no element", code="invalid-syntax", path=path)
     return root
 
 
-def _check_numbers(pattern: re.Pattern[str], text: str, path: Path, kind: str, code: str) -> None:
+def _check_numbers(pattern: re.Pattern[str], text: str, path: Path, kind: str) -> None:
     """Check that no number has more digits than Python, NumPy and floats take."""
     found = pattern.search(text)
     if found is not None:
@@ -188,13 +194,13 @@ def _check_numbers(pattern: re.Pattern[str], text: str, path: Path, kind: str, c
         raise InputError(
             f"{path}, line {line}: not valid {kind}: a number has more than {_MAX_DIGITS} digits, found "
             f"{found[0][:12]}...",
-            code=code,
+            code="invalid-syntax",
             path=path,
             line=line,
         )
 
 
-def _check_depth(document: Any, path: Path, kind: str, code: str) -> None:
+def _check_depth(document: Any, path: Path, kind: str) -> None:
     level = [document]
     for _ in range(MAX_DEPTH + 1):
         level = [
@@ -205,21 +211,21 @@ def _check_depth(document: Any, path: Path, kind: str, code: str) -> None:
         ]
         if not level:
             return
-    raise _too_deep(path, kind, code)
+    raise _too_deep(path, kind)
 
 
-def _too_deep(path: Path, kind: str, code: str) -> InputError:
+def _too_deep(path: Path, kind: str) -> InputError:
     return InputError(
-        f"{path}: not valid {kind}: more than {MAX_DEPTH} lists and maps are nested", code=code, path=path
+        f"{path}: not valid {kind}: more than {MAX_DEPTH} lists and maps are nested", code="invalid-syntax", path=path
     )
 
 
-def _error(path: Path, kind: str, error: Exception, code: str) -> InputError:
+def _error(path: Path, kind: str, error: Exception) -> InputError:
     """Return the error for a text that a parser does not take, in one line and with its place if it is known."""
     if isinstance(error, RecursionError):
-        return _too_deep(path, kind, code)
+        return _too_deep(path, kind)
     lines = str(getattr(error, "problem", None) or error).splitlines()
     problem = lines[0] if lines else type(error).__name__
     mark = getattr(error, "problem_mark", None)
     place = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
-    return InputError(f"{path}: not valid {kind}: {place}{problem}", code=code, path=path)
+    return InputError(f"{path}: not valid {kind}: {place}{problem}", code="invalid-syntax", path=path)

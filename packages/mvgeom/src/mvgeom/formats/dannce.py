@@ -134,7 +134,7 @@ def _read_version_4(content: bytes) -> dict[str, Any]:
     if 0 not in content[:4]:
         raise MatFileError("it has the header of no version")
     try:
-        return dict(loadmat(io.BytesIO(content), simplify_cells=True))
+        return dict(loadmat(io.BytesIO(content), simplify_cells=True))  # type: ignore[arg-type]
     except (TypeError, ValueError, EOFError, OverflowError, MemoryError, IndexError, NotImplementedError) as error:
         raise MatFileError(str(error)) from error
 

@@ -332,7 +332,7 @@ def _values(node: Any, where: str) -> list[Any]:
     kind, numbers_only = content[:_BASE64_HEADER].decode("latin-1").strip(), content[_BASE64_HEADER:]
     dtype, _ = _number_type(kind, where)
     whole = len(numbers_only) // dtype.itemsize * dtype.itemsize
-    return np.frombuffer(numbers_only[:whole], dtype.newbyteorder("<")).tolist()
+    return list(np.frombuffer(numbers_only[:whole], dtype.newbyteorder("<")).tolist())
 
 
 def _number_type(text: str, where: str) -> tuple[np.dtype[Any], int]:

@@ -11,7 +11,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class _Reader:
     """Position in the bytes of a file or of a decompressed variable."""
 
     content: memoryview
-    order: str
+    order: Literal["<", ">"]
     items_left: int = _MAX_ITEMS
 
     def elements(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
@@ -99,7 +99,7 @@ def read_variables(content: bytes, wanted: Callable[[str], bool] = lambda _: Tru
     """
     if not is_version_5(content):
         raise MatFileError("no header of version 5")
-    order = "<" if content[126:128] == b"IM" else ">"
+    order: Literal["<", ">"] = "<" if content[126:128] == b"IM" else ">"
     reader = _Reader(content=memoryview(content), order=order)
     found: dict[str, Any] = {}
     try:

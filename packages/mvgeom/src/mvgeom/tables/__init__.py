@@ -11,18 +11,20 @@ from mvgeom.tables.cells import find_delimiter, find_number_format, has_decimal_
 from mvgeom.tables.keypoint_tables import KeypointTable
 from mvgeom.tables.points_3d import COORDS_3D, write_points_3d
 from mvgeom.tables.readers import READERS, KeypointReader, find_keypoints, read_keypoints
-from mvgeom.tables.readers.hdf5 import read_pandas_table
+from mvgeom.tables.readers.hdf5 import H5_ERRORS, check_structure, read_pandas_table
 from mvgeom.tables.view_points import COORDS_VIEW, write_view_points
 from mvgeom.tables.view_stack import ViewStack, stack_views
 
 __all__ = [
     "COORDS_3D",
     "COORDS_VIEW",
+    "H5_ERRORS",
     "READERS",
     "KeypointReader",
     "KeypointTable",
     "LabeledBoxes",
     "ViewStack",
+    "check_structure",
     "find_delimiter",
     "find_keypoints",
     "find_number_format",

@@ -210,7 +210,9 @@ def _apply_override(raw: DictConfig, override: str, bases: dict[str, Path]) -> N
         check_yaml(text, path := Path(f"override {override!r}"))
     except InputError as error:
         found = str(error).removeprefix(f"{path}: ")
-        raise InputError(f"override {override!r}: {found}", code=error.code, key=key, override=override) from error
+        raise InputError(
+            f"override {override!r}: {found}", code="invalid-syntax", key=key, override=override
+        ) from error
     try:
         value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)["value"]  # type: ignore[index, call-overload]
     except OmegaConfBaseException as error:

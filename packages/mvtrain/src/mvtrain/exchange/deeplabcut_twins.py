@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mvgeom.tables.readers.hdf5 import H5_ERRORS
+from mvgeom.tables import H5_ERRORS
 from mvtrain.exchange.deeplabcut_animals import AnimalTable
 
 _SECONDS = 60.0

@@ -11,7 +11,7 @@ import numpy as np
 
 from mvgeom.calibration.sources import VIDEO_SUFFIXES
 from mvgeom.errors import InputError
-from mvgeom.tables.readers.hdf5 import check_structure
+from mvgeom.tables import check_structure
 from mvtrain.exchange.file_search import find_file
 from mvtrain.exchange.foreign_labels import (
     DecodedImage,

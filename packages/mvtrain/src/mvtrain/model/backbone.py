@@ -180,6 +180,13 @@ def _check_arguments(arguments: Mapping[str, Any]) -> None:
         InputError: `bad-value`, for a number that is not finite, negative or too large, or a rate outside [0, 1).
     """
     for name, value in arguments.items():
+        if not isinstance(name, str):
+            raise InputError(
+                f"model.backbone_args: not a name of an argument, found {name!r}",
+                code="bad-value",
+                key="model.backbone_args",
+                found=name,
+            )
         parts = value if isinstance(value, list | tuple) else [value]
         numbers = [part for part in parts if isinstance(part, int | float)]
         limit = _MAX_DEPTH if name == "depth" else _MAX_ARGUMENT

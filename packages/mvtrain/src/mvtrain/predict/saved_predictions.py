@@ -203,13 +203,14 @@ def load_prediction_cameras(files: PredictionFiles, given: Path | None) -> Camer
 
 
 def _read_summary(path: Path) -> PredictionFiles:
+    text = read_text(path)
     try:
-        document: dict[str, Any] = parse_json(read_text(path), path, code="damaged-file")
+        document: dict[str, Any] = parse_json(text, path)
         session = str(document["session"])
         videos = {str(view["name"]): _path(view["video"]) for view in document["views"]}
         calibration_file = (document.get("calibration") or {}).get("file")
         calibration = None if calibration_file is None else _path(calibration_file)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (InputError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: not the summary of a prediction: {error!r}", code="damaged-file", path=path
         ) from error

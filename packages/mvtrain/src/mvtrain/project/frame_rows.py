@@ -193,7 +193,12 @@ def complete_append(root: Path) -> None:
 
 def _read_journal(path: Path) -> list[dict[str, Any]]:
     """Read the entries of a journal: files to move, and rows to append to a table of a number of bytes."""
-    document = parse_json(read_text(path), path, code="damaged-file")
+    try:
+        document = parse_json(read_text(path), path)
+    except InputError as error:
+        raise InputError(
+            f"{error}. Remove it, and give all label tables the same rows", code="damaged-file", path=path
+        ) from error
     for entry in document if isinstance(document, list) else [document]:
         known = entry if isinstance(entry, dict) else {}
         is_append = isinstance(known.get("rows"), str) and type(known.get("bytes")) is int

@@ -97,9 +97,9 @@ def read_run_info(run_dir: Path) -> list[dict[str, Any]]:
         return []
     text = read_text(path)
     try:
-        entries = parse_yaml(text, path, code="damaged-file")
+        entries = parse_yaml(text, path)
     except InputError as error:
-        raise error.advised("Put the original back, or remove it") from error
+        raise InputError(f"{error}. Put the original back, or remove it", code="damaged-file", path=path) from error
     if not isinstance(entries, list) or not all(map(_is_process, entries)):
         raise InputError(
             f"{path}: not a list with an entry per process. Put the original back, or remove it",

@@ -35,7 +35,11 @@ def add_run_info(run_dir: Path, config: Config, fabric: Fabric) -> None:
         InputError: `damaged-file` if an existing file is not a list of entries.
     """
     path = run_dir / FILE_NAME
-    entries = parse_yaml(read_text(path), path, code="damaged-file") if path.exists() else []
+    text = read_text(path) if path.exists() else "[]"
+    try:
+        entries = parse_yaml(text, path)
+    except InputError as error:
+        raise InputError(str(error), code="damaged-file", path=path) from error
     if not isinstance(entries, list):
         raise InputError(f"{path}: not a list of entries, found {entries!r}", code="damaged-file", path=path)
     entries.append(_describe(config, fabric))
