@@ -164,14 +164,14 @@ def parse_xml(text: str, path: Path) -> ElementTree.Element:
         raise InputError(
             f"{path}: not valid XML: it defines entities, which are not read", code="invalid-syntax", path=path
         )
-    parser: ElementTree.XMLPullParser[ElementTree.Element] = ElementTree.XMLPullParser(("start", "end"))
-    depth, root = 0, None
+    parser: Any = ElementTree.XMLPullParser(("start", "end"))
+    depth = 0
+    root: ElementTree.Element | None = None
     try:
         # In pieces, so that nesting ends the parser before it has made a tree that Python cannot take apart.
         for start in range(0, len(text), 65536):
             parser.feed(text[start : start + 65536])
             for event, element in parser.read_events():
-                assert isinstance(element, ElementTree.Element)
                 root = element if root is None else root
                 depth += 1 if event == "start" else -1
                 if depth > MAX_DEPTH:
