@@ -44,28 +44,12 @@ _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 """Variable of the environment with options that OpenCV gives to FFmpeg, as `name;value|name;value`."""
 
 _CONTAINERS = (
-    *(
-        "avi",
-        "mov",
-        "mp4",
-        "m4v",
-        "matroska",
-        "webm",
-        "mpeg",
-        "mpegts",
-        "mpegvideo",
-        "h264",
-        "hevc",
-        "vvc",
-        "obu",
-        "ivf",
-    ),
-    *("asf", "flv", "ogg", "mjpeg", "mxf", "dv", "gif", "nut", "wtv", "rm", "swf", "vc1", "yuv4mpegpipe", "m4a", "3gp"),
-    *("av1", "dirac", "cavsvideo", "gxf", "r3d", "avs", "nsv", "roq", "smk", "bink", "flic", "apng", "live_flv", "evo"),
+    "avi,mov,mp4,m4v,m4a,3gp,matroska,webm,mpeg,mpegts,mpegvideo,h264,hevc,vvc,obu,av1,ivf,asf,flv,live_flv,ogg,mjpeg,"
+    "mxf,gxf,dv,gif,apng,nut,wtv,rm,swf,vc1,yuv4mpegpipe,dirac,cavsvideo,r3d,nsv,roq,smk,bink,flic,evo"
 )
 """FFmpeg's containers of videos. Playlists (`hls`, `concat`, `dash`), streams and devices are not here."""
 
-_SAFE_OPTIONS = ("protocol_whitelist;file", f"format_whitelist;{','.join(_CONTAINERS)}")
+_SAFE_OPTIONS = ("protocol_whitelist;file", f"format_whitelist;{_CONTAINERS}")
 
 _opening = Lock()
 

@@ -130,12 +130,16 @@ def _read(file: Path, wanted: Callable[[str], bool] = lambda _: True) -> dict[st
 def _read_version_4(content: bytes) -> dict[str, Any]:
     """Read the arrays of a file of version 4 (`save -v4`), which has no structs; SciPy reads it without native code."""
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     if 0 not in content[:4]:
         raise MatFileError("it has the header of no version")
     try:
         return dict(loadmat(io.BytesIO(content), simplify_cells=True))  # type: ignore[arg-type]
-    except (TypeError, ValueError, EOFError, OverflowError, MemoryError, IndexError, NotImplementedError) as error:
+    except (
+        *(MatReadError, TypeError, ValueError, EOFError),
+        *(OverflowError, MemoryError, IndexError, NotImplementedError),
+    ) as error:
         raise MatFileError(str(error)) from error
 
 
