@@ -17,6 +17,9 @@ from mvtrain.cli.app import COMMANDS
 from mvtrain.config import load_config
 from mvtrain.config.trust import ALLOW_PLUGINS, ALLOW_RESOLVERS, remember_plugins
 from mvtrain.model.run_folder import load_run
+from mvtrain.runtime.ensemble_folder import EnsembleMember, write_ensemble
+from mvtrain.runtime.folders import ENSEMBLE_CONFIG
+from mvtrain.training.fit_ensemble import start_ensemble
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +98,27 @@ def test_a_state_that_cannot_be_written_is_a_warning(tmp_path: Path, monkeypatch
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     with pytest.warns(UserWarning, match="--allow-plugins"):
         remember_plugins([plugin(tmp_path / "unwritable.py")])
+
+
+def test_the_plugins_of_an_ensemble_do_not_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, folder = plugin(tmp_path / "of_an_ensemble.py"), tmp_path / "ensemble"
+    run = run_with(folder / "seed0", path)
+    shutil.copy(run / "config.yaml", folder / ENSEMBLE_CONFIG)
+    write_ensemble(folder, {"seed0": EnsembleMember(seed=0, done=True)})
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "mouse_top.avi").write_bytes(b"RIFF")
+    for arguments in (["fit", "--resume", folder], ["predict", folder, tmp_path / "videos"], ["report", folder]):
+        outcome = run_mvtrain(capsys, monkeypatch, *map(str, arguments))
+        assert "--allow-plugins" in outcome.err
+        assert outcome.status == 2
+    with raises_input("plugin-not-allowed", path="of_an_ensemble.py"):
+        load_config(folder / ENSEMBLE_CONFIG)
+    assert not path.with_suffix(".ran").exists()
+    # Who starts an ensemble here has named the plugins: the processes of its runs may use them.
+    start_ensemble(load_config(folder / ENSEMBLE_CONFIG, allow_plugins=True), tmp_path / "own", [0, 1])
+    load_config(tmp_path / "own" / ENSEMBLE_CONFIG)
 
 
 RUN_COMMANDS = {
