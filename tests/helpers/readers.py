@@ -6,8 +6,10 @@ that parse files.
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -262,9 +264,17 @@ def _config(folder: Path) -> Path:
     return path
 
 
+@functools.cache
+def _whole_run() -> tempfile.TemporaryDirectory[str]:
+    """A run that is made once and copied; removed with the process."""
+    folder = tempfile.TemporaryDirectory()
+    make_run(Path(folder.name) / "run")
+    return folder
+
+
 def _run(part: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
-        run = make_run(folder / "run")
+        run = Path(shutil.copytree(Path(_whole_run().name) / "run", folder / "run"))
         checkpoint = run / "checkpoints" / "best"
         checksum = yaml.safe_load((checkpoint / "model.yaml").read_text())["sha256"]
         fitted = {"share": 0.1, "low_power": 1.0, "high_power": 1.0, "offset": 0.0, "lowest": 0.1, "highest": 0.9}
@@ -378,7 +388,7 @@ def _ensemble(folder: Path) -> Path:
 def _kept_split(part: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         (folder / RUN_INFO).touch()
-        (folder / "config.yaml").write_text(f"data:\n  data_dir: {folder}\n")
+        (folder / "config.yaml").write_text("data:\n  data_dir: /gone\n")
         (folder / SPLIT_FILE).write_text("image,set\nlabeled-data/s/img1.png,train\nlabeled-data/s/img2.png,test\n")
         return folder / part
 
