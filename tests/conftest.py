@@ -5,6 +5,7 @@
 """
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import is_hypothesis_test, settings
@@ -16,6 +17,14 @@ settings.register_profile("thorough", settings.get_profile("shared-machine"), ma
 FACTORS = {"thorough": 10.0, "brief": 0.1}
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "shared-machine")
 settings.load_profile(PROFILE)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def user_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what commands remember about the user out of the user's own folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

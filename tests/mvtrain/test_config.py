@@ -258,6 +258,7 @@ def test_overrides(tmp_path: Path) -> None:
 
 def test_interpolation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MVTRAIN_TEST_ROOT", "/somewhere")
+    monkeypatch.setenv("MVTRAIN_ALLOW_RESOLVERS", "1")
     text = (
         "data: {data_dir: '${oc.env:MVTRAIN_TEST_ROOT}/mice', video_dir: '${hydra.videos}'}\n"
         "training: {val_batch_size: '${training.train_batch_size}', train_batch_size: 3}\n"

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from mvgeom.errors import InputError
 
-__all__ = ["head", "read_text", "replace_file", "write_text"]
+__all__ = ["file_name", "head", "inside", "read_text", "replace_file", "write_text"]
+
+_MAX_BYTES = 240
+"""Bytes of a file's name at most: file systems take 255, and temporary files beside it have 10 more."""
+
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f/\\\ud800-\udc7f\udd00-\udfff]" + (r"|[<>:\"|?*]" if os.name == "nt" else ""))
+"""Separators of all systems, control characters, and halves of characters, which no file system stores."""
+
+_DRIVE = re.compile(r"^([A-Za-z]):")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d|conin\$|conout\$)\s*(\..*)?", re.IGNORECASE)
+"""Names that are devices on Windows, also with a suffix."""
+
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,10}$")
 
 
 def read_text(path: Path) -> str:
@@ -39,6 +53,56 @@ def head(path: Path, size: int = 4096) -> str:
             return file.read(size).decode("utf-8-sig", errors="replace")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}", code="unreadable-file", path=path) from error
+
+
+def file_name(text: str, ending: str = "") -> str:
+    """Make the name of a file or folder of a text that may come from a file, such as a session's or a camera's.
+
+    Every path that is made of such a text is `folder / file_name(text)`, which is in the folder whatever the text. A
+    name that all systems take is returned as it is, on Windows without its characters `<>:"|?*`. In any other,
+    separators, control characters and drive letters are replaced, names of devices and empty ones are completed, and
+    long ones cut; the suffix stays. Changed names end in a checksum of the text, so that they stay different.
+
+    Args:
+        text: Text of the name, with its suffix.
+        ending: Constant end of the name after the text, which stays, as readers that look for it need, such as
+            `_prediction.json`.
+
+    Returns:
+        Name of at most 240 bytes, without separators.
+    """
+    text += ending
+    name = _DRIVE.sub(r"\1_", _UNSAFE.sub("_", text))
+    if not name.strip(". ") or _RESERVED.fullmatch(name):
+        name = f"_{name.strip('. ')}"
+    if name == text and len(os.fsencode(name)) <= _MAX_BYTES:
+        return name
+    found = _SUFFIX.search(name)
+    suffix = ending or (found[0] if found is not None else "")
+    mark = f"-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}{suffix}"
+    stem = os.fsencode(name.removesuffix(suffix))[: _MAX_BYTES - len(mark)]
+    return stem.decode("utf-8", "ignore") + mark
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return the path of a name that may have folders, such as that of an image in a table, if it is in a folder.
+
+    Args:
+        folder: Folder that the path must be in.
+        name: Path relative to the folder; backslashes are separators, too.
+
+    Raises:
+        InputError: `bad-name`, if the path is absolute, leads out of the folder, or cannot be a path.
+    """
+    parts = name.replace("\\", "/").split("/")
+    if not name or ".." in parts or "\0" in name or not parts[0] or _DRIVE.match(name):
+        raise InputError(
+            f"{folder}: not a path in this folder, found {name[:80]!r}. Rename it",
+            code="bad-name",
+            path=folder,
+            name=name,
+        )
+    return folder.joinpath(*parts)
 
 
 def write_text(path: Path, text: str) -> None:

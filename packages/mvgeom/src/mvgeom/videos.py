@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -36,6 +38,20 @@ _DEFAULT_RATE = 25.0
 
 _RATE_TOLERANCE = 0.01
 """Relative difference up to which the frame rate of a header is that of the times."""
+
+
+_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+"""Variable of the environment with options that OpenCV gives to FFmpeg, as `name;value|name;value`."""
+
+_CONTAINERS = (
+    "avi,mov,mp4,m4v,m4a,3gp,matroska,webm,mpeg,mpegts,mpegvideo,h264,hevc,vvc,obu,av1,ivf,asf,flv,live_flv,ogg,mjpeg,"
+    "mxf,gxf,dv,gif,apng,nut,wtv,rm,swf,vc1,yuv4mpegpipe,dirac,cavsvideo,r3d,nsv,roq,smk,bink,flic,evo"
+)
+"""FFmpeg's containers of videos. Playlists (`hls`, `concat`, `dash`), streams and devices are not here."""
+
+_SAFE_OPTIONS = ("protocol_whitelist;file", f"format_whitelist;{_CONTAINERS}")
+
+_opening = Lock()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -288,6 +304,8 @@ def _start_time(times: np.ndarray, counts: np.ndarray, rate: float) -> float:
 def open_capture(path: Path, *parameters: int) -> cv2.VideoCapture:
     """Open OpenCV's decoder of a video.
 
+    Only a local file that is itself a video is opened: no address, and no playlist, which names other files.
+
     Args:
         path: Path of the file.
         parameters: Properties of OpenCV and their values, one after the other.
@@ -296,15 +314,37 @@ def open_capture(path: Path, *parameters: int) -> cv2.VideoCapture:
         InputError: The file does not exist (`missing-file`), is empty (`empty-file`) or cannot be opened as a video
             (`unreadable-file`).
     """
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, parameters)
+    text = f"{path}: cannot be opened as a video"
+    if "\0" in str(path) or not path.exists():
+        raise InputError(f"{text}: it does not exist", code="missing-file", path=path)
+    if not path.is_file():
+        raise InputError(f"{text}: it is not a file", code="unreadable-file", path=path)
+    if path.stat().st_size == 0:
+        raise InputError(f"{text}: it is empty", code="empty-file", path=path)
+    with _local_files_only():
+        # An absolute path, because FFmpeg takes one such as `http:/host` for an address.
+        capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG, parameters)
     if not capture.isOpened():
-        text = f"{path}: cannot be opened as a video"
-        if not path.exists():
-            raise InputError(f"{text}: it does not exist", code="missing-file", path=path)
-        if path.is_file() and path.stat().st_size == 0:
-            raise InputError(f"{text}: it is empty", code="empty-file", path=path)
         raise InputError(f"{text}: it is not a video, or it is damaged or cut off", code="unreadable-file", path=path)
     return capture
+
+
+@contextmanager
+def _local_files_only() -> Iterator[None]:
+    """Let FFmpeg, within the block, open no connection and no container that names other files.
+
+    OpenCV takes FFmpeg's options from the environment only. Those that the user has set stay.
+    """
+    with _opening:
+        given = os.environ.get(_OPTIONS)
+        os.environ[_OPTIONS] = "|".join([*([given] if given else []), *_SAFE_OPTIONS])
+        try:
+            yield
+        finally:
+            if given is None:
+                del os.environ[_OPTIONS]
+            else:
+                os.environ[_OPTIONS] = given
 
 
 def _check_size(image: np.ndarray, position: int, video: Video) -> np.ndarray:

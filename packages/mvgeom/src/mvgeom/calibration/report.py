@@ -21,7 +21,7 @@ from mvgeom.calibration.quality import image_coverage
 from mvgeom.calibration.result import Calibration
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
-from mvgeom.files import replace_file, write_text
+from mvgeom.files import file_name, replace_file, write_text
 
 __all__ = ["write_calibration_report", "write_refinement_report"]
 
@@ -132,7 +132,7 @@ def _draw(folder: Path, cameras: CameraGroup, points: Floats, residuals: Floats)
     files = []
     for view, name in enumerate(cameras.names):
         figure = draw_residuals(name, cameras.sizes[view], points[view].reshape(-1, 2), residuals[view].reshape(-1, 2))
-        path = folder / f"{name}.png"
+        path = folder / file_name(f"{name}.png")
         replace_file(path, partial(figure.savefig, format="png", dpi=110))
         files.append(path)
     return files

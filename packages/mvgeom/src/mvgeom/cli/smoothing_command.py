@@ -27,6 +27,7 @@ from mvgeom.cli.options import (
 )
 from mvgeom.cli.output import print_output, print_problem
 from mvgeom.errors import InputError
+from mvgeom.files import file_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,7 +101,7 @@ def smooth(
         view_tables.mkdir(parents=True, exist_ok=True)
         for number, view in enumerate(cameras.names):
             likelihood = np.full(points.shape[:3], np.nan) if stack.likelihood is None else stack.likelihood
-            path = view_tables / f"{view}.csv"
+            path = view_tables / file_name(f"{view}.csv")
             write_view_points(
                 path,
                 stack.rows,

@@ -13,13 +13,13 @@ before cam_2.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
+from mvgeom import documents
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.files import head, read_text, write_text
@@ -107,10 +107,7 @@ def parse_toml(path: Path) -> dict[str, Any]:
     Raises:
         InputError: `invalid-syntax`, if the file is not TOML; the message has file, line and column.
     """
-    try:
-        return tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not valid TOML: {error}", code="invalid-syntax", path=path) from error
+    return documents.parse_toml(read_text(path), path)
 
 
 def camera_tables(document: Mapping[str, Any]) -> dict[str, Any]:

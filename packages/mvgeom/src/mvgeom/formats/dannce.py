@@ -9,8 +9,10 @@ every MAT file with the variables of a camera (K, t) is one, whatever its name.
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,10 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.files import head, replace_file
 from mvgeom.formats import camera_fields, records
+from mvgeom.formats.mat_files import MatFileError, is_version_5, read_variables
+
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+"""Begin of HDF5 files, in MATLAB's after 512 bytes of a header of its own."""
 
 __all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
 
@@ -102,36 +108,48 @@ def save(cameras: CameraGroup, path: Path, *, one_based: bool = True) -> None:
     replace_file(path, lambda temporary: savemat(temporary, {"params": params, "camnames": names}))
 
 
-def _read(file: Path) -> dict[str, Any]:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
+def _read(file: Path, wanted: Callable[[str], bool] = lambda _: True) -> dict[str, Any]:
     try:
-        return dict(loadmat(file, simplify_cells=True))
-    except NotImplementedError as error:
-        raise InputError(
-            f"{file}: saved with -v7.3 (HDF5), which is not supported. Load it in MATLAB and save it with -v7.",
-            code="unsupported-file",
-            path=file,
-        ) from error
+        content = file.read_bytes()
     except OSError as error:
         raise InputError(
             f"{file}: cannot be read: {error.strerror or error}", code="unreadable-file", path=file
         ) from error
-    except (MatReadError, TypeError, ValueError, EOFError) as error:
-        raise InputError(f"{file}: not a MAT file: {error}", code="invalid-syntax", path=file) from error
+    if content[:10] == b"MATLAB 7.3" or _HDF5_SIGNATURE in (content[:8], content[512:520]):
+        raise InputError(
+            f"{file}: saved with -v7.3 (HDF5), which is not supported. Load it in MATLAB and save it with -v7.",
+            code="unsupported-file",
+            path=file,
+        )
+    try:
+        return read_variables(content, wanted) if is_version_5(content) else _read_version_4(content)
+    except MatFileError as error:
+        raise InputError(f"{file}: not a MAT file of -v6 or -v7: {error}", code="invalid-syntax", path=file) from error
+
+
+def _read_version_4(content: bytes) -> dict[str, Any]:
+    """Read the arrays of a file of version 4 (`save -v4`), which has no structs; SciPy reads it without native code."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    if 0 not in content[:4]:
+        raise MatFileError("it has the header of no version")
+    try:
+        return dict(loadmat(io.BytesIO(content), simplify_cells=True))  # type: ignore[arg-type]
+    except (
+        *(MatReadError, TypeError, ValueError, EOFError),
+        *(OverflowError, MemoryError, IndexError, NotImplementedError),
+    ) as error:
+        raise MatFileError(str(error)) from error
 
 
 def _is_camera(file: Path) -> bool:
     """Return True for a file of one camera, by its name or by its variables; warn where these cannot be read."""
-    from scipy.io import whosmat
-    from scipy.io.matlab import MatReadError
-
     if file.name.endswith("_params.mat"):
         return True
     try:
-        return {"K", "t"} <= {name for name, _, _ in whosmat(file)}
-    except (NotImplementedError, OSError, MatReadError, TypeError, ValueError, EOFError):
+        return {"K", "t"} <= _read(file, lambda _: False).keys()
+    except InputError:
         warnings.warn(f"{file}: left out, its variables cannot be read", stacklevel=3)
         return False
 

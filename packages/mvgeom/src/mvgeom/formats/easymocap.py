@@ -12,17 +12,15 @@ only some cameras have a pose) are not loaded; a warning names them.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.formats import camera_fields, filestorage, records
-
-if TYPE_CHECKING:
-    import cv2
 
 __all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
 
@@ -54,24 +52,21 @@ def load(path: Path, *, sizes: camera_fields.Sizes | None = None) -> CameraGroup
             matrix disagree; `missing-size`, if an image size is missing.
     """
     folder = path.parent if path.is_file() else path
-    with (
-        filestorage.reading(folder / _INTRINSICS) as intrinsics,
-        filestorage.reading(folder / _EXTRINSICS) as extrinsics,
-    ):
-        described = _names(intrinsics, folder / _INTRINSICS, "K_")
-        listed = _names(extrinsics, folder / _EXTRINSICS, "T_")
-        posed = set(filestorage.keys(extrinsics))
-        placed = [name for name in listed if posed & {f"R_{name}", f"Rot_{name}", f"T_{name}"}]
-        unknown = [name for name in placed if name not in described]
-        if unknown:
-            raise InputError(
-                f"{folder / _INTRINSICS}: no camera {', '.join(map(repr, unknown))}, which extri.yml has",
-                code="missing-view",
-                path=folder / _INTRINSICS,
-                view=unknown[0],
-            )
-        records.warn_left_out([name for name in dict.fromkeys([*described, *listed]) if name not in placed], folder)
-        return records.assemble([_read(intrinsics, extrinsics, name, sizes, folder) for name in placed], folder)
+    intrinsics, extrinsics = (filestorage.read(folder / name) for name in (_INTRINSICS, _EXTRINSICS))
+    described = _names(intrinsics, folder / _INTRINSICS, "K_")
+    listed = _names(extrinsics, folder / _EXTRINSICS, "T_")
+    posed = set(extrinsics)
+    placed = [name for name in listed if posed & {f"R_{name}", f"Rot_{name}", f"T_{name}"}]
+    unknown = [name for name in placed if name not in described]
+    if unknown:
+        raise InputError(
+            f"{folder / _INTRINSICS}: no camera {', '.join(map(repr, unknown))}, which extri.yml has",
+            code="missing-view",
+            path=folder / _INTRINSICS,
+            view=unknown[0],
+        )
+    records.warn_left_out([name for name in dict.fromkeys([*described, *listed]) if name not in placed], folder)
+    return records.assemble([_read(intrinsics, extrinsics, name, sizes, folder) for name in placed], folder)
 
 
 def save(cameras: CameraGroup, path: Path) -> None:
@@ -111,10 +106,10 @@ def save(cameras: CameraGroup, path: Path) -> None:
     filestorage.write(path / _EXTRINSICS, extrinsics)
 
 
-def _names(storage: cv2.FileStorage, file: Path, prefix: str) -> list[str]:
+def _names(document: Mapping[str, Any], file: Path, prefix: str) -> list[str]:
     """Return the list `names`, then every other camera that has an entry with the prefix."""
-    present = [key.removeprefix(prefix) for key in filestorage.keys(storage) if key.startswith(prefix)]
-    listed = filestorage.strings(storage, "names")
+    present = [key.removeprefix(prefix) for key in document if key.startswith(prefix)]
+    listed = filestorage.strings(document, "names")
     names = [*listed, *(name for name in present if name not in listed)]
     if not names:
         raise InputError(f"{file}: no cameras found, expected names or {prefix}<name>", code="too-few-views", path=file)
@@ -122,7 +117,11 @@ def _names(storage: cv2.FileStorage, file: Path, prefix: str) -> list[str]:
 
 
 def _read(
-    intrinsics: cv2.FileStorage, extrinsics: cv2.FileStorage, name: str, sizes: camera_fields.Sizes | None, folder: Path
+    intrinsics: Mapping[str, Any],
+    extrinsics: Mapping[str, Any],
+    name: str,
+    sizes: camera_fields.Sizes | None,
+    folder: Path,
 ) -> records.CameraRecord:
     where_in, where_ex = (f"{folder / file}: camera {name!r}: " for file in (_INTRINSICS, _EXTRINSICS))
     matrix = camera_fields.intrinsics(
@@ -142,16 +141,16 @@ def _read(
     )
 
 
-def _rotation(storage: cv2.FileStorage, name: str, where: str) -> camera_fields.Floats:
+def _rotation(document: Mapping[str, Any], name: str, where: str) -> camera_fields.Floats:
     """Read the rotation from the vector, as EasyMocap does; the matrix must be the same rotation."""
-    if storage.getNode(f"R_{name}").empty():
-        stored = filestorage.matrix(storage, f"Rot_{name}", (3, 3), where)
+    if document.get(f"R_{name}") is None:
+        stored = filestorage.matrix(document, f"Rot_{name}", (3, 3), where)
         return camera_fields.rotation_matrix(stored, f"{where}Rot_{name}")
     rotation = camera_fields.rotation_from_vector(
-        filestorage.matrix(storage, f"R_{name}", (3,), where), f"{where}R_{name}"
+        filestorage.matrix(document, f"R_{name}", (3,), where), f"{where}R_{name}"
     )
-    if not storage.getNode(f"Rot_{name}").empty():
-        off = float(np.abs(filestorage.matrix(storage, f"Rot_{name}", (3, 3), where) - rotation).max())
+    if document.get(f"Rot_{name}") is not None:
+        off = float(np.abs(filestorage.matrix(document, f"Rot_{name}", (3, 3), where) - rotation).max())
         if off > camera_fields.ROTATION_TOLERANCE:
             raise InputError(
                 f"{where}R_{name} and Rot_{name} are different rotations (entries differ by {off:.2g})",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
+from mvgeom.files import file_name
 from mvgeom.formats import camera_fields, filestorage, records
 
 __all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
@@ -58,7 +59,7 @@ def save(cameras: CameraGroup, path: Path) -> None:
     coefficients = []
     for record in rig:
         records.reject_fisheye(record, "JARVIS YAML")
-        if Path(record.name).name != record.name or record.name.startswith("."):
+        if file_name(f"{record.name}.yaml") != f"{record.name}.yaml" or record.name.startswith("."):
             raise InputError(
                 f"camera name {record.name!r}: cannot be a file name, but JARVIS YAML needs one. Rename the camera.",
                 code="bad-name",
@@ -108,26 +109,25 @@ def _candidates(path: Path) -> list[Path]:
 
 
 def _is_camera(file: Path) -> bool:
-    with filestorage.reading(file) as storage:
-        return "intrinsicMatrix" in filestorage.keys(storage)
+    return "intrinsicMatrix" in filestorage.read(file)
 
 
 def _read(file: Path, sizes: camera_fields.Sizes | None) -> records.CameraRecord:
     name = file.stem
     where = f"{file}: camera {name!r}: "
-    with filestorage.reading(file) as storage:
-        matrix = camera_fields.intrinsics(
-            filestorage.matrix(storage, "intrinsicMatrix", (3, 3), where).T, f"{where}intrinsicMatrix, transposed,"
-        )
-        width, height = filestorage.scalar(storage, "image_width"), filestorage.scalar(storage, "image_height")
-        stored = None if width is None or height is None else (width, height)
-        return records.CameraRecord(
-            name=name,
-            size=camera_fields.size_or_given(stored, sizes, name, matrix, where),
-            matrix=matrix,
-            distortion=camera_fields.distortion_coefficients(
-                filestorage.matrix(storage, "distortionCoefficients", None, where), f"{where}distortionCoefficients"
-            ),
-            rotation=camera_fields.rotation_matrix(filestorage.matrix(storage, "R", (3, 3), where).T, f"{where}R"),
-            translation=filestorage.matrix(storage, "T", (3,), where),
-        )
+    document = filestorage.read(file)
+    matrix = camera_fields.intrinsics(
+        filestorage.matrix(document, "intrinsicMatrix", (3, 3), where).T, f"{where}intrinsicMatrix, transposed,"
+    )
+    width, height = filestorage.scalar(document, "image_width"), filestorage.scalar(document, "image_height")
+    stored = None if width is None or height is None else (width, height)
+    return records.CameraRecord(
+        name=name,
+        size=camera_fields.size_or_given(stored, sizes, name, matrix, where),
+        matrix=matrix,
+        distortion=camera_fields.distortion_coefficients(
+            filestorage.matrix(document, "distortionCoefficients", None, where), f"{where}distortionCoefficients"
+        ),
+        rotation=camera_fields.rotation_matrix(filestorage.matrix(document, "R", (3, 3), where).T, f"{where}R"),
+        translation=filestorage.matrix(document, "T", (3,), where),
+    )

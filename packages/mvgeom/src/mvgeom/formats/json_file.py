@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mvgeom import documents
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.files import head, read_text, write_text
@@ -95,10 +96,7 @@ def parse_json(path: Path) -> Any:
     Raises:
         InputError: when it is not JSON; the message has file, line and column.
     """
-    try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: not valid JSON: {error}", code="invalid-syntax", path=path) from error
+    return documents.parse_json(read_text(path), path)
 
 
 def peek_json(path: Path, key: str) -> Any:

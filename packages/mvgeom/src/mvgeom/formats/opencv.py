@@ -14,18 +14,15 @@ top-left pixel, the unit is that of the calibration board. Three layouts are rea
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.formats import camera_fields, filestorage, records
-
-if TYPE_CHECKING:
-    import cv2
 
 __all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
 
@@ -60,22 +57,22 @@ def load(
             `wrong-shape`, `wrong-count` or `bad-field`, if entries are wrong; `missing-file`, if a stereo pair has no
             extrinsics; `missing-size`, if an image size is missing.
     """
-    with filestorage.reading(path) as storage:
-        present = filestorage.keys(storage)
-        more = [key for key in present if re.fullmatch(r"M(?!1$|2$)\w*\d|camera_matrix_?\d+", key)]
-        if more:
-            raise InputError(
-                f"{path}: {more[0]} is a further camera than those of a single-camera or stereo file",
-                code="unsupported-file",
-                path=path,
-                field=more[0],
-            )
-        if {"Ks", "rvecs", "Ts"} <= set(present):
-            return records.assemble(_read_multiview(storage, sizes, names, path), path)
-        if {"M1", "M2"} <= set(present):
-            return records.assemble(_read_stereo(storage, sizes, extrinsics, names, path), path)
-        if "camera_matrix" in present:
-            return records.assemble(_read_single(storage, sizes, names, path), path)
+    document = filestorage.read(path)
+    present = tuple(document)
+    more = [key for key in present if re.fullmatch(r"M(?!1$|2$)\w*\d|camera_matrix_?\d+", key)]
+    if more:
+        raise InputError(
+            f"{path}: {more[0]} is a further camera than those of a single-camera or stereo file",
+            code="unsupported-file",
+            path=path,
+            field=more[0],
+        )
+    if {"Ks", "rvecs", "Ts"} <= set(present):
+        return records.assemble(_read_multiview(document, sizes, names, path), path)
+    if {"M1", "M2"} <= set(present):
+        return records.assemble(_read_stereo(document, sizes, extrinsics, names, path), path)
+    if "camera_matrix" in present:
+        return records.assemble(_read_single(document, sizes, names, path), path)
     raise InputError(
         f"{path}: no calibration found, expected entries of OpenCV's samples (Ks rvecs Ts; M1 D1 M2 D2; "
         f"camera_matrix), found {', '.join(present) or 'nothing'}",
@@ -118,10 +115,10 @@ def save(cameras: CameraGroup, path: Path) -> None:
 
 
 def _read_multiview(
-    storage: cv2.FileStorage, sizes: camera_fields.Sizes | None, names: Sequence[str] | None, path: Path
+    document: Mapping[str, Any], sizes: camera_fields.Sizes | None, names: Sequence[str] | None, path: Path
 ) -> list[records.CameraRecord]:
     where = f"{path}: "
-    matrices = filestorage.matrix(storage, "Ks", None, where)
+    matrices = filestorage.matrix(document, "Ks", None, where)
     if matrices.size % 9:
         raise InputError(
             f"{where}Ks: wrong shape, found {matrices.size}, expected Nx3x3 numbers",
@@ -131,16 +128,15 @@ def _read_multiview(
             found=matrices.size,
         )
     num_views = matrices.size // 9
-    node = storage.getNode("cam_ids")
-    stored_names = node.string().split(",") if node.isString() else None
+    stored_names = document["cam_ids"].split(",") if isinstance(document.get("cam_ids"), str) else None
     used = _names(stored_names or names or [str(view) for view in range(num_views)], num_views, path)
-    has_fisheye, has_sizes = (not storage.getNode(key).empty() for key in ("is_fisheye", "image_sizes"))
+    has_fisheye, has_sizes = (document.get(key) is not None for key in ("is_fisheye", "image_sizes"))
     per_view = {
         "Ks": matrices,
-        "distortions": filestorage.matrix(storage, "distortions", None, where),
-        "rvecs": filestorage.matrix(storage, "rvecs", (3 * num_views,), where),
-        "Ts": filestorage.matrix(storage, "Ts", (3 * num_views,), where),
-        "is_fisheye": filestorage.matrix(storage, "is_fisheye", (num_views,), where)
+        "distortions": filestorage.matrix(document, "distortions", None, where),
+        "rvecs": filestorage.matrix(document, "rvecs", (3 * num_views,), where),
+        "Ts": filestorage.matrix(document, "Ts", (3 * num_views,), where),
+        "is_fisheye": filestorage.matrix(document, "is_fisheye", (num_views,), where)
         if has_fisheye
         else np.zeros(num_views),
     }
@@ -153,7 +149,7 @@ def _read_multiview(
             found=per_view["distortions"].size,
         )
     rows = {key: value.reshape(num_views, -1) for key, value in per_view.items()}
-    stored_sizes = filestorage.matrix(storage, "image_sizes", (2 * num_views,), where) if has_sizes else None
+    stored_sizes = filestorage.matrix(document, "image_sizes", (2 * num_views,), where) if has_sizes else None
     return [
         _record(
             name,
@@ -171,7 +167,7 @@ def _read_multiview(
 
 
 def _read_stereo(
-    storage: cv2.FileStorage,
+    document: Mapping[str, Any],
     sizes: camera_fields.Sizes | None,
     extrinsics: str | Path | None,
     names: Sequence[str] | None,
@@ -187,16 +183,16 @@ def _read_stereo(
             path=path,
             argument="extrinsics",
         )
-    with filestorage.reading(other) as second:
-        rotation = camera_fields.rotation_matrix(filestorage.matrix(second, "R", (3, 3), f"{other}: "), f"{other}: R")
-        translation = filestorage.matrix(second, "T", (3,), f"{other}: ")
+    second = filestorage.read(other)
+    rotation = camera_fields.rotation_matrix(filestorage.matrix(second, "R", (3, 3), f"{other}: "), f"{other}: R")
+    translation = filestorage.matrix(second, "T", (3,), f"{other}: ")
     first_name, second_name = _names(names or ("left", "right"), 2, path)
     poses = [(first_name, np.eye(3), np.zeros(3)), (second_name, rotation, translation)]
     return [
         _record(
             name,
-            filestorage.matrix(storage, f"M{number}", (3, 3), f"{path}: camera {name!r}: "),
-            filestorage.matrix(storage, f"D{number}", None, f"{path}: camera {name!r}: "),
+            filestorage.matrix(document, f"M{number}", (3, 3), f"{path}: camera {name!r}: "),
+            filestorage.matrix(document, f"D{number}", None, f"{path}: camera {name!r}: "),
             turn,
             shift,
             None,
@@ -208,16 +204,16 @@ def _read_stereo(
 
 
 def _read_single(
-    storage: cv2.FileStorage, sizes: camera_fields.Sizes | None, names: Sequence[str] | None, path: Path
+    document: Mapping[str, Any], sizes: camera_fields.Sizes | None, names: Sequence[str] | None, path: Path
 ) -> list[records.CameraRecord]:
     (name,) = _names(names or (path.stem,), 1, path)
     where = f"{path}: camera {name!r}: "
-    width, height = filestorage.scalar(storage, "image_width"), filestorage.scalar(storage, "image_height")
+    width, height = filestorage.scalar(document, "image_width"), filestorage.scalar(document, "image_height")
     return [
         _record(
             name,
-            filestorage.matrix(storage, "camera_matrix", (3, 3), where),
-            filestorage.matrix(storage, "distortion_coefficients", None, where),
+            filestorage.matrix(document, "camera_matrix", (3, 3), where),
+            filestorage.matrix(document, "distortion_coefficients", None, where),
             np.eye(3),
             np.zeros(3),
             None if width is None or height is None else (width, height),

@@ -76,25 +76,22 @@ def _files(path: Path) -> list[Path]:
 
 
 def _keys(file: Path) -> tuple[str, ...]:
-    with filestorage.reading(file) as storage:
-        return filestorage.keys(storage)
+    return tuple(filestorage.read(file))
 
 
 def _read(file: Path, sizes: camera_fields.Sizes | None) -> records.CameraRecord:
     name = file.stem
     where = f"{file}: camera {name!r}: "
-    with filestorage.reading(file) as storage:
-        matrix = camera_fields.intrinsics(
-            filestorage.matrix(storage, "Intrinsics", (3, 3), where), f"{where}Intrinsics"
-        )
-        pose = filestorage.matrix(storage, "CameraMatrix", (3, 4), where)
-        return records.CameraRecord(
-            name=name,
-            size=camera_fields.size_or_given(None, sizes, name, matrix, where),
-            matrix=matrix,
-            distortion=camera_fields.distortion_coefficients(
-                filestorage.matrix(storage, "Distortion", None, where), f"{where}Distortion"
-            ),
-            rotation=camera_fields.rotation_matrix(pose[:, :3], f"{where}CameraMatrix"),
-            translation=pose[:, 3],
-        )
+    document = filestorage.read(file)
+    matrix = camera_fields.intrinsics(filestorage.matrix(document, "Intrinsics", (3, 3), where), f"{where}Intrinsics")
+    pose = filestorage.matrix(document, "CameraMatrix", (3, 4), where)
+    return records.CameraRecord(
+        name=name,
+        size=camera_fields.size_or_given(None, sizes, name, matrix, where),
+        matrix=matrix,
+        distortion=camera_fields.distortion_coefficients(
+            filestorage.matrix(document, "Distortion", None, where), f"{where}Distortion"
+        ),
+        rotation=camera_fields.rotation_matrix(pose[:, :3], f"{where}CameraMatrix"),
+        translation=pose[:, 3],
+    )

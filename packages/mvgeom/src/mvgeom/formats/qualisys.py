@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from mvgeom.cameras import CameraGroup
+from mvgeom.documents import parse_xml
 from mvgeom.errors import InputError
 from mvgeom.files import head, read_text, write_text
 from mvgeom.formats import camera_fields, records
@@ -50,10 +51,7 @@ def load(path: Path) -> CameraGroup:
             `bad-number` or `not-finite`, if a value is not a finite number; `unsupported-camera`, if a camera has skew
             (its unit is unknown); `not-a-rotation`, if the rotation is not a rotation matrix.
     """
-    try:
-        root = ElementTree.fromstring(read_text(path))
-    except ElementTree.ParseError as error:
-        raise InputError(f"{path}: not valid XML: {error}", code="invalid-syntax", path=path) from error
+    root = parse_xml(read_text(path), path)
     cameras = list(root.iterfind("cameras/*"))
     other = [element.tag for element in cameras if element.tag != "camera"]
     if other:

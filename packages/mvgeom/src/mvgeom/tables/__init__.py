@@ -17,7 +17,7 @@ from mvgeom.tables.kinematics_table import (
 )
 from mvgeom.tables.points_3d import COORDS_3D, write_points_3d
 from mvgeom.tables.readers import READERS, KeypointReader, find_keypoints, read_keypoint_blocks, read_keypoints
-from mvgeom.tables.readers.hdf5 import read_pandas_table
+from mvgeom.tables.readers.hdf5 import H5_ERRORS, check_structure, read_pandas_table
 from mvgeom.tables.view_points import COORDS_VIEW, ViewPoints, write_view_blocks, write_view_points
 from mvgeom.tables.view_stack import ViewStack, stack_views
 
@@ -25,6 +25,7 @@ __all__ = [
     "COORDS_3D",
     "COORDS_KINEMATICS",
     "COORDS_VIEW",
+    "H5_ERRORS",
     "READERS",
     "KeypointReader",
     "KeypointTable",
@@ -32,6 +33,7 @@ __all__ = [
     "LabeledBoxes",
     "ViewPoints",
     "ViewStack",
+    "check_structure",
     "find_delimiter",
     "find_keypoints",
     "find_number_format",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mvtrain.cli.options import ConfigArgument, make_wide_console, print_start
+from mvtrain.cli.options import AllowPluginsOption, ConfigArgument, make_wide_console, print_start
 
 
 def check(
@@ -19,6 +19,7 @@ def check(
         Path | None,
         typer.Option("--output", "-o", help="Folder for pictures and check.json. Default: `runs/<config>-check`."),
     ] = None,
+    allow_plugins: AllowPluginsOption = False,
 ) -> None:
     """Find the faults of a project before training; exit status 1 if it must not be trained on."""
     from mvtrain.cli.path_roles import check_config

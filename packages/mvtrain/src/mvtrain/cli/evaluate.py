@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mvtrain.cli.options import (
+    AllowPluginsOption,
     BatchSizeOption,
     CheckpointOption,
     DeviceOption,
@@ -40,6 +41,7 @@ def evaluate(
     checkpoint: CheckpointOption = "best",
     batch_size: BatchSizeOption = None,
     device: DeviceOption = None,
+    allow_plugins: AllowPluginsOption = False,
 ) -> None:
     """Write errors in 2D and 3D by split, view and keypoint, correct keypoints, and the calibration of likelihoods."""
     from mvtrain.cli.path_roles import check_labeled_project, check_runs

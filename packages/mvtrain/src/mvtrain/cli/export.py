@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mvtrain.cli.options import CheckpointOption, RunArgument, make_console, print_start
+from mvtrain.cli.options import AllowPluginsOption, CheckpointOption, RunArgument, make_console, print_start
 
 
 def export(
@@ -19,6 +19,7 @@ def export(
         Path | None, typer.Option("--output", "-o", help="Folder for the files. Default: RUN/export.")
     ] = None,
     checkpoint: CheckpointOption = "best",
+    allow_plugins: AllowPluginsOption = False,
 ) -> None:
     """Write the network as one graph from images to keypoints, for ONNX runtimes and torch.export."""
     from mvtrain.cli.path_roles import check_run

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from mvgeom.errors import InputError
-from mvtrain.cli.options import print_start
+from mvtrain.cli.options import AllowPluginsOption, print_start
 from mvtrain.runtime.folders import ENSEMBLE_CONFIG, check_new_run_folder, is_ensemble
 
 
@@ -40,6 +40,7 @@ def fit(
     overfit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Sanity check: overfit N frames, nothing else.")
     ] = None,
+    allow_plugins: AllowPluginsOption = False,
 ) -> None:
     """Train a model and write everything about it into a run folder."""
     chosen = _parse_seeds(seeds)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mvgeom.errors import InputError
-from mvtrain.cli.options import DeviceOption, check_inputs, make_wide_console, print_start
+from mvtrain.cli.options import AllowPluginsOption, DeviceOption, check_inputs, make_wide_console, print_start
 from mvtrain.cli.path_roles import check_run, find_project_config
 
 
@@ -49,6 +49,7 @@ def add_frames(
     ] = False,
     device: DeviceOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the choice; write nothing.")] = False,
+    allow_plugins: AllowPluginsOption = False,
 ) -> None:
     """Choose frames of the videos that differ, and add them to the project to be labeled, the same in all views."""
     config = find_project_config(project, "frames")

@@ -25,6 +25,22 @@ DeviceOption = Annotated[
     str | None, typer.Option(help="Device: cpu, cuda, cuda:1 or mps. Default: a GPU if there is one.")
 ]
 
+
+def _allow(value: bool) -> bool:
+    if value:
+        from mvtrain.config.trust import allow_plugins
+
+        allow_plugins()
+    return value
+
+
+AllowPluginsOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-plugins", callback=_allow, help="Run the plugins that a run folder names, whoever wrote them."
+    ),
+]
+
 OLD_NAMES = {
     "*": {"--output-dir": "--output", "--out": "--output", "--accelerator": "--device"},
     "synth": {"--views": "--num-views", "--frames": "--num-frames", "--sessions": "--num-sessions"},

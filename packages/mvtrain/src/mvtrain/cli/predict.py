@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mvtrain.cli.options import BatchSizeOption, CheckpointOption, make_console, print_start
+from mvtrain.cli.options import AllowPluginsOption, BatchSizeOption, CheckpointOption, make_console, print_start
 
 
 def predict(
@@ -52,6 +52,7 @@ def predict(
     ] = False,
     device: Annotated[str, typer.Option(help="Kind of device: auto, cpu, cuda or mps.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Number of devices; they share the sessions.")] = 1,
+    allow_plugins: AllowPluginsOption = False,
 ) -> None:
     """Predict 2D and, with calibration, 3D keypoints of recordings; the same command goes on with a stopped one.
 

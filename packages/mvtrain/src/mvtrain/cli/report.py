@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from mvtrain.cli.options import BatchSizeOption, CheckpointOption, DeviceOption, RunsArgument, make_console, print_start
+from mvtrain.cli.options import (
+    AllowPluginsOption,
+    BatchSizeOption,
+    CheckpointOption,
+    DeviceOption,
+    RunsArgument,
+    make_console,
+    print_start,
+)
 
 
 def report(
@@ -18,6 +26,7 @@ def report(
     checkpoint: CheckpointOption = "best",
     batch_size: BatchSizeOption = None,
     device: DeviceOption = None,
+    allow_plugins: AllowPluginsOption = False,
 ) -> None:
     """Write a run as one HTML file: curves, errors, worst frames, the pose in 3D with the cameras, likelihoods."""
     from mvtrain.cli.path_roles import check_runs

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from mvgeom.files import write_text
+from mvgeom.files import file_name, write_text
 from mvtrain.config.recommended import recommended
 
 LONGEST = 256
@@ -60,12 +60,12 @@ def write_project_config(
     data: dict[str, Any] = {
         "image_resize_dims": {"height": height, "width": width},
         "data_dir": ".",
-        "csv_file": [f"CollectedData_{view}.csv" for view in view_names],
+        "csv_file": [file_name(f"CollectedData_{view}.csv") for view in view_names],
         "view_names": list(view_names),
         "num_keypoints": len(keypoint_names),
         "keypoint_names": list(keypoint_names),
     }
-    data |= {"bbox_file": [f"bboxes_{view}.csv" for view in view_names]} if with_boxes else {}
+    data |= {"bbox_file": [file_name(f"bboxes_{view}.csv") for view in view_names]} if with_boxes else {}
     data |= {"skeleton": [list(pair) for pair in skeleton]} if skeleton else {}
     data |= {"video_dir": "videos"} if with_videos else {}
     recipe = recommended(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import types
 import typing
@@ -13,6 +14,9 @@ from typing import Any, Literal, Union
 from mvgeom.errors import InputError
 from mvtrain.config.checks import bad_value
 from mvtrain.config.schema import LOSS_NAMES, Config, LossConfig
+
+INFINITE = ("data.cache_gb", "training.save_every_minutes", "training.gradient_clip_norm")
+"""Keys whose value may be infinite: no limit."""
 
 FOREIGN_KEYS = frozenset(
     {
@@ -59,6 +63,28 @@ def conform(values: dict[str, Any]) -> dict[str, Any]:
             schema has a section or list and the config something else.
     """
     return _conform_section(Config, values, "")
+
+
+def check_numbers(values: Any, dotted: str = "") -> None:
+    """Check that all numbers of a config are finite and fit into 64 bits, those of `INFINITE` may be infinite.
+
+    Args:
+        values: Sections with values of their types.
+        dotted: Key of the values; "" for all sections.
+
+    Raises:
+        InputError: `bad-value`, for the first that is not.
+    """
+    if isinstance(values, dict | list | tuple):
+        items = values.items() if isinstance(values, dict) else enumerate(values)
+        for key, value in items:
+            inner = f"{dotted}[{key}]" if not isinstance(values, dict) else f"{dotted}.{key}".removeprefix(".")
+            check_numbers(value, inner)
+    elif isinstance(values, float) and not math.isfinite(values):
+        if not (values > 0 and dotted in INFINITE):
+            raise bad_value(dotted, "a finite number", values)
+    elif isinstance(values, int) and not -(2**63) <= values < 2**63:
+        raise bad_value(dotted, "a number below 2^63", values, f"one of {len(str(abs(values)))} digits")
 
 
 def expected_at(dotted: str) -> str:

@@ -14,12 +14,15 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
+from mvgeom.documents import check_yaml
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
 from mvtrain.config.checks import bad_value
-from mvtrain.config.keys import conform, expected_at, is_foreign
+from mvtrain.config.keys import check_numbers, conform, expected_at, is_foreign
 from mvtrain.config.schema import Config, DataConfig, EvalConfig, LossConfig, ModelConfig
 from mvtrain.config.training_section import TrainingConfig
+from mvtrain.config.trust import ALLOW_RESOLVERS, announce_plugin, check_plugin, resolver_in
+from mvtrain.runtime.folders import is_run_config
 
 PATH_KEYS = (
     *("data.data_dir", "data.video_dir", "model.backbone_weights", "model.checkpoint"),
@@ -34,13 +37,14 @@ _YAML_ERRORS = (yaml.YAMLError, ValueError, KeyError, RecursionError)
 """Errors of PyYAML over a text: the last three come from tags such as `!!int` and from very deep nesting."""
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: str | Path, overrides: Sequence[str] = (), *, allow_plugins: bool = False) -> Config:
     """Read a config file, apply `key=value` overrides, resolve `${...}` and paths, and check every value.
 
     Args:
         path: YAML file; relative paths in it are relative to its folder.
         overrides: Texts such as `training.max_epochs=10` or `data.view_names=[top,side]`; values are YAML, a mapping
             replaces the file's. Relative paths in them are relative to the current directory.
+        allow_plugins: Run the plugins of a run folder's config, whoever wrote them. Those of other configs run always.
 
     Returns:
         The config; `Config.ignored` lists the keys of other programs, which have no effect here.
@@ -48,8 +52,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         InputError: The file is missing or not a YAML mapping, a key is unknown or misspelled (`bad-key`), a value is
             of the wrong type, out of range (`bad-value`) or missing (`missing-field`), or an interpolation cannot be
-            resolved. The message names the file and the full dotted key, the fact `key` is that key. Errors of other
-            kinds are those of a file in `model.plugins`.
+            resolved, or reads more than the config (`bad-value`), or the config is that of a run folder with plugins
+            that no training here used (`plugin-not-allowed`). The message names the file and the full dotted key, the
+            fact `key` is that key. Errors of other kinds are those of a file in `model.plugins`.
     """
     path = Path(path)
     raw = _read_yaml(path)
@@ -58,10 +63,12 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         for override in overrides:
             _apply_override(raw, override, bases)
         values, ignored = _resolve_known(raw)
-        _load_plugins(values, bases["model.plugins"])  # first: they add to the losses that a config can name
+        # First, because they add to the losses that a config can name.
+        _load_plugins(values, bases["model.plugins"], check=is_run_config(path) and not allow_plugins)
         values = conform(values)
         _make_paths_absolute(values, bases)
         merged = OmegaConf.merge(_structure(values), _escaped(values))
+        check_numbers(OmegaConf.to_container(merged))
         sections = cast(dict[str, Any], OmegaConf.to_object(merged))
         return Config(**sections, ignored=ignored)
     except MissingMandatoryValue as error:
@@ -100,14 +107,17 @@ def save_config(config: Config, path: str | Path) -> None:
     write_text(path, text)
 
 
-def load_plugins(paths: Iterable[Path]) -> None:
+def load_plugins(paths: Iterable[Path], *, check: bool = False, announce: bool = True) -> None:
     """Run Python files that register losses and backbones, each once per process; their exceptions are not caught.
 
     Args:
         paths: Absolute paths of the files.
+        check: Run only files that may run although a run folder names them, see `check_plugin`.
+        announce: Name each file before it runs.
 
     Raises:
-        InputError: A file does not exist (`missing-file`) or is not a Python file (`unsupported-file`).
+        InputError: A file does not exist (`missing-file`), is not a Python file (`unsupported-file`), or may not run
+            (`plugin-not-allowed`).
     """
     for path in paths:
         if not path.exists():
@@ -124,6 +134,10 @@ def load_plugins(paths: Iterable[Path]) -> None:
         name = f"{_PLUGIN_PREFIX}{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
         if name in sys.modules:
             continue
+        if check:
+            check_plugin(path)
+        if announce:
+            announce_plugin(path)
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
         assert spec.loader is not None
@@ -149,6 +163,7 @@ def _read_yaml(path: Path) -> DictConfig:
     if not path.is_file():
         raise InputError(f"config file {path} is a folder, expected a file", code="unreadable-file", path=path)
     text = read_text(path)
+    check_yaml(text, path)
     try:
         raw = OmegaConf.create(text)
     except OmegaConfBaseException as error:
@@ -193,6 +208,13 @@ def _apply_override(raw: DictConfig, override: str, bases: dict[str, Path]) -> N
             f"override {override!r} must look like training.max_epochs=10", code="bad-option", override=override
         )
     try:
+        check_yaml(text, path := Path(f"override {override!r}"))
+    except InputError as error:
+        found = str(error).removeprefix(f"{path}: ")
+        raise InputError(
+            f"override {override!r}: {found}", code="invalid-syntax", key=key, override=override
+        ) from error
+    try:
         value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)["value"]  # type: ignore[index, call-overload]
     except OmegaConfBaseException as error:
         problem = str(error.msg or error).splitlines()[0]
@@ -225,6 +247,7 @@ def _apply_override(raw: DictConfig, override: str, bases: dict[str, Path]) -> N
 
 def _resolve_known(raw: DictConfig) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Resolve the interpolations of the sections, and list the keys of other programs, which stay unresolved."""
+    _check_resolvers(raw)
     values: dict[str, Any] = {}
     ignored: list[str] = []
     for section_name in ("data", "training", "model", "losses", "eval"):  # before an interpolation into one fails
@@ -248,6 +271,37 @@ def _resolve_known(raw: DictConfig) -> tuple[dict[str, Any], tuple[str, ...]]:
     return values, tuple(ignored)
 
 
+def _check_resolvers(raw: DictConfig) -> None:
+    """Check that no value reads more than the config; those of other programs lose theirs, as they have no effect."""
+    for name, section in _nodes(raw):
+        inner = _nodes(section) if isinstance(section, DictConfig) and not _is_special(section) else [("", section)]
+        for key, node in inner:
+            dotted = f"{name}.{key}" if key else name
+            value = OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node._value()
+            resolver = resolver_in(value)
+            if resolver is None:
+                continue
+            if is_foreign(name) or is_foreign(dotted):
+                OmegaConf.update(raw, dotted, "???", merge=False)
+                continue
+            raise InputError(
+                f"{dotted}: found ${{{resolver}:...}}, which reads more than the config, such as the environment. "
+                f"Write the value itself, or allow it with {ALLOW_RESOLVERS}=1 in the environment",
+                code="bad-value",
+                key=dotted,
+                found=value,
+            )
+
+
+def _nodes(section: DictConfig) -> list[tuple[str, Any]]:
+    """Return keys and nodes of a section, unresolved."""
+    return [(str(key), section._get_node(key)) for key in section]
+
+
+def _is_special(node: DictConfig) -> bool:
+    return node._is_interpolation() or node._is_missing() or node._is_none()
+
+
 def _container(value: Any) -> Any:
     return OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if OmegaConf.is_config(value) else value
 
@@ -259,13 +313,13 @@ def _structure(values: dict[str, Any]) -> DictConfig:
     return OmegaConf.create({**{name: OmegaConf.structured(cls) for name, cls in sections}, "losses": losses})
 
 
-def _load_plugins(values: dict[str, Any], base: Path) -> None:
+def _load_plugins(values: dict[str, Any], base: Path, *, check: bool) -> None:
     section = values.get("model")
     listed = section.get("plugins") if isinstance(section, dict) else None
     paths = [listed] if isinstance(listed, str) and listed else listed
     # Anything but a list is an error of `conform`, which comes next.
     if isinstance(paths, list):
-        load_plugins(_absolute("model.plugins", path, base) for path in paths)
+        load_plugins((_absolute("model.plugins", path, base) for path in paths), check=check)
 
 
 def _make_paths_absolute(values: dict[str, Any], bases: dict[str, Path]) -> None:

@@ -295,7 +295,7 @@ def _collate(samples: Sequence[Sample | InputError]) -> Batch | InputError:
 
 def _init_worker(worker: int, *, plugins: tuple[Path, ...]) -> None:
     del worker
-    load_plugins(plugins)
+    load_plugins(plugins, announce=False)
     # The workers themselves are the parallelism.
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

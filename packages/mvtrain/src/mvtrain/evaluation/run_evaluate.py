@@ -11,7 +11,7 @@ import pandas as pd
 from rich.console import Console
 
 from mvgeom.errors import InputError
-from mvgeom.files import write_text
+from mvgeom.files import file_name, write_text
 from mvtrain.config import Config
 from mvtrain.evaluation.error_tables import error_3d_table, error_table, pck_table
 from mvtrain.evaluation.evaluation import Evaluation, assign_splits, compare, describe_unlearned, is_own_project
@@ -59,7 +59,7 @@ def evaluate_trained(trained: TrainedRun, console: Console) -> None:
     evaluation = compare(project, predictions, sets, run.confidence_map)
     write_project_predictions(run_dir, project, predictions, list(sets), run.confidence_map)
     for view, name in enumerate(project.view_names):
-        path, index = run_dir / f"predictions_{name}_pixel_error.csv", table_index(project, view)
+        path, index = run_dir / file_name(f"predictions_{name}_pixel_error.csv"), table_index(project, view)
         write_pixel_errors(path, index, project.keypoint_names, evaluation.pixel_error[:, view], sets)
     print_errors(console, error_table(evaluation))
     print_errors_3d(console, error_3d_table(evaluation))

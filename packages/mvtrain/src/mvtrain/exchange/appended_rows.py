@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mvgeom.files import read_text
+from mvgeom.files import file_name, read_text
 from mvgeom.tables import find_delimiter, has_decimal_commas, read_labeled_boxes
 from mvtrain.project.images import image_size
 
@@ -82,7 +82,7 @@ def box_rows(folder: Path, view: str, target: Path, images: Sequence[str]) -> li
     """
     dialect = _Dialect.read(target, 1)
     columns = [name.strip() for name in dialect.header[0]][1:]
-    own = folder / f"bboxes_{view}.csv"
+    own = folder / file_name(f"bboxes_{view}.csv")
     if own.is_file():
         boxes = read_labeled_boxes(own).select(images)
     else:

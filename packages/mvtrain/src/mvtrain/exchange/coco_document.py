@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
 
@@ -29,10 +29,7 @@ def parse_coco(path: Path) -> dict[str, Any]:
         InputError: The file is not text (`not-text`) or not JSON (`invalid-syntax`), lacks a list (`missing-field`), or
             an entry has a field of a wrong type (`bad-field`).
     """
-    try:
-        document = json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON: {error}", code="invalid-syntax", path=path) from error
+    document = parse_json(read_text(path), path)
     sections = document if isinstance(document, dict) else {}
     lacking = [section for section in _SECTIONS if not isinstance(sections.get(section), list)]
     if lacking:

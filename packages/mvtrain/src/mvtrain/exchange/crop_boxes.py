@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mvgeom import CameraGroup
+from mvgeom.files import file_name
 from mvgeom.tables import write_labeled_boxes, write_video_boxes
 from mvgeom.videos import open_video
 from mvtrain.exchange.alignment import AlignedFrames
@@ -83,7 +84,7 @@ def write_boxes_of_videos(videos: Sequence[tuple[str, Path]], offsets: Mapping[s
     for view, path in videos:
         video = open_video(path)
         box = np.array([*offsets.get(view, (0, 0)), *video.size], dtype=np.float64)
-        write_video_boxes(path.with_name(f"{path.stem}_bbox.csv"), np.tile(box, (video.num_frames, 1)))
+        write_video_boxes(path.with_name(file_name(f"{path.stem}_bbox.csv")), np.tile(box, (video.num_frames, 1)))
 
 
 def _full_size(

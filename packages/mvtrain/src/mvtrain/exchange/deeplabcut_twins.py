@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mvgeom.tables import H5_ERRORS
 from mvtrain.exchange.deeplabcut_animals import AnimalTable
 
 _SECONDS = 60.0
@@ -55,7 +56,7 @@ def _numbers(path: Path) -> np.ndarray | None:
     try:
         with h5py.File(path, "r") as file:
             file.visititems(lambda name, node: arrays.extend(_columns(name, node)))
-    except (OSError, ValueError, KeyError, RuntimeError):
+    except H5_ERRORS:
         return None
     if not arrays:
         return None

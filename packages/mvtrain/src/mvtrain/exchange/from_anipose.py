@@ -140,7 +140,7 @@ def _offsets(cameras: Mapping[str, Any], path: Path) -> dict[str, tuple[int, int
 def _folder_name(section: Mapping[str, Any], key: str, default: str, path: Path) -> str:
     """Return the name of a kind of folder from the section `pipeline`."""
     name = section.get(key, default)
-    if not isinstance(name, str) or not name or Path(name).is_absolute():
+    if not isinstance(name, str) or not name or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
         raise InputError(
             f"{path}: pipeline.{key}: not the name of a folder, found {name!r}",
             code="bad-field",

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from mvgeom.documents import parse_yaml
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
 from mvtrain.exchange.deeplabcut_animals import check_animals
@@ -26,8 +25,6 @@ from mvtrain.project.names import as_posix
 
 _SUFFIXES = (".csv", ".h5")
 _LEVELS_UP = 4
-_YAML_ERRORS = (yaml.YAMLError, ValueError, KeyError, RecursionError)
-"""Errors of PyYAML over a text: the last three come from tags such as `!!int` and from very deep nesting."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +93,7 @@ def _find_project(path: Path) -> _Project:
 
 def _read_project(path: Path) -> _Project:
     """Read the config of a project."""
-    text = read_text(path)
-    try:
-        document = yaml.safe_load(text)
-    except _YAML_ERRORS as error:
-        problem = " ".join(str(error).split())
-        raise InputError(f"{path}: not valid YAML: {problem}", code="invalid-syntax", path=path) from error
+    document = parse_yaml(read_text(path), path)
     if not isinstance(document, dict) or not {"bodyparts", "video_sets", "multianimalbodyparts"} & document.keys():
         raise InputError(
             f"{path}: not a config of DeepLabCut: it has neither bodyparts nor video_sets",

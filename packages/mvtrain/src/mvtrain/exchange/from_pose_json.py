@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mvgeom.errors import InputError
+from mvgeom.files import file_name
 from mvgeom.tables import READERS, KeypointReader, KeypointTable, find_keypoints
 from mvtrain.exchange.foreign_labels import (
     ForeignLabels,
@@ -98,7 +99,7 @@ def _name(table: KeypointTable, source: Source, options: ReadOptions) -> str:
     folder = with_names(table.path).with_suffix("") if table.path.is_file() else with_names(table.path)
     if not table.recording:
         return folder.as_posix()
-    name = folder.with_name(table.recording).as_posix()
+    name = (folder.parent / file_name(table.recording)).as_posix()
     if table.path.is_file() or source.view is not None:
         return name
     rule = options.rule.without_frame or options.rule

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from mvgeom.calibration.sources import VIDEO_SUFFIXES
 from mvgeom.errors import InputError
+from mvgeom.tables import check_structure
 from mvtrain.exchange.file_search import find_file
 from mvtrain.exchange.foreign_labels import (
     DecodedImage,
@@ -31,9 +33,6 @@ from mvtrain.project.images import image_size
 from mvtrain.project.names import as_posix, split_image_name, split_name
 from mvtrain.runtime.optional_imports import need
 
-_SLEAP_ERRORS = (OSError, KeyError, IndexError, TypeError, AttributeError, ValueError)
-"""Errors of sleap-io over a file that it cannot read."""
-
 
 def read(sources: Sequence[Source], options: ReadOptions) -> list[ForeignLabels]:
     """Read the labels that people made, and SLEAP's predictions where the options ask for them.
@@ -49,7 +48,27 @@ def read(sources: Sequence[Source], options: ReadOptions) -> list[ForeignLabels]
 
 def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
     """Read one file; see `read`."""
-    labels = _load(source.path)
+    with _damage_named(source.path):
+        return _convert(_load(source.path), source, options)
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Let errors of sleap-io and h5py over a file, which can be any, name the file."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{path}: not a labels file of SLEAP (.slp, analysis.h5), or damaged: {type(error).__name__}: {error}",
+            code="damaged-file",
+            path=path,
+        ) from error
+
+
+def _convert(labels: Any, source: Source, options: ReadOptions) -> ForeignLabels:
+    """Convert the labels of one file."""
     if len(labels.skeletons) != 1:
         raise InputError(
             f"{source.path}: wrong number of skeletons, found {len(labels.skeletons)}, expected 1",
@@ -112,17 +131,11 @@ def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
 def _load(path: Path) -> Any:
     """Read a file with sleap-io."""
     sleap_io = need("sleap_io", "import sleap")
-    try:
-        if path.suffix.lower() in (".h5", ".hdf5"):
-            return sleap_io.load_analysis_h5(str(path))
-        # Opened videos would be those of the same name beside the file, whatever folders their paths have.
-        return sleap_io.load_slp(str(path), open_videos=False)
-    except _SLEAP_ERRORS as error:
-        raise InputError(
-            f"{path}: not a labels file of SLEAP (.slp, analysis.h5), or damaged: {error}",
-            code="damaged-file",
-            path=path,
-        ) from error
+    check_structure(path)
+    if path.suffix.lower() in (".h5", ".hdf5"):
+        return sleap_io.load_analysis_h5(str(path))
+    # Opened videos would be those of the same name beside the file, whatever folders their paths have.
+    return sleap_io.load_slp(str(path), open_videos=False)
 
 
 def _labeled(
@@ -192,9 +205,14 @@ def _image(video: Any, number: int, slp: Path, media: Path | None) -> ImageSourc
     if _is_video(video.filename):
         found = find_file(str(video.filename), [slp.parent, media])
         return None if found is None else VideoFrame(path=found, number=number)
+    # Images of a package are inside it; a path to any other file would be read as if they were.
+    if not Path(str(video.filename)).is_file() or not Path(str(video.filename)).samefile(slp):
+        return None
     if not _opens(video) or not video.backend.has_frame(number):
         return None
-    return DecodedImage(name=f"{slp}, {video_path(video).name}, frame {number}", read=lambda: _to_rgb(video[number]))
+    return DecodedImage(
+        name=f"{slp}, {video_path(video).name}, frame {number}", read=lambda: _read_embedded(video, number, slp)
+    )
 
 
 def _opens(video: Any) -> bool:
@@ -202,7 +220,7 @@ def _opens(video: Any) -> bool:
     if video.backend is None and video.exists():
         try:
             video.open()
-        except _SLEAP_ERRORS:
+        except Exception:  # noqa: BLE001 - whatever is in the file, the labels can be read without the images
             return False
     return video.backend is not None
 
@@ -237,6 +255,12 @@ def _find_video(video: Any, slp: Path, media: Path | None) -> Path | None:
 def _is_video(name: object) -> bool:
     """Return True if the suffix is that of a video."""
     return PurePosixPath(str(name)).suffix.lower() in VIDEO_SUFFIXES
+
+
+def _read_embedded(video: Any, number: int, slp: Path) -> np.ndarray:
+    """Read an image inside a package."""
+    with _damage_named(slp):
+        return _to_rgb(video[number])
 
 
 def _to_rgb(image: np.ndarray) -> np.ndarray:

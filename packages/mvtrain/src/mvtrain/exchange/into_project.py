@@ -12,6 +12,7 @@ import numpy as np
 
 from mvgeom import CameraGroup
 from mvgeom.errors import InputError
+from mvgeom.files import file_name
 from mvtrain.config import Config, load_config
 from mvtrain.exchange.alignment import AlignedFrames
 from mvtrain.exchange.appended_rows import box_rows, label_rows
@@ -203,7 +204,7 @@ def _append(config: Config, project: FrameRows, folder: Path, aligned: AlignedFr
     rows: dict[Path, list[list[str]]] = {}
     for view, name in enumerate(project.view_names):
         table = project.tables[view]
-        own = folder / f"CollectedData_{name}.csv"
+        own = folder / file_name(f"CollectedData_{name}.csv")
         rows[table.path] = label_rows(own, table.path, len(aligned))
         if data.bbox_file is not None:
             boxes = root / data.bbox_file[view]

@@ -13,7 +13,7 @@ import numpy as np
 from mvgeom import CameraGroup
 from mvgeom.calibration.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mvgeom.errors import InputError
-from mvgeom.files import replace_file
+from mvgeom.files import file_name, replace_file
 from mvgeom.videos import open_video, read_frames
 from mvtrain.exchange.foreign_labels import DecodedImage, ImageFile, ImageSource, ReadOptions, VideoFrame
 from mvtrain.project.images import read_header, read_stored
@@ -215,7 +215,7 @@ def write_calibrations(
                 expected=tuple(views),
             )
         folder.mkdir(exist_ok=True)
-        target = folder / f"{session}{_TOML}"
+        target = folder / file_name(f"{session}{_TOML}")
         if isinstance(path, Path) and path.suffix.lower() == _TOML:
             shutil.copyfile(path, target)
         else:

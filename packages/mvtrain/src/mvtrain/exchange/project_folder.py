@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mvgeom import CameraGroup
+from mvgeom.files import file_name
 from mvtrain.config import load_config
 from mvtrain.config.generated import write_project_config
 from mvtrain.exchange.alignment import AlignedFrames
@@ -95,7 +96,7 @@ def _fill(
     for number, view in enumerate(aligned.view_names):
         write_view_labels(folder, aligned, number, with_visibility=labels.has_visibility)
         if with_boxes:
-            write_image_boxes(folder / f"bboxes_{view}.csv", folder, aligned, number)
+            write_image_boxes(folder / file_name(f"bboxes_{view}.csv"), folder, aligned, number)
     videos = _copy_videos(folder / "videos", labels, sessions, aligned.view_names) if copy_videos else 0
     sizes = sorted((image_size(path) for path in images), key=lambda size: size[0] / size[1])
     write_project_config(
@@ -137,7 +138,7 @@ def write_view_labels(folder: Path, aligned: AlignedFrames, view: int, *, with_v
         for (session, number), images in zip(aligned.frames, aligned.images, strict=True)
     ]
     write_labels(
-        folder / f"CollectedData_{name}.csv",
+        folder / file_name(f"CollectedData_{name}.csv"),
         rows,
         aligned.keypoint_names,
         aligned.points[:, view],
@@ -172,8 +173,11 @@ def _copy_videos(folder: Path, labels: ForeignLabels, sessions: Sequence[str], v
     if chosen:
         folder.mkdir()
     for (session, view), path in chosen.items():
-        shutil.copyfile(path, folder / f"{session}_{view}{path.suffix.lower()}")
+        shutil.copyfile(path, folder / file_name(f"{session}_{view}{path.suffix.lower()}"))
     if any(labels.offsets.get(view, (0, 0)) != (0, 0) for view in views):
-        copied = [(view, folder / f"{session}_{view}{path.suffix.lower()}") for (session, view), path in chosen.items()]
+        copied = [
+            (view, folder / file_name(f"{session}_{view}{path.suffix.lower()}"))
+            for (session, view), path in chosen.items()
+        ]
         write_boxes_of_videos(copied, labels.offsets)
     return len(chosen)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import tomli_w
 
-from mvgeom.files import write_text
+from mvgeom.files import file_name, write_text
 from mvtrain.exchange.to_deeplabcut import H5_KEY, view_table
 from mvtrain.exchange.write_options import WriteOptions, write_cameras
 from mvtrain.predict.saved_predictions import Points3D, PredictedSession
@@ -27,15 +27,17 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
         InputError: The library that writes h5 files is not installed (`missing-library`).
     """
     need("tables", "convert anipose")
-    home = folder / session.name
+    home = folder / file_name(session.name)
     (home / "pose-2d").mkdir(parents=True)
     for view, name in enumerate(session.view_names):
-        view_table(session, view).to_hdf(home / "pose-2d" / f"{session.name}_{name}.h5", key=H5_KEY, mode="w")
+        view_table(session, view).to_hdf(
+            home / "pose-2d" / file_name(f"{session.name}_{name}.h5"), key=H5_KEY, mode="w"
+        )
     notes = write_cameras(options.cameras, home / "calibration" / "calibration.toml", "anipose")
     if session.in_3d is not None:
         (home / "pose-3d").mkdir()
         table = _table_3d(session, session.in_3d)
-        table.to_csv(home / "pose-3d" / f"{session.name}.csv", index=False, lineterminator="\n")
+        table.to_csv(home / "pose-3d" / file_name(f"{session.name}.csv"), index=False, lineterminator="\n")
     names = "|".join(re.escape(name) for name in session.view_names)
     config = {
         "project": "mvtrain",

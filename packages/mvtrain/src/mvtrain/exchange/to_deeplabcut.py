@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mvgeom.files import file_name
 from mvtrain.exchange.write_options import WriteOptions
 from mvtrain.predict.saved_predictions import PredictedSession
 from mvtrain.runtime.optional_imports import need
@@ -29,9 +30,12 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
     """
     need("tables", "convert deeplabcut")
     for view, name in enumerate(session.view_names):
-        _write_both(folder / f"{session.name}_{name}{SCORER}", view_table(session, view))
+        _write_both(folder / file_name(f"{session.name}_{name}{SCORER}"), view_table(session, view))
     if session.in_3d is not None:
-        _write_both(folder / f"{session.name}_3d{SCORER}", _table(session.keypoint_names, "xyz", session.in_3d.points))
+        _write_both(
+            folder / file_name(f"{session.name}_3d{SCORER}"),
+            _table(session.keypoint_names, "xyz", session.in_3d.points),
+        )
     return []
 
 

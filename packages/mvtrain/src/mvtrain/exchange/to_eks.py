@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mvgeom.errors import InputError
+from mvgeom.files import file_name
 from mvtrain.exchange.write_options import WriteOptions, write_cameras
 from mvtrain.predict.outputs import PredictionRows, write_predictions
 from mvtrain.predict.saved_predictions import PredictedSession
@@ -49,8 +50,10 @@ def write(models: Sequence[PredictedSession], folder: Path, options: WriteOption
             rows = PredictionRows(
                 index=range(len(model)), points=model.points[:, view], likelihood=model.likelihood[:, view]
             )
-            write_predictions(folder / first.name / f"{name}_{number}.csv", model.keypoint_names, [rows])
-    notes = write_cameras(options.cameras, folder / "calibrations" / f"{first.name}.toml", "anipose")
+            write_predictions(
+                folder / file_name(first.name) / file_name(f"{name}_{number}.csv"), model.keypoint_names, [rows]
+            )
+    notes = write_cameras(options.cameras, folder / "calibrations" / file_name(f"{first.name}.toml"), "anipose")
     return notes + _notes(first, len(models))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mvgeom.files import file_name
 from mvgeom.tables import KinematicsTable
 from mvtrain.exchange.write_options import WriteOptions
 from mvtrain.predict.saved_predictions import PredictedSession
@@ -46,7 +47,7 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
 
     views = [dataset(session.points[:, view], session.likelihood[:, view]) for view in range(len(session.view_names))]
     joined = xarray.concat(views, dim=xarray.DataArray(list(session.view_names), dims="view", name="view"))
-    _save(joined, folder / f"{session.name}.nc")
+    _save(joined, folder / file_name(f"{session.name}.nc"))
     if session.in_3d is not None:
         found = dataset(session.in_3d.points, None)
         time, space, keypoint, individual = found["position"].dims
@@ -58,7 +59,7 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
             found[name] = ((time, keypoint, individual), values[..., None])
         if session.kinematics is not None:
             _add_kinematics(found, session.kinematics)
-        _save(found, folder / f"{session.name}_3d.nc")
+        _save(found, folder / file_name(f"{session.name}_3d.nc"))
     if options.frame_rate is None:
         return ["the frame rate is unknown, so time is in frames. Give it with --fps"]
     return []

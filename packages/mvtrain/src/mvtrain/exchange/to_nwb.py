@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mvgeom import CameraGroup
+from mvgeom.files import file_name
 from mvtrain.exchange.write_options import WriteOptions
 from mvtrain.predict.saved_predictions import PredictedSession
 from mvtrain.runtime.optional_imports import need
@@ -37,7 +39,7 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
     """
     pynwb, pose = need("pynwb", "convert nwb", "nwb"), need("ndx_pose", "convert nwb", "nwb")
     file = pynwb.NWBFile(
-        session_description=f"poses of the recording {session.name}, predicted by mvtrain",
+        session_description=_text(f"poses of the recording {session.name}, predicted by mvtrain"),
         identifier=str(uuid.uuid4()),
         session_start_time=options.start or _UNKNOWN_START,
     )
@@ -52,7 +54,7 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
     rate = 1.0 if options.frame_rate is None else float(options.frame_rate)
     writer = _Writer(file, pynwb, pose, session, options.cameras, unit, {"rate": rate, "starting_time": 0.0})
     writer.write(options.skeleton)
-    with pynwb.NWBHDF5IO(str(folder / f"{session.name}.nwb"), "w") as opened:
+    with pynwb.NWBHDF5IO(str(folder / file_name(f"{session.name}.nwb")), "w") as opened:
         opened.write(file)
     return notes
 
@@ -103,8 +105,12 @@ class _Writer:
         module.add(poses)
         for place, keypoint in enumerate(self.session.keypoint_names):
             values = self.session.in_3d.std[:, place].astype(np.float32)
-            about = {"description": f"standard deviations of x, y, z of {keypoint}", "unit": self.unit}
-            module.add(self.pynwb.TimeSeries(name=f"{_name(keypoint)}_std", data=values, **about, **self.timing))
+            about = {"description": _text(f"standard deviations of x, y, z of {keypoint}"), "unit": self.unit}
+            module.add(
+                self.pynwb.TimeSeries(
+                    name=f"{_name(keypoint, self.session.keypoint_names)}_std", data=values, **about, **self.timing
+                )
+            )
 
     def _view(self, number: int, shared: dict[str, Any]) -> Any:
         """Add the camera of a view, and return the poses in its images."""
@@ -117,9 +123,9 @@ class _Writer:
             likelihood,
         )
         return self.pose.PoseEstimation(
-            name=_name(view),
+            name=_name(view, self.session.view_names),
             pose_estimation_series=series,
-            description=f"keypoints in the images of {view}",
+            description=_text(f"keypoints in the images of {view}"),
             device=device,
             **shared,
         )
@@ -130,9 +136,8 @@ class _Writer:
         for place, keypoint in enumerate(self.session.keypoint_names):
             further = {} if confidence is None else {"confidence": confidence[:, place]}
             values = points[:, place].astype(np.float32)
-            made = self.pose.PoseEstimationSeries(
-                name=_name(keypoint), description=keypoint, data=values, **about, **further, **self.timing
-            )
+            named = {"name": _name(keypoint, self.session.keypoint_names), "description": _text(keypoint)}
+            made = self.pose.PoseEstimationSeries(data=values, **named, **about, **further, **self.timing)
             series.append(made)
         return series
 
@@ -141,11 +146,11 @@ class _Writer:
         names = self.session.keypoint_names
         edges = [(names.index(a), names.index(b)) for a, b in bones if a in names and b in names]
         further = {"edges": np.array(edges, dtype=np.uint8)} if edges else {}
-        return self.pose.Skeleton(name="subject", nodes=list(names), **further)
+        return self.pose.Skeleton(name="subject", nodes=[_text(name) for name in names], **further)
 
     def _camera(self, number: int) -> Any:
         """Return the camera of a view as a device."""
-        name = _name(self.session.view_names[number])
+        name = _name(self.session.view_names[number], self.session.view_names)
         if self.cameras is None:
             return self.pynwb.device.Device(name=name)
         width, height = np.asarray(self.cameras.sizes)[number]
@@ -165,6 +170,13 @@ class _Writer:
         )
 
 
-def _name(text: str) -> str:
-    """Return a name of an object of HDF5, which has no slashes and colons."""
-    return text.replace("/", "_").replace(":", "_")
+def _name(text: str, among: Sequence[str]) -> str:
+    """Return a name of an object of NWB, without slashes and colons, that differs from those of the other texts."""
+    plain = [file_name(re.sub("[/:]", "_", each)) for each in among]
+    name = file_name(re.sub("[/:]", "_", text))
+    return name if plain.count(name) == 1 else file_name(text.replace(":", "/"))
+
+
+def _text(text: str) -> str:
+    """Return a text without what HDF5 does not store: zeros, and halves of characters."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "_")

@@ -14,7 +14,7 @@ import numpy as np
 import tomli_w
 
 from mvgeom.errors import InputError
-from mvgeom.files import write_text
+from mvgeom.files import file_name, write_text
 from mvtrain.exchange.write_options import METERS_PER_UNIT, WriteOptions, write_cameras
 from mvtrain.predict.saved_predictions import Points3D, PredictedSession
 
@@ -48,7 +48,7 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
             option="--unit",
             session=session.name,
         )
-    home = folder / session.name
+    home = folder / file_name(session.name)
     home.mkdir(parents=True)
     for view in range(len(session.view_names)):
         _write_frames(home / "pose", session, view)
@@ -60,7 +60,7 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
     notes = write_cameras(cameras, home / "calibration" / "Calib.toml", "pose2sim")
     if session.in_3d is not None:
         (home / "pose-3d").mkdir()
-        name = f"{session.name}_0-{len(session) - 1}.trc"
+        name = file_name(f"{session.name}_0-{len(session) - 1}.trc")
         write_text(home / "pose-3d" / name, _trc(name, session, session.in_3d, scale, options))
     return notes
 
@@ -68,7 +68,7 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
 def _write_frames(folder: Path, session: PredictedSession, view: int) -> None:
     """Write one JSON file per frame; a missing keypoint is 0, 0, 0, as in OpenPose's files."""
     name = session.view_names[view]
-    target = folder / f"{name}_{view + 1}_json"
+    target = folder / file_name(f"{name}_{view + 1}_json")
     target.mkdir(parents=True)
     values = np.concatenate([session.points[:, view], session.likelihood[:, view, :, None]], axis=-1)
     found = np.isfinite(values).all(axis=-1, keepdims=True)
@@ -76,7 +76,7 @@ def _write_frames(folder: Path, session: PredictedSession, view: int) -> None:
     for frame, (row, present) in enumerate(zip(values.tolist(), found.any(axis=(1, 2)), strict=True)):
         people = [{"person_id": [-1], "pose_keypoints_2d": row}] if present else []
         text = json.dumps({"version": 1.3, "people": people})
-        (target / f"{session.name}_{name}_{frame:06d}.json").write_text(text, encoding="utf-8")
+        (target / file_name(f"{session.name}_{name}_{frame:06d}.json")).write_text(text, encoding="utf-8")
 
 
 def _config(keypoint_names: Sequence[str], frame_rate: float) -> dict[str, Any]:

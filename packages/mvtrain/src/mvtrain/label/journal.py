@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
 
 JOURNAL_FOLDER = ".mvtrain-label"
@@ -158,9 +159,10 @@ class Journal:
             ) from error
         for number, line in enumerate(content[:whole].splitlines(), start=1):
             try:
-                entry = json.loads(line)
+                entry = parse_json(line.decode("utf-8"), self._path)
                 if not isinstance(entry, dict) or not any(kind <= entry.keys() for kind in _KINDS):
                     raise ValueError("not an entry")
+                _check_entry(entry)
             except ValueError as error:
                 raise InputError(
                     f"{self._path}, line {number}: not an entry of the journal: {error}. It has edits that are not in "
@@ -170,3 +172,23 @@ class Journal:
                     line=number,
                 ) from error
             yield entry
+
+
+def _check_entry(entry: dict[str, Any]) -> None:
+    """Check the types of an entry's values; raise ValueError for others."""
+    frames = [entry[key] for key in ("edit", "saved") if key in entry]
+    labels = entry.get("labels", [])
+    if not all(isinstance(frame, str) for frame in frames) or not isinstance(labels, list):
+        raise ValueError("a frame without a name, or labels that are not a list")
+    if entry.get("visible") not in (None, 0, 1, 2):
+        raise ValueError("visible is not 0, 1 or 2")
+    for each in labels:
+        if not isinstance(each, list) or len(each) != 4 or not all(isinstance(name, str) for name in each[:2]):
+            raise ValueError("labels without view and keypoint")
+        for label in each[2:]:
+            if not isinstance(label, list) or not 3 <= len(label) <= 4 or label[2] not in (0, 1, 2):
+                raise ValueError("a label without x, y and visible")
+            if not all(value is None or isinstance(value, int | float) for value in label[:2]):
+                raise ValueError("a label at a place that is not two numbers")
+            if len(label) == 4 and not isinstance(label[3], str | None):
+                raise ValueError("a label with an origin that is not text")

@@ -13,6 +13,7 @@ import numpy as np
 
 from mvgeom.calibration.sources import VIDEO_SUFFIXES
 from mvgeom.errors import InputError
+from mvgeom.files import file_name
 from mvgeom.videos import Video, match_videos, open_capture, open_video
 from mvtrain.config import Config
 from mvtrain.label.page_images import encode
@@ -54,7 +55,7 @@ class NeighborFrames:
         if number is None:
             return None
         stem = f"{self._project.sessions[frame]}_{self._project.view_names[view]}"
-        paths = (folder / f"{stem}{suffix}" for folder in self._folders for suffix in VIDEO_SUFFIXES)
+        paths = (folder / file_name(f"{stem}{suffix}") for folder in self._folders for suffix in VIDEO_SUFFIXES)
         path = next((path for path in paths if path.is_file()), None)
         return None if path is None else (path, number)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mvgeom.calibration.sources import IMAGE_SUFFIXES
 from mvgeom.errors import InputError
-from mvgeom.files import read_text, write_text
+from mvgeom.files import file_name, read_text, write_text
 from mvgeom.tables import find_delimiter
 from mvtrain.config import DataConfig
 from mvtrain.project.label_tables import find_tables, read_labels
@@ -35,7 +35,7 @@ def expected_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tupl
         none = data.csv_file is None and not any(root.glob("CollectedData_*.csv"))
         if error.code != "missing-file" or not none or data.view_names is None or data.keypoint_names is None:
             raise
-        return data.view_names, tuple(root / f"CollectedData_{view}.csv" for view in data.view_names)
+        return data.view_names, tuple(root / file_name(f"CollectedData_{view}.csv") for view in data.view_names)
 
 
 def list_images(root: Path, data: DataConfig) -> int:

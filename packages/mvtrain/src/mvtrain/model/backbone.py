@@ -53,6 +53,10 @@ def patch_centers(grid: tuple[int, int], patch_size: tuple[int, int], device: to
     return torch.stack([x.expand(grid), y[:, None].expand(grid)], dim=-1).flatten(0, 1)
 
 
+_MAX_DEPTH, _MAX_ARGUMENT = 1000, 10**5
+"""Largest number of blocks, and largest number among all other arguments of an architecture."""
+
+
 class RotaryTables(nn.Module):
     """Rotary embedding of timm whose tables are computed once and kept on the device.
 
@@ -114,6 +118,7 @@ def build_backbone(
     # Weights are read from a file by ourselves: an architecture changed by `arguments` then fails by name, not deep
     # inside.
     from_hub = pretrained and weights is None
+    _check_arguments(arguments or {})
     try:
         model = timm.create_model(
             timm_name, pretrained=from_hub, num_classes=0, dynamic_img_size=True, **dict(arguments or {})
@@ -134,7 +139,8 @@ def build_backbone(
         if not arguments and not isinstance(error, TypeError | AssertionError):
             raise
         raise InputError(
-            f"model.backbone: {name!r} cannot be built with model.backbone_args {dict(arguments or {})!r}: {error}",
+            f"model.backbone: {name!r} cannot be built with model.backbone_args {dict(arguments or {})!r}: "
+            f"{' '.join(str(error).split())}",
             code="bad-value",
             key="model.backbone_args",
             backbone=name,
@@ -143,6 +149,14 @@ def build_backbone(
         raise _not_plain(name, f"is a {type(model).__name__}")
     if not isinstance(model.patch_embed, PatchEmbed):
         raise _not_plain(name, "makes each token from more than one patch of the image, by convolutions")
+    if len(model.blocks) == 0 or model.patch_embed.proj.in_channels != 3:
+        raise InputError(
+            f"model.backbone_args: {dict(arguments or {})!r} makes {len(model.blocks)} blocks over images of "
+            f"{model.patch_embed.proj.in_channels} channels, expected one block or more, and 3 channels",
+            code="bad-value",
+            key="model.backbone_args",
+            backbone=name,
+        )
     if getattr(model, "patch_drop", None) is not None and not isinstance(model.patch_drop, torch.nn.Identity):
         raise InputError(
             "model.backbone_args: patch_drop_rate drops other patches in every view. To drop patches use "
@@ -157,6 +171,35 @@ def build_backbone(
     if isinstance(model, Eva) and model.rope is not None and RotaryTables.fit(model.rope):
         model.rope = RotaryTables(model.rope)
     return model
+
+
+def _check_arguments(arguments: Mapping[str, Any]) -> None:
+    """Check the numbers among the arguments of an architecture, so that none asks for more than a computer has.
+
+    Raises:
+        InputError: `bad-value`, for a number that is not finite, negative or too large, or a rate outside [0, 1).
+    """
+    for name, value in arguments.items():
+        if not isinstance(name, str):
+            raise InputError(
+                f"model.backbone_args: not a name of an argument, found {name!r}",
+                code="bad-value",
+                key="model.backbone_args",
+                found=name,
+            )
+        parts = value if isinstance(value, list | tuple) else [value]
+        numbers = [part for part in parts if isinstance(part, int | float)]
+        limit = _MAX_DEPTH if name == "depth" else _MAX_ARGUMENT
+        bad = [each for each in numbers if not 0 <= each <= limit or (name.endswith("_rate") and each >= 1)]
+        if bad:
+            expected = "a rate from 0 to below 1" if name.endswith("_rate") else f"a number from 0 to {limit}"
+            raise InputError(
+                f"model.backbone_args: {name} must be {expected}, found {str(bad[0])[:20]}",
+                code="bad-value",
+                key="model.backbone_args",
+                argument=name,
+                found=bad[0],
+            )
 
 
 def _not_plain(name: str, reason: str) -> InputError:

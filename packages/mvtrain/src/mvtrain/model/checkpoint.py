@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from mvgeom import CameraGroup
@@ -141,6 +143,10 @@ def save_checkpoint(folder: Path, weights: Mapping[str, Tensor], spec: ModelSpec
     )
 
 
+_MAX_SIDE = 2**14
+"""Sides of a network's input at most, in model px."""
+
+
 def load_checkpoint(folder: Path) -> tuple[MultiviewTransformer, ModelSpec]:
     """Read the network of a checkpoint folder, on the CPU.
 
@@ -149,15 +155,16 @@ def load_checkpoint(folder: Path) -> tuple[MultiviewTransformer, ModelSpec]:
     """
     document, weights = read_checksummed(folder, "model", "checkpoint")
     spec = _read_spec(document, folder / "model.yaml")
-    model = build_model(spec)
+    # Without memory for the weights: a wrong model.yaml can ask for any.
+    with torch.device("meta"):
+        shapes = {name: tuple(tensor.shape) for name, tensor in build_model(spec).state_dict().items()}
     try:
-        state = safetensors.torch.load_file(weights)
-    except safetensors.SafetensorError as error:
+        with safetensors.safe_open(weights, framework="pt") as file:
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no dict
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise InputError(
             f"{weights}: not the weights that model.yaml describes: {error}", code="damaged-file", path=weights
         ) from error
-    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    found = {name: tensor.shape for name, tensor in state.items()}
     others = sorted(name for name in shapes.keys() | found.keys() if shapes.get(name) != found.get(name))
     if others:
         named = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
@@ -168,7 +175,8 @@ def load_checkpoint(folder: Path) -> tuple[MultiviewTransformer, ModelSpec]:
             path=weights,
             parameters=others,
         )
-    model.load_state_dict(state)
+    model = build_model(spec)
+    model.load_state_dict(safetensors.torch.load_file(weights))
     return model, spec
 
 
@@ -199,19 +207,23 @@ def _check_fields(spec: ModelSpec) -> dict[str, bool]:
         "attention": spec.attention in get_args(Attention),
         "view_names": _are_all(spec.view_names, str),
         "keypoint_names": _are_all(spec.keypoint_names, str),
-        "image_size": _are_all(spec.image_size, int) and len(spec.image_size) == 2 and min(spec.image_size) > 0,
-        "downsample_factor": isinstance(spec.downsample_factor, int) and spec.downsample_factor > 0,
+        "image_size": _are_all(spec.image_size, int)
+        and len(spec.image_size) == 2
+        and 0 < min(spec.image_size) <= max(spec.image_size) <= _MAX_SIDE,
+        "downsample_factor": type(spec.downsample_factor) is int and spec.downsample_factor in (1, 2, 3),
         "mean": _are_all(spec.mean, float) and len(spec.mean) == 3,
-        "std": _are_all(spec.std, float) and len(spec.std) == 3,
-        "subject_size": spec.subject_size is None or isinstance(spec.subject_size, int | float),
+        "std": _are_all(spec.std, float) and len(spec.std) == 3 and min(spec.std) > 0,
+        "subject_size": spec.subject_size is None or (_are_all((spec.subject_size,), float) and spec.subject_size > 0),
         "epipolar_attention": isinstance(spec.epipolar_attention, bool),
         "fuse_views": isinstance(spec.fuse_views, bool),
     }
 
 
 def _are_all(values: object, kind: type) -> bool:
+    if not isinstance(values, tuple) or not values:
+        return False
     kinds = (int, float) if kind is float else (kind,)
-    return isinstance(values, tuple) and len(values) > 0 and all(isinstance(value, kinds) for value in values)
+    return all(type(value) in kinds and (kind is str or math.isfinite(value)) for value in values)
 
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 from scipy.special import expit
 
+from mvgeom.documents import parse_yaml
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
 
@@ -155,8 +156,8 @@ def load_confidence(checkpoint: Path, checksum: str) -> ConfidenceMap | None:
     if not path.is_file():
         return None
     try:
-        return ConfidenceMap(**yaml.safe_load(read_text(path)))
-    except (yaml.YAMLError, TypeError, InputError) as error:
+        return ConfidenceMap(**parse_yaml(read_text(path), path))
+    except (TypeError, InputError) as error:
         raise InputError(
             f"{path}: does not describe a calibration of confidence: {error}. Fit it again with mvtrain evaluate RUN "
             "--fit-confidence, or remove it.",

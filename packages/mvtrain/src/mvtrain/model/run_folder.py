@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import yaml
 
+from mvgeom.documents import parse_yaml
 from mvgeom.errors import InputError
+from mvgeom.files import read_text
 from mvtrain.config import Config, load_config
 from mvtrain.model.checkpoint import ModelSpec, load_checkpoint
 from mvtrain.model.inference import Network
@@ -56,16 +57,17 @@ class Run:
         return Network.from_model(self.model.to(device).eval(), self.spec, device)
 
 
-def load_run(folder: Path, checkpoint: str = "best") -> Run:
+def load_run(folder: Path, checkpoint: str = "best", *, allow_plugins: bool = False) -> Run:
     """Read a run folder.
 
     Args:
         folder: Folder that `mvtrain fit` wrote.
         checkpoint: Name of the checkpoint to take: `best` or `last`.
+        allow_plugins: Run the plugins that the run names, whoever wrote them.
 
     Raises:
         InputError: `not-a-run`; `no-checkpoint` of that name in it; a checkpoint, or the calibration of its confidence,
-            that is damaged.
+            that is damaged; `plugin-not-allowed`, if it needs plugins that no training here used.
     """
     check_run_folder(folder)
     checkpoints = folder / "checkpoints"
@@ -85,12 +87,13 @@ def load_run(folder: Path, checkpoint: str = "best") -> Run:
             path=folder,
             checkpoint=checkpoint,
         )
+    config = load_config(folder / "config.yaml", allow_plugins=allow_plugins)  # first: plugins can have its backbone
     model, spec = load_checkpoint(checkpoints / checkpoint)
-    description = yaml.safe_load((checkpoints / checkpoint / "model.yaml").read_text(encoding="utf-8"))
-    checksum = str(description["sha256"])
+    description = checkpoints / checkpoint / "model.yaml"
+    checksum = str(parse_yaml(read_text(description), description)["sha256"])
     return Run(
         folder=folder,
-        config=load_config(folder / "config.yaml"),
+        config=config,
         spec=spec,
         model=model,
         checksum=checksum,

@@ -10,6 +10,7 @@ import numpy as np
 
 from mvaug import Augmentation
 from mvgeom.errors import InputError
+from mvgeom.files import file_name
 from mvgeom.tables import write_points_3d
 from mvtrain.config import Config, load_config
 from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader
@@ -138,7 +139,7 @@ def write_project_predictions(
             sets=sets,
         )
         write_predictions(
-            out_dir / f"predictions_{name}.csv", project.keypoint_names, [rows], with_sets=sets is not None
+            out_dir / file_name(f"predictions_{name}.csv"), project.keypoint_names, [rows], with_sets=sets is not None
         )
     if len(project.view_names) > 1 and any(cameras is not None for cameras in project.cameras):
         rows_3d = [next(filter(None, names)) for names in project.image_names]

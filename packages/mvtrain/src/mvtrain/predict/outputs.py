@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
-from mvgeom.files import replace_file, write_text
+from mvgeom.files import read_text, replace_file, write_text
 from mvgeom.reconstruction import OUTLIER_SIGMAS, Reconstruction
 from mvgeom.tables import write_points_3d, write_video_boxes
 from mvtrain.model.likelihood import ConfidenceMap, calibrated, view_weights
@@ -152,8 +153,8 @@ def is_done(session: Session, out_dir: Path, identity: dict[str, Any]) -> bool:
     if not all(file.is_file() for file in needed):
         return False
     try:
-        return bool(json.loads(path.read_text(encoding="utf-8"))["made_with"] == identity)
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        return bool(parse_json(read_text(path), path)["made_with"] == identity)
+    except (InputError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: not the summary of a prediction: {error!r}. Remove the file, or choose another folder",
             code="damaged-file",

@@ -156,30 +156,37 @@ class Predictor:
             yield collate(samples)
 
 
-def load_predictor(run: str | Path, *, checkpoint: str = "best", device: str | torch.device | None = None) -> Predictor:
+def load_predictor(
+    run: str | Path,
+    *,
+    checkpoint: str = "best",
+    device: str | torch.device | None = None,
+    allow_plugins: bool = False,
+) -> Predictor:
     """Load a trained network, ready to predict arrays.
 
     Args:
         run: Run folder that `mvtrain fit` wrote.
         checkpoint: `best` or `last`.
         device: Device, such as "cuda:1"; None takes a GPU if there is one.
+        allow_plugins: Run the plugins that the run names, whoever wrote them.
 
     Raises:
         InputError: The folder is not a run folder or has no such checkpoint, or no device has this name.
     """
-    return Predictor.from_run(load_run(Path(run), checkpoint), choose_device(device))
+    return Predictor.from_run(load_run(Path(run), checkpoint, allow_plugins=allow_plugins), choose_device(device))
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:
     """Return the device of this name; None takes a GPU if there is one.
 
     Raises:
-        InputError: No device has this name.
+        InputError: No device has this name (`unknown-choice`), or it is not on this computer (`no-device`).
     """
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        return torch.device(device)
+        found = torch.device(device)
     except RuntimeError as error:
         raise InputError(
             f"device: unknown name, found {device!r}, expected cpu, cuda, cuda:1 or mps",
@@ -187,6 +194,25 @@ def choose_device(device: str | torch.device | None) -> torch.device:
             argument="device",
             found=device,
         ) from error
+    try:
+        torch.empty(0, device=found)
+        is_present = found.type != "meta"
+    # Torch raises about anything over devices that are not there.
+    except (RuntimeError, AssertionError, ImportError, AttributeError, ValueError) as error:
+        raise _absent(device, error) from error
+    if not is_present:
+        raise _absent(device, "it holds no numbers")
+    return found
+
+
+def _absent(device: object, reason: object) -> InputError:
+    line = next(iter(str(reason).splitlines()), "")
+    return InputError(
+        f"device: not on this computer, found {str(device)!r}, expected cpu, cuda, cuda:1 or mps: {line}",
+        code="no-device",
+        argument="device",
+        found=str(device),
+    )
 
 
 def _check_images(images: Sequence[np.ndarray | None], view_names: Sequence[str]) -> tuple[np.ndarray | None, ...]:

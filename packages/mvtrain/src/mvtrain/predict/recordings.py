@@ -12,6 +12,7 @@ import numpy as np
 from mvgeom import CameraGroup
 from mvgeom.calibration.sources import VIDEO_SUFFIXES
 from mvgeom.errors import InputError
+from mvgeom.files import file_name
 from mvgeom.videos import Video
 from mvtrain.project.calibrations import fits_calibration, load_cameras, turned_hint
 
@@ -212,17 +213,17 @@ class OutputPaths:
         """Build the paths from the names of a session and its videos."""
 
         def per_view(ending: str) -> tuple[Path, ...]:
-            return tuple(out_dir / f"{video.stem}{ending}" for video in session.videos)
+            return tuple(out_dir / file_name(f"{video.stem}{ending}") for video in session.videos)
 
         return cls(
             tables=per_view(".csv"),
-            evidence=tuple(out_dir / EVIDENCE / f"{video.stem}.csv" for video in session.videos),
-            table_3d=out_dir / f"{session.name}_3d.csv",
+            evidence=tuple(out_dir / EVIDENCE / file_name(f"{video.stem}.csv") for video in session.videos),
+            table_3d=out_dir / file_name(f"{session.name}_3d.csv"),
             tracks=per_view("_track.csv"),
             labeled=per_view("_labeled.mp4"),
-            overlay=out_dir / f"{session.name}_overlay.mp4",
-            still=out_dir / f"{session.name}_overlay.png",
-            summary=out_dir / f"{session.name}_prediction.json",
+            overlay=out_dir / file_name(f"{session.name}_overlay.mp4"),
+            still=out_dir / file_name(f"{session.name}_overlay.png"),
+            summary=out_dir / file_name(session.name, "_prediction.json"),
         )
 
 
@@ -262,7 +263,7 @@ def find_calibration(session: Session, given: Path | None, data_dir: Path | None
     videos = session.videos[0].parent
     for project in (videos, videos.resolve().parent, data_dir):
         if project is not None:
-            for path in (project / "calibrations" / f"{session.name}.toml", project / "calibration.toml"):
+            for path in (project / "calibrations" / file_name(f"{session.name}.toml"), project / "calibration.toml"):
                 if path.is_file():
                     return path
     return None
@@ -301,7 +302,7 @@ def _find_given(session: Session, given: Path) -> Path:
         return given
     if not given.is_dir():
         raise InputError(f"calibration {given}: does not exist", code="missing-file", path=given)
-    for path in (given / f"{session.name}.toml", given / "calibration.toml"):
+    for path in (given / file_name(f"{session.name}.toml"), given / "calibration.toml"):
         if path.is_file():
             return path
     raise InputError(

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from mvgeom.files import write_text
+from mvgeom.files import file_name, write_text
 from mvtrain.model.inference import BeforeFusion
 from mvtrain.runtime.locks import locked_folder
 
@@ -205,9 +205,9 @@ def unfinished_folder(out_dir: Path, session: str) -> Iterator[Path]:
     Raises:
         InputError: The output folder cannot be written to, or another process is predicting the session into it.
     """
-    folder = out_dir / PARTIAL / session
+    folder = out_dir / PARTIAL / file_name(session)
     busy = f"another process is predicting session {session!r} into {out_dir}"
-    lock_file = folder.with_name(f"{session}.lock")
+    lock_file = folder.with_name(file_name(f"{session}.lock"))
     try:
         with locked_folder(folder, lock_file, what=f"the output folder {out_dir}", busy=busy):
             try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from mvgeom import CameraGroup
+from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
-from mvgeom.files import read_text
+from mvgeom.files import file_name, read_text
 from mvgeom.tables import COORDS_3D, KeypointTable, KinematicsTable, find_number_format, read_keypoints, read_kinematics
 from mvgeom.videos import frame_rate, open_video
 from mvtrain.predict.recordings import EVIDENCE
@@ -263,22 +263,25 @@ def load_prediction_cameras(files: PredictionFiles, given: Path | None) -> Camer
 
 
 def _read_summary(path: Path) -> PredictionFiles:
+    text = read_text(path)
     try:
-        document: dict[str, Any] = json.loads(read_text(path))
-        session, videos = str(document["session"]), {view["name"]: Path(view["video"]) for view in document["views"]}
+        document: dict[str, Any] = parse_json(text, path)
+        session = str(document["session"])
+        videos = {str(view["name"]): _path(view["video"]) for view in document["views"]}
         calibration_file = (document.get("calibration") or {}).get("file")
-        calibration = None if calibration_file is None else Path(calibration_file)
+        calibration = None if calibration_file is None else _path(calibration_file)
         skeleton = tuple((str(a), str(b)) for a, b in document.get("skeleton") or ())
         # The folders are beside the summary, whatever the file says.
-        networks = [path.parent / "networks" / Path(row["folder"]).name for row in document.get("networks") or ()]
+        folders = [_path(row["folder"]).name for row in document.get("networks") or ()]
+        networks = [path.parent / "networks" / file_name(folder) for folder in folders]
         calibrated = bool((document.get("made_with") or {}).get("confidence_map"))
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (InputError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{path}: not the summary of a prediction: {error!r}", code="damaged-file", path=path
         ) from error
     if not videos:
         raise InputError(f"{path}: not the summary of a prediction: it names no view", code="damaged-file", path=path)
-    tables = {view: path.parent / f"{video.stem}.csv" for view, video in videos.items()}
+    tables = {view: path.parent / file_name(f"{video.stem}.csv") for view, video in videos.items()}
     missing = [table for table in tables.values() if not table.is_file()]
     if missing:
         raise InputError(
@@ -287,9 +290,9 @@ def _read_summary(path: Path) -> PredictionFiles:
             path=missing[0],
             paths=tuple(missing),
         )
-    table_3d = path.parent / f"{session}{_TABLE_3D}.csv"
-    evidence = {view: path.parent / EVIDENCE / table.name for view, table in tables.items()}
-    smoothed, kinematics = "smoothed" in document, path.parent / f"{session}_kinematics.csv"
+    table_3d = path.parent / file_name(f"{session}{_TABLE_3D}.csv")
+    evidence = {view: path.parent / EVIDENCE / file_name(table.name) for view, table in tables.items()}
+    smoothed, kinematics = "smoothed" in document, path.parent / file_name(f"{session}_kinematics.csv")
     return PredictionFiles(
         session=session,
         tables=tables,
@@ -304,6 +307,13 @@ def _read_summary(path: Path) -> PredictionFiles:
         networks=tuple(_read_summary(folder / path.name) for folder in networks),
         evidence=evidence if all(table.is_file() for table in evidence.values()) else {},
     )
+
+
+def _path(value: Any) -> Path:
+    """Return the path of a field of a summary; raise TypeError for one that no file can have."""
+    if not isinstance(value, str) or "\0" in value:
+        raise TypeError(f"not a path: {value!r}")
+    return Path(value)
 
 
 def _match_names(folder: Path, view_names: Sequence[str]) -> list[PredictionFiles]:
@@ -330,7 +340,7 @@ def _match_names(folder: Path, view_names: Sequence[str]) -> list[PredictionFile
                 session=session,
                 view=missing[0],
             )
-        table_3d = folder / f"{session}{_TABLE_3D}.csv"
+        table_3d = folder / file_name(f"{session}{_TABLE_3D}.csv")
         files.append(
             PredictionFiles(
                 session=session,

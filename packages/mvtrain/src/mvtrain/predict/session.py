@@ -16,6 +16,7 @@ import numpy as np
 from rich.progress import Progress
 
 from mvgeom.errors import InputError
+from mvgeom.files import file_name
 from mvgeom.videos import Video, match_videos, open_video
 from mvtrain.data.batch import Batch
 from mvtrain.drawing.keypoints import Style
@@ -303,7 +304,7 @@ def network_folders(run_folders: Sequence[Path | None]) -> list[str]:
     names = [f"network{number}" if folder is None else folder.resolve().name for number, folder in named]
     if len(set(names)) < len(names):
         names = [f"{number}_{name}" for number, name in enumerate(names, 1)]
-    return [f"networks/{name}" for name in names]
+    return [f"networks/{file_name(name)}" for name in names]
 
 
 def _identity(predictors: Sequence[Predictor], job: Job) -> dict[str, Any]:

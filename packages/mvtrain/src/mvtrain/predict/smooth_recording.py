@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from mvgeom import CameraGroup, Noise, Smoothed, learn_noise, smooth
+from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
-from mvgeom.files import write_text
+from mvgeom.files import file_name, read_text, write_text
 from mvtrain.predict.recording_tables import RecordingTables
 from mvtrain.predict.records import unfinished_folder
 from mvtrain.predict.smoothed_blocks import SmoothedBlocks
@@ -52,7 +53,7 @@ def smooth_recording(job: SmoothJob, interruption: Interruption) -> SmoothedSumm
     """
     first = job.networks[0]
     identity = _identity(job)
-    summary_path = job.out_dir / f"{first.session}_prediction.json"
+    summary_path = job.out_dir / file_name(first.session, "_prediction.json")
     if _made_with(summary_path) == identity:
         return None
     with unfinished_folder(job.out_dir, first.session) as folder:
@@ -171,11 +172,11 @@ def _identity(job: SmoothJob) -> dict[str, Any]:
 
 def _made_with(summary: Path) -> Any:
     """Return what an earlier result was made with; None without one."""
-    try:
-        return json.loads(summary.read_text(encoding="utf-8"))["made_with"]
-    except FileNotFoundError:
+    if not summary.is_file():
         return None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    try:
+        return parse_json(read_text(summary), summary)["made_with"]
+    except (InputError, KeyError, TypeError, IndexError) as error:
         raise InputError(
             f"{summary}: not the summary of a smoothed recording: {error!r}. Remove the file, or choose another folder",
             code="damaged-file",

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,9 @@ class SmoothedBlocks:
             write_text(manifest, text)
 
     def noise(self) -> Noise | None:
-        """Return the noise; None before it is saved."""
+        """Return the noise; None before it is saved, or where its file is damaged."""
         found = _load(self._folder / "noise.npz")
-        if found is None:
+        if found is None or found.keys() != {field.name for field in dataclasses.fields(Noise)}:
             return None
         return Noise(**{name: value if value.ndim else float(value) for name, value in found.items()})  # type: ignore[arg-type]
 
@@ -45,8 +46,8 @@ class SmoothedBlocks:
         )
 
     def has(self, number: int) -> bool:
-        """Return True if a block is there as a whole."""
-        return _load(self._path(number)) is not None
+        """Return True if a block and the noise are there as a whole."""
+        return self.noise() is not None and _load(self._path(number)) is not None
 
     def save(self, number: int, found: Smoothed) -> None:
         """Save a block; its noise is that of the recording."""
@@ -80,5 +81,5 @@ def _load(path: Path) -> dict[str, np.ndarray] | None:
     try:
         with np.load(path, allow_pickle=False) as found:
             return {name: found[name] for name in found.files}
-    except (FileNotFoundError, EOFError, ValueError, zipfile.BadZipFile):
+    except (FileNotFoundError, EOFError, ValueError, KeyError, NotImplementedError, zlib.error, zipfile.BadZipFile):
         return None

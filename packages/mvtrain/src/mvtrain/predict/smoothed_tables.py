@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mvgeom import CameraGroup, Kinematics, Noise, Reconstruction, Smoothed, compute_kinematics
+from mvgeom.files import file_name
 from mvgeom.tables import ViewPoints, write_kinematics, write_points_3d, write_view_blocks
 from mvtrain.predict.bodies import Body
 from mvtrain.predict.recording_tables import RecordingTables
@@ -139,10 +140,10 @@ def write_tables(
                 ),
             )
 
-    write_points_3d(job.out_dir / f"{session}_3d.csv", names, in_3d())
+    write_points_3d(job.out_dir / file_name(f"{session}_3d.csv"), names, in_3d())
     for view, name in enumerate(cameras.names):
-        write_view_blocks(job.out_dir / f"{session}_{name}.csv", names, in_view(view, name))
-    path = job.out_dir / f"{session}_kinematics.csv"
+        write_view_blocks(job.out_dir / _view_table(session, name), names, in_view(view, name))
+    path = job.out_dir / file_name(f"{session}_kinematics.csv")
     write_kinematics(path, names, job.body.bone_names, job.body.joint_names, moving())
     found = np.concatenate(deviations)
     return SmoothedSummary(
@@ -164,8 +165,9 @@ def summary_document(
     views = []
     for view in first.tables:
         # Readers find the table by the video's name.
-        video = videos.get(view, Path(f"{first.session}_{view}"))
-        views.append({"name": view, "video": str(video.with_stem(f"{first.session}_{view}"))})
+        name = _view_table(first.session, view).removesuffix(".csv")
+        video = videos.get(view, Path(name))
+        views.append({"name": view, "video": str(video.with_name(f"{name}{video.suffix}"))})
     assert noise is not None
     learned = {name: np.asarray(value).round(6).tolist() for name, value in asdict(noise).items()}
     return {
@@ -182,3 +184,8 @@ def summary_document(
         },
         "made_with": identity,
     }
+
+
+def _view_table(session: str, view: str) -> str:
+    """Return the name of the table of a view."""
+    return file_name(f"{session}_{view}.csv")

@@ -9,6 +9,7 @@ import numpy as np
 
 from mvgeom import CameraGroup
 from mvgeom.errors import InputError
+from mvgeom.files import file_name
 from mvtrain.project.calibration_table import OVERRIDE_FILE, read_calibration_table
 
 _TOLERANCE = 0.01
@@ -42,7 +43,7 @@ def find_calibrations(
         common = root / "calibration.toml"
         by_session: dict[str, Path | None] = {}
         for session in dict.fromkeys(session for session, _ in frames):
-            own = root / "calibrations" / f"{session}.toml"
+            own = root / "calibrations" / file_name(f"{session}.toml")
             by_session[session] = own if own.is_file() else common if common.is_file() else None
         files = tuple(by_session[session] for session, _ in frames)
     without = dict.fromkeys(session for (session, _), file in zip(frames, files, strict=True) if file is None)
@@ -76,7 +77,7 @@ def session_files(
         by_frame = find_calibrations(root, existing, override)[0]
         files = tuple(file for file, (name, _) in zip(by_frame, existing, strict=True) if name == session)
     else:  # no frame of the table has this file yet
-        own = root / "calibrations" / f"{session}.toml"
+        own = root / "calibrations" / file_name(f"{session}.toml")
         files = (own,) if own.is_file() else ()
     return tuple(dict.fromkeys(file for file in files if file is not None))
 

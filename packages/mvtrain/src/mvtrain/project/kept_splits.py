@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
+from mvgeom.documents import parse_yaml
 from mvgeom.errors import InputError
-from mvgeom.files import read_text, write_text
+from mvgeom.files import file_name, read_text, write_text
 from mvtrain.config import Config
 from mvtrain.project.label_tables import frame_of_row
 from mvtrain.project.names import frame_of
@@ -76,7 +76,7 @@ def read_split(run: Path, project: Project) -> list[str | None] | None:
         InputError: A table has no splits (`damaged-file`), or cannot be read.
     """
     # A run that has ended has the tables of its predictions, too; older runs have these alone.
-    tables = [run / f"predictions_{view}.csv" for view in project.view_names]
+    tables = [run / file_name(f"predictions_{view}.csv") for view in project.view_names]
     known: dict[tuple[str, str], str] = {}
     if (run / SPLIT_FILE).is_file():
         for image, split in _read_sets(run / SPLIT_FILE, header_rows=1).items():
@@ -125,7 +125,7 @@ def find_kept_split(project: Project, config: Config) -> KeptSplit | None:
     if not (run / RUN_INFO).is_file() and not (run / SPLIT_FILE).is_file():
         return None
     folder = _project_of_run(run)
-    if folder is None or (folder.resolve() != project.root.resolve() and folder.is_dir()):
+    if folder is None or (folder != project.root.resolve() and folder.is_dir()):
         return None
     found = read_split(run, project)
     return None if found is None or not any(found) else KeptSplit(run=run, sets=_numbers(found))
@@ -143,17 +143,17 @@ def _numbers(sets: list[str | None]) -> np.ndarray:
 def _project_of_run(run: Path) -> Path | None:
     """Return the project folder that a run's config names. The rest of it is not read: it may name plugins."""
     try:
-        document = yaml.safe_load(read_text(run / "config.yaml"))
-        return Path(document["data"]["data_dir"])
-    except (InputError, OSError, yaml.YAMLError, KeyError, TypeError):
+        document = parse_yaml(read_text(run / "config.yaml"), run / "config.yaml")
+        return Path(document["data"]["data_dir"]).resolve()
+    except (InputError, KeyError, TypeError, ValueError, IndexError, OSError, RuntimeError):  # not a map, or not a path
         return None
 
 
 def _read_sets(path: Path, *, header_rows: int) -> dict[str, str]:
     """Read the split of each image name: the first and the last column."""
     try:
-        table = pd.read_csv(path, header=None, skiprows=header_rows, dtype=str)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        table = pd.read_csv(path, header=None, skiprows=header_rows, dtype=str, keep_default_na=False)
+    except (OSError, ValueError, IndexError) as error:  # pandas raises any of these for a file that is not such a table
         raise InputError(f"{path}: not a table of splits: {error}", code="damaged-file", path=path) from error
     sets = dict(zip(table.iloc[:, 0], table.iloc[:, -1], strict=True))
     strange = next((name for name in sets.values() if name not in SPLIT_NAMES), None)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mvgeom.errors import InputError
-from mvgeom.files import read_text
+from mvgeom.files import file_name, read_text
 from mvgeom.tables import find_delimiter, has_decimal_commas, to_decimal_point
 from mvtrain.config import DataConfig
 from mvtrain.project.names import frame_of, names_view
@@ -76,7 +76,7 @@ def find_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tuple[Pa
     present = sorted(path.name for path in root.glob("*.csv"))
     names = data.csv_file
     if names is None and data.view_names is not None:
-        names = tuple(f"{_PREFIX}{view}.csv" for view in data.view_names)
+        names = tuple(file_name(f"{_PREFIX}{view}.csv") for view in data.view_names)
     if names is None:
         names = tuple(name for name in present if name.startswith(_PREFIX))
         if not names:

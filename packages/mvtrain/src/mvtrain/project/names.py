@@ -18,6 +18,15 @@ ONLY_SESSION = "session"
 ANYTHING = "*"
 """Part of a pattern that stands for any text, also for none, within one folder's or file's name."""
 
+_MAX_STEPS = 10**8
+"""Steps of a search for an expression in a name at most; Python takes some ten million in a second."""
+
+_MAX_REGEX = 2000
+"""Characters of an expression at most."""
+
+_REPEATED_GROUP = re.compile(r"\)(?:[*+]|\{)")
+_BACK_REFERENCE = re.compile(r"\\[1-9]|\(\?P=|\(\?\(")
+
 _FIELDS = {"session": r"(?P<session>[^/]+)", "view": r"(?P<view>[^/]+)", "frame": r"(?P<frame>\d+)"}
 
 
@@ -159,9 +168,19 @@ def camera_regex_rule(expression: str) -> NameRule:
     Raises:
         InputError: The expression is not valid or has no group (`bad-value`, key `cam_regex`).
     """
+    plain = re.sub(r"\\.|\[\^?\]?[^\]]*\]", "x", expression)  # without escapes and sets of characters
+    if len(expression) > _MAX_REGEX or _REPEATED_GROUP.search(plain) or _BACK_REFERENCE.search(expression):
+        raise InputError(
+            f"cam_regex {expression[:80]!r} is too long or repeats a group, which can take for ever. Write it without "
+            "quantifiers behind parentheses and without back references",
+            code="bad-value",
+            key="cam_regex",
+            found=expression,
+        )
+    quantifiers, choices = _count_branches(plain)
     try:
         regex = re.compile(expression)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise InputError(
             f"cam_regex {expression!r} is not a regular expression: {error}",
             code="bad-value",
@@ -177,12 +196,41 @@ def camera_regex_rule(expression: str) -> NameRule:
         )
 
     def split(name: str) -> NameParts | None:
+        if choices * (len(name) + 1) ** (quantifiers + 1) > _MAX_STEPS:
+            raise InputError(
+                f"cam_regex {expression[:80]!r} can take for ever in the name {name[:80]!r}. Write it with fewer "
+                "quantifiers, such as '-cam([a-z]+)$'",
+                code="bad-value",
+                key="cam_regex",
+                found=expression,
+            )
         match = regex.search(name)
         if match is None or not (match[1] or "").strip():
             return None
         return NameParts(session=regex.sub("", name).strip() or ONLY_SESSION, view=match[1].strip())
 
     return NameRule(description=f"cam_regex {expression!r}", split=split)
+
+
+def _count_branches(plain: str) -> tuple[int, int]:
+    """Return the number of quantifiers without a bound, and the number of ways through alternatives and options.
+
+    A search tries at most `ways * length ** (quantifiers + 1)` matches, because no group is repeated.
+
+    Args:
+        plain: Expression without escapes and sets of characters.
+    """
+    quantifiers = len(re.findall(r"[*+]|\{\d*,?\d*\}", plain))
+    choices = 2 ** len(re.findall(r"(?<![(*+?}])\?(?![:=!<P])", plain))
+    open_groups = [1]
+    for character in plain:
+        if character == "(":
+            open_groups.append(1)
+        elif character == "|":
+            open_groups[-1] += 1
+        elif character == ")" and len(open_groups) > 1:
+            choices *= open_groups.pop()
+    return quantifiers, choices * open_groups[0]
 
 
 def split_name(path: str, view: str | None, rule: NameRule, origin: str) -> NameParts:

@@ -12,11 +12,12 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
-from mvgeom.files import read_text, replace_file, write_text
+from mvgeom.files import inside, read_text, replace_file, write_text
 from mvgeom.tables import find_delimiter
 from mvtrain.runtime.locks import locked_folder
 
@@ -48,7 +49,8 @@ def recover_project(root: Path) -> None:
 
     Raises:
         InputError: Another process adds frames now (`busy-folder`); the project cannot be written to
-            (`unwritable-file`); a table has been changed in the meantime, or the journal is not one (`damaged-file`).
+            (`unwritable-file`); a table has been changed in the meantime, or the journal is not one (`damaged-file`);
+            a table is gone (`missing-file`).
     """
     if not (root / JOURNAL).is_file():
         return
@@ -99,37 +101,38 @@ def _complete(root: Path) -> None:
     """Do what the journal has left; without a journal nothing happens.
 
     Raises:
-        InputError: A table has been changed in the meantime, or the journal is not one (`damaged-file`); a file cannot
-            be written (`unwritable-file`).
+        InputError: A table has been changed in the meantime, or the journal is not one (`damaged-file`); a table is
+            gone (`missing-file`); a file cannot be written (`unwritable-file`).
     """
     journal = root / JOURNAL
     if not journal.is_file():
         return
     unfinished = set()
     for entry in _read_journal(journal):
-        path = root / entry["file"]
+        path = inside(root, entry["file"])
         if "move" in entry:
-            unfinished.add(PurePosixPath(entry["move"]).parts[0])
-            _move(root / entry["move"], path)
+            source = inside(root, entry["move"])
+            unfinished.add(source.relative_to(root).parts[0])
+            _move(source, path)
         else:
             _append(path, entry["bytes"], entry["rows"].encode(), journal)
     journal.unlink()
     for name in unfinished:
         if name.startswith(IMPORT_PREFIX) and name.endswith(IMPORT_SUFFIX):
-            shutil.rmtree(root / name, ignore_errors=True)
+            shutil.rmtree(inside(root, name), ignore_errors=True)
 
 
 def _read_journal(journal: Path) -> list[dict[str, Any]]:
     """Read the entries, all of which name files within the project folder."""
     try:
-        entries = json.loads(read_text(journal))
-        for entry in entries:
-            moved = {"move", "file"} == entry.keys()
-            appended = {"file", "bytes", "rows"} == entry.keys() and type(entry["bytes"]) is int
-            paths = [PurePosixPath(entry[key].replace("\\", "/")) for key in ("move", "file") if key in entry]
-            if not (moved or appended) or any(path.is_absolute() or ".." in path.parts for path in paths):
-                raise ValueError(f"found {entry!r}")
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        entries = parse_json(read_text(journal), journal)
+        for entry in entries if isinstance(entries, list) else [entries]:
+            types = {key: type(value) for key, value in entry.items()} if isinstance(entry, dict) else {}
+            if types not in ({"move": str, "file": str}, {"file": str, "bytes": int, "rows": str}):
+                raise ValueError(f"found {str(entry)[:80]}")
+            for key in types.keys() & {"move", "file"}:
+                inside(journal.parent, entry[key])
+    except ValueError as error:  # also an InputError
         raise InputError(
             f"{journal}: not a list of frames that are being added: {error}. Give all tables the same rows, and remove "
             "it",
@@ -141,7 +144,14 @@ def _read_journal(journal: Path) -> list[dict[str, Any]]:
 
 def _append(path: Path, num_bytes: int, added: bytes, journal: Path) -> None:
     """Append rows to a table that had a number of bytes, unless that was done before."""
-    content = path.read_bytes() if path.is_file() else b""
+    if not path.is_file():
+        raise InputError(
+            f"{path}: the table is gone while frames are added to it. Put it back, or give all tables the same rows "
+            f"and remove {journal}",
+            code="missing-file",
+            path=path,
+        )
+    content = path.read_bytes()
     if len(content) == num_bytes + len(added) and content.endswith(added):
         return
     if len(content) != num_bytes:

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mvgeom.files import write_text
+from mvgeom.files import file_name, write_text
 
 
 def image_name(session: str, view: str | None, frame: int, image_format: str = "png") -> str:
     """Return the path of a labeled image relative to the project; without a view, the part that all views share."""
     folder = session if view is None else f"{session}_{view}"
-    return f"labeled-data/{folder}/img{frame:08d}.{image_format}"
+    return f"labeled-data/{file_name(folder)}/img{frame:08d}.{image_format}"
 
 
 def write_labels(

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
+from mvgeom.documents import parse_yaml
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
 from mvtrain.report.html import Section, grid, paragraph
@@ -21,8 +21,6 @@ from mvtrain.training.metrics_log import PANELS
 
 _NEEDED = ("epoch", "step")
 _REMEDY = "Put the original back, or remove it to get a report without learning curves"
-_YAML_ERRORS = (yaml.YAMLError, ValueError, KeyError, RecursionError)
-"""Errors of PyYAML over a text: the last three come from tags such as `!!int` and from very deep nesting."""
 _SECTIONS = ("packages", "hardware")
 """Entries of `run.yaml` with entries of their own."""
 
@@ -97,15 +95,11 @@ def read_run_info(run_dir: Path) -> list[dict[str, Any]]:
     path = run_dir / run_info.FILE_NAME
     if not path.exists():
         return []
+    text = read_text(path)
     try:
-        entries = yaml.safe_load(read_text(path))
-    except InputError:
-        raise
-    except _YAML_ERRORS as error:
-        problem = " ".join(str(error).split())
-        raise InputError(
-            f"{path}: not valid YAML: {problem}. Put the original back, or remove it", code="damaged-file", path=path
-        ) from error
+        entries = parse_yaml(text, path)
+    except InputError as error:
+        raise InputError(f"{error}. Put the original back, or remove it", code="damaged-file", path=path) from error
     if not isinstance(entries, list) or not all(map(_is_process, entries)):
         raise InputError(
             f"{path}: not a list with an entry per process. Put the original back, or remove it",

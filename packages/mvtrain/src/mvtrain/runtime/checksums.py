@@ -13,8 +13,9 @@ from typing import Any
 
 import yaml
 
+from mvgeom.documents import parse_yaml
 from mvgeom.errors import InputError
-from mvgeom.files import read_text, replace_file, write_text
+from mvgeom.files import file_name, read_text, replace_file, write_text
 
 
 def write_checksummed(
@@ -77,10 +78,9 @@ def read_checksummed(folder: Path, stem: str, what: str) -> tuple[dict[str, Any]
         )
     text = read_text(description)
     try:
-        facts = yaml.safe_load(text)
-        path, checksum = folder / facts["file"], facts["sha256"]
-    # PyYAML raises a ValueError over some tags and numbers, a RecursionError over very deep nesting.
-    except (yaml.YAMLError, ValueError, TypeError, KeyError, RecursionError) as error:
+        facts = parse_yaml(text, description)
+        path, checksum = folder / file_name(facts["file"]), facts["sha256"]
+    except (InputError, TypeError, KeyError) as error:
         raise InputError(
             f"{description} does not describe a {what}: {error}", code="invalid-syntax", path=description
         ) from error

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import yaml
 
+from mvgeom.documents import parse_yaml
 from mvgeom.errors import InputError
-from mvgeom.files import read_text, write_text
+from mvgeom.files import file_name, read_text, write_text
 from mvtrain.runtime.folders import ENSEMBLE_INFO, RUN_INFO, check_run_folder, is_ensemble
 
 
@@ -36,7 +37,7 @@ def find_runs(folder: Path) -> tuple[Path, ...]:
         InputError: `not-a-run`, or `damaged-file` for the list of an ensemble.
     """
     if is_ensemble(folder):
-        runs = tuple(folder / name for name in read_ensemble(folder))
+        runs = tuple(folder / file_name(name) for name in read_ensemble(folder))
         missing = [run for run in runs if not (run / RUN_INFO).is_file()]
         if missing:
             raise InputError(
@@ -60,14 +61,14 @@ def read_ensemble(folder: Path) -> dict[str, EnsembleMember]:
     """
     path = folder / ENSEMBLE_INFO
     try:
-        rows = yaml.safe_load(read_text(path))["runs"]
+        rows = parse_yaml(read_text(path), path)["runs"]
         members = {str(row["folder"]): EnsembleMember(seed=int(row["seed"]), done=bool(row["done"])) for row in rows}
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise InputError(
             f"{path}: not the list of an ensemble's runs: {error!r}", code="damaged-file", path=path
         ) from error
     # A name with a folder in it would lead elsewhere.
-    if not members or any(Path(name).name != name or name == ".." for name in members):
+    if not members or any(file_name(name) != name for name in members):
         raise InputError(
             f"{path}: not the list of an ensemble's runs, found {', '.join(members) or 'none'}, expected names of "
             "folders beside it",

@@ -77,6 +77,14 @@ def check_new_run_folder(path: Path) -> None:
         )
 
 
+def is_run_config(path: Path) -> bool:
+    """Return True for the config of a folder that `mvtrain fit` wrote, which may be one of several runs."""
+    folder = path.parent
+    if path.name == ENSEMBLE_CONFIG:
+        return True
+    return path.name == "config.yaml" and ((folder / RUN_INFO).is_file() or (folder / "checkpoints").is_dir())
+
+
 def check_run_folder(folder: Path) -> None:
     """Check that a folder is one that `mvtrain fit` wrote, and not the folder of a project.
 
@@ -92,7 +100,7 @@ def check_run_folder(folder: Path) -> None:
             path=folder,
         )
     # A project has a config.yaml too.
-    if not (folder / RUN_INFO).is_file() and not (folder / "checkpoints").is_dir():
+    if not is_run_config(config):
         raise InputError(
             f"{folder} is not a run folder but looks like a project: it has config.yaml, but neither {RUN_INFO} nor "
             f"checkpoints. Train a network with mvtrain fit {config}, and give the run folder that it prints.",

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mvgeom.errors import InputError
-from mvgeom.files import write_text
+from mvgeom.files import file_name, inside, write_text
 from mvgeom.tables import write_labeled_boxes
 from mvtrain.config import Config, load_config
 from mvtrain.config.generated import LONGEST, write_project_config
@@ -91,7 +91,7 @@ def crop_project(config: Config, options: CropOptions, console: Console) -> None
         num_calibrated = _copy_calibrations(folder, config, project, rows)
         names = [_crop_names(project, int(row)) for row in rows]
         images = {
-            folder / name: DecodedImage(name=str(path), read=partial(_read_crop, path, found.boxes[row, view]))
+            inside(folder, name): DecodedImage(name=str(path), read=partial(_read_crop, path, found.boxes[row, view]))
             for row, by_view in zip(rows, names, strict=True)
             for view, name in enumerate(by_view)
             if name and (path := project.image_paths[row][view]) is not None
@@ -136,7 +136,7 @@ def _write_tables(
         with_visible = read_labels(path).visible is not None
         visibility = project.visibility[rows, view] if with_visible else None
         write_labels(
-            folder / f"CollectedData_{view_name}.csv",
+            folder / file_name(f"CollectedData_{view_name}.csv"),
             images,
             project.keypoint_names,
             points,
@@ -145,7 +145,9 @@ def _write_tables(
         )
         there = [number for number, image in enumerate(images) if image]
         write_labeled_boxes(
-            folder / f"bboxes_{view_name}.csv", [images[number] for number in there], found.boxes[rows[there], view]
+            folder / file_name(f"bboxes_{view_name}.csv"),
+            [images[number] for number in there],
+            found.boxes[rows[there], view],
         )
         writer.writerows([images[number], view_name, SOURCES[found.sources[rows[number], view]]] for number in there)
     write_text(folder / "crops.csv", origins.getvalue())
@@ -169,7 +171,7 @@ def _copy_calibrations(folder: Path, config: Config, project: Project, rows: np.
             )
     for session, file in by_session.items():
         (folder / "calibrations").mkdir(exist_ok=True)
-        shutil.copyfile(file, folder / "calibrations" / f"{session}.toml")
+        shutil.copyfile(file, folder / "calibrations" / file_name(f"{session}.toml"))
     return len(by_session)
 
 

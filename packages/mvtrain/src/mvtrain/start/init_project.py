@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mvgeom.errors import InputError
+from mvgeom.files import file_name
 from mvgeom.videos import open_video
 from mvtrain.config import load_config
 from mvtrain.config.generated import write_project_config
@@ -104,14 +105,19 @@ def _fill(
     (folder / "videos").mkdir()
     for session, videos in plan.videos.items():
         for view, path in videos.items():
-            for source, ending in ((path, path.suffix.lower()), (path.with_name(f"{path.stem}_bbox.csv"), "_bbox.csv")):
+            for source, ending in (
+                (path, path.suffix.lower()),
+                (path.with_name(file_name(f"{path.stem}_bbox.csv")), "_bbox.csv"),
+            ):
                 if source.is_file():
-                    _put(source, folder / "videos" / f"{session}_{view}{ending}", copy=options.copy)
+                    _put(source, folder / "videos" / file_name(f"{session}_{view}{ending}"), copy=options.copy)
     _write_rigs(folder, plan, sizes, rigs)
     nothing = np.zeros((0, len(options.keypoint_names)))
     for view in plan.view_names:
         points = np.zeros((*nothing.shape, 2))
-        write_labels(folder / f"CollectedData_{view}.csv", [], options.keypoint_names, points, nothing, scorer=SCORER)
+        write_labels(
+            folder / file_name(f"CollectedData_{view}.csv"), [], options.keypoint_names, points, nothing, scorer=SCORER
+        )
     shapes = sorted(
         (size for by_view in sizes.values() for size in by_view.values()), key=lambda size: size[0] / size[1]
     )
@@ -147,7 +153,7 @@ def _write_rigs(
     for session in plan.videos:
         if session in rigs:
             (folder / "calibrations").mkdir(exist_ok=True)
-            save_rig(with_sizes(rigs[session], sizes[session]), folder / "calibrations" / f"{session}.toml")
+            save_rig(with_sizes(rigs[session], sizes[session]), folder / "calibrations" / file_name(f"{session}.toml"))
 
 
 def _num_calibrated(plan: Plan, rigs: Mapping[str | None, RigFile]) -> int:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from mvgeom.documents import parse_yaml
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
 
@@ -30,10 +29,7 @@ def read_skeleton(path: Path) -> tuple[tuple[str, ...], tuple[tuple[str, str], .
     """
     if not path.is_file():
         raise InputError(f"--skeleton {path}: no such file", code="missing-file", path=path)
-    try:
-        document = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not YAML: {error}", code="invalid-syntax", path=path) from error
+    document = parse_yaml(read_text(path), path)
     section = _section(document)
     key = next((key for key in _NAMES if isinstance(section.get(key), list)), None)
     if key is None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mvgeom.errors import InputError
+from mvgeom.files import file_name
 from mvgeom.tables import write_labeled_boxes
 from mvtrain.config import Config
 from mvtrain.config.generated import write_project_config
@@ -144,7 +145,7 @@ def _write_view(
         visible=np.concatenate([recording.labels.visible for recording in recordings]),
     )
     write_labels(
-        folder / f"CollectedData_{view}.csv",
+        folder / file_name(f"CollectedData_{view}.csv"),
         images,
         KEYPOINT_NAMES,
         labels.points,
@@ -154,16 +155,16 @@ def _write_view(
     )
     if spec.crop:
         boxes = np.concatenate([recording.boxes for recording in recordings])
-        write_labeled_boxes(folder / f"bboxes_{view}.csv", images, boxes)
+        write_labeled_boxes(folder / file_name(f"bboxes_{view}.csv"), images, boxes)
 
 
 def _write_truth(folder: Path, spec: SyntheticSpec, scenes: Sequence[Scene]) -> None:
     """Write calibrations, and the true 3D keypoints of labeled frames and of videos."""
     rows, labeled = [], []
     for scene, session in zip(scenes, spec.session_names, strict=True):
-        scene.cameras.save(folder / "calibrations" / f"{session}.toml")
+        scene.cameras.save(folder / "calibrations" / file_name(f"{session}.toml"))
         keypoints = scene.skeleton.keypoints
-        path = folder / "videos" / f"{session}_3d.csv"
+        path = folder / "videos" / file_name(f"{session}_3d.csv")
         write_points_3d(path, range(len(keypoints)), KEYPOINT_NAMES, keypoints, scorer=SCORER)
         rows += [image_name(session, None, frame, spec.image_format) for frame in scene.labeled]
         labeled.append(keypoints[scene.labeled])

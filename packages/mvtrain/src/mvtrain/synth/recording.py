@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from mvgeom import affine
 from mvgeom.errors import InputError
+from mvgeom.files import file_name
 from mvgeom.tables import write_video_boxes
 from mvtrain.project.writer import image_name
 from mvtrain.synth.keyed import Purpose, generator
@@ -75,13 +76,13 @@ def record(folder: Path, spec: SyntheticSpec, scene: Scene, number: int, advance
     view = make_view(scene.cameras.select([name]))
     if spec.crop:
         boxes = animal_boxes(scene, view)
-        write_video_boxes(folder / "videos" / f"{session}_{name}_bbox.csv", boxes)
+        write_video_boxes(folder / "videos" / file_name(f"{session}_{name}_bbox.csv"), boxes)
     else:
         boxes = np.tile([0.0, 0.0, view.width, view.height], (spec.num_video_frames, 1))
-    (folder / "labeled-data" / f"{session}_{name}").mkdir()
+    (folder / "labeled-data" / file_name(f"{session}_{name}")).mkdir()
     labeled = set(scene.labeled.tolist())
     frames = render(scene, view, seed=spec.seed, number=number, sensor_noise=spec.sensor_noise)
-    with _video(folder / "videos" / f"{session}_{name}.mp4", spec) as write:
+    with _video(folder / "videos" / file_name(f"{session}_{name}.mp4"), spec) as write:
         for frame, image in enumerate(frames):
             write(image)
             if frame in labeled:

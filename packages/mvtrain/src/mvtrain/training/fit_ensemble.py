@@ -13,7 +13,9 @@ from pathlib import Path
 from rich.console import Console
 
 from mvgeom.errors import InputError
+from mvgeom.files import file_name
 from mvtrain.config import Config, save_config
+from mvtrain.config.trust import remember_plugins
 from mvtrain.runtime.ensemble_folder import EnsembleMember, read_ensemble, write_ensemble
 from mvtrain.runtime.folders import ENSEMBLE_CONFIG, RUN_INFO, check_new_run_folder
 from mvtrain.runtime.interruption import Interruption, RunInterruptedError
@@ -38,6 +40,7 @@ def start_ensemble(config: Config, folder: Path, seeds: Sequence[int]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder} cannot be made: {error.strerror}", code="unwritable-file", path=folder) from error
+    remember_plugins(config.model.plugins)
     save_config(config, folder / ENSEMBLE_CONFIG)
     write_ensemble(folder, {f"seed{seed}": EnsembleMember(seed=seed, done=False) for seed in seeds})
 
@@ -60,7 +63,7 @@ def train_ensemble(folder: Path, console: Console) -> int:
     """
     members = read_ensemble(folder)
     for number, (name, member) in enumerate(members.items(), 1):
-        title = f"run {number} of {len(members)}: {folder / name}"
+        title = f"run {number} of {len(members)}: {folder / file_name(name)}"
         if member.done:
             console.print(f"{title} is done", soft_wrap=True)
             continue
@@ -101,7 +104,7 @@ def run_fit(arguments: Sequence[str]) -> tuple[int, int]:
 
 def _arguments(folder: Path, name: str, seed: int) -> list[str]:
     """Return the arguments of `mvtrain fit` for one run: to start it, or to go on with it."""
-    run_dir = folder / name
+    run_dir = folder / file_name(name)
     if (run_dir / "config.yaml").is_file():
         return ["--resume", str(run_dir)]
     # Killed between its first two files.

@@ -52,7 +52,7 @@ def launch(config: Config, console: Console) -> Fabric:
             "precision": training.precision,
         }
         listed = ", ".join(f"{key}: {value}" for key, value in chosen.items())
-        message = f"training: no run is possible with {listed}: {error}"
+        message = f"training: no run is possible with {listed}: {' '.join(str(error).split())}"
         if is_device_error(error):
             raise InputError(message, code="no-device", key="training.accelerator", **chosen) from error
         raise InputError(message, code="bad-value", key="training", **chosen) from error

@@ -15,6 +15,7 @@ import torch
 import yaml
 from lightning_fabric import Fabric
 
+from mvgeom.documents import parse_yaml
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
 from mvtrain.config import Config
@@ -34,10 +35,11 @@ def add_run_info(run_dir: Path, config: Config, fabric: Fabric) -> None:
         InputError: `damaged-file` if an existing file is not a list of entries.
     """
     path = run_dir / FILE_NAME
+    text = read_text(path) if path.exists() else "[]"
     try:
-        entries = yaml.safe_load(read_text(path)) if path.exists() else []
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {error}", code="damaged-file", path=path) from error
+        entries = parse_yaml(text, path)
+    except InputError as error:
+        raise InputError(str(error), code="damaged-file", path=path) from error
     if not isinstance(entries, list):
         raise InputError(f"{path}: not a list of entries, found {entries!r}", code="damaged-file", path=path)
     entries.append(_describe(config, fabric))

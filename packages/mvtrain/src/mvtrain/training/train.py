@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mvgeom.errors import InputError
 from mvtrain.config import Config, save_config
+from mvtrain.config.trust import remember_plugins
 from mvtrain.project.kept_splits import write_split
 from mvtrain.project.labels_3d import check_calibration
 from mvtrain.project.project import Project, read_project
@@ -145,6 +146,7 @@ def _train(
             if fabric.is_global_zero:
                 # Before config.yaml: a folder with config.yaml alone is a project.
                 add_run_info(run_dir, config, fabric)
+                remember_plugins(config.model.plugins)
                 if not resume:
                     save_config(config, run_dir / "config.yaml")
                     write_split(run_dir, project, split.names())

@@ -17,11 +17,14 @@ from mvgeom.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["H5_ERRORS", "has_dataset", "import_optional", "is_hdf5", "read_pandas_table"]
+__all__ = ["H5_ERRORS", "check_structure", "has_dataset", "import_optional", "is_hdf5", "read_pandas_table"]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
-H5_ERRORS = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, NotImplementedError)
+H5_ERRORS = (
+    *(OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, NotImplementedError),
+    *(OverflowError, MemoryError, SystemError, AssertionError, EOFError, ZeroDivisionError),
+)
 """Errors of the libraries over a file that is damaged or of another kind."""
 
 _PLAIN = {
@@ -32,6 +35,9 @@ _PLAIN = {
     ("_codecs", "encode"),
 }
 """Names that the pickles in pandas' tables may use: they make arrays, numbers and lists of names, and run nothing."""
+
+_TEXT_ATTRIBUTES = ("CLASS", "VERSION", "TITLE", "FLAVOR", "PYTABLES_FORMAT_VERSION")
+"""Attributes that PyTables reads as texts, whatever their type."""
 
 _reading = Lock()
 
@@ -49,6 +55,7 @@ def read_pandas_table(path: Path) -> pd.DataFrame:
     tables = import_optional("tables", path)
     import pandas as pd
 
+    check_structure(path)
     try:
         with _plain_pickles() as refused:
             table = pd.read_hdf(path)
@@ -69,6 +76,42 @@ def read_pandas_table(path: Path) -> pd.DataFrame:
             path=path,
         )
     return table
+
+
+def check_structure(path: Path) -> None:
+    """Visit all groups, datasets and attributes of a file with h5py, before other libraries read it.
+
+    h5py raises errors where PyTables crashes. Nothing of the file may be in another one: a link or a dataset that is
+    stored outside would bring the content of any file into what is read.
+
+    Raises:
+        InputError: `missing-library`; `damaged-file`, if the structure cannot be read, parts are in other files, or
+            attributes of PyTables are not texts.
+    """
+    h5py = import_optional("h5py", path)
+
+    def visit(node: Any) -> None:
+        for name in node.attrs:
+            is_text = node.attrs.get_id(name).dtype.kind in "SO"
+            if name in _TEXT_ATTRIBUTES and not is_text:
+                raise ValueError(f"{node.name}: {name} is not a text")
+        if isinstance(node, h5py.Dataset):
+            if node.external is not None or node.is_virtual:
+                raise ValueError(f"{node.name} is in another file")
+            _ = node.shape, node.dtype, node.chunks
+            return
+        for name in node:
+            if isinstance(node.get(name, getlink=True), h5py.ExternalLink):
+                raise ValueError(f"{node.name}: {name} is in another file")
+
+    try:
+        with h5py.File(path, "r") as file:
+            visit(file)
+            file.visititems(lambda _, node: visit(node))
+    except H5_ERRORS as error:
+        raise InputError(
+            f"{path}: not HDF5 that can be read, or damaged: {error}", code="damaged-file", path=path
+        ) from error
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def load(path: Path, individual: str | None = None) -> KeypointTable:
                 for frame in sort_frames(path, files)
             }
             recording = ""
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(

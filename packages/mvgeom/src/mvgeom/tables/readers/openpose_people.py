@@ -105,7 +105,7 @@ def _read_people(path: Path) -> list[Person]:
             raise TypeError("people")
         poses = [np.array(person["pose_keypoints_2d"], dtype=np.float64).reshape(-1, 3) for person in people]
         others = any(np.any(person.get(part) or 0) for person in people for part in _OTHER_PARTS)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(
             f"{path}: not a frame of OpenPose, expected people, each with pose_keypoints_2d as x, y, confidence of "
             "every keypoint",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Iterable, Sequence
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mvgeom import documents
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
 from mvgeom.tables.keypoint_tables import Floats, KeypointTable
@@ -183,7 +183,4 @@ def parse_json(path: Path) -> Any:
     Raises:
         InputError: `invalid-syntax`, if it is not JSON; `unreadable-file` or `not-text`, if it cannot be read.
     """
-    try:
-        return json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON, or incomplete: {error}", code="invalid-syntax", path=path) from error
+    return documents.parse_json(read_text(path), path)

@@ -8,17 +8,17 @@ likelihood is 1.
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
+from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
 from mvgeom.tables.keypoint_tables import Floats, KeypointTable
 from mvgeom.tables.readers.columns import choose_individual
-from mvgeom.tables.readers.hdf5 import H5_ERRORS, has_dataset, import_optional, is_hdf5
+from mvgeom.tables.readers.hdf5 import H5_ERRORS, check_structure, has_dataset, import_optional, is_hdf5
 
 __all__ = ["DESCRIPTION", "NAME", "load", "matches"]
 
@@ -43,6 +43,7 @@ def load(path: Path, individual: str | None = None) -> KeypointTable:
         InputError: As in `mvgeom.tables.read_keypoints`.
     """
     h5py = import_optional("h5py", path)
+    check_structure(path)
     try:
         with h5py.File(path, "r") as file:
             points = _in_order(file["tracks"], _MATLAB, ("frame", "track", "node", "xy"))
@@ -86,7 +87,9 @@ def load(path: Path, individual: str | None = None) -> KeypointTable:
 
 def _in_order(dataset: Any, usual: tuple[str, ...], wanted: tuple[str, ...]) -> Floats:
     """Return a dataset with its dimensions in the wanted order."""
-    stored = tuple(json.loads(dataset.attrs["dims"])) if "dims" in dataset.attrs else usual
+    stored = (
+        tuple(parse_json(str(dataset.attrs["dims"]), Path(str(dataset.name)))) if "dims" in dataset.attrs else usual
+    )
     return np.asarray(np.transpose(dataset[()], [stored.index(name) for name in wanted]), dtype=np.float64)
 
 
