@@ -13,7 +13,7 @@ from mvgeom.calibration.adjusted import Deviations, deviations
 from mvgeom.calibration.boards import Floats, seen_corners
 from mvgeom.calibration.bundle import NUM_POSE, Scene, Views
 from mvgeom.calibration.input_checks import as_recording
-from mvgeom.calibration.intrinsics import Lens
+from mvgeom.calibration.lens_model import Lens
 from mvgeom.calibration.schur import Loss, adjust
 from mvgeom.calibration.world_frame import keep_world
 from mvgeom.cameras import CameraGroup
