@@ -93,7 +93,7 @@ def test_errors_are_as_large_as_stated() -> None:
     squares, noises = [], []
     for seed in range(4):
         filmed = film(truth, 15, noise=0.4, seed=seed, spread=0.5)
-        result = calibrate(detections(filmed), Options(loss="linear"))
+        result = calibrate(detections(filmed), Options(loss="linear", lens=Lens(num_coefficients=5)))
         spread = result.deviations
         rotation, _ = relative_to_first(truth)
         turn = Rotation.from_matrix(result.cameras.rotation @ np.swapaxes(rotation, 1, 2)).as_rotvec(degrees=True)
@@ -311,7 +311,7 @@ def test_lenses_from_images_of_different_frames(filmed: Filmed) -> None:
 
 def test_weak_calibrations_are_told() -> None:
     truth = arc_of_cameras(2)
-    flat = calibrate(detections(film(truth, 12, noise=0.5, spread=0.05, tilt_deg=3)))
+    flat = calibrate(detections(film(truth, 12, noise=0.5, spread=0.05, tilt_deg=12)))
     assert {each.cameras for each in findings(flat, "uncertain_focal_length")} == {("cam1",), ("cam2",)}
     assert findings(flat, "low_coverage")
     filmed = film(truth, 15, noise=0.1, spread=0.5)
@@ -342,6 +342,6 @@ def test_mistakes(filmed: Filmed) -> None:
     with raises_input("unknown-choice", argument="num_coefficients", found=3):
         Lens(num_coefficients=3)
     with raises_input("unknown-choice", argument="num_coefficients", found=5):
-        Lens(fisheye=True)
+        Lens(num_coefficients=5, fisheye=True)
     with raises_input("wrong-shape", argument="points", found=(3, 15, 5, 2)):
         from_points(filmed.cameras.names, filmed.cameras.sizes, BOARD, filmed.points[:, :, :5])

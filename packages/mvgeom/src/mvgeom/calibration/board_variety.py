@@ -41,7 +41,7 @@ def distinct_boards(points: Floats, size: Floats) -> int:
     return len(kept)
 
 
-def error_at_other_focal_lengths(scene: Scene, views: Views, free: Booleans) -> float:
+def error_at_other_focal_lengths(scene: Scene, views: Views, free: Booleans) -> tuple[float, Scene]:
     """Return the error of one camera's boards at a clearly other focal length, divided by that at the adjusted one.
 
     Boards that are parallel to the sensor fit at any focal length, nearer or farther, and the ratio is 1.
@@ -53,19 +53,20 @@ def error_at_other_focal_lengths(scene: Scene, views: Views, free: Booleans) -> 
 
     Returns:
         The smaller ratio of root mean square errors at 0.7 and 1 / 0.7 times the focal length, boards and principal
-        point (if it is free) adjusted to it.
+        point (if it is free) adjusted to it, and the scene with that error.
     """
     at_found = _rms(scene, views)
     kept = np.zeros_like(free)
     kept[:, NUM_POSE + 2 : NUM_POSE + NUM_INTRINSICS] = free[:, NUM_POSE + 2 : NUM_POSE + NUM_INTRINSICS]
-    errors = []
+    found = []
     for factor in (_OTHER_FOCAL, 1 / _OTHER_FOCAL):
         other = dataclasses.replace(
             scene, cameras=_rescaled(scene.cameras, factor), position=scene.position * [1, 1, factor]
         )
-        fitted = adjust(other, views, kept, loss="huber", max_iterations=40, tolerance=1e-6).scene
-        errors.append(_rms(fitted, views))
-    return min(errors) / max(at_found, 1e-9)
+        other = adjust(other, views, kept, loss="huber", max_iterations=40, tolerance=1e-6).scene
+        found.append((_rms(other, views), other))
+    error, best = min(found, key=lambda pair: pair[0])
+    return error / max(at_found, 1e-9), best
 
 
 def _rms(scene: Scene, views: Views) -> float:

@@ -30,7 +30,8 @@ _FOCAL_TRIALS = np.geomspace(0.35, 6.0, 24)
 _TRIAL_BOARDS = 8
 _OUTLIER_SIGMAS = 6.0
 _SHAPE_ROUNDS = 3
-_UNDETERMINED = 1.03
+_FEW_COEFFICIENTS = 2
+_UNDETERMINED = 1.01
 """Limit of the error at a focal length that is 30 % off, in errors at the found one; about 2 with tilted boards."""
 
 
@@ -78,14 +79,15 @@ def calibrate_intrinsics(name: str, size: Floats, points: Floats, object_points:
     if places < MIN_BOARDS:
         raise CalibrationError([_too_few(name, int(seen.sum()), places, error)])
     start = _first_guess(name, size, points[seen], object_points, lens)
-    scene, views, used, start = _without_outliers(start, points, object_points, seen, lens)
+    scene, views, used = _without_outliers(start, points, object_points, seen, lens)
     if lens.num_coefficients is None and not lens.fix_distortion:
-        richest = lens.most_coefficients
-        undistorted = dataclasses.replace(scene, cameras=start)
-        lens = choose_lens(undistorted, views, lens, _fit)
-        if lens.most_coefficients < richest:
-            scene = _fit(undistorted, views, lens)
-    ratio = error_at_other_focal_lengths(scene, views, lens.free(1, scene.cameras.distortion.shape[-1]))
+        lens = choose_lens(scene, views, lens, _fit)
+    scene = _fit_gradually(scene, views, lens)
+    free = lens.free(1, scene.cameras.distortion.shape[-1])
+    ratio, other = error_at_other_focal_lengths(scene, views, free)
+    if ratio < 1:  # the search ended beside the best focal length, or there is none
+        scene = _fit(other, views, lens)
+        ratio, _ = error_at_other_focal_lengths(scene, views, free)
     if ratio < _UNDETERMINED:
         raise CalibrationError([_parallel(name, int(used.sum()), ratio)])
     places = distinct_boards(points[used], size)
@@ -105,29 +107,49 @@ def calibrate_intrinsics(name: str, size: Floats, points: Floats, object_points:
 
 def _without_outliers(
     start: CameraGroup, points: Floats, object_points: Floats, seen: Booleans, lens: Lens
-) -> tuple[Scene, Views, Booleans, CameraGroup]:
-    """Fit the richest lens, leave out boards that do not fit, and fit again.
+) -> tuple[Scene, Views, Booleans]:
+    """Leave out boards that do not fit a lens of few coefficients.
 
     Returns:
-        Scene and observations of the boards that fit, booleans (F,) for them, and the camera without distortion.
+        The camera without distortion and the boards that fit, adjusted, their corners, and booleans (F,) for them.
     """
-    used, camera, undistorted = seen.copy(), start, start
-    for attempt in range(2):
+    used, camera = seen.copy(), start
+    rough = lens.with_coefficients(min(_FEW_COEFFICIENTS, lens.most_coefficients))
+    for attempt in range(3):
         poses, errors = pose_candidates(normalize_corners(points[None, used], camera)[0], object_points)
         solved = np.isfinite(errors[:, 0])
         used[np.flatnonzero(used)[~solved]] = False
         scene, views = _alone(camera, points[used], object_points, poses[solved, 0])
-        if attempt == 0:
-            scene = adjust(scene, views, _focal_only(camera), loss="huber", tolerance=1e-8).scene
-            undistorted = scene.cameras
-        scene = _fit(scene, views, lens)
-        camera = scene.cameras
+        scene = undistorted = adjust(scene, views, _focal_only(camera), loss="huber", tolerance=1e-8).scene
+        camera = undistorted.cameras
+        if attempt == 2:
+            break
+        scene = _fit_gradually(undistorted, views, rough)
         rms = np.sqrt((residuals(scene, views) ** 2).sum((1, 2)) / views.weights.sum(1))
         outliers = np.asarray(rms > max(_OUTLIER_SIGMAS * float(np.median(rms)), 1.0))
-        if not outliers.any() or (~outliers).sum() < MIN_BOARDS or attempt == 1:
+        if not outliers.any() or (~outliers).sum() < MIN_BOARDS:
             break
         used[np.flatnonzero(used)[outliers]] = False
-    return scene, views, used, undistorted
+    return undistorted, views, used
+
+
+def _fit_gradually(scene: Scene, views: Views, lens: Lens) -> Scene:
+    """Adjust a lens with few coefficients first: many at once, from a bad start, end at absurd focal lengths.
+
+    Coefficients that make the fit worse, because the boards do not determine them at all, stay 0.
+    """
+    for count in (0, _FEW_COEFFICIENTS, lens.most_coefficients):
+        if count > lens.most_coefficients:
+            continue
+        richer = _fit(scene, views, lens.with_coefficients(count))
+        if count == 0 or _total_error(richer, views) <= _total_error(scene, views):
+            scene = richer
+    return scene
+
+
+def _total_error(scene: Scene, views: Views) -> float:
+    """Return the sum of the residuals' lengths in px, which outliers do not dominate."""
+    return float(np.linalg.norm(residuals(scene, views), axis=-1).sum())
 
 
 def _fit(scene: Scene, views: Views, lens: Lens) -> Scene:
@@ -146,8 +168,8 @@ def _fit(scene: Scene, views: Views, lens: Lens) -> Scene:
 def _parallel(name: str, boards: int, ratio: float) -> Finding:
     text = (
         f"camera {name!r}: its focal length is unknown, because its {boards} boards are nearly parallel to the sensor, "
-        f"or all tilted alike: they fit as well at a focal length that is 30 % off (error {ratio:.3f} times as large). Tilt "
-        "the board by 30 to 50 degrees, in several directions (or give the intrinsics of an earlier calibration)"
+        f"or all tilted alike: they fit as well at a focal length that is 30 % off (error {ratio:.3f} times as large). "
+        "Tilt the board by 30 to 50 degrees, in several directions (or give the intrinsics of an earlier calibration)"
     )
     return error("parallel_boards", [name], text, boards=boards, error_ratio=ratio)
 

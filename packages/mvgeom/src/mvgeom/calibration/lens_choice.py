@@ -19,8 +19,8 @@ LADDER = (0, 1, 2, 4, 5)
 """Numbers of coefficients to choose from: k1, k2, p1 and p2, k3. Fisheye lenses have at most 4, all radial."""
 
 _MAX_BOARDS = 40
-_TOLERATED = 0.01
-"""Fraction by which the squared error may exceed the smallest one: a half percent of the error in px."""
+_EXACT = 1e-12
+"""px^2; smaller errors are those of rounding."""
 
 _LARGEST_ERROR = 4.0
 """Median errors; a larger error counts as this many, so that one false corner does not choose the lens."""
@@ -29,9 +29,11 @@ _LARGEST_ERROR = 4.0
 def choose_lens(start: Scene, views: Views, lens: Lens, fit: Callable[[Scene, Views, Lens], Scene]) -> Lens:
     """Choose the number of distortion coefficients of one camera.
 
-    Each board is left out in turn: the lens is that of the other boards, and only the board's pose is fitted to it. The
-    smallest number counts whose squared error is larger by at most 1 % than the smallest one. Fits without a board come
-    from the fit with all by one Gauss-Newton step, which takes the place of hundreds of adjustments.
+    Each board is left out in turn: the lens is that of the other boards, and only the board's pose is fitted to it.
+    With mean squared error e over n pixel coordinates, the number k with the smallest ln e + k (ln n - 2) / n counts.
+    The second term is what the Bayesian information criterion asks of a coefficient (Schwarz 1978) beyond what leaving
+    out alone does, which is Akaike's criterion (Stone 1977). Fits without a board come from the fit with all by one
+    Gauss-Newton step, which takes the place of hundreds of adjustments.
 
     Args:
         start: The camera without distortion, its focal length approximately known, and its boards.
@@ -49,9 +51,12 @@ def choose_lens(start: Scene, views: Views, lens: Lens, fit: Callable[[Scene, Vi
         tried = lens.with_coefficients(count)
         scene = fit(scene, views, tried)
         errors.append(_left_out(scene, views, tried))
-    limit = min(float(np.square(each).mean()) for each in _limited(errors)) * (1 + _TOLERATED)
-    enough = next(step for step, each in enumerate(_limited(errors)) if np.square(each).mean() <= limit)
-    return lens.with_coefficients(ladder[enough])
+    coordinates = 2 * len(errors[0])
+    scores = [
+        np.log(np.square(each).mean() + _EXACT) + count * (np.log(coordinates) - 2) / coordinates
+        for count, each in zip(ladder, _limited(errors), strict=True)
+    ]
+    return lens.with_coefficients(ladder[int(np.argmin(scores))])
 
 
 def _limited(errors: list[Floats]) -> list[Floats]:
