@@ -60,9 +60,8 @@ def choose_lens(start: Scene, views: Views, lens: Lens, fit: Callable[[Scene, Vi
 
 
 def _limited(errors: list[Floats]) -> list[Floats]:
-    """Return lengths of residuals, limited by a multiple of the smallest median."""
-    largest = _LARGEST_ERROR * min(float(np.median(each)) for each in errors)
-    return [np.minimum(each, largest) for each in errors]
+    """Return lengths of residuals, each limited by a multiple of its lens's median."""
+    return [np.minimum(each, _LARGEST_ERROR * np.median(each)) for each in errors]
 
 
 def _left_out(scene: Scene, views: Views, lens: Lens) -> Floats:

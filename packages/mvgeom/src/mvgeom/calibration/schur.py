@@ -118,6 +118,8 @@ def adjust(
             damping, raise_by = damping * raise_by, raise_by * 2
         if converged or damping > _MAX_DAMPING:
             break
+    if shape is not None:  # the penalty is no observation
+        normal = _normal_equations(scene, views, free, loss, loss_scale, tied, None)
     covariance, undetermined = normal.camera_covariance()
     covariance[tied, _FY] = covariance[tied, _FX]
     covariance[:, :, tied, _FY] = covariance[:, :, tied, _FX]
