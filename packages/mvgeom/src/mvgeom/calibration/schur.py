@@ -19,7 +19,7 @@ from mvgeom.calibration.lens_shape import LensShape
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 
-__all__ = ["Loss", "Solution", "adjust"]
+__all__ = ["Loss", "Solution", "adjust", "robust_weights"]
 
 Loss = Literal["linear", "huber", "soft_l1", "cauchy"]
 
@@ -216,7 +216,7 @@ def _normal_equations(
     if tied.any():
         rows_tied = tied[views.camera]
         linear.by_camera[rows_tied, ..., _FX] += linear.by_camera[rows_tied, ..., _FY]
-    weights = views.weights * _robust_weights(linear.residuals, loss, loss_scale)
+    weights = views.weights * robust_weights(linear.residuals, loss, loss_scale)
     root = np.sqrt(weights)[..., None, None]
     num_views, size, block_size = len(scene.cameras), scene.camera_size, scene.block_size
     rows = len(views.camera)
@@ -271,7 +271,7 @@ def _cost(error: Floats, views: Views, loss: Loss, loss_scale: float) -> float:
     return float(0.5 * loss_scale**2 * (views.weights * value).sum())
 
 
-def _robust_weights(error: Floats, loss: Loss, loss_scale: float) -> Floats:
+def robust_weights(error: Floats, loss: Loss, loss_scale: float) -> Floats:
     """Return the derivative (G, P) of the loss with respect to s."""
     s = (error * error).sum(-1) / loss_scale**2
     if loss == "huber":
