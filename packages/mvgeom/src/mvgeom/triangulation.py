@@ -25,6 +25,7 @@ from mvgeom._checks import check_views, check_world, common_namespace
 from mvgeom._components import (
     LocalRig,
     Vector,
+    camera_components,
     cross,
     dot,
     local_rig,
@@ -73,7 +74,8 @@ def triangulate(
         min_parallax_deg: Smallest angle in degrees that the viewing lines of at least two views must make.
 
     Returns:
-        World points (..., K, 3); NaN with fewer than two observations or too little parallax.
+        World points (..., K, 3); NaN with fewer than two observations or too little parallax, and for points behind all
+        cameras that observe them.
 
     Raises:
         InputError: `wrong-shape`, if shapes are inconsistent; `wrong-array`, if cameras and points are of different
@@ -94,6 +96,8 @@ def triangulate(
     offset = tuple(cast(xp, component, points.dtype) for component in solution)
     for _ in range(refine_steps):
         offset = gauss_newton(offset, points, weight, valid, usable, rig, cams, xp)
+    ahead = xp.any(valid & _in_front(offset, rig, xp), axis=-2)
+    usable = usable & ahead
     return _from_local(offset, usable, rig.origin, xp)
 
 
@@ -114,7 +118,7 @@ def triangulate_pairs(
 
     Returns:
         World points (..., P, K, 3), pairs in the order of `itertools.combinations(range(V), 2)`; NaN for a pair that
-        lacks an observation or parallax, independent of the other pairs.
+        lacks an observation or parallax, or whose point is behind both, independent of the other pairs.
 
     Raises:
         InputError: `wrong-shape`, if shapes are inconsistent; `too-few-views`, if there is only one camera;
@@ -132,6 +136,7 @@ def triangulate_pairs(
         xp.concat(pairs, axis=-3), _parallax_excess(x, y, valid, rig, min_parallax_deg, xp) > 0, xp
     )
     offset = tuple(cast(xp, component, points.dtype) for component in solution)
+    usable = usable & _any_in_front(offset, rig, xp)
     return _from_local(offset, usable, tuple(component[..., None, :] for component in rig.origin), xp)
 
 
@@ -241,6 +246,31 @@ def projected_covariance(points_3d: Array, covariances: Array, cams: CameraGroup
     jacobian = xp.stack([xp.stack(entries[:3], axis=-1), xp.stack(entries[3:], axis=-1)], axis=-2)
     matrix = jacobian @ covariances[..., None, :, :, :] @ xp.matrix_transpose(jacobian)
     return xp.where((seen & present[..., None, :])[..., None, None], matrix, xp.nan)
+
+
+def _in_front(offset: Vector, rig: LocalRig, xp: Any) -> Array:
+    """Return booleans (..., V, K), True for points in front of a camera; no gradient."""
+    _, _, depth = camera_components(tuple(stop_gradient(part) for part in offset), rig)  # type: ignore[arg-type]
+    return depth > 0
+
+
+def _any_in_front(offset: Vector, rig: LocalRig, xp: Any) -> Array:
+    """Return booleans (..., P, K), True for points of pairs of views in front of one of the two; no gradient."""
+    rotation, translation = rig.rotation[6:], rig.translation[2]
+    x, y, z = (stop_gradient(part) for part in offset)
+    ahead, place = [], 0
+    num_views = rotation[0].shape[-2]
+    for one, others in pair_slices(num_views):
+        rows = slice(place, place + num_views - 1 - one.start)
+        place = rows.stop
+        depths = []
+        for views in (one, others):
+            r20, r21, r22 = (entry[..., views, :] for entry in rotation)
+            depths.append(
+                r20 * x[..., rows, :] + r21 * y[..., rows, :] + r22 * z[..., rows, :] + translation[..., views, :]
+            )
+        ahead.append((depths[0] > 0) | (depths[1] > 0))
+    return xp.concat(ahead, axis=-2)
 
 
 def _used(valid: Array, weights: Array | None, points: Array, xp: Any) -> tuple[Array, Array]:

@@ -98,8 +98,10 @@ def adjust(
     for iteration in range(1, max_iterations + 1):
         camera_step, block_step, predicted = normal.solve(damping)
         camera_step[tied, _FY] = camera_step[tied, _FX]
-        moved = scene.moved(camera_step, block_step)
-        new_cost = total(residuals(moved, views), moved.cameras)
+        new_cost = np.inf
+        if _is_lens(scene.cameras, camera_step):
+            moved = scene.moved(camera_step, block_step)
+            new_cost = total(residuals(moved, views), moved.cameras)
         decrease = cost - new_cost
         if np.isfinite(new_cost) and decrease >= 0:
             scene, cost = moved, new_cost
@@ -249,6 +251,12 @@ def _normal_equations(
         camera_slope=camera_slope.reshape(-1),
         block_slope=block_slope,
     )
+
+
+def _is_lens(cameras: CameraGroup, step: Floats) -> bool:
+    """Return True if focal lengths stay positive, and all numbers finite."""
+    focal = cameras.matrix[:, [0, 1], [0, 1]] + step[:, [_FX, _FY]]
+    return bool(np.isfinite(step).all() and (focal > 0).all())
 
 
 def _cost(error: Floats, views: Views, loss: Loss, loss_scale: float) -> float:
