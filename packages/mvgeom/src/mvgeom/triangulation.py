@@ -15,13 +15,12 @@ from typing import Any
 from mvgeom._arrays import (
     Array,
     adjugate_symmetric,
-    as_floating,
     cast,
     solve_symmetric,
     stop_gradient,
     wide_dtype,
 )
-from mvgeom._checks import check_views, check_world, common_namespace
+from mvgeom._checks import check_views, check_world, floating_points
 from mvgeom._components import (
     LocalRig,
     Vector,
@@ -81,8 +80,7 @@ def triangulate(
         InputError: `wrong-shape`, if shapes are inconsistent; `wrong-array`, if cameras and points are of different
             libraries or the points have half precision.
     """
-    xp = common_namespace(points, cams)
-    points = as_floating(xp, points)
+    xp, points = floating_points(points, cams)
     check_views(points, cams)
     x, y, valid = normalized_from_pixels(points, cams, xp)
     valid, weight = _used(valid, weights, points, xp)
@@ -124,8 +122,7 @@ def triangulate_pairs(
         InputError: `wrong-shape`, if shapes are inconsistent; `too-few-views`, if there is only one camera;
             `wrong-array`, if cameras and points are of different libraries or the points have half precision.
     """
-    xp = common_namespace(points, cams)
-    points = as_floating(xp, points)
+    xp, points = floating_points(points, cams)
     check_views(points, cams, at_least=2)
     x, y, valid = normalized_from_pixels(points, cams, xp)
     valid, weight = _used(valid, weights, points, xp)
@@ -151,8 +148,7 @@ def pair_parallax(points: Array, cams: CameraGroup) -> Array:
         Angles (..., P, K) from 0 to 90 degrees: two cameras that face each other see along one line, as do two cameras
         side by side, and neither pair determines depth. NaN where an observation is missing. No gradient.
     """
-    xp = common_namespace(points, cams)
-    points = as_floating(xp, points)
+    xp, points = floating_points(points, cams)
     check_views(points, cams, at_least=2)
     x, y, valid = normalized_from_pixels(points, cams, xp)
     rays, _ = _rays(x, y, valid, local_rig(cams, points, xp), xp)
@@ -177,8 +173,7 @@ def reprojection_error(points_3d: Array, points: Array, cams: CameraGroup) -> Ar
         Reprojection errors (..., V, K) in px; NaN where the observation is missing or the point has no projection in
             the view.
     """
-    xp = common_namespace(points, cams)
-    points = as_floating(xp, points)
+    xp, points = floating_points(points, cams)
     check_views(points, cams)
     difference = project(points_3d, cams) - points
     squared = xp.sum(difference * difference, axis=-1)
@@ -203,8 +198,7 @@ def covariance(points_3d: Array, cams: CameraGroup, noise: Array | float = 1.0, 
         Covariance matrices (..., K, 3, 3) in the square of the world's unit; NaN where fewer than two views see the
         point, or all along one line.
     """
-    xp = common_namespace(points_3d, cams)
-    points_3d = as_floating(xp, points_3d)
+    xp, points_3d = floating_points(points_3d, cams)
     check_world(points_3d)
     rig = local_rig(cams, points_3d, xp)
     offset, present = world_components(points_3d, rig, xp)
@@ -236,8 +230,7 @@ def projected_covariance(points_3d: Array, covariances: Array, cams: CameraGroup
         InputError: `wrong-shape`, if the points are not (..., K, 3); `wrong-array`, if the cameras are of another array
             library or the points have half precision.
     """
-    xp = common_namespace(points_3d, cams)
-    points_3d = as_floating(xp, points_3d)
+    xp, points_3d = floating_points(points_3d, cams)
     check_world(points_3d)
     rig = local_rig(cams, points_3d, xp)
     offset, present = world_components(points_3d, rig, xp)
