@@ -176,15 +176,17 @@ def test_boards_that_never_moved_are_refused(frames: int) -> None:
 
 def test_camera_that_moved_half_way_is_found() -> None:
     truth = arc_of_cameras(3)
-    before, after = (film(rig, 24, noise=0.2, spread=0.4) for rig in (truth, turned(truth, 1, 0.5)))
-    points = np.concatenate([before.points[:, :14], after.points[:, 14:]], axis=1)
+    before, after = (film(rig, 16, noise=0.2, spread=0.4) for rig in (truth, turned(truth, 1, 0.5)))
+    points = np.concatenate([before.points[:, :9], after.points[:, 9:]], axis=1)
     result = calibrate(detections(truth, points))
     found = [each for each in result.findings if each.severity == "error"]
     assert [(each.code, each.cameras) for each in found] == [("moved_camera", ("cam2",))]
-    assert found[0].evidence["frame"] == pytest.approx(14, abs=1)
+    assert found[0].evidence["frame"] == pytest.approx(9, abs=1)
     assert found[0].evidence["rotation_deg"] == pytest.approx(0.5, abs=0.1)
     # The lenses are those of each camera's own images, and no other cause is named.
-    np.testing.assert_array_equal(result.deviations.focal, 0)
+    alone = calibrate_lenses(detections(truth, points)).cameras
+    np.testing.assert_array_equal(result.cameras.matrix, alone.matrix)
+    assert (result.deviations.focal > 0).all()
     assert not {each.code for each in result.findings} & {"high_error", "uncertain_focal_length"}
 
 
@@ -219,19 +221,14 @@ def test_shift_in_time_is_found_from_epipolar_distances(num_views: int, frames: 
 
 
 @pytest.mark.parametrize(
-    ("degrees", "frames", "code"), [(25.0, 0, "large_turn"), (0.0, 6, "late_camera")], ids=["turn", "time"]
+    ("degrees", "frames", "code"), [(14.0, 0, "large_turn"), (0.0, 6, "late_camera")], ids=["turn", "time"]
 )
 def test_refine_refuses_what_it_cannot_know(tmp_path: Path, degrees: float, frames: int, code: str) -> None:
     truth = arc_of_cameras(4)
     points = trajectories(truth)
     points[:, 2] = np.roll(points[:, 2], frames, axis=0)
     start = turned(truth, 2, degrees)
-    try:
-        found = {each.code for each in refine(start, points).findings if each.severity == "error"}
-    except ValueError as error:
-        assert code == "large_turn", error  # too far for the keypoints to be used at all
-        return
-    assert code in found
+    assert code in {each.code for each in refine(start, points).findings if each.severity == "error"}
     start.save(tmp_path / "rig.toml")
     arguments = []
     for view, name in enumerate(truth.names):
@@ -252,7 +249,7 @@ def test_refine_refuses_what_it_cannot_know(tmp_path: Path, degrees: float, fram
 def test_standard_deviations_hold_for_errors_that_last() -> None:
     truth = arc_of_cameras(4)
     ratios = []
-    for seed in range(6):
+    for seed in range(4):
         points = trajectories(truth, frames=120, noise=0.5, seed=seed)
         rng = np.random.default_rng(seed)
         slow = np.repeat(rng.normal(size=(6, *points.shape[1:])), 20, axis=0)

@@ -114,12 +114,13 @@ def calibrate(
     square = square_pixels(lenses.lenses)
     adjusted = adjust_rig(cameras, *arguments, free, square, **settings)  # type: ignore[arg-type]
     alone = lens_only_error(cameras, shown, placed)
+    covariance = adjusted.solution.covariance
     suspicion = suspect(
         alone, cameras, adjusted.solution.scene, shown, adjusted.blocks, placed & (adjusted.blocks >= 0), adjusted.used
     )
     if len(cameras) > 1 and suspicion.cameras:
         say("synchronization")
-        # Lenses would take up errors that are not theirs.
+        # Lenses would take up errors that are not theirs. They are as uncertain as before.
         free[:, NUM_POSE:] = False
         adjusted = adjust_rig(cameras, *arguments, free, square, **settings)  # type: ignore[arg-type]
         boards = _board_poses(adjusted, graph)
@@ -127,7 +128,7 @@ def calibrate(
         told = {name for each in suspects for name in each.cameras}
         findings = [each for each in findings if each.code != "contradicting_boards" or not told & set(each.cameras)]
         findings += suspects
-    return _result(adjusted, shown, graph, options, findings)
+    return _result(adjusted, covariance, shown, graph, options, findings)
 
 
 def _board_poses(adjusted: RigAdjustment, graph: PoseGraph) -> Floats:
@@ -238,7 +239,12 @@ def _contradictions(names: tuple[str, ...], placed: Booleans, used: Booleans) ->
 
 
 def _result(
-    adjusted: RigAdjustment, detections: Detections, graph: PoseGraph, options: Options, findings: list[Finding]
+    adjusted: RigAdjustment,
+    covariance: Floats,
+    detections: Detections,
+    graph: PoseGraph,
+    options: Options,
+    findings: list[Finding],
 ) -> Calibration:
     scene, placed = adjusted.solution.scene, adjusted.blocks >= 0
     seen = detections.seen & placed
@@ -259,7 +265,7 @@ def _result(
         used=adjusted.used,
         residuals=errors,
         noise=adjusted.noise,
-        deviations=deviations(scene.cameras, adjusted.solution.covariance, adjusted.noise),
+        deviations=deviations(scene.cameras, covariance, adjusted.noise),
         relations=graph.relations,
         findings=(),
     )

@@ -119,7 +119,8 @@ def _without_outliers(
         solved = np.isfinite(errors[:, 0])
         used[np.flatnonzero(used)[~solved]] = False
         scene, views = _alone(camera, points[used], object_points, poses[solved, 0])
-        scene = undistorted = adjust(scene, views, _focal_only(camera), loss="huber", tolerance=1e-8).scene
+        scene = adjust(scene, views, _focal_only(camera), loss="huber", tolerance=1e-8, square=lens.square(1)).scene
+        undistorted = scene
         camera = undistorted.cameras
         if attempt == 2:
             break

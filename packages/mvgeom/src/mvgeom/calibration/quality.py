@@ -64,7 +64,7 @@ def judge(calibration: Calibration, found: Sequence[Finding]) -> list[Finding]:
             )
             findings.append(warning("low_coverage", [name], text, coverage=coverage[view]))
         relative = spread[view].max() / focal[view].min()
-        if relative > _LOOSE_FOCAL:
+        if relative > _LOOSE_FOCAL and not out_of_time:
             text = (
                 f"camera {name!r}: its focal length is uncertain by {100 * relative:.1f} %. Tilt the board more (30 to "
                 "50 degrees), in several directions"

@@ -26,7 +26,7 @@ _SMALLEST_EXCESS = 0.15
 """px; smaller differences of the two errors have many causes, such as a board that is not flat."""
 
 _LEFT_OUT = 0.2
-_SEVERE_RATIO, _SEVERE = 5.0, 0.001
+_SEVERE_RATIO, _SEVERE = 3.0, 0.0005
 """Ratio of the errors, and error as a fraction of the image's longer side, above which poses are of no use."""
 
 _MAX_LEFT_OUT = 6
