@@ -1,4 +1,4 @@
-"""What `calibrate` and `refine` say of generated rigs with a known fault, beside the truth and an earlier version.
+"""Findings and errors of `calibrate` and `refine` on generated rigs with a known fault, beside an earlier version.
 
 OMP_NUM_THREADS=1 uv run python benchmarks/calibration_judgement.py [--rigs 2] [--before SRC] [--only WORD]
 
