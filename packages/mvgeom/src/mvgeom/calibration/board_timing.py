@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from mvgeom.calibration.board_poses import order_motions
+from mvgeom.calibration.board_poses import order_motions, pose_candidates
 from mvgeom.calibration.boards import Floats, Ints, seen_corners
 from mvgeom.calibration.bundle import Booleans, Scene, Views, residuals
 from mvgeom.calibration.camera_pairs import Observed, relate
@@ -96,8 +96,6 @@ def find_offset(first: Floats, second: Floats, object_points: Floats, orders: In
         Frames, so that frame n + offset of the second camera belongs to frame n of the first; None if there is no
         offset at which most boards agree.
     """
-    from mvgeom.calibration.board_poses import pose_candidates
-
     one, other = (
         Observed(normalized=each, poses=poses, errors=errors)
         for each in (first, second)
@@ -198,7 +196,7 @@ def _fit(camera: CameraGroup, world: Floats, pixels: Floats) -> tuple[float, Cam
         num_blocks=1,
     )
     ahead = np.isfinite(residuals(scene, views)).all(-1)
-    views = dataclasses.replace(views, weights=ahead.astype(np.float64))
+    views = dataclasses.replace(views, weights=np.asarray(ahead, dtype=np.float64))
     if ahead.sum() < 6:
         return float("inf"), camera
     nothing = np.zeros((1, scene.camera_size), dtype=bool)

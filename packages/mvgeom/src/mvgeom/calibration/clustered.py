@@ -40,9 +40,9 @@ def clustered_covariance(
     weight = robust_weights(linear.residuals, loss, loss_scale)
     num_views, size = free.shape
     by_view = np.einsum("gpic,gpi->gc", linear.by_camera, linear.residuals * (views.weights * weight)[..., None])
-    gradients = np.zeros((views.num_blocks, num_views, size))
-    np.add.at(gradients, (views.block, views.camera), by_view)
-    gradients = (gradients * free).reshape(views.num_blocks, -1)
+    by_point = np.zeros((views.num_blocks, num_views, size))
+    np.add.at(by_point, (views.block, views.camera), by_view)
+    gradients = (by_point * free).reshape(views.num_blocks, -1)
 
     order = np.unique(frame, return_inverse=True)[1]
     stretch = order * min(_NUM_STRETCHES, int(order.max()) + 1) // (int(order.max()) + 1)
