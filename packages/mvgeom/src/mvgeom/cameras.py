@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -137,7 +137,7 @@ class CameraGroup:
 
     def _check_values(self) -> None:
         """Check that the numbers are those of cameras; only NumPy arrays, because values on a device are not read."""
-        wrong = {
+        wrong: dict[str, tuple[Callable[[Any], Any], str]] = {
             "sizes": (lambda sizes: (sizes <= 0).any(-1), "width and height must be positive px"),
             "matrix": (
                 lambda matrix: (matrix[..., 0, 0] <= 0) | (matrix[..., 1, 1] <= 0),

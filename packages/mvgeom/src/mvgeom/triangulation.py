@@ -243,7 +243,7 @@ def projected_covariance(points_3d: Array, covariances: Array, cams: CameraGroup
 
 def _in_front(offset: Vector, rig: LocalRig, xp: Any) -> Array:
     """Return booleans (..., V, K), True for points in front of a camera; no gradient."""
-    _, _, depth = camera_components(tuple(stop_gradient(part) for part in offset), rig)  # type: ignore[arg-type]
+    _, _, depth = camera_components(tuple(stop_gradient(part) for part in offset), rig)
     return depth > 0
 
 
