@@ -13,10 +13,17 @@ from mvgeom.calibration.lens_model import Lens
 from mvgeom.calibration.lens_shape import LensShape, lens_shape
 from mvgeom.calibration.selection import select_frames
 
-__all__ = ["LADDER", "choose_lens"]
+__all__ = ["choose_lens"]
 
-LADDER = (0, 1, 2, 4, 5)
-"""Numbers of coefficients to choose from: k1, k2, p1 and p2, k3. Fisheye lenses have at most 4, all radial."""
+_LADDER = (0, 4, 5)
+"""Numbers of coefficients to choose from: none, k1 k2 p1 p2, and k3.
+
+A lens with distortion always has tangential terms. Boards of one camera hardly tell them from its principal point, so
+that leaving them out costs nothing there, but it turns the camera in the rig by more than the stated deviations.
+"""
+
+_FISHEYE_LADDER = (0, 1, 2, 4)
+"""Numbers for fisheye lenses, all radial."""
 
 _MAX_BOARDS = 40
 _EXACT = 1e-12
@@ -30,10 +37,10 @@ def choose_lens(start: Scene, views: Views, lens: Lens, fit: Callable[[Scene, Vi
     """Choose the number of distortion coefficients of one camera.
 
     Each board is left out in turn: the lens is that of the other boards, and only the board's pose is fitted to it.
-    With mean squared error e over n pixel coordinates, the number k with the smallest ln e + k (ln n - 2) / n counts.
-    The second term is what the Bayesian information criterion asks of a coefficient (Schwarz 1978) beyond what leaving
-    out alone does, which is Akaike's criterion (Stone 1977). Fits without a board come from the fit with all by one
-    Gauss-Newton step, which takes the place of hundreds of adjustments.
+    The number with the smallest mean squared error of the left-out boards is taken, the smaller one if two are alike.
+    A stricter criterion would leave out coefficients that the rig needs, and whose absence no standard deviation shows.
+    Fits without a board come from the fit with all by one Gauss-Newton step, which takes the place of hundreds of
+    adjustments.
 
     Args:
         start: The camera without distortion, its focal length approximately known, and its boards.
@@ -45,17 +52,13 @@ def choose_lens(start: Scene, views: Views, lens: Lens, fit: Callable[[Scene, Vi
         The lens with its number of coefficients.
     """
     scene, views = _fewer(start, views)
-    ladder = [count for count in LADDER if count <= lens.most_coefficients]
+    ladder = [count for count in (_FISHEYE_LADDER if lens.fisheye else _LADDER) if count <= lens.most_coefficients]
     errors = []
     for count in ladder:
         tried = lens.with_coefficients(count)
         scene = fit(scene, views, tried)
         errors.append(_left_out(scene, views, tried))
-    coordinates = 2 * len(errors[0])
-    scores = [
-        np.log(np.square(each).mean() + _EXACT) + count * (np.log(coordinates) - 2) / coordinates
-        for count, each in zip(ladder, _limited(errors), strict=True)
-    ]
+    scores = [np.square(each).mean() + _EXACT for each in _limited(errors)]
     return lens.with_coefficients(ladder[int(np.argmin(scores))])
 
 
