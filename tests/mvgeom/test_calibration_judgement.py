@@ -53,26 +53,34 @@ def trajectories(cameras: CameraGroup, *, frames: int = 80, noise: float = 1.0, 
 
 
 @pytest.mark.parametrize(
-    ("distortion", "most"), [((), 0), ((-0.1, 0, 0, 0), 2), ((-0.25, 0.08, 0.01, -0.01, 0), 5)], ids=["0", "1", "4"]
+    ("distortion", "expected"), [((), 0), ((-0.1, 0, 0, 0), 4), ((-0.25, 0.08, 0.01, -0.01, 0), 4)], ids=["0", "1", "4"]
 )
-def test_lens_is_no_richer_than_the_truth(distortion: tuple[float, ...], most: int) -> None:
+def test_lens_is_no_richer_than_the_boards(distortion: tuple[float, ...], expected: int) -> None:
     truth = arc_of_cameras(1, distortion=distortion)
     found = calibrate_lenses(detections(truth, film(truth, 20, noise=0.2, spread=0.5).points))
-    count = found.lenses[0].num_coefficients
-    assert count is not None
-    assert (most > 2) == (count > 2)
-    assert count <= most
-    assert not found.cameras.distortion[0, count:].any()
+    assert found.lenses[0].num_coefficients == expected
+    assert not found.cameras.distortion[0, expected:].any()
     assert found.rms[0] < 0.3
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("coefficients", [None, 2, 5])
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("coefficients", [None, 5])
 def test_lens_is_one_to_one_over_the_image(coefficients: int | None, seed: int) -> None:
     truth = arc_of_cameras(1, distortion=())
     filmed = film(truth, 10, noise=0.4, spread=0.15, seed=seed)
     found = calibrate_lenses(detections(truth, filmed.points), Lens(num_coefficients=coefficients))
     assert image_without_ray(found.cameras)[0] == 0
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_chosen_lens_turns_no_camera_by_more_than_stated(seed: int) -> None:
+    truth = arc_of_cameras(2)
+    points = film(truth, 12, noise=0.2, spread=0.5, seed=seed).points
+    points[np.random.default_rng(seed).random(points.shape[:3]) < 0.3] = np.nan
+    found = calibrate(detections(truth, points))
+    turn = truth.rotation[1] @ truth.rotation[0].T @ found.cameras.rotation[1].T
+    off = np.rad2deg(Rotation.from_matrix(turn).magnitude())
+    assert off < 3 * np.linalg.norm(found.deviations.rotation_deg[1])
 
 
 def test_penalty_on_the_shape_has_exact_derivatives() -> None:
@@ -93,7 +101,7 @@ def test_penalty_on_the_shape_has_exact_derivatives() -> None:
 
 def test_options_of_the_lens() -> None:
     truth = arc_of_cameras(3, distortion=(-0.1, 0, 0, 0))
-    given = detections(truth, film(truth, 15, noise=0.2, spread=0.5).points)
+    given = detections(truth, film(truth, 12, noise=0.2, spread=0.5).points)
     lenses = {
         "cam1": Lens(num_coefficients=0),
         "cam2": Lens(square_pixels=True, fix_center=True),
@@ -192,8 +200,8 @@ def test_camera_that_moved_half_way_is_found() -> None:
 
 def test_camera_that_is_out_of_time_by_parts_of_frames() -> None:
     truth = arc_of_cameras(3)
-    points = film(truth, 24, noise=0.2, spread=0.4).points
-    shift = np.random.default_rng(0).uniform(-4, 4, (24, 1, 2))  # what the board moved by in the meantime
+    points = film(truth, 14, noise=0.2, spread=0.4).points
+    shift = np.random.default_rng(0).uniform(-4, 4, (14, 1, 2))  # what the board moved by in the meantime
     points[1] += shift
     result = calibrate(detections(truth, points))
     found = {each.code: each for each in result.findings}
@@ -203,8 +211,7 @@ def test_camera_that_is_out_of_time_by_parts_of_frames() -> None:
     assert "high_error" not in found
 
 
-@pytest.mark.parametrize("frames", [-3, 5])
-@pytest.mark.parametrize("num_views", [2, 4])
+@pytest.mark.parametrize(("num_views", "frames"), [(2, 5), (4, -3)])
 def test_shift_in_time_is_found_from_epipolar_distances(num_views: int, frames: int) -> None:
     cameras = arc_of_cameras(num_views)
     points = trajectories(cameras)
@@ -250,7 +257,7 @@ def test_refine_refuses_what_it_cannot_know(tmp_path: Path, degrees: float, fram
 def test_standard_deviations_hold_for_errors_that_last() -> None:
     truth = arc_of_cameras(4)
     ratios = []
-    for seed in range(3):
+    for seed in range(2):
         points = trajectories(truth, frames=120, noise=0.5, seed=seed)
         rng = np.random.default_rng(seed)
         slow = np.repeat(rng.normal(size=(6, *points.shape[1:])), 20, axis=0)

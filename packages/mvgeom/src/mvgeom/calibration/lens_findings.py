@@ -9,10 +9,11 @@ from mvgeom.calibration.findings import Finding, error, note, warning
 from mvgeom.cameras import CameraGroup
 from mvgeom.lens_reach import folds_at, image_without_ray, keypoints_without_ray
 
-__all__ = ["find_lens_ends"]
+__all__ = ["LARGE_SHARE", "find_lens_ends"]
 
 _SMALL_SHARE = 0.002
-_LARGE_SHARE = 0.03
+LARGE_SHARE = 0.03
+"""Share of an image, or of its keypoints, above which missing rays are an error."""
 
 
 def find_lens_ends(cams: CameraGroup, points: Floats | None = None) -> list[Finding]:
@@ -44,7 +45,7 @@ def find_lens_ends(cams: CameraGroup, points: Floats | None = None) -> list[Find
             text += f"; {lost[view]} of its {given[view]} keypoints lie there and cannot be used"
         if folds:
             text += ". Calibrate again, with fewer coefficients or with boards out to the borders of the image"
-        large = share_lost > _LARGE_SHARE or (folds and shares[view] > _LARGE_SHARE)
+        large = share_lost > LARGE_SHARE or (folds and shares[view] > LARGE_SHARE)
         build = error if large else warning if folds or lost[view] else note
         findings.append(
             build("no_ray", [name], text, image_share=shares[view], keypoints=lost[view], keypoint_share=share_lost)

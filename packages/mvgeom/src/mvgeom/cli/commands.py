@@ -158,12 +158,12 @@ def triangulate(
     names, the one with the largest sum of confidences counts. The 3D table has x, y, z, their standard deviations, the
     mean reprojection error in px and the number of views per keypoint.
 
-    Exit code 1: the table was written, but the lens of a camera has no viewing ray for many of its keypoints.
+    Exit code 1: the table was written, but the lens of a camera has no viewing ray for more than 3 % of its keypoints.
     """
     files = parse_view_files(views, VIEW_FORM)
     check_keypoint_inputs(calibration, files, boxes)
     check_output(output)
-    from mvgeom.calibration.lens_findings import find_lens_ends
+    from mvgeom.calibration.lens_findings import LARGE_SHARE, find_lens_ends
     from mvgeom.reconstruction import reconstruct
     from mvgeom.tables import write_points_3d
 
@@ -175,7 +175,7 @@ def triangulate(
     _print_reconstruction(found, stack, points, tuple(files), output)
     findings = find_lens_ends(cameras, points)
     print_findings(findings)
-    if any(each.severity == "error" and each.evidence["keypoints"] > 0 for each in findings):
+    if any(each.evidence["keypoint_share"] > LARGE_SHARE for each in findings):
         raise typer.Exit(1)
 
 
