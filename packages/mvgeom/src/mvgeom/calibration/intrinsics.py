@@ -33,6 +33,9 @@ _FEW_COEFFICIENTS = 2
 _UNDETERMINED = 1.01
 """Limit of the error at a focal length that is 30 % off, in errors at the found one; about 2 with tilted boards."""
 
+_UNDETERMINED_CHI_SQUARE = 9.0
+"""Limit of the increase of chi square at that focal length: three standard deviations."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FittedLens:
@@ -87,7 +90,9 @@ def calibrate_intrinsics(name: str, size: Floats, points: Floats, object_points:
     if ratio < 1:  # the search ended beside the best focal length, or there is none
         scene = _fit(other, views, lens)
         ratio, _ = error_at_other_focal_lengths(scene, views, free)
-    if ratio < _UNDETERMINED:
+    # With blurred corners any focal length fits nearly as well, but many of them still tell one from another.
+    coordinates = 2 * int(views.weights.sum())
+    if ratio < _UNDETERMINED and 2 * coordinates * np.log(max(ratio, 1.0)) < _UNDETERMINED_CHI_SQUARE:
         raise CalibrationError([_parallel(name, int(used.sum()), ratio)])
     places = distinct_boards(points[used], size)
     findings = [_too_few(name, int(used.sum()), places, warning)] if places < _FEW_BOARDS else []

@@ -30,6 +30,9 @@ _MARGIN = 1.02
 _FARTHEST = 4.0
 """Largest normalized radius of an image corner, 76 degrees; wider lenses are not polynomials in the radius."""
 
+_BARREL = 1.6
+"""Radius before distortion of the farthest corner, in radii after it, assumed for a lens that does not reach it."""
+
 _FIRST = NUM_POSE + NUM_INTRINSICS
 
 
@@ -106,7 +109,7 @@ def lens_shape(cameras: CameraGroup, free: Booleans) -> LensShape:
         elif fisheye:
             end = float(grid[-1])
         else:
-            end = min(1.15 * reach / np.sqrt(1 - reach**2), _FARTHEST) if reach < 1 else _FARTHEST
+            end = min(_BARREL * reach, _FARTHEST)
         radii[view] = end * np.arange(1, _NUM_RADII + 1) / _NUM_RADII
     return LensShape(radii=radii)
 
