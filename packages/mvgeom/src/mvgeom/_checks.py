@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from array_api_compat import array_namespace
+import numpy as np
+from array_api_compat import array_namespace, is_numpy_array
 
-from mvgeom._arrays import Array
+from mvgeom._arrays import Array, as_floating
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 
@@ -25,6 +26,33 @@ def common_namespace(points: Array, cams: CameraGroup) -> Any:
             code="wrong-array",
         )
     return xp
+
+
+def floating_points(points: Any, cams: CameraGroup) -> tuple[Any, Array]:
+    """Return the array library of the cameras, and points as a floating-point array of it.
+
+    Args:
+        points: Array of the cameras' library, or a regular nested list of numbers.
+        cams: Cameras.
+
+    Raises:
+        InputError: `wrong-array`, if points and cameras are of different libraries or the points have half precision;
+            `bad-number`, if a list is not regular or has other entries than numbers.
+    """
+    if isinstance(points, list | tuple):
+        try:
+            points = np.asarray(points, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                "points: must be numbers in a regular nested list, found something else. Use NaN for missing points.",
+                code="bad-number",
+                argument="points",
+            ) from error
+        if not is_numpy_array(cams.matrix):
+            xp = array_namespace(cams.matrix)
+            points = xp.asarray(points, dtype=cams.matrix.dtype, device=cams.matrix.device)
+    xp = common_namespace(points, cams)
+    return xp, as_floating(xp, points)
 
 
 def check_views(points: Array, cams: CameraGroup, at_least: int = 1) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -46,7 +46,9 @@ class CameraGroup:
     Raises:
         InputError: `wrong-shape`, if shapes are inconsistent; `bad-number`, if a field is not numeric;
             `duplicate-name`, if names repeat; `too-few-views`, if there is no camera; `not-finite`, if a NumPy array
-            contains NaN or infinity. (Values on a device are not inspected, because this would wait for the device.)
+            contains NaN or infinity; `not-a-camera`, if an image size or a focal length is not positive;
+            `not-a-rotation`, if a rotation is a reflection. (Values on a device are not inspected, because this would
+            wait for the device.)
     """
 
     names: tuple[str, ...]
@@ -127,6 +129,35 @@ class CameraGroup:
                 raise InputError(
                     f"{field}: camera {view!r} has values that are not finite, found {value.tolist()}",
                     code="not-finite",
+                    argument=field,
+                    view=view,
+                )
+
+        self._check_values()
+
+    def _check_values(self) -> None:
+        """Check that the numbers are those of cameras; only NumPy arrays, because values on a device are not read."""
+        wrong: dict[str, tuple[Callable[[Any], Any], str]] = {
+            "sizes": (lambda sizes: (sizes <= 0).any(-1), "width and height must be positive px"),
+            "matrix": (
+                lambda matrix: (matrix[..., 0, 0] <= 0) | (matrix[..., 1, 1] <= 0),
+                "focal lengths must be positive px",
+            ),
+            "rotation": (
+                lambda rotation: np.linalg.det(rotation) <= 0,
+                "must be a rotation, and is a reflection (determinant below 0). Exchange no axes, and flip no sign",
+            ),
+        }
+        for field, (test, text) in wrong.items():
+            value = getattr(self, field)
+            if not is_numpy_array(value):
+                continue
+            bad = np.argwhere(test(np.asarray(value, dtype=np.float64)))
+            if len(bad):
+                view = self.names[int(bad[0][-1])]
+                raise InputError(
+                    f"{field}: camera {view!r} is not a camera: {text}, found {value[tuple(bad[0])].tolist()}",
+                    code="not-a-rotation" if field == "rotation" else "not-a-camera",
                     argument=field,
                     view=view,
                 )

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mvgeom._arrays import Array, as_floating, cast
-from mvgeom._checks import check_views, check_world, common_namespace
+from mvgeom._arrays import Array, cast
+from mvgeom._checks import check_views, check_world, floating_points
 from mvgeom._components import (
     camera_components,
     cross,
@@ -54,8 +54,7 @@ def project(points: Array, cams: CameraGroup) -> Array:
         InputError: `wrong-shape`, if the points are not (..., K, 3); `wrong-array`, if the cameras are of another array
             library or the points have half precision.
     """
-    xp = common_namespace(points, cams)
-    points = as_floating(xp, points)
+    xp, points = floating_points(points, cams)
     check_world(points)
     rig = local_rig(cams, points, xp)
     offset, present = world_components(points, rig, xp)
@@ -83,8 +82,7 @@ def undistort(points: Array, cams: CameraGroup) -> Array:
         InputError: `wrong-shape`, if the points are not (..., V, K, 2); `wrong-array`, if the cameras are of another
             array library or the points have half precision.
     """
-    xp = common_namespace(points, cams)
-    points = as_floating(xp, points)
+    xp, points = floating_points(points, cams)
     check_views(points, cams)
     x, y, valid = normalized_from_pixels(points, cams, xp)
     return _stack_or_nan(x, y, valid, xp)
@@ -104,8 +102,7 @@ def distort(points: Array, cams: CameraGroup) -> Array:
         InputError: `wrong-shape`, if the points are not (..., V, K, 2); `wrong-array`, if the cameras are of another
             array library or the points have half precision.
     """
-    xp = common_namespace(points, cams)
-    points = as_floating(xp, points)
+    xp, points = floating_points(points, cams)
     check_views(points, cams)
     x, y = points[..., 0], points[..., 1]
     radius = cast(xp, invertible_radius(cams)[..., None], points.dtype)
@@ -132,10 +129,10 @@ def in_image(points: Array, cams: CameraGroup) -> Array:
         InputError: `wrong-shape`, if the points are not (..., V, K, 2); `wrong-array`, if the cameras are of another
             array library.
     """
-    xp = common_namespace(points, cams)
+    xp, points = floating_points(points, cams)
     check_views(points, cams)
     # The image extends half a pixel beyond the centers of its first and last pixels.
-    sizes = xp.astype(cams.sizes, as_floating(xp, points).dtype)[..., None, :]
+    sizes = xp.astype(cams.sizes, points.dtype)[..., None, :]
     return xp.all((points >= -0.5) & (points <= sizes - 0.5), axis=-1)
 
 
@@ -158,8 +155,7 @@ def world_to_camera(points: Array, cams: CameraGroup) -> Array:
         InputError: `wrong-shape`, if the points are not (..., K, 3); `wrong-array`, if the cameras are of another array
             library or the points have half precision.
     """
-    xp = common_namespace(points, cams)
-    points = as_floating(xp, points)
+    xp, points = floating_points(points, cams)
     check_world(points)
     rig = local_rig(cams, points, xp)
     offset, present = world_components(points, rig, xp)
@@ -182,8 +178,7 @@ def rays(points: Array, cams: CameraGroup) -> tuple[Array, Array]:
         InputError: `wrong-shape`, if the points are not (..., V, K, 2); `wrong-array`, if the cameras are of another
             array library or the points have half precision.
     """
-    xp = common_namespace(points, cams)
-    points = as_floating(xp, points)
+    xp, points = floating_points(points, cams)
     check_views(points, cams)
     x, y, valid = normalized_from_pixels(points, cams, xp)
     inverse = 1 / xp.sqrt(x * x + y * y + 1)
@@ -207,8 +202,7 @@ def epipolar_distance(points: Array, cams: CameraGroup) -> Array:
         InputError: `wrong-shape`, if the points are not (..., V, K, 2); `too-few-views`, if there are fewer than two
             cameras; `wrong-array`, if the cameras are of another array library or the points have half precision.
     """
-    xp = common_namespace(points, cams)
-    points = as_floating(xp, points)
+    xp, points = floating_points(points, cams)
     check_views(points, cams, at_least=2)
     x, y, valid = normalized_from_pixels(points, cams, xp)
     rig = local_rig(cams, points, xp)

@@ -102,6 +102,8 @@ def reconstruct(
             argument="method",
             found=method,
         )
+    points = np.asarray(points)
+    weights = None if weights is None else np.asarray(weights)
     if points.ndim != 4 or points.shape[1] != len(cams) or points.shape[3] != 2:
         raise InputError(
             f"points: wrong shape, found {points.shape}, expected (N, {len(cams)}, K, 2) for {list(cams.names)}",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from mvgeom._arrays import Array, as_floating, stop_gradient
-from mvgeom._checks import check_views, common_namespace
+from mvgeom._arrays import Array, stop_gradient
+from mvgeom._checks import check_views, floating_points
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.triangulation import MIN_PARALLAX_DEG, reprojection_error, triangulate, triangulate_pairs
@@ -69,8 +69,7 @@ def triangulate_robust(
             argument="threshold",
             found=threshold,
         )
-    xp = common_namespace(points, cams)
-    points = as_floating(xp, points)
+    xp, points = floating_points(points, cams)
     check_views(points, cams)
     fixed = stop_gradient(points)
     present = xp.all(xp.isfinite(fixed), axis=-1)

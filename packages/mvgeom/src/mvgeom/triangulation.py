@@ -15,16 +15,16 @@ from typing import Any
 from mvgeom._arrays import (
     Array,
     adjugate_symmetric,
-    as_floating,
     cast,
     solve_symmetric,
     stop_gradient,
     wide_dtype,
 )
-from mvgeom._checks import check_views, check_world, common_namespace
+from mvgeom._checks import check_views, check_world, floating_points
 from mvgeom._components import (
     LocalRig,
     Vector,
+    camera_components,
     cross,
     dot,
     local_rig,
@@ -73,14 +73,14 @@ def triangulate(
         min_parallax_deg: Smallest angle in degrees that the viewing lines of at least two views must make.
 
     Returns:
-        World points (..., K, 3); NaN with fewer than two observations or too little parallax.
+        World points (..., K, 3); NaN with fewer than two observations or too little parallax, and for points behind all
+        cameras that observe them.
 
     Raises:
         InputError: `wrong-shape`, if shapes are inconsistent; `wrong-array`, if cameras and points are of different
             libraries or the points have half precision.
     """
-    xp = common_namespace(points, cams)
-    points = as_floating(xp, points)
+    xp, points = floating_points(points, cams)
     check_views(points, cams)
     x, y, valid = normalized_from_pixels(points, cams, xp)
     valid, weight = _used(valid, weights, points, xp)
@@ -94,6 +94,8 @@ def triangulate(
     offset = tuple(cast(xp, component, points.dtype) for component in solution)
     for _ in range(refine_steps):
         offset = gauss_newton(offset, points, weight, valid, usable, rig, cams, xp)
+    ahead = xp.any(valid & _in_front(offset, rig, xp), axis=-2)
+    usable = usable & ahead
     return _from_local(offset, usable, rig.origin, xp)
 
 
@@ -114,14 +116,13 @@ def triangulate_pairs(
 
     Returns:
         World points (..., P, K, 3), pairs in the order of `itertools.combinations(range(V), 2)`; NaN for a pair that
-        lacks an observation or parallax, independent of the other pairs.
+        lacks an observation or parallax, or whose point is behind both, independent of the other pairs.
 
     Raises:
         InputError: `wrong-shape`, if shapes are inconsistent; `too-few-views`, if there is only one camera;
             `wrong-array`, if cameras and points are of different libraries or the points have half precision.
     """
-    xp = common_namespace(points, cams)
-    points = as_floating(xp, points)
+    xp, points = floating_points(points, cams)
     check_views(points, cams, at_least=2)
     x, y, valid = normalized_from_pixels(points, cams, xp)
     valid, weight = _used(valid, weights, points, xp)
@@ -132,6 +133,7 @@ def triangulate_pairs(
         xp.concat(pairs, axis=-3), _parallax_excess(x, y, valid, rig, min_parallax_deg, xp) > 0, xp
     )
     offset = tuple(cast(xp, component, points.dtype) for component in solution)
+    usable = usable & _any_in_front(offset, rig, xp)
     return _from_local(offset, usable, tuple(component[..., None, :] for component in rig.origin), xp)
 
 
@@ -146,8 +148,7 @@ def pair_parallax(points: Array, cams: CameraGroup) -> Array:
         Angles (..., P, K) from 0 to 90 degrees: two cameras that face each other see along one line, as do two cameras
         side by side, and neither pair determines depth. NaN where an observation is missing. No gradient.
     """
-    xp = common_namespace(points, cams)
-    points = as_floating(xp, points)
+    xp, points = floating_points(points, cams)
     check_views(points, cams, at_least=2)
     x, y, valid = normalized_from_pixels(points, cams, xp)
     rays, _ = _rays(x, y, valid, local_rig(cams, points, xp), xp)
@@ -172,8 +173,7 @@ def reprojection_error(points_3d: Array, points: Array, cams: CameraGroup) -> Ar
         Reprojection errors (..., V, K) in px; NaN where the observation is missing or the point has no projection in
             the view.
     """
-    xp = common_namespace(points, cams)
-    points = as_floating(xp, points)
+    xp, points = floating_points(points, cams)
     check_views(points, cams)
     difference = project(points_3d, cams) - points
     squared = xp.sum(difference * difference, axis=-1)
@@ -198,8 +198,7 @@ def covariance(points_3d: Array, cams: CameraGroup, noise: Array | float = 1.0, 
         Covariance matrices (..., K, 3, 3) in the square of the world's unit; NaN where fewer than two views see the
         point, or all along one line.
     """
-    xp = common_namespace(points_3d, cams)
-    points_3d = as_floating(xp, points_3d)
+    xp, points_3d = floating_points(points_3d, cams)
     check_world(points_3d)
     rig = local_rig(cams, points_3d, xp)
     offset, present = world_components(points_3d, rig, xp)
@@ -231,8 +230,7 @@ def projected_covariance(points_3d: Array, covariances: Array, cams: CameraGroup
         InputError: `wrong-shape`, if the points are not (..., K, 3); `wrong-array`, if the cameras are of another array
             library or the points have half precision.
     """
-    xp = common_namespace(points_3d, cams)
-    points_3d = as_floating(xp, points_3d)
+    xp, points_3d = floating_points(points_3d, cams)
     check_world(points_3d)
     rig = local_rig(cams, points_3d, xp)
     offset, present = world_components(points_3d, rig, xp)
@@ -241,6 +239,31 @@ def projected_covariance(points_3d: Array, covariances: Array, cams: CameraGroup
     jacobian = xp.stack([xp.stack(entries[:3], axis=-1), xp.stack(entries[3:], axis=-1)], axis=-2)
     matrix = jacobian @ covariances[..., None, :, :, :] @ xp.matrix_transpose(jacobian)
     return xp.where((seen & present[..., None, :])[..., None, None], matrix, xp.nan)
+
+
+def _in_front(offset: Vector, rig: LocalRig, xp: Any) -> Array:
+    """Return booleans (..., V, K), True for points in front of a camera; no gradient."""
+    _, _, depth = camera_components(tuple(stop_gradient(part) for part in offset), rig)
+    return depth > 0
+
+
+def _any_in_front(offset: Vector, rig: LocalRig, xp: Any) -> Array:
+    """Return booleans (..., P, K), True for points of pairs of views in front of one of the two; no gradient."""
+    rotation, translation = rig.rotation[6:], rig.translation[2]
+    x, y, z = (stop_gradient(part) for part in offset)
+    ahead, place = [], 0
+    num_views = rotation[0].shape[-2]
+    for one, others in pair_slices(num_views):
+        rows = slice(place, place + num_views - 1 - one.start)
+        place = rows.stop
+        depths = []
+        for views in (one, others):
+            r20, r21, r22 = (entry[..., views, :] for entry in rotation)
+            depths.append(
+                r20 * x[..., rows, :] + r21 * y[..., rows, :] + r22 * z[..., rows, :] + translation[..., views, :]
+            )
+        ahead.append((depths[0] > 0) | (depths[1] > 0))
+    return xp.concat(ahead, axis=-2)
 
 
 def _used(valid: Array, weights: Array | None, points: Array, xp: Any) -> tuple[Array, Array]:

@@ -10,8 +10,8 @@ from mvgeom.calibration.calibrate import Options, calibrate
 from mvgeom.calibration.detections import Detections, detect_boards, from_points
 from mvgeom.calibration.diagnosis import Check, check
 from mvgeom.calibration.findings import CalibrationError, Finding
-from mvgeom.calibration.intrinsics import Lens
 from mvgeom.calibration.keypoint_refinement import Refinement, refine
+from mvgeom.calibration.lens_model import Lens
 from mvgeom.calibration.lenses import LensCalibration, calibrate_lenses
 from mvgeom.calibration.report import write_calibration_report, write_refinement_report
 from mvgeom.calibration.result import Calibration

@@ -10,16 +10,18 @@ import numpy as np
 
 from mvgeom.calibration.adjusted import deviations
 from mvgeom.calibration.board_poses import normalize_corners
+from mvgeom.calibration.board_timing import find_offset, frame_numbers
 from mvgeom.calibration.boards import Floats
-from mvgeom.calibration.bundle import Booleans, residuals
+from mvgeom.calibration.bundle import NUM_POSE, Booleans, residuals
 from mvgeom.calibration.detections import Detections
-from mvgeom.calibration.findings import Finding, note, sort_findings, warning
-from mvgeom.calibration.intrinsics import Lens
-from mvgeom.calibration.lenses import calibrate_lenses
+from mvgeom.calibration.findings import CalibrationError, Finding, error, note, sort_findings, warning
+from mvgeom.calibration.lens_model import Lens, free_parameters, square_pixels
+from mvgeom.calibration.lenses import Lenses, calibrate_lenses, lenses_by_camera
 from mvgeom.calibration.pose_graph import PoseGraph, build_pose_graph
 from mvgeom.calibration.quality import judge
 from mvgeom.calibration.result import Calibration
 from mvgeom.calibration.rig_adjustment import RigAdjustment, adjust_rig, views_of_boards
+from mvgeom.calibration.rig_suspects import explain_suspects, lens_only_error, suspect
 from mvgeom.calibration.schur import Loss
 from mvgeom.calibration.selection import select_frames
 from mvgeom.cameras import CameraGroup
@@ -36,7 +38,7 @@ class Options:
     """Options of a calibration.
 
     Attributes:
-        lens: Lens parameters to estimate.
+        lens: Lens parameters to estimate, of all cameras or by camera name.
         loss: Loss of the residuals, see `schur.adjust`; robust losses reduce the weight of residuals beyond three
             standard deviations.
         loss_scale: Residual in px beyond which a robust loss reduces the weight; None computes it from the residuals.
@@ -47,7 +49,7 @@ class Options:
             selected.
     """
 
-    lens: Lens = dataclasses.field(default_factory=Lens)
+    lens: Lenses = dataclasses.field(default_factory=Lens)
     loss: Loss = "huber"
     loss_scale: float | None = None
     reference: str | None = None
@@ -93,9 +95,11 @@ def calibrate(
 
     say("poses")
     reference = cameras.names.index(options.reference) if options.reference else 0
-    graph = build_pose_graph(
-        cameras.names, normalize_corners(points, cameras), detections.object_points, detections.orders, reference
-    )
+    normalized = normalize_corners(points, cameras)
+    try:
+        graph = build_pose_graph(cameras.names, normalized, detections.object_points, detections.orders, reference)
+    except CalibrationError as failed:
+        raise CalibrationError(_with_offsets(failed, cameras.names, normalized, frames, detections)) from failed
     points = _relabel(points, graph)
     findings += _label_findings(cameras.names, frames, graph)
     shown = dataclasses.replace(detections, points=points, frames=frames)
@@ -104,22 +108,39 @@ def calibrate(
     findings += _contradictions(cameras.names, placed, used)
 
     say("adjustment")
-    adjusted = adjust_rig(
-        cameras,
-        graph,
-        detections.object_points,
-        points,
-        used,
-        options.lens.free(len(cameras), cameras.distortion.shape[-1]),
-        reference=reference,
-        loss=options.loss,
-        loss_scale=options.loss_scale,
+    free = free_parameters(lenses.lenses, cameras.distortion.shape[-1])
+    arguments = graph, detections.object_points, points, used
+    settings = {"reference": reference, "loss": options.loss, "loss_scale": options.loss_scale}
+    square = square_pixels(lenses.lenses)
+    adjusted = adjust_rig(cameras, *arguments, free, square, **settings)  # type: ignore[arg-type]
+    alone = lens_only_error(cameras, shown, placed)
+    covariance = adjusted.solution.covariance
+    suspicion = suspect(
+        alone, cameras, adjusted.solution.scene, shown, adjusted.blocks, placed & (adjusted.blocks >= 0), adjusted.used
     )
-    return _result(adjusted, shown, graph, options, findings)
+    if len(cameras) > 1 and suspicion.cameras:
+        say("synchronization")
+        # Lenses would take up errors that are not theirs. They are as uncertain as before.
+        free[:, NUM_POSE:] = False
+        adjusted = adjust_rig(cameras, *arguments, free, square, **settings)  # type: ignore[arg-type]
+        boards = _board_poses(adjusted, graph)
+        suspects = explain_suspects(suspicion, adjusted.solution.scene.cameras, boards, shown, placed)
+        told = {name for each in suspects for name in each.cameras}
+        findings = [each for each in findings if each.code != "contradicting_boards" or not told & set(each.cameras)]
+        findings += suspects
+    return _result(adjusted, covariance, shown, graph, options, findings)
+
+
+def _board_poses(adjusted: RigAdjustment, graph: PoseGraph) -> Floats:
+    """Return the poses (F, 4, 4) of the boards: adjusted ones, and initial ones of boards that were left out."""
+    boards = graph.boards.copy()
+    placed = adjusted.blocks >= 0
+    boards[placed, :3, :3], boards[placed, :3, 3] = adjusted.solution.scene.rotation, adjusted.solution.scene.position
+    return boards
 
 
 def _check(detections: Detections, options: Options, intrinsics: CameraGroup | None) -> None:
-    lens = options.lens
+    lenses = lenses_by_camera(options.lens, detections.names)
     if options.reference is not None and options.reference not in detections.names:
         raise InputError(
             f"reference: unknown camera, found {options.reference!r}, expected one of {list(detections.names)}",
@@ -127,7 +148,7 @@ def _check(detections: Detections, options: Options, intrinsics: CameraGroup | N
             argument="reference",
             view=options.reference,
         )
-    if intrinsics is None and (lens.fix_intrinsics or lens.fix_distortion):
+    if intrinsics is None and any(lens.fix_intrinsics or lens.fix_distortion for lens in lenses):
         raise InputError(
             "intrinsics: missing, but fixed intrinsics or distortion need them. Give cameras that have them.",
             code="missing-argument",
@@ -162,6 +183,32 @@ def _relabel(points: Floats, graph: PoseGraph) -> Floats:
     return ordered
 
 
+def _with_offsets(
+    failed: CalibrationError,
+    names: tuple[str, ...],
+    normalized: Floats,
+    frames: tuple[str, ...],
+    detections: Detections,
+) -> list[Finding]:
+    """Return the findings, with the offset in time at which cameras that contradict each other agree."""
+    findings = []
+    numbers = frame_numbers(frames)
+    for each in failed.findings:
+        findings.append(each)
+        if each.code != "contradicting_boards":
+            continue
+        for view in range(1, len(names)):
+            offset = find_offset(normalized[0], normalized[view], detections.object_points, detections.orders, numbers)
+            if offset is not None:
+                late = "late" if offset > 0 else "early"
+                text = (
+                    f"camera {names[view]!r} is {abs(offset)} frames {late} against {names[0]!r}: their boards agree "
+                    "with this undone. Shift its frames, and calibrate again"
+                )
+                findings.append(error("late_camera", [names[view]], text, frames=offset))
+    return findings
+
+
 def _label_findings(names: tuple[str, ...], frames: tuple[str, ...], graph: PoseGraph) -> list[Finding]:
     turned = (graph.labels != np.arange(graph.labels.shape[-1])).any(-1)
     findings = []
@@ -192,7 +239,12 @@ def _contradictions(names: tuple[str, ...], placed: Booleans, used: Booleans) ->
 
 
 def _result(
-    adjusted: RigAdjustment, detections: Detections, graph: PoseGraph, options: Options, findings: list[Finding]
+    adjusted: RigAdjustment,
+    covariance: Floats,
+    detections: Detections,
+    graph: PoseGraph,
+    options: Options,
+    findings: list[Finding],
 ) -> Calibration:
     scene, placed = adjusted.solution.scene, adjusted.blocks >= 0
     seen = detections.seen & placed
@@ -213,11 +265,11 @@ def _result(
         used=adjusted.used,
         residuals=errors,
         noise=adjusted.noise,
-        deviations=deviations(scene.cameras, adjusted.solution.covariance, adjusted.noise),
+        deviations=deviations(scene.cameras, covariance, adjusted.noise),
         relations=graph.relations,
         findings=(),
     )
-    return dataclasses.replace(calibration, findings=sort_findings([*findings, *judge(calibration)]))
+    return dataclasses.replace(calibration, findings=sort_findings([*findings, *judge(calibration, findings)]))
 
 
 def _move_world(

@@ -12,7 +12,16 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from mvgeom.calibration.boards import Board, CharucoBoard, Floats, Ints, corner_orders, object_points, seen_corners
+from mvgeom.calibration.boards import (
+    Board,
+    CharucoBoard,
+    Chessboard,
+    Floats,
+    Ints,
+    corner_orders,
+    object_points,
+    seen_corners,
+)
 from mvgeom.calibration.charuco import find_charuco
 from mvgeom.calibration.checkerboard import find_chessboard
 from mvgeom.calibration.findings import Finding, note
@@ -103,15 +112,16 @@ def from_points(
     """
     positions, orders = (
         (np.asarray(board, dtype=np.float64), np.arange(len(board))[None])
-        if isinstance(board, np.ndarray)
+        if not isinstance(board, Chessboard | CharucoBoard)
         else (object_points(board), corner_orders(board))
     )
+    points = np.asarray(points, dtype=np.float64)
     return Detections(
-        names=names,
+        names=tuple(names),
         sizes=np.asarray(sizes, dtype=np.float64),
         object_points=positions,
-        points=np.asarray(points, dtype=np.float64),
-        frames=frames if frames is not None else tuple(str(frame) for frame in range(points.shape[1])),
+        points=points,
+        frames=tuple(frames) if frames is not None else tuple(str(frame) for frame in range(points.shape[1])),
         orders=orders,
     )
 

@@ -10,15 +10,20 @@ import numpy as np
 
 from mvgeom.calibration.boards import Floats, seen_corners
 from mvgeom.calibration.explanations import EXPLANATIONS, NO_AGREEMENT, explain
-from mvgeom.calibration.findings import Finding, error, sort_findings, warning
+from mvgeom.calibration.findings import Finding, error, note, sort_findings, warning
 from mvgeom.calibration.input_checks import as_recording, compare_sizes, find_copies
-from mvgeom.calibration.pose_fit import fit_pose
+from mvgeom.calibration.lens_findings import find_lens_ends
+from mvgeom.calibration.pose_fit import expected_error, fit_pose
+from mvgeom.calibration.time_shifts import best_shift, shifted_view
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.reconstruction import noise_from_errors
 from mvgeom.triangulation import reprojection_error, triangulate
 
-__all__ = ["Check", "check"]
+__all__ = ["REFINABLE_DEG", "Check", "check"]
+
+REFINABLE_DEG = 10.0
+"""Largest turn of a camera in degrees that `refine` can know: it starts from the given poses."""
 
 _SAMPLE = 5_000
 _MIN_SHARED = 20
@@ -28,7 +33,9 @@ _DISTINCT = 0.75
 """Limit for three cameras, of which any two agree better than all: the best pair must be clearly below the second."""
 _POSE_EXPLAINS = 0.6
 _MUCH_WORSE = 6.0
-_REFINABLE_DEG = 10.0
+_EXPLAINED = 1.5
+"""Largest error with another pose, in errors expected of the others' noise, at which that pose explains the errors."""
+_SHIFT_EXPLAINS = 0.5
 _POOR_AGREEMENT = 0.005
 _SMALLEST_GAIN = 0.3
 
@@ -48,6 +55,8 @@ class Check:
             no point can be triangulated.
         noise_without: (V,) standard deviation in px, estimated without this camera; NaN with fewer than three cameras.
         findings: Problems found; empty if there are none.
+        undecided: Names of cameras of which nothing can be told: they share too few keypoints with the others, or there
+            are only two cameras.
     """
 
     names: tuple[str, ...]
@@ -58,6 +67,7 @@ class Check:
     noise: float
     noise_without: Floats
     findings: tuple[Finding, ...]
+    undecided: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -86,19 +96,52 @@ def check(cams: CameraGroup, points: Floats, *, image_sizes: Sequence[Sequence[f
         InputError: `wrong-shape`, if a shape is wrong; `too-few-views`, if there are fewer than two cameras;
             `too-few-points`, if fewer than 20 points are seen by two cameras.
     """
-    flat = _sample(cams, points)
+    points = as_recording(points, cams)
+    flat = _sample(points)
     table = _leave_one_out(cams, flat, list(range(len(cams))))
-    findings = [*find_copies(cams, flat), *compare_sizes(cams, flat, image_sizes), *explain(cams, flat)]
+    findings = [
+        *find_copies(cams, flat),
+        *compare_sizes(cams, flat, image_sizes),
+        *find_lens_ends(cams, points),
+        *explain(cams, flat),
+    ]
     # If a mistake explains the disagreement, the cameras are not reported again.
     if not any(each.code in EXPLANATIONS for each in findings):
-        findings += _disagreeing(cams, flat, float(table["noise"]))
-    return Check(names=cams.names, findings=sort_findings(findings), **table)  # type: ignore[arg-type]
+        findings += _disagreeing(cams, points, flat, float(table["noise"]))
+    undecided = _undecided(cams, flat)
+    findings += _cannot_tell(cams, undecided, float(table["noise"]))
+    return Check(names=cams.names, findings=sort_findings(findings), undecided=undecided, **table)  # type: ignore[arg-type]
 
 
-def _sample(cams: CameraGroup, points: Floats) -> Floats:
+def _undecided(cams: CameraGroup, flat: Floats) -> tuple[str, ...]:
+    """Return the cameras whose keypoints cannot be compared with at least two others'."""
+    if len(cams) == 2:
+        return cams.names
+    seen = seen_corners(flat)
+    shared = (seen & (seen.sum(axis=0) >= 3)).sum(axis=1)
+    return tuple(name for name, count in zip(cams.names, shared, strict=True) if count < _MIN_SHARED)
+
+
+def _cannot_tell(cams: CameraGroup, undecided: tuple[str, ...], noise: float) -> list[Finding]:
+    if not undecided:
+        return []
+    if len(cams) == 2:
+        text = (
+            f"cannot tell which camera is wrong, if one is: there are only two. Their keypoints agree to {noise:.1f} "
+            "px, which tests their epipolar lines, not the depth of points"
+        )
+        return [note("cannot_tell", undecided, text, noise=noise)]
+    shown = ", ".join(map(repr, undecided))
+    text = (
+        f"cannot tell whether {shown} agree{'s' if len(undecided) == 1 else ''} with the others: fewer than "
+        f"{_MIN_SHARED} of their keypoints are seen by two other cameras"
+    )
+    return [note("cannot_tell", undecided, text)]
+
+
+def _sample(points: Floats) -> Floats:
     """Return keypoints (V, P, 2) that at least two cameras see."""
-    points = as_recording(points, cams)
-    flat = np.moveaxis(points, 1, 0).reshape(len(cams), -1, 2)
+    flat = np.moveaxis(points, 1, 0).reshape(points.shape[1], -1, 2)
     shared = np.flatnonzero(seen_corners(flat).sum(axis=0) >= 2)
     if len(shared) < _MIN_SHARED:
         raise InputError(
@@ -133,7 +176,7 @@ def _leave_one_out(cams: CameraGroup, flat: Floats, views: list[int]) -> dict[st
     }
 
 
-def _disagreeing(cams: CameraGroup, flat: Floats, noise: float) -> list[Finding]:
+def _disagreeing(cams: CameraGroup, points: Floats, flat: Floats, noise: float) -> list[Finding]:
     """Find disagreeing cameras, the worst first, as long as the remaining ones agree much better without it."""
     findings: list[Finding] = []
     side = float(cams.sizes.max())
@@ -157,7 +200,7 @@ def _disagreeing(cams: CameraGroup, flat: Floats, noise: float) -> list[Finding]
             own_error=float(np.nan_to_num(np.asarray(table["own_error"])[worst], nan=np.inf)),
             error_of_others=float(np.asarray(table["error_of_others"])[worst]),
         )
-        findings.append(_describe(cams, flat, view, views, numbers))
+        findings.append(_describe(cams, points, flat, view, views, numbers))
         left = numbers.noise_without
     if left > NO_AGREEMENT * side:
         text = (
@@ -185,9 +228,14 @@ class _Evidence(NamedTuple):
     error_of_others: float
 
 
-def _describe(cams: CameraGroup, flat: Floats, view: int, rest: list[int], numbers: _Evidence) -> Finding:
+def _describe(
+    cams: CameraGroup, points: Floats, flat: Floats, view: int, rest: list[int], numbers: _Evidence
+) -> Finding:
+    """Describe a camera that disagrees; time comes before its pose, and a pose is blamed only if another one fits."""
     name = cams.names[view]
     turn, shift, after = fit_pose(cams, flat, view, rest, numbers.noise_without)
+    expected = expected_error(cams, flat, view, rest, numbers.noise_without)
+    late = _late_frames(cams, points, view, rest, numbers, min(after, _EXPLAINED * expected))
     together = f" instead of {numbers.noise:.1f} px" if np.isfinite(numbers.noise) else ", with it there are no points"
     missed = f"miss its keypoints by {numbers.own_error:.1f} px"
     if not np.isfinite(numbers.own_error):
@@ -197,17 +245,25 @@ def _describe(cams: CameraGroup, flat: Floats, view: int, rest: list[int], numbe
         f"{together}; points triangulated without it {missed}, those of the others by {numbers.error_of_others:.1f} px "
         "(median)."
     )
-    by_pose = after < _POSE_EXPLAINS * numbers.own_error
+    by_pose = after < _POSE_EXPLAINS * numbers.own_error and after < _EXPLAINED * expected
+    if late is not None:
+        frames, error_then = late
+        text += (
+            f" Its rows are {abs(frames)} frames {'late' if frames > 0 else 'early'}: shifted by that they miss by "
+            f"{error_then:.1f} px. It is not synchronized; its pose is not to blame"
+        )
+        return error("late_camera", [name], text, **numbers._asdict(), frames=frames, own_error_shifted=error_then)
     if by_pose:
-        remedy = ". `mvgeom refine` corrects it" if turn < _REFINABLE_DEG else ", too far for `mvgeom refine`"
+        remedy = ". `mvgeom refine` corrects it" if turn < REFINABLE_DEG else ", too far for `mvgeom refine`"
         text += (
             f" Turned by {turn:.2f} degrees and shifted by {shift:.3g} it would miss by {after:.1f} px: its pose is "
             f"wrong{remedy}"
         )
     else:
         text += (
-            f" No other pose helps (the best one misses by {after:.1f} px). Check its keypoints, that its rows are the "
-            "same frames as those of the other views (session, synchronization), and its intrinsics"
+            f" Neither another pose nor a shift of its rows explains it (the best pose misses by {after:.1f} px, "
+            f"{expected:.1f} px are expected of the others' noise). Check its keypoints, that its rows are the same "
+            "frames as those of the other views (session, synchronization), and its intrinsics"
         )
     # Keypoints that are only less accurate in one view do not show that its calibration is wrong.
     build = error if by_pose or numbers.own_error > _MUCH_WORSE * numbers.error_of_others else warning
@@ -219,7 +275,26 @@ def _describe(cams: CameraGroup, flat: Floats, view: int, rest: list[int], numbe
         rotation_deg=turn,
         shift=shift,
         own_error_with_new_pose=after,
+        expected_error=expected,
     )
+
+
+def _late_frames(
+    cams: CameraGroup, points: Floats, view: int, rest: list[int], numbers: _Evidence, limit: float
+) -> tuple[int, float] | None:
+    """Return the shift of a view's rows that brings its error below the limit in px, and the error then."""
+    chosen = [*rest, view]
+    group = cams.select([cams.names[each] for each in chosen])
+    found = best_shift(group, points[:, chosen], len(rest))
+    if found is None or found.frames == 0 or found.distance > _SHIFT_EXPLAINS * found.distance_without:
+        return None
+    shifted = points[:, chosen].copy()
+    shifted[:, -1] = shifted_view(shifted[:, -1], found.frames)
+    flat = _sample(shifted)
+    world = triangulate(flat[:-1], group.select(group.names[:-1]))
+    left = _median(np.asarray(reprojection_error(world, flat, group))[-1])
+    explains = left < _SHIFT_EXPLAINS * numbers.own_error and left <= limit
+    return (found.frames, left) if explains else None
 
 
 def _errors(cams: CameraGroup, flat: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Mistakes that affect all keypoints of a view, found by undoing them: exchanged views, resized or mirrored images."""
+"""Mistakes that affect all keypoints of a view, found by undoing them: exchanged views, resized or turned images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mvgeom.triangulation import reprojection_error, triangulate
 
 __all__ = ["EXPLANATIONS", "NO_AGREEMENT", "explain"]
 
-EXPLANATIONS = ("swapped_views", "image_size", "mirrored_images")
+EXPLANATIONS = ("swapped_views", "image_size", "mirrored_images", "turned_keypoints")
 """Codes of the findings of `explain`."""
 
 NO_AGREEMENT = 0.02
@@ -48,7 +48,7 @@ def explain(cams: CameraGroup, flat: Floats) -> list[Finding]:
         flat: (V, P, 2) keypoints in full-image px; NaN is missing.
 
     Returns:
-        Findings, errors of code `swapped_views`, `image_size` or `mirrored_images`; empty if no such mistake reduces
+        Findings, errors of the codes `EXPLANATIONS`; empty if no such mistake reduces
             the noise.
     """
     points = flat[:, :: max(1, -(-flat.shape[1] // _MAX_POINTS))]
@@ -89,6 +89,29 @@ def _hypotheses(cams: CameraGroup, points: Floats) -> Iterator[_Hypothesis]:
         for view in views:
             mirrored[view, :, 0] = cams.sizes[view, 0] - 1 - points[view, :, 0]
         yield _Hypothesis("mirrored_images", views, mirrored, f"the images of {who} are mirrored left to right", 0.0)
+        for quarters in (1, 2, 3):
+            turned = points.copy()
+            for view in views:
+                turned[view] = _turned_back(points[view], cams.sizes[view], quarters)
+            what = f"the keypoints of {who} are px of images turned by {90 * quarters} degrees clockwise"
+            yield _Hypothesis("turned_keypoints", views, turned, what, 90.0 * quarters)
+
+
+def _turned_back(points: Floats, size: Floats, quarters: int) -> Floats:
+    """Return keypoints (P, 2) of an image before it was turned clockwise by quarters.
+
+    Args:
+        points: (P, 2) keypoints in px of the turned image.
+        size: (2,) width and height in px before the turn.
+        quarters: Number of quarter turns, 1 to 3.
+    """
+    x, y = points[..., 0], points[..., 1]
+    width, height = size - 1
+    if quarters == 1:
+        return np.stack([y, height - x], axis=-1)
+    if quarters == 2:
+        return np.stack([width - x, height - y], axis=-1)
+    return np.stack([width - y, x], axis=-1)
 
 
 def _noise(cams: CameraGroup, points: Floats) -> tuple[float, int]:

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from mvgeom.calibration.board_poses import normalize_corners, pose_candidates
+from mvgeom.calibration.board_variety import distinct_boards, error_at_other_focal_lengths
 from mvgeom.calibration.boards import Floats, seen_corners
 from mvgeom.calibration.bundle import NUM_POSE, Booleans, Scene, Views, residuals
 from mvgeom.calibration.findings import CalibrationError, Finding, error, note, warning
+from mvgeom.calibration.lens_choice import choose_lens
 from mvgeom.calibration.lens_jacobian import NUM_INTRINSICS
+from mvgeom.calibration.lens_model import Lens
+from mvgeom.calibration.lens_shape import lens_shape
 from mvgeom.calibration.schur import adjust
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 
-__all__ = ["LENSES", "MIN_BOARDS", "Lens", "calibrate_intrinsics", "known_intrinsics"]
-
-LENSES = (0, 1, 2, 4, 5, 8, 12, 14)
-"""Allowed numbers of distortion coefficients; 1 and 2 are radial only."""
+__all__ = ["MIN_BOARDS", "FittedLens", "calibrate_intrinsics", "known_intrinsics"]
 
 MIN_BOARDS = 3
 _FEW_BOARDS = 10
@@ -27,66 +28,41 @@ _FOCAL_TRIALS = np.geomspace(0.35, 6.0, 24)
 """Focal lengths to try, in units of the image's longer side: fields of view from 110 to 10 degrees."""
 _TRIAL_BOARDS = 8
 _OUTLIER_SIGMAS = 6.0
+_SHAPE_ROUNDS = 3
+_FEW_COEFFICIENTS = 2
+_UNDETERMINED = 1.01
+"""Limit of the error at a focal length that is 30 % off, in errors at the found one; about 2 with tilted boards."""
+
+_UNDETERMINED_CHI_SQUARE = 9.0
+"""Limit of the increase of chi square at that focal length: three standard deviations."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Lens:
-    """Parameters of a lens that a calibration estimates.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FittedLens:
+    """Intrinsics of one camera from its own images.
 
     Attributes:
-        num_coefficients: Number of distortion coefficients: 0, 1 or 2 (radial), 4, 5, 8, 12 or 14 of OpenCV's
-            Brown-Conrady model; 4 for fisheye.
-        fisheye: True for the Kannala-Brandt model.
-        fix_intrinsics: True to keep focal lengths and principal point as given.
-        fix_distortion: True to keep the distortion coefficients as given.
-
-    Raises:
-        InputError: `unknown-choice`, if no lens model has this number of coefficients.
+        camera: Group with this one camera at the world's origin.
+        lens: Lens parameters that were estimated, with the number of coefficients that was chosen.
+        used: (F,) booleans, true for boards that fit.
+        rms: Root mean square of the reprojection errors of these boards in px.
+        findings: Problems of the boards.
     """
 
-    num_coefficients: int = 5
-    fisheye: bool = False
-    fix_intrinsics: bool = False
-    fix_distortion: bool = False
-
-    def __post_init__(self) -> None:
-        if self.num_coefficients not in LENSES:
-            raise InputError(
-                f"num_coefficients: found {self.num_coefficients}, expected one of {LENSES}",
-                code="unknown-choice",
-                argument="num_coefficients",
-                found=self.num_coefficients,
-            )
-        if self.fisheye and self.num_coefficients != 4:
-            raise InputError(
-                f"num_coefficients: found {self.num_coefficients}, expected 4 for a fisheye lens",
-                code="unknown-choice",
-                argument="num_coefficients",
-                found=self.num_coefficients,
-            )
-
-    @property
-    def stored_coefficients(self) -> int:
-        """Length of the stored distortion array: the next length that OpenCV supports."""
-        return {1: 4, 2: 4}.get(self.num_coefficients, self.num_coefficients)
-
-    def free(self, num_views: int, stored: int) -> Booleans:
-        """Return booleans (V, 6 + 4 + stored), true for free parameters: pose and lens parameters to estimate."""
-        free = np.ones((num_views, NUM_POSE + NUM_INTRINSICS + stored), dtype=bool)
-        free[:, NUM_POSE : NUM_POSE + NUM_INTRINSICS] = not self.fix_intrinsics
-        free[:, NUM_POSE + NUM_INTRINSICS :] = not self.fix_distortion
-        free[:, NUM_POSE + NUM_INTRINSICS + self.num_coefficients :] = False
-        return free
+    camera: CameraGroup
+    lens: Lens
+    used: Booleans
+    rms: float
+    findings: tuple[Finding, ...]
 
 
-def calibrate_intrinsics(
-    name: str, size: Floats, points: Floats, object_points: Floats, lens: Lens
-) -> tuple[CameraGroup, Booleans, float, tuple[Finding, ...]]:
+def calibrate_intrinsics(name: str, size: Floats, points: Floats, object_points: Floats, lens: Lens) -> FittedLens:
     """Calibrate the intrinsics of one camera from its own images.
 
     First the focal length is found by a search, with the principal point at the image center and no distortion. Then
     focal length and board poses are adjusted, and finally all free parameters of the lens, with a robust loss. Boards
-    that fit much worse than the others (false corners) are left out, and the adjustment is repeated.
+    that fit much worse than the others (false corners) are left out, and the adjustment is repeated. If the number of
+    distortion coefficients is open, it is then chosen by boards that are left out, and the lens adjusted once more.
 
     Args:
         name: Name of the camera.
@@ -95,36 +71,31 @@ def calibrate_intrinsics(
         object_points: (K, 3) corners in the board's frame and unit.
         lens: Lens parameters to estimate.
 
-    Returns:
-        A group with this one camera at the world's origin, booleans (F,) for the boards that were used, the root mean
-        square of their reprojection errors in px, and findings.
-
     Raises:
-        CalibrationError: If there are fewer than 3 boards, or no focal length fits them.
+        CalibrationError: If there are fewer than 3 boards at different places, no focal length fits them, or all do.
     """
     seen = seen_corners(points).sum(-1) >= 4
     if seen.sum() < MIN_BOARDS:
-        raise CalibrationError([_too_few(name, int(seen.sum()), error)])
-    camera = _first_guess(name, size, points[seen], object_points, lens)
-    used = seen.copy()
-    stages = [_focal_only(camera), lens.free(1, lens.stored_coefficients)]
-    for _ in range(2):
-        poses, errors = pose_candidates(normalize_corners(points[None, used], camera)[0], object_points)
-        solved = np.isfinite(errors[:, 0])
-        used[np.flatnonzero(used)[~solved]] = False
-        scene, views = _alone(camera, points[used], object_points, poses[solved, 0])
-        for stage in stages:
-            free = stage.copy()
-            free[:, :NUM_POSE] = False
-            scene = adjust(scene, views, free, loss="huber", loss_scale=1.0, tolerance=1e-8).scene
-        camera = scene.cameras
-        rms = np.sqrt((residuals(scene, views) ** 2).sum((1, 2)) / views.weights.sum(1))
-        outliers = np.asarray(rms > max(_OUTLIER_SIGMAS * float(np.median(rms)), 1.0))
-        if not outliers.any() or (~outliers).sum() < MIN_BOARDS:
-            break
-        used[np.flatnonzero(used)[outliers]] = False
-        stages = stages[1:]
-    findings = [_too_few(name, int(used.sum()), warning)] if used.sum() < _FEW_BOARDS else []
+        raise CalibrationError([_too_few(name, int(seen.sum()), int(seen.sum()), error)])
+    places = distinct_boards(points[seen], size)
+    if places < MIN_BOARDS:
+        raise CalibrationError([_too_few(name, int(seen.sum()), places, error)])
+    start = _first_guess(name, size, points[seen], object_points, lens)
+    scene, views, used = _without_outliers(start, points, object_points, seen, lens)
+    if lens.num_coefficients is None and not lens.fix_distortion:
+        lens = choose_lens(scene, views, lens, _fit)
+    scene = _fit_gradually(scene, views, lens)
+    free = lens.free(1, scene.cameras.distortion.shape[-1])
+    ratio, other = error_at_other_focal_lengths(scene, views, free)
+    if ratio < 1:  # the search ended beside the best focal length, or there is none
+        scene = _fit(other, views, lens)
+        ratio, _ = error_at_other_focal_lengths(scene, views, free)
+    # With blurred corners any focal length fits nearly as well, but many of them still tell one from another.
+    coordinates = 2 * int(views.weights.sum())
+    if ratio < _UNDETERMINED and 2 * coordinates * np.log(max(ratio, 1.0)) < _UNDETERMINED_CHI_SQUARE:
+        raise CalibrationError([_parallel(name, int(used.sum()), ratio)])
+    places = distinct_boards(points[used], size)
+    findings = [_too_few(name, int(used.sum()), places, warning)] if places < _FEW_BOARDS else []
     if (seen & ~used).any():
         left_out = int((seen & ~used).sum())
         text = (
@@ -132,7 +103,80 @@ def calibrate_intrinsics(
             "board) and were left out"
         )
         findings.append(note("boards_left_out", [name], text, left_out=left_out, boards=int(seen.sum())))
-    return camera, used, float(np.sqrt((rms[~outliers] ** 2).mean())), tuple(findings)
+    squares = (residuals(scene, views) ** 2).sum((1, 2)) / views.weights.sum(1)
+    return FittedLens(
+        camera=scene.cameras, lens=lens, used=used, rms=float(np.sqrt(squares.mean())), findings=tuple(findings)
+    )
+
+
+def _without_outliers(
+    start: CameraGroup, points: Floats, object_points: Floats, seen: Booleans, lens: Lens
+) -> tuple[Scene, Views, Booleans]:
+    """Leave out boards that do not fit a lens of few coefficients.
+
+    Returns:
+        The camera without distortion and the boards that fit, adjusted, their corners, and booleans (F,) for them.
+    """
+    used, camera = seen.copy(), start
+    rough = lens.with_coefficients(min(_FEW_COEFFICIENTS, lens.most_coefficients))
+    for attempt in range(3):
+        poses, errors = pose_candidates(normalize_corners(points[None, used], camera)[0], object_points)
+        solved = np.isfinite(errors[:, 0])
+        used[np.flatnonzero(used)[~solved]] = False
+        scene, views = _alone(camera, points[used], object_points, poses[solved, 0])
+        scene = adjust(scene, views, _focal_only(camera), loss="huber", tolerance=1e-8, square=lens.square(1)).scene
+        undistorted = scene
+        camera = undistorted.cameras
+        if attempt == 2:
+            break
+        scene = _fit_gradually(undistorted, views, rough)
+        rms = np.sqrt((residuals(scene, views) ** 2).sum((1, 2)) / views.weights.sum(1))
+        outliers = np.asarray(rms > max(_OUTLIER_SIGMAS * float(np.median(rms)), 1.0))
+        if not outliers.any() or (~outliers).sum() < MIN_BOARDS:
+            break
+        used[np.flatnonzero(used)[outliers]] = False
+    return undistorted, views, used
+
+
+def _fit_gradually(scene: Scene, views: Views, lens: Lens) -> Scene:
+    """Adjust a lens with few coefficients first: many at once, from a bad start, end at absurd focal lengths.
+
+    Coefficients that make the fit worse, because the boards do not determine them at all, stay 0.
+    """
+    for count in (0, _FEW_COEFFICIENTS, lens.most_coefficients):
+        if count > lens.most_coefficients:
+            continue
+        richer = _fit(scene, views, lens.with_coefficients(count))
+        if count == 0 or _total_error(richer, views) <= _total_error(scene, views):
+            scene = richer
+    return scene
+
+
+def _total_error(scene: Scene, views: Views) -> float:
+    """Return the sum of the residuals' lengths in px, which outliers do not dominate."""
+    return float(np.linalg.norm(residuals(scene, views), axis=-1).sum())
+
+
+def _fit(scene: Scene, views: Views, lens: Lens) -> Scene:
+    """Adjust the free parameters of one lens, and its boards; again with a penalty if the lens is not one-to-one."""
+    free = lens.free(1, int(scene.cameras.distortion.shape[-1]))
+    free[:, :NUM_POSE] = False
+    scene = adjust(scene, views, free, loss="huber", tolerance=1e-7, square=lens.square(1)).scene
+    for _ in range(_SHAPE_ROUNDS):
+        shape = lens_shape(scene.cameras, free)
+        if shape.cost(scene.cameras) == 0:
+            break
+        scene = adjust(scene, views, free, loss="huber", tolerance=1e-7, square=lens.square(1), shape=shape).scene
+    return scene
+
+
+def _parallel(name: str, boards: int, ratio: float) -> Finding:
+    text = (
+        f"camera {name!r}: its focal length is unknown, because its {boards} boards are nearly parallel to the sensor, "
+        f"or all tilted alike: they fit as well at a focal length that is 30 % off (error {ratio:.3f} times as large). "
+        "Tilt the board by 30 to 50 degrees, in several directions (or give the intrinsics of an earlier calibration)"
+    )
+    return error("parallel_boards", [name], text, boards=boards, error_ratio=ratio)
 
 
 def known_intrinsics(name: str, size: Floats, cameras: CameraGroup, lens: Lens) -> CameraGroup:
@@ -206,10 +250,10 @@ def _alone(camera: CameraGroup, points: Floats, object_points: Floats, poses: Fl
     return scene, views
 
 
-def _too_few(name: str, count: int, build: Callable[..., Finding]) -> Finding:
+def _too_few(name: str, count: int, places: int, build: Callable[..., Finding]) -> Finding:
     needed = f"at least {MIN_BOARDS} are needed" if build is error else "20 or more give better intrinsics"
-    text = (
-        f"camera {name!r} saw the board in {count} images; {needed}, at different positions and tilts (or give its "
-        "intrinsics from an earlier calibration)"
-    )
-    return build("too_few_boards", [name], text, boards=count)
+    seen = f"camera {name!r} saw the board in {count} images"
+    if places < count:
+        seen += f", but at only {places} different {'place: it never moved' if places == 1 else 'places'}"
+    text = f"{seen}; {needed}, at different positions and tilts (or give its intrinsics from an earlier calibration)"
+    return build("too_few_boards", [name], text, boards=count, places=places)

@@ -11,9 +11,12 @@ from scipy.spatial.transform import Rotation
 
 from mvgeom.calibration.adjusted import Deviations, deviations
 from mvgeom.calibration.boards import Floats, seen_corners
-from mvgeom.calibration.bundle import NUM_POSE, Scene, Views
+from mvgeom.calibration.bundle import NUM_POSE, Booleans, Scene, Views
+from mvgeom.calibration.clustered import clustered_covariance
+from mvgeom.calibration.findings import Finding
 from mvgeom.calibration.input_checks import as_recording
-from mvgeom.calibration.intrinsics import Lens
+from mvgeom.calibration.lens_model import Lens
+from mvgeom.calibration.refinement_quality import judge_refinement
 from mvgeom.calibration.schur import Loss, adjust
 from mvgeom.calibration.world_frame import keep_world
 from mvgeom.cameras import CameraGroup
@@ -69,9 +72,11 @@ class Refinement:
         rotation_deg: (V,) rotation of each camera relative to the given pose, in degrees.
         shift: (V,) distance of each camera center from the given one, in the world's unit.
         noise: Standard deviation of the keypoints per pixel coordinate in px, after the refinement.
-        deviations: Standard deviations of the adjusted parameters for that noise.
+        deviations: Standard deviations of the adjusted parameters, for errors that are correlated in time and by
+            keypoint; see `clustered_covariance`.
         iterations: Number of steps of the adjustment.
         converged: True if the last round of the adjustment ended before its limit of steps.
+        findings: Reasons not to use the refined cameras (errors), and doubts (warnings).
     """
 
     cameras: CameraGroup
@@ -84,6 +89,7 @@ class Refinement:
     deviations: Deviations
     iterations: int
     converged: bool
+    findings: tuple[Finding, ...] = ()
 
 
 def refine(
@@ -148,7 +154,7 @@ def refine(
         noise = _FIRST_NOISE * float(cams.sizes.max())
     for turn in range(_MAX_ROUNDS):
         scale = loss_scale if loss_scale is not None else _LOSS_SIGMAS * max(noise, _SMALLEST_NOISE)
-        scene, views = _start(refined, flat[:, chosen], weight[:, chosen], scale)
+        scene, views, kept = _start(refined, flat[:, chosen], weight[:, chosen], scale)
         _check_views(cams, views)
         say(f"round {turn + 1}: {views.num_observations} keypoints of {views.num_blocks} points, noise {noise:.2f} px")
         solution = adjust(scene, views, free, loss=loss, loss_scale=scale, tolerance=_TOLERANCE)
@@ -161,20 +167,32 @@ def refine(
     moved, growth = keep_world(refined, cams, reach, hold=hold)
     world = triangulate_robust(flat, moved, threshold=2 * scale).points
     offsets = np.moveaxis(project(world, moved) - flat, 0, -2)
-    spread = deviations(refined, solution.covariance, noise)
+    rows = chosen[kept]
+    correlated = clustered_covariance(
+        solution, views, free, rows // num_keypoints, rows % num_keypoints, loss=loss, loss_scale=scale
+    )
+    spread = _larger(deviations(refined, solution.covariance, noise), deviations(refined, correlated, 1.0))
     turns = Rotation.from_matrix(moved.rotation @ np.swapaxes(cams.rotation, 1, 2))
+    degrees = np.rad2deg(turns.magnitude())
     return Refinement(
         cameras=moved,
         points_3d=world.reshape(num_moments, num_keypoints, 3),
         residuals=np.swapaxes(offsets.reshape(num_moments, num_keypoints, num_views, 2), 1, 2),
         errors=_judge(cams, moved, flat),
-        rotation_deg=np.rad2deg(turns.magnitude()),
+        rotation_deg=degrees,
         shift=np.linalg.norm(moved.centers - cams.centers, axis=1),
         noise=noise,
         deviations=dataclasses.replace(spread, position=spread.position * growth),
         iterations=iterations,
         converged=solution.converged,
+        findings=judge_refinement(cams, moved, points, degrees, noise),
     )
+
+
+def _larger(one: Deviations, other: Deviations) -> Deviations:
+    """Return the larger of two standard deviations of each parameter."""
+    pairs = {field.name: (getattr(one, field.name), getattr(other, field.name)) for field in dataclasses.fields(one)}
+    return Deviations(**{name: np.maximum(*pair) for name, pair in pairs.items()})
 
 
 def _observations(cams: CameraGroup, points: Floats, weights: Floats | None) -> tuple[Floats, Floats]:
@@ -221,8 +239,8 @@ def _check_views(cams: CameraGroup, views: Views) -> None:
             )
 
 
-def _start(cams: CameraGroup, flat: Floats, weight: Floats, scale: float) -> tuple[Scene, Views]:
-    """Return the initial scene and its observations, one view each.
+def _start(cams: CameraGroup, flat: Floats, weight: Floats, scale: float) -> tuple[Scene, Views, Booleans]:
+    """Return the initial scene, its observations, one view each, and booleans (P,) for the points that are in it.
 
     Points are triangulated from agreeing views, or from all views if none agree. Keypoints of points behind their
     camera are excluded, and so are keypoints with an error beyond the reach of the loss, unless all errors of that
@@ -244,7 +262,7 @@ def _start(cams: CameraGroup, flat: Floats, weight: Floats, scale: float) -> tup
         num_cameras=len(cams),
         num_blocks=int(kept.sum()),
     )
-    return Scene(cameras=cams, rotation=None, position=world[kept], object_points=np.zeros((1, 3))), views
+    return Scene(cameras=cams, rotation=None, position=world[kept], object_points=np.zeros((1, 3))), views, kept
 
 
 def _judge(given: CameraGroup, refined: CameraGroup, flat: Floats) -> Errors:

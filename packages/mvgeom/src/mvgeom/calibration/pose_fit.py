@@ -10,9 +10,9 @@ from mvgeom.calibration.boards import Floats, seen_corners
 from mvgeom.calibration.bundle import Scene, Views
 from mvgeom.calibration.schur import adjust
 from mvgeom.cameras import CameraGroup
-from mvgeom.triangulation import reprojection_error, triangulate
+from mvgeom.triangulation import covariance, projected_covariance, reprojection_error, triangulate
 
-__all__ = ["fit_pose"]
+__all__ = ["expected_error", "fit_pose"]
 
 _MIN_POINTS = 20
 
@@ -47,6 +47,29 @@ def fit_pose(cams: CameraGroup, flat: Floats, view: int, rest: list[int], noise:
                 best, smallest = moved, left
     turn = Rotation.from_matrix(best.rotation[0] @ one.rotation[0].T).magnitude()
     return float(np.rad2deg(turn)), float(np.linalg.norm(best.centers - one.centers)), smallest
+
+
+def expected_error(cams: CameraGroup, flat: Floats, view: int, rest: list[int], noise: float) -> float:
+    """Compute the median error in px that a camera like the others has, with it left out of the triangulation.
+
+    Args:
+        cams: V cameras.
+        flat: (V, P, 2) keypoints in full-image px; NaN is missing.
+        view: Index of the camera that is left out.
+        rest: Indices of the cameras that points are triangulated from.
+        noise: Standard deviation of the keypoints per pixel coordinate in px.
+
+    Returns:
+        Median length of a 2D Gaussian with the variances of the keypoint and of the projected point; `noise` times 1.18
+        where no point is in front of the camera.
+    """
+    group = cams.select([cams.names[other] for other in rest])
+    world = triangulate(flat[rest], group)
+    spread = covariance(world, group, max(noise, 1e-6), seen_corners(flat[rest]))
+    projected = projected_covariance(world, spread, cams.select([cams.names[view]]))[0]
+    variance = noise**2 + np.trace(projected, axis1=-2, axis2=-1) / 2
+    finite = variance[np.isfinite(variance) & seen_corners(flat[view])]
+    return float(np.sqrt(2 * np.log(2) * (np.median(finite) if len(finite) else noise**2)))
 
 
 def _adjust_pose(start: CameraGroup, pixels: Floats, world: Floats, scale: float) -> CameraGroup:

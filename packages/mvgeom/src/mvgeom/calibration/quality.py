@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mvgeom.calibration.boards import Floats
-from mvgeom.calibration.findings import Finding, warning
+from mvgeom.calibration.findings import Finding, error, warning
+from mvgeom.calibration.lens_findings import find_lens_ends
 from mvgeom.calibration.result import Calibration
+from mvgeom.calibration.rig_suspects import TIME_CODES
 from mvgeom.calibration.selection import coverage_cells
 
 __all__ = ["image_coverage", "judge"]
@@ -15,6 +19,7 @@ _LOW_COVERAGE = 0.4
 _HIGH_RMS = 1.0
 _LOOSE_FOCAL = 0.005
 _UNEQUAL_FOCAL = 0.01
+_LOOSE_POSITION, _UNKNOWN_POSITION = 0.05, 0.25
 
 
 def image_coverage(points: Floats, sizes: Floats) -> Floats:
@@ -27,17 +32,24 @@ def image_coverage(points: Floats, sizes: Floats) -> Floats:
     return np.asarray(coverage_cells(points, sizes).any(axis=1).mean(axis=-1))
 
 
-def judge(calibration: Calibration) -> list[Finding]:
-    """Find large errors, low coverage, and uncertain or unequal focal lengths."""
+def judge(calibration: Calibration, found: Sequence[Finding]) -> list[Finding]:
+    """Find large errors, low coverage, lenses without rays, and uncertain or unequal focal lengths and positions.
+
+    Args:
+        calibration: Completed calibration.
+        found: Findings so far. Errors of cameras that are not synchronized have that cause, and no other is named.
+    """
     names = calibration.cameras.names
     used = np.where(calibration.used[..., None, None], calibration.detections.points, np.nan)
     coverage = image_coverage(used, calibration.detections.sizes)
     focal = calibration.cameras.matrix[:, [0, 1], [0, 1]]
     spread = calibration.deviations.focal
-    findings = []
+    findings = find_lens_ends(calibration.cameras)
+    findings += _uncertain_positions(calibration)
+    out_of_time = any(each.code in TIME_CODES for each in found)
     for view, name in enumerate(names):
         rms = calibration.camera_rms[view]
-        if rms > _HIGH_RMS:
+        if rms > _HIGH_RMS and not out_of_time:
             text = (
                 f"camera {name!r}: the reprojection error is {rms:.2f} px; below 0.5 px is usual for sharp images "
                 "of a flat board"
@@ -52,7 +64,7 @@ def judge(calibration: Calibration) -> list[Finding]:
             )
             findings.append(warning("low_coverage", [name], text, coverage=coverage[view]))
         relative = spread[view].max() / focal[view].min()
-        if relative > _LOOSE_FOCAL:
+        if relative > _LOOSE_FOCAL and not out_of_time:
             text = (
                 f"camera {name!r}: its focal length is uncertain by {100 * relative:.1f} %. Tilt the board more (30 to "
                 "50 degrees), in several directions"
@@ -65,4 +77,25 @@ def judge(calibration: Calibration) -> list[Finding]:
                 "or the board's squares are not (check the print), or its images were stretched"
             )
             findings.append(warning("unequal_focal_lengths", [name], text, fx_over_fy=ratio))
+    return findings
+
+
+def _uncertain_positions(calibration: Calibration) -> list[Finding]:
+    """Find cameras whose position is uncertain beside their distance to the nearest other camera."""
+    centers, spread = calibration.cameras.centers, calibration.deviations.position
+    findings = []
+    for view, name in enumerate(calibration.cameras.names):
+        others = np.delete(centers, view, axis=0)
+        if not len(others) or not spread[view].any():
+            continue
+        baseline = float(np.linalg.norm(others - centers[view], axis=1).min())
+        deviation = float(np.linalg.norm(spread[view]))
+        if deviation > _LOOSE_POSITION * baseline:
+            text = (
+                f"camera {name!r}: its position is uncertain by {deviation:.2g}, its distance to the nearest camera is "
+                f"{baseline:.2g}: the boards that cameras share do not tell how far they are apart. Show the board to "
+                "both at more places, nearer and more tilted"
+            )
+            build = error if deviation > _UNKNOWN_POSITION * baseline else warning
+            findings.append(build("uncertain_position", [name], text, deviation=deviation, baseline=baseline))
     return findings

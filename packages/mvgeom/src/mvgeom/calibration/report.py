@@ -102,6 +102,7 @@ def write_refinement_report(
         "standard_deviations": _deviations(names, refinement.deviations),
         "iterations": refinement.iterations,
         "converged": refinement.converged,
+        "findings": _findings(refinement.findings),
     }
     residuals = [
         (name, row, *_errors(refinement.residuals[number, view]))

@@ -9,6 +9,7 @@ import numpy as np
 from mvgeom.calibration.boards import Floats, Ints, seen_corners
 from mvgeom.calibration.bundle import NUM_POSE, Booleans, Scene, Views, residuals
 from mvgeom.calibration.findings import CalibrationError, error
+from mvgeom.calibration.lens_shape import lens_shape
 from mvgeom.calibration.pose_graph import PoseGraph
 from mvgeom.calibration.schur import Loss, Solution, adjust
 from mvgeom.cameras import CameraGroup
@@ -18,6 +19,7 @@ __all__ = ["RigAdjustment", "adjust_rig", "views_of_boards"]
 _OUTLIER_SIGMAS = 6.0
 _ROBUST_SIGMAS = 3.0
 _SMALLEST_SCALE = 1e-6
+_SHAPE_ROUNDS = 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,6 +46,7 @@ def adjust_rig(
     points: Floats,
     used: Booleans,
     free: Booleans,
+    square: Booleans,
     *,
     reference: int,
     loss: Loss,
@@ -58,6 +61,7 @@ def adjust_rig(
         points: (V, F, K, 2) corners in full-image px; NaN is missing.
         used: (V, F) booleans, true for views to adjust.
         free: (V, C) booleans, true for camera parameters that may change; the reference camera's pose is always fixed.
+        square: (V,) booleans, true for cameras with one focal length.
         reference: Index of the camera whose frame is the world.
         loss: Loss of the residuals.
         loss_scale: Residual in px beyond which the loss reduces the weight; None means three standard deviations of the
@@ -84,10 +88,23 @@ def adjust_rig(
     _check_in_front(scene, views)
     scene = adjust(scene, views, poses, loss="huber", loss_scale=3.0, tolerance=1e-4).scene
     while True:
-        rough = adjust(scene, views, free, loss=loss, loss_scale=_scale(scene, views, loss_scale), tolerance=1e-6)
+        rough = adjust(
+            scene,
+            views,
+            free,
+            loss=loss,
+            loss_scale=_scale(scene, views, loss_scale),
+            tolerance=1e-6,
+            square=square,
+        )
         # With only the poses adjusted, errors of the intrinsics remain, so the scale is computed again.
         scale = _scale(rough.scene, views, loss_scale)
-        solution = adjust(rough.scene, views, free, loss=loss, loss_scale=scale)
+        solution = adjust(rough.scene, views, free, loss=loss, loss_scale=scale, square=square)
+        for _ in range(_SHAPE_ROUNDS):
+            shape = lens_shape(solution.scene.cameras, free)
+            if shape.cost(solution.scene.cameras) == 0:
+                break
+            solution = adjust(solution.scene, views, free, loss=loss, loss_scale=scale, square=square, shape=shape)
         outliers = _outliers(solution.scene, views)
         if not outliers.any():
             return RigAdjustment(

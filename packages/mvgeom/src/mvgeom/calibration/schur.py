@@ -14,14 +14,18 @@ from typing import Literal
 import numpy as np
 
 from mvgeom.calibration.boards import Floats
-from mvgeom.calibration.bundle import Booleans, Scene, Views, linearize, residuals
+from mvgeom.calibration.bundle import NUM_POSE, Booleans, Scene, Views, linearize, residuals
+from mvgeom.calibration.lens_shape import LensShape
+from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 
-__all__ = ["Loss", "Solution", "adjust"]
+__all__ = ["Loss", "Solution", "adjust", "robust_weights"]
 
 Loss = Literal["linear", "huber", "soft_l1", "cauchy"]
 
 _MAX_DAMPING = 1e16
+
+_FX, _FY = NUM_POSE, NUM_POSE + 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,6 +60,8 @@ def adjust(
     loss_scale: float = 1.0,
     max_iterations: int = 100,
     tolerance: float = 1e-10,
+    square: Booleans | None = None,
+    shape: LensShape | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> Solution:
     """Minimize the reprojection errors.
@@ -69,6 +75,8 @@ def adjust(
         loss_scale: Residual in px beyond which a robust loss reduces the weight.
         max_iterations: Largest number of steps to try.
         tolerance: Relative decrease of the cost below which the iteration stops.
+        square: (V,) booleans, true for cameras whose fx and fy change by the same px; None for no such camera.
+        shape: Penalty on lenses that are not one-to-one over their image; None for no penalty.
         progress: Function called with the step number and the cost.
 
     Raises:
@@ -77,13 +85,23 @@ def adjust(
     error = residuals(scene, views)
     if not np.isfinite(error).all():
         raise ValueError(f"{int((~np.isfinite(error).all(-1)).sum())} points start behind their cameras")
-    cost = _cost(error, views, loss, loss_scale)
+    tied = np.zeros(len(free), dtype=bool) if square is None else square & free[:, _FX]
+    free = free.copy()
+    free[tied, _FY] = False  # it follows fx
+
+    def total(error: Floats, cameras: CameraGroup) -> float:
+        return _cost(error, views, loss, loss_scale) + (shape.cost(cameras) if shape is not None else 0.0)
+
+    cost = total(error, scene.cameras)
     damping, raise_by, converged, iteration = 1e-4, 2.0, False, 0
-    normal = _normal_equations(scene, views, free, loss, loss_scale)
+    normal = _normal_equations(scene, views, free, loss, loss_scale, tied, shape)
     for iteration in range(1, max_iterations + 1):
         camera_step, block_step, predicted = normal.solve(damping)
-        moved = scene.moved(camera_step, block_step)
-        new_cost = _cost(residuals(moved, views), views, loss, loss_scale)
+        camera_step[tied, _FY] = camera_step[tied, _FX]
+        new_cost = np.inf
+        if _is_lens(scene.cameras, camera_step):
+            moved = scene.moved(camera_step, block_step)
+            new_cost = total(residuals(moved, views), moved.cameras)
         decrease = cost - new_cost
         if np.isfinite(new_cost) and decrease >= 0:
             scene, cost = moved, new_cost
@@ -93,7 +111,7 @@ def adjust(
             # A small decrease is no sign of convergence if the step was damped.
             negligible = tolerance * cost + 1e-18 * views.num_observations
             converged = decrease <= negligible and (gain > 0.25 or predicted <= negligible)
-            normal = _normal_equations(scene, views, free, loss, loss_scale)
+            normal = _normal_equations(scene, views, free, loss, loss_scale, tied, shape)
             damping = max(damping * max(1 / 5, 1 - (2 * gain - 1) ** 3), 1e-12)
             raise_by = 2.0
         else:
@@ -102,7 +120,11 @@ def adjust(
             damping, raise_by = damping * raise_by, raise_by * 2
         if converged or damping > _MAX_DAMPING:
             break
+    if shape is not None:  # the penalty is no observation
+        normal = _normal_equations(scene, views, free, loss, loss_scale, tied, None)
     covariance, undetermined = normal.camera_covariance()
+    covariance[tied, _FY] = covariance[tied, _FX]
+    covariance[:, :, tied, _FY] = covariance[:, :, tied, _FX]
     return Solution(
         scene=scene,
         cost=cost,
@@ -183,9 +205,20 @@ class _NormalEquations:
         return reduced, eliminated
 
 
-def _normal_equations(scene: Scene, views: Views, free: Booleans, loss: Loss, loss_scale: float) -> _NormalEquations:
+def _normal_equations(
+    scene: Scene,
+    views: Views,
+    free: Booleans,
+    loss: Loss,
+    loss_scale: float,
+    tied: Booleans,
+    shape: LensShape | None,
+) -> _NormalEquations:
     linear = linearize(scene, views)
-    weights = views.weights * _robust_weights(linear.residuals, loss, loss_scale)
+    if tied.any():
+        rows_tied = tied[views.camera]
+        linear.by_camera[rows_tied, ..., _FX] += linear.by_camera[rows_tied, ..., _FY]
+    weights = views.weights * robust_weights(linear.residuals, loss, loss_scale)
     root = np.sqrt(weights)[..., None, None]
     num_views, size, block_size = len(scene.cameras), scene.camera_size, scene.block_size
     rows = len(views.camera)
@@ -198,6 +231,10 @@ def _normal_equations(scene: Scene, views: Views, free: Booleans, loss: Loss, lo
         part = by_camera[views.camera == view].reshape(-1, size)
         camera_matrix[view] = part.T @ part
         camera_slope[view] = -part.T @ error[views.camera == view].reshape(-1)
+    if shape is not None:
+        excess, slopes = shape.residuals(scene.cameras)
+        camera_matrix += np.swapaxes(slopes, 1, 2) @ slopes
+        camera_slope -= np.einsum("vmc,vm->vc", slopes, excess)
     transposed = np.swapaxes(by_block, 1, 2)
     blocks = np.zeros((views.num_blocks, block_size, block_size))
     np.add.at(blocks, views.block, transposed @ by_block)
@@ -214,6 +251,12 @@ def _normal_equations(scene: Scene, views: Views, free: Booleans, loss: Loss, lo
         camera_slope=camera_slope.reshape(-1),
         block_slope=block_slope,
     )
+
+
+def _is_lens(cameras: CameraGroup, step: Floats) -> bool:
+    """Return True if focal lengths stay positive, and all numbers finite."""
+    focal = cameras.matrix[:, [0, 1], [0, 1]] + step[:, [_FX, _FY]]
+    return bool(np.isfinite(step).all() and (focal > 0).all())
 
 
 def _cost(error: Floats, views: Views, loss: Loss, loss_scale: float) -> float:
@@ -236,7 +279,7 @@ def _cost(error: Floats, views: Views, loss: Loss, loss_scale: float) -> float:
     return float(0.5 * loss_scale**2 * (views.weights * value).sum())
 
 
-def _robust_weights(error: Floats, loss: Loss, loss_scale: float) -> Floats:
+def robust_weights(error: Floats, loss: Loss, loss_scale: float) -> Floats:
     """Return the derivative (G, P) of the loss with respect to s."""
     s = (error * error).sum(-1) / loss_scale**2
     if loss == "huber":

@@ -32,16 +32,14 @@ from mvgeom.cli.options import (
     parse_size,
     parse_view_files,
 )
-from mvgeom.cli.output import print_output, print_problem
+from mvgeom.cli.output import print_findings, print_output, print_problem
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
-    from mvgeom.calibration import Board, Detections, Finding, Lens
+    from mvgeom.calibration import Board, Detections, Finding, Lens, Options
     from mvgeom.cameras import CameraGroup
 
-__all__ = ["LossName", "Match", "OutputOption", "ReportOption", "calibrate", "check", "refine"]
-
-_STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+__all__ = ["ForceOption", "LossName", "Match", "OutputOption", "ReportOption", "calibrate", "check", "refine"]
 
 
 class Match(StrEnum):
@@ -63,6 +61,7 @@ class LossName(StrEnum):
 ReportOption = Annotated[
     Path | None, typer.Option("--report", metavar="FOLDER", help="Write numbers, residuals and a figure per camera.")
 ]
+ForceOption = Annotated[bool, typer.Option("--force", help="Write the calibration in spite of errors that were found.")]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Calibration to write; format by suffix.")]
 
 
@@ -83,9 +82,20 @@ def calibrate(
     dictionary: Annotated[str, typer.Option(help="ChArUco: OpenCV's name of the dictionary.")] = "DICT_4X4_50",
     legacy: Annotated[bool, typer.Option("--legacy", help="ChArUco: pattern of OpenCV before 4.6.")] = False,
     coefficients: Annotated[
-        int | None, typer.Option(help="Distortion: 0, 1, 2, 4, 5, 8, 12 or 14 coefficients; 5 if left out.")
+        int | None,
+        typer.Option(help="Distortion: 0, 1, 2, 4, 5, 8, 12 or 14 coefficients; chosen for each camera if left out."),
     ] = None,
-    fisheye: Annotated[bool, typer.Option("--fisheye", help="Fisheye lenses (4 coefficients).")] = False,
+    fisheye: Annotated[bool, typer.Option("--fisheye", help="Fisheye lenses (up to 4 coefficients).")] = False,
+    lens: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CAMERA=LENS", help="Lens of one camera: normal, fisheye, or a number (repeat)."),
+    ] = None,
+    square_pixels: Annotated[
+        bool, typer.Option("--square-pixels", help="One focal length per camera, fx = fy.")
+    ] = False,
+    fix_center: Annotated[
+        bool, typer.Option("--fix-center", help="Keep principal points at the center of the image, or as given.")
+    ] = False,
     intrinsics: Annotated[
         Path | None, typer.Option(help="Calibration to take intrinsics from, for the same camera names.")
     ] = None,
@@ -111,18 +121,21 @@ def calibrate(
     max_frames: Annotated[int, typer.Option(help="Adjust at most this many frames, chosen to cover all well.")] = 200,
     loss: Annotated[LossName, typer.Option(help="Of the residuals; all but linear bear outliers.")] = LossName.huber,
     report: ReportOption = None,
+    force: ForceOption = False,
 ) -> None:
     """Calibrate a rig from images of a chessboard or ChArUco board.
 
     No board need be seen by all cameras: pairs of cameras that see a board together must connect all cameras. Images of
     one frame have the same time (videos), or the same name without the part that all names of a camera share.
+
+    Exit code 0: written. 1: errors were found, and nothing was written without --force. 2: wrong input.
     """
     files = parse_view_files(images, "CAMERA=PATH")
     check_inputs(*(path for path in files.values() if not any(character in path.name for character in "*?[")))
     if intrinsics is not None:
         check_inputs(intrinsics)
     check_output(output)
-    from mvgeom.calibration import CalibrationError, Lens
+    from mvgeom.calibration import CalibrationError, Lens, Options
     from mvgeom.cli.roles import IMAGES
     from mvgeom.path_kinds import IMAGE_SUFFIXES, check_role, has_files
 
@@ -131,24 +144,57 @@ def calibrate(
             check_role(path, IMAGES, f"camera {name}")
 
     board = _board(chessboard, charuco, square, marker, dictionary, legacy=legacy)
-    lens = Lens(
-        num_coefficients=coefficients if coefficients is not None else 4 if fisheye else 5,
+    common = Lens(
+        num_coefficients=coefficients,
         fisheye=fisheye,
+        square_pixels=square_pixels,
+        fix_center=fix_center,
         fix_intrinsics=fix_intrinsics,
         fix_distortion=fix_distortion,
     )
+    lenses = _lenses(tuple(files), common, lens or [])
     known = load_calibration(intrinsics) if intrinsics is not None else None
-    _check_output(output, tuple(files), lens)
+    _check_output(output, lenses)
     try:
         detections = _detect(files, board, every, Match.order if lenses_only else match)
         if lenses_only:
-            _calibrate_lenses(detections, lens, output)
+            _calibrate_lenses(detections, lenses, output, force=force)
         else:
-            _calibrate_rig(detections, lens, known, output, reference, origin_frame, max_frames, loss, report)
+            options = Options(
+                lens=lenses, loss=loss.value, reference=reference, origin_frame=origin_frame, max_frames=max_frames
+            )
+            _calibrate_rig(detections, options, known, output, report, force=force)
     except CalibrationError as error:
         *_, last = (each for each in error.findings if each.severity == "error")
-        _print_findings((each for each in error.findings if each is not last), failed=True)
+        print_findings((each for each in error.findings if each is not last), failed=True)
         raise InputError(last.text, code="no-calibration", findings=error.findings) from error
+
+
+def _lenses(names: tuple[str, ...], common: Lens, values: list[str]) -> dict[str, Lens]:
+    """Return the lens of each camera: the common one, or that of a value CAMERA=normal, fisheye or a number."""
+    import dataclasses
+
+    lenses = dict.fromkeys(names, common)
+    for name, kind in parse_pairs(values, "--lens CAMERA=LENS").items():
+        if name not in lenses:
+            raise InputError(
+                f"--lens: unknown camera, found {name!r}, expected one of {list(names)}",
+                code="missing-view",
+                option="--lens",
+                view=name,
+            )
+        if kind.isdecimal():
+            lenses[name] = common.with_coefficients(int(kind))
+        elif kind in ("normal", "fisheye"):
+            lenses[name] = dataclasses.replace(common, num_coefficients=None, fisheye=kind == "fisheye")
+        else:
+            raise InputError(
+                f"--lens {name}: unknown lens, found {kind!r}, expected normal, fisheye or a number of coefficients",
+                code="bad-option",
+                option="--lens",
+                found=kind,
+            )
+    return lenses
 
 
 def refine(
@@ -170,13 +216,16 @@ def refine(
     boxes: BoxesOption = None,
     crop_size: CropSizeOption = None,
     report: ReportOption = None,
+    force: ForceOption = False,
     source_format: FormatOption = None,
     size: SizeOption = None,
     option: ReadOption = None,
 ) -> None:
     """Refine the poses of a calibration by keypoints: labels or predictions of the subject in all views.
 
-    The world's frame and scale are kept. Errors are medians over linearly triangulated points, in px.
+    The world's frame and scale are kept. Errors are medians over linearly triangulated points, in px. Turns beyond 10
+    degrees, rows of other frames and residuals far above the noise end with exit code 1, and nothing is written without
+    --force.
     """
     files = parse_view_files(views, VIEW_FORM)
     check_keypoint_inputs(calibration, files, boxes)
@@ -191,7 +240,6 @@ def refine(
     lens = Lens(num_coefficients=0, fix_intrinsics=not free_intrinsics, fix_distortion=True)
     with _status("refining") as say:
         refined = refine_cameras(cameras, keypoints.points, lens=lens, loss=loss.value, hold=hold, progress=say)
-    refined.cameras.save(output)
     print_output(refinement_table(refined, f"{calibration} -> {output}"))
     print_output(
         f"median reprojection error {refined.errors.overall_before:.2f} -> {refined.errors.overall_after:.2f} px; "
@@ -199,9 +247,12 @@ def refine(
     )
     if not refined.converged:
         print_problem("warning", "yellow", "the adjustment did not converge. Run it again from the saved calibration.")
+    print_findings(refined.findings)
     if report is not None:
         write_refinement_report(refined, keypoints.points, keypoints.stack.rows, report)
         print_output(f"report: {report}")
+    _stop_at_errors(refined.findings, output, force=force)
+    refined.cameras.save(output)
     print_output(f"calibration: {output}; next: mvgeom check {output} {' '.join(views)}")
 
 
@@ -232,10 +283,15 @@ def check(
     keypoints = read_views(files, boxes, crop_size, min_likelihood, individual)
     found = check_cameras(cameras, keypoints.points, image_sizes=_image_sizes(cameras, image_size))
     print_output(check_table(found, str(calibration)))
-    _print_findings(found.findings)
+    print_findings(found.findings)
     if not found.passed:
         raise typer.Exit(1)
-    print_output("no camera disagrees with the others")
+    if not any(each.severity != "note" for each in found.findings):
+        compared = [name for name in found.names if name not in found.undecided]
+        if len(compared) == len(found.names):
+            print_output("no camera disagrees with the others")
+        elif compared:
+            print_output(f"no camera of {', '.join(compared)} disagrees with the others")
 
 
 def _board(
@@ -276,7 +332,15 @@ def _board(
     )
 
 
-def _check_output(output: Path, names: tuple[str, ...], lens: Lens) -> None:
+def _stop_at_errors(findings: Iterable[Finding], output: Path, *, force: bool) -> None:
+    """End the command with exit code 1 if an error was found, unless the calibration is to be written all the same."""
+    if force or all(each.severity != "error" for each in findings):
+        return
+    print_output(f"{output} was not written; --force writes it all the same")
+    raise typer.Exit(1)
+
+
+def _check_output(output: Path, lenses: dict[str, Lens]) -> None:
     """Raise an InputError if the format cannot hold such a rig, by saving one to a temporary folder beforehand."""
     import tempfile
 
@@ -285,15 +349,19 @@ def _check_output(output: Path, names: tuple[str, ...], lens: Lens) -> None:
     from mvgeom.cameras import CameraGroup
 
     _check_name(output)
-    count = len(names)
+    count = len(lenses)
+    longest = max(lens.stored_coefficients for lens in lenses.values())
     rig = CameraGroup(
-        names=names,
+        names=tuple(lenses),
         sizes=np.full((count, 2), 100.0),
         matrix=np.tile(np.diag([100.0, 100.0, 1.0]), (count, 1, 1)),
-        distortion=np.full((count, lens.stored_coefficients), 1e-9),
+        distortion=[
+            np.pad(np.full(each.stored_coefficients, 1e-9), (0, longest - each.stored_coefficients))
+            for each in lenses.values()
+        ],
         rotation=np.tile(np.eye(3), (count, 1, 1)),
         translation=np.arange(3.0 * count).reshape(count, 3),
-        fisheye=(lens.fisheye,) * count,
+        fisheye=tuple(lens.fisheye for lens in lenses.values()),
     )
     with tempfile.TemporaryDirectory() as folder:
         rig.save(Path(folder) / output.name)
@@ -331,48 +399,49 @@ def _detect(files: dict[str, Path], board: Board, every: int, match: Match) -> D
         )
 
 
-def _calibrate_lenses(detections: Detections, lens: Lens, output: Path) -> None:
+def _calibrate_lenses(detections: Detections, lenses: dict[str, Lens], output: Path, *, force: bool) -> None:
     from mvgeom.calibration import calibrate_lenses
+    from mvgeom.calibration.lens_findings import find_lens_ends
     from mvgeom.cli.rig_table import camera_table
 
     with _status("intrinsics"):
-        found = calibrate_lenses(detections, lens)
-    found.cameras.save(output)
+        found = calibrate_lenses(detections, lenses)
     print_output(camera_table(found.cameras, str(output)))
     for name, rms, used in zip(found.cameras.names, found.rms, found.used, strict=True):
         print_output(f"{name}: rms {rms:.3f} px over {int(used.sum())} boards")
-    _print_findings(found.findings)
+    findings = [*found.findings, *find_lens_ends(found.cameras)]
+    print_findings(findings)
+    _stop_at_errors(findings, output, force=force)
+    found.cameras.save(output)
     print_output(f"intrinsics: {output}; next: mvgeom calibrate ... --intrinsics {output}")
 
 
 def _calibrate_rig(
     detections: Detections,
-    lens: Lens,
+    options: Options,
     known: CameraGroup | None,
     output: Path,
-    reference: str | None,
-    origin_frame: str | None,
-    max_frames: int,
-    loss: LossName,
     report: Path | None,
+    *,
+    force: bool,
 ) -> None:
-    from mvgeom.calibration import Options, write_calibration_report
     from mvgeom.calibration import calibrate as calibrate_cameras
+    from mvgeom.calibration import write_calibration_report
     from mvgeom.calibration.result_tables import calibration_table, pair_table
 
-    options = Options(lens=lens, loss=loss.value, reference=reference, origin_frame=origin_frame, max_frames=max_frames)
     with _status("calibrating") as say:
         found = calibrate_cameras(detections, options, intrinsics=known, progress=say)
-    found.cameras.save(output)
     print_output(calibration_table(found, str(output)))
     if found.relations:
         print_output(pair_table(found))
     boards = int(found.used.any(axis=0).sum())
     print_output(f"rms {found.rms:.3f} px over {boards} boards; corner noise {found.noise:.3f} px")
-    _print_findings(found.findings)
+    print_findings(found.findings)
     if report is not None:
         write_calibration_report(found, report)
         print_output(f"report: {report}")
+    _stop_at_errors(found.findings, output, force=force)
+    found.cameras.save(output)
     print_output(f"calibration: {output}; next: mvgeom show {output}")
 
 
@@ -395,12 +464,6 @@ def _image_sizes(cameras: CameraGroup, values: list[str] | None) -> list[tuple[f
     }
     cameras.index(given)
     return [given.get(name, tuple(size)) for name, size in zip(cameras.names, cameras.sizes, strict=True)]
-
-
-def _print_findings(findings: Iterable[Finding], *, failed: bool = False) -> None:
-    """Print findings: on standard output with a result, on standard error without one."""
-    for each in findings:
-        print_problem(each.severity, _STYLES[each.severity], each.text, on_stderr=failed)
 
 
 def _stderr() -> Any:

@@ -33,7 +33,7 @@ from mvgeom.cli.options import (
     load_calibration,
     parse_view_files,
 )
-from mvgeom.cli.output import print_output, print_problem
+from mvgeom.cli.output import print_findings, print_output, print_problem
 from mvgeom.cli.smoothing_command import smooth
 from mvgeom.errors import InputError
 
@@ -111,12 +111,14 @@ def show(
     """Show a calibration: a table of the cameras, and a drawing of the rig."""
     check_inputs(calibration)
     check_output(output)
+    from mvgeom.calibration.lens_findings import find_lens_ends
     from mvgeom.cli.rig_table import camera_table, rig_summary
 
     cameras = load_calibration(calibration, source_format, size, option)
     print_output(camera_table(cameras, str(calibration)))
     for line in rig_summary(cameras):
         print_output(line)
+    print_findings(find_lens_ends(cameras))
     if output is not None:
         from mvgeom.rig_figure import save_rig_figure
 
@@ -155,10 +157,13 @@ def triangulate(
     are the same frames. Files of SLEAP, MMPose and OpenPose are read as well; of several people in a frame without
     names, the one with the largest sum of confidences counts. The 3D table has x, y, z, their standard deviations, the
     mean reprojection error in px and the number of views per keypoint.
+
+    Exit code 1: the table was written, but the lens of a camera has no viewing ray for more than 3 % of its keypoints.
     """
     files = parse_view_files(views, VIEW_FORM)
     check_keypoint_inputs(calibration, files, boxes)
     check_output(output)
+    from mvgeom.calibration.lens_findings import LARGE_SHARE, find_lens_ends
     from mvgeom.reconstruction import reconstruct
     from mvgeom.tables import write_points_3d
 
@@ -168,6 +173,10 @@ def triangulate(
     found = reconstruct(points, cameras, method=method.value, threshold=threshold, noise=noise)
     write_points_3d(output, stack.keypoint_names, [(stack.rows, found)])
     _print_reconstruction(found, stack, points, tuple(files), output)
+    findings = find_lens_ends(cameras, points)
+    print_findings(findings)
+    if any(each.evidence["keypoint_share"] > LARGE_SHARE for each in findings):
+        raise typer.Exit(1)
 
 
 def _print_reconstruction(

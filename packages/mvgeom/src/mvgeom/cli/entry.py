@@ -1,5 +1,6 @@
 """Entry point of the command line programs: global options, one-line errors, tracebacks for bugs."""
 
+import os
 import sys
 import traceback
 import warnings
@@ -75,6 +76,10 @@ def run_program(
         short_warnings: True to print Python warnings as one line each, without the source line.
         arguments: Command line without the program's name; None means that of the process.
     """
+    # Read by OpenCV when it is imported and with its first video, which is later: lines of its own and of FFmpeg about
+    # damaged files would stand beside the error that names the file.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     given, debug = _take_debug(list(sys.argv[1:] if arguments is None else arguments))
     command = typer.main.get_command(app)
     try:

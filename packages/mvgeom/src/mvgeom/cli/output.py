@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["print_output", "print_problem"]
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mvgeom.calibration import Finding
+
+__all__ = ["print_findings", "print_output", "print_problem"]
+
+_STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+
 
 PIPE_WIDTH = 160
 """Width in columns of tables that are not printed on a terminal; files and pipes have no limit."""
@@ -26,3 +35,9 @@ def print_problem(kind: str, style: str, message: object, *, on_stderr: bool = T
     # Text, not markup: messages contain lists and paths whose brackets are not markup.
     text = Text.assemble((f"{kind}:", style), " ", " ".join(str(message).split()))
     Console(stderr=on_stderr, soft_wrap=True, highlight=False).print(text)
+
+
+def print_findings(findings: Iterable[Finding], *, failed: bool = False) -> None:
+    """Print findings: on standard output with a result, on standard error without one."""
+    for each in findings:
+        print_problem(each.severity, _STYLES[each.severity], each.text, on_stderr=failed)

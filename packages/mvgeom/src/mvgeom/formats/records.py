@@ -142,9 +142,11 @@ def fit_distortion(record: CameraRecord, length: int, format_name: str) -> Float
     """
     coefficients = record.distortion
     if coefficients[length:].any():
+        found = int(np.flatnonzero(coefficients)[-1]) + 1
         raise InputError(
-            f"camera {record.name!r}: too many distortion coefficients for {format_name}, found "
-            f"{int(np.flatnonzero(coefficients)[-1]) + 1}, expected {length} at most. Save as JSON to keep them.",
+            f"camera {record.name!r}: too many distortion coefficients for {format_name}, found {found}, expected "
+            f"{length} at most. Save as JSON to keep them, or calibrate again with `mvgeom calibrate --coefficients "
+            f"{length}`.",
             code="unsupported-camera",
             view=record.name,
             field="distortion",

@@ -53,9 +53,6 @@ def main() -> NoReturn:
     # Read by libgomp when torch is loaded, which is later. Threads that spin while they wait take the cores that loader
     # workers need.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # Read by OpenCV with the first video: FFmpeg's messages about damaged frames would tear the progress bar; the
-    # commands report the frames afterwards.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     run_program(app, "mvtrain", explain=[_explain_device_error], arguments=replace_old_names(sys.argv[1:]))
 
 

@@ -1,0 +1,53 @@
+"""Lens models without a viewing ray for a part of the image, as findings."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mvgeom.calibration.boards import Floats, seen_corners
+from mvgeom.calibration.findings import Finding, error, note, warning
+from mvgeom.cameras import CameraGroup
+from mvgeom.lens_reach import folds_at, image_without_ray, keypoints_without_ray
+
+__all__ = ["LARGE_SHARE", "find_lens_ends"]
+
+_SMALL_SHARE = 0.002
+LARGE_SHARE = 0.03
+"""Share of an image, or of its keypoints, above which missing rays are an error."""
+
+
+def find_lens_ends(cams: CameraGroup, points: Floats | None = None) -> list[Finding]:
+    """Find cameras whose lens has no viewing ray for a part of the image, and count the keypoints there.
+
+    Args:
+        cams: V cameras, NumPy, no batch dimensions.
+        points: (..., V, K, 2) keypoints in full-image px; NaN is missing. None if there are none.
+
+    Returns:
+        Findings of code `no_ray`: errors for more than 3 % of an image or of its keypoints, warnings for less. Pixels
+        of a fisheye lens beyond 90 degrees from its axis are a note, unless keypoints lie there.
+    """
+    shares, ends = image_without_ray(cams), folds_at(cams)
+    lost = np.zeros(len(cams), dtype=np.int64)
+    given = np.zeros(len(cams), dtype=np.int64)
+    if points is not None:
+        lost = keypoints_without_ray(points, cams)
+        given = seen_corners(points).sum(axis=-1).reshape(-1, len(cams)).sum(axis=0)
+    findings = []
+    for view, name in enumerate(cams.names):
+        if shares[view] < _SMALL_SHARE and not lost[view]:
+            continue
+        share_lost = float(lost[view] / max(given[view], 1))
+        folds = np.isfinite(ends[view])
+        where = f"its lens model turns back {ends[view]:.0f} degrees from the axis" if folds else "beyond 90 degrees"
+        text = f"camera {name!r}: {100 * shares[view]:.1f} % of its image has no viewing ray ({where})"
+        if points is not None:
+            text += f"; {lost[view]} of its {given[view]} keypoints lie there and cannot be used"
+        if folds:
+            text += ". Calibrate again, with fewer coefficients or with boards out to the borders of the image"
+        large = share_lost > LARGE_SHARE or (folds and shares[view] > LARGE_SHARE)
+        build = error if large else warning if folds or lost[view] else note
+        findings.append(
+            build("no_ray", [name], text, image_share=shares[view], keypoints=lost[view], keypoint_share=share_lost)
+        )
+    return findings

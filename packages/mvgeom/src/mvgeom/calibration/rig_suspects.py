@@ -1,0 +1,212 @@
+"""Cameras whose images fit their own lens but not the rig: not synchronized, or moved."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mvgeom.calibration.board_poses import normalize_corners, pose_candidates
+from mvgeom.calibration.board_timing import Moved, Shifted, explain_by_time, frame_numbers
+from mvgeom.calibration.boards import Floats
+from mvgeom.calibration.bundle import NUM_POSE, Booleans, Scene, residuals
+from mvgeom.calibration.detections import Detections
+from mvgeom.calibration.findings import Finding, error, warning
+from mvgeom.calibration.rig_adjustment import views_of_boards
+from mvgeom.calibration.schur import adjust
+from mvgeom.cameras import CameraGroup
+
+__all__ = ["TIME_CODES", "Suspicion", "explain_suspects", "lens_only_error", "suspect"]
+
+TIME_CODES = ("moved_camera", "late_camera", "not_synchronized")
+"""Codes of the findings of `explain_suspects`."""
+
+_RATIO = 2.0
+_SMALLEST_EXCESS = 0.15
+"""px; smaller differences of the two errors have many causes, such as a board that is not flat."""
+
+_LEFT_OUT = 0.2
+_SEVERE_RATIO, _SEVERE = 3.0, 0.0005
+"""Ratio of the errors, and error as a fraction of the image's longer side, above which poses are of no use."""
+
+_MAX_LEFT_OUT = 6
+
+
+class Suspicion(NamedTuple):
+    """Errors in px of each camera's boards: (V,) alone, each board at its own pose, and (V,) in the rig."""
+
+    alone: Floats
+    joint: Floats
+    cameras: tuple[int, ...]
+
+
+def lens_only_error(cameras: CameraGroup, detections: Detections, used: Booleans) -> Floats:
+    """Return the root mean square error (V,) in px of boards that each have their own pose; NaN without boards.
+
+    Args:
+        cameras: V cameras with the intrinsics to test.
+        detections: Corners of the boards.
+        used: (V, F) booleans, true for boards to test.
+    """
+    result = np.full(len(cameras), np.nan)
+    normalized = normalize_corners(detections.points, cameras)
+    for view, name in enumerate(cameras.names):
+        frames = np.flatnonzero(used[view])
+        poses, errors = pose_candidates(normalized[view, frames], detections.object_points)
+        solved = np.isfinite(errors[:, 0])
+        frames, poses = frames[solved], poses[solved, 0]
+        if not len(frames):
+            continue
+        one = cameras.select([name]).replace(rotation=np.eye(3)[None], translation=np.zeros((1, 3)))
+        views = views_of_boards(
+            detections.points[view, frames][None], np.ones((1, len(frames)), dtype=bool), np.arange(len(frames))
+        )
+        scene = Scene(
+            cameras=one, rotation=poses[:, :3, :3], position=poses[:, :3, 3], object_points=detections.object_points
+        )
+        fixed = np.zeros((1, scene.camera_size), dtype=bool)
+        scene = adjust(scene, views, fixed, loss="huber", max_iterations=20, tolerance=1e-6).scene
+        result[view] = _median_rms(views.weights, residuals(scene, views))
+    return result
+
+
+def suspect(alone: Floats, cameras: CameraGroup, scene: Scene, detections: Detections, blocks: np.ndarray,
+            placed: Booleans, used: Booleans) -> Suspicion:  # fmt: skip
+    """Find cameras whose boards fit more than twice as badly in the rig as alone, or contradict it often.
+
+    Args:
+        alone: (V,) errors of `lens_only_error`.
+        cameras: V adjusted cameras.
+        scene: Adjusted scene.
+        detections: Corners of the boards.
+        blocks: (F,) block index of each frame.
+        placed: (V, F) booleans, true for boards with an initial pose.
+        used: (V, F) booleans, true for boards that were adjusted.
+    """
+    views = views_of_boards(detections.points, used, blocks)
+    found = residuals(scene, views)
+    joint = np.array(
+        [_median_rms(views.weights[views.camera == view], found[views.camera == view]) for view in range(len(cameras))]
+    )
+    left_out = (placed & ~used).sum(axis=1) / np.maximum(placed.sum(axis=1), 1)
+    worse = (joint > _RATIO * alone) & (joint - alone > _SMALLEST_EXCESS)
+    return Suspicion(alone, joint, tuple(int(view) for view in np.flatnonzero(worse | (left_out > _LEFT_OUT))))
+
+
+def explain_suspects(
+    suspicion: Suspicion, cameras: CameraGroup, boards: Floats, detections: Detections, placed: Booleans
+) -> list[Finding]:
+    """Describe the suspects: which camera it is, and whether a shift in time or a movement explains it.
+
+    Args:
+        suspicion: Result of `suspect`.
+        cameras: V adjusted cameras, with held lenses.
+        boards: (F, 4, 4) poses of the boards in the world; NaN where unknown.
+        detections: Corners of the boards.
+        placed: (V, F) booleans, true for boards with a pose.
+
+    Returns:
+        Findings of the codes `TIME_CODES`.
+    """
+    if len(cameras) < 2 or not suspicion.cameras:
+        return []
+    numbers = frame_numbers(detections.frames)
+    order = sorted(suspicion.cameras, key=lambda view: -suspicion.joint[view] / suspicion.alone[view])
+    best: tuple[float, int, CameraGroup, Floats] | None = None
+    for view in order[:_MAX_LEFT_OUT]:
+        rest, world, joint = _without(view, cameras, boards, detections, placed)
+        others = np.arange(len(cameras)) != view
+        ratio = float(np.nanmax((joint / suspicion.alone)[others]))
+        if best is None or ratio < best[0]:
+            best = ratio, view, rest, world
+    assert best is not None
+    ratio, view, rest, world = best
+    alone = len(cameras) > 2 and ratio <= _RATIO
+    cause = explain_by_time(rest.select([cameras.names[view]]), world, detections.points[view], numbers)
+    if cause is not None and (alone or len(cameras) == 2):
+        concerned = (view,) if alone else (0, 1)
+        return [_described(cause, concerned, cameras.names, detections.frames)]
+    blamed = (view,) if alone else suspicion.cameras
+    return [_not_synchronized(each, suspicion, cameras) for each in blamed]
+
+
+def _described(
+    cause: Shifted | Moved, views: tuple[int, ...], names: tuple[str, ...], frames: tuple[str, ...]
+) -> Finding:
+    concerned = [names[view] for view in views]
+    who = f"camera {concerned[0]!r}" if len(concerned) == 1 else f"cameras {' or '.join(map(repr, concerned))}"
+    if isinstance(cause, Moved):
+        text = (
+            f"{who} moved before frame {frames[cause.before]}: turned by {cause.rotation_deg:.2f} degrees and shifted "
+            f"by {cause.shift:.3g}. With one pose before and one after, the boards fit at {cause.error:.2f} px (mean), "
+            f"with one pose at {cause.error_without:.2f} px. Calibrate with the images of one part only"
+        )
+        return error(
+            "moved_camera", concerned, text, frame=cause.before, rotation_deg=cause.rotation_deg, shift=cause.shift,
+            error_px=cause.error, error_without_px=cause.error_without,
+        )  # fmt: skip
+    late = f"{abs(cause.frames)} frames {'late' if cause.frames > 0 else 'early'}"
+    last = names[views[-1]]
+    text = (
+        f"camera {last!r} is {late} against the others: its boards then fit at {cause.error:.2f} px (mean) instead of "
+        f"{cause.error_without:.2f} px. Its recording {'began before' if cause.frames > 0 else 'began after'} the "
+        "others', or frames were lost; shift its frames, and calibrate again"
+    )
+    return error(
+        "late_camera", [last], text, frames=cause.frames, error_px=cause.error, error_without_px=cause.error_without
+    )
+
+
+def _not_synchronized(view: int, suspicion: Suspicion, cameras: CameraGroup) -> Finding:
+    name, alone, joint = cameras.names[view], float(suspicion.alone[view]), float(suspicion.joint[view])
+    severe = joint > _SEVERE_RATIO * alone and joint > _SEVERE * float(cameras.sizes[view].max())
+    text = (
+        f"camera {name!r} is not synchronized with the others, or moved: its boards fit its lens at {alone:.2f} px, "
+        f"but the rig at {joint:.2f} px. The lenses are those of each camera's own images. Check that frames are of "
+        "the same time (lost frames, a late start) and that no camera was touched, or keep the board still for each "
+        "image"
+    )
+    build = error if severe else warning
+    return build("not_synchronized", [name], text, alone_px=alone, joint_px=joint)
+
+
+def _without(
+    view: int, cameras: CameraGroup, boards: Floats, detections: Detections, placed: Booleans
+) -> tuple[CameraGroup, Floats, Floats]:
+    """Adjust the rig without one camera.
+
+    Returns:
+        Cameras, corners (F, K, 3) in the world, NaN where no other camera sees the board, and errors (V,) in px.
+    """
+    used = placed & np.isfinite(boards).all((-1, -2))
+    used[view] = False
+    has_views = used.any(axis=0)
+    blocks = np.where(has_views, np.cumsum(has_views) - 1, -1)
+    views = views_of_boards(detections.points, used, blocks)
+    scene = Scene(
+        cameras=cameras,
+        rotation=boards[has_views, :3, :3],
+        position=boards[has_views, :3, 3],
+        object_points=detections.object_points,
+    )
+    world = np.full((len(boards), len(detections.object_points), 3), np.nan)
+    joint = np.full(len(cameras), np.nan)
+    if not len(views.camera) or not np.isfinite(residuals(scene, views)).all():
+        return cameras, world, joint
+    free = np.zeros((len(cameras), scene.camera_size), dtype=bool)
+    free[:, :NUM_POSE] = True
+    free[[view, min(other for other in range(len(cameras)) if other != view)]] = False
+    scene = adjust(scene, views, free, loss="huber", max_iterations=40, tolerance=1e-6).scene
+    found = residuals(scene, views)
+    for other in np.unique(views.camera):
+        rows = views.camera == other
+        joint[other] = _median_rms(views.weights[rows], found[rows])
+    world[has_views] = scene.world_points(np.arange(views.num_blocks))
+    return scene.cameras, world, joint
+
+
+def _median_rms(weights: Floats, found: Floats) -> float:
+    """Return the median over boards of their root mean square errors in px, which a few false boards do not change."""
+    if not len(found):
+        return float("nan")
+    return float(np.median(np.sqrt((found**2).sum((1, 2)) / weights.sum(1))))

@@ -1,0 +1,52 @@
+"""Share of an image whose pixels have no viewing ray, because the lens model ends or turns back before."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from mvgeom.cameras import CameraGroup
+from mvgeom.projection import invertible_radius, undistort
+
+__all__ = ["folds_at", "image_without_ray", "keypoints_without_ray"]
+
+Floats = npt.NDArray[np.float64]
+
+_CELLS = 48
+_WIDEST = 99.0
+"""Normalized radius beyond which a lens model did not turn back; see `lens_range.MAX_RADIUS`."""
+
+
+def image_without_ray(cams: CameraGroup) -> Floats:
+    """Return the fraction (V,) of each image whose pixels have no viewing ray, on a grid of 49x49 pixels.
+
+    Args:
+        cams: V cameras, NumPy, no batch dimensions.
+    """
+    steps = np.linspace(0, 1, _CELLS + 1)
+    x, y = np.meshgrid(steps, steps)
+    places = np.stack([x.reshape(-1), y.reshape(-1)], axis=-1)
+    rays = undistort(places * cams.sizes[:, None] - 0.5, cams)
+    return np.asarray(np.isnan(rays[..., 0]).mean(axis=-1))
+
+
+def keypoints_without_ray(points: Floats, cams: CameraGroup) -> npt.NDArray[np.int64]:
+    """Return the number (V,) of keypoints inside their image that have no viewing ray.
+
+    Args:
+        points: (..., V, K, 2) keypoints in full-image px; NaN is missing.
+        cams: V cameras, NumPy, no batch dimensions.
+    """
+    inside = ((points >= -0.5) & (points <= cams.sizes[:, None] - 0.5)).all(axis=-1)
+    lost = inside & np.isnan(undistort(points, cams)[..., 0])
+    return np.asarray(lost.sum(axis=-1).reshape(-1, len(cams)).sum(axis=0))
+
+
+def folds_at(cams: CameraGroup) -> Floats:
+    """Return the angle (V,) from the optical axis, in degrees, at which each lens model turns back; infinity if never.
+
+    Args:
+        cams: V cameras, NumPy, no batch dimensions.
+    """
+    radius = np.asarray(invertible_radius(cams))
+    return np.where(radius < _WIDEST, np.rad2deg(np.arctan(radius)), np.inf)
