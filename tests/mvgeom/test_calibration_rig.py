@@ -110,8 +110,8 @@ def test_errors_are_as_large_as_stated() -> None:
         assert (spread.rotation_deg[0] == 0).all()
         assert (spread.position[0] == 0).all()
     assert np.mean(noises) == pytest.approx(0.4, rel=0.03)
-    # Each is the mean of squares of some dozens of correlated standard normal variables; over 14 seeds, the largest, that
-    # of rotations, is 1.5.
+    # Each is the mean of squares of some dozens of correlated standard normal variables; over 14 seeds, the largest,
+    # that of rotations, is 1.5.
     mean = np.mean(squares, axis=0)
     assert (mean > 0.4).all(), mean
     assert (mean < 2.5).all(), mean

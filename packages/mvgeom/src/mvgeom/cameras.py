@@ -155,12 +155,10 @@ class CameraGroup:
             bad = np.argwhere(test(np.asarray(value, dtype=np.float64)))
             if len(bad):
                 view = self.names[int(bad[0][-1])]
-                raise InputError(
-                    f"{field}: camera {view!r} is not a camera: {text}, found {value[tuple(bad[0])].tolist()}",
-                    code="not-a-rotation" if field == "rotation" else "not-a-camera",
-                    argument=field,
-                    view=view,
-                )
+                message = f"{field}: camera {view!r} is not a camera: {text}, found {value[tuple(bad[0])].tolist()}"
+                if field == "rotation":
+                    raise InputError(message, code="not-a-rotation", argument=field, view=view)
+                raise InputError(message, code="not-a-camera", argument=field, view=view)
 
     def __repr__(self) -> str:
         """Return one line per camera: name, image size, focal lengths, lens model, position."""

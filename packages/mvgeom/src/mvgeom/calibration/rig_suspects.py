@@ -71,7 +71,7 @@ def lens_only_error(cameras: CameraGroup, detections: Detections, used: Booleans
 
 
 def suspect(alone: Floats, cameras: CameraGroup, scene: Scene, detections: Detections, blocks: np.ndarray,
-            placed: Booleans, used: Booleans) -> Suspicion:  # fmt: skip
+            located: Booleans, used: Booleans) -> Suspicion:  # fmt: skip
     """Find cameras whose boards fit more than twice as badly in the rig as alone, or contradict it often.
 
     Args:
@@ -80,7 +80,7 @@ def suspect(alone: Floats, cameras: CameraGroup, scene: Scene, detections: Detec
         scene: Adjusted scene.
         detections: Corners of the boards.
         blocks: (F,) block index of each frame.
-        placed: (V, F) booleans, true for boards with an initial pose.
+        located: (V, F) booleans, true for boards with an initial pose.
         used: (V, F) booleans, true for boards that were adjusted.
     """
     views = views_of_boards(detections.points, used, blocks)
@@ -88,13 +88,13 @@ def suspect(alone: Floats, cameras: CameraGroup, scene: Scene, detections: Detec
     joint = np.array(
         [_median_rms(views.weights[views.camera == view], found[views.camera == view]) for view in range(len(cameras))]
     )
-    left_out = (placed & ~used).sum(axis=1) / np.maximum(placed.sum(axis=1), 1)
+    left_out = (located & ~used).sum(axis=1) / np.maximum(located.sum(axis=1), 1)
     worse = (joint > _RATIO * alone) & (joint - alone > _SMALLEST_EXCESS)
     return Suspicion(alone, joint, tuple(int(view) for view in np.flatnonzero(worse | (left_out > _LEFT_OUT))))
 
 
 def explain_suspects(
-    suspicion: Suspicion, cameras: CameraGroup, boards: Floats, detections: Detections, placed: Booleans
+    suspicion: Suspicion, cameras: CameraGroup, boards: Floats, detections: Detections, located: Booleans
 ) -> list[Finding]:
     """Describe the suspects: which camera it is, and whether a shift in time or a movement explains it.
 
@@ -103,7 +103,7 @@ def explain_suspects(
         cameras: V adjusted cameras, with held lenses.
         boards: (F, 4, 4) poses of the boards in the world; NaN where unknown.
         detections: Corners of the boards.
-        placed: (V, F) booleans, true for boards with a pose.
+        located: (V, F) booleans, true for boards with a pose.
 
     Returns:
         Findings of the codes `TIME_CODES`.
@@ -114,7 +114,7 @@ def explain_suspects(
     order = sorted(suspicion.cameras, key=lambda view: -suspicion.joint[view] / suspicion.alone[view])
     best: tuple[float, int, CameraGroup, Floats] | None = None
     for view in order[:_MAX_LEFT_OUT]:
-        rest, world, joint = _without(view, cameras, boards, detections, placed)
+        rest, world, joint = _without(view, cameras, boards, detections, located)
         others = np.arange(len(cameras)) != view
         ratio = float(np.nanmax((joint / suspicion.alone)[others]))
         if best is None or ratio < best[0]:
@@ -171,14 +171,14 @@ def _not_synchronized(view: int, suspicion: Suspicion, cameras: CameraGroup) -> 
 
 
 def _without(
-    view: int, cameras: CameraGroup, boards: Floats, detections: Detections, placed: Booleans
+    view: int, cameras: CameraGroup, boards: Floats, detections: Detections, located: Booleans
 ) -> tuple[CameraGroup, Floats, Floats]:
     """Adjust the rig without one camera.
 
     Returns:
         Cameras, corners (F, K, 3) in the world, NaN where no other camera sees the board, and errors (V,) in px.
     """
-    used = placed & np.isfinite(boards).all((-1, -2))
+    used = located & np.isfinite(boards).all((-1, -2))
     used[view] = False
     has_views = used.any(axis=0)
     blocks = np.where(has_views, np.cumsum(has_views) - 1, -1)
