@@ -109,6 +109,7 @@ EDITORS = {
 """Modules that read a label table in order to write into it; the last tests and those of `import --into` try them."""
 
 OWN = {
+    "mvgeom.tables.kinematics_table": "kinematics that `mvtrain smooth` wrote",
     "mvtrain.project.kept_splits": "split and predictions in a run folder",
     "mvtrain.predict.overlay": "predictions that the same command wrote",
     "mvtrain.report.learning_curves": "log of a run",

@@ -14,6 +14,9 @@ Floats = npt.NDArray[np.float64]
 OUTLIER_AREA = 200.0**2
 """px^2 over which outliers are spread evenly; a factor of 4 moves their limit by half a standard deviation."""
 
+_LEAST_DETERMINANT = 1e-12
+"""Smallest determinant of a correlation matrix."""
+
 MAX_STATED = 99.0
 """px^2; the variance that is stated for a likelihood of 1 % or less."""
 
@@ -71,7 +74,8 @@ def covariance_from_likelihood(likelihood: Floats) -> Floats:
 def log_density(residual: Floats, covariance: Floats) -> Floats:
     """Return log densities of residuals (..., 2) under centered Gaussians with covariances (..., 2, 2)."""
     a, b, c = covariance[..., 0, 0], covariance[..., 0, 1], covariance[..., 1, 1]
-    determinant = a * c - b**2
+    # Where one direction is uncertain by many orders of magnitude more than the other, the difference is rounding.
+    determinant = np.maximum(a * c - b**2, _LEAST_DETERMINANT * a * c)
     x, y = residual[..., 0], residual[..., 1]
     square = (c * x**2 - 2 * b * x * y + a * y**2) / determinant
     return np.asarray(-0.5 * (square + np.log(determinant)) - np.log(2 * np.pi))

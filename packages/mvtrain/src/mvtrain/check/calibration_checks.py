@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -107,14 +107,17 @@ def calibration_findings(project: Project, config: Config, groups: Sequence[Cali
 
     They are errors where the config trains with 3D augmentation or 3D losses, and warnings where it does not.
     """
-    findings = _size_findings(project, groups)
+    mismatches = frame_mismatches(project)
     # The checks of the label tables report these with more detail.
     reported = {"identical_keypoints"} if project.boxes is not None else {"identical_keypoints", "outside_image"}
-    for group in groups:
-        own = group.check.findings if group.check else ()
-        findings += [
-            replace(each, text=f"calibration of {group.name}: {each.text}") for each in own if each.code not in reported
-        ]
+    own = [
+        replace(each, text=f"calibration of {group.name}: {each.text}")
+        for group in groups
+        for each in (group.check.findings if group.check else ())
+        # A part of an image that is not as large as stated has no ray because it is not there.
+        if each.code not in reported and not (each.code == "no_ray" and set(each.cameras) <= set(mismatches))
+    ]
+    findings = _size_findings(project, groups, mismatches, fitting=not own) + own
     if keys_in_3d(config):
         return findings
     return [
@@ -173,8 +176,10 @@ def triangulation_findings(project: Project, config: Config, split: Split, point
     return findings
 
 
-def _size_findings(project: Project, groups: Sequence[CalibratedFrames]) -> list[Finding]:
-    fitting = all(group.check is not None and not group.check.findings for group in groups)
+def _size_findings(
+    project: Project, groups: Sequence[CalibratedFrames], mismatches: Mapping[str, str], *, fitting: bool
+) -> list[Finding]:
+    fitting = fitting and all(group.check is not None for group in groups)
     if fitting:
         advice = "The labels fit the calibration, so the image size that it states is probably stale: correct it"
     elif project.boxes is None:
@@ -182,7 +187,7 @@ def _size_findings(project: Project, groups: Sequence[CalibratedFrames]) -> list
     else:
         advice = "Give boxes in px of the image size that was calibrated"
     build = warning if fitting else error
-    return [build("frame_size", [view], f"{text}. {advice}") for view, text in frame_mismatches(project).items()]
+    return [build("frame_size", [view], f"{text}. {advice}") for view, text in mismatches.items()]
 
 
 def _join_names(sessions: Iterable[str]) -> str:
