@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -87,14 +87,17 @@ def check_calibrations(project: Project) -> tuple[tuple[CalibratedFrames, ...], 
         The groups of frames with one calibration, and findings about calibrations that could not be checked.
     """
     groups, findings = [], []
-    points = visible_points(project)
+    points, mismatches = visible_points(project), set(frame_mismatches(project))
     for cameras in {id(group): group for group in project.cameras if group is not None}.values():
         rows = np.array([row for row, group in enumerate(project.cameras) if group is cameras])
         name = _join_names(dict.fromkeys(project.sessions[row] for row in rows))
         result = None
         if len(cameras) > 1:
             try:
-                result = check(cameras, points[rows])
+                found = check(cameras, points[rows])
+                # A part of an image that is smaller than stated has no ray because it is not there.
+                kept = [each for each in found.findings if each.code != "no_ray" or not mismatches & {*each.cameras}]
+                result = replace(found, findings=tuple(kept))
             except InputError as problem:
                 text = f"the calibration of {name} cannot be checked by its labels: {problem}"
                 findings.append(note("calibration_not_checked", (), text))
@@ -107,17 +110,14 @@ def calibration_findings(project: Project, config: Config, groups: Sequence[Cali
 
     They are errors where the config trains with 3D augmentation or 3D losses, and warnings where it does not.
     """
-    mismatches = frame_mismatches(project)
+    findings = _size_findings(project, groups)
     # The checks of the label tables report these with more detail.
     reported = {"identical_keypoints"} if project.boxes is not None else {"identical_keypoints", "outside_image"}
-    own = [
-        replace(each, text=f"calibration of {group.name}: {each.text}")
-        for group in groups
-        for each in (group.check.findings if group.check else ())
-        # A part of an image that is not as large as stated has no ray because it is not there.
-        if each.code not in reported and not (each.code == "no_ray" and set(each.cameras) <= set(mismatches))
-    ]
-    findings = _size_findings(project, groups, mismatches, fitting=not own) + own
+    for group in groups:
+        own = group.check.findings if group.check else ()
+        findings += [
+            replace(each, text=f"calibration of {group.name}: {each.text}") for each in own if each.code not in reported
+        ]
     if keys_in_3d(config):
         return findings
     return [
@@ -176,10 +176,8 @@ def triangulation_findings(project: Project, config: Config, split: Split, point
     return findings
 
 
-def _size_findings(
-    project: Project, groups: Sequence[CalibratedFrames], mismatches: Mapping[str, str], *, fitting: bool
-) -> list[Finding]:
-    fitting = fitting and all(group.check is not None for group in groups)
+def _size_findings(project: Project, groups: Sequence[CalibratedFrames]) -> list[Finding]:
+    fitting = all(group.check is not None and not group.check.findings for group in groups)
     if fitting:
         advice = "The labels fit the calibration, so the image size that it states is probably stale: correct it"
     elif project.boxes is None:
@@ -187,7 +185,7 @@ def _size_findings(
     else:
         advice = "Give boxes in px of the image size that was calibrated"
     build = warning if fitting else error
-    return [build("frame_size", [view], f"{text}. {advice}") for view, text in mismatches.items()]
+    return [build("frame_size", [view], f"{text}. {advice}") for view, text in frame_mismatches(project).items()]
 
 
 def _join_names(sessions: Iterable[str]) -> str:
