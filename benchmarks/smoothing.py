@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -287,8 +288,10 @@ def compare_run(run: Path) -> Table:
         assert session.in_3d is not None
         assert files.calibration is not None
         truth = read_truth_of_session(files.calibration.parents[1] / "points_3d.csv", session.name)
-        likelihood = session.likelihood[None]
-        seen = observe(session.points[None], likelihood, likelihood)
+        # Fused views have no errors of their own; what each view showed has.
+        shown = load_predictions(replace(files, tables=files.evidence or files.tables))
+        likelihood = shown.likelihood[None]
+        seen = observe(shown.points[None], likelihood, likelihood)
         found = smooth(seen.points, cameras, covariance=seen.covariance)
         smoothed = found.points, np.sqrt(np.diagonal(found.covariance, axis1=-2, axis2=-1))
         for name, (positions, std) in {
