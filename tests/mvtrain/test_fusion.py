@@ -13,8 +13,9 @@ from torch import Tensor
 from helpers.rigs import make_batch, ring
 from mvgeom import affine, project
 from mvtrain.data.batch import Batch
+from mvtrain.model.agreement import _combinations
 from mvtrain.model.decode import SIGMA, decode, heatmap_to_model, model_to_heatmap
-from mvtrain.model.fusion import Fusion, _combinations, fuse_views
+from mvtrain.model.fusion import Fusion, fuse_views
 from mvtrain.model.inference import Network, predict_frames
 
 FACTOR = 1
@@ -184,6 +185,25 @@ def test_every_pair_of_peaks_is_tried() -> None:
     chosen = _combinations(4, torch.device("cpu")).tolist()
     for one, other in itertools.combinations(chosen, 2):
         assert set(zip(one, other, strict=True)) == set(itertools.product(range(3), repeat=2))
+
+
+@pytest.mark.parametrize("baseline", [0.25, 0.1, 0.05])
+def test_cameras_side_by_side_are_no_trouble_in_float32(baseline: float) -> None:
+    """Depth is uncertain by orders of magnitude more than direction, and one view shows some keypoints alone."""
+    pair = ring(2)
+    shift = np.array([[0.0, 0, 0], [baseline, 0, 0]])
+    rig = pair.replace(rotation=pair.rotation[[0, 0]], translation=pair.translation[[0, 0]] + shift)
+    batch = make_batch(0.7 * world(19), rig)
+    places = model_to_heatmap(batch.points, FACTOR)
+    heatmaps = peaks(places)
+    heatmaps[:, 1, :3] = 0.02 * heatmaps[:, 1, :3] + 0.98 / SIZE**2
+    single = batch._map(lambda tensor: tensor.float() if tensor.is_floating_point() else tensor)
+    found, again = fuse(batch, heatmaps), fuse(single, heatmaps.float())
+    for part in (again.logits, again.places, again.weights):
+        assert torch.isfinite(part).all()
+    torch.testing.assert_close(decode(found.logits)[0].float(), decode(again.logits)[0], rtol=0, atol=0.3)
+    inside = ((places > 4) & (places < SIZE - 5)).all(-1).all(1)
+    assert (decode(found.logits)[0] - places).norm(dim=-1)[:, 0][inside].max() < 0.1
 
 
 def test_float32_finds_the_same() -> None:

@@ -58,11 +58,14 @@ class KeypointNoise:
     factor: float = 1.0
 
 
-def own_observations(
-    predictions: FramePredictions, confidence_map: ConfidenceMap | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return what each view shows by itself, whatever the others show: points and weights as of `observations`."""
-    return predictions.own_points, view_weights(predictions.own_confidence, confidence_map)
+def own_observations(predictions: FramePredictions) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return what each view shows by itself, whatever the others show; None where `observations` are that already.
+
+    Points and weights are as of `observations`. The weight is the network's confidence: a calibration is one of fused
+    keypoints.
+    """
+    before = predictions.before_fusion
+    return None if before is None else (before.points, before.confidence)
 
 
 def estimate_noise(
@@ -74,8 +77,8 @@ def estimate_noise(
         points: (N, V, K, 2) full-image px, NaN where missing: an even sample of the recording is enough.
         weights: (N, V, K) inverse variances up to a common factor; 0 or NaN removes a keypoint.
         cameras: Group of V cameras, at least two.
-        own: Points and weights of the same frames from `own_observations`, where they are others: evidence was looked
-            for near the place where all views agree, so that only these tell how far a view may be off.
+        own: Points and weights of the same frames from `own_observations`: evidence was looked for near the place where
+            all views agree, so that only these tell how far a view may be off. None takes the points.
     """
     noise = _noise_of_agreement(points, weights, cameras)
     by_itself = noise if own is None else _noise_of_agreement(*own, cameras)
@@ -132,17 +135,16 @@ def reconstruct_project(
     """
     shape = (len(predictions.points), predictions.points.shape[2])
     points_2d, weights = observations(predictions, confidence_map)
-    own_points, own_weights = own_observations(predictions, confidence_map)
+    own = own_observations(predictions)
     cameras_of = [project.cameras[row] for row in predictions.index]
     points, std = np.full((*shape, 3), np.nan), np.full((*shape, 3), np.nan)
     error, num_views = np.full(shape, np.nan), np.zeros(shape, dtype=np.int64)
     groups = {id(group): group for group in cameras_of if group is not None and len(group) > 1}
     for cameras in groups.values():
         rows = [number for number, group in enumerate(cameras_of) if group is cameras]
-        own = own_points[rows], own_weights[rows]
-        found = to_3d(
-            points_2d[rows], weights[rows], cameras, estimate_noise(points_2d[rows], weights[rows], cameras, own)
-        )
+        observed = points_2d[rows], weights[rows]
+        noise = estimate_noise(*observed, cameras, None if own is None else (own[0][rows], own[1][rows]))
+        found = to_3d(*observed, cameras, noise)
         points[rows], std[rows], error[rows], num_views[rows] = found.points, found.std, found.error, found.num_views
     return Reconstruction(
         points=points, std=std, error=error, num_views=num_views, noise=float("nan"), threshold=float("nan")

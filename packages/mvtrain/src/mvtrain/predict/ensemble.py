@@ -133,9 +133,7 @@ def combine_records(
         """Combine what the points in 3D come from."""
         if "evidence" not in (combined.dtype.names or ()):
             return combine_blocks(*_stack(blocks, maps))
-        evidence = np.stack([block["evidence"].astype(np.float64) for block in blocks])
-        shown = np.where((evidence[..., 2] > 0)[..., None], evidence[..., :2], np.nan)
-        return combine(shown, evidence[..., 2], evidence[..., 2])
+        return _combine_weighted(np.stack([block["evidence"].astype(np.float64) for block in blocks]))
 
     scale = None
     if cameras is not None:
@@ -154,7 +152,7 @@ def combine_records(
                 "evidence": np.concatenate([observed.points, np.nan_to_num(weights)[..., None]], axis=-1),
             }
             if "own" in (combined.dtype.names or ()):
-                own = combine_blocks(*_stack(blocks, maps, "own"))
+                own = _combine_weighted(np.stack([block["own"].astype(np.float64) for block in blocks]))
                 fields["own"] = np.concatenate([own.points, own.likelihood[..., None]], axis=-1)
             if "windows" in (combined.dtype.names or ()):
                 fields["windows"] = blocks[0]["windows"]
@@ -181,27 +179,28 @@ def combine_frames(networks: Sequence[FramePredictions], maps: Sequence[Confiden
         index=networks[0].index,
         points=found.points,
         confidence=found.likelihood,
-        before_fusion=_combine_before_fusion(networks, are_calibrated),
+        before_fusion=_combine_before_fusion(networks),
     )
 
 
-def _combine_before_fusion(networks: Sequence[FramePredictions], are_calibrated: Sequence[bool]) -> BeforeFusion | None:
+def _combine_before_fusion(networks: Sequence[FramePredictions]) -> BeforeFusion | None:
     """Combine what the views show by themselves; None unless all networks fuse them."""
     parts = [each.before_fusion for each in networks if each.before_fusion is not None]
     if len(parts) < len(networks):
         return None
-    own = [part.confidence for part in parts]
-    weights = comparable_weights(own, are_calibrated, typical_weights(own, are_calibrated))
-    by_itself = combine(np.stack([part.points for part in parts]), np.stack(own), weights)
-    evidence = np.stack([part.evidence for part in parts])
-    shown = combine(
-        np.where((evidence[..., 2] > 0)[..., None], evidence[..., :2], np.nan), evidence[..., 2], evidence[..., 2]
-    )
+    own = _combine_weighted(np.stack([np.concatenate([part.points, part.confidence[..., None]], -1) for part in parts]))
+    shown = _combine_weighted(np.stack([part.evidence for part in parts]))
     return BeforeFusion(
-        points=by_itself.points,
-        confidence=by_itself.likelihood,
+        points=own.points,
+        confidence=own.likelihood,
         evidence=np.concatenate([shown.points, np.nan_to_num(shown.weights)[..., None]], axis=-1),
     )
+
+
+def _combine_weighted(values: np.ndarray) -> Combined:
+    """Combine x, y and weight (S, N, V, K, 3) of S networks; nothing is seen where the weight is 0."""
+    points, weights = values[..., :2], values[..., 2]
+    return combine(np.where((weights > 0)[..., None], points, np.nan), weights, weights)
 
 
 def check_alike(specs: Sequence[ModelSpec], names: Sequence[object]) -> None:
@@ -233,11 +232,9 @@ def _describe_other(what: str, name: object, first: object, found: Sequence[str]
     )
 
 
-def _stack(
-    blocks: Sequence[np.ndarray], maps: Sequence[ConfidenceMap | None], field: str = "keypoints"
-) -> tuple[np.ndarray, np.ndarray]:
+def _stack(blocks: Sequence[np.ndarray], maps: Sequence[ConfidenceMap | None]) -> tuple[np.ndarray, np.ndarray]:
     """Return the keypoints (S, N, V, K, 2) and likelihoods (S, N, V, K) of one block of records per network."""
-    keypoints = [block[field].astype(np.float64) for block in blocks]
+    keypoints = [block["keypoints"].astype(np.float64) for block in blocks]
     likelihood = [calibrated(each[..., 2], map_) for each, map_ in zip(keypoints, maps, strict=True)]
     return np.stack([each[..., :2] for each in keypoints]), np.stack(likelihood)
 

@@ -264,7 +264,7 @@ def _estimate_noise(
     own = None
     if _is_fused(records):
         values = sample["own"].astype(np.float64)
-        own = values[..., :2], view_weights(values[..., 2], confidence_map)
+        own = values[..., :2], values[..., 2]
     return estimate_noise(*_observations(sample, confidence_map), calibration.cameras, own)
 
 

@@ -129,7 +129,7 @@ class Predictor:
         reconstruction = None
         if rig is not None:
             observed = observations(predictions, self.confidence_map)
-            noise = estimate_noise(*observed, rig, own_observations(predictions, self.confidence_map))
+            noise = estimate_noise(*observed, rig, own_observations(predictions))
             reconstruction = to_3d(*observed, rig, noise)
         return Keypoints(
             points=predictions.points,
