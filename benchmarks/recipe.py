@@ -8,7 +8,8 @@ whole images, no calibration) and `occluded` (three calibrated views, heavy occl
 `../shared/peer` says how to make the peer's environment; without `--peer` its rows are left out.
 
 Rows: `peer`: Lightning Pose with the existing config; `existing`: the same file here; `recommended`: what
-`mvtrain.config.recommended` gives. All start from the same DINOv2-small weights and take the same number of optimizer
+`mvtrain.config.recommended` gives; `joint`, `per_view`: the recipe with epipolar attention over all views and hidden
+views, and with each view on its own. All start from the same DINOv2-small weights and take the same number of optimizer
 steps; what the existing config counts in epochs of 300 is scaled to the run's length. Held-out rows lie in tables of
 their own, which neither system reads in training, and both systems' predictions go through the same scoring:
 
@@ -137,7 +138,9 @@ PROJECTS = {
     "open": replace(GENERATED, make=generate(OPEN, calibrated=False, hide=False), in_3d=False),
     "occluded": GENERATED,
 }
-ROWS = ("peer", "existing", "recommended")
+ROWS = ("peer", "existing", "recommended", "joint", "per_view")
+RECIPES = ("recommended", "joint", "per_view")
+"""Rows of the recipe, as it is or with the other attention."""
 
 
 def main() -> None:
@@ -147,7 +150,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
     parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--projects", nargs="+", choices=PROJECTS, default=list(PROJECTS))
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS[:3]))
+    parser.add_argument("--seeds", type=int, default=3, help="most seeds of a row")
     parser.add_argument("--print-only", action="store_true")
     parser.add_argument("--run", nargs=3, metavar=("PROJECT", "ROW", "SEED"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -161,7 +165,7 @@ def main() -> None:
     if not arguments.print_only:
         for name in arguments.projects:
             make_project(out, name)
-        run_all(out, arguments.projects, arguments.rows, arguments.steps, arguments.jobs, peer)
+        run_all(out, arguments, peer)
     print_table(out, arguments.projects, arguments.rows)
 
 
@@ -192,21 +196,21 @@ def make_project(out: Path, name: str) -> None:
     unfinished.rename(folder)
 
 
-def run_all(out: Path, projects: list[str], rows: list[str], steps: int, jobs: int, peer: Path | None) -> None:
+def run_all(out: Path, arguments: argparse.Namespace, peer: Path | None) -> None:
     """Train and score every row of every project, the first seed of each first."""
     runs = [
         (seed, project, row)
-        for project in projects
-        for row in rows
-        for seed in range(1 if row == "peer" else PROJECTS[project].seeds)
+        for project in arguments.projects
+        for row in arguments.rows
+        for seed in range(1 if row == "peer" else min(arguments.seeds, PROJECTS[project].seeds))
         if row != "peer" or peer is not None
     ]
     commands = {}
     for seed, project, row in sorted(runs, key=lambda run: run[0]):
-        command = [sys.executable, __file__, "--out", str(out), "--steps", str(steps)]
+        command = [sys.executable, __file__, "--out", str(out), "--steps", str(arguments.steps)]
         command += [] if peer is None else ["--peer", str(peer)]
         commands[result_path(out, project, row, seed)] = [*command, "--run", project, row, str(seed)]
-    run_jobs(commands, jobs)
+    run_jobs(commands, arguments.jobs)
 
 
 def result_path(out: Path, project: str, row: str, seed: int) -> Path:
@@ -268,7 +272,7 @@ def make_config(out: Path, name: str, row: str, seed: int, steps: int) -> dict[s
     boxes = [f"bboxes_{view}.csv" for view in views]
     values["data"]["bbox_file"] = boxes if (folder / boxes[0]).exists() else None
     training = values["training"]
-    if row == "recommended":
+    if row in RECIPES:
         recipe = recommended(num_frames=num_rows, in_3d=source.in_3d, everywhere=True)
         length = recipe["training"]["max_epochs"]
         training = {
@@ -277,6 +281,12 @@ def make_config(out: Path, name: str, row: str, seed: int, steps: int) -> dict[s
             "uniform_heatmaps_for_nan_keypoints": training["uniform_heatmaps_for_nan_keypoints"],
         }
         values["model"] |= recipe["model"]
+        if row == "per_view":
+            values["model"] |= {"attention": "per_view", "epipolar_attention": False}
+            training["patch_mask"] = {"final_ratio": 0.0, "view_ratio": 0.0}
+        elif row == "joint":
+            values["model"] |= {"attention": "joint", "epipolar_attention": source.in_3d}
+            training["patch_mask"] |= {"final_ratio": 0.0, "view_ratio": 0.2, "clear_share": 0.2}
         values["losses"] = recipe["losses"]
     else:
         length = EPOCHS_OF_FILE
@@ -288,14 +298,14 @@ def make_config(out: Path, name: str, row: str, seed: int, steps: int) -> dict[s
     training |= {"train_batch_size": source.batch_size, "max_epochs": epochs, "num_workers": 0}
     training |= {"check_val_every_n_epoch": max(1, epochs // 3), "rng_seed_data_pt": seed, "rng_seed_model_pt": seed}
     training |= {"train_prob": 0.9, "val_prob": 0.1}
-    if row != "recommended":
+    if row not in RECIPES:
         training["min_epochs"] = epochs
         training["unfreezing_epoch"] = round(scale * training["unfreezing_epoch"])
         milestones = training["lr_scheduler_params"]["multisteplr"]
         milestones["milestones"] = [round(scale * epoch) for epoch in milestones["milestones"]]
-    for key in ("init_epoch", "final_epoch"):
+    for key in {"init_epoch", "final_epoch"} & training["patch_mask"].keys():
         training["patch_mask"][key] = round(scale * training["patch_mask"][key])
-    if row != "recommended":
+    if row not in RECIPES:
         # PyYAML reads 5e-5 as a text.
         rate = float(training["optimizer_params"]["learning_rate"])
         training["optimizer_params"]["learning_rate"] = rate

@@ -131,7 +131,7 @@ ARITHMETIC = {
     },
     "mvgeom/lens_range.py": {"(target - at_low) / xp.where(at_high > at_low, at_high - at_low, 1.0)"},
     "mvtrain/evaluation/error_tables.py": {"np.abs(evaluation.points_3d - places) / evaluation.std_3d"},
-    "mvtrain/model/fusion.py": {
+    "mvtrain/model/agreement.py": {
         "(2 * places + 1) / torch.stack([places.new_tensor(float(size)) for size in (width, height)])"
     },
     "mvtrain/check/label_checks.py": {"len(places) / int(counts.visible[view].sum())"},

@@ -1,7 +1,6 @@
 """Factors of standard deviations from views that are left out."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,8 +23,9 @@ def observed(seed: int, num_views: int = 4, num_points: int = 800) -> tuple[np.n
 def test_a_noise_stated_too_small_is_made_up_for(seed: int, num_views: int, stated: float) -> None:
     points, rig = observed(seed, num_views)
     found = deviation_factor(points, rig, np.full(points.shape[:2], stated))
-    # What lies beyond 4 stated deviations is taken for an outlier, and does not count.
-    assert found == pytest.approx(1.5 / stated, rel=0.15)
+    # What lies beyond 4 stated deviations is taken for an outlier and does not count: of a noise of 1.5 times the
+    # stated one, 3 %, all of it from the tail that the factor is read from.
+    assert 0.8 < found * stated / 1.5 < 1.1
 
 
 def test_errors_that_one_view_keeps_are_seen() -> None:
