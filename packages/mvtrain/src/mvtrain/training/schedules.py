@@ -135,20 +135,12 @@ def check_lengths(config: Config, *, num_train: int, num_validation: int) -> lis
     """Check that the numbers of a config fit the numbers of frames and each other.
 
     Returns:
-        Warnings, a line each, about values that have no effect because the run ends before.
+        Warnings, a line each, about values that have no effect: there are fewer frames, or the run ends before.
 
     Raises:
-        InputError: `bad-value` for a batch larger than the training split, or early stopping without validation frames.
+        InputError: `bad-value` for early stopping without validation frames.
     """
     training = config.training
-    if training.train_batch_size > num_train:
-        raise InputError(
-            f"training.train_batch_size: found {training.train_batch_size}, expected at most {num_train}, the number "
-            "of training frames",
-            code="bad-value",
-            key="training.train_batch_size",
-            num_frames=num_train,
-        )
     if training.early_stopping and num_validation == 0:
         raise InputError(
             "training.early_stopping: found true without validation frames, whose loss it needs. Set training.val_prob "
@@ -158,6 +150,11 @@ def check_lengths(config: Config, *, num_train: int, num_validation: int) -> lis
         )
     multistep = training.lr_scheduler_params.multisteplr
     warnings = []
+    if training.train_batch_size > num_train:
+        warnings.append(
+            f"training.train_batch_size: found {training.train_batch_size}, but there are {num_train} training frames: "
+            "every batch holds all of them"
+        )
     for unit, milestones_key, milestones in (
         ("epochs", "milestones", multistep.milestones),
         ("steps", "milestone_steps", multistep.milestone_steps),
