@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from helpers.command import SHARED, Outcome, run_mvtrain
 from mvgeom import CameraGroup
 from mvtrain.synth import SyntheticSpec, generate_project
 
+PAGE = Path(__file__).parents[2] / "docs" / "check.md"
 IN_2D = ("training.imgaug_3d=false", "training.labels_from_3d=false", "model.epipolar_attention=false", "losses={}")
 VIEWS = ("cam1", "cam2", "cam3", "cam4")
 SPEC = SyntheticSpec(
@@ -327,11 +329,19 @@ def test_a_project_that_cannot_be_read_ends_with_2(
     assert not (tmp_path / "check").exists()
 
 
+def words(output: str) -> list[str]:
+    """Return what `check` printed after the project's path and before the folder that it wrote to."""
+    return output[output.index("frames  ") : output.index("wrote check.json")].split()
+
+
 def test_human4_names_cam3(tmp_path: Path, run: Run) -> None:
     config = SHARED / "data" / "human4" / "config.yaml"
     if not config.exists():
         pytest.skip(f"{config} is absent")
     checked = run(config)
+    # The page quotes this output, on a narrower terminal and with another path.
+    (quoted,) = re.findall(r"^```text\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    assert words(quoted) == words(checked.outcome.out)
     errors = [each for each in checked.document["findings"] if each["severity"] == "error"]
     assert [(each["code"], each["views"]) for each in errors] == [("camera_disagrees", ["cam3"])]
     # The names of human4 belong to another skeleton than its columns.
