@@ -241,7 +241,6 @@ def test_a_network_that_can_learn_overfits_one_frame(project: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["training.train_batch_size=13"], "training.train_batch_size"),
         (
             ["training.early_stopping=true", "training.val_prob=0"],
             "training.early_stopping",

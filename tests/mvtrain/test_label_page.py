@@ -37,6 +37,13 @@ class Labeling:
                 return
         raise AssertionError("the page is still busy")
 
+    def click_and_reload(self, button: str) -> None:
+        """Click what makes the page load again, and wait until it has."""
+        self.page.evaluate("window.loadedBefore = true")
+        self.page.click(button)
+        self.page.wait_for_function("!window.loadedBefore && document.body?.dataset.frame !== undefined")
+        self.settle()
+
     def at(self, view: int, point: np.ndarray) -> tuple[float, float]:
         """Place of an image's pixel in the window."""
         script = """([view, point]) => {
@@ -295,9 +302,7 @@ def test_occluded_adds_the_column_visible_only_when_asked(tmp_path: Path) -> Non
         session.click(0, TRUTH[0, 0, 0])
         session.press("o")
         assert not session.served.store.has_visible
-        session.page.click("#banner button")
-        session.page.wait_for_timeout(500)
-        session.settle()
+        session.click_and_reload("#banner button")
         session.press("o")
         session.save()
         assert session.saved_visible(0)[0, 0] == 1
@@ -335,10 +340,7 @@ def test_a_table_that_was_changed_asks_to_reload_and_nothing_is_lost(root: Path)
         session.press("Control+s")
         session.page.wait_for_selector("#saving.failed")
         assert "changed by another program" in session.page.inner_text("#banner")
-        session.page.click("#banner button")
-        session.page.wait_for_timeout(500)
-        session.page.wait_for_selector("body[data-frame]")
-        session.settle()
+        session.click_and_reload("#banner button")
         session.save()
         assert session.saved_points(1)[0, 0].tolist() == [7.0, 8.0]
         np.testing.assert_allclose(session.saved_points(0)[0, 0], TRUTH[0, 0, 1], atol=0.5)

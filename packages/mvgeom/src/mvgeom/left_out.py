@@ -20,7 +20,7 @@ from mvgeom.reconstruction import CHUNK, MIN_THRESHOLD, OUTLIER_SIGMAS
 from mvgeom.robust import triangulate_robust
 from mvgeom.triangulation import covariance, projected_covariance
 
-__all__ = ["LEVEL", "MIN_RESIDUALS", "deviation_factor"]
+__all__ = ["LEVEL", "MIN_RESIDUALS", "deviation_factor", "factor_of_squares"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -62,7 +62,16 @@ def deviation_factor(points: Floats, cams: CameraGroup, noise: Floats) -> float:
     if len(cams) < 3:
         return 1.0
     step = max(1, points.shape[1] // CHUNK)
-    squares = np.concatenate(list(_left_out_squares(points[:, ::step], cams, noise[:, ::step])))
+    return factor_of_squares(np.concatenate(list(_left_out_squares(points[:, ::step], cams, noise[:, ::step]))))
+
+
+def factor_of_squares(squares: Floats) -> float:
+    """Return the factor of standard deviations, at least 1, with which the tails of left-out observations are covered.
+
+    Args:
+        squares: (N,) squared distances of left-out observations over their covariances, chi-squared variables with two
+            degrees of freedom if those are right. With fewer than `MIN_RESIDUALS`, the factor is 1.
+    """
     if len(squares) < MIN_RESIDUALS:
         return 1.0
     return max(1.0, float(np.sqrt(np.quantile(squares, LEVEL) / (-2 * math.log(1 - LEVEL)))))

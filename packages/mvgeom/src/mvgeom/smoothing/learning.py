@@ -13,9 +13,11 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from mvgeom.smoothing.judging import judge_all
 from mvgeom.smoothing.noise import OUTLIER_AREA, Noise, log_density
 from mvgeom.smoothing.passes import Estimate, SingleFrames, first_estimate, improve, reconstruct_frames
-from mvgeom.smoothing.trajectories import Observations, linearize, project_covariance, smooth_once
+from mvgeom.smoothing.trajectories import Observations
+from mvgeom.smoothing.trust import deviation_factor
 
 __all__ = ["estimate_correlation", "learn"]
 
@@ -30,9 +32,6 @@ CORRELATION_ROUNDS = 2
 
 FACTOR = 4.0
 """Largest step of the intensity of motion in a round, up or down."""
-
-FOLDS = 2
-"""Parts of a single view's frames, of which each is predicted from the others."""
 
 MAX_LAG = 100
 NUM_LAGS = 12
@@ -71,11 +70,11 @@ def learn(stretches: Sequence[Observations]) -> Noise:
             improve(stretch, noise, estimate)[1] for stretch, estimate in zip(stretches, estimates, strict=True)
         ]
         noise = _with_outliers(noise, stretches, estimates)
-        noise = _with_views(noise, stretches, _judge_all(stretches, noise, estimates))
+        noise = _with_views(noise, stretches, judge_all(stretches, noise, estimates))
         noise = _with_motion(noise, stretches, estimates)
         if _difference(before, noise) < TOLERANCE:
             break
-    return noise
+    return replace(noise, factor=deviation_factor(stretches, noise, estimates))
 
 
 def estimate_correlation(residuals: Sequence[Floats], times: Sequence[Floats]) -> tuple[float, float]:
@@ -178,7 +177,7 @@ def _with_motion(noise: Noise, stretches: Sequence[Observations], estimates: Seq
 
 def _scores(noise: Noise, stretches: Sequence[Observations], estimates: Sequence[Estimate]) -> Floats:
     """Return the log likelihood (K,) of the judged keypoints."""
-    residual, predicted, counted = _judge_all(stretches, noise, estimates)
+    residual, predicted, counted = judge_all(stretches, noise, estimates)
     own = noise.covariance(np.concatenate([stretch.covariance for stretch in stretches]))
     scores = []
     for number in range(len(noise.motion)):
@@ -194,46 +193,6 @@ def _with_outliers(noise: Noise, stretches: Sequence[Observations], estimates: S
     weights = np.concatenate([estimate.weights for estimate in estimates])
     share = 1 - weights[present].mean() if present.any() else 0.0
     return replace(noise, outliers=float(np.clip(share, *OUTLIER_SHARES)))
-
-
-def _judge_all(
-    stretches: Sequence[Observations], noise: Noise, estimates: Sequence[Estimate]
-) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
-    """Return the results of `_judge` for all stretches, one after the other."""
-    judged = [_judge(stretch, noise, estimate) for stretch, estimate in zip(stretches, estimates, strict=True)]
-    residual, predicted, counted = (np.concatenate(parts) for parts in zip(*judged, strict=True))
-    return residual, predicted, counted
-
-
-def _judge(
-    observations: Observations, noise: Noise, estimate: Estimate
-) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
-    """Predict each view from the others over the whole stretch, or each part of a single view's frames from the rest.
-
-    Returns:
-        Residuals (T, V, K, 2) in px; their covariances (T, V, K, 2, 2) in px^2 but for the keypoint's own noise; and
-        which count (T, V, K).
-    """
-    length, num_views, _ = estimate.weights.shape
-    # (L, T, V, 1): which part of the keypoints is left out of which variant.
-    if num_views == 1:
-        left = (np.arange(length) % FOLDS == np.arange(FOLDS)[:, None])[:, :, None, None]
-    else:
-        left = np.broadcast_to(np.eye(num_views, dtype=bool)[:, None, :, None], (num_views, length, num_views, 1))
-    variants = smooth_once(
-        estimate.points, observations, noise, estimate.weights * ~left, estimate.activity, estimate.unit
-    )
-    projected, predicted = np.zeros_like(observations.points), np.zeros((*observations.points.shape, 2))
-    # Linear about the estimate from all views, as the variants are: where a single view is left, they know no depth,
-    # and the projection of a place that is far off means nothing.
-    center, derivative = linearize(estimate.points, observations.cameras)
-    for part, points, covariance in zip(left, variants.points, variants.covariance, strict=True):
-        pixels = center + (derivative @ (points - estimate.points)[:, None, ..., None])[..., 0]
-        projected = np.where(part[..., None], pixels, projected)
-        predicted = np.where(part[..., None, None], project_covariance(derivative, covariance), predicted)
-    residual = observations.points - projected
-    counted = np.isfinite(residual).all(-1) & np.isfinite(predicted).all((-2, -1))
-    return residual, predicted, np.asarray(counted)
 
 
 def _with_views(

@@ -38,6 +38,8 @@ class Noise:
         motion: (K,) intensities of the white acceleration that disturbs a constant velocity, in the square of the
             positions' unit per cubed unit of time.
         outliers: Share of observations that are outliers, above 0 and below 1.
+        factor: Factor of the standard deviations of smoothed positions, 1 or more: by how much they are too small where
+            errors are not as all of the above says, see `mvgeom.smoothing.trust`.
     """
 
     scale: Floats
@@ -47,6 +49,7 @@ class Noise:
     decay: float
     motion: Floats
     outliers: float
+    factor: float = 1.0
 
     def covariance(self, stated: Floats) -> Floats:
         """Return the covariances (T, V, K, 2, 2) in px^2 of keypoints with the stated covariances C in px^2."""

@@ -131,6 +131,7 @@ def smooth(
                       smoothed.velocity_covariance[kept], inlier[kept]))  # fmt: skip
     positions, spread, velocity, velocity_spread, inlier = (np.concatenate(part) for part in zip(*parts, strict=True))
     inlier = np.where(observations.present, inlier, np.nan)
+    spread, velocity_spread = noise.factor**2 * spread, noise.factor**2 * velocity_spread
     missing = _too_far(inlier, observations.times * step, max_gap)
     return Smoothed(
         points=np.where(missing[..., None], np.nan, positions),

@@ -1,0 +1,119 @@
+"""Trust in the standard deviations of smoothed trajectories: by what factor they must grow to hold what they say.
+
+The smoother believes that errors are Gaussian, and that those of different views are independent. Detectors have heavy
+tails, and errors of the network follow the subject's pose, in all views and over time, like motion. Two observations of
+the recording tell, both of views that are left out:
+
+- The gain. Prediction of a left-out view from the other views' trajectories must be better than prediction from single
+  frames, by the difference of the two covariances. If the squared residuals fall by a smaller part of it, time has not
+  averaged the errors as believed, and the variance has that part only of the stated reduction. The view's own error is
+  in both residuals and cancels.
+- The tails, as for single frames: see `mvgeom.left_out`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from mvgeom.left_out import factor_of_squares
+from mvgeom.smoothing.judging import judge
+from mvgeom.smoothing.noise import Noise
+from mvgeom.smoothing.passes import Estimate
+from mvgeom.smoothing.state_space import transpose
+from mvgeom.smoothing.trajectories import Observations, linearize, smooth_once
+
+__all__ = ["deviation_factor"]
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+MIN_VIEWS = 3
+"""Fewest views: of those left when one is left out, two must give a position."""
+
+MAX_CONDITION = 1e10
+"""Condition number beyond which the views of a frame do not determine a position."""
+
+
+def deviation_factor(stretches: Sequence[Observations], noise: Noise, estimates: Sequence[Estimate]) -> float:
+    """Return the factor, at least 1, of the standard deviations of smoothed positions.
+
+    Args:
+        stretches: Stretches that the noise was learned from.
+        noise: Noise that was learned.
+        estimates: Trajectories of each stretch.
+
+    Returns:
+        The factor; 1 with fewer than three views or too few keypoints to tell.
+    """
+    if stretches[0].cameras is None or len(stretches[0].cameras) < MIN_VIEWS:
+        return 1.0
+    judged = [_compare(stretch, noise, estimate) for stretch, estimate in zip(stretches, estimates, strict=True)]
+    observed, stated, growth, residual, predicted, own = (np.concatenate(part) for part in zip(*judged, strict=True))
+    if len(growth) == 0 or not stated.mean() > 0:
+        return 1.0
+    gain = float(np.clip(observed.mean() / stated.mean(), 0.0, 1.0))
+    variance = 1.0 + (1.0 - gain) * (max(1.0, float(np.median(growth))) - 1.0)
+    scaled = np.linalg.solve(variance * predicted + own, residual[..., None])[..., 0]
+    return factor_of_squares((residual * scaled).sum(-1)) * float(np.sqrt(variance))
+
+
+def _compare(
+    observations: Observations, noise: Noise, estimate: Estimate
+) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]:
+    """Predict left-out views from trajectories and from single frames.
+
+    Returns:
+        Of N left-out keypoints, the fall of the squared residual from single frames to trajectories, and the stated
+        one, in units of the variance (N,); of M positions, the variance from their frame over that of the trajectory
+        (M,); of P left-out keypoints, the residuals (P, 2) from trajectories, their covariances (P, 2, 2) but for the
+        keypoint's own noise, and the own ones (P, 2, 2).
+    """
+    residual, predicted, counted = judge(observations, noise, estimate)
+    own = noise.covariance(observations.covariance)
+    counted = counted & (estimate.weights > 0.5)
+    single, spread, of_all = _single_frames(observations, own, estimate)
+    both = counted & np.isfinite(single).all(-1) & np.isfinite(spread).all((-2, -1))
+    unit = _trace(spread + own)[both]
+    observed = ((single**2).sum(-1) - (residual**2).sum(-1))[both] / unit
+    stated = _trace(spread - predicted)[both] / unit
+    smoothed = smooth_once(
+        estimate.points, observations, noise, estimate.weights, estimate.activity, estimate.unit
+    ).covariance
+    growth = _trace(of_all) / _trace(smoothed)
+    return observed, stated, growth[np.isfinite(growth)], residual[counted], predicted[counted], own[counted]
+
+
+def _single_frames(observations: Observations, own: Floats, estimate: Estimate) -> tuple[Floats, Floats, Floats]:
+    """Predict every view from the others of its frame, linear about the trajectories as those of `judge` are.
+
+    Returns:
+        Residuals (T, V, K, 2) in px and their covariances (T, V, K, 2, 2) but for the keypoint's own noise, NaN where
+        the others give no position; and the covariances (T, K, 3, 3) of positions from all views of a frame.
+    """
+    center, derivative = linearize(estimate.points, observations.cameras)
+    used = (estimate.weights > 0.5) & np.isfinite(center).all(-1)
+    apart = np.where(used[..., None], observations.points - center, 0.0)
+    jacobian = np.where(used[..., None, None], derivative, 0.0)
+    weighted = transpose(jacobian) @ np.linalg.inv(own)
+    information, vector = weighted @ jacobian, (weighted @ apart[..., None])[..., 0]
+    total, count = information.sum(1), used.sum(1)
+    covariance = _inverse(total[:, None] - information, count[:, None] - used >= 2)
+    moved = (covariance @ (vector.sum(1)[:, None] - vector)[..., None])[..., 0]
+    residual = observations.points - center - (derivative @ moved[..., None])[..., 0]
+    return residual, derivative @ covariance @ transpose(derivative), _inverse(total, count >= 2)
+
+
+def _inverse(information: Floats, enough: Flags) -> Floats:
+    """Invert information matrices (..., 3, 3); NaN where there is not enough, or a direction is not determined."""
+    inverse = np.full_like(information, np.nan)
+    values = np.linalg.eigvalsh(np.where(enough[..., None, None], information, np.eye(3)))
+    known = enough & (values[..., 0] * MAX_CONDITION > values[..., -1])
+    inverse[known] = np.linalg.inv(information[known])
+    return inverse
+
+
+def _trace(matrices: Floats) -> Floats:
+    return np.asarray(np.trace(matrices, axis1=-2, axis2=-1))

@@ -1,0 +1,92 @@
+"""Factors of the standard deviations of smoothed trajectories, from views that are left out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from helpers.geometry import random_rig
+from mvgeom import CameraGroup, project
+from mvgeom.smoothing import Noise, smooth
+from mvgeom.smoothing.passes import first_estimate, improve, reconstruct_frames
+from mvgeom.smoothing.trajectories import Observations
+from mvgeom.smoothing.trust import deviation_factor
+
+NUM_FRAMES, NUM_KEYPOINTS = 120, 6
+BELIEVED = Noise(
+    scale=np.ones(4),
+    floor=np.full(4, 2.0),
+    keypoint=np.ones(NUM_KEYPOINTS),
+    share=0.0,
+    decay=0.0,
+    motion=np.full(NUM_KEYPOINTS, 1e-8),
+    outliers=0.01,
+)
+"""Independent errors of 2 px, of a subject that hardly moves: averages over time should be precise."""
+
+
+def observe(seed: int, lasting: float, num_views: int = 4) -> tuple[np.ndarray, Observations]:
+    """Positions at rest, and keypoints with errors of 2 px that last: correlated by `lasting` from frame to frame."""
+    rng = np.random.default_rng(seed)
+    rig: CameraGroup = random_rig(rng, num_views, distance=(1.0, 1.3))
+    truth = np.broadcast_to(rng.uniform(-0.1, 0.1, (NUM_KEYPOINTS, 3)), (NUM_FRAMES, NUM_KEYPOINTS, 3))
+    error = rng.normal(0, 2, (NUM_FRAMES, num_views, NUM_KEYPOINTS, 2))
+    for frame in range(1, NUM_FRAMES):
+        error[frame] = lasting * error[frame - 1] + np.sqrt(1 - lasting**2) * error[frame]
+    points = project(truth, rig) + error
+    nothing = np.zeros((*points.shape, 2))
+    return truth, Observations(points=points, covariance=nothing, times=np.arange(float(NUM_FRAMES)), cameras=rig)
+
+
+def factor_of(observations: Observations, noise: Noise) -> float:
+    estimate = first_estimate(observations, reconstruct_frames(observations))
+    for _ in range(3):
+        _, estimate = improve(observations, noise, estimate)
+    return deviation_factor([observations], noise, [estimate])
+
+
+def coverage(truth: np.ndarray, observations: Observations, noise: Noise) -> float:
+    """Share of coordinates within their 90 % interval."""
+    found = smooth(observations.points, observations.cameras, noise=noise)
+    deviation = np.sqrt(np.diagonal(found.covariance, axis1=-2, axis2=-1))
+    return float((np.abs(found.points - truth) < 1.645 * deviation).mean())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_errors_that_time_does_not_average_widen_the_intervals(seed: int) -> None:
+    truth, observations = observe(seed, lasting=0.9)
+    factor = factor_of(observations, BELIEVED)
+    assert coverage(truth, observations, BELIEVED) < 0.75
+    assert 0.84 < coverage(truth, observations, replace(BELIEVED, factor=factor)) < 0.99
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_errors_are_as_believed_nothing_is_widened(seed: int) -> None:
+    _, observations = observe(seed, lasting=0.0)
+    assert 1.0 <= factor_of(observations, BELIEVED) < 1.15
+
+
+def test_the_factor_scales_deviations_and_moves_nothing() -> None:
+    _, observations = observe(5, lasting=0.0)
+    plain, wide = (
+        smooth(observations.points, observations.cameras, noise=replace(BELIEVED, factor=factor))
+        for factor in (1.0, 2.0)
+    )
+    np.testing.assert_array_equal(wide.points, plain.points)
+    np.testing.assert_array_equal(wide.velocity, plain.velocity)
+    np.testing.assert_allclose(wide.covariance, 4 * plain.covariance, rtol=1e-12)
+    np.testing.assert_allclose(wide.velocity_covariance, 4 * plain.velocity_covariance, rtol=1e-12)
+
+
+def test_two_views_cannot_tell() -> None:
+    _, observations = observe(0, lasting=0.9, num_views=2)
+    assert factor_of(observations, BELIEVED.of_views([0, 1])) == 1.0
+
+
+def test_keypoints_that_no_frame_shows_do_not_matter() -> None:
+    _, observations = observe(1, lasting=0.9)
+    points = observations.points.copy()
+    points[:, :, 0] = np.nan
+    assert factor_of(replace(observations, points=points), BELIEVED) > 1.2
