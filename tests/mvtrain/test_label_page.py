@@ -39,9 +39,9 @@ class Labeling:
 
     def click_and_reload(self, button: str) -> None:
         """Click what makes the page load again, and wait until it has."""
-        self.page.evaluate("window.loadedBefore = true")
+        self.page.evaluate("document.documentElement.dataset.before = ''")
         self.page.click(button)
-        self.page.wait_for_function("!window.loadedBefore && document.body?.dataset.frame !== undefined")
+        self.page.wait_for_selector("html:not([data-before]) body[data-frame]")
         self.settle()
 
     def at(self, view: int, point: np.ndarray) -> tuple[float, float]:
