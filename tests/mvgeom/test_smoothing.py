@@ -314,8 +314,10 @@ def test_two_views_with_outliers_and_gaps() -> None:
         found = smooth(points, rig)
     assert np.isfinite(found.noise.motion).all()
     assert found.noise.outliers == pytest.approx(0.02, abs=0.015)
+    # 7 mm where the motion that is learned is a thousand times too agile.
+    assert np.sqrt(np.square(found.points - truth).mean()) < 0.003
     standardized = np.abs(found.points - truth) / np.sqrt(np.diagonal(found.covariance, axis1=-2, axis2=-1))
-    assert 0.84 < (standardized < 1.645).mean() < 0.96
+    assert 0.78 < (standardized < 1.645).mean() < 0.96
 
 
 def test_one_view_without_cameras() -> None:

@@ -90,3 +90,20 @@ def test_keypoints_that_no_frame_shows_do_not_matter() -> None:
     points = observations.points.copy()
     points[:, :, 0] = np.nan
     assert factor_of(replace(observations, points=points), BELIEVED) > 1.2
+
+
+def test_two_views_learn_their_noise_from_what_they_see_of_each_other() -> None:
+    """A view that is alone knows no depth: what the prior of motion makes of it must not pass for noise."""
+    rng = np.random.default_rng(0)
+    rig = random_rig(rng, 2, distance=(4.0, 5.0))
+    phase = 1.0 + np.arange(2)[:, None] + 2.1 * np.arange(3)
+    truth = 0.6 * np.sin(np.arange(240)[:, None, None] / 60 * (0.7 + 0.31 * phase) + phase)
+    points = project(truth, rig)
+    points = points + rng.normal(0, 1.5, points.shape)
+    wrong = rng.random(points.shape[:3]) < 0.02
+    points = np.where(wrong[..., None], points + rng.normal(0, 60, points.shape), points)
+    points[rng.random(points.shape[:3]) < 0.1] = np.nan
+    found = smooth(points, rig)
+    np.testing.assert_allclose(found.noise.floor, 1.5, rtol=0.25)
+    single = 4.5 * 1.5 / 1000  # of one view's noise at the subject's distance, in the rig's unit
+    assert np.sqrt(np.square(found.points - truth).mean()) < single

@@ -2,6 +2,10 @@
 
 A view that is left out of the whole recording is independent of them: its residuals hold its own error, the uncertainty
 of the others, and the motion.
+
+Where only one other view sees a keypoint, that view's trajectory knows its rays, and of the depth along them no more
+than the prior of motion makes of their turning. Residuals along the epipolar line would then judge the prior alone, by
+hundreds of px; only those across it count.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from mvgeom.smoothing.noise import Noise
+from mvgeom.smoothing.noise import OUTLIER_AREA, Noise
 from mvgeom.smoothing.passes import Estimate
 from mvgeom.smoothing.trajectories import Observations, linearize, project_covariance, smooth_once
 
@@ -21,6 +25,12 @@ Floats = npt.NDArray[np.float64]
 
 FOLDS = 2
 """Parts of a single view's frames, of which each is predicted from the others."""
+
+LEAST_SEEN = 0.1
+"""Share of the frames from which a view counts as one that sees a keypoint."""
+
+ALONG = float(np.sqrt(OUTLIER_AREA / (2 * np.pi)))
+"""Standard deviation in px along epipolar lines that do not count."""
 
 
 def judge_all(
@@ -57,5 +67,43 @@ def judge(observations: Observations, noise: Noise, estimate: Estimate) -> tuple
         projected = np.where(part[..., None], pixels, projected)
         predicted = np.where(part[..., None, None], project_covariance(derivative, covariance), predicted)
     residual = observations.points - projected
+    if num_views > 1:
+        residual, predicted = _without_depth(residual, predicted, derivative, estimate.weights)
     counted = np.isfinite(residual).all(-1) & np.isfinite(predicted).all((-2, -1))
     return residual, predicted, np.asarray(counted)
+
+
+def _without_depth(residual: Floats, predicted: Floats, derivative: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Make residuals and covariances those across the epipolar line, where only one other view sees a keypoint.
+
+    Along the line, the residual becomes 0 and its standard deviation a constant, with which the density there is that
+    of outliers. Where no other view sees the keypoint, both are NaN.
+    """
+    residual, predicted = residual.copy(), predicted.copy()
+    sees = (weights > 0).mean(0) >= LEAST_SEEN
+    num_views = len(sees)
+    for view in range(num_views):
+        others = sees & (np.arange(num_views) != view)[:, None]
+        count = others.sum(0)
+        residual[:, view, count == 0] = np.nan
+        chosen = np.flatnonzero(count == 1)
+        if len(chosen) == 0:
+            continue
+        rows = derivative[:, others.argmax(0)[chosen], chosen]
+        ray = np.cross(rows[..., 0, :], rows[..., 1, :])  # moves no pixel of the other view
+        line = (derivative[:, view, chosen] @ ray[..., None])[..., 0]
+        length = np.linalg.norm(line, axis=-1, keepdims=True)
+        along = np.divide(line, length, out=np.zeros_like(line), where=length > 0)
+        across = np.stack([-along[..., 1], along[..., 0]], axis=-1)
+        # Two cameras on one line of sight: no direction is better known than the other.
+        known = (length > 0)[..., None]
+        variance = (across[..., None, :] @ predicted[:, view, chosen] @ across[..., None])[..., 0, 0]
+        flat = variance[..., None, None] * _outer(across) + ALONG**2 * _outer(along)
+        predicted[:, view, chosen] = np.where(known, flat, predicted[:, view, chosen])
+        part = (residual[:, view, chosen] * across).sum(-1, keepdims=True) * across
+        residual[:, view, chosen] = np.where(known[..., 0], part, residual[:, view, chosen])
+    return residual, predicted
+
+
+def _outer(vectors: Floats) -> Floats:
+    return np.asarray(vectors[..., :, None] * vectors[..., None, :])

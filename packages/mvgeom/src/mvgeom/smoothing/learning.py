@@ -164,12 +164,15 @@ def _with_correlation(noise: Noise, stretches: Sequence[Observations], frames: S
 def _with_motion(noise: Noise, stretches: Sequence[Observations], estimates: Sequence[Estimate]) -> Noise:
     """Move the intensity of every keypoint's motion towards the one that makes the judged keypoints most likely.
 
-    A parabola through three log likelihoods over the logarithm of the intensity, and at most one step of `FACTOR`.
+    A parabola through three log likelihoods over the logarithm of the intensity, and at most one step of `FACTOR`. Each
+    has the activity that follows from its intensity: the product of the two alone would leave both undetermined.
     """
-    lower, present, upper = (
-        _scores(replace(noise, motion=noise.motion * factor), stretches, estimates)
-        for factor in (1 / FACTOR, 1.0, FACTOR)
-    )
+    scores = []
+    for factor in (1 / FACTOR, 1.0, FACTOR):
+        varied = replace(noise, motion=noise.motion * factor)
+        adapted = [improve(part, varied, estimate)[1] for part, estimate in zip(stretches, estimates, strict=True)]
+        scores.append(_scores(varied, stretches, adapted))
+    lower, present, upper = scores
     slope, bend = (upper - lower) / 2, lower + upper - 2 * present
     step = np.where(bend < 0, -slope / np.where(bend < 0, bend, -1.0), np.sign(slope))
     return replace(noise, motion=noise.motion * FACTOR ** np.clip(step, -1.0, 1.0))

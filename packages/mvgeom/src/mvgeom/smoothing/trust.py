@@ -68,14 +68,13 @@ def _compare(
     Returns:
         Of N left-out keypoints, the fall of the squared residual from single frames to trajectories, and the stated
         one, in units of the variance (N,); of M positions, the variance from their frame over that of the trajectory
-        (M,); of P left-out keypoints, the residuals (P, 2) from trajectories, their covariances (P, 2, 2) but for the
-        keypoint's own noise, and the own ones (P, 2, 2).
+        (M,); of the keypoints, the residuals (N, 2) from trajectories, their covariances (N, 2, 2) but for the
+        keypoint's own noise, and the own ones (N, 2, 2).
     """
     residual, predicted, counted = judge(observations, noise, estimate)
     own = noise.covariance(observations.covariance)
-    counted = counted & (estimate.weights > 0.5)
     single, spread, of_all = _single_frames(observations, own, estimate)
-    both = counted & np.isfinite(single).all(-1) & np.isfinite(spread).all((-2, -1))
+    both = counted & (estimate.weights > 0.5) & np.isfinite(single).all(-1) & np.isfinite(spread).all((-2, -1))
     unit = _trace(spread + own)[both]
     observed = ((single**2).sum(-1) - (residual**2).sum(-1))[both] / unit
     stated = _trace(spread - predicted)[both] / unit
@@ -83,7 +82,7 @@ def _compare(
         estimate.points, observations, noise, estimate.weights, estimate.activity, estimate.unit
     ).covariance
     growth = _trace(of_all) / _trace(smoothed)
-    return observed, stated, growth[np.isfinite(growth)], residual[counted], predicted[counted], own[counted]
+    return observed, stated, growth[np.isfinite(growth)], residual[both], predicted[both], own[both]
 
 
 def _single_frames(observations: Observations, own: Floats, estimate: Estimate) -> tuple[Floats, Floats, Floats]:
