@@ -1,7 +1,6 @@
 """Fusion of the views' heatmaps through 3D."""
 
 import dataclasses
-import itertools
 
 import numpy as np
 import pytest
@@ -10,36 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from helpers.heatmaps import FACTOR, SIZE, full, peaks, scene, world
 from helpers.rigs import make_batch, ring
 from mvgeom import affine, project
 from mvtrain.data.batch import Batch
-from mvtrain.model.agreement import _combinations
-from mvtrain.model.decode import SIGMA, decode, heatmap_to_model, model_to_heatmap
+from mvtrain.model.decode import decode, model_to_heatmap
 from mvtrain.model.fusion import Fusion, fuse_views
 from mvtrain.model.inference import Network, predict_frames
-
-FACTOR = 1
-SIZE = 32
-"""Height and width of heatmaps."""
-
-
-def world(seed: int, num_samples: int = 2, num_keypoints: int = 6) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(-0.8, 0.8, (num_samples, num_keypoints, 3))
-
-
-def scene(seed: int, num_views: int = 4) -> tuple[Batch, Tensor]:
-    """Samples with cameras, and where their keypoints are in heatmap px (B, V, K, 2)."""
-    batch = make_batch(world(seed), ring(num_views))
-    return batch, model_to_heatmap(batch.points, FACTOR)
-
-
-def peaks(places: Tensor, height: float = 1.0) -> Tensor:
-    """Heatmaps (..., h, w) with the target's peak at places (..., 2), of this mass."""
-    pixels = torch.arange(SIZE, dtype=places.dtype)
-    along_x = torch.exp(-(pixels - places[..., :1]).square() / (2 * SIGMA**2))
-    along_y = torch.exp(-(pixels - places[..., 1:]).square() / (2 * SIGMA**2))
-    maps = along_y[..., :, None] * along_x[..., None, :]
-    return height * maps / maps.sum((-2, -1), keepdim=True)
 
 
 def logits_of(heatmaps: Tensor) -> Tensor:
@@ -51,10 +27,6 @@ def fuse(batch: Batch, heatmaps: Tensor, present: Tensor | None = None) -> Fusio
     if present is None:
         present = torch.ones(heatmaps.shape[:2], dtype=torch.bool)
     return fuse_views(logits_of(heatmaps), batch.cameras, batch.to_model, present, FACTOR)
-
-
-def full(batch: Batch, places: Tensor) -> Tensor:
-    return affine.apply(affine.invert(batch.to_model), heatmap_to_model(places, FACTOR))
 
 
 @settings(max_examples=15, deadline=None)
@@ -179,12 +151,6 @@ def test_a_view_whose_camera_has_moved_keeps_what_it_sees(seed: int, shift: floa
     found = decode(fuse(batch, peaks(moved)).logits)[0]
     error = (found - moved).norm(dim=-1)[:, 1][inside]
     assert error.median() < 1.0
-
-
-def test_every_pair_of_peaks_is_tried() -> None:
-    chosen = _combinations(4, torch.device("cpu")).tolist()
-    for one, other in itertools.combinations(chosen, 2):
-        assert set(zip(one, other, strict=True)) == set(itertools.product(range(3), repeat=2))
 
 
 @pytest.mark.parametrize("baseline", [0.25, 0.1, 0.05])
