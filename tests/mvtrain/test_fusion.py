@@ -13,8 +13,9 @@ from helpers.heatmaps import FACTOR, SIZE, full, peaks, scene, world
 from helpers.rigs import make_batch, ring
 from mvgeom import affine, project
 from mvtrain.data.batch import Batch
+from mvtrain.model.agreement import HeatmapRig
 from mvtrain.model.decode import decode, model_to_heatmap
-from mvtrain.model.fusion import Fusion, fuse_views
+from mvtrain.model.fusion import Fusion, _prior, fuse_views
 from mvtrain.model.inference import Network, predict_frames
 
 
@@ -221,3 +222,42 @@ def test_predictions_hold_what_each_view_showed_before() -> None:
     assert np.nanmax(error[:, 3][inside]) < 1.0
     assert np.nanmin(np.linalg.norm(plain.points - truth, axis=-1)[:, 3].mean(-1)) > pixel
     assert np.isnan(fused.before_fusion.evidence[0, 0]).all()
+
+
+def test_a_view_that_is_sure_keeps_a_share_of_its_own_peak() -> None:
+    """The others may all err, though they agree with each other."""
+    batch, places = scene(4)
+    middle = 0.25 * torch.from_numpy(world(4))
+    assert batch.cameras is not None
+    places = model_to_heatmap(affine.apply(batch.to_model, project(middle, batch.cameras)), FACTOR)
+    own = places[:, 0, 0] + torch.where(places[:, 0, 0] < SIZE / 2, 9.0, -9.0)
+    heatmaps = peaks(places)
+    heatmaps[:, 0, 0] = peaks(own)
+    fused = fuse(batch, heatmaps).logits[:, 0, 0]
+    share = fused.flatten(-2).softmax(-1).reshape(fused.shape)
+    rows, columns = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+    near = (torch.stack([columns, rows], dim=-1) - own[:, None, None]).norm(dim=-1) < 4
+    kept = (share * near).sum((-2, -1))
+    assert ((kept > 0.1) & (kept < 0.9)).all()
+
+
+@pytest.mark.parametrize("view", range(4))
+def test_what_a_view_shows_is_no_part_of_its_own_prior(view: int) -> None:
+    batch, _ = scene(4)
+    middle = 0.25 * torch.from_numpy(world(4))
+    assert batch.cameras is not None
+    places = project(middle, batch.cameras)
+    moved = places.clone()
+    moved[:, view] += 20
+    rig = HeatmapRig(
+        cameras=batch.cameras,
+        to_model=batch.to_model,
+        present=torch.ones(places.shape[:2], dtype=torch.bool),
+        downsample_factor=FACTOR,
+    )
+    heatmaps, weights = torch.full((*places.shape[:-1], SIZE, SIZE), 1 / SIZE**2), torch.ones(places.shape[:-1])
+    one, other = (_prior(observed, weights.double(), heatmaps.double(), rig) for observed in (places, moved))
+    shift = (one.centers - other.centers).norm(dim=-1)
+    assert shift[:, view].max() < 0.1
+    # The same is a part of the priors of the others.
+    assert shift[:, (view + 1) % 4].median() > 0.3
