@@ -76,3 +76,18 @@ def test_a_sample_is_even_and_small(num_rows: int, num_keypoints: int) -> None:
     assert len(rows) <= num_rows
     assert len(rows) * num_keypoints <= 41_000
     assert num_rows * num_keypoints > 20_000 or len(rows) == num_rows
+
+
+def test_how_far_a_view_may_be_off_shows_in_what_it_shows_by_itself() -> None:
+    """Evidence is looked for near the place where all views agree, and never far from it."""
+    _, points, confidence = recording()
+    rig = cameras(SIZE)
+    wild = np.random.default_rng(1).standard_t(2.5, points.shape)  # heavy tails, which deviations do not hold
+    own = points + 3 * wild
+    alone, with_own, of_own = (
+        estimate_noise(points, confidence, rig),
+        estimate_noise(points, confidence, rig, (own, confidence)),
+        estimate_noise(own, confidence, rig),
+    )
+    assert with_own.factor == of_own.factor > 1.2 * alone.factor
+    assert (with_own.sigma, with_own.typical_weight) == (alone.sigma, alone.typical_weight)

@@ -1,6 +1,7 @@
 """Tracking a subject by its 3D pose, with a network that is exact by construction: it finds colored dots."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -102,12 +103,18 @@ def test_the_network_of_these_tests_is_exact_in_crops_and_useless_in_whole_image
     assert empty.scores[0] < 0.1
 
 
-def test_views_that_contradict_each_other_score_less(predictor: Predictor) -> None:
+@pytest.mark.parametrize("fused", [False, True])
+def test_views_that_contradict_each_other_score_less(predictor: Predictor, fused: bool) -> None:
+    """Also where the views are fused, after which they always agree."""
+    spec = replace(predictor.spec, fuse_views=fused)
+    predictor = replace(predictor, spec=spec, network=Network.from_model(DotFinder(), spec, predictor.device))
     center = np.array([0.4, -0.3, 0.2])
     windows = FRAMING.boxes_around_points(center[None], RIG)
     images = film_subject(center)
     mixed = [images[0], images[1], film_subject(center + np.array([0.12, 0.1, -0.1]))[2]]
     assert predict_crops(predictor, mixed, windows, RIG).scores[0] < 0.75
+    hidden = [images[0], images[1], film_subject(None)[2]]
+    assert predict_crops(predictor, hidden, windows, RIG).scores[0] < 0.75
     absent = predict_crops(predictor, [images[0], None, images[2]], windows, RIG)
     assert absent.scores[0] > 0.9
     assert absent.status[0].tolist() == [Status.PREDICTED, Status.NOT_DECODABLE, Status.PREDICTED]
