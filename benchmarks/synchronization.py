@@ -135,7 +135,12 @@ def generated(table: Table, num_recordings: int) -> None:
             stated += found.offset_std[1:].tolist()
             within += (np.abs(found.offset - offset)[1:] < 2 * found.offset_std[1:]).tolist()
         if worst:
-            figures = f"{np.median(worst):.3f}", f"{max(worst):.3f}", f"{np.median(stated):.3f}", f"{100 * np.mean(within):.0f} %"
+            figures = (
+                f"{np.median(worst):.3f}",
+                f"{max(worst):.3f}",
+                f"{np.median(stated):.3f}",
+                f"{100 * np.mean(within):.0f} %",
+            )
         else:
             figures = ("-",) * 4
         table.add_row(name, *figures, f"{refused} of {num_recordings}")

@@ -7,8 +7,8 @@ own. Frame n of a recording is at n / frame rate seconds. A positive offset mean
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -118,8 +118,8 @@ class Clocks:
         missing = [name for name in wanted if name not in self.names]
         if missing:
             raise InputError(
-                f"clocks: no clock of camera {', '.join(map(repr, missing))}, found {list(self.names)}. Run mvgeom sync "
-                "with all cameras",
+                f"clocks: no clock of camera {', '.join(map(repr, missing))}, found {list(self.names)}. Run mvgeom "
+                "sync with all cameras",
                 code="missing-view",
                 view=missing[0],
                 found=self.names,
@@ -157,6 +157,14 @@ class Clocks:
                 expected=self.frame_rate,
             )
 
+    def as_plain(self) -> dict[str, Any]:
+        """Return the plain values that determine which frames belong together."""
+        return {
+            "frame_rate": self.frame_rate,
+            "offset": self.offset.tolist(),
+            "drift": self.drift.tolist(),
+        }
+
     def describe(self) -> str:
         """Describe the offsets of the cameras in one line."""
         parts = []
@@ -183,8 +191,13 @@ def find_clocks(calibration: Path) -> Clocks | None:
     return load_clocks(path) if path.is_file() else None
 
 
-def copy_clocks(calibration: Path, target: Path) -> Path | None:
+def copy_clocks(calibration: Path, target: Path, renamed: Mapping[str, str] | None = None) -> Path | None:
     """Write the clocks beside a calibration beside a copy of it, too; return their path, None where there are none.
+
+    Args:
+        calibration: Calibration file or folder.
+        target: Its copy.
+        renamed: New names of cameras by old ones; others keep their names.
 
     Raises:
         InputError: As `load_clocks` and `save_clocks`.
@@ -192,7 +205,10 @@ def copy_clocks(calibration: Path, target: Path) -> Path | None:
     clocks, path = find_clocks(calibration), clocks_file(target)
     if clocks is None:
         return None
-    if path.absolute() != clocks_file(calibration).absolute():
+    if renamed:
+        names = tuple(renamed.get(name, name) for name in clocks.names)
+        clocks = replace(clocks, names=names, reference=renamed.get(clocks.reference, clocks.reference))
+    if renamed or path.absolute() != clocks_file(calibration).absolute():
         save_clocks(clocks, path)
     return path
 
@@ -286,7 +302,9 @@ def interpolate_keypoints(points: Floats, clocks: Clocks, likelihood: Floats | N
 
 def _read_camera(name: str, entry: Any, path: Path) -> dict[str, float]:
     if not isinstance(entry, dict):
-        raise InputError(f"{path}: camera {name!r}: must be a map, found {entry!r}", code="bad-field", path=path, view=name)
+        raise InputError(
+            f"{path}: camera {name!r}: must be a map, found {entry!r}", code="bad-field", path=path, view=name
+        )
     missing = [field for field in ("offset", "drift") if field not in entry]
     if missing:
         raise InputError(

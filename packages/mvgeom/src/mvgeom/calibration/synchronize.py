@@ -39,7 +39,7 @@ _OTHER_LAGS = (2, 4)
 """Multiples of the lag at which the adjustment is repeated: errors of the calibration show as a difference."""
 
 _KNOWN_DRIFT = 1 / 250
-"""Drifts are estimated in recordings of 250 frames or more: that of usual clocks makes less than 0.1 frames in fewer."""
+"""Drifts are estimated in recordings of 250 frames or more; usual clocks gain less than 0.1 frames in fewer."""
 
 _DRIFTS = 4.0
 """Standard deviations by which a drift must differ from 0 in order to count."""
@@ -163,7 +163,9 @@ def _place(cams: CameraGroup, tracks: Floats, longest: int) -> tuple[int, dict[i
     return best[1], best[2]
 
 
-def _grow(curves: Mapping[tuple[int, int], Curves], num_views: int, longest: int, max_drift: float) -> dict[int, Offset]:
+def _grow(
+    curves: Mapping[tuple[int, int], Curves], num_views: int, longest: int, max_drift: float
+) -> dict[int, Offset]:
     """Place the cameras one after the other, the most certain one first, from the pair that agrees best.
 
     Returns:
@@ -188,9 +190,7 @@ def _grow(curves: Mapping[tuple[int, int], Curves], num_views: int, longest: int
         view = max(candidates, key=lambda each: (candidates[each].problem is None, candidates[each].certainty))
         placed[view] = candidates[view]
     start, end = placed[0].line if 0 in placed else (0.0, 0.0)
-    return {
-        view: each._replace(line=(each.line[0] - start, each.line[1] - end)) for view, each in placed.items()
-    }
+    return {view: each._replace(line=(each.line[0] - start, each.line[1] - end)) for view, each in placed.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,9 +246,7 @@ def _fitted(cams: CameraGroup, tracks: Floats, lag: int, placed: Mapping[int, Of
     return _Fitted(**result)
 
 
-def _findings(
-    names: tuple[str, ...], result: _Fitted, placed: Mapping[int, Offset], longest: int
-) -> list[Finding]:
+def _findings(names: tuple[str, ...], result: _Fitted, placed: Mapping[int, Offset], longest: int) -> list[Finding]:
     findings = []
     for view, name in enumerate(names):
         offset = placed.get(view)
@@ -265,8 +263,8 @@ def _findings(
             )
         elif offset.problem == "ambiguous":
             why = (
-                f"an offset {abs(offset.rival)} frames {'later' if offset.rival > 0 else 'earlier'} fits about as well. "
-                "The motion is periodic, or the calibration is off. Record irregular motion, or lower --longest"
+                f"an offset {abs(offset.rival)} frames {'later' if offset.rival > 0 else 'earlier'} fits about as "
+                "well. The motion is periodic, or the calibration is off. Record irregular motion, or lower --longest"
             )
             facts["rival"] = float(offset.rival)
         elif offset.problem == "limit":
@@ -275,8 +273,8 @@ def _findings(
             why = f"it shares no motion with the reference {names[0]!r}"
         elif deviation > _UNKNOWN:
             why = (
-                f"it is {result.offset[view]:+.1f} frames, uncertain by {deviation:.1f}. There is too little motion, or "
-                "the calibration is off. Record faster motion"
+                f"it is {result.offset[view]:+.1f} frames, uncertain by {deviation:.1f}. There is too little motion, "
+                "or the calibration is off. Record faster motion"
             )
             facts |= {"offset": float(result.offset[view]), "offset_std": deviation}
         else:
