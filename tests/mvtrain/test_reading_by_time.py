@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from rich.progress import Progress
 
+from helpers.boards import arc_of_cameras
 from helpers.errors import raises_input
 from helpers.videos import drop, encode, read_number
 from mvgeom.calibration.sources import Source, match_sources
 from mvgeom.calibration.sources import read_frames as read_board_images
+from mvgeom.clocks import Clocks, find_clocks, save_clocks
 from mvgeom.errors import InputError
 from mvgeom.tables import write_video_boxes
 from mvgeom.videos import Video
@@ -37,6 +39,7 @@ from mvtrain.predict.timing import Stopwatch
 from mvtrain.predict.tracking import TrackedFrame, TrackState, track_frames
 from mvtrain.predict.video_batches import Status, read_video_batches
 from mvtrain.predict.video_boxes import read_crops
+from mvtrain.project.calibrations import load_view_clocks
 from mvtrain.project.project import read_project
 from mvtrain.project.writer import write_labels
 from mvtrain.runtime.interruption import Interruption
@@ -111,7 +114,13 @@ def expected_rows(dropped: tuple[tuple[int, ...], ...]) -> Rows:
 
 def make_job(paths: list[Path], out: Path) -> Job:
     boxes: tuple[Path | None, ...] = (None,) * len(paths)
-    return Job(session=Session(name="s", videos=tuple(paths)), boxes=boxes, calibration=None, out_dir=out)
+    return Job(
+        session=Session(name="s", videos=tuple(paths)),
+        boxes=boxes,
+        calibration=None,
+        out_dir=out,
+        clocks=load_view_clocks(paths[0].parent / "calibration.toml", VIEWS),
+    )
 
 
 def read_for_prediction(paths: list[Path], out: Path, start: int = 0) -> Rows:
@@ -177,7 +186,8 @@ def read_for_import(paths: list[Path], out: Path) -> Rows:
         for number in (range(sum(1 for _ in decode(path))) if view != VIEWS[2] else [5])
     ]
     videos = {("s", view): path for view, path in zip(VIEWS, paths, strict=True)}
-    labels = number_by_time(ForeignLabels(origin="here", keypoint_names=("nose",), images=tuple(images), videos=videos))
+    labels = ForeignLabels(origin="here", keypoint_names=("nose",), images=tuple(images), videos=videos)
+    labels = number_by_time(labels, {None: find_clocks(paths[0].parent / "calibration.toml")})
     aligned = align(labels, VIEWS, allow_absent=True)
     wanted = {}
     for (_, frame), row in zip(aligned.frames, aligned.images, strict=True):
@@ -284,6 +294,7 @@ ONE_VIDEO = {
     "exchange/crop_boxes.py": "the size",
     "exchange/stored_pixels.py": "the size",
     "start/init_project.py": "the size",
+    "cli/sync_command.py": "the frame rate",
 }
 """Modules that take from a video what does not depend on other videos."""
 
@@ -314,6 +325,27 @@ def test_jitter_leaves_no_gap(reader: str, suffix: str, tmp_path: Path) -> None:
     found = READERS[reader][0](paths, tmp_path / "out")
     first = 8 if reader == "mvtrain predict, later" else 0
     assert found == [[None] * first + list(range(first, LENGTH))] * 3
+
+
+@pytest.mark.parametrize("reader", [each for each in READERS if each != "mvgeom calibrate"])
+def test_images_are_those_nearest_in_time_where_cameras_have_clocks(reader: str, tmp_path: Path) -> None:
+    """The second view is 2.3 frames late, the third 1.6 early: frame n is image n + 2 and n - 2 of theirs."""
+    paths = encode(paths_in(tmp_path, "mp4"), ["null"] * 3, *CODECS["mp4"])
+    arc_of_cameras(3).replace(names=VIEWS).save(tmp_path / "calibration.toml")
+    offset = np.array([0, 2.3, -1.6]) / 25
+    unknown = np.full(3, np.nan)
+    clocks = Clocks(
+        names=VIEWS, reference=VIEWS[0], frame_rate=25, offset=offset, drift=np.zeros(3), offset_std=unknown,
+        drift_std=unknown,
+    )  # fmt: skip
+    save_clocks(clocks, tmp_path / "calibration.sync.json")
+    found = READERS[reader][0](paths, tmp_path / "out")
+    first = 8 if reader == "mvtrain predict, later" else 0
+    last = LENGTH if reader == "mvtrain import" else LENGTH + 2  # no row for a frame that is labeled in no view
+    expected = [
+        [frame + late if 0 <= frame + late < LENGTH else None for frame in range(last)] for late in (0, 2, -2)
+    ]
+    assert found == [[None] * first + row[first:] for row in expected]
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from mvgeom.calibration.boards import Floats
 
-__all__ = ["resample"]
+__all__ = ["resample", "without_spikes"]
+
+_SPIKE = 8.0
+"""Deviation from the median of five frames, in standard deviations of such deviations, that makes a spike."""
 
 _WIDTH = 1.0
 """Standard deviation of the kernel in frames: at 1, the variance of the result varies by 0.01 % between frames."""
 
 _TAPS = np.arange(-3, 5)
 """Frames that count, from the one before the position."""
+
+
+def without_spikes(tracks: Floats) -> Floats:
+    """Return tracks without values that stand out from the two frames before and after.
+
+    Steady motion of any speed has no spikes: the median of five frames is that of the frame itself.
+
+    Args:
+        tracks: (N, ..., 2) points in N consecutive frames; NaN is missing.
+    """
+    padded = np.pad(tracks, [(2, 2), *[(0, 0)] * (tracks.ndim - 1)], constant_values=np.nan)
+    windows = np.stack([padded[start : start + len(tracks)] for start in range(5)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a window without any value
+        deviation = np.linalg.norm(tracks - np.nanmedian(windows, axis=0), axis=-1)
+    known = deviation[np.isfinite(deviation)]
+    limit = _SPIKE * 1.4826 * float(np.median(known)) if len(known) else np.inf
+    return np.asarray(np.where((deviation > limit)[..., None], np.nan, tracks))
 
 
 def resample(tracks: Floats, positions: Floats) -> tuple[Floats, Floats]:

@@ -14,7 +14,7 @@ from mvgeom.calibration.epipolar_residuals import pair_geometry
 from mvgeom.calibration.findings import Finding, error, sort_findings, warning
 from mvgeom.calibration.input_checks import as_recording
 from mvgeom.calibration.shift_curves import Curves, Offset, find_offset_line, mirrored, pool, shift_curves
-from mvgeom.calibration.smooth_tracks import resample
+from mvgeom.calibration.smooth_tracks import resample, without_spikes
 from mvgeom.cameras import CameraGroup
 from mvgeom.clocks import Clocks
 from mvgeom.errors import InputError
@@ -90,7 +90,7 @@ def synchronize(
 ) -> Synchronization:
     """Find offset and drift of each camera's clock, in parts of a frame, from the motion of keypoints.
 
-    1. Motions across the epipolar lines are compared for all pairs of cameras, over shifts by whole frames. A camera is
+    1. Spikes of the tracks are left out. Motions across the epipolar lines are compared for all pairs of cameras, over shifts by whole frames. A camera is
        added to those that are placed by its agreement with all of them (`find_offset_line` tests whether it tells the
        offset).
     2. All clocks are adjusted together to the epipolar residuals of all pairs, with keypoints smoothed over a frame.
@@ -121,7 +121,7 @@ def synchronize(
     (first,) = cams.index([names[0] if reference is None else reference])
     order = [first, *(view for view in range(len(cams)) if view != first)]
     chosen = cams.select([names[view] for view in order])
-    tracks = np.asarray(undistort(points[:, order], chosen))
+    tracks = np.asarray(undistort(without_spikes(points[:, order]), chosen))
     longest = max(1, min(longest, len(points) // 3))
     lag, placed = _place(chosen, tracks, longest)
     result = _fitted(chosen, tracks, lag, placed)
