@@ -99,8 +99,6 @@ UNDETERMINED = {
 }
 
 
-
-
 @pytest.mark.parametrize("case", UNDETERMINED)
 def test_what_cannot_be_determined_is_a_finding(case: str) -> None:
     found = find(UNDETERMINED[case](3))

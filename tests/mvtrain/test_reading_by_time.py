@@ -342,9 +342,7 @@ def test_images_are_those_nearest_in_time_where_cameras_have_clocks(reader: str,
     found = READERS[reader][0](paths, tmp_path / "out")
     first = 8 if reader == "mvtrain predict, later" else 0
     last = LENGTH if reader == "mvtrain import" else LENGTH + 2  # no row for a frame that is labeled in no view
-    expected = [
-        [frame + late if 0 <= frame + late < LENGTH else None for frame in range(last)] for late in (0, 2, -2)
-    ]
+    expected = [[frame + late if 0 <= frame + late < LENGTH else None for frame in range(last)] for late in (0, 2, -2)]
     assert found == [[None] * first + row[first:] for row in expected]
 
 

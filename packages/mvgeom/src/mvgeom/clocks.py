@@ -230,7 +230,7 @@ def load_clocks(path: Path) -> Clocks:
             field="cameras",
         )
     reference = document.get("reference")
-    if reference not in cameras:
+    if not isinstance(reference, str) or reference not in cameras:
         raise InputError(
             f"{path}: reference must be one of the cameras, found {reference!r}, expected one of {list(cameras)}",
             code="bad-field",

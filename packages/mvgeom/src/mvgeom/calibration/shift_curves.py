@@ -34,6 +34,8 @@ _MIN_OVERLAP = 0.4
 _CERTAIN = 5.0
 """Agreement, in standard deviations of chance, that the motion of the subject must reach; noise reaches 3 to 4."""
 
+_HIGHEST_CORRELATION = 0.99
+
 _SAME_FRAMES = 4
 """Largest difference of the offsets, in frames, that the two halves state by themselves."""
 
@@ -54,6 +56,7 @@ class Curves(NamedTuple):
         place: (B,) middle of each stretch as a fraction of the recording.
         shifts: (S,) frames that the second camera is late, -n to n.
         variance: Variance by chance of the sum of all stretches.
+        highest: Sum of all stretches if both motions are the same.
     """
 
     agreement: Floats
@@ -61,6 +64,7 @@ class Curves(NamedTuple):
     place: Floats
     shifts: Ints
     variance: float
+    highest: float
 
 
 class Offset(NamedTuple):
@@ -106,7 +110,7 @@ def shift_curves(geometry: PairGeometry, one: Floats, other: Floats, lag: int, l
     stride = max(1, len(rows) * one.shape[1] // _MAX_POINTS)
     rows = rows[::stride]
     first, second = lines_of_first(geometry, one), lines_of_second(geometry, other)
-    variance = 0.0
+    variance = highest = 0.0
     for column in np.argsort(np.abs(shifts), kind="stable"):
         shift = shifts[column]
         kept = rows[(rows - lag + shift >= 0) & (rows + shift < num_frames)]
@@ -120,7 +124,9 @@ def shift_curves(geometry: PairGeometry, one: Floats, other: Floats, lag: int, l
         if both.sum() < MIN_POINTS:
             continue
         by_one, by_other = _clipped(by_one, both), _clipped(by_other, both)
-        variance = variance or _chance(by_one, by_other, both, 3 * lag // stride + 1)
+        if not variance:  # of the smallest shift, which has most keypoints
+            variance = _chance(by_one, by_other, both, 3 * lag // stride + 1)
+            highest = float(np.sqrt((by_one**2).sum() * (by_other**2).sum()))
         part = kept // length
         agreement[:, column] = np.bincount(part, (by_one * by_other).sum(axis=1), minlength=number)
         count[:, column] = np.bincount(part, both.sum(axis=1), minlength=number)
@@ -128,7 +134,7 @@ def shift_curves(geometry: PairGeometry, one: Floats, other: Floats, lag: int, l
     if not used.any() or variance <= 0:
         return None
     place = (np.arange(number) + 0.5) * length / num_frames
-    return Curves(agreement[used], count[used], place[used], shifts, variance)
+    return Curves(agreement[used], count[used], place[used], shifts, variance, highest)
 
 
 def mirrored(curves: Curves) -> Curves:
@@ -152,7 +158,8 @@ def pool(curves: Sequence[Curves], lines: Sequence[Line], longest: int) -> Curve
         rows = np.searchsorted(places, each.place)
         agreement[rows] += moved.agreement / np.sqrt(each.variance)
         count[rows] += moved.count
-    return Curves(agreement, count, places, shifts, float(len(curves)))
+    highest = sum(each.highest / np.sqrt(each.variance) for each in curves)
+    return Curves(agreement, count, places, shifts, float(len(curves)), float(highest))
 
 
 def find_offset_line(curves: Curves, max_drift: float) -> Offset:
@@ -206,7 +213,12 @@ def _chance(first: Floats, second: Floats, both: np.ndarray, longest: int) -> fl
 def _part(curves: Curves, chosen: np.ndarray) -> Curves:
     share = float(curves.count[chosen].sum() / max(curves.count.sum(), 1))
     return Curves(
-        curves.agreement[chosen], curves.count[chosen], curves.place[chosen], curves.shifts, curves.variance * share
+        curves.agreement[chosen],
+        curves.count[chosen],
+        curves.place[chosen],
+        curves.shifts,
+        curves.variance * share,
+        curves.highest * share,
     )
 
 
@@ -218,7 +230,7 @@ def _along(curves: Curves, line: Line, shifts: Ints) -> Curves:
     column = np.clip(column, 0, len(curves.shifts) - 1)
     rows = np.arange(len(moved))[:, None]
     values = (np.where(inside, each[rows, column], 0) for each in (curves.agreement, curves.count))
-    return Curves(*values, place=curves.place, shifts=shifts, variance=curves.variance)
+    return Curves(*values, place=curves.place, shifts=shifts, variance=curves.variance, highest=curves.highest)
 
 
 def _mean(curves: Curves) -> Floats:
@@ -244,9 +256,11 @@ def _highest_line(curves: Curves, max_drift: float) -> Line:
 
 
 def _certainty(curves: Curves, line: Line) -> float:
-    """Return the agreement along a line in standard deviations of chance."""
-    value = _mean(_along(curves, line, curves.shifts))[curves.shifts == 0][0]
-    return float(np.nan_to_num(value) / np.sqrt(max(curves.variance, 1e-300)))
+    """Return the agreement along a line in standard deviations of chance, by Fisher's transform of the correlation."""
+    value = float(np.nan_to_num(_mean(_along(curves, line, curves.shifts))[curves.shifts == 0][0]))
+    highest = max(curves.highest, 1e-300)
+    correlation = np.clip(value / highest, -_HIGHEST_CORRELATION, _HIGHEST_CORRELATION)
+    return float(np.arctanh(correlation) * highest / np.sqrt(max(curves.variance, 1e-300)))
 
 
 def _rival(curves: Curves, line: Line) -> int | None:

@@ -10,6 +10,7 @@ from mvgeom.calibration.boards import Floats
 
 __all__ = ["resample", "without_spikes"]
 
+_STANDS_OUT = 2.0
 _SPIKE = 8.0
 """Deviation from the median of five frames, in standard deviations of such deviations, that makes a spike."""
 
@@ -23,7 +24,8 @@ _TAPS = np.arange(-3, 5)
 def without_spikes(tracks: Floats) -> Floats:
     """Return tracks without values that stand out from the two frames before and after.
 
-    Steady motion of any speed has no spikes: the median of five frames is that of the frame itself.
+    A spike is far from the median of the five frames, beside other frames and beside what the four others differ by. So
+    neither fast motion nor its turning points are spikes.
 
     Args:
         tracks: (N, ..., 2) points in N consecutive frames; NaN is missing.
@@ -32,10 +34,12 @@ def without_spikes(tracks: Floats) -> Floats:
     windows = np.stack([padded[start : start + len(tracks)] for start in range(5)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a window without any value
-        deviation = np.linalg.norm(tracks - np.nanmedian(windows, axis=0), axis=-1)
+        distances = np.linalg.norm(windows - np.nanmedian(windows, axis=0), axis=-1)
+        deviation, others = distances[2], np.nanmax(distances[[0, 1, 3, 4]], axis=0)
     known = deviation[np.isfinite(deviation)]
     limit = _SPIKE * 1.4826 * float(np.median(known)) if len(known) else np.inf
-    return np.asarray(np.where((deviation > limit)[..., None], np.nan, tracks))
+    spikes = (deviation > limit) & (deviation > _STANDS_OUT * others)
+    return np.asarray(np.where(spikes[..., None], np.nan, tracks))
 
 
 def resample(tracks: Floats, positions: Floats) -> tuple[Floats, Floats]:

@@ -247,48 +247,48 @@ def _fitted(cams: CameraGroup, tracks: Floats, lag: int, placed: Mapping[int, Of
 
 
 def _findings(names: tuple[str, ...], result: _Fitted, placed: Mapping[int, Offset], longest: int) -> list[Finding]:
+    """Describe the cameras whose offsets are not determined, or uncertain; the reference only if it is the cause."""
+    unsolved = {view for view in range(len(names)) if view not in placed or placed[view].problem is not None}
+    if len(unsolved) >= len(names) - 1:
+        unsolved = set(range(1, len(names)))
     findings = []
     for view, name in enumerate(names):
-        offset = placed.get(view)
-        deviation = float(result.offset_std[view])
-        text = f"camera {name!r}: its offset in time cannot be determined: "
-        facts = {} if offset is None else {"certainty": float(np.nan_to_num(offset.certainty, posinf=0.0))}
-        if offset is None or offset.problem == "few":
-            why = "it shares too few keypoints of moving subjects with the other cameras"
-        elif offset.problem == "still":
-            why = (
-                f"the motion in its image agrees with the others' no more than by chance ({offset.certainty:.1f} "
-                "standard deviations, 5 are needed), or not at one offset. The subject is still, moves along the "
-                "epipolar lines, or the calibration is of another rig. Record faster, irregular motion"
-            )
-        elif offset.problem == "ambiguous":
-            why = (
-                f"an offset {abs(offset.rival)} frames {'later' if offset.rival > 0 else 'earlier'} fits about as "
-                "well. The motion is periodic, or the calibration is off. Record irregular motion, or lower --longest"
-            )
-            facts["rival"] = float(offset.rival)
-        elif offset.problem == "limit":
-            why = f"the best one is the largest that was tried, {longest} frames. Give a larger --longest"
-        elif not np.isfinite(result.offset[view]):
-            why = f"it shares no motion with the reference {names[0]!r}"
+        where = f"camera {name!r}: its offset in time"
+        offset, deviation = float(result.offset[view]), float(result.offset_std[view])
+        facts = {"offset": offset, "offset_std": deviation}
+        if view in unsolved:
+            found = placed.get(view, Offset((0.0, 0.0), 0.0, "few"))
+            certainty = float(np.nan_to_num(found.certainty, posinf=0.0))
+            text = f"{where} cannot be determined: {_reason(found, certainty, longest)}"
+            findings.append(error("offset_undetermined", [name], text, certainty=certainty, rival=found.rival))
         elif deviation > _UNKNOWN:
-            why = (
-                f"it is {result.offset[view]:+.1f} frames, uncertain by {deviation:.1f}. There is too little motion, "
-                "or the calibration is off. Record faster motion"
+            text = (
+                f"{where} cannot be determined: it is {offset:+.1f} frames, uncertain by {deviation:.1f}. There is too "
+                "little motion, or the calibration is off. Record faster motion"
             )
-            facts |= {"offset": float(result.offset[view]), "offset_std": deviation}
-        else:
-            if deviation > _UNCERTAIN:
-                findings.append(
-                    warning(
-                        "uncertain_offset",
-                        [name],
-                        f"camera {name!r}: its offset in time, {result.offset[view]:+.2f} frames, is uncertain by "
-                        f"{deviation:.2f} frames: too little motion, or the calibration is off",
-                        offset=float(result.offset[view]),
-                        offset_std=deviation,
-                    )
-                )
-            continue
-        findings.append(error("offset_undetermined", [name], text + why, **facts))
+            findings.append(error("offset_undetermined", [name], text, **facts))
+        elif deviation > _UNCERTAIN:
+            text = (
+                f"{where}, {offset:+.2f} frames, is uncertain by {deviation:.2f} frames: too little motion, or the "
+                "calibration is off"
+            )
+            findings.append(warning("uncertain_offset", [name], text, **facts))
     return findings
+
+
+def _reason(found: Offset, certainty: float, longest: int) -> str:
+    """Return the reason why an offset is not determined, and what to do."""
+    if found.problem == "ambiguous":
+        return (
+            f"an offset {abs(found.rival)} frames {'later' if found.rival > 0 else 'earlier'} fits about as well. The "
+            "motion is periodic, or the calibration is off. Record irregular motion, or lower --longest"
+        )
+    if found.problem == "limit":
+        return f"the best one is the largest that was tried, {longest} frames. Give a larger --longest"
+    if found.problem == "few":
+        return "it shares too few keypoints with the other cameras, in frames that follow each other"
+    return (
+        f"the motion in its image agrees with the others' no more than by chance ({certainty:.1f} standard deviations, "
+        "5 are needed), or not at one offset. The subject is still, moves along the epipolar lines, or the calibration "
+        "is of another rig. Record faster, irregular motion"
+    )
