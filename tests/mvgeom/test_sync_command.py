@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.interpolate import CubicSpline
+from scipy.spatial.transform import Rotation
 
-from helpers.boards import arc_of_cameras
+from helpers.boards import Filmed, arc_of_cameras, photograph
 from helpers.mvgeom_command import fails, run
 from helpers.unsynchronized import NUM_KEYPOINTS, irregular, record
+from helpers.videos import write_video
 from mvgeom.calibration import Chessboard, from_points
 from mvgeom.calibration.board_tracks import board_tracks
 from mvgeom.calibration.boards import object_points
@@ -154,3 +157,30 @@ def test_a_chessboard_is_its_center_whichever_way_its_corners_are_listed() -> No
     assert tracks.shape == (4, 1, 1, 2)
     assert tracks[0] == pytest.approx(tracks[3])
     assert np.isnan(tracks[1:3]).all()
+
+
+def test_films_of_a_moving_board_tell_the_offset(tmp_path: Path) -> None:
+    board, late = Chessboard(columns=4, rows=3, square_size=0.16), (0.0, 2.6)
+    cameras = arc_of_cameras(2, distortion=()).resize([320.0, 256.0])
+    cameras.save(tmp_path / "rig.toml")
+    rng = np.random.default_rng(0)
+    knots = np.arange(-30, 90, 8.0)
+    path = CubicSpline(knots, rng.uniform(-0.1, 0.1, (len(knots), 3)))
+    turns = CubicSpline(knots, rng.uniform(-15, 15, (len(knots), 3)))
+    arguments = []
+    for view, name in enumerate(cameras.names):
+        times = np.arange(48) - late[view]
+        rotation = Rotation.from_euler("xyz", turns(times), degrees=True).as_matrix()
+        position = path(times) - rotation @ object_points(board).mean(axis=0)
+        filmed = Filmed(
+            cameras=cameras.select([name]), rotation=rotation, position=position, points=np.zeros((1, 48, 12, 2))
+        )
+        (images,) = photograph(filmed.cameras, board, filmed)
+        colored = [np.repeat(image[..., None], 3, axis=2) for image in images]
+        arguments.append(f"{name}={write_video(tmp_path / f'{name}.avi', colored, fps=50)}")
+    options = ("--chessboard", "4x3", "--square", 0.16, "--longest", 10)
+    result = run("sync", tmp_path / "rig.toml", *arguments, *options)
+    assert result.exit_code == 0, result.output
+    clocks = load_clocks(tmp_path / "rig.sync.json")
+    assert clocks.frame_rate == 50
+    assert clocks.offset * 50 == pytest.approx(late, abs=0.1)

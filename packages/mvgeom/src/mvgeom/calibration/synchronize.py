@@ -90,9 +90,9 @@ def synchronize(
 ) -> Synchronization:
     """Find offset and drift of each camera's clock, in parts of a frame, from the motion of keypoints.
 
-    1. Spikes of the tracks are left out. Motions across the epipolar lines are compared for all pairs of cameras, over shifts by whole frames. A camera is
-       added to those that are placed by its agreement with all of them (`find_offset_line` tests whether it tells the
-       offset).
+    1. Spikes of the tracks are left out. Motions across the epipolar lines are compared for all pairs of cameras, over
+       shifts by whole frames. A camera is added to those that are placed by its agreement with all of them
+       (`find_offset_line` tests whether it tells the offset).
     2. All clocks are adjusted together to the epipolar residuals of all pairs, with keypoints smoothed over a frame.
     3. The adjustment is repeated over two and four times the lag. What differs is due to errors of the calibration and
        of the detector, and is added to the standard deviations. A drift counts if it differs from 0 by four standard
