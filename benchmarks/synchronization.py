@@ -185,7 +185,12 @@ def real(table: Table, shared: Path) -> None:
             f"fly3, network {seed}": lambda seed=seed: fly3(shared / "data" / "fly3", seed)  # type: ignore[misc]
             for seed in range(3)
         },
-        "fly3, network 0, Cam-A and Cam-B": lambda: _pair(*fly3(shared / "data" / "fly3", 0)),
+        **{
+            f"fly3, network {seed}, Cam-A and Cam-B": lambda seed=seed: _pair(  # type: ignore[misc]
+                *fly3(shared / "data" / "fly3", seed)
+            )
+            for seed in range(3)
+        },
     }
     for name, load in recordings.items():
         cameras, points = load()
@@ -199,7 +204,8 @@ def real(table: Table, shared: Path) -> None:
                 refused += 1
         figures = (f"{np.median(off):.3f}", f"{max(off):.3f}") if off else ("-", "-")
         shown = ", ".join(f"{x:+.2f} ±{s:.2f}" for x, s in zip(own.offset[1:], own.offset_std[1:], strict=True))
-        table.add_row(name, *figures, shown if own.passed else own.findings[0].text[:90], f"{refused} of 4")
+        lost = [camera for each in own.findings if each.severity == "error" for camera in each.cameras]
+        table.add_row(name, *figures, shown if own.passed else f"{', '.join(lost)} undetermined", f"{refused} of 4")
 
 
 def _pair(cameras: CameraGroup, points: np.ndarray) -> tuple[CameraGroup, np.ndarray]:

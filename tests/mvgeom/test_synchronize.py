@@ -59,6 +59,11 @@ def test_synchronized_cameras_have_no_offset() -> None:
     assert found.offset == pytest.approx([0, 0, 0], abs=0.1)
 
 
+def test_offsets_on_both_sides_of_the_reference_are_farther_apart_than_the_longest() -> None:
+    found = find(record(CAMERAS, irregular(4), late=(0, 13.2, -12.7)))
+    assert found.offset == pytest.approx([0, 13.2, -12.7], abs=0.1)
+
+
 def test_a_drift_is_found_where_there_is_one() -> None:
     late, drift = (0.0, 2.0, -3.0), (0.0, 4e-3, 0.0)
     found = find(record(CAMERAS, irregular(8, 500), 500, late=late, drift=drift))

@@ -41,10 +41,10 @@ _OTHER_LAGS = (2, 4)
 _KNOWN_DRIFT = 1 / 250
 """Drifts are estimated in recordings of 250 frames or more; usual clocks gain less than 0.1 frames in fewer."""
 
-_DRIFTS = 4.0
+_DRIFTS = 5.0
 """Standard deviations by which a drift must differ from 0 in order to count."""
 
-_SMALLEST_DRIFT = 0.1
+_SMALLEST_DRIFT = 0.2
 """Frames over the recording that a drift must make in order to count."""
 
 
@@ -95,7 +95,7 @@ def synchronize(
        (`find_offset_line` tests whether it tells the offset).
     2. All clocks are adjusted together to the epipolar residuals of all pairs, with keypoints smoothed over a frame.
     3. The adjustment is repeated over two and four times the lag. What differs is due to errors of the calibration and
-       of the detector, and is added to the standard deviations. A drift counts if it differs from 0 by four standard
+       of the detector, and is added to the standard deviations. A drift counts if it differs from 0 by five standard
        deviations, in recordings of 250 frames or more.
 
     Args:
@@ -183,14 +183,19 @@ def _grow(
             others = [other for other in placed if placed[other].problem is None and (other, view) in curves]
             if others:
                 chosen = [curves[other, view] for other in others]
-                pooled = pool(chosen, [placed[other].line for other in others], longest)
+                pooled = pool(chosen, [placed[other].line for other in others], 2 * longest)
                 candidates[view] = find_offset_line(pooled, max_drift)
         if not candidates:
             break
         view = max(candidates, key=lambda each: (candidates[each].problem is None, candidates[each].certainty))
         placed[view] = candidates[view]
     start, end = placed[0].line if 0 in placed else (0.0, 0.0)
-    return {view: each._replace(line=(each.line[0] - start, each.line[1] - end)) for view, each in placed.items()}
+    result = {view: each._replace(line=(each.line[0] - start, each.line[1] - end)) for view, each in placed.items()}
+    if 0 in result:
+        for view, each in result.items():
+            if each.problem is None and max(map(abs, each.line)) > longest:
+                result[view] = each._replace(problem="limit")
+    return result
 
 
 @dataclass(frozen=True, kw_only=True)
