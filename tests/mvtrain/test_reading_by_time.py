@@ -327,23 +327,42 @@ def test_jitter_leaves_no_gap(reader: str, suffix: str, tmp_path: Path) -> None:
     assert found == [[None] * first + list(range(first, LENGTH))] * 3
 
 
+CLOCKS = {
+    "late and early": ((0, 2.3, -1.6), (0, 0, 0)),
+    "fast and slow": ((0, 0.2, 0.2), (0, 0.13, -0.13)),
+}
+"""Offsets in frames and drifts of the views."""
+
+
+@pytest.mark.parametrize("case", CLOCKS)
 @pytest.mark.parametrize("reader", [each for each in READERS if each != "mvgeom calibrate"])
-def test_images_are_those_nearest_in_time_where_cameras_have_clocks(reader: str, tmp_path: Path) -> None:
-    """The second view is 2.3 frames late, the third 1.6 early: frame n is image n + 2 and n - 2 of theirs."""
-    paths = encode(paths_in(tmp_path, "mp4"), ["null"] * 3, *CODECS["mp4"])
+def test_images_are_those_nearest_in_time_where_cameras_have_clocks(reader: str, case: str, tmp_path: Path) -> None:
+    late, drift = CLOCKS[case]
+    paths = encode(paths_in(tmp_path, "mkv"), ["null"] * 3, *CODECS["mkv"])
     arc_of_cameras(3).replace(names=VIEWS).save(tmp_path / "calibration.toml")
-    offset = np.array([0, 2.3, -1.6]) / 25
     unknown = np.full(3, np.nan)
     clocks = Clocks(
-        names=VIEWS, reference=VIEWS[0], frame_rate=25, offset=offset, drift=np.zeros(3), offset_std=unknown,
+        names=VIEWS,
+        reference=VIEWS[0],
+        frame_rate=25,
+        offset=np.array(late) / 25,
+        drift=np.array(drift),
+        offset_std=unknown,
         drift_std=unknown,
-    )  # fmt: skip
+    )
     save_clocks(clocks, tmp_path / "calibration.sync.json")
-    found = READERS[reader][0](paths, tmp_path / "out")
+    _, warnings = open_videos(make_job(paths, tmp_path))
+    assert len(warnings) == 1
+    assert "mvgeom sync" in warnings[0]
+    expected: list[dict[int, int]] = [{}, {}, {}]
+    for view in range(3):
+        for image in range(LENGTH):  # of two images of one frame the first counts
+            expected[view].setdefault(round((image - late[view]) / (1 + drift[view])), image)
+    # No row for a frame that is labeled in no view.
+    count = 1 + max(max(each) for each in (expected[:2] if reader == "mvtrain import" else expected))
     first = 8 if reader == "mvtrain predict, later" else 0
-    last = LENGTH if reader == "mvtrain import" else LENGTH + 2  # no row for a frame that is labeled in no view
-    expected = [[frame + late if 0 <= frame + late < LENGTH else None for frame in range(last)] for late in (0, 2, -2)]
-    assert found == [[None] * first + row[first:] for row in expected]
+    rows: Rows = [[each.get(frame) if frame >= first else None for frame in range(count)] for each in expected]
+    assert READERS[reader][0](paths, tmp_path / "out") == rows
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -60,7 +60,7 @@ def resample(tracks: Floats, positions: Floats) -> tuple[Floats, Floats]:
     count = len(tracks)
     before = np.floor(positions).astype(np.int64)
     fraction = positions - before
-    present = np.isfinite(tracks).all(axis=-1)
+    present = np.asarray(np.isfinite(tracks).all(axis=-1))
     filled = np.where(present[..., None], tracks, 0)
     shape = (len(positions), tracks.shape[1])
     sums = np.zeros((3, *shape))
