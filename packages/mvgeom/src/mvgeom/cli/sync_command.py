@@ -84,7 +84,7 @@ def sync(
 ) -> None:
     """Find the offset in time and the drift of each camera, in parts of a frame, from keypoints or a moving board.
 
-    The file is written beside the calibration, as <name>.sync.json. All commands that take the calibration then use it;
+    The file is written beside the calibration, as `<name>.sync.json`. All commands that take the calibration then use it;
     removing the file undoes it. Offsets are those of one recording, unless the cameras always start alike.
 
     Exit code 0: written. 1: an offset cannot be determined, and nothing was written. 2: wrong input.
