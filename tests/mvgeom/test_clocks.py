@@ -13,15 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.errors import raises_input
-from mvgeom.clocks import (
-    Clocks,
-    clocks_file,
-    copy_clocks,
-    find_clocks,
-    interpolate_keypoints,
-    load_clocks,
-    save_clocks,
-)
+from mvgeom.clock_files import clocks_file, copy_clocks, find_clocks, load_clocks, save_clocks
+from mvgeom.clocks import Clocks, interpolate_keypoints
 
 NAMES = ("a", "b", "c")
 

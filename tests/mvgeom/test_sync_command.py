@@ -16,7 +16,7 @@ from helpers.videos import write_video
 from mvgeom.calibration import Chessboard, from_points
 from mvgeom.calibration.board_tracks import board_tracks
 from mvgeom.calibration.boards import object_points
-from mvgeom.clocks import load_clocks
+from mvgeom.clock_files import load_clocks
 
 CAMERAS = arc_of_cameras(3)
 LATE = (0.0, 4.3, -6.6)

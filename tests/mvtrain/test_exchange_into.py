@@ -20,7 +20,8 @@ from helpers.errors import raises_input
 from helpers.foreign import read, write_coco, write_deeplabcut
 from helpers.tiny import generate_tiny_project
 from mvgeom import CameraGroup
-from mvgeom.clocks import Clocks, clocks_file, find_clocks, save_clocks
+from mvgeom.clock_files import clocks_file, find_clocks, save_clocks
+from mvgeom.clocks import Clocks
 from mvtrain.config import load_config
 from mvtrain.exchange.run_import import ImportOptions, import_project
 from mvtrain.project import row_journal

@@ -19,7 +19,8 @@ from helpers.errors import raises_input
 from helpers.videos import drop, encode, read_number
 from mvgeom.calibration.sources import Source, match_sources
 from mvgeom.calibration.sources import read_frames as read_board_images
-from mvgeom.clocks import Clocks, find_clocks, save_clocks
+from mvgeom.clock_files import find_clocks, save_clocks
+from mvgeom.clocks import Clocks
 from mvgeom.errors import InputError
 from mvgeom.tables import write_video_boxes
 from mvgeom.videos import Video

@@ -15,7 +15,8 @@ from helpers.errors import raises_input
 from helpers.rigs import ring
 from helpers.videos import write_session
 from mvgeom import CameraGroup
-from mvgeom.clocks import Clocks, save_clocks
+from mvgeom.clock_files import save_clocks
+from mvgeom.clocks import Clocks
 from mvgeom.errors import InputError
 from mvgeom.formats import FORMATS
 from mvtrain.config import load_config

@@ -242,7 +242,7 @@ def refine(
     from mvgeom.calibration import Lens, write_refinement_report
     from mvgeom.calibration import refine as refine_cameras
     from mvgeom.calibration.result_tables import refinement_table
-    from mvgeom.clocks import copy_clocks
+    from mvgeom.clock_files import copy_clocks
 
     _check_name(output)
     cameras = _select(calibration, files, source_format, size, option)

@@ -94,7 +94,7 @@ def convert(
     check_inputs(calibration)
     check_output(written)
     from mvgeom import formats
-    from mvgeom.clocks import copy_clocks
+    from mvgeom.clock_files import copy_clocks
 
     cameras = load_calibration(calibration, source_format, size, option)
     scaled = cameras.replace(translation=cameras.translation * scale)
@@ -120,7 +120,7 @@ def show(
     check_output(output)
     from mvgeom.calibration.lens_findings import find_lens_ends
     from mvgeom.cli.rig_table import camera_table, rig_summary
-    from mvgeom.clocks import clocks_file, find_clocks
+    from mvgeom.clock_files import clocks_file, find_clocks
 
     cameras = load_calibration(calibration, source_format, size, option)
     print_output(camera_table(cameras, str(calibration)))

@@ -156,7 +156,7 @@ def synchronized_views(
 
     Raises:
         InputError: `clocks-differ`, if the keypoints agree better without the offsets; `missing-view`, if a view has no
-            clock; further codes of `mvgeom.clocks.load_clocks`.
+            clock; further codes of `mvgeom.clock_files.load_clocks`.
     """
     import dataclasses
 
@@ -164,7 +164,8 @@ def synchronized_views(
 
     from mvgeom.calibration.time_shifts import pairwise_distance
     from mvgeom.cli.output import print_output, print_problem
-    from mvgeom.clocks import clocks_file, find_clocks, interpolate_keypoints
+    from mvgeom.clock_files import clocks_file, find_clocks
+    from mvgeom.clocks import interpolate_keypoints
 
     clocks = None if ignore else find_clocks(calibration)
     if clocks is None:

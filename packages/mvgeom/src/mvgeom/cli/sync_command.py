@@ -84,8 +84,8 @@ def sync(
 ) -> None:
     """Find the offset in time and the drift of each camera, in parts of a frame, from keypoints or a moving board.
 
-    The file is written beside the calibration, as `<name>.sync.json`. All commands that take the calibration then use it;
-    removing the file undoes it. Offsets are those of one recording, unless the cameras always start alike.
+    The file is written beside the calibration, as `<name>.sync.json`. All commands that take the calibration then use
+    it; removing the file undoes it. Offsets are those of one recording, unless the cameras always start alike.
 
     Exit code 0: written. 1: an offset cannot be determined, and nothing was written. 2: wrong input.
     """
@@ -110,7 +110,7 @@ def sync(
                 option="--fps",
             )
     from mvgeom.calibration import synchronize
-    from mvgeom.clocks import clocks_file, save_clocks
+    from mvgeom.clock_files import clocks_file, save_clocks
 
     cameras = load_calibration(calibration, source_format, size, option).select(files)
     if board is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mvgeom import CameraGroup
-from mvgeom.clocks import clocks_file
+from mvgeom.clock_files import clocks_file
 from mvgeom.errors import InputError
 from mvgeom.files import file_name
 from mvtrain.config import Config, load_config

@@ -12,7 +12,7 @@ import numpy as np
 
 from mvgeom import CameraGroup
 from mvgeom.calibration.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from mvgeom.clocks import copy_clocks
+from mvgeom.clock_files import copy_clocks
 from mvgeom.errors import InputError
 from mvgeom.files import file_name, replace_file
 from mvgeom.videos import open_video, read_frames

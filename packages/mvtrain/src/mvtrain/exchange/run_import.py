@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mvgeom import CameraGroup
-from mvgeom.clocks import find_clocks
+from mvgeom.clock_files import find_clocks
 from mvgeom.errors import InputError
 from mvtrain.config import load_config
 from mvtrain.exchange import from_anipose as anipose

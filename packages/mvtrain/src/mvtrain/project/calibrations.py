@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from mvgeom import CameraGroup
-from mvgeom.clocks import Clocks, clocks_file, find_clocks
+from mvgeom.clock_files import clocks_file, find_clocks
+from mvgeom.clocks import Clocks
 from mvgeom.errors import InputError
 from mvgeom.files import file_name
 from mvtrain.project.calibration_table import OVERRIDE_FILE, read_calibration_table

@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from mvgeom.clocks import copy_clocks
+from mvgeom.clock_files import copy_clocks
 from mvgeom.errors import InputError
 from mvgeom.files import file_name, inside, write_text
 from mvgeom.tables import write_labeled_boxes

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mvgeom import CameraGroup
-from mvgeom.clocks import copy_clocks
+from mvgeom.clock_files import copy_clocks
 from mvgeom.errors import InputError
 
 _TOML = ".toml"
