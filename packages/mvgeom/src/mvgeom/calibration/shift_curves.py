@@ -52,7 +52,7 @@ class Curves(NamedTuple):
 
     Attributes:
         agreement: (B, S) agreement of stretches at shifts.
-        count: (B, S) number of keypoints that were compared.
+        points: (B, S) number of keypoints that were compared.
         place: (B,) middle of each stretch as a fraction of the recording.
         shifts: (S,) frames that the second camera is late, -n to n.
         variance: Variance by chance of the sum of all stretches.
@@ -60,7 +60,7 @@ class Curves(NamedTuple):
     """
 
     agreement: Floats
-    count: Floats
+    points: Floats
     place: Floats
     shifts: Ints
     variance: float
@@ -139,7 +139,7 @@ def shift_curves(geometry: PairGeometry, one: Floats, other: Floats, lag: int, l
 
 def mirrored(curves: Curves) -> Curves:
     """Return the curves of the same two cameras in the other order."""
-    return curves._replace(agreement=curves.agreement[:, ::-1], count=curves.count[:, ::-1])
+    return curves._replace(agreement=curves.agreement[:, ::-1], points=curves.points[:, ::-1])
 
 
 def pool(curves: Sequence[Curves], lines: Sequence[Line], longest: int) -> Curves:
@@ -157,7 +157,7 @@ def pool(curves: Sequence[Curves], lines: Sequence[Line], longest: int) -> Curve
         moved = _along(each, (-start, -end), shifts)
         rows = np.searchsorted(places, each.place)
         agreement[rows] += moved.agreement / np.sqrt(each.variance)
-        count[rows] += moved.count
+        count[rows] += moved.points
     highest = sum(each.highest / np.sqrt(each.variance) for each in curves)
     return Curves(agreement, count, places, shifts, float(len(curves)), float(highest))
 
@@ -175,11 +175,11 @@ def find_offset_line(curves: Curves, max_drift: float) -> Offset:
     line = _highest_line(curves, max_drift)
     even = np.arange(len(curves.place)) % 2 == 0
     halves = [_part(curves, even), _part(curves, ~even)]
-    if any(not half.count.any() for half in halves):
+    if any(not half.points.any() for half in halves):
         return Offset(line, 0.0, "few")
     lines = [_highest_line(half, max_drift) for half in halves]
     certainty = _certainty(curves, line)
-    apart = float(np.abs(np.subtract(*lines)).max())
+    apart = float(np.abs(np.subtract(lines[0], lines[1])).max())
     if certainty < _CERTAIN or apart > _SAME_FRAMES:
         return Offset(line, certainty, "still")
     rival = _rival(curves, line)
@@ -211,10 +211,10 @@ def _chance(first: Floats, second: Floats, both: np.ndarray, longest: int) -> fl
 
 
 def _part(curves: Curves, chosen: np.ndarray) -> Curves:
-    share = float(curves.count[chosen].sum() / max(curves.count.sum(), 1))
+    share = float(curves.points[chosen].sum() / max(curves.points.sum(), 1))
     return Curves(
         curves.agreement[chosen],
-        curves.count[chosen],
+        curves.points[chosen],
         curves.place[chosen],
         curves.shifts,
         curves.variance * share,
@@ -229,13 +229,16 @@ def _along(curves: Curves, line: Line, shifts: Ints) -> Curves:
     inside = (column >= 0) & (column < len(curves.shifts))
     column = np.clip(column, 0, len(curves.shifts) - 1)
     rows = np.arange(len(moved))[:, None]
-    values = (np.where(inside, each[rows, column], 0) for each in (curves.agreement, curves.count))
-    return Curves(*values, place=curves.place, shifts=shifts, variance=curves.variance, highest=curves.highest)
+    return curves._replace(
+        agreement=np.where(inside, curves.agreement[rows, column], 0),
+        points=np.where(inside, curves.points[rows, column], 0),
+        shifts=shifts,
+    )
 
 
 def _mean(curves: Curves) -> Floats:
     """Return the agreement (S,) of all stretches, for as many keypoints as at the best covered shift; NaN if few."""
-    count = curves.count.sum(axis=0)
+    count = curves.points.sum(axis=0)
     usable = (count >= _MIN_OVERLAP * count.max()) & (count > 0)
     # The variance by chance grows with the number of keypoints.
     return np.where(usable, curves.agreement.sum(axis=0) * np.sqrt(count.max() / np.where(usable, count, 1)), np.nan)
