@@ -46,11 +46,17 @@ def number_by_time(
         try:
             found = _match(videos, known, by_time=by_time)
         except InputError as error:
-            if known is not None or _needs_video(labels, session):
+            if known is not None:
+                raise error.prefixed(f"session {session}: ", session=session) from error
+            if _needs_video(labels, session):
                 advised = error.advised("Give --ignore-frame-rates, or the images of all views by --media.")
                 raise advised.prefixed(f"session {session}: ", session=session) from error
             notes.append(f"session {session}: images are matched by their numbers, not by the times in videos: {error}")
             continue
+        if known is not None and len(videos) < 2:
+            notes.append(
+                f"session {session}: there are no videos, so that numbers of images stay, whatever the offsets in time"
+            )
         if found:
             frames |= {(session, view): numbers for view, numbers in found.items()}
             why = "images are missing in a video by its times"

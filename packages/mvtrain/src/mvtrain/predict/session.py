@@ -18,7 +18,7 @@ from rich.progress import Progress
 from mvgeom.clocks import Clocks
 from mvgeom.errors import InputError
 from mvgeom.files import file_name
-from mvgeom.videos import Video, match_videos, open_video
+from mvgeom.videos import Video, frame_rate, match_videos, open_video
 from mvtrain.data.batch import Batch
 from mvtrain.drawing.keypoints import Style
 from mvtrain.model.inference import predict_batches
@@ -99,18 +99,19 @@ def open_videos(job: Job) -> tuple[tuple[Video, ...], tuple[str, ...]]:
     """
     videos = tuple(open_video(path) for path in job.session.videos)
     names = [video.path.name for video in videos]
+    if job.clocks is not None:
+        for video, name in zip(videos, names, strict=True):
+            job.clocks.check_rate(frame_rate(video), name)
     if not job.by_time:
         return match_videos(videos, names, clocks=job.clocks, by_time=False), _of_clocks(job)
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            matched = match_videos(videos, names)
+            matched = match_videos(videos, names, clocks=job.clocks)
         messages = tuple(str(warning.message) for warning in caught)
     except InputError as error:
         advised = error.advised("Give --ignore-frame-rates.")
         raise advised.prefixed(f"session {job.session.name!r}: ", session=job.session.name) from error
-    if job.clocks is not None:
-        matched = match_videos(videos, names, clocks=job.clocks)
     return matched, (*messages, *_of_clocks(job))
 
 
