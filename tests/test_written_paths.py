@@ -22,6 +22,7 @@ PATHS = re.compile(
 
 ALLOWED = {
     "mvgeom/cli/calibration_commands.py": {"Path(folder) / output.name": "the user's own name, in a temporary folder"},
+    "mvgeom/clock_files.py": {"path.with_name(f'{name}{CLOCKS_SUFFIX}')": "the name of the user's calibration"},
     "mvgeom/files.py": {"folder.joinpath(*parts)": "checked by `inside` itself"},
     "mvgeom/formats/easymocap.py": {"folder / name": "constants", "folder / file": "constants"},
     "mvgeom/formats/jarvis.py": {"path / f'{record.name}.yaml'": "refused unless it is its own `file_name`"},

@@ -25,6 +25,7 @@ ARGUMENTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     ),
     "smooth keypoints": (("smooth", "{rig}", "cam1={path}", "cam2={path}", "-o", "{new}.csv"), KEYPOINTS_READ),
     "check keypoints": (("check", "{rig}", "cam1={path}", "cam2={path}"), KEYPOINTS_READ),
+    "sync keypoints": (("sync", "{rig}", "cam1={path}", "cam2={path}", "--fps", "50"), KEYPOINTS_READ),
     "refine keypoints": (("refine", "{rig}", "cam1={path}", "cam2={path}", "-o", "{new}.toml"), KEYPOINTS_READ),
     "triangulate boxes": (
         ("triangulate", "{rig}", "{good}", "--boxes", "cam1={path}", "--crop-size", "8x8", "-o", "{new}.csv"),

@@ -20,6 +20,8 @@ from helpers.errors import raises_input
 from helpers.foreign import read, write_coco, write_deeplabcut
 from helpers.tiny import generate_tiny_project
 from mvgeom import CameraGroup
+from mvgeom.clock_files import clocks_file, find_clocks, save_clocks
+from mvgeom.clocks import Clocks
 from mvtrain.config import load_config
 from mvtrain.exchange.run_import import ImportOptions, import_project
 from mvtrain.project import row_journal
@@ -242,6 +244,29 @@ def as_table(project: Path, original: Project, rows: list[int], delimiter: str =
         lines.append(delimiter.join((f"labeled-data/{session}/{name}", "a note", files[session])))
     table.write_text("\n".join(lines) + "\n")
     return table
+
+
+def test_clocks_come_with_a_new_session(original: Project, tmp_path: Path) -> None:
+    given, rows = tmp_path / "rigs", [0, len(original) - 1]
+    given.mkdir()
+    zeros = np.zeros(len(original.view_names))
+    for path in calibrations(original).glob("*.toml"):
+        shutil.copyfile(path, given / path.name)
+        clocks = Clocks(
+            names=original.view_names,
+            reference=original.view_names[0],
+            frame_rate=25,
+            offset=zeros,
+            drift=zeros,
+            offset_std=zeros,
+            drift_std=zeros,
+        )
+        save_clocks(clocks, clocks_file(given / path.name))
+    project = tmp_path / "project"
+    add(source(tmp_path / "a", original, rows[:1]), out=project, calibration=given)
+    add(source(tmp_path / "b", original, rows[-1:]), into=project, calibration=given)
+    for row in (rows[0], rows[-1]):
+        assert find_clocks(project / "calibrations" / f"{original.sessions[row]}.toml") is not None
 
 
 @pytest.mark.parametrize("delimiter", [",", ";"])

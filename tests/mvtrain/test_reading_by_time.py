@@ -14,10 +14,13 @@ import numpy as np
 import pytest
 from rich.progress import Progress
 
+from helpers.boards import arc_of_cameras
 from helpers.errors import raises_input
 from helpers.videos import drop, encode, read_number
 from mvgeom.calibration.sources import Source, match_sources
 from mvgeom.calibration.sources import read_frames as read_board_images
+from mvgeom.clock_files import find_clocks, save_clocks
+from mvgeom.clocks import Clocks
 from mvgeom.errors import InputError
 from mvgeom.tables import write_video_boxes
 from mvgeom.videos import Video
@@ -37,6 +40,7 @@ from mvtrain.predict.timing import Stopwatch
 from mvtrain.predict.tracking import TrackedFrame, TrackState, track_frames
 from mvtrain.predict.video_batches import Status, read_video_batches
 from mvtrain.predict.video_boxes import read_crops
+from mvtrain.project.calibrations import load_view_clocks
 from mvtrain.project.project import read_project
 from mvtrain.project.writer import write_labels
 from mvtrain.runtime.interruption import Interruption
@@ -111,7 +115,13 @@ def expected_rows(dropped: tuple[tuple[int, ...], ...]) -> Rows:
 
 def make_job(paths: list[Path], out: Path) -> Job:
     boxes: tuple[Path | None, ...] = (None,) * len(paths)
-    return Job(session=Session(name="s", videos=tuple(paths)), boxes=boxes, calibration=None, out_dir=out)
+    return Job(
+        session=Session(name="s", videos=tuple(paths)),
+        boxes=boxes,
+        calibration=None,
+        out_dir=out,
+        clocks=load_view_clocks(paths[0].parent / "calibration.toml", VIEWS),
+    )
 
 
 def read_for_prediction(paths: list[Path], out: Path, start: int = 0) -> Rows:
@@ -177,7 +187,8 @@ def read_for_import(paths: list[Path], out: Path) -> Rows:
         for number in (range(sum(1 for _ in decode(path))) if view != VIEWS[2] else [5])
     ]
     videos = {("s", view): path for view, path in zip(VIEWS, paths, strict=True)}
-    labels = number_by_time(ForeignLabels(origin="here", keypoint_names=("nose",), images=tuple(images), videos=videos))
+    labels = ForeignLabels(origin="here", keypoint_names=("nose",), images=tuple(images), videos=videos)
+    labels = number_by_time(labels, {None: find_clocks(paths[0].parent / "calibration.toml")})
     aligned = align(labels, VIEWS, allow_absent=True)
     wanted = {}
     for (_, frame), row in zip(aligned.frames, aligned.images, strict=True):
@@ -284,6 +295,7 @@ ONE_VIDEO = {
     "exchange/crop_boxes.py": "the size",
     "exchange/stored_pixels.py": "the size",
     "start/init_project.py": "the size",
+    "cli/sync_command.py": "the frame rate",
 }
 """Modules that take from a video what does not depend on other videos."""
 
@@ -314,6 +326,44 @@ def test_jitter_leaves_no_gap(reader: str, suffix: str, tmp_path: Path) -> None:
     found = READERS[reader][0](paths, tmp_path / "out")
     first = 8 if reader == "mvtrain predict, later" else 0
     assert found == [[None] * first + list(range(first, LENGTH))] * 3
+
+
+CLOCKS = {
+    "late and early": ((0, 2.3, -1.6), (0, 0, 0)),
+    "fast and slow": ((0, 0.2, 0.2), (0, 0.13, -0.13)),
+}
+"""Offsets in frames and drifts of the views."""
+
+
+@pytest.mark.parametrize("case", CLOCKS)
+@pytest.mark.parametrize("reader", [each for each in READERS if each != "mvgeom calibrate"])
+def test_images_are_those_nearest_in_time_where_cameras_have_clocks(reader: str, case: str, tmp_path: Path) -> None:
+    late, drift = CLOCKS[case]
+    paths = encode(paths_in(tmp_path, "mkv"), ["null"] * 3, *CODECS["mkv"])
+    arc_of_cameras(3).replace(names=VIEWS).save(tmp_path / "calibration.toml")
+    unknown = np.full(3, np.nan)
+    clocks = Clocks(
+        names=VIEWS,
+        reference=VIEWS[0],
+        frame_rate=25,
+        offset=np.array(late) / 25,
+        drift=np.array(drift),
+        offset_std=unknown,
+        drift_std=unknown,
+    )
+    save_clocks(clocks, tmp_path / "calibration.sync.json")
+    _, warnings = open_videos(make_job(paths, tmp_path))
+    assert len(warnings) == 1
+    assert "mvgeom sync" in warnings[0]
+    expected: list[dict[int, int]] = [{}, {}, {}]
+    for view in range(3):
+        for image in range(LENGTH):  # of two images of one frame the first counts
+            expected[view].setdefault(round((image - late[view]) / (1 + drift[view])), image)
+    # No row for a frame that is labeled in no view.
+    count = 1 + max(max(each) for each in (expected[:2] if reader == "mvtrain import" else expected))
+    first = 8 if reader == "mvtrain predict, later" else 0
+    rows: Rows = [[each.get(frame) if frame >= first else None for frame in range(count)] for each in expected]
+    assert READERS[reader][0](paths, tmp_path / "out") == rows
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -15,11 +15,13 @@ from helpers.errors import raises_input
 from helpers.rigs import ring
 from helpers.videos import write_session
 from mvgeom import CameraGroup
+from mvgeom.clock_files import save_clocks
+from mvgeom.clocks import Clocks
 from mvgeom.errors import InputError
 from mvgeom.formats import FORMATS
 from mvtrain.config import load_config
 from mvtrain.predict.recordings import find_sessions
-from mvtrain.project.calibrations import find_calibrations, load_cameras
+from mvtrain.project.calibrations import find_calibrations, load_cameras, load_view_clocks
 from mvtrain.project.frame_rows import read_frame_rows
 from mvtrain.start.init_project import InitOptions, init_project
 from mvtrain.start.video_names import VideoInput
@@ -91,6 +93,21 @@ def test_calibrations_of_every_format_that_is_written(tmp_path: Path, raw: Path,
     # DANNCE's files have no sizes, and get those of the videos.
     assert written.sizes.tolist() == [[64.0, 48.0]] * 3
     np.testing.assert_allclose(written.centers, cameras.centers, atol=1e-6)
+
+
+def test_clocks_follow_the_calibration_under_the_names_of_the_views(tmp_path: Path, raw: Path) -> None:
+    cameras = ("c0", "c1", "c2")
+    rig(cameras).save(tmp_path / "rig.json")
+    zeros = np.zeros(3)
+    clocks = Clocks(
+        names=cameras, reference="c0", frame_rate=25, offset=zeros, drift=zeros, offset_std=zeros, drift_std=zeros
+    )
+    save_clocks(clocks, tmp_path / "rig.sync.json")
+    renamed = dict(zip(cameras, VIEWS, strict=True))
+    project, _ = start(tmp_path, raw, calibration=tmp_path / "rig.json", cameras=renamed)
+    found = load_view_clocks(project / "calibration.toml", VIEWS)
+    assert found is not None
+    assert found.reference == VIEWS[0]
 
 
 def test_calibrations_by_session(tmp_path: Path, raw: Path) -> None:

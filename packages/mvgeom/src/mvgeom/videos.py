@@ -12,6 +12,7 @@ from threading import Lock
 import cv2
 import numpy as np
 
+from mvgeom.clocks import Clocks
 from mvgeom.errors import InputError
 from mvgeom.synchronization import match_images
 
@@ -66,8 +67,8 @@ class Video:
         times: Distinct times of the images in ms since the first, ascending; a single one where the file gives none.
         start: Presentation time of the first image in s, to within half an image.
         is_regular: True if every stored image has a time of its own.
-        frames: (T,) number of the frame that each image belongs to, ascending, see `match_videos`; None where image n
-            is that of frame n.
+        frames: (T,) number of the frame that each image belongs to, ascending, see `match_videos`; negative for images
+            that belong to none. Of two images of one frame the first counts. None where image n is that of frame n.
     """
 
     path: Path
@@ -82,7 +83,7 @@ class Video:
     @property
     def end(self) -> int:
         """Number of the frame after the last announced image."""
-        return self.num_frames if self.frames is None or not len(self.frames) else int(self.frames[-1]) + 1
+        return self.num_frames if self.frames is None or not len(self.frames) else max(int(self.frames[-1]) + 1, 0)
 
     def has_image(self, frame: int) -> bool:
         """Return True if the file has an image of a frame, which may not be decodable."""
@@ -189,23 +190,41 @@ def frame_rate(video: Video) -> float:
     return video.fps if abs(video.fps * step - 1) <= _RATE_TOLERANCE else 1 / step
 
 
-def match_videos(videos: Sequence[Video], names: Sequence[str] | None = None) -> tuple[Video, ...]:
+def match_videos(
+    videos: Sequence[Video],
+    names: Sequence[str] | None = None,
+    *,
+    clocks: Clocks | None = None,
+    by_time: bool = True,
+) -> tuple[Video, ...]:
     """Match the images of videos to common frames by their presentation times, see `match_images`.
+
+    With clocks, the frames are those of the reference: each image belongs to the frame that is nearest to it in time.
+    Up to half a frame remains. Images from before the reference's first frame have negative numbers, which
+    `read_frames` leaves out; of two images that are nearest to the same frame the first counts.
 
     Args:
         videos: One video per view.
         names: Names of the views, for messages; None takes the paths.
+        clocks: Clocks of the views' cameras, in the same order; None for synchronized cameras.
+        by_time: False matches the images by number, whatever their times.
 
     Returns:
         The videos with the frame numbers of their images; as they are where image n of all is that of frame n.
 
     Raises:
-        InputError: As for `match_images`.
+        InputError: As for `match_images`; `rates-differ`, if a video has another frame rate than the clocks are for.
     """
     if len(videos) < 2:
         return tuple(videos)
-    times = [read_times(video) for video in videos]
-    matched = match_images(times, names or [str(video.path) for video in videos])
+    labels = names or [str(video.path) for video in videos]
+    matched: Sequence[np.ndarray] = [np.arange(video.num_frames) for video in videos]
+    if by_time:
+        matched = match_images([read_times(video) for video in videos], labels)
+    if clocks is not None:
+        for video, label in zip(videos, labels, strict=True):
+            clocks.check_rate(frame_rate(video), label)
+        matched = [clocks.nearest_frames(view, frames) for view, frames in enumerate(matched)]
     if all(np.array_equal(frames, np.arange(len(frames))) for frames in matched):
         return tuple(videos)
     return tuple(replace(video, frames=frames) for video, frames in zip(videos, matched, strict=True))
@@ -237,6 +256,8 @@ def read_frames(
     frames = video.frames.tolist()
     with closing(_read_images(video, first, lambda number: number < len(frames) and wanted(frames[number]))) as images:
         for frame, image in zip(frames[first:], images, strict=False):
+            if frame < next_frame:
+                continue  # a second image of one frame, of a camera whose clock is fast
             for _ in range(next_frame, frame):
                 yield None
             yield image

@@ -1,8 +1,8 @@
 """Calibration of rigs from images of a board, and refinement from keypoints of the subject.
 
 `detect_boards` finds board corners, `calibrate` computes a rig from them, `refine` adjusts a calibration to keypoints,
-and `check` finds cameras that disagree with the others. Each result has `findings`: problems, described with text and
-numbers.
+`check` finds cameras that disagree with the others, and `synchronize` finds offsets in time between them. Each result
+has `findings`: problems, described with text and numbers.
 """
 
 from mvgeom.calibration.boards import Board, CharucoBoard, Chessboard
@@ -16,6 +16,7 @@ from mvgeom.calibration.lenses import LensCalibration, calibrate_lenses
 from mvgeom.calibration.report import write_calibration_report, write_refinement_report
 from mvgeom.calibration.result import Calibration
 from mvgeom.calibration.sources import Source, open_source
+from mvgeom.calibration.synchronize import Synchronization, synchronize
 
 __all__ = [
     "Board",
@@ -31,6 +32,7 @@ __all__ = [
     "Options",
     "Refinement",
     "Source",
+    "Synchronization",
     "calibrate",
     "calibrate_lenses",
     "check",
@@ -38,6 +40,7 @@ __all__ = [
     "from_points",
     "open_source",
     "refine",
+    "synchronize",
     "write_calibration_report",
     "write_refinement_report",
 ]

@@ -250,7 +250,7 @@ def _describe(
         frames, error_then = late
         text += (
             f" Its rows are {abs(frames)} frames {'late' if frames > 0 else 'early'}: shifted by that they miss by "
-            f"{error_then:.1f} px. It is not synchronized; its pose is not to blame"
+            f"{error_then:.1f} px. It is not synchronized, and its pose is not to blame. `mvgeom sync` finds the offset"
         )
         return error("late_camera", [name], text, **numbers._asdict(), frames=frames, own_error_shifted=error_then)
     if by_pose:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from mvgeom.calibration.boards import Floats, Ints
 from mvgeom.cameras import CameraGroup
 from mvgeom.projection import epipolar_distance
 
-__all__ = ["LONGEST_SHIFT", "TimeShift", "best_shift", "epipolar_over_shifts", "shifted_view"]
+__all__ = ["LONGEST_SHIFT", "TimeShift", "best_shift", "epipolar_over_shifts", "pairwise_distance", "shifted_view"]
 
 LONGEST_SHIFT = 30
 """Frames tried in each direction by default."""
@@ -66,6 +67,24 @@ def epipolar_over_shifts(cams: CameraGroup, points: Floats, view: int, shifts: I
         known = [median for median in medians if np.isfinite(median)]
         result.append(float(np.median(known)) if known else np.nan)
     return np.array(result)
+
+
+def pairwise_distance(cams: CameraGroup, points: Floats) -> float:
+    """Return the median epipolar distance in px over all pairs of views; NaN if no keypoint is seen by two.
+
+    Args:
+        cams: V cameras, NumPy, no batch dimensions, at least 2.
+        points: (N, V, K, 2) keypoints in full-image px; NaN is missing.
+    """
+    medians = []
+    for one, other in combinations(range(len(cams)), 2):
+        both = np.moveaxis(points[:, [one, other]], 1, 0).reshape(2, -1, 2)
+        both = both[:, np.isfinite(both).all((0, 2))]
+        both = both[:, :: max(1, -(-both.shape[1] // _MAX_DISTANCES))]
+        if both.shape[1]:
+            distances = epipolar_distance(both, cams.select([cams.names[one], cams.names[other]]))
+            medians += [float(np.nanmedian(distances))] if np.isfinite(distances).any() else []
+    return float(np.median(medians)) if medians else float("nan")
 
 
 def best_shift(cams: CameraGroup, points: Floats, view: int, longest: int = LONGEST_SHIFT) -> TimeShift | None:

@@ -10,15 +10,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mvgeom.cli.board_options import (
+    CharucoOption,
+    ChessboardOption,
+    DictionaryOption,
+    LegacyOption,
+    MarkerOption,
+    SquareOption,
+    board_of_options,
+    find_boards,
+)
 from mvgeom.cli.keypoint_options import (
     VIEW_FORM,
     BoxesOption,
     CropSizeOption,
+    IgnoreSyncOption,
     IndividualOption,
     LikelihoodOption,
     ViewsArgument,
     check_keypoint_inputs,
     read_views,
+    synchronized_views,
 )
 from mvgeom.cli.options import (
     CalibrationArgument,
@@ -36,7 +48,7 @@ from mvgeom.cli.output import print_findings, print_output, print_problem
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
-    from mvgeom.calibration import Board, Detections, Finding, Lens, Options
+    from mvgeom.calibration import Detections, Finding, Lens, Options
     from mvgeom.cameras import CameraGroup
 
 __all__ = ["ForceOption", "LossName", "Match", "OutputOption", "ReportOption", "calibrate", "check", "refine"]
@@ -71,16 +83,12 @@ def calibrate(
         typer.Argument(metavar="CAMERA=PATH", help="A folder of images, a pattern in quotes ('left*.jpg'), a video."),
     ],
     output: OutputOption,
-    chessboard: Annotated[
-        str | None, typer.Option(metavar="COLUMNSxROWS", help="INNER CORNERS of a chessboard: one less than squares.")
-    ] = None,
-    charuco: Annotated[str | None, typer.Option(metavar="COLUMNSxROWS", help="SQUARES of a ChArUco board.")] = None,
-    square: Annotated[
-        float | None, typer.Option(help="Side of a square. Its unit becomes the calibration's unit.")
-    ] = None,
-    marker: Annotated[float | None, typer.Option(help="ChArUco: side of a marker, same unit.")] = None,
-    dictionary: Annotated[str, typer.Option(help="ChArUco: OpenCV's name of the dictionary.")] = "DICT_4X4_50",
-    legacy: Annotated[bool, typer.Option("--legacy", help="ChArUco: pattern of OpenCV before 4.6.")] = False,
+    chessboard: ChessboardOption = None,
+    charuco: CharucoOption = None,
+    square: SquareOption = None,
+    marker: MarkerOption = None,
+    dictionary: DictionaryOption = "DICT_4X4_50",
+    legacy: LegacyOption = False,
     coefficients: Annotated[
         int | None,
         typer.Option(help="Distortion: 0, 1, 2, 4, 5, 8, 12 or 14 coefficients; chosen for each camera if left out."),
@@ -143,7 +151,7 @@ def calibrate(
         if path.exists() and not has_files(path, IMAGE_SUFFIXES):
             check_role(path, IMAGES, f"camera {name}")
 
-    board = _board(chessboard, charuco, square, marker, dictionary, legacy=legacy)
+    board = board_of_options(chessboard, charuco, square, marker, dictionary, legacy=legacy)
     common = Lens(
         num_coefficients=coefficients,
         fisheye=fisheye,
@@ -156,7 +164,7 @@ def calibrate(
     known = load_calibration(intrinsics) if intrinsics is not None else None
     _check_output(output, lenses)
     try:
-        detections = _detect(files, board, every, Match.order if lenses_only else match)
+        detections = find_boards(files, board, every=every, by_order=lenses_only or match is Match.order)
         if lenses_only:
             _calibrate_lenses(detections, lenses, output, force=force)
         else:
@@ -215,6 +223,7 @@ def refine(
     individual: IndividualOption = None,
     boxes: BoxesOption = None,
     crop_size: CropSizeOption = None,
+    ignore_sync: IgnoreSyncOption = False,
     report: ReportOption = None,
     force: ForceOption = False,
     source_format: FormatOption = None,
@@ -233,10 +242,12 @@ def refine(
     from mvgeom.calibration import Lens, write_refinement_report
     from mvgeom.calibration import refine as refine_cameras
     from mvgeom.calibration.result_tables import refinement_table
+    from mvgeom.clock_files import copy_clocks
 
     _check_name(output)
     cameras = _select(calibration, files, source_format, size, option)
     keypoints = read_views(files, boxes, crop_size, min_likelihood, individual)
+    keypoints = synchronized_views(keypoints, cameras, calibration, ignore=ignore_sync)
     lens = Lens(num_coefficients=0, fix_intrinsics=not free_intrinsics, fix_distortion=True)
     with _status("refining") as say:
         refined = refine_cameras(cameras, keypoints.points, lens=lens, loss=loss.value, hold=hold, progress=say)
@@ -253,6 +264,7 @@ def refine(
         print_output(f"report: {report}")
     _stop_at_errors(refined.findings, output, force=force)
     refined.cameras.save(output)
+    copy_clocks(calibration, output)
     print_output(f"calibration: {output}; next: mvgeom check {output} {' '.join(views)}")
 
 
@@ -266,6 +278,7 @@ def check(
     individual: IndividualOption = None,
     boxes: BoxesOption = None,
     crop_size: CropSizeOption = None,
+    ignore_sync: IgnoreSyncOption = False,
     source_format: FormatOption = None,
     size: SizeOption = None,
     option: ReadOption = None,
@@ -281,6 +294,7 @@ def check(
 
     cameras = _select(calibration, files, source_format, size, option)
     keypoints = read_views(files, boxes, crop_size, min_likelihood, individual)
+    keypoints = synchronized_views(keypoints, cameras, calibration, ignore=ignore_sync)
     found = check_cameras(cameras, keypoints.points, image_sizes=_image_sizes(cameras, image_size))
     print_output(check_table(found, str(calibration)))
     print_findings(found.findings)
@@ -292,44 +306,6 @@ def check(
             print_output("no camera disagrees with the others")
         elif compared:
             print_output(f"no camera of {', '.join(compared)} disagrees with the others")
-
-
-def _board(
-    chessboard: str | None,
-    charuco: str | None,
-    square: float | None,
-    marker: float | None,
-    dictionary: str,
-    *,
-    legacy: bool,
-) -> Board:
-    from mvgeom.calibration import CharucoBoard, Chessboard
-
-    if (chessboard is None) == (charuco is None):
-        raise InputError(
-            "no board was given, expected either --chessboard COLUMNSxROWS or --charuco COLUMNSxROWS",
-            code="bad-option",
-            option="--chessboard",
-        )
-    if square is None:
-        raise InputError(
-            "--square is missing. Give the side length of a square, in the unit of the calibration.",
-            code="missing-argument",
-            option="--square",
-        )
-    if chessboard is not None:
-        columns, rows = parse_size(chessboard, "--chessboard")
-        return Chessboard(columns=columns, rows=rows, square_size=square)
-    if marker is None:
-        raise InputError(
-            "--marker is missing. Give the side length of the ChArUco board's markers, in the unit of --square.",
-            code="missing-argument",
-            option="--marker",
-        )
-    columns, rows = parse_size(charuco or "", "--charuco")
-    return CharucoBoard(
-        columns=columns, rows=rows, square_size=square, marker_size=marker, dictionary=dictionary, legacy=legacy
-    )
 
 
 def _stop_at_errors(findings: Iterable[Finding], output: Path, *, force: bool) -> None:
@@ -376,26 +352,6 @@ def _check_name(output: Path) -> None:
             f"{output}: unknown suffix, expected one of {', '.join(known)}",
             code="unknown-format",
             path=output,
-        )
-
-
-def _detect(files: dict[str, Path], board: Board, every: int, match: Match) -> Detections:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from mvgeom.calibration import detect_boards, open_source
-    from mvgeom.cli.roles import IMAGES_STEP, next_step
-
-    with next_step(IMAGES_STEP):
-        sources = {name: open_source(name, path, step=every) for name, path in files.items()}
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    console = _stderr()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        tasks = {name: bar.add_task(f"boards of {name}", total=None) for name in sources}
-        return detect_boards(
-            sources,
-            board,
-            match=match.value,
-            progress=lambda name, done, total: bar.update(tasks[name], completed=done, total=total),
         )
 
 

@@ -17,11 +17,13 @@ from mvgeom.cli.keypoint_options import (
     VIEW_FORM,
     BoxesOption,
     CropSizeOption,
+    IgnoreSyncOption,
     IndividualOption,
     LikelihoodOption,
     ViewsArgument,
     check_keypoint_inputs,
     read_views,
+    synchronized_views,
 )
 from mvgeom.cli.options import (
     CalibrationArgument,
@@ -35,6 +37,7 @@ from mvgeom.cli.options import (
 )
 from mvgeom.cli.output import print_findings, print_output, print_problem
 from mvgeom.cli.smoothing_command import smooth
+from mvgeom.cli.sync_command import sync
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
@@ -91,12 +94,16 @@ def convert(
     check_inputs(calibration)
     check_output(written)
     from mvgeom import formats
+    from mvgeom.clock_files import copy_clocks
 
     cameras = load_calibration(calibration, source_format, size, option)
     scaled = cameras.replace(translation=cameras.translation * scale)
     formats.save(scaled, written, file_format=target_format)
+    clocks = copy_clocks(calibration, written)
     description = formats.identify(written).DESCRIPTION
     print_output(f"{len(cameras)} cameras ({', '.join(cameras.names)}) -> {written} ({description})")
+    if clocks is not None:
+        print_output(f"offsets in time: {clocks}")
     print_output(f"next: mvgeom show {written}")
 
 
@@ -113,11 +120,15 @@ def show(
     check_output(output)
     from mvgeom.calibration.lens_findings import find_lens_ends
     from mvgeom.cli.rig_table import camera_table, rig_summary
+    from mvgeom.clock_files import clocks_file, find_clocks
 
     cameras = load_calibration(calibration, source_format, size, option)
     print_output(camera_table(cameras, str(calibration)))
     for line in rig_summary(cameras):
         print_output(line)
+    clocks = find_clocks(calibration)
+    if clocks is not None:
+        print_output(f"offsets in time ({clocks_file(calibration)}): {clocks.describe()}")
     print_findings(find_lens_ends(cameras))
     if output is not None:
         from mvgeom.rig_figure import save_rig_figure
@@ -147,6 +158,7 @@ def triangulate(
     individual: IndividualOption = None,
     boxes: BoxesOption = None,
     crop_size: CropSizeOption = None,
+    ignore_sync: IgnoreSyncOption = False,
     source_format: FormatOption = None,
     size: SizeOption = None,
     option: ReadOption = None,
@@ -169,6 +181,7 @@ def triangulate(
 
     cameras = load_calibration(calibration, source_format, size, option).select(files)
     keypoints = read_views(files, boxes, crop_size, min_likelihood, individual)
+    keypoints = synchronized_views(keypoints, cameras, calibration, ignore=ignore_sync)
     stack, points = keypoints.stack, keypoints.points
     found = reconstruct(points, cameras, method=method.value, threshold=threshold, noise=noise)
     write_points_3d(output, stack.keypoint_names, [(stack.rows, found)])
@@ -204,5 +217,5 @@ def _print_reconstruction(
     print_output(f"3D keypoints: {output}")
 
 
-for command in (smooth, calibrate, refine, check):
+for command in (smooth, calibrate, refine, check, sync):
     app.command()(command)

@@ -14,6 +14,7 @@ from mvgeom.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
+    from mvgeom.cameras import CameraGroup
     from mvgeom.tables import KeypointTable, ViewStack
 
 __all__ = [
@@ -21,11 +22,14 @@ __all__ = [
     "BoxesOption",
     "CommandKeypoints",
     "CropSizeOption",
+    "IgnoreSyncOption",
     "IndividualOption",
     "LikelihoodOption",
     "ViewsArgument",
     "check_keypoint_inputs",
+    "frame_numbers",
     "read_views",
+    "synchronized_views",
 ]
 
 VIEW_FORM = "VIEW=PATH"
@@ -41,6 +45,9 @@ ViewsArgument = Annotated[
 IndividualOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Individual or track to take, where files have several.")
 ]
+IgnoreSyncOption = Annotated[
+    bool, typer.Option("--ignore-sync", help="Take row n of all views as one frame, whatever mvgeom sync found.")
+]
 LikelihoodOption = Annotated[float, typer.Option(help="Keypoints below this likelihood do not count.")]
 BoxesOption = Annotated[
     list[str] | None,
@@ -51,6 +58,11 @@ BoxesOption = Annotated[
 CropSizeOption = Annotated[
     str | None, typer.Option(metavar="WxH", help="Size of the crops as stored; needed with --boxes.")
 ]
+
+
+_WORSE = 1.1
+_SLIGHTLY_PX = 0.2
+"""Epipolar distance with offsets may be as much larger than without: a subject at rest agrees with any."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -126,6 +138,87 @@ def read_views(
     if stack.likelihood is not None:
         points = np.where((stack.likelihood >= min_likelihood)[..., None], points, np.nan)
     return CommandKeypoints(stack=stack, points=points)
+
+
+def synchronized_views(
+    keypoints: CommandKeypoints, cameras: CameraGroup, calibration: Path, *, ignore: bool
+) -> CommandKeypoints:
+    """Interpolate the keypoints of all views at the frames of the reference, where clocks lie beside the calibration.
+
+    The offsets must make the keypoints agree better, or at least not worse: those of another recording, and keypoints
+    of videos that were matched by the same offsets before, are refused. Without clocks nothing changes.
+
+    Args:
+        keypoints: Keypoints as read, with the views in the order of the cameras.
+        cameras: Cameras of the views.
+        calibration: Path of the calibration.
+        ignore: Value of `IgnoreSyncOption`.
+
+    Raises:
+        InputError: `clocks-differ`, if the keypoints agree better without the offsets; `missing-view`, if a view has no
+            clock; further codes of `mvgeom.clock_files.load_clocks`.
+    """
+    import dataclasses
+
+    import numpy as np
+
+    from mvgeom.calibration.time_shifts import pairwise_distance
+    from mvgeom.cli.output import print_output, print_problem
+    from mvgeom.clock_files import clocks_file, find_clocks
+    from mvgeom.clocks import interpolate_keypoints
+
+    clocks = None if ignore else find_clocks(calibration)
+    if clocks is None:
+        return keypoints
+    path, stack = clocks_file(calibration), keypoints.stack
+    clocks = clocks.select(cameras.names)
+    if not all(row.isdecimal() for row in stack.rows):
+        print_problem("note", "cyan", f"{path}: not used, because rows of labeled images are not frames of a recording")
+        return keypoints
+    rows = np.array([int(row) for row in stack.rows], dtype=np.int64)
+    count = int(rows.max(initial=-1)) + 1
+    points = np.full((count, *stack.points.shape[1:]), np.nan)
+    likelihood = np.full(points.shape[:3], np.nan if stack.likelihood is not None else 1.0)
+    points[rows] = keypoints.points
+    if stack.likelihood is not None:
+        likelihood[rows] = stack.likelihood
+    moved, lowest = interpolate_keypoints(points, clocks, likelihood)
+    before, after = pairwise_distance(cameras, points), pairwise_distance(cameras, moved)
+    if after > _WORSE * before + _SLIGHTLY_PX:
+        raise InputError(
+            f"{path}: the offsets do not fit these keypoints, which miss each other's epipolar lines by {after:.2f} px "
+            f"with them, and by {before:.2f} px without. They are of another recording, or the keypoints are of videos "
+            "that were matched by them before, such as those of mvtrain predict. Give --ignore-sync, or run mvgeom "
+            "sync on this recording",
+            code="clocks-differ",
+            path=path,
+            found=after,
+            expected=before,
+        )
+    print_output(f"offsets of {path}: {clocks.describe()}; epipolar distance {before:.2f} -> {after:.2f} px")
+    known = None if stack.likelihood is None else lowest[rows]
+    return CommandKeypoints(stack=dataclasses.replace(stack, points=moved[rows], likelihood=known), points=moved[rows])
+
+
+def frame_numbers(rows: tuple[str, ...], files: dict[str, Path]) -> np.ndarray:
+    """Return the rows as frame numbers (N,): labeled images are not frames that follow each other.
+
+    Raises:
+        InputError: `bad-number`, if a row is not a number.
+    """
+    import numpy as np
+
+    wrong = next((row for row in rows if not row.isdecimal()), None)
+    if wrong is not None:
+        path = next(iter(files.values()))
+        raise InputError(
+            f"{path}: rows are not frame numbers, found {wrong!r}. Give predictions of videos; labeled images are for "
+            "mvgeom triangulate.",
+            code="bad-number",
+            path=path,
+            found=wrong,
+        )
+    return np.array([int(row) for row in rows], dtype=np.float64)
 
 
 def _to_frame(

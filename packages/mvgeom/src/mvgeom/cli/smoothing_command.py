@@ -11,10 +11,13 @@ from mvgeom.cli.keypoint_options import (
     VIEW_FORM,
     BoxesOption,
     CropSizeOption,
+    IgnoreSyncOption,
     IndividualOption,
     ViewsArgument,
     check_keypoint_inputs,
+    frame_numbers,
     read_views,
+    synchronized_views,
 )
 from mvgeom.cli.options import (
     CalibrationArgument,
@@ -56,6 +59,7 @@ def smooth(
     individual: IndividualOption = None,
     boxes: BoxesOption = None,
     crop_size: CropSizeOption = None,
+    ignore_sync: IgnoreSyncOption = False,
     source_format: FormatOption = None,
     size: SizeOption = None,
     option: ReadOption = None,
@@ -85,13 +89,14 @@ def smooth(
 
     cameras = load_calibration(calibration, source_format, size, option).select(files)
     keypoints = read_views(files, boxes, crop_size, min_likelihood, individual)
+    keypoints = synchronized_views(keypoints, cameras, calibration, ignore=ignore_sync)
     stack, points = keypoints.stack, keypoints.points
     if not len(points):
         path = next(iter(files.values()))
         raise InputError(f"{path}: no rows. Give the keypoints of a recording.", code="empty-file", path=path)
     print_output(f"{len(points)} frames, {len(stack.keypoint_names)} keypoints, {len(files)} views: learning the noise")
     found = smooth_keypoints(
-        points, cameras, likelihood=stack.likelihood, times=_frame_numbers(stack.rows, files), max_gap=max_gap
+        points, cameras, likelihood=stack.likelihood, times=frame_numbers(stack.rows, files), max_gap=max_gap
     )
     projected, covariance = found.project(cameras)
     write_points_3d(output, stack.keypoint_names, [(stack.rows, found.to_reconstruction(points, cameras))])
@@ -112,23 +117,6 @@ def smooth(
                 found.inlier[:, number],
             )
             print_output(f"keypoints of {view}: {path}")
-
-
-def _frame_numbers(rows: tuple[str, ...], files: dict[str, Path]) -> np.ndarray:
-    """Return the rows as frame numbers: labeled images are not frames that follow each other."""
-    import numpy as np
-
-    wrong = next((row for row in rows if not row.isdecimal()), None)
-    if wrong is not None:
-        path = next(iter(files.values()))
-        raise InputError(
-            f"{path}: rows are not frame numbers, found {wrong!r}. Give predictions of videos; labeled images are for "
-            "mvgeom triangulate.",
-            code="bad-number",
-            path=path,
-            found=wrong,
-        )
-    return np.array([int(row) for row in rows], dtype=np.float64)
 
 
 def _print_smoothed(found: Smoothed, points: np.ndarray, cameras: CameraGroup) -> None:

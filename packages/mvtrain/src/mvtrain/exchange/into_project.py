@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mvgeom import CameraGroup
+from mvgeom.clock_files import clocks_file
 from mvgeom.errors import InputError
 from mvgeom.files import file_name
 from mvtrain.config import Config, load_config
@@ -249,6 +250,9 @@ def _calibrations(project: FrameRows, folder: Path) -> tuple[dict[Path, Path], d
             of_sessions[path.stem] = as_named(root, fitting[0])
         elif not theirs and path.stem not in known:
             moves[path] = target
+            clocks = clocks_file(path)
+            if clocks.is_file():
+                moves[clocks] = clocks_file(target)
             of_sessions[path.stem] = as_named(root, target)
         else:
             has = f"another one, {theirs[0]}" if theirs else "no calibration"

@@ -12,6 +12,7 @@ import numpy as np
 
 from mvgeom import CameraGroup
 from mvgeom.calibration.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from mvgeom.clock_files import copy_clocks
 from mvgeom.errors import InputError
 from mvgeom.files import file_name, replace_file
 from mvgeom.videos import open_video, read_frames
@@ -188,7 +189,7 @@ def write_calibrations(
 ) -> dict[str, CameraGroup]:
     """Write `<session>.toml` for each session that has a calibration.
 
-    TOML is copied as it is, other formats and cameras are written as anipose's TOML.
+    TOML is copied as it is, other formats and cameras are written as anipose's TOML. Clocks beside a file are copied.
 
     Returns:
         Cameras of the sessions that have a calibration.
@@ -220,5 +221,7 @@ def write_calibrations(
             shutil.copyfile(path, target)
         else:
             cameras.save(target, file_format="anipose")
+        if isinstance(path, Path):
+            copy_clocks(path, target)
         written[session] = cameras
     return written

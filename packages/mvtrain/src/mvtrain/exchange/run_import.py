@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mvgeom import CameraGroup
+from mvgeom.clock_files import find_clocks
 from mvgeom.errors import InputError
 from mvtrain.config import load_config
 from mvtrain.exchange import from_anipose as anipose
@@ -134,7 +135,8 @@ def import_project(file_format: str, paths: Sequence[Path], options: ImportOptio
         calibrations |= labels.calibrations
     given = tuple(dict.fromkeys(source.view for source in sources if source.view is not None))
     order = options.view_names or (given if all(source.view is not None for source in sources) else ())
-    labels = number_by_time(labels) if options.by_time else labels
+    clocks = {session: find_clocks(path) for session, path in calibrations.items() if isinstance(path, Path)}
+    labels = number_by_time(labels, clocks, by_time=options.by_time)
     if project is not None:
         labels = order_keypoints(labels, project)
         order = order_views(labels, project, allow_absent=options.allow_absent)

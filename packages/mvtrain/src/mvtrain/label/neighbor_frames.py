@@ -12,11 +12,14 @@ import cv2
 import numpy as np
 
 from mvgeom.calibration.sources import VIDEO_SUFFIXES
+from mvgeom.clocks import Clocks
 from mvgeom.errors import InputError
 from mvgeom.files import file_name
 from mvgeom.videos import Video, match_videos, open_capture, open_video
 from mvtrain.config import Config
 from mvtrain.label.page_images import encode
+from mvtrain.project.calibrations import load_view_clocks, session_files
+from mvtrain.project.label_tables import frame_of_row
 from mvtrain.project.names import frame_number
 from mvtrain.project.project import Project
 
@@ -43,6 +46,7 @@ class NeighborFrames:
         folders = [config.data.video_dir, config.eval.test_videos_directory, project.root / "videos"]
         self._folders = [folder for folder in folders if folder is not None and folder.is_dir()]
         self._project = project
+        self._override = config.data.camera_params_file
         self._readers: dict[Path, FrameReader] = {}
         self._videos: dict[str, dict[Path, Video]] = {}
         self._lock = Lock()
@@ -104,15 +108,26 @@ class NeighborFrames:
         """Open the videos of a frame's session; their images belong to frames by their times, or else by number."""
         session = self._project.sessions[frame]
         if session not in self._videos:
-            places = [self.place(frame, view) for view in range(len(self._project.view_names))]
             videos: list[Video] = []
-            for place in places:
+            views: list[str] = []
+            for view, name in enumerate(self._project.view_names):
+                place = self.place(frame, view)
                 with suppress(InputError):  # said when a frame of this video is asked for
-                    videos += [] if place is None else [open_video(place[0])]
+                    if place is not None:
+                        videos.append(open_video(place[0]))
+                        views.append(name)
             with suppress(InputError):  # the frames of such a project were chosen or imported by number
-                videos = list(match_videos(videos, [video.path.name for video in videos]))
+                names = [video.path.name for video in videos]
+                videos = list(match_videos(videos, names, clocks=self._clocks(session, views)))
             self._videos[session] = {video.path: video for video in videos}
         return self._videos[session]
+
+    def _clocks(self, session: str, views: Sequence[str]) -> Clocks | None:
+        """Load the clocks of some views beside the session's calibration; None where there are none."""
+        project = self._project
+        frames = [frame_of_row(names, project.view_names) for names in project.image_names]
+        files = session_files(project.root, session, frames, self._override)
+        return load_view_clocks(files[0] if files else None, views)
 
     def _crop(self, image: np.ndarray, frame: int, view: int) -> np.ndarray:
         if self._project.boxes is None:

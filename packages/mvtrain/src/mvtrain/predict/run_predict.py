@@ -30,6 +30,7 @@ from mvtrain.predict.smooth_predictions import SmoothOptions, smooth_all
 from mvtrain.predict.timing import frame_progress
 from mvtrain.predict.tracking import TrackingReference
 from mvtrain.predict.video_boxes import find_boxes
+from mvtrain.project.calibrations import load_view_clocks
 from mvtrain.project.project import read_project
 from mvtrain.runtime.ensemble_folder import find_runs
 from mvtrain.runtime.interruption import Interruption
@@ -344,6 +345,7 @@ def _make_jobs(
                 calibration=calibration,
                 out_dir=out_dir,
                 by_time=options.by_time,
+                clocks=load_view_clocks(path, spec.view_names),
                 overlay=overlay,
                 skeleton=tuple(bone for bone in config.data.skeleton or () if set(bone) <= set(spec.keypoint_names)),
             )

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
+from mvgeom.clocks import Clocks
 from mvgeom.errors import InputError
 from mvgeom.files import file_name
-from mvgeom.videos import Video, match_videos, open_video
+from mvgeom.videos import Video, frame_rate, match_videos, open_video
 from mvtrain.data.batch import Batch
 from mvtrain.drawing.keypoints import Style
 from mvtrain.model.inference import predict_batches
@@ -45,6 +46,7 @@ class Job:
         calibration: Calibration of the session; None predicts no 3D.
         out_dir: Output folder.
         by_time: True matches the images of the views by their presentation times; False by their numbers.
+        clocks: Clocks of the views' cameras, by which images are matched to the nearest frame; None if synchronized.
         reference: Reference for tracking the subject in place of boxes or whole images, which needs a calibration;
             None does not track.
         overlay: Style of a video of all views with their keypoints; None draws no such video.
@@ -57,6 +59,7 @@ class Job:
     calibration: Calibration | None
     out_dir: Path
     by_time: bool = True
+    clocks: Clocks | None = None
     reference: TrackingReference | None = None
     overlay: Style | None = None
     labeled: Style | None = None
@@ -92,19 +95,34 @@ def open_videos(job: Job) -> tuple[tuple[Video, ...], tuple[str, ...]]:
 
     Raises:
         InputError: A video cannot be opened; `rates-differ` or `unmatched-frames`, if the times of the images do not
-            tell which of them belong together.
+            tell which of them belong together, or the clocks are for another frame rate.
     """
     videos = tuple(open_video(path) for path in job.session.videos)
+    names = [video.path.name for video in videos]
+    if job.clocks is not None:
+        for video, name in zip(videos, names, strict=True):
+            job.clocks.check_rate(frame_rate(video), name)
     if not job.by_time:
-        return videos, ()
+        return match_videos(videos, names, clocks=job.clocks, by_time=False), _of_clocks(job)
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            matched = match_videos(videos, [video.path.name for video in videos])
-        return matched, tuple(str(warning.message) for warning in caught)
+            matched = match_videos(videos, names, clocks=job.clocks)
+        messages = tuple(str(warning.message) for warning in caught)
     except InputError as error:
         advised = error.advised("Give --ignore-frame-rates.")
         raise advised.prefixed(f"session {job.session.name!r}: ", session=job.session.name) from error
+    return matched, (*messages, *_of_clocks(job))
+
+
+def _of_clocks(job: Job) -> tuple[str, ...]:
+    """Return the warning that says which offsets images were matched by; none for synchronized cameras."""
+    if job.clocks is None:
+        return ()
+    return (
+        f"images are matched by the offsets that mvgeom sync found: {job.clocks.describe()}. Each is that of the "
+        "nearest frame, so that up to half a frame remains",
+    )
 
 
 def predict_session(
@@ -330,6 +348,8 @@ def _identity(predictors: Sequence[Predictor], job: Job) -> dict[str, Any]:
         identity["cameras"] = file_checksum(job.calibration.path)
     if not job.by_time:
         identity["by_time"] = False
+    if job.clocks is not None:
+        identity["clocks"] = job.clocks.as_plain()
     if job.reference is not None:
         assert job.calibration is not None
         # Crops depend on the cameras.

@@ -76,6 +76,6 @@ def _read_crop(video: Video, path: Path | None) -> np.ndarray:
     if video.frames is None:
         return boxes
     by_frame = np.full((video.end, 4), np.nan)
-    numbers = video.frames[: len(boxes)]
-    by_frame[numbers] = boxes[: len(numbers)]
+    frames, images = np.unique(video.frames[: len(boxes)], return_index=True)
+    by_frame[frames[frames >= 0]] = boxes[images[frames >= 0]]
     return by_frame

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from mvgeom import CameraGroup
+from mvgeom.clock_files import clocks_file, find_clocks
+from mvgeom.clocks import Clocks
 from mvgeom.errors import InputError
 from mvgeom.files import file_name
 from mvtrain.project.calibration_table import OVERRIDE_FILE, read_calibration_table
@@ -108,6 +110,28 @@ def load_cameras(files: Sequence[Path | None], view_names: Sequence[str]) -> tup
             )
         groups[path] = group.select(view_names)
     return tuple(None if file is None else groups[file] for file in files)
+
+
+def load_view_clocks(calibration: Path | None, view_names: Sequence[str]) -> Clocks | None:
+    """Load the clocks that `mvgeom sync` stored beside a calibration, in the order of the views.
+
+    Args:
+        calibration: Calibration file; None where there is none.
+        view_names: Names of the views.
+
+    Returns:
+        The clocks; None where there are none, or only one view.
+
+    Raises:
+        InputError: The file cannot be read, or has no clock of one of the views (`missing-view`).
+    """
+    clocks = None if calibration is None or len(view_names) < 2 else find_clocks(calibration)
+    if clocks is None or calibration is None:
+        return None
+    try:
+        return clocks.select(view_names)
+    except InputError as error:
+        raise error.prefixed(f"{clocks_file(calibration)}: ", path=clocks_file(calibration)) from error
 
 
 def size_mismatches(

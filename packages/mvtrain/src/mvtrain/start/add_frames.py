@@ -21,9 +21,10 @@ from mvtrain.config import Config
 from mvtrain.exchange.foreign_labels import DecodedImage
 from mvtrain.exchange.media import write_images
 from mvtrain.predict.predictor import choose_device
-from mvtrain.predict.recordings import Session, find_sessions
+from mvtrain.predict.recordings import Session, find_calibration, find_sessions
 from mvtrain.predict.run_predict import print_warning
 from mvtrain.predict.session import Job, open_videos
+from mvtrain.project.calibrations import load_view_clocks
 from mvtrain.project.frame_rows import FrameRows, append_frames, new_rows, read_frame_rows
 from mvtrain.project.listed_frames import ListedFrame, read_listed_frames
 from mvtrain.project.row_journal import adding_frames
@@ -198,6 +199,7 @@ def _open(
             calibration=None,
             out_dir=rows.root,
             by_time=options.by_time,
+            clocks=load_view_clocks(find_calibration(session, None, rows.root), rows.view_names),
         )
         videos, warnings = open_videos(job)
         for warning in warnings:

@@ -15,6 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from mvgeom.clock_files import copy_clocks
 from mvgeom.errors import InputError
 from mvgeom.files import file_name, inside, write_text
 from mvgeom.tables import write_labeled_boxes
@@ -171,7 +172,9 @@ def _copy_calibrations(folder: Path, config: Config, project: Project, rows: np.
             )
     for session, file in by_session.items():
         (folder / "calibrations").mkdir(exist_ok=True)
-        shutil.copyfile(file, folder / "calibrations" / file_name(f"{session}.toml"))
+        copy = folder / "calibrations" / file_name(f"{session}.toml")
+        shutil.copyfile(file, copy)
+        copy_clocks(file, copy)
     return len(by_session)
 
 

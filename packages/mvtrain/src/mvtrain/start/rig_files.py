@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mvgeom import CameraGroup
+from mvgeom.clock_files import copy_clocks
 from mvgeom.errors import InputError
 
 _TOML = ".toml"
@@ -22,12 +23,14 @@ class RigFile:
         cameras: Cameras, named as the views.
         is_unchanged: True if the file itself has these names and sizes, so that it can be copied.
         needs_sizes: True if the file has no image sizes, so that those of the videos are taken.
+        renamed: Names of the views by names of the file's cameras, where they differ.
     """
 
     path: Path
     cameras: CameraGroup
     is_unchanged: bool = True
     needs_sizes: bool = False
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_rigs(given: Path, renamed: Mapping[str, str]) -> dict[str | None, RigFile]:
@@ -73,6 +76,7 @@ def _read_rig(path: Path, renamed: Mapping[str, str]) -> RigFile:
         cameras=cameras.replace(names=names),
         is_unchanged=not needs_sizes and names == tuple(cameras.names),
         needs_sizes=needs_sizes,
+        renamed=renamed,
     )
 
 
@@ -87,11 +91,13 @@ def with_sizes(rig: RigFile, sizes: Mapping[str, tuple[int, int]]) -> RigFile:
         return rig
     cameras = rig.cameras.select([name for name in rig.cameras.names if name in sizes])
     widths_heights = [[float(length) for length in sizes[name]] for name in cameras.names]
-    return RigFile(path=rig.path, cameras=cameras.replace(sizes=widths_heights), is_unchanged=False)
+    return RigFile(
+        path=rig.path, cameras=cameras.replace(sizes=widths_heights), is_unchanged=False, renamed=rig.renamed
+    )
 
 
 def save_rig(rig: RigFile, target: Path) -> None:
-    """Write a calibration as TOML; a TOML file is copied as it is.
+    """Write a calibration as TOML, with the clocks beside it; a TOML file is copied as it is.
 
     Raises:
         InputError: The cameras cannot be stored as anipose's TOML (`unsupported-camera`, `bad-name`).
@@ -100,6 +106,7 @@ def save_rig(rig: RigFile, target: Path) -> None:
         shutil.copyfile(rig.path, target)
     else:
         rig.cameras.save(target, file_format="anipose")
+    copy_clocks(rig.path, target, rig.renamed)
 
 
 def parse_renaming(text: str | None) -> dict[str, str]:

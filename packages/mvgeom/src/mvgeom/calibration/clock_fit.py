@@ -1,0 +1,170 @@
+"""Offsets and drifts of all cameras' clocks, adjusted together to the epipolar residuals of all pairs."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from mvgeom.calibration.boards import Floats, Ints
+from mvgeom.calibration.epipolar_residuals import (
+    PairGeometry,
+    lines_of_first,
+    lines_of_second,
+    pair_geometry,
+    residual_changes,
+    residuals,
+)
+from mvgeom.calibration.shift_curves import MIN_POINTS
+from mvgeom.calibration.smooth_tracks import resample
+from mvgeom.cameras import CameraGroup
+
+__all__ = ["ClockFit", "fit_clocks"]
+
+_MAX_POINTS = 12_000
+_LONGEST_STEP = 1.0
+_CONVERGED = 1e-4
+_SCALE = 2.0
+"""Residual at which the weight is a half, in standard deviations of the residuals."""
+
+_STRETCHES = 20
+_STRETCH_LAGS = 2
+"""Least length of a stretch in lags."""
+
+
+class ClockFit(NamedTuple):
+    """Clocks relative to that of the first camera, in frames.
+
+    Attributes:
+        offset: (V,) frames that each camera is late at frame 0.
+        drift: (V,) frames that it gains per frame.
+        covariance: (V, 2, 2) of offset and drift.
+        distance: (V,) median epipolar distance of each camera from the others in px; NaN if none is known.
+    """
+
+    offset: Floats
+    drift: Floats
+    covariance: Floats
+    distance: Floats
+
+
+def fit_clocks(
+    cams: CameraGroup,
+    tracks: Floats,
+    start: Floats,
+    end: Floats,
+    *,
+    lag: int,
+    drifts: bool,
+    max_steps: int = 40,
+) -> ClockFit:
+    """Adjust the clocks of all cameras together: iteratively reweighted least squares with Cauchy's weights.
+
+    Residuals are changes of the signed epipolar residuals of all pairs over a few frames, so that a wrong pose and
+    lasting errors of a detector count little, and motion that is steady and straight determines nothing. Standard
+    deviations come from the sums of gradients over stretches of the recording, so that they allow for errors that last.
+
+    Args:
+        cams: V cameras; the first is the reference.
+        tracks: (N, V, K, 2) undistorted keypoints at depth 1, in frames that follow each other; NaN is missing.
+        start: (V,) approximate frames that each camera is late at the first frame.
+        end: (V,) the same at the last frame.
+        lag: Frames over which the changes of the residuals are taken.
+        drifts: True to estimate drifts; False to keep them as given by start and end.
+        max_steps: Steps at most; 0 keeps the clocks and computes distances and covariances.
+    """
+    num_frames, num_views, num_keypoints = tracks.shape[:3]
+    middle = (num_frames - 1) / 2
+    half = max(middle, 1.0)
+    clocks = np.stack([(start + end) / 2, (end - start) / 2], axis=1).astype(np.float64)
+    rows = np.arange(min(lag, num_frames), num_frames)
+    rows = rows[:: max(1, -(-num_frames * num_keypoints // _MAX_POINTS))]
+    free = np.zeros((num_views, 2), dtype=bool)
+    free[1:, 0], free[1:, 1] = True, drifts
+    chosen = np.flatnonzero(free)
+    geometries = {pair: pair_geometry(cams, *pair) for pair in combinations(range(num_views), 2)}
+    equations = _equations(tracks, geometries, clocks, rows, lag)
+    for _ in range(max_steps):
+        normal = equations.normal[np.ix_(chosen, chosen)]
+        if not len(chosen) or not np.trace(normal) > 0:
+            break
+        step = np.zeros(free.size)
+        damped = normal + 1e-9 * np.trace(normal) * np.eye(len(chosen))
+        step[chosen] = -np.linalg.solve(damped, equations.gradient.sum(axis=0)[chosen])
+        longest = np.abs(step).max()
+        clocks = clocks + (step * min(1, _LONGEST_STEP / max(longest, 1e-12))).reshape(clocks.shape)
+        equations = _equations(tracks, geometries, clocks, rows, lag)
+        if longest < _CONVERGED:
+            break
+    # From the middle and half the change over the recording to frame 0 and the change per frame.
+    change = np.array([[1, -middle / half], [0, 1 / half]])
+    offset, drift = (clocks @ change.T).T
+    covariance = change @ _covariance(equations, chosen, num_views) @ change.T
+    return ClockFit(offset=offset, drift=drift, covariance=covariance, distance=equations.distance)
+
+
+class _Equations(NamedTuple):
+    """Normal equations (2 V, 2 V), gradients of the stretches (B, 2 V), and median distances (V,) in px."""
+
+    normal: Floats
+    gradient: Floats
+    distance: Floats
+
+
+def _equations(
+    tracks: Floats, geometries: dict[tuple[int, int], PairGeometry], clocks: Floats, rows: Ints, lag: int
+) -> _Equations:
+    """Return the equations of clocks (V, 2): frames late in the middle, and half their change over the recording."""
+    num_frames, num_views = tracks.shape[:2]
+    num_parts = int(np.clip(num_frames // (_STRETCH_LAGS * lag), 2, _STRETCHES))
+    part = rows * num_parts // num_frames
+    middle = (num_frames - 1) / 2
+    times = [rows, rows - lag]
+    along = [((time - middle) / max(middle, 1.0))[:, None] for time in times]
+    sampled = [
+        [
+            resample(tracks[:, view], time + clocks[view, 0] + clocks[view, 1] * u[:, 0])
+            for time, u in zip(times, along, strict=True)
+        ]
+        for view in range(num_views)
+    ]
+    normal, gradient = np.zeros((2 * num_views, 2 * num_views)), np.zeros((num_parts, 2 * num_views))
+    distances: list[list[Floats]] = [[] for _ in range(num_views)]
+    for (one, other), geometry in geometries.items():
+        found = []
+        for (first, slope_first), (second, slope_second), u in zip(sampled[one], sampled[other], along, strict=True):
+            lines = lines_of_first(geometry, first), lines_of_second(geometry, second)
+            value = residuals(*lines)
+            by_one, by_other = residual_changes(*lines, slope_first, slope_second)
+            found.append(np.stack([value, by_one, by_one * u, by_other, by_other * u], axis=-1))
+        change = found[0] - found[1]
+        both = np.isfinite(change).all(axis=-1)
+        if both.sum() < MIN_POINTS:
+            continue
+        left, jacobian = change[both][:, 0], change[both][:, 1:]
+        scale = max(1.4826 * float(np.median(np.abs(left))), 1e-9)
+        # Pairs are comparable in standard deviations of their own residuals.
+        weights = 1 / (1 + (left / (_SCALE * scale)) ** 2) / scale**2
+        weighted = jacobian * weights[:, None]
+        index = [2 * one, 2 * one + 1, 2 * other, 2 * other + 1]
+        normal[np.ix_(index, index)] += weighted.T @ jacobian
+        frame, _ = np.nonzero(both)
+        for column, place in enumerate(index):
+            gradient[:, place] += np.bincount(part[frame], weighted[:, column] * left, minlength=num_parts)
+        for view in (one, other):
+            distances[view].append(np.abs(found[0][both][:, 0]))
+    medians = [float(np.median(np.concatenate(each))) if each else np.nan for each in distances]
+    return _Equations(normal, gradient, np.array(medians))
+
+
+def _covariance(equations: _Equations, chosen: Ints, num_views: int) -> Floats:
+    """Return the covariance (V, 2, 2) of each camera's clock, by the gradients of the stretches."""
+    gradient = equations.gradient[:, chosen]
+    used = int((np.abs(gradient).sum(axis=1) > 0).sum())
+    inverse = np.linalg.pinv(equations.normal[np.ix_(chosen, chosen)])
+    # Stretches are few: the usual correction for the two numbers that a clock takes.
+    correction = used / max(used - 2, 1)
+    whole = np.zeros((2 * num_views, 2 * num_views))
+    whole[np.ix_(chosen, chosen)] = correction * inverse @ (gradient.T @ gradient) @ inverse
+    return np.stack([whole[place : place + 2, place : place + 2] for place in range(0, 2 * num_views, 2)])

@@ -1,0 +1,299 @@
+"""Offsets and drifts of cameras' clocks, from keypoints of one recording or from the corners of a board."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from mvgeom.calibration.boards import Floats
+from mvgeom.calibration.clock_fit import ClockFit, fit_clocks
+from mvgeom.calibration.epipolar_residuals import pair_geometry
+from mvgeom.calibration.findings import Finding, error, sort_findings, warning
+from mvgeom.calibration.input_checks import as_recording
+from mvgeom.calibration.shift_curves import Curves, Offset, find_offset_line, mirrored, pool, shift_curves
+from mvgeom.calibration.smooth_tracks import resample, without_spikes
+from mvgeom.cameras import CameraGroup
+from mvgeom.clocks import Clocks
+from mvgeom.errors import InputError
+from mvgeom.projection import undistort
+
+__all__ = ["LONGEST_OFFSET", "Synchronization", "synchronize"]
+
+LONGEST_OFFSET = 60
+"""Frames tried in each direction by default."""
+
+_LAGS = (3, 12)
+"""Frames over which motion is compared; the first at which all cameras are determined."""
+
+_MAX_DRIFT = 0.01
+_UNCERTAIN = 0.25
+"""Standard deviation in frames above which an offset is uncertain."""
+
+_UNKNOWN = 1.5
+"""Standard deviation in frames above which an offset is unknown."""
+
+_OTHER_LAGS = (2, 4)
+"""Multiples of the lag at which the adjustment is repeated: errors of the calibration show as a difference."""
+
+_KNOWN_DRIFT = 1 / 250
+"""Drifts are estimated in recordings of 250 frames or more; usual clocks gain less than 0.1 frames in fewer."""
+
+_DRIFTS = 5.0
+"""Standard deviations by which a drift must differ from 0 in order to count."""
+
+_SMALLEST_DRIFT = 0.2
+"""Frames over the recording that a drift must make in order to count."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Synchronization:
+    """Clocks of the cameras of one recording.
+
+    Attributes:
+        names: V camera names.
+        clocks: Clocks of all cameras; None if that of any camera cannot be determined.
+        offset: (V,) frames that each camera shows late what the reference shows in frame 0; NaN if undetermined.
+        offset_std: (V,) standard deviations of the offsets in frames, calibration errors included.
+        drift: (V,) frames gained per frame; 0 where no drift is significant.
+        drift_std: (V,) standard deviations of the drifts; those of the fit where the drift is 0.
+        distance_before: (V,) median epipolar distance in px of each camera from the others as recorded, NaN if unknown.
+        distance: (V,) the same at the clocks found.
+        findings: Problems found.
+    """
+
+    names: tuple[str, ...]
+    clocks: Clocks | None
+    offset: Floats
+    offset_std: Floats
+    drift: Floats
+    drift_std: Floats
+    distance_before: Floats
+    distance: Floats
+    findings: tuple[Finding, ...]
+
+    @property
+    def passed(self) -> bool:
+        """True if no finding is an error."""
+        return all(each.severity != "error" for each in self.findings)
+
+
+def synchronize(
+    cams: CameraGroup,
+    points: Floats,
+    *,
+    frame_rate: float,
+    reference: str | None = None,
+    longest: int = LONGEST_OFFSET,
+) -> Synchronization:
+    """Find offset and drift of each camera's clock, in parts of a frame, from the motion of keypoints.
+
+    1. Spikes of the tracks are left out. Motions across the epipolar lines are compared for all pairs of cameras, over
+       shifts by whole frames. A camera is added to those that are placed by its agreement with all of them
+       (`find_offset_line` tests whether it tells the offset).
+    2. All clocks are adjusted together to the epipolar residuals of all pairs, with keypoints smoothed over a frame.
+    3. The adjustment is repeated over two and four times the lag. What differs is due to errors of the calibration and
+       of the detector, and is added to the standard deviations. A drift counts if it differs from 0 by five standard
+       deviations, in recordings of 250 frames or more.
+
+    Args:
+        cams: V cameras, NumPy, no batch dimensions, at least 2.
+        points: (N, V, K, 2) keypoints of frames that follow each other, row n frame n of each camera, in full-image px;
+            NaN is missing.
+        frame_rate: Frames per second.
+        reference: Camera whose frames are those of the recording; None takes the first.
+        longest: Largest offset in frames to try, in both directions; at most a third of the frames.
+
+    Returns:
+        The clocks, with findings: `offset_undetermined` (an error) for each camera whose offset cannot be determined,
+        because the subject is still, moves periodically, or is not seen by two cameras; `uncertain_offset`.
+
+    Raises:
+        InputError: `wrong-shape`, if a shape is wrong; `too-few-views`, if there are fewer than two cameras;
+            `missing-view`, if there is no such reference; `out-of-range`, if the frame rate is not positive.
+    """
+    points = as_recording(points, cams)
+    if not frame_rate > 0:
+        raise InputError(f"frame_rate: must be positive, found {frame_rate:g}", code="out-of-range", found=frame_rate)
+    names = list(cams.names)
+    (first,) = cams.index([names[0] if reference is None else reference])
+    order = [first, *(view for view in range(len(cams)) if view != first)]
+    chosen = cams.select([names[view] for view in order])
+    tracks = np.asarray(undistort(without_spikes(points[:, order]), chosen))
+    longest = max(1, min(longest, len(points) // 3))
+    lag, placed = _place(chosen, tracks, longest)
+    result = _fitted(chosen, tracks, lag, placed)
+    findings = _findings(chosen.names, result, placed, longest)
+    back = np.argsort(order)
+    values = {field: getattr(result, field)[back] for field in _Fitted.__annotations__}
+    known = all(each.severity != "error" for each in findings)
+    clocks = Clocks(
+        names=cams.names,
+        reference=names[first],
+        frame_rate=frame_rate,
+        offset=values["offset"] / frame_rate,
+        drift=values["drift"],
+        offset_std=values["offset_std"] / frame_rate,
+        drift_std=values["drift_std"],
+    ) if known else None  # fmt: skip
+    return Synchronization(names=cams.names, clocks=clocks, findings=sort_findings(findings), **values)
+
+
+def _place(cams: CameraGroup, tracks: Floats, longest: int) -> tuple[int, dict[int, Offset]]:
+    """Return the offset of each camera by whole frames, and the lag at which most of them are determined."""
+    frames = np.arange(len(tracks), dtype=np.float64)
+    smooth = [resample(tracks[:, view], frames)[0] for view in range(len(cams))]
+    best: tuple[tuple[int, float], int, dict[int, Offset]] | None = None
+    for lag in _LAGS:
+        curves: dict[tuple[int, int], Curves] = {}
+        for one, other in combinations(range(len(cams)), 2):
+            found = shift_curves(pair_geometry(cams, one, other), smooth[one], smooth[other], lag, 2 * longest)
+            if found is not None:
+                curves[one, other], curves[other, one] = found, mirrored(found)
+        placed = _grow(curves, len(cams), longest, min(_MAX_DRIFT * len(tracks), longest))
+        solved = [each for each in placed.values() if each.problem is None]
+        rank = len(solved), sum(each.certainty for each in solved)
+        if best is None or rank > best[0]:
+            best = rank, lag, placed
+        if len(solved) == len(cams):
+            break
+    assert best is not None
+    return best[1], best[2]
+
+
+def _grow(
+    curves: Mapping[tuple[int, int], Curves], num_views: int, longest: int, max_drift: float
+) -> dict[int, Offset]:
+    """Place the cameras one after the other, the most certain one first, from the pair that agrees best.
+
+    Returns:
+        Offsets by camera, relative to that of camera 0 if it is placed; cameras that share no keypoints are left out.
+    """
+    origin = Offset((0.0, 0.0), np.inf, None)
+    pairs = {pair: find_offset_line(each, max_drift) for pair, each in curves.items() if pair[0] < pair[1]}
+    if not pairs:
+        return {}
+    seed = max(pairs, key=lambda pair: (pairs[pair].problem is None, pairs[pair].certainty))
+    placed = {seed[0]: origin}
+    while True:
+        candidates = {}
+        for view in set(range(num_views)) - set(placed):
+            others = [other for other in placed if placed[other].problem is None and (other, view) in curves]
+            if others:
+                chosen = [curves[other, view] for other in others]
+                pooled = pool(chosen, [placed[other].line for other in others], 2 * longest)
+                candidates[view] = find_offset_line(pooled, max_drift)
+        if not candidates:
+            break
+        view = max(candidates, key=lambda each: (candidates[each].problem is None, candidates[each].certainty))
+        placed[view] = candidates[view]
+    start, end = placed[0].line if 0 in placed else (0.0, 0.0)
+    result = {view: each._replace(line=(each.line[0] - start, each.line[1] - end)) for view, each in placed.items()}
+    if 0 in result:
+        for view, each in result.items():
+            if each.problem is None and max(map(abs, each.line)) > longest:
+                result[view] = each._replace(problem="limit")
+    return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fitted:
+    """Fields of `Synchronization` in the order of the cameras given; NaN for those that are not determined."""
+
+    offset: Floats
+    offset_std: Floats
+    drift: Floats
+    drift_std: Floats
+    distance_before: Floats
+    distance: Floats
+
+
+def _fitted(cams: CameraGroup, tracks: Floats, lag: int, placed: Mapping[int, Offset]) -> _Fitted:
+    """Adjust the clocks of the cameras whose offsets are known by whole frames, camera 0 among them."""
+    num_views, num_frames = len(cams), len(tracks)
+    nothing = np.full(num_views, np.nan)
+    known = sorted(view for view, each in placed.items() if each.problem is None)
+    if len(known) < 2 or known[0] != 0:
+        return _Fitted(**{field: nothing.copy() for field in _Fitted.__annotations__})
+    group, own = cams.select([cams.names[view] for view in known]), tracks[:, known]
+    start, end = (np.array([placed[view].line[side] for view in known]) for side in (0, 1))
+
+    def fit(start: Floats, end: Floats, *, drifts: bool) -> tuple[ClockFit, Floats]:
+        """Return the clocks, and standard deviations (V, 2) of offset and drift with the difference over lags."""
+        found = fit_clocks(group, own, start, end, lag=lag, drifts=drifts)
+        last = found.offset + found.drift * (num_frames - 1)
+        others = [fit_clocks(group, own, found.offset, last, lag=times * lag, drifts=drifts) for times in _OTHER_LAGS]
+        spread = np.mean([(np.stack(each[:2]) - np.stack(found[:2])) ** 2 for each in others], axis=0).T
+        return found, np.sqrt(np.diagonal(found.covariance, axis1=1, axis2=2) + spread)
+
+    drifts = np.zeros(len(known), dtype=bool)
+    if _KNOWN_DRIFT * num_frames >= 1:
+        found, deviation = fit(start, end, drifts=True)
+        least = np.maximum(_DRIFTS * deviation[:, 1], _SMALLEST_DRIFT / num_frames)
+        drifts = (np.abs(found.drift) > least) & (np.abs(found.drift) < _MAX_DRIFT)
+    if not drifts.any():
+        middle = (start + end) / 2
+        found, deviation = fit(middle, middle, drifts=False)
+    before = fit_clocks(group, own, 0 * start, 0 * start, lag=lag, drifts=False, max_steps=0)
+    values = {
+        "offset": found.offset,
+        "offset_std": deviation[:, 0],
+        "drift": found.drift,
+        "drift_std": deviation[:, 1],
+        "distance_before": before.distance,
+        "distance": found.distance,
+    }
+    result = {field: nothing.copy() for field in values}
+    for field, value in values.items():
+        result[field][known] = value
+    return _Fitted(**result)
+
+
+def _findings(names: tuple[str, ...], result: _Fitted, placed: Mapping[int, Offset], longest: int) -> list[Finding]:
+    """Describe the cameras whose offsets are not determined, or uncertain; the reference only if it is the cause."""
+    unsolved = {view for view in range(len(names)) if view not in placed or placed[view].problem is not None}
+    if len(unsolved) >= len(names) - 1:
+        unsolved = set(range(1, len(names)))
+    findings = []
+    for view, name in enumerate(names):
+        where = f"camera {name!r}: its offset in time"
+        offset, deviation = float(result.offset[view]), float(result.offset_std[view])
+        facts = {"offset": offset, "offset_std": deviation}
+        if view in unsolved:
+            found = placed.get(view, Offset((0.0, 0.0), 0.0, "few"))
+            certainty = float(np.nan_to_num(found.certainty, posinf=0.0))
+            text = f"{where} cannot be determined: {_reason(found, certainty, longest)}"
+            findings.append(error("offset_undetermined", [name], text, certainty=certainty, rival=found.rival))
+        elif deviation > _UNKNOWN:
+            text = (
+                f"{where} cannot be determined: it is {offset:+.1f} frames, uncertain by {deviation:.1f}. There is too "
+                "little motion, or the calibration is off. Record faster motion"
+            )
+            findings.append(error("offset_undetermined", [name], text, **facts))
+        elif deviation > _UNCERTAIN:
+            text = (
+                f"{where}, {offset:+.2f} frames, is uncertain by {deviation:.2f} frames: too little motion, or the "
+                "calibration is off"
+            )
+            findings.append(warning("uncertain_offset", [name], text, **facts))
+    return findings
+
+
+def _reason(found: Offset, certainty: float, longest: int) -> str:
+    """Return the reason why an offset is not determined, and what to do."""
+    if found.problem == "ambiguous":
+        return (
+            f"an offset {abs(found.rival)} frames {'later' if found.rival > 0 else 'earlier'} fits about as well. The "
+            "motion is periodic, or the calibration is off. Record irregular motion, or lower --longest"
+        )
+    if found.problem == "limit":
+        return f"the best one is the largest that was tried, {longest} frames. Give a larger --longest"
+    if found.problem == "few":
+        return "it shares too few keypoints with the other cameras, in frames that follow each other"
+    return (
+        f"the motion in its image agrees with the others' no more than by chance ({certainty:.1f} standard deviations, "
+        "5 are needed), or not at one offset. The subject is still, moves along the epipolar lines, or the calibration "
+        "is of another rig. Record faster, irregular motion"
+    )

@@ -1,0 +1,194 @@
+"""The command `mvgeom sync`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mvgeom.cli.board_options import (
+    CharucoOption,
+    ChessboardOption,
+    DictionaryOption,
+    LegacyOption,
+    MarkerOption,
+    SquareOption,
+    board_of_options,
+    find_boards,
+)
+from mvgeom.cli.keypoint_options import (
+    BoxesOption,
+    CropSizeOption,
+    IndividualOption,
+    LikelihoodOption,
+    check_keypoint_inputs,
+    frame_numbers,
+    read_views,
+)
+from mvgeom.cli.options import (
+    CalibrationArgument,
+    FormatOption,
+    ReadOption,
+    SizeOption,
+    check_inputs,
+    check_output,
+    load_calibration,
+    parse_view_files,
+)
+from mvgeom.cli.output import print_findings, print_output
+from mvgeom.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mvgeom.calibration import Board, Synchronization
+
+__all__ = ["sync"]
+
+
+def sync(
+    calibration: CalibrationArgument,
+    views: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="VIEW=PATH",
+            help="Keypoints of each view, of consecutive frames, in any format that is read; with --chessboard or "
+            "--charuco a video of the board.",
+        ),
+    ],
+    fps: Annotated[
+        float | None, typer.Option("--fps", help="Frames per second of the recording; videos state it themselves.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="JSON", help="File to write; beside the calibration if left out."),
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Camera whose frames are those of the recording; the first if left out.")
+    ] = None,
+    longest: Annotated[int, typer.Option(help="Largest offset to try, in frames.")] = 60,
+    chessboard: ChessboardOption = None,
+    charuco: CharucoOption = None,
+    square: SquareOption = None,
+    marker: MarkerOption = None,
+    dictionary: DictionaryOption = "DICT_4X4_50",
+    legacy: LegacyOption = False,
+    min_likelihood: LikelihoodOption = 0.5,
+    individual: IndividualOption = None,
+    boxes: BoxesOption = None,
+    crop_size: CropSizeOption = None,
+    source_format: FormatOption = None,
+    size: SizeOption = None,
+    option: ReadOption = None,
+) -> None:
+    """Find the offset in time and the drift of each camera, in parts of a frame, from keypoints or a moving board.
+
+    The file is written beside the calibration, as `<name>.sync.json`. All commands that take the calibration then use
+    it; removing the file undoes it. Offsets are those of one recording, unless the cameras always start alike.
+
+    Exit code 0: written. 1: an offset cannot be determined, and nothing was written. 2: wrong input.
+    """
+    files = parse_view_files(views, "VIEW=PATH")
+    if longest < 1:
+        raise InputError(
+            f"--longest: found {longest}, expected 1 or more", code="bad-option", option="--longest", found=longest
+        )
+    if fps is not None and not fps > 0:
+        raise InputError(f"--fps: must be positive, found {fps:g}", code="bad-option", option="--fps", found=fps)
+    check_output(output)
+    board = None
+    if chessboard is not None or charuco is not None:
+        check_inputs(calibration, *files.values())
+        board = board_of_options(chessboard, charuco, square, marker, dictionary, legacy=legacy)
+    else:
+        check_keypoint_inputs(calibration, files, boxes)
+        if fps is None:
+            raise InputError(
+                "--fps is missing. Give the frames per second of the recording: offsets are stored in seconds.",
+                code="missing-argument",
+                option="--fps",
+            )
+    from mvgeom.calibration import synchronize
+    from mvgeom.clock_files import clocks_file, save_clocks
+
+    cameras = load_calibration(calibration, source_format, size, option).select(files)
+    if board is None:
+        keypoints = read_views(files, boxes, crop_size, min_likelihood, individual)
+        points = _consecutive(keypoints.points, frame_numbers(keypoints.stack.rows, files))
+    else:
+        points, stated = _board_points(files, board)
+        fps = fps if fps is not None else stated
+    assert fps is not None
+    found = synchronize(cameras, points, frame_rate=fps, reference=reference, longest=longest)
+    _print_clocks(found, fps, str(calibration))
+    print_findings(found.findings)
+    if found.clocks is None:
+        print_output("no offsets were written")
+        raise typer.Exit(1)
+    path = output if output is not None else clocks_file(calibration)
+    save_clocks(found.clocks, path)
+    print_output(f"offsets: {path}; used by mvgeom and mvtrain where they lie beside the calibration")
+
+
+def _consecutive(points: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Return keypoints of all frames from 0 on; those without a row are missing."""
+    import numpy as np
+
+    rows = numbers.astype(int)
+    result = np.full((int(rows.max(initial=-1)) + 1, *points.shape[1:]), np.nan)
+    result[rows] = points
+    return result
+
+
+def _board_points(files: dict[str, Path], board: Board) -> tuple[np.ndarray, float]:
+    """Return the board's points (N, V, K, 2) in all frames of videos, and their frame rate."""
+    import numpy as np
+
+    from mvgeom.calibration.board_tracks import board_tracks
+    from mvgeom.calibration.sources import VIDEO_SUFFIXES
+    from mvgeom.videos import frame_rate, open_video
+
+    wrong = next((view for view, path in files.items() if path.suffix.lower() not in VIDEO_SUFFIXES), None)
+    if wrong is not None:
+        raise InputError(
+            f"view {wrong}: {files[wrong]} is not a video, expected {', '.join(VIDEO_SUFFIXES)}. Single images of a "
+            "board tell nothing about time",
+            code="unsupported-file",
+            view=wrong,
+            path=files[wrong],
+        )
+    rate = frame_rate(open_video(next(iter(files.values()))))
+    points = board_tracks(find_boards(files, board))
+    if not rate > 0:
+        raise InputError(
+            "--fps is missing, and the videos state none. Give the frames per second of the recording.",
+            code="missing-argument",
+            option="--fps",
+        )
+    return np.asarray(points), rate
+
+
+def _print_clocks(found: Synchronization, fps: float, title: str) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("camera", "late frames", "±", "late ms", "drift ppm", "±", "epipolar px", "was px"):
+        table.add_column(heading, justify="left" if heading == "camera" else "right")
+
+    def shown(value: float, form: str) -> str:
+        return "?" if value != value else format(value, form)
+
+    for row, name in enumerate(found.names):
+        table.add_row(
+            name,
+            shown(found.offset[row], "+.2f"),
+            shown(found.offset_std[row], ".2f"),
+            shown(1000 * found.offset[row] / fps, "+.1f"),
+            shown(1e6 * found.drift[row], "+.0f"),
+            shown(1e6 * found.drift_std[row], ".0f"),
+            shown(found.distance[row], ".2f"),
+            shown(found.distance_before[row], ".2f"),
+        )
+    print_output(table)
