@@ -23,6 +23,7 @@ PATHS = re.compile(
 ALLOWED = {
     "mvgeom/cli/calibration_commands.py": {"Path(folder) / output.name": "the user's own name, in a temporary folder"},
     "mvgeom/files.py": {"folder.joinpath(*parts)": "checked by `inside` itself"},
+    "mvgeom/temporary.py": {"Path(folder) / name": "files that exist"},
     "mvgeom/formats/easymocap.py": {"folder / name": "constants", "folder / file": "constants"},
     "mvgeom/formats/jarvis.py": {"path / f'{record.name}.yaml'": "refused unless it is its own `file_name`"},
     "mvgeom/formats/opencv.py": {"path.with_name(path.name.replace('intrinsics', 'extrinsics'))": "read"},
@@ -114,7 +115,6 @@ ALLOWED = {
         "folder / f'{stem}-{checksum[:12]}{suffix}'": "constants and hexadecimal digits",
         "folder / f'{stem}.yaml'": "constants",
     },
-    "mvtrain/runtime/folders.py": {"path.parent / f'.{path.name}.{os.getpid()}.tmp'": "the user's own path"},
     "mvtrain/start/add_frames.py": {"rows.root / name": "an `image_name`", "unfinished / name": "an `image_name`"},
     "mvtrain/start/session_choice.py": {"rows.root / name.replace('\\\\', '/')": "read"},
     "mvtrain/synth/generate.py": {"folder / name": "constants"},

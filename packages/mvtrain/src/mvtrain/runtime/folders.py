@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mvgeom.errors import InputError
+from mvgeom.temporary import publish, temporary_folder
 
 RUN_INFO = "run.yaml"
 """File of a run folder with the conditions of its training."""
@@ -26,7 +25,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder to fill, and rename it to `path` at the end of the block.
 
     The temporary folder is hidden and beside `path`, so that renaming it is one step on one file system. If the block
-    raises, nothing is left.
+    raises, nothing is left; if the process is killed, the next one that writes a folder here removes it.
 
     Args:
         path: Folder that must not exist yet; missing parents are made.
@@ -35,17 +34,14 @@ def new_folder(path: Path) -> Iterator[Path]:
         InputError: `occupied-folder`, or `unwritable-file` if it cannot be written, also by the block.
     """
     check_new_folder(path)
-    unfinished = path.parent / f".{path.name}.{os.getpid()}.tmp"
     try:
-        unfinished.mkdir(parents=True)
-        yield unfinished
-        unfinished.rename(path)
+        with temporary_folder(path) as unfinished:
+            yield unfinished
+            publish(unfinished, path)
     except OSError as error:
         raise InputError(
-            f"{path} cannot be written: {error.strerror}: {error.filename}", code="unwritable-file", path=path
+            f"{path} cannot be written: {error.strerror or error}: {error.filename}", code="unwritable-file", path=path
         ) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def check_new_folder(path: Path) -> None:
