@@ -56,11 +56,13 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
     writer = _Writer(file, pynwb, pose, session, options.cameras, unit, {"rate": rate, "starting_time": 0.0})
     writer.write(options.skeleton)
     # To memory first: on a full disk HDF5 has errors of several kinds.
-    with h5py.File(session.name, "w", driver="core", backing_store=False) as memory:
-        with pynwb.NWBHDF5IO(file=memory, mode="w") as opened:
-            opened.write(file)
-            memory.flush()
-            content = memory.id.get_file_image()
+    with (
+        h5py.File("memory", "w", driver="core", backing_store=False) as memory,
+        pynwb.NWBHDF5IO(file=memory, mode="w") as opened,
+    ):
+        opened.write(file)
+        memory.flush()
+        content = memory.id.get_file_image()
     (folder / file_name(f"{session.name}.nwb")).write_bytes(content)
     return notes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from mvtrain.training.hardware import choose_precision, launch
 from mvtrain.training.loop import Trainer
 from mvtrain.training.metrics_log import draw_learning_curves
 from mvtrain.training.progress import ProgressLine
-from mvtrain.training.run_info import add_run_info
+from mvtrain.training.run_info import add_run_info, thread_warning
 from mvtrain.training.schedules import check_lengths, make_schedules
 from mvtrain.training.summary import print_summary
 
@@ -53,8 +54,18 @@ class TrainedRun:
     device: torch.device
 
 
+Check = Callable[[Config, Project, Console], None]
+"""Function that raises an InputError where a file is missing or damaged that is needed after the training."""
+
+
 def train(
-    config: Config, run_dir: Path, console: Console, *, resume: bool = False, dry_run: bool = False
+    config: Config,
+    run_dir: Path,
+    console: Console,
+    *,
+    resume: bool = False,
+    dry_run: bool = False,
+    check: Check | None = None,
 ) -> TrainedRun | None:
     """Train a model and write everything about it into a run folder.
 
@@ -65,6 +76,7 @@ def train(
         resume: Go on from the run's last saved state; on the CPU the results are those of a run that never stopped, bit
             by bit.
         dry_run: Do everything up to the first step, and take one batch forward and backward; nothing is written.
+        check: Check of what will be needed after the training, before the first step.
 
     Returns:
         The run in the process of global rank 0; None in the others and after a dry run.
@@ -79,11 +91,15 @@ def train(
     project = read_project(config)
     for warning in project.warnings:
         _warn(console, warning)
+    if check is not None:
+        check(config, project, console)
     split = split_frames(project, config)
     return _train(config, project, split, run_dir, console, resume=resume, dry_run=dry_run)
 
 
-def overfit(config: Config, num_frames: int, run_dir: Path, console: Console) -> TrainedRun | None:
+def overfit(
+    config: Config, num_frames: int, run_dir: Path, console: Console, *, check: Check | None = None
+) -> TrainedRun | None:
     """Overfit a few frames, as a sanity check that the network can learn the project at all.
 
     Augmentation and masking are off, there is no validation, and a batch holds all frames if it can.
@@ -93,6 +109,7 @@ def overfit(config: Config, num_frames: int, run_dir: Path, console: Console) ->
         num_frames: Number of frames, spread over the training split.
         run_dir: Run folder, new or empty.
         console: Console for progress and tables.
+        check: As for `train`.
 
     Returns:
         As `train` does.
@@ -101,6 +118,8 @@ def overfit(config: Config, num_frames: int, run_dir: Path, console: Console) ->
         InputError: As for `train`; `out-of-range` if there are fewer training frames.
     """
     project = read_project(config)
+    if check is not None:
+        check(config, project, console)
     split = split_frames(project, config)
     if not 1 <= num_frames <= len(split.train):
         raise InputError(
@@ -144,6 +163,8 @@ def _train(
             return None
         with _alone_in(run_dir) if fabric.is_global_zero else nullcontext():
             if fabric.is_global_zero:
+                if resume and (warning := thread_warning(run_dir)):
+                    _warn(console, warning)
                 # Before config.yaml: a folder with config.yaml alone is a project.
                 add_run_info(run_dir, config, fabric)
                 remember_plugins(config.model.plugins)
