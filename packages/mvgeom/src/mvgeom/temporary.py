@@ -23,7 +23,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["publish", "sweep", "sync", "temporary_file", "temporary_folder"]
+__all__ = ["is_temporary", "publish", "sweep", "sync", "temporary_file", "temporary_folder"]
 
 _MARK = ".mvtmp"
 """End of the names of temporary files and folders, before the suffix."""
@@ -158,7 +158,7 @@ def sweep(folder: Path) -> None:
     """Remove the temporary files and folders in a folder that are the user's own and whose process is gone."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(".") and _is_marked(entry.name):
+            if is_temporary(Path(entry.path)):
                 with suppress(OSError):
                     _remove_if_left(Path(entry.path))
 
@@ -171,9 +171,9 @@ def _sweep_once(folder: Path) -> None:
         sweep(folder)
 
 
-def _is_marked(name: str) -> bool:
-    """Return True for the name of a temporary file or folder."""
-    return name.endswith(_MARK) or Path(name).with_suffix("").name.endswith(_MARK)
+def is_temporary(path: Path) -> bool:
+    """Return True if a path has the name of a temporary file or folder, whether its process is gone or not."""
+    return path.name.startswith(".") and (path.name.endswith(_MARK) or path.stem.endswith(_MARK))
 
 
 def _locked_folder(path: Path) -> tuple[Path, int | None]:

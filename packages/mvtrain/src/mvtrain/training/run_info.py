@@ -28,13 +28,13 @@ _PACKAGES = (
 )
 
 
-def add_run_info(run_dir: Path, config: Config, fabric: Fabric) -> None:
-    """Add the conditions of this process's training to `run.yaml`; a resumed run has several entries.
+def add_run_info(run_dir: Path, config: Config, fabric: Fabric, *, resume: bool) -> None:
+    """Write the conditions of this process's training to `run.yaml`; a resumed run has several entries.
 
     Raises:
         InputError: `damaged-file` if an existing file is not a list of entries.
     """
-    entries = _read(run_dir / FILE_NAME)
+    entries = _read(run_dir / FILE_NAME) if resume else []
     entries.append(_describe(config, fabric))
     write_text(run_dir / FILE_NAME, yaml.safe_dump(entries, sort_keys=False, width=120))
 

@@ -21,7 +21,7 @@ from mvtrain.project.kept_splits import write_split
 from mvtrain.project.labels_3d import check_calibration
 from mvtrain.project.project import Project, read_project
 from mvtrain.project.splits import Split, split_frames
-from mvtrain.runtime.folders import check_new_run_folder
+from mvtrain.runtime.folders import LOCK, check_new_run_folder
 from mvtrain.runtime.interruption import Interruption
 from mvtrain.runtime.locks import locked_folder
 from mvtrain.training.build import make_loaders, make_model, make_optimizer
@@ -165,12 +165,12 @@ def _train(
             if fabric.is_global_zero:
                 if resume and (warning := thread_warning(run_dir)):
                     _warn(console, warning)
-                # Before config.yaml: a folder with config.yaml alone is a project.
-                add_run_info(run_dir, config, fabric)
+                # Before config.yaml: a folder with config.yaml alone is a project, and one without it is begun anew.
+                add_run_info(run_dir, config, fabric, resume=resume)
                 remember_plugins(config.model.plugins)
                 if not resume:
-                    save_config(config, run_dir / "config.yaml")
                     write_split(run_dir, project, split.names())
+                    save_config(config, run_dir / "config.yaml")
             try:
                 with trainer.progress:
                     trainer.fit(resume=resume)
@@ -189,7 +189,7 @@ def _warn(console: Console, warning: str) -> None:
 
 def _alone_in(run_dir: Path) -> AbstractContextManager[None]:
     busy = f"another process is training in {run_dir}"
-    return locked_folder(run_dir, run_dir / ".lock", what=f"the run folder {run_dir}", busy=busy)
+    return locked_folder(run_dir, run_dir / LOCK, what=f"the run folder {run_dir}", busy=busy)
 
 
 def _prepare(
