@@ -19,6 +19,7 @@ from rich.console import Console
 
 from helpers.errors import raises_input
 from helpers.foreign import write_prediction
+from helpers.labeling import make_project
 from helpers.readers import SAVED
 from helpers.rigs import ring
 from helpers.runs import make_run
@@ -29,6 +30,9 @@ from mvtrain.drawing.video_files import written_video
 from mvtrain.exchange.run_convert import ENSEMBLE_WRITERS, WRITERS, ConvertOptions, convert
 from mvtrain.export.runtime_files import WRITERS as EXPORTS
 from mvtrain.export.runtime_files import export_run
+from mvtrain.label.journal import Label
+from mvtrain.label.run_label import project_config
+from mvtrain.label.store import open_store
 from mvtrain.model.checkpoint import load_checkpoint, save_checkpoint
 from mvtrain.runtime.checksums import write_checksummed
 from mvtrain.runtime.folders import new_folder
@@ -171,6 +175,21 @@ def test_a_video_that_lacks_images_does_not_count_as_written(size: int, tmp_path
 @pytest.mark.parametrize("fps", [0.5, 12.5, 23.976, 29.97, 59.94, 240.0])
 def test_whole_videos_of_any_rate_pass(fps: float, tmp_path: Path) -> None:
     write_frames(tmp_path / "whole.mp4", fps)
+
+
+def test_a_journal_of_labels_has_whole_lines(tmp_path: Path) -> None:
+    root = make_project(tmp_path / "project", num_frames=2)
+    with open_store(project_config(root)) as store:
+        store.edit(0, {(0, 0): Label(1.0, 2.0, 2, "click")})
+        (journal,) = (root / ".mvtrain-label").glob("*.jsonl")
+        before = journal.read_bytes()
+        with full_disk(len(before) + 20), raises_input("unwritable-file", path=journal):
+            store.edit(0, {(1, 0): Label(3.0, 4.0, 2, "click")})
+        assert journal.read_bytes() == before
+        store.edit(0, {(2, 0): Label(5.0, 6.0, 2, "click")})
+    with open_store(project_config(root)) as store:
+        assert store.label(0, 0, 0)[:2] == (1.0, 2.0)
+        assert store.label(0, 2, 0)[:2] == (5.0, 6.0)
 
 
 def test_a_checkpoint_before_stays(run: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import time
@@ -9,11 +10,16 @@ from collections import Counter
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import pytest
+
 from helpers.errors import raises_input
 from mvgeom.errors import InputError
 from mvtrain.runtime.locks import locked_folder
 
 SECONDS = 1.0
+
+
+fcntl = pytest.importorskip("fcntl")
 
 
 def compete(folder: Path, own_folder: bool, pipe: Connection) -> None:
@@ -68,3 +74,20 @@ def test_a_locked_folder_is_busy(tmp_path: Path) -> None:
     ):
         pass
     assert not (tmp_path / ".lock").exists()
+
+
+@pytest.mark.filterwarnings("ignore:flock not supported")
+def test_without_locks_of_the_system_the_file_is_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    for _ in range(2):
+        with locked_folder(tmp_path, tmp_path / ".lock", what="folder", busy="busy"):
+            assert (tmp_path / ".lock").exists()
+            with (
+                raises_input("busy-folder", path=tmp_path),
+                locked_folder(tmp_path, tmp_path / ".lock", what="folder", busy="busy"),
+            ):
+                pass
+        assert list(tmp_path.iterdir()) == []
