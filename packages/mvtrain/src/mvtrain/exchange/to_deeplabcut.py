@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,8 +57,9 @@ def write_h5(table: pd.DataFrame, path: Path) -> None:
     memory = {"driver": "H5FD_CORE", "driver_core_backing_store": 0}
     with pd.HDFStore(path.name, mode="w", **memory) as store:  # type: ignore[arg-type]
         store.put(H5_KEY, table, track_times=False)
-        store.flush()
-        content = store.root._v_file.get_file_image()
+        root: Any = store.root
+        root._v_file.flush()
+        content = root._v_file.get_file_image()
     path.write_bytes(content)
 
 

@@ -17,7 +17,7 @@ from mvtrain.predict.run_predict import PredictOptions, make_jobs, predict_jobs,
 from mvtrain.predict.session import Job
 
 
-def check_videos(config: Config, view_names: Sequence[str], keypoint_names: Sequence[str], console: Console) -> None:
+def check_videos(config: Config, view_names: Sequence[str], keypoint_names: tuple[str, ...], console: Console) -> None:
     """Open, before a training, the files that `predict_videos` will need after it; warn of those that are missing.
 
     Args:
@@ -83,7 +83,7 @@ def _jobs(
     found: FoundSessions,
     config: Config,
     view_names: Sequence[str],
-    keypoint_names: Sequence[str],
+    keypoint_names: tuple[str, ...],
     out_dir: Path,
     console: Console,
 ) -> list[Job]:

@@ -274,7 +274,7 @@ def make_jobs(
     sessions: Sequence[Session],
     config: Config,
     view_names: Sequence[str],
-    keypoint_names: Sequence[str],
+    keypoint_names: tuple[str, ...],
     out_dir: Path,
     options: PredictOptions,
     console: Console,

@@ -163,8 +163,8 @@ def _train(
             return None
         with _alone_in(run_dir) if fabric.is_global_zero else nullcontext():
             if fabric.is_global_zero:
-                if resume and (warning := thread_warning(run_dir)):
-                    _warn(console, warning)
+                if resume and (threads := thread_warning(run_dir)):
+                    _warn(console, threads)
                 # Before config.yaml: a folder with config.yaml alone is a project, and one without it is begun anew.
                 add_run_info(run_dir, config, fabric, resume=resume)
                 remember_plugins(config.model.plugins)
