@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -50,6 +51,8 @@ def write_config(folder: Path) -> Path:
 def test_log_window_random_numbers_and_early_stopping_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    # The state is written in the run folder: there is no other place for temporary files.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     config, quiet = load_config(write_config(tmp_path)), Console(quiet=True)
     train(config, tmp_path / "whole", quiet)
     save, states = Trainer._save_state, []

@@ -40,8 +40,8 @@ _OFF = "MVGEOM_FSYNC"
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM, errno.EROFS}
 """Errors of file systems that cannot wait for a folder, or for a file that is not the user's own."""
 
-_swept: set[tuple[Path, str]] = set()
-"""Folders that this process has swept, with what it swept there."""
+_swept: set[Path] = set()
+"""Folders that this process has swept."""
 
 
 @contextmanager
@@ -165,9 +165,8 @@ def sweep(folder: Path) -> None:
 
 def _sweep_once(folder: Path) -> None:
     """Sweep a folder at the first time that this process writes into it."""
-    key = (folder.absolute(), str(os.getpid()))
-    if key not in _swept:
-        _swept.add(key)
+    if folder.absolute() not in _swept:
+        _swept.add(folder.absolute())
         sweep(folder)
 
 

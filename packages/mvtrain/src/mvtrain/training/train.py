@@ -163,6 +163,8 @@ def _train(
             return None
         with _alone_in(run_dir) if fabric.is_global_zero else nullcontext():
             if fabric.is_global_zero:
+                if not resume:
+                    check_new_run_folder(run_dir)  # again: another process may have trained here meanwhile
                 if resume and (threads := thread_warning(run_dir)):
                     _warn(console, threads)
                 # Before config.yaml: a folder with config.yaml alone is a project, and one without it is begun anew.
