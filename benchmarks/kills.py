@@ -5,9 +5,9 @@
 Each command runs once to its end. Then, `--kills` times (twice as often for `fit`), it starts anew in the same place,
 is killed by SIGKILL after a time drawn from its whole length, and is started again: `fit` with `--resume` where there
 is something to resume. Its files must then be those of the run that was not killed, byte for byte, and no others. Times
-are not compared (`run.yaml`, columns of `metrics.csv`, TensorBoard, the picture of the curves; HDF5 files, which hold
-times, are compared by their tables). `label` gets edits over HTTP until it is killed: every edit that it answered must
-be in the tables that the next process saves.
+are not compared (`run.yaml`, columns of `metrics.csv` and with them its length, TensorBoard, the picture of the curves;
+HDF5 files, which hold times, are compared by their tables). `label` gets edits over HTTP until it is killed: every edit
+that it answered must be in the tables that the next process saves.
 
 `MVGEOM_FSYNC=0` makes it faster: SIGKILL loses nothing that the system has taken.
 """
@@ -38,6 +38,7 @@ from typing import Any
 
 import cv2
 import pandas as pd
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -53,8 +54,11 @@ from mvtrain.project.project import read_project
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 TIMES = ["samples_per_second", "share_waiting_for_data"]
-VOLATILE = re.compile(r"(^|/)(run\.yaml|learning_curves\.png|tensorboard/.*)$")
-"""Files that hold times."""
+VOLATILE = re.compile(r"(^|/)(run\.yaml|learning_curves\.png|tensorboard/.*|state/state\.yaml)$")
+"""Files that hold times, or a checksum of such."""
+
+STATE = re.compile(r"state/state-\w+\.pt$")
+"""Training state; it is compared by its content."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +157,10 @@ def content(place: Path) -> dict[str, str]:
         name = path.relative_to(place).as_posix()
         if VOLATILE.search(name):
             continue
+        if STATE.search(name):
+            data = repr_state(torch.load(path, weights_only=True))
+            found["state" if "state" not in found else name] = hashlib.sha256(data).hexdigest()
+            continue
         data = path.read_bytes() if path.is_file() else b""
         if path.name == "metrics.csv":
             data = pd.read_csv(io.BytesIO(data), dtype=str).drop(columns=TIMES).to_csv().encode()
@@ -160,6 +168,17 @@ def content(place: Path) -> dict[str, str]:
             data = pd.read_hdf(path).to_csv().encode()
         found[name] = hashlib.sha256(data).hexdigest()
     return found
+
+
+def repr_state(value: Any) -> bytes:
+    """Return the tensors and values of a training state as bytes, without the length of the log, which holds times."""
+    if isinstance(value, torch.Tensor):
+        return value.numpy().tobytes()
+    if isinstance(value, dict):
+        return b"".join(repr(key).encode() + repr_state(each) for key, each in value.items() if key != "log_position")
+    if isinstance(value, list | tuple):
+        return b"".join(map(repr_state, value))
+    return repr(value).encode()
 
 
 def make_fit(home: Path) -> Command:
