@@ -19,6 +19,9 @@ FACTORS = {"thorough": 10.0, "brief": 0.1}
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "shared-machine")
 settings.load_profile(PROFILE)
 
+# No test cuts the power, and waiting for the disk takes 10 ms a file.
+os.environ["MVGEOM_FSYNC"] = "0"
+
 
 @pytest.fixture(autouse=True, scope="session")
 def user_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

@@ -87,6 +87,7 @@ NOT_TRIED = {
     "mvtrain.config.trust": "tests/mvtrain/test_trust.py damages the state",
     "mvaug.photometric": "decodes the JPEG that it has encoded",
     "mvtrain.exchange.appended_rows": "tables that the same command has written, and read by `label_tables` before",
+    "mvtrain.exchange.to_nwb": "writes to memory",
     "mvtrain.label.new_tables": "a label table that `label_tables` has read",
     "mvtrain.label.page_images": "headers of images, as in `project.images`",
     "mvtrain.label.server": "requests of the page on this computer",

@@ -137,7 +137,13 @@ def test_a_finished_run_resumed_changes_nothing(project: Path, tmp_path: Path, f
     config = write_tiny_config(tmp_path / "tiny.yaml", project, max_epochs=1, unfreezing_epoch=0)
     fit.well(config, "--output", tmp_path / "run")
     before = weight_bytes(tmp_path / "run"), (tmp_path / "run" / "metrics.csv").read_bytes()
-    fit.well("--resume", tmp_path / "run")
+    assert "threads" not in fit.well("--resume", tmp_path / "run")
+    info = tmp_path / "run" / "run.yaml"
+    assert yaml.safe_load(info.read_text())[-1]["hardware"]["threads"] == torch.get_num_threads()
+    info.write_text(info.read_text().replace("threads: ", "threads: 10"))
+    out = fit.well("--resume", tmp_path / "run")
+    assert "warning" in out
+    assert "OMP_NUM_THREADS=10" in out
     assert (weight_bytes(tmp_path / "run"), (tmp_path / "run" / "metrics.csv").read_bytes()) == before
 
 

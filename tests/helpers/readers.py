@@ -60,7 +60,7 @@ from mvtrain.predict.smoothed_blocks import SmoothedBlocks
 from mvtrain.project.calibrations import find_calibrations
 from mvtrain.project.frame_rows import read_frame_rows
 from mvtrain.project.images import read_header, read_image
-from mvtrain.project.kept_splits import SPLIT_FILE, find_kept_split
+from mvtrain.project.kept_splits import find_kept_split
 from mvtrain.project.label_tables import read_labels
 from mvtrain.project.labels_3d import TRUTH_FILE, read_truth
 from mvtrain.project.listed_frames import read_listed_frames
@@ -68,7 +68,7 @@ from mvtrain.project.names import DEFAULT_PATTERN, pattern_rule
 from mvtrain.project.row_journal import JOURNAL, recover_project
 from mvtrain.report.learning_curves import learning_curves_section, read_metrics, read_run_info
 from mvtrain.runtime.ensemble_folder import EnsembleMember, find_runs, write_ensemble
-from mvtrain.runtime.folders import ENSEMBLE_INFO, RUN_INFO
+from mvtrain.runtime.folders import ENSEMBLE_INFO, RUN_INFO, SPLIT_FILE
 from mvtrain.start.keypoint_list import read_skeleton
 from mvtrain.training.run_info import add_run_info
 
@@ -300,7 +300,8 @@ def _run_of(path: Path) -> Path:
 
 
 def _add_run_info(path: Path) -> Any:
-    return add_run_info(path.parent, load_config(path.parent / "config.yaml"), Fabric(accelerator="cpu", devices=1))
+    fabric = Fabric(accelerator="cpu", devices=1)
+    return add_run_info(path.parent, load_config(path.parent / "config.yaml"), fabric, resume=True)
 
 
 def _read_metrics(path: Path) -> Any:

@@ -122,6 +122,28 @@ def test_shrinking_sets_in_smoothly():
     assert np.abs(np.diff(fit_affine(source, target)[:, :, :2], axis=0)).max() < 5e-3
 
 
+def test_shrinking_sets_in_without_a_kink():
+    """Next to the height at which it sets in, the map differs from least squares by the square of the distance."""
+    source = np.array([[0.0, 0], [50, 0], [100, 0]])
+    target = np.array([[0.0, 0], [57, 3], [100, 5]])
+
+    def deviation(height):
+        flat = source.copy()
+        flat[1, 1] = height
+        goal = target.copy()
+        goal[1, 1] += 2 * height
+        free = np.linalg.solve(np.column_stack([flat, np.ones(3)]), goal).T
+        return np.abs(fit_affine(flat, goal) - free).max()
+
+    low, high = 0.01, 200.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if deviation(middle) > 1e-9 else (low, middle)
+    assert 0.1 < low < 100
+    ratio = deviation(low * (1 - 2e-2)) / deviation(low * (1 - 1e-2))
+    assert 3.6 < ratio < 4.6
+
+
 @given(seed=seeds, fit=st.sampled_from(FITS), dtype=st.sampled_from([np.float32, np.float64]))
 @settings(max_examples=40, deadline=None)
 def test_masked_points_have_no_influence_whatever_they_hold(seed, fit, dtype):

@@ -241,6 +241,21 @@ def test_refinement_lowers_the_reprojection_error_to_its_minimum(seed: int) -> N
             assert (cost(best + step * direction) >= costs[3] * (1 - 1e-6)).all()
 
 
+def test_one_step_is_one_step_and_reaches_the_optimum() -> None:
+    rng = np.random.default_rng(11)
+    cams, points = random_rig(rng, 4, distance=(2.5, 20.0), focal=(600.0, 2000.0)), random_points(rng, 200)
+    pixels = noisy(rng, points, cams, 2.0)
+    costs = [
+        np.sum(reprojection_error(triangulate(pixels, cams, refine_steps=steps), pixels, cams) ** 2)
+        for steps in (0, 1, 2, 10)
+    ]
+    linear, one, two, best = (cost - costs[-1] for cost in costs)
+    assert best == 0
+    assert one < 0.1 * linear
+    assert two < 0.1 * one
+    assert triangulate(pixels, cams).tolist() == triangulate(pixels, cams, refine_steps=1).tolist()
+
+
 def test_no_step_raises_the_reprojection_error_of_contradictory_observations() -> None:
     rng = np.random.default_rng(35)
     # Fisheye cameras next to the subject and far from it: an unguarded step raises the error of several in a hundred.
@@ -302,6 +317,16 @@ def test_covariance_counts_only_views_that_saw_the_point() -> None:
     np.testing.assert_allclose(found[0], covariance(points, two)[0], rtol=1e-9)
     assert np.isnan(found[1]).all()
     assert np.isnan(covariance(np.full((1, 3), np.nan), cams)).all()
+
+
+def test_one_view_has_no_covariance_and_two_have() -> None:
+    """The determinant of one view's information is 0 but for rounding, which is positive for every other point."""
+    rng = np.random.default_rng(8)
+    cams, points = random_rig(rng, 3), random_points(rng, 500)
+    for view in range(3):
+        observed = np.arange(3)[:, None] == view
+        assert np.isnan(covariance(points, cams, observed=np.broadcast_to(observed, (3, 500)))).all()
+        assert np.isfinite(covariance(points, cams, observed=np.broadcast_to(~observed, (3, 500)))).all()
 
 
 def test_parallax_is_the_angle_between_viewing_lines() -> None:

@@ -13,7 +13,7 @@ from helpers.rigs import make_batch, make_prediction, ring
 from mvgeom import CameraGroup, affine, project, rays, triangulate
 from mvtrain.data.batch import Batch
 from mvtrain.losses import LOSSES
-from mvtrain.losses.geometric import reprojection_heatmap_mse
+from mvtrain.losses.geometric import pairwise_projection_loss, reprojection_heatmap_mse
 from mvtrain.losses.heatmap import target_factors
 from mvtrain.model.decode import model_to_heatmap
 from mvtrain.model.inference import Prediction
@@ -204,6 +204,35 @@ def test_missing_data_gives_finite_losses_and_gradients(name: str, case: str) ->
     if case == "uncalibrated":
         assert (points.grad[0] == 0).all()
         assert (points.grad[1] != 0).any()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_no_loss_is_lowered_by_a_lower_confidence(name: str) -> None:
+    batch = make_batch(pose(), ring())
+    points = (batch.points + torch.rand(batch.points.shape).double()).requires_grad_()
+    prediction = make_prediction(batch, points)
+    confidence = torch.rand(prediction.confidence.shape, dtype=torch.float64).requires_grad_()
+    LOSSES[name](dataclasses.replace(prediction, confidence=confidence), batch, 1.0).backward()
+    assert points.grad is not None
+    assert confidence.grad is None
+
+
+@pytest.mark.parametrize(("weight", "far"), [(0.0, 1e30), (-1.0, 1.0), (float("nan"), 1.0)])
+def test_pairs_without_a_positive_weight_do_not_count(weight: float, far: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    labeled = torch.randn(2, 3, 4, 3, generator=generator)
+    predicted = labeled + 0.3 * torch.randn(labeled.shape, generator=generator)
+    weights = torch.rand(labeled.shape[:-1], generator=generator) + 0.1
+    expected = pairwise_projection_loss(predicted[:, :2], labeled[:, :2], weights[:, :2])
+    weights[:, 2] = weight
+    predicted[:, 2] += far
+    predicted.requires_grad_()
+    loss = pairwise_projection_loss(predicted, labeled, weights)
+    loss.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert predicted.grad is not None
+    assert (predicted.grad[:, 2] == 0).all()
+    assert (predicted.grad[:, :2] != 0).all()
 
 
 @pytest.mark.parametrize("unit", [1e-3, 1.0, 1e3])

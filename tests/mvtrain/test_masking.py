@@ -233,6 +233,20 @@ def test_hidden_views_differ_between_epochs_and_samples_and_are_not_tied_to_the_
     assert torch.equal(first, hidden(0, 0.5))
 
 
+def test_hidden_views_are_drawn_independently_of_the_patches_of_any_view() -> None:
+    """With one random stream for both, the view of the lower number is the one whose patch comes first in view 0."""
+    drawn = draw_mask(
+        (16, 16), (4, 4), ratio=0.0, view_ratio=0.5, num_views=2, seed=0, epoch=3, index=torch.arange(2000)
+    )
+    assert drawn is not None
+    first_hidden = drawn.hidden.flatten(2).all(-1)[:, 0]
+    ranks = drawn.kept.argsort(-1)  # (B, V, N) place of each patch
+    for view in range(2):
+        for patch in range(15):
+            first_earlier = ranks[:, view, patch] < ranks[:, view, patch + 1]
+            assert 0.45 < (first_hidden == first_earlier).float().mean() < 0.55
+
+
 def test_patches_of_views_that_are_left_are_masked_exactly_too() -> None:
     drawn = draw_mask(
         (16, 16), (4, 4), ratio=0.25, view_ratio=0.5, num_views=4, seed=0, epoch=0, index=torch.arange(20)

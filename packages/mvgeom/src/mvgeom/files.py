@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from mvgeom.errors import InputError
+from mvgeom.temporary import publish, temporary_file
 
 __all__ = ["file_name", "head", "inside", "read_text", "replace_file", "write_text"]
 
 _MAX_BYTES = 240
-"""Bytes of a file's name at most: file systems take 255, and temporary files beside it have 10 more."""
+"""Bytes of a file's name at most: file systems take 255."""
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f/\\\ud800-\udc7f\udd00-\udfff]" + (r"|[<>:\"|?*]" if os.name == "nt" else ""))
 """Separators of all systems, control characters, and halves of characters, which no file system stores."""
@@ -114,32 +114,22 @@ def write_text(path: Path, text: str) -> None:
     replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
 
 
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a temporary file in the folder of `path` with `write`, then rename it to `path`.
+def replace_file(path: Path, write: Callable[[Path], object], *, wait: bool = True) -> None:
+    """Write a temporary file in the folder of `path` with `write`, then rename it to `path` once it is on the disk.
 
-    The temporary file has the same suffix, because writers such as OpenCV's choose the syntax by it.
+    Args:
+        path: Path of the file; an earlier one stays unless the new one is complete.
+        write: Function that writes the file to a path with the same suffix.
+        wait: False for one of many files of a folder that waits for the disk itself, when it is complete.
 
     Raises:
-        InputError: `unwritable-file`, if the folder does not exist or cannot be written to.
+        InputError: `unwritable-file`, if the folder does not exist or cannot be written to, or the disk is full.
     """
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        with temporary_file(path) as temporary:
+            write(temporary)
+            publish(temporary, path, wait=wait)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}", code="unwritable-file", path=path) from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}", code="unwritable-file", path=path) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    """Return the process's umask; mkstemp ignores it, but other users must be able to read calibrations."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        raise InputError(
+            f"{path}: cannot be written: {error.strerror or error}", code="unwritable-file", path=path
+        ) from error

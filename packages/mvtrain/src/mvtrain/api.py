@@ -10,7 +10,7 @@ from rich.console import Console
 from mvtrain.config import Config
 from mvtrain.evaluation import evaluation as comparison
 from mvtrain.evaluation.evaluation import Evaluation
-from mvtrain.evaluation.run_evaluate import config_of_project, evaluate_trained
+from mvtrain.evaluation.run_evaluate import check_evaluation, config_of_project, evaluate_trained
 from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.predictor import choose_device
 from mvtrain.project.project import read_project
@@ -37,7 +37,7 @@ def train(config: Config, run_dir: str | Path, *, resume: bool = False, console:
     console = console or Console(quiet=True, markup=False)
     folder = Path(run_dir)
     generate_if_missing(config, console)
-    trained = train_network(config, folder, console, resume=resume)
+    trained = train_network(config, folder, console, resume=resume, check=check_evaluation)
     if trained is not None:
         evaluate_trained(trained, console)
     return load_run(folder)

@@ -48,7 +48,7 @@ def fit(
     print_start(path)
 
     from mvtrain.config import load_config
-    from mvtrain.evaluation.run_evaluate import evaluate_trained
+    from mvtrain.evaluation.run_evaluate import check_evaluation, evaluate_trained
     from mvtrain.runtime.interruption import RunInterruptedError
     from mvtrain.synth.generate import generate_if_missing
     from mvtrain.training.fit_ensemble import start_ensemble, train_ensemble
@@ -71,9 +71,10 @@ def fit(
             _print(console, f"the ensemble is in {run_dir}. Next: mvtrain predict {run_dir} VIDEOS")
             return
         if overfit is None:
-            trained = train(loaded, run_dir, console, resume=resume is not None, dry_run=dry_run)
+            is_resumed = resume is not None
+            trained = train(loaded, run_dir, console, resume=is_resumed, dry_run=dry_run, check=check_evaluation)
         else:
-            trained = overfit_frames(loaded, overfit, run_dir, console)
+            trained = overfit_frames(loaded, overfit, run_dir, console, check=check_evaluation)
         if trained is not None:
             evaluate_trained(trained, console)
     except RunInterruptedError as stopped:

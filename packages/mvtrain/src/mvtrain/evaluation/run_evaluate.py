@@ -32,6 +32,7 @@ from mvtrain.evaluation.presentation import (
 )
 from mvtrain.model.likelihood import ConfidenceMap, describe_likelihood, save_confidence
 from mvtrain.model.run_folder import Run, load_run
+from mvtrain.predict.after_training import check_videos, predict_videos
 from mvtrain.predict.ensemble import check_alike
 from mvtrain.predict.labeled_images import (
     check_project,
@@ -43,10 +44,26 @@ from mvtrain.predict.labeled_images import (
 )
 from mvtrain.predict.outputs import write_pixel_errors
 from mvtrain.predict.predictor import Predictor, choose_device
-from mvtrain.predict.run_predict import predict_videos, print_line
-from mvtrain.project.project import read_project
+from mvtrain.predict.run_predict import print_line
+from mvtrain.project.labels_3d import read_truth
+from mvtrain.project.project import Project, read_project
 from mvtrain.runtime.ensemble_folder import find_runs
 from mvtrain.training.train import TrainedRun
+
+
+def check_evaluation(config: Config, project: Project, console: Console) -> None:
+    """Read, before a training, the files that `evaluate_trained` will need after it.
+
+    Args:
+        config: Config of the run.
+        project: Project to train on.
+        console: Console for warnings.
+
+    Raises:
+        InputError: The true keypoints of a generated project cannot be read; besides, the errors of `check_videos`.
+    """
+    read_truth(project)
+    check_videos(config, project.view_names, project.keypoint_names, console)
 
 
 def evaluate_trained(trained: TrainedRun, console: Console) -> None:

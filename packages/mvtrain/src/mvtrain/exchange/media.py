@@ -99,7 +99,7 @@ def _write_png(path: Path, image: np.ndarray) -> None:
     """Write (H, W, 3) uint8 or uint16 BGR."""
     success, content = cv2.imencode(".png", np.ascontiguousarray(image))
     assert success, path
-    replace_file(path, lambda temporary: temporary.write_bytes(content.tobytes()))
+    replace_file(path, lambda temporary: temporary.write_bytes(content.tobytes()), wait=False)
 
 
 def with_names(path: Path) -> Path:

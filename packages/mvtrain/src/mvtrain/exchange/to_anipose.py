@@ -10,7 +10,7 @@ import pandas as pd
 import tomli_w
 
 from mvgeom.files import file_name, write_text
-from mvtrain.exchange.to_deeplabcut import H5_KEY, view_table
+from mvtrain.exchange.to_deeplabcut import view_table, write_h5
 from mvtrain.exchange.write_options import WriteOptions, write_cameras
 from mvtrain.predict.saved_predictions import Points3D, PredictedSession
 from mvtrain.runtime.optional_imports import need
@@ -30,9 +30,7 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
     home = folder / file_name(session.name)
     (home / "pose-2d").mkdir(parents=True)
     for view, name in enumerate(session.view_names):
-        view_table(session, view).to_hdf(
-            home / "pose-2d" / file_name(f"{session.name}_{name}.h5"), key=H5_KEY, mode="w"
-        )
+        write_h5(view_table(session, view), home / "pose-2d" / file_name(f"{session.name}_{name}.h5"))
     notes = write_cameras(options.cameras, home / "calibration" / "calibration.toml", "anipose")
     if session.in_3d is not None:
         (home / "pose-3d").mkdir()

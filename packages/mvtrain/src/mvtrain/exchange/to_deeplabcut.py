@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,6 +46,23 @@ def view_table(session: PredictedSession, view: int) -> pd.DataFrame:
     return _table(session.keypoint_names, ("x", "y", "likelihood"), values)
 
 
+def write_h5(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as the HDF5 file of pandas.
+
+    HDF5 is let write to memory only: on a full disk it cuts its file off without an error.
+
+    Raises:
+        OSError: The file cannot be written, or the disk is full.
+    """
+    memory = {"driver": "H5FD_CORE", "driver_core_backing_store": 0}
+    with pd.HDFStore(path.name, mode="w", **memory) as store:  # type: ignore[arg-type]
+        store.put(H5_KEY, table, track_times=False)
+        root: Any = store.root
+        root._v_file.flush()
+        content = root._v_file.get_file_image()
+    path.write_bytes(content)
+
+
 def _table(keypoint_names: Sequence[str], coords: Sequence[str], values: np.ndarray) -> pd.DataFrame:
     columns = pd.MultiIndex.from_product(
         [[SCORER], keypoint_names, list(coords)], names=["scorer", "bodyparts", "coords"]
@@ -53,5 +71,5 @@ def _table(keypoint_names: Sequence[str], coords: Sequence[str], values: np.ndar
 
 
 def _write_both(stem: Path, table: pd.DataFrame) -> None:
-    table.to_hdf(f"{stem}.h5", key=H5_KEY, mode="w")
+    write_h5(table, Path(f"{stem}.h5"))
     table.to_csv(f"{stem}.csv", lineterminator="\n")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mvgeom.errors import InputError
 from mvgeom.files import file_name
 from mvgeom.tables import KinematicsTable
 from mvtrain.exchange.write_options import WriteOptions
@@ -85,4 +86,9 @@ def _add_kinematics(dataset: Any, table: KinematicsTable) -> None:
 def _save(dataset: Any, path: Path) -> None:
     # netCDF has no null, so attributes without a value are left out.
     dataset.attrs = {key: value for key, value in dataset.attrs.items() if value is not None}
-    dataset.to_netcdf(path)
+    try:
+        dataset.to_netcdf(path)
+    except RuntimeError as error:  # of HDF5
+        raise InputError(
+            f"{path}: cannot be written: {error}. Is the disk full?", code="unwritable-file", path=path
+        ) from error

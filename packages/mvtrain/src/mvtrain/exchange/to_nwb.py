@@ -38,6 +38,7 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
         InputError: pynwb or ndx-pose is not installed (`missing-library`).
     """
     pynwb, pose = need("pynwb", "convert nwb", "nwb"), need("ndx_pose", "convert nwb", "nwb")
+    h5py = need("h5py", "convert nwb", "nwb")
     file = pynwb.NWBFile(
         session_description=_text(f"poses of the recording {session.name}, predicted by mvtrain"),
         identifier=str(uuid.uuid4()),
@@ -54,8 +55,15 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
     rate = 1.0 if options.frame_rate is None else float(options.frame_rate)
     writer = _Writer(file, pynwb, pose, session, options.cameras, unit, {"rate": rate, "starting_time": 0.0})
     writer.write(options.skeleton)
-    with pynwb.NWBHDF5IO(str(folder / file_name(f"{session.name}.nwb")), "w") as opened:
+    # To memory first: on a full disk HDF5 has errors of several kinds.
+    with (
+        h5py.File("memory", "w", driver="core", backing_store=False) as memory,
+        pynwb.NWBHDF5IO(file=memory, mode="w") as opened,
+    ):
         opened.write(file)
+        memory.flush()
+        content = memory.id.get_file_image()
+    (folder / file_name(f"{session.name}.nwb")).write_bytes(content)
     return notes
 
 

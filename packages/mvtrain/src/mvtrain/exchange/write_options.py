@@ -46,6 +46,9 @@ def write_cameras(cameras: CameraGroup | None, path: Path, file_format: str) -> 
 
     Returns:
         Note for the user if no calibration is written.
+
+    Raises:
+        InputError: `unwritable-file`.
     """
     if cameras is None:
         return ["no calibration written, because none is known. Give one with --calibration"]
@@ -53,5 +56,7 @@ def write_cameras(cameras: CameraGroup | None, path: Path, file_format: str) -> 
     try:
         cameras.save(path, file_format=file_format)
     except InputError as error:
+        if error.code == "unwritable-file":
+            raise
         return [f"no calibration written: {error}"]
     return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -104,7 +105,13 @@ def write_torch(graph: KeypointGraph, path: Path) -> float:
         module = torch.export.load(path).module()
         return lambda *inputs: module(*inputs)[0]
 
-    return write_checked(graph, path, lambda temporary: torch.export.save(program, temporary), run)
+    def write(path: Path) -> None:
+        # Where the disk is full, torch ends the process unless it writes to memory.
+        content = io.BytesIO()
+        torch.export.save(program, content)
+        path.write_bytes(content.getbuffer())
+
+    return write_checked(graph, path, write, run)
 
 
 def write_onnx(graph: KeypointGraph, path: Path) -> float:

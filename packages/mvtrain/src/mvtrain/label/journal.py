@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
+from mvgeom.temporary import sync
 
 JOURNAL_FOLDER = ".mvtrain-label"
 """Folder in the project for the journal and the lock."""
@@ -135,12 +137,14 @@ class Journal:
 
     def _append(self, *entries: dict[str, Any]) -> None:
         text = "".join(json.dumps(entry, ensure_ascii=False, separators=(",", ":")) + "\n" for entry in entries)
+        length = self._path.stat().st_size if self._path.exists() else 0
         try:
             with self._path.open("ab") as file:
                 file.write(text.encode("utf-8"))
-                file.flush()
-                os.fsync(file.fileno())
+            sync(self._path)
         except OSError as error:
+            with suppress(OSError):  # of a full disk, half a line may be there: the next one would follow on it
+                os.truncate(self._path, length)
             raise InputError(
                 f"{self._path}: cannot be written: {error.strerror}", code="unwritable-file", path=self._path
             ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from mvgeom.errors import InputError
 from mvgeom.files import read_text, replace_file, write_text
 from mvgeom.reconstruction import OUTLIER_SIGMAS, Reconstruction
 from mvgeom.tables import write_points_3d, write_video_boxes
+from mvgeom.temporary import publish
 from mvtrain.model.likelihood import ConfidenceMap, calibrated, view_weights
 from mvtrain.model.reconstruction import KeypointNoise, estimate_noise, sample_rows, to_3d
 from mvtrain.predict.recordings import EVIDENCE, Calibration, OutputPaths, Session
@@ -221,9 +221,9 @@ def write_outputs(
     if _is_fused(records):
         paths.evidence[0].parent.mkdir(exist_ok=True)
         for table in paths.evidence:
-            os.replace(records.folder / EVIDENCE / table.name, table)  # noqa: PTH105
+            publish(records.folder / EVIDENCE / table.name, table)
     for table in written:
-        os.replace(records.folder / table.name, table)  # noqa: PTH105
+        publish(records.folder / table.name, table)
     summary = SessionSummary(num_frames=len(records), views=views, noise=noise)
     document = _to_json(session, summary, calibration) | {**facts, "made_with": identity}
     write_text(paths.summary, json.dumps(document, indent=1) + "\n")

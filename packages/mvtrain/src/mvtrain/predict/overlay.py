@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -19,9 +18,11 @@ from mvaug import warp_image
 from mvgeom import affine, boxes
 from mvgeom.errors import InputError
 from mvgeom.tables import read_video_boxes
+from mvgeom.temporary import publish
 from mvgeom.videos import Video, frame_rate, read_frames
 from mvtrain.drawing.keypoints import Style, draw_keypoints
 from mvtrain.drawing.sheets import draw_text, save_png
+from mvtrain.drawing.video_files import written_video
 from mvtrain.predict.recordings import OutputPaths
 from mvtrain.predict.records import unfinished_folder
 from mvtrain.predict.session import Job, open_videos
@@ -113,38 +114,30 @@ def draw_overlay(
         on_frame: Function that is called with the number of frames written.
 
     Raises:
-        InputError: OpenCV cannot write the video, or a table of keypoints is damaged.
+        InputError: The video cannot be written or is not complete, or a table of keypoints is damaged.
     """
     num_rows = ceil(len(views) / layout.num_columns)
     size = (layout.cell[0] * layout.num_columns, layout.cell[1] * num_rows)
     fps = next((rate for view in views if (rate := frame_rate(view.video)) > 0), _DEFAULT_FPS)
     middle = max(view.video.end for view in views) // 2
-    writer = cv2.VideoWriter(str(out), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
-    if not writer.isOpened():
-        raise InputError(
-            f"{out}: OpenCV cannot write an MP4 video of {size[0]}x{size[1]} px", code="unwritable-file", path=out
-        )
-    try:
-        with ExitStack() as stack:
-            streams = [
-                stack.enter_context(closing(prefetch(_draw_cells(view, title, style, layout.cell), _CELLS_AHEAD)))
-                for view, title in zip(views, layout.titles, strict=True)
-            ]
-            for number, cells in enumerate(zip_longest(*streams)):
-                canvas = np.zeros((size[1], size[0], 3), dtype=np.uint8)
-                for place, cell in enumerate(cells):
-                    if cell is not None:
-                        row, column = divmod(place, layout.num_columns)
-                        top, left = row * layout.cell[1], column * layout.cell[0]
-                        canvas[top : top + layout.cell[1], left : left + layout.cell[0]] = cell
-                if any(layout.titles):
-                    draw_text(canvas, str(number), (8, size[1] - 10), _WHITE, scale=0.6)
-                writer.write(canvas)
-                if number == middle and still is not None:
-                    save_png(still, cv2.cvtColor(canvas, cv2.COLOR_BGR2RGB))
-                on_frame(number + 1)
-    finally:
-        writer.release()
+    with written_video(out, fps, size) as write, ExitStack() as stack:
+        streams = [
+            stack.enter_context(closing(prefetch(_draw_cells(view, title, style, layout.cell), _CELLS_AHEAD)))
+            for view, title in zip(views, layout.titles, strict=True)
+        ]
+        for number, cells in enumerate(zip_longest(*streams)):
+            canvas = np.zeros((size[1], size[0], 3), dtype=np.uint8)
+            for place, cell in enumerate(cells):
+                if cell is not None:
+                    row, column = divmod(place, layout.num_columns)
+                    top, left = row * layout.cell[1], column * layout.cell[0]
+                    canvas[top : top + layout.cell[1], left : left + layout.cell[0]] = cell
+            if any(layout.titles):
+                draw_text(canvas, str(number), (8, size[1] - 10), _WHITE, scale=0.6)
+            write(canvas)
+            if number == middle and still is not None:
+                save_png(still, cv2.cvtColor(canvas, cv2.COLOR_BGR2RGB))
+            on_frame(number + 1)
 
 
 def draw_videos(job: Job, view_names: Sequence[str], progress: Progress, interruption: Interruption) -> list[Path]:
@@ -248,5 +241,5 @@ def _progress_callback(
 
 
 def _publish(folder: Path, path: Path) -> Path:
-    os.replace(folder / path.name, path)  # noqa: PTH105
+    publish(folder / path.name, path)
     return path

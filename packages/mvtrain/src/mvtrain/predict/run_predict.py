@@ -16,7 +16,6 @@ from mvgeom.errors import InputError
 from mvgeom.videos import check_video
 from mvtrain.config import Config
 from mvtrain.drawing.keypoints import style_from_config
-from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.model.likelihood import describe_likelihood
 from mvtrain.model.run_folder import load_run
 from mvtrain.predict.ensemble import check_alike
@@ -105,7 +104,8 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
             session=session.name,
             view=session.missing[0],
         )
-    jobs = _make_jobs(found.complete, first.config, first.spec, out_dir, options, console)
+    spec = first.spec
+    jobs = make_jobs(found.complete, first.config, spec.view_names, spec.keypoint_names, out_dir, options, console)
     if options.smooth:
         _check_smooth(jobs)
     projects = [read_project(config) for config in project_configs if config is not None]
@@ -182,33 +182,6 @@ def _smooth(jobs: Sequence[Job], out_dir: Path, console: Console) -> None:
     recordings = {files.session: [files] for files in find_predictions(out_dir) if files.session in names}
     smooth_all(recordings, folder, SmoothOptions(output=folder), console)
     print_line(console, f"smoothed the recordings into {folder}")
-
-
-def predict_videos(predictor: Predictor, config: Config, out_dir: Path, console: Console) -> None:
-    """Predict every complete session of `eval.test_videos_directory`, and warn of the incomplete ones.
-
-    Args:
-        predictor: Predictor with the network.
-        config: Config of the run.
-        out_dir: Output folder.
-        console: Console for progress and results.
-
-    Raises:
-        InputError: As for `predict`.
-    """
-    folder = config.eval.test_videos_directory or config.data.video_dir
-    if folder is None or not folder.is_dir():
-        print_line(console, f"no videos to predict: there is no folder {folder}")
-        return
-    found = find_sessions([folder], predictor.spec.view_names)
-    for session in found.incomplete:
-        print_warning(console, f"{session.problem}. The session is not predicted")
-    jobs = _make_jobs(found.complete, config, predictor.spec, out_dir, PredictOptions(), console)
-    if config.eval.save_vids_after_training:
-        least = config.eval.confidence_thresh_for_vid
-        style = style_from_config(config, predictor.spec.keypoint_names, min_confidence=least)
-        jobs = [replace(job, labeled=style) for job in jobs]
-    predict_jobs([predictor], jobs, console)
 
 
 def predict_jobs(
@@ -298,21 +271,31 @@ def print_warning(console: Console, problem: str) -> None:
     console.print(Text.assemble(("warning:", "yellow"), f" {problem}"), soft_wrap=True)
 
 
-def _make_jobs(
+def make_jobs(
     sessions: Sequence[Session],
     config: Config,
-    spec: ModelSpec,
+    view_names: Sequence[str],
+    keypoint_names: tuple[str, ...],
     out_dir: Path,
     options: PredictOptions,
     console: Console,
 ) -> list[Job]:
     """Collect the sessions with their boxes and calibrations, and print which are missing.
 
+    Args:
+        sessions: Sessions with a video of every view.
+        config: Config of the run.
+        view_names: Names of the network's views.
+        keypoint_names: Names of its keypoints.
+        out_dir: Output folder.
+        options: Options of the command.
+        console: Console for what is missing.
+
     Raises:
         InputError: A file cannot be opened as a video, only some views have boxes, or a calibration has other views.
     """
     jobs = []
-    overlay = style_from_config(config, spec.keypoint_names, min_confidence=0.0) if options.overlay else None
+    overlay = style_from_config(config, keypoint_names, min_confidence=0.0) if options.overlay else None
     for session in sessions:
         for video in session.videos:
             check_video(video)
@@ -326,7 +309,7 @@ def _make_jobs(
                 "whole images are predicted. Give boxes with --boxes, or track the subject with --track",
             )
         path = None
-        if len(spec.view_names) > 1:
+        if len(view_names) > 1:
             path = find_calibration(session, options.calibration, config.data.data_dir)
             if path is None and not options.track:
                 print_line(console, f"{session.name}: no calibration, so no 3D. Give one with --calibration")
@@ -337,7 +320,7 @@ def _make_jobs(
                 code="no-calibration",
                 session=session.name,
             )
-        calibration = None if path is None else load_calibration(path, spec.view_names)
+        calibration = None if path is None else load_calibration(path, view_names)
         jobs.append(
             Job(
                 session=session,
@@ -347,7 +330,7 @@ def _make_jobs(
                 by_time=options.by_time,
                 clocks=load_view_clocks(path, spec.view_names),
                 overlay=overlay,
-                skeleton=tuple(bone for bone in config.data.skeleton or () if set(bone) <= set(spec.keypoint_names)),
+                skeleton=tuple(bone for bone in config.data.skeleton or () if set(bone) <= set(keypoint_names)),
             )
         )
     return jobs

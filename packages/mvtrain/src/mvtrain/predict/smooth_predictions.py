@@ -13,6 +13,7 @@ from rich.console import Console
 
 from mvgeom.errors import InputError
 from mvgeom.files import write_text
+from mvgeom.temporary import publish
 from mvtrain.predict.bodies import Body
 from mvtrain.predict.saved_predictions import PredictionFiles, find_all_predictions, load_prediction_cameras
 from mvtrain.predict.smooth_recording import smooth_recording
@@ -168,7 +169,7 @@ def _unfinished(path: Path, contents: str) -> Iterator[Path]:
                 write_text(note, contents)
             yield folder
             note.unlink()
-            folder.rename(path)
+            publish(folder, path)
         except InputError:
             shutil.rmtree(folder, ignore_errors=True)
             raise

@@ -18,13 +18,10 @@ from mvtrain.config import Config
 from mvtrain.project.label_tables import frame_of_row
 from mvtrain.project.names import frame_of
 from mvtrain.project.project import Project
-from mvtrain.runtime.folders import RUN_INFO, check_run_folder
+from mvtrain.runtime.folders import RUN_INFO, SPLIT_FILE, check_run_folder
 
 SPLIT_NAMES = ("train", "validation", "test", "unused")
 """Splits, in the order of their numbers; the tables' column is `set`."""
-
-SPLIT_FILE = "split.csv"
-"""File of a run folder with the split of every frame, written when training starts."""
 
 UNKNOWN = -1
 """Number of the split of a frame that a run did not know or did not use."""

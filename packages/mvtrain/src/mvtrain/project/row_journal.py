@@ -19,6 +19,7 @@ from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
 from mvgeom.files import inside, read_text, replace_file, write_text
 from mvgeom.tables import find_delimiter
+from mvgeom.temporary import sync
 from mvtrain.runtime.locks import locked_folder
 
 JOURNAL = ".new-frames.json"
@@ -107,15 +108,18 @@ def _complete(root: Path) -> None:
     journal = root / JOURNAL
     if not journal.is_file():
         return
-    unfinished = set()
+    unfinished, filled = set(), set()
     for entry in _read_journal(journal):
         path = inside(root, entry["file"])
         if "move" in entry:
             source = inside(root, entry["move"])
             unfinished.add(source.relative_to(root).parts[0])
             _move(source, path)
+            filled.add(path.parent)
         else:
             _append(path, entry["bytes"], entry["rows"].encode(), journal)
+    for folder in filled:
+        sync(folder)
     journal.unlink()
     for name in unfinished:
         if name.startswith(IMPORT_PREFIX) and name.endswith(IMPORT_SUFFIX):

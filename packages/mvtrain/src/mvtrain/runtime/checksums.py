@@ -1,7 +1,8 @@
 """Large files with a YAML file beside them that has their name and checksum.
 
 New content gets a new name, the YAML file is replaced in one step, and only then the old file is removed: whenever the
-process dies or the disk is full, the folder has a complete pair. The checksum detects damaged or exchanged files.
+process dies, the disk is full or the power fails, the folder has a complete pair. The checksum detects damaged or
+exchanged files.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import yaml
 
 from mvgeom.documents import parse_yaml
 from mvgeom.errors import InputError
-from mvgeom.files import file_name, read_text, replace_file, write_text
+from mvgeom.files import file_name, read_text, write_text
+from mvgeom.temporary import publish, temporary_file
 
 
 def write_checksummed(
@@ -37,11 +39,16 @@ def write_checksummed(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder} cannot be made: {error.strerror}", code="unwritable-file", path=folder) from error
-    unnamed = folder / f"{stem}{suffix}"
-    replace_file(unnamed, write)
-    checksum = file_checksum(unnamed)
-    named = folder / f"{stem}-{checksum[:12]}{suffix}"
-    unnamed.replace(named)
+    try:
+        with temporary_file(folder / f"{stem}{suffix}") as temporary:
+            write(temporary)
+            checksum = file_checksum(temporary)
+            named = folder / f"{stem}-{checksum[:12]}{suffix}"
+            publish(temporary, named)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: the {stem} cannot be written: {error.strerror or error}", code="unwritable-file", path=folder
+        ) from error
     write_text(
         folder / f"{stem}.yaml", yaml.safe_dump({**facts, "file": named.name, "sha256": checksum}, sort_keys=False)
     )

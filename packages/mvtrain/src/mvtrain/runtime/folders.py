@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mvgeom.errors import InputError
+from mvgeom.temporary import is_temporary, publish, temporary_folder
 
 RUN_INFO = "run.yaml"
 """File of a run folder with the conditions of its training."""
 
+SPLIT_FILE = "split.csv"
+"""File of a run folder with the split of every frame, written when training starts."""
 
 ENSEMBLE_INFO = "ensemble.yaml"
 """File of a folder of several runs of one config, which names them."""
@@ -21,12 +22,19 @@ ENSEMBLE_CONFIG = "ensemble_config.yaml"
 """File with the config of all of them; not config.yaml, with which the folder would look like a project."""
 
 
+LOCK = ".lock"
+"""File of a run folder whose run is being trained."""
+
+_BEGINNING = {LOCK, RUN_INFO, SPLIT_FILE, ENSEMBLE_CONFIG}
+"""Files of a folder that are written before it can be continued: before config.yaml, or the list of an ensemble."""
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder to fill, and rename it to `path` at the end of the block.
 
     The temporary folder is hidden and beside `path`, so that renaming it is one step on one file system. If the block
-    raises, nothing is left.
+    raises, nothing is left; if the process is killed, the next one that writes a folder here removes it.
 
     Args:
         path: Folder that must not exist yet; missing parents are made.
@@ -35,17 +43,14 @@ def new_folder(path: Path) -> Iterator[Path]:
         InputError: `occupied-folder`, or `unwritable-file` if it cannot be written, also by the block.
     """
     check_new_folder(path)
-    unfinished = path.parent / f".{path.name}.{os.getpid()}.tmp"
     try:
-        unfinished.mkdir(parents=True)
-        yield unfinished
-        unfinished.rename(path)
+        with temporary_folder(path) as unfinished:
+            yield unfinished
+            publish(unfinished, path)
     except OSError as error:
         raise InputError(
-            f"{path} cannot be written: {error.strerror}: {error.filename}", code="unwritable-file", path=path
+            f"{path} cannot be written: {error.strerror or error}: {error.filename}", code="unwritable-file", path=path
         ) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def check_new_folder(path: Path) -> None:
@@ -61,14 +66,14 @@ def check_new_folder(path: Path) -> None:
 
 
 def check_new_run_folder(path: Path) -> None:
-    """Check that a run folder is new or empty.
+    """Check that a run folder is new, empty, or holds only the beginning of a run whose process was killed.
 
     Raises:
         InputError: The folder has files in it (`occupied-folder`), or is a file (`not-a-folder`).
     """
     if path.exists() and not path.is_dir():
         raise InputError(f"the run folder {path} is a file.", code="not-a-folder", path=path)
-    if path.exists() and any(path.iterdir()):
+    if path.exists() and any(entry.name not in _BEGINNING and not is_temporary(entry) for entry in path.iterdir()):
         raise InputError(
             f"the run folder {path} is not empty. Choose another with --output, remove it, or continue the run in it "
             "with --resume.",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from mvgeom.errors import InputError
+from mvgeom.temporary import publish, temporary_folder
 from mvgeom.videos import Video, read_frames
 from mvtrain.config import Config
 from mvtrain.exchange.foreign_labels import DecodedImage
@@ -253,10 +252,7 @@ def _write(config: Config, rows: FrameRows, choices: Sequence[SessionChoice], co
         for frame in choice.frames
     ]
     new_rows(rows, names)  # says what is wrong before anything is written
-    for leftover in rows.root.glob(".frames-*.tmp"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    unfinished = Path(tempfile.mkdtemp(dir=rows.root, prefix=".frames-", suffix=".tmp"))
-    try:
+    with temporary_folder(rows.root / "frames") as unfinished:
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("images", total=len(names) * len(rows.view_names))
             for choice in choices:
@@ -267,14 +263,12 @@ def _write(config: Config, rows: FrameRows, choices: Sequence[SessionChoice], co
         for name in (name for by_view in names for name in by_view):
             target = rows.root / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            (unfinished / name).replace(target)
+            publish(unfinished / name, target)
         # Read again, because labeling may have gone on for minutes.
         now = read_frame_rows(config)
         frames = [(choice.session.name, frame.frame) for choice in choices for frame in choice.frames]
         there = set(now.frames())
         append_frames(now, [by_view for frame, by_view in zip(frames, names, strict=True) if frame not in there])
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def extract_frames(video: Video, targets: Mapping[int, Path], advance: Callable[[], object]) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom import affine
-from mvgeom.errors import InputError
 from mvgeom.files import file_name
 from mvgeom.tables import write_video_boxes
+from mvtrain.drawing.video_files import written_video
 from mvtrain.project.writer import image_name
 from mvtrain.synth.keyed import Purpose, generator
 from mvtrain.synth.raycast import View, keypoint_visibility, make_view, pixel_bounds
@@ -82,7 +81,7 @@ def record(folder: Path, spec: SyntheticSpec, scene: Scene, number: int, advance
     (folder / "labeled-data" / file_name(f"{session}_{name}")).mkdir()
     labeled = set(scene.labeled.tolist())
     frames = render(scene, view, seed=spec.seed, number=number, sensor_noise=spec.sensor_noise)
-    with _video(folder / "videos" / file_name(f"{session}_{name}.mp4"), spec) as write:
+    with written_video(folder / "videos" / file_name(f"{session}_{name}.mp4"), spec.fps, spec.frame_size) as write:
         for frame, image in enumerate(frames):
             write(image)
             if frame in labeled:
@@ -150,21 +149,3 @@ def _write_image(path: Path, image: Image, image_format: str) -> None:
     done, encoded = cv2.imencode(f".{image_format}", image, _ENCODING[image_format])
     assert done, f"OpenCV could not encode {path}"
     path.write_bytes(encoded.tobytes())
-
-
-@contextmanager
-def _video(path: Path, spec: SyntheticSpec) -> Iterator[Callable[[Image], object]]:
-    """Give a function that appends images to an MPEG-4 video; its container has no time of creation."""
-    fourcc = cv2.VideoWriter.fourcc(*"mp4v")
-    writer = cv2.VideoWriter(str(path), fourcc, spec.fps, spec.frame_size)
-    if not writer.isOpened():
-        raise InputError(
-            f"{path}: this OpenCV cannot write MPEG-4 video (mp4v). Install opencv-python with FFmpeg",
-            code="missing-library",
-            library="opencv-python",
-            path=path,
-        )
-    try:
-        yield writer.write
-    finally:
-        writer.release()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from mvgeom.errors import InputError
 from mvgeom.files import replace_file
 from mvtrain.data.batch import collate
 from mvtrain.data.dataset import FrameDataset
+from mvtrain.runtime.tensor_files import save_tensors
 
 _NEVER = torch.iinfo(torch.int64).max
 
@@ -56,7 +58,8 @@ def save_batch(run_dir: Path, dataset: FrameDataset, epoch: int, rows: Tensor) -
     batch = collate([dataset[epoch, row] for row in rows.tolist()])
     names = ("index", "images", "points", "visibility", "view_mask", "to_model")
     path = run_dir / "not_finite.pt"
-    replace_file(path, lambda temporary: torch.save({name: getattr(batch, name) for name in names}, temporary))
+    content = {name: getattr(batch, name) for name in names}
+    replace_file(path, partial(save_tensors, content))
     return path
 
 

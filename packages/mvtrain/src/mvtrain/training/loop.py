@@ -320,6 +320,8 @@ class Trainer:
             "log_position": 0 if self._log is None else self._log.position,
         }
         facts = {"epoch": round(self.clock, 4), "steps": self.steps, "finished": self.finished}
+        if self._log is not None:
+            self._log.sync()
         save_state(self.run_dir, self.fabric, state, facts)
         self._saved = time.monotonic()
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from mvgeom.errors import InputError
 from mvgeom.files import replace_file
+from mvgeom.temporary import sync
 
 FILE_NAME = "metrics.csv"
 
@@ -75,6 +76,10 @@ class MetricsLog:
         self._file.flush()
         finite = {name: value for name, value in figures.items() if math.isfinite(value)}
         self._tensorboard.log_metrics(finite, step)
+
+    def sync(self) -> None:
+        """Wait until all rows are on the disk: a saved state counts on them."""
+        sync(self.path)
 
     def close(self) -> None:
         """Close the log."""

@@ -28,13 +28,35 @@ _PACKAGES = (
 )
 
 
-def add_run_info(run_dir: Path, config: Config, fabric: Fabric) -> None:
-    """Add the conditions of this process's training to `run.yaml`; a resumed run has several entries.
+def add_run_info(run_dir: Path, config: Config, fabric: Fabric, *, resume: bool) -> None:
+    """Write the conditions of this process's training to `run.yaml`; a resumed run has several entries.
 
     Raises:
         InputError: `damaged-file` if an existing file is not a list of entries.
     """
-    path = run_dir / FILE_NAME
+    entries = _read(run_dir / FILE_NAME) if resume else []
+    entries.append(_describe(config, fabric))
+    write_text(run_dir / FILE_NAME, yaml.safe_dump(entries, sort_keys=False, width=120))
+
+
+def thread_warning(run_dir: Path) -> str | None:
+    """Return a warning if the run trained with another number of threads so far, by which results are rounded.
+
+    Raises:
+        InputError: `damaged-file` if `run.yaml` is not a list of entries.
+    """
+    entries, now = _read(run_dir / FILE_NAME), torch.get_num_threads()
+    hardware = entries[-1].get("hardware") if entries and isinstance(entries[-1], dict) else None
+    before = hardware.get("threads") if isinstance(hardware, dict) else None
+    if not isinstance(before, int) or before == now:
+        return None
+    return (
+        f"{run_dir}: trained with {before} threads so far, now with {now}, so the rest is rounded otherwise than in a "
+        f"run that never stopped. For the same bits: OMP_NUM_THREADS={before} mvtrain fit --resume {run_dir}"
+    )
+
+
+def _read(path: Path) -> list[Any]:
     text = read_text(path) if path.exists() else "[]"
     try:
         entries = parse_yaml(text, path)
@@ -42,8 +64,7 @@ def add_run_info(run_dir: Path, config: Config, fabric: Fabric) -> None:
         raise InputError(str(error), code="damaged-file", path=path) from error
     if not isinstance(entries, list):
         raise InputError(f"{path}: not a list of entries, found {entries!r}", code="damaged-file", path=path)
-    entries.append(_describe(config, fabric))
-    write_text(path, yaml.safe_dump(entries, sort_keys=False, width=120))
+    return entries
 
 
 def _describe(config: Config, fabric: Fabric) -> dict[str, Any]:

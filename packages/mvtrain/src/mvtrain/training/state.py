@@ -5,15 +5,18 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, get_optimizer_state_dict
 
 from mvgeom.errors import InputError
 from mvtrain.runtime.checksums import read_checksummed, write_checksummed
+from mvtrain.runtime.tensor_files import save_tensors
 from mvtrain.training.hardware import is_sharded
 
 FOLDER = Path("checkpoints") / "state"
@@ -26,32 +29,18 @@ def save_state(run_dir: Path, fabric: Fabric, state: dict[str, Any], facts: dict
     Args:
         run_dir: Run folder.
         fabric: Fabric of the run; all its processes must call.
-        state: Modules and optimizers as Fabric set them up, tensors, and plain values.
+        state: Modules and optimizers as Fabric set them up, one each where weights are shared by processes, as `model`
+            and `optimizer`; tensors, and plain values.
         facts: Facts for the reader of `state.yaml`.
 
     Raises:
         InputError: `unwritable-file`, or the disk is full.
     """
-    folder = run_dir / FOLDER
-    gathered: Path = folder / ".gathered.pt"
+    whole = _gather(fabric, state)
     if fabric.is_global_zero:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"{folder}: cannot be made: {error.strerror}", code="unwritable-file", path=folder
-            ) from error
-    try:
-        fabric.save(gathered, {**state, "random": _random_state(), "precision": fabric.strategy.precision.state_dict()})
-        if fabric.is_global_zero:
-            write_checksummed(folder, STEM, ".pt", lambda path: gathered.replace(path), facts)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: the training state cannot be written: {error.strerror}", code="unwritable-file", path=folder
-        ) from error
-    finally:
-        if fabric.is_global_zero:
-            gathered.unlink(missing_ok=True)
+        content = {**whole, "random": _random_state(), "precision": fabric.strategy.precision.state_dict()}
+        write_checksummed(run_dir / FOLDER, STEM, ".pt", partial(save_tensors, content), facts)
+    fabric.barrier()
 
 
 def has_state(run_dir: Path) -> bool:
@@ -88,6 +77,21 @@ def load_state(run_dir: Path, fabric: Fabric, state: dict[str, Any]) -> dict[str
     fabric.strategy.precision.load_state_dict(precision)
     _set_random_state(random_state)
     return rest
+
+
+def _gather(fabric: Fabric, state: dict[str, Any]) -> dict[str, Any]:
+    """Replace modules and optimizers by their state dicts, whole also where the processes share the weights.
+
+    `Fabric.save` would do so, and then write through the system's folder of temporary files, which may be small and on
+    another disk.
+    """
+    model = state["model"].module
+    if not is_sharded(model):
+        return {name: value.state_dict() if hasattr(value, "state_dict") else value for name, value in state.items()}
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    weights = get_model_state_dict(model, options=options)
+    moments = get_optimizer_state_dict(model, state["optimizer"], options=options)
+    return {**state, "model": weights, "optimizer": moments}
 
 
 @contextmanager

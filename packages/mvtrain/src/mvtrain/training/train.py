@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from mvtrain.project.kept_splits import write_split
 from mvtrain.project.labels_3d import check_calibration
 from mvtrain.project.project import Project, read_project
 from mvtrain.project.splits import Split, split_frames
-from mvtrain.runtime.folders import check_new_run_folder
+from mvtrain.runtime.folders import LOCK, check_new_run_folder
 from mvtrain.runtime.interruption import Interruption
 from mvtrain.runtime.locks import locked_folder
 from mvtrain.training.build import make_loaders, make_model, make_optimizer
@@ -29,7 +30,7 @@ from mvtrain.training.hardware import choose_precision, launch
 from mvtrain.training.loop import Trainer
 from mvtrain.training.metrics_log import draw_learning_curves
 from mvtrain.training.progress import ProgressLine
-from mvtrain.training.run_info import add_run_info
+from mvtrain.training.run_info import add_run_info, thread_warning
 from mvtrain.training.schedules import check_lengths, make_schedules
 from mvtrain.training.summary import print_summary
 
@@ -53,8 +54,18 @@ class TrainedRun:
     device: torch.device
 
 
+Check = Callable[[Config, Project, Console], None]
+"""Function that raises an InputError where a file is missing or damaged that is needed after the training."""
+
+
 def train(
-    config: Config, run_dir: Path, console: Console, *, resume: bool = False, dry_run: bool = False
+    config: Config,
+    run_dir: Path,
+    console: Console,
+    *,
+    resume: bool = False,
+    dry_run: bool = False,
+    check: Check | None = None,
 ) -> TrainedRun | None:
     """Train a model and write everything about it into a run folder.
 
@@ -65,6 +76,7 @@ def train(
         resume: Go on from the run's last saved state; on the CPU the results are those of a run that never stopped, bit
             by bit.
         dry_run: Do everything up to the first step, and take one batch forward and backward; nothing is written.
+        check: Check of what will be needed after the training, before the first step.
 
     Returns:
         The run in the process of global rank 0; None in the others and after a dry run.
@@ -79,11 +91,15 @@ def train(
     project = read_project(config)
     for warning in project.warnings:
         _warn(console, warning)
+    if check is not None:
+        check(config, project, console)
     split = split_frames(project, config)
     return _train(config, project, split, run_dir, console, resume=resume, dry_run=dry_run)
 
 
-def overfit(config: Config, num_frames: int, run_dir: Path, console: Console) -> TrainedRun | None:
+def overfit(
+    config: Config, num_frames: int, run_dir: Path, console: Console, *, check: Check | None = None
+) -> TrainedRun | None:
     """Overfit a few frames, as a sanity check that the network can learn the project at all.
 
     Augmentation and masking are off, there is no validation, and a batch holds all frames if it can.
@@ -93,6 +109,7 @@ def overfit(config: Config, num_frames: int, run_dir: Path, console: Console) ->
         num_frames: Number of frames, spread over the training split.
         run_dir: Run folder, new or empty.
         console: Console for progress and tables.
+        check: As for `train`.
 
     Returns:
         As `train` does.
@@ -101,6 +118,8 @@ def overfit(config: Config, num_frames: int, run_dir: Path, console: Console) ->
         InputError: As for `train`; `out-of-range` if there are fewer training frames.
     """
     project = read_project(config)
+    if check is not None:
+        check(config, project, console)
     split = split_frames(project, config)
     if not 1 <= num_frames <= len(split.train):
         raise InputError(
@@ -144,12 +163,16 @@ def _train(
             return None
         with _alone_in(run_dir) if fabric.is_global_zero else nullcontext():
             if fabric.is_global_zero:
-                # Before config.yaml: a folder with config.yaml alone is a project.
-                add_run_info(run_dir, config, fabric)
+                if not resume:
+                    check_new_run_folder(run_dir)  # again: another process may have trained here meanwhile
+                if resume and (threads := thread_warning(run_dir)):
+                    _warn(console, threads)
+                # Before config.yaml: a folder with config.yaml alone is a project, and one without it is begun anew.
+                add_run_info(run_dir, config, fabric, resume=resume)
                 remember_plugins(config.model.plugins)
                 if not resume:
-                    save_config(config, run_dir / "config.yaml")
                     write_split(run_dir, project, split.names())
+                    save_config(config, run_dir / "config.yaml")
             try:
                 with trainer.progress:
                     trainer.fit(resume=resume)
@@ -168,7 +191,7 @@ def _warn(console: Console, warning: str) -> None:
 
 def _alone_in(run_dir: Path) -> AbstractContextManager[None]:
     busy = f"another process is training in {run_dir}"
-    return locked_folder(run_dir, run_dir / ".lock", what=f"the run folder {run_dir}", busy=busy)
+    return locked_folder(run_dir, run_dir / LOCK, what=f"the run folder {run_dir}", busy=busy)
 
 
 def _prepare(
