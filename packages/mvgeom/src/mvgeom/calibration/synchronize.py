@@ -35,6 +35,10 @@ _UNCERTAIN = 0.25
 _UNKNOWN = 1.5
 """Standard deviation in frames above which an offset is unknown."""
 
+_CONTRADICTION = 2.0
+"""Frames by which the offset of a pair of cameras alone may differ from that of all cameras together, and that at the
+start of the recording from that at its end, if the clock does not drift."""
+
 _OTHER_LAGS = (2, 4)
 """Multiples of the lag at which the adjustment is repeated: errors of the calibration show as a difference."""
 
@@ -125,6 +129,7 @@ def synchronize(
     longest = max(1, min(longest, len(points) // 3))
     lag, placed = _place(chosen, tracks, longest)
     result = _fitted(chosen, tracks, lag, placed)
+    placed = _without_wandering(placed, result.drift)
     findings = _findings(chosen.names, result, placed, longest)
     back = np.argsort(order)
     values = {field: getattr(result, field)[back] for field in _Fitted.__annotations__}
@@ -195,6 +200,32 @@ def _grow(
         for view, each in result.items():
             if each.problem is None and max(map(abs, each.line)) > longest:
                 result[view] = each._replace(problem="limit")
+    return _without_contradictions(result, pairs)
+
+
+def _without_contradictions(placed: Mapping[int, Offset], pairs: Mapping[tuple[int, int], Offset]) -> dict[int, Offset]:
+    """Mark the cameras of pairs that tell an offset by themselves, but another one than all cameras together."""
+    result = dict(placed)
+    for (one, other), alone in pairs.items():
+        both = [placed.get(view) for view in (one, other)]
+        if alone.problem is not None or any(each is None or each.problem is not None for each in both):
+            continue
+        together = [end - start for start, end in zip(placed[one].line, placed[other].line, strict=True)]
+        apart = max((own - pooled for own, pooled in zip(alone.line, together, strict=True)), key=abs)
+        if abs(apart) > _CONTRADICTION:
+            for view in (one, other):
+                if view != 0:
+                    result[view] = placed[view]._replace(problem="contradiction", rival=round(apart))
+    return result
+
+
+def _without_wandering(placed: Mapping[int, Offset], drift: Floats) -> dict[int, Offset]:
+    """Mark the cameras that were placed at another offset at the start than at the end, but have no drift."""
+    result = dict(placed)
+    for view, each in placed.items():
+        change = each.line[1] - each.line[0]
+        if each.problem is None and drift[view] == 0 and abs(change) > _CONTRADICTION:
+            result[view] = each._replace(problem="wandering", rival=round(change))
     return result
 
 
@@ -287,6 +318,16 @@ def _reason(found: Offset, certainty: float, longest: int) -> str:
         return (
             f"an offset {abs(found.rival)} frames {'later' if found.rival > 0 else 'earlier'} fits about as well. The "
             "motion is periodic, or the calibration is off. Record irregular motion, or lower --longest"
+        )
+    if found.problem == "contradiction":
+        return (
+            f"a pair of cameras by itself tells one that is {abs(found.rival)} frames off. The calibration or the "
+            "keypoints are wrong in one of them. Run mvgeom check"
+        )
+    if found.problem == "wandering":
+        return (
+            f"it is {abs(found.rival)} frames another at the start than at the end of the recording, but no drift of "
+            "the clock explains it. There is too little motion, or the keypoints are wrong. Record faster motion"
         )
     if found.problem == "limit":
         return f"the best one is the largest that was tried, {longest} frames. Give a larger --longest"

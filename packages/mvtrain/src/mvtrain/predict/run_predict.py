@@ -328,7 +328,7 @@ def make_jobs(
                 calibration=calibration,
                 out_dir=out_dir,
                 by_time=options.by_time,
-                clocks=load_view_clocks(path, spec.view_names),
+                clocks=load_view_clocks(path, view_names),
                 overlay=overlay,
                 skeleton=tuple(bone for bone in config.data.skeleton or () if set(bone) <= set(keypoint_names)),
             )
