@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from mvgeom.calibration.bundle import NUM_POSE
 from mvgeom.calibration.lens_jacobian import NUM_INTRINSICS
 from mvgeom.cameras import CameraGroup
 
-__all__ = ["Deviations", "deviations"]
+__all__ = ["Deviations", "deviations", "larger_deviations"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,6 +57,12 @@ def deviations(cameras: CameraGroup, covariance: Floats, noise: float) -> Deviat
         rotation_deg=np.rad2deg(spread[:, :3]),
         position=np.sqrt(np.clip(np.diagonal(position, axis1=1, axis2=2), 0, None)),
     )
+
+
+def larger_deviations(one: Deviations, other: Deviations) -> Deviations:
+    """Return the larger of two standard deviations of each parameter."""
+    pairs = {field.name: (getattr(one, field.name), getattr(other, field.name)) for field in dataclasses.fields(one)}
+    return Deviations(**{name: np.maximum(*pair) for name, pair in pairs.items()})
 
 
 def _cross(vectors: Floats) -> Floats:
