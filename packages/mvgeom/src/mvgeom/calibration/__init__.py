@@ -10,7 +10,9 @@ from mvgeom.calibration.calibrate import Options, calibrate
 from mvgeom.calibration.detections import Detections, detect_boards, from_points
 from mvgeom.calibration.diagnosis import Check, check
 from mvgeom.calibration.findings import CalibrationError, Finding
+from mvgeom.calibration.from_keypoints import KeypointCalibration, calibrate_from_keypoints
 from mvgeom.calibration.keypoint_refinement import Refinement, refine
+from mvgeom.calibration.known_lengths import KnownLength
 from mvgeom.calibration.lens_model import Lens
 from mvgeom.calibration.lenses import LensCalibration, calibrate_lenses
 from mvgeom.calibration.report import write_calibration_report, write_refinement_report
@@ -26,12 +28,15 @@ __all__ = [
     "Chessboard",
     "Detections",
     "Finding",
+    "KeypointCalibration",
+    "KnownLength",
     "Lens",
     "LensCalibration",
     "Options",
     "Refinement",
     "Source",
     "calibrate",
+    "calibrate_from_keypoints",
     "calibrate_lenses",
     "check",
     "detect_boards",
