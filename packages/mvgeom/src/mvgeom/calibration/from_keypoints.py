@@ -15,11 +15,12 @@ from mvgeom.calibration.keypoint_judgement import (
     check_geometry,
     check_pairs,
     check_scene,
+    connects,
     judge_keypoint_calibration,
 )
 from mvgeom.calibration.keypoint_lenses import KeypointLenses, fit_lenses
 from mvgeom.calibration.known_lengths import KnownLength, Scale, find_scale
-from mvgeom.calibration.rig_from_points import Pairs, PlacedRig, place_cameras, relate_all
+from mvgeom.calibration.rig_from_points import Pairs, PlacedRig, pair_noise, place_cameras, relate_all
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.projection import project
@@ -31,7 +32,7 @@ _FOCAL_GRID = (0.5, 0.7, 0.95, 1.3, 1.8, 2.5, 3.6)
 """Focal lengths to start from, as fractions of the image's longer side: fields of view of 90 to 16 degrees."""
 
 _MAX_POINTS = 4000
-_SETTLED_SCORE = 1.02
+_MAX_FOCALS = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,6 +64,13 @@ class KeypointCalibration:
     lenses: KeypointLenses
     scale: Scale
     findings: tuple[Finding, ...]
+
+    @property
+    def camera_error(self) -> Floats:
+        """(V,) median reprojection error of each camera's keypoints that agree, in px; NaN for a camera without."""
+        lengths = np.where(self.used, np.linalg.norm(self.residuals, axis=-1), np.nan)
+        by_view = np.moveaxis(lengths, 1, 0).reshape(len(self.cameras), -1)
+        return np.array([np.nanmedian(row) if np.isfinite(row).any() else np.nan for row in by_view])
 
 
 def calibrate_from_keypoints(
@@ -253,16 +261,21 @@ def _best_start(
 ) -> tuple[PlacedRig, Pairs]:
     """Place the cameras with each of the focal lengths; return the rig with the smallest error, and its pairs."""
     related = [relate_all(cams, flat) for cams in candidates]
-    check_pairs(candidates[0].names, related)
-    check_connected(candidates[0].names, related)
+    names = candidates[0].names
+    check_pairs(names, related)
+    check_connected(names, related)
+    usable = [place for place, pairs in enumerate(related) if connects(names, pairs)]
+    ranked = sorted(usable, key=lambda place: pair_noise(related[place]))[:_MAX_FOCALS]
     best: tuple[PlacedRig, Pairs] | None = None
-    for number, (cams, pairs) in enumerate(zip(candidates, related, strict=True)):
-        say(f"poses, start {number + 1} of {len(candidates)}")
-        rig = place_cameras(cams, flat, pairs, groups=groups)
-        if rig is not None and (best is None or rig.score * _SETTLED_SCORE < best[0].score):
-            best = rig, pairs
+    for number, place in enumerate(ranked):
+        say(f"poses, start {number + 1} of {len(ranked)}")
+        rig = place_cameras(candidates[place], flat, related[place], groups=groups)
+        if rig is not None and (best is None or rig.score < best[0].score):
+            best = rig, related[place]
+        if best is not None and best[0].agrees(related[ranked[0]]):
+            break
     if best is None:
-        raise CalibrationError(check_connected(candidates[0].names, related, placed=False))
+        raise CalibrationError(check_connected(names, related, placed=False))
     return best
 
 

@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from mvgeom.calibration.adjusted import Deviations
-from mvgeom.calibration.boards import Floats, seen_corners
+from mvgeom.calibration.boards import Floats, Ints, seen_corners
 from mvgeom.calibration.bundle import Booleans
 from mvgeom.calibration.findings import CalibrationError, Finding, error, note, warning
 from mvgeom.calibration.keypoint_lenses import FittedLenses
@@ -21,7 +21,7 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.robust import triangulate_robust
 from mvgeom.triangulation import covariance
 
-__all__ = ["check_connected", "check_geometry", "check_pairs", "check_scene", "judge_keypoint_calibration"]
+__all__ = ["check_connected", "check_geometry", "check_pairs", "check_scene", "connects", "judge_keypoint_calibration"]
 
 _PLACES = 60
 """Cells along the image's longer side; keypoints in one cell are at one place."""
@@ -124,9 +124,7 @@ def check_connected(names: Sequence[str], related: Sequence[Pairs], *, placed: b
         placed: False to return an error also where pairs connect all cameras, because none could be placed.
     """
     good = [pair for pair in related[0] if any(pairs[pair].motion == PairMotion.GENERAL for pairs in related)]
-    rows, columns = zip(*good, strict=True) if good else ((), ())
-    graph = csr_array((np.ones(len(good)), (rows, columns)), shape=(len(names), len(names)))
-    count, label = connected_components(graph, directed=False)
+    count, label = _components(len(names), good)
     numbers = "; ".join(
         f"{names[one]} and {names[other]}: {related[0][one, other].common}"
         for one, other in related[0]
@@ -150,6 +148,19 @@ def check_connected(names: Sequence[str], related: Sequence[Pairs], *, placed: b
         "views are the same frames, and that no image is mirrored"
     )
     return [error("no_agreement", names, text)]
+
+
+def connects(names: Sequence[str], pairs: Pairs) -> bool:
+    """Return True if the pairs that determine a relative pose connect all cameras."""
+    good = [pair for pair, each in pairs.items() if each.motion == PairMotion.GENERAL]
+    return _components(len(names), good)[0] == 1
+
+
+def _components(count: int, edges: list[tuple[int, int]]) -> tuple[int, Ints]:
+    rows, columns = zip(*edges, strict=True) if edges else ((), ())
+    graph = csr_array((np.ones(len(edges)), (rows, columns)), shape=(count, count))
+    number, label = connected_components(graph, directed=False)
+    return int(number), label
 
 
 def check_geometry(

@@ -23,7 +23,8 @@ _LOSS_SIGMAS = 2.0
 _SMALLEST_NOISE = 1e-6
 _SETTLED = 1e-3
 _FIRST_NOISE = 0.005
-_TOLERANCE = 1e-6
+_TOLERANCE, _STEPS = 1e-6, 100
+_ROUGH_TOLERANCE, _ROUGH_STEPS = 1e-3, 20
 _GATE_SCALES = 8.0
 _GATE_MEDIANS = 3.0
 
@@ -65,6 +66,7 @@ def adjust_points(
     groups: Ints | None = None,
     prior: Callable[[float], LensPrior] | None = None,
     rounds: int = _MAX_ROUNDS,
+    rough: bool = False,
     check: Callable[[Views], None] = lambda _: None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> PointAdjustment:
@@ -84,6 +86,7 @@ def adjust_points(
         groups: (V,) groups of cameras with one lens, see `schur.adjust`.
         prior: Function that returns the prior of the lenses for a noise in px; None for no prior.
         rounds: Largest number of rounds.
+        rough: True for few steps, as a start for another adjustment.
         check: Function that raises an error where the observations of a round are too few.
         progress: Function called at each round.
     """
@@ -102,7 +105,8 @@ def adjust_points(
             free,
             loss=loss,
             loss_scale=scale,
-            tolerance=_TOLERANCE,
+            tolerance=_ROUGH_TOLERANCE if rough else _TOLERANCE,
+            max_iterations=_ROUGH_STEPS if rough else _STEPS,
             square=square,
             groups=groups,
             prior=None if prior is None else prior(max(noise, _SMALLEST_NOISE)),

@@ -18,12 +18,16 @@ from mvgeom.errors import InputError
 from mvgeom.projection import undistort
 from mvgeom.robust import triangulate_robust
 
-__all__ = ["Pairs", "PlacedRig", "place_cameras", "relate_all"]
+__all__ = ["Pairs", "PlacedRig", "pair_noise", "place_cameras", "relate_all"]
 
 Pairs = dict[tuple[int, int], ViewPair]
 
 _MAX_STARTS = 3
-_MAX_POINTS = 500
+_MAX_POINTS, _FEWEST = 400, 30
+_AGREEING = 1.3
+_SHALLOW = 0.25
+"""Depth of the scene beside its distance, below which perspective may not tell it from its mirror image in depth."""
+
 _CAP = 0.01
 """Largest error that counts in the comparison of rigs, as a fraction of the image's longer side."""
 
@@ -38,10 +42,22 @@ class PlacedRig:
     Attributes:
         cameras: V cameras; the unit of the world is arbitrary.
         score: Mean error as a fraction of `_CAP`, errors beyond and keypoints without a point counted as 1.
+        noise: Standard deviation of the keypoints per pixel coordinate in px.
     """
 
     cameras: CameraGroup
     score: float
+    noise: float
+
+    def agrees(self, pairs: Pairs) -> bool:
+        """Return True if all views together agree as well as they do in pairs, so that no other start is needed."""
+        return self.noise <= _AGREEING * pair_noise(pairs)
+
+
+def pair_noise(pairs: Pairs) -> float:
+    """Return the mean noise in px of the keypoints in pairs of views that determine a relative pose."""
+    known = [each for each in pairs.values() if each.motion == PairMotion.GENERAL]
+    return float(np.average([each.noise for each in known], weights=[each.common for each in known]))
 
 
 def relate_all(cams: CameraGroup, flat: Floats) -> Pairs:
@@ -74,22 +90,27 @@ def place_cameras(cams: CameraGroup, flat: Floats, pairs: Pairs, *, groups: Ints
     thin = _thin(flat)
     usable = [pair for pair, each in pairs.items() if each.motion == PairMotion.GENERAL]
     starts = sorted(usable, key=lambda pair: -pairs[pair].value)[:_MAX_STARTS]
-    rigs = [rig for pair in starts if (rig := _grow(cams, thin, pair, pairs[pair], groups)) is not None]
-    if not rigs:
-        return None
-    best = min(rigs, key=lambda rig: rig.score)
+    best: PlacedRig | None = None
+    for pair in starts:
+        rig = _grow(cams, thin, pair, pairs[pair], groups)
+        if rig is not None and (best is None or rig.score < best.score):
+            best = rig
+        if best is not None and best.agrees(pairs):
+            break
+    if best is None or not _looks_alike_reversed(best.cameras, thin):
+        return best
     reversed_rig = _adjusted(_reversed(best.cameras, thin), thin, groups)
-    return min([best, *([reversed_rig] if reversed_rig is not None else [])], key=lambda rig: rig.score)
+    return best if reversed_rig is None or reversed_rig.score >= best.score else reversed_rig
 
 
 def _thin(flat: Floats) -> Floats:
-    """Return at most some hundred points, evenly spaced, those of every pair of views among them."""
+    """Return some hundred points, evenly spaced, those of every pair of views among them."""
     seen = seen_corners(flat)
     chosen: set[int] = set()
     pairs = list(combinations(range(len(flat)), 2))
     for one, other in pairs:
         both = np.flatnonzero(seen[one] & seen[other])
-        chosen.update(both[:: max(1, -(-len(both) * len(pairs) // (2 * _MAX_POINTS)))].tolist())
+        chosen.update(both[:: max(1, len(both) // max(_MAX_POINTS // len(pairs), _FEWEST))].tolist())
     return flat[:, sorted(chosen)]
 
 
@@ -149,7 +170,7 @@ def _poses_adjusted(cams: CameraGroup, flat: Floats) -> CameraGroup | None:
     free = _POSES.free(len(cams), cams.distortion.shape[-1])
     free[0, :NUM_POSE] = False
     try:
-        return adjust_points(cams, flat, seen_corners(flat).astype(np.float64), free, rounds=1, check=_enough).cameras
+        return adjust_points(cams, flat, seen_corners(flat).astype(np.float64), free, rounds=1, rough=True, check=_enough).cameras
     except InputError:
         return None
 
@@ -161,20 +182,27 @@ def _adjusted(cams: CameraGroup, flat: Floats, groups: Ints | None) -> PlacedRig
     weight = seen_corners(flat).astype(np.float64)
     try:
         found = adjust_points(
-            cams, flat, weight, free, square=lens.square(len(cams)), groups=groups, rounds=3, check=_enough
-        ).cameras
+            cams, flat, weight, free, square=lens.square(len(cams)), groups=groups, rounds=2, rough=True, check=_enough
+        )
     except InputError:
         return None
-    robust = triangulate_robust(flat, found, threshold=_cap(cams))
+    robust = triangulate_robust(flat, found.cameras, threshold=_cap(cams))
     counted = seen_corners(flat) & (seen_corners(flat).sum(axis=0) >= 2)
     errors = np.where(np.isfinite(robust.error), np.minimum(robust.error / _cap(cams), 1), 1.0)
-    return PlacedRig(cameras=found, score=float(errors[counted].mean()))
+    return PlacedRig(cameras=found.cameras, score=float(errors[counted].mean()), noise=found.noise)
 
 
 def _enough(views) -> None:  # type: ignore[no-untyped-def]
     counts = np.bincount(views.camera, minlength=views.num_cameras)
     if (counts < MIN_COMMON).any():
         raise InputError("too few keypoints agree", code="too-few-points", found=int(counts.min()))
+
+
+def _looks_alike_reversed(cams: CameraGroup, flat: Floats) -> bool:
+    world = triangulate_robust(flat, cams, threshold=_cap(cams)).points
+    depths = np.einsum("vj,pj->vp", cams.rotation[:, 2], world[np.isfinite(world).all(-1)]) + cams.translation[:, 2:]
+    low, middle, high = np.percentile(depths, (10, 50, 90), axis=1) if depths.size else np.ones((3, 1))
+    return bool(((high - low) < _SHALLOW * middle).all())
 
 
 def _reversed(cams: CameraGroup, flat: Floats) -> CameraGroup:

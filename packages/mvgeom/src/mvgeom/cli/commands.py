@@ -13,6 +13,7 @@ import typer
 
 from mvgeom.cli.calibration_commands import calibrate, check, refine
 from mvgeom.cli.entry import create_app, run_program
+from mvgeom.cli.keypoint_calibration import CalibrateCommand
 from mvgeom.cli.keypoint_options import (
     VIEW_FORM,
     BoxesOption,
@@ -204,5 +205,7 @@ def _print_reconstruction(
     print_output(f"3D keypoints: {output}")
 
 
-for command in (smooth, calibrate, refine, check):
+app.command()(smooth)
+app.command(cls=CalibrateCommand)(calibrate)
+for command in (refine, check):
     app.command()(command)
