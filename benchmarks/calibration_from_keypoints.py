@@ -129,7 +129,9 @@ def rig(case: Case, rng: np.random.Generator) -> CameraGroup:
 def film(case: Case, cams: CameraGroup, rng: np.random.Generator) -> np.ndarray:
     """(N, V, K, 2) keypoints of a rigid animal that walks and turns, nose and tail `LENGTH` apart."""
     count = case.frames
-    body = np.array([[0.06, 0, 0], [-0.06, 0, 0], [0, 0.04, 0.01], [0, -0.04, 0.01], [0, 0, 0.05], [-0.03, 0.01, -0.03]])
+    body = np.array(
+        [[0.06, 0, 0], [-0.06, 0, 0], [0, 0.04, 0.01], [0, -0.04, 0.01], [0, 0, 0.05], [-0.03, 0.01, -0.03]]
+    )
     if case.wand:
         body = body[:2]
     path = gaussian_filter1d(rng.normal(size=(count, 3)), 6, axis=0)

@@ -162,7 +162,7 @@ def calibrate_from_keypoints(
     spread = fitted.scaled_deviations(cams, scale)
     robust = triangulate_robust(flat, cams, threshold=threshold)
     offsets = np.moveaxis(project(robust.points, cams) - flat, 0, -2)
-    findings = judge_keypoint_calibration(cams, flat, robust.inliers, fitted, spread, scale, given=lengths)
+    findings = judge_keypoint_calibration(cams, flat, robust.inliers, fitted, scale)
     if not lengths:
         text = (
             "the unit is arbitrary (the mean distance of two cameras is 1): keypoints do not tell how large the scene "

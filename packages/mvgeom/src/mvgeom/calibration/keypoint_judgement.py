@@ -13,7 +13,7 @@ from mvgeom.calibration.boards import Floats, Ints, seen_corners
 from mvgeom.calibration.bundle import Booleans
 from mvgeom.calibration.findings import CalibrationError, Finding, error, note, warning
 from mvgeom.calibration.keypoint_lenses import FittedLenses
-from mvgeom.calibration.known_lengths import KnownLength, Scale
+from mvgeom.calibration.known_lengths import Scale
 from mvgeom.calibration.lens_findings import find_lens_ends
 from mvgeom.calibration.rig_from_points import Pairs
 from mvgeom.calibration.view_pairs import MIN_COMMON, PairMotion
@@ -40,6 +40,7 @@ _MOST_SHIFT, _MUCH_SHIFT = 0.10, 0.03
 _LEFT_OUT = 0.3
 _LENGTH_SIGMAS, _LENGTH_SHARE = 4.0, 0.03
 _NOT_RIGID = 0.15
+_MOST_SCALE, _MUCH_SCALE = 0.10, 0.02
 
 
 def check_scene(cams: CameraGroup, flat: Floats) -> None:
@@ -90,8 +91,8 @@ def check_pairs(names: Sequence[str], related: Sequence[Pairs]) -> None:
     )
     if PairMotion.ROTATION in usual:
         text = (
-            f"no distance between the cameras shows: {described}. Cameras at one place, or turned on one spot, cannot be "
-            "calibrated by points; nor can cameras whose subject is far away beside their distance"
+            f"no distance between the cameras shows: {described}. Cameras at one place, or turned on one spot, cannot "
+            "be calibrated by points; nor can cameras whose subject is far away beside their distance"
         )
         raise CalibrationError([error("no_baseline", names, text)])
     if PairMotion.PLANE in usual:
@@ -101,8 +102,8 @@ def check_pairs(names: Sequence[str], related: Sequence[Pairs]) -> None:
         )
         raise CalibrationError([error("flat_points", names, text)])
     text = (
-        f"no two cameras agree on {MIN_COMMON} common points: {described}. Are the rows of all views the same frames, and "
-        "is every keypoint the same point in all views?"
+        f"no two cameras agree on {MIN_COMMON} common points: {described}. Are the rows of all views the same frames, "
+        "and is every keypoint the same point in all views?"
     )
     raise CalibrationError([error("no_agreement", names, text)])
 
@@ -135,9 +136,9 @@ def check_connected(names: Sequence[str], related: Sequence[Pairs], *, placed: b
             ", ".join(names[int(camera)] for camera in np.flatnonzero(label == group)) for group in range(count)
         )
         text = (
-            f"the cameras form groups that no keypoints connect: {groups}. Common points between the groups: {numbers}; "
-            f"{MIN_COMMON} that are not in one plane are needed. Move the subject through the region that cameras of "
-            "both groups see"
+            f"the cameras form groups that no keypoints connect: {groups}. Common points between the groups: "
+            f"{numbers}; {MIN_COMMON} that are not in one plane are needed. Move the subject through the region that "
+            "cameras of both groups see"
         )
         raise CalibrationError([error("disconnected_cameras", names, text, groups=count)])
     if placed:
@@ -190,9 +191,9 @@ def check_geometry(
         error_across = float(np.sqrt(np.nanmedian(np.einsum("i,nij,j->n", axes[2], spread, axes[2]))))
         if extents[2] < max(_FLAT_SIGMAS * error_across, _FLAT_RATIO * extents[0]):
             text = (
-                f"the keypoints lie in a plane: across it they spread by {100 * extents[2] / extents[0]:.1f} % of their "
-                f"spread along it, and noise alone makes {100 * error_across / extents[0]:.1f} %. Move the subject (or the "
-                "wand) through the whole volume"
+                f"the keypoints lie in a plane: across it they spread by {100 * extents[2] / extents[0]:.1f} % of "
+                f"their spread along it, and noise alone makes {100 * error_across / extents[0]:.1f} %. Move the "
+                "subject (or the wand) through the whole volume"
             )
             raise CalibrationError([error("flat_points", cams.names, text, thickness=extents[2] / extents[0])])
     spread_of = fitted.scaled_deviations(cams, Scale())
@@ -202,9 +203,9 @@ def check_geometry(
         turn, shift = _sizes(spread_of, view)
         if focal > _MOST_FOCAL and not known_focal:
             text = (
-                f"camera {name!r}: the focal length is not determined, {cams.matrix[view, 0, 0]:.0f} px with a standard "
-                f"deviation of {100 * focal:.0f} %: the keypoints have too little depth. Give it with --focal or "
-                "--intrinsics, or move the subject nearer and farther"
+                f"camera {name!r}: the focal length is not determined, {cams.matrix[view, 0, 0]:.0f} px with a "
+                f"standard deviation of {100 * focal:.0f} %: the keypoints have too little depth. Give it with "
+                "--focal or --intrinsics, or move the subject nearer and farther"
             )
             findings.append(error("uncertain_focal_length", [name], text, focal=focal))
         elif turn > _MOST_TURN_DEG or shift > _MOST_SHIFT:
@@ -222,10 +223,7 @@ def judge_keypoint_calibration(
     flat: Floats,
     inliers: Booleans,
     fitted: FittedLenses,
-    spread: Deviations,
     scale: Scale,
-    *,
-    given: Sequence[KnownLength],
 ) -> list[Finding]:
     """Find doubts about a calibration from keypoints.
 
@@ -234,9 +232,7 @@ def judge_keypoint_calibration(
         flat: (V, P, 2) keypoints in full-image px; NaN is missing.
         inliers: (V, P) booleans, true for keypoints that agree.
         fitted: The adjustment.
-        spread: Standard deviations of the cameras.
         scale: Scale of the world.
-        given: Known lengths.
     """
     findings: list[Finding] = []
     side = float(cams.sizes.max())
@@ -247,13 +243,14 @@ def judge_keypoint_calibration(
         )
         findings.append(error("high_residual", cams.names, text, noise=fitted.noise))
     gap = _mean_gap(cams)
+    spread = fitted.scaled_deviations(cams, Scale())
     shared = seen_corners(flat) & (seen_corners(flat).sum(axis=0) >= 2)
     for view, name in enumerate(cams.names):
         left_out = float((shared[view] & ~inliers[view]).sum() / max(shared[view].sum(), 1))
         if left_out > _LEFT_OUT:
             text = (
-                f"camera {name!r}: {100 * left_out:.0f} % of its keypoints contradict those of the other cameras and were "
-                "left out. Run `mvgeom check` on the result: a view may be late, mirrored or of another size"
+                f"camera {name!r}: {100 * left_out:.0f} % of its keypoints contradict those of the other cameras and "
+                "were left out. Run `mvgeom check` on the result: a view may be late, mirrored or of another size"
             )
             findings.append(warning("keypoints_left_out", [name], text, share=left_out))
         focal = spread.focal[view].max() / cams.matrix[view, 0, 0]
@@ -278,8 +275,8 @@ def judge_keypoint_calibration(
             names = [name for name, each in zip(cams.names, groups, strict=True) if each == group]
             if len(names) > 1:
                 text = (
-                    f"cameras {', '.join(names)} share one focal length: the keypoints do not determine each, and do not "
-                    "contradict that they are equal"
+                    f"cameras {', '.join(names)} share one focal length: the keypoints do not determine each, and do "
+                    "not contradict that they are equal"
                 )
                 findings.append(note("shared_lens", names, text))
     return findings
@@ -287,19 +284,26 @@ def judge_keypoint_calibration(
 
 def _judge_lengths(cams: CameraGroup, scale: Scale) -> list[Finding]:
     findings = []
+    relative = scale.spread / scale.factor
+    if relative > _MUCH_SCALE:
+        build = error if relative > _MOST_SCALE else warning
+        text = f"the scale is uncertain, standard deviation {100 * relative:.1f} %"
+        if len(scale.lengths) > 1:
+            text += ": the lengths contradict each other, or are measured badly"
+        findings.append(build("uncertain_scale", cams.names, text, scale=relative))
     for each in scale.lengths:
         what = f"{each.known.first} - {each.known.second}"
         off = each.measured / each.known.length - 1
         if abs(off) > max(_LENGTH_SIGMAS * each.spread / each.measured, _LENGTH_SHARE):
             text = (
-                f"the length {what} contradicts the others: it measures {each.measured:.4g} where {each.known.length:.4g} "
-                "was given. Is it in the same unit, and between these keypoints?"
+                f"the length {what} contradicts the others: it measures {each.measured:.4g} where "
+                f"{each.known.length:.4g} was given. Is it in the same unit, and between these keypoints?"
             )
             findings.append(warning("lengths_differ", cams.names, text, ratio=1 + off))
         if each.variation > _NOT_RIGID:
             text = (
-                f"the length {what} varies by {100 * each.variation:.0f} % (standard deviation over frames): either the "
-                "keypoints are imprecise, or it is not rigid. The scale is as uncertain"
+                f"the length {what} varies by {100 * each.variation:.0f} % (standard deviation over frames): either "
+                "the keypoints are imprecise, or it is not rigid. The scale is as uncertain"
             )
             findings.append(warning("length_not_rigid", cams.names, text, variation=each.variation))
     return findings

@@ -13,6 +13,7 @@ from mvgeom.calibration.diagnosis import Check
 from mvgeom.calibration.findings import Finding
 from mvgeom.calibration.from_keypoints import KeypointCalibration
 from mvgeom.calibration.keypoint_refinement import Refinement
+from mvgeom.calibration.known_points import PlacedCameras
 from mvgeom.calibration.quality import image_coverage
 from mvgeom.calibration.result import Calibration
 
@@ -23,6 +24,7 @@ __all__ = [
     "keypoint_calibration_table",
     "length_table",
     "pair_table",
+    "placement_table",
     "refinement_table",
     "view_pair_table",
 ]
@@ -121,6 +123,23 @@ def length_table(calibration: KeypointCalibration) -> Table:
             f"{each.spread:.2g}",
             f"{100 * each.variation:.1f} %",
             str(each.num_frames),
+        )
+    return table
+
+
+def placement_table(placed: PlacedCameras, title: str) -> Table:
+    """Create a table of cameras that were placed by known points: points, error and pose per camera."""
+    table = _table(title, ("camera", "points", "rms px", "worst px", "position", "pose ±deg", "±unit"))
+    for view, name in enumerate(placed.cameras.names):
+        lengths = np.linalg.norm(placed.residuals[view], axis=-1)
+        table.add_row(
+            name,
+            str(int(np.isfinite(lengths).sum())),
+            f"{placed.rms[view]:.2f}",
+            f"{np.nanmax(lengths):.2f}",
+            " ".join(f"{value:.4g}" for value in placed.cameras.centers[view] + 0.0),
+            _length_or_dash(placed.rotation_deg[view], ".3f"),
+            _length_or_dash(placed.position[view], ".2g"),
         )
     return table
 

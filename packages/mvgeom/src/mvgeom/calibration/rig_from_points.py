@@ -170,7 +170,9 @@ def _poses_adjusted(cams: CameraGroup, flat: Floats) -> CameraGroup | None:
     free = _POSES.free(len(cams), cams.distortion.shape[-1])
     free[0, :NUM_POSE] = False
     try:
-        return adjust_points(cams, flat, seen_corners(flat).astype(np.float64), free, rounds=1, rough=True, check=_enough).cameras
+        return adjust_points(
+            cams, flat, seen_corners(flat).astype(np.float64), free, rounds=1, rough=True, check=_enough
+        ).cameras
     except InputError:
         return None
 

@@ -8,6 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mvgeom.cli.board_input import (
+    CharucoOption,
+    ChessboardOption,
+    DictionaryOption,
+    LegacyOption,
+    MarkerOption,
+    Match,
+    SquareOption,
+    check_images,
+    detect,
+    parse_board,
+)
 from mvgeom.cli.keypoint_calibration import KeypointRequest, calibrate_keypoints, check_mode
 from mvgeom.cli.keypoint_options import (
     VIEW_FORM,
@@ -32,21 +44,14 @@ from mvgeom.cli.options import (
     parse_view_files,
 )
 from mvgeom.cli.output import print_findings, print_output, print_problem
-from mvgeom.cli.rig_output import check_output_name, check_rig_output, status, stderr_console, stop_at_errors
+from mvgeom.cli.rig_output import check_output_name, check_rig_output, status, stop_at_errors
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
-    from mvgeom.calibration import Board, Detections, Lens, Options
+    from mvgeom.calibration import Detections, Lens, Options
     from mvgeom.cameras import CameraGroup
 
-__all__ = ["ForceOption", "LossName", "Match", "OutputOption", "ReportOption", "calibrate", "check", "refine"]
-
-
-class Match(StrEnum):
-    """Methods of matching images of different cameras to frames."""
-
-    name = "name"
-    order = "order"
+__all__ = ["ForceOption", "LossName", "OutputOption", "ReportOption", "calibrate", "check", "refine"]
 
 
 class LossName(StrEnum):
@@ -96,16 +101,12 @@ def calibrate(
     individual: IndividualOption = None,
     boxes: BoxesOption = None,
     crop_size: CropSizeOption = None,
-    chessboard: Annotated[
-        str | None, typer.Option(metavar="COLUMNSxROWS", help="INNER CORNERS of a chessboard: one less than squares.")
-    ] = None,
-    charuco: Annotated[str | None, typer.Option(metavar="COLUMNSxROWS", help="SQUARES of a ChArUco board.")] = None,
-    square: Annotated[
-        float | None, typer.Option(help="Side of a square. Its unit becomes the calibration's unit.")
-    ] = None,
-    marker: Annotated[float | None, typer.Option(help="ChArUco: side of a marker, same unit.")] = None,
-    dictionary: Annotated[str, typer.Option(help="ChArUco: OpenCV's name of the dictionary.")] = "DICT_4X4_50",
-    legacy: Annotated[bool, typer.Option("--legacy", help="ChArUco: pattern of OpenCV before 4.6.")] = False,
+    chessboard: ChessboardOption = None,
+    charuco: CharucoOption = None,
+    square: SquareOption = None,
+    marker: MarkerOption = None,
+    dictionary: DictionaryOption = "DICT_4X4_50",
+    legacy: LegacyOption = False,
     coefficients: Annotated[
         int | None,
         typer.Option(help="Distortion: 0, 1, 2, 4, 5, 8, 12 or 14 coefficients; chosen for each camera if left out."),
@@ -185,14 +186,9 @@ def calibrate(
         check_inputs(intrinsics)
     check_output(output)
     from mvgeom.calibration import CalibrationError, Lens, Options
-    from mvgeom.cli.roles import IMAGES
-    from mvgeom.path_kinds import IMAGE_SUFFIXES, check_role, has_files
 
-    for name, path in files.items():
-        if path.exists() and not has_files(path, IMAGE_SUFFIXES):
-            check_role(path, IMAGES, f"camera {name}")
-
-    board = _board(chessboard, charuco, square, marker, dictionary, legacy=legacy)
+    check_images(files)
+    board = parse_board(chessboard, charuco, square, marker, dictionary, legacy=legacy)
     common = Lens(
         num_coefficients=coefficients,
         fisheye=fisheye,
@@ -209,7 +205,7 @@ def calibrate(
         tuple(each.fisheye for each in lenses.values()),
     )
     try:
-        detections = _detect(files, board, every, Match.order if lenses_only else match)
+        detections = detect(files, board, every, Match.order if lenses_only else match)
         if lenses_only:
             _calibrate_lenses(detections, lenses, output, force=force)
         else:
@@ -345,64 +341,6 @@ def check(
             print_output("no camera disagrees with the others")
         elif compared:
             print_output(f"no camera of {', '.join(compared)} disagrees with the others")
-
-
-def _board(
-    chessboard: str | None,
-    charuco: str | None,
-    square: float | None,
-    marker: float | None,
-    dictionary: str,
-    *,
-    legacy: bool,
-) -> Board:
-    from mvgeom.calibration import CharucoBoard, Chessboard
-
-    if (chessboard is None) == (charuco is None):
-        raise InputError(
-            "no board was given, expected either --chessboard COLUMNSxROWS or --charuco COLUMNSxROWS",
-            code="bad-option",
-            option="--chessboard",
-        )
-    if square is None:
-        raise InputError(
-            "--square is missing. Give the side length of a square, in the unit of the calibration.",
-            code="missing-argument",
-            option="--square",
-        )
-    if chessboard is not None:
-        columns, rows = parse_size(chessboard, "--chessboard")
-        return Chessboard(columns=columns, rows=rows, square_size=square)
-    if marker is None:
-        raise InputError(
-            "--marker is missing. Give the side length of the ChArUco board's markers, in the unit of --square.",
-            code="missing-argument",
-            option="--marker",
-        )
-    columns, rows = parse_size(charuco or "", "--charuco")
-    return CharucoBoard(
-        columns=columns, rows=rows, square_size=square, marker_size=marker, dictionary=dictionary, legacy=legacy
-    )
-
-
-def _detect(files: dict[str, Path], board: Board, every: int, match: Match) -> Detections:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from mvgeom.calibration import detect_boards, open_source
-    from mvgeom.cli.roles import IMAGES_STEP, next_step
-
-    with next_step(IMAGES_STEP):
-        sources = {name: open_source(name, path, step=every) for name, path in files.items()}
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    console = stderr_console()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        tasks = {name: bar.add_task(f"boards of {name}", total=None) for name in sources}
-        return detect_boards(
-            sources,
-            board,
-            match=match.value,
-            progress=lambda name, done, total: bar.update(tasks[name], completed=done, total=total),
-        )
 
 
 def _calibrate_lenses(detections: Detections, lenses: dict[str, Lens], output: Path, *, force: bool) -> None:

@@ -36,6 +36,7 @@ from mvgeom.cli.options import (
 )
 from mvgeom.cli.output import print_findings, print_output, print_problem
 from mvgeom.cli.smoothing_command import smooth
+from mvgeom.cli.world_commands import place, world
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
@@ -207,5 +208,5 @@ def _print_reconstruction(
 
 app.command()(smooth)
 app.command(cls=CalibrateCommand)(calibrate)
-for command in (refine, check):
+for command in (refine, check, place, world):
     app.command()(command)
