@@ -260,7 +260,7 @@ def _best_start(
     candidates: list[CameraGroup], flat: Floats, groups: np.ndarray | None, say: Callable[[str], None]
 ) -> tuple[PlacedRig, Pairs]:
     """Place the cameras with each of the focal lengths; return the rig with the smallest error, and its pairs."""
-    related = [relate_all(cams, flat) for cams in candidates]
+    related = [relate_all(cams, flat, known_focal=groups is None) for cams in candidates]
     names = candidates[0].names
     check_pairs(names, related)
     check_connected(names, related)

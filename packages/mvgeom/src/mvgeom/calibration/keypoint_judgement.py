@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -83,12 +84,13 @@ def check_pairs(names: Sequence[str], related: Sequence[Pairs]) -> None:
     """
     if any(each.motion == PairMotion.GENERAL for pairs in related for each in pairs.values()):
         return
-    motions = {pair: {pairs[pair].motion for pairs in related} for pair in related[0]}
-    usual = [motion for each in motions.values() for motion in each]
-    described = "; ".join(
-        f"{names[one]} and {names[other]}: {_describe(pair_motions)} ({related[0][one, other].common} common points)"
-        for (one, other), pair_motions in motions.items()
-    )
+    _raise_for_pairs(names, related, list(related[0]))
+
+
+def _raise_for_pairs(names: Sequence[str], related: Sequence[Pairs], which: list[tuple[int, int]]) -> NoReturn:
+    """Raise the error for pairs of views none of which determines a relative pose."""
+    usual = [pairs[pair].motion for pair in which for pairs in related]
+    described = _describe_pairs(names, related, which)
     if PairMotion.ROTATION in usual:
         text = (
             f"no distance between the cameras shows: {described}. Cameras at one place, or turned on one spot, cannot "
@@ -108,12 +110,22 @@ def check_pairs(names: Sequence[str], related: Sequence[Pairs]) -> None:
     raise CalibrationError([error("no_agreement", names, text)])
 
 
+def _describe_pairs(names: Sequence[str], related: Sequence[Pairs], which: list[tuple[int, int]]) -> str:
+    return "; ".join(
+        f"{names[one]} and {names[other]}: {related[0][one, other].common} common points"
+        + _describe({pairs[one, other].motion for pairs in related})
+        for one, other in which
+    )
+
+
 def _describe(motions: set[str]) -> str:
+    if PairMotion.GENERAL in motions:
+        return ""
     if PairMotion.ROTATION in motions:
-        return "a turn on the spot explains the points"
+        return ", explained by a turn on the spot"
     if PairMotion.PLANE in motions:
-        return "a plane explains the points"
-    return "too few points agree"
+        return ", explained by a plane"
+    return ", too few agree"
 
 
 def check_connected(names: Sequence[str], related: Sequence[Pairs], *, placed: bool = True) -> list[Finding]:
@@ -126,12 +138,12 @@ def check_connected(names: Sequence[str], related: Sequence[Pairs], *, placed: b
     """
     good = [pair for pair in related[0] if any(pairs[pair].motion == PairMotion.GENERAL for pairs in related)]
     count, label = _components(len(names), good)
-    numbers = "; ".join(
-        f"{names[one]} and {names[other]}: {related[0][one, other].common}"
-        for one, other in related[0]
-        if count == 1 or label[one] != label[other]
-    )
+    between = [(one, other) for one, other in related[0] if count == 1 or label[one] != label[other]]
+    numbers = _describe_pairs(names, related, between)
     if count > 1:
+        seen = [pair for pair in between if related[0][pair].common >= MIN_COMMON]
+        if seen and all(pairs[pair].motion != PairMotion.FEW for pair in seen for pairs in related):
+            _raise_for_pairs(names, related, seen)
         groups = " | ".join(
             ", ".join(names[int(camera)] for camera in np.flatnonzero(label == group)) for group in range(count)
         )
@@ -145,7 +157,7 @@ def check_connected(names: Sequence[str], related: Sequence[Pairs], *, placed: b
         return []
     text = (
         "the cameras could not be placed in one rig: their pairs contradict each other, or a camera shares fewer than "
-        f"{MIN_COMMON} points with two others in the same frames. Common points: {numbers}. Check that the rows of all "
+        f"{MIN_COMMON} points with two others in the same frames. {numbers}. Check that the rows of all "
         "views are the same frames, and that no image is mirrored"
     )
     return [error("no_agreement", names, text)]
@@ -161,7 +173,7 @@ def _components(count: int, edges: list[tuple[int, int]]) -> tuple[int, Ints]:
     rows, columns = zip(*edges, strict=True) if edges else ((), ())
     graph = csr_array((np.ones(len(edges)), (rows, columns)), shape=(count, count))
     number, label = connected_components(graph, directed=False)
-    return int(number), label
+    return int(number), label.astype(np.int64)
 
 
 def check_geometry(
@@ -275,10 +287,10 @@ def judge_keypoint_calibration(
             names = [name for name, each in zip(cams.names, groups, strict=True) if each == group]
             if len(names) > 1:
                 text = (
-                    f"cameras {', '.join(names)} share one focal length: the keypoints do not determine each, and do "
-                    "not contradict that they are equal"
+                    f"cameras {', '.join(names)} are taken to have focal lengths within 2 % of each other: their "
+                    "images are of one size, and the keypoints do not show that they differ. Give --focal if they do"
                 )
-                findings.append(note("shared_lens", names, text))
+                findings.append(note("similar_lenses", names, text))
     return findings
 
 

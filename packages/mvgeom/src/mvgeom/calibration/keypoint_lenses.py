@@ -30,9 +30,12 @@ CENTER_SPREAD = 0.015
 K1_SPREAD = 0.15
 """Standard deviation of the first radial coefficient among lenses."""
 
+FOCAL_SPREAD = 0.02
+"""Relative standard deviation of focal lengths among cameras of one make."""
+
 _SHOWN_SIGMAS = 2.0
 _OWN_FOCAL = 0.01
-"""Relative standard deviation of a camera's own focal length up to which it is not shared."""
+"""Relative standard deviation of a camera's own focal length up to which the others' tell nothing more."""
 
 _DIFFERENT_SIGMAS = 4.0
 _MOST_INFLATION = 10.0
@@ -44,7 +47,7 @@ class KeypointLenses:
 
     Attributes:
         free_focal: True if focal lengths were estimated.
-        groups: Group of each camera; cameras of a group share their focal length and distortion.
+        groups: Group of each camera; cameras of a group are taken to have nearly equal focal lengths (2 %).
         k1: For each camera, true if its first radial coefficient was estimated.
     """
 
@@ -98,9 +101,10 @@ def fit_lenses(
 ) -> FittedLenses:
     """Adjust cameras and points with as many lens parameters as the keypoints show.
 
-    At first every camera has its own focal length, principal point and radial coefficient, with priors. Then cameras
-    with images of one size share what their keypoints do not determine, and coefficients that are not significant are
-    left out. Priors are weighed against the number of independent keypoints: errors of detectors last over time.
+    At first every camera has its own focal length, principal point and radial coefficient, the last two with priors.
+    Where that leaves focal lengths uncertain, and images of one size do not show that they differ, they are taken to be
+    nearly equal. Coefficients that are not significant are left out. Priors are weighed against the number of
+    independent keypoints: errors of detectors last over time.
 
     Args:
         cams: V cameras, placed.
@@ -127,12 +131,12 @@ def fit_lenses(
         free[:, _CENTER] = free_lens
         if free.shape[1] > _K1:
             free[:, _K1] = k1
-        prior = _prior(cams, free) if free_lens else None
+        prior = _prior(start, free, groups) if free_lens else None
         weighed = inflation
 
         def weigh(noise: float) -> LensPrior:
             assert prior is not None
-            return dataclasses.replace(prior, weight=prior.weight * (noise * weighed) ** 2)
+            return dataclasses.replace(prior, precision=prior.precision * (noise * weighed) ** 2)
 
         found = adjust_points(
             start,
@@ -140,7 +144,6 @@ def fit_lenses(
             weight,
             free,
             square=np.full(num_views, free_focal),
-            groups=groups if free_focal else None,
             prior=weigh if prior is not None else None,
             progress=say,
         )
@@ -150,16 +153,18 @@ def fit_lenses(
     k1 = np.full(num_views, free_lens and coefficients != 0 and cams.distortion.shape[-1] > 0)
     groups = own
     found, covariance, ratio = solve(cams, groups, k1)
-    if free_lens and ratio > 1:
-        inflation = min(ratio, _MOST_INFLATION)
-        found, covariance, _ = solve(found.cameras, groups, k1)
     if free_focal:
-        groups = _shared_groups(found.cameras, covariance, same_size)
+        groups = _alike(found.cameras, covariance, same_size)
+    if (free_lens and ratio > 1) or (groups != own).any():
+        inflation = float(np.clip(ratio, 1, _MOST_INFLATION))
+        found, covariance, _ = solve(found.cameras, groups, k1)
     if k1.any() and coefficients is None:
-        k1 = _shown_k1(found.cameras, covariance, groups)
-    if (groups != own).any() or not k1.all():
-        start = _averaged(found.cameras, groups, k1) if free_lens or free_focal else found.cameras
-        found, covariance, _ = solve(start, groups, k1)
+        k1 = _shown_k1(found.cameras, covariance)
+        if not k1.all():
+            distortion = found.cameras.distortion.copy()
+            distortion[~k1] = 0
+            # Deviations stay those with the coefficient: that it is not significant does not mean that it is 0.
+            found, _, _ = solve(found.cameras.replace(distortion=distortion), groups, k1)
     return FittedLenses(
         cameras=found.cameras,
         covariance=covariance,
@@ -169,14 +174,24 @@ def fit_lenses(
     )
 
 
-def _prior(cams: CameraGroup, free: Booleans) -> LensPrior:
-    """Return priors for a noise of 1 px: principal points at the center of the image, and no distortion."""
+def _prior(cams: CameraGroup, free: Booleans, groups: Ints) -> LensPrior:
+    """Return priors for a noise of 1 px: centers of the images, no distortion, nearly equal focal lengths in groups."""
     mean, spread = np.zeros(free.shape), np.full(free.shape, np.inf)
     mean[:, _CENTER] = (cams.sizes - 1) / 2
     spread[:, _CENTER] = CENTER_SPREAD * cams.sizes.max(axis=1, keepdims=True)
     if free.shape[1] > _K1:
         spread[:, _K1] = K1_SPREAD
-    return LensPrior(mean=mean, weight=np.where(free, 1 / spread**2, 0.0))
+    precision = np.diag(np.where(free, 1 / spread**2, 0.0).reshape(-1))
+    places = np.arange(free.size).reshape(free.shape)[:, NUM_POSE]
+    for group in np.unique(groups):
+        views = np.flatnonzero((groups == group) & free[:, NUM_POSE])
+        if len(views) < 2:
+            continue
+        # Only differences from the group's mean have a prior; the mean itself is free.
+        contrast = np.eye(len(views)) - 1 / len(views)
+        sigma = FOCAL_SPREAD * float(np.median(cams.matrix[views, 0, 0]))
+        precision[np.ix_(places[views], places[views])] += contrast / sigma**2
+    return LensPrior(mean=mean, precision=precision)
 
 
 def _covariance(
@@ -193,8 +208,7 @@ def _covariance(
     if prior is not None:
         # What the prior says has an error, too: its variance is that of the parameter.
         bread = found.solution.covariance.reshape(size, size)
-        weights = prior(found.noise).weight.reshape(-1)
-        sandwich = sandwich + bread @ (weights[:, None] * bread) * found.noise**2
+        sandwich = sandwich + bread @ prior(found.noise).precision @ bread * found.noise**2
     counted = free.copy()
     counted[:, NUM_POSE:] = False
     places = np.flatnonzero(counted.reshape(-1))
@@ -206,12 +220,11 @@ def _covariance(
     return (sandwich * grow[:, None] * grow).reshape(plain.shape), ratio
 
 
-def _shared_groups(cams: CameraGroup, covariance: Floats, same_size: Ints) -> Ints:
-    """Return groups of cameras that share a lens: images of one size, focal lengths uncertain and not different."""
+def _alike(cams: CameraGroup, covariance: Floats, same_size: Ints) -> Ints:
+    """Return groups of cameras with nearly equal focal lengths: images of one size, uncertain and not different."""
     groups = np.arange(len(cams))
-    place = NUM_POSE
     focal = cams.matrix[:, 0, 0]
-    joint = covariance[:, place, :, place]
+    joint = covariance[:, NUM_POSE, :, NUM_POSE]
     for group in np.unique(same_size):
         views = np.flatnonzero(same_size == group)
         spread = np.sqrt(np.diag(joint)[views]) / focal[views]
@@ -219,33 +232,19 @@ def _shared_groups(cams: CameraGroup, covariance: Floats, same_size: Ints) -> In
             continue
         contrast = np.eye(len(views))[1:] - np.eye(len(views))[0]
         differences = contrast @ focal[views]
-        variances = contrast @ joint[np.ix_(views, views)] @ contrast.T
+        among = (FOCAL_SPREAD * np.median(focal[views])) ** 2 * np.eye(len(views))
+        variances = contrast @ (joint[np.ix_(views, views)] + among) @ contrast.T
         distance = float(differences @ np.linalg.pinv(variances) @ differences)
         if distance < len(differences) + _DIFFERENT_SIGMAS * np.sqrt(2 * len(differences)):
             groups[views] = views[0]
     return groups
 
 
-def _shown_k1(cams: CameraGroup, covariance: Floats, groups: Ints) -> Booleans:
-    """Return booleans (V,), true for cameras of a group in which a radial coefficient is beyond its uncertainty."""
+def _shown_k1(cams: CameraGroup, covariance: Floats) -> Booleans:
+    """Return booleans (V,), true for cameras whose radial coefficient is beyond its uncertainty, or unknown."""
     spread = np.sqrt(np.maximum(np.diag(covariance[:, _K1, :, _K1]), 1e-300))
-    shown = np.abs(cams.distortion[:, 0]) > _SHOWN_SIGMAS * spread
-    # A coefficient hardly bends the image if it is as good as unknown.
-    shown |= spread > 0.5 * K1_SPREAD
-    return np.array([bool(shown[groups == group].any()) for group in groups])
-
-
-def _averaged(cams: CameraGroup, groups: Ints, k1: Booleans) -> CameraGroup:
-    """Return the cameras with the median lens of their group, and without radial coefficients that are not used."""
-    matrix, distortion = cams.matrix.copy(), cams.distortion.copy()
-    for group in np.unique(groups):
-        views = groups == group
-        matrix[views, 0, 0] = matrix[views, 1, 1] = np.median(cams.matrix[views, 0, 0])
-        if distortion.shape[-1]:
-            distortion[views, 0] = np.median(cams.distortion[views, 0])
-    if distortion.shape[-1]:
-        distortion[~k1, 0] = 0
-    return cams.replace(matrix=matrix, distortion=distortion)
+    # A coefficient that is as good as unknown makes other parameters as uncertain as they are.
+    return np.asarray((np.abs(cams.distortion[:, 0]) > _SHOWN_SIGMAS * spread) | (spread > 0.5 * K1_SPREAD))
 
 
 def _mean_gap(cams: CameraGroup) -> float:

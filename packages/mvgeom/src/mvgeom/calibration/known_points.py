@@ -68,8 +68,10 @@ def place_by_points(cams: CameraGroup, positions: Mapping[str, Floats], points: 
     """
     names = list(positions)
     world = np.array([positions[name] for name in names], dtype=np.float64).reshape(-1, 3)
-    placed, problems, findings = [], [], []
-    for view, name in enumerate(cams.names):
+    placed: list[PlacedCameras] = []
+    problems: list[Finding] = []
+    findings: list[Finding] = []
+    for name in cams.names:
         if name not in points:
             raise InputError(f"points: camera {name!r} has none, found {list(points)}", code="missing-view", view=name)
         seen = np.asarray(points[name], dtype=np.float64)
@@ -87,7 +89,6 @@ def place_by_points(cams: CameraGroup, positions: Mapping[str, Floats], points: 
             problems += failed.findings
             continue
         findings += placed[-1].findings
-        del view
     if problems:
         raise CalibrationError(problems)
     return PlacedCameras(
@@ -135,6 +136,7 @@ def _place(one: CameraGroup, world: Floats, seen: Floats, names: list[str]) -> P
     offsets[0, usable] = residuals(scene, views)[0]
     turn, shift, noise = _spread(scene, views)
     findings += _judge(name, one, names, offsets[0], rms, noise, turn, len(usable))
+    assert scene.rotation is not None
     rotation, translation = scene.rotation[0], scene.position[0] * size
     return PlacedCameras(
         cameras=one.replace(rotation=rotation[None], translation=(translation - rotation @ middle)[None]),

@@ -16,16 +16,16 @@ __all__ = ["LensPrior"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LensPrior:
-    """Independent Gaussian priors of camera parameters.
+    """Gaussian prior of the lens parameters of all cameras.
 
     Attributes:
         mean: (V, C) expected parameters: rotation and translation (without a prior), fx, fy, cx, cy, distortion.
-        weight: (V, C) weights of the squared differences: the variance of a residual in px^2 divided by the variance of
-            the parameter; 0 for parameters without a prior.
+        precision: (V * C, V * C) weights of the squared differences: the variance of a residual in px^2 times the
+            inverse of the parameters' covariance; zeros for parameters without a prior.
     """
 
     mean: Floats
-    weight: Floats
+    precision: Floats
 
     def excess(self, cameras: CameraGroup) -> Floats:
         """Return the differences (V, C) of the cameras' parameters from the expected ones; 0 for poses."""
@@ -38,4 +38,5 @@ class LensPrior:
 
     def cost(self, cameras: CameraGroup) -> float:
         """Return half the sum of the weighted squared differences in px^2."""
-        return float(0.5 * (self.weight * self.excess(cameras) ** 2).sum())
+        excess = self.excess(cameras).reshape(-1)
+        return float(0.5 * excess @ self.precision @ excess)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from mvgeom.calibration.boards import Floats, Ints, seen_corners
-from mvgeom.calibration.bundle import NUM_POSE
+from mvgeom.calibration.bundle import NUM_POSE, Views
 from mvgeom.calibration.lens_model import Lens
 from mvgeom.calibration.point_adjustment import adjust_points
 from mvgeom.calibration.view_pairs import MIN_COMMON, PairMotion, ViewPair, relate_views
@@ -60,17 +60,20 @@ def pair_noise(pairs: Pairs) -> float:
     return float(np.average([each.noise for each in known], weights=[each.common for each in known]))
 
 
-def relate_all(cams: CameraGroup, flat: Floats) -> Pairs:
+def relate_all(cams: CameraGroup, flat: Floats, *, known_focal: bool = True) -> Pairs:
     """Estimate the relative pose of every pair of views.
 
     Args:
         cams: V cameras; only their intrinsics are used.
         flat: (V, P, 2) keypoints in full-image px; NaN is missing.
+        known_focal: False if the focal lengths are guesses.
     """
     normalized = undistort(flat, cams)
     focal = cams.matrix[:, 0, 0]
     return {
-        (one, other): relate_views(normalized[one], normalized[other], float((focal[one] + focal[other]) / 2))
+        (one, other): relate_views(
+            normalized[one], normalized[other], float((focal[one] + focal[other]) / 2), known_focal=known_focal
+        )
         for one, other in combinations(range(len(cams)), 2)
     }
 
@@ -123,9 +126,10 @@ def _grow(
     normalized = undistort(flat, cams)
     while True:
         part = rig.select([cams.names[view] for view in placed])
-        part = _poses_adjusted(part, flat[placed])
-        if part is None:
+        adjusted = _poses_adjusted(part, flat[placed])
+        if adjusted is None:
             return None
+        part = adjusted
         rig = _with_poses(rig, placed, part)
         rest = [view for view in range(len(cams)) if view not in placed]
         if not rest:
@@ -163,7 +167,8 @@ def _resect(world: Floats, normalized: Floats, threshold: float) -> tuple[Floats
         return None
     if not found or inliers is None or len(inliers) < MIN_COMMON / 2:
         return None
-    return np.asarray(cv2.Rodrigues(turn)[0]), np.asarray(shift).reshape(3) * size
+    rotation = np.asarray(cv2.Rodrigues(turn)[0], dtype=np.float64)
+    return rotation, np.asarray(shift, dtype=np.float64).reshape(3) * size
 
 
 def _poses_adjusted(cams: CameraGroup, flat: Floats) -> CameraGroup | None:
@@ -194,7 +199,7 @@ def _adjusted(cams: CameraGroup, flat: Floats, groups: Ints | None) -> PlacedRig
     return PlacedRig(cameras=found.cameras, score=float(errors[counted].mean()), noise=found.noise)
 
 
-def _enough(views) -> None:  # type: ignore[no-untyped-def]
+def _enough(views: Views) -> None:
     counts = np.bincount(views.camera, minlength=views.num_cameras)
     if (counts < MIN_COMMON).any():
         raise InputError("too few keypoints agree", code="too-few-points", found=int(counts.min()))

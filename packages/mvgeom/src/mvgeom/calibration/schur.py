@@ -166,6 +166,7 @@ class _NormalEquations:
     Attributes:
         free: (V, C) booleans, true for parameters that may change.
         basis: (V * C, P) matrix from the distinct free parameters to those of all cameras.
+        prior: (V * C, V * C) matrix of the prior of the cameras.
         cameras: (V, C, C) diagonal blocks of the cameras.
         blocks: (B, q, q) diagonal blocks of the blocks.
         mixed: (B, V * C, q) off-diagonal part between cameras and blocks.
@@ -175,6 +176,7 @@ class _NormalEquations:
 
     free: Booleans
     basis: Floats
+    prior: Floats
     cameras: Floats
     blocks: Floats
     mixed: Floats
@@ -188,6 +190,7 @@ class _NormalEquations:
         num_views, size = self.free.shape
         parts = basis.reshape(num_views, size, -1)
         own = np.einsum("vcp,vcd,vdp->p", parts, self.cameras, parts, optimize=True)
+        own = own + np.einsum("cp,cd,dp->p", basis, self.prior, basis, optimize=True)
         camera_damping = damping * (_positive(own) if len(own) else own)
         block_damping = damping * _diagonal(self.blocks)
         reduced, eliminated = self._reduce(block_damping)
@@ -231,7 +234,7 @@ class _NormalEquations:
         for view in range(num_views):
             part = slice(view * each, (view + 1) * each)
             reduced[part, part] += self.cameras[view]
-        return reduced, eliminated
+        return reduced + self.prior, eliminated
 
 
 def _normal_equations(
@@ -263,8 +266,7 @@ def _normal_equations(
         camera_matrix += np.swapaxes(slopes, 1, 2) @ slopes
         camera_slope -= np.einsum("vmc,vm->vc", slopes, excess)
     if prior is not None:
-        camera_matrix += prior.weight[:, :, None] * np.eye(size)
-        camera_slope -= prior.weight * prior.excess(scene.cameras)
+        camera_slope -= (prior.precision @ prior.excess(scene.cameras).reshape(-1)).reshape(num_views, size)
     transposed = np.swapaxes(by_block, 1, 2)
     blocks = np.zeros((views.num_blocks, block_size, block_size))
     np.add.at(blocks, views.block, transposed @ by_block)
@@ -276,6 +278,7 @@ def _normal_equations(
     return _NormalEquations(
         free=free,
         basis=basis,
+        prior=np.zeros((num_views * size,) * 2) if prior is None else prior.precision,
         cameras=camera_matrix,
         blocks=blocks,
         mixed=mixed.reshape(views.num_blocks, num_views * size, block_size),

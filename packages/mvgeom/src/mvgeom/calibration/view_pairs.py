@@ -23,7 +23,7 @@ _INLIER_SIGMAS = 3.0
 _DEPTH_RATIO = 1.6
 """Smallest ratio of the errors of a homography and of an essential matrix: with less, noise explains the depth."""
 
-_ROTATION_TOLERANCE = 0.02
+_ROTATION_TOLERANCE, _GUESSED_TOLERANCE = 0.02, 0.08
 _MAD = 1.4826
 _RAYLEIGH_MEDIAN = 1.1774
 
@@ -68,7 +68,7 @@ class ViewPair:
         return float(self.inliers.sum()) * min(self.parallax_deg, 180 - self.parallax_deg, 30.0)
 
 
-def relate_views(first: Floats, second: Floats, focal: float) -> ViewPair:
+def relate_views(first: Floats, second: Floats, focal: float, *, known_focal: bool = True) -> ViewPair:
     """Estimate the relative pose of two views, robust to wrong keypoints.
 
     The essential matrix comes from five points at a time (Nister 2004, in OpenCV), first by the least median of squared
@@ -79,6 +79,7 @@ def relate_views(first: Floats, second: Floats, focal: float) -> ViewPair:
         first: (P, 2) points in normalized coordinates of the first view; NaN is missing.
         second: (P, 2) the same points in the second view.
         focal: Focal length in px that turns normalized coordinates into px of errors.
+        known_focal: False if it is a guess, near which another one may explain the points by a rotation.
     """
     both = np.flatnonzero(seen_corners(first) & seen_corners(second))
     inliers = np.zeros(len(first), dtype=bool)
@@ -107,8 +108,8 @@ def relate_views(first: Floats, second: Floats, focal: float) -> ViewPair:
     plane_noise, homography = _plane_noise(one, other, focal)
     motion = PairMotion.GENERAL
     if plane_noise < _DEPTH_RATIO * noise:
-        values = np.linalg.svd(homography, compute_uv=False)
-        turns = values[0] / values[2] < 1 + _ROTATION_TOLERANCE
+        factors = np.ones(1) if known_focal else np.geomspace(0.7, 1.4, 29)
+        turns = _is_rotation(homography, factors, _ROTATION_TOLERANCE if known_focal else _GUESSED_TOLERANCE)
         motion = PairMotion.ROTATION if turns else PairMotion.PLANE
     elif inliers.sum() < MIN_COMMON:
         motion = PairMotion.FEW
@@ -118,8 +119,8 @@ def relate_views(first: Floats, second: Floats, focal: float) -> ViewPair:
     return ViewPair(
         common=len(both),
         motion=motion,
-        rotation=rotation,
-        direction=direction.reshape(3),
+        rotation=np.asarray(rotation, dtype=np.float64),
+        direction=np.asarray(direction, dtype=np.float64).reshape(3),
         inliers=inliers,
         noise=noise,
         plane_noise=plane_noise,
@@ -150,15 +151,25 @@ def _plane_noise(one: Floats, other: Floats, focal: float) -> tuple[float, Float
     found, _ = cv2.findHomography(one, other, cv2.LMEDS)
     if found is None:
         return float("inf"), np.eye(3)
-    errors = _transfer(found, one, other)
+    homography = np.asarray(found, dtype=np.float64)
+    errors = _transfer(homography, one, other)
     near = errors < 3 * np.median(errors)
     if near.sum() >= MIN_COMMON:
         again, _ = cv2.findHomography(one[near], other[near], 0)
-        if again is not None and np.median(_transfer(again, one, other)) < np.median(errors):
-            found = again
+        refined = homography if again is None else np.asarray(again, dtype=np.float64)
+        if np.median(_transfer(refined, one, other)) < np.median(errors):
+            homography = refined
     # Half of the distances, there and back, are below 1.18 sqrt(2) standard deviations for a rotation.
-    spread = float(np.median(_transfer(found, one, other))) / (_RAYLEIGH_MEDIAN * np.sqrt(2))
-    return spread * focal, np.asarray(found)
+    spread = float(np.median(_transfer(homography, one, other))) / (_RAYLEIGH_MEDIAN * np.sqrt(2))
+    return spread * focal, homography
+
+
+def _is_rotation(homography: Floats, factors: Floats, tolerance: float) -> bool:
+    """Return True if a homography of normalized points is a rotation, for one of the factors of the focal length."""
+    scale = np.ones((len(factors), 3))
+    scale[:, :2] = factors[:, None]
+    values = np.linalg.svd(homography * scale[:, None, :] / scale[:, :, None], compute_uv=False)
+    return bool((values[:, 0] / np.maximum(values[:, 2], 1e-300) < 1 + tolerance).any())
 
 
 def _transfer(homography: Floats, one: Floats, other: Floats) -> Floats:

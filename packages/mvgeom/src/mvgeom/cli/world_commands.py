@@ -82,12 +82,13 @@ def place(
     from mvgeom.calibration import CalibrationError
     from mvgeom.calibration.known_points import place_by_points
     from mvgeom.calibration.result_tables import placement_table
-    from mvgeom.cli.roles import check_roles, next_step
-    from mvgeom.tables import read_keypoints, read_positions
+    from mvgeom.cli.roles import check_positions, check_roles, next_step
+    from mvgeom.tables import read_keypoints
 
     check_roles(files, {})
+    check_positions(positions_file)
     cameras = load_calibration(calibration, source_format, size, option).select(files)
-    positions = read_positions(positions_file)
+    positions = _read_positions(positions_file)
     seen = {}
     for name, path in files.items():
         with next_step("mvgeom triangulate --help lists what is read."):
@@ -180,9 +181,11 @@ def world(
         change, used = world_of_board(cameras, detections, frame=frame, keep_scale=keep_scale)
         print_output(f"board of frame {used}")
     else:
-        from mvgeom.cli.roles import check_roles
+        from mvgeom.cli.roles import check_positions, check_roles
 
         check_roles(files, {})
+        if points is not None:
+            check_positions(points)
         change = _from_keypoints(
             cameras.select(files), files, points, axes, floor, keep_scale, min_likelihood, individual
         )
@@ -208,7 +211,6 @@ def _from_keypoints(
 
     from mvgeom.calibration.world_axes import axes_from_points, floor_from_points, match_points
     from mvgeom.reconstruction import reconstruct
-    from mvgeom.tables import read_positions
 
     keypoints = read_views(files, None, None, min_likelihood, individual)
     names = keypoints.stack.keypoint_names
@@ -218,11 +220,19 @@ def _from_keypoints(
     resting = np.array([_median(found[:, place]) for place in range(len(names))])
     if axes:
         return axes_from_points(*resting[_places(names, list(axes), "--axes")])
-    positions = read_positions(_required(points))
+    positions = _read_positions(_required(points))
     shared = [name for name in names if name in positions]
     rows = _places(names, shared, "--points")
     targets = np.array([positions[name] for name in shared]).reshape(-1, 3)
     return match_points(resting[rows].reshape(-1, 3), targets, keep_scale=keep_scale)
+
+
+def _read_positions(path: Path) -> dict[str, np.ndarray]:
+    from mvgeom.cli.roles import next_step
+    from mvgeom.tables import read_positions
+
+    with next_step("mvgeom place --help describes --points."):
+        return read_positions(path)
 
 
 def _medians(pixels: np.ndarray, names: tuple[str, ...], positions: dict[str, np.ndarray], path: Path) -> np.ndarray:
