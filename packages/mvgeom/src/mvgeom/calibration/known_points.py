@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from mvgeom.calibration.board_poses import is_planar, normalize_corners, pose_candidates
-from mvgeom.calibration.boards import Floats, seen_corners
+from mvgeom.calibration.boards import Floats, Ints, seen_corners
 from mvgeom.calibration.bundle import Scene, Views, linearize, residuals
 from mvgeom.calibration.findings import CalibrationError, Finding, error, note, sort_findings, warning
 from mvgeom.calibration.schur import adjust
@@ -22,7 +23,12 @@ _CLICK_NOISE = 1.0
 """px; standard deviation of a click where the points are too few to tell it."""
 
 _ROBUST_SIGMAS = 3.0
-_FAR_OFF = 5.0
+_SMALL_ERROR = 2.0
+"""px; points that miss by less are clicked as well as one can."""
+
+_CLEARLY_BETTER = 3.0
+"""Ratio of the errors with a point and without it, from which on it is wrong."""
+
 _AMBIGUOUS = 1.5
 """Ratio of the errors of two poses of a plane, below which noise may have chosen between them."""
 
@@ -36,8 +42,9 @@ class PlacedCameras:
 
     Attributes:
         cameras: V cameras in the world of the points.
-        residuals: (V, K, 2) projection minus observation in px; NaN where not observed.
-        rms: (V,) root mean square of the lengths of the residuals in px.
+        residuals: (V, K, 2) projection minus observation in px, also of a point that was left out; NaN where not
+            observed.
+        rms: (V,) root mean square of the lengths of the residuals in px, without points that were left out.
         rotation_deg: (V, 3) standard deviations of the rotation about the camera's axes in degrees.
         position: (V, 3) standard deviations of the camera's position along the world's axes, in its unit.
         findings: Problems and doubts.
@@ -55,7 +62,8 @@ def place_by_points(cams: CameraGroup, positions: Mapping[str, Floats], points: 
     """Determine the pose of each camera from points whose positions are known.
 
     Four points in a plane determine a pose, or six in general position. A plane has two solutions, of which the better
-    one is taken; where the other is nearly as good, this is an error.
+    one is taken; where the other is nearly as good, this is an error. One point per camera without which the others
+    agree much better is left out.
 
     Args:
         cams: V cameras; their intrinsics are used, and their poses are ignored.
@@ -113,11 +121,11 @@ def _place(one: CameraGroup, world: Floats, seen: Floats, names: list[str]) -> P
     normalized = normalize_corners(seen[None, None], one)[0]
     usable = np.flatnonzero(seen_corners(normalized[0]))
     _check_enough(name, local[usable])
-    poses, _ = pose_candidates(normalized[:, usable], local[usable])
-    solutions = sorted(
-        (_adjust(one, local[usable], seen[usable], pose) for pose in poses[0] if np.isfinite(pose).all()),
-        key=lambda each: each[1],
-    )
+    solutions = _solutions(one, local, seen, normalized, usable)
+    wrong = _wrong_point(one, local, seen, normalized, usable, solutions)
+    if wrong is not None:
+        usable = usable[usable != wrong]
+        solutions = _solutions(one, local, seen, normalized, usable)
     if not solutions:
         text = (
             f"camera {name!r}: no pose puts the {len(usable)} points in front of it. Are the names those of the points?"
@@ -131,11 +139,20 @@ def _place(one: CameraGroup, world: Floats, seen: Floats, names: list[str]) -> P
             "in a plane that is seen from afar or straight on. Add a point out of the plane"
         )
         findings.append(error("ambiguous_pose", [name], text, error=rms, other=solutions[1][1]))
-    views = _views(seen[usable])
     offsets = np.full((1, len(world), 2), np.nan)
-    offsets[0, usable] = residuals(scene, views)[0]
-    turn, shift, noise = _spread(scene, views)
-    findings += _judge(name, one, names, offsets[0], rms, noise, turn, len(usable))
+    clicked = np.flatnonzero(seen_corners(seen))
+    everywhere = dataclasses.replace(scene, object_points=local[clicked])
+    found = residuals(everywhere, _views(seen[clicked]))[0]
+    offsets[0, clicked] = np.where(np.isfinite(found), found, np.nan)
+    turn, shift, noise = _spread(scene, _views(seen[usable]))
+    if wrong is not None:
+        miss = float(np.linalg.norm(offsets[0, wrong]))
+        text = (
+            f"camera {name!r}: {names[wrong]!r} was left out: it misses by {miss:.1f} px, the others by {rms:.1f} px "
+            "without it. Its click or its position is wrong"
+        )
+        findings.append(warning("point_left_out", [name], text, error=miss, others=rms))
+    findings += _judge(name, one, rms, noise, turn, len(usable))
     assert scene.rotation is not None
     rotation, translation = scene.rotation[0], scene.position[0] * size
     return PlacedCameras(
@@ -146,6 +163,39 @@ def _place(one: CameraGroup, world: Floats, seen: Floats, names: list[str]) -> P
         position=(shift * size)[None],
         findings=tuple(findings),
     )
+
+
+def _solutions(
+    one: CameraGroup, local: Floats, seen: Floats, normalized: Floats, usable: Ints
+) -> list[tuple[Scene, float]]:
+    """Return adjusted poses from the usable points with their errors in px, the better one first."""
+    poses, _ = pose_candidates(normalized[:, usable], local[usable])
+    found = [_adjust(one, local[usable], seen[usable], pose) for pose in poses[0] if np.isfinite(pose).all()]
+    return sorted(found, key=lambda each: each[1])
+
+
+def _wrong_point(
+    one: CameraGroup,
+    local: Floats,
+    seen: Floats,
+    normalized: Floats,
+    usable: Ints,
+    solutions: list[tuple[Scene, float]],
+) -> int | None:
+    """Return the index of the point without which all others agree much better; None if there is none."""
+    if not solutions or solutions[0][1] < _SMALL_ERROR:
+        return None
+    errors: dict[int, float] = {}
+    for point in usable:
+        rest = usable[usable != point]
+        # The rest must determine a pose with something to spare, or it agrees in any case.
+        if len(rest) < _MIN_POINTS + 1 or (not is_planar(local[rest]) and len(rest) < 6):
+            continue
+        errors[int(point)] = min((each[1] for each in _solutions(one, local, seen, normalized, rest)), default=np.inf)
+    if not errors:
+        return None
+    best = min(errors, key=lambda point: errors[point])
+    return best if errors[best] < solutions[0][1] / _CLEARLY_BETTER else None
 
 
 def _check_enough(name: str, points: Floats) -> None:
@@ -210,19 +260,8 @@ def _spread(scene: Scene, views: Views) -> tuple[Floats, Floats, float]:
     return np.rad2deg(np.sqrt(np.diag(covariance)[:3])), np.sqrt(np.diag(center)), noise
 
 
-def _judge(
-    name: str, one: CameraGroup, names: list[str], offsets: Floats, rms: float, noise: float, turn: Floats, count: int
-) -> list[Finding]:
+def _judge(name: str, one: CameraGroup, rms: float, noise: float, turn: Floats, count: int) -> list[Finding]:
     findings = []
-    lengths = np.linalg.norm(offsets, axis=1)
-    usual = float(np.nanmedian(lengths))
-    worst = int(np.nanargmax(lengths))
-    if count > _MIN_POINTS + 1 and lengths[worst] > _FAR_OFF * max(usual, 1.0):
-        text = (
-            f"camera {name!r}: {names[worst]!r} misses by {lengths[worst]:.1f} px, the others by {usual:.1f} px "
-            "(median). Its click or its position is wrong"
-        )
-        findings.append(warning("point_off", [name], text, error=lengths[worst], usual=usual))
     side = float(one.sizes.max())
     if rms > _LARGE_ERROR * side:
         text = (
