@@ -127,6 +127,23 @@ def test_wrong_keypoints_are_left_out() -> None:
     assert not found.used[wrong].mean() > 0.05
 
 
+@pytest.mark.parametrize(("code", "late"), [("late_camera", 2), ("late_camera", -3), ("mirrored_images", 0)])
+def test_a_view_that_contradicts_the_others_is_named_with_the_reason(code: str, late: int) -> None:
+    truth = arc_of_cameras(4, step_deg=30, distortion=(0.0, 0, 0, 0))
+    rng = np.random.default_rng(0)
+    path = np.cumsum(rng.normal(size=(90, 1, 3)), axis=0) * 0.02  # so slow that frames apart look alike
+    points = project(np.clip(path - path.mean(axis=0), -0.4, 0.4) + 2 * BODY, truth)
+    points += 0.3 * rng.normal(size=points.shape)
+    points[:, 2] = np.roll(points[:, 2], late, axis=0)
+    if code == "mirrored_images":
+        points[:, 2, :, 0] = 1279 - points[:, 2, :, 0]
+    found = solve(truth, points)
+    errors = [each for each in found.findings if each.severity == "error"]
+    assert [(each.code, each.cameras) for each in errors] == [(code, ("cam3",))]
+    if late:
+        assert errors[0].evidence["frames"] == late
+
+
 def test_one_moving_point_and_two_cameras() -> None:
     truth = arc_of_cameras(2, step_deg=50)
     points = keypoints(truth, noise=0.3, frames=250)[:, :, :1]

@@ -162,7 +162,8 @@ def calibrate_from_keypoints(
     spread = fitted.scaled_deviations(cams, scale)
     robust = triangulate_robust(flat, cams, threshold=threshold)
     offsets = np.moveaxis(project(robust.points, cams) - flat, 0, -2)
-    findings = judge_keypoint_calibration(cams, flat, robust.inliers, fitted, scale)
+    used = np.moveaxis(robust.inliers.reshape(num_views, num_frames, num_keypoints), 0, 1)
+    findings = judge_keypoint_calibration(cams, points, used, fitted, scale)
     if not lengths:
         text = (
             "the unit is arbitrary (the mean distance of two cameras is 1): keypoints do not tell how large the scene "
@@ -173,7 +174,7 @@ def calibrate_from_keypoints(
         cameras=cams,
         points_3d=robust.points.reshape(num_frames, num_keypoints, 3),
         residuals=np.swapaxes(offsets.reshape(num_frames, num_keypoints, num_views, 2), 1, 2),
-        used=np.moveaxis(robust.inliers.reshape(num_views, num_frames, num_keypoints), 0, 1),
+        used=used,
         noise=fitted.noise,
         deviations=spread,
         pairs=pairs,

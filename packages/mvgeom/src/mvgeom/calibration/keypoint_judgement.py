@@ -13,7 +13,9 @@ from mvgeom.calibration.adjusted import Deviations
 from mvgeom.calibration.boards import Floats, Ints, seen_corners
 from mvgeom.calibration.bundle import Booleans
 from mvgeom.calibration.findings import CalibrationError, Finding, error, note, warning
+from mvgeom.calibration.input_checks import compare_sizes
 from mvgeom.calibration.keypoint_lenses import FittedLenses
+from mvgeom.calibration.keypoint_suspects import find_suspects
 from mvgeom.calibration.known_lengths import Scale
 from mvgeom.calibration.lens_findings import find_lens_ends
 from mvgeom.calibration.rig_from_points import Pairs
@@ -38,7 +40,6 @@ _LARGE_NOISE = 0.01
 _MOST_FOCAL, _MUCH_FOCAL = 0.10, 0.03
 _MOST_TURN_DEG, _MUCH_TURN_DEG = 3.0, 1.0
 _MOST_SHIFT, _MUCH_SHIFT = 0.10, 0.03
-_LEFT_OUT = 0.3
 _LENGTH_SIGMAS, _LENGTH_SHARE = 4.0, 0.03
 _NOT_RIGID = 0.15
 _MOST_SCALE, _MUCH_SCALE = 0.10, 0.02
@@ -232,8 +233,8 @@ def check_geometry(
 
 def judge_keypoint_calibration(
     cams: CameraGroup,
-    flat: Floats,
-    inliers: Booleans,
+    points: Floats,
+    used: Booleans,
     fitted: FittedLenses,
     scale: Scale,
 ) -> list[Finding]:
@@ -241,8 +242,8 @@ def judge_keypoint_calibration(
 
     Args:
         cams: V calibrated cameras.
-        flat: (V, P, 2) keypoints in full-image px; NaN is missing.
-        inliers: (V, P) booleans, true for keypoints that agree.
+        points: (N, V, K, 2) keypoints in full-image px; NaN is missing.
+        used: (N, V, K) booleans, true for keypoints that agree.
         fitted: The adjustment.
         scale: Scale of the world.
     """
@@ -256,15 +257,7 @@ def judge_keypoint_calibration(
         findings.append(error("high_residual", cams.names, text, noise=fitted.noise))
     gap = _mean_gap(cams)
     spread = fitted.scaled_deviations(cams, Scale())
-    shared = seen_corners(flat) & (seen_corners(flat).sum(axis=0) >= 2)
     for view, name in enumerate(cams.names):
-        left_out = float((shared[view] & ~inliers[view]).sum() / max(shared[view].sum(), 1))
-        if left_out > _LEFT_OUT:
-            text = (
-                f"camera {name!r}: {100 * left_out:.0f} % of its keypoints contradict those of the other cameras and "
-                "were left out. Run `mvgeom check` on the result: a view may be late, mirrored or of another size"
-            )
-            findings.append(warning("keypoints_left_out", [name], text, share=left_out))
         focal = spread.focal[view].max() / cams.matrix[view, 0, 0]
         turn, shift = (
             float(np.linalg.norm(spread.rotation_deg[view])),
@@ -279,8 +272,10 @@ def judge_keypoint_calibration(
                 f"{100 * shift:.1f} % of the cameras' mean distance"
             )
             findings.append(warning("uncertain_pose", [name], text, rotation_deg=turn, position=shift))
+    findings += find_suspects(cams, points, used)
     findings += _judge_lengths(cams, scale)
-    findings += find_lens_ends(cams, np.moveaxis(flat, 1, 0)[:, :, None])
+    findings += find_lens_ends(cams, points)
+    findings += compare_sizes(cams, np.moveaxis(points, 1, 0).reshape(len(cams), -1, 2), None)
     groups = fitted.lenses.groups
     if fitted.lenses.free_focal and len(set(groups)) < len(groups):
         for group in sorted(set(groups)):

@@ -18,7 +18,7 @@ from mvgeom.errors import InputError
 from mvgeom.projection import undistort
 from mvgeom.robust import triangulate_robust
 
-__all__ = ["Pairs", "PlacedRig", "pair_noise", "place_cameras", "relate_all"]
+__all__ = ["Pairs", "PlacedRig", "pair_noise", "place_cameras", "relate_all", "resect"]
 
 Pairs = dict[tuple[int, int], ViewPair]
 
@@ -138,7 +138,7 @@ def _grow(
         known = np.isfinite(world).all(-1)
         usable = {view: known & seen_corners(normalized[view]) for view in rest}
         view = max(rest, key=lambda each: int(usable[each].sum()))
-        pose = _resect(world[usable[view]], normalized[view][usable[view]], _cap(cams) / cams.matrix[view, 0, 0])
+        pose = resect(world[usable[view]], normalized[view][usable[view]], _cap(cams) / cams.matrix[view, 0, 0])
         if pose is None:
             return None
         rotation, translation = rig.rotation.copy(), rig.translation.copy()
@@ -146,7 +146,7 @@ def _grow(
         rig, placed = rig.replace(rotation=rotation, translation=translation), [*placed, view]
 
 
-def _resect(world: Floats, normalized: Floats, threshold: float) -> tuple[Floats, Floats] | None:
+def resect(world: Floats, normalized: Floats, threshold: float) -> tuple[Floats, Floats] | None:
     """Estimate the pose of one camera from known points, robust to wrong ones; None with too few that agree."""
     if len(world) < MIN_COMMON:
         return None
