@@ -90,9 +90,9 @@ def calibrate_from_keypoints(
 
     Relative poses of pairs of views (essential matrices) start the rig, further views are added by the points that are
     known so far, and then cameras and points are adjusted together with a robust loss. Focal lengths that are not given
-    are searched. Where the keypoints do not determine each camera's, cameras with images of one size share it.
-    Principal points are near the center of the image, and adjusted with that knowledge; one radial coefficient is used
-    where the keypoints show it.
+    are searched. What the keypoints do not tell of a lens comes from priors: principal points near the center of the
+    image, nearly equal focal lengths of cameras with images of one size, and little distortion; one radial coefficient
+    is used where the keypoints show it. See `keypoint_lenses.fit_lenses`.
 
     Args:
         points: (N, V, K, 2) K keypoints in N frames (of a subject, or one or more points of a wand), in full-image px;
