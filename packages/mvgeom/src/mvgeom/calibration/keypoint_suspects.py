@@ -28,7 +28,7 @@ _MAX_POINTS = 400
 
 @dataclass(frozen=True, kw_only=True)
 class _Cause:
-    """What makes a view agree with the others: rows shifted by some frames, or mirrored images."""
+    """Explanation of a view that contradicts the others: rows shifted by some frames, or mirrored images."""
 
     shift: int
     mirrored: bool
