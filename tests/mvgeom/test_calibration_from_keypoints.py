@@ -86,7 +86,7 @@ def test_focal_lengths_are_found_and_the_deviations_hold() -> None:
     assert (np.abs(found.cameras.matrix - truth.matrix)[:, 0, 0] < 3 * spread.focal[:, 0]).all()
     relative = [each.rotation @ each.rotation[1].T for each in (found.cameras, truth)]
     turns = np.rad2deg(Rotation.from_matrix(relative[0] @ np.swapaxes(relative[1], 1, 2)).as_rotvec())
-    assert (np.abs(turns) <= 3 * spread.rotation_deg).all()
+    assert (np.abs(turns) <= 3 * spread.rotation_deg + 1e-9).all()
     assert np.abs(turns).max() < 1.5  # principal points are off by 10 to 20 px, which turns look like
     assert (spread.rotation_deg[1] == 0).all()
     np.testing.assert_allclose(found.cameras.translation[1], 0, atol=1e-9)
