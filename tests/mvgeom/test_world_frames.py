@@ -250,10 +250,9 @@ def test_the_world_of_a_photographed_board(tmp_path: Path) -> None:
     whole = int(np.flatnonzero(np.isfinite(filmed.points).all((2, 3)).all(axis=0))[0])
     views = []
     for view, pictures in enumerate(photograph(truth, BOARD, filmed)):
-        folder = tmp_path / truth.names[view]
-        folder.mkdir()
-        cv2.imwrite(str(folder / "board.png"), pictures[whole])
-        views.append(f"{truth.names[view]}={folder}")
+        file = tmp_path / f"board{view + 1}.png"
+        cv2.imwrite(str(file), pictures[whole])
+        views.append(f"{truth.names[view]}={file}")
     truth.save(tmp_path / "rig.toml")
     output = tmp_path / "world.toml"
     board = ("--chessboard", f"{BOARD.columns}x{BOARD.rows}", "--square", BOARD.square_size)
