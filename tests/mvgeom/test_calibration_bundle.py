@@ -16,6 +16,7 @@ from mvgeom import project
 from mvgeom.calibration.boards import object_points
 from mvgeom.calibration.bundle import NUM_POSE, Scene, Views, linearize, residuals
 from mvgeom.calibration.lens_jacobian import project_with_jacobian
+from mvgeom.calibration.lens_prior import LensPrior
 from mvgeom.calibration.schur import adjust
 
 lenses = st.sampled_from([*((length, False) for length in LENSES), (4, True)])
@@ -245,6 +246,42 @@ def test_points_alone_leave_seven_directions_open() -> None:
     assert adjust(truth, views, free).undetermined == 7
     free[0] = False
     assert adjust(truth, views, free).undetermined == 1
+
+
+def test_cameras_of_a_group_change_their_lens_together() -> None:
+    scene, views = board_problem(noise=0.2)
+    free = np.ones((3, scene.camera_size), dtype=bool)
+    free[0, :NUM_POSE] = False
+    start = moved(scene, 3, 0.3)
+    found = adjust(start, views, free, groups=np.array([0, 1, 0]), square=np.ones(3, dtype=bool))
+    change = found.scene.cameras.matrix - start.cameras.matrix
+    np.testing.assert_allclose(change[:, 0, 0], change[:, 1, 1], atol=1e-9)
+    np.testing.assert_allclose(change[0, 0, 0], change[2, 0, 0], atol=1e-9)
+    assert abs(change[0, 0, 0] - change[1, 0, 0]) > 1e-3
+    assert abs(change[0, 0, 2] - change[2, 0, 2]) > 1e-3  # principal points are each camera's own
+    bent = found.scene.cameras.distortion - start.cameras.distortion
+    np.testing.assert_allclose(bent[0], bent[2], atol=1e-9)
+    focal = found.covariance[:, NUM_POSE, :, NUM_POSE]
+    np.testing.assert_allclose(focal[0, 0], focal[0, 2])
+    assert found.cost >= adjust(start, views, free).cost
+
+
+def test_a_prior_counts_as_observations() -> None:
+    scene, views = board_problem(noise=0.2)
+    free = np.zeros((3, scene.camera_size), dtype=bool)
+    free[:, NUM_POSE:] = True
+    without = adjust(scene, views, free)
+    place = NUM_POSE + 2  # cx
+    variance = without.covariance[1, place, 1, place]
+    mean, precision = np.zeros(free.shape), np.zeros((free.size, free.size))
+    mean[1, place] = without.scene.cameras.matrix[1, 0, 2] + 0.2
+    index = free.shape[1] + place
+    precision[index, index] = 1 / variance
+    found = adjust(scene, views, free, prior=LensPrior(mean=mean, precision=precision))
+    # As uncertain as the observations: half way, with half of the variance.
+    np.testing.assert_allclose(found.scene.cameras.matrix[1, 0, 2], mean[1, place] - 0.1, atol=5e-3)
+    np.testing.assert_allclose(found.covariance[1, place, 1, place], variance / 2, rtol=0.02)
+    assert found.cost > without.cost
 
 
 def test_mistakes() -> None:

@@ -35,6 +35,29 @@ ARGUMENTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
         ("calibrate", "cam1={path}", "cam2={path}", "--chessboard", "4x3", "--square", "1", "-o", "{new}.toml"),
         {"image", "folder-of-images", "video"},
     ),
+    "calibrate keypoints": (
+        ("calibrate", "--keypoints", "cam1={path}", "cam2={path}", "--size", "9x9", "-o", "{new}.toml"),
+        KEYPOINTS_READ,
+    ),
+    "place calibration": (
+        ("place", "{path}", "{good}", "--points", "{positions}", "-o", "{new}.toml"),
+        {"calibration"},
+    ),
+    "place clicks": (
+        ("place", "{rig}", "cam1={path}", "--points", "{positions}", "-o", "{new}.toml"),
+        KEYPOINTS_READ,
+    ),
+    "place positions": (("place", "{rig}", "{good}", "--points", "{path}", "-o", "{new}.toml"), set()),
+    "world calibration": (("world", "{path}", "{good}", "--floor", "a", "-o", "{new}.toml"), {"calibration"}),
+    "world keypoints": (
+        ("world", "{rig}", "cam1={path}", "cam2={path}", "--floor", "a", "-o", "{new}.toml"),
+        KEYPOINTS_READ,
+    ),
+    "world positions": (("world", "{rig}", "{good}", "--points", "{path}", "-o", "{new}.toml"), set()),
+    "world images": (
+        ("world", "{rig}", "cam1={path}", "--chessboard", "4x3", "--square", "1", "-o", "{new}.toml"),
+        {"image", "folder-of-images", "video"},
+    ),
     "calibrate intrinsics": (
         (
             "calibrate",
@@ -78,7 +101,14 @@ def test_the_message_names_the_path_and_the_next_step(argument: str, paths: dict
     for kind, path in paths.items():
         if kind in right:
             continue
-        places = {"path": path, "rig": tmp_path / "rig.json", "new": tmp_path / "new", "board": paths["image"]}
+        (tmp_path / "positions.csv").write_text("name,x,y,z\na,0,0,0\n")
+        places = {
+            "path": path,
+            "positions": tmp_path / "positions.csv",
+            "rig": tmp_path / "rig.json",
+            "new": tmp_path / "new",
+            "board": paths["image"],
+        }
         arguments: list[str] = []
         for word in template:
             good = [f"cam{number}={paths['keypoint-table']}" for number in (1, 2)]

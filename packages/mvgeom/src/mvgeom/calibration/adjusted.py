@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from mvgeom.calibration.bundle import NUM_POSE
 from mvgeom.calibration.lens_jacobian import NUM_INTRINSICS
 from mvgeom.cameras import CameraGroup
 
-__all__ = ["Deviations", "deviations"]
+__all__ = ["Deviations", "center_by_pose", "deviations", "larger_deviations"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,9 +45,7 @@ def deviations(cameras: CameraGroup, covariance: Floats, noise: float) -> Deviat
     """
     own = np.stack([covariance[view, :, view] for view in range(len(cameras))]) * noise**2
     spread = np.sqrt(np.clip(np.diagonal(own, axis1=1, axis2=2), 0, None))
-    # The center is -R't; with R <- exp(w) R and t <- t + d it moves by R'(w x t) - R'd = -R'[t] w - R'd.
-    turned = np.swapaxes(cameras.rotation, 1, 2)
-    by_pose = np.concatenate([-turned @ _cross(cameras.translation), -turned], axis=2)
+    by_pose = center_by_pose(cameras)
     position = by_pose @ own[:, :NUM_POSE, :NUM_POSE] @ np.swapaxes(by_pose, 1, 2)
     lens = spread[:, NUM_POSE:]
     return Deviations(
@@ -56,6 +55,21 @@ def deviations(cameras: CameraGroup, covariance: Floats, noise: float) -> Deviat
         rotation_deg=np.rad2deg(spread[:, :3]),
         position=np.sqrt(np.clip(np.diagonal(position, axis1=1, axis2=2), 0, None)),
     )
+
+
+def center_by_pose(cameras: CameraGroup) -> Floats:
+    """Return derivatives (V, 3, 6) of the camera centers with respect to steps of rotation and translation.
+
+    The center is -R't; with R <- exp(w) R and t <- t + d it moves by R'(w x t) - R'd = -R'[t] w - R'd.
+    """
+    turned = np.swapaxes(cameras.rotation, 1, 2)
+    return np.concatenate([-turned @ _cross(cameras.translation), -turned], axis=2)
+
+
+def larger_deviations(one: Deviations, other: Deviations) -> Deviations:
+    """Return the larger of two standard deviations of each parameter."""
+    pairs = {field.name: (getattr(one, field.name), getattr(other, field.name)) for field in dataclasses.fields(one)}
+    return Deviations(**{name: np.maximum(*pair) for name, pair in pairs.items()})
 
 
 def _cross(vectors: Floats) -> Floats:

@@ -9,20 +9,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from mvgeom.calibration.adjusted import Deviations, deviations
+from mvgeom.calibration.adjusted import Deviations, deviations, larger_deviations
 from mvgeom.calibration.boards import Floats, seen_corners
-from mvgeom.calibration.bundle import NUM_POSE, Booleans, Scene, Views
+from mvgeom.calibration.bundle import NUM_POSE, Views
 from mvgeom.calibration.clustered import clustered_covariance
 from mvgeom.calibration.findings import Finding
 from mvgeom.calibration.input_checks import as_recording
 from mvgeom.calibration.lens_model import Lens
+from mvgeom.calibration.point_adjustment import adjust_points
 from mvgeom.calibration.refinement_quality import judge_refinement
-from mvgeom.calibration.schur import Loss, adjust
+from mvgeom.calibration.schur import Loss
 from mvgeom.calibration.world_frame import keep_world
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.projection import project
-from mvgeom.reconstruction import keypoint_noise
 from mvgeom.robust import triangulate_robust
 from mvgeom.triangulation import reprojection_error, triangulate
 
@@ -30,15 +30,6 @@ __all__ = ["KEEP_INTRINSICS", "MIN_POINTS", "Errors", "Refinement", "refine"]
 
 MIN_POINTS = 20
 """Smallest number of keypoints per camera. A pose needs only a few points; detecting outliers needs more."""
-
-_MAX_ROUNDS = 5
-_LOSS_SIGMAS = 2.0
-_SMALLEST_NOISE = 1e-6
-_SETTLED = 1e-3
-_FIRST_NOISE = 0.005
-_TOLERANCE = 1e-6
-_GATE_SCALES = 8.0
-_GATE_MEDIANS = 3.0
 
 KEEP_INTRINSICS = Lens(num_coefficients=0, fix_intrinsics=True, fix_distortion=True)
 
@@ -148,30 +139,27 @@ def refine(
     if hold is not None:
         free[cams.names.index(hold), :NUM_POSE] = False
 
-    refined, iterations = cams, 0
-    noise = keypoint_noise(flat[:, chosen], cams)
-    if not np.isfinite(noise):  # a camera is so wrong that no point is in front of all cameras
-        noise = _FIRST_NOISE * float(cams.sizes.max())
-    for turn in range(_MAX_ROUNDS):
-        scale = loss_scale if loss_scale is not None else _LOSS_SIGMAS * max(noise, _SMALLEST_NOISE)
-        scene, views, kept = _start(refined, flat[:, chosen], weight[:, chosen], scale)
-        _check_views(cams, views)
-        say(f"round {turn + 1}: {views.num_observations} keypoints of {views.num_blocks} points, noise {noise:.2f} px")
-        solution = adjust(scene, views, free, loss=loss, loss_scale=scale, tolerance=_TOLERANCE)
-        refined, iterations = solution.scene.cameras, iterations + solution.iterations
-        previous, noise = noise, keypoint_noise(flat[:, chosen], refined)
-        if abs(noise - previous) <= _SETTLED * max(noise, _SMALLEST_NOISE):
-            break
-
-    reach = float(np.median(np.linalg.norm(scene.position[views.block] - cams.centers[views.camera], axis=1)))
-    moved, growth = keep_world(refined, cams, reach, hold=hold)
-    world = triangulate_robust(flat, moved, threshold=2 * scale).points
-    offsets = np.moveaxis(project(world, moved) - flat, 0, -2)
-    rows = chosen[kept]
-    correlated = clustered_covariance(
-        solution, views, free, rows // num_keypoints, rows % num_keypoints, loss=loss, loss_scale=scale
+    solved = adjust_points(
+        cams,
+        flat[:, chosen],
+        weight[:, chosen],
+        free,
+        loss=loss,
+        loss_scale=loss_scale,
+        check=lambda views: _check_views(cams, views),
+        progress=say,
     )
-    spread = _larger(deviations(refined, solution.covariance, noise), deviations(refined, correlated, 1.0))
+    refined, solution, views, noise = solved.cameras, solved.solution, solved.views, solved.noise
+
+    reach = float(np.median(np.linalg.norm(solved.start.position[views.block] - cams.centers[views.camera], axis=1)))
+    moved, growth = keep_world(refined, cams, reach, hold=hold)
+    world = triangulate_robust(flat, moved, threshold=2 * solved.loss_scale).points
+    offsets = np.moveaxis(project(world, moved) - flat, 0, -2)
+    rows = chosen[solved.kept]
+    correlated = clustered_covariance(
+        solution, views, free, rows // num_keypoints, rows % num_keypoints, loss=loss, loss_scale=solved.loss_scale
+    )
+    spread = larger_deviations(deviations(refined, solution.covariance, noise), deviations(refined, correlated, 1.0))
     turns = Rotation.from_matrix(moved.rotation @ np.swapaxes(cams.rotation, 1, 2))
     degrees = np.rad2deg(turns.magnitude())
     return Refinement(
@@ -183,16 +171,10 @@ def refine(
         shift=np.linalg.norm(moved.centers - cams.centers, axis=1),
         noise=noise,
         deviations=dataclasses.replace(spread, position=spread.position * growth),
-        iterations=iterations,
+        iterations=solved.iterations,
         converged=solution.converged,
         findings=judge_refinement(cams, moved, points, degrees, noise),
     )
-
-
-def _larger(one: Deviations, other: Deviations) -> Deviations:
-    """Return the larger of two standard deviations of each parameter."""
-    pairs = {field.name: (getattr(one, field.name), getattr(other, field.name)) for field in dataclasses.fields(one)}
-    return Deviations(**{name: np.maximum(*pair) for name, pair in pairs.items()})
 
 
 def _observations(cams: CameraGroup, points: Floats, weights: Floats | None) -> tuple[Floats, Floats]:
@@ -237,32 +219,6 @@ def _check_views(cams: CameraGroup, views: Views) -> None:
                 view=name,
                 found=int(count),
             )
-
-
-def _start(cams: CameraGroup, flat: Floats, weight: Floats, scale: float) -> tuple[Scene, Views, Booleans]:
-    """Return the initial scene, its observations, one view each, and booleans (P,) for the points that are in it.
-
-    Points are triangulated from agreeing views, or from all views if none agree. Keypoints of points behind their
-    camera are excluded, and so are keypoints with an error beyond the reach of the loss, unless all errors of that
-    camera are as large.
-    """
-    world = triangulate_robust(flat, cams, threshold=2 * scale).points
-    world = np.where(np.isfinite(world), world, triangulate(flat, cams))
-    error = reprojection_error(world, flat, cams)
-    usual = np.array([[np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else np.inf] for row in error])
-    # The error is NaN where the point is behind the camera; the comparison is then false.
-    counts = (weight > 0) & (error < np.maximum(_GATE_MEDIANS * usual, _GATE_SCALES * scale))
-    kept = counts.sum(axis=0) >= 2
-    camera, point = np.nonzero(counts & kept)
-    views = Views(
-        camera=camera,
-        block=(np.cumsum(kept) - 1)[point],
-        pixels=flat[camera, point][:, None],
-        weights=weight[camera, point][:, None],
-        num_cameras=len(cams),
-        num_blocks=int(kept.sum()),
-    )
-    return Scene(cameras=cams, rotation=None, position=world[kept], object_points=np.zeros((1, 3))), views, kept
 
 
 def _judge(given: CameraGroup, refined: CameraGroup, flat: Floats) -> Errors:

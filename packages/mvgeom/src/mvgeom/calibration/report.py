@@ -16,6 +16,7 @@ from mvgeom.calibration.adjusted import Deviations
 from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.camera_figure import draw_residuals
 from mvgeom.calibration.findings import Finding
+from mvgeom.calibration.from_keypoints import KeypointCalibration
 from mvgeom.calibration.keypoint_refinement import Refinement
 from mvgeom.calibration.quality import image_coverage
 from mvgeom.calibration.result import Calibration
@@ -23,7 +24,7 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.files import file_name, replace_file, write_text
 
-__all__ = ["write_calibration_report", "write_refinement_report"]
+__all__ = ["write_calibration_report", "write_keypoint_calibration_report", "write_refinement_report"]
 
 
 def write_calibration_report(calibration: Calibration, folder: str | Path) -> list[Path]:
@@ -114,6 +115,68 @@ def write_refinement_report(
         _write_json(folder / "report.json", numbers),
         _write_csv(folder / "residuals.csv", ("camera", "row", "points", "rms_px", "max_px"), residuals),
         *_draw(folder, refinement.cameras, *by_camera),
+    ]
+
+
+def write_keypoint_calibration_report(
+    calibration: KeypointCalibration, points: Floats, rows: Iterable[str], folder: str | Path
+) -> list[Path]:
+    """Write `report.json`, `residuals.csv` and `<camera>.png` for a calibration from keypoints.
+
+    Args:
+        calibration: Result of `calibrate_from_keypoints`.
+        points: (N, V, K, 2) keypoints passed to it, in full-image px; NaN is missing.
+        rows: N names of the frames.
+        folder: Folder to write to; created if it does not exist. Existing report files are replaced.
+
+    Returns:
+        Paths of the written files.
+
+    Raises:
+        InputError: `unwritable-file`, if the folder cannot be created or written to.
+    """
+    folder = _make(folder)
+    names = calibration.cameras.names
+    numbers = {
+        "keypoint_noise_px": calibration.noise,
+        "camera_median_error_px": _by_name(names, calibration.camera_error),
+        "keypoints_used": _by_name(names, calibration.used.sum(axis=(0, 2))),
+        "standard_deviations": _deviations(names, calibration.deviations),
+        "scale_relative_deviation": calibration.scale.spread / calibration.scale.factor,
+        "lengths": [
+            {
+                "keypoints": [each.known.first, each.known.second],
+                "given": each.known.length,
+                "measured": each.measured,
+                "standard_deviation": each.spread,
+                "frames": each.num_frames,
+            }
+            for each in calibration.scale.lengths
+        ],
+        "pairs": [
+            {
+                "cameras": [names[one], names[other]],
+                "common": pair.common,
+                "agreeing": int(pair.inliers.sum()),
+                "determines": pair.motion,
+                "noise_px": _plain(pair.noise),
+                "plane_noise_px": _plain(pair.plane_noise),
+                "parallax_deg": pair.parallax_deg,
+            }
+            for (one, other), pair in calibration.pairs.items()
+        ],
+        "findings": _findings(calibration.findings),
+    }
+    residuals = [
+        (name, row, *_errors(calibration.residuals[number, view]))
+        for view, name in enumerate(names)
+        for number, row in enumerate(rows)
+    ]
+    by_camera = np.moveaxis(points, 1, 0), np.moveaxis(calibration.residuals, 1, 0)
+    return [
+        _write_json(folder / "report.json", numbers),
+        _write_csv(folder / "residuals.csv", ("camera", "row", "points", "rms_px", "max_px"), residuals),
+        *_draw(folder, calibration.cameras, *by_camera),
     ]
 
 

@@ -11,11 +11,23 @@ from rich.table import Table
 from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.diagnosis import Check
 from mvgeom.calibration.findings import Finding
+from mvgeom.calibration.from_keypoints import KeypointCalibration
 from mvgeom.calibration.keypoint_refinement import Refinement
+from mvgeom.calibration.known_points import PlacedCameras
 from mvgeom.calibration.quality import image_coverage
 from mvgeom.calibration.result import Calibration
 
-__all__ = ["calibration_table", "check_table", "finding_lines", "pair_table", "refinement_table"]
+__all__ = [
+    "calibration_table",
+    "check_table",
+    "finding_lines",
+    "keypoint_calibration_table",
+    "length_table",
+    "pair_table",
+    "placement_table",
+    "refinement_table",
+    "view_pair_table",
+]
 
 
 def calibration_table(calibration: Calibration, title: str) -> Table:
@@ -54,6 +66,80 @@ def pair_table(calibration: Calibration) -> Table:
             str(relation.common),
             str(int(relation.agreeing.sum())),
             f"{relation.error * focal[other]:.2f}",
+        )
+    return table
+
+
+def keypoint_calibration_table(calibration: KeypointCalibration, title: str) -> Table:
+    """Create a table of a calibration from keypoints: keypoints, error, lens and pose per camera."""
+    columns = ("camera", "keypoints", "left out", "error px", "focal px", "k1", "pose ±deg", "±unit")
+    table = _table(title, columns)
+    spread, cameras = calibration.deviations, calibration.cameras
+    used = calibration.used.sum(axis=(0, 2))
+    given = np.isfinite(calibration.residuals).all(-1).sum(axis=(0, 2))
+    for view, name in enumerate(cameras.names):
+        coefficient = f"{cameras.distortion[view, 0]:.3f}" if calibration.lenses.k1[view] else "-"
+        table.add_row(
+            name,
+            str(int(used[view])),
+            f"{100 * (1 - used[view] / max(given[view], 1)):.0f} %",
+            _or_dash(calibration.camera_error[view], ".2f"),
+            f"{cameras.matrix[view, 0, 0]:.1f}" + _plus_minus(spread.focal[view].max()),
+            coefficient,
+            _length_or_dash(spread.rotation_deg[view], ".3f"),
+            _length_or_dash(spread.position[view], ".2g"),
+        )
+    return table
+
+
+def view_pair_table(calibration: KeypointCalibration) -> Table:
+    """Create a table of pairs of views: common points, how many agree, and errors with and without depth."""
+    columns = ("pair", "common points", "agree", "error px", "as a plane px", "parallax deg", "determines")
+    table = _table("pairs of views", columns)
+    names = calibration.cameras.names
+    for (one, other), pair in calibration.pairs.items():
+        table.add_row(
+            f"{names[one]} - {names[other]}",
+            str(pair.common),
+            str(int(pair.inliers.sum())),
+            _or_dash(pair.noise, ".2f"),
+            _or_dash(pair.plane_noise, ".1f"),
+            f"{pair.parallax_deg:.0f}",
+            {"general": "a pose", "plane": "nothing: a plane", "rotation": "nothing: no distance"}.get(
+                pair.motion, "nothing: too few"
+            ),
+        )
+    return table
+
+
+def length_table(calibration: KeypointCalibration) -> Table:
+    """Create a table of the known lengths, as measured in the calibrated rig."""
+    table = _table("lengths", ("keypoints", "given", "measured", "±", "varies", "frames"))
+    for each in calibration.scale.lengths:
+        table.add_row(
+            f"{each.known.first} - {each.known.second}",
+            f"{each.known.length:.4g}",
+            f"{each.measured:.4g}",
+            f"{each.spread:.2g}",
+            f"{100 * each.variation:.1f} %",
+            str(each.num_frames),
+        )
+    return table
+
+
+def placement_table(placed: PlacedCameras, title: str) -> Table:
+    """Create a table of cameras that were placed by known points: points, error and pose per camera."""
+    table = _table(title, ("camera", "points", "rms px", "worst px", "position", "pose ±deg", "±unit"))
+    for view, name in enumerate(placed.cameras.names):
+        lengths = np.linalg.norm(placed.residuals[view], axis=-1)
+        table.add_row(
+            name,
+            str(int(np.isfinite(lengths).sum())),
+            f"{placed.rms[view]:.2f}",
+            f"{np.nanmax(lengths):.2f}",
+            " ".join(f"{value:.4g}" for value in placed.cameras.centers[view] + 0.0),
+            _length_or_dash(placed.rotation_deg[view], ".3f"),
+            _length_or_dash(placed.position[view], ".2g"),
         )
     return table
 

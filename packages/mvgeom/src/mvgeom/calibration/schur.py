@@ -13,8 +13,10 @@ from typing import Literal
 
 import numpy as np
 
-from mvgeom.calibration.boards import Floats
+from mvgeom.calibration.boards import Floats, Ints
 from mvgeom.calibration.bundle import NUM_POSE, Booleans, Scene, Views, linearize, residuals
+from mvgeom.calibration.lens_jacobian import NUM_INTRINSICS
+from mvgeom.calibration.lens_prior import LensPrior
 from mvgeom.calibration.lens_shape import LensShape
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
@@ -61,7 +63,9 @@ def adjust(
     max_iterations: int = 100,
     tolerance: float = 1e-10,
     square: Booleans | None = None,
+    groups: Ints | None = None,
     shape: LensShape | None = None,
+    prior: LensPrior | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> Solution:
     """Minimize the reprojection errors.
@@ -76,7 +80,10 @@ def adjust(
         max_iterations: Largest number of steps to try.
         tolerance: Relative decrease of the cost below which the iteration stops.
         square: (V,) booleans, true for cameras whose fx and fy change by the same px; None for no such camera.
+        groups: (V,) group of each camera; free focal lengths and distortion of a group change together. None if all
+            cameras change by themselves.
         shape: Penalty on lenses that are not one-to-one over their image; None for no penalty.
+        prior: Knowledge about lenses that counts as observations; None for none.
         progress: Function called with the step number and the cost.
 
     Raises:
@@ -85,19 +92,17 @@ def adjust(
     error = residuals(scene, views)
     if not np.isfinite(error).all():
         raise ValueError(f"{int((~np.isfinite(error).all(-1)).sum())} points start behind their cameras")
-    tied = np.zeros(len(free), dtype=bool) if square is None else square & free[:, _FX]
-    free = free.copy()
-    free[tied, _FY] = False  # it follows fx
+    basis = _basis(free, square, groups)
 
     def total(error: Floats, cameras: CameraGroup) -> float:
-        return _cost(error, views, loss, loss_scale) + (shape.cost(cameras) if shape is not None else 0.0)
+        penalties = [each.cost(cameras) for each in (shape, prior) if each is not None]
+        return _cost(error, views, loss, loss_scale) + sum(penalties)
 
     cost = total(error, scene.cameras)
     damping, raise_by, converged, iteration = 1e-4, 2.0, False, 0
-    normal = _normal_equations(scene, views, free, loss, loss_scale, tied, shape)
+    normal = _normal_equations(scene, views, free, basis, loss, loss_scale, shape, prior)
     for iteration in range(1, max_iterations + 1):
         camera_step, block_step, predicted = normal.solve(damping)
-        camera_step[tied, _FY] = camera_step[tied, _FX]
         new_cost = np.inf
         if _is_lens(scene.cameras, camera_step):
             moved = scene.moved(camera_step, block_step)
@@ -111,7 +116,7 @@ def adjust(
             # A small decrease is no sign of convergence if the step was damped.
             negligible = tolerance * cost + 1e-18 * views.num_observations
             converged = decrease <= negligible and (gain > 0.25 or predicted <= negligible)
-            normal = _normal_equations(scene, views, free, loss, loss_scale, tied, shape)
+            normal = _normal_equations(scene, views, free, basis, loss, loss_scale, shape, prior)
             damping = max(damping * max(1 / 5, 1 - (2 * gain - 1) ** 3), 1e-12)
             raise_by = 2.0
         else:
@@ -121,10 +126,8 @@ def adjust(
         if converged or damping > _MAX_DAMPING:
             break
     if shape is not None:  # the penalty is no observation
-        normal = _normal_equations(scene, views, free, loss, loss_scale, tied, None)
+        normal = _normal_equations(scene, views, free, basis, loss, loss_scale, None, prior)
     covariance, undetermined = normal.camera_covariance()
-    covariance[tied, _FY] = covariance[tied, _FX]
-    covariance[:, :, tied, _FY] = covariance[:, :, tied, _FX]
     return Solution(
         scene=scene,
         cost=cost,
@@ -135,12 +138,35 @@ def adjust(
     )
 
 
+def _basis(free: Booleans, square: Booleans | None, groups: Ints | None) -> Floats:
+    """Return the matrix (V * C, P) of zeros and ones that maps the P distinct free parameters to those of all cameras.
+
+    Parameters that change together are one column; fixed parameters are rows of zeros.
+    """
+    number = np.arange(free.size).reshape(free.shape)
+    if square is not None:
+        tied = square & free[:, _FX]
+        number[tied, _FY] = number[tied, _FX]
+    if groups is not None:
+        _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+        leader = first[group.reshape(-1)]
+        common = [_FX, _FY, *range(NUM_POSE + NUM_INTRINSICS, free.shape[1])]
+        number[:, common] = number[leader][:, common]
+    used = free.reshape(-1)
+    _, column = np.unique(number.reshape(-1)[used], return_inverse=True)
+    basis = np.zeros((free.size, int(column.max(initial=-1)) + 1))
+    basis[np.flatnonzero(used), column.reshape(-1)] = 1
+    return basis
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _NormalEquations:
     """J'WJ and -J'Wr, split into cameras and blocks.
 
     Attributes:
         free: (V, C) booleans, true for parameters that may change.
+        basis: (V * C, P) matrix from the distinct free parameters to those of all cameras.
+        prior: (V * C, V * C) matrix of the prior of the cameras.
         cameras: (V, C, C) diagonal blocks of the cameras.
         blocks: (B, q, q) diagonal blocks of the blocks.
         mixed: (B, V * C, q) off-diagonal part between cameras and blocks.
@@ -149,6 +175,8 @@ class _NormalEquations:
     """
 
     free: Booleans
+    basis: Floats
+    prior: Floats
     cameras: Floats
     blocks: Floats
     mixed: Floats
@@ -157,38 +185,42 @@ class _NormalEquations:
 
     def solve(self, damping: float) -> tuple[Floats, Floats, float]:
         """Return steps of cameras (V, C) and blocks (B, q), and the predicted decrease of the cost."""
-        used = self.free.reshape(-1)
-        camera_damping = damping * _diagonal(self.cameras).reshape(-1)
+        basis = self.basis
+        # diag(B' A B), for the block diagonal A of the cameras.
+        num_views, size = self.free.shape
+        parts = basis.reshape(num_views, size, -1)
+        own = np.einsum("vcp,vcd,vdp->p", parts, self.cameras, parts, optimize=True)
+        own = own + np.einsum("cp,cd,dp->p", basis, self.prior, basis, optimize=True)
+        camera_damping = damping * (_positive(own) if len(own) else own)
         block_damping = damping * _diagonal(self.blocks)
         reduced, eliminated = self._reduce(block_damping)
-        slope = (self.camera_slope - np.einsum("bcq,bq->c", eliminated, self.block_slope))[used]
-        system = reduced[np.ix_(used, used)] + np.diag(camera_damping[used])
-        camera_step = np.zeros(len(used))
-        camera_step[used] = _solve_scaled(system, slope)
+        slope = basis.T @ (self.camera_slope - np.einsum("bcq,bq->c", eliminated, self.block_slope))
+        distinct = _solve_scaled(basis.T @ reduced @ basis + np.diag(camera_damping), slope)
+        camera_step = basis @ distinct
         right = self.block_slope - np.einsum("bcq,c->bq", self.mixed, camera_step)
         block_step = np.linalg.solve(self.blocks + _diagonal_matrices(block_damping), right[..., None])[..., 0]
         # For (H + D) x = g the model's decrease is x'g - x'Hx / 2 = x'(g + D x) / 2.
         predicted = 0.5 * (
-            camera_step @ (self.camera_slope + camera_damping * camera_step)
+            distinct @ (basis.T @ self.camera_slope + camera_damping * distinct)
             + (block_step * (self.block_slope + block_damping * block_step)).sum()
         )
         return camera_step.reshape(self.free.shape), block_step, float(predicted)
 
     def camera_covariance(self) -> tuple[Floats, int]:
         """Return the inverse (V, C, V, C) of the cameras' part, blocks unknown, and the number of null directions."""
-        used = self.free.reshape(-1)
+        basis = self.basis
         num_views, size = self.free.shape
-        covariance = np.zeros((len(used), len(used)))
+        covariance = np.zeros((len(basis), len(basis)))
         undetermined = 0
-        if used.any():
+        if basis.shape[1]:
             reduced, _ = self._reduce(1e-12 * _diagonal(self.blocks))
-            system = reduced[np.ix_(used, used)]
+            system = basis.T @ reduced @ basis
             scale = 1 / np.sqrt(_positive(np.diag(system)))
             values, vectors = np.linalg.eigh(scale[:, None] * system * scale)
             known = values > 1e-9 * values[-1]
             undetermined = int((~known).sum())
             inverse = (vectors[:, known] / values[known]) @ vectors[:, known].T
-            covariance[np.ix_(used, used)] = scale[:, None] * inverse * scale
+            covariance = basis @ (scale[:, None] * inverse * scale) @ basis.T
         return covariance.reshape(num_views, size, num_views, size), undetermined
 
     def _reduce(self, block_damping: Floats) -> tuple[Floats, Floats]:
@@ -202,22 +234,20 @@ class _NormalEquations:
         for view in range(num_views):
             part = slice(view * each, (view + 1) * each)
             reduced[part, part] += self.cameras[view]
-        return reduced, eliminated
+        return reduced + self.prior, eliminated
 
 
 def _normal_equations(
     scene: Scene,
     views: Views,
     free: Booleans,
+    basis: Floats,
     loss: Loss,
     loss_scale: float,
-    tied: Booleans,
     shape: LensShape | None,
+    prior: LensPrior | None,
 ) -> _NormalEquations:
     linear = linearize(scene, views)
-    if tied.any():
-        rows_tied = tied[views.camera]
-        linear.by_camera[rows_tied, ..., _FX] += linear.by_camera[rows_tied, ..., _FY]
     weights = views.weights * robust_weights(linear.residuals, loss, loss_scale)
     root = np.sqrt(weights)[..., None, None]
     num_views, size, block_size = len(scene.cameras), scene.camera_size, scene.block_size
@@ -235,6 +265,8 @@ def _normal_equations(
         excess, slopes = shape.residuals(scene.cameras)
         camera_matrix += np.swapaxes(slopes, 1, 2) @ slopes
         camera_slope -= np.einsum("vmc,vm->vc", slopes, excess)
+    if prior is not None:
+        camera_slope -= (prior.precision @ prior.excess(scene.cameras).reshape(-1)).reshape(num_views, size)
     transposed = np.swapaxes(by_block, 1, 2)
     blocks = np.zeros((views.num_blocks, block_size, block_size))
     np.add.at(blocks, views.block, transposed @ by_block)
@@ -245,6 +277,8 @@ def _normal_equations(
     mixed *= free[None, :, :, None]
     return _NormalEquations(
         free=free,
+        basis=basis,
+        prior=np.zeros((num_views * size,) * 2) if prior is None else prior.precision,
         cameras=camera_matrix,
         blocks=blocks,
         mixed=mixed.reshape(views.num_blocks, num_views * size, block_size),

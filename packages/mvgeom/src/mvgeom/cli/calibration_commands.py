@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mvgeom.cli.board_options import (
+from mvgeom.cli.board_input import (
     CharucoOption,
     ChessboardOption,
     DictionaryOption,
     LegacyOption,
     MarkerOption,
+    Match,
     SquareOption,
-    board_of_options,
-    find_boards,
+    check_images,
+    detect,
+    parse_board,
 )
+from mvgeom.cli.keypoint_calibration import KeypointRequest, calibrate_keypoints, check_mode
 from mvgeom.cli.keypoint_options import (
     VIEW_FORM,
     BoxesOption,
@@ -45,20 +46,14 @@ from mvgeom.cli.options import (
     parse_view_files,
 )
 from mvgeom.cli.output import print_findings, print_output, print_problem
+from mvgeom.cli.rig_output import check_output_name, check_rig_output, status, stop_at_errors
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
-    from mvgeom.calibration import Detections, Finding, Lens, Options
+    from mvgeom.calibration import Detections, Lens, Options
     from mvgeom.cameras import CameraGroup
 
-__all__ = ["ForceOption", "LossName", "Match", "OutputOption", "ReportOption", "calibrate", "check", "refine"]
-
-
-class Match(StrEnum):
-    """Methods of matching images of different cameras to frames."""
-
-    name = "name"
-    order = "order"
+__all__ = ["ForceOption", "LossName", "OutputOption", "ReportOption", "calibrate", "check", "refine"]
 
 
 class LossName(StrEnum):
@@ -78,11 +73,36 @@ OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Calibration 
 
 
 def calibrate(
+    context: typer.Context,
     images: Annotated[
         list[str],
-        typer.Argument(metavar="CAMERA=PATH", help="A folder of images, a pattern in quotes ('left*.jpg'), a video."),
+        typer.Argument(
+            metavar="CAMERA=PATH",
+            help="A folder of images, a pattern in quotes ('left*.jpg'), a video; with --keypoints a keypoint table.",
+        ),
     ],
     output: OutputOption,
+    keypoints: Annotated[
+        bool, typer.Option("--keypoints", help="Calibrate without a board, from keypoints of the same frames.")
+    ] = False,
+    length: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="A B LENGTH", help="--keypoints: known distance of two keypoints; sets the unit (repeat)."
+        ),
+    ] = None,
+    focal: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PX", help="--keypoints: known focal length, or CAMERA=PX (repeat); found if left out."),
+    ] = None,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WxH", help="--keypoints: image size, or CAMERA=WxH (repeat)."),
+    ] = None,
+    min_likelihood: LikelihoodOption = 0.5,
+    individual: IndividualOption = None,
+    boxes: BoxesOption = None,
+    crop_size: CropSizeOption = None,
     chessboard: ChessboardOption = None,
     charuco: CharucoOption = None,
     square: SquareOption = None,
@@ -131,27 +151,46 @@ def calibrate(
     report: ReportOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Calibrate a rig from images of a chessboard or ChArUco board.
+    """Calibrate a rig from images of a chessboard or ChArUco board, or (--keypoints) from keypoints of a subject.
 
     No board need be seen by all cameras: pairs of cameras that see a board together must connect all cameras. Images of
     one frame have the same time (videos), or the same name without the part that all names of a camera share.
 
+    With --keypoints, each camera is given a keypoint table of the same frames (any format of mvgeom triangulate), of a
+    subject or of one moving point. --length nose tail 0.12 sets the unit. The keypoints must fill the volume.
+
     Exit code 0: written. 1: errors were found, and nothing was written without --force. 2: wrong input.
     """
+    check_mode(context, keypoints=keypoints)
+    if keypoints:
+        calibrate_keypoints(
+            KeypointRequest(
+                views=images,
+                output=output,
+                lengths=length,
+                focal=focal,
+                size=size,
+                intrinsics=intrinsics,
+                coefficients=coefficients,
+                reference=reference,
+                min_likelihood=min_likelihood,
+                individual=individual,
+                boxes=boxes,
+                crop_size=crop_size,
+                report=report,
+                force=force,
+            )
+        )
+        return
     files = parse_view_files(images, "CAMERA=PATH")
     check_inputs(*(path for path in files.values() if not any(character in path.name for character in "*?[")))
     if intrinsics is not None:
         check_inputs(intrinsics)
     check_output(output)
     from mvgeom.calibration import CalibrationError, Lens, Options
-    from mvgeom.cli.roles import IMAGES
-    from mvgeom.path_kinds import IMAGE_SUFFIXES, check_role, has_files
 
-    for name, path in files.items():
-        if path.exists() and not has_files(path, IMAGE_SUFFIXES):
-            check_role(path, IMAGES, f"camera {name}")
-
-    board = board_of_options(chessboard, charuco, square, marker, dictionary, legacy=legacy)
+    check_images(files)
+    board = parse_board(chessboard, charuco, square, marker, dictionary, legacy=legacy)
     common = Lens(
         num_coefficients=coefficients,
         fisheye=fisheye,
@@ -162,9 +201,13 @@ def calibrate(
     )
     lenses = _lenses(tuple(files), common, lens or [])
     known = load_calibration(intrinsics) if intrinsics is not None else None
-    _check_output(output, lenses)
+    check_rig_output(
+        output,
+        {name: each.stored_coefficients for name, each in lenses.items()},
+        tuple(each.fisheye for each in lenses.values()),
+    )
     try:
-        detections = find_boards(files, board, every=every, by_order=lenses_only or match is Match.order)
+        detections = detect(files, board, every, Match.order if lenses_only else match)
         if lenses_only:
             _calibrate_lenses(detections, lenses, output, force=force)
         else:
@@ -244,12 +287,12 @@ def refine(
     from mvgeom.calibration.result_tables import refinement_table
     from mvgeom.clock_files import copy_clocks
 
-    _check_name(output)
+    check_output_name(output)
     cameras = _select(calibration, files, source_format, size, option)
     keypoints = read_views(files, boxes, crop_size, min_likelihood, individual)
     keypoints = synchronized_views(keypoints, cameras, calibration, ignore=ignore_sync)
     lens = Lens(num_coefficients=0, fix_intrinsics=not free_intrinsics, fix_distortion=True)
-    with _status("refining") as say:
+    with status("refining") as say:
         refined = refine_cameras(cameras, keypoints.points, lens=lens, loss=loss.value, hold=hold, progress=say)
     print_output(refinement_table(refined, f"{calibration} -> {output}"))
     print_output(
@@ -262,7 +305,7 @@ def refine(
     if report is not None:
         write_refinement_report(refined, keypoints.points, keypoints.stack.rows, report)
         print_output(f"report: {report}")
-    _stop_at_errors(refined.findings, output, force=force)
+    stop_at_errors(refined.findings, output, force=force)
     refined.cameras.save(output)
     copy_clocks(calibration, output)
     print_output(f"calibration: {output}; next: mvgeom check {output} {' '.join(views)}")
@@ -308,66 +351,19 @@ def check(
             print_output(f"no camera of {', '.join(compared)} disagrees with the others")
 
 
-def _stop_at_errors(findings: Iterable[Finding], output: Path, *, force: bool) -> None:
-    """End the command with exit code 1 if an error was found, unless the calibration is to be written all the same."""
-    if force or all(each.severity != "error" for each in findings):
-        return
-    print_output(f"{output} was not written; --force writes it all the same")
-    raise typer.Exit(1)
-
-
-def _check_output(output: Path, lenses: dict[str, Lens]) -> None:
-    """Raise an InputError if the format cannot hold such a rig, by saving one to a temporary folder beforehand."""
-    import tempfile
-
-    import numpy as np
-
-    from mvgeom.cameras import CameraGroup
-
-    _check_name(output)
-    count = len(lenses)
-    longest = max(lens.stored_coefficients for lens in lenses.values())
-    rig = CameraGroup(
-        names=tuple(lenses),
-        sizes=np.full((count, 2), 100.0),
-        matrix=np.tile(np.diag([100.0, 100.0, 1.0]), (count, 1, 1)),
-        distortion=[
-            np.pad(np.full(each.stored_coefficients, 1e-9), (0, longest - each.stored_coefficients))
-            for each in lenses.values()
-        ],
-        rotation=np.tile(np.eye(3), (count, 1, 1)),
-        translation=np.arange(3.0 * count).reshape(count, 3),
-        fisheye=tuple(lens.fisheye for lens in lenses.values()),
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        rig.save(Path(folder) / output.name)
-
-
-def _check_name(output: Path) -> None:
-    from mvgeom.formats import FORMATS
-
-    known = [suffix for each in FORMATS.values() for suffix in each.SUFFIXES]
-    if not output.name.lower().endswith(tuple(known)):
-        raise InputError(
-            f"{output}: unknown suffix, expected one of {', '.join(known)}",
-            code="unknown-format",
-            path=output,
-        )
-
-
 def _calibrate_lenses(detections: Detections, lenses: dict[str, Lens], output: Path, *, force: bool) -> None:
     from mvgeom.calibration import calibrate_lenses
     from mvgeom.calibration.lens_findings import find_lens_ends
     from mvgeom.cli.rig_table import camera_table
 
-    with _status("intrinsics"):
+    with status("intrinsics"):
         found = calibrate_lenses(detections, lenses)
     print_output(camera_table(found.cameras, str(output)))
     for name, rms, used in zip(found.cameras.names, found.rms, found.used, strict=True):
         print_output(f"{name}: rms {rms:.3f} px over {int(used.sum())} boards")
     findings = [*found.findings, *find_lens_ends(found.cameras)]
     print_findings(findings)
-    _stop_at_errors(findings, output, force=force)
+    stop_at_errors(findings, output, force=force)
     found.cameras.save(output)
     print_output(f"intrinsics: {output}; next: mvgeom calibrate ... --intrinsics {output}")
 
@@ -385,7 +381,7 @@ def _calibrate_rig(
     from mvgeom.calibration import write_calibration_report
     from mvgeom.calibration.result_tables import calibration_table, pair_table
 
-    with _status("calibrating") as say:
+    with status("calibrating") as say:
         found = calibrate_cameras(detections, options, intrinsics=known, progress=say)
     print_output(calibration_table(found, str(output)))
     if found.relations:
@@ -396,7 +392,7 @@ def _calibrate_rig(
     if report is not None:
         write_calibration_report(found, report)
         print_output(f"report: {report}")
-    _stop_at_errors(found.findings, output, force=force)
+    stop_at_errors(found.findings, output, force=force)
     found.cameras.save(output)
     print_output(f"calibration: {output}; next: mvgeom show {output}")
 
@@ -420,16 +416,3 @@ def _image_sizes(cameras: CameraGroup, values: list[str] | None) -> list[tuple[f
     }
     cameras.index(given)
     return [given.get(name, tuple(size)) for name, size in zip(cameras.names, cameras.sizes, strict=True)]
-
-
-def _stderr() -> Any:
-    from rich.console import Console
-
-    return Console(stderr=True)
-
-
-@contextmanager
-def _status(text: str) -> Iterator[Callable[[str], None]]:
-    """Show the current stage in one line on a terminal; print nothing without a terminal."""
-    with _stderr().status(text) as status:
-        yield status.update

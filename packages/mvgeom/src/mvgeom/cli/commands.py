@@ -13,6 +13,7 @@ import typer
 
 from mvgeom.cli.calibration_commands import calibrate, check, refine
 from mvgeom.cli.entry import create_app, run_program
+from mvgeom.cli.keypoint_calibration import CalibrateCommand
 from mvgeom.cli.keypoint_options import (
     VIEW_FORM,
     BoxesOption,
@@ -38,6 +39,7 @@ from mvgeom.cli.options import (
 from mvgeom.cli.output import print_findings, print_output, print_problem
 from mvgeom.cli.smoothing_command import smooth
 from mvgeom.cli.sync_command import sync
+from mvgeom.cli.world_commands import place, world
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
@@ -217,5 +219,7 @@ def _print_reconstruction(
     print_output(f"3D keypoints: {output}")
 
 
-for command in (smooth, calibrate, refine, check, sync):
+app.command()(smooth)
+app.command(cls=CalibrateCommand)(calibrate)
+for command in (refine, check, sync, place, world):
     app.command()(command)

@@ -23,6 +23,7 @@ __all__ = [
     "load_calibration",
     "parse_pairs",
     "parse_size",
+    "parse_sizes",
     "parse_view_files",
 ]
 
@@ -89,7 +90,7 @@ def load_calibration(
         key: _OPTION_TYPES.get(key, str)(text) for key, text in parse_pairs(option or [], "--option KEY=VALUE").items()
     }
     if size:
-        options["sizes"] = _sizes(size)
+        options["sizes"] = parse_sizes(size)
     with next_step("mvgeom convert --help lists the formats, --from forces one."):
         return formats.load(path, file_format=source_format, **options)
 
@@ -125,7 +126,7 @@ def _truth(text: str) -> bool:
 _OPTION_TYPES: dict[str, Callable[[str], Any]] = {"frame": _frame, "names": _names, "one_based": _truth}
 
 
-def _sizes(values: list[str]) -> tuple[int, int] | dict[str, tuple[int, int]]:
+def parse_sizes(values: list[str]) -> tuple[int, int] | dict[str, tuple[int, int]]:
     """Parse one size for all cameras, or sizes by name."""
     if len(values) == 1 and "=" not in values[0]:
         return parse_size(values[0], "--size")

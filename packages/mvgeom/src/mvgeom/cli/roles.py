@@ -9,7 +9,17 @@ from pathlib import Path
 from mvgeom.errors import InputError
 from mvgeom.path_kinds import Role, check_role
 
-__all__ = ["BOXES", "CALIBRATION", "IMAGES", "IMAGES_STEP", "KEYPOINTS", "check_roles", "next_step"]
+__all__ = [
+    "BOXES",
+    "CALIBRATION",
+    "IMAGES",
+    "IMAGES_STEP",
+    "KEYPOINTS",
+    "POSITIONS",
+    "check_positions",
+    "check_roles",
+    "next_step",
+]
 
 _OTHER_CONTENT = ("bad-header", "damaged-file", "missing-column", "missing-file", "not-text", "unknown-format")
 """Codes of errors over a path whose content is something else."""
@@ -85,6 +95,22 @@ BOXES = Role(
     ),
 )
 
+_POSITIONS_STEP = "mvgeom place --help describes --points."
+POSITIONS = Role(
+    expected="a table of known positions with columns name, x, y, z",
+    refused=_refusals(
+        "place",
+        **dict.fromkeys(
+            ("video", "image", "folder_of_videos", "folder_of_images", "folder_of_json", "keypoint_json", "hdf5"),
+            _POSITIONS_STEP,
+        ),
+        **dict.fromkeys(
+            ("calibration", "sleap_project", "coco", "folder_of_tables", "folder", "box_table"), _POSITIONS_STEP
+        ),
+        keypoint_table="Clicks are given as CAMERA=PATH without --points.",
+    ),
+)
+
 IMAGES_STEP = "Give a folder of images, a pattern in quotes or a video of the board; see mvgeom calibrate --help."
 """Next step for a path that has no images."""
 
@@ -109,6 +135,11 @@ def check_roles(keypoints: dict[str, Path], boxes: dict[str, Path]) -> None:
         check_role(path, KEYPOINTS, f"view {view}")
     for view in boxes.keys() & keypoints.keys():
         check_role(boxes[view], BOXES, f"--boxes {view}")
+
+
+def check_positions(path: Path) -> None:
+    """Refuse a table of known positions that is certainly something else; errors of `check_role`."""
+    check_role(path, POSITIONS, "--points")
 
 
 @contextmanager

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mvgeom.cli.board_options import (
+from mvgeom.cli.board_input import (
     CharucoOption,
     ChessboardOption,
     DictionaryOption,
     LegacyOption,
     MarkerOption,
+    Match,
     SquareOption,
-    board_of_options,
-    find_boards,
+    detect,
+    parse_board,
 )
 from mvgeom.cli.keypoint_options import (
     BoxesOption,
@@ -100,7 +101,7 @@ def sync(
     board = None
     if chessboard is not None or charuco is not None:
         check_inputs(calibration, *files.values())
-        board = board_of_options(chessboard, charuco, square, marker, dictionary, legacy=legacy)
+        board = parse_board(chessboard, charuco, square, marker, dictionary, legacy=legacy)
     else:
         check_keypoint_inputs(calibration, files, boxes)
         if fps is None:
@@ -159,7 +160,7 @@ def _board_points(files: dict[str, Path], board: Board) -> tuple[np.ndarray, flo
             path=files[wrong],
         )
     rate = frame_rate(open_video(next(iter(files.values()))))
-    points = board_tracks(find_boards(files, board))
+    points = board_tracks(detect(files, board, 1, Match.name))
     if not rate > 0:
         raise InputError(
             "--fps is missing, and the videos state none. Give the frames per second of the recording.",

@@ -15,6 +15,7 @@ from mvgeom.tables.kinematics_table import (
     read_kinematics,
     write_kinematics,
 )
+from mvgeom.tables.known_positions import read_positions
 from mvgeom.tables.points_3d import COORDS_3D, write_points_3d
 from mvgeom.tables.readers import READERS, KeypointReader, find_keypoints, read_keypoint_blocks, read_keypoints
 from mvgeom.tables.readers.hdf5 import H5_ERRORS, check_structure, read_pandas_table
@@ -43,6 +44,7 @@ __all__ = [
     "read_kinematics",
     "read_labeled_boxes",
     "read_pandas_table",
+    "read_positions",
     "read_video_boxes",
     "stack_views",
     "to_decimal_point",

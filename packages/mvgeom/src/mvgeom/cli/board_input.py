@@ -1,13 +1,15 @@
-"""Options for a calibration board, and the search for it in images."""
+"""Boards given to a command: the options that describe one, and its detection in images."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mvgeom.cli.options import parse_size
+from mvgeom.cli.rig_output import stderr_console
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,9 +21,11 @@ __all__ = [
     "DictionaryOption",
     "LegacyOption",
     "MarkerOption",
+    "Match",
     "SquareOption",
-    "board_of_options",
-    "find_boards",
+    "check_images",
+    "detect",
+    "parse_board",
 ]
 
 ChessboardOption = Annotated[
@@ -34,7 +38,28 @@ DictionaryOption = Annotated[str, typer.Option(help="ChArUco: OpenCV's name of t
 LegacyOption = Annotated[bool, typer.Option("--legacy", help="ChArUco: pattern of OpenCV before 4.6.")]
 
 
-def board_of_options(
+class Match(StrEnum):
+    """Methods of matching images of different cameras to frames."""
+
+    name = "name"
+    order = "order"
+
+
+def check_images(files: dict[str, Path]) -> None:
+    """Refuse paths, by camera name, that are certainly something else than images or a video of a board.
+
+    Raises:
+        InputError: `unsupported-file`; see `mvgeom.path_kinds.check_role`.
+    """
+    from mvgeom.cli.roles import IMAGES
+    from mvgeom.path_kinds import IMAGE_SUFFIXES, check_role, has_files
+
+    for name, path in files.items():
+        if path.exists() and not has_files(path, IMAGE_SUFFIXES):
+            check_role(path, IMAGES, f"camera {name}")
+
+
+def parse_board(
     chessboard: str | None,
     charuco: str | None,
     square: float | None,
@@ -46,8 +71,8 @@ def board_of_options(
     """Return the board that the options describe.
 
     Raises:
-        InputError: `bad-option`, unless one of a chessboard and a ChArUco board is given; `missing-argument`, if a
-            length is missing.
+        InputError: `bad-option` or `missing-argument`, if no board or no size is given; `out-of-range` or
+            `unknown-choice`, if there is no such board.
     """
     from mvgeom.calibration import CharucoBoard, Chessboard
 
@@ -78,9 +103,8 @@ def board_of_options(
     )
 
 
-def find_boards(files: dict[str, Path], board: Board, *, every: int = 1, by_order: bool = False) -> Detections:
-    """Find the board in images or videos by camera name, with a bar on a terminal; errors of `detect_boards`."""
-    from rich.console import Console
+def detect(files: dict[str, Path], board: Board, every: int, match: Match) -> Detections:
+    """Detect the board in images or videos, by camera name, with a progress bar on a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from mvgeom.calibration import detect_boards, open_source
@@ -89,12 +113,12 @@ def find_boards(files: dict[str, Path], board: Board, *, every: int = 1, by_orde
     with next_step(IMAGES_STEP):
         sources = {name: open_source(name, path, step=every) for name, path in files.items()}
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    console = Console(stderr=True)
+    console = stderr_console()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         tasks = {name: bar.add_task(f"boards of {name}", total=None) for name in sources}
         return detect_boards(
             sources,
             board,
-            match="order" if by_order else "name",
+            match=match.value,
             progress=lambda name, done, total: bar.update(tasks[name], completed=done, total=total),
         )
