@@ -21,7 +21,7 @@ PATHS = re.compile(
 """Names of variables that hold folders; other divisions are arithmetic."""
 
 ALLOWED = {
-    "mvgeom/cli/calibration_commands.py": {"Path(folder) / output.name": "the user's own name, in a temporary folder"},
+    "mvgeom/cli/rig_output.py": {"Path(folder) / output.name": "the user's own name, in a temporary folder"},
     "mvgeom/clock_files.py": {"path.with_name(f'{name}{CLOCKS_SUFFIX}')": "the name of the user's calibration"},
     "mvgeom/files.py": {"folder.joinpath(*parts)": "checked by `inside` itself"},
     "mvgeom/temporary.py": {"Path(folder) / name": "files that exist"},
@@ -129,6 +129,9 @@ ARITHMETIC = {
     "mvaug/warp.py": {
         "(source[:, axis].max() + factor) / factor",
         "(source[:, axis].min() - factor) / factor",
+    },
+    "mvgeom/calibration/keypoint_lenses.py": {
+        "np.diag(sandwich)[places] / np.maximum(np.diag(square)[places], 1e-300)"
     },
     "mvgeom/lens_range.py": {"(target - at_low) / xp.where(at_high > at_low, at_high - at_low, 1.0)"},
     "mvtrain/evaluation/error_tables.py": {"np.abs(evaluation.points_3d - places) / evaluation.std_3d"},
