@@ -73,6 +73,25 @@ def test_a_drift_is_found_where_there_is_one() -> None:
     assert found.offset + found.drift * ends == pytest.approx(truth, abs=0.1)
 
 
+@pytest.mark.parametrize("lost", [3, 8])
+def test_frames_that_were_lost_half_way_are_no_offset(lost: int) -> None:
+    points = record(CAMERAS, irregular(3, 400), 400, late=[0.0] * len(CAMERAS))
+    points[200 : 400 - lost, 1] = points[200 + lost :, 1].copy()
+    points[400 - lost :, 1] = np.nan
+    found = find(points)
+    assert {each.code for each in found.findings if each.cameras == (CAMERAS.names[1],)} == {"offset_undetermined"}
+    assert found.clocks is None
+
+
+def test_a_drift_that_no_clock_has_is_told() -> None:
+    drift = [0.0, 0.004, *[0.0] * (len(CAMERAS) - 2)]
+    found = find(record(CAMERAS, irregular(2, 400), 400, late=[0.0] * len(CAMERAS), drift=drift))
+    assert [(each.code, each.severity, each.cameras) for each in found.findings] == [
+        ("large_drift", "warning", (CAMERAS.names[1],))
+    ]
+    assert found.drift[1] == pytest.approx(0.004, rel=0.1)
+
+
 def test_missing_keypoints_and_outliers_do_no_harm() -> None:
     rng = np.random.default_rng(0)
     points = record(CAMERAS, irregular(9), late=LATE)

@@ -74,13 +74,13 @@ class Offset(NamedTuple):
         line: Frames that the camera is late at the start and at the end of the recording.
         certainty: Agreement at the offset in standard deviations of chance.
         problem: Reason why nothing can be told; None where the offset is determined.
-        rival: Other offset, relative to `line`, that fits about as well, where the problem is `ambiguous`; frames of a
-            `contradiction` between pairs of cameras, or of `wandering` from start to end.
+        rival: Other offset, relative to `line`, that fits about as well, where the problem is `ambiguous`; frames
+            from start to end, where it is `wandering`.
     """
 
     line: Line
     certainty: float
-    problem: Literal["few", "still", "ambiguous", "limit", "contradiction", "wandering"] | None
+    problem: Literal["few", "still", "ambiguous", "limit", "wandering"] | None
     rival: int = 0
 
 

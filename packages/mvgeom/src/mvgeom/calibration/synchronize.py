@@ -35,9 +35,8 @@ _UNCERTAIN = 0.25
 _UNKNOWN = 1.5
 """Standard deviation in frames above which an offset is unknown."""
 
-_CONTRADICTION = 2.0
-"""Frames by which the offset of a pair of cameras alone may differ from that of all cameras together, and that at the
-start of the recording from that at its end, if the clock does not drift."""
+_WANDERING = 2.0
+"""Frames by which the offset at the start of a recording may differ from that at its end, unless the clock drifts."""
 
 _OTHER_LAGS = (2, 4)
 """Multiples of the lag at which the adjustment is repeated: errors of the calibration show as a difference."""
@@ -50,6 +49,10 @@ _DRIFTS = 5.0
 
 _SMALLEST_DRIFT = 0.2
 """Frames over the recording that a drift must make in order to count."""
+
+
+_LARGE_DRIFT = 1.5e-3
+"""Frames per frame that no pair of clocks gains; 29.97 beside 30 frames per second is 1e-3."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,7 +115,8 @@ def synchronize(
 
     Returns:
         The clocks, with findings: `offset_undetermined` (an error) for each camera whose offset cannot be determined,
-        because the subject is still, moves periodically, or is not seen by two cameras; `uncertain_offset`.
+        because the subject is still, moves periodically, or is not seen by two cameras, or because frames were lost;
+        `uncertain_offset`; `large_drift`, where a few frames may have been lost.
 
     Raises:
         InputError: `wrong-shape`, if a shape is wrong; `too-few-views`, if there are fewer than two cameras;
@@ -200,22 +204,6 @@ def _grow(
         for view, each in result.items():
             if each.problem is None and max(map(abs, each.line)) > longest:
                 result[view] = each._replace(problem="limit")
-    return _without_contradictions(result, pairs)
-
-
-def _without_contradictions(placed: Mapping[int, Offset], pairs: Mapping[tuple[int, int], Offset]) -> dict[int, Offset]:
-    """Mark the cameras of pairs that tell an offset by themselves, but another one than all cameras together."""
-    result = dict(placed)
-    for (one, other), alone in pairs.items():
-        both = [placed.get(view) for view in (one, other)]
-        if alone.problem is not None or any(each is None or each.problem is not None for each in both):
-            continue
-        together = [end - start for start, end in zip(placed[one].line, placed[other].line, strict=True)]
-        apart = max((own - pooled for own, pooled in zip(alone.line, together, strict=True)), key=abs)
-        if abs(apart) > _CONTRADICTION:
-            for view in (one, other):
-                if view != 0:
-                    result[view] = placed[view]._replace(problem="contradiction", rival=round(apart))
     return result
 
 
@@ -224,7 +212,7 @@ def _without_wandering(placed: Mapping[int, Offset], drift: Floats) -> dict[int,
     result = dict(placed)
     for view, each in placed.items():
         change = each.line[1] - each.line[0]
-        if each.problem is None and drift[view] == 0 and abs(change) > _CONTRADICTION:
+        if each.problem is None and drift[view] == 0 and abs(change) > _WANDERING:
             result[view] = each._replace(problem="wandering", rival=round(change))
     return result
 
@@ -309,6 +297,13 @@ def _findings(names: tuple[str, ...], result: _Fitted, placed: Mapping[int, Offs
                 "calibration is off"
             )
             findings.append(warning("uncertain_offset", [name], text, **facts))
+        drift = float(result.drift[view])
+        if view not in unsolved and abs(drift) > _LARGE_DRIFT:
+            text = (
+                f"camera {name!r}: its clock would gain {1e6 * drift:+.0f} parts per million, those of cameras gain "
+                "less than 100. Frames were lost in it, or its frame rate is another. Look where, and sync the parts"
+            )
+            findings.append(warning("large_drift", [name], text, drift=drift))
     return findings
 
 
@@ -319,15 +314,10 @@ def _reason(found: Offset, certainty: float, longest: int) -> str:
             f"an offset {abs(found.rival)} frames {'later' if found.rival > 0 else 'earlier'} fits about as well. The "
             "motion is periodic, or the calibration is off. Record irregular motion, or lower --longest"
         )
-    if found.problem == "contradiction":
-        return (
-            f"a pair of cameras by itself tells one that is {abs(found.rival)} frames off. The calibration or the "
-            "keypoints are wrong in one of them. Run mvgeom check"
-        )
     if found.problem == "wandering":
         return (
             f"it is {abs(found.rival)} frames another at the start than at the end of the recording, but no drift of "
-            "the clock explains it. There is too little motion, or the keypoints are wrong. Record faster motion"
+            "the clock explains it. Frames were lost, or there is too little motion. Look where, and sync the parts"
         )
     if found.problem == "limit":
         return f"the best one is the largest that was tried, {longest} frames. Give a larger --longest"
