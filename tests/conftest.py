@@ -10,6 +10,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import is_hypothesis_test, settings
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each process of a parallel run has a core; before torch is imported, and for the commands that tests start.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Machines that run tests are shared: the time of a single example proves nothing.
 settings.register_profile("shared-machine", deadline=None)
 settings.register_profile("brief", settings.get_profile("shared-machine"), max_examples=10)

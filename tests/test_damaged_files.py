@@ -31,6 +31,7 @@ PARSERS = re.compile(
 """Calls that parse the content of a file."""
 
 PARSED = {
+    "mvgeom.clock_files": "clocks",
     "mvgeom.documents": "config",
     **{
         f"mvgeom.formats.{name}": f"calibration: {name}"
@@ -44,6 +45,7 @@ PARSED = {
     "mvgeom.calibration.sources": "image: png",
     "mvgeom.tables.box_tables": "boxes of a video",
     "mvgeom.tables.kinematics_table": "kinematics",
+    "mvgeom.tables.known_positions": "known positions",
     "mvgeom.tables.readers.csv_keypoints": "keypoints: csv",
     "mvgeom.tables.readers.hdf5": "keypoints: deeplabcut_h5",
     "mvgeom.tables.readers.mmpose": "keypoints: mmpose images",

@@ -32,12 +32,15 @@ from helpers.videos import moving_dot, write_video
 from mvgeom import CameraGroup, Noise, compute_kinematics, formats
 from mvgeom.calibration.sources import open_source
 from mvgeom.calibration.sources import read_frames as read_boards
+from mvgeom.clock_files import load_clocks, save_clocks
+from mvgeom.clocks import Clocks
 from mvgeom.path_kinds import kind_of_path
 from mvgeom.tables import (
     COORDS_3D,
     read_keypoints,
     read_kinematics,
     read_labeled_boxes,
+    read_positions,
     read_video_boxes,
     write_kinematics,
 )
@@ -122,6 +125,22 @@ def _write_foreign(name: str) -> Callable[[Path], Path]:
         return folder / foreign.file
 
     return make
+
+
+def _clocks(folder: Path) -> Path:
+    nothing = np.zeros(2)
+    clocks = Clocks(
+        names=("top", "left"),
+        reference="top",
+        frame_rate=25.0,
+        offset=np.array([0.0, 0.25]),
+        drift=nothing,
+        offset_std=nothing,
+        drift_std=nothing,
+    )
+    path = folder / "rig.sync.json"
+    save_clocks(clocks, path)
+    return path
 
 
 def _load(name: str) -> Callable[[Path], Any]:
@@ -459,6 +478,8 @@ READERS: dict[str, Reader] = {
     "calibration: opencv JSON": Reader(make=_write_opencv(".json", **_ONE_CAMERA), read=_load("opencv")),
     "calibration: any": Reader(make=_save("opencv", "rig.yml"), read=CameraGroup.load),
     **{f"keypoints: {name}": Reader(make=_keypoints(name), read=read_keypoints) for name in WRITERS},
+    "clocks": Reader(make=_clocks, read=load_clocks),
+    "known positions": Reader(make=_text("p.csv", "name,x,y,z\na,1.5,2,3\nb,1,2.5,0\n"), read=read_positions),
     "boxes of a video": Reader(make=_text("b.csv", ",x,y,h,w\n0,1.5,2,3.5,4\n1,,,,\n"), read=read_video_boxes),
     "boxes of images": Reader(
         make=_text("b.csv", ",x,y,h,w\nlabeled-data/s_top/img1.png,1.5,2,3.5,4\n"), read=read_labeled_boxes

@@ -93,7 +93,8 @@ def test_stereo_is_as_good_as_opencv(stereo: Detections) -> None:
 
 def test_example_in_the_docs(monkeypatch: pytest.MonkeyPatch) -> None:
     page = Path(__file__).parents[2] / "docs" / "calibration.md"
-    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    (code,) = [block for block in blocks if "detect_boards" in block]
     monkeypatch.chdir(STEREO)
     names: dict[str, Any] = {}
     exec(code, names)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from helpers.errors import raises_input
-from mvgeom.tables import COORDS_3D, read_keypoints, read_labeled_boxes, read_video_boxes
+from mvgeom.tables import COORDS_3D, read_keypoints, read_labeled_boxes, read_positions, read_video_boxes
 from mvtrain.config import load_config
 from mvtrain.exchange.deeplabcut_tables import read_animals
 from mvtrain.label.frame_list import read_frame_list
@@ -66,6 +66,11 @@ TABLES: dict[str, tuple[str, str, Read]] = {
         "mvgeom.tables.box_tables",
         ",x,y,h,w\nlabeled-data/s_top/img1.png,1.5,2,3.5,4\n",
         lambda path: read_labeled_boxes(path).boxes,
+    ),
+    "known positions": (
+        "mvgeom.tables.known_positions",
+        "name,x,y,z\na,1.5,2.25,3.5\nb,1.25,2.5,0.5\n",
+        lambda path: np.stack([*read_positions(path).values()]),
     ),
     "labels": ("mvtrain.project.label_tables", LABELS + ROWS, lambda path: read_labels(path).points),
     "calibrations": (

@@ -296,6 +296,7 @@ ONE_VIDEO = {
     "exchange/stored_pixels.py": "the size",
     "start/init_project.py": "the size",
     "cli/sync_command.py": "the frame rate",
+    "drawing/video_files.py": "the number of images just written",
 }
 """Modules that take from a video what does not depend on other videos."""
 
