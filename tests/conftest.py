@@ -10,10 +10,6 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import is_hypothesis_test, settings
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # Each process of a parallel run has a core; before torch is imported, and for the commands that tests start.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 # Machines that run tests are shared: the time of a single example proves nothing.
 settings.register_profile("shared-machine", deadline=None)
 settings.register_profile("brief", settings.get_profile("shared-machine"), max_examples=10)
@@ -25,6 +21,15 @@ settings.load_profile(PROFILE)
 
 # No test cuts the power, and waiting for the disk takes 10 ms a file.
 os.environ["MVGEOM_FSYNC"] = "0"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each process of a parallel run one thread: those of BLAS and torch would wait for each other's cores.
+
+    The processes start after this, and inherit it, as do the commands that tests start.
+    """
+    if getattr(config.option, "numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True, scope="session")
