@@ -105,17 +105,7 @@ def write_refinement_report(
         "converged": refinement.converged,
         "findings": _findings(refinement.findings),
     }
-    residuals = [
-        (name, row, *_errors(refinement.residuals[number, view]))
-        for view, name in enumerate(names)
-        for number, row in enumerate(rows)
-    ]
-    by_camera = np.moveaxis(points, 1, 0), np.moveaxis(refinement.residuals, 1, 0)
-    return [
-        _write_json(folder / "report.json", numbers),
-        _write_csv(folder / "residuals.csv", ("camera", "row", "points", "rms_px", "max_px"), residuals),
-        *_draw(folder, refinement.cameras, *by_camera),
-    ]
+    return _write_rows(folder, numbers, refinement.cameras, points, refinement.residuals, rows)
 
 
 def write_keypoint_calibration_report(
@@ -167,16 +157,28 @@ def write_keypoint_calibration_report(
         ],
         "findings": _findings(calibration.findings),
     }
-    residuals = [
-        (name, row, *_errors(calibration.residuals[number, view]))
-        for view, name in enumerate(names)
-        for number, row in enumerate(rows)
+    return _write_rows(folder, numbers, calibration.cameras, points, calibration.residuals, rows)
+
+
+def _write_rows(
+    folder: Path,
+    numbers: dict[str, Any],
+    cameras: CameraGroup,
+    points: Floats,
+    residuals: Floats,
+    rows: Iterable[str],
+) -> list[Path]:
+    """Write the report of keypoints (N, V, K, 2) and their residuals in N named rows."""
+    names = list(rows)
+    lines = [
+        (camera, row, *_errors(residuals[number, view]))
+        for view, camera in enumerate(cameras.names)
+        for number, row in enumerate(names)
     ]
-    by_camera = np.moveaxis(points, 1, 0), np.moveaxis(calibration.residuals, 1, 0)
     return [
         _write_json(folder / "report.json", numbers),
-        _write_csv(folder / "residuals.csv", ("camera", "row", "points", "rms_px", "max_px"), residuals),
-        *_draw(folder, calibration.cameras, *by_camera),
+        _write_csv(folder / "residuals.csv", ("camera", "row", "points", "rms_px", "max_px"), lines),
+        *_draw(folder, cameras, np.moveaxis(points, 1, 0), np.moveaxis(residuals, 1, 0)),
     ]
 
 
