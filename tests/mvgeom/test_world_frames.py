@@ -277,6 +277,7 @@ def test_tables_of_positions(tmp_path: Path) -> None:
         "name,x,y,z\na,1,2,high\n": ("bad-number", {"line": 2}),
         "name,x,y,z\na,1,2\n": ("bad-number", {"line": 2}),
         "name,x,y,z\na,1,2,nan\n": ("bad-number", {"line": 2}),
+        f"name,x,y,z\n{'a' * 200_000},1,2,3\n": ("invalid-syntax", {}),
     }
     for text, (code, facts) in wrong.items():
         path.write_text(text)

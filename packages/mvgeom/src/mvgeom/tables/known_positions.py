@@ -29,12 +29,15 @@ def read_positions(path: str | Path) -> dict[str, npt.NDArray[np.float64]]:
 
     Raises:
         InputError: `missing-column`, `duplicate-name`, `bad-number` (a cell is not a finite number), `empty-file`;
-            `unreadable-file` or `not-text`, if the file cannot be read.
+            `unreadable-file`, `not-text` or `invalid-syntax`, if the file cannot be read.
     """
     path = Path(path)
     text = read_text(path)
     delimiter = find_delimiter(text)
-    rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(cell.strip() for cell in row)]
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise InputError(f"{path}: cannot be read as a table: {error}", code="invalid-syntax", path=path) from error
     header = [cell.strip().lower() for cell in rows[0]] if rows else []
     missing = [column for column in _COLUMNS if column not in header]
     if missing:
