@@ -183,3 +183,20 @@ def test_rows_may_come_in_any_order(project: Project, evaluation: Evaluation) ->
     np.testing.assert_array_equal(part.occluded_error, evaluation.occluded_error[order])
     np.testing.assert_array_equal(part.mean_pose_error, evaluation.mean_pose_error[order])
     assert part.sessions == tuple(project.sessions[row] for row in order)
+
+
+def test_intervals_of_right_deviations_hold_their_share(evaluation: Evaluation) -> None:
+    """Of a Gaussian error; that of 99 % at 2.58 deviations."""
+    rng = np.random.default_rng(0)
+    places = np.nan_to_num(evaluation.labels_3d)
+    deviations = rng.uniform(0.5, 2, places.shape)
+    exact = replace(
+        evaluation, labels_3d=places, std_3d=deviations, points_3d=places + deviations * rng.normal(size=places.shape)
+    )
+    table = error_3d_table(exact)
+    rows = table[(table["against"] == "labels") & (table["keypoint"] == ALL)]
+    num_coordinates = places[0].size * np.array([(evaluation.split == split).sum() for split in rows["split"]])
+    for level in (50, 80, 90, 99):
+        share = np.average(rows[f"coverage_{level}"], weights=num_coordinates)
+        error = np.sqrt(level / 100 * (1 - level / 100) / num_coordinates.sum())
+        assert share == pytest.approx(level / 100, abs=4 * error)
