@@ -116,6 +116,7 @@ def document(**changes: Any) -> dict[str, Any]:
         (document(reference=["a"]), "bad-field"),
         (document(frame_rate="50"), "bad-number"),
         (document(frame_rate=0), "out-of-range"),
+        (document(frame_rate=float("inf")), "out-of-range"),
         (document(frame_rate=True), "bad-number"),
         (document(cameras={"a": {"offset": None, "drift": 0}}), "bad-number"),
         (document(cameras={"a": {"offset": float("nan"), "drift": 0}}), "not-finite"),

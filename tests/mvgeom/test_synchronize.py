@@ -83,6 +83,15 @@ def test_frames_that_were_lost_half_way_are_no_offset(lost: int) -> None:
     assert found.clocks is None
 
 
+def test_errors_are_as_large_as_stated() -> None:
+    """Of a slow subject, whose offsets depend most on over how many frames motion is compared."""
+    standardized = []
+    for seed in range(8):
+        found = find(record(CAMERAS, irregular(seed, 300, speed=0.15), 300, late=LATE, seed=seed))
+        standardized += ((found.offset - LATE)[1:] / found.offset_std[1:]).tolist()
+    assert 0.5 < np.sqrt(np.square(standardized).mean()) < 1.7
+
+
 def test_a_drift_that_no_clock_has_is_told() -> None:
     drift = [0.0, 0.004, *[0.0] * (len(CAMERAS) - 2)]
     found = find(record(CAMERAS, irregular(2, 400), 400, late=[0.0] * len(CAMERAS), drift=drift))

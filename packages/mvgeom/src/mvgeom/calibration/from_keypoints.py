@@ -10,6 +10,7 @@ import numpy as np
 from mvgeom.calibration.adjusted import Deviations
 from mvgeom.calibration.boards import Floats, seen_corners
 from mvgeom.calibration.findings import CalibrationError, Finding, note, sort_findings
+from mvgeom.calibration.input_checks import as_recording
 from mvgeom.calibration.keypoint_judgement import (
     check_connected,
     check_geometry,
@@ -118,8 +119,8 @@ def calibrate_from_keypoints(
             or `keypoints-differ` if a length names an unknown keypoint.
     """
     say = progress or (lambda _: None)
-    points = _checked_points(points, names)
     cameras = _initial_cameras(names, np.asarray(sizes, dtype=np.float64), focal, intrinsics)
+    points = as_recording(points, cameras)
     if reference is not None:
         cameras.index([reference])
     if coefficients not in (None, 0, 1):
@@ -182,25 +183,6 @@ def calibrate_from_keypoints(
         scale=scale,
         findings=sort_findings(findings),
     )
-
-
-def _checked_points(points: Floats, names: Sequence[str]) -> Floats:
-    points = np.asarray(points, dtype=np.float64)
-    if points.ndim != 4 or points.shape[1] != len(names) or points.shape[3] != 2:
-        raise InputError(
-            f"points: wrong shape, found {points.shape}, expected (N, {len(names)}, K, 2) for {list(names)}",
-            code="wrong-shape",
-            argument="points",
-            found=points.shape,
-        )
-    if len(names) < 2:
-        raise InputError(
-            f"names: too few views to calibrate, found {len(names)}, expected at least 2",
-            code="too-few-views",
-            found=len(names),
-            expected=2,
-        )
-    return points
 
 
 def _initial_cameras(

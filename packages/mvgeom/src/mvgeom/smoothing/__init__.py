@@ -1,7 +1,8 @@
 """Smooth trajectories with uncertainty: a prior of motion, calibrated projections, and noise learned by left-out views.
 
 - `smoother`: the functions; `passes`: one pass after another, outliers and activity.
-- `learning`: the noise of views, keypoints and motion; `noise`: what it is.
+- `learning`: the noise of views, keypoints and motion; `noise`: what it is; `judging`: left-out views, which judge it;
+  `interval_factor`: what their residuals show beside it.
 - `trajectories`: one pass, linearized; `motion`: the prior; `state_space`: filter and smoother.
 """
 

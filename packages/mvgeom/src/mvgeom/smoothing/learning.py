@@ -13,11 +13,11 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from mvgeom.smoothing.interval_factor import interval_factor
 from mvgeom.smoothing.judging import judge_all
 from mvgeom.smoothing.noise import OUTLIER_AREA, Noise, log_density
 from mvgeom.smoothing.passes import Estimate, SingleFrames, first_estimate, improve, reconstruct_frames
 from mvgeom.smoothing.trajectories import Observations
-from mvgeom.smoothing.trust import deviation_factor
 
 __all__ = ["estimate_correlation", "learn"]
 
@@ -74,7 +74,7 @@ def learn(stretches: Sequence[Observations]) -> Noise:
         noise = _with_motion(noise, stretches, estimates)
         if _difference(before, noise) < TOLERANCE:
             break
-    return replace(noise, factor=deviation_factor(stretches, noise, estimates))
+    return replace(noise, factor=interval_factor(stretches, noise, estimates))
 
 
 def estimate_correlation(residuals: Sequence[Floats], times: Sequence[Floats]) -> tuple[float, float]:

@@ -39,7 +39,7 @@ class Noise:
             positions' unit per cubed unit of time.
         outliers: Share of observations that are outliers, above 0 and below 1.
         factor: Factor of the standard deviations of smoothed positions, 1 or more: by how much they are too small where
-            errors are not as all of the above says, see `mvgeom.smoothing.trust`.
+            errors are not as all of the above says, see `mvgeom.smoothing.interval_factor`.
     """
 
     scale: Floats

@@ -1,4 +1,4 @@
-"""Trust in the standard deviations of smoothed trajectories: by what factor they must grow to hold what they say.
+"""The factor by which standard deviations of smoothed trajectories must grow for intervals to hold what they say.
 
 The smoother believes that errors are Gaussian, and that those of different views are independent. Detectors have heavy
 tails, and errors of the network follow the subject's pose, in all views and over time, like motion. Two observations of
@@ -14,6 +14,7 @@ the recording tell, both of views that are left out:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ from mvgeom.smoothing.passes import Estimate
 from mvgeom.smoothing.state_space import transpose
 from mvgeom.smoothing.trajectories import Observations, linearize, smooth_once
 
-__all__ = ["deviation_factor"]
+__all__ = ["interval_factor"]
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -37,7 +38,7 @@ MAX_CONDITION = 1e10
 """Condition number beyond which the views of a frame do not determine a position."""
 
 
-def deviation_factor(stretches: Sequence[Observations], noise: Noise, estimates: Sequence[Estimate]) -> float:
+def interval_factor(stretches: Sequence[Observations], noise: Noise, estimates: Sequence[Estimate]) -> float:
     """Return the factor, at least 1, of the standard deviations of smoothed positions.
 
     Args:
@@ -50,39 +51,55 @@ def deviation_factor(stretches: Sequence[Observations], noise: Noise, estimates:
     """
     if stretches[0].cameras is None or len(stretches[0].cameras) < MIN_VIEWS:
         return 1.0
-    judged = [_compare(stretch, noise, estimate) for stretch, estimate in zip(stretches, estimates, strict=True)]
-    observed, stated, growth, residual, predicted, own = (np.concatenate(part) for part in zip(*judged, strict=True))
-    if len(growth) == 0 or not stated.mean() > 0:
+    parts = [_compare(stretch, noise, estimate) for stretch, estimate in zip(stretches, estimates, strict=True)]
+    found = _Comparison(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+    if len(found.stated) == 0 or not found.stated.mean() > 0:
         return 1.0
-    gain = float(np.clip(observed.mean() / stated.mean(), 0.0, 1.0))
-    variance = 1.0 + (1.0 - gain) * (max(1.0, float(np.median(growth))) - 1.0)
-    scaled = np.linalg.solve(variance * predicted + own, residual[..., None])[..., 0]
-    return factor_of_squares((residual * scaled).sum(-1)) * float(np.sqrt(variance))
+    gain = float(np.clip(found.observed.mean() / found.stated.mean(), 0.0, 1.0))
+    variance = 1.0 + (1.0 - gain) * (max(1.0, float(np.median(found.growth))) - 1.0)
+    scaled = np.linalg.solve(variance * found.predicted + found.own, found.residual[..., None])[..., 0]
+    return factor_of_squares((found.residual * scaled).sum(-1)) * float(np.sqrt(variance))
 
 
-def _compare(
-    observations: Observations, noise: Noise, estimate: Estimate
-) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]:
-    """Predict left-out views from trajectories and from single frames.
+class _Comparison(NamedTuple):
+    """Left-out views predicted from trajectories, beside predictions from single frames: N keypoints, M positions.
 
-    Returns:
-        Of N left-out keypoints, the fall of the squared residual from single frames to trajectories, and the stated
-        one, in units of the variance (N,); of M positions, the variance from their frame over that of the trajectory
-        (M,); of the keypoints, the residuals (N, 2) from trajectories, their covariances (N, 2, 2) but for the
-        keypoint's own noise, and the own ones (N, 2, 2).
+    Attributes:
+        observed: (N,) fall of the squared residual from single frames to trajectories, in units of the variance.
+        stated: (N,) the fall that the covariances state.
+        growth: (M,) variance of a position from its frame alone over that from the trajectory.
+        residual: (N, 2) residuals from trajectories in px.
+        predicted: (N, 2, 2) their covariances in px^2 but for the keypoint's own noise.
+        own: (N, 2, 2) covariances of the keypoint's own noise.
     """
+
+    observed: Floats
+    stated: Floats
+    growth: Floats
+    residual: Floats
+    predicted: Floats
+    own: Floats
+
+
+def _compare(observations: Observations, noise: Noise, estimate: Estimate) -> _Comparison:
+    """Compare predictions of left-out views from trajectories with those from single frames."""
     residual, predicted, counted = judge(observations, noise, estimate)
     own = noise.covariance(observations.covariance)
     single, spread, of_all = _single_frames(observations, own, estimate)
     both = counted & (estimate.weights > 0.5) & np.isfinite(single).all(-1) & np.isfinite(spread).all((-2, -1))
     unit = _trace(spread + own)[both]
-    observed = ((single**2).sum(-1) - (residual**2).sum(-1))[both] / unit
-    stated = _trace(spread - predicted)[both] / unit
     smoothed = smooth_once(
         estimate.points, observations, noise, estimate.weights, estimate.activity, estimate.unit
     ).covariance
     growth = _trace(of_all) / _trace(smoothed)
-    return observed, stated, growth[np.isfinite(growth)], residual[both], predicted[both], own[both]
+    return _Comparison(
+        observed=((single**2).sum(-1) - (residual**2).sum(-1))[both] / unit,
+        stated=_trace(spread - predicted)[both] / unit,
+        growth=growth[np.isfinite(growth)],
+        residual=residual[both],
+        predicted=predicted[both],
+        own=own[both],
+    )
 
 
 def _single_frames(observations: Observations, own: Floats, estimate: Estimate) -> tuple[Floats, Floats, Floats]:

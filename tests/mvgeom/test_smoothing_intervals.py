@@ -10,9 +10,9 @@ import pytest
 from helpers.geometry import random_rig
 from mvgeom import CameraGroup, project
 from mvgeom.smoothing import Noise, smooth
+from mvgeom.smoothing.interval_factor import interval_factor
 from mvgeom.smoothing.passes import first_estimate, improve, reconstruct_frames
 from mvgeom.smoothing.trajectories import Observations
-from mvgeom.smoothing.trust import deviation_factor
 
 NUM_FRAMES, NUM_KEYPOINTS = 120, 6
 BELIEVED = Noise(
@@ -44,7 +44,7 @@ def factor_of(observations: Observations, noise: Noise) -> float:
     estimate = first_estimate(observations, reconstruct_frames(observations))
     for _ in range(3):
         _, estimate = improve(observations, noise, estimate)
-    return deviation_factor([observations], noise, [estimate])
+    return interval_factor([observations], noise, [estimate])
 
 
 def coverage(truth: np.ndarray, observations: Observations, noise: Noise) -> float:
@@ -68,6 +68,17 @@ def test_where_errors_are_as_believed_nothing_is_widened(seed: int) -> None:
     assert 1.0 <= factor_of(observations, BELIEVED) < 1.15
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_tails_beyond_the_noise_widen_the_intervals(seed: int) -> None:
+    """Where errors are independent, time averages them: the gain tells nothing."""
+    truth, observations = observe(seed, lasting=0.0)
+    half = replace(BELIEVED, floor=BELIEVED.floor / 2)
+    assert coverage(truth, observations, half) < 0.75
+    factor = factor_of(observations, half)
+    assert 1.5 < factor < 2.4
+    assert coverage(truth, observations, replace(half, factor=factor)) > 0.84
+
+
 def test_the_factor_scales_deviations_and_moves_nothing() -> None:
     _, observations = observe(5, lasting=0.0)
     plain, wide = (
@@ -83,6 +94,14 @@ def test_the_factor_scales_deviations_and_moves_nothing() -> None:
 def test_two_views_cannot_tell() -> None:
     _, observations = observe(0, lasting=0.9, num_views=2)
     assert factor_of(observations, BELIEVED.of_views([0, 1])) == 1.0
+
+
+@pytest.mark.filterwarnings("error")
+def test_frames_with_two_of_three_views_cannot_tell_either() -> None:
+    _, observations = observe(0, lasting=0.9, num_views=3)
+    points = observations.points.copy()
+    points[np.arange(NUM_FRAMES), np.arange(NUM_FRAMES) % 3] = np.nan
+    assert factor_of(replace(observations, points=points), BELIEVED.of_views([0, 1, 2])) == 1.0
 
 
 def test_keypoints_that_no_frame_shows_do_not_matter() -> None:
