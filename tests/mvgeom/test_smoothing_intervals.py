@@ -70,7 +70,7 @@ def test_where_errors_are_as_believed_nothing_is_widened(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_tails_beyond_the_noise_widen_the_intervals(seed: int) -> None:
-    """Where errors are independent, time averages them: the gain tells nothing."""
+    """Independent errors, which time averages, so that the gain tells nothing."""
     truth, observations = observe(seed, lasting=0.0)
     half = replace(BELIEVED, floor=BELIEVED.floor / 2)
     assert coverage(truth, observations, half) < 0.75
