@@ -77,7 +77,7 @@ def _without_depth(residual: Floats, predicted: Floats, derivative: Floats, weig
     """Make residuals and covariances those across the epipolar line, where only one other view sees a keypoint.
 
     Along the line, the residual becomes 0 and its standard deviation a constant, with which the density there is that
-    of outliers. Where no other view sees the keypoint, both are NaN.
+    of outliers. Where no other view sees the keypoint, the residual is NaN.
     """
     residual, predicted = residual.copy(), predicted.copy()
     sees = (weights > 0).mean(0) >= LEAST_SEEN
