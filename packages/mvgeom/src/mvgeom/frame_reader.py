@@ -97,7 +97,7 @@ class FrameReader:
 
     def _is_on_the_way(self, number: int, video: Video) -> bool:
         """Return True if the decoder would come by its present place, or nearly, if it sought an image after it."""
-        return video.decoded_from(number) <= self._position or number - self._position <= 2 * _NEAR
+        return int(video.decoded_from(number)) <= self._position or number - self._position <= 2 * _NEAR
 
     def _grab(self, video: Video, capture: cv2.VideoCapture, *, after_seek: bool = False) -> bool:
         if not capture.grab():

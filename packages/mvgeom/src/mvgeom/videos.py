@@ -115,9 +115,9 @@ class Video:
         """
         latest = np.maximum(np.asarray(images) - _SOUGHT_BEFORE, 0)
         if self.keys is None:
-            return latest
+            return np.asarray(latest, dtype=np.int64)
         keys = np.union1d(self.keys, 0)
-        return np.asarray(keys[np.searchsorted(keys, latest, side="right") - 1])
+        return np.asarray(keys[np.searchsorted(keys, latest, side="right") - 1], dtype=np.int64)
 
 
 def check_video(path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mvgeom.calibration.boards import Floats
 
-__all__ = ["Grid", "Image", "find_chessboard", "probe_grids"]
+__all__ = ["Grid", "Image", "find_chessboard", "find_roughly", "probe_grids"]
 
 Image = npt.NDArray[np.uint8]
 Grid = tuple[int, int]
@@ -45,7 +45,7 @@ def find_chessboard(image: Image, grid: Grid) -> Floats | None:
     oriented = _orient(image, corners, grid) if found else None
     sector_based = oriented is not None
     if oriented is None:
-        oriented = _find_quickly(image, grid)
+        oriented = find_roughly(image, grid)
     if oriented is None or (sector_based and _smallest_square(oriented, grid) >= _LARGE_SQUARE):
         return oriented
     return _refine(image, oriented, grid)
@@ -69,7 +69,7 @@ def probe_grids(images: list[Image], asked: Grid) -> dict[Grid, int]:
     sizes = {(max(size), min(size)) for size in sizes if min(size) >= 3}
     small = [_shrink(image) for image in images]
     with ThreadPoolExecutor() as pool:
-        found = pool.map(lambda task: (task[0], _find_quickly(task[1], task[0]) is not None), product(sizes, small))
+        found = pool.map(lambda task: (task[0], find_roughly(task[1], task[0]) is not None), product(sizes, small))
         counts = Counter(size for size, there in found if there)
     if not counts:
         return {}
@@ -78,7 +78,7 @@ def probe_grids(images: list[Image], asked: Grid) -> dict[Grid, int]:
     return {size: counts[size] for size in order}
 
 
-def _find_quickly(image: Image, grid: Grid) -> Floats | None:
+def find_roughly(image: Image, grid: Grid) -> Floats | None:
     """Detect rough corners with the faster of the two detectors."""
     flags = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_FAST_CHECK
     found, corners = cv2.findChessboardCorners(image, grid, flags=flags)
