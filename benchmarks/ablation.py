@@ -7,7 +7,7 @@ frames to learn from. Keypoints that a view cannot see (44 %) carry no label the
 the generator's truth tells the errors on them. Each seed holds out other sessions. `human4`: a real recording of four
 cameras with a detector's labels, of which the last 20 frames are the test for every seed; hidden keypoints are known
 where the other views' labels agree, and 3D errors are distances to the triangulated labels. `--projects generated-2
-generated-3` are the first with two and three of its four views.
+generated-3 generated-50` are the first with two and three of its four views, and with 50 labeled frames.
 
 The network is the first four blocks of a pretrained DINOv2 ViT-S: from random weights it learns hardly anything in the
 time there is. 2D augmentation is on in every row (`imgaug: dlc`); 3D augmentation takes the place of its rotations and
@@ -133,6 +133,12 @@ SETTINGS = {
 }
 MAIN_PROJECTS = list(SETTINGS)
 SETTINGS |= {f"generated-{number}": replace(SETTINGS["generated"], num_views=number) for number in (2, 3)}
+SETTINGS["generated-50"] = replace(
+    SETTINGS["generated"],
+    start_epochs=60,
+    epochs=40,
+    training={**SETTINGS["generated"].training, "train_frames": 50},
+)
 
 MASKING = {"patch_mask": {"init_epoch": 0.0, "final_epoch": 1.0, "init_ratio": 0.0, "final_ratio": 0.5}}
 """Epochs as shares of the row's own part of the run."""

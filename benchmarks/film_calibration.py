@@ -2,7 +2,7 @@
 
     OMP_WAIT_POLICY=passive uv run python benchmarks/film_calibration.py --out films [--minutes 10] [--every 30]
 
-Four synchronous films of 1280x1024 px at 60 frames/s, H.264 as x264 writes it by default (an image that can be entered
+Four synchronous films of 1280x1024 px at 60 frames/s, H.264 by x264 (an image that can be entered
 every 250 frames), of a chessboard that is carried around: it comes after a tenth of the film, rests now and then, blurs
 while it moves fast, and leaves before the last tenth. The board's place changes 15 times a second, each image is stored
 four times: the decoder has the same work, and the benchmark is made in minutes. Needs `imageio-ffmpeg`.
@@ -81,7 +81,7 @@ def encode(path: Path, cameras: CameraGroup, view: int, rotation: np.ndarray, po
     width, height = (int(length) for length in cameras.sizes[view])
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", "-f", "rawvideo", "-pix_fmt", "gray", "-s"]
     command += [f"{width}x{height}", "-r", str(FPS // REPEATS), "-i", "-", "-r", str(FPS), "-c:v", "libx264", "-preset"]
-    command += ["veryfast", "-pix_fmt", "yuv420p", "-threads", "1"]
+    command += ["ultrafast", "-pix_fmt", "yuv420p", "-threads", "1"]
     unfinished = path.with_suffix(".unfinished.mp4")
     process = subprocess.Popen([*command, str(unfinished)], stdin=subprocess.PIPE)
     assert process.stdin is not None

@@ -11,14 +11,8 @@ from mvgeom.calibration.adjusted import Deviations
 from mvgeom.calibration.boards import Floats, seen_corners
 from mvgeom.calibration.findings import CalibrationError, Finding, note, sort_findings
 from mvgeom.calibration.input_checks import as_recording
-from mvgeom.calibration.keypoint_judgement import (
-    check_connected,
-    check_geometry,
-    check_pairs,
-    check_scene,
-    connects,
-    judge_keypoint_calibration,
-)
+from mvgeom.calibration.keypoint_checks import check_connected, check_geometry, check_pairs, check_scene, connects
+from mvgeom.calibration.keypoint_judgement import judge_keypoint_calibration
 from mvgeom.calibration.keypoint_lenses import KeypointLenses, fit_lenses
 from mvgeom.calibration.known_lengths import KnownLength, Scale, find_scale
 from mvgeom.calibration.rig_from_points import Pairs, PlacedRig, pair_noise, place_cameras, relate_all

@@ -9,9 +9,10 @@ from itertools import combinations
 import numpy as np
 
 from mvgeom.calibration.boards import Floats
+from mvgeom.calibration.clock_findings import find_uncertain_clocks
 from mvgeom.calibration.clock_fit import ClockFit, fit_clocks
 from mvgeom.calibration.epipolar_residuals import pair_geometry
-from mvgeom.calibration.findings import Finding, error, sort_findings, warning
+from mvgeom.calibration.findings import Finding, sort_findings
 from mvgeom.calibration.input_checks import as_recording
 from mvgeom.calibration.shift_curves import Curves, Offset, find_offset_line, mirrored, pool, shift_curves
 from mvgeom.calibration.smooth_tracks import resample, without_spikes
@@ -29,12 +30,6 @@ _LAGS = (3, 12)
 """Frames over which motion is compared; the first at which all cameras are determined."""
 
 _MAX_DRIFT = 0.01
-_UNCERTAIN = 0.25
-"""Standard deviation in frames above which an offset is uncertain."""
-
-_UNKNOWN = 1.5
-"""Standard deviation in frames above which an offset is unknown."""
-
 _WANDERING = 2.0
 """Frames by which the offset at the start of a recording may differ from that at its end, unless the clock drifts."""
 
@@ -49,10 +44,6 @@ _DRIFTS = 5.0
 
 _SMALLEST_DRIFT = 0.2
 """Frames over the recording that a drift must make in order to count."""
-
-
-_LARGE_DRIFT = 1.5e-3
-"""Frames per frame that no pair of clocks gains; 29.97 beside 30 frames per second is 1e-3."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,7 +125,7 @@ def synchronize(
     lag, placed = _place(chosen, tracks, longest)
     result = _fitted(chosen, tracks, lag, placed)
     placed = _without_wandering(placed, result.drift)
-    findings = _findings(chosen.names, result, placed, longest)
+    findings = find_uncertain_clocks(chosen.names, result.offset, result.offset_std, result.drift, placed, longest)
     back = np.argsort(order)
     values = {field: getattr(result, field)[back] for field in _Fitted.__annotations__}
     known = all(each.severity != "error" for each in findings)
@@ -268,63 +259,3 @@ def _fitted(cams: CameraGroup, tracks: Floats, lag: int, placed: Mapping[int, Of
     for field, value in values.items():
         result[field][known] = value
     return _Fitted(**result)
-
-
-def _findings(names: tuple[str, ...], result: _Fitted, placed: Mapping[int, Offset], longest: int) -> list[Finding]:
-    """Describe the cameras whose offsets are not determined, or uncertain; the reference only if it is the cause."""
-    unsolved = {view for view in range(len(names)) if view not in placed or placed[view].problem is not None}
-    if len(unsolved) >= len(names) - 1:
-        unsolved = set(range(1, len(names)))
-    findings = []
-    for view, name in enumerate(names):
-        where = f"camera {name!r}: its offset in time"
-        offset, deviation = float(result.offset[view]), float(result.offset_std[view])
-        facts = {"offset": offset, "offset_std": deviation}
-        if view in unsolved:
-            found = placed.get(view, Offset((0.0, 0.0), 0.0, "few"))
-            certainty = float(np.nan_to_num(found.certainty, posinf=0.0))
-            text = f"{where} cannot be determined: {_reason(found, certainty, longest)}"
-            findings.append(error("offset_undetermined", [name], text, certainty=certainty, rival=found.rival))
-        elif deviation > _UNKNOWN:
-            text = (
-                f"{where} cannot be determined: it is {offset:+.1f} frames, uncertain by {deviation:.1f}. There is too "
-                "little motion, or the calibration is off. Record faster motion"
-            )
-            findings.append(error("offset_undetermined", [name], text, **facts))
-        elif deviation > _UNCERTAIN:
-            text = (
-                f"{where}, {offset:+.2f} frames, is uncertain by {deviation:.2f} frames: too little motion, or the "
-                "calibration is off"
-            )
-            findings.append(warning("uncertain_offset", [name], text, **facts))
-        drift = float(result.drift[view])
-        if view not in unsolved and abs(drift) > _LARGE_DRIFT:
-            text = (
-                f"camera {name!r}: its clock would gain {1e6 * drift:+.0f} parts per million, those of cameras gain "
-                "less than 100. Frames were lost in it, or its frame rate is another. Look where, and sync the parts"
-            )
-            findings.append(warning("large_drift", [name], text, drift=drift))
-    return findings
-
-
-def _reason(found: Offset, certainty: float, longest: int) -> str:
-    """Return the reason why an offset is not determined, and what to do."""
-    if found.problem == "ambiguous":
-        return (
-            f"an offset {abs(found.rival)} frames {'later' if found.rival > 0 else 'earlier'} fits about as well. The "
-            "motion is periodic, or the calibration is off. Record irregular motion, or lower --longest"
-        )
-    if found.problem == "wandering":
-        return (
-            f"it is {abs(found.rival)} frames another at the start than at the end of the recording, but no drift of "
-            "the clock explains it. Frames were lost, or there is too little motion. Look where, and sync the parts"
-        )
-    if found.problem == "limit":
-        return f"the best one is the largest that was tried, {longest} frames. Give a larger --longest"
-    if found.problem == "few":
-        return "it shares too few keypoints with the other cameras, in frames that follow each other"
-    return (
-        f"the motion in its image agrees with the others' no more than by chance ({certainty:.1f} standard deviations, "
-        "5 are needed), or not at one offset. The subject is still, moves along the epipolar lines, or the calibration "
-        "is of another rig. Record faster, irregular motion"
-    )
