@@ -13,6 +13,7 @@ from mvgeom.reconstruction import Reconstruction
 from mvgeom.smoothing.learning import learn
 from mvgeom.smoothing.noise import Noise, covariance_from_likelihood
 from mvgeom.smoothing.passes import first_estimate, improve, reconstruct_frames
+from mvgeom.smoothing.shared_error import SharedError, frame_information, shared_covariance
 from mvgeom.smoothing.trajectories import Observations, Trajectories, linearize, project_covariance
 
 __all__ = ["Smoothed", "learn_noise", "smooth"]
@@ -91,6 +92,7 @@ def smooth(
     times: Floats | None = None,
     noise: Noise | None = None,
     max_gap: float | None = None,
+    shared: SharedError | None = None,
 ) -> Smoothed:
     """Smooth the keypoints of a recording.
 
@@ -109,13 +111,16 @@ def smooth(
         noise: Noise; None learns it from the recording (`learn_noise`).
         max_gap: Longest gap without an inlier, in the unit of `times`, through which a keypoint is interpolated; None
             for any length.
+        shared: Errors that all views share, which are added to the covariances of positions, not to those of
+            velocities, because they last; None for none. It needs cameras.
 
     Raises:
         InputError: `wrong-shape`, if shapes are inconsistent; `not-finite`, if times or covariances are not finite;
-            `out-of-range`, if times do not increase or `max_gap` is negative; `too-few-views`, if there are several
-            views without cameras; `excluded-options`, if both likelihood and covariance are given.
+            `out-of-range`, if times do not increase or `max_gap` is negative; `missing-argument`, if there are several
+            views, or shared errors, without cameras; `excluded-options`, if both likelihood and covariance are given.
     """
     observations, step = _observations(points, cameras, likelihood, covariance, times)
+    _check_shared(shared, observations)
     if max_gap is not None and not max_gap >= 0:
         raise InputError(f"max_gap: found {max_gap}, expected 0 or more", code="out-of-range", argument="max_gap")
     noise = noise if noise is not None else _learned(observations)
@@ -125,13 +130,20 @@ def smooth(
     parts = []
     for first in range(0, length, window):
         begin, end = max(0, first - MARGIN), min(length, first + window + MARGIN)
-        smoothed, inlier = _smooth_window(observations.frames(slice(begin, end)), noise)
+        part = observations.frames(slice(begin, end))
+        smoothed, inlier = _smooth_window(part, noise)
         kept = slice(first - begin, min(first + window, length) - begin)
+        # Without shared errors no memory for it.
+        alone = frame_information(smoothed.points, part, noise, inlier) if shared is not None else smoothed.points
         parts.append((smoothed.points[kept], smoothed.covariance[kept], smoothed.velocity[kept],
-                      smoothed.velocity_covariance[kept], inlier[kept]))  # fmt: skip
-    positions, spread, velocity, velocity_spread, inlier = (np.concatenate(part) for part in zip(*parts, strict=True))
+                      smoothed.velocity_covariance[kept], inlier[kept], alone[kept]))  # fmt: skip
+    positions, spread, velocity, velocity_spread, inlier, information = (
+        np.concatenate(part) for part in zip(*parts, strict=True)
+    )
     inlier = np.where(observations.present, inlier, np.nan)
     spread, velocity_spread = noise.factor**2 * spread, noise.factor**2 * velocity_spread
+    if shared is not None:
+        spread = spread + shared_covariance(information, shared)
     missing = _too_far(inlier, observations.times * step, max_gap)
     return Smoothed(
         points=np.where(missing[..., None], np.nan, positions),
@@ -224,6 +236,27 @@ def _observations(
     step = float(np.median(steps)) if len(steps) else 1.0
     stated = _stated_covariance(points, likelihood, covariance)
     return Observations(points=points, covariance=stated, times=times / step, cameras=cameras), step
+
+
+def _check_shared(shared: SharedError | None, observations: Observations) -> None:
+    """Check that shared errors fit the keypoints, and that there are cameras."""
+    if shared is None:
+        return
+    if observations.cameras is None:
+        raise InputError(
+            "cameras: None is for a single view, which shares its errors with no other. Give cameras, or leave shared "
+            "out.",
+            code="missing-argument",
+            argument="cameras",
+        )
+    expected = observations.points.shape[2:3]
+    if np.shape(shared.std) != expected:
+        raise InputError(
+            f"shared: wrong shape of std, found {np.shape(shared.std)}, expected {expected}",
+            code="wrong-shape",
+            argument="shared",
+            found=np.shape(shared.std),
+        )
 
 
 def _stated_covariance(points: Floats, likelihood: Floats | None, covariance: Floats | None) -> Floats:

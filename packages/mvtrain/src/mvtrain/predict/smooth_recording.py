@@ -14,6 +14,7 @@ from mvgeom import CameraGroup, Noise, Smoothed, learn_noise, smooth
 from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
 from mvgeom.files import file_name, read_text, write_text
+from mvtrain.model.error_bars import shared_to_plain
 from mvtrain.predict.recording_tables import RecordingTables
 from mvtrain.predict.records import unfinished_folder
 from mvtrain.predict.smoothed_blocks import SmoothedBlocks
@@ -60,6 +61,14 @@ def smooth_recording(job: SmoothJob, interruption: Interruption) -> SmoothedSumm
         blocks = SmoothedBlocks(folder, identity)
         tables = RecordingTables(job.networks, folder, job.min_likelihood)
         numbers = job.body.numbers(tables.keypoint_names, first.session)
+        if job.shared_error is not None and len(job.shared_error.std) != len(tables.keypoint_names):
+            raise InputError(
+                f"{first.summary}: shared_error is not that of the tables' keypoints, found "
+                f"{len(job.shared_error.std)} standard deviations, expected {len(tables.keypoint_names)}. Predict the "
+                "recording again.",
+                code="damaged-file",
+                path=first.summary,
+            )
         noise = blocks.noise()
         if noise is None and len(tables) > job.block:
             noise = _learn(tables, job.cameras)
@@ -107,7 +116,14 @@ def _smooth_block(tables: RecordingTables, job: SmoothJob, noise: Noise | None, 
     begin, before = _overlap(tables, start, -1, job.block)
     end, _ = _overlap(tables, stop, 1, job.block)
     observed = tables.read(begin, end)
-    found = smooth(observed.points, job.cameras, covariance=observed.covariance, noise=noise, max_gap=job.max_gap)
+    found = smooth(
+        observed.points,
+        job.cameras,
+        covariance=observed.covariance,
+        noise=noise,
+        max_gap=job.max_gap,
+        shared=job.shared_error,
+    )
     kept = slice(start - begin, stop - begin)
     part = _each_field(found, lambda values: values[kept])
     if job.max_gap is not None and job.max_gap < job.block:
@@ -167,6 +183,7 @@ def _identity(job: SmoothJob) -> dict[str, Any]:
         "max_gap": job.max_gap,
         "min_likelihood": job.min_likelihood,
         "block": job.block,
+        **({} if job.shared_error is None else {"shared_error": shared_to_plain(job.shared_error)}),
     }
 
 

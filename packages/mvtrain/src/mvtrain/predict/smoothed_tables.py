@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from mvgeom import CameraGroup, Kinematics, Noise, Reconstruction, Smoothed, compute_kinematics
+from mvgeom import CameraGroup, Kinematics, Noise, Reconstruction, SharedError, Smoothed, compute_kinematics
 from mvgeom.files import file_name
 from mvgeom.tables import ViewPoints, write_kinematics, write_points_3d, write_view_blocks
+from mvtrain.model.error_bars import shared_to_plain
 from mvtrain.predict.bodies import Body
 from mvtrain.predict.recording_tables import RecordingTables
 from mvtrain.predict.saved_predictions import PredictionFiles
@@ -35,6 +36,7 @@ class SmoothJob:
         max_gap: Longest gap in frames that is bridged; None for all.
         min_likelihood: Likelihood below which a keypoint does not count.
         block: Frames that are smoothed at a time.
+        shared_error: Errors that all views share; None where they are not known.
     """
 
     networks: tuple[PredictionFiles, ...]
@@ -46,6 +48,7 @@ class SmoothJob:
     max_gap: int | None = None
     min_likelihood: float = 0.05
     block: int = BLOCK
+    shared_error: SharedError | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +184,7 @@ def summary_document(
             "frame_rate": job.frame_rate,
             "outliers": summary.num_outliers,
             "noise": learned,
+            **({} if job.shared_error is None else {"shared_error": shared_to_plain(job.shared_error)}),
         },
         "made_with": identity,
     }
