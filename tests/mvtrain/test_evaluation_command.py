@@ -18,6 +18,7 @@ from helpers.tiny import generate_tiny_project
 from helpers.videos import SIZE, moving_dot, write_session
 from mvgeom import CameraGroup
 from mvgeom.tables import read_keypoints
+from mvtrain.evaluation import error_bars_fit
 from mvtrain.model.reconstruction import estimate_noise, to_3d
 from mvtrain.model.run_folder import load_run
 from mvtrain.synth.skeleton import KEYPOINT_NAMES
@@ -218,6 +219,25 @@ def test_fitting_makes_likelihoods_of_the_validation_split_reliable(run: Path, c
     assert refused.status == 2
     assert "--within" in refused.err
     assert "0.3" in refused.err
+
+
+def test_fitting_also_fits_error_bars_in_3d(run: Path, command, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = command("evaluate", run, "--fit-confidence")
+    assert "not those of labels" in few.out
+    assert load_run(run).error_bars is None
+    monkeypatch.setattr(error_bars_fit, "LEAST_FRAMES", 5)
+    outcome = command("evaluate", run, "--fit-confidence")
+    assert outcome.status == 0, outcome.err
+    bars = load_run(run).error_bars
+    assert bars is not None
+    assert bars.describe() in outcome.out
+    assert load_run(run, "last").error_bars is None
+    table = pd.read_csv(run / "evaluation" / "errors_3d.csv").set_index(["split", "against", "keypoint"])
+    assert table.loc[("validation", "labels", "all"), "coverage_90"] == pytest.approx(0.9, abs=0.02)
+    before = table["coverage_90"]
+    command("evaluate", run)
+    again = pd.read_csv(run / "evaluation" / "errors_3d.csv").set_index(["split", "against", "keypoint"])
+    np.testing.assert_array_equal(again["coverage_90"], before)
 
 
 def test_weights_that_were_trained_on_lose_their_calibration(run: Path, command) -> None:

@@ -12,7 +12,7 @@ factor then makes 90 % of the residuals lie in their 90 % interval: the size of 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -23,7 +23,7 @@ from mvgeom.reconstruction import keypoint_noise
 from mvtrain.model.error_bars import ErrorBars, subject_size_3d
 from mvtrain.model.inference import FramePredictions
 from mvtrain.model.likelihood import ConfidenceMap
-from mvtrain.model.reconstruction import project_factor, reconstruct_project
+from mvtrain.model.reconstruction import noise_of_sessions, observations, to_3d
 from mvtrain.project.label_tables import VISIBLE
 from mvtrain.project.labels_3d import triangulate_labels
 from mvtrain.project.project import Project
@@ -87,19 +87,26 @@ def fit_error_bars(
     Returns:
         The error bars; None without cameras, or with fewer than `LEAST_FRAMES` frames or `LEAST_POINTS` positions.
     """
-    found = reconstruct_project(project, predictions, confidence_map, with_factor=False)
     labels = triangulate_labels(project)[predictions.index]
     deviation = label_deviation(project)[predictions.index]
-    known = np.isfinite(found.points) & np.isfinite(found.std) & np.isfinite(labels) & np.isfinite(deviation)
-    known &= rows[:, None, None]
+    points, std = np.full_like(labels, np.nan), np.full_like(labels, np.nan)
+    observed, weights = observations(predictions, confidence_map)
+    factors, counts = [1.0], [0]
+    for cameras, same, noise in noise_of_sessions(project, predictions, confidence_map):
+        chosen = [row for row in same if rows[row]]
+        if chosen:
+            found = to_3d(observed[chosen], weights[chosen], cameras, replace(noise, factor=1.0))
+            points[chosen], std[chosen] = found.points, found.std
+            factors, counts = [*factors, noise.factor], [*counts, len(chosen)]
+    known = np.isfinite(points) & np.isfinite(std) & np.isfinite(labels) & np.isfinite(deviation)
     whole = known.all(-1)
-    size = subject_size_3d(np.where(rows[:, None, None], found.points, np.nan))
+    size = subject_size_3d(points)
     if whole.any(1).sum() < LEAST_FRAMES or whole.sum() < LEAST_POINTS or not size > 0:
         return None
     keypoints = np.broadcast_to(np.arange(whole.shape[1])[:, None], known.shape)
     residuals = Residuals(
-        value=(found.points - labels)[known],
-        stated=found.std[known],
+        value=(points - labels)[known],
+        stated=std[known],
         label=deviation[known],
         keypoint=keypoints[known],
     )
@@ -107,7 +114,7 @@ def fit_error_bars(
     return ErrorBars(
         scale=scale,
         std=tuple(std.tolist()),
-        factor=project_factor(project, predictions, confidence_map),
+        factor=float(np.average(factors, weights=counts)),
         size=size,
         num_frames=int(whole.any(1).sum()),
         num_points=int(whole.sum()),

@@ -144,8 +144,6 @@ def reconstruct_project(
     predictions: FramePredictions,
     confidence_map: ConfidenceMap | None,
     error_bars: ErrorBars | None = None,
-    *,
-    with_factor: bool = True,
 ) -> Reconstruction:
     """Triangulate predicted frames of a project; NaN without calibration, and where no two views agree.
 
@@ -154,40 +152,36 @@ def reconstruct_project(
         predictions: Predictions of N of its frames, in any order; their noise is estimated from all of them together.
         confidence_map: Calibration of their confidence, if there is one.
         error_bars: Error bars of the run, if it has any.
-        with_factor: False for standard deviations by the disagreement of the views alone.
     """
     shape = (len(predictions.points), predictions.points.shape[2])
     points_2d, weights = observations(predictions, confidence_map)
     points, std = np.full((*shape, 3), np.nan), np.full((*shape, 3), np.nan)
     error, num_views = np.full(shape, np.nan), np.zeros(shape, dtype=np.int64)
-    for cameras, rows, noise in _noise_of_sessions(project, predictions, confidence_map, error_bars):
-        found = to_3d(points_2d[rows], weights[rows], cameras, noise if with_factor else replace(noise, factor=1.0))
+    for cameras, rows, noise in noise_of_sessions(project, predictions, confidence_map, error_bars):
+        found = to_3d(points_2d[rows], weights[rows], cameras, noise)
         points[rows], std[rows], error[rows], num_views[rows] = found.points, found.std, found.error, found.num_views
     return Reconstruction(
         points=points, std=std, error=error, num_views=num_views, noise=float("nan"), threshold=float("nan")
     )
 
 
-def project_factor(project: Project, predictions: FramePredictions, confidence_map: ConfidenceMap | None) -> float:
-    """Return the factor of `mvgeom.left_out` of a project's calibrations, the mean weighted by frames; 1 without any.
-
-    Args:
-        project: Project that the frames are from.
-        predictions: Predictions of N of its frames.
-        confidence_map: Calibration of their confidence, if there is one.
-    """
-    found = [(noise.factor, len(rows)) for _, rows, noise in _noise_of_sessions(project, predictions, confidence_map)]
-    factors, weights = zip(*found, strict=True) if found else ((1.0,), (1,))
-    return float(np.average(factors, weights=weights))
-
-
-def _noise_of_sessions(
+def noise_of_sessions(
     project: Project,
     predictions: FramePredictions,
     confidence_map: ConfidenceMap | None,
     error_bars: ErrorBars | None = None,
 ) -> Iterator[tuple[CameraGroup, list[int], KeypointNoise]]:
-    """Yield each calibration of two views or more, the rows of the predictions that have it, and their noise."""
+    """Estimate the noise of each calibration of two views or more.
+
+    Args:
+        project: Project that the frames are from.
+        predictions: Predictions of N of its frames, in any order.
+        confidence_map: Calibration of their confidence, if there is one.
+        error_bars: Error bars of the run, if it has any.
+
+    Yields:
+        Cameras, the rows of the predictions that have them, and the noise of these.
+    """
     points, weights = observations(predictions, confidence_map)
     own = own_observations(predictions)
     cameras_of = [project.cameras[row] for row in predictions.index]
