@@ -19,7 +19,7 @@ from mvgeom.projection import (
 )
 from mvgeom.reconstruction import Reconstruction, reconstruct
 from mvgeom.robust import RobustTriangulation, triangulate_robust
-from mvgeom.smoothing import Noise, SharedError, Smoothed, learn_noise, smooth
+from mvgeom.smoothing import Bone, Noise, SharedError, Smoothed, learn_noise, smooth
 from mvgeom.triangulation import (
     covariance,
     pair_parallax,
@@ -30,6 +30,7 @@ from mvgeom.triangulation import (
 )
 
 __all__ = [
+    "Bone",
     "CameraGroup",
     "InputError",
     "Kinematics",

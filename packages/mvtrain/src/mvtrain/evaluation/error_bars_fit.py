@@ -191,7 +191,8 @@ def _fit_std(residuals: Residuals, scale: float, parts: Sequence[np.ndarray]) ->
 
     limits = np.log(_LEAST_SHARE * typical), np.log(_LARGEST * typical)
     pooled, _ = least(lambda logarithm: loss(logarithm, slice(None)), limits)
-    total, logarithms = 0.0, []
+    total = 0.0
+    logarithms: list[float] = []
     for part in parts:
 
         def cost(logarithm: float, part: np.ndarray = part) -> float:

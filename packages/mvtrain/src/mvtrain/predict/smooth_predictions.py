@@ -39,6 +39,8 @@ class SmoothOptions:
         frame_rate: Frames per second, for velocities; None: that of the videos, else velocities are per frame.
         bones: Pairs of keypoints; None: those of the run's skeleton.
         joints: Triples of keypoints; None: every two bones that share a keypoint.
+        rigid: True to hold the lengths of the bones, which are measured.
+        lengths: Bones with lengths that are known and held, in the calibration's unit.
         block: Frames that are smoothed at a time.
     """
 
@@ -50,6 +52,8 @@ class SmoothOptions:
     frame_rate: float | None = None
     bones: tuple[tuple[str, str], ...] | None = None
     joints: tuple[tuple[str, str, str], ...] | None = None
+    rigid: bool = False
+    lengths: tuple[tuple[str, str, float], ...] = ()
     block: int = BLOCK
 
 
@@ -182,6 +186,8 @@ def _make_job(
         frame_rate=options.frame_rate or first.frame_rate(),
         max_gap=options.max_gap,
         min_likelihood=options.min_likelihood,
+        rigid=options.rigid,
+        lengths=options.lengths,
         block=options.block,
         shared_error=shared_error,
     )
