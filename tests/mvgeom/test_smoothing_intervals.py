@@ -130,7 +130,7 @@ def test_two_views_learn_their_noise_from_what_they_see_of_each_other() -> None:
 
 
 def test_no_view_is_believed_to_be_exact() -> None:
-    """Where views contradict each other, left-out views are most likely if one of them is: nothing then limits it."""
+    """Views that contradict each other are most likely if one of them is exact."""
     _, observations = observe(0, lasting=0.0)
     stretch = observations.frames(slice(0, 40))
     shape = stretch.points.shape

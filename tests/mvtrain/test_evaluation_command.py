@@ -21,6 +21,8 @@ from mvgeom.tables import read_keypoints
 from mvtrain.evaluation import error_bars_fit
 from mvtrain.model.reconstruction import estimate_noise, to_3d
 from mvtrain.model.run_folder import load_run
+from mvtrain.predict.ensemble import find_error_bars
+from mvtrain.runtime.ensemble_folder import EnsembleMember, write_ensemble
 from mvtrain.synth.skeleton import KEYPOINT_NAMES
 
 VIEWS = ("cam1", "cam2", "cam3")
@@ -238,6 +240,24 @@ def test_fitting_also_fits_error_bars_in_3d(run: Path, command, monkeypatch: pyt
     command("evaluate", run)
     again = pd.read_csv(run / "evaluation" / "errors_3d.csv").set_index(["split", "against", "keypoint"])
     np.testing.assert_array_equal(again["coverage_90"], before)
+
+
+def test_an_ensemble_has_error_bars_of_its_own(
+    untouched_run: Path, tmp_path: Path, command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(error_bars_fit, "LEAST_FRAMES", 5)
+    folder = tmp_path / "both"
+    for name in ("seed0", "seed1"):
+        shutil.copytree(untouched_run, folder / name)
+    write_ensemble(folder, {f"seed{seed}": EnsembleMember(seed=seed, done=True) for seed in range(2)})
+    outcome = command("evaluate", folder, "--fit-confidence", "--device", "cpu")
+    assert outcome.status == 0, outcome.err
+    runs = [load_run(folder / name) for name in ("seed0", "seed1")]
+    found = find_error_bars([folder], runs)
+    assert found is not None
+    assert found.describe() in outcome.out
+    assert len(list(folder.glob("error_bars-*.yaml"))) == 1
+    assert "error" not in command("evaluate", folder, "--device", "cpu").err
 
 
 def test_weights_that_were_trained_on_lose_their_calibration(run: Path, command) -> None:
