@@ -219,6 +219,8 @@ def test_lengths_of_bones_are_held(
     assert lengths["held"].std() < 0.8 * lengths["free"].std()
     with raises_input("unknown-choice", found="paw"):
         run(runs[:1], tmp_path / "unknown", lengths=(("nose", "paw", 1.0),))
+    with raises_input("missing-argument", argument="--bones"):
+        run(runs[:1], tmp_path / "no_skeleton", rigid=True)
 
 
 def test_what_cannot_be_smoothed_is_refused_and_leaves_nothing(runs: list[Path], tmp_path: Path) -> None:

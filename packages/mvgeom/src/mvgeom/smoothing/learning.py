@@ -242,7 +242,7 @@ def _with_views(
 def _typical(scale: Floats, floor: Floats, stated: Floats) -> Floats:
     """Return the typical standard deviations (V,) in px of each view's keypoints."""
     variance = np.median(np.trace(stated, axis1=-2, axis2=-1), axis=(0, 2)) / 2
-    return np.sqrt(scale**2 * variance + floor**2)
+    return np.asarray(np.sqrt(scale**2 * variance + floor**2))
 
 
 def _fit_view(

@@ -71,9 +71,9 @@ def smooth_predictions(sources: Sequence[Path], options: SmoothOptions, console:
 
     Raises:
         InputError: A recording has no calibration (`no-calibration`) or fewer than two views (`too-few-views`), or is
-            smoothed already (`unsupported-file`), the networks of an ensemble differ in views (`views-differ`),
-            keypoints (`keypoints-differ`) or frames (`frames-differ`), the folder exists (`occupied-folder`); besides,
-            the errors of the tables.
+            smoothed already (`unsupported-file`), `rigid` is given without bones (`missing-argument`), the networks of
+            an ensemble differ in views (`views-differ`), keypoints (`keypoints-differ`) or frames (`frames-differ`),
+            the folder exists (`occupied-folder`); besides, the errors of the tables.
         RunInterruptedError: A signal asked to stop; the same command goes on.
     """
     recordings = find_all_predictions(sources, options.view_names)
@@ -177,6 +177,13 @@ def _make_job(
             session=first.session,
         )
     body = Body.from_skeleton(first.skeleton if options.bones is None else options.bones)
+    if options.rigid and not body.bones:
+        raise InputError(
+            f"session {first.session!r}: --rigid needs bones, found no skeleton of the run. Give them with --bones.",
+            code="missing-argument",
+            argument="--bones",
+            session=first.session,
+        )
     return SmoothJob(
         networks=tuple(networks),
         cameras=cameras,
