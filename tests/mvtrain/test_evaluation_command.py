@@ -166,6 +166,8 @@ def test_a_fitted_calibration_reaches_every_prediction(run: Path, project: Path,
     assert "not calibrated" in before.out
     fitted = command("evaluate", run, "--fit-confidence")
     assert fitted.status == 0, fitted.err
+    assert "not those of labels" in fitted.out, "the validation split has too few frames"
+    assert load_run(run).error_bars is None
     confidence_map = load_run(run).confidence_map
     assert confidence_map is not None
     assert load_run(run, "last").confidence_map is None
@@ -224,9 +226,6 @@ def test_fitting_makes_likelihoods_of_the_validation_split_reliable(run: Path, c
 
 
 def test_fitting_also_fits_error_bars_in_3d(run: Path, command, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = command("evaluate", run, "--fit-confidence")
-    assert "not those of labels" in few.out
-    assert load_run(run).error_bars is None
     monkeypatch.setattr(error_bars_fit, "LEAST_FRAMES", 5)
     outcome = command("evaluate", run, "--fit-confidence")
     assert outcome.status == 0, outcome.err
@@ -236,10 +235,6 @@ def test_fitting_also_fits_error_bars_in_3d(run: Path, command, monkeypatch: pyt
     assert load_run(run, "last").error_bars is None
     table = pd.read_csv(run / "evaluation" / "errors_3d.csv").set_index(["split", "against", "keypoint"])
     assert table.loc[("validation", "labels", "all"), "coverage_90"] == pytest.approx(0.9, abs=0.02)
-    before = table["coverage_90"]
-    command("evaluate", run)
-    again = pd.read_csv(run / "evaluation" / "errors_3d.csv").set_index(["split", "against", "keypoint"])
-    np.testing.assert_array_equal(again["coverage_90"], before)
 
 
 def test_an_ensemble_has_error_bars_of_its_own(
@@ -257,7 +252,6 @@ def test_an_ensemble_has_error_bars_of_its_own(
     assert found is not None
     assert found.describe() in outcome.out
     assert len(list(folder.glob("error_bars-*.yaml"))) == 1
-    assert "error" not in command("evaluate", folder, "--device", "cpu").err
 
 
 def test_weights_that_were_trained_on_lose_their_calibration(run: Path, command) -> None:
