@@ -1,20 +1,27 @@
 """Gain of smoothing over time, and coverage of its intervals.
 
-    OMP_WAIT_POLICY=passive uv run python benchmarks/smoothing.py [--peer PYTHON] [--run RUN]
+    OMP_WAIT_POLICY=passive uv run python benchmarks/smoothing.py [--peer PYTHON] [--only PART ...] [--run RUN]
 
 `generated`: an animal of 10 cm that runs, turns, rears, jumps and rests, seen by 4 cameras at 15 to 120 frames/s.
 Keypoints have noise of 1 to 4 px, half of it an error that lasts 0.2 s; they are occluded in stretches, with more noise
 and low likelihoods, 3 % are on another keypoint. Printed: 3D errors in mm, of all and of the fastest tenth of the
 keypoints, and the share of true positions inside of the intervals. The Butterworth filter has the frequency that the
-truth likes best; the other filters are set as is usual.
+truth likes best; the other filters are set as is usual. The ensemble has three draws of the noise, of which half of the
+variance is common to all; what is occluded or absent is so for all, keypoints on another one are each draw's own. With
+three and two of the cameras, trajectories are compared with those that hold the lengths of bones as well.
 
 `fly`: real predictions of 3 networks for 3 views. Each view is predicted from the two others. Noise is learned from the
 first half of the frames, and the second half is the judge: distance in px from the left-out view's keypoints, negative
 log likelihood, share of keypoints inside of the intervals, seconds. `--peer` is the Python of an environment with
 ensemble-kalman-smoother; its calibrated multi-camera smoother gets the same files.
 
+`human4`: real keypoints of a detector (the labels of the project) in the 100 frames of its four videos. Each view is
+predicted from the others, with noise that is learned from these alone and the left-out view's own noise from all; there
+are too few frames for a half to judge.
+
 `--run` is a run folder whose project is generated, has every frame of its videos in `points_3d.csv`, and was predicted:
-that of the quickstart. Predictions and smoothed predictions are compared with the truth.
+that of the quickstart. Predictions and smoothed predictions are compared with the truth; `--predictions` is another
+folder with predictions of its videos.
 """
 
 from __future__ import annotations
@@ -36,16 +43,21 @@ from scipy.ndimage import median_filter
 from scipy.signal import butter, savgol_filter, sosfiltfilt
 from scipy.stats import chi2
 
-from mvgeom import CameraGroup, learn_noise, project, reconstruct, smooth
+from mvgeom import Bone, CameraGroup, Smoothed, affine, learn_noise, project, reconstruct, smooth
 from mvgeom.smoothing import covariance_from_likelihood
 from mvgeom.smoothing.noise import log_density
 from mvgeom.smoothing.trajectories import linearize, project_covariance
-from mvgeom.tables import read_keypoints
+from mvgeom.tables import read_keypoints, read_labeled_boxes, stack_views
 from mvtrain.predict.recording_tables import observe
 from mvtrain.predict.saved_predictions import find_predictions, load_prediction_cameras, load_predictions
 
 LEVELS = (0.5, 0.8, 0.9, 0.99)
 FLY = Path(__file__).parents[2] / "shared" / "data" / "fly3"
+HUMAN = Path(__file__).parents[2] / "shared" / "data" / "human4"
+HUMAN_CROP = (320, 320)
+PARTS = ("generated", "fly", "human4")
+BONES = ((0, 3), (3, 4), (4, 5), (3, 6), (3, 7), (4, 8), (4, 9), (5, 10), (0, 1), (0, 2), (0, 11))
+"""Head, spine and the rigid parts of the animal, and legs that stretch by a few percent."""
 BODY = np.array(
     [
         *([50, 0, 20], [30, 10, 30], [30, -10, 30], [0, 0, 30], [-40, 0, 25], [-80, 0, 20]),
@@ -68,16 +80,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, help="Python with the package ensemble-kalman-smoother")
     parser.add_argument("--run", type=Path, help="run folder of a generated project with predicted videos")
+    parser.add_argument("--predictions", type=Path, help="predictions of the run; those in the run folder if left out")
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
     parser.add_argument("--fps", type=int, nargs="+", default=[15, 30, 60, 120])
     parser.add_argument("--frames", type=int, default=400)
     arguments = parser.parse_args()
     console = Console(width=120)
     if arguments.run is not None:
-        console.print(compare_run(arguments.run))
+        console.print(compare_run(arguments.predictions or arguments.run))
         return
-    for fps in arguments.fps:
-        console.print(compare_generated(fps, arguments.frames))
-    console.print(compare_fly(arguments.peer))
+    if "generated" in arguments.only:
+        for fps in arguments.fps:
+            console.print(compare_generated(fps, arguments.frames))
+    if "fly" in arguments.only:
+        console.print(compare_fly(arguments.peer))
+    if "human4" in arguments.only:
+        console.print(compare_human4())
 
 
 def ring() -> CameraGroup:
@@ -149,25 +167,39 @@ def lasting(shape: tuple[int, ...], frames: float, rng: np.random.Generator) -> 
     return values
 
 
-def record(truth: np.ndarray, cameras: CameraGroup, fps: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Return keypoints (T, V, K, 2) in px, likelihoods and occlusions (T, V, K)."""
+def record(
+    truth: np.ndarray, cameras: CameraGroup, fps: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return keypoints (3, T, V, K, 2) in px of 3 networks, their likelihoods (T, V, K) and occlusions (T, V, K)."""
     exact = project(truth, cameras)
     shape = exact.shape[:3]
+
+    def errors() -> np.ndarray:
+        return np.sqrt(0.5) * (lasting(exact.shape, 0.2 * fps, rng) + rng.normal(size=exact.shape))
+
     deviation = 2 * rng.uniform(0.7, 1.5, (4, 1)) * rng.uniform(0.7, 1.4, shape[2])
-    error = np.sqrt(0.5) * (lasting(exact.shape, 0.2 * fps, rng) + rng.normal(size=exact.shape))
+    error = errors()
     occluded = lasting(shape, 0.3 * fps, rng) > 1.04  # 15 %
-    points = exact + error * (deviation * np.where(occluded, 2.5, 1.0))[..., None]
+    size = (deviation * np.where(occluded, 2.5, 1.0))[..., None]
     likelihood = np.where(occluded, rng.beta(4, 3, shape), rng.beta(30, 2, shape))
     wrong = lasting(shape, 0.05 * fps, rng) > 1.88  # 3 %
-    points = np.where(wrong[..., None], exact[:, :, rng.permutation(shape[2])], points)
+    points = np.where(wrong[..., None], exact[:, :, rng.permutation(shape[2])], exact + error * size)
     absent = rng.random(shape) < np.where(occluded, 0.4, 0.01)
-    return np.where(absent[..., None], np.nan, points), likelihood, occluded
+    # What is common to all, given the first: any two have half of their variance in common.
+    common = np.sqrt(0.5) * (error + errors()) * np.sqrt(0.5)
+    networks = [points]
+    for _ in range(2):
+        own = exact + (common + np.sqrt(0.5) * errors()) * size
+        other = lasting(shape, 0.05 * fps, rng) > 1.88
+        networks.append(np.where(other[..., None], exact[:, :, rng.permutation(shape[2])], own))
+    return np.where(absent[..., None], np.nan, np.stack(networks)), likelihood, occluded
 
 
 def compare_generated(fps: int, num_frames: int) -> Table:
     rng = np.random.default_rng(fps)
     cameras, truth = ring(), animal(num_frames, fps, rng)
-    points, likelihood, occluded = record(truth, cameras, fps, rng)
+    networks, likelihood, occluded = record(truth, cameras, fps, rng)
+    points = networks[0]
     speed = np.linalg.norm(np.gradient(truth, axis=0), axis=-1)
     fast, hidden = speed > np.quantile(speed, 0.9), occluded.sum(1) >= 2
     robust = reconstruct(points, cameras)
@@ -183,22 +215,48 @@ def compare_generated(fps: int, num_frames: int) -> Table:
         "Butterworth, best by truth": best_butterworth(bridged, truth, fps),
     }
     begin = time.perf_counter()
-    found = smooth(points, cameras, likelihood=likelihood, times=np.arange(num_frames) / fps)
+    times = np.arange(num_frames) / fps
+    found = smooth(points, cameras, likelihood=likelihood, times=times)
     seconds = time.perf_counter() - begin
-    rows["mvgeom smooth"] = found.points
+    each = np.stack([likelihood] * len(networks))
+    seen = observe(networks, each, each)
+    smoothed = {
+        "mvgeom smooth": found,
+        "mvgeom smooth, bones": with_bones(found, points, cameras, likelihood, times),
+        "mvgeom smooth, ensemble of 3": smooth(seen.points, cameras, covariance=seen.covariance, times=times),
+    }
+    for count in (3, 2):
+        part, some = cameras.select(cameras.names[:count]), points[:, :count]
+        plain = smooth(some, part, likelihood=likelihood[:, :count], times=times)
+        smoothed[f"{count} views"] = plain
+        smoothed[f"{count} views, bones"] = with_bones(plain, some, part, likelihood[:, :count], times)
+    rows |= {name: each.points for name, each in smoothed.items()}
     table = Table(title=f"generated, {fps} frames/s: 3D error in mm", title_justify="left")
     for name in ("", "mean", "median", "95 %", "fastest tenth", "hidden in 2 views", "50/80/90/99 % intervals"):
         table.add_column(name, justify="left" if not name else "right")
-    difference = found.points - truth
-    distance = np.einsum("tki,tkij,tkj->tk", difference, np.linalg.inv(found.covariance), difference)
-    inside = " ".join(f"{(distance < chi2.ppf(level, 3)).mean():.2f}" for level in LEVELS)
     for name, positions in rows.items():
         error = np.linalg.norm(positions - truth, axis=-1)
         values = [np.nanmean(error), np.nanmedian(error), np.nanquantile(error, 0.95)]
         values += [np.nanmean(error[fast]), np.nanmean(error[hidden])]
-        table.add_row(name, *(f"{value:.2f}" for value in values), inside if name == "mvgeom smooth" else "")
+        inside = coverage(smoothed[name], truth) if name in smoothed else ""
+        table.add_row(name, *(f"{value:.2f}" for value in values), inside)
     table.caption = f"mvgeom smooth: {seconds:.1f} s with learning the noise"
     return table
+
+
+def with_bones(
+    found: Smoothed, points: np.ndarray, cameras: CameraGroup, likelihood: np.ndarray, times: np.ndarray
+) -> Smoothed:
+    """Hold the lengths of bones, with the noise that was learned without them."""
+    bones = [Bone(first=first, second=second) for first, second in BONES]
+    return smooth(points, cameras, likelihood=likelihood, times=times, noise=found.noise, bones=bones)
+
+
+def coverage(found: Smoothed, truth: np.ndarray) -> str:
+    """Return the shares of true positions inside of the regions of each probability."""
+    difference = found.points - truth
+    distance = np.einsum("tki,tkij,tkj->tk", difference, np.linalg.inv(found.covariance), difference)
+    return " ".join(f"{(distance < chi2.ppf(level, 3)).mean():.2f}" for level in LEVELS)
 
 
 def bridge(points: np.ndarray) -> np.ndarray:
@@ -279,6 +337,39 @@ def compare_fly(peer: Path | None) -> Table:
     return table
 
 
+def compare_human4() -> Table:
+    """Predict each view of human4 from the others, with and without smoothing."""
+    cameras = CameraGroup.load(HUMAN / "calibration.toml")
+    tables = {name: read_keypoints(HUMAN / f"CollectedData_{name}.csv") for name in cameras.names}
+    points = stack_views(tables).points.copy()
+    for view, name in enumerate(cameras.names):
+        boxes = read_labeled_boxes(HUMAN / f"bboxes_{name}.csv").select(tables[name].rows)
+        points[:, view] = affine.apply(np.asarray(affine.invert(affine.from_box(boxes, HUMAN_CROP))), points[:, view])
+    table = Table(title="human4: a view predicted from the others", title_justify="left")
+    for name in ("", "mean px", "median px", "neg. log likelihood", "50/80/90/99 % intervals"):
+        table.add_column(name, justify="left" if not name else "right")
+    everything, every = slice(None), learn_noise(points, cameras)
+    rows: dict[str, list[list[float]]] = {"triangulation": [], "mvgeom smooth": []}
+    for view in range(len(cameras)):
+        others = [other for other in range(len(cameras)) if other != view]
+        rig = cameras.select([cameras.names[other] for other in others])
+        world = reconstruct(points[:, others], rig).points
+        found = smooth(points[:, others], rig)
+        pixels, covariance = found.project(cameras)
+        own = every.covariance(np.zeros((*points.shape, 2)))[:, view]
+        # The same keypoints in both rows: those that single frames give.
+        given = np.where(np.isfinite(world), 1.0, np.nan).mean(-1)[..., None] * points[:, view]
+        rows["triangulation"].append(score(given, project(world, cameras)[:, view], None, everything))
+        rows["mvgeom smooth"].append(score(given, pixels[:, view], covariance[:, view] + own, everything))
+    for name, scores in rows.items():
+        average = np.mean(scores, axis=0)
+        known = np.isfinite(average[2])
+        inside = " ".join(f"{value:.2f}" for value in average[3:]) if known else ""
+        values = f"{average[0]:.2f}", f"{average[1]:.2f}", f"{average[2]:.2f}" if known else ""
+        table.add_row(name, *values, inside)
+    return table
+
+
 def compare_run(run: Path) -> Table:
     """Compare the 3D of a run's predicted videos with the truth, before and after smoothing."""
     table = Table("", "mean", "median", "95 %", "90 % intervals per axis", title=f"{run}: 3D error, world units")
@@ -292,7 +383,7 @@ def compare_run(run: Path) -> Table:
         shown = load_predictions(replace(files, tables=files.evidence or files.tables))
         likelihood = shown.likelihood[None]
         seen = observe(shown.points[None], likelihood, likelihood)
-        found = smooth(seen.points, cameras, covariance=seen.covariance)
+        found = smooth(seen.points, cameras, covariance=seen.covariance, shared=files.shared_error)
         smoothed = found.points, np.sqrt(np.diagonal(found.covariance, axis1=-2, axis2=-1))
         for name, (positions, std) in {
             "predict": (session.in_3d.points, session.in_3d.std),
@@ -321,7 +412,9 @@ def score(keypoints: np.ndarray, predicted: np.ndarray, covariance: np.ndarray |
     if covariance is None:
         return [*values, *[np.nan] * (1 + len(LEVELS))]
     spread = covariance[judge]
-    square = np.einsum("tki,tkij,tkj->tk", residual, np.linalg.inv(spread), residual)
+    known = np.isfinite(residual).all(-1)
+    residual, spread = residual[known], spread[known]
+    square = np.einsum("ni,nij,nj->n", residual, np.linalg.inv(spread), residual)
     likely = -float(log_density(residual, spread).mean())
     return [*values, likely, *(float((square < chi2.ppf(level, 2)).mean()) for level in LEVELS)]
 

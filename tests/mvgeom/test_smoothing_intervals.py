@@ -11,6 +11,7 @@ from helpers.geometry import random_rig
 from mvgeom import CameraGroup, project
 from mvgeom.smoothing import Noise, smooth
 from mvgeom.smoothing.interval_factor import interval_factor
+from mvgeom.smoothing.learning import _with_views
 from mvgeom.smoothing.passes import first_estimate, improve, reconstruct_frames
 from mvgeom.smoothing.trajectories import Observations
 
@@ -126,3 +127,17 @@ def test_two_views_learn_their_noise_from_what_they_see_of_each_other() -> None:
     np.testing.assert_allclose(found.noise.floor, 1.5, rtol=0.25)
     single = 4.5 * 1.5 / 1000  # of one view's noise at the subject's distance, in the rig's unit
     assert np.sqrt(np.square(found.points - truth).mean()) < single
+
+
+def test_no_view_is_believed_to_be_exact() -> None:
+    """Views that contradict each other are most likely if one of them is exact."""
+    _, observations = observe(0, lasting=0.0)
+    stretch = observations.frames(slice(0, 40))
+    shape = stretch.points.shape
+    residual = np.random.default_rng(0).normal(0, 20, shape)
+    residual[:, 2] = 0.0
+    judged = residual, np.zeros((*shape, 2)), np.ones(shape[:3], dtype=bool)
+    found = _with_views(BELIEVED, [stretch], judged)
+    deviation = np.sqrt(found.covariance(stretch.covariance)[0, :, :, 0, 0]).mean(1)
+    assert deviation[2] > 0.04 * np.median(deviation)
+    np.testing.assert_allclose(np.delete(deviation, 2), 20, rtol=0.2)

@@ -18,8 +18,11 @@ from helpers.tiny import generate_tiny_project
 from helpers.videos import SIZE, moving_dot, write_session
 from mvgeom import CameraGroup
 from mvgeom.tables import read_keypoints
+from mvtrain.evaluation import error_bars_fit
 from mvtrain.model.reconstruction import estimate_noise, to_3d
 from mvtrain.model.run_folder import load_run
+from mvtrain.predict.ensemble import find_error_bars
+from mvtrain.runtime.ensemble_folder import EnsembleMember, write_ensemble
 from mvtrain.synth.skeleton import KEYPOINT_NAMES
 
 VIEWS = ("cam1", "cam2", "cam3")
@@ -163,6 +166,8 @@ def test_a_fitted_calibration_reaches_every_prediction(run: Path, project: Path,
     assert "not calibrated" in before.out
     fitted = command("evaluate", run, "--fit-confidence")
     assert fitted.status == 0, fitted.err
+    assert "not those of labels" in fitted.out, "the validation split has too few frames"
+    assert load_run(run).error_bars is None
     confidence_map = load_run(run).confidence_map
     assert confidence_map is not None
     assert load_run(run, "last").confidence_map is None
@@ -218,6 +223,35 @@ def test_fitting_makes_likelihoods_of_the_validation_split_reliable(run: Path, c
     assert refused.status == 2
     assert "--within" in refused.err
     assert "0.3" in refused.err
+
+
+def test_fitting_also_fits_error_bars_in_3d(run: Path, command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(error_bars_fit, "LEAST_FRAMES", 5)
+    outcome = command("evaluate", run, "--fit-confidence")
+    assert outcome.status == 0, outcome.err
+    bars = load_run(run).error_bars
+    assert bars is not None
+    assert bars.describe() in outcome.out
+    assert load_run(run, "last").error_bars is None
+    table = pd.read_csv(run / "evaluation" / "errors_3d.csv").set_index(["split", "against", "keypoint"])
+    assert table.loc[("validation", "labels", "all"), "coverage_90"] == pytest.approx(0.9, abs=0.02)
+
+
+def test_an_ensemble_has_error_bars_of_its_own(
+    untouched_run: Path, tmp_path: Path, command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(error_bars_fit, "LEAST_FRAMES", 5)
+    folder = tmp_path / "both"
+    for name in ("seed0", "seed1"):
+        shutil.copytree(untouched_run, folder / name)
+    write_ensemble(folder, {f"seed{seed}": EnsembleMember(seed=seed, done=True) for seed in range(2)})
+    outcome = command("evaluate", folder, "--fit-confidence", "--device", "cpu")
+    assert outcome.status == 0, outcome.err
+    runs = [load_run(folder / name) for name in ("seed0", "seed1")]
+    found = find_error_bars([folder], runs)
+    assert found is not None
+    assert found.describe() in outcome.out
+    assert len(list(folder.glob("error_bars-*.yaml"))) == 1
 
 
 def test_weights_that_were_trained_on_lose_their_calibration(run: Path, command) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from helpers.command import run_mvtrain
 from helpers.errors import raises_input
 from helpers.foreign import write_prediction
 from helpers.runs import VIEWS, cameras
-from mvgeom import learn_noise, project
+from mvgeom import Noise, learn_noise, project
 from mvgeom.smoothing import smoother
 from mvtrain.predict import smooth_recording
 from mvtrain.predict.recording_tables import RecordingTables
@@ -190,6 +191,36 @@ def test_kinematics_are_written_beside_the_3d(
     outcome = run_mvtrain(capsys, monkeypatch, *command[:-1], "nose:ear", "-o", tmp_path / "wrong")
     assert outcome.status == 2
     assert "ear" in outcome.err
+
+
+@pytest.mark.parametrize("block", [20, 4000])
+@pytest.mark.parametrize("options", [{"rigid": True}, {"lengths": (("tail", "nose", 0.41),)}])
+def test_lengths_of_bones_are_held(
+    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], block: int
+) -> None:
+    """Measured once for all blocks, and told in the summary."""
+    ones = np.ones(len(VIEWS))
+    noise = Noise(
+        scale=ones, floor=0.5 * ones, keypoint=ones[:2], share=0.0, decay=0.0, motion=1e-4 * ones[:2], outliers=0.01
+    )
+    monkeypatch.setattr(smoother, "learn", lambda stretches: noise)
+    run(runs[:1], tmp_path / "free", bones=(("nose", "tail"),), block=block)
+    run(runs[:1], tmp_path / "held", bones=(("nose", "tail"),), block=block, **options)
+    (bone,) = json.loads((tmp_path / "held" / "mouse_prediction.json").read_text())["smoothed"]["bones"]
+    assert bone["length"] == pytest.approx(0.412, rel=0.03)
+    assert bone["length"] == 0.41 or "rigid" in options
+    assert "bones" not in json.loads((tmp_path / "free" / "mouse_prediction.json").read_text())["smoothed"]
+    lengths = {
+        name: np.linalg.norm(
+            np.subtract(*np.moveaxis(read_points(tmp_path / name / "mouse_3d.csv"), 1, 0)[..., :3]), axis=-1
+        )
+        for name in ("free", "held")
+    }
+    assert lengths["held"].std() < 0.8 * lengths["free"].std()
+    with raises_input("unknown-choice", found="paw"):
+        run(runs[:1], tmp_path / "unknown", lengths=(("nose", "paw", 1.0),))
+    with raises_input("missing-argument", argument="--bones"):
+        run(runs[:1], tmp_path / "no_skeleton", rigid=True)
 
 
 def test_what_cannot_be_smoothed_is_refused_and_leaves_nothing(runs: list[Path], tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from mvgeom.projection import (
 )
 from mvgeom.reconstruction import Reconstruction, reconstruct
 from mvgeom.robust import RobustTriangulation, triangulate_robust
-from mvgeom.smoothing import Noise, Smoothed, learn_noise, smooth
+from mvgeom.smoothing import Bone, Noise, SharedError, Smoothed, learn_noise, smooth
 from mvgeom.triangulation import (
     covariance,
     pair_parallax,
@@ -30,12 +30,14 @@ from mvgeom.triangulation import (
 )
 
 __all__ = [
+    "Bone",
     "CameraGroup",
     "InputError",
     "Kinematics",
     "Noise",
     "Reconstruction",
     "RobustTriangulation",
+    "SharedError",
     "Smoothed",
     "affine",
     "boxes",

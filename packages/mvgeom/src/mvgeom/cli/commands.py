@@ -13,7 +13,6 @@ import typer
 
 from mvgeom.cli.calibration_commands import calibrate, check, refine
 from mvgeom.cli.entry import create_app, run_program
-from mvgeom.cli.keypoint_calibration import CalibrateCommand
 from mvgeom.cli.keypoint_options import (
     VIEW_FORM,
     BoxesOption,
@@ -26,6 +25,7 @@ from mvgeom.cli.keypoint_options import (
     read_views,
     synchronized_views,
 )
+from mvgeom.cli.length_options import LengthCommand
 from mvgeom.cli.options import (
     CalibrationArgument,
     FormatOption,
@@ -240,7 +240,7 @@ def _print_reconstruction(
     print_output(f"3D keypoints: {output}")
 
 
-app.command()(smooth)
-app.command(cls=CalibrateCommand)(calibrate)
+app.command(cls=LengthCommand)(smooth)
+app.command(cls=LengthCommand)(calibrate)
 for command in (refine, check, sync, place, world):
     app.command()(command)

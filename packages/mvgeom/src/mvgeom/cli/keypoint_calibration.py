@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from typer.core import TyperCommand
 
 from mvgeom.cli.keypoint_options import read_views
+from mvgeom.cli.length_options import parse_length
 from mvgeom.cli.options import (
     check_inputs,
     check_output,
@@ -27,21 +27,12 @@ if TYPE_CHECKING:
     from mvgeom.calibration import KeypointCalibration, KnownLength
     from mvgeom.cameras import CameraGroup
 
-__all__ = ["CalibrateCommand", "KeypointRequest", "calibrate_keypoints", "check_mode"]
+__all__ = ["KeypointRequest", "calibrate_keypoints", "check_mode"]
 
-_SEPARATOR = "\x1f"
 _LENGTH = "--length"
 
 _BOTH = {"images", "output", "intrinsics", "coefficients", "reference", "report", "force", "keypoints"}
 _ONLY_KEYPOINTS = {"length", "focal", "size", "min_likelihood", "individual", "boxes", "crop_size"}
-
-
-class CalibrateCommand(TyperCommand):
-    """A command whose option `--length` takes three values, several times; Typer has no lists of such options."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Join the values of each `--length A B LENGTH` before the arguments are parsed."""
-        return super().parse_args(ctx, _join_lengths(args))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +42,7 @@ class KeypointRequest:
     Attributes:
         views: Values CAMERA=PATH.
         output: Calibration to write.
-        lengths: Values of `--length`, joined by `CalibrateCommand`.
+        lengths: Values of `--length`, joined by `LengthCommand`.
         focal: Values of `--focal`.
         size: Values of `--size`.
         intrinsics: Calibration to take intrinsics from.
@@ -176,41 +167,11 @@ def _print(found: KeypointCalibration, output: Path) -> None:
     print_findings(found.findings)
 
 
-def _join_lengths(args: list[str]) -> list[str]:
-    """Return the arguments with each `--length A B LENGTH` as one value; one that lacks values is left as it is."""
-    joined: list[str] = []
-    position = 0
-    while position < len(args):
-        first, equals, value = args[position].partition("=")
-        if args[position] == "--":
-            return [*joined, *args[position:]]
-        if first != _LENGTH:
-            joined.append(args[position])
-            position += 1
-            continue
-        position += 1
-        count = 2 if equals else 3
-        values = [*([value] if equals else []), *args[position : position + count]]
-        position += count
-        joined.append(f"{_LENGTH}={_SEPARATOR.join(values)}")
-    return joined
-
-
 def _length(text: str) -> KnownLength:
     from mvgeom.calibration import KnownLength
 
-    values = text.split(_SEPARATOR)
-    try:
-        first, second, length = values
-        return KnownLength(first=first, second=second, length=float(length))
-    except ValueError:
-        raise InputError(
-            f"{_LENGTH}: wrong form, found {' '.join(values)!r}, expected two keypoints and a length, such as "
-            f"{_LENGTH} nose tail 0.12",
-            code="bad-option",
-            option=_LENGTH,
-            found=values,
-        ) from None
+    first, second, length = parse_length(text, _LENGTH)
+    return KnownLength(first=first, second=second, length=length)
 
 
 def _focal(names: tuple[str, ...], values: list[str] | None) -> list[float] | float | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mvgeom.cli.bones import describe_bones, parse_pairs
 from mvgeom.cli.keypoint_options import (
     VIEW_FORM,
     BoxesOption,
@@ -19,6 +20,7 @@ from mvgeom.cli.keypoint_options import (
     read_views,
     synchronized_views,
 )
+from mvgeom.cli.length_options import parse_length
 from mvgeom.cli.options import (
     CalibrationArgument,
     FormatOption,
@@ -56,6 +58,16 @@ def smooth(
     min_likelihood: Annotated[
         float, typer.Option(help="Keypoints below this likelihood do not count; the others weigh by it.")
     ] = 0.05,
+    bones: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A:B,...", help="Pairs of keypoints whose distance varies little: it is measured, and held."
+        ),
+    ] = None,
+    bone: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A B LENGTH", help="A distance that is known, in the calibration's unit; repeatable."),
+    ] = None,
     individual: IndividualOption = None,
     boxes: BoxesOption = None,
     crop_size: CropSizeOption = None,
@@ -70,6 +82,8 @@ def smooth(
     from the others. Outliers are found by all views and times. The 3D table is that of `mvgeom triangulate`; error and
     num_views are of the keypoints that are no outliers. The tables of --views have x, y, likelihood, their standard
     deviations and correlation, and the probability that the given keypoint is an inlier.
+
+    --bones and --bone couple keypoints: where one is seen badly, its distance from another one tells of it.
     """
     files = parse_view_files(views, VIEW_FORM)
     check_keypoint_inputs(calibration, files, boxes)
@@ -82,8 +96,11 @@ def smooth(
         raise InputError(
             f"--max-gap: found {max_gap}, expected 0 or more", code="bad-option", option="--max-gap", found=max_gap
         )
+    pairs = parse_pairs(bones, "--bones")
+    lengths = [parse_length(text, "--bone") for text in bone or []]
     import numpy as np
 
+    from mvgeom.smoothing import named_bones
     from mvgeom.smoothing import smooth as smooth_keypoints
     from mvgeom.tables import write_points_3d, write_view_points
 
@@ -94,13 +111,21 @@ def smooth(
     if not len(points):
         path = next(iter(files.values()))
         raise InputError(f"{path}: no rows. Give the keypoints of a recording.", code="empty-file", path=path)
+    held = named_bones(stack.keypoint_names, pairs, lengths)
     print_output(f"{len(points)} frames, {len(stack.keypoint_names)} keypoints, {len(files)} views: learning the noise")
     found = smooth_keypoints(
-        points, cameras, likelihood=stack.likelihood, times=frame_numbers(stack.rows, files), max_gap=max_gap
+        points,
+        cameras,
+        likelihood=stack.likelihood,
+        times=frame_numbers(stack.rows, files),
+        max_gap=max_gap,
+        bones=held,
     )
     projected, covariance = found.project(cameras)
     write_points_3d(output, stack.keypoint_names, [(stack.rows, found.to_reconstruction(points, cameras))])
     _print_smoothed(found, points, cameras)
+    if held:
+        print_output(f"bones: {describe_bones(found.bones, stack.keypoint_names)}")
     print_output(f"3D keypoints: {output}")
     if view_tables is not None:
         view_tables.mkdir(parents=True, exist_ok=True)

@@ -45,6 +45,13 @@ SCALES = (0.01, 1000.0)
 FLOORS = (0.05, 1000.0)
 """px; the smallest is far below what labels and networks reach."""
 
+LEAST_FLOOR = 0.05
+"""Least floor of a view as a share of the views' typical noise.
+
+No detector is so much better in one view. Where the views contradict each other, as with a wrong pose of a camera, the
+left-out views would else be most likely if trajectories went through one view's keypoints exactly.
+"""
+
 OUTLIER_SHARES = (0.005, 0.3)
 MAX_SAMPLES = 5000
 """Keypoints of a view that its noise is fitted to; more are thinned evenly."""
@@ -228,7 +235,14 @@ def _with_views(
             parts = residual[:, :, number][chosen], predicted[:, :, number][chosen], own[:, :, number][chosen]
             keypoint[number] = _fit_factor(*parts, noise.outliers)
     common = float(np.exp(np.log(keypoint).mean()))
-    return replace(noise, scale=scale * common, floor=floor * common, keypoint=keypoint / common)
+    least = LEAST_FLOOR * float(np.median(_typical(scale, floor, stated))) * common
+    return replace(noise, scale=scale * common, floor=np.maximum(floor * common, least), keypoint=keypoint / common)
+
+
+def _typical(scale: Floats, floor: Floats, stated: Floats) -> Floats:
+    """Return the typical standard deviations (V,) in px of each view's keypoints."""
+    variance = np.median(np.trace(stated, axis1=-2, axis2=-1), axis=(0, 2)) / 2
+    return np.asarray(np.sqrt(scale**2 * variance + floor**2))
 
 
 def _fit_view(

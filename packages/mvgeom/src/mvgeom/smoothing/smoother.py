@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,12 @@ import numpy.typing as npt
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.reconstruction import Reconstruction
+from mvgeom.smoothing.arguments import check_shared, make_observations
+from mvgeom.smoothing.bones import Bone, check_bones, hold_lengths, measure_bones
 from mvgeom.smoothing.learning import learn
-from mvgeom.smoothing.noise import Noise, covariance_from_likelihood
+from mvgeom.smoothing.noise import Noise
 from mvgeom.smoothing.passes import first_estimate, improve, reconstruct_frames
+from mvgeom.smoothing.shared_error import SharedError, frame_information, shared_covariance
 from mvgeom.smoothing.trajectories import Observations, Trajectories, linearize, project_covariance
 
 __all__ = ["Smoothed", "learn_noise", "smooth"]
@@ -42,6 +46,7 @@ class Smoothed:
         velocity_covariance: (N, K, D, D) their covariances.
         inlier: (N, V, K) probability that a keypoint is not an outlier; NaN where there is none.
         noise: Noise that was assumed or learned, per typical step.
+        bones: Bones with the lengths and deviations that were held.
     """
 
     points: Floats
@@ -50,6 +55,7 @@ class Smoothed:
     velocity_covariance: Floats
     inlier: Floats
     noise: Noise
+    bones: tuple[Bone, ...] = ()
 
     def project(self, cameras: CameraGroup) -> tuple[Floats, Floats]:
         """Project positions and covariances into views.
@@ -91,6 +97,8 @@ def smooth(
     times: Floats | None = None,
     noise: Noise | None = None,
     max_gap: float | None = None,
+    shared: SharedError | None = None,
+    bones: Sequence[Bone] = (),
 ) -> Smoothed:
     """Smooth the keypoints of a recording.
 
@@ -109,13 +117,20 @@ def smooth(
         noise: Noise; None learns it from the recording (`learn_noise`).
         max_gap: Longest gap without an inlier, in the unit of `times`, through which a keypoint is interpolated; None
             for any length.
+        shared: Errors that all views share, which are added to the covariances of positions, not to those of
+            velocities, because they last; None for none. It needs cameras.
+        bones: Bones whose lengths the positions of each frame are conditioned on; what is not given of them is measured
+            in the frames that know it best. Velocities are those without them.
 
     Raises:
         InputError: `wrong-shape`, if shapes are inconsistent; `not-finite`, if times or covariances are not finite;
-            `out-of-range`, if times do not increase or `max_gap` is negative; `too-few-views`, if there are several
-            views without cameras; `excluded-options`, if both likelihood and covariance are given.
+            `out-of-range`, if times do not increase, `max_gap` is negative or a bone is not between two keypoints;
+            `duplicate-name`, if a bone is given twice; `missing-argument`, if there are several views, or shared
+            errors, without cameras; `excluded-options`, if both likelihood and covariance are given.
     """
-    observations, step = _observations(points, cameras, likelihood, covariance, times)
+    observations, step = make_observations(points, cameras, likelihood, covariance, times)
+    check_shared(shared, observations)
+    check_bones(bones, observations.points.shape[2])
     if max_gap is not None and not max_gap >= 0:
         raise InputError(f"max_gap: found {max_gap}, expected 0 or more", code="out-of-range", argument="max_gap")
     noise = noise if noise is not None else _learned(observations)
@@ -125,13 +140,22 @@ def smooth(
     parts = []
     for first in range(0, length, window):
         begin, end = max(0, first - MARGIN), min(length, first + window + MARGIN)
-        smoothed, inlier = _smooth_window(observations.frames(slice(begin, end)), noise)
+        part = observations.frames(slice(begin, end))
+        smoothed, inlier = _smooth_window(part, noise)
         kept = slice(first - begin, min(first + window, length) - begin)
+        # Without shared errors no memory for it.
+        alone = frame_information(smoothed.points, part, noise, inlier) if shared is not None else smoothed.points
         parts.append((smoothed.points[kept], smoothed.covariance[kept], smoothed.velocity[kept],
-                      smoothed.velocity_covariance[kept], inlier[kept]))  # fmt: skip
-    positions, spread, velocity, velocity_spread, inlier = (np.concatenate(part) for part in zip(*parts, strict=True))
+                      smoothed.velocity_covariance[kept], inlier[kept], alone[kept]))  # fmt: skip
+    positions, spread, velocity, velocity_spread, inlier, information = (
+        np.concatenate(part) for part in zip(*parts, strict=True)
+    )
     inlier = np.where(observations.present, inlier, np.nan)
     spread, velocity_spread = noise.factor**2 * spread, noise.factor**2 * velocity_spread
+    if shared is not None:
+        spread = spread + shared_covariance(information, shared)
+    measured = measure_bones(positions, spread, bones)
+    positions, spread = hold_lengths(positions, spread, measured)
     missing = _too_far(inlier, observations.times * step, max_gap)
     return Smoothed(
         points=np.where(missing[..., None], np.nan, positions),
@@ -140,6 +164,7 @@ def smooth(
         velocity_covariance=np.where(missing[..., None, None], np.nan, velocity_spread / step**2),
         inlier=inlier,
         noise=noise,
+        bones=measured,
     )
 
 
@@ -167,95 +192,8 @@ def learn_noise(
     Raises:
         InputError: As `smooth`.
     """
-    observations, _ = _observations(points, cameras, likelihood, covariance, times)
+    observations, _ = make_observations(points, cameras, likelihood, covariance, times)
     return _learned(observations)
-
-
-def _observations(
-    points: Floats,
-    cameras: CameraGroup | None,
-    likelihood: Floats | None,
-    covariance: Floats | None,
-    times: Floats | None,
-) -> tuple[Observations, float]:
-    """Check the arguments of `smooth`; return observations with times in typical steps, and the typical step."""
-    points = np.asarray(points, dtype=np.float64)
-    if points.ndim != 4 or points.shape[-1] != 2 or 0 in points.shape:
-        raise InputError(
-            f"points: wrong shape, found {points.shape}, expected (N, V, K, 2) with at least one of each",
-            code="wrong-shape",
-            argument="points",
-            found=points.shape,
-        )
-    num_frames, num_views = points.shape[:2]
-    if cameras is None and num_views != 1:
-        raise InputError(
-            f"cameras: None is for a single view, found {num_views} views. Give their cameras, or one view at a time.",
-            code="missing-argument",
-            argument="cameras",
-            found=num_views,
-        )
-    if cameras is not None and (len(cameras) != num_views or cameras.batch_shape):
-        raise InputError(
-            f"points: wrong shape, found {points.shape}, expected (N, {len(cameras)}, K, 2) for {list(cameras.names)}",
-            code="wrong-shape",
-            argument="points",
-            found=points.shape,
-        )
-    times = np.arange(num_frames, dtype=np.float64) if times is None else np.asarray(times, dtype=np.float64)
-    if times.shape != (num_frames,):
-        raise InputError(
-            f"times: wrong shape, found {times.shape}, expected ({num_frames},)",
-            code="wrong-shape",
-            argument="times",
-            found=times.shape,
-        )
-    if not np.isfinite(times).all():
-        raise InputError("times: found NaN or infinity, expected numbers", code="not-finite", argument="times")
-    steps = np.diff(times)
-    if not (steps > 0).all():
-        row = int(np.flatnonzero(steps <= 0)[0]) + 1
-        raise InputError(
-            f"times: found {times[row]:g} after {times[row - 1]:g} at row {row}, expected increasing times",
-            code="out-of-range",
-            argument="times",
-            row=row,
-        )
-    step = float(np.median(steps)) if len(steps) else 1.0
-    stated = _stated_covariance(points, likelihood, covariance)
-    return Observations(points=points, covariance=stated, times=times / step, cameras=cameras), step
-
-
-def _stated_covariance(points: Floats, likelihood: Floats | None, covariance: Floats | None) -> Floats:
-    """Return stated covariances (N, V, K, 2, 2) in px^2; 0 where nothing is stated or the keypoint is missing."""
-    if likelihood is not None and covariance is not None:
-        raise InputError(
-            "likelihood and covariance exclude each other. Give one of them.",
-            code="excluded-options",
-            argument="likelihood",
-            other="covariance",
-        )
-    given = likelihood if covariance is None else covariance
-    shape = points.shape[:3] if covariance is None else (*points.shape, 2)
-    name = "likelihood" if covariance is None else "covariance"
-    if given is None:
-        return np.zeros((*points.shape, 2))
-    given = np.asarray(given, dtype=np.float64)
-    if given.shape != shape:
-        raise InputError(
-            f"{name}: wrong shape, found {given.shape}, expected {shape} as for the points",
-            code="wrong-shape",
-            argument=name,
-            found=given.shape,
-        )
-    if covariance is None:
-        return covariance_from_likelihood(given)
-    present: npt.NDArray[np.bool_] = np.all(np.isfinite(points), axis=-1)
-    if not np.isfinite(given[present]).all():
-        raise InputError(
-            "covariance: found NaN or infinity beside a keypoint, expected px^2", code="not-finite", argument=name
-        )
-    return np.where(present[..., None, None], given, 0.0)
 
 
 def _learned(observations: Observations) -> Noise:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from mvgeom.cli.entry import create_app, run_program
+from mvgeom.cli.length_options import LengthCommand
 from mvtrain.cli.check import check
 from mvtrain.cli.convert import convert
 from mvtrain.cli.crop import crop
@@ -45,7 +46,7 @@ app = create_app(
     "mvtrain", "Train a multi-view transformer on several calibrated cameras, and predict 2D and 3D keypoints."
 )
 for name, command in COMMANDS.items():
-    app.command(name=name)(command)
+    app.command(name=name, cls=LengthCommand if command is smooth else None)(command)
 
 
 def main() -> NoReturn:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mvgeom.cli.length_options import parse_length
 from mvgeom.errors import InputError
 from mvtrain.cli.options import make_console, print_start, split_names
 from mvtrain.cli.path_roles import check_options, check_sources
@@ -44,6 +45,13 @@ def smooth(
         str | None,
         typer.Option(metavar="A:B:C,...", help="Triples of keypoints, for the angles at B. Default: all two bones."),
     ] = None,
+    rigid: Annotated[
+        bool, typer.Option("--rigid", help="Hold the lengths of the bones, which are measured in the recording.")
+    ] = False,
+    bone: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A B LENGTH", help="Hold a length that is known, in the calibration's unit; repeatable."),
+    ] = None,
 ) -> None:
     """Smooth predicted recordings over time, of one network or of several together, with standard deviations.
 
@@ -66,6 +74,8 @@ def smooth(
         frame_rate=fps,
         bones=parse_groups(bones, 2, "--bones"),  # type: ignore[arg-type]
         joints=parse_groups(joints, 3, "--joints"),  # type: ignore[arg-type]
+        rigid=rigid,
+        lengths=tuple(parse_length(text, "--bone") for text in bone or ()),
     )
     console = make_console()
     try:

@@ -10,6 +10,7 @@ import torch
 
 from mvtrain.metrics.errors import mean_pose, occluded_points, pixel_error, reprojection_errors, subject_sizes
 from mvtrain.metrics.unlearned import describe_starving, starving_keypoints
+from mvtrain.model.error_bars import ErrorBars
 from mvtrain.model.inference import FramePredictions
 from mvtrain.model.likelihood import ConfidenceMap, calibrated
 from mvtrain.model.reconstruction import reconstruct_project
@@ -153,11 +154,16 @@ def evaluate(
     """
     check_project(project, run.spec)
     predictor = Predictor.from_run(run, device or torch.device("cpu"), batch_size)
-    return compare(project, predict_project(predictor, project), assign_splits(run, project), run.confidence_map)
+    predictions, sets = predict_project(predictor, project), assign_splits(run, project)
+    return compare(project, predictions, sets, run.confidence_map, run.error_bars)
 
 
 def compare(
-    project: Project, predictions: FramePredictions, sets: np.ndarray, confidence_map: ConfidenceMap | None = None
+    project: Project,
+    predictions: FramePredictions,
+    sets: np.ndarray,
+    confidence_map: ConfidenceMap | None = None,
+    error_bars: ErrorBars | None = None,
 ) -> Evaluation:
     """Compare predictions with the labels and the truth of a project.
 
@@ -166,6 +172,7 @@ def compare(
         predictions: Predictions of N of its frames, in any order, with the network's own confidence.
         sets: (len(project),) split of every frame of the project, as `Split.names` gives them.
         confidence_map: Calibration of the confidence, if there is one.
+        error_bars: Error bars in 3D of the run, if it has any.
     """
     rows = predictions.index
     visible = project.visibility[rows] == VISIBLE
@@ -175,7 +182,7 @@ def compare(
     all_labels_3d = triangulate_labels(project)
     labels_3d = all_labels_3d[rows]
     hidden = _hidden_labels(project, rows, labels_3d)
-    reconstruction = reconstruct_project(project, predictions, confidence_map)
+    reconstruction = reconstruct_project(project, predictions, confidence_map, error_bars)
     points_3d = reconstruction.points
     truth = read_truth(project)
     occluded = occluded_points(project, all_labels_3d, truth)[rows]

@@ -13,6 +13,7 @@ from rich.console import Console
 from mvgeom.errors import InputError
 from mvgeom.files import file_name, write_text
 from mvtrain.config import Config
+from mvtrain.evaluation.error_bars_fit import LEAST_FRAMES, LEAST_POINTS, fit_error_bars
 from mvtrain.evaluation.error_tables import error_3d_table, error_table, pck_table
 from mvtrain.evaluation.evaluation import Evaluation, assign_splits, compare, describe_unlearned, is_own_project
 from mvtrain.evaluation.likelihood_fit import (
@@ -30,10 +31,12 @@ from mvtrain.evaluation.presentation import (
     print_errors_3d,
     print_keypoints,
 )
+from mvtrain.model.error_bars import ErrorBars, ensemble_checksum, save_error_bars
+from mvtrain.model.inference import FramePredictions
 from mvtrain.model.likelihood import ConfidenceMap, describe_likelihood, save_confidence
 from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.after_training import check_videos, predict_videos
-from mvtrain.predict.ensemble import check_alike
+from mvtrain.predict.ensemble import check_alike, find_error_bars
 from mvtrain.predict.labeled_images import (
     check_project,
     predict_project,
@@ -67,14 +70,19 @@ def check_evaluation(config: Config, project: Project, console: Console) -> None
 
 
 def evaluate_trained(trained: TrainedRun, console: Console) -> None:
-    """Predict every labeled frame with the best checkpoint, write the tables, print the errors, predict the videos."""
+    """Predict every labeled frame with the best checkpoint, write the tables, print the errors, predict the videos.
+
+    Error bars in 3D are fitted to the validation split first, so that all tables have them.
+    """
     run_dir, config, project, split = trained.folder, trained.config, trained.project, trained.split
     run = load_run(run_dir)
     predictor = Predictor.from_run(run, trained.device, config.training.test_batch_size)
     predictions = predict_project(predictor, project)
     sets = split.names()
-    evaluation = compare(project, predictions, sets, run.confidence_map)
-    write_project_predictions(run_dir, project, predictions, list(sets), run.confidence_map)
+    error_bars = _fit_error_bars(run.checkpoint, run.checksum, project, predictions, sets, run.confidence_map)
+    predictor = replace(predictor, error_bars=error_bars)
+    evaluation = compare(project, predictions, sets, run.confidence_map, error_bars)
+    write_project_predictions(run_dir, project, predictions, list(sets), run.confidence_map, error_bars)
     for view, name in enumerate(project.view_names):
         path, index = run_dir / file_name(f"predictions_{name}_pixel_error.csv"), table_index(project, view)
         write_pixel_errors(path, index, project.keypoint_names, evaluation.pixel_error[:, view], sets)
@@ -95,7 +103,8 @@ class EvaluateOptions:
     Attributes:
         project: Config file or folder of the project to evaluate on; None: the run's own.
         output_dir: Folder of the tables; None: `evaluation` or `evaluation_<project>` in the run folder.
-        fit_confidence: Fit the calibration of confidence to the validation split and save it in the run.
+        fit_confidence: Fit the calibration of confidence and the error bars in 3D to the validation split, and save
+            them in the run.
         within: Share of the subject's size within which a keypoint counts as found; None: that of the run's
             calibration, or 0.1.
         checkpoint: Name of the checkpoint, `best` or `last`.
@@ -147,12 +156,14 @@ def _evaluate_run(run_dir: Path, options: EvaluateOptions, console: Console) -> 
         _check_validation(run, sets, None if own else project.root)
     predictor = Predictor.from_run(run, choose_device(options.device), options.batch_size)
     predictions = predict_project(predictor, project)
-    confidence_map = run.confidence_map
+    confidence_map, error_bars = run.confidence_map, run.error_bars
     if options.fit_confidence:
         confidence_map = _fit(compare(project, predictions, sets), share, run_dir)
         path = save_confidence(run.checkpoint, run.checksum, confidence_map)
         print_line(console, f"fitted the calibration of confidence to the validation split: {path}")
-    evaluation = compare(project, predictions, sets, confidence_map)
+        error_bars = _fit_error_bars(run.checkpoint, run.checksum, project, predictions, sets, confidence_map)
+        _print_error_bars(error_bars, run.checkpoint, project, console)
+    evaluation = compare(project, predictions, sets, confidence_map, error_bars)
     out_dir = options.output_dir or run_dir / ("evaluation" if own else f"evaluation_{project.root.name}")
     _write(evaluation, confidence_map, share, out_dir, console)
     print_line(console, describe_likelihood(confidence_map))
@@ -167,12 +178,47 @@ def _evaluate_together(ensemble: Path, folders: Sequence[Path], options: Evaluat
     device = choose_device(options.device)
     predictors = [Predictor.from_run(run, device, options.batch_size) for run in runs]
     predictions, confidence_map = predict_with_all(predictors, project)
-    evaluation = compare(project, predictions, assign_splits(runs[0], project), confidence_map)
-    own = is_own_project(runs[0], project)
+    own, sets = is_own_project(runs[0], project), assign_splits(runs[0], project)
+    error_bars = find_error_bars([ensemble], runs)
+    if options.fit_confidence:
+        # No run may have learned from the frames.
+        learned = np.any([assign_splits(run, project) == "train" for run in runs], axis=0)
+        checksum = ensemble_checksum([run.checksum for run in runs])
+        unseen = np.where(learned, "train", sets)
+        error_bars = _fit_error_bars(ensemble, checksum, project, predictions, unseen, confidence_map)
+        _print_error_bars(error_bars, ensemble, project, console)
+    evaluation = compare(project, predictions, sets, confidence_map, error_bars)
     out_dir = options.output_dir or ensemble / ("evaluation" if own else f"evaluation_{project.root.name}")
     print_line(console, f"the {len(runs)} networks of {ensemble} together:")
     _write(evaluation, confidence_map, _share(options, runs[0]), out_dir, console)
     print_line(console, f"wrote tables and evaluation.png to {out_dir}")
+
+
+def _fit_error_bars(
+    folder: Path,
+    checksum: str,
+    project: Project,
+    predictions: FramePredictions,
+    sets: np.ndarray,
+    confidence_map: ConfidenceMap | None,
+) -> ErrorBars | None:
+    """Fit the error bars in 3D to the validation split, and save them beside the weights; None with too few labels."""
+    rows = np.asarray(sets)[predictions.index] == "validation"
+    error_bars = fit_error_bars(project, predictions, rows, confidence_map)
+    save_error_bars(folder, checksum, error_bars)
+    return error_bars
+
+
+def _print_error_bars(error_bars: ErrorBars | None, folder: Path, project: Project, console: Console) -> None:
+    if error_bars is not None:
+        print_line(console, f"fitted the error bars in 3D to the validation split: {folder}")
+        print_line(console, error_bars.describe())
+    elif any(cameras is not None and len(cameras) > 1 for cameras in project.cameras):
+        print_line(
+            console,
+            f"standard deviations in 3D are not those of labels: the validation split needs {LEAST_FRAMES} frames and "
+            f"{LEAST_POINTS} keypoints that two views have labels of",
+        )
 
 
 def _share(options: EvaluateOptions, run: Run) -> float:

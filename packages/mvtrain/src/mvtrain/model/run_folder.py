@@ -12,6 +12,7 @@ from mvgeom.errors import InputError
 from mvgeom.files import read_text
 from mvtrain.config import Config, load_config
 from mvtrain.model.checkpoint import ModelSpec, load_checkpoint
+from mvtrain.model.error_bars import ErrorBars, load_error_bars
 from mvtrain.model.inference import Network
 from mvtrain.model.likelihood import ConfidenceMap, load_confidence
 from mvtrain.runtime.folders import check_run_folder
@@ -29,6 +30,7 @@ class Run:
         checksum: Checksum of its weights.
         checkpoint: Folder of the checkpoint.
         confidence_map: Calibration of these weights' confidence; None where none was fitted.
+        error_bars: Error bars in 3D of these weights; None where none were fitted.
     """
 
     folder: Path
@@ -38,6 +40,7 @@ class Run:
     checksum: str
     checkpoint: Path
     confidence_map: ConfidenceMap | None
+    error_bars: ErrorBars | None = None
 
     def __repr__(self) -> str:
         spec = self.spec
@@ -49,6 +52,7 @@ class Run:
             "network": f"{spec.backbone}, input {width} x {height} px",
             "checkpoint": f"{self.checkpoint.name} ({self.checksum[:12]})",
             "confidence": "not calibrated" if self.confidence_map is None else "calibrated",
+            "error bars": "not calibrated" if self.error_bars is None else "calibrated",
         }
         return "\n".join([f"Run({self.folder})", *(f"  {name:<10}  {value}" for name, value in rows.items())])
 
@@ -66,8 +70,8 @@ def load_run(folder: Path, checkpoint: str = "best", *, allow_plugins: bool = Fa
         allow_plugins: Run the plugins that the run names, whoever wrote them.
 
     Raises:
-        InputError: `not-a-run`; `no-checkpoint` of that name in it; a checkpoint, or the calibration of its confidence,
-            that is damaged; `plugin-not-allowed`, if it needs plugins that no training here used.
+        InputError: `not-a-run`; `no-checkpoint` of that name in it; a checkpoint, or the calibration of its confidence
+            or error bars, that is damaged; `plugin-not-allowed`, if it needs plugins that no training here used.
     """
     check_run_folder(folder)
     checkpoints = folder / "checkpoints"
@@ -99,4 +103,5 @@ def load_run(folder: Path, checkpoint: str = "best", *, allow_plugins: bool = Fa
         checksum=checksum,
         checkpoint=checkpoints / checkpoint,
         confidence_map=load_confidence(checkpoints / checkpoint, checksum),
+        error_bars=load_error_bars(checkpoints / checkpoint, checksum, len(spec.keypoint_names)),
     )

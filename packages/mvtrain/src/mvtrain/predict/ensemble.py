@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,11 @@ import numpy as np
 from mvgeom import CameraGroup
 from mvgeom.errors import InputError
 from mvtrain.model.checkpoint import ModelSpec
+from mvtrain.model.error_bars import ErrorBars, combined_error_bars, ensemble_checksum, load_error_bars
 from mvtrain.model.inference import BeforeFusion, FramePredictions
 from mvtrain.model.likelihood import ConfidenceMap, calibrated, weights_from_likelihood
 from mvtrain.model.reconstruction import estimate_noise, sample_rows
+from mvtrain.model.run_folder import Run
 from mvtrain.predict.records import Records
 
 
@@ -201,6 +204,27 @@ def _combine_weighted(values: np.ndarray) -> Combined:
     """Combine x, y and weight (S, N, V, K, 3) of S networks; nothing is seen where the weight is 0."""
     points, weights = values[..., :2], values[..., 2]
     return combine(np.where((weights > 0)[..., None], points, np.nan), weights, weights)
+
+
+def find_error_bars(folders: Sequence[Path], runs: Sequence[Run]) -> ErrorBars | None:
+    """Return the error bars in 3D of one network, or of several together.
+
+    Those of several are what `mvtrain evaluate ENSEMBLE --fit-confidence` fitted to their combined predictions; without
+    them, the mean square of each network's own.
+
+    Args:
+        folders: Folders of runs and ensembles as they were given.
+        runs: All their runs.
+
+    Raises:
+        InputError: `damaged-file`.
+    """
+    if len(runs) == 1:
+        return runs[0].error_bars
+    checksum, num_keypoints = ensemble_checksum([run.checksum for run in runs]), len(runs[0].spec.keypoint_names)
+    fitted = (load_error_bars(folder, checksum, num_keypoints) for folder in folders)
+    together = next((found for found in fitted if found is not None), None)
+    return together or combined_error_bars([run.error_bars for run in runs])
 
 
 def check_alike(specs: Sequence[ModelSpec], names: Sequence[object]) -> None:

@@ -15,6 +15,7 @@ from mvgeom.tables import write_points_3d
 from mvtrain.config import Config, load_config
 from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader
 from mvtrain.model.checkpoint import ModelSpec
+from mvtrain.model.error_bars import ErrorBars
 from mvtrain.model.inference import FramePredictions, predict_frames
 from mvtrain.model.likelihood import ConfidenceMap, calibrated
 from mvtrain.model.reconstruction import reconstruct_project
@@ -117,6 +118,7 @@ def write_project_predictions(
     predictions: FramePredictions,
     sets: Sequence[str] | None,
     confidence_map: ConfidenceMap | None,
+    error_bars: ErrorBars | None = None,
 ) -> None:
     """Write `predictions_<view>.csv`, in px of the stored images, and with calibration `predictions_3d.csv`.
 
@@ -126,6 +128,7 @@ def write_project_predictions(
         predictions: Predictions of all its frames.
         sets: Name of each frame's split: train, validation or test; None leaves the column out.
         confidence_map: Map from confidence to likelihood; None takes the confidence as it is.
+        error_bars: Error bars in 3D of the run, if it has any.
 
     Raises:
         InputError: A table cannot be written.
@@ -146,5 +149,5 @@ def write_project_predictions(
         write_points_3d(
             out_dir / "predictions_3d.csv",
             project.keypoint_names,
-            [(rows_3d, reconstruct_project(project, predictions, confidence_map))],
+            [(rows_3d, reconstruct_project(project, predictions, confidence_map, error_bars))],
         )

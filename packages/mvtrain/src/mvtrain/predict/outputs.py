@@ -18,6 +18,7 @@ from mvgeom.files import read_text, replace_file, write_text
 from mvgeom.reconstruction import OUTLIER_SIGMAS, Reconstruction
 from mvgeom.tables import write_points_3d, write_video_boxes
 from mvgeom.temporary import publish
+from mvtrain.model.error_bars import ErrorBars, shared_to_plain
 from mvtrain.model.likelihood import ConfidenceMap, calibrated, view_weights
 from mvtrain.model.reconstruction import KeypointNoise, estimate_noise, sample_rows, to_3d
 from mvtrain.predict.recordings import EVIDENCE, Calibration, OutputPaths, Session
@@ -171,6 +172,7 @@ def write_outputs(
     keypoint_names: Sequence[str],
     calibration: Calibration | None,
     confidence_map: ConfidenceMap | None,
+    error_bars: ErrorBars | None = None,
     identity: dict[str, Any],
     facts: Mapping[str, Any] = MappingProxyType({}),
 ) -> SessionSummary:
@@ -188,6 +190,7 @@ def write_outputs(
         keypoint_names: K names of the keypoints.
         calibration: Cameras of the session; None writes no 3D table.
         confidence_map: Map from confidence to likelihood; None takes the confidence as it is.
+        error_bars: Error bars in 3D of the network, or of all together; None takes what left-out views show.
         identity: Plain values that determine every byte of the tables.
         facts: Further plain values for the summary.
 
@@ -201,7 +204,7 @@ def write_outputs(
         write_predictions(records.folder / table.name, keypoint_names, _view_rows(records, view, confidence_map))
     noise = None
     if calibration is not None:
-        noise = _estimate_noise(records, calibration, len(keypoint_names), confidence_map)
+        noise = _estimate_noise(records, calibration, len(keypoint_names), confidence_map, error_bars)
         if _is_fused(records):
             for view, table in enumerate(paths.evidence):
                 shown = _evidence_rows(records, view, noise.typical_weight)
@@ -257,7 +260,11 @@ def _view_rows(records: Records, view: int, confidence_map: ConfidenceMap | None
 
 
 def _estimate_noise(
-    records: Records, calibration: Calibration, num_keypoints: int, confidence_map: ConfidenceMap | None
+    records: Records,
+    calibration: Calibration,
+    num_keypoints: int,
+    confidence_map: ConfidenceMap | None,
+    error_bars: ErrorBars | None,
 ) -> KeypointNoise:
     rows = sample_rows(len(records), num_keypoints)
     sample = np.concatenate([records.read(row, row + 1) for row in rows])
@@ -265,7 +272,7 @@ def _estimate_noise(
     if _is_fused(records):
         values = sample["own"].astype(np.float64)
         own = values[..., :2], values[..., 2]
-    return estimate_noise(*_observations(sample, confidence_map), calibration.cameras, own)
+    return estimate_noise(*_observations(sample, confidence_map), calibration.cameras, own, error_bars)
 
 
 def _rows_3d(
@@ -357,4 +364,6 @@ def _to_json(session: Session, summary: SessionSummary, calibration: Calibration
             "typical_weight": round(summary.noise.typical_weight, 4) if known else None,
             "outlier_threshold_px": round(OUTLIER_SIGMAS * summary.noise.sigma, 4) if known else None,
         }
+        if summary.noise.shared is not None:
+            document["shared_error"] = shared_to_plain(summary.noise.shared)
     return document

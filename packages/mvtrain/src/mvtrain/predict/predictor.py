@@ -14,6 +14,7 @@ from mvgeom import CameraGroup
 from mvgeom.errors import InputError
 from mvtrain.data.batch import Batch, collate
 from mvtrain.model.checkpoint import ModelSpec
+from mvtrain.model.error_bars import ErrorBars
 from mvtrain.model.inference import Network, predict_frames
 from mvtrain.model.likelihood import ConfidenceMap, calibrated
 from mvtrain.model.reconstruction import estimate_noise, observations, own_observations, to_3d
@@ -64,6 +65,7 @@ class Predictor:
         confidence_map: Map from the network's confidence to the likelihood that is returned; None returns the
             confidence. Tracking uses the network's own confidence.
         run_folder: Folder of the run; None for a network without one.
+        error_bars: Error bars in 3D that were fitted to labels; None takes what left-out views show.
     """
 
     network: Network
@@ -73,6 +75,7 @@ class Predictor:
     batch_size: int
     confidence_map: ConfidenceMap | None = None
     run_folder: Path | None = None
+    error_bars: ErrorBars | None = None
 
     @classmethod
     def from_run(cls, run: Run, device: torch.device, batch_size: int | None = None) -> Predictor:
@@ -91,6 +94,7 @@ class Predictor:
             batch_size=batch_size or run.config.training.test_batch_size,
             confidence_map=run.confidence_map,
             run_folder=run.folder,
+            error_bars=run.error_bars,
         )
 
     def predict(
@@ -129,7 +133,7 @@ class Predictor:
         reconstruction = None
         if rig is not None:
             observed = observations(predictions, self.confidence_map)
-            noise = estimate_noise(*observed, rig, own_observations(predictions))
+            noise = estimate_noise(*observed, rig, own_observations(predictions), self.error_bars)
             reconstruction = to_3d(*observed, rig, noise)
         return Keypoints(
             points=predictions.points,

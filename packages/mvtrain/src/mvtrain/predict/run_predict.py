@@ -18,7 +18,7 @@ from mvtrain.config import Config
 from mvtrain.drawing.keypoints import style_from_config
 from mvtrain.model.likelihood import describe_likelihood
 from mvtrain.model.run_folder import load_run
-from mvtrain.predict.ensemble import check_alike
+from mvtrain.predict.ensemble import check_alike, find_error_bars
 from mvtrain.predict.labeled_images import check_project, predict_with_all, project_config, write_project_predictions
 from mvtrain.predict.overlay import draw_videos
 from mvtrain.predict.predictor import Predictor
@@ -118,9 +118,14 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
     # A batch goes through all networks: the smallest that any of them asks for.
     batch_size = options.batch_size or min(run.config.training.test_batch_size for run in runs)
     predictors = [Predictor.from_run(run, fabric.device, batch_size) for run in runs]
+    error_bars = find_error_bars(run_dirs, runs)
+    if len(runs) > 1:
+        jobs = [replace(job, error_bars=error_bars) for job in jobs]
     if fabric.is_global_zero:
         for line in dict.fromkeys(describe_likelihood(run.confidence_map) for run in runs):
             print_line(console, line)
+        if error_bars is not None:
+            print_line(console, error_bars.describe())
     if options.track and jobs:
         try:
             labeled = read_project(first.config)
@@ -136,7 +141,7 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
         for project in projects:
             folder = (options.output_dir or _own_folder(run_dirs) / "image_preds") / project.root.name
             predictions, confidence_map = predict_with_all(predictors, project)
-            write_project_predictions(folder, project, predictions, None, confidence_map)
+            write_project_predictions(folder, project, predictions, None, confidence_map, error_bars)
             print_line(console, f"predicted the {len(project)} labeled frames of {project.root} into {folder}")
     predict_jobs(predictors, jobs[fabric.global_rank :: fabric.world_size], console, quiet=not fabric.is_global_zero)
     fabric.barrier()

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mvgeom import CameraGroup
+from mvgeom import CameraGroup, SharedError
 from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
 from mvgeom.files import file_name, read_text
 from mvgeom.tables import COORDS_3D, KeypointTable, KinematicsTable, find_number_format, read_keypoints, read_kinematics
 from mvgeom.videos import frame_rate, open_video
+from mvtrain.model.error_bars import shared_from_plain
 from mvtrain.predict.recordings import EVIDENCE
 from mvtrain.project.names import pattern_rule
 from mvtrain.runtime.ensemble_folder import find_runs
@@ -43,6 +44,7 @@ class PredictionFiles:
         kinematics: CSV file of the kinematics of a smoothed recording; None without them.
         networks: Files of each network of an ensemble; empty for a single network.
         evidence: CSV file of what every view shows by itself, by its name; empty where views were not fused.
+        shared_error: Errors that all views share, in the unit of `calibration`; None where they are not known.
     """
 
     session: str
@@ -57,6 +59,7 @@ class PredictionFiles:
     kinematics: Path | None = None
     networks: tuple[PredictionFiles, ...] = ()
     evidence: Mapping[str, Path] = field(default_factory=dict)
+    shared_error: SharedError | None = None
 
     def by_network(self) -> tuple[PredictionFiles, ...]:
         """Return the files of each network; those of a single network are these."""
@@ -275,6 +278,8 @@ def _read_summary(path: Path) -> PredictionFiles:
         folders = [_path(row["folder"]).name for row in document.get("networks") or ()]
         networks = [path.parent / "networks" / file_name(folder) for folder in folders]
         calibrated = bool((document.get("made_with") or {}).get("confidence_map"))
+        shared = document.get("shared_error")
+        shared_error = None if shared is None else shared_from_plain(shared)
     except (InputError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{path}: not the summary of a prediction: {error!r}", code="damaged-file", path=path
@@ -306,6 +311,7 @@ def _read_summary(path: Path) -> PredictionFiles:
         kinematics=kinematics if smoothed and kinematics.is_file() else None,
         networks=tuple(_read_summary(folder / path.name) for folder in networks),
         evidence=evidence if all(table.is_file() for table in evidence.values()) else {},
+        shared_error=shared_error,
     )
 
 

@@ -21,6 +21,7 @@ from mvgeom.files import file_name
 from mvgeom.videos import Video, frame_rate, match_videos, open_video
 from mvtrain.data.batch import Batch
 from mvtrain.drawing.keypoints import Style
+from mvtrain.model.error_bars import ErrorBars
 from mvtrain.model.inference import predict_batches
 from mvtrain.model.likelihood import ConfidenceMap
 from mvtrain.predict.ensemble import combine_records, weight_field
@@ -52,6 +53,8 @@ class Job:
         overlay: Style of a video of all views with their keypoints; None draws no such video.
         labeled: Style of a video of each view with its keypoints; None draws no such videos.
         skeleton: Pairs of keypoints that are joined by a bone, for the summary.
+        error_bars: Error bars in 3D of several networks together; None where none are known. Those of a single network
+            are its predictor's.
     """
 
     session: Session
@@ -64,6 +67,7 @@ class Job:
     overlay: Style | None = None
     labeled: Style | None = None
     skeleton: tuple[tuple[str, str], ...] = ()
+    error_bars: ErrorBars | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -281,6 +285,7 @@ def _write_tables(
         part: Records,
         folder: Path,
         confidence_map: ConfidenceMap | None,
+        error_bars: ErrorBars | None,
         made_with: dict[str, Any],
         facts: dict[str, Any],
     ) -> SessionSummary:
@@ -292,17 +297,19 @@ def _write_tables(
             keypoint_names=spec.keypoint_names,
             calibration=job.calibration,
             confidence_map=confidence_map,
+            error_bars=error_bars,
             identity=made_with,
             facts=({"skeleton": [list(bone) for bone in job.skeleton]} if job.skeleton else {}) | facts,
         )
 
     if len(predictors) == 1:
-        return write(records.networks[0], out_dir, predictors[0].confidence_map, identity, {})
+        only = predictors[0]
+        return write(records.networks[0], out_dir, only.confidence_map, only.error_bars, identity, {})
     folders = network_folders([predictor.run_folder for predictor in predictors])
     for predictor, part, name in zip(predictors, records.networks, folders, strict=True):
         (out_dir / name).mkdir(parents=True, exist_ok=True)
         own = _identity([predictor], job) | _tables_identity([predictor], job)
-        write(part, out_dir / name, predictor.confidence_map, own, {})
+        write(part, out_dir / name, predictor.confidence_map, predictor.error_bars, own, {})
     shape = (len(spec.view_names), len(spec.keypoint_names))
     tracked = () if job.reference is None else track_fields(*shape)[:1]
     observed = fusion_fields(*shape) if _fuses(predictors, job) else weight_field(*shape)
@@ -313,7 +320,7 @@ def _write_tables(
     facts = [
         {"run": str(predictor.run_folder), "folder": name} for predictor, name in zip(predictors, folders, strict=True)
     ]
-    return write(combined, out_dir, None, identity, {"networks": facts})
+    return write(combined, out_dir, None, job.error_bars, identity, {"networks": facts})
 
 
 def network_folders(run_folders: Sequence[Path | None]) -> list[str]:
@@ -363,6 +370,10 @@ def _tables_identity(predictors: Sequence[Predictor], job: Job) -> dict[str, Any
     maps = [predictor.confidence_map for predictor in predictors]
     if any(each is not None for each in maps):
         identity["confidence_map"] = _one_or_all([None if each is None else dataclasses.asdict(each) for each in maps])
+    error_bars = predictors[0].error_bars if len(predictors) == 1 else job.error_bars
+    if error_bars is not None:
+        # As JSON has it, which knows no tuples.
+        identity["error_bars"] = dataclasses.asdict(error_bars) | {"std": list(error_bars.std)}
     return identity
 
 

@@ -9,11 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
+from mvgeom import CameraGroup, SharedError
 from mvgeom.errors import InputError
 from mvgeom.files import write_text
 from mvgeom.temporary import publish
+from mvtrain.model.error_bars import OTHER_UNIT
 from mvtrain.predict.bodies import Body
 from mvtrain.predict.saved_predictions import PredictionFiles, find_all_predictions, load_prediction_cameras
 from mvtrain.predict.smooth_recording import smooth_recording
@@ -36,6 +39,8 @@ class SmoothOptions:
         frame_rate: Frames per second, for velocities; None: that of the videos, else velocities are per frame.
         bones: Pairs of keypoints; None: those of the run's skeleton.
         joints: Triples of keypoints; None: every two bones that share a keypoint.
+        rigid: True to hold the lengths of the bones, which are measured.
+        lengths: Bones with lengths that are known and held, in the calibration's unit.
         block: Frames that are smoothed at a time.
     """
 
@@ -47,6 +52,8 @@ class SmoothOptions:
     frame_rate: float | None = None
     bones: tuple[tuple[str, str], ...] | None = None
     joints: tuple[tuple[str, str, str], ...] | None = None
+    rigid: bool = False
+    lengths: tuple[tuple[str, str, float], ...] = ()
     block: int = BLOCK
 
 
@@ -64,9 +71,9 @@ def smooth_predictions(sources: Sequence[Path], options: SmoothOptions, console:
 
     Raises:
         InputError: A recording has no calibration (`no-calibration`) or fewer than two views (`too-few-views`), or is
-            smoothed already (`unsupported-file`), the networks of an ensemble differ in views (`views-differ`),
-            keypoints (`keypoints-differ`) or frames (`frames-differ`), the folder exists (`occupied-folder`); besides,
-            the errors of the tables.
+            smoothed already (`unsupported-file`), `rigid` is given without bones (`missing-argument`), the networks of
+            an ensemble differ in views (`views-differ`), keypoints (`keypoints-differ`) or frames (`frames-differ`),
+            the folder exists (`occupied-folder`); besides, the errors of the tables.
         RunInterruptedError: A signal asked to stop; the same command goes on.
     """
     recordings = find_all_predictions(sources, options.view_names)
@@ -98,7 +105,7 @@ def smooth_all(
     """
     # All are checked before the first is smoothed.
     jobs = [
-        _make_job([one for each in found for one in each.by_network()], folder, options)
+        _make_job([one for each in found for one in each.by_network()], _shared_error(found, options), folder, options)
         for found in recordings.values()
     ]
     with Interruption() as interruption:
@@ -111,7 +118,39 @@ def smooth_all(
                 console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def _make_job(networks: Sequence[PredictionFiles], folder: Path, options: SmoothOptions) -> SmoothJob:
+def _shared_error(sources: Sequence[PredictionFiles], options: SmoothOptions) -> SharedError | None:
+    """Return the shared errors of a recording that one source or several have; None where one has none.
+
+    Of several sources it is the mean square, which holds if their networks share all errors. With a calibration in
+    another unit than that of the prediction, the standard deviations are in that unit.
+    """
+    known = [files.shared_error for files in sources if files.shared_error is not None]
+    alike = {len(each.std) for each in known}
+    if len(known) < len(sources) or len(alike) != 1:  # other keypoints are refused when the tables are read
+        return None
+    first = sources[0].calibration
+    ratio = 1.0
+    if options.calibration is not None and first is not None and first.exists():
+        given, before = (_baseline(load_prediction_cameras(sources[0], path)) for path in (options.calibration, first))
+        ratio = given / before if before > 0 and given > 0 else 1.0
+    in_other_unit = not 1 / OTHER_UNIT < ratio < OTHER_UNIT
+    return SharedError(
+        scale=float(np.sqrt(np.mean([each.scale**2 for each in known]))),
+        std=np.sqrt(np.mean([each.std**2 for each in known], axis=0)) * (ratio if in_other_unit else 1.0),
+    )
+
+
+def _baseline(cameras: CameraGroup | None) -> float:
+    """Return the typical distance of the cameras from their mean; 0 without cameras."""
+    if cameras is None:
+        return 0.0
+    centers = -np.einsum("vji,vj->vi", cameras.rotation, cameras.translation)
+    return float(np.median(np.linalg.norm(centers - centers.mean(0), axis=-1)))
+
+
+def _make_job(
+    networks: Sequence[PredictionFiles], shared_error: SharedError | None, folder: Path, options: SmoothOptions
+) -> SmoothJob:
     first = networks[0]
     smoothed = next((files for files in networks if files.smoothed), None)
     if smoothed is not None:
@@ -138,6 +177,13 @@ def _make_job(networks: Sequence[PredictionFiles], folder: Path, options: Smooth
             session=first.session,
         )
     body = Body.from_skeleton(first.skeleton if options.bones is None else options.bones)
+    if options.rigid and not body.bones:
+        raise InputError(
+            f"session {first.session!r}: --rigid needs bones, found no skeleton of the run. Give them with --bones.",
+            code="missing-argument",
+            argument="--bones",
+            session=first.session,
+        )
     return SmoothJob(
         networks=tuple(networks),
         cameras=cameras,
@@ -147,7 +193,10 @@ def _make_job(networks: Sequence[PredictionFiles], folder: Path, options: Smooth
         frame_rate=options.frame_rate or first.frame_rate(),
         max_gap=options.max_gap,
         min_likelihood=options.min_likelihood,
+        rigid=options.rigid,
+        lengths=options.lengths,
         block=options.block,
+        shared_error=shared_error,
     )
 
 

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from mvgeom import CameraGroup, Noise, Smoothed, learn_noise, smooth
+from mvgeom import Bone, CameraGroup, Noise, Smoothed, learn_noise, smooth
 from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
 from mvgeom.files import file_name, read_text, write_text
+from mvgeom.smoothing import named_bones
+from mvtrain.model.error_bars import shared_to_plain
 from mvtrain.predict.recording_tables import RecordingTables
 from mvtrain.predict.records import unfinished_folder
 from mvtrain.predict.smoothed_blocks import SmoothedBlocks
@@ -60,16 +62,34 @@ def smooth_recording(job: SmoothJob, interruption: Interruption) -> SmoothedSumm
         blocks = SmoothedBlocks(folder, identity)
         tables = RecordingTables(job.networks, folder, job.min_likelihood)
         numbers = job.body.numbers(tables.keypoint_names, first.session)
+        if job.shared_error is not None and len(job.shared_error.std) != len(tables.keypoint_names):
+            raise InputError(
+                f"{first.summary}: shared_error is not that of the tables' keypoints, found "
+                f"{len(job.shared_error.std)} standard deviations, expected {len(tables.keypoint_names)}. Predict the "
+                "recording again.",
+                code="damaged-file",
+                path=first.summary,
+            )
         noise = blocks.noise()
+        bones = blocks.bones()
+        wanted = named_bones(tables.keypoint_names, job.body.bones if job.rigid else (), job.lengths)
         if noise is None and len(tables) > job.block:
             noise = _learn(tables, job.cameras)
             blocks.save_noise(noise)
+        if bones is None:
+            # A bone that is not held has no deviation: of later blocks it would be measured again.
+            bones = wanted
+            if wanted and len(tables) > job.block:
+                assert noise is not None
+                bones = tuple(bone for bone in _measure(tables, job, noise, wanted) if bone.std is not None)
+                blocks.save_bones(bones)
         starts = range(0, len(tables), job.block)
         for number, start in enumerate(starts):
             if not blocks.has(number):
-                found = _smooth_block(tables, job, noise, start, min(start + job.block, len(tables)))
-                noise = found.noise
+                found = _smooth_block(tables, job, noise, start, min(start + job.block, len(tables)), bones)
+                noise, bones = found.noise, found.bones
                 blocks.save_noise(noise)
+                blocks.save_bones(bones)
                 blocks.save(number, found)
             if interruption.signal_number:
                 done = min(start + job.block, len(tables))
@@ -78,13 +98,33 @@ def smooth_recording(job: SmoothJob, interruption: Interruption) -> SmoothedSumm
                     interruption.signal_number,
                 )
         summary = write_tables(job, tables, blocks, list(starts), numbers)
-        write_text(summary_path, json.dumps(summary_document(job, summary, blocks.noise(), identity), indent=1) + "\n")
+        document = summary_document(job, summary, blocks.noise(), bones, identity)
+        write_text(summary_path, json.dumps(document, indent=1) + "\n")
         blocks.remove()
     return summary
 
 
+def _measure(tables: RecordingTables, job: SmoothJob, noise: Noise, bones: tuple[Bone, ...]) -> tuple[Bone, ...]:
+    """Measure the lengths of bones in the stretches that noise is learned from."""
+    points, covariance, times = _stretches(tables)
+    found = smooth(
+        points, job.cameras, covariance=covariance, times=times, noise=noise, shared=job.shared_error, bones=bones
+    )
+    return found.bones
+
+
 def _learn(tables: RecordingTables, cameras: CameraGroup) -> Noise:
-    """Learn the noise from stretches that are spread evenly over the recording, or from all of a short one."""
+    """Learn the noise from stretches of the recording."""
+    points, covariance, times = _stretches(tables)
+    return learn_noise(points, cameras, covariance=covariance, times=times)
+
+
+def _stretches(tables: RecordingTables) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Read stretches that are spread evenly over the recording, or all of a short one.
+
+    Returns:
+        Points (N, V, K, 2), stated covariances (N, V, K, 2, 2) and times (N,).
+    """
     length = _STRETCH + 1
     starts = np.linspace(0, len(tables) - _STRETCH, _STRETCHES).astype(int)
     if len(tables) <= 2 * _STRETCHES * length:
@@ -94,20 +134,29 @@ def _learn(tables: RecordingTables, cameras: CameraGroup) -> Noise:
         rows = [np.arange(start, start + length) for start in starts[:-1]]
         rows.append(np.arange(starts[-1], starts[-1] + _STRETCH))
     parts = [tables.read(int(part[0]), int(part[-1]) + 1) for part in rows]
-    return learn_noise(
+    return (
         np.concatenate([part.points for part in parts]),
-        cameras,
-        covariance=np.concatenate([part.covariance for part in parts]),
-        times=np.concatenate(rows).astype(np.float64),
+        np.concatenate([part.covariance for part in parts]),
+        np.concatenate(rows).astype(np.float64),
     )
 
 
-def _smooth_block(tables: RecordingTables, job: SmoothJob, noise: Noise | None, start: int, stop: int) -> Smoothed:
+def _smooth_block(
+    tables: RecordingTables, job: SmoothJob, noise: Noise | None, start: int, stop: int, bones: tuple[Bone, ...]
+) -> Smoothed:
     """Smooth the frames from start to stop, with those around them."""
     begin, before = _overlap(tables, start, -1, job.block)
     end, _ = _overlap(tables, stop, 1, job.block)
     observed = tables.read(begin, end)
-    found = smooth(observed.points, job.cameras, covariance=observed.covariance, noise=noise, max_gap=job.max_gap)
+    found = smooth(
+        observed.points,
+        job.cameras,
+        covariance=observed.covariance,
+        noise=noise,
+        max_gap=job.max_gap,
+        shared=job.shared_error,
+        bones=bones,
+    )
     kept = slice(start - begin, stop - begin)
     part = _each_field(found, lambda values: values[kept])
     if job.max_gap is not None and job.max_gap < job.block:
@@ -167,6 +216,9 @@ def _identity(job: SmoothJob) -> dict[str, Any]:
         "max_gap": job.max_gap,
         "min_likelihood": job.min_likelihood,
         "block": job.block,
+        **({"rigid": True} if job.rigid else {}),
+        **({"lengths": [list(each) for each in job.lengths]} if job.lengths else {}),
+        **({} if job.shared_error is None else {"shared_error": shared_to_plain(job.shared_error)}),
     }
 
 

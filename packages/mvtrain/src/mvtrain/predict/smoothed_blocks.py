@@ -7,12 +7,13 @@ import json
 import shutil
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mvgeom import Noise, Smoothed
+from mvgeom import Bone, Noise, Smoothed
 from mvgeom.files import replace_file, write_text
 
 
@@ -45,6 +46,23 @@ class SmoothedBlocks:
             self._folder / "noise.npz", {name: np.asarray(value) for name, value in dataclasses.asdict(noise).items()}
         )
 
+    def bones(self) -> tuple[Bone, ...] | None:
+        """Return the bones with their lengths; None before they are saved, or where their file is damaged."""
+        found = _load(self._folder / "bones.npz")
+        if found is None or found.keys() != {"ends", "sizes"}:
+            return None
+        rows = zip(found["ends"], found["sizes"], strict=True)
+        return tuple(
+            Bone(first=int(ends[0]), second=int(ends[1]), length=_number(sizes[0]), std=_number(sizes[1]))
+            for ends, sizes in rows
+        )
+
+    def save_bones(self, bones: Sequence[Bone]) -> None:
+        """Save the bones."""
+        ends = np.array([(bone.first, bone.second) for bone in bones], dtype=int).reshape(-1, 2)
+        sizes = np.array([(bone.length, bone.std) for bone in bones], dtype=np.float64).reshape(-1, 2)
+        _save(self._folder / "bones.npz", {"ends": ends, "sizes": sizes})
+
     def has(self, number: int) -> bool:
         """Return True if a block and the noise are there as a whole."""
         return self.noise() is not None and _load(self._path(number)) is not None
@@ -58,7 +76,7 @@ class SmoothedBlocks:
         found, noise = _load(self._path(number)), self.noise()
         assert found is not None
         assert noise is not None
-        return Smoothed(**found, noise=noise)
+        return Smoothed(**found, noise=noise)  # type: ignore[arg-type]
 
     def remove(self) -> None:
         """Delete the folder."""
@@ -66,6 +84,10 @@ class SmoothedBlocks:
 
     def _path(self, number: int) -> Path:
         return self._folder / f"block{number:06d}.npz"
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from mvgeom import CameraGroup, Kinematics, Noise, Reconstruction, Smoothed, compute_kinematics
+from mvgeom import Bone, CameraGroup, Kinematics, Noise, Reconstruction, SharedError, Smoothed, compute_kinematics
 from mvgeom.files import file_name
 from mvgeom.tables import ViewPoints, write_kinematics, write_points_3d, write_view_blocks
+from mvtrain.model.error_bars import shared_to_plain
 from mvtrain.predict.bodies import Body
 from mvtrain.predict.recording_tables import RecordingTables
 from mvtrain.predict.saved_predictions import PredictionFiles
@@ -34,7 +35,10 @@ class SmoothJob:
         frame_rate: Frames per second; None for velocities per frame.
         max_gap: Longest gap in frames that is bridged; None for all.
         min_likelihood: Likelihood below which a keypoint does not count.
+        rigid: True to hold the lengths of the bones.
+        lengths: Bones with lengths that are known and held, in the calibration's unit.
         block: Frames that are smoothed at a time.
+        shared_error: Errors that all views share; None where they are not known.
     """
 
     networks: tuple[PredictionFiles, ...]
@@ -45,7 +49,10 @@ class SmoothJob:
     frame_rate: float | None = None
     max_gap: int | None = None
     min_likelihood: float = 0.05
+    rigid: bool = False
+    lengths: tuple[tuple[str, str, float], ...] = ()
     block: int = BLOCK
+    shared_error: SharedError | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +164,7 @@ def write_tables(
 
 
 def summary_document(
-    job: SmoothJob, summary: SmoothedSummary, noise: Noise | None, identity: dict[str, Any]
+    job: SmoothJob, summary: SmoothedSummary, noise: Noise | None, bones: Sequence[Bone], identity: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the contents of `<session>_prediction.json`."""
     first = job.networks[0]
@@ -181,6 +188,8 @@ def summary_document(
             "frame_rate": job.frame_rate,
             "outliers": summary.num_outliers,
             "noise": learned,
+            **({"bones": [asdict(bone) for bone in bones]} if bones else {}),
+            **({} if job.shared_error is None else {"shared_error": shared_to_plain(job.shared_error)}),
         },
         "made_with": identity,
     }

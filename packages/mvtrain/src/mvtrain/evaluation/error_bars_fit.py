@@ -1,0 +1,220 @@
+"""Fit of the error bars in 3D to labels: how far triangulated predictions are from triangulated labels.
+
+Their residual per coordinate has the variance `(scale s)^2 + std^2 + l^2`, where s is the standard deviation by the
+disagreement of the predicted views, and l that of the label by the disagreement of its views. What `scale` and `std`
+say beyond 1 and 0 is what all views of a frame share.
+
+Shape and size are fitted apart. Errors have heavy tails, and a few labels are wrong: the likelihood is that of
+Student-t residuals, which says how the variance is divided between `scale` and the `std` of each keypoint. A common
+factor then makes 90 % of the residuals lie in their 90 % interval: the size of the largest tenth has no influence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import ndtri
+
+from mvgeom import covariance, reprojection_error
+from mvgeom.reconstruction import keypoint_noise
+from mvtrain.model.error_bars import ErrorBars, subject_size_3d
+from mvtrain.model.inference import FramePredictions
+from mvtrain.model.likelihood import ConfidenceMap
+from mvtrain.model.reconstruction import noise_of_sessions, observations, to_3d
+from mvtrain.project.label_tables import VISIBLE
+from mvtrain.project.labels_3d import triangulate_labels
+from mvtrain.project.project import Project
+
+LEAST_FRAMES = 10
+"""Fewest frames with a label in 3D: errors of the keypoints of a frame are not independent."""
+
+LEAST_POINTS = 50
+"""Fewest positions with a label in 3D."""
+
+_LEVEL = 0.9
+"""Share of the residuals that lie in their interval of this probability."""
+
+_FREEDOM = 4.0
+"""Degrees of freedom of Student's t: tails as networks have them."""
+
+_SCALES = np.geomspace(1.0, 8.0, 19)
+"""Scales that are tried; what is left is up to the common factor."""
+
+_LARGEST = 100.0
+"""Largest common factor, and largest `std` in typical residuals."""
+
+_LEAST_SHARE = 1e-3
+"""Typical residuals that `std` cannot be below; about that is none."""
+
+_CONTRADICTION = 3.0
+"""Residual of a position's labels, in standard deviations of labels, beyond which they contradict each other."""
+
+_SPREAD_OF_KEYPOINTS = 0.5
+"""Prior standard deviation of the logarithm of a keypoint's `std` about that of all: matters for few points."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Residuals:
+    """Coordinates of predictions beside those of labels: M of them.
+
+    Attributes:
+        value: (M,) differences in the calibration's unit.
+        stated: (M,) standard deviations by the disagreement of the predicted views.
+        label: (M,) standard deviations of the labels.
+        keypoint: (M,) numbers of the keypoints.
+    """
+
+    value: np.ndarray
+    stated: np.ndarray
+    label: np.ndarray
+    keypoint: np.ndarray
+
+
+def fit_error_bars(
+    project: Project, predictions: FramePredictions, rows: np.ndarray, confidence_map: ConfidenceMap | None
+) -> ErrorBars | None:
+    """Fit the error bars of a network to the labels of some frames.
+
+    Args:
+        project: Project with calibrated cameras.
+        predictions: Predictions of N of its frames, all that there are: their noise is estimated together.
+        rows: (N,) booleans, True for the frames to fit to, which the network has not learned from.
+        confidence_map: Calibration of the confidence, if there is one.
+
+    Returns:
+        The error bars; None without cameras, or with fewer than `LEAST_FRAMES` frames or `LEAST_POINTS` positions.
+    """
+    labels = triangulate_labels(project)[predictions.index]
+    deviation = label_deviation(project)[predictions.index]
+    points, std = np.full_like(labels, np.nan), np.full_like(labels, np.nan)
+    observed, weights = observations(predictions, confidence_map)
+    factors, counts = [1.0], [0]
+    for cameras, same, noise in noise_of_sessions(project, predictions, confidence_map):
+        chosen = [row for row in same if rows[row]]
+        if chosen:
+            found = to_3d(observed[chosen], weights[chosen], cameras, replace(noise, factor=1.0))
+            points[chosen], std[chosen] = found.points, found.std
+            factors, counts = [*factors, noise.factor], [*counts, len(chosen)]
+    known = np.isfinite(points) & np.isfinite(std) & np.isfinite(labels) & np.isfinite(deviation)
+    whole = known.all(-1)
+    size = subject_size_3d(points)
+    if whole.any(1).sum() < LEAST_FRAMES or whole.sum() < LEAST_POINTS or not size > 0:
+        return None
+    keypoints = np.broadcast_to(np.arange(whole.shape[1])[:, None], known.shape)
+    residuals = Residuals(
+        value=(points - labels)[known],
+        stated=std[known],
+        label=deviation[known],
+        keypoint=keypoints[known],
+    )
+    scale, std = fit_scale_and_std(residuals, whole.shape[1])
+    return ErrorBars(
+        scale=scale,
+        std=tuple(std.tolist()),
+        factor=float(np.average(factors, weights=counts)),
+        size=size,
+        num_frames=int(whole.any(1).sum()),
+        num_points=int(whole.sum()),
+    )
+
+
+def label_deviation(project: Project) -> np.ndarray:
+    """Return standard deviations (N, K, 3) of triangulated labels by the disagreement of their views; NaN is missing.
+
+    The noise is that of all labels of a calibration; where labels contradict each other, that of their own residuals.
+    """
+    visible = (project.visibility == VISIBLE)[..., None]
+    points = np.where(visible, project.points_full, np.nan)
+    places = triangulate_labels(project)
+    found = np.full(places.shape, np.nan)
+    for cameras in {id(group): group for group in project.cameras if group is not None}.values():
+        if len(cameras) < 2:
+            continue
+        rows = [row for row, group in enumerate(project.cameras) if group is cameras]
+        flat = np.moveaxis(points[rows], 1, 0).reshape(len(cameras), -1, 2)
+        noise = keypoint_noise(flat, cameras)
+        error = reprojection_error(places[rows], points[rows], cameras)
+        seen = np.isfinite(error)
+        # Of V views, 2V - 3 residuals are free.
+        own = np.sqrt(np.where(seen, error**2, 0.0).sum(1) / np.maximum(2 * seen.sum(1) - 3, 1))
+        typical = noise if np.isfinite(noise) else 0.0
+        each = np.where(own > _CONTRADICTION * typical, own, typical)
+        # The covariance is proportional to the square of the noise, which may be 0.
+        unit = covariance(places[rows], cameras, 1.0, seen)
+        found[rows] = each[..., None] * np.sqrt(np.diagonal(unit, axis1=-2, axis2=-1))
+    return found
+
+
+def fit_scale_and_std(residuals: Residuals, num_keypoints: int) -> tuple[float, np.ndarray]:
+    """Fit the scale, 1 or more, and the standard deviations (K,) that are added.
+
+    Args:
+        residuals: Residuals.
+        num_keypoints: Number K of keypoints; one without residuals has the standard deviation of all.
+    """
+    parts = [np.flatnonzero(residuals.keypoint == number) for number in range(num_keypoints)]
+    fits = [_fit_std(residuals, float(scale), parts) for scale in _SCALES]
+    scale, (_, std) = min(zip(_SCALES, fits, strict=True), key=lambda fit: fit[1][0])
+    factor = _factor(residuals, scale, std)
+    if factor * scale >= 1:
+        return float(factor * scale), factor * std
+    # The views' disagreement alone explains nearly all: what is left is added.
+    return 1.0, _factor(residuals, 1.0, std, keep_scale=True) * std
+
+
+def _fit_std(residuals: Residuals, scale: float, parts: Sequence[np.ndarray]) -> tuple[float, np.ndarray]:
+    """Fit the standard deviations that are added to a given scale.
+
+    Args:
+        residuals: Residuals.
+        scale: Scale.
+        parts: Per keypoint the indices of its residuals.
+
+    Returns:
+        Negative log likelihood but for a constant, and the standard deviations (K,); 0 for those that are negligible.
+    """
+    typical = max(float(np.median(np.abs(residuals.value))), np.finfo(np.float64).tiny)
+    known = (scale * residuals.stated) ** 2 + residuals.label**2 + (1e-9 * typical) ** 2
+    square = residuals.value**2
+
+    def loss(logarithm: float, chosen: np.ndarray | slice) -> float:
+        variance = known[chosen] + np.exp(2 * logarithm)
+        tails = (_FREEDOM + 1) * np.log1p(square[chosen] / variance / _FREEDOM)
+        return float((0.5 * np.log(variance) + 0.5 * tails).sum())
+
+    def least(cost: Callable[[float], float], limits: tuple[float, float]) -> tuple[float, float]:
+        fit = minimize_scalar(cost, bounds=limits, method="bounded")
+        return float(fit.x), float(fit.fun)
+
+    limits = np.log(_LEAST_SHARE * typical), np.log(_LARGEST * typical)
+    pooled, _ = least(lambda logarithm: loss(logarithm, slice(None)), limits)
+    total = 0.0
+    logarithms: list[float] = []
+    for part in parts:
+
+        def cost(logarithm: float, part: np.ndarray = part) -> float:
+            return loss(logarithm, part) + 0.5 * ((logarithm - pooled) / _SPREAD_OF_KEYPOINTS) ** 2
+
+        found, value = least(cost, limits) if len(part) else (pooled, 0.0)
+        total, logarithms = total + value, [*logarithms, found]
+    std = np.exp(logarithms)
+    return total, np.where(std > 2 * _LEAST_SHARE * typical, std, 0.0)
+
+
+def _factor(residuals: Residuals, scale: float, std: np.ndarray, *, keep_scale: bool = False) -> float:
+    """Return the least factor, 0 or more, of `scale` and `std`, or of `std` alone, that intervals of 90 % need."""
+    stated = (scale * residuals.stated) ** 2
+    added = std[residuals.keypoint] ** 2
+
+    def covered(factor: float) -> float:
+        square = factor**2 * added + (stated if keep_scale else factor**2 * stated) + residuals.label**2
+        return float((np.abs(residuals.value) <= ndtri(0.5 + _LEVEL / 2) * np.sqrt(square)).mean())
+
+    low, high = 0.0, _LARGEST
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if covered(middle) < _LEVEL else (low, middle)
+    return high
