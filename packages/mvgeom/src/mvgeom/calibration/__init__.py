@@ -7,7 +7,7 @@ and `change_world` moves a rig to another world. Each result has `findings`: pro
 """
 
 from mvgeom.calibration.board_world import world_of_board
-from mvgeom.calibration.boards import Board, CharucoBoard, Chessboard
+from mvgeom.calibration.boards import Board, CharucoBoard, Chessboard, TagGrid
 from mvgeom.calibration.calibrate import Options, calibrate
 from mvgeom.calibration.detections import Detections, detect_boards, from_points
 from mvgeom.calibration.diagnosis import Check, check
@@ -52,6 +52,7 @@ __all__ = [
     "Refinement",
     "Source",
     "Synchronization",
+    "TagGrid",
     "WorldChange",
     "axes_from_points",
     "calibrate",

@@ -12,18 +12,16 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from mvgeom.calibration.board_sample import stop_at_wrong_board
 from mvgeom.calibration.boards import (
     Board,
-    CharucoBoard,
-    Chessboard,
     Floats,
     Ints,
     corner_orders,
     object_points,
     seen_corners,
 )
-from mvgeom.calibration.charuco import find_charuco
-from mvgeom.calibration.checkerboard import find_chessboard
+from mvgeom.calibration.find_board import board_finder
 from mvgeom.calibration.findings import Finding, note
 from mvgeom.calibration.missing_boards import explain_missing_boards
 from mvgeom.calibration.sources import (
@@ -112,7 +110,7 @@ def from_points(
     """
     positions, orders = (
         (np.asarray(board, dtype=np.float64), np.arange(len(board))[None])
-        if not isinstance(board, Chessboard | CharucoBoard)
+        if not isinstance(board, Board)
         else (object_points(board), corner_orders(board))
     )
     points = np.asarray(points, dtype=np.float64)
@@ -147,13 +145,15 @@ def detect_boards(
             an EXIF orientation, which is ignored.
 
     Raises:
+        CalibrationError: If a sample of many images shows that another board is in them; see `stop_at_wrong_board`.
         InputError: `unreadable-file`, if images cannot be read; `unmatched-frames`, if they cannot be matched;
             `rates-differ`, if videos have different frame rates; `size-mismatch`, if images differ in size within a
             camera.
     """
     names = frame_names(sources, match)
     sources = match_sources(sources, match)
-    find = _finder(board)
+    stop_at_wrong_board(sources, board)
+    find = board_finder(board)
     found: dict[str, dict[str, Floats]] = {}
     sizes: dict[str, tuple[int, int]] = {}
     samples: dict[str, list[Image]] = {}
@@ -215,12 +215,6 @@ def _turned_findings(sources: Mapping[str, Source]) -> list[Finding]:
             )
             findings.append(note("turned_images", [camera], text, images=len(turned)))
     return findings
-
-
-def _finder(board: Board) -> Callable[[Image], Floats | None]:
-    if isinstance(board, CharucoBoard):
-        return lambda image: find_charuco(image, board)
-    return lambda image: find_chessboard(image, board.grid)
 
 
 def _detect_all(

@@ -1,4 +1,4 @@
-"""Reasons why a board is not detected: another size or dictionary, mirrored or negative images."""
+"""Reasons why a board is not detected: another size or dictionary, mirrored or negative images, cut boards."""
 
 from __future__ import annotations
 
@@ -7,20 +7,27 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from mvgeom.calibration.boards import Board, CharucoBoard, Chessboard
-from mvgeom.calibration.charuco import examine_markers
-from mvgeom.calibration.checkerboard import probe_grids
+from mvgeom.calibration.boards import Board, CharucoBoard, Chessboard, TagGrid
+from mvgeom.calibration.find_board import board_finder, upright_colors
 from mvgeom.calibration.findings import Finding, error, warning
+from mvgeom.calibration.grid_probe import count_cut_boards, probe_grids
+from mvgeom.calibration.marker_evidence import examine_markers
 
-__all__ = ["Image", "Reason", "explain_missing_boards"]
+__all__ = ["BOARD_REASONS", "Image", "Reason", "explain_missing_boards"]
 
 Image = npt.NDArray[np.uint8]
 
 Reason = tuple[str, str, dict[str, float]]
 """Code, text and evidence of a finding."""
 
+_MIRRORED = "mirrored_images"
+
+BOARD_REASONS = frozenset({"other_board_size", "other_pattern", "wrong_dictionary", "negative_board", _MIRRORED})
+"""Codes of findings for which the board is in no image, or in few, because it is not the one that was described."""
+
 _SUSPICIOUS_SHARE = 0.5
 _NUM_PROBED = 4
+_NUM_POOLED = 6
 
 
 def explain_missing_boards(
@@ -39,16 +46,22 @@ def explain_missing_boards(
         few boards if a reason is found.
     """
     poor = [camera for camera in samples if found[camera] < _SUSPICIOUS_SHARE * looked[camera]]
+    images = {camera: [upright_colors(image, board) for image in samples[camera]] for camera in poor}
+    # All cameras record the same board, so that images of all of them tell what it is.
+    pooled = [image for turn in range(_NUM_POOLED) for camera in poor for image in images[camera][turn : turn + 1]]
+    never = not any(found.values())
+    common: Reason | None = None
+    if poor and isinstance(board, Chessboard):
+        common = _explain_chessboard(pooled[:_NUM_PROBED], board, never=never)
+    elif poor and not isinstance(board, Chessboard):
+        common = _explain_markers(pooled[:_NUM_POOLED], board, never=never)
     findings: list[Finding] = []
-    if isinstance(board, CharucoBoard):
-        for camera in poor:
-            reason = _explain_markers(samples[camera], board, never=found[camera] == 0)
-            findings += _finding(camera, board, found[camera], looked[camera], reason)
-        return tuple(findings)
-    # All cameras record the same board, so a few images from all of them are sufficient.
-    pooled = [image for turn in range(_NUM_PROBED) for camera in poor for image in samples[camera][turn : turn + 1]]
-    reason = _explain_chessboard(pooled[:_NUM_PROBED], board) if poor else None
     for camera in poor:
+        reason = common
+        if not isinstance(board, Chessboard):
+            own = _explain_markers(images[camera][::2], board, never=found[camera] == 0)
+            if common is None or (own is not None and own[0] == _MIRRORED) or common[0] == _MIRRORED:
+                reason = own
         findings += _finding(camera, board, found[camera], looked[camera], reason)
     return tuple(findings)
 
@@ -64,12 +77,26 @@ def _finding(camera: str, board: Board, found: int, looked: int, reason: Reason 
     return [build(code, [camera], said, found=found, pictures=looked, **evidence)]
 
 
-def _explain_chessboard(images: list[Image], board: Chessboard) -> Reason | None:
-    counts = probe_grids(images, board.grid)
-    if not counts:
-        return None
+def _explain_chessboard(images: list[Image], board: Chessboard, *, never: bool) -> Reason | None:
+    sizes = probe_grids(images, board.grid)
     asked = max(board.grid), min(board.grid)
-    best = next(iter(counts))
+    cut = count_cut_boards(images, board.grid)
+    best = next(iter(sizes), asked)
+    smaller = best != asked and best[0] <= asked[0] and best[1] <= asked[1]
+    always_near_border = smaller and len(sizes[best].cut) == len(sizes[best].images)
+    # A smaller board near the border of the image looks like a cut one, but is of the same size everywhere.
+    varies = not never or len(sizes) != 1
+    if cut and varies and (best == asked or always_near_border):
+        return (
+            "cut_board",
+            f"the border of the image cuts it in {cut} of {len(images)} examined images. A chessboard is only found "
+            "where all of it is visible. Show the whole board, or use a board with markers (ChArUco, AprilGrid)",
+            {"pictures_with_cut_board": cut},
+        )
+    if not sizes:
+        negative = sum(board_finder(board)(upright_colors(255 - image, board)) is not None for image in images)
+        return _negative(board, f"{negative} boards in the negatives of {len(images)} images", {}) if negative else None
+    counts = {size: len(each.images) for size, each in sizes.items()}
     if best == asked or (counts[best] <= counts.get(asked, 0) and best[0] * best[1] < asked[0] * asked[1]):
         return None
     counted_squares = best == (asked[0] - 1, asked[1] - 1)
@@ -82,23 +109,29 @@ def _explain_chessboard(images: list[Image], board: Chessboard) -> Reason | None
     )
 
 
-def _explain_markers(images: list[Image], board: CharucoBoard, *, never: bool) -> Reason | None:
+def _negative(board: Board, seen: str, evidence: dict[str, float]) -> Reason:
+    if board.inverted:
+        return "negative_board", f"black and white are not exchanged ({seen}). Leave out --inverted", evidence
+    text = f"black and white are exchanged ({seen}). Give --inverted (in Python: inverted=True of the board)"
+    return "negative_board", text, evidence
+
+
+def _explain_markers(images: list[Image], board: CharucoBoard | TagGrid, *, never: bool) -> Reason | None:
     seen = examine_markers(images, board)
-    if seen.other_pattern and never:
+    if isinstance(board, CharucoBoard) and seen.other_pattern and never:
         wanted = "the present pattern" if board.legacy else "the pattern of OpenCV before 4.6 (legacy)"
         return "other_pattern", f"the board is printed in {wanted}. Select this pattern", {"markers": seen.as_asked}
     if seen.mirrored > 2 * max(seen.as_asked, 2):
         return (
-            "mirrored_images",
+            _MIRRORED,
             f"its markers are mirrored ({seen.mirrored} per image after flipping). Turn off mirroring in the camera's "
             "software, or flip the images",
             {"markers": seen.as_asked, "mirrored_markers": seen.mirrored},
         )
     if seen.negative > 2 * max(seen.as_asked, 2):
-        return (
-            "negative_board",
-            f"black and white are exchanged ({seen.negative} markers per image in the negative). Print the board as "
-            "generated, or invert the images",
+        return _negative(
+            board,
+            f"{seen.negative} markers per image in the negative, {seen.as_asked} as it is",
             {"markers": seen.as_asked, "negative_markers": seen.negative},
         )
     if seen.best_dictionary is not None and seen.in_best > 2 * max(seen.as_asked, 1):
@@ -112,14 +145,14 @@ def _explain_markers(images: list[Image], board: CharucoBoard, *, never: bool) -
         return (
             "other_board_size",
             f"{100 * seen.foreign:.0f} % of the markers have numbers that do not occur on a board of "
-            f"{board.columns}x{board.rows} squares. Give the board's true number of squares",
+            f"{board.layout}. Give the board's true size",
             {"markers": seen.as_asked, "foreign_share": seen.foreign},
         )
     if never and seen.as_asked:
         return (
             "other_board_size",
-            f"there are {seen.as_asked} of its markers per image, but they do not form this board. Check the numbers "
-            "of squares; columns and rows may be exchanged",
+            f"there are {seen.as_asked} of its markers per image, but they do not form this board. Check its size; "
+            "columns and rows may be exchanged",
             {"markers": seen.as_asked},
         )
     return None

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mvgeom.cli.board_input import (
+    AprilgridOption,
     CharucoOption,
     ChessboardOption,
     DictionaryOption,
+    FirstIdOption,
+    InvertedOption,
     LegacyOption,
+    MarkerGridOption,
     MarkerOption,
     Match,
+    SpacingOption,
     SquareOption,
     check_images,
     detect,
@@ -105,10 +110,15 @@ def calibrate(
     crop_size: CropSizeOption = None,
     chessboard: ChessboardOption = None,
     charuco: CharucoOption = None,
+    aprilgrid: AprilgridOption = None,
+    marker_grid: MarkerGridOption = None,
     square: SquareOption = None,
     marker: MarkerOption = None,
-    dictionary: DictionaryOption = "DICT_4X4_50",
+    spacing: SpacingOption = None,
+    dictionary: DictionaryOption = None,
+    first_id: FirstIdOption = 0,
     legacy: LegacyOption = False,
+    inverted: InvertedOption = False,
     coefficients: Annotated[
         int | None,
         typer.Option(help="Distortion: 0, 1, 2, 4, 5, 8, 12 or 14 coefficients; chosen for each camera if left out."),
@@ -151,7 +161,7 @@ def calibrate(
     report: ReportOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Calibrate a rig from images of a chessboard or ChArUco board, or (--keypoints) from keypoints of a subject.
+    """Calibrate a rig from images of a board, or (--keypoints) from keypoints of a subject.
 
     No board need be seen by all cameras: pairs of cameras that see a board together must connect all cameras. Images of
     one frame have the same time (videos), or the same name without the part that all names of a camera share.
@@ -190,7 +200,7 @@ def calibrate(
     from mvgeom.calibration import CalibrationError, Lens, Options
 
     check_images(files)
-    board = parse_board(chessboard, charuco, square, marker, dictionary, legacy=legacy)
+    board = parse_board(context.params)
     common = Lens(
         num_coefficients=coefficients,
         fisheye=fisheye,

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mvgeom.cli.board_input import (
+    AprilgridOption,
     CharucoOption,
     ChessboardOption,
     DictionaryOption,
+    FirstIdOption,
+    InvertedOption,
     LegacyOption,
+    MarkerGridOption,
     MarkerOption,
     Match,
+    SpacingOption,
     SquareOption,
+    board_is_given,
     detect,
     parse_board,
 )
@@ -49,13 +55,14 @@ __all__ = ["sync"]
 
 
 def sync(
+    context: typer.Context,
     calibration: CalibrationArgument,
     views: Annotated[
         list[str],
         typer.Argument(
             metavar="VIEW=PATH",
-            help="Keypoints of each view, of consecutive frames, in any format that is read; with --chessboard or "
-            "--charuco a video of the board.",
+            help="Keypoints of each view, of consecutive frames, in any format that is read; with a board such as "
+            "--chessboard a video of it.",
         ),
     ],
     fps: Annotated[
@@ -71,10 +78,15 @@ def sync(
     longest: Annotated[int, typer.Option(help="Largest offset to try, in frames.")] = 60,
     chessboard: ChessboardOption = None,
     charuco: CharucoOption = None,
+    aprilgrid: AprilgridOption = None,
+    marker_grid: MarkerGridOption = None,
     square: SquareOption = None,
     marker: MarkerOption = None,
-    dictionary: DictionaryOption = "DICT_4X4_50",
+    spacing: SpacingOption = None,
+    dictionary: DictionaryOption = None,
+    first_id: FirstIdOption = 0,
     legacy: LegacyOption = False,
+    inverted: InvertedOption = False,
     min_likelihood: LikelihoodOption = 0.5,
     individual: IndividualOption = None,
     boxes: BoxesOption = None,
@@ -99,9 +111,9 @@ def sync(
         raise InputError(f"--fps: must be positive, found {fps:g}", code="bad-option", option="--fps", found=fps)
     check_output(output)
     board = None
-    if chessboard is not None or charuco is not None:
+    if board_is_given(context.params):
         check_inputs(calibration, *files.values())
-        board = parse_board(chessboard, charuco, square, marker, dictionary, legacy=legacy)
+        board = parse_board(context.params)
     else:
         check_keypoint_inputs(calibration, files, boxes)
         if fps is None:
