@@ -9,7 +9,7 @@ import numpy as np
 
 from mvgeom.errors import InputError
 
-__all__ = ["check_ids", "check_positive", "dictionary_names", "predefined_dictionary"]
+__all__ = ["check_ids", "check_positive", "dictionary_names", "part_of_dictionary", "predefined_dictionary"]
 
 
 def dictionary_names() -> tuple[str, ...]:
@@ -20,6 +20,15 @@ def dictionary_names() -> tuple[str, ...]:
 def predefined_dictionary(name: str) -> Any:
     """Return OpenCV's dictionary with a name from `dictionary_names`."""
     return cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, name))
+
+
+def part_of_dictionary(name: str, ids: range) -> Any:
+    """Return a dictionary with some markers of another one, which are numbered from 0.
+
+    The time that OpenCV takes grows with the number of markers to compare with.
+    """
+    whole = predefined_dictionary(name)
+    return cv2.aruco.Dictionary(whole.bytesList[ids.start : ids.stop], whole.markerSize, whole.maxCorrectionBits)
 
 
 def check_ids(dictionary: str, ids: range, board: str) -> None:

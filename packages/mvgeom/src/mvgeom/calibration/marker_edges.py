@@ -62,7 +62,7 @@ def _offsets(image: Image, places: Floats, steps: Floats) -> Floats:
 
 
 def _fit_lines(offsets: Floats) -> tuple[Floats, Floats]:
-    """Return the offset (M, 4) of each edge at its start, and by how much it grows to its end; outliers count little."""
+    """Return the offset (M, 4) of each edge at its start, and its growth to the end; outliers count little."""
     design = np.stack([np.ones_like(_PLACES), _PLACES], axis=-1)
     weights = np.isfinite(offsets).astype(np.float64)
     values = np.nan_to_num(offsets)

@@ -11,13 +11,16 @@ import numpy.typing as npt
 
 from mvgeom.calibration.boards import CharucoBoard, TagGrid
 from mvgeom.calibration.charuco import find_charuco
-from mvgeom.calibration.marker_dictionaries import dictionary_names, predefined_dictionary
+from mvgeom.calibration.marker_dictionaries import dictionary_names, part_of_dictionary, predefined_dictionary
 
 __all__ = ["Image", "MarkerEvidence", "examine_markers"]
 
 Image = npt.NDArray[np.uint8]
 
 _SOME_MARKERS = 5
+_TRIED = 3
+_COMMON = 100
+"""Markers of a dictionary that are looked for first: most boards are numbered from 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,19 +47,20 @@ class MarkerEvidence:
     other_pattern: bool
 
 
-def examine_markers(images: list[Image], board: CharucoBoard | TagGrid) -> MarkerEvidence:
+def examine_markers(images: list[Image], board: CharucoBoard | TagGrid, *, dictionaries: bool = True) -> MarkerEvidence:
     """Detect markers under other assumptions than the board's: other dictionary, mirrored, negative, other pattern.
 
     Args:
         images: Gray images; negatives where the board is inverted.
         board: Board that was not detected.
+        dictionaries: False tries no other dictionaries, which takes most of the time.
     """
-    asked = _count_markers(images, board.dictionary)
-    ids = np.concatenate([_find_markers(image, board.dictionary) for image in images])
-    mirrored = _count_markers([np.ascontiguousarray(image[:, ::-1]) for image in images], board.dictionary)
-    negative = _count_markers([255 - image for image in images], board.dictionary)
-    explained = max(asked, mirrored, negative) >= min(_SOME_MARKERS, len(board.ids))
-    best, in_best = (None, 0) if explained else _best_dictionary(images)
+    found = [_find_markers(image, board.dictionary) for image in images]
+    asked, ids = _median(found), np.concatenate(found)
+    mirrored = _count_markers([np.ascontiguousarray(image[:, ::-1]) for image in images], board.dictionary, board.ids)
+    negative = _count_markers([255 - image for image in images], board.dictionary, board.ids)
+    explained = not dictionaries or max(asked, mirrored, negative) >= min(_SOME_MARKERS, len(board.ids))
+    best, in_best = (None, 0) if explained else _best_dictionary(images[:: max(1, len(images) // _TRIED)][:_TRIED])
     other = replace(board, legacy=not board.legacy) if isinstance(board, CharucoBoard) else None
     return MarkerEvidence(
         as_asked=asked,
@@ -74,29 +78,42 @@ def _best_dictionary(images: list[Image]) -> tuple[str | None, int]:
     families: dict[str, list[str]] = {}
     for name in {name.casefold(): name for name in dictionary_names()}.values():
         families.setdefault(re.sub(r"_(50|100|250|1000)$", "", name), []).append(name)
-    best, most = None, 0
-    for members in families.values():
-        by_size = sorted(members, key=lambda name: len(predefined_dictionary(name).bytesList))
-        count = _count_markers(images, by_size[-1])
-        if count > most:
-            highest = max(int(_find_markers(image, by_size[-1]).max(initial=0)) for image in images)
-            best = next(name for name in by_size if len(predefined_dictionary(name).bytesList) > highest)
-            most = count
-    return best, most
+    counts = {
+        by_size[-1]: _count_markers(images, by_size[-1], range(_COMMON))
+        for by_size in (sorted(each, key=_num_markers) for each in families.values())
+    }
+    largest = max(counts, key=lambda name: counts[name])
+    most = _count_markers(images, largest)
+    if most == 0:
+        return None, 0
+    highest = max(int(_find_markers(image, largest).max(initial=0)) for image in images)
+    family = next(each for each in families.values() if largest in each)
+    return next(name for name in sorted(family, key=_num_markers) if _num_markers(name) > highest), most
 
 
-def _count_markers(images: list[Image], dictionary: str) -> int:
-    counts = [len(_find_markers(image, dictionary)) for image in images]
-    seen = [count for count in counts if count]
+def _num_markers(name: str) -> int:
+    return len(predefined_dictionary(name).bytesList)
+
+
+def _count_markers(images: list[Image], dictionary: str, ids: range | None = None) -> int:
+    """Return the median number of markers, over images that have any; only those with one of the numbers, if given."""
+    return _median([_find_markers(image, dictionary, ids) for image in images])
+
+
+def _median(found: list[npt.NDArray[np.int64]]) -> int:
+    seen = [len(each) for each in found if len(each)]
     return int(np.median(seen)) if seen else 0
 
 
-def _find_markers(image: Image, dictionary: str) -> npt.NDArray[np.int64]:
+def _find_markers(image: Image, dictionary: str, ids: range | None = None) -> npt.NDArray[np.int64]:
+    """Return the numbers of the markers in an image; only some are looked for if `ids` are given, which is faster."""
+    markers = part_of_dictionary(dictionary, range(_num_markers(dictionary)) if ids is None else ids)
     parameters = cv2.aruco.DetectorParameters()
     parameters.errorCorrectionRate = 0.0  # do not correct markers of other dictionaries into this one
     found = []
     for border in (1, 2) if "APRILTAG" in dictionary.upper() else (1,):  # Kalibr prints borders of two bits
         parameters.markerBorderBits = border
-        _, ids, _ = cv2.aruco.ArucoDetector(predefined_dictionary(dictionary), parameters).detectMarkers(image)
-        found += [] if ids is None else [np.asarray(ids, dtype=np.int64).reshape(-1)]
+        _, numbers, _ = cv2.aruco.ArucoDetector(markers, parameters).detectMarkers(image)
+        first = 0 if ids is None else ids.start
+        found += [] if numbers is None else [first + np.asarray(numbers, dtype=np.int64).reshape(-1)]
     return max(found, key=len, default=np.zeros(0, dtype=np.int64))

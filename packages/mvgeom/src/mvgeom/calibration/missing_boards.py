@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom.calibration.boards import Board, CharucoBoard, Chessboard, TagGrid
-from mvgeom.calibration.find_board import board_finder, upright_colors
+from mvgeom.calibration.checkerboard import find_quickly
+from mvgeom.calibration.find_board import upright_colors
 from mvgeom.calibration.findings import Finding, error, warning
 from mvgeom.calibration.grid_probe import count_cut_boards, probe_grids
-from mvgeom.calibration.marker_evidence import examine_markers
+from mvgeom.calibration.marker_evidence import MarkerEvidence, examine_markers
 
 __all__ = ["BOARD_REASONS", "Image", "Reason", "explain_missing_boards"]
 
@@ -28,6 +29,7 @@ BOARD_REASONS = frozenset({"other_board_size", "other_pattern", "wrong_dictionar
 _SUSPICIOUS_SHARE = 0.5
 _NUM_PROBED = 4
 _NUM_POOLED = 6
+_FEW_MARKERS = 2
 
 
 def explain_missing_boards(
@@ -58,10 +60,12 @@ def explain_missing_boards(
     findings: list[Finding] = []
     for camera in poor:
         reason = common
-        if not isinstance(board, Chessboard):
-            own = _explain_markers(images[camera][::2], board, never=found[camera] == 0)
-            if common is None or (own is not None and own[0] == _MIRRORED) or common[0] == _MIRRORED:
-                reason = own
+        # Mirrored images are not the board's fault but a camera's.
+        if not isinstance(board, Chessboard) and (common is None or common[0] == _MIRRORED):
+            reason = _explain_markers(images[camera][::2], board, never=found[camera] == 0)
+        elif not isinstance(board, Chessboard):
+            own = examine_markers(images[camera][::2], board, dictionaries=False)
+            reason = _mirrored(own, board) or common
         findings += _finding(camera, board, found[camera], looked[camera], reason)
     return tuple(findings)
 
@@ -78,6 +82,9 @@ def _finding(camera: str, board: Board, found: int, looked: int, reason: Reason 
 
 
 def _explain_chessboard(images: list[Image], board: Chessboard, *, never: bool) -> Reason | None:
+    negative = sum(find_quickly(255 - image, board.grid) is not None for image in images) if never else 0
+    if negative:
+        return _negative(board, f"{negative} boards in the negatives of {len(images)} images", {})
     sizes = probe_grids(images, board.grid)
     asked = max(board.grid), min(board.grid)
     cut = count_cut_boards(images, board.grid)
@@ -93,9 +100,6 @@ def _explain_chessboard(images: list[Image], board: Chessboard, *, never: bool) 
             "where all of it is visible. Show the whole board, or use a board with markers (ChArUco, AprilGrid)",
             {"pictures_with_cut_board": cut},
         )
-    if not sizes:
-        negative = sum(board_finder(board)(upright_colors(255 - image, board)) is not None for image in images)
-        return _negative(board, f"{negative} boards in the negatives of {len(images)} images", {}) if negative else None
     counts = {size: len(each.images) for size, each in sizes.items()}
     if best == asked or (counts[best] <= counts.get(asked, 0) and best[0] * best[1] < asked[0] * asked[1]):
         return None
@@ -121,14 +125,10 @@ def _explain_markers(images: list[Image], board: CharucoBoard | TagGrid, *, neve
     if isinstance(board, CharucoBoard) and seen.other_pattern and never:
         wanted = "the present pattern" if board.legacy else "the pattern of OpenCV before 4.6 (legacy)"
         return "other_pattern", f"the board is printed in {wanted}. Select this pattern", {"markers": seen.as_asked}
-    if seen.mirrored > 2 * max(seen.as_asked, 2):
-        return (
-            _MIRRORED,
-            f"its markers are mirrored ({seen.mirrored} per image after flipping). Turn off mirroring in the camera's "
-            "software, or flip the images",
-            {"markers": seen.as_asked, "mirrored_markers": seen.mirrored},
-        )
-    if seen.negative > 2 * max(seen.as_asked, 2):
+    mirrored = _mirrored(seen, board)
+    if mirrored is not None:
+        return mirrored
+    if seen.negative > 2 * max(seen.as_asked, _few(board)):
         return _negative(
             board,
             f"{seen.negative} markers per image in the negative, {seen.as_asked} as it is",
@@ -156,3 +156,19 @@ def _explain_markers(images: list[Image], board: CharucoBoard | TagGrid, *, neve
             {"markers": seen.as_asked},
         )
     return None
+
+
+def _mirrored(seen: MarkerEvidence, board: CharucoBoard | TagGrid) -> Reason | None:
+    if seen.mirrored <= 2 * max(seen.as_asked, _few(board)):
+        return None
+    return (
+        _MIRRORED,
+        f"its markers are mirrored ({seen.mirrored} per image after flipping). Turn off mirroring in the camera's "
+        "software, or flip the images",
+        {"markers": seen.as_asked, "mirrored_markers": seen.mirrored},
+    )
+
+
+def _few(board: CharucoBoard | TagGrid) -> int:
+    """Return a number of markers that may be found by chance."""
+    return min(_FEW_MARKERS, (len(board.ids) - 1) // 2)

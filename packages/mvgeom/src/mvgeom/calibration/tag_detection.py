@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mvgeom.calibration.marker_dictionaries import predefined_dictionary
+from mvgeom.calibration.marker_dictionaries import part_of_dictionary, predefined_dictionary
 from mvgeom.calibration.marker_edges import refine_quadrilaterals
 from mvgeom.calibration.tag_grid import TagGrid
 
@@ -18,13 +18,16 @@ Image = npt.NDArray[np.uint8]
 _BORDERS = (2, 1)
 """Widths of an AprilTag's black border in bits: Kalibr prints 2, other programs 1."""
 
+_SEPARATING = (15, 7)
+"""Thresholds in gray values below the surroundings: markers touch the squares at their corners where it is low."""
+
 _MIN_MARKERS = 2
 _MISPLACED = 0.5
 _LARGEST_WINDOW = 10
 _NEIGHBORS = 4
 _TOLERANCE_PX = 1.0
-_TOLERANCE = 0.03
-"""Distance of a corner from its place by its neighbors, in diagonals of a marker, up to which it is right."""
+_TOLERANCE = 0.04
+"""Distance of a corner from its place by its neighbors, in sides of a marker, up to which it is right."""
 
 
 def find_tag_grid(image: Image, board: TagGrid) -> Floats | None:
@@ -53,14 +56,18 @@ def _find_markers(image: Image, board: TagGrid, border: int) -> dict[int, Floats
     """Return the corners (4, 2) of the board's markers by number, without numbers that are seen twice."""
     parameters = cv2.aruco.DetectorParameters()
     parameters.markerBorderBits = border
-    detector = cv2.aruco.ArucoDetector(predefined_dictionary(board.dictionary), parameters)
-    corners, ids, _ = detector.detectMarkers(image)
-    numbers = [] if ids is None else [int(number) for number in np.asarray(ids).reshape(-1)]
-    return {
-        number: np.asarray(each, dtype=np.float64).reshape(4, 2)
-        for number, each in zip(numbers, corners, strict=True)
-        if number in board.ids and numbers.count(number) == 1
-    }
+    markers: dict[int, Floats] = {}
+    for constant in _SEPARATING if board.corner_squares else _SEPARATING[-1:]:
+        parameters.adaptiveThreshConstant = constant
+        detector = cv2.aruco.ArucoDetector(part_of_dictionary(board.dictionary, board.ids), parameters)
+        corners, ids, _ = detector.detectMarkers(image)
+        numbers = [] if ids is None else [board.first_id + int(number) for number in np.asarray(ids).reshape(-1)]
+        for number, each in zip(numbers, corners, strict=True):
+            if numbers.count(number) == 1:
+                markers.setdefault(number, np.asarray(each, dtype=np.float64).reshape(4, 2))
+        if len(markers) == len(board.ids):
+            break
+    return markers
 
 
 def _place_markers(markers: dict[int, Floats], board: TagGrid) -> Floats | None:
@@ -126,7 +133,7 @@ def _without_misfits(corners: Floats, board: TagGrid) -> Floats:
     positions = board.points()[:, :2]
     middles = positions[places].mean(axis=1)
     corners = corners.copy()
-    seen = np.flatnonzero(np.isfinite(corners[places]).all((1, 2)))
+    seen = np.flatnonzero(np.isfinite(corners[places]).all(axis=-1).any(axis=-1))
     if len(seen) <= _NEIGHBORS:
         return corners
     near = {
@@ -139,12 +146,13 @@ def _without_misfits(corners: Floats, board: TagGrid) -> Floats:
             around = places[others].reshape(-1)
             known = around[np.isfinite(corners[around]).all(axis=-1)]
             homography = cv2.findHomography(positions[known], corners[known], 0)[0] if len(known) >= 8 else None
-            if homography is None:
+            if homography is None or np.isnan(corners[places[marker]]).all():
                 continue
-            found = corners[places[marker]]
-            misses = np.linalg.norm(cv2.perspectiveTransform(positions[None, places[marker]], homography)[0] - found, axis=-1)
-            limit = _TOLERANCE_PX + _TOLERANCE * float(np.linalg.norm(found[0] - found[2]))
-            if np.nanmax(misses, initial=0.0) - limit > excess:
+            expected = cv2.perspectiveTransform(positions[None, places[marker]], homography)[0]
+            side = float(np.linalg.norm(expected[0] - expected[1]))
+            misses = np.linalg.norm(expected - corners[places[marker]], axis=-1)
+            limit = _TOLERANCE_PX + _TOLERANCE * side
+            if np.nanmax(misses) - limit > excess:
                 worst, excess = int(places[marker][np.nanargmax(misses)]), float(np.nanmax(misses) - limit)
         if excess == 0:
             return corners
