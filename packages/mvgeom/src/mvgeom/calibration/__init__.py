@@ -7,7 +7,7 @@ and `change_world` moves a rig to another world. Each result has `findings`: pro
 """
 
 from mvgeom.calibration.board_world import world_of_board
-from mvgeom.calibration.boards import Board, CharucoBoard, Chessboard, TagGrid
+from mvgeom.calibration.boards import Board, BoardSet, CharucoBoard, Chessboard, Face, TagGrid, two_sided
 from mvgeom.calibration.calibrate import Options, calibrate
 from mvgeom.calibration.detections import Detections, detect_boards, from_points
 from mvgeom.calibration.diagnosis import Check, check
@@ -36,12 +36,14 @@ from mvgeom.calibration.world_axes import (
 
 __all__ = [
     "Board",
+    "BoardSet",
     "Calibration",
     "CalibrationError",
     "CharucoBoard",
     "Check",
     "Chessboard",
     "Detections",
+    "Face",
     "Finding",
     "KeypointCalibration",
     "KnownLength",
@@ -68,6 +70,7 @@ __all__ = [
     "place_by_points",
     "refine",
     "synchronize",
+    "two_sided",
     "world_of_board",
     "write_calibration_report",
     "write_keypoint_calibration_report",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mvgeom.calibration.board_set import BoardSet, Face, two_sided
 from mvgeom.calibration.charuco_board import CharucoBoard
 from mvgeom.calibration.marker_dictionaries import check_positive
 from mvgeom.calibration.tag_grid import TagGrid
@@ -14,14 +15,17 @@ from mvgeom.errors import InputError
 
 __all__ = [
     "Board",
+    "BoardSet",
     "CharucoBoard",
     "Chessboard",
+    "Face",
     "Floats",
     "Ints",
     "TagGrid",
     "corner_orders",
     "object_points",
     "seen_corners",
+    "two_sided",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -75,13 +79,13 @@ class Chessboard:
         return np.stack([x, y, 0 * x], axis=-1).reshape(-1, 3) * self.square_size
 
 
-Board = Chessboard | CharucoBoard | TagGrid
+Board = Chessboard | CharucoBoard | TagGrid | BoardSet
 
 
 def object_points(board: Board) -> Floats:
     """Return corners (K, 3) in the board's frame and unit: row by row, x along a row, y along a column, z = 0.
 
-    Corners are the inner corners of squares, or the corners of markers in a grid. Seen from the front, x points right,
+    Those of a set of boards are listed face by face, and are not in a plane. Corners are the inner corners of squares, or the corners of markers in a grid. Seen from the front, x points right,
     y points down, and z points into the board.
     """
     return board.points()

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from mvgeom.calibration.board_sample import stop_at_wrong_board
 from mvgeom.calibration.boards import (
     Board,
+    BoardSet,
     Floats,
     Ints,
     corner_orders,
@@ -56,6 +57,8 @@ class Detections:
         frames: F names of the frames.
         orders: (G, K) orders of the corners that a detector cannot distinguish; see `corner_orders`.
         findings: Problems found in the images.
+        faces: (K,) index of the face that each corner is on, for a body whose faces have unknown poses; the corners are
+            then in the frames of their faces. None for one rigid board.
 
     Raises:
         InputError: `wrong-shape`, if the shapes are inconsistent.
@@ -68,6 +71,7 @@ class Detections:
     frames: tuple[str, ...]
     orders: Ints
     findings: tuple[Finding, ...] = ()
+    faces: Ints | None = None
 
     def __post_init__(self) -> None:
         num_views, num_frames, num_points = len(self.names), len(self.frames), len(self.object_points)
@@ -121,7 +125,12 @@ def from_points(
         points=points,
         frames=tuple(frames) if frames is not None else tuple(str(frame) for frame in range(points.shape[1])),
         orders=orders,
+        faces=_unplaced_faces(board),
     )
+
+
+def _unplaced_faces(board: Board | Floats) -> Ints | None:
+    return board.face_of_points() if isinstance(board, BoardSet) and board.estimated else None
 
 
 def detect_boards(
@@ -199,6 +208,7 @@ def detect_boards(
         points=points,
         frames=tuple(frames),
         orders=corner_orders(board),
+        faces=_unplaced_faces(board),
         findings=(*explain_missing_boards(samples, board, counts, looked), *_turned_findings(sources)),
     )
 

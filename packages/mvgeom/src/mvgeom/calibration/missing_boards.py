@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from mvgeom.calibration.boards import Board, CharucoBoard, Chessboard, TagGrid
+from mvgeom.calibration.boards import Board, BoardSet, CharucoBoard, Chessboard, TagGrid
 from mvgeom.calibration.checkerboard import find_quickly
 from mvgeom.calibration.find_board import upright_colors
 from mvgeom.calibration.findings import Finding, error, warning
@@ -47,6 +47,8 @@ def explain_missing_boards(
         An error for each camera that never saw the board, with the reason if one is found; a warning for a camera with
         few boards if a reason is found.
     """
+    if isinstance(board, BoardSet):
+        board = board.faces[0].board
     poor = [camera for camera in samples if found[camera] < _SUSPICIOUS_SHARE * looked[camera]]
     images = {camera: [upright_colors(image, board) for image in samples[camera]] for camera in poor}
     # All cameras record the same board, so that images of all of them tell what it is.
