@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from mvgeom import CameraGroup, in_image, project
-from mvgeom.calibration.boards import Board, CharucoBoard, Chessboard, TagGrid, object_points
+from mvgeom.calibration.boards import Board, BoardSet, CharucoBoard, Chessboard, TagGrid, object_points
 from mvgeom.calibration.marker_dictionaries import predefined_dictionary
 
 BOARD = Chessboard(columns=9, rows=6, square_size=0.03)
@@ -87,6 +87,32 @@ def film(
     )
 
 
+def ring_of_cameras(num_views: int = 4, *, radius: float = 1.5) -> CameraGroup:
+    """Cameras without distortion all around the origin that look at it."""
+    cameras = arc_of_cameras(num_views, distortion=())
+    turns = Rotation.from_euler("yx", [[360 / num_views * view, 10 * (-1) ** view] for view in range(num_views)], True)
+    return cameras.replace(
+        rotation=np.swapaxes(turns.as_matrix(), 1, 2), translation=np.tile([0.0, 0, radius], (num_views, 1))
+    )
+
+
+def film_body(cameras: CameraGroup, body: BoardSet, num_frames: int, *, noise: float = 0.0, seed: int = 0) -> Filmed:
+    """Turn a body with several boards about the origin; a camera sees the faces that are turned to it."""
+    rng = np.random.default_rng(seed)
+    rotation = Rotation.random(num_frames, random_state=seed).as_matrix()
+    position = rng.uniform(-0.3, 0.3, size=(num_frames, 3))
+    world = object_points(body) @ np.swapaxes(rotation, 1, 2) + position[:, None]
+    pixels = project(world, cameras)
+    inward = np.stack([face.rotation[:, 2] for face in body.faces])
+    inward = np.einsum("fij,nj->fni", rotation, inward)[:, body.face_of_points()]
+    sight = world[:, None] - cameras.centers[None, :, None]
+    facing = np.einsum("fvki,fki->fvk", sight, inward) > 0.25 * np.linalg.norm(sight, axis=-1)
+    visible = np.asarray(in_image(pixels, cameras)) & facing
+    pixels = pixels + noise * rng.normal(size=pixels.shape)
+    points = np.moveaxis(np.where(visible[..., None], pixels, np.nan), 0, 1)
+    return Filmed(cameras=cameras, rotation=rotation, position=position, points=points)
+
+
 def photograph(cameras: CameraGroup, board: Board, filmed: Filmed) -> list[list[np.ndarray]]:
     """Pictures of the board by each camera (which must have no distortion), moment by moment."""
     pictures = []
@@ -108,6 +134,7 @@ def picture(
 
     An inverted board has a black margin. `border_bits` is the width of an AprilGrid's borders.
     """
+    assert not isinstance(board, BoardSet)
     pattern, to_board = _tag_pattern(board, border_bits) if isinstance(board, TagGrid) else _square_pattern(board)
     if board.inverted:
         pattern = 255 - pattern

@@ -14,7 +14,16 @@ from helpers.boards import arc_of_cameras, film, photograph, picture
 from helpers.errors import raises_input
 from helpers.mvgeom_command import run
 from mvgeom import CameraGroup
-from mvgeom.calibration import CalibrationError, CharucoBoard, Chessboard, Source, TagGrid, detect_boards, open_source
+from mvgeom.calibration import (
+    BoardSet,
+    CalibrationError,
+    CharucoBoard,
+    Chessboard,
+    Source,
+    TagGrid,
+    detect_boards,
+    open_source,
+)
 from mvgeom.calibration.boards import Board, corner_orders, object_points
 from mvgeom.calibration.find_board import board_finder
 from mvgeom.cli.board_input import parse_board
@@ -63,7 +72,7 @@ def source(folder: Path, image: np.ndarray, count: int = 1, name: str = "cam1") 
 
 
 def test_all_kinds_are_here() -> None:
-    assert {type(board) for board in BOARDS.values()} == set(get_args(Board))
+    assert {type(board) for board in BOARDS.values()} == set(get_args(Board)) - {BoardSet}  # tests of their own
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -84,7 +93,9 @@ def test_aprilgrids_have_borders_of_one_bit_or_two(bits: int) -> None:
     image, expected = shown(board, border_bits=bits)
     found = board_finder(board)(image)
     assert found is not None
-    assert np.abs(found - expected).max() < 0.2
+    seen = np.isfinite(found).all(-1)
+    assert seen.mean() >= 0.8
+    assert np.abs(found - expected)[seen].max() < 0.2
 
 
 @pytest.mark.parametrize("name", [name for name in WITH_MARKERS if name != "marker"])
@@ -101,10 +112,10 @@ def test_boards_with_markers_may_be_cut_by_the_image(name: str) -> None:
 
 def test_a_cut_chessboard_is_named(tmp_path: Path) -> None:
     board = Chessboard(columns=7, rows=4, square_size=0.03)
-    image, _ = shown(board)
+    image = small(board)
     sources = {
-        "cam1": source(tmp_path, np.ascontiguousarray(image[:, 240:]), 2, "cam1"),
-        "cam2": source(tmp_path, np.ascontiguousarray(image[:, :380]), 2, "cam2"),
+        "cam1": source(tmp_path, np.ascontiguousarray(image[:, 120:]), 2, "cam1"),
+        "cam2": source(tmp_path, np.ascontiguousarray(image[:, :190]), 2, "cam2"),
         "cam3": source(tmp_path, image, 2, "cam3"),
     }
     found = detect_boards(sources, board)
@@ -225,6 +236,7 @@ def test_a_board_that_is_seldom_in_view_is_no_wrong_board(tmp_path: Path) -> Non
 OPTIONS = {
     "chessboard": None, "charuco": None, "aprilgrid": None, "marker_grid": None, "square": None, "marker": None,
     "spacing": None, "dictionary": None, "first_id": 0, "legacy": False, "inverted": False,
+    "two_sided": None, "board": None,
 }  # fmt: skip
 
 
@@ -262,17 +274,16 @@ def test_mistakes_in_grids_of_markers() -> None:
     [
         (CharucoBoard(columns=7, rows=5, square_size=0.06, marker_size=0.045, inverted=True),
          ["--charuco", "7x5", "--square", 0.06, "--marker", 0.045, "--inverted"]),
-        (TagGrid(columns=5, rows=4, marker_size=0.06, spacing=0.3),
-         ["--aprilgrid", "5x4", "--marker", 0.06, "--spacing", 0.3]),
+        (TagGrid(columns=4, rows=3, marker_size=0.09, spacing=0.3),
+         ["--aprilgrid", "4x3", "--marker", 0.09, "--spacing", 0.3]),
     ],
     ids=["inverted", "aprilgrid"],
 )  # fmt: skip
 def test_calibrate_with_each_kind(board: Board, options: list[object], tmp_path: Path) -> None:
-    """The rig is right within four of the stated standard deviations."""
-    truth = arc_of_cameras(2, distortion=()).resize([640.0, 512.0])
+    truth = arc_of_cameras(2, distortion=(), radius=1.1).resize([640.0, 512.0])
     arguments = []
     for name, images in zip(
-        truth.names, photograph(truth, board, film(truth, 8, board=board, spread=0.2)), strict=True
+        truth.names, photograph(truth, board, film(truth, 8, board=board, spread=0.1)), strict=True
     ):
         (tmp_path / name).mkdir()
         for frame, image in enumerate(images):

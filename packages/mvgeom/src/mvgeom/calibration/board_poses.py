@@ -22,8 +22,8 @@ def normalize_corners(points: Floats, cameras: CameraGroup) -> Floats:
 def pose_candidates(normalized: Floats, object_points: Floats) -> tuple[Floats, Floats]:
     """Estimate poses of the board in the camera's coordinate frame.
 
-    A flat board, or one face of a body, has two solutions, both from infinitesimal plane-based pose estimation (Collins and Bartoli 2014, in
-    OpenCV); points that are not in one plane have one solution.
+    A flat board, or one face of a body, has two solutions, both from infinitesimal plane-based pose estimation (Collins
+    and Bartoli 2014, in OpenCV); points that are not in one plane have one solution.
 
     Args:
         normalized: (F, K, 2) corners in normalized coordinates; NaN is missing.

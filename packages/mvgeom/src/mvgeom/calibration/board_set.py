@@ -60,8 +60,8 @@ class BoardSet:
                 key = face.board.dictionary, marker
                 if key in seen:
                     raise InputError(
-                        f"faces: marker {marker} of {face.board.dictionary} is on face {seen[key]} and on face {number}. "
-                        "Give each face numbers of its own (first_id).",
+                        f"faces: marker {marker} of {face.board.dictionary} is on face {seen[key]} and on face "
+                        f"{number}. Give each face numbers of its own (first_id).",
                         code="duplicate-name",
                         argument="faces",
                         found=marker,

@@ -85,8 +85,9 @@ Board = Chessboard | CharucoBoard | TagGrid | BoardSet
 def object_points(board: Board) -> Floats:
     """Return corners (K, 3) in the board's frame and unit: row by row, x along a row, y along a column, z = 0.
 
-    Those of a set of boards are listed face by face, and are not in a plane. Corners are the inner corners of squares, or the corners of markers in a grid. Seen from the front, x points right,
-    y points down, and z points into the board.
+    Corners are the inner corners of squares, or the corners of markers in a grid. Seen from the front, x points right,
+    y points down, and z points into the board. The corners of a set of boards are listed face by face, and are not in a
+    plane.
     """
     return board.points()
 

@@ -105,7 +105,7 @@ def _chain(boards: Floats, names: tuple[str, ...]) -> tuple[Floats, Ints]:
     Raises:
         CalibrationError: If a face is never seen together with those that are placed.
     """
-    known = np.isfinite(boards).all((-1, -2))
+    known = np.asarray(np.isfinite(boards).all((-1, -2)))
     count = known.shape[1]
     common = np.zeros((count, count), dtype=np.int64)
     for one, other in combinations(range(count), 2):
@@ -121,7 +121,7 @@ def _chain(boards: Floats, names: tuple[str, ...]) -> tuple[Floats, Ints]:
             shown = ", ".join(str(face + 1) for face in open_faces)
             text = (
                 f"face {shown} of the set of boards is in no frame seen together with the others, so that its pose "
-                "cannot be found. Show both at the same time, to one camera or to several, or give the poses of the faces"
+                "cannot be found. Show both at the same time, to one camera or to several, or give the poses"
             )
             raise CalibrationError([error("unplaced_face", names, text, faces=len(open_faces))])
         one, other = best
@@ -150,7 +150,7 @@ def _adjust(result: Calibration, detections: Detections, boards: Floats, poses: 
     faces = detections.faces
     assert faces is not None
     bodies = np.full((len(boards), 4, 4), np.nan)
-    known = np.isfinite(boards).all((-1, -2))
+    known = np.asarray(np.isfinite(boards).all((-1, -2)))
     several = np.flatnonzero(known.sum(axis=1) >= 2)
     chosen = several[np.unique(np.linspace(0, len(several) - 1, min(_MOST_FRAMES, len(several))).astype(int))]
     for frame in chosen:

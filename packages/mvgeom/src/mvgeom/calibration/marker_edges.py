@@ -87,5 +87,5 @@ def _intersections(start: Floats, end: Floats, shape: tuple[int, ...]) -> Floats
     crossing = np.cross(lines, np.roll(lines, 1, axis=1))
     with np.errstate(invalid="ignore", divide="ignore"):
         points = crossing[..., :2] / crossing[..., 2:]
-    outside = ~((points >= 0) & (points <= np.array([shape[1], shape[0]]) - 1.0)).all(axis=-1)
-    return np.where(outside[..., None], np.nan, points)
+    inside = np.asarray(((points >= 0) & (points <= np.array([shape[1], shape[0]]) - 1.0)).all(axis=-1))
+    return np.where(inside[..., None], points, np.nan)

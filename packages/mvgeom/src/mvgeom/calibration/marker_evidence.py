@@ -13,7 +13,7 @@ from mvgeom.calibration.boards import CharucoBoard, TagGrid
 from mvgeom.calibration.charuco import find_charuco
 from mvgeom.calibration.marker_dictionaries import dictionary_names, part_of_dictionary, predefined_dictionary
 
-__all__ = ["Image", "MarkerEvidence", "examine_markers"]
+__all__ = ["Image", "MarkerEvidence", "count_mirrored", "examine_markers"]
 
 Image = npt.NDArray[np.uint8]
 
@@ -47,19 +47,18 @@ class MarkerEvidence:
     other_pattern: bool
 
 
-def examine_markers(images: list[Image], board: CharucoBoard | TagGrid, *, dictionaries: bool = True) -> MarkerEvidence:
+def examine_markers(images: list[Image], board: CharucoBoard | TagGrid) -> MarkerEvidence:
     """Detect markers under other assumptions than the board's: other dictionary, mirrored, negative, other pattern.
 
     Args:
         images: Gray images; negatives where the board is inverted.
         board: Board that was not detected.
-        dictionaries: False tries no other dictionaries, which takes most of the time.
     """
-    found = [_find_markers(image, board.dictionary) for image in images]
+    found = [_find_markers(image, board.dictionary) for image in images[:: max(1, len(images) // _TRIED)][:_TRIED]]
     asked, ids = _median(found), np.concatenate(found)
-    mirrored = _count_markers([np.ascontiguousarray(image[:, ::-1]) for image in images], board.dictionary, board.ids)
+    _, mirrored = count_mirrored(images, board)
     negative = _count_markers([255 - image for image in images], board.dictionary, board.ids)
-    explained = not dictionaries or max(asked, mirrored, negative) >= min(_SOME_MARKERS, len(board.ids))
+    explained = max(asked, mirrored, negative) >= min(_SOME_MARKERS, len(board.ids))
     best, in_best = (None, 0) if explained else _best_dictionary(images[:: max(1, len(images) // _TRIED)][:_TRIED])
     other = replace(board, legacy=not board.legacy) if isinstance(board, CharucoBoard) else None
     return MarkerEvidence(
@@ -71,6 +70,13 @@ def examine_markers(images: list[Image], board: CharucoBoard | TagGrid, *, dicti
         negative=negative,
         other_pattern=other is not None and any(find_charuco(image, other) is not None for image in images),
     )
+
+
+def count_mirrored(images: list[Image], board: CharucoBoard | TagGrid) -> tuple[int, int]:
+    """Return the median number of the board's markers in the images, and in the mirrored images."""
+    flipped = [np.ascontiguousarray(image[:, ::-1]) for image in images]
+    as_is, mirrored = (_count_markers(each, board.dictionary, board.ids) for each in (images, flipped))
+    return as_is, mirrored
 
 
 def _best_dictionary(images: list[Image]) -> tuple[str | None, int]:

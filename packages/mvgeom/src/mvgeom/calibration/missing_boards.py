@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom.calibration.boards import Board, BoardSet, CharucoBoard, Chessboard, TagGrid
-from mvgeom.calibration.checkerboard import find_quickly
+from mvgeom.calibration.checkerboard import find_chessboard
 from mvgeom.calibration.find_board import upright_colors
 from mvgeom.calibration.findings import Finding, error, warning
 from mvgeom.calibration.grid_probe import count_cut_boards, probe_grids
-from mvgeom.calibration.marker_evidence import MarkerEvidence, examine_markers
+from mvgeom.calibration.marker_evidence import count_mirrored, examine_markers
 
 __all__ = ["BOARD_REASONS", "Image", "Reason", "explain_missing_boards"]
 
@@ -66,8 +66,7 @@ def explain_missing_boards(
         if not isinstance(board, Chessboard) and (common is None or common[0] == _MIRRORED):
             reason = _explain_markers(images[camera][::2], board, never=found[camera] == 0)
         elif not isinstance(board, Chessboard):
-            own = examine_markers(images[camera][::2], board, dictionaries=False)
-            reason = _mirrored(own, board) or common
+            reason = _mirrored(*count_mirrored(images[camera][::2], board), board) or common
         findings += _finding(camera, board, found[camera], looked[camera], reason)
     return tuple(findings)
 
@@ -84,7 +83,7 @@ def _finding(camera: str, board: Board, found: int, looked: int, reason: Reason 
 
 
 def _explain_chessboard(images: list[Image], board: Chessboard, *, never: bool) -> Reason | None:
-    negative = sum(find_quickly(255 - image, board.grid) is not None for image in images) if never else 0
+    negative = sum(find_chessboard(255 - image, board.grid) is not None for image in images) if never else 0
     if negative:
         return _negative(board, f"{negative} boards in the negatives of {len(images)} images", {})
     sizes = probe_grids(images, board.grid)
@@ -127,7 +126,7 @@ def _explain_markers(images: list[Image], board: CharucoBoard | TagGrid, *, neve
     if isinstance(board, CharucoBoard) and seen.other_pattern and never:
         wanted = "the present pattern" if board.legacy else "the pattern of OpenCV before 4.6 (legacy)"
         return "other_pattern", f"the board is printed in {wanted}. Select this pattern", {"markers": seen.as_asked}
-    mirrored = _mirrored(seen, board)
+    mirrored = _mirrored(seen.as_asked, seen.mirrored, board)
     if mirrored is not None:
         return mirrored
     if seen.negative > 2 * max(seen.as_asked, _few(board)):
@@ -136,7 +135,7 @@ def _explain_markers(images: list[Image], board: CharucoBoard | TagGrid, *, neve
             f"{seen.negative} markers per image in the negative, {seen.as_asked} as it is",
             {"markers": seen.as_asked, "negative_markers": seen.negative},
         )
-    if seen.best_dictionary is not None and seen.in_best > 2 * max(seen.as_asked, 1):
+    if seen.best_dictionary not in (None, board.dictionary) and seen.in_best > 2 * max(seen.as_asked, 1):
         return (
             "wrong_dictionary",
             f"its markers are from {seen.best_dictionary} ({seen.in_best} per image), not from {board.dictionary} "
@@ -160,14 +159,14 @@ def _explain_markers(images: list[Image], board: CharucoBoard | TagGrid, *, neve
     return None
 
 
-def _mirrored(seen: MarkerEvidence, board: CharucoBoard | TagGrid) -> Reason | None:
-    if seen.mirrored <= 2 * max(seen.as_asked, _few(board)):
+def _mirrored(as_is: int, mirrored: int, board: CharucoBoard | TagGrid) -> Reason | None:
+    if mirrored <= 2 * max(as_is, _few(board)):
         return None
     return (
         _MIRRORED,
-        f"its markers are mirrored ({seen.mirrored} per image after flipping). Turn off mirroring in the camera's "
-        "software, or flip the images",
-        {"markers": seen.as_asked, "mirrored_markers": seen.mirrored},
+        f"its markers are mirrored ({mirrored} per image after flipping). Turn off mirroring in the camera's software, "
+        "or flip the images",
+        {"markers": as_is, "mirrored_markers": mirrored},
     )
 
 

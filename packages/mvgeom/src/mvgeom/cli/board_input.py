@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mvgeom.cli.options import parse_size
+from mvgeom.cli.options import check_inputs, parse_size
 from mvgeom.cli.rig_output import stderr_console
 from mvgeom.errors import InputError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AprilgridOption",
+    "BoardFileOption",
     "CharucoOption",
     "ChessboardOption",
     "DictionaryOption",
@@ -29,13 +30,14 @@ __all__ = [
     "Match",
     "SpacingOption",
     "SquareOption",
+    "TwoSidedOption",
     "board_is_given",
     "check_images",
     "detect",
     "parse_board",
 ]
 
-_KINDS = ("chessboard", "charuco", "aprilgrid", "marker_grid")
+_KINDS = ("chessboard", "charuco", "aprilgrid", "marker_grid", "board")
 
 ChessboardOption = Annotated[
     str | None, typer.Option(metavar="COLUMNSxROWS", help="INNER CORNERS of a chessboard: one less than squares.")
@@ -58,6 +60,16 @@ DictionaryOption = Annotated[
 ]
 FirstIdOption = Annotated[int, typer.Option(help="Boards with markers: number of the first one.")]
 LegacyOption = Annotated[bool, typer.Option("--legacy", help="ChArUco: pattern of OpenCV before 4.6.")]
+TwoSidedOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="THICKNESS", help="The same board on the back, its markers counting on, turned about its vertical axis."
+    ),
+]
+BoardFileOption = Annotated[
+    Path | None,
+    typer.Option("--board", metavar="TOML", help="File that describes a board, or several on a rigid body."),
+]
 InvertedOption = Annotated[bool, typer.Option("--inverted", help="Board with black and white exchanged.")]
 
 
@@ -92,19 +104,46 @@ def parse_board(options: Mapping[str, Any]) -> Board:
 
     Raises:
         InputError: `bad-option` or `missing-argument`, if no board or no size is given; `out-of-range` or
-            `unknown-choice`, if there is no such board.
+            `unknown-choice`, if there is no such board; errors of `read_board`.
     """
-    from mvgeom.calibration import CharucoBoard, Chessboard, TagGrid
+    from mvgeom.calibration import CharucoBoard, TagGrid, two_sided
+    from mvgeom.cli.roles import BOARD_FILE
+    from mvgeom.path_kinds import check_role
 
     given = [kind for kind in _KINDS if options.get(kind) is not None]
     if len(given) != 1:
-        expected = ", ".join(f"{_option(kind)} COLUMNSxROWS" for kind in _KINDS)
+        expected = ", ".join(f"{_option(kind)} {'TOML' if kind == 'board' else 'COLUMNSxROWS'}" for kind in _KINDS)
         raise InputError(
             f"{'no board was' if not given else 'several boards were'} given, expected one of {expected}",
             code="bad-option",
             option=_option(given[0] if given else _KINDS[0]),
         )
     (kind,) = given
+    if kind == "board":
+        from mvgeom.calibration.board_files import read_board
+
+        check_inputs(options["board"])
+        check_role(options["board"], BOARD_FILE, "--board")
+        board = read_board(options["board"])
+    else:
+        board = _parse_kind(kind, options)
+    thickness = options["two_sided"]
+    if thickness is None:
+        return board
+    if not isinstance(board, CharucoBoard | TagGrid):
+        raise InputError(
+            "--two-sided needs a board with markers (--charuco, --aprilgrid, --marker-grid): other boards do not tell "
+            "which side is seen",
+            code="bad-option",
+            option="--two-sided",
+        )
+    return two_sided(board, thickness)
+
+
+def _parse_kind(kind: str, options: Mapping[str, Any]) -> Board:
+    """Return the board of one of the options that give a size."""
+    from mvgeom.calibration import CharucoBoard, Chessboard, TagGrid
+
     columns, rows = parse_size(options[kind], _option(kind))
     common: dict[str, Any] = {"columns": columns, "rows": rows, "inverted": options["inverted"]}
     if kind == "chessboard":

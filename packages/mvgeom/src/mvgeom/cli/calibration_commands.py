@@ -10,6 +10,7 @@ import typer
 
 from mvgeom.cli.board_input import (
     AprilgridOption,
+    BoardFileOption,
     CharucoOption,
     ChessboardOption,
     DictionaryOption,
@@ -21,6 +22,7 @@ from mvgeom.cli.board_input import (
     Match,
     SpacingOption,
     SquareOption,
+    TwoSidedOption,
     check_images,
     detect,
     parse_board,
@@ -119,6 +121,8 @@ def calibrate(
     first_id: FirstIdOption = 0,
     legacy: LegacyOption = False,
     inverted: InvertedOption = False,
+    two_sided: TwoSidedOption = None,
+    board: BoardFileOption = None,
     coefficients: Annotated[
         int | None,
         typer.Option(help="Distortion: 0, 1, 2, 4, 5, 8, 12 or 14 coefficients; chosen for each camera if left out."),
@@ -200,7 +204,7 @@ def calibrate(
     from mvgeom.calibration import CalibrationError, Lens, Options
 
     check_images(files)
-    board = parse_board(context.params)
+    described = parse_board(context.params)
     common = Lens(
         num_coefficients=coefficients,
         fisheye=fisheye,
@@ -217,7 +221,7 @@ def calibrate(
         tuple(each.fisheye for each in lenses.values()),
     )
     try:
-        detections = detect(files, board, every, Match.order if lenses_only else match)
+        detections = detect(files, described, every, Match.order if lenses_only else match)
         if lenses_only:
             _calibrate_lenses(detections, lenses, output, force=force)
         else:

@@ -10,6 +10,7 @@ from mvgeom.errors import InputError
 from mvgeom.path_kinds import Role, check_role
 
 __all__ = [
+    "BOARD_FILE",
     "BOXES",
     "CALIBRATION",
     "IMAGES",
@@ -108,6 +109,23 @@ POSITIONS = Role(
             ("calibration", "sleap_project", "coco", "folder_of_tables", "folder", "box_table"), _POSITIONS_STEP
         ),
         keypoint_table="Clicks are given as CAMERA=PATH without --points.",
+    ),
+)
+
+_BOARD_STEP = "The page on calibration describes the file of --board; mvgeom calibrate --help has the other boards."
+BOARD_FILE = Role(
+    expected="a TOML file that describes boards",
+    refused=_refusals(
+        "calibrate",
+        **dict.fromkeys(
+            ("video", "image", "folder_of_videos", "folder_of_images", "folder_of_json", "keypoint_json", "hdf5"),
+            _BOARD_STEP,
+        ),
+        **dict.fromkeys(
+            ("calibration", "sleap_project", "coco", "folder_of_tables", "folder", "box_table", "keypoint_table"),
+            _BOARD_STEP,
+        ),
+        yaml=_BOARD_STEP,
     ),
 )
 

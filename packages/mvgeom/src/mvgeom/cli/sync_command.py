@@ -9,6 +9,7 @@ import typer
 
 from mvgeom.cli.board_input import (
     AprilgridOption,
+    BoardFileOption,
     CharucoOption,
     ChessboardOption,
     DictionaryOption,
@@ -20,6 +21,7 @@ from mvgeom.cli.board_input import (
     Match,
     SpacingOption,
     SquareOption,
+    TwoSidedOption,
     board_is_given,
     detect,
     parse_board,
@@ -87,6 +89,8 @@ def sync(
     first_id: FirstIdOption = 0,
     legacy: LegacyOption = False,
     inverted: InvertedOption = False,
+    two_sided: TwoSidedOption = None,
+    board: BoardFileOption = None,
     min_likelihood: LikelihoodOption = 0.5,
     individual: IndividualOption = None,
     boxes: BoxesOption = None,
@@ -110,10 +114,10 @@ def sync(
     if fps is not None and not fps > 0:
         raise InputError(f"--fps: must be positive, found {fps:g}", code="bad-option", option="--fps", found=fps)
     check_output(output)
-    board = None
+    described = None
     if board_is_given(context.params):
         check_inputs(calibration, *files.values())
-        board = parse_board(context.params)
+        described = parse_board(context.params)
     else:
         check_keypoint_inputs(calibration, files, boxes)
         if fps is None:
@@ -126,11 +130,11 @@ def sync(
     from mvgeom.clock_files import clocks_file, save_clocks
 
     cameras = load_calibration(calibration, source_format, size, option).select(files)
-    if board is None:
+    if described is None:
         keypoints = read_views(files, boxes, crop_size, min_likelihood, individual)
         points = _consecutive(keypoints.points, frame_numbers(keypoints.stack.rows, files))
     else:
-        points, stated = _board_points(files, board)
+        points, stated = _board_points(files, described)
         fps = fps if fps is not None else stated
     assert fps is not None
     found = synchronize(cameras, points, frame_rate=fps, reference=reference, longest=longest)

@@ -9,6 +9,7 @@ import typer
 
 from mvgeom.cli.board_input import (
     AprilgridOption,
+    BoardFileOption,
     CharucoOption,
     ChessboardOption,
     DictionaryOption,
@@ -20,6 +21,7 @@ from mvgeom.cli.board_input import (
     Match,
     SpacingOption,
     SquareOption,
+    TwoSidedOption,
     board_is_given,
     check_images,
     detect,
@@ -144,6 +146,8 @@ def world(
     first_id: FirstIdOption = 0,
     legacy: LegacyOption = False,
     inverted: InvertedOption = False,
+    two_sided: TwoSidedOption = None,
+    board: BoardFileOption = None,
     frame: Annotated[str | None, typer.Option(help="Board: name of the frame; the one that most cameras see.")] = None,
     match: Annotated[Match, typer.Option(help="Board: as for mvgeom calibrate.")] = Match.name,
     keep_scale: Annotated[bool, typer.Option("--keep-scale", help="Points or board: keep the unit.")] = False,
@@ -185,9 +189,9 @@ def world(
         from mvgeom.calibration.board_world import world_of_board
 
         check_images(files)
-        board = parse_board(context.params)
+        described = parse_board(context.params)
         try:
-            detections = detect(files, board, 1, match)
+            detections = detect(files, described, 1, match)
         except CalibrationError as error:
             raise InputError(str(error), code="no-calibration", findings=error.findings) from error
         change, used = world_of_board(cameras, detections, frame=frame, keep_scale=keep_scale)
