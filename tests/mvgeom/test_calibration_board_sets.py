@@ -138,14 +138,14 @@ def test_a_face_alone_has_a_pose_with_its_mirror() -> None:
 @pytest.mark.parametrize("body", [two_sided(SHEET, 0.02), corner_of_a_room()], ids=["two-sided", "cube"])
 def test_cameras_all_around_are_calibrated_by_a_body(body: BoardSet) -> None:
     truth = centered(ring_of_cameras(3))
-    points = film_body(truth, body, 30, noise=0.2).points
+    points = film_body(truth, body, 16, noise=0.2).points
     assert_right(calibrate(from_points(truth.names, truth.sizes, body, points), Options(lens=LENS)), truth)
 
 
 def test_poses_of_faces_are_found() -> None:
     truth = centered(ring_of_cameras(3))
     body, unknown = corner_of_a_room(), corner_of_a_room(estimated=True)
-    points = film_body(truth, body, 40, noise=0.2).points
+    points = film_body(truth, body, 20, noise=0.2).points
     result = calibrate(from_points(truth.names, truth.sizes, unknown, points), Options(lens=LENS))
     assert_right(result, truth)
     first = body.faces[0]
@@ -160,7 +160,7 @@ def test_a_face_that_is_seen_with_no_other_one_has_no_pose() -> None:
     truth = centered(ring_of_cameras(2))
     body = two_sided(SHEET, 0.02)
     unknown = BoardSet(faces=tuple(Face(board=face.board) for face in body.faces), estimated=True)
-    points = film_body(truth, body, 40).points
+    points = film_body(truth, body, 12).points
     back = body.face_of_points() == 1
     points[:, ::2, back] = np.nan
     points[:, 1::2, ~back] = np.nan

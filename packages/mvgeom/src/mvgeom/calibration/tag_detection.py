@@ -25,8 +25,8 @@ _MIN_MARKERS = 2
 _MISPLACED = 0.5
 _LARGEST_WINDOW = 10
 _NEIGHBORS = 4
-_TOLERANCE_PX = 1.0
-_TOLERANCE = 0.04
+_TOLERANCE_PX = 0.5
+_TOLERANCE = 0.03
 """Distance of a corner from its place by its neighbors, in sides of a marker, up to which it is right."""
 
 
