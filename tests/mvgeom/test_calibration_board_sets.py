@@ -241,3 +241,14 @@ def test_a_chessboard_does_not_tell_which_side_is_seen() -> None:
     assert parse_board({**OPTIONS, "chessboard": "7x4", "square": 1.0}) == Chessboard(
         columns=7, rows=4, square_size=1.0
     )
+
+
+def test_the_file_in_the_docs_is_a_two_sided_board(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "calibration.md").read_text(encoding="utf-8")
+    path = tmp_path / "body.toml"
+    path.write_text(page.split("```toml\n[[face]]")[1].split("```")[0].join(["[[face]]", ""]))
+    sheet = CharucoBoard(columns=7, rows=5, square_size=0.04, marker_size=0.03, dictionary="DICT_4X4_100")
+    body, expected = read_board(path), two_sided(sheet, 0.01)
+    assert isinstance(body, BoardSet)
+    assert [face.board for face in body.faces] == [face.board for face in expected.faces]
+    np.testing.assert_allclose(object_points(body), object_points(expected), atol=1e-12)

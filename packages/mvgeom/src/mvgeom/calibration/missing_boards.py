@@ -83,24 +83,23 @@ def _finding(camera: str, board: Board, found: int, looked: int, reason: Reason 
 
 
 def _explain_chessboard(images: list[Image], board: Chessboard, *, never: bool) -> Reason | None:
-    negative = sum(find_chessboard(255 - image, board.grid) is not None for image in images) if never else 0
-    if negative:
-        return _negative(board, f"{negative} boards in the negatives of {len(images)} images", {})
     sizes = probe_grids(images, board.grid)
     asked = max(board.grid), min(board.grid)
-    cut = count_cut_boards(images, board.grid)
     best = next(iter(sizes), asked)
     smaller = best != asked and best[0] <= asked[0] and best[1] <= asked[1]
     always_near_border = smaller and len(sizes[best].cut) == len(sizes[best].images)
+    cut = count_cut_boards(images, board.grid) if best == asked or always_near_border else 0
     # A smaller board near the border of the image looks like a cut one, but is of the same size everywhere.
-    varies = not never or len(sizes) != 1
-    if cut and varies and (best == asked or always_near_border):
+    if cut and (not never or len(sizes) != 1):
         return (
             "cut_board",
             f"the border of the image cuts it in {cut} of {len(images)} examined images. A chessboard is only found "
             "where all of it is visible. Show the whole board, or use a board with markers (ChArUco, AprilGrid)",
             {"pictures_with_cut_board": cut},
         )
+    if not sizes:
+        negative = sum(find_chessboard(255 - image, board.grid) is not None for image in images)
+        return _negative(board, f"{negative} boards in the negatives of {len(images)} images", {}) if negative else None
     counts = {size: len(each.images) for size, each in sizes.items()}
     if best == asked or (counts[best] <= counts.get(asked, 0) and best[0] * best[1] < asked[0] * asked[1]):
         return None
