@@ -256,6 +256,20 @@ def test_options_of_boards(given: dict[str, Any], expected: Board) -> None:
             parse_board({**OPTIONS, **given, name: None})
 
 
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [
+        ({"chessboard": "7x4", "square": 1.0, "first_id": 3}, "--first-id"),
+        ({"charuco": "7x5", "square": 1.0, "marker": 0.7, "spacing": 0.3}, "--spacing"),
+        ({"board": Path("body.toml"), "inverted": True}, "--inverted"),
+        ({"board": Path("body.toml"), "square": 1.0}, "--square"),
+    ],
+)
+def test_options_of_other_boards(given: dict[str, Any], option: str) -> None:
+    with raises_input("excluded-options", option=option):
+        parse_board({**OPTIONS, **given})
+
+
 def test_mistakes_in_grids_of_markers() -> None:
     with raises_input("out-of-range", argument="columns"):
         TagGrid(columns=0, rows=5, marker_size=1, spacing=0.3)

@@ -23,10 +23,12 @@ from mvgeom.calibration import (
     Options,
     TagGrid,
     calibrate,
+    calibrate_lenses,
     detect_boards,
     from_points,
     open_source,
     two_sided,
+    world_of_board,
 )
 from mvgeom.calibration.board_files import read_board
 from mvgeom.calibration.board_poses import pose_candidates
@@ -151,6 +153,10 @@ def test_poses_of_faces_are_found() -> None:
     first = body.faces[0]
     expected = (object_points(body) - first.position) @ first.rotation
     np.testing.assert_allclose(result.detections.object_points, expected, atol=1e-3)
+    lenses = calibrate_lenses(from_points(truth.names, truth.sizes, unknown, points), LENS)
+    np.testing.assert_allclose(lenses.cameras.matrix[:, 0, 0], truth.matrix[:, 0, 0], rtol=0.02)
+    with raises_input("missing-argument", argument="detections"):
+        world_of_board(truth, from_points(truth.names, truth.sizes, unknown, points))
     notes = [each for each in result.findings if each.code == "placed_face"]
     assert len(notes) == 2
     assert notes[0].evidence["frames"] > 3

@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from mvgeom.calibration.boards import Floats, Ints, seen_corners
 from mvgeom.calibration.detections import Detections
+from mvgeom.calibration.faces_apart import name_of_face, split_faces
 from mvgeom.calibration.findings import CalibrationError, Finding, error, note
 from mvgeom.calibration.result import Calibration
 from mvgeom.projection import project
@@ -21,7 +22,6 @@ __all__ = ["place_faces"]
 
 _ROUNDS = 2
 _MOST_FRAMES = 60
-_MIN_CORNERS = 4
 _OUTLIER = 4.0
 
 Solve = Callable[[Detections], Calibration]
@@ -47,7 +47,7 @@ def place_faces(detections: Detections, solve: Solve) -> tuple[Detections, tuple
     """
     assert detections.faces is not None
     count = int(detections.faces.max()) + 1
-    apart = _split(detections)
+    apart = split_faces(detections)
     result = solve(apart)
     boards = _boards_by_face(result, detections, count)
     poses, shared = _chain(boards, detections.names)
@@ -61,28 +61,13 @@ def place_faces(detections: Detections, solve: Solve) -> tuple[Detections, tuple
     return joined, tuple(_described(face, poses[face], shared[face], detections.names) for face in range(1, count))
 
 
-def _split(detections: Detections) -> Detections:
-    """Return detections in which every face of every frame is a frame of its own."""
-    faces = detections.faces
-    assert faces is not None
-    points, names = [], []
-    for frame, name in enumerate(detections.frames):
-        for face in range(int(faces.max()) + 1):
-            alone = np.where((faces == face)[:, None], detections.points[:, frame], np.nan)
-            if (seen_corners(alone).sum(axis=-1) >= _MIN_CORNERS).any():
-                points.append(alone)
-                names.append(f"{name}, face {face + 1}")
-    stacked = np.stack(points, axis=1) if points else detections.points[:, :0]
-    return dataclasses.replace(detections, points=stacked, frames=tuple(names), faces=None)
-
-
 def _boards_by_face(result: Calibration, detections: Detections, count: int) -> Floats:
     """Return the poses (F, N, 4, 4) of the faces in the world; NaN where unknown."""
     place = {name: number for number, name in enumerate(result.detections.frames)}
     boards = np.full((len(detections.frames), count, 4, 4), np.nan)
     for frame, name in enumerate(detections.frames):
         for face in range(count):
-            number = place.get(f"{name}, face {face + 1}")
+            number = place.get(name_of_face(name, face))
             if number is not None and result.used[:, number].any():
                 boards[frame, face] = result.boards[number]
     return boards

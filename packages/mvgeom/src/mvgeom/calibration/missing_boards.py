@@ -138,7 +138,7 @@ def _explain_markers(images: list[Image], board: CharucoBoard | TagGrid, *, neve
         return (
             "wrong_dictionary",
             f"its markers are from {seen.best_dictionary} ({seen.in_best} per image), not from {board.dictionary} "
-            f"({seen.as_asked} per image)",
+            f"({seen.as_asked} per image). Give the dictionary and kind of the board that is in the images",
             {"markers": seen.as_asked, "markers_of_best": seen.in_best},
         )
     if seen.as_asked and seen.foreign > 0.1:

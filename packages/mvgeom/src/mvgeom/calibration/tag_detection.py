@@ -48,7 +48,8 @@ def find_tag_grid(image: Image, board: TagGrid) -> Floats | None:
         markers = _find_markers(image, board, border)
         if len(markers) >= min(_MIN_MARKERS, board.columns * board.rows):
             rough = _place_markers(markers, board)
-            return None if rough is None else _refine(image, rough, board, border)
+            if rough is not None:
+                return _refine(image, rough, board, border)
     return None
 
 
@@ -57,17 +58,18 @@ def _find_markers(image: Image, board: TagGrid, border: int) -> dict[int, Floats
     parameters = cv2.aruco.DetectorParameters()
     parameters.markerBorderBits = border
     markers: dict[int, Floats] = {}
+    twice: set[int] = set()
     for constant in _SEPARATING if board.corner_squares else _SEPARATING[-1:]:
         parameters.adaptiveThreshConstant = constant
         detector = cv2.aruco.ArucoDetector(part_of_dictionary(board.dictionary, board.ids), parameters)
         corners, ids, _ = detector.detectMarkers(image)
         numbers = [] if ids is None else [board.first_id + int(number) for number in np.asarray(ids).reshape(-1)]
         for number, each in zip(numbers, corners, strict=True):
-            if numbers.count(number) == 1:
-                markers.setdefault(number, np.asarray(each, dtype=np.float64).reshape(4, 2))
+            markers.setdefault(number, np.asarray(each, dtype=np.float64).reshape(4, 2))
+        twice |= {number for number in numbers if numbers.count(number) > 1}
         if len(markers) == len(board.ids):
             break
-    return markers
+    return {number: corners for number, corners in markers.items() if number not in twice}
 
 
 def _place_markers(markers: dict[int, Floats], board: TagGrid) -> Floats | None:

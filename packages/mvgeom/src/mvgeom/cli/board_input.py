@@ -38,6 +38,13 @@ __all__ = [
 ]
 
 _KINDS = ("chessboard", "charuco", "aprilgrid", "marker_grid", "board")
+_SHEETS = _KINDS[:-1]
+_BELONGING = {
+    "spacing": ("aprilgrid", "marker_grid"),
+    "first_id": ("charuco", "aprilgrid", "marker_grid"),
+    **dict.fromkeys(("square", "marker", "dictionary", "legacy", "inverted"), _SHEETS),
+}
+"""Kinds of boards that an option is for; those of `_SHEETS` may be given with each of them."""
 
 ChessboardOption = Annotated[
     str | None, typer.Option(metavar="COLUMNSxROWS", help="INNER CORNERS of a chessboard: one less than squares.")
@@ -119,6 +126,7 @@ def parse_board(options: Mapping[str, Any]) -> Board:
             option=_option(given[0] if given else _KINDS[0]),
         )
     (kind,) = given
+    _check_belonging(kind, options)
     if kind == "board":
         from mvgeom.calibration.board_files import read_board
 
@@ -138,6 +146,18 @@ def parse_board(options: Mapping[str, Any]) -> Board:
             option="--two-sided",
         )
     return two_sided(board, thickness)
+
+
+def _check_belonging(kind: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that say nothing about this kind of board."""
+    wrong = [name for name, kinds in _BELONGING.items() if options[name] and kind not in kinds]
+    if wrong:
+        step = "Put it into the file." if kind == "board" else "Leave it out."
+        raise InputError(
+            f"{_option(wrong[0])} does not belong to {_option(kind)}. {step}",
+            code="excluded-options",
+            option=_option(wrong[0]),
+        )
 
 
 def _parse_kind(kind: str, options: Mapping[str, Any]) -> Board:
