@@ -27,10 +27,10 @@ from mvgeom.calibration import (
     detect_boards,
     from_points,
     open_source,
+    read_board,
     two_sided,
     world_of_board,
 )
-from mvgeom.calibration.board_files import read_board
 from mvgeom.calibration.board_poses import pose_candidates
 from mvgeom.calibration.boards import corner_orders, object_points
 from mvgeom.cli.board_input import parse_board

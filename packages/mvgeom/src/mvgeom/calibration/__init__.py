@@ -6,6 +6,7 @@ board, `refine` adjusts a calibration to keypoints, `check` finds cameras that d
 and `change_world` moves a rig to another world. Each result has `findings`: problems, described with text and numbers.
 """
 
+from mvgeom.calibration.board_files import read_board
 from mvgeom.calibration.board_world import world_of_board
 from mvgeom.calibration.boards import Board, BoardSet, CharucoBoard, Chessboard, Face, TagGrid, two_sided
 from mvgeom.calibration.calibrate import Options, calibrate
@@ -68,6 +69,7 @@ __all__ = [
     "match_points",
     "open_source",
     "place_by_points",
+    "read_board",
     "refine",
     "synchronize",
     "two_sided",

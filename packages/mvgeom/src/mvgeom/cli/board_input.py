@@ -110,12 +110,11 @@ def parse_board(options: Mapping[str, Any]) -> Board:
     """Return the board that the options of a command (its context's `params`) describe.
 
     Raises:
-        InputError: `bad-option` or `missing-argument`, if no board or no size is given; `out-of-range` or
-            `unknown-choice`, if there is no such board; errors of `read_board`.
+        InputError: `bad-option` or `missing-argument`, if no board or no size is given; `excluded-options`, if options
+            do not belong together; `out-of-range` or `unknown-choice`, if there is no such board; errors of
+            `read_board`.
     """
     from mvgeom.calibration import CharucoBoard, TagGrid, two_sided
-    from mvgeom.cli.roles import BOARD_FILE
-    from mvgeom.path_kinds import check_role
 
     given = [kind for kind in _KINDS if options.get(kind) is not None]
     if len(given) != 1:
@@ -127,14 +126,7 @@ def parse_board(options: Mapping[str, Any]) -> Board:
         )
     (kind,) = given
     _check_belonging(kind, options)
-    if kind == "board":
-        from mvgeom.calibration.board_files import read_board
-
-        check_inputs(options["board"])
-        check_role(options["board"], BOARD_FILE, "--board")
-        board = read_board(options["board"])
-    else:
-        board = _parse_kind(kind, options)
+    board = _read_board(options["board"]) if kind == "board" else _parse_kind(kind, options)
     thickness = options["two_sided"]
     if thickness is None:
         return board
@@ -146,6 +138,22 @@ def parse_board(options: Mapping[str, Any]) -> Board:
             option="--two-sided",
         )
     return two_sided(board, thickness)
+
+
+def _read_board(path: Path) -> Board:
+    """Read the file of `--board`."""
+    from mvgeom.calibration import read_board
+    from mvgeom.cli.roles import BOARD_FILE, BOARD_STEP
+    from mvgeom.path_kinds import check_role
+
+    check_inputs(path)
+    check_role(path, BOARD_FILE, "--board")
+    try:
+        return read_board(path)
+    except InputError as error:
+        if error.code not in ("invalid-syntax", "not-text") and error.facts.get("key") != "face":
+            raise
+        raise error.advised(BOARD_STEP) from error
 
 
 def _check_belonging(kind: str, options: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from mvgeom.path_kinds import Role, check_role
 
 __all__ = [
     "BOARD_FILE",
+    "BOARD_STEP",
     "BOXES",
     "CALIBRATION",
     "IMAGES",
@@ -112,20 +113,22 @@ POSITIONS = Role(
     ),
 )
 
-_BOARD_STEP = "The page on calibration describes the file of --board; mvgeom calibrate --help has the other boards."
+BOARD_STEP = "The page on calibration describes the file of --board; mvgeom calibrate --help has the other boards."
+"""Next step for a path that describes no boards."""
+
 BOARD_FILE = Role(
     expected="a TOML file that describes boards",
     refused=_refusals(
         "calibrate",
         **dict.fromkeys(
             ("video", "image", "folder_of_videos", "folder_of_images", "folder_of_json", "keypoint_json", "hdf5"),
-            _BOARD_STEP,
+            BOARD_STEP,
         ),
         **dict.fromkeys(
             ("calibration", "sleap_project", "coco", "folder_of_tables", "folder", "box_table", "keypoint_table"),
-            _BOARD_STEP,
+            BOARD_STEP,
         ),
-        yaml=_BOARD_STEP,
+        yaml=BOARD_STEP,
     ),
 )
 
