@@ -286,7 +286,7 @@ def results(num_rigs: int, only: str) -> Iterator[tuple[str, dict[str, Any]]]:
         if only in name:
             yield name, merged([board_rows(case, seed) for seed in range(num_rigs)])
     for name in IMAGES:
-        if only in name:
+        if only in f"images: {name}":
             yield f"images: {name}", merged([image_rows(name, seed) for seed in range(num_rigs)])
     for name in REFINEMENTS:
         if only in name:
