@@ -6,7 +6,8 @@
 frames to learn from. Keypoints that a view cannot see (44 %) carry no label there, as when people label what they see;
 the generator's truth tells the errors on them. Each seed holds out other sessions. `human4`: a real recording of four
 cameras with a detector's labels, of which the last 20 frames are the test for every seed; hidden keypoints are known
-where the other views' labels agree, and 3D errors are distances to the triangulated labels.
+where the other views' labels agree, and 3D errors are distances to the triangulated labels. `--projects generated-2
+generated-3` are the first with two and three of its four views.
 
 The network is the first four blocks of a pretrained DINOv2 ViT-S: from random weights it learns hardly anything in the
 time there is. 2D augmentation is on in every row (`imgaug: dlc`); 3D augmentation takes the place of its rotations and
@@ -94,6 +95,8 @@ class Setting:
         training: Further keys of the section `training`.
         threshold: px of the camera's image beyond which the robust triangulation takes a view for an outlier.
         unit: Length of the calibration's unit in mm.
+        folder: Project folder; None: generated.
+        num_views: Number of views that are used, the first ones.
     """
 
     size: int
@@ -103,6 +106,8 @@ class Setting:
     training: dict[str, Any]
     threshold: float
     unit: float
+    folder: Path | None = None
+    num_views: int = 4
 
 
 SETTINGS = {
@@ -123,8 +128,11 @@ SETTINGS = {
         training={"train_prob": 0.7, "val_prob": 0.1, "uniform_heatmaps_for_nan_keypoints": True},
         threshold=40.0,
         unit=1000.0,
+        folder=SHARED / "data" / "human4",
     ),
 }
+MAIN_PROJECTS = list(SETTINGS)
+SETTINGS |= {f"generated-{number}": replace(SETTINGS["generated"], num_views=number) for number in (2, 3)}
 
 MASKING = {"patch_mask": {"init_epoch": 0.0, "final_epoch": 1.0, "init_ratio": 0.0, "final_ratio": 0.5}}
 """Epochs as shares of the row's own part of the run."""
@@ -165,7 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of projects, runs and results")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
-    parser.add_argument("--projects", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--projects", nargs="+", choices=SETTINGS, default=MAIN_PROJECTS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="of vit_small_patch14_dinov2, safetensors")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
@@ -290,8 +298,9 @@ def common_values(out: Path, run: Run, epochs: int) -> dict[str, dict]:
     """Return the keys that the configs of all rows of a project share."""
     project, _, seed = run
     setting = SETTINGS[project]
-    folder = out / "project" if project == "generated" else SHARED / "data" / "human4"
-    views = [path.stem.removeprefix("CollectedData_") for path in sorted(folder.glob("CollectedData_*.csv"))]
+    folder = setting.folder or out / "project"
+    tables = sorted(folder.glob("CollectedData_*.csv"))[: setting.num_views]
+    views = [path.stem.removeprefix("CollectedData_") for path in tables]
     values: dict[str, dict] = {
         "data": {
             "data_dir": str(folder.resolve()),

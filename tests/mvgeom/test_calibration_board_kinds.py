@@ -19,6 +19,7 @@ from mvgeom.calibration import (
     CalibrationError,
     CharucoBoard,
     Chessboard,
+    FilmSearch,
     Source,
     TagGrid,
     detect_boards,
@@ -213,12 +214,13 @@ def test_a_film_is_sampled_without_reading_it(tmp_path: Path) -> None:
         writer.write(image)
     writer.release()
     calls: list[object] = []
-    with raises_input("no-calibration"):
-        detect_boards(
-            {"cam1": open_source("cam1", path)},
-            INVERTED["inverted charuco"],
-            progress=lambda *call: calls.append(call),
-        )
+    for look in (detect_boards, FilmSearch):
+        with raises_input("no-calibration"):
+            look(  # type: ignore[operator]
+                {"cam1": open_source("cam1", path)},
+                INVERTED["inverted charuco"],
+                progress=lambda *call: calls.append(call),
+            )
     assert calls == []
 
 

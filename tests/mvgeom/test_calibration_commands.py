@@ -73,7 +73,11 @@ def test_calibrate(pictures: tuple[CameraGroup, list[str]], tmp_path: Path) -> N
     assert "px over 7 boards; corner noise" in result.stdout
     assert "warning: camera 'cam1' saw the board in" in result.stdout
     assert result.stderr.strip() == ""
-    assert {path.name for path in report.iterdir()} == {"report.json", "residuals.csv", "cam1.png", "cam2.png"}
+    assert {path.name for path in report.iterdir()} == {
+        "report.json",
+        "residuals.csv",
+        *(f"{name}{kind}.png" for name in ("cam1", "cam2") for kind in ("", "_boards")),
+    }
     content = json.loads((report / "report.json").read_text())
     assert content["rms_px"] < 0.3
     assert content["pairs"][0]["cameras"] == ["cam1", "cam2"]
@@ -196,7 +200,10 @@ def test_report_of_a_calibration_with_views_left_out(tmp_path: Path) -> None:
     cameras = filmed.cameras
     result = calibrate(from_points(cameras.names, cameras.sizes, LARGER_BOARD, points))
     files = write_calibration_report(result, tmp_path / "a" / "b")
-    assert [path.name for path in files] == ["report.json", "residuals.csv", "cam1.png", "cam2.png"]
+    assert [path.name for path in files] == [
+        *("report.json", "residuals.csv", "cam1.png", "cam2.png"),
+        *("cam1_boards.png", "cam2_boards.png"),
+    ]
     with files[1].open() as file:
         rows = list(csv.DictReader(file))
     # Two cameras contradict each other; one of them keeps the board.

@@ -42,6 +42,47 @@ def test_selected_cameras_project_as_before(seed: int) -> None:
     np.testing.assert_allclose(project(points, chosen), project(points, cams)[order], rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("lens", LENSES)
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_turned_cameras_project_to_the_pixels_of_turned_images(lens: int, quarters: int) -> None:
+    rng = np.random.default_rng(quarters)
+    cams = random_rig(rng, 3, lens=lens)
+    if quarters % 2:  # no lens model has these for such images
+        distortion, matrix = cams.distortion.copy(), cams.matrix.copy()
+        distortion[..., 12:] = 0
+        matrix[..., 0, 1] = 0
+        cams = cams.replace(distortion=distortion, matrix=matrix)
+    points = random_points(rng, 40)
+    expected = project(points, cams)
+    sizes = np.broadcast_to(cams.sizes, (3, 2))
+    for _ in range(quarters):
+        expected[1] = np.stack([sizes[1, 1] - 1 - expected[1, :, 1], expected[1, :, 0]], axis=-1)
+        sizes = np.stack([sizes[0], sizes[1, ::-1], sizes[2]])
+    turned = cams.turn({"view1": 90 * quarters - 360})
+    np.testing.assert_array_equal(turned.sizes, sizes)
+    np.testing.assert_allclose(project(points, turned), expected, rtol=0, atol=1e-8)
+    back = turned.turn({"view1": 360 - 90 * quarters})
+    np.testing.assert_allclose(project(points, back), project(points, cams), rtol=0, atol=1e-8)
+    on_torch = cams.to(like=torch.zeros(1, dtype=torch.float64)).turn({"view1": 90 * quarters})
+    np.testing.assert_allclose(project(points, on_torch.to(like=points)), expected, rtol=0, atol=1e-8)
+
+
+def test_turns_that_no_camera_has_are_refused() -> None:
+    cams = CameraGroup(**valid())  # type: ignore[arg-type]
+    with raises_input("out-of-range", view="left", found=45):
+        cams.turn({"left": 45})
+    with raises_input("missing-view"):
+        cams.turn({"top": 90})
+    skewed = cams.matrix.copy()
+    skewed[1, 0, 1] = 3
+    with raises_input("unsupported-camera", view="right"):
+        cams.replace(matrix=skewed).turn({"right": 270})
+    tilted = cams.replace(distortion=np.full((2, 14), 0.01))
+    with raises_input("unsupported-camera", view="left"):
+        tilted.turn({"left": 90})
+    tilted.turn({"left": 180})
+
+
 @settings(max_examples=25)
 @given(seed=SEEDS)
 def test_cropped_and_resized_cameras_project_to_mapped_pixels(seed: int) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import pytest
 
 from helpers.errors import raises_input
-from helpers.videos import moving_dot, write_video
+from helpers.videos import cut_off, damage_frames, moving_dot, write_video
 from mvgeom.videos import check_video, open_capture, open_video
 
 
@@ -103,3 +106,36 @@ def test_options_of_the_user_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv(name, "threads;1|protocol_whitelist;file,http,tcp")
     open_capture(path).release()
     assert os.environ[name] == "threads;1|protocol_whitelist;file,http,tcp"
+
+
+def damaged_media(folder: Path) -> dict[str, Path]:
+    """Write damaged media about which OpenCV and FFmpeg print lines of their own, a folder each."""
+    folders = {name: folder / name for name in ("cut", "zeros", "png", "jpg")}
+    for each in folders.values():
+        each.mkdir()
+    videos = [write_video(folders[name] / "a.mp4", [moving_dot(number) for number in range(30)], codec="mp4v")
+              for name in ("cut", "zeros")]  # fmt: skip
+    cut_off(videos[0], 0.5)
+    damage_frames(videos[1], range(5, 25))
+    for name in ("png", "jpg"):
+        image = folders[name] / f"a.{name}"
+        assert cv2.imwrite(str(image), moving_dot(3, size=(400, 300)))
+        content = image.read_bytes()
+        image.write_bytes(content[: len(content) // 2] + bytes(len(content) // 4))
+    return folders
+
+
+@pytest.mark.parametrize("kind", ["cut", "zeros", "png", "jpg"])
+def test_no_line_of_a_decoder_stands_beside_the_message(kind: str, tmp_path: Path) -> None:
+    folder = damaged_media(tmp_path)[kind]
+    media = next(folder.iterdir())
+    source = media if media.suffix == ".mp4" else folder
+    arguments = [f"a={source}", "--chessboard", "6x5", "--square", "1", "--lenses-only", "-o", tmp_path / "rig.toml"]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("OPENCV_")}
+    command = [sys.executable, "-m", "mvgeom", "calibrate", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment | {"COLUMNS": "999"}, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert lines
+    assert all(line.startswith(("error: ", "warning: ", "note: ")) for line in lines), done.stderr

@@ -8,28 +8,9 @@ import numpy as np
 import pytest
 
 from helpers.errors import raises_input
-from helpers.videos import drop, encode, ffmpeg, read_number
+from helpers.videos import CODECS, FILES, drop, encode, ffmpeg, read_number
 from mvgeom.videos import Video, frame_rate, match_videos, open_video, read_frames, read_times
 
-CODECS = {
-    "h264 with B-frames": ("libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p"),
-    "h265 10 bit": ("libx265", "-pix_fmt", "yuv420p10le", "-x265-params", "log-level=error"),
-    "mjpeg": ("mjpeg", "-pix_fmt", "yuvj420p"),
-    "raw": ("rawvideo", "-pix_fmt", "yuv420p"),
-    "ffv1": ("ffv1", "-pix_fmt", "yuv420p"),
-    "vp9": ("libvpx-vp9", "-deadline", "realtime", "-pix_fmt", "yuv420p"),
-    "mpeg4 with B-frames": ("mpeg4", "-bf", "2", "-pix_fmt", "yuv420p"),
-}
-CONTAINERS = {
-    "h264 with B-frames": ("mkv", "mp4", "mov", "avi"),
-    "h265 10 bit": ("mkv", "mp4"),
-    "mjpeg": ("mkv", "mp4", "avi"),
-    "raw": ("mkv", "avi"),
-    "ffv1": ("mkv", "avi"),
-    "vp9": ("mkv", "mp4"),
-    "mpeg4 with B-frames": ("mkv", "mp4", "avi"),
-}
-FILES = [(codec, suffix) for codec, suffixes in CONTAINERS.items() for suffix in suffixes]
 GAP = (8, 9)
 """Images that are dropped, in the middle of a group of B-frames."""
 

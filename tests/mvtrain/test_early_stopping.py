@@ -14,10 +14,11 @@ from mvtrain.training.early_stopping import ValidationRecord
 CODE = """
 import sys
 from lightning_fabric import Fabric
+from mvtrain.runtime.processes import launch_processes
 from mvtrain.training.early_stopping import ValidationRecord
 
 fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
-fabric.launch()
+launch_processes(fabric)
 record = ValidationRecord()
 # By the first process's losses the third validation is the best, by the other's the second one.
 losses = {0: [1.0, 0.5, 0.49999], 1: [1.0, 0.49998, 0.49999]}[fabric.global_rank]

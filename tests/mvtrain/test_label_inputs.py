@@ -10,14 +10,11 @@ import yaml
 
 from helpers.errors import raises_input
 from helpers.labeling import KEYPOINTS, SIZE, make_project, tables, true_points
-from helpers.videos import moving_dot, write_video
 from mvgeom import affine
 from mvgeom.tables import write_labeled_boxes
-from mvgeom.videos import open_video, read_frames
 from mvtrain.label.attention import work_left
 from mvtrain.label.frame_list import read_frame_list
 from mvtrain.label.journal import JOURNAL_FOLDER, Label
-from mvtrain.label.neighbor_frames import FrameReader
 from mvtrain.label.new_tables import list_images
 from mvtrain.label.prelabels import read_prelabels
 from mvtrain.label.run_label import project_config
@@ -135,18 +132,6 @@ def test_a_list_with_an_unknown_frame_or_none_is_refused(root: Path, tmp_path: P
     path.write_text("image\n")
     with raises_input("empty-file"):
         read_frame_list(path, project_of(root))
-
-
-@pytest.mark.parametrize(("codec", "suffix"), [("MJPG", ".avi"), ("mp4v", ".mp4")])
-def test_frames_of_videos_are_those_that_reading_from_the_start_gives(tmp_path: Path, codec: str, suffix: str) -> None:
-    path = write_video(tmp_path / f"s{suffix}", [moving_dot(number) for number in range(70)], codec=codec)
-    expected = list(read_frames(open_video(path)))
-    reader = FrameReader(open_video(path))
-    for start in (40, 64, 0, 8, 32, 16, 66, 0):
-        found = dict(reader.read(range(start, start + 8)))
-        assert list(found) == [number for number in range(start, start + 8) if number < 70]
-        for number, image in found.items():
-            np.testing.assert_array_equal(image, expected[number])
 
 
 def test_images_without_tables_get_rows_for_every_frame(root: Path) -> None:

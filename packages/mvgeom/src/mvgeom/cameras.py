@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from array_api_compat import array_namespace, is_numpy_array
 
 from mvgeom._arrays import Array
+from mvgeom._quarter_turns import quarter_turn
 from mvgeom.errors import InputError
 from mvgeom.lens_range import PreparedLens, prepare_lenses
 
@@ -269,6 +270,28 @@ class CameraGroup:
         scaling = eye * xp.concat([scale, one], axis=-1)[..., None]
         scaling = _set_last_column(scaling, 0.5 * scale - 0.5)
         return self.replace(matrix=scaling @ self.matrix, sizes=sizes)
+
+    def turn(self, clockwise: Mapping[str, int]) -> Self:
+        """Return cameras for images that were turned clockwise; (0, 0) is then the turned image's top-left pixel.
+
+        Args:
+            clockwise: Degrees by camera name, multiples of 90; other cameras stay as they are.
+
+        Raises:
+            InputError: `missing-view`, if a name is not in the group; `out-of-range`, if an angle is not a multiple of
+                90; `unsupported-camera`, if a camera with skew or a tilted sensor is turned by 90 or 270 degrees.
+        """
+        quarters = [0] * len(self)
+        for view, (name, degrees) in zip(self.index(clockwise), clockwise.items(), strict=True):
+            if degrees % 90:
+                raise InputError(
+                    f"camera {name!r}: its turn must be a multiple of 90 degrees, found {degrees}",
+                    code="out-of-range",
+                    view=name,
+                    found=degrees,
+                )
+            quarters[view] = int(degrees // 90) % 4
+        return self.replace(**quarter_turn(self, quarters))
 
     def to(self, *, like: Array = None, dtype: Any = None, device: Any = None) -> Self:
         """Convert the cameras to another library, dtype or device.

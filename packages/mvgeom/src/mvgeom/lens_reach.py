@@ -8,7 +8,7 @@ import numpy.typing as npt
 from mvgeom.cameras import CameraGroup
 from mvgeom.projection import invertible_radius, undistort
 
-__all__ = ["folds_at", "image_without_ray", "keypoints_without_ray"]
+__all__ = ["folds_at", "image_without_ray", "keypoints_without_ray", "rays_on_grid"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -23,11 +23,19 @@ def image_without_ray(cams: CameraGroup) -> Floats:
     Args:
         cams: V cameras, NumPy, no batch dimensions.
     """
+    return np.asarray(np.isnan(rays_on_grid(cams)[..., 0]).mean(axis=(-1, -2)))
+
+
+def rays_on_grid(cams: CameraGroup) -> Floats:
+    """Return the viewing rays (V, 49, 49, 2) of pixels on a grid over each image, row by row, see `undistort`.
+
+    Args:
+        cams: V cameras, NumPy, no batch dimensions.
+    """
     steps = np.linspace(0, 1, _CELLS + 1)
-    x, y = np.meshgrid(steps, steps)
-    places = np.stack([x.reshape(-1), y.reshape(-1)], axis=-1)
+    places = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
     rays = undistort(places * cams.sizes[:, None] - 0.5, cams)
-    return np.asarray(np.isnan(rays[..., 0]).mean(axis=-1))
+    return np.asarray(rays.reshape(len(cams), _CELLS + 1, _CELLS + 1, 2))
 
 
 def keypoints_without_ray(points: Floats, cams: CameraGroup) -> npt.NDArray[np.int64]:

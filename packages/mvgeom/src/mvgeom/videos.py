@@ -11,6 +11,7 @@ from threading import Lock
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from mvgeom.clocks import Clocks
 from mvgeom.errors import InputError
@@ -30,6 +31,9 @@ __all__ = [
 
 _RAW_PACKETS = -1
 """Value of OpenCV's CAP_PROP_FORMAT that reads packets without decoding them."""
+
+_SOUGHT_BEFORE = 17
+"""Images before a sought one at which OpenCV begins to decode, or earlier."""
 
 _TIME_TOLERANCE_MS = 0.01
 """Difference in ms up to which two times are the same."""
@@ -69,6 +73,7 @@ class Video:
         is_regular: True if every stored image has a time of its own.
         frames: (T,) number of the frame that each image belongs to, ascending, see `match_videos`; negative for images
             that belong to none. Of two images of one frame the first counts. None where image n is that of frame n.
+        keys: (N,) numbers of the images that are decoded without others, ascending; None if they are unknown.
     """
 
     path: Path
@@ -79,6 +84,7 @@ class Video:
     start: float = 0.0
     is_regular: bool = True
     frames: np.ndarray | None = None
+    keys: np.ndarray | None = None
 
     @property
     def end(self) -> int:
@@ -102,6 +108,17 @@ class Video:
         """Return the number of images before a time in ms."""
         return int(np.searchsorted(self.times, time - _TIME_TOLERANCE_MS))
 
+    def decoded_from(self, images: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Return the numbers of the images at which decoding begins if images of some numbers are sought.
+
+        OpenCV begins at the last image that is decoded without others and lies at least 17 before the one it seeks.
+        """
+        latest = np.maximum(np.asarray(images) - _SOUGHT_BEFORE, 0)
+        if self.keys is None:
+            return np.asarray(latest, dtype=np.int64)
+        keys = np.union1d(self.keys, 0)
+        return np.asarray(keys[np.searchsorted(keys, latest, side="right") - 1], dtype=np.int64)
+
 
 def check_video(path: Path) -> None:
     """Check that a file can be opened as a video; only its headers are read.
@@ -119,9 +136,11 @@ def open_video(path: Path) -> Video:
         InputError: The file cannot be opened as a video, or has no frame.
     """
     packets = open_capture(path, cv2.CAP_PROP_FORMAT, _RAW_PACKETS)
-    times, counts = [], []
+    times, counts, key_times = [], [], []
     while packets.grab():
         times.append(packets.get(cv2.CAP_PROP_POS_MSEC))
+        if packets.get(cv2.CAP_PROP_LRF_HAS_KEY_FRAME) == 1:
+            key_times.append(times[-1])
         counts.append(packets.get(cv2.CAP_PROP_PTS))
     packets.release()
     if not times:
@@ -141,6 +160,7 @@ def open_video(path: Path) -> Video:
         times=distinct,
         start=_start_time(np.array(times), np.array(counts), rate),
         is_regular=len(distinct) == len(times),
+        keys=np.searchsorted(distinct, np.unique(key_times)) if len(distinct) > 1 else None,
     )
 
 

@@ -12,6 +12,8 @@ from mvgeom.calibration.boards import Board, BoardSet, CharucoBoard, Chessboard,
 from mvgeom.calibration.calibrate import Options, calibrate
 from mvgeom.calibration.detections import Detections, detect_boards, from_points
 from mvgeom.calibration.diagnosis import Check, check
+from mvgeom.calibration.film_calibration import calibrate_films
+from mvgeom.calibration.film_search import FilmSearch
 from mvgeom.calibration.findings import CalibrationError, Finding
 from mvgeom.calibration.from_keypoints import KeypointCalibration, calibrate_from_keypoints
 from mvgeom.calibration.keypoint_refinement import Refinement, refine
@@ -45,6 +47,7 @@ __all__ = [
     "Chessboard",
     "Detections",
     "Face",
+    "FilmSearch",
     "Finding",
     "KeypointCalibration",
     "KnownLength",
@@ -59,6 +62,7 @@ __all__ = [
     "WorldChange",
     "axes_from_points",
     "calibrate",
+    "calibrate_films",
     "calibrate_from_keypoints",
     "calibrate_lenses",
     "change_world",

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from mvgeom.calibration.boards import Floats
 
-__all__ = ["Grid", "Image", "find_chessboard", "find_quickly"]
+__all__ = ["Grid", "Image", "find_chessboard", "find_roughly"]
 
 Image = npt.NDArray[np.uint8]
 Grid = tuple[int, int]
@@ -39,13 +39,13 @@ def find_chessboard(image: Image, grid: Grid) -> Floats | None:
     oriented = _orient(image, corners, grid) if found else None
     sector_based = oriented is not None
     if oriented is None:
-        oriented = find_quickly(image, grid)
+        oriented = find_roughly(image, grid)
     if oriented is None or (sector_based and _smallest_square(oriented, grid) >= _LARGE_SQUARE):
         return oriented
     return _refine(image, oriented, grid)
 
 
-def find_quickly(image: Image, grid: Grid) -> Floats | None:
+def find_roughly(image: Image, grid: Grid) -> Floats | None:
     """Detect rough corners (K, 2) of a chessboard with the faster of the two detectors; None if there are none."""
     flags = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_FAST_CHECK
     found, corners = cv2.findChessboardCorners(image, grid, flags=flags)

@@ -35,7 +35,7 @@ from mvgeom.calibration.sources import (
 )
 from mvgeom.errors import InputError
 
-__all__ = ["Detections", "Image", "Progress", "detect_boards", "from_points"]
+__all__ = ["Detections", "Image", "Progress", "detect_boards", "from_points", "gather"]
 
 Image = npt.NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]
@@ -193,23 +193,41 @@ def detect_boards(
                 if progress is not None:
                     progress(camera, done, max(done, total))
             found[camera], samples[camera], looked[camera] = corners, kept, done
+    counts = {camera: len(each) for camera, each in found.items()}
+    reasons = explain_missing_boards(samples, board, counts, looked)
+    return gather(sizes, found, board, (*reasons, *_turned_findings(sources)))
+
+
+def gather(
+    sizes: Mapping[str, tuple[int, int]],
+    found: Mapping[str, Mapping[str, Floats]],
+    board: Board,
+    findings: tuple[Finding, ...],
+) -> Detections:
+    """Gather the boards of all frames in which at least one camera detected the board.
+
+    Args:
+        sizes: Width and height of the images in px, by camera name.
+        found: (K, 2) corners in full-image px, by camera name and frame name.
+        board: The board.
+        findings: Problems found in the images.
+    """
     frames = sorted({frame for each in found.values() for frame in each}, key=_frame_order)
     positions = object_points(board)
-    points = np.full((len(sources), len(frames), len(positions), 2), np.nan)
+    points = np.full((len(found), len(frames), len(positions), 2), np.nan)
     for view, corners in enumerate(found.values()):
         for number, frame in enumerate(frames):
             if frame in corners:
                 points[view, number] = corners[frame]
-    counts = {camera: len(each) for camera, each in found.items()}
     return Detections(
-        names=tuple(sources),
-        sizes=np.array([sizes[camera] for camera in sources], dtype=np.float64),
+        names=tuple(found),
+        sizes=np.array([sizes[camera] for camera in found], dtype=np.float64),
         object_points=positions,
         points=points,
         frames=tuple(frames),
         orders=corner_orders(board),
         faces=_unplaced_faces(board),
-        findings=(*explain_missing_boards(samples, board, counts, looked), *_turned_findings(sources)),
+        findings=findings,
     )
 
 

@@ -93,7 +93,11 @@ def _hypotheses(cams: CameraGroup, points: Floats) -> Iterator[_Hypothesis]:
             turned = points.copy()
             for view in views:
                 turned[view] = _turned_back(points[view], cams.sizes[view], quarters)
-            what = f"the keypoints of {who} are px of images turned by {90 * quarters} degrees clockwise"
+            options = " ".join(f"--turn {cams.names[view]}={90 * quarters}" for view in views)
+            what = (
+                f"the keypoints of {who} are px of images turned by {90 * quarters} degrees clockwise (mvgeom convert "
+                f"{options} makes a calibration for those)"
+            )
             yield _Hypothesis("turned_keypoints", views, turned, what, 90.0 * quarters)
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from mvgeom.calibration.boards import Floats
-from mvgeom.calibration.checkerboard import Grid, Image, find_quickly
+from mvgeom.calibration.checkerboard import Grid, Image, find_roughly
 
 __all__ = ["ProbedGrid", "count_cut_boards", "probe_grids"]
 
@@ -77,7 +77,7 @@ def _probe(images: list[Image], sizes: set[Grid], asked: Grid) -> dict[Grid, Pro
     there: dict[Grid, list[int]] = defaultdict(list)
     cut: dict[Grid, list[int]] = defaultdict(list)
     with ThreadPoolExecutor() as pool:
-        corners = pool.map(lambda task: find_quickly(small[task[1]], task[0]), tasks)
+        corners = pool.map(lambda task: find_roughly(small[task[1]], task[0]), tasks)
         for (size, image), each in zip(tasks, corners, strict=True):
             if each is not None:
                 there[size].append(image)

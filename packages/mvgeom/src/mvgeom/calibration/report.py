@@ -8,11 +8,12 @@ import json
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mvgeom.calibration.adjusted import Deviations
+from mvgeom.calibration.board_figure import draw_boards
 from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.camera_figure import draw_residuals
 from mvgeom.calibration.findings import Finding
@@ -24,11 +25,16 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.files import file_name, replace_file, write_text
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 __all__ = ["write_calibration_report", "write_keypoint_calibration_report", "write_refinement_report"]
 
 
 def write_calibration_report(calibration: Calibration, folder: str | Path) -> list[Path]:
-    """Write `report.json`, `residuals.csv` (a row per camera and frame) and `<camera>.png` into a folder.
+    """Write `report.json`, `residuals.csv` (a row per camera and frame) and figures into a folder.
+
+    `<camera>.png` shows residuals; `<camera>_boards.png` shows the boards, what they cover, and where the lens ends.
 
     Args:
         calibration: Result of `calibrate`.
@@ -70,6 +76,13 @@ def write_calibration_report(calibration: Calibration, folder: str | Path) -> li
         _write_json(folder / "report.json", numbers),
         _write_csv(folder / "residuals.csv", ("camera", "frame", "used", "points", "rms_px", "max_px"), residuals),
         *_draw(folder, calibration.cameras, detections.points, calibration.residuals),
+        *(
+            _save(
+                draw_boards(calibration.cameras.select([name]), detections.points[view], calibration.used[view]),
+                folder / file_name(f"{name}_boards.png"),
+            )
+            for view, name in enumerate(names)
+        ),
     ]
 
 
@@ -198,10 +211,13 @@ def _draw(folder: Path, cameras: CameraGroup, points: Floats, residuals: Floats)
     files = []
     for view, name in enumerate(cameras.names):
         figure = draw_residuals(name, cameras.sizes[view], points[view].reshape(-1, 2), residuals[view].reshape(-1, 2))
-        path = folder / file_name(f"{name}.png")
-        replace_file(path, partial(figure.savefig, format="png", dpi=110))
-        files.append(path)
+        files.append(_save(figure, folder / file_name(f"{name}.png")))
     return files
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    replace_file(path, partial(figure.savefig, format="png", dpi=110))
+    return path
 
 
 def _errors(residuals: Floats) -> tuple[int, str, str]:

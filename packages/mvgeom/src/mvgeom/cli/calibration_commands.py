@@ -24,9 +24,9 @@ from mvgeom.cli.board_input import (
     SquareOption,
     TwoSidedOption,
     check_images,
-    detect,
     parse_board,
 )
+from mvgeom.cli.film_input import calibrate_sources
 from mvgeom.cli.keypoint_calibration import KeypointRequest, calibrate_keypoints, check_mode
 from mvgeom.cli.keypoint_options import (
     VIEW_FORM,
@@ -57,7 +57,7 @@ from mvgeom.cli.rig_output import check_output_name, check_rig_output, status, s
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
-    from mvgeom.calibration import Detections, Lens, Options
+    from mvgeom.calibration import Calibration, Detections, Lens, LensCalibration, Options
     from mvgeom.cameras import CameraGroup
 
 __all__ = ["ForceOption", "LossName", "OutputOption", "ReportOption", "calibrate", "check", "refine"]
@@ -155,7 +155,10 @@ def calibrate(
     origin_frame: Annotated[
         str | None, typer.Option(help="Frame whose board is the world: x along rows, y along columns, z into it.")
     ] = None,
-    every: Annotated[int, typer.Option(help="Take every n-th frame of videos (or image).")] = 1,
+    every: Annotated[
+        int | None,
+        typer.Option(help="Take every n-th frame of videos, or image; long videos are searched if it is left out."),
+    ] = None,
     match: Annotated[
         Match,
         typer.Option(help="Images of one frame have the same name but for the camera's (videos: time), or place."),
@@ -221,14 +224,19 @@ def calibrate(
         tuple(each.fisheye for each in lenses.values()),
     )
     try:
-        detections = detect(files, described, every, Match.order if lenses_only else match)
         if lenses_only:
-            _calibrate_lenses(detections, lenses, output, force=force)
+            lens_result = calibrate_sources(
+                files, described, every, Match.order, lambda found: _fit_lenses(found, lenses)
+            )
+            _write_lenses(lens_result, output, force=force)
         else:
             options = Options(
                 lens=lenses, loss=loss.value, reference=reference, origin_frame=origin_frame, max_frames=max_frames
             )
-            _calibrate_rig(detections, options, known, output, report, force=force)
+            result = calibrate_sources(
+                files, described, every, match, lambda found: _fit_rig(found, options, known), always=origin_frame
+            )
+            _write_rig(result, output, report, force=force)
     except CalibrationError as error:
         *_, last = (each for each in error.findings if each.severity == "error")
         print_findings((each for each in error.findings if each is not last), failed=True)
@@ -365,13 +373,17 @@ def check(
             print_output(f"no camera of {', '.join(compared)} disagrees with the others")
 
 
-def _calibrate_lenses(detections: Detections, lenses: dict[str, Lens], output: Path, *, force: bool) -> None:
+def _fit_lenses(detections: Detections, lenses: dict[str, Lens]) -> LensCalibration:
     from mvgeom.calibration import calibrate_lenses
+
+    with status("intrinsics"):
+        return calibrate_lenses(detections, lenses)
+
+
+def _write_lenses(found: LensCalibration, output: Path, *, force: bool) -> None:
     from mvgeom.calibration.lens_findings import find_lens_ends
     from mvgeom.cli.rig_table import camera_table
 
-    with status("intrinsics"):
-        found = calibrate_lenses(detections, lenses)
     print_output(camera_table(found.cameras, str(output)))
     for name, rms, used in zip(found.cameras.names, found.rms, found.used, strict=True):
         print_output(f"{name}: rms {rms:.3f} px over {int(used.sum())} boards")
@@ -382,21 +394,17 @@ def _calibrate_lenses(detections: Detections, lenses: dict[str, Lens], output: P
     print_output(f"intrinsics: {output}; next: mvgeom calibrate ... --intrinsics {output}")
 
 
-def _calibrate_rig(
-    detections: Detections,
-    options: Options,
-    known: CameraGroup | None,
-    output: Path,
-    report: Path | None,
-    *,
-    force: bool,
-) -> None:
+def _fit_rig(detections: Detections, options: Options, known: CameraGroup | None) -> Calibration:
     from mvgeom.calibration import calibrate as calibrate_cameras
+
+    with status("calibrating") as say:
+        return calibrate_cameras(detections, options, intrinsics=known, progress=say)
+
+
+def _write_rig(found: Calibration, output: Path, report: Path | None, *, force: bool) -> None:
     from mvgeom.calibration import write_calibration_report
     from mvgeom.calibration.result_tables import calibration_table, pair_table
 
-    with status("calibrating") as say:
-        found = calibrate_cameras(detections, options, intrinsics=known, progress=say)
     print_output(calibration_table(found, str(output)))
     if found.relations:
         print_output(pair_table(found))

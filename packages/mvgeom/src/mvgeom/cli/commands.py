@@ -34,6 +34,7 @@ from mvgeom.cli.options import (
     check_inputs,
     check_output,
     load_calibration,
+    parse_pairs,
     parse_view_files,
 )
 from mvgeom.cli.output import print_findings, print_output, print_problem
@@ -78,6 +79,12 @@ def convert(
         str | None, typer.Option("--to", metavar="FORMAT", help="Format to write; found by the suffix if left out.")
     ] = None,
     scale: Annotated[float, typer.Option(help="Multiply translations: 0.001 for millimeters to meters.")] = 1.0,
+    turn: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VIEW=DEGREES", help="The view's images were turned clockwise, by 90, 180 or 270 (repeat)."
+        ),
+    ] = None,
     size: SizeOption = None,
     option: ReadOption = None,
 ) -> None:
@@ -99,14 +106,28 @@ def convert(
     from mvgeom.clock_files import copy_clocks
 
     cameras = load_calibration(calibration, source_format, size, option)
-    scaled = cameras.replace(translation=cameras.translation * scale)
-    formats.save(scaled, written, file_format=target_format)
+    cameras = cameras.turn(_degrees(turn or [])).replace(translation=cameras.translation * scale)
+    formats.save(cameras, written, file_format=target_format)
     clocks = copy_clocks(calibration, written)
     description = formats.identify(written).DESCRIPTION
     print_output(f"{len(cameras)} cameras ({', '.join(cameras.names)}) -> {written} ({description})")
     if clocks is not None:
         print_output(f"offsets in time: {clocks}")
     print_output(f"next: mvgeom show {written}")
+
+
+def _degrees(values: list[str]) -> dict[str, int]:
+    """Return the turn of each view in degrees from values VIEW=DEGREES."""
+    degrees = parse_pairs(values, "--turn VIEW=DEGREES")
+    for name, text in degrees.items():
+        if not text.removeprefix("-").isdecimal():
+            raise InputError(
+                f"--turn {name}: not a whole number, found {text!r}, expected 90, 180 or 270",
+                code="bad-option",
+                option="--turn",
+                found=text,
+            )
+    return {name: int(text) for name, text in degrees.items()}
 
 
 @app.command()

@@ -15,7 +15,8 @@ from mvgeom.calibration.sources import VIDEO_SUFFIXES
 from mvgeom.clocks import Clocks
 from mvgeom.errors import InputError
 from mvgeom.files import file_name
-from mvgeom.videos import Video, match_videos, open_capture, open_video
+from mvgeom.frame_reader import FrameReader
+from mvgeom.videos import Video, match_videos, open_video
 from mvtrain.config import Config
 from mvtrain.label.page_images import encode
 from mvtrain.project.calibrations import load_view_clocks, session_files
@@ -29,8 +30,6 @@ REACH = 60
 _BLOCK = 8
 """Frames that are decoded together."""
 _MAX_CACHED = 1500
-_STEPS_BACK = (0, 8, 64, 512)
-"""Numbers of frames before the wanted one at which decoding begins, until the decoder arrives before it."""
 
 
 class NeighborFrames:
@@ -135,71 +134,3 @@ class NeighborFrames:
         width, height = self._project.file_sizes[frame, view].tolist()
         to_full = self._project.crop_to_full[frame, view]
         return cv2.warpAffine(image, to_full, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-
-
-class FrameReader:
-    """Decoder of one video that finds frames by their times, because seeking by number is not exact."""
-
-    def __init__(self, video: Video) -> None:
-        self.lock = Lock()
-        self._video = video
-        self._is_ready = False
-        self._capture: cv2.VideoCapture | None = None
-        self._late = 0
-        self._position = -1
-
-    def read(self, numbers: Sequence[int]) -> list[tuple[int, np.ndarray]]:
-        """Return those of some images, ascending, that can be decoded, as (H, W, 3) uint8 BGR."""
-        if not numbers:
-            return []
-        video = self._open()
-        capture = self._capture_before(numbers[0], video)
-        found = []
-        failures = 0
-        while self._position < numbers[-1] and failures <= len(numbers):
-            if not self._grab(video, capture):
-                failures += 1
-            elif self._position in numbers:
-                success, image = capture.retrieve()
-                if success and (image.shape[1], image.shape[0]) == video.size:
-                    found.append((self._position, image))
-        return found
-
-    def _open(self) -> Video:
-        if not self._is_ready:
-            capture = self._start()
-            if capture.grab():
-                # Some containers' times are all late by a frame or two, as in `read_frames`.
-                self._late = self._video.place(capture.get(cv2.CAP_PROP_POS_MSEC))
-                self._position = 0
-            self._is_ready = True
-        return self._video
-
-    def _start(self) -> cv2.VideoCapture:
-        """Open the decoder before the first frame."""
-        if self._capture is not None:
-            self._capture.release()
-        self._capture = open_capture(self._video.path)
-        self._position = -1
-        return self._capture
-
-    def _capture_before(self, number: int, video: Video) -> cv2.VideoCapture:
-        """Return the decoder where its next frame is not after `number`."""
-        capture = self._capture if self._capture is not None else self._start()
-        if number - 2 * _BLOCK <= self._position + 1 <= number:
-            return capture
-        if len(video.times) > 1:
-            for back in _STEPS_BACK:
-                if number - 1 - back < 0:
-                    break
-                capture.set(cv2.CAP_PROP_POS_FRAMES, number - 1 - back)
-                if self._grab(video, capture, after_seek=True) and self._position < number:
-                    return capture
-        return self._start()
-
-    def _grab(self, video: Video, capture: cv2.VideoCapture, *, after_seek: bool = False) -> bool:
-        if not capture.grab():
-            return False
-        place = video.place(capture.get(cv2.CAP_PROP_POS_MSEC)) - self._late
-        self._position = place if after_seek else max(place, self._position + 1)
-        return True

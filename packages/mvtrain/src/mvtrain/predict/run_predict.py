@@ -33,6 +33,7 @@ from mvtrain.project.calibrations import load_view_clocks
 from mvtrain.project.project import read_project
 from mvtrain.runtime.ensemble_folder import find_runs
 from mvtrain.runtime.interruption import Interruption
+from mvtrain.runtime.processes import launch_processes
 from mvtrain.training.hardware import choose_hardware
 
 
@@ -342,5 +343,5 @@ def _launch(config: Config, options: PredictOptions, console: Console) -> Fabric
     )
     accelerator, devices = choose_hardware(replace(config, training=training), console)
     fabric = Fabric(accelerator=accelerator, devices=devices)
-    fabric.launch()
+    launch_processes(fabric)
     return fabric

@@ -21,6 +21,7 @@ from mvgeom.errors import InputError
 from mvtrain.config import Config
 from mvtrain.config.recommended import is_pretrained
 from mvtrain.model.multiview import MultiviewTransformer
+from mvtrain.runtime.processes import launch_processes
 from mvtrain.training.device_errors import is_device_error
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def launch(config: Config, console: Console) -> Fabric:
         if is_device_error(error):
             raise InputError(message, code="no-device", key="training.accelerator", **chosen) from error
         raise InputError(message, code="bad-value", key="training", **chosen) from error
-    fabric.launch()
+    launch_processes(fabric)
     return fabric
 
 

@@ -1,0 +1,88 @@
+"""Boards in images or films given to `mvgeom calibrate`, and a calibration from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from mvgeom.cli.board_input import Match, detect
+from mvgeom.cli.output import print_output
+from mvgeom.cli.rig_output import stderr_console
+
+if TYPE_CHECKING:
+    from mvgeom.calibration import Board, Calibration, Detections, LensCalibration
+
+__all__ = ["calibrate_sources"]
+
+_LONG = 200
+"""Frames; shorter films are read whole."""
+
+Result = TypeVar("Result", "Calibration", "LensCalibration")
+
+
+def calibrate_sources(
+    files: dict[str, Path],
+    board: Board,
+    every: int | None,
+    match: Match,
+    fit: Callable[[Detections], Result],
+    *,
+    always: str | None = None,
+) -> Result:
+    """Calibrate from images or videos by camera name: from all of them, or in long films from what a search finds.
+
+    Args:
+        files: Folders, patterns or videos by camera name.
+        board: Board to detect.
+        every: Interval of the frames or images to use; None: every image, and a search in films of over 200 frames.
+        match: Method of matching images of different cameras.
+        fit: Function that calibrates from boards.
+        always: Name of a frame that is needed; None if there is none.
+    """
+    from mvgeom.path_kinds import VIDEO_SUFFIXES
+
+    if every is None and all(path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() for path in files.values()):
+        result = _search(files, board, match, fit, always)
+        if result is not None:
+            return result
+    return fit(detect(files, board, every or 1, match))
+
+
+def _search(
+    files: dict[str, Path], board: Board, match: Match, fit: Callable[[Detections], Result], always: str | None
+) -> Result | None:
+    """Search films in rounds, with a progress bar on a terminal; None if none is long."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from mvgeom.calibration import FilmSearch, calibrate_films, open_source
+    from mvgeom.cli.roles import IMAGES_STEP, next_step
+
+    with next_step(IMAGES_STEP):
+        films = {name: open_source(name, path) for name, path in files.items()}
+    console = stderr_console()
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("looking for boards", total=None)
+        search = FilmSearch(
+            films,
+            board,
+            match=match.value,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+        if search.num_frames <= _LONG:
+            return None
+        if always is not None and always.isdecimal():
+            search.look_at([int(always)])
+
+        def fit_without_bar(found: Detections) -> Result:
+            bar.stop()  # a terminal has room for one changing line, and the calibration shows its own
+            try:
+                return fit(found)
+            finally:
+                bar.start()
+
+        result = calibrate_films(search, fit_without_bar)
+    looked = f"looked at {search.num_looked} of {search.num_frames} frames; boards in {search.num_found}"
+    print_output(f"{looked} (--every 1 looks at all)")
+    return result

@@ -1,0 +1,127 @@
+"""Search of long films for boards, and calibrations from what it finds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from helpers.board_films import BOARD, film_board, small_rig
+from helpers.mvgeom_command import run
+from helpers.videos import damage_frames
+from mvgeom import CameraGroup
+from mvgeom.calibration import (
+    Calibration,
+    CalibrationError,
+    Chessboard,
+    Detections,
+    FilmSearch,
+    Lens,
+    Options,
+    calibrate,
+    calibrate_films,
+    open_source,
+)
+from mvgeom.calibration.checkerboard import find_chessboard
+from mvgeom.calibration.located_chessboard import find_located_chessboard
+from mvgeom.calibration.sources import read_frames
+
+RIG = small_rig()
+NUM_FRAMES = 240
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return film_board(tmp_path_factory.mktemp("films"), RIG, NUM_FRAMES, away=[(0, 40), (120, 160)])
+
+
+def search(films: dict[str, Path], board: Chessboard = BOARD) -> FilmSearch:
+    return FilmSearch({name: open_source(name, path) for name, path in films.items()}, board)
+
+
+def fit(detections: Detections) -> Calibration:
+    return calibrate(detections, Options(lens=Lens(num_coefficients=0)))
+
+
+def largest_errors(found: CameraGroup) -> tuple[float, float]:
+    """Return errors of the focal length, relative, and of rotations against the first camera, in degrees."""
+    focal = np.abs(found.matrix[:, 0, 0] / RIG.matrix[:, 0, 0] - 1).max()
+    turns = [
+        found.rotation[view] @ found.rotation[0].T @ RIG.rotation[0] @ RIG.rotation[view].T
+        for view in range(1, len(RIG))
+    ]
+    return float(focal), float(np.rad2deg(Rotation.from_matrix(turns).magnitude()).max())
+
+
+def test_a_part_of_the_films_calibrates_as_well_as_asked(films: dict[str, Path]) -> None:
+    searching = search(films)
+    found = calibrate_films(searching, fit)
+    assert searching.num_looked < 0.75 * NUM_FRAMES
+    assert (found.detections.seen.sum(axis=1) >= 40).all()
+    focal, degrees = largest_errors(found.cameras)
+    assert focal < 0.004
+    assert degrees < 0.2
+
+
+def test_each_round_adds_frames_beside_the_board_only(films: dict[str, Path]) -> None:
+    searching = search(films)
+    assert searching.look() == 48
+    assert searching.look() == 48
+    assert searching.num_looked == 96
+    assert 0 < searching.look() <= 72
+    frames = np.array([int(name) for name in searching.detections().frames])
+    assert ((frames >= 40) & ~((frames >= 120) & (frames < 160))).all()
+
+
+def test_a_late_camera_is_named_though_few_frames_were_looked_at(tmp_path: Path) -> None:
+    films = film_board(tmp_path, RIG, NUM_FRAMES, late={"cam2": 5}, seed=3)
+    with pytest.raises(CalibrationError) as raised:
+        calibrate_films(search(films), fit)
+    late = [each for each in raised.value.findings if each.code == "late_camera"]
+    assert [each.cameras for each in late] == [("cam2",)]
+    assert late[0].evidence["frames"] == 5
+
+
+def test_films_without_the_board_end_after_two_rounds(films: dict[str, Path]) -> None:
+    searching = search(films, Chessboard(columns=9, rows=8, square_size=0.08))
+    with pytest.raises(CalibrationError) as raised:
+        calibrate_films(searching, fit)
+    assert searching.num_looked == 96
+    assert {each.severity for each in raised.value.findings} == {"error"}
+
+
+def test_images_that_cannot_be_decoded_are_left_out(tmp_path: Path) -> None:
+    films = film_board(tmp_path, small_rig(2), 240, seed=1)
+    damage_frames(films["cam2"], range(100, 150))
+    searching = search(films)
+    searching.look()
+    seen = searching.detections()
+    assert seen.seen[0].sum() > seen.seen[1].sum() > 20
+
+
+def test_a_located_chessboard_has_the_corners_of_the_whole_image(films: dict[str, Path]) -> None:
+    compared = missed = 0
+    for number, image in read_frames(open_source("cam1", films["cam1"])):
+        if number % 15 == 0 and (whole := find_chessboard(image, BOARD.grid)) is not None:
+            located = find_located_chessboard(image, BOARD.grid)
+            missed += located is None
+            if located is not None:
+                compared += 1
+                assert np.median(np.linalg.norm(located - whole, axis=-1)) < 0.05
+    assert compared >= 10
+    assert missed <= 0.2 * compared
+
+
+def test_the_command_searches_long_films(films: dict[str, Path], tmp_path: Path) -> None:
+    output = tmp_path / "rig.toml"
+    arguments = [*(f"{name}={path}" for name, path in films.items()), "--chessboard", "6x5", "--square", "0.08"]
+    result = run("calibrate", *arguments, "--coefficients", 0, "--origin-frame", 87, "-o", output)
+    assert result.exit_code == 0, result.output
+    assert f"of {NUM_FRAMES} frames" in result.output
+    assert largest_errors(CameraGroup.load(output))[0] < 0.004
+    lenses = tmp_path / "lenses.toml"
+    result = run("calibrate", *arguments, "--coefficients", 0, "--lenses-only", "-o", lenses)
+    assert result.exit_code == 0, result.output
+    assert np.abs(CameraGroup.load(lenses).matrix[:, 0, 0] / 300 - 1).max() < 0.01
