@@ -14,10 +14,14 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+from board_images import aprilgrid_pattern, charuco_pattern, path_of_body, rays_of, render
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
@@ -28,6 +32,7 @@ from mvgeom.calibration.boards import object_points
 
 BOARD = Chessboard(columns=9, rows=6, square_size=0.03)
 NUM_FRAMES = 40
+NUM_IMAGES = 24
 BARREL = (-0.2, 0.05, 0.001, -0.0005, 0.0)
 
 
@@ -124,6 +129,77 @@ BOARDS: dict[str, Board] = {
 }
 
 
+def board_of(kind: str) -> tuple[Any, list[tuple[Any, np.ndarray, np.ndarray]]]:
+    """The board that is given to the calibration, and the true faces: boards, rotations and positions on the body.
+
+    Raises:
+        AttributeError: An earlier version has no such board.
+        TypeError: The same.
+    """
+    from mvgeom import calibration
+
+    square = {"square_size": 0.1, "marker_size": 0.075, "dictionary": "DICT_4X4_100"}
+    sheet = calibration.CharucoBoard(columns=7, rows=5, **square)
+    middle = sheet.square_size * np.array([2.5, 1.5, 0])
+    one = [(sheet, np.eye(3), -middle)]
+    if kind == "inverted board, not told":
+        return sheet, one
+    if kind == "inverted board":
+        return calibration.CharucoBoard(columns=7, rows=5, inverted=True, **square), one
+    if kind == "AprilGrid":
+        grid = calibration.TagGrid(columns=4, rows=3, marker_size=0.13, spacing=0.3)
+        return grid, [(grid, np.eye(3), -grid.points().mean(axis=0))]
+    body = calibration.two_sided(sheet, 0.01)
+    faces = [(face.board, face.rotation, face.position - middle) for face in body.faces]
+    if kind == "two-sided board":
+        return body, faces
+    # The same without the poses; the back is glued on crookedly.
+    crooked = Rotation.from_euler("xyz", [1, -2, 3], degrees=True).as_matrix()
+    board, rotation, position = faces[1]
+    faces[1] = board, rotation @ crooked, position + np.array([0.004, -0.003, 0.002])
+    unknown = calibration.BoardSet(faces=tuple(calibration.Face(board=each) for each, _, _ in faces), estimated=True)
+    return unknown, faces
+
+
+def ring(num_views: int = 4) -> CameraGroup:
+    """Cameras all around the origin."""
+    cameras = rig(num_views)
+    turns = Rotation.from_euler("yx", [[360 / num_views * view, 10 * (-1) ** view] for view in range(num_views)], True)
+    return cameras.replace(rotation=np.swapaxes(turns.as_matrix(), 1, 2))
+
+
+def image_rows(kind: str, seed: int) -> dict[str, Any]:
+    """Calibrate from images of a board with markers."""
+    from mvgeom.calibration import detect_boards, open_source
+
+    around = kind.startswith("two")
+    truth = (ring() if around else rig()).resize([640.0, 512.0])
+    try:
+        board, faces = board_of(kind)
+    except (AttributeError, TypeError):
+        return {"says": ["no such board"]}
+    patterns = [(charuco_pattern if hasattr(each, "square_size") else aprilgrid_pattern)(each) for each, _, _ in faces]
+    rotation, position = path_of_body(NUM_IMAGES, seed, spread=0.3, tilt=170 if around else 35)
+    rays, rng = rays_of(truth), np.random.default_rng(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        for view, name in enumerate(truth.names):
+            for frame in range(NUM_IMAGES):
+                shown = [
+                    (*pattern, rotation[frame] @ turn, rotation[frame] @ place + position[frame])
+                    for pattern, (_, turn, place) in zip(patterns, faces, strict=True)
+                ]
+                image = render(
+                    shown, rays[view], truth.rotation[view], truth.translation[view], rng, inverted="inverted" in kind
+                )
+                cv2.imwrite(str(Path(folder) / f"{name}_{frame:03d}.png"), image)
+        sources = {name: open_source(name, Path(folder) / f"{name}_*.png") for name in truth.names}
+        detections = detect_boards(sources, board)
+    return judged_rig(truth, detections, Lens())
+
+
+IMAGES = ("inverted board, not told", "inverted board", "AprilGrid", "two-sided board", "two boards, poses unknown")
+
+
 def keypoint_noise(shape: tuple[int, ...], seed: int) -> np.ndarray:
     """Errors (N, V, K, 2) in px of a detector: 1 px from frame to frame, 3 px slowly changing, 2 px by keypoint."""
     rng = np.random.default_rng(seed)
@@ -139,7 +215,8 @@ def pose_errors(found: CameraGroup, truth: CameraGroup) -> np.ndarray:
 
 def without_ray(cameras: CameraGroup) -> float:
     """Largest share of an image without viewing rays."""
-    x, y = np.meshgrid(np.linspace(0, 1279, 33), np.linspace(0, 1023, 33))
+    width, height = cameras.sizes[0]
+    x, y = np.meshgrid(np.linspace(0, width - 1, 33), np.linspace(0, height - 1, 33))
     places = np.tile(np.stack([x.ravel(), y.ravel()], -1), (len(cameras), 1, 1))
     return float(np.isnan(undistort(places, cameras)[..., 0]).mean(-1).max())
 
@@ -153,8 +230,12 @@ def board_rows(case: Board, seed: int) -> dict[str, Any]:
     lens: Any = Lens()
     if any(truth.fisheye) and hasattr(lens, "square_pixels"):
         lens = {name: Lens(fisheye=kind) for name, kind in zip(truth.names, truth.fisheye, strict=True)}
+    return judged_rig(truth, from_points(truth.names, truth.sizes, BOARD, points), lens)
+
+
+def judged_rig(truth: CameraGroup, detections: Any, lens: Any) -> dict[str, Any]:
     try:
-        result = calibrate(from_points(truth.names, truth.sizes, BOARD, points), Options(lens=lens))
+        result = calibrate(detections, Options(lens=lens))
     except CalibrationError as error:
         return {"says": ["refused:", *judged(error.findings)]}
     focal = np.abs(result.cameras.matrix - truth.matrix)[:, 0, 0]
@@ -204,6 +285,9 @@ def results(num_rigs: int, only: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, case in BOARDS.items():
         if only in name:
             yield name, merged([board_rows(case, seed) for seed in range(num_rigs)])
+    for name in IMAGES:
+        if only in f"images: {name}":
+            yield f"images: {name}", merged([image_rows(name, seed) for seed in range(num_rigs)])
     for name in REFINEMENTS:
         if only in name:
             yield f"refine: {name}", merged([refinement_rows(name, seed) for seed in range(4 * num_rigs)])

@@ -9,7 +9,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from mvgeom import CameraGroup, in_image, project
-from mvgeom.calibration.boards import Board, CharucoBoard, Chessboard, object_points
+from mvgeom.calibration.boards import Board, BoardSet, CharucoBoard, Chessboard, TagGrid, object_points
+from mvgeom.calibration.marker_dictionaries import predefined_dictionary
 
 BOARD = Chessboard(columns=9, rows=6, square_size=0.03)
 
@@ -86,6 +87,32 @@ def film(
     )
 
 
+def ring_of_cameras(num_views: int = 4, *, radius: float = 1.5) -> CameraGroup:
+    """Cameras without distortion all around the origin that look at it."""
+    cameras = arc_of_cameras(num_views, distortion=())
+    turns = Rotation.from_euler("yx", [[360 / num_views * view, 10 * (-1) ** view] for view in range(num_views)], True)
+    return cameras.replace(
+        rotation=np.swapaxes(turns.as_matrix(), 1, 2), translation=np.tile([0.0, 0, radius], (num_views, 1))
+    )
+
+
+def film_body(cameras: CameraGroup, body: BoardSet, num_frames: int, *, noise: float = 0.0, seed: int = 0) -> Filmed:
+    """Turn a body with several boards about the origin; a camera sees the faces that are turned to it."""
+    rng = np.random.default_rng(seed)
+    rotation = Rotation.random(num_frames, random_state=seed).as_matrix()
+    position = rng.uniform(-0.3, 0.3, size=(num_frames, 3))
+    world = object_points(body) @ np.swapaxes(rotation, 1, 2) + position[:, None]
+    pixels = project(world, cameras)
+    inward = np.stack([face.rotation[:, 2] for face in body.faces])
+    inward = np.einsum("fij,nj->fni", rotation, inward)[:, body.face_of_points()]
+    sight = world[:, None] - cameras.centers[None, :, None]
+    facing = np.einsum("fvki,fki->fvk", sight, inward) > 0.25 * np.linalg.norm(sight, axis=-1)
+    visible = np.asarray(in_image(pixels, cameras)) & facing
+    pixels = pixels + noise * rng.normal(size=pixels.shape)
+    points = np.moveaxis(np.where(visible[..., None], pixels, np.nan), 0, 1)
+    return Filmed(cameras=cameras, rotation=rotation, position=position, points=points)
+
+
 def photograph(cameras: CameraGroup, board: Board, filmed: Filmed) -> list[list[np.ndarray]]:
     """Pictures of the board by each camera (which must have no distortion), moment by moment."""
     pictures = []
@@ -100,19 +127,17 @@ def photograph(cameras: CameraGroup, board: Board, filmed: Filmed) -> list[list[
     return pictures
 
 
-def picture(board: Board, homography: np.ndarray, size: tuple[int, int], *, blur: float = 0.8) -> np.ndarray:
-    """(H, W) gray picture of a board with a white border, by its homography from board coordinates to pixels."""
-    columns, rows = board.grid
-    cell = 60
-    if isinstance(board, CharucoBoard):
-        pattern = board.pattern().generateImage(((columns + 1) * cell, (rows + 1) * cell), marginSize=0)
-    else:
-        y, x = np.mgrid[: (rows + 1) * cell, : (columns + 1) * cell] // cell
-        # The square inside the first corner is black, as `find_chessboard` promises.
-        pattern = (255 * ((x + y) % 2)).astype(np.uint8)
-    pattern = cv2.copyMakeBorder(pattern, cell, cell, cell, cell, cv2.BORDER_CONSTANT, value=255)
-    # The first inner corner lies two cells into the bordered pattern, on the edge between two of its pixels.
-    to_board = np.array([[1 / cell, 0, 0.5 / cell - 2], [0, 1 / cell, 0.5 / cell - 2], [0, 0, 1 / board.square_size]])
+def picture(
+    board: Board, homography: np.ndarray, size: tuple[int, int], *, blur: float = 0.8, border_bits: int = 2
+) -> np.ndarray:
+    """(H, W) gray picture of a board with a white margin, by its homography from board coordinates to pixels.
+
+    An inverted board has a black margin. `border_bits` is the width of an AprilGrid's borders.
+    """
+    assert not isinstance(board, BoardSet)
+    pattern, to_board = _tag_pattern(board, border_bits) if isinstance(board, TagGrid) else _square_pattern(board)
+    if board.inverted:
+        pattern = 255 - pattern
     oversampled = 3
     enlarge = np.array([[oversampled, 0, (oversampled - 1) / 2], [0, oversampled, (oversampled - 1) / 2], [0, 0, 1]])
     large = cv2.warpPerspective(
@@ -124,3 +149,41 @@ def picture(board: Board, homography: np.ndarray, size: tuple[int, int], *, blur
     )
     small = cv2.resize(large, size, interpolation=cv2.INTER_AREA)
     return cv2.GaussianBlur(small, (0, 0), blur)
+
+
+def _square_pattern(board: Chessboard | CharucoBoard) -> tuple[np.ndarray, np.ndarray]:
+    """Pattern of a board of squares with a margin of one square, and the matrix from its pixels to the board."""
+    columns, rows = board.grid
+    cell = 60
+    if isinstance(board, CharucoBoard):
+        pattern = board.pattern().generateImage(((columns + 1) * cell, (rows + 1) * cell), marginSize=0)
+    else:
+        y, x = np.mgrid[: (rows + 1) * cell, : (columns + 1) * cell] // cell
+        # The square inside the first corner is black, as `find_chessboard` promises.
+        pattern = (255 * ((x + y) % 2)).astype(np.uint8)
+    pattern = cv2.copyMakeBorder(pattern, cell, cell, cell, cell, cv2.BORDER_CONSTANT, value=255)
+    # The first inner corner lies two cells into the bordered pattern, on the edge between two of its pixels.
+    to_board = np.array([[1 / cell, 0, 0.5 / cell - 2], [0, 1 / cell, 0.5 / cell - 2], [0, 0, 1 / board.square_size]])
+    return pattern, to_board
+
+
+def _tag_pattern(board: TagGrid, border_bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pattern of a grid of markers, upside down and with squares where it is an AprilGrid; see `_square_pattern`."""
+    dictionary = predefined_dictionary(board.dictionary)
+    border = border_bits if board.corner_squares else 1
+    tag = 10 * (dictionary.markerSize + 2 * border)
+    gap, margin = round(board.spacing * tag), tag
+    step = tag + gap
+    pattern = np.full((board.rows * step + gap + 2 * margin, board.columns * step + gap + 2 * margin), 255, np.uint8)
+    for number in board.ids:
+        row, column = divmod(number - board.first_id, board.columns)
+        row = board.rows - 1 - row if board.from_bottom else row
+        marker = cv2.aruco.generateImageMarker(dictionary, number, tag, borderBits=border)
+        top, left = margin + gap + row * step, margin + gap + column * step
+        pattern[top : top + tag, left : left + tag] = marker[::-1, ::-1] if board.corner_squares else marker
+    for row, column in np.ndindex(board.rows + 1, board.columns + 1):
+        if board.corner_squares:
+            top, left = margin + row * step, margin + column * step
+            pattern[top : top + gap, left : left + gap] = 0
+    scale, start = board.marker_size / tag, margin + gap - 0.5
+    return pattern, np.array([[scale, 0, -scale * start], [0, scale, -scale * start], [0, 0, 1]])

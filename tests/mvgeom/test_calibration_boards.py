@@ -16,7 +16,8 @@ from helpers.errors import raises_input
 from mvgeom.calibration import CharucoBoard, Chessboard, Lens, Options, Source, calibrate, detect_boards, open_source
 from mvgeom.calibration.boards import Board, object_points
 from mvgeom.calibration.charuco import find_charuco
-from mvgeom.calibration.checkerboard import find_chessboard, probe_grids
+from mvgeom.calibration.checkerboard import find_chessboard
+from mvgeom.calibration.grid_probe import probe_grids
 from mvgeom.calibration.sources import count_frames, frame_names, read_frames
 
 CHESSBOARD = Chessboard(columns=7, rows=5, square_size=0.03)

@@ -58,6 +58,9 @@ ARGUMENTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
         ("world", "{rig}", "cam1={path}", "--chessboard", "4x3", "--square", "1", "-o", "{new}.toml"),
         {"image", "folder-of-images", "video"},
     ),
+    "calibrate board": (("calibrate", "c={board}", "--board", "{path}", "-o", "{new}.toml"), set()),
+    "world board": (("world", "{rig}", "cam1={board}", "--board", "{path}", "-o", "{new}.toml"), set()),
+    "sync board": (("sync", "{rig}", "cam1={board}", "--board", "{path}"), set()),
     "calibrate intrinsics": (
         (
             "calibrate",

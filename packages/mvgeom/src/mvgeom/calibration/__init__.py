@@ -6,8 +6,9 @@ board, `refine` adjusts a calibration to keypoints, `check` finds cameras that d
 and `change_world` moves a rig to another world. Each result has `findings`: problems, described with text and numbers.
 """
 
+from mvgeom.calibration.board_files import read_board
 from mvgeom.calibration.board_world import world_of_board
-from mvgeom.calibration.boards import Board, CharucoBoard, Chessboard
+from mvgeom.calibration.boards import Board, BoardSet, CharucoBoard, Chessboard, Face, TagGrid, two_sided
 from mvgeom.calibration.calibrate import Options, calibrate
 from mvgeom.calibration.detections import Detections, detect_boards, from_points
 from mvgeom.calibration.diagnosis import Check, check
@@ -38,12 +39,14 @@ from mvgeom.calibration.world_axes import (
 
 __all__ = [
     "Board",
+    "BoardSet",
     "Calibration",
     "CalibrationError",
     "CharucoBoard",
     "Check",
     "Chessboard",
     "Detections",
+    "Face",
     "FilmSearch",
     "Finding",
     "KeypointCalibration",
@@ -55,6 +58,7 @@ __all__ = [
     "Refinement",
     "Source",
     "Synchronization",
+    "TagGrid",
     "WorldChange",
     "axes_from_points",
     "calibrate",
@@ -69,8 +73,10 @@ __all__ = [
     "match_points",
     "open_source",
     "place_by_points",
+    "read_board",
     "refine",
     "synchronize",
+    "two_sided",
     "world_of_board",
     "write_calibration_report",
     "write_keypoint_calibration_report",

@@ -22,8 +22,8 @@ def normalize_corners(points: Floats, cameras: CameraGroup) -> Floats:
 def pose_candidates(normalized: Floats, object_points: Floats) -> tuple[Floats, Floats]:
     """Estimate poses of the board in the camera's coordinate frame.
 
-    A flat board has two solutions, both from infinitesimal plane-based pose estimation (Collins and Bartoli 2014, in
-    OpenCV); points that are not in one plane have one solution.
+    A flat board, or one face of a body, has two solutions, both from infinitesimal plane-based pose estimation (Collins
+    and Bartoli 2014, in OpenCV); points that are not in one plane have one solution.
 
     Args:
         normalized: (F, K, 2) corners in normalized coordinates; NaN is missing.
@@ -34,11 +34,13 @@ def pose_candidates(normalized: Floats, object_points: Floats) -> tuple[Floats, 
         normalized coordinates. NaN where no solution has the board in front of the camera, or where there are fewer
         than 4 points (6 if not in one plane).
     """
-    planar = is_planar(object_points)
+    all_planar = is_planar(object_points)
     poses = np.full((len(normalized), NUM_CANDIDATES, 4, 4), np.nan)
     errors = np.full((len(normalized), NUM_CANDIDATES), np.nan)
     for frame, corners in enumerate(normalized):
         seen = np.isfinite(corners).all(-1)
+        # Of a body with several faces often only one is seen.
+        planar = all_planar or (seen.sum() >= 4 and is_planar(object_points[seen]))
         if seen.sum() < (4 if planar else 6):
             continue
         solutions = []

@@ -36,9 +36,17 @@ def world_of_board(
         Change of the world, and the name of the frame.
 
     Raises:
-        InputError: `missing-frame`, if no board was detected (in this frame); `out-of-range`, if the corners that
+        InputError: `missing-argument`, if the poses of a body's faces are unknown; `missing-frame`, if no board was
+            detected (in this frame); `out-of-range`, if the corners that
             several views see are not those of this board.
     """
+    if detections.faces is not None:
+        raise InputError(
+            "the poses of the body's faces are unknown, so that it defines no world. Give the position and rotation of "
+            "each face; mvgeom calibrate finds them.",
+            code="missing-argument",
+            argument="detections",
+        )
     group = cams.select(detections.names)
     if frame is not None and frame not in detections.frames:
         raise InputError(

@@ -14,6 +14,7 @@ from mvgeom.calibration.board_timing import find_offset, frame_numbers
 from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.bundle import NUM_POSE, Booleans, residuals
 from mvgeom.calibration.detections import Detections
+from mvgeom.calibration.face_poses import place_faces
 from mvgeom.calibration.findings import CalibrationError, Finding, error, note, sort_findings, warning
 from mvgeom.calibration.lens_model import Lens, free_parameters, square_pixels
 from mvgeom.calibration.lenses import Lenses, calibrate_lenses, lenses_by_camera
@@ -86,6 +87,12 @@ def calibrate(
     options = options or Options()
     say = progress or (lambda _: None)
     _check(detections, options, intrinsics)
+    if detections.faces is not None:
+        say("faces of the body")
+        apart = dataclasses.replace(options, origin_frame=None)
+        joined, notes = place_faces(detections, lambda each: calibrate(each, apart, intrinsics=intrinsics))
+        result = calibrate(joined, options, intrinsics=intrinsics, progress=progress)
+        return dataclasses.replace(result, findings=sort_findings([*result.findings, *notes]))
     say("intrinsics")
     lenses = calibrate_lenses(detections, options.lens, known=intrinsics)
     cameras, findings = lenses.cameras, list(lenses.findings)

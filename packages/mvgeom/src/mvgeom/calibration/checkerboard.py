@@ -1,10 +1,6 @@
-"""Detection of chessboards in images, a check that their squares alternate, and the sizes of boards present."""
+"""Detection of chessboards in images, and a check that their squares alternate."""
 
 from __future__ import annotations
-
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from itertools import product
 
 import cv2
 import numpy as np
@@ -12,7 +8,7 @@ import numpy.typing as npt
 
 from mvgeom.calibration.boards import Floats
 
-__all__ = ["Grid", "Image", "find_chessboard", "find_roughly", "probe_grids"]
+__all__ = ["Grid", "Image", "find_chessboard", "find_roughly"]
 
 Image = npt.NDArray[np.uint8]
 Grid = tuple[int, int]
@@ -21,8 +17,6 @@ _MIN_ALTERNATION = 0.8
 """Correlation of the squares' brightness with an alternating pattern: real boards 0.9 to 1, false ones below 0.75."""
 _LARGE_SQUARE = 50
 """px; for larger squares, the positions of the sector-based detector are better than those refined in a window."""
-_PROBE_SIZE = 1280
-_OFTEN = 0.6
 
 
 def find_chessboard(image: Image, grid: Grid) -> Floats | None:
@@ -51,35 +45,8 @@ def find_chessboard(image: Image, grid: Grid) -> Floats | None:
     return _refine(image, oriented, grid)
 
 
-def probe_grids(images: list[Image], asked: Grid) -> dict[Grid, int]:
-    """Find the sizes of the boards in images: the requested size and similar ones.
-
-    Args:
-        images: Gray images to search.
-        asked: Requested numbers of inner corners along the two sides.
-
-    Returns:
-        Sizes (longer side first) that are detected, with the number of images. The most likely size comes first: the
-            largest of those detected nearly as often as any other, because parts of a board are detected as smaller
-            boards. Sizes that differ by up to two corners along each side are tried, which covers boards whose squares
-            were counted instead of their corners.
-    """
-    longer, shorter = max(asked), min(asked)
-    sizes = {(longer + dx, shorter + dy) for dx, dy in product(range(-2, 3), repeat=2)}
-    sizes = {(max(size), min(size)) for size in sizes if min(size) >= 3}
-    small = [_shrink(image) for image in images]
-    with ThreadPoolExecutor() as pool:
-        found = pool.map(lambda task: (task[0], find_roughly(task[1], task[0]) is not None), product(sizes, small))
-        counts = Counter(size for size, there in found if there)
-    if not counts:
-        return {}
-    often = _OFTEN * max(counts.values())
-    order = sorted(counts, key=lambda size: (counts[size] < often, -size[0] * size[1], size))
-    return {size: counts[size] for size in order}
-
-
 def find_roughly(image: Image, grid: Grid) -> Floats | None:
-    """Detect rough corners with the faster of the two detectors."""
+    """Detect rough corners (K, 2) of a chessboard with the faster of the two detectors; None if there are none."""
     flags = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_FAST_CHECK
     found, corners = cv2.findChessboardCorners(image, grid, flags=flags)
     return _orient(image, corners, grid) if found else None
@@ -136,11 +103,3 @@ def _refine(image: Image, corners: Floats, grid: Grid) -> Floats:
     # In a window with glare or blur the refinement can diverge; the first position is then better.
     ran_off = np.linalg.norm(refined - corners, axis=-1) > half
     return np.where(ran_off[:, None], corners, refined)
-
-
-def _shrink(image: Image) -> Image:
-    scale = _PROBE_SIZE / max(image.shape)
-    if scale >= 1:
-        return image
-    small: Image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    return small

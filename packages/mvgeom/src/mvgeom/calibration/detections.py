@@ -12,18 +12,17 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from mvgeom.calibration.board_sample import stop_at_wrong_board
 from mvgeom.calibration.boards import (
     Board,
-    CharucoBoard,
-    Chessboard,
+    BoardSet,
     Floats,
     Ints,
     corner_orders,
     object_points,
     seen_corners,
 )
-from mvgeom.calibration.charuco import find_charuco
-from mvgeom.calibration.checkerboard import find_chessboard
+from mvgeom.calibration.find_board import board_finder
 from mvgeom.calibration.findings import Finding, note
 from mvgeom.calibration.missing_boards import explain_missing_boards
 from mvgeom.calibration.sources import (
@@ -36,7 +35,7 @@ from mvgeom.calibration.sources import (
 )
 from mvgeom.errors import InputError
 
-__all__ = ["Detections", "Image", "Progress", "detect_boards", "finder", "from_points", "gather"]
+__all__ = ["Detections", "Image", "Progress", "detect_boards", "from_points", "gather"]
 
 Image = npt.NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]
@@ -58,6 +57,8 @@ class Detections:
         frames: F names of the frames.
         orders: (G, K) orders of the corners that a detector cannot distinguish; see `corner_orders`.
         findings: Problems found in the images.
+        faces: (K,) index of the face that each corner is on, for a body whose faces have unknown poses; the corners are
+            then in the frames of their faces. None for one rigid board.
 
     Raises:
         InputError: `wrong-shape`, if the shapes are inconsistent.
@@ -70,6 +71,7 @@ class Detections:
     frames: tuple[str, ...]
     orders: Ints
     findings: tuple[Finding, ...] = ()
+    faces: Ints | None = None
 
     def __post_init__(self) -> None:
         num_views, num_frames, num_points = len(self.names), len(self.frames), len(self.object_points)
@@ -112,7 +114,7 @@ def from_points(
     """
     positions, orders = (
         (np.asarray(board, dtype=np.float64), np.arange(len(board))[None])
-        if not isinstance(board, Chessboard | CharucoBoard)
+        if not isinstance(board, Board)
         else (object_points(board), corner_orders(board))
     )
     points = np.asarray(points, dtype=np.float64)
@@ -123,7 +125,12 @@ def from_points(
         points=points,
         frames=tuple(frames) if frames is not None else tuple(str(frame) for frame in range(points.shape[1])),
         orders=orders,
+        faces=_unplaced_faces(board),
     )
+
+
+def _unplaced_faces(board: Board | Floats) -> Ints | None:
+    return board.face_of_points() if isinstance(board, BoardSet) and board.estimated else None
 
 
 def detect_boards(
@@ -147,13 +154,15 @@ def detect_boards(
             an EXIF orientation, which is ignored.
 
     Raises:
+        CalibrationError: If a sample of many images shows that another board is in them; see `stop_at_wrong_board`.
         InputError: `unreadable-file`, if images cannot be read; `unmatched-frames`, if they cannot be matched;
             `rates-differ`, if videos have different frame rates; `size-mismatch`, if images differ in size within a
             camera.
     """
     names = frame_names(sources, match)
     sources = match_sources(sources, match)
-    find = finder(board)
+    stop_at_wrong_board(sources, board)
+    find = board_finder(board)
     found: dict[str, dict[str, Floats]] = {}
     sizes: dict[str, tuple[int, int]] = {}
     samples: dict[str, list[Image]] = {}
@@ -217,6 +226,7 @@ def gather(
         points=points,
         frames=tuple(frames),
         orders=corner_orders(board),
+        faces=_unplaced_faces(board),
         findings=findings,
     )
 
@@ -233,13 +243,6 @@ def _turned_findings(sources: Mapping[str, Source]) -> list[Finding]:
             )
             findings.append(note("turned_images", [camera], text, images=len(turned)))
     return findings
-
-
-def finder(board: Board) -> Callable[[Image], Floats | None]:
-    """Return the function that detects a board's corners in a gray image, None where it is not seen."""
-    if isinstance(board, CharucoBoard):
-        return lambda image: find_charuco(image, board)
-    return lambda image: find_chessboard(image, board.grid)
 
 
 def _detect_all(

@@ -12,8 +12,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mvgeom.calibration.board_sample import stop_at_wrong_board
 from mvgeom.calibration.boards import Board, Chessboard, Floats, Ints, seen_corners
-from mvgeom.calibration.detections import Detections, finder, gather
+from mvgeom.calibration.detections import Detections, gather
+from mvgeom.calibration.find_board import board_finder, upright_colors
 from mvgeom.calibration.located_chessboard import find_located_chessboard
 from mvgeom.calibration.missing_boards import explain_missing_boards
 from mvgeom.calibration.sources import Image, Source, match_sources
@@ -63,6 +65,7 @@ class FilmSearch:
         progress: Function that is called with the number of places of a round that were looked at, and of all.
 
     Raises:
+        CalibrationError: A sample of long films shows another board; see `stop_at_wrong_board`.
         InputError: A film cannot be read; `rates-differ` or `unmatched-frames`, if the times of the images do not tell
             which of them belong together.
     """
@@ -78,7 +81,9 @@ class FilmSearch:
         self._board = board
         self._find = _quick_finder(board)
         self._say = progress or (lambda done, total: None)
-        self._videos = {name: _video(source) for name, source in match_sources(films, match).items()}
+        matched = match_sources(films, match)
+        stop_at_wrong_board(matched, board)
+        self._videos = {name: _video(source) for name, source in matched.items()}
         self._readers = {name: FrameReader(video) for name, video in self._videos.items()}
         self._num_frames = max(video.end for video in self._videos.values())
         rate = max(frame_rate(video) for video in self._videos.values())
@@ -238,8 +243,8 @@ class FilmSearch:
 def _quick_finder(board: Board) -> Callable[[Image], Floats | None]:
     """Return the function that detects the board's corners; a film has images enough to miss some."""
     if isinstance(board, Chessboard):
-        return lambda image: find_located_chessboard(image, board.grid)
-    return finder(board)
+        return lambda image: find_located_chessboard(upright_colors(image, board), board.grid)
+    return board_finder(board)
 
 
 def _video(source: Source) -> Video:

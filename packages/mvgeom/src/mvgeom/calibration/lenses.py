@@ -10,6 +10,7 @@ import numpy as np
 from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.bundle import Booleans
 from mvgeom.calibration.detections import Detections
+from mvgeom.calibration.faces_apart import split_faces
 from mvgeom.calibration.findings import CalibrationError, Finding
 from mvgeom.calibration.intrinsics import calibrate_intrinsics, known_intrinsics
 from mvgeom.calibration.lens_model import LENSES, Lens
@@ -26,7 +27,8 @@ class LensCalibration:
     Attributes:
         cameras: V cameras, all at the world's origin.
         lenses: V lenses with the parameters that were estimated, each with its number of coefficients.
-        used: (V, F) booleans, true for boards that fit their camera's lens.
+        used: (V, F) booleans, true for boards that fit their camera's lens; where the poses of a body's faces are
+            unknown, each face is a board, see `split_faces`.
         rms: (V,) root mean square of the reprojection errors in px; NaN where intrinsics were given.
         findings: Problems of the images and of the calibration.
     """
@@ -57,6 +59,7 @@ def calibrate_lenses(
         InputError: `missing-view`, `size-mismatch` or `cameras-differ`, if the known cameras do not fit the images;
             `missing-view`, if lenses by name are not those of the cameras.
     """
+    detections = split_faces(detections)
     names = detections.names
     lenses = list(lenses_by_camera(lens or Lens(), names))
     errors = [each for each in detections.findings if each.severity == "error"]

@@ -1,4 +1,4 @@
-"""Reasons why a board is not detected: another size or dictionary, mirrored or negative images."""
+"""Reasons why a board is not detected: another size or dictionary, mirrored or negative images, cut boards."""
 
 from __future__ import annotations
 
@@ -7,20 +7,29 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from mvgeom.calibration.boards import Board, CharucoBoard, Chessboard
-from mvgeom.calibration.charuco import examine_markers
-from mvgeom.calibration.checkerboard import probe_grids
+from mvgeom.calibration.boards import Board, BoardSet, CharucoBoard, Chessboard, TagGrid
+from mvgeom.calibration.checkerboard import find_chessboard
+from mvgeom.calibration.find_board import upright_colors
 from mvgeom.calibration.findings import Finding, error, warning
+from mvgeom.calibration.grid_probe import count_cut_boards, probe_grids
+from mvgeom.calibration.marker_evidence import count_mirrored, examine_markers
 
-__all__ = ["Image", "Reason", "explain_missing_boards"]
+__all__ = ["BOARD_REASONS", "Image", "Reason", "explain_missing_boards"]
 
 Image = npt.NDArray[np.uint8]
 
 Reason = tuple[str, str, dict[str, float]]
 """Code, text and evidence of a finding."""
 
+_MIRRORED = "mirrored_images"
+
+BOARD_REASONS = frozenset({"other_board_size", "other_pattern", "wrong_dictionary", "negative_board", _MIRRORED})
+"""Codes of findings for which the board is in no image, or in few, because it is not the one that was described."""
+
 _SUSPICIOUS_SHARE = 0.5
 _NUM_PROBED = 4
+_NUM_POOLED = 6
+_FEW_MARKERS = 2
 
 
 def explain_missing_boards(
@@ -38,17 +47,26 @@ def explain_missing_boards(
         An error for each camera that never saw the board, with the reason if one is found; a warning for a camera with
         few boards if a reason is found.
     """
+    if isinstance(board, BoardSet):
+        board = board.faces[0].board
     poor = [camera for camera in samples if found[camera] < _SUSPICIOUS_SHARE * looked[camera]]
+    images = {camera: [upright_colors(image, board) for image in samples[camera]] for camera in poor}
+    # All cameras record the same board, so that images of all of them tell what it is.
+    pooled = [image for turn in range(_NUM_POOLED) for camera in poor for image in images[camera][turn : turn + 1]]
+    never = not any(found.values())
+    common: Reason | None = None
+    if poor and isinstance(board, Chessboard):
+        common = _explain_chessboard(pooled[:_NUM_PROBED], board, never=never)
+    elif poor and not isinstance(board, Chessboard):
+        common = _explain_markers(pooled[:_NUM_POOLED], board, never=never)
     findings: list[Finding] = []
-    if isinstance(board, CharucoBoard):
-        for camera in poor:
-            reason = _explain_markers(samples[camera], board, never=found[camera] == 0)
-            findings += _finding(camera, board, found[camera], looked[camera], reason)
-        return tuple(findings)
-    # All cameras record the same board, so a few images from all of them are sufficient.
-    pooled = [image for turn in range(_NUM_PROBED) for camera in poor for image in samples[camera][turn : turn + 1]]
-    reason = _explain_chessboard(pooled[:_NUM_PROBED], board) if poor else None
     for camera in poor:
+        reason = common
+        # Mirrored images are not the board's fault but a camera's.
+        if not isinstance(board, Chessboard) and (common is None or common[0] == _MIRRORED):
+            reason = _explain_markers(images[camera][::2], board, never=found[camera] == 0)
+        elif not isinstance(board, Chessboard):
+            reason = _mirrored(*count_mirrored(images[camera][::2], board), board) or common
         findings += _finding(camera, board, found[camera], looked[camera], reason)
     return tuple(findings)
 
@@ -64,12 +82,25 @@ def _finding(camera: str, board: Board, found: int, looked: int, reason: Reason 
     return [build(code, [camera], said, found=found, pictures=looked, **evidence)]
 
 
-def _explain_chessboard(images: list[Image], board: Chessboard) -> Reason | None:
-    counts = probe_grids(images, board.grid)
-    if not counts:
-        return None
+def _explain_chessboard(images: list[Image], board: Chessboard, *, never: bool) -> Reason | None:
+    sizes = probe_grids(images, board.grid)
     asked = max(board.grid), min(board.grid)
-    best = next(iter(counts))
+    best = next(iter(sizes), asked)
+    smaller = best != asked and best[0] <= asked[0] and best[1] <= asked[1]
+    always_near_border = smaller and len(sizes[best].cut) == len(sizes[best].images)
+    cut = count_cut_boards(images, board.grid) if best == asked or always_near_border else 0
+    # A smaller board near the border of the image looks like a cut one, but is of the same size everywhere.
+    if cut and (not never or len(sizes) != 1):
+        return (
+            "cut_board",
+            f"the border of the image cuts it in {cut} of {len(images)} examined images. A chessboard is only found "
+            "where all of it is visible. Show the whole board, or use a board with markers (ChArUco, AprilGrid)",
+            {"pictures_with_cut_board": cut},
+        )
+    if not sizes:
+        negative = sum(find_chessboard(255 - image, board.grid) is not None for image in images)
+        return _negative(board, f"{negative} boards in the negatives of {len(images)} images", {}) if negative else None
+    counts = {size: len(each.images) for size, each in sizes.items()}
     if best == asked or (counts[best] <= counts.get(asked, 0) and best[0] * best[1] < asked[0] * asked[1]):
         return None
     counted_squares = best == (asked[0] - 1, asked[1] - 1)
@@ -82,44 +113,62 @@ def _explain_chessboard(images: list[Image], board: Chessboard) -> Reason | None
     )
 
 
-def _explain_markers(images: list[Image], board: CharucoBoard, *, never: bool) -> Reason | None:
+def _negative(board: Board, seen: str, evidence: dict[str, float]) -> Reason:
+    if board.inverted:
+        return "negative_board", f"black and white are not exchanged ({seen}). Leave out --inverted", evidence
+    text = f"black and white are exchanged ({seen}). Give --inverted (in Python: inverted=True of the board)"
+    return "negative_board", text, evidence
+
+
+def _explain_markers(images: list[Image], board: CharucoBoard | TagGrid, *, never: bool) -> Reason | None:
     seen = examine_markers(images, board)
-    if seen.other_pattern and never:
+    if isinstance(board, CharucoBoard) and seen.other_pattern and never:
         wanted = "the present pattern" if board.legacy else "the pattern of OpenCV before 4.6 (legacy)"
         return "other_pattern", f"the board is printed in {wanted}. Select this pattern", {"markers": seen.as_asked}
-    if seen.mirrored > 2 * max(seen.as_asked, 2):
-        return (
-            "mirrored_images",
-            f"its markers are mirrored ({seen.mirrored} per image after flipping). Turn off mirroring in the camera's "
-            "software, or flip the images",
-            {"markers": seen.as_asked, "mirrored_markers": seen.mirrored},
-        )
-    if seen.negative > 2 * max(seen.as_asked, 2):
-        return (
-            "negative_board",
-            f"black and white are exchanged ({seen.negative} markers per image in the negative). Print the board as "
-            "generated, or invert the images",
+    mirrored = _mirrored(seen.as_asked, seen.mirrored, board)
+    if mirrored is not None:
+        return mirrored
+    if seen.negative > 2 * max(seen.as_asked, _few(board)):
+        return _negative(
+            board,
+            f"{seen.negative} markers per image in the negative, {seen.as_asked} as it is",
             {"markers": seen.as_asked, "negative_markers": seen.negative},
         )
-    if seen.best_dictionary is not None and seen.in_best > 2 * max(seen.as_asked, 1):
+    if seen.best_dictionary not in (None, board.dictionary) and seen.in_best > 2 * max(seen.as_asked, 1):
         return (
             "wrong_dictionary",
             f"its markers are from {seen.best_dictionary} ({seen.in_best} per image), not from {board.dictionary} "
-            f"({seen.as_asked} per image)",
+            f"({seen.as_asked} per image). Give the dictionary and kind of the board that is in the images",
             {"markers": seen.as_asked, "markers_of_best": seen.in_best},
         )
     if seen.as_asked and seen.foreign > 0.1:
         return (
             "other_board_size",
             f"{100 * seen.foreign:.0f} % of the markers have numbers that do not occur on a board of "
-            f"{board.columns}x{board.rows} squares. Give the board's true number of squares",
+            f"{board.layout}. Give the board's true size",
             {"markers": seen.as_asked, "foreign_share": seen.foreign},
         )
     if never and seen.as_asked:
         return (
             "other_board_size",
-            f"there are {seen.as_asked} of its markers per image, but they do not form this board. Check the numbers "
-            "of squares; columns and rows may be exchanged",
+            f"there are {seen.as_asked} of its markers per image, but they do not form this board. Check its size; "
+            "columns and rows may be exchanged",
             {"markers": seen.as_asked},
         )
     return None
+
+
+def _mirrored(as_is: int, mirrored: int, board: CharucoBoard | TagGrid) -> Reason | None:
+    if mirrored <= 2 * max(as_is, _few(board)):
+        return None
+    return (
+        _MIRRORED,
+        f"its markers are mirrored ({mirrored} per image after flipping). Turn off mirroring in the camera's software, "
+        "or flip the images",
+        {"markers": as_is, "mirrored_markers": mirrored},
+    )
+
+
+def _few(board: CharucoBoard | TagGrid) -> int:
+    """Return a number of markers that may be found by chance."""
+    return min(_FEW_MARKERS, (len(board.ids) - 1) // 2)

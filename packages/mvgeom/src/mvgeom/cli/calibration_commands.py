@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mvgeom.cli.board_input import (
+    AprilgridOption,
+    BoardFileOption,
     CharucoOption,
     ChessboardOption,
     DictionaryOption,
+    FirstIdOption,
+    InvertedOption,
     LegacyOption,
+    MarkerGridOption,
     MarkerOption,
     Match,
+    SpacingOption,
     SquareOption,
+    TwoSidedOption,
     check_images,
     parse_board,
 )
@@ -105,10 +112,17 @@ def calibrate(
     crop_size: CropSizeOption = None,
     chessboard: ChessboardOption = None,
     charuco: CharucoOption = None,
+    aprilgrid: AprilgridOption = None,
+    marker_grid: MarkerGridOption = None,
     square: SquareOption = None,
     marker: MarkerOption = None,
-    dictionary: DictionaryOption = "DICT_4X4_50",
+    spacing: SpacingOption = None,
+    dictionary: DictionaryOption = None,
+    first_id: FirstIdOption = 0,
     legacy: LegacyOption = False,
+    inverted: InvertedOption = False,
+    two_sided: TwoSidedOption = None,
+    board: BoardFileOption = None,
     coefficients: Annotated[
         int | None,
         typer.Option(help="Distortion: 0, 1, 2, 4, 5, 8, 12 or 14 coefficients; chosen for each camera if left out."),
@@ -154,7 +168,7 @@ def calibrate(
     report: ReportOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Calibrate a rig from images of a chessboard or ChArUco board, or (--keypoints) from keypoints of a subject.
+    """Calibrate a rig from images of a board, or (--keypoints) from keypoints of a subject.
 
     No board need be seen by all cameras: pairs of cameras that see a board together must connect all cameras. Images of
     one frame have the same time (videos), or the same name without the part that all names of a camera share.
@@ -193,7 +207,7 @@ def calibrate(
     from mvgeom.calibration import CalibrationError, Lens, Options
 
     check_images(files)
-    board = parse_board(chessboard, charuco, square, marker, dictionary, legacy=legacy)
+    described = parse_board(context.params)
     common = Lens(
         num_coefficients=coefficients,
         fisheye=fisheye,
@@ -211,14 +225,16 @@ def calibrate(
     )
     try:
         if lenses_only:
-            lens_result = calibrate_sources(files, board, every, Match.order, lambda found: _fit_lenses(found, lenses))
+            lens_result = calibrate_sources(
+                files, described, every, Match.order, lambda found: _fit_lenses(found, lenses)
+            )
             _write_lenses(lens_result, output, force=force)
         else:
             options = Options(
                 lens=lenses, loss=loss.value, reference=reference, origin_frame=origin_frame, max_frames=max_frames
             )
             result = calibrate_sources(
-                files, board, every, match, lambda found: _fit_rig(found, options, known), always=origin_frame
+                files, described, every, match, lambda found: _fit_rig(found, options, known), always=origin_frame
             )
             _write_rig(result, output, report, force=force)
     except CalibrationError as error:

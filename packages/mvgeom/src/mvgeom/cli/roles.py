@@ -10,6 +10,8 @@ from mvgeom.errors import InputError
 from mvgeom.path_kinds import Role, check_role
 
 __all__ = [
+    "BOARD_FILE",
+    "BOARD_STEP",
     "BOXES",
     "CALIBRATION",
     "IMAGES",
@@ -108,6 +110,25 @@ POSITIONS = Role(
             ("calibration", "sleap_project", "coco", "folder_of_tables", "folder", "box_table"), _POSITIONS_STEP
         ),
         keypoint_table="Clicks are given as CAMERA=PATH without --points.",
+    ),
+)
+
+BOARD_STEP = "The page on calibration describes the file of --board; mvgeom calibrate --help has the other boards."
+"""Next step for a path that describes no boards."""
+
+BOARD_FILE = Role(
+    expected="a TOML file that describes boards",
+    refused=_refusals(
+        "calibrate",
+        **dict.fromkeys(
+            ("video", "image", "folder_of_videos", "folder_of_images", "folder_of_json", "keypoint_json", "hdf5"),
+            BOARD_STEP,
+        ),
+        **dict.fromkeys(
+            ("calibration", "sleap_project", "coco", "folder_of_tables", "folder", "box_table", "keypoint_table"),
+            BOARD_STEP,
+        ),
+        yaml=BOARD_STEP,
     ),
 )
 

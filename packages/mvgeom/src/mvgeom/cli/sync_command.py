@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mvgeom.cli.board_input import (
+    AprilgridOption,
+    BoardFileOption,
     CharucoOption,
     ChessboardOption,
     DictionaryOption,
+    FirstIdOption,
+    InvertedOption,
     LegacyOption,
+    MarkerGridOption,
     MarkerOption,
     Match,
+    SpacingOption,
     SquareOption,
+    TwoSidedOption,
+    board_is_given,
     detect,
     parse_board,
 )
@@ -49,13 +57,14 @@ __all__ = ["sync"]
 
 
 def sync(
+    context: typer.Context,
     calibration: CalibrationArgument,
     views: Annotated[
         list[str],
         typer.Argument(
             metavar="VIEW=PATH",
-            help="Keypoints of each view, of consecutive frames, in any format that is read; with --chessboard or "
-            "--charuco a video of the board.",
+            help="Keypoints of each view, of consecutive frames, in any format that is read; with a board such as "
+            "--chessboard a video of it.",
         ),
     ],
     fps: Annotated[
@@ -71,10 +80,17 @@ def sync(
     longest: Annotated[int, typer.Option(help="Largest offset to try, in frames.")] = 60,
     chessboard: ChessboardOption = None,
     charuco: CharucoOption = None,
+    aprilgrid: AprilgridOption = None,
+    marker_grid: MarkerGridOption = None,
     square: SquareOption = None,
     marker: MarkerOption = None,
-    dictionary: DictionaryOption = "DICT_4X4_50",
+    spacing: SpacingOption = None,
+    dictionary: DictionaryOption = None,
+    first_id: FirstIdOption = 0,
     legacy: LegacyOption = False,
+    inverted: InvertedOption = False,
+    two_sided: TwoSidedOption = None,
+    board: BoardFileOption = None,
     min_likelihood: LikelihoodOption = 0.5,
     individual: IndividualOption = None,
     boxes: BoxesOption = None,
@@ -98,10 +114,10 @@ def sync(
     if fps is not None and not fps > 0:
         raise InputError(f"--fps: must be positive, found {fps:g}", code="bad-option", option="--fps", found=fps)
     check_output(output)
-    board = None
-    if chessboard is not None or charuco is not None:
+    described = None
+    if board_is_given(context.params):
         check_inputs(calibration, *files.values())
-        board = parse_board(chessboard, charuco, square, marker, dictionary, legacy=legacy)
+        described = parse_board(context.params)
     else:
         check_keypoint_inputs(calibration, files, boxes)
         if fps is None:
@@ -114,11 +130,11 @@ def sync(
     from mvgeom.clock_files import clocks_file, save_clocks
 
     cameras = load_calibration(calibration, source_format, size, option).select(files)
-    if board is None:
+    if described is None:
         keypoints = read_views(files, boxes, crop_size, min_likelihood, individual)
         points = _consecutive(keypoints.points, frame_numbers(keypoints.stack.rows, files))
     else:
-        points, stated = _board_points(files, board)
+        points, stated = _board_points(files, described)
         fps = fps if fps is not None else stated
     assert fps is not None
     found = synchronize(cameras, points, frame_rate=fps, reference=reference, longest=longest)

@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mvgeom.cli.board_input import (
+    AprilgridOption,
+    BoardFileOption,
     CharucoOption,
     ChessboardOption,
     DictionaryOption,
+    FirstIdOption,
+    InvertedOption,
     LegacyOption,
+    MarkerGridOption,
     MarkerOption,
     Match,
+    SpacingOption,
     SquareOption,
+    TwoSidedOption,
+    board_is_given,
     check_images,
     detect,
     parse_board,
@@ -111,6 +119,7 @@ def place(
 
 
 def world(
+    context: typer.Context,
     calibration: CalibrationArgument,
     views: Annotated[
         list[str],
@@ -128,10 +137,17 @@ def world(
     ] = None,
     chessboard: ChessboardOption = None,
     charuco: CharucoOption = None,
+    aprilgrid: AprilgridOption = None,
+    marker_grid: MarkerGridOption = None,
     square: SquareOption = None,
     marker: MarkerOption = None,
-    dictionary: DictionaryOption = "DICT_4X4_50",
+    spacing: SpacingOption = None,
+    dictionary: DictionaryOption = None,
+    first_id: FirstIdOption = 0,
     legacy: LegacyOption = False,
+    inverted: InvertedOption = False,
+    two_sided: TwoSidedOption = None,
+    board: BoardFileOption = None,
     frame: Annotated[str | None, typer.Option(help="Board: name of the frame; the one that most cameras see.")] = None,
     match: Annotated[Match, typer.Option(help="Board: as for mvgeom calibrate.")] = Match.name,
     keep_scale: Annotated[bool, typer.Option("--keep-scale", help="Points or board: keep the unit.")] = False,
@@ -144,14 +160,14 @@ def world(
     """Give a calibration another world: by known points, an origin and axes, the floor, or a board.
 
     Images stay as they are; only the frame of the world changes, and with points or a board its unit. Give one of
-    --points, --axes, --floor, --chessboard and --charuco. Keypoints that rest are medians over the frames.
+    --points, --axes, --floor, or a board such as --chessboard. Keypoints that rest are medians over the frames.
     """
-    board_given = chessboard is not None or charuco is not None
+    board_given = board_is_given(context.params)
     ways = {
         "--points": points is not None,
         "--axes": axes is not None,
         "--floor": bool(floor),
-        "--chessboard or --charuco": board_given,
+        "a board (--chessboard, --charuco, ...)": board_given,
     }
     if sum(ways.values()) != 1:
         given = ", ".join(way for way, used in ways.items() if used) or "none"
@@ -173,9 +189,9 @@ def world(
         from mvgeom.calibration.board_world import world_of_board
 
         check_images(files)
-        board = parse_board(chessboard, charuco, square, marker, dictionary, legacy=legacy)
+        described = parse_board(context.params)
         try:
-            detections = detect(files, board, 1, match)
+            detections = detect(files, described, 1, match)
         except CalibrationError as error:
             raise InputError(str(error), code="no-calibration", findings=error.findings) from error
         change, used = world_of_board(cameras, detections, frame=frame, keep_scale=keep_scale)
