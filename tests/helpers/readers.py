@@ -29,6 +29,7 @@ from helpers.rigs import ring
 from helpers.runs import make_run
 from helpers.tiny import write_tiny_config
 from helpers.videos import moving_dot, write_video
+from helpers.weights import read_backbone, read_state_file, set_checksum, write_backbone, write_state
 from mvgeom import CameraGroup, Noise, compute_kinematics, formats
 from mvgeom.calibration.sources import open_source
 from mvgeom.calibration.sources import read_frames as read_boards
@@ -73,6 +74,7 @@ from mvtrain.report.learning_curves import learning_curves_section, read_metrics
 from mvtrain.runtime.ensemble_folder import EnsembleMember, find_runs, write_ensemble
 from mvtrain.runtime.folders import ENSEMBLE_INFO, RUN_INFO, SPLIT_FILE
 from mvtrain.start.keypoint_list import read_skeleton
+from mvtrain.training.metrics_log import MetricsLog, draw_learning_curves
 from mvtrain.training.run_info import add_run_info
 
 
@@ -283,6 +285,9 @@ def _config(folder: Path) -> Path:
     return path
 
 
+METRICS = "epoch,step,loss,val_loss,learning_rate_head,mask_ratio"
+
+
 @functools.cache
 def _whole_run() -> tempfile.TemporaryDirectory[str]:
     """A run that is made once and copied; removed with the process."""
@@ -299,8 +304,8 @@ def _run(part: str) -> Callable[[Path], Path]:
         fitted = {"share": 0.1, "low_power": 1.0, "high_power": 1.0, "offset": 0.0, "lowest": 0.1, "highest": 0.9}
         confidence = checkpoint / f"confidence-{checksum[:12]}.yaml"
         confidence.write_text(yaml.safe_dump({**fitted, "num_points": 100}))
-        header, line = "epoch,step,loss,val_loss,learning_rate_head,mask_ratio", "0,1,0.5,,1e-3,0.1"
-        (run / "metrics.csv").write_text("\n".join([header, line, line.replace(",,", ",0.7,"), ""]))
+        line = "0,1,0.5,,1e-3,0.1"
+        (run / "metrics.csv").write_text("\n".join([METRICS, line, line.replace(",,", ",0.7,"), ""]))
         entry = {
             "started": "2026-01-01",
             "packages": {"mvtrain": "0.1.0"},
@@ -309,9 +314,16 @@ def _run(part: str) -> Callable[[Path], Path]:
         }
         (run / "run.yaml").write_text(yaml.safe_dump([entry]))
         shutil.rmtree(run / "checkpoints" / "last")
+        if part == "weights":
+            return next(checkpoint.glob("*.safetensors"))
         return confidence if part == "confidence" else run / part
 
     return make
+
+
+def _load_weights(path: Path) -> Any:
+    set_checksum(path)
+    return load_run(_run_of(path))
 
 
 def _run_of(path: Path) -> Path:
@@ -325,6 +337,12 @@ def _add_run_info(path: Path) -> Any:
 
 def _read_metrics(path: Path) -> Any:
     return learning_curves_section(read_metrics(path.parent))
+
+
+def _go_on_with_log(path: Path) -> Any:
+    columns = tuple(METRICS.split(","))
+    MetricsLog(path.parent, columns, resume_at=len(METRICS) + 1).close()
+    draw_learning_curves(path.parent)
 
 
 def _prediction(folder: Path) -> Path:
@@ -517,9 +535,16 @@ READERS: dict[str, Reader] = {
         make=_text("skeleton.yaml", "keypoints: [nose, tail]\nskeleton: [[nose, tail]]\n"), read=read_skeleton
     ),
     "run: model.yaml": Reader(make=_run("checkpoints/best/model.yaml"), read=lambda path: load_run(_run_of(path))),
+    "run: weights": Reader(make=_run("weights"), read=_load_weights),
+    "run: training state": Reader(make=write_state, read=read_state_file),
+    **{
+        f"backbone: {suffix}": Reader(make=write_backbone(suffix), read=read_backbone)
+        for suffix in (".safetensors", ".pth")
+    },
     "run: config.yaml": Reader(make=_run("config.yaml"), read=lambda path: load_run(path.parent)),
     "run: confidence": Reader(make=_run("confidence"), read=lambda path: load_run(_run_of(path))),
     "run: metrics.csv": Reader(make=_run("metrics.csv"), read=_read_metrics),
+    "run: metrics.csv, resumed": Reader(make=_run("metrics.csv"), read=_go_on_with_log),
     "run: run.yaml": Reader(make=_run("run.yaml"), read=lambda path: read_run_info(path.parent)),
     "run: run.yaml, resumed": Reader(make=_run("run.yaml"), read=_add_run_info),
     "run: split.csv": Reader(make=_kept_split(SPLIT_FILE), read=_read_kept_split),
