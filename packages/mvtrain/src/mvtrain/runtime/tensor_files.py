@@ -1,4 +1,4 @@
-"""Tensors in files of PyTorch: written with the disk's errors as errors of Python, read without code in bounded memory."""
+"""Files of PyTorch: written with the disk's errors as errors of Python, read without code and in bounded memory."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def load_tensors(path: Path, *, mmap: bool = False) -> Any:
     Raises:
         pickle.UnpicklingError: The file has more than tensors and plain values.
         OSError: The file cannot be read.
-        Exception: Another of `READING_ERRORS`: the file is damaged, or unpacks to more than its size, which `torch.save`
-            never writes.
+        Exception: Another of `READING_ERRORS`: the file is damaged, or unpacks to more than its size, as none of
+            `torch.save` does.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
