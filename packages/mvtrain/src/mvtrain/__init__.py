@@ -9,6 +9,8 @@ keypoints = mvtrain.load_predictor("runs/first").predict(images, cameras)
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import mvgeom  # noqa: F401 - limits OpenCV's decoders, and so must come before OpenCV
+
 if TYPE_CHECKING:
     from mvtrain.api import evaluate, train
     from mvtrain.config import Config, load_config
