@@ -187,7 +187,7 @@ def _keypoints(name: str) -> Callable[[Path], Path]:
 
 
 IMAGES = ("png", "jpg", "tiff", "bmp", "webp", "pgm")
-RARE_IMAGES = ("jp2", "gif", "avif", "hdr", "ras", "pfm")
+RARE_IMAGES = ("jp2", "gif", "avif", "ras")
 """Formats that OpenCV decodes although the file is called `.png`."""
 
 ENCODED = {
@@ -474,7 +474,7 @@ def _image(suffix: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         path = folder / f"img1.{suffix if suffix in IMAGES else 'png'}"
         image = moving_dot(1)[..., 0] if suffix == "pgm" else moving_dot(1)
-        success, content = cv2.imencode(f".{suffix}", np.float32(image) if suffix in ("hdr", "pfm") else image)
+        success, content = cv2.imencode(f".{suffix}", image)
         assert success
         path.write_bytes(content.tobytes())
         return path
