@@ -26,6 +26,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, SourceFileLoader
+from itertools import islice
 from pathlib import Path
 from types import CodeType
 
@@ -126,16 +127,14 @@ _SWAPPED: dict[type[ast.AST], type[ast.AST]] = {
 def mutants(source: str) -> Iterator[Mutant]:
     """Yield all mutants of a module."""
     whole = ast.parse(source)
+    skipped = _skipped(whole)
     for number, node in enumerate(ast.walk(whole)):
-        for variant in range(len(_changes(node))):
+        for variant in range(0 if node in skipped else len(_changes(node))):
             tree = copy.deepcopy(whole)
-            changed = next(each for place, each in enumerate(ast.walk(tree)) if place == number)
-            if _is_skipped(whole, node):
-                continue
-            before = ast.unparse(node)
+            changed = next(islice(ast.walk(tree), number, None))
             new = _changes(changed)[variant]
+            text = f"{_short(ast.unparse(node))}  ->  {_short(ast.unparse(new))}"
             _put(tree, changed, new)
-            text = f"{_short(before)}  ->  {_short(ast.unparse(new))}"
             yield Mutant(
                 source=ast.unparse(ast.fix_missing_locations(tree)), line=getattr(node, "lineno", 0), change=text
             )
@@ -173,21 +172,19 @@ def _with(node: ast.AST, **values: object) -> ast.AST:
     return new
 
 
-def _is_skipped(whole: ast.Module, node: ast.AST) -> bool:
-    """Return True for annotations, messages, and the code of type checkers."""
-    for parent in ast.walk(whole):
-        skipped: list[ast.AST | None] = []
-        if isinstance(parent, ast.arg | ast.AnnAssign):
-            skipped = [parent.annotation]
-        elif isinstance(parent, ast.FunctionDef):
-            skipped = [parent.returns, *parent.decorator_list]
-        elif isinstance(parent, ast.ClassDef):
-            skipped = [*parent.decorator_list]
-        elif isinstance(parent, ast.JoinedStr | ast.Raise | ast.Assert) or _is_for_types(parent):
-            skipped = [parent]
-        if any(each is not None and any(inner is node for inner in ast.walk(each)) for each in skipped):
-            return True
-    return False
+def _skipped(whole: ast.Module) -> set[ast.AST]:
+    """Return the nodes of annotations, decorators, messages, and of the code of type checkers."""
+    roots: list[ast.AST | None] = []
+    for node in ast.walk(whole):
+        if isinstance(node, ast.arg | ast.AnnAssign):
+            roots.append(node.annotation)
+        elif isinstance(node, ast.FunctionDef):
+            roots += [node.returns, *node.decorator_list]
+        elif isinstance(node, ast.ClassDef):
+            roots += node.decorator_list
+        elif isinstance(node, ast.JoinedStr | ast.Raise | ast.Assert) or _is_for_types(node):
+            roots.append(node)
+    return {inner for root in roots if root is not None for inner in ast.walk(root)}
 
 
 def _is_for_types(node: ast.AST) -> bool:
