@@ -577,3 +577,12 @@ def test_a_tenth_of_a_degree_of_parallax_is_enough_by_default() -> None:
     robust = triangulate_robust(pixels, cams).points
     for found in (triangulate(pixels, cams), robust, triangulate_pairs(pixels, cams)[0]):
         assert np.isfinite(found).all(-1).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(("shift", "is_inlier"), [(7.0, True), (14.0, False)])
+def test_ten_pixels_separate_outliers_by_default(shift: float, is_inlier: bool) -> None:
+    rng = np.random.default_rng(20)
+    cams, points = random_rig(rng, 5, lens=0), random_points(rng, 6)
+    pixels = project(points, cams)
+    pixels[0, :, 0] += shift
+    assert (triangulate_robust(pixels, cams).inliers[0] == is_inlier).all()
