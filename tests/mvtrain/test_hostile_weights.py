@@ -45,8 +45,24 @@ def compress(path: Path) -> None:
 
 
 def test_a_state_that_was_written_is_read(tmp_path: Path) -> None:
-    progress = read_state_file(write_state(tmp_path))
+    path, generator = write_state(tmp_path), torch.get_rng_state()
+    state = training_state()  # of other weights, whose random numbers come after
+    progress = load_state(path.parents[2], fabric(), state)
     assert (progress.epoch, progress.batches_done, progress.log_position) == (1, 2, 100)
+    saved = torch.load(path, weights_only=True)
+    for name, each in state.items():
+        for found, expected in zip(tensors(each.state_dict()), tensors(saved[name]), strict=True):
+            torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    assert len(tensors(saved["optimizer"])) == 12
+    torch.testing.assert_close(torch.get_rng_state(), generator, rtol=0, atol=0)
+
+
+def tensors(content: Any) -> list[torch.Tensor]:
+    """Tensors in nested dictionaries and lists."""
+    if isinstance(content, torch.Tensor):
+        return [content]
+    inner = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+    return [tensor for each in inner for tensor in tensors(each)]
 
 
 # PyTorch's kernels would read past the end of such moments.
