@@ -586,3 +586,17 @@ def test_ten_pixels_separate_outliers_by_default(shift: float, is_inlier: bool) 
     pixels = project(points, cams)
     pixels[0, :, 0] += shift
     assert (triangulate_robust(pixels, cams).inliers[0] == is_inlier).all()
+
+
+def test_robust_triangulation_leaves_observations_of_weight_0_out_like_missing_ones() -> None:
+    rng = np.random.default_rng(21)
+    cams, points = random_rig(rng, 5, lens=0), random_points(rng, 6)
+    pixels, weights = project(points, cams) + rng.normal(size=(5, 6, 2)), rng.uniform(0.5, 1.0, (5, 6))
+    weights[0] = 0.0
+    missing = np.where((weights > 0)[..., None], pixels, np.nan)
+    found, expected = triangulate_robust(pixels, cams, weights), triangulate_robust(missing, cams, weights)
+    np.testing.assert_allclose(found.points, expected.points, rtol=0, atol=1e-12)
+    assert found.inliers.tolist() == expected.inliers.tolist() == [[False] * 6] + [[True] * 6] * 4
+    unweighted = triangulate_robust(missing, cams)
+    assert not unweighted.inliers[0].any()
+    assert np.isnan(unweighted.error[0]).all()
