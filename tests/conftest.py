@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import is_hypothesis_test, settings
 
+import mvgeom  # noqa: F401 - limits OpenCV's decoders, and so must come before a test imports OpenCV
+
 # Machines that run tests are shared: the time of a single example proves nothing.
 settings.register_profile("shared-machine", deadline=None)
 settings.register_profile("brief", settings.get_profile("shared-machine"), max_examples=10)

@@ -24,7 +24,7 @@ NUM_LONG = int(os.environ.get("DAMAGED_FILES", "400"))
 
 PARSERS = re.compile(
     r"json\.loads?\(|yaml\.(safe_)?load|yaml\.parse|tomllib\.load|fromstring\(|XMLPullParser|csv\.(reader|DictReader)\("
-    r"|read_csv\(|read_hdf\(|h5py\.File\(|loadmat\(|load_slp\(|load_analysis_h5\(|load_file\(|safe_open\(|torch\.load\("
+    r"|read_csv\(|read_hdf\(|h5py\.File\(|loadmat\(|load_slp\(|load_analysis_h5\(|load_tensors\(|load_file\(|safe_open\(|torch\.load\("
     r"|fabric\.load\(|imdecode\(|Image\.open\(|VideoCapture\(|OmegaConf\.create\(text|from_dotlist\(|re\.compile\(expression"
     r"|frombuffer\(|fromfile\(|memmap\(|np\.load\(|parse_(json|yaml|toml|xml)\(|yaml_events\("
 )
@@ -61,8 +61,10 @@ PARSED = {
     "mvtrain.exchange.from_deeplabcut": "import: project of DeepLabCut",
     "mvtrain.exchange.from_sleap": "import: sleap",
     "mvtrain.label.journal": "journal of labels",
+    "mvtrain.label.page_images": "image: png",
     "mvtrain.label.table_text": "labels, as text",
-    "mvtrain.model.checkpoint": "run: model.yaml",
+    "mvtrain.model.backbone": "backbone: .safetensors",
+    "mvtrain.model.checkpoint": "run: weights",
     "mvtrain.model.likelihood": "run: confidence",
     "mvtrain.model.run_folder": "run: config.yaml",
     "mvtrain.predict.outputs": "results to go on with",
@@ -80,8 +82,11 @@ PARSED = {
     "mvtrain.report.learning_curves": "run: metrics.csv",
     "mvtrain.runtime.checksums": "run: model.yaml",
     "mvtrain.runtime.ensemble_folder": "runs of an ensemble",
+    "mvtrain.runtime.tensor_files": "backbone: .pth",
     "mvtrain.start.keypoint_list": "skeleton",
+    "mvtrain.training.metrics_log": "run: metrics.csv, resumed",
     "mvtrain.training.run_info": "run: run.yaml, resumed",
+    "mvtrain.training.state": "run: training state",
 }
 """Readers that try the modules with such calls."""
 
@@ -91,17 +96,13 @@ NOT_TRIED = {
     "mvtrain.exchange.appended_rows": "tables that the same command has written, and read by `label_tables` before",
     "mvtrain.exchange.to_nwb": "writes to memory",
     "mvtrain.label.new_tables": "a label table that `label_tables` has read",
-    "mvtrain.label.page_images": "headers of images, as in `project.images`",
     "mvtrain.label.server": "requests of the page on this computer",
-    "mvtrain.model.backbone": "tests/mvtrain/test_model.py damages weights",
     "mvtrain.predict.overlay": "predictions that the same command has written",
     "mvtrain.predict.recording_tables": "copies of the same process",
     "mvtrain.predict.records": "records of the same program, whose length is checked",
     "mvtrain.project.frame_numbers": "expressions of the program",
     "mvtrain.project.names": "tests/mvtrain/test_odd_numbers.py tries expressions",
     "mvtrain.training.guards": "its name is in a docstring",
-    "mvtrain.training.metrics_log": "log of the same run",
-    "mvtrain.training.state": "tests/end_to_end/test_resume.py damages it; the checksum is compared first",
 }
 """Other modules with such calls, with the reason."""
 

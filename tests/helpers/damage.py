@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from helpers.weights import damage_pickle
+
 DEEP = 50_000
 """Nesting that no parser's stack holds."""
 
@@ -171,9 +173,8 @@ def damage(path: Path, rng: random.Random) -> str:
     """
     files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
     file = rng.choice(files)
-    if file.suffix in (".h5", ".slp", ".mat") and rng.random() < 0.5:
-        name = (damage_mat if file.suffix == ".mat" else damage_hdf5)(file, rng)
-        return f"{file.name}: {name}"
+    if file.suffix in STRUCTURED and rng.random() < 0.5:
+        return f"{file.name}: {STRUCTURED[file.suffix](file, rng)}"
     content = file.read_bytes()
     is_text = b"\x00" not in content[:4096]
     change = rng.choice(TEXT if is_text else BYTES)
@@ -247,3 +248,24 @@ def damage_mat(path: Path, rng: random.Random) -> str:
         document[name] = rng.choice(odd)
     savemat(path, document)
     return f"variable {name}"
+
+
+def damage_safetensors(path: Path, rng: random.Random) -> str:
+    """Replace a value in the header of a safetensors file, whose length is set right."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    change = rng.choice((swap_json_value, swap_json_value, swap_token, exchange_tokens, nest))
+    header = change(content[8 : 8 + length], rng)
+    path.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
+    return f"header, {change.__name__}"
+
+
+STRUCTURED: dict[str, Callable[[Path, random.Random], str]] = {
+    ".h5": damage_hdf5,
+    ".slp": damage_hdf5,
+    ".mat": damage_mat,
+    ".pt": damage_pickle,
+    ".pth": damage_pickle,
+    ".safetensors": damage_safetensors,
+}
+"""Damage by suffix to the values in a file, whose own structure stays whole."""

@@ -28,12 +28,14 @@ from helpers.keypoint_files import WRITERS
 from helpers.rigs import ring
 from helpers.runs import make_run
 from helpers.tiny import write_tiny_config
-from helpers.videos import moving_dot, write_video
+from helpers.videos import encode, moving_dot, write_video
+from helpers.weights import read_backbone, read_state_file, set_checksum, write_backbone, write_state
 from mvgeom import CameraGroup, Noise, compute_kinematics, formats
 from mvgeom.calibration.sources import open_source
 from mvgeom.calibration.sources import read_frames as read_boards
 from mvgeom.clock_files import load_clocks, save_clocks
 from mvgeom.clocks import Clocks
+from mvgeom.errors import InputError
 from mvgeom.path_kinds import kind_of_path
 from mvgeom.tables import (
     COORDS_3D,
@@ -52,6 +54,7 @@ from mvtrain.exchange.foreign_labels import ReadOptions, Source, merge
 from mvtrain.exchange.run_import import READERS as IMPORTS
 from mvtrain.label.frame_list import read_frame_list
 from mvtrain.label.journal import JOURNAL_FOLDER, Journal
+from mvtrain.label.page_images import page_image
 from mvtrain.label.table_text import TableText
 from mvtrain.model.run_folder import load_run
 from mvtrain.predict.outputs import is_done
@@ -73,6 +76,7 @@ from mvtrain.report.learning_curves import learning_curves_section, read_metrics
 from mvtrain.runtime.ensemble_folder import EnsembleMember, find_runs, write_ensemble
 from mvtrain.runtime.folders import ENSEMBLE_INFO, RUN_INFO, SPLIT_FILE
 from mvtrain.start.keypoint_list import read_skeleton
+from mvtrain.training.metrics_log import MetricsLog, draw_learning_curves
 from mvtrain.training.run_info import add_run_info
 
 
@@ -182,6 +186,18 @@ def _keypoints(name: str) -> Callable[[Path], Path]:
     return make
 
 
+IMAGES = ("png", "jpg", "tiff", "bmp", "webp", "pgm")
+RARE_IMAGES = ("jp2", "gif", "avif", "ras")
+"""Formats that OpenCV decodes although the file is called `.png`."""
+
+ENCODED = {
+    "H.264": ("s_top.mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p"),
+    "HEVC": ("s_top.mkv", "-c:v", "libx265", "-x265-params", "log-level=error:pools=1"),
+    "VP9": ("s_top.webm", "-c:v", "libvpx-vp9"),
+    "MPEG-2": ("s_top.ts", "-c:v", "mpeg2video"),
+}
+"""Videos that OpenCV does not write: name of the file, and ffmpeg's arguments."""
+
 LABELS = "scorer,me,me,me,me\nbodyparts,nose,nose,tail,tail\ncoords,x,y,x,y\n"
 ROWS = "labeled-data/s_top/img1.png,1.5,2.25,,\nlabeled-data/s_top/img2.png,3.5,4,5,6.125\n"
 
@@ -283,6 +299,9 @@ def _config(folder: Path) -> Path:
     return path
 
 
+METRICS = "epoch,step,loss,val_loss,learning_rate_head,mask_ratio"
+
+
 @functools.cache
 def _whole_run() -> tempfile.TemporaryDirectory[str]:
     """A run that is made once and copied; removed with the process."""
@@ -299,8 +318,8 @@ def _run(part: str) -> Callable[[Path], Path]:
         fitted = {"share": 0.1, "low_power": 1.0, "high_power": 1.0, "offset": 0.0, "lowest": 0.1, "highest": 0.9}
         confidence = checkpoint / f"confidence-{checksum[:12]}.yaml"
         confidence.write_text(yaml.safe_dump({**fitted, "num_points": 100}))
-        header, line = "epoch,step,loss,val_loss,learning_rate_head,mask_ratio", "0,1,0.5,,1e-3,0.1"
-        (run / "metrics.csv").write_text("\n".join([header, line, line.replace(",,", ",0.7,"), ""]))
+        line = "0,1,0.5,,1e-3,0.1"
+        (run / "metrics.csv").write_text("\n".join([METRICS, line, line.replace(",,", ",0.7,"), ""]))
         entry = {
             "started": "2026-01-01",
             "packages": {"mvtrain": "0.1.0"},
@@ -309,9 +328,16 @@ def _run(part: str) -> Callable[[Path], Path]:
         }
         (run / "run.yaml").write_text(yaml.safe_dump([entry]))
         shutil.rmtree(run / "checkpoints" / "last")
+        if part == "weights":
+            return next(checkpoint.glob("*.safetensors"))
         return confidence if part == "confidence" else run / part
 
     return make
+
+
+def _load_weights(path: Path) -> Any:
+    set_checksum(path)
+    return load_run(_run_of(path))
 
 
 def _run_of(path: Path) -> Path:
@@ -325,6 +351,12 @@ def _add_run_info(path: Path) -> Any:
 
 def _read_metrics(path: Path) -> Any:
     return learning_curves_section(read_metrics(path.parent))
+
+
+def _go_on_with_log(path: Path) -> Any:
+    columns = tuple(METRICS.split(","))
+    MetricsLog(path.parent, columns, resume_at=len(METRICS) + 1).close()
+    draw_learning_curves(path.parent)
 
 
 def _prediction(folder: Path) -> Path:
@@ -425,6 +457,10 @@ def _video(name: str, codec: str) -> Callable[[Path], Path]:
     return lambda folder: write_video(folder / name, [moving_dot(number) for number in range(8)], codec=codec)
 
 
+def _encoded(name: str, *codec: str) -> Callable[[Path], Path]:
+    return lambda folder: encode([folder / name], ["null"], *codec, count=8)[0]
+
+
 def _read_video(path: Path) -> Any:
     video = open_video(path)
     times = read_times(video)
@@ -433,9 +469,12 @@ def _read_video(path: Path) -> Any:
 
 
 def _image(suffix: str) -> Callable[[Path], Path]:
+    """Writer of an image; decoders go by the content, so that a rare format can have any name."""
+
     def make(folder: Path) -> Path:
-        path = folder / f"img1.{suffix}"
-        success, content = cv2.imencode(f".{suffix}", moving_dot(1)[..., 0] if suffix == "pgm" else moving_dot(1))
+        path = folder / f"img1.{suffix if suffix in IMAGES else 'png'}"
+        image = moving_dot(1)[..., 0] if suffix == "pgm" else moving_dot(1)
+        success, content = cv2.imencode(f".{suffix}", image)
         assert success
         path.write_bytes(content.tobytes())
         return path
@@ -444,8 +483,15 @@ def _image(suffix: str) -> Callable[[Path], Path]:
 
 
 def _read_image(path: Path) -> Any:
-    boards = list(read_boards(open_source("cam", path.parent))) if path.suffix != ".pbm" else []
-    return read_header(path), read_image(path), boards
+    """Read an image by each of the readers, also where one has refused it."""
+    refused: list[Exception] = []
+    for read in (lambda path: list(read_boards(open_source("cam", path.parent))), read_header, read_image, page_image):
+        try:
+            read(path)
+        except (InputError, OSError) as error:
+            refused.append(error)
+    if refused:
+        raise refused[0]
 
 
 def _label_journal(folder: Path) -> Path:
@@ -517,9 +563,16 @@ READERS: dict[str, Reader] = {
         make=_text("skeleton.yaml", "keypoints: [nose, tail]\nskeleton: [[nose, tail]]\n"), read=read_skeleton
     ),
     "run: model.yaml": Reader(make=_run("checkpoints/best/model.yaml"), read=lambda path: load_run(_run_of(path))),
+    "run: weights": Reader(make=_run("weights"), read=_load_weights),
+    "run: training state": Reader(make=write_state, read=read_state_file),
+    **{
+        f"backbone: {suffix}": Reader(make=write_backbone(suffix), read=read_backbone)
+        for suffix in (".safetensors", ".pth")
+    },
     "run: config.yaml": Reader(make=_run("config.yaml"), read=lambda path: load_run(path.parent)),
     "run: confidence": Reader(make=_run("confidence"), read=lambda path: load_run(_run_of(path))),
     "run: metrics.csv": Reader(make=_run("metrics.csv"), read=_read_metrics),
+    "run: metrics.csv, resumed": Reader(make=_run("metrics.csv"), read=_go_on_with_log),
     "run: run.yaml": Reader(make=_run("run.yaml"), read=lambda path: read_run_info(path.parent)),
     "run: run.yaml, resumed": Reader(make=_run("run.yaml"), read=_add_run_info),
     "run: split.csv": Reader(make=_kept_split(SPLIT_FILE), read=_read_kept_split),
@@ -535,10 +588,8 @@ READERS: dict[str, Reader] = {
     ),
     "video: AVI": Reader(make=_video("s_top.avi", "MJPG"), read=_read_video),
     "video: MP4": Reader(make=_video("s_top.mp4", "mp4v"), read=_read_video),
-    **{
-        f"image: {suffix}": Reader(make=_image(suffix), read=_read_image)
-        for suffix in ("png", "jpg", "tiff", "bmp", "webp", "pgm")
-    },
+    **{f"video: {name}": Reader(make=_encoded(*arguments), read=_read_video) for name, arguments in ENCODED.items()},
+    **{f"image: {suffix}": Reader(make=_image(suffix), read=_read_image) for suffix in (*IMAGES, *RARE_IMAGES)},
     "journal of labels": Reader(make=_label_journal, read=lambda path: Journal(path.parents[1]).read()),
     "journal of frames": Reader(make=_frames_journal, read=lambda path: recover_project(path.parent)),
 }

@@ -174,6 +174,17 @@ def test_absurd_pixels_are_nan_without_overflow(length: int | str, dtype: type) 
         assert np.isnan(undistort(pixels, cams)).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("length", [*LENSES, "fisheye"])
+def test_absurd_directions_are_nan_without_overflow(length: int | str, dtype: type) -> None:
+    fisheye = length == "fisheye"
+    cams = one_camera(FISHEYE if fisheye else LENSES[length], fisheye=fisheye).to(dtype=dtype)
+    large = np.finfo(dtype).max
+    points = np.array([[[large, 0.0], [0.0, -large], [large, large], [np.inf, 0.0], [0.0, -np.inf]]], dtype=dtype)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        assert np.isnan(distort(points, cams)).all()
+
+
 @pytest.mark.parametrize("length", LENSES)
 def test_golden_opencv_project_points(length: int) -> None:
     cams = one_camera(LENSES[length])

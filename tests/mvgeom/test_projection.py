@@ -158,6 +158,25 @@ def test_epipolar_distance_is_the_row_difference_of_a_rectified_pair() -> None:
     np.testing.assert_allclose(epipolar_distance(pixels, stereo()), [[3.0, 0.0, np.nan]], rtol=0, atol=1e-10)
 
 
+def test_epipolar_distance_of_zero_has_no_gradient() -> None:
+    pixels = torch.tensor([[[300.0, 240.0], [100.0, 50.0]], [[250.0, 240.0], [80.0, 53.0]]], requires_grad=True)
+    distance = epipolar_distance(pixels, stereo().to(like=pixels))
+    assert distance[0, 0] == 0
+    distance.sum().backward()
+    assert pixels.grad is not None
+    assert pixels.grad[:, 0].tolist() == [[0.0, 0.0]] * 2
+    np.testing.assert_allclose(pixels.grad[:, 1], [[0.0, -1.0], [0.0, 1.0]], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("view", [0, 1])
+def test_epipolar_distance_of_the_epipole_is_nan(view: int) -> None:
+    # One camera behind the other: each sees the other's center at its principal point.
+    cams = stereo().replace(translation=[[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    pixels = np.array([[[100.0, 50.0], [300.0, 240.0]]] * 2)
+    pixels[view, 0] = cams.matrix[view, :2, 2]
+    assert np.isnan(epipolar_distance(pixels, cams)).tolist() == [[True, False]]
+
+
 def test_epipolar_distance_is_in_pixels_of_each_camera_and_in_the_order_of_combinations() -> None:
     rng = np.random.default_rng(4)
     cams, points = random_rig(rng, 4, lens=0), random_points(rng, 6)

@@ -1,3 +1,4 @@
+import inspect
 import itertools
 
 import cv2
@@ -6,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import mvgeom
 from helpers.errors import Expectation, raises_input
 from helpers.geometry import moved_world, random_rig, random_rotation, slow_triangulate
 from helpers.optional import double_tensor, torch
@@ -541,3 +543,60 @@ def test_autocast_does_not_coarsen_anything() -> None:
 def test_messages(call: object, expected: Expectation) -> None:
     with expected:
         call(random_rig(np.random.default_rng(17), 3))
+
+
+def observing() -> list[str]:
+    """Names of the public functions whose required arguments are observations, cameras and world points."""
+    names = []
+    for name in mvgeom.__all__:
+        function = getattr(mvgeom, name)
+        if not inspect.isfunction(function):
+            continue
+        required = {each.name for each in inspect.signature(function).parameters.values() if each.default is each.empty}
+        if {"points", "cams"} <= required <= {"points", "cams", "points_3d"}:
+            names.append(name)
+    return names
+
+
+@pytest.mark.parametrize("name", observing())
+def test_observations_of_another_number_of_views_are_refused(name: str) -> None:
+    cams, function = random_rig(np.random.default_rng(18), 3), getattr(mvgeom, name)
+    others = {"points_3d": np.zeros((4, 3))} if "points_3d" in inspect.signature(function).parameters else {}
+    for views in (1, 2, 4):
+        with raises_input("wrong-shape", found=(views, 4, 2)):
+            function(points=np.zeros((views, 4, 2)), cams=cams, **others)
+
+
+def test_a_tenth_of_a_degree_of_parallax_is_enough_by_default() -> None:
+    angles = np.array([0.09, 0.11])
+    cams = random_rig(np.random.default_rng(19), 2, lens=0).replace(
+        rotation=[np.eye(3)] * 2, translation=[[0.0, 0.0, 0.0], [-0.1, 0.0, 0.0]]
+    )
+    points = np.stack([np.full(2, 0.05), np.zeros(2), 0.05 / np.tan(np.radians(angles / 2))], axis=-1)
+    pixels = project(points, cams)
+    robust = triangulate_robust(pixels, cams).points
+    for found in (triangulate(pixels, cams), robust, triangulate_pairs(pixels, cams)[0]):
+        assert np.isfinite(found).all(-1).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(("shift", "is_inlier"), [(7.0, True), (14.0, False)])
+def test_ten_pixels_separate_outliers_by_default(shift: float, is_inlier: bool) -> None:
+    rng = np.random.default_rng(20)
+    cams, points = random_rig(rng, 5, lens=0), random_points(rng, 6)
+    pixels = project(points, cams)
+    pixels[0, :, 0] += shift
+    assert (triangulate_robust(pixels, cams).inliers[0] == is_inlier).all()
+
+
+def test_robust_triangulation_leaves_observations_of_weight_0_out_like_missing_ones() -> None:
+    rng = np.random.default_rng(21)
+    cams, points = random_rig(rng, 5, lens=0), random_points(rng, 6)
+    pixels, weights = project(points, cams) + rng.normal(size=(5, 6, 2)), rng.uniform(0.5, 1.0, (5, 6))
+    weights[0] = 0.0
+    missing = np.where((weights > 0)[..., None], pixels, np.nan)
+    found, expected = triangulate_robust(pixels, cams, weights), triangulate_robust(missing, cams, weights)
+    np.testing.assert_allclose(found.points, expected.points, rtol=0, atol=1e-12)
+    assert found.inliers.tolist() == expected.inliers.tolist() == [[False] * 6] + [[True] * 6] * 4
+    unweighted = triangulate_robust(missing, cams)
+    assert not unweighted.inliers[0].any()
+    assert np.isnan(unweighted.error[0]).all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import signal
 import time
 from collections import Counter
 from multiprocessing.connection import Connection
@@ -64,6 +65,31 @@ def test_two_processes_never_hold_a_lock_at_once(tmp_path: Path) -> None:
     assert counts["together"] == 0
     assert counts.keys() <= {"alone", "kept", "busy-folder"}
     assert not list(tmp_path.glob("**/.lock"))
+
+
+def hold_with_a_child(folder: Path, pipe: Connection) -> None:
+    """Lock a folder, and start a process as loaders of training images do."""
+    with locked_folder(folder, folder / ".lock", what="folder", busy="busy"):
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        child.start()
+        pipe.send(child.pid)
+        time.sleep(60)
+
+
+def test_the_lock_of_a_killed_process_is_free_while_its_children_live(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    parent = context.Process(target=hold_with_a_child, args=(tmp_path, theirs))
+    parent.start()
+    child = ours.recv()
+    try:
+        parent.kill()
+        parent.join()
+        os.kill(child, 0)  # it lives
+        with locked_folder(tmp_path, tmp_path / ".lock", what="folder", busy="busy"):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
 
 
 def test_a_locked_folder_is_busy(tmp_path: Path) -> None:

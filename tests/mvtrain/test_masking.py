@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from helpers.errors import raises_input
 from mvtrain.config import load_config
-from mvtrain.model.masking import MaskingSchedule, PatchMask, draw_mask, random_scores
+from mvtrain.model.masking import MaskingSchedule, PatchMask, _hash, draw_mask, random_scores
 from mvtrain.training.schedules import Schedules, make_schedules
 from mvtrain.training.summary import describe_masking
 
@@ -326,3 +326,18 @@ def test_masks_without_lengths_follow_the_run(tmp_path: Path) -> None:
 def test_an_impossible_curriculum_is_refused(tmp_path: Path, patch_mask: dict[str, Any], code: str, key: str) -> None:
     with raises_input(code, key=f"training.patch_mask.{key}"):
         schedules_of(tmp_path, {"patch_mask": patch_mask})
+
+
+def test_scores_are_hashed_by_splitmix64() -> None:
+    # The generator's published outputs for seed 1234567: its state grows by a constant, and is hashed. Masks of a run
+    # that is resumed must be those of any other version and machine.
+    step, mask = 0x9E3779B97F4A7C15, 2**64 - 1
+    states = [(1234567 + number * step) & mask for number in range(5)]
+    signed = torch.tensor([state - 2**64 if state >= 2**63 else state for state in states])
+    assert [value & mask for value in _hash(signed).tolist()] == [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+        4593380528125082431,
+        16408922859458223821,
+    ]

@@ -68,6 +68,7 @@ def test_log_window_random_numbers_and_early_stopping_go_on(tmp_path: Path, monk
         with pytest.raises(KilledError):
             train(config, tmp_path / "broken", quiet)
     assert states[-1] == (2.5, 1, 1)
+    assert [clock for clock, _, _ in states] == [0.5, 1.0, 1.5, 2.0, 2.5]  # after steps and after epochs
     torch.manual_seed(99)  # as in any other process
     train(config, tmp_path / "broken", quiet, resume=True)
     torch.set_num_threads(threads)

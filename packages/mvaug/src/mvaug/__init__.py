@@ -5,6 +5,7 @@ view follows by one affine map, each image is warped once, and every map is retu
 `register_geometric` add transforms of your own.
 """
 
+import mvgeom  # noqa: F401 - limits OpenCV's decoders, and so must come before OpenCV
 from mvaug.augment import Augmentation, AugmentedSample, augment_sample
 from mvaug.fit import fit_affine, fit_residual, fit_similarity
 from mvaug.mirror import mirrored_order

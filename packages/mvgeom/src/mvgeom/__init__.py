@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from mvgeom import _image_limit as _image_limit  # first: it must come before OpenCV
 from mvgeom import affine, boxes
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError

@@ -6,8 +6,12 @@ evaluation = mvtrain.evaluate(run)
 keypoints = mvtrain.load_predictor("runs/first").predict(images, cameras)
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# As mvgeom does, before OpenCV can be imported; mvgeom itself would bring NumPy along.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "178956970")
 
 if TYPE_CHECKING:
     from mvtrain.api import evaluate, train

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mvgeom.errors import InputError
-from mvtrain.project.images import read_image
+from mvtrain.project.images import HEADER_ERRORS, read_image
 
 _JPEG_QUALITY = 92
 _DEPTH = 8
@@ -53,5 +53,5 @@ def _plain_type(path: Path) -> str | None:
             plain = image.mode in ("L", "RGB") and image.getexif().get(_ORIENTATION, 1) == 1
             kind = {"PNG": "image/png", "JPEG": "image/jpeg"}.get(image.format or "") if plain else None
         return None if kind == "image/png" and _png_depth(path) > _DEPTH else kind
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError):
+    except (OSError, *HEADER_ERRORS):
         return None  # read_image says what is wrong

@@ -20,6 +20,13 @@ _BROKEN_EXIF = (SyntaxError, ValueError, KeyError, TypeError, OSError, struct.er
 """Errors of Pillow over EXIF data that are not what they should be."""
 
 
+HEADER_ERRORS = (
+    *(UnidentifiedImageError, Image.DecompressionBombError),
+    *(RuntimeError, ValueError, TypeError, LookupError, OverflowError, SyntaxError, struct.error),
+)
+"""Errors of Pillow over a header: what it says it raises, and what its readers raise over some broken ones."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageHeader:
     """Statements of an image file's header.
@@ -99,8 +106,7 @@ def read_header(path: Path) -> ImageHeader:
             return ImageHeader(size=image.size, orientation=_orientation(image), deep=_is_deep(image))
     except FileNotFoundError as error:
         raise InputError(f"image {path} does not exist", code="missing-file", path=path) from error
-    except (UnidentifiedImageError, Image.DecompressionBombError, ValueError, OverflowError, SyntaxError) as error:
-        # The last three are what Pillow's readers raise over some broken headers.
+    except HEADER_ERRORS as error:
         raise InputError(
             f"image {path} cannot be decoded: not an image, or damaged", code="damaged-file", path=path
         ) from error

@@ -33,6 +33,7 @@ from mvtrain.training.guards import FiniteWatch, save_batch
 from mvtrain.training.hardware import float32_matmul_precision, whole_weights
 from mvtrain.training.metrics_log import MetricsLog
 from mvtrain.training.progress import LogWindow, ProgressLine
+from mvtrain.training.run_progress import RunProgress
 from mvtrain.training.schedules import Schedules
 from mvtrain.training.state import has_state, load_state, save_state
 from mvtrain.training.step import GUIDE, TrainingStep
@@ -308,27 +309,26 @@ class Trainer:
 
     def _save_state(self) -> None:
         self._check_finite()
-        state = {
-            **self._stateful(),
-            "epoch": self.epoch,
-            "batches_done": self.batches_done,
-            "best_loss": self.validations.best_loss,
-            "stale_validations": self.validations.stale_validations,
-            "stopped_early": self.stopped_early,
-            "window": self._window.state(),
-            "train_rows": self._train_rows().tolist(),
-            "log_position": 0 if self._log is None else self._log.position,
-        }
+        progress = RunProgress(
+            epoch=self.epoch,
+            batches_done=self.batches_done,
+            best_loss=self.validations.best_loss,
+            stale_validations=self.validations.stale_validations,
+            stopped_early=self.stopped_early,
+            window=self._window.state(),
+            train_rows=self._train_rows().tolist(),
+            log_position=0 if self._log is None else self._log.position,
+        )
         facts = {"epoch": round(self.clock, 4), "steps": self.steps, "finished": self.finished}
         if self._log is not None:
             self._log.sync()
-        save_state(self.run_dir, self.fabric, state, facts)
+        save_state(self.run_dir, self.fabric, {**self._stateful(), **vars(progress)}, facts)
         self._saved = time.monotonic()
 
     def _load_state(self) -> int:
         """Restore everything from the state in the run folder; return the length that the log had."""
-        plain = load_state(self.run_dir, self.fabric, self._stateful())
-        if plain["train_rows"] != self._train_rows().tolist():
+        progress = load_state(self.run_dir, self.fabric, self._stateful())
+        if progress.train_rows != self._train_rows().tolist():
             raise InputError(
                 f"{self.run_dir}: trained on other frames than the project's training split has now (labels "
                 "were added or removed, or it was --overfit), so it cannot be resumed. Start a new run; "
@@ -336,12 +336,11 @@ class Trainer:
                 code="frames-differ",
                 path=self.run_dir,
             )
-        self.epoch, self.batches_done = plain["epoch"], plain["batches_done"]
-        self.validations = ValidationRecord(plain["best_loss"], plain["stale_validations"])
-        self.stopped_early = plain["stopped_early"]
-        self._window = LogWindow(**plain["window"])
-        position: int = plain["log_position"]
-        return position
+        self.epoch, self.batches_done = progress.epoch, progress.batches_done
+        self.validations = ValidationRecord(progress.best_loss, progress.stale_validations)
+        self.stopped_early = progress.stopped_early
+        self._window = LogWindow(**progress.window)
+        return progress.log_position
 
     def _train_rows(self) -> np.ndarray:
         sampler = self.train_loader.batch_sampler

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,8 +15,10 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 
 from mvgeom.errors import InputError
 from mvtrain.runtime.checksums import read_checksummed, write_checksummed
-from mvtrain.runtime.tensor_files import save_tensors
+from mvtrain.runtime.tensor_files import READING_ERRORS, load_tensors, save_tensors
 from mvtrain.training.hardware import is_sharded
+from mvtrain.training.optimizer_state import check_optimizer_state
+from mvtrain.training.run_progress import RunProgress
 
 FOLDER = Path("checkpoints") / "state"
 STEM = "state"
@@ -48,25 +49,33 @@ def has_state(run_dir: Path) -> bool:
     return (run_dir / FOLDER / f"{STEM}.yaml").exists()
 
 
-def load_state(run_dir: Path, fabric: Fabric, state: dict[str, Any]) -> dict[str, Any]:
-    """Read the state of a run; load modules and optimizers in `state`, and return plain values.
+def load_state(run_dir: Path, fabric: Fabric, state: dict[str, Any]) -> RunProgress:
+    """Read the state of a run; load modules and optimizers in `state`, and return the place in the training.
 
     Args:
         run_dir: Run folder.
         fabric: Fabric of the run; all its processes must call.
-        state: Modules and optimizers under the names they were saved with, as Fabric set them up; one is `model`.
+        state: Modules and optimizers under the names they were saved with, as Fabric set them up; one is `model`, one
+            `optimizer`.
 
     Raises:
         InputError: There is no state, it is damaged, or `unsupported-file` for one that does not fit the run.
     """
     _, path = read_checksummed(run_dir / FOLDER, STEM, "training state")
+    model = state["model"].module
     try:
-        # Tensors and plain values only: a pickle that would run code is refused.
-        with _frozen_where_never_trained(state["model"].module, path):
-            rest = fabric.load(path, state, weights_only=True)
-        precision, random_state = rest.pop("precision"), rest.pop("random")
-    # Of Fabric, and of the modules and optimizers that take their part of the state.
-    except (RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        content = load_tensors(path, mmap=is_sharded(model))
+        # PyTorch does not check it, and reads past the end of moments that are too small.
+        check_optimizer_state(content["optimizer"], state["optimizer"], model)
+        if is_sharded(model):
+            with _frozen_where_never_trained(model, content["optimizer"]["state"]):
+                fabric.load(path.absolute(), state, weights_only=True)
+        else:
+            for name, each in state.items():
+                each.load_state_dict(content[name])
+        fabric.strategy.precision.load_state_dict(content["precision"])
+        _set_random_state(content["random"])
+    except READING_ERRORS as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(
             f"{path}: does not fit this run: {reason} If another version of mvtrain wrote it, go on with that version, "
@@ -74,9 +83,8 @@ def load_state(run_dir: Path, fabric: Fabric, state: dict[str, Any]) -> dict[str
             code="unsupported-file",
             path=path,
         ) from error
-    fabric.strategy.precision.load_state_dict(precision)
-    _set_random_state(random_state)
-    return rest
+    fabric.barrier()
+    return RunProgress.from_values(content, path)
 
 
 def _gather(fabric: Fabric, state: dict[str, Any]) -> dict[str, Any]:
@@ -95,14 +103,13 @@ def _gather(fabric: Fabric, state: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _frozen_where_never_trained(model: nn.Module, path: Path) -> Iterator[None]:
+def _frozen_where_never_trained(model: nn.Module, trained: dict[str, Any]) -> Iterator[None]:
     """Let, within the block, only those weights of a sharded model learn that have an optimizer state in the file.
 
     PyTorch makes a first optimizer state for all weights that learn before it loads the saved one. Weights that were
     frozen so far would keep it, one step ahead.
     """
-    trained = torch.load(path, mmap=True, weights_only=True)["optimizer"]["state"] if is_sharded(model) else None
-    idle = [] if trained is None else [weight for name, weight in model.named_parameters() if name not in trained]
+    idle = [weight for name, weight in model.named_parameters() if name not in trained]
     for weight in idle:
         weight.requires_grad_(False)
     try:
