@@ -218,7 +218,7 @@ def test_a_file_describes_a_body(tmp_path: Path) -> None:
         (('"marker"\n', '"sphere"\n'), "unknown-choice", {"key": "kind", "found": "sphere"}),
         (("columns = 6", ""), "missing-field", {"key": "columns"}),
         (("columns = 6", "columns = 6.5"), "bad-field", {"key": "columns", "found": 6.5}),
-        (("columns = 6", "colunms = 6\ncolumns = 6"), "bad-key", {"key": "colunms"}),
+        (("columns = 6", "columns_of_board = 6\ncolumns = 6"), "bad-key", {"key": "columns_of_board"}),
         (("square = 0.06", "square = true"), "bad-field", {"key": "square"}),
         (("[0, 90, 0]", "[0, 90]"), "bad-field", {"key": "rotation"}),
         (("[0, 90, 0]", "[0, nan, 0]"), "bad-field", {"key": "rotation"}),
