@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from mvgeom.cli.calibration_commands import calibrate, check, refine
+from mvgeom.cli.calibrate_command import calibrate
 from mvgeom.cli.entry import create_app, run_program
 from mvgeom.cli.keypoint_options import (
     VIEW_FORM,
@@ -38,6 +38,7 @@ from mvgeom.cli.options import (
     parse_view_files,
 )
 from mvgeom.cli.output import print_findings, print_output, print_problem
+from mvgeom.cli.refinement_commands import check, refine
 from mvgeom.cli.smoothing_command import smooth
 from mvgeom.cli.sync_command import sync
 from mvgeom.cli.world_commands import place, world

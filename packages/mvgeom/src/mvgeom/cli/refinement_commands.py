@@ -1,0 +1,164 @@
+"""The commands `mvgeom refine` and `mvgeom check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mvgeom.cli.keypoint_options import (
+    VIEW_FORM,
+    BoxesOption,
+    CropSizeOption,
+    IgnoreSyncOption,
+    IndividualOption,
+    LikelihoodOption,
+    ViewsArgument,
+    check_keypoint_inputs,
+    read_views,
+    synchronized_views,
+)
+from mvgeom.cli.options import (
+    CalibrationArgument,
+    FormatOption,
+    ReadOption,
+    SizeOption,
+    check_output,
+    load_calibration,
+    parse_pairs,
+    parse_size,
+    parse_view_files,
+)
+from mvgeom.cli.output import print_findings, print_output, print_problem
+from mvgeom.cli.rig_options import ForceOption, LossName, OutputOption, ReportOption
+from mvgeom.cli.rig_output import check_output_name, status, stop_at_errors
+
+if TYPE_CHECKING:
+    from mvgeom.cameras import CameraGroup
+
+__all__ = ["check", "refine"]
+
+
+def refine(
+    calibration: CalibrationArgument,
+    views: ViewsArgument,
+    output: OutputOption,
+    hold: Annotated[
+        str | None, typer.Option(help="Camera that stays as it is; otherwise the cameras together move least.")
+    ] = None,
+    free_intrinsics: Annotated[
+        bool,
+        typer.Option(
+            "--free-intrinsics", help="Adjust focal lengths and principal points, too; needs spread keypoints."
+        ),
+    ] = False,
+    loss: Annotated[LossName, typer.Option(help="Of the errors; all but linear bear outliers.")] = LossName.cauchy,
+    min_likelihood: LikelihoodOption = 0.5,
+    individual: IndividualOption = None,
+    boxes: BoxesOption = None,
+    crop_size: CropSizeOption = None,
+    ignore_sync: IgnoreSyncOption = False,
+    report: ReportOption = None,
+    force: ForceOption = False,
+    source_format: FormatOption = None,
+    size: SizeOption = None,
+    option: ReadOption = None,
+) -> None:
+    """Refine the poses of a calibration by keypoints: labels or predictions of the subject in all views.
+
+    The world's frame and scale are kept. Errors are medians over linearly triangulated points, in px. Turns beyond 10
+    degrees, rows of other frames and residuals far above the noise end with exit code 1, and nothing is written without
+    --force.
+    """
+    files = parse_view_files(views, VIEW_FORM)
+    check_keypoint_inputs(calibration, files, boxes)
+    check_output(output)
+    from mvgeom.calibration import Lens, write_refinement_report
+    from mvgeom.calibration import refine as refine_cameras
+    from mvgeom.calibration.result_tables import refinement_table
+    from mvgeom.clock_files import copy_clocks
+
+    check_output_name(output)
+    cameras = _select(calibration, files, source_format, size, option)
+    keypoints = read_views(files, boxes, crop_size, min_likelihood, individual)
+    keypoints = synchronized_views(keypoints, cameras, calibration, ignore=ignore_sync)
+    lens = Lens(num_coefficients=0, fix_intrinsics=not free_intrinsics, fix_distortion=True)
+    with status("refining") as say:
+        refined = refine_cameras(cameras, keypoints.points, lens=lens, loss=loss.value, hold=hold, progress=say)
+    print_output(refinement_table(refined, f"{calibration} -> {output}"))
+    print_output(
+        f"median reprojection error {refined.errors.overall_before:.2f} -> {refined.errors.overall_after:.2f} px; "
+        f"keypoint noise {refined.noise:.2f} px; {refined.iterations} steps"
+    )
+    if not refined.converged:
+        print_problem("warning", "yellow", "the adjustment did not converge. Run it again from the saved calibration.")
+    print_findings(refined.findings)
+    if report is not None:
+        write_refinement_report(refined, keypoints.points, keypoints.stack.rows, report)
+        print_output(f"report: {report}")
+    stop_at_errors(refined.findings, output, force=force)
+    refined.cameras.save(output)
+    copy_clocks(calibration, output)
+    print_output(f"calibration: {output}; next: mvgeom check {output} {' '.join(views)}")
+
+
+def check(
+    calibration: CalibrationArgument,
+    views: ViewsArgument,
+    image_size: Annotated[
+        list[str] | None, typer.Option(metavar="VIEW=WxH", help="True size of a view's images or video (repeat).")
+    ] = None,
+    min_likelihood: LikelihoodOption = 0.5,
+    individual: IndividualOption = None,
+    boxes: BoxesOption = None,
+    crop_size: CropSizeOption = None,
+    ignore_sync: IgnoreSyncOption = False,
+    source_format: FormatOption = None,
+    size: SizeOption = None,
+    option: ReadOption = None,
+) -> None:
+    """Check a calibration by keypoints for cameras that disagree, exchanged views and images of another size.
+
+    Exit code 0: no error was found. 1: a camera disagrees, or another error was found. 2: wrong input.
+    """
+    files = parse_view_files(views, VIEW_FORM)
+    check_keypoint_inputs(calibration, files, boxes)
+    from mvgeom.calibration import check as check_cameras
+    from mvgeom.calibration.result_tables import check_table
+
+    cameras = _select(calibration, files, source_format, size, option)
+    keypoints = read_views(files, boxes, crop_size, min_likelihood, individual)
+    keypoints = synchronized_views(keypoints, cameras, calibration, ignore=ignore_sync)
+    found = check_cameras(cameras, keypoints.points, image_sizes=_image_sizes(cameras, image_size))
+    print_output(check_table(found, str(calibration)))
+    print_findings(found.findings)
+    if not found.passed:
+        raise typer.Exit(1)
+    if not any(each.severity != "note" for each in found.findings):
+        compared = [name for name in found.names if name not in found.undecided]
+        if len(compared) == len(found.names):
+            print_output("no camera disagrees with the others")
+        elif compared:
+            print_output(f"no camera of {', '.join(compared)} disagrees with the others")
+
+
+def _select(
+    calibration: Path,
+    files: dict[str, Path],
+    source_format: str | None,
+    size: list[str] | None,
+    option: list[str] | None,
+) -> CameraGroup:
+    return load_calibration(calibration, source_format, size, option).select(files)
+
+
+def _image_sizes(cameras: CameraGroup, values: list[str] | None) -> list[tuple[float, float]] | None:
+    """Return the image sizes of all cameras; the calibration's size where none was given."""
+    if not values:
+        return None
+    given = {
+        name: parse_size(text, "--image-size") for name, text in parse_pairs(values, "--image-size VIEW=WxH").items()
+    }
+    cameras.index(given)
+    return [given.get(name, tuple(size)) for name, size in zip(cameras.names, cameras.sizes, strict=True)]
