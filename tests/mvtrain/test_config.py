@@ -309,6 +309,7 @@ def test_hardware(tmp_path: Path, text: str, hardware: tuple[str, int | str]) ->
         ("data: {data_dir: 5}", "bad-value", "data.data_dir"),
         ("data: {data_dir: ~nobody_here/x}", "bad-value", "data.data_dir"),
         ('data: {data_dir: "a\\0b"}', "bad-value", "data.data_dir"),
+        (f"data: {{data_dir: {'a/' * 5000}}}", "bad-value", "data.data_dir"),
         ("data: {csv_file: 5}", "bad-value", "data.csv_file"),
         ("data: {view_names: [a, {cam0}]}", "bad-value", "data.view_names[1]"),
         ("data: {view_names: []}", "bad-value", "data.view_names"),

@@ -33,6 +33,9 @@ PATH_KEYS = (
 
 _PLUGIN_PREFIX = "mvtrain_plugin_"
 
+_LONGEST_PATH = 4096
+"""Characters; systems open no longer one."""
+
 _YAML_ERRORS = (yaml.YAMLError, ValueError, KeyError, RecursionError)
 """Errors of PyYAML over a text: the last three come from tags such as `!!int` and from very deep nesting."""
 
@@ -344,6 +347,8 @@ def _expanded(dotted: str, value: str) -> Path:
     """Return a path with its `~` expanded."""
     if "\0" in value:
         raise bad_value(dotted, "a path without null characters", value)
+    if len(value) > _LONGEST_PATH:  # each of its folders would be looked for
+        raise bad_value(dotted, f"a path of at most {_LONGEST_PATH} characters", value, f"{len(value)}")
     try:
         return Path(value).expanduser()
     except RuntimeError as error:
