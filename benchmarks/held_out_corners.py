@@ -43,8 +43,10 @@ board = Checkerboard(int(columns), int(rows), square_length=square)
 found = []
 for view in points:
     there = [number for number, corners in enumerate(view) if np.isfinite(corners).all()]
-    found.append([{"framenum": (0, number), "corners": view[number].reshape(-1, 1, 2).astype(np.float32), "ids": board.ids}
-                  for number in there])
+    found.append([
+        {"framenum": (0, number), "corners": view[number].reshape(-1, 1, 2).astype(np.float32), "ids": board.ids}
+        for number in there
+    ])
 for rows_of_camera in found:
     board.fill_points_rows(rows_of_camera)
 group.calibrate_rows(found, board, verbose=False)
