@@ -11,7 +11,7 @@ from helpers.errors import Expectation, raises_input
 from helpers.geometry import random_rig
 from helpers.mvgeom_command import run
 from mvgeom import Bone, Noise, project, smooth
-from mvgeom.cli.bones import describe_bones, parse_pairs
+from mvgeom.cli.bone_options import describe_bones, parse_pairs
 from mvgeom.smoothing.bones import hold_lengths, measure_bones, named_bones
 
 NUM_FRAMES = 400

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mvgeom.cli.bones import describe_bones, parse_pairs
+from mvgeom.cli.bone_options import describe_bones, parse_pairs
 from mvgeom.cli.keypoint_options import (
     VIEW_FORM,
     BoxesOption,
