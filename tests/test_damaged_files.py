@@ -31,6 +31,7 @@ PARSERS = re.compile(
 """Calls that parse the content of a file."""
 
 PARSED = {
+    "mvgeom.calibration.board_files": "board",
     "mvgeom.clock_files": "clocks",
     "mvgeom.documents": "config",
     **{
@@ -66,6 +67,7 @@ PARSED = {
     "mvtrain.model.backbone": "backbone: .safetensors",
     "mvtrain.model.checkpoint": "run: weights",
     "mvtrain.model.likelihood": "run: confidence",
+    "mvtrain.model.error_bars": "run: error bars",
     "mvtrain.model.run_folder": "run: config.yaml",
     "mvtrain.predict.outputs": "results to go on with",
     "mvtrain.predict.saved_predictions": "predictions",

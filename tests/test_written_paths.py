@@ -60,6 +60,7 @@ ALLOWED = {
     "mvtrain/exchange/to_pose2sim.py": {"home / 'pose-3d' / name": "a `file_name`, which is in the file, too"},
     "mvtrain/export/runtime_files.py": {"folder / file_name": "constants"},
     "mvtrain/label/prelabels.py": {"source / 'image_preds' / project.root.name": "read"},
+    "mvtrain/model/error_bars.py": {"folder / f'error_bars-{checksum[:12]}.yaml'": "hexadecimal digits"},
     "mvtrain/model/likelihood.py": {"checkpoint / f'confidence-{checksum[:12]}.yaml'": "hexadecimal digits"},
     "mvtrain/predict/outputs.py": {
         "records.folder / table.name": "of `OutputPaths`",

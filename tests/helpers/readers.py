@@ -31,6 +31,7 @@ from helpers.tiny import write_tiny_config
 from helpers.videos import encode, moving_dot, write_video
 from helpers.weights import read_backbone, read_state_file, set_checksum, write_backbone, write_state
 from mvgeom import CameraGroup, Noise, compute_kinematics, formats
+from mvgeom.calibration import read_board
 from mvgeom.calibration.sources import open_source
 from mvgeom.calibration.sources import read_frames as read_boards
 from mvgeom.clock_files import load_clocks, save_clocks
@@ -56,6 +57,7 @@ from mvtrain.label.frame_list import read_frame_list
 from mvtrain.label.journal import JOURNAL_FOLDER, Journal
 from mvtrain.label.page_images import page_image
 from mvtrain.label.table_text import TableText
+from mvtrain.model.error_bars import ErrorBars, load_error_bars, save_error_bars
 from mvtrain.model.run_folder import load_run
 from mvtrain.predict.outputs import is_done
 from mvtrain.predict.recording_tables import RecordingTables
@@ -511,11 +513,37 @@ def _frames_journal(folder: Path) -> Path:
     return _text(JOURNAL, json.dumps(entries))(folder)
 
 
+def _error_bars(folder: Path) -> Path:
+    error_bars = ErrorBars(scale=1.25, std=(0.5, 0.0), factor=1.5, size=40.0, num_frames=20, num_points=60)
+    path = save_error_bars(folder, CHECKSUM, error_bars)
+    assert path is not None
+    return path
+
+
 def _predicted_3d() -> str:
     cells = [("scorer", "mvtrain"), ("bodyparts", "nose")]
     lines = [",".join([first, *[each] * len(COORDS_3D)]) for first, each in cells]
     return "\n".join([*lines, ",".join(["coords", *COORDS_3D]), "0,1.5,2,3,.5,.25,.125,0.75,2", ""])
 
+
+CHECKSUM = "0123456789ab"
+BOARDS = """
+[[face]]
+kind = "charuco"
+columns = 7
+rows = 5
+square = 0.04
+marker = 0.03
+dictionary = "DICT_4X4_100"
+
+[[face]]
+kind = "marker"
+marker = 0.05
+dictionary = "DICT_4X4_100"
+first_id = 17
+position = [0.2, 0, 0.01]
+rotation = [0, 180.0, 0]
+"""
 
 READERS: dict[str, Reader] = {
     **{f"calibration: {name}": Reader(make=_save(name, file), read=_load(name)) for name, file in SAVED.items()},
@@ -524,7 +552,9 @@ READERS: dict[str, Reader] = {
     "calibration: opencv JSON": Reader(make=_write_opencv(".json", **_ONE_CAMERA), read=_load("opencv")),
     "calibration: any": Reader(make=_save("opencv", "rig.yml"), read=CameraGroup.load),
     **{f"keypoints: {name}": Reader(make=_keypoints(name), read=read_keypoints) for name in WRITERS},
+    "board": Reader(make=_text("board.toml", BOARDS), read=read_board),
     "clocks": Reader(make=_clocks, read=load_clocks),
+    "run: error bars": Reader(make=_error_bars, read=lambda path: load_error_bars(path.parent, CHECKSUM, 2)),
     "known positions": Reader(make=_text("p.csv", "name,x,y,z\na,1.5,2,3\nb,1,2.5,0\n"), read=read_positions),
     "boxes of a video": Reader(make=_text("b.csv", ",x,y,h,w\n0,1.5,2,3.5,4\n1,,,,\n"), read=read_video_boxes),
     "boxes of images": Reader(

@@ -17,6 +17,7 @@ from rich.progress import Progress
 from helpers.boards import arc_of_cameras
 from helpers.errors import raises_input
 from helpers.videos import drop, encode, read_number
+from mvgeom.calibration import Chessboard, FilmSearch
 from mvgeom.calibration.sources import Source, match_sources
 from mvgeom.calibration.sources import read_frames as read_board_images
 from mvgeom.clock_files import find_clocks, save_clocks
@@ -230,6 +231,12 @@ def read_boards(paths: list[Path], out: Path) -> Rows:
     return [[read_number(each.get(frame)) for frame in range(num_frames)] for each in found]
 
 
+def read_films(paths: list[Path], out: Path) -> Rows:
+    films = {view: Source(name=view, video=path) for view, path in zip(VIEWS, paths, strict=True)}
+    search = FilmSearch(films, Chessboard(columns=4, rows=3, square_size=1.0))
+    return [[read_number(search._read(view, [n]).get(n)) for n in range(search.num_frames)] for view in VIEWS]
+
+
 def read_to_choose(paths: list[Path], out: Path) -> Rows:
     """Every frame is a candidate; those that a view can show are extracted."""
     videos, _ = open_videos(make_job(paths, out))
@@ -286,6 +293,7 @@ READERS: dict[str, tuple[Callable[[list[Path], Path], Rows], tuple[str, ...]]] =
     "mvtrain label": (read_neighbors, ("label/neighbor_frames.py",)),
     "mvtrain frames": (read_to_choose, ("start/candidates.py", "start/add_frames.py")),
     "mvgeom calibrate": (read_boards, ("calibration/sources.py",)),
+    "mvgeom calibrate, long videos": (read_films, ("calibration/film_search.py", "mvgeom/frame_reader.py")),
 }
 """Readers of several videos, and the modules that read them."""
 
@@ -296,6 +304,7 @@ ONE_VIDEO = {
     "exchange/stored_pixels.py": "the size",
     "start/init_project.py": "the size",
     "cli/sync_command.py": "the frame rate",
+    "calibration/board_sample.py": "a sample of images",
     "drawing/video_files.py": "the number of images just written",
 }
 """Modules that take from a video what does not depend on other videos."""
@@ -337,7 +346,7 @@ CLOCKS = {
 
 
 @pytest.mark.parametrize("case", CLOCKS)
-@pytest.mark.parametrize("reader", [each for each in READERS if each != "mvgeom calibrate"])
+@pytest.mark.parametrize("reader", [each for each in READERS if not each.startswith("mvgeom calibrate")])
 def test_images_are_those_nearest_in_time_where_cameras_have_clocks(reader: str, case: str, tmp_path: Path) -> None:
     late, drift = CLOCKS[case]
     paths = encode(paths_in(tmp_path, "mkv"), ["null"] * 3, *CODECS["mkv"])
