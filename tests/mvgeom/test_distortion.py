@@ -9,7 +9,13 @@ from helpers.errors import raises_input
 from helpers.geometry import FISHEYE, LENSES, random_rig
 from helpers.optional import torch
 from mvgeom import CameraGroup, distort, invertible_radius, undistort
-from mvgeom.distortion import distort_with_jacobian
+from mvgeom.distortion import (
+    Jacobian,
+    apply_homography,
+    distort_with_jacobian,
+    homography_jacobian,
+    tilt_matrices,
+)
 from mvgeom.lens_range import lens_terms
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -243,6 +249,19 @@ def test_jacobian_equals_autograd(length: int | str) -> None:
     for (found_x, found_y), (expected_x, expected_y) in zip(found, expected, strict=True):
         torch.testing.assert_close(found_x, torch.zeros_like(x) if expected_x is None else expected_x)
         torch.testing.assert_close(found_y, torch.zeros_like(y) if expected_y is None else expected_y)
+
+
+def test_jacobian_of_a_tilted_sensor_equals_autograd() -> None:
+    forward, _ = tilt_matrices(lens_terms(torch.tensor([[0.0] * 12 + [0.3, -0.2]]).double(), fisheye=False), torch)
+    inner = Jacobian(1.1, -0.3, 0.4, 0.9)
+    linear = torch.tensor([[inner.xx, inner.xy], [inner.yx, inner.yy]], dtype=torch.float64)
+    points = torch.tensor(disc(0.8, 25)).requires_grad_()
+    x, y = (points @ linear.T).unbind(-1)
+    found = homography_jacobian(forward, x.detach(), y.detach(), inner)
+    rows = (found.xx, found.xy), (found.yx, found.yy)
+    for component, row in zip(apply_homography(forward, x, y), rows, strict=True):
+        (expected,) = torch.autograd.grad(component.sum(), points, retain_graph=True)
+        torch.testing.assert_close(torch.stack(row, dim=-1), expected)
 
 
 @pytest.mark.parametrize("length", [5, 14, "fisheye"])
