@@ -216,6 +216,8 @@ def test_a_file_describes_a_body(tmp_path: Path) -> None:
     [
         (("[[face]]", "[[side]]"), "missing-field", {"key": "face"}),
         (('"marker"\n', '"sphere"\n'), "unknown-choice", {"key": "kind", "found": "sphere"}),
+        (('"marker"\n', '["marker"]\n'), "unknown-choice", {"key": "kind", "found": ["marker"]}),
+        (("square = 0.06", "square = inf"), "bad-field", {"key": "square"}),
         (("columns = 6", ""), "missing-field", {"key": "columns"}),
         (("columns = 6", "columns = 6.5"), "bad-field", {"key": "columns", "found": 6.5}),
         (("columns = 6", "columns_of_board = 6\ncolumns = 6"), "bad-key", {"key": "columns_of_board"}),

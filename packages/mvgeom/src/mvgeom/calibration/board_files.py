@@ -69,7 +69,7 @@ def read_board(path: Path) -> Board:
 
 def _face(entry: dict[str, Any], where: str, path: Path) -> Face:
     kind = entry.get("kind")
-    if kind not in _KEYS:
+    if not isinstance(kind, str) or kind not in _KEYS:
         raise InputError(
             f"{where}: unknown kind, found {kind!r}, expected one of {', '.join(_KEYS)}",
             code="unknown-choice",
@@ -104,7 +104,7 @@ def _value(entry: dict[str, Any], key: str, form: type, where: str, path: Path) 
     if key not in entry:
         raise InputError(f"{where}: {key} is missing", code="missing-field", path=path, key=key)
     value = entry[key]
-    fits = isinstance(value, int | float) if form is float else isinstance(value, form)
+    fits = _is_number(value) if form is float else isinstance(value, form)
     if not fits or (isinstance(value, bool) and form is not bool):
         raise InputError(
             f"{where}: {key} is wrong, found {value!r}, expected {_NAMES[form]}",
@@ -119,10 +119,14 @@ def _value(entry: dict[str, Any], key: str, form: type, where: str, path: Path) 
 _NAMES: dict[type, str] = {float: "a number", int: "a whole number", str: "a text", bool: "true or false"}
 
 
+def _is_number(value: Any) -> bool:
+    """Return True for a finite number."""
+    return type(value) in (int, float) and bool(np.isfinite(float(value)))
+
+
 def _vector(entry: dict[str, Any], key: str, where: str, path: Path) -> np.ndarray:
     values = entry.get(key, [0, 0, 0])
-    good = isinstance(values, list) and len(values) == 3 and all(type(each) in (int, float) for each in values)
-    if not good or not np.isfinite(values).all():
+    if not isinstance(values, list) or len(values) != 3 or not all(_is_number(each) for each in values):
         raise InputError(
             f"{where}: {key} is wrong, found {values!r}, expected three numbers",
             code="bad-field",
