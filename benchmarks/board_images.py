@@ -1,4 +1,4 @@
-"""Images of boards with markers, as cameras with any lens see them: for `calibration_judgement.py`."""
+"""Patterns of boards, and images of them as cameras with any lens see them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,15 @@ def charuco_pattern(board: Any) -> tuple[np.ndarray, np.ndarray]:
     pattern = board.pattern().generateImage((columns * SQUARE_PX, rows * SQUARE_PX), marginSize=0)
     scale, start = SQUARE_PX / board.square_size, 1.5 * SQUARE_PX - 0.5
     return with_margin(pattern, SQUARE_PX // 2), np.array([[scale, 0, start], [0, scale, start], [0, 0, 1]])
+
+
+def chessboard_pattern(board: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Pattern of a chessboard with a margin of one square; see above."""
+    columns, rows = board.grid
+    y, x = np.mgrid[: (rows + 1) * SQUARE_PX, : (columns + 1) * SQUARE_PX] // SQUARE_PX
+    scale, start = SQUARE_PX / board.square_size, 2 * SQUARE_PX - 0.5
+    pattern = with_margin((255 * ((x + y) % 2)).astype(np.uint8), SQUARE_PX)
+    return pattern, np.array([[scale, 0, start], [0, scale, start], [0, 0, 1]])
 
 
 def aprilgrid_pattern(board: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -13,14 +13,17 @@ from __future__ import annotations
 import argparse
 import resource
 import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import imageio_ffmpeg
 import numpy as np
-from calibration_judgement import BOARD, rig
+from board_images import chessboard_pattern
+from calibration_judgement import BOARD, pose_errors, rig
 from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation
 
@@ -28,8 +31,6 @@ from mvgeom import CameraGroup
 from mvgeom.calibration.boards import object_points
 
 FPS, REPEATS = 60, 4
-CELL = 24
-"""px of the pattern along a square."""
 
 
 def main() -> None:
@@ -96,14 +97,16 @@ def encode(path: Path, cameras: CameraGroup, view: int, rotation: np.ndarray, po
     unfinished.rename(path)
 
 
-def images(cameras: CameraGroup, view: int, rotation: np.ndarray, position: np.ndarray, background: np.ndarray):
+def images(
+    cameras: CameraGroup, view: int, rotation: np.ndarray, position: np.ndarray, background: np.ndarray
+) -> Iterator[np.ndarray]:
     """Yield the images of one camera; each is the mean of three moments of a long exposure."""
-    pattern, to_board = board_pattern()
+    pattern, to_pattern = chessboard_pattern(BOARD)
     middle = object_points(BOARD).mean(axis=0)
     turns = cameras.rotation[view] @ rotation
     places = position @ cameras.rotation[view].T + cameras.translation[view] - turns @ middle
     planes = np.concatenate([turns[:, :, :2], places[:, :, None]], axis=2)
-    homographies = cameras.matrix[view] @ planes @ to_board
+    homographies = cameras.matrix[view] @ planes @ np.linalg.inv(to_pattern)
     corners = np.array([[0, 0, 1], [pattern.shape[1], 0, 1], [*pattern.shape[::-1], 1], [0, pattern.shape[0], 1.0]])
     for number in range(len(planes)):
         image = background.copy()
@@ -131,22 +134,18 @@ def expose(part: np.ndarray, pattern: np.ndarray, homography: np.ndarray) -> np.
     return cv2.GaussianBlur(result, (0, 0), 0.6)
 
 
-def board_pattern() -> tuple[np.ndarray, np.ndarray]:
-    """Return the board with a white border, and the map from its pixels to the board's plane."""
-    columns, rows = BOARD.grid
-    y, x = np.mgrid[: (rows + 1) * CELL, : (columns + 1) * CELL] // CELL
-    pattern = cv2.copyMakeBorder((255 * ((x + y) % 2)).astype(np.uint8), CELL, CELL, CELL, CELL,
-                                 cv2.BORDER_CONSTANT, value=255)  # fmt: skip
-    scale = BOARD.square_size / CELL
-    offset = (0.5 / CELL - 2) * BOARD.square_size
-    return pattern, np.array([[scale, 0, offset], [0, scale, offset], [0, 0, 1]])
-
-
 def report(out: Path, films: dict[str, Path], truth: CameraGroup, every: int | None) -> None:
-    """Run `mvgeom calibrate` and print time, memory and the largest errors."""
+    """Run `mvgeom calibrate` and print its time and the largest errors."""
     output = out / ("search.toml" if every is None else f"every_{every}.toml")
     output.unlink(missing_ok=True)
-    command = ["mvgeom", "calibrate", *(f"{name}={path}" for name, path in films.items()), "--chessboard"]
+    command = [
+        sys.executable,
+        "-m",
+        "mvgeom",
+        "calibrate",
+        *(f"{name}={path}" for name, path in films.items()),
+        "--chessboard",
+    ]
     command += [f"{BOARD.columns}x{BOARD.rows}", "--square", str(BOARD.square_size), "-o", str(output), "--force"]
     command += [] if every is None else ["--every", str(every)]
     start, used = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -159,12 +158,12 @@ def report(out: Path, films: dict[str, Path], truth: CameraGroup, every: int | N
     if output.exists():
         found = CameraGroup.load(output)
         focal = np.abs(found.matrix[:, 0, 0] / truth.matrix[:, 0, 0] - 1).max()
-        turns = [found.rotation[view] @ found.rotation[0].T @ (truth.rotation[view] @ truth.rotation[0].T).T
-                 for view in range(len(truth))]  # fmt: skip
-        degrees = np.rad2deg(Rotation.from_matrix(turns).magnitude()).max()
         apart = [np.linalg.norm(each.centers - each.centers[0], axis=1)[1:] for each in (found, truth)]
-        print(f"largest errors: focal length {100 * focal:.3f} %, rotation {degrees:.3f} degrees, distance "
-              f"{100 * np.abs(apart[0] / apart[1] - 1).max():.3f} %")  # fmt: skip
+        distance = np.abs(apart[0] / apart[1] - 1).max()
+        print(
+            f"errors at most: focal {100 * focal:.3f} %, rotation {pose_errors(found, truth).max():.3f} degrees, "
+            f"distance {100 * distance:.3f} %"
+        )
 
 
 if __name__ == "__main__":

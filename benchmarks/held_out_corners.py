@@ -20,8 +20,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from calibration_judgement import BOARD, film, rig
-from scipy.spatial.transform import Rotation
+from calibration_judgement import BOARD, film, pose_errors, rig
 
 from mvgeom import CameraGroup, reprojection_error, triangulate
 from mvgeom.calibration import Chessboard, Detections, Options, calibrate, detect_boards, from_points, open_source
@@ -94,7 +93,7 @@ def compare(
             errors.append(error)
             lengths.append(length)
             if truth is not None:
-                degrees.append(largest_turn(cameras, truth))
+                degrees.append(float(pose_errors(cameras, truth).max()))
         else:
             known = f", rotation at most {max(degrees):.3f} degrees off" if degrees else ""
             print(f"  {name}: {rms(errors):.4f} px, {100 * rms(lengths):.3f} % of a square{known}")
@@ -116,14 +115,6 @@ def judge(cameras: CameraGroup, points: np.ndarray, board: Chessboard) -> tuple[
 
 def rms(values: list[np.ndarray]) -> float:
     return float(np.sqrt(np.nanmean(np.concatenate(values) ** 2)))
-
-
-def largest_turn(found: CameraGroup, truth: CameraGroup) -> float:
-    turns = [
-        found.rotation[view] @ found.rotation[0].T @ truth.rotation[0] @ truth.rotation[view].T
-        for view in range(1, len(truth))
-    ]
-    return float(np.rad2deg(Rotation.from_matrix(turns).magnitude()).max())
 
 
 def by_us(found: Detections, _: Chessboard) -> CameraGroup:

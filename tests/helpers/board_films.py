@@ -10,6 +10,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation
 
+from helpers.boards import square_pattern
 from mvgeom import CameraGroup
 from mvgeom.calibration import Chessboard
 from mvgeom.calibration.boards import object_points
@@ -77,7 +78,7 @@ def film_board(
 
 def _image(cameras: CameraGroup, view: int, rotation: np.ndarray, place: np.ndarray) -> np.ndarray:
     width, height = (int(length) for length in cameras.sizes[view])
-    pattern, to_board = _pattern()
+    pattern, to_board = square_pattern(BOARD, CELL)
     turn = cameras.rotation[view] @ rotation
     position = cameras.rotation[view] @ place + cameras.translation[view] - turn @ object_points(BOARD).mean(axis=0)
     homography = cameras.matrix[view] @ np.column_stack([turn[:, :2], position]) @ to_board
@@ -86,15 +87,3 @@ def _image(cameras: CameraGroup, view: int, rotation: np.ndarray, place: np.ndar
     if turn[2, 2] > 0 and (corners @ homography.T)[:, 2].min() > 0:
         cv2.warpPerspective(pattern, homography, (width, height), image, cv2.INTER_LINEAR, cv2.BORDER_TRANSPARENT)
     return cv2.GaussianBlur(image, (0, 0), 0.6)
-
-
-def _pattern() -> tuple[np.ndarray, np.ndarray]:
-    """Return the board with a white border, and the map from its pixels to the board's plane."""
-    columns, rows = BOARD.grid
-    y, x = np.mgrid[: (rows + 1) * CELL, : (columns + 1) * CELL] // CELL
-    pattern = cv2.copyMakeBorder(
-        (255 * ((x + y) % 2)).astype(np.uint8), CELL, CELL, CELL, CELL, cv2.BORDER_CONSTANT, value=255
-    )
-    scale = BOARD.square_size / CELL
-    offset = (0.5 / CELL - 2) * BOARD.square_size
-    return pattern, np.array([[scale, 0, offset], [0, scale, offset], [0, 0, 1]])

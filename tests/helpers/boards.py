@@ -135,7 +135,7 @@ def picture(
     An inverted board has a black margin. `border_bits` is the width of an AprilGrid's borders.
     """
     assert not isinstance(board, BoardSet)
-    pattern, to_board = _tag_pattern(board, border_bits) if isinstance(board, TagGrid) else _square_pattern(board)
+    pattern, to_board = _tag_pattern(board, border_bits) if isinstance(board, TagGrid) else square_pattern(board)
     if board.inverted:
         pattern = 255 - pattern
     oversampled = 3
@@ -151,10 +151,9 @@ def picture(
     return cv2.GaussianBlur(small, (0, 0), blur)
 
 
-def _square_pattern(board: Chessboard | CharucoBoard) -> tuple[np.ndarray, np.ndarray]:
+def square_pattern(board: Chessboard | CharucoBoard, cell: int = 60) -> tuple[np.ndarray, np.ndarray]:
     """Pattern of a board of squares with a margin of one square, and the matrix from its pixels to the board."""
     columns, rows = board.grid
-    cell = 60
     if isinstance(board, CharucoBoard):
         pattern = board.pattern().generateImage(((columns + 1) * cell, (rows + 1) * cell), marginSize=0)
     else:
@@ -168,7 +167,7 @@ def _square_pattern(board: Chessboard | CharucoBoard) -> tuple[np.ndarray, np.nd
 
 
 def _tag_pattern(board: TagGrid, border_bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pattern of a grid of markers, upside down and with squares where it is an AprilGrid; see `_square_pattern`."""
+    """Pattern of a grid of markers, upside down and with squares where it is an AprilGrid; see `square_pattern`."""
     dictionary = predefined_dictionary(board.dictionary)
     border = border_bits if board.corner_squares else 1
     tag = 10 * (dictionary.markerSize + 2 * border)

@@ -75,6 +75,22 @@ def test_each_round_adds_frames_beside_the_board_only(films: dict[str, Path]) ->
     assert ((frames >= 40) & ~((frames >= 120) & (frames < 160))).all()
 
 
+def test_between_two_frames_a_slow_board_is_worth_a_look(films: dict[str, Path]) -> None:
+    turning = Chessboard(columns=6, rows=4, square_size=0.08)  # may be listed from either end
+    searching = search(films, turning)
+    x, y = np.meshgrid(np.arange(6), np.arange(4))
+    corners = 12.0 * np.stack([x, y], axis=-1).reshape(-1, 2) + 40
+    for listed in (corners, corners[::-1]):
+        promising = {}
+        for shift in (1, 16, 100):  # px in 20 frames of 320 px: at rest, slow, blurred
+            searching._looked = {0: {"cam1": corners}, 20: {"cam1": listed + np.array([shift, 0])}}
+            promising[shift] = searching._is_promising([0, 20])
+        assert promising == {1: False, 16: True, 100: False}
+    searching._looked = {0: {"cam1": corners}, 20: {}}
+    assert searching._is_promising([0, 20])
+    assert not searching._is_promising([20])
+
+
 def test_a_late_camera_is_named_though_few_frames_were_looked_at(tmp_path: Path) -> None:
     films = film_board(tmp_path, RIG, NUM_FRAMES, late={"cam2": 5}, seed=3)
     with pytest.raises(CalibrationError) as raised:

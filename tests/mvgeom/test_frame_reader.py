@@ -36,7 +36,6 @@ def test_any_frame_of_any_codec_is_found_at_once(codec: str, suffix: str, tmp_pa
         for number in (100, 3, 60, 61, 59, 116, 0, 35, 40, 90):
             found = reader.read([number])
             assert [(each, read_number(image)) for each, image in found] == [(number, expected[number])]
-        reader.close()
         several = reader.read([5, 31, 33, 99])
         assert [(each, read_number(image)) for each, image in several] == [(n, expected[n]) for n in (5, 31, 33, 99)]
 

@@ -57,12 +57,6 @@ class FrameReader:
                     found.append((self._position, image))
         return found
 
-    def close(self) -> None:
-        """Close the file; reading opens it again."""
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
-
     def _open(self) -> Video:
         if not self._is_ready:
             capture = self._start()

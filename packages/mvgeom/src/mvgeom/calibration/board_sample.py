@@ -51,12 +51,14 @@ def stop_at_wrong_board(sources: Mapping[str, Source], board: Board) -> None:
     per_camera = max(_SAMPLE // max(len(sources), 1), _FEWEST_PER_CAMERA)
     if sum(lengths.values()) < _LONG * per_camera * len(sources):
         return
+    from scipy.stats.qmc import Halton  # takes half a second, which commands without long films save
+
     find = board_finder(board)
     samples: dict[str, list[Image]] = {camera: [] for camera in sources}
     looked = dict.fromkeys(sources, 0)
     with ThreadPoolExecutor(max_workers=len(sources)) as pool:
-        for number in range(per_camera):
-            share = _spread(number)
+        # In one dimension, Halton's sequence fills the interval from 0 to 1 evenly, however soon the look ends.
+        for number, share in enumerate(Halton(1, scramble=False).random(per_camera)[:, 0].tolist()):
             tasks = [(source, share, lengths[camera]) for camera, source in sources.items()]
             images = dict(zip(sources, pool.map(lambda task: _read(*task), tasks), strict=True))
             there = {camera: image for camera, image in images.items() if image is not None}
@@ -104,12 +106,3 @@ def _read(source: Source, share: float, length: int) -> Image | None:
     finally:
         capture.release()
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8) if success else None
-
-
-def _spread(number: int) -> float:
-    """Return the n-th number of the van der Corput sequence, which fills the interval from 0 to 1 evenly."""
-    share, digit, rest = 0.0, 0.5, number
-    while rest:
-        share += digit * (rest % 2)
-        digit, rest = digit / 2, rest // 2
-    return share

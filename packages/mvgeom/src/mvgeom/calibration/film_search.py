@@ -13,15 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom.calibration.board_sample import stop_at_wrong_board
-from mvgeom.calibration.boards import Board, Chessboard, Floats, Ints, seen_corners
+from mvgeom.calibration.boards import Board, Chessboard, Floats, Ints, corner_orders
 from mvgeom.calibration.detections import Detections, gather
 from mvgeom.calibration.find_board import board_finder, upright_colors
 from mvgeom.calibration.located_chessboard import find_located_chessboard
 from mvgeom.calibration.missing_boards import explain_missing_boards
-from mvgeom.calibration.sources import Image, Source, match_sources
-from mvgeom.errors import InputError
+from mvgeom.calibration.sources import Image, Source, match_sources, source_video
 from mvgeom.frame_reader import FrameReader
-from mvgeom.videos import Video, frame_rate, open_video
+from mvgeom.videos import frame_rate
 
 __all__ = ["FilmSearch"]
 
@@ -36,6 +35,9 @@ _CANDIDATES = 5
 
 _SAME_PLACE = 0.02
 """Mean distance of corners, as a fraction of the image's longer side, below which nothing new is between two frames."""
+
+_TOO_FAST = 0.003
+"""Motion per frame, in the same shares, beyond which images are blurred, and boards between two frames not worth it."""
 
 _CHEAP = 15
 """Images to decode that do not matter in the choice of a frame."""
@@ -55,8 +57,9 @@ class FilmSearch:
     """Boards in the films of all cameras, more with each round.
 
     The first rounds look at frames all over the films, twice as many each time. Later rounds look between frames that
-    show the board at different places. Of the images within a quarter of a second, the frame with the least motion is
-    taken. Where a film can be entered only at some images, frames shortly after these are taken.
+    show the board at different places, unless it moved so fast that images are blurred. Of the images within a quarter
+    of a second, the frame with the least motion is taken. Where a film can be entered only at some images, frames
+    shortly after these are taken.
 
     Args:
         films: Films by camera name, see `open_source`.
@@ -79,11 +82,12 @@ class FilmSearch:
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self._board = board
+        self._orders = corner_orders(board)
         self._find = _quick_finder(board)
         self._say = progress or (lambda done, total: None)
         matched = match_sources(films, match)
         stop_at_wrong_board(matched, board)
-        self._videos = {name: _video(source) for name, source in matched.items()}
+        self._videos = {name: source_video(source) for name, source in matched.items()}
         self._readers = {name: FrameReader(video) for name, video in self._videos.items()}
         self._num_frames = max(video.end for video in self._videos.values())
         rate = max(frame_rate(video) for video in self._videos.values())
@@ -166,12 +170,17 @@ class FilmSearch:
             place = int(np.searchsorted(looked, first))
             if end <= first or (place < len(looked) and looked[place] < end):
                 continue
-            before, after = (
-                self._looked[int(looked[at])] if 0 <= at < len(looked) else {} for at in (place - 1, place)
-            )
-            if self._rounds < _EVERYWHERE or ((before or after) and self._motion(before, after) > _SAME_PLACE):
+            if self._rounds < _EVERYWHERE or self._is_promising(looked[max(place - 1, 0) : place + 1].tolist()):
                 slots.append((first, end))
         return slots
+
+    def _is_promising(self, beside: Sequence[int]) -> bool:
+        """Return True if new boards are expected between two frames, or before or after one."""
+        found = [self._looked[frame] for frame in beside]
+        if len(beside) < 2 or not any(found):
+            return any(found)
+        motion = self._motion(*found)
+        return motion > _SAME_PLACE and not _TOO_FAST * (beside[1] - beside[0]) < motion < np.inf
 
     def _motion(self, before: Mapping[str, Floats], after: Mapping[str, Floats]) -> float:
         """Return the largest motion of the board between two frames, in shares of an image; infinite if unknown."""
@@ -179,12 +188,11 @@ class FilmSearch:
         for name in before.keys() | after.keys():
             if name not in before or name not in after:
                 return np.inf
-            both = seen_corners(before[name]) & seen_corners(after[name])
-            if not both.any():
+            # A detector lists the corners of some boards from either end.
+            distances = np.linalg.norm(before[name] - after[name][self._orders], axis=-1)
+            if not np.isfinite(distances).any():
                 return np.inf
-            motions.append(
-                float(np.linalg.norm((before[name] - after[name])[both], axis=-1).mean()) / max(self._videos[name].size)
-            )
+            motions.append(float(np.nanmean(distances, axis=-1).min()) / max(self._videos[name].size))
         return max(motions, default=0.0)
 
     def _moving_places(self) -> list[tuple[float, int]]:
@@ -245,21 +253,6 @@ def _quick_finder(board: Board) -> Callable[[Image], Floats | None]:
     if isinstance(board, Chessboard):
         return lambda image: find_located_chessboard(upright_colors(image, board), board.grid)
     return board_finder(board)
-
-
-def _video(source: Source) -> Video:
-    """Return the video of a film.
-
-    Raises:
-        InputError: The file cannot be opened as a video; the message has the camera.
-    """
-    if source.matched is not None:
-        return source.matched
-    assert source.video is not None
-    try:
-        return open_video(source.video)
-    except InputError as error:
-        raise error.prefixed(f"camera {source.name!r}: ", view=source.name) from error
 
 
 def _stillest(candidates: Sequence[int], films: Iterable[Mapping[int, Image]]) -> int:

@@ -28,6 +28,7 @@ __all__ = [
     "match_sources",
     "open_source",
     "read_frames",
+    "source_video",
     "turned_images",
 ]
 
@@ -122,7 +123,7 @@ def read_frames(source: Source) -> Iterator[tuple[int, Image]]:
                 )
             yield number, photograph
         return
-    found, video = False, source.matched or _open_video(source)
+    found, video = False, source_video(source)
     for number, image in enumerate(read_video_frames(video, is_wanted=lambda frame: frame % source.step == 0)):
         if image is not None:
             found = True
@@ -136,8 +137,14 @@ def read_frames(source: Source) -> Iterator[tuple[int, Image]]:
         )
 
 
-def _open_video(source: Source) -> Video:
-    """Open the video of a camera."""
+def source_video(source: Source) -> Video:
+    """Return the video of a camera, with its images matched to frames if they are.
+
+    Raises:
+        InputError: The file cannot be opened as a video; the message has the camera.
+    """
+    if source.matched is not None:
+        return source.matched
     assert source.video is not None
     try:
         return open_video(source.video)
@@ -162,7 +169,7 @@ def match_sources(sources: Mapping[str, Source], match: Literal["name", "order"]
     with_video = [source for source in sources.values() if source.video is not None]
     if match == "order" or len(with_video) < 2:
         return dict(sources)
-    videos = [_open_video(source) for source in with_video]
+    videos = [source_video(source) for source in with_video]
     try:
         matched = match_videos(videos, [source.name for source in with_video])
     except InputError as error:
@@ -189,7 +196,7 @@ def count_frames(source: Source) -> int:
     """Count the images that `read_frames` will yield; for a video, as many as it announces."""
     if source.video is None:
         return len(source.images)
-    video = source.matched or _open_video(source)
+    video = source_video(source)
     frames = np.arange(video.num_frames) if video.frames is None else video.frames
     return int((frames % source.step == 0).sum())
 
