@@ -18,6 +18,7 @@ from helpers.human4 import CROP, FOLDER, human4
 from helpers.mvgeom_command import fails, run
 from mvgeom import CameraGroup, project
 from mvgeom.calibration import CharucoBoard, Chessboard, calibrate, from_points, write_calibration_report
+from mvgeom.calibration.board_figure import draw_boards
 
 BOARD = Chessboard(columns=7, rows=4, square_size=0.06)
 
@@ -228,3 +229,16 @@ def test_human4(tmp_path: Path) -> None:
     assert refined.exit_code == 0, refined.output
     assert "median reprojection error 12.07 -> 6.9" in refined.stdout
     assert run("check", tmp_path / "refined.toml", *views, *boxes, *crop).exit_code == 0
+
+
+@pytest.mark.parametrize(("distortion", "ends"), [(-0.1, False), (-0.9, True)])
+def test_the_figure_of_boards_says_where_the_lens_ends(distortion: float, ends: bool) -> None:
+    rig = arc_of_cameras(2, distortion=(distortion, 0, 0, 0, 0))
+    points = film(arc_of_cameras(2, distortion=(-0.1, 0, 0, 0, 0)), 20).points[0]
+    used = np.arange(20) >= 2
+    (axes,) = draw_boards(rig.select(["cam1"]), points, used).axes
+    legend = axes.get_legend()
+    assert legend is not None
+    assert any("viewing ray" in text.get_text() for text in legend.get_texts()) == ends
+    outlines = [line for line in axes.get_lines() if line.get_linestyle() == "--"]
+    assert len(outlines) == np.isfinite(points[:2]).any((1, 2)).sum()

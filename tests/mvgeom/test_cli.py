@@ -82,6 +82,16 @@ def test_convert_by_suffix_and_back(calibration: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(again.matrix, cameras.matrix, atol=1e-9)
 
 
+def test_convert_turns_the_images_of_a_view(calibration: Path, tmp_path: Path) -> None:
+    before, output = CameraGroup.load(calibration), tmp_path / "turned.toml"
+    assert run("convert", calibration, "-o", output, "--turn", f"{before.names[1]}=90").exit_code == 0
+    turned = before.turn({before.names[1]: 90})
+    np.testing.assert_allclose(CameraGroup.load(output).matrix, turned.matrix, rtol=1e-12)
+    assert CameraGroup.load(output).sizes.tolist() == turned.sizes.tolist()
+    fails("bad-option", "convert", calibration, "-o", output, "--turn", f"{before.names[1]}=left", option="--turn")
+    fails("out-of-range", "convert", calibration, "-o", output, "--turn", f"{before.names[1]}=45", found=45)
+
+
 def test_convert_with_sizes(calibration: Path, tmp_path: Path) -> None:
     run("convert", calibration, tmp_path / "rig.mat")
     fails("missing-size", "convert", tmp_path / "rig.mat", tmp_path / "rig.json", view="left")

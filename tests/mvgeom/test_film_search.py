@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from helpers.board_films import BOARD, film_board, small_rig
 from helpers.mvgeom_command import run
-from helpers.videos import damage_frames
+from helpers.videos import CODECS, damage_frames, encode
 from mvgeom import CameraGroup
 from mvgeom.calibration import (
     Calibration,
@@ -22,9 +22,12 @@ from mvgeom.calibration import (
     Options,
     calibrate,
     calibrate_films,
+    from_points,
     open_source,
 )
 from mvgeom.calibration.checkerboard import find_chessboard
+from mvgeom.calibration.film_calibration import _is_plenty
+from mvgeom.calibration.film_search import _stillest
 from mvgeom.calibration.located_chessboard import find_located_chessboard
 from mvgeom.calibration.sources import read_frames
 
@@ -91,13 +94,52 @@ def test_between_two_frames_a_slow_board_is_worth_a_look(films: dict[str, Path])
     assert not searching._is_promising([20])
 
 
+def test_the_frame_with_the_least_motion_is_taken() -> None:
+    images = {number: np.zeros((48, 64), np.uint8) for number in range(5)}
+    for number, column in enumerate((0, 20, 40, 41, 55)):  # rests from image 2 to 3
+        images[number][10:30, column : column + 8] = 250
+    resting = dict.fromkeys(range(5), images[0])
+    assert _stillest(range(5), [images, resting]) in (2, 3)
+    assert _stillest(range(5), [resting]) == 2
+    incomplete = {number: images[number] for number in (0, 1)}
+    assert _stillest(range(5), [images, incomplete]) in (0, 1)
+
+
+def test_films_are_entered_where_decoding_is_short(tmp_path: Path) -> None:
+    paths = [tmp_path / f"cam{view}.mp4" for view in (1, 2)]
+    encode(paths, ["null"] * 2, "-g", "60", "-keyint_min", "60", "-sc_threshold", "0", "-c:v",
+           *CODECS["h264 with B-frames"], count=120)  # fmt: skip
+    searching = search({path.stem: path for path in paths})
+    for first, end in ((0, 60), (60, 120)):
+        start, *_ = searching._candidates(first, end)
+        (decoded_from,) = {int(video.decoded_from(start)) for video in searching._videos.values()}
+        assert first <= decoded_from <= start <= decoded_from + 32  # OpenCV decodes 17 images before any
+
+
+def test_boards_are_plenty_once_there_are_many_and_coverage_stands() -> None:
+    y, x = np.mgrid[:5, :6]
+    whole = np.stack([x * 60 + 10, y * 55 + 10], axis=-1).reshape(-1, 2)
+    seen = {
+        count: from_points(RIG.names, RIG.sizes, BOARD, np.tile(whole, (3, count, 1, 1)).astype(float))
+        for count in (10, 60)
+    }
+    full, nothing = np.ones(3), np.zeros(0)
+    assert not _is_plenty(seen[10], full, nothing)
+    assert _is_plenty(seen[60], full, nothing)
+    assert not _is_plenty(seen[60], np.full(3, 0.5), np.full(3, 0.4))
+    assert _is_plenty(seen[60], np.full(3, 0.5), np.full(3, 0.49))
+
+
+@pytest.mark.slow
 def test_a_late_camera_is_named_though_few_frames_were_looked_at(tmp_path: Path) -> None:
-    films = film_board(tmp_path, RIG, NUM_FRAMES, late={"cam2": 5}, seed=3)
+    pair = small_rig(2)
+    searching = search(film_board(tmp_path, pair, 1000, late={"cam2": 5}, seed=3))
     with pytest.raises(CalibrationError) as raised:
-        calibrate_films(search(films), fit)
+        calibrate_films(searching, fit)
     late = [each for each in raised.value.findings if each.code == "late_camera"]
     assert [each.cameras for each in late] == [("cam2",)]
     assert late[0].evidence["frames"] == 5
+    assert searching.num_looked < 500
 
 
 def test_films_without_the_board_end_after_two_rounds(films: dict[str, Path]) -> None:
