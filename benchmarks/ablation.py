@@ -163,6 +163,10 @@ ROWS: dict[str, dict[str, dict]] = {
     "plain attention + hidden views": {**PLAIN_ATTENTION, "training": HIDDEN_VIEWS},
     "labels of people only": LABELS_OF_PEOPLE,
 }
+FURTHER_ROWS: dict[str, dict[str, dict]] = {
+    "covariance head": {"model": {**EACH_VIEW_ALONE["model"], "covariance_head": True}},
+}
+"""Rows that are run only where they are named: their figures are those of another script (`covariance_head.py`)."""
 WEIGHTS = SHARED / "weights" / "vit_small_patch14_dinov2.safetensors"
 START = "start"
 """The name, among the runs, of what all rows of a seed start from."""
@@ -182,7 +186,7 @@ def main() -> None:
     parser.add_argument("--projects", nargs="+", choices=SETTINGS, default=MAIN_PROJECTS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="of vit_small_patch14_dinov2, safetensors")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--rows", nargs="+", choices=[*ROWS, *FURTHER_ROWS], default=list(ROWS))
     parser.add_argument("--print-only", action="store_true")
     parser.add_argument("--run", nargs=3, metavar=("PROJECT", "ROW", "SEED"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -278,7 +282,7 @@ def make_config(out: Path, run: Run) -> Config:
     project, row, seed = run
     epochs = SETTINGS[project].epochs
     values = common_values(out, run, epochs)
-    add(values, ROWS[row])
+    add(values, {**ROWS, **FURTHER_ROWS}[row])
     start = out / "runs" / result_path(out, (project, START, seed)).stem
     values["model"]["checkpoint"] = str((start / "checkpoints" / "last").resolve())
     masking = values["training"].get("patch_mask")

@@ -26,7 +26,7 @@ from scipy.spatial.transform import Rotation
 from mvgeom import CameraGroup
 from mvgeom.reconstruction import reconstruct
 from mvgeom.tables import read_keypoints
-from mvtrain.model.reconstruction import estimate_noise, to_3d
+from mvtrain.model.reconstruction import Observations, estimate_noise, to_3d
 from mvtrain.model.run_folder import load_run
 
 
@@ -103,11 +103,12 @@ def errors(
         truth = pd.read_csv(truth_file, header=[0, 1, 2], index_col=0).to_numpy().reshape(len(points), -1, 3)
         if disturbed:
             cameras = turned(cameras, cameras.names.index(arguments.camera))
+        observed = Observations(points=points, weights=weights)
         ways = {
             "all views alike, refined": reconstruct(points, cameras, method="refined").points,
             "outliers left out": reconstruct(points, cameras).points,
             "weighted, outliers left out: what is written": to_3d(
-                points, weights, cameras, estimate_noise(points, weights, cameras)
+                observed, cameras, estimate_noise(observed, cameras)
             ).points,
         }
         rows = list(middle(len(truth))) if only_middle else list(range(len(truth)))

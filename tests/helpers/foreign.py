@@ -16,7 +16,7 @@ import yaml
 from mvgeom import CameraGroup
 from mvgeom.tables import write_points_3d
 from mvtrain.config import load_config
-from mvtrain.model.reconstruction import estimate_noise, to_3d
+from mvtrain.model.reconstruction import Observations, estimate_noise, to_3d
 from mvtrain.predict.outputs import PredictionRows, write_predictions
 from mvtrain.project.project import Project, read_project
 
@@ -202,7 +202,8 @@ def write_prediction(
         views.append({"name": name, "video": str(videos / f"{session}_{name}.mp4"), "frames": len(points)})
     document: dict[str, Any] = {"session": session, "frames": len(points), "views": views}
     if cameras is not None:
-        found = to_3d(points, likelihood, cameras, estimate_noise(points, likelihood, cameras))
+        observed = Observations(points=points, weights=likelihood)
+        found = to_3d(observed, cameras, estimate_noise(observed, cameras))
         write_points_3d(folder / f"{session}_3d.csv", keypoint_names, [(list(map(str, range(len(points)))), found)])
         document["calibration"] = {"file": str(calibration)}
     (folder / f"{session}_prediction.json").write_text(json.dumps(document))

@@ -57,6 +57,8 @@ def make_run(
         with torch.no_grad():
             for parameter in network.head.parameters():
                 parameter.mul_(3.0)
+            if network.covariance_head is not None:
+                network.covariance_head.last.weight.normal_()
     for name in ("best", "last"):
         save_checkpoint(folder / "checkpoints" / name, network.state_dict(), spec, {"epoch": 1})
         with torch.no_grad():

@@ -44,7 +44,7 @@ def write_tiny_config(path: Path, project: Path, **training: Any) -> Path:
             "accelerator": "cpu",
             **training,
         },
-        "model": TINY_MODEL,
+        "model": {**TINY_MODEL, "covariance_head": True},
         "losses": {
             "supervised_pairwise_projections": {"log_weight": 0.5},
             "supervised_reprojection_heatmap_mse": {"log_weight": 0.5},

@@ -12,7 +12,15 @@ from hypothesis import given, settings
 
 from helpers.errors import Expectation, raises_input
 from mvgeom.reconstruction import Reconstruction
-from mvgeom.tables import COORDS_3D, read_keypoints, stack_views, write_points_3d
+from mvgeom.tables import (
+    COORDS_3D,
+    covariance_from_columns,
+    covariance_to_columns,
+    read_keypoints,
+    stack_views,
+    write_points_3d,
+    write_view_points,
+)
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 
@@ -178,3 +186,31 @@ def test_3d_table_comes_back(points: np.ndarray, missing: int, tmp_path_factory:
     back = np.stack([table["mvgeom"][name][["x", "y", "z"]].to_numpy() for name in ("nose", "tail")], axis=1)
     np.testing.assert_allclose(back, points, rtol=1e-5, atol=1e-300)
     np.testing.assert_array_equal(table["mvgeom"]["nose"]["num_views"], views[:, 0])
+
+
+@given(
+    std=hnp.arrays(np.float64, (3, 2, 2), elements=st.floats(0.01, 100)),
+    correlation=hnp.arrays(np.float64, (3, 2), elements=st.floats(-0.99, 0.99)),
+)
+@settings(max_examples=20, deadline=None)
+def test_covariances_survive_a_table(
+    tmp_path_factory: pytest.TempPathFactory, std: np.ndarray, correlation: np.ndarray
+) -> None:
+    covariance = covariance_from_columns(np.concatenate([std, correlation[..., None]], axis=-1))
+    np.testing.assert_allclose(covariance_to_columns(covariance)[..., :2], std)
+    covariance[1, 0] = np.nan
+    path, values = tmp_path_factory.mktemp("table") / "table.csv", np.ones((3, 2))
+    points = np.where(np.isfinite(covariance[..., 0]), 7.0, np.nan)
+    write_view_points(path, ["0", "1", "2"], ["a", "b"], points, covariance, values, values)
+    found = read_keypoints(path).covariance
+    assert found is not None
+    np.testing.assert_allclose(found, covariance, rtol=1e-4)
+
+
+def test_covariances_that_are_none(tmp_path: Path) -> None:
+    assert read_keypoints(write(tmp_path, PREDICTIONS)).covariance is None
+    header = "scorer,n,n,n,n,n,n,n\nbodyparts,a,a,a,a,a,b,b\ncoords,x,y,x_std,y_std,xy_correlation,x,y\n"
+    assert read_keypoints(write(tmp_path, f"{header}0,1,2,3,4,0,5,6\n")).covariance is None
+    columns = np.array([[-1.0, 2.0, 0.5], [1.0, 2.0, 0.5]])
+    assert np.isnan(covariance_from_columns(columns)[0]).any()
+    assert np.isfinite(covariance_from_columns(columns)[1]).all()

@@ -9,7 +9,7 @@ from helpers.errors import raises_input
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvtrain.config import load_config
 from mvtrain.model.checkpoint import save_checkpoint
-from mvtrain.model.multiview import MultiviewTransformer
+from mvtrain.model.multiview import MultiviewTransformer, split_output
 from mvtrain.project.project import Project, read_project
 from mvtrain.project.splits import split_frames
 from mvtrain.training.build import make_model
@@ -50,11 +50,26 @@ def test_a_run_from_a_checkpoint_has_its_weights_and_the_configs_attention(
     plain = build(config, project, f"model.attention={wanted}")
     plain.load_state_dict(saved.state_dict())
     images = torch.randn(1, 3, 3, 32, 48)
-    assert torch.equal(model.eval()(images), plain.eval()(images))
-    assert not torch.allclose(model(images), saved.eval()(images), atol=1e-4)
+    ours, same, other = (split_output(each.eval()(images))[0] for each in (model, plain, saved))
+    assert torch.equal(ours, same)
+    assert not torch.allclose(ours, other, atol=1e-4)
 
 
 def test_a_checkpoint_of_another_network_is_refused(config: Path, project: Project, tmp_path: Path) -> None:
     save(config, project, tmp_path, "data.downsample_factor=1")
     with raises_input("bad-value", key="model.checkpoint", field="downsample_factor", found=1, expected=2):
         build(config, project, f"model.checkpoint={tmp_path}")
+
+
+@pytest.mark.parametrize(("trained", "wanted"), [(True, False), (False, True), (True, True)])
+def test_a_head_for_covariances_is_new_or_dropped(
+    config: Path, project: Project, tmp_path: Path, trained: bool, wanted: bool
+) -> None:
+    saved = save(config, project, tmp_path, f"model.covariance_head={trained}".lower())
+    model = build(config, project, f"model.covariance_head={wanted}".lower(), f"model.checkpoint={tmp_path}")
+    assert (model.covariance_head is not None) == wanted
+    ours, theirs = model.state_dict(), saved.state_dict()
+    shared = ours.keys() & theirs.keys()
+    assert any(name.startswith("covariance_head.") for name in shared) == (trained and wanted)
+    assert all(name.startswith("covariance_head.") for name in ours.keys() ^ theirs.keys())
+    assert all(torch.equal(ours[name], theirs[name]) for name in shared)

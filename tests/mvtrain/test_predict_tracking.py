@@ -24,7 +24,7 @@ from mvtrain.predict.predictor import Predictor
 from mvtrain.predict.records import Records
 from mvtrain.predict.search import Framing, find_subject, predict_crops, visible_grid
 from mvtrain.predict.timing import Stopwatch
-from mvtrain.predict.tracking import Tracker, TrackingReference, TrackState, track_fields, track_frames
+from mvtrain.predict.tracking import TrackedFrame, Tracker, TrackingReference, TrackState, track_fields, track_frames
 from mvtrain.predict.video_batches import Status
 from mvtrain.project.labels_3d import triangulate_labels
 from mvtrain.project.project import read_project
@@ -94,7 +94,7 @@ def errors(keypoints: np.ndarray, center: np.ndarray) -> np.ndarray:
 def test_the_network_of_these_tests_is_exact_in_crops_and_useless_in_whole_images(predictor: Predictor) -> None:
     center = np.array([0.4, -0.3, 0.2])
     found = predict_crops(predictor, film_subject(center), FRAMING.boxes_around_points(center[None], RIG), RIG)
-    assert errors(found.keypoints[0], center).max() < 1.0
+    assert errors(found.frames.keypoints[0], center).max() < 1.0
     assert found.scores[0] > 0.9
     np.testing.assert_allclose(found.poses[0], center + BODY, atol=0.01)
     whole = np.tile([[0.0, 0.0, *SIZE]], (1, 3, 1))
@@ -179,6 +179,11 @@ def test_grid_points_are_visible_and_not_too_many(step: float) -> None:
     assert (inside.sum(1) >= 2).all()
 
 
+def keypoints_of(step: TrackedFrame) -> np.ndarray:
+    """Return the keypoints (V, K, 3); NaN while the subject is lost."""
+    return np.full((len(RIG), len(BODY), 3), np.nan) if step.prediction is None else step.prediction.keypoints[0]
+
+
 def track(
     predictor: Predictor, frames: Sequence[list[np.ndarray | None]], state: TrackState | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -186,7 +191,7 @@ def track(
     tracker = Tracker(predictor, RIG, REFERENCE, state)
     steps = [tracker.step(images, PRESENT) for images in frames]
     return (
-        np.stack([step.keypoints for step in steps]),
+        np.stack([keypoints_of(step) for step in steps]),
         np.stack([step.status for step in steps]),
         np.stack([step.windows for step in steps]),
     )
@@ -243,9 +248,9 @@ def test_views_without_an_image_do_not_stop_tracking(predictor: Predictor) -> No
     ]
     for number, (step, center) in enumerate(zip(steps, centers, strict=True)):
         views = [0, 2] if 3 <= number < 9 else [0, 1, 2]
-        assert errors(step.keypoints, center)[views].max() < 1.0
+        assert errors(keypoints_of(step), center)[views].max() < 1.0
         assert step.status[1] == (Status.NOT_DECODABLE if len(views) == 2 else Status.PREDICTED)
-        assert np.isnan(step.keypoints[1]).all() == (len(views) == 2)
+        assert np.isnan(keypoints_of(step)[1]).all() == (len(views) == 2)
 
 
 @pytest.mark.parametrize("cut", [3, 12, 15, 21])

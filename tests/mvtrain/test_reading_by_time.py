@@ -150,7 +150,7 @@ class Recorder:
         for row, image, status in zip(self.rows, images, missing, strict=True):
             assert (image is None) == (status in (Status.NO_IMAGE, Status.ENDED))
             row.append(read_number(image))
-        return TrackedFrame(keypoints=np.zeros((3, 1, 3)), status=np.zeros(3), windows=np.zeros((3, 4)))
+        return TrackedFrame(prediction=None, status=np.zeros(3), windows=np.zeros((3, 4)))
 
 
 def read_for_tracking(paths: list[Path], out: Path) -> Rows:

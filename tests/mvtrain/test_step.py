@@ -17,10 +17,11 @@ from mvtrain.config import Config, LossConfig, ModelConfig, PatchMaskConfig, Tra
 from mvtrain.data.batch import Batch
 from mvtrain.losses import LOSSES
 from mvtrain.losses.heatmap import GUIDE_WEIGHT
+from mvtrain.losses.stated import STATED_WEIGHT
 from mvtrain.model.checkpoint import ModelSpec, build_model
 from mvtrain.model.inference import Network
 from mvtrain.training.schedules import make_schedules
-from mvtrain.training.step import GUIDE, TrainingStep
+from mvtrain.training.step import GUIDE, STATED, TrainingStep
 
 NUM_KEYPOINTS = 4
 AT_ONCE = {name: LossConfig(log_weight=0.0, init_epoch=0, ramp_epochs=0) for name in LOSSES}
@@ -36,6 +37,7 @@ def make_step(
     subject_size: float | None = 1.5,
     kind: Any = "mse",
     epipolar: bool = False,
+    covariance_head: bool = True,
 ) -> TrainingStep:
     config = Config(
         training=TrainingConfig(max_epochs=10, patch_mask=patch_mask),
@@ -54,6 +56,7 @@ def make_step(
         std=(0.2, 0.2, 0.2),
         subject_size=subject_size,
         epipolar_attention=epipolar,
+        covariance_head=covariance_head,
     )
     torch.manual_seed(0)
     model = build_model(spec).train()
@@ -90,7 +93,7 @@ def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
         parts = [result["heatmap"], *(result.get(name, torch.tensor(0.0)) for name in LOSSES)]
         assert [name in result for name in LOSSES] == [share > 0 for share in shares[1:]]
         expected = sum(weight * share * float(part) for weight, share, part in zip(half, shares, parts, strict=True))
-        expected += half[0] * GUIDE_WEIGHT * float(result[GUIDE])
+        expected += half[0] * GUIDE_WEIGHT * float(result[GUIDE]) + STATED_WEIGHT * float(result[STATED])
         assert float(result["loss"].detach()) == pytest.approx(expected, rel=1e-6)
 
 
@@ -165,7 +168,9 @@ def test_samples_without_calibration_are_left_out_of_the_3d_losses() -> None:
         assert float(some[name]) == pytest.approx(float(alone[name]), rel=1e-4)
     without = step(dataclasses.replace(batch, cameras=None), epoch=0, clock=1.0)
     assert not without.keys() & LOSSES.keys()
-    assert float(without["loss"].detach()) == pytest.approx(0.5 * float(without["heatmap"]))
+    assert float(without["loss"].detach()) == pytest.approx(
+        0.5 * float(without["heatmap"]) + STATED_WEIGHT * float(without[STATED])
+    )
 
 
 def test_an_error_in_a_loss_ends_the_step() -> None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.robust import triangulate_robust
+from mvgeom.stated_covariance import mean_precision, refine_by_covariance
 from mvgeom.triangulation import covariance, reprojection_error, triangulate
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 Method = Literal["robust", "refined", "linear"]
 
 CHUNK = 20_000
@@ -71,6 +73,7 @@ def reconstruct(
     threshold: float | None = None,
     noise: float | None = None,
     weights: Floats | None = None,
+    covariances: Floats | None = None,
 ) -> Reconstruction:
     """Triangulate the keypoints of a whole video or label table.
 
@@ -86,10 +89,15 @@ def reconstruct(
         weights: (N, V, K) inverse variances of the keypoints relative to that of a keypoint of weight 1, whose standard
             deviation is `noise`; standard deviation and threshold are larger for smaller weights. 0 or NaN removes a
             keypoint. None means that all weights are 1.
+        covariances: (N, V, K, 2, 2) covariances of the keypoints in place of weights, relative to that of a keypoint
+            whose standard deviation is `noise` along every direction. Outlier views are found by the mean variance; the
+            point then minimizes the reprojection error in units of these covariances (not with `linear`). NaN, or a
+            matrix that is not positive definite, removes a keypoint.
 
     Raises:
         InputError: `wrong-shape`, if shapes are inconsistent; `unknown-choice`, if the method is unknown;
-            `out-of-range`, if the noise or the threshold is not positive.
+            `excluded-options`, for weights beside covariances; `out-of-range`, if the noise or the threshold is not
+            positive.
     """
     if noise is not None and not noise > 0:
         raise InputError(
@@ -103,6 +111,13 @@ def reconstruct(
             found=method,
         )
     points = np.asarray(points)
+    if weights is not None and covariances is not None:
+        raise InputError(
+            "weights and covariances exclude each other. Give one of them.",
+            code="excluded-options",
+            argument="weights",
+            other="covariances",
+        )
     weights = None if weights is None else np.asarray(weights)
     if points.ndim != 4 or points.shape[1] != len(cams) or points.shape[3] != 2:
         raise InputError(
@@ -118,6 +133,18 @@ def reconstruct(
             argument="weights",
             found=weights.shape,
         )
+    shapes = None
+    if covariances is not None:
+        covariances = np.asarray(covariances)
+        if covariances.shape != (*points.shape, 2):
+            raise InputError(
+                f"covariances: wrong shape, found {covariances.shape}, expected {(*points.shape, 2)} as for the points",
+                code="wrong-shape",
+                argument="covariances",
+                found=covariances.shape,
+            )
+        weights = mean_precision(covariances)
+        shapes = np.moveaxis(covariances, 1, 0).reshape(points.shape[1], -1, 2, 2)
     num_rows, num_views, num_keypoints = points.shape[:3]
     flat = np.ascontiguousarray(np.moveaxis(points, 1, 0).reshape(num_views, num_rows * num_keypoints, 2))
     flat_weights = None if weights is None else np.moveaxis(weights, 1, 0).reshape(num_views, -1)
@@ -133,13 +160,11 @@ def reconstruct(
     found = ~np.isnan(world).any(-1)
     # Keypoints that agree exactly, as projected ones may, have noise 0, which the covariance cannot divide by.
     each = max(sigma, _SMALLEST_NOISE)
-    spread = np.full(used.shape, each) if flat_weights is None else each / np.sqrt(np.where(used, flat_weights, 1.0))
-    variance = np.concatenate(
-        [
-            np.diagonal(covariance(world[chunk], cams, spread[:, chunk], used[:, chunk]), axis1=-2, axis2=-1)
-            for chunk in _chunks(len(world))
-        ]
-    )
+    if shapes is None or method == "linear":
+        variance = _variance(world, cams, each, flat_weights, used)
+    else:
+        world, variance = _refine(world, flat, cams, each**2 * shapes, used)
+        errors = np.where(used, reprojection_error(world, flat, cams), np.nan)
     mean_error = np.where(found, np.where(used, errors, 0).sum(0) / np.maximum(counts, 1), np.nan)
     return Reconstruction(
         points=world.reshape(num_rows, num_keypoints, 3),
@@ -203,6 +228,23 @@ def noise_from_errors(errors: Floats) -> float:
 def _outlier_threshold(noise: float) -> float:
     """Return the threshold in px; an arbitrary one if no noise can be estimated (no point with two views)."""
     return max(OUTLIER_SIGMAS * noise, MIN_THRESHOLD) if np.isfinite(noise) else MIN_THRESHOLD
+
+
+def _variance(world: Floats, cams: CameraGroup, noise: float, weights: Floats | None, used: Flags) -> Floats:
+    """Return the variances (K, 3) of points from observations (V, K) that are alike along every direction."""
+    spread = np.full(used.shape, noise) if weights is None else noise / np.sqrt(np.where(used, weights, 1.0))
+    parts = [covariance(world[chunk], cams, spread[:, chunk], used[:, chunk]) for chunk in _chunks(len(world))]
+    return np.diagonal(np.concatenate(parts), axis1=-2, axis2=-1)
+
+
+def _refine(world: Floats, flat: Floats, cams: CameraGroup, covariances: Floats, used: Flags) -> tuple[Floats, Floats]:
+    """Return world points (K, 3) and their variances (K, 3) by the covariances (V, K, 2, 2) of the observations."""
+    parts = [
+        refine_by_covariance(world[chunk], flat[:, chunk], cams, covariances[:, chunk], used[:, chunk])
+        for chunk in _chunks(len(world))
+    ]
+    points, spread = (np.concatenate(values) for values in zip(*parts, strict=True))
+    return points, np.diagonal(spread, axis1=-2, axis2=-1)
 
 
 def _from_all_views(

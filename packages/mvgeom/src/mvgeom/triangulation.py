@@ -42,6 +42,7 @@ __all__ = [
     "covariance",
     "pair_parallax",
     "projected_covariance",
+    "projection_jacobian",
     "reprojection_error",
     "triangulate",
     "triangulate_pairs",
@@ -231,14 +232,39 @@ def projected_covariance(points_3d: Array, covariances: Array, cams: CameraGroup
             library or the points have half precision.
     """
     xp, points_3d = floating_points(points_3d, cams)
+    jacobian, known = _jacobian(points_3d, cams, xp)
+    matrix = jacobian @ covariances[..., None, :, :, :] @ xp.matrix_transpose(jacobian)
+    return xp.where(known[..., None, None], matrix, xp.nan)
+
+
+def projection_jacobian(points_3d: Array, cams: CameraGroup) -> Array:
+    """Compute the derivatives of the projections of world points with respect to the points, analytically.
+
+    Args:
+        points_3d: (..., K, 3) world points; NaN is missing.
+        cams: V cameras; batch dimensions broadcast with `...`.
+
+    Returns:
+        Jacobians (..., V, K, 2, 3) in px per world unit; NaN where a point is missing or has no projection in the view.
+
+    Raises:
+        InputError: `wrong-shape`, if the points are not (..., K, 3); `wrong-array`, if the cameras are of another array
+            library or the points have half precision.
+    """
+    xp, points_3d = floating_points(points_3d, cams)
+    jacobian, known = _jacobian(points_3d, cams, xp)
+    return xp.where(known[..., None, None], jacobian, xp.nan)
+
+
+def _jacobian(points_3d: Array, cams: CameraGroup, xp: Any) -> tuple[Array, Array]:
+    """Return Jacobians (..., V, K, 2, 3), and booleans (..., V, K), False where they have no meaning."""
     check_world(points_3d)
     rig = local_rig(cams, points_3d, xp)
     offset, present = world_components(points_3d, rig, xp)
     _, entries, seen = project_with_jacobian(offset, rig, cams, xp)
     entries = tuple(xp.broadcast_arrays(*entries))
     jacobian = xp.stack([xp.stack(entries[:3], axis=-1), xp.stack(entries[3:], axis=-1)], axis=-2)
-    matrix = jacobian @ covariances[..., None, :, :, :] @ xp.matrix_transpose(jacobian)
-    return xp.where((seen & present[..., None, :])[..., None, None], matrix, xp.nan)
+    return jacobian, seen & present[..., None, :]
 
 
 def _in_front(offset: Vector, rig: LocalRig, xp: Any) -> Array:

@@ -8,6 +8,7 @@ from mvgeom.tables.box_tables import (
     write_video_boxes,
 )
 from mvgeom.tables.cells import find_delimiter, find_number_format, has_decimal_commas, to_decimal_point
+from mvgeom.tables.covariance_columns import COORDS_COVARIANCE, covariance_from_columns, covariance_to_columns
 from mvgeom.tables.keypoint_tables import KeypointTable
 from mvgeom.tables.kinematics_table import (
     COORDS_KINEMATICS,
@@ -24,6 +25,7 @@ from mvgeom.tables.view_stack import ViewStack, stack_views
 
 __all__ = [
     "COORDS_3D",
+    "COORDS_COVARIANCE",
     "COORDS_KINEMATICS",
     "COORDS_VIEW",
     "H5_ERRORS",
@@ -35,6 +37,8 @@ __all__ = [
     "ViewPoints",
     "ViewStack",
     "check_structure",
+    "covariance_from_columns",
+    "covariance_to_columns",
     "find_delimiter",
     "find_keypoints",
     "find_number_format",

@@ -24,6 +24,8 @@ class KeypointTable:
         points: (N, K, 2) keypoints in px of the file's own image; NaN is missing.
         likelihood: (N, K) likelihoods; None if the table has none.
         sparse: True if the format leaves out frames without keypoints, so that a missing row is an empty one.
+        covariance: (N, K, 2, 2) covariances in px^2, from the columns x_std, y_std and xy_correlation; NaN where these
+            are empty, None if not every keypoint has them.
         recording: Name of the recording that the file's name tells, such as <session>_<view>; empty if none.
     """
 
@@ -34,6 +36,7 @@ class KeypointTable:
     likelihood: Floats | None
     sparse: bool = False
     recording: str = ""
+    covariance: Floats | None = None
 
     def describe_without_likelihood(self) -> str | None:
         """Describe the keypoints that have a place but no likelihood in a table with likelihoods; None if all have."""

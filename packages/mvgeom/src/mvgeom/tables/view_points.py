@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom.files import replace_file
+from mvgeom.tables.covariance_columns import COORDS_COVARIANCE, covariance_to_columns
 
 __all__ = ["COORDS_VIEW", "ViewPoints", "write_view_blocks", "write_view_points"]
 
 Floats = npt.NDArray[np.float64]
 
-COORDS_VIEW = ("x", "y", "likelihood", "x_std", "y_std", "xy_correlation", "inlier")
+COORDS_VIEW = ("x", "y", "likelihood", *COORDS_COVARIANCE, "inlier")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,10 +82,8 @@ def write_view_blocks(path: str | Path, keypoint_names: Sequence[str], blocks: I
         with temporary.open("w", encoding="utf-8", newline="") as file:
             pd.DataFrame(columns=columns).to_csv(file)
             for block in blocks:
-                std = np.sqrt(np.diagonal(block.covariance, axis1=-2, axis2=-1))
-                correlation = block.covariance[..., 0, 1] / (std[..., 0] * std[..., 1])
-                further = np.stack([correlation, block.inlier], axis=-1)
-                values = np.concatenate([block.points, block.likelihood[..., None], std, further], axis=-1)
+                further = [covariance_to_columns(block.covariance), block.inlier[..., None]]
+                values = np.concatenate([block.points, block.likelihood[..., None], *further], axis=-1)
                 table = pd.DataFrame(values.reshape(len(block.rows), -1), index=pd.Index(block.rows))
                 table.to_csv(file, float_format="%.6g", header=False)
 

@@ -132,6 +132,8 @@ class ModelConfig:
     """Attention between views keeps to patches that can show the same point; needs a calibration, to predict too."""
     fuse_views: bool = True
     """Complete each view's heatmaps by what the other views show, through 3D, where there is a calibration."""
+    covariance_head: bool = False
+    """Learn the covariance of each keypoint in each view, by which 3D points and smoothing weigh them."""
     heatmap_loss_type: Literal["mse", "kl", "js"] = "mse"
     """Supervised heatmap loss."""
     losses_to_use: tuple[str, ...] = ()

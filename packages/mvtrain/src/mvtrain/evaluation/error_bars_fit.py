@@ -90,12 +90,12 @@ def fit_error_bars(
     labels = triangulate_labels(project)[predictions.index]
     deviation = label_deviation(project)[predictions.index]
     points, std = np.full_like(labels, np.nan), np.full_like(labels, np.nan)
-    observed, weights = observations(predictions, confidence_map)
+    observed = observations(predictions, confidence_map)
     factors, counts = [1.0], [0]
     for cameras, same, noise in noise_of_sessions(project, predictions, confidence_map):
         chosen = [row for row in same if rows[row]]
         if chosen:
-            found = to_3d(observed[chosen], weights[chosen], cameras, replace(noise, factor=1.0))
+            found = to_3d(observed[chosen], cameras, replace(noise, factor=1.0))
             points[chosen], std[chosen] = found.points, found.std
             factors, counts = [*factors, noise.factor], [*counts, len(chosen)]
     known = np.isfinite(points) & np.isfinite(std) & np.isfinite(labels) & np.isfinite(deviation)

@@ -13,7 +13,7 @@ from mvtrain.model.decode import decode, heatmap_covariance, heatmap_to_model
 from mvtrain.model.epipolar import bias_between_rays
 from mvtrain.model.inference import normalize
 from mvtrain.model.likelihood import ConfidenceMap, log_odds_terms
-from mvtrain.model.multiview import MultiviewTransformer
+from mvtrain.model.multiview import MultiviewTransformer, split_output
 
 OUTPUTS = ("points", "confidence", "covariance")
 
@@ -59,13 +59,17 @@ class KeypointGraph(nn.Module):
                 zeros where they are not known.
 
         Returns:
-            (B, V, K, 2) x and y in model px; (B, V, K) confidence in [0, 1]; (B, V, K, 2, 2) covariance in model px^2.
+            (B, V, K, 2) x and y in model px; (B, V, K) confidence in [0, 1]; (B, V, K, 2, 2) covariance in model px^2,
+            stated by the covariance head of the network if it has one, else that of the heatmaps.
             Those of absent views have no meaning.
         """
         bias = None if centers is None or rays is None else bias_between_rays(centers, rays, self.grid)
-        logits = self.model(normalize(images, self.mean, self.std), present, None, bias).float()
+        output = self.model(normalize(images, self.mean, self.std), present, None, bias)
+        logits, stated = split_output(output)
+        logits = logits.float()
         points, confidence = decode(logits)
-        covariance = heatmap_covariance(logits, points) * 4**self.downsample_factor
+        covariance = heatmap_covariance(logits, points) if stated is None else stated
+        covariance = covariance * 4**self.downsample_factor
         if self.confidence_map is not None:
             confidence = calibrate(confidence, self.confidence_map)
         return heatmap_to_model(points, self.downsample_factor), confidence, covariance

@@ -38,6 +38,7 @@ class ModelSpec:
         subject_size: Median size of the subject in world units; None without calibration.
         epipolar_attention: True if attention between views keeps to epipolar lines, and so needs cameras.
         fuse_views: True if predictions are fused over the views where there are cameras.
+        covariance_head: True if the network states the covariances of its keypoints.
     """
 
     backbone: str
@@ -52,6 +53,7 @@ class ModelSpec:
     subject_size: float | None
     epipolar_attention: bool = False
     fuse_views: bool = False
+    covariance_head: bool = False
 
     @property
     def heatmap_size(self) -> tuple[int, int]:
@@ -99,6 +101,7 @@ def build_model(spec: ModelSpec, *, pretrained: bool = False, weights: Path | No
         num_keypoints=len(spec.keypoint_names),
         downsample_factor=spec.downsample_factor,
         attention=spec.attention,
+        covariance_head=spec.covariance_head,
     )
 
 
@@ -121,6 +124,7 @@ def make_spec(
         subject_size=subject_size,
         epipolar_attention=config.model.epipolar_attention,
         fuse_views=config.model.fuse_views,
+        covariance_head=config.model.covariance_head,
     )
 
 
@@ -216,6 +220,7 @@ def _check_fields(spec: ModelSpec) -> dict[str, bool]:
         "subject_size": spec.subject_size is None or (_are_all((spec.subject_size,), float) and spec.subject_size > 0),
         "epipolar_attention": isinstance(spec.epipolar_attention, bool),
         "fuse_views": isinstance(spec.fuse_views, bool),
+        "covariance_head": isinstance(spec.covariance_head, bool),
     }
 
 

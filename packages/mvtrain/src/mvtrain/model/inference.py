@@ -16,6 +16,7 @@ from mvtrain.model.decode import decode, heatmap_covariance, heatmap_to_model, m
 from mvtrain.model.epipolar import epipolar_bias
 from mvtrain.model.fusion import Fusion, fuse_views
 from mvtrain.model.masking import PatchMask
+from mvtrain.model.multiview import split_output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class Prediction:
         full_points: (B, V, K, 2) keypoints in full-image px, those of the calibration.
         confidence: (B, V, K) in [0, 1].
         downsample_factor: Heatmap px are 2 to this power model px wide.
+        full_covariance: (B, V, K, 2, 2) covariances in full-image px^2 that the network states, x before y; their
+            gradient reaches its covariance head only. None without such a head.
     """
 
     logits: Tensor
@@ -35,6 +38,7 @@ class Prediction:
     full_points: Tensor
     confidence: Tensor
     downsample_factor: int
+    full_covariance: Tensor | None = None
 
     @property
     def model_covariance(self) -> Tensor:
@@ -54,19 +58,32 @@ def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return (images.float() / 255 - mean) / std
 
 
-def to_prediction(logits: Tensor, batch: Batch, downsample_factor: int) -> Prediction:
-    """Decode heatmap logits and invert the batch's image maps, in float32 whatever the precision of the model."""
+def to_prediction(logits: Tensor, batch: Batch, downsample_factor: int, covariance: Tensor | None = None) -> Prediction:
+    """Decode heatmap logits and invert the batch's image maps, in float32 whatever the precision of the model.
+
+    Args:
+        logits: (B, V, K, h, w) heatmap logits.
+        batch: Batch that they are of.
+        downsample_factor: Heatmap px are 2 to this power model px wide.
+        covariance: (B, V, K, 2, 2) stated covariances in heatmap px^2, if there are any.
+    """
     with torch.autocast(logits.device.type, enabled=False):
         logits = logits.float()
         heatmap_points, confidence = decode(logits)
         model_points = heatmap_to_model(heatmap_points, downsample_factor)
-        full_points = affine.apply(affine.invert(batch.to_model), model_points)
+        to_full = affine.invert(batch.to_model)
+        full_points = affine.apply(to_full, model_points)
+        full_covariance = None
+        if covariance is not None:
+            scale = to_full[:, :, None, :, :2] * 2**downsample_factor
+            full_covariance = scale @ covariance.float() @ scale.mT
     return Prediction(
         logits=logits,
         model_points=model_points,
         full_points=full_points,
         confidence=confidence,
         downsample_factor=downsample_factor,
+        full_covariance=full_covariance,
     )
 
 
@@ -75,7 +92,7 @@ class Network:
     """A model on a device, with the normalization of its input and the scale of its output.
 
     Attributes:
-        model: Module from images (B, V, 3, H, W) and view mask to heatmap logits.
+        model: Module from images (B, V, 3, H, W) and view mask to heatmap logits, and covariances if it states them.
         mean: (3,) mean of the input's channels.
         std: (3,) standard deviation of the input's channels.
         downsample_factor: Heatmap px are 2 to this power model px wide.
@@ -125,8 +142,9 @@ class Network:
                 image_size=(height, width),
                 patch_size=self.epipolar_patch,
             )
-        logits = self.model(images, batch.view_mask, kept, bias)
-        return to_prediction(logits, batch, self.downsample_factor)
+        output = self.model(images, batch.view_mask, kept, bias)
+        logits, covariance = split_output(output)
+        return to_prediction(logits, batch, self.downsample_factor, covariance)
 
     def fuse(self, prediction: Prediction, batch: Batch) -> Fusion | None:
         """Fuse the views of a predicted batch; None where views are not fused, or there are no two with cameras."""
@@ -162,12 +180,20 @@ class FramePredictions:
         points: (N, V, K, 2) full-image px, NaN for views without an image.
         confidence: (N, V, K) in [0, 1], NaN for views without an image.
         before_fusion: The same before the views were fused; None where they are not fused.
+        own_covariance: (N, V, K, 2, 2) covariances in full-image px^2 that the network states of `own_points`, NaN for
+            views without an image; None if it states none.
     """
 
     index: np.ndarray
     points: np.ndarray
     confidence: np.ndarray
     before_fusion: BeforeFusion | None = None
+    own_covariance: np.ndarray | None = None
+
+    @property
+    def keypoints(self) -> np.ndarray:
+        """Return (N, V, K, 3) x, y and confidence."""
+        return np.concatenate([self.points, self.confidence[..., None]], axis=-1)
 
     @property
     def own_points(self) -> np.ndarray:
@@ -235,11 +261,13 @@ def join_predictions(parts: Sequence[FramePredictions]) -> FramePredictions:
                 ]
             ),
         )
+    stated = [part.own_covariance for part in parts if part.own_covariance is not None]
     return FramePredictions(
         index=np.concatenate([part.index for part in parts]),
         points=np.concatenate([part.points for part in parts]),
         confidence=np.concatenate([part.confidence for part in parts]),
         before_fusion=before_fusion,
+        own_covariance=np.concatenate(stated) if len(stated) == len(parts) else None,
     )
 
 
@@ -257,8 +285,10 @@ def _copy_from_device(batch: Batch, prediction: Prediction, fusion: Fusion | Non
     points = _blank(prediction.full_points, present[..., None, None])
     confidence = _blank(prediction.confidence, present[..., None])
     index = batch.index.cpu().numpy()
+    stated = prediction.full_covariance
+    own_covariance = None if stated is None else _blank(stated, present[..., None, None, None])
     if fusion is None:
-        return FramePredictions(index=index, points=points, confidence=confidence)
+        return FramePredictions(index=index, points=points, confidence=confidence, own_covariance=own_covariance)
     fused = to_prediction(fusion.logits, batch, factor)
     evidence = torch.cat([fusion.places, fusion.weights[..., None]], dim=-1)
     shown = (present & batch.calibrated[:, None])[..., None, None]
@@ -267,6 +297,7 @@ def _copy_from_device(batch: Batch, prediction: Prediction, fusion: Fusion | Non
         points=_blank(fused.full_points, present[..., None, None]),
         confidence=_blank(fused.confidence, present[..., None]),
         before_fusion=BeforeFusion(points=points, confidence=confidence, evidence=_blank(evidence, shown)),
+        own_covariance=own_covariance,
     )
 
 

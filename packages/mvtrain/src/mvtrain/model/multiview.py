@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mvgeom.errors import InputError
+from mvtrain.model.covariance_head import CovarianceHead
 from mvtrain.model.head import HeatmapHead
 
 Attention = Literal["joint", "per_view"]
@@ -32,6 +33,7 @@ class MultiviewTransformer(nn.Module):
         attention: `joint` or `per_view`, as above.
         gradient_checkpointing: Recompute blocks in the backward pass, which saves memory and costs about a third more
             time.
+        covariance_head: State the covariance of each keypoint, too.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class MultiviewTransformer(nn.Module):
         downsample_factor: int = 2,
         attention: Attention = "joint",
         gradient_checkpointing: bool = False,
+        covariance_head: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -55,6 +58,11 @@ class MultiviewTransformer(nn.Module):
         self.head = HeatmapHead(
             backbone.embed_dim, num_keypoints, patch_size=self.patch_size, downsample_factor=downsample_factor
         )
+        self.covariance_head = None
+        if covariance_head:
+            self.covariance_head = CovarianceHead(
+                backbone.embed_dim, num_keypoints, patch_size=self.patch_size, downsample_factor=downsample_factor
+            )
         self.table_per_block = bool(getattr(backbone, "rope_mixed", False))
         if isinstance(backbone, Eva):
             # Rotary attention skips the prefix tokens by their number; here the prefix tokens of all views come first.
@@ -69,8 +77,8 @@ class MultiviewTransformer(nn.Module):
         view_mask: Tensor | None = None,
         kept_patches: Tensor | None = None,
         attention_bias: Tensor | None = None,
-    ) -> Tensor:
-        """Predict heatmap logits.
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Predict heatmap logits, and covariances if there is a head for them.
 
         Args:
             images: (B, V, 3, H, W) normalized; sizes that the patch does not divide are padded on the right and below
@@ -83,7 +91,8 @@ class MultiviewTransformer(nn.Module):
                 the softmax; see `epipolar_bias`. None: nothing.
 
         Returns:
-            (B, V, K, H / 2**f, W / 2**f) logits; their softmax over the pixels is the heatmap.
+            (B, V, K, H / 2**f, W / 2**f) logits; their softmax over the pixels is the heatmap. With a covariance head
+            also the covariances (B, V, K, 2, 2) of the keypoints in heatmap px^2, see `CovarianceHead`.
 
         Raises:
             InputError: `wrong-count` for another number of views than the model was built for.
@@ -103,7 +112,10 @@ class MultiviewTransformer(nn.Module):
         # Channels last in memory, as the tokens are: the head takes them without another copy.
         features = patches.flatten(0, 1).unflatten(1, grid).permute(0, 3, 1, 2)
         logits = self.head(features, images.flatten(0, 1))
-        return logits.reshape(batch_size, num_views, *logits.shape[1:])
+        by_view = logits.reshape(batch_size, num_views, *logits.shape[1:])
+        if self.covariance_head is None:
+            return by_view
+        return by_view, self.covariance_head(features, logits).reshape(*by_view.shape[:3], 2, 2)
 
     def _features(
         self,
@@ -209,6 +221,11 @@ class MultiviewTransformer(nn.Module):
         if num_leading == 0:
             return sequence.new_empty((batch_size, self.num_views, 0, sequence.shape[-1])), sequence.reshape(shape)
         return sequence[:, :num_leading].reshape(shape), sequence[:, num_leading:].reshape(shape)
+
+
+def split_output(output: Tensor | tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Return logits, and covariances or None, of what `MultiviewTransformer` returns."""
+    return output if isinstance(output, tuple) else (output, None)
 
 
 def _bias_between(bias: Tensor, kept: Tensor) -> Tensor:

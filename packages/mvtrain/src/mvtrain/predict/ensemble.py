@@ -11,13 +11,14 @@ import numpy as np
 
 from mvgeom import CameraGroup
 from mvgeom.errors import InputError
+from mvgeom.stated_covariance import mean_precision
 from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.model.error_bars import ErrorBars, combined_error_bars, ensemble_checksum, load_error_bars
 from mvtrain.model.inference import BeforeFusion, FramePredictions
 from mvtrain.model.likelihood import ConfidenceMap, calibrated, weights_from_likelihood
-from mvtrain.model.reconstruction import estimate_noise, sample_rows
+from mvtrain.model.reconstruction import Observations, estimate_noise, sample_rows
 from mvtrain.model.run_folder import Run
-from mvtrain.predict.records import Records
+from mvtrain.predict.records import Records, from_entries, to_entries
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,15 +33,20 @@ class Combined:
         weights: (N, V, K) mean precisions up to a common factor, likewise.
         spread: (N, V, K, 2, 2) covariances in px^2 of the means, by the spread between the networks; 0 where fewer than
             two have the keypoint.
+        stated: (N, V, K, 2, 2) means of the covariances that the networks state, which share their errors; NaN where no
+            network has the keypoint. None where they state none.
     """
 
     points: np.ndarray
     likelihood: np.ndarray
     weights: np.ndarray
     spread: np.ndarray
+    stated: np.ndarray | None = None
 
 
-def combine(points: np.ndarray, likelihood: np.ndarray, weights: np.ndarray) -> Combined:
+def combine(
+    points: np.ndarray, likelihood: np.ndarray, weights: np.ndarray, stated: np.ndarray | None = None
+) -> Combined:
     """Combine the predictions of S networks.
 
     With weights w_s of sum 1 and deviations d_s from the mean, the covariance of the mean is sum(w_s d_s d_s') / (n-1)
@@ -51,6 +57,7 @@ def combine(points: np.ndarray, likelihood: np.ndarray, weights: np.ndarray) -> 
         points: (S, N, V, K, 2) keypoints in full-image px; NaN is missing.
         likelihood: (S, N, V, K) likelihoods; NaN where missing.
         weights: (S, N, V, K) precisions, see `comparable_weights`; NaN counts as 0.
+        stated: (S, N, V, K, 2, 2) covariances that the networks state, if all do.
     """
     present = np.isfinite(points).all(-1)
     found, count = present.any(0), present.sum(0)
@@ -67,7 +74,13 @@ def combine(points: np.ndarray, likelihood: np.ndarray, weights: np.ndarray) -> 
         likelihood=np.where(found, np.where(present, np.nan_to_num(likelihood), 0.0).mean(0), np.nan),
         weights=np.where(found, known.mean(0), np.nan),
         spread=spread / np.maximum(count - 1, 1)[..., None, None],
+        stated=None if stated is None else _mean_stated(stated, shares, found),
     )
+
+
+def _mean_stated(stated: np.ndarray, shares: np.ndarray, found: np.ndarray) -> np.ndarray:
+    shares = shares[..., None, None]
+    return np.where(found[..., None, None], np.where(shares > 0, shares * stated, 0.0).sum(0), np.nan)
 
 
 def typical_weights(likelihoods: Sequence[np.ndarray], are_calibrated: Sequence[bool]) -> tuple[float, ...]:
@@ -115,8 +128,9 @@ def combine_records(
         networks: Records of the networks, of the same frames.
         maps: Calibration of each network's confidence, if there is one.
         combined: Records to write, made with the field of `weight_field` or, where the networks fuse views, those of
-            `fusion_fields`, and `windows` if the subject was tracked; their confidence is the likelihood. Weights are
-            inverse variances of which the spread between the networks is a part.
+            `FUSED`, with that of `STATED` if all networks state covariances, and `windows` if the subject was tracked;
+            their confidence is the likelihood. Weights are inverse variances, and with the covariances, of which the
+            spread between the networks is a part.
         identity: Plain values that determine every byte of the records.
         cameras: V cameras; None for weights without the spread, which has a scale only beside the noise of 3D.
     """
@@ -129,35 +143,42 @@ def combine_records(
     _, likelihood = _stack(sample, maps)
     typical = typical_weights(list(likelihood), are_calibrated)
 
-    def combine_blocks(points: np.ndarray, likelihood: np.ndarray) -> Combined:
-        return combine(points, likelihood, comparable_weights(list(likelihood), are_calibrated, typical))
+    names = combined.dtype.names or ()
+
+    def combine_blocks(blocks: Sequence[np.ndarray]) -> Combined:
+        points, likelihood = _stack(blocks, maps)
+        weights = comparable_weights(list(likelihood), are_calibrated, typical)
+        stated = np.stack([from_entries(block["covariance"]) for block in blocks]) if "covariance" in names else None
+        return combine(points, likelihood, weights, stated)
 
     def combine_observed(blocks: Sequence[np.ndarray]) -> Combined:
         """Combine what the points in 3D come from."""
-        if "evidence" not in (combined.dtype.names or ()):
-            return combine_blocks(*_stack(blocks, maps))
-        return _combine_weighted(np.stack([block["evidence"].astype(np.float64) for block in blocks]))
+        if "evidence" not in names:
+            return combine_blocks(blocks)
+        stated = np.stack([from_entries(block["covariance"]) for block in blocks]) if "covariance" in names else None
+        return _combine_weighted(np.stack([block["evidence"].astype(np.float64) for block in blocks]), stated)
 
     scale = None
-    if cameras is not None:
+    if cameras is not None and "covariance" not in names:
         typical_frames = combine_observed(sample)
-        noise = estimate_noise(typical_frames.points, typical_frames.weights, cameras)
+        noise = estimate_noise(Observations(points=typical_frames.points, weights=typical_frames.weights), cameras)
         variance = noise.sigma**2 * noise.typical_weight
         scale = variance if np.isfinite(variance) and variance > 0 else None
     with combined.appending() as file:
         for blocks in zip(*(records.blocks() for records in networks), strict=True):
-            found, observed = combine_blocks(*_stack(blocks, maps)), combine_observed(blocks)
+            found, observed = combine_blocks(blocks), combine_observed(blocks)
             weights = observed.weights if scale is None else _precision(observed, scale)
-            fields = {
+            fields = {} if observed.stated is None else {"covariance": to_entries(observed.stated + observed.spread)}
+            fields |= {
                 "keypoints": np.concatenate([found.points, found.likelihood[..., None]], axis=-1),
                 "status": blocks[0]["status"],
                 "weights": weights,
                 "evidence": np.concatenate([observed.points, np.nan_to_num(weights)[..., None]], axis=-1),
             }
-            if "own" in (combined.dtype.names or ()):
+            if "own" in names:
                 own = _combine_weighted(np.stack([block["own"].astype(np.float64) for block in blocks]))
                 fields["own"] = np.concatenate([own.points, own.likelihood[..., None]], axis=-1)
-            if "windows" in (combined.dtype.names or ()):
+            if "windows" in names:
                 fields["windows"] = blocks[0]["windows"]
             combined.append(file, int(blocks[0]["count"][0]) - 1, fields)
 
@@ -177,33 +198,37 @@ def combine_frames(networks: Sequence[FramePredictions], maps: Sequence[Confiden
     are_calibrated = [each is not None for each in maps]
     likelihoods = [calibrated(each.confidence, map_) for each, map_ in zip(networks, maps, strict=True)]
     weights = comparable_weights(likelihoods, are_calibrated, typical_weights(likelihoods, are_calibrated))
-    found = combine(np.stack([each.points for each in networks]), np.stack(likelihoods), weights)
+    known = [each.own_covariance for each in networks if each.own_covariance is not None]
+    stated = np.stack(known) if len(known) == len(networks) else None
+    found = combine(np.stack([each.points for each in networks]), np.stack(likelihoods), weights, stated)
+    parts = [each.before_fusion for each in networks if each.before_fusion is not None]
+    before_fusion, observed = None, found
+    if len(parts) == len(networks):
+        before_fusion, observed = _combine_before_fusion(parts, stated)
     return FramePredictions(
         index=networks[0].index,
         points=found.points,
         confidence=found.likelihood,
-        before_fusion=_combine_before_fusion(networks),
+        before_fusion=before_fusion,
+        own_covariance=None if observed.stated is None else observed.stated + observed.spread,
     )
 
 
-def _combine_before_fusion(networks: Sequence[FramePredictions]) -> BeforeFusion | None:
-    """Combine what the views show by themselves; None unless all networks fuse them."""
-    parts = [each.before_fusion for each in networks if each.before_fusion is not None]
-    if len(parts) < len(networks):
-        return None
+def _combine_before_fusion(parts: Sequence[BeforeFusion], stated: np.ndarray | None) -> tuple[BeforeFusion, Combined]:
+    """Combine what the views show by themselves; return also the combined evidence."""
     own = _combine_weighted(np.stack([np.concatenate([part.points, part.confidence[..., None]], -1) for part in parts]))
-    shown = _combine_weighted(np.stack([part.evidence for part in parts]))
-    return BeforeFusion(
-        points=own.points,
-        confidence=own.likelihood,
-        evidence=np.concatenate([shown.points, np.nan_to_num(shown.weights)[..., None]], axis=-1),
-    )
+    shown = _combine_weighted(np.stack([part.evidence for part in parts]), stated)
+    evidence = np.concatenate([shown.points, np.nan_to_num(shown.weights)[..., None]], axis=-1)
+    return BeforeFusion(points=own.points, confidence=own.likelihood, evidence=evidence), shown
 
 
-def _combine_weighted(values: np.ndarray) -> Combined:
+def _combine_weighted(values: np.ndarray, stated: np.ndarray | None = None) -> Combined:
     """Combine x, y and weight (S, N, V, K, 3) of S networks; nothing is seen where the weight is 0."""
     points, weights = values[..., :2], values[..., 2]
-    return combine(np.where((weights > 0)[..., None], points, np.nan), weights, weights)
+    shown = weights > 0
+    if stated is not None:
+        weights = np.where(shown, mean_precision(stated), 0.0)
+    return combine(np.where(shown[..., None], points, np.nan), weights, weights, stated)
 
 
 def find_error_bars(folders: Sequence[Path], runs: Sequence[Run]) -> ErrorBars | None:

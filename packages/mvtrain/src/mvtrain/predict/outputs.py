@@ -16,13 +16,13 @@ from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, replace_file, write_text
 from mvgeom.reconstruction import OUTLIER_SIGMAS, Reconstruction
-from mvgeom.tables import write_points_3d, write_video_boxes
+from mvgeom.tables import COORDS_COVARIANCE, covariance_to_columns, write_points_3d, write_video_boxes
 from mvgeom.temporary import publish
 from mvtrain.model.error_bars import ErrorBars, shared_to_plain
 from mvtrain.model.likelihood import ConfidenceMap, calibrated, view_weights
-from mvtrain.model.reconstruction import KeypointNoise, estimate_noise, sample_rows, to_3d
+from mvtrain.model.reconstruction import KeypointNoise, Observations, estimate_noise, sample_rows, to_3d
 from mvtrain.predict.recordings import EVIDENCE, Calibration, OutputPaths, Session
-from mvtrain.predict.records import Records
+from mvtrain.predict.records import Records, from_entries
 from mvtrain.predict.video_batches import Status
 
 SCORER = "mvtrain"
@@ -37,12 +37,15 @@ class PredictionRows:
         index: N image names or frame numbers.
         points: (N, K, 2) keypoints in px; NaN leaves a cell empty.
         likelihood: (N, K) likelihoods; NaN leaves a cell empty.
+        covariance: (N, K, 2, 2) covariances in px^2 for the columns x_std, y_std and xy_correlation; NaN leaves cells
+            empty. None leaves the columns out.
         sets: N names of the split (train, validation, test) for the last column; None leaves it out.
     """
 
     index: Sequence[str] | range
     points: np.ndarray
     likelihood: np.ndarray
+    covariance: np.ndarray | None = None
     sets: Sequence[str] | None = None
 
 
@@ -87,7 +90,12 @@ class SessionSummary:
 
 
 def write_predictions(
-    path: Path, keypoint_names: Sequence[str], blocks: Iterable[PredictionRows], *, with_sets: bool = False
+    path: Path,
+    keypoint_names: Sequence[str],
+    blocks: Iterable[PredictionRows],
+    *,
+    with_sets: bool = False,
+    with_covariance: bool = False,
 ) -> None:
     """Write a table with three header rows (scorer, bodyparts, coords) and x, y, likelihood per keypoint.
 
@@ -96,16 +104,18 @@ def write_predictions(
         keypoint_names: K names of the keypoints.
         blocks: Rows of the table; one block is held in memory at a time.
         with_sets: True if the rows have sets.
+        with_covariance: True if the rows have covariances.
 
     Raises:
         InputError: The table cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
 
+    coords = ["x", "y", "likelihood", *(COORDS_COVARIANCE if with_covariance else ())]
     header = (
-        ("scorer", [SCORER] * 3 * len(keypoint_names), "set"),
-        ("bodyparts", [name for name in keypoint_names for _ in range(3)], ""),
-        ("coords", ["x", "y", "likelihood"] * len(keypoint_names), ""),
+        ("scorer", [SCORER] * len(coords) * len(keypoint_names), "set"),
+        ("bodyparts", [name for name in keypoint_names for _ in coords], ""),
+        ("coords", coords * len(keypoint_names), ""),
     )
 
     def write(temporary: Path) -> None:
@@ -183,8 +193,8 @@ def write_outputs(
 
     Args:
         session: Session that was predicted.
-        records: Records of all its frames. With a field `weights` (V, K), keypoints weigh by it in 3D, else by their
-            confidence.
+        records: Records of all its frames. With a field `covariance` (V, K, 3), keypoints weigh by it in 3D, else with
+            a field `weights` (V, K) by this, else by their confidence.
         out_dir: Output folder.
         view_names: V names of the views.
         keypoint_names: K names of the keypoints.
@@ -205,10 +215,12 @@ def write_outputs(
     noise = None
     if calibration is not None:
         noise = _estimate_noise(records, calibration, len(keypoint_names), confidence_map, error_bars)
-        if _is_fused(records):
+        if _has_evidence(records):
             for view, table in enumerate(paths.evidence):
-                shown = _evidence_rows(records, view, noise.typical_weight)
-                write_predictions(records.folder / EVIDENCE / table.name, keypoint_names, shown)
+                shown = _evidence_rows(records, view, noise.typical_weight, confidence_map)
+                stated = "covariance" in (records.dtype.names or ())
+                path = records.folder / EVIDENCE / table.name
+                write_predictions(path, keypoint_names, shown, with_covariance=stated)
         rows = _rows_3d(records, calibration, noise, confidence_map)
         write_points_3d(records.folder / paths.table_3d.name, keypoint_names, rows)
         written.append(paths.table_3d)
@@ -221,7 +233,7 @@ def write_outputs(
     drawn = (paths.overlay, paths.still, *paths.labeled)
     for old in (paths.summary, paths.table_3d, *paths.evidence, *paths.tracks, *drawn):
         old.unlink(missing_ok=True)
-    if _is_fused(records):
+    if calibration is not None and _has_evidence(records):
         paths.evidence[0].parent.mkdir(exist_ok=True)
         for table in paths.evidence:
             publish(records.folder / EVIDENCE / table.name, table)
@@ -235,8 +247,11 @@ def write_outputs(
 
 def _format_rows(block: PredictionRows) -> str:
     """Format rows as CSV, three times as fast as pandas, whose time would show beside a GPU."""
-    values = np.concatenate([block.points, block.likelihood[..., None]], axis=-1)
-    values = values.reshape(len(values), 3 * values.shape[1])
+    columns = [block.points, block.likelihood[..., None]]
+    if block.covariance is not None:
+        columns.append(covariance_to_columns(block.covariance))
+    values = np.concatenate(columns, axis=-1)
+    values = values.reshape(len(values), values.shape[1] * values.shape[2])
     pattern = ",".join(["%.4f"] * values.shape[1])
     rows = [(pattern % tuple(row)).replace("nan", "") for row in values.tolist()]
     ends = [""] * len(rows) if block.sets is None else [f",{name}" for name in block.sets]
@@ -269,10 +284,10 @@ def _estimate_noise(
     rows = sample_rows(len(records), num_keypoints)
     sample = np.concatenate([records.read(row, row + 1) for row in rows])
     own = None
-    if _is_fused(records):
+    if "own" in (sample.dtype.names or ()):
         values = sample["own"].astype(np.float64)
-        own = values[..., :2], values[..., 2]
-    return estimate_noise(*_observations(sample, confidence_map), calibration.cameras, own, error_bars)
+        own = Observations.from_stated(values[..., :2], values[..., 2], _stated(sample))
+    return estimate_noise(_observations(sample, confidence_map), calibration.cameras, own, error_bars)
 
 
 def _rows_3d(
@@ -280,39 +295,47 @@ def _rows_3d(
 ) -> Iterator[tuple[Sequence[str], Reconstruction]]:
     for block in records.blocks():
         rows = [str(count - 1) for count in block["count"]]
-        yield rows, to_3d(*_observations(block, confidence_map), calibration.cameras, noise)
+        yield rows, to_3d(_observations(block, confidence_map), calibration.cameras, noise)
 
 
-def _is_fused(records: Records) -> bool:
-    return "evidence" in (records.dtype.names or ())
+def _has_evidence(records: Records) -> bool:
+    """Return True if the views show something else, or tell more of it, than the tables of predictions say."""
+    return not {"evidence", "covariance"}.isdisjoint(records.dtype.names or ())
 
 
-def _observations(block: np.ndarray, confidence_map: ConfidenceMap | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return points and weights of records, as `reconstruction.observations` does of predictions."""
+def _observations(block: np.ndarray, confidence_map: ConfidenceMap | None) -> Observations:
+    """Return the observations of records, as `reconstruction.observations` does of predictions."""
     fields = block.dtype.names or ()
     if "evidence" in fields:
         evidence = block["evidence"].astype(np.float64)
-        return evidence[..., :2], evidence[..., 2]
+        return Observations.from_stated(evidence[..., :2], evidence[..., 2], _stated(block))
     keypoints = block["keypoints"].astype(np.float64)
-    if "weights" in fields:
-        return keypoints[..., :2], np.asarray(block["weights"])
-    return keypoints[..., :2], view_weights(keypoints[..., 2], confidence_map)
+    weights = np.asarray(block["weights"]) if "weights" in fields else view_weights(keypoints[..., 2], confidence_map)
+    return Observations.from_stated(keypoints[..., :2], weights, _stated(block))
 
 
-def _evidence_rows(records: Records, view: int, typical_weight: float) -> Iterator[PredictionRows]:
+def _stated(block: np.ndarray) -> np.ndarray | None:
+    """Return the covariances (N, V, K, 2, 2) of records; None without any."""
+    return from_entries(block["covariance"]) if "covariance" in (block.dtype.names or ()) else None
+
+
+def _evidence_rows(
+    records: Records, view: int, typical_weight: float, confidence_map: ConfidenceMap | None
+) -> Iterator[PredictionRows]:
     """Yield what a view shows by itself; keypoints of which it shows nothing are empty.
 
     The likelihood is w / (w + typical), which `mvgeom.smoothing.covariance_from_likelihood` reads as a variance of
     typical / w: relative to that of a typical keypoint, as its scale is learned.
     """
     for block in records.blocks():
-        evidence = block["evidence"][:, view].astype(np.float64)
-        weights, first = evidence[..., 2], int(block["count"][0]) - 1
+        observed, first = _observations(block, confidence_map)[:, view], int(block["count"][0]) - 1
+        weights, covariances = observed.weights, observed.covariances
         shown = weights > 0
         yield PredictionRows(
             index=range(first, first + len(block)),
-            points=np.where(shown[..., None], evidence[..., :2], np.nan),
+            points=np.where(shown[..., None], observed.points, np.nan),
             likelihood=np.where(shown, weights / (weights + typical_weight), np.nan),
+            covariance=None if covariances is None else np.where(shown[..., None, None], covariances, np.nan),
         )
 
 

@@ -32,6 +32,8 @@ class Keypoints:
             absent.
         evidence: (N, V, K, 3) x, y in px and inverse variance in 1/px^2 of what each view shows by itself, from which
             the world points come; NaN where a view is absent. None where views are not fused.
+        covariance: (N, V, K, 2, 2) covariance in px^2, x before y, of what each view shows by itself, as the network
+            states it; NaN where a view is absent. None for a network without `model.covariance_head`.
         points_3d: (N, K, 3) world points in the cameras' unit, NaN where no two views agree; None without cameras.
         std: (N, K, 3) standard deviations of `points_3d` along the world's axes; None without cameras.
         reprojection_error: (N, K) mean distances in px between what each view shows and the projections, over the views
@@ -44,6 +46,7 @@ class Keypoints:
     points: np.ndarray
     confidence: np.ndarray
     evidence: np.ndarray | None
+    covariance: np.ndarray | None
     points_3d: np.ndarray | None
     std: np.ndarray | None
     reprojection_error: np.ndarray | None
@@ -133,12 +136,13 @@ class Predictor:
         reconstruction = None
         if rig is not None:
             observed = observations(predictions, self.confidence_map)
-            noise = estimate_noise(*observed, rig, own_observations(predictions), self.error_bars)
-            reconstruction = to_3d(*observed, rig, noise)
+            noise = estimate_noise(observed, rig, own_observations(predictions), self.error_bars)
+            reconstruction = to_3d(observed, rig, noise)
         return Keypoints(
             points=predictions.points,
             confidence=calibrated(predictions.confidence, self.confidence_map),
             evidence=None if predictions.before_fusion is None else predictions.before_fusion.evidence,
+            covariance=predictions.own_covariance,
             points_3d=None if reconstruction is None else reconstruction.points,
             std=None if reconstruction is None else reconstruction.std,
             reprojection_error=None if reconstruction is None else reconstruction.error,

@@ -11,13 +11,18 @@ import numpy as np
 
 from mvgeom.errors import InputError
 from mvgeom.smoothing import covariance_from_likelihood
+from mvgeom.stated_covariance import mean_precision
 from mvgeom.tables import KeypointTable, read_keypoint_blocks
 from mvtrain.model.reconstruction import sample_rows
 from mvtrain.predict.ensemble import combine, comparable_weights, typical_weights
+from mvtrain.predict.records import from_entries, to_entries
 from mvtrain.predict.saved_predictions import PredictionFiles, check_frames
 
 _ROWS = 4096
 """Rows of a table that are read at a time."""
+
+_NUMBERS = 7
+"""Numbers that are copied of a keypoint."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,19 +40,23 @@ class Observed:
     covariance: np.ndarray
 
 
-def observe(points: np.ndarray, likelihood: np.ndarray, weights: np.ndarray) -> Observed:
+def observe(
+    points: np.ndarray, likelihood: np.ndarray, weights: np.ndarray, stated: np.ndarray | None = None
+) -> Observed:
     """Combine the predictions of S networks, and state their covariances.
 
     Args:
         points: (S, N, V, K, 2) keypoints in full-image px; NaN is missing.
         likelihood: (S, N, V, K) likelihoods.
         weights: (S, N, V, K) precisions, see `ensemble.comparable_weights`.
+        stated: (S, N, V, K, 2, 2) covariances that the networks state, if all do.
 
     Returns:
-        Means with their covariance by the spread between the networks, and what the likelihood states.
+        Means with their covariance by the spread between the networks, and what the networks state, or else their
+        likelihood.
     """
-    found = combine(points, likelihood, weights)
-    covariance = found.spread + covariance_from_likelihood(found.likelihood)
+    found = combine(points, likelihood, weights, stated)
+    covariance = found.spread + (covariance_from_likelihood(found.likelihood) if stated is None else found.stated)
     return Observed(points=found.points, likelihood=found.likelihood, covariance=covariance)
 
 
@@ -93,7 +102,11 @@ class RecordingTables:
         keypoints = np.stack([copy.read(start, stop) for copy in self._copies])
         points, likelihood = keypoints[..., :2], keypoints[..., 2]
         weights = comparable_weights(list(likelihood), self._are_calibrated, self._typical)
-        found = observe(points, likelihood, weights)
+        stated = None
+        if all(copy.states_covariance for copy in self._copies):
+            stated = from_entries(keypoints[..., 4:])
+            weights = mean_precision(stated)
+        found = observe(points, likelihood, weights, stated)
         counted = found.likelihood >= self._min_likelihood
         predicted = keypoints[..., 3]
         return replace(
@@ -109,6 +122,7 @@ class _Copy:
     def __init__(self, files: PredictionFiles, folder: Path, name: str, min_likelihood: float) -> None:
         self.keypoint_names: tuple[str, ...] = ()
         self.ever = np.zeros(0, dtype=bool)
+        self.states_covariance = bool(files.evidence)
         self._paths: list[Path] = []
         self._lengths: list[int] = []
         first: Path | None = None
@@ -130,11 +144,14 @@ class _Copy:
                             expected=self.keypoint_names,
                         )
                     likelihood = check_frames(table, length)
-                    points, certainty = table.points, likelihood
+                    points, certainty, covariance = table.points, likelihood, None
                     if evidence is not None:
                         points, certainty = evidence.points, _check_evidence(evidence, table, length)
+                        covariance = evidence.covariance
+                    if covariance is None:
+                        self.states_covariance, covariance = False, np.full((*points.shape, 2), np.nan)
                     self.ever |= (np.isfinite(points).all(-1) & (certainty >= min_likelihood)).any(0)
-                    columns = [points, certainty[..., None], likelihood[..., None]]
+                    columns = [points, certainty[..., None], likelihood[..., None], to_entries(covariance)]
                     np.concatenate(columns, axis=-1).tofile(file)
                     length += len(table.rows)
             self._paths.append(copied)
@@ -144,14 +161,17 @@ class _Copy:
         return max(self._lengths)
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Read (N, V, K, 4): x, y and likelihood of what is smoothed, predicted likelihood; NaN after a view's end."""
-        number, width = len(self.keypoint_names), 4 * len(self.keypoint_names)
+        """Read (N, V, K, 7): x, y and likelihood of what is smoothed, predicted likelihood, entries of the covariance.
+
+        All are NaN after a view's end.
+        """
+        number, width = len(self.keypoint_names), _NUMBERS * len(self.keypoint_names)
         stop = max(start, min(stop, len(self)))
-        values = np.full((stop - start, len(self._paths), number, 4), np.nan)
+        values = np.full((stop - start, len(self._paths), number, _NUMBERS), np.nan)
         for view, (path, length) in enumerate(zip(self._paths, self._lengths, strict=True)):
             count = max(0, min(stop, length) - start)
             found = np.fromfile(path, dtype=np.float64, count=count * width, offset=8 * width * min(start, length))
-            values[:count, view] = found.reshape(count, number, 4)
+            values[:count, view] = found.reshape(count, number, _NUMBERS)
         return values
 
 
@@ -166,6 +186,19 @@ def _check_evidence(evidence: KeypointTable, table: KeypointTable, first: int) -
             code="tables-differ",
             path=evidence.path,
         )
+    if evidence.covariance is not None:
+        wrong = np.isfinite(evidence.points).all(-1) & ~(mean_precision(evidence.covariance) > 0)
+        if wrong.any():
+            row, keypoint = np.argwhere(wrong)[0]
+            raise InputError(
+                f"{evidence.path}: row {evidence.rows[row]}: x_std, y_std and xy_correlation of "
+                f"{evidence.keypoint_names[keypoint]!r} are not those of a covariance, expected standard "
+                "deviations above 0 and a correlation between -1 and 1. Predict the recording again.",
+                code="out-of-range",
+                path=evidence.path,
+                row=evidence.rows[row],
+                keypoint=evidence.keypoint_names[keypoint],
+            )
     return likelihood
 
 

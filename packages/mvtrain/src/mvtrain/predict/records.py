@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from mvgeom.files import file_name, write_text
-from mvtrain.model.inference import BeforeFusion
+from mvtrain.model.inference import FramePredictions
 from mvtrain.runtime.locks import locked_folder
 
 PARTIAL = ".partial"
@@ -25,15 +25,42 @@ _BLOCK_LENGTH = 4096
 """Records that are read at once."""
 
 
-def fusion_fields(num_views: int, num_keypoints: int) -> list[tuple[str, Any, tuple[int, ...]]]:
-    """Return the fields of a record for what each view shows before fusion; see `fusion_record`."""
-    return [(name, np.float32, (num_views, num_keypoints, 3)) for name in ("own", "evidence")]
+FUSED = ("own", "evidence")
+"""Fields of a record where views are fused, see `prediction_record`."""
+
+STATED = ("covariance",)
+"""Field of a record where the network states covariances, see `prediction_record`."""
 
 
-def fusion_record(before_fusion: BeforeFusion) -> dict[str, np.ndarray]:
-    """Return the fields (B, V, K, 3): x, y and confidence of each view by itself, x, y and weight of its evidence."""
-    own = np.concatenate([before_fusion.points, before_fusion.confidence[..., None]], axis=-1)
-    return {"own": own, "evidence": before_fusion.evidence}
+def view_fields(names: Sequence[str], num_views: int, num_keypoints: int) -> list[tuple[str, Any, tuple[int, ...]]]:
+    """Return the types of the fields `FUSED` and `STATED` of a record."""
+    return [(name, np.float32, (num_views, num_keypoints, 3)) for name in names]
+
+
+def prediction_record(predictions: FramePredictions) -> dict[str, np.ndarray]:
+    """Return the fields (B, V, K, 3) that a record can have of a prediction.
+
+    They are `keypoints`; where views are fused, `own`, x, y and confidence of each view by itself, and `evidence`, x, y
+    and weight; `covariance`, its entries xx, xy and yy, if the network states it.
+    """
+    fields = {"keypoints": predictions.keypoints}
+    if (before := predictions.before_fusion) is not None:
+        own = np.concatenate([before.points, before.confidence[..., None]], axis=-1)
+        fields |= {"own": own, "evidence": before.evidence}
+    if (stated := predictions.own_covariance) is not None:
+        fields["covariance"] = to_entries(stated)
+    return fields
+
+
+def to_entries(covariances: np.ndarray) -> np.ndarray:
+    """Return the entries (..., 3) xx, xy and yy of covariances (..., 2, 2)."""
+    return np.stack([covariances[..., 0, 0], covariances[..., 0, 1], covariances[..., 1, 1]], axis=-1)
+
+
+def from_entries(entries: np.ndarray) -> np.ndarray:
+    """Return the covariances (..., 2, 2) of entries (..., 3) in float64."""
+    xx, xy, yy = np.moveaxis(entries.astype(np.float64), -1, 0)
+    return np.stack([np.stack([xx, xy], axis=-1), np.stack([xy, yy], axis=-1)], axis=-2)
 
 
 class Records:

@@ -11,7 +11,7 @@ from mvgeom import CameraGroup, boxes, project, triangulate_robust, visible, wor
 from mvgeom.errors import InputError
 from mvgeom.rig_figure import focus
 from mvtrain.data.batch import Batch, collate
-from mvtrain.model.inference import BeforeFusion, predict_frames
+from mvtrain.model.inference import FramePredictions, predict_frames
 from mvtrain.predict.predictor import Predictor
 from mvtrain.predict.video_batches import Status, to_sample, view_image
 from mvtrain.project.labels_3d import triangulate_labels
@@ -136,18 +136,16 @@ class CropPredictions:
     """Predictions of H choices of crops of the same frame.
 
     Attributes:
-        keypoints: (H, V, K, 3) x, y in full-image px and confidence; NaN where a view is absent.
+        frames: Predictions with N = H.
         status: (H, V) values of `Status`.
         poses: (H, K, 3) world points from views that agree; NaN where no two agree.
         scores: (H,) scores from 0 to 1: confidence of the views that agree, mean over keypoints and present views.
-        before_fusion: What each view shows by itself, with N = H; None where views are not fused.
     """
 
-    keypoints: np.ndarray
+    frames: FramePredictions
     status: np.ndarray
     poses: np.ndarray
     scores: np.ndarray
-    before_fusion: BeforeFusion | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -193,11 +191,10 @@ def predict_crops(
     # Fused views always agree: whether the subject was found shows in what each view says by itself.
     poses, scores = score_poses(predictions.own_points, predictions.own_confidence, windows, cameras)
     return CropPredictions(
-        keypoints=np.concatenate([predictions.points, predictions.confidence[..., None]], axis=-1),
+        frames=predictions,
         status=np.array(samples_status, dtype=np.uint8),
         poses=poses,
         scores=scores,
-        before_fusion=predictions.before_fusion,
     )
 
 

@@ -28,7 +28,15 @@ from mvtrain.predict.ensemble import combine_records, weight_field
 from mvtrain.predict.outputs import SessionSummary, is_done, write_outputs
 from mvtrain.predict.predictor import Predictor
 from mvtrain.predict.recordings import Calibration, Session
-from mvtrain.predict.records import EnsembleRecords, Records, fusion_fields, fusion_record, unfinished_folder
+from mvtrain.predict.records import (
+    FUSED,
+    STATED,
+    EnsembleRecords,
+    Records,
+    prediction_record,
+    unfinished_folder,
+    view_fields,
+)
 from mvtrain.predict.timing import Stopwatch
 from mvtrain.predict.tracking import Tracker, TrackingReference, TrackState, track_fields, track_frames
 from mvtrain.predict.video_batches import read_video_batches
@@ -161,7 +169,7 @@ def predict_session(
     with unfinished_folder(job.out_dir, session.name) as folder:
         shape = (len(spec.view_names), len(spec.keypoint_names))
         extra = () if job.reference is None else track_fields(*shape)
-        common = fusion_fields(*shape) if _fuses(predictors, job) else ()
+        common = view_fields(_observed_fields(predictors, job), *shape)
         records = EnsembleRecords(folder, len(predictors), *shape, extra=extra, common=common)
         if is_done(session, job.out_dir, tables_identity):
             records.remove()
@@ -222,11 +230,7 @@ def _predict_frames(
             for network, queue, each in zip(networks, queues, predictions, strict=True):
                 queue.append(network.batch)
                 predicted = next(each)
-                keypoints = np.concatenate([predicted.points, predicted.confidence[..., None]], axis=-1)
-                fields = {"keypoints": keypoints, "status": network.status}
-                if predicted.before_fusion is not None:
-                    fields |= fusion_record(predicted.before_fusion)
-                found.append(fields)
+                found.append({"status": network.status} | prediction_record(predicted))
             yield tuple(found)
 
 
@@ -239,6 +243,12 @@ def _fuses(predictors: Sequence[Predictor], job: Job) -> bool:
     """Return True if all networks fuse the views of a session."""
     can_fuse = job.calibration is not None and len(job.session.videos) > 1
     return can_fuse and all(predictor.network.fuses_views for predictor in predictors)
+
+
+def _observed_fields(predictors: Sequence[Predictor], job: Job) -> tuple[str, ...]:
+    """Return the names of the records' fields of what each view shows by itself, as far as all networks have them."""
+    states = all(predictor.spec.covariance_head for predictor in predictors)
+    return (*(FUSED if _fuses(predictors, job) else ()), *(STATED if states else ()))
 
 
 def _tracker(predictor: Predictor, job: Job, records: Records, done: int) -> Tracker:
@@ -312,8 +322,9 @@ def _write_tables(
         write(part, out_dir / name, predictor.confidence_map, predictor.error_bars, own, {})
     shape = (len(spec.view_names), len(spec.keypoint_names))
     tracked = () if job.reference is None else track_fields(*shape)[:1]
-    observed = fusion_fields(*shape) if _fuses(predictors, job) else weight_field(*shape)
-    combined = Records(records.folder / "combined", *shape, extra=[*observed, *tracked])
+    observed = view_fields(_observed_fields(predictors, job), *shape)
+    weights = () if _fuses(predictors, job) else weight_field(*shape)
+    combined = Records(records.folder / "combined", *shape, extra=[*weights, *observed, *tracked])
     cameras = None if job.calibration is None else job.calibration.cameras
     maps = [predictor.confidence_map for predictor in predictors]
     combine_records(records.networks, maps, combined, identity, cameras)

@@ -12,10 +12,10 @@ import numpy as np
 
 from mvgeom import CameraGroup
 from mvgeom.videos import Video, read_frames
-from mvtrain.model.inference import BeforeFusion
+from mvtrain.model.inference import FramePredictions
 from mvtrain.predict.labeled_images import predict_rows
 from mvtrain.predict.predictor import Predictor
-from mvtrain.predict.records import fusion_record
+from mvtrain.predict.records import FUSED, STATED, prediction_record
 from mvtrain.predict.search import Framing, find_subject, predict_crops, score_poses
 from mvtrain.predict.timing import Stopwatch
 from mvtrain.predict.video_batches import Status
@@ -114,18 +114,14 @@ class TrackedFrame:
     """Keypoints of a tracked frame.
 
     Attributes:
-        keypoints: (V, K, 3) x, y in full-image px and confidence; NaN where a view is absent, everywhere while the
-            subject is lost.
+        prediction: Prediction with N = 1; None while the subject is lost.
         status: (V,) values of `Status`.
         windows: (V, 4) boxes that were predicted; NaN while the subject is lost.
-        before_fusion: What each view shows by itself, with N = 1; None where views are not fused, and while the subject
-            is lost.
     """
 
-    keypoints: np.ndarray
+    prediction: FramePredictions | None
     status: np.ndarray
     windows: np.ndarray
-    before_fusion: BeforeFusion | None = None
 
 
 class Tracker:
@@ -169,12 +165,7 @@ class Tracker:
         self._update(predictions.poses[0], float(predictions.scores[0]))
         absent = np.array([image is None for image in images])
         status = np.where(absent, missing, predictions.status[0]).astype(np.uint8)
-        return TrackedFrame(
-            keypoints=predictions.keypoints[0],
-            status=status,
-            windows=windows,
-            before_fusion=predictions.before_fusion,
-        )
+        return TrackedFrame(prediction=predictions.frames, status=status, windows=windows)
 
     def _search(self, images: Sequence[np.ndarray | None]) -> None:
         state = self.state
@@ -209,10 +200,9 @@ class Tracker:
             state.known, state.countdown = False, 0
 
     def _lost_frame(self, images: Sequence[np.ndarray | None], missing: Sequence[Status]) -> TrackedFrame:
-        shape = (len(images), len(self.state.pose), 3)
         status = [reason if image is None else Status.LOST for image, reason in zip(images, missing, strict=True)]
         return TrackedFrame(
-            keypoints=np.full(shape, np.nan),
+            prediction=None,
             status=np.array(status, dtype=np.uint8),
             windows=np.full((len(images), 4), np.nan),
         )
@@ -249,24 +239,26 @@ def track_frames(
         for views in frames:
             images = [image for image, _ in views]
             tracked = tracker.step(images, [status for _, status in views])
-            fields = {name: np.asarray(getattr(tracked, name)) for name in ("keypoints", "status", "windows")}
-            fields |= {name: np.asarray(getattr(tracker.state, name)) for name in ("pose", "velocity", *_NUMBERS)}
-            networks = [fields | _fusion_record(tracked.before_fusion, tracked.keypoints)]
+            shape = (len(images), len(tracker.state.pose), 3)
+            status = {"status": np.asarray(tracked.status)[None]}
+            state = {"windows": tracked.windows} | {
+                name: getattr(tracker.state, name) for name in ("pose", "velocity", *_NUMBERS)
+            }
+            first = {name: np.asarray(value)[None] for name, value in state.items()}
+            networks = [status | first | _record(tracked.prediction, shape)]
             for other in others:
-                keypoints, before_fusion = tracked.keypoints, None
-                if np.isfinite(tracked.windows).any():  # there are no boxes while the subject is lost
-                    predicted = predict_crops(other, images, tracked.windows[None], tracker.cameras)
-                    keypoints, before_fusion = predicted.keypoints[0], predicted.before_fusion
-                record = {"keypoints": keypoints, "status": fields["status"]}
-                networks.append(record | _fusion_record(before_fusion, keypoints))
-            yield tuple({name: value[None] for name, value in network.items()} for network in networks)
+                predicted = None
+                if tracked.prediction is not None:  # there are no boxes while the subject is lost
+                    predicted = predict_crops(other, images, tracked.windows[None], tracker.cameras).frames
+                networks.append(status | _record(predicted, shape))
+            yield tuple(networks)
 
 
-def _fusion_record(before_fusion: BeforeFusion | None, keypoints: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the fields (V, K, 3) of `fusion_record`; NaN where there is nothing, as while the subject is lost."""
-    if before_fusion is None:
-        return dict.fromkeys(("own", "evidence"), np.full_like(keypoints, np.nan))
-    return {name: values[0] for name, values in fusion_record(before_fusion).items()}
+def _record(prediction: FramePredictions | None, shape: tuple[int, int, int]) -> dict[str, np.ndarray]:
+    """Return the fields (1, V, K, 3) of `prediction_record`; NaN while the subject is lost."""
+    if prediction is None:
+        return dict.fromkeys(("keypoints", *FUSED, *STATED), np.full((1, *shape), np.nan))
+    return prediction_record(prediction)
 
 
 def _read_together(videos: Sequence[Video], start: int) -> Generator[tuple[_Image, ...]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 from torch.utils.data import DataLoader
 
 from mvaug import Augmentation
@@ -50,7 +51,9 @@ def make_model(config: Config, project: Project, split: Split) -> tuple[ModelSpe
                 )
         # Attention has no weights of its own: the config may ask for another attention than the checkpoint's.
         model = build_model(spec)
-        model.load_state_dict(loaded.state_dict())
+        # A head for covariances that only one of the two has is new, or dropped.
+        missing, unexpected = model.load_state_dict(loaded.state_dict(), strict=False)
+        assert all(name.startswith("covariance_head.") for name in (*missing, *unexpected))
     model.gradient_checkpointing = config.model.gradient_checkpointing
     return spec, model
 
@@ -69,7 +72,7 @@ def make_optimizer(config: Config, model: MultiviewTransformer) -> torch.optim.O
         {"name": "backbone", "params": with_backbone, "lr": backbone_rate, "full_learning_rate": backbone_rate},
         {
             "name": "head",
-            "params": list(model.head.parameters()),
+            "params": [*model.head.parameters(), *_parameters(model.covariance_head)],
             "lr": head_rate,
             "full_learning_rate": head_rate,
         },
@@ -80,6 +83,10 @@ def make_optimizer(config: Config, model: MultiviewTransformer) -> torch.optim.O
     device = model.view_embedding.device.type
     extra["fused"] = device in ("cpu", "cuda") and training.precision not in ("16-mixed", "16")
     return {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}[training.optimizer](groups, **extra)
+
+
+def _parameters(module: nn.Module | None) -> list[nn.Parameter]:
+    return [] if module is None else list(module.parameters())
 
 
 def make_loaders(

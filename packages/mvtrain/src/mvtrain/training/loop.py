@@ -36,7 +36,7 @@ from mvtrain.training.progress import LogWindow, ProgressLine
 from mvtrain.training.run_progress import RunProgress
 from mvtrain.training.schedules import Schedules
 from mvtrain.training.state import has_state, load_state, save_state
-from mvtrain.training.step import GUIDE, TrainingStep
+from mvtrain.training.step import GUIDE, STATED, TrainingStep
 
 
 @dataclass(kw_only=True)
@@ -381,6 +381,7 @@ class Trainer:
         return (
             *("mask_ratio", "view_mask_ratio", "loss", "heatmap", "pixel_error"),
             *((GUIDE,) if self.step.guided else ()),
+            *((STATED,) if self.spec.covariance_head else ()),
             *losses,
             *("samples_per_second", "share_waiting_for_data", "share_moved_in_3d"),
             *(f"weight_{name}" for name in losses),

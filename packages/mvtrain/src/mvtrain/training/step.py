@@ -11,6 +11,7 @@ from mvtrain.config import Config, LossConfig
 from mvtrain.data.batch import Batch
 from mvtrain.losses import HEATMAP_LOSSES, LOSS_NAMES, LOSSES, HeatmapLoss, Loss
 from mvtrain.losses.heatmap import GUIDE_WEIGHT, masked_mean, starvation_guide, target_factors
+from mvtrain.losses.stated import STATED_WEIGHT, stated_covariance_loss
 from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.model.decode import model_to_heatmap
 from mvtrain.model.inference import Network, Prediction
@@ -21,6 +22,9 @@ from mvtrain.training.schedules import Schedules
 
 GUIDE = "starvation_guide"
 """Name of the guide among the parts of the loss and the columns of the log."""
+
+STATED = "stated_covariance"
+"""Name of the loss of stated covariances there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +99,9 @@ class TrainingStep:
         if self.guided:
             parts[GUIDE] = starvation_guide(prediction.logits, *target)
             total = total + self.heatmap_weight * GUIDE_WEIGHT * parts[GUIDE]
+        if prediction.full_covariance is not None:
+            parts[STATED] = stated_covariance_loss(prediction, batch)
+            total = total + STATED_WEIGHT * parts[STATED]
         for name, ramp in self.schedules.losses.items():
             weight = ramp.at(clock)
             # A batch none of whose samples is calibrated has no 3D loss.

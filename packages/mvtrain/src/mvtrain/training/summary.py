@@ -20,7 +20,7 @@ from mvtrain.data.batch import Batch
 from mvtrain.data.dataset import FrameDataset
 from mvtrain.model.backbone import patch_grid
 from mvtrain.model.checkpoint import ModelSpec
-from mvtrain.model.multiview import MultiviewTransformer
+from mvtrain.model.multiview import MultiviewTransformer, split_output
 from mvtrain.project.labels_3d import uses_labels_from_3d
 from mvtrain.project.project import Project
 from mvtrain.project.splits import Split
@@ -102,9 +102,9 @@ def _kept_bytes(
         if epipolar_attention:
             rows, columns = patch_grid((height, width), model.patch_size)
             bias = torch.empty(num_samples, *(model.num_views * rows * columns,) * 2, device=device)
-        logits = functional_call(copied, state, (images,), {"attention_bias": bias})
+        output = functional_call(copied, state, (images,), {"attention_bias": bias})
         # Every heatmap loss keeps the softmax of the logits.
-        logits.flatten(-2).log_softmax(-1)
+        split_output(output)[0].flatten(-2).log_softmax(-1)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 

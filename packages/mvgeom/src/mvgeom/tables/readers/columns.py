@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mvgeom.errors import InputError
+from mvgeom.tables.covariance_columns import COORDS_COVARIANCE, covariance_from_columns
 from mvgeom.tables.keypoint_tables import Floats, KeypointTable
 
 __all__ = ["Column", "choose_individual", "table_from_columns"]
@@ -37,8 +38,8 @@ def table_from_columns(
 ) -> KeypointTable:
     """Make the keypoint table of one individual.
 
-    Columns other than x, y, likelihood and visible are ignored (ensembles write variances; predictions on labeled
-    images end with a column `set`).
+    Columns other than x, y, likelihood, visible and those of the covariance are ignored (ensembles write variances;
+    predictions on labeled images end with a column `set`).
 
     Args:
         path: Path of the file, for messages.
@@ -120,7 +121,16 @@ def table_from_columns(
         if scored
         else None,
         recording=recording,
+        covariance=_covariance(values, position, keypoints),
     )
+
+
+def _covariance(values: Floats, position: dict[tuple[str, str], int], keypoints: tuple[str, ...]) -> Floats | None:
+    """Return the covariances (N, K, 2, 2) of a table; None unless all keypoints have the columns."""
+    if not all((name, coord) in position for name in keypoints for coord in COORDS_COVARIANCE):
+        return None
+    places = [[position[name, coord] for coord in COORDS_COVARIANCE] for name in keypoints]
+    return covariance_from_columns(values[:, places])
 
 
 def _check_visible(path: Path, visible: Floats, points: Floats, keypoints: tuple[str, ...], first_line: int) -> None:

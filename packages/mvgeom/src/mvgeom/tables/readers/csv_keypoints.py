@@ -16,6 +16,7 @@ import numpy as np
 
 from mvgeom.errors import InputError
 from mvgeom.tables.cells import find_delimiter, has_decimal_commas, to_decimal_point
+from mvgeom.tables.covariance_columns import COORDS_COVARIANCE
 from mvgeom.tables.keypoint_tables import Floats, KeypointTable
 from mvgeom.tables.readers.columns import Column, table_from_columns
 
@@ -172,7 +173,7 @@ def _to_table(
             body.iloc[:, header.num_index :] = numbers.map(to_decimal_point, na_action="ignore")
     values = np.full((len(body), len(columns)), np.nan)
     for number, column in enumerate(columns):
-        if column.coord in ("x", "y", "likelihood", "visible"):
+        if column.coord in ("x", "y", "likelihood", "visible", *COORDS_COVARIANCE):
             cells = body[number + header.num_index]
             values[:, number] = _numbers(cells, f"{column.keypoint} {column.coord}", path, first_line)
     index = [body[number].fillna("") for number in range(header.num_index)]
