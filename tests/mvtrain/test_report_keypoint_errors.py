@@ -11,6 +11,7 @@ from helpers.page import Page
 from mvtrain.evaluation.error_tables import error_3d_table, error_table, pck_table
 from mvtrain.evaluation.evaluation import Evaluation, held_out_first, held_out_split
 from mvtrain.evaluation.likelihood_fit import calibration_table
+from mvtrain.model.error_bars import ErrorBars
 from mvtrain.report.keypoint_errors import draw_heat_map, errors_section
 from mvtrain.report.reliability import reliability_section
 
@@ -148,3 +149,12 @@ def test_pck_and_likelihoods_are_those_of_the_evaluation(evaluation: Evaluation)
     (row,) = (row for row in page.tables["likelihood-table"] if row[0] == "test" and row[2] == "all")
     mean, found = evaluation.confidence[known].mean(), (evaluation.relative_error[known] <= share).mean()
     assert row[3:6] == [str(known.sum()), f"{mean:.3f}", f"{found:.3f}"]
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_the_page_says_where_the_standard_deviations_come_from(evaluation: Evaluation, fitted: bool) -> None:
+    error_bars = ErrorBars(scale=1.5, std=(2.0, 3.0, 4.0), factor=1.2, size=90.0, num_frames=41, num_points=123)
+    table = error_3d_table(evaluation)
+    body = errors_section(evaluation, error_table(evaluation), table, error_bars if fitted else None).body_html
+    assert ("123 points of 41 frames" in body) == fitted
+    assert ("--fit-confidence" in body) == (not fitted)

@@ -24,6 +24,11 @@ from mvgeom.files import read_text, write_text
 OTHER_UNIT = 4.0
 """Ratio of the subject's sizes, either way, beyond which a recording's calibration must be in another unit."""
 
+NOT_FITTED = (
+    "standard deviations in 3D are those of the views' disagreement, not fitted to labels (mvtrain evaluate RUN "
+    "--fit-confidence)"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorBars:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from mvtrain.evaluation.error_tables import ALL, OCCLUDED, VISIBLE, errors_by_view
 from mvtrain.evaluation.evaluation import Evaluation, held_out_split
 from mvtrain.metrics.errors import OCCLUDED_SOURCE
+from mvtrain.model.error_bars import NOT_FITTED, ErrorBars
 from mvtrain.report.html import Section, heading, join_parts, number, paragraph, sentence, significant, table
 from mvtrain.report.plots import figure, figure_html, go, plain
 
@@ -20,13 +21,16 @@ _KNOWN = {"truth": "true points", "labels": "triangulated labels"}
 """Names of the points that 3D errors are distances to."""
 
 
-def errors_section(evaluation: Evaluation, errors: pd.DataFrame, errors_3d: pd.DataFrame) -> Section:
+def errors_section(
+    evaluation: Evaluation, errors: pd.DataFrame, errors_3d: pd.DataFrame, error_bars: ErrorBars | None = None
+) -> Section:
     """Show the errors of visible and of occluded keypoints, by view and by keypoint.
 
     Args:
         evaluation: Evaluation that the tables are of.
         errors: Table from `evaluate.error_tables.error_table`.
         errors_3d: Table from `evaluate.error_tables.error_3d_table`.
+        error_bars: Error bars in 3D that the evaluation has, if they were fitted to labels.
     """
     held_out = held_out_split(evaluation)
     beside = ", and between prediction and known place of occluded keypoints" if _has_occluded(errors) else ""
@@ -40,7 +44,7 @@ def errors_section(evaluation: Evaluation, errors: pd.DataFrame, errors_3d: pd.D
         _keypoint_table(evaluation, errors, errors_3d, held_out),
     ]
     if len(errors_3d):
-        parts += [heading("In 3D"), _table_3d(errors_3d)]
+        parts += [heading("In 3D"), _table_3d(errors_3d, error_bars)]
     else:
         parts.append(paragraph("No errors in 3D: the project has no calibration of two views or more.", "note"))
     return Section(
@@ -175,7 +179,7 @@ def _keypoint_table(evaluation: Evaluation, errors: pd.DataFrame, errors_3d: pd.
     return table("errors-by-keypoint", head, rows) + caption
 
 
-def _table_3d(errors_3d: pd.DataFrame) -> Markup:
+def _table_3d(errors_3d: pd.DataFrame, error_bars: ErrorBars | None) -> Markup:
     rows = []
     for row in errors_3d[errors_3d["keypoint"] == ALL].to_dict("records"):
         shares = [str(row["known"]), f"{100 * row['count'] / row['known']:.1f} %"]
@@ -183,10 +187,11 @@ def _table_3d(errors_3d: pd.DataFrame) -> Markup:
         covered = f"{100 * row['coverage_90']:.0f} %"
         rows.append([row["split"], _KNOWN[row["against"]], *shares, *figures, covered])
     head = ("split", "distance to the", "points", "predicted", "mean", "median", "95 %", "in 90 % interval")
+    meaning = NOT_FITTED if error_bars is None else error_bars.describe()
     caption = paragraph(
         "In the calibration's unit. Predicted: share of the known points that at least two views agree about. In 90 % "
         "interval: share of the coordinates that lie within 1.64 stated standard deviations; 90 % is right, less is "
-        "overconfident.",
+        f"overconfident. {sentence(meaning)}",
         "caption",
     )
     return table("errors-3d", head, rows, num_text_columns=2) + caption

@@ -106,7 +106,7 @@ def _report_run(run_dir: Path, options: ReportOptions, console: Console) -> None
     overview = overview_html(run, project, evaluation, tables, info=info, metrics=metrics, share=share)
     sections = [
         learning_curves_section(metrics),
-        errors_section(evaluation, errors, errors_3d),
+        errors_section(evaluation, errors, errors_3d, run.error_bars),
         worst_frames_section(evaluation, project),
         pose_section(
             scenes_of(evaluation, project, recordings.complete), project.keypoint_names, edges, recordings.omitted
