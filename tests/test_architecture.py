@@ -40,6 +40,8 @@ LAYERS = (
 )
 MAY_IMPORT_SYNTH = {"synth", "api", "cli"}
 FORBIDDEN = {"training": {"predict", "evaluation"}}
+BACK = {("mvgeom.cameras", "mvgeom.formats")}
+"""The only arrow back: `CameraGroup.load` and `save`, inside these functions."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def test_modules_import_each_other_in_no_circle(package: str) -> None:
         name: {
             found.module
             for found in imports_of(file.read_text(encoding="utf-8"), set(modules))
-            if found.at_module_level and found.module != name
+            if found.module != name and (name, found.module) not in BACK
         }
         for name, file in modules.items()
     }

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, is_numpy_array
 
 from mvgeom._arrays import Array
 from mvgeom.errors import InputError
-
-if TYPE_CHECKING:
-    from mvgeom.cameras import CameraGroup
 
 __all__ = ["quarter_turn"]
 
@@ -24,18 +21,36 @@ The tangential terms are 2 (p . x) x + r^2 p with p = (p2, p1), the thin-prism t
 _TILT = slice(12, 14)
 
 
-def quarter_turn(cams: CameraGroup, clockwise: Sequence[int]) -> dict[str, Array]:
+def quarter_turn(
+    names: Sequence[str],
+    clockwise: Sequence[int],
+    *,
+    sizes: Array,
+    matrix: Array,
+    distortion: Array,
+    rotation: Array,
+    translation: Array,
+) -> dict[str, Array]:
     """Return the fields of cameras whose images are turned clockwise by the given number of quarters, 0 to 3.
 
     Args:
-        cams: V cameras.
+        names: V names, for messages.
         clockwise: Number of quarters by view.
+        sizes: Field of `CameraGroup`, as the following are.
+        matrix: Matrices.
+        distortion: Coefficients.
+        rotation: Rotations.
+        translation: Translations.
     """
-    xp = array_namespace(cams.matrix)
+    xp = array_namespace(matrix)
     odd = np.array([quarters % 2 == 1 for quarters in clockwise])
-    _check(cams, odd)
+    _check(names, matrix, distortion, odd)
+
+    def like(values: Any) -> Array:
+        return xp.asarray(values, dtype=matrix.dtype, device=matrix.device)
+
     turns = np.array([[[0, 1], [1, 0], [0, -1], [-1, 0]][quarters] for quarters in clockwise], dtype=np.float64)
-    sine, cosine = (cams._like(turns[:, column]) for column in (0, 1))
+    sine, cosine = (like(turns[:, column]) for column in (0, 1))
     zero, one = xp.zeros_like(sine), xp.ones_like(sine)
     turn = xp.stack(
         [
@@ -46,20 +61,20 @@ def quarter_turn(cams: CameraGroup, clockwise: Sequence[int]) -> dict[str, Array
         axis=-2,
     )
     # A turned image begins at another corner, at (0, 0) again.
-    last = cams.sizes - 1
+    last = sizes - 1
     start = xp.stack(
         [cosine * last[..., 0] - sine * last[..., 1], sine * last[..., 0] + cosine * last[..., 1]], axis=-1
     )
     shift = xp.maximum(-start, xp.zeros_like(start))
-    moved = turn @ cams.matrix @ xp.permute_dims(turn, (0, 2, 1))
-    corner = xp.concat([shift, xp.zeros_like(shift[..., :1])], axis=-1)[..., None] * cams._like([[0.0, 0.0, 1.0]])
-    swap = cams._like(odd.astype(np.float64))[:, None]
+    moved = turn @ matrix @ xp.permute_dims(turn, (0, 2, 1))
+    corner = xp.concat([shift, xp.zeros_like(shift[..., :1])], axis=-1)[..., None] * like([[0.0, 0.0, 1.0]])
+    swap = like(odd.astype(np.float64))[:, None]
     return {
-        "sizes": cams.sizes * (1 - swap) + xp.flip(cams.sizes, axis=-1) * swap,
+        "sizes": sizes * (1 - swap) + xp.flip(sizes, axis=-1) * swap,
         "matrix": moved + corner,
-        "distortion": _turn_coefficients(cams.distortion, sine, cosine),
-        "rotation": turn @ cams.rotation,
-        "translation": (turn @ cams.translation[..., None])[..., 0],
+        "distortion": _turn_coefficients(distortion, sine, cosine),
+        "rotation": turn @ rotation,
+        "translation": (turn @ translation[..., None])[..., 0],
     }
 
 
@@ -74,17 +89,17 @@ def _turn_coefficients(distortion: Array, sine: Array, cosine: Array) -> Array:
     return xp.stack(columns, axis=-1) if columns else distortion
 
 
-def _check(cams: CameraGroup, odd: np.ndarray) -> None:
+def _check(names: Sequence[str], matrix: Array, distortion: Array, odd: np.ndarray) -> None:
     """Refuse what has no turned counterpart in the model; only NumPy arrays, values on a device are not read."""
-    if not is_numpy_array(cams.matrix):
+    if not is_numpy_array(matrix):
         return
-    skewed = odd & (cams.matrix[..., 0, 1] != 0).reshape(-1, len(cams)).any(axis=0)
-    tilted = odd & (cams.distortion[..., _TILT] != 0).any(-1).reshape(-1, len(cams)).any(axis=0)
-    for view in np.flatnonzero(skewed | tilted):
+    skewed = odd & (matrix[..., 0, 1] != 0).reshape(-1, len(names)).any(axis=0)
+    tilted = odd & (distortion[..., _TILT] != 0).any(-1).reshape(-1, len(names)).any(axis=0)
+    for view in np.flatnonzero(skewed | tilted).tolist():
         what = "skew" if skewed[view] else "a tilted sensor (coefficients 13 and 14)"
         raise InputError(
-            f"camera {cams.names[view]!r} has {what}, which no lens model has for images turned by 90 degrees. "
-            "Calibrate it from the turned images",
+            f"camera {names[view]!r} has {what}, which no lens model has for images turned by 90 degrees. Calibrate it "
+            "from the turned images",
             code="unsupported-camera",
-            view=cams.names[view],
+            view=names[view],
         )

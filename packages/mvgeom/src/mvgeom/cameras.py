@@ -291,7 +291,8 @@ class CameraGroup:
                     found=degrees,
                 )
             quarters[view] = int(degrees // 90) % 4
-        return self.replace(**quarter_turn(self, quarters))
+        fields = {field: getattr(self, field) for field in _ARRAY_FIELDS}
+        return self.replace(**quarter_turn(self.names, quarters, **fields))
 
     def to(self, *, like: Array = None, dtype: Any = None, device: Any = None) -> Self:
         """Convert the cameras to another library, dtype or device.
