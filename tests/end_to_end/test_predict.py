@@ -26,7 +26,7 @@ from helpers.videos import SIZE, damage_frames, drop, encode, write_session
 from mvgeom import CameraGroup
 from mvgeom.tables import read_keypoints, read_video_boxes, write_video_boxes
 from mvtrain.config import load_config, save_config
-from mvtrain.model.reconstruction import estimate_noise, to_3d
+from mvtrain.model.reconstruction import Observations, estimate_noise, to_3d
 
 LENGTH = 11
 TABLES = ["mouse_left.csv", "mouse_right.csv", "mouse_top.csv"]
@@ -452,8 +452,8 @@ def test_the_calibration_of_the_runs_project_is_used(recorded: Path, tmp_path: P
     assert f"3D with {project / 'calibration.toml'}" in outcome.out
     points, likelihood = read(tmp_path / "own" / "video_preds" / "evidence")
     rig = CameraGroup.load(project / "calibration.toml").select(VIEWS)
-    weights = np.nan_to_num(likelihood / (1 - likelihood))
-    found = to_3d(points, weights, rig, estimate_noise(points, weights, rig))
+    observed = Observations(points=points, weights=np.nan_to_num(likelihood / (1 - likelihood)))
+    found = to_3d(observed, rig, estimate_noise(observed, rig))
     rows = (tmp_path / "own" / "video_preds" / "mouse_3d.csv").read_text().splitlines()[3:]
     first = np.array([float(cell or "nan") for cell in rows[0].split(",")[1:4]])
     np.testing.assert_allclose(first, found.points[0, 0], rtol=1e-3, atol=1e-3)

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
+from scipy.stats import chi2
 
 from helpers.geometry import random_rig
-from mvgeom import CameraGroup, project
+from mvgeom import CameraGroup, project, reconstruct
 from mvgeom.smoothing import Noise, smooth
 from mvgeom.smoothing.interval_factor import interval_factor
 from mvgeom.smoothing.learning import _with_views
@@ -28,15 +30,20 @@ BELIEVED = Noise(
 """Independent errors of 2 px, of a subject that hardly moves: averages over time should be precise."""
 
 
+def correlated(shape: tuple[int, ...], lasting: float, rng: np.random.Generator) -> np.ndarray:
+    """Errors of variance 1 that are correlated by `lasting` from frame to frame, the first axis."""
+    values = rng.normal(size=shape)
+    for frame in range(1, len(values)):
+        values[frame] = lasting * values[frame - 1] + np.sqrt(1 - lasting**2) * values[frame]
+    return values
+
+
 def observe(seed: int, lasting: float, num_views: int = 4) -> tuple[np.ndarray, Observations]:
     """Positions at rest, and keypoints with errors of 2 px that last: correlated by `lasting` from frame to frame."""
     rng = np.random.default_rng(seed)
     rig: CameraGroup = random_rig(rng, num_views, distance=(1.0, 1.3))
     truth = np.broadcast_to(rng.uniform(-0.1, 0.1, (NUM_KEYPOINTS, 3)), (NUM_FRAMES, NUM_KEYPOINTS, 3))
-    error = rng.normal(0, 2, (NUM_FRAMES, num_views, NUM_KEYPOINTS, 2))
-    for frame in range(1, NUM_FRAMES):
-        error[frame] = lasting * error[frame - 1] + np.sqrt(1 - lasting**2) * error[frame]
-    points = project(truth, rig) + error
+    points = project(truth, rig) + 2 * correlated((NUM_FRAMES, num_views, NUM_KEYPOINTS, 2), lasting, rng)
     nothing = np.zeros((*points.shape, 2))
     return truth, Observations(points=points, covariance=nothing, times=np.arange(float(NUM_FRAMES)), cameras=rig)
 
@@ -127,6 +134,24 @@ def test_two_views_learn_their_noise_from_what_they_see_of_each_other() -> None:
     np.testing.assert_allclose(found.noise.floor, 1.5, rtol=0.25)
     single = 4.5 * 1.5 / 1000  # of one view's noise at the subject's distance, in the rig's unit
     assert np.sqrt(np.square(found.points - truth).mean()) < single
+
+
+def test_two_views_learn_motion_that_only_depth_shows() -> None:
+    """Cameras of one height tell the height of a keypoint twice, and its way along the ground once each."""
+    rng = np.random.default_rng(4)
+    turns = Rotation.from_euler("y", [[-35], [35]], degrees=True).as_matrix()
+    rig = random_rig(rng, 2).replace(
+        rotation=turns, translation=np.tile([0.0, 0.0, 1.2], (2, 1)), distortion=np.zeros((2, 5))
+    )
+    truth = np.cumsum(np.cumsum(rng.normal(0, [0.0015, 0.00002, 0.0015], (300, 3, 3)), axis=0), axis=0)
+    truth = 0.1 * truth / np.abs(truth).max(0)
+    error = np.sqrt(0.5) * (rng.normal(size=(300, 2, 3, 2)) + correlated((300, 2, 3, 2), 0.85, rng))
+    found = smooth(project(truth, rig) + error, rig)
+    difference = found.points - truth
+    single = reconstruct(project(truth, rig) + error, rig, method="refined").points - truth
+    assert np.linalg.norm(difference, axis=-1).mean() < 0.9 * np.linalg.norm(single, axis=-1).mean()
+    distance = np.einsum("tki,tkij,tkj->tk", difference, np.linalg.inv(found.covariance), difference)
+    assert 0.8 < (distance < chi2.ppf(0.9, 3)).mean() < 0.98
 
 
 def test_no_view_is_believed_to_be_exact() -> None:

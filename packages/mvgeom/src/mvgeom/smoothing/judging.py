@@ -5,7 +5,9 @@ of the others, and the motion.
 
 Where only one other view sees a keypoint, that view's trajectory knows its rays, and of the depth along them no more
 than the prior of motion makes of their turning. Residuals along the epipolar line would then judge the prior alone, by
-hundreds of px; only those across it count.
+hundreds of px; only those across it count. They tell the noise of both views, but of the motion only that across the
+line, which may be the least: two cameras beside each other would learn it from how high the subject jumps. So frames
+that are left out judge the motion of two views, in all directions.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ __all__ = ["judge", "judge_all"]
 Floats = npt.NDArray[np.float64]
 
 FOLDS = 2
-"""Parts of a single view's frames, of which each is predicted from the others."""
+"""Parts of the frames, of which each is predicted from the others where frames are left out."""
 
 LEAST_SEEN = 0.1
 """Share of the frames from which a view counts as one that sees a keypoint."""
@@ -34,16 +36,25 @@ ALONG = float(np.sqrt(OUTLIER_AREA / (2 * np.pi)))
 
 
 def judge_all(
-    stretches: Sequence[Observations], noise: Noise, estimates: Sequence[Estimate]
+    stretches: Sequence[Observations], noise: Noise, estimates: Sequence[Estimate], *, by_frames: bool = False
 ) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
     """Return the results of `judge` for all stretches, one after the other."""
-    judged = [judge(stretch, noise, estimate) for stretch, estimate in zip(stretches, estimates, strict=True)]
+    pairs = zip(stretches, estimates, strict=True)
+    judged = [judge(stretch, noise, estimate, by_frames=by_frames) for stretch, estimate in pairs]
     residual, predicted, counted = (np.concatenate(parts) for parts in zip(*judged, strict=True))
     return residual, predicted, counted
 
 
-def judge(observations: Observations, noise: Noise, estimate: Estimate) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
-    """Predict each view from the others over the whole stretch, or each part of a single view's frames from the rest.
+def judge(
+    observations: Observations, noise: Noise, estimate: Estimate, *, by_frames: bool = False
+) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+    """Predict each view from the others over the whole stretch, or each part of all views' frames from the rest.
+
+    Args:
+        observations: Stretch.
+        noise: Noise of the keypoints and of their motion.
+        estimate: Trajectories about which it is linearized, and the weights of the keypoints.
+        by_frames: Leave out frames; of a single view they are always.
 
     Returns:
         Residuals (T, V, K, 2) in px; their covariances (T, V, K, 2, 2) in px^2 but for the keypoint's own noise; and
@@ -51,8 +62,10 @@ def judge(observations: Observations, noise: Noise, estimate: Estimate) -> tuple
     """
     length, num_views, _ = estimate.weights.shape
     # (L, T, V, 1): which part of the keypoints is left out of which variant.
-    if num_views == 1:
-        left = (np.arange(length) % FOLDS == np.arange(FOLDS)[:, None])[:, :, None, None]
+    by_frames = by_frames or num_views == 1
+    if by_frames:
+        parts = (np.arange(length) % FOLDS == np.arange(FOLDS)[:, None])[:, :, None, None]
+        left = np.broadcast_to(parts, (FOLDS, length, num_views, 1))
     else:
         left = np.broadcast_to(np.eye(num_views, dtype=bool)[:, None, :, None], (num_views, length, num_views, 1))
     variants = smooth_once(
@@ -67,7 +80,7 @@ def judge(observations: Observations, noise: Noise, estimate: Estimate) -> tuple
         projected = np.where(part[..., None], pixels, projected)
         predicted = np.where(part[..., None, None], project_covariance(derivative, covariance), predicted)
     residual = observations.points - projected
-    if num_views > 1:
+    if not by_frames:
         residual, predicted = _without_depth(residual, predicted, derivative, estimate.weights)
     counted = np.isfinite(residual).all(-1) & np.isfinite(predicted).all((-2, -1))
     return residual, predicted, np.asarray(counted)

@@ -2,7 +2,8 @@
 
 A smoother that is judged by its own residuals learns to trust what it fits. A view that is left out of the whole
 recording is an independent judge: its residuals hold its own error, the uncertainty of the others, and the motion. A
-single view has no such judge but its own left-out frames, and errors that are correlated in time pass for motion.
+single view has no such judge but its own left-out frames, and errors that are correlated in time pass for motion. Two
+views judge each other's noise, and their frames the motion (`judging`).
 """
 
 from __future__ import annotations
@@ -186,8 +187,9 @@ def _with_motion(noise: Noise, stretches: Sequence[Observations], estimates: Seq
 
 
 def _scores(noise: Noise, stretches: Sequence[Observations], estimates: Sequence[Estimate]) -> Floats:
-    """Return the log likelihood (K,) of the judged keypoints."""
-    residual, predicted, counted = judge_all(stretches, noise, estimates)
+    """Return the log likelihood (K,) of the judged keypoints, of two views by frames that are left out."""
+    by_frames = stretches[0].points.shape[1] == 2
+    residual, predicted, counted = judge_all(stretches, noise, estimates, by_frames=by_frames)
     own = noise.covariance(np.concatenate([stretch.covariance for stretch in stretches]))
     scores = []
     for number in range(len(noise.motion)):
