@@ -19,7 +19,7 @@ from helpers.videos import SIZE, moving_dot, write_session
 from mvgeom import CameraGroup
 from mvgeom.tables import read_keypoints
 from mvtrain.evaluation import error_bars_fit
-from mvtrain.model.reconstruction import estimate_noise, to_3d
+from mvtrain.model.reconstruction import Observations, estimate_noise, to_3d
 from mvtrain.model.run_folder import load_run
 from mvtrain.predict.ensemble import find_error_bars
 from mvtrain.runtime.ensemble_folder import EnsembleMember, write_ensemble
@@ -202,9 +202,9 @@ def test_a_fitted_calibration_reaches_python(run: Path, project: Path, command) 
     # Without fusion a view counts by its likelihood.
     network = dataclasses.replace(predictor.network, fuses_views=False)
     alone = dataclasses.replace(predictor, network=network).predict(images, cameras)
-    weights = -np.log(1 - alone.confidence)
+    observed = Observations(points=alone.points, weights=-np.log(1 - alone.confidence))
     assert alone.points_3d is not None
-    expected = to_3d(alone.points, weights, cameras, estimate_noise(alone.points, weights, cameras))
+    expected = to_3d(observed, cameras, estimate_noise(observed, cameras))
     np.testing.assert_allclose(alone.points_3d, expected.points)
 
 
