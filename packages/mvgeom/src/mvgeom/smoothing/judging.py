@@ -7,7 +7,7 @@ Where only one other view sees a keypoint, that view's trajectory knows its rays
 than the prior of motion makes of their turning. Residuals along the epipolar line would then judge the prior alone, by
 hundreds of px; only those across it count. They tell the noise of both views, but of the motion only that across the
 line, which may be the least: two cameras beside each other would learn it from how high the subject jumps. So frames
-that are left out judge the motion of two views, in all directions.
+that are left out judge the motion of a keypoint that two views see, in all directions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mvgeom.smoothing.noise import OUTLIER_AREA, Noise
 from mvgeom.smoothing.passes import Estimate
 from mvgeom.smoothing.trajectories import Observations, linearize, project_covariance, smooth_once
 
-__all__ = ["judge", "judge_all"]
+__all__ = ["judge", "judge_all", "seen_by"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -86,6 +86,11 @@ def judge(
     return residual, predicted, np.asarray(counted)
 
 
+def seen_by(weights: Floats) -> npt.NDArray[np.bool_]:
+    """Return which views (V, K) see which keypoints, by the weights (T, V, K) of these."""
+    return np.asarray((weights > 0).mean(0) >= LEAST_SEEN)
+
+
 def _without_depth(residual: Floats, predicted: Floats, derivative: Floats, weights: Floats) -> tuple[Floats, Floats]:
     """Make residuals and covariances those across the epipolar line, where only one other view sees a keypoint.
 
@@ -93,7 +98,7 @@ def _without_depth(residual: Floats, predicted: Floats, derivative: Floats, weig
     of outliers. Where no other view sees the keypoint, the residual is NaN.
     """
     residual, predicted = residual.copy(), predicted.copy()
-    sees = (weights > 0).mean(0) >= LEAST_SEEN
+    sees = seen_by(weights)
     num_views = len(sees)
     for view in range(num_views):
         others = sees & (np.arange(num_views) != view)[:, None]

@@ -3,7 +3,7 @@
 A smoother that is judged by its own residuals learns to trust what it fits. A view that is left out of the whole
 recording is an independent judge: its residuals hold its own error, the uncertainty of the others, and the motion. A
 single view has no such judge but its own left-out frames, and errors that are correlated in time pass for motion. Two
-views judge each other's noise, and their frames the motion (`judging`).
+views judge each other's noise, and left-out frames the motion (`judging`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom.smoothing.interval_factor import interval_factor
-from mvgeom.smoothing.judging import judge_all
+from mvgeom.smoothing.judging import judge_all, seen_by
 from mvgeom.smoothing.noise import OUTLIER_AREA, Noise, log_density
 from mvgeom.smoothing.passes import Estimate, SingleFrames, first_estimate, improve, reconstruct_frames
 from mvgeom.smoothing.trajectories import Observations
@@ -187,9 +187,12 @@ def _with_motion(noise: Noise, stretches: Sequence[Observations], estimates: Seq
 
 
 def _scores(noise: Noise, stretches: Sequence[Observations], estimates: Sequence[Estimate]) -> Floats:
-    """Return the log likelihood (K,) of the judged keypoints, of two views by frames that are left out."""
-    by_frames = stretches[0].points.shape[1] == 2
-    residual, predicted, counted = judge_all(stretches, noise, estimates, by_frames=by_frames)
+    """Return the log likelihood (K,) of the judged keypoints, by frames that are left out where two views see one."""
+    few = seen_by(np.concatenate([estimate.weights for estimate in estimates])).sum(0) <= 2
+    residual, predicted, counted = judge_all(stretches, noise, estimates, by_frames=bool(few.all()))
+    if few.any() and not few.all():
+        judged = judge_all(stretches, noise, estimates, by_frames=True)
+        residual[:, :, few], predicted[:, :, few], counted[:, :, few] = (values[:, :, few] for values in judged)
     own = noise.covariance(np.concatenate([stretch.covariance for stretch in stretches]))
     scores = []
     for number in range(len(noise.motion)):
