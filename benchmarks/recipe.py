@@ -282,11 +282,12 @@ def make_config(out: Path, name: str, row: str, seed: int, steps: int) -> dict[s
         }
         values["model"] |= recipe["model"]
         if row == "per_view":
-            values["model"] |= {"attention": "per_view", "epipolar_attention": False}
-            training["patch_mask"] = {"final_ratio": 0.0, "view_ratio": 0.0}
+            values["model"] |= {"attention": "per_view"}
+            training["patch_mask"] = None
         elif row == "joint":
+            masks = {"init_epoch": length // 5, "final_epoch": 2 * length // 5}
             values["model"] |= {"attention": "joint", "epipolar_attention": source.in_3d}
-            training["patch_mask"] |= {"final_ratio": 0.0, "view_ratio": 0.2, "clear_share": 0.2}
+            training["patch_mask"] = {**masks, "final_ratio": 0.0, "view_ratio": 0.2, "clear_share": 0.2}
         values["losses"] = recipe["losses"]
     else:
         length = EPOCHS_OF_FILE
@@ -303,7 +304,7 @@ def make_config(out: Path, name: str, row: str, seed: int, steps: int) -> dict[s
         training["unfreezing_epoch"] = round(scale * training["unfreezing_epoch"])
         milestones = training["lr_scheduler_params"]["multisteplr"]
         milestones["milestones"] = [round(scale * epoch) for epoch in milestones["milestones"]]
-    for key in {"init_epoch", "final_epoch"} & training["patch_mask"].keys():
+    for key in {"init_epoch", "final_epoch"} & (training["patch_mask"] or {}).keys():
         training["patch_mask"][key] = round(scale * training["patch_mask"][key])
     if row not in RECIPES:
         # PyYAML reads 5e-5 as a text.

@@ -40,22 +40,23 @@ def generated(folder: Path, num_views: int = 3) -> Config:
 
 
 @pytest.mark.parametrize("make", [generated, lambda folder: imported(folder, 2)])
-def test_calibrated_projects_have_the_whole_recipe(make, tmp_path: Path) -> None:
+def test_calibrated_projects_have_views_that_are_fused(make, tmp_path: Path) -> None:
     config = make(tmp_path)
-    assert config.model.epipolar_attention
+    assert config.model.attention == "per_view"
+    assert config.model.fuse_views
+    assert config.training.labels_from_3d
+    assert config.training.patch_mask is None
+    assert "supervised_reprojection_heatmap_mse" in config.losses
+
+
+def test_projects_with_an_uncalibrated_session_have_attention_over_all_views(tmp_path: Path) -> None:
+    config = imported(tmp_path, 1)
+    assert config.model.attention == "joint"
+    assert not config.model.epipolar_attention
     assert config.training.labels_from_3d
     assert config.training.patch_mask is not None
     assert config.training.patch_mask.view_ratio > 0
     assert config.training.patch_mask.final_epoch < config.training.max_epochs / 2
-    assert "supervised_reprojection_heatmap_mse" in config.losses
-
-
-def test_projects_with_an_uncalibrated_session_have_no_epipolar_attention(
-    tmp_path: Path,
-) -> None:
-    config = imported(tmp_path, 1)
-    assert not config.model.epipolar_attention
-    assert config.training.labels_from_3d
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_a_project_that_every_reader_reads(tmp_path: Path, raw: Path, copy: bool
     assert cameras is not None
     assert (project / "calibration.toml").read_bytes() == (tmp_path / "rig.toml").read_bytes()
     assert config.training.imgaug_3d
-    assert config.model.epipolar_attention
+    assert config.model.attention == "per_view"
     assert config.data.skeleton == (("nose", "tail"),)
     assert config.training.max_epochs is None
     assert f"Next: mvtrain frames {project}" in printed
@@ -118,7 +118,7 @@ def test_calibrations_by_session(tmp_path: Path, raw: Path) -> None:
     assert "2 sessions (1 calibrated)" in printed
     config = load_config(project / "config.yaml")
     assert config.training.imgaug_3d
-    assert not config.model.epipolar_attention
+    assert config.model.attention == "joint"
 
 
 def test_cameras_under_other_names(tmp_path: Path, raw: Path) -> None:

@@ -38,8 +38,10 @@ def recommended(*, num_frames: int | None, in_3d: bool, everywhere: bool) -> dic
         num_frames: Number of labeled frames of the project, of which a fifth is held out; None where they are not
             labeled yet: the length of a run then follows from the labels that it finds.
         in_3d: True if there are several views, calibrated in at least one session.
-        everywhere: True if every session is calibrated: a network with epipolar attention cannot predict others.
+        everywhere: True if every session is calibrated: views then complete each other after the network, by their
+            fusion, and attention between them gains nothing (docs/ablation.md).
     """
+    per_view = in_3d and everywhere
     batch_size, lengths, mask_lengths = BATCH_SIZE, {}, {}
     if num_frames is not None:
         held_out = 2 * max(1, num_frames // 10)
@@ -66,19 +68,17 @@ def recommended(*, num_frames: int | None, in_3d: bool, everywhere: bool) -> dic
             "lr_scheduler": "cosine",
             "precision": "auto",
             "uniform_heatmaps_for_nan_keypoints": False,
-            # Whole views, not patches; only after the network has learned to find the keypoints.
-            "patch_mask": {
-                **mask_lengths,
-                "final_ratio": 0.0,
-                "view_ratio": 0.2,
-                "clear_share": 0.2,
-            },
+            # Whole views, not patches; only after the network has learned to find the keypoints. What a network sees
+            # of a view on its own cannot replace one that is hidden.
+            "patch_mask": None
+            if per_view
+            else {**mask_lengths, "final_ratio": 0.0, "view_ratio": 0.2, "clear_share": 0.2},
         },
         "model": {
             "model_type": "heatmap_multiview_transformer",
             "backbone": "vits_dino",
             "heatmap_loss_type": "kl",
-            "epipolar_attention": in_3d and everywhere,
+            "attention": "per_view" if per_view else "joint",
         },
         "losses": {"supervised_reprojection_heatmap_mse": {"log_weight": 0.5}} if in_3d else {},
     }

@@ -21,7 +21,7 @@ No gradient reaches the rest of the network, and the optimizer divides it by its
 counting where the gradients of all weights are clipped by their common norm.
 """
 
-_RELATIVE = 1e-6
+_RELATIVE = 1e-5
 """Share of its trace that is added to the information about a point, for points of which a direction is not seen."""
 
 

@@ -55,7 +55,7 @@ class Observations:
         return cls(points=points, weights=np.where(weights > 0, precision, 0.0), covariances=covariances)
 
     def __getitem__(self, rows: Any) -> Observations:
-        """Select frames."""
+        """Select frames, or with a tuple also views."""
         covariances = None if self.covariances is None else self.covariances[rows]
         return Observations(points=self.points[rows], weights=self.weights[rows], covariances=covariances)
 
