@@ -28,6 +28,7 @@ def test_schedules_beyond_the_end_of_the_run_are_named(
     changes += (
         "training.min_epochs=300",
         "training.labels_from_3d=null",
+        "training.patch_mask={init_epoch: 60, final_epoch: 120, final_ratio: 0.5}",
         "model.heatmap_loss_type=mse",
         "losses.supervised_pairwise_projections.log_weight=0.5",
         "losses.supervised_pairwise_projections.init_epoch=5",
