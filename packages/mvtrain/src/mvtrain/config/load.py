@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib.util
 import sys
@@ -70,7 +71,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, allow_plugin
         _load_plugins(values, bases["model.plugins"], check=is_run_config(path) and not allow_plugins)
         values = conform(values)
         _make_paths_absolute(values, bases)
-        merged = OmegaConf.merge(_structure(values), _escaped(values))
+        merged = OmegaConf.merge(_structure(tuple(values.get("losses", {}))), _escaped(values))
         check_numbers(OmegaConf.to_container(merged))
         sections = cast(dict[str, Any], OmegaConf.to_object(merged))
         return Config(**sections, ignored=ignored)
@@ -309,10 +310,14 @@ def _container(value: Any) -> Any:
     return OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if OmegaConf.is_config(value) else value
 
 
-def _structure(values: dict[str, Any]) -> DictConfig:
-    """Make the schema's fields and types, by section: a default `Config` would have values derived from defaults."""
+@functools.cache
+def _structure(losses_named: tuple[str, ...]) -> DictConfig:
+    """Make the schema's fields and types, by section: a default `Config` would have values derived from defaults.
+
+    It takes most of the time of loading a config; merging copies it.
+    """
     sections = (("data", DataConfig), ("training", TrainingConfig), ("model", ModelConfig), ("eval", EvalConfig))
-    losses = {name: OmegaConf.structured(LossConfig) for name in values.get("losses", {})}
+    losses = {name: OmegaConf.structured(LossConfig) for name in losses_named}
     return OmegaConf.create({**{name: OmegaConf.structured(cls) for name, cls in sections}, "losses": losses})
 
 
