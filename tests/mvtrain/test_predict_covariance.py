@@ -12,15 +12,15 @@ import pytest
 import torch
 
 from helpers.command import Outcome, run_mvtrain
+from helpers.predicted import read_3d, write_recording
 from helpers.runs import KEYPOINTS, VIEWS, cameras, make_run
-from helpers.videos import SIZE, write_session
+from helpers.videos import SIZE
 from mvgeom import reconstruct
 from mvgeom.tables import COORDS_COVARIANCE, read_keypoints
 from mvtrain import load_predictor
 from mvtrain.export.graph import KeypointGraph, example_inputs
 from mvtrain.model.run_folder import load_run
 
-LENGTH = 7
 HEAD = {"covariance_head": True}
 Command = Callable[..., Outcome]
 
@@ -32,10 +32,7 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("videos")
-    write_session(folder, VIEWS, (LENGTH,) * 3)
-    cameras(SIZE).save(folder / "calibration.toml")
-    return folder
+    return write_recording(tmp_path_factory.mktemp("videos"))
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +51,6 @@ def read_evidence(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     tables = [read_keypoints(folder / "evidence" / f"mouse_{view}.csv") for view in VIEWS]
     covariances = [table.covariance for table in tables if table.covariance is not None]
     return np.stack([table.points for table in tables], axis=1), np.stack(covariances, axis=1)
-
-
-def read_3d(path: Path) -> np.ndarray:
-    return pd.read_csv(path, header=[0, 1, 2], index_col=0).to_numpy().reshape(LENGTH, len(KEYPOINTS), 8)
 
 
 @pytest.mark.parametrize("name", ["fused", "alone"])

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 from helpers.command import Outcome, run_mvtrain
-from helpers.runs import KEYPOINTS, VIEWS, cameras, make_run
-from helpers.videos import SIZE, write_session
+from helpers.predicted import read_3d, write_recording
+from helpers.runs import VIEWS, cameras, make_run
+from helpers.videos import SIZE
 from mvgeom import project
 from mvgeom.tables import read_keypoints
 
-LENGTH = 7
 Command = Callable[..., Outcome]
 
 
@@ -27,10 +27,7 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("videos")
-    write_session(folder, VIEWS, (LENGTH,) * 3)
-    cameras(SIZE).save(folder / "calibration.toml")
-    return folder
+    return write_recording(tmp_path_factory.mktemp("videos"))
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +44,6 @@ def read_tables(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     tables = [read_keypoints(folder / f"mouse_{view}.csv") for view in VIEWS]
     likelihoods = [table.likelihood for table in tables]
     return np.stack([table.points for table in tables], axis=1), np.stack(likelihoods, axis=1)  # type: ignore[arg-type]
-
-
-def read_3d(path: Path) -> np.ndarray:
-    return pd.read_csv(path, header=[0, 1, 2], index_col=0).to_numpy().reshape(LENGTH, len(KEYPOINTS), 8)
 
 
 def test_points_come_from_the_evidence(runs: dict[str, Path], videos: Path, tmp_path: Path, command: Command) -> None:

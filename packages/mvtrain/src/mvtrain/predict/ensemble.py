@@ -145,18 +145,21 @@ def combine_records(
 
     names = combined.dtype.names or ()
 
+    def stated(blocks: Sequence[np.ndarray]) -> np.ndarray | None:
+        """Return the covariances that the networks state, if all do: only then the combined records have the field."""
+        return np.stack([from_entries(block["covariance"]) for block in blocks]) if "covariance" in names else None
+
     def combine_blocks(blocks: Sequence[np.ndarray]) -> Combined:
         points, likelihood = _stack(blocks, maps)
         weights = comparable_weights(list(likelihood), are_calibrated, typical)
-        stated = np.stack([from_entries(block["covariance"]) for block in blocks]) if "covariance" in names else None
-        return combine(points, likelihood, weights, stated)
+        return combine(points, likelihood, weights, stated(blocks))
 
     def combine_observed(blocks: Sequence[np.ndarray]) -> Combined:
         """Combine what the points in 3D come from."""
         if "evidence" not in names:
             return combine_blocks(blocks)
-        stated = np.stack([from_entries(block["covariance"]) for block in blocks]) if "covariance" in names else None
-        return _combine_weighted(np.stack([block["evidence"].astype(np.float64) for block in blocks]), stated)
+        evidence = np.stack([block["evidence"].astype(np.float64) for block in blocks])
+        return _combine_weighted(evidence, stated(blocks))
 
     scale = None
     if cameras is not None and "covariance" not in names:

@@ -22,7 +22,7 @@ from mvtrain.model.error_bars import ErrorBars, shared_to_plain
 from mvtrain.model.likelihood import ConfidenceMap, calibrated, view_weights
 from mvtrain.model.reconstruction import KeypointNoise, Observations, estimate_noise, sample_rows, to_3d
 from mvtrain.predict.recordings import EVIDENCE, Calibration, OutputPaths, Session
-from mvtrain.predict.records import Records, from_entries
+from mvtrain.predict.records import Records, stated_covariances
 from mvtrain.predict.video_batches import Status
 
 SCORER = "mvtrain"
@@ -286,7 +286,7 @@ def _estimate_noise(
     own = None
     if "own" in (sample.dtype.names or ()):
         values = sample["own"].astype(np.float64)
-        own = Observations.from_stated(values[..., :2], values[..., 2], _stated(sample))
+        own = Observations.from_stated(values[..., :2], values[..., 2], stated_covariances(sample))
     return estimate_noise(_observations(sample, confidence_map), calibration.cameras, own, error_bars)
 
 
@@ -308,15 +308,10 @@ def _observations(block: np.ndarray, confidence_map: ConfidenceMap | None) -> Ob
     fields = block.dtype.names or ()
     if "evidence" in fields:
         evidence = block["evidence"].astype(np.float64)
-        return Observations.from_stated(evidence[..., :2], evidence[..., 2], _stated(block))
+        return Observations.from_stated(evidence[..., :2], evidence[..., 2], stated_covariances(block))
     keypoints = block["keypoints"].astype(np.float64)
     weights = np.asarray(block["weights"]) if "weights" in fields else view_weights(keypoints[..., 2], confidence_map)
-    return Observations.from_stated(keypoints[..., :2], weights, _stated(block))
-
-
-def _stated(block: np.ndarray) -> np.ndarray | None:
-    """Return the covariances (N, V, K, 2, 2) of records; None without any."""
-    return from_entries(block["covariance"]) if "covariance" in (block.dtype.names or ()) else None
+    return Observations.from_stated(keypoints[..., :2], weights, stated_covariances(block))
 
 
 def _evidence_rows(

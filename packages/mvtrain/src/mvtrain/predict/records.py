@@ -52,6 +52,11 @@ def prediction_record(predictions: FramePredictions) -> dict[str, np.ndarray]:
     return fields
 
 
+def stated_covariances(block: np.ndarray) -> np.ndarray | None:
+    """Return the covariances (N, V, K, 2, 2) of records; None if they have none."""
+    return from_entries(block["covariance"]) if "covariance" in (block.dtype.names or ()) else None
+
+
 def to_entries(covariances: np.ndarray) -> np.ndarray:
     """Return the entries (..., 3) xx, xy and yy of covariances (..., 2, 2)."""
     return np.stack([covariances[..., 0, 0], covariances[..., 0, 1], covariances[..., 1, 1]], axis=-1)
