@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from helpers.command import Outcome, run_mvtrain
-from helpers.predicted import read_3d, write_recording
+from helpers.predicted import LENGTH, read_3d, write_recording
 from helpers.runs import KEYPOINTS, VIEWS, cameras, make_run
 from helpers.videos import SIZE
 from mvgeom import reconstruct
@@ -20,6 +20,8 @@ from mvgeom.tables import COORDS_COVARIANCE, read_keypoints
 from mvtrain import load_predictor
 from mvtrain.export.graph import KeypointGraph, example_inputs
 from mvtrain.model.run_folder import load_run
+from mvtrain.predict.recording_tables import RecordingTables
+from mvtrain.predict.saved_predictions import find_predictions
 
 HEAD = {"covariance_head": True}
 Command = Callable[..., Outcome]
@@ -116,6 +118,12 @@ def test_an_ensemble_states_its_spread_too(
     expected = (shares * sizes[:, both]).sum(0) + shares.prod(0) * distance[both] ** 2
     np.testing.assert_allclose(total[both], expected, rtol=0.02, atol=0.02)
     assert np.isfinite(points[both]).all()
+    # Smoothing combines the tables of the networks as the prediction did, by the precisions that they state.
+    (tmp_path / "copies").mkdir()
+    (files,) = find_predictions(out)
+    observed = RecordingTables(files.networks, tmp_path / "copies", 0.0).read(0, LENGTH)
+    np.testing.assert_allclose(observed.points[both], points[both], atol=2e-3)
+    np.testing.assert_allclose(observed.covariance[both], covariances[both], rtol=0.02, atol=0.02)
     assert np.isfinite(read_3d(out / "mouse_3d.csv")[..., :6]).any()
     mixed = tmp_path / "mixed"
     outcome = command("predict", runs["fused"], runs["without"], videos, "--device", "cpu", "--output", mixed)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -293,6 +294,32 @@ def test_further_networks_predict_the_boxes_of_the_first(predictor: Predictor, t
         np.testing.assert_allclose(second["keypoints"], first["keypoints"], atol=1e-4)
         np.testing.assert_array_equal(second["status"], first["status"])
     assert any(np.isnan(second["keypoints"]).all() for _, second in found)
+
+
+class SureDotFinder(DotFinder):
+    """The same, which states a covariance of 4 heatmap px^2."""
+
+    def forward(self, images: Tensor, *arguments: Any) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        logits = super().forward(images, *arguments)
+        return logits, 4 * torch.eye(2).expand(*logits.shape[:3], 2, 2)
+
+
+def test_covariances_of_tracked_frames_are_kept(predictor: Predictor, tmp_path: Path) -> None:
+    frames = [film_subject(None if number >= 4 else center) for number, center in enumerate(walk(12))]
+    videos = [
+        open_video(write_video(tmp_path / f"s_{view}.avi", [images[number] for images in frames]))
+        for number, view in enumerate(VIEWS)
+    ]
+    sure = replace(predictor, network=Network.from_model(SureDotFinder(), predictor.spec, predictor.device))
+    found = list(track_frames(Tracker(sure, RIG, REFERENCE), videos, 0, Stopwatch(), [sure]))
+    for networks in found:
+        for fields in networks:
+            assert fields["covariance"].shape == (1, len(VIEWS), 3, 3)
+            known = np.isfinite(fields["keypoints"]).all(-1)
+            np.testing.assert_array_equal(np.isfinite(fields["covariance"]).all(-1), known)
+            assert (fields["covariance"][known][:, [0, 2]] > 0).all()
+    assert np.isfinite(found[0][0]["covariance"]).all()
+    assert np.isnan(found[-1][1]["covariance"]).all()
 
 
 def test_the_reference_is_estimated_from_the_labeled_frames(predictor: Predictor, tmp_path: Path) -> None:
