@@ -2,8 +2,9 @@
 
     uv run python benchmarks/move_residual.py [PROJECT/config.yaml] [--draws 10]
 
-For every frame and draw the subject moves in 3D; each view then gets one 2D map. Printed is the distance in frame px
-between what the map makes of a point and where the moved point projects, median, 95th percentile and root mean square:
+For every frame and draw the subject moves in 3D; each view then gets one 2D map. Printed is the distance in
+full-image px between what the map makes of a point and where the moved point projects, median, 95th percentile and root
+mean square:
 
 - `projections`: of the projected triangulated points, the error of the map alone;
 - `labels`: of the 2D labels, which adds how far labels lie from their own triangulation.
@@ -84,7 +85,7 @@ def main() -> None:
             relative.append(np.sqrt(np.nanmean(errors["affine over all 3D points (ours)"][0][-1] ** 2, axis=-1)) / size)
 
     print(
-        f"{len(frames)} frames, {arguments.draws} draws each, every draw taken as it is; frame px: median / 95 % / rms"
+        f"{len(frames)} frames, {arguments.draws} draws each, all taken as they are; full-image px: median / 95 % / rms"
     )
     for name, (of_projections, of_labels) in errors.items():
         print(f"  {name:34s} projections {percentiles(of_projections)}   labels {percentiles(of_labels)}")

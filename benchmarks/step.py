@@ -2,7 +2,7 @@
 
     OMP_WAIT_POLICY=passive uv run python benchmarks/step.py [--device cuda] [--precision bf16-mixed] [--threads 1]
 
-The step is the trainer's own (`mvtrain.training.step`) with masking and both 3D losses on: 2 moments of 4 views of 256
+The step is the trainer's own (`mvtrain.training.step`) with masking and both 3D losses on: 2 frames of 4 views of 256
 x 256 px, 17 keypoints, a ViT-S of random weights. Marks are set from outside, by hooks on the network and gradients.
 
 Seconds are the median over the repeats. On the CPU with one thread they are CPU seconds of this process, which other

@@ -17,6 +17,8 @@ PAGES = [
 ]
 CODE = sorted(path for folder in ("packages", "tests", "benchmarks", "docs") for path in (ROOT / folder).rglob("*.py"))
 RIDDLE = re.compile(r"(What|How|Whether|Where|Which|Why|When)\b")
+ARGUMENT = re.compile(r" {4}(\w+): (\S.*)")
+NAMED = re.compile(r"[A-Z0-9(`\"'\[]")
 FENCE = re.compile(r" *(`{3,})")
 CANNOT_BE_BROKEN = re.compile(r"\s*(\||!\[|\[[^\]]+\]: )")  # tables, images, link definitions
 
@@ -54,6 +56,22 @@ def riddles(source: str) -> list[int]:
     ]
 
 
+def vague_arguments(source: str) -> list[str]:
+    """Return the arguments and attributes that docstrings describe by an addition to their name: "of the run"."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        listed = False
+        for line in (ast.get_docstring(node) or "").splitlines():
+            if line[:1].strip():
+                listed = line in ("Args:", "Attributes:")
+            described = ARGUMENT.fullmatch(line)
+            if listed and described and not NAMED.match(described[2]):
+                found.append(f"{node.name}: {described[1]}")
+    return found
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_lines_of_pages_are_short(page: Path) -> None:
     assert not too_long(page.read_text(encoding="utf-8")), f"lines of {page} longer than {MAX_LENGTH} characters"
@@ -68,6 +86,14 @@ def test_docstrings_name_the_thing() -> None:
     found = {str(path.relative_to(ROOT)): lines for path in CODE if (lines := riddles(path.read_text("utf-8")))}
     assert not found
     assert riddles('"""What it is."""\nx = 1\n"""Where x is."""\ndef f():\n    """Do it."""\n') == [1, 3]
+
+
+def test_arguments_are_described_by_their_names() -> None:
+    found = {str(path.relative_to(ROOT)): names for path in CODE if (names := vague_arguments(path.read_text("utf-8")))}
+    assert not found
+    lines = ["Do it.", "", "Args:", "    seed: of the run.", "    size: Width in px,", "        of it: one number.", ""]
+    body = "\n    ".join([*lines, "Returns:", "    it: of all."])
+    assert vague_arguments(f'def f(seed, size):\n    """{body}\n    """\n') == ["f: seed"]
 
 
 def test_what_counts_as_prose() -> None:

@@ -14,13 +14,13 @@ from mvtrain.project.project import Project
 
 
 def noisy_evaluation(source: Project, sets: Sequence[str], *, noise: float, seed: int = 0) -> Evaluation:
-    """A generated project whose predictions are the truth in the frame, off by Gaussian noise.
+    """Make the evaluation of a generated project whose predictions are the truth, off by Gaussian noise.
 
     Args:
-        source: all its moments are calibrated.
-        sets: of its moments.
-        noise: standard deviation in frame px.
-        seed: of the noise.
+        source: Project of which all frames are calibrated.
+        sets: Split that each of its frames belongs to.
+        noise: Standard deviation in full-image px.
+        seed: Random seed of the noise.
     """
     truth = read_truth(source)
     assert truth is not None
@@ -97,5 +97,5 @@ def made_up_evaluation(
 
 
 def in_file(source: Project, points: np.ndarray) -> np.ndarray:
-    """(N, V, K, 2) frame px of all moments in px of the stored images."""
+    """Turn full-image px (N, V, K, 2) of all frames into px of the stored images."""
     return np.asarray(affine.apply(affine.invert(source.crop_to_full), points))

@@ -15,7 +15,7 @@ CROP = (320, 320)
 
 
 def human4() -> tuple[CameraGroup, np.ndarray]:
-    """Its cameras, and its labels (100, 4, 19, 2) in frame px; skips where the project is absent."""
+    """Its cameras, and its labels (100, 4, 19, 2) in full-image px; skips where the project is absent."""
     if not FOLDER.is_dir():
         pytest.skip(f"{FOLDER} is absent")
     cameras = CameraGroup.load(FOLDER / "calibration.toml")

@@ -17,7 +17,7 @@ TINY_MODEL = {
 
 
 def generate_tiny_project(folder: Path, **changes: Any) -> Path:
-    """Three views of 20 moments in 64 px."""
+    """Generate three views of 20 frames in 64 px."""
     spec = {"num_views": 3, "num_frames": 20, "num_sessions": 1, "num_video_frames": 20, "size": 64, "seed": 1}
     generate_project(folder, SyntheticSpec(**{**spec, **changes}))
     return folder

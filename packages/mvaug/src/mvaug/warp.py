@@ -37,7 +37,7 @@ def warp_image(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], *, 
     Args:
         image: (H, W) or (H, W, C) uint8.
         matrix: (2, 3) map from the image's px to output px.
-        size: output width and height in px.
+        size: Width and height of the output in px.
         antialias: Average before shrinking by 2 or more.
 
     Returns:

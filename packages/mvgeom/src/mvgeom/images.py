@@ -64,7 +64,7 @@ def to_8_bits(image: npt.NDArray[Any], bits: int | None = None) -> npt.NDArray[n
     """Scale an image to 8 bits by the bits in use; many cameras write 10 or 12 bits into values of 16.
 
     Args:
-        image: uint8, which is returned as it is, or uint16.
+        image: Image of uint8, which is returned as it is, or of uint16.
         bits: Bits in use over all images of the camera; more are taken if the image needs them. None takes those of
             this image alone, so that the brightness of two images cannot be compared.
     """

@@ -1,4 +1,4 @@
-"""Trust in standard deviations: how far views that were left out lie from what the others predict.
+"""Test of standard deviations: how far views that were left out lie from what the others predict.
 
 Standard deviations of triangulated points suppose independent Gaussian errors. Those of detectors have heavy tails and
 are shared by views and frames, so that the deviations are too small. A view that is left out has no part in the point;

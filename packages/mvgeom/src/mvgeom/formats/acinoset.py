@@ -42,9 +42,9 @@ def load(path: Path, *, sizes: camera_fields.Sizes | None = None, names: Sequenc
     """Load the cameras of the file, in its order, translations in m.
 
     Args:
-        path: the file.
-        sizes: image width and height in px, for all cameras or by name, where the file has no `camera_resolution`.
-        names: of the cameras, in the order of the file; cam1, cam2, ... by default.
+        path: File of the cameras.
+        sizes: Image width and height in px, for all cameras or by name, where the file has no `camera_resolution`.
+        names: Names of the cameras, in the order of the file; cam1, cam2, ... by default.
 
     Raises:
         InputError: for what is not JSON (with the line), lists of different lengths, unknown entries, missing or

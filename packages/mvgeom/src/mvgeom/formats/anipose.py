@@ -121,8 +121,8 @@ def read_tables(tables: Mapping[str, Any], path: Path) -> list[records.CameraRec
     """Read the cameras of the tables; those without extrinsics are left out with a warning.
 
     Args:
-        tables: by name, as from `camera_tables`.
-        path: the file, for messages.
+        tables: Tables by name, as from `camera_tables`.
+        path: File of the tables, for messages.
 
     Raises:
         InputError: see `load`.

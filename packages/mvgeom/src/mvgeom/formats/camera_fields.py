@@ -45,10 +45,10 @@ def require(entry: Any, fields: Sequence[str], name: str, path: Path) -> None:
     """Check that the entry of a camera is a map with these fields.
 
     Args:
-        entry: what the file has for the camera.
-        fields: names of the fields; None counts as absent.
-        name: of the camera, for messages.
-        path: the file, for messages.
+        entry: Value that the file has for the camera.
+        fields: Names of the fields; None counts as absent.
+        name: Name of the camera, for messages.
+        path: File of the cameras, for messages.
 
     Raises:
         InputError: when it is not a map, or lacks a field.

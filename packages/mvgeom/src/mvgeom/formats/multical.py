@@ -46,9 +46,9 @@ def load(path: Path, *, sizes: camera_fields.Sizes | None = None, fisheye: bool 
     """Load the cameras of the file that have a pose, in its order.
 
     Args:
-        path: the file.
-        sizes: image width and height in px, for all cameras or by name, where the file has no `image_size`.
-        fisheye: whether the lenses are fisheye; by default those with four coefficients.
+        path: File of the cameras.
+        sizes: Image width and height in px, for all cameras or by name, where the file has no `image_size`.
+        fisheye: True if the lenses are fisheye; None takes those with four coefficients for fisheye lenses.
 
     Raises:
         InputError: for what is not JSON (with the line), a pose of a camera that `cameras` does not have, missing or

@@ -43,8 +43,8 @@ def load(path: Path, *, sizes: camera_fields.Sizes | None = None) -> CameraGroup
     """Load the cameras of all XML files in the folder (or of the one file), named like the files, sorted by name.
 
     Args:
-        path: the folder.
-        sizes: image width and height in px, for all cameras or by name; needed.
+        path: Folder of the cameras, or one of its files.
+        sizes: Image width and height in px, for all cameras or by name; must be given.
 
     Raises:
         InputError: for files that OpenCV cannot read, missing or wrong entries, two cameras whose pose is the identity,

@@ -40,8 +40,8 @@ def load(path: Path, *, sizes: camera_fields.Sizes | None = None) -> CameraGroup
     """Load the cameras of the file, in its order, translations in cm.
 
     Args:
-        path: the file.
-        sizes: image width and height in px, for all cameras or by name, where the file has no `resolution`.
+        path: File of the cameras.
+        sizes: Image width and height in px, for all cameras or by name, where the file has no `resolution`.
 
     Raises:
         InputError: for what is not JSON (with the line), entries beside `cameras` that are lists or objects, missing or

@@ -74,8 +74,8 @@ def warn_left_out(names: Sequence[str], where: object) -> None:
     """Warn of cameras that are not loaded because the file has no extrinsics of them; nothing without names.
 
     Args:
-        names: of the cameras.
-        where: the file, the start of the message.
+        names: Names of the cameras.
+        where: File of the cameras, the start of the message.
     """
     if names:
         warnings.warn(f"{where}: cameras without extrinsics are left out: {', '.join(names)}", stacklevel=3)

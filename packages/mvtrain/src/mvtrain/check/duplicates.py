@@ -187,7 +187,7 @@ def copy_findings(project: Project, split: Split, scan: ImageScan) -> list[Findi
             f"{len(views_of)} frames have the same image more than once under different names ({shown}; views "
             f"{', '.join(views)}), {across} of them in more than one of training, validation and test. Keep one of each"
         )
-        findings.append(warning("same_image", views, text, moments=len(views_of), across_split=across))
+        findings.append(warning("same_image", views, text, frames=len(views_of), across_split=across))
     for one, other in combinations(range(len(project.view_names)), 2):
         rows = np.flatnonzero(scan.readable[:, [one, other]].all(axis=1) & ~scan.blank[:, [one, other]].any(axis=1))
         same = sum(scan.digests[row][one] == scan.digests[row][other] for row in rows)

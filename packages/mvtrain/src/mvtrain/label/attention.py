@@ -27,7 +27,7 @@ def work_left(
     Args:
         store: Labels.
         prelabels: Predictions; None if there are none.
-        frames: n frames to count in.
+        frames: (n,) numbers of the frames to count in.
         threshold: Reprojection error in px of the stored image beyond which views disagree.
 
     Returns:

@@ -20,7 +20,7 @@ def summarize_frames(
     Args:
         store: Labels.
         prelabels: Predictions; None if there are none.
-        frames: n rows of the project.
+        frames: Rows of the project.
         threshold: Reprojection error in px of the stored image beyond which views disagree.
     """
     if not frames:

@@ -132,7 +132,7 @@ class LabelService:
         Args:
             number: Number of the frame.
             keypoints: Numbers of n keypoints.
-            labels: n lists of V labels.
+            labels: Lists of V labels, one per keypoint.
 
         Raises:
             InputError: There is no such frame or keypoint, or not one label per view (`wrong-count`).

@@ -61,9 +61,9 @@ def estimate_memory(
     Args:
         model: Model on any device.
         batch_size: Samples per device.
-        image_size: width and height in model px.
+        image_size: Width and height in model px.
         precision: Fabric's; in mixed precision most of what is kept has half the size.
-        epipolar_attention: whether attention has a bias, a number per pair of patches of all views.
+        epipolar_attention: True if attention has a bias, a number per pair of patches of all views.
     """
     samples = min(batch_size, 2)
     kept = [_kept_bytes(model, count, image_size, epipolar_attention) for count in range(1, samples + 1)]
