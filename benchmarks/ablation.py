@@ -6,8 +6,9 @@
 frames to learn from. Keypoints that a view cannot see (44 %) carry no label there, as when people label what they see;
 the generator's truth tells the errors on them. Each seed holds out other sessions. `human4`: a real recording of four
 cameras with a detector's labels, of which the last 20 frames are the test for every seed; hidden keypoints are known
-where the other views' labels agree, and 3D errors are distances to the triangulated labels. `--projects generated-2
-generated-3 generated-50` are the first with two and three of its four views, and with 50 labeled frames.
+where the other views' labels agree, and 3D errors are distances to the triangulated labels. Further projects are the
+first with two and three of its four views (`--projects generated-2 generated-3`), with 50 labeled frames
+(`generated-50`), and with animals whose left and right limbs look alike (`generated-symmetric`).
 
 The network is the first four blocks of a pretrained DINOv2 ViT-S: from random weights it learns hardly anything in the
 time there is. 2D augmentation is on in every row (`imgaug: dlc`); 3D augmentation takes the place of its rotations and
@@ -93,9 +94,10 @@ class Setting:
         epochs: Length of the rest of a run.
         data: Further keys of the section `data`.
         training: Further keys of the section `training`.
-        threshold: px of the camera's image beyond which the robust triangulation takes a view for an outlier.
+        threshold: Error in px of the camera's image beyond which the robust triangulation takes a view for an outlier.
         unit: Length of the calibration's unit in mm.
         folder: Project folder; None: generated.
+        spec: Spec of a generated project.
         num_views: Number of views that are used, the first ones.
     """
 
@@ -107,7 +109,20 @@ class Setting:
     threshold: float
     unit: float
     folder: Path | None = None
+    spec: SyntheticSpec = SPEC
     num_views: int = 4
+
+    def project_folder(self, out: Path) -> Path:
+        """Return the folder of the project that is trained on."""
+        return self.folder or out / f"project{self._variant}"
+
+    def truth_folder(self, out: Path) -> Path:
+        """Return the folder of the generated project that knows all positions."""
+        return out / f"truth{self._variant}"
+
+    @property
+    def _variant(self) -> str:
+        return "-symmetric" if self.spec.symmetric else ""
 
 
 SETTINGS = {
@@ -133,6 +148,7 @@ SETTINGS = {
 }
 MAIN_PROJECTS = list(SETTINGS)
 SETTINGS |= {f"generated-{number}": replace(SETTINGS["generated"], num_views=number) for number in (2, 3)}
+SETTINGS["generated-symmetric"] = replace(SETTINGS["generated"], spec=replace(SPEC, symmetric=True))
 SETTINGS["generated-50"] = replace(
     SETTINGS["generated"],
     start_epochs=60,
@@ -196,7 +212,8 @@ def main() -> None:
         run_one(out, (project, row, int(seed)))
         return
     if not arguments.print_only:
-        make_projects(out)
+        for project in arguments.projects:
+            make_project(out, SETTINGS[project])
         keep_first_blocks(arguments.weights, out / BACKBONE_FILE)
         run_all(out, [(project, START, seed) for seed in seeds for project in arguments.projects], arguments.jobs)
         # Seed by seed: an interrupted benchmark has whole comparisons.
@@ -207,16 +224,17 @@ def main() -> None:
             print_table(out, project, kind, arguments.rows, arguments.seeds)
 
 
-def make_projects(out: Path) -> None:
-    """`truth`, which knows all positions, and `project`, the same with the hidden keypoints unlabeled."""
-    if (out / "project").exists():
+def make_project(out: Path, setting: Setting) -> None:
+    """Generate the folder that knows all positions, and the same with the hidden keypoints unlabeled."""
+    folder, truth = setting.project_folder(out), setting.truth_folder(out)
+    if folder.exists():
         return
-    if not (out / "truth").exists():
-        generate_project(out / "truth", SPEC, num_workers=2)
-    unfinished = out / "project.unfinished"
+    if not truth.exists():
+        generate_project(truth, setting.spec, num_workers=2)
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.copytree(out / "truth", unfinished, ignore=shutil.ignore_patterns("videos"))
-    for view in SPEC.view_names:
+    shutil.copytree(truth, unfinished, ignore=shutil.ignore_patterns("videos"))
+    for view in setting.spec.view_names:
         table = read_labels(unfinished / f"CollectedData_{view}.csv")
         assert table.visible is not None
         seen = table.visible == 2
@@ -231,7 +249,7 @@ def make_projects(out: Path) -> None:
             scorer="synthetic",
             float_format="%.4f",
         )
-    unfinished.rename(out / "project")
+    unfinished.rename(folder)
 
 
 def keep_first_blocks(weights: Path, out: Path) -> None:
@@ -266,7 +284,7 @@ def run_one(out: Path, run: Run) -> None:
     with (run_dir.parent / f"{result.stem}.log").open("w") as log:
         train(config, run_dir, Console(file=log, width=120))
     result.parent.mkdir(parents=True, exist_ok=True)
-    write_text(result, json.dumps(measure(run_dir, config, out / "truth", SETTINGS[run[0]])))
+    write_text(result, json.dumps(measure(run_dir, config, SETTINGS[run[0]].truth_folder(out), SETTINGS[run[0]])))
 
 
 def make_start(out: Path, run: Run) -> Config:
@@ -308,7 +326,7 @@ def common_values(out: Path, run: Run, epochs: int) -> dict[str, dict]:
     """Return the keys that the configs of all rows of a project share."""
     project, _, seed = run
     setting = SETTINGS[project]
-    folder = setting.folder or out / "project"
+    folder = setting.project_folder(out)
     tables = sorted(folder.glob("CollectedData_*.csv"))[: setting.num_views]
     views = [path.stem.removeprefix("CollectedData_") for path in tables]
     values: dict[str, dict] = {
@@ -423,9 +441,9 @@ def blank_views(batches: Iterable[Batch], views: np.ndarray, mean: tuple[float, 
     """The same batches with one view of each frame replaced by the mean color, which is 0 for the network.
 
     Args:
-        batches: of all frames, in their order.
-        views: (N,) which view of each frame.
-        mean: of the channels, in [0, 1].
+        batches: Batches of all frames, in their order.
+        views: (N,) number of the view of each frame.
+        mean: Mean of each channel, in [0, 1].
     """
     color = torch.tensor(mean).mul(255).round().to(torch.uint8)[:, None, None]
     first = 0

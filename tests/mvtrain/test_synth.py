@@ -206,6 +206,20 @@ def test_left_is_left_and_paws_are_on_the_floor() -> None:
     assert np.linalg.norm(np.diff(paws, axis=1), axis=-1).max() < 90
 
 
+def test_a_symmetric_animal_has_the_same_shape_and_one_color_for_both_sides() -> None:
+    plain, symmetric = (make_scene(tiny(symmetric=symmetric), 0) for symmetric in (False, True))
+    for part, other in zip(plain.body, symmetric.body, strict=True):
+        assert np.array_equal(part.shape.center, other.shape.center)
+        assert np.array_equal(part.shape.extent, other.shape.extent)
+    colors = [[part.material.color for part in scene.body] for scene in (plain, symmetric)]
+    changed = [not np.array_equal(one, other) for one, other in zip(*colors, strict=True)]
+    assert sum(changed) == 9  # the right ear, and four parts of each right leg
+    # The right legs of a symmetric animal are painted as its left ones, which nothing has changed.
+    assert {tuple(color) for color, new in zip(colors[1], changed, strict=True) if new} <= {
+        tuple(color) for color, new in zip(colors[1], changed, strict=True) if not new
+    }
+
+
 def test_keypoints_on_the_back_are_seen_from_above_and_far_legs_are_hidden() -> None:
     scene = make_scene(tiny(num_views=4, num_video_frames=100, occlusion=0.0), 0)
     visible = np.stack([visibility_in(scene, number)[1] for number in range(4)])
@@ -451,6 +465,8 @@ def test_workers_below_one(tmp_path: Path) -> None:
         ({"sensor_noise": True}, "bad-value", "sensor_noise"),
         ({"seed": -1}, "bad-value", "seed"),
         ({"fps": 0}, "bad-value", "fps"),
+        ({"crop": "no"}, "bad-value", "crop"),
+        ({"symmetric": 1}, "bad-value", "symmetric"),
         ({"crop_size": 64}, "excluded-options", "crop_size"),
         ({"image_format": "bmp"}, "bad-value", "image_format"),
         ({"num_sessions": 4}, "out-of-range", "num_frames"),

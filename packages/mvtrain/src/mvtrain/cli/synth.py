@@ -20,6 +20,7 @@ def synth(
     num_sessions: Annotated[int, typer.Option(help="Recordings, each with another animal and path.")] = 2,
     video_frames: Annotated[int, typer.Option(help="Length of each session's videos.")] = 200,
     crop: Annotated[bool, typer.Option(help="Store crops around the animal, with their bounding boxes.")] = False,
+    symmetric: Annotated[bool, typer.Option(help="Color left and right limbs alike.")] = False,
     seed: Annotated[int, typer.Option(help="Random seed: same seed, same bytes.")] = 0,
 ) -> None:
     """Generate a project: a rendered animal seen by several cameras, with labels, videos, calibration and the truth."""
@@ -36,6 +37,7 @@ def synth(
         num_sessions=num_sessions,
         num_video_frames=video_frames,
         crop=crop,
+        symmetric=symmetric,
         seed=seed,
     )
     with Progress(transient=True) as bar:

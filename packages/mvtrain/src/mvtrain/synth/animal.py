@@ -34,21 +34,24 @@ class Individual:
         coat: (3, 3) linear RGB of back, spots and belly.
         waves: (J, 4) pattern of the spots; see `Material.waves`.
         threshold: Value of the pattern above which spots begin; the higher, the fewer.
+        symmetric: True if left and right have the same colors.
     """
 
     size: float
     coat: Floats
     waves: Floats
     threshold: float
+    symmetric: bool
 
 
-def draw_individual(rng: np.random.Generator, number: int) -> Individual:
+def draw_individual(rng: np.random.Generator, number: int, *, symmetric: bool) -> Individual:
     """Draw the animal of a session; consecutive numbers have different coats."""
     return Individual(
         size=float(rng.uniform(0.88, 1.14)),
         coat=_COATS[number % len(_COATS)] * rng.uniform(0.85, 1.15, (3, 1)) * rng.uniform(0.95, 1.05, (1, 3)),
         waves=random_waves(rng, 62.0),
         threshold=float(rng.uniform(0.05, 0.25)),
+        symmetric=symmetric,
     )
 
 
@@ -65,7 +68,7 @@ def build_body(skeleton: Skeleton, individual: Individual) -> list[Part]:
     body.add_ball("nose", (7.5, 6.8, 6.0), "head", plain(_DARK, gloss=0.5))
     for side in ("left", "right"):
         body.add_ball(f"{side}_eye", (5.0, 4.0, 5.0), "head", plain(_DARK, gloss=0.7))
-        ear = _PINK if side == "left" else _PINK * 0.45
+        ear = _PINK if side == "left" or individual.symmetric else _PINK * 0.45
         material = Material(color=ear, second=ear, under=individual.coat[0], grain=0.1)
         body.add_ball(f"{side}_ear", (4.5, 12.0, 17.0), "head", material)
     _add_legs(body, individual)
@@ -95,10 +98,10 @@ class _Body:
 
 
 def _add_legs(body: _Body, individual: Individual) -> None:
-    """Add the legs, whose tone and white ends differ by side, little enough that sides are hard to tell apart."""
+    """Add the legs, whose sides differ little in tone and white ends, or not at all."""
     for leg in LEGS:
         side, end = leg.split("_")
-        tone, sock = (1.1, 0.5) if side == "left" else (0.72, 0.0)
+        tone, sock = (1.1, 0.5) if side == "left" or individual.symmetric else (0.72, 0.0)
         front = end == "front"
         axes, middle = ("chest", f"{side}_elbow") if front else ("pelvis", f"{side}_knee")
         upper, lower = ((17.0, 11.5), (10.5, 7.5)) if front else ((24.0, 13.0), (12.0, 7.5))

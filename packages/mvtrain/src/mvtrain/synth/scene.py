@@ -52,7 +52,9 @@ def make_scene(spec: SyntheticSpec, session: int) -> Scene:
     cameras = make_rig(spec, session)
     # The first coat depends on the seed, and the sessions run through the others.
     first = int(generator(spec.seed, Purpose.ANIMAL).integers(0, 1000))
-    individual = draw_individual(generator(spec.seed, Purpose.ANIMAL, session), first + session)
+    individual = draw_individual(
+        generator(spec.seed, Purpose.ANIMAL, session), first + session, symmetric=spec.symmetric
+    )
     skeleton = pose(wander(generator(spec.seed, Purpose.MOTION, session), times), individual.size)
     return Scene(
         number=session,

@@ -37,6 +37,7 @@ class SyntheticSpec:
         crop: True to store the labeled images as square crops around the animal, with `bboxes_<view>.csv`.
         crop_size: Side in px to which stored crops are resized; None keeps each box's own size.
         image_format: Format of the labeled images, "jpg" (quality 95) or "png".
+        symmetric: True to color left and right alike: only the pose tells a left limb from a right one.
 
     Raises:
         InputError: A field is not valid; the fact `argument` is its name.
@@ -56,6 +57,7 @@ class SyntheticSpec:
     crop: bool = False
     crop_size: int | None = None
     image_format: Literal["jpg", "png"] = "jpg"
+    symmetric: bool = False
 
     def __post_init__(self) -> None:
         for field in ("num_views", "num_frames", "num_sessions", "num_video_frames"):
@@ -71,6 +73,9 @@ class SyntheticSpec:
             _check_number(field, getattr(self, field), highest)
         if not (_is_number(self.fps) and 0 < self.fps <= 1000):
             raise _bad_field("fps", "a number above 0 and at most 1000", self.fps)
+        for field in ("crop", "symmetric"):
+            if not isinstance(getattr(self, field), bool):
+                raise _bad_field(field, "true or false", getattr(self, field))
         if self.crop_size is not None:
             _check_integer("crop_size", self.crop_size, SMALLEST_SIDE)
             if not self.crop:
