@@ -97,7 +97,7 @@ ALLOWED = {
     "mvtrain/project/calibrations.py": {
         "root / (override or OVERRIDE_FILE)": "a table that the project's config names",
     },
-    "mvtrain/project/label_tables.py": {"root / name": "read"},
+    "mvtrain/project/view_tables.py": {"root / name": "read"},
     "mvtrain/project/labeled_rows.py": {
         "root / data.bbox_file[view]": "read",
         "root / name": "read",

@@ -17,7 +17,8 @@ from hypothesis.extra import numpy as hnp
 from helpers.errors import raises_input
 from mvgeom.errors import InputError
 from mvtrain.config import DataConfig
-from mvtrain.project.label_tables import find_tables, read_labels
+from mvtrain.project.label_tables import read_labels
+from mvtrain.project.view_tables import find_tables
 
 HEADER = "scorer,me,me,me,me\nbodyparts,nose,nose,tail,tail\ncoords,x,y,x,y\n"
 WITH_VISIBLE = "scorer,me,me,me\nbodyparts,nose,nose,nose\ncoords,x,y,visible\n"

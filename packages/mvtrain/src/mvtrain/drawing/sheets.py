@@ -13,8 +13,8 @@ import numpy as np
 from mvaug import warp_image
 from mvgeom import affine, boxes
 from mvgeom.files import replace_file
-from mvtrain.project.label_tables import frame_of_row
 from mvtrain.project.project import Project
+from mvtrain.project.view_tables import frame_of_row
 
 Color = tuple[int, int, int]
 

@@ -22,8 +22,9 @@ from mvtrain.exchange.project_folder import ImportedProject, write_project
 from mvtrain.project.calibration_table import calibration_rows
 from mvtrain.project.calibrations import as_named, load_cameras, session_files
 from mvtrain.project.frame_rows import FrameRows, read_frame_rows
-from mvtrain.project.label_tables import OCCLUDED, frame_of_row
+from mvtrain.project.label_tables import OCCLUDED
 from mvtrain.project.row_journal import IMPORT_PREFIX, IMPORT_SUFFIX, JOURNAL, adding_frames, append_rows
+from mvtrain.project.view_tables import frame_of_row
 
 _SHOWN = 6
 

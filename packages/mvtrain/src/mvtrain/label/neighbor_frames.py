@@ -20,9 +20,9 @@ from mvgeom.videos import Video, match_videos, open_video
 from mvtrain.config import Config
 from mvtrain.label.page_images import encode
 from mvtrain.project.calibrations import load_view_clocks, session_files
-from mvtrain.project.label_tables import frame_of_row
 from mvtrain.project.names import frame_number
 from mvtrain.project.project import Project
+from mvtrain.project.view_tables import frame_of_row
 
 REACH = 60
 """Largest distance in frames from the labeled one."""

@@ -13,7 +13,8 @@ from mvgeom.errors import InputError
 from mvgeom.files import file_name, read_text, write_text
 from mvgeom.tables import find_delimiter
 from mvtrain.config import DataConfig
-from mvtrain.project.label_tables import find_tables, read_labels
+from mvtrain.project.label_tables import read_labels
+from mvtrain.project.view_tables import find_tables
 from mvtrain.project.writer import write_labels
 
 _SCORER = "mvtrain"

@@ -9,7 +9,8 @@ from mvgeom.errors import InputError
 from mvtrain.config import DataConfig
 from mvtrain.label.journal import Journal, Label
 from mvtrain.label.table_text import TableText
-from mvtrain.project.label_tables import EXCLUDED, find_tables, read_tables
+from mvtrain.project.label_tables import EXCLUDED
+from mvtrain.project.view_tables import find_tables, read_tables
 
 
 class OpenTables:

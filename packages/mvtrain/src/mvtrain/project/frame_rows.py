@@ -12,9 +12,10 @@ from mvgeom.errors import InputError
 from mvgeom.tables import find_delimiter
 from mvtrain.config import Config, DataConfig
 from mvtrain.project.calibration_table import calibration_rows
-from mvtrain.project.label_tables import LabelTable, find_tables, frame_of_row, read_tables
+from mvtrain.project.label_tables import LabelTable
 from mvtrain.project.names import frame_number
 from mvtrain.project.row_journal import append_rows, recover_project
+from mvtrain.project.view_tables import find_tables, frame_of_row, read_tables
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

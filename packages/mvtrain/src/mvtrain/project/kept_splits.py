@@ -15,9 +15,9 @@ from mvgeom.documents import parse_yaml
 from mvgeom.errors import InputError
 from mvgeom.files import file_name, read_text, write_text
 from mvtrain.config import Config
-from mvtrain.project.label_tables import frame_of_row
 from mvtrain.project.names import frame_of
 from mvtrain.project.project import Project
+from mvtrain.project.view_tables import frame_of_row
 from mvtrain.runtime.folders import RUN_INFO, SPLIT_FILE, check_run_folder
 
 SPLIT_NAMES = ("train", "validation", "test", "unused")

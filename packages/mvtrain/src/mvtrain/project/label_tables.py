@@ -1,4 +1,4 @@
-"""Label tables: the table of one view, with three header rows and one row per image, and those of all views."""
+"""Label table of one view: three header rows, and one row per image."""
 
 from __future__ import annotations
 
@@ -12,15 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from mvgeom.errors import InputError
-from mvgeom.files import file_name, read_text
+from mvgeom.files import read_text
 from mvgeom.tables import find_delimiter, has_decimal_commas, to_decimal_point
-from mvtrain.config import DataConfig
-from mvtrain.project.names import frame_of, names_view
 
 EXCLUDED, OCCLUDED, VISIBLE = 0, 1, 2
 """Visibility of a label: no target, a uniform target, a Gaussian target."""
-
-_PREFIX = "CollectedData_"
 
 _HEADER = ("scorer", "bodyparts", "coords")
 
@@ -63,127 +59,6 @@ class LabelTable:
         )
 
 
-def find_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tuple[Path, ...]]:
-    """Return the names of the views and their label tables, in the config's order.
-
-    Without `csv_file` the tables are CollectedData_<view>.csv; without `view_names` the views are named by the tables;
-    without both, every CollectedData_<view>.csv in the project folder counts, in alphabetical order.
-
-    Raises:
-        InputError: A table is missing (`missing-file`), with the existing CSV files in the message, or the names of the
-            tables give several views the same name (`duplicate-name`).
-    """
-    present = sorted(path.name for path in root.glob("*.csv"))
-    names = data.csv_file
-    if names is None and data.view_names is not None:
-        names = tuple(file_name(f"{_PREFIX}{view}.csv") for view in data.view_names)
-    if names is None:
-        names = tuple(name for name in present if name.startswith(_PREFIX))
-        if not names:
-            of_deeplabcut = any(root.glob(f"labeled-data/*/{_PREFIX}*")) or any(root.glob(f"*/{_PREFIX}*.h5"))
-            raise InputError(
-                f"no label table {_PREFIX}<view>.csv in {root} and data.csv_file names none; CSV files there: "
-                f"{', '.join(present) or 'none'}{_import_advice(root) if of_deeplabcut else ''}",
-                code="missing-file",
-                key="data.csv_file",
-                path=root,
-            )
-    for name in names:
-        if not (root / name).is_file():
-            raise InputError(
-                f"label table {name} does not exist in {root}; CSV files there: {', '.join(present) or 'none'}",
-                code="missing-file",
-                key="data.csv_file" if data.csv_file is not None else "data.view_names",
-                path=root / name,
-            )
-    views = data.view_names or tuple(_view_of(name) for name in names)
-    if len(set(views)) != len(views):
-        raise InputError(
-            f"label tables {', '.join(names)} give several views the same name. Set data.view_names",
-            code="duplicate-name",
-            key="data.view_names",
-            name=next(view for view in views if views.count(view) > 1),
-        )
-    return views, tuple(root / name for name in names)
-
-
-def read_tables(
-    view_names: Sequence[str], paths: Sequence[Path], data: DataConfig, *, allow_empty: bool = False
-) -> tuple[LabelTable, ...]:
-    """Read one table per view, with the same keypoints and the same frame in every row.
-
-    Rows that are empty in every table (some writers put one below the header) are left out.
-
-    Args:
-        view_names: V names of the views.
-        paths: Path of each view's table.
-        data: Section `data` of the config.
-        allow_empty: Allow tables that have a header only, as those of a new project.
-
-    Raises:
-        InputError: Tables have no rows or differ in keypoints, number of rows, file names, sessions or a `visible`
-            column, or do not agree with `data.num_keypoints` and `data.keypoint_names`.
-    """
-    tables = tuple(read_labels(path) for path in paths)
-    first = tables[0]
-    for table in tables[1:]:
-        if table.keypoint_names != first.keypoint_names:
-            difference = _first_difference(first.path, first.keypoint_names, table.path, table.keypoint_names)
-            raise InputError(
-                f"all views must have the same keypoints in the same order: {difference}",
-                code="keypoints-differ",
-                path=table.path,
-                found=table.keypoint_names,
-                expected=first.keypoint_names,
-            )
-        if (table.visible is None) != (first.visible is None):
-            having, lacking = (first, table) if table.visible is None else (table, first)
-            raise InputError(
-                f"{having.path} has a column `visible` and {lacking.path} has none. Give it to all views or to none",
-                code="tables-differ",
-                path=lacking.path,
-                column="visible",
-            )
-    names = first.keypoint_names
-    if data.keypoint_names is not None and data.keypoint_names != names:
-        raise InputError(
-            _first_difference("data.keypoint_names", data.keypoint_names, first.path, names),
-            code="keypoints-differ",
-            key="data.keypoint_names",
-            path=first.path,
-            found=data.keypoint_names,
-            expected=names,
-        )
-    if data.num_keypoints not in (None, len(names)):
-        raise InputError(
-            f"data.num_keypoints is {data.num_keypoints}, but {first.path} has {len(names)}: {list(names)}",
-            code="keypoints-differ",
-            key="data.num_keypoints",
-            path=first.path,
-            found=data.num_keypoints,
-            expected=len(names),
-        )
-    if len({len(table) for table in tables}) > 1:
-        counts = ", ".join(f"{table.path.name} has {len(table)}" for table in tables)
-        raise InputError(
-            f"the label tables must have the same number of rows, one per frame: {counts}",
-            code="tables-differ",
-            path=first.path.parent,
-            found=tuple(len(table) for table in tables),
-        )
-    named = [row for row in range(len(first)) if any(table.image_names[row] is not None for table in tables)]
-    if not named and not allow_empty:
-        raise InputError(
-            f"no images below the header in {', '.join(str(table.path) for table in tables)}. Choose frames with "
-            f"mvtrain frames {first.path.parent}, and label them",
-            code="empty-file",
-            path=first.path,
-        )
-    for row in named:
-        _check_row(tables, view_names, row)
-    return tuple(table.take(named) for table in tables)
-
-
 def read_labels(path: Path) -> LabelTable:
     """Read a label table.
 
@@ -213,49 +88,9 @@ def read_labels(path: Path) -> LabelTable:
     return table
 
 
-def frame_of_row(image_names: Sequence[str | None], view_names: Sequence[str]) -> tuple[str, str]:
-    """Return session and file name of a frame, from the first view that has an image of it."""
-    return next(frame_of(name, view) for name, view in zip(image_names, view_names, strict=True) if name is not None)
-
-
-def _view_of(table_name: str) -> str:
-    stem = Path(table_name).stem
-    return stem.removeprefix(_PREFIX) if stem.startswith(_PREFIX) else stem.rsplit("_", 1)[-1]
-
-
-def _check_row(tables: Sequence[LabelTable], view_names: Sequence[str], row: int) -> None:
-    images = [
-        (table, view, name)
-        for table, view in zip(tables, view_names, strict=True)
-        if (name := table.image_names[row]) is not None
-    ]
-    # The session of a folder that does not end in _<view> cannot be compared between views.
-    compare_sessions = all(names_view(name, view) for _, view, name in images)
-    start = 0 if compare_sessions else 1
-    first_table, first_view, first_name = images[0]
-    for table, view, name in images[1:]:
-        if frame_of(name, view)[start:] != frame_of(first_name, first_view)[start:]:
-            raise InputError(
-                f"row {row + 1} of the label tables has different frames: {first_name} in {first_table.path.name} "
-                f"(line {first_table.lines[row]}), {name} in {table.path.name} (line {table.lines[row]})",
-                code="tables-differ",
-                path=table.path,
-                line=int(table.lines[row]),
-                row=row + 1,
-                view=view,
-            )
-
-
-def _import_advice(source: Path) -> str:
+def import_advice(source: Path) -> str:
     """Return the end of a message about labels that are still as DeepLabCut writes them."""
     return f". Import labels of DeepLabCut with: mvtrain import deeplabcut {source} --output NEW"
-
-
-def _first_difference(one_source: object, one: Sequence[str], other_source: object, other: Sequence[str]) -> str:
-    for i, (a, b) in enumerate(zip(one, other, strict=False)):
-        if a != b:
-            return f"keypoint {i + 1} is {a!r} in {one_source} and {b!r} in {other_source}"
-    return f"{one_source} has {len(one)} keypoints and {other_source} has {len(other)}"
 
 
 def _read_cells(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -297,7 +132,7 @@ def _read_header(header: np.ndarray, path: Path) -> tuple[tuple[str, ...], list[
     if tuple(first) != _HEADER:
         raise InputError(
             f"label table {path} must start with three header rows whose first cells are {', '.join(_HEADER)}, "
-            f"found {', '.join(map(repr, first))}{_import_advice(path) if 'individuals' in first else ''}",
+            f"found {', '.join(map(repr, first))}{import_advice(path) if 'individuals' in first else ''}",
             code="bad-header",
             path=path,
             found=tuple(first),
@@ -309,7 +144,7 @@ def _read_header(header: np.ndarray, path: Path) -> tuple[tuple[str, ...], list[
     bodyparts, coords = list(header[1, 1:]), [str(cell).lower() for cell in header[2, 1:]]
     if bodyparts[:2] == ["", ""] and coords[:2] == ["", ""] and any(bodyparts):
         raise InputError(
-            f"label table {path}: image paths in three cells, expected one{_import_advice(path)}",
+            f"label table {path}: image paths in three cells, expected one{import_advice(path)}",
             code="bad-header",
             path=path,
         )

@@ -11,7 +11,8 @@ import numpy as np
 from mvgeom.errors import InputError
 from mvgeom.tables import read_labeled_boxes
 from mvtrain.config import DataConfig
-from mvtrain.project.label_tables import VISIBLE, LabelTable, find_tables, read_tables
+from mvtrain.project.label_tables import VISIBLE, LabelTable
+from mvtrain.project.view_tables import find_tables, read_tables
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -26,9 +26,10 @@ from mvtrain.exchange.foreign_labels import DecodedImage
 from mvtrain.exchange.media import write_images
 from mvtrain.project.calibrations import find_calibrations
 from mvtrain.project.images import read_image
-from mvtrain.project.label_tables import find_tables, frame_of_row, read_labels
+from mvtrain.project.label_tables import read_labels
 from mvtrain.project.project import Project, read_project
 from mvtrain.project.splits import has_labels
+from mvtrain.project.view_tables import find_tables, frame_of_row
 from mvtrain.project.writer import write_labels
 from mvtrain.runtime.folders import new_folder
 from mvtrain.start.subject_boxes import SOURCES, SubjectBoxes, find_subject_boxes

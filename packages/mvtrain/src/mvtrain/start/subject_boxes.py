@@ -8,10 +8,10 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from mvgeom import boxes as box_functions
-from mvtrain.project.label_tables import frame_of_row
 from mvtrain.project.labels_3d import complete_labels, triangulate_labels
 from mvtrain.project.names import frame_number
 from mvtrain.project.project import Project
+from mvtrain.project.view_tables import frame_of_row
 
 SOURCES = ("labels", "3D", "nearest frame", "whole image")
 """Origins of a box: labels of the view; labels of other views, projected; the box of the view in the frame of the same
