@@ -15,7 +15,7 @@ from mvaug.geometric import GEOMETRIC
 from mvaug.photometric import PHOTOMETRIC
 from mvgeom.errors import InputError
 from mvtrain.config import load_config
-from mvtrain.config.load import load_plugins, loaded_plugins
+from mvtrain.config.plugins import load_plugins, loaded_plugins
 from mvtrain.config.training_section import TrainingConfig
 from mvtrain.data.augmentation import make_augmentation
 from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader

@@ -25,7 +25,7 @@ from mvaug.photometric import PHOTOMETRIC
 from mvgeom import CameraGroup
 from mvgeom.formats import FORMATS
 from mvtrain.config import LOSS_NAMES, load_config
-from mvtrain.config.load import load_plugins
+from mvtrain.config.plugins import load_plugins
 from mvtrain.losses import LOSSES, register_loss
 from mvtrain.model.checkpoint import load_checkpoint
 from mvtrain.project.labels_3d import keys_in_3d

@@ -20,7 +20,7 @@ from mvtrain.label.prelabels import read_prelabels
 from mvtrain.label.run_label import project_config
 from mvtrain.label.store import LabelStore, open_store
 from mvtrain.label.table_text import TableText
-from mvtrain.predict.outputs import PredictionRows, write_predictions
+from mvtrain.predict.prediction_tables import PredictionRows, write_predictions
 from mvtrain.project.label_tables import read_labels
 from mvtrain.project.project import Project, read_project
 

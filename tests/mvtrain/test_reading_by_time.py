@@ -33,8 +33,8 @@ from mvtrain.exchange.media import write_images
 from mvtrain.exchange.video_times import number_by_time
 from mvtrain.label.neighbor_frames import NeighborFrames
 from mvtrain.model.checkpoint import ModelSpec
-from mvtrain.predict.outputs import PredictionRows, write_predictions
 from mvtrain.predict.overlay import draw_videos
+from mvtrain.predict.prediction_tables import PredictionRows, write_predictions
 from mvtrain.predict.recordings import OutputPaths, Session
 from mvtrain.predict.session import Job, open_videos
 from mvtrain.predict.timing import Stopwatch

@@ -1,13 +1,10 @@
-"""Reading of config files with overrides, interpolations and plugins; writing of configs."""
+"""Reading of config files with overrides and interpolations; writing of configs."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
-import importlib.util
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,9 +17,10 @@ from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
 from mvtrain.config.checks import bad_value
 from mvtrain.config.keys import check_numbers, conform, expected_at, is_foreign
+from mvtrain.config.plugins import load_plugins
 from mvtrain.config.schema import Config, DataConfig, EvalConfig, LossConfig, ModelConfig
 from mvtrain.config.training_section import TrainingConfig
-from mvtrain.config.trust import ALLOW_RESOLVERS, announce_plugin, check_plugin, resolver_in
+from mvtrain.config.trust import ALLOW_RESOLVERS, resolver_in
 from mvtrain.runtime.folders import is_run_config
 
 PATH_KEYS = (
@@ -31,8 +29,6 @@ PATH_KEYS = (
     *("model.plugins", "eval.test_videos_directory"),
 )
 """Keys whose values are made absolute: relative to the file's folder, or to the current one for an override."""
-
-_PLUGIN_PREFIX = "mvtrain_plugin_"
 
 _LONGEST_PATH = 4096
 """Characters; systems open no longer one."""
@@ -109,56 +105,6 @@ def save_config(config: Config, path: str | Path) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
-
-
-def load_plugins(paths: Iterable[Path], *, check: bool = False, announce: bool = True) -> None:
-    """Run Python files that register losses and backbones, each once per process; their exceptions are not caught.
-
-    Args:
-        paths: Absolute paths of the files.
-        check: Run only files that may run although a run folder names them, see `check_plugin`.
-        announce: Name each file before it runs.
-
-    Raises:
-        InputError: A file does not exist (`missing-file`), is not a Python file (`unsupported-file`), or may not run
-            (`plugin-not-allowed`).
-    """
-    for path in paths:
-        if not path.exists():
-            raise InputError(
-                f"model.plugins: {path} does not exist", code="missing-file", key="model.plugins", path=path
-            )
-        if not path.is_file() or path.suffix != ".py":
-            raise InputError(
-                f"model.plugins: {path} is not a Python file (.py)",
-                code="unsupported-file",
-                key="model.plugins",
-                path=path,
-            )
-        name = f"{_PLUGIN_PREFIX}{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"
-        if name in sys.modules:
-            continue
-        if check:
-            check_plugin(path)
-        if announce:
-            announce_plugin(path)
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        # Before it runs: dataclasses, pickle and timm's registry look up the module that a function is from.
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-
-
-def loaded_plugins() -> tuple[Path, ...]:
-    """Return the files that `load_plugins` ran in this process, in the order in which it did."""
-    modules = [module for name, module in list(sys.modules.items()) if name.startswith(_PLUGIN_PREFIX)]
-    return tuple(Path(module.__file__) for module in modules if module.__file__)
 
 
 def _read_yaml(path: Path) -> DictConfig:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mvaug import Augmentation, augment_sample
 from mvgeom.errors import InputError
-from mvtrain.config.load import load_plugins, loaded_plugins
+from mvtrain.config.plugins import load_plugins, loaded_plugins
 from mvtrain.data.augmentation import with_config_key
 from mvtrain.data.batch import Batch, Sample, collate
 from mvtrain.project.images import read_image

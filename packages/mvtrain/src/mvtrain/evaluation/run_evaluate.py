@@ -45,7 +45,7 @@ from mvtrain.predict.labeled_images import (
     table_index,
     write_project_predictions,
 )
-from mvtrain.predict.outputs import write_pixel_errors
+from mvtrain.predict.prediction_tables import write_pixel_errors
 from mvtrain.predict.predictor import Predictor, choose_device
 from mvtrain.predict.run_predict import print_line
 from mvtrain.project.labels_3d import read_truth

@@ -20,7 +20,7 @@ from mvtrain.model.inference import FramePredictions, predict_frames
 from mvtrain.model.likelihood import ConfidenceMap, calibrated
 from mvtrain.model.reconstruction import reconstruct_project
 from mvtrain.predict.ensemble import combine_frames
-from mvtrain.predict.outputs import PredictionRows, write_predictions
+from mvtrain.predict.prediction_tables import PredictionRows, write_predictions
 from mvtrain.predict.predictor import Predictor
 from mvtrain.project.project import Project, to_crop
 
