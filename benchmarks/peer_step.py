@@ -1,11 +1,14 @@
 """Forward and backward pass of our model beside those of the peer, Lightning Pose 2.4.3.
 
     uv run python benchmarks/peer_step.py --peer-python ../peer-env/bin/python [--threads 2] [--repeats 7]
+        [--attention per_view]
 
 Both models are a ViT-S/16 of random weights with joint attention over 4 views of 256 x 256 px, 17 keypoints, 2 frames;
-both end in heatmaps that sum to 1. Each runs in a process of its own: ours in this environment, the peer's in its own
-(`shared/peer/README.md` says how to install it). The steps take turns, ours, the peer's, ours, ..., so that both meet
-the same machine; the tables hold medians, and the ratios are medians over the pairs of neighboring steps.
+both end in heatmaps that sum to 1. `--attention per_view` is our network with each view on its own, as configs that are
+generated for calibrated projects have it; the peer has no such network. Each runs in a process of its own: ours in this
+environment, the peer's in its own (`shared/peer/README.md` says how to install it). The steps take turns, ours, the
+peer's, ours, ..., so that both meet the same machine; the tables hold medians, and the ratios are medians over the
+pairs of neighboring steps.
 
 With one thread the seconds are CPU seconds, which other work on the machine lengthens little; with more threads they
 are seconds of the clock, and need an idle machine. Memory is how far the resident memory of the process rises above
@@ -29,16 +32,18 @@ from typing import Any
 BATCH_SIZE, NUM_VIEWS, NUM_KEYPOINTS, SIZE = 2, 4, 17, 256
 
 
-def our_heatmaps(backbone: str) -> tuple[Any, Callable[[Any], Any]]:
+def our_heatmaps(backbone: str, attention: Any) -> tuple[Any, Callable[[Any], Any]]:
     """Our model, and heatmaps from images (B, V, 3, H, W) by it."""
     from mvtrain.model.backbone import build_backbone
     from mvtrain.model.multiview import MultiviewTransformer
 
-    model = MultiviewTransformer(build_backbone(backbone), num_views=NUM_VIEWS, num_keypoints=NUM_KEYPOINTS)
+    model = MultiviewTransformer(
+        build_backbone(backbone), num_views=NUM_VIEWS, num_keypoints=NUM_KEYPOINTS, attention=attention
+    )
     return model, lambda images: model(images).flatten(-2).softmax(-1)
 
 
-def peer_heatmaps(backbone: str) -> tuple[Any, Callable[[Any], Any]]:
+def peer_heatmaps(backbone: str, _: Any) -> tuple[Any, Callable[[Any], Any]]:
     """The peer's model, and heatmaps from images (B, V, 3, H, W) by it."""
     from lightning_pose.models.heatmap_tracker_multiview import (  # type: ignore[import-not-found]
         HeatmapTrackerMultiviewTransformer,
@@ -59,7 +64,7 @@ def peer_heatmaps(backbone: str) -> tuple[Any, Callable[[Any], Any]]:
 MODELS = {"ours": our_heatmaps, "peer": peer_heatmaps}
 
 
-def serve(name: str, backbone: str, threads: int) -> None:
+def serve(name: str, backbone: str, attention: str, threads: int) -> None:
     """Take a step for each line of standard input, and answer with its seconds and the process's memory as JSON."""
     # Libraries print to standard output while they are imported; only answers go to the parent.
     answers = os.fdopen(os.dup(1), "w")
@@ -68,7 +73,7 @@ def serve(name: str, backbone: str, threads: int) -> None:
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    model, heatmaps_of = MODELS[name](backbone)
+    model, heatmaps_of = MODELS[name](backbone, attention)
     model.train()
     images = torch.randn(BATCH_SIZE, NUM_VIEWS, 3, SIZE, SIZE)
     clock = time.process_time if threads == 1 else time.perf_counter
@@ -100,6 +105,7 @@ class Worker:
 
     def __init__(self, name: str, python: str, arguments: argparse.Namespace) -> None:
         options = ["--serve", name, "--backbone", arguments.backbone, "--threads", str(arguments.threads)]
+        options += ["--attention", arguments.attention]
         self.name = name
         self.process = subprocess.Popen(
             [python, __file__, *options],
@@ -136,12 +142,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer-python", default="/work/peer-env/bin/python", help="Python of the peer's environment")
     parser.add_argument("--backbone", default="vits_dino", help="architecture; weights are random")
+    parser.add_argument("--attention", choices=("joint", "per_view"), default="joint", help="of our model")
     parser.add_argument("--threads", type=int, default=1, help="of torch, in each process")
     parser.add_argument("--repeats", type=int, default=7, help="steps that count; two more warm up")
     parser.add_argument("--serve", choices=tuple(MODELS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        serve(arguments.serve, arguments.backbone, arguments.threads)
+        serve(arguments.serve, arguments.backbone, arguments.attention, arguments.threads)
         return
     workers = [Worker("ours", sys.executable, arguments), Worker("peer", arguments.peer_python, arguments)]
     rounds = [[worker.step() for worker in workers] for _ in range(2 + arguments.repeats)][2:]
