@@ -196,7 +196,8 @@ def test_a_run_of_sharded_weights_goes_on_where_it_stopped(tmp_path: Path) -> No
     project = visible_project(tmp_path)
     settings = {"unfreezing_epoch": 1, "lr_scheduler": None, "patch_mask": None, "ema_decay": None}
     config = heatmap_loss_only(write_tiny_config(tmp_path / "tiny.yaml", project, max_epochs=3, **settings))
-    sharded = ("training.strategy=fsdp", "training.devices=2")
+    # Each view on its own, as generated configs have it; the runs above attend over all views.
+    sharded = ("training.strategy=fsdp", "training.devices=2", "model.attention=per_view")
     start_well(config, *sharded, "--output", tmp_path / "whole")
     halved = tmp_path / "halved"
     start_well(config, *sharded, "training.max_epochs=1", "--output", halved)
