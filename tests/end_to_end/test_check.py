@@ -233,7 +233,7 @@ def test_frames_copied_across_the_split(root: Path, run: Run) -> None:
     checked = run(root / "config.yaml", "data.split=block")
     assert checked.outcome.status == 0
     same, near = checked.findings["same_image"], checked.findings["near_duplicates"]
-    assert same["evidence"] == {"moments": 6, "across_split": 5}
+    assert same["evidence"] == {"frames": 6, "across_split": 5}
     assert (near["severity"], near["evidence"]["frames"]) == ("warning", 5)
     pairs = checked.document["near_duplicates"]
     assert {(pair["held_out"][0], pair["training"][0]) for pair in pairs} == {
