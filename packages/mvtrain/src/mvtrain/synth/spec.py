@@ -37,7 +37,7 @@ class SyntheticSpec:
         crop: True to store the labeled images as square crops around the animal, with `bboxes_<view>.csv`.
         crop_size: Side in px to which stored crops are resized; None keeps each box's own size.
         image_format: Format of the labeled images, "jpg" (quality 95) or "png".
-        symmetric: True to color left and right alike: only the pose tells a left limb from a right one.
+        symmetric: True to color left and right alike, so that only the pose tells a left limb from a right one.
 
     Raises:
         InputError: A field is not valid; the fact `argument` is its name.
