@@ -25,7 +25,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ablation import FUSED, SETTINGS, known_places, result_path
+from ablation import SETTINGS, result_path
+from ablation_figures import FUSED, known_places
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import norm

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from animal_recordings import animal, record, ring
 from rich.console import Console
 from rich.table import Table
-from smoothing import animal, record, ring
 
 from mvgeom import CameraGroup, smooth
 from mvgeom.smoothing import Noise
@@ -71,8 +71,6 @@ def write_predictions(folder: Path, num_frames: int, fps: int = 60) -> list[dict
     # Two animals, of which the second lacks keypoints: 20 in all.
     truth = np.concatenate([animal(num_frames, fps, rng), animal(num_frames, fps, rng)], axis=1)[:, :NUM_KEYPOINTS]
     networks, likelihood, _ = record(truth, cameras, fps, rng)
-    # The package does not read empty cells.
-    networks = np.where(np.isfinite(networks), networks, np.nan_to_num(networks[:1]))
     columns = pd.MultiIndex.from_product(
         [["network"], [f"keypoint{number}" for number in range(NUM_KEYPOINTS)], ["x", "y", "likelihood"]],
         names=["scorer", "bodyparts", "coords"],
@@ -83,7 +81,9 @@ def write_predictions(folder: Path, num_frames: int, fps: int = 60) -> list[dict
         for view, name in enumerate(cameras.names):
             values = np.concatenate([points[:, view], likelihood[:, view, :, None]], axis=-1)
             paths[-1][name] = folder / f"seed{number}.film_{name}.csv"
-            pd.DataFrame(values.reshape(num_frames, -1), columns=columns).to_csv(paths[-1][name])
+            table = pd.DataFrame(values.reshape(num_frames, -1), columns=columns)
+            # The package does not read empty cells.
+            table.interpolate(limit_direction="both").to_csv(paths[-1][name])
     return paths
 
 

@@ -7,6 +7,7 @@ import pytest
 from helpers.command import run_mvtrain
 from mvtrain.config import load_config
 from mvtrain.project.project import read_project
+from mvtrain.synth import SyntheticSpec
 
 
 def test_synth_writes_a_project_that_fit_can_read(
@@ -14,10 +15,13 @@ def test_synth_writes_a_project_that_fit_can_read(
 ) -> None:
     out = tmp_path / "project"
     options = ("--views", 2, "--frames", 4, "--size", 64, "--occlusion", 0.5, "--label-noise", 1, "--seed", 7)
-    options += ("--sessions", 1, "--video-frames", 6, "--crop")
+    options += ("--sessions", 1, "--video-frames", 6, "--crop", "--symmetric")
     outcome = run_mvtrain(capsys, monkeypatch, "synth", out, *options)
     assert outcome.status == 0, outcome.err
     assert f"mvtrain fit {out}/config.yaml" in outcome.out
+    changes = {"num_sessions": 1, "num_video_frames": 6, "crop": True, "symmetric": True, "seed": 7}
+    spec = SyntheticSpec(num_views=2, num_frames=4, size=64, occlusion=0.5, label_noise=1.0, **changes)
+    assert repr(spec) in (out / "config.yaml").read_text(encoding="utf-8"), "an option has not reached the generator"
     project = read_project(load_config(out / "config.yaml"))
     assert len(project) == 4
     assert len(project.view_names) == 2
