@@ -32,3 +32,14 @@ def run_mvtrain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     captured = capsys.readouterr()
     status = exit_info.value.code
     return Outcome(status=status if isinstance(status, int) else 0, out=captured.out, err=captured.err)
+
+
+def prepare_by_mvtrain(*arguments: object) -> None:
+    """`mvtrain ARGUMENTS`, which must succeed, for fixtures that several tests share: these cannot ask for `capsys`."""
+    from mvtrain.cli.app import main
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["mvtrain", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert not ended.value.code

@@ -6,7 +6,9 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,16 +17,16 @@ import torch
 import yaml
 
 import mvtrain
-from helpers.command import run_mvtrain
+from helpers.command import prepare_by_mvtrain, run_mvtrain
 from helpers.errors import raises_input
 from helpers.runs import INPUT, KEYPOINTS, VIEWS, cameras, make_run
-from helpers.tiny import generate_tiny_project, write_tiny_config
-from mvgeom import CameraGroup, rays
+from mvgeom import rays
 from mvtrain.export.graph import KeypointGraph, calibrate, example_inputs, input_names
-from mvtrain.export.runtime_files import Exported, write_checked, write_description, write_onnx, write_torch
+from mvtrain.export.runtime_files import Exported, write_checked, write_description, write_onnx
 from mvtrain.model.backbone import input_normalization
-from mvtrain.model.checkpoint import ModelSpec, build_model
+from mvtrain.model.checkpoint import ModelSpec, build_model, load_checkpoint, save_checkpoint
 from mvtrain.model.likelihood import ConfidenceMap, save_confidence
+from mvtrain.model.multiview import MultiviewTransformer
 from mvtrain.model.run_folder import load_run
 from mvtrain.project.images import read_image
 
@@ -58,16 +60,56 @@ def make_graph(**changes: object) -> KeypointGraph:
     with torch.no_grad():
         for parameter in model.head.parameters():
             parameter.mul_(3.0)
-        # Attention of initial weights has nearly no effect, which would hide faults of it.
-        for name, parameter in model.backbone.named_parameters():
-            if "qkv.weight" in name:
-                parameter.mul_(12.0)
+    strengthen_attention(model)
     return KeypointGraph(model, spec, None).eval()
 
 
-def compare_onnx(graph: KeypointGraph, path: Path) -> None:
-    write_onnx(graph, path)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+def strengthen_attention(model: MultiviewTransformer) -> None:
+    """Attention of initial weights has nearly no effect, which would hide faults of it."""
+    with torch.no_grad():
+        for name, parameter in model.backbone.named_parameters():
+            if "qkv.weight" in name:
+                parameter.mul_(12.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedRun:
+    """A run, what `mvtrain export` wrote into its folder, and the network that it has to agree with."""
+
+    folder: Path
+    graph: KeypointGraph
+    description: dict[str, Any]
+
+    def session(self) -> Any:
+        return start_session(self.folder / "export" / "network.onnx")
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["joint", "epipolar"])
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ExportedRun:
+    """One export for all tests that only read its files: tracing a network takes 10 s, however small it is."""
+    model = {"backbone_args": TINY, "epipolar_attention": request.param}
+    run = make_run(tmp_path_factory.mktemp("exported") / "run", model=model)
+    best = run / "checkpoints" / "best"
+    network, spec = load_checkpoint(best)
+    strengthen_attention(network)
+    save_checkpoint(best, network.state_dict(), spec, {"epoch": 1})
+    save_confidence(best, yaml.safe_load((best / "model.yaml").read_text())["sha256"], CALIBRATION)
+    prepare_by_mvtrain("export", run)
+    names = ["network.onnx", "network.pt2", "network.yaml"]
+    assert sorted(path.name for path in (run / "export").iterdir()) == names
+    loaded = load_run(run, "best")
+    return ExportedRun(
+        folder=run,
+        graph=KeypointGraph(loaded.model, loaded.spec, loaded.confidence_map).eval(),
+        description=yaml.safe_load((run / "export" / "network.yaml").read_text()),
+    )
+
+
+def start_session(path: Path) -> Any:
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def compare_onnx(graph: KeypointGraph, session: Any) -> None:
     for batch_size in (1, 2, 5):
         inputs = example_inputs(graph, batch_size, seed=100 + batch_size)
         present = inputs[1]
@@ -80,42 +122,38 @@ def compare_onnx(graph: KeypointGraph, path: Path) -> None:
             np.testing.assert_allclose(value[present.numpy()], reference[present].numpy(), atol=tolerance)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{}, {"backbone": "vits_dinov3", "downsample_factor": 1}, {"epipolar_attention": True}],
-    ids=["joint", "rotary", "epipolar"],
-)
-def test_onnxruntime_gives_the_keypoints_of_the_network(changes: dict[str, object], tmp_path: Path) -> None:
-    compare_onnx(make_graph(**changes), tmp_path / "network.onnx")
+def test_onnxruntime_gives_the_keypoints_of_the_network(exported: ExportedRun) -> None:
+    compare_onnx(exported.graph, exported.session())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
-        {"attention": "per_view"},
-        {"downsample_factor": 3},
-        {"backbone": "vits_dinov2", "image_size": (70, 84)},
-        {"backbone": "vit_small_patch16_rope_mixed_224"},
-        {"view_names": ("only",)},
+        pytest.param({"backbone": "vits_dinov3", "downsample_factor": 1}, id="rotary"),
+        pytest.param({"backbone": "vit_small_patch16_rope_mixed_224"}, id="mixed rotary", marks=pytest.mark.slow),
+        pytest.param(
+            {"backbone": "vits_dinov2", "image_size": (70, 84), "downsample_factor": 3, "attention": "per_view"},
+            id="per view",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param({"view_names": ("only",)}, id="one view", marks=pytest.mark.slow),
     ],
-    ids=str,
 )
 def test_onnxruntime_gives_the_keypoints_of_other_networks(changes: dict[str, object], tmp_path: Path) -> None:
-    compare_onnx(make_graph(**changes), tmp_path / "network.onnx")
+    graph = make_graph(**changes)
+    write_onnx(graph, tmp_path / "network.onnx")
+    compare_onnx(graph, start_session(tmp_path / "network.onnx"))
 
 
-@pytest.mark.parametrize("epipolar", [False, True])
-def test_an_exported_program_gives_the_keypoints_of_the_network(epipolar: bool, tmp_path: Path) -> None:
-    graph = make_graph(epipolar_attention=epipolar)
-    write_torch(graph, tmp_path / "network.pt2")
-    program = torch.export.load(tmp_path / "network.pt2").module()
+def test_an_exported_program_gives_the_keypoints_of_the_network(exported: ExportedRun) -> None:
+    graph = exported.graph
+    program = torch.export.load(exported.folder / "export" / "network.pt2").module()
     inputs = example_inputs(graph, 4, seed=9)
     present = inputs[1]
     with torch.no_grad():
         for found, expected in zip(program(*inputs), graph(*inputs), strict=True):
             torch.testing.assert_close(found[present], expected[present], atol=1e-3, rtol=1e-4)
-        if epipolar:
+        if graph.spec.epipolar_attention:
             without_rays = graph(*inputs[:3], torch.zeros_like(inputs[3]))[0]
             assert (without_rays - graph(*inputs)[0])[present].abs().max() > 0.1, "cameras change nothing"
             torch.testing.assert_close(without_rays, graph(*inputs[:2])[0])
@@ -163,15 +201,9 @@ def crop(full_image: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> np.n
     return cv2.resize(full_image[y : y + height, x : x + width], size, interpolation=cv2.INTER_AREA)
 
 
-def test_the_files_alone_are_enough_to_predict(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = make_run(tmp_path / "run")
-    checkpoint = run / "checkpoints" / "best"
-    save_confidence(checkpoint, yaml.safe_load((checkpoint / "model.yaml").read_text())["sha256"], CALIBRATION)
-    outcome = run_mvtrain(capsys, monkeypatch, "export", run, "--format", "onnx")
-    assert outcome.status == 0, outcome.err
-    assert sorted(path.name for path in (run / "export").iterdir()) == ["network.onnx", "network.yaml"]
+@pytest.mark.parametrize("exported", [False], indirect=True)
+def test_the_files_alone_are_enough_to_predict(exported: ExportedRun) -> None:
+    run = exported.folder
     rng = np.random.default_rng(0)
     full_images = [rng.integers(0, 256, (150, 190, 3), dtype=np.uint8) for _ in VIEWS]
     # Scales differ in x and y and between views, so an error of half a pixel shows. Scales, and offsets in resized
@@ -180,9 +212,9 @@ def test_the_files_alone_are_enough_to_predict(
     boxes = np.concatenate([factors * [[4, 3], [7, 2], [0, 5]], factors * INPUT], axis=-1).astype(np.float64)
 
     # From here on only the files are used.
-    description = yaml.safe_load((run / "export" / "network.yaml").read_text())
+    description = exported.description
     size = (description["image_size"]["width"], description["image_size"]["height"])
-    session = onnxruntime.InferenceSession(run / "export" / "network.onnx", providers=["CPUExecutionProvider"])
+    session = exported.session()
     assert [each.name for each in session.get_inputs()] == list(description["inputs"])
     assert [each.name for each in session.get_outputs()] == list(description["outputs"])
     crops = [crop(full_image, box, size) for full_image, box in zip(full_images, boxes, strict=True)]
@@ -204,18 +236,15 @@ def test_the_files_alone_are_enough_to_predict(
     np.testing.assert_allclose(outputs["confidence"], expected.confidence, atol=1e-3)
 
 
-def test_the_files_alone_are_enough_to_give_cameras_to_a_network(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = make_run(tmp_path / "run", model={"epipolar_attention": True})
-    outcome = run_mvtrain(capsys, monkeypatch, "export", run, "--format", "onnx")
-    assert outcome.status == 0, outcome.err
+@pytest.mark.parametrize("exported", [True], indirect=True)
+def test_the_files_alone_are_enough_to_give_cameras_to_a_network(exported: ExportedRun) -> None:
+    run = exported.folder
     rng = np.random.default_rng(0)
     full_images = [rng.integers(0, 256, (2 * INPUT[1], 2 * INPUT[0], 3), dtype=np.uint8) for _ in VIEWS]
     rig = cameras((2 * INPUT[0], 2 * INPUT[1]))
 
-    description = yaml.safe_load((run / "export" / "network.yaml").read_text())
-    session = onnxruntime.InferenceSession(run / "export" / "network.onnx", providers=["CPUExecutionProvider"])
+    description = exported.description
+    session = exported.session()
     assert [each.name for each in session.get_inputs()] == list(description["inputs"])
     images = np.stack([cv2.resize(each, INPUT, interpolation=cv2.INTER_AREA) for each in full_images])
     points = (np.array(description["inputs"]["rays"]["points"]) + 0.5) * 2 - 0.5
@@ -240,31 +269,22 @@ def test_the_files_alone_are_enough_to_give_cameras_to_a_network(
     assert np.abs(plain - expected).max() > 0.02, "cameras change nothing"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("epipolar", [False, True])
-def test_the_program_in_the_docs_predicts_as_the_run_does(
-    epipolar: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project = generate_tiny_project(tmp_path / "project")
-    config = write_tiny_config(tmp_path / "config.yaml", project)
-    run = tmp_path / "run"
-    model = f"model.epipolar_attention={str(epipolar).lower()}"
+def test_the_program_in_the_docs_predicts_as_the_run_does(exported: ExportedRun, tmp_path: Path) -> None:
     # An exported network gives what each view shows by itself.
-    fitted = run_mvtrain(capsys, monkeypatch, "fit", config, model, "model.fuse_views=false", "--output", run)
-    assert fitted.status == 0, fitted.err
-    exported = run_mvtrain(capsys, monkeypatch, "export", run)
-    assert exported.status == 0, exported.err
-    predictor = mvtrain.load_predictor(run, device="cpu")
-    for view in predictor.spec.view_names:
-        shutil.copy(min(project.glob(f"labeled-data/*_{view}/*")), run / f"{view}.png")
+    loaded = mvtrain.load_predictor(exported.folder, device="cpu")
+    predictor = dataclasses.replace(loaded, network=dataclasses.replace(loaded.network, fuses_views=False))
+    run = tmp_path / "run"
+    shutil.copytree(exported.folder, run)
+    rng = np.random.default_rng(0)
+    for view in VIEWS:
+        cv2.imwrite(str(run / f"{view}.png"), rng.integers(0, 256, (3 * INPUT[1], 3 * INPUT[0], 3), dtype=np.uint8))
     (program,) = re.findall(
         r"^```python\n(import cv2\n.*?session\.run.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE
     )
     rig = None
-    if epipolar:
-        (calibration,) = project.glob("calibrations/*.toml")
-        shutil.copy(calibration, run / "calibration.toml")
-        rig = CameraGroup.load(calibration)
+    if exported.graph.spec.epipolar_attention:
+        rig = cameras((3 * INPUT[0], 3 * INPUT[1]))
+        rig.save(run / "calibration.toml")
         (with_cameras,) = re.findall(
             r"^```python\n(import mvgeom\n.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE
         )
@@ -276,13 +296,6 @@ def test_the_program_in_the_docs_predicts_as_the_run_does(
 
     images = [read_image(run / f"{view}.png") for view in predictor.spec.view_names]
     np.testing.assert_allclose(np.load(run / "points.npy"), predictor.predict(images, rig).points, atol=0.05)
-    inputs = example_inputs(KeypointGraph(load_run(run, "best").model, predictor.spec, None), 2)
-    present = inputs[1].numpy()
-    from_torch = torch.export.load(run / "export" / "network.pt2").module()(*inputs)[0]
-    session = onnxruntime.InferenceSession(run / "export" / "network.onnx")
-    names = input_names(predictor.spec)
-    from_onnx = session.run(["points"], {name: value.numpy() for name, value in zip(names, inputs, strict=True)})[0]
-    np.testing.assert_allclose(from_onnx[present], from_torch.detach().numpy()[present], atol=0.05)
 
 
 def test_a_users_mistakes_are_reported(
