@@ -186,13 +186,13 @@ def test_camera_that_moved_half_way_is_found() -> None:
     truth = arc_of_cameras(3)
     before, after = (film(rig, 16, noise=0.2, spread=0.4) for rig in (truth, turned(truth, 1, 0.5)))
     points = np.concatenate([before.points[:, :9], after.points[:, 9:]], axis=1)
-    result = calibrate(detections(truth, points))
+    result = calibrate(detections(truth, points), intrinsics=truth)
     found = [each for each in result.findings if each.severity == "error"]
     assert [(each.code, each.cameras) for each in found] == [("moved_camera", ("cam2",))]
     assert found[0].evidence["frame"] == pytest.approx(9, abs=1)
     assert found[0].evidence["rotation_deg"] == pytest.approx(0.5, abs=0.1)
     # The lenses are those of each camera's own images, and no other cause is named.
-    alone = calibrate_lenses(detections(truth, points)).cameras
+    alone = calibrate_lenses(detections(truth, points), known=truth).cameras
     np.testing.assert_array_equal(result.cameras.matrix, alone.matrix)
     assert (result.deviations.focal > 0).all()
     assert not {each.code for each in result.findings} & {"high_error", "uncertain_focal_length"}
@@ -203,7 +203,7 @@ def test_camera_that_is_out_of_time_by_parts_of_frames() -> None:
     points = film(truth, 14, noise=0.2, spread=0.4).points
     shift = np.random.default_rng(0).uniform(-4, 4, (14, 1, 2))  # what the board moved by in the meantime
     points[1] += shift
-    result = calibrate(detections(truth, points))
+    result = calibrate(detections(truth, points), intrinsics=truth)
     found = {each.code: each for each in result.findings}
     assert found["not_synchronized"].cameras == ("cam2",)
     assert found["not_synchronized"].evidence["joint_px"] > 2 * found["not_synchronized"].evidence["alone_px"]

@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from mvgeom._arrays import Array, stop_gradient
+import numpy as np
+
+from mvgeom._arrays import Array, clip, stop_gradient
 from mvgeom.lens_range import MAX_RADIUS, Lens, LensRange, first_guess, polynomial, polynomial_slope
 
 __all__ = [
@@ -27,6 +29,8 @@ _NEWTON_STEPS = {"float32": 4, "float64": 16}
 _TOLERANCE = {"float32": 3e-4, "float64": 1.5e-8}
 """Limit for the last step's length and the residual before it, about the root of the precision: the final error is
 about its square, because convergence is quadratic."""
+_SETTLED = 0.01
+"""Share of that limit at which a point in NumPy arrays takes no further step."""
 _SMALLEST_SLOPE = 1e-10
 _LONGEST_STEP = 0.2
 
@@ -189,7 +193,7 @@ def undistort_components(xd: Array, yd: Array, lens: Lens, limits: LensRange, xp
     fixed = lens.without_gradients()
     x_target, y_target = stop_gradient(xd), stop_gradient(yd)
     radius = xp.sqrt(x_target * x_target + y_target * y_target)
-    inverse = 1 / xp.clip(radius, 1e-12, None)
+    inverse = 1 / clip(xp, radius, 1e-12, None)
     solve = _solve_fisheye if lens.fisheye else _solve_brown_conrady
     x, y = solve(radius, x_target * inverse, y_target * inverse, fixed, limits, _NEWTON_STEPS[dtype], xp)
 
@@ -213,7 +217,7 @@ def undistort_components(xd: Array, yd: Array, lens: Lens, limits: LensRange, xp
 
 def _newton_step(ex: Array, ey: Array, jacobian: Jacobian, xp: Any) -> tuple[Array, Array]:
     determinant = jacobian.xx * jacobian.yy - jacobian.xy * jacobian.yx
-    inverse = 1 / xp.clip(determinant, _SMALLEST_SLOPE, None)
+    inverse = 1 / clip(xp, determinant, _SMALLEST_SLOPE, None)
     return (jacobian.yy * ex - jacobian.xy * ey) * inverse, (jacobian.xx * ey - jacobian.yx * ex) * inverse
 
 
@@ -239,6 +243,7 @@ def _solve_brown_conrady(
     # Only pixels without an inverse are clipped, so that their powers do not overflow.
     r = xp.minimum(distorted * first_guess(distorted, limits, xp), limits.radius)
     t = xp.zeros_like(r)
+    moving, settled = True, _SETTLED * _TOLERANCE[str(r.dtype).rpartition(".")[2]]
     for _ in range(steps):
         r2 = r * r + t * t
         scale, growth = _scale_and_growth(r2, lens, xp)
@@ -248,10 +253,19 @@ def _solve_brown_conrady(
             along, across, gradient = a + change_a, b + change_b, twice_a + 2 * a + 4 * change_a
         slope = scale + r * (growth * r + gradient)
         # Near the edge of the range the slope is almost 0: a limited step stays where the method converges.
-        step = (scale * r + along * r2 - distorted) / xp.clip(slope, _SMALLEST_SLOPE, None)
-        r = r - xp.clip(step, -_LONGEST_STEP, _LONGEST_STEP)
-        t = -across * r2 / xp.clip(scale, 0.1, None)
-        t = xp.clip(t, -1.0, 1.0)
+        step = (scale * r + along * r2 - distorted) / clip(xp, slope, _SMALLEST_SLOPE, None)
+        step = clip(xp, step, -_LONGEST_STEP, _LONGEST_STEP)
+        new_t = clip(xp, -across * r2 / clip(xp, scale, 0.1, None), -1.0, 1.0)
+        if not isinstance(r, np.ndarray):
+            # To ask whether all points have settled would wait for the device.
+            r, t = r - step, new_t
+            continue
+        # Each point by itself: its result must not depend on the others.
+        change = np.abs(step) + np.abs(new_t - t)
+        r, t = np.where(moving, r - step, r), np.where(moving, new_t, t)
+        moving = moving & (change > settled * (1 + r))
+        if not moving.any():
+            break
     return r * ux - t * uy, r * uy + t * ux
 
 
@@ -259,12 +273,12 @@ def _solve_fisheye(
     distorted: Array, ux: Array, uy: Array, lens: Lens, limits: LensRange, steps: int, xp: Any
 ) -> tuple[Array, Array]:
     """Return the undistorted point for the one at theta_d = `distorted` along (ux, uy), by Newton's method."""
-    theta = xp.clip(distorted * first_guess(distorted, limits, xp), 0.0, math.pi / 2)
+    theta = clip(xp, distorted * first_guess(distorted, limits, xp), 0.0, math.pi / 2)
     for _ in range(steps):
         theta2 = theta * theta
         value = polynomial(theta2, lens.numerator)
         slope = value + theta2 * polynomial_slope(theta2, lens.numerator, factor=2)
-        theta = theta - (theta * value - distorted) / xp.clip(slope, _SMALLEST_SLOPE, None)
-        theta = xp.clip(theta, 0.0, math.pi / 2)
-    r = xp.tan(xp.clip(theta, 0.0, math.atan(MAX_RADIUS)))
+        theta = theta - (theta * value - distorted) / clip(xp, slope, _SMALLEST_SLOPE, None)
+        theta = clip(xp, theta, 0.0, math.pi / 2)
+    r = xp.tan(clip(xp, theta, 0.0, math.atan(MAX_RADIUS)))
     return r * ux, r * uy

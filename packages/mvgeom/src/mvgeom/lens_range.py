@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from array_api_compat import array_namespace
 
-from mvgeom._arrays import Array, stop_gradient, wide_dtype
+from mvgeom._arrays import Array, clip, stop_gradient, wide_dtype
 
 __all__ = [
     "MAX_RADIUS",
@@ -145,7 +145,7 @@ def polynomial_slope(t: Array, coefficients: tuple[Array, ...], factor: int = 1)
 
 def first_guess(distorted: Array, limits: LensRange, xp: Any) -> Array:
     """Interpolate undistorted radius (angle for fisheye) divided by distorted radius, from the cameras' tables."""
-    position = xp.clip(limits.offset + limits.factor * distorted, 0.0, 1 - 1e-6)
+    position = clip(xp, limits.offset + limits.factor * distorted, 0.0, 1 - 1e-6)
     position = xp.sqrt(xp.sqrt(position)) * _NUM_CELLS
     cell = xp.floor(position)
     index = limits.first_node + xp.astype(cell, xp.int64)

@@ -93,11 +93,12 @@ def calibrate(
         joined, notes = place_faces(detections, lambda each: calibrate(each, apart, intrinsics=intrinsics))
         result = calibrate(joined, options, intrinsics=intrinsics, progress=progress)
         return dataclasses.replace(result, findings=sort_findings([*result.findings, *notes]))
+    origin = _origin_index(detections, options)
     say("intrinsics")
     lenses = calibrate_lenses(detections, options.lens, known=intrinsics)
     cameras, findings = lenses.cameras, list(lenses.findings)
     points = np.where(lenses.used[..., None, None], detections.points, np.nan)
-    chosen = select_frames(points, detections.sizes, options.max_frames, _origin_index(detections, options))
+    chosen = select_frames(points, detections.sizes, options.max_frames, origin)
     points, frames = points[:, chosen], tuple(detections.frames[frame] for frame in chosen)
 
     say("poses")
