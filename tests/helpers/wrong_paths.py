@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import zipfile
@@ -89,6 +90,7 @@ def assert_helps(line: str, path: Path, options: Mapping[str, frozenset[str]]) -
     assert named or flags, line
 
 
+@functools.cache
 def command_options(program: str) -> dict[str, frozenset[str]]:
     """Options of every command of a program, by `program command`."""
     import typer.main

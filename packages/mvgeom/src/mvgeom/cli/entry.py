@@ -1,5 +1,6 @@
 """Entry point of the command line programs: global options, one-line errors, tracebacks for bugs."""
 
+import functools
 import os
 import sys
 import traceback
@@ -81,7 +82,7 @@ def run_program(
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     given, debug = _take_debug(list(sys.argv[1:] if arguments is None else arguments))
-    command = typer.main.get_command(app)
+    command = _command(app)
     try:
         with _short_warnings() if short_warnings else warnings.catch_warnings():
             status = command.main(args=given, prog_name=program, standalone_mode=False)
@@ -100,6 +101,12 @@ def run_program(
         print_problem("error", "bold red", line)
         sys.exit(USER_ERROR)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+@functools.cache
+def _command(app: typer.Typer) -> Any:
+    """Return the command of an application. Building it takes 0.1 s, longer than most errors of a command line."""
+    return typer.main.get_command(app)
 
 
 def _take_debug(arguments: list[str]) -> tuple[list[str], bool]:
