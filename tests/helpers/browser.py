@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import ConsoleMessage, Page, Request, Route, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, sync_playwright
+
+Launch = Callable[[str, tuple[str, ...]], Browser]
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # Tests run as root in containers, and without a graphics card.
 _ARGUMENTS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 _WITHOUT_WEBGL = ["--no-sandbox", "--disable-gpu"]
 """Drawing on canvases is much slower on an emulated graphics card than without any."""
+_shared: Launch | None = None
 
 
 @contextmanager
@@ -65,10 +69,9 @@ def _page(
             problems.append(f"request: {request.url}")
             route.abort()
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=list(arguments))
+    with nullcontext(_shared) if _shared is not None else _started() as launch:
+        context = launch(executable, tuple(arguments)).new_context(viewport={"width": width, "height": height})
         try:
-            context = browser.new_context(viewport={"width": width, "height": height})
             page = context.new_page()
             page.on("console", on_console)
             page.on("pageerror", lambda error: problems.append(f"error: {error}"))
@@ -76,5 +79,35 @@ def _page(
             page.goto(address)
             yield page
         finally:
-            browser.close()
+            context.close()
     assert not problems, problems
+
+
+@contextmanager
+def one_browser() -> Iterator[None]:
+    """Show all pages within in one browser, which takes 2 s to start; they share neither cookies nor storage."""
+    global _shared
+    with _started() as _shared:
+        try:
+            yield
+        finally:
+            _shared = None
+
+
+@contextmanager
+def _started() -> Iterator[Launch]:
+    """A function that starts a browser with some arguments, once; its browsers end with the context."""
+    with sync_playwright() as playwright:
+
+        @functools.cache
+        def launch(executable: str, arguments: tuple[str, ...]) -> Browser:
+            browser = playwright.chromium.launch(executable_path=executable, args=list(arguments))
+            browsers.append(browser)
+            return browser
+
+        browsers: list[Browser] = []
+        try:
+            yield launch
+        finally:
+            for browser in browsers:
+                browser.close()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page
 
-from helpers.browser import local_page
+from helpers.browser import local_page, one_browser
 from helpers.labeling import KEYPOINTS, SIZE, Served, make_project, serve, true_points
 from mvtrain.label.service import LabelOptions
 from mvtrain.predict.prediction_tables import PredictionRows, write_predictions
@@ -88,6 +88,12 @@ class Labeling:
         root = self.served.store.project.root
         tables = [read_labels(root / f"CollectedData_view{view}.csv").visible for view in range(VIEWS)]
         return np.stack([table[frame] for table in tables if table is not None])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def browser() -> Iterator[None]:
+    with one_browser():
+        yield
 
 
 @contextmanager
@@ -316,10 +322,11 @@ def test_a_closed_tab_loses_nothing(root: Path) -> None:
             session.settle()
             page.mouse.click(*session.at(0, TRUTH[0, 0, 0]))
             page.close()
-        for _ in range(100):
-            if served.store.visible[0, 0, 0]:
-                break
-            served.get("/api/project")
+            # The browser stays: what it still has to send must not be lost with it.
+            for _ in range(100):
+                if served.store.visible[0, 0, 0]:
+                    break
+                served.get("/api/project")
         assert served.store.visible[0, 0, 0] == 2
 
 
