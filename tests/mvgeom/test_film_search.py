@@ -174,12 +174,13 @@ def test_a_located_chessboard_has_the_corners_of_the_whole_image(films: dict[str
 
 def test_the_command_searches_long_films(films: dict[str, Path], tmp_path: Path) -> None:
     output = tmp_path / "rig.toml"
-    arguments = [*(f"{name}={path}" for name, path in films.items()), "--chessboard", "6x5", "--square", "0.08"]
-    result = run("calibrate", *arguments, "--coefficients", 0, "--origin-frame", 87, "-o", output)
+    views = [f"{name}={path}" for name, path in films.items()]
+    board = ("--chessboard", "6x5", "--square", "0.08", "--coefficients", 0)
+    result = run("calibrate", *views, *board, "--origin-frame", 87, "-o", output)
     assert result.exit_code == 0, result.output
     assert f"of {NUM_FRAMES} frames" in result.output
     assert largest_errors(CameraGroup.load(output))[0] < 0.004
     lenses = tmp_path / "lenses.toml"
-    result = run("calibrate", *arguments, "--coefficients", 0, "--lenses-only", "-o", lenses)
+    result = run("calibrate", views[0], *board, "--lenses-only", "-o", lenses)
     assert result.exit_code == 0, result.output
     assert np.abs(CameraGroup.load(lenses).matrix[:, 0, 0] / 300 - 1).max() < 0.01
