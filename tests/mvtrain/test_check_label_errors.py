@@ -47,7 +47,7 @@ def labels(cameras: CameraGroup, seed: int, noise: float) -> np.ndarray:
     return pixels + noise * rng.normal(size=pixels.shape)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6), noise=st.floats(0, 1.5), num_views=st.integers(2, 6))
 def test_noise_is_no_finding(seed: int, noise: float, num_views: int) -> None:
     cameras = ring(num_views)
@@ -63,7 +63,7 @@ def test_noise_is_no_finding(seed: int, noise: float, num_views: int) -> None:
         assert errors.noise[0] == pytest.approx(noise, rel=0.35)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     place=st.tuples(st.integers(0, NUM_FRAMES - 1), st.integers(0, 3), st.integers(0, len(NAMES) - 1)),
