@@ -307,6 +307,15 @@ def test_lenses_of_both_kinds_mix_in_one_group() -> None:
     assert invertible_radius(mixed).shape == (5,)
 
 
+@pytest.mark.parametrize("length", LENSES)
+def test_a_pixel_has_the_same_ray_whatever_stands_beside_it(length: int) -> None:
+    # Newton's method stops when all pixels have settled: those outside the range never do.
+    cams = one_camera(random_lens(np.random.default_rng(length), length))
+    pixels = np.random.default_rng(0).uniform(-2000, 4000, (1, 200, 2))
+    alone = np.concatenate([undistort(pixels[:, place : place + 1], cams) for place in range(200)], axis=1)
+    np.testing.assert_array_equal(undistort(pixels, cams), alone)
+
+
 def test_half_precision_is_refused() -> None:
     cams = one_camera(LENSES[5]).to(like=torch.zeros(0))
     with raises_input("wrong-array", dtype="torch.bfloat16"):
