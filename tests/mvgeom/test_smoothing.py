@@ -60,7 +60,7 @@ def dense_posterior(start: np.ndarray, observations: Observations, noise: Noise,
     prior = np.kron(brownian + first, np.eye(3))
     origin = start.mean((0, 1)) + (start[0, 0] - start.mean((0, 1)))
     projected, derivative = linearize(start, observations.cameras)
-    own = noise.covariance(observations.covariance)
+    own = observations.excess[..., None, None] * noise.covariance(observations.covariance)
     rows, targets, places = [], [], []
     for t in range(length):
         for view in range(observations.points.shape[1]):
@@ -104,7 +104,11 @@ def test_a_pass_is_one_large_gaussian_conditioning(seed: int, share: float, deca
     root = rng.normal(0, 1, (length, 4, 1, 2, 2))
     stated = root @ np.swapaxes(root, -1, -2)
     observations = Observations(
-        points=points, covariance=stated, times=np.cumsum(rng.uniform(0.5, 2, length)), cameras=RIG
+        points=points,
+        covariance=stated,
+        excess=rng.uniform(1, 9, points.shape[:3]),
+        times=np.cumsum(rng.uniform(0.5, 2, length)),
+        cameras=RIG,
     )
     noise = make_noise(4, 1, share=share, decay=decay if share else 0.0, motion=np.array([10**motion]))
     start = truth + rng.normal(0, 0.002, truth.shape)

@@ -44,8 +44,9 @@ def observe(seed: int, lasting: float, num_views: int = 4) -> tuple[np.ndarray, 
     rig: CameraGroup = random_rig(rng, num_views, distance=(1.0, 1.3))
     truth = np.broadcast_to(rng.uniform(-0.1, 0.1, (NUM_KEYPOINTS, 3)), (NUM_FRAMES, NUM_KEYPOINTS, 3))
     points = project(truth, rig) + 2 * correlated((NUM_FRAMES, num_views, NUM_KEYPOINTS, 2), lasting, rng)
-    nothing = np.zeros((*points.shape, 2))
-    return truth, Observations(points=points, covariance=nothing, times=np.arange(float(NUM_FRAMES)), cameras=rig)
+    nothing, usual = np.zeros((*points.shape, 2)), np.ones(points.shape[:-1])
+    times = np.arange(float(NUM_FRAMES))
+    return truth, Observations(points=points, covariance=nothing, excess=usual, times=times, cameras=rig)
 
 
 def factor_of(observations: Observations, noise: Noise) -> float:

@@ -68,7 +68,8 @@ def make_observations(
         )
     step = float(np.median(steps)) if len(steps) else 1.0
     stated = _stated_covariance(points, likelihood, covariance)
-    return Observations(points=points, covariance=stated, times=times / step, cameras=cameras), step
+    excess = np.ones(points.shape[:-1])
+    return Observations(points=points, covariance=stated, excess=excess, times=times / step, cameras=cameras), step
 
 
 def check_shared(shared: SharedError | None, observations: Observations) -> None:

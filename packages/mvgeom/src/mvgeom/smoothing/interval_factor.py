@@ -20,22 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom.left_out import factor_of_squares
-from mvgeom.smoothing.judging import judge
+from mvgeom.smoothing.judging import can_judge_frames, judge, judge_frames
 from mvgeom.smoothing.noise import Noise
 from mvgeom.smoothing.passes import Estimate
-from mvgeom.smoothing.state_space import transpose
-from mvgeom.smoothing.trajectories import Observations, linearize, smooth_once
+from mvgeom.smoothing.trajectories import Observations, smooth_once
 
 __all__ = ["interval_factor"]
 
 Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-
-MIN_VIEWS = 3
-"""Fewest views: of those left when one is left out, two must give a position."""
-
-MAX_CONDITION = 1e10
-"""Condition number beyond which the views of a frame do not determine a position."""
 
 
 def interval_factor(stretches: Sequence[Observations], noise: Noise, estimates: Sequence[Estimate]) -> float:
@@ -49,7 +41,7 @@ def interval_factor(stretches: Sequence[Observations], noise: Noise, estimates: 
     Returns:
         The factor; 1 with fewer than three views or too few keypoints to tell.
     """
-    if stretches[0].cameras is None or len(stretches[0].cameras) < MIN_VIEWS:
+    if not can_judge_frames(stretches[0]):
         return 1.0
     parts = [_compare(stretch, noise, estimate) for stretch, estimate in zip(stretches, estimates, strict=True)]
     found = _Comparison(*(np.concatenate(values) for values in zip(*parts, strict=True)))
@@ -84,8 +76,8 @@ class _Comparison(NamedTuple):
 def _compare(observations: Observations, noise: Noise, estimate: Estimate) -> _Comparison:
     """Compare predictions of left-out views from trajectories with those from single frames."""
     residual, predicted, counted = judge(observations, noise, estimate)
-    own = noise.covariance(observations.covariance)
-    single, spread, of_all = _single_frames(observations, own, estimate)
+    own = observations.noise_covariance(noise)
+    single, spread, of_all = judge_frames(observations, noise, estimate)
     both = counted & (estimate.weights > 0.5) & np.isfinite(single).all(-1) & np.isfinite(spread).all((-2, -1))
     unit = _trace(spread + own)[both]
     smoothed = smooth_once(
@@ -100,35 +92,6 @@ def _compare(observations: Observations, noise: Noise, estimate: Estimate) -> _C
         predicted=predicted[both],
         own=own[both],
     )
-
-
-def _single_frames(observations: Observations, own: Floats, estimate: Estimate) -> tuple[Floats, Floats, Floats]:
-    """Predict every view from the others of its frame, linear about the trajectories as those of `judge` are.
-
-    Returns:
-        Residuals (T, V, K, 2) in px and their covariances (T, V, K, 2, 2) but for the keypoint's own noise, NaN where
-        the others give no position; and the covariances (T, K, 3, 3) of positions from all views of a frame.
-    """
-    center, derivative = linearize(estimate.points, observations.cameras)
-    used = (estimate.weights > 0.5) & np.isfinite(center).all(-1)
-    apart = np.where(used[..., None], observations.points - center, 0.0)
-    jacobian = np.where(used[..., None, None], derivative, 0.0)
-    weighted = transpose(jacobian) @ np.linalg.inv(own)
-    information, vector = weighted @ jacobian, (weighted @ apart[..., None])[..., 0]
-    total, count = information.sum(1), used.sum(1)
-    covariance = _inverse(total[:, None] - information, count[:, None] - used >= 2)
-    moved = (covariance @ (vector.sum(1)[:, None] - vector)[..., None])[..., 0]
-    residual = observations.points - center - (derivative @ moved[..., None])[..., 0]
-    return residual, derivative @ covariance @ transpose(derivative), _inverse(total, count >= 2)
-
-
-def _inverse(information: Floats, enough: Flags) -> Floats:
-    """Invert information matrices (..., 3, 3); NaN where there is not enough, or a direction is not determined."""
-    inverse = np.full_like(information, np.nan)
-    values = np.linalg.eigvalsh(np.where(enough[..., None, None], information, np.eye(3)))
-    known = enough & (values[..., 0] * MAX_CONDITION > values[..., -1])
-    inverse[known] = np.linalg.inv(information[known])
-    return inverse
 
 
 def _trace(matrices: Floats) -> Floats:

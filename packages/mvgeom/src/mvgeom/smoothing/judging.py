@@ -19,11 +19,13 @@ import numpy.typing as npt
 
 from mvgeom.smoothing.noise import OUTLIER_AREA, Noise
 from mvgeom.smoothing.passes import Estimate
+from mvgeom.smoothing.state_space import transpose
 from mvgeom.smoothing.trajectories import Observations, linearize, project_covariance, smooth_once
 
-__all__ = ["judge", "judge_all", "seen_by"]
+__all__ = ["can_judge_frames", "judge", "judge_all", "judge_frames", "seen_by"]
 
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 FOLDS = 2
 """Parts of the frames, of which each is predicted from the others where frames are left out."""
@@ -34,10 +36,16 @@ LEAST_SEEN = 0.1
 ALONG = float(np.sqrt(OUTLIER_AREA / (2 * np.pi)))
 """Standard deviation in px along epipolar lines that do not count."""
 
+MIN_VIEWS = 3
+"""Fewest views for a judgement by single frames: of those left when one is left out, two must give a position."""
+
+MAX_CONDITION = 1e10
+"""Condition number beyond which the views of a frame do not determine a position."""
+
 
 def judge_all(
     stretches: Sequence[Observations], noise: Noise, estimates: Sequence[Estimate], *, by_frames: bool = False
-) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+) -> tuple[Floats, Floats, Flags]:
     """Return the results of `judge` for all stretches, one after the other."""
     pairs = zip(stretches, estimates, strict=True)
     judged = [judge(stretch, noise, estimate, by_frames=by_frames) for stretch, estimate in pairs]
@@ -47,7 +55,7 @@ def judge_all(
 
 def judge(
     observations: Observations, noise: Noise, estimate: Estimate, *, by_frames: bool = False
-) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+) -> tuple[Floats, Floats, Flags]:
     """Predict each view from the others over the whole stretch, or each part of all views' frames from the rest.
 
     Args:
@@ -86,7 +94,41 @@ def judge(
     return residual, predicted, np.asarray(counted)
 
 
-def seen_by(weights: Floats) -> npt.NDArray[np.bool_]:
+def can_judge_frames(observations: Observations) -> bool:
+    """Return True if there are enough calibrated views for each to be predicted from the others of its frame."""
+    return observations.cameras is not None and len(observations.cameras) >= MIN_VIEWS
+
+
+def judge_frames(observations: Observations, noise: Noise, estimate: Estimate) -> tuple[Floats, Floats, Floats]:
+    """Predict every view from two or more others of the same frame, linear about the trajectories as `judge` is.
+
+    Returns:
+        Residuals (T, V, K, 2) in px and their covariances (T, V, K, 2, 2) but for the keypoint's own noise, NaN where
+        the others give no position; and the covariances (T, K, 3, 3) of positions from all views of a frame.
+    """
+    center, derivative = linearize(estimate.points, observations.cameras)
+    used = (estimate.weights > 0.5) & np.isfinite(center).all(-1)
+    apart = np.where(used[..., None], observations.points - center, 0.0)
+    jacobian = np.where(used[..., None, None], derivative, 0.0)
+    weighted = transpose(jacobian) @ np.linalg.inv(observations.noise_covariance(noise))
+    information, vector = weighted @ jacobian, (weighted @ apart[..., None])[..., 0]
+    total, count = information.sum(1), used.sum(1)
+    covariance = _inverse(total[:, None] - information, count[:, None] - used >= 2)
+    moved = (covariance @ (vector.sum(1)[:, None] - vector)[..., None])[..., 0]
+    residual = observations.points - center - (derivative @ moved[..., None])[..., 0]
+    return residual, derivative @ covariance @ transpose(derivative), _inverse(total, count >= 2)
+
+
+def _inverse(information: Floats, enough: Flags) -> Floats:
+    """Invert information matrices (..., 3, 3); NaN where there is not enough, or a direction is not determined."""
+    inverse = np.full_like(information, np.nan)
+    values = np.linalg.eigvalsh(np.where(enough[..., None, None], information, np.eye(3)))
+    known = enough & (values[..., 0] * MAX_CONDITION > values[..., -1])
+    inverse[known] = np.linalg.inv(information[known])
+    return inverse
+
+
+def seen_by(weights: Floats) -> Flags:
     """Return which views (V, K) see which keypoints, by the weights (T, V, K) of these."""
     return np.asarray((weights > 0).mean(0) >= LEAST_SEEN)
 

@@ -84,7 +84,7 @@ def reconstruct_frames(observations: Observations, noise: Noise | None = None) -
         typical = keypoint_noise(np.moveaxis(points, 1, 0).reshape(num_views, length * num_keypoints, 2), cameras)
         deviation = np.full(points.shape[:3], typical if np.isfinite(typical) else 0.0)
     else:
-        deviation = np.sqrt(np.trace(noise.covariance(observations.covariance), axis1=-2, axis2=-1) / 2)
+        deviation = np.sqrt(np.trace(observations.noise_covariance(noise), axis1=-2, axis2=-1) / 2)
         typical = float(np.median(deviation))
     threshold = np.maximum(THRESHOLD_SIGMAS * deviation, MIN_THRESHOLD)
     weights = 1 / np.maximum(deviation, MIN_THRESHOLD / THRESHOLD_SIGMAS) ** 2
@@ -125,7 +125,7 @@ def improve(observations: Observations, noise: Noise, estimate: Estimate) -> tup
     smoothed = smooth_once(estimate.points, observations, noise, estimate.weights, estimate.activity, estimate.unit)
     projected, derivative = linearize(smoothed.points, observations.cameras)
     usable = observations.present & np.isfinite(projected).all(-1) & estimate.known
-    predicted = project_covariance(derivative, smoothed.covariance) + noise.covariance(observations.covariance)
+    predicted = project_covariance(derivative, smoothed.covariance) + observations.noise_covariance(noise)
     probability = inlier_probability(
         np.where(usable[..., None], observations.points - projected, 0.0),
         np.where(usable[..., None, None], predicted, np.eye(2)),

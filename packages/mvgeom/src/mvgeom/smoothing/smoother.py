@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from mvgeom.errors import InputError
 from mvgeom.reconstruction import Reconstruction
 from mvgeom.smoothing.arguments import check_shared, make_observations
 from mvgeom.smoothing.bones import Bone, check_bones, hold_lengths, measure_bones
+from mvgeom.smoothing.episodes import find_excess
+from mvgeom.smoothing.judging import can_judge_frames
 from mvgeom.smoothing.learning import learn
 from mvgeom.smoothing.noise import Noise
 from mvgeom.smoothing.passes import first_estimate, improve, reconstruct_frames
@@ -28,6 +30,9 @@ LEARNING_FRAMES = 400
 
 STRETCHES = 4
 NUM_PASSES = 4
+EPISODE_PASSES = 2
+"""Further passes, each of which follows a look for episodes."""
+
 WINDOW_FLOATS = 2e7
 """Numbers in the largest array, which limits how many frames are smoothed at a time."""
 
@@ -106,6 +111,8 @@ def smooth(
     independent between frames and correlated. The posterior is exact for projections linearized about the trajectory
     (iterated extended Kalman filter and Rauch-Tung-Striebel smoother). Outliers are judged by all views and times. The
     intensity of motion varies with the activity in a few frames around (a Student-t process), so that jumps stay sharp.
+    With three views or more, the variance of a keypoint in one view grows for a while where the other views contradict
+    it (`mvgeom.smoothing.episodes`).
 
     Args:
         points: (N, V, K, 2) keypoints in full-image px; NaN is missing.
@@ -210,6 +217,9 @@ def _smooth_window(observations: Observations, noise: Noise) -> tuple[Trajectori
     """Smooth some frames; return their trajectories and the probabilities (T, V, K) of inliers."""
     estimate = first_estimate(observations, reconstruct_frames(observations))
     for _ in range(NUM_PASSES):
+        smoothed, estimate = improve(observations, noise, estimate)
+    for _ in range(EPISODE_PASSES if can_judge_frames(observations) else 0):
+        observations = replace(observations, excess=find_excess(observations, noise, estimate))
         smoothed, estimate = improve(observations, noise, estimate)
     return smoothed, estimate.weights
 

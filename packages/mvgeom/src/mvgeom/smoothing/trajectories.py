@@ -26,12 +26,15 @@ class Observations:
     Attributes:
         points: (T, V, K, 2) keypoints in full-image px; NaN is missing.
         covariance: (T, V, K, 2, 2) stated covariances in px^2, finite.
+        excess: (T, V, K) factors of the variance that follows from the stated one: 1, and more in episodes in which a
+            view is worse than it states, see `mvgeom.smoothing.episodes`.
         times: (T,) times in typical steps, increasing.
         cameras: V cameras; None for trajectories in the image of a single view.
     """
 
     points: Floats
     covariance: Floats
+    excess: Floats
     times: Floats
     cameras: CameraGroup | None
 
@@ -42,8 +45,17 @@ class Observations:
 
     def frames(self, rows: slice) -> Observations:
         """Return the observations of a range of frames."""
-        points, covariance, times = self.points[rows], self.covariance[rows], self.times[rows]
-        return Observations(points=points, covariance=covariance, times=times, cameras=self.cameras)
+        return Observations(
+            points=self.points[rows],
+            covariance=self.covariance[rows],
+            excess=self.excess[rows],
+            times=self.times[rows],
+            cameras=self.cameras,
+        )
+
+    def noise_covariance(self, noise: Noise) -> Floats:
+        """Return the covariances (T, V, K, 2, 2) in px^2 of the keypoints' errors."""
+        return self.excess[..., None, None] * noise.covariance(self.covariance)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -152,7 +164,7 @@ def _information(
     derivative = np.where(there, derivative * unit, 0.0)
     residual = np.where(usable[..., None], observations.points - projected, 0.0)
     target = residual[..., None] + derivative @ local[:, None, :, :, None]
-    covariance = np.where(there, noise.covariance(observations.covariance), np.eye(2))
+    covariance = np.where(there, observations.noise_covariance(noise), np.eye(2))
     num_errors = 2 * num_views if noise.share > 0 else 0
     design = np.zeros((length, num_views, num_keypoints, 2, dims + num_errors))
     design[..., :dims] = derivative
