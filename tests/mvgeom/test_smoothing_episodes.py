@@ -119,10 +119,14 @@ def test_frames_and_views_reversed_give_the_same() -> None:
     np.testing.assert_allclose(excess(points[:, ::-1], backwards)[:, ::-1], found, rtol=1e-6)
 
 
-def test_where_no_two_others_see_it_nothing_is_judged() -> None:
-    _, points, rig = record(2)
+def test_two_views_alone_are_blamed_alike_and_a_single_one_is_not() -> None:
+    _, points, rig = record(2, times_larger=8.0)
     points[:, 2:, 1] = np.nan
     points[:, 1:, 2] = np.nan
     found = excess(points, rig)
-    np.testing.assert_array_equal(found[..., 1:3], 1.0)
-    assert found[..., 0].max() > 1.0
+    np.testing.assert_array_equal(found[..., 2], 1.0)
+    frames, _, keypoint = EPISODE
+    first, second = found[frames, 0, keypoint], found[frames, 1, keypoint]
+    assert np.median(first) > 1.5
+    np.testing.assert_allclose(first / second, 1.0, atol=0.5)
+    assert np.median(found[:40, :2, 1]) < 1.2

@@ -49,15 +49,15 @@ def find_excess(observations: Observations, noise: Noise, estimate: Estimate) ->
     factor is their weighted mean over a window, with some frames of usual noise.
 
     Args:
-        observations: Keypoints of three views or more, with the excess found so far.
+        observations: Keypoints in calibrated views, with the excess found so far.
         noise: Noise of the keypoints.
         estimate: Trajectories to linearize about, and outliers, which predict no other view.
 
     Returns:
-        Factors; 1 where the other views give no position in the window.
+        Factors; 1 where no other view sees the keypoint in the window. Two views alone have the same part in it.
     """
     shape = observations.points.shape[:-1]
-    residual, predicted, _ = judge_frames(observations, noise, estimate)
+    residual, predicted, _ = judge_frames(observations, noise, estimate, from_one=True)
     judged = np.isfinite(residual).all(-1) & np.isfinite(predicted).all((-2, -1))
     own = noise.covariance(observations.covariance)[judged]
     whiten = np.linalg.inv(np.linalg.cholesky(own))

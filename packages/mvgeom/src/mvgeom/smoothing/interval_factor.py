@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom.left_out import factor_of_squares
-from mvgeom.smoothing.judging import can_judge_frames, judge, judge_frames
+from mvgeom.smoothing.judging import judge, judge_frames
 from mvgeom.smoothing.noise import Noise
 from mvgeom.smoothing.passes import Estimate
 from mvgeom.smoothing.trajectories import Observations, smooth_once
@@ -28,6 +28,9 @@ from mvgeom.smoothing.trajectories import Observations, smooth_once
 __all__ = ["interval_factor"]
 
 Floats = npt.NDArray[np.float64]
+
+MIN_VIEWS = 3
+"""Fewest views: of those left when one is left out, two must give a position."""
 
 
 def interval_factor(stretches: Sequence[Observations], noise: Noise, estimates: Sequence[Estimate]) -> float:
@@ -41,7 +44,7 @@ def interval_factor(stretches: Sequence[Observations], noise: Noise, estimates: 
     Returns:
         The factor; 1 with fewer than three views or too few keypoints to tell.
     """
-    if not can_judge_frames(stretches[0]):
+    if stretches[0].cameras is None or len(stretches[0].cameras) < MIN_VIEWS:
         return 1.0
     parts = [_compare(stretch, noise, estimate) for stretch, estimate in zip(stretches, estimates, strict=True)]
     found = _Comparison(*(np.concatenate(values) for values in zip(*parts, strict=True)))

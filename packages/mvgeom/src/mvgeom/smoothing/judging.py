@@ -22,7 +22,7 @@ from mvgeom.smoothing.passes import Estimate
 from mvgeom.smoothing.state_space import transpose
 from mvgeom.smoothing.trajectories import Observations, linearize, project_covariance, smooth_once
 
-__all__ = ["can_judge_frames", "judge", "judge_all", "judge_frames", "seen_by"]
+__all__ = ["judge", "judge_all", "judge_frames", "seen_by"]
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -36,8 +36,8 @@ LEAST_SEEN = 0.1
 ALONG = float(np.sqrt(OUTLIER_AREA / (2 * np.pi)))
 """Standard deviation in px along epipolar lines that do not count."""
 
-MIN_VIEWS = 3
-"""Fewest views for a judgement by single frames: of those left when one is left out, two must give a position."""
+LEAST_INFORMATION = 1e-7
+"""Information of the depth along a ray, as a share of all that its view has: as good as none."""
 
 MAX_CONDITION = 1e10
 """Condition number beyond which the views of a frame do not determine a position."""
@@ -94,13 +94,16 @@ def judge(
     return residual, predicted, np.asarray(counted)
 
 
-def can_judge_frames(observations: Observations) -> bool:
-    """Return True if there are enough calibrated views for each to be predicted from the others of its frame."""
-    return observations.cameras is not None and len(observations.cameras) >= MIN_VIEWS
+def judge_frames(
+    observations: Observations, noise: Noise, estimate: Estimate, *, from_one: bool = False
+) -> tuple[Floats, Floats, Floats]:
+    """Predict every view from the others of the same frame, linear about the trajectories as `judge` is.
 
-
-def judge_frames(observations: Observations, noise: Noise, estimate: Estimate) -> tuple[Floats, Floats, Floats]:
-    """Predict every view from two or more others of the same frame, linear about the trajectories as `judge` is.
+    Args:
+        observations: Keypoints.
+        noise: Noise of the keypoints.
+        estimate: Trajectories to linearize about, and outliers, which predict nothing.
+        from_one: Predict from a single other view as well, with an all but infinite variance along its epipolar line.
 
     Returns:
         Residuals (T, V, K, 2) in px and their covariances (T, V, K, 2, 2) but for the keypoint's own noise, NaN where
@@ -113,7 +116,11 @@ def judge_frames(observations: Observations, noise: Noise, estimate: Estimate) -
     weighted = transpose(jacobian) @ np.linalg.inv(observations.noise_covariance(noise))
     information, vector = weighted @ jacobian, (weighted @ apart[..., None])[..., 0]
     total, count = information.sum(1), used.sum(1)
-    covariance = _inverse(total[:, None] - information, count[:, None] - used >= 2)
+    others, num_others = total[:, None] - information, count[:, None] - used
+    if from_one:
+        least = LEAST_INFORMATION * np.trace(others, axis1=-2, axis2=-1)
+        others = others + least[..., None, None] * np.eye(3)
+    covariance = _inverse(others, num_others >= (1 if from_one else 2))
     moved = (covariance @ (vector.sum(1)[:, None] - vector)[..., None])[..., 0]
     residual = observations.points - center - (derivative @ moved[..., None])[..., 0]
     return residual, derivative @ covariance @ transpose(derivative), _inverse(total, count >= 2)

@@ -14,7 +14,6 @@ from mvgeom.reconstruction import Reconstruction
 from mvgeom.smoothing.arguments import check_shared, make_observations
 from mvgeom.smoothing.bones import Bone, check_bones, hold_lengths, measure_bones
 from mvgeom.smoothing.episodes import find_excess
-from mvgeom.smoothing.judging import can_judge_frames
 from mvgeom.smoothing.learning import learn
 from mvgeom.smoothing.noise import Noise
 from mvgeom.smoothing.passes import first_estimate, improve, reconstruct_frames
@@ -111,8 +110,8 @@ def smooth(
     independent between frames and correlated. The posterior is exact for projections linearized about the trajectory
     (iterated extended Kalman filter and Rauch-Tung-Striebel smoother). Outliers are judged by all views and times. The
     intensity of motion varies with the activity in a few frames around (a Student-t process), so that jumps stay sharp.
-    With three views or more, the variance of a keypoint in one view grows for a while where the other views contradict
-    it (`mvgeom.smoothing.episodes`).
+    The variance of a keypoint in one view grows for a while where the other views contradict it
+    (`mvgeom.smoothing.episodes`).
 
     Args:
         points: (N, V, K, 2) keypoints in full-image px; NaN is missing.
@@ -218,7 +217,7 @@ def _smooth_window(observations: Observations, noise: Noise) -> tuple[Trajectori
     estimate = first_estimate(observations, reconstruct_frames(observations))
     for _ in range(NUM_PASSES):
         smoothed, estimate = improve(observations, noise, estimate)
-    for _ in range(EPISODE_PASSES if can_judge_frames(observations) else 0):
+    for _ in range(EPISODE_PASSES if observations.cameras is not None else 0):
         observations = replace(observations, excess=find_excess(observations, noise, estimate))
         smoothed, estimate = improve(observations, noise, estimate)
     return smoothed, estimate.weights
