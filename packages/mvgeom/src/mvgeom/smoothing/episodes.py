@@ -2,8 +2,8 @@
 
 Likelihoods tell of them in part only, and the noise that is learned holds on average over a recording. So the variance
 of a keypoint in one view has a factor that varies in time, as the intensity of motion has: a Student-t process, whose
-degree of freedom neighboring frames share. It is judged by the other views of the same frames, not by trajectories:
-a trajectory follows the view that is believed too much, and the others would be blamed.
+scale neighboring frames share. It is judged by the other views of the same frames, not by trajectories: a trajectory
+follows the view that is believed too much, and the others would be blamed.
 """
 
 from __future__ import annotations
