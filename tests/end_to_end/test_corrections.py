@@ -25,6 +25,7 @@ FEW = [
 ]
 
 
+@pytest.mark.slow
 def test_from_a_run_to_corrected_frames_to_the_next_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -202,6 +202,7 @@ def test_a_config_with_data_synthetic_generates_its_project(
     assert "num_views" in third.err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "data" / "human4").exists(), reason="../shared/data/human4 is not on this machine")
 def test_fit_on_real_frames_with_the_config_as_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -405,6 +406,7 @@ def test_help_answers_at_once_without_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env={**os.environ})
 
 
+@pytest.mark.slow
 def test_a_keypoint_that_stays_without_a_peak_is_named(
     config: Path, project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ def fit_here(arguments: Sequence[str]) -> tuple[int, int]:
     return CliRunner().invoke(app, ["fit", *arguments]).exit_code, 0
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_trained_resumed_and_used(
     config: Path, tmp_path: Path, mvtrain: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ FEW = [
 ]
 
 
+@pytest.mark.slow
 def test_from_videos_to_3d_and_with_crops(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

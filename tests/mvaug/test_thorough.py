@@ -32,6 +32,7 @@ def run_pytest(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, cwd=TESTS.parent, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_thorough_profile_has_ten_times_as_many_examples(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text((TESTS / "conftest.py").read_text())
     (tmp_path / "test_property.py").write_text(PROPERTY)

@@ -97,6 +97,7 @@ def test_focal_lengths_are_found_and_the_deviations_hold() -> None:
     np.testing.assert_allclose(found.camera_error, 0.5, rtol=0.3)
 
 
+@pytest.mark.slow
 def test_a_lens_is_no_richer_than_the_keypoints() -> None:
     straight = arc_of_cameras(3, distortion=(0.0, 0, 0, 0), step_deg=40)
     few = solve(straight, keypoints(straight, noise=3.0, frames=40), intrinsics=None)

@@ -94,6 +94,7 @@ def test_rig_is_recovered_exactly_without_noise(lens: Lens, distortion: tuple[fl
     assert (result.used == result.detections.seen).all()
 
 
+@pytest.mark.slow
 def test_errors_are_as_large_as_stated() -> None:
     truth = arc_of_cameras(3)
     squares, noises = [], []

@@ -215,6 +215,7 @@ def test_noise_is_learned_and_intervals_cover() -> None:
         assert (distance < chi2.ppf(level, 3)).mean() == pytest.approx(level, abs=0.07)  # few independent frames
 
 
+@pytest.mark.slow
 def test_a_stated_covariance_is_scaled() -> None:
     rng = np.random.default_rng(1)
     truth = wander(300, 4, 2)

@@ -83,6 +83,7 @@ def test_frames_that_were_lost_half_way_are_no_offset(lost: int) -> None:
     assert found.clocks is None
 
 
+@pytest.mark.slow
 def test_errors_are_as_large_as_stated() -> None:
     """Of a slow subject, whose offsets depend most on over how many frames motion is compared."""
     standardized = []

@@ -126,18 +126,16 @@ def test_onnxruntime_gives_the_keypoints_of_the_network(exported: ExportedRun) -
     compare_onnx(exported.graph, exported.session())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"backbone": "vits_dinov3", "downsample_factor": 1}, id="rotary"),
-        pytest.param({"backbone": "vit_small_patch16_rope_mixed_224"}, id="mixed rotary", marks=pytest.mark.slow),
-        pytest.param(
-            {"backbone": "vits_dinov2", "image_size": (70, 84), "downsample_factor": 3, "attention": "per_view"},
-            id="per view",
-            marks=pytest.mark.slow,
-        ),
-        pytest.param({"view_names": ("only",)}, id="one view", marks=pytest.mark.slow),
+        {"backbone": "vits_dinov3", "downsample_factor": 1},
+        {"backbone": "vit_small_patch16_rope_mixed_224"},
+        {"backbone": "vits_dinov2", "image_size": (70, 84), "downsample_factor": 3, "attention": "per_view"},
+        {"view_names": ("only",)},
     ],
+    ids=["rotary", "mixed rotary", "per view", "one view"],
 )
 def test_onnxruntime_gives_the_keypoints_of_other_networks(changes: dict[str, object], tmp_path: Path) -> None:
     graph = make_graph(**changes)

@@ -82,6 +82,7 @@ def registries() -> Iterator[None]:
         table.update(old)
 
 
+@pytest.mark.slow
 def test_the_loss_and_the_backbone_of_the_page_train(tmp_path: Path, project: Path) -> None:
     write_files(tmp_path)
     config, run = write_config(tmp_path, project, max_epochs=2), tmp_path / "run"
