@@ -16,7 +16,9 @@ import mvgeom  # noqa: F401 - limits OpenCV's decoders, and so must come before 
 settings.register_profile("shared-machine", deadline=None)
 settings.register_profile("brief", settings.get_profile("shared-machine"), max_examples=10)
 settings.register_profile("thorough", settings.get_profile("shared-machine"), max_examples=1000, print_blob=True)
-LONGEST = "test_the_page_runs"
+LONGEST = ("test_the_tutorial_runs", "test_the_quickstart_learns", "test_the_page_runs")
+"""Names of the longest tests, which begin first, the longest first."""
+
 FACTORS = {"thorough": 10.0, "brief": 0.1}
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "shared-machine")
 settings.load_profile(PROFILE)
@@ -43,12 +45,12 @@ def user_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest test, and scale the examples of tests that name a number.
+    """Begin with the longest tests, and scale the examples of tests that name a number.
 
     At the end of a parallel run one process would wait for the other. A profile alone would leave the numbers as they
     are.
     """
-    items.sort(key=lambda item: item.name != LONGEST)
+    items.sort(key=lambda item: LONGEST.index(item.name) if item.name in LONGEST else len(LONGEST))
     if PROFILE not in FACTORS:
         return
     tests = {item.function for item in items if isinstance(item, pytest.Function)}
