@@ -16,7 +16,7 @@ import mvgeom  # noqa: F401 - limits OpenCV's decoders, and so must come before 
 settings.register_profile("shared-machine", deadline=None)
 settings.register_profile("brief", settings.get_profile("shared-machine"), max_examples=10)
 settings.register_profile("thorough", settings.get_profile("shared-machine"), max_examples=1000, print_blob=True)
-LONGEST = ("test_the_tutorial_runs", "test_the_quickstart_learns", "test_the_page_runs")
+LONGEST = ("test_the_page_runs", "test_the_tutorial_runs", "test_the_quickstart_learns")
 """Names of the longest tests, which begin first, the longest first."""
 
 FACTORS = {"thorough": 10.0, "brief": 0.1}
