@@ -13,6 +13,7 @@ from scipy.stats import chi2
 
 from helpers.errors import raises_input
 from helpers.geometry import moved_world, random_rig, random_rotation
+from helpers.smoothing import make_noise
 from mvgeom import CameraGroup, project
 from mvgeom.smoothing import Noise, covariance_from_likelihood, learn_noise, smooth
 from mvgeom.smoothing import smooth as smooth_function
@@ -21,19 +22,6 @@ from mvgeom.smoothing.trajectories import Observations, linearize, smooth_once
 
 RIG = random_rig(np.random.default_rng(3), 4, distance=(1.0, 1.3))
 """Four cameras around the origin, in meters; 1 px is about 1 mm."""
-
-
-def make_noise(num_views: int, num_keypoints: int, **changes: object) -> Noise:
-    noise = Noise(
-        scale=np.ones(num_views),
-        floor=np.full(num_views, 2.0),
-        keypoint=np.ones(num_keypoints),
-        share=0.0,
-        decay=0.0,
-        motion=np.full(num_keypoints, 1e-6),
-        outliers=0.01,
-    )
-    return replace(noise, **changes)
 
 
 def wander(num_frames: int, num_keypoints: int, seed: int, step: float = 0.002) -> np.ndarray:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import chi2
 
 from helpers.geometry import random_rig
+from helpers.smoothing import make_noise
 from mvgeom import CameraGroup, Noise, project, smooth
 from mvgeom.smoothing.arguments import make_observations
 from mvgeom.smoothing.episodes import LARGEST_EXCESS, LARGEST_SQUARE, PRIOR, find_excess
-from mvgeom.smoothing.passes import first_estimate, reconstruct_frames
+from mvgeom.smoothing.passes import first_estimate, improve, reconstruct_frames
 from mvgeom.smoothing.smoother import EPISODE_PASSES
 from mvgeom.smoothing.trajectories import linearize
 
 NUM_FRAMES, NUM_VIEWS, NUM_KEYPOINTS = 150, 4, 4
-NOISE = Noise(
-    scale=np.zeros(NUM_VIEWS),
-    floor=np.full(NUM_VIEWS, 2.0),
-    keypoint=np.ones(NUM_KEYPOINTS),
-    share=0.5,
-    decay=0.9,
-    motion=np.full(NUM_KEYPOINTS, 1e-7),
-    outliers=0.01,
+NOISE = make_noise(
+    NUM_VIEWS, NUM_KEYPOINTS, scale=np.zeros(NUM_VIEWS), share=0.5, decay=0.9, motion=np.full(NUM_KEYPOINTS, 1e-7)
 )
 EPISODE = slice(50, 100), 0, 1
 """Frames, view and keypoint whose errors are four times as large as stated."""
@@ -109,6 +106,19 @@ def test_a_slow_reference() -> None:
             expected = (PRIOR + (weight * (square - variance)).mean()) / (PRIOR + weight.mean())
             assert found[view, keypoint] == pytest.approx(np.clip(expected, 1, LARGEST_EXCESS), rel=1e-6)
     assert found.max() > 1.0
+
+
+def test_what_is_worse_than_usual_is_no_outlier() -> None:
+    _, points, rig = record(5, times_larger=6.0)
+    usual, _ = make_observations(points, rig, None, None, None)
+    estimate = first_estimate(usual, reconstruct_frames(usual, NOISE))
+    widened = np.ones(points.shape[:-1])
+    widened[EPISODE] = LARGEST_EXCESS
+    weights = [
+        improve(replace(usual, excess=excess), NOISE, estimate)[1].weights[EPISODE].mean()
+        for excess in (usual.excess, widened)
+    ]
+    assert weights[1] > weights[0] + 0.2
 
 
 def test_frames_and_views_reversed_give_the_same() -> None:

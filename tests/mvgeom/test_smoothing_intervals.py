@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from scipy.stats import chi2
 
 from helpers.geometry import random_rig
+from helpers.smoothing import make_noise
 from mvgeom import CameraGroup, project, reconstruct
 from mvgeom.smoothing import Noise, smooth
 from mvgeom.smoothing.interval_factor import interval_factor
@@ -18,15 +19,7 @@ from mvgeom.smoothing.passes import first_estimate, improve, reconstruct_frames
 from mvgeom.smoothing.trajectories import Observations
 
 NUM_FRAMES, NUM_KEYPOINTS = 120, 6
-BELIEVED = Noise(
-    scale=np.ones(4),
-    floor=np.full(4, 2.0),
-    keypoint=np.ones(NUM_KEYPOINTS),
-    share=0.0,
-    decay=0.0,
-    motion=np.full(NUM_KEYPOINTS, 1e-8),
-    outliers=0.01,
-)
+BELIEVED = make_noise(4, NUM_KEYPOINTS, motion=np.full(NUM_KEYPOINTS, 1e-8))
 """Independent errors of 2 px, of a subject that hardly moves: averages over time should be precise."""
 
 

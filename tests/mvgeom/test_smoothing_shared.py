@@ -7,19 +7,12 @@ import pytest
 
 from helpers.errors import Expectation, raises_input
 from helpers.geometry import random_rig
+from helpers.smoothing import make_noise
 from mvgeom import CameraGroup, Noise, SharedError, covariance, project, smooth
 
 NUM_FRAMES, NUM_VIEWS, NUM_KEYPOINTS = 90, 3, 6
 SHARED = 0.004
-NOISE = Noise(
-    scale=np.ones(NUM_VIEWS),
-    floor=np.full(NUM_VIEWS, 2.0),
-    keypoint=np.ones(NUM_KEYPOINTS),
-    share=0.0,
-    decay=0.0,
-    motion=np.full(NUM_KEYPOINTS, 1e-7),
-    outliers=0.01,
-)
+NOISE = make_noise(NUM_VIEWS, NUM_KEYPOINTS, motion=np.full(NUM_KEYPOINTS, 1e-7))
 
 
 def lasting(rng: np.random.Generator, shape: tuple[int, ...], decay: float) -> np.ndarray:
