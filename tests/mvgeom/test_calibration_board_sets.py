@@ -162,6 +162,21 @@ def test_poses_of_faces_are_found() -> None:
     assert notes[0].evidence["frames"] > 3
 
 
+@pytest.mark.slow
+def test_standard_deviations_contain_those_of_faces() -> None:
+    truth = centered(ring_of_cameras(3))
+    body, unknown = corner_of_a_room(), corner_of_a_room(estimated=True)
+    ratios = []
+    for seed in range(10):
+        points = film_body(truth, body, 20, noise=0.3, seed=seed).points
+        result = calibrate(from_points(truth.names, truth.sizes, unknown, points), Options(lens=LENS))
+        relative = [group.rotation @ group.rotation[0].T for group in (result.cameras, truth)]
+        turns = Rotation.from_matrix(relative[0] @ np.swapaxes(relative[1], 1, 2)).as_rotvec(degrees=True)[1:]
+        ratios.append(turns / result.deviations.rotation_deg[1:])
+    # 60 numbers, of which the six of a recording hang together: a fifth up and down is chance.
+    assert 0.7 < np.sqrt(np.mean(np.square(ratios))) < 1.35
+
+
 def test_a_face_that_is_seen_with_no_other_one_has_no_pose() -> None:
     truth = centered(ring_of_cameras(2))
     body = two_sided(SHEET, 0.02)

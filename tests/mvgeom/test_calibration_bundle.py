@@ -14,16 +14,19 @@ from helpers.errors import raises_input
 from helpers.geometry import FISHEYE, LENSES
 from mvgeom import project
 from mvgeom.calibration.boards import object_points
-from mvgeom.calibration.bundle import NUM_POSE, Scene, Views, linearize, residuals
+from mvgeom.calibration.bundle import NUM_POSE, Scene, Step, Views, linearize, residuals
 from mvgeom.calibration.lens_jacobian import project_with_jacobian
 from mvgeom.calibration.lens_prior import LensPrior
 from mvgeom.calibration.schur import adjust
 
+NO_FACE = np.zeros((0, NUM_POSE))
 lenses = st.sampled_from([*((length, False) for length in LENSES), (4, True)])
 
 
-def board_problem(lens: int = 5, *, fisheye: bool = False, frames: int = 4, noise: float = 0.0) -> tuple[Scene, Views]:
-    """Three cameras and some boards, some corners missing; the scene is the truth."""
+def board_problem(
+    lens: int = 5, *, fisheye: bool = False, frames: int = 4, noise: float = 0.0, faces: tuple[int, ...] | None = None
+) -> tuple[Scene, Views]:
+    """Three cameras and some boards of 8 corners, some of them missing; the scene is the truth."""
     coefficients = FISHEYE if fisheye else LENSES[lens]
     cameras = arc_of_cameras(3, distortion=tuple(coefficients), fisheye=fisheye)
     filmed = film(cameras, frames, noise=noise, seed=lens)
@@ -44,6 +47,7 @@ def board_problem(lens: int = 5, *, fisheye: bool = False, frames: int = 4, nois
         rotation=filmed.rotation,
         position=filmed.position,
         object_points=object_points(BOARD)[::7],
+        faces=None if faces is None else np.array(faces),
     )
     return scene, views
 
@@ -75,7 +79,9 @@ def moved(scene: Scene, seed: int, size: float = 1.0, *, reference: int | None =
     camera_step = size * sizes * rng.normal(size=(len(scene.cameras), width))
     if reference is not None:
         camera_step[reference, :NUM_POSE] = 0
-    return scene.moved(camera_step, size * 0.01 * rng.normal(size=(len(scene.position), scene.block_size)))
+    block_step = 0.01 * rng.normal(size=(len(scene.position), scene.block_size))
+    face_step = 0.01 * rng.normal(size=(scene.num_moving_faces, NUM_POSE))
+    return scene.moved(Step(camera_step, size * block_step, size * face_step))
 
 
 @settings(max_examples=40)
@@ -125,22 +131,38 @@ def test_pixels_are_those_of_opencv_and_of_project(lens: int, fisheye: bool) -> 
 
 
 @settings(max_examples=25)
-@given(lens=lenses, seed=st.integers(0, 10_000), single=st.booleans())
-def test_bundle_jacobian_is_that_of_finite_differences(lens: tuple[int, bool], seed: int, single: bool) -> None:
-    scene, views = point_problem() if single else board_problem(lens[0], fisheye=lens[1])
+@given(lens=lenses, seed=st.integers(0, 10_000), faces=st.sampled_from([None, (0, 0, 0, 1, 1, 1, 2, 2)]))
+def test_bundle_jacobian_is_that_of_finite_differences(
+    lens: tuple[int, bool], seed: int, faces: tuple[int, ...] | None
+) -> None:
+    check_jacobian(*board_problem(lens[0], fisheye=lens[1], faces=faces), seed)
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10_000))
+def test_jacobian_of_points_is_that_of_finite_differences(seed: int) -> None:
+    check_jacobian(*point_problem(), seed)
+
+
+def check_jacobian(scene: Scene, views: Views, seed: int) -> None:
+    """Compare derivatives with central differences near the scene."""
     scene = moved(scene, seed)
     rng = np.random.default_rng(seed)
     found = linearize(scene, views)
     np.testing.assert_array_equal(found.residuals, residuals(scene, views))
     assert (found.by_camera[views.weights == 0] == 0).all()
-    # A random direction at a time, in all parameters of all cameras and blocks.
+    # A random direction at a time, in all parameters of all cameras, blocks and faces.
     scale = np.array([*[1e-6] * NUM_POSE, *[1e-3] * 4, *[1e-6] * (scene.camera_size - NUM_POSE - 4)])
     for _ in range(3):
         camera_step = scale * rng.normal(size=(3, scene.camera_size))
         block_step = 1e-6 * rng.normal(size=(len(scene.position), scene.block_size))
-        ahead, behind = (residuals(scene.moved(s * camera_step, s * block_step), views) for s in (1, -1))
+        face_step = 1e-6 * rng.normal(size=(scene.num_moving_faces, NUM_POSE))
+        ahead, behind = (
+            residuals(scene.moved(Step(s * camera_step, s * block_step, s * face_step)), views) for s in (1, -1)
+        )
         expected = np.einsum("gpij,gj->gpi", found.by_camera, camera_step[views.camera])
         expected += np.einsum("gpij,gj->gpi", found.by_block, block_step[views.block])
+        expected += found.by_face @ face_step.reshape(-1)
         np.testing.assert_allclose((ahead - behind) / 2, expected, rtol=1e-4, atol=1e-8)
 
 
@@ -169,8 +191,9 @@ def test_exact_observations_give_the_truth_back(lens: int) -> None:
     np.testing.assert_allclose(solution.scene.position, truth.position, atol=1e-6)
 
 
-def test_optimum_and_uncertainty_are_those_of_dense_least_squares() -> None:
-    truth, views = board_problem(4, frames=6, noise=0.5)
+@pytest.mark.parametrize("faces", [None, (0, 0, 0, 0, 1, 1, 1, 1)])
+def test_optimum_and_uncertainty_are_those_of_dense_least_squares(faces: tuple[int, ...] | None) -> None:
+    truth, views = board_problem(4, frames=6, noise=0.5, faces=faces)
     free = np.ones((3, truth.camera_size), dtype=bool)
     free[0, :NUM_POSE] = False
     free[:, NUM_POSE + 4 + 2 :] = False  # two coefficients
@@ -179,13 +202,14 @@ def test_optimum_and_uncertainty_are_those_of_dense_least_squares() -> None:
     used = np.flatnonzero(free)
     num_blocks = len(scene.position)
 
-    def split(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def split(x: np.ndarray) -> Step:
         camera_step = np.zeros(free.size)
         camera_step[used] = x[: len(used)]
-        return camera_step.reshape(free.shape), x[len(used) :].reshape(num_blocks, 6)
+        poses = x[len(used) :].reshape(-1, NUM_POSE)
+        return Step(camera_step.reshape(free.shape), poses[:num_blocks], poses[num_blocks:])
 
-    start = np.zeros(len(used) + 6 * num_blocks)
-    expected = least_squares(lambda x: residuals(scene.moved(*split(x)), views).ravel(), start)
+    start = np.zeros(len(used) + NUM_POSE * (num_blocks + scene.num_moving_faces))
+    expected = least_squares(lambda x: residuals(scene.moved(split(x)), views).ravel(), start)
     assert solution.cost == pytest.approx(expected.cost, rel=1e-9)
     reference = np.linalg.inv(expected.jac.T @ expected.jac)[: len(used), : len(used)]
     covariance = solution.covariance.reshape(free.size, free.size)[np.ix_(used, used)]
@@ -229,7 +253,7 @@ def test_losses_are_those_of_scipy_on_the_length_of_residuals(loss: str) -> None
     def lengths(x: np.ndarray) -> np.ndarray:
         step = np.zeros((3, truth.camera_size))
         step[1, :3] = x[:3]
-        scene = solution.scene.moved(step, x[3:].reshape(num_points, 3))
+        scene = solution.scene.moved(Step(step, x[3:].reshape(num_points, 3), NO_FACE))
         return np.linalg.norm(residuals(scene, views), axis=-1).ravel()
 
     start = np.zeros(3 + 3 * num_points)
@@ -289,7 +313,7 @@ def test_mistakes() -> None:
     free = np.ones((3, truth.camera_size), dtype=bool)
     with raises_input("unknown-choice", argument="loss", found="l1"):
         adjust(truth, views, free, loss="l1")  # type: ignore[arg-type]
-    turned = truth.moved(np.zeros((3, truth.camera_size)), np.zeros((4, 6)))
+    turned = truth.moved(Step(np.zeros((3, truth.camera_size)), np.zeros((4, NUM_POSE)), NO_FACE))
     away = Scene(
         cameras=turned.cameras,
         rotation=turned.rotation,

@@ -1,15 +1,16 @@
 """Bundle adjustment: the scene, its residuals and their derivatives.
 
 Cameras and scene are adjusted to minimize the reprojection errors. The scene consists of blocks: a rigid board in one
-frame (known points, unknown rotation and position) or a single point (unknown position). A camera's observations of one
-block are a `view`. Rotations are updated by small rotation vectors applied from the left, R <- exp(w) R, so derivatives
-are always taken at w = 0.
+frame (known points, unknown rotation and position) or a single point (unknown position). The faces of a board may have
+unknown poses on it, which are the same in all frames. A camera's observations of one block are a `view`. Rotations are
+updated by small rotation vectors applied from the left, R <- exp(w) R, so derivatives are always taken at w = 0.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from mvgeom.calibration.boards import Floats, Ints
 from mvgeom.calibration.lens_jacobian import NUM_INTRINSICS, project_with_jacobian
 from mvgeom.cameras import CameraGroup
 
-__all__ = ["NUM_POSE", "Booleans", "Linearization", "Scene", "Views", "linearize", "residuals"]
+__all__ = ["NUM_POSE", "Booleans", "Linearization", "Scene", "Step", "Views", "linearize", "residuals"]
 
 Booleans = npt.NDArray[np.bool_]
 
@@ -56,6 +57,14 @@ class Views:
         return dataclasses.replace(self, weights=self.weights * factor)
 
 
+class Step(NamedTuple):
+    """Changes of the parameters of cameras (V, camera_size), of blocks (B, block_size), and of moving faces (N, 6)."""
+
+    cameras: Floats
+    blocks: Floats
+    faces: Floats
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scene:
     """Scene to adjust: cameras, and boards or points.
@@ -65,12 +74,14 @@ class Scene:
         rotation: (B, 3, 3) rotations from board to world; None if the blocks are single points.
         position: (B, 3) positions of the boards' origins, or of the points, in the world.
         object_points: (P, 3) points in the board's frame; zeros (1, 3) for single points.
+        faces: (P,) face that each point is on; all faces but face 0 move on the board. None if none does.
     """
 
     cameras: CameraGroup
     rotation: Floats | None
     position: Floats
     object_points: Floats
+    faces: Ints | None = None
 
     @property
     def block_size(self) -> int:
@@ -82,29 +93,42 @@ class Scene:
         """Number of parameters of a camera: rotation 3, translation 3, fx, fy, cx, cy, distortion n."""
         return NUM_POSE + NUM_INTRINSICS + int(self.cameras.distortion.shape[-1])
 
+    @property
+    def num_moving_faces(self) -> int:
+        """Number of faces whose poses on the board are parameters."""
+        return 0 if self.faces is None else int(self.faces.max())
+
     def world_points(self, block: Ints) -> Floats:
         """Return the points (G, P, 3) of the given blocks in the world."""
         if self.rotation is None:
             return self.position[block][:, None] + self.object_points
         return self.object_points @ np.swapaxes(self.rotation[block], 1, 2) + self.position[block][:, None]
 
-    def moved(self, camera_step: Floats, block_step: Floats) -> Scene:
-        """Return the scene after steps (V, camera_size) and (B, block_size) of all parameters."""
+    def moved(self, step: Step) -> Scene:
+        """Return the scene after a step of all its parameters."""
         cameras = self.cameras
         matrix = cameras.matrix.copy()
-        lens = camera_step[:, NUM_POSE:]
+        lens = step.cameras[:, NUM_POSE:]
         matrix[:, [0, 1, 0, 1], [0, 1, 2, 2]] += lens[:, :NUM_INTRINSICS]
         changed = cameras.replace(
             matrix=matrix,
             distortion=cameras.distortion + lens[:, NUM_INTRINSICS:],
-            rotation=Rotation.from_rotvec(camera_step[:, :3]).as_matrix() @ cameras.rotation,
-            translation=cameras.translation + camera_step[:, 3:NUM_POSE],
+            rotation=Rotation.from_rotvec(step.cameras[:, :3]).as_matrix() @ cameras.rotation,
+            translation=cameras.translation + step.cameras[:, 3:NUM_POSE],
         )
         if self.rotation is None:
-            return dataclasses.replace(self, cameras=changed, position=self.position + block_step)
-        turn = Rotation.from_rotvec(block_step[:, :3]).as_matrix()
+            return dataclasses.replace(self, cameras=changed, position=self.position + step.blocks)
+        object_points = self.object_points
+        if self.faces is not None:
+            steps = np.concatenate([np.zeros((1, NUM_POSE)), step.faces])[self.faces]
+            object_points = Rotation.from_rotvec(steps[:, :3]).apply(object_points) + steps[:, 3:]
+        turn = Rotation.from_rotvec(step.blocks[:, :3]).as_matrix()
         return dataclasses.replace(
-            self, cameras=changed, rotation=turn @ self.rotation, position=self.position + block_step[:, 3:]
+            self,
+            cameras=changed,
+            rotation=turn @ self.rotation,
+            position=self.position + step.blocks[:, 3:],
+            object_points=object_points,
         )
 
 
@@ -116,11 +140,13 @@ class Linearization:
         residuals: (G, P, 2) projection minus observation in px; 0 where the weight is 0.
         by_camera: (G, P, 2, camera_size) derivatives with respect to the camera parameters.
         by_block: (G, P, 2, block_size) derivatives with respect to the block parameters.
+        by_face: (G, P, 2, 6 num_moving_faces) derivatives with respect to the poses of the faces, one after the other.
     """
 
     residuals: Floats
     by_camera: Floats
     by_block: Floats
+    by_face: Floats
 
 
 def residuals(scene: Scene, views: Views) -> Floats:
@@ -142,6 +168,7 @@ def _evaluate(scene: Scene, views: Views, *, with_jacobian: bool) -> Linearizati
     result = np.zeros((num_views, num_points, 2))
     by_camera = np.zeros((num_views, num_points, 2, scene.camera_size) if with_jacobian else (0,))
     by_block = np.zeros((num_views, num_points, 2, scene.block_size) if with_jacobian else (0,))
+    by_face = np.zeros((num_views, num_points, 2, NUM_POSE * scene.num_moving_faces) if with_jacobian else (0,))
     world = scene.world_points(views.block)
     for camera in range(len(cameras)):
         rows = np.flatnonzero(views.camera == camera)
@@ -171,8 +198,14 @@ def _evaluate(scene: Scene, views: Views, *, with_jacobian: bool) -> Linearizati
         if scene.rotation is not None:
             arm = world[rows] - scene.position[views.block[rows]][:, None]
             by_block[rows, ..., :3] = -by_world @ _cross_matrices(arm)
+            if scene.faces is not None:
+                by_body = by_world @ scene.rotation[views.block[rows]][:, None]
+                by_motion = np.concatenate([-by_body @ _cross_matrices(scene.object_points), by_body], axis=-1)
+                for face in range(scene.num_moving_faces):
+                    on_face = np.where((scene.faces == face + 1)[:, None, None], by_motion, 0.0)
+                    by_face[rows, ..., NUM_POSE * face : NUM_POSE * (face + 1)] = on_face
         by_block[rows, ..., -3:] = by_world
-    return Linearization(residuals=result, by_camera=by_camera, by_block=by_block)
+    return Linearization(residuals=result, by_camera=by_camera, by_block=by_block, by_face=by_face)
 
 
 def _cross_matrices(vectors: Floats) -> Floats:

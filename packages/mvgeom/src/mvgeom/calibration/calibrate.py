@@ -11,10 +11,10 @@ import numpy as np
 from mvgeom.calibration.adjusted import deviations
 from mvgeom.calibration.board_poses import normalize_corners
 from mvgeom.calibration.board_timing import find_offset, frame_numbers
-from mvgeom.calibration.boards import Floats
+from mvgeom.calibration.boards import Floats, Ints
 from mvgeom.calibration.bundle import NUM_POSE, Booleans, residuals
 from mvgeom.calibration.detections import Detections
-from mvgeom.calibration.face_poses import place_faces
+from mvgeom.calibration.face_poses import describe_faces, place_faces
 from mvgeom.calibration.findings import CalibrationError, Finding, error, note, sort_findings, warning
 from mvgeom.calibration.lens_model import Lens, free_parameters, square_pixels
 from mvgeom.calibration.lenses import Lenses, calibrate_lenses, lenses_by_camera
@@ -87,12 +87,25 @@ def calibrate(
     options = options or Options()
     say = progress or (lambda _: None)
     _check(detections, options, intrinsics)
-    if detections.faces is not None:
-        say("faces of the body")
-        apart = dataclasses.replace(options, origin_frame=None)
-        joined, notes = place_faces(detections, lambda each: calibrate(each, apart, intrinsics=intrinsics))
-        result = calibrate(joined, options, intrinsics=intrinsics, progress=progress)
-        return dataclasses.replace(result, findings=sort_findings([*result.findings, *notes]))
+    if detections.faces is None:
+        return _calibrate(detections, options, intrinsics, say)
+    say("faces of the body")
+    apart = dataclasses.replace(options, origin_frame=None)
+    joined, shared = place_faces(detections, lambda each: calibrate(each, apart, intrinsics=intrinsics))
+    result = _calibrate(joined, options, intrinsics, say, faces=detections.faces)
+    notes = describe_faces(detections, result.detections.object_points, shared)
+    return dataclasses.replace(result, findings=sort_findings([*result.findings, *notes]))
+
+
+def _calibrate(
+    detections: Detections,
+    options: Options,
+    intrinsics: CameraGroup | None,
+    say: Progress,
+    *,
+    faces: Ints | None = None,
+) -> Calibration:
+    """Calibrate with one rigid board, whose faces (K,) may be adjusted with all else."""
     origin = _origin_index(detections, options)
     say("intrinsics")
     lenses = calibrate_lenses(detections, options.lens, known=intrinsics)
@@ -118,9 +131,10 @@ def calibrate(
     say("adjustment")
     free = free_parameters(lenses.lenses, cameras.distortion.shape[-1])
     arguments = graph, detections.object_points, points, used
-    settings = {"reference": reference, "loss": options.loss, "loss_scale": options.loss_scale}
+    settings = {"faces": faces, "reference": reference, "loss": options.loss, "loss_scale": options.loss_scale}
     square = square_pixels(lenses.lenses)
     adjusted = adjust_rig(cameras, *arguments, free, square, **settings)  # type: ignore[arg-type]
+    shown = dataclasses.replace(shown, object_points=adjusted.solution.scene.object_points)
     alone = lens_only_error(cameras, shown, placed)
     covariance = adjusted.solution.covariance
     suspicion = suspect(
@@ -131,6 +145,7 @@ def calibrate(
         # Lenses would take up errors that are not theirs. They are as uncertain as before.
         free[:, NUM_POSE:] = False
         adjusted = adjust_rig(cameras, *arguments, free, square, **settings)  # type: ignore[arg-type]
+        shown = dataclasses.replace(shown, object_points=adjusted.solution.scene.object_points)
         boards = _board_poses(adjusted, graph)
         suspects = explain_suspects(suspicion, adjusted.solution.scene.cameras, boards, shown, placed)
         told = {name for each in suspects for name in each.cameras}

@@ -7,58 +7,78 @@ from collections.abc import Callable
 from itertools import combinations
 
 import numpy as np
-from scipy.optimize import least_squares
-from scipy.sparse import lil_array
 from scipy.spatial.transform import Rotation
 
 from mvgeom.calibration.boards import Floats, Ints, seen_corners
+from mvgeom.calibration.bundle import Scene, residuals
 from mvgeom.calibration.detections import Detections
 from mvgeom.calibration.faces_apart import name_of_face, split_faces
 from mvgeom.calibration.findings import CalibrationError, Finding, error, note
 from mvgeom.calibration.result import Calibration
-from mvgeom.projection import project
+from mvgeom.calibration.rig_adjustment import views_of_boards
+from mvgeom.calibration.schur import adjust
 
-__all__ = ["place_faces"]
+__all__ = ["describe_faces", "place_faces"]
 
-_ROUNDS = 2
-_MOST_FRAMES = 60
 _OUTLIER = 4.0
+_HUBER = 3.0
+_SMALLEST_SCALE = 1e-3
 
 Solve = Callable[[Detections], Calibration]
 
 
-def place_faces(detections: Detections, solve: Solve) -> tuple[Detections, tuple[Finding, ...]]:
-    """Estimate the poses of the faces of a body, relative to the first face.
+def place_faces(detections: Detections, solve: Solve) -> tuple[Detections, Ints]:
+    """Find the poses of the faces of a body, relative to the first face.
 
     First every face in every frame is a board of its own. The cameras that follow from that give the relative poses of
     faces that are seen in the same frame, by one camera or by several. They are then adjusted together with the poses
-    of the body, and the cameras are calibrated with the body as one.
+    of the body; cameras stay. The calibration with the body as one adjusts all together.
 
     Args:
         detections: Corners, with the face that each is on (`faces`).
         solve: Function that calibrates the cameras from detections.
 
     Returns:
-        Detections with the corners of all faces in the frame of the first one, and a note for each other face.
+        Detections with the corners of all faces in the frame of the first one, and the number of frames (N,) by which
+        each face was placed.
 
     Raises:
         CalibrationError: If a face is never seen together with another one whose pose is known, or the faces as boards
             of their own do not allow a calibration.
     """
     assert detections.faces is not None
-    count = int(detections.faces.max()) + 1
-    apart = split_faces(detections)
-    result = solve(apart)
-    boards = _boards_by_face(result, detections, count)
+    result = solve(split_faces(detections))
+    boards = _boards_by_face(result, detections, int(detections.faces.max()) + 1)
     poses, shared = _chain(boards, detections.names)
-    joined = _joined(detections, poses)
-    for number in range(_ROUNDS):
-        poses = _adjust(result, detections, boards, poses)
-        joined = _joined(detections, poses)
-        if number + 1 < _ROUNDS:
-            result = solve(joined)
-            boards = _boards_of_body(result, detections, poses)
-    return joined, tuple(_described(face, poses[face], shared[face], detections.names) for face in range(1, count))
+    adjusted = _adjust(result, detections, boards, poses)
+    return dataclasses.replace(detections, object_points=adjusted, faces=None), shared
+
+
+def describe_faces(detections: Detections, object_points: Floats, shared: Ints) -> list[Finding]:
+    """Return a note on the pose of each face but the first.
+
+    Args:
+        detections: Corners in the frames of their faces, with the face that each is on.
+        object_points: (K, 3) corners in the frame of the first face.
+        shared: (N,) number of frames by which each face was placed.
+    """
+    notes = []
+    for face in range(1, len(shared)):
+        own = detections.faces == face
+        local, body = detections.object_points[own], object_points[own]
+        turn = Rotation.align_vectors(body - body.mean(axis=0), local - local.mean(axis=0))[0]
+        position, angles = body.mean(axis=0) - turn.apply(local.mean(axis=0)), turn.as_euler("xyz", degrees=True)
+        numbers = {
+            **dict(zip(("x", "y", "z"), position, strict=True)),
+            **dict(zip(("rotation_x", "rotation_y", "rotation_z"), angles, strict=True)),
+        }
+        text = (
+            f"face {face + 1} of the set of boards was placed by {shared[face]} frames: position = "
+            f"[{', '.join(f'{each:.6g}' for each in position)}], rotation = "
+            f"[{', '.join(f'{each:.4g}' for each in angles)}] degrees"
+        )
+        notes.append(note("placed_face", detections.names, text, frames=float(shared[face]), **numbers))
+    return notes
 
 
 def _boards_by_face(result: Calibration, detections: Detections, count: int) -> Floats:
@@ -70,17 +90,6 @@ def _boards_by_face(result: Calibration, detections: Detections, count: int) -> 
             number = place.get(name_of_face(name, face))
             if number is not None and result.used[:, number].any():
                 boards[frame, face] = result.boards[number]
-    return boards
-
-
-def _boards_of_body(result: Calibration, detections: Detections, poses: Floats) -> Floats:
-    """Return the poses (F, N, 4, 4) of the faces in the world, from those of the body."""
-    place = {name: number for number, name in enumerate(result.detections.frames)}
-    boards = np.full((len(detections.frames), len(poses), 4, 4), np.nan)
-    for frame, name in enumerate(detections.frames):
-        number = place.get(name)
-        if number is not None and result.used[:, number].any():
-            boards[frame] = result.boards[number] @ poses
     return boards
 
 
@@ -131,76 +140,25 @@ def _middle(motions: Floats) -> Floats:
 
 
 def _adjust(result: Calibration, detections: Detections, boards: Floats, poses: Floats) -> Floats:
-    """Adjust the poses (N, 4, 4) of the faces and those of the body, with the cameras as they are."""
+    """Return the corners (K, 3) of the body, with the poses (N, 4, 4) of its faces adjusted; cameras stay."""
     faces = detections.faces
     assert faces is not None
-    bodies = np.full((len(boards), 4, 4), np.nan)
+    placed = poses[faces]
+    body = np.einsum("kij,kj->ki", placed[:, :3, :3], detections.object_points) + placed[:, :3, 3]
     known = np.asarray(np.isfinite(boards).all((-1, -2)))
     several = np.flatnonzero(known.sum(axis=1) >= 2)
-    chosen = several[np.unique(np.linspace(0, len(several) - 1, min(_MOST_FRAMES, len(several))).astype(int))]
-    for frame in chosen:
-        face = int(np.flatnonzero(known[frame])[0])
-        bodies[frame] = boards[frame, face] @ np.linalg.inv(poses[face])
-    local = detections.object_points
-    pixels = np.moveaxis(detections.points[:, chosen], 0, 1)
-    seen = seen_corners(pixels) & known[chosen][:, None, faces]
-    size = float(np.ptp(local, axis=0).max())
-    start = np.concatenate([_vectors(poses[1:], size), _vectors(bodies[chosen], size)])
-
-    def misses(parameters: Floats) -> Floats:
-        motions = _motions(parameters.reshape(-1, 6), size)
-        placed = np.concatenate([np.eye(4)[None], motions[: len(poses) - 1]])[faces]
-        body = np.einsum("kij,kj->ki", placed[:, :3, :3], local) + placed[:, :3, 3]
-        moved = motions[len(poses) - 1 :]
-        world = body @ np.swapaxes(moved[:, :3, :3], 1, 2) + moved[:, None, :3, 3]
-        found = np.asarray(project(world, result.cameras))
-        return np.asarray(np.nan_to_num((found - pixels)[seen], nan=0.0).reshape(-1))
-
-    frame, _, corner = np.nonzero(seen)
-    rows = np.arange(2 * len(frame)).reshape(-1, 2)
-    pattern = lil_array((2 * len(frame), start.size), dtype=np.int8)
-    for column in range(6):
-        for axis in range(2):
-            turned = faces[corner] > 0
-            pattern[rows[turned, axis], 6 * (faces[corner[turned]] - 1) + column] = 1
-            pattern[rows[:, axis], 6 * (len(poses) - 1 + frame) + column] = 1
-    scale = max(3 * result.noise, 1e-3)
-    solved = least_squares(
-        misses, start.reshape(-1), jac_sparsity=pattern, loss="huber", f_scale=scale, method="trf", max_nfev=20
+    first = known[several].argmax(axis=1)
+    bodies = boards[several, first] @ np.linalg.inv(poses[first])
+    scene = Scene(
+        cameras=result.cameras, rotation=bodies[:, :3, :3], position=bodies[:, :3, 3], object_points=body, faces=faces
     )
-    adjusted = _motions(solved.x.reshape(-1, 6)[: len(poses) - 1], size)
-    return np.concatenate([np.eye(4)[None], adjusted])
-
-
-def _vectors(motions: Floats, size: float) -> Floats:
-    """Return rotation vectors and positions (N, 6), these in units of the body's size."""
-    return np.concatenate([Rotation.from_matrix(motions[:, :3, :3]).as_rotvec(), motions[:, :3, 3] / size], axis=-1)
-
-
-def _motions(vectors: Floats, size: float) -> Floats:
-    result = np.tile(np.eye(4), (len(vectors), 1, 1))
-    result[:, :3, :3] = Rotation.from_rotvec(vectors[:, :3]).as_matrix()
-    result[:, :3, 3] = vectors[:, 3:] * size
-    return result
-
-
-def _joined(detections: Detections, poses: Floats) -> Detections:
-    """Return detections of one body: its corners in the frame of the first face."""
-    assert detections.faces is not None
-    placed = poses[detections.faces]
-    body = np.einsum("kij,kj->ki", placed[:, :3, :3], detections.object_points) + placed[:, :3, 3]
-    return dataclasses.replace(detections, object_points=body, faces=None)
-
-
-def _described(face: int, pose: Floats, shared: int, names: tuple[str, ...]) -> Finding:
-    turn = Rotation.from_matrix(pose[:3, :3]).as_euler("xyz", degrees=True)
-    numbers = {
-        **dict(zip(("x", "y", "z"), pose[:3, 3], strict=True)),
-        **dict(zip(("rotation_x", "rotation_y", "rotation_z"), turn, strict=True)),
-    }
-    text = (
-        f"face {face + 1} of the set of boards was placed by {shared} frames: position = "
-        f"[{', '.join(f'{each:.6g}' for each in pose[:3, 3])}], rotation = "
-        f"[{', '.join(f'{each:.4g}' for each in turn)}] degrees"
-    )
-    return note("placed_face", names, text, frames=float(shared), **numbers)
+    points = np.where(known[several][:, faces, None], detections.points[:, several], np.nan)
+    used, blocks = np.asarray(seen_corners(points).any(axis=-1)), np.arange(len(several))
+    views = views_of_boards(points, used, blocks)
+    # The relative pose of two faces may be far off in single frames, and then put corners behind a camera.
+    behind = ~np.isfinite(residuals(scene, views)).all((1, 2))
+    used[views.camera[behind], views.block[behind]] = False
+    views = views_of_boards(points, used, blocks)
+    fixed = np.zeros((len(result.cameras), scene.camera_size), dtype=bool)
+    scale = max(_HUBER * result.noise, _SMALLEST_SCALE)
+    return adjust(scene, views, fixed, loss="huber", loss_scale=scale).scene.object_points

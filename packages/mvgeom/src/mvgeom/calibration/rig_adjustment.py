@@ -48,6 +48,7 @@ def adjust_rig(
     free: Booleans,
     square: Booleans,
     *,
+    faces: Ints | None,
     reference: int,
     loss: Loss,
     loss_scale: float | None,
@@ -62,6 +63,7 @@ def adjust_rig(
         used: (V, F) booleans, true for views to adjust.
         free: (V, C) booleans, true for camera parameters that may change; the reference camera's pose is always fixed.
         square: (V,) booleans, true for cameras with one focal length.
+        faces: (K,) face that each corner is on, where poses of faces on the board are adjusted; None for a rigid board.
         reference: Index of the camera whose frame is the world.
         loss: Loss of the residuals.
         loss_scale: Residual in px beyond which the loss reduces the weight; None means three standard deviations of the
@@ -78,6 +80,7 @@ def adjust_rig(
         rotation=boards[:, :3, :3],
         position=boards[:, :3, 3],
         object_points=object_points,
+        faces=faces,
     )
     free = free.copy()
     free[reference, :NUM_POSE] = False
@@ -158,7 +161,8 @@ def _noise(scene: Scene, views: Views, free: Booleans, loss: Loss, scale: float)
     squares = (residuals(scene, views) ** 2).sum(-1)[views.weights > 0]
     if loss != "linear":
         squares = np.minimum(squares, scale**2)
-    freedom = 2 * len(squares) - int(free.sum()) - scene.block_size * views.num_blocks
+    of_scene = scene.block_size * views.num_blocks + NUM_POSE * scene.num_moving_faces
+    freedom = 2 * len(squares) - int(free.sum()) - of_scene
     return float(np.sqrt(squares.sum() / max(freedom, 1)))
 
 

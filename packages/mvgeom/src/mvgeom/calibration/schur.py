@@ -1,8 +1,9 @@
 """Levenberg-Marquardt for bundle adjustment: Schur complement over the blocks, dense solution for the cameras.
 
 Each block is connected only to its own views, so its part of the normal equations is a 3x3 or 6x6 matrix. The reduced
-system has one row per camera parameter: some dozens to hundreds, independent of the number of boards or points. Robust
-losses act on the length of each point's residual through weights (iteratively reweighted least squares).
+system has one row per parameter of a camera or of a face of the board: some dozens to hundreds, independent of the
+number of boards or points. Robust losses act on the length of each point's residual through weights (iteratively
+reweighted least squares).
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from mvgeom.calibration.boards import Floats, Ints
-from mvgeom.calibration.bundle import NUM_POSE, Booleans, Scene, Views, linearize, residuals
+from mvgeom.calibration.bundle import NUM_POSE, Booleans, Scene, Step, Views, linearize, residuals
 from mvgeom.calibration.lens_jacobian import NUM_INTRINSICS
 from mvgeom.calibration.lens_prior import LensPrior
 from mvgeom.calibration.lens_shape import LensShape
@@ -40,7 +42,7 @@ class Solution:
         iterations: Number of steps that were tried.
         converged: True if the steps became negligible.
         covariance: (V, camera_size, V, camera_size) covariance of the camera parameters for residuals of variance 1
-            px^2, with boards or points unknown; zeros for fixed parameters.
+            px^2, with boards, points and the poses of moving faces unknown; zeros for fixed parameters.
         undetermined: Number of combinations of camera parameters that the residuals do not depend on: 7 if neither
             scale nor frame of the world is fixed.
     """
@@ -73,7 +75,8 @@ def adjust(
     Args:
         scene: Initial scene; points with positive weight must be in front of their cameras.
         views: Observations in px. Every block needs enough of them to be determined, given the cameras.
-        free: (V, camera_size) booleans, true for camera parameters that may change; all block parameters change.
+        free: (V, camera_size) booleans, true for camera parameters that may change; all those of blocks and of
+            moving faces change.
         loss: Loss of a residual of length r, with s = (r / loss_scale)^2: linear s, huber (2 sqrt(s) - 1 beyond 1),
             soft_l1 2 (sqrt(1 + s) - 1), cauchy ln(1 + s), as in scipy.optimize.least_squares.
         loss_scale: Residual in px beyond which a robust loss reduces the weight.
@@ -92,7 +95,7 @@ def adjust(
     error = residuals(scene, views)
     if not np.isfinite(error).all():
         raise ValueError(f"{int((~np.isfinite(error).all(-1)).sum())} points start behind their cameras")
-    basis = _basis(free, square, groups)
+    basis = _basis(free, square, groups, scene.num_moving_faces)
 
     def total(error: Floats, cameras: CameraGroup) -> float:
         penalties = [each.cost(cameras) for each in (shape, prior) if each is not None]
@@ -102,10 +105,10 @@ def adjust(
     damping, raise_by, converged, iteration = 1e-4, 2.0, False, 0
     normal = _normal_equations(scene, views, free, basis, loss, loss_scale, shape, prior)
     for iteration in range(1, max_iterations + 1):
-        camera_step, block_step, predicted = normal.solve(damping)
+        step, predicted = normal.solve(damping)
         new_cost = np.inf
-        if _is_lens(scene.cameras, camera_step):
-            moved = scene.moved(camera_step, block_step)
+        if _is_lens(scene.cameras, step.cameras):
+            moved = scene.moved(step)
             new_cost = total(residuals(moved, views), moved.cameras)
         decrease = cost - new_cost
         if np.isfinite(new_cost) and decrease >= 0:
@@ -138,10 +141,11 @@ def adjust(
     )
 
 
-def _basis(free: Booleans, square: Booleans | None, groups: Ints | None) -> Floats:
-    """Return the matrix (V * C, P) of zeros and ones that maps the P distinct free parameters to those of all cameras.
+def _basis(free: Booleans, square: Booleans | None, groups: Ints | None, num_faces: int) -> Floats:
+    """Return the matrix (S, P) of zeros and ones that maps the P distinct free parameters to the shared ones.
 
-    Parameters that change together are one column; fixed parameters are rows of zeros.
+    Shared ones are those of all cameras (V * C), then the poses of the faces. Parameters that change together are one
+    column; fixed parameters are rows of zeros.
     """
     number = np.arange(free.size).reshape(free.shape)
     if square is not None:
@@ -156,60 +160,55 @@ def _basis(free: Booleans, square: Booleans | None, groups: Ints | None) -> Floa
     _, column = np.unique(number.reshape(-1)[used], return_inverse=True)
     basis = np.zeros((free.size, int(column.max(initial=-1)) + 1))
     basis[np.flatnonzero(used), column.reshape(-1)] = 1
-    return basis
+    return np.asarray(block_diag(basis, np.eye(NUM_POSE * num_faces)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _NormalEquations:
-    """J'WJ and -J'Wr, split into cameras and blocks.
+    """J'WJ and -J'Wr, split into what is shared by all blocks (cameras, faces of the board) and the blocks.
 
     Attributes:
-        free: (V, C) booleans, true for parameters that may change.
-        basis: (V * C, P) matrix from the distinct free parameters to those of all cameras.
-        prior: (V * C, V * C) matrix of the prior of the cameras.
-        cameras: (V, C, C) diagonal blocks of the cameras.
+        free: (V, C) booleans, true for camera parameters that may change.
+        basis: (S, P) matrix from the distinct free parameters to the S = V * C + 6 faces shared ones.
+        shared: (S, S) part of the shared parameters.
         blocks: (B, q, q) diagonal blocks of the blocks.
-        mixed: (B, V * C, q) off-diagonal part between cameras and blocks.
-        camera_slope: (V * C,) negative gradient of the camera parameters.
+        mixed: (B, S, q) off-diagonal part between shared parameters and blocks.
+        shared_slope: (S,) negative gradient of the shared parameters.
         block_slope: (B, q) negative gradient of the block parameters.
     """
 
     free: Booleans
     basis: Floats
-    prior: Floats
-    cameras: Floats
+    shared: Floats
     blocks: Floats
     mixed: Floats
-    camera_slope: Floats
+    shared_slope: Floats
     block_slope: Floats
 
-    def solve(self, damping: float) -> tuple[Floats, Floats, float]:
-        """Return steps of cameras (V, C) and blocks (B, q), and the predicted decrease of the cost."""
+    def solve(self, damping: float) -> tuple[Step, float]:
+        """Return a step, and the predicted decrease of the cost."""
         basis = self.basis
-        # diag(B' A B), for the block diagonal A of the cameras.
-        num_views, size = self.free.shape
-        parts = basis.reshape(num_views, size, -1)
-        own = np.einsum("vcp,vcd,vdp->p", parts, self.cameras, parts, optimize=True)
-        own = own + np.einsum("cp,cd,dp->p", basis, self.prior, basis, optimize=True)
-        camera_damping = damping * (_positive(own) if len(own) else own)
+        own = np.einsum("sp,sp->p", basis, self.shared @ basis)
+        shared_damping = damping * (_positive(own) if len(own) else own)
         block_damping = damping * _diagonal(self.blocks)
         reduced, eliminated = self._reduce(block_damping)
-        slope = basis.T @ (self.camera_slope - np.einsum("bcq,bq->c", eliminated, self.block_slope))
-        distinct = _solve_scaled(basis.T @ reduced @ basis + np.diag(camera_damping), slope)
-        camera_step = basis @ distinct
-        right = self.block_slope - np.einsum("bcq,c->bq", self.mixed, camera_step)
+        slope = basis.T @ (self.shared_slope - np.einsum("bsq,bq->s", eliminated, self.block_slope))
+        distinct = _solve_scaled(basis.T @ reduced @ basis + np.diag(shared_damping), slope)
+        shared_step = basis @ distinct
+        right = self.block_slope - np.einsum("bsq,s->bq", self.mixed, shared_step)
         block_step = np.linalg.solve(self.blocks + _diagonal_matrices(block_damping), right[..., None])[..., 0]
         # For (H + D) x = g the model's decrease is x'g - x'Hx / 2 = x'(g + D x) / 2.
         predicted = 0.5 * (
-            distinct @ (basis.T @ self.camera_slope + camera_damping * distinct)
+            distinct @ (basis.T @ self.shared_slope + shared_damping * distinct)
             + (block_step * (self.block_slope + block_damping * block_step)).sum()
         )
-        return camera_step.reshape(self.free.shape), block_step, float(predicted)
+        camera_step = shared_step[: self.free.size].reshape(self.free.shape)
+        face_step = shared_step[self.free.size :].reshape(-1, NUM_POSE)
+        return Step(camera_step, block_step, face_step), float(predicted)
 
     def camera_covariance(self) -> tuple[Floats, int]:
-        """Return the inverse (V, C, V, C) of the cameras' part, blocks unknown, and the number of null directions."""
+        """Return the cameras' part (V, C, V, C) of the inverse, all else unknown, and the number of null directions."""
         basis = self.basis
-        num_views, size = self.free.shape
         covariance = np.zeros((len(basis), len(basis)))
         undetermined = 0
         if basis.shape[1]:
@@ -221,20 +220,15 @@ class _NormalEquations:
             undetermined = int((~known).sum())
             inverse = (vectors[:, known] / values[known]) @ vectors[:, known].T
             covariance = basis @ (scale[:, None] * inverse * scale) @ basis.T
-        return covariance.reshape(num_views, size, num_views, size), undetermined
+        return covariance[: self.free.size, : self.free.size].reshape(*self.free.shape, *self.free.shape), undetermined
 
     def _reduce(self, block_damping: Floats) -> tuple[Floats, Floats]:
-        """Return the cameras' normal matrix with the blocks eliminated, and mixed / blocks."""
+        """Return the normal matrix of the shared parameters with the blocks eliminated, and mixed / blocks."""
         inverse = np.linalg.inv(self.blocks + _diagonal_matrices(block_damping))
         eliminated = self.mixed @ inverse
         size = self.mixed.shape[1]
         flat = np.swapaxes(self.mixed, 0, 1).reshape(size, -1)
-        reduced = -np.swapaxes(eliminated, 0, 1).reshape(size, -1) @ flat.T
-        num_views, each = self.free.shape
-        for view in range(num_views):
-            part = slice(view * each, (view + 1) * each)
-            reduced[part, part] += self.cameras[view]
-        return reduced + self.prior, eliminated
+        return self.shared - np.swapaxes(eliminated, 0, 1).reshape(size, -1) @ flat.T, eliminated
 
 
 def _normal_equations(
@@ -251,38 +245,49 @@ def _normal_equations(
     weights = views.weights * robust_weights(linear.residuals, loss, loss_scale)
     root = np.sqrt(weights)[..., None, None]
     num_views, size, block_size = len(scene.cameras), scene.camera_size, scene.block_size
-    rows = len(views.camera)
-    by_camera = (linear.by_camera * root).reshape(rows, -1, size)
-    by_block = (linear.by_block * root).reshape(rows, -1, block_size)
-    error = (linear.residuals * root[..., 0]).reshape(rows, -1, 1)
-    camera_matrix = np.zeros((num_views, size, size))
-    camera_slope = np.zeros((num_views, size))
+    rows, of_cameras, num_shared = len(views.camera), num_views * size, len(basis)
+    by_camera, by_block, by_face, error = (
+        (each * root).reshape(rows, 2 * views.weights.shape[1], each.shape[-1])
+        for each in (linear.by_camera, linear.by_block, linear.by_face, linear.residuals[..., None])
+    )
+    shared, shared_slope = np.zeros((num_shared, num_shared)), np.zeros(num_shared)
+    penalty = None if shape is None else shape.residuals(scene.cameras)
+    faces = slice(of_cameras, None)
     for view in range(num_views):
-        part = by_camera[views.camera == view].reshape(-1, size)
-        camera_matrix[view] = part.T @ part
-        camera_slope[view] = -part.T @ error[views.camera == view].reshape(-1)
-    if shape is not None:
-        excess, slopes = shape.residuals(scene.cameras)
-        camera_matrix += np.swapaxes(slopes, 1, 2) @ slopes
-        camera_slope -= np.einsum("vmc,vm->vc", slopes, excess)
+        own, mine = slice(view * size, (view + 1) * size), views.camera == view
+        part, missed = by_camera[mine].reshape(-1, size), error[mine].reshape(-1)
+        on_faces = by_face[mine].reshape(len(part), num_shared - of_cameras)
+        shared[own, own] = part.T @ part
+        shared[own, faces] = part.T @ on_faces
+        shared[faces, own] = shared[own, faces].T
+        shared[faces, faces] += on_faces.T @ on_faces
+        shared_slope[own] = -part.T @ missed
+        shared_slope[faces] -= on_faces.T @ missed
+        if penalty is not None:
+            excess, slopes = (each[view] for each in penalty)
+            shared[own, own] += slopes.T @ slopes
+            shared_slope[own] -= slopes.T @ excess
     if prior is not None:
-        camera_slope -= (prior.precision @ prior.excess(scene.cameras).reshape(-1)).reshape(num_views, size)
+        shared[:of_cameras, :of_cameras] += prior.precision
+        shared_slope[:of_cameras] -= prior.precision @ prior.excess(scene.cameras).reshape(-1)
     transposed = np.swapaxes(by_block, 1, 2)
     blocks = np.zeros((views.num_blocks, block_size, block_size))
     np.add.at(blocks, views.block, transposed @ by_block)
     block_slope = np.zeros((views.num_blocks, block_size))
     np.add.at(block_slope, views.block, -(transposed @ error)[..., 0])
-    mixed = np.zeros((views.num_blocks, num_views, size, block_size))
-    np.add.at(mixed, (views.block, views.camera), np.swapaxes(by_camera, 1, 2) @ by_block)
-    mixed *= free[None, :, :, None]
+    cameras_mixed = np.zeros((views.num_blocks, num_views, size, block_size))
+    np.add.at(cameras_mixed, (views.block, views.camera), np.swapaxes(by_camera, 1, 2) @ by_block)
+    cameras_mixed *= free[None, :, :, None]
+    faces_mixed = np.zeros((views.num_blocks, num_shared - of_cameras, block_size))
+    np.add.at(faces_mixed, views.block, np.swapaxes(by_face, 1, 2) @ by_block)
+    mixed = np.concatenate([cameras_mixed.reshape(views.num_blocks, of_cameras, block_size), faces_mixed], axis=1)
     return _NormalEquations(
         free=free,
         basis=basis,
-        prior=np.zeros((num_views * size,) * 2) if prior is None else prior.precision,
-        cameras=camera_matrix,
+        shared=shared,
         blocks=blocks,
-        mixed=mixed.reshape(views.num_blocks, num_views * size, block_size),
-        camera_slope=camera_slope.reshape(-1),
+        mixed=mixed,
+        shared_slope=shared_slope,
         block_slope=block_slope,
     )
 
