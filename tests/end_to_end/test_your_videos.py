@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -115,13 +116,15 @@ def test_the_page_has_every_command() -> None:
 @pytest.mark.slow
 def test_the_page_runs(tmp_path: Path) -> None:
     """Every block, with a network that is small and trained for two epochs, and labels from the generator's truth."""
-    helper = tmp_path / "between.py"
+    helper = tmp_path / "before_training.py"
     helper.write_text(
         "import sys\nfrom pathlib import Path\n"
         f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
-        "from helpers.new_projects import between_blocks\nbetween_blocks(Path())\n"
+        "from helpers.new_projects import before_training\nbefore_training(Path())\n"
     )
-    text = script(PAGE.read_text()).replace("status=$?\n", f"status=$?\n{sys.executable} {helper} || exit 98\n")
+    text = re.sub(
+        r"^mvtrain (check|fit) ", rf"{sys.executable} {helper} || exit 98\n\g<0>", script(PAGE.read_text()), flags=re.M
+    )
     done: subprocess.CompletedProcess[str] = run_script(tmp_path, text, {})
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     table = pd.read_csv(tmp_path / "runs/mine/video_preds/session1_3d.csv", header=[0, 1, 2], index_col=0)

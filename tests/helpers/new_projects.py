@@ -33,8 +33,8 @@ def label_from_truth(project: Path, generated: Path) -> None:
             csv.writer(file, lineterminator="\n").writerows(rows)
 
 
-def between_blocks(folder: Path) -> None:
-    """Between two blocks of the page: shrink the network of new configs, and label new frames."""
+def before_training(folder: Path) -> None:
+    """Before a command of the page that trains: shrink the network of new configs, and label new frames."""
     for path in folder.glob("data/mine*/config.yaml"):
         document = yaml.safe_load(path.read_text())
         document["training"] |= {"max_epochs": 2, "train_batch_size": 4, "accelerator": "cpu"}

@@ -191,16 +191,16 @@ def _evaluate(scene: Scene, views: Views, *, with_jacobian: bool) -> Linearizati
             continue
         mask = used[..., None, None]
         by_point = np.where(mask, found.by_point.reshape(*shape, 3), 0.0)
-        by_camera[rows, ..., :3] = -by_point @ _cross_matrices(turned)
+        by_camera[rows, ..., :3] = _cross(turned[..., None, :], by_point)
         by_camera[rows, ..., 3:NUM_POSE] = by_point
         by_camera[rows, ..., NUM_POSE:] = np.where(mask, found.by_lens.reshape(*shape, -1), 0.0)
         by_world = by_point @ cameras.rotation[camera]
         if scene.rotation is not None:
             arm = world[rows] - scene.position[views.block[rows]][:, None]
-            by_block[rows, ..., :3] = -by_world @ _cross_matrices(arm)
+            by_block[rows, ..., :3] = _cross(arm[..., None, :], by_world)
             if scene.faces is not None:
                 by_body = by_world @ scene.rotation[views.block[rows]][:, None]
-                by_motion = np.concatenate([-by_body @ _cross_matrices(scene.object_points), by_body], axis=-1)
+                by_motion = np.concatenate([_cross(scene.object_points[:, None], by_body), by_body], axis=-1)
                 for face in range(scene.num_moving_faces):
                     on_face = np.where((scene.faces == face + 1)[:, None, None], by_motion, 0.0)
                     by_face[rows, ..., NUM_POSE * face : NUM_POSE * (face + 1)] = on_face
@@ -208,9 +208,7 @@ def _evaluate(scene: Scene, views: Views, *, with_jacobian: bool) -> Linearizati
     return Linearization(residuals=result, by_camera=by_camera, by_block=by_block, by_face=by_face)
 
 
-def _cross_matrices(vectors: Floats) -> Floats:
-    """Return (..., 3, 3) matrices [v] with [v] w = v x w; d(exp(w) v) / dw at 0 is -[v]."""
-    x, y, z = np.moveaxis(vectors, -1, 0)
-    zero = np.zeros_like(x)
-    rows = [np.stack(row, axis=-1) for row in ((zero, -z, y), (z, zero, -x), (-y, x, zero))]
-    return np.stack(rows, axis=-2)
+def _cross(one: Floats, other: Floats) -> Floats:
+    """Return one x other (..., 3). For a row r of derivatives by a point v, v x r are those by w of exp(w) v at 0."""
+    (a, b, c), (x, y, z) = np.moveaxis(one, -1, 0), np.moveaxis(other, -1, 0)
+    return np.stack([b * z - c * y, c * x - a * z, a * y - b * x], axis=-1)

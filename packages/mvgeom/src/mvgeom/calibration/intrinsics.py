@@ -81,10 +81,10 @@ def calibrate_intrinsics(name: str, size: Floats, points: Floats, object_points:
     if places < MIN_BOARDS:
         raise CalibrationError([_too_few(name, int(seen.sum()), places, error)])
     start = _first_guess(name, size, points[seen], object_points, lens)
-    scene, views, used = _without_outliers(start, points, object_points, seen, lens)
+    scene, views, used, fits = _without_outliers(start, points, object_points, seen, lens)
     if lens.num_coefficients is None and not lens.fix_distortion:
         lens = choose_lens(scene, views, lens, _fit)
-    scene = _fit_gradually(scene, views, lens)
+    scene = _fit_gradually(scene, views, lens, fits)
     free = lens.free(1, scene.cameras.distortion.shape[-1])
     ratio, other = error_at_other_focal_lengths(scene, views, free)
     if ratio < 1:  # the search ended beside the best focal length, or there is none
@@ -111,13 +111,15 @@ def calibrate_intrinsics(name: str, size: Floats, points: Floats, object_points:
 
 def _without_outliers(
     start: CameraGroup, points: Floats, object_points: Floats, seen: Booleans, lens: Lens
-) -> tuple[Scene, Views, Booleans]:
+) -> tuple[Scene, Views, Booleans, dict[int, Scene]]:
     """Leave out boards that do not fit a lens of few coefficients.
 
     Returns:
-        The camera without distortion and the boards that fit, adjusted, their corners, and booleans (F,) for them.
+        The camera without distortion and the boards that fit, adjusted, their corners, booleans (F,) for them, and the
+        fits by `_fit_gradually` that were made on the way.
     """
     used, camera = seen.copy(), start
+    fits: dict[int, Scene] = {}
     rough = lens.with_coefficients(min(_FEW_COEFFICIENTS, lens.most_coefficients))
     for attempt in range(3):
         poses, errors = pose_candidates(normalize_corners(points[None, used], camera)[0], object_points)
@@ -127,28 +129,36 @@ def _without_outliers(
         scene = adjust(scene, views, _focal_only(camera), loss="huber", tolerance=1e-8, square=lens.square(1)).scene
         undistorted = scene
         camera = undistorted.cameras
+        fits = {}
         if attempt == 2:
             break
-        scene = _fit_gradually(undistorted, views, rough)
+        scene = _fit_gradually(undistorted, views, rough, fits)
         rms = np.sqrt((residuals(scene, views) ** 2).sum((1, 2)) / views.weights.sum(1))
         outliers = np.asarray(rms > max(_OUTLIER_SIGMAS * float(np.median(rms)), 1.0))
         if not outliers.any() or (~outliers).sum() < MIN_BOARDS:
             break
         used[np.flatnonzero(used)[outliers]] = False
-    return undistorted, views, used
+    return undistorted, views, used, fits
 
 
-def _fit_gradually(scene: Scene, views: Views, lens: Lens) -> Scene:
+def _fit_gradually(scene: Scene, views: Views, lens: Lens, fits: dict[int, Scene]) -> Scene:
     """Adjust a lens with few coefficients first: many at once, from a bad start, end at absurd focal lengths.
 
     Coefficients that make the fit worse, because the boards do not determine them at all, stay 0.
+
+    Args:
+        scene: The camera without distortion, and its boards.
+        views: The boards' corners.
+        lens: Lens parameters to estimate.
+        fits: Scene by number of coefficients, of this start and these corners; those that are made are added.
     """
-    for count in (0, _FEW_COEFFICIENTS, lens.most_coefficients):
-        if count > lens.most_coefficients:
-            continue
-        richer = _fit(scene, views, lens.with_coefficients(count))
-        if count == 0 or _total_error(richer, views) <= _total_error(scene, views):
-            scene = richer
+    most = lens.most_coefficients
+    for count in sorted({0, min(_FEW_COEFFICIENTS, most), most}):
+        if count not in fits:
+            richer = _fit(scene, views, lens.with_coefficients(count))
+            better = count == 0 or _total_error(richer, views) <= _total_error(scene, views)
+            fits[count] = richer if better else scene
+        scene = fits[count]
     return scene
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from mvgeom.calibration.boards import Floats, Ints
-from mvgeom.calibration.bundle import NUM_POSE, Booleans, Scene, Step, Views, linearize, residuals
+from mvgeom.calibration.bundle import NUM_POSE, Booleans, Linearization, Scene, Step, Views, linearize
 from mvgeom.calibration.lens_jacobian import NUM_INTRINSICS
 from mvgeom.calibration.lens_prior import LensPrior
 from mvgeom.calibration.lens_shape import LensShape
@@ -92,34 +92,37 @@ def adjust(
     Raises:
         ValueError: If a point with positive weight is initially behind its camera (a bug in the caller).
     """
-    error = residuals(scene, views)
-    if not np.isfinite(error).all():
-        raise ValueError(f"{int((~np.isfinite(error).all(-1)).sum())} points start behind their cameras")
+    linear = linearize(scene, views)
+    behind = ~np.isfinite(linear.residuals).all(-1)
+    if behind.any():
+        raise ValueError(f"{int(behind.sum())} points start behind their cameras")
     basis = _basis(free, square, groups, scene.num_moving_faces)
 
     def total(error: Floats, cameras: CameraGroup) -> float:
         penalties = [each.cost(cameras) for each in (shape, prior) if each is not None]
         return _cost(error, views, loss, loss_scale) + sum(penalties)
 
-    cost = total(error, scene.cameras)
+    cost = total(linear.residuals, scene.cameras)
     damping, raise_by, converged, iteration = 1e-4, 2.0, False, 0
-    normal = _normal_equations(scene, views, free, basis, loss, loss_scale, shape, prior)
+    normal = _normal_equations(scene, views, linear, free, basis, loss, loss_scale, shape, prior)
     for iteration in range(1, max_iterations + 1):
         step, predicted = normal.solve(damping)
         new_cost = np.inf
         if _is_lens(scene.cameras, step.cameras):
             moved = scene.moved(step)
-            new_cost = total(residuals(moved, views), moved.cameras)
+            # With derivatives: most steps are accepted, and they are needed next.
+            tried = linearize(moved, views)
+            new_cost = total(tried.residuals, moved.cameras)
         decrease = cost - new_cost
         if np.isfinite(new_cost) and decrease >= 0:
-            scene, cost = moved, new_cost
+            scene, linear, cost = moved, tried, new_cost
             if progress is not None:
                 progress(iteration, cost)
             gain = decrease / predicted if predicted > 0 else 1.0
             # A small decrease is no sign of convergence if the step was damped.
             negligible = tolerance * cost + 1e-18 * views.num_observations
             converged = decrease <= negligible and (gain > 0.25 or predicted <= negligible)
-            normal = _normal_equations(scene, views, free, basis, loss, loss_scale, shape, prior)
+            normal = _normal_equations(scene, views, linear, free, basis, loss, loss_scale, shape, prior)
             damping = max(damping * max(1 / 5, 1 - (2 * gain - 1) ** 3), 1e-12)
             raise_by = 2.0
         else:
@@ -129,7 +132,7 @@ def adjust(
         if converged or damping > _MAX_DAMPING:
             break
     if shape is not None:  # the penalty is no observation
-        normal = _normal_equations(scene, views, free, basis, loss, loss_scale, None, prior)
+        normal = _normal_equations(scene, views, linear, free, basis, loss, loss_scale, None, prior)
     covariance, undetermined = normal.camera_covariance()
     return Solution(
         scene=scene,
@@ -234,6 +237,7 @@ class _NormalEquations:
 def _normal_equations(
     scene: Scene,
     views: Views,
+    linear: Linearization,
     free: Booleans,
     basis: Floats,
     loss: Loss,
@@ -241,7 +245,6 @@ def _normal_equations(
     shape: LensShape | None,
     prior: LensPrior | None,
 ) -> _NormalEquations:
-    linear = linearize(scene, views)
     weights = views.weights * robust_weights(linear.residuals, loss, loss_scale)
     root = np.sqrt(weights)[..., None, None]
     num_views, size, block_size = len(scene.cameras), scene.camera_size, scene.block_size
