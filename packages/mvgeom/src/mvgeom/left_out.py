@@ -7,11 +7,11 @@ its distance from the point's projection, over the deviation that is stated for 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import chdtri
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
@@ -65,16 +65,17 @@ def deviation_factor(points: Floats, cams: CameraGroup, noise: Floats) -> float:
     return factor_of_squares(np.concatenate(list(_left_out_squares(points[:, ::step], cams, noise[:, ::step]))))
 
 
-def factor_of_squares(squares: Floats) -> float:
+def factor_of_squares(squares: Floats, *, degrees: int = 2) -> float:
     """Return the factor of standard deviations, at least 1, with which the tails of left-out observations are covered.
 
     Args:
-        squares: (N,) squared distances of left-out observations over their covariances, chi-squared variables with two
-            degrees of freedom if those are right. With fewer than `MIN_RESIDUALS`, the factor is 1.
+        squares: (N,) squared distances of left-out observations over their covariances, chi-squared variables if those
+            are right. With fewer than `MIN_RESIDUALS`, the factor is 1.
+        degrees: Their degrees of freedom.
     """
     if len(squares) < MIN_RESIDUALS:
         return 1.0
-    return max(1.0, float(np.sqrt(np.quantile(squares, LEVEL) / (-2 * math.log(1 - LEVEL)))))
+    return max(1.0, float(np.sqrt(np.quantile(squares, LEVEL) / chdtri(degrees, 1 - LEVEL))))
 
 
 def _left_out_squares(points: Floats, cams: CameraGroup, noise: Floats) -> Iterator[Floats]:

@@ -9,6 +9,8 @@ the recording tell, both of views that are left out:
   averaged the errors as believed, and the variance has that part only of the stated reduction. The view's own error is
   in both residuals and cancels.
 - The tails, as for single frames: see `mvgeom.left_out`.
+
+Of two views, only residuals across the epipolar lines tell: along them, one view predicts nothing of the other.
 """
 
 from __future__ import annotations
@@ -20,17 +22,15 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom.left_out import factor_of_squares
-from mvgeom.smoothing.judging import judge, judge_frames
+from mvgeom.smoothing.judging import across_lines, judge, judge_frames
 from mvgeom.smoothing.noise import Noise
 from mvgeom.smoothing.passes import Estimate
-from mvgeom.smoothing.trajectories import Observations, smooth_once
+from mvgeom.smoothing.state_space import transpose
+from mvgeom.smoothing.trajectories import Observations, linearize, smooth_once
 
 __all__ = ["interval_factor"]
 
 Floats = npt.NDArray[np.float64]
-
-MIN_VIEWS = 3
-"""Fewest views: of those left when one is left out, two must give a position."""
 
 
 def interval_factor(stretches: Sequence[Observations], noise: Noise, estimates: Sequence[Estimate]) -> float:
@@ -42,9 +42,9 @@ def interval_factor(stretches: Sequence[Observations], noise: Noise, estimates: 
         estimates: Trajectories of each stretch.
 
     Returns:
-        The factor; 1 with fewer than three views or too few keypoints to tell.
+        The factor; 1 with a single view or too few keypoints to tell.
     """
-    if stretches[0].cameras is None or len(stretches[0].cameras) < MIN_VIEWS:
+    if stretches[0].cameras is None or len(stretches[0].cameras) < 2:
         return 1.0
     parts = [_compare(stretch, noise, estimate) for stretch, estimate in zip(stretches, estimates, strict=True)]
     found = _Comparison(*(np.concatenate(values) for values in zip(*parts, strict=True)))
@@ -53,19 +53,22 @@ def interval_factor(stretches: Sequence[Observations], noise: Noise, estimates: 
     gain = float(np.clip(found.observed.mean() / found.stated.mean(), 0.0, 1.0))
     variance = 1.0 + (1.0 - gain) * (max(1.0, float(np.median(found.growth))) - 1.0)
     scaled = np.linalg.solve(variance * found.predicted + found.own, found.residual[..., None])[..., 0]
-    return factor_of_squares((found.residual * scaled).sum(-1)) * float(np.sqrt(variance))
+    squares = (found.residual * scaled).sum(-1)
+    return factor_of_squares(squares, degrees=found.residual.shape[-1]) * float(np.sqrt(variance))
 
 
 class _Comparison(NamedTuple):
     """Left-out views predicted from trajectories, beside predictions from single frames: N keypoints, M positions.
 
+    Residuals have D = 2 coordinates, or that across the epipolar line alone (D = 1).
+
     Attributes:
         observed: (N,) fall of the squared residual from single frames to trajectories, in units of the variance.
         stated: (N,) the fall that the covariances state.
         growth: (M,) variance of a position from its frame alone over that from the trajectory.
-        residual: (N, 2) residuals from trajectories in px.
-        predicted: (N, 2, 2) their covariances in px^2 but for the keypoint's own noise.
-        own: (N, 2, 2) covariances of the keypoint's own noise.
+        residual: (N, D) residuals from trajectories in px.
+        predicted: (N, D, D) their covariances in px^2 but for the keypoint's own noise.
+        own: (N, D, D) covariances of the keypoint's own noise.
     """
 
     observed: Floats
@@ -80,7 +83,14 @@ def _compare(observations: Observations, noise: Noise, estimate: Estimate) -> _C
     """Compare predictions of left-out views from trajectories with those from single frames."""
     residual, predicted, counted = judge(observations, noise, estimate)
     own = observations.noise_covariance(noise)
-    single, spread, of_all = judge_frames(observations, noise, estimate)
+    pair = observations.points.shape[1] == 2
+    single, spread, of_all = judge_frames(observations, noise, estimate, from_one=pair)
+    if pair:
+        _, derivative = linearize(estimate.points, observations.cameras)
+        across = across_lines(derivative, derivative[:, ::-1])[..., None]
+        residual, single = ((each[..., None, :] @ across)[..., 0] for each in (residual, single))
+        counted &= (across != 0).any((-2, -1))  # not of a subject on the line through both cameras
+        predicted, own, spread = (transpose(across) @ each @ across for each in (predicted, own, spread))
     both = counted & (estimate.weights > 0.5) & np.isfinite(single).all(-1) & np.isfinite(spread).all((-2, -1))
     unit = _trace(spread + own)[both]
     smoothed = smooth_once(

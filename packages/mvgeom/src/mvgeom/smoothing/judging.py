@@ -22,7 +22,7 @@ from mvgeom.smoothing.passes import Estimate
 from mvgeom.smoothing.state_space import transpose
 from mvgeom.smoothing.trajectories import Observations, linearize, project_covariance, smooth_once
 
-__all__ = ["judge", "judge_all", "judge_frames", "seen_by"]
+__all__ = ["across_lines", "judge", "judge_all", "judge_frames", "seen_by"]
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -156,20 +156,30 @@ def _without_depth(residual: Floats, predicted: Floats, derivative: Floats, weig
         chosen = np.flatnonzero(count == 1)
         if len(chosen) == 0:
             continue
-        rows = derivative[:, others.argmax(0)[chosen], chosen]
-        ray = np.cross(rows[..., 0, :], rows[..., 1, :])  # moves no pixel of the other view
-        line = (derivative[:, view, chosen] @ ray[..., None])[..., 0]
-        length = np.linalg.norm(line, axis=-1, keepdims=True)
-        along = np.divide(line, length, out=np.zeros_like(line), where=length > 0)
-        across = np.stack([-along[..., 1], along[..., 0]], axis=-1)
+        across = across_lines(derivative[:, view, chosen], derivative[:, others.argmax(0)[chosen], chosen])
+        along = np.stack([across[..., 1], -across[..., 0]], axis=-1)
         # Two cameras on one line of sight: no direction is better known than the other.
-        known = (length > 0)[..., None]
+        known = (across != 0).any(-1)[..., None, None]
         variance = (across[..., None, :] @ predicted[:, view, chosen] @ across[..., None])[..., 0, 0]
         flat = variance[..., None, None] * _outer(across) + ALONG**2 * _outer(along)
         predicted[:, view, chosen] = np.where(known, flat, predicted[:, view, chosen])
         part = (residual[:, view, chosen] * across).sum(-1, keepdims=True) * across
         residual[:, view, chosen] = np.where(known[..., 0], part, residual[:, view, chosen])
     return residual, predicted
+
+
+def across_lines(derivative: Floats, other: Floats) -> Floats:
+    """Return the unit vectors (..., 2) across the epipolar lines of another view's rays; 0 where a line is a point.
+
+    Args:
+        derivative: (..., 2, 3) derivatives of the projections by the position.
+        other: (..., 2, 3) those of the other view.
+    """
+    ray = np.cross(other[..., 0, :], other[..., 1, :])  # moves no pixel of the other view
+    line = (derivative @ ray[..., None])[..., 0]
+    length = np.linalg.norm(line, axis=-1, keepdims=True)
+    along = np.divide(line, length, out=np.zeros_like(line), where=length > 0)
+    return np.stack([-along[..., 1], along[..., 0]], axis=-1)
 
 
 def _outer(vectors: Floats) -> Floats:
