@@ -172,6 +172,7 @@ def test_a_located_chessboard_has_the_corners_of_the_whole_image(films: dict[str
     assert missed <= 0.2 * compared
 
 
+@pytest.mark.slow
 def test_the_command_searches_long_films(films: dict[str, Path], tmp_path: Path) -> None:
     output = tmp_path / "rig.toml"
     views = [f"{name}={path}" for name, path in films.items()]

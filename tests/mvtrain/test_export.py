@@ -84,7 +84,9 @@ class ExportedRun:
         return start_session(self.folder / "export" / "network.onnx")
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["joint", "epipolar"])
+@pytest.fixture(
+    scope="module", params=[pytest.param(False, id="joint", marks=pytest.mark.slow), pytest.param(True, id="epipolar")]
+)
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ExportedRun:
     """One export for all tests that only read its files: tracing a network takes 10 s, however small it is."""
     model = {"backbone_args": TINY, "epipolar_attention": request.param}
