@@ -1,4 +1,4 @@
-"""The README's first command, in half of its epochs: CI has half an hour for everything."""
+"""The README's first command, in a quarter of its epochs: CI has half an hour for everything."""
 
 import subprocess
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_the_quickstart_learns(tmp_path: Path) -> None:
     document = yaml.safe_load((ROOT / "examples" / "quickstart.yaml").read_text())
     project, run = tmp_path / "project", tmp_path / "run"
     command = ["mvtrain", "fit", "examples/quickstart.yaml", f"data.data_dir={project}", "--output", str(run)]
-    subprocess.run([*command, "training.max_epochs=8"], cwd=ROOT, check=True)
+    subprocess.run([*command, "training.max_epochs=4"], cwd=ROOT, check=True)
 
     errors, baseline = [], []
     for path in sorted(project.glob("CollectedData_*.csv")):
@@ -38,5 +38,5 @@ def test_the_quickstart_learns(tmp_path: Path) -> None:
         baseline.append(np.linalg.norm(mean_pose - points[test], axis=-1))
     assert len(errors) == document["data"]["synthetic"]["num_views"]
     ratio = np.nanmean(baseline) / np.nanmean(errors)
-    # Another processor rounds differently and ends elsewhere: well above 5 here, with room for others.
-    assert ratio > 4.5
+    # Another processor rounds differently and ends elsewhere: 3.1 here, 8 with all epochs.
+    assert ratio > 2.5

@@ -16,6 +16,7 @@ from mvgeom import CameraGroup
 from mvgeom.calibration import (
     BoardSet,
     Calibration,
+    CalibrationError,
     CharucoBoard,
     Chessboard,
     Face,
@@ -188,6 +189,38 @@ def test_a_face_that_is_seen_with_no_other_one_has_no_pose() -> None:
     points[1] = points[0] + 1.0  # both cameras side by side see the same face
     with raises_input("no-calibration"):
         calibrate(from_points(truth.names, truth.sizes, unknown, points), Options(lens=LENS))
+
+
+def test_what_keeps_a_face_from_being_placed_is_named() -> None:
+    truth = centered(ring_of_cameras(3))
+    body, unknown = corner_of_a_room(), corner_of_a_room(estimated=True)
+    points = film_body(truth, body, 20, noise=0.2).points
+    faces = body.face_of_points()
+    absent = np.where((faces == 0)[:, None], np.nan, points)
+    with pytest.raises(CalibrationError) as raised:
+        calibrate(from_points(truth.names, truth.sizes, unknown, absent), Options(lens=LENS))
+    assert [(each.code, each.evidence) for each in raised.value.findings] == [("unplaced_face", {"faces": 1.0})]
+    apart = points.copy()
+    apart[:, ::2, faces == 0] = np.nan
+    apart[:, 1::2, faces != 0] = np.nan
+    with pytest.raises(CalibrationError) as raised:
+        calibrate(from_points(truth.names, truth.sizes, unknown, apart), Options(lens=LENS))
+    assert {each.code for each in raised.value.findings} <= {"unplaced_face", "disconnected_cameras"}
+
+
+def test_few_of_many_frames_are_those_that_faces_share() -> None:
+    """Only every tenth frame shows several faces; as boards of their own all would be worth about the same."""
+    truth = centered(ring_of_cameras(3))
+    body, unknown = corner_of_a_room(), corner_of_a_room(estimated=True)
+    points = film_body(truth, body, 120, noise=0.2).points
+    faces = body.face_of_points()
+    for frame in set(range(120)) - set(range(0, 120, 10)):
+        points[:, frame, faces != frame % 3] = np.nan
+    options = Options(lens=LENS, max_frames=24)
+    result = calibrate(from_points(truth.names, truth.sizes, unknown, points), options)
+    assert len(result.detections.frames) <= 24
+    assert all(each.evidence["frames"] > 3 for each in result.findings if each.code == "placed_face")
+    assert_right(result, truth)
 
 
 CUBE = """

@@ -374,6 +374,9 @@ def test_wrong_arguments() -> None:
         smooth(points, RIG, covariance=np.ones((5, 4, 2)))
     with raises_input("not-finite", argument="covariance"):
         smooth(points, RIG, covariance=np.full((5, 4, 2, 2, 2), np.nan))
+    for stated in (-np.eye(2), np.array([[1.0, 5.0], [0.0, 1.0]])):
+        with raises_input("out-of-range", argument="covariance"):
+            smooth(points, RIG, covariance=np.broadcast_to(stated, (*points.shape, 2)))
     with raises_input("excluded-options"):
         smooth(points, RIG, likelihood=np.ones((5, 4, 2)), covariance=np.zeros((5, 4, 2, 2, 2)))
     with raises_input("out-of-range", argument="max_gap"):

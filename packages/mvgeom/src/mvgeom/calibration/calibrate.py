@@ -90,7 +90,13 @@ def calibrate(
     if detections.faces is None:
         return _calibrate(detections, options, intrinsics, say)
     say("faces of the body")
-    apart = dataclasses.replace(options, origin_frame=None)
+    chosen = select_frames(
+        detections.points, detections.sizes, options.max_frames, _origin_index(detections, options), detections.faces
+    )
+    frames = tuple(detections.frames[frame] for frame in chosen)
+    detections = dataclasses.replace(detections, points=detections.points[:, chosen], frames=frames)
+    # Every face in every frame is a board, so that none is left out.
+    apart = dataclasses.replace(options, origin_frame=None, max_frames=max(1, detections.points[0, ..., 0].size))
     joined, shared = place_faces(detections, lambda each: calibrate(each, apart, intrinsics=intrinsics))
     result = _calibrate(joined, options, intrinsics, say, faces=detections.faces)
     notes = describe_faces(detections, result.detections.object_points, shared)

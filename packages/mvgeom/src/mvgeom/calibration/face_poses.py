@@ -7,10 +7,12 @@ from collections.abc import Callable
 from itertools import combinations
 
 import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial.transform import Rotation
 
 from mvgeom.calibration.boards import Floats, Ints, seen_corners
-from mvgeom.calibration.bundle import Scene, residuals
+from mvgeom.calibration.bundle import Booleans, Scene, residuals
 from mvgeom.calibration.detections import Detections
 from mvgeom.calibration.faces_apart import name_of_face, split_faces
 from mvgeom.calibration.findings import CalibrationError, Finding, error, note
@@ -73,9 +75,9 @@ def describe_faces(detections: Detections, object_points: Floats, shared: Ints) 
             **dict(zip(("rotation_x", "rotation_y", "rotation_z"), angles, strict=True)),
         }
         text = (
-            f"face {face + 1} of the set of boards was placed by {shared[face]} frames: position = "
-            f"[{', '.join(f'{each:.6g}' for each in position)}], rotation = "
-            f"[{', '.join(f'{each:.4g}' for each in angles)}] degrees"
+            f"face {face + 1} of the set was placed by {shared[face]} frame{'s' if shared[face] > 1 else ''}: "
+            f"position = [{', '.join(f'{each:.6g}' for each in position)}], rotation = "
+            f"[{', '.join(f'{each:.7g}' for each in angles)}] degrees"
         )
         notes.append(note("placed_face", detections.names, text, frames=float(shared[face]), **numbers))
     return notes
@@ -104,6 +106,7 @@ def _chain(boards: Floats, names: tuple[str, ...]) -> tuple[Floats, Ints]:
     common = np.zeros((count, count), dtype=np.int64)
     for one, other in combinations(range(count), 2):
         common[one, other] = common[other, one] = int((known[:, one] & known[:, other]).sum())
+    _check_together(common, np.asarray(known.any(axis=0)), names)
     poses = np.full((count, 4, 4), np.nan)
     poses[0] = np.eye(4)
     shared = np.zeros(count, dtype=np.int64)
@@ -111,19 +114,36 @@ def _chain(boards: Floats, names: tuple[str, ...]) -> tuple[Floats, Ints]:
     while len(placed) < count:
         open_faces = [face for face in range(count) if face not in placed]
         best = max(((one, other) for one in placed for other in open_faces), key=lambda pair: common[pair])
-        if common[best] == 0:
-            shown = ", ".join(str(face + 1) for face in open_faces)
-            text = (
-                f"face {shown} of the set of boards is in no frame seen together with the others, so that its pose "
-                "cannot be found. Show both at the same time, to one camera or to several, or give the poses"
-            )
-            raise CalibrationError([error("unplaced_face", names, text, faces=len(open_faces))])
         one, other = best
         both = known[:, one] & known[:, other]
         poses[other] = poses[one] @ _middle(np.linalg.inv(boards[both, one]) @ boards[both, other])
         shared[other] = common[best]
         placed.append(other)
     return poses, shared
+
+
+def _check_together(common: Ints, seen: Booleans, names: tuple[str, ...]) -> None:
+    """Check that all faces are seen (N,), and that frames in which two are seen (N, N) connect them.
+
+    Raises:
+        CalibrationError: If they are not.
+    """
+    absent = np.flatnonzero(~seen)
+    if len(absent):
+        shown = ", ".join(str(face + 1) for face in absent)
+        text = (
+            f"face {shown} of the set of boards is in no image that fits the others, so that its pose cannot be found. "
+            "Check the numbers and the dictionary of its markers (first_id, dictionary), and show it"
+        )
+        raise CalibrationError([error("unplaced_face", names, text, faces=len(absent))])
+    count, label = connected_components(csr_array(common), directed=False)
+    if count > 1:
+        groups = [", ".join(str(face + 1) for face in np.flatnonzero(label == group)) for group in range(count)]
+        text = (
+            f"the faces {' | '.join(groups)} of the set of boards are in no frame seen together, so that their poses "
+            "cannot be found. Show faces of both at the same time, to one camera or to several, or give the poses"
+        )
+        raise CalibrationError([error("unplaced_face", names, text, groups=count)])
 
 
 def _middle(motions: Floats) -> Floats:

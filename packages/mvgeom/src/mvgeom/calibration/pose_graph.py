@@ -114,7 +114,7 @@ def _find_mirrored(
         before = sum(int(relations[_sorted(camera, partner)].agreeing.sum()) for partner, _ in partners)
         after = sum(int(relation.agreeing.sum()) for _, relation in partners)
         common = sum(relation.common for _, relation in partners)
-        either = len(partners) == 1 and len(suspects[partners[0][0]]) == 1
+        either = len(partners) == 1 and len(suspects.get(partners[0][0], ())) == 1
         concerned = (names[camera], names[partners[0][0]]) if either else (names[camera],)
         who = f"the images of camera {' or '.join(map(repr, concerned))} are mirrored"
         text = (

@@ -6,24 +6,28 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mvgeom.calibration.boards import Floats, seen_corners
+from mvgeom.calibration.boards import Floats, Ints, seen_corners
 
 __all__ = ["coverage_cells", "select_frames"]
 
 _CELLS = 8
 
 
-def select_frames(points: Floats, sizes: Floats, count: int, always: int | None = None) -> npt.NDArray[np.int64]:
+def select_frames(
+    points: Floats, sizes: Floats, count: int, always: int | None = None, faces: Ints | None = None
+) -> npt.NDArray[np.int64]:
     """Select frames greedily.
 
-    The value of a frame is what it adds: each cell of an 8x8 grid over an image that the board covers, and each pair of
-    cameras that see the board together. Cells and pairs that are already covered add less.
+    The value of a frame is what it adds: each cell of an 8x8 grid over an image that the board covers, each pair of
+    cameras that see the board together, and each pair of faces that are seen together. Cells and pairs that are already
+    covered add less.
 
     Args:
         points: (V, F, K, 2) corners in full-image px; NaN is missing.
         sizes: (V, 2) image width and height in px.
         count: Largest number of frames to select.
         always: Index of a frame that is always selected; None for no such frame.
+        faces: (K,) face that each corner is on; None for one rigid board.
 
     Returns:
         Indices of the selected frames, each with at least one view, in order.
@@ -33,12 +37,14 @@ def select_frames(points: Floats, sizes: Floats, count: int, always: int | None 
     candidates = np.flatnonzero(seen.any(axis=0))
     if len(candidates) <= count:
         return candidates
-    num_views, num_frames, _ = covered.shape
-    one, other = np.triu_indices(num_views, 1)
-    pairs = (seen[one] & seen[other]).T.astype(np.float64)
+    num_frames = covered.shape[1]
     cells = np.moveaxis(covered, 1, 0).reshape(num_frames, -1).astype(np.float64)
+    pairs = [_together(seen)]
+    if faces is not None:
+        corners = seen_corners(points)
+        pairs.append(_together(np.stack([corners[..., faces == face].any((0, 2)) for face in np.unique(faces)])))
     # A pair has the same value as a board that covers about a quarter of an image.
-    features = np.concatenate([cells, pairs * _CELLS**2 / 4], axis=1)
+    features = np.concatenate([cells, *(each * _CELLS**2 / 4 for each in pairs)], axis=1)
     times = np.zeros(features.shape[1])
     free = np.asarray(seen.any(axis=0)).copy()
     chosen: list[int] = []
@@ -50,6 +56,12 @@ def select_frames(points: Floats, sizes: Floats, count: int, always: int | None 
         free[best] = False
         times += features[best] > 0
     return np.sort(np.array(chosen, dtype=np.int64))
+
+
+def _together(seen: npt.NDArray[np.bool_]) -> Floats:
+    """Return (F, pairs) ones where both of two things (N, F) are seen."""
+    one, other = np.triu_indices(len(seen), 1)
+    return np.asarray((seen[one] & seen[other]).T.astype(np.float64))
 
 
 def coverage_cells(points: Floats, sizes: Floats) -> npt.NDArray[np.bool_]:

@@ -15,6 +15,9 @@ __all__ = ["check_shared", "make_observations"]
 
 Floats = npt.NDArray[np.float64]
 
+_ROUNDING = 1e-6
+"""Share of a covariance's largest entry that is rounding, also of float32."""
+
 
 def make_observations(
     points: Floats,
@@ -32,6 +35,7 @@ def make_observations(
             argument="points",
             found=points.shape,
         )
+    points = np.where(np.isfinite(points).all(axis=-1, keepdims=True), points, np.nan)
     num_frames, num_views = points.shape[:2]
     if cameras is None and num_views != 1:
         raise InputError(
@@ -121,5 +125,15 @@ def _stated_covariance(points: Floats, likelihood: Floats | None, covariance: Fl
     if not np.isfinite(given[present]).all():
         raise InputError(
             "covariance: found NaN or infinity beside a keypoint, expected px^2", code="not-finite", argument=name
+        )
+    values = given[present]
+    largest = np.abs(values).max((-2, -1), initial=0.0)
+    alike = np.abs(values[..., 0, 1] - values[..., 1, 0]) <= _ROUNDING * largest
+    if not (alike & (np.linalg.eigvalsh(values)[..., 0] >= -_ROUNDING * largest)).all():
+        raise InputError(
+            "covariance: found a matrix that is not symmetric with a variance of 0 or more in all directions, expected "
+            "covariances in px^2",
+            code="out-of-range",
+            argument=name,
         )
     return np.where(present[..., None, None], given, 0.0)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mvgeom.smoothing.interval_factor import interval_factor
 from mvgeom.smoothing.judging import judge_all, seen_by
-from mvgeom.smoothing.noise import OUTLIER_AREA, Noise, log_density
+from mvgeom.smoothing.noise import FLOORS, OUTLIER_AREA, Noise, log_density
 from mvgeom.smoothing.passes import Estimate, SingleFrames, first_estimate, improve, reconstruct_frames
 from mvgeom.smoothing.trajectories import Observations
 
@@ -43,9 +43,6 @@ MIN_CORRELATION = 0.05
 """Correlation from frame to frame that is taken for none."""
 
 SCALES = (0.01, 1000.0)
-FLOORS = (0.05, 1000.0)
-"""px; the smallest is far below what labels and networks reach."""
-
 LEAST_FLOOR = 0.05
 """Least floor of a view as a share of the views' typical noise.
 
@@ -215,10 +212,15 @@ def _with_views(
     stretches: Sequence[Observations],
     judged: tuple[Floats, Floats, npt.NDArray[np.bool_]],
 ) -> Noise:
-    """Fit the scale and floor of every view, then the factor of every keypoint."""
+    """Fit the scale and floor of every view, then the factor of every keypoint.
+
+    Of two views, residuals tell the noise of both together, and each is predicted from the other's present noise: what
+    one explains would be taken from both. So only half of the change of the variances is made.
+    """
     residual, predicted, counted = judged
     stated = np.concatenate([stretch.covariance for stretch in stretches])
     scale, floor = noise.scale.copy(), noise.floor.copy()
+    pair = int(counted.any(axis=(0, 2)).sum()) == 2
     factors = np.broadcast_to(noise.keypoint, counted.shape[::2])
     for view in range(len(scale)):
         chosen = _thinned(counted[:, view])
@@ -231,6 +233,8 @@ def _with_views(
                 (scale[view], floor[view]),
                 noise.outliers,
             )
+    if pair:
+        scale, floor = (np.sqrt((new**2 + old**2) / 2) for new, old in ((scale, noise.scale), (floor, noise.floor)))
     noise = replace(noise, scale=scale, floor=floor)
     own = replace(noise, keypoint=np.ones_like(noise.keypoint)).covariance(stated)
     keypoint = noise.keypoint.copy()
@@ -264,7 +268,10 @@ def _fit_view(
     from scipy.optimize import minimize  # heavy; `import mvgeom` is fast without it
 
     limits = np.log([SCALES, FLOORS])
-    first = np.clip(np.log(start), limits[:, 0], limits[:, 1])
+    # Where nearly all residuals are outliers of the present noise, no slope leads away from it.
+    typical = float(np.sqrt(np.median(np.square(residual).sum(-1)) / 2))
+    starts = [np.clip(np.log(pair), limits[:, 0], limits[:, 1]) for pair in (start, (start[0], max(typical, 1e-9)))]
+    first = min(starts, key=loss)
     scale, floor = np.exp(minimize(loss, first, bounds=[(float(low), float(high)) for low, high in limits]).x)
     return float(scale), float(floor)
 

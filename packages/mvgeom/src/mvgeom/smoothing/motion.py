@@ -24,13 +24,17 @@ FIRST_POSITION = 1e4
 FIRST_SPEED = 1e3
 """The same of the first velocity, per unit of time."""
 
+LONGEST_STEP = 1e4
+"""Unit of time; a longer pause is one of this length, which forgets the motion before it as well, and whose variances
+can still be told from those of a frame in double precision."""
+
 
 def make_prior(first: Floats, times: Floats, intensity: Floats, num_errors: int, decay: float) -> Prior:
     """Return the prior of B trajectories.
 
     Args:
         first: (B, D) rough first positions, in units of the noise of positions.
-        times: (T,) times, increasing.
+        times: (T,) times, increasing; steps above `LONGEST_STEP` count as that.
         intensity: (T-1, B) intensities of the white acceleration.
         num_errors: Number E of correlated errors, each with variance 1 and independent of the others.
         decay: Correlation of an error with itself one unit of time later.
@@ -38,7 +42,7 @@ def make_prior(first: Floats, times: Floats, intensity: Floats, num_errors: int,
     batch, dims = first.shape
     size = 2 * dims + num_errors
     position, errors, velocity = np.split(np.arange(size), [dims, dims + num_errors])
-    duration = np.diff(times)[:, None]
+    duration = np.minimum(np.diff(times), LONGEST_STEP)[:, None]
     transition = np.zeros((len(duration), size, size))
     transition[:, position, position] = transition[:, velocity, velocity] = 1.0
     transition[:, position, velocity] = duration

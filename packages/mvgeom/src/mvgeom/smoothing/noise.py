@@ -14,6 +14,9 @@ Floats = npt.NDArray[np.float64]
 OUTLIER_AREA = 200.0**2
 """px^2 over which outliers are spread evenly; a factor of 4 moves their limit by half a standard deviation."""
 
+FLOORS = (0.05, 1000.0)
+"""px; the smallest is far below what labels and networks reach."""
+
 _LEAST_DETERMINANT = 1e-12
 """Smallest determinant of a correlation matrix."""
 

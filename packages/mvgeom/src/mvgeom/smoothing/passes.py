@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mvgeom.reconstruction import keypoint_noise
 from mvgeom.robust import triangulate_robust
-from mvgeom.smoothing.noise import Noise, inlier_probability
+from mvgeom.smoothing.noise import FLOORS, Noise, inlier_probability
 from mvgeom.smoothing.trajectories import Observations, Trajectories, linearize, project_covariance, smooth_once
 from mvgeom.triangulation import covariance
 
@@ -162,7 +162,7 @@ def _typical_deviation(observations: Observations, frames: SingleFrames) -> floa
     """Return the median standard deviation per coordinate of positions from single frames; 1 if there are none."""
     if observations.cameras is None:
         return frames.noise
-    spread = covariance(frames.points, observations.cameras, frames.noise, frames.inliers)
+    spread = covariance(frames.points, observations.cameras, max(frames.noise, FLOORS[0]), frames.inliers)
     variance = np.trace(spread, axis1=-2, axis2=-1) / 3
     known = variance[np.isfinite(variance)]
     return float(np.sqrt(np.median(known))) if len(known) else 1.0

@@ -15,6 +15,9 @@ __all__ = ["Posterior", "Prior", "smooth_states", "transpose"]
 
 Floats = npt.NDArray[np.float64]
 
+LEAST_SHARE = 1e-14
+"""Information of a direction, as a share of the largest, up to which it is that of rounding errors."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prior:
@@ -80,13 +83,15 @@ def smooth_states(prior: Prior, information: Floats, vector: Floats) -> Posterio
             transition = prior.transition[t - 1]
             mean = transition @ mean
             covariance = transition @ covariance @ transition.T + _step_covariance(prior, t - 1)
-        columns = covariance[..., :observed]
-        gain = columns @ np.linalg.inv(np.eye(observed) + information[t] @ columns[..., :observed, :])
-        mean = mean + gain @ (vector[t, ..., None] - information[t] @ mean[..., :observed, :])
-        # Joseph's form, a sum of positive terms: where a single view sees a keypoint, its depth is uncertain by many
-        # orders of magnitude more than its direction, and a difference would lose the direction.
-        kept = np.eye(size) - gain @ np.pad(information[t], ((0, 0), (0, 0), (0, size - observed)))
-        covariance = kept @ covariance @ transpose(kept) + gain @ information[t] @ transpose(gain)
+        # Observations of unit covariance: where a single view sees a keypoint, its depth is uncertain by many orders of
+        # magnitude more than its direction, and products with the information itself would lose the direction.
+        root, inverse = _square_root(information[t])
+        columns = covariance[..., :observed] @ root
+        total = np.eye(observed) + transpose(root) @ columns[..., :observed, :]
+        gain = transpose(np.asarray(np.linalg.solve(total, transpose(columns)), dtype=np.float64))
+        mean = mean + gain @ (inverse @ vector[t, ..., None] - transpose(root) @ mean[..., :observed, :])
+        kept = np.eye(size) - gain @ np.pad(transpose(root), ((0, 0), (0, 0), (0, size - observed)))
+        covariance = kept @ covariance @ transpose(kept) + gain @ transpose(gain)
         filtered_means[t], filtered[t] = mean, covariance
 
     means, covariances = np.empty((length, batch, len(moving))), np.empty((length, batch, len(moving), len(moving)))
@@ -115,6 +120,14 @@ def smooth_states(prior: Prior, information: Floats, vector: Floats) -> Posterio
 def transpose(matrices: Floats) -> Floats:
     """Swap the last two axes."""
     return np.swapaxes(matrices, -1, -2)
+
+
+def _square_root(information: Floats) -> tuple[Floats, Floats]:
+    """Return L (B, m, m) with L L' = information, and its pseudoinverse; what rounding alone knows is left out."""
+    values, axes = np.linalg.eigh(information)
+    scale = np.sqrt(np.where(values > LEAST_SHARE * values[..., -1:], values, 0.0))
+    inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
+    return axes * scale[..., None, :], inverse[..., None] * transpose(axes)
 
 
 def _step_covariance(prior: Prior, step: int) -> Floats:
