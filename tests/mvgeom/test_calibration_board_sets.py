@@ -124,6 +124,19 @@ def test_both_sides_are_detected_by_opposite_cameras(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.points[:, 0], expected, atol=0.15)
 
 
+def test_markers_of_other_faces_are_the_board_s_own(tmp_path: Path) -> None:
+    """A camera that sees the back in few of its images: what is found there is not another board."""
+    body = two_sided(SHEET, 0.02)
+    face = body.faces[1].board
+    seen = picture(face, np.array([[900.0, 0, 80], [0, 900, 90], [0, 0, 1]]), (640, 512))
+    half = picture(face, np.array([[900.0, 0, 560], [0, 900, 440], [0, 0, 1]]), (640, 512))  # cut to a marker or two
+    for number in range(6):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), seen if number == 0 else half)
+    found = detect_boards({"cam1": open_source("cam1", tmp_path)}, body)
+    assert found.seen.sum() == 1
+    assert [each.code for each in found.findings] == []
+
+
 def test_a_face_alone_has_a_pose_with_its_mirror() -> None:
     body = corner_of_a_room()
     corners = object_points(body)

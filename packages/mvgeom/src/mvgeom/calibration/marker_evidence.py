@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import cv2
@@ -29,7 +30,7 @@ class MarkerEvidence:
 
     Attributes:
         as_asked: Median number of markers of the board's dictionary, over images that have any.
-        foreign: Fraction of these markers whose number is not on the board.
+        foreign: Fraction of these markers whose number is on no face of the board.
         best_dictionary: Name of the dictionary that most markers belong to; None if there are no markers, or if there
             are markers of the board's own dictionary (other dictionaries are then not tried).
         in_best: Number of markers of that dictionary.
@@ -47,12 +48,13 @@ class MarkerEvidence:
     other_pattern: bool
 
 
-def examine_markers(images: list[Image], board: CharucoBoard | TagGrid) -> MarkerEvidence:
+def examine_markers(images: list[Image], board: CharucoBoard | TagGrid, present: Collection[int]) -> MarkerEvidence:
     """Detect markers under other assumptions than the board's: other dictionary, mirrored, negative, other pattern.
 
     Args:
         images: Gray images; negatives where the board is inverted.
-        board: Board that was not detected.
+        board: Board that was not detected, or the first face of a set.
+        present: Numbers of its dictionary's markers on it, and on the other faces.
     """
     found = [_find_markers(image, board.dictionary) for image in images[:: max(1, len(images) // _TRIED)][:_TRIED]]
     asked, ids = _median(found), np.concatenate(found)
@@ -63,7 +65,7 @@ def examine_markers(images: list[Image], board: CharucoBoard | TagGrid) -> Marke
     other = replace(board, legacy=not board.legacy) if isinstance(board, CharucoBoard) else None
     return MarkerEvidence(
         as_asked=asked,
-        foreign=float(np.mean((ids < board.ids.start) | (ids >= board.ids.stop))) if len(ids) else 0.0,
+        foreign=float(np.mean(~np.isin(ids, list(present)))) if len(ids) else 0.0,
         best_dictionary=best,
         in_best=in_best,
         mirrored=mirrored,

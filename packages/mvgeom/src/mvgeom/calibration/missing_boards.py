@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -47,8 +47,11 @@ def explain_missing_boards(
         An error for each camera that never saw the board, with the reason if one is found; a warning for a camera with
         few boards if a reason is found.
     """
-    if isinstance(board, BoardSet):
-        board = board.faces[0].board
+    faces = [face.board for face in board.faces] if isinstance(board, BoardSet) else [board]
+    board = faces[0]
+    marked = [face for face in faces if not isinstance(face, Chessboard)]
+    # A camera may see other faces than the first.
+    present = {number for face in marked if face.dictionary == marked[0].dictionary for number in face.ids}
     poor = [camera for camera in samples if found[camera] < _SUSPICIOUS_SHARE * looked[camera]]
     images = {camera: [upright_colors(image, board) for image in samples[camera]] for camera in poor}
     # All cameras record the same board, so that images of all of them tell what it is.
@@ -58,13 +61,13 @@ def explain_missing_boards(
     if poor and isinstance(board, Chessboard):
         common = _explain_chessboard(pooled[:_NUM_PROBED], board, never=never)
     elif poor and not isinstance(board, Chessboard):
-        common = _explain_markers(pooled[:_NUM_POOLED], board, never=never)
+        common = _explain_markers(pooled[:_NUM_POOLED], board, present, never=never)
     findings: list[Finding] = []
     for camera in poor:
         reason = common
         # Mirrored images are not the board's fault but a camera's.
         if not isinstance(board, Chessboard) and (common is None or common[0] == _MIRRORED):
-            reason = _explain_markers(images[camera][::2], board, never=found[camera] == 0)
+            reason = _explain_markers(images[camera][::2], board, present, never=found[camera] == 0)
         elif not isinstance(board, Chessboard):
             reason = _mirrored(*count_mirrored(images[camera][::2], board), board) or common
         findings += _finding(camera, board, found[camera], looked[camera], reason)
@@ -120,8 +123,10 @@ def _negative(board: Board, seen: str, evidence: dict[str, float]) -> Reason:
     return "negative_board", text, evidence
 
 
-def _explain_markers(images: list[Image], board: CharucoBoard | TagGrid, *, never: bool) -> Reason | None:
-    seen = examine_markers(images, board)
+def _explain_markers(
+    images: list[Image], board: CharucoBoard | TagGrid, present: Collection[int], *, never: bool
+) -> Reason | None:
+    seen = examine_markers(images, board, present)
     if isinstance(board, CharucoBoard) and seen.other_pattern and never:
         wanted = "the present pattern" if board.legacy else "the pattern of OpenCV before 4.6 (legacy)"
         return "other_pattern", f"the board is printed in {wanted}. Select this pattern", {"markers": seen.as_asked}
