@@ -24,6 +24,8 @@ Pair = tuple[int, int]
 
 _MOST = 0.8
 _CLEARLY_MORE = 0.2
+_MORE_BOARDS = 3
+"""Boards by which more must agree after flipping: one or two of few agree by chance."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,7 +103,9 @@ def _find_mirrored(
             if camera in pair:
                 partner = pair[0] + pair[1] - camera
                 relation = relate(observed[partner], flipped, object_points, orders, motions)
-                if relation is not None and relation.share > max(_MOST, relations[pair].share + _CLEARLY_MORE):
+                if relation is None or relation.share <= max(_MOST, relations[pair].share + _CLEARLY_MORE):
+                    continue
+                if relation.agreeing.sum() >= relations[pair].agreeing.sum() + _MORE_BOARDS:
                     suspects.setdefault(camera, []).append((partner, relation))
     findings = []
     told: set[int] = set()
