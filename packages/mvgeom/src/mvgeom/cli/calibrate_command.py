@@ -42,7 +42,7 @@ from mvgeom.cli.options import (
 )
 from mvgeom.cli.output import print_findings, print_output
 from mvgeom.cli.rig_options import ForceOption, LossName, OutputOption, ReportOption
-from mvgeom.cli.rig_output import check_rig_output, status, stop_at_errors
+from mvgeom.cli.rig_output import check_rig_output, report_files, status, stop_at_errors
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def calibrate(
     check_inputs(*(path for path in files.values() if not any(character in path.name for character in "*?[")))
     if intrinsics is not None:
         check_inputs(intrinsics)
-    check_output(output)
+    check_output(output, [*files.values(), intrinsics, board], report_files(report, files))
     from mvgeom.calibration import CalibrationError, Lens, Options
 
     check_images(files)

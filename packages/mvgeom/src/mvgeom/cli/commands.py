@@ -33,6 +33,7 @@ from mvgeom.cli.options import (
     SizeOption,
     check_inputs,
     check_output,
+    files_beside,
     load_calibration,
     parse_pairs,
     parse_view_files,
@@ -102,7 +103,7 @@ def convert(
     if not scale > 0:
         raise InputError(f"--scale must be positive, found {scale:g}", code="bad-option", option="--scale", found=scale)
     check_inputs(calibration)
-    check_output(written)
+    check_output(written, files_beside(calibration, option))  # the calibration itself may be converted in place
     from mvgeom import formats
     from mvgeom.clock_files import copy_clocks
 
@@ -141,7 +142,7 @@ def show(
 ) -> None:
     """Show a calibration: a table of the cameras, and a drawing of the rig."""
     check_inputs(calibration)
-    check_output(output)
+    check_output(output, [calibration, *files_beside(calibration, option)])
     from mvgeom.calibration.lens_findings import find_lens_ends
     from mvgeom.cli.rig_table import camera_table, rig_summary
     from mvgeom.clock_files import clocks_file, find_clocks
@@ -197,8 +198,8 @@ def triangulate(
     Exit code 1: the table was written, but the lens of a camera has no viewing ray for more than 3 % of its keypoints.
     """
     files = parse_view_files(views, VIEW_FORM)
-    check_keypoint_inputs(calibration, files, boxes)
-    check_output(output)
+    read = check_keypoint_inputs(calibration, files, boxes)
+    check_output(output, [calibration, *read, *files_beside(calibration, option)])
     from mvgeom.calibration.lens_findings import LARGE_SHARE, find_lens_ends
     from mvgeom.reconstruction import reconstruct
     from mvgeom.tables import write_points_3d

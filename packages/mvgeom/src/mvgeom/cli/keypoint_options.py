@@ -78,13 +78,16 @@ class CommandKeypoints:
     points: np.ndarray
 
 
-def check_keypoint_inputs(calibration: Path, files: dict[str, Path], boxes: list[str] | None) -> None:
+def check_keypoint_inputs(calibration: Path, files: dict[str, Path], boxes: list[str] | None) -> list[Path]:
     """Check the paths of a command that reads keypoints, before it imports what reads them.
 
     Args:
         calibration: Calibration.
         files: Keypoints by view name.
         boxes: Values of `BoxesOption`; None if not given.
+
+    Returns:
+        Paths of the keypoints and boxes.
 
     Raises:
         InputError: `missing-file`, if a path does not exist; `unsupported-file`, if keypoints or boxes are certainly
@@ -95,6 +98,7 @@ def check_keypoint_inputs(calibration: Path, files: dict[str, Path], boxes: list
     from mvgeom.cli.roles import check_roles
 
     check_roles(files, box_files)
+    return [*files.values(), *box_files.values()]
 
 
 def read_views(

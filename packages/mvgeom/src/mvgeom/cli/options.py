@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,7 @@ __all__ = [
     "SizeOption",
     "check_inputs",
     "check_output",
+    "files_beside",
     "load_calibration",
     "parse_pairs",
     "parse_size",
@@ -57,12 +58,80 @@ def check_inputs(*paths: Path) -> None:
             raise InputError(f"{path}: no such file or folder", code="missing-file", path=path)
 
 
-def check_output(path: Path | None) -> None:
-    """Raise an InputError if the folder of an output path does not exist; None means no output."""
+def check_output(path: Path | None, inputs: Iterable[Path | None], further: Iterable[Path] = ()) -> None:
+    """Check the files that a command is about to write, before it works.
+
+    Args:
+        path: Output whose folder must exist; None means no output.
+        inputs: Files, folders and patterns that the command reads; None is skipped. A file that the output may replace,
+            such as a calibration that is converted in place, is left out by the caller.
+        further: Further files that the command writes, in folders that it makes itself.
+
+    Raises:
+        InputError: `missing-file`, if the folder of the output does not exist; `unwritable-file`, if an output would
+            replace an input, also by another name of the same file, or another output.
+    """
     if path is not None and not path.parent.is_dir():
         raise InputError(
             f"{path}: the folder {path.parent} does not exist. Create it first.", code="missing-file", path=path.parent
         )
+    written = [*([] if path is None else [path]), *further]
+    given = [each for each in inputs if each is not None]
+    for number, output in enumerate(written):
+        for each in given:
+            if _is_same(output, each) or _is_read_from(output, each):
+                raise InputError(
+                    f"{output}: would replace {each}, which this command reads. Give another path to write.",
+                    code="unwritable-file",
+                    path=output,
+                    other=each,
+                )
+        for each in written[:number]:
+            if _is_same(output, each):
+                raise InputError(
+                    f"{output}: would be written twice, also as {each}. Give another path for one of them.",
+                    code="unwritable-file",
+                    path=output,
+                    other=each,
+                )
+
+
+def files_beside(calibration: Path, option: list[str] | None = None, *, clocks: bool = True) -> list[Path]:
+    """Return the existing files that are read with a calibration: its clocks, and that of `-O extrinsics=FILE`.
+
+    Args:
+        calibration: Path of the calibration.
+        option: Values of `ReadOption`; None if not given.
+        clocks: False for a command that does not read the clocks.
+    """
+    from mvgeom.clock_files import clocks_file
+
+    named = parse_pairs(option or [], "--option KEY=VALUE")
+    beside = [clocks_file(calibration)] if clocks else []
+    beside += [Path(named["extrinsics"])] if "extrinsics" in named else []
+    return [path for path in beside if path.is_file()]
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Return True if two paths are those of one file or folder, which need not exist."""
+    if one.resolve() == other.resolve():
+        return True
+    return one.exists() and other.exists() and one.samefile(other)
+
+
+def _is_read_from(output: Path, source: Path) -> bool:
+    """Return True if an existing file is read as one of a folder or pattern: images, or JSON files of keypoints."""
+    if source.is_file() or not output.is_file():
+        return False
+    from mvgeom.path_kinds import IMAGE_SUFFIXES, has_files
+
+    folder, found = source if source.is_dir() else source.parent, output.resolve()
+    if not folder.is_dir() or found.parent != folder.resolve():
+        return False
+    if source.is_dir():
+        read = IMAGE_SUFFIXES if has_files(source, IMAGE_SUFFIXES) else (".json",)
+        return found.suffix.lower() in read
+    return found in {each.resolve() for each in folder.glob(source.name)}
 
 
 def load_calibration(

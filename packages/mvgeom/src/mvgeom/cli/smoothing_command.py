@@ -27,6 +27,7 @@ from mvgeom.cli.options import (
     ReadOption,
     SizeOption,
     check_output,
+    files_beside,
     load_calibration,
     parse_view_files,
 )
@@ -86,12 +87,13 @@ def smooth(
     --bones and --bone couple keypoints: where one is seen badly, its distance from another one tells of it.
     """
     files = parse_view_files(views, VIEW_FORM)
-    check_keypoint_inputs(calibration, files, boxes)
-    check_output(output)
+    read = check_keypoint_inputs(calibration, files, boxes)
     if view_tables is not None and view_tables.exists() and not view_tables.is_dir():
         raise InputError(
             f"--views: not a folder, found {view_tables}", code="not-a-folder", option="--views", path=view_tables
         )
+    tables = {} if view_tables is None else {view: view_tables / file_name(f"{view}.csv") for view in files}
+    check_output(output, [calibration, *read, *files_beside(calibration, option)], tables.values())
     if max_gap is not None and max_gap < 0:
         raise InputError(
             f"--max-gap: found {max_gap}, expected 0 or more", code="bad-option", option="--max-gap", found=max_gap
@@ -131,9 +133,8 @@ def smooth(
         view_tables.mkdir(parents=True, exist_ok=True)
         for number, view in enumerate(cameras.names):
             likelihood = np.full(points.shape[:3], np.nan) if stack.likelihood is None else stack.likelihood
-            path = view_tables / file_name(f"{view}.csv")
             write_view_points(
-                path,
+                tables[view],
                 stack.rows,
                 stack.keypoint_names,
                 projected[:, number],
@@ -141,7 +142,7 @@ def smooth(
                 likelihood[:, number],
                 found.inlier[:, number],
             )
-            print_output(f"keypoints of {view}: {path}")
+            print_output(f"keypoints of {view}: {tables[view]}")
 
 
 def _print_smoothed(found: Smoothed, points: np.ndarray, cameras: CameraGroup) -> None:

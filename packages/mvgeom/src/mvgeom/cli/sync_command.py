@@ -42,6 +42,7 @@ from mvgeom.cli.options import (
     SizeOption,
     check_inputs,
     check_output,
+    files_beside,
     load_calibration,
     parse_view_files,
 )
@@ -113,21 +114,24 @@ def sync(
         )
     if fps is not None and not fps > 0:
         raise InputError(f"--fps: must be positive, found {fps:g}", code="bad-option", option="--fps", found=fps)
-    check_output(output)
     described = None
     if board_is_given(context.params):
         check_inputs(calibration, *files.values())
         described = parse_board(context.params)
+        read = [*files.values(), *([] if board is None else [board])]
     else:
-        check_keypoint_inputs(calibration, files, boxes)
+        read = check_keypoint_inputs(calibration, files, boxes)
         if fps is None:
             raise InputError(
                 "--fps is missing. Give the frames per second of the recording: offsets are stored in seconds.",
                 code="missing-argument",
                 option="--fps",
             )
-    from mvgeom.calibration import synchronize
     from mvgeom.clock_files import clocks_file, save_clocks
+
+    path = output if output is not None else clocks_file(calibration)
+    check_output(path, [calibration, *read, *files_beside(calibration, option, clocks=False)])
+    from mvgeom.calibration import synchronize
 
     cameras = load_calibration(calibration, source_format, size, option).select(files)
     if described is None:
@@ -143,7 +147,6 @@ def sync(
     if found.clocks is None:
         print_output("no offsets were written")
         raise typer.Exit(1)
-    path = output if output is not None else clocks_file(calibration)
     save_clocks(found.clocks, path)
     print_output(f"offsets: {path}; used by mvgeom and mvtrain where they lie beside the calibration")
 
