@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,12 +21,16 @@ __all__ = [
     "SizeOption",
     "check_inputs",
     "check_output",
+    "check_table_name",
     "files_beside",
     "load_calibration",
+    "number_check",
     "parse_pairs",
     "parse_size",
     "parse_sizes",
+    "parse_two",
     "parse_view_files",
+    "positive",
 ]
 
 CalibrationArgument = Annotated[
@@ -49,6 +54,30 @@ ReadOption = Annotated[
         "(DLT); extrinsics=FILE names=a,b (OpenCV stereo); one_based=false (DANNCE).",
     ),
 ]
+
+
+def number_check(option: str, expected: str, accepts: Callable[[Any], bool]) -> Callable[[Any], Any]:
+    """Return a callback for an option with a number, which refuses NaN, infinity and what `accepts` does not accept.
+
+    Args:
+        option: Name of the option, for the message.
+        expected: Description of the numbers that are accepted.
+        accepts: Function that returns True for such a number.
+    """
+
+    def check(value: Any) -> Any:
+        if value is None or (math.isfinite(value) and accepts(value)):
+            return value
+        raise InputError(
+            f"{option}: must be {expected}, found {value:g}", code="bad-option", option=option, found=value
+        )
+
+    return check
+
+
+def positive(option: str) -> Callable[[Any], Any]:
+    """Return a callback for an option with a finite number above 0; see `number_check`."""
+    return number_check(option, "a positive number", lambda value: value > 0)
 
 
 def check_inputs(*paths: Path) -> None:
@@ -94,6 +123,16 @@ def check_output(path: Path | None, inputs: Iterable[Path | None], further: Iter
                     path=output,
                     other=each,
                 )
+
+
+def check_table_name(path: Path) -> None:
+    """Raise an InputError, `unknown-format`, if the table to write is not named as a CSV table, which it is."""
+    if path.suffix.lower() != ".csv":
+        raise InputError(
+            f"{path}: unknown suffix, found {path.suffix!r}, expected .csv. The table is written as CSV.",
+            code="unknown-format",
+            path=path,
+        )
 
 
 def files_beside(calibration: Path, option: list[str] | None = None, *, clocks: bool = True) -> list[Path]:
@@ -208,15 +247,26 @@ def parse_size(text: str, option: str) -> tuple[int, int]:
     Raises:
         InputError: `bad-option`, if the text has another form; the message names the option.
     """
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
+    return parse_two(text, option, "WIDTHxHEIGHT in px, such as 1280x1024")
+
+
+def parse_two(text: str, option: str, expected: str) -> tuple[int, int]:
+    """Parse two whole numbers above 0 from a text such as `9x6`.
+
+    Args:
+        text: Text of the option.
+        option: Name of the option, for the message.
+        expected: Description of the form, for the message.
+
+    Raises:
+        InputError: `bad-option`, if the text has another form.
+    """
+    first, _, second = text.lower().partition("x")
+    if not (first.isdecimal() and second.isdecimal() and int(first) and int(second)):
         raise InputError(
-            f"{option}: wrong form, found {text!r}, expected WIDTHxHEIGHT in px, such as 1280x1024",
-            code="bad-option",
-            option=option,
-            found=text,
+            f"{option}: wrong form, found {text!r}, expected {expected}", code="bad-option", option=option, found=text
         )
-    return int(width), int(height)
+    return int(first), int(second)
 
 
 def parse_pairs(values: list[str], form: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from mvgeom.cli.keypoint_options import (
     IndividualOption,
     ViewsArgument,
     check_keypoint_inputs,
+    check_likelihood,
     frame_numbers,
     read_views,
     synchronized_views,
@@ -27,8 +28,10 @@ from mvgeom.cli.options import (
     ReadOption,
     SizeOption,
     check_output,
+    check_table_name,
     files_beside,
     load_calibration,
+    number_check,
     parse_view_files,
 )
 from mvgeom.cli.output import print_output, print_problem
@@ -54,10 +57,16 @@ def smooth(
     ] = None,
     max_gap: Annotated[
         int | None,
-        typer.Option(help="Longest gap, in frames, that is bridged; rows of longer ones stay empty. All if left out."),
+        typer.Option(
+            help="Longest gap, in frames, that is bridged; rows of longer ones stay empty. All if left out.",
+            callback=number_check("--max-gap", "0 or more", lambda value: value >= 0),
+        ),
     ] = None,
     min_likelihood: Annotated[
-        float, typer.Option(help="Keypoints below this likelihood do not count; the others weigh by it.")
+        float,
+        typer.Option(
+            help="Keypoints below this likelihood do not count; the others weigh by it.", callback=check_likelihood
+        ),
     ] = 0.05,
     bones: Annotated[
         str | None,
@@ -94,10 +103,7 @@ def smooth(
         )
     tables = {} if view_tables is None else {view: view_tables / file_name(f"{view}.csv") for view in files}
     check_output(output, [calibration, *read, *files_beside(calibration, option)], tables.values())
-    if max_gap is not None and max_gap < 0:
-        raise InputError(
-            f"--max-gap: found {max_gap}, expected 0 or more", code="bad-option", option="--max-gap", found=max_gap
-        )
+    check_table_name(output)
     pairs = parse_pairs(bones, "--bones")
     lengths = [parse_length(text, "--bone") for text in bone or []]
     import numpy as np
@@ -113,13 +119,14 @@ def smooth(
     if not len(points):
         path = next(iter(files.values()))
         raise InputError(f"{path}: no rows. Give the keypoints of a recording.", code="empty-file", path=path)
+    times = frame_numbers(keypoints)
     held = named_bones(stack.keypoint_names, pairs, lengths)
     print_output(f"{len(points)} frames, {len(stack.keypoint_names)} keypoints, {len(files)} views: learning the noise")
     found = smooth_keypoints(
         points,
         cameras,
         likelihood=stack.likelihood,
-        times=frame_numbers(stack.rows, files),
+        times=times,
         max_gap=max_gap,
         bones=held,
     )
