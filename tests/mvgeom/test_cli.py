@@ -338,7 +338,7 @@ def test_triangulate_mistakes(calibration: Path, tmp_path: Path) -> None:
     fails("bad-option", "triangulate", calibration, "left.csv", *output, option="VIEW=PATH")
     fails("duplicate-name", "triangulate", calibration, arguments[0], arguments[0], *output, name="left")
     fails("missing-file", "triangulate", calibration, arguments[0], "top=missing.csv", *output, path="missing.csv")
-    fails("out-of-range", "triangulate", calibration, *arguments, *output, "--noise", 0, argument="noise")
+    fails("bad-option", "triangulate", calibration, *arguments, *output, "--noise", 0, option="--noise")
     boxes = ["--boxes", arguments[0].replace("left=", "side=")]
     fails("missing-view", "triangulate", calibration, *arguments, *output, *boxes, view="side", option="--boxes")
     assert not (tmp_path / "3d.csv").exists()

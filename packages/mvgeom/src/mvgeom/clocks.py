@@ -7,7 +7,7 @@ own. Frame n of a recording is at n / frame rate seconds. A positive offset mean
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -108,6 +108,21 @@ class Clocks:
         fields = {field: getattr(self, field)[rows] for field in _FIELDS}
         return type(self)(names=tuple(wanted), reference=self.reference, frame_rate=self.frame_rate, **fields)
 
+    def from_frame(self, first: int) -> Self:
+        """Return the same clocks, counted from frame 0, where their offsets hold at the frame `first` of all cameras.
+
+        Frame first + n of the reference is at first + offset + (1 + drift) n in a camera's own numbering.
+        """
+        if not first:
+            return self
+        seconds = first / self.frame_rate
+        drifting = self.drift != 0
+        return replace(
+            self,
+            offset=self.offset - self.drift * seconds,
+            offset_std=np.where(drifting, np.hypot(self.offset_std, self.drift_std * seconds), self.offset_std),
+        )
+
     def own_positions(self, frames: npt.ArrayLike) -> Floats:
         """Return where frames (N,) of the reference lie in each camera's own numbering (V, N), in frames."""
         numbers = np.asarray(frames, dtype=np.float64)
@@ -154,31 +169,43 @@ class Clocks:
         return f"{', '.join(parts)}, against {self.reference}"
 
 
-def interpolate_keypoints(points: Floats, clocks: Clocks, likelihood: Floats | None = None) -> tuple[Floats, Floats]:
+def interpolate_keypoints(
+    points: Floats, clocks: Clocks, likelihood: Floats | None = None, frames: Ints | None = None
+) -> tuple[Floats, Floats]:
     """Interpolate the keypoints of every camera at the times of the reference's frames.
 
     A position between two frames is a straight line between them, and missing where either is: no gap is bridged. The
     likelihood is the lower one of the two.
 
     Args:
-        points: (N, V, K, 2) keypoints in px; row n is frame n of each camera's own numbering; NaN is missing.
+        points: (N, V, K, 2) keypoints in px; row n is frame `frames[n]` of each camera's own numbering; NaN is missing.
         clocks: Clocks of the V cameras in the same order.
         likelihood: (N, V, K) likelihoods; None for none.
+        frames: (N,) distinct frame numbers in any order, which may begin anywhere and have gaps; None for 0 to N - 1.
 
     Returns:
-        Keypoints (N, V, K, 2); row n is frame n of the reference; NaN where missing. And their likelihoods (N, V, K);
-        all 1 without `likelihood`.
+        Keypoints (N, V, K, 2); row n is frame `frames[n]` of the reference; NaN where missing. And their likelihoods
+        (N, V, K); all 1 without `likelihood`.
     """
-    count = len(points)
+    numbers = np.arange(len(points)) if frames is None else np.asarray(frames, dtype=np.int64)
     given = np.ones(points.shape[:3]) if likelihood is None else likelihood
     result, lowest = np.full_like(points, np.nan), np.full(points.shape[:3], np.nan)
-    for view, positions in enumerate(clocks.own_positions(np.arange(count))):
+    order = np.argsort(numbers)
+    for view, positions in enumerate(clocks.own_positions(numbers)):
         before = np.floor(positions + _EXACT).astype(np.int64)
         part = np.clip(positions - before, 0, 1)
         part[part < _EXACT] = 0
-        after = before + (part > 0)
-        inside = (before >= 0) & (after < count)
-        first, second, share = before[inside], after[inside], part[inside, None, None]
+        (row, known), (next_row, next_known) = (_find(each, numbers, order) for each in (before, before + (part > 0)))
+        inside = known & next_known
+        first, second, share = row[inside], next_row[inside], part[inside, None, None]
         result[inside, view] = (1 - share) * points[first, view] + share * points[second, view]
         lowest[inside, view] = np.minimum(given[first, view], given[second, view])
     return result, lowest
+
+
+def _find(wanted: Ints, numbers: Ints, order: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]:
+    """Return the row (N,) of each wanted number among `numbers`, which `order` sorts, and True where there is one."""
+    if not len(numbers):
+        return wanted, np.zeros(len(wanted), dtype=bool)
+    rows = order[np.minimum(np.searchsorted(numbers, wanted, sorter=order), len(numbers) - 1)]
+    return rows, numbers[rows] == wanted

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mvgeom.cli.options import check_inputs, parse_size
+from mvgeom.cli.options import check_inputs, number_check, parse_two, positive
 from mvgeom.cli.rig_output import stderr_console
 from mvgeom.errors import InputError
 
@@ -39,6 +39,13 @@ __all__ = [
 
 _KINDS = ("chessboard", "charuco", "aprilgrid", "marker_grid", "board")
 _SHEETS = _KINDS[:-1]
+_COUNTED = {
+    "chessboard": "inner corners, one less than squares",
+    "charuco": "squares",
+    **dict.fromkeys(("aprilgrid", "marker_grid"), "markers"),
+}
+"""What the two numbers of a board's option count."""
+
 _BELONGING = {
     "spacing": ("aprilgrid", "marker_grid"),
     "first_id": ("charuco", "aprilgrid", "marker_grid"),
@@ -56,21 +63,40 @@ AprilgridOption = Annotated[
 MarkerGridOption = Annotated[
     str | None, typer.Option(metavar="COLUMNSxROWS", help="MARKERS of a plain grid, as OpenCV's GridBoard makes them.")
 ]
-SquareOption = Annotated[float | None, typer.Option(help="Side of a square. Its unit becomes the calibration's unit.")]
-MarkerOption = Annotated[float | None, typer.Option(help="Boards with markers: side of a marker, same unit.")]
+SquareOption = Annotated[
+    float | None,
+    typer.Option(help="Side of a square. Its unit becomes the calibration's unit.", callback=positive("--square")),
+]
+MarkerOption = Annotated[
+    float | None,
+    typer.Option(help="Boards with markers: side of a marker, same unit.", callback=positive("--marker")),
+]
 SpacingOption = Annotated[
-    float | None, typer.Option(metavar="RATIO", help="Grids of markers: gap between two, divided by their side.")
+    float | None,
+    typer.Option(
+        metavar="RATIO",
+        help="Grids of markers: gap between two, divided by their side.",
+        callback=positive("--spacing"),
+    ),
 ]
 DictionaryOption = Annotated[
     str | None,
     typer.Option(help="OpenCV's name of the dictionary; DICT_4X4_50, of AprilGrids DICT_APRILTAG_36h11, if left out."),
 ]
-FirstIdOption = Annotated[int, typer.Option(help="Boards with markers: number of the first one.")]
+FirstIdOption = Annotated[
+    int,
+    typer.Option(
+        help="Boards with markers: number of the first one.",
+        callback=number_check("--first-id", "0 or more", lambda value: value >= 0),
+    ),
+]
 LegacyOption = Annotated[bool, typer.Option("--legacy", help="ChArUco: pattern of OpenCV before 4.6.")]
 TwoSidedOption = Annotated[
     float | None,
     typer.Option(
-        metavar="THICKNESS", help="The same board on the back, its markers counting on, turned about its vertical axis."
+        metavar="THICKNESS",
+        help="The same board on the back, its markers counting on, turned about its vertical axis.",
+        callback=number_check("--two-sided", "0 or a positive number", lambda value: value >= 0),
     ),
 ]
 BoardFileOption = Annotated[
@@ -172,7 +198,7 @@ def _parse_kind(kind: str, options: Mapping[str, Any]) -> Board:
     """Return the board of one of the options that give a size."""
     from mvgeom.calibration import CharucoBoard, Chessboard, TagGrid
 
-    columns, rows = parse_size(options[kind], _option(kind))
+    columns, rows = parse_two(options[kind], _option(kind), f"COLUMNSxROWS of {_COUNTED[kind]}, such as 9x6")
     common: dict[str, Any] = {"columns": columns, "rows": rows, "inverted": options["inverted"]}
     if kind == "chessboard":
         return Chessboard(square_size=_length(options, "square", "side length of a square"), **common)

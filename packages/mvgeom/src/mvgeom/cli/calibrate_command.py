@@ -37,12 +37,13 @@ from mvgeom.cli.options import (
     check_inputs,
     check_output,
     load_calibration,
+    number_check,
     parse_pairs,
     parse_view_files,
 )
 from mvgeom.cli.output import print_findings, print_output
 from mvgeom.cli.rig_options import ForceOption, LossName, OutputOption, ReportOption
-from mvgeom.cli.rig_output import check_rig_output, status, stop_at_errors
+from mvgeom.cli.rig_output import check_rig_output, report_files, status, stop_at_errors
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
@@ -98,7 +99,10 @@ def calibrate(
     board: BoardFileOption = None,
     coefficients: Annotated[
         int | None,
-        typer.Option(help="Distortion: 0, 1, 2, 4, 5, 8, 12 or 14 coefficients; chosen for each camera if left out."),
+        typer.Option(
+            help="Distortion: 0, 1, 2, 4, 5, 8, 12 or 14 coefficients; chosen for each camera if left out.",
+            callback=number_check("--coefficients", "0 or more", lambda value: value >= 0),
+        ),
     ] = None,
     fisheye: Annotated[bool, typer.Option("--fisheye", help="Fisheye lenses (up to 4 coefficients).")] = False,
     lens: Annotated[
@@ -130,13 +134,22 @@ def calibrate(
     ] = None,
     every: Annotated[
         int | None,
-        typer.Option(help="Take every n-th frame of videos, or image; long videos are searched if it is left out."),
+        typer.Option(
+            help="Take every n-th frame of videos, or image; long videos are searched if it is left out.",
+            callback=number_check("--every", "1 or more", lambda value: value >= 1),
+        ),
     ] = None,
     match: Annotated[
         Match,
         typer.Option(help="Images of one frame have the same name but for the camera's (videos: time), or place."),
     ] = Match.name,
-    max_frames: Annotated[int, typer.Option(help="Adjust at most this many frames, chosen to cover all well.")] = 200,
+    max_frames: Annotated[
+        int,
+        typer.Option(
+            help="Adjust at most this many frames, chosen to cover all well.",
+            callback=number_check("--max-frames", "1 or more", lambda value: value >= 1),
+        ),
+    ] = 200,
     loss: Annotated[LossName, typer.Option(help="Of the residuals; all but linear bear outliers.")] = LossName.huber,
     report: ReportOption = None,
     force: ForceOption = False,
@@ -176,9 +189,10 @@ def calibrate(
     check_inputs(*(path for path in files.values() if not any(character in path.name for character in "*?[")))
     if intrinsics is not None:
         check_inputs(intrinsics)
-    check_output(output)
+    check_output(output, [*files.values(), intrinsics, board], report_files(report, files))
     from mvgeom.calibration import CalibrationError, Lens, Options
 
+    _check_before_images(files, reference, fixed=fix_intrinsics or fix_distortion, intrinsics=intrinsics)
     check_images(files)
     described = parse_board(context.params)
     common = Lens(
@@ -214,6 +228,27 @@ def calibrate(
         *_, last = (each for each in error.findings if each.severity == "error")
         print_findings((each for each in error.findings if each is not last), failed=True)
         raise InputError(last.text, code="no-calibration", findings=error.findings) from error
+
+
+def _check_before_images(
+    files: dict[str, Path], reference: str | None, *, fixed: bool, intrinsics: Path | None
+) -> None:
+    """Refuse options that cannot be used, before boards are looked for, which takes long."""
+    if reference is not None and reference not in files:
+        raise InputError(
+            f"--reference: unknown camera, found {reference!r}, expected one of {list(files)}",
+            code="missing-view",
+            option="--reference",
+            view=reference,
+        )
+    if fixed and intrinsics is None:
+        raise InputError(
+            "--intrinsics is missing, but --fix-intrinsics or --fix-distortion is given. Give the calibration whose "
+            "intrinsics are kept.",
+            code="missing-argument",
+            option="--intrinsics",
+            argument="intrinsics",
+        )
 
 
 def _lenses(names: tuple[str, ...], common: Lens, values: list[str]) -> dict[str, Lens]:

@@ -33,9 +33,12 @@ from mvgeom.cli.options import (
     SizeOption,
     check_inputs,
     check_output,
+    check_table_name,
+    files_beside,
     load_calibration,
     parse_pairs,
     parse_view_files,
+    positive,
 )
 from mvgeom.cli.output import print_findings, print_output, print_problem
 from mvgeom.cli.refinement_commands import check, refine
@@ -79,7 +82,10 @@ def convert(
     target_format: Annotated[
         str | None, typer.Option("--to", metavar="FORMAT", help="Format to write; found by the suffix if left out.")
     ] = None,
-    scale: Annotated[float, typer.Option(help="Multiply translations: 0.001 for millimeters to meters.")] = 1.0,
+    scale: Annotated[
+        float,
+        typer.Option(help="Multiply translations: 0.001 for millimeters to meters.", callback=positive("--scale")),
+    ] = 1.0,
     turn: Annotated[
         list[str] | None,
         typer.Option(
@@ -99,10 +105,8 @@ def convert(
         raise InputError("--output is missing. Give the file to write.", code="missing-argument", option="--output")
     written = output or target
     assert written is not None
-    if not scale > 0:
-        raise InputError(f"--scale must be positive, found {scale:g}", code="bad-option", option="--scale", found=scale)
     check_inputs(calibration)
-    check_output(written)
+    check_output(written, files_beside(calibration, option))  # the calibration itself may be converted in place
     from mvgeom import formats
     from mvgeom.clock_files import copy_clocks
 
@@ -141,7 +145,7 @@ def show(
 ) -> None:
     """Show a calibration: a table of the cameras, and a drawing of the rig."""
     check_inputs(calibration)
-    check_output(output)
+    check_output(output, [calibration, *files_beside(calibration, option)])
     from mvgeom.calibration.lens_findings import find_lens_ends
     from mvgeom.cli.rig_table import camera_table, rig_summary
     from mvgeom.clock_files import clocks_file, find_clocks
@@ -172,12 +176,17 @@ def triangulate(
     threshold: Annotated[
         float | None,
         typer.Option(
-            help="robust: px of reprojection error that make an outlier; from the keypoints' noise if left out."
+            help="robust: px of reprojection error that make an outlier; from the keypoints' noise if left out.",
+            callback=positive("--threshold"),
         ),
     ] = None,
     min_likelihood: LikelihoodOption = 0.5,
     noise: Annotated[
-        float | None, typer.Option(help="Keypoint noise in px for the standard deviations; estimated if left out.")
+        float | None,
+        typer.Option(
+            help="Keypoint noise in px for the standard deviations; estimated if left out.",
+            callback=positive("--noise"),
+        ),
     ] = None,
     individual: IndividualOption = None,
     boxes: BoxesOption = None,
@@ -197,8 +206,16 @@ def triangulate(
     Exit code 1: the table was written, but the lens of a camera has no viewing ray for more than 3 % of its keypoints.
     """
     files = parse_view_files(views, VIEW_FORM)
-    check_keypoint_inputs(calibration, files, boxes)
-    check_output(output)
+    if threshold is not None and method is not Method.robust:
+        raise InputError(
+            f"--threshold is for --method robust, found --method {method.value}, which leaves no view out. Leave one "
+            "of them out.",
+            code="excluded-options",
+            option="--threshold",
+        )
+    read = check_keypoint_inputs(calibration, files, boxes)
+    check_output(output, [calibration, *read, *files_beside(calibration, option)])
+    check_table_name(output)
     from mvgeom.calibration.lens_findings import LARGE_SHARE, find_lens_ends
     from mvgeom.reconstruction import reconstruct
     from mvgeom.tables import write_points_3d

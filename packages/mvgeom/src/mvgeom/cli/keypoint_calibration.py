@@ -20,7 +20,7 @@ from mvgeom.cli.options import (
     parse_view_files,
 )
 from mvgeom.cli.output import print_findings, print_output
-from mvgeom.cli.rig_output import check_rig_output, status, stop_at_errors
+from mvgeom.cli.rig_output import check_rig_output, report_files, status, stop_at_errors
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
@@ -112,7 +112,11 @@ def calibrate_keypoints(request: KeypointRequest) -> None:
     files = parse_view_files(request.views, "CAMERA=PATH")
     box_files = parse_view_files(request.boxes or [], "--boxes VIEW=CSV")
     check_inputs(*files.values(), *box_files.values(), *([request.intrinsics] if request.intrinsics else []))
-    check_output(request.output)
+    check_output(
+        request.output,
+        [*files.values(), *box_files.values(), request.intrinsics],
+        report_files(request.report, files),
+    )
     from mvgeom.cli.roles import check_roles
 
     check_roles(files, box_files)

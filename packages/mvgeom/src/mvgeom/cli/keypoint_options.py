@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mvgeom.cli.options import check_inputs, parse_size, parse_view_files
+from mvgeom.cli.options import check_inputs, number_check, parse_size, parse_view_files
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ __all__ = [
     "LikelihoodOption",
     "ViewsArgument",
     "check_keypoint_inputs",
+    "check_likelihood",
     "frame_numbers",
     "read_views",
     "synchronized_views",
@@ -48,7 +49,10 @@ IndividualOption = Annotated[
 IgnoreSyncOption = Annotated[
     bool, typer.Option("--ignore-sync", help="Take row n of all views as one frame, whatever mvgeom sync found.")
 ]
-LikelihoodOption = Annotated[float, typer.Option(help="Keypoints below this likelihood do not count.")]
+check_likelihood = number_check("--min-likelihood", "from 0 to 1", lambda value: 0 <= value <= 1)
+LikelihoodOption = Annotated[
+    float, typer.Option(help="Keypoints below this likelihood do not count.", callback=check_likelihood)
+]
 BoxesOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -59,6 +63,9 @@ CropSizeOption = Annotated[
     str | None, typer.Option(metavar="WxH", help="Size of the crops as stored; needed with --boxes.")
 ]
 
+
+_LARGEST_FRAME = 2**53
+"""Largest frame number; times are floating point, which tells larger ones not apart."""
 
 _WORSE = 1.1
 _SLIGHTLY_PX = 0.2
@@ -72,19 +79,24 @@ class CommandKeypoints:
     Attributes:
         stack: Keypoint tables as stored.
         points: (N, V, K, 2) keypoints in full-image px; NaN where missing or below the minimum likelihood.
+        table: Table from which the stack has its rows.
     """
 
     stack: ViewStack
     points: np.ndarray
+    table: KeypointTable
 
 
-def check_keypoint_inputs(calibration: Path, files: dict[str, Path], boxes: list[str] | None) -> None:
+def check_keypoint_inputs(calibration: Path, files: dict[str, Path], boxes: list[str] | None) -> list[Path]:
     """Check the paths of a command that reads keypoints, before it imports what reads them.
 
     Args:
         calibration: Calibration.
         files: Keypoints by view name.
         boxes: Values of `BoxesOption`; None if not given.
+
+    Returns:
+        Paths of the keypoints and boxes.
 
     Raises:
         InputError: `missing-file`, if a path does not exist; `unsupported-file`, if keypoints or boxes are certainly
@@ -95,6 +107,7 @@ def check_keypoint_inputs(calibration: Path, files: dict[str, Path], boxes: list
     from mvgeom.cli.roles import check_roles
 
     check_roles(files, box_files)
+    return [*files.values(), *box_files.values()]
 
 
 def read_views(
@@ -115,11 +128,13 @@ def read_views(
 
     Raises:
         InputError: `too-few-views`, if there are fewer than two views; `tables-differ`, if the tables do not fit each
-            other; `missing-view`, if boxes belong to an unknown view; `missing-argument`, if boxes are given without a
-            crop size; further codes of `mvgeom.tables.read_keypoints`.
+            other; `duplicate-name`, if a table has a frame number twice; `missing-view`, if boxes belong to an unknown
+            view; `missing-argument`, if boxes are given without a crop size, or the other way round; further codes of
+            `mvgeom.tables.read_keypoints`.
     """
     import numpy as np
 
+    from mvgeom.cli.output import print_problem
     from mvgeom.cli.roles import next_step
     from mvgeom.tables import read_keypoints, stack_views
 
@@ -130,14 +145,28 @@ def read_views(
             found=len(files),
             expected=2,
         )
+    box_files = parse_view_files(boxes or [], "--boxes VIEW=CSV")
+    size = _crop_size(files, box_files, crop_size)
     with next_step("mvgeom triangulate --help lists what is read."):
         tables = {view: read_keypoints(path, individual) for view, path in files.items()}
+    for table in tables.values():
+        _check_distinct(table)
     stack = stack_views(tables)
-    with next_step("mvgeom triangulate --help describes --boxes."):
-        points = _to_frame(stack, tables, parse_view_files(boxes or [], "--boxes VIEW=CSV"), crop_size)
+    points = stack.points
+    if size is not None:
+        with next_step("mvgeom triangulate --help describes --boxes."):
+            points = _to_frame(stack, tables, box_files, size)
+        without = [view for view in files if view not in box_files]
+        if without:
+            print_problem(
+                "warning",
+                "yellow",
+                f"--boxes: none for {', '.join(without)}, whose keypoints count as px of the full image",
+            )
     if stack.likelihood is not None:
         points = np.where((stack.likelihood >= min_likelihood)[..., None], points, np.nan)
-    return CommandKeypoints(stack=stack, points=points)
+    dense = (table for table in tables.values() if not table.sparse)
+    return CommandKeypoints(stack=stack, points=points, table=next(dense, next(iter(tables.values()))))
 
 
 def synchronized_views(
@@ -160,8 +189,6 @@ def synchronized_views(
     """
     import dataclasses
 
-    import numpy as np
-
     from mvgeom.calibration.time_shifts import pairwise_distance
     from mvgeom.cli.output import print_output, print_problem
     from mvgeom.clock_files import clocks_file, find_clocks
@@ -175,14 +202,8 @@ def synchronized_views(
     if not all(row.isdecimal() for row in stack.rows):
         print_problem("note", "cyan", f"{path}: not used, because rows of labeled images are not frames of a recording")
         return keypoints
-    rows = np.array([int(row) for row in stack.rows], dtype=np.int64)
-    count = int(rows.max(initial=-1)) + 1
-    points = np.full((count, *stack.points.shape[1:]), np.nan)
-    likelihood = np.full(points.shape[:3], np.nan if stack.likelihood is not None else 1.0)
-    points[rows] = keypoints.points
-    if stack.likelihood is not None:
-        likelihood[rows] = stack.likelihood
-    moved, lowest = interpolate_keypoints(points, clocks, likelihood)
+    points = keypoints.points
+    moved, lowest = interpolate_keypoints(points, clocks, stack.likelihood, _whole_numbers(keypoints))
     before, after = pairwise_distance(cameras, points), pairwise_distance(cameras, moved)
     if after > _WORSE * before + _SLIGHTLY_PX:
         raise InputError(
@@ -196,33 +217,131 @@ def synchronized_views(
             expected=before,
         )
     print_output(f"offsets of {path}: {clocks.describe()}; epipolar distance {before:.2f} -> {after:.2f} px")
-    known = None if stack.likelihood is None else lowest[rows]
-    return CommandKeypoints(stack=dataclasses.replace(stack, points=moved[rows], likelihood=known), points=moved[rows])
+    known = None if stack.likelihood is None else lowest
+    return dataclasses.replace(
+        keypoints, stack=dataclasses.replace(stack, points=moved, likelihood=known), points=moved
+    )
 
 
-def frame_numbers(rows: tuple[str, ...], files: dict[str, Path]) -> np.ndarray:
-    """Return the rows as frame numbers (N,): labeled images are not frames that follow each other.
+def frame_numbers(keypoints: CommandKeypoints) -> np.ndarray:
+    """Return the rows as ascending frame numbers (N,): labeled images are not frames that follow each other.
 
     Raises:
-        InputError: `bad-number`, if a row is not a number.
+        InputError: `bad-number`, if a row is not a number, or not larger than the one before; `out-of-range`, if it is
+            too large.
     """
     import numpy as np
 
-    wrong = next((row for row in rows if not row.isdecimal()), None)
+    table, rows = keypoints.table, keypoints.stack.rows
+    wrong = next((number for number, row in enumerate(rows) if not row.isdecimal()), None)
     if wrong is not None:
-        path = next(iter(files.values()))
+        line = table.first_line + wrong
         raise InputError(
-            f"{path}: rows are not frame numbers, found {wrong!r}. Give predictions of videos; labeled images are for "
-            "mvgeom triangulate.",
+            f"{table.path}: line {line}: rows are not frame numbers, found {rows[wrong]!r}. Give predictions of "
+            "videos; labeled images are for mvgeom triangulate.",
             code="bad-number",
-            path=path,
-            found=wrong,
+            path=table.path,
+            line=line,
+            found=rows[wrong],
         )
-    return np.array([int(row) for row in rows], dtype=np.float64)
+    numbers = _whole_numbers(keypoints)
+    back = np.flatnonzero(np.diff(numbers) <= 0)
+    if len(back):
+        row = int(back[0]) + 1
+        line = table.first_line + row
+        raise InputError(
+            f"{table.path}: line {line}: frame numbers must ascend, found {numbers[row]} after {numbers[row - 1]}. "
+            "Sort the rows of all views by frame number.",
+            code="bad-number",
+            path=table.path,
+            line=line,
+            found=rows[row],
+        )
+    return np.asarray(numbers, dtype=np.float64)
+
+
+def _whole_numbers(keypoints: CommandKeypoints) -> np.ndarray:
+    """Return rows that are all frame numbers as integers (N,).
+
+    Raises:
+        InputError: `out-of-range`, if one is larger than times in floating point tell apart.
+    """
+    import numpy as np
+
+    table, numbers = keypoints.table, [int(row) for row in keypoints.stack.rows]
+    large = next((row for row, number in enumerate(numbers) if number > _LARGEST_FRAME), None)
+    if large is not None:
+        line = table.first_line + large
+        raise InputError(
+            f"{table.path}: line {line}: frame number too large, found {numbers[large]}, expected at most "
+            f"{_LARGEST_FRAME}",
+            code="out-of-range",
+            path=table.path,
+            line=line,
+            found=numbers[large],
+            expected=_LARGEST_FRAME,
+        )
+    return np.array(numbers, dtype=np.int64)
+
+
+def _check_distinct(table: KeypointTable) -> None:
+    """Refuse a frame number that a table has twice; labeled images are not numbered.
+
+    Raises:
+        InputError: `duplicate-name`.
+    """
+    if len(set(table.rows)) == len(table.rows) or not all(row.isdecimal() for row in table.rows):
+        return
+    earlier: dict[str, int] = {}
+    for number, row in enumerate(table.rows):
+        first = earlier.setdefault(row, number)
+        if first != number:
+            line = table.first_line + number
+            raise InputError(
+                f"{table.path}: line {line}: frame {row} is there twice, found it in line {table.first_line + first}, "
+                "too, expected every frame once",
+                code="duplicate-name",
+                path=table.path,
+                line=line,
+                name=row,
+            )
+
+
+def _crop_size(files: dict[str, Path], boxes: dict[str, Path], crop_size: str | None) -> tuple[int, int] | None:
+    """Return width and height of the crops; None if no view has boxes.
+
+    Raises:
+        InputError: `missing-view`, if boxes belong to an unknown view; `missing-argument`, if boxes are given without a
+            crop size, or the other way round; `bad-option`, if the size has another form.
+    """
+    unknown = [view for view in boxes if view not in files]
+    if unknown:
+        raise InputError(
+            f"--boxes: unknown view, found {', '.join(map(repr, unknown))}, expected {', '.join(map(repr, files))}",
+            code="missing-view",
+            option="--boxes",
+            view=unknown[0],
+        )
+    if not boxes:
+        if crop_size is not None:
+            raise InputError(
+                "--boxes VIEW=CSV is missing, but --crop-size is given. Give the boxes of each view whose keypoints "
+                "are px of crops, or leave --crop-size out.",
+                code="missing-argument",
+                option="--boxes",
+            )
+        return None
+    if crop_size is None:
+        raise InputError(
+            "--crop-size WxH is missing, but --boxes needs it. Give the size in px of the stored crops.",
+            code="missing-argument",
+            option="--crop-size",
+        )
+    return parse_size(crop_size, "--crop-size")
 
 
 def _to_frame(
-    stack: ViewStack, tables: dict[str, KeypointTable], boxes: dict[str, Path], crop_size: str | None
+    stack: ViewStack, tables: dict[str, KeypointTable], boxes: dict[str, Path], size: tuple[int, int]
 ) -> np.ndarray:
     """Return keypoints (N, V, K, 2) in full-image px; keypoints of views with boxes are converted from crop px."""
     import numpy as np
@@ -230,23 +349,6 @@ def _to_frame(
     from mvgeom import affine
     from mvgeom.tables import read_labeled_boxes, read_video_boxes
 
-    unknown = [view for view in boxes if view not in tables]
-    if unknown:
-        raise InputError(
-            f"--boxes: unknown view, found {', '.join(map(repr, unknown))}, expected {', '.join(map(repr, tables))}",
-            code="missing-view",
-            option="--boxes",
-            view=unknown[0],
-        )
-    if not boxes:
-        return stack.points
-    if crop_size is None:
-        raise InputError(
-            "--crop-size WxH is missing, but --boxes needs it. Give the size in px of the stored crops.",
-            code="missing-argument",
-            option="--crop-size",
-        )
-    size = parse_size(crop_size, "--crop-size")
     points = stack.points.copy()
     for row, (view, table) in enumerate(tables.items()):
         if view not in boxes:

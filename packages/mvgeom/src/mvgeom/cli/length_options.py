@@ -31,10 +31,13 @@ def parse_length(text: str, option: str) -> tuple[str, str, float]:
     values = text.split(_SEPARATOR)
     try:
         first, second, length = values
-        return first, second, float(length)
+        number = float(length)
+        if not 0 < number < float("inf"):
+            raise ValueError(length)
+        return first, second, number
     except ValueError:
         raise InputError(
-            f"{option}: wrong form, found {' '.join(values)!r}, expected two keypoints and a length, such as "
+            f"{option}: wrong form, found {' '.join(values)!r}, expected two keypoints and a positive length, such as "
             f"{option} nose tail 0.12",
             code="bad-option",
             option=option,

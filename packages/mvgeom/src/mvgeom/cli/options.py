@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,11 +21,16 @@ __all__ = [
     "SizeOption",
     "check_inputs",
     "check_output",
+    "check_table_name",
+    "files_beside",
     "load_calibration",
+    "number_check",
     "parse_pairs",
     "parse_size",
     "parse_sizes",
+    "parse_two",
     "parse_view_files",
+    "positive",
 ]
 
 CalibrationArgument = Annotated[
@@ -50,6 +56,30 @@ ReadOption = Annotated[
 ]
 
 
+def number_check(option: str, expected: str, accepts: Callable[[Any], bool]) -> Callable[[Any], Any]:
+    """Return a callback for an option with a number, which refuses NaN, infinity and what `accepts` does not accept.
+
+    Args:
+        option: Name of the option, for the message.
+        expected: Description of the numbers that are accepted.
+        accepts: Function that returns True for such a number.
+    """
+
+    def check(value: Any) -> Any:
+        if value is None or (math.isfinite(value) and accepts(value)):
+            return value
+        raise InputError(
+            f"{option}: must be {expected}, found {value:g}", code="bad-option", option=option, found=value
+        )
+
+    return check
+
+
+def positive(option: str) -> Callable[[Any], Any]:
+    """Return a callback for an option with a finite number above 0; see `number_check`."""
+    return number_check(option, "a positive number", lambda value: value > 0)
+
+
 def check_inputs(*paths: Path) -> None:
     """Raise an InputError for the first path that does not exist; no file is opened."""
     for path in paths:
@@ -57,12 +87,90 @@ def check_inputs(*paths: Path) -> None:
             raise InputError(f"{path}: no such file or folder", code="missing-file", path=path)
 
 
-def check_output(path: Path | None) -> None:
-    """Raise an InputError if the folder of an output path does not exist; None means no output."""
+def check_output(path: Path | None, inputs: Iterable[Path | None], further: Iterable[Path] = ()) -> None:
+    """Check the files that a command is about to write, before it works.
+
+    Args:
+        path: Output whose folder must exist; None means no output.
+        inputs: Files, folders and patterns that the command reads; None is skipped. A file that the output may replace,
+            such as a calibration that is converted in place, is left out by the caller.
+        further: Further files that the command writes, in folders that it makes itself.
+
+    Raises:
+        InputError: `missing-file`, if the folder of the output does not exist; `unwritable-file`, if an output would
+            replace an input, also by another name of the same file, or another output.
+    """
     if path is not None and not path.parent.is_dir():
         raise InputError(
             f"{path}: the folder {path.parent} does not exist. Create it first.", code="missing-file", path=path.parent
         )
+    written = [*([] if path is None else [path]), *further]
+    given = [each for each in inputs if each is not None]
+    for number, output in enumerate(written):
+        for each in given:
+            if _is_same(output, each) or _is_read_from(output, each):
+                raise InputError(
+                    f"{output}: would replace {each}, which this command reads. Give another path to write.",
+                    code="unwritable-file",
+                    path=output,
+                    other=each,
+                )
+        for each in written[:number]:
+            if _is_same(output, each):
+                raise InputError(
+                    f"{output}: would be written twice, also as {each}. Give another path for one of them.",
+                    code="unwritable-file",
+                    path=output,
+                    other=each,
+                )
+
+
+def check_table_name(path: Path) -> None:
+    """Raise an InputError, `unknown-format`, if the table to write is not named as a CSV table, which it is."""
+    if path.suffix.lower() != ".csv":
+        raise InputError(
+            f"{path}: unknown suffix, found {path.suffix!r}, expected .csv. The table is written as CSV.",
+            code="unknown-format",
+            path=path,
+        )
+
+
+def files_beside(calibration: Path, option: list[str] | None = None, *, clocks: bool = True) -> list[Path]:
+    """Return the existing files that are read with a calibration: its clocks, and that of `-O extrinsics=FILE`.
+
+    Args:
+        calibration: Path of the calibration.
+        option: Values of `ReadOption`; None if not given.
+        clocks: False for a command that does not read the clocks.
+    """
+    from mvgeom.clock_files import clocks_file
+
+    named = parse_pairs(option or [], "--option KEY=VALUE")
+    beside = [clocks_file(calibration)] if clocks else []
+    beside += [Path(named["extrinsics"])] if "extrinsics" in named else []
+    return [path for path in beside if path.is_file()]
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Return True if two paths are those of one file or folder, which need not exist."""
+    if one.resolve() == other.resolve():
+        return True
+    return one.exists() and other.exists() and one.samefile(other)
+
+
+def _is_read_from(output: Path, source: Path) -> bool:
+    """Return True if an existing file is read as one of a folder or pattern: images, or JSON files of keypoints."""
+    if source.is_file() or not output.is_file():
+        return False
+    from mvgeom.path_kinds import IMAGE_SUFFIXES, has_files
+
+    folder, found = source if source.is_dir() else source.parent, output.resolve()
+    if not folder.is_dir() or found.parent != folder.resolve():
+        return False
+    if source.is_dir():
+        read = IMAGE_SUFFIXES if has_files(source, IMAGE_SUFFIXES) else (".json",)
+        return found.suffix.lower() in read
+    return found in {each.resolve() for each in folder.glob(source.name)}
 
 
 def load_calibration(
@@ -139,15 +247,26 @@ def parse_size(text: str, option: str) -> tuple[int, int]:
     Raises:
         InputError: `bad-option`, if the text has another form; the message names the option.
     """
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
+    return parse_two(text, option, "WIDTHxHEIGHT in px, such as 1280x1024")
+
+
+def parse_two(text: str, option: str, expected: str) -> tuple[int, int]:
+    """Parse two whole numbers above 0 from a text such as `9x6`.
+
+    Args:
+        text: Text of the option.
+        option: Name of the option, for the message.
+        expected: Description of the form, for the message.
+
+    Raises:
+        InputError: `bad-option`, if the text has another form.
+    """
+    first, _, second = text.lower().partition("x")
+    if not (first.isdecimal() and second.isdecimal() and int(first) and int(second)):
         raise InputError(
-            f"{option}: wrong form, found {text!r}, expected WIDTHxHEIGHT in px, such as 1280x1024",
-            code="bad-option",
-            option=option,
-            found=text,
+            f"{option}: wrong form, found {text!r}, expected {expected}", code="bad-option", option=option, found=text
         )
-    return int(width), int(height)
+    return int(first), int(second)
 
 
 def parse_pairs(values: list[str], form: str) -> dict[str, str]:

@@ -25,6 +25,7 @@ from mvgeom.cli.options import (
     ReadOption,
     SizeOption,
     check_output,
+    files_beside,
     load_calibration,
     parse_pairs,
     parse_size,
@@ -32,7 +33,7 @@ from mvgeom.cli.options import (
 )
 from mvgeom.cli.output import print_findings, print_output, print_problem
 from mvgeom.cli.rig_options import ForceOption, LossName, OutputOption, ReportOption
-from mvgeom.cli.rig_output import check_output_name, status, stop_at_errors
+from mvgeom.cli.rig_output import check_output_name, report_files, status, stop_at_errors
 
 if TYPE_CHECKING:
     from mvgeom.cameras import CameraGroup
@@ -72,12 +73,17 @@ def refine(
     --force.
     """
     files = parse_view_files(views, VIEW_FORM)
-    check_keypoint_inputs(calibration, files, boxes)
-    check_output(output)
+    read = check_keypoint_inputs(calibration, files, boxes)
+    from mvgeom.clock_files import clocks_file, copy_clocks
+
+    # The calibration itself may be refined in place; its clocks are copied beside any other output.
+    copied = [clocks_file(output)] if files_beside(calibration) and output.resolve() != calibration.resolve() else []
+    further = [*report_files(report, files), *copied]
+    check_output(output, [*read, *files_beside(calibration, option)], further)
+    check_output(None, [calibration], further)
     from mvgeom.calibration import Lens, write_refinement_report
     from mvgeom.calibration import refine as refine_cameras
     from mvgeom.calibration.result_tables import refinement_table
-    from mvgeom.clock_files import copy_clocks
 
     check_output_name(output)
     cameras = _select(calibration, files, source_format, size, option)

@@ -11,11 +11,12 @@ import typer
 
 from mvgeom.cli.output import print_output
 from mvgeom.errors import InputError
+from mvgeom.files import file_name
 
 if TYPE_CHECKING:
     from mvgeom.calibration import Finding
 
-__all__ = ["check_output_name", "check_rig_output", "status", "stderr_console", "stop_at_errors"]
+__all__ = ["check_output_name", "check_rig_output", "report_files", "status", "stderr_console", "stop_at_errors"]
 
 
 def check_rig_output(output: Path, coefficients: Mapping[str, int], fisheye: Sequence[bool] = ()) -> None:
@@ -58,6 +59,14 @@ def check_output_name(output: Path) -> None:
             code="unknown-format",
             path=output,
         )
+
+
+def report_files(folder: Path | None, names: Iterable[str]) -> list[Path]:
+    """Return the files that a report of these cameras may consist of; none without a folder."""
+    if folder is None:
+        return []
+    figures = [folder / file_name(f"{name}{end}") for name in names for end in (".png", "_boards.png")]
+    return [folder / "report.json", folder / "residuals.csv", *figures]
 
 
 def stop_at_errors(findings: Iterable[Finding], output: Path, *, force: bool) -> None:

@@ -16,6 +16,7 @@ from mvgeom.cli.keypoint_options import (
     IndividualOption,
     ViewsArgument,
     check_keypoint_inputs,
+    check_likelihood,
     frame_numbers,
     read_views,
     synchronized_views,
@@ -27,7 +28,10 @@ from mvgeom.cli.options import (
     ReadOption,
     SizeOption,
     check_output,
+    check_table_name,
+    files_beside,
     load_calibration,
+    number_check,
     parse_view_files,
 )
 from mvgeom.cli.output import print_output, print_problem
@@ -53,10 +57,16 @@ def smooth(
     ] = None,
     max_gap: Annotated[
         int | None,
-        typer.Option(help="Longest gap, in frames, that is bridged; rows of longer ones stay empty. All if left out."),
+        typer.Option(
+            help="Longest gap, in frames, that is bridged; rows of longer ones stay empty. All if left out.",
+            callback=number_check("--max-gap", "0 or more", lambda value: value >= 0),
+        ),
     ] = None,
     min_likelihood: Annotated[
-        float, typer.Option(help="Keypoints below this likelihood do not count; the others weigh by it.")
+        float,
+        typer.Option(
+            help="Keypoints below this likelihood do not count; the others weigh by it.", callback=check_likelihood
+        ),
     ] = 0.05,
     bones: Annotated[
         str | None,
@@ -86,16 +96,14 @@ def smooth(
     --bones and --bone couple keypoints: where one is seen badly, its distance from another one tells of it.
     """
     files = parse_view_files(views, VIEW_FORM)
-    check_keypoint_inputs(calibration, files, boxes)
-    check_output(output)
+    read = check_keypoint_inputs(calibration, files, boxes)
     if view_tables is not None and view_tables.exists() and not view_tables.is_dir():
         raise InputError(
             f"--views: not a folder, found {view_tables}", code="not-a-folder", option="--views", path=view_tables
         )
-    if max_gap is not None and max_gap < 0:
-        raise InputError(
-            f"--max-gap: found {max_gap}, expected 0 or more", code="bad-option", option="--max-gap", found=max_gap
-        )
+    tables = {} if view_tables is None else {view: view_tables / file_name(f"{view}.csv") for view in files}
+    check_output(output, [calibration, *read, *files_beside(calibration, option)], tables.values())
+    check_table_name(output)
     pairs = parse_pairs(bones, "--bones")
     lengths = [parse_length(text, "--bone") for text in bone or []]
     import numpy as np
@@ -111,13 +119,14 @@ def smooth(
     if not len(points):
         path = next(iter(files.values()))
         raise InputError(f"{path}: no rows. Give the keypoints of a recording.", code="empty-file", path=path)
+    times = frame_numbers(keypoints)
     held = named_bones(stack.keypoint_names, pairs, lengths)
     print_output(f"{len(points)} frames, {len(stack.keypoint_names)} keypoints, {len(files)} views: learning the noise")
     found = smooth_keypoints(
         points,
         cameras,
         likelihood=stack.likelihood,
-        times=frame_numbers(stack.rows, files),
+        times=times,
         max_gap=max_gap,
         bones=held,
     )
@@ -131,9 +140,8 @@ def smooth(
         view_tables.mkdir(parents=True, exist_ok=True)
         for number, view in enumerate(cameras.names):
             likelihood = np.full(points.shape[:3], np.nan) if stack.likelihood is None else stack.likelihood
-            path = view_tables / file_name(f"{view}.csv")
             write_view_points(
-                path,
+                tables[view],
                 stack.rows,
                 stack.keypoint_names,
                 projected[:, number],
@@ -141,7 +149,7 @@ def smooth(
                 likelihood[:, number],
                 found.inlier[:, number],
             )
-            print_output(f"keypoints of {view}: {path}")
+            print_output(f"keypoints of {view}: {tables[view]}")
 
 
 def _print_smoothed(found: Smoothed, points: np.ndarray, cameras: CameraGroup) -> None:

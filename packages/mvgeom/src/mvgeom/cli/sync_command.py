@@ -28,6 +28,7 @@ from mvgeom.cli.board_input import (
 )
 from mvgeom.cli.keypoint_options import (
     BoxesOption,
+    CommandKeypoints,
     CropSizeOption,
     IndividualOption,
     LikelihoodOption,
@@ -42,8 +43,11 @@ from mvgeom.cli.options import (
     SizeOption,
     check_inputs,
     check_output,
+    files_beside,
     load_calibration,
+    number_check,
     parse_view_files,
+    positive,
 )
 from mvgeom.cli.output import print_findings, print_output
 from mvgeom.errors import InputError
@@ -54,6 +58,10 @@ if TYPE_CHECKING:
     from mvgeom.calibration import Board, Synchronization
 
 __all__ = ["sync"]
+
+_MOST_FRAMES_PER_ROW = 100
+_SHORT = 10_000
+"""Frames; memory for them is no matter, however few have rows."""
 
 
 def sync(
@@ -68,7 +76,10 @@ def sync(
         ),
     ],
     fps: Annotated[
-        float | None, typer.Option("--fps", help="Frames per second of the recording; videos state it themselves.")
+        float | None,
+        typer.Option(
+            "--fps", help="Frames per second of the recording; videos state it themselves.", callback=positive("--fps")
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -77,7 +88,13 @@ def sync(
     reference: Annotated[
         str | None, typer.Option(help="Camera whose frames are those of the recording; the first if left out.")
     ] = None,
-    longest: Annotated[int, typer.Option(help="Largest offset to try, in frames.")] = 60,
+    longest: Annotated[
+        int,
+        typer.Option(
+            help="Largest offset to try, in frames.",
+            callback=number_check("--longest", "1 or more", lambda value: value >= 1),
+        ),
+    ] = 60,
     chessboard: ChessboardOption = None,
     charuco: CharucoOption = None,
     aprilgrid: AprilgridOption = None,
@@ -107,34 +124,31 @@ def sync(
     Exit code 0: written. 1: an offset cannot be determined, and nothing was written. 2: wrong input.
     """
     files = parse_view_files(views, "VIEW=PATH")
-    if longest < 1:
-        raise InputError(
-            f"--longest: found {longest}, expected 1 or more", code="bad-option", option="--longest", found=longest
-        )
-    if fps is not None and not fps > 0:
-        raise InputError(f"--fps: must be positive, found {fps:g}", code="bad-option", option="--fps", found=fps)
-    check_output(output)
     described = None
     if board_is_given(context.params):
         check_inputs(calibration, *files.values())
         described = parse_board(context.params)
+        read = [*files.values(), *([] if board is None else [board])]
     else:
-        check_keypoint_inputs(calibration, files, boxes)
+        read = check_keypoint_inputs(calibration, files, boxes)
         if fps is None:
             raise InputError(
                 "--fps is missing. Give the frames per second of the recording: offsets are stored in seconds.",
                 code="missing-argument",
                 option="--fps",
             )
-    from mvgeom.calibration import synchronize
     from mvgeom.clock_files import clocks_file, save_clocks
+
+    path = output if output is not None else clocks_file(calibration)
+    check_output(path, [calibration, *read, *files_beside(calibration, option, clocks=False)])
+    from mvgeom.calibration import synchronize
 
     cameras = load_calibration(calibration, source_format, size, option).select(files)
     if described is None:
         keypoints = read_views(files, boxes, crop_size, min_likelihood, individual)
-        points = _consecutive(keypoints.points, frame_numbers(keypoints.stack.rows, files))
+        points, first = _consecutive(keypoints, frame_numbers(keypoints))
     else:
-        points, stated = _board_points(files, described)
+        (points, stated), first = _board_points(files, described), 0
         fps = fps if fps is not None else stated
     assert fps is not None
     found = synchronize(cameras, points, frame_rate=fps, reference=reference, longest=longest)
@@ -143,19 +157,35 @@ def sync(
     if found.clocks is None:
         print_output("no offsets were written")
         raise typer.Exit(1)
-    path = output if output is not None else clocks_file(calibration)
-    save_clocks(found.clocks, path)
+    save_clocks(found.clocks.from_frame(first), path)
     print_output(f"offsets: {path}; used by mvgeom and mvtrain where they lie beside the calibration")
 
 
-def _consecutive(points: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Return keypoints of all frames from 0 on; those without a row are missing."""
+def _consecutive(keypoints: CommandKeypoints, numbers: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return keypoints of all frames from the first row on, and its number; frames without a row are missing.
+
+    Raises:
+        InputError: `out-of-range`, if most frames between the first and the last row have none.
+    """
     import numpy as np
 
-    rows = numbers.astype(int)
-    result = np.full((int(rows.max(initial=-1)) + 1, *points.shape[1:]), np.nan)
-    result[rows] = points
-    return result
+    points, path = keypoints.points, keypoints.table.path
+    if not len(points):
+        return points, 0
+    rows = numbers.astype(np.int64)
+    first, count = int(rows[0]), int(rows[-1] - rows[0]) + 1
+    if count > max(_MOST_FRAMES_PER_ROW * len(rows), _SHORT):
+        raise InputError(
+            f"{path}: the rows are not consecutive frames, found {len(rows)} rows for the {count} frames from {first} "
+            f"to {rows[-1]}, expected most frames to have one. Give the keypoints of one recording.",
+            code="out-of-range",
+            path=path,
+            found=count,
+            expected=len(rows),
+        )
+    result = np.full((count, *points.shape[1:]), np.nan)
+    result[rows - first] = points
+    return result, first
 
 
 def _board_points(files: dict[str, Path], board: Board) -> tuple[np.ndarray, float]:

@@ -35,6 +35,7 @@ from mvgeom.cli.options import (
     SizeOption,
     check_inputs,
     check_output,
+    files_beside,
     load_calibration,
     parse_view_files,
 )
@@ -83,7 +84,7 @@ def place(
     files = parse_view_files(clicks, "CAMERA=PATH")
     positions_file = _required(points)
     check_inputs(calibration, positions_file, *files.values())
-    check_output(output)
+    check_output(output, [calibration, positions_file, *files.values(), *files_beside(calibration, option)])
     check_output_name(output)
     import numpy as np
 
@@ -177,7 +178,7 @@ def world(
     files = parse_view_files(views, "CAMERA=PATH")
     check_inputs(calibration, *([points] if points else []))
     check_inputs(*(path for path in files.values() if not (board_given and any(each in path.name for each in "*?["))))
-    check_output(output)
+    check_output(output, [calibration, points, board, *files.values(), *files_beside(calibration, option)])
     check_output_name(output)
     from mvgeom.calibration.world_axes import change_world
     from mvgeom.cli.rig_table import camera_table

@@ -27,6 +27,7 @@ class KeypointTable:
         covariance: (N, K, 2, 2) covariances in px^2, from the columns x_std, y_std and xy_correlation; NaN where these
             are empty, None if not every keypoint has them.
         recording: Name of the recording that the file's name tells, such as <session>_<view>; empty if none.
+        first_line: Line of the first row in the file, from 1, for error messages; 1 if rows are no lines.
     """
 
     path: Path
@@ -37,6 +38,7 @@ class KeypointTable:
     sparse: bool = False
     recording: str = ""
     covariance: Floats | None = None
+    first_line: int = 1
 
     def describe_without_likelihood(self) -> str | None:
         """Describe the keypoints that have a place but no likelihood in a table with likelihoods; None if all have."""

@@ -10,14 +10,31 @@ import re
 from os.path import commonprefix
 from pathlib import PurePosixPath
 
-__all__ = ["frame_of_row", "is_frame_number", "session_of_recording", "session_of_row", "unlike_part"]
+__all__ = [
+    "frame_of_row",
+    "is_frame_number",
+    "session_of_recording",
+    "session_of_row",
+    "unlike_part",
+    "without_decimals",
+]
 
 _LABELS = "CollectedData_"
+
+_WHOLE = re.compile(r"(\d+)(?:[.,]0*)?")
 
 
 def is_frame_number(row: str) -> bool:
     """Return True if an index entry is a frame number, False for the path or name of an image."""
     return row.isdecimal()
+
+
+def without_decimals(rows: tuple[str, ...]) -> tuple[str, ...]:
+    """Return frame numbers that were written as decimals (`0.0`, `1.0`) without them; other index entries unchanged."""
+    found = [_WHOLE.fullmatch(row) for row in rows]
+    if any(each is None for each in found) or all(map(is_frame_number, rows)):
+        return rows
+    return tuple(each[1] for each in found if each is not None)
 
 
 def frame_of_row(row: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from mvgeom.errors import InputError
 from mvgeom.tables.covariance_columns import COORDS_COVARIANCE, covariance_from_columns
 from mvgeom.tables.keypoint_tables import Floats, KeypointTable
+from mvgeom.tables.row_names import without_decimals
 
 __all__ = ["Column", "choose_individual", "table_from_columns"]
 
@@ -114,7 +115,7 @@ def table_from_columns(
     scored = (keypoints[0], "likelihood") in position
     return KeypointTable(
         path=path,
-        rows=rows,
+        rows=without_decimals(rows),
         keypoint_names=keypoints,
         points=points,
         likelihood=np.stack([values[:, position[name, "likelihood"]] for name in keypoints], axis=1)
@@ -122,6 +123,7 @@ def table_from_columns(
         else None,
         recording=recording,
         covariance=_covariance(values, position, keypoints),
+        first_line=first_line,
     )
 
 

@@ -1,0 +1,165 @@
+"""Outputs of mvgeom's commands: no input is replaced, under whatever name it is given, and no output by another."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from helpers.boards import arc_of_cameras
+from helpers.command_lines import write_inputs
+from helpers.mvgeom_command import fails, run
+from helpers.wrong_paths import command_options
+from mvgeom.cli.rig_output import report_files
+
+KEYPOINTS = ("cam1=cam1.csv", "cam2=cam2.csv", "--boxes", "cam1=boxes.csv", "--crop-size", "8x8")
+BOARD = ("cam1=images", "cam2=board*.png", "--board", "board.toml")
+
+COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "convert": (("convert", "rig.toml", "-o", "{out}"), ("rig.sync.json",)),
+    "show": (("show", "rig.toml", "-o", "{out}"), ("rig.toml", "rig.sync.json")),
+    "triangulate": (
+        ("triangulate", "rig.toml", *KEYPOINTS, "-o", "{out}"),
+        ("rig.toml", "rig.sync.json", "cam1.csv", "cam2.csv", "boxes.csv"),
+    ),
+    "smooth": (
+        ("smooth", "rig.toml", *KEYPOINTS, "-o", "{out}"),
+        ("rig.toml", "rig.sync.json", "cam1.csv", "cam2.csv", "boxes.csv"),
+    ),
+    "check": (("check", "rig.toml", *KEYPOINTS), ()),
+    "refine": (
+        ("refine", "rig.toml", *KEYPOINTS, "-o", "{out}"),
+        ("rig.sync.json", "cam1.csv", "cam2.csv", "boxes.csv"),
+    ),
+    "sync": (
+        ("sync", "rig.toml", *KEYPOINTS, "--fps", "50", "-o", "{out}"),
+        ("rig.toml", "cam1.csv", "cam2.csv", "boxes.csv"),
+    ),
+    "sync board": (
+        (
+            "sync",
+            "rig.toml",
+            "cam1=images/a.png",
+            "cam2=board1.png",
+            "--board",
+            "board.toml",
+            "--fps",
+            "50",
+            "-o",
+            "{out}",
+        ),
+        ("rig.toml", "board.toml", "images/a.png", "board1.png"),
+    ),
+    "place": (
+        ("place", "rig.toml", "cam1=cam1.csv", "--points", "room.csv", "-o", "{out}"),
+        ("rig.toml", "rig.sync.json", "cam1.csv", "room.csv"),
+    ),
+    "world": (
+        ("world", "rig.toml", "cam1=cam1.csv", "cam2=cam2.csv", "--points", "room.csv", "-o", "{out}"),
+        ("rig.toml", "rig.sync.json", "cam1.csv", "cam2.csv", "room.csv"),
+    ),
+    "world board": (
+        ("world", "rig.toml", *BOARD, "-o", "{out}"),
+        ("rig.toml", "board.toml", "images/a.png", "board1.png"),
+    ),
+    "calibrate": (
+        ("calibrate", *BOARD, "--intrinsics", "rig.toml", "-o", "{out}"),
+        ("rig.toml", "board.toml", "images/a.png", "board1.png"),
+    ),
+    "calibrate keypoints": (
+        ("calibrate", "--keypoints", *KEYPOINTS, "--intrinsics", "rig.toml", "-o", "{out}"),
+        ("rig.toml", "cam1.csv", "cam2.csv", "boxes.csv"),
+    ),
+}
+"""Command line with {out} for the output, and the files that it reads."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with inputs of all commands, in which the commands run."""
+    write_inputs(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Bytes of all files of a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_command_is_tried() -> None:
+    assert {f"mvgeom {name.split()[0]}" for name in COMMANDS} == set(command_options("mvgeom"))
+
+
+@pytest.mark.parametrize("name", [name for name, (_, read) in COMMANDS.items() if read])
+def test_no_command_replaces_what_it_reads(name: str, folder: Path) -> None:
+    template, read = COMMANDS[name]
+    (folder / "linked").symlink_to(folder)
+    before = contents(folder)
+    for file in read:
+        (folder / "link.toml").symlink_to(file)
+        for shown in (file, folder / file, f"images/../{file}", f"linked/{file}", "link.toml"):
+            fails("unwritable-file", *(word.format(out=shown) for word in template), path=Path(shown))
+        (folder / "link.toml").unlink()
+    assert contents(folder) == before
+
+
+def test_tables_of_views_are_outputs(folder: Path) -> None:
+    arguments = ("smooth", "rig.toml", "cam1=cam1.csv", "cam2=cam2.csv")
+    before = contents(folder)
+    fails("unwritable-file", *arguments, "-o", "new.csv", "--views", ".", path="cam1.csv", other="cam1.csv")
+    fails("unwritable-file", *arguments, "-o", "images/cam2.csv", "--views", "images", path="cam2.csv")
+    assert contents(folder) == before
+
+
+def test_files_of_a_report_are_outputs(folder: Path) -> None:
+    (folder / "images" / "a.png").rename(folder / "images" / "cam1.png")
+    (folder / "residuals.csv").write_bytes((folder / "cam2.csv").read_bytes())
+    before = contents(folder)
+    views, sizes = ("cam1=cam1.csv", "cam2=residuals.csv"), ("--size", "1280x1024")
+    fails("unwritable-file", "calibrate", *BOARD, "-o", "new.toml", "--report", "images", path="cam1.png")
+    options = ("-o", "new.toml", "--report", ".")
+    fails("unwritable-file", "calibrate", "--keypoints", *views, *sizes, *options, path="residuals.csv")
+    fails("unwritable-file", "refine", "rig.toml", *views, *options, path="residuals.csv")
+    fails("unwritable-file", "refine", "rig.toml", *views, "-o", "images/report.json", "--report", "images")
+    assert contents(folder) == before
+
+
+def test_a_folder_of_json_is_what_is_read_from_it(folder: Path) -> None:
+    (folder / "poses").mkdir()
+    (folder / "poses" / "a_000000000000_keypoints.json").write_text('{"version": 1.3, "people": []}')
+    views = ("cam1=poses", "cam2=poses")
+    output = "poses/a_000000000000_keypoints.json"
+    fails("unwritable-file", "refine", "rig.toml", *views, "-o", output, path=Path(output))
+
+
+def test_calibrations_are_converted_and_refined_in_place(folder: Path) -> None:
+    before = arc_of_cameras(2).load("rig.toml")
+    result = run("convert", "rig.toml", "-o", "rig.toml", "--scale", 2)
+    assert result.exit_code == 0, result.output
+    after = arc_of_cameras(2).load("rig.toml")
+    assert after.translation == pytest.approx(2 * before.translation)
+    result = run("refine", "rig.toml", "cam1=cam1.csv", "cam2=cam2.csv", "-o", "rig.toml", "--force", "--ignore-sync")
+    assert result.exit_code == 0, result.output
+    assert (folder / "rig.sync.json").is_file()
+
+
+def test_an_output_of_an_earlier_run_is_replaced(folder: Path) -> None:
+    for _ in range(2):
+        result = run("triangulate", "rig.toml", *KEYPOINTS, "-o", "points.csv", "--ignore-sync")
+        assert result.exit_code == 0, result.output
+
+
+def test_the_files_of_a_report_are_known(folder: Path) -> None:
+    views = ("cam1=cam1.csv", "cam2=cam2.csv")
+    run("refine", "rig.toml", *views, "-o", "new.toml", "--force", "--ignore-sync", "--report", "report")
+    written = set(Path("report").iterdir())
+    assert written
+    assert written <= set(report_files(Path("report"), ("cam1", "cam2")))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights")
+def test_an_input_that_is_a_link_is_what_it_points_to(folder: Path) -> None:
+    (folder / "view.csv").symlink_to("cam1.csv")
+    fails("unwritable-file", "triangulate", "rig.toml", "cam1=view.csv", "cam2=cam2.csv", "-o", "cam1.csv")
