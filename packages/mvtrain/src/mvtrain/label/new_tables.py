@@ -10,10 +10,11 @@ import numpy as np
 
 from mvgeom.calibration.sources import IMAGE_SUFFIXES
 from mvgeom.errors import InputError
-from mvgeom.files import file_name, read_text, write_text
+from mvgeom.files import file_name, read_text, replace_file
 from mvgeom.tables import find_delimiter
 from mvtrain.config import DataConfig
 from mvtrain.project.label_tables import read_labels
+from mvtrain.project.row_journal import rows_as_csv
 from mvtrain.project.view_tables import find_tables
 from mvtrain.project.writer import write_labels
 
@@ -90,5 +91,7 @@ def _append(path: Path, images: tuple[str, ...]) -> None:
     delimiter = find_delimiter(text)
     header = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
     cells = ["0" if coord.strip() == "visible" else "" for coord in header[2][1:]]
-    lines = [delimiter.join([image, *(cells if image else [""] * len(cells))]) for image in images]
-    write_text(path, "\n".join([text.rstrip("\r\n"), *lines]) + "\n")
+    rows = [[image, *(cells if image else [""] * len(cells))] for image in images]
+    content = path.read_bytes().rstrip(b"\r\n")
+    added = rows_as_csv(rows, content).encode()
+    replace_file(path, lambda temporary: temporary.write_bytes(content + added))
