@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mvgeom.errors import InputError
 from mvgeom.files import read_text, replace_file, write_text
 from mvgeom.tables import find_delimiter, has_decimal_commas
 from mvtrain.project.row_journal import rows_as_csv
@@ -62,7 +63,10 @@ def add_to_table(root: Path, frames: Sequence[ChosenFrame], features: str) -> No
         write_text(path, rows_as_csv([_COLUMNS, *rows], b"\n"))
         return
     delimiter = find_delimiter(table)
-    header, *present = [row for row in csv.reader(io.StringIO(table, newline=""), delimiter=delimiter) if row]
+    try:
+        header, *present = [row for row in csv.reader(io.StringIO(table, newline=""), delimiter=delimiter) if row]
+    except csv.Error as error:
+        raise InputError(f"{path}: not CSV: {error}", code="invalid-syntax", path=path) from error
     names = [name.strip() for name in header]
     numbers = [number for number, name in enumerate(names) if name in _DECIMALS]
     values = (row[number] for row in present for number in numbers if number < len(row))
