@@ -85,6 +85,7 @@ PARSED = {
     "mvtrain.runtime.checksums": "run: model.yaml",
     "mvtrain.runtime.ensemble_folder": "runs of an ensemble",
     "mvtrain.runtime.tensor_files": "backbone: .pth",
+    "mvtrain.start.chosen_table": "chosen frames",
     "mvtrain.start.keypoint_list": "skeleton",
     "mvtrain.training.metrics_log": "run: metrics.csv, resumed",
     "mvtrain.training.run_info": "run: run.yaml, resumed",

@@ -77,6 +77,7 @@ from mvtrain.project.row_journal import JOURNAL, recover_project
 from mvtrain.report.learning_curves import learning_curves_section, read_metrics, read_run_info
 from mvtrain.runtime.ensemble_folder import EnsembleMember, find_runs, write_ensemble
 from mvtrain.runtime.folders import ENSEMBLE_INFO, RUN_INFO, SPLIT_FILE
+from mvtrain.start.chosen_table import ChosenFrame, add_to_table
 from mvtrain.start.keypoint_list import read_skeleton
 from mvtrain.training.metrics_log import MetricsLog, draw_learning_curves
 from mvtrain.training.run_info import add_run_info
@@ -589,6 +590,12 @@ READERS: dict[str, Reader] = {
     ),
     "import: project of DeepLabCut": Reader(make=_deeplabcut_project, read=_import("deeplabcut").read),
     "config": Reader(make=_config, read=load_config),
+    "chosen frames": Reader(
+        make=_text("frames.csv", "image,session,frame,time_s,order,novelty,features\nlabeled-data/a/b.png,a,3,,1,,x\n"),
+        read=lambda path: add_to_table(
+            path.parent, [ChosenFrame(session="a", frame=4, time=0.1, order=1, novelty=1.0)], "x"
+        ),
+    ),
     "skeleton": Reader(
         make=_text("skeleton.yaml", "keypoints: [nose, tail]\nskeleton: [[nose, tail]]\n"), read=read_skeleton
     ),

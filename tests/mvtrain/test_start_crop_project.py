@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,7 +17,7 @@ from helpers.tiny import generate_tiny_project
 from mvgeom import project as project_points
 from mvgeom.tables import read_labeled_boxes
 from mvtrain.config import load_config
-from mvtrain.project.images import read_image
+from mvtrain.project.images import read_image, read_stored
 from mvtrain.project.labels_3d import triangulate_labels
 from mvtrain.project.project import Project, read_project
 from mvtrain.start.crop_project import CropOptions, crop_project
@@ -202,3 +203,27 @@ def test_a_session_with_two_calibrations(whole: Path) -> None:
     with raises_input("bad-value", session="session1"):
         crop(whole)
     assert not (whole.parent / "crops").exists()
+
+
+def test_crops_of_16_bits_are_the_pixels_of_the_files(whole: Path) -> None:
+    """A dark image stays dark: 16 bits are not scaled by each image's own maximum."""
+    images = whole / "labeled-data"
+    source = images.resolve()
+    images.unlink()
+    for number, path in enumerate(sorted(source.rglob("*.png"))):
+        target = images / path.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        deep = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(np.uint16) * (16 if number % 2 else 3)
+        cv2.imwrite(str(target), deep if number % 3 else deep[..., 0])
+    before = read(whole)
+    output, _ = crop(whole)
+    after = read(output)
+    assert after.boxes is not None
+    for row, view in np.ndindex(len(after), len(after.view_names)):
+        x, y, width, height = after.boxes[row, view].astype(int)
+        there, here = before.image_paths[row][view], after.image_paths[row][view]
+        assert there is not None
+        assert here is not None
+        found = read_stored(here)
+        assert found.dtype == np.uint16
+        assert np.array_equal(found, read_stored(there)[y : y + height, x : x + width])

@@ -24,6 +24,7 @@ from mvtrain.project.images import read_image
 from mvtrain.start import add_frames as command
 from mvtrain.start.add_frames import FramesOptions, add_frames
 from mvtrain.start.candidates import sample_numbers
+from mvtrain.start.chosen_table import CHOSEN_FRAMES, ChosenFrame, add_to_table
 from mvtrain.start.frame_quality import find_faults, measure_image, to_gray
 from mvtrain.start.init_project import InitOptions, init_project
 from mvtrain.start.video_names import VideoInput
@@ -221,6 +222,36 @@ def test_sessions_views_and_ends(tmp_path: Path) -> None:
     assert table.groupby("session")["frame"].max().lt(pd.Series({"a": 22, "b": 10})).all()
     with raises_input("unknown-choice", option="--session", expected=("a", "b")):
         run(project, 5, sessions=("c",))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda text: text.removesuffix("\n"), id="no final line end"),
+        pytest.param(lambda text: text.replace("\n", "\r\n"), id="other line ends"),
+        pytest.param(lambda text: "\ufeff" + text, id="byte order mark"),
+        pytest.param(lambda text: text.replace(",", ";").replace(".0", ",0"), id="semicolons, decimal commas"),
+        pytest.param(lambda text: text.replace("novelty", "seen by"), id="another column"),
+        pytest.param(lambda text: "", id="empty"),
+    ],
+)
+def test_the_table_of_chosen_frames_is_continued_as_it_is_written(tmp_path: Path, change: Callable[[str], str]) -> None:
+    path = tmp_path / CHOSEN_FRAMES
+    first = ChosenFrame(session="a", frame=3, time=1.0, order=1, novelty=2.0)
+    second = ChosenFrame(session="a", frame=5, time=2.0, order=2, novelty=float("inf"))
+    add_to_table(tmp_path, [first], "small, gray images")
+    before = change(path.read_text(encoding="utf-8")).encode()
+    path.write_bytes(before)
+    add_to_table(tmp_path, [second], "list")
+    after = path.read_bytes()
+    assert after.startswith(before)
+    ends = {line[len(line.rstrip(b"\r\n")) :] for line in after.splitlines(keepends=True)}
+    assert len(ends) == 1
+    delimiter = ";" if b";" in after else ","
+    table = pd.read_csv(path, sep=delimiter, decimal="," if delimiter == ";" else ".", encoding="utf-8-sig")
+    assert table["frame"].tolist() == ([3, 5] if before else [5])
+    assert table["time_s"].tolist() == ([1.0, 2.0] if before else [2.0])
+    assert table["features"].iloc[-1] == "list"
 
 
 def test_one_session_of_several(tmp_path: Path) -> None:

@@ -230,3 +230,27 @@ def test_an_existing_folder_is_not_touched(tmp_path: Path, raw: Path) -> None:
     (tmp_path / "project").mkdir()
     with raises_input("occupied-folder", path="project"):
         start(tmp_path, raw)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pattern", "file"])
+def test_a_video_of_two_views_is_refused(tmp_path: Path, raw: Path, kind: str) -> None:
+    path = {"folder": raw, "pattern": raw / "day2*", "file": raw / "day2_top.avi"}[kind]
+    if kind == "file":
+        path = next(raw.glob("day2_top.*"))
+    with raises_input("duplicate-name", views=("top", "left")):
+        start(tmp_path, VideoInput(path=path, view="top"), VideoInput(path=path, view="left"))
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_given_view_that_the_project_would_not_have_is_refused(tmp_path: Path, raw: Path, skip: bool) -> None:
+    sources = [VideoInput(path=raw / f"*_{view}.*", view=view) for view in VIEWS]
+    with raises_input("missing-view", view="right"):
+        start(tmp_path, *sources, view_names=("top", "left"), skip=skip)
+    rig(("top", "left")).save(tmp_path / "rig.toml")
+    with raises_input("missing-view", view="right"):
+        start(tmp_path, *sources, calibration=tmp_path / "rig.toml", skip=skip)
+
+
+def test_a_video_of_a_folder_may_be_given_again_with_its_view(tmp_path: Path, raw: Path) -> None:
+    project, _ = start(tmp_path, VideoInput(path=next(raw.glob("day2_top.*")), view="top"), raw)
+    assert read_frame_rows(load_config(project / "config.yaml")).view_names == ("left", "right", "top")

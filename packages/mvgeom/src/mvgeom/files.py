@@ -11,7 +11,7 @@ from pathlib import Path
 from mvgeom.errors import InputError
 from mvgeom.temporary import publish, temporary_file
 
-__all__ = ["file_name", "head", "inside", "read_text", "replace_file", "write_text"]
+__all__ = ["file_name", "head", "inside", "list_files", "read_text", "replace_file", "write_text"]
 
 _MAX_BYTES = 240
 """Bytes of a file's name at most: file systems take 255."""
@@ -24,6 +24,20 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d|conin\$|conout\$)\s*(\..*)
 """Names that are devices on Windows, also with a suffix."""
 
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,10}$")
+
+
+def list_files(folder: Path, pattern: str = "*") -> list[Path]:
+    """List the files and folders in a folder that its user sees, by name.
+
+    Names that begin with "." are left out, at any depth: macOS puts a file `._NAME` beside every file NAME on drives of
+    other systems, and programs keep their own data in hidden folders.
+
+    Args:
+        folder: Folder; one that does not exist has no files.
+        pattern: Pattern of the names as `Path.glob` takes it, such as `*.toml`, `*/*` or `**/*`.
+    """
+    found = folder.glob(pattern)
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 def read_text(path: Path) -> str:

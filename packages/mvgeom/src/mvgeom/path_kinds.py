@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mvgeom.errors import InputError
-from mvgeom.files import head
+from mvgeom.files import head, list_files
 from mvgeom.tables.cells import find_delimiter
 from mvgeom.tables.readers import READERS
 from mvgeom.tables.readers.hdf5 import is_hdf5
@@ -106,11 +106,11 @@ def kind_of_path(path: Path) -> str:
 
 def has_files(path: Path, suffixes: tuple[str, ...]) -> bool:
     """Return True for a folder with a file of one of these suffixes, whatever else is in it; False for a file."""
-    return path.is_dir() and any(file.suffix.lower() in suffixes for file in path.iterdir())
+    return path.is_dir() and any(file.suffix.lower() in suffixes for file in list_files(path))
 
 
 def _kind_of_folder(path: Path) -> str:
-    files = [file for file in path.iterdir() if not file.name.startswith(".")]
+    files = list_files(path)
     if not files:
         return "empty-folder"
     if any(READERS[name].matches(path) for name in ("openpose", "mmpose")):
@@ -172,7 +172,7 @@ def _is_calibration(path: Path) -> bool:
 def _first_file(path: Path, kind: str) -> Path:
     """Return the first file in a folder that gave it its kind; the path itself for other kinds."""
     suffixes = {"folder-of-videos": VIDEO_SUFFIXES, "folder-of-tables": (".csv",), "folder-of-images": IMAGE_SUFFIXES}
-    files = sorted(path.iterdir()) if kind in suffixes else []
+    files = list_files(path) if kind in suffixes else []
     found = (file for file in files if file.suffix.lower() in suffixes[kind])
     if kind == "folder-of-tables":
         found = (file for file in files if file.suffix.lower() == ".csv" and _kind_of_file(file) == "keypoint-table")

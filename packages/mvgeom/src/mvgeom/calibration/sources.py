@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom.errors import InputError
+from mvgeom.files import list_files
 from mvgeom.images import decode_image, is_turned, to_8_bits
 from mvgeom.path_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mvgeom.videos import Video, match_videos, open_video
@@ -71,7 +72,7 @@ def open_source(name: str, path: str | Path, *, step: int = 1) -> Source:
         raise InputError(f"step: must be at least 1, found {step}", code="out-of-range", argument="step", found=step)
     path = Path(path)
     if path.is_dir():
-        files = [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
+        files = [file for file in list_files(path) if file.suffix.lower() in IMAGE_SUFFIXES]
         if not files:
             raise InputError(
                 f"camera {name!r}: no images in {path}, expected {', '.join(IMAGE_SUFFIXES)}",
@@ -80,7 +81,7 @@ def open_source(name: str, path: str | Path, *, step: int = 1) -> Source:
                 path=path,
             )
     elif any(character in path.name for character in "*?["):
-        files = [file for file in path.parent.glob(path.name) if file.suffix.lower() in IMAGE_SUFFIXES]
+        files = [file for file in list_files(path.parent, path.name) if file.suffix.lower() in IMAGE_SUFFIXES]
         if not files:
             raise InputError(f"camera {name!r}: no image matches {path}", code="missing-file", view=name, path=path)
     elif not path.exists():

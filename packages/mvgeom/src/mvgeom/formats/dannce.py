@@ -20,7 +20,7 @@ import numpy as np
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
-from mvgeom.files import head, replace_file
+from mvgeom.files import head, list_files, replace_file
 from mvgeom.formats import camera_fields, records
 from mvgeom.formats.mat_files import MatFileError, is_version_5, read_variables
 
@@ -37,7 +37,7 @@ SUFFIXES = (".mat",)
 def matches(path: Path) -> bool:
     """Return True if the path is a MAT file, or a folder with files `*_params.mat`."""
     if path.is_dir():
-        return any(path.glob("*_params.mat"))
+        return bool(list_files(path, "*_params.mat"))
     return path.is_file() and (path.suffix.lower() == ".mat" or head(path, 19).startswith("MATLAB "))
 
 
@@ -55,7 +55,7 @@ def load(path: Path, *, sizes: camera_fields.Sizes | None = None, one_based: boo
             size is missing.
     """
     if path.is_dir():
-        files = sorted((file for file in path.glob("*.mat") if _is_camera(file)), key=_natural)
+        files = sorted((file for file in list_files(path, "*.mat") if _is_camera(file)), key=_natural)
         return records.assemble([_camera(_read(file), _name(file), sizes, one_based, file) for file in files], path)
     document = _read(path)
     if "params" not in document:

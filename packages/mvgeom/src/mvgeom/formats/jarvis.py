@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
-from mvgeom.files import file_name
+from mvgeom.files import file_name, list_files
 from mvgeom.formats import camera_fields, filestorage, records
 
 __all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
@@ -105,7 +105,7 @@ def _unreadable(path: Path) -> list[str]:
 
 
 def _candidates(path: Path) -> list[Path]:
-    return sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
+    return sorted([*list_files(path, "*.yaml"), *list_files(path, "*.yml")]) if path.is_dir() else [path]
 
 
 def _is_camera(file: Path) -> bool:

@@ -21,6 +21,7 @@ import numpy as np
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
+from mvgeom.files import list_files
 from mvgeom.formats import camera_fields, filestorage, records
 
 __all__ = ["DESCRIPTION", "NAME", "READ_ONLY", "SUFFIXES", "load", "matches", "save"]
@@ -72,7 +73,7 @@ def save(cameras: CameraGroup, path: Path) -> NoReturn:
 
 
 def _files(path: Path) -> list[Path]:
-    return sorted(path.glob("*.xml")) if path.is_dir() else [path]
+    return list_files(path, "*.xml") if path.is_dir() else [path]
 
 
 def _keys(file: Path) -> tuple[str, ...]:

@@ -67,6 +67,14 @@ def init(
             code="missing-argument",
             argument="--keypoints",
         )
+    named = split_names(views)
+    if len(set(named)) < len(named):
+        raise InputError(
+            f"--views: a view is named twice, found {views!r}, expected distinct names",
+            code="duplicate-name",
+            option="--views",
+            name=next(name for name in named if named.count(name) > 1),
+        )
     pairs: tuple[tuple[str, str], ...] = ()
     if skeleton is not None:
         names, pairs = read_skeleton(skeleton)
@@ -86,7 +94,7 @@ def init(
         skeleton=pairs,
         calibration=calibration,
         cameras=parse_renaming(cameras),
-        view_names=split_names(views),
+        view_names=named,
         pattern=pattern,
         copy=copy,
         skip=skip,

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mvgeom.errors import InputError
-from mvgeom.files import read_text
+from mvgeom.files import list_files, read_text
 from mvgeom.tables import find_delimiter, has_decimal_commas, read_pandas_table, to_decimal_point
 from mvtrain.exchange.deeplabcut_animals import AnimalTable, LabeledRows, choose_animal
 from mvtrain.runtime.optional_imports import need
@@ -62,7 +62,7 @@ def prediction_tables(folder: Path) -> list[Path]:
     tables = {
         path.with_suffix(""): path
         for suffix in (".h5", ".csv")
-        for path in sorted(folder.glob(f"*{suffix}"))
+        for path in list_files(folder, f"*{suffix}")
         if _NETWORK.search(path.stem) is not None
     }
     return sorted(tables.values())

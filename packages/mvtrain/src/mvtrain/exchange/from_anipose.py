@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mvgeom.errors import InputError
+from mvgeom.files import list_files
 from mvgeom.formats.anipose import parse_toml
 from mvtrain.exchange import from_deeplabcut as deeplabcut
 from mvtrain.exchange.foreign_labels import ForeignLabels, ReadOptions, Source
@@ -155,7 +156,7 @@ def _recordings(project: _Project) -> tuple[dict[tuple[str, str], Path], dict[st
     """Find videos by recording and camera, and calibrations by recording."""
     videos: dict[tuple[str, str], Path] = {}
     calibrations: dict[str | None, Path] = {}
-    for folder in sorted(project.root.rglob(project.videos_raw)):
+    for folder in list_files(project.root, f"**/{project.videos_raw}"):
         for video in videos_in(folder):
             parts = project.rule.split(video.stem)
             if parts is None:

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from mvgeom.errors import InputError
+from mvgeom.files import list_files
 from mvtrain.exchange.coco_document import (
     CocoId,
     annotated_category,
@@ -71,7 +72,7 @@ def _find_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     found = []
-    for file in sorted([*path.glob("*.json"), *path.glob("*/*.json")]):
+    for file in sorted([*list_files(path, "*.json"), *list_files(path, "*/*.json")]):
         try:
             document = parse_coco(file)
         except InputError:

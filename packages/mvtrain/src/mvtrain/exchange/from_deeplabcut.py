@@ -14,7 +14,7 @@ from typing import Any
 
 from mvgeom.documents import parse_yaml
 from mvgeom.errors import InputError
-from mvgeom.files import read_text
+from mvgeom.files import list_files, read_text
 from mvtrain.exchange.deeplabcut_animals import check_animals
 from mvtrain.exchange.deeplabcut_rows import convert_labels, convert_predictions
 from mvtrain.exchange.deeplabcut_tables import prediction_tables, read_animals
@@ -132,7 +132,7 @@ def _find_tables(path: Path, scorer: str | None, options: ReadOptions) -> list[P
             )
         return [path]
     labeled = path / "labeled-data"
-    folders = sorted(folder for folder in labeled.iterdir() if folder.is_dir()) if labeled.is_dir() else []
+    folders = [folder for folder in list_files(labeled) if folder.is_dir()]
     # A table beside the folder labeled-data is that of projects whose rows are relative to it.
     found = [table for folder in folders if (table := _table_of(folder, scorer)) is not None]
     found = found or [table for table in [_table_of(path, scorer)] if table is not None]
@@ -152,7 +152,7 @@ def _find_tables(path: Path, scorer: str | None, options: ReadOptions) -> list[P
 
 def _table_of(folder: Path, scorer: str | None) -> Path | None:
     """Find the table of one video; None if the video is not labeled."""
-    stems = sorted({path.stem for path in folder.glob("CollectedData_*") if path.suffix.lower() in _SUFFIXES})
+    stems = sorted({path.stem for path in list_files(folder, "CollectedData_*") if path.suffix.lower() in _SUFFIXES})
     if scorer is not None and f"CollectedData_{scorer}" in stems:
         stems = [f"CollectedData_{scorer}"]
     if len(stems) > 1:

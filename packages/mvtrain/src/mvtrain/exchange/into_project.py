@@ -13,7 +13,7 @@ import numpy as np
 from mvgeom import CameraGroup
 from mvgeom.clock_files import clocks_file
 from mvgeom.errors import InputError
-from mvgeom.files import file_name
+from mvgeom.files import file_name, list_files
 from mvtrain.config import Config, load_config
 from mvtrain.exchange.alignment import AlignedFrames
 from mvtrain.exchange.appended_rows import box_rows, label_rows
@@ -217,7 +217,7 @@ def _append(config: Config, project: FrameRows, folder: Path, aligned: AlignedFr
     images = zip(*([row[0] or None for row in rows[table.path]] for table in project.tables), strict=True)
     new = [frame_of_row(names, project.view_names) for names in images]
     rows |= calibration_rows(root, project.names(), new, project.calibration_table, of_sessions)
-    there = {path.stem for path in (root / "videos").glob("*")}
+    there = {path.stem for path in list_files(root / "videos")}
     for path in sorted((folder / "videos").glob("*")):
         if path.stem.removesuffix("_bbox") not in there:  # a video with its boxes
             moves[path] = root / "videos" / path.name

@@ -14,7 +14,7 @@ from mvgeom import CameraGroup
 from mvgeom.calibration.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mvgeom.clock_files import copy_clocks
 from mvgeom.errors import InputError
-from mvgeom.files import file_name, replace_file
+from mvgeom.files import file_name, list_files, replace_file
 from mvgeom.videos import open_video, read_frames
 from mvtrain.exchange.foreign_labels import DecodedImage, ImageFile, ImageSource, ReadOptions, VideoFrame
 from mvtrain.project.images import read_header, read_stored
@@ -142,14 +142,14 @@ def _videos_of_media(options: ReadOptions) -> list[Path]:
     """List the videos in the folder of media; in its folders, too, where folders are in the names."""
     if (options.rule.without_frame or options.rule).depth == 1 or options.media is None:
         return videos_in(options.media)
-    folders = [options.media, *sorted(path for path in options.media.rglob("*") if path.is_dir())]
+    folders = [options.media, *(path for path in list_files(options.media, "**/*") if path.is_dir())]
     return [video for folder in folders for video in videos_in(folder)]
 
 
 def _with_suffix(folder: Path | None, suffixes: Sequence[str]) -> list[Path]:
     if folder is None or not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file())
+    return [path for path in list_files(folder) if path.suffix.lower() in suffixes and path.is_file()]
 
 
 def find_calibrations(sources: Sequence[Path], given: Path | None) -> dict[str | None, Path]:
@@ -168,7 +168,7 @@ def find_calibrations(sources: Sequence[Path], given: Path | None) -> dict[str |
             raise InputError(f"{given}: the calibration does not exist", code="missing-file", path=given)
         if not given.is_dir():
             return {None: given}
-        found: dict[str | None, Path] = {path.stem: path for path in sorted(given.glob(f"*{_TOML}"))}
+        found: dict[str | None, Path] = {path.stem: path for path in list_files(given, f"*{_TOML}")}
         if not found:
             raise InputError(
                 f"{given}: the folder has no calibration <session>.toml", code="no-calibration", path=given
@@ -177,7 +177,7 @@ def find_calibrations(sources: Sequence[Path], given: Path | None) -> dict[str |
     result: dict[str | None, Path] = {}
     for source in sources:
         folder = source if source.is_dir() else source.parent
-        for path in sorted((folder / "calibrations").glob(f"*{_TOML}")):
+        for path in list_files(folder / "calibrations", f"*{_TOML}"):
             result.setdefault(path.stem, path)
         if (folder / "calibration.toml").is_file():
             result.setdefault(None, folder / "calibration.toml")

@@ -10,10 +10,12 @@ import numpy as np
 
 from mvgeom.calibration.sources import IMAGE_SUFFIXES
 from mvgeom.errors import InputError
-from mvgeom.files import file_name, read_text, write_text
+from mvgeom.files import file_name, inside, list_files, read_text, replace_file
 from mvgeom.tables import find_delimiter
 from mvtrain.config import DataConfig
+from mvtrain.project.images import read_header
 from mvtrain.project.label_tables import read_labels
+from mvtrain.project.row_journal import rows_as_csv
 from mvtrain.project.view_tables import find_tables
 from mvtrain.project.writer import write_labels
 
@@ -33,7 +35,7 @@ def expected_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tupl
     try:
         return find_tables(root, data)
     except InputError as error:
-        none = data.csv_file is None and not any(root.glob("CollectedData_*.csv"))
+        none = data.csv_file is None and not list_files(root, "CollectedData_*.csv")
         if error.code != "missing-file" or not none or data.view_names is None or data.keypoint_names is None:
             raise
         return data.view_names, tuple(root / file_name(f"CollectedData_{view}.csv") for view in data.view_names)
@@ -53,13 +55,16 @@ def list_images(root: Path, data: DataConfig) -> int:
         Number of frames that got a row; 0 where a table has rows, or where there is nothing to list.
 
     Raises:
-        InputError: As in `expected_tables`, or a table cannot be read or written.
+        InputError: As in `expected_tables`; an image cannot be read (as in `read_header`), before anything is written;
+            or a table cannot be read or written.
     """
     views, paths = expected_tables(root, data)
     existing = [path for path in paths if path.exists()]
     if any(len(read_labels(path)) for path in existing):
         return 0
     rows = _find_images(root, views)
+    for name in (name for by_view in rows for name in by_view if name):
+        read_header(inside(root, name))
     for path, images in zip(paths, zip(*rows, strict=True), strict=False):
         if path.exists():
             _append(path, images)
@@ -75,7 +80,7 @@ def _find_images(root: Path, views: tuple[str, ...]) -> list[list[str]]:
     """Return the images of each frame by view, "" where one is missing."""
     frames: dict[tuple[str, str], list[str]] = {}
     folder = root / "labeled-data"
-    for path in sorted(folder.glob("*/*")) if folder.is_dir() else []:
+    for path in list_files(folder, "*/*"):
         fitting = [view for view in views if path.parent.name.endswith(f"_{view}")]
         if fitting and path.suffix.lower() in IMAGE_SUFFIXES:
             view = max(fitting, key=len)  # one view's name may end in another's
@@ -90,5 +95,7 @@ def _append(path: Path, images: tuple[str, ...]) -> None:
     delimiter = find_delimiter(text)
     header = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
     cells = ["0" if coord.strip() == "visible" else "" for coord in header[2][1:]]
-    lines = [delimiter.join([image, *(cells if image else [""] * len(cells))]) for image in images]
-    write_text(path, "\n".join([text.rstrip("\r\n"), *lines]) + "\n")
+    rows = [[image, *(cells if image else [""] * len(cells))] for image in images]
+    content = path.read_bytes().rstrip(b"\r\n")
+    added = rows_as_csv(rows, content).encode()
+    replace_file(path, lambda temporary: temporary.write_bytes(content + added))

@@ -10,7 +10,7 @@ import numpy as np
 
 from mvaug import Augmentation
 from mvgeom.errors import InputError
-from mvgeom.files import file_name
+from mvgeom.files import file_name, list_files
 from mvgeom.tables import write_points_3d
 from mvtrain.config import Config, load_config
 from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader
@@ -43,7 +43,7 @@ def project_config(path: Path, run_config: Config) -> Config | None:
         return load_config(path)
     if path.is_dir() and (path / "config.yaml").is_file():
         return load_config(path / "config.yaml")
-    if path.is_dir() and any(path.glob("CollectedData_*.csv")):
+    if path.is_dir() and list_files(path, "CollectedData_*.csv"):
         return replace(run_config, data=replace(run_config.data, data_dir=path.resolve()))
     return None
 

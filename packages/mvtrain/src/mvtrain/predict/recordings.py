@@ -12,7 +12,7 @@ import numpy as np
 from mvgeom import CameraGroup
 from mvgeom.calibration.sources import VIDEO_SUFFIXES
 from mvgeom.errors import InputError
-from mvgeom.files import file_name
+from mvgeom.files import file_name, list_files
 from mvgeom.videos import Video
 from mvtrain.project.calibrations import fits_calibration, load_cameras, turned_hint
 
@@ -135,7 +135,7 @@ def _is_named_video(path: Path, view_names: Sequence[str]) -> bool:
 
 
 def _named_videos(folder: Path, view_names: Sequence[str]) -> list[Path]:
-    files = sorted(folder.iterdir())
+    files = list_files(folder)
     named = [path for path in files if _is_named_video(path, view_names)]
     if not named:
         videos = [path.name for path in files if path.suffix.lower() in VIDEO_SUFFIXES]

@@ -14,7 +14,7 @@ import pandas as pd
 from mvgeom import CameraGroup, SharedError
 from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
-from mvgeom.files import file_name, read_text
+from mvgeom.files import file_name, list_files, read_text
 from mvgeom.tables import COORDS_3D, KeypointTable, KinematicsTable, find_number_format, read_keypoints, read_kinematics
 from mvgeom.videos import frame_rate, open_video
 from mvtrain.model.error_bars import shared_from_plain
@@ -132,7 +132,7 @@ def find_predictions(source: Path, view_names: Sequence[str] = ()) -> list[Predi
     if not source.exists():
         raise InputError(f"source {source}: does not exist", code="missing-file", path=source)
     folder = source / "video_preds" if (source / "video_preds").is_dir() else source
-    summaries = sorted(folder.glob(f"*{_SUMMARY}")) if folder.is_dir() else [folder]
+    summaries = list_files(folder, f"*{_SUMMARY}") if folder.is_dir() else [folder]
     if summaries and all(path.name.endswith(_SUMMARY) for path in summaries):
         return [_read_summary(path) for path in summaries]
     if not view_names or not folder.is_dir():
@@ -325,7 +325,7 @@ def _path(value: Any) -> Path:
 def _match_names(folder: Path, view_names: Sequence[str]) -> list[PredictionFiles]:
     rule = pattern_rule("<session>_<view>", view_names)
     sessions: dict[str, dict[str, Path]] = {}
-    for path in sorted(folder.glob("*.csv")):
+    for path in list_files(folder, "*.csv"):
         parts = rule.split(path.stem)
         if parts is not None:
             sessions.setdefault(parts.session, {})[parts.view] = path

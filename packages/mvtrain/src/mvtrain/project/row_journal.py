@@ -92,7 +92,7 @@ def append_rows(
     for path, cells in rows.items():
         content = path.read_bytes()
         entries.append(
-            {"file": path.relative_to(root).as_posix(), "bytes": len(content), "rows": _to_csv(cells, content)}
+            {"file": path.relative_to(root).as_posix(), "bytes": len(content), "rows": rows_as_csv(cells, content)}
         )
     write_text(root / JOURNAL, json.dumps(entries))
     _complete(root)
@@ -180,8 +180,13 @@ def _move(source: Path, target: Path) -> None:
             ) from error
 
 
-def _to_csv(rows: Sequence[Sequence[str]], content: bytes) -> str:
-    """Return rows as CSV in the delimiter and line ends of an existing table, with one where its last line has none."""
+def rows_as_csv(rows: Sequence[Sequence[str]], content: bytes) -> str:
+    """Return rows as CSV in the delimiter and line ends of an existing table, with one where its last line has none.
+
+    Args:
+        rows: Cells of the new rows.
+        content: Bytes of the table, to which the text is appended.
+    """
     end = "\r\n" if b"\r\n" in content else "\n"
     text = io.StringIO(newline="")
     delimiter = find_delimiter(content.decode("utf-8-sig"))

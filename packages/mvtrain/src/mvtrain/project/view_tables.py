@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mvgeom.errors import InputError
-from mvgeom.files import file_name
+from mvgeom.files import file_name, list_files
 from mvtrain.config import DataConfig
 from mvtrain.project.label_tables import LabelTable, import_advice, read_labels
 from mvtrain.project.names import frame_of, names_view
@@ -24,7 +24,7 @@ def find_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tuple[Pa
         InputError: A table is missing (`missing-file`), with the existing CSV files in the message, or the names of the
             tables give several views the same name (`duplicate-name`).
     """
-    present = sorted(path.name for path in root.glob("*.csv"))
+    present = [path.name for path in list_files(root, "*.csv")]
     names = data.csv_file
     if names is None and data.view_names is not None:
         names = tuple(file_name(f"{_PREFIX}{view}.csv") for view in data.view_names)

@@ -8,6 +8,7 @@ import numpy as np
 
 from mvgeom import CameraGroup, reprojection_error
 from mvgeom.errors import InputError
+from mvgeom.files import list_files
 from mvtrain.model.run_folder import Run
 from mvtrain.predict.recordings import load_calibration
 from mvtrain.predict.saved_predictions import (
@@ -62,7 +63,7 @@ def read_recordings(run: Run) -> Recordings:
             view.
     """
     folder = run.folder / "video_preds"
-    if not any(folder.glob("*_prediction.json")):
+    if not list_files(folder, "*_prediction.json"):
         return Recordings(complete=(), omitted=())
     complete, omitted, doubts = [], [], []
     for files in find_predictions(folder):

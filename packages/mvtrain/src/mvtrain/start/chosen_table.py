@@ -9,12 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mvgeom.files import read_text, write_text
+from mvgeom.errors import InputError
+from mvgeom.files import read_text, replace_file, write_text
+from mvgeom.tables import find_delimiter, has_decimal_commas
+from mvtrain.project.row_journal import rows_as_csv
 from mvtrain.project.writer import image_name
 
 CHOSEN_FRAMES = "frames.csv"
 
 _COLUMNS = ("image", "session", "frame", "time_s", "order", "novelty", "features")
+_DECIMALS = ("time_s", "novelty")
+"""Columns whose numbers have decimals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +45,9 @@ class ChosenFrame:
 def add_to_table(root: Path, frames: Sequence[ChosenFrame], features: str) -> None:
     """Append frames to the table, or begin it.
 
+    A table that exists keeps its bytes. New rows have its columns, delimiter, line ends and decimal separator, which a
+    spreadsheet may have changed.
+
     Args:
         root: Project folder.
         frames: Chosen frames.
@@ -49,13 +57,38 @@ def add_to_table(root: Path, frames: Sequence[ChosenFrame], features: str) -> No
         InputError: The table cannot be read or written.
     """
     path = root / CHOSEN_FRAMES
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    if not path.exists():
-        writer.writerow(_COLUMNS)
+    table = read_text(path) if path.exists() else ""
+    if not table.strip():
+        rows = [[cells[name] for name in _COLUMNS] for cells in (_cells(frame, features) for frame in frames)]
+        write_text(path, rows_as_csv([_COLUMNS, *rows], b"\n"))
+        return
+    delimiter = find_delimiter(table)
+    try:
+        header, *present = [row for row in csv.reader(io.StringIO(table, newline=""), delimiter=delimiter) if row]
+    except csv.Error as error:
+        raise InputError(f"{path}: not CSV: {error}", code="invalid-syntax", path=path) from error
+    names = [name.strip() for name in header]
+    numbers = [number for number, name in enumerate(names) if name in _DECIMALS]
+    values = (row[number] for row in present for number in numbers if number < len(row))
+    decimal = "," if has_decimal_commas(path, delimiter, values) else "."
+    rows = []
     for frame in frames:
-        time = "" if frame.time is None else f"{frame.time:.3f}"
-        novelty = f"{frame.novelty:.3f}" if math.isfinite(frame.novelty) else ""
-        image = image_name(frame.session, None, frame.frame)
-        writer.writerow([image, frame.session, frame.frame, time, frame.order, novelty, features])
-    write_text(path, (read_text(path) if path.exists() else "") + text.getvalue())
+        cells = _cells(frame, features)
+        cells |= {name: cells[name].replace(".", decimal) for name in _DECIMALS}
+        rows.append([cells.get(name, "") for name in names])
+    content = path.read_bytes()
+    added = rows_as_csv(rows, content).encode()
+    replace_file(path, lambda temporary: temporary.write_bytes(content + added))
+
+
+def _cells(frame: ChosenFrame, features: str) -> dict[str, str]:
+    """Return the cells of a frame by their columns."""
+    return {
+        "image": image_name(frame.session, None, frame.frame),
+        "session": frame.session,
+        "frame": str(frame.frame),
+        "time_s": "" if frame.time is None else f"{frame.time:.3f}",
+        "order": str(frame.order),
+        "novelty": f"{frame.novelty:.3f}" if math.isfinite(frame.novelty) else "",
+        "features": features,
+    }

@@ -25,7 +25,7 @@ from mvtrain.config.schema import ModelConfig
 from mvtrain.exchange.foreign_labels import DecodedImage
 from mvtrain.exchange.media import write_images
 from mvtrain.project.calibrations import find_calibrations
-from mvtrain.project.images import read_image
+from mvtrain.project.images import read_stored
 from mvtrain.project.label_tables import read_labels
 from mvtrain.project.project import Project, read_project
 from mvtrain.project.splits import has_labels
@@ -107,9 +107,9 @@ def crop_project(config: Config, options: CropOptions, console: Console) -> None
 
 
 def _read_crop(path: Path, box: np.ndarray) -> np.ndarray:
-    """Read the part of an image that a box (4,) covers, (h, w, 3) uint8 RGB."""
+    """Read the part of an image that a box (4,) covers, (h, w, 3) uint8 or uint16 RGB, as the file has it."""
     left, top, width, height = box.astype(int)
-    return read_image(path)[top : top + height, left : left + width]
+    return read_stored(path)[top : top + height, left : left + width, ::-1]
 
 
 def _crop_names(project: Project, row: int) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from mvgeom import CameraGroup
 from mvgeom.clock_files import copy_clocks
 from mvgeom.errors import InputError
+from mvgeom.files import list_files
 
 _TOML = ".toml"
 
@@ -46,7 +47,7 @@ def read_rigs(given: Path, renamed: Mapping[str, str]) -> dict[str | None, RigFi
     """
     if not given.exists():
         raise InputError(f"--calibration {given}: no such file or folder", code="missing-file", path=given)
-    files = sorted(given.glob(f"*{_TOML}")) if given.is_dir() else []
+    files = list_files(given, f"*{_TOML}") if given.is_dir() else []
     if files:
         return {path.stem: _read_rig(path, renamed) for path in files}
     return {None: _read_rig(given, renamed)}

@@ -62,12 +62,13 @@ def plan_sessions(
 
     Raises:
         InputError: Names do not tell session and view, or those of the project would be read as others (`bad-name`); a
-            session lacks a view (`missing-view`) or has two videos of one (`duplicate-name`); a video is missing.
+            session lacks a view (`missing-view`) or has two videos of one (`duplicate-name`); a video has two views
+            (`duplicate-name`); a given view is none of the project's (`missing-view`); a video is missing.
     """
     known = view_names or cameras
     pattern = pattern or DEFAULT_PATTERN
     rule, depth = pattern_rule(pattern, known), pattern_depth(pattern)
-    paths = {path.absolute(): source.view for source in sources for path in find_videos(source)}
+    paths = _find_paths(sources)
     named = [read_name(path, view, rule, depth) for path, view in paths.items()]
     unfit = [video for video in named if video.view is None]
     if unfit and (not skip or len(unfit) == len(named)):
@@ -90,6 +91,7 @@ def plan_sessions(
     found = {view for videos in sessions.values() for view in videos}
     views = tuple(view for view in known if view in found) or tuple(sorted(found, key=natural_key))
     views = tuple(view_names) or views
+    _check_given_views(sources, views)
     complete = {
         name: sessions[name] for name in sorted(sessions, key=natural_key) if set(views) <= sessions[name].keys()
     }
@@ -108,6 +110,43 @@ def plan_sessions(
     )
     _check_names_in_project(plan)
     return plan
+
+
+def _find_paths(sources: Sequence[VideoInput]) -> dict[Path, str | None]:
+    """Return the view that the user gave for each video; None where its name tells it.
+
+    Raises:
+        InputError: A video has two views (`duplicate-name`), or there is none (see `find_videos`).
+    """
+    paths: dict[Path, str | None] = {}
+    for source in sources:
+        for path in map(Path.absolute, find_videos(source)):
+            other = paths.get(path)
+            if other is not None and source.view is not None and other != source.view:
+                raise InputError(
+                    f"{path}: one video for two views, found --view {other} and --view {source.view}. Give each view "
+                    "a folder or pattern of its own, or give the folder without --view and describe the names with "
+                    "--pattern",
+                    code="duplicate-name",
+                    path=path,
+                    views=(other, source.view),
+                )
+            paths[path] = source.view or other
+    return paths
+
+
+def _check_given_views(sources: Sequence[VideoInput], views: Sequence[str]) -> None:
+    """Check that the project has every view that the user gave videos of."""
+    for source in sources:
+        if source.view is not None and source.view not in views:
+            raise InputError(
+                f"--view {source.view}={source.path}: not one of the project's views, found "
+                f"{', '.join(views)}. Name it in --views or --cameras, or leave its videos out",
+                code="missing-view",
+                view=source.view,
+                path=source.path,
+                found=tuple(views),
+            )
 
 
 def _unfit_names(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mvgeom.calibration.sources import VIDEO_SUFFIXES
 from mvgeom.errors import InputError
+from mvgeom.files import list_files
 from mvtrain.project.names import DEFAULT_PATTERN, NameRule, pattern_rule, split_name
 
 SUGGESTED_PATTERNS = (
@@ -66,7 +67,7 @@ def find_videos(source: VideoInput) -> list[Path]:
             )
         return [path]
     if path.is_dir():
-        found = list(path.rglob("*"))
+        found = list_files(path, "**/*")
     elif glob.has_magic(text):
         found = [Path(match) for match in glob.glob(text, recursive=True)]  # noqa: PTH207 (pathlib refuses absolute patterns)
     else:

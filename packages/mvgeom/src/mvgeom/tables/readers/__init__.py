@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mvgeom.errors import InputError
+from mvgeom.files import list_files
 from mvgeom.tables.keypoint_tables import KeypointTable
 from mvgeom.tables.readers import csv_keypoints, deeplabcut_h5, mmpose, openpose_people, sleap_analysis
 
@@ -110,8 +111,8 @@ def find_keypoints(path: Path, reader: KeypointReader) -> list[Path]:
     """
     if path.is_file():
         return [path] if reader.matches(path) else []
-    of_videos = [file for file in sorted(path.glob("*.json")) if reader.matches(file) and mmpose.lists_frames(file)]
+    of_videos = [file for file in list_files(path, "*.json") if reader.matches(file) and mmpose.lists_frames(file)]
     if of_videos or reader.matches(path):
         return of_videos or [path]
-    folders = sorted(each for each in path.iterdir() if each.is_dir())
+    folders = [each for each in list_files(path) if each.is_dir()]
     return [found for folder in folders for found in find_keypoints(folder, reader)]

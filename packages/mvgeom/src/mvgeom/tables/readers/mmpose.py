@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from mvgeom.errors import InputError
-from mvgeom.files import head
+from mvgeom.files import head, list_files
 from mvgeom.tables.keypoint_tables import KeypointTable
 from mvgeom.tables.readers.people import (
     Person,
@@ -38,7 +38,7 @@ _MARKS = ('"keypoint_scores"', '"instances"', '"instance_info"', '"meta_info"')
 def matches(path: Path) -> bool:
     """Return True for a JSON file with instances, or a folder that has one."""
     if path.is_dir():
-        return any(matches(file) for file in sorted(path.glob("*.json"))[:_TRIED])
+        return any(matches(file) for file in list_files(path, "*.json")[:_TRIED])
     if path.suffix.lower() != ".json":
         return False
     start = head(path, 65536)
@@ -64,7 +64,7 @@ def load(path: Path, individual: str | None = None) -> KeypointTable:
         InputError: As in `mvgeom.tables.read_keypoints`.
     """
     refuse_individual(path, "MMPose", individual)
-    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+    files = list_files(path, "*.json") if path.is_dir() else [path]
     documents = {file: parse_json(file) for file in files}
     videos = [file for file, document in documents.items() if _is_video(document)]
     if videos and len(files) > 1:

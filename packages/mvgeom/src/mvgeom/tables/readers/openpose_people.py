@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mvgeom.errors import InputError
-from mvgeom.files import head
+from mvgeom.files import head, list_files
 from mvgeom.tables.keypoint_tables import KeypointTable
 from mvgeom.tables.readers.people import (
     Person,
@@ -61,7 +61,7 @@ _OTHER_PARTS = ("face_keypoints_2d", "hand_left_keypoints_2d", "hand_right_keypo
 def matches(path: Path) -> bool:
     """Return True for a folder with files *_keypoints.json, or for one such file."""
     if path.is_dir():
-        return any(path.glob(f"*{_ENDING}.json"))
+        return bool(list_files(path, f"*{_ENDING}.json"))
     return path.suffix.lower() == ".json" and '"people"' in head(path)
 
 
@@ -75,7 +75,7 @@ def load(path: Path, individual: str | None = None) -> KeypointTable:
         InputError: As in `mvgeom.tables.read_keypoints`.
     """
     refuse_individual(path, "OpenPose", individual)
-    files = sorted(path.glob(f"*{_ENDING}.json")) if path.is_dir() else [path]
+    files = list_files(path, f"*{_ENDING}.json") if path.is_dir() else [path]
     frames = sort_frames(path, files, _ENDING)
     people = {frame.row: _read_people(frame.path) for frame in frames}
     recordings = {frame.recording for frame in frames}
