@@ -17,7 +17,7 @@ import yaml
 from rich.console import Console
 
 from helpers.errors import raises_input
-from helpers.foreign import read, write_coco, write_deeplabcut
+from helpers.foreign import frame_number, read, write_coco, write_deeplabcut
 from helpers.tiny import generate_tiny_project
 from mvgeom import CameraGroup
 from mvgeom.clock_files import clocks_file, find_clocks, save_clocks
@@ -110,6 +110,26 @@ def test_two_halves_equal_all_at_once(original: Project, tmp_path: Path, seed: i
     before = content(tmp_path / "twice")
     assert "added 0 frames" in add(source(tmp_path / "c", original, order), into=tmp_path / "twice", **given)
     assert content(tmp_path / "twice") == before
+
+
+def test_labels_of_lost_images_can_be_left_out(original: Project, tmp_path: Path) -> None:
+    add(source(tmp_path / "a", original, [0, 1]), out=tmp_path / "project", calibration=calibrations(original))
+    before = content(tmp_path / "project")
+    path = source(tmp_path / "b", original, [1, 2, 3])
+    one, other = (original.image_names[row] for row in (2, 3))
+    for image in (*original.image_names[1][:1], *one[:1], *other):  # of a frame that is there, and of new ones
+        assert image is not None
+        (path / image).with_name(f"img{frame_number(image):04d}.png").unlink()
+    given = {"into": tmp_path / "project", "calibration": calibrations(original), "allow_absent": True}
+    printed = add(path, **given)
+    for text in ("4 labeled images are missing", "1 frames", "added 1 frames", "1 frames are in the project already"):
+        assert text in printed
+    joined = read(tmp_path / "project")
+    assert sorted(map(str, joined.image_names)) == sorted(
+        map(str, [*original.image_names[:2], (None, *original.image_names[2][1:])])
+    )
+    for name, data in content(tmp_path / "project").items():
+        assert data.startswith(before.get(name, b"")), name
 
 
 def test_labels_with_visibility_join_labels_without(original: Project, tmp_path: Path) -> None:

@@ -12,10 +12,13 @@ import pytest
 
 from helpers.errors import raises_input
 from helpers.foreign_rows import MAKERS, Row, row, write_image
+from mvtrain.config import load_config
 from mvtrain.exchange.alignment import align
-from mvtrain.exchange.foreign_labels import ForeignLabels, ImageFile, ReadOptions, Source, merge
+from mvtrain.exchange.foreign_labels import ForeignLabels, ImageFile, Place, ReadOptions, Source, merge
+from mvtrain.exchange.project_folder import write_project
 from mvtrain.exchange.run_import import READERS
 from mvtrain.project.names import DEFAULT_PATTERN, ONLY_SESSION, pattern_rule
+from mvtrain.project.project import read_project
 
 VIEWS = ("side", "top")
 PEOPLE = ("mmpose", "openpose")
@@ -61,6 +64,30 @@ def test_the_longest_tail_of_a_path_comes_before_the_name_alone(tmp_path: Path, 
         tuple(ImageFile(path=media / f"mouse_{view}" / f"img{frame}.png") for view in VIEWS) for frame in (1, 2)
     )
     assert aligned.images == expected
+
+
+@every_source
+def test_labels_of_lost_images_can_be_left_out(tmp_path: Path, name: str) -> None:
+    media = tmp_path / "media"
+    media.mkdir()
+    rows = [row(f"C:\\rig\\mouse_{view}\\img{frame}.png") for frame in (1, 2, 3) for view in VIEWS]
+    places = tuple(Place("mouse", view, frame) for frame in (1, 2, 3) for view in VIEWS)
+    labels = read(name, tmp_path / "all", rows, media=media)
+    for allow_absent in (False, True):
+        with raises_input("missing-frame", places=places):
+            align(labels, allow_absent=allow_absent)
+    for frame, view in ((1, "side"), (1, "top"), (2, "top")):
+        write_image(media / f"mouse_{view}" / f"img{frame}.png", 10)
+    labels = read(name, tmp_path / "some", rows, media=media)
+    with raises_input("missing-frame", places=(places[2], *places[4:])):
+        align(labels)
+    aligned = align(labels, allow_absent=True)
+    assert (aligned.num_lost, aligned.num_lost_frames) == (3, 1)
+    written = write_project(tmp_path / "project", aligned, labels, {})
+    assert (written.num_frames, written.num_labels) == (2, 6)
+    project = read_project(load_config(tmp_path / "project" / "config.yaml"))
+    assert [[image is not None for image in images] for images in project.image_names] == [[True, True], [False, True]]
+    np.testing.assert_array_equal(np.isfinite(project.points).all(axis=(2, 3)), [[True, True], [False, True]])
 
 
 @every_source_of_paths

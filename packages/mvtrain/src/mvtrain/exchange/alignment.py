@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,6 +28,8 @@ class AlignedFrames:
         crops: N x V top-left corners of the images in full-image px; None for a full image or a missing one.
         entries: N x V labeled images; None where a view has no labels of a frame.
         num_empty: Number of frames without any label, which are left out.
+        num_lost: Number of labeled images that are lost, whose labels are left out.
+        num_lost_frames: Number of frames that are left out because all their labeled images are lost.
     """
 
     view_names: tuple[str, ...]
@@ -39,16 +41,31 @@ class AlignedFrames:
     crops: tuple[tuple[tuple[int, int] | None, ...], ...]
     entries: tuple[tuple[LabeledImage | None, ...], ...]
     num_empty: int
+    num_lost: int = 0
+    num_lost_frames: int = 0
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def take(self, rows: Sequence[int]) -> AlignedFrames:
+        """Return some of the frames."""
+        return replace(
+            self,
+            frames=tuple(self.frames[row] for row in rows),
+            points=self.points[list(rows)],
+            visibility=self.visibility[list(rows)],
+            images=tuple(self.images[row] for row in rows),
+            crops=tuple(self.crops[row] for row in rows),
+            entries=tuple(self.entries[row] for row in rows),
+        )
 
 
 def align(labels: ForeignLabels, view_names: Sequence[str] = (), *, allow_absent: bool = False) -> AlignedFrames:
     """Match the views by session and frame number.
 
     A frame without labels in a view has no points there; its image is an unlabeled image of the foreign project, else a
-    frame of the view's video. There is none where the video has a gap.
+    frame of the view's video. There is none where the video has a gap. A label without an image is left out with
+    `allow_absent`, and so is a frame that then has no label; `entries` keep it.
 
     Args:
         labels: Labels of all sources together.
@@ -58,7 +75,7 @@ def align(labels: ForeignLabels, view_names: Sequence[str] = (), *, allow_absent
     Raises:
         InputError: There are no labels (`no-labels`), the views are not the given ones (`views-differ`), no frame has
             images of two views (`no-shared-frame`), a file is the image of two views (`ambiguous-file`), or images are
-            missing and `allow_absent` is not set (`missing-frame`).
+            missing and `allow_absent` is not set, or no labeled image is left (`missing-frame`).
     """
     by_place = {image.place: image for image in labels.images}
     views = _views(labels, tuple(view_names))
@@ -95,17 +112,54 @@ def align(labels: ForeignLabels, view_names: Sequence[str] = (), *, allow_absent
     )
     if not allow_absent:
         _check_images(labels, frames, views, images)
-    return AlignedFrames(
-        view_names=views,
-        keypoint_names=labels.keypoint_names,
-        frames=frames,
-        points=points,
-        visibility=visibility,
-        images=tuple(images),
-        crops=tuple(crops),
-        entries=tuple(all_entries),
-        num_empty=len({place[::2] for place in by_place}) - len(frames),
+    return _leave_out_lost(
+        AlignedFrames(
+            view_names=views,
+            keypoint_names=labels.keypoint_names,
+            frames=frames,
+            points=points,
+            visibility=visibility,
+            images=tuple(images),
+            crops=tuple(crops),
+            entries=tuple(all_entries),
+            num_empty=len({place[::2] for place in by_place}) - len(frames),
+        ),
+        labels,
     )
+
+
+def _leave_out_lost(aligned: AlignedFrames, labels: ForeignLabels) -> AlignedFrames:
+    """Return the frames without the labels of lost images, and without the frames that then have no label.
+
+    Raises:
+        InputError: No labeled image is left (`missing-frame`).
+    """
+    labeled = (aligned.visibility > 0).any(axis=-1)
+    lost = labeled & np.array([[image is None for image in row] for row in aligned.images])
+    if not lost.any():
+        return aligned
+    kept = np.flatnonzero((labeled & ~lost).any(axis=1))
+    if not len(kept):
+        places = tuple(
+            Place(session, aligned.view_names[view], number)
+            for (session, number), row in zip(aligned.frames, lost, strict=True)
+            for view in np.flatnonzero(row)
+        )
+        raise InputError(
+            f"{labels.origin}: all {lost.sum()} labeled images are missing, and there is no video with them: "
+            f"{_list_places(places)}. Give a folder with the videos or images by --media",
+            code="missing-frame",
+            source=labels.origin,
+            places=places,
+        )
+    cleared = replace(
+        aligned,
+        points=np.where(lost[..., None, None], np.nan, aligned.points),
+        visibility=np.where(lost[..., None], 0, aligned.visibility).astype(np.int8),
+        num_lost=int(lost.sum()),
+        num_lost_frames=len(aligned) - len(kept),
+    )
+    return cleared.take(kept.tolist())
 
 
 def _views(labels: ForeignLabels, given: tuple[str, ...]) -> tuple[str, ...]:
@@ -166,7 +220,7 @@ def _corner(
     entry: LabeledImage | None, image: ImageSource | None, offset: tuple[int, int] | None
 ) -> tuple[int, int] | None:
     """Return the top-left pixel of an image in full-image px; None for a full image or a missing one."""
-    if entry is None and image is None:
+    if image is None:
         return None
     own = image.crop if isinstance(image, ImageFile) else None
     crop = own if entry is None or entry.crop is None else entry.crop
@@ -200,20 +254,26 @@ def _check_images(
     views: Sequence[str],
     images: Sequence[Sequence[ImageSource | None]],
 ) -> None:
-    """Check that every view has an image of every frame."""
+    """Check that every view has an image of every frame; unlabeled ones may be in a gap of a video."""
+    labeled = {image.place for image in labels.images if (image.visibility > 0).any()}
     missing = [
         Place(session, view, number)
         for (session, number), row in zip(frames, images, strict=True)
         for view, image in zip(views, row, strict=True)
-        if image is None and not _is_gap(labels, Place(session, view, number))
+        if image is None and ((place := Place(session, view, number)) in labeled or not _is_gap(labels, place))
     ]
     if missing:
-        listed = [f"session {session}, view {view}, frame {number}" for session, view, number in missing[:_SHOWN]]
-        shown = "; ".join(listed) + ("; ..." if len(missing) > _SHOWN else "")
         raise InputError(
-            f"{labels.origin}: {len(missing)} images are missing, and there is no video with them: {shown}. Give a "
+            f"{labels.origin}: {len(missing)} images are missing, and there is no video with them: "
+            f"{_list_places(missing)}. Give a "
             "folder with the videos or images by --media, or leave those views empty with --allow-absent",
             code="missing-frame",
             source=labels.origin,
             places=tuple(missing),
         )
+
+
+def _list_places(places: Sequence[Place]) -> str:
+    """List the first of some places, for messages."""
+    listed = [f"session {session}, view {view}, frame {number}" for session, view, number in places[:_SHOWN]]
+    return "; ".join(listed) + ("; ..." if len(places) > _SHOWN else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -122,7 +122,7 @@ def add_to_project(
         num_there = len(aligned) - len(new)
         if not new:
             return AddedFrames(written=None, num_there=num_there, num_frames=len(project))
-        chosen = _take(aligned, new)
+        chosen = aligned.take(new)
         _check_tables(chosen, labels, project)
         temporary = Path(tempfile.mkdtemp(dir=root, prefix=IMPORT_PREFIX, suffix=IMPORT_SUFFIX))
         try:
@@ -161,23 +161,14 @@ def _new_frames(aligned: AlignedFrames, project: FrameRows) -> list[int]:
 def _is_same(aligned: AlignedFrames, number: int, view: int, project: FrameRows, row: int) -> bool:
     """Return True if a view of a frame has the labels of a row of the project."""
     table = project.tables[project.view_names.index(aligned.view_names[view])]
-    visibility = aligned.visibility[number, view]
-    points = np.where((visibility > 0)[:, None], aligned.points[number, view], np.nan)
+    points, visibility = aligned.points[number, view], aligned.visibility[number, view]
+    entry = aligned.entries[number][view]
+    if entry is not None and aligned.images[number][view] is None:  # lost here, not in the project
+        points, visibility = entry.points, entry.visibility
+    points = np.where((visibility > 0)[:, None], points, np.nan)
     if table.visible is not None and not np.array_equal(table.visible[row], visibility):
         return False
     return np.allclose(table.points[row], points, rtol=0, atol=1e-6, equal_nan=True)
-
-
-def _take(aligned: AlignedFrames, numbers: Sequence[int]) -> AlignedFrames:
-    return replace(
-        aligned,
-        frames=tuple(aligned.frames[number] for number in numbers),
-        points=aligned.points[list(numbers)],
-        visibility=aligned.visibility[list(numbers)],
-        images=tuple(aligned.images[number] for number in numbers),
-        crops=tuple(aligned.crops[number] for number in numbers),
-        entries=tuple(aligned.entries[number] for number in numbers),
-    )
 
 
 def _check_tables(aligned: AlignedFrames, labels: ForeignLabels, project: FrameRows) -> None:

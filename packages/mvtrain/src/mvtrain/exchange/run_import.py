@@ -253,7 +253,11 @@ def _print_added(
 def _notes(aligned: AlignedFrames, labels: ForeignLabels, written: ImportedProject | None) -> list[str]:
     """Return notes and warnings about the labels that were read."""
     lines = [f"note: {note}" for note in labels.notes]
-    predicted = sum(image.predicted and bool(image.visibility.any()) for image in labels.images)
+    predicted = sum(
+        entry is not None and entry.predicted and image is not None and bool(entry.visibility.any())
+        for entries, images in zip(aligned.entries, aligned.images, strict=True)
+        for entry, image in zip(entries, images, strict=True)
+    )
     if predicted:
         lines.append(
             f"warning: {predicted} images have predictions as labels, not labels made by hand. Correct them before you "
@@ -261,5 +265,10 @@ def _notes(aligned: AlignedFrames, labels: ForeignLabels, written: ImportedProje
         )
     if aligned.num_empty:
         lines.append(f"note: {aligned.num_empty} frames without any label are left out")
+    if aligned.num_lost:
+        lines.append(
+            f"note: {aligned.num_lost} labeled images are missing, so their labels are left out"
+            + (f", and with them {aligned.num_lost_frames} frames" if aligned.num_lost_frames else "")
+        )
     lines += [f"warning: {warning}" for warning in (() if written is None else written.warnings)]
     return lines
