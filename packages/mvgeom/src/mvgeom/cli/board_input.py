@@ -44,7 +44,7 @@ _COUNTED = {
     "charuco": "squares",
     **dict.fromkeys(("aprilgrid", "marker_grid"), "markers"),
 }
-"""What the two numbers of a board's option count."""
+"""Things that the two numbers of a board's option count."""
 
 _BELONGING = {
     "spacing": ("aprilgrid", "marker_grid"),
