@@ -139,8 +139,11 @@ def test_a_view_without_weight_is_a_missing_view(rig: CameraGroup, method: Metho
 
 def test_wrong_options(rig: CameraGroup) -> None:
     _, pixels = scene(rig, 1.0, 0.0)
-    with raises_input("out-of-range", argument="noise", found=0):
-        reconstruct(pixels, rig, noise=0)
+    for noise in (0, -1.0, np.inf):
+        with raises_input("out-of-range", argument="noise", found=noise):
+            reconstruct(pixels, rig, noise=noise)
+    with raises_input("out-of-range", argument="noise"):
+        reconstruct(pixels, rig, noise=np.nan)
     with raises_input("unknown-choice", argument="method", found="best"):
         reconstruct(pixels, rig, method="best")  # type: ignore[arg-type]
 

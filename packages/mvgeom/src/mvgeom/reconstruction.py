@@ -96,12 +96,12 @@ def reconstruct(
 
     Raises:
         InputError: `wrong-shape`, if shapes are inconsistent; `unknown-choice`, if the method is unknown;
-            `excluded-options`, for weights beside covariances; `out-of-range`, if the noise or the threshold is not
-            positive.
+            `excluded-options`, for weights beside covariances; `out-of-range`, if the noise is not positive and finite,
+            or the threshold is not positive.
     """
-    if noise is not None and not noise > 0:
+    if noise is not None and not 0 < noise < np.inf:
         raise InputError(
-            f"noise: must be positive px, found {noise}", code="out-of-range", argument="noise", found=noise
+            f"noise: must be positive, finite px, found {noise}", code="out-of-range", argument="noise", found=noise
         )
     if method not in ("robust", "refined", "linear"):
         raise InputError(
