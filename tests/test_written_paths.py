@@ -91,7 +91,7 @@ ALLOWED = {
     },
     "mvtrain/project/calibration_table.py": {
         "root / (override or OVERRIDE_FILE)": "a table that the project's config names",
-        "root / file": "read",
+        "root / as_posix(file)": "read",
         "as_posix(image).with_name(name)": "a cell of a table",
     },
     "mvtrain/project/calibrations.py": {

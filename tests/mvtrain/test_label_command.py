@@ -62,11 +62,12 @@ def edit(address: str, labels: list) -> dict[str, Any]:
         return dict(json.load(answer))
 
 
-def test_ctrl_c_saves_and_says_what_to_do_next(root: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_and_says_what_to_do_next(root: Path, number: signal.Signals) -> None:
     with running(root) as (process, address):
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/#[\w-]{40,}", address)
         edit(address, CLICK)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         rest, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     assert "saved 1 frame in" in rest

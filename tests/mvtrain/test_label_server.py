@@ -106,6 +106,17 @@ def test_images_that_a_table_names_outside_of_the_project_are_not_served(root: P
         pass
 
 
+def test_images_may_be_named_by_their_absolute_paths_in_the_project(root: Path) -> None:
+    for path in root.glob("CollectedData_*.csv"):
+        path.write_text(path.read_text().replace("labeled-data/", f"{root}/labeled-data/"))
+    with serve(root) as served:
+        assert served.get("/api/frames/0/views/0/image").status == 200
+
+
+HUGE = 10**400
+"""A number that JSON can have and a float cannot."""
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -120,6 +131,13 @@ def test_images_that_a_table_names_outside_of_the_project_are_not_served(root: P
         ({"client": "a", "first": 0, "generation": 1, "edits": [[0, [[0, 0, [SIZE + 1, 20, 2, "click"]]]]]}, 422),
         ({"client": "a", "first": 0, "generation": 1, "edits": [[9, [[0, 0, CLICK]]]]}, 404),
         ({"client": "a", "first": 0, "generation": 9, "edits": [[0, [[0, 0, CLICK]]]]}, 409),
+        (b"[" * 100_000, 422),
+        (b'{"edits": ' + b'{"a": ' * 100_000, 422),
+        ({"client": "a", "first": 0, "generation": 1, "edits": [[0, [[0, 0, [HUGE, 20, 2, "click"]]]]]}, 422),
+        ({"client": "a", "first": 0, "generation": 1, "edits": [[0, [[0, 0, [10, 20, HUGE, "click"]]]]]}, 422),
+        ({"client": "a", "first": 0, "generation": 1, "edits": [[0, [[0, HUGE, CLICK]]]]}, 422),
+        ({"client": "a", "first": 0, "generation": 1, "edits": [[HUGE, [[0, 0, CLICK]]]]}, 404),
+        ({"client": "a", "first": 0, "generation": HUGE, "edits": [[0, [[0, 0, CLICK]]]]}, 409),
         (b" " * (MAX_BODY + 1), 413),
     ],
 )

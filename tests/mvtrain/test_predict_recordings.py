@@ -92,3 +92,13 @@ def test_two_videos_of_one_view_are_refused(tmp_path: Path) -> None:
     paths = tuple(tmp_path / day / "a_left.mp4" for day in ("monday", "tuesday"))
     with raises_input("duplicate-name", session="a", view="left", paths=paths):
         find_sessions([tmp_path / "monday", tmp_path / "tuesday"], VIEWS)
+
+
+@pytest.mark.parametrize("given", [".", "a_top.mp4", "*.mp4", "b_top.mp4"])
+def test_links_to_videos_that_were_moved_say_where_they_lead(tmp_path: Path, given: str) -> None:
+    touch(tmp_path / "raw", "a_top.mp4")
+    touch(tmp_path / "videos", "b_left.mp4", "b_top.mp4")
+    (tmp_path / "videos" / "a_top.mp4").symlink_to(tmp_path / "raw" / "a_top.mp4")
+    (tmp_path / "raw").rename(tmp_path / "moved")
+    with raises_input("missing-file", path="a_top.mp4", target=tmp_path / "raw" / "a_top.mp4"):
+        find_sessions([tmp_path / "videos" / given], VIEWS)

@@ -17,6 +17,7 @@ from mvgeom import CameraGroup, project, reprojection_error, triangulate
 from mvgeom.tables import write_labeled_boxes
 from mvtrain.check.label_checks import read_rows
 from mvtrain.config import Config, DataConfig, TrainingConfig, load_config
+from mvtrain.project.calibration_table import read_calibration_table
 from mvtrain.project.images import read_image
 from mvtrain.project.project import read_project
 
@@ -556,6 +557,19 @@ def test_calibration_tables_that_do_not_fit(root: Path, text: str, code: str, fa
     (root / "calibrations.csv").write_text(text)
     with raises_input(code, path=root / "calibrations.csv", **facts):
         read_project(config_of(root))
+
+
+def test_a_calibration_table_may_have_backslashes_as_image_columns_do(root: Path) -> None:
+    expected = read_calibration_table(root, write_rows(root, "/"), [("a", "img1.png")])
+    assert read_calibration_table(root, write_rows(root, "\\"), [("a", "img1.png")]) == expected
+
+
+def write_rows(root: Path, separator: str) -> Path:
+    (root / "calibrations").mkdir(exist_ok=True)
+    (root / "calibrations" / "a.toml").touch()
+    row = "labeled-data/a/img1.png,calibrations/a.toml".replace("/", separator)
+    (root / "calibrations.csv").write_text(f"image,file\n{row}\n")
+    return root / "calibrations.csv"
 
 
 def test_missing_file_of_a_calibration_table(root: Path) -> None:

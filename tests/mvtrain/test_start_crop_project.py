@@ -227,3 +227,17 @@ def test_crops_of_16_bits_are_the_pixels_of_the_files(whole: Path) -> None:
         found = read_stored(here)
         assert found.dtype == np.uint16
         assert np.array_equal(found, read_stored(there)[y : y + height, x : x + width])
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_the_next_command_can_work(whole: Path, calibrated: bool) -> None:
+    """Tracking needs a calibration; without one, videos need boxes."""
+    if not calibrated:
+        for name in ("calibrations", "calibration.toml"):
+            (whole / name).unlink(missing_ok=True)
+        config = whole / "config.yaml"
+        config.write_text(config.read_text().replace("imgaug_3d: true", "imgaug_3d: false"))
+    output, printed = crop(whole)
+    comment = (output / "config.yaml").read_text().partition("\ndata:")[0]
+    for text in (printed.rpartition("Next:")[2], comment):
+        assert ("--track" in text, "--boxes" in text) == (calibrated, not calibrated)

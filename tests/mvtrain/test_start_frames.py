@@ -20,6 +20,7 @@ from mvgeom.videos import open_video, read_frames
 from mvtrain.check.duplicates import NEAR, image_distances, typical_distance
 from mvtrain.check.image_scan import thumbnail
 from mvtrain.config import load_config
+from mvtrain.predict.recordings import early_end
 from mvtrain.project.images import read_image
 from mvtrain.start import add_frames as command
 from mvtrain.start.add_frames import FramesOptions, add_frames
@@ -425,3 +426,13 @@ def test_what_the_videos_do_not_have_is_an_error_and_nothing_is_written(
         run(project, None, listed=write_list(tmp_path, *rows))
     assert rows_of(project, VIEWS[0]) == []
     assert not (project / "labeled-data" / "mouse_top").exists()
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_video_that_is_shorter_is_named_as_predict_names_it(tmp_path: Path, listed: bool) -> None:
+    write_session(tmp_path / "raw", VIEWS, [20, 14], session="mouse")
+    project = init(tmp_path)
+    options = {"listed": write_list(tmp_path, "mouse,3,x")} if listed else {}
+    printed = run(project, None if listed else 3, dry_run=True, **options)
+    (video,) = (project / "videos").glob("mouse_left.*")
+    assert early_end(video, 14, 20) in printed.replace("\n", "")

@@ -8,7 +8,7 @@ import pytest
 
 from helpers.errors import raises_input
 from mvtrain.project.names import pattern_rule
-from mvtrain.start.keypoint_list import check_keypoints, read_skeleton
+from mvtrain.start.keypoint_list import Skeleton, check_keypoints, read_skeleton
 from mvtrain.start.rig_files import parse_renaming
 from mvtrain.start.video_names import (
     SUGGESTED_PATTERNS,
@@ -90,11 +90,21 @@ def test_numbers_sort_as_numbers() -> None:
         ("data: {keypoint_names: [a, b], skeleton: [[a, b]]}", ("a", "b"), (("a", "b"),)),
         ("bodyparts:\n- a\n- b\nskeleton:\n- - a\n  - b\n", ("a", "b"), (("a", "b"),)),
         ('{"keypoints": ["a"], "skeleton": []}', ("a",), ()),
+        ("bodyparts: MULTI!\nmultianimalbodyparts: [a, b]\nuniquebodyparts: [c]", ("a", "b", "c"), ()),
+        ("bodyparts: MULTI!\nmultianimalbodyparts: [a, b]\nskeleton: [[a, b]]", ("a", "b"), (("a", "b"),)),
     ],
 )
 def test_skeleton_files(tmp_path: Path, text: str, names: tuple[str, ...], pairs: tuple[tuple[str, str], ...]) -> None:
     (tmp_path / "s.yaml").write_text(text)
-    assert read_skeleton(tmp_path / "s.yaml") == (names, pairs)
+    assert read_skeleton(tmp_path / "s.yaml") == Skeleton(keypoint_names=names, pairs=pairs)
+
+
+def test_lines_of_deeplabcut_to_removed_keypoints_are_left_out_with_a_note(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("bodyparts: [a, b]\nskeleton: [[a, bodypart2], [a, b], [objectA, bodypart3]]")
+    skeleton = read_skeleton(tmp_path / "s.yaml")
+    assert skeleton.pairs == (("a", "b"),)
+    (note,) = skeleton.notes
+    assert "a-bodypart2, objectA-bodypart3" in note
 
 
 @pytest.mark.parametrize(
@@ -104,6 +114,12 @@ def test_skeleton_files(tmp_path: Path, text: str, names: tuple[str, ...], pairs
         ("keypoints: nose", "missing-field"),
         ("keypoints: [nose, nose]", "duplicate-name"),
         ("keypoints: [1, 2]", "bad-name"),
+        ("bodyparts: [yes, no]", "bad-name"),
+        ("bodyparts: [2020-01-01]", "bad-name"),
+        ("bodyparts: [a, b]\nskeleton: [[a]]", "bad-field"),
+        ("bodyparts: MULTI!", "missing-argument"),
+        ("bodyparts: MULTI!\nmultianimalbodyparts: a", "missing-field"),
+        ("bodyparts: MULTI!\nmultianimalbodyparts: [a]\nuniquebodyparts: [a]", "duplicate-name"),
         ("keypoints: []", "missing-argument"),
         ("keypoints: [a, b]\nskeleton: [[a, c]]", "bad-field"),
         ("keypoints: [a, b]\nskeleton: [a, b]", "bad-field"),

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from mvgeom.errors import InputError
 from mvtrain.cli.options import AllowPluginsOption, print_start
+from mvtrain.runtime.commands import command
 from mvtrain.runtime.folders import ENSEMBLE_CONFIG, check_new_run_folder, is_ensemble
 
 
@@ -66,9 +67,11 @@ def fit(
             if chosen:
                 start_ensemble(loaded, run_dir, chosen)
             if status := train_ensemble(run_dir, console):
-                _print(console, f"{run_dir}: not complete; go on with: mvtrain fit --resume {run_dir}")
+                _print(
+                    console, f"{run_dir}: not complete; go on with: {command('mvtrain', 'fit', '--resume', run_dir)}"
+                )
                 raise typer.Exit(status)
-            _print(console, f"the ensemble is in {run_dir}. Next: mvtrain predict {run_dir} VIDEOS")
+            _print(console, f"the ensemble is in {run_dir}. Next: {command('mvtrain', 'predict', run_dir, 'VIDEOS')}")
             return
         if overfit is None:
             is_resumed = resume is not None
@@ -78,7 +81,7 @@ def fit(
         if trained is not None:
             evaluate_trained(trained, console)
     except RunInterruptedError as stopped:
-        _print(console, f"{stopped}; go on with: mvtrain fit --resume {run_dir}")
+        _print(console, f"{stopped}; go on with: {command('mvtrain', 'fit', '--resume', run_dir)}")
         raise typer.Exit(stopped.exit_status) from None
 
 

@@ -57,7 +57,7 @@ def init(
     check_options(calibration=calibration)
     from mvtrain.project.names import split_view_paths
     from mvtrain.start.init_project import InitOptions, init_project
-    from mvtrain.start.keypoint_list import check_keypoints, read_skeleton
+    from mvtrain.start.keypoint_list import Skeleton, check_keypoints, read_skeleton
     from mvtrain.start.rig_files import parse_renaming
     from mvtrain.start.video_names import VideoInput
 
@@ -75,11 +75,10 @@ def init(
             option="--views",
             name=next(name for name in named if named.count(name) > 1),
         )
-    pairs: tuple[tuple[str, str], ...] = ()
     if skeleton is not None:
-        names, pairs = read_skeleton(skeleton)
+        lines = read_skeleton(skeleton)
     else:
-        names = check_keypoints(split_names(keypoints), "--keypoints")
+        lines = Skeleton(keypoint_names=check_keypoints(split_names(keypoints), "--keypoints"))
     sources = [VideoInput(path=path) for path in videos or ()]
     sources += [VideoInput(path=path, view=name) for name, path in split_view_paths(view or ())]
     if not sources:
@@ -90,8 +89,8 @@ def init(
         )
     options = InitOptions(
         output=output,
-        keypoint_names=names,
-        skeleton=pairs,
+        keypoint_names=lines.keypoint_names,
+        skeleton=lines.pairs,
         calibration=calibration,
         cameras=parse_renaming(cameras),
         view_names=named,
@@ -100,4 +99,7 @@ def init(
         skip=skip,
         dry_run=dry_run,
     )
-    init_project(sources, options, make_wide_console())
+    console = make_wide_console()
+    for note in lines.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    init_project(sources, options, console)

@@ -88,5 +88,5 @@ def predict(
     try:
         predict_inputs(runs, inputs, options, console)
     except RunInterruptedError as stopped:
-        console.print(f"{stopped}; the same command goes on from there", soft_wrap=True)
+        console.print(f"{stopped}; the same command {stopped.next_time}", soft_wrap=True)
         raise typer.Exit(stopped.exit_status) from None

@@ -81,7 +81,7 @@ def smooth(
     try:
         smooth_predictions(sources, options, console)
     except RunInterruptedError as stopped:
-        console.print(f"{stopped}; the same command goes on from there", soft_wrap=True)
+        console.print(f"{stopped}; the same command {stopped.next_time}", soft_wrap=True)
         raise typer.Exit(stopped.exit_status) from None
     except InputError as error:
         if error.code == "missing-file":

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mvtrain.cli.options import make_console
+from mvtrain.runtime.commands import command
 
 
 def synth(
@@ -44,6 +45,7 @@ def synth(
         task = bar.add_task("rendering")
         generate_project(output, spec, progress=lambda done, total: bar.update(task, completed=done, total=total))
     make_console().print(
-        f"wrote {output}: {num_views} views, {num_frames} labeled frames. Next: mvtrain fit {output / 'config.yaml'}",
+        f"wrote {output}: {num_views} views, {num_frames} labeled frames. Next: "
+        f"{command('mvtrain', 'fit', output / 'config.yaml')}",
         soft_wrap=True,
     )

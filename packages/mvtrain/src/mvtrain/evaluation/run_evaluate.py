@@ -50,6 +50,7 @@ from mvtrain.predict.predictor import Predictor, choose_device
 from mvtrain.predict.run_predict import print_line
 from mvtrain.project.labels_3d import read_truth
 from mvtrain.project.project import Project, read_project
+from mvtrain.runtime.commands import command
 from mvtrain.runtime.ensemble_folder import find_runs
 from mvtrain.training.train import TrainedRun
 
@@ -88,7 +89,7 @@ def evaluate_trained(trained: TrainedRun, console: Console) -> None:
         write_pixel_errors(path, index, project.keypoint_names, evaluation.pixel_error[:, view], sets)
     print_errors(console, error_table(evaluation))
     print_errors_3d(console, error_3d_table(evaluation))
-    print_line(console, f"everything about this run is in {run_dir}. Next: mvtrain report {run_dir}")
+    print_line(console, f"everything about this run is in {run_dir}. Next: {command('mvtrain', 'report', run_dir)}")
     if config.eval.predict_vids_after_training:
         predict_videos(predictor, config, run_dir / "video_preds", console)
     # Last, where readers notice it.
@@ -167,7 +168,7 @@ def _evaluate_run(run_dir: Path, options: EvaluateOptions, console: Console) -> 
     out_dir = options.output_dir or run_dir / ("evaluation" if own else f"evaluation_{project.root.name}")
     _write(evaluation, confidence_map, share, out_dir, console)
     print_line(console, describe_likelihood(confidence_map))
-    print_line(console, f"wrote tables and evaluation.png to {out_dir}. Next: mvtrain report {run_dir}")
+    print_line(console, f"wrote tables and evaluation.png to {out_dir}. Next: {command('mvtrain', 'report', run_dir)}")
 
 
 def _evaluate_together(ensemble: Path, folders: Sequence[Path], options: EvaluateOptions, console: Console) -> None:

@@ -126,7 +126,10 @@ def parse_label(value: Any) -> Label:
 def _float(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(f"label: found {value!r}, expected a number", code="bad-field", field="label")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise InputError("label: found a number beyond those of 64 bits", code="bad-field", field="label") from error
 
 
 def _ellipses(agreement: Agreement) -> list[list[list[float] | None]]:

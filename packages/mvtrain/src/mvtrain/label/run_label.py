@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import socket
 import threading
 import webbrowser
@@ -19,6 +20,7 @@ from mvtrain.config import Config, load_config
 from mvtrain.label.journal import JOURNAL_FOLDER
 from mvtrain.label.service import LabelOptions, LabelService
 from mvtrain.label.store import LabelStore, open_store
+from mvtrain.runtime.commands import command
 from mvtrain.runtime.optional_imports import need
 
 _HOST = "127.0.0.1"
@@ -28,7 +30,7 @@ _SHUTDOWN_SECONDS = 2
 def label_project(
     project: Path, options: LabelOptions, console: Console, *, port: int = 0, open_browser: bool = True
 ) -> None:
-    """Serve the page until Ctrl-C.
+    """Serve the page until Ctrl-C or SIGTERM, and save.
 
     Args:
         project: Project folder or its config file.
@@ -135,9 +137,15 @@ def _bound_socket(port: int) -> Iterator[socket.socket]:
 
 
 def _serve(server: Any, sock: socket.socket) -> None:
-    """Run until a signal; uvicorn raises SIGINT again after it has ended, which is the usual end here."""
-    with suppress(KeyboardInterrupt):
-        server.run(sockets=[sock])
+    """Run until SIGINT or SIGTERM; uvicorn raises it again after it has ended, which is the usual end here."""
+    in_main = threading.current_thread() is threading.main_thread()  # only there may handlers be set
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if in_main else None
+    try:
+        with suppress(KeyboardInterrupt):
+            server.run(sockets=[sock])
+    finally:
+        if in_main:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _print_opened(console: Console, store: LabelStore, service: LabelService) -> None:
@@ -164,6 +172,6 @@ def _print_saved(console: Console, store: LabelStore, project: Path) -> None:
     tables = ", ".join(f"CollectedData_{view}.csv" for view in store.project.view_names)
     if store.saved:
         console.print(f"saved {_count(len(store.saved), 'frame')} in {tables} of {store.project.root}", soft_wrap=True)
-        console.print(f"next: mvtrain check {config}", soft_wrap=True)
+        console.print(f"next: {command('mvtrain', 'check', config)}", soft_wrap=True)
     else:
         console.print("nothing was changed", soft_wrap=True)

@@ -165,7 +165,7 @@ def _place(request: Request) -> dict[str, int]:
 async def _body(request: Request) -> dict[str, Any]:
     try:
         body = json.loads(await request.body())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # lists in lists, thousands deep, are beyond Python's stack
         raise InputError(f"request: not JSON: {error}", code="invalid-syntax") from error
     if not isinstance(body, dict):
         raise InputError("request: not a JSON object", code="bad-field", field="")

@@ -301,7 +301,9 @@ def _check_paths(store: LabelStore) -> None:
     for names in store.project.image_names:
         for name in names:
             parts = Path((name or "").replace("\\", "/"))
-            if parts.is_absolute() or ".." in parts.parts:
+            root = store.project.root
+            is_below = not parts.is_absolute() or any(map(parts.is_relative_to, (root, root.resolve())))
+            if not is_below or ".." in parts.parts:
                 raise InputError(
                     f"{store.project.root}: image {name} lies outside of the project, expected a path below it",
                     code="bad-name",

@@ -15,6 +15,7 @@ from mvtrain.model.checkpoint import ModelSpec, load_checkpoint
 from mvtrain.model.error_bars import ErrorBars, load_error_bars
 from mvtrain.model.inference import Network
 from mvtrain.model.likelihood import ConfidenceMap, load_confidence
+from mvtrain.runtime.commands import command
 from mvtrain.runtime.folders import check_run_folder
 
 
@@ -78,8 +79,8 @@ def load_run(folder: Path, checkpoint: str = "best", *, allow_plugins: bool = Fa
     present = sorted(path.parent.name for path in checkpoints.glob("*/model.yaml"))
     if not present:
         raise InputError(
-            f"{folder} has no checkpoint: the run ended before its first validation. Go on with it: mvtrain fit "
-            f"--resume {folder}",
+            f"{folder} has no checkpoint: the run ended before its first validation. Go on with it: "
+            f"{command('mvtrain', 'fit', '--resume', folder)}",
             code="no-checkpoint",
             path=folder,
             checkpoint=checkpoint,

@@ -235,7 +235,11 @@ def _progress_callback(
     def on_frame(number: int) -> None:
         progress.update(task, completed=number)
         if interruption.signal_number:
-            raise RunInterruptedError(f"{name}: stopped after {number} frames", interruption.signal_number)
+            raise RunInterruptedError(
+                f"{name}: stopped after drawing {number} frames",
+                interruption.signal_number,
+                "draws this video again, from the tables that are complete",
+            )
 
     return on_frame
 

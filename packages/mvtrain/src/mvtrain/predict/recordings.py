@@ -67,11 +67,12 @@ def find_sessions(inputs: Iterable[Path], view_names: Sequence[str]) -> FoundSes
     Args:
         inputs: Folders, whose videos count if their names end in a view; videos, each of which names its whole session
             (the other views are looked for beside it); patterns such as `videos/mouse*_cam1.mp4`.
-        view_names: Names of the run's views.
+        view_names: Names of the run's or project's views.
 
     Raises:
-        InputError: An input does not exist or matches nothing, the name of a given video ends in no view, a folder has
-            no video of any view, or a session has two videos of one view.
+        InputError: An input does not exist or matches nothing, or a video is a link to a file that does not exist
+            (`missing-file`); the name of a given video ends in no view, a folder has no video of any view, or a
+            session has two videos of one view.
     """
     files: dict[Path, None] = {}
     for path in inputs:
@@ -96,7 +97,7 @@ def find_sessions(inputs: Iterable[Path], view_names: Sequence[str]) -> FoundSes
             folder = next(iter(videos.values())).parent
             problem = (
                 f"{folder}: session {name!r} has no video of view {', '.join(missing)}, found {found}, expected one of "
-                f"every view of the run: {', '.join(view_names)}"
+                f"every view: {', '.join(view_names)}"
             )
             incomplete.append(IncompleteSession(name=name, missing=missing, problem=problem))
     complete = [
@@ -112,6 +113,7 @@ def _find_videos(path: Path, view_names: Sequence[str]) -> list[Path]:
         return _named_videos(path, view_names)
     if path.is_file():
         return _siblings(path, view_names)
+    _check_link(path)
     if not glob.has_magic(str(path)):
         raise InputError(
             f"input {path}: does not exist. Give folders, videos or patterns of them, or a config.yaml",
@@ -122,7 +124,7 @@ def _find_videos(path: Path, view_names: Sequence[str]) -> list[Path]:
     videos = [match for match in matches if match.is_dir() or _is_named_video(match, view_names)]
     if not videos:
         raise InputError(
-            f"input {path}: matches no folder and no video, expected videos <session>_<view>.mp4 with the run's views "
+            f"input {path}: matches no folder and no video, expected videos <session>_<view>.mp4 with the views "
             f"{', '.join(view_names)}",
             code="missing-file",
             path=path,
@@ -131,7 +133,27 @@ def _find_videos(path: Path, view_names: Sequence[str]) -> list[Path]:
 
 
 def _is_named_video(path: Path, view_names: Sequence[str]) -> bool:
-    return path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES and _split_name(path, view_names) is not None
+    if path.suffix.lower() not in VIDEO_SUFFIXES or _split_name(path, view_names) is None:
+        return False
+    _check_link(path)
+    return path.is_file()
+
+
+def _check_link(path: Path) -> None:
+    """Refuse a link to a file that does not exist, such as that of `mvtrain init` to a video that was moved since.
+
+    Raises:
+        InputError: `missing-file`.
+    """
+    if path.is_symlink() and not path.exists():
+        target = path.readlink()
+        raise InputError(
+            f"{path}: a link to a file that does not exist, found {target}. Put the file back there, or remove the "
+            "link and put the video, or a link to its new place, under this name",
+            code="missing-file",
+            path=path,
+            target=target,
+        )
 
 
 def _named_videos(folder: Path, view_names: Sequence[str]) -> list[Path]:
@@ -142,7 +164,7 @@ def _named_videos(folder: Path, view_names: Sequence[str]) -> list[Path]:
         shown = ", ".join(videos[:_MAX_SHOWN]) + (", ..." if len(videos) > _MAX_SHOWN else "")
         raise InputError(
             f"{folder}: no videos of a session, found {shown or 'no videos'}, expected <session>_<view>.mp4 with the "
-            f"run's views {', '.join(view_names)}",
+            f"views {', '.join(view_names)}",
             code="missing-file",
             path=folder,
             found=tuple(videos),
@@ -156,7 +178,7 @@ def _siblings(path: Path, view_names: Sequence[str]) -> list[Path]:
     if split is None or path.suffix.lower() not in VIDEO_SUFFIXES:
         raise InputError(
             f"input {path}: not a video of a session, expected the name <session>_<view>{VIDEO_SUFFIXES[0]} (or "
-            f"{', '.join(VIDEO_SUFFIXES[1:])}) with one of the run's views {', '.join(view_names)}",
+            f"{', '.join(VIDEO_SUFFIXES[1:])}) with one of the views {', '.join(view_names)}",
             code="bad-name",
             path=path,
         )
@@ -278,6 +300,17 @@ def load_calibration(path: Path, view_names: Sequence[str]) -> Calibration:
     (cameras,) = load_cameras([path], view_names)
     assert cameras is not None
     return Calibration(path=path, cameras=cameras)
+
+
+def early_end(path: Path, num_frames: int, longest: int) -> str:
+    """Return the warning about a video that ends before another one of its session.
+
+    Args:
+        path: Path of the video.
+        num_frames: Number of its frames.
+        longest: Number of frames of the longest video.
+    """
+    return f"{path} ends after {num_frames} of {longest} frames: absent from then on"
 
 
 def size_warnings(calibration: Calibration, videos: Sequence[Video]) -> list[str]:

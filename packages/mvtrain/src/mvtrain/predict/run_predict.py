@@ -17,12 +17,19 @@ from mvgeom.videos import check_video
 from mvtrain.config import Config
 from mvtrain.drawing.keypoints import style_from_config
 from mvtrain.model.likelihood import describe_likelihood
-from mvtrain.model.run_folder import load_run
+from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.ensemble import check_alike, find_error_bars
 from mvtrain.predict.labeled_images import check_project, predict_with_all, project_config, write_project_predictions
 from mvtrain.predict.overlay import draw_videos
 from mvtrain.predict.predictor import Predictor
-from mvtrain.predict.recordings import Session, find_calibration, find_sessions, load_calibration, size_warnings
+from mvtrain.predict.recordings import (
+    Session,
+    early_end,
+    find_calibration,
+    find_sessions,
+    load_calibration,
+    size_warnings,
+)
 from mvtrain.predict.saved_predictions import find_predictions
 from mvtrain.predict.session import Job, Outcome, predict_session
 from mvtrain.predict.smooth_predictions import SmoothOptions, smooth_all
@@ -31,6 +38,7 @@ from mvtrain.predict.tracking import TrackingReference
 from mvtrain.predict.video_boxes import find_boxes
 from mvtrain.project.calibrations import load_view_clocks
 from mvtrain.project.project import read_project
+from mvtrain.runtime.commands import command
 from mvtrain.runtime.ensemble_folder import find_runs
 from mvtrain.runtime.interruption import Interruption
 from mvtrain.runtime.processes import launch_processes
@@ -148,8 +156,20 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
     if fabric.is_global_zero and jobs and options.smooth:
         _smooth(jobs, out_dir, console)
     if fabric.is_global_zero and jobs:
-        next_step = f"mvtrain report {run_dirs[0]}" if len(runs) == 1 else f"mvtrain smooth {out_dir} --output NEW"
-        print_line(console, f"wrote the tables to {out_dir}. Next: {next_step}")
+        print_line(
+            console, f"wrote the tables to {out_dir}. Next: {_next_step(run_dirs, runs, jobs, out_dir, options)}"
+        )
+
+
+def _next_step(
+    run_dirs: Sequence[Path], runs: Sequence[Run], jobs: Sequence[Job], out_dir: Path, options: PredictOptions
+) -> str:
+    """Return the next command: the report of a run has the predictions in its own folder alone."""
+    if len(runs) == 1 and out_dir.resolve() == (run_dirs[0] / "video_preds").resolve():
+        return command("mvtrain", "report", run_dirs[0])
+    if not options.smooth and all(job.calibration is not None for job in jobs):
+        return command("mvtrain", "smooth", out_dir, "--output", "NEW")
+    return command("mvtrain", "label", "PROJECT", "--predictions", out_dir)
 
 
 def _own_folder(run_dirs: Sequence[Path]) -> Path:
@@ -250,10 +270,7 @@ def print_outcome(job: Job, outcome: Outcome, console: Console) -> None:
         if view.num_frames < video.end:
             print_warning(console, f"{video.path} announces {video.end} frames but ends after {view.num_frames}")
         if view.num_frames < summary.num_frames:
-            print_warning(
-                console,
-                f"{video.path} ends after {view.num_frames} of {summary.num_frames} frames: absent from then on",
-            )
+            print_warning(console, early_end(video.path, view.num_frames, summary.num_frames))
         if view.without_box:
             print_line(console, f"  {video.path.name}: {view.without_box} frames without a bounding box: empty rows")
     not_found = max(view.not_found for view in summary.views)

@@ -46,7 +46,7 @@ def read_calibration_table(root: Path, table: Path, frames: Sequence[tuple[str, 
         )
     paths: list[Path | None] = []
     for line, file in chosen:
-        path = root / file if file else None
+        path = root / as_posix(file) if file else None
         if path is not None and not path.is_file():
             raise InputError(
                 f"calibration table {table}, line {line}: {path} does not exist",

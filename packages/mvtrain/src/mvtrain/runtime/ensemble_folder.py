@@ -11,6 +11,7 @@ import yaml
 from mvgeom.documents import parse_yaml
 from mvgeom.errors import InputError
 from mvgeom.files import file_name, read_text, write_text
+from mvtrain.runtime.commands import command
 from mvtrain.runtime.folders import ENSEMBLE_INFO, RUN_INFO, check_run_folder, is_ensemble
 
 
@@ -42,7 +43,7 @@ def find_runs(folder: Path) -> tuple[Path, ...]:
         if missing:
             raise InputError(
                 f"{folder}: the ensemble is not complete, found no run {missing[0].name}, expected "
-                f"{', '.join(run.name for run in runs)}. Go on with: mvtrain fit --resume {folder}",
+                f"{', '.join(run.name for run in runs)}. Go on with: {command('mvtrain', 'fit', '--resume', folder)}",
                 code="not-a-run",
                 path=missing[0],
             )

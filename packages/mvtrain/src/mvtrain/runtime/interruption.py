@@ -13,13 +13,20 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class RunInterruptedError(Exception):
     """A run that was interrupted by a signal, and has saved its state.
 
+    Args:
+        message: Message about where it stopped.
+        signal_number: Number of the signal.
+        next_time: What the same command does when it is given again.
+
     Attributes:
         exit_status: Exit status of a process that ends by the signal.
+        next_time: What the same command does when it is given again.
     """
 
-    def __init__(self, message: str, signal_number: int) -> None:
+    def __init__(self, message: str, signal_number: int, next_time: str = "goes on from there") -> None:
         super().__init__(message)
         self.exit_status = 128 + signal_number
+        self.next_time = next_time
 
 
 class Interruption:

@@ -20,7 +20,7 @@ from mvtrain.config import Config
 from mvtrain.exchange.foreign_labels import DecodedImage
 from mvtrain.exchange.media import write_images
 from mvtrain.predict.predictor import choose_device
-from mvtrain.predict.recordings import Session, find_calibration, find_sessions
+from mvtrain.predict.recordings import Session, early_end, find_calibration, find_sessions
 from mvtrain.predict.run_predict import print_warning
 from mvtrain.predict.session import Job, open_videos
 from mvtrain.project.calibrations import load_view_clocks
@@ -28,6 +28,7 @@ from mvtrain.project.frame_rows import FrameRows, append_frames, new_rows, read_
 from mvtrain.project.listed_frames import ListedFrame, read_listed_frames
 from mvtrain.project.row_journal import adding_frames
 from mvtrain.project.writer import image_name
+from mvtrain.runtime.commands import command
 from mvtrain.start.chosen_table import add_to_table
 from mvtrain.start.frame_features import BackboneFeatures, load_features
 from mvtrain.start.frame_quality import REASONS
@@ -148,10 +149,10 @@ def _print_end(rows: FrameRows, number: int, options: FramesOptions, console: Co
     here = root.relative_to(Path.cwd()) if root.is_relative_to(Path.cwd()) else root
     # A list of which a part was taken names frames that the project does not have.
     whole = options.listed is not None and options.num_frames is None and not options.sessions
-    order = f" --frames {options.listed}" if whole else ""
+    order = ("--frames", options.listed) if whole else ()
     console.print(
         f"wrote {number} frames of {len(rows.view_names)} views to {here}, which has {len(rows) + number} "
-        f"now. Next: mvtrain label {here}{order}",
+        f"now. Next: {command('mvtrain', 'label', here, *order)}",
         soft_wrap=True,
     )
 
@@ -203,6 +204,12 @@ def _open(
         videos, warnings = open_videos(job)
         for warning in warnings:
             print_warning(console, f"session {session.name!r}: {warning}")
+        longest = max(video.end for video in videos)
+        for video in videos:
+            if video.end < longest:
+                print_warning(
+                    console, f"{early_end(video.path, video.end, longest)}, so no frames are taken from there"
+                )
         opened.append((session, videos))
     return sorted(opened, key=lambda each: common_length(each[1]))
 

@@ -31,6 +31,7 @@ from mvtrain.project.project import Project, read_project
 from mvtrain.project.splits import has_labels
 from mvtrain.project.view_tables import find_tables, frame_of_row
 from mvtrain.project.writer import write_labels
+from mvtrain.runtime.commands import command
 from mvtrain.runtime.folders import new_folder
 from mvtrain.start.subject_boxes import SOURCES, SubjectBoxes, find_subject_boxes
 
@@ -191,7 +192,12 @@ def _write_config(
     width, height = np.median(sizes, axis=0)
     write_project_config(
         folder / "config.yaml",
-        comment=f"Crops of {project.root} by mvtrain crop. Follow the subject in videos with mvtrain predict --track.",
+        comment=f"Crops of {project.root} by mvtrain crop. "
+        + (
+            "Follow the subject in videos with mvtrain predict --track."
+            if num_calibrated
+            else "Videos need boxes: mvtrain predict --boxes FOLDER."
+        ),
         view_names=project.view_names,
         keypoint_names=project.keypoint_names,
         skeleton=config.data.skeleton or (),
@@ -238,6 +244,8 @@ def _print_end(
     if num_calibrated == 0:
         lines.append("note: no calibration, so mvtrain predict --track cannot follow the subject; it needs boxes")
     lines.append(f"wrote {output}: {len(rows)} frames of {len(project.view_names)} views")
-    lines.append(f"Next: mvtrain fit {output / 'config.yaml'}, then mvtrain predict RUN VIDEOS --track")
+    boxes = ("--track",) if num_calibrated else ("--boxes", "FOLDER")
+    then = command("mvtrain", "predict", "RUN", "VIDEOS", *boxes)
+    lines.append(f"Next: {command('mvtrain', 'fit', output / 'config.yaml')}, then {then}")
     for line in lines:
         console.print(line, soft_wrap=True)

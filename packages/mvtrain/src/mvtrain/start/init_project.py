@@ -18,6 +18,7 @@ from mvtrain.config import load_config
 from mvtrain.config.generated import write_project_config
 from mvtrain.project.frame_rows import read_frame_rows
 from mvtrain.project.writer import write_labels
+from mvtrain.runtime.commands import command
 from mvtrain.runtime.folders import new_folder
 from mvtrain.start.rig_files import RigFile, check_views, read_rigs, save_rig, with_sizes
 from mvtrain.start.session_plan import Plan, plan_sessions
@@ -215,4 +216,4 @@ def _print_end(plan: Plan, rigs: Mapping[str | None, RigFile], options: InitOpti
         f"{'copied' if options.copy else 'linked'}",
         soft_wrap=True,
     )
-    console.print(f"Next: mvtrain frames {options.output} -n 50", soft_wrap=True)
+    console.print(f"Next: {command('mvtrain', 'frames', options.output, '-n', 50)}", soft_wrap=True)
