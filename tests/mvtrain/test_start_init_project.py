@@ -230,3 +230,8 @@ def test_an_existing_folder_is_not_touched(tmp_path: Path, raw: Path) -> None:
     (tmp_path / "project").mkdir()
     with raises_input("occupied-folder", path="project"):
         start(tmp_path, raw)
+
+
+def test_a_view_is_named_once(tmp_path: Path, raw: Path) -> None:
+    with raises_input("duplicate-name", option="--views", found=("top",)):
+        start(tmp_path, raw, view_names=("top", "side", "top"))
