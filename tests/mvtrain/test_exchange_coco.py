@@ -234,3 +234,21 @@ def test_strange_skeletons_and_attributes_are_ignored(tmp_path: Path) -> None:
     strange = document({**GOOD, "attributes": ["tagged"]})
     strange["categories"][0]["skeleton"] = [1, [1], [1, 2], ["nose", "tail"]]
     assert read(tmp_path, strange).skeleton == (("nose", "tail"),)
+
+
+def test_every_annotation_is_of_one_image(tmp_path: Path) -> None:
+    path, labeled = tmp_path / "annotations.json", [1, 2, 2, 3, 4, 2]
+    good = document(annotation(1, labeled), annotation(2, labeled))
+    merged = {**good, "images": [good["images"][1], {**good["images"][2], "id": 1}]}
+    with raises_input("duplicate-name", path=path, found=1, images=("mouse_top/img001.png", "mouse_top/img002.png")):
+        read(tmp_path, merged)
+    # The same image entered twice is one.
+    assert len(read(tmp_path, {**good, "images": [*good["images"], good["images"][1]]}).images) >= 2
+    for image_id, is_text in ((99, False), ("99", False), ("1", True)):
+        dangling = {**good, "annotations": [good["annotations"][1], {**good["annotations"][0], "image_id": image_id}]}
+        with raises_input("missing-row", path=path, found=image_id, annotations=(101,)) as caught:
+            read(tmp_path, dangling)
+        assert ("image_id is text" in str(caught.value)) == is_text
+    # Boxes of images that are not in the file are none of ours.
+    boxes = {"id": 7, "image_id": 99, "category_id": 2, "bbox": [1, 2, 3, 4]}
+    assert len(read(tmp_path, {**good, "annotations": [*good["annotations"], boxes]}).images) == 2

@@ -222,6 +222,35 @@ def test_a_different_h5_beside_the_csv_is_said(tmp_path: Path, monkeypatch: pyte
         (note,) = read(folder).notes
         assert str(csv) in note
         assert "has other labels" in note
+    values = frame.to_numpy()
+    moved = values.copy()
+    moved[:, 2:] = np.nan
+    cases = {
+        "left and right exchanged": (values[:, [2, 3, 0, 1]], False),
+        "x and y exchanged": (values[:, [1, 0, 3, 2]], False),
+        "labels of two images exchanged": (values[[1, 0]], True),  # as rows in another order
+        "parts of two images exchanged": (np.column_stack([values[[1, 0], :2], values[:, 2:]]), False),
+        "a label is missing": (moved, False),
+        "rounded": (values + 1e-12, True),
+    }
+    for case, (other, is_same) in cases.items():
+        for layout in ("fixed", "table"):
+            pd.DataFrame(other, index=frame.index, columns=frame.columns).to_hdf(
+                h5, key="df_with_missing", mode="w", format=layout
+            )
+            assert (read(folder).notes == ()) == is_same, (case, layout)
+    whole = frame.astype({frame.columns[0]: int})
+    for same in (whole, pd.concat([frame, frame.iloc[:1].rename(index=str.upper) * np.nan])):
+        save(same, h5)
+        assert read(folder).notes == ()
+    # The label of one keypoint is that of the other, in a table that pandas keeps and writes in several blocks.
+    frame.iloc[:, 2:] = np.nan
+    save(frame, csv)
+    save(frame, h5)
+    assert read(folder).notes == ()
+    frame.iloc[:, [2, 3, 0, 1]] = frame.to_numpy().copy()
+    save(frame, h5)
+    assert len(read(folder).notes) == 1
     os.utime(h5, (later, later))
     monkeypatch.setitem(sys.modules, "h5py", None)
     (note,) = read(folder).notes

@@ -5,18 +5,21 @@ The tests walk `READERS`, so a new format fails here until it has a maker in `he
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from helpers import foreign_rows
 from helpers.errors import raises_input
 from helpers.foreign_rows import MAKERS, Row, row, write_image
 from mvtrain.config import load_config
 from mvtrain.exchange.alignment import align
 from mvtrain.exchange.foreign_labels import ForeignLabels, ImageFile, Place, ReadOptions, Source, merge
 from mvtrain.exchange.project_folder import write_project
-from mvtrain.exchange.run_import import READERS
+from mvtrain.exchange.run_import import READERS, ImportOptions, import_project
 from mvtrain.project.names import DEFAULT_PATTERN, ONLY_SESSION, pattern_rule
 from mvtrain.project.project import read_project
 
@@ -175,6 +178,49 @@ def test_where_no_frame_has_two_views_the_error_shows_how_names_were_read(tmp_pa
         assert [place for _, place in caught.value.examples] == [("mouse", "side", 2), ("mouse", "top", 1)]
         for text in ("mouse_side", "session mouse, view top, frame 1", "--pattern"):
             assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [name for name in READERS if name not in PEOPLE])
+def test_keypoints_have_different_names(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreign_rows, "KEYPOINTS", ("nose", "nose"))
+    with raises_input("duplicate-name") as caught:
+        read(name, tmp_path, [row("rig/mouse_top/img001.png")])
+    assert str(tmp_path / "source") in str(caught.value)
+
+
+@every_source
+def test_a_view_is_named_once(tmp_path: Path, name: str) -> None:
+    path = MAKERS[name](tmp_path / "source", [row(f"rig/mouse_{view}/img001.png") for view in VIEWS])
+    options = ImportOptions(out=tmp_path / "out", view_names=(*VIEWS, "top"))
+    with raises_input("duplicate-name", option="--views", found=("top",)):
+        import_project(name, [path], options, Console())
+
+
+@every_source
+def test_several_sessions_with_one_view_are_said(tmp_path: Path, name: str) -> None:
+    names = [f"mouse{number}_{camera}_cam" for number in (1, 2) for camera in ("left", "right")]
+    media = tmp_path / "media"
+    for each in names:
+        write_image(media / each / "img1.png", 10)
+
+    def run(number: int, chosen: list[str], **more: object) -> str:
+        rows = [row(f"C:\\rig\\{each}\\img1.png") for each in chosen]
+        path = MAKERS[name](tmp_path / str(number) / "source", rows)
+        console = Console(record=True, width=300, file=io.StringIO())
+        likely = 0.5 if name in PEOPLE else None
+        options = ImportOptions(out=tmp_path / str(number) / "out", media=media, predictions=likely, **more)
+        import_project(name, [path], options, console)
+        return console.export_text()
+
+    printed = run(1, names).replace("\\", "/").replace("/img1.png", "")
+    for text in ("one view, cam, in 4 sessions", "mouse1_left_cam is session", "session mouse2_right, view cam"):
+        assert text in printed
+    assert ("cam_regex" if name == "anipose" else "--views") in printed
+    assert "one view" not in run(2, names[:1])
+    if name != "anipose":
+        printed = run(3, names, view_names=("left_cam", "right_cam"))
+        assert "one view" not in printed
+        assert "2 views (left_cam, right_cam), 2 sessions" in printed
 
 
 @every_source

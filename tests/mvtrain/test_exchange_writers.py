@@ -220,6 +220,16 @@ def test_trc_is_in_meters_with_y_up(session: PredictedSession, tmp_path: Path) -
     np.testing.assert_allclose(table.to_numpy()[:, 2:].reshape(6, 3, 3), three_d(session).points, rtol=1e-6)
 
 
+def test_a_keypoints_name_does_not_shift_the_columns_of_a_trc(session: PredictedSession, tmp_path: Path) -> None:
+    (note,) = pose2sim.write(replace(session, keypoint_names=("a\tb", "c\nd", "e f")), tmp_path, PLAIN)
+    assert "'a\\tb'" in note
+    path = tmp_path / "mouse_1" / "pose-3d" / "mouse_1_0-5.trc"
+    markers, table, _ = read_trc(path)
+    assert markers == ["a_b", "c_d", "e f"]
+    assert table.shape == (6, 11)
+    assert len(path.read_text().splitlines()) == 11
+
+
 def test_pose2sim_json_and_calibration_triangulate_to_the_same_points(
     session: PredictedSession, tmp_path: Path
 ) -> None:
@@ -254,7 +264,7 @@ def test_pose2sim_needs_frame_rate_and_unit(session: PredictedSession, tmp_path:
     strong = RIG.replace(distortion=np.tile([-0.1, 0.02, 0.001, -0.001, 0.01], (3, 1)))
     (note,) = pose2sim.write(session, tmp_path, replace(PLAIN, cameras=strong))
     assert "camera 'top'" in note
-    assert not (tmp_path / "mouse_1" / "calibration" / "Calib.toml").exists()
+    assert not (tmp_path / "mouse_1" / "calibration").exists()
     (note,) = anipose.write(session, tmp_path / "anipose", replace(PLAIN, cameras=None))
     assert "--calibration" in note
 

@@ -148,3 +148,13 @@ def test_sources_without_predictions(tmp_path: Path) -> None:
     (tmp_path / "mouse_top.csv").unlink()
     with raises_input("missing-view", path=tmp_path, session="mouse", view="top"):
         find_predictions(tmp_path, VIEWS)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"session": "a", "views": 3}'])
+def test_the_cause_of_a_damaged_summary_is_said_in_words(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path) / "mouse_prediction.json"
+    path.write_text(text)
+    with raises_input("damaged-file", path=path) as caught:
+        find_predictions(tmp_path)
+    assert "Error(" not in str(caught.value)
+    assert str(caught.value).count(str(path)) == 1

@@ -241,3 +241,16 @@ def test_the_next_command_can_work(whole: Path, calibrated: bool) -> None:
     comment = (output / "config.yaml").read_text().partition("\ndata:")[0]
     for text in (printed.rpartition("Next:")[2], comment):
         assert ("--track" in text, "--boxes" in text) == (calibrated, not calibrated)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", ["1e308", "-1e12"])
+def test_a_label_that_is_nowhere_near_the_image(whole: Path, value: str) -> None:
+    path = whole / "CollectedData_cam1.csv"
+    lines = path.read_text().splitlines()
+    cells = lines[4].split(",")
+    cells[1:3] = [value, "3"]
+    lines[4] = ",".join(cells)
+    path.write_text("\n".join(lines) + "\n")
+    with raises_input("out-of-range", path=path, found=(float(value), 3.0)):
+        crop(whole)

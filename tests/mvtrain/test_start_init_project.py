@@ -254,3 +254,8 @@ def test_a_given_view_that_the_project_would_not_have_is_refused(tmp_path: Path,
 def test_a_video_of_a_folder_may_be_given_again_with_its_view(tmp_path: Path, raw: Path) -> None:
     project, _ = start(tmp_path, VideoInput(path=next(raw.glob("day2_top.*")), view="top"), raw)
     assert read_frame_rows(load_config(project / "config.yaml")).view_names == ("left", "right", "top")
+
+
+def test_a_view_is_named_once(tmp_path: Path, raw: Path) -> None:
+    with raises_input("duplicate-name", option="--views", found=("top",)):
+        start(tmp_path, raw, view_names=("top", "side", "top"))

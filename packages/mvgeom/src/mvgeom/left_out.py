@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtri
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
@@ -75,6 +74,8 @@ def factor_of_squares(squares: Floats, *, degrees: int = 2) -> float:
     """
     if len(squares) < MIN_RESIDUALS:
         return 1.0
+    from scipy.special import chdtri  # `import mvgeom` is fast without it
+
     return max(1.0, float(np.sqrt(np.quantile(squares, LEVEL) / chdtri(degrees, 1 - LEVEL))))
 
 

@@ -200,19 +200,43 @@ def _check_shared(
         for view in views
         for image in [image for image in labels.images if image.place.view == view][: max(1, _SHOWN // len(views))]
     ]
-    table = "; ".join(
-        f"{image.name or image.origin} is session {image.place.session}, view {image.place.view}, frame "
-        f"{image.place.number}"
-        for image in examples
-    )
     raise InputError(
         f"{labels.origin}: no frame has images of two views, so views cannot be matched. The names were read so: "
-        f"{table}. If that is wrong, describe the names with --pattern, such as '<view>_<session>' or "
+        f"{_list_names(examples)}. If that is wrong, describe the names with --pattern, such as '<view>_<session>' or "
         "'<session>/<view>/*_<frame>'. If it is right, give a folder with the videos by --media",
         code="no-shared-frame",
         source=labels.origin,
         found={view: sorted({i.place.session for i in labels.images if i.place.view == view}) for view in views},
         examples=tuple((image.name, image.place) for image in examples),
+    )
+
+
+def describe_single_view(labels: ForeignLabels, advice: str) -> tuple[str, ...]:
+    """Return a note on how names were read where several sessions have the same single view; else nothing.
+
+    The sessions can be those of one camera, or the names of several cameras end alike (`left_cam`, `right_cam`).
+
+    Args:
+        labels: Labels of all sources together, whose views are from names.
+        advice: Advice for several cameras.
+    """
+    views = {image.place.view for image in labels.images}
+    by_session = {image.place.session: image for image in reversed(labels.images)}
+    if len(views) != 1 or len(by_session) < 2:
+        return ()
+    examples = [by_session[session] for session in sorted(by_session)][:_SHOWN]
+    return (
+        f"one view, {', '.join(views)}, in {len(by_session)} sessions. The names were read so: "
+        f"{_list_names(examples)}. If these are several cameras, {advice}",
+    )
+
+
+def _list_names(images: Sequence[LabeledImage]) -> str:
+    """List how names were read, for messages."""
+    return "; ".join(
+        f"{image.name or image.origin} is session {image.place.session}, view {image.place.view}, frame "
+        f"{image.place.number}"
+        for image in images
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
+from mvtrain.project.names import check_distinct
 
 CocoId = int | float | str | None
 """An id of an image or category; None if there is none."""
@@ -74,7 +75,8 @@ def annotated_category(
         annotations: Annotations that have labeled keypoints.
 
     Raises:
-        InputError: There is none or more than one (`wrong-count`).
+        InputError: There is none or more than one (`wrong-count`), or two of its keypoints have one name
+            (`duplicate-name`).
     """
     used = {each.get("category_id") for each in annotations}
     chosen = [each for each in categories if each.get("id") in used and each.get("keypoints")]
@@ -87,7 +89,54 @@ def annotated_category(
             path=path,
             found=found,
         )
+    names = [str(name) for name in chosen[0]["keypoints"]]
+    check_distinct(names, f"{path}: keypoints of category {chosen[0].get('name')!r}", path=path)
     return chosen[0]
+
+
+def check_image_ids(path: Path, images: Sequence[dict[str, Any]], annotations: Sequence[dict[str, Any]]) -> None:
+    """Check that every annotation is of one image of the file.
+
+    Args:
+        path: Path of the file, for messages.
+        images: Images of the file.
+        annotations: Annotations that have labeled keypoints.
+
+    Raises:
+        InputError: Two images have one id (`duplicate-name`), or an annotation has an image_id that no image has
+            (`missing-row`).
+    """
+    ids: dict[CocoId, str] = {}
+    for image in images:
+        name = str(image.get("file_name", ""))
+        other = ids.setdefault(image.get("id"), name)
+        if other != name:
+            raise InputError(
+                f"{path}: two images have one id, found {other!r} and {name!r} with the id {image.get('id')!r}, "
+                "expected an id for each. Number images and annotations anew where files are merged",
+                code="duplicate-name",
+                path=path,
+                found=image.get("id"),
+                images=(other, name),
+            )
+    unknown = [each for each in annotations if each.get("image_id") not in ids]
+    if not unknown:
+        return
+    found = unknown[0].get("image_id")
+    twin = next((each for each in ids if str(each) == str(found)), None)
+    if twin is None:
+        help_text = "Add the image, or remove the annotation"
+    else:
+        kinds = ("text", "a number") if isinstance(found, str) else ("a number", "text")
+        help_text = f"The file has an image {twin!r}: image_id is {kinds[0]}, and the image's id is {kinds[1]}"
+    raise InputError(
+        f"{path}: {len(unknown)} labeled annotations have an image_id that no image has, such as annotation "
+        f"{unknown[0].get('id')!r}, found image_id {found!r}. {help_text}",
+        code="missing-row",
+        path=path,
+        found=found,
+        annotations=tuple(each.get("id") for each in unknown),
+    )
 
 
 def is_labeled(annotation: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mvgeom.errors import InputError
+from mvtrain.project.names import check_distinct
 
 UNIQUE = "single"
 """DeepLabCut's name in the level of individuals for body parts that belong to no individual."""
@@ -83,10 +84,11 @@ def choose_animal(table: AnimalTable, individual: str | None) -> LabeledRows:
 
     Raises:
         InputError: Several animals have labels and none is chosen (`several-individuals`), the chosen one is not in the
-            table (`unknown-choice`), a keypoint has no column x or y (`missing-column`), or a label has only one of
-            them (`empty-cell`).
+            table (`unknown-choice`), a column occurs twice (`duplicate-name`), a keypoint has no column x or y
+            (`missing-column`), or a label has only one of them (`empty-cell`).
     """
     path = table.path
+    check_distinct([" ".join(filter(None, column)) for column in table.columns], f"{path}: columns", path=path)
     chosen, unique = _choose(table, individual)
     names = tuple(dict.fromkeys(name for _, name, _ in chosen))
     position = {(name, coord): number for (_, name, coord), number in chosen.items()}

@@ -11,7 +11,7 @@ import numpy as np
 
 from mvgeom import CameraGroup
 from mvgeom.errors import InputError
-from mvtrain.project.names import NameRule
+from mvtrain.project.names import NameRule, check_distinct
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -174,9 +174,11 @@ def merge(parts: Sequence[ForeignLabels]) -> ForeignLabels:
     predictions.
 
     Raises:
-        InputError: Sources have different keypoints (`keypoints-differ`), or two of them label the same image in
-            different ways (`duplicate-name`).
+        InputError: Two keypoints of a source have one name (`duplicate-name`), sources have different keypoints
+            (`keypoints-differ`), or two of them label the same image in different ways (`duplicate-name`).
     """
+    for part in parts:
+        check_distinct(part.keypoint_names, f"{part.origin}: keypoints", source=part.origin)
     first = parts[0]
     parts = [first, *(_reorder(part, first) for part in parts[1:])]
     chosen: dict[Place, LabeledImage] = {}

@@ -16,6 +16,7 @@ from mvgeom.files import list_files
 from mvtrain.exchange.coco_document import (
     CocoId,
     annotated_category,
+    check_image_ids,
     coco_skeleton,
     decode_keypoints,
     is_labeled,
@@ -57,8 +58,10 @@ def read(sources: Sequence[Source], options: ReadOptions) -> list[ForeignLabels]
 
     Raises:
         InputError: A source is not a COCO file (`invalid-syntax`, `missing-field`, `bad-field`) or a folder without any
-            (`no-labels`), keypoints are of several categories (`wrong-count`), an image has several annotations and
-            none is chosen (`several-individuals`), or names do not contain view and frame (`bad-name`).
+            (`no-labels`), images or keypoints have the same id or name (`duplicate-name`), an annotation is of no
+            image (`missing-row`), keypoints are of several categories (`wrong-count`), an image has several
+            annotations and none is chosen (`several-individuals`), or names do not contain view and frame
+            (`bad-name`).
     """
     files = [replace(source, path=path) for source in sources for path in _find_files(source.path)]
     documents = [parse_coco(file.path) for file in files]
@@ -95,6 +98,7 @@ def _read_file(source: Source, document: Mapping[str, Any], options: ReadOptions
     """Read one annotation file; see `read`."""
     path = source.path
     annotations = _labeled(document)
+    check_image_ids(path, document["images"], annotations)
     category = annotated_category(path, document["categories"], annotations)
     names = tuple(str(name) for name in category["keypoints"])
     by_image = _by_image(path, annotations, options.individual)

@@ -24,6 +24,7 @@ from mvtrain.predict.saved_predictions import (
     load_prediction_cameras,
     load_predictions,
 )
+from mvtrain.project.names import check_distinct
 from mvtrain.runtime.folders import new_folder
 
 Writer = Callable[[PredictedSession, Path, WriteOptions], list[str]]
@@ -75,9 +76,9 @@ def convert(file_format: str, sources: Sequence[Path], options: ConvertOptions, 
 
     Raises:
         InputError: The format (`unknown-format`), unit or axis (`unknown-choice`) is unknown, `out` exists
-            (`occupied-folder`), a recording is in two sources (`duplicate-name`, except for ensembles), the models of
-            an ensemble predicted different recordings (`wrong-count`), or a calibration lacks a view (`missing-view`);
-            besides, the errors of the tables.
+            (`occupied-folder`), a view is given twice or a recording is in two sources (`duplicate-name`; an ensemble
+            may have it in several), the models of an ensemble predicted different recordings (`wrong-count`), or a
+            calibration lacks a view (`missing-view`); besides, the errors of the tables.
     """
     formats = sorted([*WRITERS, *ENSEMBLE_WRITERS])
     if file_format not in formats:
@@ -90,6 +91,7 @@ def convert(file_format: str, sources: Sequence[Path], options: ConvertOptions, 
     if options.unit is not None:
         _check_choice("--unit", options.unit, METERS_PER_UNIT)
     _check_choice("--up", options.up, ("y", "z"))
+    check_distinct(options.view_names, "--views", option="--views")
     recordings = _recordings(file_format, sources, options.view_names)
     with new_folder(options.out) as folder:
         notes = [

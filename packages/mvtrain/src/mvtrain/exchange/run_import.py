@@ -18,7 +18,7 @@ from mvtrain.exchange import from_coco as coco
 from mvtrain.exchange import from_deeplabcut as deeplabcut
 from mvtrain.exchange import from_pose_json as pose_json
 from mvtrain.exchange import from_sleap as sleap
-from mvtrain.exchange.alignment import AlignedFrames, align
+from mvtrain.exchange.alignment import AlignedFrames, align, describe_single_view
 from mvtrain.exchange.foreign_labels import ForeignLabels, ReadOptions, Source, merge
 from mvtrain.exchange.into_project import AddedFrames, add_to_project, order_keypoints, order_views
 from mvtrain.exchange.media import find_calibrations
@@ -26,7 +26,7 @@ from mvtrain.exchange.project_folder import ImportedProject, write_project
 from mvtrain.exchange.stored_pixels import to_stored_pixels
 from mvtrain.exchange.video_times import number_by_time
 from mvtrain.project.frame_rows import read_frame_rows
-from mvtrain.project.names import DEFAULT_PATTERN, pattern_rule, split_view_paths
+from mvtrain.project.names import DEFAULT_PATTERN, check_distinct, pattern_rule, split_view_paths
 
 READERS: dict[str, Callable[[Sequence[Source], ReadOptions], list[ForeignLabels]]] = {
     "anipose": anipose.read,
@@ -84,8 +84,9 @@ def import_project(file_format: str, paths: Sequence[Path], options: ImportOptio
         console: Console for notes and the summary.
 
     Raises:
-        InputError: The format is unknown (`unknown-format`), the folder exists (`occupied-folder`), or a source does
-            not exist (`missing-file`); besides, the errors of the readers, of `align`, and of `add_to_project`.
+        InputError: The format is unknown (`unknown-format`), the folder exists (`occupied-folder`), a source does not
+            exist (`missing-file`), or a view is given twice (`duplicate-name`); besides, the errors of the readers, of
+            `align`, and of `add_to_project`.
     """
     if file_format not in READERS:
         raise InputError(
@@ -115,6 +116,7 @@ def import_project(file_format: str, paths: Sequence[Path], options: ImportOptio
         )
     if options.media is not None and not options.media.is_dir():
         raise InputError(f"--media {options.media}: not a folder", code="not-a-folder", path=options.media)
+    check_distinct(options.view_names, "--views", option="--views")
     sources = _sources(paths, options.views)
     if options.pattern is not None and file_format == "anipose":
         raise InputError(
@@ -141,6 +143,13 @@ def import_project(file_format: str, paths: Sequence[Path], options: ImportOptio
         labels = order_keypoints(labels, project)
         order = order_views(labels, project, allow_absent=options.allow_absent)
     aligned, notes = to_stored_pixels(align(labels, order, allow_absent=options.allow_absent))
+    if project is None and not order:
+        advice = (
+            "correct cam_regex in its config.toml"
+            if file_format == "anipose"
+            else "give their names with --views, or describe the names with --pattern"
+        )
+        notes = (*notes, *describe_single_view(labels, advice))
     labels = replace(labels, notes=(*labels.notes, *notes))
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("images")

@@ -6,6 +6,7 @@ Pose2Sim uses meters; its world has z up, its .trc files have y up.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,9 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
         (home / "pose-3d").mkdir()
         name = file_name(f"{session.name}_0-{len(session) - 1}.trc")
         write_text(home / "pose-3d" / name, _trc(name, session, session.in_3d, scale, options))
+        changed = [each for each in session.keypoint_names if _marker(each) != each]
+        if changed:
+            notes.append(f"tabs and line ends in names of keypoints are _ in the .trc: {', '.join(map(repr, changed))}")
     return notes
 
 
@@ -99,7 +103,7 @@ def _trc(name: str, session: PredictedSession, in_3d: Points3D, scale: float, op
         f"PathFileType\t4\t(X/Y/Z)\t{name}",
         "DataRate\tCameraRate\tNumFrames\tNumMarkers\tUnits\tOrigDataRate\tOrigDataStartFrame\tOrigNumFrames",
         "\t".join(map(str, (rate, rate, num_frames, len(names), "m", rate, 0, num_frames))),
-        "Frame#\tTime\t" + "\t\t\t".join(names) + "\t\t\t",
+        "Frame#\tTime\t" + "\t\t\t".join(map(_marker, names)) + "\t\t\t",
         f"\t\t{axes}\t",
     ]
     assert options.frame_rate is not None
@@ -107,3 +111,8 @@ def _trc(name: str, session: PredictedSession, in_3d: Points3D, scale: float, op
         cells = ["" if np.isnan(value) else f"{value:.7g}" for value in row]
         lines.append("\t".join([str(frame), f"{frame / options.frame_rate:.7g}", *cells]))
     return "\n".join(lines) + "\n"
+
+
+def _marker(keypoint: str) -> str:
+    """Return the name of a keypoint as a cell of a .trc, whose cells end at tabs and whose rows at line ends."""
+    return re.sub(r"[\t\r\n\v\f\x1c-\x1e\x85\u2028\u2029]", "_", keypoint)

@@ -52,11 +52,14 @@ def write_cameras(cameras: CameraGroup | None, path: Path, file_format: str) -> 
     """
     if cameras is None:
         return ["no calibration written, because none is known. Give one with --calibration"]
+    is_new = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         cameras.save(path, file_format=file_format)
     except InputError as error:
         if error.code == "unwritable-file":
             raise
+        if is_new:
+            path.parent.rmdir()
         return [f"no calibration written: {error}"]
     return []

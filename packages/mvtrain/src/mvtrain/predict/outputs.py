@@ -24,6 +24,7 @@ from mvtrain.predict.prediction_tables import PredictionRows, write_predictions
 from mvtrain.predict.recordings import EVIDENCE, Calibration, OutputPaths, Session
 from mvtrain.predict.records import Records, stated_covariances
 from mvtrain.predict.video_batches import Status
+from mvtrain.runtime.damaged_files import describe_cause
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,8 @@ def is_done(session: Session, out_dir: Path, identity: dict[str, Any]) -> bool:
         return bool(parse_json(read_text(path), path)["made_with"] == identity)
     except (InputError, KeyError, TypeError) as error:
         raise InputError(
-            f"{path}: not the summary of a prediction: {error!r}. Remove the file, or choose another folder",
+            f"{path}: not the summary of a prediction: {describe_cause(error, path)}. "
+            "Remove the file, or choose another folder",
             code="damaged-file",
             path=path,
         ) from error

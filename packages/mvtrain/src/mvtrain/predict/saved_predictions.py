@@ -20,6 +20,7 @@ from mvgeom.videos import frame_rate, open_video
 from mvtrain.model.error_bars import shared_from_plain
 from mvtrain.predict.recordings import EVIDENCE
 from mvtrain.project.names import pattern_rule
+from mvtrain.runtime.damaged_files import describe_cause
 from mvtrain.runtime.ensemble_folder import find_runs
 from mvtrain.runtime.folders import is_ensemble
 
@@ -282,7 +283,7 @@ def _read_summary(path: Path) -> PredictionFiles:
         shared_error = None if shared is None else shared_from_plain(shared)
     except (InputError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{path}: not the summary of a prediction: {error!r}", code="damaged-file", path=path
+            f"{path}: not the summary of a prediction: {describe_cause(error, path)}", code="damaged-file", path=path
         ) from error
     if not videos:
         raise InputError(f"{path}: not the summary of a prediction: it names no view", code="damaged-file", path=path)

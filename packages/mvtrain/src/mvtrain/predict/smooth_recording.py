@@ -21,6 +21,7 @@ from mvtrain.predict.records import unfinished_folder
 from mvtrain.predict.smoothed_blocks import SmoothedBlocks
 from mvtrain.predict.smoothed_tables import SmoothedSummary, SmoothJob, summary_document, write_tables
 from mvtrain.runtime.checksums import file_checksum
+from mvtrain.runtime.damaged_files import describe_cause
 from mvtrain.runtime.interruption import Interruption, RunInterruptedError
 
 _OVERLAP = 250
@@ -230,7 +231,8 @@ def _made_with(summary: Path) -> Any:
         return parse_json(read_text(summary), summary)["made_with"]
     except (InputError, KeyError, TypeError, IndexError) as error:
         raise InputError(
-            f"{summary}: not the summary of a smoothed recording: {error!r}. Remove the file, or choose another folder",
+            f"{summary}: not the summary of a smoothed recording: {describe_cause(error, summary)}. "
+            "Remove the file, or choose another folder",
             code="damaged-file",
             path=summary,
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -103,6 +104,27 @@ def split_view_paths(texts: Sequence[str]) -> list[tuple[str, Path]]:
             )
         found.append((name, Path(path)))
     return found
+
+
+def check_distinct(names: Sequence[str], origin: str, **facts: object) -> None:
+    """Check that names are distinct.
+
+    Args:
+        names: Names of keypoints or views.
+        origin: Place of the names, for messages.
+        facts: Further facts of the error.
+
+    Raises:
+        InputError: A name occurs twice (`duplicate-name`).
+    """
+    twice = tuple(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise InputError(
+            f"{origin}: the same name twice, found {', '.join(twice)}, expected distinct names",
+            code="duplicate-name",
+            found=twice,
+            **facts,
+        )
 
 
 def pattern_rule(template: str, views: Sequence[str] = (), *, need_view: bool = True, given: bool = False) -> NameRule:

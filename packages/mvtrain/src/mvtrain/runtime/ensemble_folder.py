@@ -12,6 +12,7 @@ from mvgeom.documents import parse_yaml
 from mvgeom.errors import InputError
 from mvgeom.files import file_name, read_text, write_text
 from mvtrain.runtime.commands import command
+from mvtrain.runtime.damaged_files import describe_cause
 from mvtrain.runtime.folders import ENSEMBLE_INFO, RUN_INFO, check_run_folder, is_ensemble
 
 
@@ -66,7 +67,7 @@ def read_ensemble(folder: Path) -> dict[str, EnsembleMember]:
         members = {str(row["folder"]): EnsembleMember(seed=int(row["seed"]), done=bool(row["done"])) for row in rows}
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise InputError(
-            f"{path}: not the list of an ensemble's runs: {error!r}", code="damaged-file", path=path
+            f"{path}: not the list of an ensemble's runs: {describe_cause(error, path)}", code="damaged-file", path=path
         ) from error
     # A name with a folder in it would lead elsewhere.
     if not members or any(file_name(name) != name for name in members):

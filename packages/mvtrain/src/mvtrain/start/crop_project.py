@@ -37,6 +37,8 @@ from mvtrain.start.subject_boxes import SOURCES, SubjectBoxes, find_subject_boxe
 
 SCORER = "mvtrain"
 
+_FARTHEST = 1e6
+"""Largest coordinate of a label in px."""
 _DIGITS = 6
 """Decimals of the labels of crops in px; box corners are whole numbers, so that nothing else is rounded."""
 
@@ -71,8 +73,9 @@ def crop_project(config: Config, options: CropOptions, console: Console) -> None
         console: Console for progress and results.
 
     Raises:
-        InputError: The project has crops already (`bad-value`), the margin is not valid (`out-of-range`), the folder
-            exists (`occupied-folder`), a session has several calibrations (`bad-value`), or the project cannot be read.
+        InputError: The project has crops already (`bad-value`), the margin is not valid or a label is too far outside
+            of its image (`out-of-range`), the folder exists (`occupied-folder`), a session has several calibrations
+            (`bad-value`), or the project cannot be read.
     """
     if config.data.bbox_file is not None:
         raise InputError(
@@ -88,6 +91,7 @@ def crop_project(config: Config, options: CropOptions, console: Console) -> None
             found=options.margin,
         )
     project = read_project(config)
+    _check_labels(config, project)
     rows = np.flatnonzero(has_labels(project))
     found = find_subject_boxes(project, margin=options.margin)
     with new_folder(options.output) as folder, Progress(console=console, transient=True) as progress:
@@ -105,6 +109,23 @@ def crop_project(config: Config, options: CropOptions, console: Console) -> None
         _write_config(folder, config, project, rows, found, num_calibrated)
         read_project(load_config(folder / "config.yaml"))
     _print_end(options.output, project, rows, found, num_calibrated, console)
+
+
+def _check_labels(config: Config, project: Project) -> None:
+    """Check that the labels have places of which a box can be made; those beside the image may be anywhere near."""
+    far = np.argwhere((np.abs(project.points) > _FARTHEST).any(axis=-1))
+    if len(far):
+        row, view, keypoint = far[0]
+        _, paths = find_tables(project.root, config.data)
+        found = tuple(project.points[row, view, keypoint].tolist())
+        raise InputError(
+            f"label table {paths[view]}: {project.image_names[row][view]}: {project.keypoint_names[keypoint]!r} is far "
+            f"outside of the image, found {found[0]:g}, {found[1]:g}, expected at most {_FARTHEST:g} px. Correct it",
+            code="out-of-range",
+            path=paths[view],
+            keypoint=project.keypoint_names[keypoint],
+            found=found,
+        )
 
 
 def _read_crop(path: Path, box: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mvgeom.errors import InputError
-from mvtrain.project.names import DEFAULT_PATTERN, pattern_rule
+from mvtrain.project.names import DEFAULT_PATTERN, check_distinct, pattern_rule
 from mvtrain.start.video_names import (
     NamedVideo,
     VideoInput,
@@ -62,9 +62,11 @@ def plan_sessions(
 
     Raises:
         InputError: Names do not tell session and view, or those of the project would be read as others (`bad-name`); a
-            session lacks a view (`missing-view`) or has two videos of one (`duplicate-name`); a video has two views
-            (`duplicate-name`); a given view is none of the project's (`missing-view`); a video is missing.
+            session lacks a view (`missing-view`) or has two videos of one (`duplicate-name`); a view is named twice, or
+            a video has two (`duplicate-name`); a given view is none of the project's (`missing-view`); a video is
+            missing.
     """
+    check_distinct(view_names, "--views", option="--views")
     known = view_names or cameras
     pattern = pattern or DEFAULT_PATTERN
     rule, depth = pattern_rule(pattern, known), pattern_depth(pattern)
