@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -109,9 +110,9 @@ TABLES: dict[str, tuple[str, str, Read]] = {
 
 EDITORS = {
     *("mvtrain.label.new_tables", "mvtrain.label.table_text", "mvtrain.project.frame_rows"),
-    "mvtrain.exchange.appended_rows",
+    *("mvtrain.exchange.appended_rows", "mvtrain.start.chosen_table"),
 }
-"""Modules that read a label table in order to write into it; the last tests and those of `import --into` try them."""
+"""Modules that read a table in order to write into it: tried by the last tests, and those of `import` and `frames`."""
 
 OWN = {
     "mvgeom.tables.kinematics_table": "kinematics that `mvtrain smooth` wrote",
@@ -212,6 +213,6 @@ def test_rows_are_added_as_those_of_the_table(delimiter: str, decimal: str, tmp_
     np.testing.assert_array_equal(table.points[1], [[3.5, 4], [5, 6.125]])
     write_labels_as(tmp_path, delimiter, decimal, rows=False)
     (tmp_path / "labeled-data" / "s_top").mkdir(parents=True)
-    (tmp_path / "labeled-data" / "s_top" / "img1.png").touch()
+    cv2.imwrite(str(tmp_path / "labeled-data" / "s_top" / "img1.png"), np.zeros((8, 8, 3), np.uint8))
     assert list_images(tmp_path, load_config(tmp_path / "config.yaml").data) == 1
     assert read_labels(path).image_names == ("labeled-data/s_top/img1.png",)

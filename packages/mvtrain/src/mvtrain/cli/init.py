@@ -67,14 +67,6 @@ def init(
             code="missing-argument",
             argument="--keypoints",
         )
-    named = split_names(views)
-    if len(set(named)) < len(named):
-        raise InputError(
-            f"--views: a view is named twice, found {views!r}, expected distinct names",
-            code="duplicate-name",
-            option="--views",
-            name=next(name for name in named if named.count(name) > 1),
-        )
     if skeleton is not None:
         lines = read_skeleton(skeleton)
     else:
@@ -93,7 +85,7 @@ def init(
         skeleton=lines.pairs,
         calibration=calibration,
         cameras=parse_renaming(cameras),
-        view_names=named,
+        view_names=split_names(views),
         pattern=pattern,
         copy=copy,
         skip=skip,
