@@ -27,6 +27,7 @@ from mvtrain.exchange.stored_pixels import to_stored_pixels
 from mvtrain.exchange.video_times import number_by_time
 from mvtrain.project.frame_rows import read_frame_rows
 from mvtrain.project.names import DEFAULT_PATTERN, check_distinct, pattern_rule, split_view_paths
+from mvtrain.runtime.commands import command
 
 READERS: dict[str, Callable[[Sequence[Source], ReadOptions], list[ForeignLabels]]] = {
     "anipose": anipose.read,
@@ -235,7 +236,7 @@ def _print_summary(
         f"{len(aligned.keypoint_names)} keypoints, {written.num_labels} labels, {written.num_from_video} images from "
         "videos"
     )
-    lines.append(f"Next: mvtrain check {out / 'config.yaml'}")
+    lines.append(f"Next: {command('mvtrain', 'check', out / 'config.yaml')}")
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
@@ -254,7 +255,7 @@ def _print_added(
         f"added {number} frames with {num_labels} labels to {config.parent}, which has {added.num_frames} now; its "
         "config.yaml stays as it is"
     )
-    lines.append(f"Next: mvtrain check {config}")
+    lines.append(f"Next: {command('mvtrain', 'check', config)}")
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
