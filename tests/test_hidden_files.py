@@ -44,6 +44,7 @@ OF_OURS = {
     "server.py": "files of the page in the package",
     "into_project.py": "a folder that the import has written",
     "view_tables.py": "a hint in an error",
+    "saved_predictions.py": "summaries of predictions, whose names may begin with a dot",
 }
 """Modules that list folders by themselves, which only this program writes to."""
 

@@ -14,6 +14,7 @@ from helpers.command import run_mvtrain
 from helpers.errors import raises_input
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvtrain.project import labels_3d
+from mvtrain.runtime.commands import command
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def test_brackets_of_a_path_are_printed(
     assert outcome.status == 0, outcome.err
     first, *_, last = outcome.out.strip().splitlines()
     assert str(run.folder) in first
-    assert f"mvtrain report {run.folder}" in last
+    assert command("mvtrain", "report", run.folder) in last
 
 
 def test_importing_the_package_imports_no_torch() -> None:

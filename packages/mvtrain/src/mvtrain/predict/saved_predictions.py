@@ -133,7 +133,9 @@ def find_predictions(source: Path, view_names: Sequence[str] = ()) -> list[Predi
     if not source.exists():
         raise InputError(f"source {source}: does not exist", code="missing-file", path=source)
     folder = source / "video_preds" if (source / "video_preds").is_dir() else source
-    summaries = list_files(folder, f"*{_SUMMARY}") if folder.is_dir() else [folder]
+    # A session's name, and so that of its files, may begin with "."; macOS's files beside them are none.
+    found = (path for path in sorted(folder.glob(f"*{_SUMMARY}")) if not path.name.startswith("._"))
+    summaries = list(found) if folder.is_dir() else [folder]
     if summaries and all(path.name.endswith(_SUMMARY) for path in summaries):
         return [_read_summary(path) for path in summaries]
     if not view_names or not folder.is_dir():
