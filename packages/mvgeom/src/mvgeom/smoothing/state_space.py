@@ -1,7 +1,7 @@
 """Exact smoothing of linear Gaussian Markov states: a Kalman filter and a Rauch-Tung-Striebel smoother over batches.
 
 All trajectories of a batch take each time step together, so a step costs a few calls of small batched matrix products.
-Observations enter as information (A'WA and A'Wy): a missing one is a zero, and any number of views is one update.
+Observations are whitened: a missing one is a row of zeros, and any number of views is one update.
 """
 
 from __future__ import annotations
@@ -14,9 +14,6 @@ import numpy.typing as npt
 __all__ = ["Posterior", "Prior", "smooth_states", "transpose"]
 
 Floats = npt.NDArray[np.float64]
-
-LEAST_SHARE = 1e-14
-"""Information of a direction, as a share of the largest, up to which it is that of rounding errors."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,7 +56,7 @@ class Posterior:
     energy: Floats
 
 
-def smooth_states(prior: Prior, information: Floats, vector: Floats) -> Posterior:
+def smooth_states(prior: Prior, design: Floats, target: Floats) -> Posterior:
     """Compute the marginal posteriors of the motion's components.
 
     The filter needs no inverse of the predicted covariance. Its covariance (Joseph's form) and the smoother's, which is
@@ -68,11 +65,11 @@ def smooth_states(prior: Prior, information: Floats, vector: Floats) -> Posterio
 
     Args:
         prior: Prior of the states.
-        information: (T, B, m, m) sums of A'WA over the observations y = A z[:m] + e of a time step, W the inverse of
-            the covariance of e; 0 where nothing is observed.
-        vector: (T, B, m) sums of A'Wy.
+        design: (T, B, R, m) matrices A of the observations y = A z[:m] + e of a time step, with errors e that are
+            independent and have the variance 1; rows of zeros where nothing is observed.
+        target: (T, B, R) values y; 0 where nothing is observed.
     """
-    length, batch, observed = vector.shape
+    length, batch, rows, observed = design.shape
     moving, size = prior.moving, prior.mean.shape[-1]
     block = (..., moving[:, None], moving)
     filtered_means = np.empty((length, batch, size, 1))
@@ -83,14 +80,13 @@ def smooth_states(prior: Prior, information: Floats, vector: Floats) -> Posterio
             transition = prior.transition[t - 1]
             mean = transition @ mean
             covariance = transition @ covariance @ transition.T + _step_covariance(prior, t - 1)
-        # Observations of unit covariance: where a single view sees a keypoint, its depth is uncertain by many orders of
-        # magnitude more than its direction, and products with the information itself would lose the direction.
-        root, inverse = _square_root(information[t])
-        columns = covariance[..., :observed] @ root
-        total = np.eye(observed) + transpose(root) @ columns[..., :observed, :]
+        # Not by the information A'A: where a single view sees a keypoint, its depth is uncertain by many orders of
+        # magnitude more than its direction, and rounding of A'A would be information about the depth.
+        columns = covariance[..., :observed] @ transpose(design[t])
+        total = np.eye(rows) + design[t] @ columns[..., :observed, :]
         gain = transpose(np.asarray(np.linalg.solve(total, transpose(columns)), dtype=np.float64))
-        mean = mean + gain @ (inverse @ vector[t, ..., None] - transpose(root) @ mean[..., :observed, :])
-        kept = np.eye(size) - gain @ np.pad(transpose(root), ((0, 0), (0, 0), (0, size - observed)))
+        mean = mean + gain @ (target[t, ..., None] - design[t] @ mean[..., :observed, :])
+        kept = np.eye(size) - gain @ np.pad(design[t], ((0, 0), (0, 0), (0, size - observed)))
         covariance = kept @ covariance @ transpose(kept) + gain @ transpose(gain)
         filtered_means[t], filtered[t] = mean, covariance
 
@@ -120,14 +116,6 @@ def smooth_states(prior: Prior, information: Floats, vector: Floats) -> Posterio
 def transpose(matrices: Floats) -> Floats:
     """Swap the last two axes."""
     return np.swapaxes(matrices, -1, -2)
-
-
-def _square_root(information: Floats) -> tuple[Floats, Floats]:
-    """Return L (B, m, m) with L L' = information, and its pseudoinverse; what rounding alone knows is left out."""
-    values, axes = np.linalg.eigh(information)
-    scale = np.sqrt(np.where(values > LEAST_SHARE * values[..., -1:], values, 0.0))
-    inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
-    return axes * scale[..., None, :], inverse[..., None] * transpose(axes)
 
 
 def _step_covariance(prior: Prior, step: int) -> Floats:

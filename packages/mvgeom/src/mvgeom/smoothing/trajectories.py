@@ -117,11 +117,12 @@ def smooth_once(
     length, num_keypoints, dims = start.shape
     origin = start.reshape(-1, dims).mean(0)
     first = (start[0] - origin) / unit
-    per_view, vectors, usable = _information(start, (start - origin) / unit, observations, noise, unit)
-    counted = np.where(usable, variants, 0.0)
-    information = np.einsum("ltvk,tvkij->tlkij", counted, per_view, optimize=True)
-    vector = np.einsum("ltvk,tvki->tlki", counted, vectors, optimize=True)
-    num_errors = vector.shape[-1] - dims
+    design, target, usable = _whitened(start, (start - origin) / unit, observations, noise, unit)
+    root = np.sqrt(np.where(usable, variants, 0.0))
+    # All views of a frame are one observation of R = 2 V numbers.
+    designs = np.einsum("ltvk,tvkri->tlkvri", root, design, optimize=True)
+    targets = np.einsum("ltvk,tvkr->tlkvr", root, target, optimize=True)
+    num_errors = design.shape[-1] - dims
     intensity = noise.motion / unit**2 * activity
     prior = make_prior(
         np.tile(first, (len(variants), 1)),
@@ -130,10 +131,8 @@ def smooth_once(
         num_errors,
         noise.decay,
     )
-    shape = (length, len(variants) * num_keypoints)
-    posterior = smooth_states(
-        prior, information.reshape(*shape, *information.shape[-2:]), vector.reshape(*shape, vector.shape[-1])
-    )
+    shape = (length, len(variants) * num_keypoints, 2 * design.shape[1])
+    posterior = smooth_states(prior, designs.reshape(*shape, design.shape[-1]), targets.reshape(shape))
 
     def per_variant(values: Floats) -> Floats:
         shaped = values.reshape(len(values), len(variants), num_keypoints, *values.shape[2:])
@@ -148,13 +147,13 @@ def smooth_once(
     )
 
 
-def _information(
+def _whitened(
     start: Floats, local: Floats, observations: Observations, noise: Noise, unit: float
 ) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
-    """Return each keypoint's A'WA (T, V, K, m, m) and A'Wy (T, V, K, m), and where there is one to use (T, V, K).
+    """Return A (T, V, K, 2, m) and y (T, V, K, 2) of y = A z + e with e of unit covariance, and where they count.
 
     The columns of A are the position in local units and, if errors are correlated in time, two unit errors per view,
-    which the Cholesky factor of the keypoint's covariance turns into px.
+    which the Cholesky factor of the keypoint's covariance turns into px. Keypoints count (T, V, K) where there is one.
     """
     length, num_views, num_keypoints, _ = observations.points.shape
     dims = start.shape[-1]
@@ -173,5 +172,5 @@ def _information(
         for view in range(num_views):
             column = dims + 2 * view
             design[:, view, ..., column : column + 2] = factor[:, view]
-    weighted = transpose(design) @ np.linalg.inv((1 - noise.share) * covariance)
-    return weighted @ design, (weighted @ target)[..., 0], usable
+    white = np.linalg.inv(np.linalg.cholesky((1 - noise.share) * covariance))
+    return white @ design, (white @ target)[..., 0], usable
