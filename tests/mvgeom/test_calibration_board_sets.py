@@ -34,6 +34,7 @@ from mvgeom.calibration import (
 )
 from mvgeom.calibration.board_poses import pose_candidates
 from mvgeom.calibration.boards import corner_orders, object_points
+from mvgeom.calibration.selection import select_frames
 from mvgeom.cli.board_input import parse_board
 
 SHEET = CharucoBoard(columns=6, rows=4, square_size=0.06, marker_size=0.045)
@@ -221,19 +222,17 @@ def test_what_keeps_a_face_from_being_placed_is_named() -> None:
     assert {each.code for each in raised.value.findings} <= {"unplaced_face", "disconnected_cameras"}
 
 
-def test_few_of_many_frames_are_those_that_faces_share() -> None:
-    """Only every tenth frame shows several faces; as boards of their own all would be worth about the same."""
-    truth = centered(ring_of_cameras(3))
-    body, unknown = corner_of_a_room(), corner_of_a_room(estimated=True)
-    points = film_body(truth, body, 120, noise=0.2).points
-    faces = body.face_of_points()
-    for frame in set(range(120)) - set(range(0, 120, 10)):
-        points[:, frame, faces != frame % 3] = np.nan
-    options = Options(lens=LENS, max_frames=24)
-    result = calibrate(from_points(truth.names, truth.sizes, unknown, points), options)
-    assert len(result.detections.frames) <= 24
-    assert all(each.evidence["frames"] > 3 for each in result.findings if each.code == "placed_face")
-    assert_right(result, truth)
+def test_frames_that_show_several_faces_are_selected() -> None:
+    """Frames of one face each, which cover the whole image, and two frames of two faces that cover little."""
+    faces = np.repeat([0, 1], 4)
+    corners = np.array([[0.0, 0], [1, 0], [0, 1], [1, 1]])
+    points = np.full((1, 22, 8, 2), np.nan)
+    for frame in range(20):
+        points[0, frame, faces == frame % 2] = 10 + 600 * corners
+    points[0, 20:] = np.tile(300 + 20 * corners, (2, 1))
+    sizes = np.array([[640.0, 640.0]])
+    assert {20, 21} & set(select_frames(points, sizes, 8, faces=faces).tolist())
+    assert not {20, 21} & set(select_frames(points, sizes, 8).tolist())
 
 
 CUBE = """

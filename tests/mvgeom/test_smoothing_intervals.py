@@ -12,6 +12,7 @@ from scipy.stats import chi2
 from helpers.geometry import random_rig
 from helpers.smoothing import make_noise
 from mvgeom import CameraGroup, project, reconstruct
+from mvgeom.left_out import factor_of_squares
 from mvgeom.smoothing import Noise, smooth
 from mvgeom.smoothing.interval_factor import interval_factor
 from mvgeom.smoothing.learning import _with_views
@@ -96,6 +97,13 @@ def test_the_factor_scales_deviations_and_moves_nothing() -> None:
     np.testing.assert_array_equal(wide.velocity, plain.velocity)
     np.testing.assert_allclose(wide.covariance, 4 * plain.covariance, rtol=1e-12)
     np.testing.assert_allclose(wide.velocity_covariance, 4 * plain.velocity_covariance, rtol=1e-12)
+
+
+@pytest.mark.parametrize("degrees", [1, 2])
+def test_tails_of_either_number_of_coordinates(degrees: int) -> None:
+    squares = np.square(np.random.default_rng(0).normal(size=(20_000, degrees))).sum(-1)
+    assert factor_of_squares(4 * squares, degrees=degrees) == pytest.approx(2.0, rel=0.05)
+    assert factor_of_squares(squares / 4, degrees=degrees) == 1.0
 
 
 def test_the_order_of_two_views_changes_nothing() -> None:

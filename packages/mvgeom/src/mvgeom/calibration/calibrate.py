@@ -87,18 +87,20 @@ def calibrate(
     options = options or Options()
     say = progress or (lambda _: None)
     _check(detections, options, intrinsics)
-    if detections.faces is None:
+    faces = detections.faces
+    if faces is None:
         return _calibrate(detections, options, intrinsics, say)
     say("faces of the body")
     chosen = select_frames(
-        detections.points, detections.sizes, options.max_frames, _origin_index(detections, options), detections.faces
+        detections.points, detections.sizes, options.max_frames, _origin_index(detections, options), faces
     )
     frames = tuple(detections.frames[frame] for frame in chosen)
     detections = dataclasses.replace(detections, points=detections.points[:, chosen], frames=frames)
-    # Every face in every frame is a board, so that none is left out.
-    apart = dataclasses.replace(options, origin_frame=None, max_frames=max(1, detections.points[0, ..., 0].size))
+    # Each face in each of these frames is a board of its own, and none of them is left out.
+    most = max(1, len(frames) * (int(faces.max()) + 1))
+    apart = dataclasses.replace(options, origin_frame=None, max_frames=most)
     joined, shared = place_faces(detections, lambda each: calibrate(each, apart, intrinsics=intrinsics))
-    result = _calibrate(joined, options, intrinsics, say, faces=detections.faces)
+    result = _calibrate(joined, options, intrinsics, say, faces=faces)
     notes = describe_faces(detections, result.detections.object_points, shared)
     return dataclasses.replace(result, findings=sort_findings([*result.findings, *notes]))
 

@@ -235,28 +235,20 @@ def frame_numbers(keypoints: CommandKeypoints) -> np.ndarray:
     table, rows = keypoints.table, keypoints.stack.rows
     wrong = next((number for number, row in enumerate(rows) if not row.isdecimal()), None)
     if wrong is not None:
-        line = table.first_line + wrong
-        raise InputError(
-            f"{table.path}: line {line}: rows are not frame numbers, found {rows[wrong]!r}. Give predictions of "
-            "videos; labeled images are for mvgeom triangulate.",
-            code="bad-number",
-            path=table.path,
-            line=line,
-            found=rows[wrong],
+        text = (
+            f"rows are not frame numbers, found {rows[wrong]!r}. Give predictions of videos; labeled images are for "
+            "mvgeom triangulate."
         )
+        raise _at_row(table, wrong, text, code="bad-number", found=rows[wrong])
     numbers = _whole_numbers(keypoints)
     back = np.flatnonzero(np.diff(numbers) <= 0)
     if len(back):
         row = int(back[0]) + 1
-        line = table.first_line + row
-        raise InputError(
-            f"{table.path}: line {line}: frame numbers must ascend, found {numbers[row]} after {numbers[row - 1]}. "
-            "Sort the rows of all views by frame number.",
-            code="bad-number",
-            path=table.path,
-            line=line,
-            found=rows[row],
+        text = (
+            f"frame numbers must ascend, found {numbers[row]} after {numbers[row - 1]}. Sort the rows of all views by "
+            "frame number."
         )
+        raise _at_row(table, row, text, code="bad-number", found=rows[row])
     return np.asarray(numbers, dtype=np.float64)
 
 
@@ -271,17 +263,16 @@ def _whole_numbers(keypoints: CommandKeypoints) -> np.ndarray:
     table, numbers = keypoints.table, [int(row) for row in keypoints.stack.rows]
     large = next((row for row, number in enumerate(numbers) if number > _LARGEST_FRAME), None)
     if large is not None:
-        line = table.first_line + large
-        raise InputError(
-            f"{table.path}: line {line}: frame number too large, found {numbers[large]}, expected at most "
-            f"{_LARGEST_FRAME}",
-            code="out-of-range",
-            path=table.path,
-            line=line,
-            found=numbers[large],
-            expected=_LARGEST_FRAME,
-        )
+        found = numbers[large]
+        text = f"frame number too large, found {found}, expected at most {_LARGEST_FRAME}"
+        raise _at_row(table, large, text, code="out-of-range", found=found, expected=_LARGEST_FRAME)
     return np.array(numbers, dtype=np.int64)
+
+
+def _at_row(table: KeypointTable, row: int, text: str, *, code: str, **facts: object) -> InputError:
+    """Return an error about a row of a table, which names its line."""
+    line = table.first_line + row
+    return InputError(f"{table.path}: line {line}: {text}", code=code, path=table.path, line=line, **facts)
 
 
 def _check_distinct(table: KeypointTable) -> None:
@@ -296,15 +287,9 @@ def _check_distinct(table: KeypointTable) -> None:
     for number, row in enumerate(table.rows):
         first = earlier.setdefault(row, number)
         if first != number:
-            line = table.first_line + number
-            raise InputError(
-                f"{table.path}: line {line}: frame {row} is there twice, found it in line {table.first_line + first}, "
-                "too, expected every frame once",
-                code="duplicate-name",
-                path=table.path,
-                line=line,
-                name=row,
-            )
+            where = table.first_line + first
+            text = f"frame {row} is there twice, found it in line {where}, too, expected every frame once"
+            raise _at_row(table, number, text, code="duplicate-name", name=row)
 
 
 def _crop_size(files: dict[str, Path], boxes: dict[str, Path], crop_size: str | None) -> tuple[int, int] | None:

@@ -89,7 +89,6 @@ def _compare(observations: Observations, noise: Noise, estimate: Estimate) -> _C
         _, derivative = linearize(estimate.points, observations.cameras)
         across = across_lines(derivative, derivative[:, ::-1])[..., None]
         residual, single = ((each[..., None, :] @ across)[..., 0] for each in (residual, single))
-        counted &= (across != 0).any((-2, -1))  # not of a subject on the line through both cameras
         predicted, own, spread = (transpose(across) @ each @ across for each in (predicted, own, spread))
     both = counted & (estimate.weights > 0.5) & np.isfinite(single).all(-1) & np.isfinite(spread).all((-2, -1))
     unit = _trace(spread + own)[both]

@@ -268,10 +268,7 @@ def _fit_view(
     from scipy.optimize import minimize  # heavy; `import mvgeom` is fast without it
 
     limits = np.log([SCALES, FLOORS])
-    # Where nearly all residuals are outliers of the present noise, no slope leads away from it.
-    typical = float(np.sqrt(np.median(np.square(residual).sum(-1)) / 2))
-    starts = [np.clip(np.log(pair), limits[:, 0], limits[:, 1]) for pair in (start, (start[0], max(typical, 1e-9)))]
-    first = min(starts, key=loss)
+    first = np.clip(np.log(start), limits[:, 0], limits[:, 1])
     scale, floor = np.exp(minimize(loss, first, bounds=[(float(low), float(high)) for low, high in limits]).x)
     return float(scale), float(floor)
 
