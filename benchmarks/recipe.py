@@ -17,7 +17,8 @@ their own, which neither system reads in training, and both systems' predictions
   views, in mm, against the triangulated labels (generated projects: the truth);
 - unlearned: keypoints whose median error is above that of the mean pose of the training frames.
 
-Runs that have a result in the output folder are not repeated; `--print-only` prints what there is.
+Runs that have a result in the output folder are not repeated, and ours go on where they were stopped; `--print-only`
+prints what there is.
 """
 
 from __future__ import annotations
@@ -222,14 +223,16 @@ def run_one(out: Path, name: str, row: str, seed: int, steps: int, peer: Path | 
     torch.set_num_threads(1)
     result = result_path(out, name, row, seed)
     run_dir = out / "runs" / result.stem
-    shutil.rmtree(run_dir, ignore_errors=True)
+    stopped = row != "peer" and (run_dir / "checkpoints" / "state").is_dir()
+    if not stopped:
+        shutil.rmtree(run_dir, ignore_errors=True)
     values = make_config(out, name, row, seed, steps)
     config_file = out / "configs" / f"{result.stem}.yaml"
     config_file.parent.mkdir(parents=True, exist_ok=True)
     config_file.write_text(yaml.safe_dump(values, sort_keys=False))
     run_dir.parent.mkdir(parents=True, exist_ok=True)
     views = values["data"]["view_names"]
-    with (run_dir.parent / f"{result.stem}.log").open("w") as log:
+    with (run_dir.parent / f"{result.stem}.log").open("a" if stopped else "w") as log:
         if row == "peer":
             assert peer is not None
             command = [str(peer), str(SHARED.resolve() / "peer" / "run_peer.py"), "train", str(config_file)]
@@ -237,7 +240,7 @@ def run_one(out: Path, name: str, row: str, seed: int, steps: int, peer: Path | 
             subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
             tables = [run_dir / f"predictions_{view}_new.csv" for view in views]
         else:
-            train(load_config(config_file), run_dir, Console(file=log, width=120))
+            train(load_config(config_file), run_dir, Console(file=log, width=120), resume=stopped)
             run = load_run(run_dir)
             held_out = read_project(load_config(config_file, [f"data.data_dir={out / 'projects' / name / 'heldout'}"]))
             predictor = Predictor.from_run(run, torch.device("cpu"), 8)

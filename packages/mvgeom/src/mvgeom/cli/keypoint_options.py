@@ -235,20 +235,26 @@ def frame_numbers(keypoints: CommandKeypoints) -> np.ndarray:
     table, rows = keypoints.table, keypoints.stack.rows
     wrong = next((number for number, row in enumerate(rows) if not row.isdecimal()), None)
     if wrong is not None:
-        text = (
-            f"rows are not frame numbers, found {rows[wrong]!r}. Give predictions of videos; labeled images are for "
-            "mvgeom triangulate."
+        where, facts = _place(table, wrong)
+        raise InputError(
+            f"{where}: rows are not frame numbers, found {rows[wrong]!r}. Give predictions of videos; labeled images "
+            "are for mvgeom triangulate.",
+            code="bad-number",
+            found=rows[wrong],
+            **facts,
         )
-        raise _at_row(table, wrong, text, code="bad-number", found=rows[wrong])
     numbers = _whole_numbers(keypoints)
     back = np.flatnonzero(np.diff(numbers) <= 0)
     if len(back):
         row = int(back[0]) + 1
-        text = (
-            f"frame numbers must ascend, found {numbers[row]} after {numbers[row - 1]}. Sort the rows of all views by "
-            "frame number."
+        where, facts = _place(table, row)
+        raise InputError(
+            f"{where}: frame numbers must ascend, found {numbers[row]} after {numbers[row - 1]}. Sort the rows of all "
+            "views by frame number.",
+            code="bad-number",
+            found=rows[row],
+            **facts,
         )
-        raise _at_row(table, row, text, code="bad-number", found=rows[row])
     return np.asarray(numbers, dtype=np.float64)
 
 
@@ -264,15 +270,21 @@ def _whole_numbers(keypoints: CommandKeypoints) -> np.ndarray:
     large = next((row for row, number in enumerate(numbers) if number > _LARGEST_FRAME), None)
     if large is not None:
         found = numbers[large]
-        text = f"frame number too large, found {found}, expected at most {_LARGEST_FRAME}"
-        raise _at_row(table, large, text, code="out-of-range", found=found, expected=_LARGEST_FRAME)
+        where, facts = _place(table, large)
+        raise InputError(
+            f"{where}: frame number too large, found {found}, expected at most {_LARGEST_FRAME}",
+            code="out-of-range",
+            found=found,
+            expected=_LARGEST_FRAME,
+            **facts,
+        )
     return np.array(numbers, dtype=np.int64)
 
 
-def _at_row(table: KeypointTable, row: int, text: str, *, code: str, **facts: object) -> InputError:
-    """Return an error about a row of a table, which names its line."""
+def _place(table: KeypointTable, row: int) -> tuple[str, dict[str, object]]:
+    """Return file and line of a row, in words and as facts of an error."""
     line = table.first_line + row
-    return InputError(f"{table.path}: line {line}: {text}", code=code, path=table.path, line=line, **facts)
+    return f"{table.path}: line {line}", {"path": table.path, "line": line}
 
 
 def _check_distinct(table: KeypointTable) -> None:
@@ -287,9 +299,14 @@ def _check_distinct(table: KeypointTable) -> None:
     for number, row in enumerate(table.rows):
         first = earlier.setdefault(row, number)
         if first != number:
-            where = table.first_line + first
-            text = f"frame {row} is there twice, found it in line {where}, too, expected every frame once"
-            raise _at_row(table, number, text, code="duplicate-name", name=row)
+            where, facts = _place(table, number)
+            raise InputError(
+                f"{where}: frame {row} is there twice, found it in line {table.first_line + first}, too, expected "
+                "every frame once",
+                code="duplicate-name",
+                name=row,
+                **facts,
+            )
 
 
 def _crop_size(files: dict[str, Path], boxes: dict[str, Path], crop_size: str | None) -> tuple[int, int] | None:
