@@ -301,7 +301,11 @@ def test_points_behind_all_cameras_are_missing() -> None:
         ("sizes", [[0.0, 100.0]], "not-a-camera"),
         ("matrix", np.diag([-900.0, 900.0, 1.0])[None], "not-a-camera"),
         ("matrix", np.diag([900.0, 0.0, 1.0])[None], "not-a-camera"),
+        ("matrix", np.array([[900.0, 0.0, 0.0], [0.0, 900.0, 0.0], [50.0, 50.0, 1.0]])[None], "not-a-camera"),
+        ("matrix", np.array([[900.0, 0.0, 50.0], [1.0, 900.0, 50.0], [0.0, 0.0, 1.0]])[None], "not-a-camera"),
+        ("matrix", 2 * np.array([[900.0, 0.0, 50.0], [0.0, 900.0, 50.0], [0.0, 0.0, 1.0]])[None], "not-a-camera"),
         ("rotation", np.diag([1.0, 1.0, -1.0])[None], "not-a-rotation"),
+        ("rotation", 1.1 * np.eye(3)[None], "not-a-rotation"),
     ],
 )
 def test_what_is_no_camera_is_refused(field: str, value: object, code: str) -> None:

@@ -36,6 +36,7 @@ def write_json(folder: Path, **changes: object) -> Path:
         ({"rotation": [[1, 0, 0], [0, 1, 0], [0, 0, -1]]}, raises_input("not-a-rotation")),
         ({"rotation": [1, 0, 0]}, raises_input("wrong-shape", expected=(3, 3))),
         ({"matrix": [[500, 0, 0], [0, 500, 0], [320, 240, 1]]}, raises_input("not-a-camera")),
+        ({"matrix": [[500, 0, 320], [3, 500, 240], [0, 0, 1]]}, raises_input("not-a-camera")),
         (
             {"matrix": [[0, 0, 320], [0, 500, 240], [0, 0, 1]]},
             raises_input("not-a-camera"),

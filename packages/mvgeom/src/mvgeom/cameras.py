@@ -24,6 +24,30 @@ DISTORTION_LENGTHS = (0, 4, 5, 8, 12, 14)
 
 _NUM_TRAILING = {"sizes": 2, "matrix": 3, "distortion": 2, "rotation": 3, "translation": 2}
 _ARRAY_FIELDS = tuple(_NUM_TRAILING)
+_CAMERA_TESTS: tuple[tuple[str, Callable[[Any], Any], str], ...] = (
+    ("sizes", lambda sizes: (sizes <= 0).any(-1), "width and height must be positive px"),
+    (
+        "matrix",
+        lambda matrix: (np.abs(matrix[..., [1, 2, 2, 2], [0, 0, 1, 2]] - [0, 0, 0, 1]) > 1e-6).any(-1),
+        "its rows must be (fx, skew, cx), (0, fy, cy), (0, 0, 1); MATLAB's are transposed",
+    ),
+    (
+        "matrix",
+        lambda matrix: (matrix[..., 0, 0] <= 0) | (matrix[..., 1, 1] <= 0),
+        "focal lengths must be positive px",
+    ),
+)
+"""Fields, what is True of wrong values, and what must hold."""
+_ROTATION_TESTS: tuple[tuple[Callable[[Any], Any], str], ...] = (
+    (
+        lambda rotation: np.abs(rotation @ np.swapaxes(rotation, -1, -2) - np.eye(3)).max((-2, -1)) > 1e-3,
+        "its rows are not orthonormal",
+    ),
+    (
+        lambda rotation: np.linalg.det(rotation) <= 0,
+        "is a reflection (determinant below 0). Exchange no axes, and flip no sign",
+    ),
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,9 +71,10 @@ class CameraGroup:
     Raises:
         InputError: `wrong-shape`, if shapes are inconsistent; `bad-number`, if a field is not numeric;
             `duplicate-name`, if names repeat; `too-few-views`, if there is no camera; `not-finite`, if a NumPy array
-            contains NaN or infinity; `not-a-camera`, if an image size or a focal length is not positive;
-            `not-a-rotation`, if a rotation is a reflection. (Values on a device are not inspected, because this would
-            wait for the device.)
+            contains NaN or infinity; `not-a-camera`, if an image size or a focal length is not positive, or a camera
+            matrix has another form than (fx, skew, cx), (0, fy, cy), (0, 0, 1); `not-a-rotation`, if a rotation is a
+            reflection or not orthonormal to 0.001. (Values on a device are not inspected, because this would wait for
+            the device.)
     """
 
     names: tuple[str, ...]
@@ -138,28 +163,34 @@ class CameraGroup:
 
     def _check_values(self) -> None:
         """Check that the numbers are those of cameras; only NumPy arrays, because values on a device are not read."""
-        wrong: dict[str, tuple[Callable[[Any], Any], str]] = {
-            "sizes": (lambda sizes: (sizes <= 0).any(-1), "width and height must be positive px"),
-            "matrix": (
-                lambda matrix: (matrix[..., 0, 0] <= 0) | (matrix[..., 1, 1] <= 0),
-                "focal lengths must be positive px",
-            ),
-            "rotation": (
-                lambda rotation: np.linalg.det(rotation) <= 0,
-                "must be a rotation, and is a reflection (determinant below 0). Exchange no axes, and flip no sign",
-            ),
-        }
-        for field, (test, text) in wrong.items():
-            value = getattr(self, field)
-            if not is_numpy_array(value):
-                continue
-            bad = np.argwhere(test(np.asarray(value, dtype=np.float64)))
-            if len(bad):
-                view = self.names[int(bad[0][-1])]
-                message = f"{field}: camera {view!r} is not a camera: {text}, found {value[tuple(bad[0])].tolist()}"
-                if field == "rotation":
-                    raise InputError(message, code="not-a-rotation", argument=field, view=view)
-                raise InputError(message, code="not-a-camera", argument=field, view=view)
+        for field, test, text in _CAMERA_TESTS:
+            found = self._first(field, test)
+            if found is not None:
+                view, value = found
+                raise InputError(
+                    f"{field}: camera {view!r} is not a camera: {text}, found {value}",
+                    code="not-a-camera",
+                    argument=field,
+                    view=view,
+                )
+        for test, text in _ROTATION_TESTS:
+            found = self._first("rotation", test)
+            if found is not None:
+                view, value = found
+                raise InputError(
+                    f"rotation: camera {view!r} is not a camera: must be a rotation, and {text}, found {value}",
+                    code="not-a-rotation",
+                    argument="rotation",
+                    view=view,
+                )
+
+    def _first(self, field: str, test: Callable[[Any], Any]) -> tuple[str, list[Any]] | None:
+        """Return name and value of the first camera for which the test of a field is True; None if there is none."""
+        value = getattr(self, field)
+        if not is_numpy_array(value):
+            return None
+        bad = np.argwhere(test(np.asarray(value, dtype=np.float64)))
+        return (self.names[int(bad[0][-1])], value[tuple(bad[0])].tolist()) if len(bad) else None
 
     def __repr__(self) -> str:
         """Return one line per camera: name, image size, focal lengths, lens model, position."""

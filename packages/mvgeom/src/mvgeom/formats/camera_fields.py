@@ -114,13 +114,18 @@ def intrinsics(value: Any, where: str) -> Floats:
 
     Raises:
         InputError: `wrong-shape`, if the shape is not 3x3; `not-a-camera`, if the last row is not 0 0 1 (in a
-            transposed K, for example) or a focal length is not positive.
+            transposed K, for example), the second does not begin with 0, or a focal length is not positive.
     """
     matrix = numbers(value, (3, 3), where)
     if not np.allclose(matrix[2], [0, 0, 1], rtol=0, atol=1e-9):
         transposed = np.allclose(matrix[:, 2], [0, 0, 1], rtol=0, atol=1e-9)
         hint = "; it seems to be stored transposed" if transposed else ""
         raise InputError(f"{where} must have the last row 0 0 1, found {matrix[2].tolist()}{hint}", code="not-a-camera")
+    if abs(matrix[1, 0]) > 1e-6:
+        raise InputError(
+            f"{where} must be upper triangular: its second row begins with 0, found {matrix[1, 0]:g}",
+            code="not-a-camera",
+        )
     if matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
         raise InputError(
             f"{where} must have positive focal lengths, found {matrix[0, 0]:g} and {matrix[1, 1]:g}",
