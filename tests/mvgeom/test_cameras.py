@@ -44,9 +44,12 @@ def test_selected_cameras_project_as_before(seed: int) -> None:
 
 @pytest.mark.parametrize("lens", LENSES)
 @pytest.mark.parametrize("quarters", [1, 2, 3])
-def test_turned_cameras_project_to_the_pixels_of_turned_images(lens: int, quarters: int) -> None:
+@pytest.mark.parametrize("fisheye", [(False, False, False), (False, True, False), (True, False, True)])
+def test_turned_cameras_project_to_the_pixels_of_turned_images(
+    lens: int, quarters: int, fisheye: tuple[bool, ...]
+) -> None:
     rng = np.random.default_rng(quarters)
-    cams = random_rig(rng, 3, lens=lens)
+    cams = random_rig(rng, 3, lens=lens, fisheye=fisheye)
     if quarters % 2:  # no lens model has these for such images
         distortion, matrix = cams.distortion.copy(), cams.matrix.copy()
         distortion[..., 12:] = 0

@@ -184,7 +184,7 @@ def test_3d_table_comes_back(points: np.ndarray, missing: int, tmp_path_factory:
     assert list(table.index) == ["a", "b", "c"]
     assert tuple(table["mvgeom"]["tail"].columns) == COORDS_3D
     back = np.stack([table["mvgeom"][name][["x", "y", "z"]].to_numpy() for name in ("nose", "tail")], axis=1)
-    np.testing.assert_allclose(back, points, rtol=1e-5, atol=1e-300)
+    np.testing.assert_allclose(back, points, rtol=1e-9, atol=1e-300)
     np.testing.assert_array_equal(table["mvgeom"]["nose"]["num_views"], views[:, 0])
 
 

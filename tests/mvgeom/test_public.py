@@ -164,3 +164,28 @@ def test_repr_of_cameras_is_a_line_per_camera() -> None:
     first, *lines = repr(tensors).splitlines()
     assert first == "CameraGroup of 2 cameras, batch (2,), the first rig:"
     assert lines == repr(cameras).splitlines()[1:]
+
+
+def public_functions() -> list[tuple[str, ast.FunctionDef]]:
+    """Functions in `mvgeom.__all__`, those of its modules `affine` and `boxes`, too."""
+    parts = {name: getattr(mvgeom, name) for name in mvgeom.__all__}
+    for name, part in list(parts.items()):
+        if inspect.ismodule(part):
+            parts |= {f"{name}.{each}": getattr(part, each) for each in part.__all__}
+    return [
+        (name, node)
+        for name, part in parts.items()
+        if inspect.isfunction(part)
+        for node in ast.parse(inspect.getsource(part)).body
+        if isinstance(node, ast.FunctionDef)
+    ]
+
+
+def test_public_functions_that_check_their_arguments_say_which_errors_they_raise() -> None:
+    checking = re.compile(r"_?check|InputError|floating_points")
+    functions = public_functions()
+    assert len(functions) > 30
+    for name, node in functions:
+        calls = [call for call in ast.walk(node) if isinstance(call, ast.Call)]
+        if any(checking.match(ast.unparse(call.func).split(".")[-1]) for call in calls):
+            assert "\nRaises:" in (ast.get_docstring(node) or ""), name

@@ -30,6 +30,7 @@ def quarter_turn(
     distortion: Array,
     rotation: Array,
     translation: Array,
+    fisheye: Sequence[bool],
 ) -> dict[str, Array]:
     """Return the fields of cameras whose images are turned clockwise by the given number of quarters, 0 to 3.
 
@@ -41,6 +42,7 @@ def quarter_turn(
         distortion: Coefficients.
         rotation: Rotations.
         translation: Translations.
+        fisheye: True for fisheye lenses, whose coefficients are those of a radius, the same in turned images.
     """
     xp = array_namespace(matrix)
     odd = np.array([quarters % 2 == 1 for quarters in clockwise])
@@ -68,11 +70,12 @@ def quarter_turn(
     shift = xp.maximum(-start, xp.zeros_like(start))
     moved = turn @ matrix @ xp.permute_dims(turn, (0, 2, 1))
     corner = xp.concat([shift, xp.zeros_like(shift[..., :1])], axis=-1)[..., None] * like([[0.0, 0.0, 1.0]])
+    brown = like([not each for each in fisheye])
     swap = like(odd.astype(np.float64))[:, None]
     return {
         "sizes": sizes * (1 - swap) + xp.flip(sizes, axis=-1) * swap,
         "matrix": moved + corner,
-        "distortion": _turn_coefficients(distortion, sine, cosine),
+        "distortion": _turn_coefficients(distortion, brown * sine, 1 - brown + brown * cosine),
         "rotation": turn @ rotation,
         "translation": (turn @ translation[..., None])[..., 0],
     }

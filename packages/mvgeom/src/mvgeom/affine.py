@@ -35,6 +35,9 @@ def apply(matrix: Array, points: Array) -> Array:
 
     Returns:
         Points (..., K, 2) in px of the target image. A point with a NaN coordinate becomes NaN in both coordinates.
+
+    Raises:
+        InputError: `wrong-shape`, if a matrix is not (..., 2, 3) or the points are not (..., K, 2).
     """
     _check_matrix(matrix)
     if len(points.shape) < 2 or points.shape[-1] != 2:
@@ -66,6 +69,9 @@ def compose(outer: Array, *inner: Array) -> Array:
 
     Returns:
         Composed map (..., 2, 3) with the broadcast leading dimensions.
+
+    Raises:
+        InputError: `wrong-shape`, if a map is not (..., 2, 3).
     """
     _check_matrix(outer)
     result = outer
@@ -171,7 +177,11 @@ def translate(offset: Array | tuple[float, float]) -> Array:
 
 
 def to_3x3(matrix: Array) -> Array:
-    """Append the row 0, 0, 1: convert (..., 2, 3) to (..., 3, 3)."""
+    """Append the row 0, 0, 1: convert (..., 2, 3) to (..., 3, 3).
+
+    Raises:
+        InputError: `wrong-shape`, if the map is not (..., 2, 3).
+    """
     _check_matrix(matrix)
     xp = array_namespace(matrix)
     last = xp.zeros_like(matrix[..., :1, :]) + xp.eye(3, dtype=matrix.dtype, device=matrix.device)[2:]

@@ -103,6 +103,9 @@ def clip(boxes: Array, size: Array | tuple[float, float]) -> Array:
 
     Returns:
         Clipped boxes (..., 4) in full-image px; NaN where a box lies outside the image.
+
+    Raises:
+        InputError: `wrong-shape`, if the boxes are not (..., 4).
     """
     xp = _check(boxes)
     boxes = as_floating(xp, boxes)
@@ -122,6 +125,9 @@ def with_aspect(boxes: Array, aspect: float) -> Array:
 
     Returns:
         Boxes (..., 4) in full-image px, not clipped to the image; NaN stays NaN.
+
+    Raises:
+        InputError: `wrong-shape`, if the boxes are not (..., 4); `out-of-range`, if the aspect is not positive.
     """
     xp = _check(boxes)
     boxes = as_floating(xp, boxes)
@@ -145,6 +151,9 @@ def iou(first: Array, second: Array) -> Array:
 
     Returns:
         Intersection over union (...), from 0 to 1; NaN where either box is missing or both are empty.
+
+    Raises:
+        InputError: `wrong-shape`, if boxes are not (..., 4).
     """
     xp = _check(first)
     _check(second)

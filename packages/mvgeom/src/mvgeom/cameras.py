@@ -323,7 +323,7 @@ class CameraGroup:
                 )
             quarters[view] = int(degrees // 90) % 4
         fields = {field: getattr(self, field) for field in _ARRAY_FIELDS}
-        return self.replace(**quarter_turn(self.names, quarters, **fields))
+        return self.replace(**quarter_turn(self.names, quarters, **fields, fisheye=self.fisheye))
 
     def to(self, *, like: Array = None, dtype: Any = None, device: Any = None) -> Self:
         """Convert the cameras to another library, dtype or device.

@@ -148,6 +148,10 @@ def pair_parallax(points: Array, cams: CameraGroup) -> Array:
     Returns:
         Angles (..., P, K) from 0 to 90 degrees: two cameras that face each other see along one line, as do two cameras
         side by side, and neither pair determines depth. NaN where an observation is missing. No gradient.
+
+    Raises:
+        InputError: `too-few-views` for one camera; `wrong-shape`, if the points do not fit the cameras; `wrong-array`,
+            if they are of another library.
     """
     xp, points = floating_points(points, cams)
     check_views(points, cams, at_least=2)
@@ -173,6 +177,9 @@ def reprojection_error(points_3d: Array, points: Array, cams: CameraGroup) -> Ar
     Returns:
         Reprojection errors (..., V, K) in px; NaN where the observation is missing or the point has no projection in
             the view.
+
+    Raises:
+        InputError: `wrong-shape`, if the arrays do not fit the cameras; `wrong-array`, if they are of another library.
     """
     xp, points = floating_points(points, cams)
     check_views(points, cams)
@@ -198,6 +205,10 @@ def covariance(points_3d: Array, cams: CameraGroup, noise: Array | float = 1.0, 
     Returns:
         Covariance matrices (..., K, 3, 3) in the square of the world's unit; NaN where fewer than two views see the
         point, or all along one line.
+
+    Raises:
+        InputError: `wrong-shape`, if the points are not (..., K, 3); `wrong-array`, if they are of another library than
+            the cameras.
     """
     xp, points_3d = floating_points(points_3d, cams)
     check_world(points_3d)

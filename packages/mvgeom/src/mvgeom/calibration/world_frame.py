@@ -25,9 +25,8 @@ def keep_world(
         hold: Name of the camera whose pose is kept exactly; the median distance from the other cameras to it is kept
             too. None minimizes the sum of the changes (not squared) of all cameras, so that a wrong camera moves and
             the correct ones stay.
-            wrong moves, and those that were right stay.
 
-    Transformed cameras, and the scale factor applied to lengths.
+    Returns:
         The moved cameras, and the factor by which lengths grew.
     """
     if hold is not None:

@@ -49,6 +49,7 @@ def write_points_3d(
                 )
                 table = pd.DataFrame(values.reshape(len(rows), -1), index=pd.Index(rows), columns=columns)
                 table = table.astype({("mvgeom", name, "num_views"): np.int64 for name in keypoint_names})
-                table.to_csv(file, header=False, float_format="%.6g")
+                # A world's origin may be far away: meters of a national grid keep their millimeters.
+                table.to_csv(file, header=False, float_format="%.10g")
 
     replace_file(Path(path), write)
