@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,16 @@ def time_steps(text: str) -> list[int]:
     return [number for number, line in prose(text) if re.search(r"(?i)\bmoments?\b", re.sub(r"`[^`]*`", "", line))]
 
 
+@cache
+def with_docstrings(source: str) -> list[ast.AST]:
+    """Return the nodes of a source that are or have docstrings, parsed once for all tests."""
+    kinds = (ast.Expr, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return [node for node in ast.walk(ast.parse(source)) if isinstance(node, kinds)]
+
+
 def riddles(source: str) -> list[int]:
     """Return the lines of docstrings, those of attributes too, that begin with a clause and not with the thing."""
-    texts = [node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Expr)]
+    texts = [node.value for node in with_docstrings(source) if isinstance(node, ast.Expr)]
     return [
         text.lineno
         for text in texts
@@ -59,7 +67,7 @@ def riddles(source: str) -> list[int]:
 def vague_arguments(source: str) -> list[str]:
     """Return the arguments and attributes that docstrings describe by an addition to their name: "of the run"."""
     found = []
-    for node in ast.walk(ast.parse(source)):
+    for node in with_docstrings(source):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             continue
         listed = False

@@ -157,6 +157,7 @@ def test_a_second_run_into_the_same_folder_is_refused(
     assert "--output" in outcome.err
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_whatever_the_number_of_workers(config: Path, tmp_path: Path) -> None:
     weights = []
     for workers in (0, 1, 2):

@@ -222,6 +222,7 @@ def test_boxes_give_keypoints_in_full_image_px(run: Path, recorded: Path, tmp_pa
     assert np.isfinite(read(tmp_path / "whole")[0]).all()
 
 
+@pytest.mark.slow
 def test_a_killed_prediction_resumes_to_the_same_bytes(run: Path, tmp_path: Path, predict) -> None:
     videos = tmp_path / "videos"
     write_session(videos, VIEWS, (100, 100, 90))

@@ -98,6 +98,7 @@ def wait_for_rows(process: subprocess.Popen[str], run: Path, rows: int) -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_and_stopped_ends_as_if_nothing_had_happened(
     project: Path, tmp_path: Path, fit: Fit
 ) -> None:
@@ -221,6 +222,7 @@ def test_a_run_of_sharded_weights_goes_on_where_it_stopped(tmp_path: Path) -> No
     assert weight_bytes(halved) == weight_bytes(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_the_exponential_moving_average(project: Path, tmp_path: Path) -> None:
     settings = {"lr_scheduler": None, "unfreezing_epoch": 0, "train_batch_size": 12, "patch_mask": None}
     config = heatmap_loss_only(write_tiny_config(tmp_path / "tiny.yaml", project, **settings))
@@ -244,6 +246,7 @@ def test_a_dry_run_writes_nothing(project: Path, tmp_path: Path, fit: Fit) -> No
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_network_that_can_learn_overfits_one_frame(project: Path, tmp_path: Path, fit: Fit) -> None:
     changes = ("training.max_epochs=40", "training.unfreezing_epoch=0", "training.optimizer_params.learning_rate=5e-3")
     config = write_tiny_config(tmp_path / "tiny.yaml", project)
@@ -390,6 +393,7 @@ class TestFaults:
         with pytest.raises(RuntimeError, match="another matter"), explain_failures():
             raise RuntimeError("another matter")
 
+    @pytest.mark.slow
     def test_a_loader_process_that_dies_is_reported(self, config: Path, tmp_path: Path, project: Path) -> None:
         changes = ("training.num_workers=1", "training.max_epochs=300", "training.log_every_n_steps=1")
         process = start(config, *changes, "--output", tmp_path / "run")

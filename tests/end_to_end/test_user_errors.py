@@ -140,6 +140,7 @@ def test_debug_shows_the_traceback_of_a_users_error(command: Command, tmp_path: 
     assert "InputError" in outcome.err
 
 
+@pytest.mark.slow
 def test_a_value_error_of_a_plugin_is_a_bug_with_a_traceback(command: Command, config: Path, tmp_path: Path) -> None:
     plugin = tmp_path / "faulty.py"
     plugin.write_text(

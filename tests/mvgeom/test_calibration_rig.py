@@ -319,6 +319,7 @@ def test_lenses_from_images_of_different_frames(filmed: Filmed) -> None:
     assert found.used.sum() == detections(filmed, points).seen.sum()
 
 
+@pytest.mark.slow
 def test_weak_calibrations_are_told() -> None:
     truth = arc_of_cameras(2)
     flat = calibrate(detections(film(truth, 12, noise=0.2, spread=0.05, tilt_deg=12)))

@@ -58,6 +58,7 @@ def largest_errors(found: CameraGroup) -> tuple[float, float]:
     return float(focal), float(np.rad2deg(Rotation.from_matrix(turns).magnitude()).max())
 
 
+@pytest.mark.slow
 def test_a_part_of_the_films_calibrates_as_well_as_asked(films: dict[str, Path]) -> None:
     searching = search(films)
     found = calibrate_films(searching, fit)

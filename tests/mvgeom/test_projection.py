@@ -214,6 +214,7 @@ def test_gradients_equal_finite_differences_and_are_zero_where_missing() -> None
     assert points.grad[1:].tolist() == [[0.0] * 3] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
 def test_functions_compile_into_one_graph() -> None:
     rng = np.random.default_rng(6)

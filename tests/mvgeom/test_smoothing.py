@@ -184,6 +184,7 @@ def correlated(rng: np.random.Generator, shape: tuple[int, ...], decay: float) -
     return errors
 
 
+@pytest.mark.slow
 def test_noise_is_learned_and_intervals_cover() -> None:
     rng = np.random.default_rng(0)
     truth = wander(400, 6, 1, step=0.0015)

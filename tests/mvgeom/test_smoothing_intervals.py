@@ -143,6 +143,7 @@ def test_keypoints_that_no_frame_shows_do_not_matter() -> None:
     assert factor_of(replace(observations, points=points), BELIEVED) > 1.2
 
 
+@pytest.mark.slow
 def test_two_views_learn_their_noise_from_what_they_see_of_each_other() -> None:
     """A view that is alone knows no depth: what the prior of motion makes of it must not pass for noise."""
     rng = np.random.default_rng(0)
@@ -160,6 +161,7 @@ def test_two_views_learn_their_noise_from_what_they_see_of_each_other() -> None:
     assert np.sqrt(np.square(found.points - truth).mean()) < single
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_views", [2, 3])
 def test_two_views_learn_motion_that_only_depth_shows(num_views: int) -> None:
     """Cameras of one height tell the height of a keypoint twice, and its way along the ground once each.

@@ -81,6 +81,7 @@ def slow_bias(batch: Batch, sample: int, view: int, other: int, patch: int, othe
     return max(LOWEST, -squared / (2 * WIDTH**2))
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=10)
 def test_the_bias_is_that_of_a_slow_reference(seed: int) -> None:

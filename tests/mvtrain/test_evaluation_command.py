@@ -225,6 +225,7 @@ def test_fitting_makes_likelihoods_of_the_validation_split_reliable(run: Path, c
     assert "0.3" in refused.err
 
 
+@pytest.mark.slow
 def test_fitting_also_fits_error_bars_in_3d(run: Path, command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(error_bars_fit, "LEAST_FRAMES", 5)
     outcome = command("evaluate", run, "--fit-confidence")
@@ -237,6 +238,7 @@ def test_fitting_also_fits_error_bars_in_3d(run: Path, command, monkeypatch: pyt
     assert table.loc[("validation", "labels", "all"), "coverage_90"] == pytest.approx(0.9, abs=0.02)
 
 
+@pytest.mark.slow
 def test_an_ensemble_has_error_bars_of_its_own(
     untouched_run: Path, tmp_path: Path, command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,7 +97,8 @@ def test_predictions_are_converted_as_a_whole_or_not_at_all(name: str, predictio
         assert listing(tmp_path) == whole
 
 
-@pytest.mark.parametrize("name", ["torch", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["torch", "onnx"])
 @pytest.mark.filterwarnings("ignore")
 def test_a_network_is_exported_or_an_error(name: str, run: Path, tmp_path: Path) -> None:
     assert EXPORTS.keys() == {"torch", "onnx"}

@@ -74,6 +74,7 @@ def test_points_in_3d_weigh_by_the_covariances(
     assert np.abs(alike[of_all] - expected[of_all]).max() > 0.02
 
 
+@pytest.mark.slow
 def test_smoothing_weighs_by_the_covariances(
     runs: dict[str, Path], videos: Path, tmp_path: Path, command: Command
 ) -> None:

@@ -138,6 +138,7 @@ def read(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     return found.points, found.likelihood
 
 
+@pytest.mark.slow
 def test_networks_are_combined_and_each_is_kept(
     runs: list[Path], recorded: Path, tmp_path: Path, predict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +177,7 @@ def test_networks_are_combined_and_each_is_kept(
     assert "predicted mouse" in predict(*runs[:2], recorded / "videos", "-o", out).out
 
 
+@pytest.mark.slow
 def test_a_stopped_ensemble_goes_on_with_the_same_bytes(
     runs: list[Path], recorded: Path, tmp_path: Path, predict, monkeypatch: pytest.MonkeyPatch
 ) -> None:

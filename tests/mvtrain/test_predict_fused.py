@@ -69,6 +69,7 @@ def test_points_come_from_the_evidence(runs: dict[str, Path], videos: Path, tmp_
     assert not list((tmp_path / "fused" / "evidence").glob("*.csv"))
 
 
+@pytest.mark.slow
 def test_smoothing_reads_the_evidence(runs: dict[str, Path], videos: Path, tmp_path: Path, command: Command) -> None:
     predicted = tmp_path / "predicted"
     command("predict", runs["fused"], videos, "--device", "cpu", "--output", predicted)

@@ -88,6 +88,7 @@ def test_an_ensemble_is_better_than_one_network_and_knows_it(
         assert np.isfinite(table["mvgeom"]["nose"][["x", "y", "x_std", "y_std"]]).all(axis=None)
 
 
+@pytest.mark.slow
 def test_a_recording_in_blocks_is_that_of_the_whole(runs: list[Path], tmp_path: Path) -> None:
     """Blocks overlap by so many frames that what is left out has next to no influence."""
     files, times = find_predictions(runs[0])[0], 12
@@ -139,6 +140,7 @@ def test_the_noise_of_blocks_is_learned_from_the_stretches_of_the_whole(
         np.testing.assert_array_equal(ours.covariance, theirs.covariance)
 
 
+@pytest.mark.slow
 def test_a_stopped_command_goes_on(runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(runs[:1], tmp_path / "whole", block=20)
     solved = []

@@ -254,6 +254,7 @@ def test_views_without_an_image_do_not_stop_tracking(predictor: Predictor) -> No
         assert np.isnan(keypoints_of(step)[1]).all() == (len(views) == 2)
 
 
+@pytest.mark.slow
 def test_resuming_from_a_record_changes_nothing(predictor: Predictor, tmp_path: Path) -> None:
     centers = walk(24)
     frames = [film_subject(None if 10 <= number < 18 else center) for number, center in enumerate(centers)]

@@ -301,7 +301,7 @@ def _tensors(tree: Any) -> Iterator[torch.Tensor]:
     [
         ("vits_dino", "pixels", True),
         ("vits_dinov2", "tokens", False),
-        ("vits_dinov3", "tokens", True),
+        pytest.param("vits_dinov3", "tokens", True, marks=pytest.mark.slow),
         pytest.param("vits_dinov3", "pixels", False, marks=pytest.mark.slow),
         pytest.param("vit_small_patch16_rope_mixed_224", "tokens", True, marks=pytest.mark.slow),
     ],
