@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from mvgeom._subset import spread_subset
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.projection import project
@@ -39,8 +40,8 @@ def deviation_factor(points: Floats, cams: CameraGroup, noise: Floats) -> float:
     all views together leave out as outliers do not count.
 
     Args:
-        points: (V, K, 2) observations in full-image px; NaN is missing. If there are many points, an evenly spaced
-            subset is used.
+        points: (V, K, 2) observations in full-image px; NaN is missing. If there are many points, a subset that is
+            spread over them is used.
         cams: V cameras without batch dimensions, NumPy.
         noise: (V, K) stated standard deviations per pixel coordinate in px; NaN or infinity removes an observation.
 
@@ -60,8 +61,9 @@ def deviation_factor(points: Floats, cams: CameraGroup, noise: Floats) -> float:
         )
     if len(cams) < 3:
         return 1.0
-    step = max(1, points.shape[1] // CHUNK)
-    return factor_of_squares(np.concatenate(list(_left_out_squares(points[:, ::step], cams, noise[:, ::step]))))
+    shared = np.flatnonzero(_used(points, noise).sum(axis=0) >= 3)
+    chosen = shared[spread_subset(len(shared), CHUNK)]
+    return factor_of_squares(np.concatenate(list(_left_out_squares(points[:, chosen], cams, noise[:, chosen]))))
 
 
 def factor_of_squares(squares: Floats, *, degrees: int = 2) -> float:
@@ -81,7 +83,7 @@ def factor_of_squares(squares: Floats, *, degrees: int = 2) -> float:
 
 def _left_out_squares(points: Floats, cams: CameraGroup, noise: Floats) -> Iterator[Floats]:
     """Yield, of each view in turn, the squared distances from the other views' projection over their covariance."""
-    used = np.isfinite(noise) & (noise > 0) & np.isfinite(points).all(-1)
+    used = _used(points, noise)
     deviation = np.where(used, noise, 1.0)
     limit = np.maximum(OUTLIER_SIGMAS * deviation, MIN_THRESHOLD)
     # Observations that all views together leave out have no part in any point.
@@ -96,3 +98,8 @@ def _left_out_squares(points: Floats, cams: CameraGroup, noise: Floats) -> Itera
         known = agreeing[view] & np.isfinite(total).all((-1, -2)) & np.isfinite(residual).all(-1)
         scaled = np.linalg.solve(total[known], residual[known][..., None])[..., 0]
         yield (residual[known] * scaled).sum(-1)
+
+
+def _used(points: Floats, noise: Floats) -> npt.NDArray[np.bool_]:
+    """Return (V, K) True for observations that are present and have a deviation."""
+    return np.asarray(np.isfinite(noise) & (noise > 0) & np.isfinite(points).all(-1))

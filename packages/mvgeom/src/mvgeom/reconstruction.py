@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from mvgeom._subset import spread_subset
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.robust import triangulate_robust
@@ -180,8 +181,8 @@ def keypoint_noise(points: Floats, cams: CameraGroup, weights: Floats | None = N
     """Estimate the keypoints' standard deviation per pixel coordinate from the agreement of views, without outliers.
 
     Args:
-        points: (V, K, 2) keypoints in full-image px; NaN is missing. If there are many points, an evenly spaced subset
-            is used.
+        points: (V, K, 2) keypoints in full-image px; NaN is missing. If there are many points that two views see, a
+            subset that is spread over them is used.
         cams: V cameras without batch dimensions, NumPy.
         weights: (V, K) inverse variances as in `reconstruct`; the result is that of a keypoint of weight 1. None means
             that all weights are 1.
@@ -189,8 +190,10 @@ def keypoint_noise(points: Floats, cams: CameraGroup, weights: Floats | None = N
     Returns:
         Standard deviation in px; NaN if no point is seen by two views.
     """
-    step = max(1, points.shape[1] // CHUNK)
-    sample, scale = points[:, ::step], None if weights is None else weights[:, ::step]
+    seen = np.isfinite(points).all(-1) & (True if weights is None else weights > 0)
+    shared = np.flatnonzero(seen.sum(axis=0) >= 2)
+    chosen = shared[spread_subset(len(shared), CHUNK)]
+    sample, scale = points[:, chosen], None if weights is None else weights[:, chosen]
 
     def noise(errors: Floats) -> float:
         return noise_from_errors(errors if scale is None else errors * np.sqrt(scale))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mvgeom._subset import spread_subset
 from mvgeom.calibration.boards import Floats, seen_corners
 
 if TYPE_CHECKING:
@@ -37,15 +38,15 @@ def draw_residuals(name: str, size: Floats, points: Floats, residuals: Floats) -
     points, residuals = points[there], residuals[there]
     lengths = np.linalg.norm(residuals, axis=1)
     typical = float(np.median(lengths)) if len(lengths) else 1.0
-    step = max(1, -(-len(points) // _MAX_ARROWS))
+    drawn = spread_subset(len(points), _MAX_ARROWS)
     figure = Figure(figsize=(12, 6))
     FigureCanvasAgg(figure)
     image, cloud = figure.subplots(1, 2, width_ratios=(3, 2))
     enlarged = _nice(_ARROW_SHARE * size.max() / max(typical, 1e-9))
     shown: Any = image.quiver(
-        *points[::step].T,
-        *residuals[::step].T,
-        lengths[::step],
+        *points[drawn].T,
+        *residuals[drawn].T,
+        lengths[drawn],
         angles="xy",
         scale_units="xy",
         scale=1 / enlarged,

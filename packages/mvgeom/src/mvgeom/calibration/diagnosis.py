@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mvgeom._subset import spread_subset
 from mvgeom.calibration.boards import Floats, seen_corners
 from mvgeom.calibration.explanations import EXPLANATIONS, NO_AGREEMENT, explain
 from mvgeom.calibration.findings import Finding, error, note, sort_findings, warning
@@ -85,8 +86,8 @@ def check(cams: CameraGroup, points: Floats, *, image_sizes: Sequence[Sequence[f
 
     Args:
         cams: V cameras, NumPy, no batch dimensions.
-        points: (N, V, K, 2) K keypoints in N frames, in full-image px; NaN is missing. If there are many, an evenly
-            spaced subset is used.
+        points: (N, V, K, 2) K keypoints in N frames, in full-image px; NaN is missing. If there are many, a
+            subset that is spread over them is used.
         image_sizes: (V, 2) true width and height in px of the images that the keypoints belong to; None if unknown.
 
     Returns:
@@ -150,7 +151,7 @@ def _sample(points: Floats) -> Floats:
             found=len(shared),
             expected=_MIN_SHARED,
         )
-    return flat[:, shared[:: max(1, -(-len(shared) // _SAMPLE))]]
+    return flat[:, shared[spread_subset(len(shared), _SAMPLE)]]
 
 
 def _leave_one_out(cams: CameraGroup, flat: Floats, views: list[int]) -> dict[str, Floats | float]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mvgeom._subset import spread_subset
 from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.findings import Finding, error
 from mvgeom.cameras import CameraGroup
@@ -51,7 +52,7 @@ def explain(cams: CameraGroup, flat: Floats) -> list[Finding]:
         Findings, errors of the codes `EXPLANATIONS`; empty if no such mistake reduces
             the noise.
     """
-    points = flat[:, :: max(1, -(-flat.shape[1] // _MAX_POINTS))]
+    points = flat[:, spread_subset(flat.shape[1], _MAX_POINTS)]
     noise, count = _noise(cams, points)
     findings: list[Finding] = []
     while len(findings) < _MAX_MISTAKES and noise > _SMALLEST_NOISE:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mvgeom._subset import spread_subset
 from mvgeom.calibration.adjusted import Deviations
 from mvgeom.calibration.boards import Floats, seen_corners
 from mvgeom.calibration.findings import CalibrationError, Finding, note, sort_findings
@@ -137,7 +138,7 @@ def calibrate_from_keypoints(
     rig, pairs = _best_start(candidates, flat[:, shared], groups, say)
 
     say("adjustment")
-    chosen = shared[:: max(1, -(-len(shared) // _MAX_POINTS))]
+    chosen = shared[spread_subset(len(shared), _MAX_POINTS)]
     fitted = fit_lenses(
         _first_camera_is_world(rig.cameras, first),
         flat[:, chosen],

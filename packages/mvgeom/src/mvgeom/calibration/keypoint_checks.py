@@ -9,6 +9,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from mvgeom._subset import spread_subset
 from mvgeom.calibration.boards import Floats, Ints, seen_corners
 from mvgeom.calibration.findings import CalibrationError, Finding, error
 from mvgeom.calibration.keypoint_lenses import FittedLenses
@@ -179,7 +180,7 @@ def check_geometry(
         known_focal: True if focal lengths were given.
         threshold: Error in px beyond which a keypoint is an outlier.
     """
-    thin = flat[:, :: max(1, flat.shape[1] // 4000)]
+    thin = flat[:, spread_subset(flat.shape[1], 4000)]
     robust = triangulate_robust(thin, cams, threshold=threshold)
     known = np.isfinite(robust.points).all(-1)
     world = robust.points[known]

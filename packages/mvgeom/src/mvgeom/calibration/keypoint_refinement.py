@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from mvgeom._subset import spread_subset
 from mvgeom.calibration.adjusted import Deviations, deviations, larger_deviations
 from mvgeom.calibration.boards import Floats, seen_corners
 from mvgeom.calibration.bundle import NUM_POSE, Views
@@ -113,8 +114,8 @@ def refine(
         loss: Loss of the reprojection errors, see `schur.adjust`.
         loss_scale: Error in px beyond which the loss reduces the weight; None means twice the keypoints' noise.
         hold: Name of the camera whose pose is kept as given; None keeps no pose fixed.
-        max_points: Largest number of points to adjust; of more points, an evenly spaced subset is adjusted. All points
-            are triangulated at the end.
+        max_points: Largest number of points to adjust; of more points, a subset that is spread over them is adjusted.
+            All points are triangulated at the end.
         progress: Function called at each round.
 
     Returns:
@@ -133,7 +134,7 @@ def refine(
     flat = np.moveaxis(points, 1, 0).reshape(num_views, -1, 2)
     weight = np.moveaxis(weight, 1, 0).reshape(num_views, -1)
     shared = np.flatnonzero((weight > 0).sum(axis=0) >= 2)
-    chosen = shared[:: max(1, -(-len(shared) // max_points))]
+    chosen = shared[spread_subset(len(shared), max_points)]
     _check_enough(cams, weight[:, chosen])
     free = lens.free(num_views, cams.distortion.shape[-1])
     if hold is not None:

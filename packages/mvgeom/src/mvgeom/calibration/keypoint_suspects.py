@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mvgeom._subset import spread_subset
 from mvgeom.calibration.boards import Floats, seen_corners
 from mvgeom.calibration.bundle import Booleans
 from mvgeom.calibration.findings import Finding, error, warning
@@ -121,7 +122,7 @@ def _agreement(world: Floats, normalized: Floats, shift: int, limit: float) -> f
     fixed = world[first : first + length].reshape(-1, 3)
     moving = normalized[second : second + length].reshape(-1, 2)
     both = np.flatnonzero(seen_corners(fixed) & seen_corners(moving))
-    both = both[:: max(1, len(both) // _MAX_POINTS)]
+    both = both[spread_subset(len(both), _MAX_POINTS)]
     pose = resect(fixed[both], moving[both], limit)
     if pose is None or len(both) < MIN_COMMON:
         return 0.0

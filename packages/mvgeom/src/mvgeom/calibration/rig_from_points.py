@@ -8,6 +8,7 @@ from itertools import combinations
 import cv2
 import numpy as np
 
+from mvgeom._subset import spread_subset
 from mvgeom.calibration.boards import Floats, Ints, seen_corners
 from mvgeom.calibration.bundle import NUM_POSE, Views
 from mvgeom.calibration.lens_model import Lens
@@ -107,13 +108,13 @@ def place_cameras(cams: CameraGroup, flat: Floats, pairs: Pairs, *, groups: Ints
 
 
 def _thin(flat: Floats) -> Floats:
-    """Return some hundred points, evenly spaced, those of every pair of views among them."""
+    """Return some hundred points, spread over all, those of every pair of views among them."""
     seen = seen_corners(flat)
     chosen: set[int] = set()
     pairs = list(combinations(range(len(flat)), 2))
     for one, other in pairs:
         both = np.flatnonzero(seen[one] & seen[other])
-        chosen.update(both[:: max(1, len(both) // max(_MAX_POINTS // len(pairs), _FEWEST))].tolist())
+        chosen.update(both[spread_subset(len(both), max(_MAX_POINTS // len(pairs), _FEWEST))].tolist())
     return flat[:, sorted(chosen)]
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mvgeom._subset import spread_subset
 from mvgeom.calibration.boards import Floats, Ints
 from mvgeom.cameras import CameraGroup
 from mvgeom.projection import epipolar_distance
@@ -60,7 +61,7 @@ def epipolar_over_shifts(cams: CameraGroup, points: Floats, view: int, shifts: I
         for other, pair in zip(others, pairs, strict=True):
             both = np.stack([own, points[:, other]], axis=0).reshape(2, -1, 2)
             both = both[:, np.isfinite(both).all((0, 2))]
-            both = both[:, :: max(1, -(-both.shape[1] // _MAX_DISTANCES))]
+            both = both[:, spread_subset(both.shape[1], _MAX_DISTANCES)]
             if both.shape[1] >= _MIN_DISTANCES:
                 distances = epipolar_distance(both, pair)
                 medians.append(float(np.nanmedian(distances)) if np.isfinite(distances).any() else np.nan)
@@ -80,7 +81,7 @@ def pairwise_distance(cams: CameraGroup, points: Floats) -> float:
     for one, other in combinations(range(len(cams)), 2):
         both = np.moveaxis(points[:, [one, other]], 1, 0).reshape(2, -1, 2)
         both = both[:, np.isfinite(both).all((0, 2))]
-        both = both[:, :: max(1, -(-both.shape[1] // _MAX_DISTANCES))]
+        both = both[:, spread_subset(both.shape[1], _MAX_DISTANCES)]
         if both.shape[1]:
             distances = epipolar_distance(both, cams.select([cams.names[one], cams.names[other]]))
             medians += [float(np.nanmedian(distances))] if np.isfinite(distances).any() else []

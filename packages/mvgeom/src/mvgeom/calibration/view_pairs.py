@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from mvgeom._subset import spread_subset
 from mvgeom.calibration.boards import Floats, seen_corners
 from mvgeom.calibration.bundle import Booleans
 
@@ -88,7 +89,7 @@ def relate_views(first: Floats, second: Floats, focal: float, *, known_focal: bo
     )
     if len(both) < MIN_COMMON:
         return nothing
-    chosen = both[:: -(-len(both) // _MAX_POINTS)]
+    chosen = both[spread_subset(len(both), _MAX_POINTS)]
     one, other = (np.ascontiguousarray(each[chosen]) for each in (first, second))
     essential = _essential(one, other, cv2.LMEDS, 1.0)
     if essential is None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from mvgeom._subset import spread_subset
 from mvgeom.smoothing.interval_factor import interval_factor
 from mvgeom.smoothing.judging import judge_all, seen_by
 from mvgeom.smoothing.noise import FLOORS, OUTLIER_AREA, Noise, log_density
@@ -52,7 +53,7 @@ left-out views would else be most likely if trajectories went through one view's
 
 OUTLIER_SHARES = (0.005, 0.3)
 MAX_SAMPLES = 5000
-"""Keypoints of a view that its noise is fitted to; more are thinned evenly."""
+"""Keypoints of a view that its noise is fitted to; of more, as many that are spread over them."""
 
 
 def learn(stretches: Sequence[Observations]) -> Noise:
@@ -292,10 +293,10 @@ def _negative_log_likelihood(residual: Floats, predicted: Floats, own: Floats, o
 
 
 def _thinned(counted: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.intp], ...]:
-    """Return the indices of what counts, at most `MAX_SAMPLES` of them, spread evenly."""
-    chosen = np.nonzero(counted)
-    step = max(1, -(-len(chosen[0]) // MAX_SAMPLES))
-    return tuple(index[::step] for index in chosen)
+    """Return the indices of what counts, at most `MAX_SAMPLES` of them, spread over all."""
+    indices = np.nonzero(counted)
+    chosen = spread_subset(len(indices[0]), MAX_SAMPLES)
+    return tuple(index[chosen] for index in indices)
 
 
 def _difference(before: Noise, after: Noise) -> float:
