@@ -5,9 +5,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from helpers.errors import raises_input
-from mvgeom import project, triangulate
+from mvgeom import project, triangulate, undistort
 from mvgeom.cameras import CameraGroup
-from mvgeom.reconstruction import Method, noise_from_errors, reconstruct
+from mvgeom.reconstruction import Method, keypoint_noise, noise_from_errors, reconstruct
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,26 @@ def test_missing_observations(rig: CameraGroup) -> None:
     assert found.num_views[1, 0] == 2
     assert found.num_views[2, 0] == 5
     assert np.median(found.std[1, 0] / found.std[2, 0]) > 1
+
+
+@pytest.mark.parametrize("weighted", [None, "weights", "covariances"])
+@pytest.mark.parametrize("method", ["linear", "refined", "robust"])
+def test_keypoints_without_a_viewing_ray_are_absent(rig: CameraGroup, method: Method, weighted: str | None) -> None:
+    lost = rig.replace(distortion=np.where(np.arange(5)[:, None] == 2, [-0.9, 0, 0, 0, 0], rig.distortion))
+    _, pixels = scene(rig, 1.0, 0.0)
+    pixels[::2, 2] = [3.0, 3.0]
+    pixels[1::2, 2] = np.nan
+    assert np.isnan(undistort(np.moveaxis(pixels, 1, 0).reshape(5, -1, 2), lost)[2]).all()
+    absent = np.where(np.arange(5)[:, None, None] == 2, np.nan, pixels)
+    options = {None: {}, "weights": {"weights": np.ones(pixels.shape[:3])},
+               "covariances": {"covariances": np.broadcast_to(np.eye(2), (*pixels.shape, 2))}}[weighted]  # fmt: skip
+    found, expected = (reconstruct(each, lost, method=method, **options) for each in (pixels, absent))
+    assert found.num_views.max() == 4
+    assert found.noise == expected.noise
+    for name in ("points", "std", "error", "num_views"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-9)
+    flat, empty = (np.moveaxis(each, 1, 0).reshape(5, -1, 2) for each in (pixels, absent))
+    assert keypoint_noise(flat, lost) == keypoint_noise(empty, lost)
 
 
 def test_nothing_observed(rig: CameraGroup) -> None:

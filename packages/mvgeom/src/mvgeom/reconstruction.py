@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mvgeom._subset import spread_subset
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
+from mvgeom.projection import undistort
 from mvgeom.robust import triangulate_robust
 from mvgeom.stated_covariance import mean_precision, refine_by_covariance
 from mvgeom.triangulation import covariance, reprojection_error, triangulate
@@ -253,13 +254,13 @@ def _refine(world: Floats, flat: Floats, cams: CameraGroup, covariances: Floats,
 def _from_all_views(
     flat: Floats, cams: CameraGroup, weights: Floats | None, refine_steps: int
 ) -> tuple[Floats, Floats]:
-    """Return world points (K, 3) and reprojection errors (V, K), NaN for the views that have no weight."""
+    """Return world points (K, 3) and reprojection errors (V, K), NaN for views without weight or viewing ray."""
     parts = []
     for chunk in _chunks(flat.shape[1]):
         weight = None if weights is None else weights[:, chunk]
         world = triangulate(flat[:, chunk], cams, weight, refine_steps=refine_steps)
-        error = reprojection_error(world, flat[:, chunk], cams)
-        parts.append((world, error if weight is None else np.where(weight > 0, error, np.nan)))
+        used = np.isfinite(undistort(flat[:, chunk], cams)).all(-1) & (True if weight is None else weight > 0)
+        parts.append((world, np.where(used, reprojection_error(world, flat[:, chunk], cams), np.nan)))
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts], axis=1)
 
 
