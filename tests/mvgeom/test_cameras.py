@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from helpers.errors import Expectation, raises_input
 from helpers.geometry import FISHEYE, LENSES, random_rig
 from helpers.optional import torch
-from mvgeom import CameraGroup, affine, project
+from mvgeom import CameraGroup, affine, invertible_radius, project
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -138,6 +138,36 @@ def test_lists_become_float64_and_short_distortions_are_padded() -> None:
     assert CameraGroup(**valid(distortion=[[0.1] * 6, []])).distortion.shape == (2, 8)
     assert cams.fisheye == (False, False)
     assert cams.batch_shape == ()
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint16, bool])
+def test_integers_lose_no_fractions(dtype: type) -> None:
+    group = random_rig(np.random.default_rng(0), 2)
+    fields = {
+        "sizes": np.array([[640, 480]] * 2),
+        "matrix": np.array([[[500, 0, 320], [0, 500, 240], [0, 0, 1]]] * 2),
+        "distortion": np.ones((2, 4), dtype=dtype),
+        "rotation": np.array([np.eye(3, dtype=dtype)] * 2),
+        "translation": np.zeros((2, 3), dtype=dtype),
+    }
+    whole = group.replace(**fields)
+    floating = group.replace(**{field: array.astype(np.float64) for field, array in fields.items()})
+    for field in fields:
+        assert getattr(whole, field).dtype == np.float64
+    np.testing.assert_array_equal(whole.crop([[0.5, 0.25]] * 2).matrix, floating.crop([[0.5, 0.25]] * 2).matrix)
+    np.testing.assert_array_equal(whole.resize([[333, 250]] * 2).matrix, floating.resize([[333, 250]] * 2).matrix)
+    np.testing.assert_array_equal(invertible_radius(whole), invertible_radius(floating))
+
+
+def test_integers_take_the_dtype_of_the_others_and_floats_are_not_copied() -> None:
+    group = random_rig(np.random.default_rng(0), 2)
+    torch_group = group.to(like=torch.zeros(0, dtype=torch.float32))
+    sizes = torch.tensor([[640, 480]] * 2)
+    mixed = torch_group.replace(sizes=sizes)
+    assert mixed.sizes.dtype == torch.float32
+    assert mixed.resize(sizes // 2).matrix.dtype == torch.float32
+    assert mixed.matrix is torch_group.matrix
+    assert group.replace(sizes=group.sizes.astype(int)).matrix is group.matrix
 
 
 def test_stacking_pads_distortion_and_keeps_projection() -> None:

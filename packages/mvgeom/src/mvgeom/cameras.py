@@ -54,8 +54,9 @@ _ROTATION_TESTS: tuple[tuple[Callable[[Any], Any], str], ...] = (
 class CameraGroup:
     """Named cameras in OpenCV's conventions: `x_cam = R X + t`; pixel (0, 0) is the center of the top-left pixel.
 
-    All arrays share one library (NumPy or torch), floating dtype and device. Leading batch dimensions `...` are
-    allowed, for rigs that differ between samples; names and lens models are then common to the batch.
+    All arrays share one library (NumPy or torch), floating dtype and device; integers are converted to the dtype of the
+    other arrays, to float64 if all are integers. Leading batch dimensions `...` are allowed, for rigs that differ
+    between samples; names and lens models are then common to the batch.
 
     Attributes:
         names: V distinct camera names.
@@ -101,7 +102,18 @@ class CameraGroup:
                         argument=field,
                     ) from error
             object.__setattr__(self, field, value)
+        self._make_floating()
         self._check()
+
+    def _make_floating(self) -> None:
+        """Convert integers, in whose dtype results would lose their fractions."""
+        arrays = [getattr(self, field) for field in _ARRAY_FIELDS]
+        integral = [array_namespace(array).isdtype(array.dtype, ("bool", "integral")) for array in arrays]
+        floating = [array.dtype for array, whole in zip(arrays, integral, strict=True) if not whole]
+        for field, array, whole in zip(_ARRAY_FIELDS, arrays, integral, strict=True):
+            if whole:
+                xp = array_namespace(array)
+                object.__setattr__(self, field, xp.astype(array, floating[0] if floating else xp.float64))
 
     def _check(self) -> None:
         num_views = len(self.names)
