@@ -164,19 +164,20 @@ def match_by_grid(times: Sequence[Floats], step: float) -> tuple[Ints, ...] | No
         return None
     frames = [np.round((each - start) / step).astype(np.int64) for each in times]
     residuals = [(each - start) / step - numbers for each, numbers in zip(times, frames, strict=True)]
+    gaps = [np.diff(numbers, prepend=numbers[:1] - 2) for numbers in frames]
+    if any((each < 1).any() for each in gaps):
+        return None
     for view, numbers in enumerate(frames):
-        gaps = np.diff(numbers, prepend=numbers[:1] - 2)
-        if (gaps < 1).any():
-            return None
-        for first in np.flatnonzero(gaps > 1).tolist():
-            level = residuals[view][first : first + _LEVEL_LENGTH].mean()
-            stop = min(first + _LEVEL_LENGTH, len(numbers)) - 1
-            others = [
-                residuals[other][(frames[other] >= numbers[first]) & (frames[other] <= numbers[stop])]
-                for other in range(len(times))
-                if other != view
-            ]
-            reference = np.concatenate(others)
+        firsts = np.flatnonzero(gaps[view] > 1)
+        lasts = np.minimum(firsts + _LEVEL_LENGTH, len(numbers)) - 1
+        others = [other for other in range(len(times)) if other != view]
+        # All frame numbers increase, so images of a range of frames are found by bisection.
+        starts = np.array([np.searchsorted(frames[other], numbers[firsts], side="left") for other in others])
+        stops = np.array([np.searchsorted(frames[other], numbers[lasts], side="right") for other in others])
+        for column, (first, last) in enumerate(zip(firsts.tolist(), lasts.tolist(), strict=True)):
+            level = residuals[view][first : last + 1].mean()
+            ranges = zip(others, starts[:, column], stops[:, column], strict=True)
+            reference = np.concatenate([residuals[other][start:stop] for other, start, stop in ranges])
             if len(reference) and abs(level - reference.mean()) > _CLEAR:
                 return None
     present = np.unique(np.concatenate(frames))
