@@ -144,6 +144,21 @@ def test_long_gaps_stay_missing() -> None:
     np.testing.assert_allclose(boxes.smooth(track, sigma=1.0)[:, 0], np.tile([10.0, 20.0, 100.0, 50.0], (12, 1)))
 
 
+@pytest.mark.parametrize("shape", [(0, 4), (3, 0, 4), (0, 2, 4)])
+def test_no_frames_and_no_boxes_are_smoothed_to_none(shape: tuple[int, ...]) -> None:
+    assert boxes.smooth(np.zeros(shape), sigma=2.0).shape == shape
+
+
+@pytest.mark.parametrize("aspect", [None, 2.0])
+@pytest.mark.parametrize("shape", [(0, 2), (3, 0, 2), (0, 5, 2), (2, 0, 0, 2)])
+def test_no_keypoints_have_no_box(shape: tuple[int, ...], aspect: float | None) -> None:
+    for points in (np.zeros(shape), torch.zeros(shape)):
+        found = boxes.from_keypoints(points, aspect=aspect)
+        assert tuple(found.shape) == (*shape[:-2], 4)
+        assert found.dtype == points.dtype
+        assert np.isnan(np.asarray(found)).all()
+
+
 @settings(max_examples=25)
 @given(seed=SEEDS)
 def test_files_round_trip(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -285,6 +300,10 @@ def test_messages_about_files_and_counts(tmp_path: Path) -> None:
         (lambda path: boxes.from_keypoints(np.zeros(3)), raises_input("wrong-shape", argument="points", found=(3,))),
         (lambda path: boxes.with_aspect(np.ones(4), 0), raises_input("out-of-range", argument="aspect")),
         (lambda path: boxes.smooth(np.ones((3, 4)), sigma=0), raises_input("out-of-range", argument="sigma")),
+        (
+            lambda path: boxes.smooth(np.ones(4), sigma=1),
+            raises_input("wrong-shape", argument="boxes", found=(4,)),
+        ),
         (lambda path: boxes.iou(np.ones(3), np.ones(4)), raises_input("wrong-shape", argument="boxes", found=(3,))),
     ],
 )

@@ -353,6 +353,14 @@ def test_covariances_stay_positive_definite(length: int, monkeypatch: pytest.Mon
     assert np.linalg.eigvalsh(smooth(points, RIG, noise=noise).covariance).min() > 0
 
 
+def test_lists_are_as_good_as_arrays() -> None:
+    points = record(wander(30, 1, 23), 24)
+    np.testing.assert_array_equal(smooth(points.tolist(), RIG, noise=make_noise(4, 1)).points,
+                                  smooth(points, RIG, noise=make_noise(4, 1)).points)  # fmt: skip
+    with raises_input("wrong-shape", argument="points", found=(0, 4, 1, 2)):
+        smooth(points[:0], RIG)
+
+
 def test_wrong_arguments() -> None:
     points = record(wander(5, 2, 0), 0)
     with raises_input("wrong-shape", argument="points"):

@@ -38,8 +38,8 @@ def from_keypoints(points: Array, *, margin: float = 0.1, min_size: float = 1.0,
             extent.
 
     Returns:
-        Boxes (..., 4) x, y, width, height in full-image px; NaN where all keypoints are missing. Boxes are not clipped
-            to the image.
+        Boxes (..., 4) x, y, width, height in full-image px; NaN where all keypoints are missing, or K is 0. Boxes are
+            not clipped to the image.
 
     Raises:
         InputError: `wrong-shape`, if the points are not (..., K, 2); `out-of-range`, if the margin is negative, or
@@ -60,6 +60,8 @@ def from_keypoints(points: Array, *, margin: float = 0.1, min_size: float = 1.0,
             code="out-of-range",
             argument="margin",
         )
+    if points.shape[-2] == 0:
+        return xp.full((*points.shape[:-2], 4), xp.nan, dtype=points.dtype, device=points.device)
     present = xp.all(xp.isfinite(points), axis=-1, keepdims=True)
     low = xp.min(xp.where(present, points, xp.inf), axis=-2)
     high = xp.max(xp.where(present, points, -xp.inf), axis=-2)
@@ -179,19 +181,28 @@ def smooth(boxes: np.ndarray, *, sigma: float, max_gap: int | None = None) -> np
 
     Returns:
         Smoothed boxes (T, ..., 4) in full-image px; NaN in gaps longer than `max_gap`, and everywhere if no frame has a
-            box.
+            box. No frames or no boxes per frame give an empty array of the same shape.
 
     Raises:
         InputError: `out-of-range`, if sigma is not positive; `wrong-shape`, if the boxes are not (T, ..., 4).
     """
     from scipy.ndimage import gaussian_filter1d
 
+    boxes = np.asarray(boxes, dtype=np.float64)
     _check(boxes)
+    if boxes.ndim < 2:
+        raise InputError(
+            f"boxes: wrong shape, found {boxes.shape}, expected (T, ..., 4) for boxes of T frames",
+            code="wrong-shape",
+            argument="boxes",
+            found=boxes.shape,
+        )
     if not sigma > 0:
         raise InputError(
             f"sigma: must be a positive number of frames, found {sigma}", code="out-of-range", argument="sigma"
         )
-    boxes = np.asarray(boxes, dtype=np.float64)
+    if boxes.size == 0:
+        return boxes.copy()
     present = np.isfinite(boxes).all(axis=-1)
     num_frames = len(boxes)
     flat, known = boxes.reshape(num_frames, -1, 4), present.reshape(num_frames, -1)
