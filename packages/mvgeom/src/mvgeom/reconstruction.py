@@ -96,55 +96,19 @@ def reconstruct(
             point then minimizes the reprojection error in units of these covariances (not with `linear`). NaN, or a
             matrix that is not positive definite, removes a keypoint.
 
+    Returns:
+        Points with their standard deviations, errors and numbers of views; NaN where fewer than two views agree.
+
     Raises:
-        InputError: `wrong-shape`, if shapes are inconsistent; `unknown-choice`, if the method is unknown;
-            `excluded-options`, for weights beside covariances; `out-of-range`, if the noise is not positive and finite,
-            or the threshold is not positive.
+        InputError: `wrong-shape`, if shapes are inconsistent; `too-few-views` for one camera; `unknown-choice`, if the
+            method is unknown; `excluded-options`, for weights beside covariances; `out-of-range`, if the noise is not
+            positive and finite, or the threshold is not positive.
     """
-    if noise is not None and not 0 < noise < np.inf:
-        raise InputError(
-            f"noise: must be positive, finite px, found {noise}", code="out-of-range", argument="noise", found=noise
-        )
-    if method not in ("robust", "refined", "linear"):
-        raise InputError(
-            f"method: unknown, found {method!r}, expected robust, refined or linear",
-            code="unknown-choice",
-            argument="method",
-            found=method,
-        )
     points = np.asarray(points)
-    if weights is not None and covariances is not None:
-        raise InputError(
-            "weights and covariances exclude each other. Give one of them.",
-            code="excluded-options",
-            argument="weights",
-            other="covariances",
-        )
-    weights = None if weights is None else np.asarray(weights)
-    if points.ndim != 4 or points.shape[1] != len(cams) or points.shape[3] != 2:
-        raise InputError(
-            f"points: wrong shape, found {points.shape}, expected (N, {len(cams)}, K, 2) for {list(cams.names)}",
-            code="wrong-shape",
-            argument="points",
-            found=points.shape,
-        )
-    if weights is not None and weights.shape != points.shape[:3]:
-        raise InputError(
-            f"weights: wrong shape, found {weights.shape}, expected {points.shape[:3]} as for the points",
-            code="wrong-shape",
-            argument="weights",
-            found=weights.shape,
-        )
+    weights, covariances = (None if each is None else np.asarray(each) for each in (weights, covariances))
+    _check_arguments(points, cams, method, noise, weights, covariances)
     shapes = None
     if covariances is not None:
-        covariances = np.asarray(covariances)
-        if covariances.shape != (*points.shape, 2):
-            raise InputError(
-                f"covariances: wrong shape, found {covariances.shape}, expected {(*points.shape, 2)} as for the points",
-                code="wrong-shape",
-                argument="covariances",
-                found=covariances.shape,
-            )
         weights = mean_precision(covariances)
         shapes = np.moveaxis(covariances, 1, 0).reshape(points.shape[1], -1, 2, 2)
     num_rows, num_views, num_keypoints = points.shape[:3]
@@ -176,6 +140,51 @@ def reconstruct(
         noise=sigma,
         threshold=limit,
     )
+
+
+def _check_arguments(
+    points: Floats,
+    cams: CameraGroup,
+    method: Method,
+    noise: float | None,
+    weights: Floats | None,
+    covariances: Floats | None,
+) -> None:
+    """Refuse arguments of `reconstruct` that are wrong; see there."""
+    if noise is not None and not 0 < noise < np.inf:
+        raise InputError(
+            f"noise: must be positive, finite px, found {noise}", code="out-of-range", argument="noise", found=noise
+        )
+    if method not in ("robust", "refined", "linear"):
+        raise InputError(
+            f"method: unknown, found {method!r}, expected robust, refined or linear",
+            code="unknown-choice",
+            argument="method",
+            found=method,
+        )
+    if weights is not None and covariances is not None:
+        raise InputError(
+            "weights and covariances exclude each other. Give one of them.",
+            code="excluded-options",
+            argument="weights",
+            other="covariances",
+        )
+    if points.ndim != 4 or points.shape[1] != len(cams) or points.shape[3] != 2:
+        raise InputError(
+            f"points: wrong shape, found {points.shape}, expected (N, {len(cams)}, K, 2) for {list(cams.names)}",
+            code="wrong-shape",
+            argument="points",
+            found=points.shape,
+        )
+    wanted = {"weights": (weights, points.shape[:3]), "covariances": (covariances, (*points.shape, 2))}
+    for argument, (array, shape) in wanted.items():
+        if array is not None and array.shape != shape:
+            raise InputError(
+                f"{argument}: wrong shape, found {array.shape}, expected {shape} as for the points",
+                code="wrong-shape",
+                argument=argument,
+                found=array.shape,
+            )
 
 
 def keypoint_noise(points: Floats, cams: CameraGroup, weights: Floats | None = None) -> float:
