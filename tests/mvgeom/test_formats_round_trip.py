@@ -225,6 +225,15 @@ def test_dlt_with_the_wrong_origin_is_an_error(tmp_path: Path) -> None:
         formats.load(tmp_path / "rig.csv", sizes=SIZE)
 
 
+@pytest.mark.parametrize(("origin", "suggested"), [("upper-left", (641, 481)), ("lower-left", None)])
+def test_a_missing_size_is_suggested_only_where_the_principal_point_is_known(
+    origin: str, suggested: tuple[int, int] | None, tmp_path: Path
+) -> None:
+    formats.save(rig(), tmp_path / "rig.csv", origin=origin)
+    with raises_input("missing-size", view="cam1", suggested=suggested):
+        formats.load(tmp_path / "rig.csv", origin=origin)
+
+
 def test_dlt_needs_the_origin_in_front(tmp_path: Path) -> None:
     with raises_input("unsupported-camera", view="b", field="translation"):
         formats.save(rig(translation=[[0, 0, 5], [1, 0, 0]]), tmp_path / "rig.csv")

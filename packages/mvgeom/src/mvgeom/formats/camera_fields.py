@@ -155,19 +155,19 @@ Sizes = tuple[float, float] | Mapping[str, tuple[float, float]]
 """Image width and height for all cameras, or by camera name: for formats that do not store them."""
 
 
-def size_or_given(stored: Any, given: Sizes | None, name: str, matrix: Floats, where: str) -> Floats:
+def size_or_given(stored: Any, given: Sizes | None, name: str, matrix: Floats | None, where: str) -> Floats:
     """Return the image size of a camera from the file, or from the caller if the file has none.
 
     Args:
         stored: Width and height in px from the file; None if it has none.
         given: Width and height in px from the caller; None if not given.
         name: Name of the camera.
-        matrix: Camera matrix K; the message derives an approximate size from its principal point.
+        matrix: Camera matrix K; the message derives an approximate size from its principal point. None if unknown.
         where: File and camera, the start of every error message.
 
     Raises:
-        InputError: `missing-size`, if there is no size at all; `size-mismatch`, if the caller's differs from the
-            file's.
+        InputError: `missing-size`, if there is no size at all (`suggested` is the approximate one, None without K);
+            `size-mismatch`, if the caller's differs from the file's.
     """
     if isinstance(given, Mapping) and name not in given and stored is None:
         raise InputError(
@@ -176,11 +176,13 @@ def size_or_given(stored: Any, given: Sizes | None, name: str, matrix: Floats, w
     wanted = given.get(name) if isinstance(given, Mapping) else given
     if stored is None:
         if wanted is None:
+            suggested = None if matrix is None else tuple(round(2 * middle + 1) for middle in matrix[:2, 2])
+            hint = "" if suggested is None else f" (its principal point suggests about {'x'.join(map(str, suggested))})"
             raise InputError(
-                f"{where}the file has no image size. Give sizes=(width, height), on the command line --size WxH (its "
-                f"principal point suggests about {2 * matrix[0, 2] + 1:.0f}x{2 * matrix[1, 2] + 1:.0f}).",
+                f"{where}the file has no image size. Give sizes=(width, height), on the command line --size WxH{hint}.",
                 code="missing-size",
                 view=name,
+                suggested=suggested,
             )
         return image_size(wanted, f"{where}size")
     size = image_size(stored, f"{where}size")

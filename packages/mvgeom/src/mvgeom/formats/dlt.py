@@ -134,7 +134,7 @@ def _camera(
 
     where = f"{path}: camera {name!r}: "
     in_file = np.append(column, 1.0).reshape(3, 4)
-    size = None if origin == "upper-left" else camera_fields.size_or_given(None, sizes, name, np.eye(3), where)
+    size = None if origin == "upper-left" else camera_fields.size_or_given(None, sizes, name, None, where)
     projection = np.linalg.inv(_to_file_pixels(size, origin)) @ in_file
     if np.linalg.matrix_rank(projection[:, :3]) < 3:
         raise InputError(
