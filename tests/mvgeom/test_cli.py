@@ -1,10 +1,12 @@
 """The command mvgeom, through its real entry point object; start-up and exit codes through a real process."""
 
 import errno
+import inspect
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -12,10 +14,13 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 import mvgeom
+from helpers.errors import raises_input
+from helpers.foreign_cameras import FOREIGN, foreign_rig
 from helpers.mvgeom_command import fails, run
-from mvgeom import project
+from mvgeom import formats, project
 from mvgeom.cameras import CameraGroup
 from mvgeom.cli.entry import create_app, run_program
+from mvgeom.cli.options import load_calibration
 from mvgeom.tables import write_labeled_boxes, write_video_boxes
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -123,6 +128,53 @@ def test_options_of_formats_reach_them(calibration: Path, tmp_path: Path) -> Non
     options = ["--size", "1280x1024", "-O", "one_based=false"]
     assert run("convert", tmp_path / "rig.mat", tmp_path / "rig.json", *options).exit_code == 0
     np.testing.assert_allclose(CameraGroup.load(tmp_path / "rig.json").matrix[0, 0, 2], 641)
+
+
+def format_options() -> dict[str, set[object]]:
+    """Type of each option of the formats' `load`, by its name; an option of several formats has one type."""
+    found: dict[str, set[object]] = {}
+    for each in formats.FORMATS.values():
+        hints = get_type_hints(each.load)
+        for name, parameter in inspect.signature(each.load).parameters.items():
+            if parameter.kind is parameter.KEYWORD_ONLY:
+                found.setdefault(name, set()).update(set(get_args(hints[name])) or {hints[name]})
+    return found
+
+
+@pytest.mark.parametrize(("name", "types"), sorted(format_options().items()))
+def test_every_option_of_a_format_is_parsed_by_its_type(
+    name: str, types: set[object], calibration: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = {
+        "bool": {"true": True, "False": False},
+        "int": {"3": 3},
+        "Sequence[str]": {"a,b": ["a", "b"]},
+        "tuple[float, float]": {"640x480": (640, 480)},
+        "Path": {"other.yml": Path("other.yml")},
+        "'lower-left'": {"lower-left": "lower-left"},
+    }
+    shown = {each.__name__ if isinstance(each, type) and not get_args(each) else repr(each) for each in types}
+    kind = next(kind for kind in cases if any(each.endswith(kind) for each in shown))
+    given: dict[str, object] = {}
+    monkeypatch.setattr(formats, "load", lambda path, **options: given.update(options))
+    for text, value in cases[kind].items():
+        load_calibration(calibration, option=[f"{name}={text}"])
+        assert given[name] == value
+        assert type(given[name]) is type(value)
+    if kind == "bool":
+        with raises_input("bad-option", key=name, found="1"):
+            load_calibration(calibration, option=[f"{name}=1"])
+
+
+def test_fisheye_false_is_false(tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    FOREIGN["multical"].write(path, foreign_rig(("a", "b"), 4, fisheye=True))
+    for text, fisheye in (("false", False), ("true", True)):
+        result = run("convert", path, "-o", tmp_path / "rig.json", "-O", f"fisheye={text}")
+        assert result.exit_code == 0, result.output
+        assert CameraGroup.load(tmp_path / "rig.json").fisheye == (fisheye, fisheye)
+    with raises_input("unknown-choice", argument="fisheye", found="false"):
+        formats.load(path, fisheye="false")
 
 
 def test_a_bug_is_not_the_users_mistake(calibration: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -256,6 +256,9 @@ def test_dannce_counts_pixels_from_one_and_transposes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first["r"], rotation.T)
     zero_based = formats.load(tmp_path / "rig.mat", sizes=SIZE, one_based=False)
     assert zero_based.matrix[0, 0, 2] == 321
+    for function in (rig().save, lambda path, **options: formats.load(path, sizes=SIZE, **options)):
+        with raises_input("unknown-choice", argument="one_based", found="false"):
+            function(tmp_path / "rig.mat", one_based="false")
 
 
 def test_jarvis_transposes(tmp_path: Path) -> None:

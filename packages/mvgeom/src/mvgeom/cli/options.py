@@ -51,7 +51,8 @@ ReadOption = Annotated[
         "-O",
         metavar="KEY=VALUE",
         help="How to read the calibration (repeat): frame=3 (Pose2Sim, moving cameras); names=a,b origin=lower-left "
-        "(DLT); extrinsics=FILE names=a,b (OpenCV stereo); one_based=false (DANNCE).",
+        "(DLT); extrinsics=FILE names=a,b (OpenCV stereo); names=a,b (AcinoSet); one_based=false (DANNCE); "
+        "fisheye=true or false (multical).",
     ),
 ]
 
@@ -220,19 +221,33 @@ def _names(text: str) -> list[str]:
     return text.split(",")
 
 
-def _truth(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise InputError(
-            f"--option one_based: must be true or false, found {text!r}",
-            code="bad-option",
-            option="--option",
-            key="one_based",
-            found=text,
-        )
-    return text.lower() == "true"
+def _truth(key: str) -> Callable[[str], bool]:
+    """Return the parser of an option that is a truth value."""
+
+    def parse(text: str) -> bool:
+        if text.lower() not in ("true", "false"):
+            raise InputError(
+                f"--option {key}: must be true or false, found {text!r}",
+                code="bad-option",
+                option="--option",
+                key=key,
+                found=text,
+            )
+        return text.lower() == "true"
+
+    return parse
 
 
-_OPTION_TYPES: dict[str, Callable[[str], Any]] = {"frame": _frame, "names": _names, "one_based": _truth}
+_OPTION_TYPES: dict[str, Callable[[str], Any]] = {
+    "extrinsics": Path,
+    "fisheye": _truth("fisheye"),
+    "frame": _frame,
+    "names": _names,
+    "one_based": _truth("one_based"),
+    "origin": str,
+    "sizes": lambda text: parse_size(text, "--option sizes"),
+}
+"""Parsers of the options of all formats."""
 
 
 def parse_sizes(values: list[str]) -> tuple[int, int] | dict[str, tuple[int, int]]:

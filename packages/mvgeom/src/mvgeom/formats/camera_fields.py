@@ -16,6 +16,7 @@ __all__ = [
     "ROTATION_TOLERANCE",
     "Floats",
     "Sizes",
+    "check_truth",
     "distortion_coefficients",
     "fisheye_flag",
     "image_size",
@@ -211,6 +212,18 @@ def distortion_coefficients(value: Any, where: str, *, lengths: Sequence[int] = 
             expected=tuple(lengths),
         )
     return coefficients
+
+
+def check_truth(value: object, argument: str) -> None:
+    """Refuse an option that is not a truth value: a text such as "false" would count as true.
+
+    Raises:
+        InputError: `unknown-choice`.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(
+            f"{argument}: must be True or False, found {value!r}", code="unknown-choice", argument=argument, found=value
+        )
 
 
 def fisheye_flag(entry: Mapping[str, Any], name: str, path: Path) -> bool:

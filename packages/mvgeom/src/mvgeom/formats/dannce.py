@@ -52,8 +52,9 @@ def load(path: Path, *, sizes: camera_fields.Sizes | None = None, one_based: boo
     Raises:
         InputError: `invalid-syntax`, if the file is not MAT; `unsupported-file`, if it was saved with -v7.3;
             `missing-field`, `bad-field` or `wrong-count`, if fields are missing or wrong; `missing-size`, if an image
-            size is missing.
+            size is missing; `unknown-choice`, if `one_based` is not a truth value.
     """
+    camera_fields.check_truth(one_based, "one_based")
     if path.is_dir():
         files = sorted((file for file in list_files(path, "*.mat") if _is_camera(file)), key=_natural)
         return records.assemble([_camera(_read(file), _name(file), sizes, one_based, file) for file in files], path)
@@ -88,10 +89,12 @@ def save(cameras: CameraGroup, path: Path, *, one_based: bool = True) -> None:
     """Save `params` and `camnames`; translations must already be in mm.
 
     Raises:
-        InputError: `unsupported-camera`, if a camera is fisheye or has more than 5 distortion coefficients.
+        InputError: `unsupported-camera`, if a camera is fisheye or has more than 5 distortion coefficients;
+            `unknown-choice`, if `one_based` is not a truth value.
     """
     from scipy.io import savemat
 
+    camera_fields.check_truth(one_based, "one_based")
     params = np.empty((len(cameras), 1), dtype=object)
     names = np.empty((1, len(cameras)), dtype=object)
     for row, record in enumerate(records.records_of(cameras)):

@@ -52,8 +52,10 @@ def load(path: Path, *, sizes: camera_fields.Sizes | None = None, fisheye: bool 
 
     Raises:
         InputError: for what is not JSON (with the line), a pose of a camera that `cameras` does not have, missing or
-            wrong fields, a missing image size.
+            wrong fields, a missing image size, a `fisheye` that is not a truth value.
     """
+    if fisheye is not None:
+        camera_fields.check_truth(fisheye, "fisheye")
     document = json_file.parse_json(path)
     cameras, poses = (document.get(key) if isinstance(document, dict) else None for key in ("cameras", "camera_poses"))
     for key, value in (("cameras", cameras), ("camera_poses", poses)):
