@@ -187,6 +187,20 @@ def test_the_world_of_a_board(views: int) -> None:
         world_of_board(small, detections, frame="nowhere")
 
 
+@pytest.mark.parametrize("keep_scale", [False, True])
+def test_a_board_that_moved_between_the_views_defines_no_world(keep_scale: bool) -> None:
+    truth = arc_of_cameras(3)
+    corners = object_points(BOARD) - object_points(BOARD).mean(axis=0)
+    turns = [Rotation.from_euler("z", angle, degrees=True).as_matrix() for angle in (0, 60, 120)]
+    moved = [corners @ turn.T + shift for turn, shift in zip(turns, (0, [0.2, 0.2, 0.2], [-0.2, 0.2, 0]), strict=True)]
+    seen = np.stack([project(points, truth)[view] for view, points in enumerate(moved)])
+    with raises_input("out-of-range"):
+        world_of_board(truth, from_points(truth.names, truth.sizes, BOARD, seen[:, None]), keep_scale=keep_scale)
+    resting = from_points(truth.names, truth.sizes, BOARD, project(moved[0], truth)[:, None])
+    small = truth.replace(translation=0.01 * truth.translation)  # another unit is no misfit
+    assert world_of_board(small, resting, keep_scale=keep_scale)[0].scale == pytest.approx(1 if keep_scale else 100)
+
+
 def write_views(folder: Path, pixels: dict[str, np.ndarray], names: tuple[str, ...]) -> list[str]:
     views = []
     for view, each in pixels.items():

@@ -37,8 +37,8 @@ def world_of_board(
 
     Raises:
         InputError: `missing-argument`, if the poses of a body's faces are unknown; `missing-frame`, if no board was
-            detected (in this frame); `out-of-range`, if the corners that
-            several views see are not those of this board.
+            detected (in this frame); `out-of-range`, if the corners that several views see are not those of this
+            board, apart from its unit.
     """
     if detections.faces is not None:
         raise InputError(
@@ -73,16 +73,18 @@ def world_of_board(
         )
         return change, detections.frames[row]
     corners = _alike(part, corners, detections.orders)
-    change = match_points(triangulate(corners, part), board, keep_scale=keep_scale)
+    seen = triangulate(corners, part)
+    change = match_points(seen, board)
     size = float(np.linalg.norm(np.ptp(board, axis=0)))
-    if change.error > _MISFIT * size and not keep_scale:
+    if change.error > _MISFIT * size:
         raise InputError(
             f"the corners that {len(views)} cameras see are {change.error:.3g} beside those of a board of {size:.3g}: "
-            "the "
-            "images are not of the same frame, or the calibration is wrong",
+            "the images are not of the same frame, or the calibration is wrong",
             code="out-of-range",
             found=change.error,
         )
+    if keep_scale:  # tested above in the board's unit, where the calibration's does not count as a misfit
+        change = match_points(seen, board, keep_scale=True)
     return change, detections.frames[row]
 
 
