@@ -238,6 +238,14 @@ def test_frames_by_order() -> None:
         frame_names(mixed)
 
 
+@pytest.mark.parametrize("names", [("001.png", "001.jpg", "002.png"), ("1.png", "01.png", "2.png"), ("a.png", "a.jpg")])
+def test_two_images_of_one_frame_are_refused(names: tuple[str, ...]) -> None:
+    source = Source(name="cam1", images=tuple(map(Path, names)))
+    with raises_input("duplicate-name", view="cam1", path=names[1], other=names[0]):
+        frame_names({"cam1": source})
+    assert frame_names({"cam1": source}, "order") == {"cam1": [str(number) for number in range(len(names))]}
+
+
 def test_images_are_sorted_by_number(tmp_path: Path) -> None:
     blank = np.zeros((8, 8), np.uint8)
     write(tmp_path / "a", {"img10.png": blank, "img9.png": blank, "IMG1.PNG": blank, "img2.png": blank})

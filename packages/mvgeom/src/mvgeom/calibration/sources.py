@@ -214,7 +214,8 @@ def frame_names(sources: Mapping[str, Source], match: Literal["name", "order"] =
 
     Raises:
         InputError: `unmatched-frames`, if some cameras have videos and others images, or if several cameras have images
-            but no name in common (the message shows the names).
+            but no name in common (the message shows the names); `duplicate-name`, if two images of a camera have the
+            name of one frame (1.png and 01.png).
     """
     videos = [name for name, source in sources.items() if source.video is not None]
     if videos and len(videos) != len(sources):
@@ -234,6 +235,8 @@ def frame_names(sources: Mapping[str, Source], match: Literal["name", "order"] =
         name: ["0"] if single else _distinguishing([file.stem for file in source.images])
         for name, source in sources.items()
     }
+    for name, source in sources.items():
+        _check_distinct(source, names[name] or [])
     seen = [name for each in names.values() for name in each or []]
     if len(sources) > 1 and len(set(seen)) == len(seen):
         shown = "; ".join(f"{name}: {', '.join((each or [])[:3])}" for name, each in names.items())
@@ -244,6 +247,23 @@ def frame_names(sources: Mapping[str, Source], match: Literal["name", "order"] =
             views=tuple(names),
         )
     return names
+
+
+def _check_distinct(source: Source, names: list[str]) -> None:
+    """Refuse two images of a camera for one frame: only one of them could count."""
+    earlier: dict[str, Path] = {}
+    for name, file in zip(names, source.images, strict=True):
+        first = earlier.setdefault(name, file)
+        if first != file:
+            raise InputError(
+                f"camera {source.name!r}: two images of frame {name!r}, found {first} and {file}, expected one. Remove "
+                "one of them, or match by order.",
+                code="duplicate-name",
+                view=source.name,
+                name=name,
+                path=file,
+                other=first,
+            )
 
 
 def _distinguishing(stems: list[str]) -> list[str]:
