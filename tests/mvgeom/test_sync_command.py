@@ -146,6 +146,42 @@ def test_wrong_options(recording: tuple[Path, list[str]], tmp_path: Path) -> Non
     fails("unsupported-file", "sync", calibration, *views, *board, view="cam1")
 
 
+@pytest.mark.parametrize(("fps", "expected"), [(0.0, None), (60.0, 60.0), (0.0, 24.0)])
+def test_the_frame_rate_of_films_is_known_before_boards_are_looked_for(
+    fps: float, expected: float | None, recording: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    films, detected, used = [], [], []
+    for name in CAMERAS.names:
+        path = recording[0].with_name(f"{name}.avi")
+        films.append(f"{name}={write_video(path, [np.zeros((48, 64, 3), np.uint8)] * 3)}")
+    stated = {"cam1.avi": 0.0, "cam2.avi": 0.0 if expected is None else 24.0, "cam3.avi": 50.0 if expected else 0.0}
+    monkeypatch.setattr("mvgeom.videos.frame_rate", lambda video: stated[video.path.name])
+    monkeypatch.setattr("mvgeom.cli.sync_command.detect", lambda *arguments: detected.append(arguments))
+    monkeypatch.setattr("mvgeom.calibration.board_tracks.board_tracks", lambda found: np.zeros((1, 3, 1, 2)))
+
+    def synchronize(*_: object, frame_rate: float, **__: object) -> None:
+        used.append(frame_rate)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mvgeom.calibration.synchronize", synchronize)
+    arguments = ("sync", recording[0], *films, "--chessboard", "4x3", "--square", 1)
+    if expected is None:
+        fails("missing-argument", *arguments, option="--fps")
+        fails("missing-view", *arguments, "--fps", 60, "--reference", "cam9", view="cam9")
+        assert not detected
+    else:
+        run(*arguments, *(["--fps", fps] if fps else []))
+        assert (len(detected), used) == (1, [expected])
+
+
+def test_options_of_keypoints_do_not_apply_to_boards(recording: tuple[Path, list[str]]) -> None:
+    calibration, views = recording
+    options = {"--boxes": "cam1=boxes.csv", "--crop-size": "8x8", "--min-likelihood": 0.2, "--individual": "mouse"}
+    for option, value in options.items():
+        arguments = (calibration, *views, "--chessboard", "4x3", "--square", 1, option, value)
+        fails("excluded-options", "sync", *arguments, option=option)
+
+
 def test_a_chessboard_is_its_center_whichever_way_its_corners_are_listed() -> None:
     board = Chessboard(columns=4, rows=3, square_size=0.05)
     corners = object_points(board)

@@ -55,10 +55,11 @@ from mvgeom.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
-    from mvgeom.calibration import Board, Synchronization
+    from mvgeom.calibration import Synchronization
 
 __all__ = ["sync"]
 
+_ONLY_KEYPOINTS = {"min_likelihood", "individual", "boxes", "crop_size"}
 _MOST_FRAMES_PER_ROW = 100
 _SHORT = 10_000
 """Frames; memory for them is no matter, however few have rows."""
@@ -126,6 +127,7 @@ def sync(
     files = parse_view_files(views, "VIEW=PATH")
     described = None
     if board_is_given(context.params):
+        _check_board_options(context)
         check_inputs(calibration, *files.values())
         described = parse_board(context.params)
         read = [*files.values(), *([] if board is None else [board])]
@@ -142,14 +144,17 @@ def sync(
     path = output if output is not None else clocks_file(calibration)
     check_output(path, [calibration, *read, *files_beside(calibration, option, clocks=False)])
     from mvgeom.calibration import synchronize
+    from mvgeom.calibration.board_tracks import board_tracks
 
     cameras = load_calibration(calibration, source_format, size, option).select(files)
+    if reference is not None:
+        cameras.index([reference])  # before boards are looked for, which takes long
     if described is None:
         keypoints = read_views(files, boxes, crop_size, min_likelihood, individual)
         points, first = _consecutive(keypoints, frame_numbers(keypoints))
     else:
-        (points, stated), first = _board_points(files, described), 0
-        fps = fps if fps is not None else stated
+        fps = _frame_rate(files, fps)
+        points, first = board_tracks(detect(files, described, 1, Match.name)), 0
     assert fps is not None
     found = synchronize(cameras, points, frame_rate=fps, reference=reference, longest=longest)
     _print_clocks(found, fps, str(calibration))
@@ -188,11 +193,30 @@ def _consecutive(keypoints: CommandKeypoints, numbers: np.ndarray) -> tuple[np.n
     return result, first
 
 
-def _board_points(files: dict[str, Path], board: Board) -> tuple[np.ndarray, float]:
-    """Return the board's points (N, V, K, 2) in all frames of videos, and their frame rate."""
-    import numpy as np
+def _check_board_options(context: typer.Context) -> None:
+    """Refuse options of keypoints, which do not apply to a board.
 
-    from mvgeom.calibration.board_tracks import board_tracks
+    Raises:
+        InputError: `excluded-options`.
+    """
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        if source is not None and source.name == "COMMANDLINE" and parameter.name in _ONLY_KEYPOINTS:
+            raise InputError(
+                f"{parameter.opts[0]} is for keypoints, and a board is given. Leave one of them out.",
+                code="excluded-options",
+                option=parameter.opts[0],
+            )
+
+
+def _frame_rate(files: dict[str, Path], given: float | None) -> float:
+    """Return the frame rate of videos of a board: the given one, or the first that a video states.
+
+    Videos of different rates cannot be matched; see `match_sources`.
+
+    Raises:
+        InputError: `unsupported-file`, if a file is not a video; `missing-argument`, if no rate is known.
+    """
     from mvgeom.calibration.sources import VIDEO_SUFFIXES
     from mvgeom.videos import frame_rate, open_video
 
@@ -205,15 +229,17 @@ def _board_points(files: dict[str, Path], board: Board) -> tuple[np.ndarray, flo
             view=wrong,
             path=files[wrong],
         )
-    rate = frame_rate(open_video(next(iter(files.values()))))
-    points = board_tracks(detect(files, board, 1, Match.name))
-    if not rate > 0:
+    if given is not None:
+        return given
+    stated = (frame_rate(open_video(path)) for path in files.values())
+    rate = next((each for each in stated if each > 0), None)
+    if rate is None:
         raise InputError(
             "--fps is missing, and the videos state none. Give the frames per second of the recording.",
             code="missing-argument",
             option="--fps",
         )
-    return np.asarray(points), rate
+    return rate
 
 
 def _print_clocks(found: Synchronization, fps: float, title: str) -> None:
