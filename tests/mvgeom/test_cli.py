@@ -278,7 +278,7 @@ def test_convert_mistakes(calibration: Path, tmp_path: Path) -> None:
 def test_warnings_are_one_line(calibration: Path, tmp_path: Path) -> None:
     run("convert", calibration, "-o", tmp_path / "folder", "--to", "easymocap")
     text = (tmp_path / "folder" / "extri.yml").read_text()
-    unposed = re.sub(r"(?m)^(R|Rot|T)_top:.*\n(?: .*\n)*", "", text.replace("   - top\n", ""))
+    unposed = re.sub(r"(?m)^(R|Rot|T)_top:.*\n(?: .*\n)*", "", text.replace('   - "top"\n', ""))
     (tmp_path / "folder" / "extri.yml").write_text(unposed)
     result = run("show", tmp_path / "folder")
     assert result.exit_code == 0

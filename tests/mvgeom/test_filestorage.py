@@ -199,3 +199,18 @@ def test_wrong_xml_and_json_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(text)
     with raises_input("invalid-syntax", path="a.xml"):
         filestorage.read(tmp_path / "a.xml")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("text", [*(each for each in TEXTS if each.isprintable()), '"q"', "'", '"', "a\\n"])
+def test_opencv_reads_texts_that_are_written(text: str, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    filestorage.write(path, {"text": text, "list": [text, "b"]})
+    storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_READ)
+    assert (storage.getNode("text").string(), storage.getNode("list").at(0).string()) == (text, text)
+    assert filestorage.read(path) == {"text": text, "list": [text, "b"]}
+
+
+def test_a_text_like_the_mark_of_base64_is_refused(tmp_path: Path) -> None:
+    with raises_input("bad-name", name="$base64$x"):
+        filestorage.write(tmp_path / "a.yml", {"text": "$base64$x"})

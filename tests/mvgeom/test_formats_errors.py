@@ -258,7 +258,7 @@ def test_opencv_parts_that_do_not_fit(tmp_path: Path) -> None:
     cameras = CameraGroup.load(write_json(tmp_path))
     cameras.save(tmp_path / "rig.yml")
     text = (tmp_path / "rig.yml").read_text()
-    (tmp_path / "rig.yml").write_text(text.replace("cam_ids: top", 'cam_ids: "top,side"'))
+    (tmp_path / "rig.yml").write_text(text.replace('cam_ids: "top"', 'cam_ids: "top,side"'))
     with raises_input("wrong-count", argument="names", found=2, expected=1, path="rig.yml"):
         CameraGroup.load(tmp_path / "rig.yml")
     with raises_input("bad-name", view="a,b"):

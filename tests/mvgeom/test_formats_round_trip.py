@@ -1,5 +1,6 @@
 """Round trips: random rigs through every format, and errors where a format cannot hold a camera."""
 
+import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -8,12 +9,13 @@ import cv2
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from scipy.spatial.transform import Rotation
 
 from helpers.errors import raises_input
 from mvgeom import formats
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
 
 SIZE = (640, 480)
 
@@ -108,6 +110,61 @@ def test_round_trip_projects_alike(name: str, data: st.DataObject) -> None:
     expected, found = by_opencv(cameras, points), by_opencv(order, points)
     for before, after in zip(expected.values(), found.values(), strict=True):
         np.testing.assert_allclose(after, before, rtol=0, atol=1e-6)
+
+
+NASTY = (
+    *"'\"\\ \t\n\r\0\x7f\x85\u2028\ufeff\ufffe\ue000\ud800\u00a0\u3000éa1~-#&*!%@`{}[],:<>/.|",
+    *("true", "null", "yes", "01", "0x1f", "1e5", ".5", ".inf", "\\n", "&amp;", "]]>", "..", "metadata", "cam_0"),
+    *("$base64$", "---", "...", ".png", ".yaml", "con", "T_", "_to_", "x" * 100, ": ", " #"),
+)
+"""Characters and words that some format of files has its own use for."""
+
+NAMES = st.lists(st.lists(st.sampled_from(NASTY), max_size=3).map("".join), min_size=1, max_size=3, unique=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        *((name, case["file"]) for name, case in FORMATS.items() if name != "dlt"),  # which holds no names
+        ("opencv", "rig.xml"),
+        ("opencv", "rig.json"),
+    ],
+)
+@settings(max_examples=60, deadline=None)
+@given(names=NAMES)
+@example(names=["true"])
+@example(names=["null", "a"])
+@example(names=['"q"'])
+@example(names=["'"])
+@example(names=["cam 1 "])
+def test_names_come_back_or_are_refused(name: str, file: str, names: list[str]) -> None:
+    count = len(names)
+    cameras = CameraGroup(
+        names=tuple(names),
+        sizes=[SIZE] * count,
+        matrix=[[[500, 0, 320], [0, 500, 240], [0, 0, 1]]] * count,
+        distortion=np.zeros((count, 4)),
+        rotation=[np.eye(3)] * count,
+        translation=[[number, 0, 5] for number in range(count)],
+    )
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / file
+        try:
+            formats.save(cameras, path, file_format=name)
+        except InputError as error:
+            if error.code != "bad-name":
+                raise
+            return
+        with warnings.catch_warnings(action="error"):
+            again = formats.load(path, file_format=name, **FORMATS[name]["load"])
+    np.testing.assert_allclose(again.select(names).translation, cameras.translation)
+    assert len(again) == count
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_plain_names_are_not_refused(name: str, tmp_path: Path) -> None:
+    names = ("true", "null") if name == "easymocap" else ("true", "cam 1")
+    formats.save(rig(names=names), tmp_path / FORMATS[name]["file"], file_format=name)
 
 
 @settings(max_examples=50, deadline=None)

@@ -93,8 +93,8 @@ def save(cameras: CameraGroup, path: Path) -> None:
 
     Raises:
         InputError: `unsupported-camera`, if a camera has skew, an image size that is not whole, or more than 8
-            distortion coefficients; `bad-name`, if a name starts or ends with a space; `not-a-folder`, if the path is a
-            file.
+            distortion coefficients; `bad-name`, if a name starts or ends with a space, has several lines or cannot be
+            the path of an image; `not-a-folder`, if the path is a file.
     """
     lenses = ["# CAMERA_ID MODEL WIDTH HEIGHT PARAMS[]"]
     images = ["# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME", "# POINTS2D[] as (X, Y, POINT3D_ID)"]
@@ -201,10 +201,8 @@ def _read_images(file: Path, lenses: dict[str, _Lens]) -> list[tuple[str, int, r
                 view=fields[8],
             )
         pose = _floats(fields[1:8], f"{where}pose")
-        image = Path(fields[9].strip())
-        name = image.with_suffix("") if image.suffix.lower() in _IMAGE_SUFFIXES else image
         record = records.CameraRecord(
-            name=name.as_posix(),
+            name=_camera_name(fields[9].strip()),
             size=lens.size,
             matrix=lens.matrix,
             distortion=lens.distortion,
@@ -224,11 +222,19 @@ def _is_points(line: str) -> bool:
         return False
 
 
+def _camera_name(image: str) -> str:
+    """Return the name of the camera of an image, which may be in folders."""
+    path = Path(image)
+    return (path.with_suffix("") if path.suffix.lower() in _IMAGE_SUFFIXES else path).as_posix()
+
+
 def _parameters(record: records.CameraRecord) -> tuple[str, list[float]]:
     records.reject_skew(record, "COLMAP")
-    if record.name != record.name.strip() or "\n" in record.name:
+    name = record.name
+    if name != name.strip() or len(name.splitlines()) > 1 or _camera_name(f"{name}.png") != name:
         raise InputError(
-            f"camera name {record.name!r}: starts or ends with a space, which COLMAP cannot hold. Rename the camera.",
+            f"camera name {record.name!r}: with spaces at an end or several lines, or not the path of an image in a "
+            "folder, which COLMAP needs. Rename the camera.",
             code="bad-name",
             view=record.name,
         )

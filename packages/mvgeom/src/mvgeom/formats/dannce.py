@@ -90,6 +90,7 @@ def save(cameras: CameraGroup, path: Path, *, one_based: bool = True) -> None:
 
     Raises:
         InputError: `unsupported-camera`, if a camera is fisheye or has more than 5 distortion coefficients;
+            `bad-name`, if a name ends with a space, which MATLAB's texts are filled up with, or has a NUL;
             `unknown-choice`, if `one_based` is not a truth value.
     """
     from scipy.io import savemat
@@ -99,6 +100,13 @@ def save(cameras: CameraGroup, path: Path, *, one_based: bool = True) -> None:
     names = np.empty((1, len(cameras)), dtype=object)
     for row, record in enumerate(records.records_of(cameras)):
         records.reject_fisheye(record, "DANNCE MAT")
+        if record.name != record.name.rstrip() or "\0" in record.name:
+            raise InputError(
+                f"camera name {record.name!r}: ends with a space or has a NUL, which MAT files cannot hold. Rename the "
+                "camera.",
+                code="bad-name",
+                view=record.name,
+            )
         k1, k2, p1, p2, k3 = records.fit_distortion(record, 5, "DANNCE MAT").tolist()
         params[row, 0] = {
             "K": (_shift(1.0 if one_based else 0.0) @ record.matrix).T,

@@ -14,6 +14,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import numpy as np
 import numpy.typing as npt
@@ -57,8 +58,8 @@ _BASE64 = "$base64$"
 _BASE64_HEADER = 24
 """Bytes before the numbers in base64: the type of the numbers, filled up with spaces."""
 
-_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-"""Control characters, and halves of characters, which UTF-8 has not."""
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ue000\ufeff\ufffe\uffff]|\A\$base64\$")
+"""Control characters, ends of lines, halves of characters, which UTF-8 has not, `_QUOTE`, and the mark `_BASE64`."""
 
 _MAX_TEXT = 4000
 """Bytes of a text at most, a little less than OpenCV's buffer."""
@@ -169,10 +170,22 @@ def write(path: Path, entries: Mapping[str, Any], suffix: str | None = None) -> 
                     name=text,
                 )
 
-    storage = cv2.FileStorage(suffix or path.suffix, cv2.FILE_STORAGE_WRITE | cv2.FILE_STORAGE_MEMORY)
+    kind = suffix or path.suffix
+    storage = cv2.FileStorage(kind, cv2.FILE_STORAGE_WRITE | cv2.FILE_STORAGE_MEMORY)
     for key, value in entries.items():
-        storage.write(key, np.ascontiguousarray(value) if isinstance(value, np.ndarray) else value)
+        storage.write(key, np.ascontiguousarray(value) if isinstance(value, np.ndarray) else _quoted(value, kind))
     write_text(path, storage.releaseAndGetString())
+
+
+def _quoted(value: Any, kind: str) -> Any:
+    """Return texts in quotation marks, which OpenCV then writes as they are; its own are missing around true, null."""
+    if isinstance(value, list):
+        return [_quoted(each, kind) for each in value]
+    if not isinstance(value, str):
+        return value
+    if kind.lower() == ".xml":
+        return '"{}"'.format(escape(value, {'"': "&quot;", "'": "&apos;"}))
+    return '"{}"'.format(value.replace("\\", "\\\\").replace('"', '\\"'))
 
 
 def _from_yaml(text: str, path: Path) -> Any:

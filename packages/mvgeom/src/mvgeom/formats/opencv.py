@@ -86,7 +86,8 @@ def save(cameras: CameraGroup, path: Path) -> None:
     """Save the multi-view layout as YAML or XML, depending on the suffix.
 
     Raises:
-        InputError: `bad-name`, if a name has a comma, because the file joins names with commas.
+        InputError: `bad-name`, if a name has a comma, because the file joins names with commas, or is one that
+            `filestorage.write` refuses.
     """
     rig = records.records_of(cameras)
     for record in rig:

@@ -35,6 +35,7 @@ SUBPIXELS = 64
 """Qualisys counts sensor coordinates in 1/64 px."""
 
 _FLIP = np.diag([1.0, -1.0, -1.0])
+_NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _ENTRIES = [f"r{row}{column}" for row in (1, 2, 3) for column in (1, 2, 3)]
 
 
@@ -74,7 +75,7 @@ def save(cameras: CameraGroup, path: Path) -> None:
 
     Raises:
         InputError: `unsupported-camera`, if a camera is fisheye or has skew, an image size that is not whole, or more
-            than 5 distortion coefficients.
+            than 5 distortion coefficients; `bad-name`, if a name has control characters, which XML has not.
     """
     root = ElementTree.Element("calibration", {"created": "mvgeom", "source": path.name, "type": "regular"})
     parent = ElementTree.SubElement(root, "cameras")
@@ -142,6 +143,12 @@ def _write(parent: ElementTree.Element, record: records.CameraRecord) -> None:
             code="unsupported-camera",
             view=record.name,
             field="sizes",
+        )
+    if _NOT_XML.search(record.name):
+        raise InputError(
+            f"camera name {record.name!r}: has a character that XML cannot hold. Rename the camera.",
+            code="bad-name",
+            view=record.name,
         )
     k1, k2, p1, p2, k3 = records.fit_distortion(record, 5, "Qualisys XML").tolist()
     camera = ElementTree.SubElement(parent, "camera", {"active": "1", "serial": record.name, "viewrotation": "0"})

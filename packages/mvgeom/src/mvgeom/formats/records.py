@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,7 +96,8 @@ def records_of(cameras: CameraGroup) -> list[CameraRecord]:
     """Return the cameras of one rig as float64 NumPy records for saving.
 
     Raises:
-        InputError: `wrong-shape`, if the cameras are a batch of rigs; a file holds one rig.
+        InputError: `wrong-shape`, if the cameras are a batch of rigs; a file holds one rig. `bad-name`, if a name is
+            empty or has halves of characters, which no format holds.
     """
     if cameras.batch_shape:
         raise InputError(
@@ -104,6 +106,10 @@ def records_of(cameras: CameraGroup) -> list[CameraRecord]:
             argument="cameras",
             found=cameras.batch_shape,
         )
+
+    wrong = next((name for name in cameras.names if not name or re.search(r"[\ud800-\udfff]", name)), None)
+    if wrong is not None:
+        raise InputError(f"camera name {wrong!r}: no file can hold it. Rename the camera.", code="bad-name", view=wrong)
 
     def rows(array: Any) -> Floats:
         if hasattr(array, "detach"):  # a torch tensor, which may be on a device or require gradients
