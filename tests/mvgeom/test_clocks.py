@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from helpers.errors import raises_input
@@ -96,6 +96,38 @@ def test_keypoints_between_frames_are_on_a_line_and_gaps_stay() -> None:
     assert lowest[0, 1, 0] == likelihood[1, 1, 0]
     whole, _ = interpolate_keypoints(points, make((0, -0.04), (0, 0)))  # a whole frame needs no neighbor
     assert whole[:, 1, 0, 0] == pytest.approx([np.nan, np.nan, 0, 1, 2, 3, np.nan, 5], nan_ok=True)
+
+
+@pytest.mark.parametrize("step", [1, 2, 10])
+def test_rows_a_regular_step_apart_are_interpolated_and_gaps_are_not(step: int) -> None:
+    frames = step * np.array([0, 1, 2, 3, 6, 7, 8])  # two rows are missing
+    points = frames[:, None, None, None] * np.ones((7, 2, 1, 2))
+    late = make((0, 0.25 * step / 50), (0, 0))  # a quarter of the step
+    moved, _ = interpolate_keypoints(points, late, None, frames)
+    assert np.array_equal(moved[:, 0], points[:, 0])
+    expected = step * np.array([0.25, 1.25, 2.25, np.nan, 6.25, 7.25, np.nan])
+    assert moved[:, 1, 0, 0] == pytest.approx(expected, nan_ok=True)
+
+
+@given(frames=st.lists(st.integers(0, 500), min_size=1, max_size=20, unique=True), offset=st.floats(-0.05, 0.05))
+def test_no_gap_beyond_one_frame_is_bridged_without_a_regular_step(frames: list[int], offset: float) -> None:
+    numbers = np.sort(np.array([*frames, 1000, 1100, 1300]))
+    widths = np.diff(numbers)
+    assume(2 * np.unique(widths, return_counts=True)[1].max() <= len(widths))
+    points = numbers[:, None, None, None] * np.ones((len(numbers), 2, 1, 2))
+    moved, _ = interpolate_keypoints(points, make((0, offset), (0, 0)), None, numbers)
+    at = numbers + 50 * offset
+    for place, value in zip(at, moved[:, 1, 0, 0], strict=True):
+        near = np.abs(numbers - place) < 1
+        assert np.isnan(value) or value == pytest.approx(place, abs=1e-5)
+        assert np.isnan(value) == (not (near.sum() > 1 or (np.abs(numbers - place) < 1e-6).any()))
+
+
+def test_a_view_of_every_second_frame_keeps_its_own_step() -> None:
+    points = np.arange(8.0)[:, None, None, None] * np.ones((8, 2, 1, 2))
+    points[1::2, 1] = np.nan
+    moved, _ = interpolate_keypoints(points, make((0, 0.01), (0, 0)))  # half a frame late
+    assert moved[:, 1, 0, 0] == pytest.approx([0.5, 1.5, 2.5, 3.5, 4.5, 5.5, np.nan, np.nan], nan_ok=True)
 
 
 def document(**changes: Any) -> dict[str, Any]:

@@ -117,6 +117,50 @@ def test_offsets_of_another_recording_are_refused(recording: tuple[Path, list[st
     assert run(*arguments, "--ignore-sync").exit_code == 0
 
 
+def keep_rows(views: list[str], wanted: slice) -> None:
+    """Leave only some rows in the tables of the views."""
+    for view in views:
+        path = Path(view.partition("=")[2])
+        lines = path.read_text(encoding="utf-8").splitlines()
+        path.write_text("\n".join([*lines[:3], *lines[3:][wanted]]) + "\n", encoding="utf-8")
+
+
+def used_views(table: Path) -> int:
+    """Number of keypoints from which the points of a 3D table were triangulated."""
+    lines = [line.split(",") for line in table.read_text(encoding="utf-8").splitlines()]
+    return sum(int(row[column]) for row in lines[3:] for column, head in enumerate(lines[2]) if head == "num_views")
+
+
+def test_tables_of_every_second_frame_keep_all_views(recording: tuple[Path, list[str]], tmp_path: Path) -> None:
+    views = write_tables(tmp_path, record(CAMERAS, irregular(1), late=LATE, noise=0.1))
+    keep_rows(views, slice(None, None, 2))
+    result = run("triangulate", recording[0], *views, "-o", tmp_path / "points.csv", "--method", "linear")
+    assert result.exit_code == 0, result.output
+    lost = NUM_KEYPOINTS * (3 + 4)  # 4.3 frames at the end of one view, 6.6 at the beginning of another one
+    assert used_views(tmp_path / "points.csv") == 3 * 100 * NUM_KEYPOINTS - lost
+    assert f"cam2 {3 * NUM_KEYPOINTS} of {100 * NUM_KEYPOINTS}, cam3 {4 * NUM_KEYPOINTS} of" in result.stdout
+    assert f"of {300 * NUM_KEYPOINTS} keypoints (0 below the likelihood, {lost} without" in result.stdout
+
+
+def test_offsets_beyond_the_tables_are_refused(recording: tuple[Path, list[str]], tmp_path: Path) -> None:
+    calibration = recording[0]
+    views = write_tables(tmp_path, record(CAMERAS, irregular(1), late=LATE))
+    keep_rows(views, slice(7))
+    for command in ("triangulate", "smooth", "check", "refine"):
+        output = ["-o", tmp_path / ("out.toml" if command == "refine" else "out.csv")] if command != "check" else []
+        fails("clocks-differ", command, calibration, *views, *output, view="cam3", found=0, expected=7 * NUM_KEYPOINTS)
+        assert not list(tmp_path.glob("out.*"))
+
+
+def test_offsets_after_which_no_frame_is_shared_are_refused(recording: tuple[Path, list[str]], tmp_path: Path) -> None:
+    points = record(CAMERAS, irregular(1), 30, late=LATE)[:, :2]
+    points[:10, 0] = points[13:, 0] = np.nan
+    points[:10, 1] = points[13:, 1] = np.nan
+    views = write_tables(tmp_path, points)
+    fails("clocks-differ", "triangulate", recording[0], *views, "-o", tmp_path / "points.csv")
+    assert not (tmp_path / "points.csv").exists()
+
+
 def test_labeled_images_are_not_moved(recording: tuple[Path, list[str]], tmp_path: Path) -> None:
     labels = write_tables(tmp_path, record(CAMERAS, irregular(2), 40, late=(0, 0, 0)), images=True)
     result = run("triangulate", recording[0], *labels, "-o", tmp_path / "points.csv")

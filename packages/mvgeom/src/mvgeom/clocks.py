@@ -174,8 +174,9 @@ def interpolate_keypoints(
 ) -> tuple[Floats, Floats]:
     """Interpolate the keypoints of every camera at the times of the reference's frames.
 
-    A position between two frames is a straight line between them, and missing where either is: no gap is bridged. The
-    likelihood is the lower one of the two.
+    A position between two rows is a straight line between them, and missing where either is: no gap is bridged. A gap
+    is a distance beyond the view's step: n frames if most of its rows with keypoints are n frames apart, as in tables
+    of every n-th frame, and 1 without such a rule. The likelihood is the lower one of the two.
 
     Args:
         points: (N, V, K, 2) keypoints in px; row n is frame `frames[n]` of each camera's own numbering; NaN is missing.
@@ -192,20 +193,26 @@ def interpolate_keypoints(
     result, lowest = np.full_like(points, np.nan), np.full(points.shape[:3], np.nan)
     order = np.argsort(numbers)
     for view, positions in enumerate(clocks.own_positions(numbers)):
-        before = np.floor(positions + _EXACT).astype(np.int64)
-        part = np.clip(positions - before, 0, 1)
-        part[part < _EXACT] = 0
-        (row, known), (next_row, next_known) = (_find(each, numbers, order) for each in (before, before + (part > 0)))
-        inside = known & next_known
-        first, second, share = row[inside], next_row[inside], part[inside, None, None]
-        result[inside, view] = (1 - share) * points[first, view] + share * points[second, view]
-        lowest[inside, view] = np.minimum(given[first, view], given[second, view])
+        rows = order[np.isfinite(points[order, view]).all(-1).any(-1)]
+        if not len(rows):
+            continue
+        known = numbers[rows]
+        first = np.searchsorted(known, positions + _EXACT, side="right") - 1
+        inside = first >= 0
+        share = positions - known[first]
+        share[share < _EXACT] = 0
+        second = np.minimum(first + (share > 0), len(rows) - 1)
+        width = known[second] - known[first]
+        inside &= (share == 0) | ((width > 0) & (width <= _step(known)))
+        share = (share[inside] / np.maximum(width[inside], 1))[:, None, None]
+        one, other = rows[first[inside]], rows[second[inside]]
+        result[inside, view] = (1 - share) * points[one, view] + share * points[other, view]
+        lowest[inside, view] = np.minimum(given[one, view], given[other, view])
     return result, lowest
 
 
-def _find(wanted: Ints, numbers: Ints, order: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]:
-    """Return the row (N,) of each wanted number among `numbers`, which `order` sorts, and True where there is one."""
-    if not len(numbers):
-        return wanted, np.zeros(len(wanted), dtype=bool)
-    rows = order[np.minimum(np.searchsorted(numbers, wanted, sorter=order), len(numbers) - 1)]
-    return rows, numbers[rows] == wanted
+def _step(numbers: Ints) -> int:
+    """Return the distance of most of the ascending frame numbers to the next one; 1 if there is none such."""
+    widths, counts = np.unique(np.diff(numbers), return_counts=True)
+    most = int(counts.argmax()) if len(counts) else 0
+    return int(widths[most]) if len(numbers) > 2 and 2 * counts[most] > counts.sum() else 1

@@ -16,6 +16,7 @@ from mvgeom.cli.entry import create_app, run_program
 from mvgeom.cli.keypoint_options import (
     VIEW_FORM,
     BoxesOption,
+    CommandKeypoints,
     CropSizeOption,
     IgnoreSyncOption,
     IndividualOption,
@@ -48,10 +49,7 @@ from mvgeom.cli.world_commands import place, world
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from mvgeom.reconstruction import Reconstruction
-    from mvgeom.tables import ViewStack
 
 __all__ = ["app", "main"]
 
@@ -226,7 +224,7 @@ def triangulate(
     stack, points = keypoints.stack, keypoints.points
     found = reconstruct(points, cameras, method=method.value, threshold=threshold, noise=noise)
     write_points_3d(output, stack.keypoint_names, [(stack.rows, found)])
-    _print_reconstruction(found, stack, points, tuple(files), output)
+    _print_reconstruction(found, keypoints, tuple(files), output)
     findings = find_lens_ends(cameras, points)
     print_findings(findings)
     if any(each.evidence["keypoint_share"] > LARGE_SHARE for each in findings):
@@ -234,16 +232,15 @@ def triangulate(
 
 
 def _print_reconstruction(
-    found: Reconstruction, stack: ViewStack, points: np.ndarray, views: tuple[str, ...], output: Path
+    found: Reconstruction, keypoints: CommandKeypoints, views: tuple[str, ...], output: Path
 ) -> None:
     import numpy as np
 
     solved = ~np.isnan(found.points).any(-1)
-    observed = ~np.isnan(points).any(-1)
-    given = int((~np.isnan(stack.points).any(-1)).sum())
+    lost = f", {keypoints.lost} without a frame at the offsets" if keypoints.lost else ""
     print_output(
-        f"{solved.sum()} of {solved.size} points triangulated from {int(found.num_views.sum())} of {given} keypoints "
-        f"({given - int(observed.sum())} below the likelihood)"
+        f"{solved.sum()} of {solved.size} points triangulated from {int(found.num_views.sum())} of {keypoints.given} "
+        f"keypoints ({keypoints.unlikely} below the likelihood{lost})"
     )
     if solved.any():
         errors, deviations = found.error[solved], np.linalg.norm(found.std[solved], axis=-1)

@@ -71,6 +71,9 @@ _WORSE = 1.1
 _SLIGHTLY_PX = 0.2
 """Epipolar distance with offsets may be as much larger than without: a subject at rest agrees with any."""
 
+_NEARLY_ALL = 0.9
+"""Share of a view's keypoints from which on offsets that leave them without a frame are refused."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CommandKeypoints:
@@ -80,11 +83,17 @@ class CommandKeypoints:
         stack: Keypoint tables as stored.
         points: (N, V, K, 2) keypoints in full-image px; NaN where missing or below the minimum likelihood.
         table: Table from which the stack has its rows.
+        given: Number of keypoints in the tables.
+        unlikely: Number of them that are below the minimum likelihood, or without a bounding box.
+        lost: Number of the others that offsets in time leave without a frame.
     """
 
     stack: ViewStack
     points: np.ndarray
     table: KeypointTable
+    given: int
+    unlikely: int
+    lost: int = 0
 
 
 def check_keypoint_inputs(calibration: Path, files: dict[str, Path], boxes: list[str] | None) -> list[Path]:
@@ -166,7 +175,14 @@ def read_views(
     if stack.likelihood is not None:
         points = np.where((stack.likelihood >= min_likelihood)[..., None], points, np.nan)
     dense = (table for table in tables.values() if not table.sparse)
-    return CommandKeypoints(stack=stack, points=points, table=next(dense, next(iter(tables.values()))))
+    given = int(_counts(stack.points).sum())
+    return CommandKeypoints(
+        stack=stack,
+        points=points,
+        table=next(dense, next(iter(tables.values()))),
+        given=given,
+        unlikely=given - int(_counts(points).sum()),
+    )
 
 
 def synchronized_views(
@@ -175,7 +191,8 @@ def synchronized_views(
     """Interpolate the keypoints of all views at the frames of the reference, where clocks lie beside the calibration.
 
     The offsets must make the keypoints agree better, or at least not worse: those of another recording, and keypoints
-    of videos that were matched by the same offsets before, are refused. Without clocks nothing changes.
+    of videos that were matched by the same offsets before, are refused. So are offsets that leave a view with nearly
+    no keypoints. Without clocks nothing changes.
 
     Args:
         keypoints: Keypoints as read, with the views in the order of the cameras.
@@ -184,10 +201,12 @@ def synchronized_views(
         ignore: Value of `IgnoreSyncOption`.
 
     Raises:
-        InputError: `clocks-differ`, if the keypoints agree better without the offsets; `missing-view`, if a view has no
-            clock; further codes of `mvgeom.clock_files.load_clocks`.
+        InputError: `clocks-differ`, if the keypoints agree better without the offsets, or nearly all of a view have no
+            frame with them; `missing-view`, if a view has no clock; further codes of `mvgeom.clock_files.load_clocks`.
     """
     import dataclasses
+
+    import numpy as np
 
     from mvgeom.calibration.time_shifts import pairwise_distance
     from mvgeom.cli.output import print_output, print_problem
@@ -204,7 +223,30 @@ def synchronized_views(
         return keypoints
     points = keypoints.points
     moved, lowest = interpolate_keypoints(points, clocks, stack.likelihood, _whole_numbers(keypoints))
+    given, kept = _counts(points), _counts(moved)
+    lost = np.maximum(given - kept, 0)
+    empty = next((view for view, name in enumerate(cameras.names) if lost[view] > _NEARLY_ALL * given[view]), None)
+    if empty is not None:
+        name = cameras.names[empty]
+        raise InputError(
+            f"{path}: the offsets leave view {name!r} with {kept[empty]} of {given[empty]} keypoints: the others have "
+            "no frame at the times of the reference, or lie in gaps of the frame numbers. The offsets are of another "
+            "recording, or the tables are not of whole recordings. Give --ignore-sync, or run mvgeom sync on this "
+            "recording",
+            code="clocks-differ",
+            path=path,
+            view=name,
+            found=int(kept[empty]),
+            expected=int(given[empty]),
+        )
     before, after = pairwise_distance(cameras, points), pairwise_distance(cameras, moved)
+    if np.isnan(after) and not np.isnan(before):
+        raise InputError(
+            f"{path}: with the offsets no keypoint is seen by two views in a frame. They are of another recording, or "
+            "the tables are not of whole recordings. Give --ignore-sync, or run mvgeom sync on this recording",
+            code="clocks-differ",
+            path=path,
+        )
     if after > _WORSE * before + _SLIGHTLY_PX:
         raise InputError(
             f"{path}: the offsets do not fit these keypoints, which miss each other's epipolar lines by {after:.2f} px "
@@ -216,11 +258,25 @@ def synchronized_views(
             found=after,
             expected=before,
         )
-    print_output(f"offsets of {path}: {clocks.describe()}; epipolar distance {before:.2f} -> {after:.2f} px")
+    agreement = "" if np.isnan(after) else f"; epipolar distance {before:.2f} -> {after:.2f} px"
+    print_output(f"offsets of {path}: {clocks.describe()}{agreement}")
+    if lost.any():
+        shown = (f"{name} {lost[view]} of {given[view]}" for view, name in enumerate(cameras.names) if lost[view])
+        print_output(f"keypoints without a frame at these offsets: {', '.join(shown)}")
     known = None if stack.likelihood is None else lowest
     return dataclasses.replace(
-        keypoints, stack=dataclasses.replace(stack, points=moved, likelihood=known), points=moved
+        keypoints,
+        stack=dataclasses.replace(stack, points=moved, likelihood=known),
+        points=moved,
+        lost=int(lost.sum()),
     )
+
+
+def _counts(points: np.ndarray) -> np.ndarray:
+    """Return the number of keypoints (V,) of each view in (N, V, K, 2) points."""
+    import numpy as np
+
+    return np.asarray(np.isfinite(points).all(axis=-1).sum(axis=(0, 2)))
 
 
 def frame_numbers(keypoints: CommandKeypoints) -> np.ndarray:
