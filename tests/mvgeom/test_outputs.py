@@ -105,6 +105,18 @@ def test_no_command_replaces_what_it_reads(name: str, folder: Path) -> None:
     assert contents(folder) == before
 
 
+WRITERS = ("convert", "refine", "place", "world", "world board", "calibrate", "calibrate keypoints")
+"""Commands that write a calibration."""
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_no_calibration_is_named_like_clocks(name: str, folder: Path) -> None:
+    before = contents(folder)
+    for output in ("rig.sync.json", "new.sync.json", "new.SYNC.json"):
+        fails("unwritable-file", *(word.format(out=output) for word in COMMANDS[name][0]), path=Path(output))
+    assert contents(folder) == before
+
+
 def test_tables_of_views_are_outputs(folder: Path) -> None:
     arguments = ("smooth", "rig.toml", "cam1=cam1.csv", "cam2=cam2.csv")
     before = contents(folder)

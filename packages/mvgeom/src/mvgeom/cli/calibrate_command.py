@@ -35,7 +35,6 @@ from mvgeom.cli.keypoint_options import (
 )
 from mvgeom.cli.options import (
     check_inputs,
-    check_output,
     load_calibration,
     number_check,
     parse_pairs,
@@ -43,7 +42,7 @@ from mvgeom.cli.options import (
 )
 from mvgeom.cli.output import print_findings, print_output
 from mvgeom.cli.rig_options import ForceOption, LossName, OutputOption, ReportOption
-from mvgeom.cli.rig_output import check_rig_output, report_files, status, stop_at_errors
+from mvgeom.cli.rig_output import check_rig_files, check_rig_output, report_files, status, stop_at_errors
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
@@ -189,7 +188,7 @@ def calibrate(
     check_inputs(*(path for path in files.values() if not any(character in path.name for character in "*?[")))
     if intrinsics is not None:
         check_inputs(intrinsics)
-    check_output(output, [*files.values(), intrinsics, board], report_files(report, files))
+    check_rig_files(output, [*files.values(), intrinsics, board], report_files(report, files))
     from mvgeom.calibration import CalibrationError, Lens, Options
 
     _check_before_images(files, reference, fixed=fix_intrinsics or fix_distortion, intrinsics=intrinsics)

@@ -43,6 +43,7 @@ from mvgeom.cli.options import (
 )
 from mvgeom.cli.output import print_findings, print_output, print_problem
 from mvgeom.cli.refinement_commands import check, refine
+from mvgeom.cli.rig_output import check_rig_files
 from mvgeom.cli.smoothing_command import smooth
 from mvgeom.cli.sync_command import sync
 from mvgeom.cli.world_commands import place, world
@@ -104,7 +105,8 @@ def convert(
     written = output or target
     assert written is not None
     check_inputs(calibration)
-    check_output(written, files_beside(calibration, option))  # the calibration itself may be converted in place
+    # The calibration itself may be converted in place.
+    check_rig_files(written, files_beside(calibration, option))
     from mvgeom import formats
     from mvgeom.clock_files import copy_clocks
 

@@ -13,14 +13,13 @@ from mvgeom.cli.keypoint_options import read_views
 from mvgeom.cli.length_options import parse_length
 from mvgeom.cli.options import (
     check_inputs,
-    check_output,
     load_calibration,
     parse_pairs,
     parse_sizes,
     parse_view_files,
 )
 from mvgeom.cli.output import print_findings, print_output
-from mvgeom.cli.rig_output import check_rig_output, report_files, status, stop_at_errors
+from mvgeom.cli.rig_output import check_rig_files, check_rig_output, report_files, status, stop_at_errors
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ def calibrate_keypoints(request: KeypointRequest) -> None:
     files = parse_view_files(request.views, "CAMERA=PATH")
     box_files = parse_view_files(request.boxes or [], "--boxes VIEW=CSV")
     check_inputs(*files.values(), *box_files.values(), *([request.intrinsics] if request.intrinsics else []))
-    check_output(
+    check_rig_files(
         request.output,
         [*files.values(), *box_files.values(), request.intrinsics],
         report_files(request.report, files),

@@ -33,7 +33,7 @@ from mvgeom.cli.options import (
 )
 from mvgeom.cli.output import print_findings, print_output, print_problem
 from mvgeom.cli.rig_options import ForceOption, LossName, OutputOption, ReportOption
-from mvgeom.cli.rig_output import check_output_name, report_files, status, stop_at_errors
+from mvgeom.cli.rig_output import check_output_name, check_rig_files, report_files, status, stop_at_errors
 
 if TYPE_CHECKING:
     from mvgeom.cameras import CameraGroup
@@ -79,7 +79,7 @@ def refine(
     # The calibration itself may be refined in place; its clocks are copied beside any other output.
     copied = [clocks_file(output)] if files_beside(calibration) and output.resolve() != calibration.resolve() else []
     further = [*report_files(report, files), *copied]
-    check_output(output, [*read, *files_beside(calibration, option)], further)
+    check_rig_files(output, [*read, *files_beside(calibration, option)], further)
     check_output(None, [calibration], further)
     from mvgeom.calibration import Lens, write_refinement_report
     from mvgeom.calibration import refine as refine_cameras

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mvgeom.cli.options import check_output
 from mvgeom.cli.output import print_output
 from mvgeom.errors import InputError
 from mvgeom.files import file_name
@@ -16,7 +17,38 @@ from mvgeom.files import file_name
 if TYPE_CHECKING:
     from mvgeom.calibration import Finding
 
-__all__ = ["check_output_name", "check_rig_output", "report_files", "status", "stderr_console", "stop_at_errors"]
+__all__ = [
+    "check_output_name",
+    "check_rig_files",
+    "check_rig_output",
+    "report_files",
+    "status",
+    "stderr_console",
+    "stop_at_errors",
+]
+
+
+def check_rig_files(output: Path, inputs: Iterable[Path | None], further: Iterable[Path] = ()) -> None:
+    """Check the files of a command that writes a calibration, before it works; see `check_output`.
+
+    Args:
+        output: Calibration to write.
+        inputs: Paths that the command reads and must not replace.
+        further: Further files that the command writes.
+
+    Raises:
+        InputError: `unwritable-file`, if the calibration is named like the clocks of one; errors of `check_output`.
+    """
+    from mvgeom.clock_files import CLOCKS_SUFFIX
+
+    if output.name.lower().endswith(CLOCKS_SUFFIX):
+        raise InputError(
+            f"{output}: a name that ends in {CLOCKS_SUFFIX} is that of offsets in time, not of a calibration. Give "
+            "another path to write.",
+            code="unwritable-file",
+            path=output,
+        )
+    check_output(output, inputs, further)
 
 
 def check_rig_output(output: Path, coefficients: Mapping[str, int], fisheye: Sequence[bool] = ()) -> None:

@@ -34,13 +34,12 @@ from mvgeom.cli.options import (
     ReadOption,
     SizeOption,
     check_inputs,
-    check_output,
     files_beside,
     load_calibration,
     parse_view_files,
 )
 from mvgeom.cli.output import print_findings, print_output
-from mvgeom.cli.rig_output import check_output_name, stop_at_errors
+from mvgeom.cli.rig_output import check_output_name, check_rig_files, stop_at_errors
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
@@ -84,7 +83,8 @@ def place(
     files = parse_view_files(clicks, "CAMERA=PATH")
     positions_file = _required(points)
     check_inputs(calibration, positions_file, *files.values())
-    check_output(output, [calibration, positions_file, *files.values(), *files_beside(calibration, option)])
+    inputs = [calibration, positions_file, *files.values(), *files_beside(calibration, option)]
+    check_rig_files(output, inputs)
     check_output_name(output)
     import numpy as np
 
@@ -178,7 +178,8 @@ def world(
     files = parse_view_files(views, "CAMERA=PATH")
     check_inputs(calibration, *([points] if points else []))
     check_inputs(*(path for path in files.values() if not (board_given and any(each in path.name for each in "*?["))))
-    check_output(output, [calibration, points, board, *files.values(), *files_beside(calibration, option)])
+    inputs = [calibration, points, board, *files.values(), *files_beside(calibration, option)]
+    check_rig_files(output, inputs)
     check_output_name(output)
     from mvgeom.calibration.world_axes import change_world
     from mvgeom.cli.rig_table import camera_table
