@@ -21,7 +21,10 @@ PATHS = re.compile(
 """Names of variables that hold folders; other divisions are arithmetic."""
 
 ALLOWED = {
-    "mvgeom/cli/rig_output.py": {"Path(folder) / output.name": "the user's own name, in a temporary folder"},
+    "mvgeom/cli/rig_output.py": {
+        "Path(folder) / output.name": "the user's own name, in a temporary folder",
+        "output.with_name(f'{output.name}{CLOCKS_SUFFIX}')": "the name of the user's calibration, only looked for",
+    },
     "mvgeom/clock_files.py": {"path.with_name(f'{name}{CLOCKS_SUFFIX}')": "the name of the user's calibration"},
     "mvgeom/files.py": {"folder.joinpath(*parts)": "checked by `inside` itself"},
     "mvgeom/temporary.py": {"Path(folder) / name": "files that exist"},

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from mvgeom import CameraGroup, project
+from mvgeom.clocks import Clocks
 
 NUM_KEYPOINTS = 6
 
@@ -49,3 +50,11 @@ def record(
         views.append(project(subject(times), cameras.select([name]))[:, 0])
     points = np.stack(views, axis=1)
     return points + noise * rng.normal(size=points.shape)
+
+
+def same_clocks(one: Clocks, other: Clocks) -> bool:
+    """Return True if two clocks are equal in all values."""
+    fields = ("offset", "drift", "offset_std", "drift_std")
+    equal = all(np.array_equal(getattr(one, field), getattr(other, field), equal_nan=True) for field in fields)
+    facts = ("names", "reference", "frame_rate")
+    return equal and all(getattr(one, fact) == getattr(other, fact) for fact in facts)

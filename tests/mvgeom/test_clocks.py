@@ -13,6 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from helpers.errors import raises_input
+from helpers.unsynchronized import same_clocks
 from mvgeom.clock_files import clocks_file, copy_clocks, find_clocks, load_clocks, save_clocks
 from mvgeom.clocks import Clocks, interpolate_keypoints
 
@@ -32,13 +33,6 @@ def make(offset: tuple[float, ...] = (0, 0.05, -0.02), drift: tuple[float, ...] 
     )
 
 
-def same(one: Clocks, other: Clocks) -> bool:
-    fields = ("offset", "drift", "offset_std", "drift_std")
-    equal = all(np.array_equal(getattr(one, field), getattr(other, field), equal_nan=True) for field in fields)
-    facts = ("names", "reference", "frame_rate")
-    return equal and all(getattr(one, fact) == getattr(other, fact) for fact in facts)
-
-
 def test_the_file_is_beside_the_calibration_and_read_as_written(tmp_path: Path) -> None:
     calibration = tmp_path / "rig.toml"
     assert clocks_file(calibration) == tmp_path / "rig.sync.json"
@@ -47,7 +41,7 @@ def test_the_file_is_beside_the_calibration_and_read_as_written(tmp_path: Path) 
     save_clocks(clocks, clocks_file(calibration))
     found = find_clocks(calibration)
     assert found is not None
-    assert same(found, clocks)
+    assert same_clocks(found, clocks)
     text = clocks_file(calibration).read_text(encoding="utf-8")
     assert "offset + (1 + drift) t seconds" in text  # a person can read what the numbers mean
 

@@ -117,6 +117,39 @@ def test_no_calibration_is_named_like_clocks(name: str, folder: Path) -> None:
     assert contents(folder) == before
 
 
+@pytest.mark.parametrize("name", WRITERS)
+def test_no_calibration_is_written_beside_clocks_of_another_one(name: str, folder: Path) -> None:
+    clocks = (folder / "rig.sync.json").read_bytes()
+    (folder / "rig.sync.json").rename(folder / "new.sync.json")
+    before = contents(folder)
+    for output in ("new.toml", "new.json", folder / "new.toml"):
+        arguments = (word.format(out=output) for word in COMMANDS[name][0])
+        fails("unwritable-file", *arguments, path=Path(output), other="new.sync.json")
+    assert contents(folder) == before
+    assert (folder / "new.sync.json").read_bytes() == clocks
+
+
+def test_a_folder_is_not_written_beside_clocks_of_another_one(folder: Path) -> None:
+    (folder / "rig.sync.json").rename(folder / "v1.2.sync.json")
+    fails("unwritable-file", "convert", "rig.toml", "-o", "v1.2", "--to", "easymocap", other="v1.2.sync.json")
+    assert not (folder / "v1.2").exists()
+
+
+def test_clocks_of_the_same_name_stay(folder: Path) -> None:
+    before = (folder / "rig.sync.json").read_bytes()
+    for arguments in (("convert", "rig.toml"), ("refine", "rig.toml", "cam1=cam1.csv", "cam2=cam2.csv", "--force")):
+        result = run(*arguments, "-o", "rig.json")
+        assert result.exit_code == 0, result.output
+        assert (folder / "rig.sync.json").read_bytes() == before
+
+
+def test_damaged_clocks_are_found_before_anything_is_written(folder: Path) -> None:
+    (folder / "rig.sync.json").write_text("{}")
+    before = contents(folder)
+    fails("missing-field", "convert", "rig.toml", "-o", "new.toml", path="rig.sync.json")
+    assert contents(folder) == before
+
+
 def test_tables_of_views_are_outputs(folder: Path) -> None:
     arguments = ("smooth", "rig.toml", "cam1=cam1.csv", "cam2=cam2.csv")
     before = contents(folder)

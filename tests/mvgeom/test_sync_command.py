@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from helpers.boards import Filmed, arc_of_cameras, photograph
 from helpers.mvgeom_command import fails, run
-from helpers.unsynchronized import NUM_KEYPOINTS, irregular, record
+from helpers.unsynchronized import NUM_KEYPOINTS, irregular, record, same_clocks
 from helpers.videos import write_video
 from mvgeom.calibration import Chessboard, from_points
 from mvgeom.calibration.board_tracks import board_tracks
@@ -89,6 +89,19 @@ def test_the_other_commands_use_them_too(command: str, recording: tuple[Path, li
     assert "rig.sync.json" in result.stdout
     if command == "refine":
         assert (tmp_path / "refined.sync.json").is_file()
+
+
+def test_world_uses_them_and_can_ignore_them(recording: tuple[Path, list[str]], tmp_path: Path) -> None:
+    calibration, views = recording
+    clocks = load_clocks(calibration.with_name("rig.sync.json"))
+    arguments = ("world", calibration, *views, "--axes", "k0", "k1", "k2")
+    for options in ((), ("--ignore-sync",)):
+        result = run(*arguments, "-o", tmp_path / "world.toml", *options)
+        assert result.exit_code == 0, result.output
+        assert ("rig.sync.json" in result.stdout) == (not options)
+        assert same_clocks(load_clocks(tmp_path / "world.sync.json"), clocks)
+    short = write_tables(tmp_path, record(CAMERAS, irregular(1), late=LATE)[:6])
+    fails("clocks-differ", "world", calibration, *short, "--floor", "k0", "-o", tmp_path / "new.toml", view="cam3")
 
 
 def test_convert_and_show_keep_them(recording: tuple[Path, list[str]], tmp_path: Path) -> None:

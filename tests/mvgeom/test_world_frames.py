@@ -16,6 +16,7 @@ from helpers.errors import raises_input
 from helpers.geometry import random_rotation
 from helpers.keypoint_files import frame_table
 from helpers.mvgeom_command import fails, run
+from helpers.unsynchronized import same_clocks
 from mvgeom import CameraGroup, project
 from mvgeom.calibration import from_points
 from mvgeom.calibration.board_world import world_of_board
@@ -28,6 +29,8 @@ from mvgeom.calibration.world_axes import (
     floor_from_points,
     match_points,
 )
+from mvgeom.clock_files import load_clocks, save_clocks
+from mvgeom.clocks import Clocks
 from mvgeom.tables import read_positions
 
 ROOM = {
@@ -225,9 +228,22 @@ def test_the_commands_place_and_world(tmp_path: Path) -> None:
     room = write_positions(tmp_path / "room.csv")
     lost = truth.replace(rotation=np.tile(np.eye(3), (2, 1, 1)), translation=np.zeros((2, 3)))
     lost.save(tmp_path / "lenses.toml")
+    nothing = np.zeros(2)
+    clocks = Clocks(
+        names=truth.names,
+        reference=truth.names[0],
+        frame_rate=50.0,
+        offset=np.array([0.0, 3.0]),  # longer than the tables of clicks, which do not move
+        drift=nothing,
+        offset_std=nothing,
+        drift_std=nothing,
+    )
+    save_clocks(clocks, tmp_path / "lenses.sync.json")
     placed = tmp_path / "placed.toml"
     result = run("place", tmp_path / "lenses.toml", *views, "--points", room, "-o", placed)
     assert result.exit_code == 0, result.output
+    assert same_clocks(load_clocks(tmp_path / "placed.sync.json"), clocks)
+    (tmp_path / "placed.sync.json").unlink()
     assert angles(CameraGroup.load(placed), truth).max() < 0.2
 
     change_world(truth, WorldChange(scale=3.0, rotation=random_rotation(rng), shift=np.ones(3))).save(

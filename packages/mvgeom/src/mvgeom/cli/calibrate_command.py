@@ -42,7 +42,7 @@ from mvgeom.cli.options import (
 )
 from mvgeom.cli.output import print_findings, print_output
 from mvgeom.cli.rig_options import ForceOption, LossName, OutputOption, ReportOption
-from mvgeom.cli.rig_output import check_rig_files, check_rig_output, report_files, status, stop_at_errors
+from mvgeom.cli.rig_output import check_rig_files, check_rig_output, report_files, save_rig, status, stop_at_errors
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
@@ -294,7 +294,7 @@ def _write_lenses(found: LensCalibration, output: Path, *, force: bool) -> None:
     findings = [*found.findings, *find_lens_ends(found.cameras)]
     print_findings(findings)
     stop_at_errors(findings, output, force=force)
-    found.cameras.save(output)
+    save_rig(found.cameras, output)
     print_output(f"intrinsics: {output}; next: mvgeom calibrate ... --intrinsics {output}")
 
 
@@ -319,5 +319,5 @@ def _write_rig(found: Calibration, output: Path, report: Path | None, *, force: 
         write_calibration_report(found, report)
         print_output(f"report: {report}")
     stop_at_errors(found.findings, output, force=force)
-    found.cameras.save(output)
+    save_rig(found.cameras, output)
     print_output(f"calibration: {output}; next: mvgeom show {output}")

@@ -43,7 +43,7 @@ from mvgeom.cli.options import (
 )
 from mvgeom.cli.output import print_findings, print_output, print_problem
 from mvgeom.cli.refinement_commands import check, refine
-from mvgeom.cli.rig_output import check_rig_files
+from mvgeom.cli.rig_output import check_rig_files, save_rig
 from mvgeom.cli.smoothing_command import smooth
 from mvgeom.cli.sync_command import sync
 from mvgeom.cli.world_commands import place, world
@@ -106,18 +106,14 @@ def convert(
     assert written is not None
     check_inputs(calibration)
     # The calibration itself may be converted in place.
-    check_rig_files(written, files_beside(calibration, option))
+    check_rig_files(written, files_beside(calibration, option), source=calibration)
     from mvgeom import formats
-    from mvgeom.clock_files import copy_clocks
 
     cameras = load_calibration(calibration, source_format, size, option)
     cameras = cameras.turn(_degrees(turn or [])).replace(translation=cameras.translation * scale)
-    formats.save(cameras, written, file_format=target_format)
-    clocks = copy_clocks(calibration, written)
+    save_rig(cameras, written, calibration, file_format=target_format)
     description = formats.identify(written).DESCRIPTION
     print_output(f"{len(cameras)} cameras ({', '.join(cameras.names)}) -> {written} ({description})")
-    if clocks is not None:
-        print_output(f"offsets in time: {clocks}")
     print_output(f"next: mvgeom show {written}")
 
 

@@ -19,7 +19,7 @@ from mvgeom.cli.options import (
     parse_view_files,
 )
 from mvgeom.cli.output import print_findings, print_output
-from mvgeom.cli.rig_output import check_rig_files, check_rig_output, report_files, status, stop_at_errors
+from mvgeom.cli.rig_output import check_rig_files, check_rig_output, report_files, save_rig, status, stop_at_errors
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def calibrate_keypoints(request: KeypointRequest) -> None:
         write_keypoint_calibration_report(found, keypoints.points, keypoints.stack.rows, request.report)
         print_output(f"report: {request.report}")
     stop_at_errors(found.findings, request.output, force=request.force)
-    found.cameras.save(request.output)
+    save_rig(found.cameras, request.output)
     print_output(f"calibration: {request.output}; next: mvgeom check {request.output} {' '.join(request.views)}")
 
 

@@ -33,7 +33,7 @@ from mvgeom.cli.options import (
 )
 from mvgeom.cli.output import print_findings, print_output, print_problem
 from mvgeom.cli.rig_options import ForceOption, LossName, OutputOption, ReportOption
-from mvgeom.cli.rig_output import check_output_name, check_rig_files, report_files, status, stop_at_errors
+from mvgeom.cli.rig_output import check_output_name, check_rig_files, report_files, save_rig, status, stop_at_errors
 
 if TYPE_CHECKING:
     from mvgeom.cameras import CameraGroup
@@ -74,12 +74,9 @@ def refine(
     """
     files = parse_view_files(views, VIEW_FORM)
     read = check_keypoint_inputs(calibration, files, boxes)
-    from mvgeom.clock_files import clocks_file, copy_clocks
-
-    # The calibration itself may be refined in place; its clocks are copied beside any other output.
-    copied = [clocks_file(output)] if files_beside(calibration) and output.resolve() != calibration.resolve() else []
-    further = [*report_files(report, files), *copied]
-    check_rig_files(output, [*read, *files_beside(calibration, option)], further)
+    further = report_files(report, files)
+    # The calibration itself may be refined in place.
+    check_rig_files(output, [*read, *files_beside(calibration, option)], further, source=calibration)
     check_output(None, [calibration], further)
     from mvgeom.calibration import Lens, write_refinement_report
     from mvgeom.calibration import refine as refine_cameras
@@ -104,8 +101,7 @@ def refine(
         write_refinement_report(refined, keypoints.points, keypoints.stack.rows, report)
         print_output(f"report: {report}")
     stop_at_errors(refined.findings, output, force=force)
-    refined.cameras.save(output)
-    copy_clocks(calibration, output)
+    save_rig(refined.cameras, output, calibration)
     print_output(f"calibration: {output}; next: mvgeom check {output} {' '.join(views)}")
 
 

@@ -16,30 +16,37 @@ from mvgeom.files import file_name
 
 if TYPE_CHECKING:
     from mvgeom.calibration import Finding
+    from mvgeom.cameras import CameraGroup
 
 __all__ = [
     "check_output_name",
     "check_rig_files",
     "check_rig_output",
     "report_files",
+    "save_rig",
     "status",
     "stderr_console",
     "stop_at_errors",
 ]
 
 
-def check_rig_files(output: Path, inputs: Iterable[Path | None], further: Iterable[Path] = ()) -> None:
+def check_rig_files(
+    output: Path, inputs: Iterable[Path | None], further: Iterable[Path] = (), *, source: Path | None = None
+) -> None:
     """Check the files of a command that writes a calibration, before it works; see `check_output`.
 
     Args:
         output: Calibration to write.
         inputs: Paths that the command reads and must not replace.
         further: Further files that the command writes.
+        source: Calibration whose clocks `save_rig` copies; None without one.
 
     Raises:
-        InputError: `unwritable-file`, if the calibration is named like the clocks of one; errors of `check_output`.
+        InputError: `unwritable-file`, if the calibration is named like the clocks of one, or clocks lie where the
+            calibration would be read with them although they are not its own; errors of `check_output`, and of
+            `find_clocks`.
     """
-    from mvgeom.clock_files import CLOCKS_SUFFIX
+    from mvgeom.clock_files import CLOCKS_SUFFIX, clocks_file, find_clocks
 
     if output.name.lower().endswith(CLOCKS_SUFFIX):
         raise InputError(
@@ -48,7 +55,37 @@ def check_rig_files(output: Path, inputs: Iterable[Path | None], further: Iterab
             code="unwritable-file",
             path=output,
         )
-    check_output(output, inputs, further)
+    clocks = None if source is None or find_clocks(source) is None else clocks_file(source)
+    # A folder that is not there yet counts its suffix to its name.
+    beside = (clocks_file(output), output.with_name(f"{output.name}{CLOCKS_SUFFIX}"))
+    foreign = next((each for each in beside if clocks is None and each.is_file()), None)
+    if foreign is not None:
+        raise InputError(
+            f"{output}: would be read with the offsets in time of {foreign}, which are not of this calibration. Move "
+            "that file away, or give another path to write.",
+            code="unwritable-file",
+            path=output,
+            other=foreign,
+        )
+    copied = [] if clocks is None or clocks.resolve() == clocks_file(output).resolve() else [clocks_file(output)]
+    check_output(output, inputs, [*further, *copied])
+
+
+def save_rig(cameras: CameraGroup, output: Path, source: Path | None = None, *, file_format: str | None = None) -> None:
+    """Save a calibration, with a copy of the clocks that lie beside another one.
+
+    Args:
+        cameras: Cameras to save.
+        output: Calibration to write; see `check_rig_files`.
+        source: Calibration with the clocks; None without one.
+        file_format: Name of the format; None selects it by the suffix.
+    """
+    from mvgeom.clock_files import copy_clocks
+
+    cameras.save(output, file_format=file_format)
+    clocks = copy_clocks(source, output) if source is not None else None
+    if clocks is not None:
+        print_output(f"offsets in time: {clocks}")
 
 
 def check_rig_output(output: Path, coefficients: Mapping[str, int], fisheye: Sequence[bool] = ()) -> None:

@@ -27,7 +27,14 @@ from mvgeom.cli.board_input import (
     detect,
     parse_board,
 )
-from mvgeom.cli.keypoint_options import IndividualOption, LikelihoodOption, read_views
+from mvgeom.cli.keypoint_options import (
+    CommandKeypoints,
+    IgnoreSyncOption,
+    IndividualOption,
+    LikelihoodOption,
+    read_views,
+    synchronized_views,
+)
 from mvgeom.cli.options import (
     CalibrationArgument,
     FormatOption,
@@ -39,7 +46,7 @@ from mvgeom.cli.options import (
     parse_view_files,
 )
 from mvgeom.cli.output import print_findings, print_output
-from mvgeom.cli.rig_output import check_output_name, check_rig_files, stop_at_errors
+from mvgeom.cli.rig_output import check_output_name, check_rig_files, save_rig, stop_at_errors
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
@@ -84,7 +91,7 @@ def place(
     positions_file = _required(points)
     check_inputs(calibration, positions_file, *files.values())
     inputs = [calibration, positions_file, *files.values(), *files_beside(calibration, option)]
-    check_rig_files(output, inputs)
+    check_rig_files(output, inputs, source=calibration)
     check_output_name(output)
     import numpy as np
 
@@ -115,7 +122,7 @@ def place(
     print_output(placement_table(found, f"{calibration} -> {output}"))
     print_findings(found.findings)
     stop_at_errors(found.findings, output, force=force)
-    found.cameras.save(output)
+    save_rig(found.cameras, output, calibration)
     print_output(f"calibration: {output}; next: mvgeom show {output}")
 
 
@@ -154,6 +161,7 @@ def world(
     keep_scale: Annotated[bool, typer.Option("--keep-scale", help="Points or board: keep the unit.")] = False,
     min_likelihood: LikelihoodOption = 0.5,
     individual: IndividualOption = None,
+    ignore_sync: IgnoreSyncOption = False,
     source_format: FormatOption = None,
     size: SizeOption = None,
     option: ReadOption = None,
@@ -179,7 +187,7 @@ def world(
     check_inputs(calibration, *([points] if points else []))
     check_inputs(*(path for path in files.values() if not (board_given and any(each in path.name for each in "*?["))))
     inputs = [calibration, points, board, *files.values(), *files_beside(calibration, option)]
-    check_rig_files(output, inputs)
+    check_rig_files(output, inputs, source=calibration)
     check_output_name(output)
     from mvgeom.calibration.world_axes import change_world
     from mvgeom.cli.rig_table import camera_table
@@ -204,25 +212,24 @@ def world(
         check_roles(files, {})
         if points is not None:
             check_positions(points)
-        change = _from_keypoints(
-            cameras.select(files), files, points, axes, floor, keep_scale, min_likelihood, individual
-        )
+        seen = cameras.select(files)
+        keypoints = read_views(files, None, None, min_likelihood, individual)
+        keypoints = synchronized_views(keypoints, seen, calibration, ignore=ignore_sync)
+        change = _from_keypoints(keypoints, seen, points, axes, floor, keep_scale)
     moved = change_world(cameras, change)
     print_output(camera_table(moved, str(output)))
     print_output(f"lengths times {change.scale:.6g}; points miss by {change.error:.3g} (root mean square, new unit)")
-    moved.save(output)
+    save_rig(moved, output, calibration)
     print_output(f"calibration: {output}; next: mvgeom show {output}")
 
 
 def _from_keypoints(
+    keypoints: CommandKeypoints,
     cameras: CameraGroup,
-    files: dict[str, Path],
     points: Path | None,
     axes: tuple[str, str, str] | None,
     floor: list[str] | None,
     keep_scale: bool,
-    min_likelihood: float,
-    individual: str | None,
 ) -> WorldChange:
     """Return the change of the world that keypoints of two views or more define."""
     import numpy as np
@@ -230,7 +237,6 @@ def _from_keypoints(
     from mvgeom.calibration.world_axes import axes_from_points, floor_from_points, match_points
     from mvgeom.reconstruction import reconstruct
 
-    keypoints = read_views(files, None, None, min_likelihood, individual)
     names = keypoints.stack.keypoint_names
     found = reconstruct(keypoints.points, cameras).points
     if floor:
