@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+import shlex
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +39,12 @@ def run(*arguments: object) -> Result:
     code = ended.value.code
     assert isinstance(code, int)
     return Result(exit_code=code, stdout=out.getvalue(), stderr=err.getvalue(), error=ended.value.__context__)
+
+
+def run_next(result: Result) -> Result:
+    """Run the command that another one printed as the next one, as a shell splits it."""
+    (following,) = re.findall(r"next: mvgeom (.*)", result.stdout)
+    return run(*shlex.split(following))
 
 
 def fails(code: str, *arguments: object, **facts: Any) -> str:

@@ -15,7 +15,7 @@ from helpers.boards import BOARD as LARGER_BOARD
 from helpers.boards import arc_of_cameras, film, photograph
 from helpers.errors import check_error, raises_input
 from helpers.human4 import CROP, FOLDER, human4
-from helpers.mvgeom_command import fails, run
+from helpers.mvgeom_command import fails, run, run_next
 from mvgeom import CameraGroup, project
 from mvgeom.calibration import CharucoBoard, Chessboard, calibrate, from_points, write_calibration_report
 from mvgeom.calibration.board_figure import draw_boards
@@ -84,8 +84,13 @@ def test_calibrate(pictures: tuple[CameraGroup, list[str]], tmp_path: Path) -> N
     assert content["pairs"][0]["cameras"] == ["cam1", "cam2"]
     assert {each["code"] for each in content["findings"]} >= {"too_few_boards"}
 
-    only = run("calibrate", *arguments, *board, "-o", tmp_path / "lenses.json", "--lenses-only")
+    assert run_next(result).exit_code == 0
+
+    only = run("calibrate", *arguments, *board, "-o", tmp_path / "my lenses.json", "--lenses-only")
+    assert only.stdout.endswith(f"--intrinsics '{tmp_path / 'my lenses.json'}'\n")
+    only = run("calibrate", *arguments, *board, "-o", tmp_path / "lenses.mat", "--lenses-only")
     assert only.exit_code == 0, only.output
+    assert run_next(only).exit_code == 0  # which writes lenses.json
     assert "cam2: rms 0." in only.stdout
     lenses = CameraGroup.load(tmp_path / "lenses.json")
     np.testing.assert_array_equal(lenses.translation, 0)

@@ -17,7 +17,7 @@ from helpers.boards import arc_of_cameras
 from helpers.errors import raises_input
 from helpers.human4 import human4
 from helpers.keypoint_files import frame_table
-from helpers.mvgeom_command import fails, run
+from helpers.mvgeom_command import fails, run, run_next
 from mvgeom import CameraGroup, project, reprojection_error
 from mvgeom.calibration import CalibrationError, KeypointCalibration, KnownLength, calibrate_from_keypoints, refine
 from mvgeom.calibration.known_lengths import find_scale
@@ -282,14 +282,15 @@ def test_the_command(tmp_path: Path) -> None:
         table = frame_table(points[:, view], np.ones(points[:, view].shape[:2]), names=NAMES)
         table.to_csv(tmp_path / f"{name}.csv")
         views.append(f"{name}={tmp_path / name}.csv")
-    output, report = tmp_path / "rig.toml", tmp_path / "report"
+    output, report = tmp_path / "my rig.mat", tmp_path / "report"
     common = ("calibrate", "--keypoints", *views, "-o", output)
     arguments = (*common, "--size", "1280x1024", "--length", "nose", "tail", "0.12", "--length=left", "right", "0.1005")
     result = run(*arguments, "--focal", "920", "--coefficients", "0", "--report", report)
     assert result.exit_code == 0, result.output
     assert "a pose" in result.stdout
     assert "nose - tail" in result.stdout
-    found = CameraGroup.load(output)
+    assert run_next(result).exit_code == 0
+    found = CameraGroup.load(output, sizes=(1280, 1024))
     assert differences(found, truth)[0] < 1.5
     np.testing.assert_allclose(gap(found), gap(truth), rtol=0.02)
     numbers = json.loads((report / "report.json").read_text())

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from helpers.boards import arc_of_cameras
 from helpers.command_lines import write_inputs
-from helpers.mvgeom_command import fails, run
+from helpers.mvgeom_command import fails, run, run_next
 from helpers.wrong_paths import command_options
 from mvgeom.cli.rig_output import report_files
+from mvgeom.formats import FORMATS
 
 KEYPOINTS = ("cam1=cam1.csv", "cam2=cam2.csv", "--boxes", "cam1=boxes.csv", "--crop-size", "8x8")
 BOARD = ("cam1=images", "cam2=board*.png", "--board", "board.toml")
@@ -148,6 +150,50 @@ def test_damaged_clocks_are_found_before_anything_is_written(folder: Path) -> No
     before = contents(folder)
     fails("missing-field", "convert", "rig.toml", "-o", "new.toml", path="rig.sync.json")
     assert contents(folder) == before
+
+
+OUTPUTS = {
+    **{name: f"my rig{each.SUFFIXES[0] if each.SUFFIXES else ''}" for name, each in FORMATS.items()},
+    "opencv": "it's.xml",
+    "pose2sim": "$rig & co.txt",
+}
+WRITTEN = {name: file for name, file in OUTPUTS.items() if not getattr(FORMATS[name], "READ_ONLY", False)}
+"""Outputs of each format, with characters that are special in a shell."""
+
+
+@pytest.mark.parametrize("sizes", [[[640, 480], [640, 480]], [[640, 480], [480, 640]]])
+@pytest.mark.parametrize("name", WRITTEN)
+def test_the_next_command_of_convert_runs_for_every_format(name: str, sizes: list[list[int]], folder: Path) -> None:
+    arc_of_cameras(2, distortion=()).replace(sizes=np.array(sizes), names=("left", "top")).save("rig.toml")
+    (folder / "rig.sync.json").unlink()
+    result = run("convert", "rig.toml", "-o", WRITTEN[name], "--to", name)
+    assert result.exit_code == 0, result.output
+    shown = run_next(result)
+    assert shown.exit_code == 0, shown.output
+    for camera, size in zip(("left", "top"), sizes, strict=True):
+        (row,) = [line for line in shown.stdout.splitlines() if camera in line.split()]
+        assert f"{size[0]}x{size[1]}" in row.split()
+
+
+@pytest.mark.parametrize("output", ["my rig.toml", "my rig.mat", "my rig.csv"])
+def test_the_next_command_after_keypoints_reads_them_alike(output: str, folder: Path) -> None:
+    arc_of_cameras(2, distortion=()).save("rig.toml")
+    (folder / "my cam1.csv").write_bytes((folder / "cam1.csv").read_bytes())
+    views = ("cam1=my cam1.csv", "cam2=cam2.csv")
+    boxes = ("--boxes", "cam1=boxes.csv", "--boxes", "cam2=boxes.csv", "--crop-size", "1280x1024")
+    options = ("--min-likelihood", 0.25, "--ignore-sync", "--force")
+    result = run("refine", "rig.toml", *views, *boxes, *options, "-o", output)
+    assert result.exit_code == 0, result.output
+    assert f"next: mvgeom check '{output}' 'cam1=my cam1.csv' cam2=cam2.csv" in result.stdout
+    assert f"{' '.join(boxes)} --min-likelihood 0.25 --ignore-sync\n" in result.stdout
+    assert run_next(result).exit_code == 0
+
+
+def test_the_next_command_of_world_runs(folder: Path) -> None:
+    floor = ("--floor", "a", "--floor", "b", "--floor", "c")
+    result = run("world", "rig.toml", "cam1=cam1.csv", "cam2=cam2.csv", *floor, "-o", "my world.mat")
+    assert result.exit_code == 0, result.output
+    assert run_next(result).exit_code == 0
 
 
 def test_tables_of_views_are_outputs(folder: Path) -> None:

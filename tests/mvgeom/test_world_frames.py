@@ -15,7 +15,7 @@ from helpers.boards import BOARD, arc_of_cameras, film, photograph
 from helpers.errors import raises_input
 from helpers.geometry import random_rotation
 from helpers.keypoint_files import frame_table
-from helpers.mvgeom_command import fails, run
+from helpers.mvgeom_command import fails, run, run_next
 from helpers.unsynchronized import same_clocks
 from mvgeom import CameraGroup, project
 from mvgeom.calibration import from_points
@@ -242,6 +242,7 @@ def test_the_commands_place_and_world(tmp_path: Path) -> None:
     placed = tmp_path / "placed.toml"
     result = run("place", tmp_path / "lenses.toml", *views, "--points", room, "-o", placed)
     assert result.exit_code == 0, result.output
+    assert run_next(result).exit_code == 0
     assert same_clocks(load_clocks(tmp_path / "placed.sync.json"), clocks)
     (tmp_path / "placed.sync.json").unlink()
     assert angles(CameraGroup.load(placed), truth).max() < 0.2

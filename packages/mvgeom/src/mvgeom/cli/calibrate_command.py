@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,9 +41,17 @@ from mvgeom.cli.options import (
     parse_pairs,
     parse_view_files,
 )
-from mvgeom.cli.output import print_findings, print_output
+from mvgeom.cli.output import print_findings, print_next, print_output
 from mvgeom.cli.rig_options import ForceOption, LossName, OutputOption, ReportOption
-from mvgeom.cli.rig_output import check_rig_files, check_rig_output, report_files, save_rig, status, stop_at_errors
+from mvgeom.cli.rig_output import (
+    check_rig_files,
+    check_rig_output,
+    reading_options,
+    report_files,
+    save_rig,
+    status,
+    stop_at_errors,
+)
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
@@ -295,7 +304,11 @@ def _write_lenses(found: LensCalibration, output: Path, *, force: bool) -> None:
     print_findings(findings)
     stop_at_errors(findings, output, force=force)
     save_rig(found.cameras, output)
-    print_output(f"intrinsics: {output}; next: mvgeom calibrate ... --intrinsics {output}")
+    options, written = reading_options(output, found.cameras), f"intrinsics: {output}"
+    if options:  # --intrinsics takes none
+        print_next("mvgeom", "convert", output, *options, "-o", output.with_suffix(".json"), written=written)
+    else:
+        print_output(f"{written}; next: mvgeom calibrate ... --intrinsics {shlex.quote(str(output))}")
 
 
 def _fit_rig(detections: Detections, options: Options, known: CameraGroup | None) -> Calibration:
@@ -320,4 +333,4 @@ def _write_rig(found: Calibration, output: Path, report: Path | None, *, force: 
         print_output(f"report: {report}")
     stop_at_errors(found.findings, output, force=force)
     save_rig(found.cameras, output)
-    print_output(f"calibration: {output}; next: mvgeom show {output}")
+    print_next("mvgeom", "show", output, *reading_options(output, found.cameras), written=f"calibration: {output}")

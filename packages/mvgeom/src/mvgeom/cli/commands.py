@@ -41,9 +41,9 @@ from mvgeom.cli.options import (
     parse_view_files,
     positive,
 )
-from mvgeom.cli.output import print_findings, print_output, print_problem
+from mvgeom.cli.output import print_findings, print_next, print_output, print_problem
 from mvgeom.cli.refinement_commands import check, refine
-from mvgeom.cli.rig_output import check_rig_files, save_rig
+from mvgeom.cli.rig_output import check_rig_files, reading_options, save_rig
 from mvgeom.cli.smoothing_command import smooth
 from mvgeom.cli.sync_command import sync
 from mvgeom.cli.world_commands import place, world
@@ -114,7 +114,7 @@ def convert(
     save_rig(cameras, written, calibration, file_format=target_format)
     description = formats.identify(written).DESCRIPTION
     print_output(f"{len(cameras)} cameras ({', '.join(cameras.names)}) -> {written} ({description})")
-    print_output(f"next: mvgeom show {written}")
+    print_next("mvgeom", "show", written, *reading_options(written, cameras))
 
 
 def _degrees(values: list[str]) -> dict[str, int]:

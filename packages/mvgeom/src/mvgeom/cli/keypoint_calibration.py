@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mvgeom.cli.keypoint_options import read_views
+from mvgeom.cli.keypoint_options import keypoint_options, read_views
 from mvgeom.cli.length_options import parse_length
 from mvgeom.cli.options import (
     check_inputs,
@@ -18,8 +18,16 @@ from mvgeom.cli.options import (
     parse_sizes,
     parse_view_files,
 )
-from mvgeom.cli.output import print_findings, print_output
-from mvgeom.cli.rig_output import check_rig_files, check_rig_output, report_files, save_rig, status, stop_at_errors
+from mvgeom.cli.output import print_findings, print_next, print_output
+from mvgeom.cli.rig_output import (
+    check_rig_files,
+    check_rig_output,
+    reading_options,
+    report_files,
+    save_rig,
+    status,
+    stop_at_errors,
+)
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
@@ -154,7 +162,10 @@ def calibrate_keypoints(request: KeypointRequest) -> None:
         print_output(f"report: {request.report}")
     stop_at_errors(found.findings, request.output, force=request.force)
     save_rig(found.cameras, request.output)
-    print_output(f"calibration: {request.output}; next: mvgeom check {request.output} {' '.join(request.views)}")
+    options = reading_options(request.output, found.cameras)
+    options += keypoint_options(request.boxes, request.crop_size, request.min_likelihood, request.individual)
+    written = f"calibration: {request.output}"
+    print_next("mvgeom", "check", request.output, *request.views, *options, written=written)
 
 
 def _print(found: KeypointCalibration, output: Path) -> None:

@@ -29,6 +29,7 @@ __all__ = [
     "check_keypoint_inputs",
     "check_likelihood",
     "frame_numbers",
+    "keypoint_options",
     "read_views",
     "synchronized_views",
 ]
@@ -63,6 +64,9 @@ CropSizeOption = Annotated[
     str | None, typer.Option(metavar="WxH", help="Size of the crops as stored; needed with --boxes.")
 ]
 
+
+_LIKELIHOOD = 0.5
+"""Default of `LikelihoodOption` in the commands."""
 
 _LARGEST_FRAME = 2**53
 """Largest frame number; times are floating point, which tells larger ones not apart."""
@@ -183,6 +187,30 @@ def read_views(
         given=given,
         unlikely=given - int(_counts(points).sum()),
     )
+
+
+def keypoint_options(
+    boxes: list[str] | None,
+    crop_size: str | None,
+    min_likelihood: float,
+    individual: str | None,
+    *,
+    ignore_sync: bool = False,
+) -> list[str]:
+    """Return the options of another command that reads the same keypoints alike.
+
+    Args:
+        boxes: Values of `BoxesOption`; None if not given.
+        crop_size: Value of `CropSizeOption`; None if not given.
+        min_likelihood: Value of `LikelihoodOption`.
+        individual: Value of `IndividualOption`; None if not given.
+        ignore_sync: Value of `IgnoreSyncOption`.
+    """
+    options = [part for each in boxes or [] for part in ("--boxes", each)]
+    options += [] if crop_size is None else ["--crop-size", crop_size]
+    options += [] if min_likelihood == _LIKELIHOOD else ["--min-likelihood", f"{min_likelihood:g}"]
+    options += [] if individual is None else ["--individual", individual]
+    return [*options, "--ignore-sync"] if ignore_sync else options
 
 
 def synchronized_views(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mvgeom.calibration import Finding
 
-__all__ = ["print_findings", "print_output", "print_problem"]
+__all__ = ["print_findings", "print_next", "print_output", "print_problem"]
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
@@ -25,6 +26,16 @@ def print_output(content: object) -> None:
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     console.print(content, markup=False)
+
+
+def print_next(*parts: object, written: str = "") -> None:
+    """Print the command to run next, as a shell takes it: parts with spaces and other special characters are quoted.
+
+    Args:
+        parts: Program, arguments and paths.
+        written: Output of this command, which is named before.
+    """
+    print_output(f"{f'{written}; ' if written else ''}next: {shlex.join(map(str, parts))}")
 
 
 def print_problem(kind: str, style: str, message: object, *, on_stderr: bool = True) -> None:

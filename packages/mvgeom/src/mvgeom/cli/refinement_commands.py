@@ -16,6 +16,7 @@ from mvgeom.cli.keypoint_options import (
     LikelihoodOption,
     ViewsArgument,
     check_keypoint_inputs,
+    keypoint_options,
     read_views,
     synchronized_views,
 )
@@ -31,9 +32,17 @@ from mvgeom.cli.options import (
     parse_size,
     parse_view_files,
 )
-from mvgeom.cli.output import print_findings, print_output, print_problem
+from mvgeom.cli.output import print_findings, print_next, print_output, print_problem
 from mvgeom.cli.rig_options import ForceOption, LossName, OutputOption, ReportOption
-from mvgeom.cli.rig_output import check_output_name, check_rig_files, report_files, save_rig, status, stop_at_errors
+from mvgeom.cli.rig_output import (
+    check_output_name,
+    check_rig_files,
+    reading_options,
+    report_files,
+    save_rig,
+    status,
+    stop_at_errors,
+)
 
 if TYPE_CHECKING:
     from mvgeom.cameras import CameraGroup
@@ -102,7 +111,9 @@ def refine(
         print_output(f"report: {report}")
     stop_at_errors(refined.findings, output, force=force)
     save_rig(refined.cameras, output, calibration)
-    print_output(f"calibration: {output}; next: mvgeom check {output} {' '.join(views)}")
+    options = reading_options(output, refined.cameras)
+    options += keypoint_options(boxes, crop_size, min_likelihood, individual, ignore_sync=ignore_sync)
+    print_next("mvgeom", "check", output, *views, *options, written=f"calibration: {output}")
 
 
 def check(

@@ -22,6 +22,7 @@ __all__ = [
     "check_output_name",
     "check_rig_files",
     "check_rig_output",
+    "reading_options",
     "report_files",
     "save_rig",
     "status",
@@ -136,6 +137,33 @@ def report_files(folder: Path | None, names: Iterable[str]) -> list[Path]:
         return []
     figures = [folder / file_name(f"{name}{end}") for name in names for end in (".png", "_boards.png")]
     return [folder / "report.json", folder / "residuals.csv", *figures]
+
+
+def reading_options(output: Path, cameras: CameraGroup) -> list[str]:
+    """Return the options with which a command reads a calibration that was written: what its format does not hold."""
+    import warnings
+
+    from mvgeom import formats
+
+    options: list[str] = []
+    with warnings.catch_warnings(action="ignore"):  # the command that reads it will show them
+        try:
+            names = formats.load(output).names
+        except InputError as error:
+            if error.code != "missing-size":
+                return []
+            names = formats.load(output, sizes=(1.0, 1.0)).names
+            options = _size_options(cameras)
+    if set(names) != set(cameras.names):
+        options += ["-O", f"names={','.join(cameras.names)}"]
+    return options
+
+
+def _size_options(cameras: CameraGroup) -> list[str]:
+    sizes = [f"{width:.0f}x{height:.0f}" for width, height in cameras.sizes]
+    if len(set(sizes)) == 1:
+        return ["--size", sizes[0]]
+    return [part for name, size in zip(cameras.names, sizes, strict=True) for part in ("--size", f"{name}={size}")]
 
 
 def stop_at_errors(findings: Iterable[Finding], output: Path, *, force: bool) -> None:

@@ -45,8 +45,8 @@ from mvgeom.cli.options import (
     load_calibration,
     parse_view_files,
 )
-from mvgeom.cli.output import print_findings, print_output
-from mvgeom.cli.rig_output import check_output_name, check_rig_files, save_rig, stop_at_errors
+from mvgeom.cli.output import print_findings, print_next, print_output
+from mvgeom.cli.rig_output import check_output_name, check_rig_files, reading_options, save_rig, stop_at_errors
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def place(
     print_findings(found.findings)
     stop_at_errors(found.findings, output, force=force)
     save_rig(found.cameras, output, calibration)
-    print_output(f"calibration: {output}; next: mvgeom show {output}")
+    print_next("mvgeom", "show", output, *reading_options(output, found.cameras), written=f"calibration: {output}")
 
 
 def world(
@@ -220,7 +220,7 @@ def world(
     print_output(camera_table(moved, str(output)))
     print_output(f"lengths times {change.scale:.6g}; points miss by {change.error:.3g} (root mean square, new unit)")
     save_rig(moved, output, calibration)
-    print_output(f"calibration: {output}; next: mvgeom show {output}")
+    print_next("mvgeom", "show", output, *reading_options(output, moved), written=f"calibration: {output}")
 
 
 def _from_keypoints(
