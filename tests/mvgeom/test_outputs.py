@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import tomllib
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import loadmat, savemat
 
 from helpers.boards import arc_of_cameras
 from helpers.command_lines import write_inputs
+from helpers.errors import raises_input
 from helpers.mvgeom_command import fails, run, run_next
 from helpers.wrong_paths import command_options
 from mvgeom.cli.rig_output import report_files
@@ -234,6 +239,84 @@ def test_calibrations_are_converted_and_refined_in_place(folder: Path) -> None:
     result = run("refine", "rig.toml", "cam1=cam1.csv", "cam2=cam2.csv", "-o", "rig.toml", "--force", "--ignore-sync")
     assert result.exit_code == 0, result.output
     assert (folder / "rig.sync.json").is_file()
+
+
+METADATA = {"adjusted": True, "error": 0.25, "note": "by hand"}
+
+
+@pytest.mark.parametrize("name", ["anipose", "pose2sim"])
+@pytest.mark.parametrize("output", ["rig.toml", "new.toml"])
+def test_metadata_stay_with_the_cameras(name: str, output: str, folder: Path) -> None:
+    arc_of_cameras(2, distortion=()).replace(names=("a", "b")).save("rig.toml", file_format=name, metadata=METADATA)
+    result = run("convert", "rig.toml", "-o", output, "--scale", 2, "--to", name)
+    assert result.exit_code == 0, result.output
+    assert not result.stderr
+    assert tomllib.loads(Path(output).read_text())["metadata"] == METADATA
+
+
+def test_metadata_of_other_cameras_are_left_out_with_a_warning(folder: Path) -> None:
+    arc_of_cameras(2).save("rig.toml", metadata=METADATA)
+    views = ("cam1=cam1.csv", "cam2=cam2.csv")
+    result = run("world", "rig.toml", *views, "--axes", "a", "b", "c", "--ignore-sync", "-o", "world.toml")
+    assert result.exit_code == 0, result.output
+    assert tomllib.loads(Path("world.toml").read_text())["metadata"] == METADATA
+    result = run("refine", "rig.toml", *views, "-o", "rig.toml", "--force", "--ignore-sync")
+    assert result.exit_code == 0, result.output
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
+    assert "metadata" in line
+    assert "metadata" not in tomllib.loads(Path("rig.toml").read_text())
+
+
+def test_what_a_replaced_file_has_beside_cameras_is_named(tmp_path: Path) -> None:
+    cameras = arc_of_cameras(2, distortion=())
+    cameras.save(tmp_path / "rig.json")
+    with warnings.catch_warnings(action="error"):
+        cameras.save(tmp_path / "rig.json")
+    document = json.loads((tmp_path / "rig.json").read_text())
+    (tmp_path / "rig.json").write_text(json.dumps({**document, "metadata": {}}))
+    with pytest.warns(UserWarning, match="metadata"):
+        cameras.save(tmp_path / "rig.json")
+    (tmp_path / "rig.toml").write_text('[metadata]\n[charuco]\nsquares = 7\n[cam_0]\nname = "a"\nmatrix = []\n')
+    with pytest.warns(UserWarning, match="metadata, charuco$"):
+        cameras.save(tmp_path / "rig.toml")
+    cameras.save(tmp_path / "rig.toml", file_format="pose2sim", metadata=METADATA)
+    with pytest.warns(UserWarning, match="metadata$"):
+        cameras.save(tmp_path / "rig.toml", file_format="pose2sim")
+
+
+def test_a_mat_file_with_more_than_cameras_is_not_replaced(tmp_path: Path) -> None:
+    path, cameras = tmp_path / "rig.mat", arc_of_cameras(2, distortion=())
+    for _ in range(2):
+        cameras.save(path)
+    stored = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
+    savemat(path, {**stored, "labelData": np.arange(3)})
+    before = path.read_bytes()
+    with raises_input("unwritable-file", path=path, found=("labelData",)):
+        cameras.save(path)
+    assert path.read_bytes() == before
+    path.write_bytes(b"MATLAB 7.3 MAT-file" + bytes(600))
+    with raises_input("unwritable-file", path=path):
+        cameras.save(path)
+    path.write_bytes(b"damaged")
+    cameras.save(path)
+
+
+@pytest.mark.parametrize("file", ["points3D.txt", "images.txt"])
+def test_a_model_with_points_is_not_replaced(file: str, folder: Path) -> None:
+    arc_of_cameras(2, distortion=()).save("col", file_format="colmap")
+    arguments = ("convert", "col", "-o", "col", "--to", "colmap", "--scale", 0.001)
+    (folder / "col" / "points3D.txt").write_text("# 3D point list with one line of data per point:\n\n")
+    (folder / "rig.sync.json").unlink()
+    assert run(*arguments).exit_code == 0
+    path = folder / "col" / file
+    if file == "points3D.txt":
+        path.write_text("1 0.1 0.2 0.3 255 255 255 0.5 1 0 2 0\n")
+    else:
+        *lines, _ = path.read_text().splitlines()
+        path.write_text("\n".join([*lines, "320.5 240.5 -1"]) + "\n")
+    before = contents(folder)
+    fails("occupied-folder", *arguments, path="col")
+    assert contents(folder) == before
 
 
 def test_an_output_of_an_earlier_run_is_replaced(folder: Path) -> None:

@@ -111,7 +111,7 @@ def convert(
 
     cameras = load_calibration(calibration, source_format, size, option)
     cameras = cameras.turn(_degrees(turn or [])).replace(translation=cameras.translation * scale)
-    save_rig(cameras, written, calibration, file_format=target_format)
+    save_rig(cameras, written, calibration, file_format=target_format, keep_metadata=True)
     description = formats.identify(written).DESCRIPTION
     print_output(f"{len(cameras)} cameras ({', '.join(cameras.names)}) -> {written} ({description})")
     print_next("mvgeom", "show", written, *reading_options(written, cameras))

@@ -72,7 +72,14 @@ def check_rig_files(
     check_output(output, inputs, [*further, *copied])
 
 
-def save_rig(cameras: CameraGroup, output: Path, source: Path | None = None, *, file_format: str | None = None) -> None:
+def save_rig(
+    cameras: CameraGroup,
+    output: Path,
+    source: Path | None = None,
+    *,
+    file_format: str | None = None,
+    keep_metadata: bool = False,
+) -> None:
     """Save a calibration, with a copy of the clocks that lie beside another one.
 
     Args:
@@ -80,10 +87,18 @@ def save_rig(cameras: CameraGroup, output: Path, source: Path | None = None, *, 
         output: Calibration to write; see `check_rig_files`.
         source: Calibration with the clocks; None without one.
         file_format: Name of the format; None selects it by the suffix.
+        keep_metadata: True to copy the table `[metadata]` from TOML to TOML: the cameras are those of `source`.
     """
     from mvgeom.clock_files import copy_clocks
+    from mvgeom.formats import FORMATS, anipose, pose2sim
 
-    cameras.save(output, file_format=file_format)
+    options: dict[str, Any] = {}
+    with_metadata = (anipose.NAME, pose2sim.NAME)
+    target = file_format or (anipose.NAME if output.suffix.lower() in anipose.SUFFIXES else "")
+    if keep_metadata and source is not None and target in with_metadata:
+        found = next((each.NAME for each in FORMATS.values() if each.matches(source)), "")
+        options["metadata"] = anipose.further_tables(source).get("metadata") if found in with_metadata else None
+    cameras.save(output, file_format=file_format, **options)
     clocks = copy_clocks(source, output) if source is not None else None
     if clocks is not None:
         print_output(f"offsets in time: {clocks}")

@@ -219,7 +219,7 @@ def world(
     moved = change_world(cameras, change)
     print_output(camera_table(moved, str(output)))
     print_output(f"lengths times {change.scale:.6g}; points miss by {change.error:.3g} (root mean square, new unit)")
-    save_rig(moved, output, calibration)
+    save_rig(moved, output, calibration, keep_metadata=True)
     print_next("mvgeom", "show", output, *reading_options(output, moved), written=f"calibration: {output}")
 
 

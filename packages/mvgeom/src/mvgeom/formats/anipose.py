@@ -30,6 +30,7 @@ __all__ = [
     "NAME",
     "SUFFIXES",
     "camera_tables",
+    "further_tables",
     "load",
     "looks_like_toml",
     "matches",
@@ -75,7 +76,8 @@ def save(cameras: CameraGroup, path: Path, *, metadata: Mapping[str, Any] | None
     Args:
         cameras: Cameras of one rig; the unit is kept.
         path: Path of the file, replaced atomically.
-        metadata: Content of the table `[metadata]`; None writes no such table.
+        metadata: Content of the table `[metadata]`; None writes no such table. What else a file that is replaced has is
+            left out with a warning.
 
     Raises:
         InputError: `unsupported-camera`, if a camera has more than 5 distortion coefficients (fisheye: 4) that are not
@@ -86,8 +88,21 @@ def save(cameras: CameraGroup, path: Path, *, metadata: Mapping[str, Any] | None
         length = 4 if record.fisheye else 5
         document[f"cam_{row}"] = table_of(record, records.fit_distortion(record, length, "anipose TOML"))
     if metadata is not None:
-        document["metadata"] = dict(metadata)
+        document[_METADATA] = dict(metadata)
+    replaced = further_tables(path)
+    records.warn_not_kept([key for key, value in replaced.items() if document.get(key) != value], path)
     write_text(path, tomli_w.dumps(document))
+
+
+def further_tables(path: Path) -> dict[str, Any]:
+    """Return the entries of a TOML file that are not cameras, such as `[metadata]`; none for any other file."""
+    if not looks_like_toml(path):
+        return {}
+    try:
+        document = parse_toml(path)
+    except InputError:
+        return {}
+    return {key: value for key, value in document.items() if not (isinstance(value, dict) and "matrix" in value)}
 
 
 def looks_like_toml(path: Path) -> bool:

@@ -26,7 +26,7 @@ NAME = "colmap"
 DESCRIPTION = "COLMAP text (folder with cameras.txt and images.txt)"
 SUFFIXES = ()
 
-_CAMERAS, _IMAGES = "cameras.txt", "images.txt"
+_CAMERAS, _IMAGES, _POINTS = "cameras.txt", "images.txt", "points3D.txt"
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
 
@@ -94,7 +94,8 @@ def save(cameras: CameraGroup, path: Path) -> None:
     Raises:
         InputError: `unsupported-camera`, if a camera has skew, an image size that is not whole, or more than 8
             distortion coefficients; `bad-name`, if a name starts or ends with a space, has several lines or cannot be
-            the path of an image; `not-a-folder`, if the path is a file.
+            the path of an image; `not-a-folder`, if the path is a file; `occupied-folder`, if the folder has a model
+            with points, which would be lost.
     """
     lenses = ["# CAMERA_ID MODEL WIDTH HEIGHT PARAMS[]"]
     images = ["# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME", "# POINTS2D[] as (X, Y, POINT3D_ID)"]
@@ -110,10 +111,27 @@ def save(cameras: CameraGroup, path: Path) -> None:
             code="not-a-folder",
             path=path,
         )
+    if _holds_points(path):
+        raise InputError(
+            f"{path}: the folder has a model with points, which would be lost. Choose an empty folder.",
+            code="occupied-folder",
+            path=path,
+        )
     path.mkdir(parents=True, exist_ok=True)
     write_text(path / _CAMERAS, "\n".join(lenses) + "\n")
     write_text(path / _IMAGES, "\n".join(images) + "\n")
-    write_text(path / "points3D.txt", "")
+    write_text(path / _POINTS, "")
+
+
+def _holds_points(folder: Path) -> bool:
+    """Return True if a model in the folder has 3D points, or 2D points of an image."""
+    points, images = (
+        [line for line in read_text(file).splitlines() if not line.startswith("#")] if file.is_file() else []
+        for file in (folder / _POINTS, folder / _IMAGES)
+    )
+    while images and not images[0].strip():
+        del images[0]
+    return any(line.strip() for line in [*points, *images[1::2]])
 
 
 def _read_lenses(file: Path) -> dict[str, _Lens]:

@@ -91,11 +91,21 @@ def save(cameras: CameraGroup, path: Path, *, one_based: bool = True) -> None:
     Raises:
         InputError: `unsupported-camera`, if a camera is fisheye or has more than 5 distortion coefficients;
             `bad-name`, if a name ends with a space, which MATLAB's texts are filled up with, or has a NUL;
-            `unknown-choice`, if `one_based` is not a truth value.
+            `unknown-choice`, if `one_based` is not a truth value; `unwritable-file`, if the file that is replaced has
+            further variables, such as Label3D's labels, which would be lost.
     """
     from scipy.io import savemat
 
     camera_fields.check_truth(one_based, "one_based")
+    further = _further_variables(path)
+    if further:
+        raise InputError(
+            f"{path}: has more than cameras, which would be lost, found {', '.join(further)}. Give another path to "
+            "write.",
+            code="unwritable-file",
+            path=path,
+            found=further,
+        )
     params = np.empty((len(cameras), 1), dtype=object)
     names = np.empty((1, len(cameras)), dtype=object)
     for row, record in enumerate(records.records_of(cameras)):
@@ -117,6 +127,17 @@ def save(cameras: CameraGroup, path: Path, *, one_based: bool = True) -> None:
         }
         names[0, row] = record.name
     replace_file(path, lambda temporary: savemat(temporary, {"params": params, "camnames": names}))
+
+
+def _further_variables(file: Path) -> tuple[str, ...]:
+    """Return the variables of a file that are not those of `save`; what cannot be read as a MAT file has none."""
+    if not file.is_file():
+        return ()
+    try:
+        names = _read(file, lambda _: False).keys()
+    except InputError as error:
+        return ("variables of -v7.3",) if error.code == "unsupported-file" else ()
+    return tuple(name for name in names if not name.startswith("__") and name not in ("params", "camnames"))
 
 
 def _read(file: Path, wanted: Callable[[str], bool] = lambda _: True) -> dict[str, Any]:

@@ -67,7 +67,9 @@ def load(path: Path) -> CameraGroup:
 
 
 def save(cameras: CameraGroup, path: Path) -> None:
-    """Save all fields without loss."""
+    """Save all fields without loss; the `metadata` of a file that is replaced is left out with a warning."""
+    if peek_json(path, "metadata") is not None:
+        records.warn_not_kept(["metadata"], path)
     document = {
         "format": _FORMAT,
         "version": _VERSION,

@@ -13,6 +13,7 @@ module reads the stored values unchanged.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ NAME = "pose2sim"
 DESCRIPTION = "Pose2Sim TOML (.toml)"
 SUFFIXES = ()
 
+_NEW = {"adjusted": False, "error": 0.0}
 _PER_FRAME = ("size", "matrix", "distortions", "rotation", "translation")
 
 
@@ -59,8 +61,14 @@ def load(path: Path, *, frame: int | None = None) -> CameraGroup:
     return records.assemble(anipose.read_tables(resting, path), path)
 
 
-def save(cameras: CameraGroup, path: Path) -> None:
+def save(cameras: CameraGroup, path: Path, *, metadata: Mapping[str, Any] | None = None) -> None:
     """Save the cameras as tables with the cameras' names; translations must already be in meters.
+
+    Args:
+        cameras: Cameras of one rig.
+        path: Path of the file, replaced atomically.
+        metadata: Content of the table `[metadata]`; None writes that of a new calibration of Pose2Sim. What else a file
+            that is replaced has is left out with a warning.
 
     Raises:
         InputError: when a camera is fisheye, has more than 4 distortion coefficients that are not zero, or is named
@@ -75,7 +83,9 @@ def save(cameras: CameraGroup, path: Path) -> None:
             )
         table = anipose.table_of(record, records.fit_distortion(record, 4, "Pose2Sim TOML"))
         document[record.name] = {**table, "size": record.size.tolist()}
-    document["metadata"] = {"adjusted": False, "error": 0.0}
+    document["metadata"] = dict(_NEW if metadata is None else metadata)
+    replaced = anipose.further_tables(path)
+    records.warn_not_kept([key for key, value in replaced.items() if document.get(key) != value], path)
     write_text(path, tomli_w.dumps(document))
 
 

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = [
     "reject_fisheye",
     "reject_skew",
     "warn_left_out",
+    "warn_not_kept",
 ]
 
 
@@ -80,6 +82,17 @@ def warn_left_out(names: Sequence[str], where: object) -> None:
     """
     if names:
         warnings.warn(f"{where}: cameras without extrinsics are left out: {', '.join(names)}", stacklevel=3)
+
+
+def warn_not_kept(names: Sequence[str], path: Path) -> None:
+    """Warn of entries of a file that are lost when it is replaced, because they need not be those of the new cameras.
+
+    Args:
+        names: Names of the entries; nothing without names.
+        path: File that is replaced.
+    """
+    if names:
+        warnings.warn(f"{path}: entries of the file that is replaced are not kept: {', '.join(names)}", stacklevel=4)
 
 
 def refuse_to_write(format_name: str) -> NoReturn:
