@@ -15,7 +15,7 @@ from helpers.errors import raises_input
 from helpers.geometry import moved_world, random_rig, random_rotation
 from helpers.smoothing import make_noise
 from mvgeom import CameraGroup, project
-from mvgeom.smoothing import Noise, covariance_from_likelihood, learn_noise, smooth
+from mvgeom.smoothing import Noise, SharedError, covariance_from_likelihood, learn_noise, smooth
 from mvgeom.smoothing import smooth as smooth_function
 from mvgeom.smoothing.motion import FIRST_POSITION, FIRST_SPEED
 from mvgeom.smoothing.trajectories import Observations, linearize, smooth_once
@@ -339,6 +339,44 @@ def test_windows_are_as_good_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> No
     spread = np.sqrt(np.trace(whole.covariance, axis1=-2, axis2=-1))
     assert (np.linalg.norm(parts.points - whole.points, axis=-1) < 0.05 * spread).all()
     np.testing.assert_allclose(parts.covariance, whole.covariance, rtol=0.02, atol=1e-3 * whole.covariance.max())
+
+
+def test_windows_bridge_gaps_that_are_longer_as_the_whole_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within 0.02 standard deviations, and those within 2 %."""
+    points = record(wander(400, 4, 25), 26)
+    points[100:330, :, 0] = np.nan
+    points[:190, :, 1] = np.nan
+    points[130:175, :, 2] = points[300:, :, 2] = np.nan
+    noise = make_noise(4, 4, share=0.3, decay=0.8)
+    errors = SharedError(scale=1.2, std=np.full(4, 1e-4))
+    whole = smooth(points, RIG, noise=noise, shared=errors)
+    monkeypatch.setattr("mvgeom.smoothing.smoother.WINDOW_FLOATS", 1.0)
+    monkeypatch.setattr("mvgeom.smoothing.smoother.MARGIN", 20)
+    parts = smooth(points, RIG, noise=noise, shared=errors)
+    assert np.isfinite(parts.points).all()
+    for name in ("points", "velocity"):
+        covariance = whole.covariance if name == "points" else whole.velocity_covariance
+        spread = np.sqrt(np.trace(covariance, axis1=-2, axis2=-1))
+        difference = np.linalg.norm(getattr(parts, name) - getattr(whole, name), axis=-1)
+        assert (difference < 0.02 * spread).all()
+    for name in ("covariance", "velocity_covariance"):
+        spreads = (np.sqrt(np.trace(getattr(each, name), axis1=-2, axis2=-1)) for each in (parts, whole))
+        np.testing.assert_allclose(*spreads, rtol=0.02)
+    np.testing.assert_array_equal(np.isnan(parts.inlier), np.isnan(whole.inlier))
+
+
+def test_a_resting_keypoint_that_is_covered_for_long_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mvgeom.smoothing.smoother.WINDOW_FLOATS", 1.0)
+    monkeypatch.setattr("mvgeom.smoothing.smoother.MARGIN", 20)
+    truth = wander(400, 2, 27)
+    truth[:, 0] = [0.2, -0.1, 0.15]
+    points = record(truth, 28)
+    points[50:350, :, 0] = np.nan
+    found = smooth(points, RIG, noise=make_noise(4, 2, motion=np.array([1e-12, 1e-6])))
+    assert np.linalg.norm(found.points[:, 0] - truth[:, 0], axis=-1).max() < 0.01
+    spread = np.sqrt(np.trace(found.covariance[:, 0], axis1=-2, axis2=-1))
+    assert spread.max() < 0.02
+    assert np.abs(np.diff(np.log(spread)))[20:-20].max() < 0.2
 
 
 @pytest.mark.parametrize("length", [3000, pytest.param(100_000, marks=pytest.mark.slow)])

@@ -63,6 +63,10 @@ class Noise:
         """Return the noise of some of the views."""
         return replace(self, scale=self.scale[views], floor=self.floor[views])
 
+    def of_keypoints(self, keypoints: list[int]) -> Noise:
+        """Return the noise of some of the keypoints."""
+        return replace(self, keypoint=self.keypoint[keypoints], motion=self.motion[keypoints])
+
 
 def covariance_from_likelihood(likelihood: Floats) -> Floats:
     """State covariances (..., 2, 2) in px^2 for keypoints of which only a likelihood is known.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from mvgeom.reconstruction import keypoint_noise
+from mvgeom.reconstruction import CHUNK, keypoint_noise
 from mvgeom.robust import triangulate_robust
 from mvgeom.smoothing.noise import FLOORS, Noise, inlier_probability
 from mvgeom.smoothing.trajectories import Observations, Trajectories, linearize, project_covariance, smooth_once
@@ -67,6 +67,15 @@ class SingleFrames:
     residual: Floats
     noise: float
 
+    def select(self, rows: npt.NDArray[np.intp], keypoints: list[int]) -> SingleFrames:
+        """Return the positions of some of the keypoints in some of the frames."""
+        return SingleFrames(
+            points=self.points[rows][:, keypoints],
+            inliers=self.inliers[rows][:, :, keypoints],
+            residual=self.residual[rows][:, :, keypoints],
+            noise=self.noise,
+        )
+
 
 def reconstruct_frames(observations: Observations, noise: Noise | None = None) -> SingleFrames:
     """Triangulate every frame alone; without cameras, take the keypoints as they are.
@@ -88,10 +97,15 @@ def reconstruct_frames(observations: Observations, noise: Noise | None = None) -
         typical = float(np.median(deviation))
     threshold = np.maximum(THRESHOLD_SIGMAS * deviation, MIN_THRESHOLD)
     weights = 1 / np.maximum(deviation, MIN_THRESHOLD / THRESHOLD_SIGMAS) ** 2
-    robust = triangulate_robust(points, cameras, weights, threshold=threshold)
-    projected, _ = linearize(robust.points, cameras)
-    residual = np.where(robust.inliers[..., None], (points - projected) * np.sqrt(weights)[..., None], np.nan)
-    return SingleFrames(points=robust.points, inliers=robust.inliers, residual=residual, noise=typical)
+    parts = []
+    each = max(1, CHUNK // num_keypoints)
+    for rows in (slice(start, start + each) for start in range(0, length, each)):
+        robust = triangulate_robust(points[rows], cameras, weights[rows], threshold=threshold[rows])
+        projected, _ = linearize(robust.points, cameras)
+        scaled = (points[rows] - projected) * np.sqrt(weights[rows])[..., None]
+        parts.append((robust.points, robust.inliers, np.where(robust.inliers[..., None], scaled, np.nan)))
+    found, inliers, residual = (np.concatenate(values) for values in zip(*parts, strict=True))
+    return SingleFrames(points=found, inliers=inliers, residual=residual, noise=typical)
 
 
 def first_estimate(observations: Observations, frames: SingleFrames) -> Estimate:

@@ -16,13 +16,14 @@ from mvgeom.smoothing.bones import Bone, check_bones, hold_lengths, measure_bone
 from mvgeom.smoothing.episodes import find_excess
 from mvgeom.smoothing.learning import learn
 from mvgeom.smoothing.noise import Noise
-from mvgeom.smoothing.passes import first_estimate, improve, reconstruct_frames
+from mvgeom.smoothing.passes import ACTIVITY_WINDOW, SingleFrames, first_estimate, improve, reconstruct_frames
 from mvgeom.smoothing.shared_error import SharedError, frame_information, shared_covariance
 from mvgeom.smoothing.trajectories import Observations, Trajectories, linearize, project_covariance
 
 __all__ = ["Smoothed", "learn_noise", "smooth"]
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
 
 LEARNING_FRAMES = 400
 """Frames that the noise is learned from, in a few stretches over the recording."""
@@ -36,7 +37,14 @@ WINDOW_FLOATS = 2e7
 """Numbers in the largest array, which limits how many frames are smoothed at a time."""
 
 MARGIN = 250
-"""Frames before and after a window that are smoothed with it and dropped."""
+"""Frames before and after a window that are smoothed with it and dropped.
+
+Of a keypoint that has no position in the nearer half of them, as many of the nearest frames in which it has one are
+smoothed with it, and as many that are spread over the gap.
+"""
+
+BESIDE = np.arange(ACTIVITY_WINDOW * (NUM_PASSES + EPISODE_PASSES))
+"""Distances in a gap from its ends, which the activity of its ends reaches in all passes."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -143,20 +151,25 @@ def smooth(
     length, num_views, num_keypoints, _ = observations.points.shape
     observed = 3 if noise.share == 0 else 3 + 2 * num_views
     window = max(4 * MARGIN, int(min(length, WINDOW_FLOATS / (num_views * num_keypoints * observed**2))))
-    parts = []
+    frames = reconstruct_frames(observations)
+    sighted = np.asarray(np.isfinite(frames.points).all(-1))
+    sightings = [np.flatnonzero(sighted[:, keypoint]) for keypoint in range(num_keypoints)]
+    results: tuple[Floats, ...] = ()
     for first in range(0, length, window):
-        begin, end = max(0, first - MARGIN), min(length, first + window + MARGIN)
-        part = observations.frames(slice(begin, end))
-        smoothed, inlier = _smooth_window(part, noise)
-        kept = slice(first - begin, min(first + window, length) - begin)
-        # Without shared errors no memory for it.
-        alone = frame_information(smoothed.points, part, noise, inlier) if shared is not None else smoothed.points
-        parts.append((smoothed.points[kept], smoothed.covariance[kept], smoothed.velocity[kept],
-                      smoothed.velocity_covariance[kept], inlier[kept], alone[kept]))  # fmt: skip
-    positions, spread, velocity, velocity_spread, inlier, information = (
-        np.concatenate(part) for part in zip(*parts, strict=True)
-    )
-    inlier = np.where(observations.present, inlier, np.nan)
+        last = min(first + window, length)
+        for keypoints, rows in _parts(sightings, first, last, length):
+            part, own = observations.select(rows, keypoints), noise.of_keypoints(keypoints)
+            smoothed, inlier = _smooth_window(part, frames.select(rows, keypoints), own)
+            # Without shared errors no memory for it.
+            alone = frame_information(smoothed.points, part, own, inlier) if shared is not None else smoothed.points
+            values = (smoothed.points, smoothed.covariance, smoothed.velocity, smoothed.velocity_covariance,
+                      np.swapaxes(inlier, 1, 2), alone)  # fmt: skip
+            results = results or tuple(np.empty((length, num_keypoints, *value.shape[2:])) for value in values)
+            begin = int(np.searchsorted(rows, first))
+            for result, value in zip(results, values, strict=True):
+                result[first:last, keypoints] = value[begin : begin + last - first]
+    positions, spread, velocity, velocity_spread, inlier, information = results
+    inlier = np.where(observations.present, np.swapaxes(inlier, 1, 2), np.nan)
     spread, velocity_spread = noise.factor**2 * spread, noise.factor**2 * velocity_spread
     if shared is not None:
         spread = spread + shared_covariance(information, shared)
@@ -212,9 +225,43 @@ def _learned(observations: Observations) -> Noise:
     return learn([observations.frames(slice(start, start + each)) for start in starts])
 
 
-def _smooth_window(observations: Observations, noise: Noise) -> tuple[Trajectories, Floats]:
+def _parts(sightings: Sequence[Ints], first: int, last: int, length: int) -> list[tuple[list[int], Ints]]:
+    """Return groups of keypoints, and the frames, ascending, that each is smoothed with in a window.
+
+    All keypoints of a group take all frames of it. So those that need more frames than the window and its margins are
+    apart, as many together as need no more memory than all keypoints without a gap.
+
+    Args:
+        sightings: Per keypoint the frames in which it has a position, ascending.
+        first: First frame of the window.
+        last: Frame after its last one.
+        length: Frames of the recording.
+    """
+    begin, end = max(0, first - MARGIN), min(length, last + MARGIN)
+    usual = np.arange(begin, end)
+    groups: list[tuple[list[int], Ints]] = []
+    for keypoint, seen in enumerate(sightings):
+        rows = [usual]
+        before, after = seen[: np.searchsorted(seen, first)], seen[np.searchsorted(seen, last) :]
+        if len(before) and before[-1] < first - MARGIN // 2:
+            rows += [before[-MARGIN:], before[-1] + BESIDE, np.linspace(before[-1], begin, MARGIN, dtype=np.intp)]
+        if len(after) and after[0] >= last + MARGIN // 2:
+            rows += [after[:MARGIN], after[0] - BESIDE, np.linspace(end - 1, after[0], MARGIN, dtype=np.intp)]
+        needed = np.unique(np.concatenate(rows))
+        for place, (keypoints, others) in enumerate(groups):
+            together = np.union1d(others, needed)
+            alike = (len(needed) > len(usual)) == (len(others) > len(usual))
+            if alike and len(together) * (len(keypoints) + 1) <= len(usual) * len(sightings):
+                groups[place] = ([*keypoints, keypoint], together)
+                break
+        else:
+            groups.append(([keypoint], needed))
+    return groups
+
+
+def _smooth_window(observations: Observations, frames: SingleFrames, noise: Noise) -> tuple[Trajectories, Floats]:
     """Smooth some frames; return their trajectories and the probabilities (T, V, K) of inliers."""
-    estimate = first_estimate(observations, reconstruct_frames(observations))
+    estimate = first_estimate(observations, frames)
     for _ in range(NUM_PASSES):
         smoothed, estimate = improve(observations, noise, estimate)
     for _ in range(EPISODE_PASSES if observations.cameras is not None else 0):

@@ -53,6 +53,16 @@ class Observations:
             cameras=self.cameras,
         )
 
+    def select(self, rows: npt.NDArray[np.intp], keypoints: list[int]) -> Observations:
+        """Return the observations of some of the keypoints in some of the frames, ascending."""
+        return Observations(
+            points=self.points[rows][:, :, keypoints],
+            covariance=self.covariance[rows][:, :, keypoints],
+            excess=self.excess[rows][:, :, keypoints],
+            times=self.times[rows],
+            cameras=self.cameras,
+        )
+
     def noise_covariance(self, noise: Noise) -> Floats:
         """Return the covariances (T, V, K, 2, 2) in px^2 of the keypoints' errors."""
         return self.excess[..., None, None] * noise.covariance(self.covariance)
