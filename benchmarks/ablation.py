@@ -330,6 +330,7 @@ def common_values(out: Path, run: Run, epochs: int) -> dict[str, dict]:
         },
         "training": {
             "imgaug": "dlc",
+            "imgaug_3d": False,
             "train_batch_size": 4,
             "num_workers": 0,
             "max_epochs": epochs,

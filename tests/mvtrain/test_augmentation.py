@@ -43,7 +43,7 @@ def make_dataset(project: Project, imgaug: dict[str, Any]) -> FrameDataset:
     return FrameDataset(
         project,
         size=(64, 64),
-        augmentation=make_augmentation(TrainingConfig(imgaug=imgaug), project.keypoint_names),
+        augmentation=make_augmentation(TrainingConfig(imgaug=imgaug), False, project.keypoint_names),
         seed=0,
         cache=ImageCache.from_project(project, max_bytes=0),
     )
@@ -63,7 +63,7 @@ def test_errors_name_the_key_of_the_config(
     training: dict[str, Any], names: tuple[str, ...], code: str, key: str
 ) -> None:
     with raises_input(code, key=key) as caught:
-        make_augmentation(TrainingConfig(**training), names)
+        make_augmentation(TrainingConfig(**training), training.get("imgaug_3d", False), names)
     assert str(caught.value).startswith(f"{key}: ")
 
 

@@ -1,9 +1,11 @@
 """Network that a run starts with."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from helpers.errors import raises_input
 from helpers.tiny import generate_tiny_project, write_tiny_config
@@ -12,7 +14,7 @@ from mvtrain.model.checkpoint import save_checkpoint
 from mvtrain.model.multiview import MultiviewTransformer, split_output
 from mvtrain.project.project import Project, read_project
 from mvtrain.project.splits import split_frames
-from mvtrain.training.build import make_model
+from mvtrain.training.build import make_loaders, make_model
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +75,28 @@ def test_a_head_for_covariances_is_new_or_dropped(
     assert any(name.startswith("covariance_head.") for name in shared) == (trained and wanted)
     assert all(name.startswith("covariance_head.") for name in ours.keys() ^ theirs.keys())
     assert all(torch.equal(ours[name], theirs[name]) for name in shared)
+
+
+def first_images(config: Path, project: Project, *changes: str) -> torch.Tensor:
+    settings = load_config(config, list(changes))
+    split = split_frames(project, settings)
+    spec, _ = make_model(settings, project, split)
+    loader, _ = make_loaders(settings, project, split, spec, Fabric(accelerator="cpu", devices=1))
+    return next(iter(loader)).images
+
+
+@pytest.mark.parametrize(
+    ("imgaug", "calibrated", "same_as"),
+    [("dlc", True, "true"), ("{}", True, "true"), ("none", True, "false"), ("dlc", False, "false")],
+)
+def test_calibrated_projects_move_in_3d_unless_the_config_says_otherwise(
+    config: Path, project: Project, imgaug: str, calibrated: bool, same_as: str
+) -> None:
+    source = project if calibrated else replace(project, cameras=(None,) * len(project.cameras))
+    images = {
+        value: first_images(config, source, f"training.imgaug={imgaug}", f"training.imgaug_3d={value}")
+        for value in ("null", "true", "false")
+    }
+    assert torch.equal(images["null"], images[same_as])
+    # Without cameras `true` is refused before; the loader itself has nothing to move.
+    assert torch.equal(images["true"], images["false"]) != calibrated

@@ -132,7 +132,7 @@ VALUES = {
     "data.synthetic": st.sampled_from(["{num_views: 3, size: [64, 64], seed: null}", "null"]),
     "training.train_frames": st.floats(0.01, 1000).map(lambda v: repr(v if v < 1 else round(v))),
     "training.imgaug": st.sampled_from(["none", "{Rotate: {p: 1.0, kwargs: {rotate: [-1, 1]}}}"]),
-    "training.imgaug_3d": st.sampled_from(["true", "false", "{scale: [0.5, 2]}"]),
+    "training.imgaug_3d": st.sampled_from(["true", "false", "null", "{scale: [0.5, 2]}"]),
     "training.devices": st.sampled_from(["2", "'0,1'", "auto", "null"]),
     "training.patch_mask": st.sampled_from(["null", "{final_epoch: 3, final_ratio: 0.25}"]),
     "training.optimizer_params.learning_rate": st.floats(1e-30, 1e3).map(repr),

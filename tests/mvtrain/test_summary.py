@@ -27,6 +27,7 @@ def test_schedules_beyond_the_end_of_the_run_are_named(
     changes += ("training.lr_scheduler=multisteplr", "training.lr_scheduler_params.multisteplr.milestones=[150, 200]")
     changes += (
         "training.min_epochs=300",
+        "training.imgaug_3d=null",
         "training.labels_from_3d=null",
         "training.patch_mask={init_epoch: 60, final_epoch: 120, final_ratio: 0.5}",
         "model.heatmap_loss_type=mse",
@@ -43,6 +44,7 @@ def test_schedules_beyond_the_end_of_the_run_are_named(
     assert "after the end" not in lines["supervised_reprojection_heatmap_mse"]
     assert "4 train, 1 validation, 1 test" in lines["frames"]
     assert "per device" in lines["memory"]
+    assert "imgaug_3d true (training.imgaug_3d=false" in lines["augmentation"]
     # Two views: a keypoint that one does not see has no 3D point.
     assert "0 in views that do not see the keypoint (training.labels_from_3d=false" in lines["labels from 3D"]
     assert "guide" in lines["heatmap loss"]

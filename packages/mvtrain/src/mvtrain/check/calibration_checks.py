@@ -167,7 +167,7 @@ def triangulation_findings(project: Project, config: Config, split: Split, point
         )
         findings.append(warning("few_in_3d", (), text, share=share))
     movable = int((known.sum(axis=-1) >= MIN_POINTS_TO_MOVE).sum())
-    if config.training.imgaug_3d is not False and movable < _FEW_TO_MOVE * len(split.train):
+    if config.training.imgaug_3d not in (None, False) and movable < _FEW_TO_MOVE * len(split.train):
         text = (
             f"training.imgaug_3d can move only {movable} of {len(split.train)} training frames, because it needs "
             f"{MIN_POINTS_TO_MOVE} keypoints in 3D. Label the same keypoints in several views"

@@ -25,7 +25,7 @@ from mvtrain.drawing.sheets import (
     save_png,
 )
 from mvtrain.project.label_tables import VISIBLE
-from mvtrain.project.labels_3d import uses_labels_from_3d
+from mvtrain.project.labels_3d import uses_imgaug_3d, uses_labels_from_3d
 from mvtrain.project.project import Project
 from mvtrain.project.splits import Split
 
@@ -109,7 +109,7 @@ def write_augmented_sheet(path: Path, project: Project, config: Config, split: S
     if not len(usable):
         return False
     training, dims = config.training, config.data.image_resize_dims
-    augmentation = make_augmentation(training, project.keypoint_names)
+    augmentation = make_augmentation(training, uses_imgaug_3d(config, project), project.keypoint_names)
     plain, augmented = (
         FrameDataset(
             project,

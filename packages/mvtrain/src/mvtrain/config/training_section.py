@@ -99,8 +99,8 @@ class TrainingConfig:
 
     imgaug: str | dict[str, Any] = "dlc"
     """Augmentation preset, or a mapping of transforms to {p, args, kwargs}."""
-    imgaug_3d: bool | dict[str, Any] = False
-    """Move the subject in 3D; a mapping sets the ranges."""
+    imgaug_3d: bool | dict[str, Any] | None = None
+    """Move the subject in 3D; a mapping sets the ranges; None: where cameras are known and imgaug is not none."""
     imgaug_hflip: bool = False
     """Mirror images left to right, where that keeps the geometry."""
     train_batch_size: int = 8

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mvaug import Augmentation
 from mvgeom.errors import InputError
 from mvtrain.config.training_section import TrainingConfig
 
 
-def make_augmentation(training: TrainingConfig, keypoint_names: Sequence[str]) -> Augmentation:
+def make_augmentation(
+    training: TrainingConfig, imgaug_3d: bool | Mapping[str, Any], keypoint_names: Sequence[str]
+) -> Augmentation:
     """Parse the augmentation of training samples.
 
     Args:
         training: Section of the config.
+        imgaug_3d: 3D augmentation that the project gets.
         keypoint_names: Keypoint names of the project.
 
     Raises:
@@ -22,7 +26,7 @@ def make_augmentation(training: TrainingConfig, keypoint_names: Sequence[str]) -
     """
     try:
         return Augmentation.from_config(
-            training.imgaug, training.imgaug_3d, keypoint_names=keypoint_names, hflip=training.imgaug_hflip
+            training.imgaug, imgaug_3d, keypoint_names=keypoint_names, hflip=training.imgaug_hflip
         )
     except InputError as error:
         if error.facts.get("argument") == "keypoint_names":

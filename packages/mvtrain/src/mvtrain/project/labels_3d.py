@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -116,8 +117,16 @@ def complete_labels(project: Project, points_3d: np.ndarray) -> Project:
 def uses_labels_from_3d(config: Config, project: Project) -> bool:
     """Return True if missing labels are replaced by projections; by default if several views have cameras."""
     wanted = config.training.labels_from_3d
-    if wanted is not None:
-        return wanted
+    return _has_cameras(project) if wanted is None else wanted
+
+
+def uses_imgaug_3d(config: Config, project: Project) -> bool | dict[str, Any]:
+    """Return the 3D augmentation; by default on if several views have cameras and the config augments at all."""
+    wanted = config.training.imgaug_3d
+    return _has_cameras(project) and config.training.imgaug not in ("none", "default") if wanted is None else wanted
+
+
+def _has_cameras(project: Project) -> bool:
     return len(project.view_names) > 1 and any(cameras is not None for cameras in project.cameras)
 
 
@@ -125,8 +134,8 @@ def keys_in_3d(config: Config) -> list[str]:
     """Return the keys of the config that need calibrated cameras."""
     keys = [f"losses.{name}" for name in config.losses if LOSS_NAMES[name]]
     training = config.training
-    for key, wanted in (("imgaug_3d", training.imgaug_3d is not False), ("labels_from_3d", training.labels_from_3d)):
-        if wanted:
+    for key, wanted in (("imgaug_3d", training.imgaug_3d), ("labels_from_3d", training.labels_from_3d)):
+        if wanted not in (None, False):
             keys.append(f"training.{key}")
     if config.model.epipolar_attention:
         keys.append("model.epipolar_attention")

@@ -19,7 +19,7 @@ from mvtrain.data.batch import Batch
 from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader, subject_size
 from mvtrain.model.checkpoint import ModelSpec, build_model, load_checkpoint, make_spec
 from mvtrain.model.multiview import MultiviewTransformer
-from mvtrain.project.labels_3d import triangulate_labels, uses_labels_from_3d
+from mvtrain.project.labels_3d import triangulate_labels, uses_imgaug_3d, uses_labels_from_3d
 from mvtrain.project.project import Project
 from mvtrain.project.splits import Split
 
@@ -96,7 +96,7 @@ def make_loaders(
     training = config.training
     cache = ImageCache.from_project(project, max_bytes=config.data.cache_gb * 1e9)
     seed = training.rng_seed_data_pt
-    augmentation = make_augmentation(training, project.keypoint_names)
+    augmentation = make_augmentation(training, uses_imgaug_3d(config, project), project.keypoint_names)
     num_workers = default_num_workers() if training.num_workers is None else training.num_workers
     pin_memory = fabric.device.type == "cuda"
 

@@ -21,7 +21,7 @@ from mvtrain.data.dataset import FrameDataset
 from mvtrain.model.backbone import patch_grid
 from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.model.multiview import MultiviewTransformer, split_output
-from mvtrain.project.labels_3d import uses_labels_from_3d
+from mvtrain.project.labels_3d import uses_imgaug_3d, uses_labels_from_3d
 from mvtrain.project.project import Project
 from mvtrain.project.splits import Split
 from mvtrain.training.schedules import Schedules
@@ -140,7 +140,7 @@ def print_summary(
         "backbone": "learns from the start"
         if schedules.unfreeze == 0
         else f"frozen until epoch {schedules.unfreeze:g}",
-        "augmentation": f"imgaug {_short(config.training.imgaug)}, imgaug_3d {_short(config.training.imgaug_3d)}",
+        "augmentation": f"imgaug {_short(config.training.imgaug)}, imgaug_3d {_describe_imgaug_3d(config, project)}",
         "labels from 3D": _describe_labels_from_3d(config, project, dataset),
         "patch mask": describe_masking(schedules),
         "heatmap loss": _describe_heatmap_loss(config.model.heatmap_loss_type),
@@ -167,6 +167,12 @@ def _describe_memory(config: Config, spec: ModelSpec, model: MultiviewTransforme
         f"about {estimate.total / 1e9:.1f} GB per device: {estimate.fixed / 1e9:.2g} for weights and optimizer, "
         f"{estimate.activations / 1e9:.2g} for a batch"
     )
+
+
+def _describe_imgaug_3d(config: Config, project: Project) -> str:
+    used = uses_imgaug_3d(config, project)
+    automatic = config.training.imgaug_3d is None
+    return f"{_short(used)} (training.imgaug_3d=false turns it off)" if automatic and used else _short(used)
 
 
 def _describe_labels_from_3d(config: Config, project: Project, dataset: FrameDataset) -> str:
