@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.errors import raises_input
-from mvtrain.config import Config, LossConfig, load_config, save_config
-from mvtrain.config.keys import FOREIGN_KEYS
+from mvtrain.config import LOSS_NAMES, Config, LossConfig, load_config, save_config
+from mvtrain.config.keys import FOREIGN_KEYS, NULL_IS_DEFAULT, OTHER_NAMES
 from mvtrain.config.recommended import learning_rates
 
 HUMAN4 = Path(__file__).parents[2].parent / "shared" / "data" / "human4" / "config.yaml"
@@ -199,6 +199,82 @@ def test_human4_runs_as_it_stands() -> None:
     assert config.training.patch_mask.final_ratio == 0.5
     assert set(config.losses) == {"supervised_pairwise_projections", "supervised_reprojection_heatmap_mse"}
     assert set(config.ignored) >= {"dali", "callbacks", "hydra", "model.model_name"}
+
+
+KEYS_OF_LIGHTNING_POSE = """
+creation_datetime dali.base.train.sequence_length dali.base.predict.sequence_length dali.context.train.batch_size
+dali.context.predict.sequence_length dali.general.seed callbacks.anneal_weight.attr_name hydra.run.dir hydra.sweep.dir
+data.bbox_file data.camera_params_file data.columns_for_singleview_pca data.csv_file data.data_dir
+data.downsample_factor data.header_rows data.image_orig_dims.height data.image_resize_dims.height
+data.image_resize_dims.width data.keypoint_names data.keypoints data.mirrored_column_matches data.num_keypoints
+data.num_targets data.video_dir data.view_names
+training.accumulate_grad_batches training.check_val_every_n_epoch training.ckpt_every_n_epochs
+training.early_stop_patience training.early_stopping training.gpu_id training.imgaug training.imgaug_3d
+training.imgaug_hflip training.limit_train_batches training.log_every_n_steps training.lr_scheduler
+training.lr_scheduler_params.multisteplr.gamma training.lr_scheduler_params.multisteplr.milestone_steps
+training.lr_scheduler_params.multisteplr.milestones training.max_epochs training.max_steps training.min_epochs
+training.min_steps training.num_gpus training.num_workers training.optimizer training.optimizer_params.learning_rate
+training.patch_mask.final_epoch training.patch_mask.final_ratio training.patch_mask.final_step
+training.patch_mask.init_epoch training.patch_mask.init_ratio training.patch_mask.init_step training.profiler
+training.rng_seed_data_pt training.rng_seed_model_pt training.test_batch_size training.train_batch_size
+training.train_frames training.train_prob training.unfreezing_epoch training.unfreezing_step
+training.uniform_heatmaps_for_nan_keypoints training.val_batch_size training.val_check_interval training.val_prob
+model.backbone model.backbone_checkpoint model.backbone_pretrained model.checkpoint model.head
+model.heatmap_loss_type model.lightning_pose_version model.losses_to_use model.model_name model.model_type
+losses.pca_multiview.log_weight losses.pca_singleview.components_to_keep losses.temporal.prob_threshold
+losses.supervised_pairwise_projections.log_weight losses.supervised_reprojection_heatmap_mse.log_weight
+losses.temporal_heatmap_mse.log_weight losses.temporal_heatmap_kl.log_weight
+losses.unimodal_mse.log_weight losses.unimodal_kl.log_weight losses.unimodal_js.log_weight
+eval.colormap eval.confidence_thresh_for_vid eval.hydra_paths eval.predict_vids_after_training
+eval.save_vids_after_training eval.test_videos_directory eval.saved_vid_preds_dir eval.fiftyone.dataset_name
+eval.video_file_to_plot eval.pred_csv_files_to_plot
+"""
+"""Keys that the source of version 2.4.3 reads (`cfg.`), and those of its two templates and of `litpose recommend`."""
+
+REFUSED = {
+    "model.backbone_checkpoint": "model.backbone_weights",
+    "training.limit_train_batches": "training.max_steps",
+}
+"""Those that mean something which mvtrain does not do, and the key to use instead."""
+
+
+def test_keys_that_lightning_pose_reads_are_known() -> None:
+    known = {*leaf_keys(Config), *OTHER_NAMES, *FOREIGN_KEYS}
+    known |= {f"losses.{name}.{field.name}" for name in LOSS_NAMES for field in dataclasses.fields(LossConfig)}
+    read = set(KEYS_OF_LIGHTNING_POSE.split())
+    unknown = {key for key in read if not known & {key, key.rpartition(".")[0], key.split(".")[0]}}
+    assert unknown == set(REFUSED)
+    assert read >= NULL_IS_DEFAULT
+
+
+@pytest.mark.parametrize(("key", "instead"), list(REFUSED.items()))
+def test_keys_of_lightning_pose_without_a_counterpart_name_the_one_to_use(
+    tmp_path: Path, key: str, instead: str
+) -> None:
+    with raises_input("bad-key", key=key) as caught:
+        load_config(write(tmp_path, "data: {}"), [f"{key}=10"])
+    assert instead in str(caught.value)
+    assert instead in leaf_keys(Config)
+
+
+def test_null_as_lightning_pose_reads_it(tmp_path: Path) -> None:
+    path = write(tmp_path, "data: {}")
+    assert load_config(path, [f"{key}=null" for key in sorted(NULL_IS_DEFAULT)]) == Config()
+    assert load_config(path, ["model.losses_to_use=['']", "model.head=heatmap_cnn"]) == Config()
+
+
+def test_keypoints_of_configs_of_the_app(tmp_path: Path) -> None:
+    path = write(tmp_path, "data: {keypoints: [nose, tail]}")
+    assert load_config(path).data.keypoint_names == ("nose", "tail")
+    assert load_config(path, ["data.keypoint_names=[a]"]).data.keypoint_names == ("a",)
+
+
+def test_the_config_of_a_run_of_lightning_pose_counts_in_epochs(tmp_path: Path) -> None:
+    """It has the steps that follow from the epochs, too."""
+    mask = "{init_epoch: 40, final_epoch: 300, init_step: 520, final_step: 3900, final_ratio: 0.5}"
+    config = load_config(write(tmp_path, f"training: {{max_epochs: 300, patch_mask: {mask}}}"))
+    assert config.training.patch_mask is not None
+    assert (config.training.patch_mask.final_epoch, config.training.patch_mask.final_step) == (300, None)
 
 
 def test_defaults(tmp_path: Path) -> None:

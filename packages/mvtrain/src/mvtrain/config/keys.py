@@ -27,8 +27,10 @@ FOREIGN_KEYS = frozenset(
         *("model.creation_datetime", "model.model_name", "model.lightning_pose_version"),
         # data of unsupervised losses and of other kinds of models
         *("data.mirrored_column_matches", "data.columns_for_singleview_pca", "data.image_orig_dims"),
-        *("data.header_rows", "data.image_delimiter", "data.dataset_names"),
+        *("data.header_rows", "data.image_delimiter", "data.dataset_names", "data.num_targets"),
         *("model.do_context", "training.gpu_id", "training.profiler"),
+        # keys with one value that the program accepts
+        "model.head",
         # older evaluation scripts
         *("eval.hydra_paths", "eval.fiftyone", "eval.saved_vid_preds_dir", "eval.video_file_to_plot"),
         *("eval.pred_csv_files_to_plot", "eval.colormap_reverse"),
@@ -42,6 +44,23 @@ FOREIGN_KEYS = frozenset(
 
 They are not read, and commands list them to the user.
 """
+
+OTHER_NAMES = {"data.keypoints": "keypoint_names"}
+"""Keys of Lightning Pose that are read under another name of the same section, unless the config has that, too."""
+
+NULL_IS_DEFAULT = frozenset(
+    {
+        *("model.losses_to_use", "model.backbone_checkpoint", "training.train_frames", "training.limit_train_batches"),
+        *("training.check_val_every_n_epoch", "training.early_stopping", "training.imgaug_hflip"),
+        *("training.uniform_heatmaps_for_nan_keypoints", "eval.save_vids_after_training"),
+    }
+)
+"""Keys that configs of Lightning Pose set to null, which means there what leaving them out means here."""
+
+_ADVICE = {
+    "model.backbone_checkpoint": "give the backbone's weights as model.backbone_weights, a file with timm's names",
+    "training.limit_train_batches": "epochs always have all batches; set the run's length with training.max_steps",
+}
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path"}
 
@@ -104,11 +123,14 @@ def _conform_section(cls: type, values: dict[Any, Any], prefix: str) -> dict[str
     result: dict[str, Any] = {}
     for key, value in values.items():
         dotted = f"{prefix}{key}"
-        if key not in hints:
-            raise _unknown_key(dotted, _nearest(str(key), prefix, list(hints)))
-        conformed = _conform_value(hints[key], value, dotted)
+        name = OTHER_NAMES.get(dotted, key)
+        if (value is None and dotted in NULL_IS_DEFAULT) or (name != key and name in values):
+            continue
+        if name not in hints:
+            raise _unknown_key(dotted, _ADVICE.get(dotted) or _nearest(str(key), prefix, list(hints)))
+        conformed = _conform_value(hints[name], value, dotted)
         if conformed is not _ABSENT:
-            result[key] = conformed
+            result[name] = conformed
     return result
 
 
@@ -152,7 +174,9 @@ def _conform_losses(value: Any) -> Any:
 
 def _conform_list(hint: Any, value: Any, dotted: str) -> Any:
     if isinstance(value, str):
-        value = [value] if value else []
+        value = [value]
+    if value == [""]:
+        value = []
     if not isinstance(value, list | tuple):
         raise bad_value(dotted, _describe(hint), value)
     element = typing.get_args(hint)[0]

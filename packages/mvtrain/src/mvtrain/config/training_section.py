@@ -18,9 +18,9 @@ class PatchMaskConfig:
     final_epoch: float | None = None
     """Epoch at which final_ratio is reached; null: after two fifths of the run."""
     init_step: int | None = None
-    """Optimizer step at which masking starts, in place of init_epoch."""
+    """Optimizer step at which masking starts, where there is no init_epoch."""
     final_step: int | None = None
-    """Optimizer step at which final_ratio is reached, in place of final_epoch."""
+    """Optimizer step at which final_ratio is reached, where there is no final_epoch."""
     init_ratio: float = 0.0
     """Share of masked patches at the start."""
     final_ratio: float = 0.0
@@ -38,6 +38,10 @@ class PatchMaskConfig:
         require_fraction("training.patch_mask.view_ratio", self.view_ratio)
         if self.clear_share is not None:
             require_fraction("training.patch_mask.clear_share", self.clear_share)
+        for end in ("init", "final"):
+            # Runs of Lightning Pose write the steps that follow from the epochs into their config.
+            if getattr(self, f"{end}_epoch") is not None:
+                object.__setattr__(self, f"{end}_step", None)
         for unit in ("epoch", "step"):
             init, final = getattr(self, f"init_{unit}"), getattr(self, f"final_{unit}")
             require_not_negative(f"training.patch_mask.init_{unit}", init)
