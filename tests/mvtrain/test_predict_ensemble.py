@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,28 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from helpers.command import Outcome, run_mvtrain
+from helpers.rigs import ring
 from helpers.runs import KEYPOINTS, VIEWS, cameras, make_run
 from helpers.videos import SIZE, write_session
+from mvgeom import CameraGroup, project
 from mvgeom.smoothing import covariance_from_likelihood
 from mvgeom.tables import read_keypoints
 from mvtrain.exchange.run_convert import ConvertOptions, convert
+from mvtrain.model.inference import BeforeFusion, FramePredictions, join_predictions
 from mvtrain.model.likelihood import ConfidenceMap, save_confidence, view_weights, weights_from_likelihood
+from mvtrain.model.reconstruction import Observations, observations
 from mvtrain.model.run_folder import load_run
-from mvtrain.predict import session, video_batches
-from mvtrain.predict.ensemble import combine, comparable_weights, typical_weights
+from mvtrain.predict import outputs, session, video_batches
+from mvtrain.predict.ensemble import (
+    combine,
+    combine_frames,
+    combine_records,
+    comparable_weights,
+    typical_weights,
+    weight_field,
+)
 from mvtrain.predict.recording_tables import observe
+from mvtrain.predict.records import Records, prediction_record, view_fields
 from mvtrain.predict.saved_predictions import find_predictions, load_predictions
 
 LENGTH = 9
@@ -105,14 +118,82 @@ def test_weights_from_tables_are_those_of_the_network() -> None:
     np.testing.assert_allclose(found, view_weights(confidence, confidence_map))
 
 
+SURE = ConfidenceMap(share=0.1, low_power=1, high_power=1, offset=0.5, lowest=0, highest=1, num_points=50)
+
+
+def disagreeing(rig: CameraGroup, rng: np.random.Generator, noise: float) -> list[FramePredictions]:
+    """Predictions of three networks, which differ by ten times as much about some keypoints, at equal confidence."""
+    truth = project(rng.normal(0, 0.2, (12, len(KEYPOINTS), 3)), rig)
+    deviation = np.where(rng.random(truth.shape[:-1]) < 0.2, 10 * noise, noise)[..., None]
+    found = []
+    for _ in range(3):
+        points = truth + deviation * rng.standard_normal(truth.shape)
+        confidence = rng.uniform(0.5, 0.9, points.shape[:-1])
+        evidence = np.concatenate([points + rng.normal(0, noise, points.shape), 1 / confidence[..., None]], axis=-1)
+        before = BeforeFusion(points=points, confidence=confidence, evidence=evidence)
+        stated = np.eye(2) * rng.uniform(0.5, 2, (*confidence.shape, 1, 1))
+        found.append(
+            FramePredictions(
+                index=np.arange(len(points)),
+                points=points,
+                confidence=confidence,
+                before_fusion=before,
+                own_covariance=stated,
+            )
+        )
+    return found
+
+
+def combined_recording(networks: list[FramePredictions], rig: CameraGroup, folder: Path) -> Observations:
+    """Observations of the same predictions, as of the frames of a video."""
+    shape = (len(VIEWS), len(KEYPOINTS))
+    names = [name for name in prediction_record(networks[0]) if name != "keypoints"]
+    records = []
+    for number, each in enumerate(networks):
+        part = Records(folder / str(number), *shape, extra=view_fields(names, *shape))
+        part.folder.mkdir(parents=True)
+        fields = prediction_record(each) | {"status": np.zeros((len(each.points), len(VIEWS)))}
+        with part.appending() as file:
+            part.append(file, 0, fields)
+        records.append(part)
+    extra = [*view_fields(names, *shape), *(() if "evidence" in names else weight_field(*shape))]
+    combined = Records(folder / "combined", *shape, extra=extra)
+    combine_records(records, [SURE] * len(networks), combined, {}, rig)
+    return outputs._observations(combined.read(0, len(combined)), None)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("states", [True, False])
+def test_images_are_observed_as_the_frames_of_a_video(fused: bool, states: bool, tmp_path: Path) -> None:
+    """The weights of a session follow from its own cameras and frames."""
+    rng = np.random.default_rng(0)
+    rigs = [ring(len(VIEWS), size=200), ring(len(VIEWS), size=300)]
+    sessions = [disagreeing(rig, rng, noise) for rig, noise in zip(rigs, (0.2, 1.0), strict=True)]
+    for networks in sessions:
+        for number, each in enumerate(networks):
+            before, stated = each.before_fusion if fused else None, each.own_covariance if states else None
+            networks[number] = replace(each, before_fusion=before, own_covariance=stated)
+    images = [join_predictions(parts) for parts in zip(*sessions, strict=True)]
+    of_images = observations(combine_frames(images, [SURE] * 3, [rigs[0]] * 12 + [rigs[1]] * 12), None)
+    for number, (networks, rig) in enumerate(zip(sessions, rigs, strict=True)):
+        of_video = combined_recording(networks, rig, tmp_path / str(number))
+        rows = slice(12 * number, 12 * number + 12)
+        np.testing.assert_allclose(of_images.points[rows], of_video.points, rtol=1e-5)
+        np.testing.assert_allclose(of_images.weights[rows], of_video.weights, rtol=1e-4)
+        assert (of_images.covariances is not None) == (of_video.covariances is not None) == states
+        if of_images.covariances is not None and of_video.covariances is not None:
+            np.testing.assert_allclose(of_images.covariances[rows], of_video.covariances, rtol=1e-4, atol=1e-4)
+    # Keypoints about which the networks disagree weigh less.
+    assert np.nanpercentile(of_images.weights[:12], 5) < np.nanmedian(of_images.weights[:12]) / 2
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Networks that differ in backbone and size of input; the likelihoods of one are calibrated."""
     folder = tmp_path_factory.mktemp("runs")
     made = [make_run(folder / name, **changes) for name, changes in MODELS.items()]
     deep = load_run(made[2])
-    found = ConfidenceMap(share=0.1, low_power=1, high_power=1, offset=0.5, lowest=0, highest=1, num_points=50)
-    save_confidence(deep.checkpoint, deep.checksum, found)
+    save_confidence(deep.checkpoint, deep.checksum, SURE)
     return made
 
 

@@ -182,6 +182,8 @@ class FramePredictions:
         before_fusion: The same before the views were fused; None where they are not fused.
         own_covariance: (N, V, K, 2, 2) covariances in full-image px^2 that the network states of `own_points`, NaN for
             views without an image; None if it states none.
+        weights: (N, V, K) inverse variances, up to a common factor, of points that several networks were combined to;
+            None: they follow from the confidence, or are those of the evidence.
     """
 
     index: np.ndarray
@@ -189,6 +191,7 @@ class FramePredictions:
     confidence: np.ndarray
     before_fusion: BeforeFusion | None = None
     own_covariance: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
     @property
     def keypoints(self) -> np.ndarray:

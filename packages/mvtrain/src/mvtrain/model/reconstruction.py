@@ -70,9 +70,11 @@ def observations(predictions: FramePredictions, confidence_map: ConfidenceMap | 
         predictions: Predictions of N frames.
         confidence_map: Calibration of their confidence, if there is one.
     """
-    points, weights = predictions.points, view_weights(predictions.confidence, confidence_map)
+    points, weights = predictions.points, predictions.weights
     if predictions.before_fusion is not None:
         points, weights = predictions.before_fusion.evidence[..., :2], predictions.before_fusion.evidence[..., 2]
+    elif weights is None:
+        weights = view_weights(predictions.confidence, confidence_map)
     return Observations.from_stated(points, weights, predictions.own_covariance)
 
 

@@ -161,17 +161,12 @@ def combine_records(
         evidence = np.stack([block["evidence"].astype(np.float64) for block in blocks])
         return _combine_weighted(evidence, stated(blocks))
 
-    scale = None
-    if cameras is not None and "covariance" not in names:
-        typical_frames = combine_observed(sample)
-        noise = estimate_noise(Observations(points=typical_frames.points, weights=typical_frames.weights), cameras)
-        variance = noise.sigma**2 * noise.typical_weight
-        scale = variance if np.isfinite(variance) and variance > 0 else None
+    scale = variance_scale(combine_observed(sample), cameras)
     with combined.appending() as file:
         for blocks in zip(*(records.blocks() for records in networks), strict=True):
-            found, observed = combine_blocks(blocks), combine_observed(blocks)
-            weights = observed.weights if scale is None else _precision(observed, scale)
-            fields = {} if observed.stated is None else {"covariance": to_entries(observed.stated + observed.spread)}
+            found, observed = combine_blocks(blocks), observe_combined(combine_observed(blocks), scale)
+            weights, covariances = observed.weights, observed.covariances
+            fields = {} if covariances is None else {"covariance": to_entries(covariances)}
             fields |= {
                 "keypoints": np.concatenate([found.points, found.likelihood[..., None]], axis=-1),
                 "status": blocks[0]["status"],
@@ -191,12 +186,17 @@ def weight_field(num_views: int, num_keypoints: int) -> list[tuple[str, Any, tup
     return [("weights", np.float64, (num_views, num_keypoints))]
 
 
-def combine_frames(networks: Sequence[FramePredictions], maps: Sequence[ConfidenceMap | None]) -> FramePredictions:
+def combine_frames(
+    networks: Sequence[FramePredictions],
+    maps: Sequence[ConfidenceMap | None],
+    cameras: Sequence[CameraGroup | None],
+) -> FramePredictions:
     """Combine the predictions of labeled frames; the confidence of the result is its likelihood.
 
     Args:
-        networks: Predictions of the same frames in the same order, one per network.
+        networks: Predictions of the same N frames in the same order, one per network.
         maps: Calibration of each network's confidence, if there is one.
+        cameras: N groups of V cameras, one per frame; None where a frame is not calibrated.
     """
     are_calibrated = [each is not None for each in maps]
     likelihoods = [calibrated(each.confidence, map_) for each, map_ in zip(networks, maps, strict=True)]
@@ -205,24 +205,61 @@ def combine_frames(networks: Sequence[FramePredictions], maps: Sequence[Confiden
     stated = np.stack(known) if len(known) == len(networks) else None
     found = combine(np.stack([each.points for each in networks]), np.stack(likelihoods), weights, stated)
     parts = [each.before_fusion for each in networks if each.before_fusion is not None]
-    before_fusion, observed = None, found
-    if len(parts) == len(networks):
-        before_fusion, observed = _combine_before_fusion(parts, stated)
+    are_fused = len(parts) == len(networks)
+    shown = _combine_weighted(np.stack([part.evidence for part in parts]), stated) if are_fused else found
+    scale = np.full((len(cameras), 1, 1), np.nan)
+    for group in {id(group): group for group in cameras if group is not None}.values():
+        rows = [row for row, each in enumerate(cameras) if each is group]
+        scale[rows] = variance_scale(shown, group, rows)
+    observed = observe_combined(shown, scale)
     return FramePredictions(
         index=networks[0].index,
         points=found.points,
         confidence=found.likelihood,
-        before_fusion=before_fusion,
-        own_covariance=None if observed.stated is None else observed.stated + observed.spread,
+        before_fusion=_combine_before_fusion(parts, observed) if are_fused else None,
+        own_covariance=observed.covariances,
+        weights=None if are_fused else observed.weights,
     )
 
 
-def _combine_before_fusion(parts: Sequence[BeforeFusion], stated: np.ndarray | None) -> tuple[BeforeFusion, Combined]:
-    """Combine what the views show by themselves; return also the combined evidence."""
+def _combine_before_fusion(parts: Sequence[BeforeFusion], observed: Observations) -> BeforeFusion:
+    """Combine what the views show by themselves, beside the combined evidence."""
     own = _combine_weighted(np.stack([np.concatenate([part.points, part.confidence[..., None]], -1) for part in parts]))
-    shown = _combine_weighted(np.stack([part.evidence for part in parts]), stated)
-    evidence = np.concatenate([shown.points, np.nan_to_num(shown.weights)[..., None]], axis=-1)
-    return BeforeFusion(points=own.points, confidence=own.likelihood, evidence=evidence), shown
+    evidence = np.concatenate([observed.points, np.nan_to_num(observed.weights)[..., None]], axis=-1)
+    return BeforeFusion(points=own.points, confidence=own.likelihood, evidence=evidence)
+
+
+def variance_scale(found: Combined, cameras: CameraGroup | None, rows: Any = slice(None)) -> float:
+    """Estimate the variance in px^2 of a keypoint of weight 1, by the agreement of the views.
+
+    Args:
+        found: Combined keypoints, of an even sample of frames at least.
+        cameras: V cameras of the frames, if they are calibrated.
+        rows: Frames to estimate from.
+
+    Returns:
+        The variance; NaN where the views do not tell, or where the networks state covariances, which need none.
+    """
+    if cameras is None or found.stated is not None:
+        return np.nan
+    noise = estimate_noise(Observations(points=found.points, weights=found.weights)[rows], cameras)
+    variance = noise.sigma**2 * noise.typical_weight
+    return variance if variance > 0 else np.nan
+
+
+def observe_combined(found: Combined, scale: float | np.ndarray) -> Observations:
+    """Return the observations in 3D of combined keypoints, whose variance grows by the spread between the networks.
+
+    Args:
+        found: Combined keypoints.
+        scale: Variance in px^2 of a weight of 1 (`variance_scale`), of all frames or (N, 1, 1); where it is NaN the
+            weights stay as they are, because the spread has a scale only beside the noise of 3D.
+    """
+    if found.stated is not None:
+        return Observations(points=found.points, weights=found.weights, covariances=found.stated + found.spread)
+    known = (found.weights > 0) & np.isfinite(scale)
+    variance = scale / np.where(known, found.weights, 1.0) + np.trace(found.spread, axis1=-2, axis2=-1) / 2
+    return Observations(points=found.points, weights=np.where(known, 1 / np.where(known, variance, 1.0), found.weights))
 
 
 def _combine_weighted(values: np.ndarray, stated: np.ndarray | None = None) -> Combined:
@@ -289,10 +326,3 @@ def _stack(blocks: Sequence[np.ndarray], maps: Sequence[ConfidenceMap | None]) -
     keypoints = [block["keypoints"].astype(np.float64) for block in blocks]
     likelihood = [calibrated(each[..., 2], map_) for each, map_ in zip(keypoints, maps, strict=True)]
     return np.stack([each[..., :2] for each in keypoints]), np.stack(likelihood)
-
-
-def _precision(found: Combined, scale: float) -> np.ndarray:
-    """Return inverse variances in px^-2: `scale` over the weight is what confidence says, the spread is added."""
-    known = found.weights > 0
-    stated = scale / np.where(known, found.weights, 1.0)
-    return np.where(known, 1 / (stated + np.trace(found.spread, axis1=-2, axis2=-1) / 2), found.weights)

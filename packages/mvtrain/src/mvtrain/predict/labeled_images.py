@@ -90,7 +90,8 @@ def predict_with_all(
     if len(predictors) == 1:
         return predict_project(predictors[0], project), predictors[0].confidence_map
     found = [predict_project(predictor, project) for predictor in predictors]
-    return combine_frames(found, [predictor.confidence_map for predictor in predictors]), None
+    maps = [predictor.confidence_map for predictor in predictors]
+    return combine_frames(found, maps, [project.cameras[row] for row in found[0].index]), None
 
 
 def predict_rows(predictor: Predictor, project: Project, rows: np.ndarray) -> FramePredictions:
