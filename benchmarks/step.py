@@ -234,6 +234,7 @@ def make_batch(setting: Setting) -> Batch:
                 visibility=np.full(shape, 2, dtype=np.int8),
                 view_present=np.ones(setting.num_views, dtype=bool),
                 to_model=identity,
+                model_to_crop=identity[..., :2],
                 cameras=cameras,
                 moved=False,
             )

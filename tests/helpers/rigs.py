@@ -47,6 +47,7 @@ def make_batch(points_3d: np.ndarray, cameras: CameraGroup, *, model_size: int =
         visibility=torch.where(visible, 2, 0),
         view_mask=None,
         to_model=to_model,
+        model_to_crop=affine.invert(to_model)[..., :2],
         cameras=CameraGroup.stack([cameras] * num_samples).to(like=torch.zeros(0, dtype=torch.float64)),
         calibrated=torch.ones(num_samples, dtype=torch.bool),
         num_moved=0,

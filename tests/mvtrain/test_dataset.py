@@ -67,6 +67,16 @@ def test_labels_and_predictions_go_through_the_same_map(small: Project) -> None:
         np.testing.assert_allclose(back[visible], small.points[row][visible], atol=1e-9)
 
 
+def test_errors_are_mapped_to_px_of_the_stored_image(small: Project) -> None:
+    dataset = make_dataset(small, Augmentation.from_config("dlc", False))
+    for row in range(len(small)):
+        sample = dataset[0, row]
+        for view, visible in enumerate(sample.visibility == 2):
+            points, stored = sample.points[view][visible], small.points[row, view][visible]
+            mapped = (points - points[:1]) @ sample.model_to_crop[view].T
+            np.testing.assert_allclose(mapped, stored - stored[:1], atol=1e-9)
+
+
 def test_the_image_is_where_the_map_says(folder: Path, small: Project) -> None:
     dataset = make_dataset(small)
     sample = dataset[0, 2]

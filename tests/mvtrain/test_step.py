@@ -113,8 +113,22 @@ def test_the_error_is_the_distance_between_points() -> None:
     with torch.no_grad():
         predicted = step.network(batch).model_points
     labels = predicted + torch.tensor([3.0, 4.0])
-    result = step(dataclasses.replace(batch, points=labels), epoch=0, clock=0.0)
+    in_model_px = torch.eye(2).expand_as(batch.model_to_crop)
+    result = step(dataclasses.replace(batch, points=labels, model_to_crop=in_model_px), epoch=0, clock=0.0)
     assert result["pixel_error"].item() == pytest.approx(5.0, rel=1e-5)
+
+
+def test_the_error_is_in_px_of_the_stored_images() -> None:
+    # Images twice as wide and three times as high as the network's input, in one view turned, too.
+    step, batch = make_step(losses={}), make_images()
+    with torch.no_grad():
+        predicted = step.network(batch).model_points
+    to_crop = torch.tensor([[2.0, 0.0], [0.0, 3.0]]).repeat(len(batch), 3, 1, 1)
+    to_crop[:, 1] = torch.tensor([[0.0, 2.0], [3.0, 0.0]])
+    labels = predicted + torch.tensor([3.0, 4.0])
+    result = step(dataclasses.replace(batch, points=labels, model_to_crop=to_crop), epoch=0, clock=0.0)
+    expected = (2 * np.hypot(6, 12) + np.hypot(8, 9)) / 3
+    assert result["pixel_error"].item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["mse", "kl", "js"])

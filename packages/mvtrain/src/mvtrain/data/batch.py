@@ -25,6 +25,7 @@ class Sample:
         visibility: (V, K) 0 excluded, 1 occluded, 2 visible; always 0 where the label lies outside the image.
         view_present: (V,) False where the view has no image.
         to_model: (V, 2, 3) maps from full-image px to model px.
+        model_to_crop: (V, 2, 2) linear parts of the maps from model px to crop px, those of the stored image.
         cameras: Cameras of the session, or None where it has no calibration.
         moved: True if the subject was moved in 3D.
     """
@@ -35,6 +36,7 @@ class Sample:
     visibility: np.ndarray
     view_present: np.ndarray
     to_model: np.ndarray
+    model_to_crop: np.ndarray
     cameras: CameraGroup | None
     moved: bool
 
@@ -50,6 +52,7 @@ class Batch:
         visibility: (B, V, K) 0 excluded, 1 occluded, 2 visible.
         view_mask: (B, V) False where a view has no image; None where all have one.
         to_model: (B, V, 2, 3) maps from full-image px to model px.
+        model_to_crop: (B, V, 2, 2) linear parts of the maps from model px to crop px, those of the stored image.
         cameras: Cameras (B, V, ...), or None where no sample is calibrated. The world's origin is moved to the cameras'
             centroid, so that float32 is enough wherever the cameras are.
         calibrated: (B,) False where the sample's session has no calibration; its cameras are placeholders.
@@ -62,6 +65,7 @@ class Batch:
     visibility: Tensor
     view_mask: Tensor | None
     to_model: Tensor
+    model_to_crop: Tensor
     cameras: CameraGroup | None
     calibrated: Tensor
     num_moved: int
@@ -101,6 +105,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         visibility=torch.from_numpy(np.stack([sample.visibility for sample in samples]).astype(np.int64)),
         view_mask=None if present.all() else torch.from_numpy(present),
         to_model=torch.from_numpy(np.stack([sample.to_model for sample in samples]).astype(np.float32)),
+        model_to_crop=torch.from_numpy(np.stack([sample.model_to_crop for sample in samples]).astype(np.float32)),
         cameras=_stack_cameras([sample.cameras for sample in samples]),
         calibrated=torch.tensor([sample.cameras is not None for sample in samples]),
         num_moved=sum(sample.moved for sample in samples),

@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mvaug import Augmentation, augment_sample
+from mvgeom import affine
 from mvgeom.errors import InputError
 from mvtrain.config.plugins import load_plugins, loaded_plugins
 from mvtrain.data.augmentation import with_config_key
@@ -154,6 +155,7 @@ class FrameDataset(Dataset[Sample]):
             visibility=visibility,
             view_present=np.array([image is not None for image in images]),
             to_model=augmented.to_model,
+            model_to_crop=affine.invert(affine.compose(augmented.to_model, project.crop_to_full[row]))[..., :2],
             cameras=project.cameras[row],
             moved=augmented.moved,
         )

@@ -81,13 +81,15 @@ def view_image(image: np.ndarray | None, box: np.ndarray, size: tuple[int, int])
 
 def to_sample(index: int, views: Sequence[ViewImage], num_keypoints: int, cameras: CameraGroup | None) -> Sample:
     """Combine the views of one frame into a sample without labels."""
+    to_model = np.stack([view.to_model for view in views])
     return Sample(
         index=index,
         images=np.stack([view.image for view in views]),
         points=np.full((len(views), num_keypoints, 2), np.nan),
         visibility=np.zeros((len(views), num_keypoints), dtype=np.int8),
         view_present=np.array([view.status is Status.PREDICTED for view in views]),
-        to_model=np.stack([view.to_model for view in views]),
+        to_model=to_model,
+        model_to_crop=affine.invert(to_model)[..., :2],  # the stored images are the full ones
         cameras=cameras,
         moved=False,
     )

@@ -21,7 +21,8 @@ FILE_NAME = "metrics.csv"
 
 PANELS = {
     "loss": ("loss", "heatmap", "val_loss"),
-    "error in px": ("pixel_error", "val_pixel_error", "val_reprojection_error"),
+    "error in px of the stored images": ("pixel_error", "val_pixel_error"),
+    "reprojection error in full-image px": ("val_reprojection_error",),
     "3D error, world units": ("val_error_3d",),
     "learning rate": ("learning_rate_backbone", "learning_rate_head"),
     "share of masked patches": ("mask_ratio",),

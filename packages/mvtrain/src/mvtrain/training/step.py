@@ -82,7 +82,7 @@ class TrainingStep:
         )
 
     def __call__(self, batch: Batch, *, epoch: int, clock: float) -> dict[str, Tensor]:
-        """Compute the loss of a batch, with gradient, as `loss`; its parts and the error in model px, without.
+        """Compute the loss of a batch, with gradient, as `loss`; its parts and the error in crop px, without.
 
         Args:
             batch: Batch on the device.
@@ -108,11 +108,12 @@ class TrainingStep:
             if weight > 0 and (batch.cameras is not None or not LOSS_NAMES[name]):
                 parts[name] = self.losses[name](prediction, batch, self.units[name])
                 total = total + weight * parts[name]
-        distances = (prediction.model_points.detach() - batch.points).norm(dim=-1)
+        # As the validation error: px of the stored images, whatever their size.
+        errors = (prediction.model_points.detach() - batch.points) @ batch.model_to_crop.mT
         return {
             "loss": total,
             **{name: part.detach() for name, part in parts.items()},
-            "pixel_error": masked_mean(distances, batch.visibility == VISIBLE),
+            "pixel_error": masked_mean(errors.norm(dim=-1), batch.visibility == VISIBLE),
         }
 
     def heatmap(self, prediction: Prediction, batch: Batch) -> Tensor:
