@@ -359,7 +359,9 @@ def test_loss_weight() -> None:
     ("text", "hardware"),
     [
         ("{}", ("auto", "auto")),
-        ("{num_gpus: 0}", ("cpu", 1)),
+        ("{num_gpus: 0}", ("auto", 1)),
+        ("{num_gpus: 0, accelerator: cpu}", ("cpu", 1)),
+        ("{num_gpus: 0, devices: 2}", ("auto", 2)),
         ("{num_gpus: 2}", ("auto", 2)),
         ("{accelerator: cuda, devices: '0,1'}", ("cuda", "0,1")),
         ("{accelerator: cpu, devices: 2}", ("cpu", 2)),

@@ -120,9 +120,9 @@ class TrainingConfig:
     train_frames: float = 1.0
     """1: all training frames; below 1: that fraction of them; above 1: that number of them."""
     num_gpus: int | None = None
-    """Number of GPUs; 0: train on the CPU; None: `accelerator` and `devices` decide."""
+    """Number of GPUs, where there are any; 0 counts as 1; None: `accelerator` and `devices` decide."""
     accelerator: str = "auto"
-    """Fabric's accelerator: auto, cpu, cuda, mps."""
+    """Fabric's accelerator: auto (a GPU, where there is one), cpu, cuda, mps."""
     devices: int | str | None = None
     """Fabric's devices; None: num_gpus, or auto where that is not given either."""
     strategy: str = "auto"
@@ -265,8 +265,7 @@ class TrainingConfig:
     @property
     def hardware(self) -> tuple[str, int | str]:
         """Return Fabric's (accelerator, devices), with num_gpus taken into account where it is given."""
-        if self.num_gpus == 0:
-            return "cpu", self.devices if self.devices is not None else 1
         if self.devices is not None:
             return self.accelerator, self.devices
-        return self.accelerator, self.num_gpus if self.num_gpus is not None else "auto"
+        # Old configs have 0, which Lightning Pose takes for 1: a GPU where there is one.
+        return self.accelerator, "auto" if self.num_gpus is None else max(self.num_gpus, 1)
