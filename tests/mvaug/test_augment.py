@@ -270,3 +270,26 @@ def test_a_rig_of_another_size_and_names_of_another_table_are_errors(make_sample
     augmentation = Augmentation.from_config({"Fliplr": {"p": 1.0}}, False, keypoint_names=["nose", "tail"])
     with raises_input("wrong-count", found=4, expected=2):
         augment_sample(**sample, augmentation=augmentation, generator=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("name", "kwargs"), [("MotionBlur", {"k": 9}), ("GaussianBlur", {"sigma": 2.0})])
+def test_blurs_count_px_of_the_input_whatever_the_stored_size(photo, name, kwargs):
+    augmentation = Augmentation.from_config({name: {"p": 1.0, "kwargs": kwargs}}, False)
+    size = (photo.shape[1], photo.shape[0])
+    outputs = []
+    for factor in (1, 4):
+        stored = photo.repeat(factor, axis=0).repeat(factor, axis=1)
+        result = augment_sample(
+            [stored],
+            crop_to_full=resize_map([0, 0, stored.shape[1], stored.shape[0]], (stored.shape[1], stored.shape[0]))[None],
+            full_to_model=resize_map([0, 0, stored.shape[1], stored.shape[0]], size)[None],
+            points=np.full((1, 1, 2), np.nan),
+            points_3d=np.full((1, 3), np.nan),
+            cameras=None,
+            size=size,
+            augmentation=augmentation,
+            generator=np.random.default_rng(5),
+        )
+        outputs.append(result.images[0].astype(int))
+    assert np.abs(outputs[0] - photo).mean() > 3
+    np.testing.assert_allclose(outputs[1], outputs[0], atol=2)

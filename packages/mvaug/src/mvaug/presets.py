@@ -1,6 +1,8 @@
 """Presets of 2D augmentation, and parsing of presets and mappings of transforms into checked pipelines.
 
-The presets have the strengths that existing multi-view projects train with (Lightning Pose's, which are DeepLabCut's).
+The presets have the numbers that existing multi-view projects train with (Lightning Pose's, which are DeepLabCut's).
+Those in px, such as a kernel's length, count model px here, so that strengths do not depend on the size of the stored
+images; there they count px of the stored images.
 """
 
 from __future__ import annotations
