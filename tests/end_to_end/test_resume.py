@@ -192,13 +192,13 @@ def test_half_batches_and_half_the_work_in_another_process_give_the_same_weights
     fit.well(config, model, "--output", tmp_path / "one")
     halves = ("training.train_batch_size=2", "training.accumulate_grad_batches=2")
     fit.well(config, model, *halves, "--output", tmp_path / "halves")
-    for strategy in ("ddp", "fsdp"):
+    for strategy in ("auto", "fsdp"):
         shared = (f"training.strategy={strategy}", "training.devices=2", "--output", tmp_path / strategy)
         out = start_well(config, model, *shared)
         assert "2 x cpu" in out
         assert out.count("(best so far)") == 2, "every process prints lines that only the first should"
     expected = weights(tmp_path / "one")
-    for name in ("halves", "ddp", "fsdp"):
+    for name in ("halves", "auto", "fsdp"):
         assert weights(tmp_path / name).keys() == expected.keys()
         for key, value in weights(tmp_path / name).items():
             # Adam divides by the gradient's size, so where a gradient is near zero its rounding is magnified.

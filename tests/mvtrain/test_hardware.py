@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from lightning_fabric.strategies import DDPStrategy, SingleDeviceStrategy
 from rich.console import Console
 
 from helpers.command import run_mvtrain
 from helpers.errors import raises_input
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvtrain.config import Config, ModelConfig, TrainingConfig, load_config
-from mvtrain.training.hardware import choose_precision, choose_strategy, is_device_error, launch
-
-FIND_UNUSED = "ddp_find_unused_parameters_true"
+from mvtrain.training import hardware
+from mvtrain.training.hardware import choose_precision, is_device_error, launch
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,14 @@ def test_a_precision_that_is_named_is_kept(precision: str) -> None:
     assert choose_precision(Config(training=TrainingConfig(precision=precision))) == precision
 
 
+@pytest.fixture
+def unlaunched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`launch` stops before it starts processes."""
+    monkeypatch.setattr(hardware, "launch_processes", lambda fabric: None)
+
+
+@pytest.mark.usefixtures("unlaunched")
+@pytest.mark.parametrize("strategy", ["auto", "ddp", "DDP"])
 @pytest.mark.parametrize(
     ("training", "pretrained", "frozen_at_first"),
     [
@@ -62,12 +70,35 @@ def test_a_precision_that_is_named_is_kept(precision: str) -> None:
         ({"unfreezing_step": 9}, False, True),
     ],
 )
-def test_ddp_expects_parameters_without_gradient_where_the_backbone_is_frozen_at_first(
-    training: dict[str, Any], pretrained: bool, frozen_at_first: bool
+def test_several_devices_expect_parameters_without_gradient_where_the_backbone_is_frozen_at_first(
+    training: dict[str, Any], pretrained: bool, frozen_at_first: bool, strategy: str
 ) -> None:
     model = ModelConfig(backbone_pretrained=pretrained)
-    config = Config(training=TrainingConfig(strategy="ddp", **training), model=model)
-    assert choose_strategy(config) == (FIND_UNUSED if frozen_at_first else "ddp")
+    config = Config(training=TrainingConfig(accelerator="cpu", devices=2, strategy=strategy, **training), model=model)
+    chosen = launch(config, Console(quiet=True)).strategy
+    assert isinstance(chosen, DDPStrategy)
+    assert chosen._ddp_kwargs.get("find_unused_parameters", False) == frozen_at_first
+
+
+@pytest.mark.usefixtures("unlaunched")
+def test_one_device_has_no_strategy_for_several() -> None:
+    config = Config(training=TrainingConfig(accelerator="cpu", devices=1, unfreezing_epoch=3))
+    assert isinstance(launch(config, Console(quiet=True)).strategy, SingleDeviceStrategy)
+
+
+@pytest.mark.usefixtures("unlaunched")
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", "ddp_notebook"])
+def test_strategies_that_copy_the_process_are_refused(strategy: str) -> None:
+    config = Config(training=TrainingConfig(accelerator="cpu", devices=2, strategy=strategy))
+    with raises_input("bad-value", key="training.strategy", found=strategy):
+        launch(config, Console(quiet=True))
+
+
+@pytest.mark.usefixtures("unlaunched")
+def test_what_auto_becomes_in_a_notebook_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightning_fabric.connector._IS_INTERACTIVE", True)
+    with raises_input("bad-value", key="training.strategy", found="auto"):
+        launch(Config(training=TrainingConfig(accelerator="cpu", devices=2)), Console(quiet=True))
 
 
 def test_the_choice_is_written_where_a_resumed_run_reads_it(

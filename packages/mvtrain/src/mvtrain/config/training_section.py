@@ -126,7 +126,7 @@ class TrainingConfig:
     devices: int | str | None = None
     """Fabric's devices; None: num_gpus, or auto where that is not given either."""
     strategy: str = "auto"
-    """auto; ddp: every device has the whole model; fsdp: devices share its weights; or another of Fabric's."""
+    """ddp, auto on several devices: each has the whole model; fsdp: they share its weights; or another of Fabric's."""
     num_nodes: int = 1
     """Machines that train together."""
     precision: str = "32-true"

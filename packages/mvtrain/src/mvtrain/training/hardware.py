@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import ModelParallelStrategy, Strategy
+from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from lightning_fabric.strategies.launchers import _SubprocessScriptLauncher
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from rich.console import Console
@@ -32,18 +33,29 @@ def launch(config: Config, console: Console) -> Fabric:
     """Start Fabric, with its processes, on the devices that the config names.
 
     Raises:
-        InputError: `no-device`, or `bad-value` for devices, strategy, number of nodes or precision that Fabric refuses.
+        InputError: `no-device`, or `bad-value` for devices, strategy, number of nodes or precision that Fabric refuses,
+            and for a strategy that starts processes as copies of this one.
     """
     accelerator, devices = choose_hardware(config, console)
     training = config.training
-    try:
-        fabric = Fabric(
+
+    def make_fabric(strategy: str | Strategy) -> Fabric:
+        return Fabric(
             accelerator=accelerator,
             devices=devices,
-            strategy=choose_strategy(config),
+            strategy=strategy,
             num_nodes=training.num_nodes,
             precision=training.precision,  # type: ignore[arg-type]
         )
+
+    try:
+        fabric = make_fabric(fully_sharded() if training.strategy.lower() == "fsdp" else training.strategy)
+        _check_launcher(fabric, training.strategy)
+        # Not by the name in the config: for several devices `auto` is DDP, too.
+        if isinstance(fabric.strategy, DDPStrategy) and is_frozen_at_first(config):
+            fabric = make_fabric("ddp_find_unused_parameters_true")
+    except InputError:
+        raise
     except (ValueError, TypeError, RuntimeError, ImportError, MisconfigurationException) as error:
         chosen = {
             "accelerator": accelerator,
@@ -72,14 +84,24 @@ def choose_hardware(config: Config, console: Console) -> tuple[str, int | str]:
     return accelerator, devices
 
 
-def choose_strategy(config: Config) -> str | Strategy:
-    """Return Fabric's strategy; with a backbone frozen at first, DDP must expect parameters without gradient."""
-    strategy = config.training.strategy
-    if strategy == "fsdp":
-        return fully_sharded()
+def is_frozen_at_first(config: Config) -> bool:
+    """Return True if the backbone is frozen at first: DDP must then expect parameters without gradient."""
     named = (config.training.unfreezing_epoch, config.training.unfreezing_step)
-    frozen_at_first = any(named) or (named == (None, None) and is_pretrained(config))
-    return "ddp_find_unused_parameters_true" if strategy == "ddp" and frozen_at_first else strategy
+    return any(named) or (named == (None, None) and is_pretrained(config))
+
+
+def _check_launcher(fabric: Fabric, strategy: str) -> None:
+    """Check that the processes of a run are started by its command, as the rest of the run expects."""
+    launcher = fabric.strategy.launcher
+    if launcher is not None and not isinstance(launcher, _SubprocessScriptLauncher):
+        raise InputError(
+            f"training.strategy: processes of several devices must be started by the command, found {strategy}, which "
+            "copies the process (spawn or fork), expected auto, ddp or fsdp. Run `mvtrain fit` in a terminal, not in a "
+            "notebook, with training.strategy: ddp; or set training.devices: 1.",
+            code="bad-value",
+            key="training.strategy",
+            found=strategy,
+        )
 
 
 def fully_sharded() -> ModelParallelStrategy:
