@@ -1,5 +1,6 @@
 """From a project on disk to batches."""
 
+import dataclasses
 import multiprocessing
 import shutil
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from helpers.errors import raises_input
 from mvaug import Augmentation
 from mvgeom import affine, project, triangulate
+from mvgeom.errors import InputError
 from mvtrain.config import load_config
 from mvtrain.data.batch import Batch, collate
 from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader, subject_size
@@ -209,6 +211,37 @@ def test_samples_without_calibration_are_marked(small: Project) -> None:
     assert batch.cameras is not None
     assert torch.isfinite(batch.cameras.matrix).all()
     assert collate([bare]).cameras is None
+
+
+def test_cameras_of_other_lens_models_share_a_batch(small: Project) -> None:
+    first, second, bare = (make_dataset(small)[0, row] for row in range(3))
+    assert second.cameras is not None
+    fisheye = second.cameras.replace(fisheye=(True,) * 3, distortion=np.full((3, 4), 0.01))
+    bare = dataclasses.replace(bare, cameras=None)
+    batch = collate([dataclasses.replace(second, cameras=fisheye), first, bare]).to(torch.device("cpu"))
+    assert batch.has_cameras
+    assert batch.calibrated.tolist() == [True, True, False]
+    parts = {part.cameras.fisheye[0]: part for _, part in batch.by_lens_model() if part.cameras is not None}
+    # Rows of the project; those without calibration have the cameras of the first sample for placeholders.
+    assert {model: part.index.tolist() for model, part in parts.items()} == {True: [1, 2], False: [0]}
+    points = fisheye.centers.mean(0) + np.array([[0.1, 0.2, 0.3]])
+    centered = torch.from_numpy(points - fisheye.centers.mean(0))[None].float()
+    assert parts[True].cameras is not None
+    np.testing.assert_allclose(project(centered, parts[True].cameras)[0], project(points, fisheye), atol=1e-2)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_error_of_collation_keeps_its_code(
+    num_workers: int, small: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(samples: object) -> Batch:
+        raise InputError("samples: cannot be stacked", code="cameras-differ")
+
+    monkeypatch.setattr("mvtrain.data.dataset.collate", refuse)
+    sampler = EpochSampler(np.arange(2), batch_size=2, seed=0)
+    loader = make_loader(make_dataset(small), sampler, num_workers=num_workers, pin_memory=False)
+    with raises_input("cameras-differ"):
+        list(loader)
 
 
 def test_a_view_without_an_image_is_kept_and_masked(folder: Path, tmp_path: Path) -> None:

@@ -187,6 +187,40 @@ def test_samples_without_calibration_are_left_out_of_the_3d_losses() -> None:
     )
 
 
+def test_lens_models_that_differ_within_a_batch_count_by_their_samples() -> None:
+    step = make_step(kind="kl", epipolar=True)
+    network = dataclasses.replace(step.network, fuses_views=True)
+    batch = make_images(num_samples=3)
+    assert batch.cameras is not None
+    fisheye = batch.cameras.replace(fisheye=(True,) * 3, distortion=torch.full((3, 3, 4), 0.02))
+    whole = {name: dataclasses.replace(batch, cameras=group) for name, group in [("a", batch.cameras), ("b", fisheye)]}
+    rows = {"a": torch.tensor([0, 2]), "b": torch.tensor([1])}
+    parts = {name: whole[name]._map(lambda tensor, name=name: tensor[rows[name]]) for name in rows}
+    cameras = [part.cameras for part in parts.values()]
+    assert all(cameras)
+    mixed = dataclasses.replace(batch, cameras=None, mixed=tuple(zip(rows.values(), cameras, strict=True)))
+
+    found = step(mixed, epoch=0, clock=1.0)
+    expected = {name: step(part, epoch=0, clock=1.0) for name, part in parts.items()}
+    for name in (*LOSSES, STATED):
+        mean = (2 * float(expected["a"][name]) + float(expected["b"][name])) / 3
+        assert float(found[name]) == pytest.approx(mean, rel=1e-4), name
+    assert all(torch.isfinite(gradient).all() for gradient in gradients(step, found["loss"]))
+
+    # Every sample is predicted as among samples of its own lens model, in its own place.
+    with torch.no_grad():
+        prediction = network(mixed)
+        fused = network.fuse(prediction, mixed)
+        assert fused is not None
+        for name, part in parts.items():
+            alone = network(part)
+            torch.testing.assert_close(prediction.logits[rows[name]], alone.logits, rtol=1e-4, atol=1e-5)
+            alone_fused = network.fuse(prediction.select(rows[name]), part)
+            assert alone_fused is not None
+            torch.testing.assert_close(fused.logits[rows[name]], alone_fused.logits)
+            torch.testing.assert_close(fused.places[rows[name]], alone_fused.places)
+
+
 def test_an_error_in_a_loss_ends_the_step() -> None:
     # The existing system logs it and goes on without the loss.
     def broken(*_: object) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -53,10 +54,11 @@ class Batch:
         view_mask: (B, V) False where a view has no image; None where all have one.
         to_model: (B, V, 2, 3) maps from full-image px to model px.
         model_to_crop: (B, V, 2, 2) linear parts of the maps from model px to crop px, those of the stored image.
-        cameras: Cameras (B, V, ...), or None where no sample is calibrated. The world's origin is moved to the cameras'
-            centroid, so that float32 is enough wherever the cameras are.
+        cameras: Cameras (B, V, ...), or None where no sample is calibrated, or lens models differ between samples. The
+            world's origin is moved to the cameras' centroid, so that float32 is enough wherever the cameras are.
         calibrated: (B,) False where the sample's session has no calibration; its cameras are placeholders.
-        num_moved: Number of samples that were moved in 3D.
+        num_moved: Number of samples that were moved in 3D; of a part, those of the whole batch.
+        mixed: Samples and cameras of each lens model where lens models differ between samples; else empty.
     """
 
     index: Tensor
@@ -69,6 +71,7 @@ class Batch:
     cameras: CameraGroup | None
     calibrated: Tensor
     num_moved: int
+    mixed: tuple[tuple[Tensor, CameraGroup], ...] = ()
 
     def __len__(self) -> int:
         return len(self.index)
@@ -81,23 +84,51 @@ class Batch:
         """Copy the batch to page-locked memory (called by torch's data loader)."""
         return self._map(Tensor.pin_memory)
 
+    @property
+    def has_cameras(self) -> bool:
+        """Return True if any sample is calibrated."""
+        return self.cameras is not None or bool(self.mixed)
+
+    def by_lens_model(self) -> tuple[tuple[Tensor | slice, Batch], ...]:
+        """Split into parts within which the cameras can be stacked; return which samples each has, and the part."""
+        if not self.mixed:
+            return ((slice(None), self),)
+        return tuple((rows, self._select(rows, cameras)) for rows, cameras in self.mixed)
+
+    def _select(self, rows: Tensor, cameras: CameraGroup) -> Batch:
+        tensors = map_tensors(self, lambda tensor: tensor[rows])
+        return dataclasses.replace(self, cameras=cameras, mixed=(), **tensors)  # type: ignore[arg-type]
+
     def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
-        tensors = {
-            field.name: function(value)
-            for field in dataclasses.fields(self)
-            if isinstance(value := getattr(self, field.name), Tensor)
-        }
-        cameras = self.cameras
-        if cameras is not None:
-            arrays = ("sizes", "matrix", "distortion", "rotation", "translation")
-            cameras = cameras.replace(**{name: function(getattr(cameras, name)) for name in arrays})
-        return dataclasses.replace(self, cameras=cameras, **tensors)  # type: ignore[arg-type]
+        mixed = tuple((function(rows), _map_cameras(cameras, function)) for rows, cameras in self.mixed)
+        cameras = None if self.cameras is None else _map_cameras(self.cameras, function)
+        return dataclasses.replace(self, cameras=cameras, mixed=mixed, **map_tensors(self, function))  # type: ignore[arg-type]
+
+
+def map_tensors(instance: Any, function: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    """Return the tensors among the fields of a dataclass, by name, each changed by a function."""
+    fields = {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
+    return {name: function(value) for name, value in fields.items() if isinstance(value, Tensor)}
+
+
+def join_samples(parts: Sequence[tuple[Tensor | slice, Tensor]]) -> Tensor:
+    """Put values of the parts of a batch, see `Batch.by_lens_model`, in the order of its samples."""
+    if len(parts) == 1:
+        return parts[0][1]
+    order = torch.cat([rows for rows, _ in parts if isinstance(rows, Tensor)]).argsort()
+    return torch.cat([values for _, values in parts])[order]
+
+
+def _map_cameras(cameras: CameraGroup, function: Callable[[Tensor], Tensor]) -> CameraGroup:
+    arrays = ("sizes", "matrix", "distortion", "rotation", "translation")
+    return cameras.replace(**{name: function(getattr(cameras, name)) for name in arrays})
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples; everything is on the CPU, in float32."""
     present = np.stack([sample.view_present for sample in samples])
     points = np.stack([sample.points for sample in samples])
+    mixed = _stack_cameras([sample.cameras for sample in samples])
     return Batch(
         index=torch.tensor([sample.index for sample in samples]),
         images=torch.from_numpy(_channels_first(np.stack([sample.images for sample in samples]))),
@@ -106,9 +137,10 @@ def collate(samples: Sequence[Sample]) -> Batch:
         view_mask=None if present.all() else torch.from_numpy(present),
         to_model=torch.from_numpy(np.stack([sample.to_model for sample in samples]).astype(np.float32)),
         model_to_crop=torch.from_numpy(np.stack([sample.model_to_crop for sample in samples]).astype(np.float32)),
-        cameras=_stack_cameras([sample.cameras for sample in samples]),
+        cameras=mixed[0][1] if len(mixed) == 1 else None,
         calibrated=torch.tensor([sample.cameras is not None for sample in samples]),
         num_moved=sum(sample.moved for sample in samples),
+        mixed=mixed if len(mixed) > 1 else (),
     )
 
 
@@ -121,12 +153,18 @@ def _channels_first(images: np.ndarray) -> np.ndarray:
     return planes
 
 
-def _stack_cameras(groups: Sequence[CameraGroup | None]) -> CameraGroup | None:
+def _stack_cameras(groups: Sequence[CameraGroup | None]) -> tuple[tuple[Tensor, CameraGroup], ...]:
+    """Return samples and cameras of each lens model; those without cameras get placeholders of the first."""
     known = [group for group in groups if group is not None]
     if not known:
-        return None
-    centered = [_center_world(group or known[0]) for group in groups]
-    return CameraGroup.stack(centered).to(like=torch.zeros(0, dtype=torch.float32))
+        return ()
+    filled = [group or known[0] for group in groups]
+    stacked = []
+    for model in dict.fromkeys(group.fisheye for group in filled):
+        rows = [row for row, group in enumerate(filled) if group.fisheye == model]
+        cameras = CameraGroup.stack([_center_world(filled[row]) for row in rows])
+        stacked.append((torch.tensor(rows), cameras.to(like=torch.zeros(0, dtype=torch.float32))))
+    return tuple(stacked)
 
 
 def _center_world(cameras: CameraGroup) -> CameraGroup:

@@ -292,7 +292,10 @@ def _inside(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _collate(samples: Sequence[Sample | InputError]) -> Batch | InputError:
     """Stack samples; an error takes the place of the batch."""
     error = next((sample for sample in samples if isinstance(sample, InputError)), None)
-    return error or collate([sample for sample in samples if isinstance(sample, Sample)])
+    try:
+        return error or collate([sample for sample in samples if isinstance(sample, Sample)])
+    except InputError as error:
+        return error
 
 
 def _init_worker(worker: int, *, plugins: tuple[Path, ...]) -> None:

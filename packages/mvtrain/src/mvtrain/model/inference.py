@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mvgeom import affine
-from mvtrain.data.batch import Batch
+from mvtrain.data.batch import Batch, join_samples, map_tensors
 from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.model.decode import decode, heatmap_covariance, heatmap_to_model, model_to_heatmap
 from mvtrain.model.epipolar import epipolar_bias
@@ -39,6 +39,10 @@ class Prediction:
     confidence: Tensor
     downsample_factor: int
     full_covariance: Tensor | None = None
+
+    def select(self, rows: Tensor | slice) -> Prediction:
+        """Return the predictions of some samples of the batch."""
+        return replace(self, **map_tensors(self, lambda tensor: tensor[rows]))  # type: ignore[arg-type]
 
     @property
     def model_covariance(self) -> Tensor:
@@ -133,26 +137,35 @@ class Network:
             images = mask.blank(images)
         kept = mask.kept if mask is not None and drop_patches else None
         bias = None
-        if self.epipolar_patch is not None and batch.cameras is not None:
+        if self.epipolar_patch is not None and batch.has_cameras:
             height, width = images.shape[-2:]
-            bias = epipolar_bias(
-                batch.cameras,
-                batch.to_model,
-                batch.calibrated,
-                image_size=(height, width),
-                patch_size=self.epipolar_patch,
-            )
+            size, patch = (height, width), self.epipolar_patch
+            biases = [
+                (rows, epipolar_bias(part.cameras, part.to_model, part.calibrated, image_size=size, patch_size=patch))
+                for rows, part in batch.by_lens_model()
+                if part.cameras is not None
+            ]
+            bias = join_samples(biases)
         output = self.model(images, batch.view_mask, kept, bias)
         logits, covariance = split_output(output)
         return to_prediction(logits, batch, self.downsample_factor, covariance)
 
     def fuse(self, prediction: Prediction, batch: Batch) -> Fusion | None:
         """Fuse the views of a predicted batch; None where views are not fused, or there are no two with cameras."""
-        if not self.fuses_views or batch.cameras is None or len(batch.cameras) < 2:
+        if not self.fuses_views or not batch.has_cameras or batch.to_model.shape[1] < 2:
             return None
-        present = batch.calibrated[:, None]
-        present = present.expand(batch.to_model.shape[:2]) if batch.view_mask is None else present & batch.view_mask
-        return fuse_views(prediction.logits, batch.cameras, batch.to_model, present, self.downsample_factor)
+        fused = []
+        for rows, part in batch.by_lens_model():
+            assert part.cameras is not None
+            present = part.calibrated[:, None]
+            present = present.expand(part.to_model.shape[:2]) if part.view_mask is None else present & part.view_mask
+            logits = prediction.logits[rows]
+            fused.append((rows, fuse_views(logits, part.cameras, part.to_model, present, self.downsample_factor)))
+        return Fusion(
+            logits=join_samples([(rows, fusion.logits) for rows, fusion in fused]),
+            places=join_samples([(rows, fusion.places) for rows, fusion in fused]),
+            weights=join_samples([(rows, fusion.weights) for rows, fusion in fused]),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
@@ -100,13 +101,14 @@ class TrainingStep:
             parts[GUIDE] = starvation_guide(prediction.logits, *target)
             total = total + self.heatmap_weight * GUIDE_WEIGHT * parts[GUIDE]
         if prediction.full_covariance is not None:
-            parts[STATED] = stated_covariance_loss(prediction, batch)
+            parts[STATED] = _mean_of_parts(stated_covariance_loss, prediction, batch)
             total = total + STATED_WEIGHT * parts[STATED]
         for name, ramp in self.schedules.losses.items():
             weight = ramp.at(clock)
             # A batch none of whose samples is calibrated has no 3D loss.
-            if weight > 0 and (batch.cameras is not None or not LOSS_NAMES[name]):
-                parts[name] = self.losses[name](prediction, batch, self.units[name])
+            if weight > 0 and (batch.has_cameras or not LOSS_NAMES[name]):
+                loss = partial(self._loss, name)
+                parts[name] = _mean_of_parts(loss, prediction, batch) if LOSS_NAMES[name] else loss(prediction, batch)
                 total = total + weight * parts[name]
         # As the validation error: px of the stored images, whatever their size.
         errors = (prediction.model_points.detach() - batch.points) @ batch.model_to_crop.mT
@@ -119,6 +121,9 @@ class TrainingStep:
     def heatmap(self, prediction: Prediction, batch: Batch) -> Tensor:
         """Compute the heatmap loss of a batch, without its weight and without the guide."""
         return self.heatmap_loss(prediction.logits, *self._target(prediction, batch))
+
+    def _loss(self, name: str, prediction: Prediction, batch: Batch) -> Tensor:
+        return self.losses[name](prediction, batch, self.units[name])
 
     def _target(self, prediction: Prediction, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return factors of the target heatmaps along x and y, and the mask of keypoints that count."""
@@ -139,3 +144,11 @@ class TrainingStep:
             epoch=epoch,
             index=batch.index,
         )
+
+
+def _mean_of_parts(function: Callable[[Prediction, Batch], Tensor], prediction: Prediction, batch: Batch) -> Tensor:
+    """Average a loss over the lens models of a batch, by their numbers of samples, as over several devices."""
+    losses = [
+        function(prediction.select(rows), part) * (len(part) / len(batch)) for rows, part in batch.by_lens_model()
+    ]
+    return sum(losses[1:], start=losses[0])
