@@ -239,6 +239,23 @@ def test_averaged_weights_are_the_exponential_moving_average(project: Path, tmp_
         torch.testing.assert_close(value, average, rtol=1e-5, atol=1e-7)
 
 
+def test_a_run_that_ends_inside_an_epoch_keeps_the_epochs_before_it_and_validates_once(
+    project: Path, tmp_path: Path
+) -> None:
+    in_steps = {"max_epochs": None, "unfreezing_epoch": None, "patch_mask": None, "max_steps": 4}
+    config = write_tiny_config(
+        tmp_path / "tiny.yaml", project, **in_steps, val_check_interval=2, ckpt_every_n_epochs=1, imgaug="none"
+    )
+    train(load_config(config), tmp_path / "run", QUIET)
+    # Epochs have 3 steps.
+    checkpoints = tmp_path / "run" / "checkpoints"
+    assert [path.name for path in sorted(checkpoints.glob("epoch-*"))] == ["epoch-0001"]
+    first, last = weights(tmp_path / "run", "epoch-0001"), weights(tmp_path / "run")
+    assert any(not torch.equal(first[name], value) for name, value in last.items())
+    log = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    assert log["step"][log["val_loss"].notna()].tolist() == [2, 4]
+
+
 def test_a_dry_run_writes_nothing(project: Path, tmp_path: Path, fit: Fit) -> None:
     config = write_tiny_config(tmp_path / "tiny.yaml", project)
     out = fit.well(config, "--dry-run", "--output", tmp_path / "run")

@@ -144,10 +144,14 @@ class Trainer:
 
     def _end_epoch(self) -> None:
         training = self.config.training
-        at_epoch = training.val_check_interval is None and self.epoch % training.check_val_every_n_epoch == 0
-        if self.finished or at_epoch:
+        # A run whose length is given in steps may end inside an epoch.
+        whole = self.batches_done == 0
+        interval, every = training.val_check_interval, training.ckpt_every_n_epochs
+        at_epoch = whole and interval is None and self.epoch % training.check_val_every_n_epoch == 0
+        validated = interval is not None and self.steps % interval == 0
+        if at_epoch or (self.finished and not validated):
             self._validate()
-        if training.ckpt_every_n_epochs is not None and self.epoch % training.ckpt_every_n_epochs == 0:
+        if whole and every is not None and self.epoch % every == 0:
             self._save(f"epoch-{self.epoch:04d}")
         stale = self.validations.stale_validations
         patient = stale < training.early_stop_patience or self.epoch < self.schedules.min_epochs
