@@ -1,8 +1,9 @@
 """Network that a run starts with."""
 
-from dataclasses import replace
+import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
@@ -92,7 +93,7 @@ def first_images(config: Path, project: Project, *changes: str) -> torch.Tensor:
 def test_calibrated_projects_move_in_3d_unless_the_config_says_otherwise(
     config: Path, project: Project, imgaug: str, calibrated: bool, same_as: str
 ) -> None:
-    source = project if calibrated else replace(project, cameras=(None,) * len(project.cameras))
+    source = project if calibrated else dataclasses.replace(project, cameras=(None,) * len(project.cameras))
     images = {
         value: first_images(config, source, f"training.imgaug={imgaug}", f"training.imgaug_3d={value}")
         for value in ("null", "true", "false")
@@ -100,3 +101,37 @@ def test_calibrated_projects_move_in_3d_unless_the_config_says_otherwise(
     assert torch.equal(images["null"], images[same_as])
     # Without cameras `true` is refused before; the loader itself has nothing to move.
     assert torch.equal(images["true"], images["false"]) != calibrated
+
+
+def of_one_keypoint(project: Project, num_frames: int) -> Project:
+    """The project with labels of one keypoint, in its first frames only."""
+    visibility = project.visibility.copy()
+    visibility[:, :, 1:], visibility[num_frames:] = 0, 0
+    visibility[:num_frames, :, 0] = 2
+    points = np.where(visibility[..., None] == 2, np.nan_to_num(project.points, nan=30.0), np.nan)
+    return dataclasses.replace(project, points=points, visibility=visibility)
+
+
+def test_a_project_of_one_keypoint_has_a_unit_of_length_that_scales_with_its_world(
+    config: Path, project: Project
+) -> None:
+    settings = load_config(config)
+    split = split_frames(project, settings)
+    sizes = []
+    for scale in (1.0, 1000.0):
+        cameras = tuple(None if c is None else c.replace(translation=c.translation * scale) for c in project.cameras)
+        one = of_one_keypoint(dataclasses.replace(project, cameras=cameras), len(project))
+        sizes.append(make_model(settings, one, split)[0].subject_size)
+    assert sizes[0] is not None
+    assert sizes[1] == pytest.approx(1000 * sizes[0])
+
+
+def test_normalized_losses_without_a_unit_of_length_are_refused(config: Path, project: Project) -> None:
+    settings = load_config(config)
+    one, split = of_one_keypoint(project, 1), split_frames(project, settings)
+    with raises_input("no-labels", key="losses.supervised_pairwise_projections.normalize"):
+        make_model(settings, one, split)
+    raw = {name: dataclasses.replace(loss, normalize=False) for name, loss in settings.losses.items()}
+    assert make_model(dataclasses.replace(settings, losses=raw), one, split)[0].subject_size is None
+    # No labels in 3D at all: the losses are 0 in any unit.
+    assert make_model(settings, of_one_keypoint(project, 0), split)[0].subject_size is None

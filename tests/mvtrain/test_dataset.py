@@ -22,7 +22,7 @@ from mvgeom import affine, project, triangulate
 from mvgeom.errors import InputError
 from mvtrain.config import load_config
 from mvtrain.data.batch import Batch, collate
-from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader, subject_size
+from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader, range_of_motion, subject_size
 from mvtrain.project.labels_3d import read_truth, triangulate_labels
 from mvtrain.project.project import Project, read_project, to_crop
 from mvtrain.synth import SyntheticSpec, generate_project
@@ -282,6 +282,19 @@ def test_the_subjects_size_is_that_of_its_bounding_box(small: Project) -> None:
     diagonal = np.linalg.norm(truth.max(1) - truth.min(1), axis=-1)
     assert subject_size(truth) == pytest.approx(np.median(diagonal))
     assert subject_size(np.full((3, 4, 3), np.nan)) is None
+    assert subject_size(np.ones((3, 4, 3))) is None
+
+
+def test_one_keypoint_has_the_range_of_its_motion_for_a_size() -> None:
+    points = np.full((6, 1, 3), np.nan)
+    points[:2, 0] = [[0, 0, 0], [3, 4, 0]]
+    points[2:5, 0] = [[900, 0, 0], [900, 0, 1], [900, 7, 0.5]]
+    sessions = ["first", "first", "second", "second", "second", "unlabeled"]
+    assert subject_size(points) is None
+    # Sessions have worlds of their own: the distance between them is no motion.
+    assert range_of_motion(points, sessions) == pytest.approx((5 + np.hypot(7, 1)) / 2)
+    assert range_of_motion(points[:1], sessions[:1]) is None
+    assert range_of_motion(points[5:], sessions[5:]) is None
 
 
 def test_truth_of_other_keypoints_is_an_error(folder: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from rich.console import Console
 
 import mvtrain
 from helpers.command import Outcome, run_mvtrain
@@ -19,6 +20,7 @@ from helpers.videos import SIZE, moving_dot, write_session
 from mvgeom import CameraGroup
 from mvgeom.tables import read_keypoints
 from mvtrain.evaluation import error_bars_fit
+from mvtrain.evaluation.run_evaluate import EvaluateOptions, evaluate_command
 from mvtrain.model.reconstruction import Observations, estimate_noise, to_3d
 from mvtrain.model.run_folder import load_run
 from mvtrain.predict.ensemble import find_error_bars
@@ -301,6 +303,21 @@ def test_validation_frames_with_hidden_keypoints_alone_cannot_be_fitted_to(
     assert outcome.status == 2
     assert "--fit-confidence" in outcome.err
     assert str(run) in outcome.err
+
+
+def test_labels_without_a_size_of_the_subject_cannot_be_fitted_to(run: Path, project: Path, tmp_path: Path) -> None:
+    bare = Path(shutil.copytree(project, tmp_path / "bare"))
+    (bare / "points_3d.csv").unlink()
+    document = yaml.safe_load((run / "config.yaml").read_text())
+    document["data"] |= {"data_dir": str(bare)}
+    (run / "config.yaml").write_text(yaml.safe_dump(document))
+    for view in VIEWS:
+        path = bare / f"CollectedData_{view}.csv"
+        lines = [line.split(",") for line in path.read_text().splitlines()]
+        first = [",".join([*cells[:4], *[""] * len(cells[4:])]) for cells in lines[3:]]
+        path.write_text("\n".join([*map(",".join, lines[:3]), *first]) + "\n")
+    with raises_input("no-subject-size", option="--fit-confidence", path=run):
+        evaluate_command(run, EvaluateOptions(fit_confidence=True, device="cpu"), Console(quiet=True))
 
 
 @pytest.mark.parametrize(

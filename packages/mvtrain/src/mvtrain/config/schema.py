@@ -184,7 +184,7 @@ class LossConfig:
     ramp_epochs: float | None = None
     """Epochs over which its weight rises linearly to the full one; None: the trainer's default for this loss."""
     normalize: bool = True
-    """Divide 3D distances by the subject's size, so that a weight means the same in mm and in m."""
+    """Divide 3D distances by the subject's size (one keypoint: its range), so that weights are the same in mm and m."""
 
     @property
     def weight(self) -> float:

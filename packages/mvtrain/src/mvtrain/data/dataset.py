@@ -172,12 +172,33 @@ class FrameDataset(Dataset[Sample]):
 
 
 def subject_size(points_3d: np.ndarray) -> float | None:
-    """Return the median diagonal of the subject's 3D bounding box, in world units; None without 3D labels."""
+    """Return the median diagonal of the subject's 3D bounding box, in world units; None if no frame has a box."""
     known = points_3d[np.isfinite(points_3d).all(-1).sum(-1) >= 2]
-    if len(known) == 0:
-        return None
-    extent = np.nanmax(known, axis=1) - np.nanmin(known, axis=1)
-    return float(np.median(np.linalg.norm(extent, axis=-1)))
+    return None if len(known) == 0 else float(np.median(_diagonal(known))) or None
+
+
+def range_of_motion(points_3d: np.ndarray, sessions: Sequence[str]) -> float | None:
+    """Return the median over sessions of the diagonal of the box around all their 3D labels; None without a box.
+
+    It takes the place of the size of a subject of one keypoint, which has none.
+
+    Args:
+        points_3d: (N, K, 3) world points, NaN where missing.
+        sessions: Session of each of the N frames.
+    """
+    names = np.asarray(sessions)
+    boxes = [
+        float(_diagonal(known[None])[0])
+        for name in dict.fromkeys(sessions)
+        if len(known := points_3d[(names == name)[:, None] & np.isfinite(points_3d).all(-1)])
+    ]
+    moving = [box for box in boxes if box > 0]
+    return float(np.median(moving)) if moving else None
+
+
+def _diagonal(points: np.ndarray) -> np.ndarray:
+    """Return the (N,) diagonals of the boxes around points (N, K, 3), NaN where missing."""
+    return np.linalg.norm(np.nanmax(points, axis=1) - np.nanmin(points, axis=1), axis=-1)
 
 
 class EpochSampler(Sampler[list[Key]]):

@@ -279,6 +279,14 @@ def _check_validation(run: Run, sets: np.ndarray, other: Path | None) -> None:
 
 def _fit(evaluation: Evaluation, share: float, run_dir: Path) -> ConfidenceMap:
     rows = evaluation.split == "validation"
+    if not (evaluation.subject_size > 0).any():
+        raise InputError(
+            f"--fit-confidence: likelihoods refer to a share of the subject's size in a view, found no frame of "
+            f"{run_dir}'s project with two keypoints in a view. Leave --fit-confidence out, or label more keypoints.",
+            code="no-subject-size",
+            option="--fit-confidence",
+            path=run_dir,
+        )
     try:
         return fit_confidence(evaluation.raw_confidence[rows], outcomes(evaluation, share)[rows], share)
     except InputError as error:

@@ -35,7 +35,7 @@ class ModelSpec:
         downsample_factor: Heatmap px are 2 to this power model px wide.
         mean: Mean of the input's channels, for values in [0, 1].
         std: Standard deviation of the input's channels, for values in [0, 1].
-        subject_size: Median size of the subject in world units; None without calibration.
+        subject_size: Median size of the subject in world units, of one keypoint that of its motion; None without 3D.
         epipolar_attention: True if attention between views keeps to epipolar lines, and so needs cameras.
         fuse_views: True if predictions are fused over the views where there are cameras.
         covariance_head: True if the network states the covariances of its keypoints.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import nn
@@ -14,9 +15,10 @@ from mvaug import Augmentation
 from mvgeom.errors import InputError
 from mvtrain.config import Config
 from mvtrain.config.recommended import learning_rates
+from mvtrain.config.schema import LOSS_NAMES
 from mvtrain.data.augmentation import make_augmentation
 from mvtrain.data.batch import Batch
-from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader, subject_size
+from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader, range_of_motion, subject_size
 from mvtrain.model.checkpoint import ModelSpec, build_model, load_checkpoint, make_spec
 from mvtrain.model.multiview import MultiviewTransformer
 from mvtrain.project.labels_3d import triangulate_labels, uses_imgaug_3d, uses_labels_from_3d
@@ -28,9 +30,13 @@ def make_model(config: Config, project: Project, split: Split) -> tuple[ModelSpe
     """Build the network that the config asks for, with its first weights, and its description.
 
     Raises:
-        InputError: Weights that cannot be had or do not fit; `bad-value` for `model.checkpoint` of another network.
+        InputError: Weights that cannot be had or do not fit; `bad-value` for `model.checkpoint` of another network;
+            `no-labels` if the labels give a normalized 3D loss no unit of length.
     """
-    size = subject_size(triangulate_labels(project)[split.train])
+    points_3d = triangulate_labels(project)
+    size = subject_size(points_3d[split.train]) or range_of_motion(points_3d, project.sessions)
+    if size is None and np.isfinite(points_3d).any():
+        _check_not_normalized(config)
     spec = make_spec(config, view_names=project.view_names, keypoint_names=project.keypoint_names, subject_size=size)
     start = config.model.checkpoint
     if start is None:
@@ -56,6 +62,18 @@ def make_model(config: Config, project: Project, split: Split) -> tuple[ModelSpe
         assert all(name.startswith("covariance_head.") for name in (*missing, *unexpected))
     model.gradient_checkpointing = config.model.gradient_checkpointing
     return spec, model
+
+
+def _check_not_normalized(config: Config) -> None:
+    for name, loss in config.losses.items():
+        if LOSS_NAMES[name] and loss.normalize:
+            key = f"losses.{name}.normalize"
+            raise InputError(
+                f"{key}: found true, but no two 3D labels in a frame, or in two places of a session, which the unit of "
+                f"length needs. Label more frames in two views, or set {key}: false for the calibration's unit.",
+                code="no-labels",
+                key=key,
+            )
 
 
 def make_optimizer(config: Config, model: MultiviewTransformer) -> torch.optim.Optimizer:

@@ -75,6 +75,7 @@ class TrainingStep:
             heatmap_weight=supervised.weight,
             guided=config.model.heatmap_loss_type == "mse",
             losses={name: LOSSES[name] for name in schedules.losses},
+            # Without a size there are no labels in 3D either, and no unit has an effect.
             units={
                 name: spec.subject_size if config.losses[name].normalize and spec.subject_size is not None else 1.0
                 for name in schedules.losses
