@@ -67,7 +67,9 @@ class CovarianceHead(nn.Module):
             (N, K, 2, 2), x before y; positive definite. Their gradient reaches the weights of this head only.
         """
         with torch.autocast(logits.device.type, enabled=False):
-            features, logits = features.detach().float(), logits.detach().float()
+            # Layers compute in the type of their weights, which is not float32 with `precision: bf16-true`.
+            dtype = self.keypoint.dtype
+            features, logits = features.detach().to(dtype), logits.detach().float()
             heatmaps = logits.flatten(-2).softmax(-1).reshape(logits.shape)
             rows, columns = (
                 round(number * size / self.stride)
@@ -77,11 +79,11 @@ class CovarianceHead(nn.Module):
             padded = F.pad(heatmaps, (0, max(0, columns - logits.shape[-1]), 0, max(0, rows - logits.shape[-2])))
             grid = (features.shape[-2], features.shape[-1])
             shares = F.adaptive_avg_pool2d(padded, grid).flatten(2)
-            shares = shares / shares.sum(-1, keepdim=True)
+            shares = (shares / shares.sum(-1, keepdim=True)).to(dtype)
             tokens = self.norm(features.flatten(2).transpose(1, 2))
             described = self.there(shares @ tokens) + self.everywhere(tokens.mean(1, keepdim=True))
-            described = described + self.shape(_describe(logits, heatmaps)) + self.keypoint
-            numbers = self.last(self.hidden(described))
+            described = described + self.shape(_describe(logits, heatmaps).to(dtype)) + self.keypoint
+            numbers = self.last(self.hidden(described)).float()
             middle, half = (_HIGHEST + _LOWEST) / 2, (_HIGHEST - _LOWEST) / 2
             deviation = torch.exp(middle + half * torch.tanh(numbers[..., :2] / half))
             correlation = _MOST_CORRELATED * torch.tanh(numbers[..., 2])
