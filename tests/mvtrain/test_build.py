@@ -2,11 +2,13 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from helpers.errors import raises_input
 from helpers.tiny import generate_tiny_project, write_tiny_config
@@ -15,7 +17,7 @@ from mvtrain.model.checkpoint import save_checkpoint
 from mvtrain.model.multiview import MultiviewTransformer, split_output
 from mvtrain.project.project import Project, read_project
 from mvtrain.project.splits import split_frames
-from mvtrain.training.build import make_loaders, make_model
+from mvtrain.training.build import make_average, make_loaders, make_model
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +137,16 @@ def test_normalized_losses_without_a_unit_of_length_are_refused(config: Path, pr
     assert make_model(dataclasses.replace(settings, losses=raw), one, split)[0].subject_size is None
     # No labels in 3D at all: the losses are 0 in any unit.
     assert make_model(settings, of_one_keypoint(project, 0), split)[0].subject_size is None
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-true", "64-true"])
+def test_the_average_is_in_float32_whatever_the_weights_are_in(precision: Any) -> None:
+    fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
+    model = nn.Linear(1, 1, bias=False)
+    averaged = make_average(model, 0.75, fabric)
+    wrapped = fabric.setup_module(model)
+    for value in (1.0, 2.0, 4.0):
+        model.weight.data.fill_(value)
+        averaged.update_parameters(wrapped)
+    assert averaged.module.weight.dtype == torch.float32
+    assert averaged.module.weight.item() == 0.75 * (0.75 * 1 + 0.25 * 2) + 0.25 * 4

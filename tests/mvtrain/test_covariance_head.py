@@ -51,6 +51,16 @@ def some_points(num_frames: int = 3, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-1, 1, (num_frames, NUM_KEYPOINTS, 3))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_weights_of_another_type_state_nearly_the_same_in_float32(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    features, logits = torch.randn(2, 24, 3, 3), torch.randn(2, NUM_KEYPOINTS, 10, 10)
+    expected = make_head()(features, logits)
+    found = make_head().to(dtype)(features.to(dtype), logits.to(dtype))
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0.2, atol=0.05)
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 1000), st.sampled_from([1, 2, 3]), st.integers(15, 60), st.integers(15, 60))
 def test_covariances_are_those_of_ellipses(seed: int, factor: int, height: int, width: int) -> None:

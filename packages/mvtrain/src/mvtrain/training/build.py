@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from mvaug import Augmentation
@@ -105,6 +106,17 @@ def make_optimizer(config: Config, model: MultiviewTransformer) -> torch.optim.O
 
 def _parameters(module: nn.Module | None) -> list[nn.Parameter]:
     return [] if module is None else list(module.parameters())
+
+
+def make_average(model: MultiviewTransformer, decay: float, fabric: Fabric) -> AveragedModel:
+    """Make the running average of a model's weights: in float32, whatever precision the weights will have."""
+    averaged = AveragedModel(model, device=fabric.device, use_buffers=True)
+    # One kernel for all weights takes less time, but cannot average weights of another type.
+    if fabric.strategy.precision.precision in ("32-true", "bf16-mixed", "16-mixed"):
+        averaged.multi_avg_fn = get_ema_multi_avg_fn(decay)
+    else:
+        averaged.avg_fn = get_ema_avg_fn(decay)
+    return averaged
 
 
 def make_loaders(

@@ -12,12 +12,10 @@ import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.text import Text
-from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn, get_ema_multi_avg_fn
 
 from mvgeom.errors import InputError
 from mvtrain.config import Config, save_config
 from mvtrain.config.trust import remember_plugins
-from mvtrain.model.multiview import MultiviewTransformer
 from mvtrain.project.kept_splits import write_split
 from mvtrain.project.labels_3d import check_calibration
 from mvtrain.project.project import Project, read_project
@@ -25,7 +23,7 @@ from mvtrain.project.splits import Split, split_frames
 from mvtrain.runtime.folders import LOCK, check_new_run_folder
 from mvtrain.runtime.interruption import Interruption
 from mvtrain.runtime.locks import locked_folder
-from mvtrain.training.build import make_loaders, make_model, make_optimizer
+from mvtrain.training.build import make_average, make_loaders, make_model, make_optimizer
 from mvtrain.training.guards import explain_failures
 from mvtrain.training.hardware import choose_precision, launch
 from mvtrain.training.loop import Trainer
@@ -209,7 +207,7 @@ def _prepare(
     spec, model = make_model(config, project, split)
     train_loader, validation_loader = make_loaders(config, project, split, spec, fabric)
     schedules = make_schedules(config, -(-len(train_loader) // training.accumulate_grad_batches))
-    averaged = None if training.ema_decay is None else _make_average(model, training.ema_decay, fabric)
+    averaged = None if training.ema_decay is None else make_average(model, training.ema_decay, fabric)
     total = round(schedules.max_epochs * len(train_loader))
     print_summary(config, project, split, spec, model, schedules, train_loader, fabric, console)
     # In place: a compiled module's parameters would have other names in checkpoints.
@@ -232,14 +230,3 @@ def _prepare(
         progress=ProgressLine(console, total),
         interruption=interruption,
     )
-
-
-def _make_average(model: MultiviewTransformer, decay: float, fabric: Fabric) -> AveragedModel:
-    """Make the running average of a model's weights: in float32, whatever precision the weights will have."""
-    averaged = AveragedModel(model, device=fabric.device, use_buffers=True)
-    # One kernel for all weights takes less time, but cannot average weights of another type.
-    if fabric.strategy.precision.precision in ("32-true", "bf16-mixed", "16-mixed"):
-        averaged.multi_avg_fn = get_ema_multi_avg_fn(decay)
-    else:
-        averaged.avg_fn = get_ema_avg_fn(decay)
-    return averaged
