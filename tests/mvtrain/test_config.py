@@ -399,6 +399,12 @@ def test_hardware(tmp_path: Path, text: str, hardware: tuple[str, int | str]) ->
         ("data: {downsample_factor: 4}", "bad-value", "data.downsample_factor"),
         ("data: {image_resize_dims: {height: null}}", "bad-value", "data.image_resize_dims.height"),
         ("data: {image_resize_dims: {width: 0}}", "bad-value", "data.image_resize_dims.width"),
+        ("data: {image_resize_dims: {height: 3}}", "bad-value", "data.image_resize_dims.height"),
+        (
+            "data: {image_resize_dims: {width: 7}, downsample_factor: 3}",
+            "bad-value",
+            "data.image_resize_dims.width",
+        ),
         ("data: {split: time}", "bad-value", "data.split"),
         ("data: {synthetic: {1: 2}}", "bad-value", "data.synthetic.1"),
         ("training: {max_epochs: many}", "bad-value", "training.max_epochs"),

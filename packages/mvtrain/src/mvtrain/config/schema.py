@@ -78,6 +78,11 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         require(self.downsample_factor in (1, 2, 3), "data.downsample_factor", "1, 2 or 3", self.downsample_factor)
+        smallest = 2**self.downsample_factor
+        for key in ("height", "width"):
+            side = getattr(self.image_resize_dims, key)
+            expected = f"{smallest} or more, a heatmap px with data.downsample_factor: {self.downsample_factor}"
+            require(side >= smallest, f"data.image_resize_dims.{key}", expected, side)
         require_positive("data.num_keypoints", self.num_keypoints)
         require_not_negative("data.cache_gb", self.cache_gb)
         for key in ("csv_file", "view_names", "bbox_file", "keypoint_names"):
