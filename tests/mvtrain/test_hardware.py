@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from helpers.command import run_mvtrain
 from helpers.errors import raises_input
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvtrain.config import Config, ModelConfig, TrainingConfig, load_config
+from mvtrain.predict import run_predict
+from mvtrain.predict.run_predict import PredictOptions
 from mvtrain.training import hardware
 from mvtrain.training.hardware import choose_precision, is_device_error, launch
 
@@ -84,6 +87,19 @@ def test_several_devices_expect_parameters_without_gradient_where_the_backbone_i
 def test_one_device_has_no_strategy_for_several() -> None:
     config = Config(training=TrainingConfig(accelerator="cpu", devices=1, unfreezing_epoch=3))
     assert isinstance(launch(config, Console(quiet=True)).strategy, SingleDeviceStrategy)
+
+
+def test_devices_that_predict_wait_for_the_slowest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_predict, "launch_processes", lambda fabric: None)
+    fabrics = [
+        run_predict._launch(Config(), PredictOptions(accelerator="cpu", devices=devices), Console(quiet=True))
+        for devices in (1, 2)
+    ]
+    assert isinstance(fabrics[0].strategy, SingleDeviceStrategy)
+    assert isinstance(fabrics[1].strategy, DDPStrategy)
+    timeout = fabrics[1].strategy._timeout
+    assert timeout is not None
+    assert timeout >= timedelta(days=1)
 
 
 @pytest.mark.usefixtures("unlaunched")

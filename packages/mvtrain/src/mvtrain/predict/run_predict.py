@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import cv2
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 from rich.console import Console
 from rich.text import Text
 
@@ -43,6 +45,9 @@ from mvtrain.runtime.ensemble_folder import find_runs
 from mvtrain.runtime.interruption import Interruption
 from mvtrain.runtime.processes import launch_processes
 from mvtrain.training.hardware import choose_hardware
+
+LONGEST_WAIT = timedelta(days=7)
+"""Time by which the sessions of one device may take longer than those of another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -364,6 +369,8 @@ def _launch(config: Config, options: PredictOptions, console: Console) -> Fabric
         config.training, num_gpus=None, accelerator=options.accelerator, devices=options.devices, strategy="auto"
     )
     accelerator, devices = choose_hardware(replace(config, training=training), console)
-    fabric = Fabric(accelerator=accelerator, devices=devices)
+    # Devices that are done wait for the others, for as long as their sessions take.
+    strategy = DDPStrategy(timeout=LONGEST_WAIT) if options.devices > 1 else "auto"
+    fabric = Fabric(accelerator=accelerator, devices=devices, strategy=strategy)
     launch_processes(fabric)
     return fabric
