@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 from helpers.errors import raises_input
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvtrain.config import load_config
+from mvtrain.data.dataset import ImageCache
 from mvtrain.model.checkpoint import save_checkpoint
 from mvtrain.model.multiview import MultiviewTransformer, split_output
 from mvtrain.project.project import Project, read_project
@@ -150,3 +152,26 @@ def test_the_average_is_in_float32_whatever_the_weights_are_in(precision: Any) -
         averaged.update_parameters(wrapped)
     assert averaged.module.weight.dtype == torch.float32
     assert averaged.module.weight.item() == 0.75 * (0.75 * 1 + 0.25 * 2) + 0.25 * 4
+
+
+@pytest.mark.parametrize(("devices", "machines"), [(1, 1), (4, 1), (4, 2)])
+def test_the_processes_of_a_machine_share_its_memory_and_cores(
+    config: Path, project: Project, monkeypatch: pytest.MonkeyPatch, devices: int, machines: int
+) -> None:
+    changes = ("data.cache_gb=2", "training.train_batch_size=12", f"training.num_nodes={machines}")
+    settings = load_config(config, changes)
+    settings = dataclasses.replace(settings, training=dataclasses.replace(settings.training, num_workers=None))
+    split = split_frames(project, settings)
+    spec = make_model(settings, project, split)[0]
+    found = []
+
+    def record(project: Project, *, max_bytes: float) -> ImageCache:
+        found.append(max_bytes)
+        return ImageCache([], np.zeros((0, 2)), 0)
+
+    monkeypatch.setattr(ImageCache, "from_project", record)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)), raising=False)
+    fabric: Any = SimpleNamespace(world_size=devices * machines, global_rank=0, device=torch.device("cpu"))
+    train_loader, _ = make_loaders(settings, project, split, spec, fabric)
+    assert found == [2e9 / devices]
+    assert train_loader.num_workers == 8 // devices - 1

@@ -74,7 +74,7 @@ class DataConfig:
     split_from: Path | None = None
     """Run folder whose split frames keep, absolute after loading; None: model.checkpoint's run if of this project."""
     cache_gb: float = 4.0
-    """Memory for decoded images kept between epochs, in GB; 0 reads every image from disk each time."""
+    """Memory of a machine for decoded images kept between epochs, in GB; 0 reads every image from disk each time."""
 
     def __post_init__(self) -> None:
         require(self.downsample_factor in (1, 2, 3), "data.downsample_factor", "1, 2 or 3", self.downsample_factor)

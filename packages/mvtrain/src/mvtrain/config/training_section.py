@@ -136,7 +136,7 @@ class TrainingConfig:
     float32_matmul_precision: Literal["highest", "high", "medium"] = "highest"
     """Precision of float32 matrix products on a GPU; high allows TF32. Geometry and losses are not affected."""
     num_workers: int | None = None
-    """Loader processes; None: as many as the machine has cores for."""
+    """Loader processes of each device; None: as many as its share of the machine's cores allows, 8 at most."""
     accumulate_grad_batches: int = 1
     """Batches whose gradients are summed before an optimizer step."""
     unfreezing_epoch: float | None = None

@@ -124,10 +124,11 @@ def make_loaders(
 ) -> tuple[DataLoader[Batch], DataLoader[Batch] | None]:
     """Make the loaders of this process's training frames and of the validation frames; None without validation."""
     training = config.training
-    cache = ImageCache.from_project(project, max_bytes=config.data.cache_gb * 1e9)
+    processes = fabric.world_size // training.num_nodes
+    cache = ImageCache.from_project(project, max_bytes=config.data.cache_gb * 1e9 / processes)
     seed = training.rng_seed_data_pt
     augmentation = make_augmentation(training, uses_imgaug_3d(config, project), project.keypoint_names)
-    num_workers = default_num_workers() if training.num_workers is None else training.num_workers
+    num_workers = default_num_workers(processes) if training.num_workers is None else training.num_workers
     pin_memory = fabric.device.type == "cuda"
 
     def dataset(changes: Augmentation) -> FrameDataset:
@@ -158,6 +159,11 @@ def make_loaders(
     return train_loader, validation_loader
 
 
-def default_num_workers() -> int:
-    """Count the loader processes if the config gives no number: the cores of this process, less one for training."""
-    return max(1, min(8, len(os.sched_getaffinity(0)) - 1 if hasattr(os, "sched_getaffinity") else 4))
+def default_num_workers(processes: int) -> int:
+    """Count the loader processes if the config gives no number: the cores of a process, less one for training.
+
+    Args:
+        processes: Number of processes of the run on this machine, which share its cores.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 5
+    return max(1, min(8, cores // processes - 1))
