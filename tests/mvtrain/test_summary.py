@@ -44,6 +44,8 @@ def test_schedules_beyond_the_end_of_the_run_are_named(
     assert "after the end" not in lines["supervised_reprojection_heatmap_mse"]
     assert "4 train, 1 validation, 1 test" in lines["frames"]
     assert "per device" in lines["memory"]
+    assert "fuse_views" in lines["fusion"]
+    assert "covariances" not in lines["model"]
     assert "imgaug_3d true (training.imgaug_3d=false" in lines["augmentation"]
     # Two views: a keypoint that one does not see has no 3D point.
     assert "0 in views that do not see the keypoint (training.labels_from_3d=false" in lines["labels from 3D"]

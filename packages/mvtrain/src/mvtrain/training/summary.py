@@ -132,7 +132,8 @@ def print_summary(
         "frames": f"{len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test "
         f"(split: {config.data.split}{'' if split.kept_from is None else f', as in {split.kept_from}'})",
         "model": f"{spec.backbone} ({backbone:.1f} M) + head ({head:.1f} M), {spec.attention} attention, "
-        f"input {width}x{height}",
+        f"input {width}x{height}{', states covariances' if spec.covariance_head else ''}",
+        "fusion": _describe_fusion(spec, calibrated),
         "device": f"{fabric.world_size} x {fabric.device.type}, {config.training.precision}",
         "memory": _describe_memory(config, spec, model, fabric),
         "length": f"{schedules.max_epochs:g} epochs of {len(train_loader)} batches of "
@@ -173,6 +174,12 @@ def _describe_imgaug_3d(config: Config, project: Project) -> str:
     used = uses_imgaug_3d(config, project)
     automatic = config.training.imgaug_3d is None
     return f"{_short(used)} (training.imgaug_3d=false turns it off)" if automatic and used else _short(used)
+
+
+def _describe_fusion(spec: ModelSpec, calibrated: int) -> str:
+    if not spec.fuse_views or not calibrated or len(spec.view_names) < 2:
+        return "off"
+    return "views are fused after the network (model.fuse_views=false turns it off)"
 
 
 def _describe_labels_from_3d(config: Config, project: Project, dataset: FrameDataset) -> str:
