@@ -201,6 +201,7 @@ def crop(full_image: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> np.n
     return cv2.resize(full_image[y : y + height, x : x + width], size, interpolation=cv2.INTER_AREA)
 
 
+@pytest.mark.slow  # of another network than the default tests, whose tracing takes longest
 @pytest.mark.parametrize("exported", [False], indirect=True)
 def test_the_files_alone_are_enough_to_predict(exported: ExportedRun) -> None:
     run = exported.folder
