@@ -267,6 +267,8 @@ def test_keypoints_of_configs_of_the_app(tmp_path: Path) -> None:
     path = write(tmp_path, "data: {keypoints: [nose, tail]}")
     assert load_config(path).data.keypoint_names == ("nose", "tail")
     assert load_config(path, ["data.keypoint_names=[a]"]).data.keypoint_names == ("a",)
+    both = write(tmp_path, "data: {keypoint_names: [a], keypoints: [nose, tail]}")
+    assert load_config(both).data.keypoint_names == ("a",)
 
 
 def test_the_config_of_a_run_of_lightning_pose_counts_in_epochs(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def test_lens_models_that_differ_within_a_batch_count_by_their_samples() -> None
     assert batch.cameras is not None
     fisheye = batch.cameras.replace(fisheye=(True,) * 3, distortion=torch.full((3, 3, 4), 0.02))
     whole = {name: dataclasses.replace(batch, cameras=group) for name, group in [("a", batch.cameras), ("b", fisheye)]}
-    rows = {"a": torch.tensor([0, 2]), "b": torch.tensor([1])}
+    rows = {"a": torch.tensor([1, 2]), "b": torch.tensor([0])}
     parts = {name: whole[name]._map(lambda tensor, name=name: tensor[rows[name]]) for name in rows}
     cameras = [part.cameras for part in parts.values()]
     assert all(cameras)
