@@ -164,13 +164,23 @@ def match_by_grid(times: Sequence[Floats], step: float) -> tuple[Ints, ...] | No
         return None
     frames = [np.round((each - start) / step).astype(np.int64) for each in times]
     residuals = [(each - start) / step - numbers for each, numbers in zip(times, frames, strict=True)]
-    gaps = [np.diff(numbers, prepend=numbers[:1] - 2) for numbers in frames]
-    if any((each < 1).any() for each in gaps):
+    if any((np.diff(numbers) < 1).any() for numbers in frames) or not levels_agree(frames, residuals):
         return None
+    present = np.unique(np.concatenate(frames))
+    return tuple(np.searchsorted(present, each) for each in frames)
+
+
+def levels_agree(frames: Sequence[Ints], residuals: Sequence[Floats]) -> bool:
+    """Return True if the images after each gap of a view are as late as those of the other views in the same frames.
+
+    Args:
+        frames: Frame numbers of each view's images, ascending.
+        residuals: Distance of each image's time from that of its frame, in steps.
+    """
     for view, numbers in enumerate(frames):
-        firsts = np.flatnonzero(gaps[view] > 1)
+        firsts = np.flatnonzero(np.diff(numbers, prepend=numbers[:1] - 2) > 1)
         lasts = np.minimum(firsts + _LEVEL_LENGTH, len(numbers)) - 1
-        others = [other for other in range(len(times)) if other != view]
+        others = [other for other in range(len(frames)) if other != view]
         # All frame numbers increase, so images of a range of frames are found by bisection.
         starts = np.array([np.searchsorted(frames[other], numbers[firsts], side="left") for other in others])
         stops = np.array([np.searchsorted(frames[other], numbers[lasts], side="right") for other in others])
@@ -179,6 +189,5 @@ def match_by_grid(times: Sequence[Floats], step: float) -> tuple[Ints, ...] | No
             ranges = zip(others, starts[:, column], stops[:, column], strict=True)
             reference = np.concatenate([residuals[other][start:stop] for other, start, stop in ranges])
             if len(reference) and abs(level - reference.mean()) > _CLEAR:
-                return None
-    present = np.unique(np.concatenate(frames))
-    return tuple(np.searchsorted(present, each) for each in frames)
+                return False
+    return True

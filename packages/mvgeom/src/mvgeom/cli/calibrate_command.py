@@ -29,6 +29,7 @@ from mvgeom.cli.board_input import (
 from mvgeom.cli.film_input import calibrate_sources
 from mvgeom.cli.keypoint_calibration import KeypointRequest, calibrate_keypoints, check_mode
 from mvgeom.cli.keypoint_options import (
+    LIKELIHOOD,
     BoxesOption,
     CropSizeOption,
     IndividualOption,
@@ -88,7 +89,7 @@ def calibrate(
         list[str] | None,
         typer.Option(metavar="WxH", help="--keypoints: image size, or CAMERA=WxH (repeat)."),
     ] = None,
-    min_likelihood: LikelihoodOption = 0.5,
+    min_likelihood: LikelihoodOption = LIKELIHOOD,
     individual: IndividualOption = None,
     boxes: BoxesOption = None,
     crop_size: CropSizeOption = None,

@@ -13,18 +13,17 @@ import typer
 
 from mvgeom.cli.calibrate_command import calibrate
 from mvgeom.cli.entry import create_app, run_program
+from mvgeom.cli.keypoint_clocks import synchronized_views
+from mvgeom.cli.keypoint_input import CommandKeypoints, check_keypoint_inputs, read_views
 from mvgeom.cli.keypoint_options import (
+    LIKELIHOOD,
     VIEW_FORM,
     BoxesOption,
-    CommandKeypoints,
     CropSizeOption,
     IgnoreSyncOption,
     IndividualOption,
     LikelihoodOption,
     ViewsArgument,
-    check_keypoint_inputs,
-    read_views,
-    synchronized_views,
 )
 from mvgeom.cli.length_options import LengthCommand
 from mvgeom.cli.options import (
@@ -176,7 +175,7 @@ def triangulate(
             callback=positive("--threshold"),
         ),
     ] = None,
-    min_likelihood: LikelihoodOption = 0.5,
+    min_likelihood: LikelihoodOption = LIKELIHOOD,
     noise: Annotated[
         float | None,
         typer.Option(

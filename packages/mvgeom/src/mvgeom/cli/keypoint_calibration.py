@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mvgeom.cli.keypoint_options import keypoint_options, read_views
+from mvgeom.cli.keypoint_input import read_views
+from mvgeom.cli.keypoint_options import keypoint_options
 from mvgeom.cli.length_options import parse_length
 from mvgeom.cli.options import (
     check_inputs,

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mvgeom.cli.keypoint_clocks import synchronized_views
+from mvgeom.cli.keypoint_input import check_keypoint_inputs, read_views
 from mvgeom.cli.keypoint_options import (
+    LIKELIHOOD,
     VIEW_FORM,
     BoxesOption,
     CropSizeOption,
@@ -15,10 +18,7 @@ from mvgeom.cli.keypoint_options import (
     IndividualOption,
     LikelihoodOption,
     ViewsArgument,
-    check_keypoint_inputs,
     keypoint_options,
-    read_views,
-    synchronized_views,
 )
 from mvgeom.cli.options import (
     CalibrationArgument,
@@ -64,7 +64,7 @@ def refine(
         ),
     ] = False,
     loss: Annotated[LossName, typer.Option(help="Of the errors; all but linear bear outliers.")] = LossName.cauchy,
-    min_likelihood: LikelihoodOption = 0.5,
+    min_likelihood: LikelihoodOption = LIKELIHOOD,
     individual: IndividualOption = None,
     boxes: BoxesOption = None,
     crop_size: CropSizeOption = None,
@@ -122,7 +122,7 @@ def check(
     image_size: Annotated[
         list[str] | None, typer.Option(metavar="VIEW=WxH", help="True size of a view's images or video (repeat).")
     ] = None,
-    min_likelihood: LikelihoodOption = 0.5,
+    min_likelihood: LikelihoodOption = LIKELIHOOD,
     individual: IndividualOption = None,
     boxes: BoxesOption = None,
     crop_size: CropSizeOption = None,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mvgeom.cli.bone_options import describe_bones, parse_pairs
+from mvgeom.cli.keypoint_clocks import synchronized_views
+from mvgeom.cli.keypoint_input import check_keypoint_inputs, frame_numbers, read_views
 from mvgeom.cli.keypoint_options import (
     VIEW_FORM,
     BoxesOption,
@@ -15,11 +17,7 @@ from mvgeom.cli.keypoint_options import (
     IgnoreSyncOption,
     IndividualOption,
     ViewsArgument,
-    check_keypoint_inputs,
     check_likelihood,
-    frame_numbers,
-    read_views,
-    synchronized_views,
 )
 from mvgeom.cli.length_options import parse_length
 from mvgeom.cli.options import (

@@ -26,15 +26,13 @@ from mvgeom.cli.board_input import (
     detect,
     parse_board,
 )
+from mvgeom.cli.keypoint_input import CommandKeypoints, check_keypoint_inputs, frame_numbers, read_views
 from mvgeom.cli.keypoint_options import (
+    LIKELIHOOD,
     BoxesOption,
-    CommandKeypoints,
     CropSizeOption,
     IndividualOption,
     LikelihoodOption,
-    check_keypoint_inputs,
-    frame_numbers,
-    read_views,
 )
 from mvgeom.cli.options import (
     CalibrationArgument,
@@ -109,7 +107,7 @@ def sync(
     inverted: InvertedOption = False,
     two_sided: TwoSidedOption = None,
     board: BoardFileOption = None,
-    min_likelihood: LikelihoodOption = 0.5,
+    min_likelihood: LikelihoodOption = LIKELIHOOD,
     individual: IndividualOption = None,
     boxes: BoxesOption = None,
     crop_size: CropSizeOption = None,

@@ -27,14 +27,9 @@ from mvgeom.cli.board_input import (
     detect,
     parse_board,
 )
-from mvgeom.cli.keypoint_options import (
-    CommandKeypoints,
-    IgnoreSyncOption,
-    IndividualOption,
-    LikelihoodOption,
-    read_views,
-    synchronized_views,
-)
+from mvgeom.cli.keypoint_clocks import synchronized_views
+from mvgeom.cli.keypoint_input import CommandKeypoints, read_views
+from mvgeom.cli.keypoint_options import LIKELIHOOD, IgnoreSyncOption, IndividualOption, LikelihoodOption
 from mvgeom.cli.options import (
     CalibrationArgument,
     FormatOption,
@@ -73,7 +68,7 @@ def place(
     ],
     output: OutputOption,
     points: PositionsOption = None,
-    min_likelihood: LikelihoodOption = 0.5,
+    min_likelihood: LikelihoodOption = LIKELIHOOD,
     individual: IndividualOption = None,
     force: Annotated[bool, typer.Option("--force", help="Write the calibration in spite of errors.")] = False,
     source_format: FormatOption = None,
@@ -159,7 +154,7 @@ def world(
     frame: Annotated[str | None, typer.Option(help="Board: name of the frame; the one that most cameras see.")] = None,
     match: Annotated[Match, typer.Option(help="Board: as for mvgeom calibrate.")] = Match.name,
     keep_scale: Annotated[bool, typer.Option("--keep-scale", help="Points or board: keep the unit.")] = False,
-    min_likelihood: LikelihoodOption = 0.5,
+    min_likelihood: LikelihoodOption = LIKELIHOOD,
     individual: IndividualOption = None,
     ignore_sync: IgnoreSyncOption = False,
     source_format: FormatOption = None,
