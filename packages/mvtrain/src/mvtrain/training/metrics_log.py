@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import os
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -139,7 +140,7 @@ def draw_learning_curves(run_dir: Path) -> None:
                     marker="o" if rows.sum() < 30 else None,
                     markersize=3,
                 )
-            axis.set_ylabel(title)
+            axis.set_ylabel(textwrap.fill(title, 24))  # no longer than the panel is high
             axis.grid(alpha=0.3)
             # Errors and losses fall by factors.
             positive = all((table[name].dropna() > 0).all() for name in names)
