@@ -13,6 +13,7 @@ import matplotlib
 import pandas as pd
 from lightning_fabric.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from mvgeom.errors import InputError
 from mvgeom.files import replace_file
@@ -128,8 +129,11 @@ def draw_learning_curves(run_dir: Path) -> None:
     if not panels:
         return
     with matplotlib.rc_context({"font.size": 9}):
-        figure = Figure(figsize=(8, 2.2 * len(panels)), layout="constrained")
+        # Fixed margins, in inches: a layout that measures all texts takes as long as drawing them.
+        height = 2.2 * len(panels) + 0.6
+        figure = Figure(figsize=(8, height))
         axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
+        figure.subplots_adjust(left=1.0 / 8, right=1 - 0.15 / 8, bottom=0.5 / height, top=1 - 0.1 / height, hspace=0.08)
         for axis, (title, names) in zip(axes, panels.items(), strict=True):
             for name in names:
                 rows = table[name].notna()
@@ -141,11 +145,15 @@ def draw_learning_curves(run_dir: Path) -> None:
                     markersize=3,
                 )
             axis.set_ylabel(textwrap.fill(title, 24))  # no longer than the panel is high
+            axis.yaxis.set_label_coords(-0.09, 0.5)
             axis.grid(alpha=0.3)
             # Errors and losses fall by factors.
             positive = all((table[name].dropna() > 0).all() for name in names)
-            axis.set_yscale("log" if positive and title != "share of masked patches" else "linear")
-            axis.legend(frameon=False)
+            if positive and title != "share of masked patches":
+                axis.set_yscale("log")
+                for ticks in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+                    ticks(LogFormatter(minor_thresholds=(2, 0.5)))  # 0.02, not a power of ten as a formula
+            axis.legend(frameon=False, loc="upper right")
         axes[-1].set_xlabel("epoch")
         replace_file(run_dir / "learning_curves.png", lambda temporary: figure.savefig(temporary, dpi=120))
 
