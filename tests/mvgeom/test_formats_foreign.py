@@ -11,6 +11,7 @@ from helpers.errors import raises_input
 from helpers.foreign_cameras import FOREIGN, ForeignCamera, foreign_rig, write_caliscope, write_old_caliscope
 from mvgeom import formats
 from mvgeom.cameras import CameraGroup
+from mvgeom.formats import filestorage
 from mvgeom.projection import project
 
 POINTS = np.random.default_rng(0).uniform(-0.4, 0.4, (30, 3))
@@ -197,4 +198,27 @@ def test_wrong_field_of_a_camera(name: str, field: str, replacement: object, cod
     document["cameras"][1][field] = replacement
     path.write_text(json.dumps(document))
     with raises_input(code):
+        formats.load(path)
+
+
+def test_opencv_one_camera_is_fisheye_where_the_file_says_so(tmp_path: Path) -> None:
+    (camera,) = foreign_rig(("a",), 4, fisheye=True)
+    camera = replace(camera, pose=([0.0] * 3, [0.0] * 3))
+    path = tmp_path / "a.yml"
+    entries = {
+        "image_width": camera.size[0],
+        "image_height": camera.size[1],
+        "fisheye_model": 1,
+        "camera_matrix": np.array(camera.matrix),
+        "distortion_coefficients": np.array(camera.distortion)[:, None],
+    }
+    filestorage.write(path, entries)
+    cameras = formats.load(path)
+    ahead = POINTS + np.array([0.0, 0.0, 1.0])
+    assert cameras.fisheye == (True,)
+    np.testing.assert_allclose(project(ahead, cameras)[0], camera.project(ahead), rtol=0, atol=1e-8)
+    filestorage.write(path, {**entries, "fisheye_model": 0})
+    assert formats.load(path).fisheye == (False,)
+    filestorage.write(path, {**entries, "xi": np.array([[0.9]])})
+    with raises_input("unsupported-camera", view="a", field="xi"):
         formats.load(path)

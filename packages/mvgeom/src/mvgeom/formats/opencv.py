@@ -7,8 +7,9 @@ top-left pixel, the unit is that of the calibration board. Three layouts are rea
   `image_sizes`, `cam_ids` (names joined by commas). This layout is also written.
 - stereo (`stereo_calib.cpp`): `M1 D1 M2 D2` in intrinsics.yml; `R T` in extrinsics.yml in the same folder, from the
   first camera to the second; the world is the first camera. No names and image sizes.
-- one camera (`calibration.cpp`): `camera_matrix`, `distortion_coefficients`, `image_width`, `image_height`. The world
-  is the camera (R = I, t = 0): such a file has no extrinsics; its board poses are not camera poses.
+- one camera (`calibration.cpp`, `camera_calibration.cpp`): `camera_matrix`, `distortion_coefficients`, `image_width`,
+  `image_height`; `fisheye_model` 1 is a fisheye lens. The world is the camera (R = I, t = 0): such a file has no
+  extrinsics; its board poses are not camera poses. Omnidirectional cameras (`xi`) are refused.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def load(
     Raises:
         InputError: `invalid-syntax`, if OpenCV cannot read the file; `missing-field`, if it has no calibration;
             `wrong-shape`, `wrong-count` or `bad-field`, if entries are wrong; `missing-file`, if a stereo pair has no
-            extrinsics; `missing-size`, if an image size is missing.
+            extrinsics; `unsupported-camera`, if the camera is omnidirectional; `missing-size`, if an image size is
+            missing.
     """
     document = filestorage.read(path)
     present = tuple(document)
@@ -209,6 +211,14 @@ def _read_single(
 ) -> list[records.CameraRecord]:
     (name,) = _names(names or (path.stem,), 1, path)
     where = f"{path}: camera {name!r}: "
+    if document.get("xi") is not None:  # of opencv_contrib's omnidir, whose other entries have the same names
+        raise InputError(
+            f"{where}an omnidirectional camera (it has xi), which is not supported. Calibrate it as fisheye.",
+            code="unsupported-camera",
+            path=path,
+            view=name,
+            field="xi",
+        )
     width, height = filestorage.scalar(document, "image_width"), filestorage.scalar(document, "image_height")
     return [
         _record(
@@ -220,6 +230,7 @@ def _read_single(
             None if width is None or height is None else (width, height),
             sizes,
             path,
+            fisheye=bool(filestorage.scalar(document, "fisheye_model")),
         )
     ]
 
