@@ -196,6 +196,21 @@ def test_a_view_is_named_once(tmp_path: Path, name: str) -> None:
         import_project(name, [path], options, Console())
 
 
+@pytest.mark.parametrize("name", [*NAMED, "mmpose"])
+def test_given_views_end_the_name_of_the_session(tmp_path: Path, name: str) -> None:
+    views = ("left_cam", "right_cam")
+    sources = []
+    for view in views:
+        write_image(tmp_path / "media" / f"m_1_{view}" / "img1.png", 10)
+        path = MAKERS[name](tmp_path / view / "source", [row(f"C:\\rig\\m_1_{view}\\img1.png")])
+        sources.append(f"{view}={path}")
+    console = Console(record=True, width=300, file=io.StringIO())
+    likely = 0.5 if name in PEOPLE else None
+    options = ImportOptions(out=tmp_path / "out", views=tuple(sources), media=tmp_path / "media", predictions=likely)
+    import_project(name, [], options, console)
+    assert "2 views (left_cam, right_cam), 1 sessions" in console.export_text()
+
+
 @every_source
 def test_several_sessions_with_one_view_are_said(tmp_path: Path, name: str) -> None:
     names = [f"mouse{number}_{camera}_cam" for number in (1, 2) for camera in ("left", "right")]

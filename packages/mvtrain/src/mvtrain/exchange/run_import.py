@@ -208,9 +208,11 @@ def _read_options(sources: Sequence[Source], options: ImportOptions) -> ReadOpti
             option="--every",
             found=options.every,
         )
+    given = tuple(source.view for source in sources if source.view is not None)
     rule = pattern_rule(
         options.pattern or DEFAULT_PATTERN,
-        options.view_names,
+        # Names of views can have a "_", and then only the views tell where the name of the session ends.
+        options.view_names or (given if len(given) == len(sources) else ()),
         need_view=any(source.view is None for source in sources),
         given=options.pattern is not None,
     )
