@@ -222,3 +222,35 @@ def test_opencv_one_camera_is_fisheye_where_the_file_says_so(tmp_path: Path) -> 
     filestorage.write(path, {**entries, "xi": np.array([[0.9]])})
     with raises_input("unsupported-camera", view="a", field="xi"):
         formats.load(path)
+
+
+@pytest.mark.parametrize("models", [(0, 0, 0), (0, 1, 0), (1, 1, 1)])
+def test_opencv_5_multiview(models: tuple[int, ...], tmp_path: Path) -> None:
+    expected = [
+        replace(lens[view], fisheye=bool(model))
+        for view, model in enumerate(models)
+        for lens in [foreign_rig(("1", "2", "7"), 4 if model else 5)]
+    ]
+    path = tmp_path / "rig.yml"
+    entries = {
+        "Rs": np.array([camera.rotation for camera in expected]),
+        "distortions": np.concatenate([camera.distortion for camera in expected]),
+        "Ks": np.array([camera.matrix for camera in expected]),
+        "Ts": np.array([camera.pose[1] for camera in expected if camera.pose is not None])[..., None],
+        "models": np.array(models),
+        "image_sizes": np.array([camera.size for camera in expected]),
+        "cam_ids": "1,2,7",
+    }
+    filestorage.write(path, entries)
+    assert_projects_as(formats.load(path), expected)
+    old = {key: value for key, value in entries.items() if key != "models"}
+    filestorage.write(path, {**old, "is_fisheye": np.array(models, dtype=bool)})
+    assert_projects_as(formats.load(path), expected)
+    for key, wrong, code in (
+        ("models", np.array([0, 2, 0]), "bad-field"),
+        ("distortions", np.zeros(13 if 0 in models else 11), "wrong-shape"),
+        ("Rs", np.zeros((3, 3)), "wrong-shape"),
+    ):
+        filestorage.write(path, {**entries, key: wrong})
+        with raises_input(code, field=key):
+            formats.load(path)
