@@ -224,8 +224,8 @@ def _read_stereo(
     if other == path or not other.is_file():
         looked = "" if other == path else f" (not found: {other})"
         raise InputError(
-            f"{path}: the extrinsics R, T of this stereo pair are missing{looked}. Give extrinsics=, on the command "
-            "line -O extrinsics=FILE.",
+            f"{path}: the extrinsics R, T of this stereo pair are missing{looked}. Give extrinsics=, or write one file "
+            "with mvgeom convert -O extrinsics=FILE.",
             code="missing-file",
             path=path,
             argument="extrinsics",
