@@ -187,6 +187,27 @@ def test_colmap_models(model: str, distortion: list[float], fisheye: bool, tmp_p
     np.testing.assert_array_equal(cameras.translation[0], [1, 2, 3])
 
 
+@pytest.mark.parametrize("foreign", ["frames.txt", "images.bin"])
+def test_colmap_files_of_another_model_are_no_place_for_this_one(foreign: str, tmp_path: Path) -> None:
+    # COLMAP takes poses from frames.txt, and a binary model before one in text.
+    path = colmap(tmp_path, "1 PINHOLE 640 480 5 5 3 2", "1 1 0 0 0 0 0 5 1 a.png")
+    cameras = CameraGroup.load(path)
+    cameras.save(path, file_format="colmap")
+    (tmp_path / foreign).write_bytes(b"# 1\n")
+    with raises_input("occupied-folder", found=(foreign,)):
+        cameras.save(path, file_format="colmap")
+    with raises_input("bad-name", view="cam 1"):  # COLMAP would read cam
+        cameras.replace(names=("cam 1",)).save(tmp_path / "new", file_format="colmap")
+
+
+def test_colmap_binary_models_say_how_to_convert_them(tmp_path: Path) -> None:
+    for file in ("cameras.bin", "images.bin"):
+        (tmp_path / file).write_bytes(bytes(8))
+    for path in (tmp_path, tmp_path / "cameras.bin"):
+        with raises_input("unsupported-file", path=path):
+            CameraGroup.load(path)
+
+
 def test_colmap_images_with_points_come_by_id(tmp_path: Path) -> None:
     lines = ["2 1 0 0 0 0 0 2 1 b.png", "1.5 2.5 -1 3 4 7", "1 1 0 0 0 0 0 1 1 a.png", ""]
     cameras = CameraGroup.load(colmap(tmp_path, "1 PINHOLE 640 480 5 5 3 2", "\n".join(lines)))

@@ -11,6 +11,7 @@ from helpers.errors import raises_input
 from helpers.foreign_cameras import FOREIGN, ForeignCamera, foreign_rig, write_caliscope, write_old_caliscope
 from mvgeom import formats
 from mvgeom.cameras import CameraGroup
+from mvgeom.formats import filestorage
 from mvgeom.projection import project
 
 POINTS = np.random.default_rng(0).uniform(-0.4, 0.4, (30, 3))
@@ -198,3 +199,58 @@ def test_wrong_field_of_a_camera(name: str, field: str, replacement: object, cod
     path.write_text(json.dumps(document))
     with raises_input(code):
         formats.load(path)
+
+
+def test_opencv_one_camera_is_fisheye_where_the_file_says_so(tmp_path: Path) -> None:
+    (camera,) = foreign_rig(("a",), 4, fisheye=True)
+    camera = replace(camera, pose=([0.0] * 3, [0.0] * 3))
+    path = tmp_path / "a.yml"
+    entries = {
+        "image_width": camera.size[0],
+        "image_height": camera.size[1],
+        "fisheye_model": 1,
+        "camera_matrix": np.array(camera.matrix),
+        "distortion_coefficients": np.array(camera.distortion)[:, None],
+    }
+    filestorage.write(path, entries)
+    cameras = formats.load(path)
+    ahead = POINTS + np.array([0.0, 0.0, 1.0])
+    assert cameras.fisheye == (True,)
+    np.testing.assert_allclose(project(ahead, cameras)[0], camera.project(ahead), rtol=0, atol=1e-8)
+    filestorage.write(path, {**entries, "fisheye_model": 0})
+    assert formats.load(path).fisheye == (False,)
+    filestorage.write(path, {**entries, "xi": np.array([[0.9]])})
+    with raises_input("unsupported-camera", view="a", field="xi"):
+        formats.load(path)
+
+
+@pytest.mark.parametrize("models", [(0, 0, 0), (0, 1, 0), (1, 1, 1)])
+def test_opencv_5_multiview(models: tuple[int, ...], tmp_path: Path) -> None:
+    expected = [
+        replace(lens[view], fisheye=bool(model))
+        for view, model in enumerate(models)
+        for lens in [foreign_rig(("1", "2", "7"), 4 if model else 5)]
+    ]
+    path = tmp_path / "rig.yml"
+    entries = {
+        "Rs": np.array([camera.rotation for camera in expected]),
+        "distortions": np.concatenate([camera.distortion for camera in expected]),
+        "Ks": np.array([camera.matrix for camera in expected]),
+        "Ts": np.array([camera.pose[1] for camera in expected if camera.pose is not None])[..., None],
+        "models": np.array(models),
+        "image_sizes": np.array([camera.size for camera in expected]),
+        "cam_ids": "1,2,7",
+    }
+    filestorage.write(path, entries)
+    assert_projects_as(formats.load(path), expected)
+    old = {key: value for key, value in entries.items() if key != "models"}
+    filestorage.write(path, {**old, "is_fisheye": np.array(models, dtype=bool)})
+    assert_projects_as(formats.load(path), expected)
+    for key, wrong, code in (
+        ("models", np.array([0, 2, 0]), "bad-field"),
+        ("distortions", np.zeros(13 if 0 in models else 11), "wrong-shape"),
+        ("Rs", np.zeros((3, 3)), "wrong-shape"),
+    ):
+        filestorage.write(path, {**entries, key: wrong})
+        with raises_input(code, field=key):
+            formats.load(path)

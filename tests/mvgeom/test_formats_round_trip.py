@@ -163,7 +163,7 @@ def test_names_come_back_or_are_refused(name: str, file: str, names: list[str]) 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_plain_names_are_not_refused(name: str, tmp_path: Path) -> None:
-    names = ("true", "null") if name == "easymocap" else ("true", "cam 1")
+    names = ("true", "null") if name in ("easymocap", "colmap") else ("true", "cam 1")
     formats.save(rig(names=names), tmp_path / FORMATS[name]["file"], file_format=name)
 
 

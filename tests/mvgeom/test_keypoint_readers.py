@@ -126,9 +126,20 @@ def test_of_several_people_the_most_certain_one_counts(tmp_path: Path) -> None:
         np.testing.assert_allclose(read_keypoints(video).points[0], points[0])
 
 
+def test_pose2sim_names_its_files_in_another_way(tmp_path: Path) -> None:
+    points, likelihood = keypoints()
+    folder = write_openpose(tmp_path / "cam01", points, likelihood)
+    expected = read_keypoints(folder)
+    for file in folder.iterdir():
+        file.rename(folder / f"cam01_{int(file.stem.split('_')[1]):06d}.json")
+    table = read_keypoints(folder)
+    assert (table.rows, table.recording) == (expected.rows, "cam01")
+    np.testing.assert_array_equal(table.points, expected.points)
+
+
 def test_openpose_names_its_keypoints_by_their_number(tmp_path: Path) -> None:
     assert {count: len(set(names)) for count, names in KEYPOINT_NAMES.items()} == {
-        count: count for count in (25, 18, 15, 17, 135)
+        count: count for count in (25, 18, 15, 17, 26, 135)
     }
     # Numbers of OpenPose's poseParameters.cpp and of COCO.
     for count, known in (
@@ -136,6 +147,7 @@ def test_openpose_names_its_keypoints_by_their_number(tmp_path: Path) -> None:
         (18, {4: "RWrist", 8: "RHip", 13: "LAnkle", 14: "REye", 17: "LEar"}),
         (15, {0: "Head", 8: "RHip", 14: "Chest"}),
         (17, {0: "Nose", 1: "LEye", 5: "LShoulder", 10: "RWrist", 16: "RAnkle"}),
+        (26, {16: "RAnkle", 17: "Head", 18: "Neck", 19: "Hip", 20: "LBigToe", 23: "RSmallToe", 24: "LHeel"}),
         (135, {17: "UpperNeck", 24: "RHeel", 25: "LThumb1CMC", 44: "LPinky4FingerTip", 64: "RPinky4FingerTip"}),
     ):
         assert {number: KEYPOINT_NAMES[count][number] for number in known} == known

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from rich.console import Console
 from helpers.errors import raises_input
 from helpers.videos import moving_dot, write_video
 from mvtrain.exchange import from_deeplabcut as deeplabcut
-from mvtrain.exchange.deeplabcut_tables import read_table
+from mvtrain.exchange.deeplabcut_tables import prediction_tables, read_table
 from mvtrain.exchange.foreign_labels import ForeignLabels, ReadOptions, Source, VideoFrame
 from mvtrain.exchange.run_import import ImportOptions, import_project
 from mvtrain.project.names import pattern_rule
@@ -337,6 +338,16 @@ def test_predictions_are_labels_on_request(tmp_path: Path, suffix: str, name: st
         np.testing.assert_array_equal(labels.images[0].points, [[np.nan, np.nan], [9, 10]])
         (labels,) = deeplabcut.read([Source(path=source)], replace(options, every=2))
         assert [image.place.number for image in labels.images] == [2]
+
+
+def test_of_the_tables_of_a_network_one_is_read(tmp_path: Path) -> None:
+    path = predictions(tmp_path)
+    for end in ("_filtered", "_filtered_skeleton", "_skeleton"):
+        shutil.copy(path, path.with_name(f"{path.stem}{end}.h5"))
+    (tmp_path / f"{path.stem}_skeleton.csv").touch()
+    assert prediction_tables(tmp_path) == [path]
+    path.unlink()
+    assert [table.stem for table in prediction_tables(tmp_path)] == [f"{path.stem}_filtered"]
 
 
 def test_the_summary_says_that_labels_are_predictions(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from rich.console import Console
 from helpers import foreign_rows
 from helpers.errors import raises_input
 from helpers.foreign_rows import MAKERS, Row, row, write_image
+from helpers.rigs import ring
+from mvgeom import CameraGroup
 from mvtrain.config import load_config
 from mvtrain.exchange.alignment import align
 from mvtrain.exchange.foreign_labels import ForeignLabels, ImageFile, Place, ReadOptions, Source, merge
@@ -194,6 +196,45 @@ def test_a_view_is_named_once(tmp_path: Path, name: str) -> None:
     options = ImportOptions(out=tmp_path / "out", view_names=(*VIEWS, "top"))
     with raises_input("duplicate-name", option="--views", found=("top",)):
         import_project(name, [path], options, Console())
+
+
+@pytest.mark.parametrize("name", [*NAMED, "mmpose"])
+def test_given_views_end_the_name_of_the_session(tmp_path: Path, name: str) -> None:
+    views = ("left_cam", "right_cam")
+    sources = []
+    for view in views:
+        write_image(tmp_path / "media" / f"m_1_{view}" / "img1.png", 10)
+        path = MAKERS[name](tmp_path / view / "source", [row(f"C:\\rig\\m_1_{view}\\img1.png")])
+        sources.append(f"{view}={path}")
+    console = Console(record=True, width=300, file=io.StringIO())
+    likely = 0.5 if name in PEOPLE else None
+    options = ImportOptions(out=tmp_path / "out", views=tuple(sources), media=tmp_path / "media", predictions=likely)
+    import_project(name, [], options, console)
+    assert "2 views (left_cam, right_cam), 1 sessions" in console.export_text()
+
+
+def test_calibrations_of_a_folder(tmp_path: Path) -> None:
+    rows = [row(f"C:\\rig\\m_1_{view}\\img1.png") for view in VIEWS]
+    for view in VIEWS:
+        write_image(tmp_path / "media" / f"m_1_{view}" / "img1.png", 10)
+    path = MAKERS["deeplabcut"](tmp_path / "source", rows)
+    given = ring(2, size=16).replace(names=VIEWS, sizes=[[16.0, 12.0]] * 2)
+
+    def run(folder: Path) -> CameraGroup:
+        options = ImportOptions(out=folder / "out", media=tmp_path / "media", calibration=folder / "given")
+        import_project("deeplabcut", [path], options, Console(file=io.StringIO()))
+        return CameraGroup.load(folder / "out" / "calibrations" / "m_1.toml")
+
+    given.save(tmp_path / "colmap" / "given", file_format="colmap")
+    assert run(tmp_path / "colmap").names == VIEWS
+    for name in ("m_1", "calibration", "others"):
+        (tmp_path / name / "given").mkdir(parents=True)
+        given.save(tmp_path / name / "given" / f"{name}.toml")
+    for name in ("m_1", "calibration"):
+        assert run(tmp_path / name).names == VIEWS
+    with raises_input("no-calibration", found=("others",), expected=("m_1",)):
+        run(tmp_path / "others")
+    assert not (tmp_path / "others" / "out").exists()
 
 
 @every_source

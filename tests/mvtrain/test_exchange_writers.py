@@ -214,10 +214,17 @@ def test_trc_is_in_meters_with_y_up(session: PredictedSession, tmp_path: Path) -
     np.testing.assert_array_equal(values[:, 0], range(6))
     np.testing.assert_allclose(values[:, 1], np.arange(6) / 25)
     x, y, z = np.moveaxis(three_d(session).points, -1, 0) / 1000
-    np.testing.assert_allclose(values[:, 2:].reshape(6, 3, 3), np.stack([y, z, x], axis=-1), rtol=1e-6)
+    np.testing.assert_allclose(values[:, 2:].reshape(6, 3, 3), np.stack([y, z, x], axis=-1), rtol=1e-9)
     pose2sim.write(session, tmp_path / "as_it_is", replace(PLAIN, up="y", unit="m"))
     _, table, _ = read_trc(tmp_path / "as_it_is" / "mouse_1" / "pose-3d" / "mouse_1_0-5.trc")
-    np.testing.assert_allclose(table.to_numpy()[:, 2:].reshape(6, 3, 3), three_d(session).points, rtol=1e-6)
+    np.testing.assert_allclose(table.to_numpy()[:, 2:].reshape(6, 3, 3), three_d(session).points, rtol=1e-9)
+
+
+def test_times_of_a_trc_do_not_jitter_in_long_recordings(session: PredictedSession, tmp_path: Path) -> None:
+    rate = 60.0 / 1.001 / 1e5  # frames are as far apart as every 100,000th of 59.94 Hz, up to 2.3 hours
+    pose2sim.write(session, tmp_path, replace(PLAIN, frame_rate=rate))
+    _, table, _ = read_trc(tmp_path / "mouse_1" / "pose-3d" / "mouse_1_0-5.trc")
+    np.testing.assert_allclose(table.iloc[:, 1], np.arange(6) / rate, rtol=0, atol=1e-5)
 
 
 def test_a_keypoints_name_does_not_shift_the_columns_of_a_trc(session: PredictedSession, tmp_path: Path) -> None:

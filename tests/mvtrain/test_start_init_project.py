@@ -251,6 +251,15 @@ def test_a_given_view_that_the_project_would_not_have_is_refused(tmp_path: Path,
         start(tmp_path, *sources, calibration=tmp_path / "rig.toml", skip=skip)
 
 
+def test_given_views_end_the_name_of_the_session(tmp_path: Path) -> None:
+    views = ("cam_left", "cam_right")
+    write_session(tmp_path / "raw", views, [2, 2], session="m_1")
+    sources = [VideoInput(path=tmp_path / "raw" / f"*_{view}.*", view=view) for view in views]
+    project, _ = start(tmp_path, *sources)
+    rows = read_frame_rows(load_config(project / "config.yaml"))
+    assert rows.view_names == views
+
+
 def test_a_video_of_a_folder_may_be_given_again_with_its_view(tmp_path: Path, raw: Path) -> None:
     project, _ = start(tmp_path, VideoInput(path=next(raw.glob("day2_top.*")), view="top"), raw)
     assert read_frame_rows(load_config(project / "config.yaml")).view_names == ("left", "right", "top")

@@ -180,7 +180,8 @@ def size_or_given(stored: Any, given: Sizes | None, name: str, matrix: Floats | 
             suggested = None if matrix is None else tuple(round(2 * middle + 1) for middle in matrix[:2, 2])
             hint = "" if suggested is None else f" (its principal point suggests about {'x'.join(map(str, suggested))})"
             raise InputError(
-                f"{where}the file has no image size. Give sizes=(width, height), on the command line --size WxH{hint}.",
+                f"{where}the file has no image size{hint}. Give sizes=(width, height), or write a file that has it "
+                "with mvgeom convert --size WxH.",
                 code="missing-size",
                 view=name,
                 suggested=suggested,

@@ -5,7 +5,7 @@ top-left CORNER of the image, so the center of the first pixel is (0.5, 0.5): pr
 than OpenCV's. Every image becomes a camera, named like the image without its extension, in the order of image ids.
 Camera models that are read: SIMPLE_PINHOLE, PINHOLE, SIMPLE_RADIAL, RADIAL, OPENCV, FULL_OPENCV, OPENCV_FISHEYE,
 SIMPLE_RADIAL_FISHEYE and RADIAL_FISHEYE. Camera models that are written: OPENCV, FULL_OPENCV and OPENCV_FISHEYE, with
-images named `<camera>.png` without points.
+images named `<camera>.png` without points. COLMAP's binary files are not read.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ DESCRIPTION = "COLMAP text (folder with cameras.txt and images.txt)"
 SUFFIXES = ()
 
 _CAMERAS, _IMAGES, _POINTS = "cameras.txt", "images.txt", "points3D.txt"
+_BINARY = ("cameras.bin", "images.bin")
+_FOREIGN = ("rigs.txt", "frames.txt", *_BINARY, "points3D.bin", "rigs.bin", "frames.bin")
+"""Files of COLMAP that `save` does not write, and that COLMAP would read with those in text, or instead of them."""
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
 
@@ -63,10 +66,10 @@ class _Lens:
 
 
 def matches(path: Path) -> bool:
-    """Return True if the path is a folder with cameras.txt and images.txt, or one of these two files."""
+    """Return True if the path is a folder with cameras.txt and images.txt (or .bin), or one of these files."""
     if path.is_file():
-        return path.name in (_CAMERAS, _IMAGES)
-    return (path / _CAMERAS).is_file() and (path / _IMAGES).is_file()
+        return path.name in (_CAMERAS, _IMAGES, *_BINARY)
+    return any(all((path / file).is_file() for file in files) for files in ((_CAMERAS, _IMAGES), _BINARY))
 
 
 def load(path: Path) -> CameraGroup:
@@ -78,9 +81,16 @@ def load(path: Path) -> CameraGroup:
     Raises:
         InputError: `invalid-syntax`, if a line lacks COLMAP's fields (the message has its number);
             `unsupported-camera`, if a camera model has no counterpart in OpenCV; `missing-view`, if an image's camera
-            is not in cameras.txt; `duplicate-name`, if images share a name.
+            is not in cameras.txt; `duplicate-name`, if images share a name; `unsupported-file`, if the model is binary.
     """
     folder = path.parent if path.is_file() else path
+    if path.name in _BINARY or ((folder / _BINARY[0]).exists() and not (folder / _CAMERAS).exists()):
+        raise InputError(
+            f"{path}: a binary model of COLMAP, which is not read. Write it as text with: colmap model_converter "
+            f"--input_path {folder} --output_path TEXT --output_type TXT",
+            code="unsupported-file",
+            path=path,
+        )
     lenses = _read_lenses(folder / _CAMERAS)
     numbered = _read_images(folder / _IMAGES, lenses)
     used = {lens for lens, _, _ in numbered}
@@ -93,9 +103,9 @@ def save(cameras: CameraGroup, path: Path) -> None:
 
     Raises:
         InputError: `unsupported-camera`, if a camera has skew, an image size that is not whole, or more than 8
-            distortion coefficients; `bad-name`, if a name starts or ends with a space, has several lines or cannot be
-            the path of an image; `not-a-folder`, if the path is a file; `occupied-folder`, if the folder has a model
-            with points, which would be lost.
+            distortion coefficients; `bad-name`, if a name has spaces or cannot be the path of an image;
+            `not-a-folder`, if the path is a file; `occupied-folder`, if the folder has a model with points, which would
+            be lost, or files of another model that COLMAP would read with, or instead of, what is written.
     """
     lenses = ["# CAMERA_ID MODEL WIDTH HEIGHT PARAMS[]"]
     images = ["# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME", "# POINTS2D[] as (X, Y, POINT3D_ID)"]
@@ -116,6 +126,15 @@ def save(cameras: CameraGroup, path: Path) -> None:
             f"{path}: the folder has a model with points, which would be lost. Choose an empty folder.",
             code="occupied-folder",
             path=path,
+        )
+    foreign = tuple(file for file in _FOREIGN if (path / file).exists())
+    if foreign:
+        raise InputError(
+            f"{path}: the folder has files of another model, which COLMAP would read, found {', '.join(foreign)}. "
+            "Choose an empty folder.",
+            code="occupied-folder",
+            path=path,
+            found=foreign,
         )
     path.mkdir(parents=True, exist_ok=True)
     write_text(path / _CAMERAS, "\n".join(lenses) + "\n")
@@ -249,10 +268,11 @@ def _camera_name(image: str) -> str:
 def _parameters(record: records.CameraRecord) -> tuple[str, list[float]]:
     records.reject_skew(record, "COLMAP")
     name = record.name
-    if name != name.strip() or len(name.splitlines()) > 1 or _camera_name(f"{name}.png") != name:
+    # COLMAP reads the name of an image up to the first space.
+    if len(name.split()) > 1 or name != name.strip() or _camera_name(f"{name}.png") != name:
         raise InputError(
-            f"camera name {record.name!r}: with spaces at an end or several lines, or not the path of an image in a "
-            "folder, which COLMAP needs. Rename the camera.",
+            f"camera name {record.name!r}: with spaces, or not the path of an image in a folder, which COLMAP needs. "
+            "Rename the camera.",
             code="bad-name",
             view=record.name,
         )

@@ -149,7 +149,7 @@ def _camera(
         other = "lower-left" if origin == "upper-left" else "upper-left"
         raise InputError(
             f"{where}the world's origin is behind the camera, probably because of a wrong origin of the image. Try "
-            f"origin={other!r} (command line: -O origin={other}).",
+            f"origin={other!r} (mvgeom convert -O origin={other}).",
             code="not-a-camera",
             path=path,
             view=name,

@@ -4,11 +4,13 @@ Convention: K not transposed, `x_cam = R X + t`, distortion in OpenCV's order, p
 top-left pixel, the unit is that of the calibration board. Three layouts are read:
 
 - multi-view (`multiview_calibration.py`): `Ks`, `distortions`, `rvecs` (rotation vectors), `Ts`, `is_fisheye`,
-  `image_sizes`, `cam_ids` (names joined by commas). This layout is also written.
+  `image_sizes`, `cam_ids` (names joined by commas). This layout is also written. OpenCV 5 has `Rs` (rotation matrices)
+  for `rvecs`, `models` (1 is fisheye) for `is_fisheye`, and all `distortions` in one row, four of a fisheye lens.
 - stereo (`stereo_calib.cpp`): `M1 D1 M2 D2` in intrinsics.yml; `R T` in extrinsics.yml in the same folder, from the
   first camera to the second; the world is the first camera. No names and image sizes.
-- one camera (`calibration.cpp`): `camera_matrix`, `distortion_coefficients`, `image_width`, `image_height`. The world
-  is the camera (R = I, t = 0): such a file has no extrinsics; its board poses are not camera poses.
+- one camera (`calibration.cpp`, `camera_calibration.cpp`): `camera_matrix`, `distortion_coefficients`, `image_width`,
+  `image_height`; `fisheye_model` 1 is a fisheye lens. The world is the camera (R = I, t = 0): such a file has no
+  extrinsics; its board poses are not camera poses. Omnidirectional cameras (`xi`) are refused.
 """
 
 from __future__ import annotations
@@ -55,7 +57,8 @@ def load(
     Raises:
         InputError: `invalid-syntax`, if OpenCV cannot read the file; `missing-field`, if it has no calibration;
             `wrong-shape`, `wrong-count` or `bad-field`, if entries are wrong; `missing-file`, if a stereo pair has no
-            extrinsics; `missing-size`, if an image size is missing.
+            extrinsics; `unsupported-camera`, if the camera is omnidirectional; `missing-size`, if an image size is
+            missing.
     """
     document = filestorage.read(path)
     present = tuple(document)
@@ -67,7 +70,7 @@ def load(
             path=path,
             field=more[0],
         )
-    if {"Ks", "rvecs", "Ts"} <= set(present):
+    if {"Ks", "Ts"} <= set(present) and {"rvecs", "Rs"} & set(present):
         return records.assemble(_read_multiview(document, sizes, names, path), path)
     if {"M1", "M2"} <= set(present):
         return records.assemble(_read_stereo(document, sizes, extrinsics, names, path), path)
@@ -131,40 +134,83 @@ def _read_multiview(
     num_views = matrices.size // 9
     stored_names = document["cam_ids"].split(",") if isinstance(document.get("cam_ids"), str) else None
     used = _names(stored_names or names or [str(view) for view in range(num_views)], num_views, path)
-    has_fisheye, has_sizes = (document.get(key) is not None for key in ("is_fisheye", "image_sizes"))
-    per_view = {
-        "Ks": matrices,
-        "distortions": filestorage.matrix(document, "distortions", None, where),
-        "rvecs": filestorage.matrix(document, "rvecs", (3 * num_views,), where),
-        "Ts": filestorage.matrix(document, "Ts", (3 * num_views,), where),
-        "is_fisheye": filestorage.matrix(document, "is_fisheye", (num_views,), where)
-        if has_fisheye
-        else np.zeros(num_views),
-    }
-    if per_view["distortions"].size % num_views:
-        raise InputError(
-            f"{where}distortions: wrong shape, found {per_view['distortions'].size} for {num_views}, expected Nxn",
-            code="wrong-shape",
-            path=path,
-            field="distortions",
-            found=per_view["distortions"].size,
-        )
-    rows = {key: value.reshape(num_views, -1) for key, value in per_view.items()}
+    has_sizes = document.get("image_sizes") is not None
+    translations = filestorage.matrix(document, "Ts", (3 * num_views,), where).reshape(num_views, 3)
+    fisheye = _fisheye_flags(document, num_views, where)
+    distortions = _split_distortions(document, fisheye, where)
     stored_sizes = filestorage.matrix(document, "image_sizes", (2 * num_views,), where) if has_sizes else None
     return [
         _record(
             name,
-            rows["Ks"][view].reshape(3, 3),
-            rows["distortions"][view],
-            camera_fields.rotation_from_vector(rows["rvecs"][view], f"{where}camera {name!r}: rvecs"),
-            rows["Ts"][view],
+            matrices.reshape(num_views, 3, 3)[view],
+            distortions[view],
+            rotation,
+            translations[view],
             None if stored_sizes is None else stored_sizes.reshape(num_views, 2)[view],
             sizes,
             path,
-            fisheye=bool(rows["is_fisheye"][view][0]),
+            fisheye=fisheye[view],
         )
-        for view, name in enumerate(used)
+        for view, (name, rotation) in enumerate(zip(used, _rotations(document, used, where), strict=True))
     ]
+
+
+def _fisheye_flags(document: Mapping[str, Any], num_views: int, where: str) -> list[bool]:
+    """Return True for each fisheye lens of a multi-view file, by `is_fisheye` or `models`."""
+    key = next((key for key in ("is_fisheye", "models") if document.get(key) is not None), None)
+    if key is None:
+        return [False] * num_views
+    stored = document[key]
+    if isinstance(stored, np.ndarray) and stored.dtype == np.bool_:
+        stored = stored.astype(np.uint8)
+    flags = filestorage.matrix({key: stored}, key, (num_views,), where)
+    if not np.isin(flags, (0, 1)).all():
+        raise InputError(
+            f"{where}{key}: must be 0 (Brown-Conrady) or 1 (fisheye), found {flags.tolist()}",
+            code="bad-field",
+            field=key,
+            found=flags.tolist(),
+        )
+    return [bool(flag) for flag in flags]
+
+
+def _rotations(document: Mapping[str, Any], names: Sequence[str], where: str) -> list[camera_fields.Floats]:
+    """Return the rotation of each camera of a multi-view file, by `rvecs` or `Rs`."""
+    key = "rvecs" if document.get("rvecs") is not None else "Rs"
+    values = filestorage.matrix(document, key, None, where)
+    length = 9 if key == "Rs" else 3
+    if values.size != length * len(names):
+        raise InputError(
+            f"{where}{key}: wrong shape, found {values.size} for {len(names)}, expected {length} per camera",
+            code="wrong-shape",
+            field=key,
+            found=values.size,
+        )
+    named = [
+        (row, f"{where}camera {name!r}: {key}") for row, name in zip(values.reshape(-1, length), names, strict=True)
+    ]
+    if key == "Rs":
+        return [camera_fields.rotation_matrix(row.reshape(3, 3), label) for row, label in named]
+    return [camera_fields.rotation_from_vector(row, label) for row, label in named]
+
+
+def _split_distortions(document: Mapping[str, Any], fisheye: list[bool], where: str) -> list[camera_fields.Floats]:
+    """Return the coefficients of each camera of a multi-view file."""
+    values = filestorage.matrix(document, "distortions", None, where)
+    in_one_row = len(fisheye) > 1 and values.size == max(np.shape(document["distortions"]))
+    num_fisheye = sum(fisheye) if in_one_row else 0
+    others = len(fisheye) - num_fisheye
+    length, rest = divmod(values.size - 4 * num_fisheye, max(others, 1))
+    if rest or length < 0 or (length and not others):
+        raise InputError(
+            f"{where}distortions: wrong shape, found {values.size} for {len(fisheye)}, expected as many for each lens "
+            "of a model",
+            code="wrong-shape",
+            field="distortions",
+            found=values.size,
+        )
+    lengths = [4 if lens and num_fisheye else length for lens in fisheye]
+    return np.split(values, np.cumsum(lengths)[:-1])
 
 
 def _read_stereo(
@@ -178,8 +224,8 @@ def _read_stereo(
     if other == path or not other.is_file():
         looked = "" if other == path else f" (not found: {other})"
         raise InputError(
-            f"{path}: the extrinsics R, T of this stereo pair are missing{looked}. Give extrinsics=, on the command "
-            "line -O extrinsics=FILE.",
+            f"{path}: the extrinsics R, T of this stereo pair are missing{looked}. Give extrinsics=, or write one file "
+            "with mvgeom convert -O extrinsics=FILE.",
             code="missing-file",
             path=path,
             argument="extrinsics",
@@ -209,6 +255,14 @@ def _read_single(
 ) -> list[records.CameraRecord]:
     (name,) = _names(names or (path.stem,), 1, path)
     where = f"{path}: camera {name!r}: "
+    if document.get("xi") is not None:  # of opencv_contrib's omnidir, whose other entries have the same names
+        raise InputError(
+            f"{where}an omnidirectional camera (it has xi), which is not supported. Calibrate it as fisheye.",
+            code="unsupported-camera",
+            path=path,
+            view=name,
+            field="xi",
+        )
     width, height = filestorage.scalar(document, "image_width"), filestorage.scalar(document, "image_height")
     return [
         _record(
@@ -220,6 +274,7 @@ def _read_single(
             None if width is None or height is None else (width, height),
             sizes,
             path,
+            fisheye=bool(filestorage.scalar(document, "fisheye_model")),
         )
     ]
 

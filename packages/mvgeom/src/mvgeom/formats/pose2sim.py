@@ -95,8 +95,8 @@ def _at_frame(table: dict[str, Any], key: str, frame: int | None, path: Path) ->
     length = len(rotations) if isinstance(rotations, list) else 0
     if frame is None:
         raise InputError(
-            f"{path}: camera [{key}] moves ({length} frames). Give frame=, on the command line -O frame=0, for one "
-            "pose",
+            f"{path}: camera [{key}] moves ({length} frames). Give frame=, or write one pose with mvgeom convert -O "
+            "frame=0",
             code="missing-argument",
             path=path,
             argument="frame",

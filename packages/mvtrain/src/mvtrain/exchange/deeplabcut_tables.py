@@ -20,6 +20,8 @@ from mvtrain.runtime.optional_imports import need
 _LEVELS = ("scorer", "individuals", "bodyparts", "coords")
 _NETWORK = re.compile(r"(?<!_3d)(?:DLC_|DeepCut_|_superanimal_)")
 """Beginning of a network's name behind that of the video, but for 3D keypoints."""
+_FILTERED, _BONES = "_filtered", "_skeleton"
+"""Ends of the names of what `filterpredictions` and `analyzeskeleton` write."""
 _MISSING = ("", "nan", "na")
 
 
@@ -56,16 +58,24 @@ def read_animals(path: Path) -> AnimalTable:
 
 
 def prediction_tables(folder: Path) -> list[Path]:
-    """List the tables of predictions in a folder by name, of two of the same name the CSV; see `video_name`."""
+    """List the tables of predictions in a folder by name, of two of the same name the CSV; see `video_name`.
+
+    DeepLabCut writes further tables beside them. Filtered predictions count where the others are not there; tables of
+    bones are left out.
+    """
     if not folder.is_dir():
         return []
     tables = {
         path.with_suffix(""): path
         for suffix in (".h5", ".csv")
         for path in list_files(folder, f"*{suffix}")
-        if _NETWORK.search(path.stem) is not None
+        if _NETWORK.search(path.stem) is not None and not path.stem.endswith(_BONES)
     }
-    return sorted(tables.values())
+    return sorted(
+        path
+        for stem, path in tables.items()
+        if not stem.name.endswith(_FILTERED) or stem.with_name(stem.name.removesuffix(_FILTERED)) not in tables
+    )
 
 
 def video_name(table: AnimalTable) -> str:

@@ -42,7 +42,7 @@ def read_mmpose(sources: Sequence[Source], options: ReadOptions) -> list[Foreign
 
 
 def read_openpose(sources: Sequence[Source], options: ReadOptions) -> list[ForeignLabels]:
-    """Read folders of `*_keypoints.json`, one for each view, and folders of such folders.
+    """Read folders of OpenPose's JSON, one for each view, and folders of such folders.
 
     Raises:
         InputError: A source is none of these, or predictions are not asked for (`no-labels`); besides, the errors of

@@ -15,12 +15,14 @@ from mvgeom.calibration.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mvgeom.clock_files import copy_clocks
 from mvgeom.errors import InputError
 from mvgeom.files import file_name, list_files, replace_file
+from mvgeom.formats import FORMATS
 from mvgeom.videos import open_video, read_frames
 from mvtrain.exchange.foreign_labels import DecodedImage, ImageFile, ImageSource, ReadOptions, VideoFrame
 from mvtrain.project.images import read_header, read_stored
 from mvtrain.project.names import as_posix, split_name
 
 _TOML = ".toml"
+_CALIBRATION = "calibration"
 
 
 def write_images(images: Mapping[Path, ImageSource], advance: Callable[[], object]) -> None:
@@ -158,7 +160,7 @@ def find_calibrations(sources: Sequence[Path], given: Path | None) -> dict[str |
     Args:
         sources: Folders or files of the foreign project; `calibrations/<session>.toml` and `calibration.toml` in the
             folders or beside the files count.
-        given: Calibration file of any format, or folder of `<session>.toml`, instead of those of the sources.
+        given: Calibration file or folder of any format, or folder of `<session>.toml`, instead of those of the sources.
 
     Raises:
         InputError: `given` does not exist (`missing-file`), or is a folder without calibrations (`no-calibration`).
@@ -169,6 +171,10 @@ def find_calibrations(sources: Sequence[Path], given: Path | None) -> dict[str |
         if not given.is_dir():
             return {None: given}
         found: dict[str | None, Path] = {path.stem: path for path in list_files(given, f"*{_TOML}")}
+        if not found and any(each.matches(given) for each in FORMATS.values()):
+            return {None: given}  # a format that is a folder, such as COLMAP's
+        if _CALIBRATION in found:
+            found[None] = found[_CALIBRATION]
         if not found:
             raise InputError(
                 f"{given}: the folder has no calibration <session>.toml", code="no-calibration", path=given
@@ -179,8 +185,8 @@ def find_calibrations(sources: Sequence[Path], given: Path | None) -> dict[str |
         folder = source if source.is_dir() else source.parent
         for path in list_files(folder / "calibrations", f"*{_TOML}"):
             result.setdefault(path.stem, path)
-        if (folder / "calibration.toml").is_file():
-            result.setdefault(None, folder / "calibration.toml")
+        if (folder / f"{_CALIBRATION}{_TOML}").is_file():
+            result.setdefault(None, folder / f"{_CALIBRATION}{_TOML}")
     return result
 
 

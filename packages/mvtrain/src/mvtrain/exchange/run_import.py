@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -144,6 +144,7 @@ def import_project(file_format: str, paths: Sequence[Path], options: ImportOptio
         labels = order_keypoints(labels, project)
         order = order_views(labels, project, allow_absent=options.allow_absent)
     aligned, notes = to_stored_pixels(align(labels, order, allow_absent=options.allow_absent))
+    _check_calibrations(options.calibration, calibrations, aligned)
     if project is None and not order:
         advice = (
             "correct cam_regex in its config.toml"
@@ -208,9 +209,11 @@ def _read_options(sources: Sequence[Source], options: ImportOptions) -> ReadOpti
             option="--every",
             found=options.every,
         )
+    given = tuple(source.view for source in sources if source.view is not None)
     rule = pattern_rule(
         options.pattern or DEFAULT_PATTERN,
-        options.view_names,
+        # Names of views can have a "_", and then only the views tell where the name of the session ends.
+        options.view_names or (given if len(given) == len(sources) else ()),
         need_view=any(source.view is None for source in sources),
         given=options.pattern is not None,
     )
@@ -221,6 +224,27 @@ def _read_options(sources: Sequence[Source], options: ImportOptions) -> ReadOpti
         min_likelihood=options.predictions,
         every=options.every,
     )
+
+
+def _check_calibrations(
+    given: Path | None, calibrations: Mapping[str | None, Path | CameraGroup], aligned: AlignedFrames
+) -> None:
+    """Check that one of the calibrations that the user gave is of a session of the labels.
+
+    Raises:
+        InputError: `no-calibration`.
+    """
+    sessions = {session for session, _ in aligned.frames}
+    if given is not None and None not in calibrations and not sessions & calibrations.keys():
+        raise InputError(
+            f"--calibration {given}: no file is named like a session, found {', '.join(map(str, calibrations))}, "
+            f"expected {', '.join(sorted(sessions))}. Give the file itself for all sessions, or rename it",
+            code="no-calibration",
+            option="--calibration",
+            path=given,
+            found=tuple(calibrations),
+            expected=tuple(sorted(sessions)),
+        )
 
 
 def _print_summary(

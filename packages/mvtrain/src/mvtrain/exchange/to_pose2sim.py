@@ -97,7 +97,7 @@ def _trc(name: str, session: PredictedSession, in_3d: Points3D, scale: float, op
     points = in_3d.points * scale
     if options.up == "z":
         points = points[..., [1, 2, 0]]
-    rate, num_frames, names = f"{options.frame_rate:g}", len(session), session.keypoint_names
+    rate, num_frames, names = f"{options.frame_rate:.10g}", len(session), session.keypoint_names
     axes = "\t".join(f"X{number}\tY{number}\tZ{number}" for number in range(1, len(names) + 1))
     lines = [
         f"PathFileType\t4\t(X/Y/Z)\t{name}",
@@ -108,8 +108,9 @@ def _trc(name: str, session: PredictedSession, in_3d: Points3D, scale: float, op
     ]
     assert options.frame_rate is not None
     for frame, row in enumerate(points.reshape(num_frames, -1).tolist()):
-        cells = ["" if np.isnan(value) else f"{value:.7g}" for value in row]
-        lines.append("\t".join([str(frame), f"{frame / options.frame_rate:.7g}", *cells]))
+        cells = ["" if np.isnan(value) else f"{value:.10g}" for value in row]
+        # Programs compute velocities from the times, so those of long recordings need the digits, too.
+        lines.append("\t".join([str(frame), f"{frame / options.frame_rate:.10g}", *cells]))
     return "\n".join(lines) + "\n"
 
 

@@ -67,10 +67,12 @@ def plan_sessions(
             missing.
     """
     check_distinct(view_names, "--views", option="--views")
+    paths = _find_paths(sources)
+    # Names of views can have a "_", and then only the views tell where the name of the session ends.
+    given = () if None in paths.values() else tuple(dict.fromkeys(view for view in paths.values() if view is not None))
     known = view_names or cameras
     pattern = pattern or DEFAULT_PATTERN
-    rule, depth = pattern_rule(pattern, known), pattern_depth(pattern)
-    paths = _find_paths(sources)
+    rule, depth = pattern_rule(pattern, known or given), pattern_depth(pattern)
     named = [read_name(path, view, rule, depth) for path, view in paths.items()]
     unfit = [video for video in named if video.view is None]
     if unfit and (not skip or len(unfit) == len(named)):

@@ -1,10 +1,11 @@
 """OpenPose's keypoints: a folder with one JSON file per frame, `<video>_000000000012_keypoints.json`.
 
-Each file has `people`, each with `pose_keypoints_2d`: x, y, confidence of each keypoint, in px from the center of the
-top-left pixel; confidence 0 is a keypoint that was not found. Keypoints of faces and hands in arrays of their own are
-left out, with a warning. Names of keypoints are those of OpenPose's models by their number: BODY_25, COCO (18), MPI
-(15), BODY_135; 17 are COCO's as AlphaPose and RTMPose write them. Other numbers get the names keypoint_0, keypoint_1
-and so on. BODY_25B has 25 keypoints in another order, and no file says so.
+Pose2Sim writes the same as `<video>_000012.json`. Each file has `people`, each with `pose_keypoints_2d`: x, y,
+confidence of each keypoint, in px from the center of the top-left pixel; confidence 0 is a keypoint that was not found.
+Keypoints of faces and hands in arrays of their own are left out, with a warning. Names of keypoints are those of
+OpenPose's models by their number: BODY_25, COCO (18), MPI (15), BODY_135; 17 are COCO's and 26 are Halpe's, as
+AlphaPose and RTMPose write them. Other numbers get the names keypoint_0, keypoint_1 and so on. BODY_25B has 25
+keypoints in another order, and no file says so.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from mvgeom.tables.readers.people import (
 __all__ = ["DESCRIPTION", "KEYPOINT_NAMES", "NAME", "load", "matches"]
 
 NAME = "openpose"
-DESCRIPTION = "folder of OpenPose's *_keypoints.json, a file per frame"
+DESCRIPTION = "folder of OpenPose's or Pose2Sim's JSON, a file per frame"
 
 _LEGS = ("RHip", "RKnee", "RAnkle", "LHip", "LKnee", "LAnkle")
 _ARMS = ("Neck", "RShoulder", "RElbow", "RWrist", "LShoulder", "LElbow", "LWrist")
@@ -41,6 +42,10 @@ _COCO_18 = ("Nose", *_ARMS, *_LEGS, *_FACE)
 _MPI_15 = ("Head", *_ARMS, *_LEGS, "Chest")
 _PAIRS = ("Eye", "Ear", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle")
 _COCO_17 = ("Nose", *(f"{side}{part}" for part in _PAIRS for side in "LR"))
+_HALPE_26 = (
+    *(*_COCO_17, "Head", "Neck", "Hip"),
+    *(f"{side}{part}" for part in ("BigToe", "SmallToe", "Heel") for side in "LR"),
+)
 _BODY_25B = (*_COCO_17, "UpperNeck", "HeadTop", *_FEET)
 _THUMB, _FINGER = ("1CMC", "2Knuckles", "3IP", "4FingerTip"), ("1Knuckles", "2PIP", "3DIP", "4FingerTip")
 _HANDS = [
@@ -51,7 +56,7 @@ _HANDS = [
 ]
 _BODY_135 = (*_BODY_25B, *_HANDS, *(f"Face{number}" for number in range(70)))
 
-KEYPOINT_NAMES = {len(names): names for names in (_BODY_25, _COCO_18, _MPI_15, _COCO_17, _BODY_135)}
+KEYPOINT_NAMES = {len(names): names for names in (_BODY_25, _COCO_18, _MPI_15, _COCO_17, _HALPE_26, _BODY_135)}
 """Names of keypoints by their number."""
 
 _ENDING = "_keypoints"
@@ -59,9 +64,10 @@ _OTHER_PARTS = ("face_keypoints_2d", "hand_left_keypoints_2d", "hand_right_keypo
 
 
 def matches(path: Path) -> bool:
-    """Return True for a folder with files *_keypoints.json, or for one such file."""
+    """Return True for a folder of files of frames, or for one such file."""
     if path.is_dir():
-        return bool(list_files(path, f"*{_ENDING}.json"))
+        files = _files(path)
+        return bool(files) and (files[0].stem.endswith(_ENDING) or matches(files[0]))
     return path.suffix.lower() == ".json" and '"people"' in head(path)
 
 
@@ -75,7 +81,7 @@ def load(path: Path, individual: str | None = None) -> KeypointTable:
         InputError: As in `mvgeom.tables.read_keypoints`.
     """
     refuse_individual(path, "OpenPose", individual)
-    files = list_files(path, f"*{_ENDING}.json") if path.is_dir() else [path]
+    files = _files(path) if path.is_dir() else [path]
     frames = sort_frames(path, files, _ENDING)
     people = {frame.row: _read_people(frame.path) for frame in frames}
     recordings = {frame.recording for frame in frames}
@@ -94,6 +100,11 @@ def load(path: Path, individual: str | None = None) -> KeypointTable:
         )
     names = KEYPOINT_NAMES.get(count, tuple(f"keypoint_{number}" for number in range(count)))
     return make_table(path, names, found, recordings.pop() if len(recordings) == 1 else "")
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the files of frames in a folder: *_keypoints.json, without any all JSON files."""
+    return list_files(folder, f"*{_ENDING}.json") or list_files(folder, "*.json")
 
 
 def _read_people(path: Path) -> list[Person]:
