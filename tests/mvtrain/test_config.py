@@ -229,7 +229,13 @@ eval.colormap eval.confidence_thresh_for_vid eval.hydra_paths eval.predict_vids_
 eval.save_vids_after_training eval.test_videos_directory eval.saved_vid_preds_dir eval.fiftyone.dataset_name
 eval.video_file_to_plot eval.pred_csv_files_to_plot
 """
-"""Keys that the source of version 2.4.3 reads (`cfg.`), and those of its two templates and of `litpose recommend`."""
+training.dropout_rate training.multiple_trainloader_mode training.unlabeled_sequence_length training.rng_seed_data_dali
+training.save_heatmaps model.learn_weights model.reach eval.create_labeled_video eval.dali_parameters.sequence_length
+eval.fifty_one_dataset_name eval.fiftyone_build_speed eval.model_display_names eval.path_to_test_videos
+eval.path_to_csv_predictions eval.path_to_save_predictions losses.unimodal.log_weight
+losses.unimodal_wasserstein.log_weight
+"""Keys that the source of version 2.4.3 reads (`cfg.`), those of its two templates and of `litpose recommend`,
+and those of the configs that its earlier versions came with."""
 
 REFUSED = {
     "model.backbone_checkpoint": "model.backbone_weights",
