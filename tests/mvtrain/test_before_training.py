@@ -124,7 +124,7 @@ def test_every_kind_of_training_checks_first(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_folder_that_is_gone_is_a_warning(
+def test_a_folder_that_is_gone_or_has_no_videos_is_a_warning(
     project: Path,
     config: Path,
     capsys: pytest.CaptureFixture[str],
@@ -133,7 +133,13 @@ def test_a_folder_that_is_gone_is_a_warning(
     change(config, "eval", test_videos_directory=str(project / "gone"))
     outcome = run_mvtrain(capsys, monkeypatch, "fit", config, "--dry-run")
     assert outcome.status == 0
-    assert "warning: no videos to predict after training: there is no folder" in outcome.out
+    assert "warning" in outcome.out
+    assert "eval.test_videos_directory" in outcome.out
+    (project / "empty").mkdir()
+    change(config, "eval", test_videos_directory=str(project / "empty"))
+    outcome = run_mvtrain(capsys, monkeypatch, "fit", config, "--dry-run")
+    assert outcome.status == 0
+    assert "eval.test_videos_directory" in outcome.out
     first_video(project).unlink()
     change(config, "eval", test_videos_directory=str(project / "videos"))
     outcome = run_mvtrain(capsys, monkeypatch, "fit", config, "--dry-run")

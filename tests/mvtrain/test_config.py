@@ -16,6 +16,7 @@ from helpers.errors import raises_input
 from mvtrain.config import LOSS_NAMES, Config, LossConfig, load_config, save_config
 from mvtrain.config.keys import FOREIGN_KEYS, NULL_IS_DEFAULT, OTHER_NAMES
 from mvtrain.config.recommended import learning_rates
+from mvtrain.training.schedules import make_schedules
 
 HUMAN4 = Path(__file__).parents[2].parent / "shared" / "data" / "human4" / "config.yaml"
 
@@ -228,8 +229,14 @@ losses.unimodal_mse.log_weight losses.unimodal_kl.log_weight losses.unimodal_js.
 eval.colormap eval.confidence_thresh_for_vid eval.hydra_paths eval.predict_vids_after_training
 eval.save_vids_after_training eval.test_videos_directory eval.saved_vid_preds_dir eval.fiftyone.dataset_name
 eval.video_file_to_plot eval.pred_csv_files_to_plot
+training.dropout_rate training.multiple_trainloader_mode training.unlabeled_sequence_length training.rng_seed_data_dali
+training.save_heatmaps model.learn_weights model.reach eval.create_labeled_video eval.dali_parameters.sequence_length
+eval.fifty_one_dataset_name eval.fiftyone_build_speed eval.model_display_names eval.path_to_test_videos
+eval.path_to_csv_predictions eval.path_to_save_predictions losses.unimodal.log_weight
+losses.unimodal_wasserstein.log_weight
 """
-"""Keys that the source of version 2.4.3 reads (`cfg.`), and those of its two templates and of `litpose recommend`."""
+"""Keys that the source of version 2.4.3 reads (`cfg.`), those of its two templates and of `litpose recommend`,
+and those of the configs that its earlier versions came with."""
 
 REFUSED = {
     "model.backbone_checkpoint": "model.backbone_weights",
@@ -271,12 +278,21 @@ def test_keypoints_of_configs_of_the_app(tmp_path: Path) -> None:
     assert load_config(both).data.keypoint_names == ("a",)
 
 
-def test_the_config_of_a_run_of_lightning_pose_counts_in_epochs(tmp_path: Path) -> None:
-    """It has the steps that follow from the epochs, too."""
+def test_the_config_of_a_run_of_lightning_pose_counts_as_the_run_was_given(tmp_path: Path) -> None:
+    """It has the steps that follow from the epochs of the masks, too."""
     mask = "{init_epoch: 40, final_epoch: 300, init_step: 520, final_step: 3900, final_ratio: 0.5}"
     config = load_config(write(tmp_path, f"training: {{max_epochs: 300, patch_mask: {mask}}}"))
     assert config.training.patch_mask is not None
     assert (config.training.patch_mask.final_epoch, config.training.patch_mask.final_step) == (300, None)
+    # A run in steps has the epochs that follow from the milestones, and masks that may count epochs all the same.
+    multistep = "{multisteplr: {milestone_steps: [20, 30, 60], milestones: [1, 1, 2]}}"
+    training = f"{{max_steps: 90, unfreezing_step: 9, lr_scheduler_params: {multistep}, patch_mask: {mask}}}"
+    config = load_config(write(tmp_path, f"training: {training}"))
+    assert config.training.lr_scheduler_params.multisteplr.milestones is None
+    schedules = make_schedules(config, steps_per_epoch=10)
+    assert (schedules.max_epochs, schedules.milestones) == (9, (2, 3, 6))
+    assert schedules.masking is not None
+    assert (schedules.masking.init, schedules.masking.final) == (40, 300)
 
 
 def test_defaults(tmp_path: Path) -> None:
@@ -424,7 +440,11 @@ def test_hardware(tmp_path: Path, text: str, hardware: tuple[str, int | str]) ->
         ("training: {ema_decay: 0.9, strategy: fsdp}", "excluded-options", "training.ema_decay"),
         ("training: {patch_mask: {clear_share: 1.5}}", "bad-value", "training.patch_mask.clear_share"),
         ("training: {max_epochs: 9, max_steps: 9}", "excluded-options", "training.max_epochs"),
-        ("training: {max_steps: 9, patch_mask: {init_epoch: 1}}", "excluded-options", "training.patch_mask.init_epoch"),
+        (
+            "training: {patch_mask: {init_epoch: 1, final_step: 9}}",
+            "excluded-options",
+            "training.patch_mask.init_epoch",
+        ),
         (
             "training: {unfreezing_step: 9, lr_scheduler_params: {multisteplr: {milestones: [5]}}}",
             "excluded-options",

@@ -54,6 +54,26 @@ def test_views_with_underscores_and_views_that_end_in_another(tmp_path: Path) ->
     assert names_of([tmp_path], ("1", "cam_1")) == {"a": ["a_1.mp4", "a_cam_1.mp4"]}
 
 
+def test_a_view_anywhere_in_a_name_counts_where_no_name_ends_in_one(tmp_path: Path) -> None:
+    names = [f"mouse_{view}_{trial}.mp4" for trial in (3, 4) for view in VIEWS]
+    touch(tmp_path, *names, "top_5.mp4", "5-left.mp4", "stop_left3.mp4", "top_left_6.mp4")
+    expected = {"mouse_3": names[:2], "mouse_4": names[2:], "5": ["top_5.mp4", "5-left.mp4"]}
+    assert names_of([tmp_path]) == expected
+    assert names_of([tmp_path / "mouse_top_3.mp4"]) == {"mouse_3": names[:2]}
+    touch(tmp_path, "a_top.mp4", "a_left.mp4")
+    assert names_of([tmp_path]) == {"a": ["a_top.mp4", "a_left.mp4"]}
+
+
+def test_any_video_is_one_of_a_single_view(tmp_path: Path) -> None:
+    touch(tmp_path, "monday.mp4", "tuesday_2.avi", "notes.txt")
+    expected = {"monday": ["monday.mp4"], "tuesday_2": ["tuesday_2.avi"]}
+    assert names_of([tmp_path], ("CollectedData",)) == expected
+    assert names_of([tmp_path / "*"], ("CollectedData",)) == expected
+    assert names_of([tmp_path / "monday.mp4"], ("CollectedData",)) == {"monday": ["monday.mp4"]}
+    touch(tmp_path, "monday_cam.mp4")
+    assert names_of([tmp_path], ("cam",)) == {"monday": ["monday_cam.mp4"]}
+
+
 def test_a_session_that_lacks_a_view_is_incomplete_and_others_are_kept(tmp_path: Path) -> None:
     touch(tmp_path, "a_top.mp4", "a_left.mp4", "b_top.mp4")
     found = find_sessions([tmp_path], VIEWS)

@@ -17,6 +17,9 @@ from mvgeom import CameraGroup, project, reprojection_error, triangulate
 from mvgeom.tables import write_labeled_boxes
 from mvtrain.check.label_checks import read_rows
 from mvtrain.config import Config, DataConfig, TrainingConfig, load_config
+from mvtrain.label.prelabels import read_prelabels
+from mvtrain.model.inference import FramePredictions
+from mvtrain.predict.labeled_images import write_project_predictions
 from mvtrain.project.calibration_table import read_calibration_table
 from mvtrain.project.images import read_image
 from mvtrain.project.project import read_project
@@ -313,6 +316,17 @@ def test_one_view_without_its_name_in_the_folder(root: Path) -> None:
     found = read_project(config_of(root, view_names=None, csv_file=("CollectedData.csv",)))
     assert found.view_names == ("CollectedData",)
     assert found.sessions == ("mon_side_b", "mon_side_b", "tue_top")
+
+
+def test_tables_of_a_view_without_a_name_have_none(root: Path, tmp_path: Path) -> None:
+    (root / "CollectedData_top.csv").rename(root / "CollectedData.csv")
+    found = read_project(config_of(root, view_names=None, csv_file=("CollectedData.csv",), bbox_file=None))
+    points = np.nan_to_num(found.points)
+    predicted = FramePredictions(index=np.arange(3), points=points, confidence=np.full(points.shape[:-1], 0.5))
+    write_project_predictions(tmp_path / "run", found, predicted, None, None)
+    prelabels = read_prelabels(tmp_path / "run", found)
+    assert prelabels.paths == (tmp_path / "run" / "predictions.csv",)
+    np.testing.assert_allclose(prelabels.likelihood[:, 0], 0.5)
 
 
 def test_calibration_by_session_then_common_then_none(root: Path) -> None:

@@ -29,14 +29,20 @@ FOREIGN_KEYS = frozenset(
         *("data.mirrored_column_matches", "data.columns_for_singleview_pca", "data.image_orig_dims"),
         *("data.header_rows", "data.image_delimiter", "data.dataset_names", "data.num_targets"),
         *("model.do_context", "training.gpu_id", "training.profiler"),
+        # earlier versions, whose configs are still about
+        *("training.dropout_rate", "training.multiple_trainloader_mode", "training.unlabeled_sequence_length"),
+        *("training.rng_seed_data_dali", "training.save_heatmaps", "model.learn_weights", "model.reach"),
         # keys with one value that the program accepts
         "model.head",
         # older evaluation scripts
         *("eval.hydra_paths", "eval.fiftyone", "eval.saved_vid_preds_dir", "eval.video_file_to_plot"),
-        *("eval.pred_csv_files_to_plot", "eval.colormap_reverse"),
+        *("eval.pred_csv_files_to_plot", "eval.colormap_reverse", "eval.create_labeled_video", "eval.dali_parameters"),
+        *("eval.fifty_one_dataset_name", "eval.fiftyone_build_speed", "eval.model_display_names"),
+        *("eval.path_to_test_videos", "eval.path_to_csv_predictions", "eval.path_to_save_predictions"),
         # unsupervised losses: templates have their parameters even where model.losses_to_use is empty
         *("losses.pca_multiview", "losses.pca_singleview", "losses.temporal"),
         *("losses.unimodal_mse", "losses.unimodal_kl", "losses.unimodal_js"),
+        *("losses.unimodal", "losses.unimodal_wasserstein"),
         *("losses.temporal_heatmap_mse", "losses.temporal_heatmap_kl", "losses.temporal_heatmap_js"),
     }
 )

@@ -204,7 +204,7 @@ class EvalConfig:
     predict_vids_after_training: bool = True
     """Predict the videos of test_videos_directory."""
     test_videos_directory: Path | None = None
-    """Folder of videos, absolute after loading."""
+    """Folder of videos, absolute after loading; None: no videos are predicted."""
     save_vids_after_training: bool = False
     """Write the videos with the predictions drawn in, too."""
     confidence_thresh_for_vid: float = 0.9

@@ -42,6 +42,15 @@ class PatchMaskConfig:
             # Runs of Lightning Pose write the steps that follow from the epochs into their config.
             if getattr(self, f"{end}_epoch") is not None:
                 object.__setattr__(self, f"{end}_step", None)
+        for one, other in (("init_epoch", "final_step"), ("final_epoch", "init_step")):
+            if getattr(self, one) is not None and getattr(self, other) is not None:
+                raise InputError(
+                    f"epochs and steps are mixed: training.patch_mask.{one} counts epochs, {other} counts steps. Use "
+                    "one kind and set the other to null",
+                    code="excluded-options",
+                    key=f"training.patch_mask.{one}",
+                    other=f"training.patch_mask.{other}",
+                )
         for unit in ("epoch", "step"):
             init, final = getattr(self, f"init_{unit}"), getattr(self, f"final_{unit}")
             require_not_negative(f"training.patch_mask.init_{unit}", init)
@@ -82,6 +91,9 @@ class MultiStepConfig:
 
     def __post_init__(self) -> None:
         prefix = "training.lr_scheduler_params.multisteplr"
+        if self.milestone_steps is not None:
+            # Runs of Lightning Pose write the epochs that follow from the steps into their config.
+            object.__setattr__(self, "milestones", None)
         require_positive(f"{prefix}.gamma", self.gamma)
         for key in ("milestones", "milestone_steps"):
             values = getattr(self, key) or ()
@@ -239,7 +251,10 @@ class TrainingConfig:
             object.__setattr__(self, "lr_scheduler", "multisteplr" if given else "cosine")
 
     def _check_units(self) -> None:
-        """Require epochs or steps, not both: a mixture would have no clear order of events."""
+        """Require epochs or steps, not both: a mixture would have no clear order of events.
+
+        Masks alone may count otherwise than the run, as Lightning Pose allows.
+        """
         multistep = self.lr_scheduler_params.multisteplr
         prefix = "training.lr_scheduler_params.multisteplr."
         epochs: dict[str, Any] = {f"training.{k}": getattr(self, k) for k in ("min_epochs", "max_epochs")}
@@ -247,10 +262,6 @@ class TrainingConfig:
         steps: dict[str, Any] = {f"training.{k}": getattr(self, k) for k in ("min_steps", "max_steps")}
         steps |= {"training.unfreezing_step": self.unfreezing_step}
         steps |= {f"{prefix}milestone_steps": multistep.milestone_steps}
-        if self.patch_mask is not None:
-            for end in ("init", "final"):
-                epochs[f"training.patch_mask.{end}_epoch"] = getattr(self.patch_mask, f"{end}_epoch")
-                steps[f"training.patch_mask.{end}_step"] = getattr(self.patch_mask, f"{end}_step")
         in_epochs = [key for key, value in epochs.items() if value is not None]
         in_steps = [key for key, value in steps.items() if value is not None]
         if in_epochs and in_steps:

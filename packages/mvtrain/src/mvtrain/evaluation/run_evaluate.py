@@ -49,6 +49,7 @@ from mvtrain.predict.prediction_tables import write_pixel_errors
 from mvtrain.predict.predictor import Predictor, choose_device
 from mvtrain.predict.run_predict import print_line
 from mvtrain.project.labels_3d import read_truth
+from mvtrain.project.names import of_view
 from mvtrain.project.project import Project, read_project
 from mvtrain.runtime.commands import command
 from mvtrain.runtime.ensemble_folder import find_runs
@@ -85,7 +86,8 @@ def evaluate_trained(trained: TrainedRun, console: Console) -> None:
     evaluation = compare(project, predictions, sets, run.confidence_map, error_bars)
     write_project_predictions(run_dir, project, predictions, list(sets), run.confidence_map, error_bars)
     for view, name in enumerate(project.view_names):
-        path, index = run_dir / file_name(f"predictions_{name}_pixel_error.csv"), table_index(project, view)
+        path = run_dir / file_name(f"{of_view('predictions', name)}_pixel_error.csv")
+        index = table_index(project, view)
         write_pixel_errors(path, index, project.keypoint_names, evaluation.pixel_error[:, view], sets)
     print_errors(console, error_table(evaluation))
     print_errors_3d(console, error_3d_table(evaluation))

@@ -12,7 +12,7 @@ from mvgeom import affine
 from mvgeom.errors import InputError
 from mvgeom.files import file_name
 from mvgeom.tables import KeypointTable, read_keypoints
-from mvtrain.project.names import frame_number, frame_of
+from mvtrain.project.names import TABLE, frame_number, frame_of, of_view
 from mvtrain.project.project import Project
 
 
@@ -112,9 +112,9 @@ def _tables(source: Path, project: Project) -> Iterator[tuple[int, Path, _Rows]]
         images: dict[object, int] = {
             frame_of(name, view_name): frame for frame, name in enumerate(names) if name is not None
         }
-        for stem in ("predictions", "CollectedData"):
+        for stem in ("predictions", TABLE):
             for folder in of_images:
-                path = folder / file_name(f"{stem}_{view_name}.csv")
+                path = folder / file_name(f"{of_view(stem, view_name)}.csv")
                 if path.is_file() and path.parent != project.root:
                     yield view, path, _Rows(images, lambda row, v=view_name: frame_of(row, v), in_full_image=False)  # type: ignore[misc]
         for session in dict.fromkeys(project.sessions):
@@ -124,7 +124,7 @@ def _tables(source: Path, project: Project) -> Iterator[tuple[int, Path, _Rows]]
                 if name is not None and project.sessions[frame] == session
             }
             for folder in (source, source / "video_preds"):
-                path = folder / file_name(f"{session}_{view_name}.csv")
+                path = folder / file_name(f"{of_view(session, view_name)}.csv")
                 if path.is_file():
                     yield view, path, _Rows(numbers, str, in_full_image=True)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mvgeom.errors import InputError
 from mvgeom.tables import read_video_boxes
 from mvtrain.config import Config
 from mvtrain.drawing.keypoints import style_from_config
@@ -18,7 +19,7 @@ from mvtrain.predict.session import Job
 
 
 def check_videos(config: Config, view_names: Sequence[str], keypoint_names: tuple[str, ...], console: Console) -> None:
-    """Open, before a training, the files that `predict_videos` will need after it; warn of those that are missing.
+    """Open, before a training, the files that `predict_videos` will need after it; warn of videos that are missing.
 
     Args:
         config: Config of the run.
@@ -32,10 +33,9 @@ def check_videos(config: Config, view_names: Sequence[str], keypoint_names: tupl
     """
     if not config.eval.predict_vids_after_training:
         return
-    folder = _folder(config)
-    if folder is not None and not folder.is_dir():
-        print_warning(console, f"no videos to predict after training: there is no folder {folder}")
-    found = _find(config, view_names)
+    found, problem = _find(config, view_names)
+    if problem is not None:
+        print_warning(console, f"no videos to predict after training: {problem}")
     for session in found.incomplete:
         print_warning(console, f"{session.problem}. The session will not be predicted after training")
     for job in _jobs(found, config, view_names, keypoint_names, Path(), Console(quiet=True)):
@@ -56,27 +56,31 @@ def predict_videos(predictor: Predictor, config: Config, out_dir: Path, console:
     Raises:
         InputError: As for `predict`.
     """
-    folder = _folder(config)
-    if folder is None or not folder.is_dir():
-        print_line(console, f"no videos to predict: there is no folder {folder}")
+    found, problem = _find(config, predictor.spec.view_names)
+    if problem is not None:
+        print_line(console, f"no videos to predict: {problem}")
         return
-    found = _find(config, predictor.spec.view_names)
     for session in found.incomplete:
         print_warning(console, f"{session.problem}. The session is not predicted")
     spec = predictor.spec
     predict_jobs([predictor], _jobs(found, config, spec.view_names, spec.keypoint_names, out_dir, console), console)
 
 
-def _folder(config: Config) -> Path | None:
-    return config.eval.test_videos_directory or config.data.video_dir
-
-
-def _find(config: Config, view_names: Sequence[str]) -> FoundSessions:
-    """Find the sessions of the folder; none without it."""
-    folder = _folder(config)
-    if folder is None or not folder.is_dir():
-        return FoundSessions(complete=(), incomplete=())
-    return find_sessions([folder], view_names)
+def _find(config: Config, view_names: Sequence[str]) -> tuple[FoundSessions, str | None]:
+    """Find the sessions of the folder; none where the config names no folder, and none with a reason otherwise."""
+    folder = config.eval.test_videos_directory
+    nothing = FoundSessions(complete=(), incomplete=())
+    if folder is None:
+        return nothing, None
+    key = "eval.test_videos_directory"
+    if not folder.is_dir():
+        return nothing, f"{key}: there is no folder {folder}"
+    try:
+        return find_sessions([folder], view_names), None
+    except InputError as error:
+        if "found" not in error.facts:  # a link that leads nowhere, or two videos of a view
+            raise error.prefixed(f"{key}: ", key=key) from error
+        return nothing, f"{key}: {error}"
 
 
 def _jobs(

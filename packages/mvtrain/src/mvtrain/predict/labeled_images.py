@@ -22,6 +22,7 @@ from mvtrain.model.reconstruction import reconstruct_project
 from mvtrain.predict.ensemble import combine_frames
 from mvtrain.predict.prediction_tables import PredictionRows, write_predictions
 from mvtrain.predict.predictor import Predictor
+from mvtrain.project.names import of_view
 from mvtrain.project.project import Project, to_crop
 
 
@@ -123,6 +124,8 @@ def write_project_predictions(
 ) -> None:
     """Write `predictions_<view>.csv`, in px of the stored images, and with calibration `predictions_3d.csv`.
 
+    The table of a project whose only view has no name is `predictions.csv`.
+
     Args:
         out_dir: Output folder.
         project: Project that was predicted.
@@ -143,7 +146,10 @@ def write_project_predictions(
             sets=sets,
         )
         write_predictions(
-            out_dir / file_name(f"predictions_{name}.csv"), project.keypoint_names, [rows], with_sets=sets is not None
+            out_dir / file_name(f"{of_view('predictions', name)}.csv"),
+            project.keypoint_names,
+            [rows],
+            with_sets=sets is not None,
         )
     if len(project.view_names) > 1 and any(cameras is not None for cameras in project.cameras):
         rows_3d = [next(filter(None, names)) for names in project.image_names]

@@ -1,8 +1,9 @@
-"""Sessions of synchronized videos `<session>_<view>.mp4`, their calibrations, and the paths of their output files."""
+"""Sessions of synchronized videos by their names, their calibrations, and the paths of their output files."""
 
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,15 +65,19 @@ class FoundSessions:
 def find_sessions(inputs: Iterable[Path], view_names: Sequence[str]) -> FoundSessions:
     """Group videos into sessions.
 
+    Names are `<session>_<view>.mp4`. In a folder without any such name, a view may be anywhere in a name, between
+    characters that are neither letters nor digits (`mouse_cam1_trial3.mp4` is of the session `mouse_trial3`), and every
+    video counts where there is a single view.
+
     Args:
-        inputs: Folders, whose videos count if their names end in a view; videos, each of which names its whole session
+        inputs: Folders, whose videos count if their names have a view; videos, each of which names its whole session
             (the other views are looked for beside it); patterns such as `videos/mouse*_cam1.mp4`.
         view_names: Names of the run's or project's views.
 
     Raises:
         InputError: An input does not exist or matches nothing, or a video is a link to a file that does not exist
-            (`missing-file`); the name of a given video ends in no view, a folder has no video of any view, or a
-            session has two videos of one view.
+            (`missing-file`); the name of a given video has no view, a folder has no video of any view, or a session
+            has two videos of one view.
     """
     files: dict[Path, None] = {}
     for path in inputs:
@@ -121,22 +126,26 @@ def _find_videos(path: Path, view_names: Sequence[str]) -> list[Path]:
             path=path,
         )
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 (pathlib refuses absolute patterns)
-    videos = [match for match in matches if match.is_dir() or _is_named_video(match, view_names)]
-    if not videos:
+    folders = [match for match in matches if match.is_dir()]
+    videos = _videos_of_views(matches, view_names)
+    if not folders and not videos:
         raise InputError(
             f"input {path}: matches no folder and no video, expected videos <session>_<view>.mp4 with the views "
             f"{', '.join(view_names)}",
             code="missing-file",
             path=path,
         )
-    return [video for match in videos for video in _find_videos(match, view_names)]
+    return [video for match in (*folders, *videos) for video in _find_videos(match, view_names)]
 
 
-def _is_named_video(path: Path, view_names: Sequence[str]) -> bool:
-    if path.suffix.lower() not in VIDEO_SUFFIXES or _split_name(path, view_names) is None:
-        return False
-    _check_link(path)
-    return path.is_file()
+def _videos_of_views(files: Iterable[Path], view_names: Sequence[str]) -> list[Path]:
+    """Return the videos whose names end in a view; if there are none, those whose names have a view anywhere."""
+    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()]
+    named = [path for path in videos if _split_end(path.stem, view_names) is not None]
+    named = named or [path for path in videos if _split_name(path, view_names) is not None]
+    for path in named:
+        _check_link(path)
+    return [path for path in named if path.is_file()]
 
 
 def _check_link(path: Path) -> None:
@@ -158,7 +167,7 @@ def _check_link(path: Path) -> None:
 
 def _named_videos(folder: Path, view_names: Sequence[str]) -> list[Path]:
     files = list_files(folder)
-    named = [path for path in files if _is_named_video(path, view_names)]
+    named = _videos_of_views(files, view_names)
     if not named:
         videos = [path.name for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
         shown = ", ".join(videos[:_MAX_SHOWN]) + (", ..." if len(videos) > _MAX_SHOWN else "")
@@ -191,15 +200,28 @@ def _siblings(path: Path, view_names: Sequence[str]) -> list[Path]:
 
 
 def _split_name(path: Path, view_names: Sequence[str]) -> tuple[str, str] | None:
-    """Split a video's name into session and view.
+    """Split a video's name into session and view; None where it has no view, or several."""
+    stem = path.stem
+    found = _split_end(stem, view_names)
+    if found is not None:
+        return found
+    # The longest view that fits is taken, because one view's name may be part of another's.
+    views = "|".join(re.escape(view) for view in sorted(view_names, key=len, reverse=True))
+    places = list(re.finditer(rf"(?<![^\W_])(?:{views})(?![^\W_])", stem))
+    if len(places) == 1:
+        before, after = stem[: places[0].start()], stem[places[0].end() :]
+        session = before[:-1] + after if before else after[1:]
+        return (session, places[0][0]) if session else None
+    return (stem, view_names[0]) if len(view_names) == 1 and not places else None
 
-    The longest view that fits is taken, because one view's name may end in another's.
-    """
-    fitting = [view for view in view_names if path.stem.endswith(f"_{view}") and len(path.stem) > len(view) + 1]
+
+def _split_end(stem: str, view_names: Sequence[str]) -> tuple[str, str] | None:
+    """Split `<session>_<view>`; the longest view that fits is taken, because one view's name may end in another's."""
+    fitting = [view for view in view_names if stem.endswith(f"_{view}") and len(stem) > len(view) + 1]
     if not fitting:
         return None
     view = max(fitting, key=len)
-    return path.stem.removesuffix(f"_{view}"), view
+    return stem.removesuffix(f"_{view}"), view
 
 
 EVIDENCE = "evidence"

@@ -16,6 +16,9 @@ DEFAULT_PATTERN = "<session>_<view>"
 ONLY_SESSION = "session"
 """Session of names that contain only the view."""
 
+TABLE = "CollectedData"
+"""Name of the label tables before their view; also the view of a project whose only table has no other name."""
+
 ANYTHING = "*"
 """Part of a pattern that stands for any text, also for none, within one folder's or file's name."""
 
@@ -79,6 +82,11 @@ def frame_of(image_name: str, view: str) -> tuple[str, str]:
     """
     path = as_posix(image_name)
     return path.parent.name.removesuffix(f"_{view}"), path.name
+
+
+def of_view(stem: str, view: str) -> str:
+    """Return the name of a view's file, `<stem>_<view>`; the stem alone where the only view has no name of its own."""
+    return stem if view == TABLE else f"{stem}_{view}"
 
 
 def names_view(image_name: str, view: str) -> bool:
