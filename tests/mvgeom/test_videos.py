@@ -90,6 +90,14 @@ def test_without_times_images_are_matched_by_number_if_their_numbers_agree(tmp_p
         match_videos([plain, open_video(gap)], ["plain", "gap"])
 
 
+@pytest.mark.parametrize("codec", ["h264 with B-frames", "mpeg4 with B-frames"])
+def test_an_avi_with_b_frames_begins_with_the_views_of_other_kinds(codec: str, tmp_path: Path) -> None:
+    paths = encode([tmp_path / "a.avi", tmp_path / "a.mkv"], ["null", "null"], "-c:v", *CODECS[codec])
+    plain = encode([tmp_path / "b.avi"], ["null"], "-c:v", *CODECS["mjpeg"])
+    for video in match_videos([open_video(path) for path in (*paths, *plain)]):
+        assert numbers(video) == list(range(20))
+
+
 INTERLACED = {
     "h264": ("avi", "libx264", "-x264-params", "tff=1:log-level=error", "-pix_fmt", "yuv420p"),
     "mpeg2": ("mpg", "mpeg2video", "-q:v", "2", "-flags", "+ildct+ilme"),

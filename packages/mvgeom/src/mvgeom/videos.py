@@ -251,12 +251,13 @@ def read_times(video: Video) -> np.ndarray:
             return np.asarray(start + np.interp(np.arange(positions[-1] + 1), positions, times) / 1000)
     finally:
         capture.release()
-    # AVI has times in the order of decoding, not of showing: the decoder gives image n the time of a later one.
+    # AVI has times in the order of decoding, not of showing: the decoder gives image n the time of a later one. The
+    # first image is shown at the file's start all the same, as in the file that it was converted from.
     late = max(video.place(first) - position, 0)
     times_ms = video.times[late:]
     if late:
         step = float(np.median(np.diff(video.times)))
-        times_ms = np.concatenate([times_ms, video.times[-1] + step * np.arange(1, late + 1)])
+        times_ms = np.concatenate([times_ms, video.times[-1] + step * np.arange(1, late + 1)]) - times_ms[0]
     return np.asarray(video.start + times_ms / 1000)
 
 
