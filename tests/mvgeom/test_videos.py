@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from helpers.errors import raises_input
-from helpers.videos import CODECS, FILES, drop, encode, ffmpeg, read_number
+from helpers.videos import CODECS, FILES, damage_frames, drop, encode, ffmpeg, read_number
+from mvgeom.errors import InputError
 from mvgeom.videos import Video, frame_rate, match_videos, open_video, read_frames, read_times
 
 GAP = (8, 9)
@@ -86,3 +88,52 @@ def test_without_times_images_are_matched_by_number_if_their_numbers_agree(tmp_p
     assert all(video.frames is None for video in match_videos([plain, open_video(whole)]))
     with raises_input("unmatched-frames", view="plain", found={"plain": 20, "gap": 19}):
         match_videos([plain, open_video(gap)], ["plain", "gap"])
+
+
+@pytest.mark.parametrize("codec", ["h264 with B-frames", "mpeg4 with B-frames"])
+def test_an_avi_with_b_frames_begins_with_the_views_of_other_kinds(codec: str, tmp_path: Path) -> None:
+    paths = encode([tmp_path / "a.avi", tmp_path / "a.mkv"], ["null", "null"], "-c:v", *CODECS[codec])
+    plain = encode([tmp_path / "b.avi"], ["null"], "-c:v", *CODECS["mjpeg"])
+    for video in match_videos([open_video(path) for path in (*paths, *plain)]):
+        assert numbers(video) == list(range(20))
+
+
+INTERLACED = {
+    "h264": ("avi", "libx264", "-x264-params", "tff=1:log-level=error", "-pix_fmt", "yuv420p"),
+    "mpeg2": ("mpg", "mpeg2video", "-q:v", "2", "-flags", "+ildct+ilme"),
+}
+
+
+@pytest.mark.parametrize("kind", INTERLACED)
+def test_interlaced_videos_are_read_or_refused(kind: str, tmp_path: Path) -> None:
+    """OpenCV 4.13 to 5.0 gives the same image from anywhere in the memory for all of them, and no error."""
+    suffix, *codec = INTERLACED[kind]
+    path = tmp_path / f"film.{suffix}"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=1", "-c:v", *codec, path)
+    try:
+        video = open_video(path)
+    except InputError as error:
+        refused = error
+    else:  # other versions
+        images = [image for image in read_frames(video) if image is not None]
+        assert len(images) == 25
+        assert all((first != second).any() for first, second in pairwise(images))
+        return
+    assert (refused.code, refused.facts["path"], refused.facts["num_frames"]) == ("unsupported-file", path, 25)
+
+
+def test_a_video_in_which_nothing_moves_is_read(tmp_path: Path) -> None:
+    mpeg2 = ("mpeg2video", "-q:v", "2")
+    for number, codec in enumerate(
+        (*(CODECS[name] for name in ("h264 with B-frames", "h265 10 bit", "mjpeg", "raw")), mpeg2)
+    ):
+        path = tmp_path / f"{number}.mkv"
+        ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=0.04,loop=24:1", "-c:v", *codec, path)
+        assert len(list(read_frames(open_video(path)))) == 25
+
+
+def test_a_video_of_which_no_image_can_be_decoded_is_refused(tmp_path: Path) -> None:
+    (path,) = encode([tmp_path / "a.avi"], ["null"], "-c:v", *CODECS["mjpeg"])
+    damage_frames(path, range(20))
+    with raises_input("unsupported-file", path=path, num_frames=20):
+        open_video(path)

@@ -19,11 +19,15 @@ from helpers.tiny import generate_tiny_project
 from helpers.videos import SIZE, moving_dot, write_session
 from mvgeom import CameraGroup
 from mvgeom.tables import read_keypoints
+from mvtrain.config import load_config
 from mvtrain.evaluation import error_bars_fit
 from mvtrain.evaluation.run_evaluate import EvaluateOptions, evaluate_command
 from mvtrain.model.reconstruction import Observations, estimate_noise, to_3d
 from mvtrain.model.run_folder import load_run
 from mvtrain.predict.ensemble import find_error_bars
+from mvtrain.project.kept_splits import write_split
+from mvtrain.project.project import read_project
+from mvtrain.project.splits import split_frames
 from mvtrain.runtime.ensemble_folder import EnsembleMember, write_ensemble
 from mvtrain.synth.skeleton import KEYPOINT_NAMES
 
@@ -156,6 +160,27 @@ def test_another_project_is_all_test(run: Path, tmp_path: Path, command) -> None
     assert refused.status == 2
     assert "--fit-confidence" in refused.err
     assert str(other) in refused.err
+
+
+def test_a_moved_project_keeps_its_splits(run: Path, project: Path, tmp_path: Path, command) -> None:
+    """A run and its project on another computer: training frames are no test frames there."""
+    copy = tmp_path / "copy"
+    shutil.copytree(project, copy)
+    config = load_config(run / "config.yaml")
+    labeled = read_project(config)
+    write_split(run, labeled, split_frames(labeled, config).names())
+    outcome = command("evaluate", run, copy, "--output", tmp_path / "still_there")
+    assert set(pd.read_csv(tmp_path / "still_there" / "errors.csv")["split"]) == {"test"}
+    assert "warning: 3 of its 12 frames" in outcome.out
+    moved_run = tmp_path / "moved_run"
+    shutil.copytree(run, moved_run)
+    text = (moved_run / "config.yaml").read_text()
+    assert str(project) in text
+    (moved_run / "config.yaml").write_text(text.replace(str(project), str(tmp_path / "gone")))
+    outcome = command("evaluate", moved_run, copy)
+    assert (outcome.status, "warning" in outcome.out) == (0, False), outcome.err
+    table = pd.read_csv(moved_run / "evaluation" / "errors.csv")
+    assert {"train", "validation", "test"} <= set(table["split"])
 
 
 def test_a_fitted_calibration_reaches_every_prediction(run: Path, project: Path, tmp_path: Path, command) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from helpers.errors import raises_input
 from helpers.runs import make_run
-from helpers.videos import cut_off, damage_frames, write_session, write_video
+from helpers.videos import cut_off, damage_frames, drop, encode, write_session, write_video
 from mvgeom.videos import open_video, read_frames
 from mvtrain.check.duplicates import NEAR, image_distances, typical_distance
 from mvtrain.check.image_scan import thumbnail
@@ -253,6 +253,19 @@ def test_the_table_of_chosen_frames_is_continued_as_it_is_written(tmp_path: Path
     assert table["frame"].tolist() == ([3, 5] if before else [5])
     assert table["time_s"].tolist() == ([1.0, 2.0] if before else [2.0])
     assert table["features"].iloc[-1] == "list"
+
+
+def test_the_time_of_a_frame_is_that_in_the_file(tmp_path: Path) -> None:
+    """Images 5 to 14 are missing in all views, so that the rate of the header is a mean over the gap."""
+    (tmp_path / "raw").mkdir()
+    paths = [tmp_path / "raw" / f"a_{view}.mkv" for view in VIEWS]
+    encode(paths, [drop(*range(5, 15))] * 2, "-c:v", "mpeg4", count=40)
+    project = init(tmp_path)
+    run(project, 6)
+    table = pd.read_csv(project / CHOSEN_FRAMES)
+    frames = table["frame"].to_numpy()
+    np.testing.assert_allclose(table["time_s"], (frames + np.where(frames >= 5, 10, 0)) / 25, atol=2e-3)
+    assert (frames >= 5).any()
 
 
 def test_one_session_of_several(tmp_path: Path) -> None:

@@ -38,6 +38,9 @@ _SOUGHT_BEFORE = 17
 _TIME_TOLERANCE_MS = 0.01
 """Difference in ms up to which two times are the same."""
 
+_REPEATED_BYTES = (80, 1 / 800)
+"""Bytes of a packet, and bytes for each pixel, beyond which it does more than repeat the image before."""
+
 _DEFAULT_RATE = 25.0
 """Images/s where neither the header nor the times state a rate."""
 
@@ -130,10 +133,11 @@ def check_video(path: Path) -> None:
 
 
 def open_video(path: Path) -> Video:
-    """Read a video's headers and list its images, without decoding them (8 bytes of memory per image).
+    """Read a video's headers and list its images (8 bytes of memory per image); of these only the first are decoded.
 
     Raises:
-        InputError: The file cannot be opened as a video, or has no frame.
+        InputError: The file cannot be opened as a video, or has no frame; none of its images can be decoded, or OpenCV
+            does not convert them (`unsupported-file`).
     """
     packets = open_capture(path, cv2.CAP_PROP_FORMAT, _RAW_PACKETS)
     times, counts, key_times = [], [], []
@@ -148,6 +152,7 @@ def open_video(path: Path) -> Video:
     decoder = open_capture(path)
     width, height = decoder.get(cv2.CAP_PROP_FRAME_WIDTH), decoder.get(cv2.CAP_PROP_FRAME_HEIGHT)
     fps = decoder.get(cv2.CAP_PROP_FPS)
+    _check_images(path, decoder, len(times), int(width * height))
     decoder.release()
     # A cut without re-encoding keeps frames that only the decoder needs; they share their time with another frame.
     distinct = np.unique(times)
@@ -162,6 +167,62 @@ def open_video(path: Path) -> Video:
         is_regular=len(distinct) == len(times),
         keys=np.searchsorted(distinct, np.unique(key_times)) if len(distinct) > 1 else None,
     )
+
+
+def _check_images(path: Path, decoder: cv2.VideoCapture, num_images: int, num_pixels: int) -> None:
+    """Check that images can be decoded, and that they are those of the file.
+
+    From version 4.13 on, OpenCV does not convert interlaced images to BGR, says that it did, and gives what was in the
+    memory: every image is the same. Images are decoded until one differs from the first, usually the second.
+
+    Args:
+        path: Path of the file, for messages.
+        decoder: Its decoder, before the first image.
+        num_images: Number of images in the file.
+        num_pixels: Number of pixels of an image.
+
+    Raises:
+        InputError: `unsupported-file`.
+    """
+    # OpenCV fails once for each packet that the decoder rejects.
+    if not any(decoder.grab() for _ in range(num_images + 1)):
+        raise InputError(
+            f"{path}: none of its {num_images} images can be decoded. They are damaged, or of a codec that OpenCV "
+            f"{cv2.__version__} cannot decode here. Encode the video again, such as by ffmpeg -i IN -c:v libx264 -crf "
+            "15 OUT.mp4",
+            code="unsupported-file",
+            path=path,
+            num_frames=num_images,
+        )
+    _, first = decoder.retrieve()
+    number = 1
+    while decoder.grab():
+        success, image = decoder.retrieve()
+        if not success or not np.array_equal(image, first):
+            return
+        number += 1
+    if number > 1 and _packets_differ(path, num_pixels):
+        raise InputError(
+            f"{path}: OpenCV {cv2.__version__} gives {number} images that are all the same, though those in the file "
+            "differ. From version 4.13 on it does so with interlaced videos. Encode the video again without interlacing"
+            ", such as by ffmpeg -i IN -vf bwdif=mode=send_frame -c:v libx264 -crf 15 OUT.mp4",
+            code="unsupported-file",
+            path=path,
+            num_frames=number,
+        )
+
+
+def _packets_differ(path: Path, num_pixels: int) -> bool:
+    """Return True if most packets after the first are too long for images that only repeat the one before."""
+    packets = open_capture(path, cv2.CAP_PROP_FORMAT, _RAW_PACKETS)
+    _, before = packets.read()
+    differ, least = [], _REPEATED_BYTES[0] + _REPEATED_BYTES[1] * num_pixels
+    while (read := packets.read())[0]:
+        packet = read[1]
+        differ.append(packet.size > least and not np.array_equal(packet, before))
+        before = packet
+    packets.release()
+    return sum(differ) > len(differ) / 2
 
 
 def read_times(video: Video) -> np.ndarray:
@@ -190,12 +251,13 @@ def read_times(video: Video) -> np.ndarray:
             return np.asarray(start + np.interp(np.arange(positions[-1] + 1), positions, times) / 1000)
     finally:
         capture.release()
-    # AVI has times in the order of decoding, not of showing: the decoder gives image n the time of a later one.
+    # AVI has times in the order of decoding, not of showing: the decoder gives image n the time of a later one. The
+    # first image is shown at the file's start all the same, as in the file that it was converted from.
     late = max(video.place(first) - position, 0)
     times_ms = video.times[late:]
     if late:
         step = float(np.median(np.diff(video.times)))
-        times_ms = np.concatenate([times_ms, video.times[-1] + step * np.arange(1, late + 1)])
+        times_ms = np.concatenate([times_ms, video.times[-1] + step * np.arange(1, late + 1)]) - times_ms[0]
     return np.asarray(video.start + times_ms / 1000)
 
 

@@ -28,9 +28,17 @@ _ORDER = ("test", "validation", "train", "unused")
 
 
 def is_own_project(run: Run, project: Project) -> bool:
-    """Return True if a project's folder is that of the project that the run was trained on."""
+    """Return True if a project is the one that the run was trained on: in its folder, or moved since.
+
+    A project counts as moved if the run's folder of the project is gone, and had frames of the same names.
+
+    Raises:
+        InputError: As for `assign_splits`.
+    """
     folder = run.config.data.data_dir
-    return folder is not None and folder.resolve() == project.root.resolve()
+    if folder is None or folder.resolve() == project.root.resolve():
+        return folder is not None
+    return not folder.is_dir() and any(read_split(run.folder, project) or ())
 
 
 def assign_splits(run: Run, project: Project) -> np.ndarray:

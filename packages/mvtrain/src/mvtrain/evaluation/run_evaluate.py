@@ -47,7 +47,8 @@ from mvtrain.predict.labeled_images import (
 )
 from mvtrain.predict.prediction_tables import write_pixel_errors
 from mvtrain.predict.predictor import Predictor, choose_device
-from mvtrain.predict.run_predict import print_line
+from mvtrain.predict.run_predict import print_line, print_warning
+from mvtrain.project.kept_splits import read_split
 from mvtrain.project.labels_3d import read_truth
 from mvtrain.project.names import of_view
 from mvtrain.project.project import Project, read_project
@@ -150,11 +151,7 @@ def _evaluate_run(run_dir: Path, options: EvaluateOptions, console: Console) -> 
     project = read_project(config_of_project(run, options.project))
     check_project(project, run.spec)
     own, sets = is_own_project(run, project), assign_splits(run, project)
-    if not own:
-        trained_on = run.config.data.data_dir
-        print_line(
-            console, f"{project.root} is not the project of the run ({trained_on}): all its frames count as test"
-        )
+    _print_origin(run, project, own, console)
     if options.fit_confidence:
         _check_validation(run, sets, None if own else project.root)
     predictor = Predictor.from_run(run, choose_device(options.device), options.batch_size)
@@ -171,6 +168,23 @@ def _evaluate_run(run_dir: Path, options: EvaluateOptions, console: Console) -> 
     _write(evaluation, confidence_map, share, out_dir, console)
     print_line(console, describe_likelihood(confidence_map))
     print_line(console, f"wrote tables and evaluation.png to {out_dir}. Next: {command('mvtrain', 'report', run_dir)}")
+
+
+def _print_origin(run: Run, project: Project, own: bool, console: Console) -> None:
+    """Print what the splits are, where the project is not in the folder that the run was trained on."""
+    trained_on = run.config.data.data_dir
+    if own:
+        if trained_on is not None and not trained_on.is_dir():
+            print_line(console, f"{project.root} is the project of the run, moved from {trained_on}: splits are kept")
+        return
+    print_line(console, f"{project.root} is not the project of the run ({trained_on}): all its frames count as test")
+    number = (read_split(run.folder, project) or []).count("train")
+    if number:
+        print_warning(
+            console,
+            f"{number} of its {len(project)} frames have session and name of frames that the run was trained on. If "
+            "they are the same images, the errors are too small",
+        )
 
 
 def _evaluate_together(ensemble: Path, folders: Sequence[Path], options: EvaluateOptions, console: Console) -> None:

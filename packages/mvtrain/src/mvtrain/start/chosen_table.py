@@ -12,6 +12,7 @@ from pathlib import Path
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, replace_file, write_text
 from mvgeom.tables import find_delimiter, has_decimal_commas
+from mvgeom.videos import Video, frame_rate
 from mvtrain.project.row_journal import rows_as_csv
 from mvtrain.project.writer import image_name
 
@@ -29,7 +30,7 @@ class ChosenFrame:
     Attributes:
         session: Name of the session.
         frame: Frame number, from 0.
-        time: Time in s from the start of the film; None where the videos have no rate.
+        time: Time in s from the start of the film, see `frame_time`; None where the videos have neither times nor rate.
         order: Position in the choice of its session, from 1: the first ones cover the film best.
         novelty: Distance to the nearest frame of the project and of those chosen before, 1 for two typical frames of
             the film; infinite where there is none.
@@ -40,6 +41,26 @@ class ChosenFrame:
     time: float | None
     order: int
     novelty: float
+
+
+def frame_time(videos: Sequence[Video], frame: int) -> float | None:
+    """Return the time of a frame in s from the start of the film, as the file has it.
+
+    A rate in a header is a mean, which is wrong where the rate varies or images are missing.
+
+    Args:
+        videos: Videos of a session; that of the first one that begins with frame 0 counts.
+        frame: Frame number, from 0.
+
+    Returns:
+        The time; None where the video has neither times nor a rate.
+    """
+    video = next((video for video in videos if video.has_image(0)), videos[0])
+    image = video.image_of(frame)
+    if video.is_regular and image is not None:
+        return float(video.times[image]) / 1000
+    rate = frame_rate(video)
+    return frame / rate if rate > 0 else None
 
 
 def add_to_table(root: Path, frames: Sequence[ChosenFrame], features: str) -> None:

@@ -13,7 +13,7 @@ from mvgeom.videos import Video
 from mvtrain.predict.recordings import Session
 from mvtrain.project.frame_rows import FrameRows
 from mvtrain.project.listed_frames import ListedFrame
-from mvtrain.start.chosen_table import ChosenFrame
+from mvtrain.start.chosen_table import ChosenFrame, frame_time
 from mvtrain.start.session_choice import SessionChoice, common_length
 
 
@@ -86,12 +86,11 @@ def check_sessions(path: Path, listed: Sequence[ListedFrame], sessions: Sequence
 
 
 def _choice(session: Session, videos: tuple[Video, ...], listed: Sequence[ListedFrame]) -> SessionChoice:
-    rate = next((video.fps for video in videos if video.fps > 0), None)
     frames = [
         ChosenFrame(
             session=session.name,
             frame=frame.frame,
-            time=None if rate is None else frame.frame / rate,
+            time=frame_time(videos, frame.frame),
             order=order,
             novelty=float("inf"),
         )

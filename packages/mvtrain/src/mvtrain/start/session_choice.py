@@ -17,7 +17,7 @@ from mvtrain.project.frame_rows import FrameRows
 from mvtrain.project.images import read_image
 from mvtrain.start.candidates import film_times, sample_numbers, scan_candidates
 from mvtrain.start.choose_frames import Appearance, choose_frames
-from mvtrain.start.chosen_table import ChosenFrame
+from mvtrain.start.chosen_table import ChosenFrame, frame_time
 from mvtrain.start.frame_features import BackboneFeatures
 from mvtrain.start.frame_quality import REASONS, find_faults
 
@@ -125,12 +125,11 @@ def choose_in_session(
     usable = np.flatnonzero(worst == len(REASONS))
     appearance = _take(scanned.appearance, usable)
     chosen = choose_frames(appearance, known.seen_from(session.name, length), num_frames)
-    rate = next((video.fps for video in videos if video.fps > 0), None)
     frames = [
         ChosenFrame(
             session=session.name,
             frame=int(scanned.numbers[usable[row]]),
-            time=None if rate is None else float(scanned.numbers[usable[row]]) / rate,
+            time=frame_time(videos, int(scanned.numbers[usable[row]])),
             order=order,
             novelty=float(novelty),
         )
