@@ -121,12 +121,14 @@ def test_a_recording_in_blocks_is_that_of_the_whole(runs: list[Path], tmp_path: 
     np.testing.assert_allclose(blocks[..., 3:6], whole[..., 3:6], rtol=0.01)
 
 
+@pytest.mark.parametrize("shown", [slice(0, 3000), slice(1200, 1900)])
 def test_the_noise_of_blocks_is_learned_from_the_stretches_of_the_whole(
-    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shown: slice, runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those that `mvgeom.learn_noise` takes of a long recording, without reading the rest."""
+    """Those that `mvgeom.learn_noise` takes of a long recording, of the frames that show a subject."""
     length, taken = 3000, []
-    points = np.random.default_rng(0).uniform(0, 64, (length, len(VIEWS), 2, 2))
+    points = np.full((length, len(VIEWS), 2, 2), np.nan)
+    points[shown] = np.random.default_rng(0).uniform(0, 64, points[shown].shape)
     options = {"session": "mouse", "view_names": VIEWS, "keypoint_names": KEYPOINTS}
     folder = write_prediction(tmp_path / "long", points, np.full(points.shape[:3], 0.9), **options)  # type: ignore[arg-type]
     tables = RecordingTables(find_predictions(folder), tmp_path, 0.05)

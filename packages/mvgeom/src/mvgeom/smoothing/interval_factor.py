@@ -93,7 +93,7 @@ def _compare(observations: Observations, noise: Noise, estimate: Estimate) -> _C
     both = counted & (estimate.weights > 0.5) & np.isfinite(single).all(-1) & np.isfinite(spread).all((-2, -1))
     unit = _trace(spread + own)[both]
     smoothed = smooth_once(
-        estimate.points, observations, noise, estimate.weights, estimate.activity, estimate.unit
+        estimate.points, observations, noise, estimate.weights, estimate.activity, estimate.unit, estimate.ray
     ).covariance
     growth = _trace(of_all) / _trace(smoothed)
     return _Comparison(

@@ -33,6 +33,12 @@ FOLDS = 2
 LEAST_SEEN = 0.1
 """Share of the frames from which a view counts as one that sees a keypoint."""
 
+NEAR = 10
+"""Frames before and after a sighting of a view through which it still tells of the depth.
+
+Farther from it, the residual along the epipolar line would judge how far the prior lets a keypoint go alone.
+"""
+
 ALONG = float(np.sqrt(OUTLIER_AREA / (2 * np.pi)))
 """Standard deviation in px along epipolar lines that do not count."""
 
@@ -77,7 +83,7 @@ def judge(
     else:
         left = np.broadcast_to(np.eye(num_views, dtype=bool)[:, None, :, None], (num_views, length, num_views, 1))
     variants = smooth_once(
-        estimate.points, observations, noise, estimate.weights * ~left, estimate.activity, estimate.unit
+        estimate.points, observations, noise, estimate.weights * ~left, estimate.activity, estimate.unit, estimate.ray
     )
     projected, predicted = np.zeros_like(observations.points), np.zeros((*observations.points.shape, 2))
     # Linear about the estimate from all views, as the variants are: where a single view is left, they know no depth,
@@ -147,25 +153,33 @@ def _without_depth(residual: Floats, predicted: Floats, derivative: Floats, weig
     of outliers. Where no other view sees the keypoint, the residual is NaN.
     """
     residual, predicted = residual.copy(), predicted.copy()
-    sees = seen_by(weights)
-    num_views = len(sees)
+    sees = seen_by(weights) & _seen_about(weights > 0)
+    num_views = weights.shape[1]
     for view in range(num_views):
         others = sees & (np.arange(num_views) != view)[:, None]
-        count = others.sum(0)
-        residual[:, view, count == 0] = np.nan
-        chosen = np.flatnonzero(count == 1)
-        if len(chosen) == 0:
+        count = others.sum(1)
+        residual[:, view][count == 0] = np.nan
+        chosen = np.nonzero(count == 1)
+        if len(chosen[0]) == 0:
             continue
-        across = across_lines(derivative[:, view, chosen], derivative[:, others.argmax(0)[chosen], chosen])
+        own, rows, keypoints = derivative[:, view], *chosen
+        across = across_lines(own[chosen], derivative[rows, others.argmax(1)[chosen], keypoints])
         along = np.stack([across[..., 1], -across[..., 0]], axis=-1)
         # Two cameras on one line of sight: no direction is better known than the other.
         known = (across != 0).any(-1)[..., None, None]
-        variance = (across[..., None, :] @ predicted[:, view, chosen] @ across[..., None])[..., 0, 0]
+        spread, apart = predicted[:, view][chosen], residual[:, view][chosen]
+        variance = (across[..., None, :] @ spread @ across[..., None])[..., 0, 0]
         flat = variance[..., None, None] * _outer(across) + ALONG**2 * _outer(along)
-        predicted[:, view, chosen] = np.where(known, flat, predicted[:, view, chosen])
-        part = (residual[:, view, chosen] * across).sum(-1, keepdims=True) * across
-        residual[:, view, chosen] = np.where(known[..., 0], part, residual[:, view, chosen])
+        predicted[:, view][chosen] = np.where(known, flat, spread)
+        part = (apart * across).sum(-1, keepdims=True) * across
+        residual[:, view][chosen] = np.where(known[..., 0], part, apart)
     return residual, predicted
+
+
+def _seen_about(seen: Flags) -> Flags:
+    """Return True (T, V, K) where a view sees a keypoint in the frame or in one near it."""
+    total = np.cumsum(np.pad(seen.astype(np.intp), [(NEAR + 1, NEAR), (0, 0), (0, 0)]), axis=0)
+    return np.asarray(total[2 * NEAR + 1 :] > total[: -2 * NEAR - 1])
 
 
 def across_lines(derivative: Floats, other: Floats) -> Floats:

@@ -37,6 +37,9 @@ FACTOR = 4.0
 
 MAX_LAG = 100
 NUM_LAGS = 12
+LONGEST_LAG = 1.5
+"""Longest time between two frames that are compared, in units of the typical one of as many rows."""
+
 MIN_PAIRS = 50
 MAX_SHARE = 0.98
 MAX_DECAY = 0.998
@@ -60,8 +63,7 @@ def learn(stretches: Sequence[Observations]) -> Noise:
     """Learn the noise from some stretches of a recording.
 
     Args:
-        stretches: Stretches without gaps between their frames, each of three frames or more, with the same views and
-            keypoints.
+        stretches: Stretches with the same views and keypoints.
     """
     frames = [reconstruct_frames(stretch) for stretch in stretches]
     estimates = [first_estimate(stretch, alone) for stretch, alone in zip(stretches, frames, strict=True)]
@@ -76,10 +78,12 @@ def learn(stretches: Sequence[Observations]) -> Noise:
             improve(stretch, noise, estimate)[1] for stretch, estimate in zip(stretches, estimates, strict=True)
         ]
         noise = _with_outliers(noise, stretches, estimates)
-        noise = _with_views(noise, stretches, judge_all(stretches, noise, estimates))
+        judged = judge_all(stretches, noise, estimates)
+        noise = _with_views(noise, stretches, judged)
         noise = _with_motion(noise, stretches, estimates)
         if _difference(before, noise) < TOLERANCE:
             break
+    noise = _with_usual_motion(noise, np.asarray(judged[-1].any((0, 1))))
     return replace(noise, factor=interval_factor(stretches, noise, estimates))
 
 
@@ -88,7 +92,7 @@ def estimate_correlation(residuals: Sequence[Floats], times: Sequence[Floats]) -
 
     The residuals of a single frame's triangulation are combinations of its keypoints' errors, fixed as long as the
     geometry and the views in use stay. They have the autocorrelation of the errors, which `share * decay ** lag` is
-    fitted to. Frames are compared only where they use the same views.
+    fitted to. Frames are compared only where they use the same views, and not across pauses.
 
     Args:
         residuals: Per stretch (T, V, K, 2) residuals of single frames; NaN is missing.
@@ -105,8 +109,11 @@ def estimate_correlation(residuals: Sequence[Floats], times: Sequence[Floats]) -
     correlations, distances, pairs = [], [], []
     for lag in lags:
         product = square = number = 0.0
-        for part, there in zip(filled, known, strict=True):
-            alike = (there[lag:] == there[:-lag]).all(1, keepdims=True) & there[lag:]
+        apart = [time[lag:] - time[:-lag] for time in times]
+        typical = float(np.median(np.concatenate(apart)))
+        for part, there, elapsed in zip(filled, known, apart, strict=True):
+            near = elapsed <= LONGEST_LAG * typical
+            alike = (there[lag:] == there[:-lag]).all(1, keepdims=True) & there[lag:] & near[:, None, None]
             later, earlier = part[lag:][alike], part[:-lag][alike]
             product += float((later * earlier).sum())
             square += float((later**2 + earlier**2).sum()) / 2
@@ -114,7 +121,7 @@ def estimate_correlation(residuals: Sequence[Floats], times: Sequence[Floats]) -
         if number < MIN_PAIRS or square == 0:
             continue
         correlations.append(product / square)
-        distances.append(float(np.median(np.concatenate([time[lag:] - time[:-lag] for time in times]))))
+        distances.append(typical)
         pairs.append(number)
     if len(correlations) < 2:
         return 0.0, 0.0
@@ -182,6 +189,14 @@ def _with_motion(noise: Noise, stretches: Sequence[Observations], estimates: Seq
     slope, bend = (upper - lower) / 2, lower + upper - 2 * present
     step = np.where(bend < 0, -slope / np.where(bend < 0, bend, -1.0), np.sign(slope))
     return replace(noise, motion=noise.motion * FACTOR ** np.clip(step, -1.0, 1.0))
+
+
+def _with_usual_motion(noise: Noise, judged: npt.NDArray[np.bool_]) -> Noise:
+    """Give keypoints of which nothing was judged the typical motion of the others; the first guess is of rest."""
+    if judged.all() or not judged.any():
+        return noise
+    typical = float(np.exp(np.log(noise.motion[judged]).mean()))
+    return replace(noise, motion=np.where(judged, noise.motion, typical))
 
 
 def _scores(noise: Noise, stretches: Sequence[Observations], estimates: Sequence[Estimate]) -> Floats:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from mvgeom.reconstruction import CHUNK, keypoint_noise
 from mvgeom.robust import triangulate_robust
 from mvgeom.smoothing.noise import FLOORS, Noise, inlier_probability
+from mvgeom.smoothing.state_space import transpose
 from mvgeom.smoothing.trajectories import Observations, Trajectories, linearize, project_covariance, smooth_once
 from mvgeom.triangulation import covariance
 
@@ -26,6 +27,9 @@ ACTIVITY_PRIOR = 0.5
 THRESHOLD_SIGMAS = 4.0
 """Reprojection error, in standard deviations of keypoints, that makes an outlier of a single frame."""
 
+LEAST_DEPTH = 0.2
+"""Least depth of a keypoint that a single view sees, as a share of that of the first estimate."""
+
 MIN_THRESHOLD = 1.0
 """px; smaller differences are rounding in the tables."""
 
@@ -35,7 +39,9 @@ class Estimate:
     """State that one pass of smoothing hands to the next.
 
     Attributes:
-        points: (T, K, D) positions, finite.
+        points: (T, K, D) positions, finite, that projections are linearized about.
+        ray: (T, K, D) unit vectors along the ray of a keypoint that a single view sees, 0 elsewhere: the direction in
+            which its projection is taken not to move.
         known: (K,) True for keypoints that have a position in any single frame; the others are left out.
         weights: (T, V, K) probabilities that keypoints are no outliers; 0 where there is none.
         agreeing: (T, V, K) True for keypoints of a majority of views that agree with each other in their frame.
@@ -44,6 +50,7 @@ class Estimate:
     """
 
     points: Floats
+    ray: Floats
     known: npt.NDArray[np.bool_]
     weights: Floats
     agreeing: npt.NDArray[np.bool_]
@@ -122,6 +129,7 @@ def first_estimate(observations: Observations, frames: SingleFrames) -> Estimate
     points[:, ~known] = points[:, known].reshape(-1, points.shape[2]).mean(0) if known.any() else 0.0
     return Estimate(
         points=points,
+        ray=_rays_of_single_views(points, known, observations),
         known=known,
         weights=frames.inliers.astype(np.float64),
         agreeing=_majority(frames.inliers, observations),
@@ -130,13 +138,68 @@ def first_estimate(observations: Observations, frames: SingleFrames) -> Estimate
     )
 
 
+def _rays_of_single_views(points: Floats, known: npt.NDArray[np.bool_], observations: Observations) -> Floats:
+    """Return unit vectors (T, K, D) along the rays of keypoints that a single view sees; 0 for the others.
+
+    A projection linearized about one point after the other would have rays that converge at the camera. The nearer the
+    trajectory comes to it, the less it accelerates, and the prior would pull it there. So all projections of a stretch
+    that a single view sees leave its depth, of the first estimate, to the prior.
+    """
+    if observations.cameras is None:
+        return np.zeros_like(points)
+    present = observations.present & known
+    _, derivative = linearize(points, observations.cameras)
+    alone = np.take_along_axis(derivative, present.argmax(1)[:, None, :, None, None], axis=1)[:, 0]
+    ray = np.cross(alone[..., 0, :], alone[..., 1, :])  # moves no pixel
+    length = np.linalg.norm(ray, axis=-1, keepdims=True)
+    single = (present.sum(1) == 1)[..., None] & (length > 0)
+    return np.where(single, ray / np.where(single, length, 1.0), 0.0)
+
+
+def _on_rays(smoothed: Trajectories, estimate: Estimate, observations: Observations) -> tuple[Trajectories, Floats]:
+    """Move what a single view sees onto its ray, at the depth that was smoothed.
+
+    Returns:
+        The trajectories, and the points (T, K, D) of the same rays at the depth of the estimate.
+    """
+    cameras, ray = observations.cameras, estimate.ray
+    single = (ray != 0).any(-1)
+    if cameras is None or not single.any():
+        return smoothed, smoothed.points
+    centers = -np.einsum("vji,vj->vi", cameras.rotation, cameras.translation)
+    rows, keypoints = np.nonzero(single)
+    along, center = ray[single], centers[observations.present.argmax(1)[rows, keypoints]]
+
+    def depth(points: Floats) -> Floats:
+        return np.asarray(((points[single] - center) * along).sum(-1, keepdims=True))
+
+    before, after = depth(estimate.points), depth(smoothed.points)
+    aside = smoothed.points[single] - after * along - center
+    ratio = np.maximum(after / before, LEAST_DEPTH)
+    turn = ratio[..., None] * np.eye(3) + ((aside / before) - (ratio - 1) * along)[..., :, None] * along[..., None, :]
+    points, covariance, start = smoothed.points.copy(), smoothed.covariance.copy(), smoothed.points.copy()
+    points[single] = center + ratio * (aside + before * along)
+    covariance[single] = turn @ covariance[single] @ transpose(turn)
+    start[single] = center + aside + before * along
+    return replace(smoothed, points=points, covariance=covariance), start
+
+
 def improve(observations: Observations, noise: Noise, estimate: Estimate) -> tuple[Trajectories, Estimate]:
     """Smooth once, and judge outliers and activity by the result.
 
     A keypoint is an outlier if it is improbable beside what all views and times together predict, unless most views of
     its frame agree with it: a stiff prior must not declare a jump that all views see an outlier.
     """
-    smoothed = smooth_once(estimate.points, observations, noise, estimate.weights, estimate.activity, estimate.unit)
+    smoothed = smooth_once(
+        estimate.points,
+        observations,
+        noise,
+        estimate.weights,
+        estimate.activity,
+        estimate.unit,
+        estimate.ray,
+    )
+    smoothed, start = _on_rays(smoothed, estimate, observations)
     projected, derivative = linearize(smoothed.points, observations.cameras)
     usable = observations.present & np.isfinite(projected).all(-1) & estimate.known
     predicted = project_covariance(derivative, smoothed.covariance) + observations.noise_covariance(noise)
@@ -147,7 +210,7 @@ def improve(observations: Observations, noise: Noise, estimate: Estimate) -> tup
     )
     better = replace(
         estimate,
-        points=smoothed.points,
+        points=start,
         weights=np.where(usable, np.where(estimate.agreeing, 1.0, probability), 0.0),
         activity=_next_activity(smoothed.activity * estimate.activity),
     )

@@ -18,6 +18,7 @@ from mvgeom.smoothing.learning import learn
 from mvgeom.smoothing.noise import Noise
 from mvgeom.smoothing.passes import ACTIVITY_WINDOW, SingleFrames, first_estimate, improve, reconstruct_frames
 from mvgeom.smoothing.shared_error import SharedError, frame_information, shared_covariance
+from mvgeom.smoothing.stretches import is_determined, learning_rows
 from mvgeom.smoothing.trajectories import Observations, Trajectories, linearize, project_covariance
 
 __all__ = ["Smoothed", "learn_noise", "smooth"]
@@ -25,10 +26,6 @@ __all__ = ["Smoothed", "learn_noise", "smooth"]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 
-LEARNING_FRAMES = 400
-"""Frames that the noise is learned from, in a few stretches over the recording."""
-
-STRETCHES = 4
 NUM_PASSES = 4
 EPISODE_PASSES = 2
 """Further passes, each of which follows a look for episodes."""
@@ -216,13 +213,10 @@ def learn_noise(
 
 
 def _learned(observations: Observations) -> Noise:
-    """Learn from stretches that are spread evenly over the recording."""
-    length = len(observations.points)
-    if length <= LEARNING_FRAMES:
-        return learn([observations])
-    each = LEARNING_FRAMES // STRETCHES
-    starts = np.linspace(0, length - each, STRETCHES).astype(int)
-    return learn([observations.frames(slice(start, start + each)) for start in starts])
+    """Learn from some stretches of a long recording, or all of a short one."""
+    length, _, num_keypoints, _ = observations.points.shape
+    rows = learning_rows(is_determined(observations.points))
+    return learn([observations if len(rows) == length else observations.select(rows, list(range(num_keypoints)))])
 
 
 def _parts(sightings: Sequence[Ints], first: int, last: int, length: int) -> list[tuple[list[int], Ints]]:

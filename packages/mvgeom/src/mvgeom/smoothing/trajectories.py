@@ -110,7 +110,13 @@ def project_covariance(derivative: Floats, covariance: Floats) -> Floats:
 
 
 def smooth_once(
-    start: Floats, observations: Observations, noise: Noise, weights: Floats, activity: Floats, unit: float
+    start: Floats,
+    observations: Observations,
+    noise: Noise,
+    weights: Floats,
+    activity: Floats,
+    unit: float,
+    ray: Floats | None = None,
 ) -> Trajectories:
     """Smooth all trajectories once, with the projections linearized about `start`.
 
@@ -122,12 +128,14 @@ def smooth_once(
             many variants of all trajectories, and the results have that dimension, too.
         activity: (T-1, K) factors of the intensity of motion.
         unit: Length that turns positions into numbers near the size of their noise; it has no influence but rounding.
+        ray: (T, K, D) directions in which projections are taken not to move, see `mvgeom.smoothing.passes.Estimate`;
+            None for none.
     """
     variants = weights if weights.ndim == 4 else weights[None]
     length, num_keypoints, dims = start.shape
     origin = start.reshape(-1, dims).mean(0)
     first = (start[0] - origin) / unit
-    design, target, usable = _whitened(start, (start - origin) / unit, observations, noise, unit)
+    design, target, usable = _whitened(start, (start - origin) / unit, observations, noise, unit, ray)
     root = np.sqrt(np.where(usable, variants, 0.0))
     # All views of a frame are one observation of R = 2 V numbers.
     designs = np.einsum("ltvk,tvkri->tlkvri", root, design, optimize=True)
@@ -158,7 +166,7 @@ def smooth_once(
 
 
 def _whitened(
-    start: Floats, local: Floats, observations: Observations, noise: Noise, unit: float
+    start: Floats, local: Floats, observations: Observations, noise: Noise, unit: float, ray: Floats | None
 ) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
     """Return A (T, V, K, 2, m) and y (T, V, K, 2) of y = A z + e with e of unit covariance, and where they count.
 
@@ -171,6 +179,9 @@ def _whitened(
     usable = observations.present & np.isfinite(projected).all(-1)
     there = usable[..., None, None]
     derivative = np.where(there, derivative * unit, 0.0)
+    if ray is not None:
+        column = ray[:, None, :, :, None]
+        derivative = derivative - derivative @ column @ transpose(column)
     residual = np.where(usable[..., None], observations.points - projected, 0.0)
     target = residual[..., None] + derivative @ local[:, None, :, :, None]
     covariance = np.where(there, observations.noise_covariance(noise), np.eye(2))

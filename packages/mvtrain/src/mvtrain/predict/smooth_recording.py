@@ -14,7 +14,7 @@ from mvgeom import Bone, CameraGroup, Noise, Smoothed, learn_noise, smooth
 from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
 from mvgeom.files import file_name, read_text, write_text
-from mvgeom.smoothing import named_bones
+from mvgeom.smoothing import is_determined, learning_rows, named_bones
 from mvtrain.model.error_bars import shared_to_plain
 from mvtrain.predict.recording_tables import RecordingTables
 from mvtrain.predict.records import unfinished_folder
@@ -27,8 +27,8 @@ from mvtrain.runtime.interruption import Interruption, RunInterruptedError
 _OVERLAP = 250
 """Frames before and after a block that are smoothed with it and dropped."""
 
-_STRETCHES, _STRETCH = 4, 100
-"""Stretches that the noise of a long recording is learned from, and their frames."""
+_CHUNK = 4096
+"""Frames that are read at a time to find those that show a subject."""
 
 _STEP = 500
 """Frames by which an overlap grows while a keypoint is not yet seen in it."""
@@ -121,24 +121,21 @@ def _learn(tables: RecordingTables, cameras: CameraGroup) -> Noise:
 
 
 def _stretches(tables: RecordingTables) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read stretches that are spread evenly over the recording, or all of a short one.
+    """Read the frames that `mvgeom.learn_noise` takes of the whole recording.
 
     Returns:
         Points (N, V, K, 2), stated covariances (N, V, K, 2, 2) and times (N,).
     """
-    length = _STRETCH + 1
-    starts = np.linspace(0, len(tables) - _STRETCH, _STRETCHES).astype(int)
-    if len(tables) <= 2 * _STRETCHES * length:
-        rows = [np.arange(len(tables))]
-    else:
-        # One row after each but the last: of so many rows `learn_noise` takes these stretches, and no row between.
-        rows = [np.arange(start, start + length) for start in starts[:-1]]
-        rows.append(np.arange(starts[-1], starts[-1] + _STRETCH))
-    parts = [tables.read(int(part[0]), int(part[-1]) + 1) for part in rows]
+    starts = range(0, len(tables), _CHUNK)
+    rows = learning_rows(np.concatenate([is_determined(tables.read(start, start + _CHUNK).points) for start in starts]))
+    # With the row after each, the typical step is that of the recording. `learn_noise` leaves those rows out.
+    rows = np.union1d(rows, rows[:-1] + 1)
+    runs = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
+    parts = [tables.read(int(run[0]), int(run[-1]) + 1) for run in runs]
     return (
         np.concatenate([part.points for part in parts]),
         np.concatenate([part.covariance for part in parts]),
-        np.concatenate(rows).astype(np.float64),
+        rows.astype(np.float64),
     )
 
 
