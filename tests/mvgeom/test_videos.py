@@ -132,6 +132,12 @@ def test_a_video_in_which_nothing_moves_is_read(tmp_path: Path) -> None:
         assert len(list(read_frames(open_video(path)))) == 25
 
 
+def test_a_video_that_begins_with_one_image_for_long_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=20,tpad=start=400:start_mode=clone", "-c:v", "libx264", path)
+    assert open_video(path).num_frames == 900
+
+
 def test_a_video_of_which_no_image_can_be_decoded_is_refused(tmp_path: Path) -> None:
     (path,) = encode([tmp_path / "a.avi"], ["null"], "-c:v", *CODECS["mjpeg"])
     damage_frames(path, range(20))

@@ -41,6 +41,9 @@ _TIME_TOLERANCE_MS = 0.01
 _REPEATED_BYTES = (80, 1 / 800)
 """Bytes of a packet, and bytes for each pixel, beyond which it does more than repeat the image before."""
 
+_SAME_IMAGES = 300
+"""Equal images at the beginning of a video after which its packets are compared; generated films may show no change."""
+
 _DEFAULT_RATE = 25.0
 """Images/s where neither the header nor the times state a rate."""
 
@@ -196,12 +199,12 @@ def _check_images(path: Path, decoder: cv2.VideoCapture, num_images: int, num_pi
         )
     _, first = decoder.retrieve()
     number = 1
-    while decoder.grab():
+    while number < _SAME_IMAGES and decoder.grab():
         success, image = decoder.retrieve()
         if not success or not np.array_equal(image, first):
             return
         number += 1
-    if number > 1 and _packets_differ(path, num_pixels):
+    if number > 1 and _packets_differ(path, number, num_pixels):
         raise InputError(
             f"{path}: OpenCV {cv2.__version__} gives {number} images that are all the same, though those in the file "
             "differ. From version 4.13 on it does so with interlaced videos. Encode the video again without interlacing"
@@ -212,12 +215,12 @@ def _check_images(path: Path, decoder: cv2.VideoCapture, num_images: int, num_pi
         )
 
 
-def _packets_differ(path: Path, num_pixels: int) -> bool:
-    """Return True if most packets after the first are too long for images that only repeat the one before."""
+def _packets_differ(path: Path, count: int, num_pixels: int) -> bool:
+    """Return True if most of some packets, the first left out, are too long for images that only repeat another."""
     packets = open_capture(path, cv2.CAP_PROP_FORMAT, _RAW_PACKETS)
     _, before = packets.read()
     differ, least = [], _REPEATED_BYTES[0] + _REPEATED_BYTES[1] * num_pixels
-    while (read := packets.read())[0]:
+    while len(differ) < count - 1 and (read := packets.read())[0]:
         packet = read[1]
         differ.append(packet.size > least and not np.array_equal(packet, before))
         before = packet
