@@ -108,3 +108,21 @@ def test_without_3d_every_view_is_an_estimation_of_its_own(session: PredictedSes
         behavior = reader.read().processing["behavior"]
         assert {*VIEWS, "Skeletons"} == set(behavior.data_interfaces)
         assert behavior[VIEWS[1]].device.distortion_coefficients is None
+
+
+def test_views_and_keypoints_of_one_name_are_both_there(session: PredictedSession, tmp_path: Path) -> None:
+    pytest.importorskip("ndx_pose")
+    names = (VIEWS[0], f"{VIEWS[1]}_view", VIEWS[1])
+    to_nwb.write(replace(session, keypoint_names=names), tmp_path, OPTIONS)
+    assert session.in_3d is not None
+    with opened(tmp_path / "mouse.nwb") as reader:
+        poses = reader.read().processing["behavior"]["MultiCameraPoseEstimation"]
+        for place, keypoint in enumerate(names):
+            series = poses.pose_estimation_series[keypoint]
+            np.testing.assert_allclose(series.data[:], session.in_3d.points[:, place], rtol=1e-6)
+        stored = (f"{VIEWS[0]}_view", f"{VIEWS[1]}_view_view", VIEWS[2])
+        assert set(poses.pose_estimations) == set(stored)
+        for number, view in enumerate(stored):
+            assert poses.pose_estimations[view].device.name == VIEWS[number]
+            series = poses.pose_estimations[view].pose_estimation_series[names[1]]
+            np.testing.assert_allclose(series.data[:], session.points[:, number, 1], rtol=1e-6)

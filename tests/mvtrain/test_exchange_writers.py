@@ -197,6 +197,14 @@ def test_movement_without_frame_rate_counts_frames(session: PredictedSession, tm
         assert dataset.time.values.tolist() == list(range(6))
 
 
+def test_movement_never_writes_a_file_twice(session: PredictedSession, tmp_path: Path) -> None:
+    movement.write(session, tmp_path, PLAIN)
+    before = (tmp_path / "mouse_1_3d.nc").read_bytes()
+    with raises_input("duplicate-name", name="mouse_1_3d.nc"):
+        movement.write(replace(session, name="mouse_1_3d"), tmp_path, PLAIN)
+    assert (tmp_path / "mouse_1_3d.nc").read_bytes() == before
+
+
 def read_trc(path: Path) -> tuple[list[str], np.ndarray, list[str]]:
     """Read markers, (T, 2 + 3 K) numbers and third line of a .trc, as Pose2Sim's own reader does."""
     lines = path.read_text().split("\n")

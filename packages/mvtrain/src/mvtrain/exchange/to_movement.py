@@ -31,7 +31,8 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
         Notes for the user.
 
     Raises:
-        InputError: movement is not installed (`missing-library`).
+        InputError: movement is not installed (`missing-library`), or another session has a file of the same name
+            (`duplicate-name`).
     """
     load_poses = need("movement.io.load_poses", "convert movement")
     xarray = need("xarray", "convert movement")
@@ -84,6 +85,18 @@ def _add_kinematics(dataset: Any, table: KinematicsTable) -> None:
 
 
 def _save(dataset: Any, path: Path) -> None:
+    """Save a dataset into the new folder.
+
+    Raises:
+        InputError: `duplicate-name`, if another session has a file of this name; `unwritable-file`.
+    """
+    if path.exists():
+        raise InputError(
+            f"{path.name}: two sessions would write this file, because the name of one is that of the other and _3d. "
+            "Convert them one by one.",
+            code="duplicate-name",
+            name=path.name,
+        )
     # netCDF has no null, so attributes without a value are left out.
     dataset.attrs = {key: value for key, value in dataset.attrs.items() if value is not None}
     try:

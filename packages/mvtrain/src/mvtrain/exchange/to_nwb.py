@@ -29,7 +29,8 @@ def write(session: PredictedSession, folder: Path, options: WriteOptions) -> lis
 
     The processing module `behavior` has a `MultiCameraPoseEstimation` with the 3D poses and a `PoseEstimation` per
     view, which links to the `CalibratedCamera` of that view; without 3D, only the `PoseEstimation` of every view.
-    Standard deviations in 3D are time series `<keypoint>_std`. The files hold 32-bit numbers, as ndx-pose defines.
+    Beside the 3D poses a view with the name of a keypoint is `<view>_view`. Standard deviations in 3D are time series
+    `<keypoint>_std`. The files hold 32-bit numbers, as ndx-pose defines.
 
     Returns:
         Notes for the user.
@@ -131,12 +132,23 @@ class _Writer:
             likelihood,
         )
         return self.pose.PoseEstimation(
-            name=_name(view, self.session.view_names),
+            name=self._view_name(view),
             pose_estimation_series=series,
             description=_text(f"keypoints in the images of {view}"),
             device=device,
             **shared,
         )
+
+    def _view_name(self, view: str) -> str:
+        """Return the name of the poses of a view, which are in one group with the 3D poses of the keypoints."""
+        keypoints, views = self.session.keypoint_names, self.session.view_names
+        name = _name(view, views)
+        if self.session.in_3d is None:
+            return name
+        series, others = {_name(each, keypoints) for each in keypoints}, {_name(each, views) for each in views} - {name}
+        while name in series | others:
+            name += "_view"
+        return name
 
     def _series(self, points: np.ndarray, about: dict[str, str], confidence: np.ndarray | None = None) -> list[Any]:
         """Return the series (T, D) of each keypoint."""
