@@ -68,6 +68,14 @@ def test_a_checkpoint_of_another_network_is_refused(config: Path, project: Proje
         build(config, project, f"model.checkpoint={tmp_path}")
 
 
+@pytest.mark.parametrize(("name", "code"), [("best.ckpt", "unsupported-file"), ("nothing", "missing-file")])
+def test_a_checkpoint_that_is_none_is_refused_by_its_key(
+    config: Path, project: Project, tmp_path: Path, name: str, code: str
+) -> None:
+    with raises_input(code, key="model.checkpoint"):
+        build(config, project, f"model.checkpoint={tmp_path / name}")
+
+
 @pytest.mark.parametrize(("trained", "wanted"), [(True, False), (False, True), (True, True)])
 def test_a_head_for_covariances_is_new_or_dropped(
     config: Path, project: Project, tmp_path: Path, trained: bool, wanted: bool

@@ -547,6 +547,7 @@ def test_malformed_override(tmp_path: Path, override: str) -> None:
         ("data.data_dir=${", "bad-value", "data.data_dir"),
         ("data.data_dir=~nobody_here/x", "bad-value", "data.data_dir"),
         ("data.view_names.a=3", "bad-key", "data.view_names.a"),
+        ("model.checkpoint=''", "bad-value", "model.checkpoint"),
     ],
 )
 def test_override_with_a_bad_value(tmp_path: Path, override: str, code: str, key: str) -> None:

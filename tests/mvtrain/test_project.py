@@ -318,6 +318,15 @@ def test_one_view_without_its_name_in_the_folder(root: Path) -> None:
     assert found.sessions == ("mon_side_b", "mon_side_b", "tue_top")
 
 
+def test_views_in_another_order_than_their_tables(root: Path) -> None:
+    tables = tuple(f"CollectedData_{view}.csv" for view in VIEWS)
+    with raises_input("tables-differ", key="data.view_names", view=VIEWS[1], found=VIEWS[0]):
+        read_project(config_of(root, view_names=VIEWS[::-1], csv_file=tables, bbox_file=None))
+    read_project(config_of(root, view_names=VIEWS[::-1], csv_file=tables[::-1], bbox_file=None))
+    # Folders that end in no view, or in that of the table, say nothing.
+    read_project(config_of(root, view_names=("p", "side_b"), csv_file=tables, bbox_file=None))
+
+
 def test_tables_of_a_view_without_a_name_have_none(root: Path, tmp_path: Path) -> None:
     (root / "CollectedData_top.csv").rename(root / "CollectedData.csv")
     found = read_project(config_of(root, view_names=None, csv_file=("CollectedData.csv",), bbox_file=None))

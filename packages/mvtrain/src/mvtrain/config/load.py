@@ -180,7 +180,8 @@ def _apply_override(raw: DictConfig, override: str, bases: dict[str, Path]) -> N
     for path_key in PATH_KEYS:
         if path_key == key:
             bases[path_key] = here
-            if isinstance(value, str) and "${" not in value and value != "???":
+            # An empty text is not the current folder: it is refused with the file's paths.
+            if isinstance(value, str) and value.strip() and "${" not in value and value != "???":
                 value = str(here / _expanded(key, value))  # now, so that what interpolates it gets the same folder
         elif path_key.startswith(f"{key}."):
             bases[path_key] = here

@@ -73,7 +73,8 @@ def read_tables(
 
     Raises:
         InputError: Tables have no rows or differ in keypoints, number of rows, file names, sessions or a `visible`
-            column, or do not agree with `data.num_keypoints` and `data.keypoint_names`.
+            column, or do not agree with `data.num_keypoints` and `data.keypoint_names`; a table names images of
+            another view.
     """
     tables = tuple(read_labels(path) for path in paths)
     first = tables[0]
@@ -151,6 +152,20 @@ def _check_row(tables: Sequence[LabelTable], view_names: Sequence[str], row: int
         for table, view in zip(tables, view_names, strict=True)
         if (name := table.image_names[row]) is not None
     ]
+    for table, view, name in images:
+        other = next((each for each in view_names if names_view(name, each)), None)
+        if other is not None and not names_view(name, view):
+            raise InputError(
+                f"label table {table.path}, line {table.lines[row]}: the table of view {view} names an image of view "
+                f"{other}, found {name}. List data.view_names and data.csv_file in the same order of the views",
+                code="tables-differ",
+                key="data.view_names",
+                path=table.path,
+                line=int(table.lines[row]),
+                row=row + 1,
+                view=view,
+                found=other,
+            )
     # The session of a folder that does not end in _<view> cannot be compared between views.
     compare_sessions = all(names_view(name, view) for _, view, name in images)
     start = 0 if compare_sessions else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def make_model(config: Config, project: Project, split: Split) -> tuple[ModelSpe
         weights, pretrained = config.model.backbone_weights, config.model.backbone_pretrained
         model = build_model(spec, pretrained=pretrained, weights=weights)
     else:
-        loaded, other = load_checkpoint(start)
+        loaded, other = _load_start(start)
         for field in ("backbone", "backbone_args", "view_names", "keypoint_names", "downsample_factor"):
             ours, theirs = getattr(spec, field), getattr(other, field)
             if ours != theirs:
@@ -63,6 +64,23 @@ def make_model(config: Config, project: Project, split: Split) -> tuple[ModelSpe
         assert all(name.startswith("covariance_head.") for name in (*missing, *unexpected))
     model.gradient_checkpointing = config.model.gradient_checkpointing
     return spec, model
+
+
+def _load_start(start: Path) -> tuple[MultiviewTransformer, ModelSpec]:
+    """Read the checkpoint that the config names."""
+    if start.suffix == ".ckpt":
+        raise InputError(
+            f"model.checkpoint: {start} is a checkpoint of Lightning, whose network is another one, expected a folder "
+            "of mvtrain such as RUN/checkpoints/best. Set model.checkpoint: null to begin from the backbone's own "
+            "weights",
+            code="unsupported-file",
+            key="model.checkpoint",
+            path=start,
+        )
+    try:
+        return load_checkpoint(start)
+    except InputError as error:
+        raise error.prefixed("model.checkpoint: ", key="model.checkpoint") from error
 
 
 def _check_not_normalized(config: Config) -> None:
