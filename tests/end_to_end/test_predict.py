@@ -78,6 +78,20 @@ def decoded(path: Path) -> np.ndarray:
     return np.stack(images)
 
 
+@pytest.mark.parametrize("name", ["mouse_top.csv", "mouse_3d.csv", "mouse_top_labeled.mp4"])
+def test_files_of_others_are_not_replaced(recorded: Path, tmp_path: Path, predict, name: str) -> None:
+    """Recorders write the times of the images beside the videos, and the output can be there, too."""
+    folder = tmp_path / "videos"
+    shutil.copytree(recorded / "videos", folder)
+    (folder / name).write_text("0.00\n0.04\n")
+    refused = predict(folder, "--output", folder)
+    assert (refused.status, name in refused.err) == (2, True)
+    assert (folder / name).read_text() == "0.00\n0.04\n"
+    (folder / name).unlink()
+    assert predict(folder, "--output", folder).status == 0
+    assert "predicted before" in predict(folder, "--output", folder).out
+
+
 def test_a_session_becomes_tables_in_2d_and_3d(run: Path, recorded: Path, tmp_path: Path, predict) -> None:
     out = tmp_path / "new" / "out"
     outcome = predict(recorded / "videos", "--output", out)

@@ -13,7 +13,7 @@ import numpy as np
 
 from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
-from mvgeom.files import read_text, write_text
+from mvgeom.files import file_name, read_text, write_text
 from mvgeom.reconstruction import OUTLIER_SIGMAS, Reconstruction
 from mvgeom.tables import write_points_3d, write_video_boxes
 from mvgeom.temporary import publish
@@ -22,7 +22,7 @@ from mvtrain.model.likelihood import ConfidenceMap, calibrated, view_weights
 from mvtrain.model.reconstruction import KeypointNoise, Observations, estimate_noise, sample_rows, to_3d
 from mvtrain.predict.prediction_tables import PredictionRows, write_predictions
 from mvtrain.predict.recordings import EVIDENCE, Calibration, OutputPaths, Session
-from mvtrain.predict.records import Records, stated_covariances
+from mvtrain.predict.records import PARTIAL, Records, stated_covariances
 from mvtrain.predict.video_batches import Status
 from mvtrain.runtime.damaged_files import describe_cause
 
@@ -65,6 +65,30 @@ class SessionSummary:
     num_frames: int
     views: tuple[ViewCounts, ...]
     noise: KeypointNoise | None
+
+
+def check_not_foreign(session: Session, out_dir: Path) -> None:
+    """Check that files which a session's prediction would replace or remove are those of an earlier prediction.
+
+    Others may be anything: many programs name the times of the images, or tables of their own, as the videos.
+
+    Raises:
+        InputError: One is not (`occupied-folder`).
+    """
+    paths = OutputPaths.from_session(session, out_dir)
+    if paths.summary.exists() or (out_dir / PARTIAL / file_name(session.name)).exists():
+        return
+    tables = (*paths.tables, paths.table_3d, *paths.evidence, *paths.tracks)
+    found = [path for path in (*tables, paths.overlay, paths.still, *paths.labeled) if path.exists()]
+    if found:
+        raise InputError(
+            f"{found[0]}: the prediction of session {session.name!r} would replace it, and it is not of an earlier "
+            f"prediction: there is no {paths.summary.name}. Choose another folder with --output, or remove the file",
+            code="occupied-folder",
+            path=found[0],
+            paths=tuple(found),
+            session=session.name,
+        )
 
 
 def is_done(session: Session, out_dir: Path, identity: dict[str, Any]) -> bool:

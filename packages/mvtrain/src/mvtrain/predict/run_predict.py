@@ -22,6 +22,7 @@ from mvtrain.model.likelihood import describe_likelihood
 from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.ensemble import check_alike, find_error_bars
 from mvtrain.predict.labeled_images import check_project, predict_with_all, project_config, write_project_predictions
+from mvtrain.predict.outputs import check_not_foreign
 from mvtrain.predict.overlay import draw_videos
 from mvtrain.predict.predictor import Predictor
 from mvtrain.predict.recordings import (
@@ -221,9 +222,12 @@ def predict_jobs(
     """Predict sessions one after the other, each with all networks, and print a report of each.
 
     Raises:
-        InputError: As for `predict_session`; also if the device runs out of memory.
+        InputError: As for `predict_session`; also if the device runs out of memory, or the output folder has other
+            files of these names (`occupied-folder`), before anything is predicted.
         RunInterruptedError: As for `predict_session`.
     """
+    for job in jobs:
+        check_not_foreign(job.session, job.out_dir)
     cv2.setNumThreads(1)  # every view has a thread of its own, and the network the rest
     with Interruption() as interruption, frame_progress(console, quiet=quiet) as progress:
         for job in jobs:
