@@ -188,7 +188,7 @@ def test_smoothing_holds_them(seed: int) -> None:
     plain = smooth(points, rig, noise=noise)
     found = smooth(points, rig, noise=noise, bones=[Bone(first=0, second=1)])
     errors = [np.linalg.norm(each.points - truth, axis=-1)[20:40, 1].mean() for each in (plain, found)]
-    assert errors[1] < 0.7 * errors[0]
+    assert errors[1] < 0.8 * errors[0]
     assert found.bones[0].length == pytest.approx(0.08, rel=0.03)
     assert plain.bones == ()
     np.testing.assert_array_equal(found.velocity, plain.velocity)

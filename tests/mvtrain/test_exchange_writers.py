@@ -15,6 +15,7 @@ import pytest
 import xarray as xr
 from movement.io import load_dataset
 from movement.validators.datasets import ValidPosesInputs
+from rich.console import Console
 
 from helpers.errors import raises_input
 from helpers.foreign import write_prediction
@@ -28,6 +29,7 @@ from mvtrain.exchange import to_eks as eks
 from mvtrain.exchange import to_movement as movement
 from mvtrain.exchange import to_nwb as nwb
 from mvtrain.exchange import to_pose2sim as pose2sim
+from mvtrain.exchange.run_convert import ConvertOptions, convert
 from mvtrain.exchange.write_options import WriteOptions
 from mvtrain.predict.saved_predictions import Points3D, PredictedSession, find_predictions, load_predictions
 
@@ -188,6 +190,36 @@ def test_movement_has_the_kinematics_of_a_smoothed_recording(session: PredictedS
         np.testing.assert_allclose(dataset.angle.sel(joint=joints[0]).values[:, 0], found.angle[:, 0], rtol=1e-5)
     with raises_input("damaged-file", path=tmp_path / "k.csv"):
         read_kinematics(tmp_path / "k.csv", KEYPOINTS[:2])
+
+
+@pytest.mark.parametrize(("given", "rate"), [(None, 40.0), (80.0, 80.0)])
+def test_velocities_are_of_the_time_that_is_written(
+    session: PredictedSession, tmp_path: Path, given: float | None, rate: float
+) -> None:
+    """Smoothed with `--fps`, and without the videos."""
+    folder = write_prediction(
+        tmp_path / "smooth",
+        session.points,
+        session.likelihood,
+        session="mouse_1",
+        view_names=VIEWS,
+        keypoint_names=KEYPOINTS,
+        cameras=RIG,
+        calibration=Path("calibration.toml"),
+    )
+    summary = folder / "mouse_1_prediction.json"
+    summary.write_text(json.dumps(json.loads(summary.read_text()) | {"smoothed": {"frame_rate": 40.0}}))
+    points = np.arange(54.0).reshape(6, 3, 3)
+    found = compute_kinematics(points, np.tile(np.eye(3), (6, 3, 1, 1)), times=np.arange(6) / 40)
+    write_kinematics(folder / "mouse_1_kinematics.csv", KEYPOINTS, (), (), [(list(map(str, range(6))), found)])
+    convert("movement", [folder], ConvertOptions(out=tmp_path / "out", frame_rate=given), Console(quiet=True))
+    with xr.load_dataset(tmp_path / "out" / "mouse_1_3d.nc") as dataset:
+        np.testing.assert_allclose(dataset.time, np.arange(6) / rate)
+        expected = compute_kinematics(points, np.tile(np.eye(3), (6, 3, 1, 1)), times=np.arange(6) / rate)
+        for end in ("", "_std"):
+            velocity, speed = (getattr(expected, f"{name}{end}") for name in ("velocity", "speed"))
+            np.testing.assert_allclose(from_movement(dataset[f"velocity{end}"]), velocity, rtol=1e-5)
+            np.testing.assert_allclose(dataset[f"speed{end}"].values[..., 0], speed, rtol=1e-5)
 
 
 def test_movement_without_frame_rate_counts_frames(session: PredictedSession, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -157,7 +157,18 @@ def _convert(file_format: str, models: Sequence[PredictionFiles], folder: Path, 
         start=options.start,
         skeleton=first.skeleton,
     )
-    sessions = [load_predictions(files) for files in models]
+    sessions = [_with_velocities_per(rate, load_predictions(files), files.kinematics_rate) for files in models]
     if file_format in ENSEMBLE_WRITERS:
         return ENSEMBLE_WRITERS[file_format](sessions, folder, write_options)
     return WRITERS[file_format](sessions[0], folder, write_options)
+
+
+def _with_velocities_per(rate: float | None, session: PredictedSession, before: float | None) -> PredictedSession:
+    """Turn velocities, which are of `before` frames per second, into those of the time that is written."""
+    factor = (rate or 1.0) / (before or 1.0)
+    if session.kinematics is None or factor == 1:
+        return session
+    found = session.kinematics.kinematics
+    names = ("velocity", "velocity_std", "speed", "speed_std")
+    scaled = replace(found, **{name: factor * getattr(found, name) for name in names})
+    return replace(session, kinematics=replace(session.kinematics, kinematics=scaled))

@@ -43,6 +43,7 @@ class PredictionFiles:
         calibrated: True if the likelihoods are calibrated.
         smoothed: True if the tables are those of `mvtrain smooth`.
         kinematics: CSV file of the kinematics of a smoothed recording; None without them.
+        kinematics_rate: Frames per second that its velocities are of; None where they are per frame.
         networks: Files of each network of an ensemble; empty for a single network.
         evidence: CSV file of what every view shows by itself, by its name; empty where views were not fused.
         shared_error: Errors that all views share, in the unit of `calibration`; None where they are not known.
@@ -58,6 +59,7 @@ class PredictionFiles:
     calibrated: bool = False
     smoothed: bool = False
     kinematics: Path | None = None
+    kinematics_rate: float | None = None
     networks: tuple[PredictionFiles, ...] = ()
     evidence: Mapping[str, Path] = field(default_factory=dict)
     shared_error: SharedError | None = None
@@ -67,7 +69,9 @@ class PredictionFiles:
         return self.networks or (self,)
 
     def frame_rate(self) -> float | None:
-        """Return the frames per second of the first video that can still be read; None where there is none."""
+        """Return the frames per second: of the kinematics, else of the first video that can be read; None without."""
+        if self.kinematics_rate is not None:
+            return self.kinematics_rate
         for path in self.videos:
             with suppress(InputError):
                 rate = frame_rate(open_video(path))
@@ -281,6 +285,8 @@ def _read_summary(path: Path) -> PredictionFiles:
         folders = [_path(row["folder"]).name for row in document.get("networks") or ()]
         networks = [path.parent / "networks" / file_name(folder) for folder in folders]
         calibrated = bool((document.get("made_with") or {}).get("confidence_map"))
+        rate = (document.get("smoothed") or {}).get("frame_rate")
+        kinematics_rate = None if rate is None else float(rate)
         shared = document.get("shared_error")
         shared_error = None if shared is None else shared_from_plain(shared)
     except (InputError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -312,6 +318,7 @@ def _read_summary(path: Path) -> PredictionFiles:
         calibrated=calibrated,
         smoothed=smoothed,
         kinematics=kinematics if smoothed and kinematics.is_file() else None,
+        kinematics_rate=kinematics_rate,
         networks=tuple(_read_summary(folder / path.name) for folder in networks),
         evidence=evidence if all(table.is_file() for table in evidence.values()) else {},
         shared_error=shared_error,
