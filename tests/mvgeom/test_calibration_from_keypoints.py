@@ -145,6 +145,18 @@ def test_a_view_that_contradicts_the_others_is_named_with_the_reason(code: str, 
         assert errors[0].evidence["frames"] == late
 
 
+def test_a_camera_that_moved_half_way_is_an_error() -> None:
+    truth = arc_of_cameras(4, step_deg=30)
+    points = keypoints(truth, noise=0.5, frames=60)
+    turn = Rotation.from_rotvec([0, np.deg2rad(4), 0]).as_matrix()
+    moved = truth.replace(rotation=turn @ truth.rotation, translation=truth.translation @ turn.T)
+    points[35:, 2] = keypoints(moved, noise=0.5, frames=60)[35:, 2]
+    found = solve(truth, points)
+    errors = [each for each in found.findings if each.severity == "error"]
+    assert [(each.code, each.cameras) for each in errors] == [("moved_camera", ("cam3",))]
+    assert abs(errors[0].evidence["row"] - 35) <= 1
+
+
 def test_one_moving_point_and_two_cameras() -> None:
     truth = arc_of_cameras(2, step_deg=50)
     points = keypoints(truth, noise=0.3, frames=250)[:, :, :1]
