@@ -20,6 +20,8 @@ from helpers.keypoint_files import frame_table
 from helpers.mvgeom_command import fails, run, run_next
 from mvgeom import CameraGroup, project, reprojection_error
 from mvgeom.calibration import CalibrationError, KeypointCalibration, KnownLength, calibrate_from_keypoints, refine
+from mvgeom.calibration.keypoint_checks import check_geometry
+from mvgeom.calibration.keypoint_lenses import FittedLenses, KeypointLenses
 from mvgeom.calibration.known_lengths import find_scale
 
 NAMES = ("nose", "tail", "left", "right", "top")
@@ -143,6 +145,37 @@ def test_a_view_that_contradicts_the_others_is_named_with_the_reason(code: str, 
     assert [(each.code, each.cameras) for each in errors] == [(code, ("cam3",))]
     if late:
         assert errors[0].evidence["frames"] == late
+
+
+def test_a_camera_that_moved_half_way_is_an_error() -> None:
+    truth = arc_of_cameras(4, step_deg=30)
+    points = keypoints(truth, noise=0.5, frames=60)
+    turn = Rotation.from_rotvec([0, np.deg2rad(4), 0]).as_matrix()
+    moved = truth.replace(rotation=turn @ truth.rotation, translation=truth.translation @ turn.T)
+    points[35:, 2] = keypoints(moved, noise=0.5, frames=60)[35:, 2]
+    found = solve(truth, points)
+    errors = [each for each in found.findings if each.severity == "error"]
+    assert [(each.code, each.cameras) for each in errors] == [("moved_camera", ("cam3",))]
+    assert abs(errors[0].evidence["row"] - 35) <= 1
+
+
+def test_a_focal_length_that_no_lens_has_is_refused() -> None:
+    truth = arc_of_cameras(3, step_deg=40)
+    flat = np.moveaxis(keypoints(truth), 1, 0).reshape(3, -1, 2)
+    matrix = truth.matrix.copy()
+    matrix[1, [0, 1], [0, 1]] *= 1000
+    size = 10 + truth.distortion.shape[1]
+    fitted = FittedLenses(
+        cameras=truth.replace(matrix=matrix),
+        covariance=np.zeros((3, size, 3, size)),
+        noise=0.5,
+        threshold=2.0,
+        lenses=KeypointLenses(free_focal=True, groups=(0, 1, 2), k1=(False, False, False)),
+    )
+    check_geometry(fitted.cameras, flat, fitted, known_focal=True, threshold=2.0)
+    with pytest.raises(CalibrationError) as raised:
+        check_geometry(fitted.cameras, flat, fitted, known_focal=False, threshold=2.0)
+    assert [(each.code, each.cameras) for each in raised.value.findings] == [("uncertain_focal_length", ("cam2",))]
 
 
 def test_one_moving_point_and_two_cameras() -> None:

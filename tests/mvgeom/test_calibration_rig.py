@@ -156,6 +156,20 @@ def test_missing_corners_and_outliers(filmed: Filmed) -> None:
     assert result.rms < 0.4
 
 
+def test_false_corners_on_most_boards() -> None:
+    truth = arc_of_cameras(2, distortion=(-0.1, 0.0, 0.001, -0.001, 0.0))
+    filmed = film(truth, 24, noise=0.2, seed=5)
+    points = filmed.points.copy()
+    rng = np.random.default_rng(6)
+    false = rng.random(points.shape[:3]) < 0.02
+    points[false] += 30 * rng.normal(size=(int(false.sum()), 2))
+    result = calibrate(detections(filmed, points))
+    focal = result.cameras.matrix[:, [0, 1], [0, 1]] / truth.matrix[:, [0, 1], [0, 1]] - 1
+    angle, _ = pose_errors(result.cameras, truth)
+    assert np.abs(focal).max() < 0.004
+    assert angle[1] < 4 * np.linalg.norm(result.deviations.rotation_deg[1])
+
+
 @pytest.mark.parametrize("board", [BOARD, Chessboard(columns=5, rows=5, square_size=0.03)])
 def test_orders_are_motions_of_the_board(board: Chessboard) -> None:
     corners, orders = object_points(board), corner_orders(board)

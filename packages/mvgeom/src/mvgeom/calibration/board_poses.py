@@ -6,12 +6,20 @@ import cv2
 import numpy as np
 
 from mvgeom.calibration.boards import Floats, Ints
+from mvgeom.calibration.bundle import Booleans
 from mvgeom.cameras import CameraGroup
 from mvgeom.projection import undistort
 
 __all__ = ["NUM_CANDIDATES", "is_planar", "normalize_corners", "order_motions", "pose_candidates"]
 
 NUM_CANDIDATES = 2
+
+_FALSE = 5.0
+"""Error of a false corner in median errors of its board; noise alone reaches 3 to 4."""
+
+_FEWEST_RIGHT = 8
+_MOST_FALSE = 0.2
+"""Share of a board's corners that may be false; more are no exceptions."""
 
 
 def normalize_corners(points: Floats, cameras: CameraGroup) -> Floats:
@@ -23,7 +31,8 @@ def pose_candidates(normalized: Floats, object_points: Floats) -> tuple[Floats, 
     """Estimate poses of the board in the camera's coordinate frame.
 
     A flat board, or one face of a body, has two solutions, both from infinitesimal plane-based pose estimation (Collins
-    and Bartoli 2014, in OpenCV); points that are not in one plane have one solution.
+    and Bartoli 2014, in OpenCV); points that are not in one plane have one solution. Single false corners, which a
+    solution by least squares does not bear, are left out.
 
     Args:
         normalized: (F, K, 2) corners in normalized coordinates; NaN is missing.
@@ -43,17 +52,40 @@ def pose_candidates(normalized: Floats, object_points: Floats) -> tuple[Floats, 
         planar = all_planar or (seen.sum() >= 4 and is_planar(object_points[seen]))
         if seen.sum() < (4 if planar else 6):
             continue
-        solutions = []
-        for rotation, translation in _solve(object_points[seen], corners[seen], planar=planar):
-            pose = np.eye(4)
-            pose[:3, :3], pose[:3, 3] = rotation, translation
-            local = object_points[seen] @ rotation.T + translation
-            if (local[:, 2] > 0).all():
-                error = np.sqrt(((local[:, :2] / local[:, 2:] - corners[seen]) ** 2).sum(-1).mean())
-                solutions.append((float(error), pose))
-        for place, (error, pose) in enumerate(sorted(solutions, key=lambda pair: pair[0])[:NUM_CANDIDATES]):
+        solutions = _solutions(object_points[seen], corners[seen], planar=planar)
+        right = _right_corners(object_points[seen], corners[seen], solutions)
+        if not right.all():
+            kept = np.flatnonzero(seen)[right]
+            solutions = _solutions(object_points[kept], corners[kept], planar=planar) or solutions
+        for place, (error, pose) in enumerate(solutions[:NUM_CANDIDATES]):
             poses[frame, place], errors[frame, place] = pose, error
     return poses, errors
+
+
+def _solutions(points: Floats, corners: Floats, *, planar: bool) -> list[tuple[float, Floats]]:
+    """Return errors and poses (4, 4) of the solutions that have all points in front of the camera, the best first."""
+    solutions = []
+    for rotation, translation in _solve(points, corners, planar=planar):
+        pose = np.eye(4)
+        pose[:3, :3], pose[:3, 3] = rotation, translation
+        if ((points @ rotation.T + translation)[:, 2] > 0).all():
+            solutions.append((float(np.sqrt((_distances(points, corners, pose) ** 2).mean())), pose))
+    return sorted(solutions, key=lambda pair: pair[0])
+
+
+def _right_corners(points: Floats, corners: Floats, solutions: list[tuple[float, Floats]]) -> Booleans:
+    """Return booleans (K,), false for few corners that are far from where the best solution has them."""
+    everything = np.ones(len(points), dtype=bool)
+    if not solutions or len(points) < _FEWEST_RIGHT:
+        return everything
+    distances = _distances(points, corners, solutions[0][1])
+    right = np.asarray(distances <= _FALSE * np.median(distances))
+    return right if right.mean() >= 1 - _MOST_FALSE else everything
+
+
+def _distances(points: Floats, corners: Floats, pose: Floats) -> Floats:
+    local = points @ pose[:3, :3].T + pose[:3, 3]
+    return np.asarray(np.linalg.norm(local[:, :2] / local[:, 2:] - corners, axis=1))
 
 
 def _solve(points: Floats, corners: Floats, *, planar: bool) -> list[tuple[Floats, Floats]]:

@@ -31,6 +31,9 @@ _FLAT_RATIO = 0.01
 """Thickness of the cloud of points, as a fraction of its length, up to which it is a plane."""
 
 _MOST_FOCAL = 0.10
+_SHORTEST, _LONGEST = 0.25, 30.0
+"""Focal lengths of lenses, as fractions of the image's longer side: fields of view of 127 to 2 degrees."""
+
 _MOST_TURN_DEG = 3.0
 _MOST_SHIFT = 0.10
 """Largest standard deviations: of the focal length, of the pose, and of the position in mean distances of cameras."""
@@ -205,7 +208,15 @@ def check_geometry(
     for view, name in enumerate(cams.names):
         focal = spread_of.focal[view].max() / cams.matrix[view, 0, 0]
         turn, shift = (float(np.linalg.norm(each[view])) for each in (spread_of.rotation_deg, spread_of.position))
-        if focal > _MOST_FOCAL and not known_focal:
+        share = float(cams.matrix[view, 0, 0] / cams.sizes[view].max())
+        if not (known_focal or _SHORTEST < share < _LONGEST):
+            text = (
+                f"camera {name!r}: its focal length would be {share:.3g} times the image's longer side, which no lens "
+                "has. Its images are mirrored, its rows are other frames than those of the other views, or the "
+                "keypoints have too little depth. Check these, or give --focal or --intrinsics"
+            )
+            findings.append(error("uncertain_focal_length", [name], text, focal=focal, share=share))
+        elif focal > _MOST_FOCAL and not known_focal:
             text = (
                 f"camera {name!r}: the focal length is not determined, {cams.matrix[view, 0, 0]:.0f} px with a "
                 f"standard deviation of {100 * focal:.0f} %: the keypoints have too little depth. Give it with "

@@ -1,4 +1,4 @@
-"""Views whose keypoints contradict the others in a calibration from keypoints, and the reason: late, or mirrored."""
+"""Views whose keypoints contradict the others in a calibration from keypoints, and why: late, mirrored, or moved."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ __all__ = ["find_suspects"]
 
 _DOUBTFUL, _WRONG = 0.25, 0.5
 """Share of a view's keypoints that contradict the others: a warning, an error."""
+
+_LEAST_PART = 0.1
+_CHANGED = 0.6
+"""Difference of the shares of contradicting keypoints before and after a frame that shows a movement there."""
 
 _MAX_SHIFT = 30
 _CLEARLY_MORE = 0.2
@@ -48,8 +52,8 @@ def find_suspects(cams: CameraGroup, points: Floats, used: Booleans) -> list[Fin
         used: (N, V, K) booleans, true for keypoints that agree.
 
     Returns:
-        `late_camera` or `mirrored_images` (errors) where that explains it, else `keypoints_left_out`: an error for more
-        than half of the keypoints, a warning for more than a quarter.
+        `late_camera`, `mirrored_images` or `moved_camera` (errors) where that explains it, else `keypoints_left_out`:
+        an error for more than half of the keypoints, a warning for more than a quarter.
     """
     seen = seen_corners(points)
     shared = seen & (seen.sum(axis=1, keepdims=True) >= 2)
@@ -65,6 +69,11 @@ def find_suspects(cams: CameraGroup, points: Floats, used: Booleans) -> list[Fin
         if cause is not None:
             explained = True
             findings.append(_explain(name, cause, float(share[view])))
+            continue
+        moment = None if explained else _find_moment(shared[:, view], used[:, view])
+        if moment is not None:
+            explained = True
+            findings.append(_moved(name, moment, float(share[view])))
             continue
         text = (
             f"camera {name!r}: {100 * share[view]:.0f} % of its keypoints contradict those of the other cameras and "
@@ -87,6 +96,28 @@ def _explain(name: str, cause: _Cause, share: float) -> Finding:
         "and calibrate again"
     )
     return error("late_camera", [name], text, frames=cause.shift, share=share, agreeing=cause.share)
+
+
+def _find_moment(shared: Booleans, used: Booleans) -> int | None:
+    """Return the frame from which most keypoints (N, K) contradict the others, or agree, unlike before; else None."""
+    count, wrong = shared.sum(axis=1), (shared & ~used).sum(axis=1)
+    before, wrong_before = np.cumsum(count)[:-1], np.cumsum(wrong)[:-1]
+    after, wrong_after = count.sum() - before, wrong.sum() - wrong_before
+    enough = (before >= _LEAST_PART * count.sum()) & (after >= _LEAST_PART * count.sum())
+    if not enough.any():
+        return None
+    change = np.abs(wrong_before / np.maximum(before, 1) - wrong_after / np.maximum(after, 1))
+    place = int(np.argmax(np.where(enough, change, 0)))
+    return place + 1 if change[place] > _CHANGED else None
+
+
+def _moved(name: str, frame: int, share: float) -> Finding:
+    text = (
+        f"camera {name!r}: its keypoints agree with those of the other cameras only before or only after row "
+        f"{frame + 1} of the common rows; {100 * share:.0f} % were left out. The camera moved there, or frames were "
+        "lost in it. Calibrate with the rows of one part"
+    )
+    return error("moved_camera", [name], text, row=frame, share=share)
 
 
 def _find_cause(cams: CameraGroup, points: Floats, view: int) -> _Cause | None:

@@ -84,15 +84,16 @@ def _left_out(scene: Scene, views: Views, lens: Lens) -> Floats:
         counted = views.weights[board] > 0
         error = linear.residuals[board][counted].reshape(-1)
         by_lens = linear.by_camera[board][counted].reshape(len(error), -1)[:, columns]
-        # Whatever another pose of the board can take up is no error of the lens.
-        pose, _ = np.linalg.qr(linear.by_block[board][counted].reshape(len(error), -1))
-        error, by_lens = error - pose @ (pose.T @ error), by_lens - pose @ (pose.T @ by_lens)
-        # Huber's weights for one px, as in the fit.
+        # Huber's weights for one px, as in the fit: one false corner must not move the board's pose.
         lengths = np.linalg.norm(error.reshape(-1, 2), axis=1)
-        weight = np.repeat(1 / np.maximum(lengths, 1), 2)
-        systems.append(by_lens.T @ (weight[:, None] * by_lens))
-        slopes.append(by_lens.T @ (weight * error))
-        parts.append((error, by_lens))
+        root = np.sqrt(np.repeat(1 / np.maximum(lengths, 1), 2))
+        # Whatever another pose of the board can take up is no error of the lens.
+        pose, _ = np.linalg.qr(root[:, None] * linear.by_block[board][counted].reshape(len(error), -1))
+        error, by_lens = root * error, root[:, None] * by_lens
+        error, by_lens = error - pose @ (pose.T @ error), by_lens - pose @ (pose.T @ by_lens)
+        systems.append(by_lens.T @ by_lens)
+        slopes.append(by_lens.T @ error)
+        parts.append((error / root, by_lens / root[:, None]))
     whole = sum(systems) + penalty.T @ penalty
     scale = 1 / np.sqrt(np.maximum(np.diag(whole), 1e-12)) if len(columns) else np.zeros(0)
     lengths_of_all = []
