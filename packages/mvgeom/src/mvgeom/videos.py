@@ -219,7 +219,8 @@ def _packets_differ(path: Path, count: int, num_pixels: int) -> bool:
     """Return True if most of some packets, the first left out, are too long for images that only repeat another."""
     packets = open_capture(path, cv2.CAP_PROP_FORMAT, _RAW_PACKETS)
     _, before = packets.read()
-    differ, least = [], _REPEATED_BYTES[0] + _REPEATED_BYTES[1] * num_pixels
+    differ: list[bool] = []
+    least = _REPEATED_BYTES[0] + _REPEATED_BYTES[1] * num_pixels
     while len(differ) < count - 1 and (read := packets.read())[0]:
         packet = read[1]
         differ.append(packet.size > least and not np.array_equal(packet, before))

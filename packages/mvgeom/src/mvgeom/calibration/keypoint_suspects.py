@@ -70,10 +70,10 @@ def find_suspects(cams: CameraGroup, points: Floats, used: Booleans) -> list[Fin
             explained = True
             findings.append(_explain(name, cause, float(share[view])))
             continue
-        moment = None if explained else _find_moment(shared[:, view], used[:, view])
-        if moment is not None:
+        change = None if explained else _find_change(shared[:, view], used[:, view])
+        if change is not None:
             explained = True
-            findings.append(_moved(name, moment, float(share[view])))
+            findings.append(_moved(name, change, float(share[view])))
             continue
         text = (
             f"camera {name!r}: {100 * share[view]:.0f} % of its keypoints contradict those of the other cameras and "
@@ -98,7 +98,7 @@ def _explain(name: str, cause: _Cause, share: float) -> Finding:
     return error("late_camera", [name], text, frames=cause.shift, share=share, agreeing=cause.share)
 
 
-def _find_moment(shared: Booleans, used: Booleans) -> int | None:
+def _find_change(shared: Booleans, used: Booleans) -> int | None:
     """Return the frame from which most keypoints (N, K) contradict the others, or agree, unlike before; else None."""
     count, wrong = shared.sum(axis=1), (shared & ~used).sum(axis=1)
     before, wrong_before = np.cumsum(count)[:-1], np.cumsum(wrong)[:-1]
