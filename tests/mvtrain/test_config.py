@@ -336,6 +336,20 @@ def test_paths_count_from_the_file_or_from_the_current_folder(tmp_path: Path, mo
     assert config.model.checkpoint == tmp_path / "b.ckpt"
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("{depth:1,embed_dim:64}", {"depth": 1, "embed_dim": 64}),
+        ("{a:{b:[1,2]},c:/d/e:f}", {"a": {"b": [1, 2]}, "c": "/d/e:f"}),
+        ("{a: 1, b: x}", {"a": 1, "b": "x"}),
+        ("{'a:1': 2}", {"a:1": 2}),
+    ],
+)
+def test_mappings_in_the_notation_of_hydra(tmp_path: Path, text: str, value: dict) -> None:
+    config = load_config(write(tmp_path, "data: {}"), [f"model.backbone_args={text}"])
+    assert config.model.backbone_args == value
+
+
 def test_overrides(tmp_path: Path) -> None:
     path = write(tmp_path, "data: {view_names: [a, b]}\ntraining: {imgaug: {Rotate: {p: 1}}, patch_mask: null}")
     overrides = ("data.view_names=[c]", "training.imgaug={Flip: {p: 0}}", "training.patch_mask.final_epoch=5")

@@ -358,6 +358,7 @@ def test_backbones_without_global_attention_are_refused(name: str, reason: str) 
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
+        ({"depth:6": None}, "depth:6"),
         ({"dept": 2}, "'dept'"),
         ({"embed_dim": 50}, "divisible"),
         ({"embed_dim": -48}, "-48"),

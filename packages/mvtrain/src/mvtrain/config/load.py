@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -157,6 +158,7 @@ def _apply_override(raw: DictConfig, override: str, bases: dict[str, Path]) -> N
         raise InputError(
             f"override {override!r} must look like training.max_epochs=10", code="bad-option", override=override
         )
+    text = _with_spaces(text)
     try:
         check_yaml(text, path := Path(f"override {override!r}"))
     except InputError as error:
@@ -194,6 +196,13 @@ def _apply_override(raw: DictConfig, override: str, bases: dict[str, Path]) -> N
             key=key,
             override=override,
         ) from error
+
+
+def _with_spaces(text: str) -> str:
+    """Put a space after the colons of `{a:1,b:{c:2}}`, Hydra's notation: YAML would take `a:1` for a key."""
+    if not text.lstrip().startswith(("{", "[{")) or "'" in text or '"' in text:
+        return text
+    return re.sub(r"(?<=[{,\s])([A-Za-z_]\w*):(?=\S)", r"\1: ", text)
 
 
 def _resolve_known(raw: DictConfig) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -180,7 +180,8 @@ def _check_arguments(arguments: Mapping[str, Any]) -> None:
         InputError: `bad-value`, for a number that is not finite, negative or too large, or a rate outside [0, 1).
     """
     for name, value in arguments.items():
-        if not isinstance(name, str):
+        # Timm drops arguments that are null, also those that it does not know, such as `depth:6` without a space.
+        if not isinstance(name, str) or not name.isidentifier():
             raise InputError(
                 f"model.backbone_args: not a name of an argument, found {name!r}",
                 code="bad-value",
