@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from helpers.geometry import random_rig
-from mvgeom import learn_noise, project
+from helpers.smoothing import make_noise
+from mvgeom import learn_noise, project, smooth
 from mvgeom.smoothing import learning_rows
+from mvgeom.smoothing.arguments import make_observations
+from mvgeom.smoothing.learning import _with_motion
+from mvgeom.smoothing.passes import first_estimate, reconstruct_frames
 
 RIG = random_rig(np.random.default_rng(3), 3, distance=(1.0, 1.3))
 
@@ -41,3 +45,16 @@ def test_noise_is_learned_where_there_is_a_subject() -> None:
 )
 def test_rows_are_spread_over_the_frames_with_a_subject(determined: np.ndarray, expected: np.ndarray) -> None:
     np.testing.assert_array_equal(learning_rows(determined), expected)
+
+
+def test_a_subject_at_rest_may_still_jump() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.full((90, 1, 3), 0.01)
+    truth[60:] += 0.05
+    points = project(truth, RIG) + rng.normal(0, 1.5, (90, 3, 1, 2))
+    observations, _ = make_observations(points[:50], RIG, None, None, None)
+    estimate = first_estimate(observations, reconstruct_frames(observations))
+    stiff = make_noise(3, 1, floor=np.full(3, 1.5), motion=np.array([1e-15]))
+    rest = _with_motion(stiff, [observations], [estimate])
+    error = np.linalg.norm(smooth(points, RIG, noise=rest).points - truth, axis=-1)
+    assert error[np.abs(np.arange(90) - 60) > 8].max() < 0.004

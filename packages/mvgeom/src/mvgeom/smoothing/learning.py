@@ -35,6 +35,13 @@ CORRELATION_ROUNDS = 2
 FACTOR = 4.0
 """Largest step of the intensity of motion in a round, up or down."""
 
+LEAST_MOTION = 1e-5
+"""Least intensity of motion per step, in the square of a single frame's deviation.
+
+A subject that rests in all frames that are learned from would else be taken for one that cannot move. From there the
+activity of a jump is not found in a few passes, and it would be smeared over a hundred frames.
+"""
+
 MAX_LAG = 100
 NUM_LAGS = 12
 LONGEST_LAG = 1.5
@@ -188,7 +195,8 @@ def _with_motion(noise: Noise, stretches: Sequence[Observations], estimates: Seq
     lower, present, upper = scores
     slope, bend = (upper - lower) / 2, lower + upper - 2 * present
     step = np.where(bend < 0, -slope / np.where(bend < 0, bend, -1.0), np.sign(slope))
-    return replace(noise, motion=noise.motion * FACTOR ** np.clip(step, -1.0, 1.0))
+    least = LEAST_MOTION * float(np.median([estimate.unit for estimate in estimates])) ** 2
+    return replace(noise, motion=np.maximum(noise.motion * FACTOR ** np.clip(step, -1.0, 1.0), least))
 
 
 def _with_usual_motion(noise: Noise, judged: npt.NDArray[np.bool_]) -> Noise:
