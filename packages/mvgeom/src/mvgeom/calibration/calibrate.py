@@ -148,7 +148,8 @@ def _calibrate(
     given = lenses_by_camera(options.lens, cameras.names) if intrinsics is None else lenses.lenses
     doubtful = _doubtful(given, lenses.lenses, stored)
     settings = {
-        "relative": relative_noise(alone),
+        # Plain least squares, as other programs do it, counts all corners alike.
+        "relative": np.ones(len(alone)) if options.loss == "linear" else relative_noise(alone),
         "faces": faces,
         "reference": reference,
         "loss": options.loss,
