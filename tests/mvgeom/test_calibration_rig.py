@@ -156,6 +156,20 @@ def test_missing_corners_and_outliers(filmed: Filmed) -> None:
     assert result.rms < 0.4
 
 
+def test_a_blurred_camera_is_placed_by_all_its_boards_and_blames_no_time() -> None:
+    truth = arc_of_cameras(3, distortion=())
+    filmed = film(truth, 24, noise=0.08, seed=3)
+    points = filmed.points.copy()
+    points[2] += 1.5 * np.random.default_rng(4).normal(size=points[2].shape)
+    result = calibrate(detections(filmed, points), Options(lens=Lens(num_coefficients=0)))
+    angle, distance = pose_errors(result.cameras, truth)
+    assert not {each.code for each in result.findings} & {"not_synchronized", "contradicting_boards"}
+    assert result.used[2].sum() == result.detections.seen[2].sum()
+    assert (angle[1:] < 3 * np.linalg.norm(result.deviations.rotation_deg[1:], axis=1)).all()
+    assert (distance[1:] < 3 * np.linalg.norm(result.deviations.position[1:], axis=1)).all()
+    assert np.linalg.norm(result.deviations.position[2]) > 2 * np.linalg.norm(result.deviations.position[1])
+
+
 def test_false_corners_on_most_boards() -> None:
     truth = arc_of_cameras(2, distortion=(-0.1, 0.0, 0.001, -0.001, 0.0))
     filmed = film(truth, 24, noise=0.2, seed=5)
@@ -168,6 +182,18 @@ def test_false_corners_on_most_boards() -> None:
     angle, _ = pose_errors(result.cameras, truth)
     assert np.abs(focal).max() < 0.004
     assert angle[1] < 4 * np.linalg.norm(result.deviations.rotation_deg[1])
+
+
+def test_no_distortion_chosen_is_no_distortion_known() -> None:
+    truth = arc_of_cameras(2, distortion=())
+    filmed = film(truth, 12, noise=0.2, spread=0.25, seed=1)
+    given = {name: Lens(num_coefficients=0) for name in truth.names}
+    chosen, told = (calibrate(detections(filmed), Options(lens=lens)) for lens in (Lens(), given))
+    assert not chosen.cameras.distortion.any()
+    assert not told.deviations.distortion.any()
+    assert (chosen.deviations.distortion[:, :4] > 0).all()
+    assert (chosen.deviations.focal >= told.deviations.focal).all()
+    assert (chosen.deviations.center > 1.2 * told.deviations.center).all()
 
 
 @pytest.mark.parametrize("board", [BOARD, Chessboard(columns=5, rows=5, square_size=0.03)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +16,13 @@ from mvgeom.calibration.bundle import NUM_POSE, Booleans, residuals
 from mvgeom.calibration.detections import Detections
 from mvgeom.calibration.face_poses import describe_faces, place_faces
 from mvgeom.calibration.findings import CalibrationError, Finding, error, note, sort_findings, warning
+from mvgeom.calibration.lens_jacobian import NUM_INTRINSICS
 from mvgeom.calibration.lens_model import Lens, free_parameters, square_pixels
 from mvgeom.calibration.lenses import Lenses, calibrate_lenses, lenses_by_camera
 from mvgeom.calibration.pose_graph import PoseGraph, build_pose_graph
 from mvgeom.calibration.quality import judge
 from mvgeom.calibration.result import Calibration
-from mvgeom.calibration.rig_adjustment import RigAdjustment, adjust_rig, views_of_boards
+from mvgeom.calibration.rig_adjustment import RigAdjustment, adjust_rig, relative_noise, views_of_boards
 from mvgeom.calibration.rig_suspects import explain_suspects, lens_only_error, suspect
 from mvgeom.calibration.schur import Loss
 from mvgeom.calibration.selection import select_frames
@@ -32,6 +33,9 @@ __all__ = ["Options", "Progress", "calibrate"]
 
 Progress = Callable[[str], None]
 """Called with a description of the current stage."""
+
+_DOUBTFUL, _DOUBTFUL_FISHEYE = 4, 1
+"""Distortion coefficients that count as unknown where none was chosen: k1 k2 p1 p2, and k1 of fisheye lenses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,13 +141,31 @@ def _calibrate(
     findings += _contradictions(cameras.names, placed, used)
 
     say("adjustment")
-    free = free_parameters(lenses.lenses, cameras.distortion.shape[-1])
+    stored = int(cameras.distortion.shape[-1])
+    free = free_parameters(lenses.lenses, stored)
     arguments = graph, detections.object_points, points, used
-    settings = {"faces": faces, "reference": reference, "loss": options.loss, "loss_scale": options.loss_scale}
-    square = square_pixels(lenses.lenses)
-    adjusted = adjust_rig(cameras, *arguments, free, square, **settings)  # type: ignore[arg-type]
-    shown = dataclasses.replace(shown, object_points=adjusted.solution.scene.object_points)
     alone = lens_only_error(cameras, shown, placed)
+    given = lenses_by_camera(options.lens, cameras.names) if intrinsics is None else lenses.lenses
+    doubtful = _doubtful(given, lenses.lenses, stored)
+    settings = {
+        # Plain least squares, as other programs do it, counts all corners alike.
+        "relative": np.ones(len(alone)) if options.loss == "linear" else relative_noise(alone),
+        "faces": faces,
+        "reference": reference,
+        "loss": options.loss,
+        "loss_scale": options.loss_scale,
+    }
+    square = square_pixels(lenses.lenses)
+    adjusted = adjust_rig(cameras, *arguments, free | doubtful, square, **settings)  # type: ignore[arg-type]
+    if doubtful.any():
+        distorted = _distorted(adjusted, doubtful)
+        free[distorted] |= doubtful[distorted]
+        doubtful[distorted] = False
+    if doubtful.any():
+        adjusted = adjust_rig(cameras, *arguments, free, square, doubtful=doubtful, **settings)  # type: ignore[arg-type]
+    shown = dataclasses.replace(shown, object_points=adjusted.solution.scene.object_points)
+    if faces is not None:  # their poses are known better now
+        alone = lens_only_error(cameras, shown, placed)
     covariance = adjusted.solution.covariance
     suspicion = suspect(
         alone, cameras, adjusted.solution.scene, shown, adjusted.blocks, placed & (adjusted.blocks >= 0), adjusted.used
@@ -160,6 +182,36 @@ def _calibrate(
         findings = [each for each in findings if each.code != "contradicting_boards" or not told & set(each.cameras)]
         findings += suspects
     return _result(adjusted, covariance, shown, graph, options, findings)
+
+
+def _doubtful(given: Sequence[Lens], lenses: Sequence[Lens], stored: int) -> Booleans:
+    """Return booleans (V, C), true for the first distortion coefficients of cameras for which none was chosen.
+
+    That a camera's boards do not show distortion does not mean that there is none, and what little there is turns the
+    camera in the rig.
+
+    Args:
+        given: V lenses as asked for.
+        lenses: V lenses with their numbers of coefficients.
+        stored: Length of the distortion arrays.
+    """
+    doubtful = np.zeros((len(lenses), NUM_POSE + NUM_INTRINSICS + stored), dtype=bool)
+    for view, (asked, lens) in enumerate(zip(given, lenses, strict=True)):
+        if asked.num_coefficients is None and lens.num_coefficients == 0 and not lens.fix_distortion:
+            first = min(_DOUBTFUL_FISHEYE if lens.fisheye else _DOUBTFUL, stored)
+            doubtful[view, NUM_POSE + NUM_INTRINSICS :][:first] = True
+    return doubtful
+
+
+def _distorted(adjusted: RigAdjustment, doubtful: Booleans) -> Booleans:
+    """Return booleans (V,), true for cameras whose distortion the whole rig shows, by Akaike's criterion."""
+    distorted = np.zeros(len(doubtful), dtype=bool)
+    for view, columns in enumerate(doubtful):
+        places = np.flatnonzero(columns)
+        values = adjusted.solution.scene.cameras.distortion[view, places - NUM_POSE - NUM_INTRINSICS]
+        covariance = adjusted.solution.covariance[view][:, view][np.ix_(places, places)] * adjusted.noise**2
+        distorted[view] = values @ np.linalg.pinv(covariance) @ values > 2 * len(places)
+    return distorted
 
 
 def _board_poses(adjusted: RigAdjustment, graph: PoseGraph) -> Floats:

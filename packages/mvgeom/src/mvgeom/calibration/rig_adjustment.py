@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +15,14 @@ from mvgeom.calibration.pose_graph import PoseGraph
 from mvgeom.calibration.schur import Loss, Solution, adjust
 from mvgeom.cameras import CameraGroup
 
-__all__ = ["RigAdjustment", "adjust_rig", "views_of_boards"]
+__all__ = ["RigAdjustment", "adjust_rig", "relative_noise", "views_of_boards", "weigh_cameras"]
 
 _OUTLIER_SIGMAS = 6.0
 _ROBUST_SIGMAS = 3.0
 _SMALLEST_SCALE = 1e-6
+_FINEST_NOISE = 0.05
+"""px; more precise corners count no more, because boards and lenses are not that exact."""
+
 _SHAPE_ROUNDS = 3
 
 
@@ -30,7 +34,8 @@ class RigAdjustment:
         solution: Solution of the bundle adjustment; it has one block for each board that is seen.
         blocks: (F,) block index of each frame; -1 for a frame without a block.
         used: (V, F) booleans, true for views that were adjusted.
-        noise: Standard deviation of the corners per pixel coordinate in px, estimated from the residuals.
+        noise: Standard deviation of the corners per pixel coordinate in px, estimated from the residuals; cameras whose
+            corners are less precise than others' have more, see `relative_noise`.
     """
 
     solution: Solution
@@ -48,10 +53,12 @@ def adjust_rig(
     free: Booleans,
     square: Booleans,
     *,
+    relative: Floats,
     faces: Ints | None,
     reference: int,
     loss: Loss,
     loss_scale: float | None,
+    doubtful: Booleans | None = None,
 ) -> RigAdjustment:
     """Adjust poses, then all parameters; leave out views that fit much worse than others, and adjust again.
 
@@ -63,11 +70,14 @@ def adjust_rig(
         used: (V, F) booleans, true for views to adjust.
         free: (V, C) booleans, true for camera parameters that may change; the reference camera's pose is always fixed.
         square: (V,) booleans, true for cameras with one focal length.
+        relative: (V,) standard deviation of each camera's corners, relative to the others'; see `relative_noise`.
         faces: (K,) face that each corner is on, where poses of faces on the board are adjusted; None for a rigid board.
         reference: Index of the camera whose frame is the world.
         loss: Loss of the residuals.
-        loss_scale: Residual in px beyond which the loss reduces the weight; None means three standard deviations of the
-            residuals.
+        loss_scale: Residual in px beyond which the loss reduces the weight, multiplied by `relative`; None means three
+            standard deviations of the residuals.
+        doubtful: (V, C) booleans, true for camera parameters that are kept as they are, but count as unknown in the
+            covariance; None for none.
 
     Raises:
         CalibrationError: If the initial poses put boards behind cameras.
@@ -87,35 +97,64 @@ def adjust_rig(
     poses = free.copy()
     poses[:, NUM_POSE:] = False
     used = used.copy()
-    views = views_of_boards(points, used, blocks)
+    views = weigh_cameras(views_of_boards(points, used, blocks), relative)
     _check_in_front(scene, views)
-    scene = adjust(scene, views, poses, loss="huber", loss_scale=3.0, tolerance=1e-4).scene
+    scene = adjust(
+        scene, views, poses, loss="huber", loss_scale=3.0 * relative[views.camera, None], tolerance=1e-4
+    ).scene
     while True:
         rough = adjust(
             scene,
             views,
             free,
             loss=loss,
-            loss_scale=_scale(scene, views, loss_scale),
+            loss_scale=_scale(scene, views, relative, loss_scale),
             tolerance=1e-6,
             square=square,
         )
         # With only the poses adjusted, errors of the intrinsics remain, so the scale is computed again.
-        scale = _scale(rough.scene, views, loss_scale)
+        scale = _scale(rough.scene, views, relative, loss_scale)
         solution = adjust(rough.scene, views, free, loss=loss, loss_scale=scale, square=square)
         for _ in range(_SHAPE_ROUNDS):
             shape = lens_shape(solution.scene.cameras, free)
             if shape.cost(solution.scene.cameras) == 0:
                 break
             solution = adjust(solution.scene, views, free, loss=loss, loss_scale=scale, square=square, shape=shape)
-        outliers = _outliers(solution.scene, views)
+        outliers = _outliers(solution.scene, views, relative)
         if not outliers.any():
-            return RigAdjustment(
-                solution=solution, blocks=blocks, used=used, noise=_noise(solution.scene, views, free, loss, scale)
-            )
+            noise = _noise(solution.scene, views, free, loss, scale)
+            if doubtful is not None:
+                unknown = adjust(
+                    solution.scene,
+                    views,
+                    free | doubtful,
+                    loss=loss,
+                    loss_scale=scale,
+                    max_iterations=0,
+                    square=square,
+                )
+                solution = dataclasses.replace(solution, covariance=unknown.covariance)
+            return RigAdjustment(solution=solution, blocks=blocks, used=used, noise=noise)
         camera, frame = (index[outliers] for index in np.nonzero(used))
         used[camera, frame] = False
-        scene, views = solution.scene, views_of_boards(points, used, blocks)
+        scene, views = solution.scene, weigh_cameras(views_of_boards(points, used, blocks), relative)
+
+
+def relative_noise(alone: Floats) -> Floats:
+    """Return how imprecise each camera's corners are beside the others' (V,), around 1.
+
+    A blurred camera, or one of low resolution, must neither lose its boards as outliers nor pull those of the others.
+
+    Args:
+        alone: (V,) errors in px of boards that each have their own pose; NaN for a camera without boards.
+    """
+    known = np.maximum(np.where(np.isfinite(alone), alone, np.nanmedian(alone)), _FINEST_NOISE)
+    return np.asarray(known / np.median(known))
+
+
+def weigh_cameras(views: Views, relative: Floats) -> Views:
+    """Return the views with weights by the precision of their cameras' corners."""
+    return dataclasses.replace(views, weights=views.weights / relative[views.camera, None] ** 2)
 
 
 def views_of_boards(points: Floats, used: Booleans, blocks: Ints) -> Views:
@@ -139,31 +178,33 @@ def views_of_boards(points: Floats, used: Booleans, blocks: Ints) -> Views:
     )
 
 
-def _scale(scene: Scene, views: Views, given: float | None) -> float:
-    """Return the scale of a robust loss in px, from the median length of the residuals (Rayleigh distribution)."""
-    if given is not None:
-        return given
-    lengths = np.linalg.norm(residuals(scene, views), axis=-1)[views.weights > 0]
-    return float(max(_ROBUST_SIGMAS * float(np.median(lengths)) / np.sqrt(2 * np.log(2)), _SMALLEST_SCALE))
+def _scale(scene: Scene, views: Views, relative: Floats, given: float | None) -> Floats:
+    """Return the scale (G, 1) of a robust loss in px, from the residuals' median length (Rayleigh distribution)."""
+    own = relative[views.camera, None]
+    if given is None:
+        lengths = (np.linalg.norm(residuals(scene, views), axis=-1) / own)[views.weights > 0]
+        given = max(_ROBUST_SIGMAS * float(np.median(lengths)) / np.sqrt(2 * np.log(2)), _SMALLEST_SCALE)
+    return np.asarray(given * own)
 
 
-def _outliers(scene: Scene, views: Views) -> Booleans:
+def _outliers(scene: Scene, views: Views, relative: Floats) -> Booleans:
     """Return booleans (G,), true for views that fit much worse than others; the best view of a board is never one."""
     squares = (residuals(scene, views) ** 2).sum((1, 2))
-    rms = np.sqrt(squares / views.weights.sum(1))
+    rms = np.sqrt(squares / (views.weights > 0).sum(1)) / relative[views.camera]
     best = np.full(views.num_blocks, np.inf)
     np.minimum.at(best, views.block, rms)
     return np.asarray((rms > _OUTLIER_SIGMAS * max(float(np.median(rms)), 0.1)) & (rms > best[views.block]))
 
 
-def _noise(scene: Scene, views: Views, free: Booleans, loss: Loss, scale: float) -> float:
+def _noise(scene: Scene, views: Views, free: Booleans, loss: Loss, scale: Floats) -> float:
     """Return the standard deviation per coordinate in px; a robust loss limits residuals to its scale."""
-    squares = (residuals(scene, views) ** 2).sum(-1)[views.weights > 0]
+    squares = (residuals(scene, views) ** 2).sum(-1)
     if loss != "linear":
         squares = np.minimum(squares, scale**2)
+    known = views.weights > 0
     of_scene = scene.block_size * views.num_blocks + NUM_POSE * scene.num_moving_faces
-    freedom = 2 * len(squares) - int(free.sum()) - of_scene
-    return float(np.sqrt(squares.sum() / max(freedom, 1)))
+    freedom = 2 * int(known.sum()) - int(free.sum()) - of_scene
+    return float(np.sqrt((views.weights * squares)[known].sum() / max(freedom, 1)))
 
 
 def _check_in_front(scene: Scene, views: Views) -> None:

@@ -12,7 +12,7 @@ from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.bundle import NUM_POSE, Booleans, Scene, residuals
 from mvgeom.calibration.detections import Detections
 from mvgeom.calibration.findings import Finding, error, warning
-from mvgeom.calibration.rig_adjustment import views_of_boards
+from mvgeom.calibration.rig_adjustment import relative_noise, views_of_boards, weigh_cameras
 from mvgeom.calibration.schur import adjust
 from mvgeom.cameras import CameraGroup
 
@@ -110,11 +110,11 @@ def explain_suspects(
     """
     if len(cameras) < 2 or not suspicion.cameras:
         return []
-    numbers = frame_numbers(detections.frames)
+    numbers, relative = frame_numbers(detections.frames), relative_noise(suspicion.alone)
     order = sorted(suspicion.cameras, key=lambda view: -suspicion.joint[view] / suspicion.alone[view])
     best: tuple[float, int, CameraGroup, Floats] | None = None
     for view in order[:_MAX_LEFT_OUT]:
-        rest, world, joint = _without(view, cameras, boards, detections, located)
+        rest, world, joint = _without(view, cameras, boards, detections, located, relative)
         others = np.arange(len(cameras)) != view
         ratio = float(np.nanmax((joint / suspicion.alone)[others]))
         if best is None or ratio < best[0]:
@@ -171,7 +171,7 @@ def _not_synchronized(view: int, suspicion: Suspicion, cameras: CameraGroup) -> 
 
 
 def _without(
-    view: int, cameras: CameraGroup, boards: Floats, detections: Detections, located: Booleans
+    view: int, cameras: CameraGroup, boards: Floats, detections: Detections, located: Booleans, relative: Floats
 ) -> tuple[CameraGroup, Floats, Floats]:
     """Adjust the rig without one camera.
 
@@ -196,7 +196,9 @@ def _without(
     free = np.zeros((len(cameras), scene.camera_size), dtype=bool)
     free[:, :NUM_POSE] = True
     free[[view, min(other for other in range(len(cameras)) if other != view)]] = False
-    scene = adjust(scene, views, free, loss="huber", max_iterations=40, tolerance=1e-6).scene
+    scale = relative[views.camera, None]
+    weighed = weigh_cameras(views, relative)
+    scene = adjust(scene, weighed, free, loss="huber", loss_scale=scale, max_iterations=40, tolerance=1e-6).scene
     found = residuals(scene, views)
     for other in np.unique(views.camera):
         rows = views.camera == other

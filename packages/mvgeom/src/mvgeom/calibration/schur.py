@@ -61,7 +61,7 @@ def adjust(
     free: Booleans,
     *,
     loss: Loss = "linear",
-    loss_scale: float = 1.0,
+    loss_scale: float | Floats = 1.0,
     max_iterations: int = 100,
     tolerance: float = 1e-10,
     square: Booleans | None = None,
@@ -79,7 +79,7 @@ def adjust(
             moving faces change.
         loss: Loss of a residual of length r, with s = (r / loss_scale)^2: linear s, huber (2 sqrt(s) - 1 beyond 1),
             soft_l1 2 (sqrt(1 + s) - 1), cauchy ln(1 + s), as in scipy.optimize.least_squares.
-        loss_scale: Residual in px beyond which a robust loss reduces the weight.
+        loss_scale: Residual in px beyond which a robust loss reduces the weight, one or (G, 1), of each observation.
         max_iterations: Largest number of steps to try.
         tolerance: Relative decrease of the cost below which the iteration stops.
         square: (V,) booleans, true for cameras whose fx and fy change by the same px; None for no such camera.
@@ -241,7 +241,7 @@ def _normal_equations(
     free: Booleans,
     basis: Floats,
     loss: Loss,
-    loss_scale: float,
+    loss_scale: float | Floats,
     shape: LensShape | None,
     prior: LensPrior | None,
 ) -> _NormalEquations:
@@ -301,7 +301,7 @@ def _is_lens(cameras: CameraGroup, step: Floats) -> bool:
     return bool(np.isfinite(step).all() and (focal > 0).all())
 
 
-def _cost(error: Floats, views: Views, loss: Loss, loss_scale: float) -> float:
+def _cost(error: Floats, views: Views, loss: Loss, loss_scale: float | Floats) -> float:
     s = (error * error).sum(-1) / loss_scale**2
     if loss == "linear":
         value = s
@@ -318,10 +318,10 @@ def _cost(error: Floats, views: Views, loss: Loss, loss_scale: float) -> float:
             argument="loss",
             found=loss,
         )
-    return float(0.5 * loss_scale**2 * (views.weights * value).sum())
+    return float(0.5 * (loss_scale**2 * views.weights * value).sum())
 
 
-def robust_weights(error: Floats, loss: Loss, loss_scale: float) -> Floats:
+def robust_weights(error: Floats, loss: Loss, loss_scale: float | Floats) -> Floats:
     """Return the derivative (G, P) of the loss with respect to s."""
     s = (error * error).sum(-1) / loss_scale**2
     if loss == "huber":
