@@ -28,6 +28,7 @@ ALLOWED = {
     "mvgeom/clock_files.py": {"path.with_name(f'{name}{CLOCKS_SUFFIX}')": "the name of the user's calibration"},
     "mvgeom/files.py": {"folder.joinpath(*parts)": "checked by `inside` itself"},
     "mvgeom/temporary.py": {"Path(folder) / name": "files that exist"},
+    "mvgeom/formats/colmap.py": {"path / file": "constants, looked for", "folder / _BINARY[0]": "looked for"},
     "mvgeom/formats/easymocap.py": {"folder / name": "constants", "folder / file": "constants"},
     "mvgeom/formats/jarvis.py": {"path / f'{record.name}.yaml'": "refused unless it is its own `file_name`"},
     "mvgeom/formats/opencv.py": {"path.with_name(path.name.replace('intrinsics', 'extrinsics'))": "read"},
@@ -40,6 +41,7 @@ ALLOWED = {
     },
     "mvtrain/exchange/appended_rows.py": {"folder / name": "read"},
     "mvtrain/exchange/crop_boxes.py": {"folder / name": "read, an `image_name`"},
+    "mvtrain/exchange/deeplabcut_tables.py": {"stem.with_name(stem.name.removesuffix(_FILTERED))": "looked for"},
     "mvtrain/exchange/file_search.py": {"folder.joinpath(*written.parts[start:])": "read"},
     "mvtrain/exchange/from_anipose.py": {
         "project.root / project.calibration": "read",
@@ -60,6 +62,7 @@ ALLOWED = {
         "root / 'videos' / path.name": "files that `write_project` has written",
         "root / 'calibrations' / path.name": "files that `write_project` has written",
     },
+    "mvtrain/exchange/media.py": {"folder / f'{_CALIBRATION}{_TOML}'": "constants"},
     "mvtrain/exchange/to_pose2sim.py": {"home / 'pose-3d' / name": "a `file_name`, which is in the file, too"},
     "mvtrain/export/runtime_files.py": {"folder / file_name": "constants"},
     "mvtrain/label/prelabels.py": {"source / 'image_preds' / project.root.name": "read"},
