@@ -137,13 +137,6 @@ def test_labels_of_two_views_exchanged(root: Path, run: Run) -> None:
     assert set(findings) == {"swapped_views", "labels_not_judged"}
 
 
-def test_tables_in_another_order_than_the_views(root: Path, run: Run) -> None:
-    names = ",".join(f"CollectedData_{view}.csv" for view in ("cam2", "cam1", "cam3", "cam4"))
-    finding = run(root / "config.yaml", f"data.csv_file=[{names}]").findings["other_view"]
-    assert finding["severity"] == "error"
-    assert sorted(finding["views"]) == ["cam1", "cam2"]
-
-
 def test_a_turned_camera_is_named(root: Path, run: Run) -> None:
     turn = cv2.Rodrigues(np.array([0.03, 0.05, 0.0]))[0]
     edit_calibration(root, lambda c: with_pose(c, 2, turn @ c.rotation[2], turn @ c.translation[2]))
@@ -162,6 +155,8 @@ def test_a_turned_camera_is_named(root: Path, run: Run) -> None:
     in_2d = run(root / "config.yaml", *IN_2D)
     assert in_2d.outcome.status == 0
     assert in_2d.only("camera_disagrees")["severity"] == "warning"
+    by_default = ("training.imgaug_3d=null", "training.labels_from_3d=null", *IN_2D[2:])
+    assert run(root / "config.yaml", *by_default).only("camera_disagrees")["severity"] == "error"
 
 
 def test_two_cameras_with_one_pose(root: Path, run: Run) -> None:
@@ -308,6 +303,9 @@ def test_3d_without_what_it_needs(root: Path, run: Run) -> None:
     assert findings["no_calibration"]["severity"] == "error"
     assert "nothing_in_3d" not in findings
     assert run(root / "config.yaml", *IN_2D).outcome.status == 0
+    # Lightning Pose writes it into configs of all projects of several views.
+    written = run(root / "config.yaml", *IN_2D, "training.imgaug_3d=true")
+    assert (written.outcome.status, written.findings["no_calibration"]["severity"]) == (0, "warning")
 
 
 def test_left_without_right_is_a_note(root: Path, run: Run) -> None:

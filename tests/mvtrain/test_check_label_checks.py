@@ -141,17 +141,5 @@ def test_copied_labels() -> None:
     assert (finding.code, finding.severity, finding.cameras) == ("same_labels", "error", VIEWS)
 
 
-def test_tables_in_another_order() -> None:
-    project = make_project()
-    exchanged = replace(project, image_names=tuple(names[::-1] for names in project.image_names))
-    assert [(each.code, each.cameras) for each in findings(exchanged)] == [
-        ("other_view", ("top", "side")),
-        ("other_view", ("side", "top")),
-    ]
-    # A folder that ends like another view's name, as in `side` and `far_side`, is its own view's.
-    names = tuple((f"labeled-data/s_far_side/{row}.png", f"labeled-data/s_side/{row}.png") for row in range(NUM_FRAMES))
-    assert findings(replace(project, view_names=("far_side", "side"), image_names=names)) == []
-
-
 def test_numbers_with_nouns() -> None:
     assert [pluralize(number, "label") for number in (0, 1, 2)] == ["0 labels", "1 label", "2 labels"]

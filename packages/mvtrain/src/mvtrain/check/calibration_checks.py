@@ -14,7 +14,7 @@ from mvgeom.errors import InputError
 from mvtrain.config import Config
 from mvtrain.project.calibrations import box_mismatches, size_mismatches
 from mvtrain.project.label_tables import VISIBLE
-from mvtrain.project.labels_3d import keys_in_3d
+from mvtrain.project.labels_3d import keys_in_3d, trains_in_3d
 from mvtrain.project.project import Project
 from mvtrain.project.splits import Split
 
@@ -108,7 +108,7 @@ def check_calibrations(project: Project) -> tuple[tuple[CalibratedFrames, ...], 
 def calibration_findings(project: Project, config: Config, groups: Sequence[CalibratedFrames]) -> list[Finding]:
     """Collect findings about calibrations that contradict the labels or the images.
 
-    They are errors where the config trains with 3D augmentation or 3D losses, and warnings where it does not.
+    They are errors where cameras have a part in training, and warnings where they have none.
     """
     findings = _size_findings(project, groups)
     # The checks of the label tables report these with more detail.
@@ -118,7 +118,7 @@ def calibration_findings(project: Project, config: Config, groups: Sequence[Cali
         findings += [
             replace(each, text=f"calibration of {group.name}: {each.text}") for each in own if each.code not in reported
         ]
-    if keys_in_3d(config):
+    if trains_in_3d(config, project):
         return findings
     return [
         replace(each, severity="warning", text=f"{each.text} (this config trains in 2D, so only 3D results suffer)")

@@ -11,7 +11,6 @@ from mvgeom.calibration.findings import Finding, error, warning
 from mvtrain.config import Config
 from mvtrain.project.label_tables import EXCLUDED, OCCLUDED, VISIBLE
 from mvtrain.project.labeled_rows import read_labeled_rows
-from mvtrain.project.names import names_view
 from mvtrain.project.project import Project
 from mvtrain.project.splits import Split
 
@@ -122,7 +121,6 @@ def label_findings(project: Project, split: Split, counts: LabelCounts, rows: Ta
         *_missing_findings(project, counts),
         *_outside_findings(project, counts, rows.lines),
         *_copy_findings(project),
-        *_other_view_findings(project),
     ]
 
 
@@ -236,26 +234,6 @@ def _copy_findings(project: Project) -> list[Finding]:
                 "copy of the other"
             )
             findings.append(error("same_labels", pair, text, labels=same))
-    return findings
-
-
-def _other_view_findings(project: Project) -> list[Finding]:
-    """Report tables that name images of another view: csv_file and view_names in other orders, or a renamed table."""
-    findings = []
-    for view, name in enumerate(project.view_names):
-        images = [names[view] for names in project.image_names]
-        for other in project.view_names:
-            foreign = [
-                image
-                for image in images
-                if image is not None and names_view(image, other) and not names_view(image, name)
-            ]
-            if other != name and foreign:
-                text = (
-                    f"the label table of view {name} names {len(foreign)} images of view {other}, such as "
-                    f"{foreign[0]}. Check that data.csv_file and data.view_names are in the same order"
-                )
-                findings.append(error("other_view", [name, other], text, images=len(foreign)))
     return findings
 
 

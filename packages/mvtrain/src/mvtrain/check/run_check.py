@@ -28,7 +28,7 @@ from mvtrain.check.results import Results
 from mvtrain.check.suspicious_places import place_findings
 from mvtrain.config import Config
 from mvtrain.project.image_headers import turned_warning
-from mvtrain.project.labels_3d import check_calibration, triangulate_labels
+from mvtrain.project.labels_3d import calibration_warnings, check_calibration, triangulate_labels
 from mvtrain.project.project import Project, read_project
 from mvtrain.project.splits import Split, split_frames
 
@@ -135,6 +135,8 @@ def _reader_findings(project: Project, config: Config) -> list[Finding]:
         check_calibration(config, project)
     except InputError as problem:
         findings.append(error("no_calibration", (), str(problem)))
+    else:
+        findings += [warning("no_calibration", (), text) for text in calibration_warnings(config, project)]
     # `calibration_findings` and `image_findings` report these, not always as a warning.
     reported = {*frame_mismatches(project).values(), *turned_warning(project.image_paths, project.turned)}
     findings += [warning("project", (), text) for text in project.warnings if text not in reported]

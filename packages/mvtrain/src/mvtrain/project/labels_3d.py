@@ -121,9 +121,27 @@ def uses_labels_from_3d(config: Config, project: Project) -> bool:
 
 
 def uses_imgaug_3d(config: Config, project: Project) -> bool | dict[str, Any]:
-    """Return the 3D augmentation; by default on if several views have cameras and the config augments at all."""
+    """Return the 3D augmentation; by default on if several views have cameras and the config augments at all.
+
+    `true` is off without cameras, because Lightning Pose writes it into configs of all projects of several views.
+    """
     wanted = config.training.imgaug_3d
-    return _has_cameras(project) and config.training.imgaug not in ("none", "default") if wanted is None else wanted
+    if wanted is None:
+        return _has_cameras(project) and config.training.imgaug not in ("none", "default")
+    return wanted if wanted is not True else _has_cameras(project)
+
+
+def trains_in_3d(config: Config, project: Project) -> bool:
+    """Return True if cameras have a part in training: by a key of the config, or by default."""
+    by_default = uses_labels_from_3d(config, project) or uses_imgaug_3d(config, project)
+    return bool(keys_in_3d(config) or by_default)
+
+
+def calibration_warnings(config: Config, project: Project) -> list[str]:
+    """Return warnings of keys that do nothing because the project has no calibration."""
+    if config.training.imgaug_3d is not True or _has_cameras(project):
+        return []
+    return ["training.imgaug_3d: true does nothing, because no two views are calibrated; 2D augmentation is as it says"]
 
 
 def _has_cameras(project: Project) -> bool:
@@ -146,10 +164,11 @@ def check_calibration(config: Config, project: Project) -> None:
     """Check that a project has the views and cameras that the config needs.
 
     Raises:
-        InputError: A 3D loss or 3D augmentation is on and no session has a calibration (`no-calibration`), or there is
-            only one view (`too-few-views`).
+        InputError: A 3D loss, or 3D augmentation with ranges, is on and no session has a calibration
+            (`no-calibration`), or there is only one view (`too-few-views`).
     """
-    wanted = keys_in_3d(config)
+    ignored = {"training.imgaug_3d"} if config.training.imgaug_3d is True else set()  # see `calibration_warnings`
+    wanted = [key for key in keys_in_3d(config) if key not in ignored]
     if not wanted:
         return
     if len(project.view_names) < 2:

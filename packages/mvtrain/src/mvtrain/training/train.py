@@ -17,7 +17,7 @@ from mvgeom.errors import InputError
 from mvtrain.config import Config, save_config
 from mvtrain.config.trust import remember_plugins
 from mvtrain.project.kept_splits import write_split
-from mvtrain.project.labels_3d import check_calibration
+from mvtrain.project.labels_3d import calibration_warnings, check_calibration
 from mvtrain.project.project import Project, read_project
 from mvtrain.project.splits import Split, split_frames
 from mvtrain.runtime.folders import LOCK, check_new_run_folder
@@ -147,6 +147,8 @@ def _train(
     config: Config, project: Project, split: Split, run_dir: Path, console: Console, *, resume: bool, dry_run: bool
 ) -> TrainedRun | None:
     check_calibration(config, project)
+    for warning in calibration_warnings(config, project):
+        _warn(console, warning)
     for warning in split.warnings:
         _warn(console, warning)
     for warning in check_lengths(config, num_train=len(split.train), num_validation=len(split.validation)):
