@@ -291,7 +291,7 @@ READERS: dict[str, tuple[Callable[[list[Path], Path], Rows], tuple[str, ...]]] =
     "mvtrain predict --overlay": (read_drawn_videos, ("predict/overlay.py",)),
     "mvtrain import": (read_for_import, ("exchange/media.py", "exchange/video_times.py")),
     "mvtrain label": (read_neighbors, ("label/neighbor_frames.py",)),
-    "mvtrain frames": (read_to_choose, ("start/candidates.py", "start/add_frames.py")),
+    "mvtrain frames": (read_to_choose, ("start/candidates.py", "start/chosen_table.py", "start/add_frames.py")),
     "mvgeom calibrate": (read_boards, ("calibration/sources.py",)),
     "mvgeom calibrate, long videos": (read_films, ("calibration/film_search.py", "mvgeom/frame_reader.py")),
 }
