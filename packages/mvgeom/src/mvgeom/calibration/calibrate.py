@@ -148,8 +148,9 @@ def _calibrate(
     given = lenses_by_camera(options.lens, cameras.names) if intrinsics is None else lenses.lenses
     doubtful = _doubtful(given, lenses.lenses, stored)
     settings = {
-        # Plain least squares, as other programs do it, counts all corners alike.
-        "relative": np.ones(len(alone)) if options.loss == "linear" else relative_noise(alone),
+        # Plain least squares, as other programs do it, counts all corners alike. Where poses of faces are found, they
+        # are known only roughly here, and the errors are theirs, not the camera's.
+        "relative": np.ones(len(alone)) if options.loss == "linear" or faces is not None else relative_noise(alone),
         "faces": faces,
         "reference": reference,
         "loss": options.loss,
