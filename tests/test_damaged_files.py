@@ -53,7 +53,7 @@ PARSED = {
     "mvgeom.tables.readers.openpose_people": "keypoints: openpose",
     "mvgeom.tables.readers.people": "keypoints: openpose",
     "mvgeom.tables.readers.sleap_analysis": "keypoints: sleap_analysis",
-    "mvgeom.videos": "video: AVI",
+    "mvgeom.decoder": "video: AVI",
     "mvtrain.config.load": "config",
     "mvtrain.exchange.coco_document": "import: coco",
     "mvtrain.exchange.deeplabcut_tables": "animals of DeepLabCut",

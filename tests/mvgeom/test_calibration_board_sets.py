@@ -159,6 +159,19 @@ def test_cameras_all_around_are_calibrated_by_a_body(body: BoardSet) -> None:
     assert_right(calibrate(from_points(truth.names, truth.sizes, body, points), Options(lens=LENS)), truth)
 
 
+def test_a_false_corner_moves_no_pose() -> None:
+    corners = object_points(SHEET)
+    truth = np.eye(4)
+    truth[:3, :3] = Rotation.from_euler("xyz", [0.3, -0.2, 0.1]).as_matrix()
+    truth[:3, 3] = [-0.05, 0.02, 10 * np.abs(corners).max()]
+    local = corners @ truth[:3, :3].T + truth[:3, 3]
+    normalized = local[:, :2] / local[:, 2:]
+    normalized += np.random.default_rng(0).normal(0, 1e-5, normalized.shape)
+    normalized[2] += 0.02
+    poses, _ = pose_candidates(normalized[None], corners)
+    np.testing.assert_allclose(poses[0, 0][:3, :3], truth[:3, :3], atol=2e-3)
+
+
 def test_poses_of_faces_are_found() -> None:
     truth = centered(ring_of_cameras(3))
     body, unknown = corner_of_a_room(), corner_of_a_room(estimated=True)

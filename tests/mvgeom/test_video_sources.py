@@ -15,7 +15,8 @@ import pytest
 
 from helpers.errors import raises_input
 from helpers.videos import cut_off, damage_frames, moving_dot, write_video
-from mvgeom.videos import check_video, open_capture, open_video
+from mvgeom.decoder import open_capture
+from mvgeom.videos import check_video, open_video
 
 
 @pytest.fixture

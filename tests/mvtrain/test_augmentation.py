@@ -1,5 +1,6 @@
 """Additions of mvtrain to mvaug: keys of the config in errors, and plugins in loader workers."""
 
+import dataclasses
 import multiprocessing
 import textwrap
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from helpers.errors import raises_input
-from helpers.tiny import generate_tiny_project
+from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvaug.geometric import GEOMETRIC
 from mvaug.photometric import PHOTOMETRIC
 from mvgeom.errors import InputError
@@ -19,6 +20,7 @@ from mvtrain.config.plugins import load_plugins, loaded_plugins
 from mvtrain.config.training_section import TrainingConfig
 from mvtrain.data.augmentation import make_augmentation
 from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader
+from mvtrain.project.labels_3d import calibration_warnings, uses_imgaug_3d
 from mvtrain.project.project import Project, read_project
 
 
@@ -103,3 +105,12 @@ def test_workers_know_the_transforms_of_plugins(
     expected = np.stack([dataset[0, row].images for row in range(4)])
     assert expected.min() >= 200
     np.testing.assert_array_equal(batch.images.numpy().reshape(expected.shape), expected)
+
+
+def test_true_without_a_calibration_moves_nothing_and_is_said(tmp_path: Path) -> None:
+    """Lightning Pose writes `imgaug_3d: true` into configs of all projects of several views."""
+    config = load_config(write_tiny_config(tmp_path / "config.yaml", generate_tiny_project(tmp_path / "project")))
+    calibrated = read_project(config)
+    bare = dataclasses.replace(calibrated, cameras=(None,) * len(calibrated))
+    assert [uses_imgaug_3d(config, project) for project in (calibrated, bare)] == [True, False]
+    assert [len(calibration_warnings(config, project)) for project in (calibrated, bare)] == [0, 1]

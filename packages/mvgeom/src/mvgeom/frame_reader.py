@@ -8,7 +8,8 @@ from threading import Lock
 import cv2
 import numpy as np
 
-from mvgeom.videos import Video, open_capture
+from mvgeom.decoder import open_capture
+from mvgeom.videos import Video
 
 __all__ = ["FrameReader"]
 

@@ -15,8 +15,8 @@ from mvgeom.calibration.find_board import board_finder
 from mvgeom.calibration.findings import CalibrationError
 from mvgeom.calibration.missing_boards import BOARD_REASONS, explain_missing_boards
 from mvgeom.calibration.sources import Source, read_frames
+from mvgeom.decoder import open_capture
 from mvgeom.errors import InputError
-from mvgeom.videos import open_capture
 
 __all__ = ["Image", "stop_at_wrong_board"]
 
