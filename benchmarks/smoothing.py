@@ -51,7 +51,7 @@ from scipy.stats import chi2
 from mvgeom import Bone, CameraGroup, Smoothed, affine, learn_noise, project, reconstruct, smooth
 from mvgeom.calibration.keypoint_refinement import refine
 from mvgeom.smoothing import covariance_from_likelihood
-from mvgeom.smoothing.noise import log_density
+from mvgeom.smoothing.noise import averaged_covariance, log_density
 from mvgeom.smoothing.trajectories import linearize, project_covariance
 from mvgeom.tables import read_keypoints, read_labeled_boxes, stack_views
 from mvtrain.predict.recording_tables import observe
@@ -278,7 +278,9 @@ def compare_fly(peer: Path | None) -> Table:
             seconds[name] += time.perf_counter() - begin
             pixels, covariance = found.project(cameras)
             stated = spread if name == "three" else covariance_from_likelihood(likelihood[0])
-            own = learned[name].covariance(stated)[:, view]
+            present, frames_of = np.isfinite(keypoints).all(-1), np.arange(len(keypoints), dtype=float)
+            averaged = averaged_covariance(stated, present, frames_of, learned[name].window)
+            own = learned[name].covariance(averaged)[:, view]
             scores.append(score(keypoints[:, view], pixels[:, view], covariance[:, view] + own, judge))
         if peer is not None:
             pixels, covariance, taken = run_peer(peer, cameras, pair, files, others, view)

@@ -7,10 +7,11 @@ import pytest
 
 from helpers.geometry import random_rig
 from helpers.smoothing import make_noise
-from mvgeom import learn_noise, project, smooth
+from mvgeom import CameraGroup, learn_noise, project, smooth
 from mvgeom.smoothing import learning_rows
 from mvgeom.smoothing.arguments import make_observations
 from mvgeom.smoothing.learning import _with_motion
+from mvgeom.smoothing.noise import averaged_covariance
 from mvgeom.smoothing.passes import first_estimate, reconstruct_frames
 
 RIG = random_rig(np.random.default_rng(3), 3, distance=(1.0, 1.3))
@@ -58,3 +59,63 @@ def test_a_subject_at_rest_may_still_jump() -> None:
     rest = _with_motion(stiff, [observations], [estimate])
     error = np.linalg.norm(smooth(points, RIG, noise=rest).points - truth, axis=-1)
     assert error[np.abs(np.arange(90) - 60) > 8].max() < 0.004
+
+
+def test_each_keypoint_has_its_noise_where_two_views_are_near_and_errors_last() -> None:
+    """The third view is then predicted far worse than it sees, and must not make the factors swing."""
+    rng = np.random.default_rng(2)
+    cameras = _ring(0.0, 0.15, 1.6)
+    length, sizes = 150, np.array([0.5, 1.0, 2.0, 3.0])
+    path = 0.02 * rng.normal(size=(length, 4, 3)).cumsum(0).cumsum(0) + 100 * rng.normal(size=(4, 3))
+    lasting = rng.normal(size=(length, 3, 4, 2))
+    decay = np.exp(-1 / 30)
+    for row in range(1, length):
+        lasting[row] = decay * lasting[row - 1] + np.sqrt(1 - decay**2) * lasting[row]
+    seen = project(path, cameras) + sizes[:, None] * lasting + rng.normal(0, 0.05, (length, 3, 4, 2))
+    noise = learn_noise(seen, cameras)
+    expected = sizes / np.exp(np.log(sizes).mean())
+    np.testing.assert_array_less(np.abs(np.log(noise.keypoint / expected)), np.log(2.0))
+    assert noise.factor < 1.5
+
+
+def test_stated_covariances_are_averaged_where_their_mean_tells_more() -> None:
+    """Spreads of a few networks scatter, while errors stay large or small; those of a frame may as well be exact."""
+    rng = np.random.default_rng(0)
+    shape, cameras = (120, 3, 2), _ring(0.0, 1.0, 2.0)
+    exact = project(0.2 * rng.normal(size=(shape[0], 2, 3)).cumsum(0).cumsum(0), cameras)
+    in_turn = np.where(np.arange(shape[0]) // 30 % 2 == 0, 1.0, 4.0)[:, None, None] * np.ones(shape)
+    at_random = np.where(rng.random(shape) < 0.3, 4.0, 1.0)
+    scattered = in_turn**2 * rng.chisquare(2, shape) / 2
+    for size, variance, averaged in ((in_turn, scattered, True), (at_random, at_random**2, False)):
+        seen = exact + size[..., None] * rng.normal(size=exact.shape)
+        noise = learn_noise(seen, cameras, covariance=variance[..., None, None] * np.eye(2))
+        assert (noise.window > 0) == averaged
+
+
+def test_averages_end_at_gaps_and_skip_what_is_missing() -> None:
+    stated = np.arange(1.0, 7.0)[:, None, None, None, None] * np.eye(2)
+    present = np.ones((6, 1, 1), bool)
+    present[4] = False
+    times = np.array([0.0, 1.0, 2.0, 9.0, 10.0, 11.0])
+    found = averaged_covariance(stated, present, times, 1)[:, 0, 0, 0, 0]
+    np.testing.assert_allclose(found, [1.5, 2.0, 2.5, 4.0, 5.0, 6.0])
+
+
+def _ring(*angles: float) -> CameraGroup:
+    """Return cameras at 1.5 m around the origin that look at it, in mm."""
+    rotations = []
+    for angle in angles:
+        forward = -np.array([np.cos(angle), np.sin(angle), 0.3])
+        forward /= np.linalg.norm(forward)
+        right = np.cross(forward, [0.0, 0.0, 1.0])
+        right /= np.linalg.norm(right)
+        rotations.append(np.stack([right, np.cross(forward, right), forward]))
+    number = len(angles)
+    return CameraGroup(
+        names=tuple("abcdef"[:number]),
+        sizes=np.full((number, 2), 800.0),
+        matrix=np.stack([np.array([[960.0, 0, 400], [0, 960, 400], [0, 0, 1]])] * number),
+        distortion=np.zeros((number, 5)),
+        rotation=np.stack(rotations),
+        translation=np.tile([0.0, 0.0, 1500.0], (number, 1)),
+    )

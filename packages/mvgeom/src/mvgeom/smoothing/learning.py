@@ -17,7 +17,7 @@ import numpy.typing as npt
 from mvgeom._subset import spread_subset
 from mvgeom.smoothing.interval_factor import interval_factor
 from mvgeom.smoothing.judging import judge_all, seen_by
-from mvgeom.smoothing.noise import FLOORS, OUTLIER_AREA, Noise, log_density
+from mvgeom.smoothing.noise import FLOORS, LONGEST_LAG, OUTLIER_AREA, Noise, log_density
 from mvgeom.smoothing.passes import Estimate, SingleFrames, first_estimate, improve, reconstruct_frames
 from mvgeom.smoothing.trajectories import Observations
 
@@ -44,8 +44,8 @@ activity of a jump is not found in a few passes, and it would be smeared over a 
 
 MAX_LAG = 100
 NUM_LAGS = 12
-LONGEST_LAG = 1.5
-"""Longest time between two frames that are compared, in units of the typical one of as many rows."""
+WINDOWS = (2, 4, 8, 16, 32)
+"""Frames before and after one over which stated covariances are averaged, tried one after the other."""
 
 MIN_PAIRS = 50
 MAX_SHARE = 0.98
@@ -77,8 +77,12 @@ def learn(stretches: Sequence[Observations]) -> Noise:
     noise = _first_noise(stretches, frames, estimates)
     if not any(estimate.known.any() for estimate in estimates):
         return noise
+    given = stretches
     for round_number in range(MAX_ROUNDS):
         before = noise
+        if round_number == 1:
+            noise = _with_window(noise, given, estimates)
+            stretches = [stretch.averaged(noise.window) for stretch in given]
         if 0 < round_number <= CORRELATION_ROUNDS:
             noise = _with_correlation(noise, stretches, [reconstruct_frames(part, noise) for part in stretches])
         estimates = [
@@ -199,6 +203,28 @@ def _with_motion(noise: Noise, stretches: Sequence[Observations], estimates: Seq
     return replace(noise, motion=np.maximum(noise.motion * FACTOR ** np.clip(step, -1.0, 1.0), least))
 
 
+def _with_window(noise: Noise, stretches: Sequence[Observations], estimates: Sequence[Estimate]) -> Noise:
+    """Average stated covariances over as many frames as make the judged keypoints most likely, with noise to match.
+
+    Args:
+        noise: Noise so far.
+        stretches: Stretches with the covariances of single frames.
+        estimates: Trajectories of each stretch.
+    """
+    if not any(np.ptp(stretch.covariance, axis=0).any() for stretch in stretches):
+        return noise
+    best, most = noise, -np.inf
+    for window in (0, *WINDOWS):
+        averaged = [stretch.averaged(window) for stretch in stretches]
+        fitted = _with_views(replace(noise, window=window), averaged, judge_all(averaged, noise, estimates))
+        adapted = [improve(part, fitted, estimate)[1] for part, estimate in zip(averaged, estimates, strict=True)]
+        score = float(_scores(fitted, averaged, adapted).sum())
+        if score <= most:
+            break
+        best, most = fitted, score
+    return best
+
+
 def _with_usual_motion(noise: Noise, judged: npt.NDArray[np.bool_]) -> Noise:
     """Give keypoints of which nothing was judged the typical motion of the others; the first guess is of rest."""
     if judged.all() or not judged.any():
@@ -260,13 +286,13 @@ def _with_views(
     if pair:
         scale, floor = (np.sqrt((new**2 + old**2) / 2) for new, old in ((scale, noise.scale), (floor, noise.floor)))
     noise = replace(noise, scale=scale, floor=floor)
-    own = replace(noise, keypoint=np.ones_like(noise.keypoint)).covariance(stated)
+    own = noise.covariance(stated)
     keypoint = noise.keypoint.copy()
     for number in range(len(keypoint)):
         chosen = _thinned(counted[..., number])
         if len(chosen[0]):
             parts = residual[:, :, number][chosen], predicted[:, :, number][chosen], own[:, :, number][chosen]
-            keypoint[number] = _fit_factor(*parts, noise.outliers)
+            keypoint[number] = _fit_factor(*parts, keypoint[number], noise.outliers)
     common = float(np.exp(np.log(keypoint).mean()))
     least = LEAST_FLOOR * float(np.median(_typical(scale, floor, stated))) * common
     return replace(noise, scale=scale * common, floor=np.maximum(floor * common, least), keypoint=keypoint / common)
@@ -297,12 +323,18 @@ def _fit_view(
     return float(scale), float(floor)
 
 
-def _fit_factor(residual: Floats, predicted: Floats, own: Floats, outliers: float) -> float:
-    """Fit a factor of the standard deviations of the covariances `own` (N, 2, 2), as `_fit_view` fits its two."""
+def _fit_factor(residual: Floats, predicted: Floats, own: Floats, start: float, outliers: float) -> float:
+    """Fit the factor of a keypoint's standard deviations, own (N, 2, 2) and predicted, which are of the factor `start`.
+
+    A keypoint is predicted from other views with the uncertainty that it has there. If that were held, a factor that is
+    too small would be followed by one that is too large, without an end where a view tells less than the others leave
+    open.
+    """
+    total, nothing = own + predicted, np.zeros_like(own)
 
     def loss(logarithm: float) -> float:
-        own_now = np.exp(2 * logarithm) * own
-        return _negative_log_likelihood(residual, predicted, own_now, outliers) + 0.5 * logarithm**2
+        scaled = np.exp(2 * logarithm) / start**2 * total
+        return _negative_log_likelihood(residual, nothing, scaled, outliers) + 0.5 * logarithm**2
 
     from scipy.optimize import minimize_scalar
 

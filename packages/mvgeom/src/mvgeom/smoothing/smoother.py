@@ -145,6 +145,7 @@ def smooth(
     if max_gap is not None and not max_gap >= 0:
         raise InputError(f"max_gap: found {max_gap}, expected 0 or more", code="out-of-range", argument="max_gap")
     noise = noise if noise is not None else _learned(observations)
+    observations = observations.averaged(noise.window)
     length, num_views, num_keypoints, _ = observations.points.shape
     observed = 3 if noise.share == 0 else 3 + 2 * num_views
     window = max(4 * MARGIN, int(min(length, WINDOW_FLOATS / (num_views * num_keypoints * observed**2))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ from mvgeom._components import local_rig, world_components
 from mvgeom.cameras import CameraGroup
 from mvgeom.refinement import project_with_jacobian
 from mvgeom.smoothing.motion import make_prior
-from mvgeom.smoothing.noise import Noise
+from mvgeom.smoothing.noise import Noise, averaged_covariance
 from mvgeom.smoothing.state_space import smooth_states, transpose
 
 __all__ = ["Observations", "Trajectories", "linearize", "project_covariance", "smooth_once"]
@@ -62,6 +62,10 @@ class Observations:
             times=self.times[rows],
             cameras=self.cameras,
         )
+
+    def averaged(self, window: int) -> Observations:
+        """Return the observations with stated covariances averaged over some frames before and after each."""
+        return replace(self, covariance=averaged_covariance(self.covariance, self.present, self.times, window))
 
     def noise_covariance(self, noise: Noise) -> Floats:
         """Return the covariances (T, V, K, 2, 2) in px^2 of the keypoints' errors."""
