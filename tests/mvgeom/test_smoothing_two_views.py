@@ -10,6 +10,8 @@ import pytest
 from helpers.geometry import random_rig
 from mvgeom import CameraGroup, project
 from mvgeom.smoothing import smooth
+from mvgeom.smoothing.judging import ALONG
+from mvgeom.smoothing.learning import _fit_factor
 from mvgeom.tables import read_keypoints, stack_views
 
 PAIR = random_rig(np.random.default_rng(3), 2, distance=(1.0, 1.3))
@@ -66,3 +68,15 @@ def test_two_cameras_of_a_fly(views: tuple[str, str]) -> None:
     found = smooth(stack.points[chosen], cameras, likelihood=stack.likelihood[chosen])
     assert np.isfinite(found.points).all()
     assert (np.linalg.eigvalsh(found.covariance) > 0).all()
+
+
+def test_a_keypoints_factor_counts_what_is_predicted_alone() -> None:
+    """Of two views, nothing is predicted along the epipolar line, and residuals are 0 there."""
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, np.pi, 2000)
+    across, along = np.stack([np.cos(angle), np.sin(angle)], -1), np.stack([-np.sin(angle), np.cos(angle)], -1)
+    predicted = 0.5 * across[:, :, None] * across[:, None] + ALONG**2 * along[:, :, None] * along[:, None]
+    own = np.broadcast_to(np.eye(2), predicted.shape)
+    residual = 1.5 * np.sqrt(1 + 0.5) * rng.normal(size=(2000, 1)) * across
+    assert _fit_factor(residual, predicted, own, 1.0, 0.005) == pytest.approx(1.5, abs=0.06)
+    assert _fit_factor(residual, predicted, own, 3.0, 0.005) == pytest.approx(4.5, abs=0.2)

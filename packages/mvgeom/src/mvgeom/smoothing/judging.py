@@ -22,7 +22,7 @@ from mvgeom.smoothing.passes import Estimate
 from mvgeom.smoothing.state_space import transpose
 from mvgeom.smoothing.trajectories import Observations, linearize, project_covariance, smooth_once
 
-__all__ = ["across_lines", "judge", "judge_all", "judge_frames", "seen_by"]
+__all__ = ["across_lines", "judge", "judge_all", "judge_frames", "seen_by", "split_unknown"]
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -174,6 +174,14 @@ def _without_depth(residual: Floats, predicted: Floats, derivative: Floats, weig
         part = (apart * across).sum(-1, keepdims=True) * across
         residual[:, view][chosen] = np.where(known[..., 0], part, apart)
     return residual, predicted
+
+
+def split_unknown(predicted: Floats) -> tuple[Floats, Floats]:
+    """Split covariances (N, 2, 2) of predictions into what is known and what is not: along lines that do not count."""
+    values, axes = np.linalg.eigh(predicted)
+    unknown = np.where(values > ALONG**2 * (1 - 1e-6), values, 0.0)
+    left = (axes * unknown[..., None, :]) @ transpose(axes)
+    return predicted - left, left
 
 
 def _seen_about(seen: Flags) -> Flags:

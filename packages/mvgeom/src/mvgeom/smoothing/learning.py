@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mvgeom._subset import spread_subset
 from mvgeom.smoothing.interval_factor import interval_factor
-from mvgeom.smoothing.judging import judge_all, seen_by
+from mvgeom.smoothing.judging import judge_all, seen_by, split_unknown
 from mvgeom.smoothing.noise import FLOORS, LONGEST_LAG, OUTLIER_AREA, Noise, log_density
 from mvgeom.smoothing.passes import Estimate, SingleFrames, first_estimate, improve, reconstruct_frames
 from mvgeom.smoothing.trajectories import Observations
@@ -330,11 +330,11 @@ def _fit_factor(residual: Floats, predicted: Floats, own: Floats, start: float, 
     too small would be followed by one that is too large, without an end where a view tells less than the others leave
     open.
     """
-    total, nothing = own + predicted, np.zeros_like(own)
+    known, unknown = split_unknown(predicted)
 
     def loss(logarithm: float) -> float:
-        scaled = np.exp(2 * logarithm) / start**2 * total
-        return _negative_log_likelihood(residual, nothing, scaled, outliers) + 0.5 * logarithm**2
+        scaled = np.exp(2 * logarithm) / start**2 * (own + known)
+        return _negative_log_likelihood(residual, unknown, scaled, outliers) + 0.5 * logarithm**2
 
     from scipy.optimize import minimize_scalar
 
