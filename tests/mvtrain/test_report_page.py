@@ -105,6 +105,14 @@ def test_curves_show_the_metrics(tmp_path: Path) -> None:
     assert '"name":"val_loss"' in section.body_html
 
 
+@pytest.mark.parametrize(("last", "figures"), [("0.0", 1), ("0.5", 2)])
+def test_masked_patches_are_drawn_where_there_are_any(tmp_path: Path, last: str, figures: int) -> None:
+    section = learning_curves_section(
+        read_metrics(written(tmp_path, f"epoch,step,loss,mask_ratio\n0.5,1,2.5,0.0\n1,2,2.0,{last}\n2,3,,\n"))
+    )
+    assert section.body_html.count("Plotly.newPlot") == figures
+
+
 def test_the_page_says_that_there_are_no_metrics(tmp_path: Path) -> None:
     assert read_metrics(tmp_path) is None
     assert "has no metrics.csv" in learning_curves_section(None).body_html

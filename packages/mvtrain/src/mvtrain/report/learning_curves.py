@@ -17,7 +17,7 @@ from mvgeom.files import read_text
 from mvtrain.report.html import Section, grid, paragraph
 from mvtrain.report.plots import color, figure, figure_html, go, plain
 from mvtrain.training import metrics_log, run_info
-from mvtrain.training.metrics_log import PANELS
+from mvtrain.training.metrics_log import MASKED, drawable_columns
 
 _NEEDED = ("epoch", "step")
 _REMEDY = "Put the original back, or remove it to get a report without learning curves"
@@ -25,7 +25,6 @@ _SECTIONS = ("packages", "hardware")
 """Entries of `run.yaml` with entries of their own."""
 
 _BY_VIEW = "val_pixel_error_view_"
-_LINEAR = "share of masked patches"
 _MAX_TICKS = 7
 _FEW = 30
 """Number of rows below which each row is marked by a dot."""
@@ -123,11 +122,11 @@ def learning_curves_section(metrics: pd.DataFrame | None) -> Section:
     if metrics is None:
         body = paragraph("No curves: the run folder has no metrics.csv.", "note")
     else:
-        panels = {title: _drawable(metrics, names) for title, names in _panels(metrics).items()}
+        by_view = {"validation error in px by view": [name for name in metrics.columns if name.startswith(_BY_VIEW)]}
+        panels = {**drawable_columns(metrics), **{title: names for title, names in by_view.items() if names}}
         figures = [
             figure_html(_draw_panel(metrics, title, names), f"curves-{position}", 320)
             for position, (title, names) in enumerate(panels.items())
-            if names
         ]
         body = grid(figures) if figures else paragraph("No curves: metrics.csv has no rows yet.", "note")
     return Section(
@@ -139,17 +138,6 @@ def learning_curves_section(metrics: pd.DataFrame | None) -> Section:
         ),
         body_html=body,
     )
-
-
-def _panels(metrics: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """Return the columns of each figure by its title."""
-    by_view = tuple(name for name in metrics.columns if name.startswith(_BY_VIEW))
-    return {**PANELS, "validation error in px by view": by_view}
-
-
-def _drawable(metrics: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
-    """Return the columns that have values."""
-    return [name for name in names if name in metrics and metrics[name].notna().any()]
 
 
 def _draw_panel(metrics: pd.DataFrame, title: str, names: list[str]) -> go.Figure:
@@ -169,7 +157,7 @@ def _draw_panel(metrics: pd.DataFrame, title: str, names: list[str]) -> go.Figur
     # Errors and losses fall by factors. A loss can overflow to infinity, which no axis can hold.
     logged = metrics[names].to_numpy()
     logged = logged[~np.isnan(logged)]
-    if title != _LINEAR and (logged > 0).all() and np.isfinite(logged).all():
+    if title != MASKED and (logged > 0).all() and np.isfinite(logged).all():
         ticks = log_ticks(float(logged.min()), float(logged.max()))
         drawn.update_yaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
     return drawn

@@ -21,13 +21,14 @@ from mvgeom.temporary import sync
 
 FILE_NAME = "metrics.csv"
 
+MASKED = "share of masked patches"
 PANELS = {
     "loss": ("loss", "heatmap", "val_loss"),
     "error in px of the stored images": ("pixel_error", "val_pixel_error"),
     "reprojection error in full-image px": ("val_reprojection_error",),
     "3D error, world units": ("val_error_3d",),
     "learning rate": ("learning_rate_backbone", "learning_rate_head"),
-    "share of masked patches": ("mask_ratio",),
+    MASKED: ("mask_ratio",),
 }
 """Columns of `metrics.csv` by panel of the learning curves."""
 
@@ -111,6 +112,17 @@ class MetricsLog:
         return text.getvalue()
 
 
+def drawable_columns(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Return the columns with figures of each panel that has some; of masked patches, only where there are any."""
+    panels = {
+        title: [name for name in names if name in table and table[name].notna().any()]
+        for title, names in PANELS.items()
+    }
+    return {
+        title: names for title, names in panels.items() if names and (title != MASKED or table[names].any(axis=None))
+    }
+
+
 def draw_learning_curves(run_dir: Path) -> None:
     """Draw `metrics.csv` as `learning_curves.png`; without rows there is no picture.
 
@@ -121,11 +133,7 @@ def draw_learning_curves(run_dir: Path) -> None:
     if not path.exists():
         return
     table = _read_figures(path)
-    panels = {
-        title: [name for name in names if name in table and table[name].notna().any()]
-        for title, names in PANELS.items()
-    }
-    panels = {title: names for title, names in panels.items() if names}
+    panels = drawable_columns(table)
     if not panels:
         return
     with matplotlib.rc_context({"font.size": 9}):
@@ -149,7 +157,7 @@ def draw_learning_curves(run_dir: Path) -> None:
             axis.grid(alpha=0.3)
             # Errors and losses fall by factors.
             positive = all((table[name].dropna() > 0).all() for name in names)
-            if positive and title != "share of masked patches":
+            if positive and title != MASKED:
                 axis.set_yscale("log")
                 for ticks in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
                     ticks(LogFormatter(minor_thresholds=(2, 0.5)))  # 0.02, not a power of ten as a formula
