@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from helpers.command import run_mvtrain
 from helpers.errors import raises_input
 from helpers.foreign import write_prediction
 from helpers.runs import VIEWS, cameras
-from mvgeom import Noise, learn_noise, project
+from helpers.smoothing import make_noise
+from mvgeom import Noise, learn_noise, project, smooth
 from mvgeom.smoothing import smoother
 from mvtrain.predict import smooth_recording
 from mvtrain.predict.recording_tables import RecordingTables
 from mvtrain.predict.saved_predictions import find_predictions, load_predictions
 from mvtrain.predict.smooth_predictions import SmoothOptions, smooth_predictions
+from mvtrain.predict.smoothed_blocks import SmoothedBlocks
 
 KEYPOINTS = ("nose", "tail")
 RIG = cameras((64, 64))
@@ -254,3 +257,18 @@ def test_what_cannot_be_smoothed_is_refused_and_leaves_nothing(runs: list[Path],
     out.mkdir()
     with raises_input("occupied-folder"):
         run(runs[:1], out)
+
+
+def test_noise_that_was_saved_averages_stated_covariances_as_before(tmp_path: Path) -> None:
+    noise = make_noise(3, 2, window=4, factor=1.5)
+    blocks = SmoothedBlocks(tmp_path, {})
+    blocks.save_noise(noise)
+    loaded = SmoothedBlocks(tmp_path, {}).noise()
+    assert loaded is not None
+    rng = np.random.default_rng(0)
+    points = project(rng.normal(0, 0.1, (30, 2, 3)), RIG) + rng.normal(size=(30, 3, 2, 2))
+    likelihood = rng.random((30, 3, 2))
+    before, after = (smooth(points, RIG, likelihood=likelihood, noise=each) for each in (noise, loaded))
+    np.testing.assert_array_equal(before.covariance, after.covariance)
+    plain = smooth(points, RIG, likelihood=likelihood, noise=replace(noise, window=0))
+    assert np.abs(plain.points - after.points).max() > 1e-6

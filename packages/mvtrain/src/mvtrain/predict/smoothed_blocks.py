@@ -38,7 +38,7 @@ class SmoothedBlocks:
         found = _load(self._folder / "noise.npz")
         if found is None or found.keys() != {field.name for field in dataclasses.fields(Noise)}:
             return None
-        return Noise(**{name: value if value.ndim else float(value) for name, value in found.items()})  # type: ignore[arg-type]
+        return Noise(**{name: value if value.ndim else value.item() for name, value in found.items()})  # type: ignore[arg-type]
 
     def save_noise(self, noise: Noise) -> None:
         """Save the noise."""
