@@ -88,7 +88,7 @@ def averaged_covariance(stated: Floats, present: npt.NDArray[np.bool_], times: F
     """
     if window == 0:
         return stated
-    there, rows, reach = present[..., None, None], np.arange(len(times)), LONGEST_LAG * window
+    rows, reach = np.arange(len(times)), LONGEST_LAG * window
     first = np.maximum(rows - window, np.searchsorted(times, times - reach))
     last = np.minimum(rows + window + 1, np.searchsorted(times, times + reach, side="right"))
 
@@ -96,8 +96,12 @@ def averaged_covariance(stated: Floats, present: npt.NDArray[np.bool_], times: F
         total = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)])
         return np.asarray(total[last] - total[first])
 
-    mean = sums(np.where(there, stated, 0.0)) / np.maximum(sums(there.astype(np.float64)), 1.0)
-    return np.where(there, mean, stated)
+    averaged = stated.copy()
+    for view in range(stated.shape[1]):  # one after the other: long recordings take much memory
+        there = present[:, view, :, None, None]
+        total, count = sums(np.where(there, stated[:, view], 0.0)), sums(there.astype(np.float64))
+        averaged[:, view] = np.where(there, total / np.maximum(count, 1.0), stated[:, view])
+    return averaged
 
 
 def covariance_from_likelihood(likelihood: Floats) -> Floats:
