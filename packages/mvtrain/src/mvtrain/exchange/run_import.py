@@ -39,6 +39,10 @@ READERS: dict[str, Callable[[Sequence[Source], ReadOptions], list[ForeignLabels]
 }
 """Readers of labels by format."""
 
+_ADVICE = {"anipose": "correct cam_regex in its config.toml"}
+_USUAL_ADVICE = "give their names with --views, or describe the names with --pattern"
+"""What tells the views of labels that seem to have a single one, by format."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions:
@@ -89,6 +93,51 @@ def import_project(file_format: str, paths: Sequence[Path], options: ImportOptio
             exist (`missing-file`), or a view is given twice (`duplicate-name`); besides, the errors of the readers, of
             `align`, and of `add_to_project`.
     """
+    _check_options(file_format, options)
+    sources = _sources(paths, options.views)
+    config = None if options.into is None else load_config(options.into)
+    project = None if config is None else read_frame_rows(config)
+    if project is not None and not options.view_names and any("_" in view for view in project.view_names):
+        # Otherwise the view of <session>_<view> begins after the last "_".
+        options = replace(options, view_names=project.view_names)
+    labels = merge(READERS[file_format](sources, _read_options(sources, options)))
+    calibrations = _find_calibrations(sources, labels, options.calibration)
+    clocks = {session: find_clocks(path) for session, path in calibrations.items() if isinstance(path, Path)}
+    labels = number_by_time(labels, clocks, by_time=options.by_time)
+    order = _view_order(sources, options)
+    if project is not None:
+        labels = order_keypoints(labels, project)
+        order = order_views(labels, project, allow_absent=options.allow_absent)
+    aligned, notes = to_stored_pixels(align(labels, order, allow_absent=options.allow_absent))
+    _check_calibrations(options.calibration, calibrations, aligned)
+    if project is None and not order:
+        notes = (*notes, *describe_single_view(labels, _ADVICE.get(file_format, _USUAL_ADVICE)))
+    labels = replace(labels, notes=(*labels.notes, *notes))
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("images")
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        if config is not None:
+            added = add_to_project(
+                config, aligned, labels, calibrations, copy_videos=options.copy_videos, progress=progress
+            )
+        else:
+            assert options.out is not None
+            written = write_project(
+                options.out, aligned, labels, calibrations, copy_videos=options.copy_videos, progress=progress
+            )
+    if config is not None:
+        assert options.into is not None
+        _print_added(options.into, aligned, labels, added, console)
+    else:
+        assert options.out is not None
+        _print_summary(options.out, aligned, labels, written, console)
+
+
+def _check_options(file_format: str, options: ImportOptions) -> None:
+    """Check what can be known before anything is read."""
     if file_format not in READERS:
         raise InputError(
             f"unknown format of labels, found {file_format!r}, expected one of {', '.join(READERS)}",
@@ -117,63 +166,13 @@ def import_project(file_format: str, paths: Sequence[Path], options: ImportOptio
         )
     if options.media is not None and not options.media.is_dir():
         raise InputError(f"--media {options.media}: not a folder", code="not-a-folder", path=options.media)
-    check_distinct(options.view_names, "--views", option="--views")
-    sources = _sources(paths, options.views)
     if options.pattern is not None and file_format == "anipose":
         raise InputError(
             "--pattern cannot be given for anipose, because cam_regex in its config.toml describes the names",
             code="excluded-options",
             option="--pattern",
         )
-    config = None if options.into is None else load_config(options.into)
-    project = None if config is None else read_frame_rows(config)
-    if project is not None and not options.view_names and any("_" in view for view in project.view_names):
-        # Otherwise the view of <session>_<view> begins after the last "_".
-        options = replace(options, view_names=project.view_names)
-    labels = merge(READERS[file_format](sources, _read_options(sources, options)))
-    calibrations: dict[str | None, Path | CameraGroup] = {
-        **find_calibrations([source.path for source in sources], options.calibration)
-    }
-    if options.calibration is None:
-        calibrations |= labels.calibrations
-    given = tuple(dict.fromkeys(source.view for source in sources if source.view is not None))
-    order = options.view_names or (given if all(source.view is not None for source in sources) else ())
-    clocks = {session: find_clocks(path) for session, path in calibrations.items() if isinstance(path, Path)}
-    labels = number_by_time(labels, clocks, by_time=options.by_time)
-    if project is not None:
-        labels = order_keypoints(labels, project)
-        order = order_views(labels, project, allow_absent=options.allow_absent)
-    aligned, notes = to_stored_pixels(align(labels, order, allow_absent=options.allow_absent))
-    _check_calibrations(options.calibration, calibrations, aligned)
-    if project is None and not order:
-        advice = (
-            "correct cam_regex in its config.toml"
-            if file_format == "anipose"
-            else "give their names with --views, or describe the names with --pattern"
-        )
-        notes = (*notes, *describe_single_view(labels, advice))
-    labels = replace(labels, notes=(*labels.notes, *notes))
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("images")
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        if config is not None:
-            added = add_to_project(
-                config, aligned, labels, calibrations, copy_videos=options.copy_videos, progress=progress
-            )
-        else:
-            assert options.out is not None
-            written = write_project(
-                options.out, aligned, labels, calibrations, copy_videos=options.copy_videos, progress=progress
-            )
-    if config is not None:
-        assert options.into is not None
-        _print_added(options.into, aligned, labels, added, console)
-    else:
-        assert options.out is not None
-        _print_summary(options.out, aligned, labels, written, console)
+    check_distinct(options.view_names, "--views", option="--views")
 
 
 def _sources(paths: Sequence[Path], views: Sequence[str]) -> list[Source]:
@@ -190,6 +189,20 @@ def _sources(paths: Sequence[Path], views: Sequence[str]) -> list[Source]:
         if not source.path.exists():
             raise InputError(f"source {source.path} does not exist", code="missing-file", path=source.path)
     return sources
+
+
+def _find_calibrations(
+    sources: Sequence[Source], labels: ForeignLabels, given: Path | None
+) -> dict[str | None, Path | CameraGroup]:
+    """Return the calibrations by session, None for all: the one given, or those of the sources."""
+    found: dict[str | None, Path | CameraGroup] = {**find_calibrations([source.path for source in sources], given)}
+    return {**found, **labels.calibrations} if given is None else found
+
+
+def _view_order(sources: Sequence[Source], options: ImportOptions) -> tuple[str, ...]:
+    """Return the views in their order as far as the command line tells it; else none."""
+    given = tuple(dict.fromkeys(source.view for source in sources if source.view is not None))
+    return options.view_names or (given if all(source.view is not None for source in sources) else ())
 
 
 def _read_options(sources: Sequence[Source], options: ImportOptions) -> ReadOptions:

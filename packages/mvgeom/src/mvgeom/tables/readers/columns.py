@@ -54,6 +54,35 @@ def table_from_columns(
     Raises:
         InputError: As in `mvgeom.tables.read_keypoints`.
     """
+    position = _find_columns(path, columns, individual)
+    keypoints = _complete_keypoints(path, position)
+
+    def values_of(*coords: str) -> Floats:
+        """Return the values (N, K, len(coords)) of some coordinates."""
+        return np.stack([values[:, [position[name, coord] for coord in coords]] for name in keypoints], axis=1)
+
+    points = values_of("x", "y")
+    _check_halves(path, points, keypoints, first_line)
+    optional = _optional_columns(path, position, keypoints)
+    if "visible" in optional:
+        visible = values_of("visible")[..., 0]
+        _check_visible(path, visible, points, keypoints, first_line)
+        points = np.where((visible == 2)[..., None], points, np.nan)
+    stated = all((name, coord) in position for name in keypoints for coord in COORDS_COVARIANCE)
+    return KeypointTable(
+        path=path,
+        rows=without_decimals(rows),
+        keypoint_names=keypoints,
+        points=points,
+        likelihood=values_of("likelihood")[..., 0] if "likelihood" in optional else None,
+        recording=recording,
+        covariance=covariance_from_columns(values_of(*COORDS_COVARIANCE)) if stated else None,
+        first_line=first_line,
+    )
+
+
+def _find_columns(path: Path, columns: list[Column], individual: str | None) -> dict[tuple[str, str], int]:
+    """Return the number of the column of each keypoint and coordinate of the individual that is asked for."""
     names = dict.fromkeys(column.individual for column in columns if column.individual and column.coord == "x")
     animals = tuple(name for name in names if name != _UNIQUE) or tuple(names)
     chosen = choose_individual(path, animals, individual)
@@ -76,6 +105,11 @@ def table_from_columns(
                 name=keypoint,
             )
         position.setdefault((keypoint, coord), number)
+    return position
+
+
+def _complete_keypoints(path: Path, position: dict[tuple[str, str], int]) -> tuple[str, ...]:
+    """Return the names of the keypoints, each of which has x and y."""
     keypoints = tuple(dict.fromkeys(keypoint for keypoint, coord in position if coord == "x"))
     incomplete = [
         keypoint
@@ -88,19 +122,17 @@ def table_from_columns(
             code="missing-column",
             path=path,
         )
-    points = np.stack([values[:, [position[name, "x"], position[name, "y"]]] for name in keypoints], axis=1)
-    halves = np.argwhere(np.isnan(points).any(-1) & ~np.isnan(points).all(-1))
-    if len(halves):
-        row, keypoint_number = halves[0]
-        raise InputError(
-            f"{path}: line {row + first_line}: {keypoints[keypoint_number]!r} has only one of x and y",
-            code="empty-cell",
-            path=path,
-            line=int(row) + first_line,
-        )
+    return keypoints
+
+
+def _optional_columns(path: Path, position: dict[tuple[str, str], int], keypoints: tuple[str, ...]) -> set[str]:
+    """Return which of visible and likelihood the table has, of all keypoints."""
+    found = set()
     for coord in ("visible", "likelihood"):
         lacking = [name for name in keypoints if (name, coord) not in position]
-        if lacking and len(lacking) < len(keypoints):
+        if not lacking:
+            found.add(coord)
+        elif len(lacking) < len(keypoints):
             raise InputError(
                 f"{path}: {lacking[0]!r} has no {coord}, as other keypoints have",
                 code="missing-column",
@@ -108,31 +140,20 @@ def table_from_columns(
                 keypoint=lacking[0],
                 column=coord,
             )
-    if (keypoints[0], "visible") in position:
-        visible = np.stack([values[:, position[name, "visible"]] for name in keypoints], axis=1)
-        _check_visible(path, visible, points, keypoints, first_line)
-        points = np.where((visible == 2)[..., None], points, np.nan)
-    scored = (keypoints[0], "likelihood") in position
-    return KeypointTable(
-        path=path,
-        rows=without_decimals(rows),
-        keypoint_names=keypoints,
-        points=points,
-        likelihood=np.stack([values[:, position[name, "likelihood"]] for name in keypoints], axis=1)
-        if scored
-        else None,
-        recording=recording,
-        covariance=_covariance(values, position, keypoints),
-        first_line=first_line,
-    )
+    return found
 
 
-def _covariance(values: Floats, position: dict[tuple[str, str], int], keypoints: tuple[str, ...]) -> Floats | None:
-    """Return the covariances (N, K, 2, 2) of a table; None unless all keypoints have the columns."""
-    if not all((name, coord) in position for name in keypoints for coord in COORDS_COVARIANCE):
-        return None
-    places = [[position[name, coord] for coord in COORDS_COVARIANCE] for name in keypoints]
-    return covariance_from_columns(values[:, places])
+def _check_halves(path: Path, points: Floats, keypoints: tuple[str, ...], first_line: int) -> None:
+    """Check that no keypoint has only one of x and y."""
+    halves = np.argwhere(np.isnan(points).any(-1) & ~np.isnan(points).all(-1))
+    if len(halves):
+        row, keypoint = halves[0]
+        raise InputError(
+            f"{path}: line {row + first_line}: {keypoints[keypoint]!r} has only one of x and y",
+            code="empty-cell",
+            path=path,
+            line=int(row) + first_line,
+        )
 
 
 def _check_visible(path: Path, visible: Floats, points: Floats, keypoints: tuple[str, ...], first_line: int) -> None:
