@@ -103,24 +103,13 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
     runs = [load_run(folder, options.checkpoint) for run_dir in run_dirs for folder in find_runs(run_dir)]
     first = runs[0]
     check_alike([run.spec for run in runs], [run.folder for run in runs])
-    choices = {"--boxes": options.boxes is not None, "--track": options.track, "--whole-frames": options.whole_frames}
-    given = tuple(name for name, is_given in choices.items() if is_given)
-    if len(given) > 1:
-        raise InputError(f"{' and '.join(given)}: give only one of them", code="excluded-options", options=given)
+    _check_options(options)
     out_dir = options.output_dir or _own_folder(run_dirs) / "video_preds"
     project_configs = [project_config(path, first.config) for path in inputs]
     recordings = [path for path, config in zip(inputs, project_configs, strict=True) if config is None]
-    found = find_sessions(recordings, first.spec.view_names)
-    if found.incomplete:
-        session = found.incomplete[0]
-        raise InputError(
-            "; ".join(session.problem for session in found.incomplete),
-            code="missing-view",
-            session=session.name,
-            view=session.missing[0],
-        )
-    spec = first.spec
-    jobs = make_jobs(found.complete, first.config, spec.view_names, spec.keypoint_names, out_dir, options, console)
+    view_names, keypoint_names = first.spec.view_names, first.spec.keypoint_names
+    sessions = _complete_sessions(recordings, view_names)
+    jobs = make_jobs(sessions, first.config, view_names, keypoint_names, out_dir, options, console)
     if options.smooth:
         _check_smooth(jobs)
     projects = [read_project(config) for config in project_configs if config is not None]
@@ -141,15 +130,7 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
         if error_bars is not None:
             print_line(console, error_bars.describe())
     if options.track and jobs:
-        try:
-            labeled = read_project(first.config)
-        except InputError as error:
-            raise InputError(
-                f"--track needs the run's project, for the crops of its images: {error}",
-                code="not-a-project",
-                **error.facts,
-            ) from error
-        reference = TrackingReference.from_project(labeled, predictors[0])
+        reference = _tracking_reference(first.config, predictors[0])
         jobs = [replace(job, reference=reference) for job in jobs]
     if fabric.is_global_zero:
         for project in projects:
@@ -165,6 +146,41 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
         print_line(
             console, f"wrote the tables to {out_dir}. Next: {_next_step(run_dirs, runs, jobs, out_dir, options)}"
         )
+
+
+def _check_options(options: PredictOptions) -> None:
+    """Check that at most one option says what is cut out of the images."""
+    choices = {"--boxes": options.boxes is not None, "--track": options.track, "--whole-frames": options.whole_frames}
+    given = tuple(name for name, is_given in choices.items() if is_given)
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)}: give only one of them", code="excluded-options", options=given)
+
+
+def _complete_sessions(recordings: Sequence[Path], view_names: Sequence[str]) -> Sequence[Session]:
+    """Return the sessions of recordings, each with a video of every view."""
+    found = find_sessions(recordings, view_names)
+    if found.incomplete:
+        session = found.incomplete[0]
+        raise InputError(
+            "; ".join(session.problem for session in found.incomplete),
+            code="missing-view",
+            session=session.name,
+            view=session.missing[0],
+        )
+    return found.complete
+
+
+def _tracking_reference(config: Config, predictor: Predictor) -> TrackingReference:
+    """Return what tracking takes from the labeled frames of the run's project."""
+    try:
+        labeled = read_project(config)
+    except InputError as error:
+        raise InputError(
+            f"--track needs the run's project, for the crops of its images: {error}",
+            code="not-a-project",
+            **error.facts,
+        ) from error
+    return TrackingReference.from_project(labeled, predictor)
 
 
 def _next_step(
