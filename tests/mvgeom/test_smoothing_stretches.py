@@ -10,7 +10,7 @@ from helpers.smoothing import make_noise
 from mvgeom import CameraGroup, learn_noise, project, smooth
 from mvgeom.smoothing import learning_rows
 from mvgeom.smoothing.arguments import make_observations
-from mvgeom.smoothing.learning import _with_motion
+from mvgeom.smoothing.learning import _fit_factor, _with_motion
 from mvgeom.smoothing.noise import averaged_covariance
 from mvgeom.smoothing.passes import first_estimate, reconstruct_frames
 
@@ -61,6 +61,7 @@ def test_a_subject_at_rest_may_still_jump() -> None:
     assert error[np.abs(np.arange(90) - 60) > 8].max() < 0.004
 
 
+@pytest.mark.slow
 def test_each_keypoint_has_its_noise_where_two_views_are_near_and_errors_last() -> None:
     """The third view is then predicted far worse than it sees, and must not make the factors swing."""
     rng = np.random.default_rng(2)
@@ -76,6 +77,17 @@ def test_each_keypoint_has_its_noise_where_two_views_are_near_and_errors_last() 
     expected = sizes / np.exp(np.log(sizes).mean())
     np.testing.assert_array_less(np.abs(np.log(noise.keypoint / expected)), np.log(2.0))
     assert noise.factor < 1.5
+
+
+@pytest.mark.parametrize("start", [0.1, 1.0, 5.0])
+def test_the_factor_of_a_keypoint_settles_where_the_other_views_tell_little(start: float) -> None:
+    """Predictions have it, too, here thrice its variance. Held, they would make it too small and too large in turns."""
+    residual = 2.0 * np.random.default_rng(0).normal(size=(2000, 2))
+    factor = start
+    for _ in range(3):
+        own = np.broadcast_to(factor**2 * np.eye(2), (2000, 2, 2))
+        factor = _fit_factor(residual, 3 * own, own, factor, 0.005)
+    assert factor == pytest.approx(1.0, abs=0.03)
 
 
 def test_stated_covariances_are_averaged_where_their_mean_tells_more() -> None:
