@@ -86,10 +86,12 @@ def smooth_states(prior: Prior, design: Floats, target: Floats) -> Posterior:
         total = np.eye(rows) + design[t] @ columns[..., :observed, :]
         gain = transpose(np.asarray(np.linalg.solve(total, transpose(columns)), dtype=np.float64))
         mean = mean + gain @ (target[t, ..., None] - design[t] @ mean[..., :observed, :])
-        kept = np.eye(size) - gain @ np.pad(design[t], ((0, 0), (0, 0), (0, size - observed)))
+        kept = np.broadcast_to(np.eye(size), covariance.shape).copy()
+        kept[..., :observed] -= gain @ design[t]
         covariance = kept @ covariance @ transpose(kept) + gain @ transpose(gain)
         filtered_means[t], filtered[t] = mean, covariance
 
+    weights = np.linalg.inv(prior.disturbance[(slice(None), *block[1:])])
     means, covariances = np.empty((length, batch, len(moving))), np.empty((length, batch, len(moving), len(moving)))
     energy = np.empty((max(length - 1, 0), batch))
     means[-1], covariances[-1] = mean[..., moving, 0], covariance[block]
@@ -104,8 +106,7 @@ def smooth_states(prior: Prior, design: Floats, target: Floats) -> Posterior:
         left = np.eye(size) - transition @ gain
         step = (left @ change)[..., moving, :]
         spread = (left @ covariance @ transpose(left) + transition @ given_next @ transition.T)[block]
-        weight = np.linalg.inv(prior.disturbance[t][moving[:, None], moving])
-        expected = (weight * (spread + step @ transpose(step))).sum((-2, -1))
+        expected = (weights[t] * (spread + step @ transpose(step))).sum((-2, -1))
         energy[t] = expected / (prior.intensity[t] * len(moving))
         mean = filtered_means[t] + gain @ change
         covariance = given_next + gain @ covariance @ transpose(gain)
