@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from helpers.geometry import random_rig
 from helpers.smoothing import make_noise
@@ -13,6 +15,7 @@ from mvgeom.smoothing.arguments import make_observations
 from mvgeom.smoothing.learning import _fit_factor, _with_motion
 from mvgeom.smoothing.noise import averaged_covariance
 from mvgeom.smoothing.passes import first_estimate, reconstruct_frames
+from mvgeom.smoothing.stretches import learning_stride, spread_rows
 
 RIG = random_rig(np.random.default_rng(3), 3, distance=(1.0, 1.3))
 
@@ -37,15 +40,51 @@ def test_noise_is_learned_where_there_is_a_subject() -> None:
         (np.ones(300, bool), np.arange(300)),
         (np.zeros(900, bool), np.arange(400)),
         (np.arange(900) % 3 == 0, np.arange(0, 900, 3)),
-        (np.ones(1000, bool), np.concatenate([np.arange(start, start + 100) for start in (0, 300, 600, 900)])),
-        (
-            np.arange(9000) >= 8000,
-            np.concatenate([np.arange(start, start + 100) for start in (8000, 8300, 8600, 8900)]),
-        ),
+        (np.ones(1000, bool), np.arange(1000)),
+        (np.arange(9000) >= 8000, np.arange(8000, 9000)),
+        (np.ones(4000, bool), np.concatenate([np.arange(start, start + 400) for start in (0, 1200, 2400, 3600)])),
     ],
 )
 def test_rows_are_spread_over_the_frames_with_a_subject(determined: np.ndarray, expected: np.ndarray) -> None:
     np.testing.assert_array_equal(learning_rows(determined), expected)
+
+
+@given(st.integers(1, 5000), st.floats(0, 1), st.floats(0, 1))
+def test_frames_that_are_learned_from_are_some_of_those_there_are(number: int, share: float, decay: float) -> None:
+    stride = learning_stride(share, decay, number)
+    rows = spread_rows(number, 400, stride)
+    assert len(rows) == min(number, 400)
+    assert 1 <= stride <= 4
+    assert rows[0] == 0
+    assert (np.diff(rows) >= 1).all()
+    assert rows[-1] == number - 1
+    if stride > 1:
+        assert np.median(np.diff(rows)) == stride
+        assert decay**stride >= 0.8
+
+
+def test_frames_are_as_far_apart_as_errors_last() -> None:
+    """Of errors that last 0.2 s."""
+    rates = {15: 1, 30: 1, 60: 2, 120: 4, 240: 4}
+    assert {rate: learning_stride(0.5, np.exp(-1 / (0.2 * rate)), 10**5) for rate in rates} == rates
+    assert learning_stride(0.5, 0.99, 1000) == 2
+    assert learning_stride(0.0, 0.99, 10**5) == 1
+
+
+@pytest.mark.slow
+def test_noise_of_a_long_recording_is_that_of_its_errors_at_a_high_rate() -> None:
+    """One keypoint; half of its variance lasts 24 frames, so that few errors are in 400 neighboring frames."""
+    rng, length, decay = np.random.default_rng(0), 2400, np.exp(-1 / 24)
+    lasting = rng.normal(size=(length, 3, 1, 2))
+    for row in range(1, length):
+        lasting[row] = decay * lasting[row - 1] + np.sqrt(1 - decay**2) * lasting[row]
+    time = np.arange(length)[:, None, None] / 120
+    path = 0.1 * np.sin(time * np.array([2.0, 3.0, 5.0]) + np.array([0.0, 1.0, 2.0]))
+    seen = project(path, RIG) + np.sqrt(2) * (lasting + rng.normal(size=lasting.shape))
+    noise = learn_noise(seen, RIG, times=time.ravel())
+    assert noise.share == pytest.approx(0.5, abs=0.1)
+    assert noise.decay == pytest.approx(decay, abs=0.02)
+    np.testing.assert_allclose(noise.floor * noise.keypoint, 2.0, rtol=0.2)
 
 
 def test_a_subject_at_rest_may_still_jump() -> None:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from mvgeom._subset import spread_subset
 from mvgeom.smoothing.interval_factor import interval_factor
 from mvgeom.smoothing.judging import judge_all, seen_by, split_unknown
-from mvgeom.smoothing.noise import FLOORS, LONGEST_LAG, OUTLIER_AREA, Noise, log_density
+from mvgeom.smoothing.noise import FLOORS, OUTLIER_AREA, Noise, log_density
 from mvgeom.smoothing.passes import Estimate, SingleFrames, first_estimate, improve, reconstruct_frames
 from mvgeom.smoothing.trajectories import Observations
 
@@ -44,8 +44,14 @@ activity of a jump is not found in a few passes, and it would be smeared over a 
 
 MAX_LAG = 100
 NUM_LAGS = 12
+LONGEST_LAG = 1.5
+"""Longest time between two frames that are compared, in units of the typical one of as many rows."""
+
 WINDOWS = (2, 4, 8, 16, 32)
-"""Frames before and after one over which stated covariances are averaged, tried one after the other."""
+"""Rows before and after one over which stated covariances are averaged, tried one after the other."""
+
+SETTLING_PASSES = 4
+"""Passes after which trajectories no longer depend on where they began."""
 
 MIN_PAIRS = 50
 MAX_SHARE = 0.98
@@ -66,11 +72,13 @@ MAX_SAMPLES = 5000
 """Keypoints of a view that its noise is fitted to; of more, as many that are spread over them."""
 
 
-def learn(stretches: Sequence[Observations]) -> Noise:
+def learn(stretches: Sequence[Observations], dense: Sequence[Observations] | None = None) -> Noise:
     """Learn the noise from some stretches of a recording.
 
     Args:
         stretches: Stretches with the same views and keypoints.
+        dense: Stretches of frames that follow each other, if the others leave out frames: only they tell by what factor
+            intervals must grow, because time averages the errors of neighboring frames. None for the same.
     """
     frames = [reconstruct_frames(stretch) for stretch in stretches]
     estimates = [first_estimate(stretch, alone) for stretch, alone in zip(stretches, frames, strict=True)]
@@ -95,6 +103,9 @@ def learn(stretches: Sequence[Observations]) -> Noise:
         if _difference(before, noise) < TOLERANCE:
             break
     noise = _with_usual_motion(noise, np.asarray(judged[-1].any((0, 1))))
+    if dense is not None:
+        stretches = [stretch.averaged(noise.window) for stretch in dense]
+        estimates = [_settled(stretch, noise) for stretch in stretches]
     return replace(noise, factor=interval_factor(stretches, noise, estimates))
 
 
@@ -149,6 +160,14 @@ def estimate_correlation(residuals: Sequence[Floats], times: Sequence[Floats]) -
     return (float(share), float(decay)) if share * decay >= MIN_CORRELATION else (0.0, 0.0)
 
 
+def _settled(stretch: Observations, noise: Noise) -> Estimate:
+    """Return the trajectories of a stretch for a noise that is known."""
+    estimate = first_estimate(stretch, reconstruct_frames(stretch, noise))
+    for _ in range(SETTLING_PASSES):
+        estimate = improve(stretch, noise, estimate)[1]
+    return estimate
+
+
 def _first_noise(
     stretches: Sequence[Observations], frames: Sequence[SingleFrames], estimates: Sequence[Estimate]
 ) -> Noise:
@@ -163,8 +182,8 @@ def _first_noise(
     second = np.concatenate([np.diff(alone.points, n=2, axis=0) for alone in frames])
     square = np.square(second).mean(-1).T  # (K, N); the median of a mean of three squares is 0.79
     typical = np.array([np.nanmedian(row) if np.isfinite(row).any() else 0.0 for row in square]) / 0.79
-    # A second difference has the variance 2/3 q of motion (for steps of 1), and 6 sigma^2 of noise.
-    motion = np.maximum(1.5 * (typical - 6 * unit**2), 0.01 * unit**2)
+    # A second difference over steps of h has the variance 2/3 q h^3 of motion, and 6 sigma^2 of noise.
+    motion = np.maximum(1.5 * (typical - 6 * unit**2), 0.01 * unit**2) / _spacing(stretches) ** 3
     noise = Noise(
         scale=np.ones(num_views),
         floor=np.full(num_views, np.clip(sigma, *FLOORS)),
@@ -214,15 +233,21 @@ def _with_window(noise: Noise, stretches: Sequence[Observations], estimates: Seq
     if not any(np.ptp(stretch.covariance, axis=0).any() for stretch in stretches):
         return noise
     best, most = noise, -np.inf
-    for window in (0, *WINDOWS):
+    for window in _spacing(stretches) * np.array([0, *WINDOWS]):
         averaged = [stretch.averaged(window) for stretch in stretches]
-        fitted = _with_views(replace(noise, window=window), averaged, judge_all(averaged, noise, estimates))
+        fitted = _with_views(replace(noise, window=float(window)), averaged, judge_all(averaged, noise, estimates))
         adapted = [improve(part, fitted, estimate)[1] for part, estimate in zip(averaged, estimates, strict=True)]
         score = float(_scores(fitted, averaged, adapted).sum())
         if score <= most:
             break
         best, most = fitted, score
     return best
+
+
+def _spacing(stretches: Sequence[Observations]) -> float:
+    """Return the typical time between the frames of the stretches."""
+    apart = np.concatenate([np.diff(stretch.times) for stretch in stretches])
+    return float(np.median(apart)) if len(apart) else 1.0
 
 
 def _with_usual_motion(noise: Noise, judged: npt.NDArray[np.bool_]) -> Noise:

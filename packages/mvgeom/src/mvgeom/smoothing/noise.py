@@ -17,9 +17,6 @@ OUTLIER_AREA = 200.0**2
 FLOORS = (0.05, 1000.0)
 """px; the smallest is far below what labels and networks reach."""
 
-LONGEST_LAG = 1.5
-"""Longest time between two frames that are taken together, in units of the typical one of as many rows."""
-
 _LEAST_DETERMINANT = 1e-12
 """Smallest determinant of a correlation matrix."""
 
@@ -44,7 +41,7 @@ class Noise:
         motion: (K,) intensities of the white acceleration that disturbs a constant velocity, in the square of the
             positions' unit per cubed unit of time.
         outliers: Share of observations that are outliers, above 0 and below 1.
-        window: Frames before and after one over which the stated covariances of a keypoint in a view are averaged: a
+        window: Time before and after a frame over which the stated covariances of a keypoint in a view are averaged: a
             likelihood, or the spread of a few networks, tells the size of errors for a while better than for a frame.
         factor: Factor of the standard deviations of smoothed positions, 1 or more: by how much they are too small where
             errors are not as all of the above says, see `mvgeom.smoothing.interval_factor`.
@@ -57,7 +54,7 @@ class Noise:
     decay: float
     motion: Floats
     outliers: float
-    window: int = 0
+    window: float = 0.0
     factor: float = 1.0
 
     def covariance(self, stated: Floats) -> Floats:
@@ -74,23 +71,22 @@ class Noise:
         return replace(self, keypoint=self.keypoint[keypoints], motion=self.motion[keypoints])
 
 
-def averaged_covariance(stated: Floats, present: npt.NDArray[np.bool_], times: Floats, window: int) -> Floats:
+def averaged_covariance(stated: Floats, present: npt.NDArray[np.bool_], times: Floats, window: float) -> Floats:
     """Average stated covariances over time.
 
     Args:
         stated: (T, V, K, 2, 2) covariances in px^2, finite.
         present: (T, V, K) True where there is a keypoint; the covariances of the others have no part in it.
         times: (T,) times in typical steps, increasing.
-        window: Frames before and after each that are averaged, as far as they are near in time.
+        window: Time before and after each frame over which is averaged.
 
     Returns:
         (T, V, K, 2, 2) averages where there is a keypoint, and what is stated elsewhere.
     """
     if window == 0:
         return stated
-    rows, reach = np.arange(len(times)), LONGEST_LAG * window
-    first = np.maximum(rows - window, np.searchsorted(times, times - reach))
-    last = np.minimum(rows + window + 1, np.searchsorted(times, times + reach, side="right"))
+    reach = window + 0.5  # a frame that is a little late belongs to it
+    first, last = np.searchsorted(times, times - reach), np.searchsorted(times, times + reach, side="right")
 
     def sums(values: Floats) -> Floats:
         total = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)])

@@ -14,11 +14,17 @@ from mvgeom.reconstruction import Reconstruction
 from mvgeom.smoothing.arguments import check_shared, make_observations
 from mvgeom.smoothing.bones import Bone, check_bones, hold_lengths, measure_bones
 from mvgeom.smoothing.episodes import find_excess
-from mvgeom.smoothing.learning import learn
+from mvgeom.smoothing.learning import estimate_correlation, learn
 from mvgeom.smoothing.noise import Noise
 from mvgeom.smoothing.passes import ACTIVITY_WINDOW, SingleFrames, first_estimate, improve, reconstruct_frames
 from mvgeom.smoothing.shared_error import SharedError, frame_information, shared_covariance
-from mvgeom.smoothing.stretches import is_determined, learning_rows
+from mvgeom.smoothing.stretches import (
+    LEARNING_FRAMES,
+    is_determined,
+    learning_rows,
+    learning_stride,
+    spread_rows,
+)
 from mvgeom.smoothing.trajectories import Observations, Trajectories, linearize, project_covariance
 
 __all__ = ["Smoothed", "learn_noise", "smooth"]
@@ -215,9 +221,16 @@ def learn_noise(
 
 def _learned(observations: Observations) -> Noise:
     """Learn from some stretches of a long recording, or all of a short one."""
-    length, _, num_keypoints, _ = observations.points.shape
+    keypoints = list(range(observations.points.shape[2]))
     rows = learning_rows(is_determined(observations.points))
-    return learn([observations if len(rows) == length else observations.select(rows, list(range(num_keypoints)))])
+    if len(rows) <= LEARNING_FRAMES:
+        return learn([observations.select(rows, keypoints)])
+    dense = observations.select(rows[spread_rows(len(rows), LEARNING_FRAMES)], keypoints)
+    share, decay = estimate_correlation([reconstruct_frames(dense).residual], [dense.times])
+    stride = learning_stride(share, decay, len(rows))
+    if stride == 1:
+        return learn([dense])
+    return learn([observations.select(rows[spread_rows(len(rows), LEARNING_FRAMES, stride)], keypoints)], [dense])
 
 
 def _parts(sightings: Sequence[Ints], first: int, last: int, length: int) -> list[tuple[list[int], Ints]]:

@@ -63,8 +63,8 @@ class Observations:
             cameras=self.cameras,
         )
 
-    def averaged(self, window: int) -> Observations:
-        """Return the observations with stated covariances averaged over some frames before and after each."""
+    def averaged(self, window: float) -> Observations:
+        """Return the observations with stated covariances averaged over some time before and after each frame."""
         return replace(self, covariance=averaged_covariance(self.covariance, self.present, self.times, window))
 
     def noise_covariance(self, noise: Noise) -> Floats:
