@@ -39,9 +39,9 @@ READERS: dict[str, Callable[[Sequence[Source], ReadOptions], list[ForeignLabels]
 }
 """Readers of labels by format."""
 
-_ADVICE = {"anipose": "correct cam_regex in its config.toml"}
 _USUAL_ADVICE = "give their names with --views, or describe the names with --pattern"
-"""What tells the views of labels that seem to have a single one, by format."""
+_ADVICE = {"anipose": "correct cam_regex in its config.toml"}
+"""Advice for labels that seem to have a single view, by format; for others, the usual one."""
 
 
 @dataclass(frozen=True, kw_only=True)
