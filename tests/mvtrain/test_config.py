@@ -395,6 +395,8 @@ def test_loss_weight() -> None:
         ("{num_gpus: 0, accelerator: cpu}", ("cpu", 1)),
         ("{num_gpus: 0, devices: 2}", ("auto", 2)),
         ("{num_gpus: 2}", ("auto", 2)),
+        ("{num_gpus: 2, accelerator: cpu}", ("cpu", 1)),
+        ("{num_gpus: 2, accelerator: cpu, devices: 3}", ("cpu", 3)),
         ("{accelerator: cuda, devices: '0,1'}", ("cuda", "0,1")),
         ("{accelerator: cpu, devices: 2}", ("cpu", 2)),
     ],
