@@ -492,6 +492,7 @@ def test_hardware(tmp_path: Path, text: str, hardware: tuple[str, int | str]) ->
         ("model: {attention: per_view, epipolar_attention: true}", "excluded-options", "model.epipolar_attention"),
         ("model: {plugins: [[1]]}", "bad-value", "model.plugins"),
         ("losses: {heatmap_mse: {log_weight: .inf}}", "bad-value", "losses.heatmap_mse.log_weight"),
+        ("losses: {heatmap_mse: {log_weight: -1000}}", "bad-value", "losses.heatmap_mse.log_weight"),
         ("losses: {heatmap_mse: {log_weight: 1, init_epoch: -1}}", "bad-value", "losses.heatmap_mse.init_epoch"),
         ("eval: {confidence_thresh_for_vid: 90}", "bad-value", "eval.confidence_thresh_for_vid"),
         ("just words", "bad-key", "just words"),
