@@ -406,6 +406,14 @@ class TestFaults:
         assert outcome.status == 2
         assert str(run / "metrics.csv") in outcome.err
 
+    def test_other_batches_are_refused(self, run: Path) -> None:
+        # In mid-epoch the run would have ended at once, or never, by how many batches an epoch has.
+        config = load_config(run / "config.yaml", ["training.train_batch_size=3"])
+        shutil.rmtree(run / "checkpoints" / "last")  # of a run that was killed
+        with raises_input("bad-value", key="training.train_batch_size", found=3, expected=4) as caught:
+            train(config, run, QUIET, resume=True)
+        assert str(run / "checkpoints" / "best") in str(caught.value)
+
     def test_lack_of_memory_names_the_settings_that_help(self) -> None:
         keys = ("training.train_batch_size", "model.gradient_checkpointing", "data.image_resize_dims")
         with raises_input("out-of-memory", keys=keys) as raised, explain_failures():

@@ -321,6 +321,7 @@ class Trainer:
             stopped_early=self.stopped_early,
             window=self._window.state(),
             train_rows=self._train_rows().tolist(),
+            batch_size=self.config.training.train_batch_size,
             log_position=0 if self._log is None else self._log.position,
         )
         facts = {"epoch": round(self.clock, 4), "steps": self.steps, "finished": self.finished}
@@ -335,16 +336,32 @@ class Trainer:
         if progress.train_rows != self._train_rows().tolist():
             raise InputError(
                 f"{self.run_dir}: trained on other frames than the project's training split has now (labels "
-                "were added or removed, or it was --overfit), so it cannot be resumed. Start a new run; "
-                f"model.checkpoint={self.run_dir / 'checkpoints' / 'last'} keeps its weights.",
+                f"were added or removed, or it was --overfit), so it cannot be resumed. {self._advise_new_run()}",
                 code="frames-differ",
                 path=self.run_dir,
+            )
+        # The place in an epoch is a number of batches: with others the run could be past its end, or never reach it.
+        batch_size = self.config.training.train_batch_size
+        if progress.batch_size != batch_size:
+            raise InputError(
+                f"{self.run_dir / 'config.yaml'}: training.train_batch_size was changed since the run began, found "
+                f"{batch_size}, expected {progress.batch_size}. Set it back, or begin anew: {self._advise_new_run()}",
+                code="bad-value",
+                key="training.train_batch_size",
+                found=batch_size,
+                expected=progress.batch_size,
             )
         self.epoch, self.batches_done = progress.epoch, progress.batches_done
         self.validations = ValidationRecord(progress.best_loss, progress.stale_validations)
         self.stopped_early = progress.stopped_early
         self._window = LogWindow(**progress.window)
         return progress.log_position
+
+    def _advise_new_run(self) -> str:
+        """Advise to start a new run, from the last weights that this one has written."""
+        checkpoints = [self.run_dir / "checkpoints" / name for name in ("last", "best")]
+        written = next((f"; model.checkpoint={each} keeps its weights" for each in checkpoints if each.is_dir()), "")
+        return f"Start a new run{written}."
 
     def _train_rows(self) -> np.ndarray:
         sampler = self.train_loader.batch_sampler
