@@ -224,6 +224,19 @@ def test_a_run_of_sharded_weights_goes_on_where_it_stopped(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+def test_a_signal_to_one_process_stops_all_and_the_first_tells_it(project: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    config = write_tiny_config(tmp_path / "tiny.yaml", project, max_epochs=200, log_every_n_steps=1)
+    process = start(config, "training.devices=2", "--output", run)
+    wait_for_rows(process, run, 2)
+    (other,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(other), signal.SIGTERM)
+    out, err = process.communicate(timeout=300)
+    assert (process.returncode, str(run) in out) == (128 + signal.SIGTERM, True), err
+    assert (run / "learning_curves.png").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["32-true", "bf16-true"])
 def test_averaged_weights_are_the_exponential_moving_average(precision: str, project: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"lr_scheduler": None, "unfreezing_epoch": 0, "train_batch_size": 12, "patch_mask": None}

@@ -289,27 +289,27 @@ class Trainer:
     def _save_state_if_due(self) -> None:
         """Save the state if it is due, or because the run is to stop here."""
         is_time = time.monotonic() - self._saved >= 60 * self.config.training.save_every_minutes
-        interrupted, is_time = self._agree(self.interruption.signal_number > 0), self._agree(is_time)
-        if interrupted or is_time:
+        # The signal may have come to another process only.
+        signal_number, is_due = self._agree(self.interruption.signal_number), self._agree(int(is_time))
+        if signal_number or is_due:
             self._save_state()
-        if interrupted and not self.finished:
+        if signal_number and not self.finished:
             raise RunInterruptedError(
-                f"stopped after step {self.steps} (epoch {self.clock:.2f}), the state is saved",
-                self.interruption.signal_number,
+                f"stopped after step {self.steps} (epoch {self.clock:.2f}), the state is saved", signal_number
             )
 
-    def _agree(self, wish: bool) -> bool:
-        """Return True if any process wishes something, which all must do at the same step.
+    def _agree(self, wish: int) -> int:
+        """Return the largest number of any process; what it asks for all must do at the same step.
 
         Several processes exchange their wishes only after a row of the log, which has made them wait for their devices.
         """
         if self.fabric.world_size == 1:
             return wish
         if self._window.num_steps > 0:
-            return False
-        total = self.fabric.all_reduce(torch.tensor(float(wish), device=self.fabric.device), reduce_op="sum")
-        assert isinstance(total, Tensor)
-        return total.item() > 0
+            return 0
+        largest = self.fabric.all_reduce(torch.tensor(float(wish), device=self.fabric.device), reduce_op="max")
+        assert isinstance(largest, Tensor)
+        return int(largest.item())
 
     def _save_state(self) -> None:
         self._check_finite()
