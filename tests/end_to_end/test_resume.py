@@ -435,6 +435,13 @@ class TestFaults:
         with pytest.raises(RuntimeError, match="another matter"), explain_failures():
             raise RuntimeError("another matter")
 
+    def test_a_process_of_another_device_that_dies_is_reported(self) -> None:
+        # As Gloo and NCCL tell it to those that wait for the process.
+        gloo = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:545] Read error [127.0.0.1]:39319: reset by peer."
+        for error in (RuntimeError(gloo), torch.distributed.DistBackendError("NCCL communicator was aborted")):
+            with raises_input("dead-process"), explain_failures():
+                raise error
+
     @pytest.mark.slow
     def test_a_loader_process_that_dies_is_reported(self, config: Path, tmp_path: Path, project: Path) -> None:
         changes = ("training.num_workers=1", "training.max_epochs=300", "training.log_every_n_steps=1")
