@@ -95,6 +95,25 @@ def test_recordings_that_the_runs_predicted_are_those_of_the_ensemble(tmp_path: 
     assert find_runs(runs[0]) == (runs[0],)
 
 
+def test_a_run_that_was_stopped_is_not_part_of_an_ensemble_yet(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / name) for name in ("seed0", "seed1")]
+    members = {run.name: EnsembleMember(seed=number, done=number == 0) for number, run in enumerate(runs)}
+    write_ensemble(tmp_path, members)
+    with raises_input("not-a-run", path=runs[1]):
+        find_runs(tmp_path)
+
+
+def test_a_run_that_was_removed_is_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run(tmp_path / "seed0")
+    write_ensemble(tmp_path, {f"seed{seed}": EnsembleMember(seed=seed, done=True) for seed in range(2)})
+    with raises_input("not-a-run", path=tmp_path / "seed1"):
+        find_runs(tmp_path)
+    calls: list[str] = []
+    monkeypatch.setattr(fit_ensemble, "run_fit", lambda arguments: (calls.append(arguments[-1]), (0, 0))[1])
+    assert fit_ensemble.train_ensemble(tmp_path, fit_ensemble.Console(quiet=True)) == 0
+    assert calls == [str(tmp_path / "seed1")]
+
+
 @pytest.mark.parametrize("name", ["../elsewhere", "a/b", "/tmp/run", ".."])
 def test_a_list_of_runs_leads_nowhere_else(name: str, tmp_path: Path) -> None:
     document = {"runs": [{"folder": name, "seed": 0, "done": True}]}

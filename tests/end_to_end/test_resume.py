@@ -224,6 +224,19 @@ def test_a_run_of_sharded_weights_goes_on_where_it_stopped(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+def test_a_signal_to_one_process_stops_all_and_the_first_tells_it(project: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    config = write_tiny_config(tmp_path / "tiny.yaml", project, max_epochs=200, log_every_n_steps=1)
+    process = start(config, "training.devices=2", "--output", run)
+    wait_for_rows(process, run, 2)
+    (other,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(other), signal.SIGTERM)
+    out, err = process.communicate(timeout=300)
+    assert (process.returncode, str(run) in out) == (128 + signal.SIGTERM, True), err
+    assert (run / "learning_curves.png").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["32-true", "bf16-true"])
 def test_averaged_weights_are_the_exponential_moving_average(precision: str, project: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"lr_scheduler": None, "unfreezing_epoch": 0, "train_batch_size": 12, "patch_mask": None}
@@ -406,6 +419,14 @@ class TestFaults:
         assert outcome.status == 2
         assert str(run / "metrics.csv") in outcome.err
 
+    def test_other_batches_are_refused(self, run: Path) -> None:
+        # In mid-epoch the run would have ended at once, or never, by how many batches an epoch has.
+        config = load_config(run / "config.yaml", ["training.train_batch_size=3"])
+        shutil.rmtree(run / "checkpoints" / "last")  # of a run that was killed
+        with raises_input("bad-value", key="training.train_batch_size", found=3, expected=4) as caught:
+            train(config, run, QUIET, resume=True)
+        assert str(run / "checkpoints" / "best") in str(caught.value)
+
     def test_lack_of_memory_names_the_settings_that_help(self) -> None:
         keys = ("training.train_batch_size", "model.gradient_checkpointing", "data.image_resize_dims")
         with raises_input("out-of-memory", keys=keys) as raised, explain_failures():
@@ -413,6 +434,13 @@ class TestFaults:
         assert all(key in str(raised.value) for key in keys)
         with pytest.raises(RuntimeError, match="another matter"), explain_failures():
             raise RuntimeError("another matter")
+
+    def test_a_process_of_another_device_that_dies_is_reported(self) -> None:
+        # As Gloo and NCCL tell it to those that wait for the process.
+        gloo = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:545] Read error [127.0.0.1]:39319: reset by peer."
+        for error in (RuntimeError(gloo), torch.distributed.DistBackendError("NCCL communicator was aborted")):
+            with raises_input("dead-process"), explain_failures():
+                raise error
 
     @pytest.mark.slow
     def test_a_loader_process_that_dies_is_reported(self, config: Path, tmp_path: Path, project: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import mvtrain
 from helpers.errors import raises_input
@@ -48,6 +49,27 @@ def test_many_frames_and_one(predictor: mvtrain.Predictor) -> None:
     one = predictor.predict([stack[2] for stack in images])
     assert one.points.shape == (1, 3, 4, 2)
     np.testing.assert_allclose(one.points[0], found.points[2], atol=1e-3)
+
+
+def test_tensors_and_lists_of_images_are_arrays_too(predictor: mvtrain.Predictor) -> None:
+    images = stacks(2)
+    expected = predictor.predict(images).points
+    np.testing.assert_array_equal(predictor.predict([torch.from_numpy(stack) for stack in images]).points, expected)
+    np.testing.assert_array_equal(predictor.predict([list(stack) for stack in images]).points, expected)
+
+
+def test_loading_keeps_the_callers_random_numbers(run: Path) -> None:
+    before = torch.get_rng_state()
+    mvtrain.load_predictor(run)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_images_of_another_size_than_their_camera_are_a_warning(predictor: mvtrain.Predictor) -> None:
+    images = [None, *(stack[:, :, :40] for stack in stacks(2)[1:])]
+    with pytest.warns(UserWarning, match="another size than its camera") as caught:
+        predictor.predict(images, cameras(SIZE))
+    assert ["left" in str(each.message) for each in caught] == [True, False]
+    assert "40x48" in str(caught[0].message)
 
 
 def test_points_are_in_px_of_each_views_own_images(predictor: mvtrain.Predictor) -> None:
@@ -116,9 +138,13 @@ def test_cameras_give_3d_in_whatever_order(predictor: mvtrain.Predictor) -> None
             "wrong-count",
             {"found": {"top": 6, "left": 6, "right": 4}},
         ),
+        ({"images": [*stacks()[:2], stacks()[2][:, :0]]}, "wrong-shape", {"view": "right", "found": (6, 0, 64, 3)}),
+        ({"images": [*stacks()[:2], [*stacks(1)[2], stacks()[2][0, :9]]]}, "wrong-shape", {"view": "right"}),
+        ({"images": dict.fromkeys(VIEWS)}, "wrong-dtype", {"view": "top"}),
         ({"images": [None, None, None]}, "wrong-count", {"argument": "images", "found": {}}),
         ({"boxes": np.zeros((2, 4))}, "wrong-shape", {"argument": "boxes", "found": (2, 4)}),
         ({"cameras": cameras(SIZE).select(["top", "left"])}, "missing-view", {"view": "right"}),
+        ({"cameras": "calibration.toml"}, "wrong-type", {"argument": "cameras", "found": "str"}),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(
@@ -143,6 +169,7 @@ def test_folders_that_are_not_run_folders_are_refused(run: Path, tmp_path: Path)
     for path in (tmp_path / "nothing", tmp_path):
         with raises_input("not-a-run", path=path):
             mvtrain.load_predictor(path)
+    assert mvtrain.load_run(str(run)).folder == run
     (tmp_path / "config.yaml").write_text((run / "config.yaml").read_text())
     with raises_input("not-a-run", path=tmp_path):
         mvtrain.load_predictor(tmp_path)

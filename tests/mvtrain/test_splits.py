@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -176,6 +177,15 @@ def test_splits_that_would_be_empty(
 ) -> None:
     with raises_input(code, **facts):
         split(sessions, kind, train_prob=fractions[0], val_prob=fractions[1])
+
+
+@pytest.mark.parametrize("num_frames", [1, 2])
+def test_the_advice_for_few_frames_leaves_no_split_empty(num_frames: int) -> None:
+    sessions = ("s",) * num_frames
+    with raises_input("empty-split") as caught:
+        split(sessions, train_prob=0.7, val_prob=0.2)
+    advised = {key: float(value) for key, value in re.findall(r"training\.(\w+): (\d)", str(caught.value))}
+    assert len(split(sessions, **advised).train) == num_frames
 
 
 def test_training_frames_without_labels() -> None:

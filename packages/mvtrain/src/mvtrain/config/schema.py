@@ -26,6 +26,9 @@ LOSS_NAMES = {
 config is read without torch.
 """
 
+_LOWEST_LOG_WEIGHT = -80
+"""Logarithm below which a loss in float32 is infinite."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSizeConfig:
@@ -242,6 +245,8 @@ class Config:
                 key=f"losses.{unknown[0]}",
             )
         for name, loss in self.losses.items():
-            require(math.isfinite(loss.log_weight), f"losses.{name}.log_weight", "a finite number", loss.log_weight)
+            expected = f"a finite number of {_LOWEST_LOG_WEIGHT} or more"
+            is_valid = _LOWEST_LOG_WEIGHT <= loss.log_weight < math.inf
+            require(is_valid, f"losses.{name}.log_weight", expected, loss.log_weight)
             require_not_negative(f"losses.{name}.init_epoch", loss.init_epoch)
             require_not_negative(f"losses.{name}.ramp_epochs", loss.ramp_epochs)

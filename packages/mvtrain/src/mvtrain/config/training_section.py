@@ -278,5 +278,7 @@ class TrainingConfig:
         """Return Fabric's (accelerator, devices), with num_gpus taken into account where it is given."""
         if self.devices is not None:
             return self.accelerator, self.devices
+        if self.accelerator == "cpu":  # where `num_gpus` counts nothing
+            return "cpu", 1
         # Old configs have 0, which Lightning Pose takes for 1: a GPU where there is one.
         return self.accelerator, "auto" if self.num_gpus is None else max(self.num_gpus, 1)

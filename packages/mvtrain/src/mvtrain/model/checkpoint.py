@@ -159,8 +159,8 @@ def load_checkpoint(folder: Path) -> tuple[MultiviewTransformer, ModelSpec]:
     """
     document, weights = read_checksummed(folder, "model", "checkpoint")
     spec = _read_spec(document, folder / "model.yaml")
-    # Without memory for the weights: a wrong model.yaml can ask for any.
-    with torch.device("meta"):
+    # Without memory for the weights: a wrong model.yaml can ask for any. And the caller's random numbers stay.
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
         shapes = {name: tuple(tensor.shape) for name, tensor in build_model(spec).state_dict().items()}
     try:
         with safetensors.safe_open(weights, framework="pt") as file:
@@ -179,7 +179,8 @@ def load_checkpoint(folder: Path) -> tuple[MultiviewTransformer, ModelSpec]:
             path=weights,
             parameters=others,
         )
-    model = build_model(spec)
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(spec)
     model.load_state_dict(safetensors.torch.load_file(weights))
     return model, spec
 

@@ -62,7 +62,7 @@ class Run:
         return Network.from_model(self.model.to(device).eval(), self.spec, device)
 
 
-def load_run(folder: Path, checkpoint: str = "best", *, allow_plugins: bool = False) -> Run:
+def load_run(folder: str | Path, checkpoint: str = "best", *, allow_plugins: bool = False) -> Run:
     """Read a run folder.
 
     Args:
@@ -74,6 +74,7 @@ def load_run(folder: Path, checkpoint: str = "best", *, allow_plugins: bool = Fa
         InputError: `not-a-run`; `no-checkpoint` of that name in it; a checkpoint, or the calibration of its confidence
             or error bars, that is damaged; `plugin-not-allowed`, if it needs plugins that no training here used.
     """
+    folder = Path(folder)
     check_run_folder(folder)
     checkpoints = folder / "checkpoints"
     present = sorted(path.parent.name for path in checkpoints.glob("*/model.yaml"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from mvtrain.model.likelihood import ConfidenceMap, calibrated
 from mvtrain.model.reconstruction import estimate_noise, observations, own_observations, to_3d
 from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.video_batches import to_sample, view_image
+from mvtrain.project.calibrations import fits_calibration, turned_hint
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,7 +112,8 @@ class Predictor:
 
         Args:
             images: For each view, in the order of `spec.view_names`, one image (H, W, 3) or N images (N, H, W, 3),
-                uint8 RGB; sizes may differ from view to view. None for a view that is absent.
+                uint8 RGB; sizes may differ from view to view. Arrays, tensors on the CPU, or lists of arrays; None for
+                a view that is absent.
             cameras: Cameras of the images, matched by the views' names, in any order; None predicts no 3D.
             boxes: (V, 4) or (N, V, 4) x, y, width, height in px of the images: the crops that the network gets, with
                 the subject as in the training images; NaN where a view shows no subject. None takes whole images.
@@ -135,6 +138,7 @@ class Predictor:
         )
         reconstruction = None
         if rig is not None:
+            _warn_of_sizes(stacks, rig)
             observed = observations(predictions, self.confidence_map)
             noise = estimate_noise(observed, rig, own_observations(predictions), self.error_bars)
             reconstruction = to_3d(observed, rig, noise)
@@ -240,10 +244,11 @@ def _check_images(images: Sequence[np.ndarray | None], view_names: Sequence[str]
             stacks.append(None)
             continue
         where = f"images: those of view {name}"
+        image = _as_array(image, where, name)
         if image.dtype != np.uint8:
             text = f"{where} must be uint8, found {image.dtype}"
             raise InputError(text, code="wrong-dtype", argument="images", view=name, found=str(image.dtype))
-        if image.ndim not in (3, 4) or image.shape[-1] != 3:
+        if image.ndim not in (3, 4) or image.shape[-1] != 3 or 0 in image.shape[-3:]:
             text = f"{where} must be RGB images (H, W, 3) or (N, H, W, 3), found shape {image.shape}"
             raise InputError(text, code="wrong-shape", argument="images", view=name, found=image.shape)
         stacks.append(image[None] if image.ndim == 3 else image)
@@ -258,6 +263,16 @@ def _check_images(images: Sequence[np.ndarray | None], view_names: Sequence[str]
             found=lengths,
         )
     return tuple(stacks)
+
+
+def _as_array(image: object, where: str, view: str) -> np.ndarray:
+    """Return the images of a view, also those of a tensor or a list of arrays, as one array."""
+    try:
+        return np.asarray(image)
+    except (TypeError, ValueError, RuntimeError) as error:  # a tensor on a GPU, or images of several sizes
+        reason = next(iter(str(error).splitlines()), "")
+        text = f"{where} must be an array, a tensor on the CPU or a list of images of one size: {reason}"
+        raise InputError(text, code="wrong-shape", argument="images", view=view) from error
 
 
 def _check_boxes(stacks: Sequence[np.ndarray | None], boxes: np.ndarray | None, num_frames: int) -> np.ndarray:
@@ -278,7 +293,29 @@ def _check_boxes(stacks: Sequence[np.ndarray | None], boxes: np.ndarray | None, 
     return np.broadcast_to(boxes, (num_frames, num_views, 4))
 
 
+def _warn_of_sizes(stacks: Sequence[np.ndarray | None], cameras: CameraGroup) -> None:
+    """Warn of images of another size than their camera's, such as crops."""
+    for stack, name, full in zip(stacks, cameras.names, np.asarray(cameras.sizes), strict=True):
+        size = None if stack is None else np.array(stack.shape[2:0:-1])
+        if size is None or not (full > 0).all() or fits_calibration(size, full):
+            continue
+        found, expected = ("x".join(f"{length:g}" for length in each) for each in (size, full))
+        warnings.warn(
+            f"images: those of view {name} have another size than its camera, found {found} px, expected {expected} px."
+            " 3D will be wrong if they were resized or cropped; boxes are for crops of whole images"
+            f"{turned_hint(size, full)}",
+            stacklevel=3,
+        )
+
+
 def _select_cameras(cameras: CameraGroup, view_names: Sequence[str]) -> CameraGroup:
+    if not isinstance(cameras, CameraGroup):
+        raise InputError(
+            f"cameras: found a {type(cameras).__name__}, expected a CameraGroup. Give mvgeom.CameraGroup.load(FILE)",
+            code="wrong-type",
+            argument="cameras",
+            found=type(cameras).__name__,
+        )
     missing = [name for name in view_names if name not in cameras.names]
     if missing:
         raise InputError(

@@ -233,11 +233,16 @@ def _by_session(sessions: Sequence[str], fractions: np.ndarray, generator: np.ra
 
 def _check_not_empty(sets: np.ndarray, fractions: np.ndarray, kind: str, num_frames: int) -> None:
     shares = ("training.train_prob", "training.val_prob", "1 - train_prob - val_prob")
+    advice = (
+        "Set training.train_prob: 1 and training.val_prob: 0",
+        "Set training.val_prob: 0",
+        "Let training.train_prob and training.val_prob add up to 1",
+    )
     for number, (fraction, share) in enumerate(zip(fractions, shares, strict=True)):
         if fraction > 0 and not (sets == number).any():
             raise InputError(
                 f"the {SPLIT_NAMES[number]} split is empty: {share} is {fraction:g} of {num_frames} frames with "
-                f"data.split {kind}. Set the fraction to 0, or label more frames",
+                f"data.split {kind}. {advice[number]}, or label more frames",
                 code="empty-split",
                 key="training.train_prob" if number == 0 else "training.val_prob",
                 split=SPLIT_NAMES[number],

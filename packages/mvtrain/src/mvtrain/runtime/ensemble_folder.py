@@ -36,15 +36,18 @@ def find_runs(folder: Path) -> tuple[Path, ...]:
         folder: Run folder, or folder that `mvtrain fit --seeds` wrote.
 
     Raises:
-        InputError: `not-a-run`, or `damaged-file` for the list of an ensemble.
+        InputError: `not-a-run`, also for a run of an ensemble that is not trained to the end; or `damaged-file` for the
+            list of an ensemble.
     """
     if is_ensemble(folder):
-        runs = tuple(folder / file_name(name) for name in read_ensemble(folder))
-        missing = [run for run in runs if not (run / RUN_INFO).is_file()]
+        members = read_ensemble(folder)
+        runs = tuple(folder / file_name(name) for name in members)
+        missing = [folder / file_name(name) for name, member in members.items() if not is_done(folder, name, member)]
         if missing:
             raise InputError(
-                f"{folder}: the ensemble is not complete, found no run {missing[0].name}, expected "
-                f"{', '.join(run.name for run in runs)}. Go on with: {command('mvtrain', 'fit', '--resume', folder)}",
+                f"{folder}: the ensemble is not complete, found no run {missing[0].name} that was trained to the end, "
+                f"expected {', '.join(run.name for run in runs)}. Go on with: "
+                f"{command('mvtrain', 'fit', '--resume', folder)}; or name the run folders themselves.",
                 code="not-a-run",
                 path=missing[0],
             )
@@ -53,6 +56,11 @@ def find_runs(folder: Path) -> tuple[Path, ...]:
     for run in runs:
         check_run_folder(run)
     return runs
+
+
+def is_done(folder: Path, name: str, member: EnsembleMember) -> bool:
+    """Return True if a run has been trained to the end and is still there."""
+    return member.done and (folder / file_name(name) / RUN_INFO).is_file()
 
 
 def read_ensemble(folder: Path) -> dict[str, EnsembleMember]:

@@ -99,8 +99,11 @@ def check_run_folder(folder: Path) -> None:
     config = folder / "config.yaml"
     if not config.is_file():
         problem = "it has no config.yaml" if folder.is_dir() else "it does not exist"
+        advice = "Give a folder that mvtrain fit wrote"
+        if is_ensemble(folder):
+            problem, advice = "it is the folder of an ensemble", "Give one of the run folders in it"
         raise InputError(
-            f"{folder} is not a run folder: {problem}. Give a folder that mvtrain fit wrote.",
+            f"{folder} is not a run folder: {problem}. {advice}.",
             code="not-a-run",
             path=folder,
         )

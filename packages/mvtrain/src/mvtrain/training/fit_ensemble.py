@@ -16,7 +16,7 @@ from mvgeom.errors import InputError
 from mvgeom.files import file_name
 from mvtrain.config import Config, save_config
 from mvtrain.config.trust import remember_plugins
-from mvtrain.runtime.ensemble_folder import EnsembleMember, read_ensemble, write_ensemble
+from mvtrain.runtime.ensemble_folder import EnsembleMember, is_done, read_ensemble, write_ensemble
 from mvtrain.runtime.folders import ENSEMBLE_CONFIG, RUN_INFO, check_new_run_folder
 from mvtrain.runtime.interruption import Interruption, RunInterruptedError
 
@@ -64,7 +64,7 @@ def train_ensemble(folder: Path, console: Console) -> int:
     members = read_ensemble(folder)
     for number, (name, member) in enumerate(members.items(), 1):
         title = f"run {number} of {len(members)}: {folder / file_name(name)}"
-        if member.done:
+        if is_done(folder, name, member):
             console.print(f"{title} is done", soft_wrap=True)
             continue
         console.print(title, soft_wrap=True)

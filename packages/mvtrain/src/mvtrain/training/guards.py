@@ -1,4 +1,4 @@
-"""Errors with a remedy for runs that cannot go on: a loss that is not finite, out of memory, dead loader processes."""
+"""Errors with a remedy for runs that cannot go on: a loss that is not finite, out of memory, dead processes."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def save_batch(run_dir: Path, dataset: FrameDataset, epoch: int, rows: Tensor) -
 
 @contextmanager
 def explain_failures() -> Iterator[None]:
-    """Replace torch's and Python's errors of too little memory or a dead loader process by errors with a remedy.
+    """Replace torch's and Python's errors of too little memory or a dead process by errors with a remedy.
 
     Raises:
-        InputError: `out-of-memory` or `dead-loader`.
+        InputError: `out-of-memory`, `dead-loader`, or `dead-process` for one that trains on another device.
     """
     try:
         yield
@@ -84,6 +84,9 @@ def explain_failures() -> Iterator[None]:
             raise _lack_of_memory(error) from error
         if "DataLoader worker" in str(error):
             raise _dead_loader(error) from error
+        # NCCL's errors have a class, those of Gloo do not.
+        if isinstance(error, getattr(torch.distributed, "DistError", ())) or "gloo/transport" in str(error):
+            raise _dead_process(error) from error
         raise
 
 
@@ -92,6 +95,17 @@ def _dead_loader(error: BaseException) -> InputError:
         f"training: a loader process died ({str(error).strip()}), most often because memory ran out. Lower "
         "training.num_workers, data.cache_gb or training.train_batch_size.",
         code="dead-loader",
+        keys=("training.num_workers", "data.cache_gb", "training.train_batch_size"),
+    )
+
+
+def _dead_process(error: BaseException) -> InputError:
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    return InputError(
+        f"training: another process of this run has ended, or cannot be reached ({reason}). If it printed an error, "
+        "that is the cause; otherwise most often memory ran out: lower training.num_workers, data.cache_gb or "
+        "training.train_batch_size. Then go on with mvtrain fit --resume.",
+        code="dead-process",
         keys=("training.num_workers", "data.cache_gb", "training.train_batch_size"),
     )
 

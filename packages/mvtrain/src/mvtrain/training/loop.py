@@ -289,27 +289,27 @@ class Trainer:
     def _save_state_if_due(self) -> None:
         """Save the state if it is due, or because the run is to stop here."""
         is_time = time.monotonic() - self._saved >= 60 * self.config.training.save_every_minutes
-        interrupted, is_time = self._agree(self.interruption.signal_number > 0), self._agree(is_time)
-        if interrupted or is_time:
+        # The signal may have come to another process only.
+        signal_number, is_due = self._agree(self.interruption.signal_number), self._agree(int(is_time))
+        if signal_number or is_due:
             self._save_state()
-        if interrupted and not self.finished:
+        if signal_number and not self.finished:
             raise RunInterruptedError(
-                f"stopped after step {self.steps} (epoch {self.clock:.2f}), the state is saved",
-                self.interruption.signal_number,
+                f"stopped after step {self.steps} (epoch {self.clock:.2f}), the state is saved", signal_number
             )
 
-    def _agree(self, wish: bool) -> bool:
-        """Return True if any process wishes something, which all must do at the same step.
+    def _agree(self, wish: int) -> int:
+        """Return the largest number of any process; what it asks for all must do at the same step.
 
         Several processes exchange their wishes only after a row of the log, which has made them wait for their devices.
         """
         if self.fabric.world_size == 1:
             return wish
         if self._window.num_steps > 0:
-            return False
-        total = self.fabric.all_reduce(torch.tensor(float(wish), device=self.fabric.device), reduce_op="sum")
-        assert isinstance(total, Tensor)
-        return total.item() > 0
+            return 0
+        largest = self.fabric.all_reduce(torch.tensor(float(wish), device=self.fabric.device), reduce_op="max")
+        assert isinstance(largest, Tensor)
+        return int(largest.item())
 
     def _save_state(self) -> None:
         self._check_finite()
@@ -321,6 +321,7 @@ class Trainer:
             stopped_early=self.stopped_early,
             window=self._window.state(),
             train_rows=self._train_rows().tolist(),
+            batch_size=self.config.training.train_batch_size,
             log_position=0 if self._log is None else self._log.position,
         )
         facts = {"epoch": round(self.clock, 4), "steps": self.steps, "finished": self.finished}
@@ -335,16 +336,32 @@ class Trainer:
         if progress.train_rows != self._train_rows().tolist():
             raise InputError(
                 f"{self.run_dir}: trained on other frames than the project's training split has now (labels "
-                "were added or removed, or it was --overfit), so it cannot be resumed. Start a new run; "
-                f"model.checkpoint={self.run_dir / 'checkpoints' / 'last'} keeps its weights.",
+                f"were added or removed, or it was --overfit), so it cannot be resumed. {self._advise_new_run()}",
                 code="frames-differ",
                 path=self.run_dir,
+            )
+        # The place in an epoch is a number of batches: with others the run could be past its end, or never reach it.
+        batch_size = self.config.training.train_batch_size
+        if progress.batch_size != batch_size:
+            raise InputError(
+                f"{self.run_dir / 'config.yaml'}: training.train_batch_size was changed since the run began, found "
+                f"{batch_size}, expected {progress.batch_size}. Set it back, or begin anew: {self._advise_new_run()}",
+                code="bad-value",
+                key="training.train_batch_size",
+                found=batch_size,
+                expected=progress.batch_size,
             )
         self.epoch, self.batches_done = progress.epoch, progress.batches_done
         self.validations = ValidationRecord(progress.best_loss, progress.stale_validations)
         self.stopped_early = progress.stopped_early
         self._window = LogWindow(**progress.window)
         return progress.log_position
+
+    def _advise_new_run(self) -> str:
+        """Advise to start a new run, from the last weights that this one has written."""
+        checkpoints = [self.run_dir / "checkpoints" / name for name in ("last", "best")]
+        written = next((f"; model.checkpoint={each} keeps its weights" for each in checkpoints if each.is_dir()), "")
+        return f"Start a new run{written}."
 
     def _train_rows(self) -> np.ndarray:
         sampler = self.train_loader.batch_sampler

@@ -12,6 +12,8 @@ import torch
 
 from mvgeom.errors import InputError
 
+_COUNTS = ("epoch", "batches_done", "stale_validations", "batch_size", "log_position")
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunProgress:
@@ -25,6 +27,7 @@ class RunProgress:
         stopped_early: True once early stopping has ended the run.
         window: State of the `LogWindow`.
         train_rows: Rows of the training split.
+        batch_size: Frames per batch.
         log_position: Length of `metrics.csv` in bytes.
     """
 
@@ -35,6 +38,7 @@ class RunProgress:
     stopped_early: bool
     window: dict[str, Any]
     train_rows: list[int]
+    batch_size: int
     log_position: int
 
     @classmethod
@@ -50,7 +54,7 @@ class RunProgress:
         """
         found = {field.name: values.get(field.name) for field in fields(cls)}
         valid = {
-            **{name: _is_count(found[name]) for name in ("epoch", "batches_done", "stale_validations", "log_position")},
+            **{name: _is_count(found[name]) for name in _COUNTS},
             "best_loss": isinstance(found["best_loss"], float) and not math.isnan(found["best_loss"]),
             "stopped_early": isinstance(found["stopped_early"], bool),
             "window": _is_window(found["window"]),

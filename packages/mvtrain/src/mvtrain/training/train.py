@@ -21,7 +21,7 @@ from mvtrain.project.labels_3d import calibration_warnings, check_calibration
 from mvtrain.project.project import Project, read_project
 from mvtrain.project.splits import Split, split_frames
 from mvtrain.runtime.folders import LOCK, check_new_run_folder
-from mvtrain.runtime.interruption import Interruption
+from mvtrain.runtime.interruption import Interruption, RunInterruptedError
 from mvtrain.runtime.locks import locked_folder
 from mvtrain.training.build import make_average, make_loaders, make_model, make_optimizer
 from mvtrain.training.guards import explain_failures
@@ -78,12 +78,12 @@ def train(
         check: Check of what will be needed after the training, before the first step.
 
     Returns:
-        The run in the process of global rank 0; None in the others and after a dry run.
+        The run in the process of global rank 0; None in the others, also if a signal stopped them, and after a dry run.
 
     Raises:
         InputError: A fault of the config or the project, before the first step; later a loss that is not finite, too
             little memory, a full disk.
-        RunInterruptedError: A signal asked the run to stop.
+        RunInterruptedError: A signal asked the run to stop; in the process of global rank 0.
     """
     if not resume:
         check_new_run_folder(run_dir)
@@ -175,15 +175,26 @@ def _train(
                     write_split(run_dir, project, split.names())
                     save_config(config, run_dir / "config.yaml")
             try:
-                with trainer.progress:
-                    trainer.fit(resume=resume)
-            finally:
+                _fit(trainer, resume=resume)
+            except RunInterruptedError:
+                # All processes have stopped. Fabric kills the first one as soon as another has ended with an error.
+                fabric.barrier()
                 if fabric.is_global_zero:
-                    draw_learning_curves(run_dir)
+                    raise
+                return None
     fabric.barrier()
     if not fabric.is_global_zero:
         return None
     return TrainedRun(folder=run_dir, config=config, project=project, split=split, device=fabric.device)
+
+
+def _fit(trainer: Trainer, *, resume: bool) -> None:
+    try:
+        with trainer.progress:
+            trainer.fit(resume=resume)
+    finally:
+        if trainer.fabric.is_global_zero:
+            draw_learning_curves(trainer.run_dir)
 
 
 def _warn(console: Console, warning: str) -> None:
