@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from helpers.boards import arc_of_cameras, film, photograph, picture
+from helpers.boards import arc_of_cameras, film, photograph, picture, square_pattern
 from helpers.errors import raises_input
 from helpers.mvgeom_command import run
 from mvgeom import CameraGroup
@@ -27,6 +27,7 @@ from mvgeom.calibration import (
 )
 from mvgeom.calibration.boards import Board, corner_orders, object_points
 from mvgeom.calibration.find_board import board_finder
+from mvgeom.calibration.missing_boards import explain_missing_boards
 from mvgeom.cli.board_input import parse_board
 
 BOARDS: dict[str, Board] = {
@@ -142,6 +143,15 @@ def test_an_inverted_board_is_named_and_the_option_for_it(name: str, tmp_path: P
     assert {each.code for each in findings} == {"negative_board"}
     assert [each.cameras for each in findings] == [("cam1",), ("cam2",)]
     assert "--inverted" in findings[0].text
+
+
+def test_small_boards_that_are_found_either_way_are_not_called_inverted() -> None:
+    board = Chessboard(columns=6, rows=5, square_size=1.0)
+    pattern = cv2.resize(square_pattern(board, 60)[0], None, fx=0.1, fy=0.1, interpolation=cv2.INTER_AREA)
+    image = cv2.copyMakeBorder(pattern, 90, 90, 120, 120, cv2.BORDER_CONSTANT, value=120)
+    image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.7), dtype=np.uint8)
+    assert board_finder(board)(image) is not None
+    assert explain_missing_boards({"cam1": [image] * 2}, board, {"cam1": 3}, {"cam1": 10}) == ()
 
 
 def test_an_aprilgrid_is_numbered_as_kalibr_numbers_it() -> None:

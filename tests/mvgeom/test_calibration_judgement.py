@@ -211,6 +211,18 @@ def test_camera_that_is_out_of_time_by_parts_of_frames() -> None:
     assert "high_error" not in found
 
 
+def test_a_camera_that_loses_most_of_its_boards_is_an_error() -> None:
+    truth = arc_of_cameras(3, distortion=())
+    points = film(truth, 20, noise=0.05).points
+    turns = np.random.default_rng(0).uniform(0, 2 * np.pi, 11)  # the other 9 boards were at rest
+    points[1, 9:] += 60 * np.stack([np.cos(turns), np.sin(turns)], axis=1)[:, None]
+    result = calibrate(detections(truth, points), intrinsics=truth)
+    (found,) = (each for each in result.findings if each.code == "not_synchronized")
+    assert (found.severity, found.cameras) == ("error", ("cam2",))
+    assert found.evidence["left_out"] > 0.5
+    assert found.evidence["joint_px"] < 3 * found.evidence["alone_px"]
+
+
 @pytest.mark.parametrize(("num_views", "frames"), [(2, 5), (4, -3)])
 def test_shift_in_time_is_found_from_epipolar_distances(num_views: int, frames: int) -> None:
     cameras = arc_of_cameras(num_views)

@@ -57,6 +57,22 @@ def test_the_offsets_are_stored_in_seconds(recording: tuple[Path, list[str]]) ->
     assert (clocks.offset_std[1:] > 0).all()
 
 
+def test_cameras_that_were_started_by_hand_begin_and_end_at_frames_of_their_own(tmp_path: Path) -> None:
+    points = record(CAMERAS, irregular(1), late=LATE)
+    CAMERAS.save(tmp_path / "rig.toml")
+    views = write_tables(tmp_path, points)
+    for camera, kept in {"cam2": slice(0, 180), "cam3": slice(9, 190)}.items():
+        lines = (tmp_path / f"{camera}.csv").read_text(encoding="utf-8").splitlines()
+        (tmp_path / f"{camera}.csv").write_text("\n".join([*lines[:3], *lines[3:][kept]]) + "\n", encoding="utf-8")
+    fails("tables-differ", "triangulate", tmp_path / "rig.toml", *views, "-o", tmp_path / "points.csv", view="cam2")
+    result = run("sync", tmp_path / "rig.toml", *views, "--fps", 50, "--longest", 15)
+    assert result.exit_code == 0, result.output
+    assert load_clocks(tmp_path / "rig.sync.json").offset * 50 == pytest.approx(LATE, abs=0.1)
+    result = run("triangulate", tmp_path / "rig.toml", *views, "-o", tmp_path / "points.csv")
+    assert result.exit_code == 0, result.output
+    assert len((tmp_path / "points.csv").read_text(encoding="utf-8").splitlines()) == 3 + 200
+
+
 def error_of(table: Path) -> float:
     """Median distance in the world's unit of triangulated points from the truth at the reference's frames."""
     truth = irregular(1)(np.arange(200.0))

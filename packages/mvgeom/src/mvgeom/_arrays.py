@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mvgeom.errors import InputError
 
@@ -13,13 +14,19 @@ Array = Any
 
 
 def as_floating(xp: Any, array: Array) -> Array:
-    """Return a floating-point array unchanged, and integers converted to float64.
+    """Return a floating-point array unchanged, and integers and wider numbers converted to float64.
+
+    NumPy arrays of the other byte order are converted to the machine's, and masked entries become NaN.
 
     Raises:
         InputError: `wrong-array`, if the array has half precision: bfloat16 resolves only 2 px at x = 500.
     """
+    if isinstance(array, np.ma.MaskedArray):
+        array = np.ma.filled(array if array.dtype.kind == "f" else array.astype(np.float64), np.nan)
     if array.dtype in (xp.float32, xp.float64):
         return array
+    if isinstance(array, np.ndarray) and array.dtype.kind == "f" and array.dtype.itemsize >= 4:
+        return array.astype(np.float32 if array.dtype.itemsize == 4 else np.float64)
     if xp.isdtype(array.dtype, "real floating"):
         raise InputError(
             f"array: {array.dtype} is too coarse for coordinates, expected float32 or float64. Convert the array.",
@@ -27,6 +34,20 @@ def as_floating(xp: Any, array: Array) -> Array:
             dtype=str(array.dtype),
         )
     return xp.astype(array, xp.float64)
+
+
+def as_float64(values: Any) -> npt.NDArray[np.float64]:
+    """Return numbers as a NumPy array of float64; entries that are masked become NaN."""
+    if isinstance(values, np.ma.MaskedArray):
+        return np.ma.filled(values.astype(np.float64), np.nan)
+    return np.asarray(values, dtype=np.float64)
+
+
+def as_weights(xp: Any, weights: Array, points: Array) -> Array:
+    """Return weights in the dtype of the points; of NumPy ones, also lists, entries that are masked become NaN."""
+    if isinstance(points, np.ndarray):
+        weights = as_floating(xp, np.asanyarray(weights))
+    return cast(xp, weights, points.dtype)
 
 
 def cast(xp: Any, array: Array, dtype: Any) -> Array:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from mvgeom._arrays import Array, as_floating
+from mvgeom._arrays import Array, as_float64, as_floating
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.projection import project
@@ -188,7 +188,7 @@ def smooth(boxes: np.ndarray, *, sigma: float, max_gap: int | None = None) -> np
     """
     from scipy.ndimage import gaussian_filter1d
 
-    boxes = np.asarray(boxes, dtype=np.float64)
+    boxes = as_float64(boxes)
     _check(boxes)
     if boxes.ndim < 2:
         raise InputError(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mvgeom._arrays import as_float64
 from mvgeom.errors import InputError
 
 __all__ = ["Kinematics", "compute_kinematics", "joints_of_bones"]
@@ -77,7 +78,7 @@ def compute_kinematics(
             covariance is given; `out-of-range`, if times do not increase, or a bone or joint has a keypoint that does
             not exist, or one twice.
     """
-    points, covariance = np.asarray(points, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
+    points, covariance = as_float64(points), as_float64(covariance)
     if points.ndim != 3:
         raise InputError(
             f"points: wrong shape, found {points.shape}, expected (N, K, D)",

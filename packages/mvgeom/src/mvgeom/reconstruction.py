@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from mvgeom._arrays import as_floating
 from mvgeom._subset import spread_subset
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
@@ -104,8 +105,10 @@ def reconstruct(
             method is unknown; `excluded-options`, for weights beside covariances; `out-of-range`, if the noise is not
             positive and finite, or the threshold is not positive.
     """
-    points = np.asarray(points)
-    weights, covariances = (None if each is None else np.asarray(each) for each in (weights, covariances))
+    points = as_floating(np, np.asanyarray(points))
+    weights, covariances = (
+        None if each is None else as_floating(np, np.asanyarray(each)) for each in (weights, covariances)
+    )
     _check_arguments(points, cams, method, noise, weights, covariances)
     shapes = None
     if covariances is not None:

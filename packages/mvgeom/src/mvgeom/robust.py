@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from mvgeom._arrays import Array, stop_gradient
+from mvgeom._arrays import Array, as_weights, stop_gradient
 from mvgeom._checks import check_views, floating_points
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
@@ -73,8 +73,8 @@ def triangulate_robust(
     check_views(points, cams)
     fixed = stop_gradient(points)
     present = xp.all(xp.isfinite(fixed), axis=-1)
-    weight = xp.where(present, 1.0, 0.0) if weights is None else xp.where(present & (weights > 0), weights, 0.0)
-    weight = xp.astype(weight, points.dtype)
+    given = xp.ones_like(fixed[..., 0]) if weights is None else as_weights(xp, weights, points)
+    weight = xp.where(present & (given > 0), given, 0.0)
     counted = stop_gradient(weight)
     candidates = triangulate_pairs(fixed, cams, counted, min_parallax_deg=min_parallax_deg)
     for index in range(candidates.shape[-3]):

@@ -15,6 +15,7 @@ from typing import Any
 from mvgeom._arrays import (
     Array,
     adjugate_symmetric,
+    as_weights,
     cast,
     solve_symmetric,
     stop_gradient,
@@ -307,8 +308,9 @@ def _used(valid: Array, weights: Array | None, points: Array, xp: Any) -> tuple[
     """Return booleans of the observations in use, and their weights, 0 for the others."""
     if weights is None:
         return valid, xp.astype(valid, points.dtype)
+    weights = as_weights(xp, weights, points)
     valid = valid & (weights > 0)
-    return valid, xp.where(valid, cast(xp, weights, points.dtype), 0.0)
+    return valid, xp.where(valid, weights, 0.0)
 
 
 def _features(x: Array, y: Array, weight: Array, xp: Any) -> Array:

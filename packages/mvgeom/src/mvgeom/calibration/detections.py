@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from mvgeom._arrays import as_float64
 from mvgeom.calibration.board_sample import stop_at_wrong_board
 from mvgeom.calibration.boards import (
     Board,
@@ -117,7 +118,7 @@ def from_points(
         if not isinstance(board, Board)
         else (object_points(board), corner_orders(board))
     )
-    points = np.asarray(points, dtype=np.float64)
+    points = as_float64(points)
     return Detections(
         names=tuple(names),
         sizes=np.asarray(sizes, dtype=np.float64),

@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from mvgeom._arrays import as_float64
 from mvgeom.calibration.boards import Floats, seen_corners
 from mvgeom.calibration.findings import Finding, error, warning
 from mvgeom.cameras import CameraGroup
@@ -31,7 +32,7 @@ def as_recording(points: Floats, cams: CameraGroup) -> Floats:
     Raises:
         InputError: `wrong-shape`, or `too-few-views` if there is only one camera.
     """
-    points = np.asarray(points, dtype=np.float64)
+    points = as_float64(points)
     if points.ndim != 4 or points.shape[1] != len(cams) or points.shape[3] != 2:
         raise InputError(
             f"points: wrong shape, found {points.shape}, expected (N, {len(cams)}, K, 2) for {list(cams.names)}",

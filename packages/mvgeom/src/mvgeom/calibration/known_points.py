@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mvgeom._arrays import as_float64
 from mvgeom.calibration.board_poses import is_planar, normalize_corners, pose_candidates
 from mvgeom.calibration.boards import Floats, Ints, seen_corners
 from mvgeom.calibration.bundle import Scene, Views, linearize, residuals
@@ -82,7 +83,7 @@ def place_by_points(cams: CameraGroup, positions: Mapping[str, Floats], points: 
     for name in cams.names:
         if name not in points:
             raise InputError(f"points: camera {name!r} has none, found {list(points)}", code="missing-view", view=name)
-        seen = np.asarray(points[name], dtype=np.float64)
+        seen = as_float64(points[name])
         if seen.shape != (len(world), 2):
             raise InputError(
                 f"points: wrong shape for camera {name!r}, found {seen.shape}, expected ({len(world)}, 2)",

@@ -101,8 +101,13 @@ def _explain_chessboard(images: list[Image], board: Chessboard, *, never: bool) 
             {"pictures_with_cut_board": cut},
         )
     if not sizes:
-        negative = sum(find_chessboard(255 - image, board.grid) is not None for image in images)
-        return _negative(board, f"{negative} boards in the negatives of {len(images)} images", {}) if negative else None
+        # The negative of a board with an odd and an even number of corners is the same board, turned by 180 degrees.
+        as_it_is, negative = (
+            sum(find_chessboard(image, board.grid) is not None for image in each)
+            for each in (images, [255 - image for image in images])
+        )
+        found = f"{negative} boards in the negatives of {len(images)} images, {as_it_is} as they are"
+        return _negative(board, found, {}) if negative > as_it_is else None
     counts = {size: len(each.images) for size, each in sizes.items()}
     if best == asked or (counts[best] <= counts.get(asked, 0) and best[0] * best[1] < asked[0] * asked[1]):
         return None

@@ -25,7 +25,9 @@ _RATIO = 2.0
 _SMALLEST_EXCESS = 0.15
 """px; smaller differences of the two errors have many causes, such as a board that is not flat."""
 
-_LEFT_OUT = 0.2
+_LEFT_OUT, _MOST_LEFT_OUT = 0.2, 0.5
+"""Shares of a camera's boards that contradict the others above which it is suspected, and its pose is of no use."""
+
 _SEVERE_RATIO, _SEVERE = 3.0, 0.0005
 """Ratio of the errors, and error as a fraction of the image's longer side, above which poses are of no use."""
 
@@ -33,10 +35,14 @@ _MAX_LEFT_OUT = 6
 
 
 class Suspicion(NamedTuple):
-    """Errors in px of each camera's boards: (V,) alone, each board at its own pose, and (V,) in the rig."""
+    """Errors in px of each camera's boards: (V,) alone, each board at its own pose, and (V,) in the rig.
+
+    The error in the rig is that of the boards that were not left out; (V,) is also the share of those that were.
+    """
 
     alone: Floats
     joint: Floats
+    left_out: Floats
     cameras: tuple[int, ...]
 
 
@@ -90,7 +96,7 @@ def suspect(alone: Floats, cameras: CameraGroup, scene: Scene, detections: Detec
     )
     left_out = (located & ~used).sum(axis=1) / np.maximum(located.sum(axis=1), 1)
     worse = (joint > _RATIO * alone) & (joint - alone > _SMALLEST_EXCESS)
-    return Suspicion(alone, joint, tuple(int(view) for view in np.flatnonzero(worse | (left_out > _LEFT_OUT))))
+    return Suspicion(alone, joint, left_out, tuple(map(int, np.flatnonzero(worse | (left_out > _LEFT_OUT)))))
 
 
 def explain_suspects(
@@ -159,15 +165,17 @@ def _described(
 
 def _not_synchronized(view: int, suspicion: Suspicion, cameras: CameraGroup) -> Finding:
     name, alone, joint = cameras.names[view], float(suspicion.alone[view]), float(suspicion.joint[view])
+    left_out = float(suspicion.left_out[view])
     severe = joint > _SEVERE_RATIO * alone and joint > _SEVERE * float(cameras.sizes[view].max())
+    without = f" without the {100 * left_out:.0f} % that contradict it" if left_out > _LEFT_OUT else ""
     text = (
         f"camera {name!r} is not synchronized with the others, or moved: its boards fit its lens at {alone:.2f} px, "
-        f"but the rig at {joint:.2f} px. The lenses are those of each camera's own images. Check that frames are of "
-        "the same time (lost frames, a late start) and that no camera was touched, or keep the board still for each "
-        "image"
+        f"but the rig at {joint:.2f} px{without}. The lenses are those of each camera's own images. Check that frames "
+        "are of the same time (lost frames, a late start) and that no camera was touched, or keep the board still for "
+        "each image"
     )
-    build = error if severe else warning
-    return build("not_synchronized", [name], text, alone_px=alone, joint_px=joint)
+    build = error if severe or left_out > _MOST_LEFT_OUT else warning
+    return build("not_synchronized", [name], text, alone_px=alone, joint_px=joint, left_out=left_out)
 
 
 def _without(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from mvgeom.cameras import CameraGroup
 
-__all__ = ["synchronized_views"]
+__all__ = ["has_clocks", "synchronized_views"]
 
 _WORSE = 1.1
 _SLIGHTLY_PX = 0.2
@@ -23,6 +23,13 @@ _SLIGHTLY_PX = 0.2
 
 _FEWEST = 0.1
 """Least share of a view's keypoints that must have a frame with the offsets."""
+
+
+def has_clocks(calibration: Path, *, ignore: bool) -> bool:
+    """Return True if clocks of the cameras lie beside a calibration, and are to be used."""
+    from mvgeom.clock_files import clocks_file
+
+    return not ignore and clocks_file(calibration).is_file()
 
 
 def synchronized_views(

@@ -77,6 +77,8 @@ def read_views(
     crop_size: str | None,
     min_likelihood: float,
     individual: str | None = None,
+    *,
+    own_frames: bool = False,
 ) -> CommandKeypoints:
     """Read the keypoint tables of several views.
 
@@ -86,6 +88,7 @@ def read_views(
         crop_size: Value of `CropSizeOption`; None if not given.
         min_likelihood: Value of `LikelihoodOption`.
         individual: Value of `IndividualOption`; None if not given.
+        own_frames: True if cameras have clocks of their own, and so begin and end at frames of their own.
 
     Raises:
         InputError: `too-few-views`, if there are fewer than two views; `tables-differ`, if the tables do not fit each
@@ -98,6 +101,7 @@ def read_views(
     from mvgeom.cli.output import print_problem
     from mvgeom.cli.roles import next_step
     from mvgeom.tables import read_keypoints, stack_views
+    from mvgeom.tables.view_stack import with_all_frames
 
     if len(files) < 2:
         raise InputError(
@@ -112,6 +116,8 @@ def read_views(
         tables = {view: read_keypoints(path, individual) for view, path in files.items()}
     for table in tables.values():
         _check_distinct(table)
+    if own_frames:
+        tables = dict(with_all_frames(tables))
     stack = stack_views(tables)
     points = stack.points
     if size is not None:

@@ -148,7 +148,7 @@ def sync(
     if reference is not None:
         cameras.index([reference])  # before boards are looked for, which takes long
     if described is None:
-        keypoints = read_views(files, boxes, crop_size, min_likelihood, individual)
+        keypoints = read_views(files, boxes, crop_size, min_likelihood, individual, own_frames=True)
         points, first = _consecutive(keypoints, frame_numbers(keypoints))
     else:
         fps = _frame_rate(files, fps)

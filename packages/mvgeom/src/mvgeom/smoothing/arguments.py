@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from mvgeom._arrays import as_float64
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.smoothing.noise import covariance_from_likelihood
@@ -27,7 +28,7 @@ def make_observations(
     times: Floats | None,
 ) -> tuple[Observations, float]:
     """Check the arguments of `smooth`; return observations with times in typical steps, and the typical step."""
-    points = np.asarray(points, dtype=np.float64)
+    points = as_float64(points)
     if points.ndim != 4 or points.shape[-1] != 2 or 0 in points.shape:
         raise InputError(
             f"points: wrong shape, found {points.shape}, expected (N, V, K, 2) with at least one of each",
@@ -111,7 +112,7 @@ def _stated_covariance(points: Floats, likelihood: Floats | None, covariance: Fl
     name = "likelihood" if covariance is None else "covariance"
     if given is None:
         return np.zeros((*points.shape, 2))
-    given = np.asarray(given, dtype=np.float64)
+    given = as_float64(given)
     if given.shape != shape:
         raise InputError(
             f"{name}: wrong shape, found {given.shape}, expected {shape} as for the points",

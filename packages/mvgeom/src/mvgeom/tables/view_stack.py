@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from mvgeom.tables.row_names import (
     unlike_part,
 )
 
-__all__ = ["ViewStack", "stack_views"]
+__all__ = ["ViewStack", "stack_views", "with_all_frames"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -119,6 +120,21 @@ def _fill_sparse(tables: Mapping[str, KeypointTable]) -> Mapping[str, KeypointTa
                 stacklevel=3,
             )
     return {view: _with_rows(table, frames) if table.sparse else table for view, table in tables.items()}
+
+
+def with_all_frames(tables: Mapping[str, KeypointTable]) -> Mapping[str, KeypointTable]:
+    """Give tables of ascending frame numbers the frames of all of them; other tables are returned as they are.
+
+    Cameras with clocks of their own begin and end at frames of their own.
+    """
+    for table in tables.values():
+        if not all(row.isdecimal() for row in table.rows) or any(int(a) >= int(b) for a, b in pairwise(table.rows)):
+            return tables
+    if len({table.rows for table in tables.values()}) == 1 or not all(table.rows for table in tables.values()):
+        return tables
+    numbered = {view: replace(table, rows=tuple(str(int(row)) for row in table.rows)) for view, table in tables.items()}
+    frames = tuple(sorted({row for table in numbered.values() for row in table.rows}, key=int))
+    return {view: replace(_with_rows(table, frames), sparse=True) for view, table in numbered.items()}
 
 
 def _with_rows(table: KeypointTable, rows: tuple[str, ...]) -> KeypointTable:
