@@ -156,9 +156,7 @@ def exchange_findings(
         for view in group.disagreeing:  # perhaps because its left and right are exchanged in most frames
             with_view = others.copy()
             with_view[:, view] = points[group.rows, view]
-            exchanges += [
-                each for each in find_exchanges(with_view, group.cameras, pairs, noise) if each.view == view
-            ]
+            exchanges += [each for each in find_exchanges(with_view, group.cameras, pairs, noise) if each.view == view]
         for exchange in exchanges:
             own_lines = lines[group.rows[exchange.rows], exchange.view]
             findings.append(_to_finding(project, exchange, group.name, own_lines.tolist()))
