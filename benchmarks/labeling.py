@@ -126,7 +126,7 @@ def accepted(
     def clicks(count: int) -> np.ndarray:
         return np.where(((rank < count) & np.isfinite(order))[..., None], noisy, np.nan)
 
-    learned = estimate_noise(*squared_residuals(rig, clicks(3)))
+    learned = estimate_noise(*squared_residuals(rig.cameras, rig.crop_to_full, clicks(3)))
     two, three = (compare_views(rig, clicks(count), noise=learned) for count in (2, 3))
     offsets = (two.projections - points)[others]
     known = np.isfinite(offsets).all(-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,35 @@ def test_with_two_views_both_labels_are_suspect() -> None:
     found = make_project(points, cameras)
     suspect = label_errors(found, check_calibrations(found)[0]).suspect
     assert np.argwhere(suspect).tolist() == [[5, 1, 1], [5, 2, 1]]
+
+
+def test_a_fault_of_one_session_is_named_by_it() -> None:
+    cameras = ring(4)
+    points = np.concatenate([labels(cameras, seed, 0.5) for seed in range(3)])
+    sessions = tuple(f"s{row // NUM_FRAMES}" for row in range(len(points)))
+    exchanged = points.copy()
+    exchanged[-NUM_FRAMES:, [1, 3]] = points[-NUM_FRAMES:, [3, 1]]
+    groups, _ = check_calibrations(replace(make_project(exchanged, cameras), sessions=sessions))
+    assert [each.name for each in groups] == ["s0, s1", "s2"]
+    found = [[] if each.check is None else [(f.code, f.cameras) for f in each.check.findings] for each in groups]
+    assert found == [[], [("swapped_views", (cameras.names[1], cameras.names[3]))]]
+    # All sessions fit the calibration, or none does: they stay together.
+    for alike in (points, points[:, [1, 0, 2, 3]]):
+        assert len(check_calibrations(replace(make_project(alike, cameras), sessions=sessions))[0]) == 1
+
+
+def test_sides_that_one_view_exchanges_in_all_frames_are_named() -> None:
+    """That camera disagrees with the others, and the sides are the reason."""
+    cameras = ring(4)
+    points = labels(cameras, 3, 0.5)
+    points[:, 2, list(SIDES)] = points[:, 2, list(SIDES[::-1])]
+    points[:, 2, 0] = np.nan  # nor do labels on the middle of the body vouch for the camera
+    found = make_project(points, cameras)
+    groups, _ = check_calibrations(found)
+    assert groups[0].disagreeing == (2,)
+    errors, lines = label_errors(found, groups), np.zeros((NUM_FRAMES, 4), dtype=int)
+    (finding,) = exchange_findings(found, groups, errors, lines, [SIDES])
+    assert (finding.severity, finding.cameras) == ("error", ("view2",))
 
 
 def test_without_calibration_no_label_is_checked() -> None:

@@ -205,7 +205,7 @@ def residuals(rig: FrameRig, noise: float, num_keypoints: int, clicks: int, seed
     points = stored(rig, generator.uniform(-0.5, 0.5, (num_keypoints, 3)))
     points += generator.normal(0, noise, points.shape)
     order = np.argsort(generator.random(points.shape[:2]), axis=0)
-    return squared_residuals(rig, np.where((order < clicks)[..., None], points, np.nan))
+    return squared_residuals(rig.cameras, rig.crop_to_full, np.where((order < clicks)[..., None], points, np.nan))
 
 
 @pytest.mark.parametrize("noise", [0.5, 1.0, 2.0, 4.0])
@@ -230,5 +230,20 @@ def test_few_labels_leave_the_expected_noise_and_exact_ones_do_not_give_none() -
         few = estimate_noise(*residuals(RIGS["lenses"], noise, 2, 2))
         assert 0.8 < few < 1.6
     assert estimate_noise(*residuals(RIGS["lenses"], 0.0, 4000, 5)) == LEAST_NOISE
-    squares, freedoms = squared_residuals(RIGS["lenses"], np.full((5, 3, 2), np.nan))
-    assert len(squares) == len(freedoms) == 0
+    rig = RIGS["lenses"]
+    squares, freedoms = squared_residuals(rig.cameras, rig.crop_to_full, np.full((5, 3, 2), np.nan))
+    assert squares.tolist() == freedoms.tolist() == [0] * 3
+
+
+def test_frames_of_one_rig_are_learned_from_together() -> None:
+    rig = RIGS["crops"]
+    generator = np.random.default_rng(5)
+    points = stored(rig, generator.uniform(-0.5, 0.5, (12, 3))).reshape(-1, 4, 3, 2).swapaxes(0, 1)
+    points = points + generator.normal(0, 1.5, points.shape)
+    points[1, 0, 2] = points[2, :-1, 1] = np.nan
+    maps = np.stack([rig.crop_to_full] * 4) + generator.uniform(0, 20, (4, 1, 1, 1)) * np.eye(2, 3)[:, 2:]
+    together = squared_residuals(rig.cameras, maps, points)
+    alone = [squared_residuals(rig.cameras, *each) for each in zip(maps, points, strict=True)]
+    for found, expected in zip(together, zip(*alone, strict=True), strict=True):
+        np.testing.assert_allclose(found, np.stack(expected), rtol=1e-9)
+    assert together[1][2, 1] == 0

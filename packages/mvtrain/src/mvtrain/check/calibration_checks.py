@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,10 +28,13 @@ _FEW_IN_3D = 0.25
 _FEW_TO_MOVE = 0.5
 """Share of the training frames below which few can be moved in 3D."""
 
+_ODD_NOISE = 2.0
+"""Noise of a session's labels, relative to that of sessions that fit their calibration, above which it is apart."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CalibratedFrames:
-    """Frames that share a calibration.
+    """Frames that share a calibration; a session that contradicts it, unlike most others, is a group of its own.
 
     Attributes:
         rows: Rows of the frames in the project.
@@ -89,20 +93,58 @@ def check_calibrations(project: Project) -> tuple[tuple[CalibratedFrames, ...], 
     groups, findings = [], []
     points, mismatches = visible_points(project), set(frame_mismatches(project))
     for cameras in {id(group): group for group in project.cameras if group is not None}.values():
-        rows = np.array([row for row, group in enumerate(project.cameras) if group is cameras])
-        name = _join_names(dict.fromkeys(project.sessions[row] for row in rows))
-        result = None
-        if len(cameras) > 1:
-            try:
-                found = check(cameras, points[rows])
-                # A part of an image that is smaller than stated has no ray because it is not there.
-                kept = [each for each in found.findings if each.code != "no_ray" or not mismatches & {*each.cameras}]
-                result = replace(found, findings=tuple(kept))
-            except InputError as problem:
-                text = f"the calibration of {name} cannot be checked by its labels: {problem}"
-                findings.append(note("calibration_not_checked", (), text))
-        groups.append(CalibratedFrames(rows=rows, cameras=cameras, name=name, check=result))
+        calibrated = np.array([row for row, group in enumerate(project.cameras) if group is cameras])
+        for rows in _split_sessions(project, cameras, calibrated, points):
+            name = _join_names(dict.fromkeys(project.sessions[row] for row in rows))
+            result = None
+            if len(cameras) > 1:
+                try:
+                    result = _check(cameras, points[rows], mismatches)
+                except InputError as problem:
+                    text = f"the calibration of {name} cannot be checked by its labels: {problem}"
+                    findings.append(note("calibration_not_checked", (), text))
+            groups.append(CalibratedFrames(rows=rows, cameras=cameras, name=name, check=result))
     return tuple(groups), findings
+
+
+def _check(cameras: CameraGroup, points: np.ndarray, mismatches: set[str]) -> Check:
+    """Check a calibration by labels (n, V, K, 2); raises an InputError if they are too few."""
+    found = check(cameras, points)
+    # A part of an image that is smaller than stated has no ray because it is not there.
+    kept = [each for each in found.findings if each.code != "no_ray" or not mismatches & {*each.cameras}]
+    return replace(found, findings=tuple(kept))
+
+
+def _split_sessions(project: Project, cameras: CameraGroup, rows: np.ndarray, points: np.ndarray) -> list[np.ndarray]:
+    """Return the rows of one calibration, those of each session that contradicts it apart if most sessions fit it.
+
+    Views that were exchanged, or images that were mirrored, in one session of many hardly change the noise of all.
+
+    Args:
+        project: Project of the frames.
+        cameras: Cameras of the frames.
+        rows: Rows of the frames that have this calibration.
+        points: (N, V, K, 2) visible labels in full-image px.
+    """
+    sessions: dict[str, list[int]] = {}
+    for row in rows.tolist():
+        sessions.setdefault(project.sessions[row], []).append(row)
+    if len(sessions) == 1 or len(cameras) < 2:
+        return [rows]
+    found = {}
+    for name, own in sessions.items():
+        with suppress(InputError):  # too few labels: nothing is known of the session alone
+            found[name] = check(cameras, points[own])
+    fitting = [each.noise for each in found.values() if each.passed]
+    if len(fitting) < len(found) / 2 or not fitting:
+        return [rows]
+    # Of few labels, one camera in a hundred seems to disagree by chance, with the noise of the others.
+    limit = _ODD_NOISE * float(np.median(fitting))
+    odd = [name for name, each in found.items() if not each.passed and each.noise > limit]
+    if not odd:
+        return [rows]
+    rest = [row for row in rows.tolist() if project.sessions[row] not in odd]
+    return [np.array(rest), *(np.array(sessions[name]) for name in odd)]
 
 
 def calibration_findings(project: Project, config: Config, groups: Sequence[CalibratedFrames]) -> list[Finding]:

@@ -152,7 +152,12 @@ def exchange_findings(
         if group.contradicted or not np.isfinite(errors.noise[group.rows[0]]):
             continue
         others, noise = without_disagreeing(points, group), float(errors.noise[group.rows[0]])
-        for exchange in find_exchanges(others, group.cameras, pairs, noise):
+        exchanges = find_exchanges(others, group.cameras, pairs, noise)
+        for view in group.disagreeing:  # perhaps because its left and right are exchanged in most frames
+            with_view = others.copy()
+            with_view[:, view] = points[group.rows, view]
+            exchanges += [each for each in find_exchanges(with_view, group.cameras, pairs, noise) if each.view == view]
+        for exchange in exchanges:
             own_lines = lines[group.rows[exchange.rows], exchange.view]
             findings.append(_to_finding(project, exchange, group.name, own_lines.tolist()))
     return sorted(findings, key=lambda each: -each.evidence["frames"])

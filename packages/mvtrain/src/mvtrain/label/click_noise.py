@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import chi2
 
-from mvgeom import affine, project, triangulate
-from mvtrain.label.geometry import CLICK_NOISE, Floats, FrameRig, frame_rig
+from mvgeom import CameraGroup, affine, project, triangulate
+from mvtrain.label.geometry import CLICK_NOISE, Floats, frame_rig
 from mvtrain.label.store import ORIGINS, LabelStore
 from mvtrain.project.label_tables import VISIBLE
 
@@ -21,6 +22,9 @@ LEAST_NOISE = 0.25
 
 _NOT_CLICKED = (ORIGINS.index("projection"), ORIGINS.index("prediction"))
 
+_BLOCK = 100
+"""Frames whose clicks are triangulated together."""
+
 
 class ClickNoise:
     """Noise of the clicks of a project; only frames that were changed are computed again.
@@ -31,43 +35,55 @@ class ClickNoise:
 
     def __init__(self, store: LabelStore) -> None:
         self._store = store
-        self._found: dict[int, tuple[Floats, Floats]] = {}
+        num_frames, _, num_keypoints = store.visible.shape
+        self._squares, self._freedoms = np.zeros((2, num_frames, num_keypoints))
         self.update(range(len(store)))
 
     def update(self, frames: Iterable[int]) -> None:
         """Compute the distances of some frames again, and the noise from those of all."""
+        store = self._store
+        by_rig: dict[int, list[int]] = {}
         for frame in frames:
-            store = self._store
-            clicked = (store.visible[frame] == VISIBLE) & ~np.isin(store.origins[frame], _NOT_CLICKED)
+            self._freedoms[frame] = 0.0
             # Most frames of a project that has just been started have no label.
-            rig = frame_rig(store.project, frame) if (clicked.sum(0) >= 2).any() else None
-            if rig is None:
-                self._found.pop(frame, None)
-            else:
-                self._found[frame] = squared_residuals(rig, np.where(clicked[..., None], store.points[frame], np.nan))
-        squares, freedoms = zip(*self._found.values(), strict=True) if self._found else ([], [])
-        self.value = estimate_noise(np.concatenate([np.zeros(0), *squares]), np.concatenate([np.zeros(0), *freedoms]))
+            if frame_rig(store.project, frame) is not None and (self._clicked(frame).sum(0) >= 2).any():
+                by_rig.setdefault(id(store.project.cameras[frame]), []).append(frame)
+        for alike in by_rig.values():
+            for first in range(0, len(alike), _BLOCK):
+                rows = alike[first : first + _BLOCK]
+                cameras = store.project.cameras[rows[0]]
+                assert cameras is not None
+                clicks = np.where(self._clicked(rows)[..., None], store.points[rows], np.nan)
+                self._squares[rows], self._freedoms[rows] = squared_residuals(
+                    cameras, store.project.crop_to_full[rows], clicks
+                )
+        self.value = estimate_noise(self._squares, self._freedoms)
+
+    def _clicked(self, rows: int | list[int]) -> npt.NDArray[np.bool_]:
+        return (self._store.visible[rows] == VISIBLE) & ~np.isin(self._store.origins[rows], _NOT_CLICKED)
 
 
-def squared_residuals(rig: FrameRig, clicks: Floats) -> tuple[Floats, Floats]:
-    """Return the squared distances of the clicks of n keypoints from the triangulated points.
+def squared_residuals(cameras: CameraGroup, crop_to_full: Floats, clicks: Floats) -> tuple[Floats, Floats]:
+    """Return the squared distances of clicks from the triangulated points.
 
     Args:
-        rig: Cameras of the frame.
-        clicks: (V, K, 2) clicks in px of the stored images; NaN where there is none.
+        cameras: V cameras.
+        crop_to_full: (..., V, 2, 3) maps from px of the stored images to full-image px.
+        clicks: (..., V, K, 2) clicks in px of the stored images; NaN where there is none.
 
     Returns:
-        (n,) sums over the views in px^2, and (n,) degrees of freedom: two per click, less three of the point. Keypoints
-        with fewer than two clicks are left out.
+        (..., K) sums over the views in px^2, and (..., K) degrees of freedom: two per click, less three of the point;
+        0 of keypoints with fewer than two clicks.
     """
-    full = affine.apply(rig.crop_to_full, clicks)
+    full = affine.apply(crop_to_full, clicks)
     clicked = np.isfinite(full).all(-1)
-    world = triangulate(full, rig.cameras, np.where(clicked, 1 / rig.scale**2, 0.0), refine_steps=3)
-    distances = rig.to_stored(project(world, rig.cameras)) - clicks
-    squares = np.where(clicked, np.sum(distances**2, axis=-1), 0.0).sum(0)
-    freedoms = 2.0 * clicked.sum(0) - 3
+    scale = np.sqrt(np.abs(np.linalg.det(crop_to_full[..., :2])))[..., None]
+    world = triangulate(full, cameras, np.where(clicked, 1 / scale**2, 0.0), refine_steps=3)
+    distances = affine.apply(affine.invert(crop_to_full), project(world, cameras)) - clicks
+    squares = np.where(clicked, np.sum(distances**2, axis=-1), 0.0).sum(-2)
+    freedoms = 2.0 * clicked.sum(-2) - 3
     known = (freedoms > 0) & np.isfinite(squares)
-    return squares[known], freedoms[known]
+    return np.where(known, squares, 0.0), np.where(known, freedoms, 0.0)
 
 
 def estimate_noise(squares: Floats, freedoms: Floats) -> float:
@@ -78,12 +94,13 @@ def estimate_noise(squares: Floats, freedoms: Floats) -> float:
     expected variance, `CLICK_NOISE`^2, counts `PRIOR_WEIGHT` degrees of freedom beside it.
 
     Args:
-        squares: (n,) sums of squared distances in px^2.
-        freedoms: (n,) degrees of freedom.
+        squares: (...) sums of squared distances in px^2.
+        freedoms: (...) degrees of freedom; 0 of sums that do not count.
     """
     total = float(freedoms.sum())
     if total == 0:
         return CLICK_NOISE
+    squares, freedoms = squares[freedoms > 0], freedoms[freedoms > 0]
     kinds, places = np.unique(freedoms, return_inverse=True)
     ratios = squares / np.asarray(chi2.median(kinds))[places]
     order = np.argsort(ratios)

@@ -11,6 +11,9 @@ from mvtrain.label.page_json import Json
 from mvtrain.label.prelabels import Prelabels
 from mvtrain.label.store import ABSENT, LabelStore
 
+_BLOCK = 100
+"""Frames whose views are compared together; the geometry of all frames of a large project fits in no memory."""
+
 
 def summarize_frames(
     store: LabelStore, prelabels: Prelabels | None, frames: Sequence[int], *, threshold: float
@@ -23,13 +26,15 @@ def summarize_frames(
         frames: Rows of the project.
         threshold: Reprojection error in px of the stored image beyond which views disagree.
     """
-    if not frames:
-        return []
-    work, disagrees = work_left(store, prelabels, frames, threshold=threshold)
-    return [
-        _summary(store, frame, float(left), bool(marked))
-        for frame, left, marked in zip(frames, work, disagrees, strict=True)
-    ]
+    summaries: list[Json] = []
+    for first in range(0, len(frames), _BLOCK):
+        block = frames[first : first + _BLOCK]
+        work, disagrees = work_left(store, prelabels, block, threshold=threshold)
+        summaries += [
+            _summary(store, frame, float(left), bool(marked))
+            for frame, left, marked in zip(block, work, disagrees, strict=True)
+        ]
+    return summaries
 
 
 def _summary(store: LabelStore, frame: int, left: float, marked: bool) -> Json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -175,24 +176,34 @@ def _read_header(header: np.ndarray, path: Path) -> tuple[tuple[str, ...], list[
 
 def _to_numbers(cells: np.ndarray, path: Path, lines: np.ndarray, columns: list[str]) -> np.ndarray:
     """Return (N, C) float64, NaN for missing cells."""
-    values = np.full(cells.shape, np.nan)
-    for row, column in np.ndindex(*cells.shape):
+    values = np.array([_row_to_numbers(row) for row in cells.tolist()], dtype=np.float64).reshape(cells.shape)
+    for row, column in np.argwhere(~np.isfinite(values) & (cells != "")):
         text = str(cells[row, column])
-        if text.lower() in _MISSING:
-            continue
-        with suppress(ValueError):
-            values[row, column] = float(text)
-        if not np.isfinite(values[row, column]):
+        if text.lower() not in _MISSING:
             raise InputError(
                 f"label table {path}, line {lines[row]}, column {column + 2} ({columns[column]}): found {text!r}, "
                 "expected a number",
                 code="bad-number",
                 path=path,
                 line=int(lines[row]),
-                column=column + 2,
+                column=int(column) + 2,
                 found=text,
             )
     return values
+
+
+def _row_to_numbers(row: list[str]) -> list[float]:
+    """Return the numbers of a row, NaN for cells that are none. Large tables have tens of millions of cells."""
+    try:
+        return [float(text) if text else math.nan for text in row]
+    except ValueError:
+        return [_to_number(text) for text in row]
+
+
+def _to_number(text: str) -> float:
+    with suppress(ValueError):
+        return float(text)
+    return math.nan
 
 
 def _read_visible(values: np.ndarray, path: Path, lines: np.ndarray, keypoint_names: tuple[str, ...]) -> np.ndarray:

@@ -153,8 +153,8 @@ def _check_row(tables: Sequence[LabelTable], view_names: Sequence[str], row: int
         if (name := table.image_names[row]) is not None
     ]
     for table, view, name in images:
-        other = next((each for each in view_names if names_view(name, each)), None)
-        if other is not None and not names_view(name, view):
+        other = None if names_view(name, view) else next((each for each in view_names if names_view(name, each)), None)
+        if other is not None:
             raise InputError(
                 f"label table {table.path}, line {table.lines[row]}: the table of view {view} names an image of view "
                 f"{other}, found {name}. List data.view_names and data.csv_file in the same order of the views",
