@@ -22,6 +22,7 @@ from mvgeom.calibration import (
     from_points,
     refine,
 )
+from mvgeom.calibration.findings import describe_shift
 from mvgeom.calibration.lens_findings import find_lens_ends
 from mvgeom.calibration.lens_shape import lens_shape
 from mvgeom.calibration.time_shifts import best_shift, epipolar_over_shifts
@@ -331,3 +332,10 @@ def test_what_to_do_about_a_format_with_few_coefficients(tmp_path: Path) -> None
         "unsupported-camera", "convert", tmp_path / "rig.toml", "-o", tmp_path / "other.toml", "--to", "pose2sim"
     )
     assert "mvgeom calibrate --coefficients 4" in line
+
+
+@pytest.mark.parametrize(
+    ("frames", "text"), [(1, "1 frame late"), (-1, "1 frame early"), (3, "3 frames late"), (-2, "2 frames early")]
+)
+def test_shifts_in_words(frames: int, text: str) -> None:
+    assert describe_shift(frames) == text

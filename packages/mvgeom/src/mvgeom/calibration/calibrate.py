@@ -15,7 +15,7 @@ from mvgeom.calibration.boards import Floats, Ints
 from mvgeom.calibration.bundle import NUM_POSE, Booleans, residuals
 from mvgeom.calibration.detections import Detections
 from mvgeom.calibration.face_poses import describe_faces, place_faces
-from mvgeom.calibration.findings import CalibrationError, Finding, error, note, sort_findings, warning
+from mvgeom.calibration.findings import CalibrationError, Finding, describe_shift, error, note, sort_findings, warning
 from mvgeom.calibration.lens_jacobian import NUM_INTRINSICS
 from mvgeom.calibration.lens_model import Lens, free_parameters, square_pixels
 from mvgeom.calibration.lenses import Lenses, calibrate_lenses, lenses_by_camera
@@ -284,10 +284,9 @@ def _with_offsets(
         for view in range(1, len(names)):
             offset = find_offset(normalized[0], normalized[view], detections.object_points, detections.orders, numbers)
             if offset is not None:
-                late = "late" if offset > 0 else "early"
                 text = (
-                    f"camera {names[view]!r} is {abs(offset)} frames {late} against {names[0]!r}: their boards agree "
-                    "with this undone. Shift its frames, and calibrate again"
+                    f"camera {names[view]!r} is {describe_shift(offset)} against {names[0]!r}: their boards agree with "
+                    "this undone. Shift its frames, and calibrate again"
                 )
                 findings.append(error("late_camera", [names[view]], text, frames=offset))
     return findings

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mvgeom.calibration.boards import Floats
-from mvgeom.calibration.findings import Finding, error, warning
+from mvgeom.calibration.findings import Finding, describe_shift, error, warning
 from mvgeom.calibration.shift_curves import Offset
 
 __all__ = ["find_uncertain_clocks"]
@@ -79,8 +79,8 @@ def _reason(found: Offset, certainty: float, longest: int) -> str:
     """Return the reason why an offset is not determined, and what to do."""
     if found.problem == "ambiguous":
         return (
-            f"an offset {abs(found.rival)} frames {'later' if found.rival > 0 else 'earlier'} fits about as well. The "
-            "motion is periodic, or the calibration is off. Record irregular motion, or lower --longest"
+            f"an offset {describe_shift(found.rival, 'later', 'earlier')} fits about as well. The motion is periodic, "
+            "or the calibration is off. Record irregular motion, or lower --longest"
         )
     if found.problem == "wandering":
         return (

@@ -11,7 +11,7 @@ import numpy as np
 from mvgeom._subset import spread_subset
 from mvgeom.calibration.boards import Floats, seen_corners
 from mvgeom.calibration.explanations import EXPLANATIONS, NO_AGREEMENT, explain
-from mvgeom.calibration.findings import Finding, error, note, sort_findings, warning
+from mvgeom.calibration.findings import Finding, describe_shift, error, note, sort_findings, warning
 from mvgeom.calibration.input_checks import as_recording, compare_sizes, find_copies
 from mvgeom.calibration.lens_findings import find_lens_ends
 from mvgeom.calibration.pose_fit import expected_error, fit_pose
@@ -250,8 +250,8 @@ def _describe(
     if late is not None:
         frames, error_then = late
         text += (
-            f" Its rows are {abs(frames)} frames {'late' if frames > 0 else 'early'}: shifted by that they miss by "
-            f"{error_then:.1f} px. It is not synchronized, and its pose is not to blame. `mvgeom sync` finds the offset"
+            f" Its rows are {describe_shift(frames)}: shifted by that they miss by {error_then:.1f} px. It is not "
+            "synchronized, and its pose is not to blame. `mvgeom sync` finds the offset"
         )
         return error("late_camera", [name], text, **numbers._asdict(), frames=frames, own_error_shifted=error_then)
     if by_pose:

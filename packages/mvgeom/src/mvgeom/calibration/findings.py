@@ -8,7 +8,7 @@ from typing import Literal
 
 from mvgeom.errors import InputError
 
-__all__ = ["CalibrationError", "Finding", "Severity", "error", "note", "sort_findings", "warning"]
+__all__ = ["CalibrationError", "Finding", "Severity", "describe_shift", "error", "note", "sort_findings", "warning"]
 
 Severity = Literal["error", "warning", "note"]
 
@@ -34,6 +34,11 @@ class Finding:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "evidence", {name: float(value) for name, value in self.evidence.items()})
+
+
+def describe_shift(frames: int, later: str = "late", earlier: str = "early") -> str:
+    """Return a shift in words, such as `1 frame late`; positive numbers are later."""
+    return f"{abs(frames)} frame{'' if abs(frames) == 1 else 's'} {later if frames > 0 else earlier}"
 
 
 def error(code: str, cameras: Sequence[str], text: str, **evidence: float) -> Finding:

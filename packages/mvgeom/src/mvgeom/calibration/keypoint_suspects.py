@@ -9,7 +9,7 @@ import numpy as np
 from mvgeom._subset import spread_subset
 from mvgeom.calibration.boards import Floats, seen_corners
 from mvgeom.calibration.bundle import Booleans
-from mvgeom.calibration.findings import Finding, error, warning
+from mvgeom.calibration.findings import Finding, describe_shift, error, warning
 from mvgeom.calibration.rig_from_points import resect
 from mvgeom.calibration.view_pairs import MIN_COMMON
 from mvgeom.cameras import CameraGroup
@@ -90,9 +90,8 @@ def _explain(name: str, cause: _Cause, share: float) -> Finding:
     if cause.mirrored:
         text = f"camera {name!r}: its images are mirrored: once they are flipped left to right, {agree}"
         return error("mirrored_images", [name], text, share=share, agreeing=cause.share)
-    late = "late" if cause.shift > 0 else "early"
     text = (
-        f"camera {name!r} is {abs(cause.shift)} frames {late}: with its rows shifted back, {agree}. Shift its frames, "
+        f"camera {name!r} is {describe_shift(cause.shift)}: with its rows shifted back, {agree}. Shift its frames, "
         "and calibrate again"
     )
     return error("late_camera", [name], text, frames=cause.shift, share=share, agreeing=cause.share)

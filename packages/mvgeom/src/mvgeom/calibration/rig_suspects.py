@@ -11,7 +11,7 @@ from mvgeom.calibration.board_timing import Moved, Shifted, explain_by_time, fra
 from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.bundle import NUM_POSE, Booleans, Scene, residuals
 from mvgeom.calibration.detections import Detections
-from mvgeom.calibration.findings import Finding, error, warning
+from mvgeom.calibration.findings import Finding, describe_shift, error, warning
 from mvgeom.calibration.rig_adjustment import relative_noise, views_of_boards, weigh_cameras
 from mvgeom.calibration.schur import adjust
 from mvgeom.cameras import CameraGroup
@@ -151,11 +151,11 @@ def _described(
             "moved_camera", concerned, text, frame=cause.before, rotation_deg=cause.rotation_deg, shift=cause.shift,
             error_px=cause.error, error_without_px=cause.error_without,
         )  # fmt: skip
-    late = f"{abs(cause.frames)} frames {'late' if cause.frames > 0 else 'early'}"
     last = names[views[-1]]
     text = (
-        f"camera {last!r} is {late} against the others: its boards then fit at {cause.error:.2f} px (mean) instead of "
-        f"{cause.error_without:.2f} px. Its recording {'began before' if cause.frames > 0 else 'began after'} the "
+        f"camera {last!r} is {describe_shift(cause.frames)} against the others: its boards then fit at "
+        f"{cause.error:.2f} px (mean) instead of {cause.error_without:.2f} px. Its recording "
+        f"{'began before' if cause.frames > 0 else 'began after'} the "
         "others', or frames were lost; shift its frames, and calibrate again"
     )
     return error(
