@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import sleap_io
@@ -13,7 +14,15 @@ from helpers.errors import raises_input
 from helpers.videos import moving_dot, write_video
 from mvgeom import CameraGroup
 from mvtrain.exchange import from_sleap as sleap
-from mvtrain.exchange.foreign_labels import DecodedImage, ForeignLabels, ReadOptions, Source, VideoFrame
+from mvtrain.exchange.foreign_labels import (
+    DecodedImage,
+    ForeignLabels,
+    ImageFile,
+    Place,
+    ReadOptions,
+    Source,
+    VideoFrame,
+)
 from mvtrain.exchange.media import write_calibrations
 from mvtrain.project.names import pattern_rule
 
@@ -75,6 +84,21 @@ def test_images_are_in_the_video_or_inside_the_package(tmp_path: Path) -> None:
     # SLEAP's package is RGB, OpenCV's video BGR.
     difference = second.image.read()[..., ::-1].astype(int) - moving_dot(2)
     assert np.abs(difference).mean() < 3
+
+
+def test_images_without_labels_of_lists_and_packages_are_there_for_other_views(tmp_path: Path) -> None:
+    names = [tmp_path / "mouse_top" / f"img{number}.png" for number in (7, 100_007)]
+    names[0].parent.mkdir()
+    for number, name in enumerate(names):
+        cv2.imwrite(str(name), moving_dot(number))
+    images = sleap_io.Video.from_filename([str(name) for name in names])
+    first = sleap_io.LabeledFrame(video=images, frame_idx=0, instances=[instance()])
+    sleap_io.save_slp(sleap_io.Labels([first]), str(tmp_path / "list.slp"), embed=False, verbose=False)
+    assert read(tmp_path / "list.slp").unlabeled == {Place("mouse", "top", 100_007): ImageFile(path=names[1])}
+    predicted = sleap_io.PredictedInstance.from_numpy(np.ones((2, 2)), skeleton=SKELETON)
+    package = read(save(tmp_path, [instance()], [predicted], embed=True))
+    assert [image.place.number for image in package.images] == [0]
+    assert list(package.unlabeled) == [Place("mouse", "top", 2)]
 
 
 def test_a_video_that_moved_is_found_beside_the_file_and_in_media(tmp_path: Path) -> None:

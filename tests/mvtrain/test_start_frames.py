@@ -368,6 +368,12 @@ def test_frames_to_look_at_are_spread_over_the_film(num_frames: int, most: int) 
     assert numbers[0] not in sample_numbers(num_frames, most, 0, "mouse", [int(numbers[0])])
 
 
+def test_a_film_that_has_given_frames_is_looked_at_elsewhere() -> None:
+    first = sample_numbers(10_000, 300, 0, "mouse", ()).tolist()
+    second = sample_numbers(10_000, 300, 0, "mouse", first[:20]).tolist()
+    assert len(set(first) & set(second)) < 30
+
+
 def test_faults_are_relative_to_the_film() -> None:
     # A dark film with little contrast is not black, and a soft lens is not blur.
     images = [cv2.GaussianBlur(image, (0, 0), 2) // 6 for image in make_images(0, length=40)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -122,6 +122,7 @@ def _convert(labels: Any, source: Source, options: ReadOptions) -> ForeignLabels
         images=tuple(images),
         has_visibility=True,
         skeleton=tuple((str(edge.source.name), str(edge.destination.name)) for edge in skeleton.edges),
+        unlabeled=_unlabeled(labels, {image.place for image in images}, recorded, source, options),
         videos={**videos_by_view(found, source.view, options), **in_sessions},
         calibrations=recorded.cameras,
         notes=(*recorded.notes, *notes),
@@ -186,6 +187,32 @@ def _place(
     name = written.with_suffix("") if written.name else as_posix(source.path.name.partition(".analysis")[0])
     parts = split_name(str(name), source.view, rule, origin)
     return Place(parts.session, parts.view, number)
+
+
+def _unlabeled(
+    labels: Any, labeled: Collection[Place], recorded: RecordingSessions, source: Source, options: ReadOptions
+) -> dict[Place, ImageSource]:
+    """Find the images without labels in lists of images and inside a package, by place."""
+    found: dict[Place, ImageSource] = {}
+    for video in labels.videos:
+        for number in _listed_numbers(video):
+            try:
+                place = _place(video, number, recorded, source, options, str(source.path))
+                image = None if place in labeled else _image(video, number, source.path, options.media)
+            except InputError:
+                continue  # an image that nothing asks for
+            if image is not None:
+                found.setdefault(place, image)
+    return found
+
+
+def _listed_numbers(video: Any) -> Sequence[int]:
+    """Return the numbers of the images that a list has or a package holds; none for a video file."""
+    if isinstance(video.filename, list):
+        return range(len(video.filename))
+    if _is_video(video.filename) or not _opens(video):
+        return ()
+    return [int(number) for number in getattr(video.backend, "embedded_frame_inds", None) or ()]
 
 
 def _image_name(video: Any, number: int, origin: str) -> str:

@@ -65,7 +65,8 @@ def sample_numbers(num_frames: int, most: int, seed: int, session: str, taken: S
         taken: Frames that are in the project already and are left out.
     """
     edges = np.linspace(0, num_frames, min(most, num_frames) + 1).astype(np.int64)
-    generator = np.random.default_rng([seed, zlib.crc32(session.encode())])
+    # A film that has given frames is looked at elsewhere: what is rare and was missed would be missed forever.
+    generator = np.random.default_rng([seed, zlib.crc32(session.encode()), *([len(taken)] if taken else [])])
     numbers = generator.integers(edges[:-1], edges[1:])
     return np.setdiff1d(numbers, np.asarray(taken, dtype=np.int64))
 
