@@ -129,6 +129,21 @@ def test_clocks_that_drift_are_followed_with_a_warning() -> None:
         assert match(long, long * 1.001) == [list(range(4000))] * 2
 
 
+@pytest.mark.parametrize("digits", [9, 3], ids=["exact", "milliseconds"])
+def test_rates_that_are_whole_multiples_are_matched_by_time_where_that_is_asked_for(digits: int) -> None:
+    fast, slow = np.round(NUMBERS / 60, digits), np.round(NUMBERS[: LENGTH // 2 - 4] / 30 + 4 / 60, digits)
+    found = match_images([slow, fast], ["slow", "fast"], multiples=True)
+    assert [each.tolist() for each in found] == [(2 * NUMBERS[: LENGTH // 2 - 4] + 4).tolist(), NUMBERS.tolist()]
+
+
+@pytest.mark.parametrize("rate", [25, 29.0, 45], ids=str)
+def test_other_rates_and_rates_half_a_step_apart_are_refused_also_then(rate: float) -> None:
+    with raises_input("rates-differ"):
+        match_images([NUMBERS / 60, NUMBERS / rate], ["fast", "slow"], multiples=True)
+    with raises_input("rates-differ"):
+        match_images([NUMBERS / 60, NUMBERS / 30 + 0.5 / 60], ["fast", "slow"], multiples=True)
+
+
 def test_the_last_image_but_one_is_missing() -> None:
     kept = np.delete(NUMBERS, LENGTH - 2)
     assert match(CONSTANT, CONSTANT[kept], CONSTANT) == [NUMBERS.tolist(), kept.tolist(), NUMBERS.tolist()]

@@ -131,8 +131,16 @@ def _find_closer(times: Sequence[Floats], frames: Sequence[Ints], num_frames: in
     return None
 
 
-def match_same_times(times: Sequence[Floats], step: float) -> tuple[Ints, ...] | None:
-    """Match images that have the same time to within a fraction of any interval; None if there are others."""
+def match_same_times(
+    times: Sequence[Floats], step: float, intervals: Sequence[int] | None = None
+) -> tuple[Ints, ...] | None:
+    """Match images that have the same time to within a fraction of any interval; None if there are others.
+
+    Args:
+        times: Per view (T,) times in s.
+        step: Typical interval of the fastest view in s.
+        intervals: Per view the frames from one image to the next; None if each view has an image of every frame.
+    """
     shortest = min((float(np.diff(each).min()) for each in times if len(each) > 1), default=0.0)
     if shortest < _SAME * step:
         return None  # images were delivered late
@@ -142,7 +150,8 @@ def match_same_times(times: Sequence[Floats], step: float) -> tuple[Ints, ...] |
     if (lasts - firsts).max() > _EXACT * shortest or (firsts[1:] - lasts[:-1] < (1 - _EXACT) * shortest).any():
         return None
     frames = tuple(np.searchsorted(firsts, each, side="right") - 1 for each in times)
-    if any(len(each) < _FULL * (each[-1] - each[0] + 1) for each in frames):
+    expected = zip(frames, intervals or [1] * len(frames), strict=True)
+    if any(len(each) * interval < _FULL * (each[-1] - each[0] + 1) for each, interval in expected if len(each)):
         return None  # a lower rate
     return frames
 

@@ -34,7 +34,7 @@ _LATEST = 8
 """Images after which a delivery that was late is on time again."""
 
 
-def match_images(times: Sequence[Floats], names: Sequence[str]) -> tuple[Ints, ...]:
+def match_images(times: Sequence[Floats], names: Sequence[str], *, multiples: bool = False) -> tuple[Ints, ...]:
     """Match the images of several videos to frames by their presentation times.
 
     Images whose times differ by less than half a step between images belong to one frame. So a gap in the times of one
@@ -47,6 +47,8 @@ def match_images(times: Sequence[Floats], names: Sequence[str]) -> tuple[Ints, .
         times: Per view (T,) presentation times of its images in s, ascending, of a clock that all views share; all NaN
             where a video has no times.
         names: Names of the views, for messages.
+        multiples: True allows frame rates that are whole multiples of each other, such as 30 and 60, if the times of
+            the images are exact. The frames are those of the highest rate; slower views have images of some of them.
 
     Returns:
         Per view (T,) frame numbers of its images, strictly ascending from 0 or more.
@@ -68,6 +70,8 @@ def match_images(times: Sequence[Floats], names: Sequence[str]) -> tuple[Ints, .
     if _match_by_number(times, step):
         return by_number
     found: tuple[Ints, ...] | OpenImage | None = match_same_times(times, step)
+    if found is None and multiples:
+        found = _match_multiples(times, steps)
     if found is None:
         _check_rates(times, names, steps, doubts)
         found = match_by_grid(times, step) or Merger(times, step).match()
@@ -170,6 +174,16 @@ def _check_rates(times: Sequence[Floats], names: Sequence[str], steps: Floats, d
             view=names[slow],
             found=rates,
         )
+
+
+def _match_multiples(times: Sequence[Floats], steps: Floats) -> tuple[Ints, ...] | None:
+    """Match images of rates that are whole multiples of each other by exact times; None if they are not."""
+    step = float(np.nanmin(steps))
+    ratios = np.where(np.isfinite(steps), steps / step, 1.0)
+    intervals = np.round(ratios)
+    if (intervals == 1).all() or (np.abs(ratios / intervals - 1) > _RATE_TOLERANCE).any():
+        return None
+    return match_same_times(times, step, intervals.astype(np.int64).tolist())
 
 
 def _match_by_number(times: Sequence[Floats], step: float) -> bool:

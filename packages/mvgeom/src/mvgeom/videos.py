@@ -200,6 +200,7 @@ def match_videos(
     *,
     clocks: Clocks | None = None,
     by_time: bool = True,
+    multiples: bool = False,
 ) -> tuple[Video, ...]:
     """Match the images of videos to common frames by their presentation times, see `match_images`.
 
@@ -212,6 +213,7 @@ def match_videos(
         names: Names of the views, for messages; None takes the paths.
         clocks: Clocks of the views' cameras, in the same order; None for synchronized cameras.
         by_time: False matches the images by number, whatever their times.
+        multiples: True allows frame rates that are whole multiples of each other, see `match_images`.
 
     Returns:
         The videos with the frame numbers of their images; as they are where image n of all is that of frame n.
@@ -224,7 +226,7 @@ def match_videos(
     labels = names or [str(video.path) for video in videos]
     matched: Sequence[np.ndarray] = [np.arange(video.num_frames) for video in videos]
     if by_time:
-        matched = match_images([read_times(video) for video in videos], labels)
+        matched = match_images([read_times(video) for video in videos], labels, multiples=multiples)
     if clocks is not None:
         for video, label in zip(videos, labels, strict=True):
             clocks.check_rate(frame_rate(video), label)

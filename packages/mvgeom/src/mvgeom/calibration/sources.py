@@ -156,6 +156,8 @@ def source_video(source: Source) -> Video:
 def match_sources(sources: Mapping[str, Source], match: Literal["name", "order"] = "name") -> dict[str, Source]:
     """Match the images of the cameras' videos to frames by their presentation times, see `mvgeom.videos.match_videos`.
 
+    Frame rates may be whole multiples of each other, such as 30 and 60: frames are then those of the highest rate.
+
     Args:
         sources: Images or videos by camera name.
         match: Method of matching: `name` by time, `order` by number.
@@ -172,9 +174,11 @@ def match_sources(sources: Mapping[str, Source], match: Literal["name", "order"]
         return dict(sources)
     videos = [source_video(source) for source in with_video]
     try:
-        matched = match_videos(videos, [source.name for source in with_video])
+        matched = match_videos(videos, [source.name for source in with_video], multiples=True)
     except InputError as error:
-        raise error.advised("Give --match order (match='order').") from error
+        # Images of the same number are of other times at another rate: only wrong rates are a reason for it.
+        rarely = "Only if the stated rates are wrong, give" if error.code == "rates-differ" else "Give"
+        raise error.advised(f"{rarely} --match order (match='order').") from error
     opened = {source.name: video for source, video in zip(with_video, matched, strict=True)}
     return {name: replace(source, matched=opened.get(source.name)) for name, source in sources.items()}
 

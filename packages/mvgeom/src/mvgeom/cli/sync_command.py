@@ -208,9 +208,9 @@ def _check_board_options(context: typer.Context) -> None:
 
 
 def _frame_rate(files: dict[str, Path], given: float | None) -> float:
-    """Return the frame rate of videos of a board: the given one, or the first that a video states.
+    """Return the frame rate of videos of a board: the given one, or the highest that a video states.
 
-    Videos of different rates cannot be matched; see `match_sources`.
+    Frames are those of the highest rate; see `match_sources`.
 
     Raises:
         InputError: `unsupported-file`, if a file is not a video; `missing-argument`, if no rate is known.
@@ -229,9 +229,8 @@ def _frame_rate(files: dict[str, Path], given: float | None) -> float:
         )
     if given is not None:
         return given
-    stated = (frame_rate(open_video(path)) for path in files.values())
-    rate = next((each for each in stated if each > 0), None)
-    if rate is None:
+    rate = max(frame_rate(open_video(path)) for path in files.values())
+    if rate <= 0:
         raise InputError(
             "--fps is missing, and the videos state none. Give the frames per second of the recording.",
             code="missing-argument",
