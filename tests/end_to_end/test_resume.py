@@ -419,13 +419,41 @@ class TestFaults:
         assert outcome.status == 2
         assert str(run / "metrics.csv") in outcome.err
 
-    def test_other_batches_are_refused(self, run: Path) -> None:
-        # In mid-epoch the run would have ended at once, or never, by how many batches an epoch has.
-        config = load_config(run / "config.yaml", ["training.train_batch_size=3"])
+    @pytest.mark.parametrize(
+        ("change", "key", "found", "expected"),
+        [
+            # In mid-epoch the run would have ended at once, or never, by how many batches an epoch has.
+            ("training.train_batch_size=3", "training.train_batch_size", "3", "4"),
+            ("data.image_resize_dims.height=48", "data.image_resize_dims.height", "48", "32"),
+            (
+                "data.view_names=[cam2,cam1,cam3]",
+                "data.view_names",
+                *['["cam2", "cam1", "cam3"]', '["cam1", "cam2", "cam3"]'],
+            ),
+            ("model.heatmap_loss_type=kl", "model.heatmap_loss_type", '"kl"', '"mse"'),
+        ],
+    )
+    def test_another_network_or_loss_is_refused(
+        self, change: str, key: str, found: str, expected: str, run: Path
+    ) -> None:
+        config = load_config(run / "config.yaml", [change])
         shutil.rmtree(run / "checkpoints" / "last")  # of a run that was killed
-        with raises_input("bad-value", key="training.train_batch_size", found=3, expected=4) as caught:
+        with raises_input("bad-value", key=key, found=found, expected=expected) as caught:
             train(config, run, QUIET, resume=True)
         assert str(run / "checkpoints" / "best") in str(caught.value)
+
+    def test_a_changed_learning_rate_holds_and_is_said(self, run: Path, fit: Fit) -> None:
+        settings = yaml.safe_load((run / "config.yaml").read_text())
+        settings["training"]["optimizer_params"]["learning_rate"] = 1e-5
+        settings["training"]["max_epochs"] += 1
+        settings["training"]["lr_scheduler"] = None
+        (run / "config.yaml").write_text(yaml.safe_dump(settings))
+        rows = len(pd.read_csv(run / "metrics.csv"))
+        outcome = fit("--resume", run)
+        rates = pd.read_csv(run / "metrics.csv")["learning_rate_head"][rows:].dropna()
+        assert len(rates) > 0
+        assert set(rates) == {1e-5}
+        assert "training.optimizer_params.learning_rate was 0.001, is 1e-05" in " ".join(outcome.out.split())
 
     def test_lack_of_memory_names_the_settings_that_help(self) -> None:
         keys = ("training.train_batch_size", "model.gradient_checkpointing", "data.image_resize_dims")

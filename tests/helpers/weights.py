@@ -65,8 +65,8 @@ def write_state(folder: Path) -> Path:
         stopped_early=False,
         window=window,
         train_rows=[0, 2, 3],
-        batch_size=4,
         log_position=100,
+        settings={"training.max_epochs": "4"},
     )
     save_state(folder / "run", fabric(), {**training_state(), **vars(progress)}, {"epoch": 1})
     (path,) = (folder / "run" / FOLDER).glob("*.pt")

@@ -28,6 +28,7 @@ from mvtrain.model.checkpoint import ModelSpec, save_checkpoint
 from mvtrain.model.inference import FramePredictions, Network, Prediction, predict_frames
 from mvtrain.project.label_tables import VISIBLE
 from mvtrain.runtime.interruption import Interruption, RunInterruptedError
+from mvtrain.training.config_changes import check_changes, settings
 from mvtrain.training.early_stopping import ValidationRecord
 from mvtrain.training.guards import FiniteWatch, save_batch
 from mvtrain.training.hardware import float32_matmul_precision, whole_weights
@@ -37,6 +38,9 @@ from mvtrain.training.run_progress import RunProgress
 from mvtrain.training.schedules import Schedules
 from mvtrain.training.state import has_state, load_state, save_state
 from mvtrain.training.step import GUIDE, STATED, TrainingStep
+
+_FROM_CONFIG = ("full_learning_rate", "weight_decay")
+"""Values of the optimizer's groups that the config decides, also where a saved state had others."""
 
 
 @dataclass(kw_only=True)
@@ -321,7 +325,7 @@ class Trainer:
             stopped_early=self.stopped_early,
             window=self._window.state(),
             train_rows=self._train_rows().tolist(),
-            batch_size=self.config.training.train_batch_size,
+            settings=settings(self.config, self.spec),
             log_position=0 if self._log is None else self._log.position,
         )
         facts = {"epoch": round(self.clock, 4), "steps": self.steps, "finished": self.finished}
@@ -332,30 +336,30 @@ class Trainer:
 
     def _load_state(self) -> int:
         """Restore everything from the state in the run folder; return the length that the log had."""
-        progress = load_state(self.run_dir, self.fabric, self._stateful())
-        if progress.train_rows != self._train_rows().tolist():
-            raise InputError(
-                f"{self.run_dir}: trained on other frames than the project's training split has now (labels "
-                f"were added or removed, or it was --overfit), so it cannot be resumed. {self._advise_new_run()}",
-                code="frames-differ",
-                path=self.run_dir,
-            )
-        # The place in an epoch is a number of batches: with others the run could be past its end, or never reach it.
-        batch_size = self.config.training.train_batch_size
-        if progress.batch_size != batch_size:
-            raise InputError(
-                f"{self.run_dir / 'config.yaml'}: training.train_batch_size was changed since the run began, found "
-                f"{batch_size}, expected {progress.batch_size}. Set it back, or begin anew: {self._advise_new_run()}",
-                code="bad-value",
-                key="training.train_batch_size",
-                found=batch_size,
-                expected=progress.batch_size,
-            )
+        # A state has the rates with which it was saved; those of the config hold.
+        rates = [{name: group[name] for name in _FROM_CONFIG} for group in self.optimizer.param_groups]
+        progress = load_state(self.run_dir, self.fabric, self._stateful(), check=self._check_continued)
+        for group, values in zip(self.optimizer.param_groups, rates, strict=True):
+            group.update(values)
         self.epoch, self.batches_done = progress.epoch, progress.batches_done
         self.validations = ValidationRecord(progress.best_loss, progress.stale_validations)
         self.stopped_early = progress.stopped_early
         self._window = LogWindow(**progress.window)
         return progress.log_position
+
+    def _check_continued(self, progress: RunProgress) -> None:
+        """Check that config and frames are still those of a saved state, and tell what was changed otherwise."""
+        # The place in an epoch is a number of batches: with others the run could be past its end, or never reach it.
+        config_path, advice = self.run_dir / "config.yaml", self._advise_new_run()
+        for line in check_changes(progress.settings, settings(self.config, self.spec), config_path, advice):
+            self.progress.print_line(line)
+        if progress.train_rows != self._train_rows().tolist():
+            raise InputError(
+                f"{self.run_dir}: trained on other frames than the project's training split has now (labels "
+                f"were added or removed, or it was --overfit), so it cannot be resumed. {advice}",
+                code="frames-differ",
+                path=self.run_dir,
+            )
 
     def _advise_new_run(self) -> str:
         """Advise to start a new run, from the last weights that this one has written."""

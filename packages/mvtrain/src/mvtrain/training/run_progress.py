@@ -12,7 +12,7 @@ import torch
 
 from mvgeom.errors import InputError
 
-_COUNTS = ("epoch", "batches_done", "stale_validations", "batch_size", "log_position")
+_COUNTS = ("epoch", "batches_done", "stale_validations", "log_position")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,8 @@ class RunProgress:
         stopped_early: True once early stopping has ended the run.
         window: State of the `LogWindow`.
         train_rows: Rows of the training split.
-        batch_size: Frames per batch.
         log_position: Length of `metrics.csv` in bytes.
+        settings: Values of the config as text, by key; see `config_changes.settings`.
     """
 
     epoch: int
@@ -38,8 +38,8 @@ class RunProgress:
     stopped_early: bool
     window: dict[str, Any]
     train_rows: list[int]
-    batch_size: int
     log_position: int
+    settings: dict[str, str]
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any], path: Path) -> Self:
@@ -58,6 +58,8 @@ class RunProgress:
             "best_loss": isinstance(found["best_loss"], float) and not math.isnan(found["best_loss"]),
             "stopped_early": isinstance(found["stopped_early"], bool),
             "window": _is_window(found["window"]),
+            "settings": isinstance(found["settings"], dict)
+            and all(isinstance(text, str) for item in found["settings"].items() for text in item),
             "train_rows": isinstance(found["train_rows"], list) and all(map(_is_count, found["train_rows"])),
         }
         if wrong := [name for name in found if not valid[name]]:

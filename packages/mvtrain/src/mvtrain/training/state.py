@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -49,7 +49,9 @@ def has_state(run_dir: Path) -> bool:
     return (run_dir / FOLDER / f"{STEM}.yaml").exists()
 
 
-def load_state(run_dir: Path, fabric: Fabric, state: dict[str, Any]) -> RunProgress:
+def load_state(
+    run_dir: Path, fabric: Fabric, state: dict[str, Any], *, check: Callable[[RunProgress], None] | None = None
+) -> RunProgress:
     """Read the state of a run; load modules and optimizers in `state`, and return the place in the training.
 
     Args:
@@ -57,6 +59,7 @@ def load_state(run_dir: Path, fabric: Fabric, state: dict[str, Any]) -> RunProgr
         fabric: Fabric of the run; all its processes must call.
         state: Modules and optimizers under the names they were saved with, as Fabric set them up; one is `model`, one
             `optimizer`.
+        check: Check that the run can go on from the place of the state, before anything is loaded.
 
     Raises:
         InputError: There is no state, it is damaged, or `unsupported-file` for one that does not fit the run.
@@ -65,6 +68,9 @@ def load_state(run_dir: Path, fabric: Fabric, state: dict[str, Any]) -> RunProgr
     model = state["model"].module
     try:
         content = load_tensors(path, mmap=is_sharded(model))
+        progress = RunProgress.from_values(content, path)
+        if check is not None:
+            check(progress)
         # PyTorch does not check it, and reads past the end of moments that are too small.
         check_optimizer_state(content["optimizer"], state["optimizer"], model)
         if is_sharded(model):
@@ -75,6 +81,8 @@ def load_state(run_dir: Path, fabric: Fabric, state: dict[str, Any]) -> RunProgr
                 each.load_state_dict(content[name])
         fabric.strategy.precision.load_state_dict(content["precision"])
         _set_random_state(content["random"])
+    except InputError:
+        raise
     except READING_ERRORS as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(
@@ -84,7 +92,7 @@ def load_state(run_dir: Path, fabric: Fabric, state: dict[str, Any]) -> RunProgr
             path=path,
         ) from error
     fabric.barrier()
-    return RunProgress.from_values(content, path)
+    return progress
 
 
 def _gather(fabric: Fabric, state: dict[str, Any]) -> dict[str, Any]:
