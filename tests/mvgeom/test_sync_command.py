@@ -219,7 +219,7 @@ def test_wrong_options(recording: tuple[Path, list[str]], tmp_path: Path) -> Non
     fails("unsupported-file", "sync", calibration, *views, *board, view="cam1")
 
 
-@pytest.mark.parametrize(("fps", "expected"), [(0.0, None), (60.0, 60.0), (0.0, 24.0)])
+@pytest.mark.parametrize(("fps", "expected"), [(0.0, None), (60.0, 60.0), (0.0, 48.0)])
 def test_the_frame_rate_of_films_is_known_before_boards_are_looked_for(
     fps: float, expected: float | None, recording: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,7 +227,7 @@ def test_the_frame_rate_of_films_is_known_before_boards_are_looked_for(
     for name in CAMERAS.names:
         path = recording[0].with_name(f"{name}.avi")
         films.append(f"{name}={write_video(path, [np.zeros((48, 64, 3), np.uint8)] * 3)}")
-    stated = {"cam1.avi": 0.0, "cam2.avi": 0.0 if expected is None else 24.0, "cam3.avi": 50.0 if expected else 0.0}
+    stated = {"cam1.avi": 0.0, "cam2.avi": 0.0 if expected is None else 24.0, "cam3.avi": 48.0 if expected else 0.0}
     monkeypatch.setattr("mvgeom.videos.frame_rate", lambda video: stated[video.path.name])
     monkeypatch.setattr("mvgeom.cli.sync_command.detect", lambda *arguments: detected.append(arguments))
     monkeypatch.setattr("mvgeom.calibration.board_tracks.board_tracks", lambda found: np.zeros((1, 3, 1, 2)))
