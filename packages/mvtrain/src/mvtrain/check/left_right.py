@@ -153,14 +153,42 @@ def exchange_findings(
             continue
         others, noise = without_disagreeing(points, group), float(errors.noise[group.rows[0]])
         exchanges = find_exchanges(others, group.cameras, pairs, noise)
-        for view in group.disagreeing:  # perhaps because its left and right are exchanged in most frames
-            with_view = others.copy()
-            with_view[:, view] = points[group.rows, view]
-            exchanges += [each for each in find_exchanges(with_view, group.cameras, pairs, noise) if each.view == view]
+        for view in group.disagreeing:
+            exchanges += _exchanges_of_most_frames(points[group.rows], others, view, group.cameras, pairs, noise)
         for exchange in exchanges:
             own_lines = lines[group.rows[exchange.rows], exchange.view]
             findings.append(_to_finding(project, exchange, group.name, own_lines.tolist()))
     return sorted(findings, key=lambda each: -each.evidence["frames"])
+
+
+def _exchanges_of_most_frames(
+    points: np.ndarray,
+    others: np.ndarray,
+    view: int,
+    cameras: CameraGroup,
+    pairs: Sequence[tuple[int, int]],
+    noise: float,
+) -> list[Exchange]:
+    """Find the pairs that a view which disagrees with the others has exchanged in most of its frames.
+
+    That may be why it disagrees. In single frames, an exchange may fit by chance what its pose makes of the labels.
+
+    Args:
+        points: (n, V, K, 2) visible labels in full-image px.
+        others: The same without views that disagree.
+        view: View that disagrees.
+        cameras: V cameras.
+        pairs: Pairs of keypoints that are each other's mirror image.
+        noise: Noise of the labels in px.
+    """
+    with_view = others.copy()
+    with_view[:, view] = points[:, view]
+    labeled = np.isfinite(points[:, view]).all(-1)
+    return [
+        each
+        for each in find_exchanges(with_view, cameras, pairs, noise)
+        if each.view == view and 2 * len(each.rows) > labeled[:, list(each.pair)].all(1).sum()
+    ]
 
 
 def mirrored_pairs(keypoint_names: Sequence[str]) -> list[tuple[int, int]]:

@@ -102,7 +102,9 @@ def _describe(logits: Tensor, heatmaps: Tensor) -> Tensor:
     covariance = heatmap_covariance(logits, points)
     xx, xy, yy = (covariance[..., row, column] for row, column in ((0, 0), (0, 1), (1, 1)))
     variances = torch.stack([xx, yy], dim=-1).clamp(min=1e-3)
-    entropy = torch.special.entr(heatmaps).sum((-2, -1)) / math.log(heatmaps.shape[-2] * heatmaps.shape[-1])
+    # Of a single pixel, as of a small image, the entropy is 0.
+    largest = math.log(max(2, heatmaps.shape[-2] * heatmaps.shape[-1]))
+    entropy = torch.special.entr(heatmaps).sum((-2, -1)) / largest
     return torch.stack(
         [
             confidence,
