@@ -13,8 +13,8 @@ import typer
 
 from mvgeom.cli.calibrate_command import calibrate
 from mvgeom.cli.entry import create_app, run_program
-from mvgeom.cli.keypoint_clocks import has_clocks, synchronized_views
-from mvgeom.cli.keypoint_input import CommandKeypoints, check_keypoint_inputs, read_views
+from mvgeom.cli.keypoint_clocks import read_synchronized_views
+from mvgeom.cli.keypoint_input import CommandKeypoints, check_keypoint_inputs
 from mvgeom.cli.keypoint_options import (
     LIKELIHOOD,
     VIEW_FORM,
@@ -216,10 +216,16 @@ def triangulate(
     from mvgeom.tables import write_points_3d
 
     cameras = load_calibration(calibration, source_format, size, option).select(files)
-    keypoints = read_views(
-        files, boxes, crop_size, min_likelihood, individual, own_frames=has_clocks(calibration, ignore=ignore_sync)
+    keypoints = read_synchronized_views(
+        files,
+        boxes,
+        crop_size,
+        min_likelihood,
+        individual,
+        cameras=cameras,
+        calibration=calibration,
+        ignore=ignore_sync,
     )
-    keypoints = synchronized_views(keypoints, cameras, calibration, ignore=ignore_sync)
     stack, points = keypoints.stack, keypoints.points
     found = reconstruct(points, cameras, method=method.value, threshold=threshold, noise=noise)
     write_points_3d(output, stack.keypoint_names, [(stack.rows, found)])

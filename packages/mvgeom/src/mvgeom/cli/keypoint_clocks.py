@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mvgeom.cli.keypoint_input import CommandKeypoints, count_keypoints, whole_numbers
+from mvgeom.cli.keypoint_input import CommandKeypoints, count_keypoints, read_views, whole_numbers
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from mvgeom.cameras import CameraGroup
 
-__all__ = ["has_clocks", "synchronized_views"]
+__all__ = ["read_synchronized_views"]
 
 _WORSE = 1.1
 _SLIGHTLY_PX = 0.2
@@ -25,32 +25,47 @@ _FEWEST = 0.1
 """Least share of a view's keypoints that must have a frame with the offsets."""
 
 
-def has_clocks(calibration: Path, *, ignore: bool) -> bool:
-    """Return True if clocks of the cameras lie beside a calibration, and are to be used."""
-    from mvgeom.clock_files import clocks_file
-
-    return not ignore and clocks_file(calibration).is_file()
-
-
-def synchronized_views(
-    keypoints: CommandKeypoints, cameras: CameraGroup, calibration: Path, *, ignore: bool
+def read_synchronized_views(
+    files: dict[str, Path],
+    boxes: list[str] | None,
+    crop_size: str | None,
+    min_likelihood: float,
+    individual: str | None,
+    *,
+    cameras: CameraGroup,
+    calibration: Path,
+    ignore: bool,
 ) -> CommandKeypoints:
-    """Interpolate the keypoints of all views at the frames of the reference, where clocks lie beside the calibration.
+    """Read the keypoint tables of several views, at the reference's frames where clocks lie beside the calibration.
 
-    The offsets must make the keypoints agree better, or at least not worse: those of another recording, and keypoints
-    of videos that were matched by the same offsets before, are refused. So are offsets that leave a view with nearly
-    no keypoints. Without clocks nothing changes.
+    Keypoints of views with clocks are interpolated. The offsets must make them agree better, or at least not worse:
+    those of another recording, and keypoints of videos that were matched by the same offsets before, are refused. So
+    are offsets that leave a view with nearly no keypoints. Without clocks nothing changes.
 
     Args:
-        keypoints: Keypoints as read, with the views in the order of the cameras.
+        files: As in `read_views`, in the order of the cameras.
+        boxes: As in `read_views`.
+        crop_size: As in `read_views`.
+        min_likelihood: As in `read_views`.
+        individual: As in `read_views`.
         cameras: Cameras of the views.
         calibration: Path of the calibration.
         ignore: Value of `IgnoreSyncOption`.
 
     Raises:
-        InputError: `clocks-differ`, if the keypoints agree better without the offsets, or nearly all of a view have no
-            frame with them; `missing-view`, if a view has no clock; further codes of `mvgeom.clock_files.load_clocks`.
+        InputError: As `read_views`; `clocks-differ`, if the keypoints agree better without the offsets, or nearly all
+            of a view have no frame with them; `missing-view`, if a view has no clock; further codes of
+            `mvgeom.clock_files.load_clocks`.
     """
+    from mvgeom.clock_files import clocks_file
+
+    own_frames = not ignore and clocks_file(calibration).is_file()
+    keypoints = read_views(files, boxes, crop_size, min_likelihood, individual, own_frames=own_frames)
+    return keypoints if ignore else _at_reference_frames(keypoints, cameras, calibration)
+
+
+def _at_reference_frames(keypoints: CommandKeypoints, cameras: CameraGroup, calibration: Path) -> CommandKeypoints:
+    """Interpolate the keypoints of all views at the frames of the reference, if there are clocks."""
     import dataclasses
 
     import numpy as np
@@ -60,7 +75,7 @@ def synchronized_views(
     from mvgeom.clock_files import clocks_file, find_clocks
     from mvgeom.clocks import interpolate_keypoints
 
-    clocks = None if ignore else find_clocks(calibration)
+    clocks = find_clocks(calibration)
     if clocks is None:
         return keypoints
     path, stack = clocks_file(calibration), keypoints.stack

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mvgeom.cli.keypoint_clocks import has_clocks, synchronized_views
-from mvgeom.cli.keypoint_input import check_keypoint_inputs, read_views
+from mvgeom.cli.keypoint_clocks import read_synchronized_views
+from mvgeom.cli.keypoint_input import check_keypoint_inputs
 from mvgeom.cli.keypoint_options import (
     LIKELIHOOD,
     VIEW_FORM,
@@ -93,10 +93,16 @@ def refine(
 
     check_output_name(output)
     cameras = _select(calibration, files, source_format, size, option)
-    keypoints = read_views(
-        files, boxes, crop_size, min_likelihood, individual, own_frames=has_clocks(calibration, ignore=ignore_sync)
+    keypoints = read_synchronized_views(
+        files,
+        boxes,
+        crop_size,
+        min_likelihood,
+        individual,
+        cameras=cameras,
+        calibration=calibration,
+        ignore=ignore_sync,
     )
-    keypoints = synchronized_views(keypoints, cameras, calibration, ignore=ignore_sync)
     lens = Lens(num_coefficients=0, fix_intrinsics=not free_intrinsics, fix_distortion=True)
     with status("refining") as say:
         refined = refine_cameras(cameras, keypoints.points, lens=lens, loss=loss.value, hold=hold, progress=say)
@@ -143,10 +149,16 @@ def check(
     from mvgeom.calibration.result_tables import check_table
 
     cameras = _select(calibration, files, source_format, size, option)
-    keypoints = read_views(
-        files, boxes, crop_size, min_likelihood, individual, own_frames=has_clocks(calibration, ignore=ignore_sync)
+    keypoints = read_synchronized_views(
+        files,
+        boxes,
+        crop_size,
+        min_likelihood,
+        individual,
+        cameras=cameras,
+        calibration=calibration,
+        ignore=ignore_sync,
     )
-    keypoints = synchronized_views(keypoints, cameras, calibration, ignore=ignore_sync)
     found = check_cameras(cameras, keypoints.points, image_sizes=_image_sizes(cameras, image_size))
     print_output(check_table(found, str(calibration)))
     print_findings(found.findings)

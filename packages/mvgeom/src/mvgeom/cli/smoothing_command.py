@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mvgeom.cli.bone_options import describe_bones, parse_pairs
-from mvgeom.cli.keypoint_clocks import has_clocks, synchronized_views
-from mvgeom.cli.keypoint_input import check_keypoint_inputs, frame_numbers, read_views
+from mvgeom.cli.keypoint_clocks import read_synchronized_views
+from mvgeom.cli.keypoint_input import check_keypoint_inputs, frame_numbers
 from mvgeom.cli.keypoint_options import (
     VIEW_FORM,
     BoxesOption,
@@ -111,10 +111,16 @@ def smooth(
     from mvgeom.tables import write_points_3d, write_view_points
 
     cameras = load_calibration(calibration, source_format, size, option).select(files)
-    keypoints = read_views(
-        files, boxes, crop_size, min_likelihood, individual, own_frames=has_clocks(calibration, ignore=ignore_sync)
+    keypoints = read_synchronized_views(
+        files,
+        boxes,
+        crop_size,
+        min_likelihood,
+        individual,
+        cameras=cameras,
+        calibration=calibration,
+        ignore=ignore_sync,
     )
-    keypoints = synchronized_views(keypoints, cameras, calibration, ignore=ignore_sync)
     stack, points = keypoints.stack, keypoints.points
     if not len(points):
         path = next(iter(files.values()))

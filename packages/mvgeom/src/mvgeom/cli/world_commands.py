@@ -27,8 +27,8 @@ from mvgeom.cli.board_input import (
     detect,
     parse_board,
 )
-from mvgeom.cli.keypoint_clocks import has_clocks, synchronized_views
-from mvgeom.cli.keypoint_input import CommandKeypoints, read_views
+from mvgeom.cli.keypoint_clocks import read_synchronized_views
+from mvgeom.cli.keypoint_input import CommandKeypoints
 from mvgeom.cli.keypoint_options import LIKELIHOOD, IgnoreSyncOption, IndividualOption, LikelihoodOption
 from mvgeom.cli.options import (
     CalibrationArgument,
@@ -208,10 +208,9 @@ def world(
         if points is not None:
             check_positions(points)
         seen = cameras.select(files)
-        keypoints = read_views(
-            files, None, None, min_likelihood, individual, own_frames=has_clocks(calibration, ignore=ignore_sync)
+        keypoints = read_synchronized_views(
+            files, None, None, min_likelihood, individual, cameras=seen, calibration=calibration, ignore=ignore_sync
         )
-        keypoints = synchronized_views(keypoints, seen, calibration, ignore=ignore_sync)
         change = _from_keypoints(keypoints, seen, points, axes, floor, keep_scale)
     moved = change_world(cameras, change)
     print_output(camera_table(moved, str(output)))
