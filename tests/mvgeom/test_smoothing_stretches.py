@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from helpers.geometry import random_rig
 from helpers.smoothing import make_noise
 from mvgeom import CameraGroup, learn_noise, project, smooth
-from mvgeom.smoothing import learning_rows
+from mvgeom.smoothing import learning_rows, smoother, stretches
 from mvgeom.smoothing.arguments import make_observations
 from mvgeom.smoothing.learning import _fit_factor, _with_motion
 from mvgeom.smoothing.noise import averaged_covariance
@@ -85,6 +85,26 @@ def test_noise_of_a_long_recording_is_that_of_its_errors_at_a_high_rate() -> Non
     assert noise.share == pytest.approx(0.5, abs=0.1)
     assert noise.decay == pytest.approx(decay, abs=0.02)
     np.testing.assert_allclose(noise.floor * noise.keypoint, 2.0, rtol=0.2)
+
+
+def test_frames_that_are_apart_give_the_noise_and_neighbors_the_factor(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (smoother, stretches):
+        monkeypatch.setattr(module, "LEARNING_FRAMES", 80)
+    rng, length, decay = np.random.default_rng(1), 320, np.exp(-1 / 30)
+    lasting = rng.normal(size=(length, 3, 2, 2))
+    for row in range(1, length):
+        lasting[row] = decay * lasting[row - 1] + np.sqrt(1 - decay**2) * lasting[row]
+    time = np.arange(length)[:, None, None] / 100
+    path = 0.1 * np.sin(time * np.array([2.0, 3.0, 5.0]) + np.array([[0.0, 1.0, 2.0], [2.0, 0.0, 1.0]]))
+    seen = project(path, RIG) + 2 * lasting + rng.standard_t(3, lasting.shape)
+    found, apart = learn_noise(seen, RIG), spread_rows(length, 80, 4)
+    # Of those frames alone, in units of four: a velocity disturbed for four times as long varies 64 times as much.
+    alone = learn_noise(seen[apart], RIG, times=apart.astype(float))
+    np.testing.assert_allclose(found.floor, alone.floor, rtol=0.02)
+    np.testing.assert_allclose(found.keypoint, alone.keypoint, rtol=0.02)
+    np.testing.assert_allclose(found.motion, alone.motion / 4**3, rtol=0.05)
+    assert found.decay**4 == pytest.approx(alone.decay, rel=0.02)
+    assert found.factor != pytest.approx(alone.factor, abs=0.01)
 
 
 def test_a_subject_at_rest_may_still_jump() -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from helpers.rigs import ring
+from helpers.tiny import generate_tiny_project
 from mvgeom import CameraGroup, affine, project, rays, triangulate
-from mvtrain.label.click_noise import LEAST_NOISE, estimate_noise, squared_residuals
+from mvtrain.label.click_noise import LEAST_NOISE, ClickNoise, estimate_noise, squared_residuals
 from mvtrain.label.geometry import CLICK_NOISE, DISAGREEMENT, FrameRig, compare_views, epipolar_curves
+from mvtrain.label.journal import JOURNAL_FOLDER
+from mvtrain.label.run_label import project_config
+from mvtrain.label.store import LabelStore
 
 SIZE = 1000
 
@@ -247,3 +253,23 @@ def test_frames_of_one_rig_are_learned_from_together() -> None:
     for found, expected in zip(together, zip(*alone, strict=True), strict=True):
         np.testing.assert_allclose(found, np.stack(expected), rtol=1e-9)
     assert together[1][2, 1] == 0
+
+
+def test_clicks_are_compared_by_the_cameras_of_their_own_session(tmp_path: Path) -> None:
+    """Of two sessions, the second has a camera that was turned since it was calibrated."""
+    root = generate_tiny_project(tmp_path / "project", num_sessions=2, num_frames=6)
+    path = root / "calibrations" / "session2.toml"
+    cameras = CameraGroup.load(path)
+    turn = Rotation.from_euler("y", 5, degrees=True).as_matrix()
+    rotation, translation = cameras.rotation.copy(), cameras.translation.copy()
+    rotation[0], translation[0] = turn @ rotation[0], turn @ translation[0]
+    cameras.replace(rotation=rotation, translation=translation).save(path)
+    (root / JOURNAL_FOLDER).mkdir()
+    store = LabelStore(project_config(root))
+    noise = ClickNoise(store)
+    sessions = np.array(store.project.sessions)
+    for session, limits in (("session1", (0.0, 0.5)), ("session2", (2.0, 50.0))):
+        rows = sessions == session
+        squares, freedoms = noise._squares[rows].sum(), noise._freedoms[rows].sum()
+        assert freedoms > 0
+        assert limits[0] < np.sqrt(squares / freedoms) < limits[1]
