@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from mvgeom.calibration.boards import Floats
+from mvgeom.calibration.bundle import Booleans
 from mvgeom.calibration.findings import Finding, error, warning
 from mvgeom.calibration.lens_findings import find_lens_ends
 from mvgeom.calibration.result import Calibration
@@ -20,6 +23,8 @@ _HIGH_RMS = 1.0
 _LOOSE_FOCAL = 0.005
 _UNEQUAL_FOCAL = 0.01
 _LOOSE_POSITION, _UNKNOWN_POSITION = 0.05, 0.25
+_TESTED_LINK = 3
+"""Least number of boards between two parts of a rig of which a single wrong one would be outvoted."""
 
 
 def image_coverage(points: Floats, sizes: Floats) -> Floats:
@@ -46,6 +51,7 @@ def judge(calibration: Calibration, found: Sequence[Finding]) -> list[Finding]:
     spread = calibration.deviations.focal
     findings = find_lens_ends(calibration.cameras)
     findings += _uncertain_positions(calibration)
+    findings += _weak_links(names, calibration.used)
     out_of_time = any(each.code in TIME_CODES for each in found)
     for view, name in enumerate(names):
         rms = calibration.camera_rms[view]
@@ -98,4 +104,30 @@ def _uncertain_positions(calibration: Calibration) -> list[Finding]:
             )
             build = error if deviation > _UNKNOWN_POSITION * baseline else warning
             findings.append(build("uncertain_position", [name], text, deviation=deviation, baseline=baseline))
+    return findings
+
+
+def _weak_links(names: Sequence[str], used: Booleans) -> list[Finding]:
+    """Find groups of cameras that so few boards link to the others that none would contradict a wrong one.
+
+    Args:
+        names: V camera names.
+        used: (V, F) booleans, true for boards that were adjusted.
+    """
+    common = used.astype(int) @ used.T.astype(int)
+    count, label = connected_components(csr_array(common >= _TESTED_LINK), directed=False)
+    groups = sorted((label == group for group in range(count)), key=np.count_nonzero)
+    findings = []
+    # The largest group is what the others are linked to.
+    for inside in groups[:-1]:
+        links = int((used[inside].any(axis=0) & used[~inside].any(axis=0)).sum())
+        if links < _TESTED_LINK:
+            cameras = [names[view] for view in np.flatnonzero(inside)]
+            shown = ", ".join(map(repr, cameras))
+            text = (
+                f"camera{'s' if len(cameras) > 1 else ''} {shown}: only {links} board{'s' if links > 1 else ''} shared "
+                "with the other cameras. Their pose rests on it, and nothing would contradict a wrong one, such as an "
+                "image of another frame. Show the board to both sides at the same time at ten places"
+            )
+            findings.append(warning("weak_link", cameras, text, boards=links))
     return findings
