@@ -1,13 +1,15 @@
-"""Arrays as other programs hand them over: masked, of the other byte order, wider than float64, of objects."""
+"""Arrays as other programs hand them over: masked, of the other byte order, wider than float64, lists, tables."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import mvgeom
+from helpers.errors import raises_input
 from helpers.geometry import CameraGroup, random_rig
 from mvgeom.calibration import Chessboard, from_points
 
@@ -22,6 +24,24 @@ FUNCTIONS: dict[str, Keypoints] = {
     "boxes.from_keypoints": lambda points, cams: mvgeom.boxes.from_keypoints(points),
 }
 """Functions of keypoints (N, V, K, 2) and their cameras."""
+
+AFFINE, BOXES = np.array([[[1.5, 0.1, 3.0], [-0.1, 1.4, 2.0]]]), np.array([[1.0, 2, 3, 4], [2, 2, 6, 3]])
+
+OTHERS: dict[str, tuple[Callable[[object], np.ndarray], np.ndarray]] = {
+    "boxes.clip": (lambda given: mvgeom.boxes.clip(given, (4, 5)), BOXES),
+    "boxes.with_aspect": (lambda given: mvgeom.boxes.with_aspect(given, 1.2), BOXES),
+    "boxes.iou": (lambda given: mvgeom.boxes.iou(given, given), BOXES),
+    "boxes.smooth": (lambda given: mvgeom.boxes.smooth(given, sigma=1.0), BOXES),
+    "affine.apply": (lambda given: mvgeom.affine.apply(given, [[[1.0, 2.0]]]), AFFINE),
+    "affine.compose": (lambda given: mvgeom.affine.compose(given, given), AFFINE),
+    "affine.invert": (mvgeom.affine.invert, AFFINE),
+    "affine.to_3x3": (mvgeom.affine.to_3x3, AFFINE),
+    "affine.from_3x3": (mvgeom.affine.from_3x3, mvgeom.affine.to_3x3(AFFINE)),
+    "affine.from_box": (lambda given: mvgeom.affine.from_box(given, (8, 8)), BOXES),
+    "affine.resize": (lambda given: mvgeom.affine.resize(given, (8, 8)), BOXES[:, 2:]),
+    "affine.translate": (mvgeom.affine.translate, BOXES[:, :2]),
+}
+"""Functions of other arrays, with an array."""
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +72,19 @@ def test_numbers_of_any_layout_are_read(name: str, dtype: type, recording: tuple
     points = points.astype(np.float32)
     found = FUNCTIONS[name](points.astype(dtype), cams)
     np.testing.assert_allclose(found, FUNCTIONS[name](points, cams), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, *OTHERS])
+def test_lists_are_as_good_as_arrays_and_what_is_neither_is_named(
+    name: str, recording: tuple[np.ndarray, CameraGroup]
+) -> None:
+    points, cams = recording
+    function, array = OTHERS[name] if name in OTHERS else (lambda given: FUNCTIONS[name](given, cams), points)
+    np.testing.assert_array_equal(function(array.tolist()), function(array))
+    table = pd.DataFrame(array.reshape(-1, array.shape[-1]))
+    for wrong, code in [(table, "wrong-array"), ("points.csv", "wrong-array"), ([[1.0, 2.0], [3.0]], "bad-number")]:
+        with raises_input(code):
+            function(wrong)
 
 
 @pytest.mark.parametrize("method", ["triangulate", "robust", "reconstruct"])

@@ -6,11 +6,39 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from array_api_compat import is_array_api_obj
 
 from mvgeom.errors import InputError
 
 Array = Any
 """A NumPy array or a torch tensor: any type that `array_api_compat.array_namespace` accepts."""
+
+
+def as_array(values: Any, argument: str) -> Array:
+    """Return arrays and tensors unchanged, and nested lists of numbers as a NumPy array of float64.
+
+    Raises:
+        InputError: `bad-number`, if a list is not regular or has other entries than numbers; `wrong-array`, if the
+            values are something else, such as a table of pandas, whose rows and columns name no axes of ours.
+    """
+    if is_array_api_obj(values):
+        return values
+    if not isinstance(values, list | tuple):
+        kind = type(values)
+        raise InputError(
+            f"{argument}: wrong type, found {kind.__module__}.{kind.__qualname__}, expected a NumPy array, a torch "
+            "tensor or a nested list of numbers. Convert it, for a table by its to_numpy().",
+            code="wrong-array",
+            argument=argument,
+        )
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{argument}: must be numbers in a regular nested list, found something else. Use NaN for missing values.",
+            code="bad-number",
+            argument=argument,
+        ) from error
 
 
 def as_floating(xp: Any, array: Array) -> Array:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from array_api_compat import array_namespace, is_numpy_array
 
-from mvgeom._arrays import Array, as_floating
+from mvgeom._arrays import Array, as_array, as_floating
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 
@@ -36,21 +35,13 @@ def floating_points(points: Any, cams: CameraGroup) -> tuple[Any, Array]:
         cams: Cameras.
 
     Raises:
-        InputError: `wrong-array`, if points and cameras are of different libraries or the points have half precision;
-            `bad-number`, if a list is not regular or has other entries than numbers.
+        InputError: `wrong-array`, if points and cameras are of different libraries, the points have half precision, or
+            are no array; `bad-number`, if a list is not regular or has other entries than numbers.
     """
-    if isinstance(points, list | tuple):
-        try:
-            points = np.asarray(points, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                "points: must be numbers in a regular nested list, found something else. Use NaN for missing points.",
-                code="bad-number",
-                argument="points",
-            ) from error
-        if not is_numpy_array(cams.matrix):
-            xp = array_namespace(cams.matrix)
-            points = xp.asarray(points, dtype=cams.matrix.dtype, device=cams.matrix.device)
+    given, points = points, as_array(points, "points")
+    if points is not given and not is_numpy_array(cams.matrix):
+        xp = array_namespace(cams.matrix)
+        points = xp.asarray(points, dtype=cams.matrix.dtype, device=cams.matrix.device)
     xp = common_namespace(points, cams)
     return xp, as_floating(xp, points)
 

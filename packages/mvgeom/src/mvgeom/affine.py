@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, is_array_api_obj
 
-from mvgeom._arrays import Array
+from mvgeom._arrays import Array, as_array
 from mvgeom.errors import InputError
 
 __all__ = ["apply", "compose", "from_3x3", "from_box", "identity", "invert", "resize", "to_3x3", "translate"]
@@ -39,7 +39,7 @@ def apply(matrix: Array, points: Array) -> Array:
     Raises:
         InputError: `wrong-shape`, if a matrix is not (..., 2, 3) or the points are not (..., K, 2).
     """
-    _check_matrix(matrix)
+    matrix, points = _as_affine(matrix), as_array(points, "points")
     if len(points.shape) < 2 or points.shape[-1] != 2:
         raise InputError(
             f"points: wrong shape, found {tuple(points.shape)}, expected (..., K, 2)",
@@ -73,10 +73,8 @@ def compose(outer: Array, *inner: Array) -> Array:
     Raises:
         InputError: `wrong-shape`, if a map is not (..., 2, 3).
     """
-    _check_matrix(outer)
-    result = outer
-    for matrix in inner:
-        _check_matrix(matrix)
+    result = _as_affine(outer)
+    for matrix in map(_as_affine, inner):
         xp = array_namespace(result, matrix)
         columns = [
             result[..., :, 0] * matrix[..., 0:1, column] + result[..., :, 1] * matrix[..., 1:2, column]
@@ -100,7 +98,7 @@ def invert(matrix: Array) -> Array:
         InputError: `bad-matrix`, if a NumPy matrix is singular or NaN (tensors are not inspected; singular ones give
             infinities); `wrong-shape`, if the matrix is not (..., 2, 3).
     """
-    _check_matrix(matrix)
+    matrix = _as_affine(matrix)
     xp = array_namespace(matrix)
     a, b, tx = (matrix[..., 0, column] for column in range(3))
     c, d, ty = (matrix[..., 1, column] for column in range(3))
@@ -130,7 +128,7 @@ def from_box(box: Array, size: Array | tuple[float, float]) -> Array:
     Raises:
         InputError: `out-of-range`, if a NumPy box or a size is not positive; `wrong-shape`, if the box is not (..., 4).
     """
-    box = _floating(box)
+    box = _floating(box, "box")
     if box.shape[-1] != 4:
         raise InputError(
             f"box: wrong shape, found {tuple(box.shape)}, expected (..., 4) for x, y, width, height",
@@ -160,7 +158,7 @@ def resize(old: Array | tuple[float, float], new: Array | tuple[float, float]) -
     Raises:
         InputError: `out-of-range`, if a size is not positive.
     """
-    old = _floating(old)
+    old = _floating(old, "old")
     if isinstance(old, np.ndarray) and np.any(old <= 0):
         raise InputError(
             f"old: width and height must be positive, found {old.tolist()}", code="out-of-range", argument="old"
@@ -171,7 +169,7 @@ def resize(old: Array | tuple[float, float], new: Array | tuple[float, float]) -
 
 def translate(offset: Array | tuple[float, float]) -> Array:
     """Return the map (..., 2, 3) that adds `offset`, two numbers or (..., 2)."""
-    offset = _floating(offset)
+    offset = _floating(offset, "offset")
     xp = array_namespace(offset)
     return _with_translation(xp.ones_like(offset), offset)
 
@@ -182,7 +180,7 @@ def to_3x3(matrix: Array) -> Array:
     Raises:
         InputError: `wrong-shape`, if the map is not (..., 2, 3).
     """
-    _check_matrix(matrix)
+    matrix = _as_affine(matrix)
     xp = array_namespace(matrix)
     last = xp.zeros_like(matrix[..., :1, :]) + xp.eye(3, dtype=matrix.dtype, device=matrix.device)[2:]
     return xp.concat([matrix, last], axis=-2)
@@ -195,6 +193,7 @@ def from_3x3(matrix: Array) -> Array:
         InputError: `wrong-shape`, if the matrix is not (..., 3, 3); `bad-matrix`, if the last row of a NumPy matrix is
             not 0, 0, 1.
     """
+    matrix = as_array(matrix, "matrix")
     if len(matrix.shape) < 2 or tuple(matrix.shape[-2:]) != (3, 3):
         raise InputError(
             f"matrix: wrong shape, found {tuple(matrix.shape)}, expected (..., 3, 3)",
@@ -235,14 +234,15 @@ def _with_translation(scale: Array, translation: Array) -> Array:
     return xp.concat([diagonal, translation[..., None]], axis=-1)
 
 
-def _floating(value: Any) -> Array:
-    if not is_array_api_obj(value):
-        return np.asarray(value, dtype=np.float64)
+def _floating(value: Any, argument: str) -> Array:
+    value = as_array(value, argument)
     xp = array_namespace(value)
     return value if xp.isdtype(value.dtype, "real floating") else xp.astype(value, xp.float64)
 
 
-def _check_matrix(matrix: Array) -> None:
+def _as_affine(matrix: Any) -> Array:
+    """Return affine maps (..., 2, 3) as an array, or raise an InputError."""
+    matrix = as_array(matrix, "matrix")
     if len(matrix.shape) < 2 or tuple(matrix.shape[-2:]) != (2, 3):
         raise InputError(
             f"matrix: wrong shape, found {tuple(matrix.shape)}, expected (..., 2, 3)",
@@ -250,3 +250,4 @@ def _check_matrix(matrix: Array) -> None:
             argument="matrix",
             found=tuple(matrix.shape),
         )
+    return matrix

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from mvgeom._arrays import Array, as_float64, as_floating
+from mvgeom._arrays import Array, as_array, as_float64, as_floating
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.projection import project
@@ -45,6 +45,7 @@ def from_keypoints(points: Array, *, margin: float = 0.1, min_size: float = 1.0,
         InputError: `wrong-shape`, if the points are not (..., K, 2); `out-of-range`, if the margin is negative, or
             `min_size` or `aspect` is not positive.
     """
+    points = as_array(points, "points")
     xp = array_namespace(points)
     points = as_floating(xp, points)
     if len(points.shape) < 2 or points.shape[-1] != 2:
@@ -109,8 +110,8 @@ def clip(boxes: Array, size: Array | tuple[float, float]) -> Array:
     Raises:
         InputError: `wrong-shape`, if the boxes are not (..., 4).
     """
-    xp = _check(boxes)
-    boxes = as_floating(xp, boxes)
+    boxes = _as_boxes(boxes)
+    xp = array_namespace(boxes)
     size = xp.asarray(size, dtype=boxes.dtype, device=boxes.device)
     low = xp.clip(boxes[..., :2], 0.0, None)
     high = xp.minimum(boxes[..., :2] + boxes[..., 2:], size)
@@ -131,8 +132,8 @@ def with_aspect(boxes: Array, aspect: float) -> Array:
     Raises:
         InputError: `wrong-shape`, if the boxes are not (..., 4); `out-of-range`, if the aspect is not positive.
     """
-    xp = _check(boxes)
-    boxes = as_floating(xp, boxes)
+    boxes = _as_boxes(boxes)
+    xp = array_namespace(boxes)
     if not aspect > 0:
         raise InputError(
             f"aspect: width / height must be positive, found {aspect}", code="out-of-range", argument="aspect"
@@ -157,9 +158,8 @@ def iou(first: Array, second: Array) -> Array:
     Raises:
         InputError: `wrong-shape`, if boxes are not (..., 4).
     """
-    xp = _check(first)
-    _check(second)
-    first, second = as_floating(xp, first), as_floating(xp, second)
+    first, second = _as_boxes(first), _as_boxes(second)
+    xp = array_namespace(first)
     low = xp.maximum(first[..., :2], second[..., :2])
     high = xp.minimum(first[..., :2] + first[..., 2:], second[..., :2] + second[..., 2:])
     overlap = xp.clip(high - low, 0.0, None)
@@ -188,8 +188,7 @@ def smooth(boxes: np.ndarray, *, sigma: float, max_gap: int | None = None) -> np
     """
     from scipy.ndimage import gaussian_filter1d
 
-    boxes = as_float64(boxes)
-    _check(boxes)
+    boxes = as_float64(_as_boxes(boxes))
     if boxes.ndim < 2:
         raise InputError(
             f"boxes: wrong shape, found {boxes.shape}, expected (T, ..., 4) for boxes of T frames",
@@ -230,7 +229,9 @@ def _in_long_gap(known: np.ndarray, max_gap: int) -> np.ndarray:
     return long
 
 
-def _check(boxes: Array) -> Any:
+def _as_boxes(boxes: Any) -> Array:
+    """Return boxes (..., 4) as a floating-point array, or raise an InputError."""
+    boxes = as_array(boxes, "boxes")
     if len(boxes.shape) < 1 or boxes.shape[-1] != 4:
         raise InputError(
             f"boxes: wrong shape, found {tuple(boxes.shape)}, expected (..., 4) for x, y, width, height",
@@ -238,4 +239,4 @@ def _check(boxes: Array) -> Any:
             argument="boxes",
             found=tuple(boxes.shape),
         )
-    return array_namespace(boxes)
+    return as_floating(array_namespace(boxes), boxes)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from mvgeom._arrays import as_floating
+from mvgeom._arrays import as_array, as_floating
 from mvgeom._subset import spread_subset
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
@@ -105,10 +105,9 @@ def reconstruct(
             method is unknown; `excluded-options`, for weights beside covariances; `out-of-range`, if the noise is not
             positive and finite, or the threshold is not positive.
     """
-    points = as_floating(np, np.asanyarray(points))
-    weights, covariances = (
-        None if each is None else as_floating(np, np.asanyarray(each)) for each in (weights, covariances)
-    )
+    points = _as_numpy(points, "points")
+    weights = None if weights is None else _as_numpy(weights, "weights")
+    covariances = None if covariances is None else _as_numpy(covariances, "covariances")
     _check_arguments(points, cams, method, noise, weights, covariances)
     shapes = None
     if covariances is not None:
@@ -143,6 +142,11 @@ def reconstruct(
         noise=sigma,
         threshold=limit,
     )
+
+
+def _as_numpy(values: Any, argument: str) -> np.ndarray:
+    array: np.ndarray = as_floating(np, np.asanyarray(as_array(values, argument)))
+    return array
 
 
 def _check_arguments(

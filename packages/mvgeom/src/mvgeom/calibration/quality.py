@@ -122,7 +122,7 @@ def _weak_links(names: Sequence[str], used: Booleans) -> list[Finding]:
     for inside in groups[:-1]:
         links = int((used[inside].any(axis=0) & used[~inside].any(axis=0)).sum())
         if links < _TESTED_LINK:
-            cameras = [names[view] for view in np.flatnonzero(inside)]
+            cameras = [name for name, within in zip(names, inside, strict=True) if within]
             shown = ", ".join(map(repr, cameras))
             text = (
                 f"camera{'s' if len(cameras) > 1 else ''} {shown}: only {links} board{'s' if links > 1 else ''} shared "
