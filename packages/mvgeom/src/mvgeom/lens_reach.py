@@ -13,6 +13,8 @@ __all__ = ["folds_at", "image_without_ray", "keypoints_without_ray", "rays_on_gr
 Floats = npt.NDArray[np.float64]
 
 _CELLS = 48
+_PART = 200_000
+"""Numbers that are undistorted at once."""
 _WIDEST = 99.0
 """Normalized radius beyond which a lens model did not turn back; see `lens_range.MAX_RADIUS`."""
 
@@ -45,9 +47,14 @@ def keypoints_without_ray(points: Floats, cams: CameraGroup) -> npt.NDArray[np.i
         points: (..., V, K, 2) keypoints in full-image px; NaN is missing.
         cams: V cameras, NumPy, no batch dimensions.
     """
-    inside = ((points >= -0.5) & (points <= cams.sizes[:, None] - 0.5)).all(axis=-1)
-    lost = inside & np.isnan(undistort(points, cams)[..., 0])
-    return np.asarray(lost.sum(axis=-1).reshape(-1, len(cams)).sum(axis=0))
+    rows = points.reshape(-1, *points.shape[-3:])
+    count = np.zeros(len(cams), dtype=np.int64)
+    # In parts: the iterations of `undistort` need several times the memory of a long recording.
+    step = max(1, _PART // max(1, rows[:1].size))
+    for part in (rows[start : start + step] for start in range(0, len(rows), step)):
+        inside = ((part >= -0.5) & (part <= cams.sizes[:, None] - 0.5)).all(axis=-1)
+        count += (inside & np.isnan(undistort(part, cams)[..., 0])).sum(axis=(0, -1))
+    return count
 
 
 def folds_at(cams: CameraGroup) -> Floats:

@@ -153,7 +153,8 @@ def smooth(
     noise = noise if noise is not None else _learned(observations)
     observations = observations.averaged(noise.window)
     length, num_views, num_keypoints, _ = observations.points.shape
-    observed = 3 if noise.share == 0 else 3 + 2 * num_views
+    # States of a keypoint, or where nothing lasts the covariances between views of frames that are looked at alone.
+    observed = 6 if noise.share == 0 else 3 + 2 * num_views
     window = max(4 * MARGIN, int(min(length, WINDOW_FLOATS / (num_views * num_keypoints * observed**2))))
     frames = reconstruct_frames(observations)
     sighted = np.asarray(np.isfinite(frames.points).all(-1))
