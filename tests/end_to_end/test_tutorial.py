@@ -67,7 +67,8 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
     fit = "mvtrain fit data/human4/short.yaml"
     text = script(PAGE.read_text())
     assert text.count(f"{fit} ") == 1
-    done = run_script(tmp_path, text.replace(fit, f"{fit} training.max_epochs=6 training.train_batch_size=4"), environment)
+    shorter = f"{fit} training.max_epochs=6 training.train_batch_size=4"
+    done = run_script(tmp_path, text.replace(fit, shorter), environment)
     if "error: pip cannot download" in done.stderr and WHEEL not in os.environ:
         pytest.skip(f"pose2sim cannot be downloaded, and {WHEEL} names no wheel: {done.stderr.splitlines()[-1]}")
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

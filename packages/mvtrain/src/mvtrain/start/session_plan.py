@@ -78,23 +78,8 @@ def plan_sessions(
     if unfit and (not skip or len(unfit) == len(named)):
         free = [video.path for video, view in zip(named, paths.values(), strict=True) if view is None]
         raise _unfit_names(unfit, pattern, known, suggest_pattern(free, known), cameras, console)
-    sessions: dict[str, dict[str, Path]] = defaultdict(dict)
-    for video in named:
-        if video.session is None or video.view is None:
-            continue
-        other = sessions[video.session].setdefault(video.view, video.path)
-        if other != video.path:
-            raise InputError(
-                f"session {video.session!r}: two videos of view {video.view}, found {other} and {video.path}. Give "
-                "only one of them, or describe the names with --pattern",
-                code="duplicate-name",
-                session=video.session,
-                view=video.view,
-                paths=(other, video.path),
-            )
-    found = {view for videos in sessions.values() for view in videos}
-    views = tuple(view for view in known if view in found) or tuple(sorted(found, key=natural_key))
-    views = tuple(view_names) or views
+    sessions = _group_by_session(named)
+    views = tuple(view_names) or _views_in_order(sessions, known)
     _check_given_views(sources, views)
     complete = {
         name: sessions[name] for name in sorted(sessions, key=natural_key) if set(views) <= sessions[name].keys()
@@ -137,6 +122,35 @@ def _find_paths(sources: Sequence[VideoInput]) -> dict[Path, str | None]:
                 )
             paths[path] = source.view or other
     return paths
+
+
+def _group_by_session(named: Sequence[NamedVideo]) -> dict[str, dict[str, Path]]:
+    """Return the path of each video by session and view, without those whose names do not fit.
+
+    Raises:
+        InputError: `duplicate-name`, if a session has two videos of one view.
+    """
+    sessions: dict[str, dict[str, Path]] = defaultdict(dict)
+    for video in named:
+        if video.session is None or video.view is None:
+            continue
+        other = sessions[video.session].setdefault(video.view, video.path)
+        if other != video.path:
+            raise InputError(
+                f"session {video.session!r}: two videos of view {video.view}, found {other} and {video.path}. Give "
+                "only one of them, or describe the names with --pattern",
+                code="duplicate-name",
+                session=video.session,
+                view=video.view,
+                paths=(other, video.path),
+            )
+    return sessions
+
+
+def _views_in_order(sessions: Mapping[str, Mapping[str, Path]], known: Sequence[str]) -> tuple[str, ...]:
+    """Return the known views that have videos, or else all that have some, in natural order."""
+    found = {view for videos in sessions.values() for view in videos}
+    return tuple(view for view in known if view in found) or tuple(sorted(found, key=natural_key))
 
 
 def _check_given_views(sources: Sequence[VideoInput], views: Sequence[str]) -> None:
