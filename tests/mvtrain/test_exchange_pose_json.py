@@ -150,7 +150,7 @@ def test_what_is_left_out_is_said(kind: str, tmp_path: Path) -> None:
     write_session(folder, VIEWS, [NUM_FRAMES] * 2)
     _, output = run(folder, kind, tmp_path / "out")
     # OpenPose's keypoints without confidence were not found.
-    assert ("1 keypoints have x and y but no likelihood" in output) == (kind != "openpose")
+    assert ("1 keypoint with x and y but no likelihood" in output) == (kind != "openpose")
 
 
 @every_kind

@@ -273,7 +273,7 @@ def test_the_same_labels_twice_are_one_animal_and_no_labels_are_none(tmp_path: P
         assert image.visibility.tolist() == [2, 2]
     if name in PEOPLE:  # nobody is named, so the most certain person counts, and the command says so
         labels = read(name, tmp_path / "two", [once, row("rig/mouse_top/img001.png", 1.0)])
-        assert "1 of 1 frames have several people" in labels.notes[0]
+        assert "several people in 1 of 1 frames" in labels.notes[0]
         return
     with raises_input("duplicate-name" if name in ("anipose", "deeplabcut") else "several-individuals"):
         read(name, tmp_path / "two", [once, row("rig/mouse_top/img001.png", 1.0)])
