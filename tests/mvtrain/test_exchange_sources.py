@@ -210,7 +210,7 @@ def test_given_views_end_the_name_of_the_session(tmp_path: Path, name: str) -> N
     likely = 0.5 if name in PEOPLE else None
     options = ImportOptions(out=tmp_path / "out", views=tuple(sources), media=tmp_path / "media", predictions=likely)
     import_project(name, [], options, console)
-    assert "2 views (left_cam, right_cam), 1 sessions" in console.export_text()
+    assert "2 views (left_cam, right_cam), 1 session (" in console.export_text()
 
 
 def test_calibrations_of_a_folder(tmp_path: Path) -> None:
