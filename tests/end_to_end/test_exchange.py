@@ -154,7 +154,7 @@ def test_labels_are_added_to_a_project(project: Project, tmp_path: Path, mvtrain
     assert mvtrain("import", "deeplabcut", first, "--output", tmp_path / "out", *given).status == 0
     outcome = mvtrain("import", "deeplabcut", second, "--into", tmp_path / "out", *given, "--copy-videos")
     assert outcome.status == 0, outcome.err
-    assert "4 frames are in the project already" in outcome.out
+    assert "4 frames in the project already" in outcome.out
     assert "added 3 frames with" in outcome.out
     assert_equal(read(tmp_path / "out"), project, visible_points(project))
     assert (tmp_path / "out" / "videos").is_dir()
@@ -205,7 +205,7 @@ def test_files_of_predict_are_converted(tmp_path: Path, mvtrain) -> None:
     assert mvtrain("predict", run, tmp_path / "videos").status == 0
     outcome = mvtrain("convert", "movement", run, "--output", tmp_path / "nc")
     assert outcome.status == 0, outcome.err
-    assert "1 recordings for movement (mouse)" in outcome.out
+    assert "1 recording for movement (mouse)" in outcome.out
     with xr.load_dataset(tmp_path / "nc" / "mouse.nc") as dataset:
         for view in VIEWS:
             written = pd.read_csv(run / "video_preds" / f"mouse_{view}.csv", header=[0, 1, 2], index_col=0)
@@ -274,7 +274,7 @@ def test_missing_images_are_named_and_can_be_left_out(project: Project, tmp_path
     source = write_deeplabcut(tmp_path / "dlc", project, rows=FEW, with_videos=False)
     outcome = mvtrain("import", "deeplabcut", source, "--output", tmp_path / "out")
     assert outcome.status == 2
-    assert f"{source}: 10 images are missing" in outcome.err
+    assert f"{source}: 10 images missing" in outcome.err
     lacking = frame_number(project.image_names[0][1])
     assert f"session {project.sessions[0]}, view cam2, frame {lacking};" in outcome.err
     assert [path.name for path in tmp_path.iterdir()] == ["dlc"]

@@ -233,7 +233,7 @@ def test_fit_on_real_frames_with_the_config_as_it_is(
     assert "ignored, no counterpart here: " in outcome.out
     for key in ("dali", "callbacks", "hydra", "model.model_name"):
         assert key in next(line for line in outcome.out.splitlines() if line.startswith("ignored"))
-    assert "training.train_batch_size: found 16, but there are 8 training frames" in " ".join(outcome.out.split())
+    assert "training.train_batch_size: found 16 with 8 training frames" in " ".join(outcome.out.split())
     metrics = pd.read_csv(run / "metrics.csv")
     assert metrics["epoch"].max() == 2
     # The loss of the config's name, and beside it the guide for keypoints without a peak.

@@ -192,7 +192,7 @@ def test_views_that_end_and_frames_that_are_damaged_lose_nothing_else(recorded: 
     damage_frames(videos / "mouse_top.avi", [5])
     outcome = predict(videos, "--output", tmp_path / "out")
     assert outcome.status == 0, outcome.err
-    assert "mouse_top.avi: 1 frames could not be decoded, the first is number 5: empty rows" in outcome.out
+    assert "mouse_top.avi: 1 frame could not be decoded, the first is number 5: empty rows" in outcome.out
     assert f"mouse_left.avi announces {LENGTH} frames but ends after {LENGTH - 2}" in outcome.out
     assert f"mouse_left.avi ends after {LENGTH - 2} of {LENGTH} frames: absent from then on" in outcome.out
 
@@ -218,7 +218,7 @@ def test_boxes_give_keypoints_in_full_image_px(run: Path, recorded: Path, tmp_pa
         write_video_boxes(tmp_path / f"mouse_{view}_bbox.csv", boxes)
     outcome = predict(recorded / "videos", "--output", tmp_path / "out", "--boxes", tmp_path)
     assert outcome.status == 0, outcome.err
-    assert "mouse_top.avi: 1 frames without a bounding box: empty rows" in outcome.out
+    assert "mouse_top.avi: 1 frame without a bounding box: empty rows" in outcome.out
     points, _ = read(tmp_path / "out")
     images = [decoded(recorded / "videos" / f"mouse_{view}.avi") for view in VIEWS]
     expected = mvtrain.load_predictor(run).predict(images, cameras(SIZE), boxes=np.stack([boxes] * 3, axis=1))
@@ -415,7 +415,7 @@ def test_an_image_that_is_missing_by_its_time_is_an_empty_row_of_its_view(tmp_pa
     encode(paths, [drop(), drop(4, 5), drop(9)], "-c:v", "mjpeg", count=10)
     outcome = predict(tmp_path / "videos", "--output", tmp_path / "out")
     assert outcome.status == 0, outcome.err
-    assert "mouse_left.mkv: 2 frames" in outcome.out
+    assert "mouse_left.mkv: by the times, no image for 2 frames" in outcome.out
     points, _ = read(tmp_path / "out")
     missing = np.zeros((10, 3), dtype=bool)
     missing[4:6, 1] = missing[9, 2] = True

@@ -54,7 +54,7 @@ def test_from_videos_to_3d_and_with_crops(
     run("frames", project, "-n", 3)  # stay without labels
     loaded = read_project(load_config(project / "config.yaml"))
     assert len(loaded) == 15
-    assert any("3 of 15 frames have no label" in warning for warning in loaded.warnings)
+    assert any("no label in any view for 3 of 15 frames" in warning for warning in loaded.warnings)
     run("fit", project / "config.yaml", *FEW, "--output", tmp_path / "run")
     splits = pd.read_csv(tmp_path / "run" / "predictions_cam1.csv", header=[0, 1, 2], index_col=0).iloc[:, -1]
     assert (splits == "unused").sum() == 3
@@ -63,7 +63,7 @@ def test_from_videos_to_3d_and_with_crops(
     assert len(table) == 30
 
     printed = run("crop", project, "--output", crops)
-    assert "3 frames without any label are left out" in printed
+    assert "left out 3 frames without any label" in printed
     run("fit", crops / "config.yaml", *FEW, "--output", tmp_path / "crop_run")
     run("predict", tmp_path / "crop_run", project / "videos", "--track")
     assert (tmp_path / "crop_run" / "video_preds" / "session1_cam1_track.csv").is_file()

@@ -157,8 +157,8 @@ def test_commands_tell_where_a_lens_ends(tmp_path: Path) -> None:
     result = run("triangulate", tmp_path / "rig.toml", *arguments, "-o", tmp_path / "points.csv")
     assert result.exit_code == 1
     assert (tmp_path / "points.csv").exists()
-    assert "of its 60 keypoints lie there and cannot be used" in result.stdout
-    assert "of its 60 keypoints lie there" in run("check", tmp_path / "rig.toml", *arguments).stdout
+    assert "keypoints that lie there and cannot be used" in result.stdout
+    assert "of 60" in run("check", tmp_path / "rig.toml", *arguments).stdout
 
 
 @pytest.mark.parametrize("tilt_deg", [0.0, 0.5])

@@ -113,7 +113,7 @@ def test_of_several_people_the_most_certain_one_counts(tmp_path: Path) -> None:
     document = json.loads(path.read_text())
     document["people"] += [openpose_person(points[1] + 50, np.array([0.9, 0.9, 0.9, 0.0]))]
     path.write_text(json.dumps(document))
-    with pytest.warns(UserWarning, match="1 of 2 frames have several people, the first is 1"):
+    with pytest.warns(UserWarning, match="several people in 1 of 2 frames, the first is 1"):
         table = read_keypoints(folder)
     np.testing.assert_allclose(table.points[1, :3], points[1, :3] + 50)
     assert np.isnan(table.points[1, 3]).all()
@@ -122,7 +122,7 @@ def test_of_several_people_the_most_certain_one_counts(tmp_path: Path) -> None:
     frames = json.loads(video.read_text())
     frames[0]["instances"].insert(0, {"keypoints": (points[0] + 9).tolist(), "keypoint_scores": [0.4] * 4})
     video.write_text(json.dumps(frames))
-    with pytest.warns(UserWarning, match="1 of 2 frames have several people"):
+    with pytest.warns(UserWarning, match="several people in 1 of 2 frames"):
         np.testing.assert_allclose(read_keypoints(video).points[0], points[0])
 
 
@@ -323,7 +323,7 @@ def test_every_reader_tells_of_places_without_likelihood(kind: str, tmp_path: Pa
     if kind == "sleap_analysis":
         assert np.equal(1, read_keypoints(path).likelihood)[1, 2]
         return
-    with pytest.warns(UserWarning, match=f"1 keypoints have x and y but no likelihood.*{NAMES[2]}.* row 1;"):
+    with pytest.warns(UserWarning, match=f"1 keypoint with x and y but no likelihood.*{NAMES[2]}.* row 1;"):
         read_keypoints(path)
 
 

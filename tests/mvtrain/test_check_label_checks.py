@@ -9,7 +9,7 @@ import pytest
 
 from helpers.projects import random_project
 from mvgeom.calibration.findings import Finding
-from mvtrain.check.label_checks import TableRows, count_labels, label_findings, pluralize
+from mvtrain.check.label_checks import TableRows, count_labels, label_findings
 from mvtrain.project.project import Project
 from mvtrain.project.splits import Split
 
@@ -139,7 +139,3 @@ def test_copied_labels() -> None:
     project.points[:, 1] = project.points[:, 0]
     finding = only(findings(project))
     assert (finding.code, finding.severity, finding.cameras) == ("same_labels", "error", VIEWS)
-
-
-def test_numbers_with_nouns() -> None:
-    assert [pluralize(number, "label") for number in (0, 1, 2)] == ["0 labels", "1 label", "2 labels"]

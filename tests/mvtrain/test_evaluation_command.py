@@ -171,7 +171,7 @@ def test_a_moved_project_keeps_its_splits(run: Path, project: Path, tmp_path: Pa
     write_split(run, labeled, split_frames(labeled, config).names())
     outcome = command("evaluate", run, copy, "--output", tmp_path / "still_there")
     assert set(pd.read_csv(tmp_path / "still_there" / "errors.csv")["split"]) == {"test"}
-    assert "warning: 3 of its 12 frames" in outcome.out
+    assert "in 3 of its 12 frames" in outcome.out
     moved_run = tmp_path / "moved_run"
     shutil.copytree(run, moved_run)
     text = (moved_run / "config.yaml").read_text()

@@ -191,7 +191,7 @@ def test_a_second_labeling_counts_only_if_it_is_another_one() -> None:
         merged = merge([labels(*order)])
         assert merged.images == (same,)
         (note,) = merged.notes
-        assert "1 labeled images occur twice" in note
+        assert "1 labeled image found twice" in note
     empty, predicted = labeled(TOP, [np.nan] * 6), labeled(TOP, [1.0] * 6, predicted=True)
     for other in (empty, predicted):
         for order in ([same, other], [other, same]):

@@ -356,7 +356,7 @@ def test_the_summary_says_that_labels_are_predictions(tmp_path: Path) -> None:
     (tmp_path / "mouse_top.mp4").unlink()
     console = Console(file=io.StringIO(), width=200)
     import_project("deeplabcut", [path], ImportOptions(out=tmp_path / "out", predictions=0.6), console)
-    assert "warning: 3 images have predictions as labels" in console.file.getvalue()
+    assert "warning: predictions as labels in 3 images" in console.file.getvalue()
     for wrong in ({"predictions": 1.5}, {"every": 2}, {"every": 0, "predictions": 0.5}):
         with raises_input("out-of-range" if "every" not in wrong else "bad-option"):
             import_project("deeplabcut", [path], ImportOptions(out=tmp_path / "other", **wrong), console)

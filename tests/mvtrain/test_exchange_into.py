@@ -99,7 +99,7 @@ def test_two_halves_equal_all_at_once(original: Project, tmp_path: Path, seed: i
     config = (tmp_path / "twice" / "config.yaml").read_bytes()
     printed = add(source(tmp_path / "b", original, halves[1]), into=tmp_path / "twice", **given)
     assert "added 3 frames" in printed
-    assert "1 frames are in the project already" in printed
+    assert "1 frame in the project already" in printed
     assert as_sets(tmp_path / "twice") == as_sets(tmp_path / "once")
     assert (tmp_path / "twice" / "config.yaml").read_bytes() == config
     for name, data in content(tmp_path / "twice").items():
@@ -122,7 +122,7 @@ def test_labels_of_lost_images_can_be_left_out(original: Project, tmp_path: Path
         (path / image).with_name(f"img{frame_number(image):04d}.png").unlink()
     given = {"into": tmp_path / "project", "calibration": calibrations(original), "allow_absent": True}
     printed = add(path, **given)
-    for text in ("4 labeled images are missing", "1 frames", "added 1 frames", "1 frames are in the project already"):
+    for text in ("labels of 4 missing images", "them 1 frame", "added 1 frame with", "1 frame in the project already"):
         assert text in printed
     joined = read(tmp_path / "project")
     assert sorted(map(str, joined.image_names)) == sorted(

@@ -65,7 +65,7 @@ def test_predictions_become_labels_of_the_videos_images(kind: str, place: str, t
     write_session(source if place == "beside" else tmp_path / "media", VIEWS, [NUM_FRAMES] * 2)
     media = None if place == "beside" else tmp_path / "media"
     project, output = run(source, kind, tmp_path / "out", media=media, every=2)
-    assert "warning: 4 images have predictions as labels" in output
+    assert "warning: predictions as labels in 4 images" in output
     assert [name.split("/")[-1] for (name, _) in project.image_names] == ["img00000002.png", "img00000004.png"]
     for view in range(2):
         points, _ = keypoints(view)
@@ -150,7 +150,7 @@ def test_what_is_left_out_is_said(kind: str, tmp_path: Path) -> None:
     write_session(folder, VIEWS, [NUM_FRAMES] * 2)
     _, output = run(folder, kind, tmp_path / "out")
     # OpenPose's keypoints without confidence were not found.
-    assert ("1 keypoints have x and y but no likelihood" in output) == (kind != "openpose")
+    assert ("1 keypoint with x and y but no likelihood" in output) == (kind != "openpose")
 
 
 @every_kind

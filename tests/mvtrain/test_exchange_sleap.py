@@ -62,7 +62,7 @@ def test_labels_made_by_hand_are_read_and_predictions_left_out(tmp_path: Path) -
     assert [image.place for image in labels.images] == [("mouse", "top", 0), ("mouse", "top", 4)]
     np.testing.assert_array_equal(labels.images[1].points, [[6, 7], [8, 9]])
     (note,) = labels.notes
-    assert f"{tmp_path / 'labels.slp'}: 1 frames" in note
+    assert f"{tmp_path / 'labels.slp'}: left out 1 frame without" in note
 
 
 def test_a_node_with_coordinates_that_is_not_visible_is_occluded_and_keeps_them(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_sessions_without_videos_are_said(tmp_path: Path) -> None:
     # sleap-io 0.9 drops the videos from the sessions of a package.
     labels = read(save_sessions(tmp_path, [["day1_back", "day1_side"]], embed=True))
     assert [image.place for image in labels.images] == [("day1", "back", 2), ("day1", "side", 2)]
-    assert any("1 recording sessions" in note for note in labels.notes)
+    assert any("1 recording session " in note for note in labels.notes)
 
 
 def test_a_pattern_of_the_user_comes_before_the_cameras_of_the_file(tmp_path: Path) -> None:

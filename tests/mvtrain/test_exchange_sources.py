@@ -210,7 +210,7 @@ def test_given_views_end_the_name_of_the_session(tmp_path: Path, name: str) -> N
     likely = 0.5 if name in PEOPLE else None
     options = ImportOptions(out=tmp_path / "out", views=tuple(sources), media=tmp_path / "media", predictions=likely)
     import_project(name, [], options, console)
-    assert "2 views (left_cam, right_cam), 1 sessions" in console.export_text()
+    assert "2 views (left_cam, right_cam), 1 session (" in console.export_text()
 
 
 def test_calibrations_of_a_folder(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_the_same_labels_twice_are_one_animal_and_no_labels_are_none(tmp_path: P
         assert image.visibility.tolist() == [2, 2]
     if name in PEOPLE:  # nobody is named, so the most certain person counts, and the command says so
         labels = read(name, tmp_path / "two", [once, row("rig/mouse_top/img001.png", 1.0)])
-        assert "1 of 1 frames have several people" in labels.notes[0]
+        assert "several people in 1 of 1 frames" in labels.notes[0]
         return
     with raises_input("duplicate-name" if name in ("anipose", "deeplabcut") else "several-individuals"):
         read(name, tmp_path / "two", [once, row("rig/mouse_top/img001.png", 1.0)])

@@ -209,7 +209,7 @@ def test_a_frame_without_an_animal_in_any_view_is_left_out(root: Path) -> None:
     assert found.boxes is not None
     assert np.isfinite(found.boxes).all()
     (warning,) = found.warnings
-    assert warning.startswith("1 frames are left out")
+    assert warning.startswith("left out 1 frame:")
     assert read_rows(config).lines[:, 0].tolist() == [4, 6]
     for frame in (FRAMES[0], FRAMES[2]):
         for view in VIEWS:
@@ -234,7 +234,7 @@ def test_turned_images_are_read_as_stored_and_named(root: Path) -> None:
     assert found.turned is not None
     np.testing.assert_array_equal(np.argwhere(found.turned), [[1, 0]])
     (warning,) = found.warnings
-    assert warning.startswith("1 of 6 images have an EXIF orientation")
+    assert warning.startswith("found an EXIF orientation in 1 of 6 images")
     assert image_name(FRAMES[1], "top") in warning
 
 
@@ -348,7 +348,7 @@ def test_calibration_by_session_then_common_then_none(root: Path) -> None:
     assert first.names == VIEWS  # reordered by name
     np.testing.assert_allclose(first.rotation, rig(VIEWS[::-1]).select(VIEWS).rotation, atol=1e-12)
     assert third is None
-    assert any("no calibration for session tue: its 1 frames" in warning for warning in found.warnings)
+    assert any("no calibration for session tue: its frames (1)" in warning for warning in found.warnings)
     rig(("other", *VIEWS)).save(root / "calibration.toml")
     found = read_project(config_of(root))
     assert found.cameras[2] is not None
@@ -369,7 +369,7 @@ def test_calibration_table(root: Path, kind: str) -> None:
     found = read_project(config_of(root, camera_params_file=name if kind == "named in the config" else None))
     assert [group is None for group in found.cameras] == [False, True, False]
     assert found.cameras[0] is not found.cameras[2]
-    assert any("no calibration for session mon: its 1 frames" in warning for warning in found.warnings)
+    assert any("no calibration for session mon: its frames (1)" in warning for warning in found.warnings)
 
 
 def test_images_of_another_size_than_calibrated(root: Path) -> None:
@@ -378,7 +378,7 @@ def test_images_of_another_size_than_calibrated(root: Path) -> None:
     cameras.save(root / "calibration.toml")
     (warning, other) = read_project(config_of(root)).warnings
     assert (
-        "3 of 3 images of view top do not have the size of their calibration, such as 8x6 instead of 640x480 px: "
+        "another size than that of the calibration in 3 of 3 images of view top, such as 8x6 instead of 640x480 px: "
         "without bounding boxes they are taken as full images, so 3D will be wrong"
     ) in warning
     assert "3 of 3 images of view side_b" in other
@@ -396,7 +396,7 @@ def test_a_full_image_may_differ_from_its_calibration_by_one_percent(root: Path,
     dataclasses.replace(rig(), sizes=np.array([(1088, 6), SIZES["side_b"]], float)).save(root / "calibration.toml")
     (warning,) = read_project(config_of(root)).warnings
     number = 2 if is_right else 3  # the other two images of this view are 8 px wide
-    assert f"{number} of 3 images of view top do not have the size of their calibration" in warning
+    assert f"in {number} of 3 images of view top" in warning
 
 
 def test_boxes_outside_the_calibrated_image(root: Path) -> None:
@@ -408,7 +408,7 @@ def test_boxes_outside_the_calibrated_image(root: Path) -> None:
     dataclasses.replace(rig(), sizes=np.array([[64.0, 48.0], [31.0, 480.0]])).save(root / "calibration.toml")
     (warning,) = read_project(config).warnings
     assert (
-        "2 of 3 bounding boxes of view side_b have their center outside the 31x480 px image of their calibration, such "
+        "the center of 2 of 3 bounding boxes of view side_b outside the 31x480 px image of their calibration, such "
         "as x, y, width, height = [11.0, 20.0, 42.0, 31.0]"
     ) in warning
 

@@ -156,7 +156,7 @@ def test_frames_without_labels_are_left_out(whole: Path) -> None:
         erase(whole, view, 3)
     output, printed = crop(whole)
     assert len(read(output)) == 5
-    assert "1 frames without any label are left out" in printed
+    assert "left out 1 frame without any label" in printed
 
 
 def test_an_absent_image_stays_absent(whole: Path) -> None:

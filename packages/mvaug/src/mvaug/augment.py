@@ -18,6 +18,7 @@ from mvaug.warp import warp_image
 from mvgeom import affine
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 
 _HORIZONTAL_FLIP = Transform(name="Fliplr", p=0.5, parameters=(("p", Values(kind="constant", values=(1.0,))),))
 
@@ -168,8 +169,8 @@ def augment_sample(
         order = np.asarray(augmentation.mirrored_order)
         if len(order) != num_keypoints:
             raise InputError(
-                f"points_3d: found {num_keypoints} keypoints, expected {len(order)}. The augmentation was made with "
-                f"{len(order)} keypoint names: make it with those of the labels.",
+                f"points_3d: found {counted(num_keypoints, 'keypoint')}, expected {len(order)}. The augmentation was "
+                f"made with {counted(len(order), 'keypoint name')}: make it with those of the labels.",
                 code="wrong-count",
                 argument="points_3d",
                 found=num_keypoints,
@@ -220,7 +221,7 @@ def _checked_sizes(
     for name, (found, expected) in shapes.items():
         if found != expected:
             raise InputError(
-                f"{name}: wrong shape for {num_views} images, found {found}, expected {expected}.",
+                f"{name}: wrong shape for {counted(num_views, 'image')}, found {found}, expected {expected}.",
                 code="wrong-shape",
                 argument=name,
                 found=found,

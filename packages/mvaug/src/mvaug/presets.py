@@ -15,6 +15,7 @@ from mvaug.geometric import GEOMETRIC
 from mvaug.parameters import Parameter, Transform, expected_names, invalid_value, parse_parameters
 from mvaug.photometric import MAX_ELASTIC_DISPLACEMENT, PHOTOMETRIC, elastic_displacement
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 
 _ROTATION = {"Affine": {"p": 0.4, "kwargs": {"rotate": [-25, 25]}}}
 _OCCLUSION_AND_BLUR = {
@@ -151,7 +152,7 @@ def _named(options: Mapping[str, Any], parameters: Mapping[str, Parameter], wher
         raise invalid_value(f"{where}.kwargs", kwargs, "a mapping of parameters")
     if len(args) > len(parameters):
         raise InputError(
-            f"{where}.args: found {len(args)} entries, expected at most {len(parameters)} "
+            f"{where}.args: found {counted(len(args), 'entry', 'entries')}, expected at most {len(parameters)} "
             f"({expected_names(parameters)}).",
             code="wrong-count",
             argument=f"{where}.args",

@@ -16,6 +16,7 @@ from mvgeom._arrays import Array
 from mvgeom._quarter_turns import quarter_turn
 from mvgeom.errors import InputError
 from mvgeom.lens_range import PreparedLens, prepare_lenses
+from mvgeom.wording import counted
 
 __all__ = ["DISTORTION_LENGTHS", "CameraGroup"]
 
@@ -211,7 +212,7 @@ class CameraGroup:
         width = max(len(name) for name in self.names)
         return "\n".join(
             [
-                f"CameraGroup of {len(self)} camera{'s' if len(self) > 1 else ''}{note}:",
+                f"CameraGroup of {counted(len(self), 'camera')}{note}:",
                 *(f"  {name:<{width}}  {self._describe(view)}" for view, name in enumerate(self.names)),
             ]
         )
@@ -224,10 +225,10 @@ class CameraGroup:
         )
         used = np.flatnonzero(coefficients)
         model = "fisheye" if self.fisheye[view] else "Brown-Conrady"
-        lens = f"{model} with {used[-1] + 1} coefficients" if len(used) else f"{model} without distortion"
+        distortion = f"with {counted(int(used[-1]) + 1, 'coefficient')}" if len(used) else "without distortion"
         focal = " ".join(dict.fromkeys(f"{matrix[axis, axis]:.1f}" for axis in (0, 1)))
         position = " ".join(f"{value:.4g}" for value in center + 0.0)
-        return f"{size[0]:g}x{size[1]:g} px, focal length {focal} px, {lens}, at {position}"
+        return f"{size[0]:g}x{size[1]:g} px, focal length {focal} px, {model} {distortion}, at {position}"
 
     def __len__(self) -> int:
         return len(self.names)

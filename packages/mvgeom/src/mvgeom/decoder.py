@@ -102,9 +102,9 @@ def check_images(path: Path, decoder: cv2.VideoCapture, num_images: int, num_pix
     # OpenCV fails once for each packet that the decoder rejects.
     if not any(decoder.grab() for _ in range(num_images + 1)):
         raise InputError(
-            f"{path}: none of its {num_images} images can be decoded. They are damaged, or of a codec that OpenCV "
-            f"{cv2.__version__} cannot decode here. Encode the video again, such as by ffmpeg -i IN -c:v libx264 -crf "
-            "15 OUT.mp4",
+            f"{path}: none of its images can be decoded, found {num_images}. They are damaged, or of a codec that "
+            f"OpenCV {cv2.__version__} cannot decode here. Encode the video again, such as by ffmpeg -i IN -c:v "
+            "libx264 -crf 15 OUT.mp4",
             code="unsupported-file",
             path=path,
             num_frames=num_images,

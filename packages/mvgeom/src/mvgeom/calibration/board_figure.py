@@ -12,6 +12,7 @@ from mvgeom.calibration.bundle import Booleans
 from mvgeom.calibration.selection import coverage_cells
 from mvgeom.cameras import CameraGroup
 from mvgeom.lens_reach import rays_on_grid
+from mvgeom.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,7 +58,8 @@ def draw_boards(camera: CameraGroup, points: Floats, used: Booleans) -> Figure:
         shown.append(Patch(color=(0.8, 0.1, 0.1, 0.45), label=f"no viewing ray ({100 * lost.mean():.1f} %)"))
     axes.legend(handles=shown, loc="upper right", fontsize=8)
     left_out = int((~used[frames]).sum())
-    title = f"{camera.names[0]}: {len(frames) - left_out} boards" + (f", {left_out} left out" if left_out else "")
+    used_boards = counted(len(frames) - left_out, "board")
+    title = f"{camera.names[0]}: {used_boards}" + (f", {left_out} left out" if left_out else "")
     axes.set_title(title, fontsize=10, loc="left")
     figure.tight_layout()
     return figure

@@ -17,6 +17,7 @@ from mvgeom.calibration.missing_boards import BOARD_REASONS, explain_missing_boa
 from mvgeom.calibration.sources import Source, read_frames
 from mvgeom.decoder import open_capture
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 
 __all__ = ["Image", "stop_at_wrong_board"]
 
@@ -69,10 +70,9 @@ def stop_at_wrong_board(sources: Mapping[str, Source], board: Board) -> None:
                 if number % max(1, per_camera // _KEPT) == 0:
                     samples[camera].append(image)
     found = explain_missing_boards(samples, board, dict.fromkeys(sources, 0), looked)
+    sample = f"a sample of {counted(sum(lengths.values()), 'image')}; no others were read"
     reasons = [
-        dataclasses.replace(each, text=f"{each.text} (a sample of {sum(lengths.values())} images; no others were read)")
-        for each in found
-        if each.code in BOARD_REASONS
+        dataclasses.replace(each, text=f"{each.text} ({sample})") for each in found if each.code in BOARD_REASONS
     ]
     if reasons:
         raise CalibrationError(reasons)

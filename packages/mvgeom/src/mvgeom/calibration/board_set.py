@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mvgeom.calibration.charuco_board import CharucoBoard
 from mvgeom.calibration.tag_grid import TagGrid
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 
 __all__ = ["BoardSet", "Face", "two_sided"]
 
@@ -69,7 +70,7 @@ class BoardSet:
                 seen[key] = number
 
     def __str__(self) -> str:
-        return f"set of {len(self.faces)} boards ({self.faces[0].board}, ...)"
+        return f"set of {counted(len(self.faces), 'board')} ({self.faces[0].board}, ...)"
 
     @property
     def inverted(self) -> bool:

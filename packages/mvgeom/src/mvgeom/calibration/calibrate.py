@@ -28,6 +28,7 @@ from mvgeom.calibration.schur import Loss
 from mvgeom.calibration.selection import select_frames
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 
 __all__ = ["Options", "Progress", "calibrate"]
 
@@ -299,9 +300,9 @@ def _label_findings(names: tuple[str, ...], frames: tuple[str, ...], graph: Pose
         which = [frames[frame] for frame in np.flatnonzero(turned[view])]
         shown = ", ".join(which[:5]) + (", ..." if len(which) > 5 else "")
         text = (
-            f"camera {names[view]!r}: the corners of {len(which)} boards were listed turned or mirrored ({shown}); "
-            "this was corrected with the help of the other cameras. A board with an odd number of corners along one "
-            "side and an even number along the other avoids this ambiguity"
+            f"camera {names[view]!r}: the corners of {counted(len(which), 'board')} were listed turned or mirrored "
+            f"({shown}); this was corrected with the help of the other cameras. A board with an odd number of corners "
+            "along one side and an even number along the other avoids this ambiguity"
         )
         findings.append(note("turned_board", [names[view]], text, boards=len(which)))
     return findings
@@ -314,7 +315,7 @@ def _contradictions(names: tuple[str, ...], placed: Booleans, used: Booleans) ->
         if out:
             build = warning if out > 0.2 * all_seen else note
             text = (
-                f"camera {name!r}: {out} of {all_seen} boards contradict the other cameras and were left out. If this "
+                f"camera {name!r}: boards that contradict the other cameras, left out: {out} of {all_seen}. If this "
                 "affects many boards, the images are not of the same frames, or the camera moved"
             )
             findings.append(build("contradicting_boards", [name], text, left_out=out, boards=all_seen))

@@ -8,6 +8,7 @@ import numpy as np
 
 from mvgeom._subset import spread_subset
 from mvgeom.calibration.boards import Floats, seen_corners
+from mvgeom.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,7 +57,7 @@ def draw_residuals(name: str, size: Floats, points: Floats, residuals: Floats) -
     )
     figure.colorbar(shown, ax=image, label="px", shrink=0.8)
     image.set(xlim=(-0.5, size[0] - 0.5), ylim=(size[1] - 0.5, -0.5), aspect="equal")
-    image.set_title(f"{len(points)} points; arrows enlarged {enlarged:g} times", fontsize=9)
+    image.set_title(f"{counted(len(points), 'point')}; arrows enlarged {enlarged:g} times", fontsize=9)
 
     reach = max(float(np.percentile(lengths, 99)) if len(lengths) else 1.0, 1e-9)
     cloud.scatter(*residuals.T, s=3, alpha=0.4, linewidths=0)

@@ -9,6 +9,7 @@ import numpy as np
 from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.findings import Finding, describe_shift, error, warning
 from mvgeom.calibration.shift_curves import Offset
+from mvgeom.wording import counted
 
 __all__ = ["find_uncertain_clocks"]
 
@@ -84,11 +85,12 @@ def _reason(found: Offset, certainty: float, longest: int) -> str:
         )
     if found.problem == "wandering":
         return (
-            f"it is {abs(found.rival)} frames another at the start than at the end of the recording, but no drift of "
-            "the clock explains it. Frames were lost, or there is too little motion. Look where, and sync the parts"
+            f"it is {counted(abs(found.rival), 'frame')} another at the start than at the end of the recording, but no "
+            "drift of the clock explains it. Frames were lost, or there is too little motion. Look where, and sync the "
+            "parts"
         )
     if found.problem == "limit":
-        return f"the best one is the largest that was tried, {longest} frames. Give a larger --longest"
+        return f"the best one is the largest that was tried, {counted(longest, 'frame')}. Give a larger --longest"
     if found.problem == "few":
         return "it shares too few keypoints with the other cameras, in frames that follow each other"
     return (

@@ -35,6 +35,7 @@ from mvgeom.calibration.sources import (
     turned_images,
 )
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 
 __all__ = ["Detections", "Image", "Progress", "detect_boards", "from_points", "gather"]
 
@@ -85,8 +86,9 @@ class Detections:
         for field, shape in expected.items():
             if np.shape(getattr(self, field)) != shape:
                 raise InputError(
-                    f"{field}: wrong shape, found {np.shape(getattr(self, field))}, expected {shape} for {num_views} "
-                    f"cameras, {num_frames} frames and {num_points} corners",
+                    f"{field}: wrong shape, found {np.shape(getattr(self, field))}, expected {shape} for "
+                    f"{counted(num_views, 'camera')}, {counted(num_frames, 'frame')} and "
+                    f"{counted(num_points, 'corner')}",
                     code="wrong-shape",
                     argument=field,
                     found=np.shape(getattr(self, field)),
@@ -239,8 +241,9 @@ def _turned_findings(sources: Mapping[str, Source]) -> list[Finding]:
         turned = turned_images(source)
         if turned:
             text = (
-                f"camera {camera!r}: {len(turned)} of {len(source.images)} images have an EXIF orientation, such as "
-                f"{turned[0]}. It is ignored, so the calibration is for the images as stored, not as viewers show them"
+                f"camera {camera!r}: found an EXIF orientation in {len(turned)} of {len(source.images)} images, such "
+                f"as {turned[0]}. It is ignored, so the calibration is for the images as stored, not as viewers show "
+                "them"
             )
             findings.append(note("turned_images", [camera], text, images=len(turned)))
     return findings

@@ -19,6 +19,7 @@ from mvgeom.calibration.findings import CalibrationError, Finding, error, note
 from mvgeom.calibration.result import Calibration
 from mvgeom.calibration.rig_adjustment import views_of_boards
 from mvgeom.calibration.schur import adjust
+from mvgeom.wording import counted
 
 __all__ = ["describe_faces", "place_faces"]
 
@@ -75,7 +76,7 @@ def describe_faces(detections: Detections, object_points: Floats, shared: Ints) 
             **dict(zip(("rotation_x", "rotation_y", "rotation_z"), angles, strict=True)),
         }
         text = (
-            f"face {face + 1} of the set was placed by {shared[face]} frame{'s' if shared[face] > 1 else ''}: "
+            f"face {face + 1} of the set was placed by {counted(int(shared[face]), 'frame')}: "
             f"position = [{', '.join(f'{each:.6g}' for each in position)}], rotation = "
             f"[{', '.join(f'{each:.7g}' for each in angles)}] degrees"
         )

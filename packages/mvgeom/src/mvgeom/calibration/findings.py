@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 
 __all__ = ["CalibrationError", "Finding", "Severity", "describe_shift", "error", "note", "sort_findings", "warning"]
 
@@ -38,7 +39,7 @@ class Finding:
 
 def describe_shift(frames: int, later: str = "late", earlier: str = "early") -> str:
     """Return a shift in words, such as `1 frame late`; positive numbers are later."""
-    return f"{abs(frames)} frame{'' if abs(frames) == 1 else 's'} {later if frames > 0 else earlier}"
+    return f"{counted(abs(frames), 'frame')} {later if frames > 0 else earlier}"
 
 
 def error(code: str, cameras: Sequence[str], text: str, **evidence: float) -> Finding:

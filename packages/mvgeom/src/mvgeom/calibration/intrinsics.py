@@ -19,6 +19,7 @@ from mvgeom.calibration.lens_shape import lens_shape
 from mvgeom.calibration.schur import adjust
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 
 __all__ = ["MIN_BOARDS", "FittedLens", "calibrate_intrinsics", "known_intrinsics"]
 
@@ -99,8 +100,8 @@ def calibrate_intrinsics(name: str, size: Floats, points: Floats, object_points:
     if (seen & ~used).any():
         left_out = int((seen & ~used).sum())
         text = (
-            f"camera {name!r}: {left_out} of {seen.sum()} boards do not fit its lens (false corners, or a moving "
-            "board) and were left out"
+            f"camera {name!r}: boards that do not fit its lens (false corners, or a moving board), left out: "
+            f"{left_out} of {seen.sum()}"
         )
         findings.append(note("boards_left_out", [name], text, left_out=left_out, boards=int(seen.sum())))
     squares = (residuals(scene, views) ** 2).sum((1, 2)) / views.weights.sum(1)
@@ -262,8 +263,8 @@ def _alone(camera: CameraGroup, points: Floats, object_points: Floats, poses: Fl
 
 def _too_few(name: str, count: int, places: int, build: Callable[..., Finding]) -> Finding:
     needed = f"at least {MIN_BOARDS} are needed" if build is error else "20 or more give better intrinsics"
-    seen = f"camera {name!r} saw the board in {count} images"
+    seen = f"camera {name!r} saw the board in {counted(count, 'image')}"
     if places < count:
-        seen += f", but at only {places} different {'place: it never moved' if places == 1 else 'places'}"
+        seen += f", but at only {counted(places, 'different place')}" + (": it never moved" if places == 1 else "")
     text = f"{seen}; {needed}, at different positions and tilts (or give its intrinsics from an earlier calibration)"
     return build("too_few_boards", [name], text, boards=count, places=places)

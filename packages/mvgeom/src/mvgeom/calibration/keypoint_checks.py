@@ -19,6 +19,7 @@ from mvgeom.calibration.view_pairs import MIN_COMMON, PairMotion
 from mvgeom.cameras import CameraGroup
 from mvgeom.robust import triangulate_robust
 from mvgeom.triangulation import covariance
+from mvgeom.wording import counted
 
 __all__ = ["check_connected", "check_geometry", "check_pairs", "check_scene", "connects"]
 
@@ -62,8 +63,8 @@ def check_scene(cams: CameraGroup, flat: Floats) -> None:
         cells = np.unique(np.floor(flat[view][common] * _PLACES / cams.sizes[view].max()), axis=0)
         if len(cells) < _MIN_PLACES:
             text = (
-                f"camera {name!r}: its {int(common.sum())} keypoints are at only {len(cells)} places of the image, "
-                f"expected {_MIN_PLACES}: the subject hardly moved. Film it (or a wand) all over the volume"
+                f"camera {name!r}: its {int(common.sum())} keypoints are at only {counted(len(cells), 'place')} of the "
+                f"image, expected {_MIN_PLACES}: the subject hardly moved. Film it (or a wand) all over the volume"
             )
             findings.append(error("too_few_places", [name], text, places=len(cells), points=int(common.sum())))
     if findings:
@@ -107,7 +108,7 @@ def _raise_for_pairs(names: Sequence[str], related: Sequence[Pairs], which: list
 
 def _describe_pairs(names: Sequence[str], related: Sequence[Pairs], which: list[tuple[int, int]]) -> str:
     return "; ".join(
-        f"{names[one]} and {names[other]}: {related[0][one, other].common} common points"
+        f"{names[one]} and {names[other]}: {counted(related[0][one, other].common, 'common point')}"
         + _describe({pairs[one, other].motion for pairs in related})
         for one, other in which
     )

@@ -42,7 +42,7 @@ def find_lens_ends(cams: CameraGroup, points: Floats | None = None) -> list[Find
         where = f"its lens model turns back {ends[view]:.0f} degrees from the axis" if folds else "beyond 90 degrees"
         text = f"camera {name!r}: {100 * shares[view]:.1f} % of its image has no viewing ray ({where})"
         if points is not None:
-            text += f"; {lost[view]} of its {given[view]} keypoints lie there and cannot be used"
+            text += f"; keypoints that lie there and cannot be used: {lost[view]} of {given[view]}"
         if folds:
             text += ". Calibrate again, with fewer coefficients or with boards out to the borders of the image"
         large = share_lost > LARGE_SHARE or (folds and shares[view] > LARGE_SHARE)

@@ -13,6 +13,7 @@ from mvgeom.calibration.find_board import upright_colors
 from mvgeom.calibration.findings import Finding, error, warning
 from mvgeom.calibration.grid_probe import count_cut_boards, probe_grids
 from mvgeom.calibration.marker_evidence import count_mirrored, examine_markers
+from mvgeom.wording import counted
 
 __all__ = ["BOARD_REASONS", "Image", "Reason", "explain_missing_boards"]
 
@@ -79,7 +80,7 @@ def _finding(camera: str, board: Board, found: int, looked: int, reason: Reason 
     if found and reason is None:
         return []
     code, text, evidence = reason or ("no_boards", "no reason found. Check that it is visible, sharp and whole", {})
-    where = f"in none of {looked} images" if found == 0 else f"only in {found} of {looked} images"
+    where = f"in none of {counted(looked, 'image')}" if found == 0 else f"only in {found} of {looked} images"
     build = error if found == 0 else warning
     said = f"camera {camera!r}: the {board} was found {where}: {text}"
     return [build(code, [camera], said, found=found, pictures=looked, **evidence)]
@@ -106,7 +107,8 @@ def _explain_chessboard(images: list[Image], board: Chessboard, *, never: bool) 
             sum(find_chessboard(image, board.grid) is not None for image in each)
             for each in (images, [255 - image for image in images])
         )
-        found = f"{negative} boards in the negatives of {len(images)} images, {as_it_is} as they are"
+        examined = counted(len(images), "image")
+        found = f"{counted(negative, 'board')} in the negatives of {examined}, {as_it_is} as they are"
         return _negative(board, found, {}) if negative > as_it_is else None
     counts = {size: len(each.images) for size, each in sizes.items()}
     if best == asked or (counts[best] <= counts.get(asked, 0) and best[0] * best[1] < asked[0] * asked[1]):
@@ -141,7 +143,7 @@ def _explain_markers(
     if seen.negative > 2 * max(seen.as_asked, _few(board)):
         return _negative(
             board,
-            f"{seen.negative} markers per image in the negative, {seen.as_asked} as it is",
+            f"{counted(seen.negative, 'marker')} per image in the negative, {seen.as_asked} as it is",
             {"markers": seen.as_asked, "negative_markers": seen.negative},
         )
     if seen.best_dictionary not in (None, board.dictionary) and seen.in_best > 2 * max(seen.as_asked, 1):

@@ -15,6 +15,7 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.reconstruction import keypoint_noise
 from mvgeom.robust import triangulate_robust
 from mvgeom.triangulation import reprojection_error, triangulate
+from mvgeom.wording import counted
 
 __all__ = ["PointAdjustment", "adjust_points"]
 
@@ -98,7 +99,8 @@ def adjust_points(
         scale = loss_scale if loss_scale is not None else _LOSS_SIGMAS * max(noise, _SMALLEST_NOISE)
         scene, views, kept = _start(refined, flat, weight, scale)
         check(views)
-        progress(f"round {turn + 1}: {views.num_observations} keypoints of {views.num_blocks} points, {noise:.2f} px")
+        used = f"{counted(views.num_observations, 'keypoint')} of {counted(views.num_blocks, 'point')}"
+        progress(f"round {turn + 1}: {used}, {noise:.2f} px")
         solution = adjust(
             scene,
             views,

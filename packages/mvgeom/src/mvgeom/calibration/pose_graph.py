@@ -122,8 +122,8 @@ def _find_mirrored(
         concerned = (names[camera], names[partners[0][0]]) if either else (names[camera],)
         who = f"the images of camera {' or '.join(map(repr, concerned))} are mirrored"
         text = (
-            f"{who}: {before} of {common} boards shared with other cameras agree as they are, {after} after flipping "
-            "left to right. Turn off mirroring in the camera's software, or flip its images"
+            f"{who}: boards shared with other cameras that agree: {before} of {common} as they are, {after} after "
+            "flipping left to right. Turn off mirroring in the camera's software, or flip its images"
         )
         findings.append(
             error("mirrored_images", concerned, text, agreeing=before, agreeing_mirrored=after, common=common)

@@ -14,6 +14,7 @@ from mvgeom.calibration.lens_shape import lens_shape
 from mvgeom.calibration.pose_graph import PoseGraph
 from mvgeom.calibration.schur import Loss, Solution, adjust
 from mvgeom.cameras import CameraGroup
+from mvgeom.wording import counted
 
 __all__ = ["RigAdjustment", "adjust_rig", "relative_noise", "views_of_boards", "weigh_cameras"]
 
@@ -211,7 +212,7 @@ def _check_in_front(scene: Scene, views: Views) -> None:
     behind = ~np.isfinite(residuals(scene, views)).all((1, 2))
     if behind.any():
         names = tuple(scene.cameras.names[camera] for camera in np.unique(views.camera[behind]))
-        text = f"the poses of {', '.join(names)} put {int(behind.sum())} boards behind a camera"
+        text = f"the poses of {', '.join(names)} put {counted(int(behind.sum()), 'board')} behind a camera"
         raise CalibrationError(
             [error("boards_behind", names, f"{text}; are the images of the same frames?", boards=int(behind.sum()))]
         )

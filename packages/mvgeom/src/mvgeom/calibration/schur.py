@@ -95,7 +95,7 @@ def adjust(
     linear = linearize(scene, views)
     behind = ~np.isfinite(linear.residuals).all(-1)
     if behind.any():
-        raise ValueError(f"{int(behind.sum())} points start behind their cameras")
+        raise ValueError(f"points start behind their cameras: {int(behind.sum())}")
     basis = _basis(free, square, groups, scene.num_moving_faces)
 
     def total(error: Floats, cameras: CameraGroup) -> float:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from mvgeom.calibration.marker_dictionaries import check_ids, check_positive
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 
 __all__ = ["TagGrid"]
 
@@ -61,7 +62,7 @@ class TagGrid:
         numbers = f" from number {self.first_id}" if self.first_id else ""
         return (
             f"{'inverted ' if self.inverted else ''}{kind} of {self.columns}x{self.rows} markers of "
-            f"{self.marker_size:g} from {self.dictionary}{numbers}, gaps of {self.spacing:g} markers"
+            f"{self.marker_size:g} from {self.dictionary}{numbers}, gaps of {counted(self.spacing, 'marker', spec='g')}"
         )
 
     @property

@@ -54,6 +54,7 @@ from mvgeom.cli.rig_output import (
     stop_at_errors,
 )
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 
 if TYPE_CHECKING:
     from mvgeom.calibration import Calibration, Detections, Lens, LensCalibration, Options
@@ -300,7 +301,7 @@ def _write_lenses(found: LensCalibration, output: Path, *, force: bool) -> None:
 
     print_output(camera_table(found.cameras, str(output)))
     for name, rms, used in zip(found.cameras.names, found.rms, found.used, strict=True):
-        print_output(f"{name}: rms {rms:.3f} px over {int(used.sum())} boards")
+        print_output(f"{name}: rms {rms:.3f} px over {counted(int(used.sum()), 'board')}")
     findings = [*found.findings, *find_lens_ends(found.cameras)]
     print_findings(findings)
     stop_at_errors(findings, output, force=force)
@@ -327,7 +328,7 @@ def _write_rig(found: Calibration, output: Path, report: Path | None, *, force: 
     if found.relations:
         print_output(pair_table(found))
     boards = int(found.used.any(axis=0).sum())
-    print_output(f"rms {found.rms:.3f} px over {boards} boards; corner noise {found.noise:.3f} px")
+    print_output(f"rms {found.rms:.3f} px over {counted(boards, 'board')}; corner noise {found.noise:.3f} px")
     print_findings(found.findings)
     if report is not None:
         write_calibration_report(found, report)

@@ -47,6 +47,7 @@ from mvgeom.cli.smoothing_command import smooth
 from mvgeom.cli.sync_command import sync
 from mvgeom.cli.world_commands import place, world
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 
 if TYPE_CHECKING:
     from mvgeom.reconstruction import Reconstruction
@@ -112,7 +113,7 @@ def convert(
     cameras = cameras.turn(_degrees(turn or [])).replace(translation=cameras.translation * scale)
     save_rig(cameras, written, calibration, file_format=target_format, keep_metadata=True)
     description = formats.identify(written).DESCRIPTION
-    print_output(f"{len(cameras)} cameras ({', '.join(cameras.names)}) -> {written} ({description})")
+    print_output(f"{counted(len(cameras), 'camera')} ({', '.join(cameras.names)}) -> {written} ({description})")
     print_next("mvgeom", "show", written, *reading_options(written, cameras))
 
 

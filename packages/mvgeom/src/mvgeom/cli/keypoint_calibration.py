@@ -30,6 +30,7 @@ from mvgeom.cli.rig_output import (
     stop_at_errors,
 )
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 
 if TYPE_CHECKING:
     from mvgeom.calibration import KeypointCalibration, KnownLength
@@ -178,7 +179,7 @@ def _print(found: KeypointCalibration, output: Path) -> None:
         print_output(length_table(found))
         print_output(f"scale ±{100 * found.scale.spread / found.scale.factor:.2f} %")
     points = int(found.used.any(axis=1).sum())
-    print_output(f"keypoint noise {found.noise:.2f} px over {points} points")
+    print_output(f"keypoint noise {found.noise:.2f} px over {counted(points, 'point')}")
     print_findings(found.findings)
 
 

@@ -43,6 +43,7 @@ from mvgeom.cli.rig_output import (
     status,
     stop_at_errors,
 )
+from mvgeom.wording import counted
 
 if TYPE_CHECKING:
     from mvgeom.cameras import CameraGroup
@@ -109,7 +110,7 @@ def refine(
     print_output(refinement_table(refined, f"{calibration} -> {output}"))
     print_output(
         f"median reprojection error {refined.errors.overall_before:.2f} -> {refined.errors.overall_after:.2f} px; "
-        f"keypoint noise {refined.noise:.2f} px; {refined.iterations} steps"
+        f"keypoint noise {refined.noise:.2f} px; {counted(refined.iterations, 'step')}"
     )
     if not refined.converged:
         print_problem("warning", "yellow", "the adjustment did not converge. Run it again from the saved calibration.")

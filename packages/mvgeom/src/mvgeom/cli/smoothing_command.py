@@ -35,6 +35,7 @@ from mvgeom.cli.options import (
 from mvgeom.cli.output import print_output, print_problem
 from mvgeom.errors import InputError
 from mvgeom.files import file_name
+from mvgeom.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -127,7 +128,8 @@ def smooth(
         raise InputError(f"{path}: no rows. Give the keypoints of a recording.", code="empty-file", path=path)
     times = frame_numbers(keypoints)
     held = named_bones(stack.keypoint_names, pairs, lengths)
-    print_output(f"{len(points)} frames, {len(stack.keypoint_names)} keypoints, {len(files)} views: learning the noise")
+    given = f"{counted(len(points), 'frame')}, {counted(len(stack.keypoint_names), 'keypoint')}"
+    print_output(f"{given}, {counted(len(files), 'view')}: learning the noise")
     found = smooth_keypoints(
         points,
         cameras,
@@ -164,7 +166,7 @@ def _print_smoothed(found: Smoothed, points: np.ndarray, cameras: CameraGroup) -
     solved, given = np.isfinite(found.points).all(-1), np.isfinite(points).all(-1)
     left_out = given & (np.nan_to_num(found.inlier) <= 0.5)
     print_output(
-        f"{solved.sum()} of {solved.size} points from {given.sum()} keypoints; {left_out.sum()} are outliers "
+        f"{solved.sum()} of {solved.size} points from {counted(given.sum(), 'keypoint')}; outliers: {left_out.sum()} "
         f"({', '.join(f'{name} {left_out[:, view].sum()}' for view, name in enumerate(cameras.names))})"
     )
     noise = found.noise

@@ -49,6 +49,7 @@ from mvgeom.cli.options import (
 )
 from mvgeom.cli.output import print_findings, print_output
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -179,8 +180,8 @@ def _consecutive(keypoints: CommandKeypoints, numbers: np.ndarray) -> tuple[np.n
     first, count = int(rows[0]), int(rows[-1] - rows[0]) + 1
     if count > max(_MOST_FRAMES_PER_ROW * len(rows), _SHORT):
         raise InputError(
-            f"{path}: the rows are not consecutive frames, found {len(rows)} rows for the {count} frames from {first} "
-            f"to {rows[-1]}, expected most frames to have one. Give the keypoints of one recording.",
+            f"{path}: the rows are not consecutive frames, found {counted(len(rows), 'row')} for the {count} frames "
+            f"from {first} to {rows[-1]}, expected most frames to have one. Give the keypoints of one recording.",
             code="out-of-range",
             path=path,
             found=count,

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.formats import camera_fields, json_file, records
+from mvgeom.wording import counted
 
 __all__ = ["DESCRIPTION", "NAME", "READ_ONLY", "SUFFIXES", "load", "matches", "save"]
 
@@ -57,7 +58,7 @@ def load(path: Path, *, sizes: camera_fields.Sizes | None = None, names: Sequenc
     used = list(names) if names is not None else [f"cam{number}" for number in range(1, len(cameras) + 1)]
     if len(used) != len(cameras):
         raise InputError(
-            f"{path}: {len(cameras)} cameras, but {len(used)} names: {used}",
+            f"{path}: {counted(len(cameras), 'camera')}, but {counted(len(used), 'name')}: {used}",
             code="wrong-count",
             path=path,
             argument="names",

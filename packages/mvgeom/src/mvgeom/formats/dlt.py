@@ -22,6 +22,7 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.files import head, read_text, write_text
 from mvgeom.formats import camera_fields, records
+from mvgeom.wording import counted
 
 __all__ = ["DESCRIPTION", "NAME", "NUM_COEFFICIENTS", "SUFFIXES", "Origin", "load", "matches", "save"]
 
@@ -65,7 +66,7 @@ def load(
     rows = [line.replace(",", " ").split() for line in read_text(path).splitlines() if line.strip()]
     if len(rows) != NUM_COEFFICIENTS or len({len(row) for row in rows}) != 1:
         hint = "; it seems to be transposed" if {len(row) for row in rows} == {NUM_COEFFICIENTS} else ""
-        found = f"{len(rows)} rows of {sorted({len(row) for row in rows})}"
+        found = f"{counted(len(rows), 'row')} of {sorted({len(row) for row in rows})}"
         raise InputError(
             f"{path}: wrong table, found {found} numbers, expected 11 rows with a column per camera{hint}",
             code="wrong-count",

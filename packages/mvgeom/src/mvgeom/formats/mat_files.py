@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mvgeom.wording import counted
+
 __all__ = ["MatFileError", "is_version_5", "read_variables"]
 
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
@@ -164,7 +166,7 @@ def _read_matrix(
         raise MatFileError(f"variable {name!r} is a sparse array, which is not supported")
     values = reader.numbers(_next(parts))
     if len(values) != count:
-        raise MatFileError(f"variable {name!r} has {len(values)} numbers, expected {count}")
+        raise MatFileError(f"variable {name!r} has {counted(len(values), 'number')}, expected {count}")
     if flags & _COMPLEX:
         values = values + 1j * reader.numbers(_next(parts))[:count]
     elif flags & _LOGICAL:
@@ -203,7 +205,7 @@ def _read_text(reader: _Reader, element: tuple[int, int, int] | None, shape: tup
         encoding += "-le" if reader.order == "<" else "-be"
     text = bytes(reader.content[start:end]).decode(encoding)
     if math.prod(shape) != len(text) or len(shape) > 2:
-        raise MatFileError(f"a text of {len(text)} characters, expected {shape}")
+        raise MatFileError(f"a text of {counted(len(text), 'character')}, expected {shape}")
     rows = ["".join(text[row :: shape[0]]).rstrip() for row in range(shape[0])]
     return rows[0] if len(rows) == 1 else np.array(rows, dtype=object)
 

@@ -23,6 +23,7 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.files import write_text
 from mvgeom.formats import anipose, records
+from mvgeom.wording import counted
 
 __all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
 
@@ -95,8 +96,8 @@ def _at_frame(table: dict[str, Any], key: str, frame: int | None, path: Path) ->
     length = len(rotations) if isinstance(rotations, list) else 0
     if frame is None:
         raise InputError(
-            f"{path}: camera [{key}] moves ({length} frames). Give frame=, or write one pose with mvgeom convert -O "
-            "frame=0",
+            f"{path}: camera [{key}] moves ({counted(length, 'frame')}). Give frame=, or write one pose with "
+            "mvgeom convert -O frame=0",
             code="missing-argument",
             path=path,
             argument="frame",

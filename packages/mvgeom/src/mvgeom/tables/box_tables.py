@@ -14,6 +14,7 @@ import numpy as np
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
 from mvgeom.tables.cells import find_delimiter, has_decimal_commas, to_decimal_point
+from mvgeom.wording import counted
 
 __all__ = ["LabeledBoxes", "read_labeled_boxes", "read_video_boxes", "write_labeled_boxes", "write_video_boxes"]
 
@@ -153,7 +154,7 @@ def write_labeled_boxes(path: str | Path, images: Sequence[str], boxes: np.ndarr
     boxes = np.asarray(boxes, dtype=np.float64)
     if boxes.shape != (len(images), 4):
         raise InputError(
-            f"boxes: wrong shape, found {boxes.shape}, expected ({len(images)}, 4) for {len(images)} images",
+            f"boxes: wrong shape, found {boxes.shape}, expected ({len(images)}, 4) for {counted(len(images), 'image')}",
             code="wrong-shape",
             argument="boxes",
             found=boxes.shape,

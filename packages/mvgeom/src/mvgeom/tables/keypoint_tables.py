@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mvgeom.wording import counted
+
 __all__ = ["Floats", "KeypointTable"]
 
 Floats = npt.NDArray[np.float64]
@@ -48,6 +50,6 @@ class KeypointTable:
         if not len(rows):
             return None
         return (
-            f"{self.path}: {len(rows)} keypoints have x and y but no likelihood, the first is "
-            f"{self.keypoint_names[keypoints[0]]!r} in row {self.rows[rows[0]]}; they count as missing"
+            f"{self.path}: {counted(len(rows), 'keypoint')} with x and y but no likelihood, the first is "
+            f"{self.keypoint_names[keypoints[0]]!r} in row {self.rows[rows[0]]}; such keypoints count as missing"
         )

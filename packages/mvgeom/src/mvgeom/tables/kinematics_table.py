@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from mvgeom.errors import InputError
 from mvgeom.files import replace_file
+from mvgeom.wording import counted
 
 if TYPE_CHECKING:
     from mvgeom.kinematics import Kinematics
@@ -104,7 +105,7 @@ def read_kinematics(path: str | Path, keypoint_names: Sequence[str]) -> Kinemati
     joints = tuple(name for name, coord in columns if coord == "angle")
     if columns != _columns(keypoint_names, bones, joints):
         raise InputError(
-            f"{path}: not the kinematics of these keypoints, found {len(columns)} columns, expected "
+            f"{path}: not the kinematics of these keypoints, found {counted(len(columns), 'column')}, expected "
             f"{', '.join(COORDS_KINEMATICS)} for each of {', '.join(keypoint_names)}, then bones and joints",
             code="damaged-file",
             path=path,

@@ -12,6 +12,7 @@ from mvgeom import CameraGroup
 from mvgeom.calibration import Check, check
 from mvgeom.calibration.findings import Finding, error, note, warning
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 from mvtrain.config import Config
 from mvtrain.project.calibrations import box_mismatches, size_mismatches
 from mvtrain.project.label_tables import VISIBLE
@@ -232,4 +233,4 @@ def _size_findings(project: Project, groups: Sequence[CalibratedFrames]) -> list
 
 def _join_names(sessions: Iterable[str]) -> str:
     names = list(sessions)
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more sessions" if len(names) > 3 else "")
+    return ", ".join(names[:3]) + (f" and {counted(len(names) - 3, 'more session')}" if len(names) > 3 else "")

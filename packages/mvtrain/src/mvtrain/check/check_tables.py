@@ -17,8 +17,8 @@ from rich.text import Text
 from mvgeom import affine
 from mvgeom.calibration.result_tables import check_table
 from mvgeom.files import write_text
+from mvgeom.wording import counted
 from mvtrain.check.calibration_checks import MIN_POINTS_TO_MOVE
-from mvtrain.check.label_checks import pluralize
 from mvtrain.check.results import Results, percentile
 from mvtrain.check.suspicious_places import count_placed_occluded
 from mvtrain.config import Config
@@ -50,12 +50,12 @@ def overview_table(results: Results) -> Table:
     empty = int((~(project.visibility == VISIBLE).any(axis=(1, 2))).sum())
     rows = {
         "project": str(project.root),
-        "frames": f"{len(project)} from {pluralize(len(set(project.sessions)), 'session')}, {calibrated} calibrated"
+        "frames": f"{len(project)} from {counted(len(set(project.sessions)), 'session')}, {calibrated} calibrated"
         + (f", {empty} without any visible label" if empty else ""),
         "split": f"{len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test"
         + (f", {len(split.unused)} unused" if len(split.unused) else "")
         + f" (data.split: {config.data.split})",
-        "images": f"{len(sizes)} in {len(project.view_names)} views, {shapes} px, {stored}",
+        "images": f"{len(sizes)} in {counted(len(project.view_names), 'view')}, {shapes} px, {stored}",
         "network": f"input {dims.width}x{dims.height}; one heatmap pixel is {_heatmap_scale(project, config):.1f} px "
         "of a stored image",
         "labels": f"{int(results.counts.visible.sum())} visible, {int(results.counts.occluded.sum())} occluded"
@@ -70,8 +70,8 @@ def overview_table(results: Results) -> Table:
         known = np.isfinite(results.points_3d).all(-1)
         movable = int((known[split.train].sum(-1) >= MIN_POINTS_TO_MOVE).sum())
         rows["3D"] = (
-            f"{int(known.sum())} keypoints triangulated, {movable} of {len(split.train)} training frames have the "
-            f"{MIN_POINTS_TO_MOVE} that 3D augmentation needs; noise of the labels {np.median(noise):.2f} px"
+            f"{counted(int(known.sum()), 'keypoint')} triangulated, the {MIN_POINTS_TO_MOVE} that 3D augmentation "
+            f"needs in {movable} of {len(split.train)} training frames; noise of the labels {np.median(noise):.2f} px"
         )
     for name, text in rows.items():
         table.add_row(Text(name, style="bold"), text)
@@ -158,7 +158,7 @@ def print_results(console: Console, results: Results) -> None:
 def print_verdict(console: Console, results: Results) -> None:
     """Print one line with the number of findings and whether the project is ready for training."""
     numbers = {kind: sum(each.severity == kind for each in results.findings) for kind in _STYLES}
-    counts = ", ".join(pluralize(number, kind) for kind, number in numbers.items() if number)
+    counts = ", ".join(counted(number, kind) for kind, number in numbers.items() if number)
     verdict = "nothing speaks against training" if results.passed else "correct the errors before training"
     console.print(f"{counts + ': ' if counts else ''}{verdict}", style="bold", highlight=False)
 

@@ -9,6 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from mvgeom.calibration.findings import Finding, error, note, warning
+from mvgeom.wording import counted
 from mvtrain.check.image_scan import ImageScan
 from mvtrain.drawing.sheets import frame_title
 from mvtrain.project.project import Project
@@ -169,8 +170,8 @@ def near_duplicate_findings(
     share = len(near_duplicates) / sum(len(rows) for rows in held_out.values())
     build = warning if share > _FEW[kind] else note
     text = (
-        f"{counts_text} have a near-duplicate among the training frames (with the distance relative to typical frames: "
-        f"{shown}). {advice}"
+        f"found a near-duplicate among the training frames for {counts_text} (with the distance relative to typical "
+        f"frames: {shown}). {advice}"
     )
     return [build("near_duplicates", (), text, frames=len(near_duplicates), share=share)]
 
@@ -184,8 +185,9 @@ def copy_findings(project: Project, split: Split, scan: ImageScan) -> list[Findi
         shown = "; ".join(" = ".join(frame_title(project, row) for row in rows[:3]) for rows in list(views_of)[:3])
         views = [project.view_names[view] for view in sorted(set().union(*views_of.values()))]
         text = (
-            f"{len(views_of)} frames have the same image more than once under different names ({shown}; views "
-            f"{', '.join(views)}), {across} of them in more than one of training, validation and test. Keep one of each"
+            f"{counted(len(views_of), 'frame')} with the same image more than once under different names ({shown}; "
+            f"views {', '.join(views)}), {across} of them in more than one of training, validation and test. "
+            "Keep one of each"
         )
         findings.append(warning("same_image", views, text, frames=len(views_of), across_split=across))
     for one, other in combinations(range(len(project.view_names)), 2):

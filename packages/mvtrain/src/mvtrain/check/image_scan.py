@@ -14,7 +14,7 @@ import numpy as np
 from mvgeom.calibration.findings import Finding, error, note, warning
 from mvgeom.errors import InputError
 from mvgeom.images import bits_in_use, to_8_bits
-from mvtrain.check.label_checks import pluralize
+from mvgeom.wording import counted
 from mvtrain.project.image_headers import turned_warning
 from mvtrain.project.images import read_stored
 from mvtrain.project.label_tables import VISIBLE
@@ -121,7 +121,7 @@ def image_findings(project: Project, scan: ImageScan) -> list[Finding]:
     if scan.blank.any():
         places = np.argwhere(scan.blank)
         shown = ", ".join(str(project.image_names[row][view]) for row, view in places[:_NUM_EXAMPLES])
-        text = f"{pluralize(len(places), 'image')} of one color, such as {shown}"
+        text = f"{counted(len(places), 'image')} of one color, such as {shown}"
         names = [project.view_names[view] for view in np.flatnonzero(scan.blank.any(axis=0))]
         findings.append(warning("blank_image", names, text, images=len(places)))
     return [*findings, *_turned_findings(project), *_bits_findings(project, scan)]
@@ -142,7 +142,7 @@ def _turned_findings(project: Project) -> list[Finding]:
     evidence = {"images": int(project.turned.sum()), "labels_outside": beside}
     if beside > _BESIDE_STORED * visible.sum():
         text += (
-            f", but {beside} of their {int(visible.sum())} labels are only inside of the turned images. Save the "
+            f", but only the turned images contain {beside} of their {int(visible.sum())} labels. Save the "
             "images as they are shown, without the tag"
         )
         return [error("turned_images", names, text, **evidence)]
@@ -157,12 +157,14 @@ def _bits_findings(project: Project, scan: ImageScan) -> list[Finding]:
         if used is None or not own.any():
             continue
         if used < _ALL_BITS:
-            text = f"view {name}: images with 16 bits use {used} of them, so values are scaled by {used} bits"
+            text = (
+                f"view {name}: images with 16 bits use {used} of them, so values are scaled by {counted(used, 'bit')}"
+            )
             findings.append(note("value_bits", [name], text, bits=used, images=int((own > 0).sum())))
         more = np.flatnonzero(own > used)
         if len(more):
             text = (
-                f"view {name}: {pluralize(len(more), 'image')} with more bits in use than the others, such as "
+                f"view {name}: {counted(len(more), 'image')} with more bits in use than the others, such as "
                 f"{project.image_names[more[0]][view]}, found {own[more].max()}, expected {used}. Their brightness is "
                 "another one. Check the camera's settings"
             )

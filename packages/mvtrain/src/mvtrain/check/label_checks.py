@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from mvgeom.calibration.findings import Finding, error, warning
+from mvgeom.wording import counted
 from mvtrain.config import Config
 from mvtrain.project.label_tables import EXCLUDED, OCCLUDED, VISIBLE
 from mvtrain.project.labeled_rows import read_labeled_rows
@@ -124,11 +125,6 @@ def label_findings(project: Project, split: Split, counts: LabelCounts, rows: Ta
     ]
 
 
-def pluralize(number: int, noun: str) -> str:
-    """Return the number with the noun, such as `1 label` or `2 labels`."""
-    return f"{number} {noun}{'s' * (number != 1)}"
-
-
 def _unlabeled_findings(project: Project, counts: LabelCounts) -> list[Finding]:
     findings = []
     never = counts.training.sum(axis=0) == 0
@@ -159,8 +155,8 @@ def _few_findings(project: Project, split: Split, counts: LabelCounts) -> list[F
     findings = []
     if len(split.train) < _FEW_FRAMES:
         text = (
-            f"{len(split.train)} training frames are few, so results depend on their choice. Label more, or raise "
-            "training.train_prob"
+            f"found only {counted(len(split.train), 'training frame')}, so results depend on the choice of frames. "
+            "Label more, or raise training.train_prob"
         )
         findings.append(warning("few_frames", (), text, frames=len(split.train)))
     total = counts.training.sum(axis=0)
@@ -173,7 +169,7 @@ def _few_findings(project: Project, split: Split, counts: LabelCounts) -> list[F
     for name, rows in (("validation", split.validation), ("test", split.test)):
         if len(rows) and not visible[rows].any():
             effect = "the best weights cannot be chosen" if name == "validation" else "there are no test errors"
-            text = f"none of the {len(rows)} {name} frames has a visible label, so {effect}"
+            text = f"no visible label in the {counted(len(rows), f'{name} frame')}, so {effect}"
             findings.append(warning("set_not_labelled", (), text, frames=len(rows)))
     return findings
 
@@ -188,7 +184,7 @@ def _missing_findings(project: Project, counts: LabelCounts) -> list[Finding]:
     worst = [np.unravel_index(place, places.shape) for place in order[:6]]
     shown = ", ".join(f"{project.keypoint_names[k]} in {project.view_names[v]} ({share[v, k]:.0%})" for v, k in worst)
     text = (
-        f"{len(order)} of {places.size} keypoints of a view lack a label in more than half of the images: {shown}"
+        f"no label in more than half of the images for {len(order)} of {places.size} keypoints of a view: {shown}"
         f"{', ...' if len(order) > len(worst) else ''}. Label them where they are visible, else mark them as occluded"
     )
     names = [project.view_names[view] for view in np.flatnonzero(places.any(axis=1))]
@@ -213,7 +209,7 @@ def _outside_findings(project: Project, counts: LabelCounts, lines: np.ndarray) 
         if share > _MANY_OUTSIDE:
             conclusion = "Probably they are in px of another image size, or in full-image px where images are crops"
         where = "; ".join(examples) + ("; ..." if len(places) > len(examples) else "")
-        number = pluralize(len(places), "label")
+        number = counted(len(places), "label")
         text = f"view {name}: {number} ({share:.1%}) outside of the image ({where}). {conclusion}"
         build = error if share > _MANY_OUTSIDE else warning
         findings.append(build("label_outside", [name], text, labels=len(places), share=share))
@@ -230,8 +226,8 @@ def _copy_findings(project: Project) -> list[Finding]:
         if same > _SAME_LABELS * both.sum():
             pair = project.view_names[one], project.view_names[other]
             text = (
-                f"{same} of {int(both.sum())} labels of {pair[0]} and {pair[1]} are equal. Check if one table is a "
-                "copy of the other"
+                f"the labels of {pair[0]} and {pair[1]} are equal in {same} of {int(both.sum())} places. Check "
+                "if one table is a copy of the other"
             )
             findings.append(error("same_labels", pair, text, labels=same))
     return findings

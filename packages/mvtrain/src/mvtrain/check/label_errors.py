@@ -10,6 +10,7 @@ import numpy as np
 from mvgeom import CameraGroup, affine, project, reprojection_error, triangulate, triangulate_robust
 from mvgeom.calibration.findings import Finding, note, warning
 from mvgeom.reconstruction import MIN_THRESHOLD, keypoint_noise
+from mvgeom.wording import counted
 from mvtrain.check.calibration_checks import CalibratedFrames, visible_points, without_disagreeing
 from mvtrain.project.project import Project
 
@@ -113,9 +114,9 @@ def error_findings(project_: Project, errors: LabelErrors, groups: Iterable[Cali
         num_checked, largest = int(errors.checked.sum()), float(errors.error[suspect].max())
         limits = errors.limit[suspect]
         text = (
-            f"{len(rows)} of {num_checked} labels in {len(set(rows.tolist()))} frames have a reprojection error of "
-            f"{_format_range(limits)} or more (the largest {largest:.0f} px). See the table of the largest errors and "
-            "worst.png, and correct them"
+            f"found a reprojection error of {_format_range(limits)} or more in {len(rows)} of {num_checked} labels, in "
+            f"{counted(len(set(rows.tolist())), 'frame')} (the largest {largest:.0f} px). See the table of the largest "
+            "errors and worst.png, and correct them"
         )
         names = [project_.view_names[view] for view in sorted(set(views.tolist()))]
         share = len(rows) / num_checked

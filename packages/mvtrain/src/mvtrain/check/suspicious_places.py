@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from mvgeom.calibration.findings import Finding, error, note, warning
-from mvtrain.check.label_checks import TableRows, pluralize
+from mvgeom.wording import counted
+from mvtrain.check.label_checks import TableRows
 from mvtrain.project.label_tables import OCCLUDED, VISIBLE
 from mvtrain.project.project import Project
 
@@ -58,7 +59,7 @@ def _zero_findings(project: Project, rows: TableRows, visible: np.ndarray, at_ze
             for row, keypoint in places[:_NUM_EXAMPLES]
         )
         text = (
-            f"view {name}: {pluralize(len(places), 'label')} ({share:.1%}) at exactly 0, 0 ({shown}"
+            f"view {name}: {counted(len(places), 'label')} ({share:.1%}) at exactly 0, 0 ({shown}"
             f"{', ...' if len(places) > _NUM_EXAMPLES else ''}). Some programs write 0 for what is not labeled: leave "
             "such cells empty"
         )
@@ -80,7 +81,7 @@ def _stacked_findings(project: Project, rows: TableRows, visible: np.ndarray) ->
         if stacked:
             shown = ", ".join(f"line {rows.lines[row, view]} ({count})" for row, count in stacked[:_NUM_EXAMPLES])
             text = (
-                f"view {name}: half of the keypoints or more are at one place in {pluralize(len(stacked), 'image')} "
+                f"view {name}: half of the keypoints or more are at one place in {counted(len(stacked), 'image')} "
                 f"({shown}{', ...' if len(stacked) > _NUM_EXAMPLES else ''}). Label them, or leave their cells empty"
             )
             findings.append(warning("stacked_labels", [name], text, images=len(stacked)))
@@ -106,7 +107,7 @@ def _resting_findings(project: Project, visible: np.ndarray) -> list[Finding]:
         for view, keypoint, place, count, total in found[:_NUM_EXAMPLES]
     )
     text = (
-        f"{pluralize(len(found), 'keypoint')} of a view at exactly one place in many images: {shown}"
+        f"{counted(len(found), 'keypoint')} of a view at exactly one place in many images: {shown}"
         f"{'; ...' if len(found) > _NUM_EXAMPLES else ''}. If the keypoint does not rest there, the labels were copied "
         "from one frame to others, or stand for what is not labeled"
     )
@@ -120,7 +121,7 @@ def _hidden_findings(project: Project, rows: TableRows, visible: np.ndarray) -> 
     occluded = count_placed_occluded(project)
     if occluded and not visible.any():
         text = (
-            f"no label of any table is visible (2), and {occluded} are occluded (1) and have a place. Probably 1 means "
+            f"no label of any table is visible (2); occluded (1) with a place: {occluded}. Probably 1 means "
             "visible in the program that wrote them: write 2 in the column `visible`"
         )
         findings.append(error("hidden_labels", (), text, labels=occluded))
@@ -128,7 +129,7 @@ def _hidden_findings(project: Project, rows: TableRows, visible: np.ndarray) -> 
         number = int(rows.unlabeled_places.sum())
         row, view, keypoint = np.argwhere(rows.unlabeled_places)[0]
         text = (
-            f"{pluralize(number, 'place')} in the tables marked as not labeled (visible 0), such as line "
+            f"{counted(number, 'place')} in the tables marked as not labeled (visible 0), such as line "
             f"{rows.lines[row, view]} {project.keypoint_names[keypoint]} of view {project.view_names[view]}, so "
             "training leaves them out"
         )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mvgeom.wording import counted
 from mvtrain.cli.options import make_console
 from mvtrain.runtime.commands import command
 
@@ -45,7 +46,7 @@ def synth(
         task = bar.add_task("rendering")
         generate_project(output, spec, progress=lambda done, total: bar.update(task, completed=done, total=total))
     make_console().print(
-        f"wrote {output}: {num_views} views, {num_frames} labeled frames. Next: "
+        f"wrote {output}: {counted(num_views, 'view')}, {counted(num_frames, 'labeled frame')}. Next: "
         f"{command('mvtrain', 'fit', output / 'config.yaml')}",
         soft_wrap=True,
     )

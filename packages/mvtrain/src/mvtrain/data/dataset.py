@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from mvaug import Augmentation, augment_sample
 from mvgeom import affine
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 from mvtrain.config.plugins import load_plugins, loaded_plugins
 from mvtrain.data.augmentation import with_config_key
 from mvtrain.data.batch import Batch, Sample, collate
@@ -232,8 +233,8 @@ class EpochSampler(Sampler[list[Key]]):
         smallest = min(batch_size, len(self.rows) % batch_size or batch_size, max(len(self.rows), 1))
         if smallest < num_ranks:
             raise InputError(
-                f"{num_ranks} processes cannot share a batch of {smallest}: {len(self.rows)} frames in batches of "
-                f"{batch_size}. Change training.train_batch_size or the number of devices",
+                f"{num_ranks} processes cannot share a batch of {smallest}: {counted(len(self.rows), 'frame')} in "
+                f"batches of {batch_size}. Change training.train_batch_size or the number of devices",
                 code="out-of-range",
                 key="training.train_batch_size",
                 found=smallest,

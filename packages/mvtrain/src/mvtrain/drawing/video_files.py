@@ -11,6 +11,7 @@ import numpy as np
 
 from mvgeom.errors import InputError
 from mvgeom.videos import open_video
+from mvgeom.wording import counted
 
 
 @contextmanager
@@ -84,7 +85,8 @@ def _check_complete(path: Path, expected: int) -> None:
         found = 0
     if found != expected:
         raise InputError(
-            f"{path}: the video is not complete, found {found} images, expected {expected}. Is the disk full?",
+            f"{path}: the video is not complete, found {counted(found, 'image')}, expected {expected}. Is the disk "
+            "full?",
             code="unwritable-file",
             path=path,
             found=found,

@@ -182,8 +182,8 @@ def _print_origin(run: Run, project: Project, own: bool, console: Console) -> No
     if number:
         print_warning(
             console,
-            f"{number} of its {len(project)} frames have session and name of frames that the run was trained on. If "
-            "they are the same images, the errors are too small",
+            f"found session and name of frames that the run was trained on in {number} of its {len(project)} frames. "
+            "If they are the same images, the errors are too small",
         )
 
 

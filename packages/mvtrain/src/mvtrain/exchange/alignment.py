@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 from mvtrain.exchange.file_search import check_one_place
 from mvtrain.exchange.foreign_labels import ForeignLabels, ImageFile, ImageSource, LabeledImage, Place, VideoFrame
 
@@ -146,7 +147,7 @@ def _leave_out_lost(aligned: AlignedFrames, labels: ForeignLabels) -> AlignedFra
             for view in np.flatnonzero(row)
         )
         raise InputError(
-            f"{labels.origin}: all {lost.sum()} labeled images are missing, and there is no video with them: "
+            f"{labels.origin}: all labeled images are missing ({lost.sum()}), and there is no video with them: "
             f"{_list_places(places)}. Give a folder with the videos or images by --media",
             code="missing-frame",
             source=labels.origin,
@@ -288,7 +289,7 @@ def _check_images(
     ]
     if missing:
         raise InputError(
-            f"{labels.origin}: {len(missing)} images are missing, and there is no video with them: "
+            f"{labels.origin}: {counted(len(missing), 'image')} missing, and no video instead: "
             f"{_list_places(missing)}. Give a "
             "folder with the videos or images by --media, or leave those views empty with --allow-absent",
             code="missing-frame",

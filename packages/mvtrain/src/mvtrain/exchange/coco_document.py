@@ -11,6 +11,7 @@ import numpy as np
 from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
+from mvgeom.wording import counted
 from mvtrain.project.names import check_distinct
 
 CocoId = int | float | str | None
@@ -130,7 +131,7 @@ def check_image_ids(path: Path, images: Sequence[dict[str, Any]], annotations: S
         kinds = ("text", "a number") if isinstance(found, str) else ("a number", "text")
         help_text = f"The file has an image {twin!r}: image_id is {kinds[0]}, and the image's id is {kinds[1]}"
     raise InputError(
-        f"{path}: {len(unknown)} labeled annotations have an image_id that no image has, such as annotation "
+        f"{path}: {counted(len(unknown), 'labeled annotation')} with an image_id that no image has, such as annotation "
         f"{unknown[0].get('id')!r}, found image_id {found!r}. {help_text}",
         code="missing-row",
         path=path,
@@ -164,8 +165,8 @@ def decode_keypoints(keypoints: Sequence[Any], num_keypoints: int, origin: str) 
         values = np.array(keypoints, dtype=np.float64).reshape(num_keypoints, 3)
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
-            f"{origin}: keypoints: not numbers x, y, visibility for each of {num_keypoints} keypoints, found "
-            f"{len(keypoints)} values, expected {3 * num_keypoints}",
+            f"{origin}: keypoints: not numbers x, y, visibility for each of {counted(num_keypoints, 'keypoint')}, "
+            f"found {counted(len(keypoints), 'value')}, expected {3 * num_keypoints}",
             code="bad-field",
             field="annotations.keypoints",
             source=origin,

@@ -11,6 +11,7 @@ import numpy as np
 
 from mvgeom import CameraGroup
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 from mvtrain.project.names import NameRule, check_distinct
 
 K = TypeVar("K")
@@ -190,7 +191,7 @@ def merge(parts: Sequence[ForeignLabels]) -> ForeignLabels:
             chosen[image.place] = _choose(other, image)
     notes = dict.fromkeys(note for part in parts for note in part.notes)
     if num_equal:
-        notes[f"{num_equal} labeled images occur twice with the same labels, and are taken once"] = None
+        notes[f"{counted(num_equal, 'labeled image')} found twice with the same labels, taken once"] = None
     return ForeignLabels(
         origin=", ".join(dict.fromkeys(part.origin for part in parts)),
         keypoint_names=first.keypoint_names,

@@ -15,6 +15,7 @@ from typing import Any
 from mvgeom.documents import parse_yaml
 from mvgeom.errors import InputError
 from mvgeom.files import list_files, read_text
+from mvgeom.wording import counted
 from mvtrain.exchange.deeplabcut_animals import check_animals
 from mvtrain.exchange.deeplabcut_rows import convert_labels, convert_predictions
 from mvtrain.exchange.deeplabcut_tables import prediction_tables, read_animals
@@ -141,7 +142,8 @@ def _find_tables(path: Path, scorer: str | None, options: ReadOptions) -> list[P
         found += predictions
     if not found:
         place = "any folder of labeled-data" if labeled.is_dir() else "the folder, and no folder labeled-data"
-        advice = f". {len(predictions)} tables of predictions become labels with --predictions" if predictions else ""
+        number = counted(len(predictions), "table")
+        advice = f". --predictions takes {number} of predictions as labels" if predictions else ""
         raise InputError(
             f"{path}: no labels of DeepLabCut: there is no CollectedData_<scorer>.csv or .h5 in {place}{advice}",
             code="no-labels",

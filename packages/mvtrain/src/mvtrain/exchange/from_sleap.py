@@ -12,6 +12,7 @@ import numpy as np
 from mvgeom.calibration.sources import VIDEO_SUFFIXES
 from mvgeom.errors import InputError
 from mvgeom.tables import check_structure
+from mvgeom.wording import counted
 from mvtrain.exchange.file_search import find_file
 from mvtrain.exchange.foreign_labels import (
     DecodedImage,
@@ -101,8 +102,8 @@ def _convert(labels: Any, source: Source, options: ReadOptions) -> ForeignLabels
     num_predicted = sum(bool(frame.predicted_instances) for frame in labels.labeled_frames)
     if not images and num_predicted and options.min_likelihood is None:
         raise InputError(
-            f"{source.path}: no labels made by hand, found predictions in {num_predicted} frames. Take them as labels "
-            "with --predictions LIKELIHOOD",
+            f"{source.path}: no labels made by hand, found predictions in {counted(num_predicted, 'frame')}. Take them "
+            "as labels with --predictions LIKELIHOOD",
             code="no-labels",
             path=source.path,
             found=num_predicted,
@@ -110,9 +111,9 @@ def _convert(labels: Any, source: Source, options: ReadOptions) -> ForeignLabels
     notes = []
     if num_left:
         kind = (
-            "made by hand" if options.min_likelihood is None else "or likely predictions, or between those of --every,"
+            "made by hand" if options.min_likelihood is None else "or likely predictions, or between those of --every"
         )
-        notes.append(f"{source.path}: {num_left} frames without labels {kind} are left out")
+        notes.append(f"{source.path}: left out {counted(num_left, 'frame')} without labels {kind}")
     paths = [(video, _find_video(video, source.path, options.media)) for video in labels.videos]
     found = [path for video, path in paths if path is not None and video not in recorded.places]
     in_sessions = {recorded.places[video]: path for video, path in paths if path and video in recorded.places}
@@ -219,7 +220,9 @@ def _image_name(video: Any, number: int, origin: str) -> str:
     """Return the path of an image in a list of images."""
     if number >= len(video.filename):
         raise InputError(
-            f"{origin}: there is no such image, found {len(video.filename)} images", code="missing-frame", frame=number
+            f"{origin}: there is no such image, found {counted(len(video.filename), 'image')}",
+            code="missing-frame",
+            frame=number,
         )
     return str(video.filename[number])
 

@@ -14,6 +14,7 @@ from mvgeom import CameraGroup
 from mvgeom.clock_files import clocks_file
 from mvgeom.errors import InputError
 from mvgeom.files import file_name, list_files
+from mvgeom.wording import counted
 from mvtrain.config import Config, load_config
 from mvtrain.exchange.alignment import AlignedFrames
 from mvtrain.exchange.appended_rows import box_rows, label_rows
@@ -148,9 +149,9 @@ def _new_frames(aligned: AlignedFrames, project: FrameRows) -> list[int]:
     if different:
         shown = "; ".join(f"session {session}, frame {number}" for session, number in different[:_SHOWN])
         raise InputError(
-            f"{project.root}: {len(different)} frames are there with other labels, and nothing is overwritten: {shown}"
-            f"{'; ...' if different[_SHOWN:] else ''}. Remove them from the source, or their rows from all tables of "
-            "the project",
+            f"{project.root}: found {counted(len(different), 'frame')} with other labels, and nothing is overwritten: "
+            f"{shown}{'; ...' if different[_SHOWN:] else ''}. Remove them from the source, or their rows from all "
+            "tables of the project",
             code="tables-differ",
             path=project.root,
             frames=tuple(different),

@@ -17,6 +17,7 @@ from mvgeom.errors import InputError
 from mvgeom.files import file_name, list_files, replace_file
 from mvgeom.formats import FORMATS
 from mvgeom.videos import open_video, read_frames
+from mvgeom.wording import counted
 from mvtrain.exchange.foreign_labels import DecodedImage, ImageFile, ImageSource, ReadOptions, VideoFrame
 from mvtrain.project.images import read_header, read_stored
 from mvtrain.project.names import as_posix, split_name
@@ -89,7 +90,7 @@ def _extract(path: Path, targets: Mapping[int, list[Path]], advance: Callable[[]
             if number == last:
                 return
     raise InputError(
-        f"{path}: there is no frame {last}: the video ends after {number + 1} frames",
+        f"{path}: there is no frame {last}: the video ends after {counted(number + 1, 'frame')}",
         code="missing-frame",
         path=path,
         frame=last,

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 from mvtrain.exchange import to_anipose as anipose
 from mvtrain.exchange import to_deeplabcut as deeplabcut
 from mvtrain.exchange import to_eks as eks
@@ -101,7 +102,8 @@ def convert(file_format: str, sources: Sequence[Path], options: ConvertOptions, 
         ]
     for note in notes:
         console.print(f"note: {note}", soft_wrap=True, highlight=False, markup=False)
-    text = f"wrote {options.out}: {len(recordings)} recordings for {file_format} ({', '.join(recordings)})"
+    number = counted(len(recordings), "recording")
+    text = f"wrote {options.out}: {number} for {file_format} ({', '.join(recordings)})"
     console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 

@@ -12,6 +12,7 @@ from rich.progress import Progress
 from mvgeom import CameraGroup
 from mvgeom.clock_files import find_clocks
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 from mvtrain.config import load_config
 from mvtrain.exchange import from_anipose as anipose
 from mvtrain.exchange import from_coco as coco
@@ -268,10 +269,10 @@ def _print_summary(
     if written.num_calibrated == 0:
         lines.append("note: no calibration found, so 3D is off in config.yaml. Give one with --calibration")
     lines.append(
-        f"wrote {out}: {len(aligned.view_names)} views ({', '.join(aligned.view_names)}), "
-        f"{len(written.sessions)} sessions ({written.num_calibrated} calibrated), {written.num_frames} frames, "
-        f"{len(aligned.keypoint_names)} keypoints, {written.num_labels} labels, {written.num_from_video} images from "
-        "videos"
+        f"wrote {out}: {counted(len(aligned.view_names), 'view')} ({', '.join(aligned.view_names)}), "
+        f"{counted(len(written.sessions), 'session')} ({written.num_calibrated} calibrated), "
+        f"{counted(written.num_frames, 'frame')}, {counted(len(aligned.keypoint_names), 'keypoint')}, "
+        f"{counted(written.num_labels, 'label')}, {counted(written.num_from_video, 'image')} from videos"
     )
     lines.append(f"Next: {command('mvtrain', 'check', out / 'config.yaml')}")
     for line in lines:
@@ -284,13 +285,13 @@ def _print_added(
     """Print notes, warnings, what was added, and the next command."""
     lines = _notes(aligned, labels, added.written)
     if added.num_there:
-        lines.append(f"note: {added.num_there} frames are in the project already, with the same labels")
+        lines.append(f"note: {counted(added.num_there, 'frame')} in the project already, with the same labels")
     written = added.written
     number = 0 if written is None else written.num_frames
     num_labels = 0 if written is None else written.num_labels
     lines.append(
-        f"added {number} frames with {num_labels} labels to {config.parent}, which has {added.num_frames} now; its "
-        "config.yaml stays as it is"
+        f"added {counted(number, 'frame')} with {counted(num_labels, 'label')} to {config.parent}, which has "
+        f"{added.num_frames} now; its config.yaml stays as it is"
     )
     lines.append(f"Next: {command('mvtrain', 'check', config)}")
     for line in lines:
@@ -307,15 +308,15 @@ def _notes(aligned: AlignedFrames, labels: ForeignLabels, written: ImportedProje
     )
     if predicted:
         lines.append(
-            f"warning: {predicted} images have predictions as labels, not labels made by hand. Correct them before you "
-            "trust errors that are measured with them"
+            f"warning: predictions as labels in {counted(predicted, 'image')}, not labels made by hand. Correct them "
+            "before you trust errors that are measured with them"
         )
     if aligned.num_empty:
-        lines.append(f"note: {aligned.num_empty} frames without any label are left out")
+        lines.append(f"note: left out {counted(aligned.num_empty, 'frame')} without any label")
     if aligned.num_lost:
         lines.append(
-            f"note: {aligned.num_lost} labeled images are missing, so their labels are left out"
-            + (f", and with them {aligned.num_lost_frames} frames" if aligned.num_lost_frames else "")
+            f"note: left out the labels of {counted(aligned.num_lost, 'missing image')}"
+            + (f", and with them {counted(aligned.num_lost_frames, 'frame')}" if aligned.num_lost_frames else "")
         )
     lines += [f"warning: {warning}" for warning in (() if written is None else written.warnings)]
     return lines

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from mvgeom import CameraGroup
+from mvgeom.wording import counted
 from mvtrain.exchange.foreign_labels import ReadOptions, Source
 from mvtrain.project.names import as_posix
 
@@ -62,7 +63,8 @@ def read_sessions(labels: Any, source: Source, options: ReadOptions) -> Recordin
             cameras[name] = group
     if num_unused:
         notes.append(
-            f"{source.path}: {num_unused} recording sessions have no videos or cameras without a name, and are not used"
+            f"{source.path}: not used: {counted(num_unused, 'recording session')} without videos or with a camera "
+            "without a name"
         )
     return RecordingSessions(places=places, cameras=cameras, notes=tuple(notes))
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from mvgeom.errors import InputError
 from mvgeom.videos import open_video
+from mvgeom.wording import counted
 from mvtrain.exchange.alignment import AlignedFrames
 from mvtrain.exchange.foreign_labels import ImageFile, ImageSource, LabeledImage, VideoFrame
 from mvtrain.project.images import ImageHeader, from_turned, read_header
@@ -92,14 +93,14 @@ def to_stored_pixels(aligned: AlignedFrames) -> tuple[AlignedFrames, tuple[str, 
     notes = []
     if turned:
         notes.append(
-            f"{len(turned)} images have an EXIF orientation, such as {turned[0]}: images are taken as stored, and "
-            "their labels are turned back"
+            f"found an EXIF orientation in {counted(len(turned), 'image')}, such as {turned[0]}: images are taken as "
+            "stored, and their labels are turned back"
         )
     if scaled:
         path, found, expected = scaled[0]
         notes.append(
-            f"labels of {len(scaled)} images are scaled to the image's size, such as {path}: labels are for "
-            f"{_times(found)} px, the image has {_times(expected)} px"
+            f"labels of {counted(len(scaled), 'image')} are scaled to the image's size, such as {path}: labels are "
+            f"for {_times(found)} px, the image has {_times(expected)} px"
         )
     return replace(aligned, points=points), tuple(notes)
 

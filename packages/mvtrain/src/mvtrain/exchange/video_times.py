@@ -11,6 +11,7 @@ import numpy as np
 from mvgeom.clocks import Clocks
 from mvgeom.errors import InputError
 from mvgeom.videos import match_videos, open_video
+from mvgeom.wording import counted
 from mvtrain.exchange.foreign_labels import ForeignLabels, Place, VideoFrame
 
 
@@ -72,7 +73,8 @@ def number_by_time(
     images = [(image, _frame_of(image.place, frames)) for image in labels.images]
     left_out = sum(place is None for _, place in images)
     if left_out:
-        notes.append(f"{left_out} images are left out: by the offsets in time they belong to no frame of the reference")
+        number = counted(left_out, "image")
+        notes.append(f"left out {number} without a frame of the reference at that time, by the offsets in time")
     unlabeled = [(_frame_of(place, frames), image) for place, image in labels.unlabeled.items()]
     return replace(
         labels,

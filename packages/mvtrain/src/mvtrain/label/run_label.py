@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 from mvtrain.config import Config, load_config
 from mvtrain.label.journal import JOURNAL_FOLDER
 from mvtrain.label.service import LabelOptions, LabelService
@@ -60,8 +61,8 @@ def label_project(
             store.save()
         except InputError as error:
             raise error.prefixed(
-                f"labels of {len(store.unsaved_frames())} frames are in {JOURNAL_FOLDER} of the project, not in its "
-                "tables. Run the command again to save them: "
+                f"labels of {counted(len(store.unsaved_frames()), 'frame')} are in {JOURNAL_FOLDER} of the project, "
+                "not in its tables. Run the command again to save them: "
             ) from error
         _print_saved(console, store, project)
 
@@ -153,25 +154,21 @@ def _print_opened(console: Console, store: LabelStore, service: LabelService) ->
     frames = state["frames"]
     done = sum(frame["work"] == 0 for frame in frames)
     console.print(
-        f"{store.project.root}: {_count(len(frames), 'frame')}, {_count(len(state['views']), 'view')}, "
-        f"{_count(len(state['keypoints']), 'keypoint')}; nothing is left to do in {_count(done, 'frame')}",
+        f"{store.project.root}: {counted(len(frames), 'frame')}, {counted(len(state['views']), 'view')}, "
+        f"{counted(len(state['keypoints']), 'keypoint')}; nothing is left to do in {counted(done, 'frame')}",
         soft_wrap=True,
     )
     if store.num_recovered:
-        console.print(f"recovered {_count(store.num_recovered, 'label')} that had not been saved", soft_wrap=True)
+        console.print(f"recovered {counted(store.num_recovered, 'label')} that had not been saved", soft_wrap=True)
     for text in (*state["conflicts"], *store.project.warnings):
         console.print(f"warning: {text}", soft_wrap=True)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _print_saved(console: Console, store: LabelStore, project: Path) -> None:
     config = project if project.is_file() else project / "config.yaml"
     tables = ", ".join(f"CollectedData_{view}.csv" for view in store.project.view_names)
     if store.saved:
-        console.print(f"saved {_count(len(store.saved), 'frame')} in {tables} of {store.project.root}", soft_wrap=True)
+        console.print(f"saved {counted(len(store.saved), 'frame')} in {tables} of {store.project.root}", soft_wrap=True)
         console.print(f"next: {command('mvtrain', 'check', config)}", soft_wrap=True)
     else:
         console.print("nothing was changed", soft_wrap=True)

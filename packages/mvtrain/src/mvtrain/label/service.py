@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 from mvtrain.config import Config
 from mvtrain.label.click_noise import ClickNoise
 from mvtrain.label.edit_order import EditOrder
@@ -144,8 +145,8 @@ class LabelService:
             fitting = len(labels) == len(keypoints) and lengths == {num_views}
             if not fitting or not all(0 <= keypoint < num_keypoints for keypoint in keypoints):
                 raise InputError(
-                    f"geometry: found keypoints {list(keypoints)} with {sorted(lengths)} labels, expected {num_views} "
-                    f"labels of keypoints below {num_keypoints}",
+                    f"geometry: found keypoints {list(keypoints)} with {sorted(lengths)} labels, expected "
+                    f"{counted(num_views, 'label')} of keypoints below {num_keypoints}",
                     code="wrong-count",
                     found=tuple(lengths),
                     expected=num_views,

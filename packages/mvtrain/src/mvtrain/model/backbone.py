@@ -19,6 +19,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 from mvtrain.runtime.tensor_files import READING_ERRORS, load_tensors
 
 BACKBONES = {
@@ -151,8 +152,8 @@ def build_backbone(
         raise _not_plain(name, "makes each token from more than one patch of the image, by convolutions")
     if len(model.blocks) == 0 or model.patch_embed.proj.in_channels != 3:
         raise InputError(
-            f"model.backbone_args: {dict(arguments or {})!r} makes {len(model.blocks)} blocks over images of "
-            f"{model.patch_embed.proj.in_channels} channels, expected one block or more, and 3 channels",
+            f"model.backbone_args: {dict(arguments or {})!r} makes {counted(len(model.blocks), 'block')} over images "
+            f"of {counted(model.patch_embed.proj.in_channels, 'channel')}, expected one block or more, and 3 channels",
             code="bad-value",
             key="model.backbone_args",
             backbone=name,

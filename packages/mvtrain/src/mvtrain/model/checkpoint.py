@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mvgeom import CameraGroup
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 from mvtrain.config import Config
 from mvtrain.model.backbone import build_backbone, input_normalization
 from mvtrain.model.multiview import Attention, MultiviewTransformer
@@ -173,8 +174,9 @@ def load_checkpoint(folder: Path) -> tuple[MultiviewTransformer, ModelSpec]:
     if others:
         named = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
         raise InputError(
-            f"{weights}: not the weights that model.yaml describes: {len(others)} parameters are missing, unknown or "
-            f"of another shape ({named}). If another version of mvtrain wrote it, use that version, or train again.",
+            f"{weights}: not the weights that model.yaml describes: found "
+            f"{counted(len(others), 'parameter')} missing, unknown or of another shape ({named}). If another version "
+            "of mvtrain wrote it, use that version, or train again.",
             code="unsupported-file",
             path=weights,
             parameters=others,

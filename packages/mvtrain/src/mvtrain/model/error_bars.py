@@ -20,6 +20,7 @@ from mvgeom import SharedError
 from mvgeom.documents import parse_yaml
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
+from mvgeom.wording import counted
 
 OTHER_UNIT = 4.0
 """Ratio of the subject's sizes, either way, beyond which a recording's calibration must be in another unit."""
@@ -87,7 +88,8 @@ class ErrorBars:
         typical = float(np.median(self.std)) if self.std else 0.0
         return (
             f"standard deviations in 3D are those of the labels: {self.scale:.3g} times the views' disagreement and "
-            f"{typical:.3g} in the calibration's unit (fitted to {self.num_points} points of {self.num_frames} frames)"
+            f"{typical:.3g} in the calibration's unit (fitted to {counted(self.num_points, 'point')} of "
+            f"{counted(self.num_frames, 'frame')})"
         )
 
 
@@ -186,7 +188,7 @@ def load_error_bars(folder: Path, checksum: str, num_keypoints: int) -> ErrorBar
         fields = parse_yaml(read_text(path), path)
         found = ErrorBars(**fields | {"std": tuple(fields["std"])})
         if len(found.std) != num_keypoints:
-            raise TypeError(f"found {len(found.std)} keypoints, expected {num_keypoints}")
+            raise TypeError(f"found {counted(len(found.std), 'keypoint')}, expected {num_keypoints}")
     except (TypeError, KeyError, InputError) as error:
         raise InputError(
             f"{path}: does not describe error bars in 3D: {error}. Fit them again with mvtrain evaluate RUN "

@@ -17,6 +17,7 @@ from scipy.special import expit
 from mvgeom.documents import parse_yaml
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
+from mvgeom.wording import counted
 
 _MARGIN = 1e-6
 """Confidence is kept this far from 0 and 1, where its logarithms are infinite."""
@@ -79,7 +80,7 @@ class ConfidenceMap:
         """Describe the meaning of its likelihoods, as a phrase."""
         return (
             f"likelihood is calibrated: the probability that a keypoint lies within {self.share:.3g} of the subject's "
-            f"size of its place (fitted to {self.num_points} points)"
+            f"size of its place (fitted to {counted(self.num_points, 'point')})"
         )
 
 

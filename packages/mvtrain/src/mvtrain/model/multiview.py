@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 from mvtrain.model.covariance_head import CovarianceHead
 from mvtrain.model.head import HeatmapHead
 
@@ -100,7 +101,7 @@ class MultiviewTransformer(nn.Module):
         batch_size, num_views = images.shape[:2]
         if num_views != self.num_views:
             raise InputError(
-                f"images: found {num_views} views, expected {self.num_views} as the model was built for",
+                f"images: found {counted(num_views, 'view')}, expected {self.num_views} as the model was built for",
                 code="wrong-count",
                 found=num_views,
                 expected=self.num_views,

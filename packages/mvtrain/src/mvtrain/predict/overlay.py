@@ -20,6 +20,7 @@ from mvgeom.errors import InputError
 from mvgeom.tables import read_video_boxes
 from mvgeom.temporary import publish
 from mvgeom.videos import Video, frame_rate, read_frames
+from mvgeom.wording import counted
 from mvtrain.drawing.keypoints import Style, draw_keypoints
 from mvtrain.drawing.sheets import draw_text, save_png
 from mvtrain.drawing.video_files import written_video
@@ -216,7 +217,7 @@ def _read_rows(table: Path, num_keypoints: int) -> Generator[np.ndarray]:
                 yield from block.to_numpy(dtype=np.float64).reshape(len(block), num_keypoints, 3)
     except ValueError as error:  # pandas and NumPy raise it, or a kind of it, for a table that was changed
         raise InputError(
-            f"{table}: not a table of predictions of {num_keypoints} keypoints: {error}",
+            f"{table}: not a table of predictions of {counted(num_keypoints, 'keypoint')}: {error}",
             code="damaged-file",
             path=table,
         ) from error
@@ -236,7 +237,7 @@ def _progress_callback(
         progress.update(task, completed=number)
         if interruption.signal_number:
             raise RunInterruptedError(
-                f"{name}: stopped after drawing {number} frames",
+                f"{name}: stopped after drawing {counted(number, 'frame')}",
                 interruption.signal_number,
                 "draws this video again, from the tables that are complete",
             )

@@ -13,6 +13,7 @@ from mvgeom.errors import InputError
 from mvgeom.smoothing import covariance_from_likelihood
 from mvgeom.stated_covariance import mean_precision
 from mvgeom.tables import KeypointTable, read_keypoint_blocks
+from mvgeom.wording import counted
 from mvtrain.model.reconstruction import sample_rows
 from mvtrain.predict.ensemble import combine, comparable_weights, typical_weights
 from mvtrain.predict.records import from_entries, to_entries
@@ -180,8 +181,8 @@ def _check_evidence(evidence: KeypointTable, table: KeypointTable, first: int) -
     likelihood = check_frames(evidence, first)
     if evidence.keypoint_names != table.keypoint_names or len(evidence.rows) != len(table.rows):
         raise InputError(
-            f"{evidence.path}: does not fit {table.path}, found {len(evidence.rows)} rows of "
-            f"{', '.join(evidence.keypoint_names)}, expected {len(table.rows)} rows of "
+            f"{evidence.path}: does not fit {table.path}, found {counted(len(evidence.rows), 'row')} of "
+            f"{', '.join(evidence.keypoint_names)}, expected {counted(len(table.rows), 'row')} of "
             f"{', '.join(table.keypoint_names)}. Predict the recording again.",
             code="tables-differ",
             path=evidence.path,

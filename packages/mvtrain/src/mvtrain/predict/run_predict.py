@@ -16,6 +16,7 @@ from rich.text import Text
 
 from mvgeom.errors import InputError
 from mvgeom.videos import check_video
+from mvgeom.wording import counted
 from mvtrain.config import Config
 from mvtrain.drawing.keypoints import style_from_config
 from mvtrain.model.likelihood import describe_likelihood
@@ -137,7 +138,8 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
             folder = (options.output_dir or _own_folder(run_dirs) / "image_preds") / project.root.name
             predictions, confidence_map = predict_with_all(predictors, project)
             write_project_predictions(folder, project, predictions, None, confidence_map, error_bars)
-            print_line(console, f"predicted the {len(project)} labeled frames of {project.root} into {folder}")
+            labeled = counted(len(project), "labeled frame")
+            print_line(console, f"predicted the {labeled} of {project.root} into {folder}")
     predict_jobs(predictors, jobs[fabric.global_rank :: fabric.world_size], console, quiet=not fabric.is_global_zero)
     fabric.barrier()
     if fabric.is_global_zero and jobs and options.smooth:
@@ -251,8 +253,8 @@ def predict_jobs(
                 outcome = predict_session(predictors, job, progress, interruption)
             except torch.OutOfMemoryError as error:
                 raise InputError(
-                    f"--batch-size: the device ran out of memory, found {predictors[0].batch_size} frames per batch. "
-                    "Give a smaller number",
+                    "--batch-size: the device ran out of memory, found "
+                    f"{counted(predictors[0].batch_size, 'frame')} per batch. Give a smaller number",
                     code="out-of-memory",
                     argument="--batch-size",
                     found=predictors[0].batch_size,
@@ -275,8 +277,9 @@ def print_outcome(job: Job, outcome: Outcome, console: Console) -> None:
         in_3d = f"; 3D with {job.calibration.path}, keypoint noise {summary.noise.sigma:.2g} px"
     print_line(
         console,
-        f"predicted {job.session.name}: {summary.num_frames} frames of {len(summary.views)} views{before} in "
-        f"{outcome.seconds:.1f} s ({number / outcome.seconds:.1f} frames/s){in_3d}",
+        f"predicted {job.session.name}: {counted(summary.num_frames, 'frame')} of "
+        f"{counted(len(summary.views), 'view')}{before} in {outcome.seconds:.1f} s "
+        f"({number / outcome.seconds:.1f} frames/s){in_3d}",
     )
     names = {"model": "model", "waiting": "waiting for frames", "writing": "writing"}
     shares = ", ".join(f"{name} {work[key] / outcome.seconds:.0%}" for key, name in names.items())
@@ -286,24 +289,25 @@ def print_outcome(job: Job, outcome: Outcome, console: Console) -> None:
     for view, video in zip(summary.views, outcome.videos, strict=True):
         if view.not_decodable:
             first = view.first_not_decodable
-            problem = f"{view.not_decodable} frames could not be decoded, the first is number {first}: empty rows"
-            print_warning(console, f"{video.path}: {problem}")
+            problem = f"{counted(view.not_decodable, 'frame')} could not be decoded, the first is number {first}"
+            print_warning(console, f"{video.path}: {problem}: empty rows")
         if view.without_image:
             first = view.first_without_image
-            problem = f"{view.without_image} frames of the other views are missing by their times, the first is number"
-            print_warning(console, f"{video.path}: {problem} {first}: empty rows")
+            problem = f"by the times, no image for {counted(view.without_image, 'frame')} of the other views"
+            print_warning(console, f"{video.path}: {problem}, the first is number {first}: empty rows")
         if view.num_frames < video.end:
-            print_warning(console, f"{video.path} announces {video.end} frames but ends after {view.num_frames}")
+            announced = counted(video.end, "frame")
+            print_warning(console, f"{video.path} announces {announced} but ends after {view.num_frames}")
         if view.num_frames < summary.num_frames:
             print_warning(console, early_end(video.path, view.num_frames, summary.num_frames))
         if view.without_box:
-            print_line(console, f"  {video.path.name}: {view.without_box} frames without a bounding box: empty rows")
+            without = counted(view.without_box, "frame")
+            print_line(console, f"  {video.path.name}: {without} without a bounding box: empty rows")
     not_found = max(view.not_found for view in summary.views)
     if not_found:
         share = not_found / summary.num_frames
-        print_warning(
-            console, f"{job.session.name}: the subject was not found in {not_found} frames ({share:.1%}): empty rows"
-        )
+        where = f"in {counted(not_found, 'frame')} ({share:.1%})"
+        print_warning(console, f"{job.session.name}: the subject was not found {where}: empty rows")
     if job.calibration is not None and all(boxes is None for boxes in job.boxes):
         for warning in size_warnings(job.calibration, outcome.videos):
             print_warning(console, warning)

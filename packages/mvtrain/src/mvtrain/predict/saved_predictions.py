@@ -17,6 +17,7 @@ from mvgeom.errors import InputError
 from mvgeom.files import file_name, list_files, read_text
 from mvgeom.tables import COORDS_3D, KeypointTable, KinematicsTable, find_number_format, read_keypoints, read_kinematics
 from mvgeom.videos import frame_rate, open_video
+from mvgeom.wording import counted
 from mvtrain.model.error_bars import shared_from_plain
 from mvtrain.predict.recordings import EVIDENCE
 from mvtrain.project.names import pattern_rule
@@ -378,9 +379,9 @@ def _read_3d(path: Path, keypoint_names: Sequence[str], num_frames: int) -> Poin
     expected = [(name, coord) for name in keypoint_names for coord in COORDS_3D]
     if columns != expected or len(values) != num_frames:
         raise InputError(
-            f"{path}: the 3D table does not fit the tables of the views, found {len(columns)} columns and "
-            f"{len(values)} rows, expected {', '.join(COORDS_3D)} for each of {', '.join(keypoint_names)} and "
-            f"{num_frames} rows",
+            f"{path}: the 3D table does not fit the tables of the views, found "
+            f"{counted(len(columns), 'column')} and {counted(len(values), 'row')}, expected {', '.join(COORDS_3D)} for "
+            f"each of {', '.join(keypoint_names)} and {counted(num_frames, 'row')}",
             code="tables-differ",
             path=path,
         )

@@ -16,6 +16,7 @@ from mvgeom import CameraGroup, SharedError
 from mvgeom.errors import InputError
 from mvgeom.files import write_text
 from mvgeom.temporary import publish
+from mvgeom.wording import counted
 from mvtrain.model.error_bars import OTHER_UNIT
 from mvtrain.predict.bodies import Body
 from mvtrain.predict.saved_predictions import PredictionFiles, find_all_predictions, load_prediction_cameras
@@ -84,7 +85,7 @@ def smooth_predictions(sources: Sequence[Path], options: SmoothOptions, console:
     with _unfinished(options.output, json.dumps(contents)) as folder:
         smooth_all(recordings, folder, options, console)
     written = "<session>_3d.csv, <session>_<view>.csv and <session>_kinematics.csv"
-    text = f"wrote {options.output}: {len(recordings)} recordings, {written}"
+    text = f"wrote {options.output}: {counted(len(recordings), 'recording')}, {written}"
     console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 

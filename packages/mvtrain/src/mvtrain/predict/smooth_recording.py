@@ -15,6 +15,7 @@ from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
 from mvgeom.files import file_name, read_text, write_text
 from mvgeom.smoothing import is_determined, learning_rows, named_bones
+from mvgeom.wording import counted
 from mvtrain.model.error_bars import shared_to_plain
 from mvtrain.predict.recording_tables import RecordingTables
 from mvtrain.predict.records import unfinished_folder
@@ -66,8 +67,8 @@ def smooth_recording(job: SmoothJob, interruption: Interruption) -> SmoothedSumm
         if job.shared_error is not None and len(job.shared_error.std) != len(tables.keypoint_names):
             raise InputError(
                 f"{first.summary}: shared_error is not that of the tables' keypoints, found "
-                f"{len(job.shared_error.std)} standard deviations, expected {len(tables.keypoint_names)}. Predict the "
-                "recording again.",
+                f"{counted(len(job.shared_error.std), 'standard deviation')}, expected {len(tables.keypoint_names)}. "
+                "Predict the recording again.",
                 code="damaged-file",
                 path=first.summary,
             )

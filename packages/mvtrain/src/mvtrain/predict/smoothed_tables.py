@@ -12,6 +12,7 @@ import numpy as np
 from mvgeom import Bone, CameraGroup, Kinematics, Noise, Reconstruction, SharedError, Smoothed, compute_kinematics
 from mvgeom.files import file_name
 from mvgeom.tables import ViewPoints, write_kinematics, write_points_3d, write_view_blocks
+from mvgeom.wording import counted
 from mvtrain.model.error_bars import shared_to_plain
 from mvtrain.predict.bodies import Body
 from mvtrain.predict.recording_tables import RecordingTables
@@ -77,11 +78,11 @@ class SmoothedSummary:
 
     def describe(self) -> str:
         """Describe the result in a line."""
-        count = "1 network" if self.num_networks == 1 else f"{self.num_networks} networks"
         typical = f"{self.typical_std:.3g}" if np.isfinite(self.typical_std) else "none"
         return (
-            f"{count}, {self.num_frames} frames, {self.num_solved} of {self.num_points} points, {self.num_outliers} "
-            f"outliers; standard deviation in the calibration's unit: median {typical}"
+            f"{counted(self.num_networks, 'network')}, {counted(self.num_frames, 'frame')}, {self.num_solved} of "
+            f"{self.num_points} points, {counted(self.num_outliers, 'outlier')}; standard deviation in the "
+            f"calibration's unit: median {typical}"
         )
 
 

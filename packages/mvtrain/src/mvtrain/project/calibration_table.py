@@ -10,6 +10,7 @@ from pathlib import Path
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
 from mvgeom.tables import find_delimiter
+from mvgeom.wording import counted
 from mvtrain.project.names import as_posix, frame_of
 
 OVERRIDE_FILE = "calibrations.csv"
@@ -158,8 +159,8 @@ def _read_table(table: Path) -> list[tuple[str, int, str]]:
     for line, row in rows[1:]:
         if len(row) != len(header):
             raise InputError(
-                f"calibration table {table}, line {line}: found {len(row)} cells, expected {len(header)} as in the "
-                "header",
+                f"calibration table {table}, line {line}: found {counted(len(row), 'cell')}, expected {len(header)} as "
+                "in the header",
                 code="wrong-count",
                 path=table,
                 line=line,

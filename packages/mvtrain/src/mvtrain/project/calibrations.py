@@ -53,7 +53,7 @@ def find_calibrations(
     if without and any(file is not None for file in files):
         number = sum(file is None for file in files)
         warnings.append(
-            f"no calibration for session {', '.join(without)}: its {number} frames are used without 3D augmentation "
+            f"no calibration for session {', '.join(without)}: its frames ({number}) are used without 3D augmentation "
             "and 3D losses"
         )
     return files, tuple(warnings)
@@ -154,9 +154,10 @@ def size_mismatches(
     for view, row in _first_rows(wrong):
         name = view_names[view]
         mismatches[name] = (
-            f"{wrong[:, view].sum()} of {present[:, view].sum()} images of view {name} do not have the size of their "
-            f"calibration, such as {_times(file_sizes[row, view])} instead of {_times(calibrated[row, view])} px: "
-            "without bounding boxes they are taken as full images, so 3D will be wrong if they were resized or cropped"
+            f"found another size than that of the calibration in {wrong[:, view].sum()} of {present[:, view].sum()} "
+            f"images of view {name}, such as {_times(file_sizes[row, view])} instead of "
+            f"{_times(calibrated[row, view])} px: without bounding boxes they are taken as full images, so 3D will be "
+            "wrong if they were resized or cropped"
             f"{turned_hint(file_sizes[row, view], calibrated[row, view])}"
         )
     return mismatches
@@ -194,7 +195,7 @@ def box_mismatches(
     for view, row in _first_rows(wrong):
         name, present = view_names[view], np.isfinite(boxes[:, view]).all(-1)
         mismatches[name] = (
-            f"{wrong[:, view].sum()} of {present.sum()} bounding boxes of view {name} have their center outside the "
+            f"found the center of {wrong[:, view].sum()} of {present.sum()} bounding boxes of view {name} outside the "
             f"{_times(calibrated[row, view])} px image of their calibration, such as x, y, width, height = "
             f"{boxes[row, view].tolist()}: 3D will be wrong if boxes and calibration are of images of different sizes"
         )

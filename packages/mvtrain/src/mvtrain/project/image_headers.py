@@ -114,6 +114,7 @@ def turned_warning(paths: Sequence[Sequence[Path | None]], turned: np.ndarray | 
     row, view = np.argwhere(turned)[0]
     num_images = sum(path is not None for names in paths for path in names)
     return (
-        f"{int(turned.sum())} of {num_images} images have an EXIF orientation, such as {paths[row][view]}. They are "
-        "read as stored, not turned as viewers show them: labels, boxes and calibration must be in px of stored images",
+        f"found an EXIF orientation in {int(turned.sum())} of {num_images} images, such as {paths[row][view]}. Images "
+        "are read as stored, not turned as viewers show them: labels, boxes and calibration must be in px of stored "
+        "images",
     )

@@ -15,6 +15,7 @@ import numpy as np
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
 from mvgeom.tables import find_delimiter, has_decimal_commas, to_decimal_point
+from mvgeom.wording import counted
 
 EXCLUDED, OCCLUDED, VISIBLE = 0, 1, 2
 """Visibility of a label: no target, a uniform target, a Gaussian target."""
@@ -115,7 +116,8 @@ def _read_cells(path: Path) -> tuple[np.ndarray, np.ndarray]:
     for line, row in numbered:
         if len(row) != expected:
             raise InputError(
-                f"label table {path}, line {line}: found {len(row)} cells, expected {expected} as in the first line",
+                f"label table {path}, line {line}: found {counted(len(row), 'cell')}, expected {expected} as in the "
+                "first line",
                 code="wrong-count",
                 path=path,
                 line=line,

@@ -10,6 +10,7 @@ import numpy as np
 
 from mvgeom.errors import InputError
 from mvgeom.tables import read_labeled_boxes
+from mvgeom.wording import counted
 from mvtrain.config import DataConfig
 from mvtrain.project.label_tables import VISIBLE, LabelTable
 from mvtrain.project.view_tables import find_tables, read_tables
@@ -65,7 +66,8 @@ def read_labeled_rows(root: Path, data: DataConfig) -> LabeledRows:
         )
     warnings = []
     if len(kept) < len(named):
-        warnings.append(f"{len(named) - len(kept)} frames are left out: no view has a bounding box of the animal")
+        number = counted(len(named) - len(kept), "frame")
+        warnings.append(f"left out {number}: no view has a bounding box of the animal")
     return LabeledRows(
         view_names=view_names,
         tables=tuple(table.take(kept.tolist()) for table in tables),
@@ -90,8 +92,8 @@ def _check_unlabeled(table: LabelTable, without: np.ndarray, boxes: Path) -> Non
     if len(wrong):
         row = int(wrong[0])
         raise InputError(
-            f"label table {table.path}, line {table.lines[row]}: found {int(labeled[row].sum())} labels in an image "
-            f"without an animal: its box in {boxes} is empty. Give it a box, or remove the labels",
+            f"label table {table.path}, line {table.lines[row]}: found {counted(int(labeled[row].sum()), 'label')} in "
+            f"an image without an animal: its box in {boxes} is empty. Give it a box, or remove the labels",
             code="tables-differ",
             path=table.path,
             line=int(table.lines[row]),

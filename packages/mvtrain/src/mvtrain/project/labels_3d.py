@@ -12,6 +12,7 @@ import pandas as pd
 from mvgeom import triangulate
 from mvgeom.errors import InputError
 from mvgeom.tables import find_number_format
+from mvgeom.wording import counted
 from mvtrain.config import LOSS_NAMES, Config
 from mvtrain.project.project import Project, project_into_images
 
@@ -55,7 +56,8 @@ def read_truth(project: Project) -> np.ndarray | None:
         )
     if table.shape[1] != 3 * len(names):
         raise InputError(
-            f"{path}: found {table.shape[1]} columns of coordinates, expected x, y, z of {len(names)} keypoints",
+            f"{path}: found {counted(table.shape[1], 'column')} of coordinates, expected x, y, z of "
+            f"{counted(len(names), 'keypoint')}",
             code="wrong-count",
             path=path,
             found=table.shape[1],

@@ -140,7 +140,7 @@ def read_project(config: Config, *, need_labels: bool = True) -> Project:
     if unlabeled:
         warnings = (
             *warnings,
-            f"{unlabeled} of {len(visibility)} frames have no label in any view: they are in no split until they do",
+            f"no label in any view for {unlabeled} of {len(visibility)} frames: they are in no split until labeled",
         )
     if boxes is None:
         mismatches = size_mismatches(headers.sizes, cameras, view_names)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 from mvtrain.config import Config
 from mvtrain.project.kept_splits import SPLIT_NAMES, UNKNOWN, find_kept_split
 from mvtrain.project.names import as_posix, frame_number
@@ -96,7 +97,7 @@ def split_frames(project: Project, config: Config) -> Split:
     )
     if not (project.visibility[split.train] == 2).any():
         raise InputError(
-            f"none of the {kept} training frames has a visible label. Change training.train_prob or data.split",
+            f"no visible label in the {counted(kept, 'training frame')}. Change training.train_prob or data.split",
             code="no-labels",
             key="training.train_prob",
             split="train",
@@ -137,7 +138,8 @@ def _keep(
         None,
         (
             f"the split is drawn anew, because that of {kept.run} has no {' and no '.join(empty)} frames: "
-            f"{int(moved.sum())} frames change their split, so figures on {' and '.join(empty)} frames are too good",
+            f"the split changes for {counted(int(moved.sum()), 'frame')}, so figures on {' and '.join(empty)} frames "
+            "are too good",
         ),
     )
 

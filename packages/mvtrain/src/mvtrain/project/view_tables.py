@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mvgeom.errors import InputError
 from mvgeom.files import file_name, list_files
+from mvgeom.wording import counted
 from mvtrain.config import DataConfig
 from mvtrain.project.label_tables import LabelTable, import_advice, read_labels
 from mvtrain.project.names import frame_of, names_view
@@ -187,4 +188,4 @@ def _first_difference(one_source: object, one: Sequence[str], other_source: obje
     for i, (a, b) in enumerate(zip(one, other, strict=False)):
         if a != b:
             return f"keypoint {i + 1} is {a!r} in {one_source} and {b!r} in {other_source}"
-    return f"{one_source} has {len(one)} keypoints and {other_source} has {len(other)}"
+    return f"{one_source} has {counted(len(one), 'keypoint')} and {other_source} has {len(other)}"

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from mvgeom.wording import counted
 from mvtrain.evaluation.error_tables import ALL, VISIBLE, statistics
 from mvtrain.evaluation.evaluation import Evaluation, describe_unlearned, held_out_split
 from mvtrain.evaluation.likelihood_fit import calibration_errors
@@ -156,7 +157,8 @@ def _facts(
     length = (
         ""
         if metrics is None or metrics.empty
-        else f", {metrics['epoch'].max():g} epochs, {metrics['step'].max():g} steps"
+        else f", {counted(metrics['epoch'].max(), 'epoch', spec='g')}, "
+        f"{counted(metrics['step'].max(), 'step', spec='g')}"
     )
     return {
         "run folder": str(run.folder.resolve()),
@@ -178,7 +180,7 @@ def _conditions(info: list[dict[str, Any]]) -> dict[str, str]:
         return {"trained": _UNKNOWN}
     first, packages = info[0], info[0].get("packages") or {}
     hardware = first.get("hardware") or {}
-    resumed = f", resumed {len(info) - 1} times" if len(info) > 1 else ""
+    resumed = f", resumed {counted(len(info) - 1, 'time')}" if len(info) > 1 else ""
     device = hardware.get("device", "an unknown device")
     versions = (f"{name} {packages[name]}" for name in ("mvtrain", "torch", "timm") if name in packages)
     return {

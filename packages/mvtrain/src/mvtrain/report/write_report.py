@@ -11,6 +11,7 @@ from rich.console import Console
 
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
+from mvgeom.wording import counted
 from mvtrain.drawing.keypoints import style_from_config
 from mvtrain.evaluation.error_tables import error_3d_table, error_table, pck_table
 from mvtrain.evaluation.evaluation import evaluate, held_out_first
@@ -134,7 +135,7 @@ def _write_worst(path: Path, recordings: Recordings, project: Project, console: 
         return
     print_line(
         console,
-        f"wrote {path}: {count} frames of the videos that need a hand most. Add them to the project with: "
+        f"wrote {path}: {counted(count, 'frame')} of the videos to correct first. Add them to the project with: "
         f"mvtrain frames {project.root} --frames {path}",
     )
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from mvgeom.errors import InputError
 from mvgeom.temporary import publish, temporary_folder
 from mvgeom.videos import Video, read_frames
+from mvgeom.wording import counted
 from mvtrain.config import Config
 from mvtrain.exchange.foreign_labels import DecodedImage
 from mvtrain.exchange.media import write_images
@@ -116,7 +117,7 @@ def add_frames(config: Config, options: FramesOptions, console: Console) -> None
             add_to_table(rows.root, chosen, name)
     if listed is None and len(chosen) < (wanted := options.num_frames or DEFAULT_NUMBER):
         console.print(
-            f"note: {len(chosen)} of {wanted} frames were found. The others are unusable or near-duplicates",
+            f"note: found {len(chosen)} of {wanted} frames. The others are unusable or near-duplicates",
             soft_wrap=True,
         )
     _print_end(rows, len(chosen), options, console)
@@ -142,7 +143,7 @@ def _load_features(config: Config, options: FramesOptions, console: Console) -> 
 def _print_end(rows: FrameRows, number: int, options: FramesOptions, console: Console) -> None:
     """Print what was written, and the next command."""
     if options.dry_run:
-        found = "" if options.listed is None else f"{number} frames are new; "
+        found = "" if options.listed is None else f"{counted(number, 'new frame')}; "
         console.print(f"{found}nothing was written (--dry-run)", soft_wrap=True)
         return
     root = rows.root
@@ -151,8 +152,8 @@ def _print_end(rows: FrameRows, number: int, options: FramesOptions, console: Co
     whole = options.listed is not None and options.num_frames is None and not options.sessions
     order = ("--frames", options.listed) if whole else ()
     console.print(
-        f"wrote {number} frames of {len(rows.view_names)} views to {here}, which has {len(rows) + number} "
-        f"now. Next: {command('mvtrain', 'label', here, *order)}",
+        f"wrote {counted(number, 'frame')} of {counted(len(rows.view_names), 'view')} to {here}, which has "
+        f"{len(rows) + number} now. Next: {command('mvtrain', 'label', here, *order)}",
         soft_wrap=True,
     )
 
@@ -299,7 +300,7 @@ def extract_frames(video: Video, targets: Mapping[int, Path], advance: Callable[
                 write_images({targets[number]: decoded}, advance)
     if number < last:
         raise InputError(
-            f"{video.path}: there is no frame {last}: the video ends after {number + 1} frames",
+            f"{video.path}: there is no frame {last}: the video ends after {counted(number + 1, 'frame')}",
             code="missing-frame",
             path=video.path,
             frame=last,

@@ -19,6 +19,7 @@ from mvgeom.clock_files import copy_clocks
 from mvgeom.errors import InputError
 from mvgeom.files import file_name, inside, write_text
 from mvgeom.tables import write_labeled_boxes
+from mvgeom.wording import counted
 from mvtrain.config import Config, load_config
 from mvtrain.config.generated import LONGEST, write_project_config
 from mvtrain.config.schema import ModelConfig
@@ -252,7 +253,7 @@ def _print_end(
     )
     lines = [f"boxes: {counts} (crops.csv)"]
     if len(rows) < len(project):
-        lines.append(f"note: {len(project) - len(rows)} frames without any label are left out")
+        lines.append(f"note: left out {counted(len(project) - len(rows), 'frame')} without any label")
     longer = project.file_sizes[rows].max(-1)[sources >= 0]
     sides = found.boxes[rows].max(-1, initial=0, where=np.array([False, False, True, True]))[sources >= 0]
     gain = float(np.median(np.minimum(1, LONGEST / sides) / np.minimum(1, LONGEST / longer)))
@@ -264,7 +265,7 @@ def _print_end(
         lines.append("note: crops gain little here. Train on whole images, which need no boxes to predict")
     if num_calibrated == 0:
         lines.append("note: no calibration, so mvtrain predict --track cannot follow the subject; it needs boxes")
-    lines.append(f"wrote {output}: {len(rows)} frames of {len(project.view_names)} views")
+    lines.append(f"wrote {output}: {counted(len(rows), 'frame')} of {counted(len(project.view_names), 'view')}")
     boxes = ("--track",) if num_calibrated else ("--boxes", "FOLDER")
     then = command("mvtrain", "predict", "RUN", "VIDEOS", *boxes)
     lines.append(f"Next: {command('mvtrain', 'fit', output / 'config.yaml')}, then {then}")

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from mvgeom.errors import InputError
 from mvgeom.videos import Video
+from mvgeom.wording import counted
 from mvtrain.predict.recordings import Session
 from mvtrain.project.frame_rows import FrameRows
 from mvtrain.project.listed_frames import ListedFrame
@@ -42,7 +43,7 @@ def take_given(
     new = [frame for frame in listed if (frame.session, frame.frame) not in there]
     if len(new) < len(listed):
         console.print(
-            f"{len(listed) - len(new)} of {len(listed)} frames of {path} are in the project already", soft_wrap=True
+            f"in the project already: {len(listed) - len(new)} of {len(listed)} frames of {path}", soft_wrap=True
         )
     new = new[:num_frames]
     choices = []
@@ -53,7 +54,7 @@ def take_given(
         if late is not None:
             raise InputError(
                 f"{path}, line {late.line}: there is no frame {late.frame} in session {session.name!r}: a video ends "
-                f"after {length} frames. Frames are numbered from 0, as mvtrain predict does",
+                f"after {counted(length, 'frame')}. Frames are numbered from 0, as mvtrain predict does",
                 code="missing-frame",
                 path=path,
                 line=late.line,

@@ -14,6 +14,7 @@ from rich.table import Table
 from mvgeom.errors import InputError
 from mvgeom.files import file_name
 from mvgeom.videos import open_video
+from mvgeom.wording import counted
 from mvtrain.config import load_config
 from mvtrain.config.generated import write_project_config
 from mvtrain.project.frame_rows import read_frame_rows
@@ -211,9 +212,9 @@ def _print_end(plan: Plan, rigs: Mapping[str | None, RigFile], options: InitOpti
     if len(plan.view_names) > 1 and not calibrated:
         console.print("note: no calibration, so 3D is off in config.yaml. Give one with --calibration", soft_wrap=True)
     console.print(
-        f"wrote {options.output}: {len(plan.view_names)} views ({', '.join(plan.view_names)}), {len(plan.videos)} "
-        f"sessions ({calibrated} calibrated), {len(options.keypoint_names)} keypoints, videos "
-        f"{'copied' if options.copy else 'linked'}",
+        f"wrote {options.output}: {counted(len(plan.view_names), 'view')} ({', '.join(plan.view_names)}), "
+        f"{counted(len(plan.videos), 'session')} ({calibrated} calibrated), "
+        f"{counted(len(options.keypoint_names), 'keypoint')}, videos {'copied' if options.copy else 'linked'}",
         soft_wrap=True,
     )
     console.print(f"Next: {command('mvtrain', 'frames', options.output, '-n', 50)}", soft_wrap=True)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 from mvtrain.project.names import DEFAULT_PATTERN, check_distinct, pattern_rule
 from mvtrain.start.video_names import (
     NamedVideo,
@@ -193,8 +194,8 @@ def _unfit_names(
         help_text = "Describe the names with --pattern, or give the videos of each view with --view NAME=PATH"
         help_text += ", or name the cameras of the views with --cameras VIEW=CAMERA,..." if cameras else ""
     return InputError(
-        f"{unfit[0].path}: cannot tell session and view from the name, found {len(unfit)} such names, expected "
-        f"{pattern}{' with a known view' if known else ''}. {help_text}. --skip leaves these videos out",
+        f"{unfit[0].path}: cannot tell session and view from the name, found {counted(len(unfit), 'such name')}, "
+        f"expected {pattern}{' with a known view' if known else ''}. {help_text}. --skip leaves these videos out",
         code="bad-name",
         path=unfit[0].path,
         found=tuple(video.path.name for video in unfit),

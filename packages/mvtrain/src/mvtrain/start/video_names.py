@@ -11,6 +11,7 @@ from pathlib import Path
 from mvgeom.calibration.sources import VIDEO_SUFFIXES
 from mvgeom.errors import InputError
 from mvgeom.files import list_files
+from mvgeom.wording import counted
 from mvtrain.project.names import DEFAULT_PATTERN, NameRule, pattern_rule, split_name
 
 SUGGESTED_PATTERNS = (
@@ -75,8 +76,9 @@ def find_videos(source: VideoInput) -> list[Path]:
     videos = [file for file in found if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()]
     videos = [file for file in videos if not file.name.startswith(".")]
     if not videos:
+        number = counted(len(found), "other file or folder", "other files and folders")
         raise InputError(
-            f"{path}: no videos, found {len(found)} other files and folders, expected {', '.join(VIDEO_SUFFIXES)}",
+            f"{path}: no videos, found {number}, expected {', '.join(VIDEO_SUFFIXES)}",
             code="missing-file",
             path=path,
         )

@@ -16,6 +16,7 @@ from rich.progress import Progress
 from mvgeom.errors import InputError
 from mvgeom.files import file_name
 from mvgeom.tables import write_labeled_boxes
+from mvgeom.wording import counted
 from mvtrain.config import Config
 from mvtrain.config.generated import write_project_config
 from mvtrain.project.writer import image_name, write_labels, write_points_3d
@@ -175,7 +176,7 @@ def _write_config(path: Path, spec: SyntheticSpec) -> None:
     """Write the config of a project, with the spec it was generated from as a comment."""
     write_project_config(
         path,
-        comment=f"Generated project: {spec.num_views} cameras, {spec.num_frames} labeled frames. "
+        comment=f"Generated project: {counted(spec.num_views, 'camera')}, {counted(spec.num_frames, 'labeled frame')}. "
         f"World unit: mm. True 3D keypoints: points_3d.csv.\n{spec}",
         view_names=spec.view_names,
         keypoint_names=KEYPOINT_NAMES,

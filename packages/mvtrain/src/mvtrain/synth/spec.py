@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from typing import Any, Literal
 
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 
 SMALLEST_SIDE = 32
 """Smallest side of an image in px: in smaller ones the animal is a few pixels long and its keypoints coincide."""
@@ -99,8 +100,9 @@ class SyntheticSpec:
         most = -(-self.num_frames // self.num_sessions)
         if most > self.num_video_frames:
             raise InputError(
-                f"num_frames {self.num_frames} over {self.num_sessions} sessions is {most} labeled frames per session, "
-                f"more than num_video_frames {self.num_video_frames}. Lengthen the videos or add sessions",
+                f"num_frames {self.num_frames} over {counted(self.num_sessions, 'session')} is "
+                f"{counted(most, 'labeled frame')} per session, more than num_video_frames {self.num_video_frames}. "
+                "Lengthen the videos or add sessions",
                 code="out-of-range",
                 argument="num_video_frames",
                 found=self.num_video_frames,

@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 from mvtrain.config import Config
 from mvtrain.data.batch import Batch
 from mvtrain.data.dataset import EpochSampler, FrameDataset
@@ -160,7 +161,7 @@ class Trainer:
         stale = self.validations.stale_validations
         patient = stale < training.early_stop_patience or self.epoch < self.schedules.min_epochs
         if training.early_stopping and not patient:
-            self.progress.print_line(f"early stopping: no lower validation loss in {stale} validations")
+            self.progress.print_line(f"early stopping: no lower validation loss in {counted(stale, 'validation')}")
             self.stopped_early = True
 
     def _train_epoch(self) -> None:

@@ -18,6 +18,7 @@ from lightning_fabric import Fabric
 from mvgeom.documents import parse_yaml
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
+from mvgeom.wording import counted
 from mvtrain.config import Config
 from mvtrain.runtime.folders import RUN_INFO
 
@@ -51,8 +52,8 @@ def thread_warning(run_dir: Path) -> str | None:
     if not isinstance(before, int) or before == now:
         return None
     return (
-        f"{run_dir}: trained with {before} threads so far, now with {now}, so the rest is rounded otherwise than in a "
-        f"run that never stopped. For the same bits: OMP_NUM_THREADS={before} mvtrain fit --resume {run_dir}"
+        f"{run_dir}: trained with {counted(before, 'thread')} so far, now with {now}, so the rest is rounded otherwise "
+        f"than in a run that never stopped. For the same bits: OMP_NUM_THREADS={before} mvtrain fit --resume {run_dir}"
     )
 
 

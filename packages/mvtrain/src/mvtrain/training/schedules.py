@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 from mvtrain.config import Config, LossConfig
 from mvtrain.config.recommended import MASK_FULL, MASK_START, default_unfreezing_epoch, epochs_of_budget
 from mvtrain.losses.heatmap import GRADIENT_SCALES
@@ -152,8 +153,8 @@ def check_lengths(config: Config, *, num_train: int, num_validation: int) -> lis
     warnings = []
     if training.train_batch_size > num_train:
         warnings.append(
-            f"training.train_batch_size: found {training.train_batch_size}, but there are {num_train} training frames: "
-            "every batch holds all of them"
+            f"training.train_batch_size: found {training.train_batch_size} with {counted(num_train, 'training frame')}"
+            ": every batch holds all of them"
         )
     for unit, milestones_key, milestones in (
         ("epochs", "milestones", multistep.milestones),

@@ -15,6 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 from torch.utils.data import DataLoader
 
+from mvgeom.wording import counted
 from mvtrain.config import Config
 from mvtrain.data.batch import Batch
 from mvtrain.data.dataset import FrameDataset
@@ -127,8 +128,9 @@ def print_summary(
     backbone, head = _millions(model.backbone), _millions(model.head)
     calibrated = sum(cameras is not None for cameras in project.cameras)
     rows = {
-        "project": f"{project.root}: {len(project.view_names)} views, {len(project.keypoint_names)} keypoints, "
-        f"{len(project.cameras)} frames, {calibrated} of them calibrated",
+        "project": f"{project.root}: {counted(len(project.view_names), 'view')}, "
+        f"{counted(len(project.keypoint_names), 'keypoint')}, {counted(len(project.cameras), 'frame')}, "
+        f"{calibrated} of them calibrated",
         "frames": f"{len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test "
         f"(split: {config.data.split}{'' if split.kept_from is None else f', as in {split.kept_from}'})",
         "model": f"{spec.backbone} ({backbone:.1f} M) + head ({head:.1f} M), {spec.attention} attention, "
@@ -136,8 +138,8 @@ def print_summary(
         "fusion": _describe_fusion(spec, calibrated),
         "device": f"{fabric.world_size} x {fabric.device.type}, {config.training.precision}",
         "memory": _describe_memory(config, spec, model, fabric),
-        "length": f"{schedules.max_epochs:g} epochs of {len(train_loader)} batches of "
-        f"{config.training.train_batch_size}",
+        "length": f"{counted(schedules.max_epochs, 'epoch', spec='g')} of "
+        f"{counted(len(train_loader), 'batch', 'batches')} of {config.training.train_batch_size}",
         "backbone": "learns from the start"
         if schedules.unfreeze == 0
         else f"frozen until epoch {schedules.unfreeze:g}",

@@ -162,7 +162,7 @@ def make_table(
     crowded = [row for row, people in frames.items() if len(people) > 1]
     if crowded:
         warnings.warn(
-            f"{path}: {len(crowded)} of {len(frames)} frames have several people, the first is {crowded[0]}; the one "
+            f"{path}: several people in {len(crowded)} of {len(frames)} frames, the first is {crowded[0]}; the one "
             "with the largest sum of confidences was taken, which may be another in other views",
             stacklevel=4,
         )

@@ -76,7 +76,7 @@ class App {
   showNotes() {
     const { conflicts, recovered } = this.project;
     const notes = conflicts.length ? [`Not kept, because the tables differ:`, ...conflicts] : [];
-    if (recovered) notes.unshift(`${recovered} labels were recovered that had not been saved.`);
+    if (recovered) notes.unshift(`Recovered labels that had not been saved: ${recovered}.`);
     if (notes.length) this.banner.show(notes.join("\n"), "close", () => {}, "note");
   }
 

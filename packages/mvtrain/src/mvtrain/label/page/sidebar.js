@@ -96,7 +96,7 @@ export class FrameList {
     title.firstChild.textContent = `${session} ${file}`; // too long, its end stays
     title.title = name;
     left.textContent = disagrees ? `! ${Math.ceil(work)}` : work > 0 ? Math.ceil(work) : "✓";
-    left.title = disagrees ? "views disagree" : `${Math.ceil(work)} labels need a hand`;
+    left.title = disagrees ? "views disagree" : `labels that need a hand: ${Math.ceil(work)}`;
     item.classList.toggle("marked", disagrees);
     item.classList.toggle("done", work === 0);
     bar.max = Math.max(1, total);
