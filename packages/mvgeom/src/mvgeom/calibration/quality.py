@@ -15,6 +15,7 @@ from mvgeom.calibration.lens_findings import find_lens_ends
 from mvgeom.calibration.result import Calibration
 from mvgeom.calibration.rig_suspects import TIME_CODES
 from mvgeom.calibration.selection import coverage_cells
+from mvgeom.wording import counted
 
 __all__ = ["image_coverage", "judge"]
 
@@ -125,8 +126,8 @@ def _weak_links(names: Sequence[str], used: Booleans) -> list[Finding]:
             cameras = [name for name, within in zip(names, inside, strict=True) if within]
             shown = ", ".join(map(repr, cameras))
             text = (
-                f"camera{'s' if len(cameras) > 1 else ''} {shown}: only {links} board{'s' if links > 1 else ''} shared "
-                "with the other cameras. Their pose rests on it, and nothing would contradict a wrong one, such as an "
+                f"camera{'s' if len(cameras) > 1 else ''} {shown}: only {counted(links, 'board')} shared with "
+                "the other cameras. Their pose rests on it, and nothing would contradict a wrong one, such as an "
                 "image of another frame. Show the board to both sides at the same time at ten places"
             )
             findings.append(warning("weak_link", cameras, text, boards=links))
