@@ -125,6 +125,8 @@ def test_share_of_the_image_without_rays() -> None:
     pixels = np.tile(np.stack([x.ravel(), y.ravel()], -1), (2, 1, 1))
     lost = keypoints_without_ray(pixels, cameras)
     np.testing.assert_allclose(share, lost / pixels.shape[1], atol=0.02)
+    # Of as many frames as are counted in several parts, with a last one that is shorter.
+    np.testing.assert_array_equal(keypoints_without_ray(np.tile(pixels, (7, 1, 1, 1)), cameras), 7 * lost)
     assert share.min() > 0.2
     assert (folds_at(cameras) < 40).all()
     one, _ = find_lens_ends(cameras, pixels[None])

@@ -139,12 +139,14 @@ def test_chain_of_cameras_where_no_board_is_seen_by_all() -> None:
     assert not [each for each in result.findings if each.severity == "error"]
 
 
-@pytest.mark.parametrize(("boards", "told"), [(1, True), (2, True), (3, False)])
-def test_cameras_that_one_or_two_boards_link_to_the_others_are_told(boards: int, told: bool) -> None:
+@pytest.mark.parametrize(("boards", "unseen", "told"), [(1, 0, True), (2, 0, True), (3, 0, False), (3, 1, False)])
+def test_cameras_that_one_or_two_boards_link_to_the_others_are_told(boards: int, unseen: int, told: bool) -> None:
     filmed = film(arc_of_cameras(3, step_deg=8), 6 + boards, noise=0.2, spread=0.1, tilt_deg=25)
     points = filmed.points.copy()
     assert np.isfinite(points).all()
     points[2, :3], points[:2, 3:6] = np.nan, np.nan
+    # All that links the third camera counts, with whichever camera it shares a board.
+    points[0, 6 : 6 + unseen] = points[1, 7 : 7 + unseen] = np.nan
     result = calibrate(detections(filmed, points), Options(lens=KNOWN), intrinsics=filmed.cameras)
     found = [(each.cameras, each.evidence["boards"]) for each in result.findings if each.code == "weak_link"]
     assert found == ([(("cam3",), boards)] if told else [])

@@ -87,6 +87,15 @@ def test_lists_are_as_good_as_arrays_and_what_is_neither_is_named(
             function(wrong)
 
 
+def test_lists_beside_cameras_of_torch_become_tensors(recording: tuple[np.ndarray, CameraGroup]) -> None:
+    torch = pytest.importorskip("torch")
+    points, cams = recording
+    like = torch.zeros(1, dtype=torch.float32)
+    found = mvgeom.triangulate(points.tolist(), cams.to(like=like))
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.numpy(), mvgeom.triangulate(points, cams), atol=1e-4)
+
+
 @pytest.mark.parametrize("method", ["triangulate", "robust", "reconstruct"])
 def test_masked_weights_remove_keypoints(method: str, recording: tuple[np.ndarray, CameraGroup]) -> None:
     points, cams = recording
