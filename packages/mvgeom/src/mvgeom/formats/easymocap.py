@@ -79,7 +79,9 @@ def save(cameras: CameraGroup, path: Path) -> None:
     """
     intrinsics: dict[str, Any] = {"names": list(cameras.names)}
     extrinsics: dict[str, Any] = {"names": list(cameras.names)}
-    for record in records.records_of(cameras):
+    rig = records.records_of(cameras)
+    records.warn_skew(rig, "EasyMocap, where it undistorts, and OpenCV")
+    for record in rig:
         name = record.name
         records.reject_fisheye(record, "EasyMocap")
         if not _NAME.fullmatch(name):
