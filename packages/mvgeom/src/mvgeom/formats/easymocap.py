@@ -27,6 +27,7 @@ __all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
 NAME = "easymocap"
 DESCRIPTION = "EasyMocap (folder with intri.yml and extri.yml)"
 SUFFIXES = ()
+UNIT = "m"
 
 _INTRINSICS, _EXTRINSICS = "intri.yml", "extri.yml"
 _NAME = re.compile(r"[\w-]+", re.ASCII)

@@ -29,6 +29,7 @@ __all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
 NAME = "pose2sim"
 DESCRIPTION = "Pose2Sim TOML (.toml)"
 SUFFIXES = ()
+UNIT = "m"
 
 _NEW = {"adjusted": False, "error": 0.0}
 _PER_FRAME = ("size", "matrix", "distortions", "rotation", "translation")
