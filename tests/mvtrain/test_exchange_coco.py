@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,17 @@ def touch(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     return path
+
+
+@pytest.mark.parametrize(("written", "on_disk"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_images_with_accents_are_found_in_both_forms_of_unicode(tmp_path: Path, written: str, on_disk: str) -> None:
+    name = "k\u00e4fig_top/img012.png"
+    image = touch(tmp_path / "images" / unicodedata.normalize(on_disk, name))
+    labels = read_rows(
+        tmp_path / "a.json", [unicodedata.normalize(written, name)], pattern="<session>_<view>/img<frame>"
+    )
+    assert labels.images[0].image is not None
+    assert labels.images[0].image.path.samefile(image)
 
 
 def test_layout_of_cvat(tmp_path: Path) -> None:
