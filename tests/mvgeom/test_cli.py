@@ -87,6 +87,17 @@ def test_convert_by_suffix_and_back(calibration: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(again.matrix, cameras.matrix, atol=1e-9)
 
 
+def test_convert_warns_of_formats_with_other_units(calibration: Path, tmp_path: Path) -> None:
+    in_mm, out = tmp_path / "rig.qca.txt", tmp_path / "folder"
+    assert "warning" not in run("convert", calibration, in_mm, "--scale", 1000).stderr  # anipose's unit is any
+    warned = run("convert", in_mm, out, "--to", "easymocap")
+    assert warned.exit_code == 0
+    assert "--scale 0.001" in warned.stderr
+    assert "warning" not in run("convert", in_mm, out, "--to", "easymocap", "--scale", 0.001).stderr
+    assert "warning" not in run("convert", in_mm, out, "--to", "jarvis").stderr
+    assert "--scale 1000" in run("convert", out, in_mm, "--from", "easymocap").stderr
+
+
 def test_convert_turns_the_images_of_a_view(calibration: Path, tmp_path: Path) -> None:
     before, output = CameraGroup.load(calibration), tmp_path / "turned.toml"
     assert run("convert", calibration, "-o", output, "--turn", f"{before.names[1]}=90").exit_code == 0

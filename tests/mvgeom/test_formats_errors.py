@@ -56,6 +56,17 @@ def test_wrong_field_is_named(changes: dict[str, object], expected: Expectation,
     assert str(caught.value).startswith(f"{tmp_path / 'rig.json'}: camera 'top': ")
 
 
+@pytest.mark.parametrize("name", ["rig.json", "rig.toml", "rig.xml", "rig.yml", "rig.qca.txt"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_text_in_utf_16_is_named(tmp_path: Path, name: str, encoding: str) -> None:
+    source, path = write_json(tmp_path), tmp_path / "16" / name
+    path.parent.mkdir()
+    formats.save(CameraGroup.load(source), path)
+    path.write_bytes(f"\ufeff{path.read_text()}".encode(encoding))
+    with raises_input("not-text", path=path):
+        CameraGroup.load(path)
+
+
 def test_rounded_rotation_is_made_exact(tmp_path: Path) -> None:
     angle = np.deg2rad(30)
     rounded = np.round([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]], 4)

@@ -88,6 +88,7 @@ def by_opencv(cameras: CameraGroup, points: np.ndarray) -> dict[str, np.ndarray]
     return pixels
 
 
+@pytest.mark.filterwarnings("ignore:camera .*skew:UserWarning")
 @pytest.mark.parametrize("name", list(FORMATS))
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
@@ -110,6 +111,26 @@ def test_round_trip_projects_alike(name: str, data: st.DataObject) -> None:
     expected, found = by_opencv(cameras, points), by_opencv(order, points)
     for before, after in zip(expected.values(), found.values(), strict=True):
         np.testing.assert_allclose(after, before, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["anipose", "pose2sim", "easymocap", "opencv"])
+def test_skew_that_programs_on_opencv_ignore_is_a_warning(name: str, tmp_path: Path) -> None:
+    matrix = np.array([[800.0, 1.5, 320.0], [0, 810.0, 240.0], [0, 0, 1]])
+    rig = CameraGroup(
+        names=("top",),
+        sizes=np.array([SIZE], dtype=np.float64),
+        matrix=matrix[None],
+        distortion=np.zeros((1, 4)),
+        rotation=np.eye(3)[None],
+        translation=np.zeros((1, 3)),
+    )
+    with pytest.warns(UserWarning, match="'top': skew of 1.5 px"):
+        formats.save(rig, tmp_path / FORMATS[name]["file"], file_format=name)
+    # From the RQ decomposition of a projection matrix, for example.
+    matrix[0, 1] = 1e-9
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        formats.save(rig.replace(matrix=matrix[None]), tmp_path / FORMATS[name]["file"], file_format=name)
 
 
 NASTY = (

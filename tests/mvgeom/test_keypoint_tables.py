@@ -152,6 +152,17 @@ def test_views_must_be_the_same_frames(tmp_path: Path) -> None:
         stack_views({"top": top, "r": read_keypoints(write(tmp_path, swapped, "swapped.csv"))})
 
 
+@pytest.mark.parametrize("column", ["confidence", "Score"])
+def test_likelihoods_of_another_name_are_not_ignored_in_silence(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "top.csv"
+    header = "scorer,n,n,n\nbodyparts,a,a,a\ncoords,x,y,{}\n0,1,2,0.1\n"
+    path.write_text(header.format(column))
+    with pytest.warns(UserWarning, match=column.lower()):
+        assert read_keypoints(path).likelihood is None
+    path.write_text(header.format("likelihood"))
+    assert read_keypoints(path).likelihood == [[0.1]]
+
+
 def test_views_without_likelihood_count_as_certain(tmp_path: Path) -> None:
     with_likelihood = read_keypoints(write(tmp_path, PREDICTIONS))
     text = "scorer,m,m,m,m\nbodyparts,nose,nose,tail,tail\ncoords,x,y,x,y\n0,1,2,3,4\n1,1,2,3,4\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -116,12 +117,31 @@ def touch(path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize(("written", "on_disk"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_images_with_accents_are_found_in_both_forms_of_unicode(tmp_path: Path, written: str, on_disk: str) -> None:
+    name = "k\u00e4fig_top/img012.png"
+    image = touch(tmp_path / "images" / unicodedata.normalize(on_disk, name))
+    labels = read_rows(
+        tmp_path / "a.json", [unicodedata.normalize(written, name)], pattern="<session>_<view>/img<frame>"
+    )
+    assert labels.images[0].image is not None
+    assert labels.images[0].image.path.samefile(image)
+
+
 def test_layout_of_cvat(tmp_path: Path) -> None:
-    # As datumaro 1.13 writes it, the library with which CVAT exports.
+    # As datumaro 1.13 writes it, the library with which CVAT exports. Its px begin at the corner of the image.
+    fields = ("contributor", "date_created", "description", "url", "version", "year")
+    more = {"info": dict.fromkeys(fields, ""), "licenses": [{"name": "", "id": 0, "url": ""}]}
     image = touch(tmp_path / "images" / "default" / "frame_000012.png")
     decoy = touch(tmp_path / "images" / "other" / "frame_000012.png")
     path = tmp_path / "annotations" / "person_keypoints_default.json"
-    labels = read_rows(path, ["frame_000012.png"], pattern="frame_<frame>", view="top")
+    labels = read_rows(path, ["frame_000012.png"], pattern="frame_<frame>", view="top", **more)
+    np.testing.assert_array_equal(labels.images[0].points, [[0.5, 1.5], [2.5, 3.5]])
+    assert len(labels.notes) == 1
+    # Files of COCO itself have whole px, counted from the center of the first.
+    plain = read_rows(path, ["frame_000012.png"], pattern="frame_<frame>", view="top")
+    np.testing.assert_array_equal(plain.images[0].points, [[1, 2], [3, 4]])
+    assert plain.notes == ()
     assert [each.place for each in labels.images] == [("session", "top", 12)]
     assert labels.images[0].image is not None
     assert labels.images[0].image.path.samefile(image)
@@ -143,6 +163,7 @@ def test_layout_of_label_studio(tmp_path: Path) -> None:
     assert [each.place for each in labels.images] == [("mouse", "top", number) for number in range(12, 16)]
     found = [None if each.image is None else each.image.path.name for each in labels.images]
     assert found == ["mouse_top_0012.png", "9f8e7d6c-mouse_top_0013.png", None, None]
+    np.testing.assert_array_equal(labels.images[0].points, [[0.5, 1.5], [2.5, 3.5]])
 
 
 def test_layout_of_roboflow(tmp_path: Path) -> None:

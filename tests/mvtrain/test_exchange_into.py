@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -160,6 +161,23 @@ def keep(project: Path, rows: list[int]) -> None:
     for table in project.glob("CollectedData_*.csv"):
         lines = table.read_text().splitlines(keepends=True)
         table.write_text("".join([*lines[:3], *(lines[3 + row] for row in rows)]))
+
+
+def test_images_that_are_there_without_a_row_stay(original: Project, tmp_path: Path) -> None:
+    path, project = source(tmp_path / "a", original, list(range(NUM_FRAMES))), tmp_path / "project"
+    add(path, out=project, calibration=calibrations(original))
+    image = project / str(read(project).image_names[0][0])
+    keep(project, list(range(1, NUM_FRAMES)))  # a table of test frames, for example, has the first
+    before = image.read_bytes() + b"\0"  # the same pixels, another file
+    image.write_bytes(before)
+    assert "added 1 frames" in add(path, into=project, calibration=calibrations(original))
+    assert image.read_bytes() == before
+    keep(project, list(range(NUM_FRAMES - 1)))  # the row that was appended
+    cv2.imwrite(str(image), np.zeros((48, 48, 3), dtype=np.uint8))
+    before_all = content(project)
+    with raises_input("duplicate-name", path=image):
+        add(path, into=project, calibration=calibrations(original))
+    assert content(project) == before_all
 
 
 def rename_keypoint(path: Path) -> None:

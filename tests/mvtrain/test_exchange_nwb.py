@@ -126,3 +126,11 @@ def test_views_and_keypoints_of_one_name_are_both_there(session: PredictedSessio
             assert poses.pose_estimations[view].device.name == VIEWS[number]
             series = poses.pose_estimations[view].pose_estimation_series[names[1]]
             np.testing.assert_allclose(series.data[:], session.points[:, number, 1], rtol=1e-6)
+
+
+def test_bones_between_more_than_256_keypoints(session: PredictedSession) -> None:
+    pynwb, pose = pytest.importorskip("pynwb"), pytest.importorskip("ndx_pose")
+    many = replace(session, keypoint_names=tuple(f"k{number}" for number in range(300)))
+    # The skeleton alone: 300 series take seconds.
+    writer = to_nwb._Writer(None, pynwb, pose, many, None, "mm", {})
+    assert writer._skeleton([("k3", "k299"), ("k256", "k0")]).edges.tolist() == [[3, 299], [256, 0]]

@@ -197,3 +197,12 @@ def test_a_project_of_deeplabcut_names_its_import(tmp_path: Path) -> None:
     with raises_input("missing-file", key="data.csv_file") as caught:
         find_tables(tmp_path, DataConfig())
     assert f"mvtrain import deeplabcut {tmp_path} --output" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["3d", "3D", "kinematics"])
+def test_a_view_cannot_have_the_name_of_tables_in_3d(tmp_path: Path, name: str) -> None:
+    for view in ("top", name):
+        (tmp_path / f"CollectedData_{view}.csv").write_text(HEADER)
+    with raises_input("bad-name", key="data.view_names", name=name):
+        find_tables(tmp_path, DataConfig(view_names=("top", name)))
+    assert find_tables(tmp_path, DataConfig(view_names=(name,)))[0] == (name,)

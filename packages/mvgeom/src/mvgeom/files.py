@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import re
@@ -47,7 +48,9 @@ def read_text(path: Path) -> str:
         InputError: `unreadable-file`, if the file does not exist or cannot be read; `not-text`, if it is not UTF-8.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        _refuse_utf_16(content, path)
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: not a text file, byte {error.start} is not UTF-8", code="not-text", path=path
@@ -60,13 +63,25 @@ def head(path: Path, size: int = 4096) -> str:
     """Read the first characters of a file to detect its format; bytes that are not UTF-8 are replaced.
 
     Raises:
-        InputError: `unreadable-file`, if the file cannot be read.
+        InputError: `unreadable-file`, if the file cannot be read; `not-text`, if it is UTF-16, which no format is.
     """
     try:
         with path.open("rb") as file:
-            return file.read(size).decode("utf-8-sig", errors="replace")
+            content = file.read(size)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}", code="unreadable-file", path=path) from error
+    _refuse_utf_16(content, path)
+    return content.decode("utf-8-sig", errors="replace")
+
+
+def _refuse_utf_16(content: bytes, path: Path) -> None:
+    """Raise `not-text` for the mark with which Windows' programs begin a text in UTF-16."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError(
+            f"{path}: text in UTF-16, expected UTF-8. Save it as UTF-8, or in PowerShell with Out-File -Encoding utf8.",
+            code="not-text",
+            path=path,
+        )
 
 
 def file_name(text: str, ending: str = "") -> str:

@@ -110,10 +110,22 @@ def convert(
     from mvgeom import formats
 
     cameras = load_calibration(calibration, source_format, size, option)
+    unit = getattr(formats.FORMATS[source_format] if source_format else formats.identify(calibration), "UNIT", None)
     cameras = cameras.turn(_degrees(turn or [])).replace(translation=cameras.translation * scale)
     save_rig(cameras, written, calibration, file_format=target_format, keep_metadata=True)
-    description = formats.identify(written).DESCRIPTION
-    print_output(f"{counted(len(cameras), 'camera')} ({', '.join(cameras.names)}) -> {written} ({description})")
+    target_module = formats.FORMATS[target_format] if target_format else formats.identify(written)
+    print_output(
+        f"{counted(len(cameras), 'camera')} ({', '.join(cameras.names)}) -> {written} ({target_module.DESCRIPTION})"
+    )
+    expected = getattr(target_module, "UNIT", None)
+    if unit is not None and expected is not None and unit != expected and scale == 1:
+        factor = formats.METERS_PER_UNIT[unit] / formats.METERS_PER_UNIT[expected]
+        print_problem(
+            "warning",
+            "yellow",
+            f"{written}: translations are in {unit}, as {calibration} has them, and programs read this format in "
+            f"{expected}. Give --scale {factor:g}, unless the file is in another unit than its format",
+        )
     print_next("mvgeom", "show", written, *reading_options(written, cameras))
 
 

@@ -32,11 +32,15 @@ from mvgeom.formats import (
     qualisys,
 )
 
-__all__ = ["FORMATS", "Format", "identify", "load", "save"]
+__all__ = ["FORMATS", "METERS_PER_UNIT", "Format", "identify", "load", "save"]
 
 
 class Format(Protocol):
-    """Interface of a module of this package; one that is only read has `READ_ONLY = True`, and its `save` raises."""
+    """Interface of a module of this package.
+
+    One that is only read has `READ_ONLY = True`, and its `save` raises. One whose program has a unit of length, in
+    which it reads and writes translations, has it as `UNIT`, a key of `METERS_PER_UNIT`.
+    """
 
     NAME: str
     DESCRIPTION: str
@@ -45,6 +49,9 @@ class Format(Protocol):
     save: Callable[..., None]
     matches: Callable[[Path], bool]
 
+
+METERS_PER_UNIT = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+"""Length in meters of each unit that a format has."""
 
 # The first that matches reads the file: opencv comes after those who write OpenCV's YAML or XML with their own entries,
 # anipose after those whose TOML is much like its own.

@@ -25,6 +25,7 @@ __all__ = ["DESCRIPTION", "NAME", "READ_ONLY", "SUFFIXES", "load", "matches", "s
 NAME = "acinoset"
 DESCRIPTION = "AcinoSet fisheye JSON (.json)"
 SUFFIXES = ()
+UNIT = "m"
 READ_ONLY = True
 
 _POSE = ("r", "t")

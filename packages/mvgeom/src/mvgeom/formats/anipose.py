@@ -84,7 +84,9 @@ def save(cameras: CameraGroup, path: Path, *, metadata: Mapping[str, Any] | None
             zero.
     """
     document: dict[str, Any] = {}
-    for row, record in enumerate(records.records_of(cameras)):
+    rig = records.records_of(cameras)
+    records.warn_skew(rig, "aniposelib and OpenCV")
+    for row, record in enumerate(rig):
         length = 4 if record.fisheye else 5
         document[f"cam_{row}"] = table_of(record, records.fit_distortion(record, length, "anipose TOML"))
     if metadata is not None:

@@ -29,6 +29,7 @@ __all__ = ["DESCRIPTION", "NAME", "READ_ONLY", "SUFFIXES", "load", "matches", "s
 NAME = "caliscope"
 DESCRIPTION = "Caliscope TOML (camera_array.toml, config.toml)"
 SUFFIXES = ()
+UNIT = "m"
 READ_ONLY = True
 
 _POSE = ("rotation", "translation")

@@ -32,6 +32,7 @@ __all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
 NAME = "dannce"
 DESCRIPTION = "DANNCE or Label3D MAT (.mat, or a folder with *_params.mat)"
 SUFFIXES = (".mat",)
+UNIT = "mm"
 
 
 def matches(path: Path) -> bool:

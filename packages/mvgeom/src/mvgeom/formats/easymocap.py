@@ -27,6 +27,7 @@ __all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
 NAME = "easymocap"
 DESCRIPTION = "EasyMocap (folder with intri.yml and extri.yml)"
 SUFFIXES = ()
+UNIT = "m"
 
 _INTRINSICS, _EXTRINSICS = "intri.yml", "extri.yml"
 _NAME = re.compile(r"[\w-]+", re.ASCII)
@@ -79,7 +80,9 @@ def save(cameras: CameraGroup, path: Path) -> None:
     """
     intrinsics: dict[str, Any] = {"names": list(cameras.names)}
     extrinsics: dict[str, Any] = {"names": list(cameras.names)}
-    for record in records.records_of(cameras):
+    rig = records.records_of(cameras)
+    records.warn_skew(rig, "EasyMocap, where it undistorts, and OpenCV")
+    for record in rig:
         name = record.name
         records.reject_fisheye(record, "EasyMocap")
         if not _NAME.fullmatch(name):

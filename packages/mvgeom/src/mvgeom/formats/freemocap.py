@@ -23,6 +23,7 @@ __all__ = ["DESCRIPTION", "NAME", "READ_ONLY", "SUFFIXES", "load", "matches", "s
 NAME = "freemocap"
 DESCRIPTION = "FreeMoCap calibration TOML"
 SUFFIXES = ()
+UNIT = "mm"
 READ_ONLY = True
 
 _OWN = re.compile(r"charuco_\w+|groundplane_\w+|recording_info|path_to_recorded_videos|date_time_calibrated")

@@ -21,6 +21,7 @@ __all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
 NAME = "jarvis"
 DESCRIPTION = "JARVIS YAML (folder with one file per camera)"
 SUFFIXES = ()
+UNIT = "mm"
 
 
 def matches(path: Path) -> bool:

@@ -100,6 +100,7 @@ def save(cameras: CameraGroup, path: Path) -> None:
                 code="bad-name",
                 view=record.name,
             )
+    records.warn_skew(rig, "OpenCV's functions")
     length = max(4, int(cameras.distortion.shape[-1]))
     size = np.stack([record.size for record in rig])
     filestorage.write(

@@ -22,6 +22,7 @@ __all__ = ["DESCRIPTION", "NAME", "READ_ONLY", "SUFFIXES", "load", "matches", "s
 NAME = "panoptic"
 DESCRIPTION = "CMU Panoptic or MMPose JSON (.json)"
 SUFFIXES = ()
+UNIT = "cm"
 READ_ONLY = True
 
 _POSE = ("R", "t")

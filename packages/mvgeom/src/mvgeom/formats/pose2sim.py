@@ -30,6 +30,7 @@ __all__ = ["DESCRIPTION", "NAME", "SUFFIXES", "load", "matches", "save"]
 NAME = "pose2sim"
 DESCRIPTION = "Pose2Sim TOML (.toml)"
 SUFFIXES = ()
+UNIT = "m"
 
 _NEW = {"adjusted": False, "error": 0.0}
 _PER_FRAME = ("size", "matrix", "distortions", "rotation", "translation")
@@ -76,7 +77,9 @@ def save(cameras: CameraGroup, path: Path, *, metadata: Mapping[str, Any] | None
             like the table `[metadata]`.
     """
     document: dict[str, Any] = {}
-    for record in records.records_of(cameras):
+    rig = records.records_of(cameras)
+    records.warn_skew(rig, "Pose2Sim, where it undistorts, and OpenCV")
+    for record in rig:
         records.reject_fisheye(record, "Pose2Sim TOML")
         if record.name.lower() == "metadata":
             raise InputError(

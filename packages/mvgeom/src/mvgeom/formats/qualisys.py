@@ -30,6 +30,7 @@ __all__ = ["DESCRIPTION", "NAME", "SUBPIXELS", "SUFFIXES", "load", "matches", "s
 NAME = "qualisys"
 DESCRIPTION = "Qualisys XML (.qca.txt)"
 SUFFIXES = (".qca.txt",)
+UNIT = "mm"
 
 SUBPIXELS = 64
 """Qualisys counts sensor coordinates in 1/64 px."""

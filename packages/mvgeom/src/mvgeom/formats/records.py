@@ -25,7 +25,11 @@ __all__ = [
     "reject_skew",
     "warn_left_out",
     "warn_not_kept",
+    "warn_skew",
 ]
+
+_NEGLIGIBLE = 0.01
+"""Effect of a skew in px that is not worth a warning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,3 +198,21 @@ def reject_skew(record: CameraRecord, format_name: str) -> None:
             view=record.name,
             field="skew",
         )
+
+
+def warn_skew(cameras: Sequence[CameraRecord], programs: str) -> None:
+    """Warn of cameras whose skew is written, but ignored by OpenCV and the programs that project with it.
+
+    Args:
+        cameras: Cameras that are written.
+        programs: Programs that read the file.
+    """
+    for record in cameras:
+        height = np.array([-0.5, record.size[1] - 0.5])
+        off = float(np.abs(record.matrix[0, 1] * (height - record.matrix[1, 2]) / record.matrix[1, 1]).max())
+        if off > _NEGLIGIBLE:
+            warnings.warn(
+                f"camera {record.name!r}: skew of {record.matrix[0, 1]:g} px, which {programs} ignore: they project up "
+                f"to {off:.2g} px beside mvgeom, which reads it. Calibrate without skew for them",
+                stacklevel=4,
+            )

@@ -22,6 +22,8 @@ _SECTIONS: dict[str, dict[str, Any]] = {
     "categories": {"id": CocoId, "keypoints": list | None, "skeleton": list | None},
 }
 """Lists of an annotation file, with the types of the fields of their entries."""
+_ADVICE = "Export the labels as COCO keypoints: in CVAT 'COCO Keypoints 1.0', in Label Studio and Roboflow 'COCO'."
+"""The user's next step with the own files of programs that label."""
 
 
 def parse_coco(path: Path) -> dict[str, Any]:
@@ -31,12 +33,15 @@ def parse_coco(path: Path) -> dict[str, Any]:
         InputError: The file is not text (`not-text`) or not JSON (`invalid-syntax`), lacks a list (`missing-field`), or
             an entry has a field of a wrong type (`bad-field`).
     """
-    document = parse_json(read_text(path), path)
+    try:
+        document = parse_json(read_text(path), path)
+    except InputError as error:
+        raise error.advised(_ADVICE) from error
     sections = document if isinstance(document, dict) else {}
     lacking = [section for section in _SECTIONS if not isinstance(sections.get(section), list)]
     if lacking:
         raise InputError(
-            f"{path}: not COCO annotations: there is no list {', '.join(map(repr, lacking))}",
+            f"{path}: not COCO annotations: there is no list {', '.join(map(repr, lacking))}. {_ADVICE}",
             code="missing-field",
             path=path,
             field=lacking[0],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -16,7 +17,8 @@ def find_file(name: str, folders: Sequence[Path | None]) -> Path | None:
 
     The path as written comes first, in each folder in their order. Where it is gone, the longest tail of it that exists
     in a folder counts, and the file's name alone comes last: `C:\\data\\top\\1.mp4` is `<folder>/data/top/1.mp4` before
-    `<folder>/top/1.mp4` before `<folder>/1.mp4`.
+    `<folder>/top/1.mp4` before `<folder>/1.mp4`. Where nothing is found, letters with accents are tried in Unicode's
+    other forms: files from macOS have theirs in two characters, and most programs write one.
 
     Args:
         name: Path in the foreign project; backslashes are separators, too.
@@ -28,8 +30,14 @@ def find_file(name: str, folders: Sequence[Path | None]) -> Path | None:
     Raises:
         InputError: The same tail is that of different files in several folders (`ambiguous-file`).
     """
-    written = as_posix(name)
     places = [folder for folder in folders if folder is not None]
+    forms = dict.fromkeys((name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)))
+    return next((path for form in forms if (path := _find(form, places)) is not None), None)
+
+
+def _find(name: str, places: Sequence[Path]) -> Path | None:
+    """Find a file by its path as written; see `find_file`."""
+    written = as_posix(name)
     if written.is_absolute() and Path(written).is_file():
         return Path(written)
     for start in range(len(written.parts)):

@@ -54,7 +54,8 @@ def read(sources: Sequence[Source], options: ReadOptions) -> list[ForeignLabels]
     without a labeled keypoint, such as boxes, are left out.
 
     Labels are in px of the image as browsers show it, turned by its EXIF orientation. The width and height of an image
-    say which size was labeled.
+    say which size was labeled. In files of CVAT and Label Studio, (0, 0) is the corner of the image, and in those of
+    COCO itself, whose keypoints are whole px, the center of the top-left pixel: labels of the former are moved.
 
     Raises:
         InputError: A source is not a COCO file (`invalid-syntax`, `missing-field`, `bad-field`) or a folder without any
@@ -104,6 +105,7 @@ def _read_file(source: Source, document: Mapping[str, Any], options: ReadOptions
     by_image = _by_image(path, annotations, options.individual)
     info = document.get("info")
     uploaded = isinstance(info, dict) and info.get("contributor") == _LABEL_STUDIO
+    program = _LABEL_STUDIO if uploaded else "CVAT" if _is_of_datumaro(document) else None
     labeled: list[LabeledImage] = []
     unlabeled: dict[Place, ImageSource] = {}
     for image in document["images"]:
@@ -125,6 +127,8 @@ def _read_file(source: Source, document: Mapping[str, Any], options: ReadOptions
                 unlabeled.setdefault(place, ImageFile(path=file))
             continue
         points, visibility = decode_keypoints(annotation["keypoints"], len(names), origin)
+        if program is not None:  # whose places begin at the image's corner, as those of browsers do
+            points = points - 0.5
         labeled.append(
             LabeledImage(
                 place=place,
@@ -136,7 +140,12 @@ def _read_file(source: Source, document: Mapping[str, Any], options: ReadOptions
                 name=name,
             )
         )
-    note = f"{path}: no keypoint has visibility 2, so keypoints with 1 count as visible"
+    notes = [f"{path}: no keypoint has visibility 2, so keypoints with 1 count as visible"] if binary else []
+    if program is not None:
+        notes.append(
+            f"{path}: {program} counts px from the image's corner, so labels are moved by half a pixel, to count from "
+            "the center of the top-left pixel"
+        )
     return ForeignLabels(
         origin=str(path),
         keypoint_names=names,
@@ -145,8 +154,15 @@ def _read_file(source: Source, document: Mapping[str, Any], options: ReadOptions
         skeleton=coco_skeleton(category, names),
         unlabeled=unlabeled,
         videos=videos_by_view([], source.view, options),
-        notes=(note,) if binary else (),
+        notes=tuple(notes),
     )
+
+
+def _is_of_datumaro(document: Mapping[str, Any]) -> bool:
+    """Return True for a file of datumaro, the library with which CVAT exports: by its empty license and information."""
+    info, licenses = document.get("info"), document.get("licenses")
+    empty = isinstance(info, dict) and "contributor" in info and not any(info.values())
+    return empty and licenses == [{"name": "", "id": 0, "url": ""}]
 
 
 def _original_name(written: str) -> str:

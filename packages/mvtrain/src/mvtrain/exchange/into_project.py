@@ -23,6 +23,7 @@ from mvtrain.exchange.project_folder import ImportedProject, write_project
 from mvtrain.project.calibration_table import calibration_rows
 from mvtrain.project.calibrations import as_named, load_cameras, session_files
 from mvtrain.project.frame_rows import FrameRows, read_frame_rows
+from mvtrain.project.images import read_stored
 from mvtrain.project.label_tables import OCCLUDED
 from mvtrain.project.row_journal import IMPORT_PREFIX, IMPORT_SUFFIX, JOURNAL, adding_frames, append_rows
 from mvtrain.project.view_tables import frame_of_row
@@ -111,8 +112,8 @@ def add_to_project(
     Raises:
         InputError: Another process adds frames (`busy-folder`); frames are there with other labels (`tables-differ`);
             labels are occluded, or images crops, and the project's tables cannot have them (`bad-value`); cameras are
-            not those of the project (`cameras-differ`); besides, the errors of `write_project`, `calibration_rows` and
-            `append_rows`.
+            not those of the project (`cameras-differ`); an image is there with other pixels (`duplicate-name`);
+            besides, the errors of `write_project`, `calibration_rows` and `append_rows`.
     """
     root = read_frame_rows(config).root
     with adding_frames(root):
@@ -203,7 +204,7 @@ def _append(config: Config, project: FrameRows, folder: Path, aligned: AlignedFr
         if data.bbox_file is not None:
             boxes = root / data.bbox_file[view]
             rows[boxes] = box_rows(folder, name, boxes, [row[0] for row in rows[table.path] if row[0]])
-    moves = {path: root / path.relative_to(folder) for path in sorted((folder / "labeled-data").rglob("*.png"))}
+    moves = _image_moves(root, folder)
     calibrations, of_sessions = _calibrations(project, folder)
     moves |= calibrations
     images = zip(*([row[0] or None for row in rows[table.path]] for table in project.tables), strict=True)
@@ -214,6 +215,27 @@ def _append(config: Config, project: FrameRows, folder: Path, aligned: AlignedFr
         if path.stem.removesuffix("_bbox") not in there:  # a video with its boxes
             moves[path] = root / "videos" / path.name
     append_rows(root, rows, moves)
+
+
+def _image_moves(root: Path, folder: Path) -> dict[Path, Path]:
+    """Return the places of the new images; one that is there, without a row, stays if it has the same pixels.
+
+    Raises:
+        InputError: It has others, and may be that of another table of the project (`duplicate-name`).
+    """
+    moves = {}
+    for path in sorted((folder / "labeled-data").rglob("*.png")):
+        target = root / path.relative_to(folder)
+        if not target.exists():
+            moves[path] = target
+        elif not np.array_equal(read_stored(path), read_stored(target)):
+            raise InputError(
+                f"{target}: an image with other pixels is there, without a row in the label tables, and nothing is "
+                "overwritten. Remove it if no other table has it, or give the source's session another name",
+                code="duplicate-name",
+                path=target,
+            )
+    return moves
 
 
 def _calibrations(project: FrameRows, folder: Path) -> tuple[dict[Path, Path], dict[str, str]]:

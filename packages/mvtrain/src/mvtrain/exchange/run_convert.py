@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mvgeom.errors import InputError
+from mvgeom.formats import METERS_PER_UNIT
 from mvgeom.wording import counted
 from mvtrain.exchange import to_anipose as anipose
 from mvtrain.exchange import to_deeplabcut as deeplabcut
@@ -17,7 +18,7 @@ from mvtrain.exchange import to_eks as eks
 from mvtrain.exchange import to_movement as movement
 from mvtrain.exchange import to_nwb as nwb
 from mvtrain.exchange import to_pose2sim as pose2sim
-from mvtrain.exchange.write_options import METERS_PER_UNIT, WriteOptions
+from mvtrain.exchange.write_options import WriteOptions
 from mvtrain.predict.saved_predictions import (
     PredictedSession,
     PredictionFiles,

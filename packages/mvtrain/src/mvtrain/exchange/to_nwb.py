@@ -165,7 +165,9 @@ class _Writer:
         """Return the keypoints, and the bones whose ends are among them."""
         names = self.session.keypoint_names
         edges = [(names.index(a), names.index(b)) for a, b in bones if a in names and b in names]
-        further = {"edges": np.array(edges, dtype=np.uint8)} if edges else {}
+        # ndx-pose's uint8 is the least width: HDMF takes a wider one, which over 256 keypoints need.
+        numbers = np.min_scalar_type(max(len(names) - 1, 0))
+        further = {"edges": np.array(edges, dtype=numbers)} if edges else {}
         return self.pose.Skeleton(name="subject", nodes=[_text(name) for name in names], **further)
 
     def _camera(self, number: int) -> Any:

@@ -16,7 +16,8 @@ import tomli_w
 
 from mvgeom.errors import InputError
 from mvgeom.files import file_name, write_text
-from mvtrain.exchange.write_options import METERS_PER_UNIT, WriteOptions, write_cameras
+from mvgeom.formats import METERS_PER_UNIT
+from mvtrain.exchange.write_options import WriteOptions, write_cameras
 from mvtrain.predict.saved_predictions import Points3D, PredictedSession
 
 MODEL = "CUSTOM"

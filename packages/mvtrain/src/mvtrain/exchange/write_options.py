@@ -9,9 +9,6 @@ from pathlib import Path
 from mvgeom import CameraGroup
 from mvgeom.errors import InputError
 
-METERS_PER_UNIT = {"m": 1.0, "cm": 0.01, "mm": 0.001}
-"""Length in meters of each unit that a calibration can have."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class WriteOptions:
@@ -20,7 +17,7 @@ class WriteOptions:
     Attributes:
         frame_rate: Frames per second; None if unknown.
         cameras: Cameras in the order of the views; None if there are none.
-        unit: Unit of the calibration, a key of `METERS_PER_UNIT`; None if unknown.
+        unit: Unit of the calibration, a key of `mvgeom.formats.METERS_PER_UNIT`; None if unknown.
         up: World axis that points up, "y" or "z".
         start: Time at which the recording starts, with its time zone; None if unknown.
         skeleton: Pairs of keypoints that are joined by a bone.

@@ -14,6 +14,9 @@ from mvtrain.project.names import frame_of, names_view
 
 _PREFIX = "CollectedData_"
 
+_OF_TABLES_IN_3D = ("3d", "kinematics")
+"""Ends of the names of tables of a recording in 3D, where others end in the view."""
+
 
 def find_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tuple[Path, ...]]:
     """Return the names of the views and their label tables, in the config's order.
@@ -23,7 +26,7 @@ def find_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tuple[Pa
 
     Raises:
         InputError: A table is missing (`missing-file`), with the existing CSV files in the message, or the names of the
-            tables give several views the same name (`duplicate-name`).
+            tables give several views the same name (`duplicate-name`), or a view that of tables in 3D (`bad-name`).
     """
     present = [path.name for path in list_files(root, "*.csv")]
     names = data.csv_file
@@ -55,6 +58,15 @@ def find_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tuple[Pa
             code="duplicate-name",
             key="data.view_names",
             name=next(view for view in views if views.count(view) > 1),
+        )
+    reserved = [view for view in views if len(views) > 1 and view.casefold() in _OF_TABLES_IN_3D]
+    if reserved:
+        raise InputError(
+            f"a view cannot be named {reserved[0]!r}, because <session>_{reserved[0]}.csv is a table in 3D. Rename it "
+            "in data.view_names and in the names of its tables, folders and videos",
+            code="bad-name",
+            key="data.view_names",
+            name=reserved[0],
         )
     return views, tuple(root / name for name in names)
 

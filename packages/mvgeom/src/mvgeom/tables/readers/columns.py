@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,10 @@ __all__ = ["Column", "choose_individual", "table_from_columns"]
 
 _UNIQUE = "single"
 """DeepLabCut's name for keypoints that belong to no individual; they are kept beside those of the chosen one."""
+
+
+_LIKE_LIKELIHOOD = ("confidence", "conf", "score", "probability", "prob")
+"""Names that other programs have for the likelihood."""
 
 
 class Column(NamedTuple):
@@ -64,6 +69,13 @@ def table_from_columns(
     points = values_of("x", "y")
     _check_halves(path, points, keypoints, first_line)
     optional = _optional_columns(path, position, keypoints)
+    unread = next((coord for _, coord in position if coord in _LIKE_LIKELIHOOD), None)
+    if unread is not None and "likelihood" not in optional:
+        warnings.warn(
+            f"{path}: there is no column likelihood, and the column {unread} is not read, so that all keypoints count "
+            "as certain. Rename it to likelihood if it is from 0 to 1",
+            stacklevel=2,
+        )
     if "visible" in optional:
         visible = values_of("visible")[..., 0]
         _check_visible(path, visible, points, keypoints, first_line)
