@@ -19,11 +19,12 @@ from mvtrain.model.error_bars import ErrorBars
 from mvtrain.model.inference import FramePredictions, predict_frames
 from mvtrain.model.likelihood import ConfidenceMap, calibrated
 from mvtrain.model.reconstruction import reconstruct_project
+from mvtrain.model.run_folder import Run
 from mvtrain.predict.ensemble import combine_frames
 from mvtrain.predict.prediction_tables import PredictionRows, write_predictions
 from mvtrain.predict.predictor import Predictor
 from mvtrain.project.names import of_view
-from mvtrain.project.project import Project, to_crop
+from mvtrain.project.project import Project, read_project, to_crop
 
 
 def project_config(path: Path, run_config: Config) -> Config | None:
@@ -47,6 +48,31 @@ def project_config(path: Path, run_config: Config) -> Config | None:
     if path.is_dir() and list_files(path, "CollectedData_*.csv"):
         return replace(run_config, data=replace(run_config.data, data_dir=path.resolve()))
     return None
+
+
+def read_run_project(run: Run) -> Project:
+    """Read the project that a run was trained on.
+
+    Raises:
+        InputError: `missing-file` if its folder is gone; else those of `read_project`, which name the config of the run
+            where that is what the project contradicts.
+    """
+    folder, config = run.config.data.data_dir, run.folder / "config.yaml"
+    if folder is None or not folder.is_dir():
+        raise InputError(
+            f"{config}: data.data_dir: the project of the run does not exist, found {folder}. Put it back, or set "
+            "data.data_dir to its folder",
+            code="missing-file",
+            key="data.data_dir",
+            path=folder,
+            config=config,
+        )
+    try:
+        return read_project(run.config)
+    except InputError as error:
+        if "key" not in error.facts:
+            raise
+        raise error.prefixed(f"{config}: ", config=config) from error
 
 
 def check_project(project: Project, spec: ModelSpec) -> None:
