@@ -206,6 +206,24 @@ def test_images_of_another_size_than_the_calibration_are_named(
         mvtrain.evaluate(run, enlarged, device="cpu")
 
 
+def test_crops_of_training_frames_are_known_and_named(run: Path, project: Path, tmp_path: Path, command) -> None:
+    """Crops are PNG files, the images of this project JPEG files: training frames were test frames without a word."""
+    config = load_config(run / "config.yaml")
+    labeled = read_project(config)
+    write_split(run, labeled, split_frames(labeled, config).names())
+    assert command("crop", project, "-o", tmp_path / "crops").status == 0
+    outcome = command("evaluate", run, tmp_path / "crops")
+    assert outcome.status == 0, outcome.err
+    warnings = [line for line in outcome.out.splitlines() if line.startswith("warning:")]
+    assert ["3 of its 12 frames" in line for line in warnings] == [False, True]
+    assert "crops" in warnings[0]
+    document = yaml.safe_load((run / "config.yaml").read_text())
+    document["data"] |= {"data_dir": str(tmp_path / "crops"), "bbox_file": [f"bboxes_{view}.csv" for view in VIEWS]}
+    (run / "config.yaml").write_text(yaml.safe_dump(document))
+    outcome = command("predict", run, project, "--device", "cpu")
+    assert "trained on crops" in outcome.out
+
+
 def test_what_the_runs_project_lacks_is_told_by_the_runs_config(run: Path, project: Path, tmp_path: Path) -> None:
     changed = Path(shutil.copytree(project, tmp_path / "changed"))
     config = run / "config.yaml"

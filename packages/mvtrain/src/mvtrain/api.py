@@ -13,6 +13,7 @@ from mvtrain.evaluation import evaluation as comparison
 from mvtrain.evaluation.evaluation import Evaluation
 from mvtrain.evaluation.run_evaluate import check_evaluation, evaluate_trained, read_evaluated
 from mvtrain.model.run_folder import Run, load_run
+from mvtrain.predict.labeled_images import image_warnings
 from mvtrain.predict.predictor import choose_device
 from mvtrain.synth.generate import generate_if_missing
 from mvtrain.training.train import train as train_network
@@ -66,6 +67,6 @@ def evaluate(
     """
     loaded = run if isinstance(run, Run) else load_run(Path(run), checkpoint)
     labeled = read_evaluated(loaded, None if project is None else Path(project))
-    for text in labeled.warnings:
+    for text in image_warnings(labeled, loaded.config):
         warnings.warn(text, stacklevel=2)
     return comparison.evaluate(loaded, labeled, device=choose_device(device))

@@ -39,6 +39,7 @@ from mvtrain.predict.after_training import check_videos, predict_videos
 from mvtrain.predict.ensemble import check_alike, find_error_bars
 from mvtrain.predict.labeled_images import (
     check_project,
+    image_warnings,
     predict_project,
     predict_with_all,
     project_config,
@@ -150,7 +151,7 @@ def _evaluate_run(run_dir: Path, options: EvaluateOptions, console: Console) -> 
     run = load_run(run_dir, options.checkpoint)
     share = _share(options, run)
     project = read_evaluated(run, options.project)
-    for text in project.warnings:
+    for text in image_warnings(project, run.config):
         print_warning(console, text)
     check_project(project, run.spec)
     own, sets = is_own_project(run, project), assign_splits(run, project)

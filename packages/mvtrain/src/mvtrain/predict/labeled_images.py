@@ -94,6 +94,18 @@ def check_project(project: Project, spec: ModelSpec) -> None:
         spec.check_needs_no_cameras(f"the frames of {project.root}")
 
 
+def image_warnings(project: Project, config: Config) -> tuple[str, ...]:
+    """Return the warnings about a project's images, for predictions by a run of this config."""
+    whole, trained_on_whole = project.boxes is None, config.data.bbox_file is None
+    if whole and not trained_on_whole:
+        crops = f"the run was trained on crops, but the images of {project.root} are whole ones (it has no boxes)"
+        return (*project.warnings, f"{crops}: the subject is smaller than the network has learned. Use mvtrain crop")
+    if trained_on_whole and not whole:
+        crops = f"the run was trained on whole images, but those of {project.root} are crops"
+        return (*project.warnings, f"{crops}: the subject is larger than the network has learned")
+    return project.warnings
+
+
 def _other_names(project: Project, what: str, found: tuple[str, ...], expected: tuple[str, ...]) -> str:
     return (
         f"project {project.root}: other {what} than the run was trained on, found {', '.join(found)}, expected "

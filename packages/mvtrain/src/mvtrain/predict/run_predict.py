@@ -21,7 +21,13 @@ from mvtrain.drawing.keypoints import style_from_config
 from mvtrain.model.likelihood import describe_likelihood
 from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.ensemble import check_alike, find_error_bars
-from mvtrain.predict.labeled_images import check_project, predict_with_all, project_config, write_project_predictions
+from mvtrain.predict.labeled_images import (
+    check_project,
+    image_warnings,
+    predict_with_all,
+    project_config,
+    write_project_predictions,
+)
 from mvtrain.predict.outputs import check_not_foreign
 from mvtrain.predict.overlay import draw_videos
 from mvtrain.predict.predictor import Predictor
@@ -135,7 +141,7 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
         jobs = [replace(job, reference=reference) for job in jobs]
     if fabric.is_global_zero:
         for project in projects:
-            for text in project.warnings:
+            for text in dict.fromkeys(text for run in runs for text in image_warnings(project, run.config)):
                 print_warning(console, text)
             folder = (options.output_dir or _own_folder(run_dirs) / "image_preds") / project.root.name
             predictions, confidence_map = predict_with_all(predictors, project)
