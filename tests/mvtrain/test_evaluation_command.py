@@ -1,10 +1,12 @@
 """`mvtrain evaluate` from the command line to its files, and what a fitted calibration changes in `mvtrain predict`."""
 
 import dataclasses
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,6 +30,7 @@ from mvtrain.predict.ensemble import find_error_bars
 from mvtrain.project.kept_splits import write_split
 from mvtrain.project.project import read_project
 from mvtrain.project.splits import split_frames
+from mvtrain.report.write_report import ReportOptions, report_command
 from mvtrain.runtime.ensemble_folder import EnsembleMember, write_ensemble
 from mvtrain.synth.skeleton import KEYPOINT_NAMES
 
@@ -181,6 +184,85 @@ def test_a_moved_project_keeps_its_splits(run: Path, project: Path, tmp_path: Pa
     assert (outcome.status, "warning" in outcome.out) == (0, False), outcome.err
     table = pd.read_csv(moved_run / "evaluation" / "errors.csv")
     assert {"train", "validation", "test"} <= set(table["split"])
+
+
+def test_images_of_another_size_than_the_calibration_are_named(
+    run: Path, project: Path, tmp_path: Path, command
+) -> None:
+    """3D is wrong then, in every command that reads the project."""
+    enlarged = Path(shutil.copytree(project, tmp_path / "enlarged"))
+    for path in enlarged.glob("labeled-data/*/*"):
+        cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), None, fx=2, fy=2))
+    for arguments in (
+        ("evaluate", run, enlarged),
+        ("predict", run, enlarged, "--device", "cpu"),
+        ("crop", enlarged, "-o", tmp_path / "crops"),
+    ):
+        outcome = command(*arguments)
+        assert outcome.status == 0, outcome.err
+        warning = next(line for line in outcome.out.splitlines() if line.startswith("warning:"))
+        assert {"64x64", "128x128"} <= set(re.findall(r"\d+x\d+", warning)), warning
+    with pytest.warns(UserWarning, match="128x128"):
+        mvtrain.evaluate(run, enlarged, device="cpu")
+
+
+def test_crops_of_training_frames_are_known_and_named(run: Path, project: Path, tmp_path: Path, command) -> None:
+    """Crops are PNG files, the images of this project JPEG files: training frames were test frames without a word."""
+    config = load_config(run / "config.yaml")
+    labeled = read_project(config)
+    write_split(run, labeled, split_frames(labeled, config).names())
+    assert command("crop", project, "-o", tmp_path / "crops").status == 0
+    outcome = command("evaluate", run, tmp_path / "crops")
+    assert outcome.status == 0, outcome.err
+    warnings = [line for line in outcome.out.splitlines() if line.startswith("warning:")]
+    assert ["3 of its 12 frames" in line for line in warnings] == [False, True]
+    assert "crops" in warnings[0]
+    document = yaml.safe_load((run / "config.yaml").read_text())
+    document["data"] |= {"data_dir": str(tmp_path / "crops"), "bbox_file": [f"bboxes_{view}.csv" for view in VIEWS]}
+    (run / "config.yaml").write_text(yaml.safe_dump(document))
+    outcome = command("predict", run, project, "--device", "cpu")
+    assert "trained on crops" in outcome.out
+
+
+def test_what_the_runs_project_lacks_is_told_by_the_runs_config(run: Path, project: Path, tmp_path: Path) -> None:
+    changed = Path(shutil.copytree(project, tmp_path / "changed"))
+    config = run / "config.yaml"
+    document = yaml.safe_load(config.read_text())
+    document["data"]["data_dir"] = str(changed)
+    config.write_text(yaml.safe_dump(document))
+    for path in changed.glob("CollectedData_*.csv"):
+        path.write_text(path.read_text().replace("spine", "back"))
+    for refused in (lambda: mvtrain.evaluate(run), lambda: report_command(run, ReportOptions(), Console(quiet=True))):
+        with raises_input("keypoints-differ", key="data.keypoint_names", config=config):
+            refused()
+    shutil.rmtree(changed)
+    with raises_input("missing-file", key="data.data_dir", path=changed, config=config):
+        mvtrain.evaluate(run)
+
+
+def test_projects_of_one_name_do_not_share_a_folder(run: Path, project: Path, tmp_path: Path, command) -> None:
+    """The tables of the second replaced those of the first."""
+    (tmp_path / "other").mkdir()
+    other = Path(shutil.copytree(project, tmp_path / "other" / "project"))
+    outcome = command("predict", run, project, other, "--device", "cpu")
+    assert outcome.status == 2
+    assert str(project) in outcome.err
+    assert not (run / "image_preds").exists()
+
+
+def test_images_without_any_label_are_predicted(run: Path, project: Path, tmp_path: Path, command) -> None:
+    """Those of a new project, to propose labels."""
+    bare = Path(shutil.copytree(project, tmp_path / "bare"))
+    for path in bare.glob("CollectedData_*.csv"):
+        lines = path.read_text().splitlines()
+        width = lines[0].count(",")
+        path.write_text("\n".join([*lines[:3], *(line.split(",")[0] + "," * width for line in lines[3:])]) + "\n")
+    for folder in (project, bare):
+        outcome = command("predict", run, folder, "--device", "cpu")
+        assert outcome.status == 0, outcome.err
+    for table in ("predictions_cam1.csv", "predictions_3d.csv"):
+        expected, found = ((run / "image_preds" / name / table).read_text() for name in ("project", "bare"))
+        assert expected == found
 
 
 def test_a_fitted_calibration_reaches_every_prediction(run: Path, project: Path, tmp_path: Path, command) -> None:

@@ -6,6 +6,7 @@ The system's limit on the size of files stands for it: it reaches C libraries as
 from __future__ import annotations
 
 import resource
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,6 +39,7 @@ from mvtrain.runtime.checksums import write_checksummed
 from mvtrain.runtime.folders import new_folder
 from mvtrain.runtime.tensor_files import save_tensors
 from mvtrain.synth import SyntheticSpec, generate_project
+from mvtrain.training.metrics_log import MetricsLog
 
 RIG = ring(3)
 QUIET = Console(quiet=True)
@@ -202,3 +204,16 @@ def test_a_checkpoint_before_stays(run: Path, tmp_path: Path) -> None:
             save_checkpoint(tmp_path, {**model.state_dict(), "new": torch.ones(9)}, spec, {"epoch": 2})
         assert listing(tmp_path) == before
     load_checkpoint(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_run_folder_that_is_gone_ends_the_log(tmp_path: Path) -> None:
+    """TensorBoard's thread meets the error; it was called a bug."""
+    (tmp_path / "run").mkdir()
+    log = MetricsLog(tmp_path / "run", ("loss",))
+    log.write({"loss": 1.0}, 1)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    with raises_input("unwritable-file", path=tmp_path / "run" / "tensorboard"):
+        for step in range(2, 1000):  # it is met when the thread has written
+            log.write({"loss": 1.0}, step)
+            time.sleep(0.001)

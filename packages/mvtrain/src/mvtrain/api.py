@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -10,10 +11,10 @@ from rich.console import Console
 from mvtrain.config import Config
 from mvtrain.evaluation import evaluation as comparison
 from mvtrain.evaluation.evaluation import Evaluation
-from mvtrain.evaluation.run_evaluate import check_evaluation, config_of_project, evaluate_trained
+from mvtrain.evaluation.run_evaluate import check_evaluation, evaluate_trained, read_evaluated
 from mvtrain.model.run_folder import Run, load_run
+from mvtrain.predict.labeled_images import image_warnings
 from mvtrain.predict.predictor import choose_device
-from mvtrain.project.project import read_project
 from mvtrain.synth.generate import generate_if_missing
 from mvtrain.training.train import train as train_network
 
@@ -65,5 +66,7 @@ def evaluate(
         InputError: The folder is not a run folder, or the project does not fit the run.
     """
     loaded = run if isinstance(run, Run) else load_run(Path(run), checkpoint)
-    labeled = read_project(config_of_project(loaded, None if project is None else Path(project)))
+    labeled = read_evaluated(loaded, None if project is None else Path(project))
+    for text in image_warnings(labeled, loaded.config):
+        warnings.warn(text, stacklevel=2)
     return comparison.evaluate(loaded, labeled, device=choose_device(device))

@@ -39,9 +39,11 @@ from mvtrain.predict.after_training import check_videos, predict_videos
 from mvtrain.predict.ensemble import check_alike, find_error_bars
 from mvtrain.predict.labeled_images import (
     check_project,
+    image_warnings,
     predict_project,
     predict_with_all,
     project_config,
+    read_run_project,
     table_index,
     write_project_predictions,
 )
@@ -148,7 +150,9 @@ def _evaluate_run(run_dir: Path, options: EvaluateOptions, console: Console) -> 
     """Evaluate one run."""
     run = load_run(run_dir, options.checkpoint)
     share = _share(options, run)
-    project = read_project(config_of_project(run, options.project))
+    project = read_evaluated(run, options.project)
+    for text in image_warnings(project, run.config):
+        print_warning(console, text)
     check_project(project, run.spec)
     own, sets = is_own_project(run, project), assign_splits(run, project)
     _print_origin(run, project, own, console)
@@ -191,7 +195,7 @@ def _evaluate_together(ensemble: Path, folders: Sequence[Path], options: Evaluat
     """Evaluate the combined predictions of the runs of an ensemble, with the splits of the first."""
     runs = [load_run(folder, options.checkpoint) for folder in folders]
     check_alike([run.spec for run in runs], folders)
-    project = read_project(config_of_project(runs[0], options.project))
+    project = read_evaluated(runs[0], options.project)
     device = choose_device(options.device)
     predictors = [Predictor.from_run(run, device, options.batch_size) for run in runs]
     predictions, confidence_map = predict_with_all(predictors, project)
@@ -256,14 +260,14 @@ def _share(options: EvaluateOptions, run: Run) -> float:
     return next(share for share in (options.within, fitted, DEFAULT_SHARE) if share is not None)
 
 
-def config_of_project(run: Run, path: Path | None) -> Config:
-    """Return the config of the project at a path, which is its config file or folder; None: of the run's project.
+def read_evaluated(run: Run, path: Path | None) -> Project:
+    """Read the project at a path, which is its config file or folder; None: the run's project.
 
     Raises:
-        InputError: `not-a-project`.
+        InputError: `not-a-project`; else those of `read_project`.
     """
     if path is None:
-        return run.config
+        return read_run_project(run)
     config = project_config(path, run.config)
     if config is None:
         raise InputError(
@@ -271,7 +275,7 @@ def config_of_project(run: Run, path: Path | None) -> Config:
             code="not-a-project",
             path=path,
         )
-    return config
+    return read_project(config)
 
 
 def _check_validation(run: Run, sets: np.ndarray, other: Path | None) -> None:

@@ -19,11 +19,12 @@ from mvtrain.model.error_bars import ErrorBars
 from mvtrain.model.inference import FramePredictions, predict_frames
 from mvtrain.model.likelihood import ConfidenceMap, calibrated
 from mvtrain.model.reconstruction import reconstruct_project
+from mvtrain.model.run_folder import Run
 from mvtrain.predict.ensemble import combine_frames
 from mvtrain.predict.prediction_tables import PredictionRows, write_predictions
 from mvtrain.predict.predictor import Predictor
 from mvtrain.project.names import of_view
-from mvtrain.project.project import Project, to_crop
+from mvtrain.project.project import Project, read_project, to_crop
 
 
 def project_config(path: Path, run_config: Config) -> Config | None:
@@ -49,6 +50,31 @@ def project_config(path: Path, run_config: Config) -> Config | None:
     return None
 
 
+def read_run_project(run: Run) -> Project:
+    """Read the project that a run was trained on.
+
+    Raises:
+        InputError: `missing-file` if its folder is gone; else those of `read_project`, which name the config of the run
+            where that is what the project contradicts.
+    """
+    folder, config = run.config.data.data_dir, run.folder / "config.yaml"
+    if folder is None or not folder.is_dir():
+        raise InputError(
+            f"{config}: data.data_dir: the project of the run does not exist, found {folder}. Put it back, or set "
+            "data.data_dir to its folder",
+            code="missing-file",
+            key="data.data_dir",
+            path=folder,
+            config=config,
+        )
+    try:
+        return read_project(run.config)
+    except InputError as error:
+        if "key" not in error.facts:
+            raise
+        raise error.prefixed(f"{config}: ", config=config) from error
+
+
 def check_project(project: Project, spec: ModelSpec) -> None:
     """Check that a network can predict a project.
 
@@ -66,6 +92,18 @@ def check_project(project: Project, spec: ModelSpec) -> None:
         raise InputError(text, code="keypoints-differ", path=project.root, found=found, expected=expected)
     if all(cameras is None for cameras in project.cameras):
         spec.check_needs_no_cameras(f"the frames of {project.root}")
+
+
+def image_warnings(project: Project, config: Config) -> tuple[str, ...]:
+    """Return the warnings about a project's images, for predictions by a run of this config."""
+    whole, trained_on_whole = project.boxes is None, config.data.bbox_file is None
+    if whole and not trained_on_whole:
+        crops = f"the run was trained on crops, but the images of {project.root} are whole ones (it has no boxes)"
+        return (*project.warnings, f"{crops}: the subject is smaller than the network has learned. Use mvtrain crop")
+    if trained_on_whole and not whole:
+        crops = f"the run was trained on whole images, but those of {project.root} are crops"
+        return (*project.warnings, f"{crops}: the subject is larger than the network has learned")
+    return project.warnings
 
 
 def _other_names(project: Project, what: str, found: tuple[str, ...], expected: tuple[str, ...]) -> str:

@@ -22,7 +22,13 @@ from mvtrain.drawing.keypoints import style_from_config
 from mvtrain.model.likelihood import describe_likelihood
 from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.ensemble import check_alike, find_error_bars
-from mvtrain.predict.labeled_images import check_project, predict_with_all, project_config, write_project_predictions
+from mvtrain.predict.labeled_images import (
+    check_project,
+    image_warnings,
+    predict_with_all,
+    project_config,
+    write_project_predictions,
+)
 from mvtrain.predict.outputs import check_not_foreign
 from mvtrain.predict.overlay import draw_videos
 from mvtrain.predict.predictor import Predictor
@@ -41,7 +47,7 @@ from mvtrain.predict.timing import frame_progress
 from mvtrain.predict.tracking import TrackingReference
 from mvtrain.predict.video_boxes import find_boxes
 from mvtrain.project.calibrations import load_view_clocks
-from mvtrain.project.project import read_project
+from mvtrain.project.project import Project, read_project
 from mvtrain.runtime.commands import command
 from mvtrain.runtime.ensemble_folder import find_runs
 from mvtrain.runtime.interruption import Interruption
@@ -113,7 +119,8 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
     jobs = make_jobs(sessions, first.config, view_names, keypoint_names, out_dir, options, console)
     if options.smooth:
         _check_smooth(jobs)
-    projects = [read_project(config) for config in project_configs if config is not None]
+    projects = [read_project(config, need_labels=False) for config in project_configs if config is not None]
+    _check_folder_names(projects)
     for project in projects:
         for run in runs:
             check_project(project, run.spec)
@@ -135,6 +142,8 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
         jobs = [replace(job, reference=reference) for job in jobs]
     if fabric.is_global_zero:
         for project in projects:
+            for text in dict.fromkeys(text for run in runs for text in image_warnings(project, run.config)):
+                print_warning(console, text)
             folder = (options.output_dir or _own_folder(run_dirs) / "image_preds") / project.root.name
             predictions, confidence_map = predict_with_all(predictors, project)
             write_project_predictions(folder, project, predictions, None, confidence_map, error_bars)
@@ -170,6 +179,21 @@ def _complete_sessions(recordings: Sequence[Path], view_names: Sequence[str]) ->
             view=session.missing[0],
         )
     return found.complete
+
+
+def _check_folder_names(projects: Sequence[Project]) -> None:
+    """Check that the tables of every project get a folder of their own: it has the name of the project's folder."""
+    first: dict[str, Project] = {}
+    for project in projects:
+        other = first.setdefault(project.root.name, project)
+        if other is not project:
+            raise InputError(
+                f"{project.root}: found another project with the same name of the folder, {other.root}: both would be "
+                f"written to {project.root.name}. Predict one after the other, each with its --output",
+                code="duplicate-name",
+                path=project.root,
+                name=project.root.name,
+            )
 
 
 def _tracking_reference(config: Config, predictor: Predictor) -> TrackingReference:

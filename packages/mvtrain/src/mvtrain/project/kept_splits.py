@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -62,6 +62,8 @@ def write_split(run: Path, project: Project, names: Iterable[str]) -> None:
 def read_split(run: Path, project: Project) -> list[str | None] | None:
     """Read the split that each frame of a project has in a run of this project.
 
+    A frame is known by its session and the name of its image; the suffix of that may have changed since, as in crops.
+
     Args:
         run: Run folder.
         project: Project of N frames.
@@ -84,7 +86,10 @@ def read_split(run: Path, project: Project) -> list[str | None] | None:
                 known.setdefault(frame_of(image, view), split)
     else:
         return None
-    return [known.get(frame) for frame in _frames(project)]
+    by_stem: dict[tuple[str, str], str | None] = {}
+    for frame, split in known.items():
+        by_stem[_stem(frame)] = None if _stem(frame) in by_stem else split
+    return [known.get(frame, by_stem.get(_stem(frame))) for frame in _frames(project)]
 
 
 def find_kept_split(project: Project, config: Config) -> KeptSplit | None:
@@ -130,6 +135,11 @@ def find_kept_split(project: Project, config: Config) -> KeptSplit | None:
 
 def _frames(project: Project) -> list[tuple[str, str]]:
     return [frame_of_row(names, project.view_names) for names in project.image_names]
+
+
+def _stem(frame: tuple[str, str]) -> tuple[str, str]:
+    session, name = frame
+    return session, PurePosixPath(name).stem
 
 
 def _numbers(sets: list[str | None]) -> np.ndarray:

@@ -16,11 +16,12 @@ from mvtrain.drawing.keypoints import style_from_config
 from mvtrain.evaluation.error_tables import error_3d_table, error_table, pck_table
 from mvtrain.evaluation.evaluation import evaluate, held_out_first
 from mvtrain.evaluation.likelihood_fit import DEFAULT_SHARE, calibration_table
-from mvtrain.model.run_folder import Run, load_run
+from mvtrain.model.run_folder import load_run
+from mvtrain.predict.labeled_images import read_run_project
 from mvtrain.predict.predictor import choose_device
 from mvtrain.predict.run_predict import print_line, print_warning
 from mvtrain.project.names import frame_number
-from mvtrain.project.project import Project, read_project
+from mvtrain.project.project import Project
 from mvtrain.report.doubtful_frames import WORST_FRAMES, write_worst_frames
 from mvtrain.report.html import Section, folded_text, page_html
 from mvtrain.report.keypoint_errors import errors_section
@@ -85,7 +86,9 @@ def _report_run(run_dir: Path, options: ReportOptions, console: Console) -> None
     _check_writable(out)
     # Read first: errors in these files are found before the network runs, which takes longest.
     metrics, info, recordings = read_metrics(run_dir), read_run_info(run_dir), read_recordings(run)
-    project = _read_project(run)
+    project = read_run_project(run)
+    for text in project.warnings:
+        print_warning(console, text)
     edges = style_from_config(run.config, project.keypoint_names, min_confidence=0).edges
     evaluation = evaluate(run, project, device=choose_device(options.device), batch_size=options.batch_size)
     if metrics is None:
@@ -149,20 +152,6 @@ def _check_writable(out: Path) -> None:
             code="unwritable-file",
             path=out,
         )
-
-
-def _read_project(run: Run) -> Project:
-    """Read the project that a run was trained on."""
-    folder, config = run.config.data.data_dir, run.folder / "config.yaml"
-    if folder is None or not folder.is_dir():
-        raise InputError(
-            f"{config}: data.data_dir: the project of the run does not exist, found {folder}. Put it back, or set "
-            "data.data_dir to its folder",
-            code="missing-file",
-            key="data.data_dir",
-            path=folder,
-        )
-    return read_project(run.config)
 
 
 def _config_section(run_dir: Path) -> Section:

@@ -92,6 +92,8 @@ def crop_project(config: Config, options: CropOptions, console: Console) -> None
             found=options.margin,
         )
     project = read_project(config)
+    for text in project.warnings:
+        console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
     _check_labels(config, project)
     rows = np.flatnonzero(has_labels(project))
     found = find_subject_boxes(project, margin=options.margin)

@@ -72,14 +72,26 @@ class MetricsLog:
         return self._file.tell()
 
     def write(self, figures: dict[str, float], step: int) -> None:
-        """Add a row; the keys of `figures` are columns."""
+        """Add a row; the keys of `figures` are columns.
+
+        Raises:
+            InputError: `unwritable-file`: the run folder is gone, or its disk is full.
+        """
         row = {"step": step, **figures}
         unknown = row.keys() - set(self.columns)
         assert not unknown, f"figures without a column: {unknown}"
         self._file.write(self._line([_cell(row.get(column)) for column in self.columns]))
         self._file.flush()
         finite = {name: value for name, value in figures.items() if math.isfinite(value)}
-        self._tensorboard.log_metrics(finite, step)
+        try:
+            self._tensorboard.log_metrics(finite, step)
+        except ValueError as error:  # so Fabric calls whatever TensorBoard's thread has met since the last row
+            if not isinstance(error.__cause__, OSError):
+                raise
+            folder = self.path.with_name("tensorboard")
+            raise InputError(
+                f"{folder}: cannot be written: {error.__cause__.strerror}", code="unwritable-file", path=folder
+            ) from error
 
     def sync(self) -> None:
         """Wait until all rows are on the disk: a saved state counts on them."""

@@ -17,6 +17,7 @@ from mvgeom.errors import InputError
 from mvtrain.config import Config, save_config
 from mvtrain.config.trust import remember_plugins
 from mvtrain.project.kept_splits import write_split
+from mvtrain.project.label_tables import VISIBLE
 from mvtrain.project.labels_3d import calibration_warnings, check_calibration
 from mvtrain.project.project import Project, read_project
 from mvtrain.project.splits import Split, split_frames
@@ -149,7 +150,7 @@ def _train(
     check_calibration(config, project)
     for warning in calibration_warnings(config, project):
         _warn(console, warning)
-    for warning in split.warnings:
+    for warning in (*split.warnings, *_never_labeled(project, split)):
         _warn(console, warning)
     for warning in check_lengths(config, num_train=len(split.train), num_validation=len(split.validation)):
         _warn(console, warning)
@@ -195,6 +196,18 @@ def _fit(trainer: Trainer, *, resume: bool) -> None:
     finally:
         if trainer.fabric.is_global_zero:
             draw_learning_curves(trainer.run_dir)
+
+
+def _never_labeled(project: Project, split: Split) -> list[str]:
+    """Return the warning about keypoints that no training frame shows, if there are any."""
+    never = ~(project.visibility[split.train] == VISIBLE).any(axis=(0, 1))
+    names = [name for name, is_never in zip(project.keypoint_names, never, strict=True) if is_never]
+    if not names:
+        return []
+    return [
+        f"no training frame has a visible label of {', '.join(names)}: predictions of it are no more than a guess, "
+        "whatever their likelihood. Label it, or remove it from the label tables"
+    ]
 
 
 def _warn(console: Console, warning: str) -> None:
