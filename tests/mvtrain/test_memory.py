@@ -7,7 +7,7 @@ from mvtrain.model.backbone import build_backbone
 from mvtrain.model.multiview import MultiviewTransformer, split_output
 from mvtrain.training.summary import estimate_memory
 
-SIZE = (320, 192)
+SIZE = (160, 96)
 ROTARY = ("vit_small_patch16_rope_mixed_224", "eva02_tiny_patch14_224")
 
 
