@@ -76,11 +76,11 @@ def imports_of(text: str, modules: set[str]) -> Iterator[Import]:
         else:
             names = []
         yield from (Import(name, node.lineno, at_module_level) for name in names if name in modules)
-        deferred = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        deferred = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         for part, value in ast.iter_fields(node):
             only_for_types = isinstance(node, ast.If) and part == "body" and "TYPE_CHECKING" in ast.unparse(node.test)
-            for child in value if isinstance(value, list) else [value]:
-                if isinstance(child, ast.AST):
+            for child in value if isinstance(value, list) else ():
+                if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):  # no import is in an expression
                     yield from walk(child, at_module_level and not deferred and not only_for_types)
 
     return walk(ast.parse(text), True)

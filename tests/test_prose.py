@@ -49,9 +49,17 @@ def time_steps(text: str) -> list[int]:
 
 @cache
 def with_docstrings(source: str) -> list[ast.AST]:
-    """Return the nodes of a source that are or have docstrings, parsed once for all tests."""
+    """Return the statements of a source that are or have docstrings, parsed once for all tests."""
     kinds = (ast.Expr, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return [node for node in ast.walk(ast.parse(source)) if isinstance(node, kinds)]
+    return [node for node in statements(ast.parse(source)) if isinstance(node, kinds)]
+
+
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Walk the statements within a node, not their expressions, which are nine of ten nodes."""
+    for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for child in getattr(node, field, ()):
+            yield child
+            yield from statements(child)
 
 
 def riddles(source: str) -> list[int]:

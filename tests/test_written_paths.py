@@ -158,17 +158,17 @@ def joined_paths(source: str) -> list[str]:
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-            last, text = node.right, ast.unparse(node)
-            if not PATHS.search(ast.unparse(node.left)) and not isinstance(last, ast.JoinedStr):
+            last = node.right
+            if not isinstance(last, ast.JoinedStr) and not PATHS.search(ast.unparse(node.left)):
                 continue
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             if node.func.attr not in ("with_name", "with_stem", "joinpath") or not node.args:
                 continue
-            last, text = node.args[0], ast.unparse(node)
+            last = node.args[0]
         else:
             continue
         if not is_safe(last):
-            found.append(text)
+            found.append(ast.unparse(node))
     return found
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from helpers.command import SHARED, Outcome, run_mvtrain
 from mvgeom import CameraGroup
+from mvtrain.check import contact_sheets
 from mvtrain.synth import SyntheticSpec, generate_project
 
 PAGE = Path(__file__).parents[2] / "docs" / "check.md"
@@ -56,7 +57,14 @@ def root(original: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(
+    request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    """`mvtrain check`; unless a test asks for `whole_sheets`, with sheets of a frame, which take half of the time."""
+    if "whole_sheets" not in request.fixturenames:
+        for name in ("NUM_FRAMES", "NUM_AUGMENTED"):
+            monkeypatch.setattr(contact_sheets, name, 1)
+
     def check(config: Path, *overrides: str) -> Checked:
         out = tmp_path / "check"
         outcome = run_mvtrain(capsys, monkeypatch, "check", config, *overrides, "--output", out)
@@ -71,6 +79,11 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
         return Checked(outcome=outcome, findings=findings, document=document)
 
     return check
+
+
+@pytest.fixture
+def whole_sheets() -> None:
+    """Sheets of as many frames as users get."""
 
 
 def edit_table(root: Path, view: str, change: Callable[[pd.DataFrame, str], None]) -> None:
@@ -105,6 +118,7 @@ def exchange(root: Path, view: str, rows: slice) -> None:
     edit_table(root, view, swap)
 
 
+@pytest.mark.usefixtures("whole_sheets")
 def test_a_clean_project_passes(root: Path, tmp_path: Path, run: Run) -> None:
     checked = run(root / "config.yaml")
     assert checked.outcome.status == 0

@@ -289,13 +289,13 @@ def interrupted(predict, out: Path, *arguments: object, **options: Path) -> Outc
 
 def test_ctrl_c_stops_after_a_batch_and_the_same_command_resumes(run: Path, tmp_path: Path, predict) -> None:
     videos, out = tmp_path / "videos", tmp_path / "out"
-    write_session(videos, VIEWS, (100, 100, 100))
+    write_session(videos, VIEWS, (40, 40, 40))
     command = (videos, "--batch-size", 1)
     outcome = interrupted(predict, out, *command)
-    assert re.search(r"mouse: stopped after \d+ of 100 frames", outcome.out)
+    assert re.search(r"mouse: stopped after \d+ of 40 frames", outcome.out)
     again = predict(*command, "--output", out)
     assert again.status == 0, again.err
-    assert re.search(r"100 frames of 3 views \(\d+ of them before\)", again.out)
+    assert re.search(r"40 frames of 3 views \(\d+ of them before\)", again.out)
     assert not (out / ".partial").exists()
     assert np.isfinite(read(out)[0]).all()
 
@@ -305,7 +305,7 @@ def test_other_cameras_restart_a_stopped_prediction_if_the_network_uses_them(
     epipolar: bool, fuse: bool, tmp_path: Path, predict
 ) -> None:
     run = make_run(tmp_path / "run", model={"epipolar_attention": epipolar, "fuse_views": fuse})
-    write_session(tmp_path / "videos", VIEWS, (50, 50, 50))
+    write_session(tmp_path / "videos", VIEWS, (20, 20, 20))
     calibration, out = tmp_path / "calibration.toml", tmp_path / "out"
     command = (tmp_path / "videos", "--batch-size", 1, "--calibration", calibration)
     cameras(SIZE).save(calibration)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +20,30 @@ from mvtrain.project import labels_3d
 from mvtrain.runtime.commands import command
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A run, what its training printed, and how often it triangulated the labels."""
+
+    run: mvtrain.Run
+    printed: str
+    triangulations: int
+
+
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> mvtrain.Run:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("api")
     project = generate_tiny_project(folder / "project")
     config = mvtrain.load_config(write_tiny_config(folder / "tiny.yaml", project), ["training.max_epochs=1"])
-    return mvtrain.train(config, folder / "runs" / "[b]")
+    labels_3d.triangulate_labels.cache_clear()
+    with redirect_stdout(StringIO()) as printed:
+        run = mvtrain.train(config, str(folder / "runs" / "[b]"))
+    triangulations = labels_3d.triangulate_labels.cache_info().misses
+    return Trained(run=run, printed=printed.getvalue(), triangulations=triangulations)
+
+
+@pytest.fixture
+def run(trained: Trained) -> mvtrain.Run:
+    return trained.run
 
 
 def test_a_run_says_what_it_is_on_one_screen(run: mvtrain.Run) -> None:
@@ -33,14 +54,10 @@ def test_a_run_says_what_it_is_on_one_screen(run: mvtrain.Run) -> None:
         assert str(fact) in text
 
 
-def test_training_prints_nothing_without_a_console(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    project = generate_tiny_project(tmp_path / "project")
-    config = mvtrain.load_config(write_tiny_config(tmp_path / "tiny.yaml", project, max_epochs=1))
-    labels_3d.triangulate_labels.cache_clear()
-    mvtrain.train(config, str(tmp_path / "run"))
-    assert capsys.readouterr().out == ""
+def test_training_prints_nothing_without_a_console(trained: Trained) -> None:
+    assert trained.printed == ""
     # Dataset, model and validation share one triangulation of the labels; evaluating reads the project no second time.
-    assert labels_3d.triangulate_labels.cache_info().misses == 1
+    assert trained.triangulations == 1
 
 
 def test_evaluating_a_run_its_folder_and_its_project_is_the_same(run: mvtrain.Run) -> None:

@@ -4,6 +4,9 @@ import dataclasses
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import cv2
@@ -14,7 +17,7 @@ import yaml
 from rich.console import Console
 
 import mvtrain
-from helpers.command import Outcome, run_mvtrain
+from helpers.command import Outcome, prepare_by_mvtrain, run_mvtrain
 from helpers.errors import raises_input
 from helpers.runs import make_run
 from helpers.tiny import generate_tiny_project
@@ -69,6 +72,34 @@ def run(untouched_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(untouched_run, tmp_path / "run"))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """A run after `mvtrain evaluate`, and what the command printed."""
+
+    folder: Path
+    out: str
+
+    def copy(self, target: Path) -> Path:
+        return Path(shutil.copytree(self.folder, target))
+
+
+@pytest.fixture(scope="module")
+def evaluated(untouched_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
+    return evaluate_copy(untouched_run, tmp_path_factory.mktemp("evaluated") / "run")
+
+
+@pytest.fixture(scope="module")
+def fitted(untouched_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
+    return evaluate_copy(untouched_run, tmp_path_factory.mktemp("fitted") / "run", "--fit-confidence")
+
+
+def evaluate_copy(run: Path, folder: Path, *options: str) -> Evaluated:
+    shutil.copytree(run, folder)
+    with redirect_stdout(StringIO()) as printed:
+        prepare_by_mvtrain("evaluate", folder, *options)
+    return Evaluated(folder=folder, out=printed.getvalue())
+
+
 @pytest.fixture
 def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
     return lambda *arguments: run_mvtrain(capsys, monkeypatch, *arguments)
@@ -87,27 +118,28 @@ def read_world(path: Path) -> np.ndarray:
     return chosen.to_numpy(dtype=float).reshape(len(table), -1, 3)
 
 
-def test_the_tables_equal_a_recount_from_csv_files(run: Path, project: Path, command) -> None:
-    outcome = command("evaluate", run)
-    assert outcome.status == 0, outcome.err
+def test_the_tables_equal_a_recount_from_csv_files(
+    evaluated: Evaluated, project: Path, tmp_path: Path, command
+) -> None:
+    run = evaluated.copy(tmp_path / "run")
     assert sorted(path.name for path in (run / "evaluation").iterdir()) == FILES
-    assert "not calibrated" in outcome.out
-    assert "\u2026" not in outcome.out  # nothing is cut off at 80 columns
-    assert "validation  cam1  visible " in outcome.out
-    assert "validation  cam1  occluded " in outcome.out
+    assert "not calibrated" in evaluated.out
+    assert "\u2026" not in evaluated.out  # nothing is cut off at 80 columns
+    assert "validation  cam1  visible " in evaluated.out
+    assert "validation  cam1  occluded " in evaluated.out
     command("predict", run, project / "config.yaml", "--device", "cpu")
     errors = []
     for view in VIEWS:
         predicted = read_keypoints(run / "image_preds" / "project" / f"predictions_{view}.csv")
         labels = pd.read_csv(project / f"CollectedData_{view}.csv", header=[0, 1, 2], index_col=0)
-        scorer = labels.columns[0][0]
-        for row, image in enumerate(labels.index):
-            assert predicted.rows[row] == image
-            for k, keypoint in enumerate(KEYPOINT_NAMES):
-                cells = labels.loc[image, scorer][keypoint]
-                if cells["visible"] == 2:
-                    x, y = predicted.points[row, k]
-                    errors.append((view, keypoint, ((x - cells["x"]) ** 2 + (y - cells["y"]) ** 2) ** 0.5))
+        assert list(predicted.rows) == list(labels.index)
+        for k, keypoint in enumerate(KEYPOINT_NAMES):
+            cells = labels[labels.columns[0][0]][keypoint]
+            for (x, y), label_x, label_y, visible in zip(
+                predicted.points[:, k], cells["x"], cells["y"], cells["visible"], strict=True
+            ):
+                if visible == 2:
+                    errors.append((view, keypoint, ((x - label_x) ** 2 + (y - label_y) ** 2) ** 0.5))
     slow = pd.DataFrame(errors, columns=["view", "keypoint", "error"])
     table = pd.read_csv(run / "evaluation" / "errors.csv")
     table = table[table["error"] == "label"]
@@ -123,8 +155,8 @@ def test_the_tables_equal_a_recount_from_csv_files(run: Path, project: Path, com
         assert (rows["mean"] * rows["count"]).sum() / rows["count"].sum() == pytest.approx(own.mean(), abs=1e-3)
 
 
-def test_the_splits_written_after_training_count(run: Path, command) -> None:
-    command("evaluate", run)
+def test_the_splits_written_after_training_count(evaluated: Evaluated, tmp_path: Path, command) -> None:
+    run = evaluated.copy(tmp_path / "run")
     before = pd.read_csv(run / "evaluation" / "errors_3d.csv")
     # As if all frames but the first had been trained on; the first was labeled later.
     for view in VIEWS:
@@ -265,16 +297,17 @@ def test_images_without_any_label_are_predicted(run: Path, project: Path, tmp_pa
         assert expected == found
 
 
-def test_a_fitted_calibration_reaches_every_prediction(run: Path, project: Path, tmp_path: Path, command) -> None:
+def test_a_fitted_calibration_reaches_every_prediction(
+    untouched_run: Path, fitted: Evaluated, project: Path, tmp_path: Path, command
+) -> None:
+    run = fitted.copy(tmp_path / "run")
     write_session(tmp_path / "videos", VIEWS, (5, 5, 5))
     cameras = CameraGroup.load(next((project / "calibrations").glob("*.toml")))
     rig = cameras.replace(sizes=np.tile(np.array(SIZE, dtype=float), (3, 1)))
     rig.save(tmp_path / "videos" / "calibration.toml")
     inputs = (project / "config.yaml", tmp_path / "videos", "--calibration", tmp_path / "videos" / "calibration.toml")
-    before = command("predict", run, *inputs, "--device", "cpu", "--output", tmp_path / "before")
+    before = command("predict", untouched_run, *inputs, "--device", "cpu", "--output", tmp_path / "before")
     assert "not calibrated" in before.out
-    fitted = command("evaluate", run, "--fit-confidence")
-    assert fitted.status == 0, fitted.err
     assert "not those of labels" in fitted.out, "the validation split has too few frames"
     assert load_run(run).error_bars is None
     confidence_map = load_run(run).confidence_map
@@ -297,12 +330,11 @@ def test_a_fitted_calibration_reaches_every_prediction(run: Path, project: Path,
     assert "predicted before" not in again.out  # with other likelihoods
 
 
-def test_a_fitted_calibration_reaches_python(run: Path, project: Path, command) -> None:
+def test_a_fitted_calibration_reaches_python(untouched_run: Path, fitted: Evaluated, project: Path) -> None:
     images = [moving_dot(0, view, (64, 64))[..., ::-1].copy() for view in range(3)]
     cameras = CameraGroup.load(next((project / "calibrations").glob("*.toml")))
-    raw = mvtrain.load_predictor(run, device="cpu").predict(images, cameras)
-    command("evaluate", run, "--fit-confidence")
-    predictor = mvtrain.load_predictor(run, device="cpu")
+    raw = mvtrain.load_predictor(untouched_run, device="cpu").predict(images, cameras)
+    predictor = mvtrain.load_predictor(fitted.folder, device="cpu")
     likely = predictor.predict(images, cameras)
     assert predictor.confidence_map is not None
     np.testing.assert_array_equal(likely.points, raw.points)
@@ -365,10 +397,10 @@ def test_an_ensemble_has_error_bars_of_its_own(
     assert len(list(folder.glob("error_bars-*.yaml"))) == 1
 
 
-def test_weights_that_were_trained_on_lose_their_calibration(run: Path, command) -> None:
-    command("evaluate", run, "--fit-confidence")
-    fitted = next((run / "checkpoints" / "best").glob("confidence-*.yaml"))
-    fitted.rename(fitted.with_name("confidence-000000000000.yaml"))
+def test_weights_that_were_trained_on_lose_their_calibration(fitted: Evaluated, tmp_path: Path, command) -> None:
+    run = fitted.copy(tmp_path / "run")
+    (own,) = (run / "checkpoints" / "best").glob("confidence-*.yaml")
+    own.rename(own.with_name("confidence-000000000000.yaml"))
     outcome = command("evaluate", run)
     assert outcome.status == 0
     assert "not calibrated" in outcome.out

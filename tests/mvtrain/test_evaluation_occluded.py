@@ -256,7 +256,7 @@ def test_a_project_without_occluded_labels_has_no_row_of_them(project: Project) 
     assert np.isnan(evaluation.occluded_error).all()
     for table in (error_table(evaluation), pck_table(evaluation)):
         assert "occluded" not in set(table["visibility"])
-    text = printed(evaluation)
+    (text,) = printed(evaluation, 80)
     assert "occluded" not in text
     assert "visible labels only" in text
 
@@ -293,16 +293,21 @@ def test_occluded_stands_after_visible_of_the_same_view() -> None:
     np.testing.assert_allclose(table["mean_pose"] / table["mean"], np.where(table["visibility"] == "visible", 4, 3))
 
 
-def printed(evaluation: Evaluation, width: int = 80) -> str:
-    console = Console(file=StringIO(), width=width)
-    errors = error_table(evaluation)
-    print_errors(console, errors)
-    print_keypoints(console, errors)
-    print_errors_3d(console, error_3d_table(evaluation))
-    print_consistency(console, errors)
-    print_calibration(console, calibration_errors(calibration_table(evaluation, 0.1, None)), 0.1)
-    assert isinstance(console.file, StringIO)
-    return console.file.getvalue()
+def printed(evaluation: Evaluation, *widths: int) -> list[str]:
+    """Tables of an evaluation, as printed on consoles of these widths."""
+    errors, errors_3d = error_table(evaluation), error_3d_table(evaluation)
+    summary = calibration_errors(calibration_table(evaluation, 0.1, None))
+    texts = []
+    for width in widths:
+        console = Console(file=StringIO(), width=width)
+        print_errors(console, errors)
+        print_keypoints(console, errors)
+        print_errors_3d(console, errors_3d)
+        print_consistency(console, errors)
+        print_calibration(console, summary, 0.1)
+        assert isinstance(console.file, StringIO)
+        texts.append(console.file.getvalue())
+    return texts
 
 
 def numbers(text: str) -> Iterator[str]:
@@ -321,7 +326,7 @@ def test_nothing_is_cut_off_at_80_columns(name: str, occluded: float, factor: fl
     )
     evaluation.pixel_error[:] *= factor  # errors of hundreds of px and more
     evaluation.occluded_error[:] *= factor
-    narrow, wide = printed(evaluation), printed(evaluation, width=200)
+    narrow, wide = printed(evaluation, 80, 200)
     assert "\u2026" not in narrow
     if factor < 1e5:  # beyond, lines are longer rather than cut
         assert max(map(len, narrow.splitlines())) <= 80

@@ -72,6 +72,26 @@ def calibrations(original: Project) -> Path:
     return original.root / "calibrations"
 
 
+@pytest.fixture(scope="module")
+def imported(original: Project, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Projects into which some frames were imported, each made once; a test copies what it changes."""
+    made: dict[tuple[Any, ...], Path] = {}
+
+    def make(*rows: int, cropped: bool = False) -> Path:
+        if (rows, cropped) not in made:
+            folder = tmp_path_factory.mktemp("imported")
+            labels = (crop_source if cropped else source)(folder / "source", original, list(rows))
+            add(labels, out=folder / "project", calibration=calibrations(original))
+            made[rows, cropped] = folder / "project"
+        return made[rows, cropped]
+
+    return make
+
+
+def copied(source: Path, target: Path) -> Path:
+    return Path(shutil.copytree(source, target))
+
+
 def content(root: Path) -> dict[str, bytes]:
     """All files of a project but its config and its lock."""
     return {
@@ -90,22 +110,24 @@ def as_sets(root: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_two_halves_equal_all_at_once(original: Project, tmp_path: Path, seed: int) -> None:
+def test_two_halves_equal_all_at_once(
+    original: Project, imported: Callable[..., Path], tmp_path: Path, seed: int
+) -> None:
     order = np.random.default_rng(seed).permutation(NUM_FRAMES).tolist()
     halves = sorted(order[:3]), sorted(order[2:])  # one frame is in both
     given = {"calibration": calibrations(original)}
-    add(source(tmp_path / "all", original, list(range(NUM_FRAMES))), out=tmp_path / "once", **given)
+    once = imported(*range(NUM_FRAMES))
     add(source(tmp_path / "a", original, halves[0]), out=tmp_path / "twice", **given)
     before = content(tmp_path / "twice")
     config = (tmp_path / "twice" / "config.yaml").read_bytes()
     printed = add(source(tmp_path / "b", original, halves[1]), into=tmp_path / "twice", **given)
     assert "added 3 frames" in printed
     assert "1 frame in the project already" in printed
-    assert as_sets(tmp_path / "twice") == as_sets(tmp_path / "once")
+    assert as_sets(tmp_path / "twice") == as_sets(once)
     assert (tmp_path / "twice" / "config.yaml").read_bytes() == config
     for name, data in content(tmp_path / "twice").items():
         assert data.startswith(before.get(name, b"")), name
-    whole, joined = read(tmp_path / "once"), read(tmp_path / "twice")
+    whole, joined = read(once), read(tmp_path / "twice")
     assert sorted(joined.image_names) == sorted(whole.image_names)
     # Again: everything is there.
     before = content(tmp_path / "twice")
@@ -113,8 +135,10 @@ def test_two_halves_equal_all_at_once(original: Project, tmp_path: Path, seed: i
     assert content(tmp_path / "twice") == before
 
 
-def test_labels_of_lost_images_can_be_left_out(original: Project, tmp_path: Path) -> None:
-    add(source(tmp_path / "a", original, [0, 1]), out=tmp_path / "project", calibration=calibrations(original))
+def test_labels_of_lost_images_can_be_left_out(
+    original: Project, imported: Callable[..., Path], tmp_path: Path
+) -> None:
+    copied(imported(0, 1), tmp_path / "project")
     before = content(tmp_path / "project")
     path = source(tmp_path / "b", original, [1, 2, 3])
     one, other = (original.image_names[row] for row in (2, 3))
@@ -145,10 +169,11 @@ def test_labels_with_visibility_join_labels_without(original: Project, tmp_path:
     np.testing.assert_allclose(joined.points[:2], original.points[:2])
 
 
-def test_occluded_labels_need_the_column_visible(original: Project, tmp_path: Path) -> None:
+def test_occluded_labels_need_the_column_visible(
+    original: Project, imported: Callable[..., Path], tmp_path: Path
+) -> None:
     assert (original.visibility == 1).any()
-    project = tmp_path / "project"
-    add(source(tmp_path / "a", original, [0]), out=project, calibration=calibrations(original))
+    project = copied(imported(0), tmp_path / "project")
     keep(project, [])
     before = content(project)
     with raises_input("bad-value", path=project):
@@ -170,7 +195,7 @@ def test_images_that_are_there_without_a_row_stay(original: Project, tmp_path: P
     keep(project, list(range(1, NUM_FRAMES)))  # a table of test frames, for example, has the first
     before = image.read_bytes() + b"\0"  # the same pixels, another file
     image.write_bytes(before)
-    assert "added 1 frames" in add(path, into=project, calibration=calibrations(original))
+    assert "added 1 frame" in add(path, into=project, calibration=calibrations(original))
     assert image.read_bytes() == before
     keep(project, list(range(NUM_FRAMES - 1)))  # the row that was appended
     cv2.imwrite(str(image), np.zeros((48, 48, 3), dtype=np.uint8))
@@ -219,10 +244,12 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_what_does_not_fit_is_refused_and_nothing_changes(original: Project, tmp_path: Path, name: str) -> None:
+def test_what_does_not_fit_is_refused_and_nothing_changes(
+    original: Project, imported: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
     change, code = FAULTS[name]
     given = {"calibration": calibrations(original)}
-    add(source(tmp_path / "a", original, [0, 1, 2]), out=tmp_path / "project", **given)
+    copied(imported(0, 1, 2), tmp_path / "project")
     before = content(tmp_path / "project")
     other = source(tmp_path / "b", original, [1, 2, 3])
     change(other)
@@ -247,19 +274,16 @@ def rewrite(path: Path, delimiter: str, decimal: str) -> None:
 @pytest.mark.parametrize(("delimiter", "decimal"), DIALECTS)
 @pytest.mark.parametrize("cropped", [False, True])
 def test_tables_of_spreadsheets_get_rows_in_their_own_dialect(
-    original: Project, tmp_path: Path, delimiter: str, decimal: str, cropped: bool
+    original: Project, imported: Callable[..., Path], tmp_path: Path, delimiter: str, decimal: str, cropped: bool
 ) -> None:
-    given = {"calibration": calibrations(original)}
     make = crop_source if cropped else source
-    add(make(tmp_path / "all", original, [0, 1]), out=tmp_path / "once", **given)
-    project = tmp_path / "project"
-    add(make(tmp_path / "a", original, [0]), out=project, **given)
+    project = copied(imported(0, cropped=cropped), tmp_path / "project")
     tables = [*project.glob("CollectedData_*.csv"), *project.glob("bboxes_*.csv")]
     assert len(tables) == (4 if cropped else 2)
     for table in tables:
         rewrite(table, delimiter, decimal)
     before = {table: table.read_bytes() for table in tables}
-    add(make(tmp_path / "b", original, [1]), into=project, **given)
+    add(make(tmp_path / "b", original, [1]), into=project, calibration=calibrations(original))
     for table in tables:
         content = table.read_bytes()
         assert content.startswith(before[table])
@@ -267,7 +291,7 @@ def test_tables_of_spreadsheets_get_rows_in_their_own_dialect(
         assert added.endswith("\r\n")
         assert added.count(delimiter) == before[table].decode().splitlines()[0].count(delimiter)
         assert decimal == "." or "." not in added.replace(".png", "")
-    joined, whole = read(project), read(tmp_path / "once")
+    joined, whole = read(project), read(imported(0, 1, cropped=cropped))
     np.testing.assert_array_equal(joined.points, whole.points)
     if cropped:
         np.testing.assert_array_equal(joined.boxes, whole.boxes)
@@ -309,12 +333,12 @@ def test_clocks_come_with_a_new_session(original: Project, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("delimiter", [",", ";"])
 def test_a_table_of_calibrations_gets_rows_for_known_and_new_sessions(
-    original: Project, tmp_path: Path, delimiter: str
+    original: Project, imported: Callable[..., Path], tmp_path: Path, delimiter: str
 ) -> None:
     given = {"calibration": calibrations(original)}
-    project, rows = tmp_path / "project", sorted(range(NUM_FRAMES), key=lambda row: original.sessions[row])
+    rows = sorted(range(NUM_FRAMES), key=lambda row: original.sessions[row])
     first = original.sessions[rows[0]]
-    add(source(tmp_path / "a", original, rows[:1]), out=project, **given)
+    project = copied(imported(rows[0]), tmp_path / "project")
     (project / "rigs").mkdir()
     (project / "calibrations" / f"{first}.toml").rename(project / "rigs" / "old.toml")
     table = as_table(project, original, rows[:1], delimiter, **{first: "rigs/old.toml"})
@@ -372,13 +396,9 @@ def test_a_new_session_without_calibration_joins_a_table_without_a_file(original
     assert [cameras is None for cameras in read(project).cameras] == [False, False, True]
 
 
-def copied(source: Path, target: Path) -> Path:
-    return Path(shutil.copytree(source, target))
-
-
-def test_a_view_can_be_absent(original: Project, tmp_path: Path) -> None:
+def test_a_view_can_be_absent(original: Project, imported: Callable[..., Path], tmp_path: Path) -> None:
     given = {"calibration": calibrations(original)}
-    add(source(tmp_path / "a", original, [0, 1]), out=tmp_path / "project", **given)
+    copied(imported(0, 1), tmp_path / "project")
     other = source(tmp_path / "b", original, [2, 3])
     drop_view(other)
     add(other, into=tmp_path / "project", allow_absent=True, **given)
@@ -434,16 +454,14 @@ def test_crops_bring_their_boxes_and_whole_images_get_them(original: Project, tm
 
 @pytest.mark.parametrize("step", range(7))
 def test_a_kill_leaves_the_project_as_it_was_or_complete(
-    original: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+    original: Project, imported: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     class KilledError(BaseException):
         pass
 
     given = {"calibration": calibrations(original)}
     rows = sorted(range(NUM_FRAMES), key=lambda row: original.sessions[row])
-    add(source(tmp_path / "all", original, [rows[0], rows[-1]]), out=tmp_path / "once", **given)
-    project = tmp_path / "project"
-    add(source(tmp_path / "a", original, rows[:1]), out=project, **given)
+    once, project = imported(rows[0], rows[-1]), copied(imported(rows[0]), tmp_path / "project")
     before = as_sets(project)
     left = step
 
@@ -467,4 +485,4 @@ def test_a_kill_leaves_the_project_as_it_was_or_complete(
         assert not list(project.glob(".import-*"))
     for leftover in project.glob(".import-*"):
         shutil.rmtree(leftover)
-    assert as_sets(project) == (before if step == 0 else as_sets(tmp_path / "once"))
+    assert as_sets(project) == (before if step == 0 else as_sets(once))

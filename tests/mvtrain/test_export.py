@@ -22,7 +22,7 @@ from helpers.errors import raises_input
 from helpers.runs import INPUT, KEYPOINTS, VIEWS, cameras, make_run
 from mvgeom import rays
 from mvtrain.export.graph import KeypointGraph, calibrate, example_inputs, input_names
-from mvtrain.export.runtime_files import Exported, write_checked, write_description, write_onnx
+from mvtrain.export.runtime_files import Exported, trace, write_checked, write_description, write_onnx
 from mvtrain.model.backbone import input_normalization
 from mvtrain.model.checkpoint import ModelSpec, build_model, load_checkpoint, save_checkpoint
 from mvtrain.model.likelihood import ConfidenceMap, save_confidence
@@ -141,7 +141,7 @@ def test_onnxruntime_gives_the_keypoints_of_the_network(exported: ExportedRun) -
 )
 def test_onnxruntime_gives_the_keypoints_of_other_networks(changes: dict[str, object], tmp_path: Path) -> None:
     graph = make_graph(**changes)
-    write_onnx(graph, tmp_path / "network.onnx")
+    write_onnx(graph, lambda: trace(graph), tmp_path / "network.onnx")
     compare_onnx(graph, start_session(tmp_path / "network.onnx"))
 
 

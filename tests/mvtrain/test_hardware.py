@@ -11,7 +11,6 @@ import torch
 from lightning_fabric.strategies import DDPStrategy, SingleDeviceStrategy
 from rich.console import Console
 
-from helpers.command import run_mvtrain
 from helpers.errors import raises_input
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvtrain.config import Config, ModelConfig, TrainingConfig, load_config
@@ -19,6 +18,7 @@ from mvtrain.predict import run_predict
 from mvtrain.predict.run_predict import PredictOptions
 from mvtrain.training import hardware
 from mvtrain.training.hardware import choose_precision, is_device_error, launch
+from mvtrain.training.train import train
 
 
 @pytest.mark.parametrize(
@@ -117,14 +117,11 @@ def test_what_auto_becomes_in_a_notebook_is_refused(monkeypatch: pytest.MonkeyPa
         launch(Config(training=TrainingConfig(accelerator="cpu", devices=2)), Console(quiet=True))
 
 
-def test_the_choice_is_written_where_a_resumed_run_reads_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_choice_is_written_where_a_resumed_run_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = generate_tiny_project(tmp_path / "project", num_frames=8, num_video_frames=8)
     config = write_tiny_config(tmp_path / "tiny.yaml", project, precision="auto", max_epochs=1)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
-    outcome = run_mvtrain(capsys, monkeypatch, "fit", config, "--output", tmp_path / "run")
-    assert outcome.status == 0, outcome.err
+    train(load_config(config), tmp_path / "run", Console(quiet=True))
     assert load_config(tmp_path / "run" / "config.yaml").training.precision == "bf16-mixed"
 
 

@@ -182,8 +182,10 @@ def openings(source: str) -> list[str]:
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute):
+            if node.attr not in OPENERS and node.attr != "open":
+                continue
             owner = ast.unparse(node.value)
-            if node.attr in OPENERS or (node.attr == "open" and owner.rpartition(".")[2] == "Image"):
+            if node.attr in OPENERS or owner.rpartition(".")[2] == "Image":
                 found.append(f"{owner}.{node.attr}")
         elif isinstance(node, ast.ImportFrom):
             found += [alias.name for alias in node.names if alias.name in OPENERS]

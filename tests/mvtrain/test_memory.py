@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from mvtrain.model.backbone import build_backbone
-from mvtrain.model.multiview import MultiviewTransformer
+from mvtrain.model.multiview import MultiviewTransformer, split_output
 from mvtrain.training.summary import estimate_memory
 
-SIZE = (320, 192)
+SIZE = (160, 96)
 ROTARY = ("vit_small_patch16_rope_mixed_224", "eva02_tiny_patch14_224")
 
 
@@ -27,7 +27,8 @@ def kept_bytes(model: MultiviewTransformer, batch_size: int, bias: torch.Tensor 
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        model(torch.randn(batch_size, 3, 3, SIZE[1], SIZE[0]), attention_bias=bias).flatten(-2).log_softmax(-1)
+        output = model(torch.randn(batch_size, 3, 3, SIZE[1], SIZE[0]), attention_bias=bias)
+        split_output(output)[0].flatten(-2).log_softmax(-1)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
@@ -51,6 +52,13 @@ def test_the_bias_of_epipolar_attention_counts() -> None:
     assert estimate.activations == pytest.approx(kept_bytes(model, batch_size, bias), rel=0.01)
     without = estimate_memory(model, batch_size=batch_size, image_size=SIZE, precision="32-true")
     assert estimate.activations >= without.activations + bias.nbytes
+
+
+def test_the_head_for_covariances_keeps_nothing_that_counts() -> None:
+    model = make_model(covariance_head=True)
+    estimate = estimate_memory(model, batch_size=2, image_size=SIZE, precision="32-true")
+    assert estimate.activations == pytest.approx(kept_bytes(model, 2), rel=0.01)
+    assert model.covariance_head is not None
 
 
 class Shift(torch.nn.Module):

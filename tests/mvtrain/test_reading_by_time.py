@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -89,18 +90,24 @@ SPEC = ModelSpec(
 
 
 @pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], list[Path]]:
-    """Videos of a case of `DROPPED`, or with other filters, encoded once."""
-    made: dict[tuple[str, str], list[Path]] = {}
+def encoded(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Path]]:
+    """Videos of the three views by their filters and codec, encoded once for all readers."""
+    made: dict[tuple[Any, ...], list[Path]] = {}
 
-    def make(case: str, suffix: str) -> list[Path]:
-        if (case, suffix) not in made:
+    def make(suffix: str, filters: tuple[str, ...], *options: str) -> list[Path]:
+        key = (suffix, filters, options)
+        if key not in made:
             folder = tmp_path_factory.mktemp("recording")
-            filters = [drop(*each) for each in DROPPED[case]]
-            made[case, suffix] = encode(paths_in(folder, suffix), filters, *CODECS[suffix])
-        return made[case, suffix]
+            made[key] = encode(paths_in(folder, suffix), filters, *options, *CODECS[suffix])
+        return made[key]
 
     return make
+
+
+@pytest.fixture(scope="module")
+def recordings(encoded: Callable[..., list[Path]]) -> Callable[[str, str], list[Path]]:
+    """Videos of a case of `DROPPED`."""
+    return lambda case, suffix: encoded(suffix, tuple(drop(*each) for each in DROPPED[case]))
 
 
 def paths_in(folder: Path, suffix: str) -> list[Path]:
@@ -330,9 +337,9 @@ def test_missing_images_are_missing_at_their_frame(
 
 @pytest.mark.parametrize("suffix", CODECS)
 @pytest.mark.parametrize("reader", READERS)
-def test_jitter_leaves_no_gap(reader: str, suffix: str, tmp_path: Path) -> None:
-    filters = [JITTER.format(milliseconds) for milliseconds in (0, 8, 9)]
-    paths = encode(paths_in(tmp_path, suffix), filters, "-enc_time_base", "1:1000", *CODECS[suffix])
+def test_jitter_leaves_no_gap(reader: str, suffix: str, encoded: Callable[..., list[Path]], tmp_path: Path) -> None:
+    filters = tuple(JITTER.format(milliseconds) for milliseconds in (0, 8, 9))
+    paths = encoded(suffix, filters, "-enc_time_base", "1:1000")
     found = READERS[reader][0](paths, tmp_path / "out")
     first = 8 if reader == "mvtrain predict, later" else 0
     assert found == [[None] * first + list(range(first, LENGTH))] * 3
@@ -347,9 +354,11 @@ CLOCKS = {
 
 @pytest.mark.parametrize("case", CLOCKS)
 @pytest.mark.parametrize("reader", [each for each in READERS if not each.startswith("mvgeom calibrate")])
-def test_images_are_those_nearest_in_time_where_cameras_have_clocks(reader: str, case: str, tmp_path: Path) -> None:
+def test_images_are_those_nearest_in_time_where_cameras_have_clocks(
+    reader: str, case: str, encoded: Callable[..., list[Path]], tmp_path: Path
+) -> None:
     late, drift = CLOCKS[case]
-    paths = encode(paths_in(tmp_path, "mkv"), ["null"] * 3, *CODECS["mkv"])
+    paths = [Path(shutil.copy(path, tmp_path)) for path in encoded("mkv", ("null",) * 3)]
     arc_of_cameras(3).replace(names=VIEWS).save(tmp_path / "calibration.toml")
     unknown = np.full(3, np.nan)
     clocks = Clocks(
@@ -387,8 +396,10 @@ def test_images_are_those_nearest_in_time_where_cameras_have_clocks(reader: str,
         ),
     ],
 )
-def test_what_times_cannot_settle_is_refused(reader: str, filters: tuple[str, ...], code: str, tmp_path: Path) -> None:
-    paths = encode(paths_in(tmp_path, "mkv"), filters, "-enc_time_base", "1:1000", *CODECS["mkv"])
+def test_what_times_cannot_settle_is_refused(
+    reader: str, filters: tuple[str, ...], code: str, encoded: Callable[..., list[Path]], tmp_path: Path
+) -> None:
+    paths = encoded("mkv", filters, "-enc_time_base", "1:1000")
     if reader.startswith("mvgeom calibrate") and "select" in filters[1]:
         # Boards need no image of every frame: those of half the rate are at every other one.
         every_other = [number if number % 2 == 0 else None for number in range(LENGTH)]

@@ -1,16 +1,16 @@
 """Summary of a run before its first step."""
 
+from io import StringIO
 from pathlib import Path
 
-import pytest
+from rich.console import Console
 
-from helpers.command import run_mvtrain
+from mvtrain.config import load_config
 from mvtrain.synth import SyntheticSpec, generate_project
+from mvtrain.training.train import train
 
 
-def test_schedules_beyond_the_end_of_the_run_are_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_schedules_beyond_the_end_of_the_run_are_named(tmp_path: Path) -> None:
     project = tmp_path / "project"
     generate_project(project, SyntheticSpec(num_views=2, num_frames=6, num_sessions=1, num_video_frames=6, size=64))
     changes = (
@@ -35,10 +35,10 @@ def test_schedules_beyond_the_end_of_the_run_are_named(
         "losses.supervised_pairwise_projections.init_epoch=5",
         "eval.predict_vids_after_training=false",
     )
-    run = tmp_path / "run"
-    outcome = run_mvtrain(capsys, monkeypatch, "fit", project / "config.yaml", *changes, "--output", run)
-    assert outcome.status == 0, outcome.err
-    lines = {line.split("  ")[0]: line for line in outcome.out.splitlines()}
+    console = Console(record=True, width=400, file=StringIO())
+    assert train(load_config(project / "config.yaml", changes), tmp_path / "run", console) is not None
+    printed = console.export_text().splitlines()
+    lines = {line.split("  ")[0]: line for line in printed}
     assert "from epoch 60, which is after the end of the run (0%)" in lines["patch mask"]
     assert "from epoch 5, which is after the end of the run" in lines["supervised_pairwise_projections"]
     assert "after the end" not in lines["supervised_reprojection_heatmap_mse"]
@@ -50,6 +50,6 @@ def test_schedules_beyond_the_end_of_the_run_are_named(
     # Two views: a keypoint that one does not see has no 3D point.
     assert "0 in views that do not see the keypoint (training.labels_from_3d=false" in lines["labels from 3D"]
     assert "guide" in lines["heatmap loss"]
-    warnings = [line for line in outcome.out.splitlines() if line.startswith("warning:")]
+    warnings = [line for line in printed if line.startswith("warning:")]
     assert any("milestones" in line and "[150, 200]" in line for line in warnings)
     assert any("min_epochs: 300" in line for line in warnings)

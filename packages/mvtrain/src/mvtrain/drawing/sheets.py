@@ -215,8 +215,8 @@ def _text_width(text: str) -> int:
 
 def _fixed(point: np.ndarray) -> tuple[int, int]:
     """Convert a point to OpenCV's fixed-point coordinates."""
-    x, y = np.round(point * (1 << _FRACTION_BITS)).astype(int)
-    return int(x), int(y)
+    x, y = point.tolist()  # NumPy would take ten times as long for two numbers
+    return round(x * (1 << _FRACTION_BITS)), round(y * (1 << _FRACTION_BITS))
 
 
 def _line(cell: np.ndarray, start: np.ndarray, end: np.ndarray, color: Color) -> None:

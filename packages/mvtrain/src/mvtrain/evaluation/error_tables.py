@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from mvtrain.evaluation.evaluation import Evaluation
 from mvtrain.project.kept_splits import SPLIT_NAMES
@@ -130,7 +130,7 @@ def _coverage(deviations: np.ndarray) -> dict[str, float]:
     """Compute the shares of intervals that hold the truth, of deviations in standard deviations; NaN is missing."""
     known = deviations[np.isfinite(deviations)]
     return {
-        f"coverage_{level}": float((known <= norm.ppf(0.5 + level / 200)).mean()) if len(known) else np.nan
+        f"coverage_{level}": float((known <= ndtri(0.5 + level / 200)).mean()) if len(known) else np.nan
         for level in (50, 80, 90, 99)
     }
 

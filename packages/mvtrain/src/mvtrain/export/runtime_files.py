@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import logging
 import warnings
@@ -15,7 +16,7 @@ import torch
 import yaml
 from rich.console import Console
 from torch import Tensor
-from torch.export import Dim
+from torch.export import Dim, ExportedProgram
 
 from mvgeom.errors import InputError
 from mvgeom.files import replace_file, write_text
@@ -28,6 +29,8 @@ from mvtrain.runtime.optional_imports import need
 
 Exported = Callable[..., Tensor]
 """Function of an exported graph: from the inputs of a `KeypointGraph` to points (B, V, K, 2)."""
+
+Traced = Callable[[], ExportedProgram]
 
 TOLERANCE = 0.05
 """Largest distance in px between keypoints of an exported graph and of its network."""
@@ -72,10 +75,11 @@ def export_run(run_dir: Path, formats: tuple[str, ...], checkpoint: str, out: Pa
         raise InputError(
             f"output folder {folder}: cannot be made: {error.strerror}", code="unwritable-file", path=folder
         ) from error
+    traced = functools.cache(lambda: trace(graph))  # once for all formats
     for name in formats:
         write, file_name = WRITERS[name]
         path = folder / file_name
-        largest = write(graph, path)
+        largest = write(graph, traced, path)
         size = path.stat().st_size / 1e6
         console.print(
             f"wrote {path} ({size:.1f} MB); its keypoints are within {largest:.2g} px of the network's",
@@ -87,8 +91,21 @@ def export_run(run_dir: Path, formats: tuple[str, ...], checkpoint: str, out: Pa
     console.print(f"wrote {folder / 'network.yaml'}: the inputs and outputs", soft_wrap=True, highlight=False)
 
 
-def write_torch(graph: KeypointGraph, path: Path) -> float:
+def trace(graph: KeypointGraph) -> ExportedProgram:
+    """Trace a graph for any number of frames: the program of torch.export that all formats are written from."""
+    batch = Dim("batch", min=1)
+    shapes = {name: {0: batch} for name in input_names(graph.spec)}
+    with _quiet():
+        return torch.export.export(graph, example_inputs(graph, _EXPORTED_BATCH), dynamic_shapes=shapes)
+
+
+def write_torch(graph: KeypointGraph, traced: Traced, path: Path) -> float:
     """Write a program of torch.export (.pt2), which `torch.export.load(path).module()` runs without this package.
+
+    Args:
+        graph: Graph of the network, which the file is compared with.
+        traced: Function that returns the program traced from the graph.
+        path: Path of the file.
 
     Returns:
         The largest distance in px between its keypoints and the network's.
@@ -96,10 +113,7 @@ def write_torch(graph: KeypointGraph, path: Path) -> float:
     Raises:
         InputError: The file cannot be written, or its keypoints differ from the network's.
     """
-    with _quiet():
-        program = torch.export.export(
-            graph, example_inputs(graph, _EXPORTED_BATCH), dynamic_shapes=_dynamic_batch(graph)
-        )
+    program = traced()
 
     def run(path: Path) -> Exported:
         module = torch.export.load(path).module()
@@ -114,8 +128,13 @@ def write_torch(graph: KeypointGraph, path: Path) -> float:
     return write_checked(graph, path, write, run)
 
 
-def write_onnx(graph: KeypointGraph, path: Path) -> float:
+def write_onnx(graph: KeypointGraph, traced: Traced, path: Path) -> float:
     """Write an ONNX file that needs no other file.
+
+    Args:
+        graph: Graph of the network, which the file is compared with.
+        traced: Function that returns the program traced from the graph.
+        path: Path of the file.
 
     Returns:
         The largest distance in px between onnxruntime's keypoints and the network's.
@@ -128,17 +147,10 @@ def write_onnx(graph: KeypointGraph, path: Path) -> float:
         need(library, "export to ONNX (--format torch does without)", "export")
     names = input_names(graph.spec)
     with _quiet():
-        program = torch.onnx.export(
-            graph,
-            example_inputs(graph, _EXPORTED_BATCH),
-            input_names=names,
-            output_names=OUTPUTS,
-            dynamic_shapes=_dynamic_batch(graph),
-            dynamo=True,
-            optimize=True,
-            verbose=False,
+        converted = torch.onnx.export(
+            traced(), input_names=names, output_names=OUTPUTS, dynamo=True, optimize=True, verbose=False
         )
-    assert program is not None
+    assert converted is not None
 
     def run(path: Path) -> Exported:
         session = need("onnxruntime", "export to ONNX", "export").InferenceSession(
@@ -148,7 +160,7 @@ def write_onnx(graph: KeypointGraph, path: Path) -> float:
             session.run(["points"], {name: value.numpy() for name, value in zip(names, inputs, strict=True)})[0]
         )
 
-    return write_checked(graph, path, lambda temporary: program.save(temporary, external_data=False), run)
+    return write_checked(graph, path, lambda temporary: converted.save(temporary, external_data=False), run)
 
 
 def write_checked(
@@ -258,11 +270,6 @@ def _largest_distance(graph: KeypointGraph, exported: Exported) -> float:
             distances.append((exported(*inputs) - graph(*inputs)[0])[present].norm(dim=-1).flatten())
     # Unlike Python's, this maximum is NaN if one distance is.
     return float(torch.cat(distances).max())
-
-
-def _dynamic_batch(graph: KeypointGraph) -> dict[str, dict[int, Dim]]:
-    batch = Dim("batch", min=1)
-    return {name: {0: batch} for name in input_names(graph.spec)}
 
 
 @contextmanager

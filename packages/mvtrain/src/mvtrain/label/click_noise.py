@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from mvgeom import CameraGroup, affine, project, triangulate
 from mvtrain.label.geometry import CLICK_NOISE, Floats, frame_rig
@@ -102,7 +102,7 @@ def estimate_noise(squares: Floats, freedoms: Floats) -> float:
         return CLICK_NOISE
     squares, freedoms = squares[freedoms > 0], freedoms[freedoms > 0]
     kinds, places = np.unique(freedoms, return_inverse=True)
-    ratios = squares / np.asarray(chi2.median(kinds))[places]
+    ratios = squares / chdtri(kinds, 0.5)[places]
     order = np.argsort(ratios)
     middle = int(np.searchsorted(np.cumsum(freedoms[order]), total / 2))
     variance = float(ratios[order[middle]])

@@ -57,7 +57,8 @@ def estimate_memory(
     """Estimate the memory of a training step with Adam.
 
     The network runs for one sample and for two, on tensors without content, and the bytes that it keeps are counted;
-    so fused attention, gradient checkpointing and the head count as they are. 3D losses and heatmap losses keep little.
+    so fused attention, gradient checkpointing and the head count as they are. Losses in 3D, heatmap losses and the head
+    for covariances keep little; of these only the softmax of heatmap losses is counted.
 
     Args:
         model: Model on any device.
@@ -83,6 +84,7 @@ def _kept_bytes(
     device = next(model.parameters()).device
     # A copy: backbones keep tables of positions, which would be computed without content here.
     copied = copy.deepcopy(model).train()
+    copied.covariance_head = None  # hundreds of small steps, which keep some numbers per keypoint
     # Backbones of users may hold tensors that are no buffers.
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     state: dict[str, Tensor] = {
