@@ -278,6 +278,7 @@ def test_a_keypoint_that_nothing_determines_is_empty() -> None:
     assert np.isnan(smooth(np.full((5, 4, 2, 2), np.nan), RIG).points).all()
 
 
+@pytest.mark.filterwarnings("error")  # NumPy's own of empty means would reach the user
 @pytest.mark.parametrize("num_frames", [1, 2, 3, 10])
 def test_short_recordings(num_frames: int) -> None:
     truth = wander(num_frames, 3, 14)

@@ -129,7 +129,7 @@ def estimate_correlation(residuals: Sequence[Floats], times: Sequence[Floats]) -
     known = [np.asarray(np.isfinite(part).all(-1)) for part in residuals]
     filled = [np.where(there[..., None], part, 0.0) for part, there in zip(residuals, known, strict=True)]
     correlations, distances, pairs = [], [], []
-    for lag in lags:
+    for lag in lags[lags < longest]:
         product = square = number = 0.0
         apart = [time[lag:] - time[:-lag] for time in times]
         typical = float(np.median(np.concatenate(apart)))
