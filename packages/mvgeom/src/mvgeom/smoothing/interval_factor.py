@@ -84,7 +84,7 @@ def _compare(observations: Observations, noise: Noise, estimate: Estimate) -> _C
     residual, predicted, counted = judge(observations, noise, estimate)
     own = observations.noise_covariance(noise)
     pair = observations.points.shape[1] == 2
-    single, spread, of_all = judge_frames(observations, noise, estimate, from_one=pair)
+    single, spread, of_all = judge_frames(observations, noise, estimate, from_one=pair, by_groups=True)
     if pair:
         _, derivative = linearize(estimate.points, observations.cameras)
         across = across_lines(derivative, derivative[:, ::-1])[..., None]

@@ -30,6 +30,12 @@ Flags = npt.NDArray[np.bool_]
 FOLDS = 2
 """Parts of the frames, of which each is predicted from the others where frames are left out."""
 
+MOST_VIEWS, VARIANTS = 6, 4
+"""Most views of which each is left out alone; of more, as many groups are left out, one after the other.
+
+So many views predict a few of them well without these, and the time would grow with the square of their number.
+"""
+
 LEAST_SEEN = 0.1
 """Share of the frames from which a view counts as one that sees a keypoint."""
 
@@ -64,6 +70,8 @@ def judge(
 ) -> tuple[Floats, Floats, Flags]:
     """Predict each view from the others over the whole stretch, or each part of all views' frames from the rest.
 
+    Of many views, each is predicted from those of the other groups (`VARIANTS`).
+
     Args:
         observations: Stretch.
         noise: Noise of the keypoints and of their motion.
@@ -81,7 +89,8 @@ def judge(
         parts = (np.arange(length) % FOLDS == np.arange(FOLDS)[:, None])[:, :, None, None]
         left = np.broadcast_to(parts, (FOLDS, length, num_views, 1))
     else:
-        left = np.broadcast_to(np.eye(num_views, dtype=bool)[:, None, :, None], (num_views, length, num_views, 1))
+        groups = _groups(num_views)
+        left = np.broadcast_to(groups[:, None, :, None], (len(groups), length, num_views, 1))
     variants = smooth_once(
         estimate.points, observations, noise, estimate.weights * ~left, estimate.activity, estimate.unit, estimate.ray
     )
@@ -100,8 +109,14 @@ def judge(
     return residual, predicted, np.asarray(counted)
 
 
+def _groups(num_views: int) -> Flags:
+    """Return which views (L, V) are left out of each of L variants: every view of one."""
+    number = num_views if num_views <= MOST_VIEWS else VARIANTS
+    return np.asarray(np.arange(num_views) % number == np.arange(number)[:, None])
+
+
 def judge_frames(
-    observations: Observations, noise: Noise, estimate: Estimate, *, from_one: bool = False
+    observations: Observations, noise: Noise, estimate: Estimate, *, from_one: bool = False, by_groups: bool = False
 ) -> tuple[Floats, Floats, Floats]:
     """Predict every view from the others of the same frame, linear about the trajectories as `judge` is.
 
@@ -110,6 +125,7 @@ def judge_frames(
         noise: Noise of the keypoints.
         estimate: Trajectories to linearize about, and outliers, which predict nothing.
         from_one: Predict from a single other view as well, with an all but infinite variance along its epipolar line.
+        by_groups: Of many views, predict from those of the other groups, as `judge` does.
 
     Returns:
         Residuals (T, V, K, 2) in px and their covariances (T, V, K, 2, 2) but for the keypoint's own noise, NaN where
@@ -122,12 +138,19 @@ def judge_frames(
     weighted = transpose(jacobian) @ np.linalg.inv(observations.noise_covariance(noise))
     information, vector = weighted @ jacobian, (weighted @ apart[..., None])[..., 0]
     total, count = information.sum(1), used.sum(1)
-    others, num_others = total[:, None] - information, count[:, None] - used
+    left, left_vector, left_count = information, vector, used
+    if by_groups and used.shape[1] > MOST_VIEWS:
+        groups = _groups(used.shape[1])
+        together = (groups.T @ groups).astype(np.float64)
+        left, left_vector, left_count = (
+            np.einsum("vw,tw...->tv...", together, each) for each in (information, vector, used)
+        )
+    others, num_others = total[:, None] - left, count[:, None] - left_count
     if from_one:
         least = LEAST_INFORMATION * np.trace(others, axis1=-2, axis2=-1)
         others = others + least[..., None, None] * np.eye(3)
     covariance = _inverse(others, num_others >= (1 if from_one else 2))
-    moved = (covariance @ (vector.sum(1)[:, None] - vector)[..., None])[..., 0]
+    moved = (covariance @ (vector.sum(1)[:, None] - left_vector)[..., None])[..., 0]
     residual = observations.points - center - (derivative @ moved[..., None])[..., 0]
     return residual, derivative @ covariance @ transpose(derivative), _inverse(total, count >= 2)
 
@@ -154,9 +177,9 @@ def _without_depth(residual: Floats, predicted: Floats, derivative: Floats, weig
     """
     residual, predicted = residual.copy(), predicted.copy()
     sees = seen_by(weights) & _seen_about(weights > 0)
-    num_views = weights.shape[1]
-    for view in range(num_views):
-        others = sees & (np.arange(num_views) != view)[:, None]
+    groups = _groups(weights.shape[1])
+    for view, own_group in enumerate(groups.argmax(0)):
+        others = sees & ~groups[own_group][:, None]
         count = others.sum(1)
         residual[:, view][count == 0] = np.nan
         chosen = np.nonzero(count == 1)
