@@ -126,9 +126,9 @@ def _weak_links(names: Sequence[str], used: Booleans) -> list[Finding]:
             cameras = [name for name, within in zip(names, inside, strict=True) if within]
             shown = ", ".join(map(repr, cameras))
             text = (
-                f"camera{'s' if len(cameras) > 1 else ''} {shown}: only {counted(links, 'board')} shared with "
-                "the other cameras. Their pose rests on it, and nothing would contradict a wrong one, such as an "
-                "image of another frame. Show the board to both sides at the same time at ten places"
+                f"camera{'s' if len(cameras) > 1 else ''} {shown}: only {counted(links, 'board')} shared with the "
+                "other cameras, and none would contradict a wrong one, such as an image of another frame. Show the "
+                "board to both sides at the same time, at ten places"
             )
             findings.append(warning("weak_link", cameras, text, boards=links))
     return findings
