@@ -87,6 +87,17 @@ def test_lists_are_as_good_as_arrays_and_what_is_neither_is_named(
             function(wrong)
 
 
+@pytest.mark.parametrize("field", ["sizes", "matrix", "distortion", "rotation", "translation"])
+def test_cameras_take_lists_and_name_what_is_neither(field: str, recording: tuple[np.ndarray, CameraGroup]) -> None:
+    cams = recording[1]
+    array = getattr(cams, field)
+    np.testing.assert_array_equal(getattr(cams.replace(**{field: array.tolist()}), field), array)
+    table = pd.DataFrame(array.reshape(len(cams), -1))
+    for wrong, code in [(table, "wrong-array"), ("rig.toml", "wrong-array"), ([["a"]] * len(cams), "bad-number")]:
+        with raises_input(code, argument=field):
+            cams.replace(**{field: wrong})
+
+
 def test_lists_beside_cameras_of_torch_become_tensors(recording: tuple[np.ndarray, CameraGroup]) -> None:
     torch = pytest.importorskip("torch")
     points, cams = recording

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from array_api_compat import array_namespace, is_numpy_array
 
-from mvgeom._arrays import Array
+from mvgeom._arrays import Array, as_array
 from mvgeom._quarter_turns import quarter_turn
 from mvgeom.errors import InputError
 from mvgeom.lens_range import PreparedLens, prepare_lenses
@@ -93,16 +93,9 @@ class CameraGroup:
         object.__setattr__(self, "fisheye", tuple(bool(f) for f in self.fisheye) or (False,) * len(names))
         for field in _ARRAY_FIELDS:
             value = getattr(self, field)
-            if isinstance(value, list | tuple):
-                try:
-                    value = _pad_rows(value) if field == "distortion" else np.asarray(value, dtype=np.float64)
-                except (TypeError, ValueError) as error:
-                    raise InputError(
-                        f"{field}: must be numbers in a regular nested list, found {value!r}",
-                        code="bad-number",
-                        argument=field,
-                    ) from error
-            object.__setattr__(self, field, value)
+            if field == "distortion" and isinstance(value, list | tuple):
+                value = _pad_rows(value)
+            object.__setattr__(self, field, as_array(value, field))
         self._make_floating()
         self._check()
 
@@ -408,7 +401,7 @@ def _first_rig(array: Array, trailing: int) -> npt.NDArray[np.float64]:
 
 def _pad_rows(rows: Sequence[Any]) -> Array:
     """Pad V rows of different lengths to (V, n) float64, n the next length that OpenCV supports."""
-    arrays = [np.asarray(row, dtype=np.float64).reshape(-1) for row in rows]
+    arrays = [np.asarray(as_array(row, "distortion"), dtype=np.float64).reshape(-1) for row in rows]
     longest = max((len(row) for row in arrays), default=0)
     length = next((n for n in DISTORTION_LENGTHS if n >= longest), longest)
     return np.stack([np.pad(row, (0, length - len(row))) for row in arrays]) if arrays else np.zeros((0, 0))

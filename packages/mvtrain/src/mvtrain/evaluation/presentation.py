@@ -175,7 +175,7 @@ def draw_evaluation(path: Path, pck: pd.DataFrame, calibration: pd.DataFrame, sh
         # Fixed margins, in inches: a layout that measures all texts takes longer than drawing them.
         figure = Figure(figsize=(13, 4))
         in_px, in_size, reliable = figure.subplots(1, 3)
-        figure.subplots_adjust(left=0.55 / 13, right=1 - 0.15 / 13, bottom=0.5 / 4, top=1 - 0.15 / 4, wspace=0.18)
+        figure.subplots_adjust(left=0.55 / 13, right=1 - 0.15 / 13, bottom=0.5 / 4, top=1 - 0.15 / 4, wspace=0.22)
         _draw_pck(in_px, pck, "px", "distance to the keypoint in px")
         in_px.set_xscale("log")
         in_px.set_xticks(_PIXEL_TICKS, labels=map(str, _PIXEL_TICKS))
