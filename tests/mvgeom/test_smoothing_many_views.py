@@ -11,7 +11,7 @@ from helpers.boards import ring_of_cameras
 from helpers.smoothing import make_noise
 from mvgeom import learn_noise, project, smooth
 from mvgeom.smoothing.arguments import make_observations
-from mvgeom.smoothing.judging import MOST_VIEWS, VARIANTS, judge, judge_frames
+from mvgeom.smoothing.judging import ALONG, MOST_VIEWS, VARIANTS, judge, judge_frames
 from mvgeom.smoothing.passes import first_estimate, reconstruct_frames
 
 
@@ -45,6 +45,20 @@ def test_a_view_is_predicted_from_the_views_of_other_groups(num_views: int, by_f
     same = np.isclose(predict(moved), predict(points), rtol=0, atol=1e-9).all((0, 2, 3))
     period = num_views if num_views <= MOST_VIEWS else VARIANTS
     assert same.tolist() == [view % period == 1 for view in range(num_views)]
+
+
+def test_a_view_of_the_same_group_tells_no_depth() -> None:
+    """Of three views that see the keypoint, two are left out together, and judged across the third's lines alone."""
+    rig = ring_of_cameras(2 * VARIANTS)
+    points = np.asarray(project(swing(40, 1), rig))
+    points[:, [view for view in range(len(rig)) if view not in (0, 1, VARIANTS)]] = np.nan
+    observations, _ = make_observations(points, rig, None, None, None)
+    noise = make_noise(len(rig), 1)
+    estimate = first_estimate(observations, reconstruct_frames(observations, noise))
+    predicted = judge(observations, noise, estimate)[1]
+    largest = np.linalg.eigvalsh(predicted[:, [0, 1, VARIANTS], 0])[..., -1]
+    np.testing.assert_allclose(largest[:, [0, 2]], ALONG**2)
+    assert (largest[:, 1] < 0.9 * ALONG**2).all()
 
 
 def test_noise_and_regions_hold() -> None:

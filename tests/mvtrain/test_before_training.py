@@ -147,15 +147,16 @@ def test_a_folder_that_is_gone_or_has_no_videos_is_a_warning(
     assert "will not be predicted after training" in outcome.out
 
 
-def test_a_keypoint_without_any_label_is_named(
-    project: Path, config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("visible", ["0", "1"])
+def test_a_keypoint_without_any_visible_label_is_named(
+    visible: str, project: Path, config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its predictions have likelihoods and places in 3D as those of all others."""
     for path in project.glob("CollectedData_*.csv"):
         rows = [line.split(",") for line in path.read_text().splitlines()]
         place = rows[1].index("spine")
         for row in rows[3:]:
-            row[place : place + 3] = ["", "", "0"]
+            row[place : place + 3] = ["", "", visible]
         path.write_text("\n".join(map(",".join, rows)) + "\n")
     outcome = run_mvtrain(capsys, monkeypatch, "fit", config, "--dry-run")
     assert outcome.status == 0, outcome.err

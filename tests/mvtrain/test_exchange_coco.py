@@ -138,10 +138,11 @@ def test_layout_of_cvat(tmp_path: Path) -> None:
     labels = read_rows(path, ["frame_000012.png"], pattern="frame_<frame>", view="top", **more)
     np.testing.assert_array_equal(labels.images[0].points, [[0.5, 1.5], [2.5, 3.5]])
     assert len(labels.notes) == 1
-    # Files of COCO itself have whole px, counted from the center of the first.
-    plain = read_rows(path, ["frame_000012.png"], pattern="frame_<frame>", view="top")
-    np.testing.assert_array_equal(plain.images[0].points, [[1, 2], [3, 4]])
-    assert plain.notes == ()
+    # Files of COCO itself have whole px, counted from the center of the first; so may those of others without license.
+    for other in ({}, more | {"info": dict.fromkeys(fields, "") | {"contributor": "COCO"}}):
+        plain = read_rows(path, ["frame_000012.png"], pattern="frame_<frame>", view="top", **other)
+        np.testing.assert_array_equal(plain.images[0].points, [[1, 2], [3, 4]])
+        assert plain.notes == ()
     assert [each.place for each in labels.images] == [("session", "top", 12)]
     assert labels.images[0].image is not None
     assert labels.images[0].image.path.samefile(image)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from helpers.errors import raises_input
 from mvgeom.errors import InputError
 from mvtrain.config import Config, DataConfig, ModelConfig, TrainingConfig
-from mvtrain.project.kept_splits import SPLIT_NAMES, write_split
+from mvtrain.project.kept_splits import SPLIT_NAMES, read_split, write_split
 from mvtrain.project.project import Project
 from mvtrain.project.splits import Split, split_frames
 
@@ -211,6 +211,16 @@ def write_run(folder: Path, project: Project, config: Config, *, ended: bool = T
 
 def after(checkpoint: Path, config: Config) -> Config:
     return replace(config, model=ModelConfig(checkpoint=checkpoint))
+
+
+def test_frames_are_known_whatever_the_suffix_of_their_images_unless_two_differ_in_that_alone(tmp_path: Path) -> None:
+    project = project_of(("s",) * 3)
+
+    def with_images(*names: str) -> Project:
+        return replace(project, image_names=tuple((f"labeled-data/s_a/{name}",) for name in names))
+
+    write_split(tmp_path, with_images("img1.jpg", "img2.jpg", "img2.png"), ["train", "train", "test"])
+    assert read_split(tmp_path, with_images("img1.png", "img2.png", "img2.bmp")) == ["train", "test", None]
 
 
 KINDS = st.sampled_from(["random", "block", "session"])
