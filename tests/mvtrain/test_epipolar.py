@@ -19,7 +19,7 @@ from mvtrain.model.backbone import build_backbone, patch_centers
 from mvtrain.model.checkpoint import make_spec
 from mvtrain.model.epipolar import LOWEST, WIDTH, bias_between_rays, epipolar_bias
 from mvtrain.model.multiview import MultiviewTransformer
-from mvtrain.predict.labeled_images import check_project
+from mvtrain.predict.labeled_images import in_network_order
 from mvtrain.project.project import read_project
 
 PATCH = (16, 16)
@@ -240,9 +240,9 @@ def test_a_project_without_calibration_is_not_predicted(tmp_path: Path) -> None:
     epipolar = dataclasses.replace(plain, epipolar_attention=True)
     bare = dataclasses.replace(project, cameras=(None,) * len(project))
     for known, spec in ((project, plain), (project, epipolar), (bare, plain)):
-        check_project(known, spec)
+        in_network_order(known, spec)
     with raises_input("no-calibration", key="model.epipolar_attention"):
-        check_project(bare, epipolar)
+        in_network_order(bare, epipolar)
 
 
 def test_it_is_about_attention_between_views(tmp_path: Path) -> None:

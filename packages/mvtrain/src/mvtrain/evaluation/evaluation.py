@@ -15,7 +15,7 @@ from mvtrain.model.inference import FramePredictions
 from mvtrain.model.likelihood import ConfidenceMap, calibrated
 from mvtrain.model.reconstruction import reconstruct_project
 from mvtrain.model.run_folder import Run
-from mvtrain.predict.labeled_images import check_project, predict_project
+from mvtrain.predict.labeled_images import in_network_order, predict_project
 from mvtrain.predict.predictor import Predictor
 from mvtrain.project.kept_splits import read_split
 from mvtrain.project.label_tables import VISIBLE
@@ -150,7 +150,7 @@ def evaluate(
 
     Args:
         run: Run from `load_run`.
-        project: Project with the run's views and keypoints; the one it was trained on, or another.
+        project: Project with the run's views and keypoints, in any order; the one it was trained on, or another.
         device: Device of the network; None: the CPU.
         batch_size: Frames per batch; None: the run's `training.test_batch_size`.
 
@@ -160,7 +160,7 @@ def evaluate(
     Raises:
         InputError: The project has other views or keypoints than the run, or an image cannot be decoded.
     """
-    check_project(project, run.spec)
+    project = in_network_order(project, run.spec)
     predictor = Predictor.from_run(run, device or torch.device("cpu"), batch_size)
     predictions, sets = predict_project(predictor, project), assign_splits(run, project)
     return compare(project, predictions, sets, run.confidence_map, run.error_bars)

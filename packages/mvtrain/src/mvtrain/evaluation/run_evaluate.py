@@ -38,8 +38,8 @@ from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.after_training import check_videos, predict_videos
 from mvtrain.predict.ensemble import check_alike, find_error_bars
 from mvtrain.predict.labeled_images import (
-    check_project,
     image_warnings,
+    in_network_order,
     predict_project,
     predict_with_all,
     project_config,
@@ -153,7 +153,7 @@ def _evaluate_run(run_dir: Path, options: EvaluateOptions, console: Console) -> 
     project = read_evaluated(run, options.project)
     for text in image_warnings(project, run.config):
         print_warning(console, text)
-    check_project(project, run.spec)
+    project = in_network_order(project, run.spec)
     own, sets = is_own_project(run, project), assign_splits(run, project)
     _print_origin(run, project, own, console)
     if options.fit_confidence:
@@ -195,7 +195,7 @@ def _evaluate_together(ensemble: Path, folders: Sequence[Path], options: Evaluat
     """Evaluate the combined predictions of the runs of an ensemble, with the splits of the first."""
     runs = [load_run(folder, options.checkpoint) for folder in folders]
     check_alike([run.spec for run in runs], folders)
-    project = read_evaluated(runs[0], options.project)
+    project = in_network_order(read_evaluated(runs[0], options.project), runs[0].spec)
     device = choose_device(options.device)
     predictors = [Predictor.from_run(run, device, options.batch_size) for run in runs]
     predictions, confidence_map = predict_with_all(predictors, project)

@@ -24,7 +24,7 @@ from mvtrain.predict.ensemble import combine_frames
 from mvtrain.predict.prediction_tables import PredictionRows, write_predictions
 from mvtrain.predict.predictor import Predictor
 from mvtrain.project.names import of_view
-from mvtrain.project.project import Project, read_project, to_crop
+from mvtrain.project.project import Project, arranged, read_project, to_crop
 
 
 def project_config(path: Path, run_config: Config) -> Config | None:
@@ -75,23 +75,24 @@ def read_run_project(run: Run) -> Project:
         raise error.prefixed(f"{config}: ", config=config) from error
 
 
-def check_project(project: Project, spec: ModelSpec) -> None:
-    """Check that a network can predict a project.
+def in_network_order(project: Project, spec: ModelSpec) -> Project:
+    """Return a project with its views and keypoints in the order of a network's.
 
     Raises:
-        InputError: The project has other views or keypoints than the network, or no calibration where the network
-            needs one.
+        InputError: The project has other views (`views-differ`) or keypoints (`keypoints-differ`) than the network, or
+            no calibration where the network needs one.
     """
     found, expected = project.view_names, spec.view_names
-    if found != expected:
+    if set(found) != set(expected):
         text = _other_names(project, "views", found, expected)
         raise InputError(text, code="views-differ", path=project.root, found=found, expected=expected)
     found, expected = project.keypoint_names, spec.keypoint_names
-    if found != expected:
+    if set(found) != set(expected):
         text = _other_names(project, "keypoints", found, expected)
         raise InputError(text, code="keypoints-differ", path=project.root, found=found, expected=expected)
     if all(cameras is None for cameras in project.cameras):
         spec.check_needs_no_cameras(f"the frames of {project.root}")
+    return arranged(project, spec.view_names, spec.keypoint_names)
 
 
 def image_warnings(project: Project, config: Config) -> tuple[str, ...]:

@@ -23,8 +23,8 @@ from mvtrain.model.likelihood import describe_likelihood
 from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.ensemble import check_alike, find_error_bars
 from mvtrain.predict.labeled_images import (
-    check_project,
     image_warnings,
+    in_network_order,
     predict_with_all,
     project_config,
     write_project_predictions,
@@ -121,9 +121,9 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
         _check_smooth(jobs)
     projects = [read_project(config, need_labels=False) for config in project_configs if config is not None]
     _check_folder_names(projects)
-    for project in projects:
-        for run in runs:
-            check_project(project, run.spec)
+    # The networks have the same views and keypoints in one order; each may need a calibration.
+    for run in runs:
+        projects = [in_network_order(project, run.spec) for project in projects]
 
     fabric = _launch(first.config, options, console)
     # A batch goes through all networks: the smallest that any of them asks for.

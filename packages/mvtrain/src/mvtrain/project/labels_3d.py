@@ -46,7 +46,7 @@ def read_truth(project: Project) -> np.ndarray | None:
             f"{path}: not a CSV table with three header rows: {error}", code="invalid-syntax", path=path
         ) from error
     names = tuple(dict.fromkeys(table.columns.get_level_values(1)))
-    if names != project.keypoint_names:
+    if set(names) != set(project.keypoint_names):
         raise InputError(
             f"{path}: found keypoints {list(names)}, expected {list(project.keypoint_names)} as in the label tables",
             code="keypoints-differ",
@@ -71,7 +71,7 @@ def read_truth(project: Project) -> np.ndarray | None:
         points = table.reindex(frames).to_numpy(dtype=np.float64)
     except ValueError as error:  # pandas over a cell
         raise InputError(f"{path}: a cell is not a number: {error}", code="bad-number", path=path) from error
-    return points.reshape(len(frames), -1, 3)
+    return points.reshape(len(frames), -1, 3)[:, [names.index(name) for name in project.keypoint_names]]
 
 
 @lru_cache(maxsize=4)

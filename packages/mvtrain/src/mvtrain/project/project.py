@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -161,6 +161,29 @@ def read_project(config: Config, *, need_labels: bool = True) -> Project:
         value_bits=value_bits(paths, headers),
         turned=headers.turned if headers.turned.any() else None,
         warnings=(*labeled.warnings, *warnings, *mismatches.values(), *turned_warning(paths, headers.turned)),
+    )
+
+
+def arranged(project: Project, view_names: Sequence[str], keypoint_names: Sequence[str]) -> Project:
+    """Return a project with the same views and keypoints in another order."""
+    views = [project.view_names.index(name) for name in view_names]
+    keypoints = [project.keypoint_names.index(name) for name in keypoint_names]
+    if views == sorted(views) and keypoints == sorted(keypoints):
+        return project
+    groups = {id(cameras): cameras and cameras.select(view_names) for cameras in project.cameras}
+    return replace(
+        project,
+        view_names=tuple(view_names),
+        keypoint_names=tuple(keypoint_names),
+        image_names=tuple(tuple(names[view] for view in views) for names in project.image_names),
+        points=project.points[:, views][:, :, keypoints],
+        visibility=project.visibility[:, views][:, :, keypoints],
+        file_sizes=project.file_sizes[:, views],
+        boxes=None if project.boxes is None else project.boxes[:, views],
+        cameras=tuple(groups[id(cameras)] for cameras in project.cameras),
+        crop_to_full=project.crop_to_full[:, views],
+        value_bits=tuple(project.value_bits[view] for view in views) if project.value_bits else (),
+        turned=None if project.turned is None else project.turned[:, views],
     )
 
 
