@@ -477,13 +477,15 @@ def test_views_that_cannot_be_told_apart(root: Path) -> None:
         read_project(config_of(root, view_names=None, csv_file=names))
 
 
+SIDE_IMAGE = "labeled-data/mon_side_b/img2.png"
 TOP_ROW = "labeled-data/mon_top/img2.png,1.5,0,1.5,1,1.5,2"
 
 
 @pytest.mark.parametrize(
     ("old", "new", "code", "facts"),
     [
-        (TOP_ROW + "\n", "", "tables-differ", {"found": (2, 3)}),
+        (TOP_ROW + "\n", "", "tables-differ", {"found": (2, 3), "view": "top", "name": SIDE_IMAGE}),
+        (TOP_ROW + "\n", TOP_ROW + "\n,,,,,,\n", "tables-differ", {"found": (4, 3), "view": "side_b", "name": None}),
         ("mon_top/img2.png", "mon_top/img9.png", "tables-differ", {"row": 2, "line": 5, "view": "side_b"}),
         ("mon_top/img2.png", "tue_top/img2.png", "tables-differ", {"row": 2, "line": 5, "view": "side_b"}),
         ("tail,tail", "tails,tails", "keypoints-differ", {"expected": ("nose", "tails", "ear"), "found": NAMES}),

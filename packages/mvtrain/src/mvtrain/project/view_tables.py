@@ -129,13 +129,7 @@ def read_tables(
             expected=len(names),
         )
     if len({len(table) for table in tables}) > 1:
-        counts = ", ".join(f"{table.path.name} has {len(table)}" for table in tables)
-        raise InputError(
-            f"the label tables must have the same number of rows, one per frame: {counts}",
-            code="tables-differ",
-            path=first.path.parent,
-            found=tuple(len(table) for table in tables),
-        )
+        raise _other_numbers_of_rows(tables, view_names)
     named = [row for row in range(len(first)) if any(table.image_names[row] is not None for table in tables)]
     if not named and not allow_empty:
         raise InputError(
@@ -157,6 +151,30 @@ def frame_of_row(image_names: Sequence[str | None], view_names: Sequence[str]) -
 def _view_of(table_name: str) -> str:
     stem = Path(table_name).stem
     return stem.removeprefix(_PREFIX) if stem.startswith(_PREFIX) else stem.rsplit("_", 1)[-1]
+
+
+def _other_numbers_of_rows(tables: Sequence[LabelTable], view_names: Sequence[str]) -> InputError:
+    """Return the error about tables that differ in their number of rows, with a frame that the shortest lacks."""
+    number, shortest = min(enumerate(tables), key=lambda each: len(each[1]))
+    known = {frame_of(name, view_names[number]) for name in shortest.image_names if name is not None}
+    lacking = (
+        (name, f" {shortest.path.name} has no row for {name} ({table.path.name}, line {line}).")
+        for table, view in zip(tables, view_names, strict=True)
+        for name, line in zip(table.image_names, table.lines, strict=True)
+        if name is not None and frame_of(name, view) not in known
+    )
+    # Rows without an image in one view may be all that differs.
+    name, text = next(lacking, (None, ""))
+    counts = ", ".join(f"{table.path.name} has {len(table)}" for table in tables)
+    return InputError(
+        f"the label tables must have the same number of rows, one per frame: {counts}.{text} Add rows without labels, "
+        "the first cell empty where the view has no image, or remove the frame from all tables",
+        code="tables-differ",
+        path=shortest.path,
+        found=tuple(len(table) for table in tables),
+        view=view_names[number],
+        name=name,
+    )
 
 
 def _check_row(tables: Sequence[LabelTable], view_names: Sequence[str], row: int) -> None:
