@@ -261,8 +261,9 @@ def _is_points(line: str) -> bool:
 
 def _camera_name(image: str) -> str:
     """Return the name of the camera of an image, which may be in folders."""
+    # As text: from Python 3.13 on, a path "..png" has no name without its suffix.
     path = Path(image)
-    return (path.with_suffix("") if path.suffix.lower() in _IMAGE_SUFFIXES else path).as_posix()
+    return path.as_posix().removesuffix(path.suffix if path.suffix.lower() in _IMAGE_SUFFIXES else "")
 
 
 def _parameters(record: records.CameraRecord) -> tuple[str, list[float]]:
