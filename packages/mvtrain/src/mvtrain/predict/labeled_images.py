@@ -159,6 +159,7 @@ def write_project_predictions(
     sets: Sequence[str] | None,
     confidence_map: ConfidenceMap | None,
     error_bars: ErrorBars | None = None,
+    ending: str = "",
 ) -> None:
     """Write `predictions_<view>.csv`, in px of the stored images, and with calibration `predictions_3d.csv`.
 
@@ -171,6 +172,7 @@ def write_project_predictions(
         sets: Name of each frame's split: train, validation or test; None leaves the column out.
         confidence_map: Map from confidence to likelihood; None takes the confidence as it is.
         error_bars: Error bars in 3D of the run, if it has any.
+        ending: End of the names of the tables, such as `_new` for those of held-out frames.
 
     Raises:
         InputError: A table cannot be written.
@@ -184,7 +186,7 @@ def write_project_predictions(
             sets=sets,
         )
         write_predictions(
-            out_dir / file_name(f"{of_view('predictions', name)}.csv"),
+            out_dir / file_name(f"{of_view('predictions', name)}{ending}.csv"),
             project.keypoint_names,
             [rows],
             with_sets=sets is not None,
@@ -192,7 +194,7 @@ def write_project_predictions(
     if len(project.view_names) > 1 and any(cameras is not None for cameras in project.cameras):
         rows_3d = [next(filter(None, names)) for names in project.image_names]
         write_points_3d(
-            out_dir / "predictions_3d.csv",
+            out_dir / file_name(f"predictions_3d{ending}.csv"),
             project.keypoint_names,
             [(rows_3d, reconstruct_project(project, predictions, confidence_map, error_bars))],
         )

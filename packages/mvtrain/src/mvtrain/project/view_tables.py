@@ -14,6 +14,9 @@ from mvtrain.project.names import frame_of, names_view
 
 _PREFIX = "CollectedData_"
 
+HELD_OUT_ENDINGS = {"new": "_new", "test_table": "_test"}
+"""Ends of the names of label tables whose frames are only evaluated, by their split; Lightning Pose knows both."""
+
 _OF_TABLES_IN_3D = ("3d", "kinematics")
 """Ends of the names of tables of a recording in 3D, where others end in the view."""
 
@@ -22,7 +25,8 @@ def find_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tuple[Pa
     """Return the names of the views and their label tables, in the config's order.
 
     Without `csv_file` the tables are CollectedData_<view>.csv; without `view_names` the views are named by the tables;
-    without both, every CollectedData_<view>.csv in the project folder counts, in alphabetical order.
+    without both, every CollectedData_<view>.csv in the project folder counts, in alphabetical order, but for those that
+    are held out: CollectedData_<view>_new.csv beside CollectedData_<view>.csv.
 
     Raises:
         InputError: A table is missing (`missing-file`), with the existing CSV files in the message, or the names of the
@@ -33,7 +37,8 @@ def find_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tuple[Pa
     if names is None and data.view_names is not None:
         names = tuple(file_name(f"{_PREFIX}{view}.csv") for view in data.view_names)
     if names is None:
-        names = tuple(name for name in present if name.startswith(_PREFIX))
+        named = [name for name in present if name.startswith(_PREFIX)]
+        names = tuple(name for name in named if not _is_held_out(name, named))
         if not names:
             of_deeplabcut = any(root.glob(f"labeled-data/*/{_PREFIX}*")) or any(root.glob(f"*/{_PREFIX}*.h5"))
             raise InputError(
@@ -152,6 +157,14 @@ def read_tables(
 def frame_of_row(image_names: Sequence[str | None], view_names: Sequence[str]) -> tuple[str, str]:
     """Return session and file name of a frame, from the first view that has an image of it."""
     return next(frame_of(name, view) for name, view in zip(image_names, view_names, strict=True) if name is not None)
+
+
+def _is_held_out(table_name: str, others: Sequence[str]) -> bool:
+    """Return True for a table whose name is that of another one with the ending of held-out tables."""
+    stem = Path(table_name).stem
+    return any(
+        stem.endswith(ending) and f"{stem.removesuffix(ending)}.csv" in others for ending in HELD_OUT_ENDINGS.values()
+    )
 
 
 def _view_of(table_name: str) -> str:
