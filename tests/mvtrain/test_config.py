@@ -270,6 +270,11 @@ def test_null_as_lightning_pose_reads_it(tmp_path: Path) -> None:
     assert load_config(path, ["model.losses_to_use=['']", "model.head=heatmap_cnn"]) == Config()
 
 
+@pytest.mark.parametrize("value", ["[]", "''", "['']", "null"])
+def test_no_boxes(tmp_path: Path, value: str) -> None:
+    assert load_config(write(tmp_path, f"data: {{bbox_file: {value}}}")).data.bbox_file is None
+
+
 def test_keypoints_of_configs_of_the_app(tmp_path: Path) -> None:
     path = write(tmp_path, "data: {keypoints: [nose, tail]}")
     assert load_config(path).data.keypoint_names == ("nose", "tail")
@@ -318,6 +323,31 @@ def test_defaults(tmp_path: Path) -> None:
 )
 def test_learning_rates(tmp_path: Path, text: str, rates: tuple[float, float]) -> None:
     assert learning_rates(load_config(write(tmp_path, text))) == rates
+
+
+def test_paths_of_lightning_pose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts data_dir from the current folder, video_dir from data_dir; here the file's folder comes first."""
+    here, project = tmp_path / "here", tmp_path / "here" / "data" / "mouse"
+    (project / "videos").mkdir(parents=True)
+    (tmp_path / "configs").mkdir()
+    path = tmp_path / "configs" / "mouse.yaml"
+    text = "data: {data_dir: data/mouse, video_dir: videos}\neval: {test_videos_directory: '${data.video_dir}'}\n"
+    path.write_text(text)
+    monkeypatch.chdir(here)
+    config = load_config(path)
+    assert config.data.data_dir == project
+    assert config.data.video_dir == config.eval.test_videos_directory == project / "videos"
+    path.write_text(text.replace("video_dir: videos", "video_dir: data/mouse/videos"))
+    assert load_config(path).data.video_dir == project / "videos"
+    path.write_text(text.replace("video_dir: videos", "video_dir: none"))
+    assert load_config(path).data.video_dir == path.parent / "none"
+    path.write_text(text.replace("}\n", ", synthetic: {}}\n", 1))
+    assert load_config(path).data.data_dir == path.parent / "data" / "mouse"  # will be generated there
+    (path.parent / "data" / "mouse").mkdir(parents=True)
+    (path.parent / "videos").mkdir()
+    path.write_text(text)
+    assert load_config(path).data.data_dir == path.parent / "data" / "mouse"
+    assert load_config(path).data.video_dir == path.parent / "videos"
 
 
 def test_paths_count_from_the_file_or_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -488,7 +488,7 @@ TOP_ROW = "labeled-data/mon_top/img2.png,1.5,0,1.5,1,1.5,2"
         ("mon_top/img2.png", "tue_top/img2.png", "tables-differ", {"row": 2, "line": 5, "view": "side_b"}),
         ("tail,tail", "tails,tails", "keypoints-differ", {"expected": ("nose", "tails", "ear"), "found": NAMES}),
         ("tail,tail", "nose,nose", "bad-header", {"column": 2, "keypoint": "nose"}),
-        ("scorer,me", "tracker,me", "bad-header", {"found": ("tracker", "bodyparts", "coords")}),
+        ("coords,x,y", "coords,y,x", "bad-header", {"column": 2, "keypoint": "nose"}),
         (TOP_ROW, TOP_ROW.replace("1.5,1,", "1.5,one,"), "bad-number", {"line": 5, "column": 5, "found": "one"}),
         (
             "mon_top/img2.png",
@@ -507,8 +507,9 @@ def test_tables_that_do_not_agree(root: Path, old: str, new: str, code: str, fac
 def test_visible_column_in_one_view_only(root: Path) -> None:
     rows = {image_name(frame, "top"): [1, 2, 2] * 3 for frame in FRAMES}
     write_table(root / "CollectedData_top.csv", rows, ("x", "y", "visible"))
-    with raises_input("tables-differ", path=root / "CollectedData_side_b.csv", column="visible"):
-        read_project(config_of(root))
+    for uniform, missing in ((False, 0), (True, 1)):
+        visibility = read_project(config_of(root, uniform)).visibility
+        assert visibility[-1, :, 0].tolist() == [2, missing]  # the last nose is missing in the other view
 
 
 def test_keypoints_that_disagree_with_the_config(root: Path) -> None:

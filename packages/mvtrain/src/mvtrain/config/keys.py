@@ -63,6 +63,9 @@ NULL_IS_DEFAULT = frozenset(
 )
 """Keys that configs of Lightning Pose set to null, which means there what leaving them out means here."""
 
+EMPTY_IS_NULL = frozenset({"data.bbox_file"})
+"""Lists that configs of Lightning Pose leave empty, which means there what null means here."""
+
 _ADVICE = {
     "model.backbone_checkpoint": "give the backbone's weights as model.backbone_weights, a file with timm's names",
     "training.limit_train_batches": "epochs always have all batches; set the run's length with training.max_steps",
@@ -183,6 +186,8 @@ def _conform_list(hint: Any, value: Any, dotted: str) -> Any:
         value = [value]
     if value == [""]:
         value = []
+    if value in ([], ()) and dotted in EMPTY_IS_NULL:
+        return None
     if not isinstance(value, list | tuple):
         raise bad_value(dotted, _describe(hint), value)
     element = typing.get_args(hint)[0]

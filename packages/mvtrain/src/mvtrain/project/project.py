@@ -218,11 +218,11 @@ def _read_points(tables: Sequence[LabelTable], *, uniform: bool) -> tuple[np.nda
     """Return (N, V, K, 2) points and (N, V, K) visibility; without `visible`, `uniform` marks missing labels as 1."""
     points = np.stack([table.points for table in tables], axis=1)
     located = np.isfinite(points).all(axis=-1)
-    if all(table.visible is not None for table in tables):
-        visibility = np.stack([table.visible for table in tables if table.visible is not None], axis=1)
-        points = np.where((visibility == 0)[..., None], np.nan, points)
-    else:
-        visibility = np.where(located, 2, 1 if uniform else 0).astype(np.int8)
+    visibility = np.where(located, 2, 1 if uniform else 0).astype(np.int8)
+    for view, table in enumerate(tables):
+        if table.visible is not None:
+            visibility[:, view] = table.visible
+    points = np.where((visibility == 0)[..., None], np.nan, points)
     absent = np.array([[name is None for name in table.image_names] for table in tables]).T
     return points, np.where(absent[..., None], 0, visibility).astype(np.int8)
 

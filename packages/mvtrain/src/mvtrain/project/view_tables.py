@@ -90,9 +90,8 @@ def read_tables(
         allow_empty: Allow tables that have a header only, as those of a new project.
 
     Raises:
-        InputError: Tables have no rows or differ in keypoints, number of rows, file names, sessions or a `visible`
-            column, or do not agree with `data.num_keypoints` and `data.keypoint_names`; a table names images of
-            another view.
+        InputError: Tables have no rows or differ in keypoints, number of rows, file names or sessions, or do not agree
+            with `data.num_keypoints` and `data.keypoint_names`; a table names images of another view.
     """
     tables = tuple(read_labels(path) for path in paths)
     first = tables[0]
@@ -105,14 +104,6 @@ def read_tables(
                 path=table.path,
                 found=table.keypoint_names,
                 expected=first.keypoint_names,
-            )
-        if (table.visible is None) != (first.visible is None):
-            having, lacking = (first, table) if table.visible is None else (table, first)
-            raise InputError(
-                f"{having.path} has a column `visible` and {lacking.path} has none. Give it to all views or to none",
-                code="tables-differ",
-                path=lacking.path,
-                column="visible",
             )
     names = first.keypoint_names
     if data.keypoint_names is not None and data.keypoint_names != names:
