@@ -236,6 +236,10 @@ def test_fit_writes_their_predictions_and_errors(trained: Path, pristine: Path) 
         label = labels.xs(keypoint, axis=1, level=1).iloc[0, :2].to_numpy(float)
         if np.isfinite(errors.iloc[0, 0]):
             assert errors.iloc[0, 0] == pytest.approx(np.hypot(*(found - label)), abs=1e-3)
+        folder = trained / "image_preds" / f"CollectedData_{view}_new.csv"
+        for kind in ("", "_pixel_error"):
+            written = (trained / f"predictions_{view}{kind}_new.csv").read_bytes()
+            assert (folder / f"predictions{kind}.csv").read_bytes() == written
     in_3d = pd.read_csv(trained / "predictions_3d_new.csv", header=[0, 1, 2], index_col=0)
     assert len(in_3d) == HELD_OUT
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pandas as pd
 from rich.console import Console
 
 from mvgeom.errors import InputError
-from mvgeom.files import file_name, write_text
+from mvgeom.files import file_name, replace_file, write_text
 from mvtrain.config import Config
 from mvtrain.evaluation.error_bars_fit import LEAST_FRAMES, LEAST_POINTS, fit_error_bars
 from mvtrain.evaluation.error_tables import error_3d_table, error_table, join_tables, pck_table
@@ -63,6 +65,7 @@ from mvtrain.project.kept_splits import read_split
 from mvtrain.project.labels_3d import read_truth
 from mvtrain.project.names import of_view
 from mvtrain.project.project import Project, read_project
+from mvtrain.project.view_tables import find_tables
 from mvtrain.runtime.commands import command
 from mvtrain.runtime.ensemble_folder import find_runs
 from mvtrain.training.train import TrainedRun
@@ -103,13 +106,14 @@ def evaluate_trained(trained: TrainedRun, console: Console) -> None:
     error_bars = _fit_error_bars(run.checkpoint, run.checksum, project, predictions, sets, run.confidence_map)
     predictor = replace(predictor, error_bars=error_bars)
     evaluation = compare(project, predictions, sets, run.confidence_map, error_bars)
-    _write_predictions(run_dir, project, predictions, evaluation, run.confidence_map, error_bars)
+    tables = find_tables(project.root, config.data)[1]
+    _write_predictions(run_dir, tables, project, predictions, evaluation, run.confidence_map, error_bars)
     evaluations = [evaluation]
     for held_out in read_held_out(config, project).found:
         predictions = predict_project(predictor, held_out.project)
         pose = find_training_pose(project, sets)
         evaluations.append(compare_held_out(held_out, predictions, pose, run.confidence_map, error_bars))
-        compared = (held_out.project, predictions, evaluations[-1])
+        compared = (held_out.tables, held_out.project, predictions, evaluations[-1])
         _write_predictions(run_dir, *compared, run.confidence_map, error_bars, held_out.ending)
     print_errors(console, join_tables(map(error_table, evaluations)))
     print_errors_3d(console, join_tables(map(error_3d_table, evaluations)))
@@ -123,6 +127,7 @@ def evaluate_trained(trained: TrainedRun, console: Console) -> None:
 
 def _write_predictions(
     run_dir: Path,
+    tables: Sequence[Path],
     project: Project,
     predictions: FramePredictions,
     evaluation: Evaluation,
@@ -130,13 +135,23 @@ def _write_predictions(
     error_bars: ErrorBars | None,
     ending: str = "",
 ) -> None:
-    """Write the tables of predictions and of pixel errors of a project into a run folder."""
+    """Write the tables of predictions and of pixel errors of a project into a run folder.
+
+    Scripts look for them there, or in `image_preds/<label table>`, where Lightning Pose has had them since version 2.
+    """
     sets = evaluation.split.tolist()
     write_project_predictions(run_dir, project, predictions, sets, confidence_map, error_bars, ending)
     for view, name in enumerate(project.view_names):
         path = run_dir / file_name(f"{of_view('predictions', name)}_pixel_error{ending}.csv")
         index = table_index(project, view)
         write_pixel_errors(path, index, project.keypoint_names, evaluation.pixel_error[:, view], sets)
+        folder = run_dir / "image_preds" / file_name(tables[view].name)
+        folder.mkdir(parents=True, exist_ok=True)
+        for source, copy in (
+            (run_dir / file_name(f"{of_view('predictions', name)}{ending}.csv"), folder / "predictions.csv"),
+            (path, folder / "predictions_pixel_error.csv"),
+        ):
+            replace_file(copy, partial(shutil.copyfile, source))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,12 +33,14 @@ class HeldOut:
     Attributes:
         split: Name of their split in tables, one of `HELD_OUT_SPLITS`.
         ending: End of the names of the tables, and of those of their predictions: `_new`.
+        tables: V label tables.
         project: Their frames, read as a project of the same folder.
         warnings: Messages to the user, `project.warnings` included.
     """
 
     split: str
     ending: str
+    tables: tuple[Path, ...]
     project: Project
     warnings: tuple[str, ...]
 
@@ -127,7 +129,8 @@ def _read(config: Config, project: Project, split: str, ending: str) -> tuple[He
             f"{tables[0].name}: found session and name of {counted(shared, 'frame')} in {own[0].name} too. If they are "
             "the same images, errors are too small"
         )
-    return HeldOut(split=split, ending=ending, project=read, warnings=tuple(warnings)), warnings
+    held_out = HeldOut(split=split, ending=ending, tables=tuple(tables), project=read, warnings=tuple(warnings))
+    return held_out, warnings
 
 
 def _boxes(
