@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from helpers.errors import raises_input
 from mvtrain.config import LOSS_NAMES, Config, LossConfig, load_config, save_config
-from mvtrain.config.keys import FOREIGN_KEYS, NULL_IS_DEFAULT, OTHER_NAMES
+from mvtrain.config.keys import FALSY_IS, FOREIGN_KEYS, NULL_IS_DEFAULT, OTHER_NAMES
 from mvtrain.config.recommended import learning_rates
 from mvtrain.training.schedules import make_schedules
 
@@ -268,6 +268,23 @@ def test_null_as_lightning_pose_reads_it(tmp_path: Path) -> None:
     path = write(tmp_path, "data: {}")
     assert load_config(path, [f"{key}=null" for key in sorted(NULL_IS_DEFAULT)]) == Config()
     assert load_config(path, ["model.losses_to_use=['']", "model.head=heatmap_cnn"]) == Config()
+
+
+@pytest.mark.parametrize("scheduler", ["multistep_lr", "multisteplr"])
+@pytest.mark.parametrize("section", ["multistep_lr", "multisteplr"])
+def test_both_names_of_the_schedule(tmp_path: Path, scheduler: str, section: str) -> None:
+    text = f"lr_scheduler: {scheduler}, lr_scheduler_params: {{{section}: {{milestones: [3], gamma: 0.1}}}}"
+    training = load_config(write(tmp_path, f"training: {{{text}, max_epochs: 5}}")).training
+    assert training.lr_scheduler == "multisteplr"
+    assert training.lr_scheduler_params.multisteplr.milestones == (3,)
+
+
+@pytest.mark.parametrize("value", ["null", "''", "[]", "0", "false"])
+@pytest.mark.parametrize("key", FALSY_IS)
+def test_what_is_not_true_as_lightning_pose_reads_it(tmp_path: Path, key: str, value: str) -> None:
+    config = load_config(write(tmp_path, "data: {}"), [f"{key}={value}"])
+    section, name = key.split(".")
+    assert getattr(getattr(config, section), name) == FALSY_IS[key]
 
 
 @pytest.mark.parametrize("value", ["[]", "''", "['']", "null"])
@@ -594,7 +611,7 @@ def test_malformed_override(tmp_path: Path, override: str) -> None:
         ("data.data_dir=${", "bad-value", "data.data_dir"),
         ("data.data_dir=~nobody_here/x", "bad-value", "data.data_dir"),
         ("data.view_names.a=3", "bad-key", "data.view_names.a"),
-        ("model.checkpoint=''", "bad-value", "model.checkpoint"),
+        ("model.backbone_weights=''", "bad-value", "model.backbone_weights"),
     ],
 )
 def test_override_with_a_bad_value(tmp_path: Path, override: str, code: str, key: str) -> None:
