@@ -22,6 +22,7 @@ from mvtrain.model.inference import FramePredictions
 from mvtrain.predict.labeled_images import write_project_predictions
 from mvtrain.project.calibration_table import read_calibration_table
 from mvtrain.project.images import read_image
+from mvtrain.project.names import TABLE
 from mvtrain.project.project import read_project
 
 HUMAN4 = Path(__file__).parents[2].parent / "shared" / "data" / "human4" / "config.yaml"
@@ -267,8 +268,9 @@ def test_tables_and_views_are_found_by_name(root: Path) -> None:
     ):
         assert read_project(config_of(root, **data)).view_names == ("side_b", "top")
     (root / "CollectedData_top.csv").rename(root / "labels_top.csv")
-    found = read_project(config_of(root, view_names=None, csv_file=("labels_top.csv",)))
-    assert found.view_names == ("top",)
+    tables = ("labels_top.csv", "CollectedData_side_b.csv")
+    found = read_project(config_of(root, view_names=None, csv_file=tables, bbox_file=None))
+    assert found.view_names == ("top", "side_b")
 
 
 def test_names_beyond_ascii(tmp_path: Path) -> None:
@@ -502,6 +504,20 @@ def test_tables_that_do_not_agree(root: Path, old: str, new: str, code: str, fac
     edit(root / "CollectedData_top.csv", old, new)
     with raises_input(code, **facts):
         read_project(config_of(root))
+
+
+@pytest.mark.parametrize("name", ["CollectedData_top.csv", "CollectedData.csv", "labels_of_mouse.csv"])
+def test_a_single_table_without_view_names_is_a_view_without_a_name(root: Path, name: str) -> None:
+    """As in Lightning Pose, which then knows no calibration either: `top` might be a person, or a day."""
+    rig(("front", "back")).save(root / "calibration.toml")
+    (root / "CollectedData_top.csv").rename(root / name)
+    found = read_project(config_of(root, view_names=None, csv_file=(name,), bbox_file=None))
+    assert found.view_names == (TABLE,)
+    assert found.sessions == ("mon_top", "mon_top", "tue_top")
+    assert found.cameras == (None, None, None)
+    named = read_project(config_of(root, view_names=("front",), csv_file=(name,), bbox_file=None))
+    assert named.view_names == ("front",)
+    assert all(cameras is not None for cameras in named.cameras)
 
 
 def test_visible_column_in_one_view_only(root: Path) -> None:

@@ -23,7 +23,7 @@ from mvtrain.model.run_folder import Run
 from mvtrain.predict.ensemble import combine_frames
 from mvtrain.predict.prediction_tables import PredictionRows, write_predictions
 from mvtrain.predict.predictor import Predictor
-from mvtrain.project.names import of_view
+from mvtrain.project.names import TABLE, of_view
 from mvtrain.project.project import Project, read_project, to_crop
 
 
@@ -83,7 +83,8 @@ def check_project(project: Project, spec: ModelSpec) -> None:
             needs one.
     """
     found, expected = project.view_names, spec.view_names
-    if found != expected:
+    unnamed = len(found) == len(expected) == 1 and TABLE in (*found, *expected)
+    if found != expected and not unnamed:
         text = _other_names(project, "views", found, expected)
         raise InputError(text, code="views-differ", path=project.root, found=found, expected=expected)
     found, expected = project.keypoint_names, spec.keypoint_names

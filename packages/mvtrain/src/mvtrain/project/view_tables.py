@@ -10,7 +10,7 @@ from mvgeom.files import file_name, list_files
 from mvgeom.wording import counted
 from mvtrain.config import DataConfig
 from mvtrain.project.label_tables import LabelTable, import_advice, read_labels
-from mvtrain.project.names import frame_of, names_view
+from mvtrain.project.names import TABLE, frame_of, names_view
 
 _PREFIX = "CollectedData_"
 
@@ -24,9 +24,10 @@ _OF_TABLES_IN_3D = ("3d", "kinematics")
 def find_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tuple[Path, ...]]:
     """Return the names of the views and their label tables, in the config's order.
 
-    Without `csv_file` the tables are CollectedData_<view>.csv; without `view_names` the views are named by the tables;
-    without both, every CollectedData_<view>.csv in the project folder counts, in alphabetical order, but for those that
-    are held out: CollectedData_<view>_new.csv beside CollectedData_<view>.csv.
+    Without `csv_file` the tables are CollectedData_<view>.csv; without `view_names` the views are named by the tables,
+    but the only one of `csv_file` has no name (`TABLE`), as in Lightning Pose. Without both, every
+    CollectedData_<view>.csv in the project folder counts, in alphabetical order, but for those that are held out:
+    CollectedData_<view>_new.csv beside CollectedData_<view>.csv.
 
     Raises:
         InputError: A table is missing (`missing-file`), with the existing CSV files in the message, or the names of the
@@ -57,6 +58,8 @@ def find_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tuple[Pa
                 path=root / name,
             )
     views = data.view_names or tuple(_view_of(name) for name in names)
+    if data.view_names is None and data.csv_file is not None and len(data.csv_file) == 1:
+        views = (TABLE,)
     if len(set(views)) != len(views):
         raise InputError(
             f"label tables {', '.join(names)} give several views the same name. Set data.view_names",
