@@ -19,7 +19,7 @@ import yaml
 from mvaug.move import MoveRanges
 from mvtrain.config import LOSS_NAMES, Config, LossConfig
 from mvtrain.config.keys import FOREIGN_KEYS, expected_at
-from mvtrain.config.load import PATH_KEYS
+from mvtrain.config.load import OF_PROJECT, PATH_KEYS
 from mvtrain.model.backbone import BACKBONES
 from mvtrain.synth import SyntheticSpec
 
@@ -42,6 +42,8 @@ what differs from Lightning Pose.
 | rule | |
 |---|---|
 | paths | relative to the config file; those on the command line, to the current folder: {_keys(PATH_KEYS)} |
+| {_keys(OF_PROJECT)} with nothing there | relative to `data.data_dir` |
+| `data.data_dir` and these, with nothing there | relative to the current folder, as in Lightning Pose |
 | `${{section.key}}` | the value of another key |
 | `???` | a value that the command line has to give |
 | lengths | in epochs or in optimizer steps; a config that mixes the two is refused |

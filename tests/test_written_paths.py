@@ -103,6 +103,12 @@ ALLOWED = {
     "mvtrain/project/calibrations.py": {
         "root / (override or OVERRIDE_FILE)": "a table that the project's config names",
     },
+    "mvtrain/project/held_out.py": {
+        "path.with_name(f'{path.stem}{ending}{path.suffix}')": "read",
+        "root / (data.camera_params_file or OVERRIDE_FILE)": "read",
+        "root / name": "read",
+        "root / boxes": "read",
+    },
     "mvtrain/project/view_tables.py": {"root / name": "read"},
     "mvtrain/project/labeled_rows.py": {
         "root / data.bbox_file[view]": "read",

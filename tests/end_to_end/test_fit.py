@@ -133,12 +133,17 @@ def test_fit_writes_everything_it_promises(
         labels = np.where((project.visibility[:, view] == 2)[..., None], project.points[:, view], np.nan)
         expected = np.linalg.norm(points - labels, axis=-1)
         np.testing.assert_allclose(errors[list(project.keypoint_names)], expected, atol=2e-3)
+        # Where the documentation of Lightning Pose says that scripts find them.
+        folder = run / "image_preds" / f"CollectedData_{name}.csv"
+        for kind in ("", "_pixel_error"):
+            same = (run / f"predictions_{name}{kind}.csv").read_bytes()
+            assert (folder / f"predictions{kind}.csv").read_bytes() == same
 
     for video in (project.root / "videos").glob("*.mp4"):
         predicted = pd.read_csv(run / "video_preds" / f"{video.stem}.csv", header=[0, 1, 2], index_col=0)
         assert predicted.shape == (15, 3 * len(project.keypoint_names))
         assert np.isfinite(predicted.to_numpy()).all()
-        drawn = cv2.VideoCapture(str(run / "video_preds" / f"{video.stem}_labeled.mp4"))
+        drawn = cv2.VideoCapture(str(run / "video_preds" / "labeled_videos" / f"{video.stem}_labeled.mp4"))
         assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 15
 
     assert "mean pose" in outcome.out

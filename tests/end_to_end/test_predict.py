@@ -78,11 +78,12 @@ def decoded(path: Path) -> np.ndarray:
     return np.stack(images)
 
 
-@pytest.mark.parametrize("name", ["mouse_top.csv", "mouse_3d.csv", "mouse_top_labeled.mp4"])
+@pytest.mark.parametrize("name", ["mouse_top.csv", "mouse_3d.csv", "labeled_videos/mouse_top_labeled.mp4"])
 def test_files_of_others_are_not_replaced(recorded: Path, tmp_path: Path, predict, name: str) -> None:
     """Recorders write the times of the images beside the videos, and the output can be there, too."""
     folder = tmp_path / "videos"
     shutil.copytree(recorded / "videos", folder)
+    (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text("0.00\n0.04\n")
     refused = predict(folder, "--output", folder)
     assert (refused.status, name in refused.err) == (2, True)

@@ -221,6 +221,13 @@ def test_real_project() -> None:
     assert read_video_boxes(folder / "videos" / "balancing_cam4_bbox.csv").shape == (len(labeled.images), 4)
 
 
+@pytest.mark.parametrize("header", ["x,y,h,w", "X,Y,H,W", "x,y,height,width", "X, Y, Height, Width"])
+def test_names_of_columns_have_any_case(header: str, tmp_path: Path) -> None:
+    path = write(tmp_path, f"image,{header}\na.png,1,2,30,40\n")
+    np.testing.assert_array_equal(read_labeled_boxes(path).boxes, [[1, 2, 40, 30]])
+    np.testing.assert_array_equal(read_video_boxes(path), [[1, 2, 40, 30]])
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

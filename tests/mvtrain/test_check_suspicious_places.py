@@ -16,7 +16,8 @@ from mvtrain.config import Config, DataConfig
 from mvtrain.project.project import Project
 
 NUM_FRAMES, VIEWS, NAMES = 40, ("top", "side"), ("nose", "tail", "ear", "paw")
-ROWS = TableRows(lines=np.stack([np.arange(NUM_FRAMES) + 4] * len(VIEWS), axis=1), marks_occluded=True)
+LINES = np.stack([np.arange(NUM_FRAMES) + 4] * len(VIEWS), axis=1)
+ROWS = TableRows(lines=LINES, marks_occluded=np.ones(len(VIEWS), bool))
 
 
 @pytest.fixture

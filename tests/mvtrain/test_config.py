@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from helpers.errors import raises_input
 from mvtrain.config import LOSS_NAMES, Config, LossConfig, load_config, save_config
-from mvtrain.config.keys import FOREIGN_KEYS, NULL_IS_DEFAULT, OTHER_NAMES
+from mvtrain.config.keys import FALSY_IS, FOREIGN_KEYS, NULL_IS_DEFAULT, OTHER_NAMES
 from mvtrain.config.recommended import learning_rates
 from mvtrain.training.schedules import make_schedules
 
@@ -270,6 +270,28 @@ def test_null_as_lightning_pose_reads_it(tmp_path: Path) -> None:
     assert load_config(path, ["model.losses_to_use=['']", "model.head=heatmap_cnn"]) == Config()
 
 
+@pytest.mark.parametrize("scheduler", ["multistep_lr", "multisteplr"])
+@pytest.mark.parametrize("section", ["multistep_lr", "multisteplr"])
+def test_both_names_of_the_schedule(tmp_path: Path, scheduler: str, section: str) -> None:
+    text = f"lr_scheduler: {scheduler}, lr_scheduler_params: {{{section}: {{milestones: [3], gamma: 0.1}}}}"
+    training = load_config(write(tmp_path, f"training: {{{text}, max_epochs: 5}}")).training
+    assert training.lr_scheduler == "multisteplr"
+    assert training.lr_scheduler_params.multisteplr.milestones == (3,)
+
+
+@pytest.mark.parametrize("value", ["null", "''", "[]", "0", "false"])
+@pytest.mark.parametrize("key", FALSY_IS)
+def test_what_is_not_true_as_lightning_pose_reads_it(tmp_path: Path, key: str, value: str) -> None:
+    config = load_config(write(tmp_path, "data: {}"), [f"{key}={value}"])
+    section, name = key.split(".")
+    assert getattr(getattr(config, section), name) == FALSY_IS[key]
+
+
+@pytest.mark.parametrize("value", ["[]", "''", "['']", "null"])
+def test_no_boxes(tmp_path: Path, value: str) -> None:
+    assert load_config(write(tmp_path, f"data: {{bbox_file: {value}}}")).data.bbox_file is None
+
+
 def test_keypoints_of_configs_of_the_app(tmp_path: Path) -> None:
     path = write(tmp_path, "data: {keypoints: [nose, tail]}")
     assert load_config(path).data.keypoint_names == ("nose", "tail")
@@ -318,6 +340,31 @@ def test_defaults(tmp_path: Path) -> None:
 )
 def test_learning_rates(tmp_path: Path, text: str, rates: tuple[float, float]) -> None:
     assert learning_rates(load_config(write(tmp_path, text))) == rates
+
+
+def test_paths_of_lightning_pose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts data_dir from the current folder, video_dir from data_dir; here the file's folder comes first."""
+    here, project = tmp_path / "here", tmp_path / "here" / "data" / "mouse"
+    (project / "videos").mkdir(parents=True)
+    (tmp_path / "configs").mkdir()
+    path = tmp_path / "configs" / "mouse.yaml"
+    text = "data: {data_dir: data/mouse, video_dir: videos}\neval: {test_videos_directory: '${data.video_dir}'}\n"
+    path.write_text(text)
+    monkeypatch.chdir(here)
+    config = load_config(path)
+    assert config.data.data_dir == project
+    assert config.data.video_dir == config.eval.test_videos_directory == project / "videos"
+    path.write_text(text.replace("video_dir: videos", "video_dir: data/mouse/videos"))
+    assert load_config(path).data.video_dir == project / "videos"
+    path.write_text(text.replace("video_dir: videos", "video_dir: none"))
+    assert load_config(path).data.video_dir == path.parent / "none"
+    path.write_text(text.replace("}\n", ", synthetic: {}}\n", 1))
+    assert load_config(path).data.data_dir == path.parent / "data" / "mouse"  # will be generated there
+    (path.parent / "data" / "mouse").mkdir(parents=True)
+    (path.parent / "videos").mkdir()
+    path.write_text(text)
+    assert load_config(path).data.data_dir == path.parent / "data" / "mouse"
+    assert load_config(path).data.video_dir == path.parent / "videos"
 
 
 def test_paths_count_from_the_file_or_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -564,7 +611,7 @@ def test_malformed_override(tmp_path: Path, override: str) -> None:
         ("data.data_dir=${", "bad-value", "data.data_dir"),
         ("data.data_dir=~nobody_here/x", "bad-value", "data.data_dir"),
         ("data.view_names.a=3", "bad-key", "data.view_names.a"),
-        ("model.checkpoint=''", "bad-value", "model.checkpoint"),
+        ("model.backbone_weights=''", "bad-value", "model.backbone_weights"),
     ],
 )
 def test_override_with_a_bad_value(tmp_path: Path, override: str, code: str, key: str) -> None:

@@ -24,7 +24,7 @@ from mvtrain.label.table_text import TableText
 from mvtrain.predict.saved_predictions import _read_3d
 from mvtrain.project.calibrations import find_calibrations
 from mvtrain.project.frame_rows import append_frames, read_frame_rows
-from mvtrain.project.label_tables import read_labels
+from mvtrain.project.label_tables import VISIBLE, read_labels
 from mvtrain.project.labels_3d import TRUTH_FILE, read_truth
 from mvtrain.project.listed_frames import read_listed_frames
 
@@ -154,7 +154,7 @@ def test_tables_of_spreadsheets(content: str, delimiter: str, decimal: str, tmp_
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("row", ["1,2,", "1,2,3", "1,2,0.5", ",,2"])
+@pytest.mark.parametrize("row", ["1,2,3", "1,2,0.5", ",,-1"])
 @pytest.mark.parametrize("read", [read_keypoints, read_labels])
 def test_both_packages_refuse_the_same_cells_of_visible(row: str, read: Read, tmp_path: Path) -> None:
     path = tmp_path / "CollectedData_top.csv"
@@ -162,6 +162,29 @@ def test_both_packages_refuse_the_same_cells_of_visible(row: str, read: Read, tm
     path.write_text(f"scorer,m,m,m\nbodyparts,a,a,a\ncoords,x,y,visible\n{rows}")
     with raises_input("bad-field", path=path, line=5, keypoint="a", field="visible"):
         read(path)
+
+
+@pytest.mark.filterwarnings("ignore:.*visible is empty")
+@pytest.mark.parametrize(("row", "points"), [("1,2,", [1, 2]), ("1,2,2", [1, 2]), (",,2", None), (",,", None)])
+def test_both_packages_take_the_same_labels_for_visible(row: str, points: list[int] | None, tmp_path: Path) -> None:
+    path = tmp_path / "CollectedData_top.csv"
+    rows = f"labeled-data/s_top/i0.png,5,6,2\nlabeled-data/s_top/i1.png,{row}\n"
+    path.write_text(f"scorer,m,m,m\nbodyparts,a,a,a\ncoords,x,y,visible\n{rows}")
+    table = read_labels(path)
+    assert table.visible is not None
+    seen = np.where((table.visible == VISIBLE)[..., None], table.points, np.nan)
+    np.testing.assert_array_equal(seen, read_keypoints(path).points)
+    np.testing.assert_array_equal(seen[1, 0], [np.nan, np.nan] if points is None else points)
+
+
+@pytest.mark.parametrize("first", [("", "", ""), ("Scorer", "bodypart", "coordinates")])
+def test_both_packages_read_headers_of_other_writers(first: tuple[str, str, str], tmp_path: Path) -> None:
+    path = tmp_path / "CollectedData_top.csv"
+    rows = [line.partition(",")[2] for line in LABELS.splitlines()]
+    path.write_text("".join(f"{cell},{row}\n" for cell, row in zip(first, rows, strict=True)) + ROWS)
+    table, keypoints = read_labels(path), read_keypoints(path)
+    assert table.keypoint_names == keypoints.keypoint_names == ("nose", "tail")
+    np.testing.assert_array_equal(table.points, keypoints.points)
 
 
 FORMATS = [(",", "."), (";", "."), (";", ","), ("\t", ",")]

@@ -22,6 +22,7 @@ from mvtrain.label import journal, table_text
 from mvtrain.label.journal import JOURNAL_FOLDER, Label
 from mvtrain.label.run_label import project_config
 from mvtrain.label.store import LabelStore, open_store
+from mvtrain.label.table_text import TableText
 from mvtrain.project.label_tables import read_labels
 from mvtrain.project.project import read_project
 
@@ -238,6 +239,38 @@ def test_the_column_visible_is_added_to_all_tables_and_digits_stay(tmp_path: Pat
     store.edit(0, {(0, 0): Label(None, None, 1)})
     store.save()
     assert read_project(project_config(root)).visibility[0, 0, 0] == 1
+
+
+def test_labels_whose_cell_visible_is_empty_stay_labels(tmp_path: Path) -> None:
+    root = make_project(tmp_path / "project", num_views=2)
+    path = root / "CollectedData_view0.csv"
+    path.write_text(path.read_text().replace("img00000001.png,,,,,,,,,", "img00000001.png,,,,3,4,,,,nan"))
+    store = store_of(root)
+    assert store.label(1, 0, 1)[:3] == (3.0, 4.0, 2)
+    store.edit(1, {(0, 0): Label(5.0, 6.0, 2)})
+    store.save()
+    assert path.read_text().splitlines()[4] == "labeled-data/s_view0/img00000001.png,5.0,6.0,2,3,4,2,,,0"
+    assert store_of(root).label(1, 0, 1)[:3] == (3.0, 4.0, 2)
+
+
+def test_a_column_visible_in_one_view_alone_is_that_of_its_view(tmp_path: Path) -> None:
+    root = make_project(tmp_path / "project", num_views=2, visible=False)
+    table = root / "CollectedData_view1.csv"
+    TableText.read(table).with_visible(missing=1).write()
+    store = store_of(root)
+    assert not store.has_visible
+    assert store.label(0, 0, 0).visible == 0
+    assert store.label(0, 1, 0).visible == 1
+    store.edit(0, {(0, 0): Label(3.0, 4.0, 2), (1, 0): Label(5.0, 6.0, 2), (1, 1): Label(7.0, 8.0, 1)})
+    with raises_input("missing-column", column="visible"):
+        store.edit(0, {(0, 1): Label(None, None, 1)})
+    store.save()
+    assert (root / "CollectedData_view0.csv").read_text().splitlines()[3].endswith("png,3.0,4.0,,,,")
+    assert table.read_text().splitlines()[3].endswith("png,5.0,6.0,2,7.0,8.0,1,,,1")
+    assert read_project(project_config(root)).visibility[0].tolist() == [[2, 0, 0], [2, 1, 1]]
+    store.add_visible()
+    assert store_of(root).has_visible
+    assert read_project(project_config(root)).visibility[0].tolist() == [[2, 0, 0], [2, 1, 1]]
 
 
 def test_origins_are_remembered_as_long_as_the_table_has_the_label(root: Path) -> None:

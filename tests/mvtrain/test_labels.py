@@ -143,8 +143,7 @@ def test_byte_order_mark_and_quotes(tmp_path: Path) -> None:
         (HEADER + "a.png,1,2,3,4\nb.png,,,,\na.png,1,2,3,4\n", "duplicate-name", {"line": 6, "name": "a.png"}),
         (WITH_VISIBLE + "a.png,1,2,3\n", "bad-field", {"line": 4, "keypoint": "nose", "field": "visible"}),
         (WITH_VISIBLE + "a.png,1,2,0.5\n", "bad-field", {"line": 4, "keypoint": "nose", "field": "visible"}),
-        (WITH_VISIBLE + "a.png,1,2,\n", "bad-field", {"line": 4, "keypoint": "nose", "field": "visible"}),
-        (WITH_VISIBLE + "a.png,,,2\n", "bad-field", {"line": 4, "keypoint": "nose", "field": "visible"}),
+        ("image,m,m\nparts,nose,nose\nkind,x,z\na.png,1,2\n", "bad-header", {"found": ("image", "parts", "kind")}),
     ],
 )
 def test_errors_name_file_and_place(tmp_path: Path, text: str, code: str, facts: dict[str, Any]) -> None:
@@ -155,6 +154,32 @@ def test_errors_name_file_and_place(tmp_path: Path, text: str, code: str, facts:
     for name in ("line", "column"):
         if name in facts:
             assert str(facts[name]) in str(caught.value)
+
+
+def test_visible_beside_empty_cells_is_read_with_a_warning(tmp_path: Path) -> None:
+    """Lightning Pose reads both: no target without x and y, a visible label where the cell is empty."""
+    table = read_labels(write(tmp_path, WITH_VISIBLE + "a.png,,,2\nb.png,1,2,\nc.png,,,\nd.png,1,2,2\n"))
+    assert table.visible is not None
+    assert table.visible[:, 0].tolist() == [0, 2, 0, 2]
+    assert ["line 4" in text for text in table.warnings] == [True, False]
+    assert ["line 5" in text for text in table.warnings] == [False, True]
+    assert not read_labels(write(tmp_path, WITH_VISIBLE + "c.png,,,\nd.png,1,2,2\n")).warnings
+
+
+@pytest.mark.parametrize("first", [("", "", ""), ("Scorer", "bodypart", "coordinates"), ("image", "", "x")])
+def test_first_cells_of_the_header_have_any_text(tmp_path: Path, first: tuple[str, str, str]) -> None:
+    lines = HEADER.splitlines()
+    header = "".join(f"{cell},{line.partition(',')[2]}\n" for cell, line in zip(first, lines, strict=True))
+    table = read_labels(write(tmp_path, header + "a.png,1,2,3,4\n"))
+    assert table.keypoint_names == ("nose", "tail")
+    assert table.points.tolist() == [[[1, 2], [3, 4]]]
+
+
+@pytest.mark.parametrize("text", ["nan", "-nan", "NaN", "NA", "N/A", "n/a", "<NA>", "null", "NULL", "None", "#N/A"])
+def test_cells_that_pandas_takes_for_missing_are_missing(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, HEADER + f"a.png,{text},{text},3,4\n")
+    assert pd.read_csv(path, header=[0, 1, 2], index_col=0).isna().sum(axis=1).tolist() == [2]
+    assert np.isnan(read_labels(path).points[0]).tolist() == [[True, True], [False, False]]
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from mvtrain.model.inference import FramePredictions
 from mvtrain.predict.labeled_images import write_project_predictions
 from mvtrain.project.calibration_table import read_calibration_table
 from mvtrain.project.images import read_image
+from mvtrain.project.names import TABLE
 from mvtrain.project.project import read_project
 
 HUMAN4 = Path(__file__).parents[2].parent / "shared" / "data" / "human4" / "config.yaml"
@@ -267,8 +268,9 @@ def test_tables_and_views_are_found_by_name(root: Path) -> None:
     ):
         assert read_project(config_of(root, **data)).view_names == ("side_b", "top")
     (root / "CollectedData_top.csv").rename(root / "labels_top.csv")
-    found = read_project(config_of(root, view_names=None, csv_file=("labels_top.csv",)))
-    assert found.view_names == ("top",)
+    tables = ("labels_top.csv", "CollectedData_side_b.csv")
+    found = read_project(config_of(root, view_names=None, csv_file=tables, bbox_file=None))
+    assert found.view_names == ("top", "side_b")
 
 
 def test_names_beyond_ascii(tmp_path: Path) -> None:
@@ -490,7 +492,7 @@ TOP_ROW = "labeled-data/mon_top/img2.png,1.5,0,1.5,1,1.5,2"
         ("mon_top/img2.png", "tue_top/img2.png", "tables-differ", {"row": 2, "line": 5, "view": "side_b"}),
         ("tail,tail", "tails,tails", "keypoints-differ", {"expected": ("nose", "tails", "ear"), "found": NAMES}),
         ("tail,tail", "nose,nose", "bad-header", {"column": 2, "keypoint": "nose"}),
-        ("scorer,me", "tracker,me", "bad-header", {"found": ("tracker", "bodyparts", "coords")}),
+        ("coords,x,y", "coords,y,x", "bad-header", {"column": 2, "keypoint": "nose"}),
         (TOP_ROW, TOP_ROW.replace("1.5,1,", "1.5,one,"), "bad-number", {"line": 5, "column": 5, "found": "one"}),
         (
             "mon_top/img2.png",
@@ -506,11 +508,26 @@ def test_tables_that_do_not_agree(root: Path, old: str, new: str, code: str, fac
         read_project(config_of(root))
 
 
+@pytest.mark.parametrize("name", ["CollectedData_top.csv", "CollectedData.csv", "labels_of_mouse.csv"])
+def test_a_single_table_without_view_names_is_a_view_without_a_name(root: Path, name: str) -> None:
+    """As in Lightning Pose, which then knows no calibration either: `top` might be a person, or a day."""
+    rig(("front", "back")).save(root / "calibration.toml")
+    (root / "CollectedData_top.csv").rename(root / name)
+    found = read_project(config_of(root, view_names=None, csv_file=(name,), bbox_file=None))
+    assert found.view_names == (TABLE,)
+    assert found.sessions == ("mon_top", "mon_top", "tue_top")
+    assert found.cameras == (None, None, None)
+    named = read_project(config_of(root, view_names=("front",), csv_file=(name,), bbox_file=None))
+    assert named.view_names == ("front",)
+    assert all(cameras is not None for cameras in named.cameras)
+
+
 def test_visible_column_in_one_view_only(root: Path) -> None:
     rows = {image_name(frame, "top"): [1, 2, 2] * 3 for frame in FRAMES}
     write_table(root / "CollectedData_top.csv", rows, ("x", "y", "visible"))
-    with raises_input("tables-differ", path=root / "CollectedData_side_b.csv", column="visible"):
-        read_project(config_of(root))
+    for uniform, missing in ((False, 0), (True, 1)):
+        visibility = read_project(config_of(root, uniform)).visibility
+        assert visibility[-1, :, 0].tolist() == [2, missing]  # the last nose is missing in the other view
 
 
 def test_keypoints_that_disagree_with_the_config(root: Path) -> None:

@@ -66,7 +66,7 @@ def evaluate(
         InputError: The folder is not a run folder, or the project does not fit the run.
     """
     loaded = run if isinstance(run, Run) else load_run(Path(run), checkpoint)
-    labeled = read_evaluated(loaded, None if project is None else Path(project))
+    labeled, _ = read_evaluated(loaded, None if project is None else Path(project))
     for text in image_warnings(labeled, loaded.config):
         warnings.warn(text, stacklevel=2)
     return comparison.evaluate(loaded, labeled, device=choose_device(device))

@@ -7,7 +7,7 @@ from mvgeom.tables.box_tables import (
     write_labeled_boxes,
     write_video_boxes,
 )
-from mvgeom.tables.cells import find_delimiter, find_number_format, has_decimal_commas, to_decimal_point
+from mvgeom.tables.cells import MISSING_CELLS, find_delimiter, find_number_format, has_decimal_commas, to_decimal_point
 from mvgeom.tables.covariance_columns import COORDS_COVARIANCE, covariance_from_columns, covariance_to_columns
 from mvgeom.tables.keypoint_tables import KeypointTable
 from mvgeom.tables.kinematics_table import (
@@ -29,6 +29,7 @@ __all__ = [
     "COORDS_KINEMATICS",
     "COORDS_VIEW",
     "H5_ERRORS",
+    "MISSING_CELLS",
     "READERS",
     "KeypointReader",
     "KeypointTable",

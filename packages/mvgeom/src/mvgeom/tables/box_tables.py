@@ -13,15 +13,15 @@ import numpy as np
 
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
-from mvgeom.tables.cells import find_delimiter, has_decimal_commas, to_decimal_point
+from mvgeom.tables.cells import MISSING_CELLS, find_delimiter, has_decimal_commas, to_decimal_point
 from mvgeom.wording import counted
 
 __all__ = ["LabeledBoxes", "read_labeled_boxes", "read_video_boxes", "write_labeled_boxes", "write_video_boxes"]
 
 _COLUMNS = ("x", "y", "h", "w")
 
-_EMPTY = ("", "nan", "na")
-"""Texts of a cell without a number, as in label tables."""
+_OTHER_NAMES = {"height": "h", "width": "w"}
+"""Names of columns that are read as well. Lightning Pose goes by their order and takes any name."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,7 +60,9 @@ class LabeledBoxes:
 
 
 def read_labeled_boxes(path: str | Path) -> LabeledBoxes:
-    """Read `bboxes_<view>.csv`: first column the image path, then columns named x, y, h, w in any order.
+    """Read `bboxes_<view>.csv`: first column the image path, then columns x, y, h, w in any order, named in any case.
+
+    Columns `height` and `width` are h and w.
 
     Args:
         path: Path of the CSV file.
@@ -76,7 +78,7 @@ def read_labeled_boxes(path: str | Path) -> LabeledBoxes:
     """
     path = Path(path)
     header, rows = _read_table(path)
-    if header[:1] and header[0].strip() in _COLUMNS:
+    if header[:1] and header[0].strip().lower() in (*_COLUMNS, *_OTHER_NAMES):
         raise InputError(
             f"{path}: wrong first column, found {header[0]!r}, expected a column of image paths",
             code="missing-column",
@@ -237,7 +239,8 @@ def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
 
 def _find_columns(path: Path, header: list[str]) -> dict[str, int]:
-    names = [cell.strip() for cell in header]
+    names = [cell.strip().lower() for cell in header]
+    names = [_OTHER_NAMES.get(name, name) for name in names]
     missing = [column for column in _COLUMNS if column not in names]
     if missing:
         raise InputError(
@@ -260,7 +263,7 @@ def _find_columns(path: Path, header: list[str]) -> dict[str, int]:
 
 def _parse_box(path: Path, line: int, cells: list[str], columns: dict[str, int]) -> list[float]:
     texts = {name: cells[position].strip() if position < len(cells) else "" for name, position in columns.items()}
-    if all(text.lower() in _EMPTY for text in texts.values()):
+    if all(text.lower() in MISSING_CELLS for text in texts.values()):
         return [math.nan] * 4
     box = {}
     for name, text in texts.items():

@@ -9,7 +9,13 @@ from pathlib import Path
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
 
-__all__ = ["find_delimiter", "find_number_format", "has_decimal_commas", "to_decimal_point"]
+__all__ = ["MISSING_CELLS", "find_delimiter", "find_number_format", "has_decimal_commas", "to_decimal_point"]
+
+MISSING_CELLS = frozenset(
+    {"", "nan", "-nan", "na", "n/a", "<na>", "null", "none", "#n/a", "#n/a n/a", "#na"}
+    | {"1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"}
+)
+"""Texts in lower case of a cell without a number: those that pandas takes for missing, whatever their case."""
 
 _DELIMITERS = (",", ";", "\t")
 

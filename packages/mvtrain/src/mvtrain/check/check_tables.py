@@ -225,7 +225,7 @@ def _heatmap_scale(project: Project, config: Config) -> float:
 
 
 def _missing_note(results: Results) -> str:
-    uniform = results.config.training.uniform_heatmaps_for_nan_keypoints and not results.rows.marks_occluded
+    uniform = results.config.training.uniform_heatmaps_for_nan_keypoints and not results.rows.marks_occluded.all()
     return " (trained as occluded)" if uniform and results.counts.missing.any() else ""
 
 

@@ -39,13 +39,13 @@ class TableRows:
 
     Attributes:
         lines: (N, V) line of each row in the table of each view, counted from 1.
-        marks_occluded: True if the tables have a column `visible`, which distinguishes occluded and missing labels.
+        marks_occluded: (V,) True for tables with a column `visible`, which tells occluded from missing labels.
         unlabeled_places: (N, V, K) True where a table has a place other than 0, 0 that `visible` 0 marks as not
-            labeled; None where the tables do not have the column.
+            labeled; None: none.
     """
 
     lines: np.ndarray
-    marks_occluded: bool
+    marks_occluded: np.ndarray
     unlabeled_places: np.ndarray | None = None
 
 
@@ -79,13 +79,12 @@ def read_rows(config: Config) -> TableRows:
     assert config.data.data_dir is not None
     tables = read_labeled_rows(config.data.data_dir, config.data).tables
     points = np.stack([table.points for table in tables], axis=1)
-    flags = [table.visible for table in tables if table.visible is not None]
-    marks_occluded = len(flags) == len(tables)
+    flags = [np.full(points.shape[::2], VISIBLE) if table.visible is None else table.visible for table in tables]
     placed = np.isfinite(points).all(axis=-1) & (points != 0).any(axis=-1)
     return TableRows(
         lines=np.stack([table.lines for table in tables], axis=1),
-        marks_occluded=marks_occluded,
-        unlabeled_places=placed & (np.stack(flags, axis=1) == EXCLUDED) if marks_occluded else None,
+        marks_occluded=np.array([table.visible is not None for table in tables]),
+        unlabeled_places=placed & (np.stack(flags, axis=1) == EXCLUDED),
     )
 
 
@@ -93,7 +92,7 @@ def count_labels(project: Project, split: Split, rows: TableRows) -> LabelCounts
     """Count the labels of a project."""
     visible = project.visibility == VISIBLE
     # Without a column `visible`, labels that are trained as occluded are missing in the table.
-    occluded = (project.visibility == OCCLUDED).sum(axis=0) * rows.marks_occluded
+    occluded = (project.visibility == OCCLUDED).sum(axis=0) * rows.marks_occluded[:, None]
     images = (project.file_sizes > 0).all(axis=-1).sum(axis=0)
     limits = project.file_sizes[:, :, None, :] - 0.5
     inside = ((project.points >= -0.5) & (project.points <= limits)).all(axis=-1)

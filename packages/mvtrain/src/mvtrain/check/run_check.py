@@ -27,6 +27,7 @@ from mvtrain.check.left_right import exchange_findings, mirrored_pairs, symmetry
 from mvtrain.check.results import Results
 from mvtrain.check.suspicious_places import place_findings
 from mvtrain.config import Config
+from mvtrain.project.held_out import describe_held_out, read_held_out
 from mvtrain.project.image_headers import turned_warning
 from mvtrain.project.labels_3d import calibration_warnings, check_calibration, triangulate_labels
 from mvtrain.project.project import Project, read_project
@@ -84,6 +85,7 @@ def _inspect(config: Config, project: Project, split: Split, scan: ImageScan) ->
         *image_findings(project, scan),
         *copy_findings(project, split, scan),
         *label_findings(project, split, counts, rows),
+        *_held_out_findings(project, config),
         *place_findings(project, rows),
         *calibration_findings(project, config, calibrations),
         *triangulation_findings(project, config, split, points_3d),
@@ -125,6 +127,18 @@ def _side_findings(
     return [
         *exchange_findings(project, usable, errors, rows.lines, pairs),
         *symmetry_findings(project.keypoint_names, fitting, pairs),
+    ]
+
+
+def _held_out_findings(project: Project, config: Config) -> list[Finding]:
+    """Report whether the held-out label tables of a project can be evaluated after training, as `mvtrain fit` does."""
+    try:
+        held_out = read_held_out(config, project)
+    except InputError as problem:
+        return [error("held_out_tables", (), str(problem))]
+    return [
+        *(warning("held_out_tables", (), text) for text in held_out.warnings),
+        *(note("held_out_tables", (), describe_held_out(tables)) for tables in held_out.found),
     ]
 
 

@@ -51,17 +51,33 @@ FOREIGN_KEYS = frozenset(
 They are not read, and commands list them to the user.
 """
 
-OTHER_NAMES = {"data.keypoints": "keypoint_names"}
+OTHER_NAMES = {
+    "data.keypoints": "keypoint_names",
+    "training.lr_scheduler_params.multistep_lr": "multisteplr",
+}
 """Keys of Lightning Pose that are read under another name of the same section, unless the config has that, too."""
+
+OTHER_VALUES = {"training.lr_scheduler": {"multistep_lr": "multisteplr"}}
+"""Values that Lightning Pose takes for another value of the same key."""
 
 NULL_IS_DEFAULT = frozenset(
     {
         *("model.losses_to_use", "model.backbone_checkpoint", "training.train_frames", "training.limit_train_batches"),
         *("training.check_val_every_n_epoch", "training.early_stopping", "training.imgaug_hflip"),
         *("training.uniform_heatmaps_for_nan_keypoints", "eval.save_vids_after_training"),
+        # of no effect in its configs, or with a default of Lightning
+        *("training.early_stop_patience", "training.test_batch_size", "training.log_every_n_steps"),
+        *("eval.confidence_thresh_for_vid", "eval.colormap"),
     }
 )
 """Keys that configs of Lightning Pose set to null, which means there what leaving them out means here."""
+
+FALSY_IS: dict[str, Any] = {
+    **dict.fromkeys(("data.bbox_file", "data.camera_params_file", "data.video_dir", "model.checkpoint")),
+    **dict.fromkeys(("training.ckpt_every_n_epochs", "eval.test_videos_directory")),
+    "eval.predict_vids_after_training": False,
+}
+"""Keys that Lightning Pose tests for truth, and what null, 0, an empty text or an empty list mean there."""
 
 _ADVICE = {
     "model.backbone_checkpoint": "give the backbone's weights as model.backbone_weights, a file with timm's names",
@@ -134,6 +150,10 @@ def _conform_section(cls: type, values: dict[Any, Any], prefix: str) -> dict[str
             continue
         if name not in hints:
             raise _unknown_key(dotted, _ADVICE.get(dotted) or _nearest(str(key), prefix, list(hints)))
+        if dotted in FALSY_IS and (not value or value == [""]):
+            value = FALSY_IS[dotted]
+        if isinstance(value, str):
+            value = OTHER_VALUES.get(dotted, {}).get(value, value)
         conformed = _conform_value(hints[name], value, dotted)
         if conformed is not _ABSENT:
             result[name] = conformed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,9 @@ PATH_KEYS = (
 )
 """Keys whose values are made absolute: relative to the file's folder, or to the current one for an override."""
 
+OF_PROJECT = ("data.video_dir", "eval.test_videos_directory")
+"""Of these, keys that are relative to data.data_dir where the file's folder has nothing of their name."""
+
 _LONGEST_PATH = 4096
 """Characters; systems open no longer one."""
 
@@ -42,7 +46,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, allow_plugin
     """Read a config file, apply `key=value` overrides, resolve `${...}` and paths, and check every value.
 
     Args:
-        path: YAML file; relative paths in it are relative to its folder.
+        path: YAML file; relative paths in it are relative to its folder. Where that has nothing of their name, folders
+            of videos are relative to data.data_dir, and that and they to the current folder, as in Lightning Pose.
         overrides: Texts such as `training.max_epochs=10` or `data.view_names=[top,side]`; values are YAML, a mapping
             replaces the file's. Relative paths in them are relative to the current directory.
         allow_plugins: Run the plugins of a run folder's config, whoever wrote them. Those of other configs run always.
@@ -287,11 +292,19 @@ def _load_plugins(values: dict[str, Any], base: Path, *, check: bool) -> None:
 
 
 def _make_paths_absolute(values: dict[str, Any], bases: dict[str, Path]) -> None:
+    data = values.get("data", {})
     for dotted, base in bases.items():
         section, key = dotted.split(".")
         value = values.get(section, {}).get(key)
         if isinstance(value, str):
-            values[section][key] = str(_absolute(dotted, value, base))
+            folders = [base]
+            if dotted == "data.data_dir" and data.get("synthetic") is None:  # a generated one need not be there yet
+                folders.append(Path.cwd())
+            if dotted in OF_PROJECT:
+                folders += [Path(data["data_dir"])] if isinstance(data.get("data_dir"), str) else []
+                folders.append(Path.cwd())
+            paths = [_absolute(dotted, value, folder) for folder in folders]
+            values[section][key] = str(next(filter(os.path.exists, paths), paths[0]))
         elif isinstance(value, tuple):
             values[section][key] = tuple(str(_absolute(dotted, item, base)) for item in value)
 

@@ -57,7 +57,7 @@ class DataConfig:
     csv_file: tuple[str, ...] | None = None
     """Label tables, one per view, relative to data_dir; None: CollectedData_<view>.csv."""
     view_names: tuple[str, ...] | None = None
-    """Names of the views in the order of csv_file and bbox_file; None: from the names of the label tables."""
+    """Names of the views in the order of csv_file and bbox_file; None: from the tables, a single csv_file has none."""
     bbox_file: tuple[str, ...] | None = None
     """Tables of bounding boxes, one per view, relative to data_dir; None: images are full images."""
     camera_params_file: str | None = None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
 from mvtrain.evaluation.evaluation import Evaluation
-from mvtrain.project.kept_splits import SPLIT_NAMES
+from mvtrain.project.held_out import EVALUATED_SPLITS
 
 ALL = "all"
 """Name for all views or all keypoints together."""
@@ -69,6 +69,12 @@ def error_table(evaluation: Evaluation) -> pd.DataFrame:
         for keypoint, found in _by_name(of_view, 2, evaluation.keypoint_names)
     ]
     return _table(rows, ("split", "error", "view", "keypoint", *statistics(np.zeros(1)), "visibility"))
+
+
+def join_tables(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Join tables of one kind, such as those of a project's own frames and of its held-out ones, in this order."""
+    found = list(tables)
+    return pd.concat([table for table in found if len(table)] or found[:1], ignore_index=True)
 
 
 def errors_by_view(errors: pd.DataFrame) -> pd.DataFrame:
@@ -180,7 +186,7 @@ def _table(rows: Sequence[Mapping[str, object]], columns: tuple[str, ...]) -> pd
 
 def _by_split(evaluation: Evaluation, values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the frames of each split that has any."""
-    for split in SPLIT_NAMES:
+    for split in EVALUATED_SPLITS:
         rows = evaluation.split == split
         if rows.any():
             yield split, values[rows]

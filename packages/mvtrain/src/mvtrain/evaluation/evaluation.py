@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,15 +16,16 @@ from mvtrain.model.inference import FramePredictions
 from mvtrain.model.likelihood import ConfidenceMap, calibrated
 from mvtrain.model.reconstruction import reconstruct_project
 from mvtrain.model.run_folder import Run
-from mvtrain.predict.labeled_images import in_network_order, predict_project
+from mvtrain.predict.labeled_images import check_cameras, in_network_order, predict_project
 from mvtrain.predict.predictor import Predictor
+from mvtrain.project.held_out import HELD_OUT_SPLITS, HeldOut
 from mvtrain.project.kept_splits import read_split
 from mvtrain.project.label_tables import VISIBLE
 from mvtrain.project.labels_3d import read_truth, triangulate_labels
 from mvtrain.project.project import Project, project_into_images, to_crop
 from mvtrain.project.splits import split_frames
 
-_ORDER = ("test", "validation", "train", "unused")
+_ORDER = ("test", *HELD_OUT_SPLITS, "validation", "train", "unused")
 """Splits by their value for the error on new images, highest first."""
 
 
@@ -166,12 +168,39 @@ def evaluate(
     return compare(project, predictions, sets, run.confidence_map, run.error_bars)
 
 
+def evaluate_held_out(
+    run: Run, project: Project, found: Sequence[HeldOut], *, device: torch.device, batch_size: int | None = None
+) -> list[Evaluation]:
+    """Predict the frames of a project's held-out tables with a run's network, and compare.
+
+    Args:
+        run: Run from `load_run`.
+        project: Project that the tables belong to, in the order of the run's views and keypoints.
+        found: Held-out tables.
+        device: Device of the network.
+        batch_size: Frames per batch; None: the run's `training.test_batch_size`.
+
+    Raises:
+        InputError: As for `evaluate`.
+    """
+    evaluations = []
+    if found:
+        predictor = Predictor.from_run(run, device, batch_size)
+        pose = find_training_pose(project, assign_splits(run, project))
+    for tables in found:
+        check_cameras(tables.project, run.spec)
+        predictions = predict_project(predictor, tables.project)
+        evaluations.append(compare_held_out(tables, predictions, pose, run.confidence_map, run.error_bars))
+    return evaluations
+
+
 def compare(
     project: Project,
     predictions: FramePredictions,
     sets: np.ndarray,
     confidence_map: ConfidenceMap | None = None,
     error_bars: ErrorBars | None = None,
+    training_pose: np.ndarray | None = None,
 ) -> Evaluation:
     """Compare predictions with the labels and the truth of a project.
 
@@ -181,12 +210,12 @@ def compare(
         sets: (len(project),) split of every frame of the project, as `Split.names` gives them.
         confidence_map: Calibration of the confidence, if there is one.
         error_bars: Error bars in 3D of the run, if it has any.
+        training_pose: (V, K, 2) crop px, pose to compare with, from `find_training_pose`; None: that of the project.
     """
     rows = predictions.index
     visible = project.visibility[rows] == VISIBLE
     crop_points = to_crop(project, rows, predictions.points)
-    all_labels = np.where((project.visibility == VISIBLE)[..., None], project.points, np.nan)
-    labels = all_labels[rows]
+    labels = np.where(visible[..., None], project.points[rows], np.nan)
     all_labels_3d = triangulate_labels(project)
     labels_3d = all_labels_3d[rows]
     hidden = _hidden_labels(project, rows, labels_3d)
@@ -194,7 +223,7 @@ def compare(
     points_3d = reconstruction.points
     truth = read_truth(project)
     occluded = occluded_points(project, all_labels_3d, truth)[rows]
-    baseline = mean_pose(all_labels[np.asarray(sets) == "train"])
+    baseline = find_training_pose(project, sets) if training_pose is None else training_pose
     truth_3d = truth_error_3d = hidden_truth_error = None
     if truth is not None:
         truth_3d = truth[rows]
@@ -228,6 +257,32 @@ def compare(
         truth_error_3d=truth_error_3d,
         hidden_truth_error=hidden_truth_error,
     )
+
+
+def compare_held_out(
+    held_out: HeldOut,
+    predictions: FramePredictions,
+    training_pose: np.ndarray,
+    confidence_map: ConfidenceMap | None,
+    error_bars: ErrorBars | None,
+) -> Evaluation:
+    """Compare predictions with the labels of held-out tables; all frames are of their split.
+
+    Args:
+        held_out: Held-out tables that were predicted.
+        predictions: Predictions of their frames.
+        training_pose: (V, K, 2) crop px, from `find_training_pose` of the project that the tables belong to.
+        confidence_map: As for `compare`.
+        error_bars: As for `compare`.
+    """
+    sets = np.full(len(held_out.project), held_out.split)
+    return compare(held_out.project, predictions, sets, confidence_map, error_bars, training_pose)
+
+
+def find_training_pose(project: Project, sets: np.ndarray) -> np.ndarray:
+    """Compute the mean pose (V, K, 2) of the visible labels of training frames in crop px; NaN without any."""
+    labels = np.where((project.visibility == VISIBLE)[..., None], project.points, np.nan)
+    return mean_pose(labels[np.asarray(sets) == "train"])
 
 
 def _hidden_labels(project: Project, rows: np.ndarray, labels_3d: np.ndarray) -> np.ndarray:

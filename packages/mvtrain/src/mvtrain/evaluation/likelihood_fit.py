@@ -17,7 +17,7 @@ from scipy.special import expit
 from mvgeom.errors import InputError
 from mvtrain.evaluation.evaluation import Evaluation
 from mvtrain.model.likelihood import ConfidenceMap, log_odds_terms
-from mvtrain.project.kept_splits import SPLIT_NAMES
+from mvtrain.project.held_out import EVALUATED_SPLITS
 
 DEFAULT_SHARE = 0.1
 """Share of the subject's size within which a keypoint counts as found."""
@@ -128,7 +128,7 @@ def calibration_table(evaluation: Evaluation, share: float, confidence_map: Conf
     found = outcomes(evaluation, share)
     visible = np.isfinite(evaluation.pixel_error)
     parts = []
-    for split in SPLIT_NAMES:
+    for split in EVALUATED_SPLITS:
         rows = evaluation.split == split
         for name, confidence in given.items():
             for points, chosen in (("visible", visible), ("hidden", ~visible), ("all", np.ones_like(visible))):

@@ -18,9 +18,17 @@ from rich.text import Text
 from mvgeom.files import replace_file
 from mvtrain.evaluation.error_tables import ALL, OCCLUDED, errors_by_view
 from mvtrain.metrics.errors import OCCLUDED_SOURCE
-from mvtrain.project.kept_splits import SPLIT_NAMES
+from mvtrain.project.held_out import EVALUATED_SPLITS, HELD_OUT_SPLITS
 
-_COLORS = {"train": "tab:gray", "validation": "tab:blue", "test": "tab:orange", "unused": "tab:green"}
+_COLORS = {
+    "train": "tab:gray",
+    "validation": "tab:blue",
+    "test": "tab:orange",
+    "unused": "tab:green",
+    **dict(zip(HELD_OUT_SPLITS, ("tab:red", "tab:purple"), strict=True)),
+}
+_UNSEEN = ("validation", "test", *HELD_OUT_SPLITS)
+"""Splits that say whether likelihoods are right: no network was trained on them."""
 _LARGEST_SHARE = 0.3
 _PIXEL_TICKS = (0.5, 1, 2, 5, 10, 20, 50)
 _FOLDED_WIDTH = 8
@@ -59,7 +67,7 @@ def print_keypoints(console: Console, errors: pd.DataFrame) -> None:
     kinds = {"label": "visible", "occluded": "occluded"}
     chosen = errors[(errors["view"] == ALL) & errors["error"].isin(list(kinds)) & (errors["split"] != "unused")]
     shown = set(zip(chosen["split"], chosen["error"], strict=True))
-    columns = [(split, kind) for split in SPLIT_NAMES for kind in kinds if (split, kind) in shown]
+    columns = [(split, kind) for split in EVALUATED_SPLITS for kind in kinds if (split, kind) in shown]
     console.print("\nmedian error in px by keypoint")
     table = _table(("keypoint",), [f"{split}\n{kinds[kind]}" for split, kind in columns])
     medians = chosen.set_index(["split", "error", "keypoint"])["median"].to_dict()
@@ -107,7 +115,7 @@ def print_consistency(console: Console, errors: pd.DataFrame) -> None:
 
 
 def print_calibration(console: Console, summary: pd.DataFrame, share: float) -> None:
-    """Print predicted and observed shares of found keypoints, on validation and test frames.
+    """Print predicted and observed shares of found keypoints, on frames that were not trained on.
 
     Args:
         console: Console to print on.
@@ -119,7 +127,7 @@ def print_calibration(console: Console, summary: pd.DataFrame, share: float) -> 
         "difference between predicted and observed",
     )
     table = _table(("split", "confidence", "keypoints"), ("count", "predicted", "observed", "calibration\nerror"))
-    held_out = summary[summary["split"].isin(["validation", "test"])]
+    held_out = summary[summary["split"].isin(_UNSEEN)]
     for row in held_out.to_dict("records"):
         figures = (f"{value:.3f}" for value in (row["predicted"], row["observed"], row["calibration_error"]))
         table.add_row(
@@ -204,7 +212,7 @@ def _draw_pck(axes: Axes, pck: pd.DataFrame, unit: str, label: str) -> None:
 
 def _draw_reliability(axes: Axes, calibration: pd.DataFrame, share: float) -> None:
     axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
-    chosen = calibration[(calibration["points"] == "all") & calibration["split"].isin(["validation", "test"])]
+    chosen = calibration[(calibration["points"] == "all") & calibration["split"].isin(_UNSEEN)]
     for (split, confidence), bins in chosen.groupby(["split", "confidence"], sort=False):
         axes.plot(
             bins["predicted"],

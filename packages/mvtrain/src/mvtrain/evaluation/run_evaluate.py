@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,19 @@ import pandas as pd
 from rich.console import Console
 
 from mvgeom.errors import InputError
-from mvgeom.files import file_name, write_text
+from mvgeom.files import file_name, replace_file, write_text
 from mvtrain.config import Config
 from mvtrain.evaluation.error_bars_fit import LEAST_FRAMES, LEAST_POINTS, fit_error_bars
-from mvtrain.evaluation.error_tables import error_3d_table, error_table, pck_table
-from mvtrain.evaluation.evaluation import Evaluation, assign_splits, compare, describe_unlearned, is_own_project
+from mvtrain.evaluation.error_tables import error_3d_table, error_table, join_tables, pck_table
+from mvtrain.evaluation.evaluation import (
+    Evaluation,
+    assign_splits,
+    compare,
+    compare_held_out,
+    describe_unlearned,
+    find_training_pose,
+    is_own_project,
+)
 from mvtrain.evaluation.likelihood_fit import (
     DEFAULT_SHARE,
     calibration_errors,
@@ -38,6 +48,7 @@ from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.after_training import check_videos, predict_videos
 from mvtrain.predict.ensemble import check_alike, find_error_bars
 from mvtrain.predict.labeled_images import (
+    check_cameras,
     image_warnings,
     in_network_order,
     predict_project,
@@ -50,10 +61,12 @@ from mvtrain.predict.labeled_images import (
 from mvtrain.predict.prediction_tables import write_pixel_errors
 from mvtrain.predict.predictor import Predictor, choose_device
 from mvtrain.predict.run_predict import print_line, print_warning
+from mvtrain.project.held_out import HeldOutTables, describe_held_out, read_held_out
 from mvtrain.project.kept_splits import read_split
 from mvtrain.project.labels_3d import read_truth
 from mvtrain.project.names import of_view
 from mvtrain.project.project import Project, read_project
+from mvtrain.project.view_tables import find_tables
 from mvtrain.runtime.commands import command
 from mvtrain.runtime.ensemble_folder import find_runs
 from mvtrain.training.train import TrainedRun
@@ -68,15 +81,22 @@ def check_evaluation(config: Config, project: Project, console: Console) -> None
         console: Console for warnings.
 
     Raises:
-        InputError: The true keypoints of a generated project cannot be read; besides, the errors of `check_videos`.
+        InputError: The true keypoints of a generated project cannot be read; besides, the errors of `read_held_out`
+            and `check_videos`.
     """
     read_truth(project)
+    held_out = read_held_out(config, project)
+    for text in held_out.warnings:
+        print_warning(console, text)
+    for tables in held_out.found:
+        print_line(console, describe_held_out(tables))
     check_videos(config, project.view_names, project.keypoint_names, console)
 
 
 def evaluate_trained(trained: TrainedRun, console: Console) -> None:
     """Predict every labeled frame with the best checkpoint, write the tables, print the errors, predict the videos.
 
+    So are the frames of held-out tables: theirs have the same names with the ending, `predictions_<view>_new.csv`.
     Error bars in 3D are fitted to the validation split first, so that all tables have them.
     """
     run_dir, config, project, split = trained.folder, trained.config, trained.project, trained.split
@@ -87,19 +107,52 @@ def evaluate_trained(trained: TrainedRun, console: Console) -> None:
     error_bars = _fit_error_bars(run.checkpoint, run.checksum, project, predictions, sets, run.confidence_map)
     predictor = replace(predictor, error_bars=error_bars)
     evaluation = compare(project, predictions, sets, run.confidence_map, error_bars)
-    write_project_predictions(run_dir, project, predictions, list(sets), run.confidence_map, error_bars)
-    for view, name in enumerate(project.view_names):
-        path = run_dir / file_name(f"{of_view('predictions', name)}_pixel_error.csv")
-        index = table_index(project, view)
-        write_pixel_errors(path, index, project.keypoint_names, evaluation.pixel_error[:, view], sets)
-    print_errors(console, error_table(evaluation))
-    print_errors_3d(console, error_3d_table(evaluation))
+    tables = find_tables(project.root, config.data)[1]
+    _write_predictions(run_dir, tables, project, predictions, evaluation, run.confidence_map, error_bars)
+    evaluations = [evaluation]
+    for held_out in read_held_out(config, project).found:
+        predictions = predict_project(predictor, held_out.project)
+        pose = find_training_pose(project, sets)
+        evaluations.append(compare_held_out(held_out, predictions, pose, run.confidence_map, error_bars))
+        compared = (held_out.tables, held_out.project, predictions, evaluations[-1])
+        _write_predictions(run_dir, *compared, run.confidence_map, error_bars, held_out.ending)
+    print_errors(console, join_tables(map(error_table, evaluations)))
+    print_errors_3d(console, join_tables(map(error_3d_table, evaluations)))
     print_line(console, f"everything about this run is in {run_dir}. Next: {command('mvtrain', 'report', run_dir)}")
     if config.eval.predict_vids_after_training:
         predict_videos(predictor, config, run_dir / "video_preds", console)
     # Last, where readers notice it.
     for line in describe_unlearned(evaluation, run.spec.heatmap_size, config.model.heatmap_loss_type):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _write_predictions(
+    run_dir: Path,
+    tables: Sequence[Path],
+    project: Project,
+    predictions: FramePredictions,
+    evaluation: Evaluation,
+    confidence_map: ConfidenceMap | None,
+    error_bars: ErrorBars | None,
+    ending: str = "",
+) -> None:
+    """Write the tables of predictions and of pixel errors of a project into a run folder.
+
+    Scripts look for them there, or in `image_preds/<label table>`, where Lightning Pose has had them since version 2.
+    """
+    sets = evaluation.split.tolist()
+    write_project_predictions(run_dir, project, predictions, sets, confidence_map, error_bars, ending)
+    for view, name in enumerate(project.view_names):
+        path = run_dir / file_name(f"{of_view('predictions', name)}_pixel_error{ending}.csv")
+        index = table_index(project, view)
+        write_pixel_errors(path, index, project.keypoint_names, evaluation.pixel_error[:, view], sets)
+        folder = run_dir / "image_preds" / file_name(tables[view].name)
+        folder.mkdir(parents=True, exist_ok=True)
+        for source, copy in (
+            (run_dir / file_name(f"{of_view('predictions', name)}{ending}.csv"), folder / "predictions.csv"),
+            (path, folder / "predictions_pixel_error.csv"),
+        ):
+            replace_file(copy, partial(shutil.copyfile, source))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,10 +203,9 @@ def _evaluate_run(run_dir: Path, options: EvaluateOptions, console: Console) -> 
     """Evaluate one run."""
     run = load_run(run_dir, options.checkpoint)
     share = _share(options, run)
-    project = read_evaluated(run, options.project)
-    for text in image_warnings(project, run.config):
+    project, held_out = read_evaluated(run, options.project)
+    for text in (*image_warnings(project, run.config), *held_out.warnings):
         print_warning(console, text)
-    project = in_network_order(project, run.spec)
     own, sets = is_own_project(run, project), assign_splits(run, project)
     _print_origin(run, project, own, console)
     if options.fit_confidence:
@@ -167,9 +219,13 @@ def _evaluate_run(run_dir: Path, options: EvaluateOptions, console: Console) -> 
         print_line(console, f"fitted the calibration of confidence to the validation split: {path}")
         error_bars = _fit_error_bars(run.checkpoint, run.checksum, project, predictions, sets, confidence_map)
         _print_error_bars(error_bars, run.checkpoint, project, console)
-    evaluation = compare(project, predictions, sets, confidence_map, error_bars)
+    evaluations = [compare(project, predictions, sets, confidence_map, error_bars)]
+    for tables in held_out.found:
+        predictions = predict_project(predictor, tables.project)
+        pose = find_training_pose(project, sets)
+        evaluations.append(compare_held_out(tables, predictions, pose, confidence_map, error_bars))
     out_dir = options.output_dir or run_dir / ("evaluation" if own else f"evaluation_{project.root.name}")
-    _write(evaluation, confidence_map, share, out_dir, console)
+    _write(evaluations, confidence_map, share, out_dir, console)
     print_line(console, describe_likelihood(confidence_map))
     print_line(console, f"wrote tables and evaluation.png to {out_dir}. Next: {command('mvtrain', 'report', run_dir)}")
 
@@ -195,7 +251,7 @@ def _evaluate_together(ensemble: Path, folders: Sequence[Path], options: Evaluat
     """Evaluate the combined predictions of the runs of an ensemble, with the splits of the first."""
     runs = [load_run(folder, options.checkpoint) for folder in folders]
     check_alike([run.spec for run in runs], folders)
-    project = in_network_order(read_evaluated(runs[0], options.project), runs[0].spec)
+    project, held_out = read_evaluated(runs[0], options.project)
     device = choose_device(options.device)
     predictors = [Predictor.from_run(run, device, options.batch_size) for run in runs]
     predictions, confidence_map = predict_with_all(predictors, project)
@@ -208,10 +264,14 @@ def _evaluate_together(ensemble: Path, folders: Sequence[Path], options: Evaluat
         unseen = np.where(learned, "train", sets)
         error_bars = _fit_error_bars(ensemble, checksum, project, predictions, unseen, confidence_map)
         _print_error_bars(error_bars, ensemble, project, console)
-    evaluation = compare(project, predictions, sets, confidence_map, error_bars)
+    evaluations = [compare(project, predictions, sets, confidence_map, error_bars)]
+    for tables in held_out.found:
+        predictions, confidence_map = predict_with_all(predictors, tables.project)
+        pose = find_training_pose(project, sets)
+        evaluations.append(compare_held_out(tables, predictions, pose, confidence_map, error_bars))
     out_dir = options.output_dir or ensemble / ("evaluation" if own else f"evaluation_{project.root.name}")
     print_line(console, f"the {len(runs)} networks of {ensemble} together:")
-    _write(evaluation, confidence_map, _share(options, runs[0]), out_dir, console)
+    _write(evaluations, confidence_map, _share(options, runs[0]), out_dir, console)
     print_line(console, f"wrote tables and evaluation.png to {out_dir}")
 
 
@@ -260,14 +320,32 @@ def _share(options: EvaluateOptions, run: Run) -> float:
     return next(share for share in (options.within, fitted, DEFAULT_SHARE) if share is not None)
 
 
-def read_evaluated(run: Run, path: Path | None) -> Project:
-    """Read the project at a path, which is its config file or folder; None: the run's project.
+def read_evaluated(run: Run, path: Path | None) -> tuple[Project, HeldOutTables]:
+    """Read a project and its held-out tables, in the order of the run's views and keypoints.
+
+    Args:
+        run: Run that is evaluated.
+        path: Config file or folder of the project; None: the run's own.
 
     Raises:
-        InputError: `not-a-project`; else those of `read_project`.
+        InputError: `not-a-project`; else those of `read_project`, `in_network_order` and `read_held_out`.
+    """
+    config = evaluated_config(run, path)
+    project = read_run_project(run) if path is None else in_network_order(read_project(config), run.spec)
+    held_out = read_held_out(config, project)
+    for tables in held_out.found:
+        check_cameras(tables.project, run.spec)
+    return project, held_out
+
+
+def evaluated_config(run: Run, path: Path | None) -> Config:
+    """Return the config of the project at a path, which is its config file or folder; None: the run's.
+
+    Raises:
+        InputError: `not-a-project`; else those of `load_config`.
     """
     if path is None:
-        return read_run_project(run)
+        return run.config
     config = project_config(path, run.config)
     if config is None:
         raise InputError(
@@ -275,7 +353,7 @@ def read_evaluated(run: Run, path: Path | None) -> Project:
             code="not-a-project",
             path=path,
         )
-    return read_project(config)
+    return config
 
 
 def _check_validation(run: Run, sets: np.ndarray, other: Path | None) -> None:
@@ -319,10 +397,15 @@ def _fit(evaluation: Evaluation, share: float, run_dir: Path) -> ConfidenceMap:
 
 
 def _write(
-    evaluation: Evaluation, confidence_map: ConfidenceMap | None, share: float, out_dir: Path, console: Console
+    evaluations: Sequence[Evaluation],
+    confidence_map: ConfidenceMap | None,
+    share: float,
+    out_dir: Path,
+    console: Console,
 ) -> None:
-    errors, errors_3d, pck = error_table(evaluation), error_3d_table(evaluation), pck_table(evaluation)
-    calibration = calibration_table(evaluation, share, confidence_map)
+    """Write and print the tables of a project, with those of its held-out frames below."""
+    errors, errors_3d, pck = (join_tables(map(make, evaluations)) for make in (error_table, error_3d_table, pck_table))
+    calibration = join_tables(calibration_table(evaluation, share, confidence_map) for evaluation in evaluations)
     summary = calibration_errors(calibration)
     out_dir.mkdir(parents=True, exist_ok=True)
     tables = {

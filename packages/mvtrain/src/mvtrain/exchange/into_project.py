@@ -175,9 +175,9 @@ def _is_same(aligned: AlignedFrames, number: int, view: int, project: FrameRows,
 
 def _check_tables(aligned: AlignedFrames, labels: ForeignLabels, project: FrameRows) -> None:
     """Check that the project's tables can have the labels."""
-    if project.tables[0].visible is None and (aligned.visibility == OCCLUDED).any():
+    if any(table.visible is None for table in project.tables) and (aligned.visibility == OCCLUDED).any():
         raise InputError(
-            f"{labels.origin}: labels are occluded, and the tables of {project.root} have no column `visible`. Add it "
+            f"{labels.origin}: labels are occluded, and tables of {project.root} have no column `visible`. Add it "
             "with mvtrain label, by marking a keypoint as occluded",
             code="bad-value",
             path=project.root,

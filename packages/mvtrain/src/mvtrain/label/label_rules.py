@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from mvgeom.errors import InputError
 from mvtrain.label.journal import Label
 from mvtrain.project.label_tables import EXCLUDED, OCCLUDED, VISIBLE
 from mvtrain.project.project import Project
 
 
-def check_label(project: Project, frame: int, view: int, keypoint: int, label: Label, *, has_visible: bool) -> Label:
+def check_label(
+    project: Project, frame: int, view: int, keypoint: int, label: Label, *, has_visible: np.ndarray
+) -> Label:
     """Return a label as it is kept, if it is possible.
 
     Args:
@@ -17,12 +21,12 @@ def check_label(project: Project, frame: int, view: int, keypoint: int, label: L
         view: Number of the view.
         keypoint: Number of the keypoint.
         label: Label in px of the stored image.
-        has_visible: True if the tables have a column `visible`.
+        has_visible: (V,) True for views whose table has a column `visible`.
 
     Raises:
         InputError: There is no such frame, view or keypoint, or the label is outside of its image (`out-of-range`); the
             view has no image of the frame (`missing-frame`); the label contradicts itself (`bad-value`), or is occluded
-            where the tables have no column `visible` (`missing-column`).
+            where the view's table has no column `visible` (`missing-column`).
     """
     for what, number, length in (
         ("frame", frame, len(project)),
@@ -48,9 +52,9 @@ def check_label(project: Project, frame: int, view: int, keypoint: int, label: L
             code="bad-value",
             found=label[:3],
         )
-    if label.visible == OCCLUDED and not has_visible:
+    if label.visible == OCCLUDED and not has_visible[view]:
         raise InputError(
-            f"{where}: occluded needs a column `visible`, which the tables do not have. Add it",
+            f"{where}: occluded needs a column `visible`, which the view's table does not have. Add it",
             code="missing-column",
             column="visible",
         )

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from mvgeom.errors import InputError
+from mvgeom.tables import MISSING_CELLS
 from mvtrain.config import DataConfig
 from mvtrain.label.journal import Journal, Label
 from mvtrain.label.table_text import TableText
-from mvtrain.project.label_tables import EXCLUDED
+from mvtrain.project.label_tables import EXCLUDED, VISIBLE
 from mvtrain.project.view_tables import find_tables, read_tables
 
 
@@ -21,7 +24,7 @@ class OpenTables:
         data: Section of the config.
 
     Attributes:
-        has_visible: True if the tables have a column `visible`.
+        has_visible: (V,) True for tables with a column `visible`.
 
     Raises:
         InputError: A table cannot be read.
@@ -32,7 +35,7 @@ class OpenTables:
         self._texts = [TableText.read(path) for path in paths]
         tables = read_tables(view_names, paths, data)
         self._lines = [table.lines for table in tables]
-        self.has_visible = tables[0].visible is not None
+        self.has_visible = np.array([table.visible is not None for table in tables])
 
     def check_unchanged(self, views: Sequence[int] | None = None) -> None:
         """Check that the tables of some views, or of all, are still what was read or written last.
@@ -58,19 +61,22 @@ class OpenTables:
             view: Number of the view.
             labels: Labels by frame and keypoint.
         """
-        width = 3 if self.has_visible else 2
+        has_visible = bool(self.has_visible[view])
+        width = 3 if has_visible else 2
         text, edits = self._texts[view], {}
         for frame, by_keypoint in labels.items():
             line = int(self._lines[view][frame])
             texts = {}
-            if self.has_visible:
+            if has_visible:
                 # Lightning Pose turns an empty cell into a target of NaN, so a row that was labeled has none.
                 written = text.cells(line)
-                empty = (column for column in range(3, len(written), width) if not written[column].strip(' \t"'))
-                texts = dict.fromkeys(empty, str(EXCLUDED))
+                for column in range(3, len(written), width):
+                    x, visible = (cell.strip(' \t"').lower() for cell in (written[column - 2], written[column]))
+                    if visible in MISSING_CELLS:  # read as not labeled, or visible beside x and y
+                        texts[column] = str(EXCLUDED if x in MISSING_CELLS else VISIBLE)
             for keypoint, label in by_keypoint.items():
                 cells = ["" if value is None else repr(value) for value in (label.x, label.y)]
-                cells += [str(label.visible)] if self.has_visible else []
+                cells += [str(label.visible)] if has_visible else []
                 texts |= dict(enumerate(cells, start=1 + keypoint * width))
             edits[line] = texts
         return text.with_cells(edits) if edits else None

@@ -110,8 +110,8 @@ class LabelStore:
 
     @property
     def has_visible(self) -> bool:
-        """Return True if the tables have a column `visible`."""
-        return self._tables.has_visible
+        """Return True if all tables have a column `visible`."""
+        return bool(self._tables.has_visible.all())
 
     def label(self, frame: int, view: int, keypoint: int) -> Label:
         """Return one label."""
@@ -128,12 +128,12 @@ class LabelStore:
         Raises:
             InputError: A view or keypoint does not exist (`out-of-range`), a view has no image of the frame
                 (`missing-frame`), a label is outside of its image (`out-of-range`) or contradicts itself (`bad-value`),
-                or is occluded where the tables have no column `visible` (`missing-column`); or the journal cannot be
-                written (`unwritable-file`). Nothing is changed then.
+                or is occluded where the view's table has no column `visible` (`missing-column`); or the journal cannot
+                be written (`unwritable-file`). Nothing is changed then.
         """
         with self._lock:
             checked = {
-                place: check_label(self.project, frame, *place, label, has_visible=self.has_visible)
+                place: check_label(self.project, frame, *place, label, has_visible=self._tables.has_visible)
                 for place, label in labels.items()
             }
             if not checked:
@@ -228,9 +228,8 @@ class LabelStore:
         self.project, self._tables = project, tables
         located = np.isfinite(project.points).all(-1)
         self.points = project.points.copy()
-        self.visible = (
-            project.visibility.copy() if self.has_visible else np.where(located, VISIBLE, EXCLUDED).astype(np.int8)
-        )
+        with_column = tables.has_visible[:, None]
+        self.visible = np.where(with_column, project.visibility, np.where(located, VISIBLE, EXCLUDED)).astype(np.int8)
         self._saved_points, self._saved_visible = self.points.copy(), self.visible.copy()
         self.frame_names = tuple(frame_name(project, frame) for frame in range(len(project)))
         self._frames = {name: frame for frame, name in enumerate(self.frame_names)}

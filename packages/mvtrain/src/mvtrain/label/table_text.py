@@ -10,10 +10,9 @@ from pathlib import Path
 
 from mvgeom.errors import InputError
 from mvgeom.files import replace_file
-from mvgeom.tables import find_delimiter, has_decimal_commas
+from mvgeom.tables import MISSING_CELLS, find_delimiter, has_decimal_commas
 
 _NUM_HEADER_ROWS = 3
-_MISSING = ("", "nan", "na")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +118,7 @@ class TableText:
                 elif not cells[0].strip(' \t"'):
                     visible = ""
                 else:
-                    visible = str(missing) if x.strip(' \t"').lower() in _MISSING else "2"
+                    visible = str(missing) if x.strip(' \t"').lower() in MISSING_CELLS else "2"
                 added += [x, y, visible]
             records[number] = before + self.delimiter.join(added) + ending
         return self._with_records(records)

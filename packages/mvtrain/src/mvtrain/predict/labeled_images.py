@@ -23,7 +23,7 @@ from mvtrain.model.run_folder import Run
 from mvtrain.predict.ensemble import combine_frames
 from mvtrain.predict.prediction_tables import PredictionRows, write_predictions
 from mvtrain.predict.predictor import Predictor
-from mvtrain.project.names import of_view
+from mvtrain.project.names import TABLE, of_view
 from mvtrain.project.project import Project, arranged, read_project, to_crop
 
 
@@ -51,11 +51,11 @@ def project_config(path: Path, run_config: Config) -> Config | None:
 
 
 def read_run_project(run: Run) -> Project:
-    """Read the project that a run was trained on.
+    """Read the project that a run was trained on, in the order of the run's views and keypoints.
 
     Raises:
-        InputError: `missing-file` if its folder is gone; else those of `read_project`, which name the config of the run
-            where that is what the project contradicts.
+        InputError: `missing-file` if its folder is gone; else those of `in_network_order`, and of `read_project`, which
+            name the config of the run where that is what the project contradicts.
     """
     folder, config = run.config.data.data_dir, run.folder / "config.yaml"
     if folder is None or not folder.is_dir():
@@ -68,11 +68,12 @@ def read_run_project(run: Run) -> Project:
             config=config,
         )
     try:
-        return read_project(run.config)
+        project = read_project(run.config)
     except InputError as error:
         if "key" not in error.facts:
             raise
         raise error.prefixed(f"{config}: ", config=config) from error
+    return in_network_order(project, run.spec)
 
 
 def in_network_order(project: Project, spec: ModelSpec) -> Project:
@@ -83,16 +84,26 @@ def in_network_order(project: Project, spec: ModelSpec) -> Project:
             no calibration where the network needs one.
     """
     found, expected = project.view_names, spec.view_names
-    if set(found) != set(expected):
+    unnamed = len(found) == len(expected) == 1 and TABLE in (*found, *expected)
+    if set(found) != set(expected) and not unnamed:
         text = _other_names(project, "views", found, expected)
         raise InputError(text, code="views-differ", path=project.root, found=found, expected=expected)
     found, expected = project.keypoint_names, spec.keypoint_names
     if set(found) != set(expected):
         text = _other_names(project, "keypoints", found, expected)
         raise InputError(text, code="keypoints-differ", path=project.root, found=found, expected=expected)
+    check_cameras(project, spec)
+    return arranged(project, project.view_names if unnamed else spec.view_names, spec.keypoint_names)
+
+
+def check_cameras(project: Project, spec: ModelSpec) -> None:
+    """Check that a project has calibrated frames if the network needs cameras.
+
+    Raises:
+        InputError: `no-calibration`.
+    """
     if all(cameras is None for cameras in project.cameras):
         spec.check_needs_no_cameras(f"the frames of {project.root}")
-    return arranged(project, spec.view_names, spec.keypoint_names)
 
 
 def image_warnings(project: Project, config: Config) -> tuple[str, ...]:
@@ -160,6 +171,7 @@ def write_project_predictions(
     sets: Sequence[str] | None,
     confidence_map: ConfidenceMap | None,
     error_bars: ErrorBars | None = None,
+    ending: str = "",
 ) -> None:
     """Write `predictions_<view>.csv`, in px of the stored images, and with calibration `predictions_3d.csv`.
 
@@ -172,6 +184,7 @@ def write_project_predictions(
         sets: Name of each frame's split: train, validation or test; None leaves the column out.
         confidence_map: Map from confidence to likelihood; None takes the confidence as it is.
         error_bars: Error bars in 3D of the run, if it has any.
+        ending: End of the names of the tables, such as `_new` for those of held-out frames.
 
     Raises:
         InputError: A table cannot be written.
@@ -185,7 +198,7 @@ def write_project_predictions(
             sets=sets,
         )
         write_predictions(
-            out_dir / file_name(f"{of_view('predictions', name)}.csv"),
+            out_dir / file_name(f"{of_view('predictions', name)}{ending}.csv"),
             project.keypoint_names,
             [rows],
             with_sets=sets is not None,
@@ -193,7 +206,7 @@ def write_project_predictions(
     if len(project.view_names) > 1 and any(cameras is not None for cameras in project.cameras):
         rows_3d = [next(filter(None, names)) for names in project.image_names]
         write_points_3d(
-            out_dir / "predictions_3d.csv",
+            out_dir / file_name(f"predictions_3d{ending}.csv"),
             project.keypoint_names,
             [(rows_3d, reconstruct_project(project, predictions, confidence_map, error_bars))],
         )

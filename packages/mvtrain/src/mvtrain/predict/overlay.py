@@ -178,6 +178,7 @@ def draw_videos(job: Job, view_names: Sequence[str], progress: Progress, interru
             on_frame = _progress_callback(path.name, videos, progress, interruption)
             layout = single_layout(videos[view])
             draw_overlay([views[view]], folder / path.name, job.labeled, layout, still=None, on_frame=on_frame)
+            path.parent.mkdir(exist_ok=True)
             drawn.append(_publish(folder, path))
         if wants_overlay:
             assert job.overlay is not None

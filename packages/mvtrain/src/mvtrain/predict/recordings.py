@@ -224,6 +224,9 @@ def _split_end(stem: str, view_names: Sequence[str]) -> tuple[str, str] | None:
     return stem.removesuffix(f"_{view}"), view
 
 
+LABELED_VIDEOS = "labeled_videos"
+"""Folder, in an output folder, of the videos of each view with its keypoints."""
+
 EVIDENCE = "evidence"
 """Folder, in an output folder, of the tables of what each view shows by itself."""
 
@@ -256,15 +259,15 @@ class OutputPaths:
     def from_session(cls, session: Session, out_dir: Path) -> OutputPaths:
         """Build the paths from the names of a session and its videos."""
 
-        def per_view(ending: str) -> tuple[Path, ...]:
-            return tuple(out_dir / file_name(f"{video.stem}{ending}") for video in session.videos)
+        def per_view(ending: str, folder: Path = out_dir) -> tuple[Path, ...]:
+            return tuple(folder / file_name(f"{video.stem}{ending}") for video in session.videos)
 
         return cls(
             tables=per_view(".csv"),
-            evidence=tuple(out_dir / EVIDENCE / file_name(f"{video.stem}.csv") for video in session.videos),
+            evidence=per_view(".csv", out_dir / EVIDENCE),
             table_3d=out_dir / file_name(f"{session.name}_3d.csv"),
             tracks=per_view("_track.csv"),
-            labeled=per_view("_labeled.mp4"),
+            labeled=per_view("_labeled.mp4", out_dir / LABELED_VIDEOS),
             overlay=out_dir / file_name(f"{session.name}_overlay.mp4"),
             still=out_dir / file_name(f"{session.name}_overlay.png"),
             summary=out_dir / file_name(session.name, "_prediction.json"),

@@ -23,6 +23,7 @@ from mvtrain.model.likelihood import describe_likelihood
 from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.ensemble import check_alike, find_error_bars
 from mvtrain.predict.labeled_images import (
+    check_cameras,
     image_warnings,
     in_network_order,
     predict_with_all,
@@ -47,6 +48,7 @@ from mvtrain.predict.timing import frame_progress
 from mvtrain.predict.tracking import TrackingReference
 from mvtrain.predict.video_boxes import find_boxes
 from mvtrain.project.calibrations import load_view_clocks
+from mvtrain.project.held_out import read_held_out
 from mvtrain.project.project import Project, read_project
 from mvtrain.runtime.commands import command
 from mvtrain.runtime.ensemble_folder import find_runs
@@ -119,11 +121,15 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
     jobs = make_jobs(sessions, first.config, view_names, keypoint_names, out_dir, options, console)
     if options.smooth:
         _check_smooth(jobs)
-    projects = [read_project(config, need_labels=False) for config in project_configs if config is not None]
+    configs = [config for config in project_configs if config is not None]
+    projects = [read_project(config, need_labels=False) for config in configs]
     _check_folder_names(projects)
     # The networks have the same views and keypoints in one order; each may need a calibration.
-    for run in runs:
-        projects = [in_network_order(project, run.spec) for project in projects]
+    projects = [in_network_order(project, first.spec) for project in projects]
+    all_held_out = [read_held_out(config, project) for config, project in zip(configs, projects, strict=True)]
+    for project in (*projects, *(tables.project for held_out in all_held_out for tables in held_out.found)):
+        for run in runs:
+            check_cameras(project, run.spec)
 
     fabric = _launch(first.config, options, console)
     # A batch goes through all networks: the smallest that any of them asks for.
@@ -141,14 +147,18 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
         reference = _tracking_reference(first.config, predictors[0])
         jobs = [replace(job, reference=reference) for job in jobs]
     if fabric.is_global_zero:
-        for project in projects:
-            for text in dict.fromkeys(text for run in runs for text in image_warnings(project, run.config)):
+        for project, held_out in zip(projects, all_held_out, strict=True):
+            texts = [text for run in runs for text in image_warnings(project, run.config)]
+            for text in dict.fromkeys((*texts, *held_out.warnings)):
                 print_warning(console, text)
             folder = (options.output_dir or _own_folder(run_dirs) / "image_preds") / project.root.name
-            predictions, confidence_map = predict_with_all(predictors, project)
-            write_project_predictions(folder, project, predictions, None, confidence_map, error_bars)
-            labeled = counted(len(project), "labeled frame")
-            print_line(console, f"predicted the {labeled} of {project.root} into {folder}")
+            endings = {"": project, **{tables.ending: tables.project for tables in held_out.found}}
+            for ending, frames in endings.items():
+                predictions, confidence_map = predict_with_all(predictors, frames)
+                write_project_predictions(folder, frames, predictions, None, confidence_map, error_bars, ending)
+                labeled = counted(len(frames), "labeled frame")
+                which = f" whose tables end in {ending}" if ending else ""
+                print_line(console, f"predicted the {labeled} of {project.root}{which} into {folder}")
     predict_jobs(predictors, jobs[fabric.global_rank :: fabric.world_size], console, quiet=not fabric.is_global_zero)
     fabric.barrier()
     if fabric.is_global_zero and jobs and options.smooth:

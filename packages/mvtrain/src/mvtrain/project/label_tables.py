@@ -14,7 +14,7 @@ import numpy as np
 
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
-from mvgeom.tables import find_delimiter, has_decimal_commas, to_decimal_point
+from mvgeom.tables import MISSING_CELLS, find_delimiter, has_decimal_commas, to_decimal_point
 from mvgeom.wording import counted
 
 EXCLUDED, OCCLUDED, VISIBLE = 0, 1, 2
@@ -23,8 +23,6 @@ EXCLUDED, OCCLUDED, VISIBLE = 0, 1, 2
 _HEADER = ("scorer", "bodyparts", "coords")
 
 _COORDS = (["x", "y"], ["x", "y", "visible"])
-
-_MISSING = ("", "nan", "na")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,6 +36,7 @@ class LabelTable:
         keypoint_names: K names of the keypoints.
         points: (N, K, 2) labels in crop px; NaN where missing.
         visible: (N, K) int8, 0 not labeled, 1 occluded, 2 visible; None where the table has no such column.
+        warnings: Messages to the user.
     """
 
     path: Path
@@ -46,6 +45,7 @@ class LabelTable:
     keypoint_names: tuple[str, ...]
     points: np.ndarray
     visible: np.ndarray | None
+    warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.image_names)
@@ -64,12 +64,13 @@ class LabelTable:
 def read_labels(path: Path) -> LabelTable:
     """Read a label table.
 
-    Empty cells (also `nan`) are missing labels. An empty `visible` means 0 where x and y are empty too.
+    Empty cells (also `nan`, ...: `MISSING_CELLS`) are missing labels. An empty `visible` means 0 where x and y are
+    empty too, else 2; a 2 without x and y means 0. The first cells of the header rows may have any text.
 
     Raises:
         InputError: The file is missing or not CSV, the header is not the three rows, a row has another length, a cell
-            is not a number, x is given without y, `visible` is not 0, 1, 2 or contradicts x and y, an image is named
-            twice, or labels are in a row without an image. Message and facts name file, line and column.
+            is not a number, x is given without y, `visible` is not 0, 1 or 2, an image is named twice, or labels are in
+            a row without an image. Message and facts name file, line and column.
     """
     cells, lines = _read_cells(path)
     keypoint_names, coords = _read_header(cells[:3], path)
@@ -78,13 +79,18 @@ def read_labels(path: Path) -> LabelTable:
     columns = [f"{keypoint} {coord}" for keypoint in keypoint_names for coord in coords]
     values = _to_numbers(cells[:, 1:], path, lines, columns)
     values = values.reshape(len(cells), len(keypoint_names), len(coords))
+    located = np.isfinite(values[..., 0])
+    visible, warnings = None, ()
+    if len(coords) == 3:
+        visible, warnings = _read_visible(values[..., 2], located, path, lines, keypoint_names)
     table = LabelTable(
         path=path,
         image_names=image_names,
         lines=lines,
         keypoint_names=keypoint_names,
         points=values[..., :2],
-        visible=_read_visible(values, path, lines, keypoint_names) if len(coords) == 3 else None,
+        visible=visible,
+        warnings=warnings,
     )
     _check_rows(table)
     return table
@@ -132,7 +138,8 @@ def _read_cells(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _read_header(header: np.ndarray, path: Path) -> tuple[tuple[str, ...], list[str]]:
     first = [str(row[0]).lower() for row in header]
-    if tuple(first) != _HEADER:
+    # Tables of other writers have other texts there, or none; the third row tells.
+    if tuple(first) != _HEADER and not (len(header) == 3 and _are_coords(header[2, 1:])):
         raise InputError(
             f"label table {path} must start with three header rows whose first cells are {', '.join(_HEADER)}, "
             f"found {', '.join(map(repr, first))}{import_advice(path) if 'individuals' in first else ''}",
@@ -176,12 +183,18 @@ def _read_header(header: np.ndarray, path: Path) -> tuple[tuple[str, ...], list[
     return names, groups[0]
 
 
+def _are_coords(cells: np.ndarray) -> bool:
+    """Return True if cells of a header row are x, y or x, y, visible over and over."""
+    texts = [str(cell).lower() for cell in cells]
+    return any(texts == names * (len(texts) // len(names)) for names in _COORDS if texts)
+
+
 def _to_numbers(cells: np.ndarray, path: Path, lines: np.ndarray, columns: list[str]) -> np.ndarray:
     """Return (N, C) float64, NaN for missing cells."""
     values = np.array([_row_to_numbers(row) for row in cells.tolist()], dtype=np.float64).reshape(cells.shape)
     for row, column in np.argwhere(~np.isfinite(values) & (cells != "")):
         text = str(cells[row, column])
-        if text.lower() not in _MISSING:
+        if text.lower() not in MISSING_CELLS:
             raise InputError(
                 f"label table {path}, line {lines[row]}, column {column + 2} ({columns[column]}): found {text!r}, "
                 "expected a number",
@@ -208,26 +221,36 @@ def _to_number(text: str) -> float:
     return math.nan
 
 
-def _read_visible(values: np.ndarray, path: Path, lines: np.ndarray, keypoint_names: tuple[str, ...]) -> np.ndarray:
-    visible, located = values[..., 2], np.isfinite(values[..., 0])
-    visible = np.where(np.isnan(visible) & ~located, 0.0, visible)
+def _read_visible(
+    visible: np.ndarray, located: np.ndarray, path: Path, lines: np.ndarray, keypoint_names: tuple[str, ...]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return (N, K) visibility, and warnings about cells that contradict x and y, or that are empty beside them."""
+    wrong = ~np.isin(visible, (0.0, 1.0, 2.0)) & ~np.isnan(visible)
+    if wrong.any():
+        row, keypoint = np.argwhere(wrong)[0]
+        raise InputError(
+            f"label table {path}, line {lines[row]}, {keypoint_names[keypoint]}: visible must be 0, 1 or 2, found "
+            f"{visible[row, keypoint]:g}",
+            code="bad-field",
+            path=path,
+            line=int(lines[row]),
+            keypoint=keypoint_names[keypoint],
+            field="visible",
+        )
     problems = (
-        (~np.isin(visible, (0.0, 1.0, 2.0)), "visible must be 0, 1 or 2, found {}"),
-        ((visible == 2) & ~located, "visible is {} but x and y are empty"),
+        ((visible == 2) & ~located, "visible is 2 but x and y are empty", "not labeled"),
+        (np.isnan(visible) & located, "visible is empty but x and y are given", "visible"),
     )
-    for wrong, message in problems:
-        if wrong.any():
-            row, keypoint = np.argwhere(wrong)[0]
-            found = "an empty cell" if np.isnan(visible[row, keypoint]) else f"{visible[row, keypoint]:g}"
-            raise InputError(
-                f"label table {path}, line {lines[row]}, {keypoint_names[keypoint]}: {message.format(found)}",
-                code="bad-field",
-                path=path,
-                line=int(lines[row]),
-                keypoint=keypoint_names[keypoint],
-                field="visible",
+    warnings = []
+    for found, text, meaning in problems:
+        if found.any():
+            row, keypoint = np.argwhere(found)[0]
+            warnings.append(
+                f"label table {path}: {text} in {counted(int(found.sum()), 'label')}, the first of "
+                f"{keypoint_names[keypoint]} in line {lines[row]}: taken as {meaning}"
             )
-    return visible.astype(np.int8)
+    taken = np.where(np.isnan(visible), np.where(located, 2, 0), visible)
+    return np.where((taken == 2) & ~located, 0, taken).astype(np.int8), tuple(warnings)
 
 
 def _check_rows(table: LabelTable) -> None:

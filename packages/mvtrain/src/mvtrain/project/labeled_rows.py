@@ -45,15 +45,16 @@ def read_labeled_rows(root: Path, data: DataConfig) -> LabeledRows:
     """
     view_names, paths = find_tables(root, data)
     tables = read_tables(view_names, paths, data)
+    warnings = tuple(text for table in tables for text in table.warnings)
     if data.bbox_file is None:
-        return LabeledRows(view_names=view_names, tables=tables, boxes=None)
+        return LabeledRows(view_names=view_names, tables=tables, boxes=None, warnings=warnings)
     boxes = np.stack(
         [_read_boxes(root / name, table) for name, table in zip(data.bbox_file, tables, strict=True)], axis=1
     )
     named = np.array([[name is not None for name in table.image_names] for table in tables]).T
     without = named & np.isnan(boxes).any(axis=-1)
     if not without.any():
-        return LabeledRows(view_names=view_names, tables=tables, boxes=boxes)
+        return LabeledRows(view_names=view_names, tables=tables, boxes=boxes, warnings=warnings)
     for view, table in enumerate(tables):
         _check_unlabeled(table, without[:, view], root / data.bbox_file[view])
     tables = tuple(_without_images(table, without[:, view]) for view, table in enumerate(tables))
@@ -64,15 +65,14 @@ def read_labeled_rows(root: Path, data: DataConfig) -> LabeledRows:
             code="empty-file",
             path=root / data.bbox_file[0],
         )
-    warnings = []
     if len(kept) < len(named):
         number = counted(len(named) - len(kept), "frame")
-        warnings.append(f"left out {number}: no view has a bounding box of the animal")
+        warnings = (*warnings, f"left out {number}: no view has a bounding box of the animal")
     return LabeledRows(
         view_names=view_names,
         tables=tuple(table.take(kept.tolist()) for table in tables),
         boxes=boxes[kept],
-        warnings=tuple(warnings),
+        warnings=warnings,
     )
 
 

@@ -17,7 +17,7 @@ ONLY_SESSION = "session"
 """Session of names that contain only the view."""
 
 TABLE = "CollectedData"
-"""Name of the label tables before their view; also the view of a project whose only table has no other name."""
+"""Name of the label tables before their view; also the view of a project whose only view has no name."""
 
 ANYTHING = "*"
 """Part of a pattern that stands for any text, also for none, within one folder's or file's name."""

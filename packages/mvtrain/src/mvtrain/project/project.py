@@ -18,6 +18,7 @@ from mvtrain.project.image_headers import read_headers, turned_warning, value_bi
 from mvtrain.project.images import read_image
 from mvtrain.project.label_tables import LabelTable
 from mvtrain.project.labeled_rows import read_labeled_rows
+from mvtrain.project.names import TABLE
 from mvtrain.project.row_journal import recover_project
 from mvtrain.project.view_tables import frame_of_row
 
@@ -126,7 +127,10 @@ def read_project(config: Config, *, need_labels: bool = True) -> Project:
     paths = [[image_path(root, name) for name in names] for names in image_names]
     headers = read_headers(paths, tables)
     frames = [frame_of_row(names, view_names) for names in image_names]
-    files, warnings = find_calibrations(root, frames, config.data.camera_params_file)
+    files: tuple[Path | None, ...] = (None,) * len(frames)
+    warnings: tuple[str, ...] = ()
+    if view_names != (TABLE,):  # a view without a name is no camera of a calibration
+        files, warnings = find_calibrations(root, frames, config.data.camera_params_file)
     cameras = load_cameras(files, view_names)
     points, visibility = _read_points(tables, uniform=config.training.uniform_heatmaps_for_nan_keypoints)
     if need_labels and not np.isfinite(points).any():
@@ -241,11 +245,11 @@ def _read_points(tables: Sequence[LabelTable], *, uniform: bool) -> tuple[np.nda
     """Return (N, V, K, 2) points and (N, V, K) visibility; without `visible`, `uniform` marks missing labels as 1."""
     points = np.stack([table.points for table in tables], axis=1)
     located = np.isfinite(points).all(axis=-1)
-    if all(table.visible is not None for table in tables):
-        visibility = np.stack([table.visible for table in tables if table.visible is not None], axis=1)
-        points = np.where((visibility == 0)[..., None], np.nan, points)
-    else:
-        visibility = np.where(located, 2, 1 if uniform else 0).astype(np.int8)
+    visibility = np.where(located, 2, 1 if uniform else 0).astype(np.int8)
+    for view, table in enumerate(tables):
+        if table.visible is not None:
+            visibility[:, view] = table.visible
+    points = np.where((visibility == 0)[..., None], np.nan, points)
     absent = np.array([[name is None for name in table.image_names] for table in tables]).T
     return points, np.where(absent[..., None], 0, visibility).astype(np.int8)
 

@@ -10,9 +10,12 @@ from mvgeom.files import file_name, list_files
 from mvgeom.wording import counted
 from mvtrain.config import DataConfig
 from mvtrain.project.label_tables import LabelTable, import_advice, read_labels
-from mvtrain.project.names import frame_of, names_view
+from mvtrain.project.names import TABLE, frame_of, names_view
 
 _PREFIX = "CollectedData_"
+
+HELD_OUT_ENDINGS = {"new": "_new", "test_table": "_test"}
+"""Ends of the names of label tables whose frames are only evaluated, by their split; Lightning Pose knows both."""
 
 _OF_TABLES_IN_3D = ("3d", "kinematics")
 """Ends of the names of tables of a recording in 3D, where others end in the view."""
@@ -21,8 +24,10 @@ _OF_TABLES_IN_3D = ("3d", "kinematics")
 def find_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tuple[Path, ...]]:
     """Return the names of the views and their label tables, in the config's order.
 
-    Without `csv_file` the tables are CollectedData_<view>.csv; without `view_names` the views are named by the tables;
-    without both, every CollectedData_<view>.csv in the project folder counts, in alphabetical order.
+    Without `csv_file` the tables are CollectedData_<view>.csv; without `view_names` the views are named by the tables,
+    but the only one of `csv_file` has no name (`TABLE`), as in Lightning Pose. Without both, every
+    CollectedData_<view>.csv in the project folder counts, in alphabetical order, but for those that are held out:
+    CollectedData_<view>_new.csv beside CollectedData_<view>.csv.
 
     Raises:
         InputError: A table is missing (`missing-file`), with the existing CSV files in the message, or the names of the
@@ -33,7 +38,8 @@ def find_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tuple[Pa
     if names is None and data.view_names is not None:
         names = tuple(file_name(f"{_PREFIX}{view}.csv") for view in data.view_names)
     if names is None:
-        names = tuple(name for name in present if name.startswith(_PREFIX))
+        named = [name for name in present if name.startswith(_PREFIX)]
+        names = tuple(name for name in named if not _is_held_out(name, named))
         if not names:
             of_deeplabcut = any(root.glob(f"labeled-data/*/{_PREFIX}*")) or any(root.glob(f"*/{_PREFIX}*.h5"))
             raise InputError(
@@ -52,6 +58,8 @@ def find_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tuple[Pa
                 path=root / name,
             )
     views = data.view_names or tuple(_view_of(name) for name in names)
+    if data.view_names is None and data.csv_file is not None and len(data.csv_file) == 1:
+        views = (TABLE,)
     if len(set(views)) != len(views):
         raise InputError(
             f"label tables {', '.join(names)} give several views the same name. Set data.view_names",
@@ -85,9 +93,8 @@ def read_tables(
         allow_empty: Allow tables that have a header only, as those of a new project.
 
     Raises:
-        InputError: Tables have no rows or differ in keypoints, number of rows, file names, sessions or a `visible`
-            column, or do not agree with `data.num_keypoints` and `data.keypoint_names`; a table names images of
-            another view.
+        InputError: Tables have no rows or differ in keypoints, number of rows, file names or sessions, or do not agree
+            with `data.num_keypoints` and `data.keypoint_names`; a table names images of another view.
     """
     tables = tuple(read_labels(path) for path in paths)
     first = tables[0]
@@ -100,14 +107,6 @@ def read_tables(
                 path=table.path,
                 found=table.keypoint_names,
                 expected=first.keypoint_names,
-            )
-        if (table.visible is None) != (first.visible is None):
-            having, lacking = (first, table) if table.visible is None else (table, first)
-            raise InputError(
-                f"{having.path} has a column `visible` and {lacking.path} has none. Give it to all views or to none",
-                code="tables-differ",
-                path=lacking.path,
-                column="visible",
             )
     names = first.keypoint_names
     if data.keypoint_names is not None and data.keypoint_names != names:
@@ -146,6 +145,14 @@ def read_tables(
 def frame_of_row(image_names: Sequence[str | None], view_names: Sequence[str]) -> tuple[str, str]:
     """Return session and file name of a frame, from the first view that has an image of it."""
     return next(frame_of(name, view) for name, view in zip(image_names, view_names, strict=True) if name is not None)
+
+
+def _is_held_out(table_name: str, others: Sequence[str]) -> bool:
+    """Return True for a table whose name is that of another one with the ending of held-out tables."""
+    stem = Path(table_name).stem
+    return any(
+        stem.endswith(ending) and f"{stem.removesuffix(ending)}.csv" in others for ending in HELD_OUT_ENDINGS.values()
+    )
 
 
 def _view_of(table_name: str) -> str:

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.colors import qualitative
 
+from mvtrain.project.held_out import HELD_OUT_SPLITS
 from mvtrain.report.html import plot
 
 INK = "#1f2933"
@@ -16,7 +17,13 @@ FAINT = "#7b8794"
 GRID = "#e4e7eb"
 PREDICTED = "#1f6feb"
 KNOWN = "#d9730d"
-SET_COLORS = {"train": "#9aa5b1", "validation": "#d9730d", "test": "#1f6feb", "unused": "#57a773"}
+SET_COLORS = {
+    "train": "#9aa5b1",
+    "validation": "#d9730d",
+    "test": "#1f6feb",
+    "unused": "#57a773",
+    **dict(zip(HELD_OUT_SPLITS, ("#c0392b", "#8e44ad"), strict=True)),
+}
 """Colors of the splits, the same in every figure."""
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"

@@ -13,13 +13,14 @@ from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
 from mvgeom.wording import counted
 from mvtrain.drawing.keypoints import style_from_config
-from mvtrain.evaluation.error_tables import error_3d_table, error_table, pck_table
-from mvtrain.evaluation.evaluation import evaluate, held_out_first
+from mvtrain.evaluation.error_tables import error_3d_table, error_table, join_tables, pck_table
+from mvtrain.evaluation.evaluation import evaluate, evaluate_held_out, held_out_first
 from mvtrain.evaluation.likelihood_fit import DEFAULT_SHARE, calibration_table
 from mvtrain.model.run_folder import load_run
 from mvtrain.predict.labeled_images import read_run_project
 from mvtrain.predict.predictor import choose_device
 from mvtrain.predict.run_predict import print_line, print_warning
+from mvtrain.project.held_out import read_held_out
 from mvtrain.project.names import frame_number
 from mvtrain.project.project import Project
 from mvtrain.report.doubtful_frames import WORST_FRAMES, write_worst_frames
@@ -87,10 +88,14 @@ def _report_run(run_dir: Path, options: ReportOptions, console: Console) -> None
     # Read first: errors in these files are found before the network runs, which takes longest.
     metrics, info, recordings = read_metrics(run_dir), read_run_info(run_dir), read_recordings(run)
     project = read_run_project(run)
-    for text in project.warnings:
+    held_out = read_held_out(run.config, project)
+    for text in (*project.warnings, *held_out.warnings):
         print_warning(console, text)
     edges = style_from_config(run.config, project.keypoint_names, min_confidence=0).edges
-    evaluation = evaluate(run, project, device=choose_device(options.device), batch_size=options.batch_size)
+    device = choose_device(options.device)
+    evaluation = evaluate(run, project, device=device, batch_size=options.batch_size)
+    others = evaluate_held_out(run, project, held_out.found, device=device, batch_size=options.batch_size)
+    evaluations = (evaluation, *others)
     if metrics is None:
         print_warning(console, f"{run_dir} has no metrics.csv: the page has no learning curves")
     for sentence in recordings.omitted:
@@ -100,10 +105,10 @@ def _report_run(run_dir: Path, options: ReportOptions, console: Console) -> None
     errors, errors_3d, pck, calibration = map(
         held_out_first,
         (
-            error_table(evaluation),
-            error_3d_table(evaluation),
-            pck_table(evaluation),
-            calibration_table(evaluation, share, run.confidence_map),
+            join_tables(map(error_table, evaluations)),
+            join_tables(map(error_3d_table, evaluations)),
+            join_tables(map(pck_table, evaluations)),
+            join_tables(calibration_table(each, share, run.confidence_map) for each in evaluations),
         ),
     )
     tables = {"pck": pck, "calibration": calibration}

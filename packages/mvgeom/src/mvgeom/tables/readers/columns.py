@@ -12,6 +12,7 @@ from mvgeom.errors import InputError
 from mvgeom.tables.covariance_columns import COORDS_COVARIANCE, covariance_from_columns
 from mvgeom.tables.keypoint_tables import Floats, KeypointTable
 from mvgeom.tables.row_names import without_decimals
+from mvgeom.wording import counted
 
 __all__ = ["Column", "choose_individual", "table_from_columns"]
 
@@ -79,7 +80,8 @@ def table_from_columns(
     if "visible" in optional:
         visible = values_of("visible")[..., 0]
         _check_visible(path, visible, points, keypoints, first_line)
-        points = np.where((visible == 2)[..., None], points, np.nan)
+        # An empty cell beside x and y is a visible label, as in Lightning Pose.
+        points = np.where(((visible == 2) | np.isnan(visible))[..., None], points, np.nan)
     stated = all((name, coord) in position for name in keypoints for coord in COORDS_COVARIANCE)
     return KeypointTable(
         path=path,
@@ -169,11 +171,11 @@ def _check_halves(path: Path, points: Floats, keypoints: tuple[str, ...], first_
 
 
 def _check_visible(path: Path, visible: Floats, points: Floats, keypoints: tuple[str, ...], first_line: int) -> None:
-    """Refuse cells of `visible` that say nothing about a label, or that say something else than x and y do.
+    """Refuse cells of `visible` that are neither 0, 1, 2 nor empty; warn of empty ones beside x and y.
 
     Args:
         path: Path of the file, for messages.
-        visible: (N, K) values, NaN where empty; they may be empty where x and y are.
+        visible: (N, K) values, NaN where empty.
         points: (N, K, 2) labels, NaN where missing.
         keypoints: K names.
         first_line: Line of the first row, for messages.
@@ -181,23 +183,26 @@ def _check_visible(path: Path, visible: Floats, points: Floats, keypoints: tuple
     Raises:
         InputError: `bad-field`.
     """
-    located = np.isfinite(points).all(axis=-1)
-    unknown = ~np.isin(visible, (0.0, 1.0, 2.0)) & ~(np.isnan(visible) & ~located)
-    for wrong, message in (
-        (unknown, "visible must be 0, 1 or 2, found {}"),
-        ((visible == 2) & ~located, "visible is {} but x and y are empty"),
-    ):
-        if wrong.any():
-            row, keypoint = np.argwhere(wrong)[0]
-            found = "an empty cell" if np.isnan(visible[row, keypoint]) else f"{visible[row, keypoint]:g}"
-            raise InputError(
-                f"{path}: line {row + first_line}: {keypoints[keypoint]!r}: {message.format(found)}",
-                code="bad-field",
-                path=path,
-                line=int(row) + first_line,
-                keypoint=keypoints[keypoint],
-                field="visible",
-            )
+    wrong = ~np.isin(visible, (0.0, 1.0, 2.0)) & ~np.isnan(visible)
+    if wrong.any():
+        row, keypoint = np.argwhere(wrong)[0]
+        raise InputError(
+            f"{path}: line {row + first_line}: {keypoints[keypoint]!r}: visible must be 0, 1 or 2, found "
+            f"{visible[row, keypoint]:g}",
+            code="bad-field",
+            path=path,
+            line=int(row) + first_line,
+            keypoint=keypoints[keypoint],
+            field="visible",
+        )
+    empty = np.isnan(visible) & np.isfinite(points).all(axis=-1)
+    if empty.any():
+        row, keypoint = np.argwhere(empty)[0]
+        warnings.warn(
+            f"{path}: visible is empty but x and y are given in {counted(int(empty.sum()), 'label')}, the first of "
+            f"{keypoints[keypoint]} in line {row + first_line}: taken as visible",
+            stacklevel=2,
+        )
 
 
 def choose_individual(path: Path, found: tuple[str, ...], individual: str | None) -> str | None:

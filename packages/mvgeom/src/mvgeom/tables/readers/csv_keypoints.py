@@ -82,6 +82,8 @@ class _Header:
             raise InputError(f"{path}: not a CSV table: {error}", code="invalid-syntax", path=path) from error
         first = tuple(row[0].lower() if row else "" for row in cells)
         levels = next((levels for levels in _LEVELS if first[: len(levels)] == levels), None)
+        if levels is None and len(cells) >= 3 and [cell.lower() for cell in cells[2][1:3]] == ["x", "y"]:
+            levels = _LEVELS[0]  # other writers have other texts in the first cells, or none
         if not any(first):
             raise InputError(
                 f"{path}: an empty file, expected a table of keypoints: {DESCRIPTION}", code="empty-file", path=path
