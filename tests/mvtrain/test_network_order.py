@@ -22,11 +22,14 @@ from mvtrain.project.project import Project, arranged, read_project
 
 @pytest.fixture(scope="module", params=[False, True], ids=["whole", "crops"])
 def labeled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Project]:
-    """A run, and its project."""
+    """A run, and its project, which has held-out tables."""
     folder = tmp_path_factory.mktemp("labeled")
     root = generate_tiny_project(folder / "project", num_frames=5, num_sessions=2, crop=request.param)
     config = load_config(root / "config.yaml")
     project = read_project(config)
+    for view in project.view_names:
+        table = root / f"CollectedData_{view}.csv"
+        table.with_stem(f"{table.stem}_new").write_text("".join(table.read_text().splitlines(keepends=True)[:-2]))
     return load_run(make_run(folder / "run", project.view_names, project.keypoint_names)), project
 
 
@@ -86,5 +89,5 @@ def test_a_config_that_names_the_views_in_another_order(
         outcome = run_mvtrain(capsys, monkeypatch, "predict", run.folder, config, "--output", tmp_path / out)
         assert outcome.status == 0, outcome.err
     written = {path.name: path.read_bytes() for path in (tmp_path / "as it is" / "project").iterdir()}
-    assert len(written) == len(project.view_names) + 1
+    assert len(written) == 2 * (len(project.view_names) + 1)
     assert {path.name: path.read_bytes() for path in (tmp_path / "turned" / "project").iterdir()} == written
