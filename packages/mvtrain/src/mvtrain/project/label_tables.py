@@ -80,7 +80,8 @@ def read_labels(path: Path) -> LabelTable:
     values = _to_numbers(cells[:, 1:], path, lines, columns)
     values = values.reshape(len(cells), len(keypoint_names), len(coords))
     located = np.isfinite(values[..., 0])
-    visible, warnings = None, ()
+    visible: np.ndarray | None = None
+    warnings: tuple[str, ...] = ()
     if len(coords) == 3:
         visible, warnings = _read_visible(values[..., 2], located, path, lines, keypoint_names)
     table = LabelTable(
