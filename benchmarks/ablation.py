@@ -26,8 +26,7 @@ as they are and, in a second table, after the views are fused (`model.fuse_views
   of those hidden from it, and of a view whose image is blank altogether (one view of each test frame, in turn);
 - 3D error in mm of all keypoints, and of those that fewer than two views see: all rows go through one and the same
   robust triangulation, weighted by confidence;
-- reprojection: distance in px between predictions and the reprojection of the 3D point, consistency and not accuracy;
-- the 3D error's difference from `per_view` before fusion, seed by seed.
+- the 3D error's difference from `joint`, seed by seed.
 
 Runs that have a result in the output folder are not repeated; `--print-only` prints what there is.
 """
@@ -48,7 +47,6 @@ import yaml
 from ablation_figures import EACH_VIEW, FUSED, measure
 from jobs import run_jobs
 from rich.console import Console
-from rich.table import Table
 from safetensors.torch import load_file, save_file
 
 from mvgeom.files import write_text
@@ -363,7 +361,7 @@ def common_values(out: Path, run: Run, epochs: int) -> dict[str, dict]:
 
 
 def print_table(out: Path, project: str, kind: str, rows: list[str], seeds: int) -> None:
-    """Mean and standard deviation over the seeds that have a result."""
+    """Print mean and standard deviation over the seeds that have a result, as the tables of docs/ablation.md."""
     results = {
         row: {
             seed: json.loads(path.read_text())
@@ -372,26 +370,24 @@ def print_table(out: Path, project: str, kind: str, rows: list[str], seeds: int)
         }
         for row in rows
     }
-    table = Table(title=f"{project}{', views fused' if kind == FUSED else ''}")
-    columns = ("visible", "hidden", "blank view", "3D", "3D median", "3D seen by one", "reprojection")
-    for column in ("row", "seeds", *columns, "3D - per_view"):
-        table.add_column(column, justify="left" if column == "row" else "right")
+    columns = ["visible", "hidden", "blank view", "3D", "3D median", "3D seen by one"]
+    if SETTINGS[project].folder is not None:  # human4: two views see every keypoint
+        columns.remove("3D seen by one")
+    print(f"\n{project}, {'fused' if kind == FUSED else 'without fusion'}\n")
+    print("| " + " | ".join(["row", "seeds", *columns, "3D - joint"]) + " |")
+    print("|---" * (len(columns) + 3) + "|")
     for row, by_seed in results.items():
-        if not by_seed:
-            continue
-        cells = [mean_and_spread([result[kind + column] for result in by_seed.values()]) for column in columns]
-        paired = [
-            result[f"{kind}3D"] - results["per_view"][seed]["3D"]
-            for seed, result in by_seed.items()
-            if seed in results.get("per_view", {})
-        ]
-        table.add_row(row, str(len(by_seed)), *cells, mean_and_spread(paired) if paired else "")
-    Console(width=140).print(table)
+        if by_seed:
+            cells = [mean_and_spread([result[kind + column] for result in by_seed.values()]) for column in columns]
+            beside = results.get("joint", {}) if row != "joint" else {}
+            paired = [by_seed[seed][f"{kind}3D"] - beside[seed][f"{kind}3D"] for seed in by_seed if seed in beside]
+            differences = ", ".join(f"{difference:+.1f}" for difference in paired)
+            print("| " + " | ".join([row, str(len(by_seed)), *cells, differences]) + " |")
 
 
 def mean_and_spread(values: list[float]) -> str:
-    spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.2f}{spread}"
+    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.1f}{spread}"
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def measure(run_dir: Path, config: Config, truth_dir: Path, *, threshold: float,
     predictions = predict_frames(network, loader, device)
     blank = rows % len(project.view_names)
     without_view = predict_frames(network, blank_views(loader, blank, spec.mean), device)
-    frame = np.arange(len(rows))
+    frame, few = np.arange(len(rows)), visible.sum(1) < 2
     figures = {"share hidden": float(hidden.sum() / (hidden | visible).sum())}
     for kind, of_all, of_blank in (
         (EACH_VIEW, before_fusion(predictions), before_fusion(without_view)),
@@ -69,7 +69,7 @@ def measure(run_dir: Path, config: Config, truth_dir: Path, *, threshold: float,
             f"{kind}blank view": float(error_blank[frame, blank][visible[frame, blank]].mean()),
             f"{kind}3D": unit * float(np.nanmean(error_3d)),
             f"{kind}3D median": unit * float(np.nanmedian(error_3d)),
-            f"{kind}3D seen by one": unit * float(np.mean(error_3d[visible.sum(1) < 2])),
+            f"{kind}3D seen by one": unit * float(error_3d[few].mean()) if few.any() else np.nan,
             f"{kind}reprojection": float(np.nanmedian(reprojection)),
         }
     return figures
