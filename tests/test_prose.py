@@ -51,7 +51,7 @@ def time_steps(text: str) -> list[int]:
 def docstrings(source: str) -> tuple[list[tuple[int, str]], list[tuple[str, str]]]:
     """Return line and text of all docstrings, those of attributes too, and name and docstring of what is defined.
 
-    Sources are parsed once for all tests. Texts alone are kept: millions of nodes that stay slow down the whole process.
+    Sources are parsed once for all tests. Texts alone are kept: a million nodes would slow down the whole process.
     """
     texts, definitions = [], []
     for node in statements(ast.parse(source)):
