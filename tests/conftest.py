@@ -4,6 +4,7 @@
 `HYPOTHESIS_PROFILE=brief` a tenth.
 """
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -11,6 +12,9 @@ import pytest
 from hypothesis import is_hypothesis_test, settings
 
 import mvgeom  # noqa: F401 - limits OpenCV's decoders, and so must come before a test imports OpenCV
+
+# Searches for garbage take a quarter of the collection of all tests, and later a tenth of them.
+gc.disable()
 
 # Machines that run tests are shared: the time of a single example proves nothing.
 settings.register_profile("shared-machine", deadline=None)
@@ -34,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if getattr(config.option, "numprocesses", None):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+        gc.enable()  # this process collects no tests
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -42,6 +47,17 @@ def user_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from now on, but not among modules and tests."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """Let the end of the process find everything: nanobind, which triton uses, prints what is left."""
+    gc.unfreeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -48,10 +48,18 @@ def time_steps(text: str) -> list[int]:
 
 
 @cache
-def with_docstrings(source: str) -> list[ast.AST]:
-    """Return the statements of a source that are or have docstrings, parsed once for all tests."""
-    kinds = (ast.Expr, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return [node for node in statements(ast.parse(source)) if isinstance(node, kinds)]
+def docstrings(source: str) -> tuple[list[tuple[int, str]], list[tuple[str, str]]]:
+    """Return line and text of all docstrings, those of attributes too, and name and docstring of what is defined.
+
+    Sources are parsed once for all tests. Texts alone are kept: a million nodes would slow down the whole process.
+    """
+    texts, definitions = [], []
+    for node in statements(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            definitions.append((node.name, ast.get_docstring(node) or ""))
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            texts.append((node.value.lineno, node.value.value))
+    return texts, definitions
 
 
 def statements(node: ast.AST) -> Iterator[ast.AST]:
@@ -64,27 +72,20 @@ def statements(node: ast.AST) -> Iterator[ast.AST]:
 
 def riddles(source: str) -> list[int]:
     """Return the lines of docstrings, those of attributes too, that begin with a clause and not with the thing."""
-    texts = [node.value for node in with_docstrings(source) if isinstance(node, ast.Expr)]
-    return [
-        text.lineno
-        for text in texts
-        if isinstance(text, ast.Constant) and isinstance(text.value, str) and RIDDLE.match(text.value.lstrip())
-    ]
+    return [line for line, text in docstrings(source)[0] if RIDDLE.match(text.lstrip())]
 
 
 def vague_arguments(source: str) -> list[str]:
     """Return the arguments and attributes that docstrings describe by an addition to their name: "of the run"."""
     found = []
-    for node in with_docstrings(source):
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            continue
+    for name, docstring in docstrings(source)[1]:
         listed = False
-        for line in (ast.get_docstring(node) or "").splitlines():
+        for line in docstring.splitlines():
             if line[:1].strip():
                 listed = line in ("Args:", "Attributes:")
             described = ARGUMENT.fullmatch(line)
             if listed and described and not NAMED.match(described[2]):
-                found.append(f"{node.name}: {described[1]}")
+                found.append(f"{name}: {described[1]}")
     return found
 
 

@@ -102,6 +102,8 @@ class CameraGroup:
     def _make_floating(self) -> None:
         """Convert integers, in whose dtype results would lose their fractions."""
         arrays = [getattr(self, field) for field in _ARRAY_FIELDS]
+        if all(is_numpy_array(array) and array.dtype.kind == "f" for array in arrays):
+            return
         integral = [array_namespace(array).isdtype(array.dtype, ("bool", "integral")) for array in arrays]
         floating = [array.dtype for array, whole in zip(arrays, integral, strict=True) if not whole]
         for field, array, whole in zip(_ARRAY_FIELDS, arrays, integral, strict=True):
@@ -195,8 +197,11 @@ class CameraGroup:
         value = getattr(self, field)
         if not is_numpy_array(value):
             return None
-        bad = np.argwhere(test(np.asarray(value, dtype=np.float64)))
-        return (self.names[int(bad[0][-1])], value[tuple(bad[0])].tolist()) if len(bad) else None
+        wrong = test(np.asarray(value, dtype=np.float64))
+        if not wrong.any():
+            return None
+        bad = np.argwhere(wrong)[0]
+        return self.names[int(bad[-1])], value[tuple(bad)].tolist()
 
     def __repr__(self) -> str:
         """Return one line per camera: name, image size, focal lengths, lens model, position."""
@@ -254,6 +259,13 @@ class CameraGroup:
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields replaced; the copy is validated like a new group."""
         return dataclasses.replace(self, **changes)
+
+    def _unchecked(self, **changes: Array) -> Self:
+        """Return a copy with arrays of the same shapes and kinds in some fields, not validated: for iterations."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update({**self.__dict__, **changes})
+        copy.__dict__.pop("_lenses", None)
+        return copy
 
     def index(self, names: Iterable[str]) -> list[int]:
         """Return the indices of the named cameras.

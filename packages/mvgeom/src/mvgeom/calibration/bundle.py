@@ -110,7 +110,7 @@ class Scene:
         matrix = cameras.matrix.copy()
         lens = step.cameras[:, NUM_POSE:]
         matrix[:, [0, 1, 0, 1], [0, 1, 2, 2]] += lens[:, :NUM_INTRINSICS]
-        changed = cameras.replace(
+        changed = cameras._unchecked(  # validation would take an eighth of a calibration
             matrix=matrix,
             distortion=cameras.distortion + lens[:, NUM_INTRINSICS:],
             rotation=Rotation.from_rotvec(step.cameras[:, :3]).as_matrix() @ cameras.rotation,
@@ -171,8 +171,8 @@ def _evaluate(scene: Scene, views: Views, *, with_jacobian: bool) -> Linearizati
     by_face = np.zeros((num_views, num_points, 2, NUM_POSE * scene.num_moving_faces) if with_jacobian else (0,))
     world = scene.world_points(views.block)
     for camera in range(len(cameras)):
-        rows = np.flatnonzero(views.camera == camera)
-        if len(rows) == 0:
+        rows, count = rows_of_camera(views, camera)
+        if count == 0:
             continue
         used = views.weights[rows] > 0
         turned = world[rows] @ cameras.rotation[camera].T
@@ -183,7 +183,7 @@ def _evaluate(scene: Scene, views: Views, *, with_jacobian: bool) -> Linearizati
         found = project_with_jacobian(
             safe.reshape(-1, 3), cameras.matrix[camera], cameras.distortion[camera], fisheye=cameras.fisheye[camera]
         )
-        shape = (len(rows), num_points, 2)
+        shape = (count, num_points, 2)
         result[rows] = np.where(used[..., None], found.pixels.reshape(shape) - views.pixels[rows], 0.0)
         if behind.any():
             result[rows] = np.where(behind[..., None], np.inf, result[rows])
@@ -208,7 +208,15 @@ def _evaluate(scene: Scene, views: Views, *, with_jacobian: bool) -> Linearizati
     return Linearization(residuals=result, by_camera=by_camera, by_block=by_block, by_face=by_face)
 
 
+def rows_of_camera(views: Views, camera: int) -> tuple[Ints | slice, int]:
+    """Return the rows of a camera's observations, as a slice if they follow each other, and their number."""
+    rows = np.flatnonzero(views.camera == camera)
+    if len(rows) > 0 and rows[-1] - rows[0] + 1 == len(rows):
+        return slice(int(rows[0]), int(rows[-1]) + 1), len(rows)
+    return rows, len(rows)
+
+
 def _cross(one: Floats, other: Floats) -> Floats:
     """Return one x other (..., 3). For a row r of derivatives by a point v, v x r are those by w of exp(w) v at 0."""
-    (a, b, c), (x, y, z) = np.moveaxis(one, -1, 0), np.moveaxis(other, -1, 0)
+    (a, b, c), (x, y, z) = (tuple(each[..., axis] for axis in range(3)) for each in (one, other))
     return np.stack([b * z - c * y, c * x - a * z, a * y - b * x], axis=-1)

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from mvgeom.calibration.boards import Floats, Ints
-from mvgeom.calibration.bundle import NUM_POSE, Booleans, Linearization, Scene, Step, Views, linearize
+from mvgeom.calibration.bundle import NUM_POSE, Booleans, Linearization, Scene, Step, Views, linearize, rows_of_camera
 from mvgeom.calibration.lens_jacobian import NUM_INTRINSICS
 from mvgeom.calibration.lens_prior import LensPrior
 from mvgeom.calibration.lens_shape import LensShape
@@ -257,7 +257,7 @@ def _normal_equations(
     penalty = None if shape is None else shape.residuals(scene.cameras)
     faces = slice(of_cameras, None)
     for view in range(num_views):
-        own, mine = slice(view * size, (view + 1) * size), views.camera == view
+        own, (mine, _) = slice(view * size, (view + 1) * size), rows_of_camera(views, view)
         part, missed = by_camera[mine].reshape(-1, size), error[mine].reshape(-1)
         on_faces = by_face[mine].reshape(len(part), num_shared - of_cameras)
         shared[own, own] = part.T @ part

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mvtrain.cli.options import AllowPluginsOption, ConfigArgument, make_wide_console, print_start
+from mvtrain.runtime.quick_imports import quick_imports
 
 
 def check(
@@ -27,9 +28,10 @@ def check(
     check_config(config, "check")
     print_start(config)
 
-    from mvtrain.check.run_check import check as check_project
-    from mvtrain.config import load_config
-    from mvtrain.synth.generate import generate_if_missing
+    with quick_imports():
+        from mvtrain.check.run_check import check as check_project
+        from mvtrain.config import load_config
+        from mvtrain.synth.generate import generate_if_missing
 
     console = make_wide_console()
     loaded = load_config(config, overrides or ())

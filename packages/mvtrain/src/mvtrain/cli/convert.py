@@ -10,6 +10,7 @@ import typer
 
 from mvgeom.errors import InputError
 from mvtrain.cli.options import make_console, split_names
+from mvtrain.runtime.quick_imports import quick_imports
 
 
 def convert(
@@ -48,8 +49,9 @@ def convert(
 
     check_options(calibration=calibration)
 
-    from mvtrain.exchange.run_convert import ConvertOptions
-    from mvtrain.exchange.run_convert import convert as run_convert
+    with quick_imports():
+        from mvtrain.exchange.run_convert import ConvertOptions
+        from mvtrain.exchange.run_convert import convert as run_convert
 
     options = ConvertOptions(
         out=output,

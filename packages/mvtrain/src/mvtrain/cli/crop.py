@@ -9,6 +9,7 @@ import typer
 
 from mvtrain.cli.options import make_console, print_start
 from mvtrain.cli.path_roles import find_project_config
+from mvtrain.runtime.quick_imports import quick_imports
 
 
 def crop(
@@ -23,7 +24,8 @@ def crop(
     config = find_project_config(project, "crop")
     print_start(config)
 
-    from mvtrain.config import load_config
-    from mvtrain.start.crop_project import CropOptions, crop_project
+    with quick_imports():
+        from mvtrain.config import load_config
+        from mvtrain.start.crop_project import CropOptions, crop_project
 
     crop_project(load_config(config), CropOptions(output=output, margin=margin), make_console())

@@ -16,6 +16,7 @@ from mvtrain.cli.options import (
     make_wide_console,
     print_start,
 )
+from mvtrain.runtime.quick_imports import quick_imports
 
 
 def evaluate(
@@ -50,7 +51,8 @@ def evaluate(
     check_labeled_project(project)
     print_start(run)
 
-    from mvtrain.evaluation.run_evaluate import EvaluateOptions, evaluate_command
+    with quick_imports():
+        from mvtrain.evaluation.run_evaluate import EvaluateOptions, evaluate_command
 
     options = EvaluateOptions(
         project=project,

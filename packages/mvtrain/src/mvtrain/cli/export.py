@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mvtrain.cli.options import AllowPluginsOption, CheckpointOption, RunArgument, make_console, print_start
+from mvtrain.runtime.quick_imports import quick_imports
 
 
 def export(
@@ -27,6 +28,7 @@ def export(
     check_run(run)
     print_start(run)
 
-    from mvtrain.export.runtime_files import WRITERS, export_run
+    with quick_imports():
+        from mvtrain.export.runtime_files import WRITERS, export_run
 
     export_run(run, tuple(file_format or WRITERS), checkpoint, output, make_console())

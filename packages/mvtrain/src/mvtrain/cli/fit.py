@@ -13,6 +13,7 @@ from mvgeom.errors import InputError
 from mvtrain.cli.options import AllowPluginsOption, print_start
 from mvtrain.runtime.commands import command
 from mvtrain.runtime.folders import ENSEMBLE_CONFIG, check_new_run_folder, is_ensemble
+from mvtrain.runtime.quick_imports import quick_imports
 
 
 def fit(
@@ -48,14 +49,15 @@ def fit(
     path, run_dir = _config_and_run_folder(config, overrides, output, resume, dry_run, overfit, chosen)
     print_start(path)
 
-    from mvtrain.config import load_config
-    from mvtrain.evaluation.run_evaluate import check_evaluation, evaluate_trained
-    from mvtrain.runtime.interruption import RunInterruptedError
-    from mvtrain.synth.generate import generate_if_missing
-    from mvtrain.training.fit_ensemble import start_ensemble, train_ensemble
-    from mvtrain.training.hardware import first_process_console
-    from mvtrain.training.train import overfit as overfit_frames
-    from mvtrain.training.train import train
+    with quick_imports():
+        from mvtrain.config import load_config
+        from mvtrain.evaluation.run_evaluate import check_evaluation, evaluate_trained
+        from mvtrain.runtime.interruption import RunInterruptedError
+        from mvtrain.synth.generate import generate_if_missing
+        from mvtrain.training.fit_ensemble import start_ensemble, train_ensemble
+        from mvtrain.training.hardware import first_process_console
+        from mvtrain.training.train import overfit as overfit_frames
+        from mvtrain.training.train import train
 
     console = first_process_console()
     loaded = load_config(path, overrides or ())

@@ -10,6 +10,7 @@ import typer
 from mvgeom.errors import InputError
 from mvtrain.cli.options import AllowPluginsOption, DeviceOption, check_inputs, make_wide_console, print_start
 from mvtrain.cli.path_roles import check_run, find_project_config
+from mvtrain.runtime.quick_imports import quick_imports
 
 
 def add_frames(
@@ -64,9 +65,10 @@ def add_frames(
         check_run(run)
     print_start(config)
 
-    from mvtrain.config import load_config
-    from mvtrain.start.add_frames import FramesOptions
-    from mvtrain.start.add_frames import add_frames as run_frames
+    with quick_imports():
+        from mvtrain.config import load_config
+        from mvtrain.start.add_frames import FramesOptions
+        from mvtrain.start.add_frames import add_frames as run_frames
 
     options = FramesOptions(
         num_frames=num_frames,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mvtrain.cli.options import check_inputs, make_console, split_names
+from mvtrain.runtime.quick_imports import quick_imports
 
 
 def import_project(
@@ -65,8 +66,9 @@ def import_project(
     named = [Path(text.partition("=")[2]) for text in view or () if text.partition("=")[2]]
     check_sources("import", [*(sources or ()), *named], file_format)
 
-    from mvtrain.exchange.run_import import ImportOptions
-    from mvtrain.exchange.run_import import import_project as run_import
+    with quick_imports():
+        from mvtrain.exchange.run_import import ImportOptions
+        from mvtrain.exchange.run_import import import_project as run_import
 
     options = ImportOptions(
         out=output,

@@ -9,6 +9,7 @@ import typer
 
 from mvtrain.cli.options import check_inputs, make_console, print_start
 from mvtrain.cli.path_roles import check_project
+from mvtrain.runtime.quick_imports import quick_imports
 
 
 def label(
@@ -34,8 +35,9 @@ def label(
     check_inputs(predictions, frames)
     print_start(project)
 
-    from mvtrain.label.run_label import label_project
-    from mvtrain.label.service import LabelOptions
+    with quick_imports():
+        from mvtrain.label.run_label import label_project
+        from mvtrain.label.service import LabelOptions
 
     options = LabelOptions(predictions=predictions, frames=frames, threshold=threshold)
     label_project(project, options, make_console(), port=port, open_browser=not no_browser)

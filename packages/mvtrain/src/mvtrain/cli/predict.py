@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mvtrain.cli.options import AllowPluginsOption, BatchSizeOption, CheckpointOption, make_console, print_start
+from mvtrain.runtime.quick_imports import quick_imports
 
 
 def predict(
@@ -66,9 +67,10 @@ def predict(
     for run in runs:
         print_start(run)
 
-    from mvtrain.predict.run_predict import PredictOptions
-    from mvtrain.predict.run_predict import predict as predict_inputs
-    from mvtrain.runtime.interruption import RunInterruptedError
+    with quick_imports():
+        from mvtrain.predict.run_predict import PredictOptions
+        from mvtrain.predict.run_predict import predict as predict_inputs
+        from mvtrain.runtime.interruption import RunInterruptedError
 
     options = PredictOptions(
         output_dir=output,

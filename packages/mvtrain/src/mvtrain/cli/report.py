@@ -16,6 +16,7 @@ from mvtrain.cli.options import (
     make_console,
     print_start,
 )
+from mvtrain.runtime.quick_imports import quick_imports
 
 
 def report(
@@ -34,7 +35,8 @@ def report(
     check_runs(run)
     print_start(run)
 
-    from mvtrain.report.write_report import ReportOptions, report_command
+    with quick_imports():
+        from mvtrain.report.write_report import ReportOptions, report_command
 
     options = ReportOptions(out=output, checkpoint=checkpoint, batch_size=batch_size, device=device)
     report_command(run, options, make_console())

@@ -11,6 +11,7 @@ from mvgeom.cli.length_options import parse_length
 from mvgeom.errors import InputError
 from mvtrain.cli.options import make_console, print_start, split_names
 from mvtrain.cli.path_roles import check_options, check_sources
+from mvtrain.runtime.quick_imports import quick_imports
 
 
 def smooth(
@@ -61,9 +62,10 @@ def smooth(
     for source in sources:
         print_start(source)
 
-    from mvtrain.predict.bodies import parse_groups
-    from mvtrain.predict.smooth_predictions import SmoothOptions, smooth_predictions
-    from mvtrain.runtime.interruption import RunInterruptedError
+    with quick_imports():
+        from mvtrain.predict.bodies import parse_groups
+        from mvtrain.predict.smooth_predictions import SmoothOptions, smooth_predictions
+        from mvtrain.runtime.interruption import RunInterruptedError
 
     options = SmoothOptions(
         output=output,

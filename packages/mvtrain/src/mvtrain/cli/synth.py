@@ -10,6 +10,7 @@ import typer
 from mvgeom.wording import counted
 from mvtrain.cli.options import make_console
 from mvtrain.runtime.commands import command
+from mvtrain.runtime.quick_imports import quick_imports
 
 
 def synth(
@@ -26,9 +27,10 @@ def synth(
     seed: Annotated[int, typer.Option(help="Random seed: same seed, same bytes.")] = 0,
 ) -> None:
     """Generate a project: a rendered animal seen by several cameras, with labels, videos, calibration and the truth."""
-    from rich.progress import Progress
+    with quick_imports():
+        from rich.progress import Progress
 
-    from mvtrain.synth import SyntheticSpec, generate_project
+        from mvtrain.synth import SyntheticSpec, generate_project
 
     spec = SyntheticSpec(
         num_views=num_views,
