@@ -19,8 +19,8 @@ what `joint` has beyond plain attention and the labels of people. `hidden views`
 
 Masking and 3D losses are for a network that has found the keypoints, and set in late in real runs. Here the first part
 of a run, with the labels of people and each view on its own, is the same for all rows of a seed and trained once: every
-row starts from its checkpoint. Printed per row, mean and standard deviation over the seeds, with each view's heatmaps
-as they are and, in a second table, after the views are fused (`model.fuse_views`, which needs no training):
+row starts from its checkpoint. Printed per row, mean and standard deviation over the seeds, after the views are fused
+(`model.fuse_views`, which needs no training) and, in a second table, with each view's heatmaps as they are:
 
 - error in px of the camera's image (the animal is 60 to 100 px long, the person some 800) of the keypoints a view sees,
   of those hidden from it, and of a view whose image is blank altogether (one view of each test frame, in turn);
@@ -205,7 +205,7 @@ def main() -> None:
         runs = [(project, row, seed) for seed in seeds for project in arguments.projects for row in arguments.rows]
         run_all(out, runs, arguments.jobs)
     for project in arguments.projects:
-        for kind in (EACH_VIEW, FUSED):
+        for kind in (FUSED, EACH_VIEW):
             print_table(out, project, kind, arguments.rows, arguments.seeds)
 
 
@@ -374,7 +374,7 @@ def print_table(out: Path, project: str, kind: str, rows: list[str], seeds: int)
     if SETTINGS[project].folder is not None:  # human4: two views see every keypoint
         columns.remove("3D seen by one")
     print(f"\n{project}, {'fused' if kind == FUSED else 'without fusion'}\n")
-    print("| " + " | ".join(["row", "seeds", *columns, "3D - joint"]) + " |")
+    print("| " + " | ".join(["row", "seeds", *columns, "3D - joint"]).replace("3D seen", "seen") + " |")
     print("|---" * (len(columns) + 3) + "|")
     for row, by_seed in results.items():
         if by_seed:
