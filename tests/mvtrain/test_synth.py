@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from scipy.spatial.transform import Rotation
@@ -190,6 +190,19 @@ def test_rays_between_pixels_are_those_of_the_shifted_camera() -> None:
 
 
 # The animal
+
+
+@given(width=st.integers(16, 200), height=st.integers(16, 200), seed=st.integers(0, 1000))
+@settings(max_examples=30)
+@example(width=48, height=32, seed=36)
+@example(width=160, height=40, seed=0)
+def test_every_pixel_of_an_image_of_any_shape_has_a_ray(width: int, height: int, seed: int) -> None:
+    rig = make_rig(SyntheticSpec(num_frames=1, num_sessions=1, size=(2 * width, 2 * height), seed=seed), 0)
+    steps = np.linspace(0, 1, 50)
+    sides = [np.stack(np.broadcast_arrays(x, y), axis=-1) for x, y in ((steps, 0), (steps, 1), (0, steps), (1, steps))]
+    border = np.concatenate(sides) * (rig.sizes[0] - 1)
+    for name in rig.names:
+        assert np.isfinite(mvgeom.rays(border[None], rig.select([name]))[1]).all()
 
 
 def test_left_is_left_and_paws_are_on_the_floor() -> None:

@@ -76,10 +76,12 @@ def make_scene(spec: SyntheticSpec, session: int) -> Scene:
 def make_rig(spec: SyntheticSpec, session: int) -> CameraGroup:
     """Make the rig of one session: the spec's rig, each camera moved by a few mm and half a degree.
 
-    Lenses have five Brown-Conrady coefficients, k1 from -0.15 to 0.1, and principal points up to 4 % from the middle.
+    Lenses have five Brown-Conrady coefficients, k1 from -0.15 to 0.1 for square images, and principal points up to 4 %
+    from the middle. At the corners of a longer image, distortion is as large as at those of a square.
     """
     width, height = spec.frame_size
     side = min(width, height)
+    reach = np.hypot(side, side) / np.hypot(width, height)
     count = spec.num_views
     matrices, distortions, rotations, translations = [], [], [], []
     for view in range(count):
@@ -97,7 +99,8 @@ def make_rig(spec: SyntheticSpec, session: int) -> CameraGroup:
         aspect = rng.uniform(0.995, 1.005)
         middle = np.array([width, height]) / 2 - 0.5 + side * rng.uniform(-0.04, 0.04, 2)
         k1 = -0.15 + 0.25 * ((view * 0.618 + rng.random() * 0.3) % 1)
-        distortions.append([k1, rng.uniform(-0.02, 0.03), *rng.uniform(-2e-3, 2e-3, 2), rng.uniform(-0.01, 0.01)])
+        coefficients = [k1, rng.uniform(-0.02, 0.03), *rng.uniform(-2e-3, 2e-3, 2), rng.uniform(-0.01, 0.01)]
+        distortions.append(np.array(coefficients) * reach ** np.array([2, 4, 1, 1, 6]))
         matrices.append([[focal * side, 0.0, middle[0]], [0.0, focal * side * aspect, middle[1]], [0.0, 0.0, 1.0]])
 
         knock = generator(spec.seed, Purpose.RIG_SHIFT, session, view)
