@@ -164,3 +164,26 @@ def test_a_keypoint_without_any_visible_label_is_named(
     assert len(named) == 1
     assert "spine" in named[0]
     assert "nose" not in named[0]
+
+
+def test_videos_without_the_calibration_that_the_network_needs_end_no_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = generate_tiny_project(tmp_path / "project", num_frames=8, num_sessions=2, num_video_frames=8)
+    (project / "calibrations" / "session1.toml").unlink()
+    config, run = write_tiny_config(tmp_path / "tiny.yaml", project, max_epochs=1), tmp_path / "run"
+    change(config, "model", epipolar_attention=True)
+    change(config, "eval", predict_vids_after_training=True, test_videos_directory=str(project / "videos"))
+    outcome = run_mvtrain(capsys, monkeypatch, "fit", config, "--output", run)
+    assert outcome.status == 0, outcome.err
+    before, _, after = outcome.out.partition("epoch    1")
+    for part in (before, after):
+        (warning,) = [
+            line for line in part.splitlines() if line.startswith("warning:") and "not" in line and "epi" in line
+        ]
+        assert "'session1'" in warning
+    assert {path.name for path in (run / "video_preds").glob("*_3d.csv")} == {"session2_3d.csv"}
+    outcome = run_mvtrain(capsys, monkeypatch, "predict", run, project / "videos", "--output", tmp_path / "predicted")
+    assert outcome.status == 2
+    assert "session1" in outcome.err
+    assert not list((tmp_path / "predicted").glob("*.csv"))

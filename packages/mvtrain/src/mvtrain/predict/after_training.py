@@ -17,6 +17,8 @@ from mvtrain.predict.recordings import FoundSessions, find_sessions
 from mvtrain.predict.run_predict import PredictOptions, make_jobs, predict_jobs, print_line, print_warning
 from mvtrain.predict.session import Job
 
+_LACKING = "session {!r} has no calibration, which model.epipolar_attention needs"
+
 
 def check_videos(config: Config, view_names: Sequence[str], keypoint_names: tuple[str, ...], console: Console) -> None:
     """Open, before a training, the files that `predict_videos` will need after it; warn of videos that are missing.
@@ -38,7 +40,10 @@ def check_videos(config: Config, view_names: Sequence[str], keypoint_names: tupl
         print_warning(console, f"no videos to predict after training: {problem}")
     for session in found.incomplete:
         print_warning(console, f"{session.problem}. The session will not be predicted after training")
-    for job in _jobs(found, config, view_names, keypoint_names, Path(), Console(quiet=True)):
+    jobs = _jobs(found, config, view_names, keypoint_names, Path(), Console(quiet=True))
+    for job in jobs:
+        if _lacks_calibration(job, config):
+            print_warning(console, f"{_LACKING.format(job.session.name)}. It will not be predicted after training")
         for path in job.boxes:
             if path is not None:
                 read_video_boxes(path)
@@ -62,8 +67,18 @@ def predict_videos(predictor: Predictor, config: Config, out_dir: Path, console:
         return
     for session in found.incomplete:
         print_warning(console, f"{session.problem}. The session is not predicted")
-    spec = predictor.spec
-    predict_jobs([predictor], _jobs(found, config, spec.view_names, spec.keypoint_names, out_dir, console), console)
+    spec, jobs = predictor.spec, []
+    for job in _jobs(found, config, spec.view_names, spec.keypoint_names, out_dir, console):
+        if _lacks_calibration(job, config):
+            print_warning(console, f"{_LACKING.format(job.session.name)}. It is not predicted")
+        else:
+            jobs.append(job)
+    predict_jobs([predictor], jobs, console)
+
+
+def _lacks_calibration(job: Job, config: Config) -> bool:
+    """Return True if the network needs a calibration to predict a session, and there is none."""
+    return config.model.epipolar_attention and job.calibration is None
 
 
 def _find(config: Config, view_names: Sequence[str]) -> tuple[FoundSessions, str | None]:

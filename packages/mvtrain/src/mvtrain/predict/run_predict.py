@@ -274,12 +274,16 @@ def predict_jobs(
     """Predict sessions one after the other, each with all networks, and print a report of each.
 
     Raises:
-        InputError: As for `predict_session`; also if the device runs out of memory, or the output folder has other
-            files of these names (`occupied-folder`), before anything is predicted.
+        InputError: As for `predict_session`; also if the device runs out of memory. Before anything is predicted, if
+            the output folder has other files of these names (`occupied-folder`), or a network needs cameras and a
+            session has no calibration (`no-calibration`).
         RunInterruptedError: As for `predict_session`.
     """
     for job in jobs:
         check_not_foreign(job.session, job.out_dir)
+        if job.calibration is None:
+            for predictor in predictors:
+                predictor.spec.check_needs_no_cameras(f"the videos of session {job.session.name!r}")
     cv2.setNumThreads(1)  # every view has a thread of its own, and the network the rest
     with Interruption() as interruption, frame_progress(console, quiet=quiet) as progress:
         for job in jobs:

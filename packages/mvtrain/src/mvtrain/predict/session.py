@@ -161,9 +161,6 @@ def predict_session(
     """
     started = time.perf_counter()
     session, spec, batch_size = job.session, predictors[0].spec, predictors[0].batch_size
-    if job.calibration is None:
-        for predictor in predictors:
-            predictor.spec.check_needs_no_cameras(f"the videos of session {session.name!r}")
     identity = _identity(predictors, job)
     tables_identity = identity | _tables_identity(predictors, job)
     with unfinished_folder(job.out_dir, session.name) as folder:
