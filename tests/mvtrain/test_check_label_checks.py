@@ -24,7 +24,11 @@ def findings(project: Project, num_train: int = 30, *, marks_occluded: bool = Tr
     rows = np.arange(NUM_FRAMES)
     split = Split(train=rows[:num_train], validation=rows[num_train:35], test=rows[35:])
     lines = np.stack([rows + 4] * len(VIEWS), axis=1)
-    table = TableRows(lines=lines, marks_occluded=np.full(lines.shape[1], marks_occluded))
+    table = TableRows(
+        lines=lines,
+        marks_occluded=np.full(lines.shape[1], marks_occluded),
+        unlabeled_places=np.zeros((*lines.shape, len(NAMES)), bool),
+    )
     return label_findings(project, split, count_labels(project, split, table), table)
 
 

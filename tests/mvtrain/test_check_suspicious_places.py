@@ -17,7 +17,11 @@ from mvtrain.project.project import Project
 
 NUM_FRAMES, VIEWS, NAMES = 40, ("top", "side"), ("nose", "tail", "ear", "paw")
 LINES = np.stack([np.arange(NUM_FRAMES) + 4] * len(VIEWS), axis=1)
-ROWS = TableRows(lines=LINES, marks_occluded=np.ones(len(VIEWS), bool))
+ROWS = TableRows(
+    lines=LINES,
+    marks_occluded=np.ones(len(VIEWS), bool),
+    unlabeled_places=np.zeros((*LINES.shape, len(NAMES)), bool),
+)
 
 
 @pytest.fixture
@@ -88,7 +92,6 @@ def test_places_that_the_tables_mark_as_not_labeled(project: Project, tmp_path: 
             f"coords{',x,y,visible' * 4}\nlabeled-data/s_{view}/1.png,{places}\n"
         )
     rows = read_rows(Config(data=DataConfig(data_dir=tmp_path, view_names=VIEWS)))
-    assert rows.unlabeled_places is not None
     np.testing.assert_array_equal(np.argwhere(rows.unlabeled_places), [[0, 0, 0]])  # not 0, 0 and not empty cells
     finding = only(project, rows)
     assert (finding.code, finding.severity, finding.cameras) == ("unlabeled_places", "note", ("top",))

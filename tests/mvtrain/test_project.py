@@ -614,6 +614,20 @@ def write_rows(root: Path, separator: str) -> Path:
     return root / "calibrations.csv"
 
 
+@pytest.mark.parametrize("folder", ["", "labeled-data/mon_top/", "labeled-data/tue/"])
+def test_rows_of_a_calibration_table_correspond_in_order_unless_they_are_of_another_session(
+    root: Path, folder: str
+) -> None:
+    (root / "a.toml").touch()
+    table = root / "calibrations.csv"
+    table.write_text(f"image,file\n{folder}img1.png,a.toml\n")
+    if folder == "labeled-data/tue/":
+        with raises_input("missing-row", path=table, session="mon"):
+            read_calibration_table(root, table, [("mon", "img1.png")])
+    else:
+        assert read_calibration_table(root, table, [("mon", "img1.png")]) == (root / "a.toml",)
+
+
 def test_missing_file_of_a_calibration_table(root: Path) -> None:
     rig().save(root / "a.toml")
     table = root / "calibrations.csv"

@@ -41,12 +41,12 @@ class TableRows:
         lines: (N, V) line of each row in the table of each view, counted from 1.
         marks_occluded: (V,) True for tables with a column `visible`, which tells occluded from missing labels.
         unlabeled_places: (N, V, K) True where a table has a place other than 0, 0 that `visible` 0 marks as not
-            labeled; None: none.
+            labeled.
     """
 
     lines: np.ndarray
     marks_occluded: np.ndarray
-    unlabeled_places: np.ndarray | None = None
+    unlabeled_places: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

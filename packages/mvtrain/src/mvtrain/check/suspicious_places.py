@@ -125,7 +125,7 @@ def _hidden_findings(project: Project, rows: TableRows, visible: np.ndarray) -> 
             "visible in the program that wrote them: write 2 in the column `visible`"
         )
         findings.append(error("hidden_labels", (), text, labels=occluded))
-    if rows.unlabeled_places is not None and rows.unlabeled_places.any():
+    if rows.unlabeled_places.any():
         number = int(rows.unlabeled_places.sum())
         row, view, keypoint = np.argwhere(rows.unlabeled_places)[0]
         text = (

@@ -183,15 +183,22 @@ def evaluate_held_out(
     Raises:
         InputError: As for `evaluate`.
     """
-    evaluations = []
-    if found:
-        predictor = Predictor.from_run(run, device, batch_size)
-        pose = find_training_pose(project, assign_splits(run, project))
+    if not found:
+        return []
     for tables in found:
         check_cameras(tables.project, run.spec)
-        predictions = predict_project(predictor, tables.project)
-        evaluations.append(compare_held_out(tables, predictions, pose, run.confidence_map, run.error_bars))
-    return evaluations
+    predictor = Predictor.from_run(run, device, batch_size)
+    pose = find_training_pose(project, assign_splits(run, project))
+    return [
+        compare_held_out(
+            tables,
+            predict_project(predictor, tables.project),
+            run.confidence_map,
+            run.error_bars,
+            training_pose=pose,
+        )
+        for tables in found
+    ]
 
 
 def compare(
@@ -262,18 +269,19 @@ def compare(
 def compare_held_out(
     held_out: HeldOut,
     predictions: FramePredictions,
-    training_pose: np.ndarray,
     confidence_map: ConfidenceMap | None,
     error_bars: ErrorBars | None,
+    *,
+    training_pose: np.ndarray,
 ) -> Evaluation:
     """Compare predictions with the labels of held-out tables; all frames are of their split.
 
     Args:
         held_out: Held-out tables that were predicted.
         predictions: Predictions of their frames.
-        training_pose: (V, K, 2) crop px, from `find_training_pose` of the project that the tables belong to.
         confidence_map: As for `compare`.
         error_bars: As for `compare`.
+        training_pose: (V, K, 2) crop px, from `find_training_pose` of the project that the tables belong to.
     """
     sets = np.full(len(held_out.project), held_out.split)
     return compare(held_out.project, predictions, sets, confidence_map, error_bars, training_pose)

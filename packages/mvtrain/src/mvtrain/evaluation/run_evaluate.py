@@ -109,11 +109,10 @@ def evaluate_trained(trained: TrainedRun, console: Console) -> None:
     evaluation = compare(project, predictions, sets, run.confidence_map, error_bars)
     tables = find_tables(project.root, config.data)[1]
     _write_predictions(run_dir, tables, project, predictions, evaluation, run.confidence_map, error_bars)
-    evaluations = [evaluation]
+    evaluations, pose = [evaluation], find_training_pose(project, sets)
     for held_out in read_held_out(config, project).found:
         predictions = predict_project(predictor, held_out.project)
-        pose = find_training_pose(project, sets)
-        evaluations.append(compare_held_out(held_out, predictions, pose, run.confidence_map, error_bars))
+        evaluations.append(compare_held_out(held_out, predictions, run.confidence_map, error_bars, training_pose=pose))
         compared = (held_out.tables, held_out.project, predictions, evaluations[-1])
         _write_predictions(run_dir, *compared, run.confidence_map, error_bars, held_out.ending)
     print_errors(console, join_tables(map(error_table, evaluations)))
@@ -219,11 +218,16 @@ def _evaluate_run(run_dir: Path, options: EvaluateOptions, console: Console) -> 
         print_line(console, f"fitted the calibration of confidence to the validation split: {path}")
         error_bars = _fit_error_bars(run.checkpoint, run.checksum, project, predictions, sets, confidence_map)
         _print_error_bars(error_bars, run.checkpoint, project, console)
-    evaluations = [compare(project, predictions, sets, confidence_map, error_bars)]
-    for tables in held_out.found:
-        predictions = predict_project(predictor, tables.project)
-        pose = find_training_pose(project, sets)
-        evaluations.append(compare_held_out(tables, predictions, pose, confidence_map, error_bars))
+    pose = find_training_pose(project, sets)
+    evaluations = [
+        compare(project, predictions, sets, confidence_map, error_bars),
+        *(
+            compare_held_out(
+                tables, predict_project(predictor, tables.project), confidence_map, error_bars, training_pose=pose
+            )
+            for tables in held_out.found
+        ),
+    ]
     out_dir = options.output_dir or run_dir / ("evaluation" if own else f"evaluation_{project.root.name}")
     _write(evaluations, confidence_map, share, out_dir, console)
     print_line(console, describe_likelihood(confidence_map))
@@ -264,11 +268,14 @@ def _evaluate_together(ensemble: Path, folders: Sequence[Path], options: Evaluat
         unseen = np.where(learned, "train", sets)
         error_bars = _fit_error_bars(ensemble, checksum, project, predictions, unseen, confidence_map)
         _print_error_bars(error_bars, ensemble, project, console)
-    evaluations = [compare(project, predictions, sets, confidence_map, error_bars)]
-    for tables in held_out.found:
-        predictions, confidence_map = predict_with_all(predictors, tables.project)
-        pose = find_training_pose(project, sets)
-        evaluations.append(compare_held_out(tables, predictions, pose, confidence_map, error_bars))
+    pose = find_training_pose(project, sets)
+    evaluations = [
+        compare(project, predictions, sets, confidence_map, error_bars),
+        *(
+            compare_held_out(tables, *predict_with_all(predictors, tables.project), error_bars, training_pose=pose)
+            for tables in held_out.found
+        ),
+    ]
     out_dir = options.output_dir or ensemble / ("evaluation" if own else f"evaluation_{project.root.name}")
     print_line(console, f"the {len(runs)} networks of {ensemble} together:")
     _write(evaluations, confidence_map, _share(options, runs[0]), out_dir, console)

@@ -34,8 +34,8 @@ def read_calibration_table(root: Path, table: Path, frames: Sequence[tuple[str, 
     if all(frame in by_frame for frame in frames):
         _check_contradictions(table, rows)
         chosen = [by_frame[frame] for frame in frames]
-    elif len(rows) == len(frames) and all(frame_of(r[0], "")[1] == f[1] for r, f in zip(rows, frames, strict=True)):
-        chosen = [(line, file) for _, line, file in rows]  # file names without their folder: rows correspond in order
+    elif len(rows) == len(frames) and all(_may_be(row[0], frame) for row, frame in zip(rows, frames, strict=True)):
+        chosen = [(line, file) for _, line, file in rows]  # rows correspond in order
     else:
         session, name = next(frame for frame in frames if frame not in by_frame)
         raise InputError(
@@ -58,6 +58,13 @@ def read_calibration_table(root: Path, table: Path, frames: Sequence[tuple[str, 
             )
         paths.append(path)
     return tuple(paths)
+
+
+def _may_be(image: str, frame: tuple[str, str]) -> bool:
+    """Return True if an image may be of a frame: the same file name, without a folder or in one of its session's."""
+    folder, name = frame_of(image, "")
+    session, own_name = frame
+    return name == own_name and (folder.startswith(session) or session.startswith(folder))
 
 
 def calibration_rows(
