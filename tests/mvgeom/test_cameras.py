@@ -193,6 +193,15 @@ def test_a_changed_group_does_not_keep_the_old_lens() -> None:
     assert np.isfinite(project(points, cams.replace(distortion=np.zeros((2, 4))))).all()
 
 
+def test_steps_of_an_iteration_do_not_keep_the_old_lens() -> None:
+    """They are not validated, but for that they are what `replace` makes."""
+    rig = random_rig(np.random.default_rng(3), 2)
+    points = np.random.default_rng(4).normal(size=(20, 3)) / 4
+    project(points, rig)
+    changes = {"distortion": rig.distortion * 3, "matrix": rig.matrix * [[1.1], [1.1], [1]]}
+    np.testing.assert_array_equal(project(points, rig._unchecked(**changes)), project(points, rig.replace(**changes)))
+
+
 def test_a_group_cannot_be_changed_in_place() -> None:
     with pytest.raises(AttributeError):
         CameraGroup(**valid()).names = ("a", "b")

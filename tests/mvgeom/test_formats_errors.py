@@ -174,6 +174,12 @@ def test_colmap_errors_name_the_line(camera: str, image: str, expected: Expectat
         CameraGroup.load(colmap(tmp_path, camera, image))
 
 
+@pytest.mark.parametrize(("image", "name"), [("a.png", "a"), ("rig.1/a.1", "rig.1/a.1"), ("a.1.JPG", "a.1")])
+def test_colmap_cameras_are_named_without_the_suffixes_of_images(image: str, name: str, tmp_path: Path) -> None:
+    path = colmap(tmp_path, "1 PINHOLE 640 480 5 5 3 2", f"1 1 0 0 0 0 0 0 1 {image}")
+    assert CameraGroup.load(path).names == (name,)
+
+
 @pytest.mark.parametrize(
     ("model", "distortion", "fisheye"),
     [

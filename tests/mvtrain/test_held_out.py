@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -123,7 +124,8 @@ def test_tables_that_the_config_names_are_the_projects_own(config: Path, project
         shutil.copytree(folder, folder.with_name(f"{folder.name}_new"))
     shutil.rmtree(project / "calibrations")
     change(config, "data", view_names=names, csv_file=[f"CollectedData_{name}.csv" for name in names])
-    assert read_held_out(*read(config)).found == ()
+    held_out = read_held_out(*read(config))
+    assert held_out.found == held_out.warnings == ()
 
 
 def test_a_view_without_a_table_is_a_warning(config: Path, project: Path) -> None:
@@ -154,7 +156,12 @@ def test_other_keypoints_are_an_error(config: Path, project: Path) -> None:
 def test_frames_of_the_project_are_named(config: Path, project: Path) -> None:
     for view in VIEWS:
         own, other = (project / f"CollectedData_{view}{ending}.csv" for ending in ("", "_new"))
-        other.write_text(other.read_text() + "".join(own.read_text().splitlines(keepends=True)[3:5]))
+        rows = own.read_text().splitlines(keepends=True)[3:5]
+        # The first as the same image in another format.
+        name = rows[0].partition(",")[0]
+        rows[0] = rows[0].replace(".jpg", ".png")
+        cv2.imwrite(str((project / name).with_suffix(".png")), cv2.imread(str(project / name)))
+        other.write_text(other.read_text() + "".join(rows))
     held_out = read_held_out(*read(config))
     assert len(held_out.warnings) == 1
     assert "2 frames" in held_out.warnings[0]

@@ -17,6 +17,7 @@ from mvtrain.config import load_config
 from mvtrain.evaluation.evaluation import evaluate
 from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.labeled_images import in_network_order
+from mvtrain.project.labels_3d import read_truth
 from mvtrain.project.project import Project, arranged, read_project
 
 
@@ -49,8 +50,21 @@ def test_an_evaluation_does_not_depend_on_the_order(labeled: tuple[Run, Project]
             np.testing.assert_array_equal(second, first, err_msg=field.name)
 
 
+def test_the_truth_is_in_the_order_of_the_project(labeled: tuple[Run, Project]) -> None:
+    project = labeled[1]
+    expected, found = read_truth(project), read_truth(another_order(project))
+    assert expected is not None
+    assert found is not None
+    np.testing.assert_array_equal(np.roll(found, len(project.keypoint_names) // 2, axis=1), expected)
+
+
 def test_every_field_of_a_project_follows(labeled: tuple[Run, Project]) -> None:
     project = labeled[1]
+    bits, turned = tuple(range(len(project.view_names))), np.zeros(project.file_sizes.shape[:2], bool)
+    turned[:, 0] = True
+    project = dataclasses.replace(project, value_bits=bits, turned=turned)
+    assert another_order(project).value_bits == bits[::-1]
+    np.testing.assert_array_equal(another_order(project).turned, turned[:, ::-1])
     back = arranged(another_order(project), project.view_names, project.keypoint_names)
     for field in dataclasses.fields(project):
         first, second = getattr(project, field.name), getattr(back, field.name)
