@@ -51,8 +51,7 @@ from safetensors.torch import load_file, save_file
 
 from mvgeom.files import write_text
 from mvtrain.config import Config, load_config
-from mvtrain.project.label_tables import read_labels
-from mvtrain.project.writer import write_labels
+from mvtrain.project.label_tables import read_labels, write_labels
 from mvtrain.synth import SyntheticSpec, generate_project
 from mvtrain.training.train import train
 

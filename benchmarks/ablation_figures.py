@@ -15,7 +15,7 @@ from mvgeom import project as project_points
 from mvtrain.config import Config
 from mvtrain.data.batch import Batch
 from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader
-from mvtrain.metrics.errors import occluded_points
+from mvtrain.metrics import occluded_points
 from mvtrain.model.checkpoint import load_checkpoint
 from mvtrain.model.inference import FramePredictions, Network, predict_frames
 from mvtrain.project.labels_3d import read_truth, triangulate_labels

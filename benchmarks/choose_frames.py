@@ -22,13 +22,11 @@ import pandas as pd
 import torch
 
 from mvgeom.videos import Video, open_video, read_frames
-from mvtrain.check.duplicates import FLOOR, NEAR, image_distances, typical_distance
+from mvtrain.check.image_checks import FLOOR, NEAR, image_distances, typical_distance
 from mvtrain.model.backbone import build_backbone
 from mvtrain.predict.recordings import Session
-from mvtrain.start.candidates import scan_candidates
-from mvtrain.start.choose_frames import Appearance, choose_frames
-from mvtrain.start.frame_features import BackboneFeatures
-from mvtrain.start.frame_quality import find_faults
+from mvtrain.start.choose_frames import Appearance, choose_frames, scan_candidates
+from mvtrain.start.frame_measures import BackboneFeatures, find_faults
 from mvtrain.synth import SyntheticSpec, generate_project
 
 NUM_VIEWS, NUM_FRAMES = 3, 600

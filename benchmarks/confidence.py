@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mvtrain.evaluation.evaluation import Evaluation, evaluate
-from mvtrain.evaluation.likelihood_fit import DEFAULT_SHARE, calibration_error, fit_confidence, outcomes, reliability
+from mvtrain.evaluation.fits_to_labels import DEFAULT_SHARE, calibration_error, fit_confidence, outcomes, reliability
 from mvtrain.model.inference import FramePredictions
 from mvtrain.model.reconstruction import reconstruct_project
 from mvtrain.model.run_folder import load_run

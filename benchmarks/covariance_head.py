@@ -34,7 +34,7 @@ from scipy.stats import norm
 from mvaug import Augmentation
 from mvtrain.config import load_config
 from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader
-from mvtrain.evaluation.likelihood_fit import fit_confidence
+from mvtrain.evaluation.fits_to_labels import fit_confidence
 from mvtrain.model.checkpoint import load_checkpoint
 from mvtrain.model.inference import FramePredictions, Network, predict_frames
 from mvtrain.model.likelihood import ConfidenceMap

@@ -32,13 +32,12 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from mvgeom import CameraGroup, in_image, pair_parallax, project
-from mvtrain.label.click_noise import estimate_noise, squared_residuals
-from mvtrain.label.geometry import FrameRig, compare_views
+from mvtrain.label.geometry import FrameRig, compare_views, estimate_noise, squared_residuals
 from mvtrain.label.journal import Label
 from mvtrain.label.page_json import ELLIPSE_SIGMAS
 from mvtrain.label.run_label import project_config
 from mvtrain.label.store import open_store
-from mvtrain.project.writer import write_labels
+from mvtrain.project.label_tables import write_labels
 from mvtrain.synth import SyntheticSpec, generate_project
 from mvtrain.synth.scene import make_scene
 

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from mvtrain.config import load_config
 from mvtrain.training.loop import Trainer
-from mvtrain.training.progress import LogWindow
+from mvtrain.training.metrics_log import LogWindow
 from mvtrain.training.train import train
 
 

@@ -27,8 +27,7 @@ from mvtrain.predict.predictor import Predictor
 from mvtrain.predict.recordings import Session, find_calibration, find_sessions, load_calibration
 from mvtrain.predict.session import Job, predict_session
 from mvtrain.predict.timing import frame_progress
-from mvtrain.predict.video_batches import read_video_batches
-from mvtrain.predict.video_boxes import find_boxes, read_crops
+from mvtrain.predict.video_batches import find_boxes, read_crops, read_video_batches
 from mvtrain.runtime.interruption import Interruption
 
 

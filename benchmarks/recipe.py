@@ -46,7 +46,7 @@ from mvgeom import affine, triangulate
 from mvgeom.files import write_text
 from mvtrain.config import load_config
 from mvtrain.config.recommended import recommended
-from mvtrain.metrics.errors import mean_pose
+from mvtrain.metrics import mean_pose
 from mvtrain.model.run_folder import load_run
 from mvtrain.predict.labeled_images import predict_project, write_project_predictions
 from mvtrain.predict.predictor import Predictor

@@ -20,7 +20,7 @@ import pandas as pd
 from rich.console import Console
 
 from mvgeom import CameraGroup, project
-from mvtrain.predict.prediction_tables import PredictionRows, write_predictions
+from mvtrain.predict.outputs import PredictionRows, write_predictions
 from mvtrain.predict.smooth_predictions import SmoothOptions, smooth_predictions
 
 BLOCK = 5000

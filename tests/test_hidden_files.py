@@ -21,13 +21,13 @@ from mvgeom.path_kinds import kind_of_path
 from mvgeom.tables.readers import READERS, find_keypoints
 from mvtrain.exchange.deeplabcut_tables import prediction_tables
 from mvtrain.exchange.media import find_calibrations, images_in, videos_in
-from mvtrain.label.new_tables import list_images
+from mvtrain.label.open_tables import list_images
 from mvtrain.label.run_label import project_config
 from mvtrain.predict.recordings import find_sessions
 from mvtrain.predict.saved_predictions import find_predictions
 from mvtrain.project.view_tables import find_tables
-from mvtrain.start.rig_files import read_rigs
-from mvtrain.start.video_names import VideoInput, find_videos
+from mvtrain.start.init_project import read_rigs
+from mvtrain.start.session_plan import VideoInput, find_videos
 
 SOURCES = sorted((Path(__file__).parents[1] / "packages").glob("*/src/**/*.py"))
 VIEWS = ("top", "side")
@@ -40,7 +40,7 @@ OF_OURS = {
     "likelihood.py": "files of a checkpoint",
     "error_bars.py": "files of a run",
     "checksums.py": "files of a run",
-    "smoothed_blocks.py": "blocks of an unfinished smoothing",
+    "smoothed_tables.py": "blocks of an unfinished smoothing",
     "server.py": "files of the page in the package",
     "into_project.py": "a folder that the import has written",
     "view_tables.py": "a hint in an error",

@@ -39,10 +39,12 @@ ALLOWED = {
         "options.output_dir / folder.name": "the name of a folder that exists",
         "run_dir / ('evaluation' if own else f'evaluation_{project.root.name}')": "the name of a folder that exists",
     },
-    "mvtrain/exchange/appended_rows.py": {"folder / name": "read"},
-    "mvtrain/exchange/crop_boxes.py": {"folder / name": "read, an `image_name`"},
+    "mvtrain/exchange/stored_pixels.py": {"folder / name": "read, an `image_name`"},
     "mvtrain/exchange/deeplabcut_tables.py": {"stem.with_name(stem.name.removesuffix(_FILTERED))": "looked for"},
-    "mvtrain/exchange/file_search.py": {"folder.joinpath(*written.parts[start:])": "read"},
+    "mvtrain/exchange/media.py": {
+        "folder.joinpath(*written.parts[start:])": "read",
+        "folder / f'{_CALIBRATION}{_TOML}'": "constants",
+    },
     "mvtrain/exchange/from_anipose.py": {
         "project.root / project.calibration": "read",
         "root / named": "read",
@@ -57,12 +59,12 @@ ALLOWED = {
         "options.media / name": "read",
     },
     "mvtrain/exchange/into_project.py": {
+        "folder / name": "read",
         "root / path.relative_to(folder)": "files that `write_project` has written",
         "root / data.bbox_file[view]": "a table that the project's config names",
         "root / 'videos' / path.name": "files that `write_project` has written",
         "root / 'calibrations' / path.name": "files that `write_project` has written",
     },
-    "mvtrain/exchange/media.py": {"folder / f'{_CALIBRATION}{_TOML}'": "constants"},
     "mvtrain/exchange/to_pose2sim.py": {"home / 'pose-3d' / name": "a `file_name`, which is in the file, too"},
     "mvtrain/export/runtime_files.py": {"folder / file_name": "constants"},
     "mvtrain/label/prelabels.py": {"source / 'image_preds' / project.root.name": "read"},
@@ -82,8 +84,8 @@ ALLOWED = {
         "path.parent / f'.{path.name}.partial'": "the user's own path",
         "folder.with_name(f'{folder.name}.lock')": "the user's own path",
     },
-    "mvtrain/predict/smoothed_blocks.py": {"self._folder / f'block{number:06d}.npz'": "a number"},
     "mvtrain/predict/smoothed_tables.py": {
+        "self._folder / f'block{number:06d}.npz'": "a number",
         "job.out_dir / _view_table(session, name)": "a `file_name`",
         "video.with_name(f'{name}{video.suffix}')": "a text of the summary, made of a `file_name`",
     },
@@ -95,13 +97,10 @@ ALLOWED = {
     "mvtrain/predict/run_predict.py": {
         "(options.output_dir or _own_folder(run_dirs) / 'image_preds') / project.root.name": "of a folder that exists",
     },
-    "mvtrain/project/calibration_table.py": {
+    "mvtrain/project/calibrations.py": {
         "root / (override or OVERRIDE_FILE)": "a table that the project's config names",
         "root / as_posix(file)": "read",
         "as_posix(image).with_name(name)": "a cell of a table",
-    },
-    "mvtrain/project/calibrations.py": {
-        "root / (override or OVERRIDE_FILE)": "a table that the project's config names",
     },
     "mvtrain/project/held_out.py": {
         "path.with_name(f'{path.stem}{ending}{path.suffix}')": "read",
@@ -109,8 +108,7 @@ ALLOWED = {
         "root / name": "read",
         "root / boxes": "read",
     },
-    "mvtrain/project/view_tables.py": {"root / name": "read"},
-    "mvtrain/project/labeled_rows.py": {
+    "mvtrain/project/view_tables.py": {
         "root / data.bbox_file[view]": "read",
         "root / name": "read",
         "root / data.bbox_file[0]": "read",
@@ -148,11 +146,13 @@ ARITHMETIC = {
     },
     "mvgeom/lens_range.py": {"(target - at_low) / xp.where(at_high > at_low, at_high - at_low, 1.0)"},
     "mvtrain/evaluation/error_tables.py": {"np.abs(evaluation.points_3d - places) / evaluation.std_3d"},
-    "mvtrain/model/agreement.py": {
+    "mvtrain/model/fusion.py": {
         "(2 * places + 1) / torch.stack([places.new_tensor(float(size)) for size in (width, height)])"
     },
-    "mvtrain/check/label_checks.py": {"len(places) / int(counts.visible[view].sum())"},
-    "mvtrain/check/suspicious_places.py": {"len(places) / int(visible[:, view].sum())"},
+    "mvtrain/check/label_checks.py": {
+        "len(places) / int(counts.visible[view].sum())",
+        "len(places) / int(visible[:, view].sum())",
+    },
     "mvtrain/synth/raycast.py": {"(mixed + root) / last", "(mixed - root) / last"},
     "mvtrain/synth/scene.py": {"(target - center) / np.linalg.norm(target - center)"},
 }

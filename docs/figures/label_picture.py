@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from mvtrain.config import load_config
+from mvtrain.project.label_tables import write_labels
 from mvtrain.project.project import read_project
-from mvtrain.project.writer import write_labels
 from mvtrain.synth import SyntheticSpec, generate_project
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))

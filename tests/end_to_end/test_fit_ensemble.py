@@ -17,9 +17,9 @@ from helpers.runs import make_run
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvtrain.cli.app import app
 from mvtrain.cli.fit import _parse_seeds
-from mvtrain.runtime.ensemble_folder import EnsembleMember, find_runs, read_ensemble, write_ensemble
+from mvtrain.runtime.folders import EnsembleMember, find_runs, read_ensemble, write_ensemble
 from mvtrain.runtime.interruption import RunInterruptedError
-from mvtrain.training import fit_ensemble
+from mvtrain.training import train as training
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_an_ensemble_is_trained_resumed_and_used(
         calls.append(arguments)
         return (1, 0) if len(calls) == 2 else fit_here(arguments)
 
-    monkeypatch.setattr(fit_ensemble, "run_fit", fails_at_second)
+    monkeypatch.setattr(training, "run_fit", fails_at_second)
     outcome = mvtrain("fit", config, "--seeds", "4,7", "-o", folder)
     assert outcome.status == 1
     assert f"mvtrain fit --resume {folder}" in outcome.out
@@ -109,8 +109,8 @@ def test_a_run_that_was_removed_is_trained_again(tmp_path: Path, monkeypatch: py
     with raises_input("not-a-run", path=tmp_path / "seed1"):
         find_runs(tmp_path)
     calls: list[str] = []
-    monkeypatch.setattr(fit_ensemble, "run_fit", lambda arguments: (calls.append(arguments[-1]), (0, 0))[1])
-    assert fit_ensemble.train_ensemble(tmp_path, fit_ensemble.Console(quiet=True)) == 0
+    monkeypatch.setattr(training, "run_fit", lambda arguments: (calls.append(arguments[-1]), (0, 0))[1])
+    assert training.train_ensemble(tmp_path, training.Console(quiet=True)) == 0
     assert calls == [str(tmp_path / "seed1")]
 
 
@@ -143,8 +143,8 @@ def test_signals_reach_the_process_that_trains(tmp_path: Path, monkeypatch: pyte
         script = "trap 'exit 143' TERM; kill -TERM $PPID; while :; do sleep 0.05; done"
         return started(["bash", "-c", script], **options)
 
-    monkeypatch.setattr(fit_ensemble.subprocess, "Popen", popen)
+    monkeypatch.setattr(training.subprocess, "Popen", popen)
     with pytest.raises(RunInterruptedError) as stopped:
-        fit_ensemble.train_ensemble(tmp_path, fit_ensemble.Console(quiet=True))
+        training.train_ensemble(tmp_path, training.Console(quiet=True))
     assert stopped.value.exit_status == 128 + signal.SIGTERM
     assert not read_ensemble(tmp_path)["seed0"].done

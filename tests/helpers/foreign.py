@@ -17,7 +17,7 @@ from mvgeom import CameraGroup
 from mvgeom.tables import write_points_3d
 from mvtrain.config import load_config
 from mvtrain.model.reconstruction import Observations, estimate_noise, to_3d
-from mvtrain.predict.prediction_tables import PredictionRows, write_predictions
+from mvtrain.predict.outputs import PredictionRows, write_predictions
 from mvtrain.project.project import Project, read_project
 
 SCORER = "someone"

@@ -50,35 +50,33 @@ from mvgeom.tables import (
 from mvgeom.videos import match_videos, open_video, read_frames, read_times
 from mvtrain.config import load_config
 from mvtrain.exchange.deeplabcut_tables import read_animals
-from mvtrain.exchange.deeplabcut_twins import compare_with_h5
 from mvtrain.exchange.foreign_labels import ReadOptions, Source, merge
+from mvtrain.exchange.from_deeplabcut import compare_with_h5
 from mvtrain.exchange.run_import import READERS as IMPORTS
 from mvtrain.label.frame_list import read_frame_list
 from mvtrain.label.journal import JOURNAL_FOLDER, Journal
+from mvtrain.label.open_tables import TableText
 from mvtrain.label.page_images import page_image
-from mvtrain.label.table_text import TableText
 from mvtrain.model.error_bars import ErrorBars, load_error_bars, save_error_bars
 from mvtrain.model.run_folder import load_run
 from mvtrain.predict.outputs import is_done
 from mvtrain.predict.recording_tables import RecordingTables
 from mvtrain.predict.recordings import EVIDENCE, Session
 from mvtrain.predict.saved_predictions import find_predictions, load_prediction_cameras, load_predictions
-from mvtrain.predict.smooth_recording import _made_with
-from mvtrain.predict.smoothed_blocks import SmoothedBlocks
+from mvtrain.predict.smooth_predictions import _made_with
+from mvtrain.predict.smoothed_tables import SmoothedBlocks
 from mvtrain.project.calibrations import find_calibrations
-from mvtrain.project.frame_rows import read_frame_rows
+from mvtrain.project.frame_rows import JOURNAL, read_frame_rows, recover_project
 from mvtrain.project.images import read_header, read_image
-from mvtrain.project.kept_splits import find_kept_split
 from mvtrain.project.label_tables import read_labels
 from mvtrain.project.labels_3d import TRUTH_FILE, read_truth
 from mvtrain.project.listed_frames import read_listed_frames
 from mvtrain.project.names import DEFAULT_PATTERN, pattern_rule
-from mvtrain.project.row_journal import JOURNAL, recover_project
+from mvtrain.project.splits import find_kept_split
 from mvtrain.report.learning_curves import learning_curves_section, read_metrics, read_run_info
-from mvtrain.runtime.ensemble_folder import EnsembleMember, find_runs, write_ensemble
-from mvtrain.runtime.folders import ENSEMBLE_INFO, RUN_INFO, SPLIT_FILE
-from mvtrain.start.chosen_table import ChosenFrame, add_to_table
+from mvtrain.runtime.folders import ENSEMBLE_INFO, RUN_INFO, SPLIT_FILE, EnsembleMember, find_runs, write_ensemble
 from mvtrain.start.keypoint_list import read_skeleton
+from mvtrain.start.session_choice import ChosenFrame, add_to_table
 from mvtrain.training.metrics_log import MetricsLog, draw_learning_curves
 from mvtrain.training.run_info import add_run_info
 

@@ -19,8 +19,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from mvtrain.model.backbone import build_backbone
-from mvtrain.training.run_progress import RunProgress
-from mvtrain.training.state import FOLDER, load_state, save_state
+from mvtrain.training.state import FOLDER, RunProgress, load_state, save_state
 
 BACKBONE = "vit_tiny_patch16_224"
 ARGUMENTS = {"depth": 1, "embed_dim": 24, "num_heads": 3}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from helpers.heatmaps import FACTOR, SIZE, full, peaks, scene, world
 from mvtrain.data.batch import Batch
-from mvtrain.model.agreement import NO_EVIDENCE, HeatmapRig, _choose, _combinations, find_agreement
+from mvtrain.model.fusion import NO_EVIDENCE, HeatmapRig, _choose, _combinations, find_agreement
 
 MIDDLE = 0.25
 """Share of the world in which every view has its keypoints well inside of its image."""

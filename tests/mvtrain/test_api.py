@@ -17,7 +17,7 @@ from helpers.command import run_mvtrain
 from helpers.errors import raises_input
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvtrain.project import labels_3d
-from mvtrain.runtime.commands import command
+from mvtrain.runtime.messages import command
 
 
 @dataclass(frozen=True, kw_only=True)

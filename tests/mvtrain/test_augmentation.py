@@ -17,9 +17,8 @@ from mvaug.photometric import PHOTOMETRIC
 from mvgeom.errors import InputError
 from mvtrain.config import load_config
 from mvtrain.config.plugins import load_plugins, loaded_plugins
-from mvtrain.config.training_section import TrainingConfig
-from mvtrain.data.augmentation import make_augmentation
-from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader
+from mvtrain.config.schema import TrainingConfig
+from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_augmentation, make_loader
 from mvtrain.project.labels_3d import calibration_warnings, uses_imgaug_3d
 from mvtrain.project.project import Project, read_project
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mvtrain.check.duplicates import NearDuplicate, find_near_duplicates
-from mvtrain.check.image_scan import thumbnail
+from mvtrain.check.image_checks import NearDuplicate, find_near_duplicates, thumbnail
 from mvtrain.project.splits import Split
 
 NUM_VIEWS = 2

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from mvgeom.calibration.findings import Finding
-from mvtrain.check.image_scan import image_findings, scan_images
-from mvtrain.project.image_headers import read_headers, value_bits
+from mvtrain.check.image_checks import image_findings, scan_images
+from mvtrain.project.images import read_headers, value_bits
 from mvtrain.project.label_tables import LabelTable
 from mvtrain.project.project import Project
 
@@ -86,7 +86,7 @@ def test_all_bits_in_use(tmp_path: Path) -> None:
 
 def test_images_with_more_bits_than_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bits in use are found in some images of a view only."""
-    monkeypatch.setattr("mvtrain.project.image_headers._NUM_SAMPLED", 2)
+    monkeypatch.setattr("mvtrain.project.images._NUM_SAMPLED", 2)
     for number, largest in enumerate((1000, 3000, 1000)):
         write_deep(tmp_path / f"{number}.png", largest)
     found = {finding.code: finding for finding in findings(tmp_path, np.ones((3, 1, 2)))}

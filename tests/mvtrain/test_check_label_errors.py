@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from helpers.rigs import ring
 from mvgeom import CameraGroup, project
-from mvtrain.check.calibration_checks import check_calibrations
-from mvtrain.check.label_errors import error_findings, label_errors
+from mvtrain.check.calibration_checks import check_calibrations, error_findings, label_errors
 from mvtrain.check.left_right import exchange_findings, find_exchanges
 from mvtrain.project.project import Project
 

@@ -10,8 +10,7 @@ import pytest
 
 from helpers.projects import random_project
 from mvgeom.calibration.findings import Finding
-from mvtrain.check.label_checks import TableRows, read_rows
-from mvtrain.check.suspicious_places import count_placed_occluded, place_findings
+from mvtrain.check.label_checks import TableRows, count_placed_occluded, place_findings, read_rows
 from mvtrain.config import Config, DataConfig
 from mvtrain.project.project import Project
 

@@ -15,7 +15,7 @@ from helpers.rigs import make_batch, make_prediction, ring
 from mvgeom import project, reconstruct
 from mvtrain.losses.stated import gaussian_log_likelihood, point_loss, stated_covariance_loss
 from mvtrain.model.checkpoint import ModelSpec, build_model
-from mvtrain.model.covariance_head import CovarianceHead
+from mvtrain.model.head import CovarianceHead
 from mvtrain.model.inference import Network, Prediction, predict_frames
 
 RIG = ring(4)

@@ -19,8 +19,7 @@ from mvgeom.tables import COORDS_3D, read_keypoints, read_labeled_boxes, read_po
 from mvtrain.config import load_config
 from mvtrain.exchange.deeplabcut_tables import read_animals
 from mvtrain.label.frame_list import read_frame_list
-from mvtrain.label.new_tables import list_images
-from mvtrain.label.table_text import TableText
+from mvtrain.label.open_tables import TableText, list_images
 from mvtrain.predict.saved_predictions import _read_3d
 from mvtrain.project.calibrations import find_calibrations
 from mvtrain.project.frame_rows import append_frames, read_frame_rows
@@ -75,7 +74,7 @@ TABLES: dict[str, tuple[str, str, Read]] = {
     ),
     "labels": ("mvtrain.project.label_tables", LABELS + ROWS, lambda path: read_labels(path).points),
     "calibrations": (
-        "mvtrain.project.calibration_table",
+        "mvtrain.project.calibrations",
         ",note,file\nlabeled-data/s/img1.png,x,a.toml\n",
         read_calibrations,
     ),
@@ -109,14 +108,14 @@ TABLES: dict[str, tuple[str, str, Read]] = {
 """Module, table and reader by content."""
 
 EDITORS = {
-    *("mvtrain.label.new_tables", "mvtrain.label.table_text", "mvtrain.project.frame_rows"),
-    *("mvtrain.exchange.appended_rows", "mvtrain.start.chosen_table"),
+    *("mvtrain.label.open_tables", "mvtrain.project.frame_rows"),
+    *("mvtrain.exchange.into_project", "mvtrain.start.session_choice"),
 }
 """Modules that read a table in order to write into it: tried by the last tests, and those of `import` and `frames`."""
 
 OWN = {
     "mvgeom.tables.kinematics_table": "kinematics that `mvtrain smooth` wrote",
-    "mvtrain.project.kept_splits": "split and predictions in a run folder",
+    "mvtrain.project.splits": "split and predictions in a run folder",
     "mvtrain.predict.overlay": "predictions that the same command wrote",
     "mvtrain.report.learning_curves": "log of a run",
     "mvtrain.training.metrics_log": "log of a run",

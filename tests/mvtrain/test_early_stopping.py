@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from mvtrain.training.early_stopping import ValidationRecord
+from mvtrain.training.state import ValidationRecord
 
 CODE = """
 import sys
 from lightning_fabric import Fabric
-from mvtrain.runtime.processes import launch_processes
-from mvtrain.training.early_stopping import ValidationRecord
+from mvtrain.training.hardware import launch_processes
+from mvtrain.training.state import ValidationRecord
 
 fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
 launch_processes(fabric)

@@ -20,8 +20,8 @@ from helpers.videos import SIZE, write_session
 from mvgeom import CameraGroup, Noise, project
 from mvgeom.smoothing import smoother
 from mvgeom.smoothing.trajectories import Observations
-from mvtrain.evaluation import error_bars_fit
-from mvtrain.evaluation.error_bars_fit import Residuals, fit_error_bars, fit_scale_and_std, label_deviation
+from mvtrain.evaluation import fits_to_labels
+from mvtrain.evaluation.fits_to_labels import Residuals, fit_error_bars, fit_scale_and_std, label_deviation
 from mvtrain.model.error_bars import (
     ErrorBars,
     combined_error_bars,
@@ -126,7 +126,7 @@ def test_labels_show_what_the_views_share() -> None:
 
 def test_too_little_is_no_error() -> None:
     labeled, predictions = make_project(30, 0.2)
-    some = np.arange(30) < error_bars_fit.LEAST_FRAMES
+    some = np.arange(30) < fits_to_labels.LEAST_FRAMES
     assert fit_error_bars(labeled, predictions, some, None) is None, "40 positions"
     assert fit_error_bars(labeled, predictions, np.zeros(30, dtype=bool), None) is None
     bare = dataclasses.replace(labeled, cameras=(None,) * 30)

@@ -25,17 +25,16 @@ from helpers.videos import SIZE, moving_dot, write_session
 from mvgeom import CameraGroup
 from mvgeom.tables import read_keypoints
 from mvtrain.config import load_config
-from mvtrain.evaluation import error_bars_fit
+from mvtrain.evaluation import fits_to_labels
 from mvtrain.evaluation.run_evaluate import EvaluateOptions, evaluate_command
 from mvtrain.model.reconstruction import Observations, estimate_noise, to_3d
 from mvtrain.model.run_folder import load_run
 from mvtrain.predict.ensemble import find_error_bars
-from mvtrain.project.kept_splits import write_split
 from mvtrain.project.project import read_project
-from mvtrain.project.splits import split_frames
+from mvtrain.project.splits import split_frames, write_split
 from mvtrain.report.write_report import ReportOptions, report_command
-from mvtrain.runtime.ensemble_folder import EnsembleMember, write_ensemble
-from mvtrain.synth.skeleton import KEYPOINT_NAMES
+from mvtrain.runtime.folders import EnsembleMember, write_ensemble
+from mvtrain.synth.animal import KEYPOINT_NAMES
 
 VIEWS = ("cam1", "cam2", "cam3")
 NUM_FRAMES = 12
@@ -368,7 +367,7 @@ def test_fitting_makes_likelihoods_of_the_validation_split_reliable(run: Path, c
 
 @pytest.mark.slow
 def test_fitting_also_fits_error_bars_in_3d(run: Path, command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(error_bars_fit, "LEAST_FRAMES", 5)
+    monkeypatch.setattr(fits_to_labels, "LEAST_FRAMES", 5)
     outcome = command("evaluate", run, "--fit-confidence")
     assert outcome.status == 0, outcome.err
     bars = load_run(run).error_bars
@@ -383,7 +382,7 @@ def test_fitting_also_fits_error_bars_in_3d(run: Path, command, monkeypatch: pyt
 def test_an_ensemble_has_error_bars_of_its_own(
     untouched_run: Path, tmp_path: Path, command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(error_bars_fit, "LEAST_FRAMES", 5)
+    monkeypatch.setattr(fits_to_labels, "LEAST_FRAMES", 5)
     folder = tmp_path / "both"
     for name in ("seed0", "seed1"):
         shutil.copytree(untouched_run, folder / name)

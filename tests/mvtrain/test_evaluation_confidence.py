@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helpers.errors import raises_input
-from mvtrain.evaluation.likelihood_fit import NUM_BINS, calibration_error, fit_confidence, reliability
+from mvtrain.evaluation.fits_to_labels import NUM_BINS, calibration_error, fit_confidence, reliability
 from mvtrain.model.likelihood import ConfidenceMap, load_confidence, save_confidence
 
 POWERS = st.floats(0, 5)

@@ -20,7 +20,7 @@ from mvgeom import CameraGroup
 from mvtrain.config import load_config
 from mvtrain.evaluation.error_tables import ALL, error_3d_table, error_table, errors_by_view, pck_table
 from mvtrain.evaluation.evaluation import Evaluation, compare
-from mvtrain.evaluation.likelihood_fit import calibration_errors, calibration_table
+from mvtrain.evaluation.fits_to_labels import calibration_errors, calibration_table
 from mvtrain.evaluation.presentation import (
     print_calibration,
     print_consistency,
@@ -28,7 +28,7 @@ from mvtrain.evaluation.presentation import (
     print_errors_3d,
     print_keypoints,
 )
-from mvtrain.metrics.errors import occluded_points
+from mvtrain.metrics import occluded_points
 from mvtrain.model.inference import FramePredictions
 from mvtrain.project.labels_3d import read_truth, triangulate_labels
 from mvtrain.project.project import Project, project_into_images, read_project

@@ -9,7 +9,7 @@ from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvtrain.config import load_config
 from mvtrain.evaluation.error_tables import ALL, error_3d_table, error_table, pck_table
 from mvtrain.evaluation.evaluation import Evaluation, compare
-from mvtrain.metrics.errors import subject_sizes
+from mvtrain.metrics import subject_sizes
 from mvtrain.model.inference import FramePredictions
 from mvtrain.project.labels_3d import read_truth
 from mvtrain.project.project import Project, project_into_images, read_project

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from helpers.evaluations import made_up_evaluation
 from mvtrain.evaluation.evaluation import describe_unlearned
-from mvtrain.metrics.unlearned import flat_confidence, starving_keypoints
+from mvtrain.metrics import flat_confidence, starving_keypoints
 from mvtrain.model.decode import decode
 
 SIZE = (24, 32)

@@ -25,7 +25,7 @@ from mvgeom.clock_files import clocks_file, find_clocks, save_clocks
 from mvgeom.clocks import Clocks
 from mvtrain.config import load_config
 from mvtrain.exchange.run_import import ImportOptions, import_project
-from mvtrain.project import row_journal
+from mvtrain.project import frame_rows
 from mvtrain.project.project import Project, read_project
 
 NUM_FRAMES = 6
@@ -476,7 +476,7 @@ def test_a_kill_leaves_the_project_as_it_was_or_complete(
         return call
 
     for name in ("write_text", "replace_file", "_move"):
-        monkeypatch.setattr(row_journal, name, counted(getattr(row_journal, name)))
+        monkeypatch.setattr(frame_rows, name, counted(getattr(frame_rows, name)))
     with pytest.raises(KilledError) if step < 6 else nullcontext():
         add(source(tmp_path / "b", original, rows[-1:]), into=project, **given)
     monkeypatch.undo()

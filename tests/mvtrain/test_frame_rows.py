@@ -20,13 +20,11 @@ from mvtrain.check.run_check import check
 from mvtrain.config import Config, load_config
 from mvtrain.config.schema import DataConfig
 from mvtrain.label.store import open_store
-from mvtrain.project import row_journal
+from mvtrain.project import frame_rows
 from mvtrain.project.calibrations import find_calibrations
-from mvtrain.project.frame_rows import append_frames, project_root, read_frame_rows
-from mvtrain.project.label_tables import read_labels
+from mvtrain.project.frame_rows import JOURNAL, adding_frames, append_frames, project_root, read_frame_rows
+from mvtrain.project.label_tables import image_name, read_labels, write_labels
 from mvtrain.project.project import read_project
-from mvtrain.project.row_journal import JOURNAL, adding_frames
-from mvtrain.project.writer import image_name, write_labels
 
 VIEWS = ("top", "side")
 KEYPOINTS = ("nose", "tail")
@@ -105,7 +103,7 @@ def test_the_table_of_calibrations_gets_rows_too(tmp_path: Path, style: str) -> 
 def interrupt(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Append a frame, and die before the second table has it."""
     rows = read_frame_rows(load_config(config))
-    replace_file, calls = row_journal.replace_file, []
+    replace_file, calls = frame_rows.replace_file, []
 
     def dies_at_the_second(path: Path, write: object) -> None:
         calls.append(path)
@@ -114,7 +112,7 @@ def interrupt(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         replace_file(path, write)
 
     with monkeypatch.context() as patch:
-        patch.setattr(row_journal, "replace_file", dies_at_the_second)
+        patch.setattr(frame_rows, "replace_file", dies_at_the_second)
         with pytest.raises(KeyboardInterrupt):
             append_frames(rows, [new_names(5)])
     assert len({len(read_labels(table.path)) for table in rows.tables}) == 2

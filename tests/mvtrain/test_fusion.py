@@ -13,9 +13,8 @@ from helpers.heatmaps import FACTOR, SIZE, full, peaks, scene, world
 from helpers.rigs import make_batch, ring
 from mvgeom import affine, project
 from mvtrain.data.batch import Batch
-from mvtrain.model.agreement import HeatmapRig
 from mvtrain.model.decode import decode, model_to_heatmap
-from mvtrain.model.fusion import Fusion, _prior, fuse_views
+from mvtrain.model.fusion import Fusion, HeatmapRig, _prior, fuse_views
 from mvtrain.model.inference import Network, predict_frames
 
 

@@ -35,8 +35,8 @@ from mvtrain.predict.records import unfinished_folder
 from mvtrain.predict.saved_predictions import Points3D, PredictedSession, find_predictions, load_predictions
 from mvtrain.predict.session import network_folders
 from mvtrain.predict.smooth_predictions import SmoothOptions, smooth_predictions
-from mvtrain.project.row_journal import JOURNAL, recover_project
-from mvtrain.project.writer import image_name
+from mvtrain.project.frame_rows import JOURNAL, recover_project
+from mvtrain.project.label_tables import image_name
 
 RIG = ring(2)
 KEYPOINTS = ("nose", "../../escaped")

@@ -24,8 +24,7 @@ from helpers.weights import (
     write_state,
 )
 from mvtrain.model.backbone import build_backbone
-from mvtrain.training.run_progress import RunProgress
-from mvtrain.training.state import load_state
+from mvtrain.training.state import RunProgress, load_state
 
 
 def change_state(folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:

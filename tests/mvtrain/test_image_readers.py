@@ -13,12 +13,11 @@ import pytest
 from PIL import Image, ImageOps
 
 from mvgeom.calibration.sources import open_source, read_frames
-from mvtrain.check.image_scan import scan_images
+from mvtrain.check.image_checks import scan_images
 from mvtrain.data.dataset import ImageCache
 from mvtrain.exchange.foreign_labels import ImageFile
 from mvtrain.exchange.media import write_images
-from mvtrain.project.image_headers import read_headers, value_bits
-from mvtrain.project.images import from_turned, image_size, read_header, read_image
+from mvtrain.project.images import from_turned, image_size, read_header, read_headers, read_image, value_bits
 from mvtrain.project.label_tables import LabelTable
 from mvtrain.project.project import Project
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvtrain.config.generated import LONGEST, suggest_input_size
+from mvtrain.config.recommended import LONGEST, suggest_input_size
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,17 @@ from scipy.spatial.transform import Rotation
 from helpers.rigs import ring
 from helpers.tiny import generate_tiny_project
 from mvgeom import CameraGroup, affine, project, rays, triangulate
-from mvtrain.label.click_noise import LEAST_NOISE, ClickNoise, estimate_noise, squared_residuals
-from mvtrain.label.geometry import CLICK_NOISE, DISAGREEMENT, FrameRig, compare_views, epipolar_curves
+from mvtrain.label.geometry import (
+    CLICK_NOISE,
+    DISAGREEMENT,
+    LEAST_NOISE,
+    ClickNoise,
+    FrameRig,
+    compare_views,
+    epipolar_curves,
+    estimate_noise,
+    squared_residuals,
+)
 from mvtrain.label.journal import JOURNAL_FOLDER
 from mvtrain.label.run_label import project_config
 from mvtrain.label.store import LabelStore

@@ -12,15 +12,13 @@ from helpers.errors import raises_input
 from helpers.labeling import KEYPOINTS, SIZE, make_project, tables, true_points
 from mvgeom import affine
 from mvgeom.tables import write_labeled_boxes
-from mvtrain.label.attention import work_left
-from mvtrain.label.frame_list import read_frame_list
+from mvtrain.label.frame_list import read_frame_list, work_left
 from mvtrain.label.journal import JOURNAL_FOLDER, Label
-from mvtrain.label.new_tables import list_images
+from mvtrain.label.open_tables import TableText, list_images
 from mvtrain.label.prelabels import read_prelabels
 from mvtrain.label.run_label import project_config
 from mvtrain.label.store import LabelStore, open_store
-from mvtrain.label.table_text import TableText
-from mvtrain.predict.prediction_tables import PredictionRows, write_predictions
+from mvtrain.predict.outputs import PredictionRows, write_predictions
 from mvtrain.project.label_tables import read_labels
 from mvtrain.project.project import Project, read_project
 

@@ -14,7 +14,7 @@ from playwright.sync_api import Page
 from helpers.browser import local_page, one_browser
 from helpers.labeling import KEYPOINTS, SIZE, Served, make_project, serve, true_points
 from mvtrain.label.service import LabelOptions
-from mvtrain.predict.prediction_tables import PredictionRows, write_predictions
+from mvtrain.predict.outputs import PredictionRows, write_predictions
 from mvtrain.project.label_tables import read_labels
 
 VIEWS = 4

@@ -12,8 +12,8 @@ import pytest
 
 from helpers.labeling import SIZE, Served, make_project, serve, tables, true_points
 from helpers.videos import write_video
-from mvtrain.label import table_text
-from mvtrain.label.guard import MAX_BODY
+from mvtrain.label import open_tables
+from mvtrain.label.server import MAX_BODY
 from mvtrain.label.service import LabelOptions
 from mvtrain.project.label_tables import read_labels
 
@@ -188,7 +188,7 @@ def test_a_table_that_cannot_be_written_answers_500_and_labels_stay(
         answer = served.post("/api/save")
     assert (answer.status, answer.code) == (500, "unwritable-file")
     assert served.get("/api/frames/0").json()["labels"][0][0] == CLICK
-    assert table_text.TableText.read(served.store.project.root / "CollectedData_view0.csv").is_unchanged()
+    assert open_tables.TableText.read(served.store.project.root / "CollectedData_view0.csv").is_unchanged()
 
 
 def test_the_server_saves_by_itself_when_the_page_is_gone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from helpers.errors import check_error, raises_input
 from helpers.labeling import KEYPOINTS, SIZE, make_project, tables, write_table
 from mvgeom.errors import InputError
-from mvtrain.label import journal, table_text
+from mvtrain.label import journal, open_tables
 from mvtrain.label.journal import JOURNAL_FOLDER, Label
+from mvtrain.label.open_tables import TableText
 from mvtrain.label.run_label import project_config
 from mvtrain.label.store import LabelStore, open_store
-from mvtrain.label.table_text import TableText
 from mvtrain.project.label_tables import read_labels
 from mvtrain.project.project import read_project
 
@@ -161,7 +161,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[Callable
         died = died or count == number
         return died
 
-    write, append = table_text.replace_file, journal.Journal._append
+    write, append = open_tables.replace_file, journal.Journal._append
 
     def replace_file(path: Path, function: Callable[[Path], object]) -> None:
         if step():
@@ -176,7 +176,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[Callable
         append(self, *entries)
 
     with monkeypatch.context() as patch:
-        patch.setattr(table_text, "replace_file", replace_file)
+        patch.setattr(open_tables, "replace_file", replace_file)
         patch.setattr(journal.Journal, "_append", half_append)
         yield lambda: died
 
@@ -377,7 +377,7 @@ def test_a_table_that_cannot_be_written_keeps_its_edits_in_the_journal(
         raise InputError(f"{path}: cannot be written: no space left", code="unwritable-file", path=path)
 
     with monkeypatch.context() as patch, raises_input("unwritable-file"):
-        patch.setattr(table_text, "replace_file", full)
+        patch.setattr(open_tables, "replace_file", full)
         store.save()
     assert tables(root) == before
     assert store_of(root).num_recovered == 1

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 import mvtrain
-from mvtrain.runtime.commands import command
+from mvtrain.runtime.messages import command
 
 SOURCE = Path(mvtrain.__file__).parent
 PROPOSAL = re.compile(r"(next|go on with it|go on with): mvtrain [^\"]*\{", re.IGNORECASE)

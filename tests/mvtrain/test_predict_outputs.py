@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from mvgeom.tables import read_keypoints
-from mvtrain.predict.prediction_tables import PredictionRows, write_predictions
+from mvtrain.predict.outputs import PredictionRows, write_predictions
 
 NAMES = ["nose", "tail, tip", 'the "ear"']
 INDEX = ["a/img,1.png", "nan", 'c".png', "d.png", "e.png"]

@@ -14,8 +14,8 @@ from helpers.videos import write_video
 from mvgeom.videos import Video, open_video
 from mvtrain.config import Config, DataConfig, EvalConfig
 from mvtrain.drawing.keypoints import Style, draw_keypoints, style_from_config
+from mvtrain.predict.outputs import PredictionRows, write_predictions
 from mvtrain.predict.overlay import PredictedView, draw_overlay, single_layout, tiled_layout
-from mvtrain.predict.prediction_tables import PredictionRows, write_predictions
 
 RED = Style(colors=((0.0, 0.0, 255.0),) * 2, edges=((0, 1),), min_confidence=0.0)
 

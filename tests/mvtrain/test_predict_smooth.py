@@ -19,11 +19,11 @@ from helpers.runs import VIEWS, cameras
 from helpers.smoothing import make_noise
 from mvgeom import Noise, learn_noise, project, smooth
 from mvgeom.smoothing import smoother
-from mvtrain.predict import smooth_recording
+from mvtrain.predict import smooth_predictions as smoothing
 from mvtrain.predict.recording_tables import RecordingTables
 from mvtrain.predict.saved_predictions import find_predictions, load_predictions
 from mvtrain.predict.smooth_predictions import SmoothOptions, smooth_predictions
-from mvtrain.predict.smoothed_blocks import SmoothedBlocks
+from mvtrain.predict.smoothed_tables import SmoothedBlocks
 
 KEYPOINTS = ("nose", "tail")
 RIG = cameras((64, 64))
@@ -136,7 +136,7 @@ def test_the_noise_of_blocks_is_learned_from_the_stretches_of_the_whole(
     folder = write_prediction(tmp_path / "long", points, np.full(points.shape[:3], 0.9), **options)  # type: ignore[arg-type]
     tables = RecordingTables(find_predictions(folder), tmp_path, 0.05)
     monkeypatch.setattr(smoother, "learn", lambda stretches: taken.append(stretches))
-    smooth_recording._learn(tables, RIG)
+    smoothing._learn(tables, RIG)
     whole = tables.read(0, length)
     learn_noise(whole.points, RIG, covariance=whole.covariance)
     for ours, theirs in zip(*taken, strict=True):
@@ -149,7 +149,7 @@ def test_the_noise_of_blocks_is_learned_from_the_stretches_of_the_whole(
 def test_a_stopped_command_goes_on(runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(runs[:1], tmp_path / "whole", block=20)
     solved = []
-    original = smooth_recording._smooth_block
+    original = smoothing._smooth_block
 
     def counted(*arguments: Any) -> Any:
         solved.append(arguments[3])
@@ -160,13 +160,13 @@ def test_a_stopped_command_goes_on(runs: list[Path], tmp_path: Path, monkeypatch
             raise KeyboardInterrupt
         return counted(*arguments)
 
-    monkeypatch.setattr(smooth_recording, "_smooth_block", stopped)
+    monkeypatch.setattr(smoothing, "_smooth_block", stopped)
     (tmp_path / ".stopped.partial").mkdir()
     (tmp_path / ".stopped.partial" / "of_another_command.csv").write_text("")
     with pytest.raises(KeyboardInterrupt):
         run(runs[:1], tmp_path / "stopped", block=20)
     assert not (tmp_path / "stopped").exists()
-    monkeypatch.setattr(smooth_recording, "_smooth_block", counted)
+    monkeypatch.setattr(smoothing, "_smooth_block", counted)
     run(runs[:1], tmp_path / "stopped", block=20)
     assert solved == [0, 20, 40]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stopped", "whole"]

@@ -24,8 +24,15 @@ from mvtrain.data.batch import Batch
 from mvtrain.data.dataset import FrameDataset, ImageCache
 from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.predict.timing import Stopwatch
-from mvtrain.predict.video_batches import Status, VideoBatch, read_video_batches, to_sample, view_image
-from mvtrain.predict.video_boxes import find_boxes, read_crops
+from mvtrain.predict.video_batches import (
+    Status,
+    VideoBatch,
+    find_boxes,
+    read_crops,
+    read_video_batches,
+    to_sample,
+    view_image,
+)
 from mvtrain.project.project import read_project
 
 SPEC = ModelSpec(

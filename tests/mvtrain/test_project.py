@@ -20,7 +20,7 @@ from mvtrain.config import Config, DataConfig, TrainingConfig, load_config
 from mvtrain.label.prelabels import read_prelabels
 from mvtrain.model.inference import FramePredictions
 from mvtrain.predict.labeled_images import write_project_predictions
-from mvtrain.project.calibration_table import read_calibration_table
+from mvtrain.project.calibrations import read_calibration_table
 from mvtrain.project.images import read_image
 from mvtrain.project.names import TABLE
 from mvtrain.project.project import read_project

@@ -7,14 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.errors import raises_input
-from mvtrain.project.frame_numbers import frame_number, trim
 from mvtrain.project.names import (
     ONLY_SESSION,
     NameParts,
     camera_regex_rule,
+    frame_number,
     pattern_rule,
     split_image_name,
     split_name,
+    trim,
 )
 
 WORDS = st.text(alphabet="abcXYZ019", min_size=1, max_size=6)

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from mvtrain.cli.app import COMMANDS
-from mvtrain.runtime.quick_imports import quick_imports
+from mvtrain.runtime.imports import quick_imports
 
 CODE = """
 import atexit, gc
-from mvtrain.runtime.quick_imports import quick_imports
+from mvtrain.runtime.imports import quick_imports
 searches = []
 gc.callbacks.append(lambda phase, info: searches.append(phase))
 with quick_imports():

@@ -28,26 +28,24 @@ from mvgeom.tables import write_video_boxes
 from mvgeom.videos import Video
 from mvtrain.config import load_config
 from mvtrain.drawing.keypoints import Style
-from mvtrain.exchange.alignment import align
+from mvtrain.exchange.alignment import align, number_by_time
 from mvtrain.exchange.foreign_labels import ForeignLabels, LabeledImage, Place, VideoFrame
 from mvtrain.exchange.media import write_images
-from mvtrain.exchange.video_times import number_by_time
-from mvtrain.label.neighbor_frames import NeighborFrames
+from mvtrain.label.page_images import NeighborFrames
 from mvtrain.model.checkpoint import ModelSpec
+from mvtrain.predict.outputs import PredictionRows, write_predictions
 from mvtrain.predict.overlay import draw_videos
-from mvtrain.predict.prediction_tables import PredictionRows, write_predictions
 from mvtrain.predict.recordings import OutputPaths, Session
 from mvtrain.predict.session import Job, open_videos
 from mvtrain.predict.timing import Stopwatch
 from mvtrain.predict.tracking import TrackedFrame, TrackState, track_frames
-from mvtrain.predict.video_batches import Status, read_video_batches
-from mvtrain.predict.video_boxes import read_crops
+from mvtrain.predict.video_batches import Status, read_crops, read_video_batches
 from mvtrain.project.calibrations import load_view_clocks
+from mvtrain.project.label_tables import write_labels
 from mvtrain.project.project import read_project
-from mvtrain.project.writer import write_labels
 from mvtrain.runtime.interruption import Interruption
 from mvtrain.start.add_frames import extract_frames
-from mvtrain.start.candidates import scan_candidates
+from mvtrain.start.choose_frames import scan_candidates
 
 VIEWS = ("top", "left", "right")
 LENGTH = 20
@@ -291,14 +289,14 @@ def read_neighbor(neighbors: NeighborFrames, view: int, frame: int) -> int | Non
 READERS: dict[str, tuple[Callable[[list[Path], Path], Rows], tuple[str, ...]]] = {
     "mvtrain predict": (
         read_for_prediction,
-        ("predict/video_batches.py", "predict/session.py", "predict/video_boxes.py"),
+        ("predict/video_batches.py", "predict/session.py"),
     ),
     "mvtrain predict, later": (lambda paths, out: read_for_prediction(paths, out, 8), ()),
     "mvtrain predict --track": (read_for_tracking, ("predict/tracking.py",)),
     "mvtrain predict --overlay": (read_drawn_videos, ("predict/overlay.py",)),
-    "mvtrain import": (read_for_import, ("exchange/media.py", "exchange/video_times.py")),
-    "mvtrain label": (read_neighbors, ("label/neighbor_frames.py",)),
-    "mvtrain frames": (read_to_choose, ("start/candidates.py", "start/chosen_table.py", "start/add_frames.py")),
+    "mvtrain import": (read_for_import, ("exchange/media.py", "exchange/alignment.py")),
+    "mvtrain label": (read_neighbors, ("label/page_images.py",)),
+    "mvtrain frames": (read_to_choose, ("start/choose_frames.py", "start/session_choice.py", "start/add_frames.py")),
     "mvgeom calibrate": (read_boards, ("calibration/sources.py",)),
     "mvgeom calibrate, long videos": (read_films, ("calibration/film_search.py", "mvgeom/frame_reader.py")),
 }
@@ -307,7 +305,6 @@ READERS: dict[str, tuple[Callable[[list[Path], Path], Rows], tuple[str, ...]]] =
 ONE_VIDEO = {
     "predict/saved_predictions.py": "the frame rate",
     "predict/run_predict.py": "check of the headers",
-    "exchange/crop_boxes.py": "the size",
     "exchange/stored_pixels.py": "the size",
     "start/init_project.py": "the size",
     "cli/sync_command.py": "the frame rate",

@@ -6,8 +6,7 @@ import pytest
 import yaml
 
 from mvtrain.config import Config, load_config
-from mvtrain.config.generated import write_project_config
-from mvtrain.config.recommended import LEAST_EPOCHS, MOST_EPOCHS, STEPS, recommended
+from mvtrain.config.recommended import LEAST_EPOCHS, MOST_EPOCHS, STEPS, recommended, write_project_config
 from mvtrain.project.labels_3d import keys_in_3d
 from mvtrain.synth import SyntheticSpec, generate_project
 

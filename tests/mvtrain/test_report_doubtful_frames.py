@@ -9,7 +9,7 @@ import pandas as pd
 
 from mvtrain.label import geometry
 from mvtrain.predict.saved_predictions import PredictedSession
-from mvtrain.report.doubtful_frames import DISAGREEMENT, Doubts, find_doubts, write_worst_frames
+from mvtrain.report.worst_frames import DISAGREEMENT, Doubts, find_doubts, write_worst_frames
 
 NUM_FRAMES = 60
 

@@ -10,10 +10,9 @@ from helpers.evaluations import made_up_evaluation
 from helpers.page import Page
 from mvtrain.evaluation.error_tables import error_3d_table, error_table, pck_table
 from mvtrain.evaluation.evaluation import Evaluation, held_out_first, held_out_split
-from mvtrain.evaluation.likelihood_fit import calibration_table
+from mvtrain.evaluation.fits_to_labels import calibration_table
 from mvtrain.model.error_bars import ErrorBars
-from mvtrain.report.keypoint_errors import draw_heat_map, errors_section
-from mvtrain.report.reliability import reliability_section
+from mvtrain.report.error_sections import draw_heat_map, errors_section, reliability_section
 
 VIEWS, KEYPOINTS = ("top", "left"), ("nose", "tail & <b>tip</b>", "paw")
 SPLITS = ["train"] * 6 + ["validation"] * 3 + ["test"] * 4

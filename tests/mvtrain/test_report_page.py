@@ -15,17 +15,19 @@ from helpers.page import Page
 from mvtrain.report.html import (
     Card,
     Section,
+    figure,
+    figure_html,
     head_html,
     join_parts,
     jpeg,
     number,
     page_html,
     paragraph,
+    plain,
     significant,
     table,
 )
 from mvtrain.report.learning_curves import learning_curves_section, log_ticks, read_metrics, read_run_info
-from mvtrain.report.plots import figure, figure_html, plain
 
 TAG = re.compile(
     r"</?(a|body|button|caption|code|dd|details|div|dl|dt|em|figcaption|figure|footer|form|h[1-6]|head|header|hr|html|i|"

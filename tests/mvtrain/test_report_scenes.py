@@ -18,9 +18,8 @@ from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvgeom import CameraGroup
 from mvtrain.config import load_config
 from mvtrain.project.project import Project, read_project
-from mvtrain.report.pose_3d import draw_scene, pose_section
+from mvtrain.report.pose_3d import Scene, camera_traces, draw_scene, pose_section, rig_points, scenes_of
 from mvtrain.report.predicted_videos import Recording
-from mvtrain.report.scenes import Scene, camera_traces, rig_points, scenes_of
 
 NAMES = ("nose", "<b>tail</b>", "paw")
 EDGES = ((0, 1), (1, 2))

@@ -19,8 +19,7 @@ from mvtrain.config import load_config
 from mvtrain.evaluation.error_tables import error_table
 from mvtrain.evaluation.evaluation import Evaluation
 from mvtrain.project.project import Project, read_project
-from mvtrain.report.predicted_videos import Recording, Recordings
-from mvtrain.report.reprojection_section import draw_labeled, draw_recording, reprojection_section
+from mvtrain.report.predicted_videos import Recording, Recordings, draw_labeled, draw_recording, reprojection_section
 from mvtrain.report.worst_frames import marks_of, worst_frames_section, worst_rows
 
 NOTHING = Recordings(complete=(), omitted=())

@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from helpers.errors import raises_input
 from mvgeom.errors import InputError
 from mvtrain.config import Config, DataConfig, ModelConfig, TrainingConfig
-from mvtrain.project.kept_splits import SPLIT_NAMES, read_split, write_split
 from mvtrain.project.project import Project
-from mvtrain.project.splits import Split, split_frames
+from mvtrain.project.splits import SPLIT_NAMES, Split, read_split, split_frames, write_split
 
 SESSIONS = st.lists(st.integers(1, 30), min_size=1, max_size=8).map(
     lambda sizes: tuple(f"s{i}" for i, size in enumerate(sizes) for _ in range(size))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mvtrain.check.duplicates import FLOOR, NEAR, image_distances, typical_distance
+from mvtrain.check.image_checks import FLOOR, NEAR, image_distances, typical_distance
 from mvtrain.start.choose_frames import Appearance, choose_frames
 from mvtrain.start.session_choice import share_frames
 

@@ -20,8 +20,7 @@ from mvtrain.config import load_config
 from mvtrain.project.images import read_image, read_stored
 from mvtrain.project.labels_3d import triangulate_labels
 from mvtrain.project.project import Project, read_project
-from mvtrain.start.crop_project import CropOptions, crop_project
-from mvtrain.start.subject_boxes import SOURCES, find_subject_boxes
+from mvtrain.start.crop_project import SOURCES, CropOptions, crop_project, find_subject_boxes
 
 WIDTH = 160
 

@@ -17,18 +17,17 @@ from helpers.errors import raises_input
 from helpers.runs import make_run
 from helpers.videos import cut_off, damage_frames, drop, encode, write_session, write_video
 from mvgeom.videos import open_video, read_frames
-from mvtrain.check.duplicates import NEAR, image_distances, typical_distance
-from mvtrain.check.image_scan import thumbnail
+from mvtrain.check.image_checks import NEAR, image_distances, thumbnail, typical_distance
 from mvtrain.config import load_config
 from mvtrain.predict.recordings import early_end
 from mvtrain.project.images import read_image
 from mvtrain.start import add_frames as command
 from mvtrain.start.add_frames import FramesOptions, add_frames
-from mvtrain.start.candidates import sample_numbers
-from mvtrain.start.chosen_table import CHOSEN_FRAMES, ChosenFrame, add_to_table
-from mvtrain.start.frame_quality import find_faults, measure_image, to_gray
+from mvtrain.start.choose_frames import sample_numbers
+from mvtrain.start.frame_measures import find_faults, measure_image, to_gray
 from mvtrain.start.init_project import InitOptions, init_project
-from mvtrain.start.video_names import VideoInput
+from mvtrain.start.session_choice import CHOSEN_FRAMES, ChosenFrame, add_to_table
+from mvtrain.start.session_plan import VideoInput
 
 VIEWS = ("top", "left")
 SIZE = (96, 64)

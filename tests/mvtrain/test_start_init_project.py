@@ -24,7 +24,7 @@ from mvtrain.predict.recordings import find_sessions
 from mvtrain.project.calibrations import find_calibrations, load_cameras, load_view_clocks
 from mvtrain.project.frame_rows import read_frame_rows
 from mvtrain.start.init_project import InitOptions, init_project
-from mvtrain.start.video_names import VideoInput
+from mvtrain.start.session_plan import VideoInput
 
 VIEWS = ("top", "left", "right")
 SIZE = (64, 48)

@@ -8,9 +8,9 @@ import pytest
 
 from helpers.errors import raises_input
 from mvtrain.project.names import pattern_rule
+from mvtrain.start.init_project import parse_renaming
 from mvtrain.start.keypoint_list import Skeleton, check_keypoints, read_skeleton
-from mvtrain.start.rig_files import parse_renaming
-from mvtrain.start.video_names import (
+from mvtrain.start.session_plan import (
     SUGGESTED_PATTERNS,
     VideoInput,
     find_videos,

@@ -23,20 +23,24 @@ from mvgeom.tables import read_labeled_boxes, read_video_boxes
 from mvtrain.config import Config, DataConfig, load_config
 from mvtrain.project.project import read_project
 from mvtrain.synth import KEYPOINT_NAMES, SyntheticSpec, generate_project
-from mvtrain.synth.generate import generate_if_missing
+from mvtrain.synth.generate import generate_if_missing, label
 from mvtrain.synth.raycast import (
     SAME_SURFACE,
+    Shape,
     View,
+    ball,
     between_pixels,
+    box,
+    cone,
+    intersect,
     keypoint_visibility,
     make_view,
+    normals,
     pixel_bounds,
     rasterize,
 )
-from mvtrain.synth.recording import label
 from mvtrain.synth.render import Sensor, expose
 from mvtrain.synth.scene import Scene, make_rig, make_scene
-from mvtrain.synth.shapes import Shape, ball, box, cone, intersect, normals
 
 TINY = {"num_views": 2, "num_frames": 3, "size": 64, "num_sessions": 1, "num_video_frames": 6}
 

@@ -15,11 +15,10 @@ from helpers.errors import raises_input
 from helpers.runs import make_run
 from mvtrain.cli.app import COMMANDS
 from mvtrain.config import load_config
-from mvtrain.config.trust import ALLOW_PLUGINS, ALLOW_RESOLVERS, remember_plugins
+from mvtrain.config.plugins import ALLOW_PLUGINS, ALLOW_RESOLVERS, remember_plugins
 from mvtrain.model.run_folder import load_run
-from mvtrain.runtime.ensemble_folder import EnsembleMember, write_ensemble
-from mvtrain.runtime.folders import ENSEMBLE_CONFIG
-from mvtrain.training.fit_ensemble import start_ensemble
+from mvtrain.runtime.folders import ENSEMBLE_CONFIG, EnsembleMember, write_ensemble
+from mvtrain.training.train import start_ensemble
 
 
 @pytest.fixture(autouse=True)

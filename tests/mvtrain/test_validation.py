@@ -5,7 +5,7 @@ import pytest
 
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvtrain.config import load_config
-from mvtrain.metrics.errors import validation_columns, validation_figures
+from mvtrain.metrics import validation_columns, validation_figures
 from mvtrain.model.inference import FramePredictions
 from mvtrain.model.reconstruction import reconstruct_project
 from mvtrain.project.labels_3d import triangulate_labels

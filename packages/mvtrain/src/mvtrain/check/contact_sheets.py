@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from mvaug import Augmentation
-from mvtrain.check.image_scan import ImageScan
-from mvtrain.check.label_errors import LabelErrors
+from mvtrain.check.calibration_checks import LabelErrors
+from mvtrain.check.image_checks import ImageScan
 from mvtrain.config import Config
-from mvtrain.data.augmentation import make_augmentation
 from mvtrain.data.batch import Sample
-from mvtrain.data.dataset import FrameDataset, ImageCache
+from mvtrain.data.dataset import FrameDataset, ImageCache, make_augmentation
 from mvtrain.drawing.sheets import (
     CELL_WIDTH,
     Marks,

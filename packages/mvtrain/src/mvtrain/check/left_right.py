@@ -11,8 +11,7 @@ import numpy as np
 from mvaug import mirrored_order
 from mvgeom import CameraGroup, reprojection_error, triangulate
 from mvgeom.calibration.findings import Finding, error, warning
-from mvtrain.check.calibration_checks import CalibratedFrames, visible_points, without_disagreeing
-from mvtrain.check.label_errors import LabelErrors
+from mvtrain.check.calibration_checks import CalibratedFrames, LabelErrors, visible_points, without_disagreeing
 from mvtrain.project.project import Project
 
 _BETTER = 0.4

@@ -12,23 +12,29 @@ from mvgeom.calibration.findings import Finding, error, note, sort_findings, war
 from mvgeom.errors import InputError
 from mvtrain.check.calibration_checks import (
     CalibratedFrames,
+    LabelErrors,
     calibration_findings,
     check_calibrations,
+    error_findings,
     frame_mismatches,
+    label_errors,
     triangulation_findings,
 )
-from mvtrain.check.check_tables import print_results, print_verdict, write_json
+from mvtrain.check.check_results import Results, print_results, print_verdict, write_json
 from mvtrain.check.contact_sheets import worst_frames, write_augmented_sheet, write_label_sheet
-from mvtrain.check.duplicates import copy_findings, find_near_duplicates, near_duplicate_findings
-from mvtrain.check.image_scan import ImageScan, image_findings, scan_images
-from mvtrain.check.label_checks import TableRows, count_labels, label_findings, read_rows
-from mvtrain.check.label_errors import LabelErrors, error_findings, label_errors
+from mvtrain.check.image_checks import (
+    ImageScan,
+    copy_findings,
+    find_near_duplicates,
+    image_findings,
+    near_duplicate_findings,
+    scan_images,
+)
+from mvtrain.check.label_checks import TableRows, count_labels, label_findings, place_findings, read_rows
 from mvtrain.check.left_right import exchange_findings, mirrored_pairs, symmetry_findings
-from mvtrain.check.results import Results
-from mvtrain.check.suspicious_places import place_findings
 from mvtrain.config import Config
 from mvtrain.project.held_out import describe_held_out, read_held_out
-from mvtrain.project.image_headers import turned_warning
+from mvtrain.project.images import turned_warning
 from mvtrain.project.labels_3d import calibration_warnings, check_calibration, triangulate_labels
 from mvtrain.project.project import Project, read_project
 from mvtrain.project.splits import Split, split_frames

@@ -10,7 +10,7 @@ import typer
 
 from mvgeom.errors import InputError
 from mvtrain.cli.options import make_console, split_names
-from mvtrain.runtime.quick_imports import quick_imports
+from mvtrain.runtime.imports import quick_imports
 
 
 def convert(

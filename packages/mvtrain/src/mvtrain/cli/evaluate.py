@@ -16,7 +16,7 @@ from mvtrain.cli.options import (
     make_wide_console,
     print_start,
 )
-from mvtrain.runtime.quick_imports import quick_imports
+from mvtrain.runtime.imports import quick_imports
 
 
 def evaluate(

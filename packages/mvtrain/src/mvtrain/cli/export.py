@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mvtrain.cli.options import AllowPluginsOption, CheckpointOption, RunArgument, make_console, print_start
-from mvtrain.runtime.quick_imports import quick_imports
+from mvtrain.runtime.imports import quick_imports
 
 
 def export(

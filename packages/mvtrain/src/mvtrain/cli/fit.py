@@ -11,9 +11,9 @@ from rich.console import Console
 
 from mvgeom.errors import InputError
 from mvtrain.cli.options import AllowPluginsOption, print_start
-from mvtrain.runtime.commands import command
 from mvtrain.runtime.folders import ENSEMBLE_CONFIG, check_new_run_folder, is_ensemble
-from mvtrain.runtime.quick_imports import quick_imports
+from mvtrain.runtime.imports import quick_imports
+from mvtrain.runtime.messages import command
 
 
 def fit(
@@ -54,10 +54,9 @@ def fit(
         from mvtrain.evaluation.run_evaluate import check_evaluation, evaluate_trained
         from mvtrain.runtime.interruption import RunInterruptedError
         from mvtrain.synth.generate import generate_if_missing
-        from mvtrain.training.fit_ensemble import start_ensemble, train_ensemble
         from mvtrain.training.hardware import first_process_console
         from mvtrain.training.train import overfit as overfit_frames
-        from mvtrain.training.train import train
+        from mvtrain.training.train import start_ensemble, train, train_ensemble
 
     console = first_process_console()
     loaded = load_config(path, overrides or ())

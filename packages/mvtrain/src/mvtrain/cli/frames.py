@@ -10,7 +10,7 @@ import typer
 from mvgeom.errors import InputError
 from mvtrain.cli.options import AllowPluginsOption, DeviceOption, check_inputs, make_wide_console, print_start
 from mvtrain.cli.path_roles import check_run, find_project_config
-from mvtrain.runtime.quick_imports import quick_imports
+from mvtrain.runtime.imports import quick_imports
 
 
 def add_frames(

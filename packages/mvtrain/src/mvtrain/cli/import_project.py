@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mvtrain.cli.options import check_inputs, make_console, split_names
-from mvtrain.runtime.quick_imports import quick_imports
+from mvtrain.runtime.imports import quick_imports
 
 
 def import_project(

@@ -10,7 +10,7 @@ import typer
 from mvgeom.errors import InputError
 from mvtrain.cli.options import make_wide_console, split_names
 from mvtrain.cli.path_roles import check_options, check_videos
-from mvtrain.runtime.quick_imports import quick_imports
+from mvtrain.runtime.imports import quick_imports
 
 
 def init(
@@ -58,10 +58,9 @@ def init(
     check_options(calibration=calibration)
     with quick_imports():
         from mvtrain.project.names import split_view_paths
-        from mvtrain.start.init_project import InitOptions, init_project
+        from mvtrain.start.init_project import InitOptions, init_project, parse_renaming
         from mvtrain.start.keypoint_list import Skeleton, check_keypoints, read_skeleton
-        from mvtrain.start.rig_files import parse_renaming
-        from mvtrain.start.video_names import VideoInput
+        from mvtrain.start.session_plan import VideoInput
 
     if (keypoints is None) == (skeleton is None):
         raise InputError(

@@ -9,7 +9,7 @@ import typer
 
 from mvtrain.cli.options import check_inputs, make_console, print_start
 from mvtrain.cli.path_roles import check_project
-from mvtrain.runtime.quick_imports import quick_imports
+from mvtrain.runtime.imports import quick_imports
 
 
 def label(

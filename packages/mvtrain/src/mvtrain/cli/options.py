@@ -28,7 +28,7 @@ DeviceOption = Annotated[
 
 def _allow(value: bool) -> bool:
     if value:
-        from mvtrain.config.trust import allow_plugins
+        from mvtrain.config.plugins import allow_plugins
 
         allow_plugins()
     return value

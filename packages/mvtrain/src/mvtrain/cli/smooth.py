@@ -11,7 +11,7 @@ from mvgeom.cli.length_options import parse_length
 from mvgeom.errors import InputError
 from mvtrain.cli.options import make_console, print_start, split_names
 from mvtrain.cli.path_roles import check_options, check_sources
-from mvtrain.runtime.quick_imports import quick_imports
+from mvtrain.runtime.imports import quick_imports
 
 
 def smooth(
@@ -63,8 +63,8 @@ def smooth(
         print_start(source)
 
     with quick_imports():
-        from mvtrain.predict.bodies import parse_groups
         from mvtrain.predict.smooth_predictions import SmoothOptions, smooth_predictions
+        from mvtrain.predict.smoothed_tables import parse_groups
         from mvtrain.runtime.interruption import RunInterruptedError
 
     options = SmoothOptions(

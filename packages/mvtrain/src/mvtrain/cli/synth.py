@@ -9,8 +9,8 @@ import typer
 
 from mvgeom.wording import counted
 from mvtrain.cli.options import make_console
-from mvtrain.runtime.commands import command
-from mvtrain.runtime.quick_imports import quick_imports
+from mvtrain.runtime.imports import quick_imports
+from mvtrain.runtime.messages import command
 
 
 def synth(

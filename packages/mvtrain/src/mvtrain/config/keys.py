@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from mvgeom.errors import InputError
-from mvtrain.config.checks import bad_value
-from mvtrain.config.schema import LOSS_NAMES, Config, LossConfig
+from mvtrain.config.schema import LOSS_NAMES, Config, LossConfig, bad_value
 
 INFINITE = ("data.cache_gb", "training.save_every_minutes", "training.gradient_clip_norm")
 """Keys whose value may be infinite: no limit."""

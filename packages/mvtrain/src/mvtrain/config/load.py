@@ -17,12 +17,9 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, Vali
 from mvgeom.documents import check_yaml
 from mvgeom.errors import InputError
 from mvgeom.files import read_text, write_text
-from mvtrain.config.checks import bad_value
 from mvtrain.config.keys import check_numbers, conform, expected_at, is_foreign
-from mvtrain.config.plugins import load_plugins
-from mvtrain.config.schema import Config, DataConfig, EvalConfig, LossConfig, ModelConfig
-from mvtrain.config.training_section import TrainingConfig
-from mvtrain.config.trust import ALLOW_RESOLVERS, resolver_in
+from mvtrain.config.plugins import ALLOW_RESOLVERS, load_plugins, resolver_in
+from mvtrain.config.schema import Config, DataConfig, EvalConfig, LossConfig, ModelConfig, TrainingConfig, bad_value
 from mvtrain.runtime.folders import is_run_config
 
 PATH_KEYS = (

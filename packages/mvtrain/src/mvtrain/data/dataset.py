@@ -1,4 +1,4 @@
-"""Samples of a project: cache of decoded images, dataset, order of the frames, loader."""
+"""Samples of a project: cache of decoded images, augmentation, dataset, order of the frames, loader."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mvgeom import affine
 from mvgeom.errors import InputError
 from mvgeom.wording import counted
 from mvtrain.config.plugins import load_plugins, loaded_plugins
-from mvtrain.data.augmentation import with_config_key
+from mvtrain.config.schema import TrainingConfig
 from mvtrain.data.batch import Batch, Sample, collate
 from mvtrain.project.images import read_image
 from mvtrain.project.labels_3d import complete_labels, triangulate_labels
@@ -27,6 +27,39 @@ from mvtrain.project.project import Project, full_to_model
 
 Key = tuple[int, int]
 """Epoch and row of the project: a sample's randomness depends on these and the seed only."""
+
+
+def make_augmentation(
+    training: TrainingConfig, imgaug_3d: bool | Mapping[str, Any], keypoint_names: Sequence[str]
+) -> Augmentation:
+    """Parse the augmentation of training samples.
+
+    Args:
+        training: Section of the config.
+        imgaug_3d: 3D augmentation that the project gets.
+        keypoint_names: Keypoint names of the project.
+
+    Raises:
+        InputError: A value of `training.imgaug` or `training.imgaug_3d` is not valid, or a flip cannot tell left from
+            right; its `key` is the config's key.
+    """
+    try:
+        return Augmentation.from_config(
+            training.imgaug, imgaug_3d, keypoint_names=keypoint_names, hflip=training.imgaug_hflip
+        )
+    except InputError as error:
+        if error.facts.get("argument") == "keypoint_names":
+            key = "training.imgaug_hflip" if training.imgaug_hflip else "training.imgaug"
+            raise error.prefixed(f"{key}: ", key=key) from error
+        raise with_config_key(error) from error
+
+
+def with_config_key(error: InputError) -> InputError:
+    """Return an error of mvaug with the key of the config before its message; errors of other arguments as they are."""
+    argument = error.facts.get("argument", "")
+    if not argument.startswith("imgaug"):
+        return error
+    return error.prefixed("training.", key=f"training.{argument}")
 
 
 class ImageCache:

@@ -9,8 +9,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mvtrain.metrics.errors import mean_pose, occluded_points, pixel_error, reprojection_errors, subject_sizes
-from mvtrain.metrics.unlearned import describe_starving, starving_keypoints
+from mvtrain.metrics import (
+    describe_starving,
+    mean_pose,
+    occluded_points,
+    pixel_error,
+    reprojection_errors,
+    starving_keypoints,
+    subject_sizes,
+)
 from mvtrain.model.error_bars import ErrorBars
 from mvtrain.model.inference import FramePredictions
 from mvtrain.model.likelihood import ConfidenceMap, calibrated
@@ -19,11 +26,10 @@ from mvtrain.model.run_folder import Run
 from mvtrain.predict.labeled_images import check_cameras, in_network_order, predict_project
 from mvtrain.predict.predictor import Predictor
 from mvtrain.project.held_out import HELD_OUT_SPLITS, HeldOut
-from mvtrain.project.kept_splits import read_split
 from mvtrain.project.label_tables import VISIBLE
 from mvtrain.project.labels_3d import read_truth, triangulate_labels
 from mvtrain.project.project import Project, project_into_images, to_crop
-from mvtrain.project.splits import split_frames
+from mvtrain.project.splits import read_split, split_frames
 
 _ORDER = ("test", *HELD_OUT_SPLITS, "validation", "train", "unused")
 """Splits by their value for the error on new images, highest first."""

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from mvgeom.files import replace_file
 from mvtrain.evaluation.error_tables import ALL, OCCLUDED, errors_by_view
-from mvtrain.metrics.errors import OCCLUDED_SOURCE
+from mvtrain.metrics import OCCLUDED_SOURCE
 from mvtrain.project.held_out import EVALUATED_SPLITS, HELD_OUT_SPLITS
 
 _COLORS = {
@@ -119,7 +119,7 @@ def print_calibration(console: Console, summary: pd.DataFrame, share: float) -> 
 
     Args:
         console: Console to print on.
-        summary: Table from `likelihood_fit.calibration_errors`.
+        summary: Table from `fits_to_labels.calibration_errors`.
         share: Share of the subject's size within which a keypoint counts as found.
     """
     console.print(
@@ -176,7 +176,7 @@ def draw_evaluation(path: Path, pck: pd.DataFrame, calibration: pd.DataFrame, sh
     Args:
         path: Path of the PNG.
         pck: Table from `error_tables.pck_table`.
-        calibration: Table from `likelihood_fit.calibration_table`.
+        calibration: Table from `fits_to_labels.calibration_table`.
         share: Share of the subject's size within which a keypoint counts as found.
     """
     with matplotlib.rc_context({"font.size": 9}):

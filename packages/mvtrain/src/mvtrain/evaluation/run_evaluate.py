@@ -15,7 +15,6 @@ from rich.console import Console
 from mvgeom.errors import InputError
 from mvgeom.files import file_name, replace_file, write_text
 from mvtrain.config import Config
-from mvtrain.evaluation.error_bars_fit import LEAST_FRAMES, LEAST_POINTS, fit_error_bars
 from mvtrain.evaluation.error_tables import error_3d_table, error_table, join_tables, pck_table
 from mvtrain.evaluation.evaluation import (
     Evaluation,
@@ -26,11 +25,14 @@ from mvtrain.evaluation.evaluation import (
     find_training_pose,
     is_own_project,
 )
-from mvtrain.evaluation.likelihood_fit import (
+from mvtrain.evaluation.fits_to_labels import (
     DEFAULT_SHARE,
+    LEAST_FRAMES,
+    LEAST_POINTS,
     calibration_errors,
     calibration_table,
     fit_confidence,
+    fit_error_bars,
     outcomes,
 )
 from mvtrain.evaluation.presentation import (
@@ -58,17 +60,17 @@ from mvtrain.predict.labeled_images import (
     table_index,
     write_project_predictions,
 )
-from mvtrain.predict.prediction_tables import write_pixel_errors
+from mvtrain.predict.outputs import write_pixel_errors
 from mvtrain.predict.predictor import Predictor, choose_device
 from mvtrain.predict.run_predict import print_line, print_warning
 from mvtrain.project.held_out import HeldOutTables, describe_held_out, read_held_out
-from mvtrain.project.kept_splits import read_split
 from mvtrain.project.labels_3d import read_truth
 from mvtrain.project.names import of_view
 from mvtrain.project.project import Project, read_project
+from mvtrain.project.splits import read_split
 from mvtrain.project.view_tables import find_tables
-from mvtrain.runtime.commands import command
-from mvtrain.runtime.ensemble_folder import find_runs
+from mvtrain.runtime.folders import find_runs
+from mvtrain.runtime.messages import command
 from mvtrain.training.train import TrainedRun
 
 

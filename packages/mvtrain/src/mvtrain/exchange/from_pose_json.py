@@ -20,12 +20,12 @@ from mvtrain.exchange.foreign_labels import (
     LabelPixels,
     ReadOptions,
     Source,
+    check_wanted,
     merge,
+    to_labels,
 )
 from mvtrain.exchange.media import images_in, videos_by_view, videos_in, with_names
-from mvtrain.exchange.predictions import check_wanted, to_labels
-from mvtrain.project.frame_numbers import frame_number
-from mvtrain.project.names import as_posix
+from mvtrain.project.names import as_posix, frame_number
 
 _RENDERED = "_rendered"
 """End of the names of images into which OpenPose drew its keypoints."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import cv2
 import numpy as np
 
+from mvgeom import CameraGroup
 from mvgeom.calibration.sources import VIDEO_SUFFIXES
 from mvgeom.errors import InputError
 from mvgeom.tables import check_structure
 from mvgeom.wording import counted
-from mvtrain.exchange.file_search import find_file
 from mvtrain.exchange.foreign_labels import (
     DecodedImage,
     ForeignLabels,
@@ -26,13 +28,173 @@ from mvtrain.exchange.foreign_labels import (
     Source,
     VideoFrame,
 )
-from mvtrain.exchange.media import videos_by_view
-from mvtrain.exchange.sleap_instances import choose_instance, is_predicted, located_points
-from mvtrain.exchange.sleap_sessions import RecordingSessions, read_sessions, video_path
-from mvtrain.project.frame_numbers import frame_number
+from mvtrain.exchange.media import find_file, videos_by_view
 from mvtrain.project.images import image_size
-from mvtrain.project.names import as_posix, split_image_name, split_name
-from mvtrain.runtime.optional_imports import need
+from mvtrain.project.names import as_posix, frame_number, split_image_name, split_name
+from mvtrain.runtime.imports import need
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RecordingSessions:
+    """Recording sessions of a file.
+
+    Attributes:
+        places: Session and view of each video that a camera is linked to.
+        cameras: Calibrated cameras by session.
+        notes: Remarks for the user.
+    """
+
+    places: Mapping[Any, tuple[str, str]] = field(default_factory=dict)
+    cameras: Mapping[str | None, CameraGroup] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def read_sessions(labels: Any, source: Source, options: ReadOptions) -> RecordingSessions:
+    """Read the recording sessions of labels of sleap-io.
+
+    The name of a camera is that of the view. The name of a session is that in the names of its videos, where they
+    follow the rule of names and their views are the cameras; else that of the file, with a number if it has several.
+
+    Args:
+        labels: Labels of sleap-io.
+        source: Source of the labels; a view that the user gave comes before the cameras of the file.
+        options: Options of the reader; so does a pattern that the user gave.
+    """
+    if source.view is not None or options.rule.given:
+        return RecordingSessions()
+    places: dict[Any, tuple[str, str]] = {}
+    cameras: dict[str | None, CameraGroup] = {}
+    notes: list[str] = []
+    num_unused = 0
+    for number, session in enumerate(labels.sessions):
+        videos = {video: str(camera.name) for camera, video in zip(session.cameras, session.videos, strict=True)}
+        if not videos or any(camera.name is None for camera in session.cameras):
+            num_unused += 1
+            continue
+        suffix = f"_{number + 1}" if len(labels.sessions) > 1 else ""
+        name = _name_of_videos(videos, options) or f"{_stem(source.path)}{suffix}"
+        places |= {video: (name, view) for video, view in videos.items()}
+        group = _cameras(session)
+        if group is None:
+            notes.append(f"{source.path}: the cameras of session {name} are not calibrated or have no image size")
+        else:
+            cameras[name] = group
+    if num_unused:
+        notes.append(
+            f"{source.path}: not used: {counted(num_unused, 'recording session')} without videos or with a camera "
+            "without a name"
+        )
+    return RecordingSessions(places=places, cameras=cameras, notes=tuple(notes))
+
+
+def video_path(video: Any) -> PurePosixPath:
+    """Return the path of a recording as SLEAP wrote it: of the video that embedded images are from, else of itself.
+
+    For a list of images it is their folder.
+    """
+    original = video
+    while original.source_video is not None:
+        original = original.source_video
+    if isinstance(original.filename, list):
+        return as_posix(str(original.filename[0])).parent
+    return as_posix(str(original.filename))
+
+
+def _name_of_videos(videos: Mapping[Any, str], options: ReadOptions) -> str | None:
+    """Return the session that all videos have in their names; None if a name's view is not its camera."""
+    rule = options.rule.without_frame or options.rule
+    found = set()
+    for video, view in videos.items():
+        path = video_path(video)
+        parts = rule.split_path(path if isinstance(video.filename, list) else path.with_suffix(""))
+        if parts is None or parts.view != view:
+            return None
+        found.add(parts.session)
+    return found.pop() if len(found) == 1 else None
+
+
+def _stem(path: Path) -> str:
+    """Return the file's name without `.slp` or `.pkg.slp`."""
+    return path.name.removesuffix(".slp").removesuffix(".pkg")
+
+
+def _cameras(session: Any) -> CameraGroup | None:
+    """Return the calibrated cameras of a session; None if one has no intrinsics or no image size."""
+    cameras = [camera for camera in session.camera_group.cameras if camera.name is not None]
+    sizes = [camera.size if camera.size is not None else _video_size(session.get_video(camera)) for camera in cameras]
+    calibrated = [not np.array_equal(camera.matrix, np.eye(3)) for camera in cameras]
+    names = tuple(str(camera.name) for camera in cameras)
+    if not cameras or None in sizes or not all(calibrated) or len(set(names)) != len(names):
+        return None
+    return CameraGroup(
+        names=names,
+        sizes=np.array(sizes, dtype=np.float64),
+        matrix=np.stack([camera.matrix for camera in cameras]),
+        distortion=np.stack([camera.dist for camera in cameras]),
+        rotation=np.stack([cv2.Rodrigues(np.asarray(camera.rvec, dtype=np.float64))[0] for camera in cameras]),
+        translation=np.stack([camera.tvec for camera in cameras]),
+    )
+
+
+def _video_size(video: Any | None) -> tuple[int, int] | None:
+    """Return width and height of a video; None if it is unknown."""
+    shape = None if video is None else video.shape
+    return None if shape is None else (int(shape[2]), int(shape[1]))
+
+
+def choose_instance(frame: Any, path: Path, options: ReadOptions) -> Any | None:
+    """Choose the animal of a frame that a person labeled, else the predicted one; None if there is none.
+
+    Animals without any point do not count, and copies of one animal count once.
+
+    Args:
+        frame: Labeled frame of sleap-io.
+        path: Path of the file, for messages.
+        options: Options with the name of the animal, and the lowest likelihood of predictions if they are wanted.
+
+    Raises:
+        InputError: Several animals are labeled, or predicted, and none is chosen (`several-individuals`).
+    """
+    kinds = [frame.user_instances]
+    if options.min_likelihood is not None and int(frame.frame_idx) % options.every == 0:
+        kinds.append(frame.predicted_instances)
+    for kind in kinds:
+        instances: list[Any] = []
+        for each in kind:
+            points = located_points(each, options.min_likelihood)
+            named = options.individual is None or (each.track is not None and each.track.name == options.individual)
+            twice = any(
+                np.array_equal(points, located_points(other, options.min_likelihood), equal_nan=True)
+                for other in instances
+            )
+            if named and not twice and np.isfinite(points).any():
+                instances.append(each)
+        if len(instances) > 1:
+            tracks = ", ".join("none" if each.track is None else repr(each.track.name) for each in instances)
+            raise InputError(
+                f"{path}, {video_path(frame.video).name}, frame {frame.frame_idx}: labels of several animals, found "
+                f"{len(instances)} (tracks: {tracks}), expected one. Choose it with --individual TRACK",
+                code="several-individuals",
+                path=path,
+                frame=int(frame.frame_idx),
+            )
+        if instances:
+            return instances[0]
+    return None
+
+
+def located_points(instance: Any, min_likelihood: float | None) -> np.ndarray:
+    """Return (K, 2) points of an animal; NaN where missing, or where a prediction has too low a likelihood."""
+    points = np.asarray(instance.points["xy"], dtype=np.float64)
+    located = np.asarray(np.isfinite(points).all(axis=-1))
+    if is_predicted(instance) and min_likelihood is not None:
+        located &= np.asarray(instance.points["score"]) >= min_likelihood
+    return np.where(located[:, None], points, np.nan)
+
+
+def is_predicted(instance: Any) -> bool:
+    """Return True for a prediction of SLEAP, which has likelihoods."""
+    return "score" in (instance.points.dtype.names or ())
 
 
 def read(sources: Sequence[Source], options: ReadOptions) -> list[ForeignLabels]:

@@ -10,15 +10,14 @@ from pathlib import Path
 from mvgeom import CameraGroup
 from mvgeom.files import file_name
 from mvtrain.config import load_config
-from mvtrain.config.generated import write_project_config
+from mvtrain.config.recommended import write_project_config
 from mvtrain.exchange.alignment import AlignedFrames
-from mvtrain.exchange.crop_boxes import drop_whole_images, has_crops, write_boxes_of_videos, write_image_boxes
-from mvtrain.exchange.file_search import check_one_place
 from mvtrain.exchange.foreign_labels import ForeignLabels, ImageSource, Place, VideoFrame
-from mvtrain.exchange.media import write_calibrations, write_images
+from mvtrain.exchange.media import check_one_place, write_calibrations, write_images
+from mvtrain.exchange.stored_pixels import drop_whole_images, has_crops, write_boxes_of_videos, write_image_boxes
 from mvtrain.project.images import image_size
+from mvtrain.project.label_tables import image_name, write_labels
 from mvtrain.project.project import read_project
-from mvtrain.project.writer import image_name, write_labels
 from mvtrain.runtime.folders import new_folder
 
 SCORER = "imported"

@@ -19,16 +19,15 @@ from mvtrain.exchange import from_coco as coco
 from mvtrain.exchange import from_deeplabcut as deeplabcut
 from mvtrain.exchange import from_pose_json as pose_json
 from mvtrain.exchange import from_sleap as sleap
-from mvtrain.exchange.alignment import AlignedFrames, align, describe_single_view
+from mvtrain.exchange.alignment import AlignedFrames, align, describe_single_view, number_by_time
 from mvtrain.exchange.foreign_labels import ForeignLabels, ReadOptions, Source, merge
 from mvtrain.exchange.into_project import AddedFrames, add_to_project, order_keypoints, order_views
 from mvtrain.exchange.media import find_calibrations
 from mvtrain.exchange.project_folder import ImportedProject, write_project
 from mvtrain.exchange.stored_pixels import to_stored_pixels
-from mvtrain.exchange.video_times import number_by_time
 from mvtrain.project.frame_rows import read_frame_rows
 from mvtrain.project.names import DEFAULT_PATTERN, check_distinct, pattern_rule, split_view_paths
-from mvtrain.runtime.commands import command
+from mvtrain.runtime.messages import command
 
 READERS: dict[str, Callable[[Sequence[Source], ReadOptions], list[ForeignLabels]]] = {
     "anipose": anipose.read,

@@ -13,7 +13,7 @@ from mvgeom.files import file_name, write_text
 from mvtrain.exchange.to_deeplabcut import view_table, write_h5
 from mvtrain.exchange.write_options import WriteOptions, write_cameras
 from mvtrain.predict.saved_predictions import Points3D, PredictedSession
-from mvtrain.runtime.optional_imports import need
+from mvtrain.runtime.imports import need
 
 
 def write(session: PredictedSession, folder: Path, options: WriteOptions) -> list[str]:

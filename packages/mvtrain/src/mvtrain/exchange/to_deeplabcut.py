@@ -12,7 +12,7 @@ import pandas as pd
 from mvgeom.files import file_name
 from mvtrain.exchange.write_options import WriteOptions
 from mvtrain.predict.saved_predictions import PredictedSession
-from mvtrain.runtime.optional_imports import need
+from mvtrain.runtime.imports import need
 
 SCORER = "DLC_mvtrain"
 """Scorer in DeepLabCut's file names, `<video><scorer>.h5`."""

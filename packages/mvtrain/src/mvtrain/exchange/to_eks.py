@@ -11,7 +11,7 @@ from pathlib import Path
 from mvgeom.errors import InputError
 from mvgeom.files import file_name
 from mvtrain.exchange.write_options import WriteOptions, write_cameras
-from mvtrain.predict.prediction_tables import PredictionRows, write_predictions
+from mvtrain.predict.outputs import PredictionRows, write_predictions
 from mvtrain.predict.saved_predictions import PredictedSession
 
 

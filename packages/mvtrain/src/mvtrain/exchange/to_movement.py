@@ -12,7 +12,7 @@ from mvgeom.files import file_name
 from mvgeom.tables import KinematicsTable
 from mvtrain.exchange.write_options import WriteOptions
 from mvtrain.predict.saved_predictions import PredictedSession
-from mvtrain.runtime.optional_imports import need
+from mvtrain.runtime.imports import need
 
 INDIVIDUAL = "subject"
 SOURCE = "mvtrain"

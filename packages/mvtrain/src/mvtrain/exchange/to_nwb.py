@@ -17,7 +17,7 @@ from mvgeom import CameraGroup
 from mvgeom.files import file_name
 from mvtrain.exchange.write_options import WriteOptions
 from mvtrain.predict.saved_predictions import PredictedSession
-from mvtrain.runtime.optional_imports import need
+from mvtrain.runtime.imports import need
 
 _UNITS = {"m": "meters", "cm": "centimeters", "mm": "millimeters"}
 _UNKNOWN_START = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)

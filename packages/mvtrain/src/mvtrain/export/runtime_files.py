@@ -25,7 +25,7 @@ from mvtrain.model.backbone import patch_centers
 from mvtrain.model.likelihood import describe_likelihood
 from mvtrain.model.multiview import MultiviewTransformer
 from mvtrain.model.run_folder import load_run
-from mvtrain.runtime.optional_imports import need
+from mvtrain.runtime.imports import need
 
 Exported = Callable[..., Tensor]
 """Function of an exported graph: from the inputs of a `KeypointGraph` to points (B, V, K, 2)."""

@@ -21,8 +21,8 @@ from mvtrain.config import Config, load_config
 from mvtrain.label.journal import JOURNAL_FOLDER
 from mvtrain.label.service import LabelOptions, LabelService
 from mvtrain.label.store import LabelStore, open_store
-from mvtrain.runtime.commands import command
-from mvtrain.runtime.optional_imports import need
+from mvtrain.runtime.imports import need
+from mvtrain.runtime.messages import command
 
 _HOST = "127.0.0.1"
 _SHUTDOWN_SECONDS = 2

@@ -13,17 +13,33 @@ import numpy as np
 from mvgeom.errors import InputError
 from mvgeom.wording import counted
 from mvtrain.config import Config
-from mvtrain.label.click_noise import ClickNoise
-from mvtrain.label.edit_order import EditOrder
-from mvtrain.label.frame_list import read_frame_list
-from mvtrain.label.frame_summaries import summarize_frames
-from mvtrain.label.geometry import DISAGREEMENT
+from mvtrain.label.frame_list import read_frame_list, summarize_frames
+from mvtrain.label.geometry import DISAGREEMENT, ClickNoise
 from mvtrain.label.journal import Label
-from mvtrain.label.neighbor_frames import REACH, NeighborFrames
-from mvtrain.label.page_images import page_image
+from mvtrain.label.page_images import REACH, NeighborFrames, page_image
 from mvtrain.label.page_json import Json, describe_conflict, geometry_json, label_json, numbers_json, place_of
 from mvtrain.label.prelabels import read_prelabels
 from mvtrain.label.store import ORIGINS, LabelStore
+
+_MAX_CLIENTS = 100
+
+
+class EditOrder:
+    """Numbers of the edits that were handled, by page. A page counts its edits from 0."""
+
+    def __init__(self) -> None:
+        self._handled: dict[str, int] = {}
+
+    def handled(self, client: str) -> int:
+        """Return the number of the first edit of a page that was not handled yet."""
+        return self._handled.get(client, 0)
+
+    def set_handled(self, client: str, number: int) -> None:
+        """Note that all edits of a page before a number were handled; pages that are long gone are forgotten."""
+        self._handled.pop(client, None)
+        self._handled[client] = number  # the last one in the order of the dict
+        while len(self._handled) > _MAX_CLIENTS:
+            self._handled.pop(next(iter(self._handled)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from mvgeom.errors import InputError
 from mvgeom.wording import counted
+from mvtrain.config import Config
 from mvtrain.runtime.tensor_files import READING_ERRORS, load_tensors
 
 BACKBONES = {
@@ -35,6 +36,9 @@ BACKBONES = {
 
 WINDOWED = ("vitb_sam", "samvit_")
 """First letters of the names of SAM's image encoders, whose attention is windowed."""
+
+_MAX_DEPTH, _MAX_ARGUMENT = 1000, 10**5
+"""Largest number of blocks, and largest number among all other arguments of an architecture."""
 
 
 def patch_grid(image_size: tuple[int, int], patch_size: tuple[int, int]) -> tuple[int, int]:
@@ -52,10 +56,6 @@ def patch_centers(grid: tuple[int, int], patch_size: tuple[int, int], device: to
     y = (torch.arange(grid[0], device=device) + 0.5) * patch_size[0] - 0.5
     x = (torch.arange(grid[1], device=device) + 0.5) * patch_size[1] - 0.5
     return torch.stack([x.expand(grid), y[:, None].expand(grid)], dim=-1).flatten(0, 1)
-
-
-_MAX_DEPTH, _MAX_ARGUMENT = 1000, 10**5
-"""Largest number of blocks, and largest number among all other arguments of an architecture."""
 
 
 class RotaryTables(nn.Module):
@@ -358,3 +358,21 @@ def _timm_name(name: str) -> str:
 def _last_line(error: BaseException) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[-1].strip() if lines else type(error).__name__
+
+
+def find_local_weights(config: Config) -> Path | None:
+    """Return the file of a config's pretrained backbone, named by the config or in the cache of the hub; else None.
+
+    Nothing is downloaded.
+    """
+    model = config.model
+    if model.backbone_weights is not None:
+        return model.backbone_weights if model.backbone_weights.is_file() else None
+    name = BACKBONES.get(model.backbone, model.backbone)
+    if not model.backbone_pretrained or not timm.is_model(name.split(".")[0]):
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    hub = getattr(timm.get_pretrained_cfg(name), "hf_hub_id", None)
+    found = try_to_load_from_cache(hub, "model.safetensors") if hub else None
+    return Path(found) if isinstance(found, str) else None

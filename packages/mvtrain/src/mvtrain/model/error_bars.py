@@ -1,7 +1,7 @@
 """Error bars in 3D that were fitted to labels, kept beside the weights.
 
 The views' disagreement tells how large those errors are that differ from view to view. What the views share, only known
-positions tell: `mvtrain.evaluation.error_bars_fit` compares predictions with the labels of the validation split.
+positions tell: `mvtrain.evaluation.fits_to_labels` compares predictions with the labels of the validation split.
 """
 
 from __future__ import annotations

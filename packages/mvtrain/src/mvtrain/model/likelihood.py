@@ -1,7 +1,7 @@
 """Likelihoods: a monotone map from the network's confidence to a probability, kept beside the weights.
 
 A calibrated likelihood is the probability that the keypoint, visible or not, lies within a stated share of the
-subject's size in the image of its true place. `mvtrain.evaluation.likelihood_fit` fits the map.
+subject's size in the image of its true place. `mvtrain.evaluation.fits_to_labels` fits the map.
 """
 
 from __future__ import annotations

@@ -14,8 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mvgeom.errors import InputError
 from mvgeom.wording import counted
-from mvtrain.model.covariance_head import CovarianceHead
-from mvtrain.model.head import HeatmapHead
+from mvtrain.model.head import CovarianceHead, HeatmapHead
 
 Attention = Literal["joint", "per_view"]
 

@@ -15,8 +15,8 @@ from mvtrain.model.checkpoint import ModelSpec, load_checkpoint
 from mvtrain.model.error_bars import ErrorBars, load_error_bars
 from mvtrain.model.inference import Network
 from mvtrain.model.likelihood import ConfidenceMap, load_confidence
-from mvtrain.runtime.commands import command
 from mvtrain.runtime.folders import check_run_folder
+from mvtrain.runtime.messages import command
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -21,7 +21,7 @@ from mvtrain.model.likelihood import ConfidenceMap, calibrated
 from mvtrain.model.reconstruction import reconstruct_project
 from mvtrain.model.run_folder import Run
 from mvtrain.predict.ensemble import combine_frames
-from mvtrain.predict.prediction_tables import PredictionRows, write_predictions
+from mvtrain.predict.outputs import PredictionRows, write_predictions
 from mvtrain.predict.predictor import Predictor
 from mvtrain.project.names import TABLE, of_view
 from mvtrain.project.project import Project, arranged, read_project, to_crop

@@ -27,7 +27,7 @@ from mvtrain.drawing.video_files import written_video
 from mvtrain.predict.recordings import OutputPaths
 from mvtrain.predict.records import unfinished_folder
 from mvtrain.predict.session import Job, open_videos
-from mvtrain.predict.video_boxes import crop_at, read_crops
+from mvtrain.predict.video_batches import crop_at, read_crops
 from mvtrain.runtime.interruption import Interruption, RunInterruptedError
 from mvtrain.runtime.prefetch import prefetch
 

@@ -46,15 +46,14 @@ from mvtrain.predict.session import Job, Outcome, predict_session
 from mvtrain.predict.smooth_predictions import SmoothOptions, smooth_all
 from mvtrain.predict.timing import frame_progress
 from mvtrain.predict.tracking import TrackingReference
-from mvtrain.predict.video_boxes import find_boxes
+from mvtrain.predict.video_batches import find_boxes
 from mvtrain.project.calibrations import load_view_clocks
 from mvtrain.project.held_out import read_held_out
 from mvtrain.project.project import Project, read_project
-from mvtrain.runtime.commands import command
-from mvtrain.runtime.ensemble_folder import find_runs
+from mvtrain.runtime.folders import find_runs
 from mvtrain.runtime.interruption import Interruption
-from mvtrain.runtime.processes import launch_processes
-from mvtrain.training.hardware import choose_hardware
+from mvtrain.runtime.messages import command
+from mvtrain.training.hardware import choose_hardware, launch_processes
 
 LONGEST_WAIT = timedelta(days=7)
 """Time by which the sessions of one device may take longer than those of another."""

@@ -21,9 +21,8 @@ from mvgeom.wording import counted
 from mvtrain.model.error_bars import shared_from_plain
 from mvtrain.predict.recordings import EVIDENCE
 from mvtrain.project.names import pattern_rule
-from mvtrain.runtime.damaged_files import describe_cause
-from mvtrain.runtime.ensemble_folder import find_runs
-from mvtrain.runtime.folders import is_ensemble
+from mvtrain.runtime.folders import find_runs, is_ensemble
+from mvtrain.runtime.messages import describe_cause
 
 _SUMMARY = "_prediction.json"
 _TABLE_3D = "_3d"

@@ -39,8 +39,7 @@ from mvtrain.predict.records import (
 )
 from mvtrain.predict.timing import Stopwatch
 from mvtrain.predict.tracking import Tracker, TrackingReference, TrackState, track_fields, track_frames
-from mvtrain.predict.video_batches import read_video_batches
-from mvtrain.predict.video_boxes import read_crops
+from mvtrain.predict.video_batches import read_crops, read_video_batches
 from mvtrain.runtime.checksums import file_checksum
 from mvtrain.runtime.interruption import Interruption, RunInterruptedError
 

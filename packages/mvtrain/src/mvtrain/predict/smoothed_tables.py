@@ -1,7 +1,12 @@
-"""A recording to smooth, its summary, and the tables that are written of its smoothed blocks."""
+"""Smoothed recordings on disk: finished blocks, bones and joints, and the tables that are written of them."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import shutil
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,18 +14,191 @@ from typing import Any
 
 import numpy as np
 
-from mvgeom import Bone, CameraGroup, Kinematics, Noise, Reconstruction, SharedError, Smoothed, compute_kinematics
-from mvgeom.files import file_name
+from mvgeom import (
+    Bone,
+    CameraGroup,
+    Kinematics,
+    Noise,
+    Reconstruction,
+    SharedError,
+    Smoothed,
+    compute_kinematics,
+    joints_of_bones,
+)
+from mvgeom.errors import InputError
+from mvgeom.files import file_name, replace_file, write_text
 from mvgeom.tables import ViewPoints, write_kinematics, write_points_3d, write_view_blocks
 from mvgeom.wording import counted
 from mvtrain.model.error_bars import shared_to_plain
-from mvtrain.predict.bodies import Body
 from mvtrain.predict.recording_tables import RecordingTables
 from mvtrain.predict.saved_predictions import PredictionFiles
-from mvtrain.predict.smoothed_blocks import SmoothedBlocks
 
 BLOCK = 4000
 """Frames that are smoothed at a time; shorter recordings are solved as a whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Body:
+    """Bones and joints of an animal.
+
+    Attributes:
+        bones: Pairs of keypoints.
+        joints: Triples of keypoints; the angle is at the second.
+    """
+
+    bones: tuple[tuple[str, str], ...] = ()
+    joints: tuple[tuple[str, str, str], ...] = ()
+
+    @classmethod
+    def from_skeleton(cls, skeleton: Sequence[tuple[str, str]]) -> Body:
+        """Take the bones of a skeleton, and every two of them that share a keypoint as a joint."""
+        names = list(dict.fromkeys(name for bone in skeleton for name in bone))
+        found = joints_of_bones([(names.index(a), names.index(b)) for a, b in skeleton])
+        return cls(bones=tuple(skeleton), joints=tuple((names[a], names[b], names[c]) for a, b, c in found))
+
+    @property
+    def bone_names(self) -> list[str]:
+        """Names such as `hip:knee`."""
+        return [":".join(bone) for bone in self.bones]
+
+    @property
+    def joint_names(self) -> list[str]:
+        """Names such as `hip:knee:ankle`."""
+        return [":".join(joint) for joint in self.joints]
+
+    def numbers(
+        self, keypoint_names: Sequence[str], session: str
+    ) -> tuple[list[tuple[int, int]], list[tuple[int, int, int]]]:
+        """Return bones and joints by the numbers of their keypoints.
+
+        Raises:
+            InputError: `unknown-choice` for a name that is not one of the keypoints.
+        """
+        for name in (name for group in (*self.bones, *self.joints) for name in group):
+            if name not in keypoint_names:
+                raise InputError(
+                    f"session {session!r}: unknown keypoint in a bone or joint, found {name}, expected one of "
+                    f"{', '.join(keypoint_names)}",
+                    code="unknown-choice",
+                    session=session,
+                    found=name,
+                    expected=tuple(keypoint_names),
+                )
+        index = {name: number for number, name in enumerate(keypoint_names)}
+        bones = [(index[a], index[b]) for a, b in self.bones]
+        return bones, [(index[a], index[b], index[c]) for a, b, c in self.joints]
+
+
+def parse_groups(text: str | None, size: int, option: str) -> tuple[tuple[str, ...], ...] | None:
+    """Read `a:b:c,d:e:f`; None for None.
+
+    Raises:
+        InputError: `bad-option` for a group of another size, or with a name twice.
+    """
+    if text is None:
+        return None
+    groups = tuple(tuple(name.strip() for name in part.split(":")) for part in text.split(",") if part.strip())
+    example = ":".join("abc"[:size])
+    for group in groups:
+        found = ":".join(group)
+        if len(group) != size or len(set(group)) != size or not all(group):
+            raise InputError(
+                f"{option}: found {found}, expected {size} different keypoints joined by colons, such as {example}",
+                code="bad-option",
+                option=option,
+                found=found,
+            )
+    return groups
+
+
+class SmoothedBlocks:
+    """Blocks of a recording and its noise.
+
+    Args:
+        folder: Existing folder of the recording's unfinished result; what is in it from other inputs is removed.
+        identity: Plain values that determine every byte of the result.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+        self._folder = folder
+        manifest, text = folder / "manifest.json", json.dumps(identity, indent=1)
+        if not (manifest.is_file() and manifest.read_text(encoding="utf-8") == text):
+            for old in folder.glob("*.npz"):
+                old.unlink()
+            write_text(manifest, text)
+
+    def noise(self) -> Noise | None:
+        """Return the noise; None before it is saved, or where its file is damaged."""
+        found = _load(self._folder / "noise.npz")
+        if found is None or found.keys() != {field.name for field in dataclasses.fields(Noise)}:
+            return None
+        return Noise(**{name: value if value.ndim else value.item() for name, value in found.items()})  # type: ignore[arg-type]
+
+    def save_noise(self, noise: Noise) -> None:
+        """Save the noise."""
+        _save(
+            self._folder / "noise.npz", {name: np.asarray(value) for name, value in dataclasses.asdict(noise).items()}
+        )
+
+    def bones(self) -> tuple[Bone, ...] | None:
+        """Return the bones with their lengths; None before they are saved, or where their file is damaged."""
+        found = _load(self._folder / "bones.npz")
+        if found is None or found.keys() != {"ends", "sizes"}:
+            return None
+        rows = zip(found["ends"], found["sizes"], strict=True)
+        return tuple(
+            Bone(first=int(ends[0]), second=int(ends[1]), length=_number(sizes[0]), std=_number(sizes[1]))
+            for ends, sizes in rows
+        )
+
+    def save_bones(self, bones: Sequence[Bone]) -> None:
+        """Save the bones."""
+        ends = np.array([(bone.first, bone.second) for bone in bones], dtype=int).reshape(-1, 2)
+        sizes = np.array([(bone.length, bone.std) for bone in bones], dtype=np.float64).reshape(-1, 2)
+        _save(self._folder / "bones.npz", {"ends": ends, "sizes": sizes})
+
+    def has(self, number: int) -> bool:
+        """Return True if a block and the noise are there as a whole."""
+        return self.noise() is not None and _load(self._path(number)) is not None
+
+    def save(self, number: int, found: Smoothed) -> None:
+        """Save a block; its noise is that of the recording."""
+        _save(self._path(number), {name: each for name, each in vars(found).items() if isinstance(each, np.ndarray)})
+
+    def load(self, number: int) -> Smoothed:
+        """Load a block that is there."""
+        found, noise = _load(self._path(number)), self.noise()
+        assert found is not None
+        assert noise is not None
+        return Smoothed(**found, noise=noise)  # type: ignore[arg-type]
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self._folder)
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"block{number:06d}.npz"
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+
+    replace_file(path, write)
+
+
+def _load(path: Path) -> dict[str, np.ndarray] | None:
+    """Read arrays; None for a file that is not there or, after a power cut, not whole."""
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            return {name: found[name] for name in found.files}
+    except (FileNotFoundError, EOFError, ValueError, KeyError, NotImplementedError, zlib.error, zipfile.BadZipFile):
+        return None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

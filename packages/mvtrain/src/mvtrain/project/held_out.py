@@ -13,10 +13,10 @@ from mvgeom.errors import InputError
 from mvgeom.tables import read_labeled_boxes
 from mvgeom.wording import counted
 from mvtrain.config import Config
-from mvtrain.project.calibration_table import OVERRIDE_FILE
-from mvtrain.project.kept_splits import SPLIT_NAMES
+from mvtrain.project.calibrations import OVERRIDE_FILE
 from mvtrain.project.label_tables import read_labels
 from mvtrain.project.project import Project, arranged, read_project
+from mvtrain.project.splits import SPLIT_NAMES
 from mvtrain.project.view_tables import HELD_OUT_ENDINGS, find_tables, frame_of_row
 
 HELD_OUT_SPLITS = tuple(HELD_OUT_ENDINGS)

@@ -14,13 +14,11 @@ from mvgeom import project as project_points
 from mvgeom.errors import InputError
 from mvtrain.config import Config
 from mvtrain.project.calibrations import box_mismatches, find_calibrations, load_cameras, size_mismatches
-from mvtrain.project.image_headers import read_headers, turned_warning, value_bits
-from mvtrain.project.images import read_image
+from mvtrain.project.frame_rows import recover_project
+from mvtrain.project.images import read_headers, read_image, turned_warning, value_bits
 from mvtrain.project.label_tables import LabelTable
-from mvtrain.project.labeled_rows import read_labeled_rows
 from mvtrain.project.names import TABLE
-from mvtrain.project.row_journal import recover_project
-from mvtrain.project.view_tables import frame_of_row
+from mvtrain.project.view_tables import frame_of_row, read_labeled_rows
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -14,8 +14,7 @@ import pandas as pd
 from mvgeom.documents import parse_yaml
 from mvgeom.errors import InputError
 from mvgeom.files import read_text
-from mvtrain.report.html import Section, grid, paragraph
-from mvtrain.report.plots import color, figure, figure_html, go, plain
+from mvtrain.report.html import Section, color, figure, figure_html, go, grid, paragraph, plain
 from mvtrain.training import metrics_log, run_info
 from mvtrain.training.metrics_log import MASKED, drawable_columns
 

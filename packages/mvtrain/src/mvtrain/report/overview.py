@@ -12,10 +12,10 @@ from markupsafe import Markup
 from mvgeom.wording import counted
 from mvtrain.evaluation.error_tables import ALL, VISIBLE, statistics
 from mvtrain.evaluation.evaluation import Evaluation, describe_unlearned, held_out_split
-from mvtrain.evaluation.likelihood_fit import calibration_errors
+from mvtrain.evaluation.fits_to_labels import calibration_errors
 from mvtrain.model.run_folder import Run
-from mvtrain.project.kept_splits import SPLIT_NAMES
 from mvtrain.project.project import Project
+from mvtrain.project.splits import SPLIT_NAMES
 from mvtrain.report.html import Card, head_html, number, significant
 
 _UNKNOWN = "unknown: the run folder has no run.yaml"

@@ -15,7 +15,7 @@ from mvgeom.wording import counted
 from mvtrain.drawing.keypoints import style_from_config
 from mvtrain.evaluation.error_tables import error_3d_table, error_table, join_tables, pck_table
 from mvtrain.evaluation.evaluation import evaluate, evaluate_held_out, held_out_first
-from mvtrain.evaluation.likelihood_fit import DEFAULT_SHARE, calibration_table
+from mvtrain.evaluation.fits_to_labels import DEFAULT_SHARE, calibration_table
 from mvtrain.model.run_folder import load_run
 from mvtrain.predict.labeled_images import read_run_project
 from mvtrain.predict.predictor import choose_device
@@ -23,18 +23,14 @@ from mvtrain.predict.run_predict import print_line, print_warning
 from mvtrain.project.held_out import read_held_out
 from mvtrain.project.names import frame_number
 from mvtrain.project.project import Project
-from mvtrain.report.doubtful_frames import WORST_FRAMES, write_worst_frames
+from mvtrain.report.error_sections import errors_section, reliability_section
 from mvtrain.report.html import Section, folded_text, page_html
-from mvtrain.report.keypoint_errors import errors_section
 from mvtrain.report.learning_curves import learning_curves_section, read_metrics, read_run_info
 from mvtrain.report.overview import overview_html
-from mvtrain.report.pose_3d import pose_section
-from mvtrain.report.predicted_videos import Recordings, read_recordings
-from mvtrain.report.reliability import reliability_section
-from mvtrain.report.reprojection_section import reprojection_section
-from mvtrain.report.scenes import scenes_of
-from mvtrain.report.worst_frames import worst_frames_section
-from mvtrain.runtime.ensemble_folder import find_runs
+from mvtrain.report.pose_3d import pose_section, scenes_of
+from mvtrain.report.predicted_videos import Recordings, read_recordings, reprojection_section
+from mvtrain.report.worst_frames import WORST_FRAMES, worst_frames_section, write_worst_frames
+from mvtrain.runtime.folders import find_runs
 
 
 @dataclass(frozen=True, kw_only=True)

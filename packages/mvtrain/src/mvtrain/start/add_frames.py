@@ -25,21 +25,20 @@ from mvtrain.predict.recordings import Session, early_end, find_calibration, fin
 from mvtrain.predict.run_predict import print_warning
 from mvtrain.predict.session import Job, open_videos
 from mvtrain.project.calibrations import load_view_clocks
-from mvtrain.project.frame_rows import FrameRows, append_frames, new_rows, read_frame_rows
+from mvtrain.project.frame_rows import FrameRows, adding_frames, append_frames, new_rows, read_frame_rows
+from mvtrain.project.label_tables import image_name
 from mvtrain.project.listed_frames import ListedFrame, read_listed_frames
-from mvtrain.project.row_journal import adding_frames
-from mvtrain.project.writer import image_name
-from mvtrain.runtime.commands import command
-from mvtrain.start.chosen_table import add_to_table
-from mvtrain.start.frame_features import BackboneFeatures, load_features
-from mvtrain.start.frame_quality import REASONS
-from mvtrain.start.given_frames import check_sessions, take_given
+from mvtrain.runtime.messages import command
+from mvtrain.start.frame_measures import REASONS, BackboneFeatures, load_features
 from mvtrain.start.session_choice import (
     SessionChoice,
+    add_to_table,
+    check_sessions,
     choose_in_session,
     common_length,
     read_known_frames,
     share_frames,
+    take_given,
 )
 
 DEFAULT_NUMBER = 50

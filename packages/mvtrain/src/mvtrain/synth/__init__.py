@@ -4,8 +4,8 @@ For quickstarts, tests and ablations: the same spec gives the same bytes. The wo
 points up.
 """
 
+from mvtrain.synth.animal import KEYPOINT_NAMES
 from mvtrain.synth.generate import generate_project
-from mvtrain.synth.skeleton import KEYPOINT_NAMES
 from mvtrain.synth.spec import SyntheticSpec
 
 __all__ = ["KEYPOINT_NAMES", "SyntheticSpec", "generate_project"]

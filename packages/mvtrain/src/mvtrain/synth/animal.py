@@ -1,14 +1,70 @@
-"""The animal's body: solids around the skeleton, and the coat of an individual."""
+"""The animal: its motion over time, skeleton and keypoints in the world, body and coat."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from mvtrain.synth.materials import Material, Part, plain, random_waves
-from mvtrain.synth.shapes import Floats, ball, cone
-from mvtrain.synth.skeleton import LEGS, TRUNK_RADII, Skeleton
+from mvtrain.synth.raycast import ball, cone
+from mvtrain.synth.spec import Floats, smooth_noise
+
+WANDER_RADIUS = 165.0
+"""Distance from the middle of the arena in mm beyond which the animal turns back."""
+
+TOP_SPEED = 300.0
+"""Highest speed in mm/s."""
+
+LONGEST_STRIDE = 95.0
+"""Distance in mm that a paw moves relative to the body in one step at top speed."""
+
+STANCE = 0.6
+"""Fraction of a step during which the paw is on the floor."""
+
+_SUBSTEPS = 8
+
+KEYPOINT_NAMES = (
+    "nose",
+    "left_ear",
+    "right_ear",
+    "withers",
+    "spine",
+    "tail_base",
+    "tail_mid",
+    "tail_tip",
+    "left_elbow",
+    "left_front_paw",
+    "right_elbow",
+    "right_front_paw",
+    "left_knee",
+    "left_hind_paw",
+    "right_knee",
+    "right_hind_paw",
+)
+"""Keypoints in the order of all tables: three on the head, five along the back, the others on the legs."""
+
+KEYPOINT_TOLERANCES = np.array(
+    [9.0, 14.0, 14.0, 12.0, 12.0, 14.0, 14.0, 14.0, 16.0, 18.0, 16.0, 18.0, 20.0, 18.0, 20.0, 18.0]
+)
+"""(K,) largest depth in mm of a visible keypoint under the surface, for an animal of size 1.
+
+Somewhat more than the radius of its part there: a joint inside a limb is visible if the limb's front is, and hidden if
+another solid is in front."""
+
+LEGS = ("left_front", "right_front", "left_hind", "right_hind")
+"""Legs in the order of `Motion.weight_shift`."""
+
+TRUNK_RADII = {"pelvis": 34.0, "spine": 37.0, "chest": 33.0}
+"""Radii in mm, for an animal of size 1."""
+
+_GAIT_OFFSETS = (0.0, 0.5, 0.56, 0.06)
+_SEGMENTS = {"front": (50.0, 48.0), "hind": (55.0, 54.0)}
+_HALF_TRUNK = 72.0
+_TAIL_PIECE = 41.0
+_PAW_HEIGHT = 8.0
+_HIP_HEIGHT = 95.0
 
 _COATS = np.array(
     [
@@ -23,6 +79,260 @@ _COATS = np.array(
 
 _PINK = np.array([0.55, 0.28, 0.25])
 _DARK = np.array([0.02, 0.018, 0.02])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Motion:
+    """Movement of one animal over T frames; angles in rad, lengths in mm.
+
+    Attributes:
+        position: (T, 2) middle of the trunk on the floor.
+        heading: (T,) direction of the trunk, counterclockwise from x.
+        stride: (T,) length of the step.
+        phase: (T,) steps taken so far; whole numbers begin a step of the left front paw.
+        bend: (T,) turn of the chest against the pelvis, to the left.
+        hunch: (T,) height of the spine's middle above the line from pelvis to chest.
+        rear: (T,) from 0 (all paws on the floor) to 1 (upright on the hind legs).
+        neck_yaw, neck_pitch, head_yaw, head_pitch, head_roll: (T,) against the chest; pitch is up.
+        tail_yaw, tail_pitch: (T, 4) of each piece of the tail against the one before; the first against the pelvis.
+        weight_shift: (T, 4, 2) offset of each paw from its place, forward and to the left.
+    """
+
+    position: Floats
+    heading: Floats
+    stride: Floats
+    phase: Floats
+    bend: Floats
+    hunch: Floats
+    rear: Floats
+    neck_yaw: Floats
+    neck_pitch: Floats
+    head_yaw: Floats
+    head_pitch: Floats
+    head_roll: Floats
+    tail_yaw: Floats
+    tail_pitch: Floats
+    weight_shift: Floats
+
+
+def wander(rng: np.random.Generator, times: Floats) -> Motion:
+    """Draw a random movement.
+
+    Args:
+        rng: Generator of the session.
+        times: (T,) times in s, evenly spaced.
+    """
+    speed = TOP_SPEED * np.clip(0.55 + 0.45 * smooth_noise(rng, times, 0.5), 0.0, 1.0)
+    turning = 1.1 * smooth_noise(rng, times, 0.45)
+    position, heading, turned = _walk(rng, times, speed, turning)
+    stride = LONGEST_STRIDE * np.sqrt(speed / TOP_SPEED)
+    # On the floor a paw must travel one stride backwards at the trunk's speed, or it would slide.
+    steps_per_second = np.where(stride > 0, STANCE * speed / np.maximum(stride, 1e-9), 0.0)
+    step = times[1] - times[0] if len(times) > 1 else 0.0
+    phase = rng.random() + np.cumsum(steps_per_second) * step
+    rear = _sigmoid(5.0 * (smooth_noise(rng, times, 0.3) - 1.1))
+    sniff = _sigmoid(3.0 * smooth_noise(rng, times, 0.5))
+    wave = np.linspace(0.0, 1.6, 4)
+    swing = 2 * np.pi * 0.5 * phase[:, None] - wave
+    return Motion(
+        position=position,
+        heading=heading,
+        stride=stride * (1 - 0.8 * rear),
+        phase=phase,
+        bend=np.clip(0.28 * turned + 0.14 * smooth_noise(rng, times, 0.7), -0.7, 0.7),
+        hunch=8.0 + 6.0 * smooth_noise(rng, times, 0.6),
+        rear=rear,
+        neck_yaw=np.clip(0.2 * turned + 0.35 * smooth_noise(rng, times, 0.8), -0.8, 0.8),
+        neck_pitch=0.65 - 0.85 * sniff + 0.12 * smooth_noise(rng, times, 0.9),
+        head_yaw=0.22 * smooth_noise(rng, times, 1.2),
+        head_pitch=-0.15 - 0.35 * sniff + 0.15 * smooth_noise(rng, times, 1.2),
+        head_roll=0.16 * smooth_noise(rng, times, 0.9),
+        tail_yaw=0.2 * np.sin(swing) + 0.22 * _pieces(rng, times, 0.8),
+        tail_pitch=np.array([0.15, 0.1, 0.12, 0.1]) + 0.14 * _pieces(rng, times, 0.5),
+        weight_shift=5.0 * np.stack([smooth_noise(rng, times, 0.4) for _ in range(8)], axis=-1).reshape(-1, 4, 2),
+    )
+
+
+def _walk(rng: np.random.Generator, times: Floats, speed: Floats, turning: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return position (T, 2), heading (T,) and turning rate (T,) of a walk that turns back where the arena ends."""
+    angle, radius, heading = 2 * np.pi * rng.random(), 0.6 * WANDER_RADIUS * math.sqrt(rng.random()), rng.random()
+    x, y, direction = radius * math.cos(angle), radius * math.sin(angle), 2 * np.pi * heading
+    step = (times[1] - times[0]) / _SUBSTEPS if len(times) > 1 else 0.0
+    path = np.empty((len(times), 4))
+    for row, (pace, wish) in enumerate(zip(speed, turning, strict=True)):
+        rate = wish
+        for _ in range(_SUBSTEPS):
+            inward = math.remainder(math.atan2(-y, -x) - direction, 2 * math.pi)
+            pull = min((math.hypot(x, y) / WANDER_RADIUS) ** 3, 1.5)
+            rate = wish * (1 - min(pull, 1.0)) + 2.2 * pull * math.tanh(2 * inward)
+            direction += rate * step
+            x += pace * step * math.cos(direction)
+            y += pace * step * math.sin(direction)
+        path[row] = x, y, direction, rate
+    return path[:, :2], path[:, 2], path[:, 3]
+
+
+def _pieces(rng: np.random.Generator, times: Floats, fastest: float) -> Floats:
+    return np.stack([smooth_noise(rng, times, fastest) for _ in range(4)], axis=-1)
+
+
+def _sigmoid(value: Floats) -> Floats:
+    return 1 / (1 + np.exp(-value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skeleton:
+    """Joints and body axes of one animal over T frames, in the world.
+
+    Attributes:
+        size: Factor on all lengths.
+        joints: Joints (T, 3) in mm by name.
+        axes: Axes (T, 3, 3) of "pelvis", "chest" and "head", whose columns point forward, to the left and up.
+    """
+
+    size: float
+    joints: dict[str, Floats]
+    axes: dict[str, Floats]
+
+    @property
+    def keypoints(self) -> Floats:
+        """Return (T, K, 3) keypoints in mm, in the order of `KEYPOINT_NAMES`."""
+        return np.stack([self.joints[name] for name in KEYPOINT_NAMES], axis=1)
+
+    @property
+    def tolerances(self) -> Floats:
+        """Return (K,) tolerances in mm; see `KEYPOINT_TOLERANCES`."""
+        return KEYPOINT_TOLERANCES * self.size
+
+
+def pose(motion: Motion, size: float) -> Skeleton:
+    """Make the skeleton of a motion, for an animal of the given size (1: trunk of 144 mm)."""
+    axes, joints = _trunk(motion)
+    joints |= _head(axes, joints, motion)
+    joints |= _tail(axes["pelvis"], joints["pelvis"], motion)
+    for number, leg in enumerate(LEGS):
+        joints |= _leg(number, leg, axes, joints, motion)
+    base = np.concatenate([motion.position, np.zeros((len(motion.position), 1))], axis=1)
+    # Lengths scale about the point of the floor under the trunk, so that the paws stay on the floor.
+    return Skeleton(size=size, axes=axes, joints={name: base + size * point for name, point in joints.items()})
+
+
+def orientation(yaw: Floats, pitch: Floats, roll: Floats | float = 0.0) -> Floats:
+    """Return (..., 3, 3) axes (columns: forward, left, up) turned by yaw left, then pitched up, then rolled right."""
+    yaw, pitch, roll = np.broadcast_arrays(yaw, pitch, roll)
+    sin_yaw, cos_yaw, sin_pitch, cos_pitch = np.sin(yaw), np.cos(yaw), np.sin(pitch), np.cos(pitch)
+    forward = np.stack([cos_yaw * cos_pitch, sin_yaw * cos_pitch, sin_pitch], axis=-1)
+    left = np.stack([-sin_yaw, cos_yaw, np.zeros_like(yaw)], axis=-1)
+    up = np.cross(forward, left)
+    sin_roll, cos_roll = np.sin(roll)[..., None], np.cos(roll)[..., None]
+    return np.stack([forward, cos_roll * left + sin_roll * up, cos_roll * up - sin_roll * left], axis=-1)
+
+
+def _at(start: Floats, axes: Floats, *offset: float | Floats) -> Floats:
+    """Return (T, 3) `start` plus an offset along (forward, left, up)."""
+    parts = np.stack(np.broadcast_arrays(*offset, start[:, 0])[:3], axis=-1)
+    return start + np.einsum("tij,tj->ti", axes, parts)
+
+
+def _trunk(motion: Motion) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Return axes and joints of the trunk, with the middle of the trunk over the origin of the floor."""
+    pelvis_axes = orientation(motion.heading - motion.bend / 2, 0.85 * motion.rear)
+    chest_axes = orientation(motion.heading + motion.bend / 2, 0.05 + 0.75 * motion.rear)
+    level = orientation(motion.heading, np.zeros_like(motion.heading))
+    bob = 3.0 * motion.stride / 95.0 * np.cos(4 * np.pi * motion.phase)
+    origin = np.zeros((len(motion.heading), 3))
+    pelvis = _at(origin, level, -_HALF_TRUNK * (1 - 0.35 * motion.rear), 0.0, _HIP_HEIGHT + bob - 12.0 * motion.rear)
+    spine = _at(pelvis, pelvis_axes, _HALF_TRUNK, 0.0, motion.hunch)
+    chest = _at(spine, chest_axes, _HALF_TRUNK, 0.0, -motion.hunch)
+    joints = {
+        "pelvis": pelvis,
+        "trunk_middle": spine,
+        "chest": chest,
+        "withers": _at(chest, chest_axes, 0.0, 0.0, TRUNK_RADII["chest"]),
+        "spine": _at(spine, chest_axes, 0.0, 0.0, TRUNK_RADII["spine"]),
+    }
+    return {"pelvis": pelvis_axes, "chest": chest_axes}, joints
+
+
+def _head(axes: dict[str, Floats], joints: dict[str, Floats], motion: Motion) -> dict[str, Floats]:
+    yaw = motion.heading + motion.bend / 2 + motion.neck_yaw
+    # Rearing, the animal looks ahead and not at the ceiling: neck and head take back part of the trunk's pitch.
+    neck_axes = orientation(yaw, motion.neck_pitch + 0.35 * motion.rear)
+    head_axes = orientation(
+        yaw + motion.head_yaw, motion.head_pitch + 0.4 * motion.neck_pitch + 0.1 * motion.rear, motion.head_roll
+    )
+    neck = _at(joints["chest"], axes["chest"], 22.0, 0.0, 10.0)
+    head = _at(neck, neck_axes, 50.0, 0.0, 0.0)
+    axes["head"] = head_axes
+    return {
+        "neck": neck,
+        "head": head,
+        "nose": _at(head, head_axes, 48.0, 0.0, -7.0),
+        "left_eye": _at(head, head_axes, 19.0, 13.5, 9.0),
+        "right_eye": _at(head, head_axes, 19.0, -13.5, 9.0),
+        "left_ear": _at(head, head_axes, -9.0, 18.0, 28.0),
+        "right_ear": _at(head, head_axes, -9.0, -18.0, 28.0),
+    }
+
+
+def _tail(pelvis_axes: Floats, pelvis: Floats, motion: Motion) -> dict[str, Floats]:
+    base = _at(pelvis, pelvis_axes, -31.0, 0.0, 17.0)
+    forward = pelvis_axes[:, :, 0]
+    yaw = np.arctan2(-forward[:, 1], -forward[:, 0])
+    # Held a little below the horizon whatever the trunk does; it then curls up towards the tip.
+    pitch = np.full(len(yaw), -0.55)
+    joints = {"tail_base": base}
+    for piece, name in enumerate(("tail_1", "tail_mid", "tail_3", "tail_tip")):
+        yaw = yaw + motion.tail_yaw[:, piece]
+        pitch = pitch + motion.tail_pitch[:, piece]
+        base = _at(base, orientation(yaw, pitch), _TAIL_PIECE, 0.0, 0.0)
+        # Rearing lowers the tail's root: the tail then lies on the floor instead of passing through it.
+        base[:, 2] = np.maximum(base[:, 2], 6.0)
+        joints[name] = base
+    return joints
+
+
+def _leg(
+    number: int, leg: str, axes: dict[str, Floats], joints: dict[str, Floats], motion: Motion
+) -> dict[str, Floats]:
+    side, end = leg.split("_")
+    sign = 1.0 if side == "left" else -1.0
+    anchor = "chest" if end == "front" else "pelvis"
+    hip = _at(joints[anchor], axes[anchor], -4.0 if end == "front" else 0.0, 24.0 * sign, -10.0)
+    level = orientation(np.arctan2(axes[anchor][:, 1, 0], axes[anchor][:, 0, 0]), np.zeros(len(hip)))
+    along, lift = _step(motion.phase + _GAIT_OFFSETS[number])
+    shift = motion.weight_shift[:, number]
+    floor = np.stack([hip[:, 0], hip[:, 1], np.full(len(hip), _PAW_HEIGHT)], axis=-1)
+    forward = motion.stride * along + shift[:, 0] + (2.0 if end == "front" else 10.0 + 18.0 * motion.rear)
+    paw = _at(floor, level, forward, 5.0 * sign + shift[:, 1], lift * (6.0 + 0.24 * motion.stride))
+    if end == "front":
+        hanging = _at(hip, axes["chest"], 34.0 + shift[:, 0], 0.0, -58.0 + shift[:, 1])
+        paw = paw + np.clip(2 * motion.rear, 0, 1)[:, None] * (hanging - paw)
+    bend = level[:, :, 0] * (-1.0 if end == "front" else 1.0) + 0.5 * sign * level[:, :, 1]
+    knee, paw = _two_bones(hip, paw, bend, *_SEGMENTS[end])
+    ankle = _at(paw, level, -11.0 if end == "hind" else -5.0, 0.0, 10.0)
+    middle = "elbow" if end == "front" else "knee"
+    return {f"{leg}_hip": hip, f"{side}_{middle}": knee, f"{leg}_ankle": ankle, f"{leg}_paw": paw}
+
+
+def _step(phase: Floats) -> tuple[Floats, Floats]:
+    """Return the place of a paw along the stride, from 0.5 (front) to -0.5, and height from 0 to 1, at a phase."""
+    part = phase % 1.0
+    swing = np.clip((part - STANCE) / (1 - STANCE), 0.0, 1.0)
+    along = np.where(part < STANCE, 0.5 - part / STANCE, -0.5 * np.cos(np.pi * swing))
+    return along, np.sin(np.pi * swing)
+
+
+def _two_bones(hip: Floats, paw: Floats, towards: Floats, upper: float, lower: float) -> tuple[Floats, Floats]:
+    """Return the knee of a two-bone leg that bends `towards` (T, 3), and the paw, closer if the leg is too short."""
+    reach = paw - hip
+    distance = np.linalg.norm(reach, axis=-1, keepdims=True)
+    direction = reach / distance
+    distance = np.clip(distance, abs(upper - lower) + 0.3 * lower, 0.98 * (upper + lower))
+    along = (upper**2 - lower**2 + distance**2) / (2 * distance)
+    out = towards - (towards * direction).sum(-1, keepdims=True) * direction
+    out /= np.linalg.norm(out, axis=-1, keepdims=True)
+    return hip + along * direction + np.sqrt(upper**2 - along**2) * out, hip + distance * direction
 
 
 @dataclass(frozen=True, kw_only=True)

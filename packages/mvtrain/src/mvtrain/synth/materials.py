@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from mvtrain.synth.raycast import View
-from mvtrain.synth.shapes import Floats, Floats32, Shape, normals
+from mvtrain.synth.raycast import Floats32, Shape, View, normals
+from mvtrain.synth.spec import Floats
 
 TO_LIGHT = np.array([0.38, -0.30, 0.87]) / np.linalg.norm([0.38, -0.30, 0.87])
 """Direction to the lamp, in the world."""

@@ -9,13 +9,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mvtrain.synth.keyed import Purpose, generator
+from mvtrain.synth.animal import Skeleton
 from mvtrain.synth.materials import FLOOR_LIGHT, LAMP, TO_LIGHT, Part, light_of_hits
-from mvtrain.synth.raycast import View, candidates, rasterize
+from mvtrain.synth.raycast import Floats32, Shape, View, candidates, rasterize
 from mvtrain.synth.room import floor_points, room_light
 from mvtrain.synth.scene import Scene
-from mvtrain.synth.shapes import Floats, Floats32, Shape
-from mvtrain.synth.skeleton import Skeleton
+from mvtrain.synth.spec import Floats, Purpose, generator
 
 Image = npt.NDArray[np.uint8]
 

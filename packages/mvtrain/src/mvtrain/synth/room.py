@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mvgeom import CameraGroup
-from mvtrain.synth.keyed import Floats, smooth_noise
+from mvtrain.synth.animal import orientation
 from mvtrain.synth.materials import FLOOR_LIGHT, Part, light_of_hits, plain, random_waves, stripes
-from mvtrain.synth.raycast import View, between_pixels, rasterize
-from mvtrain.synth.shapes import Floats32, ball, box, cone
-from mvtrain.synth.skeleton import orientation
+from mvtrain.synth.raycast import Floats32, View, ball, between_pixels, box, cone, rasterize
+from mvtrain.synth.spec import Floats, smooth_noise
 
 ARENA_RADIUS = 420.0
 

@@ -8,13 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom import CameraGroup
-from mvtrain.synth.animal import build_body, draw_individual
-from mvtrain.synth.keyed import Floats, Purpose, generator
+from mvtrain.synth.animal import Skeleton, build_body, draw_individual, pose, wander
 from mvtrain.synth.materials import Part
-from mvtrain.synth.motion import wander
 from mvtrain.synth.room import Room, draw_room, make_occluders
-from mvtrain.synth.skeleton import Skeleton, pose
-from mvtrain.synth.spec import SyntheticSpec
+from mvtrain.synth.spec import Floats, Purpose, SyntheticSpec, generator
 
 HALF_VIEW = 330.0
 """Half of the distance in mm that the shorter side of an image covers."""

@@ -18,9 +18,16 @@ from mvgeom.errors import InputError
 from mvtrain.config import Config
 from mvtrain.config.recommended import learning_rates
 from mvtrain.config.schema import LOSS_NAMES
-from mvtrain.data.augmentation import make_augmentation
 from mvtrain.data.batch import Batch
-from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader, range_of_motion, subject_size
+from mvtrain.data.dataset import (
+    EpochSampler,
+    FrameDataset,
+    ImageCache,
+    make_augmentation,
+    make_loader,
+    range_of_motion,
+    subject_size,
+)
 from mvtrain.model.checkpoint import ModelSpec, build_model, load_checkpoint, make_spec
 from mvtrain.model.multiview import MultiviewTransformer
 from mvtrain.project.labels_3d import triangulate_labels, uses_imgaug_3d, uses_labels_from_3d

@@ -1,7 +1,8 @@
-"""Devices, precision and strategy of a run, and the processes that train it."""
+"""Devices, precision and strategy of a run, and the processes that train it together."""
 
 from __future__ import annotations
 
+import atexit
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,11 +23,26 @@ from mvgeom.errors import InputError
 from mvtrain.config import Config
 from mvtrain.config.recommended import is_pretrained
 from mvtrain.model.multiview import MultiviewTransformer
-from mvtrain.runtime.processes import launch_processes
 from mvtrain.training.device_errors import is_device_error
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
+
+
+def launch_processes(fabric: Fabric) -> None:
+    """Start the processes of a run, and let each take leave of the others before it ends.
+
+    Fabric does the latter for NCCL alone. A process that ends with Gloo's threads still running is sometimes aborted by
+    them (SIGABRT), after all work was done.
+    """
+    fabric.launch()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        atexit.register(_take_leave)
+
+
+def _take_leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def launch(config: Config, console: Console) -> Fabric:

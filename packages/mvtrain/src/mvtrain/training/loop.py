@@ -23,21 +23,17 @@ from mvgeom.wording import counted
 from mvtrain.config import Config
 from mvtrain.data.batch import Batch
 from mvtrain.data.dataset import EpochSampler, FrameDataset
-from mvtrain.metrics.errors import validation_columns, validation_figures
-from mvtrain.metrics.unlearned import describe_starving, starving_keypoints
+from mvtrain.metrics import describe_starving, starving_keypoints, validation_columns, validation_figures
 from mvtrain.model.checkpoint import ModelSpec, save_checkpoint
 from mvtrain.model.inference import FramePredictions, Network, Prediction, predict_frames
 from mvtrain.project.label_tables import VISIBLE
 from mvtrain.runtime.interruption import Interruption, RunInterruptedError
-from mvtrain.training.config_changes import check_changes, settings
-from mvtrain.training.early_stopping import ValidationRecord
 from mvtrain.training.guards import FiniteWatch, save_batch
 from mvtrain.training.hardware import float32_matmul_precision, whole_weights
-from mvtrain.training.metrics_log import MetricsLog
-from mvtrain.training.progress import LogWindow, ProgressLine
-from mvtrain.training.run_progress import RunProgress
+from mvtrain.training.metrics_log import LogWindow, MetricsLog, ProgressLine
+from mvtrain.training.run_info import check_changes, settings
 from mvtrain.training.schedules import Schedules
-from mvtrain.training.state import has_state, load_state, save_state
+from mvtrain.training.state import RunProgress, ValidationRecord, has_state, load_state, save_state
 from mvtrain.training.step import GUIDE, STATED, TrainingStep
 
 _FROM_CONFIG = ("full_learning_rate", "weight_decay")

@@ -1,10 +1,20 @@
-"""Causes of errors over damaged files, for messages."""
+"""Parts of messages: commands that a user can copy into a shell, and causes of errors over damaged files."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from mvgeom.errors import InputError
+
+
+def command(*parts: object) -> str:
+    """Return a command line; parts with spaces or other special characters are in quotes.
+
+    Args:
+        parts: Program, arguments and paths.
+    """
+    return shlex.join(map(str, parts))
 
 
 def describe_cause(error: Exception, path: Path) -> str:

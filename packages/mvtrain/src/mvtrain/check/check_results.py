@@ -1,10 +1,11 @@
-"""Tables of a checked project for the terminal, the printed findings, and `check.json`."""
+"""The results of checking a project: for the terminal, as printed findings, and as `check.json`."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,17 @@ from rich.table import Table
 from rich.text import Text
 
 from mvgeom import affine
+from mvgeom.calibration.findings import Finding
 from mvgeom.calibration.result_tables import check_table
 from mvgeom.files import write_text
 from mvgeom.wording import counted
-from mvtrain.check.calibration_checks import MIN_POINTS_TO_MOVE
-from mvtrain.check.results import Results, percentile
-from mvtrain.check.suspicious_places import count_placed_occluded
+from mvtrain.check.calibration_checks import MIN_POINTS_TO_MOVE, CalibratedFrames, LabelErrors
+from mvtrain.check.image_checks import NearDuplicate
+from mvtrain.check.label_checks import LabelCounts, TableRows, count_placed_occluded
 from mvtrain.config import Config
-from mvtrain.project.kept_splits import SPLIT_NAMES
 from mvtrain.project.label_tables import VISIBLE
 from mvtrain.project.project import Project, full_to_model
+from mvtrain.project.splits import SPLIT_NAMES, Split
 
 NUM_WORST = 10
 """Number of labels in the table of the largest errors."""
@@ -36,6 +38,60 @@ _MAX_CALIBRATIONS = 3
 """Number of calibrations up to which each is shown; of more, only this many with findings."""
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Results:
+    """Results of checking a project.
+
+    Attributes:
+        config: Config of the project.
+        project: Project that was checked.
+        split: Split of its frames.
+        rows: Lines and columns of its label tables.
+        counts: Counts of its labels.
+        calibrations: Frames of each of its calibrations.
+        points_3d: (N, K, 3) labels as training triangulates them; NaN where that is not possible.
+        errors: Errors of its labels.
+        near_duplicates: Held-out frames that are similar to training frames.
+        findings: Findings, errors first.
+    """
+
+    config: Config
+    project: Project
+    split: Split
+    rows: TableRows
+    counts: LabelCounts
+    calibrations: tuple[CalibratedFrames, ...]
+    points_3d: np.ndarray
+    errors: LabelErrors
+    near_duplicates: tuple[NearDuplicate, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Return True if no finding is an error."""
+        return all(each.severity != "error" for each in self.findings)
+
+    def describe_label(self, place: tuple[int, int, int]) -> dict[str, Any]:
+        """Describe one label (row, view, keypoint): its table and image, its position, its reprojection and error."""
+        row, view, keypoint = place
+        return {
+            "view": self.project.view_names[view],
+            "line": int(self.rows.lines[row, view]),
+            "image": str(self.project.image_names[row][view]),
+            "keypoint": self.project.keypoint_names[keypoint],
+            "label": self.project.points[place].tolist(),
+            "expected": self.errors.expected[place].tolist(),
+            "error_px": float(self.errors.error[place]),
+            "suspect": bool(self.errors.suspect[place]),
+        }
+
+
+def percentile(values: np.ndarray, q: float) -> float:
+    """Return a percentile of the finite values; NaN if there are none."""
+    known = values[np.isfinite(values)]
+    return float(np.percentile(known, q)) if len(known) else float("nan")
 
 
 def overview_table(results: Results) -> Table:
