@@ -201,6 +201,13 @@ def test_old_names_of_options_stay_valid_and_are_not_shown(command: Command, tmp
         "--",
         "--out",
     ]
+    peer = ["fit", "c.yaml", "--output_dir", "x_y", "--overrides", "training.max_epochs=2", "data.data_dir=a_b"]
+    assert replace_old_names(peer) == ["fit", "c.yaml", "--output", "x_y", "training.max_epochs=2", "data.data_dir=a_b"]
+    assert replace_old_names(["predict", "--batch_size=2", "--overrides"]) == [
+        "predict",
+        "--batch-size=2",
+        "--overrides",
+    ]
     for name in ("fit", "check", "predict", "export", "evaluate", "report", "import", "convert", "synth"):
         shown = command(name, "-h")
         assert shown.status == 0

@@ -151,6 +151,7 @@ def test_the_message_names_the_path_and_the_next_step(
         ("run config", ("report",), "{parent}"),
         ("run weights", ("export",), "{parent}"),
         ("project table", ("fit",), "mvtrain fit {parent}/config.yaml"),
+        ("project table", ("predict", "{run}"), "mvtrain predict RUN {parent}"),
     ],
 )
 def test_the_next_step_can_be_copied(
@@ -163,7 +164,7 @@ def test_the_next_step_can_be_copied(
 ) -> None:
     path = paths[kind]
     parent = paths["run"] if kind == "run weights" else path.parent
-    outcome = run_mvtrain(capsys, monkeypatch, *words, path)
+    outcome = run_mvtrain(capsys, monkeypatch, *(word.format(run=paths["run"]) for word in words), path)
     assert step.format(path=path, parent=parent) in outcome.err, outcome.err
 
 

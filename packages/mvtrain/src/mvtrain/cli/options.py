@@ -47,16 +47,27 @@ OLD_NAMES = {
 }
 """Options of version 0.1.0 by command, and what they are called now; they stay valid, but `--help` leaves them out."""
 
+_BEFORE_OVERRIDES = ("fit", "--overrides")
+"""Command, and the option of Lightning Pose after which its changes to the config come; here they need none."""
+
 
 def replace_old_names(arguments: Sequence[str]) -> list[str]:
-    """Return the command line with today's names of options."""
+    """Return the command line with today's names of options.
+
+    Options may be written as Lightning Pose has them, too: with underscores, and with `--overrides` before the changes
+    to the config.
+    """
     command = next((argument for argument in arguments if not argument.startswith("-")), "")
     names = {**OLD_NAMES["*"], **OLD_NAMES.get(command, {})}
     replaced: list[str] = []
     for number, argument in enumerate(arguments):
         if argument == "--":
             return [*replaced, *arguments[number:]]
+        if (command, argument) == _BEFORE_OVERRIDES:
+            continue
         name, equals, value = argument.partition("=")
+        if name.startswith("--"):
+            name = name.replace("_", "-")
         replaced.append(f"{names.get(name, name)}{equals}{value}")
     return replaced
 

@@ -66,7 +66,7 @@ def check_config(path: Path, command: str) -> None:
     steps = _import_steps()
     for kind in ("project", "folder-of-tables", "folder"):
         steps[kind] = f"Give its config file, such as: mvtrain {command} {path / 'config.yaml'}"
-    steps["project-table"] = f"Give the config file: mvtrain {command} {path.parent / 'config.yaml'}"
+    steps["project-table"] = f"Give the config file: mvtrain {command} {{folder}}/config.yaml"
     steps["run"] = steps["ensemble"] = "Continue the run with: mvtrain fit --resume {path}"
     steps["foreign-config"] = (
         "It has none of the sections data, model and training. An example is written by: mvtrain synth NEW"
@@ -145,8 +145,9 @@ def check_predict_inputs(paths: Iterable[Path]) -> None:
         "box-table": "Give the folder of the boxes with --boxes.",
         "deeplabcut": "Import its labels with mvtrain import deeplabcut, or give its folder of videos.",
         "ensemble": "Give runs before the videos: mvtrain predict {path} VIDEOS",
+        "project-table": "Frames are predicted in all views: mvtrain predict RUN {folder}",
+        "file": default,
     }
-    steps["file"] = default
     right = ("video", "yaml", "folder", "folder-of-tables", "run", "run-config", "project")
     for path in paths:
         if path.exists() and not has_files(path, VIDEO_SUFFIXES):
@@ -164,7 +165,7 @@ def check_labeled_project(path: Path | None) -> None:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder.", code="missing-file", path=path)
     steps = _import_steps()
-    steps["project-table"] = f"Give the config file {path.parent / 'config.yaml'} to mvtrain evaluate."
+    steps["project-table"] = "Give the project's folder {folder} to mvtrain evaluate."
     default = "Give the config.yaml or the folder of a labeled project to mvtrain evaluate."
     steps["file"] = default
     right = ("yaml", "folder", "folder-of-tables", "run", "run-config", "project")
@@ -186,7 +187,7 @@ def check_project(path: Path, command: str) -> None:
             f"{path}: no such file or folder. Start a project with mvtrain init.", code="missing-file", path=path
         )
     steps = _import_steps()
-    steps["project-table"] = f"Give the project: mvtrain {command} {path.parent}"
+    steps["project-table"] = f"Give the project: mvtrain {command} {{folder}}"
     steps["run"] = steps["run-config"] = f"Give the project that the run was trained on to mvtrain {command}."
     steps["video"] = steps["folder-of-videos"] = "Start a project with: mvtrain init {path}"
     default = f"Give the folder of a project to mvtrain {command}; mvtrain init starts one."
@@ -283,8 +284,7 @@ def check_sources(command: str, paths: Iterable[Path], file_format: str = "") ->
         return
     for path in paths:
         if path.exists():
-            filled = {kind: step.replace("{folder}", str(path.parent)) for kind, step in steps.items()}
-            _check(path, expected, default, right, filled)
+            _check(path, expected, default, right, steps)
 
 
 _ACCEPTED_BY_IMPORT: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -315,7 +315,8 @@ def _check(
     path: Path, expected: str, default: str, right: Iterable[str], steps: dict[str, str], where: str = ""
 ) -> None:
     """Refuse any kind that can be told and is not right; `steps` has the next steps by kind, `default` the others'."""
-    refused = {kind: steps.get(kind, default) for kind in (*_KINDS, *steps) if kind not in right}
+    filled = {kind: step.replace("{folder}", str(path.parent)) for kind, step in steps.items()}
+    refused = {kind: filled.get(kind, default) for kind in (*_KINDS, *steps) if kind not in right}
     kind = _kind(path)
     check_role(path, Role(expected=expected, refused=refused), where, kind, _KINDS)
 
