@@ -102,7 +102,7 @@ ALLOWED = {
         "root / as_posix(file)": "read",
         "as_posix(image).with_name(name)": "a cell of a table",
     },
-    "mvtrain/project/held_out.py": {
+    "mvtrain/project/beside_tables.py": {
         "path.with_name(f'{path.stem}{ending}{path.suffix}')": "read",
         "root / (data.camera_params_file or OVERRIDE_FILE)": "read",
         "root / name": "read",
@@ -126,6 +126,10 @@ ALLOWED = {
         "folder / f'{stem}{suffix}'": "constants",
         "folder / f'{stem}-{checksum[:12]}{suffix}'": "constants and hexadecimal digits",
         "folder / f'{stem}.yaml'": "constants",
+    },
+    "mvtrain/start/pseudolabel_videos.py": {
+        "rows.root / name": "an `image_name`",
+        "unfinished / name": "an `image_name`",
     },
     "mvtrain/start/add_frames.py": {"rows.root / name": "an `image_name`", "unfinished / name": "an `image_name`"},
     "mvtrain/start/session_choice.py": {"rows.root / name.replace('\\\\', '/')": "read"},

@@ -65,6 +65,11 @@ ARGUMENTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "import mmpose": (("import", "mmpose", "{path}", "-o", "{new}"), {"keypoint-json", *FOLDERS}),
     "import openpose": (("import", "openpose", "{path}", "-o", "{new}"), {"keypoint-json", *FOLDERS}),
     "smooth source": (("smooth", "{path}", "-o", "{new}"), {"run", "ensemble", *FOLDERS, "keypoint-json"}),
+    "pseudolabel project": (("pseudolabel", "{path}", "{videos}"), {"project", "project config"}),
+    "pseudolabel predictions": (
+        ("pseudolabel", "{project}", "{path}"),
+        {"run", "ensemble", *FOLDERS, "keypoint-json"},
+    ),
     "convert source": (("convert", "anipose", "{path}", "-o", "{new}"), {"run", "ensemble", *FOLDERS, "keypoint-json"}),
 }
 """Command line with {path} for the wrong one, and the kinds that are right there; *folder is any folder."""
@@ -122,6 +127,7 @@ def test_the_message_names_the_path_and_the_next_step(
     template, right = ARGUMENTS[argument]
     options = {**command_options("mvtrain"), **command_options("mvgeom")}
     places = {"run": paths["run"], "videos": paths["project"] / "videos", "new": tmp_path / "new"}
+    places["project"] = paths["project"]
     for kind, path in paths.items():
         if kind in right or ("*folder" in right and path.is_dir()) or ("*yaml" in right and path.suffix == ".yaml"):
             continue

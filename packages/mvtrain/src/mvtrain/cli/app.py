@@ -21,6 +21,7 @@ from mvtrain.cli.init import init
 from mvtrain.cli.label import label
 from mvtrain.cli.options import replace_old_names
 from mvtrain.cli.predict import predict
+from mvtrain.cli.pseudolabel import pseudolabel
 from mvtrain.cli.report import report
 from mvtrain.cli.smooth import smooth
 from mvtrain.cli.synth import synth
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "check": check,
     "predict": predict,
     "smooth": smooth,
+    "pseudolabel": pseudolabel,
     "export": export,
     "evaluate": evaluate,
     "report": report,

@@ -252,17 +252,17 @@ def check_options(*, calibration: Path | None = None, boxes: Path | None = None)
 
 
 def check_sources(command: str, paths: Iterable[Path], file_format: str = "") -> None:
-    """Check existing sources of `mvtrain import`, `mvtrain convert` or `mvtrain smooth`.
+    """Check existing sources of `mvtrain import`, `convert`, `smooth` or `pseudolabel`.
 
     Args:
-        command: "import", "convert" or "smooth".
+        command: "import", "convert", "smooth" or "pseudolabel".
         paths: Sources.
         file_format: Format given to `mvtrain import`.
 
     Raises:
         InputError: `unsupported-file`, if a source is certainly something else.
     """
-    if command in ("convert", "smooth"):
+    if command in ("convert", "smooth", "pseudolabel"):
         expected = "predictions of mvtrain predict, <session>_prediction.json and its tables"
         steps = {
             "project": "Predict first, with mvtrain predict RUN {path}, and give the folder that it prints.",

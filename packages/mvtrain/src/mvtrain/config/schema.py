@@ -251,6 +251,8 @@ class TrainingConfig:
     """Tables without `visible`: True gives a missing label a uniform target, False leaves it out of the loss."""
     labels_from_3d: bool | None = None
     """Train views without a keypoint's label on the projection of the others' labels; None: where cameras are known."""
+    pseudo_share: float = 0.5
+    """Share of an epoch's frames that are from `CollectedData_<view>_pseudo.csv`, where there are any; 0: none."""
     patch_mask: PatchMaskConfig | None = None
     """Curriculum of masked patches; None: no masking."""
 
@@ -267,7 +269,7 @@ class TrainingConfig:
             *("rng_seed_data_pt", "rng_seed_model_pt", "warmup_epochs", "save_every_minutes"),
         ):
             require_not_negative(f"training.{key}", getattr(self, key))
-        for key in ("train_prob", "val_prob"):
+        for key in ("train_prob", "val_prob", "pseudo_share"):
             require_fraction(f"training.{key}", getattr(self, key))
         require_positive("training.train_prob", self.train_prob)
         if self.train_prob + self.val_prob > 1 + 1e-9:

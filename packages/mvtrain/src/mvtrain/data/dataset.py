@@ -242,6 +242,9 @@ class EpochSampler(Sampler[list[Key]]):
         rows: Rows of the project.
         batch_size: Frames per batch over all ranks; the last batch of an epoch may be smaller.
         seed: Random seed of the order; None keeps the rows in order.
+        others: Rows of which every epoch has some in place of `rows`, chosen anew for each epoch, as it is as long as
+            without them. They need a seed.
+        share: Share of the others in an epoch.
         rank: Number of this process among `num_ranks`: it gets every num_ranks-th frame of each batch.
         num_ranks: Number of processes that share the batches.
 
@@ -259,10 +262,14 @@ class EpochSampler(Sampler[list[Key]]):
         *,
         batch_size: int,
         seed: int | None,
+        others: np.ndarray | None = None,
+        share: float = 0.0,
         rank: int = 0,
         num_ranks: int = 1,
     ) -> None:
         self.rows = np.asarray(rows, dtype=np.int64)
+        self.others = np.zeros(0, dtype=np.int64) if others is None else others
+        self.num_others = min(round(share * len(self.rows)), len(self.others))
         smallest = min(batch_size, len(self.rows) % batch_size or batch_size, max(len(self.rows), 1))
         if smallest < num_ranks:
             raise InputError(
@@ -285,7 +292,11 @@ class EpochSampler(Sampler[list[Key]]):
     def __iter__(self) -> Iterator[list[Key]]:
         rows = self.rows
         if self.seed is not None:
-            rows = np.random.Generator(np.random.Philox(key=[self.seed, self.epoch])).permutation(rows)
+            generator = np.random.Generator(np.random.Philox(key=[self.seed, self.epoch]))
+            rows = generator.permutation(rows)
+            if self.num_others:
+                others = generator.permutation(self.others)[: self.num_others]
+                rows = generator.permutation(np.concatenate([rows[: len(rows) - self.num_others], others]))
         for start in range(self.first_batch * self.batch_size, len(rows), self.batch_size):
             batch = rows[start : start + self.batch_size]
             yield [(self.epoch, int(row)) for row in batch[self.rank :: self.num_ranks]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,27 @@ class PredictedSession:
 
     def __len__(self) -> int:
         return len(self.points)
+
+    def arranged(self, view_names: Sequence[str], keypoint_names: Sequence[str]) -> PredictedSession:
+        """Return the predictions with the same views and keypoints in another order, without kinematics."""
+        views = [self.view_names.index(name) for name in view_names]
+        keypoints = [self.keypoint_names.index(name) for name in keypoint_names]
+        in_3d = self.in_3d
+        return replace(
+            self,
+            view_names=tuple(view_names),
+            keypoint_names=tuple(keypoint_names),
+            points=self.points[:, views][:, :, keypoints],
+            likelihood=self.likelihood[:, views][:, :, keypoints],
+            in_3d=in_3d
+            and Points3D(
+                points=in_3d.points[:, keypoints],
+                std=in_3d.std[:, keypoints],
+                error=in_3d.error[:, keypoints],
+                num_views=in_3d.num_views[:, keypoints],
+            ),
+            kinematics=None,
+        )
 
 
 def find_predictions(source: Path, view_names: Sequence[str] = ()) -> list[PredictionFiles]:

@@ -1,23 +1,16 @@
-"""Held-out label tables of a project, `CollectedData_<view>_new.csv`: their frames are evaluated, never trained on.
-
-They are another set of tables of the same project: same folder, views, keypoints and calibrations, other frames.
-"""
+"""Held-out label tables of a project, `CollectedData_<view>_new.csv`: their frames are evaluated, never trained on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path
 
-from mvgeom.errors import InputError
-from mvgeom.tables import read_labeled_boxes
 from mvgeom.wording import counted
 from mvtrain.config import Config
-from mvtrain.project.calibrations import OVERRIDE_FILE
-from mvtrain.project.label_tables import read_labels
-from mvtrain.project.project import Project, arranged, read_project
+from mvtrain.project.beside_tables import BesideTables, frame_keys, read_beside
+from mvtrain.project.project import Project
 from mvtrain.project.splits import SPLIT_NAMES
-from mvtrain.project.view_tables import HELD_OUT_ENDINGS, find_tables, frame_of_row
+from mvtrain.project.view_tables import HELD_OUT_ENDINGS, find_tables
 
 HELD_OUT_SPLITS = tuple(HELD_OUT_ENDINGS)
 """Splits of the frames of held-out tables."""
@@ -89,85 +82,23 @@ def describe_held_out(held_out: HeldOut) -> str:
 
 
 def _read(config: Config, project: Project, split: str, ending: str) -> tuple[HeldOut | None, list[str]]:
-    root, data = project.root, config.data
-    names, own = find_tables(root, data)
-    tables = [_with_ending(path, ending) for path in own]
-    there = [path.is_file() and path not in own for path in tables]
-    if not any(there):
-        return None, []
-    if not all(there):
-        missing = ", ".join(path.name for path, is_there in zip(tables, there, strict=True) if not is_there)
+    beside = read_beside(config, project, ending)
+    if not isinstance(beside, BesideTables):
+        if len(beside) == len(project.view_names):
+            return None, []
+        missing = ", ".join(path.name for path in beside)
         return None, [f"label tables that end in {ending} are not evaluated, because not every view has one: {missing}"]
-    boxes, has_boxes = _boxes(root, data.bbox_file, tables, ending)
-    override = _with_ending(root / (data.camera_params_file or OVERRIDE_FILE), ending)
-    changed = replace(
-        data,
-        csv_file=tuple(str(path.relative_to(root)) if path.is_relative_to(root) else str(path) for path in tables),
-        view_names=names,
-        bbox_file=boxes,
-        camera_params_file=str(override) if override.is_file() else data.camera_params_file,
-    )
-    read = read_project(replace(config, data=changed), need_labels=False)
-    if set(read.keypoint_names) != set(project.keypoint_names):
-        raise InputError(
-            f"label table {tables[0]}: other keypoints than {own[0].name}, found {', '.join(read.keypoint_names)}, "
-            f"expected {', '.join(project.keypoint_names)}",
-            code="keypoints-differ",
-            path=tables[0],
-            found=read.keypoint_names,
-            expected=project.keypoint_names,
-        )
-    read = arranged(read, project.view_names, project.keypoint_names)
-    warnings = [f"{tables[0].name}: {text}" for text in read.warnings]
-    if data.bbox_file is not None and not has_boxes:
-        read = replace(read, cameras=(None,) * len(read))
-        wanted = ", ".join(_with_ending(root / name, ending).name for name in data.bbox_file)
-        warnings = [
-            f"{tables[0].name}: no bounding boxes of its frames, so their cameras are not used: no 3D. Add {wanted}"
-        ]
-    shared = len(_frames(read) & _frames(project))
+    first, read = beside.tables[0].name, beside.project
+    warnings = [f"{first}: {text}" for text in read.warnings]
+    if beside.lacks_boxes:
+        wanted = ", ".join(path.name for path in beside.lacks_boxes)
+        warnings = [f"{first}: no bounding boxes of its frames, so their cameras are not used: no 3D. Add {wanted}"]
+    shared = len(set(frame_keys(read)) & set(frame_keys(project)))
     if shared:
+        own = find_tables(project.root, config.data)[1][0].name
         warnings.append(
-            f"{tables[0].name}: found session and name of {counted(shared, 'frame')} in {own[0].name} too. If they are "
+            f"{first}: found session and name of {counted(shared, 'frame')} in {own} too. If they are "
             "the same images, errors are too small"
         )
-    held_out = HeldOut(split=split, ending=ending, tables=tuple(tables), project=read, warnings=tuple(warnings))
+    held_out = HeldOut(split=split, ending=ending, tables=beside.tables, project=read, warnings=tuple(warnings))
     return held_out, warnings
-
-
-def _boxes(
-    root: Path, names: Sequence[str] | None, tables: Sequence[Path], ending: str
-) -> tuple[tuple[str, ...] | None, bool]:
-    """Return the tables of boxes of held-out frames, None without; and True if there are any.
-
-    Raises:
-        InputError: Some views have a table of boxes with the ending, and others not (`missing-file`).
-    """
-    if names is None:
-        return None, False
-    own = [_with_ending(root / name, ending) for name in names]
-    missing = [path for path in own if not path.is_file()]
-    if not missing:
-        return tuple(map(str, own)), True
-    if len(missing) < len(own):
-        raise InputError(
-            f"{missing[0]} does not exist, but other views have boxes of the frames of their label tables that end in "
-            f"{ending}. Add it",
-            code="missing-file",
-            path=missing[0],
-        )
-    all_named = all(
-        {name for name in read_labels(table).image_names if name is not None}
-        <= set(read_labeled_boxes(root / boxes).images)
-        for table, boxes in zip(tables, names, strict=True)
-    )
-    return (tuple(names), True) if all_named else (None, False)
-
-
-def _with_ending(path: Path, ending: str) -> Path:
-    return path.with_name(f"{path.stem}{ending}{path.suffix}")
-
-
-def _frames(project: Project) -> set[tuple[str, str]]:
-    frames = (frame_of_row(names, project.view_names) for names in project.image_names)
-    return {(session, PurePosixPath(name).stem) for session, name in frames}

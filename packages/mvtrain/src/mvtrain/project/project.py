@@ -189,6 +189,36 @@ def arranged(project: Project, view_names: Sequence[str], keypoint_names: Sequen
     )
 
 
+def joined(first: Project, second: Project, rows: np.ndarray) -> Project:
+    """Return the frames of a project, and after them frames of another with the same views and keypoints.
+
+    Args:
+        first: Project, whose folder and warnings the result has.
+        second: Project of the same folder; with boxes if the first has any.
+        rows: (M,) rows of the second project.
+    """
+
+    def both(name: str) -> np.ndarray:
+        return np.concatenate([getattr(first, name), getattr(second, name)[rows]])
+
+    turned = [
+        np.zeros(each.points.shape[:2], dtype=bool) if each.turned is None else each.turned for each in (first, second)
+    ]
+    return replace(
+        first,
+        image_names=(*first.image_names, *(second.image_names[row] for row in rows)),
+        sessions=(*first.sessions, *(second.sessions[row] for row in rows)),
+        points=both("points"),
+        visibility=both("visibility"),
+        file_sizes=both("file_sizes"),
+        boxes=None if first.boxes is None else both("boxes"),
+        cameras=(*first.cameras, *(second.cameras[row] for row in rows)),
+        crop_to_full=both("crop_to_full"),
+        value_bits=first.value_bits or second.value_bits,
+        turned=None if first.turned is None and second.turned is None else np.concatenate([turned[0], turned[1][rows]]),
+    )
+
+
 def full_to_model(project: Project, row: int, size: tuple[int, int]) -> np.ndarray:
     """Return (V, 2, 3) maps of the views' boxes, or of the full images without boxes, onto the network's input.
 

@@ -21,6 +21,9 @@ _PREFIX = "CollectedData_"
 HELD_OUT_ENDINGS = {"new": "_new", "test_table": "_test"}
 """Ends of the names of label tables whose frames are only evaluated, by their split; Lightning Pose knows both."""
 
+PSEUDO_ENDING = "_pseudo"
+"""End of the names of label tables whose labels are predictions, which are only trained on."""
+
 _OF_TABLES_IN_3D = ("3d", "kinematics")
 """Ends of the names of tables of a recording in 3D, where others end in the view."""
 
@@ -30,8 +33,8 @@ def find_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tuple[Pa
 
     Without `csv_file` the tables are CollectedData_<view>.csv; without `view_names` the views are named by the tables,
     but the only one of `csv_file` has no name (`TABLE`), as in Lightning Pose. Without both, every
-    CollectedData_<view>.csv in the project folder counts, in alphabetical order, but for those that are held out:
-    CollectedData_<view>_new.csv beside CollectedData_<view>.csv.
+    CollectedData_<view>.csv in the project folder counts, in alphabetical order, but for those that are held out or
+    have pseudo-labels: CollectedData_<view>_new.csv beside CollectedData_<view>.csv.
 
     Raises:
         InputError: A table is missing (`missing-file`), with the existing CSV files in the message, or the names of the
@@ -43,7 +46,7 @@ def find_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tuple[Pa
         names = tuple(file_name(f"{_PREFIX}{view}.csv") for view in data.view_names)
     if names is None:
         named = [name for name in present if name.startswith(_PREFIX)]
-        names = tuple(name for name in named if not _is_held_out(name, named))
+        names = tuple(name for name in named if not _has_ending(name, named))
         if not names:
             of_deeplabcut = any(root.glob(f"labeled-data/*/{_PREFIX}*")) or any(root.glob(f"*/{_PREFIX}*.h5"))
             raise InputError(
@@ -151,11 +154,12 @@ def frame_of_row(image_names: Sequence[str | None], view_names: Sequence[str]) -
     return next(frame_of(name, view) for name, view in zip(image_names, view_names, strict=True) if name is not None)
 
 
-def _is_held_out(table_name: str, others: Sequence[str]) -> bool:
-    """Return True for a table whose name is that of another one with the ending of held-out tables."""
+def _has_ending(table_name: str, others: Sequence[str]) -> bool:
+    """Return True for a table whose name is that of another one with the ending of held-out tables or pseudo-labels."""
     stem = Path(table_name).stem
     return any(
-        stem.endswith(ending) and f"{stem.removesuffix(ending)}.csv" in others for ending in HELD_OUT_ENDINGS.values()
+        stem.endswith(ending) and f"{stem.removesuffix(ending)}.csv" in others
+        for ending in (*HELD_OUT_ENDINGS.values(), PSEUDO_ENDING)
     )
 
 

@@ -26,14 +26,16 @@ from mvtrain.config.recommended import LONGEST, write_project_config
 from mvtrain.config.schema import ModelConfig
 from mvtrain.exchange.foreign_labels import DecodedImage
 from mvtrain.exchange.media import write_images
-from mvtrain.project.calibrations import find_calibrations
+from mvtrain.project.beside_tables import path_beside
+from mvtrain.project.calibrations import OVERRIDE_FILE, find_calibrations
 from mvtrain.project.images import read_stored
 from mvtrain.project.label_tables import read_labels, write_labels
 from mvtrain.project.labels_3d import complete_labels, triangulate_labels
 from mvtrain.project.names import frame_number
 from mvtrain.project.project import Project, read_project
+from mvtrain.project.pseudo_labels import read_pseudo_labels
 from mvtrain.project.splits import has_labels
-from mvtrain.project.view_tables import find_tables, frame_of_row
+from mvtrain.project.view_tables import PSEUDO_ENDING, find_tables, frame_of_row
 from mvtrain.runtime.folders import new_folder
 from mvtrain.runtime.messages import command
 
@@ -192,14 +194,18 @@ def crop_project(config: Config, options: CropOptions, console: Console) -> None
             argument="--margin",
             found=options.margin,
         )
-    project = read_project(config)
-    for text in project.warnings:
+    own = read_project(config)
+    for text in own.warnings:
         console.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
-    _check_labels(config, project)
-    rows = np.flatnonzero(has_labels(project))
+    _check_labels(config, own)
+    pseudo = read_pseudo_labels(config, own)
+    own_rows = np.flatnonzero(has_labels(own))
+    project, pseudo_rows = (own, own_rows[:0]) if pseudo is None else (pseudo.project, pseudo.rows)
+    rows = np.concatenate([own_rows, pseudo_rows])
     found = find_subject_boxes(project, margin=options.margin)
     with new_folder(options.output) as folder, Progress(console=console, transient=True) as progress:
-        num_calibrated = _copy_calibrations(folder, config, project, rows)
+        num_calibrated = _copy_calibrations(folder, config, project, own_rows, "")
+        _copy_calibrations(folder, config, project, pseudo_rows, PSEUDO_ENDING)
         names = [_crop_names(project, int(row)) for row in rows]
         images = {
             inside(folder, name): DecodedImage(name=str(path), read=partial(_read_crop, path, found.boxes[row, view]))
@@ -209,10 +215,15 @@ def crop_project(config: Config, options: CropOptions, console: Console) -> None
         }
         task = progress.add_task("crops", total=len(images))
         write_images(images, lambda: progress.advance(task))
-        _write_tables(folder, config, project, rows, names, found)
-        _write_config(folder, config, project, rows, found, num_calibrated)
+        origins = _write_tables(folder, config, project, own_rows, names[: len(own_rows)], found, "")
+        if len(pseudo_rows):
+            origins += _write_tables(folder, config, project, pseudo_rows, names[len(own_rows) :], found, PSEUDO_ENDING)
+        _write_origins(folder / "crops.csv", origins)
+        _write_config(folder, config, own, own_rows, found, num_calibrated)
         read_project(load_config(folder / "config.yaml"))
-    _print_end(options.output, project, rows, found, num_calibrated, console)
+    _print_end(options.output, own, own_rows, found, num_calibrated, console)
+    if len(pseudo_rows):
+        console.print(f"and {counted(len(pseudo_rows), 'frame')} with pseudo-labels", soft_wrap=True)
 
 
 def _check_labels(config: Config, project: Project) -> None:
@@ -251,20 +262,19 @@ def _write_tables(
     rows: np.ndarray,
     names: Sequence[Sequence[str]],
     found: SubjectBoxes,
-) -> None:
-    """Write the label tables, the tables of boxes, and `crops.csv` with the origin of every box."""
+    ending: str,
+) -> list[tuple[str, str, str]]:
+    """Write the label tables and tables of boxes whose names have an ending; return image, view and origin of boxes."""
     _, paths = find_tables(project.root, config.data)
-    origins = io.StringIO(newline="")
-    writer = csv.writer(origins, lineterminator="\n")
-    writer.writerow(["image", "view", "box_from"])
+    origins: list[tuple[str, str, str]] = []
     for view, (view_name, path) in enumerate(zip(project.view_names, paths, strict=True)):
         images = [by_view[view] for by_view in names]
         corners = np.nan_to_num(found.boxes[rows, view, :2])
         points = np.round(project.points[rows, view] - corners[:, None], _DIGITS)
-        with_visible = read_labels(path).visible is not None
+        with_visible = read_labels(path_beside(path, ending)).visible is not None
         visibility = project.visibility[rows, view] if with_visible else None
         write_labels(
-            folder / file_name(f"CollectedData_{view_name}.csv"),
+            folder / file_name(f"CollectedData_{view_name}{ending}.csv"),
             images,
             project.keypoint_names,
             points,
@@ -273,18 +283,31 @@ def _write_tables(
         )
         there = [number for number, image in enumerate(images) if image]
         write_labeled_boxes(
-            folder / file_name(f"bboxes_{view_name}.csv"),
+            folder / file_name(f"bboxes_{view_name}{ending}.csv"),
             [images[number] for number in there],
             found.boxes[rows[there], view],
         )
-        writer.writerows([images[number], view_name, SOURCES[found.sources[rows[number], view]]] for number in there)
-    write_text(folder / "crops.csv", origins.getvalue())
+        origins += [(images[number], view_name, SOURCES[found.sources[rows[number], view]]) for number in there]
+    return origins
 
 
-def _copy_calibrations(folder: Path, config: Config, project: Project, rows: np.ndarray) -> int:
-    """Copy the calibration of every session, and return the number of sessions that have one."""
+def _write_origins(path: Path, origins: Sequence[tuple[str, str, str]]) -> None:
+    """Write `crops.csv`, which says what every box was made of."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([("image", "view", "box_from"), *origins])
+    write_text(path, text.getvalue())
+
+
+def _copy_calibrations(folder: Path, config: Config, project: Project, rows: np.ndarray, ending: str) -> int:
+    """Copy the calibration of every session, and return the number of sessions that have one.
+
+    The ending is that of the table of calibrations, if there is a table with it.
+    """
     frames = [frame_of_row(project.image_names[row], project.view_names) for row in rows]
-    files, _ = find_calibrations(project.root, frames, config.data.camera_params_file)
+    table = config.data.camera_params_file
+    if ending and (beside := path_beside(project.root / (table or OVERRIDE_FILE), ending)).is_file():
+        table = str(beside)
+    files, _ = find_calibrations(project.root, frames, table)
     by_session: dict[str, Path] = {}
     for (session, _), file in zip(frames, files, strict=True):
         if file is None:

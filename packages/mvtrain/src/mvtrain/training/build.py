@@ -32,6 +32,7 @@ from mvtrain.model.checkpoint import ModelSpec, build_model, load_checkpoint, ma
 from mvtrain.model.multiview import MultiviewTransformer
 from mvtrain.project.labels_3d import triangulate_labels, uses_imgaug_3d, uses_labels_from_3d
 from mvtrain.project.project import Project
+from mvtrain.project.pseudo_labels import PseudoLabels
 from mvtrain.project.splits import Split
 
 
@@ -145,12 +146,18 @@ def make_average(model: MultiviewTransformer, decay: float, fabric: Fabric) -> A
 
 
 def make_loaders(
-    config: Config, project: Project, split: Split, spec: ModelSpec, fabric: Fabric
+    config: Config,
+    project: Project,
+    split: Split,
+    spec: ModelSpec,
+    fabric: Fabric,
+    pseudo: PseudoLabels | None = None,
 ) -> tuple[DataLoader[Batch], DataLoader[Batch] | None]:
     """Make the loaders of this process's training frames and of the validation frames; None without validation."""
     training = config.training
     processes = fabric.world_size // training.num_nodes
-    cache = ImageCache.from_project(project, max_bytes=config.data.cache_gb * 1e9 / processes)
+    frames = project if pseudo is None else pseudo.project
+    cache = ImageCache.from_project(frames, max_bytes=config.data.cache_gb * 1e9 / processes)
     seed = training.rng_seed_data_pt
     augmentation = make_augmentation(training, uses_imgaug_3d(config, project), project.keypoint_names)
     num_workers = default_num_workers(processes) if training.num_workers is None else training.num_workers
@@ -158,7 +165,7 @@ def make_loaders(
 
     def dataset(changes: Augmentation) -> FrameDataset:
         return FrameDataset(
-            project,
+            frames,
             size=spec.image_size,
             augmentation=changes,
             seed=seed,
@@ -170,6 +177,8 @@ def make_loaders(
         split.train,
         batch_size=training.train_batch_size,
         seed=seed,
+        others=None if pseudo is None else pseudo.rows,
+        share=training.pseudo_share,
         rank=fabric.global_rank,
         num_ranks=fabric.world_size,
     )

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from mvgeom.wording import counted
 from mvtrain.config import Config
 from mvtrain.data.batch import Batch
-from mvtrain.data.dataset import FrameDataset
+from mvtrain.data.dataset import EpochSampler, FrameDataset
 from mvtrain.model.backbone import patch_grid
 from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.model.multiview import MultiviewTransformer, split_output
@@ -135,6 +135,7 @@ def print_summary(
         f"{calibrated} of them calibrated",
         "frames": f"{len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test "
         f"(split: {config.data.split}{'' if split.kept_from is None else f', as in {split.kept_from}'})",
+        **_describe_pseudo_labels(config, train_loader),
         "model": f"{spec.backbone} ({backbone:.1f} M) + head ({head:.1f} M), {spec.attention} attention, "
         f"input {width}x{height}{', states covariances' if spec.covariance_head else ''}",
         "fusion": _describe_fusion(spec, calibrated),
@@ -158,6 +159,18 @@ def print_summary(
     for name, text in rows.items():
         table.add_row(Text(name, style="bold"), text)
     console.print(table, highlight=False)
+
+
+def _describe_pseudo_labels(config: Config, loader: DataLoader[Batch]) -> dict[str, str]:
+    """Return the row about pseudo-labels; nothing for a project without them."""
+    sampler = loader.batch_sampler
+    assert isinstance(sampler, EpochSampler)
+    if not sampler.num_others:
+        return {}
+    return {
+        "pseudo-labels": f"{counted(len(sampler.others), 'frame')}; an epoch has {sampler.num_others} of them in place "
+        f"of labeled ones (training.pseudo_share: {config.training.pseudo_share:g})",
+    }
 
 
 def _describe_memory(config: Config, spec: ModelSpec, model: MultiviewTransformer, fabric: Fabric) -> str:

@@ -24,6 +24,7 @@ from mvtrain.config.plugins import remember_plugins
 from mvtrain.project.label_tables import VISIBLE
 from mvtrain.project.labels_3d import calibration_warnings, check_calibration
 from mvtrain.project.project import Project, read_project
+from mvtrain.project.pseudo_labels import PseudoLabels, learned_in_secret, read_pseudo_labels
 from mvtrain.project.splits import Split, split_frames, write_split
 from mvtrain.runtime.folders import (
     ENSEMBLE_CONFIG,
@@ -108,7 +109,14 @@ def train(
     if check is not None:
         check(config, project, console)
     split = split_frames(project, config)
-    return _train(config, project, split, run_dir, console, resume=resume, dry_run=dry_run)
+    pseudo = read_pseudo_labels(config, project)
+    if pseudo is not None and (sessions := learned_in_secret(pseudo, split)):
+        _warn(
+            console,
+            f"pseudo-labels of {', '.join(sessions)}, whose labeled frames are held out: their errors will be those of "
+            "recordings that the network has seen. Leave these sessions out with mvtrain pseudolabel --session",
+        )
+    return _train(config, project, split, run_dir, console, pseudo=pseudo, resume=resume, dry_run=dry_run)
 
 
 def overfit(
@@ -159,7 +167,15 @@ def overfit(
 
 
 def _train(
-    config: Config, project: Project, split: Split, run_dir: Path, console: Console, *, resume: bool, dry_run: bool
+    config: Config,
+    project: Project,
+    split: Split,
+    run_dir: Path,
+    console: Console,
+    *,
+    resume: bool,
+    dry_run: bool,
+    pseudo: PseudoLabels | None = None,
 ) -> TrainedRun | None:
     check_calibration(config, project)
     for warning in calibration_warnings(config, project):
@@ -172,7 +188,7 @@ def _train(
     config = replace(config, training=replace(config.training, precision=choose_precision(config)))
     fabric = launch(config, console)
     with Interruption() as interruption, explain_failures():
-        trainer = _prepare(config, project, split, fabric, run_dir, interruption, console)
+        trainer = _prepare(config, project, split, pseudo, fabric, run_dir, interruption, console)
         if dry_run:
             trainer.try_step()
             console.print("dry run: one batch went forward and backward, nothing was written")
@@ -237,6 +253,7 @@ def _prepare(
     config: Config,
     project: Project,
     split: Split,
+    pseudo: PseudoLabels | None,
     fabric: Fabric,
     run_dir: Path,
     interruption: Interruption,
@@ -245,7 +262,7 @@ def _prepare(
     training = config.training
     torch.manual_seed(training.rng_seed_model_pt)
     spec, model = make_model(config, project, split)
-    train_loader, validation_loader = make_loaders(config, project, split, spec, fabric)
+    train_loader, validation_loader = make_loaders(config, project, split, spec, fabric, pseudo)
     schedules = make_schedules(config, -(-len(train_loader) // training.accumulate_grad_batches))
     averaged = None if training.ema_decay is None else make_average(model, training.ema_decay, fabric)
     total = round(schedules.max_epochs * len(train_loader))

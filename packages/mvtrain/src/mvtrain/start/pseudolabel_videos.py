@@ -1,0 +1,339 @@
+"""Command `mvtrain pseudolabel`: predictions of videos without labels to frames that a network can learn from."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from mvgeom import CameraGroup, project
+from mvgeom.errors import InputError
+from mvgeom.files import write_text
+from mvgeom.temporary import publish, temporary_folder
+from mvgeom.videos import Video
+from mvgeom.wording import counted
+from mvtrain.config import Config
+from mvtrain.model.decode import SIGMA
+from mvtrain.predict.recordings import Session, find_calibration, load_calibration
+from mvtrain.predict.run_predict import print_warning
+from mvtrain.predict.saved_predictions import PredictedSession, PredictionFiles, find_predictions, load_predictions
+from mvtrain.predict.session import Job, open_videos
+from mvtrain.project.beside_tables import path_beside
+from mvtrain.project.calibrations import calibration_rows, load_view_clocks
+from mvtrain.project.frame_rows import FrameRows, adding_frames, read_frame_rows
+from mvtrain.project.label_tables import OCCLUDED, VISIBLE, image_name, write_labels
+from mvtrain.project.view_tables import PSEUDO_ENDING, frame_of_row
+from mvtrain.runtime.messages import command
+from mvtrain.start.add_frames import extract_frames
+from mvtrain.start.session_choice import common_length, share_frames
+
+DEFAULT_NUMBER = 200
+"""Number of frames to take if none is given."""
+
+_SMOOTHED = "smoothed"
+"""Folder in which `mvtrain predict --smooth` writes the smoothed tables of its output folder."""
+
+_SEEN = 0.5
+"""Likelihood from which a view counts as one that sees a keypoint; below it the label is that of an occluded one."""
+
+_LEAST_KNOWN = 0.5
+"""Share of the keypoints that must be known in a frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PseudolabelOptions:
+    """Options of the command.
+
+    Attributes:
+        num_frames: Number of frames to take, over all sessions.
+        sessions: Names of the sessions to take frames of; empty: all that were predicted.
+        max_std: Largest standard deviation of a label in px of a view; None: that of the heatmaps' targets.
+        by_time: True if the images of a session's videos belong together by their times, False by number.
+        dry_run: Print the choice, and write nothing.
+    """
+
+    num_frames: int = DEFAULT_NUMBER
+    sessions: tuple[str, ...] = ()
+    max_std: float | None = None
+    by_time: bool = True
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ProjectedSession:
+    """Predictions of T frames in 3D as labels of the views.
+
+    Attributes:
+        name: Name of the session.
+        videos: V videos.
+        points: (T, V, K, 2) projections in px of the images; NaN where the keypoint is not known well enough, or
+            outside of the image.
+        visibility: (T, V, K) `VISIBLE` where the view shows the keypoint, `OCCLUDED` where only others do, else 0.
+        worth: (T,) number of labels that the network was unsure of, each between 0 and 1; NaN for frames that are not
+            to be taken.
+    """
+
+    name: str
+    videos: tuple[Video, ...]
+    points: np.ndarray
+    visibility: np.ndarray
+    worth: np.ndarray
+
+
+def pseudolabel(config: Config, source: Path, options: PseudolabelOptions, console: Console) -> None:
+    """Take frames of predicted videos with their points in 3D, projected into all views, as pseudo-labels.
+
+    Frames are spread over the sessions and over time; of those near each other the one is taken whose labels the
+    network itself was least sure of. Tables of pseudo-labels that exist are replaced, the project's own stay.
+
+    Args:
+        config: Config of a project with whole images.
+        source: Folder that `mvtrain smooth` or `mvtrain predict` wrote, or a run folder; smoothed tables are preferred.
+        options: Options of the command.
+        console: Console for progress and results.
+
+    Raises:
+        InputError: The project has crops (`bad-value`) or cannot be read; the predictions are of other views
+            (`views-differ`) or keypoints (`keypoints-differ`), or have no 3D (`no-calibration`); a session is not among
+            them (`unknown-choice`), a video is gone (`missing-file`), or no frame is known well enough (`no-labels`).
+    """
+    if config.data.bbox_file is not None:
+        raise InputError(
+            f"data.bbox_file: the images of {config.data.data_dir} are crops, and new frames have no boxes. Give the "
+            "project with whole images, and crop it again with mvtrain crop",
+            code="bad-value",
+            key="data.bbox_file",
+        )
+    rows = read_frame_rows(config)
+    recordings = _find(source, rows, options)
+    with adding_frames(rows.root):
+        sessions = [_project(config, files, rows, options, console) for files in recordings]
+        shares = share_frames(options.num_frames, len(sessions))
+        taken = [take_frames(session.worth, share) for session, share in zip(sessions, shares, strict=True)]
+        _print_choice(sessions, taken, console)
+        number = sum(map(len, taken))
+        if number == 0:
+            raise InputError(
+                f"{source}: no frame has {_LEAST_KNOWN:.0%} of the keypoints known well enough. Raise --max-std, or "
+                "smooth the predictions of several networks (mvtrain fit --seeds 3)",
+                code="no-labels",
+                path=source,
+            )
+        if not options.dry_run:
+            _write(config, rows, sessions, taken, console)
+    if options.dry_run:
+        console.print("nothing was written (--dry-run)")
+        return
+    of_views = counted(len(rows.view_names), "view")
+    console.print(
+        f"wrote pseudo-labels of {counted(number, 'frame')} in {of_views} to {rows.root}. Next: "
+        f"{command('mvtrain', 'fit', rows.root / 'config.yaml')}",
+        soft_wrap=True,
+    )
+
+
+def take_frames(worth: np.ndarray, number: int) -> np.ndarray:
+    """Choose frames that are spread over time: of each of so many equal parts the one that is worth most.
+
+    Args:
+        worth: (T,) worth of each frame; NaN for frames that are not to be taken.
+        number: Number of parts.
+
+    Returns:
+        Numbers of the frames, rising; fewer where parts have none.
+    """
+    parts = np.array_split(np.arange(len(worth)), number) if number else []
+    return np.array(
+        [part[np.nanargmax(worth[part])] for part in parts if np.isfinite(worth[part]).any()], dtype=np.int64
+    )
+
+
+def _find(source: Path, rows: FrameRows, options: PseudolabelOptions) -> list[PredictionFiles]:
+    """Find the predictions, smoothed ones first, and check that they are of the project's views and of the sessions."""
+    folder = source / "video_preds" if (source / "video_preds").is_dir() else source
+    smoothed = folder / _SMOOTHED
+    found = {files.session: files for files in find_predictions(smoothed if smoothed.is_dir() else folder)}
+    for name in options.sessions:
+        if name not in found:
+            raise InputError(
+                f"--session {name}: no such session was predicted, found {', '.join(found)}",
+                code="unknown-choice",
+                option="--session",
+                found=name,
+                expected=tuple(found),
+            )
+    chosen = [found[name] for name in options.sessions or found]
+    for files in chosen:
+        if set(files.tables) != set(rows.view_names):
+            raise InputError(
+                f"{files.summary}: other views than the project's, found {', '.join(files.tables)}, expected "
+                f"{', '.join(rows.view_names)}",
+                code="views-differ",
+                path=files.summary,
+                found=tuple(files.tables),
+                expected=rows.view_names,
+            )
+    return chosen
+
+
+def _project(
+    config: Config, files: PredictionFiles, rows: FrameRows, options: PseudolabelOptions, console: Console
+) -> ProjectedSession:
+    """Read the predictions of a session, and project them into the project's views."""
+    predicted = _in_order(load_predictions(files), files, rows)
+    of_views = dict(zip(files.tables, files.videos, strict=True))
+    session = Session(name=files.session, videos=tuple(of_views[view] for view in rows.view_names))
+    for video in session.videos:
+        if not video.is_file():
+            raise InputError(
+                f"{files.summary}: the video {video} is no longer there. Predict the videos where they are now",
+                code="missing-file",
+                path=video,
+            )
+    path = find_calibration(session, None, rows.root)
+    if path is None or predicted.in_3d is None:
+        what = "the project has no calibration of it" if path is None else "it was predicted without a calibration"
+        raise InputError(
+            f"session {files.session!r}: {what}, and pseudo-labels are points in 3D. Add calibrations/{files.session}"
+            ".toml to the project, and predict again",
+            code="no-calibration",
+            session=files.session,
+        )
+    cameras = load_calibration(path, rows.view_names).cameras
+    videos, warnings = open_videos(
+        Job(
+            session=session,
+            boxes=(None,) * len(session.videos),
+            calibration=None,
+            out_dir=rows.root,
+            by_time=options.by_time,
+            clocks=load_view_clocks(path, rows.view_names),
+        )
+    )
+    for warning in warnings:
+        print_warning(console, f"session {session.name!r}: {warning}")
+    size = config.data.image_resize_dims
+    limits = options.max_std or SIGMA * 2**config.data.downsample_factor * np.max(
+        cameras.sizes / np.array([size.width, size.height]), axis=-1
+    )
+    points = project(predicted.in_3d.points, cameras)
+    std = projected_std(predicted.in_3d.points, predicted.in_3d.std, cameras)
+    inside = ((points >= -0.5) & (points <= cameras.sizes[:, None] - 0.5)).all(-1)
+    good = (std <= np.broadcast_to(limits, len(cameras))[:, None]) & inside
+    known = good.any(axis=1).mean(axis=-1) >= _LEAST_KNOWN
+    likelihood = np.nan_to_num(predicted.likelihood)
+    worth = np.where(good, 1 - likelihood, 0.0).sum(axis=(1, 2))
+    there = {frame for name, frame in rows.frames() if name == session.name}
+    free = ~np.isin(np.arange(len(predicted)), [frame for frame in there if frame is not None])
+    within = np.arange(len(predicted)) < common_length(videos)
+    return ProjectedSession(
+        name=session.name,
+        videos=videos,
+        points=np.where(good[..., None], points, np.nan),
+        visibility=np.where(good, np.where(likelihood >= _SEEN, VISIBLE, OCCLUDED), 0),
+        worth=np.where(known & free & within, worth, np.nan),
+    )
+
+
+def projected_std(points: np.ndarray, std: np.ndarray, cameras: CameraGroup) -> np.ndarray:
+    """Return the standard deviations of the projections of uncertain points, the root of both coordinates' variances.
+
+    To first order, for errors along the axes of the world that are independent.
+
+    Args:
+        points: (T, K, 3) world points, NaN where missing.
+        std: (T, K, 3) standard deviations of their coordinates.
+        cameras: V cameras.
+
+    Returns:
+        (T, V, K) px; NaN where missing.
+    """
+    center = project(points, cameras)
+    variance = np.zeros(center.shape[:-1])
+    for axis in range(3):
+        moved = points + np.where(np.arange(3) == axis, std, 0.0)
+        variance += ((project(moved, cameras) - center) ** 2).sum(-1)
+    return np.sqrt(variance)
+
+
+def _in_order(predicted: PredictedSession, files: PredictionFiles, rows: FrameRows) -> PredictedSession:
+    """Return predictions with the views and keypoints in the project's order."""
+    if set(predicted.keypoint_names) != set(rows.keypoint_names):
+        raise InputError(
+            f"{files.summary}: other keypoints than the project's, found {', '.join(predicted.keypoint_names)}, "
+            f"expected {', '.join(rows.keypoint_names)}",
+            code="keypoints-differ",
+            path=files.summary,
+            found=predicted.keypoint_names,
+            expected=rows.keypoint_names,
+        )
+    return predicted.arranged(rows.view_names, rows.keypoint_names)
+
+
+def _print_choice(sessions: Sequence[ProjectedSession], taken: Sequence[np.ndarray], console: Console) -> None:
+    """Print by session what is known, and what is taken."""
+    table = Table("session", "frames", "usable", "taken", "labels", "occluded", box=None)
+    for session, frames in zip(sessions, taken, strict=True):
+        visibility = session.visibility[frames]
+        counts = [len(session.worth), int(np.isfinite(session.worth).sum()), len(frames)]
+        labels = [int((visibility == kind).sum()) for kind in (VISIBLE, OCCLUDED)]
+        table.add_row(session.name, *map(str, (*counts, *labels)))
+    console.print(table)
+
+
+def _write(
+    config: Config,
+    rows: FrameRows,
+    sessions: Sequence[ProjectedSession],
+    taken: Sequence[np.ndarray],
+    console: Console,
+) -> None:
+    """Write the images and then the tables, once all are complete."""
+    names = [
+        [image_name(session.name, view, int(frame)) for view in rows.view_names]
+        for session, frames in zip(sessions, taken, strict=True)
+        for frame in frames
+    ]
+    points = np.concatenate([session.points[frames] for session, frames in zip(sessions, taken, strict=True)])
+    visibility = np.concatenate([session.visibility[frames] for session, frames in zip(sessions, taken, strict=True)])
+    new = [frame_of_row(by_view, rows.view_names) for by_view in names]
+    of_calibrations = calibration_rows(rows.root, rows.names(), new, config.data.camera_params_file)
+    with temporary_folder(rows.root / "frames") as unfinished:
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task("images", total=len(names) * len(rows.view_names))
+            for session, frames in zip(sessions, taken, strict=True):
+                for view, video in zip(rows.view_names, session.videos, strict=True):
+                    targets = {int(n): unfinished / image_name(session.name, view, int(n)) for n in frames}
+                    extract_frames(video, targets, lambda: progress.advance(task))
+        for name in (name for by_view in names for name in by_view):
+            target = rows.root / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            publish(unfinished / name, target)
+    for path, cells in of_calibrations.items():
+        _write_calibrations(path, cells)
+    for number, table in enumerate(rows.tables):
+        write_labels(
+            path_beside(table.path, PSEUDO_ENDING),
+            [by_view[number] for by_view in names],
+            rows.keypoint_names,
+            points[:, number],
+            visibility[:, number],
+            scorer="pseudolabel",
+            float_format="%.4f",
+        )
+
+
+def _write_calibrations(table: Path, cells: Sequence[Sequence[str]]) -> None:
+    """Write the table of calibrations of the frames, with the header of the project's own."""
+    text = io.StringIO(newline="")
+    with table.open(encoding="utf-8-sig", newline="") as file:
+        text.write(file.readline())
+    csv.writer(text, lineterminator="\n").writerows(cells)
+    write_text(path_beside(table, PSEUDO_ENDING), text.getvalue())

@@ -1,0 +1,362 @@
+"""`mvtrain pseudolabel`, and training on the tables `CollectedData_<view>_pseudo.csv` that it writes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from helpers.command import Outcome, run_mvtrain
+from helpers.errors import raises_input
+from helpers.foreign import write_prediction
+from helpers.rigs import ring
+from helpers.tiny import generate_tiny_project, write_tiny_config
+from mvgeom import CameraGroup, project
+from mvtrain.config import load_config
+from mvtrain.data.dataset import EpochSampler
+from mvtrain.project.label_tables import OCCLUDED, VISIBLE, read_labels
+from mvtrain.project.project import read_project
+from mvtrain.project.pseudo_labels import learned_in_secret, read_pseudo_labels
+from mvtrain.project.splits import split_frames
+from mvtrain.start.crop_project import CropOptions, crop_project
+from mvtrain.start.pseudolabel_videos import PseudolabelOptions, projected_std, pseudolabel, take_frames
+
+VIEWS = ("cam1", "cam2", "cam3")
+LENGTH, OWN = 20, 6
+UNSEEN = 1
+"""A keypoint that one view does not see, by the likelihoods of the predictions."""
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pseudo") / "project"
+    return generate_tiny_project(folder, num_frames=OWN, num_sessions=2, num_video_frames=LENGTH)
+
+
+@pytest.fixture
+def root(pristine: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(pristine, tmp_path / "project"))
+
+
+@pytest.fixture
+def config(root: Path, tmp_path: Path) -> Path:
+    return write_tiny_config(tmp_path / "tiny.yaml", root, train_prob=0.7, val_prob=0.3)
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    return lambda *arguments: run_mvtrain(capsys, monkeypatch, *arguments)
+
+
+def true_points(root: Path, session: str) -> np.ndarray:
+    table = pd.read_csv(root / "videos" / f"{session}_3d.csv", header=[0, 1, 2], index_col=0)
+    return table.to_numpy().reshape(LENGTH, -1, 3)
+
+
+def predict(root: Path, out: Path, sessions: tuple[str, ...] = ("session1", "session2"), noise: float = 0.05) -> Path:
+    """Predictions of the recordings that are the truth but for a little noise."""
+    out.mkdir(exist_ok=True)
+    names = read_labels(root / f"CollectedData_{VIEWS[0]}.csv").keypoint_names
+    for session in sessions:
+        path = root / "calibrations" / f"{session}.toml"
+        cameras = CameraGroup.load(path).select(VIEWS)
+        points = project(true_points(root, session), cameras)
+        points += np.random.default_rng(0).normal(0, noise, points.shape)
+        likelihood = np.full(points.shape[:-1], 0.9)
+        likelihood[:, 0, UNSEEN] = 0.2
+        write_prediction(
+            out,
+            points,
+            likelihood,
+            session=session,
+            view_names=VIEWS,
+            keypoint_names=names,
+            cameras=cameras,
+            calibration=path,
+            videos=root / "videos",
+        )
+    return out
+
+
+def run(config: Path, source: Path, **options: object) -> None:
+    pseudolabel(load_config(config), source, PseudolabelOptions(**options), Console(quiet=True))  # type: ignore[arg-type]
+
+
+def tables(root: Path) -> list[Path]:
+    return [root / f"CollectedData_{view}_pseudo.csv" for view in VIEWS]
+
+
+def test_labels_are_the_projections_of_the_points_in_3d(config: Path, root: Path, tmp_path: Path) -> None:
+    own = {path: path.read_bytes() for path in root.glob("CollectedData_*.csv")}
+    run(config, predict(root, tmp_path / "predicted"), num_frames=8)
+    assert {path: path.read_bytes() for path in own} == own
+    for view, path in enumerate(tables(root)):
+        table = read_labels(path)
+        assert len(table) == 8
+        for row, name in enumerate(table.image_names):
+            assert name is not None
+            folder, file = name.split("/")[1:]
+            session, frame = folder.split("_")[0], int(file[3:11])
+            cameras = CameraGroup.load(root / "calibrations" / f"{session}.toml").select(VIEWS)
+            expected = project(true_points(root, session)[frame], cameras)[view]
+            known = np.isfinite(table.points[row]).all(-1)
+            assert known.mean() > 0.7
+            np.testing.assert_allclose(table.points[row][known], expected[known], atol=0.5)
+            assert table.visible is not None
+            seen = np.where(known, VISIBLE, 0)
+            if view == 0:
+                seen[UNSEEN] = OCCLUDED if known[UNSEEN] else 0
+            assert table.visible[row].tolist() == seen.tolist()
+            image, video = cv2.imread(str(root / name)), cv2.VideoCapture(str(root / "videos" / f"{folder}.mp4"))
+            for _ in range(frame + 1):
+                _, shown = video.read()
+            assert (image == shown).all()
+
+
+def test_frames_of_the_projects_own_tables_are_not_taken(config: Path, root: Path, tmp_path: Path) -> None:
+    run(config, predict(root, tmp_path / "predicted"), num_frames=2 * LENGTH)
+    own = {name for path in root.glob("CollectedData_*[0-9].csv") for name in read_labels(path).image_names}
+    new = [name for path in tables(root) for name in read_labels(path).image_names]
+    assert len(new) == len(VIEWS) * (2 * LENGTH - OWN)
+    stems = {str(name).rpartition(".")[0] for name in own}
+    assert not stems & {str(name).rpartition(".")[0] for name in new}
+
+
+def test_smoothed_tables_are_preferred_and_sessions_can_be_named(config: Path, root: Path, tmp_path: Path) -> None:
+    source = predict(root, tmp_path / "predicted")
+    predict(root, source / "smoothed", ("session2",))
+    run(config, source, num_frames=4)
+    assert {str(name).split("/")[1].split("_")[0] for name in read_labels(tables(root)[0]).image_names} == {"session2"}
+    with raises_input("unknown-choice", option="--session", found="session1"):
+        run(config, source, sessions=("session1",))
+
+
+def test_points_that_are_not_known_well_enough_are_no_labels(config: Path, root: Path, tmp_path: Path) -> None:
+    source = predict(root, tmp_path / "predicted", noise=3.0)
+    with raises_input("no-labels"):
+        run(config, source, max_std=0.01)
+    assert not any(path.exists() for path in tables(root))
+    run(config, source, num_frames=4, max_std=1e6)
+    assert all(len(read_labels(path)) == 4 for path in tables(root))
+
+
+def test_a_dry_run_writes_nothing(config: Path, root: Path, tmp_path: Path, command: Callable[..., Outcome]) -> None:
+    source = predict(root, tmp_path / "predicted")
+    before = sorted(root.rglob("*"))
+    outcome = command("pseudolabel", config, source, "--dry-run")
+    assert outcome.status == 0, outcome.err
+    assert sorted(root.rglob("*")) == before
+
+
+def test_what_does_not_fit_the_project_is_refused(config: Path, root: Path, tmp_path: Path) -> None:
+    source = predict(root, tmp_path / "predicted", ("session1",))
+    names = read_labels(root / "CollectedData_cam1.csv").keypoint_names
+    points, likelihood = np.zeros((LENGTH, 3, len(names), 2)), np.ones((LENGTH, 3, len(names)))
+    options = {"session": "session1", "keypoint_names": names, "view_names": VIEWS, "videos": root / "videos"}
+    cases = {
+        "views-differ": {"view_names": ("cam1", "cam2", "other")},
+        "keypoints-differ": {"keypoint_names": [*names[1:], "other"]},
+        "missing-file": {"videos": tmp_path},
+        "no-calibration": {},
+    }
+    for code, change in cases.items():
+        folder = tmp_path / code
+        folder.mkdir()
+        write_prediction(folder, points, likelihood, **{**options, **change})  # type: ignore[arg-type]
+        with raises_input(code):
+            run(config, folder)
+    shutil.rmtree(root / "calibrations")
+    with raises_input("no-calibration", session="session1"):
+        run(config, source)
+    document = yaml.safe_load(config.read_text())
+    document["data"]["bbox_file"] = [f"bboxes_{view}.csv" for view in VIEWS]
+    config.write_text(yaml.safe_dump(document))
+    with raises_input("bad-value", key="data.bbox_file"):
+        run(config, source)
+
+
+def test_a_table_of_calibrations_gets_a_table_of_these_frames(config: Path, root: Path, tmp_path: Path) -> None:
+    source = predict(root, tmp_path / "predicted")
+    own = read_labels(root / "CollectedData_cam1.csv").image_names
+    lines = [f"{name},calibrations/{str(name).split('/')[1].split('_')[0]}.toml" for name in own]
+    (root / "calibrations.csv").write_text("\n".join([",file", *lines]) + "\n")
+    run(config, source, num_frames=4)
+    loaded = load_config(config)
+    pseudo = read_pseudo_labels(loaded, read_project(loaded))
+    assert pseudo is not None
+    for row in pseudo.rows:
+        expected = CameraGroup.load(root / "calibrations" / f"{pseudo.project.sessions[row]}.toml").select(VIEWS)
+        cameras = pseudo.project.cameras[row]
+        assert cameras is not None
+        np.testing.assert_allclose(cameras.translation, expected.translation)
+
+
+def test_they_come_after_the_projects_own_frames(config: Path, root: Path, tmp_path: Path) -> None:
+    run(config, predict(root, tmp_path / "predicted"), num_frames=4)
+    loaded = load_config(config)
+    own = read_project(loaded)
+    pseudo = read_pseudo_labels(loaded, own)
+    assert pseudo is not None
+    assert pseudo.rows.tolist() == [OWN, OWN + 1, OWN + 2, OWN + 3]
+    assert pseudo.project.image_names[:OWN] == own.image_names
+    np.testing.assert_array_equal(pseudo.project.points[:OWN], own.points)
+    for row in pseudo.rows:
+        found = [read_labels(path).points[row - OWN] for path in tables(root)]
+        np.testing.assert_array_equal(pseudo.project.points[row], np.stack(found))
+    # They are in no split, and so in no table of errors.
+    split = split_frames(own, loaded)
+    assert max(map(max, (split.train, split.validation))) < OWN
+
+
+def test_labels_of_people_win_over_pseudo_labels(config: Path, root: Path, tmp_path: Path) -> None:
+    run(config, predict(root, tmp_path / "predicted"), num_frames=4)
+    for view, path in zip(VIEWS, tables(root), strict=True):
+        own = root / f"CollectedData_{view}.csv"
+        lines = path.read_text().splitlines(keepends=True)
+        own.write_text(own.read_text() + lines[3])  # the first of them, labeled since
+    loaded = load_config(config)
+    pseudo = read_pseudo_labels(loaded, read_project(loaded))
+    assert pseudo is not None
+    assert len(pseudo.rows) == 3
+    assert len(pseudo.project) == OWN + 1 + 3
+
+
+def test_without_tables_or_with_a_share_of_0_there_are_none(config: Path, root: Path, tmp_path: Path) -> None:
+    loaded = load_config(config)
+    assert read_pseudo_labels(loaded, read_project(loaded)) is None
+    run(config, predict(root, tmp_path / "predicted"), num_frames=4)
+    off = load_config(config, ["training.pseudo_share=0"])
+    assert read_pseudo_labels(off, read_project(off)) is None
+    tables(root)[1].unlink()
+    with raises_input("missing-file", key="training.pseudo_share", path=tables(root)[1]):
+        read_pseudo_labels(loaded, read_project(loaded))
+    with raises_input("bad-value", key="training.pseudo_share"):
+        load_config(config, ["training.pseudo_share=1.5"])
+
+
+def test_sessions_that_are_held_out_and_learned_are_named(config: Path, root: Path, tmp_path: Path) -> None:
+    run(config, predict(root, tmp_path / "predicted"), num_frames=4)
+    for split, expected in (("session", ["session1", "session2"]), ("random", [])):
+        loaded = load_config(config, [f"data.split={split}"])
+        own = read_project(loaded)
+        pseudo = read_pseudo_labels(loaded, own)
+        assert pseudo is not None
+        found = learned_in_secret(pseudo, split_frames(own, loaded))
+        assert set(found) < set(expected) if expected else found == ()
+        assert bool(found) == bool(expected)
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_fit_learns_from_them_in_as_many_steps(
+    share: float, config: Path, root: Path, tmp_path: Path, command: Callable[..., Outcome]
+) -> None:
+    run(config, predict(root, tmp_path / "predicted"), num_frames=10)
+    plain, with_them = tmp_path / "plain", tmp_path / "with"
+    options = ("training.max_epochs=2", "training.patch_mask=null")
+    assert command("fit", config, "-o", plain, *options, "training.pseudo_share=0").status == 0
+    outcome = command("fit", config, "-o", with_them, *options, f"training.pseudo_share={share}")
+    assert outcome.status == 0, outcome.err
+    assert "pseudo-labels" in outcome.out
+    lengths = [len(pd.read_csv(run / "metrics.csv")) for run in (plain, with_them)]
+    assert lengths[0] == lengths[1]
+    names = [next((run / "checkpoints" / "last").glob("model*.safetensors")) for run in (plain, with_them)]
+    assert names[0].read_bytes() != names[1].read_bytes()
+    # Tables of errors have the project's own frames only.
+    rows = [
+        pd.read_csv(run / "predictions_cam1.csv", header=[0, 1, 2], index_col=0).index for run in (plain, with_them)
+    ]
+    assert rows[0].tolist() == rows[1].tolist()
+    assert len(rows[0]) == OWN
+
+
+@given(
+    num_rows=st.integers(1, 30),
+    num_others=st.integers(0, 60),
+    share=st.sampled_from([0.0, 0.25, 0.5, 1.0]),
+    batch_size=st.integers(1, 9),
+    epoch=st.integers(0, 4),
+)
+def test_an_epoch_is_as_long_as_without_them(
+    num_rows: int, num_others: int, share: float, batch_size: int, epoch: int
+) -> None:
+    others = 100 + np.arange(num_others)
+    plain = EpochSampler(np.arange(num_rows), batch_size=batch_size, seed=3)
+    sampler = EpochSampler(np.arange(num_rows), batch_size=batch_size, seed=3, others=others, share=share)
+    plain.epoch = sampler.epoch = epoch
+    assert len(sampler) == len(plain)
+    rows = [row for batch in sampler for _, row in batch]
+    assert len(set(rows)) == len(rows) == num_rows
+    assert sum(row >= 100 for row in rows) == min(round(share * num_rows), num_others)
+    if share == 0 or num_others == 0:
+        assert list(sampler) == list(plain)
+    whole = list(sampler)
+    sampler.first_batch = len(whole) // 2  # as a resumed run goes on
+    assert list(sampler) == whole[len(whole) // 2 :]
+
+
+def test_all_of_them_come_over_the_epochs() -> None:
+    sampler = EpochSampler(np.arange(8), batch_size=4, seed=0, others=100 + np.arange(20), share=0.5)
+    seen: set[int] = set()
+    for epoch in range(60):
+        sampler.epoch = epoch
+        seen |= {row for batch in sampler for _, row in batch}
+    assert seen == {*range(8), *range(100, 120)}
+
+
+@given(
+    worth=st.lists(st.one_of(st.just(float("nan")), st.floats(0, 9)), min_size=1, max_size=60),
+    number=st.integers(0, 12),
+)
+def test_frames_are_spread_and_the_most_worth_of_their_part(worth: list[float], number: int) -> None:
+    values = np.array(worth)
+    taken = take_frames(values, number)
+    parts = np.array_split(np.arange(len(values)), number) if number else []
+    usable = [part for part in parts if np.isfinite(values[part]).any()]
+    assert len(taken) == len(usable)
+    for frame, part in zip(taken, usable, strict=True):
+        assert frame in part
+        assert values[frame] == np.nanmax(values[part])
+
+
+def test_the_deviation_of_projections_is_that_of_many_draws() -> None:
+    rig, rng = ring(3, size=64), np.random.default_rng(2)
+    points, std = rng.uniform(-0.3, 0.3, (4, 5, 3)), rng.uniform(0.001, 0.004, (4, 5, 3))
+    draws = project(points + std * rng.standard_normal((4000, 4, 5, 3)), rig)
+    spread = np.sqrt(((draws - draws.mean(0)) ** 2).sum(-1).mean(0))
+    np.testing.assert_allclose(projected_std(points, std, rig), spread, rtol=0.06)
+    points[0, 0] = np.nan
+    assert np.isnan(projected_std(points, std, rig)[0, :, 0]).all()
+
+
+@pytest.mark.parametrize("with_table", [False, True])
+def test_crop_takes_them_along(with_table: bool, config: Path, root: Path, tmp_path: Path) -> None:
+    source = predict(root, tmp_path / "predicted")
+    if with_table:
+        own = read_labels(root / "CollectedData_cam1.csv").image_names
+        lines = [f"{name},calibrations/{str(name).split('/')[1].split('_')[0]}.toml" for name in own]
+        (root / "calibrations.csv").write_text("\n".join([",file", *lines]) + "\n")
+    run(config, source, num_frames=6)
+    crop_project(load_config(config), CropOptions(output=tmp_path / "crops"), Console(quiet=True))
+    whole, crops = (load_config(path) for path in (config, tmp_path / "crops" / "config.yaml"))
+    before, after = (read_pseudo_labels(each, read_project(each)) for each in (whole, crops))
+    assert before is not None
+    assert after is not None
+    assert len(after.rows) == len(before.rows) == 6
+    np.testing.assert_allclose(
+        after.project.points_full[after.rows], before.project.points_full[before.rows], atol=1e-3, equal_nan=True
+    )
+    assert after.project.boxes is not None
+    assert (after.project.boxes[..., 2:] < 64).any()
+    assert all(cameras is not None for cameras in after.project.cameras)
+    with raises_input("missing-file", path=tmp_path / "crops" / "bboxes_cam1_pseudo.csv"):
+        (tmp_path / "crops" / "bboxes_cam1_pseudo.csv").unlink()
+        read_pseudo_labels(crops, read_project(crops))
