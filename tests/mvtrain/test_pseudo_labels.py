@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -131,13 +132,38 @@ def test_frames_of_the_projects_own_tables_are_not_taken(config: Path, root: Pat
     assert not stems & {str(name).rpartition(".")[0] for name in new}
 
 
-def test_smoothed_tables_are_preferred_and_sessions_can_be_named(config: Path, root: Path, tmp_path: Path) -> None:
-    source = predict(root, tmp_path / "predicted")
-    predict(root, source / "smoothed", ("session2",))
+def test_smoothed_points_are_taken_and_sessions_can_be_named(config: Path, root: Path, tmp_path: Path) -> None:
+    source = predict(root, tmp_path / "predicted", noise=1.5)
+    run(config, source, num_frames=4, sessions=("session2",))
+    single = read_labels(tables(root)[0])
+    assert {str(name).split("/")[1].split("_")[0] for name in single.image_names} == {"session2"}
+    smoothed = predict(root, tmp_path / "smoothed", ("session2",), noise=0.01)
+    run(config, source, num_frames=4, smoothed=smoothed)
+    named = read_labels(tables(root)[0])
+    shutil.copytree(smoothed, source / "smoothed")
     run(config, source, num_frames=4)
-    assert {str(name).split("/")[1].split("_")[0] for name in read_labels(tables(root)[0]).image_names} == {"session2"}
+    beside = read_labels(tables(root)[0])
+    assert beside.image_names == named.image_names
+    np.testing.assert_array_equal(beside.points, named.points)
+    cameras = CameraGroup.load(root / "calibrations" / "session2.toml").select(VIEWS)
+    truth = project(true_points(root, "session2"), cameras)[:, 0]
+    errors = [
+        np.nanmedian(
+            [np.abs(table.points[row] - truth[int(str(name)[-12:-4])]) for row, name in enumerate(table.image_names)]
+        )
+        for table in (single, beside)
+    ]
+    assert errors[1] < 0.1 * errors[0]
     with raises_input("unknown-choice", option="--session", found="session1"):
         run(config, source, sessions=("session1",))
+
+
+def test_smoothed_tables_alone_are_refused(config: Path, root: Path, tmp_path: Path) -> None:
+    source = predict(root, tmp_path / "predicted", ("session1",))
+    (summary,) = source.glob("*_prediction.json")
+    summary.write_text(json.dumps({**json.loads(summary.read_text()), "smoothed": {}}))
+    with raises_input("unsupported-file", path=summary):
+        run(config, source)
 
 
 def test_points_that_are_not_known_well_enough_are_no_labels(config: Path, root: Path, tmp_path: Path) -> None:

@@ -15,13 +15,17 @@ from mvtrain.runtime.imports import quick_imports
 def pseudolabel(
     project: Annotated[Path, typer.Argument(help="Project folder, or its config file.")],
     predictions: Annotated[
-        Path, typer.Argument(help="Folder that mvtrain smooth or mvtrain predict --smooth wrote, or a run folder.")
+        Path, typer.Argument(help="Folder that mvtrain predict wrote, best with --smooth, or a run folder.")
     ],
     num_frames: Annotated[
         int, typer.Option("--num-frames", "-n", min=1, help="Number of frames to take, over all sessions.")
     ] = 200,
     session: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Take frames of this session only; repeat for several.")
+    ] = None,
+    smoothed: Annotated[
+        Path | None,
+        typer.Option(help="Folder that mvtrain smooth wrote. Default: `smoothed` beside the predictions, if there."),
     ] = None,
     max_std: Annotated[
         float | None,
@@ -39,7 +43,7 @@ def pseudolabel(
 ) -> None:
     """Take frames of predicted videos, with their points in 3D as labels, for the next mvtrain fit to learn from."""
     config = find_project_config(project, "pseudolabel")
-    check_inputs(predictions)
+    check_inputs(predictions, smoothed)
     check_sources("pseudolabel", [predictions])
     print_start(config)
 
@@ -51,6 +55,7 @@ def pseudolabel(
     options = PseudolabelOptions(
         num_frames=num_frames,
         sessions=tuple(session or ()),
+        smoothed=smoothed,
         max_std=max_std,
         by_time=not ignore_frame_rates,
         dry_run=dry_run,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +38,13 @@ DEFAULT_NUMBER = 200
 """Number of frames to take if none is given."""
 
 _SMOOTHED = "smoothed"
-"""Folder in which `mvtrain predict --smooth` writes the smoothed tables of its output folder."""
+"""Folder beside the predictions in which `mvtrain predict --smooth` writes."""
 
 _SEEN = 0.5
 """Likelihood from which a view counts as one that sees a keypoint; below it the label is that of an occluded one."""
+
+_FAR = 3.0
+"""Distance of what a view shows by itself from the label, in largest standard deviations, of a label worth 1."""
 
 _LEAST_KNOWN = 0.5
 """Share of the keypoints that must be known in a frame."""
@@ -54,6 +57,8 @@ class PseudolabelOptions:
     Attributes:
         num_frames: Number of frames to take, over all sessions.
         sessions: Names of the sessions to take frames of; empty: all that were predicted.
+        smoothed: Folder of the same recordings that `mvtrain smooth` wrote; None: the folder `smoothed` beside the
+            predictions, if there is one, else the points of single frames.
         max_std: Largest standard deviation of a label in px of a view; None: that of the heatmaps' targets.
         by_time: True if the images of a session's videos belong together by their times, False by number.
         dry_run: Print the choice, and write nothing.
@@ -61,6 +66,7 @@ class PseudolabelOptions:
 
     num_frames: int = DEFAULT_NUMBER
     sessions: tuple[str, ...] = ()
+    smoothed: Path | None = None
     max_std: float | None = None
     by_time: bool = True
     dry_run: bool = False
@@ -76,8 +82,8 @@ class ProjectedSession:
         points: (T, V, K, 2) projections in px of the images; NaN where the keypoint is not known well enough, or
             outside of the image.
         visibility: (T, V, K) `VISIBLE` where the view shows the keypoint, `OCCLUDED` where only others do, else 0.
-        worth: (T,) number of labels that the network was unsure of, each between 0 and 1; NaN for frames that are not
-            to be taken.
+        worth: (T,) number of labels that the views do not show by themselves, each from 0, shown there, to 1; NaN for
+            frames that are not to be taken.
     """
 
     name: str
@@ -90,12 +96,12 @@ class ProjectedSession:
 def pseudolabel(config: Config, source: Path, options: PseudolabelOptions, console: Console) -> None:
     """Take frames of predicted videos with their points in 3D, projected into all views, as pseudo-labels.
 
-    Frames are spread over the sessions and over time; of those near each other the one is taken whose labels the
-    network itself was least sure of. Tables of pseudo-labels that exist are replaced, the project's own stay.
+    Frames are spread over the sessions and over time; of those near each other the one is taken whose labels the single
+    views show least. Tables of pseudo-labels that exist are replaced, the project's own stay.
 
     Args:
         config: Config of a project with whole images.
-        source: Folder that `mvtrain smooth` or `mvtrain predict` wrote, or a run folder; smoothed tables are preferred.
+        source: Folder that `mvtrain predict` wrote, or a run folder.
         options: Options of the command.
         console: Console for progress and results.
 
@@ -114,7 +120,7 @@ def pseudolabel(config: Config, source: Path, options: PseudolabelOptions, conso
     rows = read_frame_rows(config)
     recordings = _find(source, rows, options)
     with adding_frames(rows.root):
-        sessions = [_project(config, files, rows, options, console) for files in recordings]
+        sessions = [_project(config, files, smooth, rows, options, console) for files, smooth in recordings]
         shares = share_frames(options.num_frames, len(sessions))
         taken = [take_frames(session.worth, share) for session, share in zip(sessions, shares, strict=True)]
         _print_choice(sessions, taken, console)
@@ -155,22 +161,34 @@ def take_frames(worth: np.ndarray, number: int) -> np.ndarray:
     )
 
 
-def _find(source: Path, rows: FrameRows, options: PseudolabelOptions) -> list[PredictionFiles]:
-    """Find the predictions, smoothed ones first, and check that they are of the project's views and of the sessions."""
+def _find(
+    source: Path, rows: FrameRows, options: PseudolabelOptions
+) -> list[tuple[PredictionFiles, PredictionFiles | None]]:
+    """Find the predictions and their smoothed tables, and check that they are of the project's views and sessions."""
     folder = source / "video_preds" if (source / "video_preds").is_dir() else source
-    smoothed = folder / _SMOOTHED
-    found = {files.session: files for files in find_predictions(smoothed if smoothed.is_dir() else folder)}
+    found = {files.session: files for files in find_predictions(folder)}
+    beside = options.smoothed or folder / _SMOOTHED
+    smoothed = {files.session: files for files in find_predictions(beside)} if beside.exists() else {}
+    known = [name for name in found if name in smoothed] if smoothed else list(found)
     for name in options.sessions:
-        if name not in found:
+        if name not in known:
             raise InputError(
-                f"--session {name}: no such session was predicted, found {', '.join(found)}",
+                f"--session {name}: no such session was predicted{' and smoothed' if smoothed else ''}, found "
+                f"{', '.join(known) or 'none'}",
                 code="unknown-choice",
                 option="--session",
                 found=name,
-                expected=tuple(found),
+                expected=tuple(known),
             )
-    chosen = [found[name] for name in options.sessions or found]
+    chosen = [found[name] for name in options.sessions or known]
     for files in chosen:
+        if files.smoothed:
+            raise InputError(
+                f"{files.summary}: smoothed tables, which do not tell what each view shows by itself. Give the folder "
+                f"that mvtrain predict wrote, and this one with --smoothed {folder}",
+                code="unsupported-file",
+                path=files.summary,
+            )
         if set(files.tables) != set(rows.view_names):
             raise InputError(
                 f"{files.summary}: other views than the project's, found {', '.join(files.tables)}, expected "
@@ -180,14 +198,22 @@ def _find(source: Path, rows: FrameRows, options: PseudolabelOptions) -> list[Pr
                 found=tuple(files.tables),
                 expected=rows.view_names,
             )
-    return chosen
+    return [(files, smoothed.get(files.session)) for files in chosen]
 
 
 def _project(
-    config: Config, files: PredictionFiles, rows: FrameRows, options: PseudolabelOptions, console: Console
+    config: Config,
+    files: PredictionFiles,
+    smoothed: PredictionFiles | None,
+    rows: FrameRows,
+    options: PseudolabelOptions,
+    console: Console,
 ) -> ProjectedSession:
     """Read the predictions of a session, and project them into the project's views."""
-    predicted = _in_order(load_predictions(files), files, rows)
+    # Where views were fused, keypoints are in all views alike: what each shows by itself is in the evidence.
+    of_each_view = replace(files, tables=files.evidence or files.tables, table_3d=None)
+    shown = _in_order(load_predictions(of_each_view), files, rows)
+    in_3d = _in_order(load_predictions(smoothed or files), files, rows).in_3d
     of_views = dict(zip(files.tables, files.videos, strict=True))
     session = Session(name=files.session, videos=tuple(of_views[view] for view in rows.view_names))
     for video in session.videos:
@@ -198,7 +224,7 @@ def _project(
                 path=video,
             )
     path = find_calibration(session, None, rows.root)
-    if path is None or predicted.in_3d is None:
+    if path is None or in_3d is None:
         what = "the project has no calibration of it" if path is None else "it was predicted without a calibration"
         raise InputError(
             f"session {files.session!r}: {what}, and pseudo-labels are points in 3D. Add calibrations/{files.session}"
@@ -207,6 +233,34 @@ def _project(
             session=files.session,
         )
     cameras = load_calibration(path, rows.view_names).cameras
+    videos = _open(session, path, rows, options, console)
+    size = config.data.image_resize_dims
+    of_target = SIGMA * 2**config.data.downsample_factor * cameras.sizes / np.array([size.width, size.height])
+    limits = (of_target.max(-1) if options.max_std is None else np.full(len(cameras), options.max_std))[:, None]
+    points = project(in_3d.points, cameras)
+    inside = ((points >= -0.5) & (points <= cameras.sizes[:, None] - 0.5)).all(-1)
+    good = (projected_std(in_3d.points, in_3d.std, cameras) <= limits) & inside
+    # The likelihood of evidence stands for a variance.
+    seen = shown.likelihood >= (1 / (1 + limits**2) if files.evidence else _SEEN)
+    distance = np.linalg.norm(shown.points - points, axis=-1) / (_FAR * limits)
+    worth = np.where(good, np.where(seen, np.minimum(distance, 1), 1), 0).sum(axis=(1, 2))
+    frames = np.arange(len(shown))
+    there = [frame for name, frame in rows.frames() if name == session.name and frame is not None]
+    usable = good.any(axis=1).mean(axis=-1) >= _LEAST_KNOWN
+    usable &= ~np.isin(frames, there) & (frames < common_length(videos))
+    return ProjectedSession(
+        name=session.name,
+        videos=videos,
+        points=np.where(good[..., None], points, np.nan),
+        visibility=np.where(good, np.where(seen, VISIBLE, OCCLUDED), 0),
+        worth=np.where(usable, worth, np.nan),
+    )
+
+
+def _open(
+    session: Session, calibration: Path, rows: FrameRows, options: PseudolabelOptions, console: Console
+) -> tuple[Video, ...]:
+    """Open the videos of a session, in the reading that they were predicted in."""
     videos, warnings = open_videos(
         Job(
             session=session,
@@ -214,32 +268,12 @@ def _project(
             calibration=None,
             out_dir=rows.root,
             by_time=options.by_time,
-            clocks=load_view_clocks(path, rows.view_names),
+            clocks=load_view_clocks(calibration, rows.view_names),
         )
     )
     for warning in warnings:
         print_warning(console, f"session {session.name!r}: {warning}")
-    size = config.data.image_resize_dims
-    limits = options.max_std or SIGMA * 2**config.data.downsample_factor * np.max(
-        cameras.sizes / np.array([size.width, size.height]), axis=-1
-    )
-    points = project(predicted.in_3d.points, cameras)
-    std = projected_std(predicted.in_3d.points, predicted.in_3d.std, cameras)
-    inside = ((points >= -0.5) & (points <= cameras.sizes[:, None] - 0.5)).all(-1)
-    good = (std <= np.broadcast_to(limits, len(cameras))[:, None]) & inside
-    known = good.any(axis=1).mean(axis=-1) >= _LEAST_KNOWN
-    likelihood = np.nan_to_num(predicted.likelihood)
-    worth = np.where(good, 1 - likelihood, 0.0).sum(axis=(1, 2))
-    there = {frame for name, frame in rows.frames() if name == session.name}
-    free = ~np.isin(np.arange(len(predicted)), [frame for frame in there if frame is not None])
-    within = np.arange(len(predicted)) < common_length(videos)
-    return ProjectedSession(
-        name=session.name,
-        videos=videos,
-        points=np.where(good[..., None], points, np.nan),
-        visibility=np.where(good, np.where(likelihood >= _SEEN, VISIBLE, OCCLUDED), 0),
-        worth=np.where(known & free & within, worth, np.nan),
-    )
+    return videos
 
 
 def projected_std(points: np.ndarray, std: np.ndarray, cameras: CameraGroup) -> np.ndarray:
