@@ -1,4 +1,4 @@
-"""What does a network gain from videos without labels? Teachers, pseudo-labels of their smoothed 3D, students.
+"""Gain from videos without labels: teachers, pseudo-labels of their smoothed 3D, students.
 
     OMP_WAIT_POLICY=passive nice uv run python benchmarks/pseudo_labels.py --out pseudo [--seeds 3] [--steps 450]
 

@@ -127,7 +127,8 @@ ALLOWED = {
         "folder / f'{stem}-{checksum[:12]}{suffix}'": "constants and hexadecimal digits",
         "folder / f'{stem}.yaml'": "constants",
     },
-    "mvtrain/start/pseudolabel_videos.py": {
+    "mvtrain/start/crop_project.py": {"project.root / (table or OVERRIDE_FILE)": "read"},
+    "mvtrain/start/pseudolabel_files.py": {
         "rows.root / name": "an `image_name`",
         "unfinished / name": "an `image_name`",
     },

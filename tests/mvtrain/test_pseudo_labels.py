@@ -203,11 +203,18 @@ def test_what_does_not_fit_the_project_is_refused(config: Path, root: Path, tmp_
     shutil.rmtree(root / "calibrations")
     with raises_input("no-calibration", session="session1"):
         run(config, source)
+
+
+def test_tables_outside_of_the_project_get_none_beside_them(config: Path, root: Path, tmp_path: Path) -> None:
+    source = predict(root, tmp_path / "predicted")
+    (root / "CollectedData_cam1.csv").rename(tmp_path / "CollectedData_cam1.csv")
     document = yaml.safe_load(config.read_text())
-    document["data"]["bbox_file"] = [f"bboxes_{view}.csv" for view in VIEWS]
+    document["data"] |= {"csv_file": ["../CollectedData_cam1.csv", *(f"CollectedData_{v}.csv" for v in VIEWS[1:])]}
     config.write_text(yaml.safe_dump(document))
-    with raises_input("bad-value", key="data.bbox_file"):
+    before = sorted(tmp_path.rglob("*"))
+    with raises_input("bad-name"):
         run(config, source)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_table_of_calibrations_gets_a_table_of_these_frames(config: Path, root: Path, tmp_path: Path) -> None:
@@ -386,3 +393,33 @@ def test_crop_takes_them_along(with_table: bool, config: Path, root: Path, tmp_p
     with raises_input("missing-file", path=tmp_path / "crops" / "bboxes_cam1_pseudo.csv"):
         (tmp_path / "crops" / "bboxes_cam1_pseudo.csv").unlink()
         read_pseudo_labels(crops, read_project(crops))
+
+
+def test_frames_of_a_project_with_crops_are_cropped_as_its_own(config: Path, root: Path, tmp_path: Path) -> None:
+    source = predict(root, tmp_path / "predicted")
+    folder = tmp_path / "crops"
+    crop_project(load_config(config), CropOptions(output=folder), Console(quiet=True))
+    run(folder / "config.yaml", source, num_frames=6)
+    loaded = load_config(folder / "config.yaml")
+    own = read_project(loaded)
+    pseudo = read_pseudo_labels(loaded, own)
+    assert pseudo is not None
+    assert pseudo.project.boxes is not None
+    assert own.boxes is not None
+    sides = [np.nanmedian(boxes[..., 2:]) for boxes in (own.boxes, pseudo.project.boxes[pseudo.rows])]
+    assert sides[1] == pytest.approx(sides[0], rel=0.25)
+    for row in pseudo.rows:
+        session, cameras = pseudo.project.sessions[row], pseudo.project.cameras[row]
+        assert cameras is not None
+        frame = int(str(pseudo.project.image_names[row][0])[-12:-4])
+        expected = project(true_points(root, session)[frame], cameras)
+        known = np.isfinite(pseudo.project.points[row]).all(-1)
+        assert known.mean() > 0.7
+        np.testing.assert_allclose(pseudo.project.points_full[row][known], expected[known], atol=0.5)
+        for view, name in enumerate(VIEWS):
+            video = cv2.VideoCapture(str(root / "videos" / f"{session}_{name}.mp4"))
+            for _ in range(frame + 1):
+                _, shown = video.read()
+            left, top, width, height = pseudo.project.boxes[row, view].astype(int)
+            crop = shown[top : top + height, left : left + width, ::-1]
+            assert (pseudo.project.read_image(int(row), view) == crop).all()

@@ -87,7 +87,7 @@ class Framing:
                 sides += list((labeled.boxes[row, :, 2:].max(-1) * depth / focal)[enough[row] & (depth > 0)])
         if not sides:
             raise InputError(
-                f"project {labeled.root}: --track takes the size of the subject from the labels, but no frame has a "
+                f"project {labeled.root}: crops are framed by the size of the labeled subject, but no frame has a "
                 "calibration, boxes and labels of two views",
                 code="no-labels",
                 path=labeled.root,

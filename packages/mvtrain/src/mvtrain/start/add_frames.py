@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import cv2
+import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -278,8 +279,19 @@ def _write(config: Config, rows: FrameRows, choices: Sequence[SessionChoice], co
         append_frames(now, [by_view for frame, by_view in zip(frames, names, strict=True) if frame not in there])
 
 
-def extract_frames(video: Video, targets: Mapping[int, Path], advance: Callable[[], object]) -> None:
+def extract_frames(
+    video: Video,
+    targets: Mapping[int, Path],
+    advance: Callable[[], object],
+    boxes: Mapping[int, np.ndarray] | None = None,
+) -> None:
     """Write frames of a video as PNG, in the reading that they were chosen in.
+
+    Args:
+        video: Video.
+        targets: Files to write, by the number of the frame.
+        advance: Called after each of them.
+        boxes: (4,) x, y, width, height of the part of each frame in whole px; None: whole images.
 
     Raises:
         InputError: A frame cannot be decoded (`damaged-file`), or the video ends before it (`missing-frame`).
@@ -295,6 +307,9 @@ def extract_frames(video: Video, targets: Mapping[int, Path], advance: Callable[
                         path=video.path,
                         frame=number,
                     )
+                if boxes is not None:
+                    left, top, width, height = boxes[number].astype(int)
+                    image = image[top : top + height, left : left + width]
                 decoded = DecodedImage(name=str(video.path), read=partial(cv2.cvtColor, image, cv2.COLOR_BGR2RGB))
                 write_images({targets[number]: decoded}, advance)
     if number < last:

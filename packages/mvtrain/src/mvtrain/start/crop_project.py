@@ -109,7 +109,7 @@ def find_subject_boxes(project: Project, *, margin: float) -> SubjectBoxes:
             grown[row, view] = [0.0, 0.0, *project.file_sizes[row, view]]
         else:
             grown[row, view] = grown[nearest, view]
-    inside = _move_inside(grown, project.file_sizes.astype(np.float64))
+    inside = boxes_in_images(grown, project.file_sizes.astype(np.float64))
     return SubjectBoxes(boxes=np.where(present[..., None], inside, np.nan), sources=np.where(present, sources, -1))
 
 
@@ -140,7 +140,7 @@ def _frame_number(project: Project, row: int) -> int:
     return row if number is None else number
 
 
-def _move_inside(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def boxes_in_images(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Round boxes outwards to whole pixels, and move them into the images; larger ones are cut at the border.
 
     Args:

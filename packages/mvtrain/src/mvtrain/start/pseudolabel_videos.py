@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from mvgeom import CameraGroup, project
 from mvgeom.errors import InputError
-from mvgeom.files import write_text
-from mvgeom.temporary import publish, temporary_folder
 from mvgeom.videos import Video
 from mvgeom.wording import counted
 from mvtrain.config import Config
@@ -25,13 +20,11 @@ from mvtrain.predict.recordings import Session, find_calibration, load_calibrati
 from mvtrain.predict.run_predict import print_warning
 from mvtrain.predict.saved_predictions import PredictedSession, PredictionFiles, find_predictions, load_predictions
 from mvtrain.predict.session import Job, open_videos
-from mvtrain.project.beside_tables import path_beside
-from mvtrain.project.calibrations import calibration_rows, load_view_clocks
+from mvtrain.project.calibrations import load_view_clocks
 from mvtrain.project.frame_rows import FrameRows, adding_frames, read_frame_rows
-from mvtrain.project.label_tables import OCCLUDED, VISIBLE, image_name, write_labels
-from mvtrain.project.view_tables import PSEUDO_ENDING, frame_of_row
+from mvtrain.project.label_tables import OCCLUDED, VISIBLE
 from mvtrain.runtime.messages import command
-from mvtrain.start.add_frames import extract_frames
+from mvtrain.start.pseudolabel_files import Crops, ProjectedSession, write_pseudo_labels
 from mvtrain.start.session_choice import common_length, share_frames
 
 DEFAULT_NUMBER = 200
@@ -72,27 +65,6 @@ class PseudolabelOptions:
     dry_run: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ProjectedSession:
-    """Predictions of T frames in 3D as labels of the views.
-
-    Attributes:
-        name: Name of the session.
-        videos: V videos.
-        points: (T, V, K, 2) projections in px of the images; NaN where the keypoint is not known well enough, or
-            outside of the image.
-        visibility: (T, V, K) `VISIBLE` where the view shows the keypoint, `OCCLUDED` where only others do, else 0.
-        worth: (T,) number of labels that the views do not show by themselves, each from 0, shown there, to 1; NaN for
-            frames that are not to be taken.
-    """
-
-    name: str
-    videos: tuple[Video, ...]
-    points: np.ndarray
-    visibility: np.ndarray
-    worth: np.ndarray
-
-
 def pseudolabel(config: Config, source: Path, options: PseudolabelOptions, console: Console) -> None:
     """Take frames of predicted videos with their points in 3D, projected into all views, as pseudo-labels.
 
@@ -100,27 +72,21 @@ def pseudolabel(config: Config, source: Path, options: PseudolabelOptions, conso
     views show least. Tables of pseudo-labels that exist are replaced, the project's own stay.
 
     Args:
-        config: Config of a project with whole images.
+        config: Config of a project; where it has crops, new frames are cropped in the same way.
         source: Folder that `mvtrain predict` wrote, or a run folder.
         options: Options of the command.
         console: Console for progress and results.
 
     Raises:
-        InputError: The project has crops (`bad-value`) or cannot be read; the predictions are of other views
-            (`views-differ`) or keypoints (`keypoints-differ`), or have no 3D (`no-calibration`); a session is not among
-            them (`unknown-choice`), a video is gone (`missing-file`), or no frame is known well enough (`no-labels`).
+        InputError: The project cannot be read; the predictions are of other views (`views-differ`) or keypoints
+            (`keypoints-differ`), or have no 3D (`no-calibration`); a session is not among them (`unknown-choice`), a
+            video is gone (`missing-file`), or no frame is known well enough (`no-labels`).
     """
-    if config.data.bbox_file is not None:
-        raise InputError(
-            f"data.bbox_file: the images of {config.data.data_dir} are crops, and new frames have no boxes. Give the "
-            "project with whole images, and crop it again with mvtrain crop",
-            code="bad-value",
-            key="data.bbox_file",
-        )
     rows = read_frame_rows(config)
+    crops = Crops.from_config(config)
     recordings = _find(source, rows, options)
     with adding_frames(rows.root):
-        sessions = [_project(config, files, smooth, rows, options, console) for files, smooth in recordings]
+        sessions = [_project(config, crops, files, smooth, rows, options, console) for files, smooth in recordings]
         shares = share_frames(options.num_frames, len(sessions))
         taken = [take_frames(session.worth, share) for session, share in zip(sessions, shares, strict=True)]
         _print_choice(sessions, taken, console)
@@ -133,7 +99,7 @@ def pseudolabel(config: Config, source: Path, options: PseudolabelOptions, conso
                 path=source,
             )
         if not options.dry_run:
-            _write(config, rows, sessions, taken, console)
+            write_pseudo_labels(config, crops, rows, sessions, taken, console)
     if options.dry_run:
         console.print("nothing was written (--dry-run)")
         return
@@ -203,6 +169,7 @@ def _find(
 
 def _project(
     config: Config,
+    crops: Crops | None,
     files: PredictionFiles,
     smoothed: PredictionFiles | None,
     rows: FrameRows,
@@ -235,7 +202,8 @@ def _project(
     cameras = load_calibration(path, rows.view_names).cameras
     videos = _open(session, path, rows, options, console)
     size = config.data.image_resize_dims
-    of_target = SIGMA * 2**config.data.downsample_factor * cameras.sizes / np.array([size.width, size.height])
+    shown_px = cameras.sizes if crops is None else crops.sizes
+    of_target = SIGMA * 2**config.data.downsample_factor * shown_px / np.array([size.width, size.height])
     limits = (of_target.max(-1) if options.max_std is None else np.full(len(cameras), options.max_std))[:, None]
     points = project(in_3d.points, cameras)
     inside = ((points >= -0.5) & (points <= cameras.sizes[:, None] - 0.5)).all(-1)
@@ -253,6 +221,8 @@ def _project(
         videos=videos,
         points=np.where(good[..., None], points, np.nan),
         visibility=np.where(good, np.where(seen, VISIBLE, OCCLUDED), 0),
+        poses=in_3d.points,
+        cameras=cameras,
         worth=np.where(usable, worth, np.nan),
     )
 
@@ -320,54 +290,3 @@ def _print_choice(sessions: Sequence[ProjectedSession], taken: Sequence[np.ndarr
         labels = [int((visibility == kind).sum()) for kind in (VISIBLE, OCCLUDED)]
         table.add_row(session.name, *map(str, (*counts, *labels)))
     console.print(table)
-
-
-def _write(
-    config: Config,
-    rows: FrameRows,
-    sessions: Sequence[ProjectedSession],
-    taken: Sequence[np.ndarray],
-    console: Console,
-) -> None:
-    """Write the images and then the tables, once all are complete."""
-    names = [
-        [image_name(session.name, view, int(frame)) for view in rows.view_names]
-        for session, frames in zip(sessions, taken, strict=True)
-        for frame in frames
-    ]
-    points = np.concatenate([session.points[frames] for session, frames in zip(sessions, taken, strict=True)])
-    visibility = np.concatenate([session.visibility[frames] for session, frames in zip(sessions, taken, strict=True)])
-    new = [frame_of_row(by_view, rows.view_names) for by_view in names]
-    of_calibrations = calibration_rows(rows.root, rows.names(), new, config.data.camera_params_file)
-    with temporary_folder(rows.root / "frames") as unfinished:
-        with Progress(console=console, transient=True) as progress:
-            task = progress.add_task("images", total=len(names) * len(rows.view_names))
-            for session, frames in zip(sessions, taken, strict=True):
-                for view, video in zip(rows.view_names, session.videos, strict=True):
-                    targets = {int(n): unfinished / image_name(session.name, view, int(n)) for n in frames}
-                    extract_frames(video, targets, lambda: progress.advance(task))
-        for name in (name for by_view in names for name in by_view):
-            target = rows.root / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            publish(unfinished / name, target)
-    for path, cells in of_calibrations.items():
-        _write_calibrations(path, cells)
-    for number, table in enumerate(rows.tables):
-        write_labels(
-            path_beside(table.path, PSEUDO_ENDING),
-            [by_view[number] for by_view in names],
-            rows.keypoint_names,
-            points[:, number],
-            visibility[:, number],
-            scorer="pseudolabel",
-            float_format="%.4f",
-        )
-
-
-def _write_calibrations(table: Path, cells: Sequence[Sequence[str]]) -> None:
-    """Write the table of calibrations of the frames, with the header of the project's own."""
-    text = io.StringIO(newline="")
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        text.write(file.readline())
-    csv.writer(text, lineterminator="\n").writerows(cells)
-    write_text(path_beside(table, PSEUDO_ENDING), text.getvalue())
