@@ -312,6 +312,18 @@ def test_spreadsheets_with_either_decimal_separator(separator: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("kind", WRITERS)
+def test_every_reader_takes_a_keypoint_that_no_frame_has(kind: str, tmp_path: Path) -> None:
+    """MMPose writes no person with a missing keypoint; a column without a number is not one of texts."""
+    if kind.startswith("mmpose"):
+        return
+    points, likelihood = keypoints()
+    points[:, 1] = np.nan
+    likelihood[:, 1] = 0
+    found = read_keypoints(WRITERS[kind][1](tmp_path / "t", points, likelihood))
+    np.testing.assert_allclose(found.points, points)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
 def test_every_reader_tells_of_places_without_likelihood(kind: str, tmp_path: Path) -> None:
     """OpenPose's without a confidence were not found, those of SLEAP were placed by hand."""
     points, likelihood = keypoints()

@@ -169,14 +169,15 @@ def _to_table(
             found=body.shape[1],
             expected=num_cells,
         )
-    if header.delimiter != ",":
-        numbers = body.iloc[:, header.num_index :]
-        if has_decimal_commas(path, header.delimiter, (str(cell) for cell in numbers.to_numpy().ravel())):
-            body.iloc[:, header.num_index :] = numbers.map(to_decimal_point, na_action="ignore")
+    numbers = body.iloc[:, header.num_index :]
+    commas = header.delimiter != "," and has_decimal_commas(
+        path, header.delimiter, (str(cell) for cell in numbers.to_numpy().ravel())
+    )
     values = np.full((len(body), len(columns)), np.nan)
     for number, column in enumerate(columns):
         if column.coord in ("x", "y", "likelihood", "visible", *COORDS_COVARIANCE):
             cells = body[number + header.num_index]
+            cells = cells.map(to_decimal_point, na_action="ignore") if commas else cells
             values[:, number] = _numbers(cells, f"{column.keypoint} {column.coord}", path, first_line)
     index = [body[number].fillna("") for number in range(header.num_index)]
     rows = tuple("/".join(cells) for cells in zip(*index, strict=True))
