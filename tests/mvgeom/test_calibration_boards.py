@@ -259,6 +259,17 @@ def test_images_are_sorted_by_number(tmp_path: Path) -> None:
     assert [path.name for path in open_source("a", tmp_path / "a" / "img9.png").images] == ["img9.png"]
 
 
+def test_brackets_in_a_name_are_no_pattern(tmp_path: Path) -> None:
+    """Downloaded copies are called so; a row of asterisks is what a hasty user types."""
+    blank = np.zeros((8, 8), np.uint8)
+    write(tmp_path / "a [1]", {"img[1].png": blank, "img1.png": blank})
+    assert [path.name for path in open_source("a", tmp_path / "a [1]" / "img[1].png").images] == ["img[1].png"]
+    (tmp_path / "film[1].mp4").write_bytes(b"")
+    assert open_source("a", tmp_path / "film[1].mp4").video == tmp_path / "film[1].mp4"
+    assert len(open_source("a", tmp_path / "a [1]" / "img[0-9].png").images) == 1
+    assert len(open_source("a", tmp_path / "a [1]" / "img**.png").images) == 2
+
+
 def test_mistakes_in_images(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with raises_input("missing-file", view="a", path="empty"):

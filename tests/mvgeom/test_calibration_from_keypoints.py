@@ -355,3 +355,19 @@ def test_the_points_of_the_result_are_those_of_its_cameras() -> None:
     errors = reprojection_error(found.points_3d.reshape(-1, 3), flat, found.cameras)
     lengths = np.linalg.norm(np.moveaxis(found.residuals, 1, 0).reshape(2, -1, 2), axis=-1)
     np.testing.assert_allclose(lengths, errors, atol=1e-6)
+
+
+def test_the_advice_for_a_lens_that_turns_back_is_about_keypoints() -> None:
+    """One coefficient that fits the middle of the image can turn back near its borders, where no keypoint lies."""
+    truth = arc_of_cameras(2, distortion=(-0.22, 0.05, 0, 0, -0.005))
+    truth = truth.replace(matrix=truth.matrix * [[0.62, 1, 1], [1, 0.62, 1], [1, 1, 1]])
+    rng = np.random.default_rng(0)
+    points = project(rng.uniform(-0.5, 0.5, (60, 6, 3)), truth)
+    points += 0.3 * rng.normal(size=points.shape)
+    focal = truth.matrix[:, 0, 0].tolist()
+    found = calibrate_from_keypoints(points, truth.names, truth.sizes, focal=focal).findings
+    ends = [each for each in found if each.code == "no_ray"]
+    assert [each.cameras for each in ends] == [("cam1",), ("cam2",)]
+    assert all("--coefficients 0" in each.text for each in ends)
+    followed = calibrate_from_keypoints(points, truth.names, truth.sizes, focal=focal, coefficients=0).findings
+    assert not [each for each in followed if each.code == "no_ray"]

@@ -285,6 +285,22 @@ def test_standard_deviations_hold_for_errors_that_last() -> None:
     assert (np.array(ratios) < 2).mean() > 0.8
 
 
+def test_refine_names_poses_that_the_keypoints_do_not_determine() -> None:
+    """From few keypoints near each other cameras turn by degrees, and the reprojection error falls all the same."""
+    truth = arc_of_cameras(4)
+    rng = np.random.default_rng(0)
+    pixels = project(rng.uniform(-0.03, 0.03, (10, 4, 3)), truth)
+    found = refine(truth, pixels + rng.normal(size=pixels.shape), hold="cam2")
+    assert found.errors.overall_after < found.errors.overall_before
+    assert [(each.code, each.severity, each.cameras) for each in found.findings] == [
+        ("uncertain_pose", "warning", (name,)) for name in ("cam1", "cam3", "cam4")
+    ]
+    turned_by = [each.evidence["turned"] for each in found.findings]
+    np.testing.assert_allclose(turned_by, found.rotation_deg[[0, 2, 3]])
+    assert max(turned_by) > 1
+    assert refine(truth, trajectories(truth)).findings == ()
+
+
 def test_points_behind_all_cameras_are_missing() -> None:
     cameras = arc_of_cameras(3)
     behind = project(np.array([[0.1, 0.0, 0.05]]), cameras)

@@ -11,7 +11,7 @@ import pytest
 import mvgeom
 from helpers.errors import raises_input
 from helpers.geometry import CameraGroup, random_rig
-from mvgeom.calibration import Chessboard, from_points
+from mvgeom.calibration import Chessboard, axes_from_points, floor_from_points, from_points, match_points
 
 Keypoints = Callable[[np.ndarray, CameraGroup], np.ndarray]
 
@@ -27,6 +27,10 @@ FUNCTIONS: dict[str, Keypoints] = {
 
 AFFINE, BOXES = np.array([[[1.5, 0.1, 3.0], [-0.1, 1.4, 2.0]]]), np.array([[1.0, 2, 3, 4], [2, 2, 6, 3]])
 
+RIG = random_rig(np.random.default_rng(0), num_views=3)
+PLACES = np.array([[0.0, 0, 0], [0.1, 0, 0], [0, 0.1, 0], [0.1, 0.1, 0.02]])
+COVARIANCES = np.tile(np.diag([1e-4, 2e-4, 3e-4]), (4, 1, 1))
+
 OTHERS: dict[str, tuple[Callable[[object], np.ndarray], np.ndarray]] = {
     "boxes.clip": (lambda given: mvgeom.boxes.clip(given, (4, 5)), BOXES),
     "boxes.with_aspect": (lambda given: mvgeom.boxes.with_aspect(given, 1.2), BOXES),
@@ -40,6 +44,11 @@ OTHERS: dict[str, tuple[Callable[[object], np.ndarray], np.ndarray]] = {
     "affine.from_box": (lambda given: mvgeom.affine.from_box(given, (8, 8)), BOXES),
     "affine.resize": (lambda given: mvgeom.affine.resize(given, (8, 8)), BOXES[:, 2:]),
     "affine.translate": (mvgeom.affine.translate, BOXES[:, :2]),
+    "projected_covariance": (lambda given: mvgeom.projected_covariance(PLACES, given, RIG), COVARIANCES),
+    "match_points": (lambda given: match_points(given, PLACES).rotation, PLACES[::-1].copy()),
+    "match_points, positions": (lambda given: match_points(PLACES, given).rotation, PLACES[::-1].copy()),
+    "axes_from_points": (lambda given: axes_from_points(PLACES[0], PLACES[1], given).rotation, PLACES[3]),
+    "floor_from_points": (lambda given: floor_from_points(given, RIG).rotation, PLACES),
 }
 """Functions of other arrays, with an array."""
 
@@ -85,6 +94,13 @@ def test_lists_are_as_good_as_arrays_and_what_is_neither_is_named(
     for wrong, code in [(table, "wrong-array"), ("points.csv", "wrong-array"), ([[1.0, 2.0], [3.0]], "bad-number")]:
         with raises_input(code):
             function(wrong)
+
+
+@pytest.mark.parametrize("name", ["projected_covariance", "match_points", "axes_from_points", "floor_from_points"])
+def test_arrays_of_another_shape_are_named(name: str) -> None:
+    function, array = OTHERS[name]
+    with raises_input("wrong-shape"):
+        function(array[..., :2])
 
 
 @pytest.mark.parametrize("field", ["sizes", "matrix", "distortion", "rotation", "translation"])

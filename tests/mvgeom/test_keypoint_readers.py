@@ -25,7 +25,7 @@ from helpers.keypoint_files import (
 )
 from helpers.mvgeom_command import run
 from mvgeom import project
-from mvgeom.tables import READERS, read_keypoints, stack_views
+from mvgeom.tables import READERS, read_keypoint_blocks, read_keypoints, stack_views
 from mvgeom.tables.readers.openpose_people import KEYPOINT_NAMES
 
 
@@ -312,6 +312,18 @@ def test_spreadsheets_with_either_decimal_separator(separator: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("kind", WRITERS)
+def test_every_reader_takes_a_keypoint_that_no_frame_has(kind: str, tmp_path: Path) -> None:
+    """MMPose writes no person with a missing keypoint; a column without a number is not one of texts."""
+    if kind.startswith("mmpose"):
+        return
+    points, likelihood = keypoints()
+    points[:, 1] = np.nan
+    likelihood[:, 1] = 0
+    found = read_keypoints(WRITERS[kind][1](tmp_path / "t", points, likelihood))
+    np.testing.assert_allclose(found.points, points)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
 def test_every_reader_tells_of_places_without_likelihood(kind: str, tmp_path: Path) -> None:
     """OpenPose's without a confidence were not found, those of SLEAP were placed by hand."""
     points, likelihood = keypoints()
@@ -325,6 +337,45 @@ def test_every_reader_tells_of_places_without_likelihood(kind: str, tmp_path: Pa
         return
     with pytest.warns(UserWarning, match=f"1 keypoint with x and y but no likelihood.*{NAMES[2]}.* row 1;"):
         read_keypoints(path)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_every_reader_tells_of_likelihoods_in_percent(kind: str, tmp_path: Path) -> None:
+    points, likelihood = keypoints()
+    path = WRITERS[kind][1](tmp_path / "s1_top", points, 80 + 10 * likelihood)
+    with pytest.warns(UserWarning, match=r"likelihoods up to 8\d.*expected 0 to 1"):
+        read_keypoints(path)
+    scores = WRITERS[kind][1](tmp_path / "s2_top", points, 1.1 * likelihood)  # SLEAP's peaks may be above 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_keypoints(scores)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_rows_of_a_csv_table_that_are_no_frames(separator: str, tmp_path: Path) -> None:
+    """Spreadsheets write blank rows as separators, and pandas the name of the index into a row of its own."""
+    points, likelihood = keypoints()
+    points[0] = np.nan
+    table = frame_table(points, likelihood)
+    table.index.name = "frame"
+    path = tmp_path / "t.csv"
+    table.to_csv(path, sep=separator)
+    lines = path.read_text().splitlines()
+    assert lines[3].startswith(f"frame{separator}")
+    blank = separator * lines[4].count(separator)
+    path.write_text("\n".join([*lines[:5], blank, *lines[5:], blank, ""]))
+    found = read_keypoints(path)
+    assert found.rows == tuple(map(str, range(len(points))))
+    np.testing.assert_allclose(found.points, points)
+    blocks = list(read_keypoint_blocks(path, 1))
+    assert [row for block in blocks for row in block.rows] == list(found.rows)
+    path.write_text("\n".join([*lines[:4], blank]))
+    with raises_input("empty-file", path="t.csv"):
+        read_keypoints(path)
+    with raises_input("empty-file", path="t.csv"):
+        list(read_keypoint_blocks(path, 1))
+    path.write_text("\n".join([*lines[:3], f"img7{blank}", lines[5]]))  # an image without labels
+    assert read_keypoints(path).rows == ("img7", "1")
 
 
 def test_no_reader_warns_of_a_usual_file(tmp_path: Path) -> None:

@@ -40,6 +40,16 @@ def truth() -> np.ndarray:
     return 0.1 * swing + np.array([[0.05, 0.0, 0.0], [-0.05, 0.02, 0.0]])
 
 
+def test_too_few_frames_to_learn_from_are_a_warning(truth: np.ndarray, tmp_path: Path) -> None:
+    points = project(truth, RIG) + np.random.default_rng(0).normal(0, 1.0, (60, 3, 2, 2))
+    for count, expected in ((5, "learned from 5 frames"), (60, "")):
+        arguments = write_tables(tmp_path, np.where(np.arange(60)[:, None, None, None] < count, points, np.nan))
+        outcome = run("smooth", tmp_path / "rig.toml", *arguments, "-o", tmp_path / "smooth.csv")
+        assert outcome.exit_code == 0, outcome.output
+        assert expected in outcome.stderr
+        assert bool(outcome.stderr) == bool(expected), outcome.stderr
+
+
 def test_tables_are_those_of_triangulate_and_more(truth: np.ndarray, tmp_path: Path) -> None:
     points = project(truth, RIG) + np.random.default_rng(0).normal(0, 1.0, (60, 3, 2, 2))
     points[20:24, 1, 0] += 50.0

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.boards import arc_of_cameras
 from helpers.geometry import random_rig
 from mvgeom import CameraGroup, project
 from mvgeom.smoothing import smooth
@@ -56,6 +57,17 @@ def test_views_that_contradict_each_other_are_not_believed(offset: float) -> Non
     stated = np.sqrt(np.trace(found.covariance, axis1=-2, axis2=-1))
     assert 0.1 < np.median(error / stated) < 3
     assert found.noise.floor.min() > 0.1 * offset
+
+
+def test_the_noise_of_a_large_image_is_not_taken_for_motion() -> None:
+    """1 px of the small image are 6 of the large one, whose own noise residuals between the two hardly show."""
+    cameras = arc_of_cameras(2, distortion=(), step_deg=70).resize([[320.0, 256.0], [1920.0, 1536.0]])
+    truth = swing(100, 6, 0)
+    pixels = project(truth, cameras)
+    found = smooth(pixels + np.random.default_rng(0).normal(size=pixels.shape), cameras)
+    np.testing.assert_allclose(found.noise.floor, 1, atol=0.25)
+    stated = np.sqrt(np.diagonal(found.covariance, axis1=-2, axis2=-1))
+    assert (np.abs(found.points - truth) < 2 * stated).mean() > 0.9
 
 
 @pytest.mark.skipif(not FLY.is_dir(), reason=f"{FLY} is absent")

@@ -11,8 +11,8 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 
 
-def common_namespace(points: Array, cams: CameraGroup) -> Any:
-    """Return the array library of points and cameras.
+def common_namespace(points: Array, cams: CameraGroup, argument: str = "points") -> Any:
+    """Return the array library of points, or of another argument, and cameras.
 
     Raises:
         InputError: `wrong-array`, if one is a NumPy array and the other a torch tensor.
@@ -20,29 +20,31 @@ def common_namespace(points: Array, cams: CameraGroup) -> Any:
     xp = array_namespace(points)
     if array_namespace(cams.matrix) is not xp:
         raise InputError(
-            f"points: wrong array type, found {type(points).__module__}.{type(points).__name__}, expected that of the "
-            f"cameras, {type(cams.matrix).__module__}.{type(cams.matrix).__name__}. Convert with cams.to(like=points).",
+            f"{argument}: wrong array type, found {type(points).__module__}.{type(points).__name__}, expected that of "
+            f"the cameras, {type(cams.matrix).__module__}.{type(cams.matrix).__name__}. Convert with "
+            f"cams.to(like={argument}).",
             code="wrong-array",
         )
     return xp
 
 
-def floating_points(points: Any, cams: CameraGroup) -> tuple[Any, Array]:
+def floating_points(points: Any, cams: CameraGroup, argument: str = "points") -> tuple[Any, Array]:
     """Return the array library of the cameras, and points as a floating-point array of it.
 
     Args:
         points: Array of the cameras' library, or a regular nested list of numbers.
         cams: Cameras.
+        argument: Name of the argument that has the points, for messages.
 
     Raises:
         InputError: `wrong-array`, if points and cameras are of different libraries, the points have half precision, or
             are no array; `bad-number`, if a list is not regular or has other entries than numbers.
     """
-    given, points = points, as_array(points, "points")
+    given, points = points, as_array(points, argument)
     if points is not given and not is_numpy_array(cams.matrix):
         xp = array_namespace(cams.matrix)
         points = xp.asarray(points, dtype=cams.matrix.dtype, device=cams.matrix.device)
-    xp = common_namespace(points, cams)
+    xp = common_namespace(points, cams, argument)
     return xp, as_floating(xp, points)
 
 

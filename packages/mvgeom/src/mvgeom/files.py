@@ -12,7 +12,17 @@ from pathlib import Path
 from mvgeom.errors import InputError
 from mvgeom.temporary import publish, temporary_file
 
-__all__ = ["file_name", "head", "inside", "list_files", "read_text", "replace_file", "write_text"]
+__all__ = [
+    "file_name",
+    "head",
+    "inside",
+    "is_pattern",
+    "list_files",
+    "list_matches",
+    "read_text",
+    "replace_file",
+    "write_text",
+]
 
 _MAX_BYTES = 240
 """Bytes of a file's name at most: file systems take 255."""
@@ -39,6 +49,18 @@ def list_files(folder: Path, pattern: str = "*") -> list[Path]:
     """
     found = folder.glob(pattern)
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def is_pattern(path: Path) -> bool:
+    """Return True for a pattern of names such as `left*.jpg`; an existing file or folder is never one."""
+    # Names may have brackets, such as those of downloaded copies: video[1].mp4.
+    return any(character in path.name for character in "*?[") and not path.exists()
+
+
+def list_matches(pattern: Path) -> list[Path]:
+    """List the files that match the pattern of names at the end of a path, as `list_files` does."""
+    # A row of asterisks means the same as one, but `Path.glob` refuses it before Python 3.13.
+    return list_files(pattern.parent, re.sub(r"\*+", "*", pattern.name))
 
 
 def read_text(path: Path) -> str:

@@ -35,6 +35,7 @@ from mvgeom._components import (
     world_rays,
 )
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
 from mvgeom.projection import project
 from mvgeom.refinement import gauss_newton, information, project_with_jacobian
 
@@ -240,11 +241,22 @@ def projected_covariance(points_3d: Array, covariances: Array, cams: CameraGroup
         Covariance matrices (..., V, K, 2, 2) in px^2; NaN where a point is missing or has no projection in the view.
 
     Raises:
-        InputError: `wrong-shape`, if the points are not (..., K, 3); `wrong-array`, if the cameras are of another array
-            library or the points have half precision.
+        InputError: `wrong-shape`, if the points are not (..., K, 3), or the covariances not theirs; `wrong-array`, if
+            the cameras are of another array library or the points have half precision; `bad-number`, if a list is not
+            regular.
     """
     xp, points_3d = floating_points(points_3d, cams)
+    _, covariances = floating_points(covariances, cams, "covariances")
     jacobian, known = _jacobian(points_3d, cams, xp)
+    shape = (int(points_3d.shape[-2]), 3, 3)
+    if tuple(covariances.shape[-3:]) != shape:
+        raise InputError(
+            f"covariances: wrong shape, found {tuple(covariances.shape)}, expected (..., {shape[0]}, 3, 3) as for the "
+            "points",
+            code="wrong-shape",
+            argument="covariances",
+            found=tuple(covariances.shape),
+        )
     matrix = jacobian @ covariances[..., None, :, :, :] @ xp.matrix_transpose(jacobian)
     return xp.where(known[..., None, None], matrix, xp.nan)
 

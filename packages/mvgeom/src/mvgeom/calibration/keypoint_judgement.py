@@ -48,7 +48,7 @@ def judge_keypoint_calibration(
         *_judge_deviations(cams, fitted),
         *find_suspects(cams, points, used),
         *_judge_lengths(cams, scale),
-        *find_lens_ends(cams, points),
+        *find_lens_ends(cams, points, from_keypoints=True),
         *compare_sizes(cams, np.moveaxis(points, 1, 0).reshape(len(cams), -1, 2), None),
         *_name_similar_lenses(cams, fitted),
     ]

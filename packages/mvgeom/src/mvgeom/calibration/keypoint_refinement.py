@@ -163,6 +163,7 @@ def refine(
     spread = larger_deviations(deviations(refined, solution.covariance, noise), deviations(refined, correlated, 1.0))
     turns = Rotation.from_matrix(moved.rotation @ np.swapaxes(cams.rotation, 1, 2))
     degrees = np.rad2deg(turns.magnitude())
+    spread = dataclasses.replace(spread, position=spread.position * growth)
     return Refinement(
         cameras=moved,
         points_3d=world.reshape(num_moments, num_keypoints, 3),
@@ -171,10 +172,10 @@ def refine(
         rotation_deg=degrees,
         shift=np.linalg.norm(moved.centers - cams.centers, axis=1),
         noise=noise,
-        deviations=dataclasses.replace(spread, position=spread.position * growth),
+        deviations=spread,
         iterations=solved.iterations,
         converged=solution.converged,
-        findings=judge_refinement(cams, moved, points, degrees, noise),
+        findings=judge_refinement(cams, moved, points, degrees, noise, spread),
     )
 
 

@@ -15,13 +15,19 @@ _SMALL_SHARE = 0.002
 LARGE_SHARE = 0.03
 """Share of an image, or of its keypoints, above which missing rays are an error."""
 
+_BOARD_REMEDY = "with fewer coefficients or with boards out to the borders of the image"
+_KEYPOINT_REMEDY = (
+    "with keypoints out to the borders of the image, with --intrinsics from images of a board, or with --coefficients 0"
+)
 
-def find_lens_ends(cams: CameraGroup, points: Floats | None = None) -> list[Finding]:
+
+def find_lens_ends(cams: CameraGroup, points: Floats | None = None, *, from_keypoints: bool = False) -> list[Finding]:
     """Find cameras whose lens has no viewing ray for a part of the image, and count the keypoints there.
 
     Args:
         cams: V cameras, NumPy, no batch dimensions.
         points: (..., V, K, 2) keypoints in full-image px; NaN is missing. None if there are none.
+        from_keypoints: True if the lenses were calibrated from these keypoints, without a board.
 
     Returns:
         Findings of code `no_ray`: errors for more than 3 % of an image or of its keypoints, warnings for less. Pixels
@@ -44,7 +50,7 @@ def find_lens_ends(cams: CameraGroup, points: Floats | None = None) -> list[Find
         if points is not None:
             text += f"; keypoints that lie there and cannot be used: {lost[view]} of {given[view]}"
         if folds:
-            text += ". Calibrate again, with fewer coefficients or with boards out to the borders of the image"
+            text += f". Calibrate again, {_KEYPOINT_REMEDY if from_keypoints else _BOARD_REMEDY}"
         large = share_lost > LARGE_SHARE or (folds and shares[view] > LARGE_SHARE)
         build = error if large else warning if folds or lost[view] else note
         findings.append(

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom.errors import InputError
-from mvgeom.files import list_files
+from mvgeom.files import is_pattern, list_files, list_matches
 from mvgeom.images import decode_image, is_turned, to_8_bits
 from mvgeom.path_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mvgeom.videos import Video, match_videos, open_video
@@ -80,8 +80,8 @@ def open_source(name: str, path: str | Path, *, step: int = 1) -> Source:
                 view=name,
                 path=path,
             )
-    elif any(character in path.name for character in "*?["):
-        files = [file for file in list_files(path.parent, path.name) if file.suffix.lower() in IMAGE_SUFFIXES]
+    elif is_pattern(path):
+        files = [file for file in list_matches(path) if file.suffix.lower() in IMAGE_SUFFIXES]
         if not files:
             raise InputError(f"camera {name!r}: no image matches {path}", code="missing-file", view=name, path=path)
     elif not path.exists():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mvgeom._arrays import as_array, as_float64
 from mvgeom.calibration.boards import Floats, seen_corners
 from mvgeom.calibration.world_frame import similarity
 from mvgeom.cameras import CameraGroup
@@ -51,8 +52,17 @@ def match_points(points: Floats, positions: Floats, *, keep_scale: bool = False)
         keep_scale: True to leave lengths as they are.
 
     Raises:
-        InputError: `too-few-points`, if fewer than 3 points are known or all are in a line.
+        InputError: `too-few-points`, if fewer than 3 points are known or all are in a line; `wrong-shape`, if a shape
+            is wrong; `wrong-array` or `bad-number`, if an argument is no array.
     """
+    points, positions = _world_points(points, "points"), _world_points(positions, "positions")
+    if points.shape != positions.shape:
+        raise InputError(
+            f"positions: wrong shape, found {positions.shape}, expected {points.shape} as for the points",
+            code="wrong-shape",
+            argument="positions",
+            found=positions.shape,
+        )
     known = seen_corners(points)
     source, target = points[known], positions[known]
     _check_spread(source, "known points")
@@ -77,9 +87,12 @@ def axes_from_points(origin: Floats, along_x: Floats, towards_y: Floats) -> Worl
         towards_y: (3,) point of the xy plane with positive y.
 
     Raises:
-        InputError: `too-few-points`, if the three points are in a line or one is unknown.
+        InputError: `too-few-points`, if the three points are in a line or one is unknown; `wrong-shape`, if a shape is
+            wrong; `wrong-array` or `bad-number`, if an argument is no array.
     """
-    points = np.stack([origin, along_x, towards_y])
+    given = {"origin": origin, "along_x": along_x, "towards_y": towards_y}
+    points = np.concatenate([_world_points(as_array(each, name)[None], name) for name, each in given.items()])
+    origin, along_x, towards_y = points
     if not np.isfinite(points).all():
         raise InputError(
             "axes: a point is not seen by two agreeing views, expected three points in 3D", code="too-few-points"
@@ -104,8 +117,10 @@ def floor_from_points(points: Floats, cams: CameraGroup) -> WorldChange:
         cams: V cameras in the old world.
 
     Raises:
-        InputError: `too-few-points`, if fewer than 3 points are known or all are in a line.
+        InputError: `too-few-points`, if fewer than 3 points are known or all are in a line; `wrong-shape`, if a shape
+            is wrong; `wrong-array` or `bad-number`, if an argument is no array.
     """
+    points = _world_points(points, "points")
     known = points[seen_corners(points)]
     _check_spread(known, "points of the floor")
     normal, origin, near = _fit_plane(known)
@@ -139,6 +154,23 @@ def _fit_plane(points: Floats) -> tuple[Floats, Floats, Floats]:
     middle = points[near].mean(axis=0)
     _, _, axes = np.linalg.svd(points[near] - middle, full_matrices=False)
     return axes[2], middle, near
+
+
+def _world_points(values: Floats, argument: str) -> Floats:
+    """Return points (K, 3) in float64.
+
+    Raises:
+        InputError: `wrong-shape`, if they are not (K, 3); `wrong-array` or `bad-number`, if they are no array.
+    """
+    points = as_float64(as_array(values, argument))
+    if points.ndim != 2 or points.shape[-1] != 3:
+        raise InputError(
+            f"{argument}: wrong shape, found {points.shape}, expected points in 3D",
+            code="wrong-shape",
+            argument=argument,
+            found=points.shape,
+        )
+    return points
 
 
 def _check_spread(points: Floats, what: str) -> None:

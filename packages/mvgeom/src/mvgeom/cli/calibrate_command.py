@@ -54,6 +54,7 @@ from mvgeom.cli.rig_output import (
     stop_at_errors,
 )
 from mvgeom.errors import InputError
+from mvgeom.files import is_pattern
 from mvgeom.wording import counted
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def calibrate(
         )
         return
     files = parse_view_files(images, "CAMERA=PATH")
-    check_inputs(*(path for path in files.values() if not any(character in path.name for character in "*?[")))
+    check_inputs(*(path for path in files.values() if not is_pattern(path)))
     if intrinsics is not None:
         check_inputs(intrinsics)
     check_rig_files(output, [*files.values(), intrinsics, board], report_files(report, files))

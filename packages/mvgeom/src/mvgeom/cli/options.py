@@ -163,7 +163,7 @@ def _is_read_from(output: Path, source: Path) -> bool:
     """Return True if an existing file is read as one of a folder or pattern: images, or JSON files of keypoints."""
     if source.is_file() or not output.is_file():
         return False
-    from mvgeom.files import list_files
+    from mvgeom.files import list_matches
     from mvgeom.path_kinds import IMAGE_SUFFIXES, has_files
 
     folder, found = source if source.is_dir() else source.parent, output.resolve()
@@ -172,7 +172,7 @@ def _is_read_from(output: Path, source: Path) -> bool:
     if source.is_dir():
         read = IMAGE_SUFFIXES if has_files(source, IMAGE_SUFFIXES) else (".json",)
         return found.suffix.lower() in read
-    return found in {each.resolve() for each in list_files(folder, source.name)}
+    return found in {each.resolve() for each in list_matches(source)}
 
 
 def load_calibration(

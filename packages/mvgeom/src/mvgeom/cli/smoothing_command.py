@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 __all__ = ["smooth"]
 
+_FEW_FRAMES = 20
+"""Frames with keypoints below which the noise that is learned from them is too uncertain."""
+
 
 def smooth(
     calibration: CalibrationArgument,
@@ -178,5 +181,14 @@ def _print_smoothed(found: Smoothed, points: np.ndarray, cameras: CameraGroup) -
             f"standard deviation: median {np.median(deviation):.3g}, 95 % below {np.percentile(deviation, 95):.3g} "
             "(world units)"
         )
+        frames = int(given.any(axis=(1, 2)).sum())
+        if frames < _FEW_FRAMES:
+            print_problem(
+                "warning",
+                "yellow",
+                f"the noise was learned from {counted(frames, 'frame')}, too few to tell it: the standard deviations "
+                f"are too small, in single frames several times. Give {_FEW_FRAMES} frames or more, or take those of "
+                "mvgeom triangulate",
+            )
     else:
         print_problem("warning", "yellow", f"no keypoint is seen by two of {', '.join(cameras.names)}")

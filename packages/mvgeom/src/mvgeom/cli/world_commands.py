@@ -43,6 +43,7 @@ from mvgeom.cli.options import (
 from mvgeom.cli.output import print_findings, print_next, print_output
 from mvgeom.cli.rig_output import check_output_name, check_rig_files, reading_options, save_rig, stop_at_errors
 from mvgeom.errors import InputError
+from mvgeom.files import is_pattern
 
 if TYPE_CHECKING:
     import numpy as np
@@ -180,7 +181,7 @@ def world(
         )
     files = parse_view_files(views, "CAMERA=PATH")
     check_inputs(calibration, *([points] if points else []))
-    check_inputs(*(path for path in files.values() if not (board_given and any(each in path.name for each in "*?["))))
+    check_inputs(*(path for path in files.values() if not (board_given and is_pattern(path))))
     inputs = [calibration, points, board, *files.values(), *files_beside(calibration, option)]
     check_rig_files(output, inputs, source=calibration)
     check_output_name(output)

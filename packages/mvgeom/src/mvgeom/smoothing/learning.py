@@ -99,6 +99,8 @@ def learn(stretches: Sequence[Observations], dense: Sequence[Observations] | Non
         noise = _with_outliers(noise, stretches, estimates)
         judged = judge_all(stretches, noise, estimates)
         noise = _with_views(noise, stretches, judged)
+        if _is_pair(judged[-1]):
+            noise = _with_frames(noise, stretches, judge_all(stretches, noise, estimates, by_frames=True))
         noise = _with_motion(noise, stretches, estimates)
         if _difference(before, noise) < TOLERANCE:
             break
@@ -295,7 +297,7 @@ def _with_views(
     residual, predicted, counted = judged
     stated = np.concatenate([stretch.covariance for stretch in stretches])
     scale, floor = noise.scale.copy(), noise.floor.copy()
-    pair = int(counted.any(axis=(0, 2)).sum()) == 2
+    pair = _is_pair(counted)
     factors = np.broadcast_to(noise.keypoint, counted.shape[::2])
     for view in range(len(scale)):
         chosen = _thinned(counted[:, view])
@@ -321,6 +323,42 @@ def _with_views(
     common = float(np.exp(np.log(keypoint).mean()))
     least = LEAST_FLOOR * float(np.median(_typical(scale, floor, stated))) * common
     return replace(noise, scale=scale * common, floor=np.maximum(floor * common, least), keypoint=keypoint / common)
+
+
+def _is_pair(counted: npt.NDArray[np.bool_]) -> bool:
+    """Return True if two views of what was judged (T, V, K) are all that see anything."""
+    return int(counted.any(axis=(0, 2)).sum()) == 2
+
+
+def _with_frames(
+    noise: Noise,
+    stretches: Sequence[Observations],
+    judged: tuple[Floats, Floats, npt.NDArray[np.bool_]],
+) -> Noise:
+    """Raise the floors of two views to what their frames tell that are left out.
+
+    What two views miss each other by is the noise of both. Where one counts for little in the other's px, as that of
+    the nearer camera or the larger image, any small noise explains it. Then trajectories follow this view alone, whose
+    noise passes for motion, and standard deviations are those of a noise of next to nothing. Frames that are left out
+    tell each view's noise, but for errors that last over frames: never more than it is.
+    """
+    residual, predicted, counted = judged
+    stated = np.concatenate([stretch.covariance for stretch in stretches])
+    floor = noise.floor.copy()
+    factors = np.broadcast_to(noise.keypoint, counted.shape[::2])
+    for view in range(len(floor)):
+        chosen = _thinned(counted[:, view])
+        if len(chosen[0]):
+            factor = factors[chosen]
+            _, alone = _fit_view(
+                residual[:, view][chosen] / factor[:, None],
+                predicted[:, view][chosen] / factor[:, None, None] ** 2,
+                stated[:, view][chosen],
+                (noise.scale[view], floor[view]),
+                noise.outliers,
+            )
+            floor[view] = max(floor[view], alone)
+    return replace(noise, floor=floor)
 
 
 def _typical(scale: Floats, floor: Floats, stated: Floats) -> Floats:

@@ -15,6 +15,9 @@ __all__ = ["Floats", "KeypointTable"]
 Floats = npt.NDArray[np.float64]
 
 
+_LARGEST_LIKELIHOOD = 2.0
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class KeypointTable:
     """Keypoints of one view.
@@ -41,6 +44,24 @@ class KeypointTable:
     recording: str = ""
     covariance: Floats | None = None
     first_line: int = 1
+
+    def describe_doubts(self) -> list[str]:
+        """Describe all that is doubtful about the likelihoods, for warnings; empty for a usual table."""
+        found = (self.describe_without_likelihood(), self.describe_large_likelihood())
+        return [each for each in found if each is not None]
+
+    def describe_large_likelihood(self) -> str | None:
+        """Describe likelihoods that are no shares of 1, such as percent; None if there are none.
+
+        Scores of pose estimators may be somewhat above 1.
+        """
+        if self.likelihood is None or not (self.likelihood > _LARGEST_LIKELIHOOD).any():
+            return None
+        return (
+            f"{self.path}: likelihoods up to {np.nanmax(self.likelihood):g}, expected 0 to 1: all above 1 count as "
+            "certain, and a least likelihood is compared with the numbers as they are. Divide them by 100 if they are "
+            "percent"
+        )
 
     def describe_without_likelihood(self) -> str | None:
         """Describe the keypoints that have a place but no likelihood in a table with likelihoods; None if all have."""

@@ -39,7 +39,9 @@ def read_keypoints(path: str | Path, individual: str | None = None) -> KeypointT
 
     CSV tables may be separated by semicolons or tabs, with decimal commas. Columns other than x, y, likelihood and
     visible are ignored. Labels with `visible` 0 or 1 (not labeled, occluded) count as missing. Keypoints without
-    likelihood in a table that has likelihoods are a warning, because nothing that weighs by likelihood uses them.
+    likelihood in a table that has likelihoods are a warning, because nothing that weighs by likelihood uses them. So
+    are likelihoods far above 1, such as percent. Blank rows of a CSV table do not count, nor does the row into which
+    pandas writes the name of the index.
     Frames without a person are empty rows. Of several people without names (OpenPose, MMPose), the one with the largest
     sum of confidences in a frame is taken, with a warning.
 
@@ -67,7 +69,7 @@ def read_keypoints(path: str | Path, individual: str | None = None) -> KeypointT
     for reader in READERS.values():
         if reader.matches(path):
             table = reader.load(path, individual)
-            if (problem := table.describe_without_likelihood()) is not None:
+            for problem in table.describe_doubts():
                 warnings.warn(problem, stacklevel=2)
             return table
     known = "; ".join(reader.DESCRIPTION for reader in READERS.values())
@@ -94,7 +96,7 @@ def read_keypoint_blocks(path: str | Path, length: int) -> Iterator[KeypointTabl
         yield read_keypoints(path)
         return
     for table in csv_keypoints.load_blocks(path, length):
-        if (problem := table.describe_without_likelihood()) is not None:
+        for problem in table.describe_doubts():
             warnings.warn(problem, stacklevel=2)
         yield table
 

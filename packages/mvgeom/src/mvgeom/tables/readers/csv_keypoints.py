@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +41,10 @@ def load(path: Path, individual: str | None = None) -> KeypointTable:
     """Read a table of labels or predictions; arguments, result and errors as in `mvgeom.tables.read_keypoints`."""
     header = _Header(path)
     (body,) = _read_bodies(path, header, None)
-    return _to_table(path, header, body, header.num_rows + 1, individual)
+    table = _to_table(path, header, body, header.num_rows + 1, individual)
+    if not table.rows:
+        raise _no_rows(path)
+    return table
 
 
 def load_blocks(path: Path, length: int, individual: str | None = None) -> Iterator[KeypointTable]:
@@ -49,10 +53,15 @@ def load_blocks(path: Path, length: int, individual: str | None = None) -> Itera
     Tables with another delimiter than the comma are one block: their decimal commas are told by all rows.
     """
     header = _Header(path)
-    first_line = header.num_rows + 1
+    found, first_line = False, header.num_rows + 1
     for body in _read_bodies(path, header, length if header.delimiter == "," else None):
-        yield _to_table(path, header, body, first_line, individual)
+        table = _to_table(path, header, body, first_line, individual)
         first_line += len(body)
+        if table.rows:
+            yield table
+            found = True
+    if not found:
+        raise _no_rows(path)
 
 
 class _Header:
@@ -148,7 +157,7 @@ def _read_bodies(path: Path, header: _Header, length: int | None) -> Iterator[pd
         )
         yield from [found] if isinstance(found, pd.DataFrame) else found
     except pd.errors.EmptyDataError as error:
-        raise InputError(f"{path}: no rows below the header", code="empty-file", path=path) from error
+        raise _no_rows(path) from error
     except UnicodeDecodeError as error:
         raise _not_text(path) from error
     except pd.errors.ParserError as error:
@@ -169,20 +178,40 @@ def _to_table(
             found=body.shape[1],
             expected=num_cells,
         )
-    if header.delimiter != ",":
-        numbers = body.iloc[:, header.num_index :]
-        if has_decimal_commas(path, header.delimiter, (str(cell) for cell in numbers.to_numpy().ravel())):
-            body.iloc[:, header.num_index :] = numbers.map(to_decimal_point, na_action="ignore")
+    if first_line == header.num_rows + 1 and _is_index_name(body, header.num_index):
+        body, first_line = body.iloc[1:], first_line + 1
+    # Rows of separators alone are the blank lines of spreadsheets.
+    body = body[body.notna().any(axis=1)]
+    numbers = body.iloc[:, header.num_index :]
+    commas = header.delimiter != "," and has_decimal_commas(
+        path, header.delimiter, (str(cell) for cell in numbers.to_numpy().ravel())
+    )
     values = np.full((len(body), len(columns)), np.nan)
     for number, column in enumerate(columns):
         if column.coord in ("x", "y", "likelihood", "visible", *COORDS_COVARIANCE):
             cells = body[number + header.num_index]
+            cells = cells.map(to_decimal_point, na_action="ignore") if commas else cells
             values[:, number] = _numbers(cells, f"{column.keypoint} {column.coord}", path, first_line)
     index = [body[number].fillna("") for number in range(header.num_index)]
     rows = tuple("/".join(cells) for cells in zip(*index, strict=True))
     return table_from_columns(
         path, columns, values, rows, individual=individual, recording=path.stem, first_line=first_line
     )
+
+
+def _is_index_name(body: pd.DataFrame, num_index: int) -> bool:
+    """Return True if the first row is none: pandas writes the name of the index, such as `frame`, into one of its own.
+
+    Frame numbers and names of images are rows, also where no keypoint has a place.
+    """
+    first = body.iloc[0]
+    names = [str(cell) for cell in first.iloc[:num_index].dropna()]
+    empty = bool(first.iloc[num_index:].isna().all())
+    return empty and len(names) == 1 and re.fullmatch(r"[^\W\d]+", names[0]) is not None
+
+
+def _no_rows(path: Path) -> InputError:
+    return InputError(f"{path}: no rows below the header", code="empty-file", path=path)
 
 
 def _numbers(column: pd.Series, name: str, path: Path, first_line: int) -> Floats:
