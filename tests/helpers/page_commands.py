@@ -45,7 +45,7 @@ def run_script(folder: Path, text: str, environment: dict[str, str]) -> subproce
 
 
 def stale_quotes(page: str, printed: str) -> list[str]:
-    """Parts of lines in the page's text blocks that the commands did not print; numbers and line breaks do not count."""
+    """Parts of lines in a page's text blocks that its commands did not print; numbers and line breaks do not count."""
     words = _without_numbers(printed)
     lines = (line for block in _QUOTED.findall(page) for line in block.splitlines())
     return [part for line in lines for part in _LEFT_OUT.split(line) if _without_numbers(part) not in words]
