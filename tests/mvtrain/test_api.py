@@ -79,6 +79,9 @@ def test_what_is_no_run_is_an_input_error(run: mvtrain.Run, tmp_path: Path) -> N
             mvtrain.load_predictor(path)
     with raises_input("occupied-folder", path=run.folder):
         mvtrain.train(run.config, run.folder)
+    with raises_input("not-a-run", path=tmp_path / "mistyped"):
+        mvtrain.train(run.config, tmp_path / "mistyped", resume=True)
+    assert not (tmp_path / "mistyped").exists()
 
 
 def test_brackets_of_a_path_are_printed(

@@ -32,7 +32,8 @@ def train(config: Config, run_dir: str | Path, *, resume: bool = False, console:
         The run with its best checkpoint.
 
     Raises:
-        InputError: A fault of the config or the project.
+        InputError: A fault of the config or the project; `occupied-folder`, if the folder is not empty; `not-a-run`, if
+            there is no run to go on with.
         RunInterruptedError: A signal asked the run to stop; `resume` goes on with it.
     """
     console = console or Console(quiet=True, markup=False)

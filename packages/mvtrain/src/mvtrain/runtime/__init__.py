@@ -1,1 +1,1 @@
-"""Locks, interruption, checksummed files, files of tensors, folders, prefetching, optional imports, parts of messages."""
+"""Locks, interruption, files with checksums or tensors, folders, prefetching, optional imports, parts of messages."""
